@@ -1,0 +1,5 @@
+"""python -m depthbench"""
+
+from depthbench.cli import main
+
+main()

@@ -1,0 +1,85 @@
+"""Entries of the lists NETWORKS, DATASETS and PROBES: what a name stands for, and where it is.
+
+An entry names its Python object as `"module:attribute"` and imports it when it is first used,
+so that listing and checking names needs no torch."""
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from depthbench.errors import BadInput, nearest
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One named thing: `target` is `"module:attribute"` or the callable itself."""
+
+    target: str | Callable
+    about: str = ""
+    options: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+
+    def load(self) -> Callable:
+        """The object itself; imports its module on the first call."""
+        if not isinstance(self.target, str):
+            return self.target
+        module, attribute = self.target.split(":")
+        return getattr(importlib.import_module(module), attribute)
+
+    def __call__(self, *args, **kwargs):
+        return self.load()(*args, **{**self.options, **kwargs})
+
+
+def look_up(catalogue: Mapping[str, Entry], kind: str, name: str) -> Entry:
+    """The entry called `name`. Raises BadInput that names the nearest known `kind`."""
+    try:
+        return catalogue[name]
+    except KeyError:
+        raise BadInput(f"no {kind} is called {name!r}: {nearest(name, catalogue)}") from None
+
+
+def load_plugin(path: str | Path) -> None:
+    """Add what a user's own file defines in its NETWORKS, DATASETS and PROBES to ours.
+
+    Each of the three is a dict, name -> entry or callable; all are optional, one is needed.
+    A name that is taken is refused. Loading the same file twice is harmless.
+    Raises BadInput if the file cannot be imported."""
+    from depthbench.data import DATASETS
+    from depthbench.networks import NETWORKS, Family
+    from depthbench.probes import PROBES
+
+    path = Path(path).resolve()
+    module_name = f"depthbench_plugin_{path.stem}"
+    if getattr(sys.modules.get(module_name), "__file__", None) == str(path):
+        return
+    if not path.is_file():
+        raise BadInput(f"--plugin {path}: there is no such file")
+    spec = importlib.util.spec_from_file_location(module_name, path)
+    if spec is None or spec.loader is None:
+        raise BadInput(f"--plugin {path}: not a Python file (its name must end in .py)")
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise BadInput(f"--plugin {path}: {type(error).__name__}: {error}") from error
+
+    lists = {"NETWORKS": NETWORKS, "DATASETS": DATASETS, "PROBES": PROBES}
+    additions = {
+        name: getattr(module, name) for name in lists if isinstance(getattr(module, name, None), dict)
+    }
+    if not additions:
+        raise BadInput(f"--plugin {path}: it defines none of the dicts {', '.join(lists)}")
+    for name, added in additions.items():
+        taken = sorted(set(added) & set(lists[name]))
+        if taken:
+            raise BadInput(f"--plugin {path}: {name} has {taken[0]!r} already; use another name")
+    for name, added in additions.items():
+        wrap = Family if name == "NETWORKS" else Entry
+        lists[name].update(
+            {key: value if isinstance(value, Entry) else wrap(value) for key, value in added.items()}
+        )
+    sys.modules[module_name] = module

@@ -1,0 +1,72 @@
+"""Images: a data set in memory, as it was read; and its splits."""
+
+import hashlib
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from depthbench.errors import BadInput
+from depthbench.study import Data
+
+
+@dataclass(frozen=True)
+class Images:
+    """Labelled images. N images, C channels, H x W pixels."""
+
+    name: str
+    train_x: np.ndarray  # (N, C, H, W) uint8
+    train_y: np.ndarray  # (N,) int64, 0 <= y < len(classes)
+    test_x: np.ndarray  # (M, C, H, W) uint8
+    test_y: np.ndarray  # (M,) int64
+    classes: tuple[str, ...]
+    flips: bool  # whether a mirrored image keeps its class
+    val_x: np.ndarray | None = None
+    val_y: np.ndarray | None = None
+    skipped: tuple[str, ...] = ()  # files that could not be read
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(C, H, W)."""
+        return self.train_x.shape[1:]
+
+    @property
+    def chance_error(self) -> float:
+        """Percent error of guessing one of the classes."""
+        return 100.0 * (1 - 1 / len(self.classes))
+
+    def content_hash(self) -> str:
+        """sha256 of every pixel and label, and of how they are split."""
+        digest = hashlib.sha256()
+        for array in (self.train_x, self.train_y, self.val_x, self.val_y, self.test_x, self.test_y):
+            if array is not None:
+                digest.update(f"{array.dtype}{array.shape}".encode())
+                digest.update(np.ascontiguousarray(array).data)
+        return digest.hexdigest()
+
+
+def split(y: np.ndarray, part: float | int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Indices (kept, part) of labels `y`: a stratified `part` (a fraction or a number), drawn by `seed`.
+
+    Raises BadInput where the part is too small, or leaves too little, for one image of every class."""
+    from sklearn.model_selection import train_test_split
+
+    try:
+        kept, taken = train_test_split(np.arange(len(y)), test_size=part, random_state=seed, stratify=y)
+    except ValueError as error:
+        raise BadInput(f"cannot split {part} off {len(y)} images, every class in both: {error}") from None
+    return np.sort(kept), np.sort(taken)
+
+
+def with_validation(images: Images, data: Data) -> Images:
+    """`images` with its validation set taken out of the training set, as `data` asks."""
+    part = data.val_size if data.val_size is not None else data.val_fraction
+    if part is None:
+        return images
+    kept, taken = split(images.train_y, part, data.split_seed)
+    return replace(
+        images,
+        train_x=images.train_x[kept],
+        train_y=images.train_y[kept],
+        val_x=images.train_x[taken],
+        val_y=images.train_y[taken],
+    )

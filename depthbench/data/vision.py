@@ -1,0 +1,52 @@
+"""torchvision's own data sets, downloaded into the data folder when they are first used."""
+
+from pathlib import Path
+
+import numpy as np
+
+from depthbench.data.images import Images
+from depthbench.errors import BadInput
+
+FLIPS = {"cifar10": True, "cifar100": True, "svhn": False, "mnist": False, "fashion_mnist": True}
+
+
+def load(data_dir: Path, *, name: str) -> Images:
+    """The published training and test sets of `name`.
+
+    Raises BadInput where the files are not in `data_dir` and cannot be downloaded."""
+    from torchvision import datasets
+
+    folder = data_dir / name
+    make, splits = {
+        "cifar10": (datasets.CIFAR10, ({"train": True}, {"train": False})),
+        "cifar100": (datasets.CIFAR100, ({"train": True}, {"train": False})),
+        "svhn": (datasets.SVHN, ({"split": "train"}, {"split": "test"})),
+        "mnist": (datasets.MNIST, ({"train": True}, {"train": False})),
+        "fashion_mnist": (datasets.FashionMNIST, ({"train": True}, {"train": False})),
+    }[name]
+    try:
+        train, test = (make(folder, download=True, **split) for split in splits)
+    except (OSError, RuntimeError) as error:  # no network, a broken download, a folder we cannot write
+        reason = str(getattr(error, "reason", error)).strip().splitlines()[0]
+        raise BadInput(
+            f"data set {name} is not in {folder} and cannot be downloaded ({reason}): connect to the "
+            "network, name the folder that has it with --data-dir, or use --data digits (bundled)"
+        ) from None
+    classes = getattr(train, "classes", None) or [str(k) for k in range(10)]
+    arrays = [a for data in (train, test) for a in (_pixels(data), _labels(data))]
+    return Images(name, *arrays, tuple(str(c) for c in classes), flips=FLIPS[name])
+
+
+def _pixels(data) -> np.ndarray:
+    """(N, C, H, W) uint8, from (N, H, W, 3), (N, 3, H, W) or (N, H, W)."""
+    x = np.asarray(data.data)
+    if x.ndim == 3:
+        x = x[:, None]
+    elif x.shape[-1] == 3:
+        x = x.transpose(0, 3, 1, 2)
+    return np.ascontiguousarray(x)
+
+
+def _labels(data) -> np.ndarray:
+    """(N,) int64; torchvision calls them labels (SVHN) or targets."""
+    return np.asarray(data.labels if hasattr(data, "labels") else data.targets).astype(np.int64)

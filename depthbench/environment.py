@@ -1,0 +1,55 @@
+"""Where a run was made: versions, device, commit. It is stored with every run."""
+
+import platform
+import subprocess
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+
+@cache
+def commit() -> str | None:
+    """The commit of depthbench's own checkout, "-dirty" where it was changed; None outside a checkout."""
+    folder = Path(__file__).parent
+    try:
+        git = ["git", "-C", str(folder)]
+        tracked = subprocess.run([*git, "ls-files", "--error-unmatch", __file__], capture_output=True)
+        if tracked.returncode:
+            return None
+        head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
+        changes = subprocess.run(
+            [*git, "status", "--porcelain", "."], capture_output=True, text=True, check=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return head.stdout.strip() + ("-dirty" if changes.stdout.strip() else "")
+
+
+def cpu_name() -> str:
+    """The processor's model name where the system tells it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def describe_environment(device, threads: int) -> dict:
+    """Versions, device and commit of this process, as run.json stores them."""
+    import torch
+
+    versions = {}
+    for package in ("depthbench", "torch", "torchvision", "numpy"):
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            versions[package] = None
+    on_gpu = device.type == "cuda"
+    return {
+        "python": platform.python_version(),
+        **versions,
+        "platform": f"{platform.system()} {platform.machine()}",
+        "device": torch.cuda.get_device_name(device) if on_gpu else f"{device.type} ({cpu_name()})",
+        "threads": threads,
+        "commit": commit(),
+    }

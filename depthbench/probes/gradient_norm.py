@@ -1,0 +1,24 @@
+"""L2 norms of the gradients that vanish or explode.
+
+Under Xavier initialisation the norm of dL/dW hides a vanishing gradient, since the activation grows as
+dL/dz falls; so both are measured."""
+
+import torch
+from torch import Tensor, nn
+
+from depthbench.networks.layers import weighted_layers
+from depthbench.probes.probe import Probe
+
+
+def l2(x: Tensor) -> Tensor:
+    """The L2 norm of all of x, added up in at least float32."""
+    return torch.linalg.vector_norm(x, dtype=torch.promote_types(x.dtype, torch.float32))
+
+
+WEIGHT = Probe("weight", lambda weight: l2(weight.grad))
+PREACTIVATION = Probe("preactivation_gradient", l2)
+
+
+def gradient_norm(network: nn.Module) -> dict[str, float]:
+    """Layer name -> L2 norm of its weight gradient, after a backward pass."""
+    return {layer.name: l2(layer.weighted.weight.grad).item() for layer in weighted_layers(network)}

@@ -1,0 +1,21 @@
+"""What a probe is: a number that one layer gives at one moment of a step."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Probe:
+    """`measure` turns a tensor of one layer into a number (a tensor of no dimensions, on its device).
+
+    `of` says which tensor, B the batch size:
+    - "weight": the weight parameter, after the backward pass (its `.grad` is there)
+    - "preactivation_gradient": dL/dz, z (B, ...) the output of the convolution or linear map
+    - "response": the output (B, ...) of the layer's norm, or z where it has none, as the forward pass saw it
+    """
+
+    of: Literal["weight", "preactivation_gradient", "response"]
+    measure: Callable[[Tensor], Tensor]

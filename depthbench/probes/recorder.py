@@ -1,0 +1,77 @@
+"""Measures probes in the steps that ask for it, and costs nothing in the others."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from depthbench.networks.layers import weighted_layers
+from depthbench.probes.probe import Probe
+
+
+class Recorder:
+    """A context around the forward and backward pass of one probed step.
+
+    >>> with recorder:
+    ...     loss(network(x), y).backward()
+    ...     values = recorder.values()
+
+    Hooks are there only inside the context. Every number stays on the device: fetching `values` is the one
+    sync of a probed step."""
+
+    def __init__(self, network: nn.Module, probes: Mapping[str, Probe]):
+        self.layers = weighted_layers(network)
+        self.probes = dict(probes)
+        self._measured: dict[tuple[int, str], Tensor] = {}
+        self._handles: list = []
+
+    def __enter__(self) -> "Recorder":
+        self._measured.clear()
+        gradients = self._probes_of("preactivation_gradient")
+        responses = self._probes_of("response")
+        for index, layer in enumerate(self.layers):
+            if gradients:
+                hook = self._preactivation_hook(index, gradients)
+                self._handles.append(layer.weighted.register_forward_hook(hook))
+            if responses:
+                hook = self._response_hook(index, responses)
+                self._handles.append(layer.response.register_forward_hook(hook))
+        return self
+
+    def __exit__(self, *error) -> None:
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
+
+    def values(self) -> Tensor:
+        """(layers, probes) float64 on the device, in the order of `layers` and `probes`; NaN where a
+        layer took no part in the step. Call it after the backward pass."""
+        for name, probe in self._probes_of("weight").items():
+            for index, layer in enumerate(self.layers):
+                if layer.weighted.weight.grad is not None:
+                    self._measured[index, name] = probe.measure(layer.weighted.weight)
+        device = self.layers[0].weighted.weight.device
+        missing = torch.full((), float("nan"), device=device)
+        keys = [(index, name) for index in range(len(self.layers)) for name in self.probes]
+        flat = torch.stack([self._measured.get(key, missing).double() for key in keys])
+        return flat.reshape(len(self.layers), len(self.probes))
+
+    def _probes_of(self, moment: str) -> dict[str, Probe]:
+        return {name: probe for name, probe in self.probes.items() if probe.of == moment}
+
+    def _preactivation_hook(self, index: int, probes: dict[str, Probe]):
+        def measure(gradient: Tensor) -> None:
+            for name, probe in probes.items():
+                self._measured[index, name] = probe.measure(gradient)
+
+        def follow(module: nn.Module, inputs: tuple, output: Tensor) -> None:
+            output.register_hook(measure)
+
+        return follow
+
+    def _response_hook(self, index: int, probes: dict[str, Probe]):
+        def measure(module: nn.Module, inputs: tuple, output: Tensor) -> None:
+            for name, probe in probes.items():
+                self._measured[index, name] = probe.measure(output)
+
+        return measure

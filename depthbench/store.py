@@ -1,0 +1,270 @@
+"""Records <-> disk <-> DataFrames: what a results directory holds, and how it is kept whole.
+
+    results/<study>/study.toml                     the study as run, the results format, the data hash
+    results/<study>/runs/<run-id>/run.json         the full run, status, environment, final numbers
+                                  history.parquet  one row a logged step
+                                  layers.parquet   one row a probed step and layer
+
+Status is `done`, `diverged` (a result), `failed` or `interrupted`. A run is `interrupted` on disk from
+its first moment, so that a kill leaves the truth."""
+
+import contextlib
+import json
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import filelock
+
+from depthbench.errors import BadInput
+from depthbench.files import atomic, write_text
+from depthbench.study import FORMAT, Run, Shared, Study, check_format, load_study
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FINISHED = ("done", "diverged")  # a run that is never trained again
+
+FINAL_COLUMNS = (  # of run.json's "final": percent, except the steps
+    "train_error",
+    "train_error_eval",
+    "test_error",
+    "val_error",
+    "best_test_error",
+    "best_step",
+    "val_selected_test_error",
+    "val_selected_step",
+)
+
+
+class RunStore:
+    """The directory of one run."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.checkpoint = path / "checkpoint.pt"
+
+    def read(self) -> dict[str, Any] | None:
+        """run.json, or None where it is missing or cannot be read."""
+        try:
+            record = json.loads((self.path / "run.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        return record if isinstance(record, dict) and "status" in record else None
+
+    def write(self, record: dict[str, Any]) -> None:
+        """Replace run.json."""
+        write_text(self.path / "run.json", json.dumps(record, indent=1, default=str) + "\n")
+
+    def write_rows(self, history: list[dict], layers: "pd.DataFrame") -> None:
+        """Replace history.parquet and layers.parquet."""
+        import pandas as pd
+
+        for name, frame in (("history", pd.DataFrame(history)), ("layers", layers)):
+            with atomic(self.path / f"{name}.parquet") as temporary:
+                frame.to_parquet(temporary, index=False)
+
+    def frame(self, name: str) -> "pd.DataFrame":
+        """`history` or `layers`. Raises OSError or ValueError where the file is missing or broken."""
+        import pandas as pd
+
+        return pd.read_parquet(self.path / f"{name}.parquet")
+
+    def is_finished(self) -> bool:
+        """Whether the run is a result whose files can all be read."""
+        record = self.read()
+        if record is None or record["status"] not in FINISHED:
+            return False
+        try:
+            return len(self.frame("history")) > 0 and self.frame("layers") is not None
+        except (OSError, ValueError):
+            return False
+
+
+class StudyStore:
+    """The directory of one study."""
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+
+    def run(self, run_id: str) -> RunStore:
+        return RunStore(self.path / "runs" / run_id)
+
+    def run_stores(self) -> list[RunStore]:
+        """The runs that are there, by name."""
+        return [RunStore(p) for p in sorted((self.path / "runs").glob("*")) if p.is_dir()]
+
+    def study(self) -> Study:
+        """The stored study. Raises BadInput where there is none, or it is of another format."""
+        path = self.path / "study.toml"
+        if not path.is_file():
+            raise BadInput(
+                f"{self.path} holds no results (no study.toml): give a directory that `depthbench run` made"
+            )
+        return load_study(path)
+
+    def check(self, study: Study, data_hash: str) -> None:
+        """Raise BadInput unless `study` can be stored here. Writes nothing.
+
+        More depths, seeds or networks of the same data and recipe may join; nothing else may."""
+        if self.path.exists() and not self.path.is_dir():
+            raise BadInput(f"{self.path} is a file: give a directory, or --name NAME")
+        file = self.path / "study.toml"
+        if not file.exists():
+            if self.path.is_dir() and any(p.name != ".lock" for p in self.path.iterdir()):
+                raise BadInput(
+                    f"{self.path} holds other files but no study: give another --results or --name"
+                )
+            return
+        stored = self.study()
+        here, there = _settings(study), _settings(stored)
+        different = [key for key in sorted(here | there) if here.get(key) != there.get(key)]
+        if not different and _stored_hash(file) not in (None, data_hash):
+            different, here, there = (
+                ["images"],
+                {"images": data_hash[:12]},
+                {"images": _stored_hash(file)[:12]},
+            )
+        if different:
+            told = ", ".join(f"{k} is {there.get(k)!r} there and {here.get(k)!r} here" for k in different[:3])
+            raise BadInput(
+                f"{self.path} holds runs with other settings ({told}): add --name NAME to store "
+                "this as a study of its own, or --fresh to discard what is there"
+            )
+
+    @contextlib.contextmanager
+    def opened(self, study: Study, data_hash: str, fresh: bool = False) -> Iterator[None]:
+        """The directory, made and locked, with `study` joined to what is stored.
+
+        Raises BadInput where it cannot be written, or another process writes to it."""
+        if not fresh:
+            self.check(study, data_hash)
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock = filelock.FileLock(self.path / ".lock", timeout=0)
+            lock.acquire()
+        except filelock.Timeout:
+            raise BadInput(
+                f"{self.path}: another depthbench is writing there; wait for it, or add --name NAME"
+            ) from None
+        except OSError as error:
+            raise BadInput(
+                f"{self.path} cannot be written ({error.strerror}): give another --results DIR"
+            ) from None
+        try:
+            if fresh:
+                for name in ("runs", "report"):
+                    shutil.rmtree(self.path / name, ignore_errors=True)
+                (self.path / "study.toml").unlink(missing_ok=True)
+            text = self._joined(study).to_toml()
+            write_text(self.path / "study.toml", f'data_hash = "{data_hash}"\n{text}')
+            yield
+        finally:
+            lock.release()
+
+    def _joined(self, study: Study) -> Study:
+        """`study`, its grid grown by the one stored here."""
+        if not (self.path / "study.toml").exists():
+            return study
+        old, new = self.study().grid, study.grid
+        grid = {k: sorted({*getattr(old, k), *getattr(new, k)}) for k in ("network", "depth", "seed")}
+        return study.model_copy(update={"grid": type(new)(**grid)})
+
+
+def _settings(study: Study) -> dict[str, Any]:
+    """Dotted key -> value of all that one directory's runs share, but where a folder lies."""
+    shared = study.model_dump(mode="json", include=set(Shared.model_fields))
+    shared["data"].pop("path")
+    return {f"{section}.{key}": value for section, table in shared.items() for key, value in table.items()}
+
+
+def _stored_hash(file: Path) -> str | None:
+    import tomllib
+
+    return tomllib.loads(file.read_text(encoding="utf-8")).get("data_hash")
+
+
+def describe(run: Run) -> dict[str, Any]:
+    """What run.json says of a run before it starts."""
+    return {
+        "format": FORMAT,
+        "run_id": run.run_id,
+        "network": run.network,
+        "depth": run.depth,
+        "seed": run.seed,
+        "status": "interrupted",
+        "run": run.model_dump(mode="json"),
+    }
+
+
+def read_runs(path: str | Path) -> list[dict[str, Any]]:
+    """A flat row for each stored run, by depth, network and seed: the columns of `Results.runs`.
+
+    Reads run.json alone, and needs neither torch nor pandas. Raises BadInput where `path` holds no
+    results, or results of another format."""
+    store = StudyStore(path)
+    store.study()
+    rows = []
+    for run_store in store.run_stores():
+        record = run_store.read()
+        if record is None:
+            print(
+                f"depthbench: {run_store.path}: run.json cannot be read; the run is left out", file=sys.stderr
+            )
+            continue
+        check_format(record.get("format"), run_store.path / "run.json")
+        row = {key: record.get(key) for key in ("run_id", "network", "depth", "seed", "status", "reason")}
+        row |= {
+            key: record.get(key) for key in ("parameters", "multiply_adds", "steps", "step", "num_classes")
+        }
+        row |= {key: record.get("final", {}).get(key) for key in FINAL_COLUMNS}
+        row |= {key: record.get("timing", {}).get(key) for key in ("seconds", "images_per_second")}
+        row |= {
+            f"{key}_hash": record.get("hashes", {}).get(key) for key in ("initial_weights", "batches", "data")
+        }
+        row |= {key: record.get("environment", {}).get(key) for key in ("device", "threads")}
+        rows.append(row)
+    return sorted(rows, key=lambda row: (row["depth"], row["network"], row["seed"]))
+
+
+class Results(NamedTuple):
+    """Three tidy tables. Errors are in percent, a diverged run's final ones at chance."""
+
+    runs: "pd.DataFrame"
+    """A row a run: run_id, network, depth, seed, status, parameters, multiply_adds, final errors, ..."""
+    history: "pd.DataFrame"
+    """A row a logged step: run_id, network, depth, seed, step, epoch, lr, loss, train_error, and, where
+    evaluated, train_error_eval, test_error, val_error."""
+    layers: "pd.DataFrame"
+    """A row a probed step and layer: run_id, network, depth, seed, step, layer (1 = input side), name,
+    stage, and one column a probe."""
+
+
+def load_results(path: str | Path) -> Results:
+    """The runs, history and layers stored under `path`, one study's directory.
+
+    A run whose tables are missing or broken stays in `runs`; a line on stderr says so. Raises BadInput
+    where `path` holds no results, or results of another format."""
+    import pandas as pd
+
+    rows = read_runs(path)
+    store = StudyStore(path)
+    frames: dict[str, list] = {"history": [], "layers": []}
+    for row in rows:
+        for name, found in frames.items():
+            try:
+                frame = store.run(row["run_id"]).frame(name)
+            except FileNotFoundError:
+                continue  # not begun, or failed before the first step
+            except (OSError, ValueError):
+                print(
+                    f"depthbench: {row['run_id']}: {name}.parquet cannot be read; run it again",
+                    file=sys.stderr,
+                )
+                continue
+            keys = {key: row[key] for key in ("run_id", "network", "depth", "seed")}
+            found.append(frame.assign(**keys)[[*keys, *frame.columns]])
+    tables = [pd.concat(found, ignore_index=True) if found else pd.DataFrame() for found in frames.values()]
+    return Results(pd.DataFrame(rows), *tables)

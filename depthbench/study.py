@@ -1,0 +1,395 @@
+"""Study, Run, Recipe: what is to be trained and measured, validated; no torch here.
+
+A study is a grid of runs (networks x depths x seeds) that share data, recipe and probes. It comes
+from a TOML file, a bundled name, or flags alone; anything unknown or impossible is a BadInput that
+names the key, the value and what is allowed."""
+
+import hashlib
+import json
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from importlib import resources
+from itertools import product
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tomli_w
+from annotated_types import Ge, Gt, Le, Lt
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from depthbench.catalog import look_up
+from depthbench.data import DATASETS
+from depthbench.errors import BadInput, nearest
+from depthbench.networks import NETWORKS
+from depthbench.probes import PROBES
+
+FORMAT = 1  # of a results directory; raised when an older reader would misread a newer one
+DEFAULT_STUDY = "quick"
+
+Count = Annotated[int, Ge(1)]
+Fraction = Annotated[float, Gt(0), Lt(1)]
+Percent = Annotated[float, Gt(0), Le(100)]
+NotNegative = Annotated[float, Ge(0)]
+Positive = Annotated[float, Gt(0)]
+
+
+class Section(BaseModel):
+    """A table of a study file: its keys are known, its values have the right type, it never changes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+def _known_init(value: str) -> str:
+    if value in ("he", "xavier", "orthogonal") or re.fullmatch(r"normal:\d*\.?\d+(e-?\d+)?", value):
+        return value
+    raise ValueError("should be he, xavier, orthogonal or normal:STD, e.g. normal:0.01")
+
+
+class NetworkOptions(Section):
+    """What is built at each depth. The defaults are He et al. 2015, sec. 4.2."""
+
+    width: Count = 16
+    """Filters of the first stage; the next two have twice and four times as many."""
+    shortcut: Literal["A", "B", "C"] = "A"
+    """Where the width changes: A zero padding, B projection; C projects everywhere (sec. 3.3)."""
+    norm: Literal["batch", "none", "group", "layer"] = "batch"
+    init: Annotated[str, AfterValidator(_known_init)] = "he"
+    activation: Literal[
+        "relu", "tanh", "sigmoid", "gelu", "silu", "elu", "selu", "leaky_relu", "softplus", "identity"
+    ] = "relu"
+    dropout: Annotated[float, Ge(0), Lt(1)] = 0.0
+    """Probability of dropping an activation between the two convolutions of a block."""
+
+
+class Data(Section):
+    """Which images, how they are split, and how pixels are scaled."""
+
+    name: str = "digits"
+    path: str | None = None
+    """A folder of images; `name` is then only what results are labelled with."""
+    image_size: Annotated[int, Ge(2), Le(1024)] | None = None
+    """Images of a folder are resized and cropped to this many pixels square."""
+    test_fraction: Fraction = 0.2
+    """The part of a folder without train/ and test/ that becomes the test set."""
+    val_fraction: Fraction | None = None
+    val_size: Count | None = None
+    """The part (or number) of training images kept apart for validation; stratified."""
+    split_seed: Annotated[int, Ge(0)] = 0
+    normalisation: Literal["channel", "pixel", "none"] = "channel"
+    """channel: mean and std of each channel; pixel: the mean of each pixel (He et al. 2015)."""
+    skip_bad_images: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_of_a_folder(cls, values: Any) -> Any:
+        """A folder is called what it is called, but never like a published data set that it may not be."""
+        if not isinstance(values, Mapping) or not isinstance(values.get("path"), str):
+            return values
+        name = values.get("name") or Path(values["path"]).resolve().name or "folder"
+        return {**values, "name": f"{name}-folder" if name in DATASETS else name}
+
+    @model_validator(mode="after")
+    def _check(self):
+        if self.path is None:
+            look_up(DATASETS, "data set", self.name)
+        if self.val_fraction is not None and self.val_size is not None:
+            raise ValueError("val_fraction and val_size exclude each other: set one")
+        return self
+
+    @property
+    def has_validation(self) -> bool:
+        return self.val_fraction is not None or self.val_size is not None
+
+
+class Recipe(Section):
+    """How a network is trained. The defaults are the protocol of He et al. 2015 for CIFAR, sec. 4.2."""
+
+    steps: Count | None = None
+    epochs: Positive | None = None
+    """Length: optimiser updates, or passes over the training set; 64,000 steps if neither is set."""
+    batch_size: Annotated[int, Ge(2)] = 128
+    optimizer: Literal["sgd", "adam", "adamw"] = "sgd"
+    lr: Positive = 0.1
+    momentum: Annotated[float, Ge(0), Lt(1)] = 0.9
+    nesterov: bool = False
+    weight_decay: NotNegative = 1e-4
+    """L2 coefficient, on every parameter as in the paper (norm and bias too: see decay_norm)."""
+    decay_norm: bool = True
+    l1: NotNegative = 0.0
+    label_smoothing: Annotated[float, Ge(0), Lt(1)] = 0.0
+    clip_norm: Positive | None = None
+    schedule: Literal["step", "cosine", "constant"] = "step"
+    milestones: list[Annotated[float, Gt(0)]] = [0.5, 0.75]
+    """When `step` lowers the rate: a number below 1 is a fraction of all steps (32k and 48k of 64k)."""
+    gamma: Positive = 0.1
+    warmup: Literal["none", "linear", "hold"] = "hold"
+    """linear: up from 0 in warmup_steps; hold: the paper's rule, at hold_lr from hold_from_depth on until
+    the train error (on the fly) is below hold_until_train_error."""
+    warmup_steps: Positive = 0.1
+    """Length of the linear warm-up; a number below 1 is a fraction of all steps."""
+    hold_lr: Positive = 0.01
+    hold_until_train_error: Percent = 80.0
+    hold_from_depth: Count = 110
+    pad: Annotated[int, Ge(0)] = 4
+    """Pixels padded on each side before a random crop; 0 for none."""
+    flip: bool | None = None
+    """Random horizontal flips; unset: where a mirrored image keeps its class."""
+    precision: Literal["fp32", "tf32", "bf16"] = "fp32"
+    patience: Count | None = None
+    """Stop after this many evaluations without a lower validation error."""
+
+    @model_validator(mode="after")
+    def _check(self):
+        if self.steps is not None and self.epochs is not None:
+            raise ValueError("steps and epochs exclude each other: set one")
+        return self
+
+
+class Probe(Section):
+    """What is measured by layer, and when. Step k is the (k+1)-th update, seen before it is made."""
+
+    names: list[str] = list(PROBES)
+    steps: list[Annotated[int, Ge(0)]] | None = None
+    """Unset: 0, 1, 2, 5, 10, 20, 50, ... and the last step."""
+    every: Count | None = None
+
+    @model_validator(mode="after")
+    def _check(self):
+        for name in self.names:
+            look_up(PROBES, "probe", name)
+        return self
+
+
+class Evaluate(Section):
+    """When errors are taken in evaluation mode on clean images, and how often a row is logged."""
+
+    every: Count | None = None
+    """Steps between evaluations; unset: a twentieth of all steps."""
+    train_size: Count | None = None
+    """Train error on this many training images, drawn once; unset: all of them."""
+    log_every: Count | None = None
+    """Steps between logged rows; unset: a five-hundredth of all steps, and at least 10."""
+
+
+class Grid(Section):
+    """The runs of a study: every network at every depth with every seed."""
+
+    network: Annotated[list[str], Field(min_length=1)] = ["plain", "resnet"]
+    depth: Annotated[list[Count], Field(min_length=1)] = [20, 32, 44, 56, 110]
+    seed: Annotated[list[Annotated[int, Ge(0)]], Field(min_length=1)] = [0, 1, 2]
+
+    @model_validator(mode="after")
+    def _check(self):
+        for name in self.network:
+            rule = look_up(NETWORKS, "network", name).depths
+            for depth in self.depth:
+                try:
+                    rule.n(depth)
+                except BadInput as error:
+                    raise BadInput(f"depth {depth}: {name} {error}") from None
+        return self
+
+
+class Shared(Section):
+    """What every run of one results directory has in common."""
+
+    data: Data = Data()
+    options: NetworkOptions = NetworkOptions()
+    recipe: Recipe = Recipe()
+    probe: Probe = Probe()
+    evaluate: Evaluate = Evaluate()
+
+    @model_validator(mode="after")
+    def _check(self):
+        if self.recipe.patience is not None and not self.data.has_validation:
+            raise ValueError("recipe.patience needs a validation set: set data.val_fraction")
+        return self
+
+
+class Run(Shared):
+    """One network at one depth with one seed, trained once on one data set by one recipe."""
+
+    network: str
+    depth: int
+    seed: int
+
+    @property
+    def run_id(self) -> str:
+        """Readable and stable: network-depth-seed-hash of everything that affects the result.
+
+        Where a folder of images lies does not affect it (its content is hashed when it is read),
+        nor does the device."""
+        content = self.model_dump(mode="json", exclude_defaults=True)
+        content.get("data", {}).pop("path", None)
+        content["format"] = FORMAT
+        digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:6]
+        return f"{self.network}-{self.depth}-s{self.seed}-{digest}"
+
+    @property
+    def steps(self) -> int:
+        if self.recipe.steps is None:
+            raise ValueError("the number of steps is known once the data is: see Study.resolve")
+        return self.recipe.steps
+
+    @property
+    def log_every(self) -> int:
+        return self.evaluate.log_every or min(max(10, self.steps // 500), self.steps)
+
+    @property
+    def evaluate_every(self) -> int:
+        return self.evaluate.every or max(1, self.steps // 20)
+
+    def is_probed(self, step: int) -> bool:
+        """Whether layers are measured at `step` (0 <= step < steps)."""
+        if self.probe.every is not None and step % self.probe.every == 0:
+            return True
+        if self.probe.steps is not None:
+            return step in self.probe.steps
+        return step in (0, self.steps - 1) or str(step).rstrip("0") in ("1", "2", "5")
+
+
+class Study(Shared):
+    """A grid of runs and what to measure in them."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] = DEFAULT_STUDY
+    grid: Grid = Grid()
+    may_diverge: list[str] = []
+    """Networks whose divergence is an expected result, not a failure of the study."""
+    plugins: list[str] = []
+
+    def resolve(self, train_size: int, flips: bool) -> "Study":
+        """The study with its length in steps and its flips settled for a training set."""
+        recipe = self.recipe.model_dump()
+        if recipe["epochs"] is not None:
+            recipe["steps"] = max(1, round(recipe["epochs"] * train_size / recipe["batch_size"]))
+            recipe["epochs"] = None
+        recipe["steps"] = recipe["steps"] or 64_000
+        recipe["flip"] = flips if recipe["flip"] is None else recipe["flip"]
+        return self.model_copy(update={"recipe": Recipe(**recipe)})
+
+    def runs(self) -> Iterator[Run]:
+        """Every run, by depth, then network, then seed."""
+        shared = {name: getattr(self, name) for name in Shared.model_fields}
+        for depth, network, seed in product(self.grid.depth, self.grid.network, self.grid.seed):
+            yield Run(network=network, depth=depth, seed=seed, **shared)
+
+    def to_toml(self) -> str:
+        """The whole study, defaults included, as a study file."""
+        return tomli_w.dumps({"format": FORMAT, **self.model_dump(mode="json", exclude_none=True)})
+
+
+def load_study(study: str | Path | None = None, **overrides: Any) -> Study:
+    """A study from a bundled name or a TOML file, with `overrides` on top.
+
+    Overrides are sections or single keys, e.g. `load_study("quick", grid={"depth": [20]},
+    recipe={"steps": 100})`. With no `study`, the recipe of He et al. 2015 on `data` is taken.
+
+    Raises BadInput for an unknown study, a syntax error (with its line), an unknown key (with the
+    nearest known one), a wrong type or an impossible value."""
+    values: dict[str, Any] = {}
+    source = "study"
+    if study is not None:
+        path = find_study(str(study))
+        source = path.name
+        try:
+            values = tomllib.loads(path.read_text(encoding="utf-8"))
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise BadInput(f"{path}: not valid TOML: {error}") from None
+        values.setdefault("name", path.stem)
+        check_format(values.pop("format", FORMAT), path)
+        values.pop("data_hash", None)  # a stored study names the data it was run on
+    return build(Study, merge(values, overrides), source)
+
+
+def check_format(found: Any, path: Path) -> None:
+    """Raise BadInput if `path` was written by a version with another results format."""
+    if found != FORMAT:
+        raise BadInput(
+            f"{path} has results format {found!r}; this version of depthbench reads format {FORMAT}: "
+            "use the version that made it, or --name NAME to store new results beside it"
+        )
+
+
+def bundled_studies() -> dict[str, Path]:
+    """Name -> file of the studies that come with depthbench."""
+    package = Path(str(resources.files("depthbench")))
+    folders = (package / "studies", package.parent / "studies")  # installed, or a checkout
+    folder = next((f for f in folders if f.is_dir()), None)
+    return {p.stem: p for p in sorted(folder.glob("*.toml"))} if folder else {}
+
+
+def find_study(name: str) -> Path:
+    """The file of a study, from a bundled name or a path. Raises BadInput for neither."""
+    known = bundled_studies()
+    if name in known:
+        return known[name]
+    if Path(name).is_file():
+        return Path(name)
+    what = "there is no such file" if name.endswith(".toml") else "no study is called so"
+    raise BadInput(f"study {name!r}: {what}, {nearest(name, known)}")
+
+
+def merge(values: Mapping, overrides: Mapping) -> dict:
+    """`values` with `overrides` on top, table by table. Keys that exclude each other give way."""
+    merged = dict(values)
+    exclusive = {"steps": "epochs", "epochs": "steps", "val_size": "val_fraction", "val_fraction": "val_size"}
+    for key, value in overrides.items():
+        if isinstance(value, Mapping) and isinstance(merged.get(key, {}), Mapping):
+            merged[key] = merge(merged.get(key, {}), value)
+        else:
+            merged[key] = value
+            if exclusive.get(key) not in overrides:
+                merged.pop(exclusive.get(key), None)
+    return merged
+
+
+def build(model: type[Section], values: Mapping, source: str) -> Any:
+    """`model(**values)`, its errors told in one line as a BadInput."""
+    try:
+        return model(**values)
+    except ValidationError as error:
+        raise BadInput(f"{source}: " + "; ".join(_explain(model, e) for e in error.errors())) from None
+
+
+def _explain(model: type[BaseModel], error: Mapping) -> str:
+    """One validation error: the key, the value, and what is allowed."""
+    path = error["loc"]
+    key = ".".join(str(part) for part in path)
+    if error["type"] == "extra_forbidden":
+        for part in path[:-1]:
+            model = model.model_fields[part].annotation
+        return f"unknown key {key!r}: {nearest(path[-1], model.model_fields)}"
+    if error["type"] == "missing":
+        return f"{key} is missing"
+    if not key or isinstance(error["input"], Mapping | BaseModel):
+        return f"{key}: {_message(error)}" if key else _message(error)
+    return f"{key} = {json.dumps(error['input'], default=str)}: {_message(error)}"
+
+
+def _message(error: Mapping) -> str:
+    return error["msg"].removeprefix("Value error, ").replace("Input should", "should", 1)
+
+
+def parse_setting(setting: str) -> dict[str, Any]:
+    """`"recipe.lr=0.05"` -> `{"recipe": {"lr": 0.05}}`. The section may be left out where only one has
+    the key. A value is read as TOML, and as plain text where it is none. Raises BadInput."""
+    key, equals, text = setting.partition("=")
+    if not equals or not key:
+        raise BadInput(f"--set {setting}: write --set KEY=VALUE, e.g. --set recipe.lr=0.05")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text
+    sections = {name: field.annotation for name, field in Study.model_fields.items()}
+    tables = {name: t for name, t in sections.items() if isinstance(t, type) and issubclass(t, Section)}
+    if "." not in key and key not in sections:
+        homes = [name for name, table in tables.items() if key in table.model_fields]
+        if len(homes) != 1:
+            every = [f"{name}.{k}" for name, table in tables.items() for k in table.model_fields]
+            say = f"write one of {', '.join(f'{h}.{key}' for h in homes)}" if homes else nearest(key, every)
+            raise BadInput(f"--set {setting}: {'ambiguous' if homes else 'unknown'} key {key!r}: {say}")
+        key = f"{homes[0]}.{key}"
+    for part in reversed(key.split(".")):
+        value = {part: value}
+    return value
