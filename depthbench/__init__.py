@@ -1,9 +1,9 @@
 """depthbench: what does depth do to a network's trainability, and what do residual connections change?
 
-    study = load_study("quick", grid={"depth": [20, 56]})
-    path = run_study(study)                        # trains, probes, stores
-    runs, history, layers = load_results(path)     # three tidy DataFrames
-    page = write_report(path)                      # report/index.html, figures, tables
+study = load_study("quick", grid={"depth": [20, 56]})
+path = run_study(study)                        # trains, probes, stores
+runs, history, layers = load_results(path)     # three tidy DataFrames
+page = write_report(path)                      # report/index.html, figures, tables
 """
 
 from importlib import import_module

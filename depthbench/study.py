@@ -291,7 +291,7 @@ def load_study(study: str | Path | None = None, **overrides: Any) -> Study:
     source = "study"
     if study is not None:
         path = find_study(str(study))
-        source = path.name
+        source = f"study {path.stem}"
         try:
             values = tomllib.loads(path.read_text(encoding="utf-8"))
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -386,9 +386,11 @@ def parse_setting(setting: str) -> dict[str, Any]:
     if "." not in key and key not in sections:
         homes = [name for name, table in tables.items() if key in table.model_fields]
         if len(homes) != 1:
-            every = [f"{name}.{k}" for name, table in tables.items() for k in table.model_fields]
-            say = f"write one of {', '.join(f'{h}.{key}' for h in homes)}" if homes else nearest(key, every)
-            raise BadInput(f"--set {setting}: {'ambiguous' if homes else 'unknown'} key {key!r}: {say}")
+            if homes:
+                say = f"ambiguous key {key!r}: write {' or '.join(f'{home}.{key}' for home in homes)}"
+            else:
+                say = f"unknown key {key!r}: {nearest(key, {k for t in tables.values() for k in t.model_fields})}"
+            raise BadInput(f"--set {setting}: {say}")
         key = f"{homes[0]}.{key}"
     for part in reversed(key.split(".")):
         value = {part: value}

@@ -195,9 +195,10 @@ def train(
 ) -> dict[str, Any]:
     """Train `run` on `images` to its end, from its checkpoint if there is one, and store it.
 
-    `report` is told {"step", "steps", "loss", "train_error", "images_per_second"} at each logged row and
-    {"note"} where a person should know. `should_stop` is asked after each step; when it says so, the state is
-    kept and the run is `interrupted`. Returns what run.json then holds, its status among it."""
+    `report` is told, at each logged row, {"step", "steps", "first_step", "loss", "train_error", "test_error",
+    "images_per_second"}, and {"note"} where a person should know something. `should_stop` is asked after
+    each step; when it says so, the state is kept and the run is `interrupted`. Returns what run.json then
+    holds, its status among it."""
     trainer = Trainer(run, images, device)
     record = describe(run) | {
         "steps": run.steps,
@@ -225,7 +226,7 @@ def train(
         trainer.seconds = now - began
         if row is not None:
             rate = (trainer.step - first_step) * run.recipe.batch_size / (now - since)
-            report({"steps": run.steps, "images_per_second": rate, **_progress(row)})
+            report(_progress(row) | {"steps": run.steps, "first_step": first_step, "images_per_second": rate})
             if not math.isfinite(row["loss"]):
                 status = "diverged"
                 break

@@ -1,0 +1,303 @@
+"""The command line: parse, then call one function each. Exit codes: 0 all done, 1 a run failed or diverged
+unexpectedly, 2 bad input, 130 interrupted."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from depthbench.errors import BadInput, Interrupted
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="What does depth do to a network's trainability, and what do residual connections change?\n\n"
+    "Start with `depthbench run --depths 20,56,110`: it trains plain and residual networks on handwritten "
+    "digits (minutes on two cores) and writes results/quick/report/index.html.",
+)
+out, err = Console(), Console(stderr=True)
+Results = Annotated[Path, typer.Argument(help="A study's directory, e.g. results/quick.", show_default=False)]
+
+
+def _option(help: str, *names: str, **more):
+    """An option whose help alone says what happens without it."""
+    return typer.Option(*names, help=help, show_default=False, **more)
+
+
+StudyName = Annotated[
+    str | None,
+    typer.Argument(
+        help="A bundled study (`depthbench list studies`) or a TOML file. Left out: `quick`, or with --data "
+        "the recipe of He et al. 2015 on that data.",
+        show_default=False,
+    ),
+]
+Plugins = Annotated[
+    list[Path] | None,
+    _option("A Python file with your own NETWORKS, DATASETS or PROBES.", metavar="FILE"),
+]
+DataName = Annotated[
+    str | None,
+    _option(
+        "A data set (`depthbench list data`) or a folder of images: train/ and test/ or val/, each with a "
+        "folder a class, or one folder of classes, which is split."
+    ),
+]
+Settings = Annotated[
+    list[str] | None,
+    _option(
+        "Any key of a study file, e.g. --set lr=0.05 --set options.norm=none.", "--set", metavar="KEY=VALUE"
+    ),
+]
+Text, Number = str | None, int | None
+
+
+@app.command()
+def run(
+    study: StudyName = None,
+    name: Annotated[Text, _option("Store the results as a study of this name.")] = None,
+    depths: Annotated[Text, _option("Weighted layers, e.g. 20,56,110.")] = None,
+    networks: Annotated[Text, _option("Network families, e.g. plain,resnet.")] = None,
+    seeds: Annotated[Text, _option("How many (3 means 0,1,2), or which: 0,4 (one: 4,).")] = None,
+    data: DataName = None,
+    data_dir: Annotated[Path | None, _option("Where downloads go.  [default: the user's cache]")] = None,
+    image_size: Annotated[Number, _option("Make a folder's images this many pixels square.")] = None,
+    skip_bad_images: Annotated[bool, _option("Leave out unreadable images.", "--skip-bad-images")] = False,
+    steps: Annotated[Number, _option("Optimiser updates of each run.")] = None,
+    epochs: Annotated[float | None, _option("The same as passes over the training set.")] = None,
+    batch_size: Annotated[Number, _option("Images in each update.")] = None,
+    settings: Settings = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
+    precision: Annotated[Text, _option("fp32, tf32 or bf16.")] = None,
+    jobs: Annotated[Number, _option("Runs at once, a process each.  [default: for the machine]")] = None,
+    results: Annotated[Path, typer.Option(help="Where studies are stored.")] = Path("results"),
+    fresh: Annotated[bool, _option("Discard what is stored of this study.", "--fresh")] = False,
+    dry_run: Annotated[bool, _option("Check all, say what would run, and stop.", "--dry-run")] = False,
+    plugin: Plugins = None,
+    quiet: Annotated[bool, _option("Say nothing but errors.", "--quiet")] = False,
+    as_json: Annotated[bool, _option("Print the outcome as JSON.", "--json")] = False,
+) -> None:
+    """Train the runs of a study that are not done yet, and write the report.
+
+    Ctrl-C keeps everything: the same command goes on. More depths, networks or seeds join what is stored.
+
+    Examples:
+
+      depthbench run --depths 20,56,110
+
+      depthbench run --data ~/cifar10-jpeg --depths 20,56 --steps 200
+
+      depthbench run my_study.toml --set lr=0.05 --name my_study-lr0.05
+    """
+    from depthbench import flags
+    from depthbench.catalog import load_plugin
+    from depthbench.execution import execute, prepare
+    from depthbench.progress import Bars, Lines, Silent
+    from depthbench.study import load_study
+
+    for file in plugin or []:
+        load_plugin(file)
+    given = flags.overrides(
+        grid={
+            "network": flags.parse_list("--networks", networks, str),
+            "depth": flags.parse_list("--depths", depths, int),
+            "seed": flags.parse_seeds(seeds),
+        },
+        data={"image_size": image_size, "skip_bad_images": skip_bad_images or None},
+        recipe={"steps": steps, "epochs": epochs, "batch_size": batch_size, "precision": precision},
+        settings=settings or [],
+    )
+    if plugin:
+        given["plugins"] = [str(file.resolve()) for file in plugin]
+    base, given = flags.choose_study(study, data, name, given)
+    chosen = load_study(base, **given)
+
+    shown = Console(quiet=quiet, stderr=as_json)
+    with shown.status("reading the data") as status:
+        plan = prepare(
+            chosen,
+            results,
+            device=device,
+            jobs=jobs,
+            data_dir=data_dir,
+            fresh=fresh,
+            decoding=lambda done, total: status.update(f"reading the data: {done} of {total} images"),
+        )
+    _announce(plan, shown)
+    if dry_run:
+        _print_rows(_planned(plan), f"{plan.study.name}: what would run", as_json)
+        return
+    watch = Silent() if quiet else (Bars if shown.is_terminal else Lines)(shown)
+    try:
+        execute(plan, watch)
+    except Interrupted:
+        err.print("interrupted: every run has kept its state; the same command goes on from there")
+        raise typer.Exit(130) from None
+    _finish(plan, shown, as_json)
+
+
+@app.command()
+def report(
+    results: Annotated[
+        list[Path], typer.Argument(help="Directories of studies, e.g. results/quick.", show_default=False)
+    ],
+) -> None:
+    """Write report/index.html, the figures (SVG, PNG) and the tables (CSV, Markdown) of stored results."""
+    for path in results:
+        with Console(stderr=True).status(f"drawing the report of {path}"):
+            page = _write_report(path)
+        print(page)
+
+
+@app.command()
+def show(
+    results: Results,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the runs as JSON.")] = False,
+) -> None:
+    """Show the runs of a results directory: status, errors, cost."""
+    from depthbench.store import read_runs
+
+    _print_rows(read_runs(results), str(results), as_json)
+
+
+@app.command("list")
+def list_(
+    what: Annotated[str, typer.Argument(help="networks, data, studies or probes.", show_default=False)],
+    plugin: Plugins = None,
+) -> None:
+    """List what can be named: networks, data, studies or probes."""
+    from depthbench.catalog import load_plugin
+    from depthbench.data import DATASETS
+    from depthbench.networks import NETWORKS
+    from depthbench.probes import PROBES
+    from depthbench.study import bundled_studies
+
+    for file in plugin or []:
+        load_plugin(file)
+    lists = {
+        "networks": {k: f"{v.about}; depths {v.depths}" for k, v in NETWORKS.items()},
+        "data": {k: v.about for k, v in DATASETS.items()},
+        "studies": {k: _opening(path) for k, path in bundled_studies().items()},
+        "probes": {k: v.about for k, v in PROBES.items()},
+    }
+    if what not in lists:
+        raise BadInput(f"list {what}: there are networks, data, studies and probes to list")
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    for key, about in lists[what].items():
+        table.add_row(f"[bold]{key}[/bold]", about)
+    out.print(table)
+
+
+def _opening(path: Path) -> str:
+    """The first sentence of a study file's comment."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    comment = " ".join(line.removeprefix("#").strip() for line in lines[:3] if line.startswith("#"))
+    return comment.split(". ")[0].split("? ")[0]
+
+
+def _announce(plan, shown: Console) -> None:
+    """What is about to happen, in a few lines."""
+    total = len(plan.todo) + len(plan.finished)
+    shown.print(
+        f"{plan.study.name}: {total} runs on {plan.study.data.name}, {len(plan.finished)} done already; "
+        f"{plan.jobs} at a time, {plan.threads} thread{'s'[: plan.threads > 1]} each, on {plan.device}; "
+        f"{plan.study.recipe.steps} steps a run",
+        highlight=False,
+    )
+    shown.print(f"results: {plan.store.path}", highlight=False, soft_wrap=True)
+    if plan.skipped:
+        names = ", ".join(plan.skipped[:5]) + (", ..." if len(plan.skipped) > 5 else "")
+        shown.print(f"left out {len(plan.skipped)} unreadable images: {names}", highlight=False)
+    for note in plan.notes:
+        shown.print(note, highlight=False)
+
+
+def _planned(plan) -> list[dict[str, Any]]:
+    """A row for each run that would run, and each that is done."""
+    rows = []
+    for status, runs in (("to do", plan.todo), ("done", plan.finished)):
+        for run in runs:
+            row = {"run_id": run.run_id, "network": run.network, "depth": run.depth, "seed": run.seed}
+            rows.append(row | {"status": status, "steps": run.steps})
+    return sorted(rows, key=lambda row: (row["depth"], row["network"], row["seed"]))
+
+
+def _finish(plan, shown: Console, as_json: bool) -> None:
+    """Summary, report, and the exit code."""
+    from depthbench.store import read_runs
+
+    wanted = {run.run_id: run for run in (*plan.todo, *plan.finished)}
+    rows = [row for row in read_runs(plan.store.path) if row["run_id"] in wanted]
+    page = None
+    if any(row["status"] in ("done", "diverged") for row in rows):
+        with shown.status("drawing the report"):
+            page = _write_report(plan.store.path)
+    if as_json:
+        outcome = {"study": plan.study.name, "results": str(plan.store.path), "report": page and str(page)}
+        print(json.dumps(outcome | {"runs": rows}, indent=1))
+    else:
+        _print_rows(rows, plan.study.name, False, shown)
+        shown.print(f"report: {page}", highlight=False, soft_wrap=True)
+    expected = set(plan.study.may_diverge)
+    diverged = [row for row in rows if row["status"] == "diverged" and row["network"] not in expected]
+    bad = [row for row in rows if row["status"] == "failed"] + diverged
+    if bad:
+        names = ", ".join(f"{row['run_id']} {row['status']}" for row in bad[:5])
+        err.print(f"{len(bad)} of {len(rows)} runs did not end well: {names}", highlight=False)
+        raise typer.Exit(1)
+
+
+def _write_report(path: Path) -> Path:
+    from depthbench.report import write_report
+
+    return write_report(path)
+
+
+def _print_rows(rows: list[dict[str, Any]], title: str, as_json: bool, console: Console = out) -> None:
+    """The runs as a table, errors in percent."""
+    if as_json:
+        print(json.dumps(rows, indent=1))
+        return
+    table = Table(title=title, title_justify="left")
+    for heading in ("network", "depth", "seed", "status", "steps"):
+        table.add_column(heading, justify="left" if heading in ("network", "status") else "right")
+    errors = {
+        "train_error_eval": "train error %",
+        "test_error": "test error %",
+        "best_test_error": "best test %",
+    }
+    errors = {k: v for k, v in errors.items() if any(row.get(k) is not None for row in rows)}
+    for heading in (*errors.values(), *(["time"] if any(row.get("seconds") for row in rows) else [])):
+        table.add_column(heading, justify="right")
+    from depthbench.progress import duration
+
+    for row in rows:
+        cells = [
+            row["network"],
+            str(row["depth"]),
+            str(row["seed"]),
+            row["status"],
+            str(row.get("steps") or ""),
+        ]
+        cells += ["" if row[key] is None else f"{row[key]:.2f}" for key in errors]
+        cells += [duration(row["seconds"])] if row.get("seconds") else []
+        table.add_row(*cells)
+    console.print(table)
+
+
+def main() -> None:
+    """The console script: bad input is one line on stderr and exit code 2."""
+    try:
+        app()
+    except BadInput as error:
+        err.print(f"depthbench: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        err.print("interrupted")
+        sys.exit(130)

@@ -1,0 +1,148 @@
+"""What is to be executed, where and how: everything that can be wrong is found here, before a write."""
+
+import inspect
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from depthbench.catalog import look_up
+from depthbench.data.load import default_data_dir, load_images
+from depthbench.errors import BadInput
+from depthbench.networks import NETWORKS
+from depthbench.store import StudyStore
+from depthbench.study import Run, Study
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A checked study, and how this machine will run it."""
+
+    study: Study  # resolved: its length in steps is known
+    store: StudyStore
+    device: str
+    jobs: int
+    threads: int  # of each job
+    data_dir: Path
+    data_hash: str
+    fresh: bool
+    skipped: tuple[str, ...]  # unreadable images that were left out
+    finished: tuple[Run, ...]
+    todo: tuple[Run, ...]  # the costliest first, so that no long run is left for the end
+    notes: tuple[str, ...]  # what a person should know before it starts
+
+
+def prepare(
+    study: Study,
+    results: str | Path = "results",
+    *,
+    device: str = "auto",
+    jobs: int | None = None,
+    data_dir: str | Path | None = None,
+    fresh: bool = False,
+    decoding: Callable[[int, int], None] = lambda done, total: None,
+) -> Plan:
+    """The plan of `study` on this machine. Reads the data (and downloads or decodes it at first); writes
+    nothing to `results`. Raises BadInput for whatever cannot be used."""
+    device = resolve_device(device)
+    if study.recipe.precision == "tf32" and not device.startswith("cuda"):
+        raise BadInput(f"--precision tf32 needs a CUDA device, and this is {device}: use fp32 or bf16")
+    if jobs is not None and jobs < 1:
+        raise BadInput(f"--jobs {jobs}: at least 1")
+    _check_options(study)
+    store = StudyStore(Path(results) / study.name)
+    _check_writable(store.path)
+    data_dir = Path(data_dir).expanduser() if data_dir is not None else default_data_dir()
+    images = load_images(study.data, data_dir, decoding)
+    study = study.resolve(len(images.train_y), images.flips)
+    size = study.evaluate.train_size
+    if size is not None and size > len(images.train_y):
+        raise BadInput(f"evaluate.train_size = {size}: the training set has {len(images.train_y)} images")
+    data_hash = images.content_hash()
+    if not fresh:
+        store.check(study, data_hash)
+
+    finished, todo, notes = [], [], []
+    for run in study.runs():
+        run_store = store.run(run.run_id)
+        if fresh or not run_store.is_finished():
+            todo.append(run)
+        else:
+            finished.append(run)
+        record = None if fresh else run_store.read()
+        if record is not None and record["status"] in ("done", "diverged") and run in todo:
+            notes.append(f"{run.run_id}: its tables cannot be read; it is trained again")
+    todo.sort(key=lambda run: -run.depth)
+    jobs, threads = share_cores(device, len(todo), jobs)
+    return Plan(
+        study,
+        store,
+        device,
+        jobs,
+        threads,
+        data_dir,
+        data_hash,
+        fresh,
+        images.skipped,
+        tuple(finished),
+        tuple(todo),
+        tuple(notes),
+    )
+
+
+def resolve_device(device: str) -> str:
+    """`auto` -> the best there is (CUDA, else the CPU); others are checked. Raises BadInput."""
+    if device == "cpu":
+        return device
+    kind, _, index = device.partition(":")
+    if kind not in ("auto", "cuda", "mps") or (index and (kind != "cuda" or not index.isdigit())):
+        raise BadInput(f"--device {device}: use auto, cpu, cuda, cuda:0, cuda:1, ... or mps")
+    import torch
+
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if kind == "auto":
+        return "cuda:0" if count else "cpu"
+    if kind == "mps":
+        if not torch.backends.mps.is_available():
+            raise BadInput("--device mps: no Apple GPU can be used here; use --device cpu")
+        return device
+    if int(index or 0) >= count:
+        have = f"{count} CUDA devices" if count else "no CUDA device"
+        raise BadInput(f"--device {device}: torch {torch.__version__} sees {have} here; use --device cpu")
+    return f"cuda:{index or 0}"
+
+
+def share_cores(device: str, runs: int, jobs: int | None) -> tuple[int, int]:
+    """(jobs, threads of each). On a CPU one thread a run and as many runs as cores is fastest for networks
+    this small; on a GPU one run at a time."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if jobs is None:
+        jobs = cores if device == "cpu" else 1
+    jobs = max(1, min(jobs, runs))
+    return jobs, max(1, cores // jobs)
+
+
+def _check_options(study: Study) -> None:
+    """Raise BadInput where a network's builder does not take an option that the study sets."""
+    chosen = study.options.model_dump(exclude_defaults=True)
+    for name in study.grid.network:
+        family = look_up(NETWORKS, "network", name)
+        try:
+            signature = inspect.signature(family.load())
+            signature.bind(**{**family.options, **chosen, "depth": 1, "in_channels": 1, "num_classes": 2})
+        except TypeError as error:
+            raise BadInput(
+                f"network {name!r} cannot be built as {name}(depth=, in_channels=, num_classes=, "
+                f"{', '.join(chosen)}): {error}"
+            ) from None
+
+
+def _check_writable(path: Path) -> None:
+    """Raise BadInput unless `path` can be made and written; makes nothing."""
+    there = path
+    while not there.exists():
+        there = there.parent
+    if not there.is_dir():
+        raise BadInput(f"results directory {path}: {there} is a file; give another --results DIR")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise BadInput(f"results directory {path}: {there} is not writable; give another --results DIR")

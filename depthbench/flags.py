@@ -1,0 +1,75 @@
+"""Flags of `depthbench run` -> the study to start from, and what goes on top of it."""
+
+from pathlib import Path
+from typing import Any
+
+from depthbench.data import DATASETS
+from depthbench.errors import BadInput, nearest
+from depthbench.study import DEFAULT_STUDY, merge, parse_setting
+
+
+def parse_list(flag: str, text: str | None, kind: type) -> list | None:
+    """`"20,56"` -> [20, 56], each once. Raises BadInput naming the part that is wrong."""
+    if text is None:
+        return None
+    example = {"--depths": "20,56,110", "--networks": "plain,resnet", "--seeds": "0,1,2"}[flag]
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if not parts:
+        raise BadInput(f"{flag} is empty: write e.g. {flag} {example}")
+    values = []
+    for part in parts:
+        try:
+            value = kind(part)
+        except ValueError:
+            raise BadInput(
+                f"{flag} {text}: {part!r} is not a whole number; write e.g. {flag} {example}"
+            ) from None
+        if value not in values:
+            values.append(value)
+    return values
+
+
+def parse_seeds(text: str | None) -> list[int] | None:
+    """A count (`3` -> 0, 1, 2) or, with a comma, a list."""
+    values = parse_list("--seeds", text, int)
+    if values is None or "," in text:
+        return values
+    if values[0] < 1:
+        raise BadInput(f"--seeds {text}: a count is at least 1; a list needs a comma: --seeds {text},")
+    return list(range(values[0]))
+
+
+def overrides(settings: list[str], **sections: dict[str, Any]) -> dict[str, Any]:
+    """The flags that were given, as tables of a study file."""
+    given: dict[str, Any] = {}
+    for setting in settings:
+        given = merge(given, parse_setting(setting))
+    flags = {s: {k: v for k, v in table.items() if v is not None} for s, table in sections.items()}
+    return merge(given, {section: table for section, table in flags.items() if table})
+
+
+def choose_study(
+    study: str | None, data: str | None, name: str | None, overrides: dict[str, Any]
+) -> tuple[str | None, dict[str, Any]]:
+    """Which study to start from, and the overrides with --data and --name among them."""
+    if data is not None:
+        if data in DATASETS:
+            where = {"name": data}
+        elif Path(data).expanduser().is_dir():
+            where = {"path": str(Path(data).expanduser())}
+        elif "/" in data or "\\" in data:
+            raise BadInput(f"--data {data}: there is no such folder")
+        else:
+            raise BadInput(
+                f"--data {data}: no data set and no folder is called so: {nearest(data, DATASETS)}"
+            )
+        overrides = merge(overrides, {"data": where})
+    base = study
+    if base is None and data in (None, "digits"):
+        base = DEFAULT_STUDY
+    if name is not None:
+        overrides["name"] = name
+    elif base is None:
+        folder = overrides["data"].get("path")
+        overrides["name"] = Path(folder).resolve().name if folder else data
+    return base, overrides
