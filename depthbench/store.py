@@ -105,18 +105,19 @@ class StudyStore:
             )
         return load_study(path)
 
-    def check(self, study: Study, data_hash: str) -> None:
+    def check(self, study: Study, data_hash: str, fresh: bool = False) -> None:
         """Raise BadInput unless `study` can be stored here. Writes nothing.
 
-        More depths, seeds or networks of the same data and recipe may join; nothing else may."""
+        More depths, seeds or networks of the same data and recipe may join; nothing else may, unless what is
+        stored is to be discarded (`fresh`). What is no study is never discarded."""
         if self.path.exists() and not self.path.is_dir():
             raise BadInput(f"{self.path} is a file: give a directory, or --name NAME")
         file = self.path / "study.toml"
         if not file.exists():
             if self.path.is_dir() and any(p.name != ".lock" for p in self.path.iterdir()):
-                raise BadInput(
-                    f"{self.path} holds other files but no study: give another --results or --name"
-                )
+                raise BadInput(f"{self.path} holds other files but no study: give another --results or --name")
+            return
+        if fresh:
             return
         stored = self.study()
         here, there = _settings(study), _settings(stored)
@@ -139,8 +140,7 @@ class StudyStore:
         """The directory, made and locked, with `study` joined to what is stored.
 
         Raises BadInput where it cannot be written, or another process writes to it."""
-        if not fresh:
-            self.check(study, data_hash)
+        self.check(study, data_hash, fresh)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             lock = filelock.FileLock(self.path / ".lock", timeout=0)

@@ -242,6 +242,8 @@ class Run(Shared):
 
     def is_probed(self, step: int) -> bool:
         """Whether layers are measured at `step` (0 <= step < steps)."""
+        if not self.probe.names:
+            return False
         if self.probe.every is not None and step % self.probe.every == 0:
             return True
         if self.probe.steps is not None:

@@ -59,8 +59,7 @@ def prepare(
     if size is not None and size > len(images.train_y):
         raise BadInput(f"evaluate.train_size = {size}: the training set has {len(images.train_y)} images")
     data_hash = images.content_hash()
-    if not fresh:
-        store.check(study, data_hash)
+    store.check(study, data_hash, fresh)
 
     finished, todo, notes = [], [], []
     for run in study.runs():
@@ -73,7 +72,7 @@ def prepare(
         if record is not None and record["status"] in ("done", "diverged") and run in todo:
             notes.append(f"{run.run_id}: its tables cannot be read; it is trained again")
     todo.sort(key=lambda run: -run.depth)
-    jobs, threads = share_cores(device, len(todo), jobs)
+    jobs, threads = share_cores(device, len(finished) + len(todo), jobs)
     return Plan(
         study,
         store,
@@ -113,8 +112,11 @@ def resolve_device(device: str) -> str:
 
 
 def share_cores(device: str, runs: int, jobs: int | None) -> tuple[int, int]:
-    """(jobs, threads of each). On a CPU one thread a run and as many runs as cores is fastest for networks
-    this small; on a GPU one run at a time."""
+    """(jobs, threads of each) for a study of so many runs, whether or not some are done: what a run
+    computes depends in its last digits on the number of threads, and should not on when it is run.
+
+    On a CPU one thread a run and as many runs as cores is fastest for networks this small; on a GPU one run
+    at a time."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if jobs is None:
         jobs = cores if device == "cpu" else 1

@@ -1,0 +1,39 @@
+# Each target does its own set-up and can be run again: nothing is installed twice.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: quickstart test lint format clean
+.DEFAULT_GOAL := quickstart
+
+quickstart: .venv/installed  ## set up, train the quick study on bundled data, write its report
+	$(BIN)/depthbench run --depths 20,56,110
+
+test: .venv/installed-dev  ## set up, run the tests
+	$(BIN)/python -m pytest
+
+lint: .venv/installed-dev  ## set up, check style
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: .venv/installed-dev  ## set up, mend style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:  ## remove the environment; results stay
+	rm -rf .venv
+
+.venv/made:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "depthbench needs Python 3.11 or newer: make PYTHON=/path/to/python3.12 ..." >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+	touch $@
+
+.venv/installed: .venv/made pyproject.toml constraints.txt
+	@echo "installing depthbench and what it needs (torch is large: some minutes at first)"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	touch $@
+
+.venv/installed-dev: .venv/made pyproject.toml constraints.txt
+	@echo "installing depthbench and what its tests need (torch is large: some minutes at first)"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@ .venv/installed

@@ -1,0 +1,125 @@
+"""Real processes: one test for each thing that can happen to them."""
+
+import os
+import signal
+import threading
+
+import pytest
+
+from depthbench import load_results, run_study
+from depthbench.errors import Interrupted
+from depthbench.execution import execute, prepare
+from depthbench.progress import Silent
+from depthbench.store import StudyStore
+
+PLUGIN = """
+from torch import nn
+
+class Small(nn.Module):
+    def __init__(self, depth, in_channels, num_classes):
+        super().__init__()
+        self.fc = nn.Linear(in_channels * 64, num_classes)
+
+    def forward(self, x):
+        return self.fc(x.flatten(1))
+
+class Fatal(Small):
+    def forward(self, x):
+        import os, signal
+        os.kill(os.getpid(), signal.SIGKILL)
+
+class Wrong(Small):
+    def forward(self, x):
+        return self.fc(x)
+
+NETWORKS = {"small": Small, "fatal": Fatal, "wrong": Wrong}
+"""
+
+
+@pytest.fixture
+def plugin(tmp_path, monkeypatch):
+    import sys
+
+    from depthbench.catalog import load_plugin
+    from depthbench.networks import NETWORKS
+
+    known = dict(NETWORKS)
+    path = tmp_path / "my_networks.py"
+    path.write_text(PLUGIN)
+    load_plugin(path)
+    yield str(path)
+    NETWORKS.clear()
+    NETWORKS.update(known)
+    del sys.modules["depthbench_plugin_my_networks"]
+
+
+def test_one_dying_process_fails_one_run_and_not_the_study(tiny, tmp_path, plugin):
+    grid = {"network": ["fatal", "small", "wrong"], "depth": [1], "seed": [0, 1]}
+    study = tiny(grid=grid, options={"width": 16}, plugins=[plugin])
+    path = run_study(study, tmp_path / "results", device="cpu", jobs=2)
+    runs = load_results(path).runs.set_index("run_id")
+    status = runs.groupby("network").status.agg(list).to_dict()
+    assert status == {"fatal": ["failed"] * 2, "small": ["done"] * 2, "wrong": ["failed"] * 2}
+    reasons = runs.groupby("network").reason.first()
+    assert "SIGKILL" in reasons["fatal"]
+    assert "RuntimeError" in reasons["wrong"]
+    error = next((path / "runs").glob("wrong-*/error.txt")).read_text()
+    assert "self.fc(x)" in error
+
+    # What failed is tried again; what is done is not.
+    again = prepare(study, tmp_path / "results", device="cpu")
+    assert [run.network for run in again.finished] == ["small", "small"]
+    assert len(again.todo) == 4
+
+
+class StopAtStep(Silent):
+    """Presses Ctrl-C when a run has got so far."""
+
+    def __init__(self, step):
+        self.step = step
+        self.outcomes = []
+
+    def progress(self, run, event):
+        if event.get("step") == self.step:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    def ended(self, run, status, reason, record):
+        self.outcomes.append(status)
+
+
+def test_ctrl_c_keeps_the_state_and_the_same_command_goes_on(tiny, tmp_path):
+    study = tiny(recipe={"steps": 200}, evaluate={"every": 100, "log_every": 1}, grid={"network": ["resnet"]})
+    whole = run_study(study, tmp_path / "whole", device="cpu", jobs=1)
+
+    watch = StopAtStep(20)
+    with pytest.raises(Interrupted):
+        execute(prepare(study, tmp_path / "parts", device="cpu", jobs=1), watch)
+    assert watch.outcomes == ["interrupted"]
+    parts = StudyStore(tmp_path / "parts" / "tiny")
+    (store,) = parts.run_stores()
+    assert store.read()["status"] == "interrupted"
+    assert 20 <= store.read()["step"] < 200
+    assert store.checkpoint.exists()
+    assert len(store.frame("history")) == store.read()["step"]  # a report can be drawn half way
+
+    run_study(study, tmp_path / "parts", device="cpu", jobs=1)
+    for one, other in zip(load_results(whole)[1:], load_results(parts.path)[1:], strict=True):
+        assert one.equals(other)
+
+
+def test_a_finished_study_is_not_trained_again(tiny, tmp_path):
+    study = tiny()
+    path = run_study(study, tmp_path, device="cpu")
+    times = {p: p.stat().st_mtime_ns for p in path.glob("runs/*/*")}
+    assert len(times) == 6
+    run_study(study, tmp_path, device="cpu")
+    assert {p: p.stat().st_mtime_ns for p in path.glob("runs/*/*")} == times
+
+
+def test_a_caller_that_is_not_the_main_thread(tiny, tmp_path):
+    paths = []
+    study = tiny(grid={"network": ["plain"]})
+    thread = threading.Thread(target=lambda: paths.append(run_study(study, tmp_path, device="cpu")))
+    thread.start()
+    thread.join()
+    assert load_results(paths[0]).runs.status.tolist() == ["done"]

@@ -1,0 +1,66 @@
+import os
+
+import pytest
+
+from depthbench.errors import BadInput
+from depthbench.execution.plan import prepare, resolve_device, share_cores
+
+
+def test_the_costliest_runs_come_first_and_nothing_is_written(tiny, tmp_path):
+    study = tiny(grid={"depth": [8, 20, 14]})
+    plan = prepare(study, tmp_path / "results", device="cpu")
+    assert [run.depth for run in plan.todo] == [20, 20, 14, 14, 8, 8]
+    assert plan.finished == ()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_cores_are_divided_among_the_jobs(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)), raising=False)
+    assert share_cores("cpu", runs=18, jobs=None) == (8, 1)
+    assert share_cores("cpu", runs=2, jobs=None) == (2, 4)
+    assert share_cores("cpu", runs=18, jobs=3) == (3, 2)
+    assert share_cores("cuda:0", runs=18, jobs=None) == (1, 8)
+    assert share_cores("cpu", runs=0, jobs=None) == (1, 8)
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:x", "cpu:0", "cuda:99", "mps:1"])
+def test_a_device_that_is_not_there_is_bad_input(device):
+    with pytest.raises(BadInput, match=f"--device {device}"):
+        resolve_device(device)
+
+
+def test_tf32_needs_cuda(tiny, tmp_path):
+    with pytest.raises(BadInput, match="tf32 needs a CUDA device"):
+        prepare(tiny(recipe={"precision": "tf32"}), tmp_path, device="cpu")
+
+
+def test_more_evaluation_images_than_there_are(tiny, tmp_path):
+    with pytest.raises(BadInput, match=r"train_size = 5000: the training set has 1437 images"):
+        prepare(tiny(evaluate={"train_size": 5000}), tmp_path, device="cpu")
+
+
+def test_a_file_where_the_results_should_go(tiny, tmp_path):
+    (tmp_path / "taken").write_text("")
+    with pytest.raises(BadInput, match="is a file"):
+        prepare(tiny(), tmp_path / "taken", device="cpu")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_directory_that_cannot_be_written(tiny, tmp_path):
+    tmp_path.chmod(0o500)
+    with pytest.raises(BadInput, match="not writable"):
+        prepare(tiny(), tmp_path / "results", device="cpu")
+
+
+def test_not_writable_is_found_before_any_run(tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    with pytest.raises(BadInput, match="is not writable; give another --results DIR"):
+        prepare(tiny(), tmp_path / "results", device="cpu")
+
+
+def test_an_option_that_a_network_does_not_take(tiny, tmp_path, monkeypatch):
+    from depthbench.networks import NETWORKS, Family
+
+    monkeypatch.setitem(NETWORKS, "fixed", Family(lambda depth, in_channels, num_classes: None))
+    with pytest.raises(BadInput, match=r"network 'fixed' cannot be built .*'width'"):
+        prepare(tiny(grid={"network": ["fixed"]}), tmp_path, device="cpu")

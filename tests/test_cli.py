@@ -1,0 +1,281 @@
+"""The command line as a person meets it: one small study end to end, and the table of bad input."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from typer.testing import CliRunner
+
+from depthbench.cli import app
+from depthbench.errors import BadInput
+from depthbench.study import FORMAT
+
+SMALL = ["--set", "width=4", "--set", "evaluate.every=5", "--batch-size", "16", "--device", "cpu"]
+
+
+def depthbench(*arguments, **options):
+    command = [sys.executable, "-m", "depthbench", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, **options)
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """A finished study of plain and resnet at 8 and 14 layers: (its directory, what was printed)."""
+    folder = tmp_path_factory.mktemp("cli")
+    done = depthbench(
+        "run", "--depths", "8,14", "--seeds", "1", "--steps", "10", "--name", "small", *SMALL, cwd=folder
+    )
+    assert done.returncode == 0, done.stderr
+    return folder / "results" / "small", done.stdout
+
+
+def test_run_trains_stores_and_reports(small):
+    path, printed = small
+    assert "small: 4 runs on digits, 0 done already" in printed
+    assert "[4/4]" in printed
+    assert "report: results/small/report/index.html" in printed
+    assert (path / "study.toml").read_text().startswith("data_hash = ")
+    assert len(list(path.glob("runs/*/run.json"))) == 4
+    assert not list(path.glob("runs/*/checkpoint*"))
+    assert "<svg" in (path / "report" / "index.html").read_text()
+    for pattern in ("figures/*.svg", "figures/*.png", "tables/*.csv", "tables/*.md"):
+        assert list((path / "report").glob(pattern)), pattern
+
+
+def test_the_same_command_again_trains_nothing_and_more_seeds_join(small):
+    path, _ = small
+    run = ["run", "--depths", "8,14", "--steps", "10", "--name", "small", *SMALL, "--json"]
+    run += ["--seeds", "2", "--results", path.parent]
+    dry = depthbench(*run, "--dry-run")
+    assert [row["status"] for row in json.loads(dry.stdout)].count("done") == 4
+    again = depthbench(*run, "--quiet")
+    outcome = json.loads(again.stdout)
+    assert again.returncode == 0
+    assert again.stderr == ""
+    assert len(outcome["runs"]) == 8
+    assert {row["status"] for row in outcome["runs"]} == {"done"}
+
+
+def test_show_prints_a_table_or_json(small):
+    path, _ = small
+    table = CliRunner().invoke(app, ["show", str(path)])
+    assert "resnet" in table.stdout
+    rows = json.loads(CliRunner().invoke(app, ["show", str(path), "--json"]).stdout)
+    assert rows[0]["network"] == "plain"
+    assert 0 <= rows[0]["test_error"] <= 100
+
+
+def test_report_can_be_drawn_again(small):
+    path, _ = small
+    page = path / "report" / "index.html"
+    page.unlink()
+    drawn = depthbench("report", path)
+    assert drawn.stdout.strip() == str(page)
+    assert page.exists()
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["run", "--help"], ["list", "networks"], ["list", "studies"], ["list", "data"],
+                  ["list", "probes"], ["show"], ["report"]]
+)  # fmt: skip
+def test_the_read_side_never_imports_torch(small, arguments):
+    if arguments[0] in ("show", "report"):
+        arguments = [*arguments, str(small[0])]
+    code = (
+        "import sys; from depthbench import cli\n"
+        "try: cli.main()\n"
+        "finally: print('torch' in sys.modules, file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
+    assert done.stderr.strip().splitlines()[-1] == "False"
+    assert done.stdout
+
+
+@pytest.mark.parametrize(
+    ("what", "expected"),
+    [("networks", "resnet"), ("data", "digits"), ("studies", "quick"), ("probes", "grad_norm_preact")],
+)
+def test_list(what, expected):
+    assert expected in CliRunner().invoke(app, ["list", what]).stdout
+
+
+def test_ctrl_c_ends_with_130_and_says_how_to_go_on(tmp_path):
+    command = [
+        sys.executable,
+        "-m",
+        "depthbench",
+        "run",
+        "--depths",
+        "8",
+        "--seeds",
+        "1",
+        "--steps",
+        "100000",
+    ]
+    running = subprocess.Popen(
+        [*command, *SMALL, "--set", "log_every=5", "--results", str(tmp_path)],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    deadline = time.monotonic() + 120
+    while not list(tmp_path.glob("quick/runs/*/run.json")):  # written when training begins
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    running.send_signal(signal.SIGINT)
+    printed, complaint = running.communicate(timeout=60)
+    assert running.returncode == 130
+    assert "the same command goes on" in complaint
+    assert "interrupted at step" in printed
+    records = [json.loads(p.read_text()) for p in tmp_path.glob("quick/runs/*/run.json")]
+    assert {record["status"] for record in records} == {"interrupted"}
+
+
+def test_a_run_that_diverges_is_exit_code_1_unless_it_may(tmp_path):
+    run = ["run", "--depths", "8", "--seeds", "1", "--steps", "20", "--networks", "plain", "--set", "lr=1e30",
+           "--set", "norm=none", "--results", tmp_path, *SMALL]  # fmt: skip
+    done = depthbench(*run)
+    assert done.returncode == 1
+    assert "plain-8-s0" in done.stderr
+    assert "diverged" in done.stderr
+    assert (tmp_path / "quick" / "report" / "index.html").exists()
+    assert depthbench(*run, "--set", 'may_diverge=["plain"]').returncode == 0
+
+
+@pytest.fixture
+def folders(tmp_path):
+    """Image folders with something wrong."""
+    from PIL import Image
+
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "one" / "cat").mkdir(parents=True)
+    Image.new("RGB", (8, 8)).save(tmp_path / "one" / "cat" / "1.png")
+    (tmp_path / "syntax.toml").write_text("[recipe]\nsteps = 10\nlr =\n")
+    (tmp_path / "key.toml").write_text("[recipe]\nlearning = 10\nlrr = 1\n")
+    (tmp_path / "type.toml").write_text('[recipe]\nlr = "0.1"\n')
+    (tmp_path / "newer.toml").write_text(f"format = {FORMAT + 1}\n")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ("--depths 21", "depth 21: plain has no depth 21: it has 6n+2, n >= 1; nearest: 20 or 26"),
+        ("--depths 20,x", "--depths 20,x: 'x' is not a whole number; write e.g. --depths 20,56,110"),
+        ("--depths=", "--depths is empty: write e.g. --depths 20,56,110"),
+        ("--depths 0", "depth"),
+        ("--networks nosuch", "no network is called 'nosuch': Known: plain, resnet"),
+        ("--networks resnets", "did you mean 'resnet'?"),
+        ("--seeds 0", "--seeds 0: a count is at least 1"),
+        ("--seeds -1,2", "grid.seed"),
+        ("nosuch", "study 'nosuch': no study is called so"),
+        ("nosuch.toml", "study 'nosuch.toml': there is no such file"),
+        ("{}/syntax.toml", "line 3"),
+        ("{}/key.toml", "unknown key 'recipe.lrr': did you mean 'lr'?"),
+        ("{}/type.toml", 'recipe.lr = "0.1": should be a valid number'),
+        ("{}/newer.toml", f"results format {FORMAT + 1}; this version of depthbench reads format {FORMAT}"),
+        ("--set lrr=1", "unknown key 'lrr': did you mean 'lr'?"),
+        ("--set lr", "write --set KEY=VALUE"),
+        ("--set every=3", "write probe.every or evaluate.every"),
+        ("--set lr=-1", "recipe.lr = -1: should be greater than 0"),
+        ("--steps 0", "recipe.steps = 0: should be greater than or equal to 1"),
+        ("--steps 5 --epochs 2", "steps and epochs exclude each other"),
+        ("--device cuda:99", "--device cuda:99"),
+        ("--device gpu", "--device gpu: use auto, cpu, cuda"),
+        ("--precision fp8", "recipe.precision"),
+        ("--precision tf32 --device cpu", "tf32 needs a CUDA device"),
+        ("--jobs 0", "--jobs 0: at least 1"),
+        ("--data nosuch", "no data set and no folder is called so"),
+        ("--data ./nosuch", "there is no such folder"),
+        ("--data {}/empty", "no images in it"),
+        ("--data {}/one", "it has one class ('cat'); at least 2 are needed"),
+        ("--plugin {}/nosuch.py", "there is no such file"),
+        ("--name a/b", "name"),
+        ("--set val_size=100000", "cannot split"),
+    ],
+)
+def test_bad_input_is_one_line_and_writes_nothing(folders, arguments, told):
+    words = arguments.format(folders).split()
+    results = folders / "results"
+    done = CliRunner().invoke(
+        app, ["run", *words, "--results", str(results), "--data-dir", str(folders / "d")]
+    )
+    assert isinstance(done.exception, BadInput)
+    message = str(done.exception)
+    assert told in message
+    assert "\n" not in message
+    assert not results.exists()
+
+
+def test_bad_input_is_exit_code_2_without_a_traceback(tmp_path):
+    done = depthbench("run", "--depths", "21", cwd=tmp_path)
+    assert done.returncode == 2
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert done.stderr.startswith("depthbench: ")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("command", ["show", "report"])
+def test_a_directory_without_results(command, tmp_path):
+    done = CliRunner().invoke(app, [command, str(tmp_path)])
+    assert isinstance(done.exception, BadInput)
+    assert "holds no results" in str(done.exception)
+
+
+def test_two_recipes_into_one_directory(small):
+    path, _ = small
+    before = {p: p.stat().st_mtime_ns for p in path.rglob("*")}
+    words = [
+        "run",
+        "--depths",
+        "8",
+        "--steps",
+        "11",
+        "--name",
+        "small",
+        *SMALL,
+        "--results",
+        str(path.parent),
+    ]
+    done = CliRunner().invoke(app, words)
+    assert isinstance(done.exception, BadInput)
+    assert "recipe.steps is 10 there and 11 here" in str(done.exception)
+    assert {p: p.stat().st_mtime_ns for p in path.rglob("*")} == before
+
+
+def test_a_truncated_table_makes_that_run_again(small):
+    path, _ = small
+    file = next(path.glob("runs/plain-8-s0-*/layers.parquet"))
+    whole = file.read_bytes()
+    file.write_bytes(whole[:100])
+    done = depthbench("run", "--depths", "8,14", "--seeds", "1", "--steps", "10", "--name", "small", *SMALL,
+                      "--results", path.parent)  # fmt: skip
+    assert done.returncode == 0
+    assert "its tables cannot be read; it is trained again" in done.stdout
+    assert "[1/1] plain-8 seed 0 done" in done.stdout
+    assert file.read_bytes() == whole
+
+
+def test_a_folder_of_images_end_to_end(tmp_path):
+    import numpy as np
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    for part, count in (("train", 12), ("val", 4)):
+        for label, bright in (("day", 200), ("night", 40)):
+            (tmp_path / "sky" / part / label).mkdir(parents=True)
+            for i in range(count):
+                pixels = rng.normal(bright, 20, (10, 12, 3)).clip(0, 255).astype(np.uint8)
+                Image.fromarray(pixels).save(tmp_path / "sky" / part / label / f"{i}.png")
+    (tmp_path / "sky" / "train" / "day" / "broken.png").write_bytes(b"no image")
+    run = ["run", "--data", tmp_path / "sky", "--depths", "8", "--seeds", "1", "--steps", "4", *SMALL,
+           "--results", tmp_path / "results", "--data-dir", tmp_path / "cache"]  # fmt: skip
+    refused = depthbench(*run, "--image-size", "8")
+    assert refused.returncode == 2
+    assert "1 of 33 images cannot be read (train/day/broken.png)" in refused.stderr
+    done = depthbench(*run, "--image-size", "8", "--skip-bad-images")
+    assert done.returncode == 0, done.stderr
+    assert "left out 1 unreadable images: train/day/broken.png" in done.stdout
+    rows = json.loads(depthbench("show", tmp_path / "results" / "sky", "--json").stdout)
+    assert [row["status"] for row in rows] == ["done", "done"]

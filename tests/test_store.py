@@ -1,0 +1,148 @@
+import json
+import math
+
+import pandas as pd
+import pytest
+
+from depthbench.errors import BadInput
+from depthbench.store import StudyStore, describe, load_results, read_runs
+from depthbench.study import FORMAT
+
+
+@pytest.fixture
+def stored(tiny, tmp_path):
+    """A store with one finished run of a tiny study: (store, study)."""
+    store, study = StudyStore(tmp_path / "tiny"), tiny()
+    with store.opened(study, "hash"):
+        write_run(store, next(study.runs()))
+    return store, study
+
+
+def write_run(store, run, status="done"):
+    run_store = store.run(run.run_id)
+    history = [{"step": 1, "loss": 2.5, "test_error": math.nan}, {"step": 2, "loss": 2.0, "test_error": 50.0}]
+    layers = pd.DataFrame({"step": [0, 0], "layer": [1, 2], "name": ["a", "b"], "stage": ["1", "fc"]})
+    run_store.write_rows(history, layers)
+    run_store.write(describe(run) | {"status": status, "final": {"test_error": 50.0}, "parameters": 7})
+    return run_store
+
+
+def test_three_tidy_frames(stored):
+    store, study = stored
+    runs, history, layers = load_results(store.path)
+    run = next(study.runs())
+    assert runs[
+        ["run_id", "network", "depth", "seed", "status", "parameters", "test_error"]
+    ].values.tolist() == [[run.run_id, "plain", 8, 0, "done", 7, 50.0]]
+    assert history.columns.tolist() == ["run_id", "network", "depth", "seed", "step", "loss", "test_error"]
+    assert history.loss.tolist() == [2.5, 2.0]
+    assert layers.network.tolist() == ["plain", "plain"]
+
+
+def test_the_frozen_study_can_be_run_again(stored):
+    store, study = stored
+    assert store.study() == study
+
+
+def test_more_depths_seeds_and_networks_may_join(stored, tiny):
+    store, _ = stored
+    more = tiny(grid={"network": ["resnet"], "depth": [20], "seed": [3]})
+    with store.opened(more, "hash"):
+        pass
+    grid = store.study().grid
+    assert (grid.network, grid.depth, grid.seed) == (["plain", "resnet"], [8, 20], [0, 3])
+    assert len(store.run_stores()) == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "data_hash", "told"),
+    [
+        ({"recipe": {"lr": 0.5}}, "hash", "recipe.lr is 0.05 there and 0.5 here"),
+        ({"data": {"val_size": 100}}, "hash", "data.val_size is None there and 100 here"),
+        ({"options": {"width": 8}}, "hash", "options.width is 4 there and 8 here"),
+        ({}, "other", "images is 'hash' there and 'other' here"),
+    ],
+)
+def test_another_recipe_or_data_set_is_refused_and_nothing_lost(stored, tiny, changes, data_hash, told):
+    store, _ = stored
+    before = {p: p.read_bytes() for p in store.path.rglob("*") if p.is_file()}
+    with pytest.raises(BadInput, match="--name NAME") as error, store.opened(tiny(**changes), data_hash):
+        pytest.fail("it must not open")
+    assert told in str(error.value)
+    assert {p: p.read_bytes() for p in store.path.rglob("*") if p.is_file()} == before
+
+
+def test_fresh_discards_what_is_stored(stored, tiny):
+    store, _ = stored
+    other = tiny(recipe={"lr": 0.5})
+    with store.opened(other, "hash", fresh=True):
+        assert store.run_stores() == []
+    assert store.study() == other
+
+
+def test_an_incompatible_version_is_refused_for_reading_and_writing(stored):
+    store, study = stored
+    file = store.path / "study.toml"
+    file.write_text(file.read_text().replace(f"format = {FORMAT}", "format = 99"))
+    for action in (lambda: load_results(store.path), lambda: store.check(study, "hash")):
+        with pytest.raises(BadInput, match="results format 99; this version of depthbench reads format 1"):
+            action()
+
+
+def test_a_run_of_another_format_is_refused(stored):
+    store, _ = stored
+    (run_store,) = store.run_stores()
+    run_store.write(run_store.read() | {"format": 99})
+    with pytest.raises(BadInput, match=r"run.json has results format 99"):
+        read_runs(store.path)
+
+
+def test_a_directory_that_holds_something_else(tiny, tmp_path):
+    (tmp_path / "thesis.txt").write_text("years of work")
+    store = StudyStore(tmp_path)
+    for fresh in (False, True):
+        with pytest.raises(BadInput, match="holds other files"):
+            store.check(tiny(), "hash", fresh)
+    with pytest.raises(BadInput, match="holds no results"):
+        load_results(tmp_path)
+
+
+def test_two_writers_are_one_too_many(stored):
+    store, study = stored
+    with (
+        store.opened(study, "hash"),
+        pytest.raises(BadInput, match="another depthbench is writing"),
+        StudyStore(store.path).opened(study, "hash"),
+    ):
+        pytest.fail("it must not open")
+
+
+@pytest.mark.parametrize("name", ["history.parquet", "layers.parquet", "run.json"])
+def test_a_truncated_file_is_not_a_finished_run(stored, name, capsys):
+    store, _ = stored
+    (run_store,) = store.run_stores()
+    assert run_store.is_finished()
+    file = run_store.path / name
+    file.write_bytes(file.read_bytes()[:-20])
+    assert not run_store.is_finished()
+    load_results(store.path)  # says so, and reads what is left
+    assert "cannot be read" in capsys.readouterr().err
+
+
+def test_diverged_is_finished_and_failed_is_not(stored, tiny):
+    store, study = stored
+    _, residual = study.runs()
+    assert write_run(store, residual, "diverged").is_finished()
+    assert not write_run(store, residual, "failed").is_finished()
+    assert not write_run(store, residual, "interrupted").is_finished()
+
+
+def test_a_run_is_interrupted_until_it_says_otherwise(tiny):
+    assert describe(next(tiny().runs()))["status"] == "interrupted"
+
+
+def test_run_json_holds_the_full_run(stored):
+    store, study = stored
+    (run_store,) = store.run_stores()
+    run = json.loads((run_store.path / "run.json").read_text())["run"]
+    assert run == next(study.runs()).model_dump(mode="json")

@@ -1,0 +1,200 @@
+import dataclasses
+import math
+
+import pandas as pd
+import pytest
+import torch
+import torch.nn.functional as F
+
+from depthbench.data.batches import Batches, Scaling
+from depthbench.networks import NETWORKS
+from depthbench.training.loop import Trainer
+
+
+def stop_after(steps):
+    """A should_stop that says so after `steps` updates."""
+    asked = iter(range(1, steps + 1))
+    return lambda: next(asked) == steps
+
+
+def assert_same_tables(one, other):
+    for name in ("history", "layers"):
+        pd.testing.assert_frame_equal(one.frame(name), other.frame(name), check_exact=True)
+
+
+def test_a_run_stores_what_the_design_says(tiny, trained):
+    run = next(tiny(data={"val_size": 100}).runs())
+    record, store = trained(run)
+    history, layers = store.frame("history"), store.frame("layers")
+    assert record == store.read()
+    assert record["status"] == "done"
+    assert record["run_id"] == run.run_id
+    assert history.step.tolist() == [4, 6, 8, 12]
+    assert history.epoch.tolist() == [16 * step / 1337 for step in (4, 6, 8, 12)]
+    evaluated = history.dropna(subset="test_error")
+    assert evaluated.step.tolist() == [6, 12]
+    assert evaluated[["train_error_eval", "val_error"]].notna().all(axis=None)
+    assert sorted(layers.step.unique()) == [0, 1, 2, 5, 10, 11]
+    assert layers[layers.step == 0].layer.tolist() == list(range(1, 9))
+    assert layers.notna().all(axis=None)
+    assert record["final"]["test_error"] == history.test_error.iloc[-1]
+    assert not store.checkpoint.exists()
+
+
+@pytest.mark.parametrize("options", [{}, {"norm": "none"}, {"norm": "group", "width": 8}])
+def test_twins_start_alike_and_see_the_same_batches(tiny, trained, options):
+    plain, residual = (trained(run)[0] for run in tiny(options=options).runs())
+    assert (plain["network"], residual["network"]) == ("plain", "resnet")
+    assert plain["hashes"] == residual["hashes"]
+    assert plain["parameters"] == residual["parameters"]
+    assert plain["final"]["train_error_eval"] != residual["final"]["train_error_eval"]
+
+
+def test_seeds_differ_in_weights_and_batches(tiny, trained):
+    study = tiny(grid={"network": ["plain"], "seed": [0, 1]})
+    first, second = (trained(run)[0]["hashes"] for run in study.runs())
+    assert first["initial_weights"] != second["initial_weights"]
+    assert first["batches"] != second["batches"]
+
+
+def test_the_loop_equals_one_written_by_hand(tiny, trained, digits):
+    """Same seed, same batches, torch's own SGD: the same losses and gradients to the last digit."""
+    recipe = {"steps": 3, "weight_decay": 0.01, "schedule": "constant"}
+    run = next(tiny(recipe=recipe, evaluate={"log_every": 1}).runs())
+    _, store = trained(run)
+
+    torch.manual_seed(0)
+    network = NETWORKS["plain"](depth=8, in_channels=1, width=4).to(memory_format=torch.channels_last)
+    sgd = torch.optim.SGD(network.parameters(), 0.05, momentum=0.9, weight_decay=0.01)
+    scaling = Scaling(digits.train_x, "channel", torch.device("cpu"))
+    x, y = torch.from_numpy(digits.train_x), torch.from_numpy(digits.train_y)
+    batches = Batches(x, y, scaling, batch_size=16, seed=0, pad=1, flip=False)
+    losses, norms = [], []
+    for _ in range(3):
+        x, y = batches.take()
+        sgd.zero_grad()
+        loss = F.cross_entropy(network(x), y)
+        loss.backward()
+        losses.append(loss.item())
+        norms += [layer.weighted.weight.grad.norm().item() for layer in network.weighted_layers()]
+        sgd.step()
+    assert store.frame("history").loss.tolist() == losses
+    assert store.frame("layers").grad_norm_weight.tolist() == norms
+
+
+@pytest.mark.parametrize("stopped_at", [1, 5, 6, 11])
+def test_a_resumed_run_equals_an_uninterrupted_one(tiny, trained, stopped_at):
+    options = {"dropout": 0.2}  # draws from torch's own generator, which must go on too
+    run = next(tiny(options=options, data={"val_size": 100}).runs())
+    whole, store = trained(run, folder="whole")
+    half, parts = trained(run, folder="parts", should_stop=stop_after(stopped_at))
+    assert half["status"] == "interrupted"
+    assert half["step"] == stopped_at
+    torch.rand(7)  # another state of the world
+    resumed, _ = trained(run, folder="parts")
+    assert_same_tables(store, parts)
+    assert resumed["final"] == whole["final"]
+    assert resumed["hashes"] == whole["hashes"]
+
+
+def test_the_warm_up_rule_survives_a_stop(tiny, trained):
+    recipe = {"warmup": "hold", "hold_from_depth": 8, "hold_until_train_error": 89.0, "steps": 230}
+    run = next(tiny(recipe=recipe, probe={"names": []}, evaluate={"every": 230, "log_every": 30}).runs())
+    _, store = trained(run, folder="whole")
+    trained(run, folder="parts", should_stop=stop_after(150))
+    _, parts = trained(run, folder="parts")
+    assert_same_tables(store, parts)
+    rates = store.frame("history").set_index("step").lr
+    assert rates[90] == rates[100] == 0.01  # held for the first window at least
+    assert rates[230] != 0.01  # and let go of, once the error was below the bound
+
+
+def test_stopping_twice_and_saving_often_changes_nothing(tiny, trained):
+    run = next(tiny().runs())
+    _, store = trained(run, folder="whole")
+    trained(run, folder="parts", should_stop=stop_after(3), checkpoint_seconds=0)
+    trained(run, folder="parts", should_stop=stop_after(4), checkpoint_seconds=0)
+    record, parts = trained(run, folder="parts", checkpoint_seconds=0)
+    assert record["status"] == "done"
+    assert_same_tables(store, parts)
+
+
+@pytest.mark.parametrize(
+    ("broken", "told"),
+    [
+        (["checkpoint.pt"], "going on from step 3"),
+        (["checkpoint.pt", "checkpoint.before.pt"], "starting again"),
+    ],
+)
+def test_a_truncated_checkpoint_costs_steps_and_not_the_run(tiny, trained, broken, told):
+    run = next(tiny().runs())
+    _, store = trained(run, folder="whole")
+    for steps in (3, 2):
+        _, parts = trained(run, folder="parts", should_stop=stop_after(steps))
+    for name in broken:
+        file = parts.path / name
+        file.write_bytes(file.read_bytes()[:1000])
+    notes = []
+    record, _ = trained(run, folder="parts", report=lambda event: notes.append(event.get("note")))
+    assert told in notes[0]
+    assert record["status"] == "done"
+    assert_same_tables(store, parts)
+
+
+def test_a_diverged_run_is_a_result_at_chance_error(tiny, trained):
+    recipe = {"lr": 1e30, "steps": 40}
+    run = next(tiny(recipe=recipe, options={"norm": "none"}, data={"val_size": 100}).runs())
+    record, store = trained(run)
+    history = store.frame("history")
+    assert record["status"] == "diverged"
+    assert record["step"] < 40
+    assert not math.isfinite(history.loss.iloc[-1])
+    final = record["final"]
+    assert final["train_error_eval"] == final["test_error"] == final["train_error"] == 90.0
+    assert store.is_finished()
+
+
+def test_early_stopping_ends_a_run_that_no_longer_gains(tiny, trained):
+    recipe = {"steps": 500, "lr": 1e-9, "patience": 2}
+    run = next(tiny(recipe=recipe, data={"val_size": 100}).runs())
+    record, store = trained(run)
+    assert record["status"] == "done"
+    assert record["steps"] == 500
+    history = store.frame("history").dropna(subset="val_error")
+    assert len(history) < 10
+    lowest = history.val_error.min()
+    assert (history.val_error.iloc[-2:] >= lowest).all()
+    assert record["final"]["val_selected_step"] == history.step[history.val_error.idxmin()]
+
+
+def test_train_error_on_a_part_of_the_training_set(tiny, digits):
+    run = next(tiny(evaluate={"train_size": 200}).runs())
+    x, y = Trainer(run, digits, torch.device("cpu")).sets["train_error_eval"]
+    assert x.shape == (200, 1, 8, 8)
+    assert torch.bincount(y).min() >= 18  # stratified
+
+
+def test_one_image_size_is_as_good_as_another(tiny, trained, digits):
+    wide = dataclasses.replace(
+        digits, **{part: getattr(digits, part)[:, :, :, :6] for part in ("train_x", "test_x")}
+    )
+    record, _ = trained(next(tiny().runs()), images=wide)
+    assert record["status"] == "done"
+
+
+@pytest.mark.cuda
+def test_a_cuda_run_resumes_and_matches_its_twin(tiny, digits, tmp_path):
+    from depthbench.store import RunStore
+    from depthbench.training.loop import train
+
+    device = torch.device("cuda")
+    runs = list(tiny().runs())
+    hashes = []
+    for run in runs:
+        store = RunStore(tmp_path / run.run_id)
+        train(run, digits, store, device, data_hash="", should_stop=stop_after(5))
+        record = train(run, digits, store, device, data_hash="")
+        assert record["status"] == "done"
+        assert store.frame("history").step.tolist() == [4, 6, 8, 12]
+        hashes.append(record["hashes"])
+    assert hashes[0] == hashes[1]
