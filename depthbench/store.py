@@ -115,7 +115,9 @@ class StudyStore:
         file = self.path / "study.toml"
         if not file.exists():
             if self.path.is_dir() and any(p.name != ".lock" for p in self.path.iterdir()):
-                raise BadInput(f"{self.path} holds other files but no study: give another --results or --name")
+                raise BadInput(
+                    f"{self.path} holds other files but no study: give another --results or --name"
+                )
             return
         if fresh:
             return

@@ -165,9 +165,10 @@ class Evaluate(Section):
     """When errors are taken in evaluation mode on clean images, and how often a row is logged."""
 
     every: Count | None = None
-    """Steps between evaluations; unset: a twentieth of all steps."""
+    """Steps between evaluations; unset: 4 to 20 in all, on no more images than are trained on."""
     train_size: Count | None = None
-    """Train error on this many training images, drawn once; unset: all of them."""
+    """Train error on this many training images, drawn once; unset: all, or in a run too short for that
+    a fifth as many as it trains on (at least 1,000)."""
     log_every: Count | None = None
     """Steps between logged rows; unset: a five-hundredth of all steps, and at least 10."""
 
@@ -232,14 +233,6 @@ class Run(Shared):
             raise ValueError("the number of steps is known once the data is: see Study.resolve")
         return self.recipe.steps
 
-    @property
-    def log_every(self) -> int:
-        return self.evaluate.log_every or min(max(10, self.steps // 500), self.steps)
-
-    @property
-    def evaluate_every(self) -> int:
-        return self.evaluate.every or max(1, self.steps // 20)
-
     def is_probed(self, step: int) -> bool:
         """Whether layers are measured at `step` (0 <= step < steps)."""
         if not self.probe.names:
@@ -260,15 +253,30 @@ class Study(Shared):
     """Networks whose divergence is an expected result, not a failure of the study."""
     plugins: list[str] = []
 
-    def resolve(self, train_size: int, flips: bool) -> "Study":
-        """The study with its length in steps and its flips settled for a training set."""
+    def resolve(self, train_size: int, flips: bool, other_size: int = 0) -> "Study":
+        """The study with all that depends on the data settled: length in steps, flips, and, where they are
+        not set, how often and on how many images errors are taken.
+
+        train_size, other_size: images to train on, and to test and validate on. flips: whether a mirrored
+        image keeps its class."""
         recipe = self.recipe.model_dump()
         if recipe["epochs"] is not None:
             recipe["steps"] = max(1, round(recipe["epochs"] * train_size / recipe["batch_size"]))
             recipe["epochs"] = None
-        recipe["steps"] = recipe["steps"] or 64_000
+        steps = recipe["steps"] = recipe["steps"] or 64_000
         recipe["flip"] = flips if recipe["flip"] is None else recipe["flip"]
-        return self.model_copy(update={"recipe": Recipe(**recipe)})
+
+        evaluate = self.evaluate.model_dump()
+        trained_on = steps * recipe["batch_size"]
+        part = max(1000, trained_on // 5)  # a short run on many images is not to be mostly evaluation
+        if evaluate["train_size"] is None and part < 0.9 * train_size:
+            evaluate["train_size"] = part
+        if evaluate["every"] is None:
+            seen = (evaluate["train_size"] or train_size) + other_size
+            evaluate["every"] = max(1, steps // min(20, max(4, trained_on // seen)))
+        if evaluate["log_every"] is None:
+            evaluate["log_every"] = min(max(10, steps // 500), steps)
+        return self.model_copy(update={"recipe": Recipe(**recipe), "evaluate": Evaluate(**evaluate)})
 
     def runs(self) -> Iterator[Run]:
         """Every run, by depth, then network, then seed."""
@@ -391,7 +399,8 @@ def parse_setting(setting: str) -> dict[str, Any]:
             if homes:
                 say = f"ambiguous key {key!r}: write {' or '.join(f'{home}.{key}' for home in homes)}"
             else:
-                say = f"unknown key {key!r}: {nearest(key, {k for t in tables.values() for k in t.model_fields})}"
+                every = {field for table in tables.values() for field in table.model_fields}
+                say = f"unknown key {key!r}: {nearest(key, every)}"
             raise BadInput(f"--set {setting}: {say}")
         key = f"{homes[0]}.{key}"
     for part in reversed(key.split(".")):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from depthbench.catalog import look_up
+from depthbench.data.images import Images, split
 from depthbench.data.load import default_data_dir, load_images
 from depthbench.errors import BadInput
 from depthbench.networks import NETWORKS
@@ -54,10 +55,9 @@ def prepare(
     _check_writable(store.path)
     data_dir = Path(data_dir).expanduser() if data_dir is not None else default_data_dir()
     images = load_images(study.data, data_dir, decoding)
-    study = study.resolve(len(images.train_y), images.flips)
-    size = study.evaluate.train_size
-    if size is not None and size > len(images.train_y):
-        raise BadInput(f"evaluate.train_size = {size}: the training set has {len(images.train_y)} images")
+    others = len(images.test_y) + (0 if images.val_y is None else len(images.val_y))
+    study = study.resolve(len(images.train_y), images.flips, others)
+    _check_evaluation(study, images)
     data_hash = images.content_hash()
     store.check(study, data_hash, fresh)
 
@@ -137,6 +137,15 @@ def _check_options(study: Study) -> None:
                 f"network {name!r} cannot be built as {name}(depth=, in_channels=, num_classes=, "
                 f"{', '.join(chosen)}): {error}"
             ) from None
+
+
+def _check_evaluation(study: Study, images: Images) -> None:
+    """Raise BadInput where the train error cannot be taken on as many images as the study sets."""
+    size, there = study.evaluate.train_size, len(images.train_y)
+    if size is not None and size > there:
+        raise BadInput(f"evaluate.train_size = {size}: the training set has {there} images")
+    if size is not None and size < there:
+        split(images.train_y, size, study.data.split_seed)
 
 
 def _check_writable(path: Path) -> None:

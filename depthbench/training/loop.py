@@ -86,9 +86,9 @@ class Trainer:
             self.probed_values.append(values)
         self.step += 1
         last = self.step == run.steps
-        evaluated = last or self.step % run.evaluate_every == 0
+        evaluated = last or self.step % run.evaluate.every == 0
         window_ends = self.holding and self.step % HOLD_WINDOW == 0
-        if not (evaluated or window_ends or self.step % run.log_every == 0):
+        if not (evaluated or window_ends or self.step % run.evaluate.log_every == 0):
             return None
         return self._row(lr, evaluated, window_ends)
 
