@@ -6,10 +6,10 @@ so that listing and checking names needs no torch."""
 import importlib
 import importlib.util
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
+from types import MappingProxyType, ModuleType
 from typing import Any
 
 from depthbench.errors import BadInput, nearest
@@ -17,13 +17,13 @@ from depthbench.errors import BadInput, nearest
 
 @dataclass(frozen=True)
 class Entry:
-    """One named thing: `target` is `"module:attribute"` or the callable itself."""
+    """One named thing: `target` is `"module:attribute"` or the object itself."""
 
-    target: str | Callable
+    target: Any
     about: str = ""
     options: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
 
-    def load(self) -> Callable:
+    def load(self) -> Any:
         """The object itself; imports its module on the first call."""
         if not isinstance(self.target, str):
             return self.target
@@ -45,9 +45,9 @@ def look_up(catalogue: Mapping[str, Entry], kind: str, name: str) -> Entry:
 def load_plugin(path: str | Path) -> None:
     """Add what a user's own file defines in its NETWORKS, DATASETS and PROBES to ours.
 
-    Each of the three is a dict, name -> entry or callable; all are optional, one is needed.
-    A name that is taken is refused. Loading the same file twice is harmless.
-    Raises BadInput if the file cannot be imported."""
+    Each of the three is a dict, name -> entry or the object itself (a builder, a loader, a Probe); one of
+    them is needed. A name that is taken is refused. Loading the same file twice is harmless.
+    Raises BadInput if the file cannot be imported; nothing of it is then kept."""
     from depthbench.data import DATASETS
     from depthbench.networks import NETWORKS, Family
     from depthbench.probes import PROBES
@@ -62,24 +62,37 @@ def load_plugin(path: str | Path) -> None:
     if spec is None or spec.loader is None:
         raise BadInput(f"--plugin {path}: not a Python file (its name must end in .py)")
     module = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        raise BadInput(f"--plugin {path}: {type(error).__name__}: {error}") from error
-
     lists = {"NETWORKS": NETWORKS, "DATASETS": DATASETS, "PROBES": PROBES}
-    additions = {
-        name: getattr(module, name) for name in lists if isinstance(getattr(module, name, None), dict)
-    }
+    sys.modules[module_name] = module  # a dataclass, for one, looks its module up there
+    try:
+        additions = _additions(module, path, lists)
+    except BaseException:
+        del sys.modules[module_name]
+        raise
+    for key, added in additions.items():
+        kind = Family if key == "NETWORKS" else Entry
+        lists[key].update({name: _entry(value, kind) for name, value in added.items()})
+
+
+def _additions(module: ModuleType, path: Path, lists: Mapping[str, Mapping]) -> dict[str, dict]:
+    """Execute `module`: the dicts it adds to `lists`. Raises BadInput."""
+    try:
+        module.__spec__.loader.exec_module(module)
+    except Exception as error:
+        reason = " ".join(str(error).split())
+        raise BadInput(f"--plugin {path}: {type(error).__name__}: {reason}") from error
+    additions = {key: vars(module)[key] for key in lists if isinstance(vars(module).get(key), dict)}
     if not additions:
         raise BadInput(f"--plugin {path}: it defines none of the dicts {', '.join(lists)}")
-    for name, added in additions.items():
-        taken = sorted(set(added) & set(lists[name]))
+    for key, added in additions.items():
+        taken = sorted(set(added) & set(lists[key]))
         if taken:
-            raise BadInput(f"--plugin {path}: {name} has {taken[0]!r} already; use another name")
-    for name, added in additions.items():
-        wrap = Family if name == "NETWORKS" else Entry
-        lists[name].update(
-            {key: value if isinstance(value, Entry) else wrap(value) for key, value in added.items()}
-        )
-    sys.modules[module_name] = module
+            raise BadInput(f"--plugin {path}: {key} has {taken[0]!r} already; use another name")
+    return additions
+
+
+def _entry(value: Any, kind: type[Entry]) -> Entry:
+    """What a plug-in gives as `value`, as an entry of `kind`."""
+    if isinstance(value, kind):
+        return value
+    return kind(value.target, value.about, value.options) if isinstance(value, Entry) else kind(value)

@@ -98,7 +98,7 @@ def run(
     from depthbench import flags
     from depthbench.catalog import load_plugin
     from depthbench.execution import execute, prepare
-    from depthbench.progress import Bars, Lines, Silent
+    from depthbench.progress import Bars, Lines, Silent, counting
     from depthbench.study import load_study
 
     for file in plugin or []:
@@ -119,7 +119,7 @@ def run(
     chosen = load_study(base, **given)
 
     shown = Console(quiet=quiet, stderr=as_json)
-    with shown.status("reading the data") as status:
+    with counting(shown, "reading the images") as decoding:
         plan = prepare(
             chosen,
             results,
@@ -127,7 +127,7 @@ def run(
             jobs=jobs,
             data_dir=data_dir,
             fresh=fresh,
-            decoding=lambda done, total: status.update(f"reading the data: {done} of {total} images"),
+            decoding=decoding,
         )
     _announce(plan, shown)
     if dry_run:

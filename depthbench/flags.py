@@ -54,9 +54,12 @@ def choose_study(
     """Which study to start from, and the overrides with --data and --name among them."""
     if data is not None:
         if data in DATASETS:
-            where = {"name": data}
+            where = {"name": data, "path": None}
+            if "image_size" not in overrides.get("data", {}):
+                where["image_size"] = None  # the study's own is for the folder that it names
         elif Path(data).expanduser().is_dir():
-            where = {"path": str(Path(data).expanduser())}
+            folder = Path(data).expanduser()
+            where = {"name": folder.resolve().name or "folder", "path": str(folder)}
         elif "/" in data or "\\" in data:
             raise BadInput(f"--data {data}: there is no such folder")
         else:
@@ -64,12 +67,8 @@ def choose_study(
                 f"--data {data}: no data set and no folder is called so: {nearest(data, DATASETS)}"
             )
         overrides = merge(overrides, {"data": where})
-    base = study
-    if base is None and data in (None, "digits"):
-        base = DEFAULT_STUDY
     if name is not None:
-        overrides["name"] = name
-    elif base is None:
-        folder = overrides["data"].get("path")
-        overrides["name"] = Path(folder).resolve().name if folder else data
-    return base, overrides
+        overrides = {**overrides, "name": name}
+    if study is None and data in (None, "digits"):
+        study = DEFAULT_STUDY
+    return study, overrides

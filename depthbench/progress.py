@@ -1,6 +1,8 @@
 """What a person sees while runs train: bars in a terminal, plain lines elsewhere, or nothing."""
 
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
@@ -34,6 +36,25 @@ def outcome(run: Run, status: str, reason: str | None, record: dict[str, Any] | 
     return f"{name} done: {errors}, {duration(timing['seconds'])}"
 
 
+@contextmanager
+def counting(console: Console, what: str) -> Iterator[Callable[[int, int], None]]:
+    """Around work that may take long: gives a function of (done, total) that shows how far it is."""
+    last = time.monotonic()
+
+    with console.status(what) as status:
+
+        def tell(done: int, total: int) -> None:
+            nonlocal last
+            line = f"{what}: {done} of {total}"
+            if console.is_terminal:
+                status.update(line)
+            elif time.monotonic() - last > LINE_SECONDS / 5:
+                console.print(line, highlight=False)
+                last = time.monotonic()
+
+        yield tell
+
+
 class Silent:
     """Shows nothing. The other displays have the same methods."""
 
@@ -54,6 +75,9 @@ class Silent:
 
     def ended(self, run: Run, status: str, reason: str | None, record: dict[str, Any] | None) -> None:
         """A run ended; `record` is its run.json where there is one."""
+
+    def stopping(self) -> None:
+        """After the first Ctrl-C, while runs keep their state."""
 
     def tick(self) -> None:
         """Now and then."""
@@ -116,6 +140,9 @@ class Lines(Silent):
             self.done += 1
             self.clock.finish(run)
         self._say(f"[{self.done}/{self.total}] {outcome(run, status, reason, record)}")
+
+    def stopping(self) -> None:
+        self._say("stopping: each run keeps its state (Ctrl-C again stops at once)")
 
     def tick(self) -> None:
         if time.monotonic() - self.last < LINE_SECONDS or not self.current:

@@ -18,7 +18,7 @@ import tomli_w
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from depthbench.catalog import look_up
+from depthbench.catalog import load_plugin, look_up
 from depthbench.data import DATASETS
 from depthbench.errors import BadInput, nearest
 from depthbench.networks import NETWORKS
@@ -41,9 +41,20 @@ class Section(BaseModel):
 
 
 def _known_init(value: str) -> str:
-    if value in ("he", "xavier", "orthogonal") or re.fullmatch(r"normal:\d*\.?\d+(e-?\d+)?", value):
+    std = re.fullmatch(r"normal:(\d*\.?\d+(e-?\d+)?)", value)
+    if value in ("he", "xavier", "orthogonal") or (std and float(std[1]) > 0):
         return value
-    raise ValueError("should be he, xavier, orthogonal or normal:STD, e.g. normal:0.01")
+    raise ValueError("should be he, xavier, orthogonal or normal:STD with STD > 0, e.g. normal:0.01")
+
+
+def _file_name(value: str) -> str:
+    if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", value):
+        return value
+    raise ValueError("should be letters, digits, '.', '_' and '-', and begin with a letter or digit")
+
+
+def _each_once(values: list) -> list:
+    return list(dict.fromkeys(values))
 
 
 class NetworkOptions(Section):
@@ -95,6 +106,10 @@ class Data(Section):
             look_up(DATASETS, "data set", self.name)
         if self.val_fraction is not None and self.val_size is not None:
             raise ValueError("val_fraction and val_size exclude each other: set one")
+        if self.path is None and self.image_size is not None:
+            raise ValueError(
+                f"image_size is for a folder of images; {self.name} has its own size: leave it out"
+            )
         return self
 
     @property
@@ -174,11 +189,11 @@ class Evaluate(Section):
 
 
 class Grid(Section):
-    """The runs of a study: every network at every depth with every seed."""
+    """The runs of a study: every network at every depth with every seed, each once."""
 
-    network: Annotated[list[str], Field(min_length=1)] = ["plain", "resnet"]
-    depth: Annotated[list[Count], Field(min_length=1)] = [20, 32, 44, 56, 110]
-    seed: Annotated[list[Annotated[int, Ge(0)]], Field(min_length=1)] = [0, 1, 2]
+    network: Annotated[list[str], Field(min_length=1), AfterValidator(_each_once)] = ["plain", "resnet"]
+    depth: Annotated[list[Count], Field(min_length=1), AfterValidator(_each_once)] = [20, 32, 44, 56, 110]
+    seed: Annotated[list[Annotated[int, Ge(0)]], Field(min_length=1), AfterValidator(_each_once)] = [0, 1, 2]
 
     @model_validator(mode="after")
     def _check(self):
@@ -247,11 +262,20 @@ class Run(Shared):
 class Study(Shared):
     """A grid of runs and what to measure in them."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] = DEFAULT_STUDY
+    name: Annotated[str, AfterValidator(_file_name)] = DEFAULT_STUDY
     grid: Grid = Grid()
     may_diverge: list[str] = []
     """Networks whose divergence is an expected result, not a failure of the study."""
     plugins: list[str] = []
+    """Python files with more NETWORKS, DATASETS and PROBES."""
+    keep_checkpoints: bool = False
+    """Keep the last state of finished runs too, trained weights included."""
+
+    @model_validator(mode="after")
+    def _check_networks(self):
+        for name in self.may_diverge:
+            look_up(NETWORKS, "network", name)
+        return self
 
     def resolve(self, train_size: int, flips: bool, other_size: int = 0) -> "Study":
         """The study with all that depends on the data settled: length in steps, flips, and, where they are
@@ -293,11 +317,14 @@ def load_study(study: str | Path | None = None, **overrides: Any) -> Study:
     """A study from a bundled name or a TOML file, with `overrides` on top.
 
     Overrides are sections or single keys, e.g. `load_study("quick", grid={"depth": [20]},
-    recipe={"steps": 100})`. With no `study`, the recipe of He et al. 2015 on `data` is taken.
+    recipe={"steps": 100})`. With no `study`, the recipe of He et al. 2015 on `data` is taken, and the study
+    is called like the data. The plug-ins that the file and the overrides name are loaded; a relative path in
+    a file starts from the file's own folder.
 
     Raises BadInput for an unknown study, a syntax error (with its line), an unknown key (with the
     nearest known one), a wrong type or an impossible value."""
     values: dict[str, Any] = {}
+    plugins: list[str] = []
     source = "study"
     if study is not None:
         path = find_study(str(study))
@@ -309,7 +336,23 @@ def load_study(study: str | Path | None = None, **overrides: Any) -> Study:
         values.setdefault("name", path.stem)
         check_format(values.pop("format", FORMAT), path)
         values.pop("data_hash", None)  # a stored study names the data it was run on
-    return build(Study, merge(values, overrides), source)
+        plugins += _plugins(values, path.parent)
+    plugins += _plugins(overrides, Path.cwd())
+    for plugin in plugins:
+        load_plugin(plugin)
+    built = build(Study, {**merge(values, overrides), "plugins": _each_once(plugins)}, source)
+    if study is None and "name" not in overrides:
+        name = re.sub(r"[^A-Za-z0-9._-]+", "-", built.data.name).strip("._-")
+        built = built.model_copy(update={"name": name or "folder"})
+    return built
+
+
+def _plugins(values: Mapping, folder: Path) -> list[str]:
+    """The full paths of the plug-ins that `values` name, relative ones from `folder`."""
+    plugins = values.get("plugins", [])
+    if not isinstance(plugins, list) or not all(isinstance(plugin, str) for plugin in plugins):
+        raise BadInput(f"plugins = {plugins!r}: should be a list of Python files")
+    return [str((folder / plugin).resolve()) for plugin in plugins]
 
 
 def check_format(found: Any, path: Path) -> None:
@@ -378,13 +421,15 @@ def _explain(model: type[BaseModel], error: Mapping) -> str:
 
 
 def _message(error: Mapping) -> str:
+    if error["type"] == "model_type":
+        return "should be a table of keys"
     return error["msg"].removeprefix("Value error, ").replace("Input should", "should", 1)
 
 
 def parse_setting(setting: str) -> dict[str, Any]:
     """`"recipe.lr=0.05"` -> `{"recipe": {"lr": 0.05}}`. The section may be left out where only one has
     the key. A value is read as TOML, and as plain text where it is none. Raises BadInput."""
-    key, equals, text = setting.partition("=")
+    key, equals, text = (part.strip() for part in setting.partition("="))
     if not equals or not key:
         raise BadInput(f"--set {setting}: write --set KEY=VALUE, e.g. --set recipe.lr=0.05")
     try:

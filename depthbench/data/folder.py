@@ -10,6 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import filelock
 import numpy as np
 
 from depthbench.data.images import Images, split
@@ -37,7 +38,7 @@ def load(data: Data, data_dir: Path, report: Report = lambda done, total: None) 
         raise BadInput(f"data folder {root}: it has one class ({classes[0]!r}); at least 2 are needed")
     files = [file for part in parts.values() for file in part]
     arrays, bad = _decoded(files, data, data_dir, report)
-    if bad and not data.skip_bad_images:
+    if len(bad) and not data.skip_bad_images:
         shown = ", ".join(str(files[i].relative_to(root)) for i in bad[:5])
         more = f" and {len(bad) - 5} more" if len(bad) > 5 else ""
         raise BadInput(
@@ -91,32 +92,42 @@ def _parts(root: Path) -> dict[str, list[Path]]:
 
 
 def _images(folder: Path) -> list[Path]:
-    """The images in the folders of `folder`, in an order that every machine agrees on."""
-    found = (p for c in folder.iterdir() if c.is_dir() for p in c.iterdir() if p.suffix.lower() in SUFFIXES)
-    return sorted(found, key=lambda p: (p.parent.name, p.name))
+    """The images in the folders of `folder`, in an order that every machine agrees on. Hidden files and
+    folders, which editors and file managers leave behind, are none."""
+    classes = (c for c in folder.iterdir() if c.is_dir() and not c.name.startswith("."))
+    found = (p for c in classes for p in c.iterdir() if p.suffix.lower() in SUFFIXES)
+    return sorted((p for p in found if not p.name.startswith(".")), key=lambda p: (p.parent.name, p.name))
 
 
 def _decoded(files: list[Path], data: Data, data_dir: Path, report: Report) -> tuple[np.ndarray, np.ndarray]:
     """Pixels (N, 3, H, W) uint8, mapped from disk, and the indices of unreadable files."""
     key = hashlib.sha256(json.dumps([DECODER, data.image_size, str(files[0].parent.parent)]).encode())
     for file in files:
-        status = file.stat()
-        key.update(f"{file.parent.name}/{file.name} {status.st_size} {status.st_mtime_ns}\n".encode())
+        about = file.stat() if file.exists() else None  # a link may lead nowhere
+        about = about and (about.st_size, about.st_mtime_ns)
+        key.update(f"{file.parent.name}/{file.name} {about}\n".encode())
     folder = data_dir / "decoded" / key.hexdigest()[:24]
     if not folder.is_dir():
-        x, bad = _decode(files, data.image_size, report)
-        making = folder.with_name(f"{folder.name}.part")
-        shutil.rmtree(making, ignore_errors=True)
         try:
-            making.mkdir(parents=True)
-            np.save(making / "x.npy", x)
-            np.save(making / "bad.npy", bad)
-            making.replace(folder)
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            with filelock.FileLock(f"{folder}.lock"):  # of two studies that start at once, one decodes
+                if not folder.is_dir():
+                    _keep(folder, *_decode(files, data.image_size, report))
         except OSError as error:
             raise BadInput(
                 f"{data_dir} cannot be written ({error.strerror}): name another --data-dir"
             ) from None
     return np.load(folder / "x.npy", mmap_mode="r"), np.load(folder / "bad.npy")
+
+
+def _keep(folder: Path, x: np.ndarray, bad: np.ndarray) -> None:
+    """Store x and bad in `folder`, which appears whole or not at all."""
+    making = folder.with_name(f"{folder.name}.part")
+    shutil.rmtree(making, ignore_errors=True)
+    making.mkdir()
+    np.save(making / "x.npy", x)
+    np.save(making / "bad.npy", bad)
+    making.replace(folder)
 
 
 def _decode(files: list[Path], size: int | None, report: Report) -> tuple[np.ndarray, np.ndarray]:
@@ -125,7 +136,7 @@ def _decode(files: list[Path], size: int | None, report: Report) -> tuple[np.nda
     def read(file: Path) -> np.ndarray | None:
         try:
             with Image.open(file) as image:
-                return _fitted(image.convert("RGB"), size)
+                return _fitted(_rgb(image), size)
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):  # what decoders raise
             return None
 
@@ -148,6 +159,18 @@ def _decode(files: list[Path], size: int | None, report: Report) -> tuple[np.nda
             x[i] = pixels
     report(len(files), len(files))
     return np.zeros((len(files), 3, 1, 1), np.uint8) if x is None else x, np.array(bad, dtype=np.int64)
+
+
+def _rgb(image):
+    """`image` with 8 bits a channel. Raises ValueError for more than 16 bits, whose range is not known."""
+    if image.mode == "F" or image.mode.startswith("I"):  # Pillow would make all above 255 white
+        from PIL import Image
+
+        pixels = np.asarray(image)
+        if image.mode == "F" or pixels.max() > 0xFFFF:
+            raise ValueError("more than 16 bits a pixel")
+        image = Image.fromarray((pixels >> 8).astype(np.uint8))
+    return image.convert("RGB")
 
 
 def _fitted(image, size: int | None) -> np.ndarray:

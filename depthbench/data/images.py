@@ -47,7 +47,8 @@ class Images:
 def split(y: np.ndarray, part: float | int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Indices (kept, part) of labels `y`: a stratified `part` (a fraction or a number), drawn by `seed`.
 
-    Raises BadInput where the part is too small, or leaves too little, for one image of every class."""
+    Each class is shared out in proportion, so that a rare one may have no image in the part. Raises BadInput
+    where the part or the rest has fewer images than there are classes, or a class has one image only."""
     from sklearn.model_selection import train_test_split
 
     try:
@@ -59,10 +60,14 @@ def split(y: np.ndarray, part: float | int, seed: int) -> tuple[np.ndarray, np.n
 
 def with_validation(images: Images, data: Data) -> Images:
     """`images` with its validation set taken out of the training set, as `data` asks."""
-    part = data.val_size if data.val_size is not None else data.val_fraction
+    key = "val_fraction" if data.val_size is None else "val_size"
+    part = getattr(data, key)
     if part is None:
         return images
-    kept, taken = split(images.train_y, part, data.split_seed)
+    try:
+        kept, taken = split(images.train_y, part, data.split_seed)
+    except BadInput as error:
+        raise BadInput(f"data.{key} = {part}: {error}") from None
     return replace(
         images,
         train_x=images.train_x[kept],

@@ -1,5 +1,6 @@
 """torchvision's own data sets, downloaded into the data folder when they are first used."""
 
+from http.client import HTTPException
 from pathlib import Path
 
 import numpy as np
@@ -26,8 +27,8 @@ def load(data_dir: Path, *, name: str) -> Images:
     }[name]
     try:
         train, test = (make(folder, download=True, **split) for split in splits)
-    except (OSError, RuntimeError) as error:  # no network, a broken download, a folder we cannot write
-        reason = str(getattr(error, "reason", error)).strip().splitlines()[0]
+    except (OSError, RuntimeError, HTTPException) as error:  # no network, half a file, nowhere to write
+        reason = " ".join(str(getattr(error, "reason", error)).split())
         raise BadInput(
             f"data set {name} is not in {folder} and cannot be downloaded ({reason}): connect to the "
             "network, name the folder that has it with --data-dir, or use --data digits (bundled)"

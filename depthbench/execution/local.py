@@ -17,6 +17,10 @@ from depthbench.study import Run
 
 TICK = 0.5  # seconds between looks at the clock, for the display
 
+# Tell glibc to keep freed memory: by default it gives each large activation back to the system, which
+# then clears and maps it again at the next step. Other C libraries take no notice.
+KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(1 << 32), "MALLOC_TRIM_THRESHOLD_": str(1 << 33)}
+
 
 class Worker:
     """A process, our end of the pipe to it, and the run it is at."""
@@ -27,13 +31,14 @@ class Worker:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "depthbench.execution.worker", str(theirs.fileno())],
             pass_fds=[theirs.fileno()],
-            env=os.environ | threads,
+            env=os.environ | threads | KEEP_MEMORY,
             stdin=subprocess.DEVNULL,
         )
         theirs.close()  # so that its death is our end of file
         self.run: Run | None = None
         setup = {"plugins": plan.study.plugins, "threads": plan.threads, "device": plan.device}
         setup |= {"data": plan.study.data, "data_dir": plan.data_dir, "data_hash": plan.data_hash}
+        setup["keep_checkpoint"] = plan.study.keep_checkpoints
         self.tell(setup)
 
     def start(self, run: Run, plan: Plan) -> None:
@@ -59,6 +64,7 @@ def execute(plan: Plan, watch) -> None:
     waiting = deque(plan.todo)
     workers: dict[Connection, Worker] = {}
     stopping = threading.Event()
+    told = False
 
     def stop(number, frame):
         if stopping.is_set():  # a second Ctrl-C: at once; the last checkpoints stay
@@ -87,6 +93,9 @@ def execute(plan: Plan, watch) -> None:
                         worker.connection.close()  # it ends when it finds nobody there
                         worker.process.wait()
                         del workers[connection]
+                if stopping.is_set() and not told:
+                    watch.stopping()
+                    told = True
                 watch.tick()
         finally:
             for worker in workers.values():

@@ -42,6 +42,7 @@ def serve(connection: Connection) -> None:
                 data_hash=setup["data_hash"],
                 report=lambda event: connection.send(("progress", event)),
                 should_stop=connection.poll,
+                keep_checkpoint=setup["keep_checkpoint"],
             )
         except (BrokenPipeError, ConnectionResetError):
             return  # the parent is gone; what it is to know stands in the checkpoint

@@ -17,7 +17,9 @@ class DepthRule:
     offset: int = 0
 
     def __str__(self):
-        return "any" if self.step == 1 else f"{self.step}n+{self.offset}"
+        if (self.step, self.offset) == (1, 0):
+            return "any"
+        return f"{self.step if self.step > 1 else ''}n+{self.offset}"
 
     def n(self, depth: int) -> int:
         """The n of a depth. Raises BadInput naming the nearest depths that exist."""

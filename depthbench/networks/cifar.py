@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from depthbench.errors import BadInput
 from depthbench.networks import SIX_N_PLUS_2
 from depthbench.networks.layers import Layer
 from depthbench.networks.parts import ACTIVATIONS, initialise, make_norm
@@ -64,7 +65,7 @@ class CifarNet(nn.Module):
 
     The plain network and the residual one of the same depth and options have, after the same
     `torch.manual_seed`, the same initial weights in every layer, whatever the shortcut option.
-    Raises BadInput for a depth that is not 6n + 2."""
+    Raises BadInput for a depth that is not 6n + 2 and for an unknown shortcut."""
 
     def __init__(
         self,
@@ -82,6 +83,8 @@ class CifarNet(nn.Module):
     ):
         super().__init__()
         n = SIX_N_PLUS_2.n(depth)
+        if shortcut not in ("A", "B", "C"):
+            raise BadInput(f"shortcut {shortcut!r}: should be A, B or C")
         options = {
             "residual": residual,
             "shortcut": shortcut,

@@ -18,10 +18,11 @@ class Layer(NamedTuple):
 
 
 def weighted_layers(network: nn.Module) -> list[Layer]:
-    """The layers of `network`, input side first; shortcut projections are not counted (as in the paper).
+    """The layers of `network`, input side first.
 
-    A network says so itself with a method `weighted_layers()`. For one that has none: every convolution
-    and linear map in the order of registration, each with the norm registered right after it.
+    A network names them itself with a method `weighted_layers()`; ours leave out the projections of
+    shortcuts, as the paper does. For one that has none: every convolution and linear map in the order of
+    registration, each with the norm registered right after it.
 
     Raises ValueError where there is none."""
     if hasattr(network, "weighted_layers"):

@@ -3,6 +3,8 @@
 Under Xavier initialisation the norm of dL/dW hides a vanishing gradient, since the activation grows as
 dL/dz falls; so both are measured."""
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -20,5 +22,6 @@ PREACTIVATION = Probe("preactivation_gradient", l2)
 
 
 def gradient_norm(network: nn.Module) -> dict[str, float]:
-    """Layer name -> L2 norm of its weight gradient, after a backward pass."""
-    return {layer.name: l2(layer.weighted.weight.grad).item() for layer in weighted_layers(network)}
+    """Layer name -> L2 norm of its weight gradient, after a backward pass; NaN where it has none."""
+    gradients = {layer.name: layer.weighted.weight.grad for layer in weighted_layers(network)}
+    return {name: math.nan if g is None else l2(g).item() for name, g in gradients.items()}

@@ -45,7 +45,7 @@ class Recorder:
 
     def values(self) -> Tensor:
         """(layers, probes) float64 on the device, in the order of `layers` and `probes`; NaN where a
-        layer took no part in the step. Call it after the backward pass."""
+        layer took no part in the step or is frozen. Call it after the backward pass."""
         for name, probe in self._probes_of("weight").items():
             for index, layer in enumerate(self.layers):
                 if layer.weighted.weight.grad is not None:
@@ -65,7 +65,8 @@ class Recorder:
                 self._measured[index, name] = probe.measure(gradient)
 
         def follow(module: nn.Module, inputs: tuple, output: Tensor) -> None:
-            output.register_hook(measure)
+            if output.requires_grad:  # not behind frozen layers
+                output.register_hook(measure)
 
         return follow
 

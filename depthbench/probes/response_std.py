@@ -3,7 +3,14 @@
 A response is a layer's output after normalisation, before the nonlinearity and before the addition."""
 
 import torch
+from torch import Tensor
 
 from depthbench.probes.probe import Probe
 
-PROBE = Probe("response", lambda response: torch.std(response.detach().float(), correction=0))
+
+def std(x: Tensor) -> Tensor:
+    """The standard deviation of all of x, in at least float32."""
+    return torch.std(x.detach().to(torch.promote_types(x.dtype, torch.float32)), correction=0)
+
+
+PROBE = Probe("response", std)

@@ -25,5 +25,18 @@ def test_percent_of_wrong_answers_in_evaluation_mode(monkeypatch):
     scaling = Scaling(x, "channel", torch.device("cpu"))
     y = torch.tensor([0, 0, 0, 1, 1, 1, 1, 0])  # two are labelled wrongly
     network = FirstPixel().train()
-    assert evaluate.error(network, torch.from_numpy(x), y, scaling, "fp32") == 25.0
+    sets = {"test_error": (torch.from_numpy(x), y), "val_error": (torch.from_numpy(x[:4]), y[:4])}
+    errors = evaluate.evaluate(network, sets, scaling, "fp32")
+    assert errors == {"test_error": 25.0, "val_error": 25.0}
+    assert network.training
+
+
+def test_it_can_be_stopped_between_batches(monkeypatch):
+    monkeypatch.setattr(evaluate, "BATCH", 2)
+    x = torch.zeros(6, 1, 2, 2, dtype=torch.uint8)
+    scaling = Scaling(x.numpy(), "none", torch.device("cpu"))
+    network = FirstPixel().train()
+    answers = iter([False, False, True])
+    sets = {"test_error": (x, torch.zeros(6, dtype=torch.int64))}
+    assert evaluate.evaluate(network, sets, scaling, "fp32", lambda: next(answers)) is None
     assert network.training

@@ -8,13 +8,14 @@ import torch.nn.functional as F
 
 from depthbench.data.batches import Batches, Scaling
 from depthbench.networks import NETWORKS
-from depthbench.training.loop import Trainer
+from depthbench.training.trainer import Trainer
 
 
-def stop_after(steps):
-    """A should_stop that says so after `steps` updates."""
-    asked = iter(range(1, steps + 1))
-    return lambda: next(asked) == steps
+def stop_after(times):
+    """A should_stop that says no so many times, then yes. It is asked before each step and each batch of an
+    evaluation."""
+    asked = iter(range(times + 1))
+    return lambda: next(asked) == times
 
 
 def assert_same_tables(one, other):
@@ -82,12 +83,15 @@ def test_the_loop_equals_one_written_by_hand(tiny, trained, digits):
     assert store.frame("layers").grad_norm_weight.tolist() == norms
 
 
-@pytest.mark.parametrize("stopped_at", [1, 5, 6, 11])
-def test_a_resumed_run_equals_an_uninterrupted_one(tiny, trained, stopped_at):
+@pytest.mark.parametrize(
+    ("questions", "stopped_at"),
+    [(0, 0), (1, 1), (5, 5), (6, 6), (8, 6), (13, 6)],  # the evaluation after step 6 asks seven times
+)
+def test_a_resumed_run_equals_an_uninterrupted_one(tiny, trained, questions, stopped_at):
     options = {"dropout": 0.2}  # draws from torch's own generator, which must go on too
     run = next(tiny(options=options, data={"val_size": 100}).runs())
     whole, store = trained(run, folder="whole")
-    half, parts = trained(run, folder="parts", should_stop=stop_after(stopped_at))
+    half, parts = trained(run, folder="parts", should_stop=stop_after(questions))
     assert half["status"] == "interrupted"
     assert half["step"] == stopped_at
     torch.rand(7)  # another state of the world
@@ -165,6 +169,15 @@ def test_early_stopping_ends_a_run_that_no_longer_gains(tiny, trained):
     lowest = history.val_error.min()
     assert (history.val_error.iloc[-2:] >= lowest).all()
     assert record["final"]["val_selected_step"] == history.step[history.val_error.idxmin()]
+
+
+def test_a_checkpoint_is_kept_on_request_and_holds_the_trained_weights(tiny, trained):
+    run = next(tiny().runs())
+    _, store = trained(run, keep_checkpoint=True)
+    state = torch.load(store.checkpoint, weights_only=True)
+    assert state["step"] == 12
+    network = NETWORKS["plain"](depth=8, in_channels=1, width=4)
+    network.load_state_dict(state["network"])
 
 
 def test_train_error_on_a_part_of_the_training_set(tiny, digits):

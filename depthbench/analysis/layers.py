@@ -1,0 +1,62 @@
+"""A probe by layer, over the seeds of each network and depth."""
+
+import numpy as np
+import pandas as pd
+
+KEYS = ["network", "depth", "step", "layer"]
+
+
+def by_layer(layers: pd.DataFrame, column: str) -> pd.DataFrame:
+    """The geometric mean of `column` over seeds, for each network, depth, step and layer.
+
+    `layers` is `Results.layers`: runs of any status count for the steps that they were probed at.
+    Columns: the four keys; position, 0 at the input and 1 at the output; mean, which is 0 where a seed's
+    value is 0 and NaN where one is infinite or not a number (diverged, or not measured); low and high, the
+    lowest and highest seed of the positive and finite ones; n, the seeds probed; zeros, how many of them
+    are exactly 0; lost, how many infinite or not a number."""
+    values = layers[column].astype(float)
+    usable = np.isfinite(values) & (values > 0)
+    frame = layers[KEYS].assign(
+        log=np.log(values.where(usable)),
+        n=1,
+        zeros=values == 0,
+        lost=~np.isfinite(values),
+    )
+    logs = frame.groupby(KEYS)["log"].agg(["mean", "min", "max"])
+    table = np.exp(logs).rename(columns={"min": "low", "max": "high"})
+    table = table.join(frame.groupby(KEYS)[["n", "zeros", "lost"]].sum()).reset_index()
+    table["mean"] = table["mean"].mask(table["zeros"] > 0, 0.0).mask(table["lost"] > 0)
+    deepest = table.groupby(["network", "depth"])["layer"].transform("max")
+    table.insert(len(KEYS), "position", (table["layer"] - 1) / np.maximum(deepest - 1, 1))
+    return table
+
+
+def fewer_seeds(table: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
+    """Networks and depths of which `table` (of by_layer) has fewer seeds, at some step, than `runs` holds.
+
+    Columns: network, depth; n, the fewest seeds probed; stored, the runs stored."""
+    keys = ["network", "depth"]
+    probed = table.groupby(keys, as_index=False)["n"].min()
+    stored = runs.groupby(keys, as_index=False).size().rename(columns={"size": "stored"})
+    probed = probed.merge(stored, on=keys)
+    return probed[probed["n"] < probed["stored"]].reset_index(drop=True)
+
+
+def chosen_steps(layers: pd.DataFrame, count: int = 4) -> list[int]:
+    """The first and the last probed step, and steps evenly spaced between in the order probed."""
+    steps = sorted(layers["step"].unique())
+    places = np.linspace(0, len(steps) - 1, min(count, len(steps))).round().astype(int)
+    return [int(steps[place]) for place in places]
+
+
+def last_step(layers: pd.DataFrame) -> pd.DataFrame:
+    """The rows of each network and depth at the last step that it was probed at, in any seed."""
+    last = layers.groupby(["network", "depth"])["step"].transform("max")
+    return layers[layers["step"] == last]
+
+
+def sorted_layers(layers: pd.DataFrame, column: str) -> pd.DataFrame:
+    """`layers` with `layer` replaced by its rank in each run and step: 1 has the greatest `column`."""
+    groups = layers.groupby(["run_id", "step"])[column]
+    rank = groups.rank(ascending=False, method="first", na_option="bottom")
+    return layers.assign(layer=rank.astype(int))

@@ -1,0 +1,63 @@
+"""What the twins of a study have in common: parameters, initial weights, batches in the same order."""
+
+import pandas as pd
+
+from depthbench.networks import NETWORKS
+
+
+def match_twins(runs: pd.DataFrame, history: pd.DataFrame) -> pd.DataFrame:
+    """A row for each depth and seed of which both twins are stored; network and twin name them.
+
+    Columns parameters (their number), initial_weights and batches (same images in the same order) are
+    True, False, or NA where one side was not recorded. batches_compared is the number of updates over
+    which the batches were compared: all, or those of the last row that both logged."""
+    rows = []
+    found = {(run.network, run.depth, run.seed): run for run in runs.itertuples()}
+    for first, second in _pairs():
+        for (network, depth, seed), run in found.items():
+            other = found.get((second, depth, seed))
+            if network != first or other is None:
+                continue
+            batches, steps = _same_batches(run, other, history)
+            rows.append(
+                {
+                    **{"depth": depth, "seed": seed, "network": first, "twin": second},
+                    "parameters": _same(run.parameters, other.parameters),
+                    "initial_weights": _same(run.initial_weights_hash, other.initial_weights_hash),
+                    "batches": batches,
+                    "batches_compared": steps,
+                }
+            )
+    kinds = {"parameters": "boolean", "initial_weights": "boolean", "batches": "boolean"}
+    columns = ["depth", "seed", "network", "twin", *kinds, "batches_compared"]
+    return pd.DataFrame(rows, columns=columns).astype(kinds | {"batches_compared": "Int64"})
+
+
+def _pairs() -> list[tuple[str, str]]:
+    """Every pair of twins once, each and all in the order of NETWORKS."""
+    order = list(NETWORKS).index
+    declared = {
+        frozenset((name, family.twin)) for name, family in NETWORKS.items() if family.twin in NETWORKS
+    }
+    return sorted((tuple(sorted(pair, key=order)) for pair in declared), key=lambda pair: [*map(order, pair)])
+
+
+def _same(one, other):
+    """Whether two recorded values are equal; NA where either is missing."""
+    return pd.NA if pd.isna(one) or pd.isna(other) else bool(one == other)
+
+
+def _same_batches(run, other, history: pd.DataFrame):
+    """Whether the batches agree, and over how many updates that could be compared."""
+    if _same(run.step, other.step) is True:
+        return _same(run.batches_hash, other.batches_hash), run.step
+    if "batch_hash" not in history:
+        return pd.NA, pd.NA
+    mine, theirs = (
+        history.loc[history["run_id"] == r.run_id].set_index("step")["batch_hash"] for r in (run, other)
+    )
+    common = mine.index.intersection(theirs.index)
+    if common.empty:
+        return pd.NA, pd.NA
+    step = common.max()
+    return _same(mine[step], theirs[step]), step

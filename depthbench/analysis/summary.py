@@ -1,0 +1,38 @@
+"""Final errors over the seeds of each network and depth."""
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from depthbench.analysis import FINISHED, STATUSES
+
+ERRORS = ("train_error_eval", "test_error")  # of the last evaluation, never of the best one
+
+
+def summarise(runs: pd.DataFrame) -> pd.DataFrame:
+    """A row a network and depth, ordered so: how its runs ended, and their final errors.
+
+    `runs` is `Results.runs`. Columns: network, depth; seeds, the runs stored; done, diverged, failed,
+    interrupted, how many ended so; n, how many have final errors (done and diverged, a diverged one at
+    chance error); and for train_error_eval and test_error (percent) NAME_mean, NAME_min, NAME_max, and
+    NAME_low to NAME_high, the 95% t interval of the mean (NaN for n < 2)."""
+    rows = []
+    for (network, depth), group in runs.groupby(["network", "depth"]):
+        finished = group[group["status"].isin(FINISHED)]
+        row = {"network": network, "depth": depth, "seeds": len(group)}
+        row |= {status: int((group["status"] == status).sum()) for status in STATUSES}
+        row["n"] = len(finished)
+        for name in ERRORS:
+            row |= {f"{name}_{key}": value for key, value in _spread(finished[name]).items()}
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _spread(values: pd.Series) -> dict[str, float]:
+    known = pd.to_numeric(values, errors="coerce").dropna().to_numpy(float)
+    if not len(known):
+        return dict.fromkeys(("mean", "low", "high", "min", "max"), np.nan)
+    mean, half = known.mean(), np.nan
+    if len(known) > 1:
+        half = stats.t.ppf(0.975, len(known) - 1) * stats.sem(known)
+    return {"mean": mean, "low": mean - half, "high": mean + half, "min": known.min(), "max": known.max()}

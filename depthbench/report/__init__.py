@@ -1,0 +1,113 @@
+"""FIGURES: every figure of a report, at a glance; `write_report` draws them and writes the page.
+
+A figure is a function from `Results` to a matplotlib Figure, or to None where there is nothing to show.
+Its entry says what it is called, how it is read, and what it needs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from depthbench.catalog import Entry
+from depthbench.errors import BadInput
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from depthbench.store import Results
+
+
+@dataclass(frozen=True)
+class FigureEntry(Entry):
+    """One figure: `about` is how to read it, `needs` is what is missing where there is nothing to show."""
+
+    title: str = ""
+    needs: str = ""
+
+    def draw(self, results: "Results") -> "Figure | None":
+        """The figure, in the style of the report."""
+        from depthbench.report.style import styled
+
+        with styled():
+            return self(results)
+
+
+FIGURES: dict[str, FigureEntry] = {
+    "curves": FigureEntry(
+        "depthbench.report.curves:draw",
+        "Bold: test error. Thin dashed: train error, measured on the fly (in training mode, on images as "
+        "augmented), as in He et al. 2015, Figures 1 and 6. Each line is the mean over seeds, the band of "
+        "the test error its range. All panels share one scale; the first fifth of training may lie above it.",
+        title="Training curves",
+        needs="a run with an evaluated step",
+    ),
+    "degradation": FigureEntry(
+        "depthbench.report.degradation:draw",
+        "Where the train error rises with depth, depth itself makes the network harder to train: that is "
+        "degradation, and not overfitting, which would raise the test error alone. Each point is the last "
+        "error of one seed, the line is their mean, the bar its 95% t interval.",
+        title="Degradation",
+        needs="a finished run",
+    ),
+    "gradient_preact": FigureEntry(
+        "depthbench.report.gradient_by_layer:draw",
+        "A line that climbs towards the input is an exploding gradient, one that falls a vanishing one; the "
+        "steeper, the stronger. This norm, of the loss by each layer's output before normalisation, shows "
+        "both; the weight gradient can hide them.",
+        {"column": "grad_norm_preact"},
+        title="Gradient by layer, pre-activations",
+        needs="the probe grad_norm_preact",
+    ),
+    "gradient_weight": FigureEntry(
+        "depthbench.report.gradient_by_layer:draw",
+        "How strongly the loss pulls at each layer's weights. It can be even over the layers while the "
+        "gradient vanishes, because the size of the activations makes up for it.",
+        {"column": "grad_norm_weight"},
+        title="Gradient by layer, weights",
+        needs="the probe grad_norm_weight",
+    ),
+    "heatmap_preact": FigureEntry(
+        "depthbench.report.gradient_heatmap:draw",
+        "Each row of cells is a layer, each column a probed step: when the early layers lose or regain "
+        "their gradient. All panels share one colour scale.",
+        {"column": "grad_norm_preact"},
+        title="Gradient by layer and step, pre-activations",
+        needs="the probe grad_norm_preact",
+    ),
+    "heatmap_weight": FigureEntry(
+        "depthbench.report.gradient_heatmap:draw",
+        "As above, for the gradient of the weights: each row of cells is a layer, each column a probed step.",
+        {"column": "grad_norm_weight"},
+        title="Gradient by layer and step, weights",
+        needs="the probe grad_norm_weight",
+    ),
+    "response_std": FigureEntry(
+        "depthbench.report.response_std:draw",
+        "Top: in the order of the layers; bottom: the same values from the greatest down, as in He et al. "
+        "2015, Figure 7. The lower a line, the less each layer changes what it is given. The classifier is "
+        "left out.",
+        title="Standard deviation of the layer responses",
+        needs="the probe response_std",
+    ),
+}
+
+
+def write_report(paths: str | Path | Sequence[str | Path], out: str | Path | None = None) -> Path:
+    """Write the report of one study's results, or of each of several, in order.
+
+    `paths` is a results directory or a list of them. A report is RESULTS/report/ (or `out`, allowed with
+    one directory): index.html, one file that opens offline; figures/NAME.svg and .png; tables/NAME.csv and
+    .md. Errors are in percent. Returns the path of index.html, of the last directory's where there are
+    several. An older report is replaced, file by file.
+
+    Raises BadInput where a directory holds no results, or no run has any data yet, and for `out` with
+    more than one directory."""
+    from depthbench.report.page import write_page
+
+    paths = [paths] if isinstance(paths, str | Path) else list(paths)
+    if not paths:
+        raise BadInput("no results directory was given: name at least one")
+    if out is not None and len(paths) > 1:
+        raise BadInput(f"--out {out} holds one report, and {len(paths)} directories were given: leave it out")
+    pages = [write_page(Path(path), Path(out or Path(path) / "report")) for path in paths]
+    return pages[-1]

@@ -1,0 +1,106 @@
+"""Final errors against depth: does depth alone make the network harder to train?"""
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
+from matplotlib.transforms import ScaledTranslation, Transform
+
+from depthbench.analysis import FINISHED
+from depthbench.analysis.summary import summarise
+from depthbench.report import style
+from depthbench.store import Results
+
+PANELS = {
+    "train_error_eval": "train error, evaluation mode",
+    "test_error": "test error",
+}
+
+
+def draw(results: Results) -> Figure | None:
+    """Last train and test error (percent) against depth: every seed, their mean and 95% t interval."""
+    runs = results.runs
+    if not runs["status"].isin(FINISHED).any():
+        return None
+    summary, networks = summarise(runs), style.networks_of(runs)
+    known = style.seeds(summary.loc[summary["n"] > 0, "n"])
+    shown = known if known == "1 seed" else f"each seed, mean and 95% t interval of {known}"
+    figure, panels = style.grid(1, 2, 2.6, f"Last error against depth ({shown})")
+    looks = style.network_looks(networks)
+    for axes, (column, title) in zip(panels[0], PANELS.items(), strict=True):
+        _depth_axis(axes, sorted(runs["depth"].unique()))
+        for place, (network, look) in enumerate(looks.items()):
+            shift = 4.0 * (place - (len(networks) - 1) / 2)  # points: networks stand side by side
+            _draw_mean(axes, summary[summary["network"] == network], column, look, shift)
+            _draw_seeds(axes, runs[runs["network"] == network], column, look, shift)
+        axes.set_title(title)
+        axes.set_xlabel("depth (weighted layers)")
+    panels[0, 0].set_ylabel("error (%)")
+    _error_axis(panels[0, 0], summary)
+
+    handles = [Line2D([], [], label=network, **look) for network, look in looks.items()]
+    if "diverged" in set(runs["status"]):
+        handles.append(style.mark("diverged", label="diverged, counted at chance error"))
+    for status in ("failed", "interrupted"):
+        if status in set(runs["status"]):
+            handles.append(style.mark(status, label=f"{status}, no final error"))
+    style.legend_below(figure, handles, 3)
+    return figure
+
+
+def _draw_mean(axes: Axes, summary: pd.DataFrame, column: str, look: dict, shift: float) -> None:
+    mean, low, high = (summary[f"{column}_{key}"] for key in ("mean", "low", "high"))
+    at = _moved(axes, shift, axes.transData)
+    axes.plot(summary["depth"], mean, **look | {"marker": ""}, transform=at)
+    axes.errorbar(
+        summary["depth"],
+        mean,
+        yerr=[mean - low, high - mean],
+        **{"fmt": "_", "markersize": 7, "color": look["color"], "capsize": 2.5, "elinewidth": 1},
+        transform=at,
+    )
+
+
+def _draw_seeds(axes: Axes, runs: pd.DataFrame, column: str, look: dict, shift: float) -> None:
+    """A point a run. A seed stands at the same side of its depth in every network."""
+    seeds = sorted(runs["seed"].unique())
+    places = dict(zip(seeds, np.linspace(-1.5, 1.5, len(seeds)) if len(seeds) > 1 else [0], strict=True))
+    for run in runs.itertuples():
+        aside = shift + places[run.seed]
+        point = {"color": look["color"], "markeredgecolor": "white", "markeredgewidth": 0.4}
+        if run.status in FINISHED:
+            marker = style.MARKS.get(run.status, look["marker"])
+            point["transform"] = _moved(axes, aside, axes.transData)
+            size = 6.5 if run.status == "diverged" else 4
+            axes.plot(run.depth, getattr(run, column), marker=marker, markersize=size, alpha=0.75, **point)
+        else:  # no value to stand at: at the top edge
+            point["transform"] = _moved(axes, aside, axes.get_xaxis_transform())
+            axes.plot(run.depth, 0.98, marker=style.MARKS[run.status], clip_on=False, **point)
+
+
+def _moved(axes: Axes, points: float, coordinates: Transform) -> Transform:
+    """`coordinates`, moved sideways on paper."""
+    return coordinates + ScaledTranslation(points / 72, 0, axes.figure.dpi_scale_trans)
+
+
+def _depth_axis(axes: Axes, depths: list[int]) -> None:
+    """A tick a depth; logarithmic where depths differ more than tenfold."""
+    first, last = depths[0], depths[-1]
+    if last > 10 * first:
+        axes.set_xscale("log")
+        axes.set_xlim(first / 1.25, last * 1.25)
+    else:
+        margin = 0.1 * (last - first) or 1
+        axes.set_xlim(first - margin, last + margin)
+    axes.xaxis.set_major_locator(FixedLocator(depths))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(ScalarFormatter())
+
+
+def _error_axis(axes: Axes, summary: pd.DataFrame) -> None:
+    """From 0 to the highest seed or interval (moved points do not scale an axis by themselves)."""
+    ends = summary[[f"{column}_{key}" for column in PANELS for key in ("high", "max")]]
+    top = 1.06 * np.clip(ends.max().max(), 1, 100)
+    axes.set_ylim(-0.02 * top, top)  # a point at 0 is seen whole

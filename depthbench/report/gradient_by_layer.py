@@ -1,0 +1,76 @@
+"""Gradient norm from input to output, at initialisation and at chosen steps, a line a depth."""
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from depthbench.analysis.layers import by_layer, chosen_steps, fewer_seeds
+from depthbench.report import style
+from depthbench.store import Results
+
+QUANTITIES = {
+    "grad_norm_preact": ("Gradient of the pre-activations", "L2 norm of dL/dz"),
+    "grad_norm_weight": ("Gradient of the weights", "L2 norm of dL/dW"),
+}
+
+
+def draw(results: Results, column: str) -> Figure | None:
+    """`column` against the layer's position, a row a step, a panel a network, all on one log scale."""
+    layers = results.layers
+    if column not in layers or not layers[column].notna().any():
+        return None
+    steps = chosen_steps(layers)
+    table = by_layer(layers[layers["step"].isin(steps)], column)
+    networks, colours = style.networks_of(layers), style.depth_colours(results.runs["depth"])
+    title, unit = QUANTITIES[column]
+    heading = f"{title} by layer (geometric mean and range of {style.seeds(table['n'])})"
+    figure, panels = style.grid(len(steps), len(networks), 1.45, heading)
+    panels[0, 0].set_yscale("log", nonpositive="mask")
+    for row, step in zip(panels, steps, strict=True):
+        for axes, network in zip(row, networks, strict=True):
+            part = table[(table["network"] == network) & (table["step"] == step)]
+            for depth, line in part.groupby("depth"):
+                draw_line(axes, line, "position", colours[depth])
+            axes.set_title(f"{network}, step {step:,}{' (initialisation)' if step == 0 else ''}")
+        row[0].set_ylabel(unit)
+    style.label_log(panels[0, 0])
+    panels[0, 0].set_xticks([0, 0.25, 0.5, 0.75, 1], ["input", "¼", "½", "¾", "output"])
+    for axes in panels[-1]:
+        axes.set_xlabel("layer, as a part of the depth")
+    handles = style.depth_handles(colours) + edge_handles(table)
+    style.legend_below(figure, handles, note=seeds_note(table, results.runs))
+    return figure
+
+
+def draw_line(axes: Axes, line: pd.DataFrame, x: str, colour: str) -> None:
+    """One depth's rows of `by_layer`. What a log axis cannot hold is marked at its edges."""
+    axes.plot(line[x], line["mean"], color=colour, linewidth=1.3)
+    axes.fill_between(line[x], line["low"], line["high"], color=colour, alpha=0.15, linewidth=0)
+    for kind, (height, marker, _) in EDGES.items():
+        at = line.loc[line[kind] > 0, x]
+        if len(at):
+            edge = {"transform": axes.get_xaxis_transform(), "clip_on": False, "zorder": 3}
+            axes.plot(at, [height] * len(at), color=colour, marker=marker, markersize=3, linestyle="", **edge)
+
+
+def seeds_note(table: pd.DataFrame, runs: pd.DataFrame) -> str | None:
+    """Names the lines that stand for fewer seeds than are stored, if any."""
+    told = [f"{r.network} {r.depth} ({r.n} of {r.stored})" for r in fewer_seeds(table, runs).itertuples()]
+    more = f" and {len(told) - 4} more" if len(told) > 4 else ""
+    return f"Fewer seeds than runs at some steps: {', '.join(told[:4])}{more}" if told else None
+
+
+EDGES = {
+    "zeros": (0.0, "v", "exactly zero in a seed"),
+    "lost": (1.0, "^", "infinite or not a number in a seed"),
+}
+
+
+def edge_handles(table: pd.DataFrame) -> list[Line2D]:
+    """Legend entries of the edge marks that `table` makes."""
+    return [
+        Line2D([], [], color="#444444", marker=marker, markersize=4, linestyle="", label=label)
+        for kind, (_, marker, label) in EDGES.items()
+        if (table[kind] > 0).any()
+    ]

@@ -1,0 +1,68 @@
+"""Gradient norm by layer and step, a panel a network and depth, on one logarithmic colour scale."""
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+
+from depthbench.analysis.layers import by_layer
+from depthbench.report import style
+from depthbench.report.gradient_by_layer import QUANTITIES
+from depthbench.store import Results
+
+COLOURS = matplotlib.colormaps["viridis"].with_extremes(under="white")
+NO_VALUE = "#c9c9c9"
+
+
+def draw(results: Results, column: str) -> Figure | None:
+    """`column`, the geometric mean over seeds, as colour. Steps are evenly spaced, as probed."""
+    layers = results.layers
+    if column not in layers or not layers[column].notna().any():
+        return None
+    table = by_layer(layers, column)
+    positive = table.loc[table["mean"] > 0, "mean"]
+    if positive.empty:
+        return None
+    networks, depths = style.networks_of(layers), sorted(layers["depth"].unique())
+    title, unit = QUANTITIES[column]
+    figure, panels = style.grid(len(depths), len(networks), 1.35, f"{title} by layer and step", sharey="row")
+    low, high = positive.min(), positive.max()
+    norm = LogNorm(low, high if high > low else low * 1.01)
+    table["mean"] = table["mean"].replace(0, low / 10)  # below the scale: it has no place on it
+    steps = sorted(table["step"].unique())
+    for row, depth in zip(panels, depths, strict=True):
+        for axes, network in zip(row, networks, strict=True):
+            part = table[(table["network"] == network) & (table["depth"] == depth)]
+            _draw_panel(axes, part, steps, norm)
+            axes.set_title(f"{network}, depth {depth}")
+        row[0].set_ylabel("layer (1 = input)")
+    for axes in panels[-1]:
+        axes.set_xlabel("step (as probed)")
+    bar = figure.colorbar(ScalarMappable(norm, COLOURS), ax=panels, aspect=40, shrink=0.9, pad=0.02)
+    bar.set_label(f"{unit}, geometric mean of {style.seeds(table['n'])}")
+    cells = len(steps) * table.groupby(["network", "depth"])["layer"].nunique().sum()
+    notes = ["White: exactly zero in a seed."] if table["zeros"].any() else []
+    if table["lost"].any() or len(table) < cells:
+        notes.append("Grey: not probed, or infinite or not a number in a seed.")
+    if notes:
+        figure.supxlabel(" ".join(notes), x=0.01, ha="left", fontsize=7)
+    return figure
+
+
+def _draw_panel(axes: Axes, part: pd.DataFrame, steps: list[int], norm: LogNorm) -> None:
+    """A cell a layer and step, drawn as pixels: thousands of shapes would make the SVG slow."""
+    cells = part.pivot(index="layer", columns="step", values="mean").reindex(columns=steps)
+    axes.set_facecolor(NO_VALUE)
+    axes.grid(False)
+    look = {"cmap": COLOURS, "norm": norm, "cbar": False, "rasterized": True}
+    sns.heatmap(cells.astype(float), ax=axes, xticklabels=False, yticklabels=False, **look)
+    axes.set(xlabel=None, ylabel=None)
+    shown = np.unique(np.linspace(0, len(steps) - 1, min(len(steps), 11)).round().astype(int))
+    axes.set_xticks(shown + 0.5, [style.count(steps[i]) for i in shown], rotation=0)
+    if len(cells):
+        ends = sorted({1, len(cells) // 2, len(cells)} - {0})
+        axes.set_yticks([layer - 0.5 for layer in ends], ends, rotation=0)

@@ -1,0 +1,104 @@
+"""The page of a report: results -> figures, tables and one HTML file that opens offline."""
+
+from collections import Counter
+from pathlib import Path
+
+import pandas as pd
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from depthbench.analysis import FINISHED
+from depthbench.analysis.matching import match_twins
+from depthbench.analysis.missing import missing_runs
+from depthbench.analysis.summary import summarise
+from depthbench.errors import BadInput
+from depthbench.files import write_text
+from depthbench.report import FIGURES, headline, style, svg, tables
+from depthbench.store import Results, StudyStore, load_results
+
+
+def write_page(path: Path, out: Path) -> Path:
+    """Write the report of the results in `path` to `out`: figures, tables, index.html, in this order.
+
+    Returns the path of index.html. Raises BadInput where there are no results, or no run has data."""
+    store = StudyStore(path)
+    study, results = store.study(), load_results(path)
+    if results.runs.empty or not (len(results.history) or results.runs["status"].isin(FINISHED).any()):
+        raise BadInput(f"{path}: no run has any data yet, so there is nothing to report: run the study first")
+    results = _with_columns(results)
+    summary = summarise(results.runs)
+    missing = missing_runs(study, results.runs)
+    parts = {
+        "summary": tables.summary_table(summary),
+        "runs": tables.runs_table(results.runs, match_twins(results.runs, results.history)),
+        "missing": tables.missing_table(missing),
+    }
+    for name, table in parts.items():
+        tables.write_table(table, out / "tables" / name)
+    html = _template().render(
+        study=study,
+        study_toml=(path / "study.toml").read_text(encoding="utf-8"),
+        command=f"depthbench run {_from_here(path / 'study.toml')}",
+        statuses=headline.statuses(results.runs, missing),
+        degradation=headline.degradation(summary),
+        figures=[_figure(name, results, out / "figures") for name in FIGURES],
+        tables=parts,
+        environment=_environment(store),
+    )
+    write_text(out / "index.html", html)
+    return out / "index.html"
+
+
+def _figure(name: str, results: Results, folder: Path) -> dict:
+    """Draw and write a figure; what the template needs of it. `svg` is None if there is nothing to show."""
+    entry, file = FIGURES[name], folder / name
+    shown = {"name": name, "title": entry.title, "about": entry.about, "needs": entry.needs, "svg": None}
+    figure = entry.draw(results)
+    if figure is None:
+        for suffix in (".svg", ".png"):  # of an older report: it would be taken for this one's
+            file.with_suffix(suffix).unlink(missing_ok=True)
+        return shown
+    style.save(figure, file)
+    text = file.with_suffix(".svg").read_text(encoding="utf-8")
+    return shown | {"svg": svg.inline(text, name, f"{entry.title}. {entry.about}")}
+
+
+def _with_columns(results: Results) -> Results:
+    """Empty tables with the columns of full ones, so that nothing downstream need ask."""
+    keys = ["run_id", "network", "depth", "seed", "step"]
+    columns = ([*keys, "train_error", "train_error_eval", "test_error"], [*keys, "layer", "name", "stage"])
+    frames = [
+        pd.DataFrame(columns=names) if frame.empty else frame
+        for frame, names in zip(results[1:], columns, strict=True)
+    ]
+    return Results(results.runs, *frames)
+
+
+def _environment(store: StudyStore) -> list[tuple[str, str]]:
+    """What the runs were made with: key -> value, and how many runs where they differ."""
+    records = [record for run in store.run_stores() if (record := run.read()) is not None]
+    found = [record.get("environment") or {} for record in records]
+    rows = []
+    for key in dict.fromkeys(key for environment in found for key in environment):
+        values = Counter(str(environment.get(key, "not recorded")) for environment in found)
+        if len(values) == 1:
+            rows.append((key, next(iter(values))))
+        else:
+            rows.append((key, "; ".join(f"{value} ({n} runs)" for value, n in values.most_common())))
+    return rows
+
+
+def _from_here(path: Path) -> Path:
+    """`path` as one would type it in this directory."""
+    path = path.resolve()
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+
+
+def _template():
+    environment = Environment(
+        loader=PackageLoader("depthbench.report", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("page.html")

@@ -1,0 +1,146 @@
+"""The tables of a report: a frame for CSV, and the same frame worded for people, for Markdown and HTML."""
+
+import math
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+
+from depthbench.analysis import STATUSES
+from depthbench.files import atomic, write_text
+
+
+class Table(NamedTuple):
+    """One table: `title`, `note` (how to read it), `raw` for machines and `shown`, text, for people."""
+
+    title: str
+    note: str
+    raw: pd.DataFrame
+    shown: pd.DataFrame
+
+
+def summary_table(summary: pd.DataFrame) -> Table:
+    """Of `analysis.summary.summarise`."""
+    shown = pd.DataFrame({"network": summary["network"], "depth": summary["depth"], "n": summary["n"]})
+    for name, title in (("train_error_eval", "train error"), ("test_error", "test error")):
+        for key, words in (("mean", "mean"), (("low", "high"), "95% interval"), (("min", "max"), "range")):
+            columns = [summary[f"{name}_{k}"] for k in (key if isinstance(key, tuple) else (key,))]
+            shown[f"{title}, {words} (%)"] = [_range(values) for values in zip(*columns, strict=True)]
+    shown["runs"] = [_statuses(row) for row in summary.to_dict("records")]
+    note = (
+        "Last errors, in evaluation mode on clean images, over n seeds; a diverged run counts at chance "
+        "error. The interval is Student's t for the mean. The best test error is chosen on the test set: "
+        "it is in the table of runs only, and in no mean."
+    )
+    return Table("Errors by network and depth", note, summary, shown.astype(str))
+
+
+def runs_table(runs: pd.DataFrame, matches: pd.DataFrame) -> Table:
+    """A row a run, with what was matched with its twin (`analysis.matching.match_twins`)."""
+    matched = pd.DataFrame([_matched(run, matches) for run in runs.to_dict("records")], index=runs.index)
+    shown = pd.DataFrame(
+        {
+            "run": runs["run_id"],
+            "status": [_because(run) for run in runs.to_dict("records")],
+            "updates": [
+                f"{_whole(a)} of {_whole(b)}" for a, b in zip(runs["step"], runs["steps"], strict=True)
+            ],
+            "train error (%)": [_number(x) for x in runs["train_error_eval"]],
+            "test error, last (%)": [_number(x) for x in runs["test_error"]],
+            "test error, best (%)": [_best(run, "best_") for run in runs.to_dict("records")],
+            "test error, chosen by validation (%)": [
+                _best(run, "val_selected_") for run in runs.to_dict("records")
+            ],
+            "parameters": runs["parameters"].map(_whole),
+            **matched,
+            "multiply-adds (million)": [_number(x, 1e6, 1) for x in runs["multiply_adds"]],
+            "time (s)": [_number(x, 1, 1) for x in runs["seconds"]],
+            "device": runs["device"].map(lambda x: "" if pd.isna(x) else str(x)),
+        }
+    )
+    empty = [column for column in shown if (shown[column] == "").all()]
+    note = (
+        "Errors of a run that has not finished are those so far, and are in no mean. Twins are a plain and a "
+        "residual network of one depth and seed: the same number of parameters, the same initial "
+        "weights, the same batches in the same order (compared by hash, over all updates or over as many as "
+        "are named)."
+    )
+    return Table(
+        "Runs, and what was matched", note, runs.join(matched), shown.drop(columns=empty).astype(str)
+    )
+
+
+def missing_table(missing: pd.DataFrame) -> Table:
+    """Of `analysis.missing.missing_runs`."""
+    shown = pd.DataFrame(
+        {
+            **{key: missing[key] for key in ("network", "depth", "seed")},
+            "status": [_because(run) for run in missing.to_dict("records")],
+            "updates": [
+                "" if pd.isna(made) else f"{_whole(made)} of {_whole(planned)}"
+                for made, planned in zip(missing["step"], missing["steps"], strict=True)
+            ],
+        }
+    )
+    note = (
+        "Runs of the study's grid without final errors: they are in no mean. One that is still running is "
+        "interrupted until it ends."
+    )
+    return Table("What is missing", note, missing, shown.astype(str))
+
+
+def write_table(table: Table, path: Path) -> None:
+    """Write PATH.csv (raw) and PATH.md (as shown)."""
+    with atomic(path.with_suffix(".csv")) as temporary:
+        table.raw.to_csv(temporary, index=False, float_format="%.8g")
+    write_text(path.with_suffix(".md"), f"# {table.title}\n\n{table.note}\n\n{markdown(table.shown)}")
+
+
+def markdown(frame: pd.DataFrame) -> str:
+    """A Markdown table of a frame of text."""
+    rows = [list(frame.columns), ["---"] * frame.shape[1], *frame.to_numpy().tolist()]
+    return "".join("| " + " | ".join(str(x).replace("|", "\\|") for x in row) + " |\n" for row in rows)
+
+
+def _number(value, unit: float = 1.0, places: int = 2) -> str:
+    return "" if value is None or not math.isfinite(value) else f"{value / unit:,.{places}f}"
+
+
+def _whole(value) -> str:
+    return "?" if pd.isna(value) else f"{int(value):,}"
+
+
+def _range(values) -> str:
+    return " to ".join(_number(x) for x in values) if all(map(math.isfinite, values)) else ""
+
+
+def _statuses(row: dict) -> str:
+    return ", ".join(f"{row[status]} {status}" for status in STATUSES if row[status])
+
+
+def _because(run: dict) -> str:
+    reason = run.get("reason")
+    return run["status"] if pd.isna(reason) or not reason else f"{run['status']}: {reason}"
+
+
+def _best(run: dict, prefix: str) -> str:
+    error = _number(run[f"{prefix}test_error"])
+    return error and f"{error} at {_whole(run[f'{prefix}step'])}"
+
+
+def _matched(run: dict, matches: pd.DataFrame) -> dict[str, str]:
+    """A run's twin, and what they share; `;` between where it has several twins."""
+    here = matches[(matches["depth"] == run["depth"]) & (matches["seed"] == run["seed"])]
+    pairs = here[(here["network"] == run["network"]) | (here["twin"] == run["network"])].to_dict("records")
+    return {
+        "twin": "; ".join(p["twin"] if p["network"] == run["network"] else p["network"] for p in pairs),
+        "same parameters": "; ".join(_yes(p["parameters"]) for p in pairs),
+        "same initial weights": "; ".join(_yes(p["initial_weights"]) for p in pairs),
+        "same batches": "; ".join(
+            f"{_yes(p['batches'])} ({_whole(p['batches_compared'])} updates)" for p in pairs
+        ),
+    }
+
+
+def _yes(value) -> str:
+    return "unknown" if pd.isna(value) else "yes" if value else "NO"

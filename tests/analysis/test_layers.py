@@ -1,0 +1,77 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from depthbench.analysis.layers import by_layer, chosen_steps, fewer_seeds, last_step, sorted_layers
+
+
+def probed(*seeds, step=0, depth=20, network="plain"):
+    """A frame of one step; each seed is its values from the input on."""
+    rows = [
+        {
+            "run_id": f"r{seed}",
+            "network": network,
+            "depth": depth,
+            "step": step,
+            "layer": layer,
+            "probe": value,
+        }
+        for seed, values in enumerate(seeds)
+        for layer, value in enumerate(values, start=1)
+    ]
+    return pd.DataFrame(rows)
+
+
+def test_mean_over_seeds_is_geometric():
+    row = by_layer(probed([1.0], [100.0]), "probe").iloc[0]
+    assert row["mean"] == pytest.approx(10)
+    assert (row["low"], row["high"], row["n"]) == (pytest.approx(1), pytest.approx(100), 2)
+
+
+def test_position_runs_from_input_to_output():
+    table = by_layer(probed([1.0, 1.0, 1.0]), "probe")
+    assert table["position"].tolist() == [0, 0.5, 1]
+    assert by_layer(probed([1.0]), "probe")["position"].tolist() == [0]
+
+
+def test_a_zero_makes_the_geometric_mean_zero_and_is_counted():
+    row = by_layer(probed([0.0], [4.0]), "probe").iloc[0]
+    assert (row["mean"], row["zeros"], row["lost"], row["n"]) == (0, 1, 0, 2)
+    assert (row["low"], row["high"]) == (pytest.approx(4), pytest.approx(4))
+
+
+@pytest.mark.parametrize("value", [np.inf, np.nan])
+def test_a_lost_value_leaves_no_mean_and_is_counted(value):
+    row = by_layer(probed([value], [4.0]), "probe").iloc[0]
+    assert np.isnan(row["mean"])
+    assert (row["lost"], row["n"]) == (1, 2)
+
+
+def test_depths_networks_and_steps_are_kept_apart():
+    frame = pd.concat([probed([1.0]), probed([2.0], step=5), probed([3.0], depth=56, network="resnet")])
+    assert by_layer(frame, "probe")["mean"].round(9).tolist() == [1, 2, 3]
+
+
+def test_chosen_steps_hold_the_first_and_the_last():
+    steps = [0, 1, 2, 5, 10, 20, 50, 99]
+    frame = pd.concat([probed([1.0], step=step) for step in steps])
+    assert chosen_steps(frame) == [0, 2, 20, 99]
+    assert chosen_steps(probed([1.0], step=7)) == [7]
+
+
+def test_last_step_is_that_of_each_depth():
+    frame = pd.concat([probed([1.0]), probed([2.0], step=9), probed([3.0], step=4, depth=56)])
+    assert last_step(frame)["probe"].tolist() == [2, 3]
+
+
+def test_sorted_layers_rank_each_run_by_itself():
+    table = sorted_layers(probed([1.0, 3.0, 2.0], [6.0, 5.0, np.nan]), "probe")
+    assert table["layer"].tolist() == [3, 1, 2, 1, 2, 3]
+
+
+def test_fewer_seeds_names_what_stands_for_fewer_runs():
+    table = by_layer(
+        pd.concat([probed([1.0], [1.0]), probed([1.0], step=5), probed([1.0], depth=56)]), "probe"
+    )
+    runs = pd.DataFrame({"network": "plain", "depth": [20, 20, 56]})
+    assert fewer_seeds(table, runs).to_numpy().tolist() == [["plain", 20, 1, 2]]

@@ -1,0 +1,147 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from depthbench.data.batches import Batches, Scaling
+
+CPU = torch.device("cpu")
+few = settings(max_examples=25, deadline=None, derandomize=True)
+
+
+def pixels(*shape, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+
+
+def stream(count=10, size=4, *, batch_size=4, seed=0, pad=0, flip=False, channels=1):
+    """Batches of random images that are labelled 0, 1, 2, ..."""
+    x = pixels(count, channels, size, size)
+    scaling = Scaling(x, "channel", CPU)
+    x, y = torch.from_numpy(x), torch.arange(count)
+    return Batches(x, y, scaling, batch_size=batch_size, seed=seed, pad=pad, flip=flip)
+
+
+def test_scaling_by_channel_by_hand():
+    x = np.array([[[[0, 10]], [[7, 7]]], [[[20, 30]], [[7, 7]]]], dtype=np.uint8)  # (2, 2, 1, 2)
+    scaling = Scaling(x, "channel", CPU)
+    assert scaling.mean.flatten().tolist() == [15, 7]
+    assert scaling.scale.flatten().tolist() == pytest.approx([125**-0.5, 1], rel=1e-7)
+    assert scaling(torch.from_numpy(x))[:, 1].eq(0).all()  # a constant channel stays at zero
+
+
+def test_scaling_by_pixel_by_hand():
+    x = np.array([[[[0, 10]]], [[[20, 30]]]], dtype=np.uint8)  # each pixel is 10 from its mean
+    scaling = Scaling(x, "pixel", CPU)
+    assert scaling.mean.flatten().tolist() == [10, 20]
+    assert scaling(torch.from_numpy(x)).flatten().tolist() == [-1, -1, 1, 1]
+
+
+def test_no_scaling_maps_to_0_and_1():
+    x = np.array([[[[0, 4, 16]]]], dtype=np.uint8)
+    assert Scaling(x, "none", CPU)(torch.from_numpy(x)).flatten().tolist() == [0, 0.25, 1]
+    assert Scaling(x * 0, "none", CPU)(torch.from_numpy(x)).flatten().tolist() == [0, 4, 16]
+
+
+@pytest.mark.parametrize("count", [5, 9001])  # in one part and in several
+def test_scaling_against_numpy(count):
+    x = pixels(count, 3, 2, 4)
+    x[:, 1] //= 3
+    for name, axes in (("channel", (0, 2, 3)), ("pixel", (0,))):
+        mean = x.mean(axes, keepdims=True)
+        std = (x - mean).std(axes if name == "channel" else None, keepdims=True)
+        expected = torch.from_numpy((x - mean) / std).float()
+        actual = Scaling(x, name, CPU)(torch.from_numpy(x))
+        torch.testing.assert_close(actual, expected, rtol=1e-5, atol=1e-6)
+
+
+@few
+@given(count=st.integers(1, 12), batch_size=st.integers(1, 15), seed=st.integers(0, 5))
+def test_every_image_comes_once_in_each_pass(count, batch_size, seed):
+    batches = stream(count, 2, batch_size=batch_size, seed=seed)
+    labels = torch.cat([batches.take()[1] for _ in range(count)])  # batch_size passes
+    assert len(labels) == count * batch_size
+    for one_pass in labels.reshape(batch_size, count):
+        assert one_pass.sort().values.tolist() == list(range(count))
+
+
+def test_passes_differ_in_order():
+    batches = stream(count=20, batch_size=20)
+    assert not torch.equal(batches.take()[1], batches.take()[1])
+
+
+@pytest.mark.parametrize("augmentation", [{}, {"pad": 2}, {"flip": True}, {"pad": 2, "flip": True}])
+def test_a_seed_decides_the_stream_and_its_hash(augmentation):
+    one, same, other = (stream(seed=seed, **augmentation) for seed in (3, 3, 4))
+    assert one.hash == ""
+    for _ in range(5):
+        (x, y), (same_x, same_y) = one.take(), same.take()
+        other.take()
+        assert torch.equal(x, same_x)
+        assert torch.equal(y, same_y)
+        assert one.hash == same.hash != other.hash
+    assert len(one.hash) == 64
+
+
+def test_the_hash_tells_of_all_that_was_drawn():
+    hashes = set()
+    for options in ({}, {"pad": 1}, {"flip": True}, {"pad": 1, "flip": True}, {"batch_size": 5}):
+        batches = stream(**options)
+        for _ in range(3):
+            batches.take()
+            hashes.add(batches.hash)
+    assert len(hashes) == 5 * 3
+
+
+@few
+@given(
+    size=st.integers(2, 5),
+    channels=st.integers(1, 3),
+    pad=st.integers(0, 3),
+    flip=st.booleans(),
+    seed=st.integers(0, 99),
+)
+def test_augmentation_equals_a_loop_over_the_images(size, channels, pad, flip, seed):
+    options = {"size": size, "channels": channels, "pad": pad, "flip": flip, "seed": seed, "batch_size": 6}
+    batches, drawn = stream(**options), stream(**options)
+    for _ in range(2):
+        x, y = batches.take()
+        indices, top, left, mirrored = drawn._draw()
+        for image, i, t, m, f in zip(x, indices, top, left, mirrored, strict=True):
+            padded = np.pad(drawn.scaling(drawn.x[i]).numpy(), ((0, 0), (pad, pad), (pad, pad)))
+            crop = padded[:, t : t + size, m : m + size]
+            np.testing.assert_array_equal(image, crop[:, :, ::-1] if f else crop)
+        assert torch.equal(y, indices)
+    assert batches.hash == drawn.hash
+
+
+def test_corners_and_mirrors_take_every_value():
+    batches = stream(batch_size=500, pad=2, flip=True)
+    _, top, left, mirrored = batches._draw()
+    assert set(top.tolist()) == set(left.tolist()) == {0, 1, 2, 3, 4}
+    assert 200 < mirrored.sum() < 300
+
+
+def test_nothing_is_changed_when_augmentation_is_off():
+    batches = stream(channels=3)
+    x, y = batches.take()
+    assert torch.equal(x, batches.scaling(batches.x[y]))
+    assert x.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("taken", [0, 1, 7])
+def test_a_restored_stream_goes_on_identically(taken):
+    batches = stream(pad=1, flip=True)
+    for _ in range(taken):
+        batches.take()
+    state = batches.state()
+    expected = [batches.take() for _ in range(5)]
+
+    again = stream(pad=1, flip=True, seed=99)
+    again.take()
+    again.restore(state)
+    for x, y in expected:
+        other_x, other_y = again.take()
+        assert torch.equal(x, other_x)
+        assert torch.equal(y, other_y)
+    assert again.hash == batches.hash

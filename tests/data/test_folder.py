@@ -1,0 +1,258 @@
+import os
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from depthbench.data import folder
+from depthbench.data.load import load_images
+from depthbench.errors import BadInput
+from depthbench.study import Data
+
+
+def picture(path, colour=(1, 2, 3), size=(4, 4), mode="RGB"):
+    """An image of one colour."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new(mode, size, colour).save(path)
+
+
+@pytest.fixture
+def root(tmp_path):
+    return tmp_path / "pets"
+
+
+@pytest.fixture
+def load(root, tmp_path):
+    """Loads the folder as a study would."""
+    return lambda **data: load_images(Data(path=str(root), **data), tmp_path / "cache")
+
+
+def pets(root, parts=("train", "test"), classes=("cat", "dog"), count=3):
+    """count images a class and part; each image's red value is its place in the whole order."""
+    place = 0
+    for part in parts:
+        for name in classes:
+            for i in range(count):
+                picture(root / part / name / f"{i}.png", (place, 50, 100))
+                place += 1
+
+
+@pytest.mark.parametrize("other", ["test", "val"])
+def test_train_beside_test_or_val(root, load, other):
+    pets(root, ("train", other))
+    images = load()
+    assert images.name == "pets"
+    assert images.classes == ("cat", "dog")
+    assert images.train_x.shape == images.test_x.shape == (6, 3, 4, 4)
+    assert images.train_x.dtype == np.uint8
+    assert images.train_x[:, 0, 0, 0].tolist() == [0, 1, 2, 3, 4, 5]
+    assert images.test_x[:, :, 3, 3].tolist() == [[red, 50, 100] for red in (6, 7, 8, 9, 10, 11)]
+    assert images.train_y.tolist() == images.test_y.tolist() == [0, 0, 0, 1, 1, 1]
+    assert images.flips
+    assert images.skipped == ()
+
+
+def test_test_is_preferred_to_val(root, load):
+    pets(root, ("train", "test", "val"))
+    assert load().test_x[:, 0, 0, 0].tolist() == [6, 7, 8, 9, 10, 11]
+
+
+def test_one_folder_is_split_with_every_class_in_both(root, load):
+    pets(root, (".",), count=10)
+    images = load(test_fraction=0.3)
+    assert np.bincount(images.train_y).tolist() == [7, 7]
+    assert np.bincount(images.test_y).tolist() == [3, 3]
+    reds = np.concatenate([images.train_x, images.test_x])[:, 0, 0, 0]
+    assert sorted(reds) == list(range(20))
+    other = load(test_fraction=0.3, split_seed=1)
+    assert not np.array_equal(images.test_x, other.test_x)
+
+
+def test_the_order_is_by_class_and_name_however_the_files_came(root, load):
+    for name in ("dog/2.png", "dog/1.png", "cat/b.png", "cat/a.png"):
+        for part, red in (("test", 200), ("train", len(name) + ord(name[-5]))):
+            picture(root / part / name, (red, 0, 0))
+    assert load().train_x[:, 0, 0, 0].tolist() == [9 + ord(c) for c in "ab12"]
+
+
+@pytest.mark.parametrize(
+    ("mode", "colour", "rgb"),
+    [
+        ("L", 7, [7, 7, 7]),
+        ("RGBA", (1, 2, 3, 255), [1, 2, 3]),
+        ("1", 1, [255, 255, 255]),
+        ("I;16", 0x1234, [0x12, 0x12, 0x12]),  # not clipped to white
+    ],
+)
+def test_every_kind_of_image_becomes_rgb(root, load, mode, colour, rgb):
+    pets(root)
+    picture(root / "train" / "cat" / "0.png", colour, mode=mode)
+    assert load().train_x[0, :, 0, 0].tolist() == rgb
+
+
+def test_a_size_takes_the_middle_of_each_image(root, load):
+    pets(root)
+    image = np.zeros((4, 12, 3), np.uint8)
+    image[:, 4:8] = 255
+    Image.fromarray(image).save(root / "train" / "cat" / "0.png")
+    images = load(image_size=4)
+    assert images.train_x.shape == (6, 3, 4, 4)
+    assert images.train_x[0].min() == 255
+    assert load(image_size=2).shape == (3, 2, 2)
+
+
+def test_images_of_several_sizes_need_a_size(root, load):
+    pets(root)
+    picture(root / "train" / "dog" / "9.png", size=(5, 6))
+    with pytest.raises(BadInput, match=r"several sizes \(0.png 4x4, 9.png 5x6\): give --image-size PIXELS"):
+        load()
+    assert load(image_size=4).train_x.shape == (7, 3, 4, 4)
+
+
+def spoil(root):
+    """Three images that cannot be read: cut off, no image at all, and a link that leads nowhere."""
+    whole = root / "train" / "cat" / "0.png"
+    whole.write_bytes(whole.read_bytes()[:40])
+    (root / "train" / "dog" / "notes.jpg").write_text("not a picture")
+    (root / "test" / "dog" / "lost.png").symlink_to(root / "nowhere.png")
+
+
+def test_unreadable_images_are_named_and_counted(root, load):
+    pets(root)
+    spoil(root)
+    with pytest.raises(BadInput) as error:
+        load()
+    assert str(error.value) == (
+        f"data folder {root}: 3 of 14 images cannot be read (train/cat/0.png, train/dog/notes.jpg, "
+        "test/dog/lost.png): mend or remove them, or pass --skip-bad-images"
+    )
+
+
+def test_unreadable_images_can_be_left_out(root, load):
+    pets(root)
+    spoil(root)
+    images = load(skip_bad_images=True)
+    assert images.train_x[:, 0, 0, 0].tolist() == [1, 2, 3, 4, 5]
+    assert images.train_y.tolist() == [0, 0, 1, 1, 1]
+    assert len(images.test_x) == 6
+    assert images.skipped == ("train/cat/0.png", "train/dog/notes.jpg", "test/dog/lost.png")
+
+
+def test_many_unreadable_images_are_counted_and_some_named(root, load):
+    pets(root)
+    for i in range(8):
+        (root / "train" / "cat" / f"bad{i}.png").write_text("")
+    with pytest.raises(BadInput, match=r"8 of 20 images cannot be read \(.*bad4.png and 3 more\)"):
+        load()
+
+
+def test_deep_images_of_unknown_range_cannot_be_read(root, load):
+    pets(root)
+    Image.fromarray(np.full((4, 4), 0.5, np.float32)).save(root / "train" / "cat" / "x.tif")
+    with pytest.raises(BadInput, match=r"1 of 13 images cannot be read \(train/cat/x.tif\)"):
+        load()
+
+
+def test_hidden_files_and_folders_are_no_images(root, load):
+    pets(root)
+    picture(root / "train" / ".thumbnails" / "0.png")
+    (root / "train" / "cat" / "._0.png").write_text("")
+    (root / "train" / "cat" / "readme.txt").write_text("")
+    assert len(load().train_x) == 6
+
+
+def remove(root, *parts):
+    for file in root.joinpath(*parts).glob("*"):
+        file.unlink()
+
+
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (lambda root: None, "data folder {root}: there is no such folder"),
+        (lambda root: root.mkdir(), "data folder {root}: no images in it: each class must be a folder"),
+        (lambda root: picture(root / "1.png"), "data folder {root}: no images in it: each class must be"),
+        (
+            lambda root: pets(root, (".",), ["cat"]),
+            "data folder {root}: it has one class ('cat'); at least 2",
+        ),
+        (lambda root: pets(root, ("train",)), "data folder {root}: it has train/ but neither test/ nor val/"),
+        (
+            lambda root: (pets(root), remove(root, "test", "dog"), remove(root, "test", "cat")),
+            "data folder {root}/test: no images in it",
+        ),
+        (
+            lambda root: (pets(root), remove(root, "test", "dog")),
+            "data folder {root}: class 'dog' has no readable image in test",
+        ),
+        (
+            lambda root: (pets(root), picture(root / "test" / "cow" / "1.png")),
+            "data folder {root}: class 'cow' has no readable image in train",
+        ),
+    ],
+)
+def test_a_folder_that_cannot_be_used(root, load, make, told):
+    make(root)
+    with pytest.raises(BadInput) as error:
+        load()
+    assert str(error.value).startswith(told.format(root=root))
+    assert "\n" not in str(error.value)
+
+
+def test_nothing_readable_at_all(root, load):
+    for name in ("cat/1.png", "dog/1.png"):
+        (root / name).parent.mkdir(parents=True)
+        (root / name).write_text("")
+    with pytest.raises(BadInput, match="none of its 2 images can be read"):
+        load(skip_bad_images=True)
+
+
+def test_images_are_decoded_once_and_again_when_one_changes(root, load, monkeypatch):
+    pets(root)
+    first = load()
+    decode, decoded = folder._decode, []
+    monkeypatch.setattr(folder, "_decode", lambda *a: decoded.append(a) or decode(*a))
+    assert load().content_hash() == first.content_hash()
+    assert decoded == []
+
+    changed = root / "train" / "cat" / "0.png"
+    before = changed.stat()
+    picture(changed, (99, 50, 100))
+    os.utime(changed, ns=(before.st_atime_ns, before.st_mtime_ns + 1))
+    assert load().train_x[0, 0, 0, 0] == 99
+    assert len(decoded) == 1
+
+    load(image_size=2)
+    assert len(decoded) == 2
+
+
+def test_what_a_killed_process_left_is_not_taken_for_the_whole(root, load, tmp_path):
+    pets(root)
+    load()
+    (made,) = (p for p in (tmp_path / "cache" / "decoded").iterdir() if p.is_dir())
+    expected = load().content_hash()
+    made.rename(made.with_name(f"{made.name}.part"))
+    (made.with_name(f"{made.name}.part") / "x.npy").write_bytes(b"")
+    assert load().content_hash() == expected
+
+
+def test_a_data_directory_that_cannot_be_written(root, load, tmp_path):
+    pets(root)
+    (tmp_path / "cache").write_text("a file")
+    with pytest.raises(BadInput, match=r"cache cannot be written \(.*\): name another --data-dir"):
+        load()
+
+
+def test_progress_is_reported_to_the_last_image(root, tmp_path):
+    pets(root)
+    told = []
+    folder.load(Data(path=str(root)), tmp_path / "cache", lambda done, total: told.append((done, total)))
+    assert told == [(0, 12), (12, 12)]
+
+
+def test_validation_is_taken_out_of_a_folder_too(root, load):
+    pets(root, count=10)
+    images = load(val_size=4)
+    assert len(images.train_x) == 16
+    assert np.bincount(images.val_y).tolist() == [2, 2]
+    assert len(images.test_x) == 20

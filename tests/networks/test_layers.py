@@ -1,0 +1,43 @@
+import pytest
+import torch
+from torch import nn
+
+from depthbench.networks.layers import Layer, weighted_layers
+
+
+class Own(nn.Module):
+    """A user's network that knows nothing of weighted layers."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.ReLU())
+        self.body = nn.ModuleList([nn.Sequential(nn.Conv2d(2, 2, 3), nn.ReLU(), nn.BatchNorm2d(2))])
+        self.head = nn.Linear(2, 10)
+        self.norm = nn.LayerNorm(10)
+
+
+def test_layers_of_a_network_that_does_not_name_them():
+    network = Own()
+    assert weighted_layers(network) == [
+        Layer("stem.0", "1", network.stem[0], network.stem[1]),
+        Layer("body.0.0", "1", network.body[0][0], network.body[0][0]),  # its norm follows the ReLU
+        Layer("head", "1", network.head, network.norm),
+    ]
+
+
+def test_a_norm_belongs_to_one_layer_and_one_that_comes_first_to_none():
+    network = nn.Sequential(nn.LayerNorm(2), nn.Linear(2, 2), nn.LayerNorm(2), nn.LayerNorm(2))
+    assert weighted_layers(network) == [Layer("1", "1", network[1], network[2])]
+
+
+def test_a_network_that_names_its_layers_is_believed():
+    class Named(Own):
+        def weighted_layers(self):
+            return [Layer("head", "fc", self.head, self.head)]
+
+    assert [layer.name for layer in weighted_layers(Named())] == ["head"]
+
+
+def test_a_network_without_layers_cannot_be_measured():
+    with pytest.raises(ValueError, match="ReLU has no convolution and no linear layer"):
+        weighted_layers(torch.nn.ReLU())

@@ -1,0 +1,40 @@
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from depthbench.probes.gradient_norm import PREACTIVATION, WEIGHT, gradient_norm, l2
+
+
+def test_norm_of_a_linear_layer_is_the_norm_of_its_input():
+    network = nn.Sequential(nn.Linear(2, 1, bias=False))
+    network(torch.tensor([[3.0, 4.0]])).sum().backward()
+    assert gradient_norm(network) == {"0": 5.0}
+
+
+def test_gradients_of_a_batch_are_added_before_the_norm_is_taken():
+    network = nn.Sequential(nn.Linear(2, 1, bias=False))
+    network(torch.tensor([[3.0, 0.0], [0.0, 4.0], [0.0, 0.0]])).sum().backward()
+    assert gradient_norm(network) == {"0": 5.0}
+
+
+def test_a_layer_without_a_gradient_is_nan():
+    network = nn.Sequential(nn.Linear(2, 1))
+    assert math.isnan(gradient_norm(network)["0"])
+
+
+def test_norms_of_short_numbers_are_added_up_in_float32():
+    x = torch.full((10_000,), 0.01, dtype=torch.bfloat16)
+    assert l2(x).dtype == torch.float32
+    assert l2(x).item() == pytest.approx(100 * x[0].item(), rel=1e-6)
+    assert l2(x.double()).dtype == torch.float64
+
+
+def test_what_each_probe_looks_at():
+    weight = nn.Parameter(torch.ones(2))
+    weight.grad = torch.tensor([3.0, 4.0])
+    assert WEIGHT.of == "weight"
+    assert WEIGHT.measure(weight) == 5.0
+    assert PREACTIVATION.of == "preactivation_gradient"
+    assert PREACTIVATION.measure(torch.tensor([[6.0], [8.0]])) == 10.0

@@ -1,0 +1,38 @@
+import pytest
+import torch
+from torch import nn
+
+from depthbench.networks import NETWORKS
+from depthbench.probes.recorder import Recorder
+from depthbench.probes.response_std import PROBE
+
+
+def test_deviation_of_all_numbers_of_a_response():
+    assert PROBE.of == "response"
+    assert PROBE.measure(torch.tensor([[1.0, 2.0], [3.0, 4.0]])).item() == pytest.approx(1.25**0.5, rel=1e-7)
+
+
+def responses(network, x):
+    recorder = Recorder(network, {"response_std": PROBE})
+    with recorder:
+        network(x).sum().backward()
+        return recorder.values()[:, 0].tolist()
+
+
+def test_it_is_taken_after_the_norm_and_before_the_nonlinearity():
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.ReLU())
+    nn.init.constant_(network[1].weight, 3.0)
+    nn.init.constant_(network[1].bias, 5.0)
+    assert responses(network, 100 * torch.randn(64, 4)) == pytest.approx([3.0], rel=1e-5)
+
+
+def test_it_is_taken_before_the_addition():
+    torch.manual_seed(0)
+    network = NETWORKS["resnet"](depth=8, width=4)
+    block = network.stages[0][0]
+    nn.init.constant_(block.norm2.weight, 0.5)
+    layers = [layer.name for layer in network.weighted_layers()]
+    found = dict(zip(layers, responses(network, torch.randn(16, 3, 8, 8)), strict=True))
+    assert found["stages.0.0.conv2"] == pytest.approx(0.5, rel=1e-3)  # the shortcut alone has more
+    assert found["stages.0.0.conv1"] == pytest.approx(1.0, rel=1e-3)

@@ -1,0 +1,132 @@
+"""A synthetic results directory, stored as a study stores it: its numbers are made up, and known."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from depthbench.store import StudyStore, describe, load_results
+from depthbench.study import Run, Study
+
+STEPS = 200
+PROBED = (0, 1, 10, 100, 199)
+CHANCE = 90.0
+
+
+def study_of(networks=("plain", "resnet"), depths=(8, 14, 20), seeds=(0, 1, 2), **settings) -> Study:
+    grid = {"network": list(networks), "depth": list(depths), "seed": list(seeds)}
+    recipe = {"steps": STEPS, "flip": False}
+    return Study.model_validate({"name": "made-up", "grid": grid, "recipe": recipe, **settings})
+
+
+def final_errors(run: Run) -> tuple[float, float]:
+    """Train and test error: plain loses half a point a layer, resnet gains a tenth."""
+    slope = 0.5 if run.network == "plain" else -0.1
+    train = 2 + slope * (run.depth - 8) + 0.4 * run.seed
+    return train, train + 3
+
+
+def history_of(run: Run, last: int = STEPS) -> list[dict]:
+    train, test = final_errors(run)
+    rows = []
+    for step in range(10, last + 1, 10):
+        left = 80 * math.exp(-step / 30)  # what is not yet learned, percent
+        evaluated = step % 20 == 0
+        rows.append(
+            {
+                **{"step": step, "epoch": step / 10, "lr": 0.1, "loss": 0.01 + left / 40},
+                "train_error": train + left + 2,
+                "batch_hash": f"order-{run.seed}-{step}",
+                "train_error_eval": train + left if evaluated else math.nan,
+                "test_error": test + left if evaluated else math.nan,
+                "val_error": math.nan,
+            }
+        )
+    if last == STEPS:
+        rows[-1] |= {"train_error_eval": train, "test_error": test}
+    return rows
+
+
+def layers_of(run: Run, last: int = STEPS) -> pd.DataFrame:
+    """Gradients that fall by 0.7 a layer towards the input in plain, and hardly in resnet."""
+    rate = 0.7 if run.network == "plain" else 0.98
+    frames = []
+    for step in (s for s in PROBED if s < last):
+        layer = np.arange(1, run.depth + 1)
+        scale = (1 + 0.3 * run.seed) / (1 + step) ** 0.3
+        stage = ["conv1", *np.repeat(["1", "2", "3"], (run.depth - 2) // 3), "fc"]
+        frames.append(
+            pd.DataFrame(
+                {
+                    **{"step": step, "layer": layer, "name": [f"layer{i}" for i in layer], "stage": stage},
+                    "grad_norm_weight": scale * np.ones(run.depth) * 0.1,
+                    "grad_norm_preact": scale * rate ** (run.depth - layer.astype(float)),
+                    "weight_norm": np.sqrt(layer),
+                    "response_std": (1 + 0.1 * run.seed) * (1.5 + np.sin(layer)) / math.sqrt(run.depth),
+                }
+            )
+        )
+    return pd.concat(frames, ignore_index=True)
+
+
+def store_run(store: StudyStore, run: Run, status: str = "done", last: int = STEPS) -> None:
+    """Write a run as training does. `last` is the number of updates made."""
+    train, test = final_errors(run)
+    final = {"train_error": train + 2, "train_error_eval": train, "test_error": test, "val_error": None}
+    final |= {"best_test_error": test - 0.5, "best_step": 180}
+    if status == "diverged":
+        final |= dict.fromkeys(("train_error", "train_error_eval", "test_error"), CHANCE)
+    record = describe(run) | {
+        **{"status": status, "parameters": 1000 * run.depth, "multiply_adds": 10_000 * run.depth},
+        **{"steps": STEPS, "step": last, "num_classes": 10},
+    }
+    if status == "failed":
+        store.run(run.run_id).write(record | {"reason": "OSError: the disk | is full", "step": 0})
+        return
+    weights = f"weights-{run.depth}-{run.seed}"
+    hashes = {"initial_weights": weights, "batches": f"order-{run.seed}-{last}", "data": "d"}
+    environment = {"python": "3.12.3", "torch": "2.11.0", "device": "cpu (made up)", "commit": "abc123"}
+    record |= {"final": final, "hashes": hashes, "environment": environment}
+    record |= {"timing": {"seconds": 12.5, "images_per_second": 100.0}}
+    store.run(run.run_id).write(record)
+    store.run(run.run_id).write_rows(history_of(run, last), layers_of(run, last))
+
+
+def store_study(path, study: Study, endings: dict | None = None):
+    """Store every run of `study`. `endings`: (network, depth, seed) -> (status, updates), None: not begun."""
+    store = StudyStore(path)
+    with store.opened(study, "datahash"):
+        for run in study.runs():
+            ending = (endings or {}).get((run.network, run.depth, run.seed), ("done", STEPS))
+            if ending is not None:
+                store_run(store, run, *ending)
+    return path
+
+
+@pytest.fixture(scope="session")
+def whole(tmp_path_factory):
+    """Results of which every run is done."""
+    return store_study(tmp_path_factory.mktemp("whole") / "made-up", study_of())
+
+
+@pytest.fixture(scope="session")
+def partial(tmp_path_factory):
+    """Results of which a run diverged, one failed, one was interrupted, and one was not begun."""
+    endings = {
+        ("plain", 20, 2): ("diverged", 60),
+        ("plain", 14, 1): ("failed", 0),
+        ("resnet", 20, 1): ("interrupted", 120),
+        ("resnet", 20, 2): None,
+    }
+    return store_study(tmp_path_factory.mktemp("partial") / "made-up", study_of(), endings)
+
+
+@pytest.fixture(scope="session")
+def results(whole):
+    return load_results(whole)
+
+
+@pytest.fixture(scope="session")
+def partial_results(partial):
+    return load_results(partial)

@@ -1,0 +1,193 @@
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+
+import pytest
+
+from depthbench.errors import BadInput
+from depthbench.report import FIGURES, write_report
+from depthbench.store import StudyStore
+from tests.report.conftest import STEPS, store_study, study_of
+
+
+class Page(HTMLParser):
+    """The ids, references, headings and images of a page."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.ids, self.references, self.tags, self.labels = [], [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        values = dict(attributes)
+        self.tags.append(tag)
+        if "id" in values:
+            self.ids.append(values["id"])
+        self.references += [values[k] for k in ("src", "href", "xlink:href", "srcset", "data") if k in values]
+        self.references += [f"#{values[k]}" for k in ("aria-labelledby",) if k in values]
+        if tag == "svg":
+            self.labels.append(values.get("aria-label"))
+
+
+WRITE = """
+import sys
+from depthbench.report import write_report
+early = [name for name in ("matplotlib", "seaborn") if name in sys.modules]
+print(write_report(sys.argv[1]), early, "torch" in sys.modules)
+"""
+
+
+@pytest.fixture(scope="module")
+def written(partial):
+    """The report of `partial`, written by a process that does nothing else, from the directory above."""
+    command = [sys.executable, "-c", WRITE, partial.name]
+    return subprocess.run(command, capture_output=True, text=True, cwd=partial.parent, check=False)
+
+
+@pytest.fixture(scope="module")
+def report(written, partial):
+    assert written.returncode == 0, written.stderr
+    return partial / "report" / "index.html"
+
+
+@pytest.fixture
+def figures(monkeypatch):
+    """Limits the figures of a report to those named: drawing them all takes seconds."""
+
+    def only(*names):
+        for name in set(FIGURES) - set(names):
+            monkeypatch.delitem(FIGURES, name)
+
+    return only
+
+
+@pytest.fixture(scope="module")
+def html(report):
+    return report.read_text(encoding="utf-8")
+
+
+def test_a_report_never_imports_torch_and_draws_lazily(written):
+    assert written.stdout == "made-up/report/index.html [] False\n", written.stderr
+    assert written.stderr == ""  # no warning of a library reaches the person
+
+
+def test_files_are_where_they_are_promised(report):
+    figures = {path.name for path in (report.parent / "figures").iterdir()}
+    assert figures == {f"{name}.{suffix}" for name in FIGURES for suffix in ("svg", "png")}
+    tables = {path.name for path in (report.parent / "tables").iterdir()}
+    assert tables == {
+        f"{name}.{suffix}" for name in ("summary", "runs", "missing") for suffix in ("csv", "md")
+    }
+
+
+def test_the_page_stands_alone(html):
+    page = Page(html)
+    inside = [r for r in page.references if r.startswith("#") or r.startswith("data:")]
+    assert page.references == inside
+    assert not {"script", "link", "iframe", "img", "object"} & set(page.tags)
+    addresses = set(re.findall(r"https?://[^\s\"'<)]+", html))
+    assert addresses == {
+        "http://www.w3.org/2000/svg",
+        "http://www.w3.org/1999/xlink",
+    }  # namespaces, not fetched
+    assert "@import" not in html
+    assert len(html) < 2_000_000
+
+
+def test_ids_are_unique_and_every_reference_has_its_target(html):
+    page = Page(html)
+    assert len(page.ids) == len(set(page.ids))
+    wanted = {r[1:] for r in page.references if r.startswith("#")} | set(re.findall(r"url\(#([^)]+)\)", html))
+    assert wanted
+    assert wanted <= set(page.ids)
+
+
+def test_every_figure_has_a_text_alternative_and_says_how_to_read_it(html):
+    labels = Page(html).labels
+    assert len(labels) == len(FIGURES)
+    for entry, label in zip(FIGURES.values(), labels, strict=True):
+        assert label == f"{entry.title}. {entry.about}"
+
+
+def test_the_page_says_what_was_run_what_is_missing_and_how_to_run_it_again(html):
+    assert "17 runs: 14 done, 1 diverged, 1 failed, 1 interrupted; 1 more of the grid not begun" in html
+    assert "failed: OSError: the disk | is full" in html
+    assert "not begun" in html
+    assert "<code>depthbench run made-up/study.toml</code>" in html
+    assert "data_hash = &#34;datahash&#34;" in html
+    assert "cpu (made up)" in html
+    assert "abc123" in html
+
+
+def test_the_command_names_the_whole_path_from_elsewhere(partial, tmp_path, figures):
+    figures()
+    html = write_report(partial, tmp_path / "out").read_text()
+    assert f"<code>depthbench run {partial.resolve() / 'study.toml'}</code>" in html
+
+
+def test_a_missing_probe_is_said_and_its_old_figure_removed(tmp_path, figures):
+    figures("response_std")
+    study = study_of(networks=("resnet",), depths=(8,), seeds=(0,))
+    path = store_study(tmp_path / "made-up", study)
+    old = path / "report" / "figures" / "response_std.svg"
+    old.parent.mkdir(parents=True)
+    old.write_text("of an older report")
+    (run,) = StudyStore(path).run_stores()
+    run.write_rows(run.frame("history").to_dict("records"), run.frame("layers").drop(columns="response_std"))
+    html = write_report(path).read_text()
+    assert "Nothing to show: this needs the probe response_std." in html
+    assert not old.exists()
+    assert "Nothing: every run of the study has finished." in html
+
+
+def test_a_study_that_only_began_has_a_report(tmp_path, figures):
+    figures("curves", "degradation")
+    endings = {("plain", 8, 0): ("interrupted", 40), ("plain", 8, 1): None}
+    path = store_study(
+        tmp_path / "made-up", study_of(networks=("plain",), depths=(8,), seeds=(0, 1)), endings
+    )
+    html = write_report(path).read_text()
+    assert "1 run: 1 interrupted; 1 more of the grid not begun" in html
+    assert "No run has finished yet." in html
+    assert "Nothing to show: this needs a finished run." in html
+
+
+def test_names_are_escaped(tmp_path, figures):
+    figures()
+    study = study_of(
+        networks=("plain",), depths=(8,), seeds=(0,), data={"name": "<script>", "path": "images"}
+    )
+    path = store_study(tmp_path / "made-up", study, {("plain", 8, 0): ("interrupted", 40)})
+    html = write_report(path).read_text()
+    assert "<script>" not in html
+    assert "Data: &lt;script&gt;." in html
+
+
+@pytest.mark.parametrize("endings", [{("plain", 8, 0): None}, {("plain", 8, 0): ("failed", 0)}])
+def test_results_without_data_are_refused(tmp_path, endings):
+    path = store_study(tmp_path / "made-up", study_of(networks=("plain",), depths=(8,), seeds=(0,)), endings)
+    with pytest.raises(BadInput, match="no run has any data yet"):
+        write_report(path)
+    assert not (path / "report").exists()
+
+
+def test_a_directory_without_results_is_refused(tmp_path):
+    with pytest.raises(BadInput, match="holds no results"):
+        write_report(tmp_path)
+
+
+def test_out_holds_one_report(partial, whole, tmp_path):
+    with pytest.raises(BadInput, match="one report"):
+        write_report([partial, whole], out=tmp_path)
+    with pytest.raises(BadInput, match="no results directory"):
+        write_report([])
+
+
+def test_several_directories_each_get_their_report(tmp_path, figures):
+    figures()
+    study = study_of(networks=("plain",), depths=(8,), seeds=(0,))
+    ending = {("plain", 8, 0): ("interrupted", STEPS // 2)}
+    paths = [store_study(tmp_path / name / "made-up", study, ending) for name in ("a", "b")]
+    assert write_report(paths) == paths[1] / "report" / "index.html"
+    assert (paths[0] / "report" / "index.html").is_file()

@@ -1,0 +1,74 @@
+import pandas as pd
+
+from depthbench.analysis.matching import match_twins
+from depthbench.analysis.missing import missing_runs
+from depthbench.analysis.summary import summarise
+from depthbench.report.tables import Table, markdown, missing_table, runs_table, summary_table, write_table
+from tests.report.conftest import study_of
+
+
+def rows(table, **where):
+    shown = table.shown
+    for column, value in where.items():
+        shown = shown[shown[column] == value]
+    return shown.to_dict("records")
+
+
+def test_summary_is_worded_with_units_and_n(partial_results):
+    table = summary_table(summarise(partial_results.runs))
+    (row,) = rows(table, network="plain", depth="20")
+    assert row["n"] == "3"
+    assert row["test error, range (%)"] == "11.00 to 90.00"
+    assert row["train error, mean (%)"] == "35.47"  # of 8, 8.4 and chance
+    assert row["runs"] == "2 done, 1 diverged"
+
+
+def test_summary_of_one_seed_claims_no_interval(partial_results):
+    (row,) = rows(summary_table(summarise(partial_results.runs)), network="resnet", depth="20")
+    assert (row["n"], row["train error, 95% interval (%)"]) == ("1", "")
+    assert row["runs"] == "1 done, 1 interrupted"
+
+
+def test_runs_keep_last_and_best_apart_and_say_what_was_matched(partial_results):
+    runs, history, _ = partial_results
+    table = runs_table(runs, match_twins(runs, history))
+    assert len(table.shown) == 17
+    by_run = {row["run"].rsplit("-", 1)[0]: row for row in rows(table)}
+    row = by_run["plain-8-s0"]
+    assert (row["test error, last (%)"], row["test error, best (%)"]) == ("5.00", "4.50 at 180")
+    assert (row["twin"], row["same parameters"], row["same initial weights"]) == ("resnet", "yes", "yes")
+    assert row["same batches"] == "yes (200 updates)"
+    assert by_run["resnet-20-s1"]["same batches"] == "yes (120 updates)"  # it was interrupted there
+    assert by_run["plain-20-s2"]["twin"] == ""  # whose twin was not begun
+    assert by_run["plain-20-s2"]["status"] == "diverged"
+    failed = by_run["plain-14-s1"]
+    assert failed["status"] == "failed: OSError: the disk | is full"
+    assert failed["same initial weights"] == "unknown"
+    assert failed["test error, last (%)"] == ""
+
+
+def test_a_column_that_no_run_has_is_left_out(results):
+    table = runs_table(results.runs, match_twins(results.runs, results.history))
+    assert "test error, chosen by validation (%)" not in table.shown
+
+
+def test_missing_runs_are_named_with_their_reason(partial_results):
+    table = missing_table(missing_runs(study_of(), partial_results.runs))
+    told = [(row["network"], row["status"], row["updates"]) for row in rows(table)]
+    assert told == [
+        ("plain", "failed: OSError: the disk | is full", "0 of 200"),
+        ("resnet", "interrupted", "120 of 200"),
+        ("resnet", "not begun", ""),
+    ]
+
+
+def test_markdown_escapes_what_would_break_a_row():
+    text = markdown(pd.DataFrame({"a": ["x | y"], "b": ["z"]}))
+    assert text == "| a | b |\n| --- | --- |\n| x \\| y | z |\n"
+
+
+def test_csv_holds_the_raw_numbers(tmp_path):
+    raw, shown = pd.DataFrame({"error": [1.23456789]}), pd.DataFrame({"error (%)": ["1.23"]})
+    write_table(Table("Errors", "A note.", raw, shown), tmp_path / "errors")
+    assert (tmp_path / "errors.csv").read_text() == "error\n1.2345679\n"
+    assert (tmp_path / "errors.md").read_text().startswith("# Errors\n\nA note.\n\n| error (%) |")
