@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from depthbench.errors import BadInput, Interrupted
+from depthbench.terminal import runs_table, summary_table
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -242,7 +243,7 @@ def _finish(plan, shown: Console, as_json: bool) -> None:
         outcome = {"study": plan.study.name, "results": str(plan.store.path), "report": page and str(page)}
         print(json.dumps(outcome | {"runs": rows}, indent=1))
     else:
-        _print_rows(rows, plan.study.name, False, shown)
+        shown.print(summary_table(rows, plan.study.name))
         shown.print(f"report: {page}", highlight=False, soft_wrap=True)
     expected = set(plan.study.may_diverge)
     diverged = [row for row in rows if row["status"] == "diverged" and row["network"] not in expected]
@@ -259,36 +260,11 @@ def _write_report(path: Path) -> Path:
     return write_report(path)
 
 
-def _print_rows(rows: list[dict[str, Any]], title: str, as_json: bool, console: Console = out) -> None:
-    """The runs as a table, errors in percent."""
+def _print_rows(rows: list[dict[str, Any]], title: str, as_json: bool) -> None:
     if as_json:
         print(json.dumps(rows, indent=1))
-        return
-    table = Table(title=title, title_justify="left")
-    for heading in ("network", "depth", "seed", "status", "steps"):
-        table.add_column(heading, justify="left" if heading in ("network", "status") else "right")
-    errors = {
-        "train_error_eval": "train error %",
-        "test_error": "test error %",
-        "best_test_error": "best test %",
-    }
-    errors = {k: v for k, v in errors.items() if any(row.get(k) is not None for row in rows)}
-    for heading in (*errors.values(), *(["time"] if any(row.get("seconds") for row in rows) else [])):
-        table.add_column(heading, justify="right")
-    from depthbench.progress import duration
-
-    for row in rows:
-        cells = [
-            row["network"],
-            str(row["depth"]),
-            str(row["seed"]),
-            row["status"],
-            str(row.get("steps") or ""),
-        ]
-        cells += ["" if row[key] is None else f"{row[key]:.2f}" for key in errors]
-        cells += [duration(row["seconds"])] if row.get("seconds") else []
-        table.add_row(*cells)
-    console.print(table)
+    else:
+        out.print(runs_table(rows, title))
 
 
 def main() -> None:

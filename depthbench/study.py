@@ -168,6 +168,7 @@ class Probe(Section):
     steps: list[Annotated[int, Ge(0)]] | None = None
     """Unset: 0, 1, 2, 5, 10, 20, 50, ... and the last step."""
     every: Count | None = None
+    """Every so many steps as well."""
 
     @model_validator(mode="after")
     def _check(self):

@@ -1,4 +1,5 @@
 """DataFrame -> DataFrame: what the figures and tables of a report show. No torch, no drawing here."""
 
-FINISHED = ("done", "diverged")  # the statuses whose final errors count; the others have none yet
+from depthbench.store import FINISHED
+
 STATUSES = (*FINISHED, "failed", "interrupted")

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from depthbench.networks.layers import weighted_layers
+from depthbench.precision import widest_float
 from depthbench.probes.probe import Probe
 
 
@@ -44,16 +45,17 @@ class Recorder:
         self._handles.clear()
 
     def values(self) -> Tensor:
-        """(layers, probes) float64 on the device, in the order of `layers` and `probes`; NaN where a
-        layer took no part in the step or is frozen. Call it after the backward pass."""
+        """(layers, probes) on the device, in the order of `layers` and `probes`. NaN where a layer took no
+        part in the step; of a frozen layer only the response is known. Call it after the backward pass."""
         for name, probe in self._probes_of("weight").items():
             for index, layer in enumerate(self.layers):
                 if layer.weighted.weight.grad is not None:
                     self._measured[index, name] = probe.measure(layer.weighted.weight)
         device = self.layers[0].weighted.weight.device
+        dtype = widest_float(device)
         missing = torch.full((), float("nan"), device=device)
         keys = [(index, name) for index in range(len(self.layers)) for name in self.probes]
-        flat = torch.stack([self._measured.get(key, missing).double() for key in keys])
+        flat = torch.stack([self._measured.get(key, missing).to(dtype) for key in keys])
         return flat.reshape(len(self.layers), len(self.probes))
 
     def _probes_of(self, moment: str) -> dict[str, Probe]:

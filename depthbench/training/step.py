@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from depthbench.precision import widest_float
 from depthbench.probes.recorder import Recorder
 from depthbench.study import Recipe
 
@@ -24,7 +25,7 @@ class Step:
         self.network, self.optimizer, self.recipe, self.recorder = network, optimizer, recipe, recorder
         self.device = device
         self.parameters = list(network.parameters())
-        self.sums = torch.zeros(3, dtype=torch.float64, device=device)  # loss, wrong answers, images
+        self.sums = torch.zeros(3, dtype=widest_float(device), device=device)  # loss, wrong answers, images
 
     def __call__(self, x: Tensor, y: Tensor, lr: float, probed: bool) -> Tensor | None:
         """Make one update on x (B, C, H, W), y (B,). The probes' values (layers, probes) if `probed`."""
@@ -49,10 +50,9 @@ class Step:
         loss.backward()
         with torch.no_grad():
             wrong = (logits.argmax(1) != y).sum()
-            self.sums += torch.stack([loss.detach().double() * len(y), wrong.double(), self._images(y)])
-
-    def _images(self, y: Tensor) -> Tensor:
-        return torch.full((), len(y), dtype=torch.float64, device=y.device)
+            dtype = self.sums.dtype
+            images = torch.full((), len(y), dtype=dtype, device=y.device)
+            self.sums += torch.stack([loss.detach().to(dtype) * images, wrong.to(dtype), images])
 
     def _update(self) -> None:
         if self.recipe.l1:

@@ -13,6 +13,7 @@ from depthbench.catalog import look_up
 from depthbench.data.batches import Batches, Scaling
 from depthbench.data.images import Images, split
 from depthbench.networks import NETWORKS
+from depthbench.precision import set_precision
 from depthbench.probes import PROBES
 from depthbench.probes.recorder import Recorder
 from depthbench.study import Run
@@ -212,9 +213,3 @@ def hash_weights(network: torch.nn.Module) -> str:
         digest.update(f"{name}{tuple(parameter.shape)}".encode())
         digest.update(parameter.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
-
-
-def set_precision(precision: str) -> None:
-    """Let CUDA round products to TF32 only where the recipe says so; fp32 means fp32."""
-    torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
-    torch.backends.cudnn.allow_tf32 = precision == "tf32"

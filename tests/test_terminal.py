@@ -1,0 +1,47 @@
+import io
+
+from rich.console import Console
+
+from depthbench.terminal import runs_table, summary_table
+
+
+def run(network, depth, seed, status="done", error=None):
+    errors = dict.fromkeys(("train_error_eval", "test_error", "best_test_error"), error)
+    return {
+        "network": network,
+        "depth": depth,
+        "seed": seed,
+        "status": status,
+        "steps": 9,
+        "seconds": 75,
+    } | errors
+
+
+def lines(table):
+    console = Console(file=io.StringIO(), width=120)
+    console.print(table)
+    return [line.strip(" │") for line in console.file.getvalue().splitlines()]
+
+
+def test_a_line_a_run_with_blanks_where_nothing_is_known():
+    shown = lines(runs_table([run("plain", 8, 0, error=12.345), run("resnet", 8, 0, "failed")], "mine"))
+    assert shown[0] == "mine"
+    cells = [[cell.strip() for cell in line.split("│")] for line in shown]
+    assert ["plain", "8", "0", "done", "9", "12.35", "12.35", "12.35", "1 min 15 s"] in cells
+    assert any("failed" in line and "12.35" not in line for line in shown)
+
+
+def test_planned_runs_have_no_error_columns():
+    planned = [{"network": "plain", "depth": 8, "seed": 0, "status": "to do", "steps": 9}]
+    assert "error" not in "".join(lines(runs_table(planned, "plan")))
+
+
+def test_the_summary_has_means_and_ranges_and_what_did_not_end_well():
+    rows = [run("plain", 8, seed, error=e) for seed, e in enumerate((10.0, 20.0, 60.0))]
+    shown = "\n".join(lines(summary_table(rows, "mine")))
+    assert "30.00 (10.00 to 60.00)" in shown
+    assert "not done" not in shown
+    rows += [run("plain", 8, 3, "failed"), run("resnet", 8, 0, "interrupted")]
+    shown = "\n".join(lines(summary_table(rows, "mine")))
+    assert "1 failed" in shown
+    assert "1 interrupted" in shown
