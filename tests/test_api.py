@@ -1,0 +1,33 @@
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+
+import depthbench
+
+
+def test_four_calls_from_a_script_without_a_main_guard(tmp_path):
+    """As the README shows it; a script must not need `if __name__ == "__main__"`."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from depthbench import load_results, load_study, run_study, write_report\n"
+        'study = load_study("quick", name="small", grid={"depth": [8], "seed": [0]},'
+        ' options={"width": 4}, recipe={"steps": 4, "batch_size": 16}, evaluate={"every": 2})\n'
+        'path = run_study(study, "results", device="cpu")\n'
+        "runs, history, layers = load_results(path)\n"
+        "print(len(runs), len(layers), write_report(path))\n"
+    )
+    done = subprocess.run([sys.executable, script], cwd=tmp_path, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr
+    # 2 runs, each of 8 layers probed at steps 0, 1, 2 and 3
+    assert done.stdout.split() == ["2", "64", "results/small/report/index.html"]
+    tables = depthbench.load_results(tmp_path / "results" / "small")
+    assert all(isinstance(table, pd.DataFrame) for table in tables)
+
+
+def test_the_api_is_small_and_says_what_it_lacks():
+    assert sorted(depthbench.__all__) == depthbench.__all__
+    assert all(callable(getattr(depthbench, name)) for name in depthbench.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'train'"):
+        depthbench.train  # noqa: B018

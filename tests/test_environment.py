@@ -1,0 +1,30 @@
+import subprocess
+
+import torch
+
+from depthbench import environment
+
+
+def test_what_a_run_was_made_with():
+    described = environment.describe_environment(torch.device("cpu"), threads=3)
+    assert described["torch"] == torch.__version__.split("+")[0] or described["torch"] == torch.__version__
+    assert described["threads"] == 3
+    assert described["device"].startswith("cpu (")
+
+
+def test_the_commit_is_the_checkouts_own_or_none(tmp_path, monkeypatch):
+    environment.commit.cache_clear()
+    monkeypatch.setattr(environment, "__file__", str(tmp_path / "environment.py"))
+    assert environment.commit() is None
+
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b.c"]
+    (tmp_path / "environment.py").write_text("")
+    for words in (["init", "-q"], ["add", "."], ["commit", "-qm", "first"]):
+        subprocess.run([*git, *words], check=True)
+    environment.commit.cache_clear()
+    clean = environment.commit()
+    assert len(clean) == 40
+    (tmp_path / "environment.py").write_text("changed")
+    environment.commit.cache_clear()
+    assert environment.commit() == f"{clean}-dirty"
+    environment.commit.cache_clear()

@@ -1,0 +1,49 @@
+import pytest
+import torch
+
+from depthbench.training import checkpoint
+
+
+@pytest.fixture
+def path(tmp_path):
+    path = tmp_path / "checkpoint.pt"
+    for step in (1, 2):
+        checkpoint.save(path, {"run_id": "a", "step": step, "weights": torch.arange(1000.0)})
+    return path
+
+
+def test_the_newest_is_taken(path):
+    state, note = checkpoint.load(path, "a")
+    assert (state["step"], note) == (2, None)
+    assert torch.equal(state["weights"], torch.arange(1000.0))
+
+
+def test_a_broken_one_gives_way_to_the_one_before(path):
+    path.write_bytes(path.read_bytes()[:-500])
+    state, note = checkpoint.load(path, "a")
+    assert state["step"] == 1
+    assert note.startswith("checkpoint.pt cannot be read")
+    assert note.endswith("going on from step 1")
+
+
+def test_two_broken_ones_mean_starting_again(path):
+    for file in path.parent.iterdir():
+        file.write_bytes(b"")
+    state, note = checkpoint.load(path, "a")
+    assert state is None
+    assert note.endswith("starting again")
+
+
+def test_another_runs_state_is_never_taken(path):
+    state, note = checkpoint.load(path, "b")
+    assert state is None
+    assert "is of another run" in note
+
+
+def test_none_is_nothing_to_tell(tmp_path):
+    assert checkpoint.load(tmp_path / "checkpoint.pt", "a") == (None, None)
+
+
+def test_removing_leaves_nothing(path):
+    checkpoint.remove(path)
+    assert list(path.parent.iterdir()) == []
