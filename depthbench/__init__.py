@@ -14,7 +14,7 @@ __all__ = ["BadInput", "load_results", "load_study", "run_study", "write_report"
 
 _HOMES = {
     "BadInput": "depthbench.errors",
-    "load_study": "depthbench.study",
+    "load_study": "depthbench.study_file",
     "run_study": "depthbench.execution",
     "load_results": "depthbench.store",
     "write_report": "depthbench.report",

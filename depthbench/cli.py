@@ -100,7 +100,7 @@ def run(
     from depthbench.catalog import load_plugin
     from depthbench.execution import execute, prepare
     from depthbench.progress import Bars, Lines, Silent, counting
-    from depthbench.study import load_study
+    from depthbench.study_file import load_study
 
     for file in plugin or []:
         load_plugin(file)
@@ -177,7 +177,7 @@ def list_(
     from depthbench.data import DATASETS
     from depthbench.networks import NETWORKS
     from depthbench.probes import PROBES
-    from depthbench.study import bundled_studies
+    from depthbench.study_file import bundled_studies
 
     for file in plugin or []:
         load_plugin(file)

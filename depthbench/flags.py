@@ -5,7 +5,8 @@ from typing import Any
 
 from depthbench.data import DATASETS
 from depthbench.errors import BadInput, nearest
-from depthbench.study import DEFAULT_STUDY, merge, parse_setting
+from depthbench.study import DEFAULT_STUDY
+from depthbench.study_file import merge, parse_setting
 
 
 def parse_list(flag: str, text: str | None, kind: type) -> list | None:

@@ -12,6 +12,7 @@ import contextlib
 import json
 import shutil
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -20,7 +21,8 @@ import filelock
 
 from depthbench.errors import BadInput
 from depthbench.files import atomic, write_text
-from depthbench.study import FORMAT, Run, Shared, Study, check_format, load_study
+from depthbench.study import FORMAT, Run, Shared, Study
+from depthbench.study_file import check_format, load_study
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -96,14 +98,26 @@ class StudyStore:
         """The runs that are there, by name."""
         return [RunStore(p) for p in sorted((self.path / "runs").glob("*")) if p.is_dir()]
 
-    def study(self) -> Study:
-        """The stored study. Raises BadInput where there is none, or it is of another format."""
+    def table(self) -> dict[str, Any]:
+        """study.toml as it stands. To read results no network or plug-in that it names need be known.
+
+        Raises BadInput where there is none, or it is of another format."""
         path = self.path / "study.toml"
         if not path.is_file():
             raise BadInput(
                 f"{self.path} holds no results (no study.toml): give a directory that `depthbench run` made"
             )
-        return load_study(path)
+        try:
+            table = tomllib.loads(path.read_text(encoding="utf-8"))
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise BadInput(f"{path}: not valid TOML: {error}") from None
+        check_format(table.get("format"), path)
+        return table
+
+    def study(self) -> Study:
+        """The stored study, its plug-ins loaded. Raises BadInput as `table` does, or if it is not valid."""
+        self.table()
+        return load_study(self.path / "study.toml")
 
     def check(self, study: Study, data_hash: str, fresh: bool = False) -> None:
         """Raise BadInput unless `study` can be stored here. Writes nothing.
@@ -121,14 +135,14 @@ class StudyStore:
             return
         if fresh:
             return
-        stored = self.study()
+        stored_hash, stored = self.table().get("data_hash"), self.study()
         here, there = _settings(study), _settings(stored)
         different = [key for key in sorted(here | there) if here.get(key) != there.get(key)]
-        if not different and _stored_hash(file) not in (None, data_hash):
+        if not different and stored_hash not in (None, data_hash):
             different, here, there = (
                 ["images"],
                 {"images": data_hash[:12]},
-                {"images": _stored_hash(file)[:12]},
+                {"images": stored_hash[:12]},
             )
         if different:
             told = ", ".join(f"{k} is {there.get(k)!r} there and {here.get(k)!r} here" for k in different[:3])
@@ -182,12 +196,6 @@ def _settings(study: Study) -> dict[str, Any]:
     return {f"{section}.{key}": value for section, table in shared.items() for key, value in table.items()}
 
 
-def _stored_hash(file: Path) -> str | None:
-    import tomllib
-
-    return tomllib.loads(file.read_text(encoding="utf-8")).get("data_hash")
-
-
 def describe(run: Run) -> dict[str, Any]:
     """What run.json says of a run before it starts."""
     return {
@@ -207,7 +215,7 @@ def read_runs(path: str | Path) -> list[dict[str, Any]]:
     Reads run.json alone, and needs neither torch nor pandas. Raises BadInput where `path` holds no
     results, or results of another format."""
     store = StudyStore(path)
-    store.study()
+    store.table()
     rows = []
     for run_store in store.run_stores():
         record = run_store.read()

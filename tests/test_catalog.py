@@ -9,7 +9,7 @@ from depthbench.data import DATASETS
 from depthbench.errors import BadInput
 from depthbench.networks import NETWORKS, Family
 from depthbench.probes import PROBES
-from depthbench.study import load_study
+from depthbench.study_file import load_study
 
 
 @pytest.fixture

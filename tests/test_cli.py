@@ -21,6 +21,12 @@ def depthbench(*arguments, **options):
     return subprocess.run(command, capture_output=True, text=True, timeout=300, **options)
 
 
+def invoke(*arguments):
+    """The same in this process, which starts sooner: (exit code, stdout, stderr)."""
+    done = CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
+    return done.exit_code, done.stdout, done.stderr
+
+
 @pytest.fixture(scope="module")
 def small(tmp_path_factory):
     """A finished study of plain and resnet at 8 and 14 layers: (its directory, what was printed)."""
@@ -49,12 +55,11 @@ def test_the_same_command_again_trains_nothing_and_more_seeds_join(small):
     path, _ = small
     run = ["run", "--depths", "8,14", "--steps", "10", "--name", "small", *SMALL, "--json"]
     run += ["--seeds", "2", "--results", path.parent]
-    dry = depthbench(*run, "--dry-run")
-    assert [row["status"] for row in json.loads(dry.stdout)].count("done") == 4
-    again = depthbench(*run, "--quiet")
-    outcome = json.loads(again.stdout)
-    assert again.returncode == 0
-    assert again.stderr == ""
+    _, dry, _ = invoke(*run, "--dry-run")
+    assert [row["status"] for row in json.loads(dry)].count("done") == 4
+    code, printed, complaint = invoke(*run, "--quiet")
+    outcome = json.loads(printed)
+    assert (code, complaint) == (0, "")
     assert len(outcome["runs"]) == 8
     assert {row["status"] for row in outcome["runs"]} == {"done"}
 
@@ -72,8 +77,7 @@ def test_report_can_be_drawn_again(small):
     path, _ = small
     page = path / "report" / "index.html"
     page.unlink()
-    drawn = depthbench("report", path)
-    assert drawn.stdout.strip() == str(page)
+    assert invoke("report", path)[1].strip() == str(page)
     assert page.exists()
 
 
@@ -135,12 +139,12 @@ def test_ctrl_c_ends_with_130_and_says_how_to_go_on(tmp_path):
 def test_a_run_that_diverges_is_exit_code_1_unless_it_may(tmp_path):
     run = ["run", "--depths", "8", "--seeds", "1", "--steps", "20", "--networks", "plain", "--set", "lr=1e30",
            "--set", "norm=none", "--results", tmp_path, *SMALL]  # fmt: skip
-    done = depthbench(*run)
-    assert done.returncode == 1
-    assert "plain-8-s0" in done.stderr
-    assert "diverged" in done.stderr
+    code, _, complaint = invoke(*run)
+    assert code == 1
+    assert "plain-8-s0" in complaint
+    assert "diverged" in complaint
     assert (tmp_path / "quick" / "report" / "index.html").exists()
-    assert depthbench(*run, "--set", 'may_diverge=["plain"]').returncode == 0
+    assert invoke(*run, "--set", 'may_diverge=["plain"]')[0] == 0
 
 
 @pytest.fixture
@@ -161,7 +165,7 @@ def folders(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        ("--depths 21", "depth 21: plain has no depth 21: it has 6n+2, n >= 1; nearest: 20 or 26"),
+        ("--depths 21", "plain: depth 21 is not 6n+2, n >= 1; nearest: 20 or 26"),
         ("--depths 20,x", "--depths 20,x: 'x' is not a whole number; write e.g. --depths 20,56,110"),
         ("--depths=", "--depths is empty: write e.g. --depths 20,56,110"),
         ("--depths 0", "depth"),
@@ -249,11 +253,11 @@ def test_a_truncated_table_makes_that_run_again(small):
     file = next(path.glob("runs/plain-8-s0-*/layers.parquet"))
     whole = file.read_bytes()
     file.write_bytes(whole[:100])
-    done = depthbench("run", "--depths", "8,14", "--seeds", "1", "--steps", "10", "--name", "small", *SMALL,
-                      "--results", path.parent)  # fmt: skip
-    assert done.returncode == 0
-    assert "its tables cannot be read; it is trained again" in done.stdout
-    assert "[1/1] plain-8 seed 0 done" in done.stdout
+    run = ["run", "--depths", "8,14", "--seeds", "1", "--steps", "10", "--name", "small", *SMALL]
+    code, printed, _ = invoke(*run, "--results", path.parent)
+    assert code == 0
+    assert "its tables cannot be read; it is trained again" in printed
+    assert "[1/1] plain-8 seed 0 done" in printed
     assert file.read_bytes() == whole
 
 
@@ -271,11 +275,10 @@ def test_a_folder_of_images_end_to_end(tmp_path):
     (tmp_path / "sky" / "train" / "day" / "broken.png").write_bytes(b"no image")
     run = ["run", "--data", tmp_path / "sky", "--depths", "8", "--seeds", "1", "--steps", "4", *SMALL,
            "--results", tmp_path / "results", "--data-dir", tmp_path / "cache"]  # fmt: skip
-    refused = depthbench(*run, "--image-size", "8")
-    assert refused.returncode == 2
-    assert "1 of 33 images cannot be read (train/day/broken.png)" in refused.stderr
-    done = depthbench(*run, "--image-size", "8", "--skip-bad-images")
-    assert done.returncode == 0, done.stderr
-    assert "left out 1 unreadable images: train/day/broken.png" in done.stdout
-    rows = json.loads(depthbench("show", tmp_path / "results" / "sky", "--json").stdout)
+    with pytest.raises(BadInput, match=r"1 of 33 images cannot be read \(train/day/broken.png\)"):
+        invoke(*run, "--image-size", "8")
+    code, printed, _ = invoke(*run, "--image-size", "8", "--skip-bad-images")
+    assert code == 0
+    assert "left out 1 unreadable images: train/day/broken.png" in printed
+    rows = json.loads(invoke("show", tmp_path / "results" / "sky", "--json")[1])
     assert [row["status"] for row in rows] == ["done", "done"]

@@ -2,7 +2,7 @@ import pytest
 
 from depthbench.errors import BadInput
 from depthbench.flags import choose_study, overrides, parse_list, parse_seeds
-from depthbench.study import load_study
+from depthbench.study_file import load_study
 
 
 @pytest.mark.parametrize(

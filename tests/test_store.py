@@ -89,6 +89,17 @@ def test_an_incompatible_version_is_refused_for_reading_and_writing(stored):
             action()
 
 
+def test_results_can_be_read_without_the_plugin_that_made_them(stored):
+    store, _ = stored
+    file = store.path / "study.toml"
+    file.write_text(
+        file.read_text().replace("plugins = []", 'plugins = ["gone.py"]').replace('"plain"', '"mine"')
+    )
+    assert len(load_results(store.path).runs) == 1
+    with pytest.raises(BadInput, match=r"gone.py: there is no such file"):
+        store.study()
+
+
 def test_a_run_of_another_format_is_refused(stored):
     store, _ = stored
     (run_store,) = store.run_stores()

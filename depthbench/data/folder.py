@@ -1,4 +1,4 @@
-"""Any folder of images: train/ and test/ (or val/), or one folder that is split here.
+"""Any folder of images: train/ and test/, val/ or both; or one folder that is split here.
 
 Each class is a folder of that name. Images are decoded once, and kept in the data folder as arrays that
 every process maps, so that 18 runs do not decode them 18 times."""
@@ -49,16 +49,21 @@ def load(data: Data, data_dir: Path, report: Report = lambda done, total: None) 
     if len(good) == 0:
         raise BadInput(f"data folder {root}: none of its {len(files)} images can be read")
     labels = np.array([classes.index(file.parent.name) for file in files], dtype=np.int64)
-    if len(parts) == 2:
-        first = len(next(iter(parts.values())))
-        train, test = good[good < first], good[good >= first]
+    if "all" in parts:
+        halves = split(labels[good], data.test_fraction, data.split_seed)
+        places = {name: good[half] for name, half in zip(("train", "test"), halves, strict=True)}
     else:
-        train, test = (good[part] for part in split(labels[good], data.test_fraction, data.split_seed))
-    for part, indices in (("train", train), ("test", test)):
+        ends = np.cumsum([len(part) for part in parts.values()])
+        places = {
+            name: good[(good >= end - len(part)) & (good < end)]
+            for (name, part), end in zip(parts.items(), ends, strict=True)
+        }
+    for part, indices in places.items():
         if missing := sorted(set(range(len(classes))) - set(labels[indices])):
             raise BadInput(
                 f"data folder {root}: class {classes[missing[0]]!r} has no readable image in {part}"
             )
+    train, test, val = (places.get(part) for part in ("train", "test", "val"))
     return Images(
         data.name,
         arrays[train],
@@ -67,23 +72,26 @@ def load(data: Data, data_dir: Path, report: Report = lambda done, total: None) 
         labels[test],
         classes,
         flips=True,
+        val_x=None if val is None else arrays[val],
+        val_y=None if val is None else labels[val],
         skipped=tuple(str(files[i].relative_to(root)) for i in bad),
     )
 
 
 def _parts(root: Path) -> dict[str, list[Path]]:
-    """`{"train": files, "test": files}`, or `{"all": files}` for a folder that is to be split."""
-    halves = {name: root / name for name in ("train", "test", "val") if (root / name).is_dir()}
-    if "train" in halves and len(halves) == 1:
-        raise BadInput(f"data folder {root}: it has train/ but neither test/ nor val/")
-    if "train" in halves:
-        other = "test" if "test" in halves else "val"
-        parts = {"train": _images(halves["train"]), "test": _images(halves[other])}
-    else:
+    """`{"train": files, "test": files}`, with "val" where all three are there; or `{"all": files}` for a
+    folder that is to be split. val/ alone beside train/ is what is tested on."""
+    parts = {name: _images(root / name) for name in ("train", "test", "val") if (root / name).is_dir()}
+    if "train" not in parts:
         parts = {"all": _images(root)}
+    elif len(parts) == 1:
+        raise BadInput(f"data folder {root}: it has train/ but neither test/ nor val/")
+    elif "test" not in parts:
+        parts["test"] = parts.pop("val")
     for name, files in parts.items():
         if not files:
-            where = root if name == "all" else root / name
+            there = (root / folder for folder in (name, "val") if (root / folder).is_dir())
+            where = root if name == "all" else next(there)
             raise BadInput(
                 f"data folder {where}: no images in it: each class must be a folder of images "
                 f"({', '.join(sorted(SUFFIXES))})"

@@ -59,11 +59,17 @@ def split(y: np.ndarray, part: float | int, seed: int) -> tuple[np.ndarray, np.n
 
 
 def with_validation(images: Images, data: Data) -> Images:
-    """`images` with its validation set taken out of the training set, as `data` asks."""
+    """`images` with its validation set taken out of the training set, as `data` asks.
+
+    Raises BadInput where that cannot be, or it has a validation set of its own."""
     key = "val_fraction" if data.val_size is None else "val_size"
     part = getattr(data, key)
     if part is None:
         return images
+    if images.val_x is not None:
+        raise BadInput(
+            f"data.{key} = {part}: {images.name} has val/, which is its validation set; unset {key}"
+        )
     try:
         kept, taken = split(images.train_y, part, data.split_seed)
     except BadInput as error:

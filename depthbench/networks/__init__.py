@@ -27,7 +27,7 @@ class DepthRule:
         if rest or n < 1:
             below, above = (self.step * max(k, 1) + self.offset for k in (n, n + 1))
             near = f"{below}" if below == above else f"{below} or {above}"
-            raise BadInput(f"has no depth {depth}: it has {self}, n >= 1; nearest: {near}")
+            raise BadInput(f"depth {depth} is not {self}, n >= 1; nearest: {near}")
         return n
 
 

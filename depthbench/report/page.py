@@ -21,12 +21,12 @@ def write_page(path: Path, out: Path) -> Path:
 
     Returns the path of index.html. Raises BadInput where there are no results, or no run has data."""
     store = StudyStore(path)
-    study, results = store.study(), load_results(path)
+    study, results = store.table(), load_results(path)
     if results.runs.empty or not (len(results.history) or results.runs["status"].isin(FINISHED).any()):
         raise BadInput(f"{path}: no run has any data yet, so there is nothing to report: run the study first")
     results = _with_columns(results)
     summary = summarise(results.runs)
-    missing = missing_runs(study, results.runs)
+    missing = missing_runs(study["grid"], results.runs)
     parts = {
         "summary": tables.summary_table(summary),
         "runs": tables.runs_table(results.runs, match_twins(results.runs, results.history)),

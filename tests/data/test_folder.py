@@ -256,3 +256,13 @@ def test_validation_is_taken_out_of_a_folder_too(root, load):
     assert len(images.train_x) == 16
     assert np.bincount(images.val_y).tolist() == [2, 2]
     assert len(images.test_x) == 20
+
+
+def test_val_beside_train_and_test_is_the_validation_set(root, load):
+    for part, count in (("train", 3), ("test", 2), ("val", 1)):
+        pets(root, (part,), count=count)
+    images = load()
+    assert [len(y) for y in (images.train_y, images.test_y, images.val_y)] == [6, 4, 2]
+    assert images.val_x[:, 0, 0, 0].tolist() == [0, 1]
+    with pytest.raises(BadInput, match="pets has val/, which is its validation set; unset val_size"):
+        load(val_size=2)

@@ -1,5 +1,6 @@
 """Real processes: one test for each thing that can happen to them."""
 
+import dataclasses
 import os
 import signal
 import threading
@@ -54,22 +55,20 @@ def plugin(tmp_path, monkeypatch):
 
 
 def test_one_dying_process_fails_one_run_and_not_the_study(tiny, tmp_path, plugin):
-    grid = {"network": ["fatal", "small", "wrong"], "depth": [1], "seed": [0, 1]}
+    grid = {"network": ["fatal", "small", "wrong"], "depth": [1]}
     study = tiny(grid=grid, options={"width": 16}, plugins=[plugin])
-    path = run_study(study, tmp_path / "results", device="cpu", jobs=2)
-    runs = load_results(path).runs.set_index("run_id")
-    status = runs.groupby("network").status.agg(list).to_dict()
-    assert status == {"fatal": ["failed"] * 2, "small": ["done"] * 2, "wrong": ["failed"] * 2}
-    reasons = runs.groupby("network").reason.first()
-    assert "SIGKILL" in reasons["fatal"]
-    assert "RuntimeError" in reasons["wrong"]
+    path = run_study(study, tmp_path / "results", device="cpu", jobs=1)
+    runs = load_results(path).runs.set_index("network")
+    assert runs.status.to_dict() == {"fatal": "failed", "small": "done", "wrong": "failed"}
+    assert "SIGKILL" in runs.reason["fatal"]
+    assert "RuntimeError" in runs.reason["wrong"]
     error = next((path / "runs").glob("wrong-*/error.txt")).read_text()
     assert "self.fc(x)" in error
 
     # What failed is tried again; what is done is not.
     again = prepare(study, tmp_path / "results", device="cpu")
-    assert [run.network for run in again.finished] == ["small", "small"]
-    assert len(again.todo) == 4
+    assert [run.network for run in again.finished] == ["small"]
+    assert [run.network for run in again.todo] == ["fatal", "wrong"]
 
 
 class StopAtStep(Silent):
@@ -87,13 +86,17 @@ class StopAtStep(Silent):
         self.outcomes.append(status)
 
 
-def test_ctrl_c_keeps_the_state_and_the_same_command_goes_on(tiny, tmp_path):
+def test_ctrl_c_keeps_the_state_and_the_same_command_goes_on(tiny, tmp_path, trained):
     study = tiny(recipe={"steps": 200}, evaluate={"every": 100, "log_every": 1}, grid={"network": ["resnet"]})
-    whole = run_study(study, tmp_path / "whole", device="cpu", jobs=1)
+    (run,) = study.runs()
+    _, whole = trained(run)
+
+    def plan():  # one thread, as the run that it is compared with
+        return dataclasses.replace(prepare(study, tmp_path / "parts", device="cpu"), threads=1)
 
     watch = StopAtStep(20)
     with pytest.raises(Interrupted):
-        execute(prepare(study, tmp_path / "parts", device="cpu", jobs=1), watch)
+        execute(plan(), watch)
     assert watch.outcomes == ["interrupted"]
     parts = StudyStore(tmp_path / "parts" / "tiny")
     (store,) = parts.run_stores()
@@ -102,9 +105,10 @@ def test_ctrl_c_keeps_the_state_and_the_same_command_goes_on(tiny, tmp_path):
     assert store.checkpoint.exists()
     assert len(store.frame("history")) == store.read()["step"]  # a report can be drawn half way
 
-    run_study(study, tmp_path / "parts", device="cpu", jobs=1)
-    for one, other in zip(load_results(whole)[1:], load_results(parts.path)[1:], strict=True):
-        assert one.equals(other)
+    execute(plan())
+    assert store.read()["status"] == "done"
+    for name in ("history", "layers"):
+        assert whole.frame(name).equals(store.frame(name))
 
 
 def test_a_finished_study_is_not_trained_again(tiny, tmp_path):

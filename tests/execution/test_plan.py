@@ -39,6 +39,11 @@ def test_more_evaluation_images_than_there_are(tiny, tmp_path):
         prepare(tiny(evaluate={"train_size": 5000}), tmp_path, device="cpu")
 
 
+def test_early_stopping_needs_a_validation_set(tiny, tmp_path):
+    with pytest.raises(BadInput, match=r"recipe.patience needs a validation set: set data.val_fraction"):
+        prepare(tiny(recipe={"patience": 3}), tmp_path, device="cpu")
+
+
 def test_a_file_where_the_results_should_go(tiny, tmp_path):
     (tmp_path / "taken").write_text("")
     with pytest.raises(BadInput, match="is a file"):

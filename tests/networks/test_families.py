@@ -20,7 +20,7 @@ def test_depth_is_six_n_plus_two(depth, n):
 def test_another_depth_is_refused_with_the_nearest_ones(depth, nearest):
     with pytest.raises(BadInput) as error:
         SIX_N_PLUS_2.n(depth)
-    assert str(error.value) == f"has no depth {depth}: it has 6n+2, n >= 1; nearest: {nearest}"
+    assert str(error.value) == f"depth {depth} is not 6n+2, n >= 1; nearest: {nearest}"
 
 
 @settings(max_examples=50, deadline=None, derandomize=True)
