@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from depthbench.errors import BadInput, Interrupted
+from depthbench.progress import Bars, Lines, Silent, counting, saying
 from depthbench.terminal import runs_table, summary_table
 
 app = typer.Typer(
@@ -99,7 +100,6 @@ def run(
     from depthbench import flags
     from depthbench.catalog import load_plugin
     from depthbench.execution import execute, prepare
-    from depthbench.progress import Bars, Lines, Silent, counting
     from depthbench.study_file import load_study
 
     for file in plugin or []:
@@ -151,7 +151,7 @@ def report(
 ) -> None:
     """Write report/index.html, the figures (SVG, PNG) and the tables (CSV, Markdown) of stored results."""
     for path in results:
-        with Console(stderr=True).status(f"drawing the report of {path}"):
+        with saying(err, f"drawing the report of {path}"):
             page = _write_report(path)
         print(page)
 
@@ -237,7 +237,7 @@ def _finish(plan, shown: Console, as_json: bool) -> None:
     rows = [row for row in read_runs(plan.store.path) if row["run_id"] in wanted]
     page = None
     if any(row["status"] in ("done", "diverged") for row in rows):
-        with shown.status("drawing the report"):
+        with saying(shown, "drawing the report"):
             page = _write_report(plan.store.path)
     if as_json:
         outcome = {"study": plan.study.name, "results": str(plan.store.path), "report": page and str(page)}

@@ -37,6 +37,15 @@ def outcome(run: Run, status: str, reason: str | None, record: dict[str, Any] | 
 
 
 @contextmanager
+def saying(console: Console, what: str) -> Iterator[None]:
+    """Around work that takes some seconds: says what is done."""
+    if not console.is_terminal:
+        console.print(what, highlight=False, soft_wrap=True)
+    with console.status(what):
+        yield
+
+
+@contextmanager
 def counting(console: Console, what: str) -> Iterator[Callable[[int, int], None]]:
     """Around work that may take long: gives a function of (done, total) that shows how far it is."""
     last = time.monotonic()
