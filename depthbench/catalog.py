@@ -3,11 +3,12 @@
 An entry names its Python object as `"module:attribute"` and imports it when it is first used,
 so that listing and checking names needs no torch."""
 
+import hashlib
 import importlib
 import importlib.util
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType, ModuleType
 from typing import Any
@@ -22,6 +23,7 @@ class Entry:
     target: Any
     about: str = ""
     options: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    source: str = field(default="", kw_only=True)  # sha256 of the plug-in file that it comes from, if it does
 
     def load(self) -> Any:
         """The object itself; imports its module on the first call."""
@@ -69,9 +71,11 @@ def load_plugin(path: str | Path) -> None:
     except BaseException:
         del sys.modules[module_name]
         raise
+    source = hashlib.sha256(path.read_bytes()).hexdigest()
     for key, added in additions.items():
         kind = Family if key == "NETWORKS" else Entry
-        lists[key].update({name: _entry(value, kind) for name, value in added.items()})
+        entries = {name: replace(_entry(value, kind), source=source) for name, value in added.items()}
+        lists[key].update(entries)
 
 
 def _additions(module: ModuleType, path: Path, lists: Mapping[str, Mapping]) -> dict[str, dict]:

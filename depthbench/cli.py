@@ -138,7 +138,7 @@ def run(
     try:
         execute(plan, watch)
     except Interrupted:
-        err.print("interrupted: every run has kept its state; the same command goes on from there")
+        err.print("interrupted: the same command goes on from what each run has kept")
         raise typer.Exit(130) from None
     _finish(plan, shown, as_json)
 
@@ -244,10 +244,13 @@ def _finish(plan, shown: Console, as_json: bool) -> None:
         print(json.dumps(outcome | {"runs": rows}, indent=1))
     else:
         shown.print(summary_table(rows, plan.study.name))
-        shown.print(f"report: {page}", highlight=False, soft_wrap=True)
+        shown.print(f"report: {page or 'none, no run has finished'}", highlight=False, soft_wrap=True)
     expected = set(plan.study.may_diverge)
-    diverged = [row for row in rows if row["status"] == "diverged" and row["network"] not in expected]
-    bad = [row for row in rows if row["status"] == "failed"] + diverged
+    bad = [
+        row
+        for row in rows
+        if row["status"] != "done" and not (row["status"] == "diverged" and row["network"] in expected)
+    ]
     if bad:
         names = ", ".join(f"{row['run_id']} {row['status']}" for row in bad[:5])
         err.print(f"{len(bad)} of {len(rows)} runs did not end well: {names}", highlight=False)
@@ -274,6 +277,9 @@ def main() -> None:
     except BadInput as error:
         err.print(f"depthbench: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
         sys.exit(2)
+    except OSError as error:  # a full disk, a folder taken away
+        err.print(f"depthbench: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
+        sys.exit(1)
     except KeyboardInterrupt:
         err.print("interrupted")
         sys.exit(130)

@@ -29,7 +29,10 @@ def outcome(run: Run, status: str, reason: str | None, record: dict[str, Any] | 
         return f"{name} failed: {reason}"
     final, timing = (record or {}).get("final", {}), (record or {}).get("timing", {})
     if status == "interrupted":
-        return f"{name} interrupted at step {(record or {}).get('step', 0)}; its state is kept"
+        step = (record or {}).get("step", 0)
+        return f"{name} interrupted; " + (
+            f"its state is kept at step {step}" if step else "nothing to keep yet"
+        )
     if status == "diverged":
         return f"{name} diverged at step {record['step']} (loss is not finite); counted at chance error"
     errors = f"train error {final['train_error_eval']:.2f} %, test error {final['test_error']:.2f} %"
@@ -170,7 +173,7 @@ class Bars(Lines):
         super().__init__(console)
         columns = (
             TextColumn("{task.description}"),
-            BarColumn(bar_width=20),
+            BarColumn(bar_width=20 if console.width >= 100 else 6),
             TextColumn("{task.percentage:>3.0f} %"),
             TextColumn("{task.fields[detail]}"),
         )
@@ -189,7 +192,7 @@ class Bars(Lines):
         self.whole = self.bars.add_task("all runs", total=self.clock.total, detail="starting")
 
     def started(self, run: Run) -> None:
-        name = f"{run.network}-{run.depth} seed {run.seed}"
+        name = f"{run.network}-{run.depth} s{run.seed}"
         self.tasks[run.run_id] = self.bars.add_task(name, total=run.steps, detail="starting")
 
     def progress(self, run: Run, event: dict[str, Any]) -> None:
@@ -197,10 +200,9 @@ class Bars(Lines):
         if "note" in event:
             return
         left = (event["steps"] - event["step"]) * run.recipe.batch_size / event["images_per_second"]
-        detail = (
-            f"step {event['step']}/{event['steps']}  loss {event['loss']:.3f}  "
-            f"error {event['train_error']:.1f} %  {event['images_per_second']:.0f} images/s  "
-            f"{duration(left)} left"
+        detail = (  # fits a terminal of 80 columns
+            f"{event['step']}/{event['steps']} loss {event['loss']:.2f} error {event['train_error']:.1f} % "
+            f"{event['images_per_second']:.0f} img/s {duration(left)}"
         )
         self.bars.update(self.tasks[run.run_id], completed=event["step"], detail=detail)
 

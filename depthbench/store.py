@@ -21,7 +21,7 @@ import filelock
 
 from depthbench.errors import BadInput
 from depthbench.files import atomic, write_text
-from depthbench.study import FORMAT, Run, Shared, Study
+from depthbench.study import FORMAT, NOT_OF_THE_RESULT, Grid, Run, Shared, Study
 from depthbench.study_file import check_format, load_study
 
 if TYPE_CHECKING:
@@ -135,8 +135,9 @@ class StudyStore:
             return
         if fresh:
             return
-        stored_hash, stored = self.table().get("data_hash"), self.study()
-        here, there = _settings(study), _settings(stored)
+        stored = self.table()
+        stored_hash = stored.get("data_hash")
+        here, there = _settings(study.model_dump(mode="json")), _settings(stored)
         different = [key for key in sorted(here | there) if here.get(key) != there.get(key)]
         if not different and stored_hash not in (None, data_hash):
             different, here, there = (
@@ -156,7 +157,7 @@ class StudyStore:
         """The directory, made and locked, with `study` joined to what is stored.
 
         Raises BadInput where it cannot be written, or another process writes to it."""
-        self.check(study, data_hash, fresh)
+        self.check(study, data_hash, fresh)  # before anything is written, and once nobody else can write
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             lock = filelock.FileLock(self.path / ".lock", timeout=0)
@@ -170,6 +171,9 @@ class StudyStore:
                 f"{self.path} cannot be written ({error.strerror}): give another --results DIR"
             ) from None
         try:
+            self.check(study, data_hash, fresh)
+            for leftover in self.path.glob("runs/*/.*.part"):  # of a kill in the middle of a write
+                leftover.unlink(missing_ok=True)
             if fresh:
                 for name in ("runs", "report"):
                     shutil.rmtree(self.path / name, ignore_errors=True)
@@ -181,19 +185,24 @@ class StudyStore:
             lock.release()
 
     def _joined(self, study: Study) -> Study:
-        """`study`, its grid grown by the one stored here."""
+        """`study`, its grid and plug-ins grown by those stored here."""
         if not (self.path / "study.toml").exists():
             return study
-        old, new = self.study().grid, study.grid
-        grid = {k: sorted({*getattr(old, k), *getattr(new, k)}) for k in ("network", "depth", "seed")}
-        return study.model_copy(update={"grid": type(new)(**grid)})
+        stored, new = self.table(), study.grid.model_dump()
+        grid = Grid.model_construct(**{key: sorted({*stored["grid"][key], *new[key]}) for key in new})
+        plugins = list(dict.fromkeys([*stored.get("plugins", []), *study.plugins]))
+        return study.model_copy(update={"grid": grid, "plugins": plugins})
 
 
-def _settings(study: Study) -> dict[str, Any]:
-    """Dotted key -> value of all that one directory's runs share, but where a folder lies."""
-    shared = study.model_dump(mode="json", include=set(Shared.model_fields))
-    shared["data"].pop("path")
-    return {f"{section}.{key}": value for section, table in shared.items() for key, value in table.items()}
+def _settings(study: dict[str, Any]) -> dict[str, Any]:
+    """Dotted key -> value of all that one directory's runs share. Keys without a value are left out."""
+    shared = {section: study.get(section, {}) for section in Shared.model_fields}
+    return {
+        f"{section}.{key}": value
+        for section, table in shared.items()
+        for key, value in table.items()
+        if value is not None and not (section == "data" and key in NOT_OF_THE_RESULT)
+    }
 
 
 def describe(run: Run) -> dict[str, Any]:

@@ -24,9 +24,11 @@ from depthbench.probes import PROBES
 
 FORMAT = 1  # of a results directory; raised when an older reader would misread a newer one
 DEFAULT_STUDY = "quick"
+NOT_OF_THE_RESULT = ("path", "skip_bad_images")  # keys of [data]: the hash of the images says what they were
 
 Count = Annotated[int, Ge(1)]
 Fraction = Annotated[float, Gt(0), Lt(1)]
+Seed = Annotated[int, Ge(0), Lt(2**63)]
 Percent = Annotated[float, Gt(0), Le(100)]
 NotNegative = Annotated[float, Ge(0)]
 Positive = Annotated[float, Gt(0)]
@@ -84,7 +86,7 @@ class Data(Section):
     val_fraction: Fraction | None = None
     val_size: Count | None = None
     """The part (or number) of training images kept apart for validation; stratified."""
-    split_seed: Annotated[int, Ge(0)] = 0
+    split_seed: Annotated[int, Ge(0), Lt(2**32)] = 0
     normalisation: Literal["channel", "pixel", "none"] = "channel"
     """channel: mean and std of each channel; pixel: the mean of each pixel (He et al. 2015)."""
     skip_bad_images: bool = False
@@ -152,6 +154,8 @@ class Recipe(Section):
     def _check(self):
         if self.steps is not None and self.epochs is not None:
             raise ValueError("steps and epochs exclude each other: set one")
+        if self.nesterov and self.momentum == 0:
+            raise ValueError("nesterov = true needs momentum above 0")
         return self
 
 
@@ -189,7 +193,7 @@ class Grid(Section):
 
     network: Annotated[list[str], Field(min_length=1), AfterValidator(each_once)] = ["plain", "resnet"]
     depth: Annotated[list[Count], Field(min_length=1), AfterValidator(each_once)] = [20, 32, 44, 56, 110]
-    seed: Annotated[list[Annotated[int, Ge(0)]], Field(min_length=1), AfterValidator(each_once)] = [0, 1, 2]
+    seed: Annotated[list[Seed], Field(min_length=1), AfterValidator(each_once)] = [0, 1, 2]
 
     @model_validator(mode="after")
     def _check(self):
@@ -219,6 +223,8 @@ class Run(Shared):
     network: str
     depth: int
     seed: int
+    plugin: str = ""
+    """sha256 of the plug-in files that its network, data set or probes come from."""
 
     @property
     def run_id(self) -> str:
@@ -227,7 +233,9 @@ class Run(Shared):
         Where a folder of images lies does not affect it (its content is hashed when it is read),
         nor does the device."""
         content = self.model_dump(mode="json", exclude_defaults=True)
-        content.get("data", {}).pop("path", None)
+        data = content.pop("data", {})
+        if data := {key: value for key, value in data.items() if key not in NOT_OF_THE_RESULT}:
+            content["data"] = data
         content["format"] = FORMAT
         digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:6]
         return f"{self.network}-{self.depth}-s{self.seed}-{digest}"
@@ -279,6 +287,11 @@ class Study(Shared):
             recipe["epochs"] = None
         steps = recipe["steps"] = recipe["steps"] or 64_000
         recipe["flip"] = flips if recipe["flip"] is None else recipe["flip"]
+        late = [step for step in self.probe.steps or [] if step >= steps]
+        if late:
+            raise BadInput(f"probe.steps = {late[0]}: a run has {steps} steps, 0 to {steps - 1}")
+        if recipe["warmup"] == "linear" and recipe["warmup_steps"] > steps:
+            raise BadInput(f"recipe.warmup_steps = {recipe['warmup_steps']:g}: a run has {steps} steps")
 
         evaluate = self.evaluate.model_dump()
         trained_on = steps * recipe["batch_size"]
@@ -296,7 +309,15 @@ class Study(Shared):
         """Every run, by depth, then network, then seed."""
         shared = {name: getattr(self, name) for name in Shared.model_fields}
         for depth, network, seed in product(self.grid.depth, self.grid.network, self.grid.seed):
-            yield Run(network=network, depth=depth, seed=seed, **shared)
+            plugin = self._plugin_of(network)
+            yield Run(network=network, depth=depth, seed=seed, plugin=plugin, **shared)
+
+    def _plugin_of(self, network: str) -> str:
+        """The sha256 of the plug-in files behind a run of `network`; empty where all is ours."""
+        entries = [NETWORKS[network], *(PROBES[name] for name in self.probe.names)]
+        if self.data.path is None:
+            entries.append(DATASETS[self.data.name])
+        return "+".join(sorted({entry.source for entry in entries} - {""}))
 
     def to_toml(self) -> str:
         """The whole study, defaults included, as a study file."""

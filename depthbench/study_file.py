@@ -20,8 +20,8 @@ def load_study(study: str | Path | None = None, **overrides: Any) -> Study:
 
     Overrides are sections or single keys, e.g. `load_study("quick", grid={"depth": [20]},
     recipe={"steps": 100})`. With no `study`, the recipe of He et al. 2015 on `data` is taken, and the study
-    is called like the data. The plug-ins that the file and the overrides name are loaded; a relative path in
-    a file starts from the file's own folder.
+    is called like the data. The plug-ins that the file and the overrides name are loaded; a relative path of
+    a plug-in or of data starts from the folder of the file that names it.
 
     Raises BadInput for an unknown study, a syntax error (with its line), an unknown key (with the
     nearest known one), a wrong type or an impossible value."""
@@ -39,7 +39,9 @@ def load_study(study: str | Path | None = None, **overrides: Any) -> Study:
         check_format(values.pop("format", FORMAT), path)
         values.pop("data_hash", None)  # a stored study names the data it was run on
         plugins += _plugins(values, path.parent)
+        values = _located(values, path.parent)
     plugins += _plugins(overrides, Path.cwd())
+    overrides = _located(overrides, Path.cwd())
     for plugin in plugins:
         load_plugin(plugin)
     built = build(Study, {**merge(values, overrides), "plugins": each_once(plugins)}, source)
@@ -47,6 +49,14 @@ def load_study(study: str | Path | None = None, **overrides: Any) -> Study:
         name = re.sub(r"[^A-Za-z0-9._-]+", "-", built.data.name).strip("._-")
         built = built.model_copy(update={"name": name or "folder"})
     return built
+
+
+def _located(values: Mapping, folder: Path) -> dict:
+    """`values` with the full path of its data, a relative one from `folder`."""
+    data = values.get("data")
+    if not isinstance(data, Mapping) or not isinstance(data.get("path"), str):
+        return dict(values)
+    return {**values, "data": {**data, "path": str((folder / Path(data["path"]).expanduser()).resolve())}}
 
 
 def _plugins(values: Mapping, folder: Path) -> list[str]:

@@ -42,7 +42,7 @@ def test_durations_are_words():
     [
         ("done", None, "plain-8 seed 0 done: train error 12.35 %, test error 20.00 %, 3 s"),
         ("diverged", None, "plain-8 seed 0 diverged at step 7"),
-        ("interrupted", None, "plain-8 seed 0 interrupted at step 7; its state is kept"),
+        ("interrupted", None, "plain-8 seed 0 interrupted; its state is kept at step 7"),
         ("failed", "out of memory", "plain-8 seed 0 failed: out of memory"),
     ],
 )
@@ -97,8 +97,8 @@ def test_bars_show_each_run_in_progress(plan):
         bars.tick()
         bars.bars.refresh()
         shown = {task.description: (task.completed, task.total) for task in bars.bars.tasks}
-        assert shown == {"all runs": (48, 192), "plain-8 seed 0": (6, 12), "resnet-8 seed 0": (0, 12)}
+        assert shown == {"all runs": (48, 192), "plain-8 s0": (6, 12), "resnet-8 s0": (0, 12)}
         bars.ended(first, "done", None, {"final": FINAL, "timing": {"seconds": 3}})
         assert len(bars.bars.tasks) == 2
     assert "plain-8 seed 0 done" in console.file.getvalue()
-    assert "loss 2.500" in console.file.getvalue()
+    assert "loss 2.50 error 90.0 % 40 img/s" in console.file.getvalue()

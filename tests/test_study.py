@@ -1,10 +1,22 @@
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import settings as few
 from hypothesis import strategies as st
 
 from depthbench.errors import BadInput
-from depthbench.study import FORMAT, Data, Evaluate, NetworkOptions, Probe, Recipe, Run, Study
+from depthbench.study import (
+    FORMAT,
+    NOT_OF_THE_RESULT,
+    Data,
+    Evaluate,
+    NetworkOptions,
+    Probe,
+    Recipe,
+    Run,
+    Study,
+)
 from depthbench.study_file import bundled_studies, load_study, merge, parse_setting
 
 
@@ -36,7 +48,6 @@ CHANGED = {
         "val_size": 50,
         "split_seed": 1,
         "normalisation": "pixel",
-        "skip_bad_images": True,
     },
     "options": {
         "width": 8,
@@ -99,7 +110,9 @@ def test_everything_that_affects_the_result_makes_another_run():
         ("probe", Probe),
         ("evaluate", Evaluate),
     ):
-        assert set(CHANGED[section]) == set(model.model_fields) - {"path"}, "a key is not tested"
+        assert set(CHANGED[section]) == set(model.model_fields) - set(NOT_OF_THE_RESULT), (
+            "a key is not tested"
+        )
 
     ids = {run().run_id, run(network="resnet").run_id, run(depth=26).run_id, run(seed=1).run_id}
     keys = [(section, key) for section, changes in CHANGED.items() for key in changes]
@@ -472,3 +485,38 @@ def test_a_setting_that_is_wrong_is_told_like_one_of_a_file():
 
 def test_a_study_of_defaults_is_valid():
     assert Study().grid.depth == [20, 32, 44, 56, 110]
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"recipe": {"nesterov": True, "momentum": 0.0}}, "nesterov = true needs momentum above 0"),
+        ({"grid": {"seed": [2**63]}}, "should be less than"),
+        ({"options": {"init": "normal:0"}}, "STD > 0"),
+    ],
+)
+def test_values_that_could_never_run(values, told):
+    with pytest.raises(BadInput, match=re.escape(told)):
+        load_study(None, **values)
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"probe": {"steps": [0, 10]}}, "probe.steps = 10: a run has 10 steps, 0 to 9"),
+        (
+            {"recipe": {"warmup": "linear", "warmup_steps": 11}},
+            "recipe.warmup_steps = 11: a run has 10 steps",
+        ),
+    ],
+)
+def test_steps_beyond_the_end_are_refused_once_the_end_is_known(values, told):
+    study = load_study(None, **merge({"recipe": {"steps": 10}}, values))
+    with pytest.raises(BadInput, match=re.escape(told)):
+        study.resolve(1000, False)
+
+
+def test_a_relative_data_path_starts_from_the_file_that_names_it(tmp_path):
+    file = tmp_path / "mine.toml"
+    file.write_text('[data]\npath = "photos"\n')
+    assert load_study(file).data.path == str(tmp_path / "photos")

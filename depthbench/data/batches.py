@@ -1,7 +1,7 @@
 """Batches and augmentation, on the device, as one stream that a seed decides.
 
-Shapes: B batch, C channels, H W pixels. The order, the crops and the flips are drawn on the CPU from a
-generator of their own, so that twins with one seed see the same images whatever their device, and a
+Shapes: B batch, C channels, H W pixels. The order, and the crops and flips, are drawn on the CPU, each
+from a generator of its own, so that twins with one seed see the same images whatever their device, and a
 hash of what was drawn proves it."""
 
 import hashlib
@@ -11,6 +11,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from depthbench.seeds import derived
 
 
 class Scaling:
@@ -55,34 +57,41 @@ class Batches:
     ):
         self.x, self.y, self.scaling = x, y, scaling  # (N, C, H, W) uint8, (N,) int64
         self.batch_size, self.pad, self.flip = batch_size, pad, flip
-        self.generator = torch.Generator().manual_seed(seed)
+        self.order, self.augmentation = (
+            torch.Generator().manual_seed(derived(seed, purpose)) for purpose in ("order", "augmentation")
+        )
         self.waiting = torch.empty(0, dtype=torch.int64)
         self.hash = ""
 
     def take(self) -> tuple[Tensor, Tensor]:
         """The next batch: x (B, C, H, W) float32 channels_last, y (B,) int64."""
-        indices, top, left, mirrored = self._draw()
-        device = self.x.device
-        i = indices.to(device, non_blocking=True)
-        x = self.scaling(self.x[i])  # padding comes after scaling: it has the mean's colour
+        indices, top, left, mirrored = self._to_device(self._draw())
+        x = self.scaling(self.x[indices])  # padding comes after scaling: it has the mean's colour
         if self.pad:
-            x = self._crop(x, top.to(device), left.to(device), mirrored.to(device))
+            x = self._crop(x, top, left, mirrored.bool())
         elif self.flip:
-            x = torch.where(mirrored.to(device)[:, None, None, None], x.flip(3), x)
-        return x.contiguous(memory_format=torch.channels_last), self.y[i]
+            x = torch.where(mirrored.bool()[:, None, None, None], x.flip(3), x)
+        return x.contiguous(memory_format=torch.channels_last), self.y[indices]
+
+    def _to_device(self, drawn: tuple[Tensor, ...]) -> Tensor:
+        """All that was drawn (4, B) int64 in one copy, which a GPU does not wait for."""
+        together = torch.stack([part.long() for part in drawn])
+        if self.x.device.type == "cuda":
+            together = together.pin_memory()
+        return together.to(self.x.device, non_blocking=True)
 
     def _draw(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """What the next batch is: indices (B,), crop corners (B,) and (B,), mirrored (B,)."""
         while len(self.waiting) < self.batch_size:
-            order = torch.randperm(len(self.x), generator=self.generator)
+            order = torch.randperm(len(self.x), generator=self.order)
             self.waiting = torch.cat([self.waiting, order])
         indices, self.waiting = self.waiting.split([self.batch_size, len(self.waiting) - self.batch_size])
         corner = torch.zeros(2, self.batch_size, dtype=torch.int64)
         mirrored = torch.zeros(self.batch_size, dtype=torch.bool)
         if self.pad:
-            corner = torch.randint(0, 2 * self.pad + 1, (2, self.batch_size), generator=self.generator)
+            corner = torch.randint(0, 2 * self.pad + 1, (2, self.batch_size), generator=self.augmentation)
         if self.flip:
-            mirrored = torch.rand(self.batch_size, generator=self.generator) < 0.5
+            mirrored = torch.rand(self.batch_size, generator=self.augmentation) < 0.5
         digest = hashlib.sha256(self.hash.encode())
         for drawn in (indices, corner, mirrored):
             digest.update(drawn.numpy().tobytes())
@@ -102,8 +111,14 @@ class Batches:
 
     def state(self) -> dict[str, Any]:
         """All that decides what comes next."""
-        return {"generator": self.generator.get_state(), "waiting": self.waiting.clone(), "hash": self.hash}
+        return {
+            "order": self.order.get_state(),
+            "augmentation": self.augmentation.get_state(),
+            "waiting": self.waiting.clone(),
+            "hash": self.hash,
+        }
 
     def restore(self, state: dict[str, Any]) -> None:
-        self.generator.set_state(state["generator"])
+        self.order.set_state(state["order"])
+        self.augmentation.set_state(state["augmentation"])
         self.waiting, self.hash = state["waiting"], state["hash"]

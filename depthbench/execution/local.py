@@ -29,8 +29,9 @@ class Worker:
         self.connection, theirs = Pipe()
         threads = {name: str(plan.threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "depthbench.execution.worker", str(theirs.fileno())],
+            [sys.executable, "-P", "-m", "depthbench.execution.worker", str(theirs.fileno())],
             pass_fds=[theirs.fileno()],
+            process_group=0,  # Ctrl-C in a terminal reaches the parent alone, which decides
             env=os.environ | threads | KEEP_MEMORY,
             stdin=subprocess.DEVNULL,
         )
@@ -63,45 +64,39 @@ def execute(plan: Plan, watch) -> None:
     """Train `plan.todo`, `plan.jobs` at once. Raises Interrupted once all have stopped after a signal."""
     waiting = deque(plan.todo)
     workers: dict[Connection, Worker] = {}
-    stopping = threading.Event()
+    signals: list[int] = []  # noted by the handler, heeded in the loop: a handler must not touch the pipes
     told = False
-
-    def stop(number, frame):
-        if stopping.is_set():  # a second Ctrl-C: at once; the last checkpoints stay
-            for worker in workers.values():
-                worker.process.kill()
-        stopping.set()
-        for worker in workers.values():
-            worker.tell("stop")
-
-    with _signals_go_to(stop), watch:
+    with _signals_go_to(signals), watch:
         watch.begin(plan)
         try:
-            while waiting or workers:
-                while waiting and len(workers) < plan.jobs and not stopping.is_set():
+            while workers or (waiting and not signals):
+                while waiting and not signals and len(workers) < plan.jobs:
                     worker = Worker(plan)
                     workers[worker.connection] = worker
                     _give_next(worker, waiting, plan, watch)
-                if not workers:
-                    break
+                if signals and not told:
+                    watch.stopping()
+                    for worker in workers.values():
+                        worker.tell("stop")
+                    told = True
+                if len(signals) > 1:  # a second Ctrl-C: at once, with what was kept last
+                    for worker in workers.values():
+                        worker.process.kill()
                 for connection in wait(list(workers), TICK):
                     worker = workers[connection]
-                    free = _listen(worker, plan, watch, stopping.is_set())
-                    if free and waiting and not stopping.is_set():
+                    free = _listen(worker, plan, watch, told)
+                    if free and waiting and not signals:
                         _give_next(worker, waiting, plan, watch)
                     elif worker.run is None:
                         worker.connection.close()  # it ends when it finds nobody there
                         worker.process.wait()
                         del workers[connection]
-                if stopping.is_set() and not told:
-                    watch.stopping()
-                    told = True
                 watch.tick()
         finally:
             for worker in workers.values():
                 worker.process.kill()
                 worker.process.wait()
-    if stopping.is_set():
+    if signals:
         raise Interrupted
 
 
@@ -122,7 +117,8 @@ def _listen(worker: Worker, plan: Plan, watch, stopping: bool) -> bool:
             status, reason = "interrupted", None
         store = plan.store.run(run.run_id)
         record = (store.read() or describe(run)) | {"status": status, "reason": reason}
-        store.write(record)
+        with contextlib.suppress(OSError):  # a full disk is no reason to end the other runs
+            store.write(record)
         watch.ended(run, status, reason, record)
         worker.run = None
         return False
@@ -136,12 +132,13 @@ def _listen(worker: Worker, plan: Plan, watch, stopping: bool) -> bool:
 
 
 @contextlib.contextmanager
-def _signals_go_to(stop):
-    """Ctrl-C and SIGTERM call `stop` inside. A thread that is not the main one cannot take signals."""
+def _signals_go_to(signals: list[int]):
+    """Ctrl-C and SIGTERM are added to `signals` inside. A thread that is not the main one cannot take any."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    old = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    old = {number: signal.signal(number, lambda number, frame: signals.append(number)) for number in numbers}
     try:
         yield
     finally:

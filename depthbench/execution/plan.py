@@ -1,4 +1,4 @@
-"""What is to be executed, where and how: everything that can be wrong is found here, before a write."""
+"""What is to be executed, where and how, checked before anything is written."""
 
 import inspect
 import os
@@ -56,8 +56,9 @@ def prepare(
     data_dir = Path(data_dir).expanduser() if data_dir is not None else default_data_dir()
     images = load_images(study.data, data_dir, decoding)
     others = len(images.test_y) + (0 if images.val_y is None else len(images.val_y))
+    is_chosen = study.evaluate.train_size is not None
     study = study.resolve(len(images.train_y), images.flips, others)
-    _check_evaluation(study, images)
+    study = _with_evaluation(study, images, is_chosen)
     if study.recipe.patience is not None and images.val_y is None:
         raise BadInput("recipe.patience needs a validation set: set data.val_fraction")
     data_hash = images.content_hash()
@@ -144,13 +145,21 @@ def _check_options(study: Study) -> None:
             ) from None
 
 
-def _check_evaluation(study: Study, images: Images) -> None:
-    """Raise BadInput where the train error cannot be taken on as many images as the study sets."""
+def _with_evaluation(study: Study, images: Images, is_chosen: bool) -> Study:
+    """`study`, resolved, with a train error that can be taken on as many images as it says. Where the person
+    chose the number (`is_chosen`), raises BadInput if it cannot; else all images are taken."""
     size, there = study.evaluate.train_size, len(images.train_y)
-    if size is not None and size > there:
+    if size is None or size == there:
+        return study
+    if size > there:
         raise BadInput(f"evaluate.train_size = {size}: the training set has {there} images")
-    if size is not None and size < there:
+    try:
         split(images.train_y, size, study.data.split_seed)
+    except BadInput as error:
+        if is_chosen:
+            raise BadInput(f"evaluate.train_size = {size}: {error}") from None
+        return study.model_copy(update={"evaluate": study.evaluate.model_copy(update={"train_size": None})})
+    return study
 
 
 def _check_writable(path: Path) -> None:

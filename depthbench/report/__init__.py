@@ -108,6 +108,6 @@ def write_report(paths: str | Path | Sequence[str | Path], out: str | Path | Non
     if not paths:
         raise BadInput("no results directory was given: name at least one")
     if out is not None and len(paths) > 1:
-        raise BadInput(f"--out {out} holds one report, and {len(paths)} directories were given: leave it out")
+        raise BadInput(f"out = {out} holds one report, and {len(paths)} directories were given: leave it out")
     pages = [write_page(Path(path), Path(out or Path(path) / "report")) for path in paths]
     return pages[-1]

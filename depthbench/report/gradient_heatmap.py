@@ -59,6 +59,9 @@ def _draw_panel(axes: Axes, part: pd.DataFrame, steps: list[int], norm: LogNorm)
     axes.set_facecolor(NO_VALUE)
     axes.grid(False)
     look = {"cmap": COLOURS, "norm": norm, "cbar": False, "rasterized": True}
+    if cells.empty:  # nothing of this network and depth was probed
+        axes.set(xticks=[], yticks=[])
+        return
     sns.heatmap(cells.astype(float), ax=axes, xticklabels=False, yticklabels=False, **look)
     axes.set(xlabel=None, ylabel=None)
     shown = np.unique(np.linspace(0, len(steps) - 1, min(len(steps), 11)).round().astype(int))

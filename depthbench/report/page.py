@@ -1,5 +1,6 @@
 """The page of a report: results -> figures, tables and one HTML file that opens offline."""
 
+import shlex
 from collections import Counter
 from pathlib import Path
 
@@ -37,7 +38,7 @@ def write_page(path: Path, out: Path) -> Path:
     html = _template().render(
         study=study,
         study_toml=(path / "study.toml").read_text(encoding="utf-8"),
-        command=f"depthbench run {_from_here(path / 'study.toml')}",
+        command=_command(path),
         statuses=headline.statuses(results.runs, missing),
         degradation=headline.degradation(summary),
         figures=[_figure(name, results, out / "figures") for name in FIGURES],
@@ -85,6 +86,13 @@ def _environment(store: StudyStore) -> list[tuple[str, str]]:
         else:
             rows.append((key, "; ".join(f"{value} ({n} runs)" for value, n in values.most_common())))
     return rows
+
+
+def _command(path: Path) -> str:
+    """What to type to run the study in `path` again, into the same directory."""
+    parent = _from_here(path.resolve().parent)
+    into = "" if str(parent) == "results" else f" --results {shlex.quote(str(parent))}"
+    return f"depthbench run {shlex.quote(str(_from_here(path / 'study.toml')))}{into}"
 
 
 def _from_here(path: Path) -> Path:

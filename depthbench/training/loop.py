@@ -53,12 +53,13 @@ def train(
     if state is not None:
         trainer.restore(state)
     record["environment"] = describe_environment(device, torch.get_num_threads())
+    if state is not None:
+        record["earlier_environments"] = _earlier_environments(store, record["environment"])
     store.write(_updated(record, trainer, data_hash, images))
 
     began = time.perf_counter() - trainer.seconds
     first_step, saved = trainer.step, time.perf_counter()
-    before = trainer.seconds - trainer.evaluating
-    status = None
+    status = None if trainer.is_between_rows else _ending(trainer)  # a kept state may be a finished one
     while status is None:
         if trainer.row_is_due:
             row = trainer.log(should_stop)
@@ -66,9 +67,8 @@ def train(
             if row is None:
                 status = "interrupted"
                 break
-            made, training = trainer.step - first_step, trainer.seconds - trainer.evaluating - before
-            rate = made * run.recipe.batch_size / training
-            report(_progress(row) | {"steps": run.steps, "first_step": first_step, "images_per_second": rate})
+            shown = {"steps": run.steps, "first_step": first_step, "images_per_second": trainer.rate}
+            report(_progress(row) | shown)
             status = _ending(trainer)
         elif should_stop():
             status = "interrupted"
@@ -87,6 +87,12 @@ def train(
         store.write(record)
         checkpoint.remove(store.checkpoint)
     return record
+
+
+def _earlier_environments(store: RunStore, now: dict[str, Any]) -> list[dict[str, Any]]:
+    """Where the steps before this resumption were made, if that was not where the next ones are."""
+    before = store.read() or {}
+    return [e for e in (*before.get("earlier_environments", []), before.get("environment")) if e and e != now]
 
 
 def _ending(trainer: Trainer) -> str | None:
@@ -108,8 +114,6 @@ def _keep(store: RunStore, trainer: Trainer, record: dict[str, Any]) -> None:
 def _updated(record: dict[str, Any], trainer: Trainer, data_hash: str, images: Images) -> dict[str, Any]:
     """`record` with what is known of the run so far."""
     chance = images.chance_error if record["status"] == "diverged" else None
-    training = trainer.seconds - trainer.evaluating
-    rate = trainer.step * trainer.run.recipe.batch_size / training if training else None
     return record | {
         "step": trainer.step,
         "final": trainer.tracker.final(trainer.history, chance),
@@ -121,7 +125,7 @@ def _updated(record: dict[str, Any], trainer: Trainer, data_hash: str, images: I
         "timing": {
             "seconds": round(trainer.seconds, 3),
             "evaluating_seconds": round(trainer.evaluating, 3),
-            "images_per_second": rate and round(rate, 1),  # evaluation left out
+            "images_per_second": round(trainer.rate, 1),  # evaluation left out
         },
     }
 

@@ -30,7 +30,7 @@ def make_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
 def learning_rate(recipe: Recipe, step: int, holding: bool = False) -> float:
     """The rate of update `step` (0 is the first); `holding` while the paper's warm-up rule applies."""
     if holding:
-        return recipe.hold_lr
+        return min(recipe.hold_lr, recipe.lr)  # a warm-up never raises the rate
     warmup = _in_steps(recipe.warmup_steps, recipe.steps) if recipe.warmup == "linear" else 0
     if step < warmup:
         return recipe.lr * (step + 1) / warmup

@@ -56,8 +56,9 @@ class Step:
 
     def _update(self) -> None:
         if self.recipe.l1:
-            grads = [p.grad for p in self.parameters]
-            torch._foreach_add_(grads, torch._foreach_sign(self.parameters), alpha=self.recipe.l1)
+            for parameter in self.parameters:
+                if parameter.grad is not None:
+                    parameter.grad.add_(parameter.detach().sign(), alpha=self.recipe.l1)
         if self.recipe.clip_norm is not None:
             torch.nn.utils.clip_grad_norm_(self.parameters, self.recipe.clip_norm)
         self.optimizer.step()

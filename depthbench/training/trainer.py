@@ -16,6 +16,7 @@ from depthbench.networks import NETWORKS
 from depthbench.precision import set_precision
 from depthbench.probes import PROBES
 from depthbench.probes.recorder import Recorder
+from depthbench.seeds import derived
 from depthbench.study import Run
 from depthbench.training.evaluate import evaluate
 from depthbench.training.recipe import learning_rate, make_optimizer
@@ -35,7 +36,7 @@ class Trainer:
         family = look_up(NETWORKS, "network", run.network)
         self.network = build_network(family, run, images).to(device, memory_format=torch.channels_last)
         self.initial_weights = hash_weights(self.network)
-        torch.manual_seed(run.seed)  # dropout draws alike whatever the initialisation drew
+        torch.manual_seed(derived(run.seed, "dropout"))
 
         probes = {name: look_up(PROBES, "probe", name).load() for name in run.probe.names}
         self.recorder = Recorder(self.network, probes)
@@ -85,10 +86,21 @@ class Trainer:
     @property
     def row_is_due(self) -> bool:
         """Whether this step is to be logged, and is not yet."""
-        if self.step == (self.history[-1]["step"] if self.history else 0):
+        if self.step == 0 or not self.is_between_rows:
             return False
         logged = self.step % self.run.evaluate.log_every == 0
         return logged or self._evaluation_is_due or self._window_ends
+
+    @property
+    def is_between_rows(self) -> bool:
+        """Whether no history row tells of this very step."""
+        return not self.history or self.history[-1]["step"] != self.step
+
+    @property
+    def rate(self) -> float:
+        """Images a second over the whole run, evaluation left out; 0 before the first step."""
+        training = self.seconds - self.evaluating
+        return self.step * self.run.recipe.batch_size / training if training > 0 else 0.0
 
     @property
     def _evaluation_is_due(self) -> bool:
@@ -118,7 +130,7 @@ class Trainer:
             "lr": self.lr,
             "loss": loss,
             "train_error": train_error,
-            **errors,
+            **(errors if math.isfinite(loss) else dict.fromkeys(errors, math.nan)),
             "batch_hash": self.batches.hash[:12],
         }
         if self.holding:

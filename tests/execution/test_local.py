@@ -3,7 +3,10 @@
 import dataclasses
 import os
 import signal
+import subprocess
+import sys
 import threading
+import time
 
 import pytest
 
@@ -39,8 +42,6 @@ NETWORKS = {"small": Small, "fatal": Fatal, "wrong": Wrong}
 
 @pytest.fixture
 def plugin(tmp_path, monkeypatch):
-    import sys
-
     from depthbench.catalog import load_plugin
     from depthbench.networks import NETWORKS
 
@@ -127,3 +128,45 @@ def test_a_caller_that_is_not_the_main_thread(tiny, tmp_path):
     thread.start()
     thread.join()
     assert load_results(paths[0]).runs.status.tolist() == ["done"]
+
+
+def test_the_parents_death_keeps_the_state(tiny, tmp_path):
+    """kill -9 of the parent: the workers find nobody there, keep their state and end."""
+    study = tiny(recipe={"steps": 100_000}, evaluate={"every": 100_000, "log_every": 1})
+    file = tmp_path / "study.toml"
+    file.write_text(study.to_toml())
+    command = [sys.executable, "-m", "depthbench", "run", str(file), "--device", "cpu", "--quiet"]
+    parent = subprocess.Popen([*command, "--results", str(tmp_path)])
+    store = StudyStore(tmp_path / "tiny")
+    wait_until(lambda: sum(s.read() is not None for s in store.run_stores()) == 2)  # both have begun
+    parent.kill()
+    parent.wait()
+    wait_until(lambda: all(s.checkpoint.exists() for s in store.run_stores()))
+    assert {s.read()["status"] for s in store.run_stores()} == {"interrupted"}
+
+
+def wait_until(condition, seconds=120):
+    """Polls, since another process decides; fails rather than hang."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def test_images_that_change_under_a_study_fail_its_runs(tiny, tmp_path):
+    plan = dataclasses.replace(prepare(tiny(), tmp_path, device="cpu"), data_hash="of other images", jobs=1)
+    execute(plan)
+    runs = load_results(plan.store.path).runs
+    assert runs.status.tolist() == ["failed", "failed"]
+    assert runs.reason.str.contains("the images of digits have changed").all()
+
+
+def test_an_edited_plugin_makes_other_runs(tiny, plugin):
+    from depthbench.networks import NETWORKS
+
+    study = tiny(grid={"network": ["small"], "depth": [1]}, plugins=[plugin])
+    (before,) = study.runs()
+    NETWORKS["small"] = dataclasses.replace(NETWORKS["small"], source="edited")
+    (after,) = study.runs()
+    assert before.plugin
+    assert before.run_id != after.run_id

@@ -261,3 +261,20 @@ def test_networks_that_are_nobodys_twin_each_have_a_panel(results):
     three = Results(*(pd.concat([a, b], ignore_index=True) for a, b in zip(results, third, strict=True)))
     assert [axes.get_title() for axes in panels(FIGURES["curves"].draw(three))] == ["plain", "resnet", "mine"]
     assert {"plain", "resnet", "mine"} <= set(legend(FIGURES["degradation"].draw(three)))
+
+
+def test_networks_at_different_depths_leave_empty_panels_and_no_error(results):
+    """plain at one depth joined by resnet at another: a grid with holes."""
+    keep = [
+        frame[
+            ((frame["network"] == "plain") & (frame["depth"] == 8))
+            | ((frame["network"] == "resnet") & (frame["depth"] == 14))
+        ]
+        for frame in results
+    ]
+    for name, entry in FIGURES.items():
+        figure = entry.draw(Results(*keep))
+        assert figure is not None, name
+        figure.canvas.draw()
+    empty = panel(FIGURES["heatmap_preact"].draw(Results(*keep)), "resnet, depth 8")
+    assert not empty.collections

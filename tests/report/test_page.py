@@ -114,7 +114,7 @@ def test_the_page_says_what_was_run_what_is_missing_and_how_to_run_it_again(html
     assert "17 runs: 14 done, 1 diverged, 1 failed, 1 interrupted; 1 more of the grid not begun" in html
     assert "failed: OSError: the disk | is full" in html
     assert "not begun" in html
-    assert "<code>depthbench run made-up/study.toml</code>" in html
+    assert "<code>depthbench run made-up/study.toml --results .</code>" in html
     assert "data_hash = &#34;datahash&#34;" in html
     assert "cpu (made up)" in html
     assert "abc123" in html
@@ -123,7 +123,10 @@ def test_the_page_says_what_was_run_what_is_missing_and_how_to_run_it_again(html
 def test_the_command_names_the_whole_path_from_elsewhere(partial, tmp_path, figures):
     figures()
     html = write_report(partial, tmp_path / "out").read_text()
-    assert f"<code>depthbench run {partial.resolve() / 'study.toml'}</code>" in html
+    assert (
+        f"<code>depthbench run {partial.resolve() / 'study.toml'} --results {partial.resolve().parent}</code>"
+        in html
+    )
 
 
 def test_a_missing_probe_is_said_and_its_old_figure_removed(tmp_path, figures):

@@ -180,6 +180,25 @@ def test_a_checkpoint_is_kept_on_request_and_holds_the_trained_weights(tiny, tra
     network.load_state_dict(state["network"])
 
 
+def test_a_kept_checkpoint_of_a_finished_run_ends_again_where_it_ended(tiny, trained):
+    run = next(tiny().runs())
+    first, store = trained(run, keep_checkpoint=True)
+    (store.path / "layers.parquet").unlink()
+    again, _ = trained(run, keep_checkpoint=True)
+    assert (again["status"], again["step"]) == ("done", 12)
+    assert again["final"] == first["final"]
+    assert store.is_finished()
+
+
+def test_resuming_where_a_row_is_due_tells_a_rate(tiny, trained):
+    run = next(tiny().runs())
+    trained(run, should_stop=stop_after(8))  # stopped in the evaluation after step 6
+    events = []
+    trained(run, report=events.append)
+    assert events[0]["step"] == events[0]["first_step"] == 6
+    assert all(event["images_per_second"] > 0 for event in events)
+
+
 def test_train_error_on_a_part_of_the_training_set(tiny, digits):
     run = next(tiny(evaluate={"train_size": 200}).runs())
     x, y = Trainer(run, digits, torch.device("cpu")).sets["train_error_eval"]

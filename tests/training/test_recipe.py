@@ -42,6 +42,7 @@ def test_holding_is_the_papers_warm_up():
     recipe = Recipe(steps=100)
     assert learning_rate(recipe, 0, holding=True) == 0.01
     assert learning_rate(recipe, 0, holding=False) == 0.1
+    assert learning_rate(Recipe(steps=100, lr=0.001), 0, holding=True) == 0.001  # it never raises the rate
 
 
 def test_constant_is_constant():

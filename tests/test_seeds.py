@@ -1,0 +1,10 @@
+from itertools import product
+
+from depthbench.seeds import PURPOSES, derived
+
+
+def test_no_two_draw_alike_and_each_always_the_same():
+    drawn = [derived(seed, purpose) for seed, purpose in product(range(100), PURPOSES)]
+    assert len(set(drawn)) == len(drawn)
+    assert all(0 <= seed < 2**63 for seed in drawn)
+    assert derived(0, "order") == derived(0, "order")
