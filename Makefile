@@ -29,11 +29,11 @@ clean:  ## remove the environment; results stay
 	touch $@
 
 .venv/installed: .venv/made pyproject.toml constraints.txt
-	@echo "installing depthbench and what it needs (torch is large: some minutes at first)"
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	@echo "installing depthbench and what it needs (about 6 GB with torch's GPU libraries: some minutes)"
+	$(BIN)/python -m pip install --constraint constraints.txt --editable .
 	touch $@
 
 .venv/installed-dev: .venv/made pyproject.toml constraints.txt
-	@echo "installing depthbench and what its tests need (torch is large: some minutes at first)"
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@echo "installing depthbench and what its tests need (about 6 GB with torch's GPU libraries: some minutes)"
+	$(BIN)/python -m pip install --constraint constraints.txt --editable '.[dev]'
 	touch $@ .venv/installed

@@ -24,6 +24,8 @@ app = typer.Typer(
     "digits (minutes on two cores) and writes results/quick/report/index.html.",
 )
 out, err = Console(), Console(stderr=True)
+if not out.is_terminal:
+    out = Console(width=120)  # a file or a pipe has no width of its own
 Results = Annotated[Path, typer.Argument(help="A study's directory, e.g. results/quick.", show_default=False)]
 
 
@@ -36,7 +38,7 @@ StudyName = Annotated[
     str | None,
     typer.Argument(
         help="A bundled study (`depthbench list studies`) or a TOML file. Left out: `quick`, or with --data "
-        "the recipe of He et al. 2015 on that data.",
+        "other than digits the recipe of He et al. 2015 on that data.",
         show_default=False,
     ),
 ]
@@ -68,7 +70,9 @@ def run(
     networks: Annotated[Text, _option("Network families, e.g. plain,resnet.")] = None,
     seeds: Annotated[Text, _option("How many (3 means 0,1,2), or which: 0,4 (one: 4,).")] = None,
     data: DataName = None,
-    data_dir: Annotated[Path | None, _option("Where downloads go.  [default: the user's cache]")] = None,
+    data_dir: Annotated[
+        Path | None, _option("Where downloads and decoded images go.  [default: the user's cache]")
+    ] = None,
     image_size: Annotated[Number, _option("Make a folder's images this many pixels square.")] = None,
     skip_bad_images: Annotated[bool, _option("Leave out unreadable images.", "--skip-bad-images")] = False,
     steps: Annotated[Number, _option("Optimiser updates of each run.")] = None,
@@ -182,7 +186,10 @@ def list_(
     for file in plugin or []:
         load_plugin(file)
     lists = {
-        "networks": {k: f"{v.about}; depths {v.depths}" for k, v in NETWORKS.items()},
+        "networks": {
+            k: f"{v.about}; depths {v.depths}" if v.about else f"depths {v.depths}"
+            for k, v in NETWORKS.items()
+        },
         "data": {k: v.about for k, v in DATASETS.items()},
         "studies": {k: _opening(path) for k, path in bundled_studies().items()},
         "probes": {k: v.about for k, v in PROBES.items()},
@@ -252,8 +259,12 @@ def _finish(plan, shown: Console, as_json: bool) -> None:
         if row["status"] != "done" and not (row["status"] == "diverged" and row["network"] in expected)
     ]
     if bad:
-        names = ", ".join(f"{row['run_id']} {row['status']}" for row in bad[:5])
-        err.print(f"{len(bad)} of {len(rows)} runs did not end well: {names}", highlight=False)
+        names = ", ".join(f"{row['run_id']} {row['status']}" for row in bad[:5]) + ", ..." * (len(bad) > 5)
+        where = plan.store.path / "runs" / bad[0]["run_id"] / "error.txt"
+        more = f"; see {where}" if where.exists() else ""
+        err.print(
+            f"{len(bad)} of {len(rows)} runs did not end well: {names}{more}", highlight=False, soft_wrap=True
+        )
         raise typer.Exit(1)
 
 

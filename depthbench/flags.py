@@ -37,6 +37,8 @@ def parse_seeds(text: str | None) -> list[int] | None:
         return values
     if values[0] < 1:
         raise BadInput(f"--seeds {text}: a count is at least 1; a list needs a comma: --seeds {text},")
+    if values[0] > 10_000:
+        raise BadInput(f"--seeds {text}: at most 10000; a list needs a comma: --seeds {text},")
     return list(range(values[0]))
 
 

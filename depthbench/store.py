@@ -146,7 +146,9 @@ class StudyStore:
                 {"images": stored_hash[:12]},
             )
         if different:
-            told = ", ".join(f"{k} is {there.get(k)!r} there and {here.get(k)!r} here" for k in different[:3])
+            told = ", ".join(
+                f"{k} is {there.get(k, 'unset')} there and {here.get(k, 'unset')} here" for k in different[:3]
+            )
             raise BadInput(
                 f"{self.path} holds runs with other settings ({told}): add --name NAME to store "
                 "this as a study of its own, or --fresh to discard what is there"
@@ -188,10 +190,25 @@ class StudyStore:
         """`study`, its grid and plug-ins grown by those stored here."""
         if not (self.path / "study.toml").exists():
             return study
-        stored, new = self.table(), study.grid.model_dump()
-        grid = Grid.model_construct(**{key: sorted({*stored["grid"][key], *new[key]}) for key in new})
+        stored = self.table()
+        before = [Grid.model_construct(**grid) for grid in (stored["grid"], *stored.get("also", []))]
+        first, *also = _united([*before, study.grid, *study.also])
         plugins = list(dict.fromkeys([*stored.get("plugins", []), *study.plugins]))
-        return study.model_copy(update={"grid": grid, "plugins": plugins})
+        return study.model_copy(update={"grid": first, "also": also, "plugins": plugins})
+
+
+def _united(grids: list[Grid]) -> list[Grid]:
+    """Grids with the runs of `grids` and no others: one where that can be, else as few as are needed."""
+    cells = {cell for grid in grids for cell in grid.cells()}
+    depth, network, seed = (sorted(set(axis)) for axis in zip(*cells, strict=True))
+    whole = Grid.model_construct(network=network, depth=depth, seed=seed)
+    if set(whole.cells()) == cells:
+        return [whole]
+    kept: list[Grid] = []
+    for grid in sorted(grids, key=lambda grid: -len(set(grid.cells()))):
+        if not set(grid.cells()) <= {cell for other in kept for cell in other.cells()}:
+            kept.append(grid)
+    return kept
 
 
 def _settings(study: dict[str, Any]) -> dict[str, Any]:

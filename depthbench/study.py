@@ -48,9 +48,9 @@ def _known_init(value: str) -> str:
 
 
 def _file_name(value: str) -> str:
-    if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", value):
+    if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", value):
         return value
-    raise ValueError("should be letters, digits, '.', '_' and '-', and begin with a letter or digit")
+    raise ValueError("should be 1 to 100 letters, digits, '.', '_' and '-', the first a letter or digit")
 
 
 def each_once(values: list) -> list:
@@ -183,7 +183,7 @@ class Evaluate(Section):
     images than they would take."""
     train_size: Count | None = None
     """Train error on this many training images, drawn once; unset: all, or in a run too short for that
-    a fifth as many as it trains on (at least 1,000)."""
+    a fifth as many as it trains on (at least 5,000)."""
     log_every: Count | None = None
     """Steps between logged rows; unset: a five-hundredth of all steps, and at least 10."""
 
@@ -205,6 +205,10 @@ class Grid(Section):
                 except BadInput as error:
                     raise BadInput(f"{name}: {error}") from None
         return self
+
+    def cells(self) -> Iterator[tuple[int, str, int]]:
+        """(depth, network, seed) of every run."""
+        return product(self.depth, self.network, self.seed)
 
 
 class Shared(Section):
@@ -262,6 +266,8 @@ class Study(Shared):
 
     name: Annotated[str, AfterValidator(_file_name)] = DEFAULT_STUDY
     grid: Grid = Grid()
+    also: list[Grid] = []
+    """Further grids, of a study that has grown by some combinations and not by all."""
     may_diverge: list[str] = []
     """Networks whose divergence is an expected result, not a failure of the study."""
     plugins: list[str] = []
@@ -295,7 +301,7 @@ class Study(Shared):
 
         evaluate = self.evaluate.model_dump()
         trained_on = steps * recipe["batch_size"]
-        part = max(1000, trained_on // 5)  # a short run on many images is not to be mostly evaluation
+        part = max(5000, trained_on // 5)  # a short run on many images is not to be mostly evaluation
         if evaluate["train_size"] is None and part < 0.9 * train_size:
             evaluate["train_size"] = part
         if evaluate["every"] is None:
@@ -306,9 +312,10 @@ class Study(Shared):
         return self.model_copy(update={"recipe": Recipe(**recipe), "evaluate": Evaluate(**evaluate)})
 
     def runs(self) -> Iterator[Run]:
-        """Every run, by depth, then network, then seed."""
+        """Every run once, grid by grid, by depth, then network, then seed."""
         shared = {name: getattr(self, name) for name in Shared.model_fields}
-        for depth, network, seed in product(self.grid.depth, self.grid.network, self.grid.seed):
+        cells = (cell for grid in (self.grid, *self.also) for cell in grid.cells())
+        for depth, network, seed in dict.fromkeys(cells):
             plugin = self._plugin_of(network)
             yield Run(network=network, depth=depth, seed=seed, plugin=plugin, **shared)
 

@@ -42,6 +42,8 @@ def load_study(study: str | Path | None = None, **overrides: Any) -> Study:
         values = _located(values, path.parent)
     plugins += _plugins(overrides, Path.cwd())
     overrides = _located(overrides, Path.cwd())
+    if "grid" in overrides:  # it says which runs are wanted
+        values.pop("also", None)
     for plugin in plugins:
         load_plugin(plugin)
     built = build(Study, {**merge(values, overrides), "plugins": each_once(plugins)}, source)

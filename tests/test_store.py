@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from depthbench.errors import BadInput
+from depthbench.networks import NETWORKS, Family
 from depthbench.store import StudyStore, describe, load_results, read_runs
 from depthbench.study import FORMAT
 
@@ -44,23 +45,43 @@ def test_the_frozen_study_can_be_run_again(stored):
     assert store.study() == study
 
 
-def test_more_depths_seeds_and_networks_may_join(stored, tiny):
-    store, _ = stored
-    more = tiny(grid={"network": ["resnet"], "depth": [20], "seed": [3]})
+@pytest.mark.parametrize(
+    ("grid", "expected"),
+    [
+        ({"depth": [20]}, 4),  # a full grid grows
+        ({"network": ["resnet"], "depth": [20], "seed": [3]}, 3),  # by one run, and not by all combinations
+        ({"network": ["plain"]}, 2),  # nothing new
+    ],
+)
+def test_what_is_asked_for_joins_and_nothing_else(stored, tiny, grid, expected):
+    store, study = stored
+    more = tiny(grid=grid)
     with store.opened(more, "hash"):
+        assert len(store.run_stores()) == 1
+    joined = {run.run_id for run in store.study().runs()}
+    assert joined == {run.run_id for each in (study, more) for run in each.runs()}
+    assert len(joined) == expected
+
+
+def test_networks_of_other_depths_may_join(stored, tiny, monkeypatch):
+    monkeypatch.setitem(NETWORKS, "any", Family(lambda depth, in_channels, num_classes, width: None))
+    store, _ = stored
+    with store.opened(tiny(grid={"network": ["any"], "depth": [9]}), "hash"):
         pass
-    grid = store.study().grid
-    assert (grid.network, grid.depth, grid.seed) == (["plain", "resnet"], [8, 20], [0, 3])
-    assert len(store.run_stores()) == 1
+    assert {(run.network, run.depth) for run in store.study().runs()} == {
+        ("plain", 8),
+        ("resnet", 8),
+        ("any", 9),
+    }
 
 
 @pytest.mark.parametrize(
     ("changes", "data_hash", "told"),
     [
         ({"recipe": {"lr": 0.5}}, "hash", "recipe.lr is 0.05 there and 0.5 here"),
-        ({"data": {"val_size": 100}}, "hash", "data.val_size is None there and 100 here"),
+        ({"data": {"val_size": 100}}, "hash", "data.val_size is unset there and 100 here"),
         ({"options": {"width": 8}}, "hash", "options.width is 4 there and 8 here"),
-        ({}, "other", "images is 'hash' there and 'other' here"),
+        ({}, "other", "images is hash there and other here"),
     ],
 )
 def test_another_recipe_or_data_set_is_refused_and_nothing_lost(stored, tiny, changes, data_hash, told):

@@ -254,7 +254,7 @@ def test_flips_are_as_the_data_allows_unless_set(flip, flips, flipped):
     [
         (300, 1437, 360, 30, None, 10),  # 19,200 trained on, 1,797 evaluated: ten times
         (64_000, 50_000, 10_000, 3200, None, 128),  # at most twenty times
-        (200, 50_000, 10_000, 40, 2560, 10),  # at least five times, train error on a fifth of 12,800
+        (200, 50_000, 10_000, 40, 5000, 10),  # at least five times, train error on 5,000
         (3, 100, 100, 1, None, 3),
     ],
 )

@@ -59,6 +59,9 @@ def prepare(
     is_chosen = study.evaluate.train_size is not None
     study = study.resolve(len(images.train_y), images.flips, others)
     study = _with_evaluation(study, images, is_chosen)
+    batch, there = study.recipe.batch_size, len(images.train_y)
+    if batch > there:
+        raise BadInput(f"recipe.batch_size = {batch}: the training set has {there} images")
     if study.recipe.patience is not None and images.val_y is None:
         raise BadInput("recipe.patience needs a validation set: set data.val_fraction")
     data_hash = images.content_hash()
@@ -131,7 +134,7 @@ def _check_options(study: Study) -> None:
     """Raise BadInput where a plug-in's builder does not take an option that the study sets. Ours take all,
     and importing torch to see it would make every start slower."""
     chosen = study.options.model_dump(exclude_defaults=True)
-    for name in study.grid.network:
+    for name in {network for grid in (study.grid, *study.also) for network in grid.network}:
         family = look_up(NETWORKS, "network", name)
         if isinstance(family.target, str) and family.target.startswith("depthbench."):
             continue

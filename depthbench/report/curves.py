@@ -31,7 +31,8 @@ def draw(results: Results) -> Figure | None:
     for axes, network in zip(panels[0], networks, strict=True):
         for column, (_, look) in LINES.items():
             for depth, curve in curves[column].query("network == @network").groupby("depth"):
-                axes.plot(curve["step"], curve["mean"], color=colours[depth], **look)
+                alone = {"marker": "o", "markersize": 4} if len(curve) == 1 else {}  # a point has no line
+                axes.plot(curve["step"], curve["mean"], color=colours[depth], **look, **alone)
                 if column == "test_error":
                     band = {"color": colours[depth], "alpha": 0.15, "linewidth": 0}
                     axes.fill_between(curve["step"], curve["low"], curve["high"], **band)

@@ -43,7 +43,7 @@ def draw(results: Results, column: str) -> Figure | None:
     for axes in panels[-1]:
         axes.set_xlabel("step (as probed)")
     bar = figure.colorbar(ScalarMappable(norm, COLOURS), ax=panels, aspect=40, shrink=0.9, pad=0.02)
-    bar.set_label(f"{unit}, geometric mean of {style.seeds(table['n'])}")
+    bar.set_label(f"{unit},\ngeometric mean of {style.seeds(table['n'])}")
     cells = len(steps) * table.groupby(["network", "depth"])["layer"].nunique().sum()
     notes = ["White: exactly zero in a seed."] if table["zeros"].any() else []
     if table["lost"].any() or len(table) < cells:

@@ -27,7 +27,7 @@ def write_page(path: Path, out: Path) -> Path:
         raise BadInput(f"{path}: no run has any data yet, so there is nothing to report: run the study first")
     results = _with_columns(results)
     summary = summarise(results.runs)
-    missing = missing_runs(study["grid"], results.runs)
+    missing = missing_runs([study["grid"], *study.get("also", [])], results.runs)
     parts = {
         "summary": tables.summary_table(summary),
         "runs": tables.runs_table(results.runs, match_twins(results.runs, results.history)),

@@ -5,7 +5,7 @@ from tests.report.conftest import study_of
 
 
 def test_statuses_count_every_run_and_those_not_begun(partial_results):
-    missing = missing_runs(study_of().grid.model_dump(), partial_results.runs)
+    missing = missing_runs([study_of().grid.model_dump()], partial_results.runs)
     told = headline.statuses(partial_results.runs, missing)
     assert told == "17 runs: 14 done, 1 diverged, 1 failed, 1 interrupted; 1 more of the grid not begun"
 

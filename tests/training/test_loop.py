@@ -85,7 +85,7 @@ def test_the_loop_equals_one_written_by_hand(tiny, trained, digits):
 
 @pytest.mark.parametrize(
     ("questions", "stopped_at"),
-    [(0, 0), (1, 1), (5, 5), (6, 6), (8, 6), (13, 6)],  # the evaluation after step 6 asks seven times
+    [(0, 0), (1, 1), (5, 5), (6, 6), (8, 6), (13, 6)],  # the evaluation after step 6 asks nine times
 )
 def test_a_resumed_run_equals_an_uninterrupted_one(tiny, trained, questions, stopped_at):
     options = {"dropout": 0.2}  # draws from torch's own generator, which must go on too
