@@ -350,8 +350,8 @@ def test_nothing_to_measure_is_never_measured():
         ('[probe]\nnames = ["gradient"]', "probe: no probe is called 'gradient': "),
         ("[probe]\nsteps = [-1]", "probe.steps.0 = -1: should be greater than or equal to 0"),
         ("[evaluate]\nevery = 0", "evaluate.every = 0: should be greater than or equal to 1"),
-        ('name = "a/b"', "name = \"a/b\": should be letters, digits, '.', '_' and '-'"),
-        ('name = ""', 'name = "": should be letters'),
+        ('name = "a/b"', 'name = "a/b": should be 1 to 100 letters, digits'),
+        ('name = ""', 'name = "": should be 1 to 100 letters'),
         (
             "[recipe]\nlr = -1\nsteps = 0",
             "recipe.steps = 0: should be greater than or equal to 1; recipe.lr = -1: ",

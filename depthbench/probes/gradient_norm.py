@@ -9,12 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from depthbench.networks.layers import weighted_layers
+from depthbench.precision import widest_float
 from depthbench.probes.probe import Probe
 
 
 def l2(x: Tensor) -> Tensor:
-    """The L2 norm of all of x, added up in at least float32."""
-    return torch.linalg.vector_norm(x, dtype=torch.promote_types(x.dtype, torch.float32))
+    """The L2 norm of all of x, added up in float64: the squares of a vanished gradient, say 1e-25 in each
+    element, are zero in float32."""
+    return torch.linalg.vector_norm(x.to(widest_float(x.device)))
 
 
 WEIGHT = Probe("weight", lambda weight: l2(weight.grad))

@@ -24,9 +24,9 @@ def test_a_layer_without_a_gradient_is_nan():
     assert math.isnan(gradient_norm(network)["0"])
 
 
-def test_norms_of_short_numbers_are_added_up_in_float32():
+def test_norms_of_short_numbers_are_added_up_in_float64():
     x = torch.full((10_000,), 0.01, dtype=torch.bfloat16)
-    assert l2(x).dtype == torch.float32
+    assert l2(x).dtype == torch.float64
     assert l2(x).item() == pytest.approx(100 * x[0].item(), rel=1e-6)
     assert l2(x.double()).dtype == torch.float64
 
@@ -38,3 +38,7 @@ def test_what_each_probe_looks_at():
     assert WEIGHT.measure(weight) == 5.0
     assert PREACTIVATION.of == "preactivation_gradient"
     assert PREACTIVATION.measure(torch.tensor([[6.0], [8.0]])) == 10.0
+
+
+def test_a_vanished_gradient_is_small_and_not_zero():
+    assert l2(torch.full((100,), 1e-30)).item() == pytest.approx(1e-29, rel=1e-6)

@@ -77,7 +77,7 @@ def test_the_loop_equals_one_written_by_hand(tiny, trained, digits):
         loss = F.cross_entropy(network(x), y)
         loss.backward()
         losses.append(loss.item())
-        norms += [layer.weighted.weight.grad.norm().item() for layer in network.weighted_layers()]
+        norms += [layer.weighted.weight.grad.double().norm().item() for layer in network.weighted_layers()]
         sgd.step()
     assert store.frame("history").loss.tolist() == losses
     assert store.frame("layers").grad_norm_weight.tolist() == norms
