@@ -34,6 +34,23 @@ def _option(help: str, *names: str, **more):
     return typer.Option(*names, help=help, show_default=False, **more)
 
 
+def _version(asked: bool) -> None:
+    if asked:
+        from depthbench import __version__
+
+        print(f"depthbench {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def depthbench(
+    version: Annotated[
+        bool, _option("Show the version and exit.", "--version", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    """The options of depthbench itself; its help is the app's."""
+
+
 StudyName = Annotated[
     str | None,
     typer.Argument(

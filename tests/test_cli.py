@@ -9,6 +9,7 @@ import time
 import pytest
 from typer.testing import CliRunner
 
+from depthbench import __version__ as depthbench_version
 from depthbench.cli import app
 from depthbench.errors import BadInput
 from depthbench.study import FORMAT
@@ -104,6 +105,10 @@ def test_the_read_side_never_imports_torch(small, arguments):
 )
 def test_list(what, expected):
     assert expected in CliRunner().invoke(app, ["list", what]).stdout
+
+
+def test_the_version():
+    assert invoke("--version") == (0, f"depthbench {depthbench_version}\n", "")
 
 
 def test_ctrl_c_ends_with_130_and_says_how_to_go_on(tmp_path):
