@@ -257,7 +257,7 @@ def _finish(plan, shown: Console, as_json: bool) -> None:
     """Summary, report, and the exit code."""
     from depthbench.store import read_runs
 
-    wanted = {run.run_id: run for run in (*plan.todo, *plan.finished)}
+    wanted = {run.run_id for run in (*plan.todo, *plan.finished)}
     rows = [row for row in read_runs(plan.store.path) if row["run_id"] in wanted]
     page = None
     if any(row["status"] in ("done", "diverged") for row in rows):
@@ -267,7 +267,8 @@ def _finish(plan, shown: Console, as_json: bool) -> None:
         outcome = {"study": plan.study.name, "results": str(plan.store.path), "report": page and str(page)}
         print(json.dumps(outcome | {"runs": rows}, indent=1))
     else:
-        shown.print(summary_table(rows, plan.study.name))
+        if rows:
+            shown.print(summary_table(rows, plan.study.name))
         shown.print(f"report: {page or 'none, no run has finished'}", highlight=False, soft_wrap=True)
     expected = set(plan.study.may_diverge)
     bad = [
@@ -275,12 +276,16 @@ def _finish(plan, shown: Console, as_json: bool) -> None:
         for row in rows
         if row["status"] != "done" and not (row["status"] == "diverged" and row["network"] in expected)
     ]
+    for run_id in sorted(wanted - {row["run_id"] for row in rows}):  # a full disk kept nothing of it
+        bad.append({"run_id": run_id, "status": "not stored"})
     if bad:
         names = ", ".join(f"{row['run_id']} {row['status']}" for row in bad[:5]) + ", ..." * (len(bad) > 5)
         where = plan.store.path / "runs" / bad[0]["run_id"] / "error.txt"
         more = f"; see {where}" if where.exists() else ""
         err.print(
-            f"{len(bad)} of {len(rows)} runs did not end well: {names}{more}", highlight=False, soft_wrap=True
+            f"{len(bad)} of {len(wanted)} runs did not end well: {names}{more}",
+            highlight=False,
+            soft_wrap=True,
         )
         raise typer.Exit(1)
 
