@@ -1,41 +1,25 @@
 """Runs on this machine, several at once, each in a process that may die without harm to the others."""
 
 import contextlib
-import os
 import signal
-import subprocess
-import sys
 import threading
 from collections import deque
-from multiprocessing.connection import Connection, Pipe, wait
-from typing import Any
+from multiprocessing.connection import Connection, wait
 
 from depthbench.errors import Interrupted
 from depthbench.execution.plan import Plan
+from depthbench.execution.process import Process
 from depthbench.store import describe
 from depthbench.study import Run
 
 TICK = 0.5  # seconds between looks at the clock, for the display
 
-# Tell glibc to keep freed memory: by default it gives each large activation back to the system, which
-# then clears and maps it again at the next step. Other C libraries take no notice.
-KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(1 << 32), "MALLOC_TRIM_THRESHOLD_": str(1 << 33)}
 
-
-class Worker:
-    """A process, our end of the pipe to it, and the run it is at."""
+class Worker(Process):
+    """A process that trains, and the run it is at."""
 
     def __init__(self, plan: Plan):
-        self.connection, theirs = Pipe()
-        threads = {name: str(plan.threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
-        self.process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "depthbench.execution.worker", str(theirs.fileno())],
-            pass_fds=[theirs.fileno()],
-            process_group=0,  # Ctrl-C in a terminal reaches the parent alone, which decides
-            env=os.environ | threads | KEEP_MEMORY,
-            stdin=subprocess.DEVNULL,
-        )
-        theirs.close()  # so that its death is our end of file
+        super().__init__("depthbench.execution.worker", plan.threads)
         self.run: Run | None = None
         setup = {"plugins": plan.study.plugins, "threads": plan.threads, "device": plan.device}
         setup |= {"data": plan.study.data, "data_dir": plan.data_dir, "data_hash": plan.data_hash}
@@ -45,19 +29,6 @@ class Worker:
     def start(self, run: Run, plan: Plan) -> None:
         self.run = run
         self.tell((run, str(plan.store.run(run.run_id).path)))
-
-    def tell(self, message: Any) -> None:
-        """Send, and leave it to the end of file to say that nobody listens."""
-        with contextlib.suppress(OSError):
-            self.connection.send(message)
-
-    def cause_of_death(self) -> str:
-        """How the process ended, in words."""
-        code = self.process.wait()
-        if code >= 0:
-            return f"its process ended with exit code {code}"
-        name = signal.Signals(-code).name
-        return f"its process was killed ({name}{'; out of memory?' if name == 'SIGKILL' else ''})"
 
 
 def execute(plan: Plan, watch) -> None:
@@ -81,21 +52,19 @@ def execute(plan: Plan, watch) -> None:
                     told = True
                 if len(signals) > 1:  # a second Ctrl-C: at once, with what was kept last
                     for worker in workers.values():
-                        worker.process.kill()
+                        worker.kill()
                 for connection in wait(list(workers), TICK):
                     worker = workers[connection]
                     free = _listen(worker, plan, watch, told)
                     if free and waiting and not signals:
                         _give_next(worker, waiting, plan, watch)
                     elif worker.run is None:
-                        worker.connection.close()  # it ends when it finds nobody there
-                        worker.process.wait()
+                        worker.end()
                         del workers[connection]
                 watch.tick()
         finally:
             for worker in workers.values():
-                worker.process.kill()
-                worker.process.wait()
+                worker.kill()
     if signals:
         raise Interrupted
 
@@ -110,7 +79,7 @@ def _listen(worker: Worker, plan: Plan, watch, stopping: bool) -> bool:
     """Take one message. Whether the worker is free for another run."""
     run = worker.run
     try:
-        kind, *content = worker.connection.recv()
+        kind, *content = worker.hear()
     except (EOFError, OSError):
         status, reason = "failed", worker.cause_of_death()
         if stopping:  # it was told to go, and what it last kept is what there is

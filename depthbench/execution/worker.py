@@ -1,13 +1,10 @@
 """A process that trains one run after another, as its parent asks.
 
-Started as `python -m depthbench.execution.worker FD`, not through multiprocessing's own spawning, so that a
-caller's script needs no `if __name__ == "__main__"`. It is told what all runs share, then (Run, directory)
-again and again, and tells ("progress", event) and ("end", status, reason). "stop", or the parent's death,
-means: keep your state and end."""
+It is told what all runs share, then (Run, directory) again and again, and tells ("progress", event) and
+("end", status, reason). "stop", or the parent's death, means: keep your state and end."""
 
 import contextlib
 import signal
-import sys
 import traceback
 from collections.abc import Callable
 from multiprocessing.connection import Connection
@@ -16,6 +13,7 @@ from typing import Any
 
 from depthbench.catalog import load_plugin
 from depthbench.errors import BadInput
+from depthbench.execution.process import parent
 from depthbench.store import RunStore, describe
 from depthbench.study import Run
 
@@ -86,4 +84,4 @@ if __name__ == "__main__":
         signal.SIGTERM, signal.SIG_IGN
     )  # sent to a whole job; the parent, which got it too, decides
     with contextlib.suppress(EOFError):  # the parent is gone
-        serve(Connection(int(sys.argv[1])))
+        serve(parent())

@@ -1,0 +1,64 @@
+"""A Python process that runs a module of ours, and our end of a pipe to it.
+
+Started by its own command, not through multiprocessing's spawning, so that a caller's script needs no
+`if __name__ == "__main__"`."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from multiprocessing.connection import Connection, Pipe
+from typing import Any
+
+# Tell glibc to keep freed memory: by default it gives each large activation back to the system, which
+# then clears and maps it again at the next step. Other C libraries take no notice.
+KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(1 << 32), "MALLOC_TRIM_THRESHOLD_": str(1 << 33)}
+
+
+class Process:
+    """`python -m module FD`, FD its end of the pipe, with `threads` for its sums and products."""
+
+    def __init__(self, module: str, threads: int, environment: dict[str, str] = KEEP_MEMORY):
+        self.connection, theirs = Pipe()
+        sums = {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
+        self._popen = subprocess.Popen(
+            [sys.executable, "-P", "-m", module, str(theirs.fileno())],
+            pass_fds=[theirs.fileno()],
+            process_group=0,  # Ctrl-C in a terminal reaches the parent alone, which decides
+            env=os.environ | sums | environment,
+            stdin=subprocess.DEVNULL,
+        )
+        theirs.close()  # so that its death is our end of file
+
+    def tell(self, message: Any) -> None:
+        """Send, and leave it to the end of file to say that nobody listens."""
+        with contextlib.suppress(OSError):
+            self.connection.send(message)
+
+    def hear(self) -> Any:
+        """The next message. Raises EOFError or OSError where the process has died."""
+        return self.connection.recv()
+
+    def end(self) -> None:
+        """Close the pipe, upon which the process ends when it next listens, and wait for that."""
+        self.connection.close()
+        self._popen.wait()
+
+    def kill(self) -> None:
+        """End it at once."""
+        self._popen.kill()
+        self._popen.wait()
+
+    def cause_of_death(self) -> str:
+        """How the process ended, in words."""
+        code = self._popen.wait()
+        if code >= 0:
+            return f"its process ended with exit code {code}"
+        name = signal.Signals(-code).name
+        return f"its process was killed ({name}{'; out of memory?' if name == 'SIGKILL' else ''})"
+
+
+def parent() -> Connection:
+    """In such a process: the way to its parent."""
+    return Connection(int(sys.argv[1]))
