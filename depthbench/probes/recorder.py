@@ -18,16 +18,20 @@ class Recorder:
     ...     values = recorder.values()
 
     Hooks are there only inside the context. Every number stays on the device: fetching `values` is the one
-    sync of a probed step."""
+    sync of a probed step. `at_once` keeps the tensors of the probes that can measure all layers together
+    until `values` is asked for: quicker on a GPU, for the memory of these tensors."""
 
-    def __init__(self, network: nn.Module, probes: Mapping[str, Probe]):
+    def __init__(self, network: nn.Module, probes: Mapping[str, Probe], at_once: bool = False):
         self.layers = weighted_layers(network)
         self.probes = dict(probes)
+        self.at_once = {name for name, probe in self.probes.items() if at_once and probe.measure_all}
         self._measured: dict[tuple[int, str], Tensor] = {}
+        self._kept: dict[str, dict[int, Tensor]] = {}
         self._handles: list = []
 
     def __enter__(self) -> "Recorder":
         self._measured.clear()
+        self._kept.clear()
         gradients = self._probes_of("preactivation_gradient")
         responses = self._probes_of("response")
         for index, layer in enumerate(self.layers):
@@ -43,17 +47,22 @@ class Recorder:
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
+        self._kept.clear()
 
     def values(self) -> Tensor:
         """(layers, probes) on the device, in the order of `layers` and `probes`. NaN where a layer took no
-        part in the step; of a frozen layer only the response is known. Call it after the backward pass."""
-        for name, probe in self._probes_of("weight").items():
-            for index, layer in enumerate(self.layers):
-                if layer.weighted.weight.grad is not None:
-                    self._measured[index, name] = probe.measure(layer.weighted.weight)
+        part in the step; of a frozen layer only the response is known. Call it after the backward pass, inside
+        the context."""
+        weights = self._probes_of("weight")
+        for index, layer in enumerate(self.layers):
+            if layer.weighted.weight.grad is not None:
+                self._see(index, weights, layer.weighted.weight)
+        for name, kept in self._kept.items():
+            for index, value in zip(kept, self.probes[name].measure_all(list(kept.values())), strict=True):
+                self._measured[index, name] = value
         device = self.layers[0].weighted.weight.device
         dtype = widest_float(device)
-        missing = torch.full((), float("nan"), device=device)
+        missing = torch.full((), float("nan"), dtype=dtype, device=device)
         keys = [(index, name) for index in range(len(self.layers)) for name in self.probes]
         flat = torch.stack([self._measured.get(key, missing).to(dtype) for key in keys])
         return flat.reshape(len(self.layers), len(self.probes))
@@ -61,20 +70,22 @@ class Recorder:
     def _probes_of(self, moment: str) -> dict[str, Probe]:
         return {name: probe for name, probe in self.probes.items() if probe.of == moment}
 
-    def _preactivation_hook(self, index: int, probes: dict[str, Probe]):
-        def measure(gradient: Tensor) -> None:
-            for name, probe in probes.items():
-                self._measured[index, name] = probe.measure(gradient)
+    def _see(self, index: int, probes: dict[str, Probe], tensor: Tensor) -> None:
+        for name, probe in probes.items():
+            if name in self.at_once:
+                self._kept.setdefault(name, {})[index] = tensor
+            else:
+                self._measured[index, name] = probe.measure(tensor)
 
+    def _preactivation_hook(self, index: int, probes: dict[str, Probe]):
         def follow(module: nn.Module, inputs: tuple, output: Tensor) -> None:
             if output.requires_grad:  # not behind frozen layers
-                output.register_hook(measure)
+                output.register_hook(lambda gradient: self._see(index, probes, gradient))
 
         return follow
 
     def _response_hook(self, index: int, probes: dict[str, Probe]):
         def measure(module: nn.Module, inputs: tuple, output: Tensor) -> None:
-            for name, probe in probes.items():
-                self._measured[index, name] = probe.measure(output)
+            self._see(index, probes, output.detach())
 
         return measure

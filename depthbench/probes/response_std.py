@@ -2,15 +2,23 @@
 
 A response is a layer's output after normalisation, before the nonlinearity and before the addition."""
 
+import math
+
 import torch
 from torch import Tensor
 
+from depthbench.precision import widest_float
+from depthbench.probes.gradient_norm import is_long, l2
 from depthbench.probes.probe import Probe
 
 
 def std(x: Tensor) -> Tensor:
-    """The standard deviation of all of x, in at least float32."""
-    return torch.std(x.detach().to(torch.promote_types(x.dtype, torch.float32)), correction=0)
+    """The standard deviation of all of x, exact to float32's last digit."""
+    x = x.detach()
+    if is_long(x):
+        x = x.float()
+        return l2(x - x.mean()) / math.sqrt(x.numel())
+    return torch.std(x.to(widest_float(x.device)), correction=0)
 
 
 PROBE = Probe("response", std)

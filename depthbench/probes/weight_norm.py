@@ -1,6 +1,8 @@
 """L2 norm of the weights: after a few steps it sets the effective learning rate, lr / |W|^2, under BN."""
 
-from depthbench.probes.gradient_norm import l2
+from depthbench.probes.gradient_norm import l2, l2_of_each
 from depthbench.probes.probe import Probe
 
-PROBE = Probe("weight", lambda weight: l2(weight.detach()))
+PROBE = Probe(
+    "weight", lambda weight: l2(weight.detach()), lambda weights: l2_of_each([w.detach() for w in weights])
+)
