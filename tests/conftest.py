@@ -7,7 +7,7 @@ from depthbench.data.images import with_validation
 from depthbench.data.load import load_images
 from depthbench.store import RunStore
 from depthbench.study_file import load_study
-from depthbench.training.loop import train
+from depthbench.training.loop import finish, train
 
 torch.set_num_threads(1)  # the bit-for-bit tests compare runs of one thread
 
@@ -55,7 +55,7 @@ def trained(tmp_path, digits):
     def make(run, images=digits, folder="run", **options):
         images = with_validation(images, run.data)
         store = RunStore(tmp_path / folder / run.run_id)
-        record = train(run, images, store, torch.device("cpu"), data_hash="hash", **options)
-        return record, store
+        steps = train(run, images, store, torch.device("cpu"), data_hash="hash", **options)
+        return finish(steps), store
 
     return make

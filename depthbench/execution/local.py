@@ -16,18 +16,20 @@ TICK = 0.5  # seconds between looks at the clock, for the display
 
 
 class Worker(Process):
-    """A process that trains, and the run it is at."""
+    """A process that trains, and the runs it is at."""
 
     def __init__(self, plan: Plan):
         super().__init__("depthbench.execution.worker", plan.threads)
-        self.run: Run | None = None
+        self.runs: dict[str, Run] = {}
+        self.is_ending = False  # after a failure: it takes no more runs
         setup = {"plugins": plan.study.plugins, "threads": plan.threads, "device": plan.device}
         setup |= {"data": plan.study.data, "data_dir": plan.data_dir, "data_hash": plan.data_hash}
-        setup["keep_checkpoint"] = plan.study.keep_checkpoints
+        setup |= {"keep_checkpoint": plan.study.keep_checkpoints}
+        setup |= {"step": plan.step, "recompute": plan.recompute}
         self.tell(setup)
 
     def start(self, run: Run, plan: Plan) -> None:
-        self.run = run
+        self.runs[run.run_id] = run
         self.tell((run, str(plan.store.run(run.run_id).path)))
 
 
@@ -41,10 +43,8 @@ def execute(plan: Plan, watch) -> None:
         watch.begin(plan)
         try:
             while workers or (waiting and not signals):
-                while waiting and not signals and len(workers) < plan.jobs:
-                    worker = Worker(plan)
-                    workers[worker.connection] = worker
-                    _give_next(worker, waiting, plan, watch)
+                if not signals:
+                    _share_out(waiting, workers, plan, watch)
                 if signals and not told:
                     watch.stopping()
                     for worker in workers.values():
@@ -54,13 +54,11 @@ def execute(plan: Plan, watch) -> None:
                     for worker in workers.values():
                         worker.kill()
                 for connection in wait(list(workers), TICK):
-                    worker = workers[connection]
-                    free = _listen(worker, plan, watch, told)
-                    if free and waiting and not signals:
-                        _give_next(worker, waiting, plan, watch)
-                    elif worker.run is None:
+                    _listen(workers[connection], workers, waiting, plan, watch, told)
+                for worker in list(workers.values()):
+                    if not worker.runs and (worker.is_ending or told or not waiting):
                         worker.end()
-                        del workers[connection]
+                        del workers[worker.connection]
                 watch.tick()
         finally:
             for worker in workers.values():
@@ -69,19 +67,54 @@ def execute(plan: Plan, watch) -> None:
         raise Interrupted
 
 
-def _give_next(worker: Worker, waiting: deque[Run], plan: Plan, watch) -> None:
-    run = waiting.popleft()
-    watch.started(run)
-    worker.start(run, plan)
+def _share_out(waiting: deque[Run], workers: dict[Connection, Worker], plan: Plan, watch) -> None:
+    """Give waiting runs to workers that have a place free, or to new ones, up to `plan.jobs` in all."""
+    while waiting and sum(len(worker.runs) for worker in workers.values()) < plan.jobs:
+        worker = next((w for w in workers.values() if not w.is_ending and len(w.runs) < plan.lanes), None)
+        if worker is None:
+            worker = Worker(plan)
+            workers[worker.connection] = worker
+        run = waiting.popleft()
+        watch.started(run)
+        worker.start(run, plan)
 
 
-def _listen(worker: Worker, plan: Plan, watch, stopping: bool) -> bool:
-    """Take one message. Whether the worker is free for another run."""
-    run = worker.run
+def _listen(
+    worker: Worker,
+    workers: dict[Connection, Worker],
+    waiting: deque[Run],
+    plan: Plan,
+    watch,
+    stopping: bool,
+) -> None:
+    """Take one message of `worker`; where it has died, take it off `workers`."""
     try:
-        kind, *content = worker.hear()
+        kind, run_id, *content = worker.hear()
     except (EOFError, OSError):
-        status, reason = "failed", worker.cause_of_death()
+        del workers[worker.connection]
+        _bury(worker, waiting, plan, watch, stopping)
+        return
+    if kind == "progress":
+        watch.progress(worker.runs[run_id], content[0])
+        return
+    status, reason = content
+    run = worker.runs.pop(run_id)
+    worker.is_ending |= status == "failed"
+    if status == "interrupted" and not stopping:  # for the failure of another run in its process
+        waiting.appendleft(run)
+        return
+    watch.ended(run, status, reason, plan.store.run(run_id).read())
+
+
+def _bury(worker: Worker, waiting: deque[Run], plan: Plan, watch, stopping: bool) -> None:
+    """Settle what becomes of the runs of a worker that has ended."""
+    cause = worker.cause_of_death()
+    worker.connection.close()
+    for run in worker.runs.values():
+        if worker.ended_well and not stopping:  # it had not begun with it when another run failed
+            waiting.appendleft(run)
+            continue
+        status, reason = "failed", cause
         if stopping:  # it was told to go, and what it last kept is what there is
             status, reason = "interrupted", None
         store = plan.store.run(run.run_id)
@@ -89,15 +122,6 @@ def _listen(worker: Worker, plan: Plan, watch, stopping: bool) -> bool:
         with contextlib.suppress(OSError):  # a full disk is no reason to end the other runs
             store.write(record)
         watch.ended(run, status, reason, record)
-        worker.run = None
-        return False
-    if kind == "progress":
-        watch.progress(run, content[0])
-        return False
-    status, reason = content
-    watch.ended(run, status, reason, plan.store.run(run.run_id).read())
-    worker.run = None
-    return status in ("done", "diverged")
 
 
 @contextlib.contextmanager

@@ -58,6 +58,11 @@ class Process:
         name = signal.Signals(-code).name
         return f"its process was killed ({name}{'; out of memory?' if name == 'SIGKILL' else ''})"
 
+    @property
+    def ended_well(self) -> bool:
+        """Whether it ended by itself and without an error; once it has ended."""
+        return self._popen.returncode == 0
+
 
 def parent() -> Connection:
     """In such a process: the way to its parent."""

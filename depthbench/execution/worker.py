@@ -1,15 +1,16 @@
-"""A process that trains one run after another, as its parent asks.
+"""A process that trains runs as its parent asks, one after another or several in turn.
 
-It is told what all runs share, then (Run, directory) again and again, and tells ("progress", event) and
-("end", status, reason). "stop", or the parent's death, means: keep your state and end."""
+It is told what all runs share, then (Run, directory) again and again, and tells ("progress", run id, event)
+and ("end", run id, status, reason). "stop", or the parent's death, means: keep all states and end."""
 
 import contextlib
 import signal
 import traceback
+from collections import deque
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from depthbench.catalog import load_plugin
 from depthbench.errors import BadInput
@@ -17,33 +18,82 @@ from depthbench.execution.process import parent
 from depthbench.store import RunStore, describe
 from depthbench.study import Run
 
+if TYPE_CHECKING:
+    from depthbench.training.loop import Steps
+
+
+class Inbox:
+    """What the parent has said and was not heeded yet. It may be asked at any moment whether to stop."""
+
+    def __init__(self, connection: Connection):
+        self.connection = connection
+        self.runs: deque[tuple[Run, RunStore]] = deque()
+        self._stop = False
+
+    def should_stop(self) -> bool:
+        """Whether the parent has said so, or is gone. Does not wait."""
+        while not self._stop and self.connection.poll():
+            self.wait()
+        return self._stop
+
+    def wait(self) -> None:
+        """Take the next message, however long it takes to come."""
+        try:
+            message = self.connection.recv()
+        except (EOFError, OSError):
+            message = "stop"
+        if message == "stop":
+            self._stop = True
+        else:
+            self.runs.append((message[0], RunStore(Path(message[1]))))
+
+    def stop(self) -> None:
+        self._stop = True
+
 
 def serve(connection: Connection) -> None:
-    """Train runs until the parent says stop. Ends after the first error: the process may be spoilt."""
+    """Train runs, those that are there in turn, step by step, until told to stop. After the first error all
+    end: the process may be spoilt."""
     setup = connection.recv()
-    train = None
+    inbox = Inbox(connection)
+    begin = None
+    turns: dict[str, tuple[Run, RunStore, Steps]] = {}
     while True:
-        message = connection.recv()
-        if message == "stop":
-            return
-        run, store = message[0], RunStore(Path(message[1]))
-        try:
-            train = train or _prepared(setup, connection)
-            status = train(run, store)
-        except Exception as error:
-            reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
-            _tell(connection, ("end", "failed", reason))  # first: it may be the disk that is full
-            with contextlib.suppress(OSError):
-                store.write((store.read() or describe(run)) | {"status": "failed", "reason": reason})
-                (store.path / "error.txt").write_text(traceback.format_exc(), encoding="utf-8")
-            return
-        _tell(connection, ("end", status, None))
-        if status == "interrupted":
+        if not turns and not inbox.runs and not inbox.should_stop():
+            inbox.wait()
+        while inbox.runs and not inbox.should_stop():
+            run, store = inbox.runs.popleft()
+            try:
+                begin = begin or _prepared(setup, connection, inbox)
+                turns[run.run_id] = run, store, begin(run, store)
+            except Exception as error:
+                _fail(connection, inbox, run, store, error)
+        for run, store, steps in list(turns.values()):
+            try:
+                next(steps)
+                continue
+            except StopIteration as end:
+                (store.path / "error.txt").unlink(missing_ok=True)  # of an earlier try
+                _tell(connection, ("end", run.run_id, end.value["status"], None))
+            except Exception as error:
+                _fail(connection, inbox, run, store, error)
+            del turns[run.run_id]
+        if inbox.should_stop() and not turns:
             return
 
 
-def _prepared(setup: dict[str, Any], connection: Connection) -> Callable[[Run, RunStore], str]:
-    """What all runs share, loaded: a function that trains one and gives its status."""
+def _fail(connection: Connection, inbox: Inbox, run: Run, store: RunStore, error: Exception) -> None:
+    """Tell and store what went wrong with `run`, and stop the others."""
+    reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    _tell(connection, ("end", run.run_id, "failed", reason))  # first: it may be the disk that is full
+    with contextlib.suppress(OSError):
+        store.write((store.read() or describe(run)) | {"status": "failed", "reason": reason})
+        (store.path / "error.txt").write_text("".join(traceback.format_exception(error)), encoding="utf-8")
+    inbox.stop()
+
+
+def _prepared(setup: dict[str, Any], connection: Connection, inbox: Inbox) -> Callable:
+    """What all runs share, loaded: a function that begins to train one."""
     for plugin in setup["plugins"]:
         load_plugin(plugin)
     import torch
@@ -55,26 +105,26 @@ def _prepared(setup: dict[str, Any], connection: Connection) -> Callable[[Run, R
     if images.content_hash() != setup["data_hash"]:
         raise BadInput(f"the images of {setup['data'].name} have changed since the study was begun")
 
-    def train_one(run: Run, store: RunStore) -> str:
+    def begin(run: Run, store: RunStore) -> "Steps":
         torch.set_num_threads(setup["threads"])  # a resumed run may have changed it
-        record = train(
+        return train(
             run,
             images,
             store,
             torch.device(setup["device"]),
             data_hash=setup["data_hash"],
-            report=lambda event: _tell(connection, ("progress", event)),
-            should_stop=connection.poll,
+            report=lambda event: _tell(connection, ("progress", run.run_id, event)),
+            should_stop=inbox.should_stop,
             keep_checkpoint=setup["keep_checkpoint"],
+            step=setup["step"],
+            recompute=run.run_id in setup["recompute"],
         )
-        (store.path / "error.txt").unlink(missing_ok=True)  # of an earlier try
-        return record["status"]
 
-    return train_one
+    return begin
 
 
 def _tell(connection: Connection, message: tuple) -> None:
-    """Send. Where nobody listens any more, `connection.poll` is true from then on, which means: stop."""
+    """Send. Where nobody listens any more, the inbox will say so: stop."""
     with contextlib.suppress(OSError):
         connection.send(message)
 

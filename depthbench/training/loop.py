@@ -1,8 +1,9 @@
 """Run -> records: one network trained once, its errors and layers on the way, stored as it goes."""
 
+import contextlib
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import Any
 
 import torch
@@ -13,11 +14,12 @@ from depthbench.networks.cost import count_multiply_adds, count_parameters
 from depthbench.store import RunStore, describe
 from depthbench.study import Run
 from depthbench.training import checkpoint
-from depthbench.training.trainer import Trainer
+from depthbench.training.trainer import StepKind, Trainer
 
 CHECKPOINT_SECONDS = 30.0
 
 Report = Callable[[dict[str, Any]], None]
+Steps = Generator[None, None, dict[str, Any]]
 
 
 def train(
@@ -31,62 +33,107 @@ def train(
     should_stop: Callable[[], bool] = lambda: False,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
     keep_checkpoint: bool = False,
-) -> dict[str, Any]:
+    step: StepKind = "auto",
+    recompute: bool = False,
+) -> Steps:
     """Train `run` on `images` to its end, from its checkpoint if there is one, and store it.
+
+    A generator that stops after each update until it is asked for the next, so that several runs can take
+    turns in one process, each as if it were alone; `finish` takes it to its end. It gives what run.json then
+    holds, its status among it.
 
     `report` is told, at each logged row, {"step", "steps", "first_step", "loss", "train_error", "test_error",
     "images_per_second"}, and {"note"} where a person should know something. `should_stop` is asked before
     each step; when it says so, the state is kept and the run is `interrupted`. `keep_checkpoint` keeps the
-    last state of a finished run too. Returns what run.json then holds, its status among it."""
-    trainer = Trainer(run, images, device)
-    record = describe(run) | {
-        "steps": run.steps,
-        "num_classes": len(images.classes),
-        "parameters": count_parameters(trainer.network),
-        "multiply_adds": count_multiply_adds(trainer.network, images.shape),
-        "weighted_layers": len(trainer.recorder.layers),
-        "skipped_images": len(images.skipped),
-    }
-    state, note = checkpoint.load(store.checkpoint, run.run_id)
+    last state of a finished run too. `step` and `recompute`: see Trainer."""
+    trainer = Trainer(run, images, device, step=step, recompute=recompute)
+    record = _record(trainer, images, data_hash)
+    with contextlib.closing(trainer):
+        return (
+            yield from _train(
+                trainer, store, record, report, should_stop, checkpoint_seconds, keep_checkpoint
+            )
+        )
+
+
+def finish(steps: Steps) -> dict[str, Any]:
+    """Take a `train` to its end: the record of its run."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value
+
+
+def _train(
+    trainer: Trainer,
+    store: RunStore,
+    record: dict[str, Any],
+    report: Report,
+    should_stop: Callable[[], bool],
+    checkpoint_seconds: float,
+    keep_checkpoint: bool,
+) -> Steps:
+    state, note = checkpoint.load(store.checkpoint, trainer.run.run_id)
     if note is not None:
         report({"note": note})
     if state is not None:
         trainer.restore(state)
-    record["environment"] = describe_environment(device, torch.get_num_threads())
+    record["environment"] = describe_environment(trainer.device, torch.get_num_threads())
     if state is not None:
         record["earlier_environments"] = _earlier_environments(store, record["environment"])
-    store.write(_updated(record, trainer, data_hash, images))
+    store.write(_updated(record, trainer))
 
     began = time.perf_counter() - trainer.seconds
-    first_step, saved = trainer.step, time.perf_counter()
-    status = None if trainer.is_between_rows else _ending(trainer)  # a kept state may be a finished one
+    first_step, saved, told = trainer.step, time.perf_counter(), False
+    status = _ending(trainer)  # a kept state may be a finished one
     while status is None:
         if trainer.row_is_due:
-            row = trainer.log(should_stop)
+            rows = trainer.log(should_stop)
             trainer.seconds = time.perf_counter() - began
-            if row is None:
+            if rows is None:
                 status = "interrupted"
                 break
-            shown = {"steps": run.steps, "first_step": first_step, "images_per_second": trainer.rate}
-            report(_progress(row) | shown)
-            status = _ending(trainer)
+            if rows:
+                shown = {"steps": trainer.run.steps, "first_step": first_step}
+                report(_progress(rows[-1]) | shown | {"images_per_second": trainer.rate})
+                status = _ending(trainer)
         elif should_stop():
             status = "interrupted"
         else:
             trainer.advance()
             trainer.seconds = time.perf_counter() - began
+            if trainer.step_note is not None and not told:
+                report({"note": trainer.step_note})
+                told = True
             if time.perf_counter() - saved > checkpoint_seconds:
-                _keep(store, trainer, _updated(record, trainer, data_hash, images))
+                _keep(store, trainer, record)
                 saved = time.perf_counter()
+                status = _ending(trainer)  # the rows that this fetched may tell of a divergence
+            yield
 
-    record = _updated(record | {"status": status}, trainer, data_hash, images)
+    record = record | {"status": status}
     if status == "interrupted" or keep_checkpoint:
         _keep(store, trainer, record)
     else:
-        store.write_rows(trainer.history, trainer.layers())
-        store.write(record)
+        store.write_rows(trainer.records.rows, trainer.records.layers())
+        store.write(_updated(record, trainer))
         checkpoint.remove(store.checkpoint)
-    return record
+    return _updated(record, trainer)
+
+
+def _record(trainer: Trainer, images: Images, data_hash: str) -> dict[str, Any]:
+    """What run.json says of a run from its first step on and does not change."""
+    return describe(trainer.run) | {
+        "steps": trainer.run.steps,
+        "num_classes": len(images.classes),
+        "chance_error": images.chance_error,
+        "parameters": count_parameters(trainer.network),
+        "multiply_adds": count_multiply_adds(trainer.network, images.shape),
+        "weighted_layers": len(trainer.recorder.layers),
+        "skipped_images": len(images.skipped),
+        "hashes": {"initial_weights": trainer.initial_weights, "data": data_hash},
+    }
 
 
 def _earlier_environments(store: RunStore, now: dict[str, Any]) -> list[dict[str, Any]]:
@@ -96,32 +143,32 @@ def _earlier_environments(store: RunStore, now: dict[str, Any]) -> list[dict[str
 
 
 def _ending(trainer: Trainer) -> str | None:
-    """The status that the newest history row ends the run with, if it does."""
-    if not math.isfinite(trainer.history[-1]["loss"]):
+    """The status that the newest known row ends the run with, if it does."""
+    if not trainer.records.rows:
+        return None
+    newest = trainer.records.rows[-1]
+    if not math.isfinite(newest["loss"]):
         return "diverged"
     patience = trainer.run.recipe.patience
-    has_stalled = patience is not None and trainer.tracker.evaluations_without_progress >= patience
-    return "done" if has_stalled or trainer.step == trainer.run.steps else None
+    has_stalled = patience is not None and trainer.records.tracker.evaluations_without_progress >= patience
+    return "done" if has_stalled or newest["step"] == trainer.run.steps else None
 
 
 def _keep(store: RunStore, trainer: Trainer, record: dict[str, Any]) -> None:
     """The state first, then what is read from it: a kill in between loses nothing."""
     checkpoint.save(store.checkpoint, trainer.state())
-    store.write_rows(trainer.history, trainer.layers())
-    store.write(record)
+    store.write_rows(trainer.records.rows, trainer.records.layers())
+    store.write(_updated(record, trainer))
 
 
-def _updated(record: dict[str, Any], trainer: Trainer, data_hash: str, images: Images) -> dict[str, Any]:
+def _updated(record: dict[str, Any], trainer: Trainer) -> dict[str, Any]:
     """`record` with what is known of the run so far."""
-    chance = images.chance_error if record["status"] == "diverged" else None
+    chance = record["chance_error"] if record["status"] == "diverged" else None
     return record | {
         "step": trainer.step,
-        "final": trainer.tracker.final(trainer.history, chance),
-        "hashes": {
-            "initial_weights": trainer.initial_weights,
-            "batches": trainer.batches.hash,
-            "data": data_hash,
-        },
+        "final": trainer.records.tracker.final(trainer.records.rows, chance),
+        "hashes": record["hashes"] | {"batches": trainer.batches_hash},
+        "execution": trainer.execution,
         "timing": {
             "seconds": round(trainer.seconds, 3),
             "evaluating_seconds": round(trainer.evaluating, 3),

@@ -10,7 +10,9 @@ from depthbench.study import Recipe
 
 
 def make_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """SGD, Adam or AdamW over all parameters; weight decay on all, or on weights alone."""
+    """SGD, Adam or AdamW over all parameters; weight decay on all, or on weights alone.
+
+    Fused: all parameters in few kernels, which on CUDA can be captured and read the rate from memory."""
     weights = [m.weight for m in network.modules() if isinstance(m, WEIGHTED)]
     ids = {id(p) for p in weights}
     others = [p for p in network.parameters() if id(p) not in ids]
@@ -19,12 +21,14 @@ def make_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
         {"params": others, "weight_decay": recipe.weight_decay if recipe.decay_norm else 0.0},
     ]
     groups = [group for group in groups if group["params"]]
+    device = groups[0]["params"][0].device
+    lr = torch.tensor(recipe.lr, device=device) if device.type == "cuda" else recipe.lr
     if recipe.optimizer == "sgd":
-        return torch.optim.SGD(
-            groups, recipe.lr, momentum=recipe.momentum, nesterov=recipe.nesterov, foreach=True
-        )
+        return torch.optim.SGD(groups, lr, momentum=recipe.momentum, nesterov=recipe.nesterov, fused=True)
     make = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[recipe.optimizer]
-    return make(groups, recipe.lr, foreach=True)
+    optimizer = make(groups, lr, fused=True, capturable=device.type == "cuda")
+    optimizer._warned_capturable_if_run_uncaptured = True  # the steps before a capture are eager
+    return optimizer
 
 
 def learning_rate(recipe: Recipe, step: int, holding: bool = False) -> float:

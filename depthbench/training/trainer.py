@@ -1,100 +1,150 @@
 """The state of one run while it trains, and the moves that change it."""
 
+import contextlib
 import hashlib
 import math
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
-import numpy as np
 import torch
 
 from depthbench.catalog import look_up
 from depthbench.data.batches import Batches, Scaling
 from depthbench.data.images import Images, split
-from depthbench.networks import NETWORKS
+from depthbench.data.place import Placed, place
+from depthbench.networks import NETWORKS, checkpointing
 from depthbench.precision import set_precision
 from depthbench.probes import PROBES
 from depthbench.probes.recorder import Recorder
 from depthbench.seeds import derived
 from depthbench.study import Run
+from depthbench.training.captured import CapturedStep
 from depthbench.training.evaluate import evaluate
+from depthbench.training.hold import Hold
 from depthbench.training.recipe import learning_rate, make_optimizer
+from depthbench.training.records import ERRORS, Records
 from depthbench.training.step import Step
-from depthbench.training.tracker import Tracker
 
-HOLD_WINDOW = 100  # steps over which the train error of the paper's warm-up rule is taken
+FETCH_SECONDS = 2.0  # at most between two fetches of a row from a GPU, so that a person sees how it goes
+
+StepKind = Literal["auto", "eager", "captured"]
 
 
 class Trainer:
-    """Everything that one run owns while it trains. `history` and `layers` are its records."""
+    """Everything that one run owns while it trains.
 
-    def __init__(self, run: Run, images: Images, device: torch.device):
-        self.run, self.device = run, device
+    step: "eager", "captured" (as a CUDA graph: CUDA only), or "auto": captured on CUDA. recompute: compute
+    activations twice rather than keep them (networks/checkpointing.py). Neither is part of the recipe."""
+
+    def __init__(
+        self,
+        run: Run,
+        images: Images,
+        device: torch.device,
+        *,
+        step: StepKind = "auto",
+        recompute: bool = False,
+    ):
+        self.run, self.device, self.recompute = run, device, recompute
+        self.stream = torch.cuda.Stream(device) if device.type == "cuda" else None
         set_precision(run.recipe.precision)
-        torch.manual_seed(run.seed)
-        family = look_up(NETWORKS, "network", run.network)
-        self.network = build_network(family, run, images).to(device, memory_format=torch.channels_last)
-        self.initial_weights = hash_weights(self.network)
-        torch.manual_seed(derived(run.seed, "dropout"))
-
-        probes = {name: look_up(PROBES, "probe", name).load() for name in run.probe.names}
-        self.recorder = Recorder(self.network, probes)
-        optimizer = make_optimizer(self.network, run.recipe)
-        self.step_once = Step(self.network, optimizer, run.recipe, self.recorder, device)
-
-        self.scaling = Scaling(images.train_x, run.data.normalisation, device)
-        recipe = run.recipe
-        x, y = (torch.from_numpy(a).to(device) for a in (images.train_x, images.train_y))
-        stream = {
-            "batch_size": recipe.batch_size,
-            "seed": run.seed,
-            "pad": recipe.pad,
-            "flip": bool(recipe.flip),
-        }
-        self.batches = Batches(x, y, self.scaling, **stream)
-        self.sets = {"test_error": (images.test_x, images.test_y)}
-        if images.val_x is not None:
-            self.sets["val_error"] = (images.val_x, images.val_y)
-        self.sets = {k: tuple(torch.from_numpy(a).to(device) for a in pair) for k, pair in self.sets.items()}
-        self.sets["train_error_eval"] = (x, y)
-        if run.evaluate.train_size is not None and run.evaluate.train_size < len(y):
-            chosen = torch.from_numpy(split(images.train_y, run.evaluate.train_size, run.data.split_seed)[1])
-            self.sets["train_error_eval"] = (x[chosen.to(device)], y[chosen.to(device)])
+        self.train_size = len(images.train_y)
+        placed = place(images, device)
+        self.placement = placed.note
+        if self.stream is not None:
+            torch.cuda.synchronize(device)  # the images are there before our stream reads them
+        with self._on_stream():
+            self.network = self._make_network(images)
+            self.scaling = Scaling(images.train_x, run.data.normalisation, device)
+            self.batches = self._make_batches(placed)
+            self.sets = {**placed.sets, "train_error_eval": placed.train_set(self._evaluated_part(images))}
+            probes = {name: look_up(PROBES, "probe", name).load() for name in run.probe.names}
+            self.recorder = Recorder(self.network, probes, at_once=device.type == "cuda")
+            optimizer = make_optimizer(self.network, run.recipe)
+            self.eager_step = Step(
+                self.network, optimizer, run.recipe, self.recorder, self.batches.images, device
+            )
+        captures = step == "captured" or (step == "auto" and device.type == "cuda")
+        self.make_step = CapturedStep(self.eager_step, self.stream) if captures else self.eager_step
 
         self.step = 0  # updates made
         self.lr = 0.0  # of the last one
         self.seconds = 0.0  # in all
         self.evaluating = 0.0  # seconds of these spent on evaluation
-        self.history: list[dict[str, Any]] = []
-        self.probed_steps: list[int] = []
-        self.probed_values: list[torch.Tensor] = []  # (layers, probes) each, on the device
-        self.tracker = Tracker()
-        self.hold_sums = (0.0, 0)  # percent x steps, steps: of this window of the warm-up rule
-        self.holding = recipe.warmup == "hold" and run.depth >= recipe.hold_from_depth
+        self.records = Records(self.recorder.layers, run.probe.names)
+        self.hold = Hold(run)
+        self.batches_hash = ""  # sha256 over all batches up to this step
+        self._waiting_hashes: dict[int, str] = {}  # step -> that of each row that waits
+        self.fetch_seconds = FETCH_SECONDS if device.type == "cuda" else 0.0  # a CPU keeps nobody waiting
+
+    def _make_network(self, images: Images) -> torch.nn.Module:
+        torch.manual_seed(self.run.seed)
+        family = look_up(NETWORKS, "network", self.run.network)
+        network = build_network(family, self.run, images)
+        network = network.to(self.device, memory_format=torch.channels_last)
+        self.initial_weights = hash_weights(network)
+        torch.manual_seed(derived(self.run.seed, "dropout"))
+        if self.recompute:
+            checkpointing.recompute(network, images.shape)
+        return network
+
+    def _make_batches(self, placed: Placed) -> Batches:
+        recipe = self.run.recipe
+        return Batches(
+            placed.train_source(),
+            self.scaling,
+            batch_size=recipe.batch_size,
+            seed=self.run.seed,
+            pad=recipe.pad,
+            flip=bool(recipe.flip),
+        )
+
+    def _evaluated_part(self, images: Images):
+        """Indices of the training images that train_error_eval is taken on; None for all."""
+        size = self.run.evaluate.train_size
+        if size is None or size >= len(images.train_y):
+            return None
+        return split(images.train_y, size, self.run.data.split_seed)[1]
+
+    def _on_stream(self):
+        """A context in which work goes to this run's own stream of a GPU, where several take turns."""
+        return contextlib.nullcontext() if self.stream is None else torch.cuda.stream(self.stream)
+
+    def close(self) -> None:
+        """Let go of the processes that read images ahead, where there are any."""
+        self.batches.close()
+
+    @property
+    def execution(self) -> dict[str, Any]:
+        """How steps are made, for run.json."""
+        is_captured = isinstance(self.make_step, CapturedStep) and self.make_step.note is None
+        step = "captured" if is_captured else "eager"
+        return {"step": step, "recompute": self.recompute, "images": self.placement}
+
+    @property
+    def step_note(self) -> str | None:
+        """Why steps are not made as was asked for, if so."""
+        return self.make_step.note if isinstance(self.make_step, CapturedStep) else None
 
     def advance(self) -> None:
         """Make one update, probed where the study says so."""
-        self.lr = learning_rate(self.run.recipe, self.step, self.holding)
-        x, y = self.batches.take()
-        values = self.step_once(x, y, self.lr, probed=self.run.is_probed(self.step))
+        self.lr = learning_rate(self.run.recipe, self.step, self.hold.holding)
+        with self._on_stream():
+            batch = self.batches.take()
+            values = self.make_step(batch, self.lr, probed=self.run.is_probed(self.step))
         if values is not None:
-            self.probed_steps.append(self.step)
-            self.probed_values.append(values)
+            self.records.add_probed(self.step, values)
         self.step += 1
+        self.batches_hash = self.batches.hash
 
     @property
     def row_is_due(self) -> bool:
         """Whether this step is to be logged, and is not yet."""
-        if self.step == 0 or not self.is_between_rows:
+        if self.step == self.records.last_step:
             return False
         logged = self.step % self.run.evaluate.log_every == 0
-        return logged or self._evaluation_is_due or self._window_ends
-
-    @property
-    def is_between_rows(self) -> bool:
-        """Whether no history row tells of this very step."""
-        return not self.history or self.history[-1]["step"] != self.step
+        return logged or self._evaluation_is_due or self.hold.decides_at(self.step)
 
     @property
     def rate(self) -> float:
@@ -106,67 +156,57 @@ class Trainer:
     def _evaluation_is_due(self) -> bool:
         return self.step == self.run.steps or self.step % self.run.evaluate.every == 0
 
-    @property
-    def _window_ends(self) -> bool:
-        return self.holding and self.step % HOLD_WINDOW == 0
+    def log(self, should_stop: Callable[[], bool] = lambda: False) -> list[dict[str, Any]] | None:
+        """Note the history row of this step, evaluated where that is due; the rows that are now known.
 
-    def log(self, should_stop: Callable[[], bool] = lambda: False) -> dict[str, Any] | None:
-        """Add the history row of this step, evaluated where that is due, and return it.
-
-        None, and nothing changed, where `should_stop` said so during the evaluation."""
-        errors = dict.fromkeys(("train_error_eval", "test_error", "val_error"), math.nan)
+        Rows wait on the device for an evaluation, a decision of the warm-up rule, or `fetch_seconds`. None,
+        and nothing changed, where `should_stop` said so during the evaluation."""
+        errors = dict.fromkeys(ERRORS, math.nan)
         if self._evaluation_is_due:
-            began = time.perf_counter()
-            found = evaluate(self.network, self.sets, self.scaling, self.run.recipe.precision, should_stop)
-            self.evaluating += time.perf_counter() - began
+            found = self._evaluate(should_stop)
             if found is None:
                 return None
             errors |= found
-        steps = self.step - (self.history[-1]["step"] if self.history else 0)
-        loss, train_error = self.step_once.take_sums()
         row = {
             "step": self.step,
-            "epoch": self.step * self.run.recipe.batch_size / len(self.batches.y),
+            "epoch": self.step * self.run.recipe.batch_size / self.train_size,
             "lr": self.lr,
-            "loss": loss,
-            "train_error": train_error,
-            **(errors if math.isfinite(loss) else dict.fromkeys(errors, math.nan)),
-            "batch_hash": self.batches.hash[:12],
+            "loss": math.nan,
+            "train_error": math.nan,
+            **errors,
+            "batch_hash": self.batches_hash[:12],
         }
-        if self.holding:
-            self.hold_sums = (self.hold_sums[0] + train_error * steps, self.hold_sums[1] + steps)
-        if self._window_ends:
-            self.holding = self.hold_sums[0] / self.hold_sums[1] >= self.run.recipe.hold_until_train_error
-            self.hold_sums = (0.0, 0)
-        if self._evaluation_is_due and math.isfinite(loss):
-            self.tracker.see(row)
-        self.history.append(row)
-        return row
+        self._waiting_hashes[self.step] = self.batches_hash
+        must_know = self._evaluation_is_due or self.hold.decides_at(self.step)
+        with self._on_stream():
+            self.records.add(row, self.eager_step.take_sums())
+        return self.fetch() if must_know or self.records.waited >= self.fetch_seconds else []
 
-    def layers(self):
-        """The probed values as a table: a row a probed step and layer. One copy from the device."""
-        import pandas as pd
+    def _evaluate(self, should_stop: Callable[[], bool]) -> dict[str, float] | None:
+        began = time.perf_counter()
+        with self._on_stream():
+            found = evaluate(self.network, self.sets, self.scaling, self.run.recipe.precision, should_stop)
+        self.evaluating += time.perf_counter() - began
+        return found
 
-        names = list(self.recorder.probes)
-        count = len(self.recorder.layers)
-        values = (
-            torch.stack(self.probed_values).cpu().numpy()
-            if self.probed_values
-            else np.zeros((0, count, len(names)))
-        )
-        steps = len(self.probed_steps)
-        table = {
-            "step": np.repeat(np.array(self.probed_steps, dtype=np.int64), count),
-            "layer": np.tile(np.arange(1, count + 1), steps),
-            "name": [layer.name for layer in self.recorder.layers] * steps,
-            "stage": [layer.stage for layer in self.recorder.layers] * steps,
-        }
-        flat = values.reshape(steps * count, len(names))
-        return pd.DataFrame(table | {name: flat[:, i] for i, name in enumerate(names)})
+    def fetch(self) -> list[dict[str, Any]]:
+        """The rows that waited, now known. Where the run has diverged on the way, it is set back to where
+        that was seen."""
+        before = self.records.rows[-1]["step"] if self.records.rows else 0
+        with self._on_stream():
+            rows = self.records.fetch()
+        for row in rows:
+            self.hold.see(row["step"], row["step"] - before, row["train_error"])
+            before = row["step"]
+        if rows and before < self.step and not math.isfinite(rows[-1]["loss"]):
+            self.step, self.lr = before, rows[-1]["lr"]
+            self.batches_hash = self._waiting_hashes[before]
+        self._waiting_hashes.clear()
+        return rows
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint holds; `restore` takes it back. Plain values and tensors only."""
-        values = torch.stack(self.probed_values).cpu() if self.probed_values else None
+        self.fetch()
         state = {
             "run_id": self.run.run_id,
             "step": self.step,
@@ -175,16 +215,13 @@ class Trainer:
             "evaluating": self.evaluating,
             "threads": torch.get_num_threads(),
             "network": self.network.state_dict(),
-            "optimizer": self.step_once.optimizer.state_dict(),
-            "sums": self.step_once.sums.cpu(),
+            "optimizer": self.eager_step.optimizer.state_dict(),
+            "sums": self.eager_step.sums.cpu(),
             "batches": self.batches.state(),
+            "batches_hash": self.batches_hash,
             "rng": torch.get_rng_state(),
-            "history": self.history,
-            "probed_steps": self.probed_steps,
-            "probed_values": values,
-            "tracker": self.tracker.state(),
-            "holding": self.holding,
-            "hold_sums": self.hold_sums,
+            "records": self.records.state(),
+            "hold": self.hold.state(),
         }
         if self.device.type == "cuda":
             state["cuda_rng"] = torch.cuda.get_rng_state(self.device)
@@ -196,19 +233,25 @@ class Trainer:
         self.seconds, self.evaluating = state["seconds"], state["evaluating"]
         if self.device.type == "cpu":
             torch.set_num_threads(state["threads"])  # a sum over other threads rounds differently
-        self.network.load_state_dict(state["network"])
-        self.step_once.optimizer.load_state_dict(state["optimizer"])
-        self.step_once.sums.copy_(state["sums"])
+        with self._on_stream():
+            self.network.load_state_dict(state["network"])
+            self._restore_optimizer(state["optimizer"])
+            self.eager_step.sums.copy_(state["sums"])
+            self.records.restore(state["records"], self.device)
         self.batches.restore(state["batches"])
-        self.history, self.probed_steps = list(state["history"]), list(state["probed_steps"])
-        self.probed_values = (
-            [] if state["probed_values"] is None else list(state["probed_values"].to(self.device))
-        )
-        self.tracker.restore(state["tracker"])
-        self.holding, self.hold_sums = state["holding"], tuple(state["hold_sums"])
+        self.batches_hash = state["batches_hash"]
+        self.hold.restore(state["hold"])
         torch.set_rng_state(state["rng"])
         if self.device.type == "cuda" and "cuda_rng" in state:
             torch.cuda.set_rng_state(state["cuda_rng"], self.device)
+
+    def _restore_optimizer(self, state: dict[str, Any]) -> None:
+        """Its state; but the rate stays the number in the device's memory that a captured step reads."""
+        optimizer = self.eager_step.optimizer
+        rates = [group["lr"] for group in optimizer.param_groups]
+        optimizer.load_state_dict(state)
+        for group, rate in zip(optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate
 
 
 def build_network(family, run: Run, images: Images) -> torch.nn.Module:

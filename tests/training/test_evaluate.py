@@ -3,6 +3,7 @@ import torch
 from torch import nn
 
 from depthbench.data.batches import Scaling
+from depthbench.data.mapped import Mapped
 from depthbench.training import evaluate
 
 
@@ -19,7 +20,7 @@ class FirstPixel(nn.Module):
 
 
 def test_percent_of_wrong_answers_in_evaluation_mode(monkeypatch):
-    monkeypatch.setattr(evaluate, "BATCH", 3)  # the last part is smaller
+    monkeypatch.setitem(evaluate.BATCH, "cpu", 3)  # the last part is smaller
     x = np.zeros((8, 1, 2, 2), np.uint8)
     x[4:, 0, 0, 0] = 200
     scaling = Scaling(x, "channel", torch.device("cpu"))
@@ -32,7 +33,7 @@ def test_percent_of_wrong_answers_in_evaluation_mode(monkeypatch):
 
 
 def test_it_can_be_stopped_between_batches(monkeypatch):
-    monkeypatch.setattr(evaluate, "BATCH", 2)
+    monkeypatch.setitem(evaluate.BATCH, "cpu", 2)
     x = torch.zeros(6, 1, 2, 2, dtype=torch.uint8)
     scaling = Scaling(x.numpy(), "none", torch.device("cpu"))
     network = FirstPixel().train()
@@ -40,3 +41,18 @@ def test_it_can_be_stopped_between_batches(monkeypatch):
     sets = {"test_error": (x, torch.zeros(6, dtype=torch.int64))}
     assert evaluate.evaluate(network, sets, scaling, "fp32", lambda: next(answers)) is None
     assert network.training
+
+
+def test_images_in_a_file_are_read_batch_by_batch(monkeypatch, tmp_path):
+    monkeypatch.setitem(evaluate.BATCH, "cpu", 3)
+    x = np.zeros((8, 1, 2, 2), np.uint8)
+    x[4:, 0, 0, 0] = 200
+    np.save(tmp_path / "x.npy", x)
+    there = Mapped(np.load(tmp_path / "x.npy", mmap_mode="r"))
+    y = torch.tensor([0, 0, 0, 1, 1, 1, 1, 0])
+    scaling = Scaling(there, "channel", torch.device("cpu"))
+    sizes, read = [], Mapped.__getitem__
+    monkeypatch.setattr(Mapped, "__getitem__", lambda m, rows: sizes.append(rows) or read(m, rows))
+    sets = {"all": (there, y), "odd": (there.choose(np.array([1, 3, 5, 7])), y[1::2])}
+    assert evaluate.evaluate(FirstPixel(), sets, scaling, "fp32") == {"all": 25.0, "odd": 50.0}
+    assert sizes == [slice(0, 3), slice(3, 6), slice(6, 9), slice(0, 3), slice(3, 6)]

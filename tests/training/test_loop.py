@@ -7,9 +7,10 @@ import torch
 import torch.nn.functional as F
 
 from depthbench.data.batches import Batches, Scaling
+from depthbench.data.source import Resident
 from depthbench.networks import NETWORKS
 from depthbench.store import RunStore
-from depthbench.training.loop import train
+from depthbench.training.loop import finish, train
 from depthbench.training.trainer import Trainer
 
 
@@ -68,13 +69,13 @@ def test_the_loop_equals_one_written_by_hand(tiny, trained, digits):
 
     torch.manual_seed(0)
     network = NETWORKS["plain"](depth=8, in_channels=1, width=4).to(memory_format=torch.channels_last)
-    sgd = torch.optim.SGD(network.parameters(), 0.05, momentum=0.9, weight_decay=0.01)
+    sgd = torch.optim.SGD(network.parameters(), 0.05, momentum=0.9, weight_decay=0.01, fused=True)
     scaling = Scaling(digits.train_x, "channel", torch.device("cpu"))
     x, y = torch.from_numpy(digits.train_x), torch.from_numpy(digits.train_y)
-    batches = Batches(x, y, scaling, batch_size=16, seed=0, pad=1, flip=False)
+    batches = Batches(Resident(x, y), scaling, batch_size=16, seed=0, pad=1, flip=False)
     losses, norms = [], []
     for _ in range(3):
-        x, y = batches.take()
+        x, y = batches.images(batches.take())
         sgd.zero_grad()
         loss = F.cross_entropy(network(x), y)
         loss.backward()
@@ -222,9 +223,9 @@ def test_a_cuda_run_resumes_and_matches_its_twin(tiny, digits, tmp_path):
     hashes = []
     for run in tiny().runs():
         whole, parts = (RunStore(tmp_path / name / run.run_id) for name in ("whole", "parts"))
-        train(run, digits, whole, device, data_hash="")
-        train(run, digits, parts, device, data_hash="", should_stop=stop_after(5))
-        record = train(run, digits, parts, device, data_hash="")
+        finish(train(run, digits, whole, device, data_hash=""))
+        finish(train(run, digits, parts, device, data_hash="", should_stop=stop_after(5)))
+        record = finish(train(run, digits, parts, device, data_hash=""))
         assert record["status"] == "done"
         # The same images in the same order; sums on a GPU may round differently from run to run.
         one, other = whole.frame("history"), parts.frame("history")

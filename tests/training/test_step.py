@@ -6,7 +6,7 @@ from depthbench.probes import PROBES
 from depthbench.probes.recorder import Recorder
 from depthbench.study import Recipe
 from depthbench.training.recipe import make_optimizer
-from depthbench.training.step import Step
+from depthbench.training.step import Step, means
 
 
 def make_step(**recipe):
@@ -14,9 +14,8 @@ def make_step(**recipe):
     network = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2))
     recipe = Recipe(**{"steps": 9, "momentum": 0.0, "weight_decay": 0.0} | recipe)
     probes = {name: PROBES[name].load() for name in ("grad_norm_weight",)}
-    step = Step(
-        network, make_optimizer(network, recipe), recipe, Recorder(network, probes), torch.device("cpu")
-    )
+    optimizer, recorder = make_optimizer(network, recipe), Recorder(network, probes)
+    step = Step(network, optimizer, recipe, recorder, lambda batch: batch, torch.device("cpu"))
     return network, step
 
 
@@ -31,16 +30,16 @@ def test_sums_are_means_over_the_steps_since_they_were_taken():
     loss = nn.functional.cross_entropy(logits, Y).item()
     wrong = 100 * (logits.argmax(1) != Y).double().mean().item()
     for _ in range(3):
-        step(X, Y, 1e-9, probed=False)
-    assert step.take_sums() == pytest.approx((loss, wrong), rel=1e-6)
-    step(X, Y, 1e-9, probed=False)
-    assert step.take_sums() == pytest.approx((loss, wrong), rel=1e-6)
+        step((X, Y), 1e-9, probed=False)
+    assert means(step.take_sums().tolist()) == pytest.approx((loss, wrong), rel=1e-6)
+    step((X, Y), 1e-9, probed=False)
+    assert means(step.take_sums().tolist()) == pytest.approx((loss, wrong), rel=1e-6)
 
 
 def test_the_rate_of_the_step_is_used():
     network, step = make_step()
     before = network[0].bias.detach().clone()
-    step(X, Y, 0.5, probed=False)
+    step((X, Y), 0.5, probed=False)
     assert torch.equal(network[0].bias, before - 0.5 * network[0].bias.grad)
 
 
@@ -48,7 +47,7 @@ def test_l1_pulls_each_weight_towards_zero_by_its_sign():
     network, step = make_step(l1=0.25)
     plain_network, plain_step = make_step()
     for each in (step, plain_step):
-        each(X, Y, 1.0, probed=False)
+        each((X, Y), 1.0, probed=False)
     torch.manual_seed(0)
     initial = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2))
     for p, q, start in zip(
@@ -60,8 +59,8 @@ def test_l1_pulls_each_weight_towards_zero_by_its_sign():
 def test_probes_see_the_gradient_before_clipping_and_l1():
     _, free = make_step()
     network, clipped = make_step(clip_norm=1e-3, l1=0.5)
-    expected = free(X, Y, 0.1, probed=True)
-    assert torch.equal(clipped(X, Y, 0.1, probed=True), expected)
+    expected = free((X, Y), 0.1, probed=True)
+    assert torch.equal(clipped((X, Y), 0.1, probed=True), expected)
     total = torch.stack([p.grad.norm() for p in network.parameters()]).norm().item()
     assert total == pytest.approx(1e-3, rel=1e-3)
 
@@ -69,8 +68,8 @@ def test_probes_see_the_gradient_before_clipping_and_l1():
 def test_a_probed_step_updates_like_any_other():
     network, step = make_step()
     other, other_step = make_step()
-    assert step(X, Y, 0.1, probed=True).shape == (2, 1)
-    assert other_step(X, Y, 0.1, probed=False) is None
+    assert step((X, Y), 0.1, probed=True).shape == (2, 1)
+    assert other_step((X, Y), 0.1, probed=False) is None
     for p, q in zip(network.parameters(), other.parameters(), strict=True):
         assert torch.equal(p, q)
 
@@ -79,6 +78,6 @@ def test_bf16_computes_in_bf16_and_keeps_float_weights():
     network, step = make_step(precision="bf16")
     seen = []
     network[2].register_forward_hook(lambda module, inputs, output: seen.append(output.dtype))
-    step(X, Y, 0.1, probed=True)
+    step((X, Y), 0.1, probed=True)
     assert seen == [torch.bfloat16]
     assert {p.dtype for p in network.parameters()} == {torch.float32}

@@ -1,0 +1,113 @@
+"""What one run has shown so far: a history row a logged step, and the probed values of each layer.
+
+Sums and probed values stay on the device until they are fetched, all that wait in one go: a fetch waits for
+the device, and a GPU that is waited for stands idle afterwards."""
+
+import math
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from depthbench.networks.layers import Layer
+from depthbench.training.step import means
+from depthbench.training.tracker import Tracker
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+ERRORS = ("train_error_eval", "test_error", "val_error")
+
+
+class Records:
+    """`rows` are those known; others wait for their sums. `waited` is the seconds since the last fetch."""
+
+    def __init__(self, layers: Sequence[Layer], probes: Sequence[str]):
+        self._layers, self._probes = list(layers), list(probes)
+        self.rows: list[dict[str, Any]] = []
+        self.tracker = Tracker()
+        self._pending: list[tuple[dict[str, Any], Tensor]] = []
+        self._fetched = time.perf_counter()
+        self._probed_steps: list[int] = []
+        self._probed_values: list[Tensor] = []  # (layers, probes) each, on the device
+
+    @property
+    def last_step(self) -> int:
+        """The step of the newest row, known or not; 0 before the first."""
+        newest = self._pending[-1][0] if self._pending else self.rows[-1] if self.rows else {"step": 0}
+        return newest["step"]
+
+    @property
+    def waited(self) -> float:
+        return time.perf_counter() - self._fetched
+
+    def add(self, row: dict[str, Any], sums: Tensor) -> None:
+        """A row, all but its loss and train error, which `sums` (see step.take_sums) will tell."""
+        self._pending.append((row, sums))
+
+    def add_probed(self, step: int, values: Tensor) -> None:
+        """The values (layers, probes) of a probed step."""
+        self._probed_steps.append(step)
+        self._probed_values.append(values)
+
+    def fetch(self) -> list[dict[str, Any]]:
+        """Ask the device for the sums of the rows that wait; these rows. One sync with the device.
+
+        A row whose loss is not finite is the run's last: what came after it is dropped."""
+        self._fetched = time.perf_counter()
+        if not self._pending:
+            return []
+        sums = torch.stack([sums for _, sums in self._pending]).tolist()
+        pending, self._pending = self._pending, []
+        known = len(self.rows)
+        for (row, _), row_sums in zip(pending, sums, strict=True):
+            row["loss"], row["train_error"] = means(row_sums)
+            self.rows.append(row)
+            if not math.isfinite(row["loss"]):
+                row |= dict.fromkeys(ERRORS, math.nan)
+                self._drop_after(row["step"])
+                break
+            if not math.isnan(row["test_error"]):
+                self.tracker.see(row)
+        return self.rows[known:]
+
+    def _drop_after(self, step: int) -> None:
+        kept = sum(probed < step for probed in self._probed_steps)
+        self._probed_steps, self._probed_values = self._probed_steps[:kept], self._probed_values[:kept]
+
+    def layers(self) -> "pd.DataFrame":
+        """The probed values as a table: a row a probed step and layer. One copy from the device."""
+        import pandas as pd
+
+        count, steps = len(self._layers), len(self._probed_steps)
+        values = self._values()
+        flat = np.zeros((0, len(self._probes))) if values is None else values.flatten(0, 1).numpy()
+        table = {
+            "step": np.repeat(np.array(self._probed_steps, dtype=np.int64), count),
+            "layer": np.tile(np.arange(1, count + 1), steps),
+            "name": [layer.name for layer in self._layers] * steps,
+            "stage": [layer.stage for layer in self._layers] * steps,
+        }
+        return pd.DataFrame(table | {name: flat[:, i] for i, name in enumerate(self._probes)})
+
+    def _values(self) -> Tensor | None:
+        """All probed values (steps, layers, probes) in host memory; None where there are none."""
+        return torch.stack(self._probed_values).cpu() if self._probed_values else None
+
+    def state(self) -> dict[str, Any]:
+        """All of it, for a checkpoint. Nothing may wait: fetch first."""
+        return {
+            "rows": self.rows,
+            "probed_steps": self._probed_steps,
+            "probed_values": self._values(),
+            "tracker": self.tracker.state(),
+        }
+
+    def restore(self, state: dict[str, Any], device: torch.device) -> None:
+        self.rows, self._probed_steps = list(state["rows"]), list(state["probed_steps"])
+        values = state["probed_values"]
+        self._probed_values = [] if values is None else list(values.to(device))
+        self.tracker.restore(state["tracker"])

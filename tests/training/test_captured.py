@@ -1,0 +1,152 @@
+"""The order of things in a captured step, with a graph that is played by hand; and, where there is a GPU,
+that a captured step equals the eager one."""
+
+import pytest
+import torch
+
+from depthbench.data.batches import Batch
+from depthbench.training.captured import WARM_UP, CapturedStep
+from depthbench.training.trainer import Trainer
+
+
+class FakeStep:
+    """Notes what it is asked for. Its update reads the batch it was captured with, as a graph does."""
+
+    device = torch.device("cpu")
+
+    def __init__(self):
+        self.log = []
+        self.rate = None
+
+    def set_rate(self, lr):
+        self.rate = lr
+
+    def update(self, batch, probed):
+        self.log.append(("probed" if probed else "plain", batch.numbers.tolist(), self.rate))
+        return torch.tensor(float(len(self.log))) if probed else None
+
+    def __call__(self, batch, lr, probed):
+        self.set_rate(lr)
+        return self.update(batch, probed)
+
+
+class FakeGraph:
+    """Replays `step` on the batch it was captured with, and writes its values where they were."""
+
+    def __init__(self, step, batch, probed):
+        self.step, self.batch, self.probed = step, batch, probed
+        self.values = torch.tensor(0.0) if probed else None
+
+    def replay(self):
+        values = self.step.update(self.batch, self.probed)
+        if self.probed:
+            self.values.copy_(values)
+
+
+class ByHand(CapturedStep):
+    """Captures nothing, but as if."""
+
+    def __init__(self, step, fails_with=None):
+        super().__init__(step, stream=None)
+        self.captured, self.fails_with = [], fails_with
+
+    def _capture(self, batch, probed):
+        if self.fails_with is not None:
+            raise RuntimeError(self.fails_with)
+        if self._batch is None:
+            self._batch = Batch(*(None if part is None else part.clone() for part in batch))
+        self.captured.append(probed)
+        graph = FakeGraph(self.step, self._batch, probed)
+        self._graphs[probed] = graph, graph.values
+
+
+def batch(number):
+    return Batch(torch.tensor([number]), None)
+
+
+def test_every_step_is_made_once_with_its_own_batch_and_rate():
+    step = FakeStep()
+    captured = ByHand(step)
+    probed = {0, 1, 2, 5, 7}
+    for number in range(9):
+        captured(batch(number), number / 10, probed=number in probed)
+    assert step.log == [
+        ("probed" if number in probed else "plain", [number], number / 10) for number in range(9)
+    ]
+    assert captured.captured == [False, True]  # plain at step 3, probed at step 5
+
+
+def test_a_kind_of_step_is_eager_before_it_is_captured():
+    step = FakeStep()
+    captured = ByHand(step)
+    for number in range(WARM_UP + 2):
+        captured(batch(number), 0.1, probed=False)
+    assert captured.captured == [False]
+    captured(batch(9), 0.1, probed=True)
+    assert captured.captured == [False]  # the first probed step sets up what probes need
+    captured(batch(10), 0.1, probed=True)
+    assert captured.captured == [False, True]
+
+
+def test_values_are_kept_from_the_next_replay():
+    captured = ByHand(FakeStep())
+    for number in range(WARM_UP):
+        captured(batch(number), 0.1, probed=True)
+    first, second = (captured(batch(number), 0.1, probed=True) for number in (3, 4))
+    assert (first.item(), second.item()) == (4.0, 5.0)
+
+
+def test_what_cannot_be_captured_goes_on_eagerly_and_says_so(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda device: None)
+    step = FakeStep()
+    captured = ByHand(step, fails_with="operation not permitted when stream is capturing\nmore")
+    for number in range(6):
+        captured(batch(number), 0.1, probed=False)
+    assert [numbers for _, numbers, _ in step.log] == [[n] for n in range(6)]
+    assert "eager" in captured.note
+    assert captured.note.endswith("operation not permitted when stream is capturing")
+
+
+def train_some(run, images, kind, steps):
+    """A trainer after so many steps on a GPU, its rows fetched."""
+    trainer = Trainer(run, images, torch.device("cuda"), step=kind)
+    for _ in range(steps):
+        trainer.advance()
+        if trainer.row_is_due:
+            trainer.log()
+    trainer.fetch()
+    return trainer
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+@pytest.mark.parametrize("network", ["plain", "resnet"])
+def test_a_captured_step_equals_the_eager_step(tiny, digits, network, optimizer):
+    recipe = {"steps": 50, "optimizer": optimizer, "lr": 0.01, "clip_norm": 1.0, "l1": 1e-6}
+    study = tiny(recipe=recipe, grid={"network": [network]}, probe={"every": 7}, evaluate={"every": 25})
+    run = next(study.runs())
+    eager, captured = (train_some(run, digits, kind, 50) for kind in ("eager", "captured"))
+    assert captured.execution["step"] == "captured"
+    assert captured.step_note is None
+    assert [row["batch_hash"] for row in captured.records.rows] == [
+        row["batch_hash"] for row in eager.records.rows
+    ]
+    losses = [[row["loss"] for row in trainer.records.rows] for trainer in (eager, captured)]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-3)
+    for one, other in zip(eager.network.parameters(), captured.network.parameters(), strict=True):
+        torch.testing.assert_close(other, one, rtol=1e-2, atol=1e-3)
+    layers = [trainer.records.layers() for trainer in (eager, captured)]
+    assert layers[0].step.tolist() == layers[1].step.tolist()
+    first = [table[table.step == 0].grad_norm_preact.to_numpy() for table in layers]
+    assert first[1] == pytest.approx(first[0], rel=1e-4)
+
+
+@pytest.mark.cuda
+def test_a_network_that_looks_at_its_activations_is_trained_eagerly(tiny, digits):
+    trainer = Trainer(next(tiny().runs()), digits, torch.device("cuda"), step="captured")
+    forward = trainer.network.forward
+    trainer.network.forward = lambda x: forward(x) * (2 if x.sum().item() == 0 else 1)
+    for _ in range(5):
+        trainer.advance()
+    assert trainer.execution["step"] == "eager"
+    assert "eager" in trainer.step_note

@@ -1,0 +1,79 @@
+import math
+
+import pytest
+import torch
+
+from depthbench.training.trainer import Trainer
+
+CPU = torch.device("cpu")
+
+
+def train_to_the_end(run, images, fetch_seconds):
+    """Its trainer, and how many fetches gave rows."""
+    trainer = Trainer(run, images, CPU)
+    trainer.fetch_seconds = fetch_seconds
+    fetches = 0
+    while not trainer.records.rows or trainer.records.rows[-1]["step"] < run.steps:
+        if trainer.row_is_due:
+            fetches += bool(trainer.log())
+            if trainer.records.rows and not math.isfinite(trainer.records.rows[-1]["loss"]):
+                break
+        else:
+            trainer.advance()
+    return trainer, fetches
+
+
+@pytest.mark.parametrize("warmup", ["none", "hold"])
+def test_rows_that_wait_on_the_device_are_the_same_rows(tiny, digits, warmup):
+    recipe = {"steps": 220, "warmup": warmup, "hold_from_depth": 8, "hold_until_train_error": 100.0}
+    run = next(tiny(recipe=recipe, evaluate={"every": 110, "log_every": 10}).runs())
+    at_once, many = train_to_the_end(run, digits, fetch_seconds=0.0)
+    late, few = train_to_the_end(run, digits, fetch_seconds=math.inf)
+    assert many == len(at_once.records.rows) >= 22
+    assert few == {"none": 2, "hold": 3}[warmup]  # the evaluations, and the end of the one window
+    assert repr(late.records.rows) == repr(at_once.records.rows)  # repr: NaN equals NaN
+    assert late.hold.state() == at_once.hold.state()
+
+
+def test_a_divergence_that_is_seen_late_ends_the_run_where_it_happened(tiny, digits):
+    recipe = {"steps": 40, "lr": 1e20, "schedule": "constant"}
+    run = next(tiny(recipe=recipe, evaluate={"every": 40, "log_every": 4}, probe={"every": 1}).runs())
+    at_once, _ = train_to_the_end(run, digits, fetch_seconds=0.0)
+    late, _ = train_to_the_end(run, digits, fetch_seconds=math.inf)
+    assert at_once.step < 40
+    assert (late.step, late.lr, late.batches_hash) == (at_once.step, at_once.lr, at_once.batches_hash)
+    assert repr(late.records.rows) == repr(at_once.records.rows)
+    assert late.records.layers().equals(at_once.records.layers())
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
+def test_the_fused_optimiser_equals_the_plain_one(tiny, digits, optimizer):
+    recipe = {"steps": 20, "optimizer": optimizer, "lr": 0.002, "weight_decay": 0.01}
+    run = next(tiny(recipe=recipe).runs())
+    fused, plain = (Trainer(run, digits, CPU) for _ in range(2))
+    make = type(plain.eager_step.optimizer)
+    groups = [
+        {
+            k: v
+            for k, v in group.items()
+            if k not in ("fused", "foreach", "capturable", "decoupled_weight_decay")
+        }
+        for group in plain.eager_step.optimizer.param_groups
+    ]
+    plain.eager_step.optimizer = make(groups, foreach=False, fused=False)
+    for _ in range(20):
+        fused.advance()
+        plain.advance()
+    assert fused.eager_step.optimizer.param_groups[0]["fused"]
+    for one, other in zip(fused.network.parameters(), plain.network.parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+
+
+def test_how_steps_are_made_is_told(tiny, digits):
+    trainer = Trainer(next(tiny().runs()), digits, CPU)
+    assert trainer.execution == {
+        "step": "eager",
+        "recompute": False,
+        "images": "1,797 images (115 kB) on cpu",
+    }
+    assert trainer.step_note is None
