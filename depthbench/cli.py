@@ -12,7 +12,7 @@ from rich.table import Table
 
 from depthbench.errors import BadInput, Interrupted
 from depthbench.progress import Bars, Lines, Silent, counting, saying
-from depthbench.terminal import runs_table, summary_table
+from depthbench.terminal import plan_lines, plan_table, runs_table, summary_table
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -77,34 +77,58 @@ Settings = Annotated[
     ),
 ]
 Text, Number = str | None, int | None
+Name = Annotated[Text, _option("Store the results as a study of this name.")]
+Depths = Annotated[Text, _option("Weighted layers, e.g. 20,56,110.")]
+Networks = Annotated[Text, _option("Network families, e.g. plain,resnet.")]
+Seeds = Annotated[Text, _option("How many (3 means 0,1,2), or which: 0,4 (one: 4,).")]
+DataDir = Annotated[
+    Path | None, _option("Where downloads and decoded images go.  [default: the user's cache]")
+]
+ImageSize = Annotated[Number, _option("Make a folder's images this many pixels square.")]
+SkipBadImages = Annotated[bool, _option("Leave out unreadable images.", "--skip-bad-images")]
+Steps = Annotated[Number, _option("Optimiser updates of each run.")]
+Epochs = Annotated[float | None, _option("The same as passes over the training set.")]
+BatchSize = Annotated[Number, _option("Images in each update.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
+Precision = Annotated[Text, _option("fp32, tf32 or bf16.")]
+Jobs = Annotated[Number, _option("Runs at once.  [default: for the machine and its memory]")]
+Recompute = Annotated[
+    bool | None,
+    _option(
+        "Compute activations twice rather than keep them.  [default: where memory demands it]",
+        "--recompute/--no-recompute",
+    ),
+]
+Stored = Annotated[Path, typer.Option(help="Where studies are stored.")]
+Quiet = Annotated[bool, _option("Say nothing but errors.", "--quiet")]
+AsJson = Annotated[bool, _option("Print the outcome as JSON.", "--json")]
 
 
 @app.command()
 def run(
     study: StudyName = None,
-    name: Annotated[Text, _option("Store the results as a study of this name.")] = None,
-    depths: Annotated[Text, _option("Weighted layers, e.g. 20,56,110.")] = None,
-    networks: Annotated[Text, _option("Network families, e.g. plain,resnet.")] = None,
-    seeds: Annotated[Text, _option("How many (3 means 0,1,2), or which: 0,4 (one: 4,).")] = None,
+    name: Name = None,
+    depths: Depths = None,
+    networks: Networks = None,
+    seeds: Seeds = None,
     data: DataName = None,
-    data_dir: Annotated[
-        Path | None, _option("Where downloads and decoded images go.  [default: the user's cache]")
-    ] = None,
-    image_size: Annotated[Number, _option("Make a folder's images this many pixels square.")] = None,
-    skip_bad_images: Annotated[bool, _option("Leave out unreadable images.", "--skip-bad-images")] = False,
-    steps: Annotated[Number, _option("Optimiser updates of each run.")] = None,
-    epochs: Annotated[float | None, _option("The same as passes over the training set.")] = None,
-    batch_size: Annotated[Number, _option("Images in each update.")] = None,
+    data_dir: DataDir = None,
+    image_size: ImageSize = None,
+    skip_bad_images: SkipBadImages = False,
+    steps: Steps = None,
+    epochs: Epochs = None,
+    batch_size: BatchSize = None,
     settings: Settings = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
-    precision: Annotated[Text, _option("fp32, tf32 or bf16.")] = None,
-    jobs: Annotated[Number, _option("Runs at once, a process each.  [default: for the machine]")] = None,
-    results: Annotated[Path, typer.Option(help="Where studies are stored.")] = Path("results"),
+    device: Device = "auto",
+    precision: Precision = None,
+    jobs: Jobs = None,
+    recompute: Recompute = None,
+    results: Stored = Path("results"),
     fresh: Annotated[bool, _option("Discard what is stored of this study.", "--fresh")] = False,
     dry_run: Annotated[bool, _option("Check all, say what would run, and stop.", "--dry-run")] = False,
     plugin: Plugins = None,
-    quiet: Annotated[bool, _option("Say nothing but errors.", "--quiet")] = False,
-    as_json: Annotated[bool, _option("Print the outcome as JSON.", "--json")] = False,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
 ) -> None:
     """Train the runs of a study that are not done yet, and write the report.
 
@@ -118,39 +142,32 @@ def run(
 
       depthbench run my_study.toml --set lr=0.05 --name my_study-lr0.05
     """
-    from depthbench import flags
-    from depthbench.catalog import load_plugin
-    from depthbench.execution import execute, prepare
-    from depthbench.study_file import load_study
-
-    for file in plugin or []:
-        load_plugin(file)
-    given = flags.overrides(
-        grid={
-            "network": flags.parse_list("--networks", networks, str),
-            "depth": flags.parse_list("--depths", depths, int),
-            "seed": flags.parse_seeds(seeds),
-        },
-        data={"image_size": image_size, "skip_bad_images": skip_bad_images or None},
-        recipe={"steps": steps, "epochs": epochs, "batch_size": batch_size, "precision": precision},
-        settings=settings or [],
-    )
-    if plugin:
-        given["plugins"] = [str(file.resolve()) for file in plugin]
-    base, given = flags.choose_study(study, data, name, given)
-    chosen = load_study(base, **given)
+    from depthbench.execution import execute
 
     shown = Console(quiet=quiet, stderr=as_json)
-    with counting(shown, "reading the images") as decoding:
-        plan = prepare(
-            chosen,
-            results,
-            device=device,
-            jobs=jobs,
-            data_dir=data_dir,
-            fresh=fresh,
-            decoding=decoding,
-        )
+    plan = _prepared(
+        shown,
+        study=study,
+        name=name,
+        depths=depths,
+        networks=networks,
+        seeds=seeds,
+        data=data,
+        data_dir=data_dir,
+        image_size=image_size,
+        skip_bad_images=skip_bad_images,
+        steps=steps,
+        epochs=epochs,
+        batch_size=batch_size,
+        settings=settings,
+        device=device,
+        precision=precision,
+        jobs=jobs,
+        recompute=recompute,
+        results=results,
+        fresh=fresh,
+        plugin=plugin,
+    )
     _announce(plan, shown)
     if dry_run:
         _print_rows(_planned(plan), f"{plan.study.name}: what would run", as_json)
@@ -162,6 +179,130 @@ def run(
         err.print("interrupted: the same command goes on from what each run has kept")
         raise typer.Exit(130) from None
     _finish(plan, shown, as_json)
+
+
+@app.command()
+def bench(
+    depths: Annotated[str, typer.Option(help="Of the networks at 32x32 pixels, or none.")] = "20,56,110",
+    digits: Annotated[str, typer.Option(help="Of the networks of the digits study, or none.")] = "56",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
+    jobs: Annotated[Number, _option("Most runs at once.  [default: a run a core, up to 8; GPU: 4]")] = None,
+    precision: Annotated[str, typer.Option(help="fp32, tf32 or bf16.")] = "fp32",
+    repeats: Annotated[int, typer.Option(help="How often each arm is timed.")] = 5,
+    seconds: Annotated[float | None, _option("How long each time, about.  [default: 3; GPU: 1.5]")] = None,
+    batch_size: Annotated[int, typer.Option(help="Images in each update at 32x32.")] = 128,
+    results: Annotated[Path, typer.Option(help="Where a folder for this machine goes.")] = Path(
+        "results/bench"
+    ),
+) -> None:
+    """Measure how fast training is here: depthbench's loop beside the conventional one, and the ceiling.
+
+    The conventional loop (DataLoader, torchvision's transforms, a loss fetched at every step), depthbench's
+    loop, and a large matrix product and copy take turns: one run and several at once, probes on and off.
+    Prints ratios with their spread; writes a table and a plot. It takes minutes: leave the machine alone.
+
+    Examples:
+
+      depthbench bench
+
+      depthbench bench --depths 20 --digits none --seconds 1     # a first look
+
+      depthbench bench --device cuda --precision bf16
+    """
+    from depthbench.bench import BenchFailed
+    from depthbench.bench.settings import Settings
+
+    settings = Settings.checked(
+        depths=depths,
+        digits=digits,
+        device=device,
+        jobs=jobs,
+        precision=precision,
+        repeats=repeats,
+        seconds=seconds,
+        batch_size=batch_size,
+    )
+    from depthbench.bench.command import run_bench  # torch, once the flags are known to be good
+
+    try:
+        run_bench(settings, results, out)
+    except BenchFailed as error:
+        err.print(f"depthbench: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
+        raise typer.Exit(1) from None
+
+
+@app.command("plan")
+def plan_(
+    study: StudyName = None,
+    name: Name = None,
+    depths: Depths = None,
+    networks: Networks = None,
+    seeds: Seeds = None,
+    data: DataName = None,
+    data_dir: DataDir = None,
+    image_size: ImageSize = None,
+    skip_bad_images: SkipBadImages = False,
+    steps: Steps = None,
+    epochs: Epochs = None,
+    batch_size: BatchSize = None,
+    settings: Settings = None,
+    device: Device = "auto",
+    precision: Precision = None,
+    jobs: Jobs = None,
+    recompute: Recompute = None,
+    results: Stored = Path("results"),
+    plugin: Plugins = None,
+    calibrate: Annotated[
+        bool, _option("Leave out the times, and the training that they take.", "--calibrate/--no-calibrate")
+    ] = True,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Say what a study will cost before it runs: parameters, multiply-adds, memory, and time on this machine.
+
+    Times come from training some steps of some of its networks on random images, which takes up to a minute.
+    Runs that are done cost nothing any more.
+
+    Examples:
+
+      depthbench plan --depths 20,56,110
+
+      depthbench plan --networks resnet --depths 1202 --no-calibrate
+    """
+    from depthbench.execution.estimate import estimate
+
+    shown = Console(quiet=quiet, stderr=as_json)
+    plan = _prepared(
+        shown,
+        study=study,
+        name=name,
+        depths=depths,
+        networks=networks,
+        seeds=seeds,
+        data=data,
+        data_dir=data_dir,
+        image_size=image_size,
+        skip_bad_images=skip_bad_images,
+        steps=steps,
+        epochs=epochs,
+        batch_size=batch_size,
+        settings=settings,
+        device=device,
+        precision=precision,
+        jobs=jobs,
+        recompute=recompute,
+        results=results,
+        fresh=False,
+        plugin=plugin,
+    )
+    with counting(shown, "training a few steps") as tell:
+        cost = estimate(plan, calibrate, tell)
+    if as_json:
+        print(json.dumps(cost, indent=1))
+        return
+    out.print(plan_table(cost))
+    for line in plan_lines(cost):
+        out.print(line, highlight=False, soft_wrap=True)
 
 
 @app.command()
@@ -217,6 +358,66 @@ def list_(
     for key, about in lists[what].items():
         table.add_row(f"[bold]{key}[/bold]", about)
     out.print(table)
+
+
+def _prepared(
+    shown: Console,
+    *,
+    study: Text,
+    name: Text,
+    depths: Text,
+    networks: Text,
+    seeds: Text,
+    data: Text,
+    data_dir: Path | None,
+    image_size: Number,
+    skip_bad_images: bool,
+    steps: Number,
+    epochs: float | None,
+    batch_size: Number,
+    settings: list[str] | None,
+    device: str,
+    precision: Text,
+    jobs: Number,
+    recompute: bool | None,
+    results: Path,
+    fresh: bool,
+    plugin: list[Path] | None,
+):
+    """The plan that these options ask for."""
+    from depthbench import flags
+    from depthbench.catalog import load_plugin
+    from depthbench.execution import prepare
+    from depthbench.study_file import load_study
+
+    for file in plugin or []:
+        load_plugin(file)
+    given = flags.overrides(
+        grid={
+            "network": flags.parse_list("--networks", networks, str),
+            "depth": flags.parse_list("--depths", depths, int),
+            "seed": flags.parse_seeds(seeds),
+        },
+        data={"image_size": image_size, "skip_bad_images": skip_bad_images or None},
+        recipe={"steps": steps, "epochs": epochs, "batch_size": batch_size, "precision": precision},
+        settings=settings or [],
+    )
+    if plugin:
+        given["plugins"] = [str(file.resolve()) for file in plugin]
+    base, given = flags.choose_study(study, data, name, given)
+    chosen = load_study(base, **given)
+
+    with counting(shown, "reading the images") as decoding:
+        return prepare(
+            chosen,
+            results,
+            device=device,
+            jobs=jobs,
+            recompute=recompute,
+            data_dir=data_dir,
+            fresh=fresh,
+            decoding=decoding,
+        )
 
 
 def _opening(path: Path) -> str:

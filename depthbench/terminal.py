@@ -4,6 +4,7 @@ from typing import Any
 
 from rich.table import Table
 
+from depthbench.data.memory import in_bytes
 from depthbench.progress import duration
 
 ERRORS = {"train_error_eval": "train error %", "test_error": "test error %", "best_test_error": "best test %"}
@@ -54,3 +55,41 @@ def summary_table(rows: list[dict[str, Any]], title: str) -> Table:
     if not any(table.columns[-1].cells):
         table.columns.pop()
     return table
+
+
+def plan_table(cost: dict[str, Any]) -> Table:
+    """A line a network and depth of what `execution.estimate` found."""
+    title = f"{cost['study']}: {cost['steps']} steps at batch {cost['batch_size']}, on {cost['device']}"
+    table = Table(title=title, title_justify="left")
+    for heading in ("network", "depth", "parameters", "multiply-adds", "memory", "time of a run", "runs"):
+        table.add_column(heading, justify="left" if heading == "network" else "right")
+    for row in cost["rows"]:
+        guessed = row["seconds"] is not None and not row["measured"]
+        table.add_row(
+            row["network"],
+            str(row["depth"]),
+            f"{row['parameters']:,}",
+            f"{row['multiply_adds'] / 1e6:,.1f} M",
+            in_bytes(row["memory_bytes"]) + "*" * row["recompute"],
+            "" if row["seconds"] is None else "~" * guessed + duration(row["seconds"]),
+            f"{row['runs']}" + (f" ({row['done']} done)" if row["done"] else ""),
+        )
+    if not any(table.columns[5].cells):
+        table.columns.pop(5)
+    return table
+
+
+def plan_lines(cost: dict[str, Any]) -> list[str]:
+    """What holds for the whole study, and what the signs in the table mean."""
+    jobs, threads, left = cost["jobs"], cost["threads"], cost["runs"] - cost["done"]
+    line = f"{left} of {cost['runs']} runs to do, {jobs} at a time, {threads} thread{'s'[: threads > 1]} each"
+    if left and cost["seconds"] is not None:
+        line += f": about {duration(cost['seconds'])}"
+    if left:
+        line += f", {in_bytes(cost['memory_bytes'])} at the worst moment"
+    lines = [line, *cost["notes"]]
+    if any(row["recompute"] for row in cost["rows"]):
+        lines.append("* its activations are computed twice")
+    if any(row["seconds"] is not None and not row["measured"] for row in cost["rows"]):
+        lines.append("~ not tried out: on a line through the depths that were")
+    return lines

@@ -1,18 +1,19 @@
 """Batches and augmentation, on the device, as one stream that a seed decides.
 
-Shapes: B batch, C channels, H W pixels. The order, and the crops and flips, are drawn on the CPU, each
-from a generator of its own, so that twins with one seed see the same images whatever their device, and a
-hash of what was drawn proves it."""
+Shapes: B batch, C channels, H W pixels."""
 
-import hashlib
-from typing import Any
+from collections import deque
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from depthbench.seeds import derived
+from depthbench.data.draws import Draws
+from depthbench.data.mapped import Mapped
+from depthbench.data.source import Resident, Streamed
 
 
 class Scaling:
@@ -21,15 +22,16 @@ class Scaling:
     channel: minus the channel's mean, over its standard deviation. pixel: minus each pixel's own mean (He et
     al. 2015, sec. 4.2), over the standard deviation of all that remains. none: 0 to 1."""
 
-    def __init__(self, train_x: np.ndarray, normalisation: str, device: torch.device):
+    def __init__(self, train_x: np.ndarray | Mapped, normalisation: str, device: torch.device):
         c, h, w = train_x.shape[1:]
         if normalisation == "none":
-            mean, std = np.zeros((c, 1, 1)), np.full((c, 1, 1), max(1, int(train_x.max())))
+            largest = max(int(part.max()) for part in _parts(train_x))
+            mean, std = np.zeros((c, 1, 1)), np.full((c, 1, 1), max(1, largest))
         else:
             axes = (0, 2, 3) if normalisation == "channel" else (0,)
             count = len(train_x) * (h * w if normalisation == "channel" else 1)
             total, squares = np.zeros(train_x.shape[1:]), np.zeros(train_x.shape[1:])
-            for part in np.array_split(train_x, max(1, len(train_x) // 4096)):  # few floats at a time
+            for part in _parts(train_x):
                 total += part.sum(0, dtype=np.float64)
                 squares += np.square(part, dtype=np.float32).sum(0, dtype=np.float64)
             if normalisation == "channel":
@@ -46,57 +48,76 @@ class Scaling:
         return (x.float() - self.mean) * self.scale  # (B, C, H, W) float32
 
 
-class Batches:
-    """An endless stream of augmented training batches.
+def _parts(x: np.ndarray | Mapped) -> Iterator[np.ndarray]:
+    """x in parts of some thousands of images and at most some 256 MB: few floats at a time."""
+    count = max(1, len(x) // 4096, x.nbytes >> 28)
+    for rows in np.array_split(np.arange(len(x)), count):
+        yield x[rows[0] : rows[-1] + 1]
 
-    Every image comes once in each pass; a batch may span two passes, so that all have one size.
-    `take()` gives the next (x, y); `hash` is a sha256 over all that was drawn so far."""
+
+class Batch(NamedTuple):
+    """What the host says of a batch; `Batches.images` makes the images of it."""
+
+    numbers: Tensor  # (4, B) int64 on the device: index, top, left, mirrored
+    pixels: Tensor | None  # (B, C, H, W) uint8 on the device where images are streamed
+
+
+class Batches:
+    """An endless stream of augmented training batches of `source` (see source.py, draws.py).
+
+    `take()` is the host's part of the next batch, and `images(batch)` the device's. `hash` is a sha256 over
+    all that was taken so far. `close()` ends the processes that a stream reads with."""
 
     def __init__(
-        self, x: Tensor, y: Tensor, scaling: Scaling, *, batch_size: int, seed: int, pad: int, flip: bool
+        self,
+        source: Resident | Streamed,
+        scaling: Scaling,
+        *,
+        batch_size: int,
+        seed: int,
+        pad: int,
+        flip: bool,
     ):
-        self.x, self.y, self.scaling = x, y, scaling  # (N, C, H, W) uint8, (N,) int64
-        self.batch_size, self.pad, self.flip = batch_size, pad, flip
-        self.order, self.augmentation = (
-            torch.Generator().manual_seed(derived(seed, purpose)) for purpose in ("order", "augmentation")
-        )
-        self.waiting = torch.empty(0, dtype=torch.int64)
-        self.hash = ""
+        self.source, self.scaling, self.pad, self.flip = source, scaling, pad, flip
+        self.draws = Draws(len(self), batch_size=batch_size, seed=seed, pad=pad, flip=flip)
+        self._begin()
 
-    def take(self) -> tuple[Tensor, Tensor]:
-        """The next batch: x (B, C, H, W) float32 channels_last, y (B,) int64."""
-        indices, top, left, mirrored = self._to_device(self._draw())
-        x = self.scaling(self.x[indices])  # padding comes after scaling: it has the mean's colour
+    def _begin(self) -> None:
+        self._state = self.draws.state()  # as it was when the last batch taken had been drawn
+        self._ahead: deque[tuple[Tensor, dict[str, Any]]] = deque()  # drawn, and not taken yet
+        self.source.begin(_drawing(self.draws, self._ahead))
+
+    def __len__(self) -> int:
+        """How many images a pass has."""
+        return len(self.source.y)
+
+    @property
+    def hash(self) -> str:
+        return self._state["hash"]
+
+    def take(self) -> Batch:
+        """The next batch, on its way to the device. A GPU is not waited for."""
+        pixels = self.source.next()
+        numbers, self._state = self._ahead.popleft()
+        device = self.source.y.device
+        if device.type == "cuda":
+            numbers = numbers.pin_memory()
+        if pixels is not None:
+            pixels = pixels.to(device, non_blocking=True)  # pinned by the stream
+        return Batch(numbers.to(device, non_blocking=True), pixels)
+
+    def images(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """x (B, C, H, W) float32 channels_last and y (B,) int64 of `batch`.
+
+        On the device alone, with no value that the host must know, so that a CUDA graph can hold it."""
+        index, top, left, mirrored = batch.numbers
+        pixels = self.source.x[index] if batch.pixels is None else batch.pixels
+        x = self.scaling(pixels)  # padding comes after scaling: it has the mean's colour
         if self.pad:
             x = self._crop(x, top, left, mirrored.bool())
         elif self.flip:
             x = torch.where(mirrored.bool()[:, None, None, None], x.flip(3), x)
-        return x.contiguous(memory_format=torch.channels_last), self.y[indices]
-
-    def _to_device(self, drawn: tuple[Tensor, ...]) -> Tensor:
-        """All that was drawn (4, B) int64 in one copy, which a GPU does not wait for."""
-        together = torch.stack([part.long() for part in drawn])
-        if self.x.device.type == "cuda":
-            together = together.pin_memory()
-        return together.to(self.x.device, non_blocking=True)
-
-    def _draw(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """What the next batch is: indices (B,), crop corners (B,) and (B,), mirrored (B,)."""
-        while len(self.waiting) < self.batch_size:
-            order = torch.randperm(len(self.x), generator=self.order)
-            self.waiting = torch.cat([self.waiting, order])
-        indices, self.waiting = self.waiting.split([self.batch_size, len(self.waiting) - self.batch_size])
-        corner = torch.zeros(2, self.batch_size, dtype=torch.int64)
-        mirrored = torch.zeros(self.batch_size, dtype=torch.bool)
-        if self.pad:
-            corner = torch.randint(0, 2 * self.pad + 1, (2, self.batch_size), generator=self.augmentation)
-        if self.flip:
-            mirrored = torch.rand(self.batch_size, generator=self.augmentation) < 0.5
-        digest = hashlib.sha256(self.hash.encode())
-        for drawn in (indices, corner, mirrored):
-            digest.update(drawn.numpy().tobytes())
-        self.hash = digest.hexdigest()
-        return indices, corner[0], corner[1], mirrored
+        return x.contiguous(memory_format=torch.channels_last), self.source.y[index]
 
     def _crop(self, x: Tensor, top: Tensor, left: Tensor, mirrored: Tensor) -> Tensor:
         """Pad x (B, C, H, W), cut H x W at each image's own corner, and mirror some."""
@@ -110,15 +131,27 @@ class Batches:
         return x.permute(0, 3, 1, 2)  # (B, C, H, W), already channels_last in memory
 
     def state(self) -> dict[str, Any]:
-        """All that decides what comes next."""
-        return {
-            "order": self.order.get_state(),
-            "augmentation": self.augmentation.get_state(),
-            "waiting": self.waiting.clone(),
-            "hash": self.hash,
-        }
+        """All that decides what is taken next, whatever has been drawn and read ahead."""
+        waiting = self._state["waiting"].clone()  # without the whole pass that it is a part of
+        return self._state | {"waiting": waiting}
 
     def restore(self, state: dict[str, Any]) -> None:
-        self.order.set_state(state["order"])
-        self.augmentation.set_state(state["augmentation"])
-        self.waiting, self.hash = state["waiting"], state["hash"]
+        """Go back to `state`. What was read ahead is thrown away."""
+        self.draws.restore(state)
+        self._begin()
+
+    def close(self) -> None:
+        """End the processes of a stream. What is taken next does not change: they would start again."""
+        self.source.close()
+        self.restore(self._state)
+
+
+def _drawing(draws: Draws, ahead: deque[tuple[Tensor, dict[str, Any]]]) -> Iterator[np.ndarray]:
+    """Indices (B,) batch by batch; all that was drawn with them, and the state after it, goes to `ahead`.
+
+    Not a method: a stream holds it, and must not hold the `Batches` that it belongs to, or neither would end
+    when it is let go."""
+    while True:
+        numbers = draws.next()
+        ahead.append((numbers, draws.state()))
+        yield numbers[0].numpy()

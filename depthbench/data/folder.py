@@ -1,24 +1,28 @@
 """Any folder of images: train/ and test/, val/ or both; or one folder that is split here.
 
 Each class is a folder of that name. Images are decoded once, and kept in the data folder as arrays that
-every process maps, so that 18 runs do not decode them 18 times."""
+every process maps, so that 18 runs do not decode them 18 times, nor hold them 18 times in memory; there may
+be more of them than memory holds."""
 
 import hashlib
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import BinaryIO
 
 import filelock
 import numpy as np
 
 from depthbench.data.images import Images, split
+from depthbench.data.mapped import Mapped
 from depthbench.errors import BadInput
 from depthbench.study import Data
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
 DECODER = 1  # raised when images would be decoded to other pixels, so that old arrays are not used
+CHUNK = 500  # images decoded before the next are begun: what is decoded waits in memory for its turn
 
 Report = Callable[[int, int], None]  # images decoded, images in all
 
@@ -37,7 +41,7 @@ def load(data: Data, data_dir: Path, report: Report = lambda done, total: None) 
     if len(classes) < 2:
         raise BadInput(f"data folder {root}: it has one class ({classes[0]!r}); at least 2 are needed")
     files = [file for part in parts.values() for file in part]
-    arrays, bad = _decoded(files, data, data_dir, report)
+    images, bad = _decoded(files, data, data_dir, report)
     if len(bad) and not data.skip_bad_images:
         shown = ", ".join(str(files[i].relative_to(root)) for i in bad[:5])
         more = f" and {len(bad) - 5} more" if len(bad) > 5 else ""
@@ -66,13 +70,13 @@ def load(data: Data, data_dir: Path, report: Report = lambda done, total: None) 
     train, test, val = (places.get(part) for part in ("train", "test", "val"))
     return Images(
         data.name,
-        arrays[train],
+        images.choose(train),
         labels[train],
-        arrays[test],
+        images.choose(test),
         labels[test],
         classes,
         flips=True,
-        val_x=None if val is None else arrays[val],
+        val_x=None if val is None else images.choose(val),
         val_y=None if val is None else labels[val],
         skipped=tuple(str(files[i].relative_to(root)) for i in bad),
     )
@@ -107,7 +111,7 @@ def _images(folder: Path) -> list[Path]:
     return sorted((p for p in found if not p.name.startswith(".")), key=lambda p: (p.parent.name, p.name))
 
 
-def _decoded(files: list[Path], data: Data, data_dir: Path, report: Report) -> tuple[np.ndarray, np.ndarray]:
+def _decoded(files: list[Path], data: Data, data_dir: Path, report: Report) -> tuple[Mapped, np.ndarray]:
     """Pixels (N, 3, H, W) uint8, mapped from disk, and the indices of unreadable files."""
     key = hashlib.sha256(json.dumps([DECODER, data.image_size, str(files[0].parent.parent)]).encode())
     for file in files:
@@ -120,25 +124,66 @@ def _decoded(files: list[Path], data: Data, data_dir: Path, report: Report) -> t
             folder.parent.mkdir(parents=True, exist_ok=True)
             with filelock.FileLock(f"{folder}.lock"):  # of two studies that start at once, one decodes
                 if not folder.is_dir():
-                    _keep(folder, *_decode(files, data.image_size, report))
+                    _keep(folder, files, data.image_size, report)
         except OSError as error:
             raise BadInput(
                 f"{data_dir} cannot be written ({error.strerror}): name another --data-dir"
             ) from None
-    return np.load(folder / "x.npy", mmap_mode="r"), np.load(folder / "bad.npy")
+    return Mapped(np.load(folder / "x.npy", mmap_mode="r")), np.load(folder / "bad.npy")
 
 
-def _keep(folder: Path, x: np.ndarray, bad: np.ndarray) -> None:
-    """Store x and bad in `folder`, which appears whole or not at all."""
+def _keep(folder: Path, files: list[Path], size: int | None, report: Report) -> None:
+    """Decode `files` to `folder`, which appears whole or not at all."""
     making = folder.with_name(f"{folder.name}.part")
-    shutil.rmtree(making, ignore_errors=True)
+    shutil.rmtree(making, ignore_errors=True)  # of a process that was killed
     making.mkdir()
-    np.save(making / "x.npy", x)
-    np.save(making / "bad.npy", bad)
-    making.replace(folder)
+    try:
+        np.save(making / "bad.npy", _decode(files, size, making / "x.npy", report))
+        making.replace(folder)
+    finally:
+        shutil.rmtree(making, ignore_errors=True)
 
 
-def _decode(files: list[Path], size: int | None, report: Report) -> tuple[np.ndarray, np.ndarray]:
+def _decode(files: list[Path], size: int | None, path: Path, report: Report) -> np.ndarray:
+    """Write the pixels of `files` (N, 3, H, W) to `path`, a .npy file, image by image; the indices of those
+    that cannot be read, in whose place are zeros. Raises BadInput where they differ in size.
+
+    Written, not mapped: a full disk is then an error, and not the end of the process."""
+    shape, bad = None, []
+    with path.open("wb") as out:
+        for i, pixels in enumerate(_read(files, size)):
+            if i % CHUNK == 0:
+                report(i, len(files))
+            if pixels is None:
+                bad.append(i)
+                continue
+            if shape is None:
+                shape, first = pixels.shape, files[i]
+                begin = _write_header(out, (len(files), *shape))
+            if pixels.shape != shape:
+                sizes = [
+                    f"{file.name} {w}x{h}" for file, (_, h, w) in ((first, shape), (files[i], pixels.shape))
+                ]
+                raise BadInput(f"images of several sizes ({', '.join(sizes)}): give --image-size PIXELS")
+            out.seek(begin + i * pixels.size)
+            out.write(pixels.tobytes())
+        if shape is None:
+            shape = (3, 1, 1)
+            begin = _write_header(out, (len(files), *shape))
+        out.truncate(begin + len(files) * int(np.prod(shape)))
+    report(len(files), len(files))
+    return np.array(bad, dtype=np.int64)
+
+
+def _write_header(out: BinaryIO, shape: tuple[int, ...]) -> int:
+    """Begin a .npy file of bytes; where they begin."""
+    header = {"descr": np.lib.format.dtype_to_descr(np.dtype(np.uint8)), "fortran_order": False}
+    np.lib.format.write_array_header_1_0(out, header | {"shape": shape})
+    return out.tell()
+
+
+def _read(files: list[Path], size: int | None) -> Iterator[np.ndarray | None]:
+    """The pixels (3, H, W) of each file, None where it cannot be read; decoded side by side."""
     from PIL import Image
 
     def read(file: Path) -> np.ndarray | None:
@@ -148,25 +193,9 @@ def _decode(files: list[Path], size: int | None, report: Report) -> tuple[np.nda
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):  # what decoders raise
             return None
 
-    x, first, bad = None, None, []
     with ThreadPoolExecutor() as pool:
-        for i, pixels in enumerate(pool.map(read, files)):
-            if i % 500 == 0:
-                report(i, len(files))
-            if pixels is None:
-                bad.append(i)
-                continue
-            if x is None:
-                x, first = np.zeros((len(files), *pixels.shape), np.uint8), files[i]
-            if pixels.shape != x.shape[1:]:
-                sizes = [
-                    f"{file.name} {w}x{h}"
-                    for file, (_, h, w) in ((first, x.shape[1:]), (files[i], pixels.shape))
-                ]
-                raise BadInput(f"images of several sizes ({', '.join(sizes)}): give --image-size PIXELS")
-            x[i] = pixels
-    report(len(files), len(files))
-    return np.zeros((len(files), 3, 1, 1), np.uint8) if x is None else x, np.array(bad, dtype=np.int64)
+        for start in range(0, len(files), CHUNK):
+            yield from pool.map(read, files[start : start + CHUNK])
 
 
 def _rgb(image):

@@ -1,26 +1,29 @@
-"""Images: a data set in memory, as it was read; and its splits."""
+"""Images: a data set as it was read, in memory or in a file; and its splits."""
 
 import hashlib
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from depthbench.data.mapped import Mapped, choose
 from depthbench.errors import BadInput
 from depthbench.study import Data
 
+HASHED = 4096  # images read at once for their hash
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, eq=False)  # equal to itself alone, which makes it a key of what is made of it once
 class Images:
     """Labelled images. N images, C channels, H x W pixels."""
 
     name: str
-    train_x: np.ndarray  # (N, C, H, W) uint8
+    train_x: np.ndarray | Mapped  # (N, C, H, W) uint8
     train_y: np.ndarray  # (N,) int64, 0 <= y < len(classes)
-    test_x: np.ndarray  # (M, C, H, W) uint8
+    test_x: np.ndarray | Mapped  # (M, C, H, W) uint8
     test_y: np.ndarray  # (M,) int64
     classes: tuple[str, ...]
     flips: bool  # whether a mirrored image keeps its class
-    val_x: np.ndarray | None = None
+    val_x: np.ndarray | Mapped | None = None
     val_y: np.ndarray | None = None
     skipped: tuple[str, ...] = ()  # files that could not be read
 
@@ -40,7 +43,8 @@ class Images:
         for array in (self.train_x, self.train_y, self.val_x, self.val_y, self.test_x, self.test_y):
             if array is not None:
                 digest.update(f"{array.dtype}{array.shape}".encode())
-                digest.update(np.ascontiguousarray(array).data)
+                for start in range(0, len(array), HASHED):
+                    digest.update(np.ascontiguousarray(array[start : start + HASHED]).data)
         return digest.hexdigest()
 
 
@@ -76,8 +80,8 @@ def with_validation(images: Images, data: Data) -> Images:
         raise BadInput(f"data.{key} = {part}: {error}") from None
     return replace(
         images,
-        train_x=images.train_x[kept],
+        train_x=choose(images.train_x, kept),
         train_y=images.train_y[kept],
-        val_x=images.train_x[taken],
+        val_x=choose(images.train_x, taken),
         val_y=images.train_y[taken],
     )

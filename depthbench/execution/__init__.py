@@ -27,6 +27,7 @@ def run_study(
     *,
     device: str = "auto",
     jobs: int | None = None,
+    recompute: bool | None = None,
     data_dir: str | Path | None = None,
     fresh: bool = False,
     decoding: Callable[[int, int], None] = lambda done, total: None,
@@ -35,13 +36,21 @@ def run_study(
     """Train every run of `study` that is not finished, and return the directory that holds the results.
 
     results: the parent; the study gets a directory of its name in it. device: auto, cpu, cuda, cuda:i or
-    mps. jobs: runs at once, each in a process of its own (chosen for the machine if not given). fresh:
-    discard what is stored. decoding(done, total) is told how the reading of an image folder goes.
+    mps. jobs: runs at once, each in a process of its own (chosen for the machine and its memory if not
+    given). recompute: compute activations twice rather than keep them (where memory demands it if not given).
+    fresh: discard what is stored. decoding(done, total) is told how the reading of an image folder goes.
 
     Raises BadInput before anything is written, and errors.Interrupted after Ctrl-C. Runs that fail or
     diverge raise nothing: see `load_results(...).runs.status`."""
     plan = prepare(
-        study, results, device=device, jobs=jobs, data_dir=data_dir, fresh=fresh, decoding=decoding
+        study,
+        results,
+        device=device,
+        jobs=jobs,
+        recompute=recompute,
+        data_dir=data_dir,
+        fresh=fresh,
+        decoding=decoding,
     )
     execute(plan, watch)
     return plan.store.path

@@ -1,5 +1,7 @@
 """What is to be executed, where and how, checked before anything is written."""
 
+import contextlib
+import ctypes
 import inspect
 import os
 from collections.abc import Callable
@@ -10,6 +12,7 @@ from depthbench.catalog import look_up
 from depthbench.data.images import Images, split
 from depthbench.data.load import default_data_dir, load_images
 from depthbench.errors import BadInput
+from depthbench.execution.memory import Sizes, fit, sizes
 from depthbench.networks import NETWORKS
 from depthbench.store import StudyStore
 from depthbench.study import Run, Study
@@ -27,10 +30,14 @@ class Plan:
     data_dir: Path
     data_hash: str
     fresh: bool
+    images: Sizes
+    recompute: frozenset[str]  # ids of the runs that compute their activations twice
     skipped: tuple[str, ...]  # unreadable images that were left out
     finished: tuple[Run, ...]
     todo: tuple[Run, ...]  # the costliest first, so that no long run is left for the end
     notes: tuple[str, ...]  # what a person should know before it starts
+    step: str = "auto"  # how updates are made: see training.trainer.Trainer
+    lanes: int = 1  # runs that take turns in one process
 
 
 def prepare(
@@ -39,12 +46,16 @@ def prepare(
     *,
     device: str = "auto",
     jobs: int | None = None,
+    recompute: bool | None = None,
     data_dir: str | Path | None = None,
     fresh: bool = False,
     decoding: Callable[[int, int], None] = lambda done, total: None,
 ) -> Plan:
     """The plan of `study` on this machine. Reads the data (and downloads or decodes it at first); writes
-    nothing to `results`. Raises BadInput for whatever cannot be used."""
+    nothing to `results`. Raises BadInput for whatever cannot be used.
+
+    recompute: whether runs compute their activations twice; None: those of which one alone would not fit the
+    memory."""
     device = resolve_device(device)
     if study.recipe.precision == "tf32" and not device.startswith("cuda"):
         raise BadInput(f"--precision tf32 needs a CUDA device, and this is {device}: use fp32 or bf16")
@@ -78,7 +89,13 @@ def prepare(
         if record is not None and record["status"] in ("done", "diverged") and run in todo:
             notes.append(f"{run.run_id}: its tables cannot be read; it is trained again")
     todo.sort(key=lambda run: -run.depth)
-    jobs, threads = share_cores(device, len(finished) + len(todo), jobs)
+    is_chosen = jobs is not None
+    runs = [*finished, *todo]
+    jobs, _ = share_cores(device, len(runs), jobs)
+    found = sizes(images, study.evaluate.train_size)
+    fitting = fit(runs, found, device, jobs, is_chosen=is_chosen, recompute=recompute)
+    jobs, threads = share_cores(device, len(runs), fitting.jobs)
+    twice = (run.run_id for run in runs if (run.network, run.depth) in fitting.recomputed)
     return Plan(
         study,
         store,
@@ -88,17 +105,19 @@ def prepare(
         data_dir,
         data_hash,
         fresh,
+        found,
+        frozenset(twice),
         images.skipped,
         tuple(finished),
         tuple(todo),
-        tuple(notes),
+        (*notes, *(fitting.notes if todo else ())),
     )
 
 
 def resolve_device(device: str) -> str:
     """`auto` -> the best there is (CUDA, else the CPU); others are checked. Raises BadInput."""
-    if device == "cpu":
-        return device
+    if device == "cpu" or (device == "auto" and not _has_gpu_driver()):
+        return "cpu"
     kind, _, index = device.partition(":")
     if kind not in ("auto", "cuda", "mps") or (index and (kind != "cuda" or not index.isdigit())):
         raise BadInput(f"--device {device}: use auto, cpu, cuda, cuda:0, cuda:1, ... or mps")
@@ -115,6 +134,14 @@ def resolve_device(device: str) -> str:
         have = f"{count} CUDA devices" if count else "no CUDA device"
         raise BadInput(f"--device {device}: torch {torch.__version__} sees {have} here; use --device cpu")
     return f"cuda:{index or 0}"
+
+
+def _has_gpu_driver() -> bool:
+    """Whether torch may find a CUDA or ROCm device; told without torch, which takes a second to import."""
+    with contextlib.suppress(OSError):
+        ctypes.CDLL("libcuda.so.1")
+        return True
+    return Path("/dev/kfd").exists()
 
 
 def share_cores(device: str, runs: int, jobs: int | None) -> tuple[int, int]:

@@ -59,7 +59,7 @@ def serve(connection: Connection) -> None:
     begin = None
     turns: dict[str, tuple[Run, RunStore, Steps]] = {}
     while True:
-        if not turns and not inbox.runs and not inbox.should_stop():
+        if not inbox.should_stop() and not turns and not inbox.runs:  # asking may bring a run in
             inbox.wait()
         while inbox.runs and not inbox.should_stop():
             run, store = inbox.runs.popleft()

@@ -8,6 +8,8 @@ from torch import Tensor, nn
 
 from depthbench.errors import BadInput
 from depthbench.networks import SIX_N_PLUS_2
+from depthbench.networks.checkpointing import in_turn
+from depthbench.networks.fusing import in_parts
 from depthbench.networks.layers import Layer
 from depthbench.networks.parts import ACTIVATIONS, initialise, make_norm
 
@@ -43,6 +45,7 @@ class Block(nn.Module):
         self.conv2 = conv3x3(c_out, c_out, 1, bias)
         self.norm2 = make_norm(norm, c_out)
         self.activation, self.dropout, self.residual = ACTIVATIONS[activation], dropout, residual
+        self.respond = in_parts  # or fusing.Fused
         if residual:
             changes = stride > 1 or c_in != c_out
             if shortcut == "C" or (shortcut == "B" and changes):
@@ -52,11 +55,11 @@ class Block(nn.Module):
                 self.shortcut = PadShortcut(c_in, c_out, stride)
 
     def forward(self, x: Tensor) -> Tensor:  # (B, C_in, H, W)
-        y = self.activation(self.norm1(self.conv1(x)))  # (B, C_out, H/stride, W/stride)
+        y = self.respond(self.norm1, self.activation, self.conv1(x))  # (B, C_out, H/stride, W/stride)
         if self.dropout:
             y = F.dropout(y, self.dropout, self.training)
-        y = self.norm2(self.conv2(y))
-        return self.activation(y + self.shortcut(x) if self.residual else y)
+        shortcut = self.shortcut(x) if self.residual else None
+        return self.respond(self.norm2, self.activation, self.conv2(y), shortcut)
 
 
 class CifarNet(nn.Module):
@@ -108,16 +111,21 @@ class CifarNet(nn.Module):
                     c_in = c_out
                 self.stages.append(nn.Sequential(*blocks))
             self.fc = nn.Linear(c_in, num_classes)
+        self.run_blocks = in_turn  # or checkpointing.Recomputed
+        self.respond = in_parts  # or fusing.Fused
         layers = self.weighted_layers()
         initialise([layer.weighted for layer in layers], init)
         projections = [m for m in self.modules() if isinstance(m, nn.Conv2d) and m.kernel_size == (1, 1)]
         initialise(projections, init)
 
     def forward(self, x: Tensor) -> Tensor:  # (B, in_channels, H, W)
-        x = self.activation(self.norm1(self.conv1(x)))  # (B, width, H, W)
-        for stage in self.stages:
-            x = stage(x)  # (B, C, H/2, W/2) from the second on
+        x = self.respond(self.norm1, self.activation, self.conv1(x))  # (B, width, H, W)
+        x = self.run_blocks(self.blocks(), x)  # (B, 4 width, H/4, W/4): H/2, W/2 from the second stage on
         return self.fc(x.mean((2, 3)))  # (B, num_classes)
+
+    def blocks(self) -> list[nn.Module]:
+        """The 3n blocks, input side first; each is called on the output of the one before."""
+        return [block for stage in self.stages for block in stage]
 
     def weighted_layers(self) -> list[Layer]:
         """The 6n + 2 weighted layers, input side first."""

@@ -49,7 +49,9 @@ def l2_of_each(tensors: Sequence[Tensor]) -> Tensor:
     return torch.stack(torch._foreach_norm(list(tensors), dtype=widest_float(tensors[0].device)))
 
 
-WEIGHT = Probe("weight", lambda weight: l2(weight.grad), lambda weights: l2_of_each([w.grad for w in weights]))
+WEIGHT = Probe(
+    "weight", lambda weight: l2(weight.grad), lambda weights: l2_of_each([w.grad for w in weights])
+)
 PREACTIVATION = Probe("preactivation_gradient", l2, l2_of_each)
 
 

@@ -73,7 +73,9 @@ class Recorder:
     def _see(self, index: int, probes: dict[str, Probe], tensor: Tensor) -> None:
         for name, probe in probes.items():
             if name in self.at_once:
-                self._kept.setdefault(name, {})[index] = tensor
+                # a response may be changed in place by the nonlinearity that follows it
+                kept = tensor.clone() if probe.of == "response" else tensor
+                self._kept.setdefault(name, {})[index] = kept
             else:
                 self._measured[index, name] = probe.measure(tensor)
 

@@ -9,7 +9,9 @@ from torch import Tensor
 from depthbench.data.batches import Batch
 from depthbench.training.step import Step
 
-WARM_UP = 3  # eager steps before the first capture: libraries set themselves up, the optimiser its state
+# Eager steps before the first capture, one of its own kind among them: libraries set themselves up, the
+# optimiser its state, kernels are compiled.
+WARM_UP = 3
 
 
 class CapturedStep:
@@ -45,8 +47,7 @@ class CapturedStep:
             return False
         if probed in self._graphs:
             return True
-        enough = sum(self._eager_steps.values()) >= WARM_UP
-        if not enough or (probed and not self._eager_steps[True]):
+        if sum(self._eager_steps.values()) < WARM_UP or not self._eager_steps[probed]:
             return False
         try:
             self._capture(batch, probed)

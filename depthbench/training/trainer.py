@@ -13,7 +13,9 @@ from depthbench.catalog import look_up
 from depthbench.data.batches import Batches, Scaling
 from depthbench.data.images import Images, split
 from depthbench.data.place import Placed, place
-from depthbench.networks import NETWORKS, checkpointing
+from depthbench.networks import NETWORKS
+from depthbench.networks.checkpointing import recompute_activations
+from depthbench.networks.fusing import fuse
 from depthbench.precision import set_precision
 from depthbench.probes import PROBES
 from depthbench.probes.recorder import Recorder
@@ -28,14 +30,17 @@ from depthbench.training.step import Step
 
 FETCH_SECONDS = 2.0  # at most between two fetches of a row from a GPU, so that a person sees how it goes
 
-StepKind = Literal["auto", "eager", "captured"]
+StepKind = Literal["auto", "eager", "captured", "compiled"]
 
 
 class Trainer:
     """Everything that one run owns while it trains.
 
-    step: "eager", "captured" (as a CUDA graph: CUDA only), or "auto": captured on CUDA. recompute: compute
-    activations twice rather than keep them (networks/checkpointing.py). Neither is part of the recipe."""
+    step: "eager"; "captured", as a CUDA graph (captured.py); "compiled", captured and with fused kernels
+    (networks/fusing.py); or "auto": captured on CUDA, else eager. recompute: compute activations twice rather
+    than keep them (networks/checkpointing.py). Neither is part of the recipe.
+
+    Raises BadInput where a step cannot be compiled or activations cannot be recomputed."""
 
     def __init__(
         self,
@@ -56,6 +61,8 @@ class Trainer:
             torch.cuda.synchronize(device)  # the images are there before our stream reads them
         with self._on_stream():
             self.network = self._make_network(images)
+            if step == "compiled":
+                fuse(self.network)
             self.scaling = Scaling(images.train_x, run.data.normalisation, device)
             self.batches = self._make_batches(placed)
             self.sets = {**placed.sets, "train_error_eval": placed.train_set(self._evaluated_part(images))}
@@ -65,8 +72,11 @@ class Trainer:
             self.eager_step = Step(
                 self.network, optimizer, run.recipe, self.recorder, self.batches.images, device
             )
-        captures = step == "captured" or (step == "auto" and device.type == "cuda")
-        self.make_step = CapturedStep(self.eager_step, self.stream) if captures else self.eager_step
+        if step == "auto":
+            step = "captured" if device.type == "cuda" else "eager"
+        self.kind, self.make_step = step, self.eager_step
+        if step != "eager":
+            self.make_step = CapturedStep(self.eager_step, self.stream)
 
         self.step = 0  # updates made
         self.lr = 0.0  # of the last one
@@ -86,7 +96,7 @@ class Trainer:
         self.initial_weights = hash_weights(network)
         torch.manual_seed(derived(self.run.seed, "dropout"))
         if self.recompute:
-            checkpointing.recompute(network, images.shape)
+            recompute_activations(network, (self.run.recipe.batch_size, *images.shape))
         return network
 
     def _make_batches(self, placed: Placed) -> Batches:
@@ -118,8 +128,7 @@ class Trainer:
     @property
     def execution(self) -> dict[str, Any]:
         """How steps are made, for run.json."""
-        is_captured = isinstance(self.make_step, CapturedStep) and self.make_step.note is None
-        step = "captured" if is_captured else "eager"
+        step = "eager" if self.step_note is not None else self.kind
         return {"step": step, "recompute": self.recompute, "images": self.placement}
 
     @property

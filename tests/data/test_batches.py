@@ -1,3 +1,5 @@
+import hashlib
+
 import numpy as np
 import pytest
 import torch
@@ -5,6 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from depthbench.data.batches import Batches, Scaling
+from depthbench.data.draws import Draws
+from depthbench.data.source import Resident
 
 CPU = torch.device("cpu")
 few = settings(max_examples=25, deadline=None, derandomize=True)
@@ -19,7 +23,12 @@ def stream(count=10, size=4, *, batch_size=4, seed=0, pad=0, flip=False, channel
     x = pixels(count, channels, size, size)
     scaling = Scaling(x, "channel", CPU)
     x, y = torch.from_numpy(x), torch.arange(count)
-    return Batches(x, y, scaling, batch_size=batch_size, seed=seed, pad=pad, flip=flip)
+    return Batches(Resident(x, y), scaling, batch_size=batch_size, seed=seed, pad=pad, flip=flip)
+
+
+def take(batches):
+    """The images and labels of the next batch."""
+    return batches.images(batches.take())
 
 
 def test_scaling_by_channel_by_hand():
@@ -59,7 +68,7 @@ def test_scaling_against_numpy(count):
 @given(count=st.integers(1, 12), batch_size=st.integers(1, 15), seed=st.integers(0, 5))
 def test_every_image_comes_once_in_each_pass(count, batch_size, seed):
     batches = stream(count, 2, batch_size=batch_size, seed=seed)
-    labels = torch.cat([batches.take()[1] for _ in range(count)])  # batch_size passes
+    labels = torch.cat([take(batches)[1] for _ in range(count)])  # batch_size passes
     assert len(labels) == count * batch_size
     for one_pass in labels.reshape(batch_size, count):
         assert one_pass.sort().values.tolist() == list(range(count))
@@ -67,7 +76,7 @@ def test_every_image_comes_once_in_each_pass(count, batch_size, seed):
 
 def test_passes_differ_in_order():
     batches = stream(count=20, batch_size=20)
-    assert not torch.equal(batches.take()[1], batches.take()[1])
+    assert not torch.equal(take(batches)[1], take(batches)[1])
 
 
 @pytest.mark.parametrize("augmentation", [{}, {"pad": 2}, {"flip": True}, {"pad": 2, "flip": True}])
@@ -75,12 +84,21 @@ def test_a_seed_decides_the_stream_and_its_hash(augmentation):
     one, same, other = (stream(seed=seed, **augmentation) for seed in (3, 3, 4))
     assert one.hash == ""
     for _ in range(5):
-        (x, y), (same_x, same_y) = one.take(), same.take()
+        (x, y), (same_x, same_y) = take(one), take(same)
         other.take()
         assert torch.equal(x, same_x)
         assert torch.equal(y, same_y)
         assert one.hash == same.hash != other.hash
     assert len(one.hash) == 64
+
+
+def test_a_seed_gives_what_it_always_gave():
+    batches, digest = stream(pad=2, flip=True), hashlib.sha256()
+    for _ in range(5):
+        x, y = take(batches)
+        digest.update(y.numpy().tobytes() + x.contiguous().numpy().tobytes())
+    assert batches.hash == "fde658c18009fdf6a3d8efbb28ca2e4110fa086284fd3a48e0defa0a14286853"
+    assert digest.hexdigest() == "9aa20c20e6d89b3ef77d09add6c014c82efa36d39db3612aa2b42268cfbc43f2"
 
 
 def test_the_hash_tells_of_all_that_was_drawn():
@@ -103,29 +121,29 @@ def test_the_hash_tells_of_all_that_was_drawn():
 )
 def test_augmentation_equals_a_loop_over_the_images(size, channels, pad, flip, seed):
     options = {"size": size, "channels": channels, "pad": pad, "flip": flip, "seed": seed, "batch_size": 6}
-    batches, drawn = stream(**options), stream(**options)
+    batches = stream(**options)
     for _ in range(2):
-        x, y = batches.take()
-        indices, top, left, mirrored = drawn._draw()
+        batch = batches.take()
+        x, y = batches.images(batch)
+        indices, top, left, mirrored = batch.numbers
         for image, i, t, m, f in zip(x, indices, top, left, mirrored, strict=True):
-            padded = np.pad(drawn.scaling(drawn.x[i]).numpy(), ((0, 0), (pad, pad), (pad, pad)))
+            padded = np.pad(batches.scaling(batches.source.x[i]).numpy(), ((0, 0), (pad, pad), (pad, pad)))
             crop = padded[:, t : t + size, m : m + size]
             np.testing.assert_array_equal(image, crop[:, :, ::-1] if f else crop)
         assert torch.equal(y, indices)
-    assert batches.hash == drawn.hash
 
 
 def test_corners_and_mirrors_take_every_value():
-    batches = stream(batch_size=500, pad=2, flip=True)
-    _, top, left, mirrored = batches._draw()
+    draws = Draws(10, batch_size=500, seed=0, pad=2, flip=True)
+    _, top, left, mirrored = draws.next()
     assert set(top.tolist()) == set(left.tolist()) == {0, 1, 2, 3, 4}
     assert 200 < mirrored.sum() < 300
 
 
 def test_nothing_is_changed_when_augmentation_is_off():
     batches = stream(channels=3)
-    x, y = batches.take()
-    assert torch.equal(x, batches.scaling(batches.x[y]))
+    x, y = take(batches)
+    assert torch.equal(x, batches.scaling(batches.source.x[y]))
     assert x.is_contiguous(memory_format=torch.channels_last)
 
 
@@ -135,13 +153,54 @@ def test_a_restored_stream_goes_on_identically(taken):
     for _ in range(taken):
         batches.take()
     state = batches.state()
-    expected = [batches.take() for _ in range(5)]
+    expected = [take(batches) for _ in range(5)]
 
     again = stream(pad=1, flip=True, seed=99)
     again.take()
     again.restore(state)
     for x, y in expected:
-        other_x, other_y = again.take()
+        other_x, other_y = take(again)
         assert torch.equal(x, other_x)
         assert torch.equal(y, other_y)
     assert again.hash == batches.hash
+
+
+def test_images_of_a_batch_are_made_of_what_it_says_alone():
+    batches = stream(pad=1, flip=True)
+    first = batches.take()
+    x, y = batches.images(first)
+    batches.take()
+    again_x, again_y = batches.images(first)
+    assert torch.equal(x, again_x)
+    assert torch.equal(y, again_y)
+
+
+def test_a_state_holds_no_more_than_is_waiting():
+    batches = stream(count=1000)
+    batches.take()
+    waiting = batches.state()["waiting"]
+    assert len(waiting) == 996
+    assert waiting.untyped_storage().nbytes() == 8 * 996
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("augmentation", [{}, {"flip": True}, {"pad": 2, "flip": True}])
+def test_a_graph_makes_the_images_of_every_batch(augmentation):
+    batches = stream(channels=3, **augmentation)
+    device = torch.device("cuda")
+    scaling = Scaling(pixels(10, 3, 4, 4), "channel", device)
+    source = Resident(batches.source.x.to(device), batches.source.y.to(device))
+    there = Batches(source, scaling, batch_size=4, seed=0, **{"pad": 0, "flip": False} | augmentation)
+    place = there.take()
+    there.images(place)
+    torch.cuda.synchronize()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        x, y = there.images(place)
+    batches.take()
+    for _ in range(5):
+        place.numbers.copy_(there.take().numbers)
+        graph.replay()
+        expected_x, expected_y = take(batches)
+        torch.testing.assert_close(x.cpu(), expected_x)
+        assert torch.equal(y.cpu(), expected_y)

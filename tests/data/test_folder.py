@@ -1,11 +1,15 @@
+import errno
 import os
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from depthbench.data import folder
 from depthbench.data.load import load_images
+from depthbench.data.mapped import Mapped
+from depthbench.data.place import place
 from depthbench.errors import BadInput
 from depthbench.study import Data
 
@@ -45,8 +49,8 @@ def test_train_beside_test_or_val(root, load, other):
     assert images.classes == ("cat", "dog")
     assert images.train_x.shape == images.test_x.shape == (6, 3, 4, 4)
     assert images.train_x.dtype == np.uint8
-    assert images.train_x[:, 0, 0, 0].tolist() == [0, 1, 2, 3, 4, 5]
-    assert images.test_x[:, :, 3, 3].tolist() == [[red, 50, 100] for red in (6, 7, 8, 9, 10, 11)]
+    assert np.asarray(images.train_x)[:, 0, 0, 0].tolist() == [0, 1, 2, 3, 4, 5]
+    assert np.asarray(images.test_x)[:, :, 3, 3].tolist() == [[red, 50, 100] for red in (6, 7, 8, 9, 10, 11)]
     assert images.train_y.tolist() == images.test_y.tolist() == [0, 0, 0, 1, 1, 1]
     assert images.flips
     assert images.skipped == ()
@@ -54,7 +58,7 @@ def test_train_beside_test_or_val(root, load, other):
 
 def test_test_is_preferred_to_val(root, load):
     pets(root, ("train", "test", "val"))
-    assert load().test_x[:, 0, 0, 0].tolist() == [6, 7, 8, 9, 10, 11]
+    assert np.asarray(load().test_x)[:, 0, 0, 0].tolist() == [6, 7, 8, 9, 10, 11]
 
 
 def test_one_folder_is_split_with_every_class_in_both(root, load):
@@ -72,7 +76,7 @@ def test_the_order_is_by_class_and_name_however_the_files_came(root, load):
     for name in ("dog/2.png", "dog/1.png", "cat/b.png", "cat/a.png"):
         for part, red in (("test", 200), ("train", len(name) + ord(name[-5]))):
             picture(root / part / name, (red, 0, 0))
-    assert load().train_x[:, 0, 0, 0].tolist() == [9 + ord(c) for c in "ab12"]
+    assert np.asarray(load().train_x)[:, 0, 0, 0].tolist() == [9 + ord(c) for c in "ab12"]
 
 
 @pytest.mark.parametrize(
@@ -87,7 +91,7 @@ def test_the_order_is_by_class_and_name_however_the_files_came(root, load):
 def test_every_kind_of_image_becomes_rgb(root, load, mode, colour, rgb):
     pets(root)
     picture(root / "train" / "cat" / "0.png", colour, mode=mode)
-    assert load().train_x[0, :, 0, 0].tolist() == rgb
+    assert load().train_x[0][:, 0, 0].tolist() == rgb
 
 
 def test_a_size_takes_the_middle_of_each_image(root, load):
@@ -132,7 +136,7 @@ def test_unreadable_images_can_be_left_out(root, load):
     pets(root)
     spoil(root)
     images = load(skip_bad_images=True)
-    assert images.train_x[:, 0, 0, 0].tolist() == [1, 2, 3, 4, 5]
+    assert np.asarray(images.train_x)[:, 0, 0, 0].tolist() == [1, 2, 3, 4, 5]
     assert images.train_y.tolist() == [0, 0, 1, 1, 1]
     assert len(images.test_x) == 6
     assert images.skipped == ("train/cat/0.png", "train/dog/notes.jpg", "test/dog/lost.png")
@@ -219,7 +223,7 @@ def test_images_are_decoded_once_and_again_when_one_changes(root, load, monkeypa
     before = changed.stat()
     picture(changed, (99, 50, 100))
     os.utime(changed, ns=(before.st_atime_ns, before.st_mtime_ns + 1))
-    assert load().train_x[0, 0, 0, 0] == 99
+    assert load().train_x[0][0, 0, 0] == 99
     assert len(decoded) == 1
 
     load(image_size=2)
@@ -263,6 +267,54 @@ def test_val_beside_train_and_test_is_the_validation_set(root, load):
         pets(root, (part,), count=count)
     images = load()
     assert [len(y) for y in (images.train_y, images.test_y, images.val_y)] == [6, 4, 2]
-    assert images.val_x[:, 0, 0, 0].tolist() == [0, 1]
+    assert np.asarray(images.val_x)[:, 0, 0, 0].tolist() == [0, 1]
     with pytest.raises(BadInput, match="pets has val/, which is its validation set; unset val_size"):
         load(val_size=2)
+
+
+@pytest.mark.parametrize("parts", [("train", "test"), (".",)])
+def test_images_stay_in_their_file(root, load, parts):
+    pets(root, parts, count=5)
+    images = load(val_size=2)
+    everything = np.concatenate([images.train_x, images.val_x, images.test_x])
+    assert sorted(everything[:, 0, 0, 0]) == list(range(10 * len(parts)))
+    for x in (images.train_x, images.val_x, images.test_x):
+        assert isinstance(x, Mapped)
+        assert isinstance(x.file, np.memmap)
+        with pytest.raises(ValueError, match="read-only"):
+            x.file[0] = 0
+    there = place(images, torch.device("cpu")).train_source().x
+    assert np.array_equal(there, images.train_x)
+
+
+def test_few_images_are_decoded_ahead_of_what_is_written(root, load, monkeypatch):
+    monkeypatch.setattr(folder, "CHUNK", 5)
+    pets(root)
+    (root / "train" / "cat" / "1.png").write_text("no image")  # its place stays empty
+    fit, decoded, told = folder._fitted, [], []
+    monkeypatch.setattr(folder, "_fitted", lambda *a: decoded.append(a) or fit(*a))
+    folder.load(
+        Data(path=str(root), skip_bad_images=True),
+        root.parent / "cache",
+        lambda done, total: told.append((done, len(decoded))),
+    )
+    assert [done for done, _ in told] == [0, 5, 10, 12]
+    assert all(count <= done + 5 for done, count in told)
+    assert np.asarray(load(skip_bad_images=True).train_x)[:, 0, 0, 0].tolist() == [0, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()])
+def test_half_a_decoded_folder_is_not_left_behind(root, load, tmp_path, monkeypatch, error):
+    def write_header(*args):
+        raise error
+
+    pets(root)
+    write = folder._write_header
+    monkeypatch.setattr(folder, "_write_header", write_header)
+    with pytest.raises((BadInput, KeyboardInterrupt)) as raised:
+        load()
+    if isinstance(error, OSError):
+        assert str(raised.value).endswith("written (No space left on device): name another --data-dir")
+    assert [p for p in (tmp_path / "cache" / "decoded").iterdir() if p.is_dir()] == []
+    monkeypatch.setattr(folder, "_write_header", write)
+    assert len(load().train_x) == 6

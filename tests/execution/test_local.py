@@ -73,14 +73,16 @@ def test_one_dying_process_fails_one_run_and_not_the_study(tiny, tmp_path, plugi
 
 
 class StopAtStep(Silent):
-    """Presses Ctrl-C when a run has got so far."""
+    """Presses Ctrl-C, once, when a run has got so far."""
 
     def __init__(self, step):
         self.step = step
+        self.has_pressed = False
         self.outcomes = []
 
     def progress(self, run, event):
-        if event.get("step") == self.step:
+        if event.get("step") == self.step and not self.has_pressed:
+            self.has_pressed = True
             os.kill(os.getpid(), signal.SIGINT)
 
     def ended(self, run, status, reason, record):
@@ -110,6 +112,58 @@ def test_ctrl_c_keeps_the_state_and_the_same_command_goes_on(tiny, tmp_path, tra
     assert store.read()["status"] == "done"
     for name in ("history", "layers"):
         assert whole.frame(name).equals(store.frame(name))
+
+
+def in_turns(study, path, lanes):
+    """Its plan, with runs that take turns in one process."""
+    return dataclasses.replace(prepare(study, path, device="cpu"), jobs=lanes, lanes=lanes, threads=1)
+
+
+def test_runs_that_take_turns_in_a_process_are_each_as_if_alone(tiny, tmp_path, trained):
+    study = tiny(grid={"seed": [0, 1]})
+    plan = in_turns(study, tmp_path / "turns", lanes=3)
+    execute(plan)
+    for run in study.runs():
+        _, alone = trained(run)
+        store = plan.store.run(run.run_id)
+        assert store.read()["hashes"]["batches"] == alone.read()["hashes"]["batches"]
+        for name in ("history", "layers"):
+            assert alone.frame(name).equals(store.frame(name))
+
+
+def test_ctrl_c_keeps_every_run_that_takes_turns(tiny, tmp_path):
+    study = tiny(recipe={"steps": 2000}, evaluate={"every": 2000, "log_every": 1})
+    plan = in_turns(study, tmp_path, lanes=2)
+    watch = StopAtStep(20)
+    with pytest.raises(Interrupted):
+        execute(plan, watch)
+    assert watch.outcomes == ["interrupted", "interrupted"]
+    steps = [store.read()["step"] for store in plan.store.run_stores()]
+    assert all(15 <= step < 2000 for step in steps)
+    assert max(steps) - min(steps) <= 2  # they took turns
+
+
+def test_a_failure_does_not_fail_the_runs_that_share_its_process(tiny, tmp_path, plugin):
+    grid = {"network": ["small", "wrong"], "seed": [0, 1]}
+    study = tiny(grid=grid, options={"width": 16}, plugins=[plugin])
+    plan = in_turns(study, tmp_path, lanes=4)
+    execute(plan)
+    runs = load_results(plan.store.path).runs.set_index(["network", "seed"])
+    assert runs.status.to_dict() == {
+        ("small", 0): "done",
+        ("small", 1): "done",
+        ("wrong", 0): "failed",
+        ("wrong", 1): "failed",
+    }
+
+
+def test_a_death_fails_all_runs_that_share_the_process(tiny, tmp_path, plugin):
+    study = tiny(grid={"network": ["small", "fatal"]}, options={"width": 16}, plugins=[plugin])
+    plan = in_turns(study, tmp_path, lanes=2)
+    execute(plan)
+    runs = load_results(plan.store.path).runs.set_index("network")
+    assert runs.status.to_dict() == {"fatal": "failed", "small": "failed"}
+    assert runs.reason.str.contains("SIGKILL").all()
 
 
 def test_a_finished_study_is_not_trained_again(tiny, tmp_path):

@@ -1,7 +1,16 @@
+import os
+import subprocess
+import sys
+
+import pytest
 import torch
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
-from depthbench.networks.cost import count_multiply_adds, count_parameters
+from depthbench.execution.memory import LARGE_PAGES
+from depthbench.execution.process import KEEP_MEMORY
+from depthbench.networks import NETWORKS
+from depthbench.networks.cost import Counts, count, count_multiply_adds, count_parameters
 
 
 def test_a_linear_map_has_a_product_for_each_weight():
@@ -31,3 +40,115 @@ def test_counting_leaves_the_network_and_the_random_numbers_alone():
     assert network.state_dict().keys() == before.keys()
     assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
     assert torch.equal(torch.get_rng_state(), random)
+
+
+class Own(nn.Module):
+    """A matrix outside of any layer that is known."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear, self.matrix = nn.Linear(3, 2), nn.Parameter(torch.zeros(2, 5))
+
+    def forward(self, x):
+        return self.linear(x.flatten(1)) @ self.matrix
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        NETWORKS["resnet"](depth=8, width=4, shortcut="C"),
+        NETWORKS["plain"](depth=14, norm="none"),
+        nn.Sequential(nn.Conv2d(3, 6, 3, stride=2, groups=3, dilation=2), nn.Flatten(2), nn.Conv1d(6, 4, 2)),
+    ],
+)
+def test_counted_as_torch_counts(network):
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        network.eval()(torch.zeros(1, 3, 16, 16))
+    assert count_multiply_adds(network, (3, 16, 16)) == counter.get_total_flops() // 2
+    assert count(network, (2, 3, 16, 16)).multiply_adds == counter.get_total_flops() // 2
+
+
+def test_products_of_a_layer_that_is_not_known():
+    assert count_multiply_adds(Own(), (3, 1, 1)) == 3 * 2 + 2 * 5
+
+
+def test_counting_costs_no_slow_import():
+    code = (
+        "import sys; from depthbench.networks import NETWORKS; from depthbench.networks.cost import count\n"
+        "count(NETWORKS['resnet'](depth=8), (2, 3, 8, 8)); print('torch._dynamo' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
+def test_what_a_forward_pass_keeps_is_counted_once():
+    network = nn.Sequential(nn.Conv2d(1, 2, 1, bias=False), nn.BatchNorm2d(2), nn.ReLU(), nn.Conv2d(2, 1, 1))
+    counts = count(network, (4, 1, 8, 8))
+    pixels = 8 * 8 * 4
+    maps = 1 + 2 + 2  # the image, what is normalised, and what the ReLU gives, which the next layer takes
+    statistics = 2 * 2 * 4 / 4  # mean and deviation of two channels, once for four images
+    assert counts.outside == maps * pixels + statistics
+    assert counts.largest == 2 * pixels
+    assert counts.blocks == ()
+    assert counts.parameter_bytes == 4 * (2 + 4 + 3) + 4 * 4 + 8  # running statistics, and their counter
+
+
+def test_a_block_keeps_four_maps_and_its_input_is_one():
+    counts = count(NETWORKS["resnet"](depth=20, width=4), (2, 3, 8, 8))
+    maps = 4 * 8 * 8 * 4
+    assert [entered for entered, _ in counts.blocks] == [maps] * 4 + [maps / 2] * 3 + [maps / 4] * 2
+    assert [round(within / maps, 1) for _, within in counts.blocks[1:3]] == [4, 4]
+
+
+def test_memory_with_and_without_recomputation():
+    counts = Counts(0, 0, 0, blocks=((1, 4),) * 16, outside=10, largest=1)
+    assert counts.kept() == 10 + 16 * 4
+    assert counts.kept(1) == 10 + 16 + 4
+    assert counts.kept(2) == 10 + 8 + 8
+    assert counts.kept(4) == 10 + 4 + 16
+    assert counts.segment_length() == 2
+    assert counts.training_memory(10, copies=4, recompute=True) < counts.training_memory(10, copies=4)
+
+
+MEASURE = """
+import sys, torch
+import torch.nn.functional as F
+from depthbench.networks import NETWORKS
+from depthbench.networks.checkpointing import recompute_activations
+from depthbench.networks.cost import count
+torch.set_num_threads(1)
+
+def peak():
+    status = dict(line.split(":", 1) for line in open("/proc/self/status"))
+    return 1024 * int(status["VmHWM"].split()[0])  # ru_maxrss is at least that of the process before exec
+
+def train(depth, batch, size, recompute):
+    network = NETWORKS["resnet"](depth=depth).to(memory_format=torch.channels_last)
+    if recompute:
+        recompute_activations(network, (batch, 3, size, size))
+    optimizer = torch.optim.SGD(network.parameters(), 0.1, momentum=0.9, foreach=True)
+    for _ in range(3):
+        x = torch.randn(batch, 3, size, size).contiguous(memory_format=torch.channels_last)
+        optimizer.zero_grad()
+        F.cross_entropy(network(x), torch.zeros(batch, dtype=torch.long)).backward()
+        optimizer.step()
+
+recompute = sys.argv[1] == "True"
+train(8, 2, 8, False)  # libraries
+before = peak()
+train(38, 64, 32, recompute)
+counts = count(NETWORKS["resnet"](depth=38), (2, 3, 32, 32))
+print(counts.training_memory(64, copies=4, recompute=recompute) / (peak() - before))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("recompute", [False, True])
+def test_estimated_memory_is_near_the_truth(recompute):
+    environment = os.environ | (LARGE_PAGES if recompute else KEEP_MEMORY)
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURE, str(recompute)],
+        capture_output=True, text=True, env=environment,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert 0.7 < float(done.stdout) < 1.5, done.stdout

@@ -73,7 +73,7 @@ def test_every_step_is_made_once_with_its_own_batch_and_rate():
     assert step.log == [
         ("probed" if number in probed else "plain", [number], number / 10) for number in range(9)
     ]
-    assert captured.captured == [False, True]  # plain at step 3, probed at step 5
+    assert captured.captured == [False, True]  # plain at step 4, when step 3 was eager; probed at step 5
 
 
 def test_a_kind_of_step_is_eager_before_it_is_captured():

@@ -1,0 +1,56 @@
+"""What the machine can do at most: a large matrix product and a large copy.
+
+Sizes are such that larger ones are not faster, and that no cache holds the copy. On a CPU torch multiplies
+float32 matrices with its BLAS and convolves with oneDNN; on an AMD EPYC the products of oneDNN were a fifth
+faster than those of MKL, so both are measured, and the ceiling is the higher."""
+
+import torch
+import torch.nn.functional as F
+
+from depthbench.bench.case import Case
+from depthbench.bench.timing import Timing, timed
+from depthbench.precision import set_precision
+
+SIZE = {"cpu": 2048, "mps": 4096, "cuda": 8192}  # rows and columns of each factor
+COPIED = {"cpu": 1 << 28, "mps": 1 << 28, "cuda": 1 << 30}  # bytes
+
+
+def modes(device: str, precision: str) -> list[str]:
+    """What is measured there."""
+    onednn = device == "cpu" and precision == "fp32" and torch.backends.mkldnn.is_available()
+    return ["multiply", *(["multiply_onednn"] if onednn else []), "copy"]
+
+
+class Ceiling:
+    """(c) of the benchmark, at the case's precision."""
+
+    def __init__(self, case: Case, device: torch.device):
+        set_precision(case.precision)
+        self.device = device
+        n, dtype = SIZE[device.type], torch.bfloat16 if case.precision == "bf16" else torch.float32
+        self.a, self.b, self.product = (torch.randn(n, n, device=device).to(dtype) for _ in range(3))
+        if "multiply_onednn" in modes(str(device), case.precision):
+            self.a_onednn, self.b_onednn = self.a.to_mkldnn(), self.b.to_mkldnn()
+        self.source = torch.ones(COPIED[device.type] // 4, device=device)
+        self.target = torch.zeros_like(self.source)  # written, so that its memory is really there
+
+    def measure(self, mode: str, steps: int) -> list[Timing]:
+        """So many products, or copies."""
+        with torch.no_grad():
+            return [timed(mode, getattr(self, f"_{mode}"), steps, self.device)]
+
+    def _multiply(self) -> None:
+        torch.mm(self.a, self.b, out=self.product)
+
+    def _multiply_onednn(self) -> None:
+        F.linear(self.a_onednn, self.b_onednn)
+
+    def _copy(self) -> None:
+        self.target.copy_(self.source)
+
+
+def work(mode: str, device: str) -> int:
+    """What one step of `mode` is: operations of a product (n^3 multiply-adds, two operations each), or bytes
+    of a copy (each read and written)."""
+    kind = device.partition(":")[0]
+    return 2 * COPIED[kind] if mode == "copy" else 2 * SIZE[kind] ** 3

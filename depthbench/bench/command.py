@@ -1,0 +1,77 @@
+"""`depthbench bench`: check, measure, compare, write."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+
+from depthbench.bench import display, output
+from depthbench.bench.arms import arms_on, usable_cores
+from depthbench.bench.case import ENDLESS, Case
+from depthbench.bench.check import check_captured, describe
+from depthbench.bench.floor import Cost, step_cost
+from depthbench.bench.measure import Session, measure
+from depthbench.bench.ours import CADENCE
+from depthbench.bench.ratios import ratios
+from depthbench.bench.settings import Settings
+from depthbench.catalog import look_up
+from depthbench.environment import cpu_name, describe_environment
+from depthbench.errors import BadInput
+from depthbench.execution.plan import resolve_device
+from depthbench.networks import NETWORKS
+
+MOST_JOBS = {"cpu": 8, "mps": 2, "cuda": 4}  # at once, unless --jobs says otherwise
+SECONDS = {"cpu": 3.0, "mps": 3.0, "cuda": 1.5}  # of a segment; a GPU is steady, and has more arms
+
+
+def run_bench(settings: Settings, results: Path, console: Console) -> Path:
+    """Measure, print the ratios, and write all to a folder of the machine's name in `results`; return it.
+
+    Raises BadInput for a device that is not here, and BenchFailed where a process dies or the captured step
+    of a GPU is not the eager step."""
+    device = resolve_device(settings.device)
+    kind = device.partition(":")[0]
+    if settings.precision == "tf32" and kind != "cuda":
+        raise BadInput(f"--precision tf32 needs a CUDA device, and this is {device}: use fp32 or bf16")
+    cores = usable_cores()
+    jobs = settings.jobs or (min(cores, MOST_JOBS[kind]) if kind == "cpu" else MOST_JOBS[kind])
+    seconds = settings.seconds or SECONDS[kind]
+    cases, arms = settings.cases(), arms_on(device, settings.precision, cores, jobs, torch.get_num_threads())
+    machine = torch.cuda.get_device_name(device) if kind == "cuda" else cpu_name()
+    folder = results / output.slug(machine, cores, settings.precision)
+    console.print(
+        f"{machine}, {cores} cores, on {device}; results: {folder}", highlight=False, soft_wrap=True
+    )
+
+    check = None
+    if kind == "cuda":
+        with console.status("comparing the captured step with the eager step"):
+            check = check_captured(cases[0].run({"names": []}), cases[0].images(), torch.device(device))
+        console.print(f"the captured step equals the eager step: {describe(check)}", highlight=False)
+    with display.showing(console) as tell:
+        rows = measure(cases, arms, Session(device, cores, settings.repeats, seconds, tell))
+
+    found = ratios(rows, {case.name: _cost(case) for case in cases}, {c.name: _probed(c) for c in cases})
+    about: dict[str, Any] = {"machine": machine, "cores": cores, "precision": settings.precision}
+    about |= {"command": settings.command(device, jobs, seconds), "check": check}
+    about["environment"] = describe_environment(torch.device(device), torch.get_num_threads())
+    about["floor"] = {case.name: _cost(case)._asdict() for case in cases}
+    with console.status("drawing"):
+        output.write(folder, rows, found, about)
+    console.print(display.ratio_table(output.ratios_shown(found), f"{machine}, {settings.precision}"))
+    console.print(f"written: {folder}/bench.md, .csv, .json, .svg and .png", highlight=False, soft_wrap=True)
+    return folder
+
+
+def _cost(case: Case) -> Cost:
+    network = look_up(NETWORKS, "network", case.run({}).network)(
+        depth=case.depth, in_channels=case.image_shape[0], num_classes=10
+    )
+    return step_cost(network, case.image_shape, case.batch_size, 2 if case.precision == "bf16" else 4)
+
+
+def _probed(case: Case) -> float:
+    """The part of all steps that the default cadence probes."""
+    run = case.run({}, CADENCE if case.digits else ENDLESS)
+    return sum(run.is_probed(step) for step in range(run.steps)) / run.steps

@@ -1,0 +1,103 @@
+"""The loop as popular CIFAR repositories write it (kuangliu/pytorch-cifar, akamaster/pytorch_resnet_cifar10):
+images are made one by one by torchvision's transforms in worker processes, and every step fetches its loss.
+
+Two things differ, so that it trains what ours trains: the network is depthbench's, and a last batch that is
+smaller is dropped. Precision is as asked for (torch by itself would let cuDNN round to TF32)."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import nn
+from torch.utils.data import DataLoader, Dataset
+from torchvision import transforms
+
+from depthbench.bench.case import Case
+from depthbench.bench.timing import Timing, timed
+from depthbench.catalog import look_up
+from depthbench.data.images import Images
+from depthbench.networks import NETWORKS
+from depthbench.precision import set_precision
+
+WORKERS = 2
+PREFETCHED = 2 * WORKERS  # batches that the workers have ready when they are let
+
+
+class Pictures(Dataset):
+    """What torchvision.datasets.CIFAR10 is: an array, of which each item becomes a PIL image."""
+
+    def __init__(self, x: np.ndarray, y: np.ndarray, transform):
+        x = x.transpose(0, 2, 3, 1)  # (N, H, W, C)
+        self.x = np.ascontiguousarray(x[..., 0] if x.shape[3] == 1 else x)
+        self.y, self.transform = y.tolist(), transform
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def __getitem__(self, index: int):
+        return self.transform(Image.fromarray(self.x[index])), self.y[index]
+
+
+class Conventional:
+    """(a) of the benchmark. `advance` makes one update."""
+
+    def __init__(self, case: Case, device: torch.device):
+        self.run, self.device = case.run(probe={"names": []}), device
+        recipe, images = self.run.recipe, case.images()
+        set_precision(recipe.precision)
+        torch.backends.cudnn.benchmark = device.type == "cuda"
+        torch.manual_seed(self.run.seed)
+        build = look_up(NETWORKS, "network", self.run.network)
+        shape = {"in_channels": images.shape[0], "num_classes": len(images.classes)}
+        self.network = build(depth=case.depth, **shape).to(device)
+        self.criterion = nn.CrossEntropyLoss()
+        self.optimizer = torch.optim.SGD(
+            self.network.parameters(), recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay
+        )
+        loader = DataLoader(
+            Pictures(images.train_x, images.train_y, _transform(images, augmented=not case.digits)),
+            batch_size=recipe.batch_size,
+            shuffle=True,
+            num_workers=WORKERS,
+            pin_memory=device.type == "cuda",
+            persistent_workers=True,
+            drop_last=True,
+        )
+        self.batches = _endless(loader)
+        self.loss = self.correct = 0.0
+
+    def advance(self) -> None:
+        """One update, as they write it."""
+        inputs, targets = next(self.batches)
+        inputs, targets = inputs.to(self.device), targets.to(self.device)
+        self.optimizer.zero_grad()
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.run.recipe.precision == "bf16"):
+            outputs = self.network(inputs)
+            loss = self.criterion(outputs, targets)
+        loss.backward()
+        self.optimizer.step()
+        self.loss += loss.item()
+        self.correct += outputs.max(1)[1].eq(targets).sum().item()
+
+    def measure(self, mode: str, steps: int) -> list[Timing]:
+        """`steps` updates. What the workers made ready while others were measured is used up before, where
+        a step may be faster than they are."""
+        for _ in range(PREFETCHED if self.device.type == "cuda" else 0):
+            self.advance()
+        return [timed("off", self.advance, steps, self.device)]
+
+
+def _transform(images: Images, augmented: bool) -> transforms.Compose:
+    """Random crops and flips for CIFAR, none for digits; then the scaling."""
+    h, w = images.shape[1:]
+    random = [transforms.RandomCrop((h, w), padding=4), transforms.RandomHorizontalFlip()]
+    mean, std = ((0.5,) * images.shape[0] for _ in range(2))
+    return transforms.Compose(
+        [*(random if augmented else []), transforms.ToTensor(), transforms.Normalize(mean, std)]
+    )
+
+
+def _endless(loader: DataLoader) -> Iterator:
+    while True:
+        yield from loader

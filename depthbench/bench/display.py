@@ -1,0 +1,46 @@
+"""What a person sees while it measures, and the table at the end."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pandas as pd
+from rich.console import Console
+from rich.table import Table
+
+from depthbench.progress import LINE_SECONDS, duration
+
+
+@contextmanager
+def showing(console: Console) -> Iterator[Callable[[float, str], None]]:
+    """Around the measurement: gives a function that is told how much of all is done, and what is next."""
+    began = last = time.monotonic()
+
+    with console.status("starting") as status:
+
+        def tell(done: float, what: str) -> None:
+            nonlocal last
+            elapsed = time.monotonic() - began
+            left = f", about {duration(elapsed * (1 - done) / done)} left" if done > 0.02 else ""
+            line = f"[{100 * done:.0f} %{left}] {what}"
+            if console.is_terminal:
+                status.update(line.replace("[", r"\["))
+            elif time.monotonic() - last > LINE_SECONDS or done == 0:
+                console.print(line, highlight=False, markup=False, soft_wrap=True)
+                last = time.monotonic()
+
+        yield tell
+
+
+def ratio_table(shown: pd.DataFrame, title: str) -> Table:
+    """For the terminal, of `output.ratios_shown`."""
+    table = Table(title=title, title_justify="left")
+    for column in shown:
+        table.add_column(column, justify="right" if column in ("median", "spread", "n") else "left")
+    case = None
+    for row in shown.itertuples(index=False):
+        if case is not None and row[0] != case:
+            table.add_section()
+        table.add_row(*row)
+        case = row[0]
+    return table

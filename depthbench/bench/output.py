@@ -1,0 +1,103 @@
+"""What a benchmark leaves behind: bench.csv, bench.md, bench.json, bench.svg and bench.png."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from depthbench.bench import check, figure
+from depthbench.bench.ratios import FRACTION, SPEED, TIME, spread
+from depthbench.files import atomic, write_text
+from depthbench.report import style
+from depthbench.report.tables import markdown
+
+WORDS = {SPEED: "images a second", TIME: "time a step", FRACTION: "part of the ceiling"}
+HOW_TO_READ = """\
+All arms of a case are timed in turn, in every repeat, and ratios are taken within a repeat. The spread is
+from the lowest to the highest of n ratios; of 8 or more, where their middle half lies. The *conventional*
+loop makes its images one by one in worker processes, as popular repositories do, and fetches its loss at
+every step; alone it has the threads that torch takes by itself. The *ceiling* is what a large matrix product
+and a large copy reach at the same precision, jobs and threads (on a CPU the product of the faster of its
+BLAS and oneDNN); the part of it is the floor time of a step (the larger of operations over rate and bytes
+over bandwidth: depthbench/bench/floor.py) over the measured time. What default probes cost is *measured* in
+whole runs of the digits study, and *computed* from the part of all steps that are probed and the cost of a
+probed step."""
+
+
+def slug(machine: str, cores: int, precision: str) -> str:
+    """A folder's name, e.g. `amd-epyc-2-cores`; another precision than fp32 has a folder of its own."""
+    name = re.sub(r"[^a-z0-9]+", "-", machine.lower()).strip("-")
+    return f"{name}-{cores}-core{'s'[: cores > 1]}" + (f"-{precision}" if precision != "fp32" else "")
+
+
+def write(folder: Path, rows: pd.DataFrame, ratios: pd.DataFrame, about: dict[str, Any]) -> None:
+    """All files. `about`: machine, environment, command, settings and, on a GPU, the check."""
+    with atomic(folder / "bench.csv") as temporary:
+        rows.to_csv(temporary, index=False, float_format="%.8g")
+    records = ratios.to_dict("records")
+    write_text(folder / "bench.json", json.dumps(about | {"ratios": records}, indent=1) + "\n")
+    write_text(folder / "bench.md", _page(rows, ratios, about))
+    with style.styled():
+        style.save(figure.draw(rows, ratios, about), folder / "bench")
+
+
+def ratios_shown(ratios: pd.DataFrame) -> pd.DataFrame:
+    """Worded for people, all text."""
+    scale, unit = ({of: pair[i] for of, pair in _UNITS.items()} for i in (0, 1))
+    rows = []
+    for row in ratios.to_dict("records"):
+        times, digits, sign = scale[row["of"]], 3 if row["of"] == TIME else 2, unit[row["of"]]
+        if sign:
+            digits = 1
+        median, low, high = (f"{times * row[key]:.{digits}f}{sign}" for key in ("median", "low", "high"))
+        over = f" / {row['over']}" if row["over"] else ""
+        rows.append(
+            {
+                "case": row["case"],
+                "ratio": f"{WORDS[row['of']]}: {row['arm']}{over}",
+                "median": median,
+                "spread": f"{low} to {high}" if row["n"] > 1 else "",
+                "n": str(row["n"]),
+                "how": row["how"],
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+_UNITS = {SPEED: (1, ""), TIME: (1, ""), FRACTION: (100, " %")}
+
+
+def _rates_shown(rows: pd.DataFrame) -> pd.DataFrame:
+    """Images a second, and the ceilings, of each case."""
+    found = []
+    for (case, arm), of_arm in rows[rows["mode"] != "probes"].groupby(["case", "arm"], sort=False):
+        unit = of_arm["unit"].iloc[0]
+        size, name = {"operations": (1e9, "Gflop/s"), "bytes": (1e9, "GB/s")}.get(unit, (1, "images/s"))
+        median, low, high, _ = spread(of_arm["per_second"] / size)
+        cells = {"case": case, "arm": arm, "threads of each": str(of_arm["threads"].iloc[0])}
+        found.append(cells | {"median": f"{median:,.1f} {name}", "spread": f"{low:,.1f} to {high:,.1f}"})
+    return pd.DataFrame(found)
+
+
+def _page(rows: pd.DataFrame, ratios: pd.DataFrame, about: dict[str, Any]) -> str:
+    environment = about["environment"]
+    versions = ", ".join(f"{k} {environment[k]}" for k in ("depthbench", "python", "torch", "torchvision"))
+    facts = [
+        f"Machine: {about['machine']}, {about['cores']} cores, {environment['platform']}",
+        f"Versions: {versions}; commit {environment['commit']}",
+        f"Command: `{about['command']}`",
+    ]
+    if about["check"]:
+        facts.append(f"The captured step equals the eager step: {check.describe(about['check'])}.")
+    parts = [
+        f"# Speed on {about['machine']}, {about['precision']}",
+        "\n".join(f"- {fact}" for fact in facts),
+        "![Speed beside the conventional loop, and part of the ceiling](bench.png)",
+        HOW_TO_READ,
+        markdown(ratios_shown(ratios)),
+        "## What the ratios are of",
+        markdown(_rates_shown(rows)),
+    ]
+    return "\n\n".join(parts)

@@ -1,0 +1,71 @@
+"""What `depthbench bench` is asked to do, checked; no torch here."""
+
+from dataclasses import dataclass
+from typing import Self
+
+from depthbench.bench.case import CIFAR, Case
+from depthbench.errors import BadInput
+
+DIGITS_BATCH = 64  # that of the digits study
+LIMITS = {"jobs": (1, 64), "repeats": (1, 100), "seconds": (0.01, 60), "batch_size": (2, CIFAR[0])}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """One benchmark. `jobs` and `seconds` are unset where the machine decides."""
+
+    depths: tuple[int, ...]
+    digits: tuple[int, ...]
+    device: str
+    jobs: int | None
+    precision: str
+    repeats: int
+    seconds: float | None
+    batch_size: int
+
+    @classmethod
+    def checked(cls, *, depths: str, digits: str, precision: str, **given) -> Self:
+        """From the flags. Raises BadInput for what cannot be used, before anything is measured."""
+        for name, (low, high) in LIMITS.items():
+            if given[name] is not None and not low <= given[name] <= high:
+                flag = f"--{name.replace('_', '-')}"
+                raise BadInput(f"{flag} {given[name]}: should be {low} to {high}")
+        if precision not in ("fp32", "tf32", "bf16"):
+            raise BadInput(f"--precision {precision}: use fp32, tf32 or bf16")
+        parsed = {"depths": _depths("--depths", depths), "digits": _depths("--digits", digits)}
+        settings = cls(**parsed, precision=precision, **given)
+        if not settings.cases():
+            raise BadInput("--depths none --digits none: nothing is left to measure; name a depth")
+        for case in settings.cases():
+            try:
+                case.run(probe={})
+            except BadInput as error:
+                raise BadInput(f"{'--digits' if case.digits else '--depths'} {case.depth}: {error}") from None
+        return settings
+
+    def cases(self) -> list[Case]:
+        """Those at 32 x 32 first."""
+        cifar = [Case(depth, False, self.batch_size, self.precision) for depth in self.depths]
+        return cifar + [Case(depth, True, DIGITS_BATCH, self.precision) for depth in self.digits]
+
+    def command(self, device: str, jobs: int, seconds: float) -> str:
+        """The command that does the same again, on this kind of machine."""
+        lists = (",".join(map(str, depths)) or "none" for depths in (self.depths, self.digits))
+        return (
+            "depthbench bench --depths {} --digits {} ".format(*lists)
+            + f"--device {device} --jobs {jobs} --precision {self.precision} --repeats {self.repeats} "
+            f"--seconds {seconds:g} --batch-size {self.batch_size}"
+        )
+
+
+def _depths(flag: str, text: str) -> tuple[int, ...]:
+    """`"20,56"` -> (20, 56), `"none"` -> ()."""
+    if text.strip() == "none":
+        return ()
+    try:
+        depths = [int(part) for part in text.split(",") if part.strip()]
+    except ValueError:
+        depths = []
+    if not depths:
+        raise BadInput(f"{flag} {text}: write depths, e.g. {flag} 20,56, or {flag} none")
+    return tuple(dict.fromkeys(depths))

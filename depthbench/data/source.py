@@ -1,0 +1,130 @@
+"""Where the images of a run are: on the device, or in host memory or a file from which they are streamed.
+
+A source is told which images are wanted, batch by batch (`begin`), and gives the pixels of one batch after
+the other (`next`), or None where the device has them. Shapes: N images, B batch, C channels, H W pixels."""
+
+import atexit
+import os
+import signal
+import weakref
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from depthbench.data.mapped import Mapped
+from depthbench.data.tensors import as_tensor
+
+MOST_WORKERS = 4
+
+
+class Resident:
+    """Images on the device. There is nothing to read: a batch is gathered there by its indices."""
+
+    def __init__(self, x: Tensor, y: Tensor):
+        self.x, self.y = x, y  # (N, C, H, W) uint8, (N,) int64
+
+    def begin(self, wanted: Iterator[np.ndarray]) -> None:
+        self._wanted = wanted
+
+    def next(self) -> None:
+        """Asks for the next batch, that it be drawn."""
+        next(self._wanted)
+
+    def close(self) -> None:
+        pass
+
+
+class Streamed:
+    """Images on the host that `workers` processes read ahead; their labels are on the device.
+
+    x (N, C, H, W) uint8: in a file, or a tensor in shared memory. y (N,) int64. The processes start with the
+    first batch, and end with `close()`, with the object, or with Python. Where the device is a GPU, what they
+    read is pinned, so that its copy to the GPU is not waited for."""
+
+    def __init__(self, x: Mapped | Tensor, y: Tensor, workers: int | None = None):
+        self.x, self.y, self.workers = x, y, workers or stream_workers()
+        self._wanted = _Wanted()
+        self._loader = self._pixels = None
+        _STREAMS.add(self)
+
+    def begin(self, wanted: Iterator[np.ndarray]) -> None:
+        """Read what is `wanted` from now on. What was read ahead is thrown away; the processes stay."""
+        self._wanted.batches, self._pixels = wanted, None
+
+    def next(self) -> Tensor:
+        """The next batch (B, C, H, W) uint8, in host memory."""
+        if self._loader is None:
+            self._loader = self._make_loader()
+        if self._pixels is None:
+            self._pixels = iter(self._loader)
+        return next(self._pixels)
+
+    def close(self) -> None:
+        """End the processes; wait for that."""
+        self._pixels = self._loader = None  # a DataLoader ends them when nothing refers to it
+
+    def _make_loader(self) -> DataLoader:
+        """The processes are spawned: each is a fresh Python. One that is forked gets a copy of this process,
+        whose other threads (of torch, of CUDA, of pinning) it lacks, but not the locks that they held. And
+        one that comes from a fork server has that for its parent: it outlives us, or dies before us when a
+        whole job is sent SIGTERM.
+
+        A spawned process imports the module that Python was started with. A run executes in `python -m
+        depthbench.execution.worker`, which is small and starts nothing when imported; a caller's script is
+        never imported, and needs no `if __name__ == "__main__"`."""
+        return DataLoader(
+            _Reader(self.x),
+            batch_size=None,  # what is wanted comes in batches
+            sampler=self._wanted,
+            num_workers=self.workers,
+            multiprocessing_context="spawn",
+            worker_init_fn=_leave_signals_to_parent,
+            persistent_workers=True,
+            pin_memory=self.y.device.type == "cuda",
+            generator=torch.Generator(),  # else it draws from the one that dropout draws from
+        )
+
+
+class _Wanted:
+    """The indices (B,) of batch after batch, as a sampler that can be given new ones."""
+
+    batches: Iterator[np.ndarray]
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        return self.batches
+
+
+class _Reader:
+    """What a process has: the images, to read some of them."""
+
+    def __init__(self, x: Mapped | Tensor):
+        self.x = x
+
+    def __getitem__(self, indices: np.ndarray) -> Tensor:  # (B,)
+        pixels = self.x[indices]
+        return pixels if isinstance(pixels, Tensor) else as_tensor(pixels)  # (B, C, H, W) uint8
+
+
+def stream_workers() -> int:
+    """How many processes a stream has."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(MOST_WORKERS, cores)
+
+
+def _leave_signals_to_parent(worker: int) -> None:
+    """Ctrl-C and a job's SIGTERM reach every process; ours decides, and may need a batch until it has. A
+    process of a stream ends when told to, or when its parent has died."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+
+
+_STREAMS: weakref.WeakSet[Streamed] = weakref.WeakSet()
+
+
+@atexit.register  # after multiprocessing was imported, so before its own, which waits for all processes
+def _close_all() -> None:
+    for stream in list(_STREAMS):
+        stream.close()

@@ -1,0 +1,127 @@
+"""How long the runs of a plan will take on this machine: a few real steps of some, a straight line for the
+rest."""
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from statistics import mean
+
+from depthbench.execution.memory import LARGE_PAGES, Cell
+from depthbench.execution.pace import PROBED, SECONDS
+from depthbench.execution.plan import Plan
+from depthbench.execution.process import KEEP_MEMORY, Process
+from depthbench.study import Run
+
+FEW_SECONDS = 15.0  # of trials, and all are made; else of each network the shallowest and a middle one
+
+
+class Failed(RuntimeError):
+    """A trial ended otherwise than with its times."""
+
+
+class Team:
+    """As many trial processes as the plan has jobs, which do the same at once, since runs that share a
+    machine slow each other."""
+
+    def __init__(self, plan: Plan):
+        self.plan = plan
+        began = time.perf_counter()
+        environment = LARGE_PAGES if plan.recompute else KEEP_MEMORY
+        self.processes: list[Process] = []
+        for _ in range(plan.jobs):
+            self.processes.append(Process("depthbench.execution.trial", plan.threads, environment))
+        setup = {"plugins": plan.study.plugins, "threads": plan.threads, "device": plan.device}
+        for process in self.processes:
+            process.tell(setup | {"sizes": plan.images})
+        try:
+            self._hear()
+        except BaseException:
+            self.__exit__()
+            raise
+        self.startup = time.perf_counter() - began  # seconds until a process trains
+
+    def __enter__(self) -> "Team":
+        return self
+
+    def __exit__(self, *error) -> None:
+        for process in self.processes:
+            process.kill()
+
+    def try_out(self, run: Run) -> float:
+        """Seconds that `run` will take. Raises Failed."""
+        for process in self.processes:
+            process.tell((run, run.run_id in self.plan.recompute))
+        return mean(pace.of(run, self.plan.images.evaluated) for _, pace in self._hear())
+
+    def _hear(self) -> list:
+        """One answer of each."""
+        answers = []
+        for process in self.processes:
+            try:
+                answers.append(process.hear())
+            except (EOFError, OSError):
+                raise Failed(process.cause_of_death()) from None
+        failed = [answer[1] for answer in answers if answer[0] == "failed"]
+        if failed:
+            raise Failed(failed[0])
+        return answers
+
+
+def calibrate(
+    plan: Plan, tell: Callable[[int, int], None] = lambda done, total: None
+) -> tuple[dict[Cell, float], float, tuple[str, ...]]:
+    """Measured seconds of runs of some (network, depth) of `plan.todo`, those of a process to start, and what
+    went wrong. `tell` is told how many trials are made, of how many."""
+    families: dict[str, list[Run]] = defaultdict(list)
+    for run in sorted({(run.network, run.depth): run for run in plan.todo}.values(), key=lambda r: r.depth):
+        families[run.network].append(run)
+    measured: dict[Cell, float] = {}
+    notes = []
+    try:
+        with Team(plan) as team:
+            first = [runs[0] for runs in families.values()]
+            for done, run in enumerate(first):
+                tell(done, len(first))
+                measured[run.network, run.depth] = team.try_out(run)
+            further = chosen(families, measured)
+            for done, run in enumerate(further, len(first)):
+                tell(done, len(first) + len(further))
+                measured[run.network, run.depth] = team.try_out(run)
+            return measured, team.startup, ()
+    except Failed as error:
+        notes.append(f"not all could be measured: {error}")
+    return measured, 0.0, tuple(notes)
+
+
+def chosen(families: Mapping[str, Sequence[Run]], measured: Mapping[Cell, float]) -> list[Run]:
+    """Which runs to try after the shallowest of each network, by what these took: all, where that takes
+    seconds; else a middle one, where it takes not much longer."""
+    costs = {}
+    for network, (first, *others) in families.items():
+        a_step = measured[network, first.depth] / first.steps
+        for run in others:
+            costs[network, run.depth] = SECONDS + (PROBED + 2) * a_step * run.depth / first.depth
+    if sum(costs.values()) <= FEW_SECONDS:
+        return [run for runs in families.values() for run in runs[1:]]
+    middle = [runs[len(runs) // 2] for runs in families.values() if len(runs) > 1]
+    return [run for run in middle if costs[run.network, run.depth] <= FEW_SECONDS]
+
+
+def on_a_line(depth: int, measured: Mapping[int, float], work: Callable[[int], float]) -> float:
+    """Seconds of a run of `depth`, from those of two or more measured depths, on the line through the
+    shallowest and the deepest; from those of one, in proportion to `work(depth)`, its multiply-adds."""
+    if depth in measured:
+        return measured[depth]
+    low, high = min(measured), max(measured)
+    if low == high:
+        return measured[low] * work(depth) / work(low)
+    slope = (measured[high] - measured[low]) / (high - low)
+    return max(measured[low] + slope * (depth - low), min(measured.values()) * depth / high)
+
+
+def cells(runs: Iterable[Run]) -> dict[Cell, list[Run]]:
+    """The runs of each network and depth."""
+    found: dict[Cell, list[Run]] = defaultdict(list)
+    for run in runs:
+        found[run.network, run.depth].append(run)
+    return dict(found)

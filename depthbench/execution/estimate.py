@@ -1,0 +1,73 @@
+"""What a plan costs, before any of it runs: numbers of each network and depth, and of the whole study."""
+
+from collections.abc import Callable
+from typing import Any
+
+from depthbench.execution.calibrate import calibrate, cells, on_a_line
+from depthbench.execution.memory import count_run, run_memory, together
+from depthbench.execution.plan import Plan
+from depthbench.execution.schedule import makespan
+from depthbench.study import Run
+
+
+def estimate(
+    plan: Plan, measures: bool = True, tell: Callable[[int, int], None] = lambda done, total: None
+) -> dict[str, Any]:
+    """A row for each network and depth under "rows", and what holds for all beside it; plain values.
+
+    A row: "parameters", "multiply_adds" (of one image), "memory_bytes" (peak of one run's process),
+    "recompute", "runs", "done", "seconds" (of one run; None where not known) and "measured" (whether that
+    network and depth was tried out). Of the study: "seconds" until all have ended, and "memory_bytes", that
+    of the largest runs that may go at once. `measures`: train some steps to see how long they take; `tell`
+    is told how many trials are made, of how many."""
+    found, startup, notes = calibrate(plan, tell) if measures and plan.todo else ({}, 0.0, ())
+    finished = cells(plan.finished)
+    rows = []
+    for (network, depth), runs in sorted(
+        cells((*plan.finished, *plan.todo)).items(), key=lambda item: item[0][::-1]
+    ):
+        counts, recompute = count_run(runs[0], plan.images), runs[0].run_id in plan.recompute
+        rows.append(
+            {
+                "network": network,
+                "depth": depth,
+                "runs": len(runs),
+                "done": len(finished.get((network, depth), [])),
+                "parameters": counts.parameters,
+                "multiply_adds": counts.multiply_adds,
+                "memory_bytes": run_memory(runs[0], plan.images, plan.device, recompute),
+                "recompute": recompute,
+                "seconds": _seconds(runs[0], plan, found),
+                "measured": (network, depth) in found,
+            }
+        )
+    by_cell = {(row["network"], row["depth"]): row for row in rows}
+    todo = [by_cell[run.network, run.depth] for run in plan.todo]
+    seconds = [row["seconds"] for row in todo]
+    largest = sorted((row["memory_bytes"] for row in todo), reverse=True)[: plan.jobs]
+    return {
+        "study": plan.study.name,
+        "device": plan.device,
+        "jobs": plan.jobs,
+        "threads": plan.threads,
+        "steps": plan.study.recipe.steps,
+        "batch_size": plan.study.recipe.batch_size,
+        "runs": len(plan.finished) + len(plan.todo),
+        "done": len(plan.finished),
+        "seconds": None if None in seconds else startup * bool(seconds) + makespan(seconds, plan.jobs),
+        "memory_bytes": together(largest),
+        "notes": [*plan.notes, *notes],
+        "rows": rows,
+    }
+
+
+def _seconds(run: Run, plan: Plan, found: dict) -> float | None:
+    """Of one run, where anything was measured of its network."""
+    measured = {depth: seconds for (network, depth), seconds in found.items() if network == run.network}
+    if not measured:
+        return None
+    return on_a_line(run.depth, measured, lambda depth: _multiply_adds(run, depth, plan))
+
+
+def _multiply_adds(run: Run, depth: int, plan: Plan) -> int:
+    return count_run(run.model_copy(update={"depth": depth}), plan.images).multiply_adds

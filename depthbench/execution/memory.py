@@ -1,0 +1,194 @@
+"""How much memory the runs of a study need, how many fit at once, and which must compute their activations
+twice (networks/checkpointing.py).
+
+A study of small networks on a CPU is settled by a bound that needs no torch; only where that is a sizable
+part of what is free is anything counted (networks/cost.py). Sizes are in bytes."""
+
+import json
+import math
+from collections.abc import Iterable, Sequence
+from functools import cache
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import psutil
+
+from depthbench.catalog import look_up
+from depthbench.data.images import Images
+from depthbench.data.memory import available_memory, in_bytes
+from depthbench.errors import BadInput
+from depthbench.execution.process import KEEP_MEMORY
+from depthbench.networks import CIFAR, NETWORKS
+from depthbench.study import Run
+
+if TYPE_CHECKING:
+    from depthbench.networks.cost import Counts
+
+# Of a process that trains next to nothing, measured on a CPU: its own, and libraries, which all share.
+PROCESS, SHARED = 480_000_000, 400_000_000
+ROOM = 0.9  # the part of the free memory that runs may fill
+CERTAIN = 0.25  # a bound below this part of it settles the matter
+MAY_BE_KILLED = "it may be killed; a smaller --batch-size needs less"
+
+# For processes whose runs compute activations twice: large pages. Segments come and go, and leave a heap full
+# of holes; large tensors that begin at large pages leave half as many (ResNet-1202: 2.0 GB, not 4.3). To give
+# what is freed back to the system leaves none (1.2 GB) and takes twice the time.
+LARGE_PAGES = KEEP_MEMORY | {"THP_MEM_ALLOC_ENABLE": "1"}
+
+Cell = tuple[str, int]  # network, depth: runs of different seeds need the same
+
+
+class Sizes(NamedTuple):
+    """What a run costs depends on this of its images."""
+
+    shape: tuple[int, int, int]  # (C, H, W)
+    classes: int
+    held: int  # bytes of images in every process; those in a file are read by all from one place
+    evaluated: int  # images that each evaluation takes
+
+
+def sizes(images: Images, evaluated_part: int | None) -> Sizes:
+    """evaluated_part: training images that an evaluation takes, None for all."""
+    pixels = (images.train_x, images.test_x, images.val_x)
+    held = sum(x.nbytes for x in pixels if isinstance(x, np.ndarray) and not isinstance(x, np.memmap))
+    evaluated = (evaluated_part or len(images.train_y)) + len(images.test_y)
+    evaluated += 0 if images.val_y is None else len(images.val_y)
+    return Sizes(images.shape, len(images.classes), held, evaluated)
+
+
+class Fit(NamedTuple):
+    """How the runs of a study fit into the memory there is."""
+
+    jobs: int  # at once
+    recomputed: frozenset[Cell]
+    notes: tuple[str, ...]  # what a person should know of it
+
+
+def fit(
+    runs: Iterable[Run],
+    images: Sizes,
+    device: str,
+    jobs: int,
+    *,
+    is_chosen: bool = False,
+    recompute: bool | None = None,
+) -> Fit:
+    """At most `jobs` of `runs` at once, fewer where the largest so many do not fit; just `jobs`, and a note,
+    where a person has chosen (`is_chosen`). recompute: for all, for none, or (None) for those of which one
+    alone would not fit."""
+    runs = list(runs)
+    cells = {(run.network, run.depth): run for run in runs}
+    free = available(device)
+    needs, recomputed, notes = {}, set(), []
+    for cell, run in cells.items():
+        bound = _at_most(run, images)
+        if math.isinf(bound) and not recompute:
+            needs[cell] = PROCESS + images.held  # a plug-in's code is run in processes of its own alone
+            continue
+        if not recompute and bound < CERTAIN * free / jobs:
+            needs[cell] = bound
+            continue
+        needs[cell], twice, note = _settle(run, images, device, free, recompute)
+        recomputed |= {cell} if twice else set()
+        notes += [note] if note else []
+    largest = sorted((needs[run.network, run.depth] for run in runs), reverse=True)
+    fitting = max((n for n in range(1, jobs + 1) if together(largest[:n]) <= ROOM * free), default=1)
+    if fitting < jobs:
+        need = f"the {jobs} largest runs need about {in_bytes(together(largest[:jobs]))} together"
+        says = f"{need} and {in_bytes(free)} are free"
+        chosen = f"--jobs {jobs}: {says}: some may be killed; --jobs {fitting} needs less"
+        notes.append(chosen if is_chosen else f"{says}: {fitting} at a time")
+    return Fit(jobs if is_chosen else fitting, frozenset(recomputed), tuple(notes))
+
+
+def _settle(
+    run: Run, images: Sizes, device: str, free: int, recompute: bool | None
+) -> tuple[int, bool, str | None]:
+    """What one run needs, whether it computes its activations twice, and what a person should know of it.
+    Raises BadInput where it is to and cannot."""
+    name, room = f"{run.network}-{run.depth}", ROOM * free
+    can = bool(count_run(run, images).blocks)
+    if recompute and not can:
+        raise BadInput(f"--recompute: network {run.network!r} has no blocks() to compute again")
+    once, there = run_memory(run, images, device, recompute=False), f"{in_bytes(free)} are free"
+    if not recompute and once <= room:
+        return once, False, None
+    if recompute is False or not can:
+        why = "" if can else "; its network has no blocks() to compute again"
+        return once, False, f"{name} needs about {in_bytes(once)} and {there}: {MAY_BE_KILLED}{why}"
+    twice = run_memory(run, images, device, recompute=True)
+    if twice > room:
+        needs = f"{name} needs about {in_bytes(twice)} even with its activations computed twice"
+        return twice, True, f"{needs} and {there}: {MAY_BE_KILLED}"
+    if recompute:
+        return twice, True, None
+    needs = f"{name} needs about {in_bytes(once)} at batch {run.recipe.batch_size}"
+    return twice, True, f"{needs} and {there}: its activations are computed twice (about {in_bytes(twice)})"
+
+
+def together(needs: Sequence[int]) -> int:
+    """What processes that need so much each need at once."""
+    return sum(needs) - SHARED * max(0, len(needs) - 1)
+
+
+def available(device: str) -> int:
+    """Bytes free for runs on `device`. psutil knows every system, our own reading what a container allows."""
+    if not device.startswith("cuda"):
+        return min(psutil.virtual_memory().available, available_memory())
+    import torch
+
+    return torch.cuda.mem_get_info(device)[0]
+
+
+def run_memory(run: Run, images: Sizes, device: str, recompute: bool) -> int:
+    """Estimated peak resident memory of the process of one run."""
+    state = {"sgd": int(run.recipe.momentum > 0), "adam": 2, "adamw": 2}[run.recipe.optimizer]
+    training = count_run(run, images).training_memory(
+        run.recipe.batch_size,
+        copies=3 + state,  # the parameters, their gradients, and what an update of all at once needs
+        recompute=recompute,
+        number_bytes=2 if run.recipe.precision == "bf16" else 4,
+        device=device.partition(":")[0],
+    )
+    return PROCESS + SHARED + images.held + training
+
+
+def count_run(run: Run, images: Sizes) -> "Counts":
+    """What the network of `run` was counted to need."""
+    options = json.dumps(run.options.model_dump(exclude_defaults=True))
+    return _count(run.network, run.depth, run.plugin, options, images.shape, images.classes)
+
+
+@cache
+def _count(
+    network: str, depth: int, plugin: str, options: str, shape: tuple[int, int, int], classes: int
+) -> "Counts":
+    """Counted on two images, since normalisation over a batch needs two. `plugin` tells networks of one name
+    apart."""
+    import torch
+
+    from depthbench.networks.cost import count
+
+    family = look_up(NETWORKS, "network", network)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # of so little work a second thread is soon waiting for the first
+    try:
+        with torch.random.fork_rng(devices=[]):
+            built = family(depth=depth, in_channels=shape[0], num_classes=classes, **json.loads(options))
+            return count(built, (2, *shape))
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _at_most(run: Run, images: Sizes) -> float:
+    """A bound on what a run of our CIFAR networks needs, without torch; of others nothing is known (inf).
+
+    Every layer is taken to work on maps of full size, keeping its input to normalisation, to the nonlinearity
+    and to dropout, and dropout's mask; and to have the parameters of the widest."""
+    if look_up(NETWORKS, "network", run.network).target != CIFAR:
+        return float("inf")
+    _, height, width = images.shape
+    maps = 4 * run.depth + 20
+    activations = 1.2 * 4 * maps * run.recipe.batch_size * height * width * run.options.width
+    parameters = 5 * 4 * run.depth * 10 * (4 * run.options.width) ** 2
+    return PROCESS + SHARED + images.held + activations + parameters

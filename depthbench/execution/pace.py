@@ -1,0 +1,88 @@
+"""How fast a run goes: a few real steps of it on random images, and one evaluation."""
+
+import contextlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from depthbench.data.images import Images
+from depthbench.execution.memory import Sizes
+from depthbench.study import Run
+
+SECONDS = 1.0  # of steps, once there are enough of them to tell
+MOST_STEPS = 200
+PROBED = 3  # the step that is probed; those before it warm up
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Seconds that parts of a run take."""
+
+    build: float  # until the first step
+    step: float
+    probed_step: float
+    evaluation: float  # of one image
+
+    def of(self, run: Run, evaluated: int) -> float:
+        """Seconds of `run`, every evaluation of which takes so many images."""
+        probed = sum(run.is_probed(step) for step in range(run.steps))
+        evaluations = -(-run.steps // run.evaluate.every)  # the last step is always evaluated
+        steps = (run.steps - probed) * self.step + probed * self.probed_step
+        return self.build + steps + evaluations * evaluated * self.evaluation
+
+
+def random_images(sizes: Sizes, count: int) -> Images:
+    """So many training images and test images of noise."""
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 256, (2, count, *sizes.shape), dtype=np.uint8)
+    y = np.arange(count) % sizes.classes
+    classes = tuple(map(str, range(sizes.classes)))
+    return Images("noise", x[0], y, x[1], y, classes, flips=False)
+
+
+def measure(run: Run, sizes: Sizes, device: str, recompute: bool) -> Pace:
+    """Train a few steps of `run` and evaluate its network once."""
+    import torch
+
+    from depthbench.training.evaluate import BATCH, evaluate
+    from depthbench.training.trainer import Trainer
+
+    where = torch.device(device)
+
+    def seconds(work: Callable[[], Any]) -> float:
+        began = time.perf_counter()
+        work()
+        if where.type != "cpu":
+            getattr(torch, where.type).synchronize()
+        return time.perf_counter() - began
+
+    size = BATCH[where.type]
+    images = random_images(sizes, max(size, run.recipe.batch_size))
+    # a probe in the middle, and all images in an evaluation: their numbers are known, their times are not
+    probe = run.probe.model_copy(update={"steps": [PROBED], "every": None})
+    whole = run.evaluate.model_copy(update={"train_size": None})
+    run = run.model_copy(update={"probe": probe, "evaluate": whole})
+
+    began = time.perf_counter()
+    trainer = Trainer(run, images, where, recompute=recompute)
+    with contextlib.closing(trainer):
+        build = time.perf_counter() - began
+        took: list[float] = []
+        while len(took) < PROBED + 2 or (sum(took[PROBED:]) < SECONDS and len(took) < MOST_STEPS):
+            took.append(seconds(trainer.advance))
+        x, y = trainer.sets["test_error"]
+        for _ in range(2):  # the first also makes what later ones reuse; slow ones need no second
+            evaluation = seconds(
+                lambda: evaluate(
+                    trainer.network, {"test_error": (x, y)}, trainer.scaling, run.recipe.precision
+                )
+            )
+            if evaluation > SECONDS:
+                break
+        step = median(took[PROBED + 1 :])
+        probed = took[PROBED] if run.probe.names else step
+        return Pace(build, step, probed, evaluation / len(y))

@@ -1,0 +1,76 @@
+"""Normalisation, addition and nonlinearity as one kernel each way, written by torch.compile.
+
+Between two convolutions a step reads and writes every activation several times for little arithmetic. A
+network that can do this calls `self.respond(norm, activation, z, shortcut)`, which is `in_parts` until `fuse`
+puts a `Fused` there. It rounds differently in the last digits. On a CPU the kernels that torch.compile writes
+are several times slower than torch's own (measured with torch 2.14): this is for GPUs."""
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from depthbench.errors import BadInput
+
+MOST_SHAPES = 64  # kernels are made for each shape; torch gives up after 8 unless it is told otherwise
+
+
+def in_parts(
+    norm: nn.Module, activation: Callable[[Tensor], Tensor], z: Tensor, shortcut: Tensor | None = None
+) -> Tensor:
+    """The activation of norm(z), plus the shortcut where there is one. All (B, C, H, W)."""
+    y = norm(z)
+    return activation(y if shortcut is None else y.add_(shortcut))  # in place: less memory
+
+
+def fuse(network: nn.Module, backend: str = "inductor") -> None:
+    """From now on `network` computes in training what lies between its convolutions in fused kernels.
+
+    Raises BadInput where it has no such parts."""
+    if not hasattr(network, "respond"):
+        raise BadInput(
+            f"{type(network).__name__} cannot be compiled: it has no respond(); use --step captured"
+        )
+    fused = Fused(backend)
+    for module in network.modules():
+        if hasattr(module, "respond"):
+            module.respond = fused
+
+
+class Fused:
+    """As `in_parts`, for BatchNorm2d in training. Everything else, and a norm that a probe looks at, goes
+    part by part."""
+
+    def __init__(self, backend: str):
+        torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, MOST_SHAPES)
+        self._compiled = torch.compile(_batch_norm_act, backend=backend, dynamic=False, fullgraph=True)
+
+    def __call__(
+        self,
+        norm: nn.Module,
+        activation: Callable[[Tensor], Tensor],
+        z: Tensor,
+        shortcut: Tensor | None = None,
+    ) -> Tensor:
+        is_watched = bool(norm._forward_hooks)
+        if is_watched or not (norm.training and type(norm) is nn.BatchNorm2d and activation is F.relu_):
+            return in_parts(norm, activation, z, shortcut)
+        norm.num_batches_tracked.add_(1)
+        return self._compiled(
+            z, norm.weight, norm.bias, norm.running_mean, norm.running_var, norm.momentum, norm.eps, shortcut
+        )
+
+
+def _batch_norm_act(
+    z: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    running_mean: Tensor,
+    running_var: Tensor,
+    momentum: float,
+    eps: float,
+    shortcut: Tensor | None,
+) -> Tensor:
+    y = F.batch_norm(z, running_mean, running_var, weight, bias, True, momentum, eps)
+    return F.relu(y if shortcut is None else y + shortcut)

@@ -1,0 +1,97 @@
+"""`depthbench bench` end to end, as small as it gets, and what it refuses."""
+
+import json
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from depthbench.bench import command, measure, output
+from depthbench.cli import app
+from depthbench.errors import BadInput
+
+
+def invoke(*arguments):
+    return CliRunner().invoke(app, ["bench", *map(str, arguments)], catch_exceptions=False)
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """What a benchmark of one core left: (its folder, what was printed)."""
+    results = tmp_path_factory.mktemp("bench")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(command, "usable_cores", lambda: 1)
+        patch.setattr(command, "cpu_name", lambda: "Fast (R) CPU")
+        patch.setattr(measure, "CADENCE", 20)
+        done = invoke(
+            "--depths", "none", "--digits", "8", "--device", "cpu", "--jobs", 1, "--repeats", 2, "--seconds",
+            0.05, "--results", results,
+        )  # fmt: skip
+    assert done.exit_code == 0
+    return results / "fast-r-cpu-1-core", done.stdout
+
+
+def test_all_files_are_written(written):
+    folder, printed = written
+    names = {"bench.csv", "bench.md", "bench.json", "bench.svg", "bench.png"}
+    assert {path.name for path in folder.iterdir()} == names
+    assert "digits-8" in printed
+    assert "images a second: depthbench, 1 job / conventional, 1 job" in printed
+    about = json.loads((folder / "bench.json").read_text())
+    assert about["environment"]["torch"]
+    assert about["floor"]["digits-8"]["operations"] > 0
+    assert about["command"].startswith("depthbench bench --depths none --digits 8 --device cpu --jobs 1 ")
+    page = (folder / "bench.md").read_text()
+    assert f"`{about['command']}`" in page
+    assert "| digits-8 | part of the ceiling: depthbench, 1 job |" in page
+
+
+def test_every_arm_has_a_row_in_every_repeat(written):
+    rows = pd.read_csv(written[0] / "bench.csv")
+    arms = ["conventional, 1 job", "depthbench, 1 job", "ceiling, 1 job, multiply", "ceiling, 1 job, copy"]
+    for arm in arms:
+        assert list(rows.loc[rows["arm"] == arm, "repeat"]) == [0, 1]
+    assert (rows["seconds"] > 0).all()
+    found = pd.DataFrame(json.loads((written[0] / "bench.json").read_text())["ratios"])
+    assert (found["low"] <= found["median"]).all()
+    assert (found["median"] <= found["high"]).all()
+    assert set(found["how"]) == {"measured", "computed"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--depths", "20,x"], "--depths 20,x: write depths"),
+        (["--depths", "21"], "--depths 21: .*nearest: 20 or 26"),
+        (["--depths", "none", "--digits", "none"], "nothing is left to measure"),
+        (["--repeats", "0"], "--repeats 0: should be 1 to 100"),
+        (["--seconds", "-1"], "--seconds -1.0: should be 0.01 to 60"),
+        (["--jobs", "0"], "--jobs 0: should be 1 to 64"),
+        (["--batch-size", "1"], "--batch-size 1: should be 2 to 50000"),
+        (["--precision", "fp16"], "--precision fp16: use fp32, tf32 or bf16"),
+        (["--precision", "tf32", "--device", "cpu"], "tf32 needs a CUDA device"),
+        (["--device", "tpu"], "--device tpu"),
+    ],
+)
+def test_bad_input(arguments, told):
+    with pytest.raises(BadInput, match=told):
+        invoke(*arguments)
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--depths", "21"]])
+def test_help_and_bad_input_never_import_torch(arguments):
+    code = (
+        "import sys; from depthbench import cli\n"
+        "try: cli.main()\n"
+        "finally: print('torch' in sys.modules, file=sys.stderr)"
+    )
+    command = [sys.executable, "-c", code, "bench", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.stderr.strip().splitlines()[-1] == "False"
+
+
+def test_the_folder_is_called_like_the_machine():
+    assert output.slug("NVIDIA H200", 16, "bf16") == "nvidia-h200-16-cores-bf16"
+    assert output.slug("AMD EPYC 9654 (Genoa)", 2, "fp32") == "amd-epyc-9654-genoa-2-cores"

@@ -1,0 +1,133 @@
+import gc
+import weakref
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from depthbench.data import place as place_module
+from depthbench.data.images import Images
+from depthbench.data.mapped import Mapped
+from depthbench.data.place import place
+from depthbench.data.source import Resident, Streamed
+
+CPU = torch.device("cpu")
+PIXELS = np.arange(20 * 12, dtype=np.uint8).reshape(20, 3, 2, 2)
+LABELS = np.arange(20) % 2
+
+
+def in_memory():
+    return Images(
+        "twenty", PIXELS[:12], LABELS[:12], PIXELS[12:16], LABELS[12:16], ("a", "b"), False, PIXELS[16:]
+    )
+
+
+@pytest.fixture
+def images():
+    return replace(in_memory(), val_y=LABELS[16:])
+
+
+@pytest.fixture
+def in_file(images, tmp_path):
+    np.save(tmp_path / "x.npy", PIXELS)
+    return replace(images, train_x=np.load(tmp_path / "x.npy", mmap_mode="r")[:12])
+
+
+def test_images_in_memory_are_on_a_cpu_without_a_copy(images, monkeypatch):
+    monkeypatch.setattr(place_module, "available_memory", lambda: 0)
+    placed = place(images, CPU)
+    assert isinstance(placed.train_source(), Resident)
+    assert placed.train_source().x.data_ptr() == images.train_x.ctypes.data
+    assert list(placed.sets) == ["test_error", "val_error"]
+    for (x, y), (there, labels) in zip(
+        [placed.train, *placed.sets.values()],
+        [(PIXELS[:12], LABELS[:12]), (PIXELS[12:16], LABELS[12:16]), (PIXELS[16:], LABELS[16:])],
+        strict=True,
+    ):
+        assert x.data_ptr() == there.ctypes.data
+        assert np.array_equal(x, there)
+        assert np.array_equal(y, labels)
+
+
+def test_images_in_a_file_are_streamed_once_they_fill_half_the_memory(in_file, monkeypatch):
+    for memory, source in ((480, Resident), (479, Streamed)):  # 20 images of 12 bytes
+        monkeypatch.setattr(place_module, "available_memory", lambda memory=memory: memory)
+        placed = place(replace(in_file), CPU)
+        assert type(placed.train_source()) is source
+        assert placed.is_streamed == (source is Streamed)
+    assert isinstance(placed.train[0], Mapped)
+
+
+def test_a_file_is_mapped_and_not_copied_on_a_cpu(in_file):
+    x, _ = place(in_file, CPU).train
+    assert x.data_ptr() == in_file.train_x.ctypes.data
+    assert np.array_equal(x, PIXELS[:12])
+
+
+def test_a_quarter_of_the_free_memory_of_a_gpu(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (4000, 9000))
+    assert place_module._limit(PIXELS, torch.device("cuda")) == 1000
+
+
+@pytest.mark.parametrize("limit", [239, 240])
+def test_all_images_count(images, limit):
+    assert place(images, CPU, limit).is_streamed == (limit == 239)
+
+
+def test_a_stream_reads_training_images_in_memory_from_shared_memory(images):
+    placed = place(images, CPU, 0)
+    source = placed.train_source()
+    assert source.x.is_shared()
+    assert np.array_equal(source.x, PIXELS[:12])
+    assert placed.sets["test_error"][0].data_ptr() == images.test_x.ctypes.data
+
+
+@pytest.mark.parametrize("limit", [None, 0])
+def test_runs_share_the_images_and_nothing_else(images, limit):
+    placed = place(images, CPU, limit)
+    assert place(images, CPU, limit) is placed
+    one, other = placed.train_source(), placed.train_source()
+    assert one is not other
+    assert one.x is other.x
+    assert place(replace(images), CPU, limit) is not placed
+
+
+def test_what_was_placed_goes_with_the_images():
+    images = replace(in_memory(), val_x=None)
+    placed = weakref.ref(place(images, CPU))
+    assert placed() is not None
+    del images
+    gc.collect()
+    assert placed() is None
+
+
+@pytest.mark.parametrize("limit", [None, 0])
+@pytest.mark.parametrize("kind", ["images", "in_file"])
+def test_a_part_of_the_training_images(request, kind, limit):
+    placed = place(request.getfixturevalue(kind), CPU, limit)
+    assert placed.train_set() is placed.train
+    x, y = placed.train_set(np.array([1, 2, 5]))
+    (part,) = x.split(4)
+    assert np.array_equal(part, PIXELS[[1, 2, 5]])
+    assert y.tolist() == [1, 0, 1]
+
+
+def test_what_was_chosen_is_said(digits, images, monkeypatch):
+    assert place(digits, CPU).note == "1,797 images (115 kB) on cpu"
+    monkeypatch.setattr(place_module, "stream_workers", lambda: 4)
+    assert place(images, CPU, 0).note == "20 images (240 B) streamed by 4 worker processes"
+
+
+@pytest.mark.cuda
+def test_images_of_a_file_on_a_gpu(in_file, monkeypatch):
+    monkeypatch.setattr(place_module, "COPIED", 5)
+    device = torch.device("cuda")
+    placed = place(in_file, device)
+    assert placed.train[0].is_cuda
+    assert placed.train[1].is_cuda
+    assert np.array_equal(placed.train[0].cpu(), PIXELS[:12])
+    streamed = place(in_file, device, 0)
+    assert isinstance(streamed.train[0], Mapped)
+    assert not streamed.sets["test_error"][0].is_cuda
+    assert streamed.train[1].is_cuda

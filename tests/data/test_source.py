@@ -1,0 +1,153 @@
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from depthbench.data.batches import Batches, Scaling
+from depthbench.data.mapped import Mapped
+from depthbench.data.source import Resident, Streamed
+
+CPU = torch.device("cpu")
+PIXELS = np.random.default_rng(0).integers(0, 256, (50, 3, 4, 4), dtype=np.uint8)
+KEPT = np.array([i for i in range(50) if i % 5])  # 40 images
+LABELS = torch.arange(40)
+SCALING = Scaling(PIXELS[KEPT], "pixel", CPU)
+
+
+def batches(source, seed=0):
+    return Batches(source, SCALING, batch_size=16, seed=seed, pad=1, flip=True)
+
+
+def resident(seed=0):
+    return batches(Resident(torch.from_numpy(PIXELS[KEPT]), LABELS), seed)
+
+
+def take(batches, count=1):
+    """Images and labels of `count` batches, and the hash after each."""
+    taken = []
+    for _ in range(count):
+        x, y = batches.images(batches.take())
+        taken.append((x.numpy().tobytes(), y.tolist(), batches.hash))
+    return taken
+
+
+def is_alive(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+@pytest.fixture(scope="module")
+def streamed(tmp_path_factory):
+    """Some images of a file; its two processes start once for all tests here, which takes seconds."""
+    path = tmp_path_factory.mktemp("images") / "x.npy"
+    np.save(path, PIXELS)
+    source = Streamed(Mapped(np.load(path, mmap_mode="r")).choose(KEPT), LABELS, workers=2)
+    yield source
+    source.close()
+
+
+def test_streamed_images_are_the_resident_ones(streamed):
+    before = torch.get_rng_state()
+    assert take(batches(streamed), 12) == take(resident(), 12)  # more than 4 passes
+    assert torch.equal(torch.get_rng_state(), before)  # from which dropout is drawn
+
+
+def test_the_pixels_of_a_batch_come_with_it(streamed):
+    batch = batches(streamed).take()
+    assert batch.pixels.dtype == torch.uint8
+    assert np.array_equal(batch.pixels, PIXELS[KEPT][batch.numbers[0]])
+    assert resident().take().pixels is None
+
+
+@pytest.mark.parametrize("taken", [0, 1, 7])
+def test_a_state_is_of_what_was_taken_and_not_of_what_was_read_ahead(streamed, taken):
+    stream, reference = batches(streamed), resident()
+    take(stream, taken)
+    take(reference, taken)
+    state, reference_state = stream.state(), reference.state()
+    assert state["hash"] == reference_state["hash"] == stream.hash
+    for key in ("order", "augmentation", "waiting"):
+        assert torch.equal(state[key], reference_state[key])
+
+    expected = take(reference, 5)
+    assert take(stream, 5) == expected  # a look at the state changes nothing
+    stream.restore(state)
+    assert take(stream, 5) == expected
+    again = resident(seed=9)
+    again.restore(state)
+    assert take(again, 5) == expected
+
+
+def test_a_signal_to_the_whole_job_is_left_to_the_parent(streamed):
+    stream, reference = batches(streamed), resident()
+    assert take(stream) == take(reference)
+    processes = multiprocessing.active_children()
+    assert len(processes) == 2
+    for process in processes:
+        os.kill(process.pid, signal.SIGTERM)
+        os.kill(process.pid, signal.SIGINT)
+    assert take(stream, 9) == take(reference, 9)  # more than was read ahead
+    assert multiprocessing.active_children() == processes
+
+
+def test_its_processes_end_when_it_is_closed_and_when_it_is_let_go(streamed):
+    stream, reference = batches(streamed), resident()
+    assert take(stream, 2) == take(reference, 2)
+    processes = multiprocessing.active_children()
+    stream.close()
+    assert not any(is_alive(process.pid) for process in processes)
+
+    shared = torch.from_numpy(PIXELS[KEPT]).share_memory_()
+    again = batches(Streamed(shared, LABELS, workers=1), seed=9)
+    again.restore(stream.state())
+    assert multiprocessing.active_children() == []  # they start with the first batch
+    assert take(again, 2) == take(reference, 2)
+    (process,) = multiprocessing.active_children()
+    del again
+    assert not is_alive(process.pid)
+
+
+LEFT_OPEN = """
+import multiprocessing, torch
+from depthbench.data.source import Streamed
+
+stream = Streamed(torch.arange(8, dtype=torch.uint8).reshape(8, 1, 1, 1), torch.arange(8), workers=1)
+stream.begin(iter([torch.tensor([6, 7]).numpy()] * 9))
+print(stream.next().flatten().tolist(), *(process.pid for process in multiprocessing.active_children()))
+"""
+
+
+def test_its_processes_end_with_python():
+    ended = subprocess.run(
+        [sys.executable, "-c", LEFT_OPEN], capture_output=True, text=True, timeout=60, check=True
+    )
+    pixels, pid = ended.stdout.rsplit(maxsplit=1)
+    assert pixels == "[6, 7]"
+    assert not is_alive(int(pid))
+    assert ended.stderr == ""
+
+
+@pytest.mark.cuda
+def test_a_stream_to_a_gpu():
+    device = torch.device("cuda")
+    there = Scaling(PIXELS[KEPT], "pixel", device)
+    shared = torch.from_numpy(PIXELS[KEPT]).share_memory_()
+    source = Streamed(shared, LABELS.to(device), workers=2)
+    stream = Batches(source, there, batch_size=16, seed=0, pad=1, flip=True)
+    reference = resident()
+    for _ in range(9):
+        x, y = stream.images(stream.take())
+        expected_x, expected_y = reference.images(reference.take())
+        torch.testing.assert_close(x.cpu(), expected_x)
+        assert torch.equal(y.cpu(), expected_y)
+    assert stream.hash == reference.hash
+    stream.close()
+    assert multiprocessing.active_children() == []

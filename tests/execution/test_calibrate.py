@@ -1,0 +1,63 @@
+import pytest
+
+from depthbench.execution.calibrate import calibrate, chosen, on_a_line
+from depthbench.execution.pace import Pace, measure, random_images
+from depthbench.execution.plan import prepare
+
+
+def test_a_run_is_its_parts(tiny):
+    (run,) = tiny(grid={"network": ["plain"]}, probe={"steps": [0, 5]}).runs()  # 12 steps, evaluated at 6, 12
+    pace = Pace(build=100, step=1, probed_step=2, evaluation=0.5)
+    assert pace.of(run, evaluated=30) == 100 + 10 * 1 + 2 * 2 + 2 * 30 * 0.5
+    late = run.model_copy(update={"evaluate": run.evaluate.model_copy(update={"every": 5})})  # 5, 10, 12
+    assert pace.of(late, evaluated=30) - pace.of(run, evaluated=30) == 30 * 0.5
+
+
+def test_two_measured_depths_are_a_line_and_one_is_a_share():
+    assert on_a_line(56, {20: 10.0, 44: 22.0}, work=None) == 28.0
+    assert on_a_line(20, {20: 10.0, 44: 22.0}, work=None) == 10.0
+    assert on_a_line(110, {20: 10.0}, work={20: 40, 110: 240}.__getitem__) == 60.0
+
+
+def test_what_noise_measured_never_makes_a_deep_network_free():
+    assert on_a_line(1000, {20: 10.0, 50: 9.0}, work=None) > 0
+
+
+@pytest.mark.parametrize(
+    ("a_step", "tried"),
+    [
+        (0.01, [56, 110, 56, 110]),  # all cost seconds
+        (1.0, [56, 56]),  # all would cost a minute: a middle one
+        (10.0, []),  # even that
+    ],
+)
+def test_what_is_tried_out(tiny, a_step, tried):
+    study = tiny(grid={"depth": [20, 56, 110]})
+    families = {name: [run for run in study.runs() if run.network == name] for name in ("plain", "resnet")}
+    measured = {(name, 20): a_step * 12 for name in families}
+    assert [run.depth for run in chosen(families, measured)] == tried
+
+
+@pytest.mark.parametrize("recompute", [False, True])
+def test_measuring_is_training(tiny, tmp_path, recompute):
+    study = tiny(probe={"every": 2}, evaluate={"train_size": 100})
+    plan = prepare(study, tmp_path, device="cpu")
+    pace = measure(plan.todo[0], plan.images, "cpu", recompute)
+    assert min(pace.build, pace.step, pace.probed_step, pace.evaluation) > 0
+
+
+def test_images_of_noise(tiny, tmp_path):
+    images = random_images(prepare(tiny(), tmp_path, device="cpu").images, 50)
+    assert images.shape == (1, 8, 8)
+    assert images.train_x.shape == images.test_x.shape == (50, 1, 8, 8)
+    assert set(images.train_y) == set(range(10))
+
+
+def test_a_trial_that_fails_is_told(tiny, tmp_path):
+    import dataclasses
+
+    plan = prepare(tiny(), tmp_path, device="cpu", jobs=1)
+    plan = dataclasses.replace(plan, device="nowhere")
+    found, _, notes = calibrate(plan)
+    assert found == {}
+    assert notes[0].startswith("not all could be measured: RuntimeError")

@@ -1,0 +1,87 @@
+"""`depthbench plan` as a person meets it."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+from depthbench.cli import app
+from depthbench.errors import BadInput
+from depthbench.execution.memory import SHARED
+
+SMALL = ["--depths", "8,14", "--seeds", "2", "--steps", "6", "--batch-size", "16", "--set", "width=4",
+         "--set", "evaluate.every=5", "--device", "cpu"]  # fmt: skip
+
+
+def plan(*arguments):
+    words = ["plan", *SMALL, *map(str, arguments)]
+    return CliRunner().invoke(app, words, catch_exceptions=False).stdout
+
+
+def test_counts_alone(tmp_path):
+    cost = json.loads(plan("--no-calibrate", "--json", "--results", tmp_path, "--jobs", "2"))
+    assert [(row["network"], row["depth"]) for row in cost["rows"]] == [
+        ("plain", 8), ("resnet", 8), ("plain", 14), ("resnet", 14)
+    ]  # fmt: skip
+    first = cost["rows"][0]
+    assert first["parameters"] == 4934
+    assert first["multiply_adds"] == 48_544
+    assert first["seconds"] is cost["seconds"] is None
+    assert (first["runs"], first["done"], cost["runs"], cost["done"]) == (2, 0, 8, 0)
+    memory = sorted(row["memory_bytes"] for row in cost["rows"])
+    assert cost["memory_bytes"] == 2 * memory[-1] - SHARED  # two seeds of the largest
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_times_are_measured(tmp_path):
+    cost = json.loads(plan("--json", "--results", tmp_path, "--jobs", "1"))
+    assert all(row["measured"] for row in cost["rows"])
+    each = [row["seconds"] for row in cost["rows"]]
+    assert min(each) > 0
+    assert cost["seconds"] > 2 * sum(each)  # one job makes every run, and starts
+    assert cost["notes"] == []
+
+
+def test_the_table(tmp_path):
+    printed = plan("--no-calibrate", "--results", tmp_path, "--recompute", "--jobs", "1")
+    assert "quick: 6 steps at batch 16, on cpu" in printed
+    assert "4,934" in printed
+    assert "0.1 M" in printed
+    assert "8 of 8 runs to do, 1 at a time" in printed
+    assert "* its activations are computed twice" in printed
+
+
+def test_what_is_done_costs_nothing(tmp_path):
+    run = ["run", *SMALL, "--results", str(tmp_path), "--networks", "plain", "--quiet"]
+    assert CliRunner().invoke(app, run, catch_exceptions=False).exit_code == 0
+    cost = json.loads(plan("--no-calibrate", "--json", "--results", tmp_path))
+    assert [row["done"] for row in cost["rows"]] == [2, 0, 2, 0]
+    alone = plan("--networks", "plain", "--results", tmp_path)
+    assert "0 of 4 runs to do" in alone
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ("--depths 21", "nearest: 20 or 26"),
+        ("--jobs 0", "--jobs 0: at least 1"),
+        ("--networks nosuch", "no network is called 'nosuch'"),
+        ("nosuch", "no study is called so"),
+    ],
+)
+def test_bad_input(tmp_path, arguments, told):
+    done = CliRunner().invoke(app, ["plan", *arguments.split(), "--results", str(tmp_path)])
+    assert isinstance(done.exception, BadInput)
+    assert told in str(done.exception)
+
+
+def test_the_plan_of_a_small_study_does_not_import_torch(tmp_path):
+    code = (
+        "import sys; from depthbench.execution import prepare; from depthbench.study_file import load_study\n"
+        f"prepare(load_study('quick'), {str(tmp_path)!r}, device='cpu')\n"
+        "print('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"

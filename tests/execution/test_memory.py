@@ -1,0 +1,134 @@
+import pytest
+from torch import nn
+
+from depthbench.errors import BadInput
+from depthbench.execution import memory
+from depthbench.execution.memory import PROCESS, SHARED, Sizes, count_run, fit, run_memory, sizes, together
+from depthbench.networks import NETWORKS, Family
+
+LARGE = Sizes(shape=(3, 32, 32), classes=10, held=0, evaluated=100)
+GB = 10**9
+
+
+@pytest.fixture
+def free(monkeypatch):
+    """Sets how many bytes are free."""
+    return lambda size: monkeypatch.setattr(memory, "available", lambda device: size)
+
+
+@pytest.fixture
+def runs(tiny):
+    def make(*depths, network="resnet", seeds=1, **recipe):
+        grid = {"network": [network], "depth": list(depths), "seed": list(range(seeds))}
+        return list(tiny(grid=grid, options={"width": 16}, recipe={"batch_size": 128} | recipe).runs())
+
+    return make
+
+
+def test_a_study_of_small_networks_is_settled_without_counting(runs, free, monkeypatch):
+    free(100 * GB)
+    monkeypatch.setattr(memory, "count_run", None)
+    assert fit(runs(8, 20, seeds=2), LARGE, "cpu", 4) == (4, frozenset(), ())
+
+
+@pytest.mark.parametrize("options", [{}, {"dropout": 0.5, "activation": "silu"}, {"shortcut": "C"}])
+@pytest.mark.parametrize("depth", [8, 110])
+def test_the_bound_is_one(tiny, options, depth):
+    study = tiny(grid={"depth": [depth]}, options={"width": 16} | options, recipe={"batch_size": 128})
+    for run in study.runs():
+        assert run_memory(run, LARGE, "cpu", recompute=False) <= memory._at_most(run, LARGE)
+
+
+def test_nothing_is_known_of_a_users_network(runs, monkeypatch):
+    monkeypatch.setitem(NETWORKS, "own", Family(Linear))
+    assert memory._at_most(runs(8, network="own")[0], LARGE) == float("inf")
+
+
+def test_fewer_at_once_where_the_largest_do_not_fit(runs, free):
+    study = runs(8, 56, seeds=3)
+    one = run_memory(study[-1], LARGE, "cpu", recompute=False)
+    assert 1.5 * GB < one < 1.8 * GB
+    free(5 * GB)
+    assert fit(study, LARGE, "cpu", 3) == (3, frozenset(), ())
+    free(4 * GB)
+    found = fit(study, LARGE, "cpu", 3)
+    assert (found.jobs, found.recomputed) == (2, frozenset())
+    assert found.notes == ("the 3 largest runs need about 4.1 GB together and 4.0 GB are free: 2 at a time",)
+
+
+def test_what_a_person_has_chosen_is_done(runs, free):
+    free(4 * GB)
+    found = fit(runs(8, 56, seeds=3), LARGE, "cpu", 3, is_chosen=True)
+    assert found.jobs == 3
+    assert found.notes == (
+        "--jobs 3: the 3 largest runs need about 4.1 GB together and 4.0 GB are free: some may be killed; "
+        "--jobs 2 needs less",
+    )
+
+
+def test_only_the_run_that_does_not_fit_alone_computes_its_activations_twice(runs, free):
+    free(3 * GB)
+    found = fit(runs(20, 302), LARGE, "cpu", 1)
+    assert found.recomputed == {("resnet", 302)}
+    assert found.jobs == 1
+    (note,) = found.notes
+    assert note.startswith("resnet-302 needs about 4.")
+    assert "at batch 128 and 3.0 GB are free: its activations are computed twice (about 2." in note
+
+
+def test_a_run_that_does_not_fit_at_all_is_said_to_be_so(runs, free):
+    free(1 * GB)
+    found = fit(runs(302), LARGE, "cpu", 1)
+    assert found.recomputed == {("resnet", 302)}
+    assert "even with its activations computed twice and 1.0 GB are free: it may be killed" in found.notes[0]
+
+
+def test_a_person_may_forbid_it_or_want_it_everywhere(runs, free):
+    free(2 * GB)
+    never = fit(runs(302), LARGE, "cpu", 1, recompute=False)
+    assert never.recomputed == frozenset()
+    assert never.notes[0].startswith("resnet-302 needs about 4.")
+    assert never.notes[0].endswith("it may be killed; a smaller --batch-size needs less")
+    free(100 * GB)
+    always = fit(runs(8, 20), LARGE, "cpu", 1, recompute=True)
+    assert always == (1, {("resnet", 8), ("resnet", 20)}, ())
+
+
+class Linear(nn.Sequential):
+    def __init__(self, depth, in_channels, num_classes, width=16):
+        super().__init__(nn.Flatten(), nn.Linear(in_channels * 32 * 32, num_classes))
+
+
+def test_a_network_that_cannot_compute_again(runs, free, monkeypatch):
+    monkeypatch.setitem(NETWORKS, "own", Family(Linear))
+    free(PROCESS // 2)
+    (note,) = fit(runs(8, network="own"), LARGE, "cpu", 1).notes
+    assert note.endswith("its network has no blocks() to compute again")
+    with pytest.raises(BadInput, match=r"--recompute: network 'own' has no blocks\(\)"):
+        fit(runs(8, network="own"), LARGE, "cpu", 1, recompute=True)
+
+
+def test_half_precision_and_other_optimisers(runs):
+    def training(**recipe):
+        return run_memory(runs(20, **recipe)[0], LARGE, "cpu", recompute=False) - PROCESS - SHARED
+
+    parameters = count_run(runs(20)[0], LARGE).parameter_bytes
+    assert training(optimizer="adam") - training() == parameters
+    assert training() - training(momentum=0.0) == parameters
+    activations = training() - 4 * parameters
+    assert training(precision="bf16") - 4 * parameters == pytest.approx(activations / 2, abs=1)
+
+
+def test_images_that_every_process_holds(digits):
+    found = sizes(digits, evaluated_part=100)
+    assert found == Sizes((1, 8, 8), 10, held=1797 * 64, evaluated=100 + 360)
+    assert sizes(digits, None).evaluated == 1797
+
+
+def test_there_is_memory():
+    assert memory.available("cpu") > 10**8
+
+
+def test_libraries_are_there_once():
+    assert together([SHARED + 5, SHARED + 4, SHARED + 3]) == SHARED + 12
+    assert together([]) == 0

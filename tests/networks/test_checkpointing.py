@@ -1,0 +1,142 @@
+import copy
+from types import SimpleNamespace
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from depthbench.errors import BadInput
+from depthbench.networks import NETWORKS
+from depthbench.networks.checkpointing import Recomputed, draws, in_turn, recompute_activations
+from depthbench.probes import PROBES
+from depthbench.probes.recorder import Recorder
+
+
+def build(name="resnet", depth=20, **options):
+    torch.manual_seed(0)
+    return NETWORKS[name](depth=depth, width=4, **options)
+
+
+def batch(step, images=6):
+    generator = torch.Generator().manual_seed(step)
+    return torch.randn(images, 3, 8, 8, generator=generator), torch.arange(images)
+
+
+def train(network, steps=3):
+    """All that can be seen of some steps: losses, gradients, probes, and the state at the end."""
+    recorder = Recorder(network, {name: probe.load() for name, probe in PROBES.items()})
+    optimizer = torch.optim.SGD(network.parameters(), 0.05, momentum=0.9)
+    torch.manual_seed(1)  # dropout's masks
+    seen = []
+    for step in range(steps):
+        x, y = batch(step)
+        optimizer.zero_grad()
+        with recorder:
+            loss = F.cross_entropy(network(x), y)
+            loss.backward()
+            seen += [loss.detach(), recorder.values()]
+        seen += [parameter.grad.clone() for parameter in network.parameters()]
+        optimizer.step()
+    return [*seen, *network.state_dict().values(), torch.get_rng_state()]
+
+
+def kept_bytes(network):
+    """What a forward pass keeps for the backward pass."""
+    kept = {}
+
+    def keep(tensor):
+        kept[tensor.untyped_storage().data_ptr()] = tensor
+        return tensor
+
+    x, y = batch(0)
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        F.cross_entropy(network(x), y)
+    return sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
+
+
+@pytest.mark.parametrize("length", [1, 4, 100])
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("plain", {}),
+        ("resnet", {}),
+        ("resnet", {"dropout": 0.3}),
+        ("plain", {"dropout": 0.3, "norm": "group"}),
+        ("resnet", {"shortcut": "C", "norm": "none"}),
+    ],
+)
+def test_not_a_bit_of_what_is_computed_changes(name, options, length):
+    usual, saving = build(name, **options), build(name, **options)
+    saving.run_blocks = Recomputed(length)
+    for a, b in zip(train(usual), train(saving), strict=True):
+        assert torch.equal(a.nan_to_num(), b.nan_to_num())
+
+
+def test_nor_do_the_names_of_what_is_stored():
+    usual, saving = build(), build()
+    recompute_activations(saving, (6, 3, 8, 8))
+    assert list(saving.state_dict()) == list(usual.state_dict())
+    assert [n for n, _ in saving.named_modules()] == [n for n, _ in usual.named_modules()]
+    copy.deepcopy(saving).load_state_dict(usual.state_dict())
+
+
+def test_under_autocast():
+    results = []
+    for network in (build(), build()):
+        if results:
+            recompute_activations(network, (6, 3, 8, 8))
+        x, y = batch(0)
+        with torch.autocast("cpu", torch.bfloat16):
+            loss = F.cross_entropy(network(x), y)
+        loss.backward()
+        results.append([loss.detach(), *(p.grad for p in network.parameters())])
+    assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
+
+
+def test_turning_it_on_changes_neither_the_network_nor_the_random_numbers():
+    network = build(dropout=0.3)
+    before, random = copy.deepcopy(network.state_dict()), torch.get_rng_state()
+    recompute_activations(network, (6, 3, 8, 8))
+    assert network.training
+    assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
+    assert torch.equal(torch.get_rng_state(), random)
+
+
+def test_a_tenth_is_kept():
+    network = build(depth=110)
+    usual = kept_bytes(network)
+    length = recompute_activations(network, (6, 3, 8, 8))
+    assert 1 < length < 54
+    assert kept_bytes(network) < usual / 10
+
+
+def test_in_evaluation_and_without_gradients_nothing_is_recomputed(monkeypatch):
+    network = build()
+    recompute_activations(network, (6, 3, 8, 8))
+    called = []
+    monkeypatch.setattr(
+        "depthbench.networks.checkpointing.checkpoint",
+        lambda function, *arguments, **how: called.append(function) or function(*arguments),
+    )
+    network.eval()(batch(0)[0])
+    with torch.no_grad():
+        network.train()(batch(0)[0])
+    assert called == []
+    network(batch(0)[0])
+    assert called
+
+
+def test_a_network_without_blocks_cannot():
+    with pytest.raises(BadInput, match=r"Sequential cannot be computed again: it has no blocks\(\)"):
+        recompute_activations(nn.Sequential(nn.Linear(1, 1)), (2, 1, 1, 1))
+
+
+def test_a_block_that_does_not_say_otherwise_may_draw():
+    assert not draws([SimpleNamespace(dropout=0.0)])
+    assert draws([SimpleNamespace(dropout=0.0), SimpleNamespace(dropout=0.1)])
+    assert draws([nn.Linear(1, 1)])
+
+
+def test_in_turn():
+    assert in_turn([lambda x: x + 1, lambda x: 2 * x], 3) == 8

@@ -1,0 +1,54 @@
+import copy
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from depthbench.errors import BadInput
+from depthbench.networks import NETWORKS
+from depthbench.networks.fusing import fuse
+from depthbench.probes import PROBES
+from depthbench.probes.recorder import Recorder
+
+
+def step(network):
+    torch.manual_seed(1)
+    loss = F.cross_entropy(network(torch.randn(8, 3, 8, 8)), torch.arange(8))
+    loss.backward()
+    return loss
+
+
+@pytest.mark.parametrize("options", [{}, {"norm": "group"}, {"activation": "tanh"}, {"shortcut": "C"}])
+@pytest.mark.parametrize("name", ["plain", "resnet"])
+def test_a_fused_network_computes_the_same(name, options):
+    torch.manual_seed(0)
+    network = NETWORKS[name](depth=8, width=4, **options)
+    fused = copy.deepcopy(network)
+    fuse(fused, backend="aot_eager")  # as it is traced, without writing kernels
+    torch.testing.assert_close(step(fused), step(network))
+    for (key, one), (_, other) in zip(network.named_parameters(), fused.named_parameters(), strict=True):
+        torch.testing.assert_close(other.grad, one.grad, msg=key)
+    for key, buffer in network.named_buffers():  # running statistics, and how many batches they saw
+        torch.testing.assert_close(fused.get_buffer(key), buffer, msg=key)
+    x = torch.randn(4, 3, 8, 8)
+    torch.testing.assert_close(fused.eval()(x), network.eval()(x))
+
+
+def test_a_probed_step_measures_the_parts(monkeypatch):
+    torch.manual_seed(0)
+    network = NETWORKS["resnet"](depth=8, width=4)
+    fused = copy.deepcopy(network)
+    fuse(fused, backend="aot_eager")
+    values = []
+    for each in (network, fused):
+        recorder = Recorder(each, {name: entry.load() for name, entry in PROBES.items()})
+        with recorder:
+            step(each)
+            values.append(recorder.values())
+    assert torch.equal(*values)
+
+
+def test_a_network_without_such_parts_says_so():
+    with pytest.raises(BadInput, match="--step captured"):
+        fuse(nn.Sequential(nn.Linear(2, 2)))
