@@ -25,6 +25,12 @@ class Entry:
     options: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     source: str = field(default="", kw_only=True)  # sha256 of the plug-in file that it comes from, if it does
 
+    @property
+    def is_ours(self) -> bool:
+        """Whether it is depthbench's own. A plug-in's may do anything when it is built or called: that
+        happens in the processes of its runs alone."""
+        return isinstance(self.target, str) and self.target.startswith("depthbench.")
+
     def load(self) -> Any:
         """The object itself; imports its module on the first call."""
         if not isinstance(self.target, str):

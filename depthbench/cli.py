@@ -91,12 +91,21 @@ Epochs = Annotated[float | None, _option("The same as passes over the training s
 BatchSize = Annotated[Number, _option("Images in each update.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
 Precision = Annotated[Text, _option("fp32, tf32 or bf16.")]
-Jobs = Annotated[Number, _option("Runs at once.  [default: for the machine and its memory]")]
+Jobs = Annotated[
+    str, _option("Runs at once: a number, or auto, for the machine and its memory.  [default: auto]")
+]
 Recompute = Annotated[
     bool | None,
     _option(
         "Compute activations twice rather than keep them.  [default: where memory demands it]",
         "--recompute/--no-recompute",
+    ),
+]
+StepKind = Annotated[
+    str,
+    _option(
+        "How updates are made on a GPU: auto, eager, captured (as a CUDA graph), or compiled (captured, with "
+        "fused kernels).  [default: auto]"
     ),
 ]
 Stored = Annotated[Path, typer.Option(help="Where studies are stored.")]
@@ -121,8 +130,9 @@ def run(
     settings: Settings = None,
     device: Device = "auto",
     precision: Precision = None,
-    jobs: Jobs = None,
+    jobs: Jobs = "auto",
     recompute: Recompute = None,
+    step: StepKind = "auto",
     results: Stored = Path("results"),
     fresh: Annotated[bool, _option("Discard what is stored of this study.", "--fresh")] = False,
     dry_run: Annotated[bool, _option("Check all, say what would run, and stop.", "--dry-run")] = False,
@@ -164,6 +174,7 @@ def run(
         precision=precision,
         jobs=jobs,
         recompute=recompute,
+        step=step,
         results=results,
         fresh=fresh,
         plugin=plugin,
@@ -186,7 +197,7 @@ def bench(
     depths: Annotated[str, typer.Option(help="Of the networks at 32x32 pixels, or none.")] = "20,56,110",
     digits: Annotated[str, typer.Option(help="Of the networks of the digits study, or none.")] = "56",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
-    jobs: Annotated[Number, _option("Most runs at once.  [default: a run a core, up to 8; GPU: 4]")] = None,
+    jobs: Annotated[str, _option("Most runs at once.  [default: a run a core, up to 8; GPU: 4]")] = "auto",
     precision: Annotated[str, typer.Option(help="fp32, tf32 or bf16.")] = "fp32",
     repeats: Annotated[int, typer.Option(help="How often each arm is timed.")] = 5,
     seconds: Annotated[float | None, _option("How long each time, about.  [default: 3; GPU: 1.5]")] = None,
@@ -209,6 +220,7 @@ def bench(
 
       depthbench bench --device cuda --precision bf16
     """
+    from depthbench import flags
     from depthbench.bench import BenchFailed
     from depthbench.bench.settings import Settings
 
@@ -216,7 +228,7 @@ def bench(
         depths=depths,
         digits=digits,
         device=device,
-        jobs=jobs,
+        jobs=flags.parse_jobs(jobs),
         precision=precision,
         repeats=repeats,
         seconds=seconds,
@@ -248,8 +260,9 @@ def plan_(
     settings: Settings = None,
     device: Device = "auto",
     precision: Precision = None,
-    jobs: Jobs = None,
+    jobs: Jobs = "auto",
     recompute: Recompute = None,
+    step: StepKind = "auto",
     results: Stored = Path("results"),
     plugin: Plugins = None,
     calibrate: Annotated[
@@ -291,6 +304,7 @@ def plan_(
         precision=precision,
         jobs=jobs,
         recompute=recompute,
+        step=step,
         results=results,
         fresh=False,
         plugin=plugin,
@@ -378,8 +392,9 @@ def _prepared(
     settings: list[str] | None,
     device: str,
     precision: Text,
-    jobs: Number,
+    jobs: str,
     recompute: bool | None,
+    step: str,
     results: Path,
     fresh: bool,
     plugin: list[Path] | None,
@@ -412,8 +427,9 @@ def _prepared(
             chosen,
             results,
             device=device,
-            jobs=jobs,
+            jobs=flags.parse_jobs(jobs),
             recompute=recompute,
+            step=step,
             data_dir=data_dir,
             fresh=fresh,
             decoding=decoding,

@@ -42,6 +42,15 @@ def parse_seeds(text: str | None) -> list[int] | None:
     return list(range(values[0]))
 
 
+def parse_jobs(text: str) -> int | None:
+    """A number of runs at once; None for `auto`. Raises BadInput."""
+    if text == "auto":
+        return None
+    if text.isdigit() and int(text) >= 1:
+        return int(text)
+    raise BadInput(f"--jobs {text}: auto, or a number of runs, at least 1")
+
+
 def overrides(settings: list[str], **sections: dict[str, Any]) -> dict[str, Any]:
     """The flags that were given, as tables of a study file."""
     given: dict[str, Any] = {}

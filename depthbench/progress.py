@@ -79,6 +79,9 @@ class Silent:
     def begin(self, plan) -> None:
         """Before the first run."""
 
+    def note(self, line: str) -> None:
+        """Something that a person should know of the study."""
+
     def started(self, run: Run) -> None:
         """A run was given to a process."""
 
@@ -152,6 +155,9 @@ class Lines(Silent):
             self.done += 1
             self.clock.finish(run)
         self._say(f"[{self.done}/{self.total}] {outcome(run, status, reason, record)}")
+
+    def note(self, line: str) -> None:
+        self._say(line)
 
     def stopping(self) -> None:
         self._say("stopping: each run keeps its state (Ctrl-C again stops at once)")

@@ -194,7 +194,7 @@ def folders(tmp_path):
         ("--device gpu", "--device gpu: use auto, cpu, cuda"),
         ("--precision fp8", "recipe.precision"),
         ("--precision tf32 --device cpu", "tf32 needs a CUDA device"),
-        ("--jobs 0", "--jobs 0: at least 1"),
+        ("--jobs 0", "--jobs 0: auto, or a number of runs"),
         ("--data nosuch", "no data set and no folder is called so"),
         ("--data ./nosuch", "there is no such folder"),
         ("--data {}/empty", "no images in it"),

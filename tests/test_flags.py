@@ -1,7 +1,7 @@
 import pytest
 
 from depthbench.errors import BadInput
-from depthbench.flags import choose_study, overrides, parse_list, parse_seeds
+from depthbench.flags import choose_study, overrides, parse_jobs, parse_list, parse_seeds
 from depthbench.study_file import load_study
 
 
@@ -132,3 +132,11 @@ def test_data_that_is_not_there(data, told):
     with pytest.raises(BadInput) as error:
         choose_study(None, data, None, {})
     assert str(error.value).startswith(told)
+
+
+def test_jobs_are_a_number_or_left_to_the_machine():
+    assert parse_jobs("auto") is None
+    assert parse_jobs("3") == 3
+    for text in ("0", "-1", "many", "1.5", ""):
+        with pytest.raises(BadInput, match="auto, or a number of runs"):
+            parse_jobs(text)

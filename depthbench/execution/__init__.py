@@ -15,10 +15,12 @@ def execute(plan: Plan, watch=None) -> None:
     A run that fails is recorded as such and stops no other. Raises errors.Interrupted after Ctrl-C or
     SIGTERM, once every run in progress has kept its state."""
     from depthbench.execution import local
+    from depthbench.execution.sharing import settled
     from depthbench.progress import Silent
 
     with plan.store.opened(plan.study, plan.data_hash, plan.fresh):
-        local.execute(plan, watch or Silent())
+        watch = watch or Silent()
+        local.execute(settled(plan, watch), watch)
 
 
 def run_study(
@@ -28,6 +30,7 @@ def run_study(
     device: str = "auto",
     jobs: int | None = None,
     recompute: bool | None = None,
+    step: str = "auto",
     data_dir: str | Path | None = None,
     fresh: bool = False,
     decoding: Callable[[int, int], None] = lambda done, total: None,
@@ -38,7 +41,8 @@ def run_study(
     results: the parent; the study gets a directory of its name in it. device: auto, cpu, cuda, cuda:i or
     mps. jobs: runs at once, each in a process of its own (chosen for the machine and its memory if not
     given). recompute: compute activations twice rather than keep them (where memory demands it if not given).
-    fresh: discard what is stored. decoding(done, total) is told how the reading of an image folder goes.
+    step: auto, eager, captured or compiled (see training/trainer.py). fresh: discard what is stored.
+    decoding(done, total) is told how the reading of an image folder goes.
 
     Raises BadInput before anything is written, and errors.Interrupted after Ctrl-C. Runs that fail or
     diverge raise nothing: see `load_results(...).runs.status`."""
@@ -48,6 +52,7 @@ def run_study(
         device=device,
         jobs=jobs,
         recompute=recompute,
+        step=step,
         data_dir=data_dir,
         fresh=fresh,
         decoding=decoding,

@@ -1,14 +1,18 @@
 """Runs on this machine, several at once, each in a process that may die without harm to the others."""
 
 import contextlib
+import pickle
 import signal
+import tempfile
 import threading
 from collections import deque
 from multiprocessing.connection import Connection, wait
+from pathlib import Path
 
 from depthbench.errors import Interrupted
+from depthbench.execution.memory import LARGE_PAGES
 from depthbench.execution.plan import Plan
-from depthbench.execution.process import Process
+from depthbench.execution.process import KEEP_MEMORY, Process
 from depthbench.store import describe
 from depthbench.study import Run
 
@@ -18,12 +22,13 @@ TICK = 0.5  # seconds between looks at the clock, for the display
 class Worker(Process):
     """A process that trains, and the runs it is at."""
 
-    def __init__(self, plan: Plan):
-        super().__init__("depthbench.execution.worker", plan.threads)
+    def __init__(self, plan: Plan, images: Path):
+        environment = LARGE_PAGES if plan.recompute else KEEP_MEMORY
+        super().__init__("depthbench.execution.worker", plan.threads, environment)
         self.runs: dict[str, Run] = {}
         self.is_ending = False  # after a failure: it takes no more runs
         setup = {"plugins": plan.study.plugins, "threads": plan.threads, "device": plan.device}
-        setup |= {"data": plan.study.data, "data_dir": plan.data_dir, "data_hash": plan.data_hash}
+        setup |= {"images": str(images), "data_hash": plan.data_hash}
         setup |= {"keep_checkpoint": plan.study.keep_checkpoints}
         setup |= {"step": plan.step, "recompute": plan.recompute}
         self.tell(setup)
@@ -39,12 +44,14 @@ def execute(plan: Plan, watch) -> None:
     workers: dict[Connection, Worker] = {}
     signals: list[int] = []  # noted by the handler, heeded in the loop: a handler must not touch the pipes
     told = False
-    with _signals_go_to(signals), watch:
+    with _signals_go_to(signals), tempfile.TemporaryDirectory(prefix="depthbench-") as folder, watch:
+        images = Path(folder) / "images"
+        images.write_bytes(pickle.dumps(plan.data))  # read once, and hashed once, for all processes
         watch.begin(plan)
         try:
             while workers or (waiting and not signals):
                 if not signals:
-                    _share_out(waiting, workers, plan, watch)
+                    _share_out(waiting, workers, plan, images, watch)
                 if signals and not told:
                     watch.stopping()
                     for worker in workers.values():
@@ -67,12 +74,14 @@ def execute(plan: Plan, watch) -> None:
         raise Interrupted
 
 
-def _share_out(waiting: deque[Run], workers: dict[Connection, Worker], plan: Plan, watch) -> None:
+def _share_out(
+    waiting: deque[Run], workers: dict[Connection, Worker], plan: Plan, images: Path, watch
+) -> None:
     """Give waiting runs to workers that have a place free, or to new ones, up to `plan.jobs` in all."""
     while waiting and sum(len(worker.runs) for worker in workers.values()) < plan.jobs:
         worker = next((w for w in workers.values() if not w.is_ending and len(w.runs) < plan.lanes), None)
         if worker is None:
-            worker = Worker(plan)
+            worker = Worker(plan, images)
             workers[worker.connection] = worker
         run = waiting.popleft()
         watch.started(run)

@@ -5,7 +5,6 @@ A study of small networks on a CPU is settled by a bound that needs no torch; on
 part of what is free is anything counted (networks/cost.py). Sizes are in bytes."""
 
 import json
-import math
 from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
@@ -81,10 +80,10 @@ def fit(
     free = available(device)
     needs, recomputed, notes = {}, set(), []
     for cell, run in cells.items():
-        bound = _at_most(run, images)
-        if math.isinf(bound) and not recompute:
-            needs[cell] = PROCESS + images.held  # a plug-in's code is run in processes of its own alone
+        if not recompute and not look_up(NETWORKS, "network", run.network).is_ours:
+            needs[cell] = PROCESS + SHARED + images.held  # as if there were no network
             continue
+        bound = _at_most(run, images)
         if not recompute and bound < CERTAIN * free / jobs:
             needs[cell] = bound
             continue

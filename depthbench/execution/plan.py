@@ -17,6 +17,9 @@ from depthbench.networks import NETWORKS
 from depthbench.store import StudyStore
 from depthbench.study import Run, Study
 
+STEPS = ("auto", "eager", "captured", "compiled")
+MOST_LANES = 4  # runs that share a GPU, unless a person asks for more
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -27,7 +30,7 @@ class Plan:
     device: str
     jobs: int
     threads: int  # of each job
-    data_dir: Path
+    data: Images
     data_hash: str
     fresh: bool
     images: Sizes
@@ -38,6 +41,7 @@ class Plan:
     notes: tuple[str, ...]  # what a person should know before it starts
     step: str = "auto"  # how updates are made: see training.trainer.Trainer
     lanes: int = 1  # runs that take turns in one process
+    measures_lanes: bool = False  # whether fewer are taken where that measures faster (sharing.py)
 
 
 def prepare(
@@ -47,6 +51,7 @@ def prepare(
     device: str = "auto",
     jobs: int | None = None,
     recompute: bool | None = None,
+    step: str = "auto",
     data_dir: str | Path | None = None,
     fresh: bool = False,
     decoding: Callable[[int, int], None] = lambda done, total: None,
@@ -55,8 +60,12 @@ def prepare(
     nothing to `results`. Raises BadInput for whatever cannot be used.
 
     recompute: whether runs compute their activations twice; None: those of which one alone would not fit the
-    memory."""
+    memory. step: how updates are made (training/trainer.py)."""
     device = resolve_device(device)
+    if step not in STEPS:
+        raise BadInput(f"--step {step}: use {', '.join(STEPS[:-1])} or {STEPS[-1]}")
+    if step in ("captured", "compiled") and not device.startswith("cuda"):
+        raise BadInput(f"--step {step} needs a CUDA device, and this is {device}: use auto or eager")
     if study.recipe.precision == "tf32" and not device.startswith("cuda"):
         raise BadInput(f"--precision tf32 needs a CUDA device, and this is {device}: use fp32 or bf16")
     if jobs is not None and jobs < 1:
@@ -91,7 +100,8 @@ def prepare(
     todo.sort(key=lambda run: -run.depth)
     is_chosen = jobs is not None
     runs = [*finished, *todo]
-    jobs, _ = share_cores(device, len(runs), jobs)
+    in_turns = device.startswith("cuda") and step != "eager" and can_take_turns(study)
+    jobs, _ = share_cores(device, len(runs), jobs if is_chosen or not in_turns else MOST_LANES)
     found = sizes(images, study.evaluate.train_size)
     fitting = fit(runs, found, device, jobs, is_chosen=is_chosen, recompute=recompute)
     jobs, threads = share_cores(device, len(runs), fitting.jobs)
@@ -102,7 +112,7 @@ def prepare(
         device,
         jobs,
         threads,
-        data_dir,
+        images,
         data_hash,
         fresh,
         found,
@@ -111,6 +121,9 @@ def prepare(
         tuple(finished),
         tuple(todo),
         (*notes, *(fitting.notes if todo else ())),
+        step,
+        lanes=jobs if in_turns else 1,
+        measures_lanes=in_turns and not is_chosen,
     )
 
 
@@ -149,7 +162,7 @@ def share_cores(device: str, runs: int, jobs: int | None) -> tuple[int, int]:
     computes depends in its last digits on the number of threads, and should not on when it is run.
 
     On a CPU one thread a run and as many runs as cores is fastest for networks this small; on a GPU one run
-    at a time."""
+    at a time, unless they take turns (sharing.py)."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if jobs is None:
         jobs = cores if device == "cpu" else 1
@@ -157,13 +170,25 @@ def share_cores(device: str, runs: int, jobs: int | None) -> tuple[int, int]:
     return jobs, max(1, cores // jobs)
 
 
+def can_take_turns(study: Study) -> bool:
+    """Whether runs of `study` in one process are each as if alone. Those that draw random numbers as they
+    train, by dropout or in a plug-in's own way, would share a generator."""
+    return study.options.dropout == 0 and all(
+        look_up(NETWORKS, "network", name).is_ours for name in _networks(study)
+    )
+
+
+def _networks(study: Study) -> set[str]:
+    return {network for grid in (study.grid, *study.also) for network in grid.network}
+
+
 def _check_options(study: Study) -> None:
     """Raise BadInput where a plug-in's builder does not take an option that the study sets. Ours take all,
     and importing torch to see it would make every start slower."""
     chosen = study.options.model_dump(exclude_defaults=True)
-    for name in {network for grid in (study.grid, *study.also) for network in grid.network}:
+    for name in _networks(study):
         family = look_up(NETWORKS, "network", name)
-        if isinstance(family.target, str) and family.target.startswith("depthbench."):
+        if family.is_ours:
             continue
         try:
             signature = inspect.signature(family.load())

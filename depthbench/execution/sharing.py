@@ -5,30 +5,20 @@ measured, on the runs themselves."""
 import dataclasses
 from collections.abc import Mapping
 
-from depthbench.catalog import look_up
 from depthbench.execution.plan import Plan
 from depthbench.execution.process import Process
-from depthbench.networks import NETWORKS
-from depthbench.study import Study
 
 WORTH_MEASURING = 5000  # steps of all runs: of fewer, the measuring would take as long as it saves
 GAIN = 1.05  # more lanes must be faster by this: each makes a run end later and takes its memory
 
 
-def can_take_turns(study: Study) -> bool:
-    """Whether runs of `study` in one process are each as if alone. Those that draw random numbers as they
-    train, by dropout or in a plug-in's own way, would share a generator."""
-    names = {network for grid in (study.grid, *study.also) for network in grid.network}
-    ours = all(_is_ours(look_up(NETWORKS, "network", name).target) for name in names)
-    return ours and study.options.dropout == 0
-
-
-def settled(plan: Plan) -> Plan:
+def settled(plan: Plan, watch) -> Plan:
     """`plan` with as many lanes as train the most images a second, up to `plan.lanes`; `plan` itself where
-    that need not or cannot be measured."""
+    that need not or cannot be measured. `watch` is told what is found."""
     steps = sum(run.steps for run in plan.todo)
     if not plan.measures_lanes or plan.lanes < 2 or steps < WORTH_MEASURING:
         return plan
+    watch.note(f"measuring how many runs {plan.device} trains best at once")
     middle = plan.todo[len(plan.todo) // 2]  # they are in the order of their cost
     counts = [n for n in (1, 2, 4, 8, 16) if n <= plan.lanes]
     process = Process("depthbench.execution.turns", plan.threads)
@@ -36,15 +26,14 @@ def settled(plan: Plan) -> Plan:
         process.tell((middle, plan.images, plan.device, plan.step, counts))
         rates = process.hear()
     except (EOFError, OSError):
-        return dataclasses.replace(
-            plan, notes=(*plan.notes, f"lanes not measured: {process.cause_of_death()}")
-        )
+        watch.note(f"not measured: {process.cause_of_death()}; {plan.lanes} runs take turns")
+        return plan
     finally:
         process.kill()
     lanes = fastest(rates)
-    told = ", ".join(f"{n}: {rate:.0f}" for n, rate in rates.items())
-    note = f"{lanes} runs take turns on {plan.device} (images/s of {middle.run_id} by runs at once: {told})"
-    return dataclasses.replace(plan, jobs=lanes, lanes=lanes, notes=(*plan.notes, note))
+    told = ", ".join(f"{rate:.0f} by {n}" for n, rate in rates.items())
+    watch.note(f"runs take turns on {plan.device}, {lanes} at once: {told} images/s ({middle.run_id})")
+    return dataclasses.replace(plan, jobs=lanes, lanes=lanes)
 
 
 def fastest(rates: Mapping[int, float]) -> int:
@@ -54,7 +43,3 @@ def fastest(rates: Mapping[int, float]) -> int:
         if rate > GAIN * rates[best]:
             best = lanes
     return best
-
-
-def _is_ours(target) -> bool:
-    return isinstance(target, str) and target.startswith("depthbench.")

@@ -6,8 +6,8 @@ import contextlib
 import time
 
 from depthbench.execution.memory import Sizes
+from depthbench.execution.pace import random_images
 from depthbench.execution.process import parent
-from depthbench.execution.trial import random_images
 from depthbench.study import Run
 
 WARM_UP = 6  # steps: the first are eager, then graphs are captured

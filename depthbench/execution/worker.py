@@ -4,6 +4,7 @@ It is told what all runs share, then (Run, directory) again and again, and tells
 and ("end", run id, status, reason). "stop", or the parent's death, means: keep all states and end."""
 
 import contextlib
+import pickle
 import signal
 import traceback
 from collections import deque
@@ -13,7 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from depthbench.catalog import load_plugin
-from depthbench.errors import BadInput
 from depthbench.execution.process import parent
 from depthbench.store import RunStore, describe
 from depthbench.study import Run
@@ -98,12 +98,9 @@ def _prepared(setup: dict[str, Any], connection: Connection, inbox: Inbox) -> Ca
         load_plugin(plugin)
     import torch
 
-    from depthbench.data.load import load_images
     from depthbench.training.loop import train
 
-    images = load_images(setup["data"], setup["data_dir"])
-    if images.content_hash() != setup["data_hash"]:
-        raise BadInput(f"the images of {setup['data'].name} have changed since the study was begun")
+    images = pickle.loads(Path(setup["images"]).read_bytes())
 
     def begin(run: Run, store: RunStore) -> "Steps":
         torch.set_num_threads(setup["threads"])  # a resumed run may have changed it

@@ -51,7 +51,7 @@ class Recorder:
 
     def values(self) -> Tensor:
         """(layers, probes) on the device, in the order of `layers` and `probes`. NaN where a layer took no
-        part in the step; of a frozen layer only the response is known. Call it after the backward pass, inside
+        part in the step; of a frozen layer only the response is known. Call it after the backward pass, in
         the context."""
         weights = self._probes_of("weight")
         for index, layer in enumerate(self.layers):

@@ -1,0 +1,79 @@
+import dataclasses
+
+import pytest
+
+from depthbench.errors import BadInput
+from depthbench.execution import prepare
+from depthbench.execution.plan import can_take_turns
+from depthbench.execution.sharing import fastest, settled
+from depthbench.networks import NETWORKS, Family
+from depthbench.progress import Silent
+
+
+class Notes(Silent):
+    def __init__(self):
+        self.lines = []
+
+    def note(self, line):
+        self.lines.append(line)
+
+
+@pytest.mark.parametrize(
+    ("rates", "lanes"),
+    [
+        ({1: 100.0}, 1),
+        ({1: 100.0, 2: 150.0, 4: 200.0}, 4),
+        ({1: 100.0, 2: 150.0, 4: 152.0}, 2),  # hardly faster, and each run ends later
+        ({1: 100.0, 2: 90.0, 4: 120.0}, 4),
+        ({1: 100.0, 2: 103.0, 4: 99.0}, 1),
+    ],
+)
+def test_more_runs_at_once_only_where_they_are_faster(rates, lanes):
+    assert fastest(rates) == lanes
+
+
+def test_which_runs_can_take_turns(tiny, monkeypatch):
+    assert can_take_turns(tiny())
+    assert not can_take_turns(tiny(options={"dropout": 0.1}))  # they would draw from one generator
+    monkeypatch.setitem(NETWORKS, "own", Family(object))
+    assert not can_take_turns(tiny(grid={"network": ["plain", "own"]}))
+
+
+def test_it_is_measured_in_a_process_of_its_own(tiny, tmp_path):
+    """On a CPU, where taking turns gains nothing: the way is the same."""
+    study = tiny(recipe={"steps": 3000})
+    plan = dataclasses.replace(
+        prepare(study, tmp_path, device="cpu"), lanes=2, measures_lanes=True, threads=1
+    )
+    watch = Notes()
+    found = settled(plan, watch)
+    assert found.lanes == found.jobs
+    assert found.lanes in (1, 2)
+    assert found.todo == plan.todo
+    assert "images/s" in watch.lines[-1]
+
+
+def test_a_short_study_is_not_measured(tiny, tmp_path):
+    plan = dataclasses.replace(prepare(tiny(), tmp_path, device="cpu"), lanes=2, measures_lanes=True)
+    watch = Notes()
+    assert settled(plan, watch) is plan
+    assert watch.lines == []
+
+
+def test_what_cannot_be_measured_is_as_it_was(tiny, tmp_path):
+    plan = prepare(tiny(recipe={"steps": 3000}), tmp_path, device="cpu")
+    plan = dataclasses.replace(plan, lanes=2, measures_lanes=True, device="no-such-device")
+    watch = Notes()
+    assert settled(plan, watch) is plan
+    assert "exit code 1" in watch.lines[-1]
+
+
+@pytest.mark.parametrize("step", ["captured", "compiled"])
+def test_a_captured_step_needs_a_gpu(tiny, tmp_path, step):
+    with pytest.raises(BadInput, match=f"--step {step} needs a CUDA device"):
+        prepare(tiny(), tmp_path, device="cpu", step=step)
+
+
+def test_an_unknown_step(tiny, tmp_path):
+    with pytest.raises(BadInput, match="use auto, eager, captured or compiled"):
+        prepare(tiny(), tmp_path, device="cpu", step="fast")
