@@ -12,8 +12,13 @@ from multiprocessing.connection import Connection, Pipe
 from typing import Any
 
 # Tell glibc to keep freed memory: by default it gives each large activation back to the system, which
-# then clears and maps it again at the next step. Other C libraries take no notice.
-KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(1 << 32), "MALLOC_TRIM_THRESHOLD_": str(1 << 33)}
+# then clears and maps it again at the next step. And to ask for large pages: with small ones the processor
+# looks up an address for every thousand numbers. Other C libraries take no notice.
+KEEP_MEMORY = {
+    "MALLOC_MMAP_THRESHOLD_": str(1 << 32),
+    "MALLOC_TRIM_THRESHOLD_": str(1 << 33),
+    "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
+}
 
 
 class Process:

@@ -26,7 +26,7 @@ def l2(x: Tensor) -> Tensor:
     if is_long(x):
         short = torch.linalg.vector_norm(_rows(x), dim=-1, dtype=torch.float32)
         norm = torch.linalg.vector_norm(short.double())
-        if SAFE[0] < norm / math.sqrt(x.numel()) < SAFE[1]:
+        if SAFE[0] < norm.item() / math.sqrt(x.numel()) < SAFE[1]:
             return norm
     return torch.linalg.vector_norm(x, dtype=widest_float(x.device))
 
