@@ -1,8 +1,9 @@
 """The loop as popular CIFAR repositories write it (kuangliu/pytorch-cifar, akamaster/pytorch_resnet_cifar10):
 images are made one by one by torchvision's transforms in worker processes, and every step fetches its loss.
 
-Two things differ, so that it trains what ours trains: the network is depthbench's, and a last batch that is
-smaller is dropped. Precision is as asked for (torch by itself would let cuDNN round to TF32)."""
+Two things differ, so that it trains what ours trains: the network's convolutions and norms are depthbench's,
+and a last batch that is smaller is dropped. Precision is as asked for (torch by itself would let cuDNN round
+to TF32)."""
 
 from collections.abc import Iterator
 
@@ -50,7 +51,7 @@ class Conventional:
         torch.manual_seed(self.run.seed)
         build = look_up(NETWORKS, "network", self.run.network)
         shape = {"in_channels": images.shape[0], "num_classes": len(images.classes)}
-        self.network = build(depth=case.depth, **shape).to(device)
+        self.network = _as_they_write_it(build(depth=case.depth, **shape)).to(device)
         self.criterion = nn.CrossEntropyLoss()
         self.optimizer = torch.optim.SGD(
             self.network.parameters(), recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay
@@ -86,6 +87,21 @@ class Conventional:
         for _ in range(PREFETCHED if self.device.type == "cuda" else 0):
             self.advance()
         return [timed("off", self.advance, steps, self.device)]
+
+
+def _as_they_write_it(network: nn.Module) -> nn.Module:
+    """`network`, which between its convolutions keeps what they keep: ours works in place."""
+    for module in network.modules():
+        if hasattr(module, "respond"):
+            module.respond = _respond
+    return network
+
+
+def _respond(norm: nn.Module, activation, z: torch.Tensor, shortcut: torch.Tensor | None = None):
+    out = norm(z)
+    if shortcut is not None:
+        out += shortcut
+    return nn.functional.relu(out)
 
 
 def _transform(images: Images, augmented: bool) -> transforms.Compose:

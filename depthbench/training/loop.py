@@ -77,6 +77,8 @@ def _train(
     state, note = checkpoint.load(store.checkpoint, trainer.run.run_id)
     if note is not None:
         report({"note": note})
+    if trainer.is_streamed:
+        report({"note": trainer.placement})
     if state is not None:
         trainer.restore(state)
     record["environment"] = describe_environment(trainer.device, torch.get_num_threads())

@@ -56,7 +56,7 @@ class Trainer:
         set_precision(run.recipe.precision)
         self.train_size = len(images.train_y)
         placed = place(images, device)
-        self.placement = placed.note
+        self.placement, self.is_streamed = placed.note, placed.is_streamed
         if self.stream is not None:
             torch.cuda.synchronize(device)  # the images are there before our stream reads them
         with self._on_stream():

@@ -66,7 +66,7 @@ def test_what_is_done_costs_nothing(tmp_path):
     ("arguments", "told"),
     [
         ("--depths 21", "nearest: 20 or 26"),
-        ("--jobs 0", "--jobs 0: at least 1"),
+        ("--jobs 0", "--jobs 0: auto, or a number of runs"),
         ("--networks nosuch", "no network is called 'nosuch'"),
         ("nosuch", "no study is called so"),
     ],

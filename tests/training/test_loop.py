@@ -217,6 +217,28 @@ def test_one_image_size_is_as_good_as_another(tiny, trained, digits):
     assert record["status"] == "done"
 
 
+def test_a_streamed_run_is_the_same_run(tiny, trained, digits, monkeypatch):
+    run = next(tiny().runs())
+    _, resident = trained(run, folder="resident")
+    monkeypatch.setattr("depthbench.data.place._limit", lambda images, device: 0)
+    events = []
+    images = dataclasses.replace(digits)  # others than those that were placed before
+    record, streamed = trained(run, images=images, folder="streamed", report=events.append)
+    assert "streamed" in record["execution"]["images"]
+    assert events[0]["note"] == record["execution"]["images"]
+    for name in ("history", "layers"):
+        assert resident.frame(name).equals(streamed.frame(name))
+
+
+def test_a_run_that_computes_its_activations_twice_is_the_same_run(tiny, trained):
+    run = next(tiny(grid={"network": ["resnet"]}).runs())
+    _, once = trained(run, folder="once")
+    record, twice = trained(run, folder="twice", recompute=True)
+    assert record["execution"]["recompute"]
+    for name in ("history", "layers"):
+        assert once.frame(name).equals(twice.frame(name))
+
+
 @pytest.mark.cuda
 def test_a_cuda_run_resumes_and_matches_its_twin(tiny, digits, tmp_path):
     device = torch.device("cuda")
