@@ -9,7 +9,7 @@ quickstart: .venv/installed  ## set up, train the quick study on bundled data, w
 	$(BIN)/depthbench run --depths 20,56,110
 
 test: .venv/installed-dev  ## set up, run the tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: .venv/installed-dev  ## set up, check style
 	$(BIN)/ruff check .
