@@ -27,8 +27,7 @@ class Entry:
 
     @property
     def is_ours(self) -> bool:
-        """Whether it is depthbench's own. A plug-in's may do anything when it is built or called: that
-        happens in the processes of its runs alone."""
+        """Whether it is depthbench's own. A plug-in's may do anything when it is built or called."""
         return isinstance(self.target, str) and self.target.startswith("depthbench.")
 
     def load(self) -> Any:

@@ -1,5 +1,6 @@
 """Where a run was made: versions, device, commit. It is stored with every run."""
 
+import os
 import platform
 import subprocess
 from functools import cache
@@ -23,6 +24,11 @@ def commit() -> str | None:
     except (OSError, subprocess.CalledProcessError):
         return None
     return head.stdout.strip() + ("-dirty" if changes.stdout.strip() else "")
+
+
+def usable_cores() -> int:
+    """Those that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def cpu_name() -> str:

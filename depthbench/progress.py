@@ -199,6 +199,8 @@ class Bars(Lines):
 
     def started(self, run: Run) -> None:
         name = f"{run.network}-{run.depth} s{run.seed}"
+        if run.run_id in self.tasks:  # it starts again, in another process
+            self.bars.remove_task(self.tasks[run.run_id])
         self.tasks[run.run_id] = self.bars.add_task(name, total=run.steps, detail="starting")
 
     def progress(self, run: Run, event: dict[str, Any]) -> None:

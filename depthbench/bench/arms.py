@@ -1,6 +1,5 @@
 """The ways to train that are measured beside each other."""
 
-import os
 from dataclasses import dataclass
 
 from depthbench.bench.ceiling import modes, work
@@ -49,11 +48,6 @@ def arms_on(device: str, precision: str, cores: int, most: int, conventional_thr
 def work_of(arm: Arm, batch_size: int, device: str) -> int:
     """What a step of `arm` is: images, operations or bytes, of all its jobs."""
     return arm.jobs * arm.lanes * (work(arm.mode, device) if arm.what == "ceiling" else batch_size)
-
-
-def usable_cores() -> int:
-    """Those that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _counts(most: int) -> list[int]:

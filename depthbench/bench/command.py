@@ -7,7 +7,7 @@ import torch
 from rich.console import Console
 
 from depthbench.bench import display, output
-from depthbench.bench.arms import arms_on, usable_cores
+from depthbench.bench.arms import arms_on
 from depthbench.bench.case import ENDLESS, Case
 from depthbench.bench.check import check_captured, describe
 from depthbench.bench.floor import Cost, step_cost
@@ -16,7 +16,7 @@ from depthbench.bench.ours import CADENCE
 from depthbench.bench.ratios import ratios
 from depthbench.bench.settings import Settings
 from depthbench.catalog import look_up
-from depthbench.environment import cpu_name, describe_environment
+from depthbench.environment import cpu_name, describe_environment, usable_cores
 from depthbench.errors import BadInput
 from depthbench.execution.plan import resolve_device
 from depthbench.networks import NETWORKS

@@ -4,7 +4,6 @@ A source is told which images are wanted, batch by batch (`begin`), and gives th
 the other (`next`), or None where the device has them. Shapes: N images, B batch, C channels, H W pixels."""
 
 import atexit
-import os
 import signal
 import weakref
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from torch.utils.data import DataLoader
 
 from depthbench.data.mapped import Mapped
 from depthbench.data.tensors import as_tensor
+from depthbench.environment import usable_cores
 
 MOST_WORKERS = 4
 
@@ -110,8 +110,7 @@ class _Reader:
 
 def stream_workers() -> int:
     """How many processes a stream has."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(MOST_WORKERS, cores)
+    return min(MOST_WORKERS, usable_cores())
 
 
 def _leave_signals_to_parent(worker: int) -> None:

@@ -12,7 +12,8 @@ __all__ = ["Plan", "execute", "prepare", "run_study"]
 def execute(plan: Plan, watch=None) -> None:
     """Train and store the runs of `plan` that are not finished, telling `watch` (see progress.py).
 
-    A run that fails is recorded as such and stops no other. Raises errors.Interrupted after Ctrl-C or
+    A run that fails is recorded as such and stops no other; a process that is killed fails the runs that take
+    turns in it. Raises errors.Interrupted after Ctrl-C or
     SIGTERM, once every run in progress has kept its state."""
     from depthbench.execution import local
     from depthbench.execution.sharing import settled
@@ -39,10 +40,10 @@ def run_study(
     """Train every run of `study` that is not finished, and return the directory that holds the results.
 
     results: the parent; the study gets a directory of its name in it. device: auto, cpu, cuda, cuda:i or
-    mps. jobs: runs at once, each in a process of its own (chosen for the machine and its memory if not
-    given). recompute: compute activations twice rather than keep them (where memory demands it if not given).
-    step: auto, eager, captured or compiled (see training/trainer.py). fresh: discard what is stored.
-    decoding(done, total) is told how the reading of an image folder goes.
+    mps. jobs: runs at once, each in a process of its own, or in turns on a GPU (chosen for the machine and
+    its memory if not given). recompute: compute activations twice rather than keep them (where memory demands
+    it if not given). step: auto, eager, captured or compiled (see training/trainer.py). fresh: discard what
+    is stored. decoding(done, total) is told how the reading of an image folder goes.
 
     Raises BadInput before anything is written, and errors.Interrupted after Ctrl-C. Runs that fail or
     diverge raise nothing: see `load_results(...).runs.status`."""

@@ -32,7 +32,7 @@ class Team:
             self.processes.append(Process("depthbench.execution.trial", plan.threads, environment))
         setup = {"plugins": plan.study.plugins, "threads": plan.threads, "device": plan.device}
         for process in self.processes:
-            process.tell(setup | {"sizes": plan.images})
+            process.tell(setup | {"sizes": plan.images, "step": plan.step})
         try:
             self._hear()
         except BaseException:

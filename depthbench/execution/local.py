@@ -46,7 +46,8 @@ def execute(plan: Plan, watch) -> None:
     told = False
     with _signals_go_to(signals), tempfile.TemporaryDirectory(prefix="depthbench-") as folder, watch:
         images = Path(folder) / "images"
-        images.write_bytes(pickle.dumps(plan.data))  # read once, and hashed once, for all processes
+        with images.open("wb") as file:  # read once, and hashed once, for all processes
+            pickle.dump(plan.data, file, protocol=pickle.HIGHEST_PROTOCOL)
         watch.begin(plan)
         try:
             while workers or (waiting and not signals):
@@ -120,7 +121,9 @@ def _bury(worker: Worker, waiting: deque[Run], plan: Plan, watch, stopping: bool
     cause = worker.cause_of_death()
     worker.connection.close()
     for run in worker.runs.values():
-        if worker.ended_well and not stopping:  # it had not begun with it when another run failed
+        if (
+            worker.is_ending and worker.ended_well and not stopping
+        ):  # it had not begun with it when another run failed
             waiting.appendleft(run)
             continue
         status, reason = "failed", cause

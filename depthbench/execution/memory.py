@@ -14,6 +14,7 @@ import psutil
 
 from depthbench.catalog import look_up
 from depthbench.data.images import Images
+from depthbench.data.mapped import Mapped
 from depthbench.data.memory import available_memory, in_bytes
 from depthbench.errors import BadInput
 from depthbench.execution.process import KEEP_MEMORY
@@ -42,17 +43,24 @@ class Sizes(NamedTuple):
 
     shape: tuple[int, int, int]  # (C, H, W)
     classes: int
-    held: int  # bytes of images in every process; those in a file are read by all from one place
+    held: (
+        int  # bytes of images in every process; those that lie in a row in a file are read by all from there
+    )
     evaluated: int  # images that each evaluation takes
 
 
 def sizes(images: Images, evaluated_part: int | None) -> Sizes:
     """evaluated_part: training images that an evaluation takes, None for all."""
     pixels = (images.train_x, images.test_x, images.val_x)
-    held = sum(x.nbytes for x in pixels if isinstance(x, np.ndarray) and not isinstance(x, np.memmap))
+    held = sum(x.nbytes for x in pixels if x is not None and not _is_shared(x))
     evaluated = (evaluated_part or len(images.train_y)) + len(images.test_y)
     evaluated += 0 if images.val_y is None else len(images.val_y)
     return Sizes(images.shape, len(images.classes), held, evaluated)
+
+
+def _is_shared(x: np.ndarray | Mapped) -> bool:
+    """Whether processes need no copy of their own: a file's images, unless they are picked from all over it."""
+    return isinstance(x, Mapped) and x.start is not None
 
 
 class Fit(NamedTuple):
@@ -149,6 +157,8 @@ def run_memory(run: Run, images: Sizes, device: str, recompute: bool) -> int:
         number_bytes=2 if run.recipe.precision == "bf16" else 4,
         device=device.partition(":")[0],
     )
+    if device.startswith("cuda") and run.probe.names:
+        training *= 2  # a probed step may be eager while a graph holds the memory of its plain steps
     return PROCESS + SHARED + images.held + training
 
 

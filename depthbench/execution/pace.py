@@ -44,11 +44,11 @@ def random_images(sizes: Sizes, count: int) -> Images:
     return Images("noise", x[0], y, x[1], y, classes, flips=False)
 
 
-def measure(run: Run, sizes: Sizes, device: str, recompute: bool) -> Pace:
+def measure(run: Run, sizes: Sizes, device: str, recompute: bool, step: str = "auto") -> Pace:
     """Train a few steps of `run` and evaluate its network once."""
     import torch
 
-    from depthbench.training.evaluate import BATCH, evaluate
+    from depthbench.training.evaluate import batch_size, evaluate
     from depthbench.training.trainer import Trainer
 
     where = torch.device(device)
@@ -60,19 +60,22 @@ def measure(run: Run, sizes: Sizes, device: str, recompute: bool) -> Pace:
             getattr(torch, where.type).synchronize()
         return time.perf_counter() - began
 
-    size = BATCH[where.type]
+    size = batch_size(where, sizes.shape[1:])
     images = random_images(sizes, max(size, run.recipe.batch_size))
+    # On CUDA the first probed step after plain ones is eager, the next is captured: later ones replay it.
+    probed_steps = [PROBED] if where.type == "cpu" else [PROBED, PROBED + 2, PROBED + 4]
+    last = probed_steps[-1]
     # a probe in the middle, and all images in an evaluation: their numbers are known, their times are not
-    probe = run.probe.model_copy(update={"steps": [PROBED], "every": None})
+    probe = run.probe.model_copy(update={"steps": probed_steps, "every": None})
     whole = run.evaluate.model_copy(update={"train_size": None})
     run = run.model_copy(update={"probe": probe, "evaluate": whole})
 
     began = time.perf_counter()
-    trainer = Trainer(run, images, where, recompute=recompute)
+    trainer = Trainer(run, images, where, step=step, recompute=recompute)
     with contextlib.closing(trainer):
         build = time.perf_counter() - began
         took: list[float] = []
-        while len(took) < PROBED + 2 or (sum(took[PROBED:]) < SECONDS and len(took) < MOST_STEPS):
+        while len(took) < last + 2 or (sum(took[last:]) < SECONDS and len(took) < MOST_STEPS):
             took.append(seconds(trainer.advance))
         x, y = trainer.sets["test_error"]
         for _ in range(2):  # the first also makes what later ones reuse; slow ones need no second
@@ -83,6 +86,6 @@ def measure(run: Run, sizes: Sizes, device: str, recompute: bool) -> Pace:
             )
             if evaluation > SECONDS:
                 break
-        step = median(took[PROBED + 1 :])
-        probed = took[PROBED] if run.probe.names else step
-        return Pace(build, step, probed, evaluation / len(y))
+        plain = median(took[last + 1 :])
+        probed = took[last] if run.probe.names else plain
+        return Pace(build, plain, probed, evaluation / len(y))

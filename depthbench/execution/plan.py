@@ -11,13 +11,14 @@ from pathlib import Path
 from depthbench.catalog import look_up
 from depthbench.data.images import Images, split
 from depthbench.data.load import default_data_dir, load_images
+from depthbench.environment import usable_cores
 from depthbench.errors import BadInput
 from depthbench.execution.memory import Sizes, fit, sizes
 from depthbench.networks import NETWORKS
 from depthbench.store import StudyStore
 from depthbench.study import Run, Study
+from depthbench.training.kinds import STEPS
 
-STEPS = ("auto", "eager", "captured", "compiled")
 MOST_LANES = 4  # runs that share a GPU, unless a person asks for more
 
 
@@ -163,7 +164,7 @@ def share_cores(device: str, runs: int, jobs: int | None) -> tuple[int, int]:
 
     On a CPU one thread a run and as many runs as cores is fastest for networks this small; on a GPU one run
     at a time, unless they take turns (sharing.py)."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = usable_cores()
     if jobs is None:
         jobs = cores if device == "cpu" else 1
     jobs = max(1, min(jobs, runs))

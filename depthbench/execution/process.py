@@ -21,6 +21,9 @@ KEEP_MEMORY = {
 }
 
 
+PATIENCE = 30.0  # seconds that a process may take to end
+
+
 class Process:
     """`python -m module FD`, FD its end of the pipe, with `threads` for its sums and products."""
 
@@ -48,7 +51,10 @@ class Process:
     def end(self) -> None:
         """Close the pipe, upon which the process ends when it next listens, and wait for that."""
         self.connection.close()
-        self._popen.wait()
+        try:
+            self._popen.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            self.kill()
 
     def kill(self) -> None:
         """End it at once."""

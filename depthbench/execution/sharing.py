@@ -23,7 +23,8 @@ def settled(plan: Plan, watch) -> Plan:
     counts = [n for n in (1, 2, 4, 8, 16) if n <= plan.lanes]
     process = Process("depthbench.execution.turns", plan.threads)
     try:
-        process.tell((middle, plan.images, plan.device, plan.step, counts))
+        recompute = middle.run_id in plan.recompute
+        process.tell((middle, plan.images, plan.device, plan.step, recompute, counts))
         rates = process.hear()
     except (EOFError, OSError):
         watch.note(f"not measured: {process.cause_of_death()}; {plan.lanes} runs take turns")

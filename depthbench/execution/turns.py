@@ -1,6 +1,6 @@
 """A process that sees how many images a second runs train that take turns on one device.
 
-It is told (Run, Sizes, device, step, [numbers of lanes, ascending]) and tells {lanes: images a second}."""
+It is told (Run, Sizes, device, step, recompute, [numbers of lanes, ascending]) and tells {lanes: images a second}."""
 
 import contextlib
 import time
@@ -14,7 +14,9 @@ WARM_UP = 6  # steps: the first are eager, then graphs are captured
 SECONDS = 1.5  # of steps, for each number of lanes
 
 
-def rates(run: Run, sizes: Sizes, device: str, step: str, counts: list[int]) -> dict[int, float]:
+def rates(
+    run: Run, sizes: Sizes, device: str, step: str, recompute: bool, counts: list[int]
+) -> dict[int, float]:
     """Images a second in all, by the number of runs that take turns. Every run is like `run`, unprobed."""
     import torch
 
@@ -29,7 +31,7 @@ def rates(run: Run, sizes: Sizes, device: str, step: str, counts: list[int]) -> 
     with contextlib.ExitStack() as open_trainers:
         for count in counts:
             while len(trainers) < count:
-                trainer = Trainer(run, images, where, step=step)
+                trainer = Trainer(run, images, where, step=step, recompute=recompute)
                 trainers.append(open_trainers.enter_context(contextlib.closing(trainer)))
                 for _ in range(WARM_UP):
                     trainer.advance()

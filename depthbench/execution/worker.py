@@ -29,12 +29,13 @@ class Inbox:
         self.connection = connection
         self.runs: deque[tuple[Run, RunStore]] = deque()
         self._stop = False
+        self.has_failed = False  # a run of this process, which may be spoilt by it
 
     def should_stop(self) -> bool:
-        """Whether the parent has said so, or is gone. Does not wait."""
+        """Whether the parent has said so, or is gone, or a run has failed. Does not wait."""
         while not self._stop and self.connection.poll():
             self.wait()
-        return self._stop
+        return self._stop or self.has_failed
 
     def wait(self) -> None:
         """Take the next message, however long it takes to come."""
@@ -46,9 +47,6 @@ class Inbox:
             self._stop = True
         else:
             self.runs.append((message[0], RunStore(Path(message[1]))))
-
-    def stop(self) -> None:
-        self._stop = True
 
 
 def serve(connection: Connection) -> None:
@@ -66,16 +64,17 @@ def serve(connection: Connection) -> None:
             try:
                 begin = begin or _prepared(setup, connection, inbox)
                 turns[run.run_id] = run, store, begin(run, store)
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 _fail(connection, inbox, run, store, error)
         for run, store, steps in list(turns.values()):
             try:
                 next(steps)
                 continue
             except StopIteration as end:
-                (store.path / "error.txt").unlink(missing_ok=True)  # of an earlier try
                 _tell(connection, ("end", run.run_id, end.value["status"], None))
-            except Exception as error:
+                with contextlib.suppress(OSError):
+                    (store.path / "error.txt").unlink(missing_ok=True)  # of an earlier try
+            except (Exception, SystemExit) as error:
                 _fail(connection, inbox, run, store, error)
             del turns[run.run_id]
         if inbox.should_stop() and not turns:
@@ -83,13 +82,17 @@ def serve(connection: Connection) -> None:
 
 
 def _fail(connection: Connection, inbox: Inbox, run: Run, store: RunStore, error: Exception) -> None:
-    """Tell and store what went wrong with `run`, and stop the others."""
+    """Tell and store what went wrong with `run`, and stop the others. What goes wrong with them after that is
+    put down to it: they are interrupted, and tried again in another process."""
+    if inbox.has_failed:
+        _tell(connection, ("end", run.run_id, "interrupted", None))
+        return
     reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
     _tell(connection, ("end", run.run_id, "failed", reason))  # first: it may be the disk that is full
     with contextlib.suppress(OSError):
         store.write((store.read() or describe(run)) | {"status": "failed", "reason": reason})
         (store.path / "error.txt").write_text("".join(traceback.format_exception(error)), encoding="utf-8")
-    inbox.stop()
+    inbox.has_failed = True
 
 
 def _prepared(setup: dict[str, Any], connection: Connection, inbox: Inbox) -> Callable:
@@ -100,7 +103,8 @@ def _prepared(setup: dict[str, Any], connection: Connection, inbox: Inbox) -> Ca
 
     from depthbench.training.loop import train
 
-    images = pickle.loads(Path(setup["images"]).read_bytes())
+    with open(setup["images"], "rb") as file:
+        images = pickle.load(file)
 
     def begin(run: Run, store: RunStore) -> "Steps":
         torch.set_num_threads(setup["threads"])  # a resumed run may have changed it

@@ -32,12 +32,12 @@ def l2(x: Tensor) -> Tensor:
 
 
 def is_long(x: Tensor) -> bool:
-    """Whether a CPU would take long over x in float64."""
-    return x.device.type == "cpu" and x.dtype != torch.float64 and x.numel() > SMALL
+    """Whether a CPU would take long over x in float64, and x has rows."""
+    return x.device.type == "cpu" and x.dtype != torch.float64 and x.dim() > 1 and x.numel() > SMALL
 
 
 def _rows(x: Tensor) -> Tensor:
-    """x, in the order in which it lies in memory, as rows of a few hundred numbers: (..., W * C) of a
+    """x, in the order in which it lies in memory, as rows, of hundreds or a few thousand numbers: (..., W * C) of a
     channels_last (B, C, H, W), else (..., H * W), and the last dimension where there are two at most."""
     if x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last):
         x = x.movedim(1, -1)

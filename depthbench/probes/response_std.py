@@ -11,13 +11,18 @@ from depthbench.precision import widest_float
 from depthbench.probes.gradient_norm import is_long, l2
 from depthbench.probes.probe import Probe
 
+NARROW = 1e-3  # parts of the mean: a mean that is rounded shifts so narrow a spread
+
 
 def std(x: Tensor) -> Tensor:
     """The standard deviation of all of x, exact to float32's last digit."""
     x = x.detach()
     if is_long(x):
         x = x.float()
-        return l2(x - x.mean()) / math.sqrt(x.numel())
+        mean = x.mean()
+        deviation = l2(x - mean) / math.sqrt(x.numel())
+        if deviation > NARROW * mean.abs():
+            return deviation
     return torch.std(x.to(widest_float(x.device)), correction=0)
 
 

@@ -26,6 +26,7 @@ class CapturedStep:
         self.note: str | None = None
         self._eager_steps = {False: 0, True: 0}  # plain, probed
         self._graphs: dict[bool, tuple[torch.cuda.CUDAGraph, Tensor | None]] = {}
+        self._newest: torch.cuda.CUDAGraph | None = None
         self._batch: Batch | None = None  # where the graphs read their batch
 
     def __call__(self, batch: Batch, lr: float, probed: bool) -> Tensor | None:
@@ -54,7 +55,7 @@ class CapturedStep:
         except RuntimeError as error:
             torch.cuda.synchronize(self.step.device)
             self._graphs.clear()
-            reason = str(error).splitlines()[0]
+            reason = str(error.__context__ or error).splitlines()[0]  # the end of a capture hides its cause
             self.note = f"the step cannot be captured as a CUDA graph, and is eager: {reason}"
             return False
         return True
@@ -62,7 +63,7 @@ class CapturedStep:
     def _capture(self, batch: Batch, probed: bool) -> None:
         if self._batch is None:
             self._batch = Batch(*(None if part is None else part.clone() for part in batch))
-        graph = torch.cuda.CUDAGraph()
+        graph = self._newest = torch.cuda.CUDAGraph()  # kept where it fails: torch still refers to it
         # One memory for both graphs: they never run at once, and none needs what the other left behind.
         pool = next(iter(self._graphs.values()))[0].pool() if self._graphs else None
         # "thread_local": another run in this process may allocate memory meanwhile.

@@ -13,6 +13,12 @@ from depthbench.data.place import Pixels
 BATCH = {"cpu": 256, "cuda": 2048, "mps": 256}
 
 
+def batch_size(device: torch.device, pixels: tuple[int, int]) -> int:
+    """How many images of H x W pixels are evaluated at once: fewer of larger ones."""
+    most, area = BATCH[device.type], pixels[0] * pixels[1]
+    return max(1, min(most, most * 32 * 32 // area))
+
+
 @torch.inference_mode()
 def evaluate(
     network: nn.Module,
@@ -33,7 +39,7 @@ def evaluate(
         for name, (x, y) in sets.items():
             device = y.device
             wrong = torch.zeros((), dtype=torch.int64, device=device)
-            size = BATCH[device.type]
+            size = batch_size(device, x.shape[2:])
             for part, labels in zip(x.split(size), y.split(size), strict=True):
                 if should_stop():
                     return None

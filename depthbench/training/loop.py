@@ -14,7 +14,8 @@ from depthbench.networks.cost import count_multiply_adds, count_parameters
 from depthbench.store import RunStore, describe
 from depthbench.study import Run
 from depthbench.training import checkpoint
-from depthbench.training.trainer import StepKind, Trainer
+from depthbench.training.kinds import StepKind
+from depthbench.training.trainer import Trainer
 
 CHECKPOINT_SECONDS = 30.0
 

@@ -5,7 +5,7 @@ import hashlib
 import math
 import time
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
@@ -24,13 +24,12 @@ from depthbench.study import Run
 from depthbench.training.captured import CapturedStep
 from depthbench.training.evaluate import evaluate
 from depthbench.training.hold import Hold
+from depthbench.training.kinds import StepKind
 from depthbench.training.recipe import learning_rate, make_optimizer
 from depthbench.training.records import ERRORS, Records
 from depthbench.training.step import Step
 
 FETCH_SECONDS = 2.0  # at most between two fetches of a row from a GPU, so that a person sees how it goes
-
-StepKind = Literal["auto", "eager", "captured", "compiled"]
 
 
 class Trainer:
@@ -67,7 +66,7 @@ class Trainer:
             self.batches = self._make_batches(placed)
             self.sets = {**placed.sets, "train_error_eval": placed.train_set(self._evaluated_part(images))}
             probes = {name: look_up(PROBES, "probe", name).load() for name in run.probe.names}
-            self.recorder = Recorder(self.network, probes, at_once=device.type == "cuda")
+            self.recorder = Recorder(self.network, probes, at_once=device.type == "cuda" and not recompute)
             optimizer = make_optimizer(self.network, run.recipe)
             self.eager_step = Step(
                 self.network, optimizer, run.recipe, self.recorder, self.batches.images, device
@@ -191,7 +190,13 @@ class Trainer:
             self.records.add(row, self.eager_step.take_sums())
         return self.fetch() if must_know or self.records.waited >= self.fetch_seconds else []
 
+    def _settle(self) -> None:
+        """Wait until the device has made every step so far."""
+        if self.stream is not None:
+            self.stream.synchronize()
+
     def _evaluate(self, should_stop: Callable[[], bool]) -> dict[str, float] | None:
+        self._settle()  # or the time of steps that are still queued would count as evaluation
         began = time.perf_counter()
         with self._on_stream():
             found = evaluate(self.network, self.sets, self.scaling, self.run.recipe.precision, should_stop)
@@ -216,6 +221,7 @@ class Trainer:
     def state(self) -> dict[str, Any]:
         """What a checkpoint holds; `restore` takes it back. Plain values and tensors only."""
         self.fetch()
+        self._settle()  # what follows is read on another stream
         state = {
             "run_id": self.run.run_id,
             "step": self.step,
@@ -255,12 +261,13 @@ class Trainer:
             torch.cuda.set_rng_state(state["cuda_rng"], self.device)
 
     def _restore_optimizer(self, state: dict[str, Any]) -> None:
-        """Its state; but the rate stays the number in the device's memory that a captured step reads."""
+        """Its state; but its settings stay those for this device, and the rate the number in its memory that
+        a captured step reads."""
         optimizer = self.eager_step.optimizer
-        rates = [group["lr"] for group in optimizer.param_groups]
+        ours = [{k: v for k, v in group.items() if k != "params"} for group in optimizer.param_groups]
         optimizer.load_state_dict(state)
-        for group, rate in zip(optimizer.param_groups, rates, strict=True):
-            group["lr"] = rate
+        for group, settings in zip(optimizer.param_groups, ours, strict=True):
+            group.update(settings)
 
 
 def build_network(family, run: Run, images: Images) -> torch.nn.Module:

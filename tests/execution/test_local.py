@@ -36,7 +36,11 @@ class Wrong(Small):
     def forward(self, x):
         return self.fc(x)
 
-NETWORKS = {"small": Small, "fatal": Fatal, "wrong": Wrong}
+class Leaving(Small):
+    def forward(self, x):
+        raise SystemExit(0)
+
+NETWORKS = {"small": Small, "fatal": Fatal, "wrong": Wrong, "leaving": Leaving}
 """
 
 
@@ -155,6 +159,15 @@ def test_a_failure_does_not_fail_the_runs_that_share_its_process(tiny, tmp_path,
         ("wrong", 0): "failed",
         ("wrong", 1): "failed",
     }
+
+
+def test_a_network_that_leaves_python_is_a_failure(tiny, tmp_path, plugin):
+    study = tiny(grid={"network": ["leaving", "small"]}, options={"width": 16}, plugins=[plugin])
+    plan = in_turns(study, tmp_path, lanes=2)
+    execute(plan)
+    runs = load_results(plan.store.path).runs.set_index("network")
+    assert runs.status.to_dict() == {"leaving": "failed", "small": "done"}
+    assert "SystemExit" in runs.reason["leaving"]
 
 
 def test_a_death_fails_all_runs_that_share_the_process(tiny, tmp_path, plugin):

@@ -44,3 +44,8 @@ def test_a_long_response_is_exact_to_the_last_digit(mean):
     x = x.contiguous(memory_format=torch.channels_last)
     expected = x.double().std(correction=0).item()
     assert PROBE.measure(x).item() == pytest.approx(expected, rel=torch.finfo(torch.float32).eps)
+
+
+@pytest.mark.parametrize("constant", [0.0, 0.1, 7.7, -300.0])
+def test_a_long_constant_response_has_no_deviation(constant):
+    assert PROBE.measure(torch.full((64, 16, 8, 8), constant)).item() == 0.0

@@ -56,3 +56,11 @@ def test_images_in_a_file_are_read_batch_by_batch(monkeypatch, tmp_path):
     sets = {"all": (there, y), "odd": (there.choose(np.array([1, 3, 5, 7])), y[1::2])}
     assert evaluate.evaluate(FirstPixel(), sets, scaling, "fp32") == {"all": 25.0, "odd": 50.0}
     assert sizes == [slice(0, 3), slice(3, 6), slice(6, 9), slice(0, 3), slice(3, 6)]
+
+
+def test_fewer_large_images_are_evaluated_at_once():
+    cpu = torch.device("cpu")
+    assert evaluate.batch_size(cpu, (8, 8)) == evaluate.batch_size(cpu, (32, 32)) == 256
+    assert evaluate.batch_size(cpu, (64, 64)) == 64
+    assert evaluate.batch_size(torch.device("cuda"), (224, 224)) == 41
+    assert evaluate.batch_size(cpu, (4096, 4096)) == 1

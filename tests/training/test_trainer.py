@@ -77,3 +77,32 @@ def test_how_steps_are_made_is_told(tiny, digits):
         "images": "1,797 images (115 kB) on cpu",
     }
     assert trainer.step_note is None
+
+
+@pytest.mark.cuda
+def test_a_checkpoint_is_of_the_step_that_it_names(tiny, digits):
+    """No row waits for the device, which is far behind the host when the state is taken."""
+    run = next(tiny(recipe={"steps": 4000}, evaluate={"every": 4000, "log_every": 4000}).runs())
+    trainer = Trainer(run, digits, torch.device("cuda"))
+    for _ in range(500):
+        trainer.advance()
+    state = {key: value.cpu() for key, value in trainer.state()["network"].items()}
+    torch.cuda.synchronize()
+    for key, value in trainer.network.state_dict().items():
+        assert torch.equal(value.cpu(), state[key]), key
+
+
+def test_a_state_of_another_device_keeps_this_ones_settings(tiny, digits):
+    run = next(tiny(recipe={"optimizer": "adam", "lr": 0.01}).runs())
+    trainer = Trainer(run, digits, CPU)
+    trainer.advance()
+    state = trainer.state()
+    for group in state["optimizer"]["param_groups"]:
+        group |= {"capturable": True, "lr": torch.tensor(0.5)}
+    again = Trainer(run, digits, CPU)
+    again.restore(state)
+    for group in again.eager_step.optimizer.param_groups:
+        assert group["capturable"] is False
+        assert group["lr"] == 0.01
+    assert again.eager_step.optimizer.state_dict()["state"]
+    again.advance()
