@@ -59,7 +59,7 @@ def sizes(images: Images, evaluated_part: int | None) -> Sizes:
 
 
 def _is_shared(x: np.ndarray | Mapped) -> bool:
-    """Whether processes need no copy of their own: a file's images, unless they are picked from all over it."""
+    """Whether processes need no copy of their own: images of a file, unless picked from all over it."""
     return isinstance(x, Mapped) and x.start is not None
 
 

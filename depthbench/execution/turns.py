@@ -1,6 +1,7 @@
 """A process that sees how many images a second runs train that take turns on one device.
 
-It is told (Run, Sizes, device, step, recompute, [numbers of lanes, ascending]) and tells {lanes: images a second}."""
+It is told (Run, Sizes, device, step, recompute, [numbers of lanes, ascending]) and tells {lanes: images a
+second}."""
 
 import contextlib
 import time

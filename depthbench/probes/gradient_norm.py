@@ -37,7 +37,7 @@ def is_long(x: Tensor) -> bool:
 
 
 def _rows(x: Tensor) -> Tensor:
-    """x, in the order in which it lies in memory, as rows, of hundreds or a few thousand numbers: (..., W * C) of a
+    """x, in the order in which it lies in memory, as rows, each short beside all of x: (..., W * C) of a
     channels_last (B, C, H, W), else (..., H * W), and the last dimension where there are two at most."""
     if x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last):
         x = x.movedim(1, -1)
