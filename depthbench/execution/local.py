@@ -121,10 +121,8 @@ def _bury(worker: Worker, waiting: deque[Run], plan: Plan, watch, stopping: bool
     cause = worker.cause_of_death()
     worker.connection.close()
     for run in worker.runs.values():
-        if (
-            worker.is_ending and worker.ended_well and not stopping
-        ):  # it had not begun with it when another run failed
-            waiting.appendleft(run)
+        if worker.is_ending and worker.ended_well and not stopping:
+            waiting.appendleft(run)  # it was not begun when another run failed
             continue
         status, reason = "failed", cause
         if stopping:  # it was told to go, and what it last kept is what there is
