@@ -3,6 +3,7 @@ unexpectedly, 2 bad input, 130 interrupted."""
 
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -81,9 +82,7 @@ Name = Annotated[Text, _option("Store the results as a study of this name.")]
 Depths = Annotated[Text, _option("Weighted layers, e.g. 20,56,110.")]
 Networks = Annotated[Text, _option("Network families, e.g. plain,resnet.")]
 Seeds = Annotated[Text, _option("How many (3 means 0,1,2), or which: 0,4 (one: 4,).")]
-DataDir = Annotated[
-    Path | None, _option("Where downloads and decoded images go.  [default: the user's cache]")
-]
+DataDir = Annotated[Path | None, _option("Where downloads and decoded images go. Default: the user's cache.")]
 ImageSize = Annotated[Number, _option("Make a folder's images this many pixels square.")]
 SkipBadImages = Annotated[bool, _option("Leave out unreadable images.", "--skip-bad-images")]
 Steps = Annotated[Number, _option("Optimiser updates of each run.")]
@@ -92,12 +91,12 @@ BatchSize = Annotated[Number, _option("Images in each update.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
 Precision = Annotated[Text, _option("fp32, tf32 or bf16.")]
 Jobs = Annotated[
-    str, _option("Runs at once: a number, or auto, for the machine and its memory.  [default: auto]")
+    str, _option("Runs at once: a number, or auto, for the machine and its memory. Default: auto.")
 ]
 Recompute = Annotated[
     bool | None,
     _option(
-        "Compute activations twice rather than keep them.  [default: where memory demands it]",
+        "Compute activations twice rather than keep them. Default: where memory demands it.",
         "--recompute/--no-recompute",
     ),
 ]
@@ -105,7 +104,7 @@ StepKind = Annotated[
     str,
     _option(
         "How updates are made on a GPU: auto, eager, captured (as a CUDA graph), or compiled (captured, with "
-        "fused kernels).  [default: auto]"
+        "fused kernels). Default: auto."
     ),
 ]
 Stored = Annotated[Path, typer.Option(help="Where studies are stored.")]
@@ -115,6 +114,7 @@ AsJson = Annotated[bool, _option("Print the outcome as JSON.", "--json")]
 
 @app.command()
 def run(
+    context: typer.Context,
     study: StudyName = None,
     name: Name = None,
     depths: Depths = None,
@@ -155,30 +155,7 @@ def run(
     from depthbench.execution import execute
 
     shown = Console(quiet=quiet, stderr=as_json)
-    plan = _prepared(
-        shown,
-        study=study,
-        name=name,
-        depths=depths,
-        networks=networks,
-        seeds=seeds,
-        data=data,
-        data_dir=data_dir,
-        image_size=image_size,
-        skip_bad_images=skip_bad_images,
-        steps=steps,
-        epochs=epochs,
-        batch_size=batch_size,
-        settings=settings,
-        device=device,
-        precision=precision,
-        jobs=jobs,
-        recompute=recompute,
-        step=step,
-        results=results,
-        fresh=fresh,
-        plugin=plugin,
-    )
+    plan = _prepared(shown, context.params)
     _announce(plan, shown)
     if dry_run:
         _print_rows(_planned(plan), f"{plan.study.name}: what would run", as_json)
@@ -197,10 +174,10 @@ def bench(
     depths: Annotated[str, typer.Option(help="Of the networks at 32x32 pixels, or none.")] = "20,56,110",
     digits: Annotated[str, typer.Option(help="Of the networks of the digits study, or none.")] = "56",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
-    jobs: Annotated[str, _option("Most runs at once.  [default: a run a core, up to 8; GPU: 4]")] = "auto",
+    jobs: Annotated[str, _option("Most runs at once. Default: a run a core, up to 8; GPU: 4.")] = "auto",
     precision: Annotated[str, typer.Option(help="fp32, tf32 or bf16.")] = "fp32",
     repeats: Annotated[int, typer.Option(help="How often each arm is timed.")] = 5,
-    seconds: Annotated[float | None, _option("How long each time, about.  [default: 3; GPU: 1.5]")] = None,
+    seconds: Annotated[float | None, _option("How long each time, about. Default: 3; GPU: 1.5.")] = None,
     batch_size: Annotated[int, typer.Option(help="Images in each update at 32x32.")] = 128,
     results: Annotated[Path, typer.Option(help="Where a folder for this machine goes.")] = Path(
         "results/bench"
@@ -245,6 +222,7 @@ def bench(
 
 @app.command("plan")
 def plan_(
+    context: typer.Context,
     study: StudyName = None,
     name: Name = None,
     depths: Depths = None,
@@ -285,30 +263,7 @@ def plan_(
     from depthbench.execution.estimate import estimate
 
     shown = Console(quiet=quiet, stderr=as_json)
-    plan = _prepared(
-        shown,
-        study=study,
-        name=name,
-        depths=depths,
-        networks=networks,
-        seeds=seeds,
-        data=data,
-        data_dir=data_dir,
-        image_size=image_size,
-        skip_bad_images=skip_bad_images,
-        steps=steps,
-        epochs=epochs,
-        batch_size=batch_size,
-        settings=settings,
-        device=device,
-        precision=precision,
-        jobs=jobs,
-        recompute=recompute,
-        step=step,
-        results=results,
-        fresh=False,
-        plugin=plugin,
-    )
+    plan = _prepared(shown, context.params)
     with counting(shown, "training a few steps") as tell:
         cost = estimate(plan, calibrate, tell)
     if as_json:
@@ -374,64 +329,41 @@ def list_(
     out.print(table)
 
 
-def _prepared(
-    shown: Console,
-    *,
-    study: Text,
-    name: Text,
-    depths: Text,
-    networks: Text,
-    seeds: Text,
-    data: Text,
-    data_dir: Path | None,
-    image_size: Number,
-    skip_bad_images: bool,
-    steps: Number,
-    epochs: float | None,
-    batch_size: Number,
-    settings: list[str] | None,
-    device: str,
-    precision: Text,
-    jobs: str,
-    recompute: bool | None,
-    step: str,
-    results: Path,
-    fresh: bool,
-    plugin: list[Path] | None,
-):
-    """The plan that these options ask for."""
+def _prepared(shown: Console, asked: Mapping[str, Any]):
+    """The plan that the options of `run` or `plan` ask for: name -> value, as they were parsed."""
     from depthbench import flags
     from depthbench.catalog import load_plugin
     from depthbench.execution import prepare
     from depthbench.study_file import load_study
 
-    for file in plugin or []:
+    plugins = asked["plugin"] or ()
+    for file in plugins:
         load_plugin(file)
     given = flags.overrides(
         grid={
-            "network": flags.parse_list("--networks", networks, str),
-            "depth": flags.parse_list("--depths", depths, int),
-            "seed": flags.parse_seeds(seeds),
+            "network": flags.parse_list("--networks", asked["networks"], str),
+            "depth": flags.parse_list("--depths", asked["depths"], int),
+            "seed": flags.parse_seeds(asked["seeds"]),
         },
-        data={"image_size": image_size, "skip_bad_images": skip_bad_images or None},
-        recipe={"steps": steps, "epochs": epochs, "batch_size": batch_size, "precision": precision},
-        settings=settings or [],
+        data={"image_size": asked["image_size"], "skip_bad_images": asked["skip_bad_images"] or None},
+        recipe={name: asked[name] for name in ("steps", "epochs", "batch_size", "precision")},
+        settings=asked["settings"] or [],
     )
-    if plugin:
-        given["plugins"] = [str(file.resolve()) for file in plugin]
-    base, given = flags.choose_study(study, data, name, given)
+    if plugins:
+        given["plugins"] = [str(file.resolve()) for file in plugins]
+    base, given = flags.choose_study(asked["study"], asked["data"], asked["name"], given)
     chosen = load_study(base, **given)
 
     with counting(shown, "reading the images") as decoding:
         return prepare(
             chosen,
-            results,
-            device=device,
-            jobs=flags.parse_jobs(jobs),
-            recompute=recompute,
-            step=step,
-            data_dir=data_dir,
-            fresh=fresh,
+            asked["results"],
+            device=asked["device"],
+            jobs=flags.parse_jobs(asked["jobs"]),
+            recompute=asked["recompute"],
+            step=asked["step"],
+            data_dir=asked["data_dir"],
+            fresh=asked.get("fresh", False),
             decoding=decoding,
         )
 
