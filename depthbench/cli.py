@@ -244,7 +244,7 @@ def plan_(
     results: Stored = Path("results"),
     plugin: Plugins = None,
     calibrate: Annotated[
-        bool, _option("Leave out the times, and the training that they take.", "--calibrate/--no-calibrate")
+        bool, _option("Whether to train a few steps to estimate the times.", "--calibrate/--no-calibrate")
     ] = True,
     quiet: Quiet = False,
     as_json: AsJson = False,
@@ -364,6 +364,7 @@ def _prepared(shown: Console, asked: Mapping[str, Any]):
             step=asked["step"],
             data_dir=asked["data_dir"],
             fresh=asked.get("fresh", False),
+            executes="fresh" in asked,
             decoding=decoding,
         )
 

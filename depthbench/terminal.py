@@ -26,12 +26,18 @@ def runs_table(rows: list[dict[str, Any]], title: str) -> Table:
             str(row["depth"]),
             str(row["seed"]),
             row["status"],
-            str(row.get("steps") or ""),
+            _steps(row),
         ]
         cells += ["" if row[key] is None else f"{row[key]:.2f}" for key in errors]
         cells += [duration(row["seconds"])] if row.get("seconds") else []
         table.add_row(*cells)
     return table
+
+
+def _steps(row: dict[str, Any]) -> str:
+    """How many a run has; of how many, where it ended before."""
+    made, steps = row.get("step"), row.get("steps")
+    return f"{made}/{steps}" if made is not None and steps and made < steps else str(steps or "")
 
 
 def summary_table(rows: list[dict[str, Any]], title: str) -> Table:

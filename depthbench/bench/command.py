@@ -40,6 +40,10 @@ def run_bench(settings: Settings, results: Path, console: Console) -> Path:
     cases, arms = settings.cases(), arms_on(device, settings.precision, cores, jobs, torch.get_num_threads())
     machine = torch.cuda.get_device_name(device) if kind == "cuda" else cpu_name()
     folder = results / output.slug(machine, cores, settings.precision)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)  # now, and not when minutes of measuring are done
+    except OSError as error:
+        raise BadInput(f"{folder} cannot be made ({error.strerror}): give another --results DIR") from None
     console.print(
         f"{machine}, {cores} cores, on {device}; results: {folder}", highlight=False, soft_wrap=True
     )

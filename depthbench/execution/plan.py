@@ -55,13 +55,15 @@ def prepare(
     step: str = "auto",
     data_dir: str | Path | None = None,
     fresh: bool = False,
+    executes: bool = True,
     decoding: Callable[[int, int], None] = lambda done, total: None,
 ) -> Plan:
     """The plan of `study` on this machine. Reads the data (and downloads or decodes it at first); writes
     nothing to `results`. Raises BadInput for whatever cannot be used.
 
     recompute: whether runs compute their activations twice; None: those of which one alone would not fit the
-    memory. step: how updates are made (training/trainer.py)."""
+    memory. step: how updates are made (training/trainer.py). executes: whether the plan is to be
+    executed; if not, results that it could not join only mean that none of its runs is done."""
     device = resolve_device(device)
     if step not in STEPS:
         raise BadInput(f"--step {step}: use {', '.join(STEPS[:-1])} or {STEPS[-1]}")
@@ -73,7 +75,8 @@ def prepare(
         raise BadInput(f"--jobs {jobs}: at least 1")
     _check_options(study)
     store = StudyStore(Path(results) / study.name)
-    _check_writable(store.path)
+    if executes:
+        _check_writable(store.path)
     data_dir = Path(data_dir).expanduser() if data_dir is not None else default_data_dir()
     images = load_images(study.data, data_dir, decoding)
     others = len(images.test_y) + (0 if images.val_y is None else len(images.val_y))
@@ -86,9 +89,14 @@ def prepare(
     if study.recipe.patience is not None and images.val_y is None:
         raise BadInput("recipe.patience needs a validation set: set data.val_fraction")
     data_hash = images.content_hash()
-    store.check(study, data_hash, fresh)
-
     finished, todo, notes = [], [], []
+    try:
+        store.check(study, data_hash, fresh)
+    except BadInput as error:
+        if executes:
+            raise
+        fresh = True
+        notes.append(f"what is stored does not count: {error}")
     for run in study.runs():
         run_store = store.run(run.run_id)
         if fresh or not run_store.is_finished():

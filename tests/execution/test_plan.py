@@ -69,3 +69,15 @@ def test_an_option_that_a_network_does_not_take(tiny, tmp_path, monkeypatch):
     monkeypatch.setitem(NETWORKS, "fixed", Family(lambda depth, in_channels, num_classes: None))
     with pytest.raises(BadInput, match=r"network 'fixed' cannot be built .*'width'"):
         prepare(tiny(grid={"network": ["fixed"]}), tmp_path, device="cpu")
+
+
+def test_a_plan_that_is_not_executed_need_not_join_what_is_stored(tiny, tmp_path):
+    from depthbench import run_study
+
+    run_study(tiny(grid={"network": ["plain"]}), tmp_path, device="cpu")
+    longer = tiny(recipe={"steps": 24}, grid={"network": ["plain"]})
+    with pytest.raises(BadInput, match="other settings"):
+        prepare(longer, tmp_path, device="cpu")
+    plan = prepare(longer, tmp_path, device="cpu", executes=False)
+    assert (len(plan.todo), len(plan.finished)) == (1, 0)
+    assert "does not count" in plan.notes[0]
