@@ -11,7 +11,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from depthbench import options
 from depthbench.errors import BadInput, Interrupted
+from depthbench.options import option
 from depthbench.progress import Bars, Lines, Silent, counting, saying
 from depthbench.terminal import plan_lines, plan_table, runs_table, summary_table
 
@@ -27,12 +29,6 @@ app = typer.Typer(
 out, err = Console(), Console(stderr=True)
 if not out.is_terminal:
     out = Console(width=120)  # a file or a pipe has no width of its own
-Results = Annotated[Path, typer.Argument(help="A study's directory, e.g. results/quick.", show_default=False)]
-
-
-def _option(help: str, *names: str, **more):
-    """An option whose help alone says what happens without it."""
-    return typer.Option(*names, help=help, show_default=False, **more)
 
 
 def _version(asked: bool) -> None:
@@ -46,99 +42,39 @@ def _version(asked: bool) -> None:
 @app.callback()
 def depthbench(
     version: Annotated[
-        bool, _option("Show the version and exit.", "--version", callback=_version, is_eager=True)
+        bool, option("Show the version and exit.", "--version", callback=_version, is_eager=True)
     ] = False,
 ) -> None:
     """The options of depthbench itself; its help is the app's."""
 
 
-StudyName = Annotated[
-    str | None,
-    typer.Argument(
-        help="A bundled study (`depthbench list studies`) or a TOML file. Left out: `quick`, or with --data "
-        "other than digits the recipe of He et al. 2015 on that data.",
-        show_default=False,
-    ),
-]
-Plugins = Annotated[
-    list[Path] | None,
-    _option("A Python file with your own NETWORKS, DATASETS or PROBES.", metavar="FILE"),
-]
-DataName = Annotated[
-    str | None,
-    _option(
-        "A data set (`depthbench list data`) or a folder of images: train/ and test/ or val/, each with a "
-        "folder a class, or one folder of classes, which is split."
-    ),
-]
-Settings = Annotated[
-    list[str] | None,
-    _option(
-        "Any key of a study file, e.g. --set lr=0.05 --set options.norm=none.", "--set", metavar="KEY=VALUE"
-    ),
-]
-Text, Number = str | None, int | None
-Name = Annotated[Text, _option("Store the results as a study of this name.")]
-Depths = Annotated[Text, _option("Weighted layers, e.g. 20,56,110.")]
-Networks = Annotated[Text, _option("Network families, e.g. plain,resnet.")]
-Seeds = Annotated[Text, _option("How many (3 means 0,1,2), or which: 0,4 (one: 4,).")]
-DataDir = Annotated[Path | None, _option("Where downloads and decoded images go. Default: the user's cache.")]
-ImageSize = Annotated[Number, _option("Make a folder's images this many pixels square.")]
-SkipBadImages = Annotated[bool, _option("Leave out unreadable images.", "--skip-bad-images")]
-Steps = Annotated[Number, _option("Optimiser updates of each run.")]
-Epochs = Annotated[float | None, _option("The same as passes over the training set.")]
-BatchSize = Annotated[Number, _option("Images in each update.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
-Precision = Annotated[Text, _option("fp32, tf32 or bf16.")]
-Jobs = Annotated[
-    str, _option("Runs at once: a number, or auto, for the machine and its memory. Default: auto.")
-]
-Recompute = Annotated[
-    bool | None,
-    _option(
-        "Compute activations twice rather than keep them. Default: where memory demands it.",
-        "--recompute/--no-recompute",
-    ),
-]
-StepKind = Annotated[
-    str,
-    _option(
-        "How updates are made on a GPU: auto, eager, captured (as a CUDA graph), or compiled (captured, with "
-        "fused kernels). Default: auto."
-    ),
-]
-Stored = Annotated[Path, typer.Option(help="Where studies are stored.")]
-Quiet = Annotated[bool, _option("Say nothing but errors.", "--quiet")]
-AsJson = Annotated[bool, _option("Print the outcome as JSON.", "--json")]
-
-
 @app.command()
 def run(
     context: typer.Context,
-    study: StudyName = None,
-    name: Name = None,
-    depths: Depths = None,
-    networks: Networks = None,
-    seeds: Seeds = None,
-    data: DataName = None,
-    data_dir: DataDir = None,
-    image_size: ImageSize = None,
-    skip_bad_images: SkipBadImages = False,
-    steps: Steps = None,
-    epochs: Epochs = None,
-    batch_size: BatchSize = None,
-    settings: Settings = None,
-    device: Device = "auto",
-    precision: Precision = None,
-    jobs: Jobs = "auto",
-    recompute: Recompute = None,
-    step: StepKind = "auto",
-    results: Stored = Path("results"),
-    fresh: Annotated[bool, _option("Discard what is stored of this study.", "--fresh")] = False,
-    dry_run: Annotated[bool, _option("Check all, say what would run, and stop.", "--dry-run")] = False,
-    plugin: Plugins = None,
-    quiet: Quiet = False,
-    as_json: AsJson = False,
+    study: options.StudyName = None,
+    name: options.Name = None,
+    depths: options.Depths = None,
+    networks: options.Networks = None,
+    seeds: options.Seeds = None,
+    data: options.DataName = None,
+    data_dir: options.DataDir = None,
+    image_size: options.ImageSize = None,
+    skip_bad_images: options.SkipBadImages = False,
+    steps: options.Steps = None,
+    epochs: options.Epochs = None,
+    batch_size: options.BatchSize = None,
+    settings: options.Settings = None,
+    device: options.Device = "auto",
+    precision: options.Precision = None,
+    jobs: options.Jobs = "auto",
+    recompute: options.Recompute = None,
+    step: options.StepKind = "auto",
+    results: options.Stored = Path("results"),
+    fresh: Annotated[bool, option("Discard what is stored of this study.", "--fresh")] = False,
+    dry_run: Annotated[bool, option("Check all, say what would run, and stop.", "--dry-run")] = False,
+    plugin: options.Plugins = None,
+    quiet: options.Quiet = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Train the runs of a study that are not done yet, and write the report.
 
@@ -155,7 +91,7 @@ def run(
     from depthbench.execution import execute
 
     shown = Console(quiet=quiet, stderr=as_json)
-    plan = _prepared(shown, context.params)
+    plan = _prepared(shown, context.params, executes=True)
     _announce(plan, shown)
     if dry_run:
         _print_rows(_planned(plan), f"{plan.study.name}: what would run", as_json)
@@ -174,10 +110,10 @@ def bench(
     depths: Annotated[str, typer.Option(help="Of the networks at 32x32 pixels, or none.")] = "20,56,110",
     digits: Annotated[str, typer.Option(help="Of the networks of the digits study, or none.")] = "56",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
-    jobs: Annotated[str, _option("Most runs at once. Default: a run a core, up to 8; GPU: 4.")] = "auto",
+    jobs: Annotated[str, option("Most runs at once. Default: a run a core, up to 8; GPU: 4.")] = "auto",
     precision: Annotated[str, typer.Option(help="fp32, tf32 or bf16.")] = "fp32",
     repeats: Annotated[int, typer.Option(help="How often each arm is timed.")] = 5,
-    seconds: Annotated[float | None, _option("How long each time, about. Default: 3; GPU: 1.5.")] = None,
+    seconds: Annotated[float | None, option("How long each time, about. Default: 3; GPU: 1.5.")] = None,
     batch_size: Annotated[int, typer.Option(help="Images in each update at 32x32.")] = 128,
     results: Annotated[Path, typer.Option(help="Where a folder for this machine goes.")] = Path(
         "results/bench"
@@ -223,31 +159,32 @@ def bench(
 @app.command("plan")
 def plan_(
     context: typer.Context,
-    study: StudyName = None,
-    name: Name = None,
-    depths: Depths = None,
-    networks: Networks = None,
-    seeds: Seeds = None,
-    data: DataName = None,
-    data_dir: DataDir = None,
-    image_size: ImageSize = None,
-    skip_bad_images: SkipBadImages = False,
-    steps: Steps = None,
-    epochs: Epochs = None,
-    batch_size: BatchSize = None,
-    settings: Settings = None,
-    device: Device = "auto",
-    precision: Precision = None,
-    jobs: Jobs = "auto",
-    recompute: Recompute = None,
-    step: StepKind = "auto",
-    results: Stored = Path("results"),
-    plugin: Plugins = None,
+    study: options.StudyName = None,
+    name: options.Name = None,
+    depths: options.Depths = None,
+    networks: options.Networks = None,
+    seeds: options.Seeds = None,
+    data: options.DataName = None,
+    data_dir: options.DataDir = None,
+    image_size: options.ImageSize = None,
+    skip_bad_images: options.SkipBadImages = False,
+    steps: options.Steps = None,
+    epochs: options.Epochs = None,
+    batch_size: options.BatchSize = None,
+    settings: options.Settings = None,
+    device: options.Device = "auto",
+    precision: options.Precision = None,
+    jobs: options.Jobs = "auto",
+    recompute: options.Recompute = None,
+    step: options.StepKind = "auto",
+    results: options.Stored = Path("results"),
+    plugin: options.Plugins = None,
     calibrate: Annotated[
-        bool, _option("Whether to train a few steps to estimate the times.", "--calibrate/--no-calibrate")
+        bool,
+        option("Whether to train a few steps to estimate the times.", "--calibrate/--no-calibrate"),
     ] = True,
-    quiet: Quiet = False,
-    as_json: AsJson = False,
+    quiet: options.Quiet = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Say what a study will cost before it runs: parameters, multiply-adds, memory, and time on this machine.
 
@@ -263,7 +200,7 @@ def plan_(
     from depthbench.execution.estimate import estimate
 
     shown = Console(quiet=quiet, stderr=as_json)
-    plan = _prepared(shown, context.params)
+    plan = _prepared(shown, context.params, executes=False)
     with counting(shown, "training a few steps") as tell:
         cost = estimate(plan, calibrate, tell)
     if as_json:
@@ -289,7 +226,7 @@ def report(
 
 @app.command()
 def show(
-    results: Results,
+    results: options.Results,
     as_json: Annotated[bool, typer.Option("--json", help="Print the runs as JSON.")] = False,
 ) -> None:
     """Show the runs of a results directory: status, errors, cost."""
@@ -301,7 +238,7 @@ def show(
 @app.command("list")
 def list_(
     what: Annotated[str, typer.Argument(help="networks, data, studies or probes.", show_default=False)],
-    plugin: Plugins = None,
+    plugin: options.Plugins = None,
 ) -> None:
     """List what can be named: networks, data, studies or probes."""
     from depthbench.catalog import load_plugin
@@ -329,7 +266,7 @@ def list_(
     out.print(table)
 
 
-def _prepared(shown: Console, asked: Mapping[str, Any]):
+def _prepared(shown: Console, asked: Mapping[str, Any], executes: bool):
     """The plan that the options of `run` or `plan` ask for: name -> value, as they were parsed."""
     from depthbench import flags
     from depthbench.catalog import load_plugin
@@ -364,7 +301,7 @@ def _prepared(shown: Console, asked: Mapping[str, Any]):
             step=asked["step"],
             data_dir=asked["data_dir"],
             fresh=asked.get("fresh", False),
-            executes="fresh" in asked,
+            executes=executes,
             decoding=decoding,
         )
 

@@ -1,16 +1,14 @@
 """How much memory there is, and how it is said."""
 
-import os
 from pathlib import Path
+
+import psutil
 
 
 def available_memory() -> int:
-    """Bytes that this process can have: what the machine has left, or all that a container allows."""
-    available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    about = Path("/proc/meminfo")
-    if about.exists():
-        lines = dict(line.split(":") for line in about.read_text().splitlines())
-        available = 1024 * int(lines["MemAvailable"].split()[0])
+    """Bytes that this process can have: what the machine has left, or all that a container allows (which
+    psutil does not know)."""
+    available = psutil.virtual_memory().available
     allowed = Path("/sys/fs/cgroup/memory.max")
     if allowed.exists() and (text := allowed.read_text().strip()).isdigit():
         available = min(available, int(text))

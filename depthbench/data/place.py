@@ -2,7 +2,6 @@
 
 It is automatic and stated, and made once for all runs in a process."""
 
-import threading
 import weakref
 from dataclasses import dataclass
 
@@ -52,15 +51,13 @@ def place(images: Images, device: torch.device, limit_bytes: int | None = None) 
     training images are in a file: half of the available memory. The same images are placed once; they keep
     what was made of them for as long as they live."""
     key = (device, limit_bytes)
-    with _PLACING:
-        made = _PLACED.setdefault(images, {})
-        if key not in made:
-            made[key] = _place(images, device, limit_bytes)
-        return made[key]
+    made = _PLACED.setdefault(images, {})
+    if key not in made:
+        made[key] = _place(images, device, limit_bytes)
+    return made[key]
 
 
 _PLACED: weakref.WeakKeyDictionary[Images, dict] = weakref.WeakKeyDictionary()
-_PLACING = threading.Lock()  # runs may be threads of one process
 
 
 def _place(images: Images, device: torch.device, limit_bytes: int | None) -> Placed:

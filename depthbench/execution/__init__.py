@@ -13,8 +13,8 @@ def execute(plan: Plan, watch=None) -> None:
     """Train and store the runs of `plan` that are not finished, telling `watch` (see progress.py).
 
     A run that fails is recorded as such and stops no other; a process that is killed fails the runs that take
-    turns in it. Raises errors.Interrupted after Ctrl-C or
-    SIGTERM, once every run in progress has kept its state."""
+    turns in it. Raises errors.Interrupted after Ctrl-C or SIGTERM, once every run in progress has kept its
+    state."""
     from depthbench.execution import local
     from depthbench.execution.sharing import settled
     from depthbench.progress import Silent

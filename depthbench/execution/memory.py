@@ -10,7 +10,6 @@ from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import psutil
 
 from depthbench.catalog import look_up
 from depthbench.data.images import Images
@@ -139,9 +138,9 @@ def together(needs: Sequence[int]) -> int:
 
 
 def available(device: str) -> int:
-    """Bytes free for runs on `device`. psutil knows every system, our own reading what a container allows."""
+    """Bytes free for runs on `device`."""
     if not device.startswith("cuda"):
-        return min(psutil.virtual_memory().available, available_memory())
+        return available_memory()
     import torch
 
     return torch.cuda.mem_get_info(device)[0]
