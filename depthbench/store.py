@@ -21,7 +21,17 @@ import filelock
 
 from depthbench.errors import BadInput
 from depthbench.files import atomic, write_text
-from depthbench.study import FORMAT, NOT_OF_THE_RESULT, Grid, Run, Shared, Study
+from depthbench.study import (
+    FORMAT,
+    NOT_OF_THE_RESULT,
+    Grid,
+    NetworkOptions,
+    Recipe,
+    Run,
+    Shared,
+    Study,
+    Variant,
+)
 from depthbench.study_file import check_format, load_study
 
 if TYPE_CHECKING:
@@ -137,7 +147,11 @@ class StudyStore:
             return
         stored = self.table()
         stored_hash = stored.get("data_hash")
-        here, there = _settings(study.model_dump(mode="json")), _settings(stored)
+        ours = study.model_dump(mode="json")
+        here, there = _settings(ours), _settings(stored)
+        for name in set(ours["variants"]) & set(stored.get("variants", {})):  # others may join
+            here[f"variants.{name}"] = ours["variants"][name]
+            there[f"variants.{name}"] = stored["variants"][name]
         different = [key for key in sorted(here | there) if here.get(key) != there.get(key)]
         if not different and stored_hash not in (None, data_hash):
             different, here, there = (
@@ -194,7 +208,9 @@ class StudyStore:
         before = [Grid.model_construct(**grid) for grid in (stored["grid"], *stored.get("also", []))]
         first, *also = _united([*before, study.grid, *study.also])
         plugins = list(dict.fromkeys([*stored.get("plugins", []), *study.plugins]))
-        return study.model_copy(update={"grid": first, "also": also, "plugins": plugins})
+        variants = {name: Variant(**v) for name, v in stored.get("variants", {}).items()} | study.variants
+        grown = {"grid": first, "also": also, "plugins": plugins, "variants": variants}
+        return study.model_copy(update=grown)
 
 
 def _united(grids: list[Grid]) -> list[Grid]:
@@ -252,6 +268,8 @@ def read_runs(path: str | Path) -> list[dict[str, Any]]:
             continue
         check_format(record.get("format"), run_store.path / "run.json")
         row = {key: record.get(key) for key in ("run_id", "network", "depth", "seed", "status", "reason")}
+        run = record.get("run", {})
+        row["family"] = run.get("of") or record.get("network")
         row |= {
             key: record.get(key) for key in ("parameters", "multiply_adds", "steps", "step", "num_classes")
         }
@@ -261,6 +279,12 @@ def read_runs(path: str | Path) -> list[dict[str, Any]]:
             f"{key}_hash": record.get("hashes", {}).get(key) for key in ("initial_weights", "batches", "data")
         }
         row |= {key: record.get("environment", {}).get(key) for key in ("device", "threads")}
+        row |= {
+            f"{part}.{key}": run.get(part, {}).get(key, field.default)
+            for part, section in (("options", NetworkOptions), ("recipe", Recipe))
+            for key, field in section.model_fields.items()
+        }
+        row["data.name"] = run.get("data", {}).get("name")
         rows.append(row)
     return sorted(rows, key=lambda row: (row["depth"], row["network"], row["seed"]))
 
@@ -269,7 +293,9 @@ class Results(NamedTuple):
     """Three tidy tables. Errors are in percent, a diverged run's final ones at chance."""
 
     runs: "pd.DataFrame"
-    """A row a run: run_id, network, depth, seed, status, parameters, multiply_adds, final errors, ..."""
+    """A row a run: run_id, network, depth, seed, status, parameters, multiply_adds, final errors, ...;
+    family, the name in NETWORKS of what a variant is of; options.KEY and recipe.KEY as its study file would set them,
+    and data.name."""
     history: "pd.DataFrame"
     """A row a logged step: run_id, network, depth, seed, step, epoch, lr, loss, train_error, and, where
     evaluated, train_error_eval, test_error, val_error."""

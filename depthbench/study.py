@@ -14,12 +14,20 @@ from typing import Annotated, Any, Literal
 
 import tomli_w
 from annotated_types import Ge, Gt, Le, Lt
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_serializer,
+    model_validator,
+)
 
 from depthbench.catalog import look_up
 from depthbench.data import DATASETS
-from depthbench.errors import BadInput
-from depthbench.networks import NETWORKS
+from depthbench.errors import BadInput, nearest
+from depthbench.networks import NETWORKS, Family
 from depthbench.probes import PROBES
 
 FORMAT = 1  # of a results directory; raised when an older reader would misread a newer one
@@ -58,19 +66,39 @@ def each_once(values: list) -> list:
 
 
 class NetworkOptions(Section):
-    """What is built at each depth. The defaults are He et al. 2015, sec. 4.2."""
+    """What is built at each depth. What is unset is as in the paper of the network; see `depthbench list`."""
 
-    width: Count = 16
-    """Filters of the first stage; the next two have twice and four times as many."""
-    shortcut: Literal["A", "B", "C"] = "A"
-    """Where the width changes: A zero padding, B projection; C projects everywhere (sec. 3.3)."""
+    width: Count | None = None
+    """Filters of the first stage, 16 for CIFAR and 64 for ImageNet, the next ones having 2, 4, ... times as
+    many; units of a fully connected layer, 256."""
+    shortcut: Literal["A", "B", "C"] | None = None
+    """Where the width changes: A zero padding, B projection; C projects everywhere (He et al. 2015, sec.
+    3.3). Unset: A, and B where blocks are bottlenecks."""
     norm: Literal["batch", "none", "group", "layer"] = "batch"
     init: Annotated[str, AfterValidator(_known_init)] = "he"
     activation: Literal[
         "relu", "tanh", "sigmoid", "gelu", "silu", "elu", "selu", "leaky_relu", "softplus", "identity"
     ] = "relu"
     dropout: Annotated[float, Ge(0), Lt(1)] = 0.0
-    """Probability of dropping an activation between the two convolutions of a block."""
+    """Probability of dropping an activation between the convolutions of a block."""
+    order: (
+        Literal["original", "norm_after_addition", "act_before_addition", "act_only_pre", "full_pre"] | None
+    ) = None
+    """Where normalisation and activation stand in a block (He et al. 2016, arXiv:1603.05027, Table 2).
+    Unset: original, and full_pre in preplain and preresnet."""
+    shortcut_scale: NotNegative = 1.0
+    branch_scale: NotNegative = 1.0
+    """Constant scaling of what a shortcut carries, and of what is added to it (He et al. 2016, Table 1)."""
+    gate: Literal["none", "exclusive", "shortcut_only"] = "none"
+    """A 1x1 convolution and a sigmoid, g(x), scale the branch by g and the shortcut by 1 - g (exclusive), or
+    the shortcut alone (He et al. 2016, Table 1)."""
+    gate_bias: float = -6.0
+    """The initial bias of g: below zero, the shortcut is open at first."""
+    shortcut_dropout: Annotated[float, Ge(0), Lt(1)] = 0.0
+    """Probability of dropping what a shortcut carries (He et al. 2016, Table 1)."""
+    bottleneck_stride: Literal["1x1", "3x3"] = "1x1"
+    """Which convolution of a bottleneck halves the map: the first, as in the paper's 3.8 billion multiply-
+    adds of 50 layers, or the 3x3 one, as in torchvision."""
 
 
 class Data(Section):
@@ -195,17 +223,6 @@ class Grid(Section):
     depth: Annotated[list[Count], Field(min_length=1), AfterValidator(each_once)] = [20, 32, 44, 56, 110]
     seed: Annotated[list[Seed], Field(min_length=1), AfterValidator(each_once)] = [0, 1, 2]
 
-    @model_validator(mode="after")
-    def _check(self):
-        for name in self.network:
-            rule = look_up(NETWORKS, "network", name).depths
-            for depth in self.depth:
-                try:
-                    rule.n(depth)
-                except BadInput as error:
-                    raise BadInput(f"{name}: {error}") from None
-        return self
-
     def cells(self) -> Iterator[tuple[int, str, int]]:
         """(depth, network, seed) of every run."""
         return product(self.depth, self.network, self.seed)
@@ -221,14 +238,42 @@ class Shared(Section):
     evaluate: Evaluate = Evaluate()
 
 
+class Variant(Section):
+    """A network of a study's own: one of NETWORKS, with options or a recipe that are not the study's."""
+
+    of: str
+    options: NetworkOptions = NetworkOptions()
+    recipe: Recipe = Recipe()
+    """Only what is set counts; the rest is the study's. All runs of a study have the same number of steps."""
+
+    @field_serializer("options", "recipe")
+    def _what_is_set(self, section: Section) -> dict[str, Any]:
+        return section.model_dump(mode="json", exclude_unset=True)
+
+    @model_validator(mode="after")
+    def _check(self):
+        look_up(NETWORKS, "network", self.of)
+        for key in ("steps", "epochs"):
+            if key in self.recipe.model_fields_set:
+                raise ValueError(f"recipe.{key} is one for all runs of a study: set it in [recipe]")
+        return self
+
+
 class Run(Shared):
     """One network at one depth with one seed, trained once on one data set by one recipe."""
 
     network: str
+    of: str | None = None
+    """The network that it is a variant of, if it is one."""
     depth: int
     seed: int
     plugin: str = ""
     """sha256 of the plug-in files that its network, data set or probes come from."""
+
+    @property
+    def family(self) -> str:
+        """The name in NETWORKS."""
+        return self.of or self.network
 
     @property
     def run_id(self) -> str:
@@ -265,6 +310,8 @@ class Study(Shared):
     """A grid of runs and what to measure in them."""
 
     name: Annotated[str, AfterValidator(_file_name)] = DEFAULT_STUDY
+    variants: dict[Annotated[str, AfterValidator(_file_name)], Variant] = {}
+    """Name -> a network that the grid may name beside those of NETWORKS."""
     grid: Grid = Grid()
     also: list[Grid] = []
     """Further grids, of a study that has grown by some combinations and not by all."""
@@ -277,9 +324,55 @@ class Study(Shared):
 
     @model_validator(mode="after")
     def _check_networks(self):
+        for name in self.variants:
+            if name in NETWORKS:
+                raise ValueError(f"variants.{name}: a network is called so already; use another name")
+        for grid in (self.grid, *self.also):
+            for name in grid.network:
+                try:
+                    family = self.family(name)
+                except BadInput as error:
+                    raise BadInput(f"grid: {error}") from None
+                chosen = self.options_of(name).model_dump(exclude_defaults=True)
+                if unknown := sorted(set(chosen) - set(family.takes or chosen)):
+                    raise ValueError(f"options.{unknown[0]}: {name} has no such option")
+                self.recipe_of(name)
+                for depth in grid.depth:
+                    try:
+                        family.depths.n(depth)
+                    except BadInput as error:
+                        raise BadInput(f"grid: {name}: {error}") from None
         for name in self.may_diverge:
-            look_up(NETWORKS, "network", name)
+            self.family(name)
         return self
+
+    def family(self, network: str) -> Family:
+        """What a name of the grid stands for in NETWORKS. Raises BadInput."""
+        if network in self.variants:
+            return NETWORKS[self.variants[network].of]
+        if network not in NETWORKS:
+            known = nearest(network, [*self.variants, *NETWORKS])
+            raise BadInput(f"no network is called {network!r}: {known}")
+        return NETWORKS[network]
+
+    def options_of(self, network: str) -> NetworkOptions:
+        """The options of a network of the grid."""
+        return self._of(network, "options")
+
+    def recipe_of(self, network: str) -> Recipe:
+        """The recipe of a network of the grid."""
+        return self._of(network, "recipe")
+
+    def _of(self, network: str, section: str) -> Any:
+        shared = getattr(self, section)
+        if network not in self.variants:
+            return shared
+        own = getattr(self.variants[network], section).model_dump(exclude_unset=True)
+        try:
+            return type(shared)(**shared.model_dump() | own)
+        except ValidationError as error:
+            told = error.errors()[0]["msg"].removeprefix("Value error, ")
+            raise BadInput(f"variants.{network}.{section}: {told}") from None
 
     def resolve(self, train_size: int, flips: bool, other_size: int = 0) -> "Study":
         """The study with all that depends on the data settled: length in steps, flips, and, where they are
@@ -313,15 +406,29 @@ class Study(Shared):
 
     def runs(self) -> Iterator[Run]:
         """Every run once, grid by grid, by depth, then network, then seed."""
-        shared = {name: getattr(self, name) for name in Shared.model_fields}
-        cells = (cell for grid in (self.grid, *self.also) for cell in grid.cells())
-        for depth, network, seed in dict.fromkeys(cells):
-            plugin = self._plugin_of(network)
-            yield Run(network=network, depth=depth, seed=seed, plugin=plugin, **shared)
+        for depth, network, seed in dict.fromkeys(self._cells()):
+            shared = {name: getattr(self, name) for name in Shared.model_fields}
+            shared |= {"options": self.options_of(network), "recipe": self.recipe_of(network)}
+            variant = self.variants.get(network)
+            yield Run(
+                network=network,
+                of=variant and variant.of,
+                depth=depth,
+                seed=seed,
+                plugin=self._plugin_of(network),
+                **shared,
+            )
+
+    def networks(self) -> list[str]:
+        """Every network of the grid once."""
+        return list(dict.fromkeys(network for _, network, _ in self._cells()))
+
+    def _cells(self) -> Iterator[tuple[int, str, int]]:
+        return (cell for grid in (self.grid, *self.also) for cell in grid.cells())
 
     def _plugin_of(self, network: str) -> str:
         """The sha256 of the plug-in files behind a run of `network`; empty where all is ours."""
-        entries = [NETWORKS[network], *(PROBES[name] for name in self.probe.names)]
+        entries = [self.family(network), *(PROBES[name] for name in self.probe.names)]
         if self.data.path is None:
             entries.append(DATASETS[self.data.name])
         return "+".join(sorted({entry.source for entry in entries} - {""}))

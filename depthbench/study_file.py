@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from depthbench.catalog import load_plugin
 from depthbench.errors import BadInput, nearest
-from depthbench.study import FORMAT, Section, Study, each_once
+from depthbench.study import FORMAT, Section, Study, Variant, each_once
 
 
 def load_study(study: str | Path | None = None, **overrides: Any) -> Study:
@@ -124,8 +124,9 @@ def _explain(model: type[BaseModel], error: Mapping) -> str:
     path = error["loc"]
     key = ".".join(str(part) for part in path)
     if error["type"] == "extra_forbidden":
-        for part in path[:-1]:
-            model = model.model_fields[part].annotation
+        parts = [part for i, part in enumerate(path[:-1]) if path[:i] != ("variants",)]  # not their names
+        for part in parts:
+            model = Variant if part == "variants" else model.model_fields[part].annotation
         return f"unknown key {key!r}: {nearest(path[-1], model.model_fields)}"
     if error["type"] == "missing":
         return f"{key} is missing"

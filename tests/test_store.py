@@ -75,6 +75,38 @@ def test_networks_of_other_depths_may_join(stored, tiny, monkeypatch):
     }
 
 
+BARE = {"of": "plain", "options": {"norm": "none"}, "recipe": {"batch_size": 8}}
+
+
+def test_variants_join_and_stay(stored, tiny):
+    store, _ = stored
+    for name in ("bare", "bald"):
+        with store.opened(tiny(variants={name: BARE}, grid={"network": [name]}), "hash"):
+            pass
+    study = store.study()
+    assert {run.network for run in study.runs()} == {"plain", "resnet", "bare", "bald"}
+    assert {run.options.norm for run in study.runs() if run.of == "plain"} == {"none"}
+    other = BARE | {"options": {"norm": "group"}}
+    with (
+        pytest.raises(BadInput, match=r"other settings \(variants\.bare is"),
+        store.opened(tiny(variants={"bare": other}, grid={"network": ["bare"]}), "hash"),
+    ):
+        pass
+
+
+def test_a_row_of_a_variant_says_what_it_is(tmp_path, tiny):
+    study = tiny(variants={"bare": BARE}, grid={"network": ["bare"]})
+    store = StudyStore(tmp_path)
+    with store.opened(study, "hash"):
+        run = next(study.runs())
+        store.run(run.run_id).write(describe(run))
+    (row,) = read_runs(tmp_path)
+    assert (row["network"], row["family"]) == ("bare", "plain")
+    assert (row["options.norm"], row["options.width"], row["options.init"]) == ("none", 4, "he")
+    assert (row["recipe.batch_size"], row["recipe.lr"]) == (8, 0.05)
+    assert row["data.name"] == "digits"
+
+
 @pytest.mark.parametrize(
     ("changes", "data_hash", "told"),
     [

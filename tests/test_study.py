@@ -56,6 +56,13 @@ CHANGED = {
         "init": "xavier",
         "activation": "tanh",
         "dropout": 0.1,
+        "order": "full_pre",
+        "shortcut_scale": 0.5,
+        "branch_scale": 0.5,
+        "gate": "exclusive",
+        "gate_bias": -7.0,
+        "shortcut_dropout": 0.5,
+        "bottleneck_stride": "3x3",
     },
     "recipe": {
         "steps": 10,
@@ -123,6 +130,88 @@ def test_everything_that_affects_the_result_makes_another_run():
     assert len(ids) == 4 + len(keys)
 
 
+VARIANTS = {
+    "calm": {"of": "plain"},
+    "bare": {"of": "plain", "options": {"norm": "none"}, "recipe": {"batch_size": 8}},
+}
+
+
+def with_variants(**variants):
+    return load_study(
+        None,
+        variants=VARIANTS | variants,
+        grid={"network": ["bare", "plain"], "depth": [8], "seed": [0]},
+        options={"init": "xavier", "norm": "group"},
+        recipe={"lr": 0.5, "batch_size": 64},
+    )
+
+
+def test_a_variant_is_its_network_with_what_it_sets_and_else_as_the_study():
+    bare, plain = with_variants().resolve(1000, flips=False).runs()
+    assert (bare.network, bare.family, bare.of) == ("bare", "plain", "plain")
+    assert (plain.network, plain.family, plain.of) == ("plain", "plain", None)
+    assert (bare.options.norm, bare.options.init) == ("none", "xavier")
+    assert (plain.options.norm, plain.options.init) == ("group", "xavier")
+    assert (bare.recipe.batch_size, bare.recipe.lr, bare.steps) == (8, 0.5, 64_000)
+    assert plain.recipe.batch_size == 64
+    assert bare.run_id.startswith("bare-8-s0-")
+
+
+def test_a_variant_may_set_what_is_the_default_back():
+    study = with_variants(bare={"of": "plain", "options": {"norm": "batch"}})
+    assert study.options_of("bare").norm == "batch"
+
+
+@pytest.mark.parametrize(
+    ("variant", "told"),
+    [
+        ({"of": "plane"}, "variants.bare: no network is called 'plane': did you mean 'plain'?"),
+        ({}, "variants.bare.of is missing"),
+        ({"of": "plain", "norm": "none"}, "unknown key 'variants.bare.norm'"),
+        ({"of": "plain", "options": {"nrom": 1}}, "did you mean 'norm'?"),
+        ({"of": "plain", "options": {"norm": "n"}}, "variants.bare.options.norm = \"n\": should be 'batch'"),
+        ({"of": "plain", "recipe": {"steps": 5}}, "recipe.steps is one for all runs of a study"),
+        (
+            {"of": "plain", "recipe": {"nesterov": True, "momentum": 0.0}},
+            "nesterov = true needs momentum above 0",
+        ),
+        ({"of": "plain_mlp", "options": {"shortcut": "B"}}, "options.shortcut: bare has no such option"),
+        ({"of": "resnet_imagenet"}, "grid: bare: depth 8 is none of 18, 34, 50, 101, 152"),
+    ],
+)
+def test_a_variant_that_cannot_be_is_told(variant, told):
+    with pytest.raises(BadInput) as error:
+        with_variants(bare=variant)
+    assert told in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_what_excludes_itself_only_with_the_study_is_told_with_the_variant():
+    with pytest.raises(BadInput, match=r"variants\.fast\.recipe: nesterov = true needs momentum above 0"):
+        load_study(
+            None,
+            recipe={"momentum": 0.0},
+            variants={"fast": {"of": "plain", "recipe": {"nesterov": True}}},
+            grid={"network": ["fast"]},
+        )
+
+
+def test_a_variant_may_not_take_the_name_of_a_network():
+    with pytest.raises(BadInput, match=r"variants.resnet: a network is called so already"):
+        with_variants(resnet={"of": "plain"})
+
+
+def test_a_variant_survives_being_stored_as_what_it_sets(tmp_path):
+    study = with_variants()
+    (tmp_path / "s.toml").write_text(study.to_toml())
+    again = load_study(tmp_path / "s.toml", name=study.name)
+    assert again == study
+    assert [run.run_id for run in again.runs()] == [run.run_id for run in study.runs()]
+    assert study.model_dump(mode="json")["variants"] == {
+        "calm": {"of": "plain", "options": {}, "recipe": {}}
+    } | {"bare": VARIANTS["bare"]}
+
+
 def test_where_a_folder_lies_makes_no_other_run():
     here, there = (run(data=Data(path=path)) for path in ("/here/photos", "/there/photos"))
     assert here.run_id == there.run_id
@@ -170,7 +259,7 @@ def test_without_a_study_it_is_the_recipe_of_the_paper():
     assert recipe.hold_from_depth == 110
     assert (recipe.pad, recipe.flip, recipe.nesterov, recipe.decay_norm) == (4, True, False, True)
     assert study.options == NetworkOptions(
-        width=16, shortcut="A", norm="batch", init="he", activation="relu", dropout=0.0
+        width=None, shortcut=None, norm="batch", init="he", activation="relu", dropout=0.0
     )
 
 

@@ -6,28 +6,31 @@ from depthbench.networks import NETWORKS
 
 
 def match_twins(runs: pd.DataFrame, history: pd.DataFrame) -> pd.DataFrame:
-    """A row for each depth and seed of which both twins are stored; network and twin name them.
+    """A row for each depth and seed of which both twins are stored, with one recipe and the same options;
+    network and twin name them.
 
     Columns parameters (their number), initial_weights and batches (same images in the same order) are
     True, False, or NA where one side was not recorded. batches_compared is the number of updates over
     which the batches were compared: all, or those of the last row that both logged."""
     rows = []
-    found = {(run.network, run.depth, run.seed): run for run in runs.itertuples()}
+    settings = [column for column in runs if column.startswith(("options.", "recipe."))]
+    stored = runs.to_dict("records")
     for first, second in _pairs():
-        for (network, depth, seed), run in found.items():
-            other = found.get((second, depth, seed))
-            if network != first or other is None:
-                continue
-            batches, steps = _same_batches(run, other, history)
-            rows.append(
-                {
-                    **{"depth": depth, "seed": seed, "network": first, "twin": second},
-                    "parameters": _same(run.parameters, other.parameters),
-                    "initial_weights": _same(run.initial_weights_hash, other.initial_weights_hash),
-                    "batches": batches,
-                    "batches_compared": steps,
-                }
-            )
+        for run in (run for run in stored if run["family"] == first):
+            for other in (other for other in stored if other["family"] == second):
+                if any(repr(run[key]) != repr(other[key]) for key in ("depth", "seed", *settings)):
+                    continue
+                batches, steps = _same_batches(run, other, history)
+                rows.append(
+                    {
+                        **{"depth": run["depth"], "seed": run["seed"]},
+                        **{"network": run["network"], "twin": other["network"]},
+                        "parameters": _same(run["parameters"], other["parameters"]),
+                        "initial_weights": _same(run["initial_weights_hash"], other["initial_weights_hash"]),
+                        "batches": batches,
+                        "batches_compared": steps,
+                    }
+                )
     kinds = {"parameters": "boolean", "initial_weights": "boolean", "batches": "boolean"}
     columns = ["depth", "seed", "network", "twin", *kinds, "batches_compared"]
     return pd.DataFrame(rows, columns=columns).astype(kinds | {"batches_compared": "Int64"})
@@ -49,12 +52,12 @@ def _same(one, other):
 
 def _same_batches(run, other, history: pd.DataFrame):
     """Whether the batches agree, and over how many updates that could be compared."""
-    if _same(run.step, other.step) is True:
-        return _same(run.batches_hash, other.batches_hash), run.step
+    if _same(run["step"], other["step"]) is True:
+        return _same(run["batches_hash"], other["batches_hash"]), run["step"]
     if "batch_hash" not in history:
         return pd.NA, pd.NA
     mine, theirs = (
-        history.loc[history["run_id"] == r.run_id].set_index("step")["batch_hash"] for r in (run, other)
+        history.loc[history["run_id"] == r["run_id"]].set_index("step")["batch_hash"] for r in (run, other)
     )
     common = mine.index.intersection(theirs.index)
     if common.empty:

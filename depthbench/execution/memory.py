@@ -164,7 +164,7 @@ def run_memory(run: Run, images: Sizes, device: str, recompute: bool) -> int:
 def count_run(run: Run, images: Sizes) -> "Counts":
     """What the network of `run` was counted to need."""
     options = json.dumps(run.options.model_dump(exclude_defaults=True))
-    return _count(run.network, run.depth, run.plugin, options, images.shape, images.classes)
+    return _count(run.family, run.depth, run.plugin, options, images.shape, images.classes)
 
 
 @cache
@@ -193,10 +193,13 @@ def _at_most(run: Run, images: Sizes) -> float:
 
     Every layer is taken to work on maps of full size, keeping its input to normalisation, to the nonlinearity
     and to dropout, and dropout's mask; and to have the parameters of the widest."""
-    if look_up(NETWORKS, "network", run.network).target != CIFAR:
+    family = look_up(NETWORKS, "network", run.family)
+    others = {"order", "gate", "shortcut_scale", "shortcut_dropout"}  # of which nothing is said below
+    if family.target != CIFAR or len(family.options) > 1 or others & run.options.model_fields_set:
         return float("inf")
-    _, height, width = images.shape
+    width = run.options.width or 16
+    _, height, columns = images.shape
     maps = 4 * run.depth + 20
-    activations = 1.2 * 4 * maps * run.recipe.batch_size * height * width * run.options.width
-    parameters = 5 * 4 * run.depth * 10 * (4 * run.options.width) ** 2
+    activations = 1.2 * 4 * maps * run.recipe.batch_size * height * columns * width
+    parameters = 5 * 4 * run.depth * 10 * (4 * width) ** 2
     return PROCESS + SHARED + images.held + activations + parameters

@@ -8,13 +8,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from depthbench.catalog import look_up
 from depthbench.data.images import Images, split
 from depthbench.data.load import default_data_dir, load_images
 from depthbench.environment import usable_cores
 from depthbench.errors import BadInput
 from depthbench.execution.memory import Sizes, fit, sizes
-from depthbench.networks import NETWORKS
 from depthbench.store import StudyStore
 from depthbench.study import Run, Study
 from depthbench.training.kinds import STEPS
@@ -69,7 +67,8 @@ def prepare(
         raise BadInput(f"--step {step}: use {', '.join(STEPS[:-1])} or {STEPS[-1]}")
     if step in ("captured", "compiled") and not device.startswith("cuda"):
         raise BadInput(f"--step {step} needs a CUDA device, and this is {device}: use auto or eager")
-    if study.recipe.precision == "tf32" and not device.startswith("cuda"):
+    recipes = {network: study.recipe_of(network) for network in study.networks()}
+    if any(recipe.precision == "tf32" for recipe in recipes.values()) and not device.startswith("cuda"):
         raise BadInput(f"--precision tf32 needs a CUDA device, and this is {device}: use fp32 or bf16")
     if jobs is not None and jobs < 1:
         raise BadInput(f"--jobs {jobs}: at least 1")
@@ -83,10 +82,10 @@ def prepare(
     is_chosen = study.evaluate.train_size is not None
     study = study.resolve(len(images.train_y), images.flips, others)
     study = _with_evaluation(study, images, is_chosen)
-    batch, there = study.recipe.batch_size, len(images.train_y)
+    batch, there = max(recipe.batch_size for recipe in recipes.values()), len(images.train_y)
     if batch > there:
         raise BadInput(f"recipe.batch_size = {batch}: the training set has {there} images")
-    if study.recipe.patience is not None and images.val_y is None:
+    if images.val_y is None and any(recipe.patience is not None for recipe in recipes.values()):
         raise BadInput("recipe.patience needs a validation set: set data.val_fraction")
     data_hash = images.content_hash()
     finished, todo, notes = [], [], []
@@ -182,21 +181,18 @@ def share_cores(device: str, runs: int, jobs: int | None) -> tuple[int, int]:
 def can_take_turns(study: Study) -> bool:
     """Whether runs of `study` in one process are each as if alone. Those that draw random numbers as they
     train, by dropout or in a plug-in's own way, would share a generator."""
-    return study.options.dropout == 0 and all(
-        look_up(NETWORKS, "network", name).is_ours for name in _networks(study)
+    return all(
+        study.options_of(name).dropout == study.options_of(name).shortcut_dropout == 0
+        and study.family(name).is_ours
+        for name in study.networks()
     )
-
-
-def _networks(study: Study) -> set[str]:
-    return {network for grid in (study.grid, *study.also) for network in grid.network}
 
 
 def _check_options(study: Study) -> None:
     """Raise BadInput where a plug-in's builder does not take an option that the study sets. Ours take all,
     and importing torch to see it would make every start slower."""
-    chosen = study.options.model_dump(exclude_defaults=True)
-    for name in _networks(study):
-        family = look_up(NETWORKS, "network", name)
+    for name in study.networks():
+        family, chosen = study.family(name), study.options_of(name).model_dump(exclude_defaults=True)
         if family.is_ours:
             continue
         try:

@@ -32,29 +32,80 @@ class DepthRule:
 
 
 @dataclass(frozen=True)
+class DepthList:
+    """The depths of a family that has no others (He et al. 2015, Table 1)."""
+
+    depths: tuple[int, ...]
+
+    def __str__(self):
+        return ", ".join(map(str, self.depths))
+
+    def n(self, depth: int) -> int:
+        """The place of a depth in the list, from 1. Raises BadInput naming the depths that there are."""
+        if depth not in self.depths:
+            raise BadInput(f"depth {depth} is none of {self}")
+        return self.depths.index(depth) + 1
+
+
+@dataclass(frozen=True)
 class Family(Entry):
-    """A network family: where its builder is, the depths it has, and the twin it is matched with."""
+    """A network family: where its builder is, the depths it has, the twin it is matched with, and the options
+    (of study.NetworkOptions, by name) that it takes; None where these are not known, as of a plug-in."""
 
-    depths: DepthRule = DepthRule()
+    depths: DepthRule | DepthList = DepthRule()
     twin: str | None = None
+    takes: frozenset[str] | None = None
 
 
-SIX_N_PLUS_2 = DepthRule(6, 2)
+def _twins(plain: str, residual: str, about: str, target: str, depths, takes, **options) -> dict[str, Family]:
+    """A plain family and the residual one that it is matched with."""
+
+    def family(name: str, kind: str, twin: str) -> Family:
+        own = {"residual": name == residual, **options}
+        return Family(target, f"{kind} {about}", own, depths, twin, takes)
+
+    return {plain: family(plain, "plain", residual), residual: family(residual, "residual", plain)}
+
+
 CIFAR = "depthbench.networks.cifar:CifarNet"
+IMAGENET = "depthbench.networks.imagenet:ImageNetNet"
+MLP = "depthbench.networks.mlp:Mlp"
+
+SIX_N_PLUS_2, NINE_N_PLUS_2, TWO_N_PLUS_2 = DepthRule(6, 2), DepthRule(9, 2), DepthRule(2, 2)
+FIVE_OF_IMAGENET = DepthList((18, 34, 50, 101, 152))
+
+OF_MLP = frozenset({"width", "norm", "init", "activation", "dropout", "branch_scale"})
+OF_IMAGENET = OF_MLP | {"shortcut", "bottleneck_stride"}
+OF_CIFAR = OF_IMAGENET | {"order", "shortcut_scale", "gate", "gate_bias", "shortcut_dropout"}
 
 NETWORKS: dict[str, Family] = {
-    "plain": Family(
-        CIFAR,
-        "plain CIFAR network, 3x3 convolutions (He et al. 2015, sec. 4.2)",
-        {"residual": False},
-        SIX_N_PLUS_2,
-        twin="resnet",
+    **_twins(
+        *("plain", "resnet", "CIFAR network, 3x3 convolutions (He et al. 2015, sec. 4.2)"),
+        *(CIFAR, SIX_N_PLUS_2, OF_CIFAR),
     ),
-    "resnet": Family(
-        CIFAR,
-        "residual CIFAR network, the twin of plain (He et al. 2015, sec. 4.2)",
-        {"residual": True},
-        SIX_N_PLUS_2,
-        twin="plain",
+    **_twins(
+        *("plain_bottleneck", "resnet_bottleneck", "CIFAR network, bottlenecks (He et al. 2016, Table 2)"),
+        *(CIFAR, NINE_N_PLUS_2, OF_CIFAR),
+        bottleneck=True,
+    ),
+    **_twins(
+        *("preplain", "preresnet", "CIFAR network, full pre-activation (He et al. 2016, sec. 4)"),
+        *(CIFAR, SIX_N_PLUS_2, OF_CIFAR),
+        order="full_pre",
+    ),
+    **_twins(
+        *("preplain_bottleneck", "preresnet_bottleneck"),
+        "CIFAR network, bottlenecks, full pre-activation (He et al. 2016, sec. 4)",
+        *(CIFAR, NINE_N_PLUS_2, OF_CIFAR),
+        bottleneck=True,
+        order="full_pre",
+    ),
+    **_twins(
+        *("plain_imagenet", "resnet_imagenet", "ImageNet network (He et al. 2015, Table 1)"),
+        *(IMAGENET, FIVE_OF_IMAGENET, OF_IMAGENET),
+    ),
+    **_twins(
+        *("plain_mlp", "resnet_mlp", "fully connected network, pre-activation (He et al. 2016, sec. 4)"),
+        *(MLP, TWO_N_PLUS_2, OF_MLP),
     ),
 }

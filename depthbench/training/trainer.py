@@ -89,7 +89,7 @@ class Trainer:
 
     def _make_network(self, images: Images) -> torch.nn.Module:
         torch.manual_seed(self.run.seed)
-        family = look_up(NETWORKS, "network", self.run.network)
+        family = look_up(NETWORKS, "network", self.run.family)
         network = build_network(family, self.run, images)
         network = network.to(self.device, memory_format=torch.channels_last)
         self.initial_weights = hash_weights(network)

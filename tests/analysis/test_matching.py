@@ -6,7 +6,14 @@ from depthbench.networks import NETWORKS, Family
 
 
 def run(network, **changes):
-    values = {"run_id": f"{network}-20-s0", "network": network, "depth": 20, "seed": 0, "step": 100}
+    values = {
+        "run_id": f"{network}-20-s0",
+        "network": network,
+        "family": network,
+        "depth": 20,
+        "seed": 0,
+        "step": 100,
+    }
     hashes = {"initial_weights_hash": "w", "batches_hash": "b", "parameters": 272_474}
     return values | hashes | changes
 
@@ -59,11 +66,22 @@ def test_runs_with_no_common_row_cannot_be_compared():
     assert row["batches_compared"] is pd.NA
 
 
-@pytest.mark.parametrize("other", [{"depth": 56}, {"seed": 1}, {"network": "unknown"}])
+@pytest.mark.parametrize("other", [{"depth": 56}, {"seed": 1}, {"family": "unknown"}])
 def test_only_twins_of_one_depth_and_seed_are_compared(other):
     table = match(run("plain"), run("resnet") | other)
     assert table.empty
     assert "initial_weights" in table
+
+
+def test_variants_are_twins_where_their_settings_agree():
+    bare, rapid = {"options.norm": "none"}, {"options.norm": "none", "recipe.lr": 0.5}
+    table = match(
+        run("plain-bare", family="plain", **bare | {"recipe.lr": 0.1}),
+        run("plain-rapid", family="plain", **rapid),
+        run("resnet", **{"options.norm": "batch", "recipe.lr": 0.1}),
+        run("resnet-rapid", family="resnet", **rapid),
+    )
+    assert table[["network", "twin"]].to_numpy().tolist() == [["plain-rapid", "resnet-rapid"]]
 
 
 def test_a_plug_in_may_name_a_twin_that_has_another(monkeypatch):
