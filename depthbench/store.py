@@ -294,8 +294,8 @@ class Results(NamedTuple):
 
     runs: "pd.DataFrame"
     """A row a run: run_id, network, depth, seed, status, parameters, multiply_adds, final errors, ...;
-    family, the name in NETWORKS of what a variant is of; options.KEY and recipe.KEY as its study file would set them,
-    and data.name."""
+    family, the name in NETWORKS of what a variant is of; options.KEY and recipe.KEY as a study file would set
+    them, and data.name."""
     history: "pd.DataFrame"
     """A row a logged step: run_id, network, depth, seed, step, epoch, lr, loss, train_error, and, where
     evaluated, train_error_eval, test_error, val_error."""
