@@ -1,0 +1,194 @@
+"""Verdicts: do deeper networks train worse here, and do residual connections mend it?
+
+Errors are paired by seed: D is the error of the deep network minus that of the shallow one. `present`:
+Holm's correction of the one-sided paired t over the pairs of depths of a network gives p <= 0.05, and the
+mean D is at least the margin. `absent`: the one-sided 95 % upper bound of the mean D is below the margin.
+Else, and with fewer than 3 seeds, `inconclusive`. A diverged run counts at chance error. An error is the
+mean of the last five evaluations of a run."""
+
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from depthbench.analysis import FINISHED
+from depthbench.networks import NETWORKS
+
+LEVEL = 0.05
+LEAST_SEEDS = 3  # with fewer nothing is concluded
+EVALUATIONS = 5
+FULL_RECIPE, FULL, SHORT = 64_000, 0.5, 1.0  # steps from which a recipe is full; margins in percentage points
+
+
+def default_margin(steps: int) -> float:
+    """The margin (percentage points) of a study that sets none: 0.5 for a full recipe, 1 for a short one."""
+    return FULL if steps >= FULL_RECIPE else SHORT
+
+
+def last_errors(runs: pd.DataFrame, history: pd.DataFrame, column: str) -> pd.DataFrame:
+    """The finished runs with `error` (percent): `column`'s mean over the last five evaluations, chance for a
+    diverged run. Columns: network, family, depth, seed, status, error, and the settings of each run."""
+    finished = runs[runs["status"].isin(FINISHED)].copy()
+    evaluated = history.dropna(subset=[column]).sort_values("step").groupby("run_id")[column]
+    means = evaluated.apply(lambda errors: errors.tail(EVALUATIONS).mean())
+    at_chance = pd.to_numeric(finished[column], errors="coerce")
+    finished["error"] = finished["run_id"].map(means).where(finished["status"] == "done", at_chance)
+    settings = [key for key in finished if key.startswith(("options.", "recipe."))]
+    return finished.dropna(subset=["error"])[
+        ["network", "family", "depth", "seed", "status", *settings, "error"]
+    ]
+
+
+def degradation(errors: pd.DataFrame, margin: float) -> pd.DataFrame:
+    """A row for each network and pair of depths: does the deeper one train worse?
+
+    errors: of `last_errors`. margin: percentage points. Columns: network, shallow, deep; n, the seeds that
+    both depths have; differences, {seed: D}; mean; upper, the one-sided 95 % upper bound of the mean; p, of
+    the one-sided paired t; p_holm, corrected over the pairs of a network; p_sign_flip, of the exact test that
+    swaps signs; diverged, how many of the runs compared did; verdict."""
+    rows = []
+    for network, group in errors.groupby("network", sort=False):
+        pairs = [
+            {"network": network, "shallow": shallow, "deep": deep} | _differences(group, shallow, deep)
+            for shallow, deep in combinations(sorted(group["depth"].unique()), 2)
+        ]
+        rows += _judged(pairs, margin)
+    return _frame(rows, ["network", "shallow", "deep"])
+
+
+def trends(errors: pd.DataFrame, margin: float) -> pd.DataFrame:
+    """A row for each network of three depths or more: does its error rise with depth?
+
+    Page's test for an ordered rise, blocks being the seeds that all depths have, which needs no normal errors
+    (Page 1963). `present`: p <= 0.05 and a mean rise, from the least to the greatest depth, of at least the
+    margin; `absent`: the rise's one-sided 95 % upper bound is below the margin. Columns: network, depths, n,
+    rise (mean, percentage points), upper, p, verdict."""
+    rows = []
+    for network, group in errors.groupby("network", sort=False):
+        table = group.pivot_table(index="seed", columns="depth", values="error").dropna()  # (seeds, depths)
+        if table.shape[1] < 3:
+            continue
+        rises = (table.iloc[:, -1] - table.iloc[:, 0]).to_numpy(float)
+        p = np.nan
+        if len(table) >= 2 and (table.nunique(axis=1) > 1).any():
+            p = stats.page_trend_test(table.to_numpy(float)).pvalue
+        row = {"network": network, "depths": list(table), "n": len(table), "rise": _mean(rises)}
+        row |= {"upper": _upper(rises), "p": p}
+        rows.append(row | {"verdict": _verdict(len(table), row["rise"], row["upper"], p, margin)})
+    columns = ["network", "depths", "n", "rise", "upper", "p", "verdict"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def removals(errors: pd.DataFrame, margin: float) -> pd.DataFrame:
+    """A row for each pair of twins and of depths: does the residual network take the degradation away?
+
+    The same test on D of the plain network minus D of the residual one, by seed; corrected over the pairs of
+    depths of two twins. Columns as of `degradation`, and residual, the twin of network."""
+    rows = []
+    for plain, residual in twins(errors):
+        mine, theirs = (errors[errors["network"] == network] for network in (plain, residual))
+        common = sorted(set(mine["depth"]) & set(theirs["depth"]))
+        pairs = []
+        for shallow, deep in combinations(common, 2):
+            one, other = (_differences(group, shallow, deep) for group in (mine, theirs))
+            seeds = [seed for seed in one["differences"] if seed in other["differences"]]
+            differences = {seed: one["differences"][seed] - other["differences"][seed] for seed in seeds}
+            pair = {"network": plain, "residual": residual, "shallow": shallow, "deep": deep}
+            pairs.append(pair | {"differences": differences, "diverged": one["diverged"] + other["diverged"]})
+        rows += _judged(pairs, margin)
+    return _frame(rows, ["network", "residual", "shallow", "deep"])
+
+
+def twins(errors: pd.DataFrame) -> list[tuple[str, str]]:
+    """(plain, residual): networks of twin families whose options and recipes agree."""
+    settings = [key for key in errors if key.startswith(("options.", "recipe."))]
+    found = errors.drop_duplicates("network")[["network", "family", *settings]].to_dict("records")
+    return [
+        (plain["network"], residual["network"])
+        for plain in found
+        for residual in found
+        if (family := NETWORKS.get(plain["family"])) is not None
+        and family.twin == residual["family"]
+        and family.options.get("residual") is False
+        and all(repr(plain[key]) == repr(residual[key]) for key in settings)
+    ]
+
+
+def _differences(group: pd.DataFrame, shallow: int, deep: int) -> dict:
+    """{seed: error(deep) - error(shallow)} of one network, and how many of these runs diverged."""
+    ends = [group[group["depth"] == depth].set_index("seed") for depth in (shallow, deep)]
+    seeds = sorted(ends[0].index.intersection(ends[1].index))
+    errors = [end.loc[seeds, "error"] for end in ends]
+    diverged = sum(int((end.loc[seeds, "status"] == "diverged").sum()) for end in ends)
+    return {"differences": dict(zip(seeds, errors[1] - errors[0], strict=True)), "diverged": diverged}
+
+
+def _judged(pairs: list[dict], margin: float) -> list[dict]:
+    """`pairs`, each with its numbers and its verdict, corrected over all of them."""
+    for pair in pairs:
+        values = np.array(list(pair["differences"].values()), float)
+        pair |= {"n": len(values), "mean": _mean(values), "upper": _upper(values)}
+        pair |= {"p": _paired_t(values), "p_sign_flip": _sign_flip(values)}
+    for pair, corrected in zip(pairs, holm([pair["p"] for pair in pairs]), strict=True):
+        pair["p_holm"] = corrected
+        pair["verdict"] = _verdict(pair["n"], pair["mean"], pair["upper"], corrected, margin)
+    return pairs
+
+
+def _frame(rows: list[dict], keys: list[str]) -> pd.DataFrame:
+    numbers = ["n", "differences", "mean", "upper", "p", "p_holm", "p_sign_flip", "diverged", "verdict"]
+    return pd.DataFrame(rows, columns=[*keys, *numbers])
+
+
+def _verdict(n: int, mean: float, upper: float, p: float, margin: float) -> str:
+    if n < LEAST_SEEDS:
+        return "inconclusive"
+    if p <= LEVEL and mean >= margin:
+        return "present"
+    return "absent" if upper < margin else "inconclusive"
+
+
+def holm(values: list[float]) -> list[float]:
+    """p values corrected for how many there are (Holm 1979). NaN stays, and does not count."""
+    p = np.array(values, float)
+    known = np.flatnonzero(~np.isnan(p))
+    order = known[np.argsort(p[known])]
+    p[order] = np.minimum(1, np.maximum.accumulate(p[order] * np.arange(len(order), 0, -1)))
+    return p.tolist()
+
+
+def _mean(values: np.ndarray) -> float:
+    return float(values.mean()) if len(values) else np.nan
+
+
+def _upper(values: np.ndarray) -> float:
+    """The one-sided 95 % upper bound of the mean; the mean itself where all values are one."""
+    if len(values) < 2:
+        return np.nan
+    return float(values.mean() + stats.t.ppf(1 - LEVEL, len(values) - 1) * stats.sem(values))
+
+
+def _paired_t(values: np.ndarray) -> float:
+    """p of the one-sided test that the mean is above zero."""
+    if len(values) < 2:
+        return np.nan
+    if np.ptp(values) == 0:  # no spread: t is infinite, or, where nothing differs, says nothing
+        return 0.0 if values[0] > 0 else 1.0
+    return float(stats.ttest_1samp(values, 0, alternative="greater").pvalue)
+
+
+def _sign_flip(values: np.ndarray) -> float:
+    """p of the exact one-sided test: how many of all signs the differences could have give such a mean."""
+    if len(values) < 2:
+        return np.nan
+    test = stats.permutation_test(
+        (values,),
+        lambda sample, axis: sample.mean(axis),
+        permutation_type="samples",
+        alternative="greater",
+        vectorized=True,
+        n_resamples=9999,  # exact up to 13 seeds
+        rng=0,
+    )
+    return float(test.pvalue)

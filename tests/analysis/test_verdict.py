@@ -1,0 +1,205 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from depthbench.analysis.verdict import default_margin, degradation, holm, last_errors, removals, trends
+
+
+def errors_of(table, family=None, **settings):
+    """{(network, depth): error of each seed, "x" for one that diverged} -> the frame of `last_errors`."""
+    rows = [
+        {
+            **{
+                "network": network,
+                "family": (family or {}).get(network, network),
+                "depth": depth,
+                "seed": seed,
+            },
+            **{"status": "diverged" if error == "x" else "done", "error": 90.0 if error == "x" else error},
+            **settings.get(network, {}),
+        }
+        for (network, depth), errors in table.items()
+        for seed, error in enumerate(errors)
+        if error is not None
+    ]
+    return pd.DataFrame(rows)
+
+
+def verdict_of(shallow, deep, margin=1.0):
+    (row,) = degradation(errors_of({("plain", 20): shallow, ("plain", 56): deep}), margin).itertuples()
+    return row
+
+
+def test_numbers_by_hand():
+    row = verdict_of([1.0, 2.0, 3.0], [3.0, 5.0, 7.0])  # D = 2, 3, 4: mean 3, sd 1, t = 3 sqrt(3) = 5.196
+    assert row.differences == {0: 2.0, 1: 3.0, 2: 4.0}
+    assert (row.network, row.shallow, row.deep, row.n, row.mean) == ("plain", 20, 56, 3, 3.0)
+    assert row.p == pytest.approx((1 - 27**0.5 / 29**0.5) / 2)  # t with 2 degrees of freedom
+    assert row.upper == pytest.approx(3 + 2.919986 / 3**0.5, abs=1e-5)
+    assert row.p_sign_flip == 1 / 8  # of 8 ways to choose signs one is as large
+    assert row.verdict == "present"
+
+
+@pytest.mark.parametrize(
+    ("shallow", "deep", "margin", "verdict"),
+    [
+        ([1, 2, 3], [3, 5, 7], 3.5, "inconclusive"),  # significant, and smaller than what matters
+        ([1, 2, 3], [3, 5, 7], 4.8, "absent"),  # ... and surely so
+        ([1, 2, 3], [1.1, 2.0, 2.9], 1.0, "absent"),
+        ([1, 20, 3], [0.1, 0.2, 0.3], 1.0, "inconclusive"),  # better on average, not surely
+        ([5, 5, 5], [1, 1.1, 0.9], 1.0, "absent"),
+        ([1, 9, 2], [8, 2, 9], 1.0, "inconclusive"),
+        ([0, 0, 0], [0, 0, 0], 1.0, "absent"),  # no spread at all
+        ([0, 0, 0], [5, 5, 5], 1.0, "present"),
+        ([1, 2], [30, 31], 1.0, "inconclusive"),  # two seeds prove nothing
+        ([1, 2, None], [30, 31, 32], 1.0, "inconclusive"),  # a third at one depth is no third pair
+        ([1], [30], 1.0, "inconclusive"),
+    ],
+)
+def test_verdicts(shallow, deep, margin, verdict):
+    assert verdict_of(shallow, deep, margin).verdict == verdict
+
+
+def test_a_diverged_run_counts_at_chance_error_and_is_told():
+    row = verdict_of([1.0, 2.0, 3.0], [60.0, "x", 70.0])
+    assert row.differences == {0: 59.0, 1: 88.0, 2: 67.0}
+    assert row.diverged == 1
+    assert row.verdict == "present"
+
+
+def test_p_values_are_corrected_over_the_depths_of_a_network():
+    table = {
+        ("plain", 8): [1, 2, 3, 4],
+        ("plain", 20): [2, 3.1, 3.9, 5.2],
+        ("plain", 56): [5, 5.5, 7.5, 8],
+        ("resnet", 8): [1, 2, 3, 4],
+        ("resnet", 20): [1, 2.1, 3, 3.9],
+    }
+    found = degradation(errors_of(table), 0.5)
+    assert found[["network", "shallow", "deep"]].to_numpy().tolist() == [
+        ["plain", 8, 20],
+        ["plain", 8, 56],
+        ["plain", 20, 56],
+        ["resnet", 8, 20],
+    ]
+    plain = found[found["network"] == "plain"]
+    assert plain["p_holm"].tolist() == pytest.approx(holm(plain["p"].tolist()))
+    alone = found[found["network"] == "resnet"].iloc[0]
+    assert alone["p_holm"] == alone["p"]
+
+
+@pytest.mark.parametrize(
+    ("p", "corrected"),
+    [
+        ([0.01, 0.04, 0.03], [0.03, 0.06, 0.06]),
+        ([0.5, 0.9], [1.0, 1.0]),
+        ([0.02, float("nan"), 0.01], [0.02, float("nan"), 0.02]),
+        ([], []),
+    ],
+)
+def test_holm_by_hand(p, corrected):
+    assert holm(p) == pytest.approx(corrected, nan_ok=True)
+
+
+def test_a_trend_over_all_depths():
+    depths = {("plain", 8 + 6 * k): [k + 0.1, 2 * k, 3 * k + 0.2] for k in range(4)}
+    flat = {("resnet", depth): [1.0, 1.1, 0.9] for depth in (8, 14, 20)}
+    two = {("preresnet", 8): [1, 2, 3], ("preresnet", 14): [2, 3, 4]}
+    rising, level = trends(errors_of(depths | flat | two), 1.0).itertuples()
+    assert (rising.network, rising.n, rising.depths, rising.verdict) == (
+        "plain",
+        3,
+        [8, 14, 20, 26],
+        "present",
+    )
+    assert rising.rise == pytest.approx(6.0)
+    assert rising.p < 0.001
+    assert (level.network, level.verdict) == ("resnet", "absent")
+
+
+def test_residual_removes_what_only_plain_has():
+    table = {
+        ("plain", 20): [1, 2, 3],
+        ("plain", 56): [20, 22, 25],
+        ("resnet", 20): [1, 2, 2],
+        ("resnet", 56): [1.5, 2, 2.2],
+    }
+    (row,) = removals(errors_of(table), 1.0).itertuples()
+    assert (row.network, row.residual, row.shallow, row.deep) == ("plain", "resnet", 20, 56)
+    assert row.differences == pytest.approx({0: 18.5, 1: 20.0, 2: 21.8})
+    assert row.verdict == "present"
+
+
+def test_variants_are_compared_with_the_twin_that_has_their_settings():
+    table = {(name, depth): [depth, depth] for name in ("a", "b", "c") for depth in (8, 14)}
+    bare, usual = {"options.norm": "none"}, {"options.norm": "batch"}
+    families = {"a": "plain", "b": "resnet", "c": "resnet"}
+    found = removals(errors_of(table, families, a=bare, b=usual, c=bare), 1.0)
+    assert found[["network", "residual"]].to_numpy().tolist() == [["a", "c"]]
+
+
+def test_an_error_is_the_mean_of_the_last_five_evaluations():
+    runs = pd.DataFrame(
+        {
+            **{
+                "run_id": ["a", "b", "c"],
+                "network": "plain",
+                "family": "plain",
+                "depth": 8,
+                "seed": [0, 1, 2],
+            },
+            **{"status": ["done", "diverged", "failed"], "test_error": [5.0, 90.0, None]},
+        }
+    )
+    history = pd.DataFrame({"run_id": "a", "step": range(14), "test_error": [np.nan, *range(12), np.nan]})
+    found = last_errors(runs, history, "test_error").set_index("seed")["error"]
+    assert found.to_dict() == {0: (7 + 8 + 9 + 10 + 11) / 5, 1: 90.0}
+
+
+def test_nothing_to_compare_is_an_empty_table():
+    errors = errors_of({("plain", 8): [1, 2, 3]})
+    for found in (degradation(errors, 1.0), trends(errors, 1.0), removals(errors, 1.0)):
+        assert found.empty
+        assert "verdict" in found
+
+
+def test_the_margin_is_wider_for_a_short_recipe():
+    assert default_margin(64_000) == 0.5
+    assert default_margin(300) == 1.0
+
+
+TRIALS = 250
+
+
+def simulated(draws, margin):
+    """The verdicts on differences (trials, seeds)."""
+    table = {}
+    for trial, draw in enumerate(draws):
+        table |= {(f"trial {trial}", 20): np.zeros(len(draw)), (f"trial {trial}", 56): draw}
+    return degradation(errors_of(table), margin)["verdict"].tolist()
+
+
+@pytest.mark.parametrize(
+    ("n", "effect", "verdict", "rate"),  # as simulated for the procedure, with margin = 2 sd of D
+    [
+        (3, 0.0, "absent", 0.72),
+        (5, 0.0, "absent", 0.98),
+        (10, 0.0, "absent", 1.0),
+        (3, 4.0, "present", 0.99),
+        (5, 4.0, "present", 0.99),
+        (10, 4.0, "present", 0.99),
+    ],
+)
+def test_operating_characteristics(n, effect, verdict, rate):
+    found = simulated(np.random.default_rng(0).normal(effect, 1.0, (TRIALS, n)), margin=2.0)
+    share = found.count(verdict) / TRIALS
+    if verdict == "present":
+        assert share >= rate - 3 * np.sqrt(rate * (1 - rate) / TRIALS)
+    else:
+        assert share == pytest.approx(rate, abs=3 * np.sqrt(rate * (1 - rate) / TRIALS) + 0.005)
+
+
+def test_no_effect_is_seldom_called_present():
+    draws = np.random.default_rng(1).normal(0.0, 1.0, (TRIALS, 5))
+    found = simulated(draws, margin=0.01)
+    assert found.count("present") / TRIALS == pytest.approx(0.05, abs=0.042)  # 3 standard errors
