@@ -15,7 +15,7 @@ from depthbench import options
 from depthbench.errors import BadInput, Interrupted
 from depthbench.options import option
 from depthbench.progress import Bars, Lines, Silent, counting, saying
-from depthbench.terminal import plan_lines, plan_table, runs_table, summary_table
+from depthbench.terminal import frontier_lines, plan_lines, plan_table, runs_table, summary_table
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -103,6 +103,83 @@ def run(
         err.print("interrupted: the same command goes on from what each run has kept")
         raise typer.Exit(130) from None
     _finish(plan, shown, as_json)
+
+
+@app.command()
+def frontier(
+    context: typer.Context,
+    networks: Annotated[
+        str, typer.Argument(help="Network families, e.g. plain,resnet.", show_default=False)
+    ] = "plain,resnet",
+    study: Annotated[str | None, option("The study whose data and recipe to take. Default: quick.")] = None,
+    name: options.Name = None,
+    below: Annotated[float, typer.Option(help="A run trains if its train error is below this, in %.")] = 20.0,
+    deepest: Annotated[int, typer.Option(help="No depth above this is tried.")] = 1000,
+    seeds: options.Seeds = None,
+    data: options.DataName = None,
+    data_dir: options.DataDir = None,
+    image_size: options.ImageSize = None,
+    skip_bad_images: options.SkipBadImages = False,
+    steps: options.Steps = None,
+    epochs: options.Epochs = None,
+    batch_size: options.BatchSize = None,
+    settings: options.Settings = None,
+    device: options.Device = "auto",
+    precision: options.Precision = None,
+    jobs: options.Jobs = "auto",
+    recompute: options.Recompute = None,
+    step: options.StepKind = "auto",
+    results: options.Stored = Path("results"),
+    plugin: options.Plugins = None,
+    quiet: options.Quiet = False,
+    as_json: options.AsJson = False,
+) -> None:
+    """Find the greatest depth at which a network still trains, for each seed, by doubling and bisection.
+
+    A run trains if its last train error, in evaluation mode, is below a bound after the steps of the study.
+    Each depth that is tried is a run of the study NAME (default: frontier-STUDY), stored and never trained
+    again; the report shows the frontier with its spread over seeds.
+
+    Examples:
+
+      depthbench frontier plain,resnet --deepest 200
+
+      depthbench frontier mine --plugin my_block.py --steps 500 --below 10
+    """
+    from depthbench import flags
+    from depthbench.analysis.frontier import frontiers, summarise
+    from depthbench.execution import execute
+    from depthbench.execution.frontier import search
+    from depthbench.store import load_results
+    from depthbench.study import Frontier
+    from depthbench.study_file import build
+
+    chosen = _chosen(context.params | {"networks": None})
+    grid = chosen.grid.model_copy(update={"network": flags.parse_list("--networks", networks, str)})
+    limits = build(Frontier, {"below": below, "deepest": deepest}, "frontier")
+    changes = {"grid": grid, "frontier": limits} | ({} if name else {"name": f"frontier-{chosen.name}"})
+    chosen = chosen.model_copy(update=changes)
+    shown = Console(quiet=quiet, stderr=as_json)
+    watch = Silent() if quiet else (Bars if shown.is_terminal else Lines)(shown)
+    try:
+        for plan in search(chosen, results / chosen.name, lambda s: _checked(shown, s, context.params, True)):
+            _announce(plan, shown)
+            execute(plan, watch)
+    except Interrupted:
+        err.print("interrupted: the same command goes on from what each run has kept")
+        raise typer.Exit(130) from None
+    path = results / chosen.name
+    found = frontiers(load_results(path).runs, below)
+    with saying(shown, "drawing the report"):
+        page = _write_report(path)
+    if as_json:
+        rows = {"seeds": found, "networks": summarise(found)}
+        told = {key: json.loads(frame.to_json(orient="records")) for key, frame in rows.items()}
+        print(json.dumps({"study": chosen.name, "results": str(path), "report": str(page)} | told, indent=1))
+    else:
+        for line in frontier_lines(json.loads(summarise(found).to_json(orient="records")), below):
+            out.print(line, highlight=False, soft_wrap=True)
+        shown.print(f"report: {page}", highlight=False, soft_wrap=True)
 
 
 @app.command()
@@ -268,9 +345,13 @@ def list_(
 
 def _prepared(shown: Console, asked: Mapping[str, Any], executes: bool):
     """The plan that the options of `run` or `plan` ask for: name -> value, as they were parsed."""
+    return _checked(shown, _chosen(asked), asked, executes)
+
+
+def _chosen(asked: Mapping[str, Any]):
+    """The study that the options ask for."""
     from depthbench import flags
     from depthbench.catalog import load_plugin
-    from depthbench.execution import prepare
     from depthbench.study_file import load_study
 
     plugins = asked["plugin"] or ()
@@ -279,7 +360,7 @@ def _prepared(shown: Console, asked: Mapping[str, Any], executes: bool):
     given = flags.overrides(
         grid={
             "network": flags.parse_list("--networks", asked["networks"], str),
-            "depth": flags.parse_list("--depths", asked["depths"], int),
+            "depth": flags.parse_list("--depths", asked.get("depths"), int),
             "seed": flags.parse_seeds(asked["seeds"]),
         },
         data={"image_size": asked["image_size"], "skip_bad_images": asked["skip_bad_images"] or None},
@@ -289,11 +370,17 @@ def _prepared(shown: Console, asked: Mapping[str, Any], executes: bool):
     if plugins:
         given["plugins"] = [str(file.resolve()) for file in plugins]
     base, given = flags.choose_study(asked["study"], asked["data"], asked["name"], given)
-    chosen = load_study(base, **given)
+    return load_study(base, **given)
+
+
+def _checked(shown: Console, study, asked: Mapping[str, Any], executes: bool):
+    """The plan of `study` on this machine."""
+    from depthbench import flags
+    from depthbench.execution import prepare
 
     with counting(shown, "reading the images") as decoding:
         return prepare(
-            chosen,
+            study,
             asked["results"],
             device=asked["device"],
             jobs=flags.parse_jobs(asked["jobs"]),

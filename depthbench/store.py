@@ -24,6 +24,7 @@ from depthbench.files import atomic, write_text
 from depthbench.study import (
     FORMAT,
     NOT_OF_THE_RESULT,
+    Frontier,
     Grid,
     NetworkOptions,
     Recipe,
@@ -48,6 +49,9 @@ FINAL_COLUMNS = (  # of run.json's "final": percent, except the steps
     "best_step",
     "val_selected_test_error",
     "val_selected_step",
+    "test_error_10crop",
+    "test_error_top5",
+    "test_error_top5_10crop",
 )
 
 
@@ -210,6 +214,8 @@ class StudyStore:
         plugins = list(dict.fromkeys([*stored.get("plugins", []), *study.plugins]))
         variants = {name: Variant(**v) for name, v in stored.get("variants", {}).items()} | study.variants
         grown = {"grid": first, "also": also, "plugins": plugins, "variants": variants}
+        if study.frontier is None and "frontier" in stored:
+            grown["frontier"] = Frontier(**stored["frontier"])
         return study.model_copy(update=grown)
 
 
@@ -228,8 +234,10 @@ def _united(grids: list[Grid]) -> list[Grid]:
 
 
 def _settings(study: dict[str, Any]) -> dict[str, Any]:
-    """Dotted key -> value of all that one directory's runs share. Keys without a value are left out."""
-    shared = {section: study.get(section, {}) for section in Shared.model_fields}
+    """Dotted key -> value of all that one directory's runs share. Keys without a value are left out; one that
+    a stored study does not know yet is at its default."""
+    defaults = Shared().model_dump(mode="json")
+    shared = {section: defaults[section] | study.get(section, {}) for section in Shared.model_fields}
     return {
         f"{section}.{key}": value
         for section, table in shared.items()
@@ -257,7 +265,7 @@ def read_runs(path: str | Path) -> list[dict[str, Any]]:
     Reads run.json alone, and needs neither torch nor pandas. Raises BadInput where `path` holds no
     results, or results of another format."""
     store = StudyStore(path)
-    store.table()
+    search = store.table().get("frontier", {})
     rows = []
     for run_store in store.run_stores():
         record = run_store.read()
@@ -285,6 +293,8 @@ def read_runs(path: str | Path) -> list[dict[str, Any]]:
             for key, field in section.model_fields.items()
         }
         row["data.name"] = run.get("data", {}).get("name")
+        row["frontier.below"] = search.get("below")
+        row["data.shape"] = tuple(shape) if (shape := record.get("image_shape")) else None
         rows.append(row)
     return sorted(rows, key=lambda row: (row["depth"], row["network"], row["seed"]))
 
@@ -295,7 +305,8 @@ class Results(NamedTuple):
     runs: "pd.DataFrame"
     """A row a run: run_id, network, depth, seed, status, parameters, multiply_adds, final errors, ...;
     family, the name in NETWORKS of what a variant is of; options.KEY and recipe.KEY as a study file would set
-    them, and data.name."""
+    them, data.name, data.shape, (C, H, W), where it was recorded, and frontier.below, the bound of a search
+    (percent)."""
     history: "pd.DataFrame"
     """A row a logged step: run_id, network, depth, seed, step, epoch, lr, loss, train_error, and, where
     evaluated, train_error_eval, test_error, val_error."""

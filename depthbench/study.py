@@ -34,6 +34,7 @@ FORMAT = 1  # of a results directory; raised when an older reader would misread 
 DEFAULT_STUDY = "quick"
 NOT_OF_THE_RESULT = ("path", "skip_bad_images")  # keys of [data]: the hash of the images says what they were
 
+OF_SIDE = 224  # pixels of the crops that recipe.scale is written for
 Count = Annotated[int, Ge(1)]
 Fraction = Annotated[float, Gt(0), Lt(1)]
 Seed = Annotated[int, Ge(0), Lt(2**63)]
@@ -109,6 +110,11 @@ class Data(Section):
     """A folder of images; `name` is then only what results are labelled with."""
     image_size: Annotated[int, Ge(2), Le(1024)] | None = None
     """Images of a folder are resized and cropped to this many pixels square."""
+    decode: Literal["once", "as_read"] = "once"
+    """When images of a folder are decoded. once: before the first run, and kept as arrays: fastest, wherever
+    the disk of --data-dir holds them. as_read: each time they are read: for folders like ImageNet's, and what
+    scale augmentation and ten_crop need, since these see more of an image than a crop. Needs image_size;
+    means and colours are then taken from a sample of the images (data/parts.py)."""
     test_fraction: Fraction = 0.2
     """The part of a folder without train/ and test/ that becomes the test set."""
     val_fraction: Fraction | None = None
@@ -132,6 +138,10 @@ class Data(Section):
     def _check(self):
         if self.path is None:
             look_up(DATASETS, "data set", self.name)
+        if self.decode == "as_read" and self.path is None:
+            raise ValueError('decode = "as_read" is for a folder of images: name one with --data')
+        if self.decode == "as_read" and self.image_size is None:
+            raise ValueError('decode = "as_read" needs image_size')
         if self.val_fraction is not None and self.val_size is not None:
             raise ValueError("val_fraction and val_size exclude each other: set one")
         if self.path is None and self.image_size is not None:
@@ -158,7 +168,10 @@ class Recipe(Section):
     l1: NotNegative = 0.0
     label_smoothing: Annotated[float, Ge(0), Lt(1)] = 0.0
     clip_norm: Positive | None = None
-    schedule: Literal["step", "cosine", "constant"] = "step"
+    schedule: Literal["step", "cosine", "constant", "plateau"] = "step"
+    """plateau: the rate is multiplied by gamma whenever the validation error (where there is no validation
+    set, the train error in evaluation mode) has not fallen in plateau_patience evaluations in a row."""
+    plateau_patience: Count = 3
     milestones: list[Annotated[float, Gt(0)]] = [0.5, 0.75]
     """When `step` lowers the rate: a number below 1 is a fraction of all steps (32k and 48k of 64k)."""
     gamma: Positive = 0.1
@@ -170,8 +183,15 @@ class Recipe(Section):
     hold_lr: Positive = 0.01
     hold_until_train_error: Percent = 80.0
     hold_from_depth: Count = 110
+    augmentation: Literal["crop", "scale"] = "crop"
+    """crop: of an image with `pad` pixels more on each side. scale: of an image whose shorter side is drawn
+    from `scale` (He et al. 2015, sec. 3.4); needs decode = "as_read"."""
     pad: Annotated[int, Ge(0)] = 4
     """Pixels padded on each side before a random crop; 0 for none."""
+    scale: Annotated[list[Count], Field(min_length=2, max_length=2)] = [256, 480]
+    """Shortest and longest shorter side, in pixels for crops of 224, and in proportion for others."""
+    colour: bool = False
+    """Colour augmentation (Krizhevsky et al. 2012, sec. 4.1)."""
     flip: bool | None = None
     """Random horizontal flips; unset: where a mirrored image keeps its class."""
     precision: Literal["fp32", "tf32", "bf16"] = "fp32"
@@ -184,6 +204,8 @@ class Recipe(Section):
             raise ValueError("steps and epochs exclude each other: set one")
         if self.nesterov and self.momentum == 0:
             raise ValueError("nesterov = true needs momentum above 0")
+        if not OF_SIDE <= self.scale[0] <= self.scale[1]:
+            raise ValueError(f"scale should be two numbers of pixels, {OF_SIDE} <= shortest <= longest")
         return self
 
 
@@ -212,8 +234,20 @@ class Evaluate(Section):
     train_size: Count | None = None
     """Train error on this many training images, drawn once; unset: all, or in a run too short for that
     a fifth as many as it trains on (at least 5,000)."""
+    ten_crop: bool = False
+    """At the end of a run, top-1 and top-5 test errors of the centre crop and of 10 crops, whose scores are
+    averaged (He et al. 2015, sec. 3.4); needs decode = "as_read"."""
     log_every: Count | None = None
     """Steps between logged rows; unset: a five-hundredth of all steps, and at least 10."""
+
+
+class Frontier(Section):
+    """A search for the greatest depth at which a network still trains (`depthbench frontier`)."""
+
+    below: Percent = 20.0
+    """A run trains if its last train error, in evaluation mode, is below this many percent."""
+    deepest: Count = 1000
+    """No depth above this is tried."""
 
 
 class Grid(Section):
@@ -315,6 +349,8 @@ class Study(Shared):
     grid: Grid = Grid()
     also: list[Grid] = []
     """Further grids, of a study that has grown by some combinations and not by all."""
+    frontier: Frontier | None = None
+    """The search that chose the grid, where one did."""
     may_diverge: list[str] = []
     """Networks whose divergence is an expected result, not a failure of the study."""
     plugins: list[str] = []
@@ -336,7 +372,7 @@ class Study(Shared):
                 chosen = self.options_of(name).model_dump(exclude_defaults=True)
                 if unknown := sorted(set(chosen) - set(family.takes or chosen)):
                     raise ValueError(f"options.{unknown[0]}: {name} has no such option")
-                self.recipe_of(name)
+                self._check_views(self.recipe_of(name))
                 for depth in grid.depth:
                     try:
                         family.depths.n(depth)
@@ -345,6 +381,15 @@ class Study(Shared):
         for name in self.may_diverge:
             self.family(name)
         return self
+
+    def _check_views(self, recipe: Recipe) -> None:
+        """Raise ValueError where more is to be seen of an image than what was kept of it."""
+        for is_set, key in (
+            (recipe.augmentation == "scale", 'recipe.augmentation = "scale"'),
+            (self.evaluate.ten_crop, "evaluate.ten_crop = true"),
+        ):
+            if is_set and self.data.decode != "as_read":
+                raise ValueError(f'{key} needs data.decode = "as_read", of a folder of images')
 
     def family(self, network: str) -> Family:
         """What a name of the grid stands for in NETWORKS. Raises BadInput."""

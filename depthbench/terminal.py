@@ -99,3 +99,16 @@ def plan_lines(cost: dict[str, Any]) -> list[str]:
     if any(row["seconds"] is not None and not row["measured"] for row in cost["rows"]):
         lines.append("~ not tried out: on a line through the depths that were")
     return lines
+
+
+def frontier_lines(rows: list[dict[str, Any]], below: float) -> list[str]:
+    """A line a network, from rows of `analysis.frontier.summarise`."""
+    lines = []
+    for row in rows:
+        told = f"{row['network']}: train error below {below:g} % up to depth {row['median']:g}"
+        seeds = f"{row['n']} seed{'s'[: row['n'] > 1]}"
+        told += f" (median of {seeds}, {row['low']:g} to {row['high']:g})" if row["n"] > 1 else f" ({seeds})"
+        if row["open"]:
+            told += f"; in {row['open']} of them every depth that was tried trained: it may be deeper"
+        lines.append(told)
+    return lines

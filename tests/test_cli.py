@@ -174,7 +174,7 @@ def folders(tmp_path):
         ("--depths 20,x", "--depths 20,x: 'x' is not a whole number; write e.g. --depths 20,56,110"),
         ("--depths=", "--depths is empty: write e.g. --depths 20,56,110"),
         ("--depths 0", "depth"),
-        ("--networks nosuch", "no network is called 'nosuch': Known: plain, resnet"),
+        ("--networks nosuch", "no network is called 'nosuch': Known: plain, plain_bottleneck"),
         ("--networks resnets", "did you mean 'resnet'?"),
         ("--seeds 0", "--seeds 0: a count is at least 1"),
         ("--seeds -1,2", "grid.seed"),

@@ -48,6 +48,7 @@ CHANGED = {
         "val_size": 50,
         "split_seed": 1,
         "normalisation": "pixel",
+        "decode": "as_read",
     },
     "options": {
         "width": 8,
@@ -89,12 +90,20 @@ CHANGED = {
         "flip": True,
         "precision": "bf16",
         "patience": 5,
+        "plateau_patience": 5,
+        "augmentation": "scale",
+        "scale": [224, 224],
+        "colour": True,
     },
     "probe": {"names": ["weight_norm"], "steps": [0], "every": 5},
-    "evaluate": {"every": 5, "train_size": 100, "log_every": 5},
+    "evaluate": {"every": 5, "train_size": 100, "log_every": 5, "ten_crop": True},
 }
+READ = {"data": {"path": "photos", "image_size": 16, "decode": "as_read"}}
 NEEDS = {  # what else must be set for a key not to be refused
     "image_size": {"data": {"path": "photos"}},
+    "decode": {"data": {"path": "photos", "image_size": 16}},
+    "augmentation": READ,
+    "ten_crop": READ,
     "patience": {"data": {"val_size": 60}},
 }
 
@@ -278,6 +287,31 @@ def test_a_folder_named_like_a_data_set_is_not_taken_for_it():
     assert Data(path="/somewhere/flowers", name="mine").name == "mine"
 
 
+@pytest.mark.parametrize(
+    ("sections", "told"),
+    [
+        ({"data": {"decode": "as_read", "image_size": 8}}, "for a folder of images: name one with --data"),
+        ({"data": {"decode": "as_read", "path": "photos"}}, 'decode = "as_read" needs image_size'),
+        ({"recipe": {"augmentation": "scale"}}, 'augmentation = "scale" needs data.decode = "as_read"'),
+        ({"evaluate": {"ten_crop": True}}, 'evaluate.ten_crop = true needs data.decode = "as_read"'),
+        ({"recipe": {"scale": [480, 256]}}, "two numbers of pixels, 224 <= shortest <= longest"),
+        ({"recipe": {"scale": [200, 256]}}, "two numbers of pixels, 224 <= shortest <= longest"),
+        (
+            {
+                "variants": {"scaled": {"of": "plain", "recipe": {"augmentation": "scale"}}},
+                "grid": {"network": ["scaled"]},
+            },
+            'recipe.augmentation = "scale" needs data.decode = "as_read"',
+        ),
+    ],
+)
+def test_what_can_be_seen_of_an_image_is_checked(sections, told):
+    with pytest.raises(BadInput) as error:
+        load_study(None, **sections)
+    assert told in str(error.value)
+    assert "\n" not in str(error.value)
+
+
 @pytest.mark.parametrize("name", sorted(bundled_studies()))
 def test_a_bundled_study_is_called_as_its_file_and_survives_being_stored(name, tmp_path):
     study = load_study(name)
@@ -285,6 +319,20 @@ def test_a_bundled_study_is_called_as_its_file_and_survives_being_stored(name, t
     file = tmp_path / "study.toml"
     file.write_text(study.to_toml())
     assert load_study(file) == study
+
+
+def test_the_imagenet_study_has_the_rows_of_the_papers_tables():
+    study = load_study("he2015-imagenet", data={"path": "/somewhere/imagenet"})
+    runs = list(study.resolve(1_000_000, flips=True, other_size=50_000).runs())
+    found = {(run.family, run.depth, run.options.shortcut) for run in runs}
+    assert found == {
+        *(("plain_imagenet", depth, None) for depth in (18, 34)),
+        *(("resnet_imagenet", depth, None) for depth in (18, 34, 50, 101, 152)),
+        *(("resnet_imagenet", 34, shortcut) for shortcut in "BC"),
+    }
+    assert len(runs) == 9
+    assert {run.data.name for run in runs} == {"imagenet"}
+    assert {run.recipe.warmup for run in runs} == {"none"}  # 152 layers are not held
 
 
 @pytest.mark.parametrize("section", sorted(CHANGED))

@@ -11,9 +11,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from depthbench.data.draws import Draws
+from depthbench.data.colour import Colour
+from depthbench.data.draws import Drawn, Draws
 from depthbench.data.mapped import Mapped
-from depthbench.data.source import Resident, Streamed
+from depthbench.data.parts import parts
+from depthbench.data.source import Resident, Streamed, Wanted
 
 
 class Scaling:
@@ -25,13 +27,13 @@ class Scaling:
     def __init__(self, train_x: np.ndarray | Mapped, normalisation: str, device: torch.device):
         c, h, w = train_x.shape[1:]
         if normalisation == "none":
-            largest = max(int(part.max()) for part in _parts(train_x))
+            largest = max(int(part.max()) for part in parts(train_x))
             mean, std = np.zeros((c, 1, 1)), np.full((c, 1, 1), max(1, largest))
         else:
             axes = (0, 2, 3) if normalisation == "channel" else (0,)
             count = len(train_x) * (h * w if normalisation == "channel" else 1)
             total, squares = np.zeros(train_x.shape[1:]), np.zeros(train_x.shape[1:])
-            for part in _parts(train_x):
+            for part in parts(train_x):
                 total += part.sum(0, dtype=np.float64)
                 squares += np.square(part, dtype=np.float32).sum(0, dtype=np.float64)
             if normalisation == "channel":
@@ -48,23 +50,19 @@ class Scaling:
         return (x.float() - self.mean) * self.scale  # (B, C, H, W) float32
 
 
-def _parts(x: np.ndarray | Mapped) -> Iterator[np.ndarray]:
-    """x in parts of some thousands of images and at most some 256 MB: few floats at a time."""
-    count = max(1, len(x) // 4096, x.nbytes >> 28)
-    for rows in np.array_split(np.arange(len(x)), count):
-        yield x[rows[0] : rows[-1] + 1]
-
-
 class Batch(NamedTuple):
     """What the host says of a batch; `Batches.images` makes the images of it."""
 
     numbers: Tensor  # (4, B) int64 on the device: index, top, left, mirrored
     pixels: Tensor | None  # (B, C, H, W) uint8 on the device where images are streamed
+    colour: Tensor | None = None  # (B, C) float32 on the device where colours are augmented
 
 
 class Batches:
     """An endless stream of augmented training batches of `source` (see source.py, draws.py).
 
+    pad: images are padded by so many pixels and cut. sides: instead, the source gives crops of images scaled
+    to a shorter side between these two; it has `Files`. flip, colour: mirror some, and add to their colours.
     `take()` is the host's part of the next batch, and `images(batch)` the device's. `hash` is a sha256 over
     all that was taken so far. `close()` ends the processes that a stream reads with."""
 
@@ -77,14 +75,25 @@ class Batches:
         seed: int,
         pad: int,
         flip: bool,
+        sides: tuple[int, int] | None = None,
+        colour: Colour | None = None,
     ):
-        self.source, self.scaling, self.pad, self.flip = source, scaling, pad, flip
-        self.draws = Draws(len(self), batch_size=batch_size, seed=seed, pad=pad, flip=flip)
+        self.source, self.scaling, self.flip, self.colour = source, scaling, flip, colour
+        self.pad = pad if sides is None else 0
+        self.draws = Draws(
+            len(self),
+            batch_size=batch_size,
+            seed=seed,
+            pad=self.pad,
+            flip=flip,
+            sides=sides,
+            colours=0 if colour is None else source.x.shape[1],
+        )
         self._begin()
 
     def _begin(self) -> None:
         self._state = self.draws.state()  # as it was when the last batch taken had been drawn
-        self._ahead: deque[tuple[Tensor, dict[str, Any]]] = deque()  # drawn, and not taken yet
+        self._ahead: deque[tuple[Drawn, dict[str, Any]]] = deque()  # not taken yet
         self.source.begin(_drawing(self.draws, self._ahead))
 
     def __len__(self) -> int:
@@ -98,13 +107,11 @@ class Batches:
     def take(self) -> Batch:
         """The next batch, on its way to the device. A GPU is not waited for."""
         pixels = self.source.next()
-        numbers, self._state = self._ahead.popleft()
+        (numbers, colour, _), self._state = self._ahead.popleft()
         device = self.source.y.device
-        if device.type == "cuda":
-            numbers = numbers.pin_memory()
         if pixels is not None:
             pixels = pixels.to(device, non_blocking=True)  # pinned by the stream
-        return Batch(numbers.to(device, non_blocking=True), pixels)
+        return Batch(_to(device, numbers), pixels, None if colour is None else _to(device, colour))
 
     def images(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """x (B, C, H, W) float32 channels_last and y (B,) int64 of `batch`.
@@ -113,6 +120,8 @@ class Batches:
         index, top, left, mirrored = batch.numbers
         pixels = self.source.x[index] if batch.pixels is None else batch.pixels
         x = self.scaling(pixels)  # padding comes after scaling: it has the mean's colour
+        if batch.colour is not None:
+            x = x + self.colour(batch.colour) * self.scaling.scale
         if self.pad:
             x = self._crop(x, top, left, mirrored.bool())
         elif self.flip:
@@ -146,12 +155,17 @@ class Batches:
         self.restore(self._state)
 
 
-def _drawing(draws: Draws, ahead: deque[tuple[Tensor, dict[str, Any]]]) -> Iterator[np.ndarray]:
-    """Indices (B,) batch by batch; all that was drawn with them, and the state after it, goes to `ahead`.
+def _to(device: torch.device, numbers: Tensor) -> Tensor:
+    """`numbers`, on their way to the device."""
+    return (numbers.pin_memory() if device.type == "cuda" else numbers).to(device, non_blocking=True)
+
+
+def _drawing(draws: Draws, ahead: deque[tuple[Drawn, dict[str, Any]]]) -> Iterator[Wanted]:
+    """What is wanted of batch after batch; all that was drawn, and the state after it, goes to `ahead`.
 
     Not a method: a stream holds it, and must not hold the `Batches` that it belongs to, or neither would end
     when it is let go."""
     while True:
-        numbers = draws.next()
-        ahead.append((numbers, draws.state()))
-        yield numbers[0].numpy()
+        drawn = draws.next()
+        ahead.append((drawn, draws.state()))
+        yield drawn.numbers[0].numpy() if drawn.cuts is None else drawn.cuts

@@ -2,7 +2,8 @@
 
 Each class is a folder of that name. Images are decoded once, and kept in the data folder as arrays that
 every process maps, so that 18 runs do not decode them 18 times, nor hold them 18 times in memory; there may
-be more of them than memory holds."""
+be more of them than memory holds. Where the disk could not hold them either, they stay as they are and are
+decoded as they are read (files.py)."""
 
 import hashlib
 import json
@@ -15,6 +16,8 @@ from typing import BinaryIO
 import filelock
 import numpy as np
 
+from depthbench.data.decoding import Unreadable, decode
+from depthbench.data.files import Files
 from depthbench.data.images import Images, split
 from depthbench.data.mapped import Mapped
 from depthbench.errors import BadInput
@@ -32,16 +35,21 @@ def load(data: Data, data_dir: Path, report: Report = lambda done, total: None) 
 
     Raises BadInput where the folder is missing, empty, has one class, classes that differ between train
     and test, images of several sizes (unless data.image_size is set), or unreadable images (unless
-    data.skip_bad_images is set)."""
+    data.skip_bad_images is set); where they are decoded as they are read, an empty file and a link that leads
+    nowhere are seen here, and others when their turn comes."""
     root = Path(data.path).expanduser()
     if not root.is_dir():
-        raise BadInput(f"data folder {root}: there is no such folder")
+        raise BadInput(f"data folder {root}: there is no such folder: name one with --data")
     parts = _parts(root)
     classes = tuple(sorted({p.parent.name for files in parts.values() for p in files}))
     if len(classes) < 2:
         raise BadInput(f"data folder {root}: it has one class ({classes[0]!r}); at least 2 are needed")
     files = [file for part in parts.values() for file in part]
-    images, bad = _decoded(files, data, data_dir, report)
+    if data.decode == "as_read":
+        images = Files.of(root, files, data.image_size)
+        bad = np.flatnonzero(images.sizes == 0)
+    else:
+        images, bad = _decoded(files, data, data_dir, report)
     if len(bad) and not data.skip_bad_images:
         shown = ", ".join(str(files[i].relative_to(root)) for i in bad[:5])
         more = f" and {len(bad) - 5} more" if len(bad) > 5 else ""
@@ -52,7 +60,8 @@ def load(data: Data, data_dir: Path, report: Report = lambda done, total: None) 
     good = np.setdiff1d(np.arange(len(files)), bad)
     if len(good) == 0:
         raise BadInput(f"data folder {root}: none of its {len(files)} images can be read")
-    labels = np.array([classes.index(file.parent.name) for file in files], dtype=np.int64)
+    label = {name: place for place, name in enumerate(classes)}
+    labels = np.array([label[file.parent.name] for file in files], dtype=np.int64)
     if "all" in parts:
         halves = split(labels[good], data.test_fraction, data.split_seed)
         places = {name: good[half] for name, half in zip(("train", "test"), halves, strict=True)}
@@ -184,30 +193,16 @@ def _write_header(out: BinaryIO, shape: tuple[int, ...]) -> int:
 
 def _read(files: list[Path], size: int | None) -> Iterator[np.ndarray | None]:
     """The pixels (3, H, W) of each file, None where it cannot be read; decoded side by side."""
-    from PIL import Image
 
     def read(file: Path) -> np.ndarray | None:
         try:
-            with Image.open(file) as image:
-                return _fitted(_rgb(image), size)
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):  # what decoders raise
+            return _fitted(decode(file), size)
+        except Unreadable:
             return None
 
     with ThreadPoolExecutor() as pool:
         for start in range(0, len(files), CHUNK):
             yield from pool.map(read, files[start : start + CHUNK])
-
-
-def _rgb(image):
-    """`image` with 8 bits a channel. Raises ValueError for more than 16 bits, whose range is not known."""
-    if image.mode == "F" or image.mode.startswith("I"):  # Pillow would make all above 255 white
-        from PIL import Image
-
-        pixels = np.asarray(image)
-        if image.mode == "F" or pixels.max() > 0xFFFF:
-            raise ValueError("more than 16 bits a pixel")
-        image = Image.fromarray((pixels >> 8).astype(np.uint8))
-    return image.convert("RGB")
 
 
 def _fitted(image, size: int | None) -> np.ndarray:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from depthbench.data.files import Files
 from depthbench.data.mapped import Mapped, choose
 from depthbench.errors import BadInput
 from depthbench.study import Data
@@ -17,13 +18,13 @@ class Images:
     """Labelled images. N images, C channels, H x W pixels."""
 
     name: str
-    train_x: np.ndarray | Mapped  # (N, C, H, W) uint8
+    train_x: np.ndarray | Mapped | Files  # (N, C, H, W) uint8
     train_y: np.ndarray  # (N,) int64, 0 <= y < len(classes)
-    test_x: np.ndarray | Mapped  # (M, C, H, W) uint8
+    test_x: np.ndarray | Mapped | Files  # (M, C, H, W) uint8
     test_y: np.ndarray  # (M,) int64
     classes: tuple[str, ...]
     flips: bool  # whether a mirrored image keeps its class
-    val_x: np.ndarray | Mapped | None = None
+    val_x: np.ndarray | Mapped | Files | None = None
     val_y: np.ndarray | None = None
     skipped: tuple[str, ...] = ()  # files that could not be read
 
@@ -38,11 +39,15 @@ class Images:
         return 100.0 * (1 - 1 / len(self.classes))
 
     def content_hash(self) -> str:
-        """sha256 of every pixel and label, and of how they are split."""
+        """sha256 of every pixel and label, and of how they are split. Of images that are decoded as they are
+        read, in place of the pixels: names and sizes of all files, and the bytes of some (Files)."""
         digest = hashlib.sha256()
         for array in (self.train_x, self.train_y, self.val_x, self.val_y, self.test_x, self.test_y):
             if array is not None:
                 digest.update(f"{array.dtype}{array.shape}".encode())
+                if isinstance(array, Files):
+                    digest.update(array.content_hash())
+                    continue
                 for start in range(0, len(array), HASHED):
                     digest.update(np.ascontiguousarray(array[start : start + HASHED]).data)
         return digest.hexdigest()

@@ -71,6 +71,6 @@ def mapped(x: np.ndarray | Mapped) -> np.ndarray | Mapped:
 
 
 def choose(x: np.ndarray | Mapped, indices: np.ndarray) -> np.ndarray | Mapped:
-    """The images of `x` at `indices`: a copy of those in memory, none of those in a file."""
+    """The images of `x` at `indices`: a copy of those in memory, none of those in a file or in many."""
     x = mapped(x)
-    return x.choose(indices) if isinstance(x, Mapped) else x[indices]
+    return x[indices] if isinstance(x, np.ndarray) else x.choose(indices)

@@ -1,6 +1,7 @@
 """The choice of where images live: on the device if they fit, else on the host, streamed.
 
-It is automatic and stated, and made once for all runs in a process."""
+It is automatic and stated, and made once for all runs in a process. Images that are decoded as they are read
+are always streamed."""
 
 import weakref
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from depthbench.data.files import Files
 from depthbench.data.images import Images
 from depthbench.data.mapped import Mapped, mapped
 from depthbench.data.memory import available_memory, in_bytes
@@ -17,7 +19,7 @@ from depthbench.data.tensors import as_tensor
 
 COPIED = 4096  # images of a file that are read at once on their way to the device
 
-Pixels = Tensor | Mapped  # (N, C, H, W) uint8; `split(size)` gives tensors of both
+Pixels = Tensor | Mapped | Files  # (N, C, H, W) uint8; `split(size)` gives tensors of all three
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +42,7 @@ class Placed:
             return self.train
         x, y = self.train
         there = torch.from_numpy(chosen)
-        x = x.choose(chosen) if isinstance(x, Mapped) else x[there.to(x.device)]
+        x = x[there.to(x.device)] if isinstance(x, Tensor) else x.choose(chosen)
         return x, y[there.to(y.device)]
 
 
@@ -69,18 +71,19 @@ def _place(images: Images, device: torch.device, limit_bytes: int | None) -> Pla
         arrays["val_error"] = (mapped(images.val_x), images.val_y)
     count = sum(len(x) for x, _ in arrays.values())
     size = sum(x.nbytes for x, _ in arrays.values())
+    train_x = arrays["train"][0]
     if limit_bytes is None:
-        limit_bytes = _limit(arrays["train"][0], device)
-    is_streamed = limit_bytes is not None and size > limit_bytes
+        limit_bytes = _limit(train_x, device)
+    is_streamed = isinstance(train_x, Files) or (limit_bytes is not None and size > limit_bytes)
     sets = {
         name: (_on_host(x, name) if is_streamed else _on_device(x, device), as_tensor(y).to(device))
         for name, (x, y) in arrays.items()
     }
-    where = f"streamed by {stream_workers()} worker processes" if is_streamed else f"on {device}"
+    where = f"streamed by {stream_workers(train_x)} worker processes" if is_streamed else f"on {device}"
     return Placed(sets.pop("train"), sets, is_streamed, f"{count:,} images ({in_bytes(size)}) {where}")
 
 
-def _limit(train_x: np.ndarray | Mapped, device: torch.device) -> int | None:
+def _limit(train_x: np.ndarray | Mapped | Files, device: torch.device) -> int | None:
     """Bytes that may live on the device; None for no limit."""
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
@@ -100,8 +103,8 @@ def _on_device(x: np.ndarray | Mapped, device: torch.device) -> Tensor:
     return there
 
 
-def _on_host(x: np.ndarray | Mapped, name: str) -> Pixels:
+def _on_host(x: np.ndarray | Mapped | Files, name: str) -> Pixels:
     """x as it stays on the host. Training images in memory are copied to where other processes see them."""
-    if isinstance(x, Mapped):
+    if not isinstance(x, np.ndarray):
         return x
     return as_tensor(x).clone().share_memory_() if name == "train" else as_tensor(x)

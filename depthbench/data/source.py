@@ -1,7 +1,8 @@
 """Where the images of a run are: on the device, or in host memory or a file from which they are streamed.
 
 A source is told which images are wanted, batch by batch (`begin`), and gives the pixels of one batch after
-the other (`next`), or None where the device has them. Shapes: N images, B batch, C channels, H W pixels."""
+the other (`next`), or None where the device has them. What is wanted is the indices (B,) of whole images, or
+random crops of them (`Cuts`). Shapes: N images, B batch, C channels, H W pixels."""
 
 import atexit
 import signal
@@ -13,11 +14,15 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from depthbench.data.files import Cuts, Files
 from depthbench.data.mapped import Mapped
 from depthbench.data.tensors import as_tensor
 from depthbench.environment import usable_cores
+from depthbench.errors import BadInput
 
-MOST_WORKERS = 4
+MOST_WORKERS = 4  # that copy pixels; those that decode files are as many as there are cores
+
+Wanted = np.ndarray | Cuts
 
 
 class Resident:
@@ -26,7 +31,7 @@ class Resident:
     def __init__(self, x: Tensor, y: Tensor):
         self.x, self.y = x, y  # (N, C, H, W) uint8, (N,) int64
 
-    def begin(self, wanted: Iterator[np.ndarray]) -> None:
+    def begin(self, wanted: Iterator[Wanted]) -> None:
         self._wanted = wanted
 
     def next(self) -> None:
@@ -40,27 +45,30 @@ class Resident:
 class Streamed:
     """Images on the host that `workers` processes read ahead; their labels are on the device.
 
-    x (N, C, H, W) uint8: in a file, or a tensor in shared memory. y (N,) int64. The processes start with the
-    first batch, and end with `close()`, with the object, or with Python. Where the device is a GPU, what they
-    read is pinned, so that its copy to the GPU is not waited for."""
+    x (N, C, H, W) uint8: in a file, in a file each, or a tensor in shared memory. y (N,) int64. The processes
+    start with the first batch, and end with `close()`, with the object, or with Python. Where the device is a
+    GPU, what they read is pinned, so that its copy to the GPU is not waited for."""
 
-    def __init__(self, x: Mapped | Tensor, y: Tensor, workers: int | None = None):
-        self.x, self.y, self.workers = x, y, workers or stream_workers()
+    def __init__(self, x: Mapped | Files | Tensor, y: Tensor, workers: int | None = None):
+        self.x, self.y, self.workers = x, y, workers or stream_workers(x)
         self._wanted = _Wanted()
         self._loader = self._pixels = None
         _STREAMS.add(self)
 
-    def begin(self, wanted: Iterator[np.ndarray]) -> None:
+    def begin(self, wanted: Iterator[Wanted]) -> None:
         """Read what is `wanted` from now on. What was read ahead is thrown away; the processes stay."""
         self._wanted.batches, self._pixels = wanted, None
 
     def next(self) -> Tensor:
-        """The next batch (B, C, H, W) uint8, in host memory."""
+        """The next batch (B, C, H, W) uint8, in host memory. Raises BadInput where a file cannot be read."""
         if self._loader is None:
             self._loader = self._make_loader()
         if self._pixels is None:
             self._pixels = iter(self._loader)
-        return next(self._pixels)
+        pixels = next(self._pixels)
+        if isinstance(pixels, BadInput):
+            raise pixels
+        return pixels
 
     def close(self) -> None:
         """End the processes; wait for that."""
@@ -89,28 +97,32 @@ class Streamed:
 
 
 class _Wanted:
-    """The indices (B,) of batch after batch, as a sampler that can be given new ones."""
+    """What is wanted of batch after batch, as a sampler that can be given another."""
 
-    batches: Iterator[np.ndarray]
+    batches: Iterator[Wanted]
 
-    def __iter__(self) -> Iterator[np.ndarray]:
+    def __iter__(self) -> Iterator[Wanted]:
         return self.batches
 
 
 class _Reader:
     """What a process has: the images, to read some of them."""
 
-    def __init__(self, x: Mapped | Tensor):
+    def __init__(self, x: Mapped | Files | Tensor):
         self.x = x
 
-    def __getitem__(self, indices: np.ndarray) -> Tensor:  # (B,)
-        pixels = self.x[indices]
+    def __getitem__(self, wanted: Wanted) -> Tensor | BadInput:
+        """A BadInput is handed over: raised here, it would reach a person with two tracebacks."""
+        try:
+            pixels = self.x.cut(wanted) if isinstance(wanted, Cuts) else self.x[wanted]
+        except BadInput as error:
+            return error
         return pixels if isinstance(pixels, Tensor) else as_tensor(pixels)  # (B, C, H, W) uint8
 
 
-def stream_workers() -> int:
-    """How many processes a stream has."""
-    return min(MOST_WORKERS, usable_cores())
+def stream_workers(x: Mapped | Files | Tensor) -> int:
+    """How many processes a stream of `x` has."""
+    return usable_cores() if isinstance(x, Files) else min(MOST_WORKERS, usable_cores())
 
 
 def _leave_signals_to_parent(worker: int) -> None:

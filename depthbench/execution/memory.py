@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from depthbench.catalog import look_up
+from depthbench.data.files import Files
 from depthbench.data.images import Images
 from depthbench.data.mapped import Mapped
 from depthbench.data.memory import available_memory, in_bytes
@@ -57,9 +58,10 @@ def sizes(images: Images, evaluated_part: int | None) -> Sizes:
     return Sizes(images.shape, len(images.classes), held, evaluated)
 
 
-def _is_shared(x: np.ndarray | Mapped) -> bool:
-    """Whether processes need no copy of their own: images of a file, unless picked from all over it."""
-    return isinstance(x, Mapped) and x.start is not None
+def _is_shared(x: np.ndarray | Mapped | Files) -> bool:
+    """Whether processes need no copy of their own: images of a file, unless picked from all over it, and
+    those that are decoded as they are read."""
+    return isinstance(x, Files) or (isinstance(x, Mapped) and x.start is not None)
 
 
 class Fit(NamedTuple):
@@ -87,7 +89,7 @@ def fit(
     free = available(device)
     needs, recomputed, notes = {}, set(), []
     for cell, run in cells.items():
-        if not recompute and not look_up(NETWORKS, "network", run.network).is_ours:
+        if not recompute and not look_up(NETWORKS, "network", run.family).is_ours:
             needs[cell] = PROCESS + SHARED + images.held  # as if there were no network
             continue
         bound = _at_most(run, images)
@@ -182,7 +184,8 @@ def _count(
     torch.set_num_threads(1)  # of so little work a second thread is soon waiting for the first
     try:
         with torch.random.fork_rng(devices=[]):
-            built = family(depth=depth, in_channels=shape[0], num_classes=classes, **json.loads(options))
+            channels = family.in_channels(shape)
+            built = family(depth=depth, in_channels=channels, num_classes=classes, **json.loads(options))
             return count(built, (2, *shape))
     finally:
         torch.set_num_threads(threads)
@@ -195,7 +198,8 @@ def _at_most(run: Run, images: Sizes) -> float:
     and to dropout, and dropout's mask; and to have the parameters of the widest."""
     family = look_up(NETWORKS, "network", run.family)
     others = {"order", "gate", "shortcut_scale", "shortcut_dropout"}  # of which nothing is said below
-    if family.target != CIFAR or len(family.options) > 1 or others & run.options.model_fields_set:
+    chosen = run.options.model_dump(exclude_defaults=True)  # a variant sets every option, most to the default
+    if family.target != CIFAR or len(family.options) > 1 or others & set(chosen):
         return float("inf")
     width = run.options.width or 16
     _, height, columns = images.shape

@@ -68,7 +68,9 @@ def measure(run: Run, sizes: Sizes, device: str, recompute: bool, step: str = "a
     # a probe in the middle, and all images in an evaluation: their numbers are known, their times are not
     probe = run.probe.model_copy(update={"steps": probed_steps, "every": None})
     whole = run.evaluate.model_copy(update={"train_size": None})
-    run = run.model_copy(update={"probe": probe, "evaluate": whole})
+    # noise is in no file: what it costs to decode and scale images is not measured
+    recipe = run.recipe.model_copy(update={"augmentation": "crop"})
+    run = run.model_copy(update={"probe": probe, "evaluate": whole, "recipe": recipe})
 
     began = time.perf_counter()
     trainer = Trainer(run, images, where, step=step, recompute=recompute)

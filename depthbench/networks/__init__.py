@@ -3,6 +3,7 @@
 `NETWORKS[name](depth=20, in_channels=3, num_classes=10, ...)` gives an `nn.Module`. To make twins,
 call `torch.manual_seed(seed)` before each build."""
 
+import math
 from dataclasses import dataclass
 
 from depthbench.catalog import Entry
@@ -30,6 +31,10 @@ class DepthRule:
             raise BadInput(f"depth {depth} is not {self}, n >= 1; nearest: {near}")
         return n
 
+    def depth(self, n: int) -> int | None:
+        """The depth of n, 1 for the least."""
+        return self.step * n + self.offset
+
 
 @dataclass(frozen=True)
 class DepthList:
@@ -46,6 +51,10 @@ class DepthList:
             raise BadInput(f"depth {depth} is none of {self}")
         return self.depths.index(depth) + 1
 
+    def depth(self, n: int) -> int | None:
+        """The n-th depth, from 1; None beyond the last."""
+        return self.depths[n - 1] if n <= len(self.depths) else None
+
 
 @dataclass(frozen=True)
 class Family(Entry):
@@ -55,14 +64,22 @@ class Family(Entry):
     depths: DepthRule | DepthList = DepthRule()
     twin: str | None = None
     takes: frozenset[str] | None = None
+    flattens: bool = False
+    """Whether it is built for flattened images, each pixel of each channel a channel of its own."""
+
+    def in_channels(self, shape: tuple[int, int, int]) -> int:
+        """What its builder is given as `in_channels` for images (C, H, W)."""
+        return math.prod(shape) if self.flattens else shape[0]
 
 
-def _twins(plain: str, residual: str, about: str, target: str, depths, takes, **options) -> dict[str, Family]:
+def _twins(
+    plain: str, residual: str, about: str, target: str, depths, takes, *, flattens=False, **options
+) -> dict[str, Family]:
     """A plain family and the residual one that it is matched with."""
 
     def family(name: str, kind: str, twin: str) -> Family:
         own = {"residual": name == residual, **options}
-        return Family(target, f"{kind} {about}", own, depths, twin, takes)
+        return Family(target, f"{kind} {about}", own, depths, twin, takes, flattens)
 
     return {plain: family(plain, "plain", residual), residual: family(residual, "residual", plain)}
 
@@ -107,5 +124,6 @@ NETWORKS: dict[str, Family] = {
     **_twins(
         *("plain_mlp", "resnet_mlp", "fully connected network, pre-activation (He et al. 2016, sec. 4)"),
         *(MLP, TWO_N_PLUS_2, OF_MLP),
+        flattens=True,
     ),
 }

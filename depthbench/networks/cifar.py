@@ -1,74 +1,38 @@
-"""CIFAR residual networks and their plain twins (He et al. 2015, arXiv:1512.03385, sec. 4.2).
+"""CIFAR residual networks and their plain twins (He et al. 2015, arXiv:1512.03385, sec. 4.2; He et al. 2016,
+arXiv:1603.05027).
 
-Depth is 6n + 2 weighted layers. Shapes: B batch, C channels, H W pixels."""
+Depth is 6n + 2 weighted layers, or 9n + 2 with bottlenecks. Shapes: B batch, C channels, H W pixels."""
+
+from collections.abc import Collection
+from functools import partial
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from depthbench.errors import BadInput
-from depthbench.networks import SIX_N_PLUS_2
+from depthbench.networks import NINE_N_PLUS_2, SIX_N_PLUS_2
+from depthbench.networks.blocks import Block, basic, convolution, narrowed
 from depthbench.networks.checkpointing import in_turn
 from depthbench.networks.fusing import in_parts
 from depthbench.networks.layers import Layer
+from depthbench.networks.orders import ORDERS, first_activation, follow
 from depthbench.networks.parts import ACTIVATIONS, initialise, make_norm
-
-
-def conv3x3(c_in: int, c_out: int, stride: int, bias: bool) -> nn.Conv2d:
-    return nn.Conv2d(c_in, c_out, 3, stride, padding=1, bias=bias)
-
-
-class PadShortcut(nn.Module):
-    """Option A (sec. 3.3): the identity, every second pixel of it where the map shrinks, with zero
-    channels added evenly on both sides. It has no parameters."""
-
-    def __init__(self, c_in: int, c_out: int, stride: int):
-        super().__init__()
-        self.stride, self.added = stride, c_out - c_in
-
-    def forward(self, x: Tensor) -> Tensor:  # (B, C_in, H, W)
-        if self.stride > 1:
-            x = x[:, :, :: self.stride, :: self.stride]
-        if self.added:
-            x = F.pad(x, (0, 0, 0, 0, self.added // 2, self.added - self.added // 2))
-        return x  # (B, C_out, H/stride, W/stride)
-
-
-class Block(nn.Module):
-    """Two 3x3 convolutions; `residual` adds the shortcut and changes nothing else."""
-
-    def __init__(self, c_in, c_out, stride, *, residual, shortcut, norm, activation, dropout):
-        super().__init__()
-        bias = norm == "none"  # a norm's own shift makes it redundant
-        self.conv1 = conv3x3(c_in, c_out, stride, bias)
-        self.norm1 = make_norm(norm, c_out)
-        self.conv2 = conv3x3(c_out, c_out, 1, bias)
-        self.norm2 = make_norm(norm, c_out)
-        self.activation, self.dropout, self.residual = ACTIVATIONS[activation], dropout, residual
-        self.respond = in_parts  # or fusing.Fused
-        if residual:
-            changes = stride > 1 or c_in != c_out
-            if shortcut == "C" or (shortcut == "B" and changes):
-                projection = nn.Conv2d(c_in, c_out, 1, stride, bias=bias)
-                self.shortcut = nn.Sequential(projection, make_norm(norm, c_out))
-            else:
-                self.shortcut = PadShortcut(c_in, c_out, stride)
-
-    def forward(self, x: Tensor) -> Tensor:  # (B, C_in, H, W)
-        y = self.respond(self.norm1, self.activation, self.conv1(x))  # (B, C_out, H/stride, W/stride)
-        if self.dropout:
-            y = F.dropout(y, self.dropout, self.training)
-        shortcut = self.shortcut(x) if self.residual else None
-        return self.respond(self.norm2, self.activation, self.conv2(y), shortcut)
+from depthbench.networks.shortcuts import GATES, OPTIONS, Gate
 
 
 class CifarNet(nn.Module):
-    """A 3x3 convolution, 3 stages of n blocks of `width`, 2 and 4 times `width` filters, global average
-    pooling and a linear classifier: (B, in_channels, H, W) -> logits (B, num_classes).
+    """A 3x3 convolution, 3 stages of n blocks that work on `width`, 2 and 4 times `width` channels, global
+    average pooling and a linear classifier: (B, in_channels, H, W) -> logits (B, num_classes).
+
+    Norm and activation follow the first convolution in every order. What an order has before a block's first
+    convolution follows the last block too (He et al. 2016, appendix), so that all have as many norms.
 
     The plain network and the residual one of the same depth and options have, after the same
-    `torch.manual_seed`, the same initial weights in every layer, whatever the shortcut option.
-    Raises BadInput for a depth that is not 6n + 2 and for an unknown shortcut."""
+    `torch.manual_seed`, the same initial weights in every layer, whatever the shortcut, gate and order. A
+    plain network makes no use of `shortcut`, `gate`, the scales and `shortcut_dropout`, and one of basic
+    blocks none of `bottleneck_stride`.
+    Raises BadInput for a depth that is not 6n + 2 (9n + 2 with bottlenecks), and for an unknown shortcut,
+    order, gate or bottleneck_stride."""
 
     def __init__(
         self,
@@ -77,50 +41,77 @@ class CifarNet(nn.Module):
         num_classes: int = 10,
         *,
         residual: bool,
+        bottleneck: bool = False,
         width: int = 16,
-        shortcut: str = "A",
+        shortcut: str | None = None,
         norm: str = "batch",
         init: str = "he",
         activation: str = "relu",
         dropout: float = 0.0,
+        order: str = "original",
+        shortcut_scale: float = 1.0,
+        branch_scale: float = 1.0,
+        gate: str = "none",
+        gate_bias: float = -6.0,
+        shortcut_dropout: float = 0.0,
+        bottleneck_stride: str = "1x1",
     ):
         super().__init__()
-        n = SIX_N_PLUS_2.n(depth)
-        if shortcut not in ("A", "B", "C"):
-            raise BadInput(f"shortcut {shortcut!r}: should be A, B or C")
-        options = {
-            "residual": residual,
-            "shortcut": shortcut,
-            "norm": norm,
-            "activation": activation,
-            "dropout": dropout,
-        }
+        n = (NINE_N_PLUS_2 if bottleneck else SIX_N_PLUS_2).n(depth)
+        shortcut = shortcut or ("B" if bottleneck else "A")
+        _check("shortcut", shortcut, OPTIONS)
+        _check("order", order, ORDERS)
+        _check("gate", gate, GATES)
+        _check("bottleneck_stride", bottleneck_stride, ("1x1", "3x3"))
+        self.order = ORDERS[order]
+        bias = norm == "none"  # a norm's own shift makes it redundant
+        make_convolutions = partial(narrowed, strided=bottleneck_stride) if bottleneck else basic
+        make_block = partial(
+            Block,
+            order=self.order,
+            residual=residual,
+            shortcut=shortcut,
+            norm=norm,
+            activation=activation,
+            dropout=dropout,
+            shortcut_scale=shortcut_scale,
+            branch_scale=branch_scale,
+            gate=gate,
+            shortcut_dropout=shortcut_dropout,
+        )
         # torch draws default weights as it builds; keep them out of the generator, so that a projection
         # in the residual network does not shift what the other layers draw below.
         with torch.random.fork_rng(devices=[]):
-            self.conv1 = conv3x3(in_channels, width, 1, bias=norm == "none")
+            self.conv1 = convolution(3, in_channels, width, 1, bias)
             self.norm1 = make_norm(norm, width)
             self.activation = ACTIVATIONS[activation]
             self.stages = nn.ModuleList()
             c_in = width
-            for stage, c_out in enumerate((width, 2 * width, 4 * width)):
-                strides = [1 if stage == 0 else 2] + [1] * (n - 1)
+            for stage, works_on in enumerate((width, 2 * width, 4 * width)):
                 blocks = []
-                for stride in strides:
-                    blocks.append(Block(c_in, c_out, stride, **options))
-                    c_in = c_out
+                for k in range(n):
+                    stride = 2 if stage > 0 and k == 0 else 1
+                    convolutions = make_convolutions(c_in, works_on, stride, bias)
+                    blocks.append(make_block(convolutions, is_first=stage == k == 0))
+                    c_in = convolutions[-1].out_channels
                 self.stages.append(nn.Sequential(*blocks))
+            self.norm_last = make_norm(norm if "N" in self.order.before else "none", c_in)
             self.fc = nn.Linear(c_in, num_classes)
+        self.last_activation = first_activation(self.order, norm, activation)
         self.run_blocks = in_turn  # or checkpointing.Recomputed
         self.respond = in_parts  # or fusing.Fused
-        layers = self.weighted_layers()
-        initialise([layer.weighted for layer in layers], init)
-        projections = [m for m in self.modules() if isinstance(m, nn.Conv2d) and m.kernel_size == (1, 1)]
-        initialise(projections, init)
+        shared = dict.fromkeys(layer.weighted for layer in self.weighted_layers())
+        initialise(shared, init)
+        of_shortcuts = [m for m in self.modules() if isinstance(m, nn.Conv2d) and m not in shared]
+        initialise(of_shortcuts, init)
+        for module in of_shortcuts:
+            if isinstance(module, Gate):
+                nn.init.constant_(module.bias, gate_bias)
 
     def forward(self, x: Tensor) -> Tensor:  # (B, in_channels, H, W)
         x = self.respond(self.norm1, self.activation, self.conv1(x))  # (B, width, H, W)
-        x = self.run_blocks(self.blocks(), x)  # (B, 4 width, H/4, W/4): H/2, W/2 from the second stage on
+        x = self.run_blocks(self.blocks(), x)  # (B, C, H/4, W/4): H/2, W/2 from the second stage on
+        x = follow(self.order.before, self.respond, self.norm_last, self.last_activation, x)
         return self.fc(x.mean((2, 3)))  # (B, num_classes)
 
     def blocks(self) -> list[nn.Module]:
@@ -128,14 +119,19 @@ class CifarNet(nn.Module):
         return [block for stage in self.stages for block in stage]
 
     def weighted_layers(self) -> list[Layer]:
-        """The 6n + 2 weighted layers, input side first."""
-        layers = [_layer("conv1", "conv1", self.conv1, self.norm1)]
+        """The 6n + 2 or 9n + 2 weighted layers, input side first; projections and gates are none."""
+        response = self.conv1 if isinstance(self.norm1, nn.Identity) else self.norm1
+        layers = [Layer("conv1", "conv1", self.conv1, response)]
         for s, stage in enumerate(self.stages):
             for b, block in enumerate(stage):
-                for k, conv, norm in ((1, block.conv1, block.norm1), (2, block.conv2, block.norm2)):
-                    layers.append(_layer(f"stages.{s}.{b}.conv{k}", str(s + 1), conv, norm))
+                pairs = zip(block.convolutions, block.responses(), strict=True)
+                for k, (conv, response) in enumerate(pairs, 1):
+                    layers.append(Layer(f"stages.{s}.{b}.conv{k}", str(s + 1), conv, response))
         return [*layers, Layer("fc", "fc", self.fc, self.fc)]
 
 
-def _layer(name: str, stage: str, conv: nn.Module, norm: nn.Module) -> Layer:
-    return Layer(name, stage, conv, conv if isinstance(norm, nn.Identity) else norm)
+def _check(option: str, value: str, known: Collection[str]) -> None:
+    """Raises BadInput for a value that is not known."""
+    if value not in known:
+        *others, last = known
+        raise BadInput(f"{option} {value!r}: should be {', '.join(others)} or {last}")

@@ -17,6 +17,7 @@ ACTIVATIONS = {
     "softplus": F.softplus,
     "identity": lambda x: x,
 }
+OUT_OF_PLACE = ACTIVATIONS | {"relu": F.relu}  # for what is still needed as it was
 
 
 def make_norm(name: str, channels: int) -> nn.Module:

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class FigureEntry(Entry):
-    """One figure: `about` is how to read it, `needs` is what is missing where there is nothing to show."""
+    """One figure: `about` is how to read it; `needs` is what is missing where there is nothing to show, and
+    where it is empty nothing is said."""
 
     title: str = ""
     needs: str = ""
@@ -41,6 +42,15 @@ FIGURES: dict[str, FigureEntry] = {
         title="Training curves",
         needs="a run with an evaluated step",
     ),
+    "paper_errors": FigureEntry(
+        "depthbench.report.paper_errors:draw",
+        "To be held beside He et al. 2015, Figure 6: its axes, and its lines. Bold: test error. Thin dashed: "
+        "train error, measured on the fly. A network whose test error stays above 20 % is named below and is "
+        "not shown, as in the paper. Markers at the right edge, where the data set is the paper's, are the "
+        "paper's last errors.",
+        title="Training curves, as in the paper",
+        needs="a plain or resnet of CIFAR depths, as the paper builds it, whose test error comes below 20 %",
+    ),
     "degradation": FigureEntry(
         "depthbench.report.degradation:draw",
         "Where the train error rises with depth, depth itself makes the network harder to train: that is "
@@ -49,11 +59,18 @@ FIGURES: dict[str, FigureEntry] = {
         title="Degradation",
         needs="a finished run",
     ),
+    "frontier": FigureEntry(
+        "depthbench.report.frontier:draw",
+        "Each line is a seed, from the greatest depth that trains to the least above it that does not: the "
+        "frontier lies between them. The bar is the median over seeds.",
+        title="How deep networks train",
+    ),
     "gradient_preact": FigureEntry(
         "depthbench.report.gradient_by_layer:draw",
         "A line that climbs towards the input is an exploding gradient, one that falls a vanishing one; the "
         "steeper, the stronger. This norm, of the loss by each layer's output before normalisation, shows "
-        "both; the weight gradient can hide them.",
+        "both; the weight gradient can hide them. Where theory says what to expect at initialisation, it is "
+        "drawn over the first row, as its legend says.",
         {"column": "grad_norm_preact"},
         title="Gradient by layer, pre-activations",
         needs="the probe grad_norm_preact",
@@ -65,6 +82,16 @@ FIGURES: dict[str, FigureEntry] = {
         {"column": "grad_norm_weight"},
         title="Gradient by layer, weights",
         needs="the probe grad_norm_weight",
+    ),
+    "first_steps": FigureEntry(
+        "depthbench.report.first_steps:draw",
+        "How degradation begins; step 0 is initialisation. In a deep plain network with batch normalisation "
+        "the early layers have by far the greatest gradient there (top). The first updates blow their "
+        "weights up (bottom), and from then on their gradient is tiny: normalised, a layer learns at a rate "
+        "that falls with the square of its weight norm. In a residual network the layers stay together. "
+        "Steps are evenly spaced, as probed.",
+        title="The first steps",
+        needs="the probes grad_norm_preact and weight_norm at two or more of the steps 0 to 100",
     ),
     "heatmap_preact": FigureEntry(
         "depthbench.report.gradient_heatmap:draw",
@@ -84,8 +111,8 @@ FIGURES: dict[str, FigureEntry] = {
     "response_std": FigureEntry(
         "depthbench.report.response_std:draw",
         "Top: in the order of the layers; bottom: the same values from the greatest down, as in He et al. "
-        "2015, Figure 7. The lower a line, the less each layer changes what it is given. The classifier is "
-        "left out.",
+        "2015, Figure 7. Twins share a panel, the plain one dashed. The lower a line, the less each layer "
+        "changes what it is given. The classifier is left out.",
         title="Standard deviation of the layer responses",
         needs="the probe response_std",
     ),

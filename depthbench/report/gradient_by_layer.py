@@ -1,4 +1,5 @@
-"""Gradient norm from input to output, at initialisation and at chosen steps, a line a depth."""
+"""Gradient norm from input to output, at initialisation and at chosen steps, a line a depth; at
+initialisation, what theory says of it beside."""
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -6,6 +7,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from depthbench.analysis.layers import by_layer, chosen_steps, fewer_seeds
+from depthbench.analysis.theory import COLUMN as OF_THEORY
+from depthbench.analysis.theory import theory_lines
 from depthbench.report import style
 from depthbench.store import Results
 
@@ -13,6 +16,15 @@ QUANTITIES = {
     "grad_norm_preact": ("Gradient of the pre-activations", "L2 norm of dL/dz"),
     "grad_norm_weight": ("Gradient of the weights", "L2 norm of dL/dW"),
 }
+THEORY = {  # kind of prediction: its label (rates are of the squared norm, a layer), and its dashes
+    "he": ("theory: He, rate 1 (less the leak of padding)", (4, 2)),
+    "xavier": ("theory: Xavier, rate 1/2 (less the leak)", (1.5, 1.5)),
+    "batch_norm": ("theory: BN, rate by batch size", (4, 2)),
+    "batch_norm_limit": ("theory: BN, rate at most π/(π-1)", (7, 2)),
+    "residual": ("theory: residual, rate 1 + s² a block", (4, 2)),
+    "power": ("theory: residual with BN, norm of order 1/l", (1.5, 1.5)),
+}
+THEORY_LOOK = {"color": "#009E73", "linewidth": 0.9}  # told from every depth's colour
 
 
 def draw(results: Results, column: str) -> Figure | None:
@@ -22,6 +34,7 @@ def draw(results: Results, column: str) -> Figure | None:
         return None
     steps = chosen_steps(layers)
     table = by_layer(layers[layers["step"].isin(steps)], column)
+    foreseen = theory_lines(table if column == OF_THEORY else table.iloc[:0], results.runs, layers)
     networks, colours = style.networks_of(layers), style.depth_colours(results.runs["depth"])
     title, unit = QUANTITIES[column]
     heading = f"{title} by layer (geometric mean and range of {style.seeds(table['n'])})"
@@ -32,6 +45,8 @@ def draw(results: Results, column: str) -> Figure | None:
             part = table[(table["network"] == network) & (table["step"] == step)]
             for depth, line in part.groupby("depth"):
                 draw_line(axes, line, "position", colours[depth])
+            if step == 0:
+                draw_theory(axes, foreseen[foreseen["network"] == network])
             axes.set_title(f"{network}, step {step:,}{' (initialisation)' if step == 0 else ''}")
         row[0].set_ylabel(unit)
     style.label_log(panels[0, 0])
@@ -39,7 +54,9 @@ def draw(results: Results, column: str) -> Figure | None:
     for axes in panels[-1]:
         axes.set_xlabel("layer, as a part of the depth")
     handles = style.depth_handles(colours) + edge_handles(table)
-    style.legend_below(figure, handles, note=seeds_note(table, results.runs))
+    kinds = theory_handles(foreseen)
+    columns = 3 if kinds else 6  # their labels are long
+    style.legend_below(figure, handles + kinds, columns, note=seeds_note(table, results.runs))
     return figure
 
 
@@ -52,6 +69,24 @@ def draw_line(axes: Axes, line: pd.DataFrame, x: str, colour: str) -> None:
         if len(at):
             edge = {"transform": axes.get_xaxis_transform(), "clip_on": False, "zorder": 3}
             axes.plot(at, [height] * len(at), color=colour, marker=marker, markersize=3, linestyle="", **edge)
+
+
+def draw_theory(axes: Axes, lines: pd.DataFrame) -> None:
+    """One network's rows of `theory_lines`, thin and dashed. In a colour of their own, and on top: where
+    theory holds they lie on the measured line."""
+    for _, line in lines.groupby(["depth", "stage"]):
+        dashes = THEORY[line["kind"].iloc[0]][1]
+        axes.plot(line["position"], line["value"], dashes=dashes, zorder=3, **THEORY_LOOK)
+
+
+def theory_handles(lines: pd.DataFrame) -> list[Line2D]:
+    """Legend entries of the kinds of theory that `lines` are of."""
+    drawn = set(lines["kind"])
+    return [
+        Line2D([], [], dashes=dashes, label=label, **THEORY_LOOK)
+        for kind, (label, dashes) in THEORY.items()
+        if kind in drawn
+    ]
 
 
 def seeds_note(table: pd.DataFrame, runs: pd.DataFrame) -> str | None:

@@ -10,7 +10,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from depthbench.analysis import FINISHED
 from depthbench.analysis.matching import match_twins
 from depthbench.analysis.missing import missing_runs
+from depthbench.analysis.reference import reproduction
 from depthbench.analysis.summary import summarise
+from depthbench.analysis.theory import measured_rates
 from depthbench.errors import BadInput
 from depthbench.files import write_text
 from depthbench.report import FIGURES, headline, style, svg, tables
@@ -28,20 +30,25 @@ def write_page(path: Path, out: Path) -> Path:
     results = _with_columns(results)
     summary = summarise(results.runs)
     missing = missing_runs([study["grid"], *study.get("also", [])], results.runs)
+    beside = reproduction(results.runs)
+    rates = measured_rates(results.runs, results.layers)
     parts = {
         "summary": tables.summary_table(summary),
         "runs": tables.runs_table(results.runs, match_twins(results.runs, results.history)),
         "missing": tables.missing_table(missing),
+        **({"rates": tables.rates_table(rates)} if rates["predicted"].notna().any() else {}),
+        **({"reproduction": tables.reproduction_table(beside)} if len(beside) else {}),
     }
     for name, table in parts.items():
         tables.write_table(table, out / "tables" / name)
+    figures = [_figure(name, results, out / "figures") for name in FIGURES]
     html = _template().render(
         study=study,
         study_toml=(path / "study.toml").read_text(encoding="utf-8"),
         command=_command(path),
         statuses=headline.statuses(results.runs, missing),
         degradation=headline.degradation(summary),
-        figures=[_figure(name, results, out / "figures") for name in FIGURES],
+        figures=[figure for figure in figures if figure["svg"] or figure["needs"]],
         tables=parts,
         environment=_environment(store),
     )

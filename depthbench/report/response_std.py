@@ -1,19 +1,23 @@
 """Standard deviation of the layer responses, in layer order and sorted (He et al. 2015, Figure 7)."""
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from depthbench.analysis.layers import by_layer, last_step, sorted_layers
+from depthbench.analysis.matching import match_twins
 from depthbench.report import style
 from depthbench.report.gradient_by_layer import draw_line, edge_handles, seeds_note
 from depthbench.store import Results
 
 COLUMN = "response_std"
 CLASSIFIER = "fc"  # its stage: the paper shows the other layers only
+DASHES = {"plain": (4, 2), "residual": (None, None)}  # of twins, which share a panel
 
 
 def draw(results: Results) -> Figure | None:
-    """The response's standard deviation at the last probed step, a panel a network, a line a depth."""
+    """The response's standard deviation at the last probed step, a line a depth; twins share a panel."""
     layers = results.layers
     if COLUMN not in layers:
         return None
@@ -27,25 +31,50 @@ def draw(results: Results) -> Figure | None:
     }
     steps = sorted(layers["step"].unique())
     told = f"step {steps[0]:,}" if len(steps) == 1 else f"last probed step, {steps[0]:,} to {steps[-1]:,}"
-    networks, colours = style.networks_of(layers), style.depth_colours(results.runs["depth"])
+    columns = _columns(results, style.networks_of(layers))
+    colours = style.depth_colours(results.runs["depth"])
     known = style.seeds(orders["layer (1 = input)"]["n"])
-    title = f"Standard deviation of layer responses, {told} (geometric mean and range of {known})"
-    figure, panels = style.grid(2, len(networks), 1.9, title, sharex="row")
+    title = f"Layer responses, {told} (geometric mean and range of {known})"
+    figure, panels = style.grid(2, len(columns), 1.9, title, sharex="row")
     if layers[COLUMN].max() > 100 * layers[COLUMN].min():
         panels[0, 0].set_yscale("log", nonpositive="mask")
     for row, (order, table) in zip(panels, orders.items(), strict=True):
-        for axes, network in zip(row, networks, strict=True):
-            for depth, line in table[table["network"] == network].groupby("depth"):
-                draw_line(axes, line, "layer", colours[depth])
-            axes.set_title(f"{network}, {'original' if table is orders['layer (1 = input)'] else 'sorted'}")
+        for axes, networks in zip(row, columns, strict=True):
+            for network, kind in reversed(networks.items()):  # dashes on top hide nothing
+                for depth, line in table[table["network"] == network].groupby("depth"):
+                    _draw_dashed(axes, line, colours[depth], DASHES[kind])
+            shown = "original" if table is orders["layer (1 = input)"] else "sorted"
+            axes.set_title(f"{' and '.join(networks)}, {shown}")
             axes.set_xlabel(order)
             axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-        row[0].set_ylabel("std of responses")
+        row[0].set_ylabel("standard deviation")
     if panels[0, 0].get_yscale() == "log":
         style.label_log(panels[0, 0])
     else:
         panels[0, 0].set_ylim(bottom=0)
     table = orders["layer (1 = input)"]
-    handles = style.depth_handles(colours) + edge_handles(table)
-    style.legend_below(figure, handles, note=seeds_note(table, results.runs))
+    handles = style.depth_handles(colours)
+    if any(len(networks) > 1 for networks in columns):
+        handles += [Line2D([], [], color="#444444", label=k, dashes=d) for k, d in DASHES.items()]
+    handles += edge_handles(table)
+    in_a_row = 6 if len(handles) <= 6 else len(colours)
+    style.legend_below(figure, handles, in_a_row, note=seeds_note(table, results.runs))
     return figure
+
+
+def _columns(results: Results, networks: list[str]) -> list[dict[str, str]]:
+    """The networks of each column, name -> key of DASHES: twins together, where each is but one's twin."""
+    columns = {network: {network: "residual"} for network in networks}
+    twins = match_twins(results.runs, results.history)[["network", "twin"]].drop_duplicates()
+    for plain, residual in twins.itertuples(index=False):
+        if columns.get(plain, {}).keys() == {plain} and columns.get(residual, {}).keys() == {residual}:
+            columns[plain] = {plain: "plain", residual: "residual"}
+            del columns[residual]
+    return list(columns.values())
+
+
+def _draw_dashed(axes: Axes, line, colour: str, dashes: tuple) -> None:
+    """`draw_line` of one depth, its line dashed and the marks at the edges as they are."""
+    before = len(axes.lines)
+    draw_line(axes, line, "layer", colour)
+    axes.lines[before].set_dashes(dashes)

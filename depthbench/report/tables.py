@@ -89,6 +89,29 @@ def missing_table(missing: pd.DataFrame) -> Table:
     return Table("What is missing", note, missing, shown.astype(str))
 
 
+def rates_table(rates: pd.DataFrame) -> Table:
+    """Of `analysis.theory.measured_rates`."""
+    shown = pd.DataFrame(
+        {
+            **{key: rates[key] for key in ("network", "depth", "stage", "per")},
+            "measured": [_number(x, 1, 3) for x in rates["mean"]],
+            "95% interval": [_range(ends, 3) for ends in zip(rates["low"], rates["high"], strict=True)],
+            "n": rates["n"],
+            "predicted": [_number(x, 1, 3) for x in rates["predicted"]],
+            "difference (%)": [_number(x, 1, 1) for x in rates["difference"]],
+            **{key: rates[key].fillna("") for key in ("formula", "assumption", "source")},
+        }
+    )
+    note = (
+        "By what the squared norm of dL/dz is multiplied at step 0 from one layer, or residual block, to the "
+        "one before it, towards the input: above 1 gradients explode, below 1 they vanish. Measured: a "
+        "straight line fitted to the logarithms of a stage, geometric mean over n seeds and Student's t "
+        "interval for it. Nothing is predicted where the assumptions of no formula hold. A residual network "
+        "with batch normalisation has no rate, since its norm follows a power of the depth: it is left out."
+    )
+    return Table("Measured and predicted rates at initialisation", note, rates, shown.astype(str))
+
+
 def write_table(table: Table, path: Path) -> None:
     """Write PATH.csv (raw) and PATH.md (as shown)."""
     with atomic(path.with_suffix(".csv")) as temporary:
@@ -110,8 +133,8 @@ def _whole(value) -> str:
     return "?" if pd.isna(value) else f"{int(value):,}"
 
 
-def _range(values) -> str:
-    return " to ".join(_number(x) for x in values) if all(map(math.isfinite, values)) else ""
+def _range(values, places: int = 2) -> str:
+    return " to ".join(_number(x, 1, places) for x in values) if all(map(math.isfinite, values)) else ""
 
 
 def _statuses(row: dict) -> str:
@@ -144,3 +167,57 @@ def _matched(run: dict, matches: pd.DataFrame) -> dict[str, str]:
 
 def _yes(value) -> str:
     return "unknown" if pd.isna(value) else "yes" if value else "NO"
+
+
+METRIC_WORDS = {
+    "test_error": "test",
+    "train_error": "train",
+    "top1_error": "top-1, 10 crops",
+    "top5_error": "top-5, 10 crops",
+}
+
+
+def reproduction_table(beside: pd.DataFrame) -> Table:
+    """Of `analysis.reference.reproduction`."""
+    rows = beside.to_dict("records")
+    shown = pd.DataFrame(
+        {
+            **{key: beside[key] for key in ("network", "depth", "data")},
+            "error": [METRIC_WORDS[metric] for metric in beside["metric"]],
+            "ours (%)": [_plus_minus(row["mean"], row["sd"], row["diverged"]) for row in rows],
+            "n": beside["n"],
+            "published (%)": [_published(row) for row in rows],
+            "ours - published": [f"{x:+.2f}" if math.isfinite(x) else "" for x in beside["difference"]],
+            "within the spread": [_within(row) for row in rows],
+            "same recipe": ["" if not row["source"] else _yes(row["same_protocol"]).lower() for row in rows],
+            "ours is": beside["protocol"],
+            "published is": beside["published_protocol"],
+            "source": beside["source"],
+            "our recipe has": beside["differs"],
+        }
+    )
+    note = (
+        "Numbers published for the same network, depth and data set; other data, even much like it, is never "
+        "compared. Ours is the mean and standard deviation (s.d.) of the last error over n finished seeds, a "
+        "diverged one at chance error. It is within the spread where the difference is at most 2 s.d., the "
+        "wider of ours and theirs; ours says nothing where n is 1 or a run diverged. Same recipe: as He et "
+        "al. 2015 train, as far as a run records it; unknown where the source does not say. The train error "
+        "is measured on the fly."
+    )
+    empty = [column for column in shown if (shown[column].astype(str) == "").all()]
+    return Table("Beside the published numbers", note, beside, shown.drop(columns=empty).astype(str))
+
+
+def _plus_minus(mean: float, sd: float, diverged: int = 0) -> str:
+    told = _number(mean) + (f" ± {_number(sd)}" if math.isfinite(sd) else "")
+    return f"{told} ({diverged} diverged)" if diverged else told
+
+
+def _published(row: dict) -> str:
+    if row["bound"]:
+        return f"{row['bound']} {_number(row['published'])}"
+    return _plus_minus(row["published"], row["published_sd"])
+
+
+def _within(row: dict) -> str:
+    return row["why"] if pd.isna(row["within"]) else f"{_yes(row['within']).lower()} ({row['why']})"

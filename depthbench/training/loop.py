@@ -115,6 +115,10 @@ def _train(
                 status = _ending(trainer)  # the rows that this fetched may tell of a divergence
             yield
 
+    if status == "done":
+        if not trainer.take_last_errors(should_stop):
+            status = "interrupted"
+        trainer.seconds = time.perf_counter() - began
     record = record | {"status": status}
     if status == "interrupted" or keep_checkpoint:
         _keep(store, trainer, record)
@@ -130,6 +134,7 @@ def _record(trainer: Trainer, images: Images, data_hash: str) -> dict[str, Any]:
     return describe(trainer.run) | {
         "steps": trainer.run.steps,
         "num_classes": len(images.classes),
+        "image_shape": list(images.shape),  # (C, H, W)
         "chance_error": images.chance_error,
         "parameters": count_parameters(trainer.network),
         "multiply_adds": count_multiply_adds(trainer.network, images.shape),
@@ -169,7 +174,7 @@ def _updated(record: dict[str, Any], trainer: Trainer) -> dict[str, Any]:
     chance = record["chance_error"] if record["status"] == "diverged" else None
     return record | {
         "step": trainer.step,
-        "final": trainer.records.tracker.final(trainer.records.rows, chance),
+        "final": trainer.final(chance),
         "hashes": record["hashes"] | {"batches": trainer.batches_hash},
         "execution": trainer.execution,
         "timing": {

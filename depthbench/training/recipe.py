@@ -31,13 +31,16 @@ def make_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     return optimizer
 
 
-def learning_rate(recipe: Recipe, step: int, holding: bool = False) -> float:
-    """The rate of update `step` (0 is the first); `holding` while the paper's warm-up rule applies."""
+def learning_rate(recipe: Recipe, step: int, holding: bool = False, drops: int = 0) -> float:
+    """The rate of update `step` (0 is the first); `holding` while the paper's warm-up rule applies; `drops`:
+    how often a plateau has lowered it."""
     if holding:
         return min(recipe.hold_lr, recipe.lr)  # a warm-up never raises the rate
     warmup = _in_steps(recipe.warmup_steps, recipe.steps) if recipe.warmup == "linear" else 0
     if step < warmup:
         return recipe.lr * (step + 1) / warmup
+    if recipe.schedule == "plateau":
+        return recipe.lr * recipe.gamma**drops
     if recipe.schedule == "step":
         passed = sum(step >= _in_steps(m, recipe.steps) for m in recipe.milestones)
         return recipe.lr * recipe.gamma**passed

@@ -11,8 +11,11 @@ import torch
 
 from depthbench.catalog import look_up
 from depthbench.data.batches import Batches, Scaling
+from depthbench.data.colour import Colour
 from depthbench.data.images import Images, split
+from depthbench.data.parts import for_statistics
 from depthbench.data.place import Placed, place
+from depthbench.data.scale_augmentation import sides
 from depthbench.networks import NETWORKS
 from depthbench.networks.checkpointing import recompute_activations
 from depthbench.networks.fusing import fuse
@@ -25,9 +28,11 @@ from depthbench.training.captured import CapturedStep
 from depthbench.training.evaluate import evaluate
 from depthbench.training.hold import Hold
 from depthbench.training.kinds import StepKind
+from depthbench.training.plateau import Plateau
 from depthbench.training.recipe import learning_rate, make_optimizer
 from depthbench.training.records import ERRORS, Records
 from depthbench.training.step import Step
+from depthbench.training.ten_crop import chance_errors, ten_crop_errors
 
 FETCH_SECONDS = 2.0  # at most between two fetches of a row from a GPU, so that a person sees how it goes
 
@@ -53,7 +58,7 @@ class Trainer:
         self.run, self.device, self.recompute = run, device, recompute
         self.stream = torch.cuda.Stream(device) if device.type == "cuda" else None
         set_precision(run.recipe.precision)
-        self.train_size = len(images.train_y)
+        self.train_size, self.classes = len(images.train_y), len(images.classes)
         placed = place(images, device)
         self.placement, self.is_streamed = placed.note, placed.is_streamed
         if self.stream is not None:
@@ -62,8 +67,9 @@ class Trainer:
             self.network = self._make_network(images)
             if step == "compiled":
                 fuse(self.network)
-            self.scaling = Scaling(images.train_x, run.data.normalisation, device)
-            self.batches = self._make_batches(placed)
+            seen = for_statistics(images.train_x, run.data.split_seed)
+            self.scaling = Scaling(seen, run.data.normalisation, device)
+            self.batches = self._make_batches(placed, Colour(seen, device) if run.recipe.colour else None)
             self.sets = {**placed.sets, "train_error_eval": placed.train_set(self._evaluated_part(images))}
             probes = {name: look_up(PROBES, "probe", name).load() for name in run.probe.names}
             self.recorder = Recorder(self.network, probes, at_once=device.type == "cuda" and not recompute)
@@ -83,6 +89,8 @@ class Trainer:
         self.evaluating = 0.0  # seconds of these spent on evaluation
         self.records = Records(self.recorder.layers, run.probe.names)
         self.hold = Hold(run)
+        self.plateau = Plateau(run.recipe)
+        self.last_errors: dict[str, float] = {}  # those that are taken at the end of a run alone
         self.batches_hash = ""  # sha256 over all batches up to this step
         self._waiting_hashes: dict[int, str] = {}  # step -> that of each row that waits
         self.fetch_seconds = FETCH_SECONDS if device.type == "cuda" else 0.0  # a CPU keeps nobody waiting
@@ -98,15 +106,18 @@ class Trainer:
             recompute_activations(network, (self.run.recipe.batch_size, *images.shape))
         return network
 
-    def _make_batches(self, placed: Placed) -> Batches:
-        recipe = self.run.recipe
+    def _make_batches(self, placed: Placed, colour: Colour | None) -> Batches:
+        recipe, source = self.run.recipe, placed.train_source()
+        is_scaled = recipe.augmentation == "scale"
         return Batches(
-            placed.train_source(),
+            source,
             self.scaling,
             batch_size=recipe.batch_size,
             seed=self.run.seed,
             pad=recipe.pad,
             flip=bool(recipe.flip),
+            sides=sides(recipe.scale, source.x.shape[-1]) if is_scaled else None,
+            colour=colour,
         )
 
     def _evaluated_part(self, images: Images):
@@ -137,7 +148,7 @@ class Trainer:
 
     def advance(self) -> None:
         """Make one update, probed where the study says so."""
-        self.lr = learning_rate(self.run.recipe, self.step, self.hold.holding)
+        self.lr = learning_rate(self.run.recipe, self.step, self.hold.holding, self.plateau.drops)
         with self._on_stream():
             batch = self.batches.take()
             values = self.make_step(batch, self.lr, probed=self.run.is_probed(self.step))
@@ -203,6 +214,28 @@ class Trainer:
         self.evaluating += time.perf_counter() - began
         return found
 
+    def take_last_errors(self, should_stop: Callable[[], bool] = lambda: False) -> bool:
+        """Note those errors that are taken once, of the trained network; False, and nothing noted, where
+        `should_stop` said so meanwhile."""
+        if not self.run.evaluate.ten_crop:
+            return True
+        self._settle()
+        began = time.perf_counter()
+        x, y = self.sets["test_error"]
+        precision = self.run.recipe.precision
+        with self._on_stream():
+            found = ten_crop_errors(self.network, x, y, self.scaling, precision, should_stop)
+        self.evaluating += time.perf_counter() - began
+        self.last_errors = found or {}
+        return found is not None
+
+    def final(self, chance_error: float | None) -> dict[str, Any]:
+        """The final numbers of run.json. A diverged run's last errors are `chance_error`."""
+        last = self.last_errors
+        if chance_error is not None and self.run.evaluate.ten_crop:
+            last = chance_errors(self.classes)
+        return self.records.tracker.final(self.records.rows, chance_error) | last
+
     def fetch(self) -> list[dict[str, Any]]:
         """The rows that waited, now known. Where the run has diverged on the way, it is set back to where
         that was seen."""
@@ -211,6 +244,7 @@ class Trainer:
             rows = self.records.fetch()
         for row in rows:
             self.hold.see(row["step"], row["step"] - before, row["train_error"])
+            self.plateau.see(row)
             before = row["step"]
         if rows and before < self.step and not math.isfinite(rows[-1]["loss"]):
             self.step, self.lr = before, rows[-1]["lr"]
@@ -237,6 +271,7 @@ class Trainer:
             "rng": torch.get_rng_state(),
             "records": self.records.state(),
             "hold": self.hold.state(),
+            "plateau": self.plateau.state(),
         }
         if self.device.type == "cuda":
             state["cuda_rng"] = torch.cuda.get_rng_state(self.device)
@@ -256,6 +291,8 @@ class Trainer:
         self.batches.restore(state["batches"])
         self.batches_hash = state["batches_hash"]
         self.hold.restore(state["hold"])
+        if "plateau" in state:  # an earlier version knew of none
+            self.plateau.restore(state["plateau"])
         torch.set_rng_state(state["rng"])
         if self.device.type == "cuda" and "cuda_rng" in state:
             torch.cuda.set_rng_state(state["cuda_rng"], self.device)
@@ -274,7 +311,8 @@ def build_network(family, run: Run, images: Images) -> torch.nn.Module:
     """The network of a run. A plug-in's builder is given only the options that were changed, so that it
     need not know ours."""
     chosen = run.options.model_dump(exclude_defaults=True)
-    return family(depth=run.depth, in_channels=images.shape[0], num_classes=len(images.classes), **chosen)
+    channels = family.in_channels(images.shape)
+    return family(depth=run.depth, in_channels=channels, num_classes=len(images.classes), **chosen)
 
 
 def hash_weights(network: torch.nn.Module) -> str:

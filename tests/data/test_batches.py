@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from depthbench.data.batches import Batches, Scaling
+from depthbench.data.colour import Colour
 from depthbench.data.draws import Draws
 from depthbench.data.source import Resident
 
@@ -135,7 +136,7 @@ def test_augmentation_equals_a_loop_over_the_images(size, channels, pad, flip, s
 
 def test_corners_and_mirrors_take_every_value():
     draws = Draws(10, batch_size=500, seed=0, pad=2, flip=True)
-    _, top, left, mirrored = draws.next()
+    _, top, left, mirrored = draws.next().numbers
     assert set(top.tolist()) == set(left.tolist()) == {0, 1, 2, 3, 4}
     assert 200 < mirrored.sum() < 300
 
@@ -173,6 +174,24 @@ def test_images_of_a_batch_are_made_of_what_it_says_alone():
     again_x, again_y = batches.images(first)
     assert torch.equal(x, again_x)
     assert torch.equal(y, again_y)
+
+
+def test_colours_are_added_to_pixels_and_not_to_what_is_padded():
+    x = pixels(10, 3, 4, 4)
+    scaling, colour = Scaling(x, "pixel", CPU), Colour(x, CPU)
+    source = Resident(torch.from_numpy(x), torch.arange(10))
+    batches = Batches(source, scaling, batch_size=4, seed=0, pad=1, flip=True, colour=colour)
+    batch = batches.take()
+    found, y = batches.images(batch)
+    assert batch.colour.shape == (4, 3)
+    indices, top, left, mirrored = batch.numbers
+    assert torch.equal(y, indices)
+    for i, image in enumerate(found):
+        shifted = torch.from_numpy(x)[indices[i]].float() + colour(batch.colour)[i]
+        scaled = (shifted - scaling.mean) * scaling.scale
+        padded = np.pad(scaled.numpy(), ((0, 0), (1, 1), (1, 1)))
+        crop = padded[:, top[i] : top[i] + 4, left[i] : left[i] + 4]
+        np.testing.assert_allclose(image, crop[:, :, ::-1] if mirrored[i] else crop, rtol=1e-4, atol=1e-5)
 
 
 def test_a_state_holds_no_more_than_is_waiting():

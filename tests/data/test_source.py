@@ -9,8 +9,13 @@ import pytest
 import torch
 
 from depthbench.data.batches import Batches, Scaling
+from depthbench.data.draws import Draws
+from depthbench.data.load import load_images
 from depthbench.data.mapped import Mapped
 from depthbench.data.source import Resident, Streamed
+from depthbench.errors import BadInput
+from depthbench.study import Data
+from tests.data.photographs import write_photographs
 
 CPU = torch.device("cpu")
 PIXELS = np.random.default_rng(0).integers(0, 256, (50, 3, 4, 4), dtype=np.uint8)
@@ -113,6 +118,39 @@ def test_its_processes_end_when_it_is_closed_and_when_it_is_let_go(streamed):
     (process,) = multiprocessing.active_children()
     del again
     assert not is_alive(process.pid)
+
+
+def test_crops_of_files_are_read_by_the_processes_as_they_were_drawn(tmp_path):
+    write_photographs(tmp_path, {"train": 4, "val": 1})
+    x = load_images(Data(path=str(tmp_path), decode="as_read", image_size=16), tmp_path).train_x
+    scaling = Scaling(np.asarray(x), "pixel", CPU)
+    source = Streamed(x, torch.arange(24), workers=1)
+    options = {"batch_size": 9, "seed": 0, "pad": 4, "flip": True, "sides": (18, 34)}
+    stream = Batches(source, scaling, **options)
+    draws, state = Draws(24, **options | {"pad": 0}), stream.state()
+    for _ in range(4):
+        batch, drawn = stream.take(), draws.next()
+        assert torch.equal(batch.numbers, drawn.numbers)
+        assert np.array_equal(batch.pixels, x.cut(drawn.cuts))
+        images, _ = stream.images(batch)
+        mirrored = drawn.numbers[3].bool()
+        expected = scaling(batch.pixels)
+        assert torch.equal(images[~mirrored], expected[~mirrored])
+        assert torch.equal(images[mirrored], expected[mirrored].flip(3))
+    assert stream.hash == draws.hash
+    stream.restore(state)
+    assert torch.equal(
+        stream.take().pixels, torch.from_numpy(x.cut(Draws(24, **options | {"pad": 0}).next().cuts))
+    )
+
+    for file in tmp_path.glob("train/*/*"):
+        file.write_text("no image")
+    stream.restore(state)
+    with pytest.raises(
+        BadInput, match=r"^image .*\.jpg cannot be read \(.*\): mend or remove it, or [^\n]*$"
+    ):
+        stream.take()
+    stream.close()
 
 
 LEFT_OPEN = """

@@ -61,7 +61,7 @@ def plugin(tmp_path, monkeypatch):
 
 def test_one_dying_process_fails_one_run_and_not_the_study(tiny, tmp_path, plugin):
     grid = {"network": ["fatal", "small", "wrong"], "depth": [1]}
-    study = tiny(grid=grid, options={"width": 16}, plugins=[plugin])
+    study = tiny(grid=grid, options={"width": None}, plugins=[plugin])
     path = run_study(study, tmp_path / "results", device="cpu", jobs=1)
     runs = load_results(path).runs.set_index("network")
     assert runs.status.to_dict() == {"fatal": "failed", "small": "done", "wrong": "failed"}
@@ -149,7 +149,7 @@ def test_ctrl_c_keeps_every_run_that_takes_turns(tiny, tmp_path):
 
 def test_a_failure_does_not_fail_the_runs_that_share_its_process(tiny, tmp_path, plugin):
     grid = {"network": ["small", "wrong"], "seed": [0, 1]}
-    study = tiny(grid=grid, options={"width": 16}, plugins=[plugin])
+    study = tiny(grid=grid, options={"width": None}, plugins=[plugin])
     plan = in_turns(study, tmp_path, lanes=4)
     execute(plan)
     runs = load_results(plan.store.path).runs.set_index(["network", "seed"])
@@ -162,7 +162,7 @@ def test_a_failure_does_not_fail_the_runs_that_share_its_process(tiny, tmp_path,
 
 
 def test_a_network_that_leaves_python_is_a_failure(tiny, tmp_path, plugin):
-    study = tiny(grid={"network": ["leaving", "small"]}, options={"width": 16}, plugins=[plugin])
+    study = tiny(grid={"network": ["leaving", "small"]}, options={"width": None}, plugins=[plugin])
     plan = in_turns(study, tmp_path, lanes=2)
     execute(plan)
     runs = load_results(plan.store.path).runs.set_index("network")
@@ -171,7 +171,7 @@ def test_a_network_that_leaves_python_is_a_failure(tiny, tmp_path, plugin):
 
 
 def test_a_death_fails_all_runs_that_share_the_process(tiny, tmp_path, plugin):
-    study = tiny(grid={"network": ["small", "fatal"]}, options={"width": 16}, plugins=[plugin])
+    study = tiny(grid={"network": ["small", "fatal"]}, options={"width": None}, plugins=[plugin])
     plan = in_turns(study, tmp_path, lanes=2)
     execute(plan)
     runs = load_results(plan.store.path).runs.set_index("network")

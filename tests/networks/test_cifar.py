@@ -5,10 +5,12 @@ from torch import nn
 
 from depthbench.errors import BadInput
 from depthbench.networks import NETWORKS
-from depthbench.networks.cifar import PadShortcut
 from depthbench.networks.cost import count_multiply_adds, count_parameters
+from depthbench.networks.orders import ORDERS
 
 FAMILIES = ["plain", "resnet"]
+TWINS = [FAMILIES, ["plain_bottleneck", "resnet_bottleneck"], ["preplain", "preresnet"]]
+TWINS.append(["preplain_bottleneck", "preresnet_bottleneck"])
 
 
 def build(name, depth=8, seed=0, **options):
@@ -37,6 +39,103 @@ def test_cost_is_that_of_the_paper(name, depth, parameters, millions):
     assert count_parameters(network) == parameters
     decimals = len(millions.partition(".")[2])
     assert f"{count_multiply_adds(network, (3, 32, 32)) / 1e6:.{decimals}f}" == millions
+
+
+def bottleneck_cost(depth, pre_activated):
+    """Parameters, and multiply-adds for an image of 32x32, of the bottleneck network written out as sums: n
+    blocks a stage, working on w channels of the stage's map and giving 4w, projections where the width
+    changes (He et al. 2016: 1x1, 16; 3x3, 16; 1x1, 64 in the first stage)."""
+    n, parameters, products = (depth - 2) // 9, 3 * 3 * 3 * 16, 3 * 3 * 3 * 16 * 32**2
+    given, norms = 16, 16  # channels of a stage's input; channels that are normalised, from the first norm on
+    for w, side in ((16, 32), (32, 16), (64, 8)):
+        convolutions = n * (4 * w * w + 9 * w * w + w * 4 * w) - (4 * w - given) * w
+        projection = given * 4 * w
+        parameters += convolutions + projection
+        products += (convolutions + projection) * side**2
+        inner = 2 * n * w
+        if pre_activated:  # before each convolution; the first block's first is the one counted above
+            norms += inner + given + (n - 1) * 4 * w - (16 if w == 16 else 0)
+        else:  # after each convolution, the projection too
+            norms += inner + n * 4 * w + 4 * w
+        given = 4 * w
+    norms += given if pre_activated else 0  # after the last block
+    return parameters + 2 * norms + (given + 1) * 10, products + given * 10
+
+
+@pytest.mark.parametrize(("depth", "millions"), [(164, "1.7"), (1001, "10.3")])
+@pytest.mark.parametrize("name", ["preresnet_bottleneck", "resnet_bottleneck"])
+def test_cost_of_bottlenecks(name, depth, millions):
+    network = build(name, depth)
+    parameters, products = bottleneck_cost(depth, name.startswith("pre"))
+    assert count_parameters(network) == parameters
+    assert f"{parameters / 1e6:.1f}" == millions
+    assert count_multiply_adds(network, (3, 32, 32)) == products
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_every_order_costs_the_same(order):
+    """He et al. 2016, Table 2: what is moved costs nothing."""
+    network = build("resnet", 110, order=order)
+    assert count_parameters(network) == 1_727_962
+    assert len([m for m in network.modules() if isinstance(m, nn.BatchNorm2d)]) == 109
+    assert f"{count_multiply_adds(network, (3, 8, 8)) / 1e6:.1f}" == "15.8"  # a 16th of the pixels of 32x32
+
+
+def test_110_layers_are_of_basic_blocks_or_of_bottlenecks_as_the_family_says():
+    basic, narrowed = build("preresnet", 110), build("preresnet_bottleneck", 110)
+    assert [len(network.blocks()) for network in (basic, narrowed)] == [54, 36]
+    assert [len(network.weighted_layers()) for network in (basic, narrowed)] == [110, 110]
+    assert (basic.fc.in_features, narrowed.fc.in_features) == (64, 256)
+
+
+@pytest.mark.parametrize("twins", TWINS)
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"shortcut": "C", "gate": "exclusive"},
+        {"gate": "shortcut_only", "norm": "none", "init": "orthogonal"},
+        {"order": "norm_after_addition", "shortcut": "B"},
+        {"order": "act_only_pre", "shortcut_dropout": 0.5, "bottleneck_stride": "3x3"},
+        {"order": "act_before_addition", "shortcut_scale": 0.5, "branch_scale": 0.5},
+    ],
+)
+def test_twins_share_all_but_the_shortcut(twins, options):
+    plain, residual = (build(name, 20, width=4, **options) for name in twins)
+    shared = [
+        {key: value for key, value in network.state_dict().items() if ".shortcut." not in key}
+        for network in (plain, residual)
+    ]
+    gates = {key for key in shared[1] if ".gate." in key}
+    assert list(shared[0]) == [key for key in shared[1] if key not in gates]
+    assert bool(gates) == ("gate" in options)
+    assert all(torch.equal(value, shared[1][key]) for key, value in shared[0].items())
+    assert not torch.equal(plain(images(4, 3, 8, 8)), residual(images(4, 3, 8, 8)))
+
+
+@pytest.mark.parametrize("name", ["plain", "preplain_bottleneck"])
+def test_a_plain_network_makes_no_use_of_what_is_of_shortcuts(name):
+    of_shortcuts = {"gate": "exclusive", "gate_bias": 1.0, "shortcut": "C", "shortcut_dropout": 0.5}
+    of_shortcuts |= {"shortcut_scale": 0.1, "branch_scale": 0.1}
+    bare, other = build(name, 20), build(name, 20, **of_shortcuts)
+    assert list(bare.state_dict()) == list(other.state_dict())
+    assert torch.equal(bare(images(4, 3, 8, 8)), other(images(4, 3, 8, 8)))
+
+
+def test_the_network_of_the_paper_is_still_the_one_it_was():
+    """Weights and logits of the first version, of 14 layers of 4 channels. To tolerance: kernels round."""
+    pixels = torch.linspace(-1, 1, 2 * 3 * 8 * 8).reshape(2, 3, 8, 8)
+    logits = {
+        ("plain", "A"): [0.8054851, 0.8536558, 0.1357862],
+        ("resnet", "A"): [3.6268592, 0.8252457, 0.6537589],
+        ("resnet", "C"): [0.4820791, -0.0383399, 0.6520199],
+    }
+    for (name, shortcut), expected in logits.items():
+        network = build(name, 14, shortcut=shortcut, width=4, num_classes=3)
+        first, last = network.conv1.weight[0, 0, 0].tolist(), network.fc.weight[0, :3].tolist()
+        assert first == pytest.approx([-0.3064148, -0.3136327, -0.0681989], abs=1e-6)
+        assert last == pytest.approx([0.1168882, -0.6435019, -0.1107393], abs=1e-6)
+        assert network(pixels)[0].tolist() == pytest.approx(expected, abs=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -71,16 +170,6 @@ def test_projections_leave_the_layers_that_twins_share_equal(shortcut, init):
 
 def test_another_seed_gives_other_weights():
     assert not torch.equal(build("plain", seed=0).conv1.weight, build("plain", seed=1).conv1.weight)
-
-
-def test_option_a_pads_both_sides_evenly_and_takes_every_second_pixel():
-    x = torch.arange(2 * 4 * 4.0).reshape(1, 2, 4, 4) + 1
-    y = PadShortcut(2, 6, stride=2)(x)
-    assert y.shape == (1, 6, 2, 2)
-    assert y[0, [0, 1, 4, 5]].eq(0).all()
-    assert y[0, 2].tolist() == [[1, 3], [9, 11]]
-    assert y[0, 3].tolist() == [[17, 19], [25, 27]]
-    assert PadShortcut(2, 2, stride=1)(x) is x
 
 
 def test_a_residual_network_without_branches_is_its_shortcuts():
@@ -130,20 +219,35 @@ def test_projections_are_where_the_option_says(shortcut, projections, parameters
 
 @pytest.mark.parametrize("name", FAMILIES)
 @pytest.mark.parametrize(
-    ("options", "told"), [({"depth": 21}, "nearest: 20 or 26"), ({"shortcut": "b"}, "should be A, B or C")]
+    ("options", "told"),
+    [
+        ({"depth": 21}, "nearest: 20 or 26"),
+        ({"shortcut": "b"}, "should be A, B or C"),
+        ({"order": "pre"}, "order 'pre': should be original, norm_after_addition, "),
+        ({"gate": "open"}, "gate 'open': should be none, exclusive or shortcut_only"),
+        ({"bottleneck_stride": "2x2"}, "should be 1x1 or 3x3"),
+    ],
 )
 def test_what_cannot_be_built_is_refused(name, options, told):
     with pytest.raises(BadInput, match=told):
         build(name, **options)
 
 
-@pytest.mark.parametrize("options", [{}, {"shortcut": "C"}, {"norm": "none"}])
-def test_weighted_layers_are_those_of_the_forward_pass_in_its_order(options):
-    network = build("resnet", 20, **options)
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("resnet", {}),
+        ("resnet", {"shortcut": "C", "gate": "exclusive"}),
+        ("preresnet", {"norm": "none"}),
+        ("preresnet_bottleneck", {"shortcut": "C"}),
+    ],
+)
+def test_weighted_layers_are_those_of_the_forward_pass_in_its_order(name, options):
+    network = build(name, 20, **options)
     layers = network.weighted_layers()
     called = []
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d | nn.Linear) and getattr(module, "kernel_size", None) != (1, 1):
+    for path, module in network.named_modules():
+        if isinstance(module, nn.Conv2d | nn.Linear) and "shortcut" not in path and "gate" not in path:
             module.register_forward_hook(lambda module, inputs, output: called.append(module))
     network(images(2, 3, 8, 8))
     assert called == [layer.weighted for layer in layers]
@@ -162,6 +266,22 @@ def test_a_response_is_the_output_of_the_layers_own_norm(name, norm):
     expected = [block.conv1, block.conv2] if norm == "none" else [block.norm1, block.norm2]
     assert [layer.response for layer in convolutions[-2:]] == expected
     assert classifier.response is classifier.weighted is network.fc
+
+
+def test_a_response_is_the_norms_right_after_a_layer_or_else_the_layers_own():
+    expected = {
+        "original": ["norm1", "norm2", "norm3"],
+        "norm_after_addition": ["norm1", "norm2", "conv3"],
+        "act_before_addition": ["norm1", "norm2", "norm3"],
+        "act_only_pre": ["norm1", "norm2", "norm3"],
+        "full_pre": ["norm2", "norm3", "conv3"],
+    }
+    for order, names in expected.items():
+        network = build("resnet_bottleneck", 11, width=4, order=order)
+        first, *_, a, b, c, _ = network.weighted_layers()
+        block = network.stages[2][0]
+        assert [a.response, b.response, c.response] == [getattr(block, name) for name in names]
+        assert first.response is network.norm1
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -204,4 +324,6 @@ def test_dropout_is_between_the_convolutions_and_only_in_training(name):
 
 @pytest.mark.parametrize("size", [2, 7, 8])
 def test_small_and_odd_images_pass(size):
-    assert build("resnet", in_channels=1, num_classes=5)(images(2, 1, size, size)).shape == (2, 5)
+    for name in ("resnet", "preresnet", "preresnet_bottleneck"):
+        network = build(name, 20, in_channels=1, num_classes=5, gate="exclusive")
+        assert network(images(2, 1, size, size)).shape == (2, 5)

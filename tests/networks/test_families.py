@@ -3,7 +3,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from depthbench.errors import BadInput
-from depthbench.networks import NETWORKS, SIX_N_PLUS_2, DepthRule, Family
+from depthbench.networks import NETWORKS, NINE_N_PLUS_2, SIX_N_PLUS_2, DepthRule, Family
 
 
 @pytest.mark.parametrize(
@@ -44,6 +44,13 @@ def test_a_rule_says_what_it_allows(rule, text):
 
 def test_a_plugin_family_has_any_depth():
     assert Family(object).depths.n(7) == 7
+
+
+def test_some_depths_are_of_both_rules_and_the_family_says_which():
+    assert (SIX_N_PLUS_2.n(110), NINE_N_PLUS_2.n(110)) == (18, 12)
+    assert (NINE_N_PLUS_2.n(164), NINE_N_PLUS_2.n(1001)) == (18, 111)
+    with pytest.raises(BadInput, match=r"depth 1001 is not 6n\+2, n >= 1; nearest: 998 or 1004"):
+        NETWORKS["preresnet"].depths.n(1001)
 
 
 def test_twins_name_each_other():

@@ -1,60 +1,88 @@
-"""Gradients at initialisation: the probes measure the rates that theory foresees, on plain fully connected
-networks. Rates are of squared norms, per layer, towards the input."""
+"""Gradients at initialisation: our networks and probes measure the rates that theory foresees. Rates are of
+squared norms, towards the input, over random images and the gradient of their cross entropy."""
 
 import math
-from statistics import geometric_mean
 
+import pandas as pd
 import pytest
 import torch
-from torch import nn
+import torch.nn.functional as F
 
-from depthbench.networks.parts import initialise
+from depthbench.analysis.theory import COLUMN, batch_norm_rate, measured_rates
+from depthbench.networks import NETWORKS
 from depthbench.probes import PROBES
 from depthbench.probes.recorder import Recorder
+from depthbench.study import NetworkOptions
 
-WIDTH = 256
 PROBED = {name: PROBES[name].load() for name in ("grad_norm_preact", "grad_norm_weight", "response_std")}
+IMAGES = (1, 8, 8)
 
 
-def rates(init, *, norm=False, depth=50, batch=64, seeds=6):
-    """The rate of each probe over the hidden layers, the mean of some seeds."""
-    found = {name: [] for name in PROBED}
+def at_initialisation(network, depth, batch=64, seeds=3, **options):
+    """Results.runs and Results.layers of step 0, as a study would record them."""
+    family, runs, frames = NETWORKS[network], [], []
+    settings = NetworkOptions(**options).model_dump()
     for seed in range(seeds):
         torch.manual_seed(seed)
-        modules = []
-        for _ in range(depth):
-            modules += [nn.Linear(WIDTH, WIDTH, bias=False), *([nn.BatchNorm1d(WIDTH)] * norm), nn.ReLU()]
-        network = nn.Sequential(*modules)
-        initialise([m for m in network if isinstance(m, nn.Linear)], init)
-        recorder = Recorder(network, PROBED)
+        built = family(depth=depth, in_channels=family.in_channels(IMAGES), **options)
+        recorder = Recorder(built, PROBED)
         with recorder:
-            y = network(torch.randn(batch, WIDTH))
-            y.backward(torch.randn_like(y))
-            values = recorder.values()
-        first, last = values[1], values[-2]
-        for name, ratio in zip(PROBED, (first / last).tolist(), strict=True):
-            found[name].append(ratio ** (2 / (depth - 3)))
-    return {name: geometric_mean(ratios) for name, ratios in found.items()}
+            logits = built(torch.randn(batch, *IMAGES))
+            F.cross_entropy(logits, torch.randint(10, (batch,))).backward()
+            values = recorder.values().numpy()
+        key = {"run_id": str(seed), "network": network, "depth": depth, "seed": seed}
+        stages = [layer.stage for layer in recorder.layers]
+        frame = pd.DataFrame(values, columns=list(PROBED)).assign(**key, step=0, stage=stages)
+        frames.append(frame.assign(layer=range(1, depth + 1)))
+        runs.append(
+            key
+            | {"family": network, "recipe.batch_size": batch, "data.shape": IMAGES}
+            | {f"options.{name}": value for name, value in settings.items()}
+        )
+    return pd.DataFrame(runs), pd.concat(frames, ignore_index=True)
+
+
+def rate_of(runs, layers, probe=COLUMN, stage="1"):
+    """The row of `measured_rates` of one stage, `probe` in the place of the pre-activation gradient."""
+    table = measured_rates(runs, layers.assign(**{COLUMN: layers[probe]}))
+    return table.set_index("stage").loc[stage]
 
 
 def test_he_and_relu_keep_gradients_and_responses():
-    found = rates("he")
-    assert found["grad_norm_preact"] == pytest.approx(1, rel=0.03)
-    assert found["response_std"] == pytest.approx(1, rel=0.03)
+    found = at_initialisation("plain_mlp", 50, norm="none", seeds=6)
+    row = rate_of(*found)
+    assert row["predicted"] == 1
+    assert row["mean"] == pytest.approx(1, rel=0.03)
+    assert rate_of(*found, "response_std")["mean"] == pytest.approx(1, rel=0.03)
 
 
 def test_xavier_and_relu_halve_them_and_the_weight_gradient_hides_it():
-    found = rates("xavier")
-    assert found["grad_norm_preact"] == pytest.approx(1 / 2, rel=0.03)
-    assert found["response_std"] == pytest.approx(2, rel=0.03)  # halved forwards
-    assert found["grad_norm_weight"] == pytest.approx(1, rel=0.03)
+    found = at_initialisation("plain_mlp", 50, norm="none", init="xavier", seeds=6)
+    row = rate_of(*found)
+    assert row["predicted"] == 1 / 2
+    assert row["mean"] == pytest.approx(1 / 2, rel=0.03)
+    assert rate_of(*found, "response_std")["mean"] == pytest.approx(2, rel=0.03)  # halved forwards
+    assert rate_of(*found, "grad_norm_weight")["mean"] == pytest.approx(1, rel=0.03)
 
 
-@pytest.mark.parametrize("batch", [16, 64])
+@pytest.mark.parametrize("batch", [8, 32, 128])
 def test_batch_norm_makes_gradients_explode_towards_the_input(batch):
-    c = -1 / (batch - 1)  # Yang et al. 2019, arXiv:1902.08129
-    slope = (math.pi - math.acos(c)) / math.pi
-    j = (math.sqrt(1 - c**2) + (math.pi - math.acos(c)) * c) / math.pi
-    theory = ((batch - 1 + slope) / (1 - j) - 1) / (batch - 3)
-    found = rates("he", norm=True, depth=40, batch=batch, seeds=3)
-    assert found["grad_norm_preact"] == pytest.approx(theory, rel=0.03)
+    row = rate_of(*at_initialisation("plain_mlp", 42, batch))
+    assert row["predicted"] == batch_norm_rate(batch)
+    assert row["mean"] == pytest.approx(batch_norm_rate(batch), rel=0.03)
+
+
+@pytest.mark.parametrize(("scale", "rate"), [(1, 2), (0.5, 1.25)])
+def test_squared_gradients_grow_by_the_branch_in_each_residual_block_without_norm(scale, rate):
+    row = rate_of(*at_initialisation("resnet_mlp", 42, norm="none", branch_scale=scale))
+    assert (row["predicted"], row["per"]) == (rate, "block")
+    assert row["mean"] == pytest.approx(rate, rel=0.03)
+
+
+def test_branches_scaled_by_the_root_of_their_number_hold_the_total_near_e():
+    blocks = 50
+    scale = blocks**-0.5
+    found = at_initialisation("resnet_mlp", 2 * blocks + 2, norm="none", branch_scale=scale, seeds=6)
+    total = rate_of(*found)["mean"] ** blocks
+    assert (1 + scale**2) ** blocks == pytest.approx(math.e, rel=0.01)
+    assert total == pytest.approx(math.e, rel=0.1)  # 0.2 % in each of the 50 blocks

@@ -6,9 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from depthbench.report import FIGURES
 from depthbench.store import StudyStore, describe, load_results
 from depthbench.study import Run, Study
 
+DRAWN = [name for name, entry in FIGURES.items() if entry.needs]  # the others are of special studies
 STEPS = 200
 PROBED = (0, 1, 10, 100, 199)
 CHANCE = 90.0

@@ -3,7 +3,16 @@ import pandas as pd
 from depthbench.analysis.matching import match_twins
 from depthbench.analysis.missing import missing_runs
 from depthbench.analysis.summary import summarise
-from depthbench.report.tables import Table, markdown, missing_table, runs_table, summary_table, write_table
+from depthbench.analysis.theory import measured_rates
+from depthbench.report.tables import (
+    Table,
+    markdown,
+    missing_table,
+    rates_table,
+    runs_table,
+    summary_table,
+    write_table,
+)
 from tests.report.conftest import study_of
 
 
@@ -60,6 +69,24 @@ def test_missing_runs_are_named_with_their_reason(partial_results):
         ("resnet", "interrupted", "120 of 200"),
         ("resnet", "not begun", ""),
     ]
+
+
+def test_rates_are_beside_their_prediction_formula_and_source(results):
+    table = rates_table(measured_rates(results.runs, results.layers))
+    (row,) = rows(table, network="plain", depth="20", stage="2")
+    assert (row["measured"], row["95% interval"], row["n"]) == ("0.490", "0.490 to 0.490", "3")  # 0.7 squared
+    assert (row["predicted"], row["difference (%)"]) == ("1.467", "-66.6")
+    assert row["formula"] == "at most pi/(pi - 1)"
+    assert "upper reference" in row["assumption"]
+    assert "Yang et al. 2019" in row["source"]
+    assert rows(table, network="resnet") == []  # a power of the depth, no rate
+
+
+def test_a_rate_without_prediction_leaves_its_place_empty(results):
+    runs = results.runs.assign(**{"options.activation": "tanh"})
+    row = rows(rates_table(measured_rates(runs, results.layers)), network="plain", depth="20", stage="2")[0]
+    assert row["measured"] == "0.490"
+    assert {row[key] for key in ("predicted", "difference (%)", "formula", "source")} == {""}
 
 
 def test_markdown_escapes_what_would_break_a_row():

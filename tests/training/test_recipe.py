@@ -45,6 +45,13 @@ def test_holding_is_the_papers_warm_up():
     assert learning_rate(Recipe(steps=100, lr=0.001), 0, holding=True) == 0.001  # it never raises the rate
 
 
+def test_a_plateau_lowers_the_rate_as_often_as_it_came():
+    recipe = Recipe(steps=100, schedule="plateau", gamma=0.5)
+    found = [learning_rate(recipe, 99, drops=drops) for drops in range(3)]
+    assert found == pytest.approx([0.1, 0.05, 0.025])
+    assert learning_rate(recipe, 0, holding=True, drops=1) == 0.01
+
+
 def test_constant_is_constant():
     assert set(rates(range(0, 64_000, 1000), schedule="constant")) == {0.1}
 

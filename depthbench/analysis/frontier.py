@@ -1,0 +1,71 @@
+"""The greatest depth at which a network still trains: found by doubling, then bisection, for each seed.
+
+A depth is told by its n, 1 for the least of its family (6n + 2, for one). That deeper networks train worse is
+taken for granted between two depths that were tried: of a network that trains again beyond a depth where it
+did not, the search finds the first frontier that it comes across."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from depthbench.networks import NETWORKS
+
+
+def next_n(trains: Mapping[int, bool], most: int) -> int | None:
+    """The n to try next, given whether those tried train; None once the frontier is known.
+
+    1, 2, 4, ... up to `most` while all train; then halfway between the greatest that trains and the least
+    above it that does not."""
+    failing = min((n for n, does in trains.items() if not does), default=None)
+    training = max((n for n, does in trains.items() if does and (failing is None or n < failing)), default=0)
+    if failing is None:
+        return min(2 * training, most) or 1 if training < most else None
+    return (training + failing) // 2 if failing - training > 1 else None
+
+
+def trains(runs: pd.DataFrame, below: float) -> pd.Series:
+    """Whether each finished run trained: done, with a train error below `below` percent; NA of others."""
+    does = (runs["status"] == "done") & (pd.to_numeric(runs["train_error_eval"], errors="coerce") < below)
+    return does.astype("boolean").mask(~runs["status"].isin(("done", "diverged")))
+
+
+def frontiers(runs: pd.DataFrame, below: float) -> pd.DataFrame:
+    """A row for each network and seed: the greatest depth that trains and the least above it that does not.
+
+    Columns: network, seed; trains (NA where not even the least depth tried does); fails (NA where all depths
+    tried train: the frontier lies at `trains` or deeper); tried, how many depths were."""
+    rows = []
+    known = runs.assign(does=trains(runs, below)).dropna(subset=["does"])
+    for (network, seed), group in known.groupby(["network", "seed"], sort=False):
+        failing = group.loc[~group["does"].astype(bool), "depth"].min()
+        under = group[group["does"].astype(bool) & ~(group["depth"] > failing)]
+        rows.append(
+            {"network": network, "seed": seed, "trains": under["depth"].max(), "fails": failing}
+            | {"tried": len(group)}
+        )
+    columns = ["network", "seed", "trains", "fails", "tried"]
+    return pd.DataFrame(rows, columns=columns).astype({"trains": "Int64", "fails": "Int64"})
+
+
+def summarise(found: pd.DataFrame) -> pd.DataFrame:
+    """A row a network: median, least and greatest frontier over the seeds of `frontiers`.
+
+    A seed with no depth that trains counts as 0; open says in how many seeds every depth tried trained, so
+    that the frontier may lie deeper. Columns: network, n, median, low, high, open."""
+    rows = []
+    for network, group in found.groupby("network", sort=False):
+        depths = group["trains"].fillna(0).to_numpy(float)
+        row = {"network": network, "n": len(group), "median": float(np.median(depths))}
+        rows.append(
+            row | {"low": depths.min(), "high": depths.max(), "open": int(group["fails"].isna().sum())}
+        )
+    return pd.DataFrame(rows, columns=["network", "n", "median", "low", "high", "open"])
+
+
+def most_n(family: str, deepest: int) -> int:
+    """The greatest n of a family whose depth is at most `deepest`; 0 where there is none."""
+    rule, n = NETWORKS[family].depths, 0
+    while (depth := rule.depth(n + 1)) is not None and depth <= deepest:
+        n += 1
+    return n

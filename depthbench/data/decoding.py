@@ -1,0 +1,36 @@
+"""One image file -> 8 bits a channel, RGB."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+
+class Unreadable(ValueError):
+    """A file that is no image, or not a whole one."""
+
+
+def decode(file: Path) -> "Image":
+    """The image in `file`. Raises Unreadable."""
+    from PIL import Image
+
+    try:
+        with Image.open(file) as image:
+            return _rgb(image)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:  # what decoders raise
+        raise Unreadable(str(error)) from None
+
+
+def _rgb(image: "Image") -> "Image":
+    """`image` with 8 bits a channel. Raises ValueError for more than 16 bits, whose range is not known."""
+    if image.mode == "F" or image.mode.startswith("I"):  # Pillow would make all above 255 white
+        from PIL import Image
+
+        pixels = np.asarray(image)
+        if image.mode == "F" or pixels.max() > 0xFFFF:
+            raise ValueError("more than 16 bits a pixel")
+        image = Image.fromarray((pixels >> 8).astype(np.uint8))
+    return image.convert("RGB")

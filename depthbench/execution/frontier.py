@@ -1,0 +1,65 @@
+"""`depthbench frontier`: trains the depths that a search asks for, round by round, until it is settled."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pandas as pd
+
+from depthbench.analysis.frontier import most_n, next_n, trains
+from depthbench.errors import BadInput
+from depthbench.execution.plan import Plan
+from depthbench.store import StudyStore, read_runs
+from depthbench.study import Frontier, Grid, Study
+
+
+def search(study: Study, path: Path, prepared: Callable[[Study], Plan]) -> Iterator[Plan]:
+    """The plans to execute, one after the other, to find the frontier of each network of `study` and seed.
+
+    study: its grid names the networks and seeds; its depths are not used. path: its results directory.
+    prepared: checks a study and makes its plan. What is stored is not trained again, so that an interrupted
+    search goes on. Raises BadInput where a network has no depth as small as `frontier.deepest`, or a run
+    failed."""
+    limits = study.frontier or Frontier()
+    study = study.model_copy(update={"frontier": limits, "may_diverge": study.grid.network})
+    most = {name: most_n(_family(study, name), limits.deepest) for name in study.grid.network}
+    for name, n in most.items():
+        if n == 0:
+            raise BadInput(f"--deepest {limits.deepest}: {name} has no depth as small as that")
+    while wanted := _wanted(study, path, limits.below, most):
+        first, *others = wanted
+        plan = prepared(study.model_copy(update={"grid": first, "also": others}))
+        if not plan.todo:  # a run that cannot be decided would be asked for for ever
+            raise BadInput(f"{path}: a run of the search failed; see `depthbench show {path}`")
+        yield plan
+
+
+def _wanted(study: Study, path: Path, below: float, most: dict[str, int]) -> list[Grid]:
+    """The runs that the search needs next, as grids: for each network and seed one, until it is settled."""
+    tried = _tried(study, path, below)
+    grids = []
+    for name in study.grid.network:
+        rule = study.family(name).depths
+        for seed in study.grid.seed:
+            n = next_n(tried.get((name, seed), {}), most[name])
+            if n is not None:
+                grids.append(Grid(network=[name], depth=[rule.depth(n)], seed=[seed]))
+    return grids
+
+
+def _tried(study: Study, path: Path, below: float) -> dict[tuple[str, int], dict[int, bool]]:
+    """(network, seed) -> n -> whether it trains, of the finished runs stored in `path`."""
+    if not (StudyStore(path).path / "study.toml").exists():
+        return {}
+    runs = pd.DataFrame(read_runs(path))
+    tried: dict[tuple[str, int], dict[int, bool]] = {}
+    if runs.empty:
+        return tried
+    for run, does in zip(runs.to_dict("records"), trains(runs, below), strict=True):
+        if run["network"] in study.grid.network and not pd.isna(does):
+            n = study.family(run["network"]).depths.n(run["depth"])
+            tried.setdefault((run["network"], run["seed"]), {})[n] = bool(does)
+    return tried
+
+
+def _family(study: Study, name: str) -> str:
+    return study.variants[name].of if name in study.variants else name

@@ -1,0 +1,48 @@
+import pandas as pd
+
+from depthbench.analysis.first_steps import first_steps
+
+
+def probed(network="plain", depth=20, steps=(0, 1), run="a"):
+    """The value of layer l at step s is l + s / 1000; the classifier is the last layer."""
+    return pd.DataFrame(
+        {
+            **{"run_id": run, "network": network, "depth": depth, "step": step, "layer": layer},
+            **{"stage": "fc" if layer == depth else "1", "norm": layer + step / 1000},
+        }
+        for step in steps
+        for layer in range(1, depth + 1)
+    )
+
+
+def test_three_layers_of_the_greatest_depth():
+    table = first_steps(pd.concat([probed(depth=8), probed(depth=20)]), "norm")
+    assert set(table["depth"]) == {20}
+    initial = table[table["step"] == 0].set_index("place")
+    assert initial["layer"].to_dict() == {"first": 2, "middle": 10, "last": 19}
+    assert initial["mean"].round(9).to_dict() == {"first": 2, "middle": 10, "last": 19}
+
+
+def test_each_network_has_its_own_greatest_depth():
+    table = first_steps(pd.concat([probed(depth=8), probed("resnet", 14)]), "norm")
+    assert table.groupby("network")["depth"].unique().map(list).to_dict() == {"plain": [8], "resnet": [14]}
+    assert table.loc[table["place"] == "last"].groupby("network")["layer"].first().to_dict() == {
+        "plain": 7,
+        "resnet": 13,
+    }
+
+
+def test_steps_are_in_the_order_probed_and_only_the_first():
+    table = first_steps(pd.concat([probed(steps=(0, 5, 200)), probed("resnet", steps=(0, 1, 100))]), "norm")
+    assert dict(zip(table["step"], table["order"], strict=True)) == {0: 0, 1: 1, 5: 2, 100: 3}
+
+
+def test_the_least_networks_have_fewer_layers():
+    assert first_steps(probed(depth=4, steps=(0,)), "norm")["place"].tolist() == ["first", "last"]
+    assert first_steps(probed(depth=2, steps=(0,)), "norm")["place"].tolist() == ["first"]
+
+
+def test_nothing_probed_early_is_an_empty_table():
+    table = first_steps(probed(steps=(500,)), "norm")
+    assert table.empty
+    assert {"place", "order", "mean", "n"} <= set(table)

@@ -1,0 +1,92 @@
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from depthbench.analysis.frontier import frontiers, most_n, next_n, summarise, trains
+
+
+def searched(frontier, most):
+    """Every n that a search tries where n trains up to `frontier`, in order."""
+    tried = {}
+    while (n := next_n(tried, most)) is not None:
+        assert n not in tried
+        tried[n] = n <= frontier
+    return tried
+
+
+def test_doubling_and_bisection_by_hand():
+    assert list(searched(frontier=11, most=100)) == [1, 2, 4, 8, 16, 12, 10, 11]
+
+
+@pytest.mark.parametrize(
+    ("frontier", "most", "tried"),
+    [(0, 100, [1]), (1, 100, [1, 2]), (100, 100, [1, 2, 4, 8, 16, 32, 64, 100]), (5, 1, [1])],
+)
+def test_the_ends(frontier, most, tried):
+    assert list(searched(frontier, most)) == tried
+
+
+@settings(max_examples=100, deadline=None, derandomize=True)
+@given(frontier=st.integers(0, 300), most=st.integers(1, 200))
+def test_a_search_ends_at_the_frontier(frontier, most):
+    tried = searched(frontier, most)
+    assert max((n for n, does in tried.items() if does), default=0) == min(frontier, most)
+    assert len(tried) <= 2 * most.bit_length() + 1
+
+
+def runs_of(*rows):
+    columns = ["network", "depth", "seed", "status", "train_error_eval"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+RUNS = runs_of(
+    ("plain", 8, 0, "done", 1.0),
+    ("plain", 20, 0, "done", 30.0),
+    ("plain", 14, 0, "done", 5.0),
+    ("plain", 8, 1, "diverged", 5.0),
+    ("resnet", 8, 0, "done", 0.0),
+    ("resnet", 14, 0, "done", 0.0),
+    ("resnet", 20, 0, "failed", None),
+)
+
+
+def test_what_trains():
+    assert trains(RUNS, below=20.0).tolist() == [True, False, True, False, True, True, pd.NA]
+    assert trains(RUNS, below=5.0).tolist()[2] is False
+
+
+def test_frontiers_of_seeds():
+    table = frontiers(RUNS, below=20.0).astype(object).where(lambda t: t.notna(), None)
+    assert table.to_numpy().tolist() == [
+        ["plain", 0, 14, 20, 3],
+        ["plain", 1, None, 8, 1],
+        ["resnet", 0, 14, None, 2],
+    ]
+
+
+def test_a_depth_that_trains_beyond_one_that_does_not_is_not_the_frontier():
+    runs = runs_of(*(("plain", depth, 0, "done", error) for depth, error in ((8, 0), (14, 50), (20, 0))))
+    (row,) = frontiers(runs, below=20.0).itertuples()
+    assert (row.trains, row.fails) == (8, 14)
+
+
+def test_the_summary_counts_a_network_that_never_trains_as_no_depth():
+    plain, resnet = summarise(frontiers(RUNS, below=20.0)).itertuples()
+    assert (plain.network, plain.n, plain.median, plain.low, plain.high, plain.open) == (
+        "plain",
+        2,
+        7,
+        0,
+        14,
+        0,
+    )
+    assert (resnet.n, resnet.median, resnet.open) == (1, 14, 1)
+
+
+@pytest.mark.parametrize(
+    ("family", "deepest", "n"),
+    [("plain", 56, 9), ("plain", 57, 9), ("plain", 7, 0), ("resnet_imagenet", 60, 3)],
+)
+def test_the_greatest_n_of_a_family(family, deepest, n):
+    assert most_n(family, deepest) == n

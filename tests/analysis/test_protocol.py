@@ -1,0 +1,101 @@
+import pandas as pd
+import pytest
+
+from depthbench.analysis.protocol import has_default_options, recipe_differences, settled_options
+from depthbench.study import NetworkOptions, Recipe
+
+
+def run_of(family="resnet", depth=20, options=None, **recipe):
+    """A row of Results.runs, trained as in He et al. 2015, sec. 4.2, but for `recipe`."""
+    options = NetworkOptions(**options or {}).model_dump()
+    recipe = Recipe(**{"steps": 64_000, "flip": True} | recipe).model_dump()
+    named = {"options": options, "recipe": recipe}
+    columns = {f"{part}.{key}": value for part, values in named.items() for key, value in values.items()}
+    return {"family": family, "depth": depth, "val_error": None, **columns}
+
+
+@pytest.mark.parametrize(
+    ("family", "depth", "shortcut", "width", "order"),
+    [
+        ("resnet", 110, "A", 16, "original"),
+        ("resnet_bottleneck", 164, "B", 16, "original"),
+        ("preresnet", 110, "A", 16, "full_pre"),
+        ("preresnet_bottleneck", 164, "B", 16, "full_pre"),
+        ("resnet_imagenet", 34, "A", 64, "original"),
+        ("resnet_imagenet", 50, "B", 64, "original"),
+    ],
+)
+def test_unset_options_are_those_of_the_family(family, depth, shortcut, width, order):
+    options = settled_options(run_of(family, depth))
+    assert (options["shortcut"], options["width"], options["order"]) == (shortcut, width, order)
+    assert has_default_options(run_of(family, depth, {"shortcut": shortcut, "width": width, "order": order}))
+
+
+@pytest.mark.parametrize(
+    "changed", [{"norm": "none"}, {"width": 8}, {"shortcut": "C"}, {"gate": "exclusive"}]
+)
+def test_any_other_option_is_another_network(changed):
+    assert not has_default_options(run_of(options=changed))
+
+
+def test_an_option_without_effect_makes_no_other_network():
+    assert has_default_options(run_of("plain", options={"shortcut": "B", "shortcut_scale": 0.5}))
+    assert has_default_options(run_of("resnet", options={"bottleneck_stride": "3x3", "gate_bias": -3.0}))
+    assert not has_default_options(run_of("resnet_bottleneck", 164, {"bottleneck_stride": "3x3"}))
+
+
+@pytest.mark.parametrize("family", ["mine", "resnet_mlp"])
+def test_a_network_of_no_paper_on_images_has_no_default(family):
+    assert not has_default_options(run_of(family))
+
+
+@pytest.mark.parametrize("depth", [20, 110])
+def test_the_default_recipe_is_the_one_of_the_paper(depth):
+    assert recipe_differences(run_of(depth=depth), "he2015-cifar") == []
+
+
+def test_every_difference_is_named_with_both_values():
+    run = run_of(batch_size=64, schedule="cosine", clip_norm=1.0, steps=300)
+    assert recipe_differences(run, "he2015-cifar") == [
+        "steps 300, not 64,000",
+        "batch_size 64, not 128",
+        "clip_norm 1, not unset",
+        "schedule cosine, not step",
+    ]
+    assert recipe_differences(run_of(milestones=[0.5, 56_000.0]), "he2015-cifar") == [
+        "milestones 0.5 and 0.875, not 0.5 and 0.75"
+    ]
+
+
+def test_what_does_nothing_at_a_depth_is_no_difference():
+    same = {"milestones": [32_000.0, 48_000.0], "hold_lr": 0.02, "hold_from_depth": 56, "warmup_steps": 5.0}
+    assert recipe_differences(run_of(depth=20, **same), "he2015-cifar") == []
+    assert recipe_differences(run_of(depth=20, warmup="none"), "he2015-cifar") == []
+    assert recipe_differences(run_of(depth=110, warmup="none"), "he2015-cifar") == ["warmup none, not hold"]
+    assert recipe_differences(run_of(depth=110, hold_lr=0.02), "he2015-cifar") == ["hold_lr 0.02, not 0.01"]
+    assert recipe_differences(run_of(depth=56, **same), "he2015-cifar") == ["warmup hold, not none"]
+
+
+def test_images_kept_for_validation_are_a_difference():
+    (told,) = recipe_differences(run_of() | {"val_error": 7.0}, "he2015-cifar")
+    assert "validation" in told
+
+
+def test_settings_read_back_from_a_table_are_the_same():
+    """Unset numbers become NaN there."""
+    frame = pd.DataFrame([run_of(), run_of(clip_norm=1.0, options={"width": 16})])
+    run = frame.to_dict("records")[0]
+    assert pd.isna(run["recipe.clip_norm"])
+    assert recipe_differences(run, "he2015-cifar") == []
+    assert has_default_options(run)
+
+
+def test_imagenet_has_its_own_recipe():
+    told = recipe_differences(run_of("resnet_imagenet", 34), "he2015-imagenet")
+    assert told[:2] == ["steps 64,000, not 600,000", "batch_size 128, not 256"]
+    assert "schedule step, not plateau" in told
+    paper = {"steps": 600_000, "batch_size": 256, "schedule": "plateau", "plateau_patience": 7}
+    paper |= {"warmup": "none", "augmentation": "scale", "colour": True}
+    assert recipe_differences(run_of("resnet_imagenet", 152, **paper), "he2015-imagenet") == []
+    told = recipe_differences(run_of("resnet_imagenet", 34, **paper | {"colour": False}), "he2015-imagenet")
+    assert told == ["colour False, not True"]

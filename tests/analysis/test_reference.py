@@ -1,0 +1,161 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from depthbench.analysis.protocol import RECIPES
+from depthbench.analysis.reference import METRICS, published, published_for, reproduction
+from depthbench.networks import NETWORKS
+from depthbench.study import NetworkOptions
+from tests.analysis.test_protocol import run_of
+
+
+def runs_of(*errors, data="cifar10", metric="test_error", status=None, **run):
+    """A row of Results.runs for each error, one seed each."""
+    row = run_of(**run)
+    common = {"network": row["family"], "data.name": data, "num_classes": 10, "steps": row["recipe.steps"]}
+    rows = [
+        row | common | {"seed": seed, "status": "done", "train_error": 1.0, "test_error": 9.0, metric: error}
+        for seed, error in enumerate(errors)
+    ]
+    return pd.DataFrame(rows).assign(**{"status": status} if status else {})
+
+
+def row_of(runs, **where):
+    """The one row of the reproduction with these values; `source` need only begin so."""
+    table = reproduction(runs)
+    for column, value in where.items():
+        table = table[
+            table[column].str.startswith(value)
+            if column == "source"
+            else table[column].eq(value).fillna(False)
+        ]
+    (row,) = table.to_dict("records")
+    return row | {key: None for key in ("within", "same_protocol") if pd.isna(row[key])}
+
+
+def test_every_published_row_is_complete_and_of_a_network_that_exists():
+    table = published()
+    needed = ["source", "table", "data", "family", "depth", "metric", "value", "protocol", "provenance"]
+    assert table[needed].notna().all().all()
+    assert set(table["family"]) <= set(NETWORKS)
+    assert set(table["metric"]) <= set(METRICS)
+    assert set(table["recipe"].dropna()) <= set(RECIPES)
+    assert set(table["bound"].dropna()) == {"above"}
+    assert table["value"].between(0, 100).all()
+    for row in table.to_dict("records"):
+        assert NETWORKS[row["family"]].depths.n(row["depth"]) >= 1
+        given = {key: value for key, value in row.items() if key.startswith("options.") and pd.notna(value)}
+        NetworkOptions(**{key.removeprefix("options."): value for key, value in given.items()})
+    assert not table.duplicated(["source", "table", "data", "family", "depth", "called", "metric"]).any()
+
+
+@pytest.mark.parametrize(
+    ("run", "data", "values"),
+    [
+        ({"family": "resnet", "depth": 110}, "cifar10", [6.61, 6.61, 6.41, 6.32]),
+        ({"depth": 110, "options": {"shortcut": "C"}}, "cifar10", [12.22]),
+        ({"depth": 110, "options": {"shortcut_scale": 0.5, "branch_scale": 0.5}}, "cifar10", [12.35]),
+        ({"depth": 110, "options": {"shortcut_scale": 0.5}}, "cifar10", []),
+        ({"depth": 110, "options": {"norm": "none"}}, "cifar10", []),
+        ({"family": "resnet_bottleneck", "depth": 164}, "cifar10", [5.93]),
+        ({"family": "preresnet_bottleneck", "depth": 1001}, "cifar100", [22.71]),
+        ({"family": "preresnet", "depth": 110}, "cifar10", [6.37]),
+        ({"family": "plain", "depth": 110}, "cifar10", [60]),
+        ({"family": "plain", "depth": 110}, "cifar10-jpeg", []),
+        ({"family": "resnet", "depth": 8}, "cifar10", []),
+    ],
+)
+def test_a_number_stands_beside_the_same_network_and_data_only(run, data, values):
+    assert published_for(runs_of(9.0, data=data, **run).iloc[0])["value"].tolist() == values
+
+
+def test_imagenet_is_a_thousand_classes():
+    run = runs_of(30.0, data="imagenet", family="resnet_imagenet", depth=34).iloc[0].to_dict()
+    assert published_for(run).empty
+    assert published_for(run | {"num_classes": 1000})["value"].tolist() == [25.03, 7.76]
+    options_b = run | {"num_classes": 1000, "options.shortcut": "B"}
+    assert published_for(options_b)["value"].tolist() == [24.52, 7.46]
+
+
+def test_mean_difference_and_the_wider_spread():
+    row = row_of(runs_of(6.5, 6.7, 7.2, depth=110), source="He2015")
+    assert (row["n"], row["mean"], row["low"], row["high"]) == (3, pytest.approx(6.8), 6.5, 7.2)
+    assert row["sd"] == pytest.approx(0.13**0.5)  # (0.3² + 0.1² + 0.4²) / 2
+    assert (row["published"], row["published_sd"], row["published_runs"]) == (6.61, 0.16, 5)
+    assert row["difference"] == pytest.approx(0.19)
+    assert (row["within"], row["why"]) == (True, "2 sd")
+    assert row["source"] == "He2015 (arXiv:1512.03385), Table 6"
+
+
+@pytest.mark.parametrize(
+    ("errors", "depth", "within", "why"),
+    [
+        ((6.9,), 110, True, "2 sd"),  # within 0.32 by their s.d.
+        ((7.0,), 110, False, "2 sd"),
+        ((6.97,), 56, None, "no spread"),
+        ((8.0, 8.2), 56, False, "2 sd"),  # ours is 0.14
+        ((6.0, 8.2), 56, True, "2 sd"),
+    ],
+)
+def test_within_the_spread(errors, depth, within, why):
+    row = row_of(runs_of(*errors, depth=depth), source="He2015")
+    assert (row["within"], row["why"]) == (within, why)
+
+
+def test_the_spread_of_a_diverged_run_agrees_with_nothing():
+    runs = runs_of(6.9, 7.1, 90.0, depth=56, status=["done", "done", "diverged"])
+    row = row_of(runs, source="He2015")
+    assert (row["n"], row["diverged"], row["mean"]) == (3, 1, pytest.approx(104 / 3))
+    assert (row["within"], row["why"]) == (None, "no spread")
+
+
+@pytest.mark.parametrize(("error", "within"), [(70.0, True), (55.0, False)])
+def test_a_lower_bound_has_no_difference(error, within):
+    row = row_of(runs_of(error, family="plain", depth=110), bound="above")
+    assert np.isnan(row["difference"])
+    assert (row["within"], row["why"], row["published"]) == (within, "lower bound", 60)
+
+
+def test_unfinished_runs_do_not_count():
+    runs = runs_of(8.0, 9.0, 50.0, status=["done", "done", "interrupted"])
+    assert row_of(runs, source="He2015")["n"] == 2
+    assert reproduction(runs.assign(status="failed")).empty
+
+
+def test_the_train_error_is_the_one_on_the_fly():
+    row = row_of(runs_of(0.5, metric="train_error"), metric="train_error")
+    assert (row["published"], row["mean"]) == (0.40, 0.5)
+
+
+def test_other_data_is_named_and_never_compared():
+    row = row_of(runs_of(8.0, 9.0, data="cifar10-jpeg"))
+    assert (row["data"], row["mean"], row["why"]) == (
+        "cifar10-jpeg",
+        8.5,
+        "no published number for this data",
+    )
+    assert np.isnan(row["published"])
+    assert np.isnan(row["difference"])
+    assert (row["within"], row["same_protocol"], row["source"]) == (None, None, "")
+
+
+def test_a_network_of_no_paper_is_said_to_be_one():
+    assert row_of(runs_of(8.0, depth=26))["why"] == "no published number for this network"
+
+
+def test_an_error_that_was_not_taken_is_asked_for():
+    runs = runs_of(30.0, data="imagenet", family="plain_imagenet", depth=18).assign(num_classes=1000)
+    row = row_of(runs, metric="top1_error")
+    assert (row["n"], row["published"], row["why"]) == (0, 27.94, "needs test_error_10crop")
+    taken = row_of(runs.assign(test_error_10crop=28.0), metric="top1_error")
+    assert taken["difference"] == pytest.approx(0.06)
+
+
+def test_same_protocol_is_the_recipe_and_unknown_where_theirs_is():
+    same = row_of(runs_of(8.0), source="He2015")
+    assert (same["same_protocol"], same["differs"]) == (True, "")
+    assert same["protocol"] == "last evaluation of 64,000 steps, batch 128, sgd, lr 0.1"
+    short = row_of(runs_of(8.0, steps=6400), source="He2015")
+    assert (short["same_protocol"], short["differs"]) == (False, "steps 6,400, not 64,000")
+    unknown = row_of(runs_of(8.0), source="github:akamaster")
+    assert (unknown["same_protocol"], unknown["published_protocol"]) == (None, "best epoch on the test set")

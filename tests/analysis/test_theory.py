@@ -1,0 +1,230 @@
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from depthbench.analysis.layers import by_layer
+from depthbench.analysis.theory import (
+    COLUMN,
+    batch_norm_rate,
+    measured_rates,
+    predict,
+    theory,
+    theory_lines,
+)
+from depthbench.store import StudyStore, load_results
+from depthbench.study import NetworkOptions
+from tests.report.conftest import store_study, study_of
+
+LEAKS = {32: 0.994, 16: 0.977, 8: 0.921}  # of zero padding on maps of so many pixels square
+BATCH_NORM = {8: 1.788, 16: 1.590, 32: 1.522, 64: 1.493, 128: 1.480, 256: 1.473}
+
+
+def a_run(family="plain_mlp", batch=64, shape=(3, 32, 32), depth=8, **options):
+    """A row of Results.runs."""
+    settings = {f"options.{k}": v for k, v in NetworkOptions(**options).model_dump().items()}
+    key = {"run_id": f"{family}-0", "network": family, "depth": depth, "seed": 0}
+    return key | settings | {"family": family, "recipe.batch_size": batch, "data.shape": shape}
+
+
+def stored(run, rate, layers_a_step=1, seeds=(0,), step=0, spread=0.0):
+    """Results.runs and .layers in which the squared norm grows so towards the input, seed for seed."""
+    depth, runs, frames = run["depth"], [], []
+    stages = ["1"] * (depth - 2) if "mlp" in run["family"] else [*np.repeat([*"123"], (depth - 2) // 3)]
+    layer = np.arange(1, depth + 1)
+    for seed in seeds:
+        key = {"run_id": f"{run['run_id']}-{seed}", "seed": seed}
+        own = rate * math.exp(spread * seed)
+        norms = own ** ((depth - 1 - layer + (layers_a_step > 1)) // layers_a_step / 2.0)
+        runs.append(run | key)
+        keys = {"network": run["network"], "depth": depth, "step": step}
+        stage = ["input", *stages, "fc"]
+        frames.append(pd.DataFrame({"layer": layer, "stage": stage, COLUMN: norms}).assign(**key, **keys))
+    return pd.DataFrame(runs), pd.concat(frames, ignore_index=True)
+
+
+@pytest.mark.parametrize(("batch", "rate"), BATCH_NORM.items())
+def test_batch_norm_rate_is_that_of_the_paper(batch, rate):
+    assert batch_norm_rate(batch) == pytest.approx(rate, abs=6e-4)
+
+
+def test_batch_norm_rate_of_large_batches_is_its_limit():
+    assert batch_norm_rate(10**6) == pytest.approx(math.pi / (math.pi - 1), rel=1e-5)
+
+
+def test_a_chain_without_norm_keeps_or_halves():
+    assert predict(a_run(norm="none"), "1").predicted == 1
+    assert predict(a_run(norm="none", init="xavier"), "1").predicted == 0.5
+
+
+@pytest.mark.parametrize(("stage", "size"), [("1", 32), ("2", 16), ("3", 8)])
+@pytest.mark.parametrize(("init", "rate"), [("he", 1), ("xavier", 0.5)])
+def test_zero_padding_leaks_by_the_size_of_the_stages_maps(stage, size, init, rate):
+    found = predict(a_run("plain", norm="none", init=init), stage)
+    assert found.predicted == pytest.approx(rate * LEAKS[size], abs=6e-4)
+    assert f"map {size}x{size}" in found.assumption
+
+
+def test_maps_that_are_not_square_leak_on_both_sides():
+    found = predict(a_run("plain", norm="none", shape=(1, 16, 31)), "2")
+    wide, high = (1 + 2 * math.cos(math.pi / 17)) / 3, (1 + 2 * math.cos(math.pi / 9)) / 3
+    assert found.predicted == pytest.approx(wide * high)
+    assert "map 8x16" in found.assumption
+
+
+@pytest.mark.parametrize("shape", [None, math.nan])
+def test_nothing_is_said_of_a_leak_where_the_images_were_not_recorded(shape):
+    assert predict(a_run("plain", norm="none", shape=shape), "1") is None
+    assert predict(a_run("plain", shape=shape), "1") is not None  # batch norm does not ask
+
+
+def test_batch_norm_counts_images_of_an_mlp_and_is_a_reference_for_convolutions():
+    exact, reference = predict(a_run(batch=16), "1"), predict(a_run("plain", batch=16), "1")
+    assert exact.predicted == batch_norm_rate(16)
+    assert exact.formula.endswith("B = 16")
+    assert reference.predicted == math.pi / (math.pi - 1)
+    assert "upper reference" in reference.assumption
+    assert "1902.08129" in exact.source
+
+
+@pytest.mark.parametrize(
+    ("options", "rate"),
+    [({}, 2), ({"branch_scale": 0.5}, 1.25), ({"branch_scale": 0.0}, 1)],
+)
+def test_residual_blocks_without_norm_add_the_branch(options, rate):
+    found = predict(a_run("resnet_mlp", norm="none", **options), "1")
+    assert (found.predicted, found.per, found.layers) == (rate, "block", 2)
+
+
+def test_a_leak_is_the_branchs_alone_and_in_both_of_its_layers():
+    found = predict(a_run("preresnet", norm="none", shortcut_scale=0.5), "3")
+    assert found.predicted == pytest.approx(0.25 + 0.921**2, abs=2e-3)
+
+
+@pytest.mark.parametrize("family", ["resnet", "preresnet", "resnet_bottleneck", "resnet_mlp"])
+def test_residual_with_batch_norm_has_a_power_and_no_rate(family):
+    found = predict(a_run(family), "1")
+    assert found.kind == "power"
+    assert math.isnan(found.predicted)
+    assert "2002.10444" in found.source
+
+
+@pytest.mark.parametrize(
+    ("run", "stage"),
+    [
+        (a_run("own"), "1"),
+        (a_run("plain_imagenet"), "1"),
+        (a_run("plain_bottleneck", norm="none"), "1"),
+        (a_run("resnet", norm="none"), "1"),  # the activation is after the addition
+        (a_run("resnet_mlp", norm="none", init="xavier"), "1"),
+        (a_run(norm="none", init="normal:0.01"), "1"),
+        (a_run(norm="none", init="orthogonal"), "1"),
+        (a_run(norm="layer"), "1"),
+        (a_run(activation="tanh"), "1"),
+        (a_run(dropout=0.1), "1"),
+        (a_run(batch=3), "1"),
+        (a_run("plain", order="act_only_pre"), "1"),
+        (a_run("resnet", gate="exclusive"), "1"),
+        (a_run("resnet", order="norm_after_addition"), "1"),
+        (a_run("resnet", shortcut="C"), "1"),
+        (a_run("resnet", shortcut_scale=0.5), "1"),
+        (a_run("plain"), "conv1"),
+        (a_run(), "fc"),
+        (a_run(), "input"),
+    ],
+)
+def test_nothing_is_said_where_the_assumptions_do_not_hold(run, stage):
+    assert predict(run, stage) is None
+
+
+def test_theory_has_a_row_a_network_and_stage_that_it_speaks_of():
+    plain, mlp = stored(a_run("plain", depth=20), 1), stored(a_run(depth=10), 1, seeds=(0, 1))
+    runs, layers = (pd.concat(both, ignore_index=True) for both in zip(plain, mlp, strict=True))
+    table = theory(runs, layers)
+    assert table[["network", "stage"]].to_numpy().tolist() == [
+        *[["plain", stage] for stage in "123"],
+        ["plain_mlp", "1"],
+    ]
+
+
+def test_the_size_of_the_images_comes_from_what_a_run_recorded(tmp_path):
+    study = study_of(networks=("plain",), depths=(8,), seeds=(0,), options={"norm": "none"})
+    path = store_study(tmp_path / "made-up", study)
+    assert theory(*load_results(path)[::2]).empty
+    (run,) = StudyStore(path).run_stores()
+    run.write(run.read() | {"image_shape": [3, 32, 32]})
+    assert theory(*load_results(path)[::2])["predicted"].tolist() == pytest.approx(
+        [*LEAKS.values()], abs=6e-4
+    )
+
+
+def test_a_measured_rate_is_found_again_with_its_difference():
+    table = measured_rates(*stored(a_run(norm="none", depth=12), 1.1, seeds=(0, 1, 2)))
+    assert len(table) == 1
+    row = table.iloc[0]
+    assert (row["mean"], row["low"], row["high"]) == (pytest.approx(1.1),) * 3
+    assert (row["n"], row["predicted"], row["per"]) == (3, 1, "layer")
+    assert row["difference"] == pytest.approx(10)
+
+
+def test_the_interval_is_students_of_the_logarithms():
+    runs, layers = stored(a_run(norm="none", depth=12), 1.0, seeds=(0, 1, 2), spread=0.1)
+    row = measured_rates(runs, layers).iloc[0]
+    half = 4.302653 * 0.1 / 3**0.5
+    assert row["mean"] == pytest.approx(math.exp(0.1))
+    assert (row["low"], row["high"]) == pytest.approx((math.exp(0.1 - half), math.exp(0.1 + half)))
+    one = measured_rates(runs[:1], layers[layers["seed"] == 0]).iloc[0]
+    assert math.isnan(one["low"])
+
+
+def test_a_residual_rate_is_that_of_whole_blocks():
+    row = measured_rates(*stored(a_run("resnet_mlp", norm="none", depth=12), 2, layers_a_step=2)).iloc[0]
+    assert row["per"] == "block"
+    assert row["mean"] == pytest.approx(2)
+
+
+def test_a_network_of_which_theory_says_nothing_has_its_measured_rate():
+    row = measured_rates(*stored(a_run(norm="none", activation="sigmoid", depth=12), 0.1)).iloc[0]
+    assert row["mean"] == pytest.approx(0.1)
+    assert math.isnan(row["predicted"])
+    assert math.isnan(row["difference"])
+
+
+def test_only_initialisation_counts_and_short_stages_and_powers_have_no_rate():
+    assert measured_rates(*stored(a_run(norm="none"), 1, step=5)).empty
+    assert measured_rates(*stored(a_run(norm="none", depth=4), 1)).empty
+    assert measured_rates(*stored(a_run("resnet_mlp"), 1)).empty
+    runs, layers = stored(a_run(norm="none"), 1)
+    assert measured_rates(runs, layers.drop(columns=COLUMN)).empty
+
+
+@pytest.mark.parametrize("value", [0.0, math.inf, math.nan])
+def test_a_run_with_a_norm_that_has_no_logarithm_is_left_out(value):
+    runs, layers = stored(a_run(norm="none", depth=12), 0.5, seeds=(0, 1))
+    layers.loc[(layers["seed"] == 1) & (layers["layer"] == 4), COLUMN] = value
+    row = measured_rates(runs, layers).iloc[0]
+    assert (row["n"], row["mean"]) == (1, pytest.approx(0.5))
+
+
+def test_a_line_starts_at_the_last_layer_of_a_stage_and_follows_the_rate():
+    runs, layers = stored(a_run(norm="none", init="xavier", depth=12), 0.8)
+    lines = theory_lines(by_layer(layers, COLUMN), runs, layers)
+    assert lines["layer"].tolist() == list(range(2, 12))  # the hidden layers
+    measured = layers.set_index("layer")[COLUMN]
+    values = lines.set_index("layer")["value"]
+    assert values[11] == pytest.approx(measured[11])
+    assert values[2] == pytest.approx(measured[11] * 0.5 ** (9 / 2))
+
+
+def test_a_power_is_one_line_through_all_stages():
+    runs, layers = stored(a_run("resnet", depth=20), 1)
+    lines = theory_lines(by_layer(layers, COLUMN), runs, layers)
+    assert set(lines["stage"]) == {"hidden"}
+    values = lines.set_index("layer")["value"]
+    assert values[2] / values[19] == pytest.approx(19 / 2)
+
+
+def test_lines_are_those_of_initialisation():
+    runs, layers = stored(a_run(norm="none"), 1, step=1)
+    assert theory_lines(by_layer(layers, COLUMN), runs, layers).empty

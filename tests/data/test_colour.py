@@ -1,0 +1,37 @@
+import numpy as np
+import pytest
+import torch
+
+from depthbench.data.colour import Colour
+
+CPU = torch.device("cpu")
+
+
+def test_each_component_is_added_by_its_eigenvalue_by_hand():
+    """Two channels, always equal: one component, (1, 1) / sqrt(2), of variance 2 v; nothing across it."""
+    x = np.zeros((2, 2, 1, 1), np.uint8)
+    x[1] = 102  # 0 and 0.4 of 255: a variance of 0.04 a channel
+    shift = Colour(x, CPU)(torch.tensor([[0.0, 1.0], [1.0, 0.0]]))
+    assert shift.shape == (2, 2, 1, 1)
+    assert shift[0].flatten().abs().tolist() == pytest.approx([255 * 0.08 / 2**0.5] * 2, rel=1e-5)
+    assert shift[0, 0] == pytest.approx(shift[0, 1])
+    assert shift[1].abs().max() < 1e-5
+
+
+def test_against_numpy():
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 256, (300, 3, 5, 4), dtype=np.uint8)
+    x[:, 1] = x[:, 0] // 2 + x[:, 1] // 2
+    covariance = np.cov(x.transpose(1, 0, 2, 3).reshape(3, -1) / 255, bias=True)
+    drawn = rng.standard_normal((7, 3))
+    values, vectors = np.linalg.eigh(covariance)
+    found = Colour(x, CPU)(torch.from_numpy(drawn).float()).flatten(1).double().numpy()
+    size = np.linalg.norm(drawn * values * 255, axis=1)
+    np.testing.assert_allclose(np.linalg.norm(found, axis=1), size, rtol=1e-4)
+    along = np.abs(found @ vectors)  # the sign of an eigenvector is free
+    np.testing.assert_allclose(along, np.abs(drawn * values * 255), rtol=1e-3, atol=1e-3)
+
+
+def test_a_grey_image_has_one_component():
+    x = np.arange(16, dtype=np.uint8).reshape(4, 1, 2, 2)
+    assert Colour(x, CPU)(torch.ones(2, 1)).shape == (2, 1, 1, 1)

@@ -1,0 +1,25 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from depthbench.data.decoding import Unreadable, decode
+
+
+@pytest.mark.parametrize(
+    ("mode", "colour", "rgb"),
+    [("L", 7, (7, 7, 7)), ("RGBA", (1, 2, 3, 255), (1, 2, 3)), ("I;16", 0x1234, (0x12, 0x12, 0x12))],
+)
+def test_every_kind_of_image_becomes_rgb(tmp_path, mode, colour, rgb):
+    Image.new(mode, (3, 2), colour).save(tmp_path / "x.png")
+    image = decode(tmp_path / "x.png")
+    assert (image.mode, image.size, image.getpixel((0, 0))) == ("RGB", (3, 2), rgb)
+
+
+def test_what_is_no_whole_image_is_unreadable(tmp_path):
+    Image.fromarray(np.full((4, 4), 0.5, np.float32)).save(tmp_path / "deep.tif")
+    Image.new("RGB", (30, 30)).save(tmp_path / "cut.jpg")
+    (tmp_path / "cut.jpg").write_bytes((tmp_path / "cut.jpg").read_bytes()[:-20])
+    (tmp_path / "text.png").write_text("no image")
+    for name in ("deep.tif", "cut.jpg", "text.png", "none.png"):
+        with pytest.raises(Unreadable):
+            decode(tmp_path / name)

@@ -1,0 +1,41 @@
+import pytest
+
+from depthbench.analysis.frontier import frontiers
+from depthbench.errors import BadInput
+from depthbench.execution import execute, prepare
+from depthbench.execution.frontier import search
+from depthbench.store import StudyStore, load_results
+from depthbench.study import Frontier
+
+
+def find(study, folder):
+    """Search the frontier of `study`; the depths of each round, and what was found."""
+    path = folder / study.name
+    rounds = []
+    for plan in search(study, path, lambda s: prepare(s, folder, device="cpu", jobs=1)):
+        rounds.append(sorted((run.network, run.depth) for run in plan.todo))
+        execute(plan)
+    return rounds, frontiers(load_results(path).runs, study.frontier.below)
+
+
+def test_a_search_trains_what_it_asks_for_and_stores_why(tiny, tmp_path):
+    study = tiny(frontier={"below": 100.0, "deepest": 19})  # every run trains
+    rounds, found = find(study, tmp_path)
+    assert rounds == [[("plain", 8), ("resnet", 8)], [("plain", 14), ("resnet", 14)]]
+    assert found[["network", "trains"]].to_numpy().tolist() == [["plain", 14], ["resnet", 14]]
+    assert found["fails"].isna().all()
+    stored = StudyStore(tmp_path / "tiny").study()
+    assert stored.frontier == Frontier(below=100.0, deepest=19)
+    assert find(study, tmp_path)[0] == []  # what is known is not trained again
+
+
+def test_a_network_that_does_not_train_at_its_least_depth_is_done_with(tiny, tmp_path):
+    rounds, found = find(tiny(frontier={"below": 0.001}, grid={"network": ["plain"]}), tmp_path)
+    assert rounds == [[("plain", 8)]]
+    assert found["trains"].isna().all()
+    assert found["fails"].tolist() == [8]
+
+
+def test_a_bound_below_the_least_depth_is_refused(tiny, tmp_path):
+    with pytest.raises(BadInput, match="--deepest 7: plain has no depth as small as that"):
+        find(tiny(frontier={"deepest": 7}), tmp_path)

@@ -1,0 +1,55 @@
+from typing import get_args
+
+import pytest
+import torch
+from torch import nn
+
+from depthbench.networks.shortcuts import GATES, Gate, PadShortcut, make_shortcut
+from depthbench.study import NetworkOptions
+
+
+def test_option_a_pads_both_sides_evenly_and_takes_every_second_pixel():
+    x = torch.arange(2 * 4 * 4.0).reshape(1, 2, 4, 4) + 1
+    y = PadShortcut(2, 6, stride=2)(x)
+    assert y.shape == (1, 6, 2, 2)
+    assert y[0, [0, 1, 4, 5]].eq(0).all()
+    assert y[0, 2].tolist() == [[1, 3], [9, 11]]
+    assert y[0, 3].tolist() == [[17, 19], [25, 27]]
+    assert PadShortcut(2, 2, stride=1)(x) is x
+
+
+def test_a_gate_is_the_sigmoid_of_a_weighted_sum_of_channels():
+    gate = Gate(2, 1, stride=2)
+    with torch.no_grad():
+        gate.weight.copy_(torch.tensor([1.0, -2.0]).reshape(1, 2, 1, 1))
+        gate.bias.fill_(0.5)
+    x = torch.randn(1, 2, 4, 4)
+    expected = torch.sigmoid(x[:, :1, ::2, ::2] - 2 * x[:, 1:, ::2, ::2] + 0.5)
+    torch.testing.assert_close(gate(x), expected)
+
+
+def test_a_study_may_name_every_gate():
+    assert get_args(NetworkOptions.model_fields["gate"].annotation) == GATES
+
+
+@pytest.mark.parametrize("option", ["A", "B", "C"])
+@pytest.mark.parametrize(("c_out", "stride"), [(4, 1), (8, 1), (8, 2), (4, 2)])
+def test_b_projects_where_the_shape_changes_and_c_everywhere(option, c_out, stride):
+    shortcut = make_shortcut(option, 4, c_out, stride, "batch", "batch")
+    projects = option == "C" or (option == "B" and (c_out, stride) != (4, 1))
+    assert isinstance(shortcut, nn.Sequential if projects else PadShortcut)
+    assert shortcut(torch.zeros(2, 4, 6, 6)).shape == (2, c_out, 6 // stride, 6 // stride)
+
+
+@pytest.mark.parametrize(
+    ("norm", "own_norm", "follows", "bias"),
+    [
+        ("batch", "batch", nn.BatchNorm2d, False),
+        ("batch", "none", nn.Identity, False),
+        ("none", "none", nn.Identity, True),
+    ],
+)
+def test_a_projection_has_a_bias_only_in_a_network_without_norm(norm, own_norm, follows, bias):
+    projection, after = make_shortcut("C", 4, 4, 1, norm, own_norm)
+    assert isinstance(after, follows)
+    assert (projection.bias is not None) == bias

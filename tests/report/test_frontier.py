@@ -1,0 +1,36 @@
+import pandas as pd
+import pytest
+
+from depthbench.report import FIGURES
+from depthbench.store import load_results
+from tests.report.conftest import store_study, study_of
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory):
+    """Made-up results of a search: plain trains up to depth 14 in seeds 0 and 1, else all train."""
+    study = study_of(frontier={"below": 6.0})
+    return load_results(store_study(tmp_path_factory.mktemp("frontier") / "made-up", study))
+
+
+def test_each_seed_is_a_line_from_what_trains_to_what_does_not(searched):
+    figure = FIGURES["frontier"].draw(searched)
+    (axes,) = figure.axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["plain", "resnet"]
+    lines = [tuple(line.get_xdata()) for line in axes.lines]
+    assert lines.count((14, 20)) == 3  # plain has 5 to 5.8 % at depth 14, and 8 % or more at 20
+    assert lines.count((20,)) == 6  # where plain fails, and as deep as resnet was tried
+    assert "6 %" in figure.get_suptitle()
+
+
+def test_there_is_none_without_a_search_or_a_finished_run(results, searched):
+    assert FIGURES["frontier"].draw(results) is None
+    begun = searched.runs.assign(status="interrupted")
+    assert FIGURES["frontier"].draw(searched._replace(runs=begun)) is None
+
+
+def test_a_network_that_never_trains_is_shown_from_zero(searched):
+    runs = searched.runs.assign(**{"frontier.below": 0.1})
+    figure = FIGURES["frontier"].draw(searched._replace(runs=runs))
+    assert (0, 8) in [tuple(line.get_xdata()) for line in figure.axes[0].lines]
+    assert pd.notna(figure.axes[0].get_xlim()[1])

@@ -1,0 +1,79 @@
+"""The table of the published numbers, as worded for people."""
+
+import pytest
+
+from depthbench.analysis.reference import reproduction
+from depthbench.report import write_report
+from depthbench.report.tables import reproduction_table
+from depthbench.store import load_results
+from tests.report.conftest import store_study, study_of
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory):
+    """Results that bear the name of the paper's data: a diverged run, and a depth of one seed."""
+    endings = {("plain", 110, 1): ("diverged", 60), ("resnet", 56, 1): None}
+    study = study_of(depths=(56, 110), seeds=(0, 1), data={"name": "cifar10"})
+    return store_study(tmp_path_factory.mktemp("named") / "made-up", study, endings)
+
+
+@pytest.fixture(scope="module")
+def table(stored):
+    return reproduction_table(reproduction(load_results(stored).runs))
+
+
+def row(table, network, depth, source):
+    shown = table.shown
+    found = shown[
+        (shown["network"] == network) & (shown["depth"] == depth) & shown["source"].str.startswith(source)
+    ]
+    return found.iloc[0].to_dict()
+
+
+def test_numbers_stand_with_spread_protocol_and_source(table):
+    told = row(table, "resnet", "110", "He2015")
+    assert (told["ours (%)"], told["n"]) == ("-5.00 ± 0.28", "2")  # made up: 5.2 less than at depth 56
+    assert (told["published (%)"], told["ours - published"]) == ("6.61 ± 0.16", "-11.61")
+    assert told["within the spread"] == "no (2 sd)"
+    assert told["same recipe"] == "no"
+    assert told["our recipe has"] == "steps 200, not 64,000; flip False, not True"
+    assert told["ours is"] == "last evaluation of 200 steps, batch 128, sgd, lr 0.1"
+    assert told["published is"] == "mean of 5 runs; best 6.43"
+    assert told["source"] == "He2015 (arXiv:1512.03385), Table 6"
+
+
+def test_a_bound_and_a_diverged_run_are_said(table):
+    told = row(table, "plain", "110", "He2015")
+    assert told["published (%)"] == "above 60.00"
+    assert told["ours (%)"].endswith("(1 diverged)")
+    assert (told["ours - published"], told["within the spread"]) == ("", "yes (lower bound)")
+
+
+def test_one_seed_beside_one_number_claims_nothing(table):
+    told = row(table, "resnet", "56", "github:akamaster")
+    assert (told["ours (%)"], told["n"]) == ("0.20", "1")
+    assert (told["within the spread"], told["same recipe"]) == ("no spread", "unknown")
+    assert told["published is"] == "best epoch on the test set"
+
+
+def test_other_data_stands_alone(results):
+    table = reproduction_table(reproduction(results.runs))
+    assert set(table.shown["within the spread"]) == {"no published number for this data"}
+    assert set(table.shown["data"]) == {"digits"}
+    assert "published (%)" not in table.shown
+    assert "source" not in table.shown
+
+
+def test_the_report_holds_the_table(stored, tmp_path, monkeypatch):
+    monkeypatch.setattr("depthbench.report.page.FIGURES", {})
+    page = write_report(stored, tmp_path / "out")
+    assert "Beside the published numbers" in page.read_text(encoding="utf-8")
+    assert "6.61 ± 0.16" in (tmp_path / "out" / "tables" / "reproduction.md").read_text(encoding="utf-8")
+
+
+def test_results_without_a_finished_run_have_no_such_table(tmp_path, monkeypatch):
+    monkeypatch.setattr("depthbench.report.page.FIGURES", {})
+    study = study_of(networks=("plain",), depths=(8,), seeds=(0,))
+    path = store_study(tmp_path / "made-up", study, {("plain", 8, 0): ("interrupted", 40)})
+    assert "Beside the published numbers" not in write_report(path).read_text(encoding="utf-8")
+    assert not (path / "report" / "tables" / "reproduction.csv").exists()
