@@ -32,6 +32,7 @@ from depthbench.study import (
     Shared,
     Study,
     Variant,
+    Verdict,
 )
 from depthbench.study_file import check_format, load_study
 
@@ -214,6 +215,8 @@ class StudyStore:
         plugins = list(dict.fromkeys([*stored.get("plugins", []), *study.plugins]))
         variants = {name: Variant(**v) for name, v in stored.get("variants", {}).items()} | study.variants
         grown = {"grid": first, "also": also, "plugins": plugins, "variants": variants}
+        if stored.get("verdict"):  # it was stated before the runs
+            grown["verdict"] = Verdict(**stored["verdict"])
         if study.frontier is None and "frontier" in stored:
             grown["frontier"] = Frontier(**stored["frontier"])
         return study.model_copy(update=grown)

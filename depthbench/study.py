@@ -250,6 +250,14 @@ class Frontier(Section):
     """No depth above this is tried."""
 
 
+class Verdict(Section):
+    """How degradation that is present is told from none (analysis/verdict.py)."""
+
+    margin: Positive | None = None
+    """The rise in error that matters, in percentage points, to be stated before the runs. Unset: 0.5 for runs
+    of 64,000 steps or more, 1 for shorter ones."""
+
+
 class Grid(Section):
     """The runs of a study: every network at every depth with every seed, each once."""
 
@@ -351,6 +359,7 @@ class Study(Shared):
     """Further grids, of a study that has grown by some combinations and not by all."""
     frontier: Frontier | None = None
     """The search that chose the grid, where one did."""
+    verdict: Verdict = Verdict()
     may_diverge: list[str] = []
     """Networks whose divergence is an expected result, not a failure of the study."""
     plugins: list[str] = []

@@ -210,3 +210,11 @@ def test_run_json_holds_the_full_run(stored):
     (run_store,) = store.run_stores()
     run = json.loads((run_store.path / "run.json").read_text())["run"]
     assert run == next(study.runs()).model_dump(mode="json")
+
+
+def test_a_margin_that_was_stated_before_stays(stored, tiny):
+    store, _ = stored
+    for margin in (2.0, 9.0):
+        with store.opened(tiny(verdict={"margin": margin}), "hash"):
+            pass
+    assert store.study().verdict.margin == 2.0

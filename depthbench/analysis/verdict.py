@@ -4,9 +4,10 @@ Errors are paired by seed: D is the error of the deep network minus that of the 
 Holm's correction of the one-sided paired t over the pairs of depths of a network gives p <= 0.05, and the
 mean D is at least the margin. `absent`: the one-sided 95 % upper bound of the mean D is below the margin.
 Else, and with fewer than 3 seeds, `inconclusive`. A diverged run counts at chance error. An error is the
-mean of the last five evaluations of a run."""
+mean of the last five evaluations of a run, or of those in its last quarter where they are fewer."""
 
 from itertools import combinations
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -17,8 +18,27 @@ from depthbench.networks import NETWORKS
 
 LEVEL = 0.05
 LEAST_SEEDS = 3  # with fewer nothing is concluded
-EVALUATIONS = 5
+EVALUATIONS, LAST_PART = 5, 0.25  # an error is the mean of so many, of the last part of training
+ROUNDING = 1e-9  # percentage points
 FULL_RECIPE, FULL, SHORT = 64_000, 0.5, 1.0  # steps from which a recipe is full; margins in percentage points
+
+
+class Verdicts(NamedTuple):
+    """The answers for one kind of error; see `degradation`, `trends` and `removals`."""
+
+    margin: float
+    degradation: pd.DataFrame
+    trends: pd.DataFrame
+    removals: pd.DataFrame
+
+
+def judge(runs: pd.DataFrame, history: pd.DataFrame, column: str, margin: float | None = None) -> Verdicts:
+    """All verdicts on `column`, train_error_eval or test_error. margin: percentage points; None: the default
+    for as many steps as the runs have."""
+    errors = last_errors(runs, history, column)
+    if margin is None:
+        margin = default_margin(pd.to_numeric(runs["steps"], errors="coerce").max())
+    return Verdicts(margin, degradation(errors, margin), trends(errors, margin), removals(errors, margin))
 
 
 def default_margin(steps: int) -> float:
@@ -27,11 +47,15 @@ def default_margin(steps: int) -> float:
 
 
 def last_errors(runs: pd.DataFrame, history: pd.DataFrame, column: str) -> pd.DataFrame:
-    """The finished runs with `error` (percent): `column`'s mean over the last five evaluations, chance for a
-    diverged run. Columns: network, family, depth, seed, status, error, and the settings of each run."""
+    """The finished runs with `error` (percent): `column`'s mean over the last five evaluations, or as many as
+    lie in the last quarter of training; chance for a diverged run.
+
+    Columns: network, family, depth, seed, status, error, and the settings of each run."""
     finished = runs[runs["status"].isin(FINISHED)].copy()
-    evaluated = history.dropna(subset=[column]).sort_values("step").groupby("run_id")[column]
-    means = evaluated.apply(lambda errors: errors.tail(EVALUATIONS).mean())
+    rows = history.dropna(subset=[column]).sort_values("step")
+    settled = rows["step"] > (1 - LAST_PART) * rows["run_id"].map(finished.set_index("run_id")["steps"])
+    last = rows["step"] == rows.groupby("run_id")["step"].transform("max")
+    means = rows[settled | last].groupby("run_id")[column].apply(lambda e: e.tail(EVALUATIONS).mean())
     at_chance = pd.to_numeric(finished[column], errors="coerce")
     finished["error"] = finished["run_id"].map(means).where(finished["status"] == "done", at_chance)
     settings = [key for key in finished if key.startswith(("options.", "recipe."))]
@@ -173,8 +197,8 @@ def _paired_t(values: np.ndarray) -> float:
     """p of the one-sided test that the mean is above zero."""
     if len(values) < 2:
         return np.nan
-    if np.ptp(values) == 0:  # no spread: t is infinite, or, where nothing differs, says nothing
-        return 0.0 if values[0] > 0 else 1.0
+    if np.ptp(values) <= ROUNDING:  # no spread: t is infinite, or, where nothing differs, says nothing
+        return 0.0 if values.mean() > ROUNDING else 1.0
     return float(stats.ttest_1samp(values, 0, alternative="greater").pvalue)
 
 

@@ -1,8 +1,9 @@
-"""A study's results in sentences: numbers with their unit and n, and no verdict."""
+"""A study's results in sentences: verdicts, and numbers with their unit and n."""
 
 import pandas as pd
 
 from depthbench.analysis import STATUSES
+from depthbench.analysis.verdict import LEAST_SEEDS, Verdicts
 
 
 def statuses(runs: pd.DataFrame, missing: pd.DataFrame) -> str:
@@ -30,3 +31,36 @@ def degradation(summary: pd.DataFrame) -> list[str]:
             f"{network}: mean train error {told[0]} and {told[1]}: {change:+.2f} percentage points."
         )
     return sentences
+
+
+def verdicts(judged: Verdicts) -> list[str]:
+    """A sentence a network, whether its train error rises from its least depth to its greatest; and one a
+    pair of twins, whether residual connections take that away."""
+    sentences = [
+        f"{row['network']}: degradation is {row['verdict']} from depth {row['shallow']} to {row['deep']} "
+        f"({_evidence(row)})."
+        for row in _widest(judged.degradation, ["network"])
+    ]
+    words = {
+        "present": "Residual connections mend it",
+        "absent": "Residual connections change nothing that matters",
+        "inconclusive": "Whether residual connections mend it is inconclusive",
+    }
+    for row in _widest(judged.removals, ["network", "residual"]):
+        sentences.append(
+            f"{words[row['verdict']]}: {row['residual']} against {row['network']}, depth {row['shallow']} to "
+            f"{row['deep']} ({_evidence(row)})."
+        )
+    return sentences
+
+
+def _widest(frame: pd.DataFrame, keys: list[str]) -> list[dict]:
+    """Of each network, or pair of twins, the row of its least and greatest depth."""
+    rows = frame.assign(width=frame["deep"] - frame["shallow"]).sort_values("width", kind="stable")
+    return rows.groupby(keys, sort=False).tail(1).to_dict("records")
+
+
+def _evidence(row: dict) -> str:
+    p = "p < 0.0001" if row["p_holm"] < 1e-4 else f"p = {row['p_holm']:.4f}"
+    seeds = f"n = {row['n']}" + (", too few" if row["n"] < LEAST_SEEDS else f", {p}")
+    return f"{row['mean']:+.2f} percentage points, {seeds}"

@@ -13,10 +13,13 @@ from depthbench.analysis.missing import missing_runs
 from depthbench.analysis.reference import reproduction
 from depthbench.analysis.summary import summarise
 from depthbench.analysis.theory import measured_rates
+from depthbench.analysis.verdict import judge
 from depthbench.errors import BadInput
 from depthbench.files import write_text
 from depthbench.report import FIGURES, headline, style, svg, tables
 from depthbench.store import Results, StudyStore, load_results
+
+JUDGED = {"train error": "train_error_eval", "test error": "test_error"}
 
 
 def write_page(path: Path, out: Path) -> Path:
@@ -30,10 +33,17 @@ def write_page(path: Path, out: Path) -> Path:
     results = _with_columns(results)
     summary = summarise(results.runs)
     missing = missing_runs([study["grid"], *study.get("also", [])], results.runs)
+    margin = study.get("verdict", {}).get("margin")
+    judged = {error: judge(*results[:2], column, margin) for error, column in JUDGED.items()}
     beside = reproduction(results.runs)
     rates = measured_rates(results.runs, results.layers)
     parts = {
         "summary": tables.summary_table(summary),
+        **{
+            f"verdicts_{error.split()[0]}": tables.verdict_table(verdicts, error)
+            for error, verdicts in judged.items()
+            if len(verdicts.degradation)
+        },
         "runs": tables.runs_table(results.runs, match_twins(results.runs, results.history)),
         "missing": tables.missing_table(missing),
         **({"rates": tables.rates_table(rates)} if rates["predicted"].notna().any() else {}),
@@ -47,6 +57,7 @@ def write_page(path: Path, out: Path) -> Path:
         study_toml=(path / "study.toml").read_text(encoding="utf-8"),
         command=_command(path),
         statuses=headline.statuses(results.runs, missing),
+        verdicts=headline.verdicts(judged["train error"]),
         degradation=headline.degradation(summary),
         figures=[figure for figure in figures if figure["svg"] or figure["needs"]],
         tables=parts,

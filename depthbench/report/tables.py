@@ -7,6 +7,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from depthbench.analysis import STATUSES
+from depthbench.analysis.verdict import Verdicts
 from depthbench.files import atomic, write_text
 
 
@@ -221,3 +222,69 @@ def _published(row: dict) -> str:
 
 def _within(row: dict) -> str:
     return row["why"] if pd.isna(row["within"]) else f"{_yes(row['within']).lower()} ({row['why']})"
+
+
+def verdict_table(verdicts: Verdicts, error: str) -> Table:
+    """Of `analysis.verdict.judge`; `error` says of which error, e.g. `train error`."""
+    pairs, trends, removals = (frame.to_dict("records") for frame in verdicts[1:])
+    rows = [_judged(f"{row['network']}: worse when deeper", row) for row in pairs]
+    rows += [_judged(f"{row['residual']} mends {row['network']}", row) for row in removals]
+    rows += [
+        {
+            **{
+                "question": f"{row['network']}: a rise over all depths",
+                "depths": ", ".join(map(str, row["depths"])),
+            },
+            **{"n": row["n"], "mean": row["rise"], "upper": row["upper"], "p": row["p"]},
+            **{"verdict": row["verdict"], "differences": "", "test": "Page's trend test"},
+        }
+        for row in trends
+    ]
+    columns = ["question", "depths", "n", "differences", "mean", "upper", "p", "p_sign_flip"]
+    raw = pd.DataFrame(rows, columns=[*columns, "test", "diverged", "verdict"])
+    shown = pd.DataFrame(
+        {
+            "question": raw["question"],
+            "depths": raw["depths"],
+            "verdict": raw["verdict"],
+            "n": raw["n"],
+            "mean difference (points)": [_signed(x) for x in raw["mean"]],
+            "95% upper bound": [_signed(x) for x in raw["upper"]],
+            "p": [_p_value(x) for x in raw["p"]],
+            "p, sign flips": [_p_value(x) for x in raw["p_sign_flip"]],
+            "each seed's difference": raw["differences"],
+            "test": raw["test"],
+        }
+    )
+    note = (
+        f"Degradation is present where p <= 0.05 and the mean difference is at least {verdicts.margin:g} "
+        f"percentage points, the margin of this study; absent where the one-sided 95% upper bound is below "
+        "it; else, and with fewer than 3 seeds, inconclusive. A difference is the deeper network's error "
+        "minus the shallower one's, seed by seed. An error is the mean of the last five evaluations, or of "
+        "those in the last quarter of training where they are fewer; of a diverged run it is chance. "
+        "One-sided paired t, p corrected by Holm over the depths of a network. Mends: the same test of the "
+        "plain network's difference minus the residual one's."
+    )
+    return Table(f"Verdicts on the {error}", note, raw, shown.astype(str))
+
+
+def _judged(question: str, row: dict) -> dict:
+    told = ", ".join(f"{seed}: {difference:+.2f}" for seed, difference in row["differences"].items())
+    diverged = f"; {row['diverged']} diverged" if row["diverged"] else ""
+    return {
+        **{
+            "question": question,
+            "depths": f"{row['shallow']}, {row['deep']}",
+            "differences": told + diverged,
+        },
+        **{key: row[key] for key in ("n", "mean", "upper", "p_sign_flip", "diverged", "verdict")},
+        **{"p": row["p_holm"], "test": "paired t"},
+    }
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.2f}" if math.isfinite(value) else ""
+
+
+def _p_value(value: float) -> str:
+    return "" if not math.isfinite(value) else "< 0.0001" if value < 1e-4 else f"{value:.4f}"

@@ -138,7 +138,15 @@ def test_variants_are_compared_with_the_twin_that_has_their_settings():
     assert found[["network", "residual"]].to_numpy().tolist() == [["a", "c"]]
 
 
-def test_an_error_is_the_mean_of_the_last_five_evaluations():
+@pytest.mark.parametrize(
+    ("steps", "counted"),
+    [
+        (8, [7, 8, 9, 10, 11]),  # five of those after step 6
+        (13, [9, 10, 11]),  # fewer are in the last quarter: after 9.75, errors are one behind steps
+        (1000, [11]),  # it stopped early: its last one
+    ],
+)
+def test_an_error_is_the_mean_of_the_last_evaluations(steps, counted):
     runs = pd.DataFrame(
         {
             **{
@@ -148,12 +156,12 @@ def test_an_error_is_the_mean_of_the_last_five_evaluations():
                 "depth": 8,
                 "seed": [0, 1, 2],
             },
-            **{"status": ["done", "diverged", "failed"], "test_error": [5.0, 90.0, None]},
+            **{"status": ["done", "diverged", "failed"], "test_error": [5.0, 90.0, None], "steps": steps},
         }
     )
     history = pd.DataFrame({"run_id": "a", "step": range(14), "test_error": [np.nan, *range(12), np.nan]})
     found = last_errors(runs, history, "test_error").set_index("seed")["error"]
-    assert found.to_dict() == {0: (7 + 8 + 9 + 10 + 11) / 5, 1: 90.0}
+    assert found.to_dict() == {0: pytest.approx(np.mean(counted)), 1: 90.0}
 
 
 def test_nothing_to_compare_is_an_empty_table():

@@ -1,5 +1,6 @@
 from depthbench.analysis.missing import missing_runs
 from depthbench.analysis.summary import summarise
+from depthbench.analysis.verdict import judge
 from depthbench.report import headline
 from tests.report.conftest import study_of
 
@@ -26,3 +27,24 @@ def test_one_depth_has_no_difference(results):
 
 def test_no_finished_run_says_nothing(results):
     assert headline.degradation(summarise(results.runs.assign(status="interrupted"))) == []
+
+
+def test_verdicts_are_of_the_least_and_the_greatest_depth_and_of_twins(results):
+    """All seeds differ by the same: plain loses 6 points from depth 8 to 20, resnet gains 1.2."""
+    assert headline.verdicts(judge(results.runs, results.history, "train_error_eval")) == [
+        "plain: degradation is present from depth 8 to 20 (+6.00 percentage points, n = 3, p < 0.0001).",
+        "resnet: degradation is absent from depth 8 to 20 (-1.20 percentage points, n = 3, p = 1.0000).",
+        "Residual connections mend it: resnet against plain, depth 8 to 20 (+7.20 percentage points, n = 3, "
+        "p < 0.0001).",
+    ]
+
+
+def test_too_few_seeds_are_told_and_prove_nothing(results):
+    two = results.runs[results.runs["seed"] < 2]
+    told = headline.verdicts(judge(two, results.history, "train_error_eval"))
+    assert told[0].endswith("inconclusive from depth 8 to 20 (+6.00 percentage points, n = 2, too few).")
+    assert told[2].startswith("Whether residual connections mend it is inconclusive: resnet against plain")
+
+
+def test_one_depth_has_no_verdict(results):
+    assert headline.verdicts(judge(results.runs.query("depth == 8"), results.history, "test_error")) == []

@@ -76,7 +76,7 @@ def test_files_are_where_they_are_promised(report):
     figures = {path.name for path in (report.parent / "figures").iterdir()}
     assert figures == {f"{name}.{suffix}" for name in DRAWN for suffix in ("svg", "png")}
     tables = {path.name for path in (report.parent / "tables").iterdir()}
-    names = ("summary", "runs", "missing", "rates", "reproduction")
+    names = ("summary", "verdicts_train", "verdicts_test", "runs", "missing", "rates", "reproduction")
     assert tables == {f"{name}.{suffix}" for name in names for suffix in ("csv", "md")}
 
 

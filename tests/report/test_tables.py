@@ -4,6 +4,7 @@ from depthbench.analysis.matching import match_twins
 from depthbench.analysis.missing import missing_runs
 from depthbench.analysis.summary import summarise
 from depthbench.analysis.theory import measured_rates
+from depthbench.analysis.verdict import judge
 from depthbench.report.tables import (
     Table,
     markdown,
@@ -11,6 +12,7 @@ from depthbench.report.tables import (
     rates_table,
     runs_table,
     summary_table,
+    verdict_table,
     write_table,
 )
 from tests.report.conftest import study_of
@@ -99,3 +101,17 @@ def test_csv_holds_the_raw_numbers(tmp_path):
     write_table(Table("Errors", "A note.", raw, shown), tmp_path / "errors")
     assert (tmp_path / "errors.csv").read_text() == "error\n1.2345679\n"
     assert (tmp_path / "errors.md").read_text().startswith("# Errors\n\nA note.\n\n| error (%) |")
+
+
+def test_a_verdict_is_shown_with_every_difference(partial_results):
+    verdicts = judge(partial_results.runs, partial_results.history, "train_error_eval", margin=2.0)
+    table = verdict_table(verdicts, "train error")
+    (row,) = rows(table, question="plain: worse when deeper", depths="8, 20")
+    assert row["each seed's difference"] == "0: +6.00, 1: +6.00, 2: +87.01; 1 diverged"  # chance is 90
+    assert row["verdict"] == "inconclusive"
+    assert (row["n"], row["mean difference (points)"]) == ("3", "+33.00")
+    assert "at least 2 percentage points" in table.note
+    (row,) = rows(table, question="resnet mends plain", depths="8, 14")
+    assert row["n"] == "2"  # plain of seed 1 failed at depth 14
+    (row,) = rows(table, question="resnet: a rise over all depths")
+    assert (row["depths"], row["n"], row["verdict"]) == ("8, 14, 20", "1", "inconclusive")
