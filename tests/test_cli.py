@@ -65,6 +65,46 @@ def test_the_same_command_again_trains_nothing_and_more_seeds_join(small):
     assert {row["status"] for row in outcome["runs"]} == {"done"}
 
 
+def test_frontier_finds_where_networks_stop_training_and_reports_it(tmp_path):
+    asked = [
+        "frontier",
+        "plain,resnet_mlp",
+        "--deepest",
+        "8",
+        "--seeds",
+        "1",
+        "--steps",
+        "4",
+        "--below",
+        "100",
+    ]
+    asked += ["--set", "width=4", "--set", "evaluate.every=4", "--device", "cpu", "--results", tmp_path]
+    code, printed, _ = invoke(*asked, "--quiet", "--json")
+    assert code == 0
+    outcome = json.loads(printed)
+    assert outcome["study"] == "frontier-quick"
+    assert [(row["network"], row["median"], row["open"]) for row in outcome["networks"]] == [
+        ("plain", 8, 1),
+        ("resnet_mlp", 8, 1),
+    ]
+    assert "How deep networks train" in (tmp_path / "frontier-quick/report/index.html").read_text()
+    told = invoke(*asked)[1]
+    assert "plain: train error below 100 % up to depth 8 (1 seed)" in told
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ("nosuch", "no network is called 'nosuch'"),
+        ("plain --deepest 7", "--deepest 7: plain has no depth as small as that"),
+        ("plain --below 0", "frontier: below = 0.0: should be greater than 0"),
+    ],
+)
+def test_a_frontier_that_cannot_be_found_is_told_in_one_line(tmp_path, arguments, told):
+    with pytest.raises(BadInput, match=told):
+        invoke("frontier", *arguments.split(), "--results", tmp_path)
+
+
 def test_show_prints_a_table_or_json(small):
     path, _ = small
     table = CliRunner().invoke(app, ["show", str(path)])

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from depthbench.networks import NETWORKS
+from depthbench.networks import DepthList, DepthRule
 
 
 def next_n(trains: Mapping[int, bool], most: int) -> int | None:
@@ -37,7 +37,7 @@ def frontiers(runs: pd.DataFrame, below: float) -> pd.DataFrame:
     tried train: the frontier lies at `trains` or deeper); tried, how many depths were."""
     rows = []
     known = runs.assign(does=trains(runs, below)).dropna(subset=["does"])
-    for (network, seed), group in known.groupby(["network", "seed"], sort=False):
+    for (network, seed), group in known.groupby(["network", "seed"]):
         failing = group.loc[~group["does"].astype(bool), "depth"].min()
         under = group[group["does"].astype(bool) & ~(group["depth"] > failing)]
         rows.append(
@@ -63,9 +63,9 @@ def summarise(found: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["network", "n", "median", "low", "high", "open"])
 
 
-def most_n(family: str, deepest: int) -> int:
-    """The greatest n of a family whose depth is at most `deepest`; 0 where there is none."""
-    rule, n = NETWORKS[family].depths, 0
-    while (depth := rule.depth(n + 1)) is not None and depth <= deepest:
+def most_n(depths: DepthRule | DepthList, deepest: int) -> int:
+    """The greatest n of a family's depths that is at most `deepest` layers; 0 where there is none."""
+    n = 0
+    while (depth := depths.depth(n + 1)) is not None and depth <= deepest:
         n += 1
     return n

@@ -17,20 +17,22 @@ def search(study: Study, path: Path, prepared: Callable[[Study], Plan]) -> Itera
 
     study: its grid names the networks and seeds; its depths are not used. path: its results directory.
     prepared: checks a study and makes its plan. What is stored is not trained again, so that an interrupted
-    search goes on. Raises BadInput where a network has no depth as small as `frontier.deepest`, or a run
-    failed."""
+    search goes on. Raises BadInput for an unknown network, one that has no depth as small as
+    `frontier.deepest`, and where a run failed."""
     limits = study.frontier or Frontier()
     study = study.model_copy(update={"frontier": limits, "may_diverge": study.grid.network})
-    most = {name: most_n(_family(study, name), limits.deepest) for name in study.grid.network}
+    most = {name: most_n(study.family(name).depths, limits.deepest) for name in study.grid.network}
     for name, n in most.items():
         if n == 0:
             raise BadInput(f"--deepest {limits.deepest}: {name} has no depth as small as that")
+    before = None
     while wanted := _wanted(study, path, limits.below, most):
-        first, *others = wanted
-        plan = prepared(study.model_copy(update={"grid": first, "also": others}))
-        if not plan.todo:  # a run that cannot be decided would be asked for for ever
-            raise BadInput(f"{path}: a run of the search failed; see `depthbench show {path}`")
-        yield plan
+        if wanted == before:  # they failed, and would for ever
+            raise BadInput(
+                f"{path}: the runs that the search needs next failed: see `depthbench show {path}`"
+            )
+        first, *others = before = wanted
+        yield prepared(study.model_copy(update={"grid": first, "also": others}))
 
 
 def _wanted(study: Study, path: Path, below: float, most: dict[str, int]) -> list[Grid]:
@@ -59,7 +61,3 @@ def _tried(study: Study, path: Path, below: float) -> dict[tuple[str, int], dict
             n = study.family(run["network"]).depths.n(run["depth"])
             tried.setdefault((run["network"], run["seed"]), {})[n] = bool(does)
     return tried
-
-
-def _family(study: Study, name: str) -> str:
-    return study.variants[name].of if name in study.variants else name

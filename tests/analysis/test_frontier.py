@@ -4,6 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from depthbench.analysis.frontier import frontiers, most_n, next_n, summarise, trains
+from depthbench.networks import NETWORKS
 
 
 def searched(frontier, most):
@@ -89,4 +90,4 @@ def test_the_summary_counts_a_network_that_never_trains_as_no_depth():
     [("plain", 56, 9), ("plain", 57, 9), ("plain", 7, 0), ("resnet_imagenet", 60, 3)],
 )
 def test_the_greatest_n_of_a_family(family, deepest, n):
-    assert most_n(family, deepest) == n
+    assert most_n(NETWORKS[family].depths, deepest) == n

@@ -1,11 +1,21 @@
+import sys
+
 import pytest
 
 from depthbench.analysis.frontier import frontiers
 from depthbench.errors import BadInput
 from depthbench.execution import execute, prepare
 from depthbench.execution.frontier import search
+from depthbench.networks import NETWORKS
 from depthbench.store import StudyStore, load_results
 from depthbench.study import Frontier
+
+BROKEN = """
+def broken(depth, in_channels, num_classes):
+    raise RuntimeError("it cannot be built")
+
+NETWORKS = {"broken": broken}
+"""
 
 
 def find(study, folder):
@@ -39,3 +49,14 @@ def test_a_network_that_does_not_train_at_its_least_depth_is_done_with(tiny, tmp
 def test_a_bound_below_the_least_depth_is_refused(tiny, tmp_path):
     with pytest.raises(BadInput, match="--deepest 7: plain has no depth as small as that"):
         find(tiny(frontier={"deepest": 7}), tmp_path)
+
+
+def test_a_search_whose_runs_fail_ends(tiny, tmp_path):
+    plugin = tmp_path / "broken.py"
+    plugin.write_text(BROKEN)
+    study = tiny(plugins=[str(plugin)], options={"width": None}, grid={"network": ["broken"], "depth": [1]})
+    try:
+        with pytest.raises(BadInput, match="the runs that the search needs next failed"):
+            find(study.model_copy(update={"frontier": Frontier(deepest=3)}), tmp_path)
+    finally:
+        del NETWORKS["broken"], sys.modules["depthbench_plugin_broken"]
