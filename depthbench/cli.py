@@ -1,7 +1,9 @@
 """The command line: parse, then call one function each. Exit codes: 0 all done, 1 a run failed or diverged
 unexpectedly, 2 bad input, 130 interrupted."""
 
+import itertools
 import json
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -113,8 +115,13 @@ def frontier(
     ] = "plain,resnet",
     study: Annotated[str | None, option("The study whose data and recipe to take. Default: quick.")] = None,
     name: options.Name = None,
-    below: Annotated[float, typer.Option(help="A run trains if its train error is below this, in %.")] = 20.0,
-    deepest: Annotated[int, typer.Option(help="No depth above this is tried.")] = 1000,
+    below: Annotated[
+        float | None,
+        option("A run trains if its train error is below this, in %. Default: the study's, or 20."),
+    ] = None,
+    deepest: Annotated[
+        int | None, option("No depth above this is tried. Default: the study's, or 1000.")
+    ] = None,
     seeds: options.Seeds = None,
     data: options.DataName = None,
     data_dir: options.DataDir = None,
@@ -156,7 +163,8 @@ def frontier(
 
     chosen = _chosen(context.params | {"networks": None})
     grid = chosen.grid.model_copy(update={"network": flags.parse_list("--networks", networks, str)})
-    limits = build(Frontier, {"below": below, "deepest": deepest}, "frontier")
+    given = {key: value for key, value in (("below", below), ("deepest", deepest)) if value is not None}
+    limits = build(Frontier, (chosen.frontier or Frontier()).model_dump() | given, "frontier")
     changes = {"grid": grid, "frontier": limits} | ({} if name else {"name": f"frontier-{chosen.name}"})
     chosen = chosen.model_copy(update=changes)
     shown = Console(quiet=quiet, stderr=as_json)
@@ -169,7 +177,7 @@ def frontier(
         err.print("interrupted: the same command goes on from what each run has kept")
         raise typer.Exit(130) from None
     path = results / chosen.name
-    found = frontiers(load_results(path).runs, below)
+    found = frontiers(load_results(path).runs, limits.below)
     with saying(shown, "drawing the report"):
         page = _write_report(path)
     if as_json:
@@ -177,7 +185,7 @@ def frontier(
         told = {key: json.loads(frame.to_json(orient="records")) for key, frame in rows.items()}
         print(json.dumps({"study": chosen.name, "results": str(path), "report": str(page)} | told, indent=1))
     else:
-        for line in frontier_lines(json.loads(summarise(found).to_json(orient="records")), below):
+        for line in frontier_lines(json.loads(summarise(found).to_json(orient="records")), limits.below):
             out.print(line, highlight=False, soft_wrap=True)
         shown.print(f"report: {page}", highlight=False, soft_wrap=True)
 
@@ -394,10 +402,13 @@ def _checked(shown: Console, study, asked: Mapping[str, Any], executes: bool):
 
 
 def _opening(path: Path) -> str:
-    """The first sentence of a study file's comment."""
-    lines = path.read_text(encoding="utf-8").splitlines()
-    comment = " ".join(line.removeprefix("#").strip() for line in lines[:3] if line.startswith("#"))
-    return comment.split(". ")[0].split("? ")[0]
+    """The first sentence of a study file's comment, up to its full stop or question mark."""
+    lines = itertools.takewhile(
+        lambda line: line.startswith("#"), path.read_text(encoding="utf-8").splitlines()
+    )
+    comment = " ".join(line.removeprefix("#").strip() for line in lines).partition("Run:")[0]
+    first = re.match(r".*?(\?|(?<!\bal)(?<!\bsec)\.)(?= |$)", comment)  # et al., sec. 4 end no sentence
+    return (first[0] if first else comment).strip().removesuffix(".")
 
 
 def _announce(plan, shown: Console) -> None:

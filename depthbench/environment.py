@@ -31,6 +31,11 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def cores_each(jobs: int) -> int:
+    """The share of the usable cores that each of `jobs` runs at once has."""
+    return max(1, usable_cores() // jobs)
+
+
 def cpu_name() -> str:
     """The processor's model name where the system tells it."""
     try:

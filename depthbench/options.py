@@ -44,7 +44,13 @@ Networks = Annotated[Text, option("Network families, e.g. plain,resnet.")]
 Seeds = Annotated[Text, option("How many (3 means 0,1,2), or which: 0,4 (one: 4,).")]
 DataDir = Annotated[Path | None, option("Where downloads and decoded images go. Default: the user's cache.")]
 ImageSize = Annotated[Number, option("Make a folder's images this many pixels square.")]
-SkipBadImages = Annotated[bool, option("Leave out unreadable images.", "--skip-bad-images")]
+SkipBadImages = Annotated[
+    bool,
+    option(
+        'Leave out unreadable images; with data.decode = "as_read", which opens none at first, empty files.',
+        "--skip-bad-images",
+    ),
+]
 Steps = Annotated[Number, option("Optimiser updates of each run.")]
 Epochs = Annotated[float | None, option("The same as passes over the training set.")]
 BatchSize = Annotated[Number, option("Images in each update.")]

@@ -24,6 +24,7 @@ from depthbench.files import atomic, write_text
 from depthbench.study import (
     FORMAT,
     NOT_OF_THE_RESULT,
+    Data,
     Frontier,
     Grid,
     NetworkOptions,
@@ -292,10 +293,10 @@ def read_runs(path: str | Path) -> list[dict[str, Any]]:
         row |= {key: record.get("environment", {}).get(key) for key in ("device", "threads")}
         row |= {
             f"{part}.{key}": run.get(part, {}).get(key, field.default)
-            for part, section in (("options", NetworkOptions), ("recipe", Recipe))
+            for part, section in (("options", NetworkOptions), ("recipe", Recipe), ("data", Data))
             for key, field in section.model_fields.items()
+            if key != "path"
         }
-        row["data.name"] = run.get("data", {}).get("name")
         row["frontier.below"] = search.get("below")
         row["data.shape"] = tuple(shape) if (shape := record.get("image_shape")) else None
         rows.append(row)
@@ -307,8 +308,8 @@ class Results(NamedTuple):
 
     runs: "pd.DataFrame"
     """A row a run: run_id, network, depth, seed, status, parameters, multiply_adds, final errors, ...;
-    family, the name in NETWORKS of what a variant is of; options.KEY and recipe.KEY as a study file would set
-    them, data.name, data.shape, (C, H, W), where it was recorded, and frontier.below, the bound of a search
+    family, the name in NETWORKS of what a variant is of; options.KEY, recipe.KEY and data.KEY as a study file
+    would set them; data.shape, (C, H, W), where it was recorded; frontier.below, the bound of a search
     (percent)."""
     history: "pd.DataFrame"
     """A row a logged step: run_id, network, depth, seed, step, epoch, lr, loss, train_error, and, where

@@ -182,6 +182,8 @@ class Recipe(Section):
     """Length of the linear warm-up; a number below 1 is a fraction of all steps."""
     hold_lr: Positive = 0.01
     hold_until_train_error: Percent = 80.0
+    hold_steps: Count | None = None
+    """Hold for so many steps, whatever the train error (400 in He et al. 2016). Unset: until it is below."""
     hold_from_depth: Count = 110
     augmentation: Literal["crop", "scale"] = "crop"
     """crop: of an image with `pad` pixels more on each side. scale: of an image whose shorter side is drawn
@@ -374,14 +376,7 @@ class Study(Shared):
                 raise ValueError(f"variants.{name}: a network is called so already; use another name")
         for grid in (self.grid, *self.also):
             for name in grid.network:
-                try:
-                    family = self.family(name)
-                except BadInput as error:
-                    raise BadInput(f"grid: {error}") from None
-                chosen = self.options_of(name).model_dump(exclude_defaults=True)
-                if unknown := sorted(set(chosen) - set(family.takes or chosen)):
-                    raise ValueError(f"options.{unknown[0]}: {name} has no such option")
-                self._check_views(self.recipe_of(name))
+                family = self.checked(name)
                 for depth in grid.depth:
                     try:
                         family.depths.n(depth)
@@ -391,14 +386,27 @@ class Study(Shared):
             self.family(name)
         return self
 
+    def checked(self, network: str) -> Family:
+        """The family of a network of the grid. Raises BadInput where there is none, or it has not the
+        options, or the study not the images, that it is to have."""
+        try:
+            family = self.family(network)
+        except BadInput as error:
+            raise BadInput(f"grid: {error}") from None
+        chosen = self.options_of(network).model_dump(exclude_defaults=True)
+        if unknown := sorted(set(chosen) - set(family.takes or chosen)):
+            raise BadInput(f"options.{unknown[0]}: {network} has no such option")
+        self._check_views(self.recipe_of(network))
+        return family
+
     def _check_views(self, recipe: Recipe) -> None:
-        """Raise ValueError where more is to be seen of an image than what was kept of it."""
+        """Raise BadInput where more is to be seen of an image than what was kept of it."""
         for is_set, key in (
             (recipe.augmentation == "scale", 'recipe.augmentation = "scale"'),
             (self.evaluate.ten_crop, "evaluate.ten_crop = true"),
         ):
             if is_set and self.data.decode != "as_read":
-                raise ValueError(f'{key} needs data.decode = "as_read", of a folder of images')
+                raise BadInput(f'{key} needs data.decode = "as_read", of a folder of images')
 
     def family(self, network: str) -> Family:
         """What a name of the grid stands for in NETWORKS. Raises BadInput."""
@@ -443,9 +451,6 @@ class Study(Shared):
         late = [step for step in self.probe.steps or [] if step >= steps]
         if late:
             raise BadInput(f"probe.steps = {late[0]}: a run has {steps} steps, 0 to {steps - 1}")
-        if recipe["warmup"] == "linear" and recipe["warmup_steps"] > steps:
-            raise BadInput(f"recipe.warmup_steps = {recipe['warmup_steps']:g}: a run has {steps} steps")
-
         evaluate = self.evaluate.model_dump()
         trained_on = steps * recipe["batch_size"]
         part = max(5000, trained_on // 5)  # a short run on many images is not to be mostly evaluation
@@ -456,7 +461,12 @@ class Study(Shared):
             evaluate["every"] = max(1, steps // min(20, max(5, trained_on // seen)))
         if evaluate["log_every"] is None:
             evaluate["log_every"] = min(max(10, steps // 500), steps)
-        return self.model_copy(update={"recipe": Recipe(**recipe), "evaluate": Evaluate(**evaluate)})
+        resolved = self.model_copy(update={"recipe": Recipe(**recipe), "evaluate": Evaluate(**evaluate)})
+        for network in self.networks():
+            own = resolved.recipe_of(network)
+            if own.warmup == "linear" and own.warmup_steps > steps:
+                raise BadInput(f"recipe.warmup_steps = {own.warmup_steps:g}: a run has {steps} steps")
+        return resolved
 
     def runs(self) -> Iterator[Run]:
         """Every run once, grid by grid, by depth, then network, then seed."""

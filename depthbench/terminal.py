@@ -94,6 +94,8 @@ def plan_lines(cost: dict[str, Any]) -> list[str]:
     if left:
         line += f", {in_bytes(cost['memory_bytes'])} at the worst moment"
     lines = [line, *cost["notes"]]
+    if cost["decode"] == "as_read" and any(row["seconds"] is not None for row in cost["rows"]):
+        lines.append("decoding images is not in these times")
     if any(row["recompute"] for row in cost["rows"]):
         lines.append("* its activations are computed twice")
     if any(row["seconds"] is not None and not row["measured"] for row in cost["rows"]):

@@ -10,9 +10,10 @@ import pytest
 from typer.testing import CliRunner
 
 from depthbench import __version__ as depthbench_version
-from depthbench.cli import app
+from depthbench.cli import _opening, app
 from depthbench.errors import BadInput
 from depthbench.study import FORMAT
+from depthbench.study_file import bundled_studies
 
 SMALL = ["--set", "width=4", "--set", "evaluate.every=5", "--batch-size", "16", "--device", "cpu"]
 
@@ -96,6 +97,7 @@ def test_frontier_finds_where_networks_stop_training_and_reports_it(tmp_path):
     ("arguments", "told"),
     [
         ("nosuch", "no network is called 'nosuch'"),
+        ("plain_mlp --set options.order=full_pre", "options.order: plain_mlp has no such option"),
         ("plain --deepest 7", "--deepest 7: plain has no depth as small as that"),
         ("plain --below 0", "frontier: below = 0.0: should be greater than 0"),
     ],
@@ -145,6 +147,22 @@ def test_the_read_side_never_imports_torch(small, arguments):
 )
 def test_list(what, expected):
     assert expected in CliRunner().invoke(app, ["list", what]).stdout
+
+
+def test_studies_are_listed_with_the_whole_first_sentence(tmp_path):
+    file = tmp_path / "s.toml"
+    for text, opening in (
+        (
+            "# He et al. 2015, sec. 4.2: a question? And more.\n# Run: x\n",
+            "He et al. 2015, sec. 4.2: a question?",
+        ),
+        ("# A sentence\n# of two lines. More.\n", "A sentence of two lines"),
+        ("# No full stop\n# Run:     it\n[data]\n", "No full stop"),
+        ("[data]\n", ""),
+    ):
+        file.write_text(text)
+        assert _opening(file) == opening
+    assert all(_opening(path) for path in bundled_studies().values())
 
 
 def test_the_version():

@@ -85,6 +85,7 @@ CHANGED = {
         "warmup_steps": 0.2,
         "hold_lr": 0.02,
         "hold_until_train_error": 70.0,
+        "hold_steps": 400,
         "hold_from_depth": 20,
         "pad": 0,
         "flip": True,

@@ -1,8 +1,9 @@
 import io
 
+import pytest
 from rich.console import Console
 
-from depthbench.terminal import runs_table, summary_table
+from depthbench.terminal import plan_lines, runs_table, summary_table
 
 
 def run(network, depth, seed, status="done", error=None):
@@ -45,3 +46,13 @@ def test_the_summary_has_means_and_ranges_and_what_did_not_end_well():
     shown = "\n".join(lines(summary_table(rows, "mine")))
     assert "1 failed" in shown
     assert "1 interrupted" in shown
+
+
+@pytest.mark.parametrize(
+    ("decode", "seconds", "told"), [("as_read", 9.0, True), ("once", 9.0, False), ("as_read", None, False)]
+)
+def test_times_are_said_to_be_without_decoding_where_it_goes_on(decode, seconds, told):
+    row = {"recompute": False, "seconds": seconds, "measured": True}
+    cost = {"jobs": 1, "threads": 1, "runs": 1, "done": 0, "seconds": seconds, "memory_bytes": 1, "notes": []}
+    shown = plan_lines(cost | {"decode": decode, "rows": [row]})
+    assert ("decoding images is not in these times" in shown) == told

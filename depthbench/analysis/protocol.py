@@ -1,6 +1,6 @@
 """Whether a stored run is the network of a paper, trained as the paper trains it.
 
-A run is a row of `Results.runs`, as a dict: `family`, `depth`, `options.KEY`, `recipe.KEY`."""
+A run is a row of `Results.runs`, as a dict: `family`, `depth`, `options.KEY`, `recipe.KEY`, `data.KEY`."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,7 +10,7 @@ import pandas as pd
 from depthbench.networks import CIFAR, IMAGENET, NETWORKS
 from depthbench.study import NetworkOptions, Recipe
 
-OF_SHORTCUTS = ("shortcut", "shortcut_scale", "gate", "gate_bias", "shortcut_dropout")
+OF_SHORTCUTS = ("shortcut", "shortcut_scale", "branch_scale", "gate", "gate_bias", "shortcut_dropout")
 FIRST_BOTTLENECK = 50  # layers: from here on ImageNet networks have bottlenecks (He et al. 2015, Table 1)
 
 _CIFAR = Recipe(steps=64_000, flip=True).model_dump(exclude={"epochs", "patience"})  # steps say the length
@@ -19,11 +19,14 @@ _IMAGENET = {
     **{"augmentation": "scale", "colour": True},
 }
 RECIPES: dict[str, dict[str, Any]] = {
-    # He et al. 2015, sec. 4.2; He et al. 2016 train so too, but hold the lower rate for 400 steps
-    "he2015-cifar": _CIFAR,
+    "he2015-cifar": _CIFAR,  # He et al. 2015, sec. 4.2
+    "he2016-cifar": _CIFAR | {"hold_steps": 400, "hold_from_depth": 1},  # for every depth, whatever the error
     # sec. 3.4, which does not say how long a plateau is
     "he2015-imagenet": {key: x for key, x in (_CIFAR | _IMAGENET).items() if key != "plateau_patience"},
 }
+
+NORMALISATION = "pixel"  # of all these papers: the mean of each pixel is subtracted
+IMAGE_SIZES = {"he2015-cifar": 32, "he2016-cifar": 32, "he2015-imagenet": 224}  # pixels
 
 
 def settled_options(run: Mapping[str, Any]) -> dict[str, Any]:
@@ -56,7 +59,7 @@ def has_default_options(run: Mapping[str, Any]) -> bool:
 
 
 def recipe_differences(run: Mapping[str, Any], recipe: str) -> list[str]:
-    """The keys of RECIPES[recipe] that `run` has otherwise, worded, e.g. `batch_size 64, not 128`.
+    """What `run` has otherwise than RECIPES[recipe] and its images, worded, e.g. `batch_size 64, not 128`.
 
     A key that only tells more of another, as milestones do of a schedule, counts where both recipes have it
     in effect."""
@@ -67,7 +70,12 @@ def recipe_differences(run: Mapping[str, Any], recipe: str) -> list[str]:
         for key in paper
         if not _equal(given.get(key, wanted.get(key)), wanted.get(key, given.get(key)))
     ]
-    if not pd.isna(run.get("val_error")):
+    if run["data.normalisation"] != NORMALISATION:
+        told.append(f"normalisation {run['data.normalisation']}, not {NORMALISATION}")
+    shape, size = run["data.shape"], IMAGE_SIZES[recipe]
+    if isinstance(shape, tuple) and shape[1:] != (size, size):
+        told.append(f"images {shape[2]}x{shape[1]}, not {size}x{size}")
+    if not all(pd.isna(run[f"data.{key}"]) for key in ("val_size", "val_fraction")):
         told.append("trained on fewer images, some being kept for validation")
     return told
 
@@ -85,7 +93,8 @@ def _in_effect(recipe: Mapping[str, Any], depth: int) -> dict[str, Any]:
     idle = {
         "warmup_steps": recipe.get("warmup") != "linear",
         "hold_lr": recipe.get("warmup") != "hold",
-        "hold_until_train_error": recipe.get("warmup") != "hold",
+        "hold_until_train_error": recipe.get("warmup") != "hold" or recipe.get("hold_steps") is not None,
+        "hold_steps": recipe.get("warmup") != "hold",
         "hold_from_depth": True,
         "milestones": recipe.get("schedule") != "step",
         "plateau_patience": recipe.get("schedule") != "plateau",

@@ -18,6 +18,10 @@ METRICS = {  # of published.csv -> of Results.runs: the last evaluation, and the
     "top1_error": "test_error_10crop",  # every published one is of 10 crops
     "top5_error": "test_error_top5_10crop",
 }
+EVALUATED = {  # what is not the last evaluation
+    "best_test_error": "best evaluation on the test set",
+    "val_selected_test_error": "evaluation chosen by validation",
+}
 NUM_CLASSES = {"imagenet": 1000}  # a folder may bear this name and hold something else
 WITHIN = 2.0  # standard deviations
 
@@ -36,8 +40,10 @@ def published() -> pd.DataFrame:
     """Every published number of a network that we have.
 
     Columns: source, table; data, family, depth, options.KEY (NaN: the default), called (the network's name
-    there); metric, value (percent), bound (`above` where the value is a lower bound), std, runs; recipe, the
-    one of `protocol.RECIPES` (NaN where not known); protocol, what was reported; provenance."""
+    there); metric; compared, the column of `Results.runs` to hold beside it, where that is not the last
+    evaluation; statistic, `median` where it is one (else a mean); value (percent), bound (`above` where it is
+    a lower bound), std, runs; recipe, the one of `protocol.RECIPES` (NaN where not known); protocol, what was
+    reported; provenance."""
     with files("depthbench.analysis").joinpath("published.csv").open(encoding="utf-8") as file:
         return pd.read_csv(file)
 
@@ -76,26 +82,28 @@ def reproduction(runs: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
 
 
-def _ours(finished: pd.DataFrame, metric: str) -> dict:
-    """Our side of a row: the runs of one network and depth."""
+def _ours(finished: pd.DataFrame, metric: str, column: str, statistic: str = "mean") -> dict:
+    """Our side of a row: the runs of one network and depth. `mean` is their median where `statistic` is."""
     run = finished.iloc[0]
-    column = METRICS[metric]
     values = pd.to_numeric(finished.get(column, pd.Series(dtype=float)), errors="coerce").dropna()
     return {
         **{"network": run["network"], "depth": run["depth"], "data": run["data.name"], "metric": metric},
-        **{"n": len(values), "mean": values.mean(), "sd": values.std(ddof=1)},
+        **{"n": len(values), "mean": values.agg(statistic), "sd": values.std(ddof=1)},
         **{"low": values.min(), "high": values.max()},
         "diverged": int((finished.loc[values.index, "status"] == "diverged").sum()),
-        "protocol": f"last evaluation of {run['steps']:,.0f} steps, batch {run['recipe.batch_size']:.0f}, "
+        "protocol": f"{statistic} of the {EVALUATED.get(column, 'last evaluation')}, "
+        f"{run['steps']:,.0f} steps, batch {run['recipe.batch_size']:.0f}, "
         f"{run['recipe.optimizer']}, lr {run['recipe.lr']:g}",
     }
 
 
 def _beside(finished: pd.DataFrame, number: dict) -> dict:
     """Our runs of one network and depth beside one published number."""
-    ours = _ours(finished, number["metric"])
+    column = METRICS[number["metric"]] if pd.isna(number["compared"]) else number["compared"]
+    statistic = "mean" if pd.isna(number["statistic"]) else number["statistic"]
+    ours = _ours(finished, number["metric"], column, statistic)
     bound = "" if pd.isna(number["bound"]) else number["bound"]
-    within, why = _agreement(ours, number["value"], bound, number["std"])
+    within, why = _agreement(ours, number["value"], bound, number["std"], column)
     known = not pd.isna(number["recipe"])
     differs = recipe_differences(finished.iloc[0].to_dict(), number["recipe"]) if known else []
     return ours | {
@@ -114,7 +122,12 @@ def _alone(finished: pd.DataFrame) -> dict:
     what = "network" if _is_published_data(finished.iloc[0]) else "data"
     words = {"bound": "", "differs": "", "published_protocol": "", "source": "", "provenance": ""}
     none = {"within": pd.NA, "same_protocol": pd.NA, "published_runs": pd.NA}
-    return _ours(finished, "test_error") | words | none | {"why": f"no published number for this {what}"}
+    return (
+        _ours(finished, "test_error", "test_error")
+        | words
+        | none
+        | {"why": f"no published number for this {what}"}
+    )
 
 
 def _is_published_data(run: pd.Series | dict) -> bool:
@@ -126,13 +139,13 @@ def _is_published_data(run: pd.Series | dict) -> bool:
     return run["num_classes"] == NUM_CLASSES.get(name, run["num_classes"])
 
 
-def _agreement(ours: dict, value: float, bound: str, sd: float) -> tuple[object, str]:
+def _agreement(ours: dict, value: float, bound: str, sd: float, column: str) -> tuple[object, str]:
     """Whether our mean agrees with a published `value`, True, False or NA, and by which rule.
 
     It does within WITHIN of the wider of the two standard deviations, ours and `sd` (theirs), as far as they
     are known; it does with a lower bound from there on. Where a run diverged our spread says nothing."""
     if not ours["n"]:
-        return pd.NA, f"needs {METRICS[ours['metric']]}"
+        return pd.NA, f"needs {column}"
     if bound:
         return bool(ours["mean"] > value), "lower bound"
     spreads = [sd] if ours["diverged"] else [sd, ours["sd"]]

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from depthbench.data.decoding import Unreadable, decode
-from depthbench.environment import usable_cores
 from depthbench.errors import BadInput
 from depthbench.study import OF_SIDE
 
@@ -23,7 +22,15 @@ if TYPE_CHECKING:
 
 TEST_SCALE = 256 / OF_SIDE  # the shorter side to the side of a crop, in testing
 PLACES = 2**20  # places of a crop in the room that it has: more than pixels
+PART = 256  # images decoded at once for an array of all
 HASHED = 1000  # files whose bytes are hashed; of the others only names and sizes
+
+
+def sides(scale: list[int], size: int) -> tuple[int, int]:
+    """The shortest and longest shorter side of scale augmentation, both included, for crops of `size` pixels:
+    `scale`, which is [256, 480] in the paper, in proportion."""
+    shortest, longest = (round(side * size / OF_SIDE) for side in scale)
+    return shortest, longest
 
 
 class Cuts(NamedTuple):
@@ -47,12 +54,8 @@ class Files:
     def __init__(
         self, root: Path, names: np.ndarray, sizes: np.ndarray, side: int, rows: np.ndarray | None = None
     ):
-        self.root, self.names, self.sizes, self.side = (
-            root,
-            names,
-            sizes,
-            side,
-        )  # names: bytes, sizes: in bytes
+        self.root, self.side = root, side
+        self.names, self.sizes = names, sizes  # (N,) bytes; (N,) int64, in bytes
         self.rows = np.arange(len(names)) if rows is None else rows
 
     @classmethod
@@ -81,8 +84,10 @@ class Files:
         return self._stack([self._read(row, self._centre) for row in rows])
 
     def __array__(self, dtype=None, copy=None) -> np.ndarray:
-        parts = [part.numpy() for part in self.split(256)]
-        return np.concatenate([self._stack([]), *parts]).astype(dtype or self.dtype)
+        images = np.empty(self.shape, self.dtype)
+        for start, part in zip(range(0, len(self), PART), self.split(PART), strict=True):
+            images[start : start + PART] = part
+        return images.astype(dtype or self.dtype, copy=False)
 
     def cut(self, cuts: Cuts) -> np.ndarray:
         """The crops (B, 3, S, S) that `cuts` says, of the images at its indices."""
@@ -118,10 +123,11 @@ class Files:
         return digest.digest()
 
     def _in_parts(self, size: int, view: Callable[["Image"], np.ndarray]) -> Iterator[Any]:
-        """Views of all images, decoded by threads, the next part while the last one is used."""
-        from depthbench.data.tensors import as_tensor  # torch, which only training needs
+        """Views of all images, decoded by as many threads as torch has, the next part while the last one is
+        used; where CUDA is used, in pinned memory, from which a copy to the GPU is not waited for."""
+        import torch  # which only training needs
 
-        with ThreadPoolExecutor(usable_cores()) as pool:
+        with ThreadPoolExecutor(torch.get_num_threads()) as pool:
 
             def begin(start: int) -> list:
                 return [pool.submit(self._read, row, view) for row in self.rows[start : start + size]]
@@ -129,7 +135,11 @@ class Files:
             ahead = begin(0)
             for start in range(size, len(self) + size, size):
                 part, ahead = ahead, begin(start)
-                yield as_tensor(np.stack([future.result() for future in part]))
+                views = [future.result() for future in part]
+                shape, is_pinned = (len(views), *views[0].shape), torch.cuda.is_initialized()
+                together = torch.empty(shape, dtype=torch.uint8, pin_memory=is_pinned)
+                np.stack(views, out=together.numpy())
+                yield together
 
     def _read(self, row: int, view: Callable[["Image"], np.ndarray]) -> np.ndarray:
         try:
@@ -139,18 +149,15 @@ class Files:
 
     def _told(self, row: int, error: Exception) -> BadInput:
         reason = " ".join(str(error).split())
-        return BadInput(
-            f"image {self._path(row)} cannot be read ({reason}): mend or remove it, or set decode = "
-            '"once" in [data] with --skip-bad-images'
-        )
+        return BadInput(f"image {self._path(row)} cannot be read ({reason}): mend or remove it")
 
     def _path(self, row: int) -> Path:
         return self.root / os.fsdecode(self.names[row])
 
     def _centre(self, image: "Image") -> np.ndarray:
-        from torchvision.transforms.v2 import functional
-
-        return _array(functional.center_crop(self._scaled(image), [self.side, self.side]))
+        image = self._scaled(image)
+        left, top = (round((length - self.side) / 2) for length in image.size)
+        return self._crop(image, top, left)
 
     def _ten(self, image: "Image") -> np.ndarray:
         from torchvision.transforms.v2 import functional
@@ -162,25 +169,28 @@ class Files:
         return _resized(image, round(self.side * TEST_SCALE))
 
     def _cut(self, image: "Image", side: int, top: int, left: int) -> np.ndarray:
-        from torchvision.transforms.v2 import functional
-
         image = _resized(image, int(side))
         width, height = image.size
-        corner = [
+        top, left = (
             int(place) * (length - self.side + 1) // PLACES
             for place, length in ((top, height), (left, width))
-        ]
-        return _array(functional.crop(image, *corner, self.side, self.side))
+        )
+        return self._crop(image, top, left)
+
+    def _crop(self, image: "Image", top: int, left: int) -> np.ndarray:
+        return _array(image.crop((left, top, left + self.side, top + self.side)))
 
     def _stack(self, images: list[np.ndarray]) -> np.ndarray:
         return np.stack(images) if images else np.empty((0, *self.shape[1:]), np.uint8)
 
 
 def _resized(image: "Image", side: int) -> "Image":
-    """`image` with a shorter side of so many pixels."""
-    from torchvision.transforms.v2 import functional
+    """`image` with a shorter side of so many pixels, as torchvision scales it. Not by torchvision: every
+    process that reads would import it, and have 90 MB more."""
+    from PIL.Image import Resampling
 
-    return functional.resize(image, [side])
+    shortest = min(image.size)
+    return image.resize(tuple(side * length // shortest for length in image.size), Resampling.BILINEAR)
 
 
 def _array(image: "Image") -> np.ndarray:

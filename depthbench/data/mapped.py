@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+IN_PLACE = 0.5  # the part of the available memory that a file may fill and be used in place on a CPU
+
 
 class Mapped:
     """Images (N, C, H, W) uint8 of a file, all of them or those at `rows`, (N,) into the file's.

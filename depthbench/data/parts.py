@@ -7,12 +7,13 @@ import numpy as np
 from depthbench.data.files import Files
 from depthbench.data.mapped import Mapped
 
+MOST_IMAGES, MOST_BYTES = 4096, 2**25  # of a part: as float64, 8 times as many bytes
 SAMPLED = 2000  # of images in files, from which statistics are taken
 
 
 def parts(x: np.ndarray | Mapped) -> Iterator[np.ndarray]:
-    """x in parts of some thousands of images and at most some 256 MB: few floats at a time."""
-    count = max(1, len(x) // 4096, x.nbytes >> 28)
+    """x in parts of at most MOST_IMAGES and some MOST_BYTES: few floats at a time."""
+    count = max(-(-len(x) // MOST_IMAGES), -(-x.nbytes // MOST_BYTES))
     for rows in np.array_split(np.arange(len(x)), count):
         yield x[rows[0] : rows[-1] + 1]
 

@@ -17,10 +17,9 @@ from torch.utils.data import DataLoader
 from depthbench.data.files import Cuts, Files
 from depthbench.data.mapped import Mapped
 from depthbench.data.tensors import as_tensor
-from depthbench.environment import usable_cores
 from depthbench.errors import BadInput
 
-MOST_WORKERS = 4  # that copy pixels; those that decode files are as many as there are cores
+MOST_WORKERS = 4  # that copy pixels; decoding takes more work
 
 Wanted = np.ndarray | Cuts
 
@@ -121,8 +120,10 @@ class _Reader:
 
 
 def stream_workers(x: Mapped | Files | Tensor) -> int:
-    """How many processes a stream of `x` has."""
-    return usable_cores() if isinstance(x, Files) else min(MOST_WORKERS, usable_cores())
+    """How many processes a stream of `x` has: as many as the run has threads, its share of the cores
+    (execution/plan.py), so that runs at once do not have more of them together than there are cores."""
+    cores = torch.get_num_threads()
+    return cores if isinstance(x, Files) else min(MOST_WORKERS, cores)
 
 
 def _leave_signals_to_parent(worker: int) -> None:

@@ -15,10 +15,11 @@ def estimate(
 ) -> dict[str, Any]:
     """A row for each network and depth under "rows", and what holds for all beside it; plain values.
 
-    A row: "parameters", "multiply_adds" (of one image), "memory_bytes" (peak of one run's process),
-    "recompute", "runs", "done", "seconds" (of one run; None where not known) and "measured" (whether that
-    network and depth was tried out). Of the study: "seconds" until all have ended, and "memory_bytes", that
-    of the largest runs that may go at once. `measures`: train some steps to see how long they take; `tell`
+    A row: "parameters", "multiply_adds" (of one image), "memory_bytes" (peak of one run's process, and of
+    those that read images for it), "recompute", "runs", "done", "seconds" (of one run, without the decoding
+    of images; None where not known) and "measured" (whether that network and depth was tried out). Of the
+    study: "decode" (as its [data] has it), "seconds" until all have ended, and "memory_bytes", that of the
+    largest runs that may go at once. `measures`: train some steps to see how long they take; `tell`
     is told how many trials are made, of how many."""
     found, startup, notes = calibrate(plan, tell) if measures and plan.todo else ({}, 0.0, ())
     finished = cells(plan.finished)
@@ -35,7 +36,7 @@ def estimate(
                 "done": len(finished.get((network, depth), [])),
                 "parameters": counts.parameters,
                 "multiply_adds": counts.multiply_adds,
-                "memory_bytes": run_memory(runs[0], plan.images, plan.device, recompute),
+                "memory_bytes": run_memory(runs[0], plan.images, plan.device, recompute, plan.threads),
                 "recompute": recompute,
                 "seconds": _seconds(runs[0], plan, found),
                 "measured": (network, depth) in found,
@@ -56,6 +57,7 @@ def estimate(
         "done": len(plan.finished),
         "seconds": None if None in seconds else startup * bool(seconds) + makespan(seconds, plan.jobs),
         "memory_bytes": together(largest),
+        "decode": plan.study.data.decode,
         "notes": [*plan.notes, *notes],
         "rows": rows,
     }

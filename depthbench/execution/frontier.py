@@ -21,7 +21,7 @@ def search(study: Study, path: Path, prepared: Callable[[Study], Plan]) -> Itera
     `frontier.deepest`, and where a run failed."""
     limits = study.frontier or Frontier()
     study = study.model_copy(update={"frontier": limits, "may_diverge": study.grid.network})
-    most = {name: most_n(study.family(name).depths, limits.deepest) for name in study.grid.network}
+    most = {name: most_n(study.checked(name).depths, limits.deepest) for name in study.grid.network}
     for name, n in most.items():
         if n == 0:
             raise BadInput(f"--deepest {limits.deepest}: {name} has no depth as small as that")

@@ -7,6 +7,7 @@ part of what is free is anything counted (networks/cost.py). Sizes are in bytes.
 import json
 from collections.abc import Iterable, Sequence
 from functools import cache
+from math import prod
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -14,8 +15,9 @@ import numpy as np
 from depthbench.catalog import look_up
 from depthbench.data.files import Files
 from depthbench.data.images import Images
-from depthbench.data.mapped import Mapped
+from depthbench.data.mapped import IN_PLACE, Mapped, mapped
 from depthbench.data.memory import available_memory, in_bytes
+from depthbench.environment import cores_each
 from depthbench.errors import BadInput
 from depthbench.execution.process import KEEP_MEMORY
 from depthbench.networks import CIFAR, NETWORKS
@@ -26,6 +28,9 @@ if TYPE_CHECKING:
 
 # Of a process that trains next to nothing, measured on a CPU: its own, and libraries, which all share.
 PROCESS, SHARED = 480_000_000, 400_000_000
+# Of a process that reads images ahead (data/source.py), its own, measured as what each of two that decode crops
+# of 224 pixels shares with no other (USS); torch alone is 290 MB of it. And the batches that it has ready.
+READER, AHEAD = 310_000_000, 2
 ROOM = 0.9  # the part of the free memory that runs may fill
 CERTAIN = 0.25  # a bound below this part of it settles the matter
 MAY_BE_KILLED = "it may be killed; a smaller --batch-size needs less"
@@ -43,10 +48,9 @@ class Sizes(NamedTuple):
 
     shape: tuple[int, int, int]  # (C, H, W)
     classes: int
-    held: (
-        int  # bytes of images in every process; those that lie in a row in a file are read by all from there
-    )
+    held: int  # bytes of images in every process; what lies in a row in a file is read by all from there
     evaluated: int  # images that each evaluation takes
+    are_streamed: bool = False  # on a CPU: whether a run has processes that read training images ahead
 
 
 def sizes(images: Images, evaluated_part: int | None) -> Sizes:
@@ -55,7 +59,10 @@ def sizes(images: Images, evaluated_part: int | None) -> Sizes:
     held = sum(x.nbytes for x in pixels if x is not None and not _is_shared(x))
     evaluated = (evaluated_part or len(images.train_y)) + len(images.test_y)
     evaluated += 0 if images.val_y is None else len(images.val_y)
-    return Sizes(images.shape, len(images.classes), held, evaluated)
+    whole = sum(x.nbytes for x in pixels if x is not None)
+    exceeds = isinstance(mapped(images.train_x), Mapped) and whole > IN_PLACE * available_memory()
+    are_streamed = isinstance(images.train_x, Files) or exceeds  # as data/place.py has it
+    return Sizes(images.shape, len(images.classes), held, evaluated, are_streamed)
 
 
 def _is_shared(x: np.ndarray | Mapped | Files) -> bool:
@@ -86,31 +93,37 @@ def fit(
     alone would not fit."""
     runs = list(runs)
     cells = {(run.network, run.depth): run for run in runs}
-    free = available(device)
+    free, threads = available(device), cores_each(jobs)
     needs, recomputed, notes = {}, set(), []
     for cell, run in cells.items():
         if not recompute and not look_up(NETWORKS, "network", run.family).is_ours:
-            needs[cell] = PROCESS + SHARED + images.held  # as if there were no network
+            # as if there were no network
+            needs[cell] = PROCESS + SHARED + images.held + readers(run, images, device, threads)
             continue
-        bound = _at_most(run, images)
+        bound = _at_most(run, images) + readers(run, images, device, threads)
         if not recompute and bound < CERTAIN * free / jobs:
             needs[cell] = bound
             continue
-        needs[cell], twice, note = _settle(run, images, device, free, recompute)
+        needs[cell], twice, note = _settle(run, images, device, free, recompute, threads)
         recomputed |= {cell} if twice else set()
         notes += [note] if note else []
     largest = sorted((needs[run.network, run.depth] for run in runs), reverse=True)
-    fitting = max((n for n in range(1, jobs + 1) if together(largest[:n]) <= ROOM * free), default=1)
+    reader = max((readers(run, images, device, 1) for run in runs), default=0)
+
+    def need(n: int) -> int:  # of fewer runs at once each has more threads, and as many readers
+        return together(largest[:n]) + n * (cores_each(n) - threads) * reader
+
+    fitting = max((n for n in range(1, jobs + 1) if need(n) <= ROOM * free), default=1)
     if fitting < jobs:
-        need = f"the {jobs} largest runs need about {in_bytes(together(largest[:jobs]))} together"
-        says = f"{need} and {in_bytes(free)} are free"
+        told = f"the {jobs} largest runs need about {in_bytes(need(jobs))} together"
+        says = f"{told} and {in_bytes(free)} are free"
         chosen = f"--jobs {jobs}: {says}: some may be killed; --jobs {fitting} needs less"
         notes.append(chosen if is_chosen else f"{says}: {fitting} at a time")
     return Fit(jobs if is_chosen else fitting, frozenset(recomputed), tuple(notes))
 
 
 def _settle(
-    run: Run, images: Sizes, device: str, free: int, recompute: bool | None
+    run: Run, images: Sizes, device: str, free: int, recompute: bool | None, threads: int
 ) -> tuple[int, bool, str | None]:
     """What one run needs, whether it computes its activations twice, and what a person should know of it.
     Raises BadInput where it is to and cannot."""
@@ -118,13 +131,13 @@ def _settle(
     can = bool(count_run(run, images).blocks)
     if recompute and not can:
         raise BadInput(f"--recompute: network {run.network!r} has no blocks() to compute again")
-    once, there = run_memory(run, images, device, recompute=False), f"{in_bytes(free)} are free"
+    once, there = run_memory(run, images, device, False, threads), f"{in_bytes(free)} are free"
     if not recompute and once <= room:
         return once, False, None
     if recompute is False or not can:
         why = "" if can else "; its network has no blocks() to compute again"
         return once, False, f"{name} needs about {in_bytes(once)} and {there}: {MAY_BE_KILLED}{why}"
-    twice = run_memory(run, images, device, recompute=True)
+    twice = run_memory(run, images, device, True, threads)
     if twice > room:
         needs = f"{name} needs about {in_bytes(twice)} even with its activations computed twice"
         return twice, True, f"{needs} and {there}: {MAY_BE_KILLED}"
@@ -148,8 +161,8 @@ def available(device: str) -> int:
     return torch.cuda.mem_get_info(device)[0]
 
 
-def run_memory(run: Run, images: Sizes, device: str, recompute: bool) -> int:
-    """Estimated peak resident memory of the process of one run."""
+def run_memory(run: Run, images: Sizes, device: str, recompute: bool, threads: int = 1) -> int:
+    """Estimated peak resident memory of the process of one run, and of those that read images for it."""
     state = {"sgd": int(run.recipe.momentum > 0), "adam": 2, "adamw": 2}[run.recipe.optimizer]
     training = count_run(run, images).training_memory(
         run.recipe.batch_size,
@@ -160,7 +173,15 @@ def run_memory(run: Run, images: Sizes, device: str, recompute: bool) -> int:
     )
     if device.startswith("cuda") and run.probe.names:
         training *= 2  # a probed step may be eager while a graph holds the memory of its plain steps
-    return PROCESS + SHARED + images.held + training
+    return PROCESS + SHARED + images.held + training + readers(run, images, device, threads)
+
+
+def readers(run: Run, images: Sizes, device: str, threads: int) -> int:
+    """Bytes of the processes that read images for a run, as many as it has threads, and of the batches that
+    they have ready. None on a GPU, whose memory they do not take."""
+    if not images.are_streamed or device.startswith("cuda"):
+        return 0
+    return threads * (READER + AHEAD * run.recipe.batch_size * prod(images.shape))
 
 
 def count_run(run: Run, images: Sizes) -> "Counts":

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from depthbench.data.images import Images, split
 from depthbench.data.load import default_data_dir, load_images
-from depthbench.environment import usable_cores
+from depthbench.environment import cores_each, usable_cores
 from depthbench.errors import BadInput
 from depthbench.execution.memory import Sizes, fit, sizes
 from depthbench.store import StudyStore
@@ -65,6 +65,8 @@ def prepare(
     device = resolve_device(device)
     if step not in STEPS:
         raise BadInput(f"--step {step}: use {', '.join(STEPS[:-1])} or {STEPS[-1]}")
+    if step == "compiled":
+        _check_fuses(study)
     if step in ("captured", "compiled") and not device.startswith("cuda"):
         raise BadInput(f"--step {step} needs a CUDA device, and this is {device}: use auto or eager")
     recipes = {network: study.recipe_of(network) for network in study.networks()}
@@ -175,7 +177,7 @@ def share_cores(device: str, runs: int, jobs: int | None) -> tuple[int, int]:
     if jobs is None:
         jobs = cores if device == "cpu" else 1
     jobs = max(1, min(jobs, runs))
-    return jobs, max(1, cores // jobs)
+    return jobs, cores_each(jobs)
 
 
 def can_take_turns(study: Study) -> bool:
@@ -203,6 +205,13 @@ def _check_options(study: Study) -> None:
                 f"network {name!r} cannot be built as {name}(depth=, in_channels=, num_classes=, "
                 f"{', '.join(chosen)}): {error}"
             ) from None
+
+
+def _check_fuses(study: Study) -> None:
+    """Raise BadInput where the study has a network of ours that has nothing to compile."""
+    for name in study.networks():
+        if not study.family(name).fuses:
+            raise BadInput(f"--step compiled: network {name!r} cannot be compiled; use captured")
 
 
 def _with_evaluation(study: Study, images: Images, is_chosen: bool) -> Study:

@@ -67,19 +67,22 @@ class Family(Entry):
     flattens: bool = False
     """Whether it is built for flattened images, each pixel of each channel a channel of its own."""
 
+    fuses: bool = True
+    """Whether `--step compiled` has anything to compile in it; a plug-in's is seen when it is built."""
+
     def in_channels(self, shape: tuple[int, int, int]) -> int:
         """What its builder is given as `in_channels` for images (C, H, W)."""
         return math.prod(shape) if self.flattens else shape[0]
 
 
 def _twins(
-    plain: str, residual: str, about: str, target: str, depths, takes, *, flattens=False, **options
+    plain: str, residual: str, about: str, target: str, depths, takes, *, flattens=False, fuses=True, **own
 ) -> dict[str, Family]:
     """A plain family and the residual one that it is matched with."""
 
     def family(name: str, kind: str, twin: str) -> Family:
-        own = {"residual": name == residual, **options}
-        return Family(target, f"{kind} {about}", own, depths, twin, takes, flattens)
+        options = {"residual": name == residual, **own}
+        return Family(target, f"{kind} {about}", options, depths, twin, takes, flattens, fuses)
 
     return {plain: family(plain, "plain", residual), residual: family(residual, "residual", plain)}
 
@@ -90,6 +93,7 @@ MLP = "depthbench.networks.mlp:Mlp"
 
 SIX_N_PLUS_2, NINE_N_PLUS_2, TWO_N_PLUS_2 = DepthRule(6, 2), DepthRule(9, 2), DepthRule(2, 2)
 FIVE_OF_IMAGENET = DepthList((18, 34, 50, 101, 152))
+IMAGENET_BOTTLENECKS_FROM = 50  # layers
 
 OF_MLP = frozenset({"width", "norm", "init", "activation", "dropout", "branch_scale"})
 OF_IMAGENET = OF_MLP | {"shortcut", "bottleneck_stride"}
@@ -125,5 +129,6 @@ NETWORKS: dict[str, Family] = {
         *("plain_mlp", "resnet_mlp", "fully connected network, pre-activation (He et al. 2016, sec. 4)"),
         *(MLP, TWO_N_PLUS_2, OF_MLP),
         flattens=True,
+        fuses=False,
     ),
 }

@@ -1,5 +1,5 @@
-"""The blocks of the CIFAR networks: basic and bottleneck, in every order of norm and activation, with every
-shortcut (He et al. 2015, arXiv:1512.03385, Fig. 5; He et al. 2016, arXiv:1603.05027, Fig. 2 and 4).
+"""The blocks of the CIFAR and ImageNet networks: basic and bottleneck, in every order of norm and activation,
+with every shortcut (He et al. 2015, arXiv:1512.03385, Fig. 5; He et al. 2016, arXiv:1603.05027, Fig. 2, 4).
 
 Shapes: B batch, C channels, H W pixels."""
 
@@ -10,10 +10,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from depthbench.networks.fusing import in_parts
+from depthbench.networks.layers import Layer, response_of
 from depthbench.networks.orders import Order, first_activation, follow
 from depthbench.networks.parts import ACTIVATIONS, make_norm
 from depthbench.networks.shortcuts import Gate, make_shortcut
 
+STRIDED = ("1x1", "3x3")  # the convolutions of a bottleneck that may shrink the map
 EXPANSION = 4  # a bottleneck gives so many times as many channels as it works on
 
 
@@ -27,8 +29,8 @@ def basic(c_in: int, width: int, stride: int, bias: bool) -> list[nn.Conv2d]:
 
 
 def narrowed(c_in: int, width: int, stride: int, bias: bool, strided: str = "1x1") -> list[nn.Conv2d]:
-    """A 1x1 convolution to `width` channels, a 3x3 one, and a 1x1 one to four times as many; `strided` says
-    whether the first or the 3x3 one shrinks the map."""
+    """A 1x1 convolution to `width` channels, a 3x3 one, and a 1x1 one to four times as many; `strided` (of
+    STRIDED) says whether the first or the 3x3 one shrinks the map."""
     first, second = (stride, 1) if strided == "1x1" else (1, stride)
     return [
         convolution(1, c_in, width, first, bias),
@@ -124,7 +126,7 @@ class Block(nn.Module):
         """Whose output is the response of each convolution: of the norm right after it, or else its own."""
         last = self.norms[-1] if "N" in self.order.after_last else self.convolutions[-1]
         pairs = zip(self.convolutions, [*self.inner_norms(), last], strict=True)
-        return [conv if isinstance(norm, nn.Identity) else norm for conv, norm in pairs]
+        return [response_of(conv, norm) for conv, norm in pairs]
 
     def _join(self, z: Tensor, x: Tensor) -> Tensor:
         """What leaves the block, of the branch's last convolution z and the shortcut's input x."""
@@ -148,3 +150,14 @@ class Block(nn.Module):
 
     def _follow(self, places: str, y: Tensor) -> Tensor:
         return follow(places, self.respond, self.norms[-1], self.activation, y)
+
+
+def layers_of(stages: nn.ModuleList) -> list[Layer]:
+    """The weighted layers of a network's `stages` of blocks, input side first; projections and gates are
+    none."""
+    layers = []
+    for s, stage in enumerate(stages):
+        for b, block in enumerate(stage):
+            for k, (conv, response) in enumerate(zip(block.convolutions, block.responses(), strict=True), 1):
+                layers.append(Layer(f"stages.{s}.{b}.conv{k}", str(s + 1), conv, response))
+    return layers

@@ -3,20 +3,18 @@ arXiv:1603.05027).
 
 Depth is 6n + 2 weighted layers, or 9n + 2 with bottlenecks. Shapes: B batch, C channels, H W pixels."""
 
-from collections.abc import Collection
 from functools import partial
 
 import torch
 from torch import Tensor, nn
 
-from depthbench.errors import BadInput
 from depthbench.networks import NINE_N_PLUS_2, SIX_N_PLUS_2
-from depthbench.networks.blocks import Block, basic, convolution, narrowed
+from depthbench.networks.blocks import STRIDED, Block, basic, convolution, layers_of, narrowed
 from depthbench.networks.checkpointing import in_turn
 from depthbench.networks.fusing import in_parts
-from depthbench.networks.layers import Layer
+from depthbench.networks.layers import Layer, response_of
 from depthbench.networks.orders import ORDERS, first_activation, follow
-from depthbench.networks.parts import ACTIVATIONS, initialise, make_norm
+from depthbench.networks.parts import ACTIVATIONS, check_option, initialise, make_norm
 from depthbench.networks.shortcuts import GATES, OPTIONS, Gate
 
 
@@ -59,10 +57,10 @@ class CifarNet(nn.Module):
         super().__init__()
         n = (NINE_N_PLUS_2 if bottleneck else SIX_N_PLUS_2).n(depth)
         shortcut = shortcut or ("B" if bottleneck else "A")
-        _check("shortcut", shortcut, OPTIONS)
-        _check("order", order, ORDERS)
-        _check("gate", gate, GATES)
-        _check("bottleneck_stride", bottleneck_stride, ("1x1", "3x3"))
+        check_option("shortcut", shortcut, OPTIONS)
+        check_option("order", order, ORDERS)
+        check_option("gate", gate, GATES)
+        check_option("bottleneck_stride", bottleneck_stride, STRIDED)
         self.order = ORDERS[order]
         bias = norm == "none"  # a norm's own shift makes it redundant
         make_convolutions = partial(narrowed, strided=bottleneck_stride) if bottleneck else basic
@@ -120,18 +118,5 @@ class CifarNet(nn.Module):
 
     def weighted_layers(self) -> list[Layer]:
         """The 6n + 2 or 9n + 2 weighted layers, input side first; projections and gates are none."""
-        response = self.conv1 if isinstance(self.norm1, nn.Identity) else self.norm1
-        layers = [Layer("conv1", "conv1", self.conv1, response)]
-        for s, stage in enumerate(self.stages):
-            for b, block in enumerate(stage):
-                pairs = zip(block.convolutions, block.responses(), strict=True)
-                for k, (conv, response) in enumerate(pairs, 1):
-                    layers.append(Layer(f"stages.{s}.{b}.conv{k}", str(s + 1), conv, response))
-        return [*layers, Layer("fc", "fc", self.fc, self.fc)]
-
-
-def _check(option: str, value: str, known: Collection[str]) -> None:
-    """Raises BadInput for a value that is not known."""
-    if value not in known:
-        *others, last = known
-        raise BadInput(f"{option} {value!r}: should be {', '.join(others)} or {last}")
+        first = Layer("conv1", "conv1", self.conv1, response_of(self.conv1, self.norm1))
+        return [first, *layers_of(self.stages), Layer("fc", "fc", self.fc, self.fc)]

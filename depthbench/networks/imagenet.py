@@ -3,17 +3,20 @@
 18 and 34 weighted layers in blocks of two 3x3 convolutions; 50, 101 and 152 in bottlenecks. Shapes: B batch,
 C channels, H W pixels."""
 
+from functools import partial
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from depthbench.errors import BadInput
-from depthbench.networks import FIVE_OF_IMAGENET
+from depthbench.networks import FIVE_OF_IMAGENET, IMAGENET_BOTTLENECKS_FROM
+from depthbench.networks.blocks import STRIDED, Block, basic, layers_of, narrowed
 from depthbench.networks.checkpointing import in_turn
 from depthbench.networks.fusing import in_parts
-from depthbench.networks.layers import Layer
-from depthbench.networks.parts import ACTIVATIONS, initialise, make_norm
-from depthbench.networks.shortcuts import OPTIONS, make_shortcut
+from depthbench.networks.layers import Layer, response_of
+from depthbench.networks.orders import ORDERS
+from depthbench.networks.parts import ACTIVATIONS, check_option, initialise, make_norm
+from depthbench.networks.shortcuts import OPTIONS
 
 BLOCKS = {  # of each stage
     18: (2, 2, 2, 2),
@@ -22,73 +25,6 @@ BLOCKS = {  # of each stage
     101: (3, 4, 23, 3),
     152: (3, 8, 36, 3),
 }
-BOTTLENECKS_FROM = 50  # layers
-EXPANSION = 4  # filters of a bottleneck's last convolution, to those of the others
-
-Shape = tuple[int, int, int]  # kernel size, filters, stride
-
-
-def basic(filters: int, stride: int) -> list[Shape]:
-    """The convolutions of a block of 18 or 34 layers (Figure 5, left)."""
-    return [(3, filters, stride), (3, filters, 1)]
-
-
-def bottleneck(filters: int, stride: int, strided: str) -> list[Shape]:
-    """The convolutions of a bottleneck (Figure 5, right); `strided` says which halves the map: 1x1 or 3x3."""
-    first, second = (stride, 1) if strided == "1x1" else (1, stride)
-    return [(1, filters, first), (3, filters, second), (1, EXPANSION * filters, 1)]
-
-
-class Block(nn.Module):
-    """Convolutions of given shapes, each with its norm and activation; `residual` adds the shortcut before
-    the last activation, and changes nothing else. branch_scale: of what is added to the shortcut."""
-
-    def __init__(
-        self,
-        c_in: int,
-        shapes: list[Shape],
-        *,
-        residual: bool,
-        shortcut: str,
-        norm: str,
-        activation: str,
-        dropout: float,
-        branch_scale: float,
-    ):
-        super().__init__()
-        self.activation, self.dropout, self.residual = ACTIVATIONS[activation], dropout, residual
-        self.branch_scale = branch_scale
-        self.respond = in_parts  # or fusing.Fused
-        self.depth = len(shapes)
-        bias = norm == "none"  # a norm's own shift makes it redundant
-        c, stride = c_in, 1
-        for k, (kernel, filters, step) in enumerate(shapes, 1):
-            conv = nn.Conv2d(c, filters, kernel, step, padding=kernel // 2, bias=bias)
-            self.add_module(f"conv{k}", conv)
-            self.add_module(f"norm{k}", make_norm(norm, filters))
-            c, stride = filters, stride * step
-        if residual:
-            self.shortcut = make_shortcut(shortcut, c_in, c, stride, norm, own_norm=norm)
-
-    def layers(self) -> list[tuple[str, nn.Module, nn.Module]]:
-        """Name, convolution and norm of each weighted layer, input side first."""
-        numbers = range(1, self.depth + 1)
-        return [(f"conv{k}", getattr(self, f"conv{k}"), getattr(self, f"norm{k}")) for k in numbers]
-
-    def projection(self) -> nn.Module | None:
-        """The shortcut's 1x1 convolution, where it has one."""
-        return self.shortcut[0] if self.residual and isinstance(self.shortcut, nn.Sequential) else None
-
-    def forward(self, x: Tensor) -> Tensor:  # (B, C_in, H, W)
-        y, (*inner, (_, conv, norm)) = x, self.layers()
-        for _, inner_conv, inner_norm in inner:
-            y = self.respond(inner_norm, self.activation, inner_conv(y))
-            if self.dropout:
-                y = F.dropout(y, self.dropout, self.training)
-        shortcut = self.shortcut(x) if self.residual else None
-        if self.residual and self.branch_scale != 1:
-            return self.activation(self.branch_scale * norm(conv(y)) + shortcut)
-        return self.respond(norm, self.activation, conv(y), shortcut)  # (B, C_out, H/stride, W/stride)
 
 
 class ImageNetNet(nn.Module):
@@ -119,23 +55,30 @@ class ImageNetNet(nn.Module):
     ):
         super().__init__()
         FIVE_OF_IMAGENET.n(depth)
-        if shortcut not in (None, *OPTIONS):
-            raise BadInput(f"shortcut {shortcut!r}: should be A, B or C")
-        if bottleneck_stride not in ("1x1", "3x3"):
-            raise BadInput(f"bottleneck_stride {bottleneck_stride!r}: should be 1x1 or 3x3")
-        has_bottlenecks = depth >= BOTTLENECKS_FROM
-        options = {
-            "residual": residual,
-            "shortcut": shortcut or ("B" if has_bottlenecks else "A"),
-            "norm": norm,
-            "activation": activation,
-            "dropout": dropout,
-            "branch_scale": branch_scale,
-        }
+        has_bottlenecks = depth >= IMAGENET_BOTTLENECKS_FROM
+        shortcut = shortcut or ("B" if has_bottlenecks else "A")
+        check_option("shortcut", shortcut, OPTIONS)
+        check_option("bottleneck_stride", bottleneck_stride, STRIDED)
+        bias = norm == "none"  # a norm's own shift makes it redundant
+        make_convolutions = partial(narrowed, strided=bottleneck_stride) if has_bottlenecks else basic
+        make_block = partial(
+            Block,
+            is_first=False,  # which matters to other orders
+            order=ORDERS["original"],
+            residual=residual,
+            shortcut=shortcut,
+            norm=norm,
+            activation=activation,
+            dropout=dropout,
+            shortcut_scale=1.0,
+            branch_scale=branch_scale,
+            gate="none",
+            shortcut_dropout=0.0,
+        )
         # torch draws default weights as it builds; keep them out of the generator, so that a projection
         # in the residual network does not shift what the other layers draw below.
         with torch.random.fork_rng(devices=[]):
-            self.conv1 = nn.Conv2d(in_channels, width, 7, 2, padding=3, bias=norm == "none")
+            self.conv1 = nn.Conv2d(in_channels, width, 7, 2, padding=3, bias=bias)
             self.norm1 = make_norm(norm, width)
             self.activation = ACTIVATIONS[activation]
             self.stages = nn.ModuleList()
@@ -144,19 +87,16 @@ class ImageNetNet(nn.Module):
                 blocks = []
                 for i in range(count):
                     filters, stride = 2**stage * width, 2 if stage > 0 and i == 0 else 1
-                    if has_bottlenecks:
-                        shapes = bottleneck(filters, stride, bottleneck_stride)
-                    else:
-                        shapes = basic(filters, stride)
-                    blocks.append(Block(c, shapes, **options))
-                    c = shapes[-1][1]
+                    convolutions = make_convolutions(c, filters, stride, bias)
+                    blocks.append(make_block(convolutions))
+                    c = convolutions[-1].out_channels
                 self.stages.append(nn.Sequential(*blocks))
             self.fc = nn.Linear(c, num_classes)
         self.run_blocks = in_turn  # or checkpointing.Recomputed
         self.respond = in_parts  # or fusing.Fused
-        initialise([layer.weighted for layer in self.weighted_layers()], init)
-        projections = [block.projection() for block in self.blocks()]
-        initialise([projection for projection in projections if projection is not None], init)
+        shared = dict.fromkeys(layer.weighted for layer in self.weighted_layers())
+        initialise(shared, init)
+        initialise([m for m in self.modules() if isinstance(m, nn.Conv2d) and m not in shared], init)
 
     def forward(self, x: Tensor) -> Tensor:  # (B, in_channels, H, W)
         x = self.respond(self.norm1, self.activation, self.conv1(x))  # (B, width, H/2, W/2)
@@ -170,13 +110,5 @@ class ImageNetNet(nn.Module):
 
     def weighted_layers(self) -> list[Layer]:
         """The `depth` weighted layers, input side first; the projections of shortcuts are none."""
-        layers = [_layer("conv1", "conv1", self.conv1, self.norm1)]
-        for s, stage in enumerate(self.stages):
-            for b, block in enumerate(stage):
-                for name, conv, norm in block.layers():
-                    layers.append(_layer(f"stages.{s}.{b}.{name}", str(s + 1), conv, norm))
-        return [*layers, Layer("fc", "fc", self.fc, self.fc)]
-
-
-def _layer(name: str, stage: str, conv: nn.Module, norm: nn.Module) -> Layer:
-    return Layer(name, stage, conv, conv if isinstance(norm, nn.Identity) else norm)
+        first = Layer("conv1", "conv1", self.conv1, response_of(self.conv1, self.norm1))
+        return [first, *layers_of(self.stages), Layer("fc", "fc", self.fc, self.fc)]

@@ -17,6 +17,11 @@ class Layer(NamedTuple):
     response: nn.Module  # its output is the response: the norm after `weighted`, or `weighted` itself
 
 
+def response_of(weighted: nn.Module, norm: nn.Module) -> nn.Module:
+    """What gives the response of a layer that `norm` follows: the norm, or the layer where there is none."""
+    return weighted if isinstance(norm, nn.Identity) else norm
+
+
 def weighted_layers(network: nn.Module) -> list[Layer]:
     """The layers of `network`, input side first.
 

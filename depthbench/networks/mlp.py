@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from depthbench.networks import TWO_N_PLUS_2
 from depthbench.networks.checkpointing import in_turn
-from depthbench.networks.layers import Layer
+from depthbench.networks.layers import Layer, response_of
 from depthbench.networks.parts import OUT_OF_PLACE, initialise, make_norm
 
 
@@ -97,13 +97,10 @@ class Mlp(nn.Module):
         """The 2n + 2 weighted layers, input side first. Of a residual block's second map no norm follows
         before the addition: its response is its own output."""
         norms_after = [*(block.norm1 for block in self.blocks()), self.norm]
-        layers = [_layer("input", "input", self.input, norms_after[0])]
+        layers = [Layer("input", "input", self.input, response_of(self.input, norms_after[0]))]
         for b, (block, (_, after)) in enumerate(zip(self.blocks(), pairwise(norms_after), strict=True)):
-            after = block.linear2 if self.residual else after
-            layers.append(_layer(f"hidden.{b}.linear1", "1", block.linear1, block.norm2))
-            layers.append(_layer(f"hidden.{b}.linear2", "1", block.linear2, after))
+            first, second = block.linear1, block.linear2
+            response = second if self.residual else response_of(second, after)
+            layers.append(Layer(f"hidden.{b}.linear1", "1", first, response_of(first, block.norm2)))
+            layers.append(Layer(f"hidden.{b}.linear2", "1", second, response))
         return [*layers, Layer("fc", "fc", self.fc, self.fc)]
-
-
-def _layer(name: str, stage: str, linear: nn.Module, norm: nn.Module) -> Layer:
-    return Layer(name, stage, linear, linear if isinstance(norm, nn.Identity) else norm)

@@ -1,9 +1,11 @@
 """The choices that every family offers: normalisation, activation, initialisation."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import torch.nn.functional as F
 from torch import nn
+
+from depthbench.errors import BadInput
 
 ACTIVATIONS = {
     "relu": F.relu_,  # in place: no derivative of ours needs what was there before
@@ -18,6 +20,13 @@ ACTIVATIONS = {
     "identity": lambda x: x,
 }
 OUT_OF_PLACE = ACTIVATIONS | {"relu": F.relu}  # for what is still needed as it was
+
+
+def check_option(name: str, value: str, known: Collection[str]) -> None:
+    """Raises BadInput for a value that is not known."""
+    if value not in known:
+        *others, last = known
+        raise BadInput(f"{name} {value!r}: should be {', '.join(others)} or {last}")
 
 
 def make_norm(name: str, channels: int) -> nn.Module:

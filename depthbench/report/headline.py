@@ -5,6 +5,8 @@ import pandas as pd
 from depthbench.analysis import STATUSES
 from depthbench.analysis.verdict import LEAST_SEEDS, Verdicts
 
+FEW_SEEDS = 5  # fewer are judged by a trend that needs no normal errors
+
 
 def statuses(runs: pd.DataFrame, missing: pd.DataFrame) -> str:
     """e.g. `18 runs: 16 done, 1 diverged, 1 failed; 2 more of the grid are not begun`."""
@@ -34,13 +36,26 @@ def degradation(summary: pd.DataFrame) -> list[str]:
 
 
 def verdicts(judged: Verdicts) -> list[str]:
-    """A sentence a network, whether its train error rises from its least depth to its greatest; and one a
-    pair of twins, whether residual connections take that away."""
-    sentences = [
-        f"{row['network']}: degradation is {row['verdict']} from depth {row['shallow']} to {row['deep']} "
-        f"({_evidence(row)})."
-        for row in _widest(judged.degradation, ["network"])
-    ]
+    """A sentence a network, whether its train error rises with depth; and one a pair of twins, whether
+    residual connections take that away from the least depth to the greatest.
+
+    A network of three depths or more is judged by its trend where it has 3 or 4 seeds or a run diverged,
+    since a t test wants errors that are roughly normal; else by its least and greatest depth."""
+    trends = {row["network"]: row for row in judged.trends.to_dict("records")}
+    diverged = judged.degradation.groupby("network")["diverged"].sum()
+    sentences = []
+    for row in _widest(judged.degradation, ["network"]):
+        trend = trends.get(row["network"])
+        evidence = _evidence(row)
+        if trend and (row["n"] < FEW_SEEDS or diverged[row["network"]]):
+            row |= {"verdict": trend["verdict"]}
+            evidence = (
+                _evidence(trend | {"mean": trend["rise"], "p_holm": trend["p"]}) + ", Page's trend test"
+            )
+        sentences.append(
+            f"{row['network']}: degradation is {row['verdict']} from depth {row['shallow']} to {row['deep']} "
+            f"({evidence})."
+        )
     words = {
         "present": "Residual connections mend it",
         "absent": "Residual connections change nothing that matters",

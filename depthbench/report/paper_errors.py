@@ -33,9 +33,8 @@ def draw(results: Results) -> Figure | None:
         return None
     networks = [name for name in PANELS if name in set(runs["network"])]
     colours = style.depth_colours(results.runs["depth"])  # as in the other figures of the report
-    title = (
-        f"Error during training on the axes of He et al. 2015, Figure 6 (mean of {style.seeds(tests['n'])})"
-    )
+    of = f"{', '.join(runs['data.name'].dropna().unique())}, mean of {style.seeds(tests['n'])}"
+    title = f"Error during training on the axes of He et al. 2015, Figure 6 ({of})"
     figure, panels = style.grid(1, len(networks), 2.9, title)
     tables = set()
     for axes, network in zip(panels[0], networks, strict=True):

@@ -114,10 +114,17 @@ def rates_table(rates: pd.DataFrame) -> Table:
 
 
 def write_table(table: Table, path: Path) -> None:
-    """Write PATH.csv (raw) and PATH.md (as shown)."""
+    """Write PATH.csv (raw), and PATH.md and PATH.tex (as shown; the latter needs booktabs)."""
     with atomic(path.with_suffix(".csv")) as temporary:
         table.raw.to_csv(temporary, index=False, float_format="%.8g")
     write_text(path.with_suffix(".md"), f"# {table.title}\n\n{table.note}\n\n{markdown(table.shown)}")
+    write_text(path.with_suffix(".tex"), latex(table))
+
+
+def latex(table: Table) -> str:
+    """A LaTeX table in booktabs' rules, its title as the caption, its note as a comment."""
+    style = table.shown.style.hide(axis="index").format(escape="latex").format_index(escape="latex", axis=1)
+    return f"% {table.note}\n" + style.to_latex(hrules=True, caption=table.title, position_float="centering")
 
 
 def markdown(frame: pd.DataFrame) -> str:

@@ -1,4 +1,5 @@
-"""The paper's warm-up rule (He et al. 2015, sec. 4.2): a low rate until the train error is below a bound."""
+"""The papers' warm-up rules: a low rate until the train error is below a bound (He et al. 2015, sec. 4.2), or
+for so many steps (He et al. 2016, arXiv:1603.05027)."""
 
 from typing import Any
 
@@ -8,12 +9,18 @@ WINDOW = 100  # steps over which the train error, on the fly, is taken
 
 
 class Hold:
-    """Whether a run is still at its low rate. It decides at the end of each window."""
+    """Whether a run is still at its low rate. By the train error it decides at the end of each window."""
 
     def __init__(self, run: Run):
-        self.holding = run.recipe.warmup == "hold" and run.depth >= run.recipe.hold_from_depth
+        applies = run.recipe.warmup == "hold" and run.depth >= run.recipe.hold_from_depth
+        self.steps_held = (run.recipe.hold_steps or 0) if applies else 0
+        self.holding = applies and run.recipe.hold_steps is None  # by the train error
         self.bound = run.recipe.hold_until_train_error
         self.total, self.steps = 0.0, 0  # percent x steps, steps: of this window
+
+    def holds_at(self, step: int) -> bool:
+        """Whether update `step` (0 is the first) is made at the low rate."""
+        return self.holding or step < self.steps_held
 
     def decides_at(self, step: int) -> bool:
         """Whether the train error up to `step` must be known before the next step is made."""

@@ -12,10 +12,10 @@ import torch
 from depthbench.catalog import look_up
 from depthbench.data.batches import Batches, Scaling
 from depthbench.data.colour import Colour
+from depthbench.data.files import sides
 from depthbench.data.images import Images, split
 from depthbench.data.parts import for_statistics
 from depthbench.data.place import Placed, place
-from depthbench.data.scale_augmentation import sides
 from depthbench.networks import NETWORKS
 from depthbench.networks.checkpointing import recompute_activations
 from depthbench.networks.fusing import fuse
@@ -148,7 +148,7 @@ class Trainer:
 
     def advance(self) -> None:
         """Make one update, probed where the study says so."""
-        self.lr = learning_rate(self.run.recipe, self.step, self.hold.holding, self.plateau.drops)
+        self.lr = learning_rate(self.run.recipe, self.step, self.hold.holds_at(self.step), self.plateau.drops)
         with self._on_stream():
             batch = self.batches.take()
             values = self.make_step(batch, self.lr, probed=self.run.is_probed(self.step))

@@ -11,7 +11,9 @@ def run_of(family="resnet", depth=20, options=None, **recipe):
     recipe = Recipe(**{"steps": 64_000, "flip": True} | recipe).model_dump()
     named = {"options": options, "recipe": recipe}
     columns = {f"{part}.{key}": value for part, values in named.items() for key, value in values.items()}
-    return {"family": family, "depth": depth, "val_error": None, **columns}
+    data = {"normalisation": "pixel", "val_size": None, "val_fraction": None, "shape": (3, 32, 32)}
+    columns |= {f"data.{key}": value for key, value in data.items()}
+    return {"family": family, "depth": depth, **columns}
 
 
 @pytest.mark.parametrize(
@@ -40,6 +42,8 @@ def test_any_other_option_is_another_network(changed):
 
 def test_an_option_without_effect_makes_no_other_network():
     assert has_default_options(run_of("plain", options={"shortcut": "B", "shortcut_scale": 0.5}))
+    assert has_default_options(run_of("plain", options={"branch_scale": 0.5}))
+    assert not has_default_options(run_of("resnet", options={"branch_scale": 0.5}))
     assert has_default_options(run_of("resnet", options={"bottleneck_stride": "3x3", "gate_bias": -3.0}))
     assert not has_default_options(run_of("resnet_bottleneck", 164, {"bottleneck_stride": "3x3"}))
 
@@ -77,8 +81,25 @@ def test_what_does_nothing_at_a_depth_is_no_difference():
 
 
 def test_images_kept_for_validation_are_a_difference():
-    (told,) = recipe_differences(run_of() | {"val_error": 7.0}, "he2015-cifar")
+    (told,) = recipe_differences(run_of() | {"data.val_size": 5000}, "he2015-cifar")
     assert "validation" in told
+    assert recipe_differences(run_of() | {"val_error": 7.0}, "he2015-cifar") == []  # a set of its own
+
+
+def test_how_images_are_scaled_and_their_size_are_differences():
+    run = run_of() | {"data.normalisation": "channel", "data.shape": (3, 64, 64)}
+    assert recipe_differences(run, "he2015-cifar") == [
+        "normalisation channel, not pixel",
+        "images 64x64, not 32x32",
+    ]
+    assert recipe_differences(run_of() | {"data.shape": None}, "he2015-cifar") == []  # not recorded
+
+
+def test_the_papers_of_2015_and_2016_warm_up_differently():
+    later = {"hold_steps": 400, "hold_from_depth": 1}
+    assert recipe_differences(run_of(depth=20, **later), "he2016-cifar") == []
+    assert recipe_differences(run_of(depth=20), "he2016-cifar") == ["warmup none, not hold"]
+    assert recipe_differences(run_of(depth=110), "he2016-cifar") == ["hold_steps unset, not 400"]
 
 
 def test_settings_read_back_from_a_table_are_the_same():
@@ -91,11 +112,14 @@ def test_settings_read_back_from_a_table_are_the_same():
 
 
 def test_imagenet_has_its_own_recipe():
-    told = recipe_differences(run_of("resnet_imagenet", 34), "he2015-imagenet")
+    def told_of(depth, **recipe):
+        run = run_of("resnet_imagenet", depth, **recipe) | {"data.shape": (3, 224, 224)}
+        return recipe_differences(run, "he2015-imagenet")
+
+    told = told_of(34)
     assert told[:2] == ["steps 64,000, not 600,000", "batch_size 128, not 256"]
     assert "schedule step, not plateau" in told
     paper = {"steps": 600_000, "batch_size": 256, "schedule": "plateau", "plateau_patience": 7}
     paper |= {"warmup": "none", "augmentation": "scale", "colour": True}
-    assert recipe_differences(run_of("resnet_imagenet", 152, **paper), "he2015-imagenet") == []
-    told = recipe_differences(run_of("resnet_imagenet", 34, **paper | {"colour": False}), "he2015-imagenet")
-    assert told == ["colour False, not True"]
+    assert told_of(152, **paper) == []
+    assert told_of(34, **paper | {"colour": False}) == ["colour False, not True"]

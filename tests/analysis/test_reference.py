@@ -154,8 +154,34 @@ def test_an_error_that_was_not_taken_is_asked_for():
 def test_same_protocol_is_the_recipe_and_unknown_where_theirs_is():
     same = row_of(runs_of(8.0), source="He2015")
     assert (same["same_protocol"], same["differs"]) == (True, "")
-    assert same["protocol"] == "last evaluation of 64,000 steps, batch 128, sgd, lr 0.1"
+    assert same["protocol"] == "mean of the last evaluation, 64,000 steps, batch 128, sgd, lr 0.1"
     short = row_of(runs_of(8.0, steps=6400), source="He2015")
     assert (short["same_protocol"], short["differs"]) == (False, "steps 6,400, not 64,000")
     unknown = row_of(runs_of(8.0), source="github:akamaster")
     assert (unknown["same_protocol"], unknown["published_protocol"]) == (None, "best epoch on the test set")
+
+
+def test_like_is_held_beside_like():
+    """The best error on the test set beside one so chosen, a median beside a median."""
+    runs = runs_of(9.0, 8.0, 40.0, depth=110).assign(best_test_error=[7.0, 7.5, 8.0])
+    assert row_of(runs, source="He2015", published=6.61)["mean"] == pytest.approx(19.0)
+    assert row_of(runs, source="He2016")["mean"] == 9.0
+    best = row_of(runs, source="github:akamaster")
+    assert best["mean"] == pytest.approx(7.5)
+    assert best["protocol"].startswith("mean of the best evaluation on the test set, 64,000 steps")
+    assert row_of(runs, source="Huang2016")["why"] == "needs val_selected_test_error"
+
+
+SUMS = {  # of published errors (%), by source
+    "He2015 (arXiv:1512.03385)": {"count": 23, "sum": 380.18},
+    "He2016 (arXiv:1603.05027)": {"count": 12, "sum": 161.49},
+    "Huang2016 stochastic depth (arXiv:1603.09382)": {"count": 1, "sum": 6.41},
+    "github:a-martyn/resnet": {"count": 12, "sum": 52.59},
+    "github:akamaster/pytorch_resnet_cifar10": {"count": 6, "sum": 41.65},
+    "github:wooyeolBaek/deep-residual-learning": {"count": 4, "sum": 43.74},
+}
+
+
+def test_no_published_number_was_changed_by_accident():
+    sums = published().groupby("source")["value"].agg(["count", "sum"]).round(2)
+    assert sums.to_dict("index") == SUMS

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+from depthbench.data import parts
 from depthbench.data.colour import Colour
 
 CPU = torch.device("cpu")
@@ -30,6 +31,25 @@ def test_against_numpy():
     np.testing.assert_allclose(np.linalg.norm(found, axis=1), size, rtol=1e-4)
     along = np.abs(found @ vectors)  # the sign of an eigenvector is free
     np.testing.assert_allclose(along, np.abs(drawn * values * 255), rtol=1e-3, atol=1e-3)
+
+
+def test_the_sign_that_an_eigenvector_is_found_with_does_not_tell(monkeypatch):
+    x = np.random.default_rng(1).integers(0, 256, (50, 3, 4, 4), dtype=np.uint8)
+    x[:, 2] = 255 - x[:, 0] // 2
+    found, eigh = Colour(x, CPU).shifts, np.linalg.eigh
+    for signs in ([-1, 1, 1], [1, -1, -1], [-1, -1, -1]):
+        with monkeypatch.context() as patch:
+            patch.setattr(np.linalg, "eigh", lambda a, signs=signs: (eigh(a)[0], eigh(a)[1] * signs))
+            assert torch.equal(Colour(x, CPU).shifts, found)
+    largest = found.abs().argmax(0)
+    assert (found[largest, torch.arange(3)] > 0).all()
+
+
+def test_no_part_and_no_order_tells(monkeypatch):
+    x = np.random.default_rng(2).integers(0, 256, (60, 3, 4, 4), dtype=np.uint8)
+    found = Colour(x, CPU).shifts
+    monkeypatch.setattr(parts, "MOST_IMAGES", 7)
+    assert torch.equal(Colour(x[::-1], CPU).shifts, found)
 
 
 def test_a_grey_image_has_one_component():

@@ -1,5 +1,7 @@
 import os
 import pickle
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -7,7 +9,8 @@ import torch
 from PIL import Image
 from torchvision.transforms import v2
 
-from depthbench.data.files import PLACES, Cuts
+from depthbench.data import files
+from depthbench.data.files import PLACES, Cuts, sides
 from depthbench.data.images import with_validation
 from depthbench.data.load import load_images
 from depthbench.data.place import place
@@ -38,6 +41,13 @@ def array(image):
     return np.asarray(image).transpose(2, 0, 1)
 
 
+@pytest.mark.parametrize(
+    ("size", "expected"), [(224, (256, 480)), (112, (128, 240)), (32, (37, 69)), (2, (2, 4))]
+)
+def test_the_papers_scales_in_proportion(size, expected):
+    assert sides([256, 480], size) == expected
+
+
 def test_an_image_is_the_centre_crop_of_the_scaled_file(root):
     images = load(root)
     expected = np.stack([array(crop) for crop in hand_made(root, v2.CenterCrop(SIDE))])
@@ -57,6 +67,44 @@ def test_parts_are_the_images_in_their_order(root):
     parts = list(x.split(5))
     assert [len(part) for part in parts] == [5, 5, 2]
     assert torch.equal(torch.cat(parts), torch.from_numpy(np.asarray(x)))
+
+
+def test_an_array_of_all_is_of_the_type_asked_for(root, monkeypatch):
+    monkeypatch.setattr(files, "PART", 5)
+    x = load(root).test_x
+    assert np.array_equal(np.asarray(x), x[:])
+    assert np.asarray(x, dtype=np.float32).dtype == np.float32
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_parts_are_decoded_by_the_threads_of_a_run(root, monkeypatch, threads):
+    used = []
+    pool = files.ThreadPoolExecutor
+    monkeypatch.setattr(files, "ThreadPoolExecutor", lambda count: used.append(count) or pool(count))
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    assert sum(len(part) for part in load(root).test_x.split(5)) == 12
+    assert used == [threads]
+
+
+def test_a_process_that_reads_crops_does_not_import_torchvision(root):
+    code = (
+        "import pickle, sys; import numpy as np; import depthbench.data.source\n"
+        "from depthbench.data.files import Cuts\n"
+        f"x = pickle.loads({pickle.dumps(load(root).train_x)!r})\n"
+        "one = np.array([1]); print(x[one].shape, x.cut(Cuts(one, 40 * one, one, one)).shape)\n"
+        "print('torchvision' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == f"(1, 3, {SIDE}, {SIDE}) (1, 3, {SIDE}, {SIDE})\nFalse\n"
+
+
+@pytest.mark.cuda
+def test_parts_are_pinned_where_cuda_is_used(root):
+    torch.zeros(1, device="cuda")
+    x = load(root).test_x
+    parts = list(x.split(5))
+    assert all(part.is_pinned() for part in parts)
+    assert torch.equal(torch.cat([part.cuda() for part in parts]).cpu(), torch.from_numpy(np.asarray(x)))
 
 
 def test_ten_crops_are_torchvisions(root):
@@ -159,7 +207,7 @@ def test_a_file_that_cannot_be_read_is_told_when_it_is(root, tmp_path):
         with pytest.raises(BadInput) as error:
             read()
         assert str(error.value).startswith(f"image {file} cannot be read (")
-        assert "mend or remove it" in str(error.value)
+        assert str(error.value).endswith("): mend or remove it")
         assert "\n" not in str(error.value)
 
 

@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 
 from depthbench.data import parts
 from depthbench.data.load import load_images
@@ -11,6 +12,14 @@ def test_parts_are_all_images_in_their_order():
     found = list(parts.parts(x))
     assert len(found) > 1
     assert np.array_equal(np.concatenate(found), x)
+
+
+@pytest.mark.parametrize(("most", "sizes"), [(12, [10]), (10, [10]), (9, [5, 5]), (4, [4, 3, 3])])
+@pytest.mark.parametrize("limit", ["MOST_IMAGES", "MOST_BYTES"])
+def test_no_part_is_larger_than_may_be(monkeypatch, limit, most, sizes):
+    monkeypatch.setattr(parts, limit, most)
+    x = np.zeros((10, 1, 1, 1), np.uint8)
+    assert [len(part) for part in parts.parts(x)] == sizes
 
 
 def test_statistics_are_of_all_images_or_of_some_files_that_a_seed_draws(tmp_path, monkeypatch):

@@ -10,9 +10,10 @@ import torch
 
 from depthbench.data.batches import Batches, Scaling
 from depthbench.data.draws import Draws
+from depthbench.data.files import Files
 from depthbench.data.load import load_images
 from depthbench.data.mapped import Mapped
-from depthbench.data.source import Resident, Streamed
+from depthbench.data.source import Resident, Streamed, stream_workers
 from depthbench.errors import BadInput
 from depthbench.study import Data
 from tests.data.photographs import write_photographs
@@ -146,11 +147,17 @@ def test_crops_of_files_are_read_by_the_processes_as_they_were_drawn(tmp_path):
     for file in tmp_path.glob("train/*/*"):
         file.write_text("no image")
     stream.restore(state)
-    with pytest.raises(
-        BadInput, match=r"^image .*\.jpg cannot be read \(.*\): mend or remove it, or [^\n]*$"
-    ):
+    with pytest.raises(BadInput, match=r"^image .*\.jpg cannot be read \([^\n]*\): mend or remove it$"):
         stream.take()
     stream.close()
+
+
+@pytest.mark.parametrize(("threads", "copying"), [(1, 1), (3, 3), (16, 4)])
+def test_a_run_reads_with_its_share_of_the_cores(tmp_path, monkeypatch, threads, copying):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    files = Files.of(tmp_path, [tmp_path / "a.jpg"], 16)
+    assert stream_workers(files) == Streamed(files, LABELS).workers == threads
+    assert stream_workers(torch.from_numpy(PIXELS)) == copying
 
 
 LEFT_OPEN = """

@@ -42,6 +42,7 @@ def test_times_are_measured(tmp_path):
     assert min(each) > 0
     assert cost["seconds"] > 2 * sum(each)  # one job makes every run, and starts
     assert cost["notes"] == []
+    assert cost["decode"] == "once"
 
 
 def test_the_table(tmp_path):

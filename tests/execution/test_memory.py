@@ -1,10 +1,28 @@
+import os
+from dataclasses import replace
+
+import numpy as np
 import pytest
 from torch import nn
 
+from depthbench.data.load import load_images
+from depthbench.data.mapped import Mapped
 from depthbench.errors import BadInput
 from depthbench.execution import memory
-from depthbench.execution.memory import PROCESS, SHARED, Sizes, count_run, fit, run_memory, sizes, together
+from depthbench.execution.memory import (
+    PROCESS,
+    READER,
+    SHARED,
+    Sizes,
+    count_run,
+    fit,
+    run_memory,
+    sizes,
+    together,
+)
 from depthbench.networks import NETWORKS, Family
+from depthbench.study import Data
+from tests.data.photographs import write_photographs
 
 LARGE = Sizes(shape=(3, 32, 32), classes=10, held=0, evaluated=100)
 GB = 10**9
@@ -123,6 +141,40 @@ def test_images_that_every_process_holds(digits):
     found = sizes(digits, evaluated_part=100)
     assert found == Sizes((1, 8, 8), 10, held=1797 * 64, evaluated=100 + 360)
     assert sizes(digits, None).evaluated == 1797
+
+
+def as_read(tmp_path):
+    write_photographs(tmp_path, {"train": 2, "val": 1})
+    return load_images(Data(path=str(tmp_path), decode="as_read", image_size=16), tmp_path)
+
+
+def test_images_are_known_to_be_streamed(digits, tmp_path, monkeypatch):
+    assert not sizes(digits, None).are_streamed
+    assert sizes(as_read(tmp_path / "photographs"), None).are_streamed
+    np.save(tmp_path / "x.npy", digits.train_x)
+    in_file = replace(digits, train_x=Mapped(np.load(tmp_path / "x.npy", mmap_mode="r")))
+    for available, streamed in ((2 * 1797 * 64, False), (2 * 1797 * 64 - 1, True)):
+        monkeypatch.setattr(memory, "available_memory", lambda available=available: available)
+        assert sizes(in_file, None).are_streamed == streamed
+
+
+def test_a_run_has_the_memory_of_its_readers(runs):
+    run, streamed = runs(8)[0], LARGE._replace(are_streamed=True)
+    without = run_memory(run, LARGE, "cpu", False, threads=3)
+    reader = READER + 2 * 128 * 3 * 32 * 32  # two batches ahead
+    assert run_memory(run, streamed, "cpu", False, threads=3) == without + 3 * reader
+    assert run_memory(run, streamed, "cuda:0", False, 3) == run_memory(run, LARGE, "cuda:0", False, 3)
+
+
+def test_fewer_runs_at_once_have_more_readers_each(runs, free, monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(4)), raising=False)
+    monkeypatch.setattr(memory, "CERTAIN", 0)  # no bound will do
+    study, streamed = runs(8, seeds=4), LARGE._replace(are_streamed=True)
+    reader = READER + 2 * 128 * 3 * 32 * 32
+    two = together([run_memory(study[0], LARGE, "cpu", False)] * 2)
+    for spare, jobs in ((10, 2), (-10, 1)):
+        free((two + 4 * reader) / memory.ROOM + spare)
+        assert fit(study, streamed, "cpu", 4).jobs == jobs
 
 
 def test_there_is_memory():

@@ -34,6 +34,14 @@ def test_tf32_needs_cuda(tiny, tmp_path):
         prepare(tiny(recipe={"precision": "tf32"}), tmp_path, device="cpu")
 
 
+def test_a_network_that_cannot_be_compiled_is_told_before_anything_runs(tiny, tmp_path):
+    study = tiny(grid={"network": ["plain", "resnet_mlp"]}, options={"width": 16})
+    with pytest.raises(BadInput, match="--step compiled: network 'resnet_mlp' cannot be compiled; use capt"):
+        prepare(study, tmp_path, device="cpu", step="compiled")
+    with pytest.raises(BadInput, match="--step compiled needs a CUDA device"):
+        prepare(tiny(), tmp_path, device="cpu", step="compiled")
+
+
 def test_more_evaluation_images_than_there_are(tiny, tmp_path):
     with pytest.raises(BadInput, match=r"train_size = 5000: the training set has 1437 images"):
         prepare(tiny(evaluate={"train_size": 5000}), tmp_path, device="cpu")

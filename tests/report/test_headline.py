@@ -1,7 +1,8 @@
 from depthbench.analysis.missing import missing_runs
 from depthbench.analysis.summary import summarise
-from depthbench.analysis.verdict import judge
+from depthbench.analysis.verdict import Verdicts, degradation, judge, removals, trends
 from depthbench.report import headline
+from tests.analysis.test_verdict import errors_of
 from tests.report.conftest import study_of
 
 
@@ -32,8 +33,10 @@ def test_no_finished_run_says_nothing(results):
 def test_verdicts_are_of_the_least_and_the_greatest_depth_and_of_twins(results):
     """All seeds differ by the same: plain loses 6 points from depth 8 to 20, resnet gains 1.2."""
     assert headline.verdicts(judge(results.runs, results.history, "train_error_eval")) == [
-        "plain: degradation is present from depth 8 to 20 (+6.00 percentage points, n = 3, p < 0.0001).",
-        "resnet: degradation is absent from depth 8 to 20 (-1.20 percentage points, n = 3, p = 1.0000).",
+        "plain: degradation is present from depth 8 to 20 (+6.00 percentage points, n = 3, p = 0.0046, "
+        "Page's trend test).",
+        "resnet: degradation is absent from depth 8 to 20 (-1.20 percentage points, n = 3, p = 1.0000, "
+        "Page's trend test).",
         "Residual connections mend it: resnet against plain, depth 8 to 20 (+7.20 percentage points, n = 3, "
         "p < 0.0001).",
     ]
@@ -42,9 +45,33 @@ def test_verdicts_are_of_the_least_and_the_greatest_depth_and_of_twins(results):
 def test_too_few_seeds_are_told_and_prove_nothing(results):
     two = results.runs[results.runs["seed"] < 2]
     told = headline.verdicts(judge(two, results.history, "train_error_eval"))
-    assert told[0].endswith("inconclusive from depth 8 to 20 (+6.00 percentage points, n = 2, too few).")
+    assert told[0].endswith(
+        "inconclusive from depth 8 to 20 (+6.00 percentage points, n = 2, too few, Page's trend test)."
+    )
     assert told[2].startswith("Whether residual connections mend it is inconclusive: resnet against plain")
 
 
 def test_one_depth_has_no_verdict(results):
     assert headline.verdicts(judge(results.runs.query("depth == 8"), results.history, "test_error")) == []
+
+
+def test_one_diverged_run_does_not_hide_a_rise_in_every_seed():
+    """Its chance error makes the spread of a t test as wide as its mean."""
+    shallow, middle = [0.1, 0.2, 0.1, 0.3, 0.2], [5.0, 7.0, 6.0, 5.5, 6.5]
+    table = {("plain", 20): shallow, ("plain", 56): middle, ("plain", 110): [9.0, 12.0, "x", 11.0, 10.0]}
+    errors = errors_of(table)
+    judged = Verdicts(0.5, degradation(errors, 0.5), trends(errors, 0.5), removals(errors, 0.5))
+    (told,) = headline.verdicts(judged)
+    assert "degradation is present from depth 20 to 110" in told
+    assert "Page" in told
+    assert judged.degradation.query("deep == 110")["verdict"].tolist() == ["inconclusive"] * 2
+
+
+def test_two_depths_are_judged_by_their_difference():
+    errors = errors_of({("plain", 20): [1, 2, 3], ("plain", 56): [30, 32, 31]})
+    judged = Verdicts(0.5, degradation(errors, 0.5), trends(errors, 0.5), removals(errors, 0.5))
+    (told,) = headline.verdicts(judged)
+    assert told.startswith(
+        "plain: degradation is present from depth 20 to 56 (+29.00 percentage points, n = 3"
+    )
+    assert "Page" not in told

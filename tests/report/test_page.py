@@ -77,7 +77,7 @@ def test_files_are_where_they_are_promised(report):
     assert figures == {f"{name}.{suffix}" for name in DRAWN for suffix in ("svg", "png")}
     tables = {path.name for path in (report.parent / "tables").iterdir()}
     names = ("summary", "verdicts_train", "verdicts_test", "runs", "missing", "rates", "reproduction")
-    assert tables == {f"{name}.{suffix}" for name in names for suffix in ("csv", "md")}
+    assert tables == {f"{name}.{suffix}" for name in names for suffix in ("csv", "md", "tex")}
 
 
 def test_the_page_stands_alone(html):

@@ -1,12 +1,16 @@
 """The order of things in a captured step, with a graph that is played by hand; and, where there is a GPU,
 that a captured step equals the eager one."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from depthbench.data.batches import Batch
+from depthbench.data.load import load_images
 from depthbench.training.captured import WARM_UP, CapturedStep
 from depthbench.training.trainer import Trainer
+from tests.data.photographs import write_photographs
 
 
 class FakeStep:
@@ -139,6 +143,47 @@ def test_a_captured_step_equals_the_eager_step(tiny, digits, network, optimizer)
     assert layers[0].step.tolist() == layers[1].step.tolist()
     first = [table[table.step == 0].grad_norm_preact.to_numpy() for table in layers]
     assert first[1] == pytest.approx(first[0], rel=1e-4)
+
+
+def assert_captured_equals_eager(run, images, steps):
+    """In its batches, losses and weights, after as many updates of either kind."""
+    eager, captured = (train_some(run, images, kind, steps) for kind in ("eager", "captured"))
+    for trainer in (eager, captured):
+        trainer.close()
+    assert (eager.execution["step"], captured.execution["step"]) == ("eager", "captured")
+    assert eager.batches_hash == captured.batches_hash
+    losses = [[row["loss"] for row in trainer.records.rows] for trainer in (eager, captured)]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-3)
+    for one, other in zip(eager.network.parameters(), captured.network.parameters(), strict=True):
+        torch.testing.assert_close(other, one, rtol=1e-2, atol=1e-3)
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("limit", [None, 0])
+def test_it_does_with_colours_of_resident_and_of_streamed_images(tiny, digits, monkeypatch, limit):
+    if limit is not None:
+        monkeypatch.setattr("depthbench.data.place._limit", lambda images, device: limit)
+    recipe = {"steps": 30, "lr": 0.01, "colour": True, "flip": True}
+    run = next(tiny(recipe=recipe, grid={"network": ["resnet"]}, evaluate={"every": 30}).runs())
+    assert_captured_equals_eager(run, replace(digits), 30)
+
+
+@pytest.mark.cuda
+def test_it_does_with_crops_that_are_decoded_as_they_are_read(tiny, tmp_path):
+    write_photographs(tmp_path, {"train": 8, "val": 2})
+    data = {"path": str(tmp_path), "name": "photographs", "decode": "as_read", "image_size": 16}
+    recipe = {"steps": 30, "lr": 0.01, "augmentation": "scale", "colour": True, "flip": True}
+    study = tiny(data=data, recipe=recipe, grid={"network": ["resnet"]}, evaluate={"every": 30})
+    run = next(study.runs())
+    assert_captured_equals_eager(run, load_images(run.data, tmp_path), 30)
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("options", [{"dropout": 0.3}, {"shortcut_dropout": 0.3}])
+def test_it_draws_what_the_eager_step_draws(tiny, digits, options):
+    """A graph takes the generator's state at each replay: other activations are dropped at each step."""
+    study = tiny(recipe={"steps": 30, "lr": 0.01}, grid={"network": ["resnet"]}, options=options)
+    assert_captured_equals_eager(next(study.runs()), digits, 30)
 
 
 @pytest.mark.cuda

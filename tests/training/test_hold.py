@@ -43,3 +43,20 @@ def test_its_state_can_be_taken_back_in_the_middle_of_a_window(hold, tiny):
     assert hold.holding
     hold.see(WINDOW, 60, 60.0)
     assert not hold.holding  # 76 %, with what was seen before the state was taken
+
+
+def test_so_many_steps_are_held_whatever_the_error(tiny):
+    recipe = {"warmup": "hold", "hold_from_depth": 8, "hold_steps": 5}
+    hold = Hold(next(tiny(recipe=recipe).runs()))
+    assert [hold.holds_at(step) for step in (0, 4, 5)] == [True, True, False]
+    assert not hold.decides_at(WINDOW)
+    hold.see(WINDOW, WINDOW, 100.0)
+    assert not hold.holds_at(WINDOW)
+    shallow = Hold(next(tiny(recipe=recipe | {"hold_from_depth": 9}).runs()))
+    assert not shallow.holds_at(0)
+
+
+def test_by_the_error_it_holds_until_it_has_decided(hold):
+    assert hold.holds_at(10 * WINDOW)
+    hold.see(WINDOW, WINDOW, 0.0)
+    assert not hold.holds_at(WINDOW)
