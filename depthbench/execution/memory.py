@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 # Of a process that trains next to nothing, measured on a CPU: its own, and libraries, which all share.
 PROCESS, SHARED = 480_000_000, 400_000_000
-# Of a process that reads images ahead (data/source.py), its own, measured as what each of two that decode crops
-# of 224 pixels shares with no other (USS); torch alone is 290 MB of it. And the batches that it has ready.
+# Of a process that reads images ahead (data/source.py), measured as what each of two that decode crops of 224
+# pixels shares with no other process (USS); 290 MB of it are torch's. And the batches that it has ready.
 READER, AHEAD = 310_000_000, 2
 ROOM = 0.9  # the part of the free memory that runs may fill
 CERTAIN = 0.25  # a bound below this part of it settles the matter
