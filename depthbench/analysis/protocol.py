@@ -7,11 +7,10 @@ from typing import Any
 
 import pandas as pd
 
-from depthbench.networks import CIFAR, IMAGENET, NETWORKS
+from depthbench.networks import CIFAR, IMAGENET, IMAGENET_BOTTLENECKS_FROM, NETWORKS
 from depthbench.study import NetworkOptions, Recipe
 
 OF_SHORTCUTS = ("shortcut", "shortcut_scale", "branch_scale", "gate", "gate_bias", "shortcut_dropout")
-FIRST_BOTTLENECK = 50  # layers: from here on ImageNet networks have bottlenecks (He et al. 2015, Table 1)
 
 _CIFAR = Recipe(steps=64_000, flip=True).model_dump(exclude={"epochs", "patience"})  # steps say the length
 _IMAGENET = {
@@ -34,7 +33,9 @@ def settled_options(run: Mapping[str, Any]) -> dict[str, Any]:
     no effect at its default, so that equal networks have equal options."""
     family = NETWORKS[run["family"]]
     imagenet = family.target == IMAGENET
-    bottleneck = run["depth"] >= FIRST_BOTTLENECK if imagenet else family.options.get("bottleneck", False)
+    bottleneck = (
+        run["depth"] >= IMAGENET_BOTTLENECKS_FROM if imagenet else family.options.get("bottleneck", False)
+    )
     unset = {
         "width": 64 if imagenet else 16,
         "shortcut": "B" if bottleneck else "A",

@@ -79,7 +79,10 @@ def _place(images: Images, device: torch.device, limit_bytes: int | None) -> Pla
         name: (_on_host(x, name) if is_streamed else _on_device(x, device), as_tensor(y).to(device))
         for name, (x, y) in arrays.items()
     }
-    where = f"streamed by {stream_workers(train_x)} worker processes" if is_streamed else f"on {device}"
+    where = f"on {device}"
+    if is_streamed:
+        workers = stream_workers(train_x)
+        where = f"streamed by {workers} worker process{'es' if workers > 1 else ''}"
     return Placed(sets.pop("train"), sets, is_streamed, f"{count:,} images ({in_bytes(size)}) {where}")
 
 

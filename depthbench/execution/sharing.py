@@ -5,6 +5,7 @@ measured, on the runs themselves."""
 import dataclasses
 from collections.abc import Mapping
 
+from depthbench.environment import cores_each
 from depthbench.execution.plan import Plan
 from depthbench.execution.process import Process
 
@@ -34,7 +35,7 @@ def settled(plan: Plan, watch) -> Plan:
     lanes = fastest(rates)
     told = ", ".join(f"{rate:.0f} by {n}" for n, rate in rates.items())
     watch.note(f"runs take turns on {plan.device}, {lanes} at once: {told} images/s ({middle.run_id})")
-    return dataclasses.replace(plan, jobs=lanes, lanes=lanes)
+    return dataclasses.replace(plan, jobs=lanes, lanes=lanes, threads=cores_each(lanes))
 
 
 def fastest(rates: Mapping[int, float]) -> int:

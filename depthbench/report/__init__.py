@@ -20,10 +20,12 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class FigureEntry(Entry):
     """One figure: `about` is how to read it; `needs` is what is missing where there is nothing to show, and
-    where it is empty nothing is said."""
+    where it is empty nothing is said. Figures of one title that follow each other are shown one at a time,
+    by `choice`."""
 
     title: str = ""
     needs: str = ""
+    choice: str = ""
 
     def draw(self, results: "Results") -> "Figure | None":
         """The figure, in the style of the report."""
@@ -34,6 +36,14 @@ class FigureEntry(Entry):
 
 
 FIGURES: dict[str, FigureEntry] = {
+    "degradation": FigureEntry(
+        "depthbench.report.degradation:draw",
+        "Where the train error rises with depth, depth itself makes the network harder to train: that is "
+        "degradation, and not overfitting, which would raise the test error alone. Each point is the last "
+        "error of one seed, the line is their mean, the bar its 95% t interval.",
+        title="Degradation",
+        needs="a finished run",
+    ),
     "curves": FigureEntry(
         "depthbench.report.curves:draw",
         "Bold: test error. Thin dashed: train error, measured on the fly (in training mode, on images as "
@@ -51,14 +61,6 @@ FIGURES: dict[str, FigureEntry] = {
         title="Training curves, as in the paper",
         needs="a plain or resnet of CIFAR depths, as the paper builds it, whose test error comes below 20 %",
     ),
-    "degradation": FigureEntry(
-        "depthbench.report.degradation:draw",
-        "Where the train error rises with depth, depth itself makes the network harder to train: that is "
-        "degradation, and not overfitting, which would raise the test error alone. Each point is the last "
-        "error of one seed, the line is their mean, the bar its 95% t interval.",
-        title="Degradation",
-        needs="a finished run",
-    ),
     "frontier": FigureEntry(
         "depthbench.report.frontier:draw",
         "Each line is a seed, from the greatest depth that trains to the least above it that does not: the "
@@ -72,7 +74,8 @@ FIGURES: dict[str, FigureEntry] = {
         "both; the weight gradient can hide them. Where theory says what to expect at initialisation, it is "
         "drawn over the first row, as its legend says.",
         {"column": "grad_norm_preact"},
-        title="Gradient by layer, pre-activations",
+        title="Gradient by layer",
+        choice="pre-activations",
         needs="the probe grad_norm_preact",
     ),
     "gradient_weight": FigureEntry(
@@ -80,7 +83,8 @@ FIGURES: dict[str, FigureEntry] = {
         "How strongly the loss pulls at each layer's weights. It can be even over the layers while the "
         "gradient vanishes, because the size of the activations makes up for it.",
         {"column": "grad_norm_weight"},
-        title="Gradient by layer, weights",
+        title="Gradient by layer",
+        choice="weights",
         needs="the probe grad_norm_weight",
     ),
     "first_steps": FigureEntry(
@@ -98,14 +102,16 @@ FIGURES: dict[str, FigureEntry] = {
         "Each row of cells is a layer, each column a probed step: when the early layers lose or regain "
         "their gradient. All panels share one colour scale.",
         {"column": "grad_norm_preact"},
-        title="Gradient by layer and step, pre-activations",
+        title="Gradient by layer and step",
+        choice="pre-activations",
         needs="the probe grad_norm_preact",
     ),
     "heatmap_weight": FigureEntry(
         "depthbench.report.gradient_heatmap:draw",
         "As above, for the gradient of the weights: each row of cells is a layer, each column a probed step.",
         {"column": "grad_norm_weight"},
-        title="Gradient by layer and step, weights",
+        title="Gradient by layer and step",
+        choice="weights",
         needs="the probe grad_norm_weight",
     ),
     "response_std": FigureEntry(

@@ -32,12 +32,14 @@ def draw(results: Results) -> Figure | None:
         for column, (_, look) in LINES.items():
             for depth, curve in curves[column].query("network == @network").groupby("depth"):
                 alone = {"marker": "o", "markersize": 4} if len(curve) == 1 else {}  # a point has no line
-                axes.plot(curve["step"], curve["mean"], color=colours[depth], **look, **alone)
-                if column == "test_error":
-                    band = {"color": colours[depth], "alpha": 0.15, "linewidth": 0}
-                    axes.fill_between(curve["step"], curve["low"], curve["high"], **band)
+                with style.of_depth(axes, depth):
+                    axes.plot(curve["step"], curve["mean"], color=colours[depth], **look, **alone)
+                    if column == "test_error":
+                        band = {"color": colours[depth], "alpha": 0.15, "linewidth": 0}
+                        axes.fill_between(curve["step"], curve["low"], curve["high"], **band)
         for run in endings[(endings["network"] == network) & (endings["status"] != "done")].itertuples():
-            _draw_ending(axes, run, history[history["run_id"] == run.run_id], colours[run.depth])
+            with style.of_depth(axes, run.depth):
+                _draw_ending(axes, run, history[history["run_id"] == run.run_id], colours[run.depth])
         axes.set_title(network)
         axes.set_xlabel("step (updates made)")
     panels[0, 0].set_ylabel("error (%)")

@@ -44,7 +44,8 @@ def draw(results: Results, column: str) -> Figure | None:
         for axes, network in zip(row, networks, strict=True):
             part = table[(table["network"] == network) & (table["step"] == step)]
             for depth, line in part.groupby("depth"):
-                draw_line(axes, line, "position", colours[depth])
+                with style.of_depth(axes, depth):
+                    draw_line(axes, line, "position", colours[depth])
             if step == 0:
                 draw_theory(axes, foreseen[foreseen["network"] == network])
             axes.set_title(f"{network}, step {step:,}{' (initialisation)' if step == 0 else ''}")

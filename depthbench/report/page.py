@@ -2,6 +2,8 @@
 
 import shlex
 from collections import Counter
+from importlib.resources import files
+from itertools import groupby
 from pathlib import Path
 
 import pandas as pd
@@ -59,18 +61,26 @@ def write_page(path: Path, out: Path) -> Path:
         statuses=headline.statuses(results.runs, missing),
         verdicts=headline.verdicts(judged["train error"]),
         degradation=headline.degradation(summary),
-        figures=[figure for figure in figures if figure["svg"] or figure["needs"]],
+        groups=_grouped([figure for figure in figures if figure["svg"] or figure["needs"]]),
+        depths=sorted(results.runs["depth"].unique()),
         tables=parts,
         environment=_environment(store),
+        script=files("depthbench.report").joinpath("page.js").read_text(encoding="utf-8"),
     )
     write_text(out / "index.html", html)
     return out / "index.html"
 
 
+def _grouped(figures: list[dict]) -> list[list[dict]]:
+    """Figures that are shown one at a time, together; all in their order."""
+    return [list(group) for _, group in groupby(figures, key=lambda figure: figure["title"])]
+
+
 def _figure(name: str, results: Results, folder: Path) -> dict:
     """Draw and write a figure; what the template needs of it. `svg` is None if there is nothing to show."""
     entry, file = FIGURES[name], folder / name
-    shown = {"name": name, "title": entry.title, "about": entry.about, "needs": entry.needs, "svg": None}
+    shown = {key: getattr(entry, key) for key in ("title", "choice", "about", "needs")}
+    shown |= {"name": name, "svg": None}
     figure = entry.draw(results)
     if figure is None:
         for suffix in (".svg", ".png"):  # of an older report: it would be taken for this one's
@@ -78,7 +88,8 @@ def _figure(name: str, results: Results, folder: Path) -> dict:
         return shown
     style.save(figure, file)
     text = file.with_suffix(".svg").read_text(encoding="utf-8")
-    return shown | {"svg": svg.inline(text, name, f"{entry.title}. {entry.about}")}
+    title = ", ".join(filter(None, (entry.title, entry.choice)))
+    return shown | {"svg": svg.inline(text, name, f"{title}. {entry.about}")}
 
 
 def _with_columns(results: Results) -> Results:

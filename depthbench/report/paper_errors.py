@@ -42,7 +42,10 @@ def draw(results: Results) -> Figure | None:
         for column, (_, look) in LINES.items():
             for depth, curve in curves[column].query("network == @network").groupby("depth"):
                 alone = {"marker": "o", "markersize": 4} if len(curve) == 1 else {}  # a point has no line
-                axes.plot(curve["step"] / ITERATIONS, curve["mean"], color=colours[depth], **look, **alone)
+                with style.of_depth(axes, depth):
+                    axes.plot(
+                        curve["step"] / ITERATIONS, curve["mean"], color=colours[depth], **look, **alone
+                    )
         tables |= {_draw_published(axes, run, colours[run["depth"]]) for run in here.to_dict("records")}
         _name_depths(axes, network, {depth: colours[depth] for depth in sorted(here["depth"])})
     _as_in_the_paper(panels[0, 0], runs["steps"].max())

@@ -42,7 +42,8 @@ def draw(results: Results) -> Figure | None:
         for axes, networks in zip(row, columns, strict=True):
             for network, kind in reversed(networks.items()):  # dashes on top hide nothing
                 for depth, line in table[table["network"] == network].groupby("depth"):
-                    _draw_dashed(axes, line, colours[depth], DASHES[kind])
+                    with style.of_depth(axes, depth):
+                        _draw_dashed(axes, line, colours[depth], DASHES[kind])
             shown = "original" if table is orders["layer (1 = input)"] else "sorted"
             axes.set_title(f"{' and '.join(networks)}, {shown}")
             axes.set_xlabel(order)

@@ -1,7 +1,7 @@
 """How every figure looks: sizes, colours, marks, axes. Sizes are a paper's, in inches; text is 7 to 9 pt."""
 
-from collections.abc import Iterable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import matplotlib
@@ -104,6 +104,15 @@ def seeds(counts: Iterable[int]) -> str:
 def depth_handles(colours: dict[int, str]) -> list[Line2D]:
     """The legend entries of depths."""
     return [Line2D([], [], color=colour, label=f"depth {depth}") for depth, colour in colours.items()]
+
+
+@contextmanager
+def of_depth(axes: Axes, depth: int) -> Iterator[None]:
+    """What is drawn on `axes` inside belongs to `depth`: a reader of the page can hide it."""
+    before = set(axes.get_children())
+    yield
+    for artist in set(axes.get_children()) - before:
+        artist.set_gid(f"depth-{depth}")
 
 
 def mark(status: str, colour: str = "#444444", label: str | None = None) -> Line2D:

@@ -115,8 +115,9 @@ def test_a_part_of_the_training_images(request, kind, limit):
 
 def test_what_was_chosen_is_said(digits, images, monkeypatch):
     assert place(digits, CPU).note == "1,797 images (115 kB) on cpu"
-    monkeypatch.setattr(place_module, "stream_workers", lambda x: 4)
-    assert place(images, CPU, 0).note == "20 images (240 B) streamed by 4 worker processes"
+    for workers, said in ((4, "4 worker processes"), (1, "1 worker process")):
+        monkeypatch.setattr(place_module, "stream_workers", lambda x, workers=workers: workers)
+        assert place(replace(images), CPU, 0).note == f"20 images (240 B) streamed by {said}"
 
 
 @pytest.mark.cuda

@@ -2,6 +2,7 @@ import dataclasses
 
 import pytest
 
+from depthbench.environment import cores_each
 from depthbench.errors import BadInput
 from depthbench.execution import prepare
 from depthbench.execution.plan import can_take_turns
@@ -49,6 +50,7 @@ def test_it_is_measured_in_a_process_of_its_own(tiny, tmp_path):
     found = settled(plan, watch)
     assert found.lanes == found.jobs
     assert found.lanes in (1, 2)
+    assert found.threads == cores_each(found.lanes)
     assert found.todo == plan.todo
     assert "images/s" in watch.lines[-1]
 

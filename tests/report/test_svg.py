@@ -32,3 +32,10 @@ def test_rules_hold_for_this_figure_only():
 def test_label_is_an_escaped_text_alternative():
     text = inline(FILE, "x", 'a < b & "c"')
     assert 'role="img" aria-label="a &lt; b &amp; &quot;c&quot;"' in text
+
+
+def test_what_is_of_a_depth_has_it_as_its_class():
+    svg = '<svg><g id="depth-20"><path id="line"/></g><g id="depth-20"/></svg>'
+    text = inline(svg, "x", "label")
+    assert text.count('<g class="depth-20"') == 2
+    assert "id=" not in text.partition(">")[2]

@@ -1,0 +1,94 @@
+"""The page in a real browser: it opens from disk, asks the network for nothing, and its switches work."""
+
+import json
+import shutil
+
+import pytest
+
+from depthbench.report import write_report
+from tests.report.conftest import store_study, study_of
+
+webdriver = pytest.importorskip("selenium.webdriver")
+CHROMIUM, DRIVER = (shutil.which(name) for name in ("chromium", "chromedriver"))
+pytestmark = pytest.mark.skipif(
+    not (CHROMIUM and DRIVER), reason="needs Debian's packages chromium and chromium-driver"
+)
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    """The report of a made-up study, as an address."""
+    path = store_study(tmp_path_factory.mktemp("browser") / "made-up", study_of())
+    return write_report(path).as_uri()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):
+        options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driver = webdriver.Chrome(options, webdriver.ChromeService(DRIVER))
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture
+def opened(browser, page):
+    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    browser.get(page)
+    return browser
+
+
+def test_nothing_is_asked_of_the_network_and_no_error_told(opened, page):
+    messages = [json.loads(entry["message"])["message"] for entry in opened.get_log("performance")]
+    asked = [m["params"]["request"]["url"] for m in messages if m["method"] == "Network.requestWillBeSent"]
+    assert page in asked
+    assert {url for url in asked if not url.startswith("data:")} == {page}
+    assert opened.get_log("browser") == []
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_the_page_does_not_scroll_sideways(opened, width):
+    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+    opened.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    root = "return [document.documentElement.scrollWidth, window.innerWidth]"
+    assert opened.execute_script(root)[0] <= width
+
+
+def test_a_depth_can_be_hidden_in_every_figure(opened):
+    drawn = "[...document.querySelectorAll('.depth-14')].filter(e => e.getBoundingClientRect().width)"
+    shown = f"return {drawn}.length"
+    assert opened.execute_script(shown) > 0
+    box = opened.find_element("css selector", "#depths input[value=depth-14]")
+    box.click()
+    assert opened.execute_script(shown) == 0
+    others = shown.replace("depth-14", "depth-20")
+    assert opened.execute_script(others) > 0
+    box.click()
+    assert opened.execute_script(shown) > 0
+
+
+def test_of_two_gradients_one_is_seen_and_the_other_can_be(opened):
+    section = opened.find_element("css selector", "section[aria-labelledby=figure-gradient_preact]")
+    figures = section.find_elements("css selector", "figure")
+    assert [figure.is_displayed() for figure in figures] == [True, False]
+    weights = section.find_elements("css selector", ".choices input")[1]
+    weights.click()
+    assert [figure.is_displayed() for figure in figures] == [False, True]
+
+
+def test_a_table_is_sorted_by_the_column_that_is_pressed(opened):
+    table = opened.find_element("css selector", "section[aria-labelledby=table-summary] table")
+    head = table.find_elements("css selector", "thead th")[1]
+    head.find_element("css selector", "button").click()
+    depths = [
+        row.find_elements("css selector", "td")[1].text
+        for row in table.find_elements("css selector", "tbody tr")
+    ]
+    assert depths == ["8", "8", "14", "14", "20", "20"]
+    assert head.get_attribute("aria-sort") == "ascending"
+    head.find_element("css selector", "button").click()
+    first = table.find_element("css selector", "tbody tr td:nth-child(2)")
+    assert (first.text, head.get_attribute("aria-sort")) == ("20", "descending")
