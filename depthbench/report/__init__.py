@@ -20,8 +20,7 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class FigureEntry(Entry):
     """One figure: `about` is how to read it; `needs` is what is missing where there is nothing to show, and
-    where it is empty nothing is said. Figures of one title that follow each other are shown one at a time,
-    by `choice`."""
+    where it is empty nothing is said. Of figures of one title one is shown at a time, by `choice`."""
 
     title: str = ""
     needs: str = ""

@@ -3,7 +3,6 @@
 import shlex
 from collections import Counter
 from importlib.resources import files
-from itertools import groupby
 from pathlib import Path
 
 import pandas as pd
@@ -72,8 +71,11 @@ def write_page(path: Path, out: Path) -> Path:
 
 
 def _grouped(figures: list[dict]) -> list[list[dict]]:
-    """Figures that are shown one at a time, together; all in their order."""
-    return [list(group) for _, group in groupby(figures, key=lambda figure: figure["title"])]
+    """Figures of one title together, where the first of them stands: they are shown one at a time."""
+    groups: dict[str, list[dict]] = {}
+    for figure in figures:
+        groups.setdefault(figure["title"], []).append(figure)
+    return list(groups.values())
 
 
 def _figure(name: str, results: Results, folder: Path) -> dict:
