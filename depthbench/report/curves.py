@@ -42,7 +42,7 @@ def draw(results: Results) -> Figure | None:
                 _draw_ending(axes, run, history[history["run_id"] == run.run_id], colours[run.depth])
         axes.set_title(network)
         axes.set_xlabel("step (updates made)")
-    panels[0, 0].set_ylabel("error (%)")
+    style.label_left(panels[0], "error (%)")
     panels[0, 0].set_ylim(0, _top(history, runs, curves))
     style.step_axis(panels[0, 0], history["step"].max())
 

@@ -35,7 +35,7 @@ def draw(results: Results) -> Figure | None:
             for place, line in part.groupby("place"):
                 _draw_place(axes, line, looks[place])
             axes.set_title(f"{network}, depth {part['depth'].max()}" if len(part) else network)
-        row[0].set_ylabel(label)
+        style.label_left(row, label)
         style.label_log(row[0])
     for axes in panels[-1]:
         axes.set_xlabel("step (updates made)")

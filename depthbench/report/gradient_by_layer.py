@@ -49,14 +49,14 @@ def draw(results: Results, column: str) -> Figure | None:
             if step == 0:
                 draw_theory(axes, foreseen[foreseen["network"] == network])
             axes.set_title(f"{network}, step {step:,}{' (initialisation)' if step == 0 else ''}")
-        row[0].set_ylabel(unit)
+        style.label_left(row, unit)
     style.label_log(panels[0, 0])
     panels[0, 0].set_xticks([0, 0.25, 0.5, 0.75, 1], ["input", "¼", "½", "¾", "output"])
     for axes in panels[-1]:
         axes.set_xlabel("layer, as a part of the depth")
     handles = style.depth_handles(colours) + edge_handles(table)
     kinds = theory_handles(foreseen)
-    columns = 3 if kinds else 6  # their labels are long
+    columns = 6 if not kinds else 3 if len(kinds) < 3 else 2  # their labels are long
     style.legend_below(figure, handles + kinds, columns, note=seeds_note(table, results.runs))
     return figure
 

@@ -39,7 +39,7 @@ def draw(results: Results, column: str) -> Figure | None:
             part = table[(table["network"] == network) & (table["depth"] == depth)]
             _draw_panel(axes, part, steps, norm)
             axes.set_title(f"{network}, depth {depth}")
-        row[0].set_ylabel("layer (1 = input)")
+        style.label_left(row, "layer (1 = input)")
     for axes in panels[-1]:
         axes.set_xlabel("step (as probed)")
     bar = figure.colorbar(ScalarMappable(norm, COLOURS), ax=panels, aspect=40, shrink=0.9, pad=0.02)

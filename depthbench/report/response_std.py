@@ -48,7 +48,7 @@ def draw(results: Results) -> Figure | None:
             axes.set_title(f"{' and '.join(networks)}, {shown}")
             axes.set_xlabel(order)
             axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-        row[0].set_ylabel("standard deviation")
+        style.label_left(row, "standard deviation")
     if panels[0, 0].get_yscale() == "log":
         style.label_log(panels[0, 0])
     else:

@@ -15,6 +15,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocat
 from depthbench.files import atomic
 
 WIDTH = 7.0  # in: both columns of a paper
+MOST_COLUMNS = 4  # of panels side by side
 STYLE = {
     "font.family": "sans-serif",
     "font.size": 8,
@@ -40,13 +41,9 @@ STYLE = {
 }
 DEPTH_MAP = "inferno"
 DEPTH_RANGE = (0.76, 0.1)  # shallow to deep, light to dark; paler than this a thin line is lost on white
-LOOKS = (  # of networks: colour (Okabe and Ito 2008), marker, dashes
-    ("#0072B2", "o", (None, None)),
-    ("#009E73", "s", (5, 2)),
-    ("#CC79A7", "^", (2, 1.5)),
-    ("#56B4E9", "D", (6, 1.5, 1, 1.5)),
-    ("#333333", "v", (1, 1)),
-)
+COLOURS = ("#0072B2", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#333333", "#E69F00")  # Okabe and Ito 2008
+MARKERS = ("o", "s", "^", "D", "v", "<", ">", "p", "h")
+DASHES = ((None, None), (5, 2), (2, 1.5), (6, 1.5, 1, 1.5), (1, 1))  # 7, 9 and 5 repeat together after 315
 MARKS = {"diverged": "X", "failed": "P", "interrupted": "*"}  # of runs that did not end well
 
 
@@ -66,10 +63,10 @@ def depth_colours(depths: Iterable[int]) -> dict[int, str]:
 
 def network_looks(networks: Sequence[str]) -> dict[str, dict]:
     """Network -> the colour, marker and dashes that matplotlib's plot takes."""
-    looks = [LOOKS[i % len(LOOKS)] for i in range(len(networks))]
+    kinds = {"color": COLOURS, "marker": MARKERS, "dashes": DASHES}
     return {
-        name: {"color": colour, "marker": marker, "dashes": dashes}
-        for name, (colour, marker, dashes) in zip(networks, looks, strict=True)
+        name: {key: values[i % len(values)] for key, values in kinds.items()}
+        for i, name in enumerate(networks)
     }
 
 
@@ -78,12 +75,44 @@ def networks_of(frame) -> list[str]:
     return list(frame["network"].unique())
 
 
-def grid(rows: int, columns: int, row_height: float, title: str, **options) -> tuple[Figure, np.ndarray]:
-    """A figure of `rows` x `columns` panels that share their scales, and its axes (rows, columns)."""
-    figure = Figure(figsize=(max(WIDTH, 2.3 * columns), rows * row_height + 0.75), layout="constrained")
+def grid(
+    rows: int,
+    columns: int,
+    row_height: float,
+    title: str,
+    *,
+    sharex: bool | str = True,
+    sharey: bool | str = True,
+) -> tuple[Figure, np.ndarray]:
+    """A figure of `rows` x `columns` panels, and its axes (rows, columns). They share their scales, or, by
+    "row", those of a row. Where columns are too many for a page, all rows are repeated below for the rest."""
+    groups = -(-columns // MOST_COLUMNS)
+    across = -(-columns // groups)
+    figure = Figure(
+        figsize=(max(WIDTH, 2.3 * across), rows * groups * row_height + 0.75), layout="constrained"
+    )
     figure.suptitle(title, x=0.01, ha="left")
-    shared = {"sharex": True, "sharey": True} | options
-    return figure, figure.subplots(rows, columns, squeeze=False, **shared)
+    if groups == 1:
+        return figure, figure.subplots(rows, columns, squeeze=False, sharex=sharex, sharey=sharey)
+    cells = figure.subplots(rows * groups, across, squeeze=False)
+    places = [[(c // across * rows + r, c % across) for c in range(columns)] for r in range(rows)]
+    panels = np.array([[cells[place] for place in row] for row in places])
+    for unused in set(cells.flat) - set(panels.flat):
+        unused.remove()
+    for (r, c), axes in np.ndenumerate(panels):
+        for share, by in ((axes.sharex, sharex), (axes.sharey, sharey)):
+            first = panels[r if by == "row" else 0, 0]
+            if axes is not first:
+                share(first)
+        axes.tick_params(labelbottom=r == rows - 1 or sharex == "row", labelleft=c % across == 0)
+    return figure, panels
+
+
+def label_left(row: Iterable[Axes], label: str) -> None:
+    """Name the y axis of a row of panels of `grid`, where it begins."""
+    for axes in row:
+        if axes.get_subplotspec().is_first_col():
+            axes.set_ylabel(label)
 
 
 def legend_below(figure: Figure, handles: list[Line2D], columns: int = 6, note: str | None = None) -> None:

@@ -97,3 +97,25 @@ def test_the_same_figure_gives_the_same_bytes(tmp_path):
         return [(tmp_path / folder / f"name.{suffix}").read_bytes() for suffix in ("svg", "png")]
 
     assert files("one") == files("two")
+
+
+def test_panels_that_are_too_many_for_a_row_go_on_below():
+    figure, panels = style.grid(2, 5, 1.0, "title", sharey="row")
+    places = [
+        [(s.rowspan.start, s.colspan.start) for s in (a.get_subplotspec() for a in row)] for row in panels
+    ]
+    assert places[0] == [(0, 0), (0, 1), (0, 2), (2, 0), (2, 1)]
+    assert places[1] == [(1, 0), (1, 1), (1, 2), (3, 0), (3, 1)]
+    assert len(figure.axes) == 10
+    panels[0, 0].set_xlim(0, 7)
+    panels[0, 0].set_ylim(0, 3)
+    assert panels[1, 4].get_xlim() == (0, 7)
+    assert panels[0, 4].get_ylim() == (0, 3)
+    assert panels[1, 4].get_ylim() != (0, 3)
+    style.label_left(panels[0], "percent")
+    assert [axes.get_ylabel() for axes in panels[0]] == ["percent", "", "", "percent", ""]
+
+
+def test_many_networks_look_each_their_own_way():
+    looks = style.network_looks([f"network {i}" for i in range(40)]).values()
+    assert len({(look["color"], look["marker"], look["dashes"]) for look in looks}) == 40
