@@ -2,10 +2,9 @@
 
 import pandas as pd
 
-from depthbench.analysis.layers import by_layer
+from depthbench.analysis.layers import CLASSIFIER, by_layer
 
 LAST = 100  # steps: where early weights grow by orders of magnitude, they have done most of it by then
-CLASSIFIER = "fc"  # its stage
 
 
 def first_steps(layers: pd.DataFrame, column: str) -> pd.DataFrame:

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 
+CLASSIFIER = "fc"  # its stage
 KEYS = ["network", "depth", "step", "layer"]
 
 

@@ -69,12 +69,15 @@ class Block(nn.Module):
         shortcut_dropout: float,
     ):
         super().__init__()
-        self.order, self.residual, self.length = order, residual, len(convolutions)
+        self.order, self.residual = order, residual
         for k, conv in enumerate(convolutions, 1):
             self.add_module(f"conv{k}", conv)
             is_given = k == 1 and is_first and "N" in order.before
             channels = conv.in_channels if "N" in order.before else conv.out_channels
             self.add_module(f"norm{k}", make_norm("none" if is_given else norm, channels))
+        # in their order, for forward, which looks none of them up by name
+        self.convolutions = tuple(convolutions)
+        self.norms = tuple(getattr(self, f"norm{k}") for k in range(1, len(convolutions) + 1))
         self.before_first = "" if is_first else order.before
         self.activation = ACTIVATIONS[activation]
         self.first_activation = first_activation(order, norm, activation)
@@ -97,16 +100,8 @@ class Block(nn.Module):
         """Whether it draws random numbers (see checkpointing.draws)."""
         return bool(self.branch_dropout or self.shortcut_dropout)
 
-    @property
-    def convolutions(self) -> list[nn.Conv2d]:
-        return [getattr(self, f"conv{k}") for k in range(1, self.length + 1)]
-
-    @property
-    def norms(self) -> list[nn.Module]:
-        return [getattr(self, f"norm{k}") for k in range(1, self.length + 1)]
-
     def forward(self, x: Tensor) -> Tensor:  # (B, C_in, H, W)
-        *inner, last = self.convolutions
+        inner, last = self.convolutions[:-1], self.convolutions[-1]
         y = follow(self.before_first, self.respond, self.norms[0], self.first_activation, x)
         taken = y if self.residual and self.is_common else x
         for conv, norm in zip(inner, self.inner_norms(), strict=True):
@@ -118,7 +113,7 @@ class Block(nn.Module):
             return self._join(z, taken)
         return self._follow(self.order.after_last + self.order.after_addition, z)
 
-    def inner_norms(self) -> list[nn.Module]:
+    def inner_norms(self) -> tuple[nn.Module, ...]:
         """The norm between each two convolutions, after the one or before the other."""
         return self.norms[:-1] if "N" in self.order.after else self.norms[1:]
 

@@ -5,14 +5,13 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from depthbench.analysis.layers import by_layer, last_step, sorted_layers
+from depthbench.analysis.layers import CLASSIFIER, by_layer, last_step, sorted_layers
 from depthbench.analysis.matching import match_twins
 from depthbench.report import style
 from depthbench.report.gradient_by_layer import draw_line, edge_handles, seeds_note
 from depthbench.store import Results
 
 COLUMN = "response_std"
-CLASSIFIER = "fc"  # its stage: the paper shows the other layers only
 DASHES = {"plain": (4, 2), "residual": (None, None)}  # of twins, which share a panel
 
 
