@@ -10,7 +10,7 @@ from importlib import import_module
 from importlib.metadata import version
 
 __version__ = version("depthbench")
-__all__ = ["BadInput", "load_results", "load_study", "run_study", "write_report"]
+__all__ = ["BadInput", "load_results", "load_study", "run_study", "write_comparison", "write_report"]
 
 _HOMES = {
     "BadInput": "depthbench.errors",
@@ -18,6 +18,7 @@ _HOMES = {
     "run_study": "depthbench.execution",
     "load_results": "depthbench.store",
     "write_report": "depthbench.report",
+    "write_comparison": "depthbench.report.comparison",
 }
 
 

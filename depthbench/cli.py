@@ -310,6 +310,38 @@ def report(
 
 
 @app.command()
+def compare(
+    results: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Two or more results directories; the others are held against the first.", show_default=False
+        ),
+    ],
+    out_dir: Annotated[
+        Path | None,
+        option("Where the report goes. Default: comparisons/A-vs-B beside the first.", "--out"),
+    ] = None,
+) -> None:
+    """Write one report of several results: what differs in their settings, and how far their errors do.
+
+    Two blocks, two initialisations, two versions, CPU and GPU: curves over each other, differences by seed
+    with their intervals, and a warning where runs are not comparable. Networks of one name are compared; of
+    two studies that have each one network that the other has not, these two as well.
+
+    Examples:
+
+      depthbench compare results/reference/quick results/reference/quick-bf16
+
+      depthbench compare results/he results/xavier results/orthogonal --out figures/init
+    """
+    from depthbench.report.comparison import write_comparison
+
+    with saying(err, "drawing the comparison"):
+        page = write_comparison(results, out_dir)
+    print(page)
+
+
+@app.command()
 def show(
     results: options.Results,
     as_json: Annotated[bool, typer.Option("--json", help="Print the runs as JSON.")] = False,

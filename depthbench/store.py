@@ -154,7 +154,7 @@ class StudyStore:
         stored = self.table()
         stored_hash = stored.get("data_hash")
         ours = study.model_dump(mode="json")
-        here, there = _settings(ours), _settings(stored)
+        here, there = shared_settings(ours), shared_settings(stored)
         for name in set(ours["variants"]) & set(stored.get("variants", {})):  # others may join
             here[f"variants.{name}"] = ours["variants"][name]
             there[f"variants.{name}"] = stored["variants"][name]
@@ -237,7 +237,7 @@ def _united(grids: list[Grid]) -> list[Grid]:
     return kept
 
 
-def _settings(study: dict[str, Any]) -> dict[str, Any]:
+def shared_settings(study: dict[str, Any]) -> dict[str, Any]:
     """Dotted key -> value of all that one directory's runs share. Keys without a value are left out; one that
     a stored study does not know yet is at its default."""
     defaults = Shared().model_dump(mode="json")

@@ -123,6 +123,49 @@ FIGURES: dict[str, FigureEntry] = {
     ),
 }
 
+COMPARISONS: dict[str, FigureEntry] = {  # of the tables of several studies: analysis.comparison.together
+    "compare_differences": FigureEntry(
+        "depthbench.report.compare_differences:draw",
+        "Right of zero the study has the higher error. A stroke is a seed, the mark their mean, the bar its "
+        "95% t interval: where it does not cross zero, the errors differ (the table corrects for how many "
+        "rows there are).",
+        title="Differences, seed by seed",
+        needs="a network and depth with finished runs of one seed in two studies",
+    ),
+    "compare_errors": FigureEntry(
+        "depthbench.report.compare_errors:draw",
+        "Each point is the last error of one seed, the line is their mean, the bar its 95% t interval.",
+        title="Errors against depth",
+        needs="a finished run",
+    ),
+    "compare_curves": FigureEntry(
+        "depthbench.report.compare_curves:draw",
+        "Bold: test error. Thin dashed: train error, measured on the fly. Each line is the mean over seeds, "
+        "the band of the test error its range. All panels share one scale; the first fifth of training may "
+        "lie above it.",
+        title="Training curves",
+        needs="a run with an evaluated step",
+    ),
+    "compare_gradient_preact": FigureEntry(
+        "depthbench.report.compare_gradients:draw",
+        "The gradient of the loss by each layer's output before normalisation, dotted at initialisation and "
+        "bold at the last step that all studies probed. Studies that build and begin alike agree at "
+        "initialisation.",
+        {"column": "grad_norm_preact"},
+        title="Gradient by layer",
+        choice="pre-activations",
+        needs="the probe grad_norm_preact, at a step that all studies probed",
+    ),
+    "compare_gradient_weight": FigureEntry(
+        "depthbench.report.compare_gradients:draw",
+        "As above, for the gradient of the weights.",
+        {"column": "grad_norm_weight"},
+        title="Gradient by layer",
+        choice="weights",
+        needs="the probe grad_norm_weight, at a step that all studies probed",
+    ),
+}
+
 
 def write_report(paths: str | Path | Sequence[str | Path], out: str | Path | None = None) -> Path:
     """Write the report of one study's results, or of each of several, in order.

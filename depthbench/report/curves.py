@@ -43,7 +43,7 @@ def draw(results: Results) -> Figure | None:
         axes.set_title(network)
         axes.set_xlabel("step (updates made)")
     style.label_left(panels[0], "error (%)")
-    panels[0, 0].set_ylim(0, _top(history, runs, curves))
+    panels[0, 0].set_ylim(0, top(history, runs, curves))
     style.step_axis(panels[0, 0], history["step"].max())
 
     handles = style.depth_handles(colours)
@@ -72,7 +72,7 @@ def _draw_ending(axes, run, rows: pd.DataFrame, colour: str) -> None:
     axes.plot(*end, color=colour, marker=style.MARKS[run.status], markersize=6.5, **edge)
 
 
-def _top(history: pd.DataFrame, runs: pd.DataFrame, curves: dict[str, pd.DataFrame]) -> float:
+def top(history: pd.DataFrame, runs: pd.DataFrame, curves: dict[str, pd.DataFrame]) -> float:
     """The top of the scale, percent: the highest error after the first fifth of training."""
     start = SETTLED * history["step"].max()
     shown = [curve.loc[curve["step"] >= start, "high"] for curve in curves.values()]

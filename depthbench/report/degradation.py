@@ -30,27 +30,29 @@ def draw(results: Results) -> Figure | None:
     figure, panels = style.grid(1, 2, 2.6, f"Last error against depth ({shown})")
     looks = style.network_looks(networks)
     for axes, (column, title) in zip(panels[0], PANELS.items(), strict=True):
-        _depth_axis(axes, sorted(runs["depth"].unique()))
+        depth_axis(axes, sorted(runs["depth"].unique()))
         for place, (network, look) in enumerate(looks.items()):
             shift = 4.0 * (place - (len(networks) - 1) / 2)  # points: networks stand side by side
-            _draw_mean(axes, summary[summary["network"] == network], column, look, shift)
-            _draw_seeds(axes, runs[runs["network"] == network], column, look, shift)
+            draw_mean(axes, summary[summary["network"] == network], column, look, shift)
+            draw_seeds(axes, runs[runs["network"] == network], column, look, shift)
         axes.set_title(title)
         axes.set_xlabel("depth (weighted layers)")
     panels[0, 0].set_ylabel("error (%)")
-    _error_axis(panels[0, 0], summary)
+    error_axis(panels[0, 0], summary)
 
     handles = [Line2D([], [], label=network, **look) for network, look in looks.items()]
-    if "diverged" in set(runs["status"]):
-        handles.append(style.mark("diverged", label="diverged, counted at chance error"))
-    for status in ("failed", "interrupted"):
-        if status in set(runs["status"]):
-            handles.append(style.mark(status, label=f"{status}, no final error"))
-    style.legend_below(figure, handles, 3)
+    style.legend_below(figure, handles + ending_handles(runs), 3)
     return figure
 
 
-def _draw_mean(axes: Axes, summary: pd.DataFrame, column: str, look: dict, shift: float) -> None:
+def ending_handles(runs: pd.DataFrame) -> list[Line2D]:
+    """Legend entries of the runs that did not end well."""
+    words = {"diverged": "diverged, counted at chance error"}
+    found = [status for status in style.MARKS if status in set(runs["status"])]
+    return [style.mark(status, label=words.get(status, f"{status}, no final error")) for status in found]
+
+
+def draw_mean(axes: Axes, summary: pd.DataFrame, column: str, look: dict, shift: float) -> None:
     mean, low, high = (summary[f"{column}_{key}"] for key in ("mean", "low", "high"))
     at = _moved(axes, shift, axes.transData)
     axes.plot(summary["depth"], mean, **look | {"marker": ""}, transform=at)
@@ -63,7 +65,7 @@ def _draw_mean(axes: Axes, summary: pd.DataFrame, column: str, look: dict, shift
     )
 
 
-def _draw_seeds(axes: Axes, runs: pd.DataFrame, column: str, look: dict, shift: float) -> None:
+def draw_seeds(axes: Axes, runs: pd.DataFrame, column: str, look: dict, shift: float) -> None:
     """A point a run. A seed stands at the same side of its depth in every network."""
     seeds = sorted(runs["seed"].unique())
     places = dict(zip(seeds, np.linspace(-1.5, 1.5, len(seeds)) if len(seeds) > 1 else [0], strict=True))
@@ -85,7 +87,7 @@ def _moved(axes: Axes, points: float, coordinates: Transform) -> Transform:
     return coordinates + ScaledTranslation(points / 72, 0, axes.figure.dpi_scale_trans)
 
 
-def _depth_axis(axes: Axes, depths: list[int]) -> None:
+def depth_axis(axes: Axes, depths: list[int]) -> None:
     """A tick a depth; logarithmic where depths differ more than tenfold."""
     first, last = depths[0], depths[-1]
     if last > 10 * first:
@@ -99,7 +101,7 @@ def _depth_axis(axes: Axes, depths: list[int]) -> None:
     axes.xaxis.set_major_formatter(ScalarFormatter())
 
 
-def _error_axis(axes: Axes, summary: pd.DataFrame) -> None:
+def error_axis(axes: Axes, summary: pd.DataFrame) -> None:
     """From 0 to the highest seed or interval (moved points do not scale an axis by themselves)."""
     ends = summary[[f"{column}_{key}" for column in PANELS for key in ("high", "max")]]
     top = 1.06 * np.clip(ends.max().max(), 1, 100)

@@ -61,15 +61,16 @@ def draw(results: Results, column: str) -> Figure | None:
     return figure
 
 
-def draw_line(axes: Axes, line: pd.DataFrame, x: str, colour: str) -> None:
-    """One depth's rows of `by_layer`. What a log axis cannot hold is marked at its edges."""
-    axes.plot(line[x], line["mean"], color=colour, linewidth=1.3)
-    axes.fill_between(line[x], line["low"], line["high"], color=colour, alpha=0.15, linewidth=0)
+def draw_line(axes: Axes, line: pd.DataFrame, x: str, color: str, **look) -> None:
+    """One depth's rows of `by_layer`, `look` as matplotlib's plot takes it. What a log axis cannot hold is
+    marked at its edges."""
+    axes.plot(line[x], line["mean"], color=color, **{"linewidth": style.THIN} | look)
+    axes.fill_between(line[x], line["low"], line["high"], color=color, alpha=0.15, linewidth=0)
     for kind, (height, marker, _) in EDGES.items():
         at = line.loc[line[kind] > 0, x]
         if len(at):
             edge = {"transform": axes.get_xaxis_transform(), "clip_on": False, "zorder": 3}
-            axes.plot(at, [height] * len(at), color=colour, marker=marker, markersize=3, linestyle="", **edge)
+            axes.plot(at, [height] * len(at), color=color, marker=marker, markersize=3, linestyle="", **edge)
 
 
 def draw_theory(axes: Axes, lines: pd.DataFrame) -> None:

@@ -3,6 +3,7 @@
 import pandas as pd
 
 from depthbench.analysis import STATUSES
+from depthbench.analysis.comparison import is_apart
 from depthbench.analysis.verdict import LEAST_SEEDS, Verdicts
 
 FEW_SEEDS = 5  # fewer are judged by a trend that needs no normal errors
@@ -79,3 +80,20 @@ def _evidence(row: dict) -> str:
     p = "p < 0.0001" if row["p_holm"] < 1e-4 else f"p = {row['p_holm']:.4f}"
     seeds = f"n = {row['n']}" + (", too few" if row["n"] < LEAST_SEEDS else f", {p}")
     return f"{row['mean']:+.2f} percentage points, {seeds}"
+
+
+def differences(found: pd.DataFrame, first: str) -> list[str]:
+    """A sentence a study and kind of error, of the rows of `analysis.comparison.differences`: in how many
+    cells it has the higher or the lower error, and where it differs most."""
+    sentences = []
+    for (study, error), rows in found.groupby(["study", "error"], sort=False):
+        apart = is_apart(rows)
+        higher, lower = (int((apart & (sign * rows["mean"] > 0)).sum()) for sign in (1, -1))
+        cells = f"{len(rows)} networks and depths" if len(rows) > 1 else "1 network and depth"
+        widest = rows.loc[rows["mean"].abs().idxmax()].to_dict()
+        sentences.append(
+            f"{study} beside {first}, {error}: of {cells} {higher} higher, {lower} lower, "
+            f"{len(rows) - higher - lower} not told apart. Widest: {widest['network']} at depth "
+            f"{widest['depth']} ({_evidence(widest)})."
+        )
+    return sentences

@@ -6,7 +6,7 @@ from importlib.resources import files
 from pathlib import Path
 
 import pandas as pd
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from depthbench.analysis import FINISHED
 from depthbench.analysis.matching import match_twins
@@ -17,7 +17,7 @@ from depthbench.analysis.theory import measured_rates
 from depthbench.analysis.verdict import judge
 from depthbench.errors import BadInput
 from depthbench.files import write_text
-from depthbench.report import FIGURES, headline, style, svg, tables
+from depthbench.report import FIGURES, FigureEntry, headline, style, svg, tables
 from depthbench.store import Results, StudyStore, load_results
 
 JUDGED = {"train error": "train_error_eval", "test error": "test_error"}
@@ -31,7 +31,7 @@ def write_page(path: Path, out: Path) -> Path:
     study, results = store.table(), load_results(path)
     if results.runs.empty or not (len(results.history) or results.runs["status"].isin(FINISHED).any()):
         raise BadInput(f"{path}: no run has any data yet, so there is nothing to report: run the study first")
-    results = _with_columns(results)
+    results = with_columns(results)
     summary = summarise(results.runs)
     missing = missing_runs([study["grid"], *study.get("also", [])], results.runs)
     margin = study.get("verdict", {}).get("margin")
@@ -52,35 +52,36 @@ def write_page(path: Path, out: Path) -> Path:
     }
     for name, table in parts.items():
         tables.write_table(table, out / "tables" / name)
-    figures = [_figure(name, results, out / "figures") for name in FIGURES]
-    html = _template().render(
+    figures = [draw_figure(name, entry, results, out / "figures") for name, entry in FIGURES.items()]
+    html = template("page.html").render(
+        title=study["name"],
         study=study,
         study_toml=(path / "study.toml").read_text(encoding="utf-8"),
         command=_command(path),
         statuses=headline.statuses(results.runs, missing),
         verdicts=headline.verdicts(judged["train error"]),
         degradation=headline.degradation(summary),
-        groups=_grouped([figure for figure in figures if figure["svg"] or figure["needs"]]),
+        groups=grouped(figures),
         depths=sorted(results.runs["depth"].unique()),
         tables=parts,
-        environment=_environment(store),
-        script=files("depthbench.report").joinpath("page.js").read_text(encoding="utf-8"),
+        environment=list(environment(store).items()),
     )
     write_text(out / "index.html", html)
     return out / "index.html"
 
 
-def _grouped(figures: list[dict]) -> list[list[dict]]:
-    """Figures of one title together, where the first of them stands: they are shown one at a time."""
+def grouped(figures: list[dict]) -> list[list[dict]]:
+    """Figures of one title together, where the first of them stands: they are shown one at a time. One that
+    shows nothing, and of which nothing is to be said, is left out."""
     groups: dict[str, list[dict]] = {}
-    for figure in figures:
+    for figure in (figure for figure in figures if figure["svg"] or figure["needs"]):
         groups.setdefault(figure["title"], []).append(figure)
     return list(groups.values())
 
 
-def _figure(name: str, results: Results, folder: Path) -> dict:
+def draw_figure(name: str, entry: FigureEntry, results: Results, folder: Path) -> dict:
     """Draw and write a figure; what the template needs of it. `svg` is None if there is nothing to show."""
-    entry, file = FIGURES[name], folder / name
+    file = folder / name
     shown = {key: getattr(entry, key) for key in ("title", "choice", "about", "needs")}
     shown |= {"name": name, "svg": None}
     figure = entry.draw(results)
@@ -94,7 +95,7 @@ def _figure(name: str, results: Results, folder: Path) -> dict:
     return shown | {"svg": svg.inline(text, name, f"{title}. {entry.about}")}
 
 
-def _with_columns(results: Results) -> Results:
+def with_columns(results: Results) -> Results:
     """Empty tables with the columns of full ones, so that nothing downstream need ask."""
     keys = ["run_id", "network", "depth", "seed", "step"]
     columns = ([*keys, "train_error", "train_error_eval", "test_error"], [*keys, "layer", "name", "stage"])
@@ -105,34 +106,33 @@ def _with_columns(results: Results) -> Results:
     return Results(results.runs, *frames)
 
 
-def _environment(store: StudyStore) -> list[tuple[str, str]]:
+def environment(store: StudyStore) -> dict[str, str]:
     """What the runs were made with: key -> value, and how many runs where they differ."""
     records = [record for run in store.run_stores() if (record := run.read()) is not None]
     found = [record.get("environment") or {} for record in records]
-    rows = []
+    told = {}
     for key in dict.fromkeys(key for environment in found for key in environment):
         values = Counter(str(environment.get(key, "not recorded")) for environment in found)
-        if len(values) == 1:
-            rows.append((key, next(iter(values))))
-        else:
-            rows.append((key, "; ".join(f"{value} ({n} runs)" for value, n in values.most_common())))
-    return rows
+        whole = [f"{value} ({n} runs)" for value, n in values.most_common()]
+        told[key] = next(iter(values)) if len(values) == 1 else "; ".join(whole)
+    return told
 
 
 def _command(path: Path) -> str:
     """What to type to run the study in `path` again, into the same directory."""
-    parent = _from_here(path.resolve().parent)
+    parent = from_here(path.resolve().parent)
     into = "" if str(parent) == "results" else f" --results {shlex.quote(str(parent))}"
-    return f"depthbench run {shlex.quote(str(_from_here(path / 'study.toml')))}{into}"
+    return f"depthbench run {shlex.quote(str(from_here(path / 'study.toml')))}{into}"
 
 
-def _from_here(path: Path) -> Path:
+def from_here(path: Path) -> Path:
     """`path` as one would type it in this directory."""
     path = path.resolve()
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
-def _template():
+def template(name: str) -> Template:
+    """A page's template, which knows the script of all pages."""
     environment = Environment(
         loader=PackageLoader("depthbench.report", "."),
         autoescape=True,
@@ -140,4 +140,5 @@ def _template():
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template("page.html")
+    environment.globals["script"] = files("depthbench.report").joinpath("page.js").read_text(encoding="utf-8")
+    return environment.get_template(name)

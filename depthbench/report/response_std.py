@@ -1,6 +1,5 @@
 """Standard deviation of the layer responses, in layer order and sorted (He et al. 2015, Figure 7)."""
 
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
@@ -42,7 +41,7 @@ def draw(results: Results) -> Figure | None:
             for network, kind in reversed(networks.items()):  # dashes on top hide nothing
                 for depth, line in table[table["network"] == network].groupby("depth"):
                     with style.of_depth(axes, depth):
-                        _draw_dashed(axes, line, colours[depth], DASHES[kind])
+                        draw_line(axes, line, "layer", colours[depth], dashes=DASHES[kind])
             shown = "original" if table is orders["layer (1 = input)"] else "sorted"
             axes.set_title(f"{' and '.join(networks)}, {shown}")
             axes.set_xlabel(order)
@@ -71,10 +70,3 @@ def _columns(results: Results, networks: list[str]) -> list[dict[str, str]]:
             columns[plain] = {plain: "plain", residual: "residual"}
             del columns[residual]
     return list(columns.values())
-
-
-def _draw_dashed(axes: Axes, line, colour: str, dashes: tuple) -> None:
-    """`draw_line` of one depth, its line dashed and the marks at the edges as they are."""
-    before = len(axes.lines)
-    draw_line(axes, line, "layer", colour)
-    axes.lines[before].set_dashes(dashes)

@@ -14,6 +14,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocat
 
 from depthbench.files import atomic
 
+THIN = 1.3  # pt: of a line among many
 WIDTH = 7.0  # in: both columns of a paper
 MOST_COLUMNS = 4  # of panels side by side
 STYLE = {
@@ -42,6 +43,8 @@ STYLE = {
 DEPTH_MAP = "inferno"
 DEPTH_RANGE = (0.76, 0.1)  # shallow to deep, light to dark; paler than this a thin line is lost on white
 COLOURS = ("#0072B2", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#333333", "#E69F00")  # Okabe and Ito 2008
+AGAINST = "#333333"
+CONTRASTING = ("#D55E00", "#56B4E9", "#009E73", "#CC79A7", "#0072B2", "#E69F00")  # with it, and in turn
 MARKERS = ("o", "s", "^", "D", "v", "<", ">", "p", "h")
 DASHES = ((None, None), (5, 2), (2, 1.5), (6, 1.5, 1, 1.5), (1, 1))  # 7, 9 and 5 repeat together after 315
 MARKS = {"diverged": "X", "failed": "P", "interrupted": "*"}  # of runs that did not end well
@@ -68,6 +71,18 @@ def network_looks(networks: Sequence[str]) -> dict[str, dict]:
         name: {key: values[i % len(values)] for key, values in kinds.items()}
         for i, name in enumerate(networks)
     }
+
+
+def study_looks(studies: Sequence[str]) -> dict[str, dict]:
+    """Study -> as `network_looks`; the first, which others are held against, is dark and wide, so that a line
+    that lies on its line does not hide it."""
+    colours = (AGAINST, *CONTRASTING)
+    looks = {
+        study: look | {"color": colours[i % len(colours)], "dashes": DASHES[0], "linewidth": THIN}
+        for i, (study, look) in enumerate(network_looks(studies).items())
+    }
+    looks[studies[0]]["linewidth"] = 2 * THIN
+    return looks
 
 
 def networks_of(frame) -> list[str]:
@@ -106,6 +121,16 @@ def grid(
                 share(first)
         axes.tick_params(labelbottom=r == rows - 1 or sharex == "row", labelleft=c % across == 0)
     return figure, panels
+
+
+def cells(
+    panels: np.ndarray, networks: Sequence[str], depths: Sequence[int]
+) -> Iterator[tuple[Axes, str, int]]:
+    """(axes, network, depth) of each panel of a `grid` of networks x depths, which is named so."""
+    for row, network in zip(panels, networks, strict=True):
+        for axes, depth in zip(row, depths, strict=True):
+            axes.set_title(f"{network}, depth {depth}")
+            yield axes, network, depth
 
 
 def label_left(row: Iterable[Axes], label: str) -> None:

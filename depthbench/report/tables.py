@@ -7,17 +7,20 @@ from typing import NamedTuple
 import pandas as pd
 
 from depthbench.analysis import STATUSES
+from depthbench.analysis.comparison import is_apart
 from depthbench.analysis.verdict import Verdicts
 from depthbench.files import atomic, write_text
 
 
 class Table(NamedTuple):
-    """One table: `title`, `note` (how to read it), `raw` for machines and `shown`, text, for people."""
+    """One table: `title`, `note` (how to read it), `raw` for machines and `shown`, text, for people;
+    `nothing` is what is said where it is empty."""
 
     title: str
     note: str
     raw: pd.DataFrame
     shown: pd.DataFrame
+    nothing: str = ""
 
 
 def summary_table(summary: pd.DataFrame) -> Table:
@@ -87,7 +90,8 @@ def missing_table(missing: pd.DataFrame) -> Table:
         "Runs of the study's grid without final errors: they are in no mean. One that is still running is "
         "interrupted until it ends."
     )
-    return Table("What is missing", note, missing, shown.astype(str))
+    nothing = "Nothing: every run of the study has finished."
+    return Table("What is missing", note, missing, shown.astype(str), nothing)
 
 
 def rates_table(rates: pd.DataFrame) -> Table:
@@ -275,14 +279,63 @@ def verdict_table(verdicts: Verdicts, error: str) -> Table:
     return Table(f"Verdicts on the {error}", note, raw, shown.astype(str))
 
 
-def _judged(question: str, row: dict) -> dict:
+def settings_table(settings: pd.DataFrame) -> Table:
+    """Of `analysis.comparison.differing`."""
+    note = (
+        "Settings of the studies, and what their runs were made with, that are not the same in all of them."
+    )
+    return Table(
+        "What differs", note, settings, settings.astype(str), "Nothing: their settings are the same."
+    )
+
+
+def differences_table(differences: pd.DataFrame, first: str) -> Table:
+    """Of `analysis.comparison.differences`; `first` is the label of the study held against."""
+    rows = differences.to_dict("records")
+    raw = differences.assign(differences=[_each_seed(row) for row in rows])
+    shown = pd.DataFrame(
+        {
+            "study": raw["study"],
+            "error": raw["error"],
+            "network": [_networks(row) for row in rows],
+            **{key: raw[key] for key in ("depth", "n")},
+            f"{first} (%)": [_number(x) for x in raw["first"]],
+            "the study (%)": [_number(x) for x in raw["other"]],
+            "mean difference (points)": [_signed(x) for x in raw["mean"]],
+            "95% interval": [_range(ends) for ends in zip(raw["low"], raw["high"], strict=True)],
+            "p": [_p_value(x) for x in raw["p_holm"]],
+            "told apart": [_yes(x).lower() for x in is_apart(raw)],
+            "each seed's difference": raw["differences"],
+            "same initial weights": [_yes(x).lower() for x in raw["same_weights"]],
+            "same batches": [_yes(x).lower() for x in raw["same_batches"]],
+        }
+    )
+    note = (
+        f"A study's error minus that of {first}, seed by seed, over the n seeds that both have; the interval "
+        "is Student's t for the mean difference. p is of the two-sided paired t, corrected by Holm over the "
+        "rows of a study and kind of error; errors are told apart where it is at most 0.05 with 3 seeds or "
+        "more."
+    )
+    nothing = "Nothing: no network and depth has finished runs of one seed in two studies."
+    return Table("Differences in numbers", note, raw, shown.astype(str), nothing)
+
+
+def _networks(row: dict) -> str:
+    same = row["network"] == row["own_network"]
+    return row["network"] if same else f"{row['own_network']} against {row['network']}"
+
+
+def _each_seed(row: dict) -> str:
     told = ", ".join(f"{seed}: {difference:+.2f}" for seed, difference in row["differences"].items())
-    diverged = f"; {row['diverged']} diverged" if row["diverged"] else ""
+    return told + (f"; {row['diverged']} diverged" if row["diverged"] else "")
+
+
+def _judged(question: str, row: dict) -> dict:
     return {
         **{
             "question": question,
             "depths": f"{row['shallow']}, {row['deep']}",
-            "differences": told + diverged,
+            "differences": _each_seed(row),
         },
         **{key: row[key] for key in ("n", "mean", "upper", "p_sign_flip", "diverged", "verdict")},
         **{"p": row["p_holm"], "test": "paired t"},

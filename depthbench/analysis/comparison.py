@@ -1,0 +1,200 @@
+"""Studies beside each other: what differs in their settings, whether their errors may be compared, and by how
+much these differ, seed by seed. The first study is the one that the others are held against.
+
+A study is known here by its label. Networks of one name are compared; of two studies that have each one
+network that the other has not, these two are compared as well, under the first study's name."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from depthbench.analysis.verdict import LEAST_SEEDS, LEVEL, ROUNDING, holm, last_errors
+from depthbench.errors import BadInput
+from depthbench.store import Results
+
+ERRORS = {"train_error_eval": "train error", "test_error": "test error"}
+IMAGES = ("data.", "images")  # settings that say which images a run sees
+TRAINING = ("recipe.",)
+EVALUATION = ("evaluate.train_size",)  # another sample of the training images has another error
+MADE_WITH = "environment."
+IRRELEVANT = ("data.name",)  # what the images are called
+
+
+def label_each(paths: Sequence[Path]) -> list[str]:
+    """The shortest ends of `paths` that tell them apart: quick and quick-bf16, or mine/quick and ours/quick.
+
+    Raises BadInput where one directory is given twice."""
+    parts = [path.resolve().parts for path in paths]
+    for length in range(1, max(map(len, parts)) + 1):
+        labels = ["/".join(part[-length:]) for part in parts]
+        if len(set(labels)) == len(labels):
+            return labels
+    again = next(path for k, path in enumerate(paths) if parts[k] in parts[:k])
+    raise BadInput(f"{again} is named twice: give two or more different results directories")
+
+
+def together(results: Mapping[str, Results]) -> Results:
+    """The tables of several studies (label -> results) as one, each with a column `study`, its label.
+
+    `network` becomes the name that a network is compared under, `own_network` is the one it has. A run's id
+    gets the label before it."""
+    first = next(iter(results.values()))
+    frames: list[list[pd.DataFrame]] = [[], [], []]
+    for label, tables in results.items():
+        names = counterparts(first.runs["network"], tables.runs["network"])
+        for found, frame in zip(frames, tables, strict=True):
+            if frame.empty:
+                continue
+            own = {"study": label, "own_network": frame["network"]}
+            found.append(
+                frame.assign(
+                    **own,
+                    network=frame["network"].map(lambda name, names=names: names.get(name, name)),
+                    run_id=label + "/" + frame["run_id"],
+                )
+            )
+    return Results(*(pd.concat(found, ignore_index=True) if found else pd.DataFrame() for found in frames))
+
+
+def studies_of(joined: Results) -> list[str]:
+    """The studies' labels, in the order in which they were given."""
+    return list(dict.fromkeys(joined.runs["study"]))
+
+
+def counterparts(first: Sequence[str], other: Sequence[str]) -> dict[str, str]:
+    """Network of `other` -> network of `first` that it is compared with though it is called otherwise."""
+    ours, theirs = list(dict.fromkeys(first)), list(dict.fromkeys(other))
+    alone = [name for name in ours if name not in theirs]
+    its_own = [name for name in theirs if name not in ours]
+    return {its_own[0]: alone[0]} if len(alone) == len(its_own) == 1 else {}
+
+
+def differing(settings: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
+    """What is not one and the same in all studies: label -> {setting: value}. Columns: setting, and one a
+    study, with its value as text, empty where it is unset. What runs were made with comes last."""
+    keys = dict.fromkeys(key for table in settings.values() for key in table)
+    keys = sorted(keys, key=lambda key: key.startswith(MADE_WITH))
+    rows = [
+        {"setting": key} | {label: _told(table.get(key)) for label, table in settings.items()}
+        for key in keys
+        if len({repr(table.get(key)) for table in settings.values()}) > 1
+    ]
+    return pd.DataFrame(rows, columns=["setting", *settings])
+
+
+def cautions(settings: pd.DataFrame, runs: pd.DataFrame) -> list[str]:
+    """Why the errors of studies may not be comparable: a sentence a reason, for each but the first study.
+
+    settings: of `differing`. runs: of `together`."""
+    first, *others = settings.columns[1:]
+    sentences = []
+    for other in others:
+        apart = settings.loc[settings[first] != settings[other]]
+        apart = apart[~apart["setting"].isin(IRRELEVANT)]
+        for keys, what in (
+            (IMAGES, "other images, or another split of them: its errors are of another task"),
+            (TRAINING, "another recipe: a difference may be the recipe's"),
+            (EVALUATION, "the train error of other images: compare the test errors"),
+        ):
+            rows = apart[apart["setting"].str.startswith(keys)]
+            if len(rows):
+                told = ", ".join(
+                    f"{row['setting']} {row[other] or 'unset'}, not {row[first] or 'unset'}"
+                    for row in rows.head(4).to_dict("records")
+                )
+                more = f" and {len(rows) - 4} more" if len(rows) > 4 else ""
+                sentences.append(f"{other} has {what} ({told}{more}).")
+        sentences += _uneven(runs, first, other)
+    return sentences
+
+
+def _uneven(runs: pd.DataFrame, first: str, other: str) -> list[str]:
+    """What the two studies' runs have not in common."""
+    cells = [
+        set(runs.loc[runs["study"] == label, ["network", "depth"]].itertuples(index=False, name=None))
+        for label in (first, other)
+    ]
+    if not cells[0] & cells[1]:
+        return [f"{other} has no network and depth in common with {first}: no errors are compared."]
+    seeds = [set(runs.loc[runs["study"] == label, "seed"]) for label in (first, other)]
+    common = len(seeds[0] & seeds[1])
+    if common < LEAST_SEEDS:
+        return [f"{other} has {common} seeds in common with {first}: too few to conclude from."]
+    return []
+
+
+def differences(joined: Results) -> pd.DataFrame:
+    """A row for each kind of error, later study, network and depth: its error minus the first study's.
+
+    Errors (percent) are of `verdict.last_errors`: means of the last evaluations, chance for a diverged run.
+    Columns: error, study, network, own_network, depth; n, the seeds that both have; first and other, the mean
+    errors over these; differences, {seed: D}; mean, low and high, D's mean and 95 % t interval; p, of the
+    two-sided paired t, and p_holm, corrected over the rows of a study and kind of error; diverged, how many
+    of the runs did; same_weights and same_batches, whether each pair of runs began with the same weights and
+    saw the same batches (NA where it is not recorded)."""
+    runs, history = joined.runs, joined.history
+    first, *others = studies_of(joined)
+    rows = []
+    for column, error in ERRORS.items():
+        known = _errors(runs, history, column)
+        for label in others:
+            mine, theirs = (known[known["study"] == study] for study in (first, label))
+            keys = ["network", "depth", "seed"]
+            pairs = mine.merge(theirs, on=keys, suffixes=("_first", "_other"))
+            begun = [
+                {"error": error, "study": label, "network": network, "depth": depth} | _difference(group)
+                for (network, depth), group in pairs.groupby(["network", "depth"])
+            ]
+            for row, corrected in zip(begun, holm([row["p"] for row in begun]), strict=True):
+                rows.append(row | {"p_holm": corrected})
+    columns = ["error", "study", "network", "own_network", "depth", "n", "first", "other", "differences"]
+    columns += ["mean", "low", "high", "p", "p_holm", "diverged", "same_weights", "same_batches"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _errors(runs: pd.DataFrame, history: pd.DataFrame, column: str) -> pd.DataFrame:
+    """`last_errors` with what a run is matched by."""
+    found = last_errors(runs, history, column)[["error"]]  # by the index of `runs`
+    keys = ["study", "network", "own_network", "depth", "seed", "status"]
+    return runs[[*keys, "initial_weights_hash", "batches_hash"]].join(found, how="inner")
+
+
+def _difference(pairs: pd.DataFrame) -> dict[str, Any]:
+    d = (pairs["error_other"] - pairs["error_first"]).to_numpy(float)
+    mean, half = float(d.mean()), np.nan
+    p = np.nan
+    if len(d) > 1:
+        half = float(stats.t.ppf(0.975, len(d) - 1) * stats.sem(d))
+        spread = np.ptp(d) > ROUNDING  # without, t is infinite, or says nothing where nothing differs
+        p = float(stats.ttest_1samp(d, 0).pvalue) if spread else float(abs(mean) <= ROUNDING)
+    return {
+        "own_network": pairs["own_network_other"].iloc[0],
+        "n": len(d),
+        "first": float(pairs["error_first"].mean()),
+        "other": float(pairs["error_other"].mean()),
+        "differences": dict(zip(pairs["seed"], d.tolist(), strict=True)),
+        **{"mean": mean, "low": mean - half, "high": mean + half, "p": p},
+        "diverged": int((pairs[["status_first", "status_other"]] == "diverged").to_numpy().sum()),
+        "same_weights": _same(pairs, "initial_weights_hash"),
+        "same_batches": _same(pairs, "batches_hash"),
+    }
+
+
+def _same(pairs: pd.DataFrame, column: str) -> Any:
+    ours, theirs = pairs[f"{column}_first"], pairs[f"{column}_other"]
+    return pd.NA if ours.isna().any() or theirs.isna().any() else bool((ours == theirs).all())
+
+
+def is_apart(rows: pd.DataFrame) -> pd.Series:
+    """Of rows of `differences`: whether the errors are told apart, p_holm <= 0.05 with 3 seeds or more."""
+    return (rows["n"] >= LEAST_SEEDS) & (rows["p_holm"] <= LEVEL)
+
+
+def _told(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} = {_told(part)}" for key, part in value.items())
+    return "" if value is None else str(value)

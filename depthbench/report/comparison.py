@@ -1,0 +1,81 @@
+"""The page of a comparison: several results directories -> figures, tables and one HTML file."""
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from depthbench.analysis.comparison import cautions, differences, differing, label_each, together
+from depthbench.analysis.missing import missing_runs
+from depthbench.analysis.summary import summarise
+from depthbench.errors import BadInput
+from depthbench.files import write_text
+from depthbench.report import COMPARISONS, headline, tables
+from depthbench.report.page import draw_figure, environment, from_here, grouped, template, with_columns
+from depthbench.store import StudyStore, load_results, shared_settings
+
+
+def write_comparison(paths: Sequence[str | Path], out: str | Path | None = None) -> Path:
+    """Write one report of several results directories, the first of which the others are held against, to
+    `out`, by default comparisons/FIRST-vs-OTHER beside the first: index.html, figures/, tables/.
+
+    Returns the path of index.html. Raises BadInput for fewer than two directories, for one that is named
+    twice or holds no results, and where no run has finished."""
+    paths = [Path(path) for path in paths]
+    if len(paths) < 2:
+        raise BadInput("a comparison needs two or more results directories: name another one")
+    labels = label_each(paths)
+    out = Path(out or paths[0].parent / "comparisons" / "-vs-".join(labels).replace("/", "-"))
+    stores = dict(zip(labels, map(StudyStore, paths), strict=True))
+    studies = {label: store.table() for label, store in stores.items()}
+    results = {label: with_columns(load_results(store.path)) for label, store in stores.items()}
+    for label, found in results.items():
+        if found.runs.empty:
+            raise BadInput(f"{label}: no run has any data yet, so there is nothing to compare")
+    joined = together(results)
+    settings = differing({label: _settings(studies[label], store) for label, store in stores.items()})
+    found = differences(joined)
+    parts = {
+        "differences": tables.differences_table(found, labels[0]),
+        "settings": tables.settings_table(settings),
+        "summary": tables.summary_table(_summary(joined.runs)),
+    }
+    for name, table in parts.items():
+        tables.write_table(table, out / "tables" / name)
+    figures = [draw_figure(name, entry, joined, out / "figures") for name, entry in COMPARISONS.items()]
+    html = template("comparison.html").render(
+        title=" and ".join(labels),
+        first=labels[0],
+        studies=[(label, _told(studies[label], results[label].runs)) for label in labels],
+        cautions=cautions(settings, joined.runs),
+        sentences=headline.differences(found, labels[0]),
+        groups=grouped(figures),
+        depths=sorted(joined.runs["depth"].unique()),
+        tables=parts,
+        command="depthbench compare " + " ".join(shlex.quote(str(from_here(path))) for path in paths),
+    )
+    write_text(out / "index.html", html)
+    return out / "index.html"
+
+
+def _settings(study: dict, store: StudyStore) -> dict[str, object]:
+    """What a study's runs have in common, its variants, its images, and what it was made with."""
+    told = {"images": study.get("data_hash", "")[:12]} | shared_settings(study)
+    told |= {f"variants.{name}": variant for name, variant in study.get("variants", {}).items()}
+    return told | {f"environment.{key}": value for key, value in environment(store).items()}
+
+
+def _told(study: dict, runs: pd.DataFrame) -> str:
+    missing = missing_runs([study["grid"], *study.get("also", [])], runs)
+    return f"{study['data']['name']}; {headline.statuses(runs, missing)}"
+
+
+def _summary(runs: pd.DataFrame) -> pd.DataFrame:
+    """`summarise` of each study, under the names that its networks have there."""
+    parts = [
+        summarise(group.assign(network=group["own_network"])).assign(study=study)
+        for study, group in runs.groupby("study", sort=False)
+    ]
+    summary = pd.concat(parts, ignore_index=True)
+    return summary.assign(network=summary.pop("study") + ": " + summary["network"])

@@ -1,0 +1,159 @@
+import math
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from depthbench.analysis.comparison import (
+    cautions,
+    counterparts,
+    differences,
+    differing,
+    is_apart,
+    label_each,
+    together,
+)
+from depthbench.errors import BadInput
+from depthbench.store import Results
+
+STEPS = 100
+
+
+def results(errors, status="done", weights="w", **changes):
+    """errors: {(network, depth, seed): train error}; the test error is one higher."""
+    rows = [
+        {
+            **{"run_id": f"{network}-{depth}-{seed}", "network": network, "family": network, "depth": depth},
+            **{"seed": seed, "status": status, "steps": STEPS, "train_error_eval": e, "test_error": e + 1},
+            **{"initial_weights_hash": f"{weights}{depth}{seed}", "batches_hash": f"b{seed}", **changes},
+        }
+        for (network, depth, seed), e in errors.items()
+    ]
+    runs = pd.DataFrame(rows)
+    keys = ["run_id", "network", "depth", "seed", "train_error_eval", "test_error"]
+    return Results(runs, runs[keys].assign(step=STEPS), pd.DataFrame())
+
+
+def by_seed(network, depth, *errors):
+    return {(network, depth, seed): error for seed, error in enumerate(errors)}
+
+
+def one_row(joined):
+    found = differences(joined)
+    return found[found["error"] == "train error"].iloc[0]
+
+
+def test_differences_are_the_later_study_minus_the_first_seed_by_seed():
+    a = results(by_seed("plain", 20, 10.0, 12.0, 14.0))
+    b = results({("plain", 20, seed): e for seed, e in {2: 17.0, 0: 11.0, 1: 14.0, 7: 90.0}.items()})
+    row = one_row(together({"a": a, "b": b}))
+    assert row["differences"] == {0: 1.0, 1: 2.0, 2: 3.0}
+    assert (row["n"], row["first"], row["other"], row["mean"]) == (3, 12.0, 14.0, 2.0)
+    half = 4.302653 / math.sqrt(3)  # t of 2 degrees of freedom; the differences' s.d. is 1
+    assert (row["low"], row["high"]) == pytest.approx((2 - half, 2 + half), rel=1e-6)
+    assert row["p"] == pytest.approx(0.0742, abs=1e-4)  # of t = 2 sqrt 3
+
+
+def test_p_is_corrected_over_the_rows_of_a_study_and_an_error():
+    a = results(by_seed("plain", 20, 1.0, 2.0, 3.0) | by_seed("plain", 56, 1.0, 2.0, 3.0))
+    b = results(by_seed("plain", 20, 2.0, 3.1, 4.0) | by_seed("plain", 56, 2.0, 3.1, 4.0))
+    found = differences(together({"a": a, "b": b}))
+    assert found["p_holm"].tolist() == pytest.approx((2 * found["p"]).tolist())
+    assert is_apart(found).all()
+
+
+def test_two_seeds_tell_nothing_apart():
+    a, b = results(by_seed("plain", 20, 1.0, 2.0)), results(by_seed("plain", 20, 50.0, 51.001))
+    found = differences(together({"a": a, "b": b}))
+    assert found["p"].lt(0.05).all()
+    assert not is_apart(found).any()
+
+
+@pytest.mark.parametrize(("shift", "p"), [(0.0, 1.0), (1.0, 0.0)])
+def test_differences_without_spread(shift, p):
+    a = results(by_seed("plain", 20, 1.0, 2.0, 3.0))
+    b = results(by_seed("plain", 20, 1.0 + shift, 2.0 + shift, 3.0 + shift))
+    row = one_row(together({"a": a, "b": b}))
+    assert (row["low"], row["mean"], row["high"], row["p"]) == (shift, shift, shift, p)
+
+
+def test_a_diverged_run_counts_at_chance_and_is_counted():
+    a = results(by_seed("plain", 20, 1.0, 2.0, 3.0))
+    b = results(by_seed("plain", 20, 90.0, 90.0, 90.0), status="diverged")
+    row = one_row(together({"a": a, "b": b}))
+    assert (row["other"], row["diverged"]) == (90.0, 3)
+
+
+def test_what_pairs_of_runs_share_is_told():
+    a, b = (results(by_seed("plain", 20, 1.0, 2.0), weights=w) for w in "wv")
+    row = one_row(together({"a": a, "b": b}))
+    assert not row["same_weights"]
+    assert row["same_batches"]
+    old = results(by_seed("plain", 20, 1.0, 2.0), initial_weights_hash=None)
+    assert one_row(together({"a": a, "b": old}))["same_weights"] is pd.NA
+
+
+def test_each_later_study_is_held_against_the_first():
+    errors = {"a": 1.0, "b": 3.0, "c": 6.0}
+    found = differences(together({s: results(by_seed("plain", 20, e, e, e)) for s, e in errors.items()}))
+    of_test = found[found["error"] == "test error"]
+    assert of_test[["study", "mean"]].to_numpy().tolist() == [["b", 2.0], ["c", 5.0]]
+
+
+def test_the_only_networks_that_differ_are_compared_with_each_other():
+    assert counterparts(["plain", "resnet"], ["plain", "mine"]) == {"mine": "resnet"}
+    assert counterparts(["plain", "resnet"], ["plain", "mine", "other"]) == {}
+    assert counterparts(["plain", "resnet"], ["plain"]) == {}
+    a, b = results(by_seed("resnet", 20, 1.0, 2.0)), results(by_seed("mine", 20, 4.0, 5.0))
+    row = one_row(together({"a": a, "b": b}))
+    assert (row["network"], row["own_network"], row["mean"]) == ("resnet", "mine", 3.0)
+
+
+def test_nothing_in_common_is_no_row_and_a_caution():
+    joined = together({"a": results(by_seed("plain", 20, 1.0)), "b": results(by_seed("plain", 56, 1.0))})
+    assert differences(joined).empty
+    (sentence,) = cautions(differing({"a": {}, "b": {}}), joined.runs)
+    assert sentence == "b has no network and depth in common with a: no errors are compared."
+
+
+def test_cautions_name_other_images_recipes_and_train_sets():
+    a = {"data.split_seed": 0, "images": "x", "recipe.lr": 0.1, "evaluate.train_size": None}
+    b = {"data.split_seed": 1, "images": "y", "recipe.lr": 0.2, "evaluate.train_size": 50}
+    runs = together({s: results(by_seed("plain", 20, 1.0, 2.0, 3.0)) for s in "ab"}).runs
+    told = cautions(differing({"a": a, "b": b}), runs)
+    assert [sentence.partition(":")[0] for sentence in told] == [
+        "b has other images, or another split of them",
+        "b has another recipe",
+        "b has the train error of other images",
+    ]
+    assert "recipe.lr 0.2, not 0.1" in told[1]
+    assert "train_size 50, not unset" in told[2]
+    harmless = {"options.init": "he", "data.name": "cifar10", "environment.device": "cuda"}
+    assert cautions(differing({"a": {}, "b": harmless}), runs) == []
+
+
+def test_few_common_seeds_are_a_caution():
+    runs = together({s: results(by_seed("plain", 20, 1.0, 2.0)) for s in "ab"}).runs
+    assert cautions(differing({"a": {}, "b": {}}), runs) == [
+        "b has 2 seeds in common with a: too few to conclude from."
+    ]
+
+
+def test_settings_that_agree_are_left_out_and_the_environment_comes_last():
+    a, b = {"environment.torch": "2", "x": 1, "y": 1}, {"environment.torch": "3", "x": 1}
+    told = differing({"a": a, "b": b})
+    assert told.to_numpy().tolist() == [["y", "1", ""], ["environment.torch", "2", "3"]]
+
+
+def test_labels_are_the_shortest_ends_that_differ():
+    assert label_each([Path("/r/a"), Path("/r/b")]) == ["a", "b"]
+    assert label_each([Path("/mine/quick"), Path("/ours/quick")]) == ["mine/quick", "ours/quick"]
+    with pytest.raises(BadInput, match="named twice"):
+        label_each([Path("a"), Path("a/../a")])
+
+
+def test_runs_of_two_studies_keep_apart():
+    joined = together({s: results(by_seed("plain", 20, 1.0)) for s in "ab"})
+    assert joined.runs["run_id"].tolist() == ["a/plain-20-0", "b/plain-20-0"]
+    assert joined.history["study"].tolist() == ["a", "b"]
+    assert joined.history["run_id"].tolist() == joined.runs["run_id"].tolist()

@@ -1,0 +1,83 @@
+import math
+import subprocess
+import sys
+
+import pytest
+
+from depthbench.analysis.comparison import together
+from depthbench.errors import BadInput
+from depthbench.report import COMPARISONS
+from depthbench.report.comparison import write_comparison
+from depthbench.store import load_results
+from tests.report.conftest import store_study, study_of
+
+WRITE = """
+import sys
+from depthbench import write_comparison
+print(write_comparison(sys.argv[1:]), "torch" in sys.modules)
+"""
+
+
+@pytest.fixture(scope="module")
+def other(tmp_path_factory):
+    """As `whole`, of another initialisation and one depth fewer."""
+    study = study_of(depths=(8, 20), options={"init": "xavier"})
+    return store_study(tmp_path_factory.mktemp("other") / "xavier", study)
+
+
+@pytest.fixture(scope="module")
+def drawn(whole, partial, other):
+    studies = {"whole": whole, "partial": partial, "other": other}
+    joined = together({label: load_results(path) for label, path in studies.items()})
+    return {name: entry.draw(joined) for name, entry in COMPARISONS.items()}
+
+
+@pytest.mark.parametrize("name", COMPARISONS)
+def test_every_figure_names_every_study_that_it_shows(drawn, name):
+    texts = drawn[name].findobj(lambda artist: hasattr(artist, "get_text"))
+    held_against = {"whole"} if name != "compare_differences" else set()
+    assert {"partial", "other"} | held_against <= {text.get_text() for text in texts}
+
+
+def test_differences_stand_where_they_are(drawn):
+    """All errors of these made-up studies are the same, but of a run that diverged, at 90 %. Its whole self
+    ends at 8.8 %, and is still above that in the other two evaluations of the last quarter."""
+    own = 8.8 + 80 * (math.exp(-160 / 30) + math.exp(-180 / 30)) / 3
+    axes = drawn["compare_differences"].axes[0]
+    means = [line.get_xdata()[0] for line in axes.lines if line.get_marker() in ("s", "^")]
+    assert sorted(means)[:-1] == [0] * (6 + 4 - 1)
+    assert max(means) == pytest.approx((90 - own) / 3)
+
+
+def test_a_network_and_depth_has_a_panel_of_its_own(drawn):
+    panels = drawn["compare_curves"].axes
+    assert [axes.get_title() for axes in panels] == [
+        f"{network}, depth {depth}" for network in ("plain", "resnet") for depth in (8, 14, 20)
+    ]
+    assert [len({line.get_color() for line in axes.lines}) for axes in panels[3:]] == [3, 2, 3]
+
+
+def test_the_page_says_what_differs_and_takes_no_torch(whole, other):
+    command = [sys.executable, "-c", WRITE, str(whole), str(other)]
+    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    page = whole.parent / "comparisons" / "made-up-vs-xavier" / "index.html"
+    assert told == [str(page), "False"]
+    text = page.read_text()
+    assert "Take care" not in text  # what differs is what is compared
+    assert (
+        "xavier beside made-up, train error: of 4 networks and depths 0 higher, 0 lower, 4 not told" in text
+    )
+    table = (page.parent / "tables" / "settings.csv").read_text().splitlines()
+    assert table == ["setting,made-up,xavier", "options.init,he,xavier"]
+
+
+def test_another_recipe_is_warned_of(whole, tmp_path):
+    recipe = {"steps": 200, "flip": False, "lr": 0.5}
+    faster = store_study(tmp_path / "lr", study_of(depths=(8,), recipe=recipe))
+    text = write_comparison([whole, faster], tmp_path / "out").read_text()
+    assert "lr has another recipe: a difference may be the recipe&#39;s (recipe.lr 0.5, not 0.1)." in text
+
+
+def test_one_directory_is_no_comparison(whole):
+    with pytest.raises(BadInput, match="name another one"):
+        write_comparison([whole])
