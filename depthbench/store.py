@@ -173,6 +173,7 @@ class StudyStore:
                 f"{self.path} holds runs with other settings ({told}): add --name NAME to store "
                 "this as a study of its own, or --fresh to discard what is there"
             )
+        self.check_code(study)
 
     @contextlib.contextmanager
     def opened(self, study: Study, data_hash: str, fresh: bool = False) -> Iterator[None]:
@@ -205,6 +206,17 @@ class StudyStore:
             yield
         finally:
             lock.release()
+
+    def check_code(self, study: Study) -> None:
+        """Raise BadInput where a network of `study` is stored with the code of another plug-in."""
+        ours = {run.network: run.plugin for run in study.runs()}
+        for record in filter(None, (run_store.read() for run_store in self.run_stores())):
+            theirs = record.get("run", {}).get("plugin", "")
+            if ours.get(record.get("network"), theirs) != theirs:
+                raise BadInput(
+                    f"{self.path} holds runs of {record['network']} by another version of its plug-in: add "
+                    "--name NAME to store this as a study of its own"
+                )
 
     def _joined(self, study: Study) -> Study:
         """`study`, its grid and plug-ins grown by those stored here."""

@@ -96,7 +96,8 @@ class NetworkOptions(Section):
     gate_bias: float = -6.0
     """The initial bias of g: below zero, the shortcut is open at first."""
     shortcut_dropout: Annotated[float, Ge(0), Lt(1)] = 0.0
-    """Probability of dropping what a shortcut carries (He et al. 2016, Table 1)."""
+    """Probability of dropping what a shortcut carries (He et al. 2016, Table 1); what is kept is not scaled
+    up in training, all is scaled down in evaluation."""
     bottleneck_stride: Literal["1x1", "3x3"] = "1x1"
     """Which convolution of a bottleneck halves the map: the first, as in the paper's 3.8 billion multiply-
     adds of 50 layers, or the 3x3 one, as in torchvision."""

@@ -85,12 +85,15 @@ def reproduction(runs: pd.DataFrame) -> pd.DataFrame:
 def _ours(finished: pd.DataFrame, metric: str, column: str, statistic: str = "mean") -> dict:
     """Our side of a row: the runs of one network and depth. `mean` is their median where `statistic` is."""
     run = finished.iloc[0]
-    values = pd.to_numeric(finished.get(column, pd.Series(dtype=float)), errors="coerce").dropna()
+    diverged = finished["status"] == "diverged"
+    taken, last = (finished.get(key, pd.Series(np.nan, finished.index)) for key in (column, METRICS[metric]))
+    # the best error of a diverged run is from before it diverged; the last is at chance
+    values = pd.to_numeric(taken.mask(diverged, last), errors="coerce").dropna()
     return {
         **{"network": run["network"], "depth": run["depth"], "data": run["data.name"], "metric": metric},
         **{"n": len(values), "mean": values.agg(statistic), "sd": values.std(ddof=1)},
         **{"low": values.min(), "high": values.max()},
-        "diverged": int((finished.loc[values.index, "status"] == "diverged").sum()),
+        "diverged": int(diverged[values.index].sum()),
         "protocol": f"{statistic} of the {EVALUATED.get(column, 'last evaluation')}, "
         f"{run['steps']:,.0f} steps, batch {run['recipe.batch_size']:.0f}, "
         f"{run['recipe.optimizer']}, lr {run['recipe.lr']:g}",

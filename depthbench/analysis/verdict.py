@@ -6,6 +6,7 @@ mean D is at least the margin. `absent`: the one-sided 95 % upper bound of the m
 Else, and with fewer than 3 seeds, `inconclusive`. A diverged run counts at chance error. An error is the
 mean of the last five evaluations of a run, or of those in its last quarter where they are fewer."""
 
+from collections.abc import Sequence
 from itertools import combinations
 from typing import NamedTuple
 
@@ -56,8 +57,9 @@ def last_errors(runs: pd.DataFrame, history: pd.DataFrame, column: str) -> pd.Da
     settled = rows["step"] > (1 - LAST_PART) * rows["run_id"].map(finished.set_index("run_id")["steps"])
     last = rows["step"] == rows.groupby("run_id")["step"].transform("max")
     means = rows[settled | last].groupby("run_id")[column].apply(lambda e: e.tail(EVALUATIONS).mean())
-    at_chance = pd.to_numeric(finished[column], errors="coerce")
-    finished["error"] = finished["run_id"].map(means).where(finished["status"] == "done", at_chance)
+    at_chance = pd.to_numeric(finished[column], errors="coerce")  # of a diverged run
+    ends = finished["run_id"].map(means).fillna(at_chance)  # a history that cannot be read hides no result
+    finished["error"] = ends.where(finished["status"] == "done", at_chance)
     settings = [key for key in finished if key.startswith(("options.", "recipe."))]
     return finished.dropna(subset=["error"])[
         ["network", "family", "depth", "seed", "status", *settings, "error"]
@@ -84,13 +86,24 @@ def degradation(errors: pd.DataFrame, margin: float) -> pd.DataFrame:
 def trends(errors: pd.DataFrame, margin: float) -> pd.DataFrame:
     """A row for each network of three depths or more: does its error rise with depth?
 
-    Page's test for an ordered rise, blocks being the seeds that all depths have, which needs no normal errors
-    (Page 1963). `present`: p <= 0.05 and a mean rise, from the least to the greatest depth, of at least the
-    margin; `absent`: the rise's one-sided 95 % upper bound is below the margin. Columns: network, depths, n,
-    rise (mean, percentage points), upper, p, verdict."""
+    Page's test for an ordered rise, which needs no normal errors (Page 1963). Its blocks are the seeds that
+    have both depths of the widest pair (see `widest`), its depths those between that all these seeds have.
+    `present`: p <= 0.05 and a mean rise, from the least to the greatest depth, of at least the margin;
+    `absent`: the rise's one-sided 95 % upper bound is below the margin. Columns: network, depths, n,
+    differences, {seed: rise}, rise (mean, percentage points), upper, p, diverged, how many of these runs did,
+    verdict."""
     rows = []
     for network, group in errors.groupby("network", sort=False):
-        table = group.pivot_table(index="seed", columns="depth", values="error").dropna()  # (seeds, depths)
+        table = group.pivot_table(index="seed", columns="depth", values="error")  # (seeds, depths)
+        shared = [
+            {"shallow": shallow, "deep": deep, "n": int(table[[shallow, deep]].notna().all(axis=1).sum())}
+            for shallow, deep in combinations(table, 2)
+        ]
+        pair = widest(shared)
+        if pair is None:
+            continue
+        table = table.dropna(subset=[pair["shallow"], pair["deep"]]).loc[:, pair["shallow"] : pair["deep"]]
+        table = table.dropna(axis="columns")
         if table.shape[1] < 3:
             continue
         rises = (table.iloc[:, -1] - table.iloc[:, 0]).to_numpy(float)
@@ -98,9 +111,10 @@ def trends(errors: pd.DataFrame, margin: float) -> pd.DataFrame:
         if len(table) >= 2 and (table.nunique(axis=1) > 1).any():
             p = stats.page_trend_test(table.to_numpy(float)).pvalue
         row = {"network": network, "depths": list(table), "n": len(table), "rise": _mean(rises)}
-        row |= {"upper": _upper(rises), "p": p}
-        rows.append(row | {"verdict": _verdict(len(table), row["rise"], row["upper"], p, margin)})
-    columns = ["network", "depths", "n", "rise", "upper", "p", "verdict"]
+        row |= {"upper": _upper(rises), "p": p, "differences": dict(zip(table.index, rises, strict=True))}
+        row["diverged"] = int((group["seed"].isin(table.index) & (group["status"] == "diverged")).sum())
+        rows.append(row | {"verdict": decide(len(table), row["rise"], row["upper"], p, margin)})
+    columns = ["network", "depths", "n", "differences", "rise", "upper", "p", "diverged", "verdict"]
     return pd.DataFrame(rows, columns=columns)
 
 
@@ -122,6 +136,14 @@ def removals(errors: pd.DataFrame, margin: float) -> pd.DataFrame:
             pairs.append(pair | {"differences": differences, "diverged": one["diverged"] + other["diverged"]})
         rows += _judged(pairs, margin)
     return _frame(rows, ["network", "residual", "shallow", "deep"])
+
+
+def widest(pairs: Sequence[dict]) -> dict | None:
+    """Of pairs of depths (dicts with shallow, deep and n, the seeds that have both) that which lies furthest
+    apart, of those with seeds enough to conclude from where there are any; None where none has a seed."""
+    known = [pair for pair in pairs if pair["n"]]
+    enough = [pair for pair in known if pair["n"] >= LEAST_SEEDS]
+    return max(enough or known, key=lambda pair: pair["deep"] - pair["shallow"], default=None)
 
 
 def twins(errors: pd.DataFrame) -> list[tuple[str, str]]:
@@ -156,7 +178,7 @@ def _judged(pairs: list[dict], margin: float) -> list[dict]:
         pair |= {"p": _paired_t(values), "p_sign_flip": _sign_flip(values)}
     for pair, corrected in zip(pairs, holm([pair["p"] for pair in pairs]), strict=True):
         pair["p_holm"] = corrected
-        pair["verdict"] = _verdict(pair["n"], pair["mean"], pair["upper"], corrected, margin)
+        pair["verdict"] = decide(pair["n"], pair["mean"], pair["upper"], corrected, margin)
     return pairs
 
 
@@ -165,7 +187,8 @@ def _frame(rows: list[dict], keys: list[str]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[*keys, *numbers])
 
 
-def _verdict(n: int, mean: float, upper: float, p: float, margin: float) -> str:
+def decide(n: int, mean: float, upper: float, p: float, margin: float) -> str:
+    """The verdict on n seeds: mean difference and its upper bound in percentage points."""
     if n < LEAST_SEEDS:
         return "inconclusive"
     if p <= LEVEL and mean >= margin:

@@ -9,6 +9,9 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 
+TWELVE_BITS = 0x0FFF  # an image of 16 bits with nothing brighter is most likely one of 8 to 12
+
+
 class Unreadable(ValueError):
     """A file that is no image, or not a whole one."""
 
@@ -25,12 +28,17 @@ def decode(file: Path) -> "Image":
 
 
 def _rgb(image: "Image") -> "Image":
-    """`image` with 8 bits a channel. Raises ValueError for more than 16 bits, whose range is not known."""
+    """`image` with 8 bits a channel. Raises ValueError where it is not known what is white: for pixels of
+    more than 16 bits, and of 16 that are hardly in use."""
     if image.mode == "F" or image.mode.startswith("I"):  # Pillow would make all above 255 white
         from PIL import Image
 
         pixels = np.asarray(image)
-        if image.mode == "F" or pixels.max() > 0xFFFF:
+        if image.mode == "F" or pixels.min() < 0 or pixels.max() > 0xFFFF:
             raise ValueError("more than 16 bits a pixel")
+        if 0 < pixels.max() <= TWELVE_BITS:
+            raise ValueError(
+                f"16 bits a pixel, none above {pixels.max()}: scale it to all 16, or store it with 8"
+            )
         image = Image.fromarray((pixels >> 8).astype(np.uint8))
     return image.convert("RGB")

@@ -50,8 +50,10 @@ def _wanted(study: Study, path: Path, below: float, most: dict[str, int]) -> lis
 
 def _tried(study: Study, path: Path, below: float) -> dict[tuple[str, int], dict[int, bool]]:
     """(network, seed) -> n -> whether it trains, of the finished runs stored in `path`."""
-    if not (StudyStore(path).path / "study.toml").exists():
+    store = StudyStore(path)
+    if not (store.path / "study.toml").exists():
         return {}
+    store.check_code(study)
     runs = pd.DataFrame(read_runs(path))
     tried: dict[tuple[str, int], dict[int, bool]] = {}
     if runs.empty:

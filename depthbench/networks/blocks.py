@@ -13,7 +13,7 @@ from depthbench.networks.fusing import in_parts
 from depthbench.networks.layers import Layer, response_of
 from depthbench.networks.orders import Order, first_activation, follow
 from depthbench.networks.parts import ACTIVATIONS, make_norm
-from depthbench.networks.shortcuts import Gate, make_shortcut
+from depthbench.networks.shortcuts import Gate, dropped, make_shortcut
 
 STRIDED = ("1x1", "3x3")  # the convolutions of a bottleneck that may shrink the map
 EXPANSION = 4  # a bottleneck gives so many times as many channels as it works on
@@ -132,7 +132,7 @@ class Block(nn.Module):
         if self.shortcut_scale != 1:
             carried = self.shortcut_scale * carried
         if self.shortcut_dropout:
-            carried = F.dropout(carried, self.shortcut_dropout, self.training)
+            carried = dropped(carried, self.shortcut_dropout, self.training)
         is_whole = self.branch_scale == 1 and not self.is_exclusive
         if is_whole and (self.order.after_last, self.order.after_addition) == ("N", "A"):
             return self.respond(self.norms[-1], self.activation, z, carried)

@@ -39,6 +39,13 @@ class Gate(nn.Conv2d):
         return super().forward(x).sigmoid_()
 
 
+def dropped(x: Tensor, probability: float, training: bool) -> Tensor:
+    """x with each number zero at `probability` in training, and times 1 - `probability` in evaluation (Hinton
+    et al. 2012, arXiv:1207.0580). What is kept is not scaled up, as is common today: it is this scale of
+    less than 1 that makes the shortcut of He et al. 2016 (sec. 3.1) fail."""
+    return (1 - probability) * F.dropout(x, probability, training)
+
+
 def make_shortcut(option: str, c_in: int, c_out: int, stride: int, norm: str, own_norm: str) -> nn.Module:
     """The shortcut of a block: A pads with zeros, B projects where the block changes the shape, C everywhere.
 

@@ -39,7 +39,7 @@ def write_comparison(paths: Sequence[str | Path], out: str | Path | None = None)
     parts = {
         "differences": tables.differences_table(found, labels[0]),
         "settings": tables.settings_table(settings),
-        "summary": tables.summary_table(_summary(joined.runs)),
+        "summary": tables.summary_table(_summary(joined.runs), "the images of each study"),
     }
     for name, table in parts.items():
         tables.write_table(table, out / "tables" / name)

@@ -4,7 +4,7 @@ import pandas as pd
 
 from depthbench.analysis import STATUSES
 from depthbench.analysis.comparison import is_apart
-from depthbench.analysis.verdict import LEAST_SEEDS, Verdicts
+from depthbench.analysis.verdict import LEAST_SEEDS, Verdicts, decide, widest
 
 FEW_SEEDS = 5  # fewer are judged by a trend that needs no normal errors
 
@@ -16,6 +16,12 @@ def statuses(runs: pd.DataFrame, missing: pd.DataFrame) -> str:
     words = f"{len(runs)} run{'' if len(runs) == 1 else 's'}: {told}"
     absent = int((missing["status"] == "not begun").sum())
     return f"{words}; {absent} more of the grid not begun" if absent else words
+
+
+def train_images(study: dict) -> str:
+    """Which images the train error of `study` (study.toml) in evaluation mode is taken on."""
+    size = study.get("evaluate", {}).get("train_size")
+    return f"{size:,} of the training images" if size else "all training images"
 
 
 def degradation(summary: pd.DataFrame) -> list[str]:
@@ -38,47 +44,65 @@ def degradation(summary: pd.DataFrame) -> list[str]:
 
 def verdicts(judged: Verdicts) -> list[str]:
     """A sentence a network, whether its train error rises with depth; and one a pair of twins, whether
-    residual connections take that away from the least depth to the greatest.
+    residual connections take that away.
 
-    A network of three depths or more is judged by its trend where it has 3 or 4 seeds or a run diverged,
-    since a t test wants errors that are roughly normal; else by its least and greatest depth."""
+    A network is judged by the widest pair of depths that seeds enough have; by its trend where there is one
+    over as many seeds and they are 3 or 4 or a run diverged, since a t test wants errors that are roughly
+    normal; by sign flips where a run of 5 seeds or more diverged and there is no trend."""
     trends = {row["network"]: row for row in judged.trends.to_dict("records")}
-    diverged = judged.degradation.groupby("network")["diverged"].sum()
+    found: dict[str, str] = {}
     sentences = []
-    for row in _widest(judged.degradation, ["network"]):
-        trend = trends.get(row["network"])
-        evidence = _evidence(row)
-        if trend and (row["n"] < FEW_SEEDS or diverged[row["network"]]):
+    for network, rows in judged.degradation.groupby("network", sort=False):
+        row = widest(rows.to_dict("records"))
+        if row is None:
+            continue
+        trend = trends.get(network)
+        evidence, has_outlier = _evidence(row), bool(rows["diverged"].sum())
+        if trend and trend["n"] == row["n"] and (row["n"] < FEW_SEEDS or has_outlier):
             row |= {"verdict": trend["verdict"]}
             evidence = (
                 _evidence(trend | {"mean": trend["rise"], "p_holm": trend["p"]}) + ", Page's trend test"
             )
+        elif row["diverged"] and row["n"] >= FEW_SEEDS:
+            p = row["p_sign_flip"]
+            row |= {"verdict": decide(row["n"], row["mean"], row["upper"], p, judged.margin)}
+            evidence = _evidence(row | {"p_holm": p}) + ", sign-flip test"
+        found[network] = row["verdict"]
         sentences.append(
-            f"{row['network']}: degradation is {row['verdict']} from depth {row['shallow']} to {row['deep']} "
+            f"{network}: degradation is {row['verdict']} from depth {row['shallow']} to {row['deep']} "
             f"({evidence})."
         )
-    words = {
-        "present": "Residual connections mend it",
-        "absent": "Residual connections change nothing that matters",
-        "inconclusive": "Whether residual connections mend it is inconclusive",
-    }
-    for row in _widest(judged.removals, ["network", "residual"]):
-        sentences.append(
-            f"{words[row['verdict']]}: {row['residual']} against {row['network']}, depth {row['shallow']} to "
-            f"{row['deep']} ({_evidence(row)})."
-        )
+    for _, rows in judged.removals.groupby(["network", "residual"], sort=False):
+        row = widest(rows.to_dict("records"))
+        if row is not None:
+            sentences.append(
+                f"{_removal(row, found)}: {row['residual']} against {row['network']}, depth {row['shallow']} "
+                f"to {row['deep']} ({_evidence(row)})."
+            )
     return sentences
 
 
-def _widest(frame: pd.DataFrame, keys: list[str]) -> list[dict]:
-    """Of each network, or pair of twins, the row of its least and greatest depth."""
-    rows = frame.assign(width=frame["deep"] - frame["shallow"]).sort_values("width", kind="stable")
-    return rows.groupby(keys, sort=False).tail(1).to_dict("records")
+def _removal(row: dict, found: dict[str, str]) -> str:
+    """What a row of `removals` says, given the verdict on each network."""
+    if row["verdict"] == "inconclusive":
+        return "Whether residual connections mend it is inconclusive"
+    if row["verdict"] == "absent":
+        return "Residual connections do not lower the rise by the margin"
+    if found.get(row["network"]) != "present":
+        return "The residual network's error rises less, where degradation of the plain one is not shown"
+    in_part = " in part" if found.get(row["residual"]) == "present" else ""
+    return f"Residual connections mend it{in_part}"
 
 
 def _evidence(row: dict) -> str:
-    p = "p < 0.0001" if row["p_holm"] < 1e-4 else f"p = {row['p_holm']:.4f}"
-    seeds = f"n = {row['n']}" + (", too few" if row["n"] < LEAST_SEEDS else f", {p}")
+    p = (
+        ""
+        if pd.isna(row["p_holm"])
+        else ", p < 0.0001"
+        if row["p_holm"] < 1e-4
+        else f", p = {row['p_holm']:.4f}"
+    )
+    seeds = f"n = {row['n']}" + (", too few" if row["n"] < LEAST_SEEDS else p)
     return f"{row['mean']:+.2f} percentage points, {seeds}"
 
 

@@ -39,7 +39,7 @@ def write_page(path: Path, out: Path) -> Path:
     beside = reproduction(results.runs)
     rates = measured_rates(results.runs, results.layers)
     parts = {
-        "summary": tables.summary_table(summary),
+        "summary": tables.summary_table(summary, headline.train_images(study)),
         **{
             f"verdicts_{error.split()[0]}": tables.verdict_table(verdicts, error)
             for error, verdicts in judged.items()
@@ -58,6 +58,7 @@ def write_page(path: Path, out: Path) -> Path:
         study=study,
         study_toml=(path / "study.toml").read_text(encoding="utf-8"),
         command=_command(path),
+        train_images=headline.train_images(study),
         statuses=headline.statuses(results.runs, missing),
         verdicts=headline.verdicts(judged["train error"]),
         degradation=headline.degradation(summary),

@@ -23,8 +23,8 @@ class Table(NamedTuple):
     nothing: str = ""
 
 
-def summary_table(summary: pd.DataFrame) -> Table:
-    """Of `analysis.summary.summarise`."""
+def summary_table(summary: pd.DataFrame, train_images: str) -> Table:
+    """Of `analysis.summary.summarise`; `train_images` says on which images train errors were taken."""
     shown = pd.DataFrame({"network": summary["network"], "depth": summary["depth"], "n": summary["n"]})
     for name, title in (("train_error_eval", "train error"), ("test_error", "test error")):
         for key, words in (("mean", "mean"), (("low", "high"), "95% interval"), (("min", "max"), "range")):
@@ -32,9 +32,9 @@ def summary_table(summary: pd.DataFrame) -> Table:
             shown[f"{title}, {words} (%)"] = [_range(values) for values in zip(*columns, strict=True)]
     shown["runs"] = [_statuses(row) for row in summary.to_dict("records")]
     note = (
-        "Last errors, in evaluation mode on clean images, over n seeds; a diverged run counts at chance "
-        "error. The interval is Student's t for the mean. The best test error is chosen on the test set: "
-        "it is in the table of runs only, and in no mean."
+        f"Last errors, in evaluation mode on clean images (train error: {train_images}), over n seeds; a "
+        "diverged run counts at chance error. The interval is Student's t for the mean. The best test error "
+        "is chosen on the test set: it is in the table of runs only, and in no mean."
     )
     return Table("Errors by network and depth", note, summary, shown.astype(str))
 
@@ -103,7 +103,10 @@ def rates_table(rates: pd.DataFrame) -> Table:
             "95% interval": [_range(ends, 3) for ends in zip(rates["low"], rates["high"], strict=True)],
             "n": rates["n"],
             "predicted": [_number(x, 1, 3) for x in rates["predicted"]],
-            "difference (%)": [_number(x, 1, 1) for x in rates["difference"]],
+            # from a bound nothing is to be expected
+            "difference (%)": [
+                _number(x, 1, 1) for x in rates["difference"].mask(rates["kind"] == "batch_norm_limit")
+            ],
             **{key: rates[key].fillna("") for key in ("formula", "assumption", "source")},
         }
     )
@@ -247,7 +250,8 @@ def verdict_table(verdicts: Verdicts, error: str) -> Table:
                 "depths": ", ".join(map(str, row["depths"])),
             },
             **{"n": row["n"], "mean": row["rise"], "upper": row["upper"], "p": row["p"]},
-            **{"verdict": row["verdict"], "differences": "", "test": "Page's trend test"},
+            **{"verdict": row["verdict"], "differences": _each_seed(row), "diverged": row["diverged"]},
+            "test": "Page's trend test",
         }
         for row in trends
     ]

@@ -34,8 +34,11 @@ def make_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
 def learning_rate(recipe: Recipe, step: int, holding: bool = False, drops: int = 0) -> float:
     """The rate of update `step` (0 is the first); `holding` while the paper's warm-up rule applies; `drops`:
     how often a plateau has lowered it."""
-    if holding:
-        return min(recipe.hold_lr, recipe.lr)  # a warm-up never raises the rate
+    scheduled = _scheduled(recipe, step, drops)
+    return min(recipe.hold_lr, scheduled) if holding else scheduled  # a warm-up never raises the rate
+
+
+def _scheduled(recipe: Recipe, step: int, drops: int) -> float:
     warmup = _in_steps(recipe.warmup_steps, recipe.steps) if recipe.warmup == "linear" else 0
     if step < warmup:
         return recipe.lr * (step + 1) / warmup

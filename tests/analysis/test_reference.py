@@ -55,7 +55,12 @@ def test_every_published_row_is_complete_and_of_a_network_that_exists():
         ({"family": "resnet", "depth": 110}, "cifar10", [6.61, 6.61, 6.41, 6.32]),
         ({"depth": 110, "options": {"shortcut": "C"}}, "cifar10", [12.22]),
         ({"depth": 110, "options": {"shortcut_scale": 0.5, "branch_scale": 0.5}}, "cifar10", [12.35]),
-        ({"depth": 110, "options": {"shortcut_scale": 0.5}}, "cifar10", []),
+        ({"depth": 110, "options": {"shortcut_scale": 0.5}}, "cifar10", [20]),  # it failed
+        ({"depth": 110, "options": {"shortcut_scale": 0.7}}, "cifar10", []),
+        ({"depth": 110, "options": {"gate": "exclusive", "gate_bias": -6.0}}, "cifar10", [8.7]),
+        ({"depth": 110, "options": {"gate": "shortcut_only", "gate_bias": 0.0}}, "cifar10", [12.86]),
+        ({"depth": 110, "options": {"shortcut_dropout": 0.5}}, "cifar10", [20]),
+        ({"depth": 110, "options": {"order": "act_only_pre"}}, "cifar10", [6.71]),
         ({"depth": 110, "options": {"norm": "none"}}, "cifar10", []),
         ({"family": "resnet_bottleneck", "depth": 164}, "cifar10", [5.93]),
         ({"family": "preresnet_bottleneck", "depth": 1001}, "cifar100", [22.71]),
@@ -107,6 +112,13 @@ def test_the_spread_of_a_diverged_run_agrees_with_nothing():
     row = row_of(runs, source="He2015")
     assert (row["n"], row["diverged"], row["mean"]) == (3, 1, pytest.approx(104 / 3))
     assert (row["within"], row["why"]) == (None, "no spread")
+
+
+def test_the_best_error_of_a_diverged_run_is_chance_too():
+    """What it reached before it diverged, or nothing, is no result."""
+    runs = runs_of(8.0, 90.0, 90.0, depth=20, status=["done", "diverged", "diverged"])
+    row = row_of(runs.assign(best_test_error=[7.0, 50.0, np.nan]), source="github:akamaster")
+    assert (row["n"], row["diverged"], row["mean"]) == (3, 2, pytest.approx(187 / 3))
 
 
 @pytest.mark.parametrize(("error", "within"), [(70.0, True), (55.0, False)])
@@ -174,7 +186,7 @@ def test_like_is_held_beside_like():
 
 SUMS = {  # of published errors (%), by source
     "He2015 (arXiv:1512.03385)": {"count": 23, "sum": 380.18},
-    "He2016 (arXiv:1603.05027)": {"count": 12, "sum": 161.49},
+    "He2016 (arXiv:1603.05027)": {"count": 31, "sum": 421.04},
     "Huang2016 stochastic depth (arXiv:1603.09382)": {"count": 1, "sum": 6.41},
     "github:a-martyn/resnet": {"count": 12, "sum": 52.59},
     "github:akamaster/pytorch_resnet_cifar10": {"count": 6, "sum": 41.65},

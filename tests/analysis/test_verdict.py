@@ -2,7 +2,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from depthbench.analysis.verdict import default_margin, degradation, holm, last_errors, removals, trends
+from depthbench.analysis.verdict import (
+    default_margin,
+    degradation,
+    holm,
+    last_errors,
+    removals,
+    trends,
+    widest,
+)
 
 
 def errors_of(table, family=None, **settings):
@@ -211,3 +219,29 @@ def test_no_effect_is_seldom_called_present():
     draws = np.random.default_rng(1).normal(0.0, 1.0, (TRIALS, 5))
     found = simulated(draws, margin=0.01)
     assert found.count("present") / TRIALS == pytest.approx(0.05, abs=0.042)  # 3 standard errors
+
+
+def test_a_seed_with_one_more_depth_does_not_take_the_others_from_the_trend():
+    table = {("plain", 8): [1, 1, 1, 1], ("plain", 14): [5, 6, 5, 6], ("plain", 20): [9, 8, 9, 9]}
+    whole = trends(errors_of(table), 1.0).iloc[0]
+    grown = trends(errors_of(table | {("plain", 17): [7, None, None, None], ("plain", 26): [90]}), 1.0).iloc[
+        0
+    ]
+    assert (grown["depths"], grown["n"], grown["p"]) == ([8, 14, 20], 4, whole["p"])
+    assert grown["differences"] == {0: 8, 1: 7, 2: 8, 3: 8}
+
+
+def test_the_widest_pair_is_one_with_seeds_enough():
+    def pair(shallow, deep, n):
+        return {"shallow": shallow, "deep": deep, "n": n}
+
+    assert widest([pair(8, 14, 3), pair(8, 20, 2), pair(8, 110, 0)])["deep"] == 14
+    assert widest([pair(8, 14, 1), pair(8, 20, 2), pair(8, 110, 0)])["deep"] == 20
+    assert widest([pair(8, 110, 0)]) is None
+
+
+def test_a_run_whose_history_is_lost_keeps_its_last_error():
+    runs = errors_of({("plain", 20): [1.0, 2.0]}).rename(columns={"error": "train_error_eval"})
+    runs = runs.assign(run_id=["a", "b"], steps=100)
+    history = pd.DataFrame({"run_id": ["a"], "step": [100], "train_error_eval": [1.5]})
+    assert last_errors(runs, history, "train_error_eval")["error"].tolist() == [1.5, 2.0]

@@ -23,3 +23,18 @@ def test_what_is_no_whole_image_is_unreadable(tmp_path):
     for name in ("deep.tif", "cut.jpg", "text.png", "none.png"):
         with pytest.raises(Unreadable):
             decode(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "values"), [(np.uint16, (0, 4095)), (np.int32, (-5, 9000)), (np.int32, (0, 70_000))]
+)
+def test_an_image_whose_white_is_not_known_is_unreadable(tmp_path, dtype, values):
+    """12 bits in 16 would keep 16 greys, and a number below zero would come out light."""
+    Image.fromarray(np.array([values, values], dtype)).save(tmp_path / "x.tif")
+    with pytest.raises(Unreadable, match="16 bits"):
+        decode(tmp_path / "x.tif")
+
+
+def test_an_image_of_16_bits_may_be_black(tmp_path):
+    Image.new("I;16", (3, 2), 0).save(tmp_path / "x.png")
+    assert decode(tmp_path / "x.png").getpixel((0, 0)) == (0, 0, 0)

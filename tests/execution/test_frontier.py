@@ -17,6 +17,15 @@ def broken(depth, in_channels, num_classes):
 NETWORKS = {"broken": broken}
 """
 
+SMALL = """
+from torch import nn
+
+def mine(depth, in_channels, num_classes):
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, num_classes))
+
+NETWORKS = {"mine": mine}
+"""
+
 
 def find(study, folder):
     """Search the frontier of `study`; the depths of each round, and what was found."""
@@ -60,3 +69,19 @@ def test_a_search_whose_runs_fail_ends(tiny, tmp_path):
             find(study.model_copy(update={"frontier": Frontier(deepest=3)}), tmp_path)
     finally:
         del NETWORKS["broken"], sys.modules["depthbench_plugin_broken"]
+
+
+def test_another_version_of_a_plug_in_is_not_answered_with_the_old_one(tiny, tmp_path):
+    plugin = tmp_path / "mine.py"
+    for comment in ("", "# now in another way"):
+        plugin.write_text(SMALL + comment)
+        study = tiny(plugins=[str(plugin)], options={"width": None}, grid={"network": ["mine"], "depth": [1]})
+        study = study.model_copy(update={"frontier": Frontier(below=100.0, deepest=1)})
+        try:
+            if comment:
+                with pytest.raises(BadInput, match="another version of its plug-in: add --name NAME"):
+                    find(study, tmp_path)
+            else:
+                assert find(study, tmp_path)[0] == [[("mine", 1)]]
+        finally:
+            del NETWORKS["mine"], sys.modules["depthbench_plugin_mine"]

@@ -1,3 +1,5 @@
+import pytest
+
 from depthbench.analysis.missing import missing_runs
 from depthbench.analysis.summary import summarise
 from depthbench.analysis.verdict import Verdicts, degradation, judge, removals, trends
@@ -75,3 +77,51 @@ def test_two_depths_are_judged_by_their_difference():
         "plain: degradation is present from depth 20 to 56 (+29.00 percentage points, n = 3"
     )
     assert "Page" not in told
+
+
+def told_of(table, margin=1.0):
+    errors = errors_of(table)
+    return headline.verdicts(
+        Verdicts(margin, degradation(errors, margin), trends(errors, margin), removals(errors, margin))
+    )
+
+
+def test_one_more_depth_of_one_seed_changes_no_answer():
+    table = {("plain", 20): [1, 2, 1, 2], ("plain", 110): [80, 81, 79, 80]}
+    (told,) = told_of(table)
+    assert told_of(table | {("plain", 56): [40]}) == [told]
+    assert told_of(table | {("plain", 206): [90]}) == [told]
+    assert "present from depth 20 to 110" in told
+
+
+def test_depths_without_a_common_seed_are_not_judged():
+    assert told_of({("plain", 20): [1, None], ("plain", 56): [None, 2]}) == []
+
+
+def test_an_outlier_at_chance_between_two_depths_does_not_hide_a_rise_in_every_seed():
+    table = {("plain", 20): [1, 1.1, 1, 1.2, 1], ("plain", 56): [5, 5.1, 5, "x", 5.2]}
+    (told,) = told_of(table)
+    assert told.endswith("(+21.00 percentage points, n = 5, p = 0.0312, sign-flip test).")
+    assert "present" in told
+
+
+@pytest.mark.parametrize(
+    ("plain", "residual", "words"),
+    [
+        ([81, 82, 80.5], [1.0, 2.1, 3.0], "Residual connections mend it:"),
+        ([81, 82, 80.5], [61.2, 62, 63], "Residual connections mend it in part:"),
+        ([1.1, 2.0, 3.1], [21, 22.3, 23], "Residual connections do not lower the rise by the margin:"),
+        ([1.1, 2.0, 3.1], [-19, -18, -17.1], "The residual network's error rises less, where"),
+    ],
+)
+def test_what_residual_connections_do_is_said_of_what_was_found(plain, residual, words):
+    shallow = [1, 2, 3]
+    table = {("plain", 20): shallow, ("plain", 56): plain, ("resnet", 20): shallow, ("resnet", 56): residual}
+    assert told_of(table)[2].startswith(words)
+
+
+def test_errors_that_all_tie_have_no_p():
+    table = {("plain", depth): [0, 0, 0] for depth in (8, 14, 20)}
+    (told,) = told_of(table)
+    assert "nan" not in told
+    assert "absent" in told

@@ -26,7 +26,7 @@ def rows(table, **where):
 
 
 def test_summary_is_worded_with_units_and_n(partial_results):
-    table = summary_table(summarise(partial_results.runs))
+    table = summary_table(summarise(partial_results.runs), "all training images")
     (row,) = rows(table, network="plain", depth="20")
     assert row["n"] == "3"
     assert row["test error, range (%)"] == "11.00 to 90.00"
@@ -35,7 +35,9 @@ def test_summary_is_worded_with_units_and_n(partial_results):
 
 
 def test_summary_of_one_seed_claims_no_interval(partial_results):
-    (row,) = rows(summary_table(summarise(partial_results.runs)), network="resnet", depth="20")
+    (row,) = rows(
+        summary_table(summarise(partial_results.runs), "all training images"), network="resnet", depth="20"
+    )
     assert (row["n"], row["train error, 95% interval (%)"]) == ("1", "")
     assert row["runs"] == "1 done, 1 interrupted"
 
@@ -77,7 +79,7 @@ def test_rates_are_beside_their_prediction_formula_and_source(results):
     table = rates_table(measured_rates(results.runs, results.layers))
     (row,) = rows(table, network="plain", depth="20", stage="2")
     assert (row["measured"], row["95% interval"], row["n"]) == ("0.490", "0.490 to 0.490", "3")  # 0.7 squared
-    assert (row["predicted"], row["difference (%)"]) == ("1.467", "-66.6")
+    assert (row["predicted"], row["difference (%)"]) == ("1.467", "")  # from a bound
     assert row["formula"] == "at most pi/(pi - 1)"
     assert "upper reference" in row["assumption"]
     assert "Yang et al. 2019" in row["source"]
@@ -113,5 +115,10 @@ def test_a_verdict_is_shown_with_every_difference(partial_results):
     assert "at least 2 percentage points" in table.note
     (row,) = rows(table, question="resnet mends plain", depths="8, 14")
     assert row["n"] == "2"  # plain of seed 1 failed at depth 14
-    (row,) = rows(table, question="resnet: a rise over all depths")
-    assert (row["depths"], row["n"], row["verdict"]) == ("8, 14, 20", "1", "inconclusive")
+
+
+def test_a_trend_is_shown_with_the_rise_of_each_seed(results):
+    table = verdict_table(judge(results.runs, results.history, "train_error_eval"), "train error")
+    (row,) = rows(table, question="plain: a rise over all depths")
+    assert (row["depths"], row["n"], row["verdict"]) == ("8, 14, 20", "3", "present")
+    assert row["each seed's difference"] == "0: +6.00, 1: +6.00, 2: +6.00"

@@ -43,6 +43,7 @@ def test_holding_is_the_papers_warm_up():
     assert learning_rate(recipe, 0, holding=True) == 0.01
     assert learning_rate(recipe, 0, holding=False) == 0.1
     assert learning_rate(Recipe(steps=100, lr=0.001), 0, holding=True) == 0.001  # it never raises the rate
+    assert learning_rate(recipe, 99, holding=True) == pytest.approx(0.001)  # nor that of the schedule
 
 
 def test_a_plateau_lowers_the_rate_as_often_as_it_came():
