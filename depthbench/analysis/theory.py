@@ -17,6 +17,7 @@ from depthbench.networks import NETWORKS
 COLUMN = "grad_norm_preact"
 KEYS = ["network", "depth", "stage"]
 PREDICTED = ["kind", "per", "layers", "predicted", "formula", "source", "assumption"]
+TRAINABLE = 6  # depth scales
 FEWEST = 3  # layers or blocks of a stage that a rate is fitted to
 
 FULLY_CONNECTED = ("plain_mlp", "resnet_mlp")
@@ -72,6 +73,21 @@ def predict(run: Mapping[str, Any], stage: str) -> Prediction | None:
     if options["order"] not in (None, "original", "full_pre"):
         return None  # another order is no chain of map, norm, activation
     return (_residual if options["residual"] else _plain)(run, family, stage, options)
+
+
+def depth_scale(run: Mapping[str, Any]) -> float:
+    """In how many layers theory expects the squared gradient of a row of `Results.runs` to change e-fold at
+    initialisation: 1/|ln rate|, the rate of a layer being the geometric mean over stages. Infinite at rate 1;
+    NaN where no rate is predicted of every stage.
+
+    Mean-field theory expects a network to train up to about TRAINABLE such scales (Schoenholz et al. 2017,
+    arXiv:1611.01232, sec. 5)."""
+    stages = ("1",) if run.get("family") in FULLY_CONNECTED else tuple(HALVINGS)
+    found = [predict(run, stage) for stage in stages]
+    if None in found:
+        return math.nan
+    fall = abs(sum(math.log(stage.predicted) / (stage.layers or 1) for stage in found)) / len(found)
+    return math.inf if fall == 0 else 1 / fall
 
 
 def _plain(run: Mapping[str, Any], family: str, stage: str, options: Mapping) -> Prediction | None:

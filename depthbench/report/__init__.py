@@ -63,7 +63,9 @@ FIGURES: dict[str, FigureEntry] = {
     "frontier": FigureEntry(
         "depthbench.report.frontier:draw",
         "Each line is a seed, from the greatest depth that trains to the least above it that does not: the "
-        "frontier lies between them. The bar is the median over seeds.",
+        "frontier lies between them. The bar is the median over seeds. A hollow mark is the depth that "
+        "theory of wide networks at initialisation expects, where it predicts a rate: training may mend what "
+        "it sees.",
         title="How deep networks train",
     ),
     "gradient_preact": FigureEntry(

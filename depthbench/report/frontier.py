@@ -1,16 +1,22 @@
-"""The greatest depth at which each network still trains, over seeds (`depthbench frontier`)."""
+"""The greatest depth at which each network still trains, over seeds (`depthbench frontier`), beside the depth
+up to which mean-field theory expects it to."""
+
+import math
 
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from depthbench.analysis import frontier as analysis
+from depthbench.analysis.theory import TRAINABLE, depth_scale
 from depthbench.report import style
 from depthbench.store import Results
 
+EXPECTED = {"color": "#444444", "marker": "D", "markersize": 6, "markerfacecolor": "none"}
+
 
 def draw(results: Results) -> Figure | None:
-    """Frontiers against depth, a row a network, a mark a seed, a bar for their median."""
+    """Frontiers against depth, a row a network, a mark a seed, a bar for their median, and theory's depth."""
     runs = results.runs
     bounds = runs["frontier.below"].dropna().unique()
     if len(bounds) == 0:
@@ -35,6 +41,7 @@ def draw(results: Results) -> Figure | None:
     axes.set_yticks(range(len(networks)), networks)
     axes.set_ylim(len(networks) - 0.5, -0.5)
     axes.set_xlim(0, 1.08 * max(found[["trains", "fails"]].max().dropna()))
+    expected = [_draw_expected(axes, row, runs[runs["network"] == name]) for row, name in enumerate(networks)]
     axes.set_xlabel("depth (weighted layers)")
     handles = [
         Line2D([], [], color="#444444", linewidth=2.5, label="median"),
@@ -44,8 +51,26 @@ def draw(results: Results) -> Figure | None:
         handles.append(_mark("|", "least depth above that does not"))
     if found["fails"].isna().any():
         handles.append(_mark(">", "every depth that was tried trains"))
+    if any(expected):
+        about = f"theory: {TRAINABLE} depth scales, {TRAINABLE}/|ln rate| (after Schoenholz et al. 2017)"
+        handles.append(Line2D([], [], linestyle="", label=about, **EXPECTED))
     style.legend_below(figure, handles, 2)
     return figure
+
+
+def _draw_expected(axes, row: int, runs: pd.DataFrame) -> bool:
+    """Where theory expects a network's frontier: at the right edge, with its depth, where that lies beyond.
+    Whether it expects any."""
+    depth = TRAINABLE * depth_scale(runs.iloc[0].to_dict())
+    if not math.isfinite(depth):
+        return False
+    edge = axes.get_xlim()[1]
+    axes.plot(min(depth, edge), row, clip_on=False, zorder=3, **EXPECTED)
+    if depth > edge:
+        axes.annotate(
+            f"{depth:,.0f} ", (edge, row), ha="right", va="bottom", color=EXPECTED["color"], fontsize=7
+        )
+    return True
 
 
 def _draw_seed(axes, y: float, seed, colour: str) -> None:

@@ -8,6 +8,7 @@ from depthbench.analysis.layers import by_layer
 from depthbench.analysis.theory import (
     COLUMN,
     batch_norm_rate,
+    depth_scale,
     measured_rates,
     predict,
     theory,
@@ -51,6 +52,18 @@ def test_batch_norm_rate_is_that_of_the_paper(batch, rate):
 
 def test_batch_norm_rate_of_large_batches_is_its_limit():
     assert batch_norm_rate(10**6) == pytest.approx(math.pi / (math.pi - 1), rel=1e-5)
+
+
+def test_the_depth_scale_is_where_the_squared_gradient_has_changed_e_fold():
+    assert depth_scale(a_run(norm="none", init="xavier")) == pytest.approx(1 / math.log(2))
+    assert depth_scale(a_run(norm="none")) == math.inf
+    assert depth_scale(a_run("plain", batch=64)) == pytest.approx(1 / math.log(math.pi / (math.pi - 1)))
+    leaks = sum(math.log(2 / leak) for leak in LEAKS.values()) / 3
+    assert depth_scale(a_run("plain", norm="none", init="xavier")) == pytest.approx(1 / leaks, rel=1e-3)
+    scaled = a_run("resnet_mlp", norm="none", branch_scale=0.5)  # 5/4 a block of two layers
+    assert depth_scale(scaled) == pytest.approx(2 / math.log(1.25))
+    for unknown in (a_run("resnet"), a_run(activation="tanh"), a_run("mine")):
+        assert math.isnan(depth_scale(unknown))
 
 
 def test_a_chain_without_norm_keeps_or_halves():

@@ -34,3 +34,20 @@ def test_a_network_that_never_trains_is_shown_from_zero(searched):
     figure = FIGURES["frontier"].draw(searched._replace(runs=runs))
     assert (0, 8) in [tuple(line.get_xdata()) for line in figure.axes[0].lines]
     assert pd.notna(figure.axes[0].get_xlim()[1])
+
+
+def test_the_depth_that_theory_expects_stands_beside(searched):
+    """Of plain with batch normalisation 6/ln(pi/(pi - 1)) = 15.7 layers, of resnet none."""
+    axes = FIGURES["frontier"].draw(searched).axes[0]
+    marks = [(line.get_xdata()[0], line.get_ydata()[0]) for line in axes.lines if line.get_marker() == "D"]
+    assert marks == [(pytest.approx(15.66, abs=0.01), 0)]
+
+
+def test_an_expected_depth_beyond_the_axis_is_written_at_its_edge(searched):
+    runs = searched.runs.assign(**{"options.norm": "none"})  # He, less a small leak
+    runs["data.shape"] = [(1, 320, 320)] * len(runs)
+    axes = FIGURES["frontier"].draw(searched._replace(runs=runs)).axes[0]
+    (mark,) = [line for line in axes.lines if line.get_marker() == "D"]
+    assert mark.get_xdata()[0] == axes.get_xlim()[1]
+    (text,) = axes.texts
+    assert int(text.get_text().replace(",", "")) > 1000
