@@ -447,15 +447,18 @@ def _announce(plan, shown: Console) -> None:
     """What is about to happen, in a few lines."""
     total = len(plan.todo) + len(plan.finished)
     shown.print(
-        f"{plan.study.name}: {total} runs on {plan.study.data.name}, {len(plan.finished)} done already; "
-        f"{plan.jobs} at a time, {plan.threads} thread{'s'[: plan.threads > 1]} each, on {plan.device}; "
-        f"{plan.study.recipe.steps} steps a run",
+        f"{plan.study.name}: {total} run{'s'[: total > 1]} on {plan.study.data.name}, "
+        f"{len(plan.finished)} done already; {plan.jobs} at a time, {plan.threads} "
+        f"thread{'s'[: plan.threads > 1]} each, on {plan.device}; {plan.study.recipe.steps} steps a run",
         highlight=False,
     )
     shown.print(f"results: {plan.store.path}", highlight=False, soft_wrap=True)
     if plan.skipped:
         names = ", ".join(plan.skipped[:5]) + (", ..." if len(plan.skipped) > 5 else "")
-        shown.print(f"left out {len(plan.skipped)} unreadable images: {names}", highlight=False)
+        shown.print(
+            f"left out {len(plan.skipped)} unreadable image{'s'[: len(plan.skipped) > 1]}: {names}",
+            highlight=False,
+        )
     for note in plan.notes:
         shown.print(note, highlight=False)
 

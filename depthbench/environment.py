@@ -32,8 +32,11 @@ def usable_cores() -> int:
 
 
 def cores_each(jobs: int) -> int:
-    """The share of the usable cores that each of `jobs` runs at once has."""
-    return max(1, usable_cores() // jobs)
+    """The share of the usable cores that each of `jobs` runs at once has; no more than OMP_NUM_THREADS, where
+    that is set."""
+    most = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
+    share = max(1, usable_cores() // jobs)
+    return min(share, int(most)) if most.isdecimal() and int(most) else share
 
 
 def cpu_name() -> str:

@@ -34,7 +34,7 @@ def outcome(run: Run, status: str, reason: str | None, record: dict[str, Any] | 
             f"its state is kept at step {step}" if step else "nothing to keep yet"
         )
     if status == "diverged":
-        return f"{name} diverged at step {record['step']} (loss is not finite); counted at chance error"
+        return f"{name} diverged by step {record['step']} (loss is not finite); counted at chance error"
     errors = f"train error {final['train_error_eval']:.2f} %, test error {final['test_error']:.2f} %"
     return f"{name} done: {errors}, {duration(timing['seconds'])}"
 

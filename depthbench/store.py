@@ -120,9 +120,9 @@ class StudyStore:
         Raises BadInput where there is none, or it is of another format."""
         path = self.path / "study.toml"
         if not path.is_file():
-            raise BadInput(
-                f"{self.path} holds no results (no study.toml): give a directory that `depthbench run` made"
-            )
+            inside = sorted(str(file.parent) for file in self.path.glob("*/study.toml"))
+            told = f"one of {', '.join(inside)}" if inside else "a directory that `depthbench run` made"
+            raise BadInput(f"{self.path} holds no results (no study.toml): give {told}")
         try:
             table = tomllib.loads(path.read_text(encoding="utf-8"))
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -235,8 +235,8 @@ class Evaluate(Section):
     """Steps between evaluations; unset: 20 in all, but fewer (at least 5) in a run that trains on fewer
     images than they would take."""
     train_size: Count | None = None
-    """Train error on this many training images, drawn once; unset: all, or in a run too short for that
-    a fifth as many as it trains on (at least 5,000)."""
+    """Train error on this many training images, drawn once, or on all where there are no more; unset: all,
+    or in a run too short for that a fifth as many as it trains on (at least 5,000)."""
     ten_crop: bool = False
     """At the end of a run, top-1 and top-5 test errors of the centre crop and of 10 crops, whose scores are
     averaged (He et al. 2015, sec. 3.4); needs decode = "as_read"."""
@@ -455,7 +455,9 @@ class Study(Shared):
         evaluate = self.evaluate.model_dump()
         trained_on = steps * recipe["batch_size"]
         part = max(5000, trained_on // 5)  # a short run on many images is not to be mostly evaluation
-        if evaluate["train_size"] is None and part < 0.9 * train_size:
+        if evaluate["train_size"] is not None and evaluate["train_size"] >= train_size:
+            evaluate["train_size"] = None
+        elif evaluate["train_size"] is None and part < 0.9 * train_size:
             evaluate["train_size"] = part
         if evaluate["every"] is None:
             seen = (evaluate["train_size"] or train_size) + other_size

@@ -94,7 +94,7 @@ def find_study(name: str) -> Path:
     if Path(name).is_file():
         return Path(name)
     what = "there is no such file" if name.endswith(".toml") else "no study is called so"
-    raise BadInput(f"study {name!r}: {what}, {nearest(name, known)}")
+    raise BadInput(f"study {name!r}: {what}; {nearest(name, known)}")
 
 
 def merge(values: Mapping, overrides: Mapping) -> dict:

@@ -41,7 +41,7 @@ def test_durations_are_words():
     ("status", "reason", "expected"),
     [
         ("done", None, "plain-8 seed 0 done: train error 12.35 %, test error 20.00 %, 3 s"),
-        ("diverged", None, "plain-8 seed 0 diverged at step 7"),
+        ("diverged", None, "plain-8 seed 0 diverged by step 7"),
         ("interrupted", None, "plain-8 seed 0 interrupted; its state is kept at step 7"),
         ("failed", "out of memory", "plain-8 seed 0 failed: out of memory"),
     ],

@@ -16,7 +16,7 @@ from depthbench.bench.ours import CADENCE
 from depthbench.bench.ratios import ratios
 from depthbench.bench.settings import Settings
 from depthbench.catalog import look_up
-from depthbench.environment import cpu_name, describe_environment, usable_cores
+from depthbench.environment import cores_each, cpu_name, describe_environment, usable_cores
 from depthbench.errors import BadInput
 from depthbench.execution.plan import resolve_device
 from depthbench.networks import NETWORKS
@@ -37,7 +37,8 @@ def run_bench(settings: Settings, results: Path, console: Console) -> Path:
     cores = usable_cores()
     jobs = settings.jobs or (min(cores, MOST_JOBS[kind]) if kind == "cpu" else MOST_JOBS[kind])
     seconds = settings.seconds or SECONDS[kind]
-    cases, arms = settings.cases(), arms_on(device, settings.precision, cores, jobs, torch.get_num_threads())
+    arms = arms_on(device, settings.precision, cores_each(1), jobs, torch.get_num_threads())
+    cases = settings.cases()
     machine = torch.cuda.get_device_name(device) if kind == "cuda" else cpu_name()
     folder = results / output.slug(machine, cores, settings.precision)
     try:

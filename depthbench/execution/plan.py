@@ -8,8 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from depthbench.data.images import Images, split
+from depthbench.data.images import Images, split, with_validation
 from depthbench.data.load import default_data_dir, load_images
+from depthbench.data.vision import PUBLISHED, stand_in
 from depthbench.environment import cores_each, usable_cores
 from depthbench.errors import BadInput
 from depthbench.execution.memory import Sizes, fit, sizes
@@ -79,18 +80,20 @@ def prepare(
     if executes:
         _check_writable(store.path)
     data_dir = Path(data_dir).expanduser() if data_dir is not None else default_data_dir()
-    images = load_images(study.data, data_dir, decoding)
+    images, notes = _images(study, data_dir, decoding, executes)
     others = len(images.test_y) + (0 if images.val_y is None else len(images.val_y))
     is_chosen = study.evaluate.train_size is not None
     study = study.resolve(len(images.train_y), images.flips, others)
     study = _with_evaluation(study, images, is_chosen)
     batch, there = max(recipe.batch_size for recipe in recipes.values()), len(images.train_y)
     if batch > there:
-        raise BadInput(f"recipe.batch_size = {batch}: the training set has {there} images")
+        raise BadInput(
+            f"recipe.batch_size = {batch}: the training set has {there} images; use a --batch-size up to that"
+        )
     if images.val_y is None and any(recipe.patience is not None for recipe in recipes.values()):
         raise BadInput("recipe.patience needs a validation set: set data.val_fraction")
     data_hash = images.content_hash()
-    finished, todo, notes = [], [], []
+    finished, todo = [], []
     try:
         store.check(study, data_hash, fresh)
     except BadInput as error:
@@ -214,14 +217,26 @@ def _check_fuses(study: Study) -> None:
             raise BadInput(f"--step compiled: network {name!r} cannot be compiled; use captured")
 
 
+def _images(
+    study: Study, data_dir: Path, decoding: Callable[[int, int], None], executes: bool
+) -> tuple[Images, list[str]]:
+    """The images of `study`, and what there is to say of them. To count what a study costs, a published data
+    set need not be there."""
+    try:
+        return load_images(study.data, data_dir, decoding), []
+    except BadInput:
+        if executes or study.data.path is not None or study.data.name not in PUBLISHED:
+            raise
+    images = with_validation(stand_in(study.data.name), study.data)
+    return images, [f"{study.data.name} is not here: counted by its published numbers of images"]
+
+
 def _with_evaluation(study: Study, images: Images, is_chosen: bool) -> Study:
     """`study`, resolved, with a train error that can be taken on as many images as it says. Where the person
     chose the number (`is_chosen`), raises BadInput if it cannot; else all images are taken."""
-    size, there = study.evaluate.train_size, len(images.train_y)
-    if size is None or size == there:
+    size = study.evaluate.train_size
+    if size is None:
         return study
-    if size > there:
-        raise BadInput(f"evaluate.train_size = {size}: the training set has {there} images")
     try:
         split(images.train_y, size, study.data.split_seed)
     except BadInput as error:

@@ -19,10 +19,10 @@ QUANTITIES = {
 THEORY = {  # kind of prediction: its label (rates are of the squared norm, a layer), and its dashes
     "he": ("theory: He, rate 1 (less the leak of padding)", (4, 2)),
     "xavier": ("theory: Xavier, rate 1/2 (less the leak)", (1.5, 1.5)),
-    "batch_norm": ("theory: BN, rate by batch size", (4, 2)),
-    "batch_norm_limit": ("theory: BN, rate at most π/(π-1)", (7, 2)),
-    "residual": ("theory: residual, rate 1 + s² a block", (4, 2)),
-    "power": ("theory: residual with BN, norm of order 1/l", (1.5, 1.5)),
+    "batch_norm": ("theory: BN, rate by batch size", (6, 1.5, 1.5, 1.5)),
+    "batch_norm_limit": ("theory: BN, rate at most π/(π-1)", (9, 2)),
+    "residual": ("theory: residual, rate 1 + s² a block", (3, 1, 1, 1, 1, 1)),
+    "power": ("theory: residual with BN, norm of order 1/l", (1, 3)),
 }
 THEORY_LOOK = {"color": "#009E73", "linewidth": 0.9}  # told from every depth's colour
 

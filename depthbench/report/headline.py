@@ -30,7 +30,9 @@ def degradation(summary: pd.DataFrame) -> list[str]:
     for network, rows in summary[summary["n"] > 0].groupby("network", sort=False):
         ends = [rows.loc[rows["depth"].idxmin()], rows.loc[rows["depth"].idxmax()]]
         told = [
-            f"{row['train_error_eval_mean']:.2f} % at depth {row['depth']} (n = {row['n']})" for row in ends
+            f"{row['train_error_eval_mean']:.2f} % at depth {row['depth']} (n = {row['n']}"
+            + (f", {row['diverged']} diverged)" if row["diverged"] else ")")
+            for row in ends
         ]
         if len(rows) == 1:
             sentences.append(f"{network}: mean train error {told[0]}.")

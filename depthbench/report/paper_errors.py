@@ -36,6 +36,7 @@ def draw(results: Results) -> Figure | None:
     of = f"{', '.join(runs['data.name'].dropna().unique())}, mean of {style.seeds(tests['n'])}"
     title = f"Error during training on the axes of He et al. 2015, Figure 6 ({of})"
     figure, panels = style.grid(1, len(networks), 2.9, title)
+    unit = ITERATIONS if runs["steps"].max() >= ITERATIONS else 1  # a short run is a speck in the paper's
     tables = set()
     for axes, network in zip(panels[0], networks, strict=True):
         here = runs[runs["network"] == network].drop_duplicates("depth")
@@ -43,12 +44,12 @@ def draw(results: Results) -> Figure | None:
             for depth, curve in curves[column].query("network == @network").groupby("depth"):
                 alone = {"marker": "o", "markersize": 4} if len(curve) == 1 else {}  # a point has no line
                 with style.of_depth(axes, depth):
-                    axes.plot(
-                        curve["step"] / ITERATIONS, curve["mean"], color=colours[depth], **look, **alone
-                    )
+                    axes.plot(curve["step"] / unit, curve["mean"], color=colours[depth], **look, **alone)
         tables |= {_draw_published(axes, run, colours[run["depth"]]) for run in here.to_dict("records")}
         _name_depths(axes, network, {depth: colours[depth] for depth in sorted(here["depth"])})
-    _as_in_the_paper(panels[0, 0], runs["steps"].max())
+    _as_in_the_paper(
+        panels[0, 0], runs["steps"].max() / unit, "iterations (1e4)" if unit > 1 else "iterations"
+    )
 
     handles = [Line2D([], [], color="#444444", label=name, **look) for name, look in LINES.values()]
     if told := sorted(tables - {None}):
@@ -64,14 +65,14 @@ def _name_depths(axes: Axes, network: str, colours: dict[int, str]) -> None:
     axes.set_title(network)
 
 
-def _as_in_the_paper(axes: Axes, steps: int) -> None:
+def _as_in_the_paper(axes: Axes, last: float, label: str) -> None:
     """The axes, which all panels share."""
     for panel in axes.figure.axes:
-        panel.set_xlabel("iterations (1e4)")
+        panel.set_xlabel(label)
     axes.set_ylabel("error (%)")
     axes.set_ylim(0, TOP)
     axes.set_yticks(range(0, TOP + 1, 5))
-    axes.set_xlim(0, steps / ITERATIONS)
+    axes.set_xlim(0, last)
     axes.xaxis.set_major_locator(MaxNLocator(7, steps=[1, 2, 5, 10]))
 
 

@@ -16,11 +16,28 @@ def test_the_costliest_runs_come_first_and_nothing_is_written(tiny, tmp_path):
 
 def test_cores_are_divided_among_the_jobs(monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)), raising=False)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     assert share_cores("cpu", runs=18, jobs=None) == (8, 1)
     assert share_cores("cpu", runs=2, jobs=None) == (2, 4)
     assert share_cores("cpu", runs=18, jobs=3) == (3, 2)
     assert share_cores("cuda:0", runs=18, jobs=None) == (1, 8)
     assert share_cores("cpu", runs=0, jobs=None) == (1, 8)
+    monkeypatch.setenv("OMP_NUM_THREADS", "2,1")  # a bound, as elsewhere
+    assert share_cores("cpu", runs=2, jobs=None) == (2, 2)
+    assert share_cores("cpu", runs=18, jobs=None) == (8, 1)
+
+
+def test_a_published_set_need_not_be_there_to_be_counted(tiny, tmp_path, monkeypatch):
+    def refuse(*args, **kwargs):
+        raise OSError("no network")
+
+    monkeypatch.setattr("torchvision.datasets.CIFAR10", refuse)
+    study = tiny(data={"name": "cifar10", "val_fraction": 0.1})
+    plan = prepare(study, tmp_path / "r", device="cpu", data_dir=tmp_path, executes=False)
+    assert (len(plan.data.train_y), len(plan.data.val_y), plan.data.shape) == (45_000, 5_000, (3, 32, 32))
+    assert "cifar10 is not here: counted by its published numbers of images" in plan.notes
+    with pytest.raises(BadInput, match="cannot be downloaded"):
+        prepare(study, tmp_path / "r", device="cpu", data_dir=tmp_path)
 
 
 @pytest.mark.parametrize("device", ["gpu", "cuda:x", "cpu:0", "cuda:99", "mps:1"])
@@ -42,9 +59,10 @@ def test_a_network_that_cannot_be_compiled_is_told_before_anything_runs(tiny, tm
         prepare(tiny(), tmp_path, device="cpu", step="compiled")
 
 
-def test_more_evaluation_images_than_there_are(tiny, tmp_path):
-    with pytest.raises(BadInput, match=r"train_size = 5000: the training set has 1437 images"):
-        prepare(tiny(evaluate={"train_size": 5000}), tmp_path, device="cpu")
+@pytest.mark.parametrize(("asked", "taken"), [(5000, None), (1437, None), (1000, 1000)])
+def test_more_evaluation_images_than_there_are_is_all_of_them(tiny, tmp_path, asked, taken):
+    plan = prepare(tiny(evaluate={"train_size": asked}), tmp_path, device="cpu")
+    assert plan.study.evaluate.train_size == taken
 
 
 def test_early_stopping_needs_a_validation_set(tiny, tmp_path):

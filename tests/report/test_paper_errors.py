@@ -94,7 +94,7 @@ def test_diverged_and_unfinished_runs_are_named(tmp_path):
 
 def test_a_short_run_fills_the_axis(results):
     axes = panels(draw(results))[0]
-    assert axes.get_xlim() == (0, STEPS / 1e4)
+    assert axes.get_xlim() == (0, STEPS)
 
 
 def test_one_evaluation_is_seen_as_a_point(results):
