@@ -49,8 +49,9 @@ def test_run_trains_stores_and_reports(small):
     assert len(list(path.glob("runs/*/run.json"))) == 4
     assert not list(path.glob("runs/*/checkpoint*"))
     assert "<svg" in (path / "report" / "index.html").read_text()
-    for pattern in ("figures/*.svg", "figures/*.png", "tables/*.csv", "tables/*.md"):
+    for pattern in ("figures/*.svg", "figures/*.png", "tables/*.csv", "tables/*.md", "tables/classes.tex"):
         assert list((path / "report").glob(pattern)), pattern
+    assert (path / "report/figures/confusion.svg").exists()
 
 
 def test_the_same_command_again_trains_nothing_and_more_seeds_join(small):

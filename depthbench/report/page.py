@@ -2,6 +2,7 @@
 
 import shlex
 from collections import Counter
+from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from depthbench.analysis import FINISHED
+from depthbench.analysis.classes import class_metrics, summarise_classes
 from depthbench.analysis.matching import match_twins
 from depthbench.analysis.missing import missing_runs
 from depthbench.analysis.reference import reproduction
@@ -18,7 +20,7 @@ from depthbench.analysis.verdict import judge
 from depthbench.errors import BadInput
 from depthbench.files import write_text
 from depthbench.report import FIGURES, headline, style, svg, tables
-from depthbench.store import Results, StudyStore, load_results
+from depthbench.store import Results, StudyStore, load_predictions, load_results
 
 JUDGED = {"train error": "train_error_eval", "test error": "test_error"}
 
@@ -38,6 +40,8 @@ def write_page(path: Path, out: Path) -> Path:
     judged = {error: judge(*results[:2], column, margin) for error, column in JUDGED.items()}
     beside = reproduction(results.runs)
     rates = measured_rates(results.runs, results.layers)
+    further = {"predictions": load_predictions(path)}
+    classes = summarise_classes(class_metrics(further["predictions"]))
     parts = {
         "summary": tables.summary_table(summary),
         **{
@@ -47,12 +51,13 @@ def write_page(path: Path, out: Path) -> Path:
         },
         "runs": tables.runs_table(results.runs, match_twins(results.runs, results.history)),
         "missing": tables.missing_table(missing),
+        **({"classes": tables.classes_table(classes)} if len(classes) else {}),
         **({"rates": tables.rates_table(rates)} if rates["predicted"].notna().any() else {}),
         **({"reproduction": tables.reproduction_table(beside)} if len(beside) else {}),
     }
     for name, table in parts.items():
         tables.write_table(table, out / "tables" / name)
-    figures = [_figure(name, results, out / "figures") for name in FIGURES]
+    figures = [_figure(name, results, further, out / "figures") for name in FIGURES]
     html = _template().render(
         study=study,
         study_toml=(path / "study.toml").read_text(encoding="utf-8"),
@@ -78,12 +83,12 @@ def _grouped(figures: list[dict]) -> list[list[dict]]:
     return list(groups.values())
 
 
-def _figure(name: str, results: Results, folder: Path) -> dict:
+def _figure(name: str, results: Results, further: Mapping[str, pd.DataFrame], folder: Path) -> dict:
     """Draw and write a figure; what the template needs of it. `svg` is None if there is nothing to show."""
     entry, file = FIGURES[name], folder / name
     shown = {key: getattr(entry, key) for key in ("title", "choice", "about", "needs")}
     shown |= {"name": name, "svg": None}
-    figure = entry.draw(results)
+    figure = entry.draw(results, *([further[entry.table]] if entry.table else []))
     if figure is None:
         for suffix in (".svg", ".png"):  # of an older report: it would be taken for this one's
             file.with_suffix(suffix).unlink(missing_ok=True)

@@ -113,6 +113,31 @@ def rates_table(rates: pd.DataFrame) -> Table:
     return Table("Measured and predicted rates at initialisation", note, rates, shown.astype(str))
 
 
+def classes_table(classes: pd.DataFrame) -> Table:
+    """Of `analysis.classes.summarise_classes`. For people a row a network and depth, with its worst class."""
+    rows = []
+    for (network, depth), group in classes.groupby(["network", "depth"]):
+        whole, recalls = group[group["metric"] == "macro_f1"].iloc[0], group[group["metric"] == "recall"]
+        worst = recalls.loc[recalls["mean"].idxmin()]
+        rows.append(
+            {
+                **{"network": network, "depth": depth, "n": whole["n"]},
+                "macro F1, mean (%)": _number(whole["mean"]),
+                "macro F1, 95% interval (%)": _range(whole[["low", "high"]]),
+                "worst class": worst["class"],
+                "its recall, mean (%)": _number(worst["mean"]),
+                "its recall, 95% interval (%)": _range(worst[["low", "high"]]),
+            }
+        )
+    note = (
+        "Of the test images, as the trained network calls them. Recall: the percent of a class's images that "
+        "are called by its name; the worst class is the one of least mean recall. Macro F1: the mean over "
+        "classes of the harmonic mean of recall and precision. Over n seeds; a diverged run has no "
+        "predictions, and is in no mean here. Every class is in the CSV."
+    )
+    return Table("Classes by network and depth", note, classes, pd.DataFrame(rows).astype(str))
+
+
 def write_table(table: Table, path: Path) -> None:
     """Write PATH.csv (raw), and PATH.md and PATH.tex (as shown; the latter needs booktabs)."""
     with atomic(path.with_suffix(".csv")) as temporary:

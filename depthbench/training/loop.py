@@ -116,7 +116,9 @@ def _train(
             yield
 
     if status == "done":
-        if not trainer.take_last_errors(should_stop):
+        if trainer.take_last_errors(should_stop):
+            store.write_frame("predictions", trainer.predictions())
+        else:
             status = "interrupted"
         trainer.seconds = time.perf_counter() - began
     record = record | {"status": status}
@@ -134,6 +136,7 @@ def _record(trainer: Trainer, images: Images, data_hash: str) -> dict[str, Any]:
     return describe(trainer.run) | {
         "steps": trainer.run.steps,
         "num_classes": len(images.classes),
+        "classes": list(images.classes),
         "image_shape": list(images.shape),  # (C, H, W)
         "chance_error": images.chance_error,
         "parameters": count_parameters(trainer.network),
