@@ -5,6 +5,7 @@
                                   history.parquet  one row a logged step
                                   layers.parquet   one row a probed step and layer
                                   predictions.parquet  one row a test image, of a run that is done
+                                  robustness.parquet  one row a corruption and strength, where asked for
 
 Status is `done`, `diverged` (a result), `failed` or `interrupted`. A run is `interrupted` on disk from
 its first moment, so that a kill leaves the truth."""
@@ -345,13 +346,23 @@ def load_predictions(path: str | Path) -> "pd.DataFrame":
     Runs of before predictions were stored have none. Broken tables and BadInput: as in `load_results`."""
     import pandas as pd
 
-    rows = read_runs(path)
-    frame = _together(path, rows, "predictions")
+    frame = _together(path, _finished(path), "predictions")
     if len(frame):
         classes = StudyStore(path).run(frame["run_id"].iloc[0]).read()["classes"]
         for column in ("label", "predicted"):
             frame[column] = pd.Categorical.from_codes(frame[column], classes)
     return frame
+
+
+def load_robustness(path: str | Path) -> "pd.DataFrame":
+    """A row a corruption and strength of each finished run under `path` that was asked for them
+    (evaluate.robustness): run_id, network, depth, seed; corruption, strength (0: clean images), test_error
+    (percent; of a diverged run, chance). Broken tables and BadInput: as in `load_results`."""
+    return _together(path, _finished(path), "robustness")
+
+
+def _finished(path: str | Path) -> list[dict[str, Any]]:
+    return [row for row in read_runs(path) if row["status"] in FINISHED]
 
 
 def _together(path: str | Path, rows: list[dict[str, Any]], name: str) -> "pd.DataFrame":

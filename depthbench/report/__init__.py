@@ -72,6 +72,14 @@ FIGURES: dict[str, FigureEntry] = {
         table="predictions",
         needs="a finished run with stored predictions, of at most 12 classes",
     ),
+    "robustness": FigureEntry(
+        "depthbench.report.robustness:draw",
+        "Test images are corrupted, the same way for every run, and the trained network is asked again. At "
+        "the left edge is the error on clean images: a line that rises less steeply is more robust. Twins "
+        "share a row, the plain one dashed. The band is the range over seeds; a diverged run is at chance.",
+        title="Errors on corrupted images",
+        table="robustness",
+    ),
     "frontier": FigureEntry(
         "depthbench.report.frontier:draw",
         "Each line is a seed, from the greatest depth that trains to the least above it that does not: the "

@@ -14,13 +14,14 @@ from depthbench.analysis.classes import class_metrics, summarise_classes
 from depthbench.analysis.matching import match_twins
 from depthbench.analysis.missing import missing_runs
 from depthbench.analysis.reference import reproduction
+from depthbench.analysis.robustness import summarise_robustness
 from depthbench.analysis.summary import summarise
 from depthbench.analysis.theory import measured_rates
 from depthbench.analysis.verdict import judge
 from depthbench.errors import BadInput
 from depthbench.files import write_text
 from depthbench.report import FIGURES, headline, style, svg, tables
-from depthbench.store import Results, StudyStore, load_predictions, load_results
+from depthbench.store import Results, StudyStore, load_predictions, load_results, load_robustness
 
 JUDGED = {"train error": "train_error_eval", "test error": "test_error"}
 
@@ -40,8 +41,9 @@ def write_page(path: Path, out: Path) -> Path:
     judged = {error: judge(*results[:2], column, margin) for error, column in JUDGED.items()}
     beside = reproduction(results.runs)
     rates = measured_rates(results.runs, results.layers)
-    further = {"predictions": load_predictions(path)}
+    further = {"predictions": load_predictions(path), "robustness": load_robustness(path)}
     classes = summarise_classes(class_metrics(further["predictions"]))
+    robustness = summarise_robustness(further["robustness"])
     parts = {
         "summary": tables.summary_table(summary),
         **{
@@ -52,6 +54,7 @@ def write_page(path: Path, out: Path) -> Path:
         "runs": tables.runs_table(results.runs, match_twins(results.runs, results.history)),
         "missing": tables.missing_table(missing),
         **({"classes": tables.classes_table(classes)} if len(classes) else {}),
+        **({"robustness": tables.robustness_table(robustness)} if len(robustness) else {}),
         **({"rates": tables.rates_table(rates)} if rates["predicted"].notna().any() else {}),
         **({"reproduction": tables.reproduction_table(beside)} if len(beside) else {}),
     }

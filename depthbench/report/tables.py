@@ -8,6 +8,7 @@ import pandas as pd
 
 from depthbench.analysis import STATUSES
 from depthbench.analysis.verdict import Verdicts
+from depthbench.data.corruptions import CORRUPTIONS
 from depthbench.files import atomic, write_text
 
 
@@ -136,6 +137,34 @@ def classes_table(classes: pd.DataFrame) -> Table:
         "predictions, and is in no mean here. Every class is in the CSV."
     )
     return Table("Classes by network and depth", note, classes, pd.DataFrame(rows).astype(str))
+
+
+def robustness_table(robustness: pd.DataFrame) -> Table:
+    """Of `analysis.robustness.summarise_robustness`. For people a row a network, depth and corruption, clean
+    and at its greatest strength."""
+    rows = []
+    for (network, depth, corruption), group in robustness.groupby(["network", "depth", "corruption"]):
+        clean, most = group.loc[group["strength"].idxmin()], group.loc[group["strength"].idxmax()]
+        unit = CORRUPTIONS[corruption].unit
+        rows.append(
+            {
+                **{"network": network, "depth": depth, "corruption": corruption, "n": most["n"]},
+                "clean, mean (%)": _number(clean["mean"]),
+                "over all strengths, mean (%)": _number(group.loc[group["strength"] > 0, "mean"].mean()),
+                "at the greatest, mean (%)": _number(most["mean"]),
+                "95% interval (%)": _range(most[["low", "high"]]),
+                "range (%)": _range(most[["min", "max"]]),
+                "greatest strength": f"{most['strength']:g} ({unit})",
+            }
+        )
+    note = (
+        "Last test error on images that were corrupted, the same way for every run, over n seeds; a diverged "
+        "run counts at chance error. Interval and range are those at the greatest strength; every one is in "
+        "the CSV."
+    )
+    return Table(
+        "Errors on corrupted images, by network and depth", note, robustness, pd.DataFrame(rows).astype(str)
+    )
 
 
 def write_table(table: Table, path: Path) -> None:

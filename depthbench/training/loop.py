@@ -11,7 +11,7 @@ import torch
 from depthbench.data.images import Images
 from depthbench.environment import describe_environment
 from depthbench.networks.cost import count_multiply_adds, count_parameters
-from depthbench.store import RunStore, describe
+from depthbench.store import FINISHED, RunStore, describe
 from depthbench.study import Run
 from depthbench.training import checkpoint
 from depthbench.training.kinds import StepKind
@@ -121,6 +121,9 @@ def _train(
         else:
             status = "interrupted"
         trainer.seconds = time.perf_counter() - began
+    if status in FINISHED and trainer.run.evaluate.robustness:
+        chance = record["chance_error"] if status == "diverged" else None
+        store.write_frame("robustness", trainer.robustness(chance))
     record = record | {"status": status}
     if status == "interrupted" or keep_checkpoint:
         _keep(store, trainer, record)

@@ -32,6 +32,7 @@ from depthbench.training.kinds import StepKind
 from depthbench.training.plateau import Plateau
 from depthbench.training.recipe import learning_rate, make_optimizer
 from depthbench.training.records import ERRORS, Records
+from depthbench.training.robustness import Row, chance_rows, robustness_errors
 from depthbench.training.step import Step
 from depthbench.training.ten_crop import chance_errors, ten_crop_errors
 
@@ -62,7 +63,7 @@ class Trainer:
         self.run, self.device, self.recompute = run, device, recompute
         self.stream = torch.cuda.Stream(device) if device.type == "cuda" else None
         set_precision(run.recipe.precision)
-        self.train_size, self.classes = len(images.train_y), len(images.classes)
+        self.train_size, self.classes, self.white = len(images.train_y), len(images.classes), images.white
         placed = place(images, device)
         self.placement, self.is_streamed = placed.note, placed.is_streamed
         if self.stream is not None:
@@ -95,6 +96,7 @@ class Trainer:
         self.hold = Hold(run)
         self.plateau = Plateau(run.recipe)
         self.last_errors: dict[str, float] = {}  # those that are taken at the end of a run alone
+        self.corrupted: list[Row] = []  # errors on corrupted test images, likewise
         self.predicted: torch.Tensor | None = None  # (N,) the class of each test image, as last evaluated
         self.batches_hash = ""  # sha256 over all batches up to this step
         self._waiting_hashes: dict[int, str] = {}  # step -> that of each row that waits
@@ -233,7 +235,8 @@ class Trainer:
         self._settle()
         began = time.perf_counter()
         with self._on_stream():
-            were_taken = self._take_predictions(should_stop) and self._take_ten_crops(should_stop)
+            taking = (self._take_predictions, self._take_ten_crops, self._take_robustness)
+            were_taken = all(take(should_stop) for take in taking)
         self.evaluating += time.perf_counter() - began
         return were_taken
 
@@ -252,6 +255,23 @@ class Trainer:
         found = ten_crop_errors(self.network, x, y, self.scaling, precision, should_stop)
         self.last_errors = found or {}
         return found is not None
+
+    def _take_robustness(self, should_stop: Callable[[], bool]) -> bool:
+        x, y = self.sets["test_error"]
+        names, precision = self.run.evaluate.robustness, self.run.recipe.precision
+        clean = percent_wrong(self.predicted, y)
+        found = robustness_errors(
+            self.network, x, y, names, clean, self.white, self.scaling, precision, should_stop
+        )
+        self.corrupted = found or []
+        return found is not None
+
+    def robustness(self, chance_error: float | None) -> "pd.DataFrame":
+        """A row a corruption and strength: test_error. A diverged run's are `chance_error`."""
+        import pandas as pd
+
+        names = self.run.evaluate.robustness
+        return pd.DataFrame(self.corrupted if chance_error is None else chance_rows(names, chance_error))
 
     def predictions(self) -> "pd.DataFrame":
         """A row a test image, in their order: label and predicted, the numbers of classes."""
