@@ -17,7 +17,6 @@ from depthbench import options
 from depthbench.errors import BadInput, Interrupted
 from depthbench.options import option
 from depthbench.progress import Bars, Lines, Silent, counting, saying
-from depthbench.tensorboard import FOLDER, Written, check_installed, write_run, write_study
 from depthbench.terminal import frontier_lines, plan_lines, plan_table, runs_table, summary_table
 
 app = typer.Typer(
@@ -93,6 +92,7 @@ def run(
       depthbench run my_study.toml --set lr=0.05 --name my_study-lr0.05
     """
     from depthbench.execution import execute
+    from depthbench.tensorboard import FOLDER, Written, check_installed, write_run
 
     if tensorboard:
         check_installed()
@@ -314,6 +314,8 @@ def report(
     tensorboard: options.TensorBoard = False,
 ) -> None:
     """Write report/index.html, the figures (SVG, PNG) and the tables (CSV, Markdown) of stored results."""
+    from depthbench.tensorboard import check_installed, write_study
+
     if tensorboard:
         check_installed()
     for path in results:

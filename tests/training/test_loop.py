@@ -11,6 +11,8 @@ from depthbench.data.batches import Batches, Scaling
 from depthbench.data.source import Resident
 from depthbench.networks import NETWORKS
 from depthbench.store import RunStore
+from depthbench.training import trainer
+from depthbench.training.evaluate import predict
 from depthbench.training.loop import finish, train
 from depthbench.training.trainer import Trainer
 
@@ -204,8 +206,11 @@ def test_resuming_where_a_row_is_due_tells_a_rate(tiny, trained):
     assert all(event["images_per_second"] > 0 for event in events)
 
 
-def test_predictions_of_the_test_images_are_stored_in_their_order(tiny, trained, digits):
+def test_predictions_of_the_test_images_are_stored_in_their_order(tiny, trained, digits, monkeypatch):
+    passes = []
+    monkeypatch.setattr(trainer, "predict", lambda *given: passes.append(given) or predict(*given))
     record, store = trained(next(tiny().runs()))
+    assert len(passes) == 2  # the evaluations after steps 6 and 12, and no more
     predictions = store.frame("predictions")
     assert list(map(str, predictions.dtypes)) == ["uint8", "uint8"]
     assert predictions.label.tolist() == digits.test_y.tolist()
