@@ -31,7 +31,7 @@ def draw(results: Results, predictions: pd.DataFrame) -> Figure | None:
     across = min(len(networks), style.MOST_COLUMNS)
     side = (style.WIDTH - 1.2) / max(across, 2)  # in: of a panel
     known = style.seeds(predictions.groupby(["network", "depth"])["run_id"].nunique())
-    title = f"Test images of each class by what they are called ({known} together)"
+    title = f"Test images of each class by what they are called ({known})"
     figure, panels = style.grid(rows, len(networks), side + 0.35, title)
     for column, network in zip(panels.T, networks, strict=True):
         here = predictions[predictions["network"] == network]
