@@ -29,10 +29,11 @@ def draw(results: Results, predictions: pd.DataFrame) -> Figure | None:
     depths = {n: group["depth"].agg(["min", "max"]) for n, group in predictions.groupby("network")}
     rows = 2 if any(ends["min"] < ends["max"] for ends in depths.values()) else 1
     across = min(len(networks), style.MOST_COLUMNS)
-    side = (style.WIDTH - 1.2) / max(across, 2)  # in: of a panel
+    names = 0.06 * min(max(map(len, predictions["label"].cat.categories)), LONGEST)  # in: their length
+    side = (style.WIDTH - 1.15 - names) / max(across, 2)  # in: of a panel
     known = style.seeds(predictions.groupby(["network", "depth"])["run_id"].nunique())
     title = f"Test images of each class by what they are called ({known})"
-    figure, panels = style.grid(rows, len(networks), side + 0.35, title)
+    figure, panels = style.grid(rows, len(networks), side + 0.35 + names / rows, title)
     for column, network in zip(panels.T, networks, strict=True):
         here = predictions[predictions["network"] == network]
         ends = depths[network].unique()
