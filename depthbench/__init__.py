@@ -10,12 +10,21 @@ from importlib import import_module
 from importlib.metadata import version
 
 __version__ = version("depthbench")
-__all__ = ["BadInput", "load_results", "load_study", "run_study", "write_comparison", "write_report"]
+__all__ = [
+    "BadInput",
+    "load_predictions",
+    "load_results",
+    "load_study",
+    "run_study",
+    "write_comparison",
+    "write_report",
+]
 
 _HOMES = {
     "BadInput": "depthbench.errors",
     "load_study": "depthbench.study_file",
     "run_study": "depthbench.execution",
+    "load_predictions": "depthbench.store",
     "load_results": "depthbench.store",
     "write_report": "depthbench.report",
     "write_comparison": "depthbench.report.comparison",

@@ -74,6 +74,7 @@ def run(
     results: options.Stored = Path("results"),
     fresh: Annotated[bool, option("Discard what is stored of this study.", "--fresh")] = False,
     dry_run: Annotated[bool, option("Check all, say what would run, and stop.", "--dry-run")] = False,
+    tensorboard: options.TensorBoard = False,
     plugin: options.Plugins = None,
     quiet: options.Quiet = False,
     as_json: options.AsJson = False,
@@ -91,7 +92,10 @@ def run(
       depthbench run my_study.toml --set lr=0.05 --name my_study-lr0.05
     """
     from depthbench.execution import execute
+    from depthbench.tensorboard import FOLDER, Written, check_installed, write_run
 
+    if tensorboard:
+        check_installed()
     shown = Console(quiet=quiet, stderr=as_json)
     plan = _prepared(shown, context.params, executes=True)
     _announce(plan, shown)
@@ -100,10 +104,16 @@ def run(
         return
     watch = Silent() if quiet else (Bars if shown.is_terminal else Lines)(shown)
     try:
-        execute(plan, watch)
+        execute(plan, Written(watch, plan.store) if tensorboard else watch)
     except Interrupted:
         err.print("interrupted: the same command goes on from what each run has kept")
         raise typer.Exit(130) from None
+    if tensorboard:
+        for stored in plan.finished:  # those that ended just now have theirs
+            write_run(plan.store.run(stored.run_id))
+        shown.print(
+            f"event files: tensorboard --logdir {plan.store.path / FOLDER}", highlight=False, soft_wrap=True
+        )
     _finish(plan, shown, as_json)
 
 
@@ -301,9 +311,16 @@ def report(
     results: Annotated[
         list[Path], typer.Argument(help="Directories of studies, e.g. results/quick.", show_default=False)
     ],
+    tensorboard: options.TensorBoard = False,
 ) -> None:
     """Write report/index.html, the figures (SVG, PNG) and the tables (CSV, Markdown) of stored results."""
+    from depthbench.tensorboard import check_installed, write_study
+
+    if tensorboard:
+        check_installed()
     for path in results:
+        if tensorboard:
+            print(write_study(path))
         with saying(err, f"drawing the report of {path}"):
             page = _write_report(path)
         print(page)

@@ -74,5 +74,8 @@ StepKind = Annotated[
     ),
 ]
 Stored = Annotated[Path, typer.Option(help="Where studies are stored.")]
+TensorBoard = Annotated[
+    bool, option("Write event files for TensorBoard too, into the study's tensorboard/.", "--tensorboard")
+]
 Quiet = Annotated[bool, option("Say nothing but errors.", "--quiet")]
 AsJson = Annotated[bool, option("Print the outcome as JSON.", "--json")]

@@ -4,6 +4,8 @@
     results/<study>/runs/<run-id>/run.json         the full run, status, environment, final numbers
                                   history.parquet  one row a logged step
                                   layers.parquet   one row a probed step and layer
+                                  predictions.parquet  one row a test image, of a run that is done
+                                  robustness.parquet  one row a corruption and strength, where asked for
 
 Status is `done`, `diverged` (a result), `failed` or `interrupted`. A run is `interrupted` on disk from
 its first moment, so that a kill leaves the truth."""
@@ -80,12 +82,17 @@ class RunStore:
         """Replace history.parquet and layers.parquet."""
         import pandas as pd
 
-        for name, frame in (("history", pd.DataFrame(history)), ("layers", layers)):
-            with atomic(self.path / f"{name}.parquet") as temporary:
-                frame.to_parquet(temporary, index=False)
+        self.write_frame("history", pd.DataFrame(history))
+        self.write_frame("layers", layers)
+
+    def write_frame(self, name: str, frame: "pd.DataFrame") -> None:
+        """Replace NAME.parquet."""
+        with atomic(self.path / f"{name}.parquet") as temporary:
+            frame.to_parquet(temporary, index=False)
 
     def frame(self, name: str) -> "pd.DataFrame":
-        """`history` or `layers`. Raises OSError or ValueError where the file is missing or broken."""
+        """`history`, `layers`, or a table that only some runs have. Raises OSError or ValueError where the
+        file is missing or broken."""
         import pandas as pd
 
         return pd.read_parquet(self.path / f"{name}.parquet")
@@ -96,9 +103,10 @@ class RunStore:
         if record is None or record["status"] not in FINISHED:
             return False
         try:
-            return len(self.frame("history")) > 0 and self.frame("layers") is not None
+            tables = {file.stem: self.frame(file.stem) for file in self.path.glob("*.parquet")}
         except (OSError, ValueError):
             return False
+        return len(tables.get("history", ())) > 0 and "layers" in tables
 
 
 class StudyStore:
@@ -198,7 +206,7 @@ class StudyStore:
             for leftover in self.path.glob("runs/*/.*.part"):  # of a kill in the middle of a write
                 leftover.unlink(missing_ok=True)
             if fresh:
-                for name in ("runs", "report"):
+                for name in ("runs", "report", "tensorboard"):
                     shutil.rmtree(self.path / name, ignore_errors=True)
                 (self.path / "study.toml").unlink(missing_ok=True)
             text = self._joined(study).to_toml()
@@ -339,21 +347,51 @@ def load_results(path: str | Path) -> Results:
     import pandas as pd
 
     rows = read_runs(path)
-    store = StudyStore(path)
-    frames: dict[str, list] = {"history": [], "layers": []}
+    return Results(pd.DataFrame(rows), *(_together(path, rows, name) for name in ("history", "layers")))
+
+
+def load_predictions(path: str | Path) -> "pd.DataFrame":
+    """A row a test image, in the data set's order, of each run under `path` that is done: run_id, network,
+    depth, seed; label, what it shows, and predicted, what the trained network calls it, as categories: the
+    classes, by name, in the data set's order.
+
+    Runs of before predictions were stored have none. Broken tables and BadInput: as in `load_results`."""
+    import pandas as pd
+
+    frame = _together(path, _finished(path), "predictions")
+    if len(frame):
+        classes = StudyStore(path).run(frame["run_id"].iloc[0]).read()["classes"]
+        for column in ("label", "predicted"):
+            frame[column] = pd.Categorical.from_codes(frame[column], classes)
+    return frame
+
+
+def load_robustness(path: str | Path) -> "pd.DataFrame":
+    """A row a corruption and strength of each finished run under `path` that was asked for them
+    (evaluate.robustness): run_id, network, depth, seed; corruption, strength (0: clean images), test_error
+    (percent; of a diverged run, chance). Broken tables and BadInput: as in `load_results`."""
+    return _together(path, _finished(path), "robustness")
+
+
+def _finished(path: str | Path) -> list[dict[str, Any]]:
+    return [row for row in read_runs(path) if row["status"] in FINISHED]
+
+
+def _together(path: str | Path, rows: list[dict[str, Any]], name: str) -> "pd.DataFrame":
+    """NAME.parquet of each run that has one, with the columns that say whose it is."""
+    import pandas as pd
+
+    store, found = StudyStore(path), []
     for row in rows:
-        for name, found in frames.items():
-            try:
-                frame = store.run(row["run_id"]).frame(name)
-            except FileNotFoundError:
-                continue  # not begun, or failed before the first step
-            except (OSError, ValueError):
-                print(
-                    f"depthbench: {row['run_id']}: {name}.parquet cannot be read; run it again",
-                    file=sys.stderr,
-                )
-                continue
-            keys = {key: row[key] for key in ("run_id", "network", "depth", "seed")}
-            found.append(frame.assign(**keys)[[*keys, *frame.columns]])
-    tables = [pd.concat(found, ignore_index=True) if found else pd.DataFrame() for found in frames.values()]
-    return Results(pd.DataFrame(rows), *tables)
+        try:
+            frame = store.run(row["run_id"]).frame(name)
+        except FileNotFoundError:
+            continue  # not begun, or failed before the first step
+        except (OSError, ValueError):
+            print(
+                f"depthbench: {row['run_id']}: {name}.parquet cannot be read; run it again", file=sys.stderr
+            )
+            continue
+        keys = {key: row[key] for key in ("run_id", "network", "depth", "seed")}
+        found.append(frame.assign(**keys)[[*keys, *frame.columns]])
+    return pd.concat(found, ignore_index=True) if found else pd.DataFrame()

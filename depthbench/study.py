@@ -26,6 +26,7 @@ from pydantic import (
 
 from depthbench.catalog import look_up
 from depthbench.data import DATASETS
+from depthbench.data.corruptions import CORRUPTIONS
 from depthbench.errors import BadInput, nearest
 from depthbench.networks import NETWORKS, Family
 from depthbench.probes import PROBES
@@ -240,8 +241,17 @@ class Evaluate(Section):
     ten_crop: bool = False
     """At the end of a run, top-1 and top-5 test errors of the centre crop and of 10 crops, whose scores are
     averaged (He et al. 2015, sec. 3.4); needs decode = "as_read"."""
+    robustness: Annotated[list[str], AfterValidator(each_once)] = []
+    """At the end of a run, test errors on images under these CORRUPTIONS, each at several strengths
+    (data/corruptions.py)."""
     log_every: Count | None = None
     """Steps between logged rows; unset: a five-hundredth of all steps, and at least 10."""
+
+    @model_validator(mode="after")
+    def _check(self):
+        for name in self.robustness:
+            look_up(CORRUPTIONS, "corruption", name)
+        return self
 
 
 class Frontier(Section):

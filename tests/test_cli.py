@@ -49,8 +49,9 @@ def test_run_trains_stores_and_reports(small):
     assert len(list(path.glob("runs/*/run.json"))) == 4
     assert not list(path.glob("runs/*/checkpoint*"))
     assert "<svg" in (path / "report" / "index.html").read_text()
-    for pattern in ("figures/*.svg", "figures/*.png", "tables/*.csv", "tables/*.md"):
+    for pattern in ("figures/*.svg", "figures/*.png", "tables/*.csv", "tables/*.md", "tables/classes.tex"):
         assert list((path / "report").glob(pattern)), pattern
+    assert (path / "report/figures/confusion.svg").exists()
 
 
 def test_the_same_command_again_trains_nothing_and_more_seeds_join(small):
@@ -260,6 +261,7 @@ def folders(tmp_path):
         ("--plugin {}/nosuch.py", "there is no such file"),
         ("--name a/b", "name"),
         ("--set val_size=100000", "cannot split"),
+        ('--set evaluate.robustness=["noise"]', "no corruption is called 'noise': did you mean 'noisy'?"),
     ],
 )
 def test_bad_input_is_one_line_and_writes_nothing(folders, arguments, told):

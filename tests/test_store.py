@@ -6,7 +6,7 @@ import pytest
 
 from depthbench.errors import BadInput
 from depthbench.networks import NETWORKS, Family
-from depthbench.store import StudyStore, describe, load_results, read_runs
+from depthbench.store import StudyStore, describe, load_predictions, load_results, read_runs
 from depthbench.study import FORMAT
 
 
@@ -179,6 +179,23 @@ def test_two_writers_are_one_too_many(stored):
         StudyStore(store.path).opened(study, "hash"),
     ):
         pytest.fail("it must not open")
+
+
+def test_predictions_are_named_by_class(stored):
+    store, study = stored
+    assert load_predictions(store.path).empty  # of an earlier version
+    (run_store,) = store.run_stores()
+    run_store.write_frame("predictions", pd.DataFrame({"label": [0, 1], "predicted": [1, 1]}, dtype="uint8"))
+    run_store.write(run_store.read() | {"classes": ["cat", "dog"]})
+    frame = load_predictions(store.path)
+    run = next(study.runs())
+    assert frame.values.tolist() == [
+        [run.run_id, "plain", 8, 0, "cat", "dog"],
+        [run.run_id, "plain", 8, 0, "dog", "dog"],
+    ]
+    assert list(frame.label.cat.categories) == list(frame.predicted.cat.categories) == ["cat", "dog"]
+    (run_store.path / "predictions.parquet").write_bytes(b"PAR1")
+    assert not run_store.is_finished()
 
 
 @pytest.mark.parametrize("name", ["history.parquet", "layers.parquet", "run.json"])

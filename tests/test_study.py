@@ -97,7 +97,7 @@ CHANGED = {
         "colour": True,
     },
     "probe": {"names": ["weight_norm"], "steps": [0], "every": 5},
-    "evaluate": {"every": 5, "train_size": 100, "log_every": 5, "ten_crop": True},
+    "evaluate": {"every": 5, "train_size": 100, "log_every": 5, "ten_crop": True, "robustness": ["noisy"]},
 }
 READ = {"data": {"path": "photos", "image_size": 16, "decode": "as_read"}}
 NEEDS = {  # what else must be set for a key not to be refused

@@ -23,12 +23,13 @@ def summarise(runs: pd.DataFrame) -> pd.DataFrame:
         row |= {status: int((group["status"] == status).sum()) for status in STATUSES}
         row["n"] = len(finished)
         for name in ERRORS:
-            row |= {f"{name}_{key}": value for key, value in _spread(finished[name]).items()}
+            row |= {f"{name}_{key}": value for key, value in spread(finished[name]).items()}
         rows.append(row)
     return pd.DataFrame(rows)
 
 
-def _spread(values: pd.Series) -> dict[str, float]:
+def spread(values: pd.Series) -> dict[str, float]:
+    """mean; low to high, its 95% t interval (NaN for fewer than 2 values); min and max of what is known."""
     known = pd.to_numeric(values, errors="coerce").dropna().to_numpy(float)
     if not len(known):
         return dict.fromkeys(("mean", "low", "high", "min", "max"), np.nan)

@@ -19,4 +19,4 @@ def load(data_dir: Path) -> Images:
     y = digits.target.astype(np.int64)
     train, test = split(y, TEST_FRACTION, SPLIT_SEED)
     names = tuple(str(name) for name in digits.target_names)
-    return Images("digits", x[train], y[train], x[test], y[test], names, flips=False)
+    return Images("digits", x[train], y[train], x[test], y[test], names, flips=False, white=16)

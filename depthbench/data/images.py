@@ -27,6 +27,7 @@ class Images:
     val_x: np.ndarray | Mapped | Files | None = None
     val_y: np.ndarray | None = None
     skipped: tuple[str, ...] = ()  # files that could not be read
+    white: int = 255  # the greatest value that a pixel may have
 
     @property
     def shape(self) -> tuple[int, int, int]:

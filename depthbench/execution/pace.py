@@ -48,7 +48,7 @@ def measure(run: Run, sizes: Sizes, device: str, recompute: bool, step: str = "a
     """Train a few steps of `run` and evaluate its network once."""
     import torch
 
-    from depthbench.training.evaluate import batch_size, evaluate
+    from depthbench.training.evaluate import batch_size, predict
     from depthbench.training.trainer import Trainer
 
     where = torch.device(device)
@@ -82,7 +82,7 @@ def measure(run: Run, sizes: Sizes, device: str, recompute: bool, step: str = "a
         x, y = trainer.sets["test_error"]
         for _ in range(2):  # the first also makes what later ones reuse; slow ones need no second
             evaluation = seconds(
-                lambda: evaluate(
+                lambda: predict(
                     trainer.network, {"test_error": (x, y)}, trainer.scaling, run.recipe.precision
                 )
             )

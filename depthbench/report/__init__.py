@@ -12,6 +12,7 @@ from depthbench.catalog import Entry
 from depthbench.errors import BadInput
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.figure import Figure
 
     from depthbench.store import Results
@@ -20,18 +21,20 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class FigureEntry(Entry):
     """One figure: `about` is how to read it; `needs` is what is missing where there is nothing to show, and
-    where it is empty nothing is said. Of figures of one title one is shown at a time, by `choice`."""
+    where it is empty nothing is said. Of figures of one title one is shown at a time, by `choice`. `table`
+    names the one that it is drawn from beside `Results`, of those that only some runs have."""
 
     title: str = ""
     needs: str = ""
     choice: str = ""
+    table: str = ""
 
-    def draw(self, results: "Results") -> "Figure | None":
-        """The figure, in the style of the report."""
+    def draw(self, results: "Results", *tables: "pd.DataFrame") -> "Figure | None":
+        """The figure, in the style of the report. `tables`: the one that `table` names, if it does."""
         from depthbench.report.style import styled
 
         with styled():
-            return self(results)
+            return self(results, *tables)
 
 
 FIGURES: dict[str, FigureEntry] = {
@@ -59,6 +62,23 @@ FIGURES: dict[str, FigureEntry] = {
         "paper's last errors.",
         title="Training curves, as in the paper",
         needs="a plain or resnet of CIFAR depths, as the paper builds it, whose test error comes below 20 %",
+    ),
+    "confusion": FigureEntry(
+        "depthbench.report.confusion:draw",
+        "A row is the images of one class, over all seeds; its cells say what percent of them the trained "
+        "network calls by each name. What is off the diagonal is wrong. Cells below half a percent are left "
+        "empty. The colour scale, one for all panels, is the square root's, so that rare mistakes show.",
+        title="Which classes are taken for which",
+        table="predictions",
+        needs="a finished run with stored predictions, of at most 12 classes",
+    ),
+    "robustness": FigureEntry(
+        "depthbench.report.robustness:draw",
+        "Test images are corrupted, the same way for every run, and the trained network is asked again. At "
+        "the left edge is the error on clean images: a line that rises less steeply is more robust. Twins "
+        "share a row, the plain one dashed. The band is the range over seeds; a diverged run is at chance.",
+        title="Errors on corrupted images",
+        table="robustness",
     ),
     "frontier": FigureEntry(
         "depthbench.report.frontier:draw",

@@ -43,7 +43,7 @@ def write_comparison(paths: Sequence[str | Path], out: str | Path | None = None)
     }
     for name, table in parts.items():
         tables.write_table(table, out / "tables" / name)
-    figures = [draw_figure(name, entry, joined, out / "figures") for name, entry in COMPARISONS.items()]
+    figures = [draw_figure(name, entry, (joined,), out / "figures") for name, entry in COMPARISONS.items()]
     html = template("comparison.html").render(
         title=" and ".join(labels),
         first=labels[0],

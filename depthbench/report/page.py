@@ -2,6 +2,7 @@
 
 import shlex
 from collections import Counter
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 
@@ -9,16 +10,18 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from depthbench.analysis import FINISHED
+from depthbench.analysis.classes import class_metrics, summarise_classes
 from depthbench.analysis.matching import match_twins
 from depthbench.analysis.missing import missing_runs
 from depthbench.analysis.reference import reproduction
+from depthbench.analysis.robustness import summarise_robustness
 from depthbench.analysis.summary import summarise
 from depthbench.analysis.theory import measured_rates
 from depthbench.analysis.verdict import judge
 from depthbench.errors import BadInput
 from depthbench.files import write_text
 from depthbench.report import FIGURES, FigureEntry, headline, style, svg, tables
-from depthbench.store import Results, StudyStore, load_results
+from depthbench.store import Results, StudyStore, load_predictions, load_results, load_robustness
 
 JUDGED = {"train error": "train_error_eval", "test error": "test_error"}
 
@@ -38,6 +41,9 @@ def write_page(path: Path, out: Path) -> Path:
     judged = {error: judge(*results[:2], column, margin) for error, column in JUDGED.items()}
     beside = reproduction(results.runs)
     rates = measured_rates(results.runs, results.layers)
+    further = {"predictions": load_predictions(path), "robustness": load_robustness(path)}
+    classes = summarise_classes(class_metrics(further["predictions"]))
+    robustness = summarise_robustness(further["robustness"])
     parts = {
         "summary": tables.summary_table(summary, headline.train_images(study)),
         **{
@@ -47,12 +53,17 @@ def write_page(path: Path, out: Path) -> Path:
         },
         "runs": tables.runs_table(results.runs, match_twins(results.runs, results.history)),
         "missing": tables.missing_table(missing),
+        **({"classes": tables.classes_table(classes)} if len(classes) else {}),
+        **({"robustness": tables.robustness_table(robustness)} if len(robustness) else {}),
         **({"rates": tables.rates_table(rates)} if rates["predicted"].notna().any() else {}),
         **({"reproduction": tables.reproduction_table(beside)} if len(beside) else {}),
     }
     for name, table in parts.items():
         tables.write_table(table, out / "tables" / name)
-    figures = [draw_figure(name, entry, results, out / "figures") for name, entry in FIGURES.items()]
+    figures = []
+    for name, entry in FIGURES.items():
+        frames = (results, further[entry.table]) if entry.table else (results,)
+        figures.append(draw_figure(name, entry, frames, out / "figures"))
     html = template("page.html").render(
         title=study["name"],
         study=study,
@@ -80,12 +91,12 @@ def grouped(figures: list[dict]) -> list[list[dict]]:
     return list(groups.values())
 
 
-def draw_figure(name: str, entry: FigureEntry, results: Results, folder: Path) -> dict:
+def draw_figure(name: str, entry: FigureEntry, frames: Sequence, folder: Path) -> dict:
     """Draw and write a figure; what the template needs of it. `svg` is None if there is nothing to show."""
     file = folder / name
     shown = {key: getattr(entry, key) for key in ("title", "choice", "about", "needs")}
     shown |= {"name": name, "svg": None}
-    figure = entry.draw(results)
+    figure = entry.draw(*frames)
     if figure is None:
         for suffix in (".svg", ".png"):  # of an older report: it would be taken for this one's
             file.with_suffix(suffix).unlink(missing_ok=True)

@@ -29,7 +29,7 @@ def draw(results: Results) -> Figure | None:
     }
     steps = sorted(layers["step"].unique())
     told = f"step {steps[0]:,}" if len(steps) == 1 else f"last probed step, {steps[0]:,} to {steps[-1]:,}"
-    columns = _columns(results, style.networks_of(layers))
+    columns = twins_together(results, style.networks_of(layers))
     colours = style.depth_colours(results.runs["depth"])
     known = style.seeds(orders["layer (1 = input)"]["n"])
     title = f"Layer responses, {told} (geometric mean and range of {known})"
@@ -61,8 +61,8 @@ def draw(results: Results) -> Figure | None:
     return figure
 
 
-def _columns(results: Results, networks: list[str]) -> list[dict[str, str]]:
-    """The networks of each column, name -> key of DASHES: twins together, where each is but one's twin."""
+def twins_together(results: Results, networks: list[str]) -> list[dict[str, str]]:
+    """The networks of each panel, name -> key of DASHES: twins together, where each is but one's twin."""
     columns = {network: {network: "residual"} for network in networks}
     twins = match_twins(results.runs, results.history)[["network", "twin"]].drop_duplicates()
     for plain, residual in twins.itertuples(index=False):

@@ -9,6 +9,7 @@ import pandas as pd
 from depthbench.analysis import STATUSES
 from depthbench.analysis.comparison import is_apart
 from depthbench.analysis.verdict import Verdicts
+from depthbench.data.corruptions import CORRUPTIONS
 from depthbench.files import atomic, write_text
 
 
@@ -118,6 +119,59 @@ def rates_table(rates: pd.DataFrame) -> Table:
         "with batch normalisation has no rate, since its norm follows a power of the depth: it is left out."
     )
     return Table("Measured and predicted rates at initialisation", note, rates, shown.astype(str))
+
+
+def classes_table(classes: pd.DataFrame) -> Table:
+    """Of `analysis.classes.summarise_classes`. For people a row a network and depth, with its worst class."""
+    rows = []
+    for (network, depth), group in classes.groupby(["network", "depth"]):
+        whole, recalls = group[group["metric"] == "macro_f1"].iloc[0], group[group["metric"] == "recall"]
+        worst = recalls.loc[recalls["mean"].idxmin()]
+        rows.append(
+            {
+                **{"network": network, "depth": depth, "n": whole["n"]},
+                "macro F1, mean (%)": _number(whole["mean"]),
+                "macro F1, 95% interval (%)": _range(whole[["low", "high"]]),
+                "worst class": worst["class"],
+                "its recall, mean (%)": _number(worst["mean"]),
+                "its recall, 95% interval (%)": _range(worst[["low", "high"]]),
+            }
+        )
+    note = (
+        "Of the test images, as the trained network calls them. Recall: the percent of a class's images that "
+        "are called by its name; the worst class is the one of least mean recall. Macro F1: the mean over "
+        "classes of the harmonic mean of recall and precision. Over n seeds; a diverged run has no "
+        "predictions, and is in no mean here. Every class is in the CSV."
+    )
+    return Table("Classes by network and depth", note, classes, pd.DataFrame(rows).astype(str))
+
+
+def robustness_table(robustness: pd.DataFrame) -> Table:
+    """Of `analysis.robustness.summarise_robustness`. For people a row a network, depth and corruption, clean
+    and at its greatest strength."""
+    rows = []
+    for (network, depth, corruption), group in robustness.groupby(["network", "depth", "corruption"]):
+        clean, most = group.loc[group["strength"].idxmin()], group.loc[group["strength"].idxmax()]
+        unit = CORRUPTIONS[corruption].unit
+        rows.append(
+            {
+                **{"network": network, "depth": depth, "corruption": corruption, "n": most["n"]},
+                "clean, mean (%)": _number(clean["mean"]),
+                "over all strengths, mean (%)": _number(group.loc[group["strength"] > 0, "mean"].mean()),
+                "at the greatest, mean (%)": _number(most["mean"]),
+                "95% interval (%)": _range(most[["low", "high"]]),
+                "range (%)": _range(most[["min", "max"]]),
+                "greatest strength": f"{most['strength']:g} ({unit})",
+            }
+        )
+    note = (
+        "Last test error on images that were corrupted, the same way for every run, over n seeds; a diverged "
+        "run counts at chance error. Interval and range are those at the greatest strength; every one is in "
+        "the CSV."
+    )
+    return Table(
+        "Errors on corrupted images, by network and depth", note, robustness, pd.DataFrame(rows).astype(str)
+    )
 
 
 def write_table(table: Table, path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Errors in evaluation mode, on clean images."""
+"""What a network calls images in evaluation mode, and the errors that this makes."""
 
 from collections.abc import Callable, Mapping
 
@@ -20,35 +20,38 @@ def batch_size(device: torch.device, pixels: tuple[int, int]) -> int:
 
 
 @torch.inference_mode()
-def evaluate(
+def predict(
     network: nn.Module,
     sets: Mapping[str, tuple[Pixels, Tensor]],
     scaling: Scaling,
     precision: str,
     should_stop: Callable[[], bool] = lambda: False,
-) -> dict[str, float] | None:
-    """For each set (x, y), x (N, C, H, W) uint8 and y (N,), the percent of images that `network`, in
-    evaluation mode, does not call y. y is on the network's device; x there or on the host, from where it is
-    moved batch by batch. None as soon as `should_stop` says so; it is asked between batches.
+) -> dict[str, Tensor] | None:
+    """For each set (x, y), x (N, C, H, W) uint8 and y (N,), the classes (N,) int64 that `network`, in
+    evaluation mode, puts its images into, on y's device. That is the network's; x is there or on the host,
+    from where it is moved batch by batch. None as soon as `should_stop` says so; it is asked between batches.
 
-    The network is left in the mode it was in. One sync with the device a set."""
+    The network is left in the mode it was in. The device is not waited for."""
     training = network.training
     network.eval()
     try:
-        errors = {}
+        predicted = {}
         for name, (x, y) in sets.items():
-            device = y.device
-            wrong = torch.zeros((), dtype=torch.int64, device=device)
-            size = batch_size(device, x.shape[2:])
-            for part, labels in zip(x.split(size), y.split(size), strict=True):
+            device, called = y.device, []
+            for part in x.split(batch_size(device, x.shape[2:])):
                 if should_stop():
                     return None
                 part = part.to(device, non_blocking=True)  # waits where it is not pinned
                 images = scaling(part).contiguous(memory_format=torch.channels_last)
                 with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
                     logits = network(images)
-                wrong += (logits.argmax(1) != labels).sum()
-            errors[name] = 100 * wrong.item() / len(x)
-        return errors
+                called.append(logits.argmax(1))
+            predicted[name] = torch.cat(called)
+        return predicted
     finally:
         network.train(training)
+
+
+def percent_wrong(predicted: Tensor, y: Tensor) -> float:
+    """The percent of images, labelled y (N,), that are called something else. Waits for the device."""
+    return 100 * (predicted != y).sum().item() / len(y)

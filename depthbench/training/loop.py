@@ -11,7 +11,7 @@ import torch
 from depthbench.data.images import Images
 from depthbench.environment import describe_environment
 from depthbench.networks.cost import count_multiply_adds, count_parameters
-from depthbench.store import RunStore, describe
+from depthbench.store import FINISHED, RunStore, describe
 from depthbench.study import Run
 from depthbench.training import checkpoint
 from depthbench.training.kinds import StepKind
@@ -116,9 +116,14 @@ def _train(
             yield
 
     if status == "done":
-        if not trainer.take_last_errors(should_stop):
+        if trainer.take_last_errors(should_stop):
+            store.write_frame("predictions", trainer.predictions())
+        else:
             status = "interrupted"
         trainer.seconds = time.perf_counter() - began
+    if status in FINISHED and trainer.run.evaluate.robustness:
+        chance = record["chance_error"] if status == "diverged" else None
+        store.write_frame("robustness", trainer.robustness(chance))
     record = record | {"status": status}
     if status == "interrupted" or keep_checkpoint:
         _keep(store, trainer, record)
@@ -134,6 +139,7 @@ def _record(trainer: Trainer, images: Images, data_hash: str) -> dict[str, Any]:
     return describe(trainer.run) | {
         "steps": trainer.run.steps,
         "num_classes": len(images.classes),
+        "classes": list(images.classes),
         "image_shape": list(images.shape),  # (C, H, W)
         "chance_error": images.chance_error,
         "parameters": count_parameters(trainer.network),

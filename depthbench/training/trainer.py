@@ -4,9 +4,10 @@ import contextlib
 import hashlib
 import math
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
 from depthbench.catalog import look_up
@@ -15,7 +16,7 @@ from depthbench.data.colour import Colour
 from depthbench.data.files import sides
 from depthbench.data.images import Images, split
 from depthbench.data.parts import for_statistics
-from depthbench.data.place import Placed, place
+from depthbench.data.place import Pixels, Placed, place
 from depthbench.networks import NETWORKS
 from depthbench.networks.checkpointing import recompute_activations
 from depthbench.networks.fusing import fuse
@@ -25,14 +26,18 @@ from depthbench.probes.recorder import Recorder
 from depthbench.seeds import derived
 from depthbench.study import Run
 from depthbench.training.captured import CapturedStep
-from depthbench.training.evaluate import evaluate
+from depthbench.training.evaluate import percent_wrong, predict
 from depthbench.training.hold import Hold
 from depthbench.training.kinds import StepKind
 from depthbench.training.plateau import Plateau
 from depthbench.training.recipe import learning_rate, make_optimizer
 from depthbench.training.records import ERRORS, Records
+from depthbench.training.robustness import Row, chance_rows, robustness_errors
 from depthbench.training.step import Step
 from depthbench.training.ten_crop import chance_errors, ten_crop_errors
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FETCH_SECONDS = 2.0  # at most between two fetches of a row from a GPU, so that a person sees how it goes
 
@@ -58,7 +63,7 @@ class Trainer:
         self.run, self.device, self.recompute = run, device, recompute
         self.stream = torch.cuda.Stream(device) if device.type == "cuda" else None
         set_precision(run.recipe.precision)
-        self.train_size, self.classes = len(images.train_y), len(images.classes)
+        self.train_size, self.classes, self.white = len(images.train_y), len(images.classes), images.white
         placed = place(images, device)
         self.placement, self.is_streamed = placed.note, placed.is_streamed
         if self.stream is not None:
@@ -91,6 +96,8 @@ class Trainer:
         self.hold = Hold(run)
         self.plateau = Plateau(run.recipe)
         self.last_errors: dict[str, float] = {}  # those that are taken at the end of a run alone
+        self.corrupted: list[Row] = []  # errors on corrupted test images, likewise
+        self.predicted: torch.Tensor | None = None  # (N,) the class of each test image, as last evaluated
         self.batches_hash = ""  # sha256 over all batches up to this step
         self._waiting_hashes: dict[int, str] = {}  # step -> that of each row that waits
         self.fetch_seconds = FETCH_SECONDS if device.type == "cuda" else 0.0  # a CPU keeps nobody waiting
@@ -210,24 +217,70 @@ class Trainer:
         self._settle()  # or the time of steps that are still queued would count as evaluation
         began = time.perf_counter()
         with self._on_stream():
-            found = evaluate(self.network, self.sets, self.scaling, self.run.recipe.precision, should_stop)
+            predicted = self._predict(self.sets, should_stop)
+            found = predicted and {
+                name: percent_wrong(predicted[name], y) for name, (_, y) in self.sets.items()
+            }
         self.evaluating += time.perf_counter() - began
+        if found is not None:
+            self.predicted = predicted["test_error"]
         return found
+
+    def _predict(self, sets: Mapping[str, tuple[Pixels, torch.Tensor]], should_stop: Callable[[], bool]):
+        return predict(self.network, sets, self.scaling, self.run.recipe.precision, should_stop)
 
     def take_last_errors(self, should_stop: Callable[[], bool] = lambda: False) -> bool:
         """Note those errors that are taken once, of the trained network; False, and nothing noted, where
         `should_stop` said so meanwhile."""
-        if not self.run.evaluate.ten_crop:
-            return True
         self._settle()
         began = time.perf_counter()
+        with self._on_stream():
+            taking = (self._take_predictions, self._take_ten_crops, self._take_robustness)
+            were_taken = all(take(should_stop) for take in taking)
+        self.evaluating += time.perf_counter() - began
+        return were_taken
+
+    def _take_predictions(self, should_stop: Callable[[], bool]) -> bool:
+        """Where the last evaluation was made before the run was resumed, they were not kept."""
+        if self.predicted is None:
+            found = self._predict({"test_error": self.sets["test_error"]}, should_stop)
+            self.predicted = found and found["test_error"]
+        return self.predicted is not None
+
+    def _take_ten_crops(self, should_stop: Callable[[], bool]) -> bool:
+        if not self.run.evaluate.ten_crop:
+            return True
         x, y = self.sets["test_error"]
         precision = self.run.recipe.precision
-        with self._on_stream():
-            found = ten_crop_errors(self.network, x, y, self.scaling, precision, should_stop)
-        self.evaluating += time.perf_counter() - began
+        found = ten_crop_errors(self.network, x, y, self.scaling, precision, should_stop)
         self.last_errors = found or {}
         return found is not None
+
+    def _take_robustness(self, should_stop: Callable[[], bool]) -> bool:
+        x, y = self.sets["test_error"]
+        names, precision = self.run.evaluate.robustness, self.run.recipe.precision
+        clean = percent_wrong(self.predicted, y)
+        found = robustness_errors(
+            self.network, x, y, names, clean, self.white, self.scaling, precision, should_stop
+        )
+        self.corrupted = found or []
+        return found is not None
+
+    def robustness(self, chance_error: float | None) -> "pd.DataFrame":
+        """A row a corruption and strength: test_error. A diverged run's are `chance_error`."""
+        import pandas as pd
+
+        names = self.run.evaluate.robustness
+        return pd.DataFrame(self.corrupted if chance_error is None else chance_rows(names, chance_error))
+
+    def predictions(self) -> "pd.DataFrame":
+        """A row a test image, in their order: label and predicted, the numbers of classes."""
+        import pandas as pd
+
+        _, y = self.sets["test_error"]
+        with self._on_stream():
+            columns = {"label": y.cpu().numpy(), "predicted": self.predicted.cpu().numpy()}
+        return pd.DataFrame(columns, dtype=np.min_scalar_type(self.classes - 1))
 
     def final(self, chance_error: float | None) -> dict[str, Any]:
         """The final numbers of run.json. A diverged run's last errors are `chance_error`."""

@@ -7,6 +7,7 @@ from depthbench.analysis.theory import measured_rates
 from depthbench.analysis.verdict import judge
 from depthbench.report.tables import (
     Table,
+    classes_table,
     markdown,
     missing_table,
     rates_table,
@@ -91,6 +92,18 @@ def test_a_rate_without_prediction_leaves_its_place_empty(results):
     row = rows(rates_table(measured_rates(runs, results.layers)), network="plain", depth="20", stage="2")[0]
     assert row["measured"] == "0.490"
     assert {row[key] for key in ("predicted", "difference (%)", "formula", "source")} == {""}
+
+
+def test_classes_are_told_by_their_worst_for_people_and_all_for_machines():
+    keys = {"network": "plain", "depth": 8, "n": 2, "low": 40.0, "high": 90.0, "min": 50.0, "max": 80.0}
+    rows = [("macro_f1", "", 70.0), ("recall", "cat", 80.0), ("recall", "dog", 60.0), ("recall", "yak", None)]
+    table = classes_table(
+        pd.DataFrame([keys | dict(zip(("metric", "class", "mean"), r, strict=True)) for r in rows])
+    )
+    (row,) = table.shown.to_dict("records")
+    assert (row["macro F1, mean (%)"], row["macro F1, 95% interval (%)"]) == ("70.00", "40.00 to 90.00")
+    assert (row["worst class"], row["its recall, mean (%)"]) == ("dog", "60.00")
+    assert len(table.raw) == 4
 
 
 def test_markdown_escapes_what_would_break_a_row():

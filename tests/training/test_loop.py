@@ -1,5 +1,6 @@
 import dataclasses
 import math
+import shutil
 
 import pandas as pd
 import pytest
@@ -10,6 +11,8 @@ from depthbench.data.batches import Batches, Scaling
 from depthbench.data.source import Resident
 from depthbench.networks import NETWORKS
 from depthbench.store import RunStore
+from depthbench.training import trainer
+from depthbench.training.evaluate import predict
 from depthbench.training.loop import finish, train
 from depthbench.training.trainer import Trainer
 
@@ -158,6 +161,7 @@ def test_a_diverged_run_is_a_result_at_chance_error(tiny, trained):
     assert not math.isfinite(history.loss.iloc[-1])
     final = record["final"]
     assert final["train_error_eval"] == final["test_error"] == final["train_error"] == 90.0
+    assert not (store.path / "predictions.parquet").exists()
     assert store.is_finished()
 
 
@@ -200,6 +204,31 @@ def test_resuming_where_a_row_is_due_tells_a_rate(tiny, trained):
     trained(run, report=events.append)
     assert events[0]["step"] == events[0]["first_step"] == 6
     assert all(event["images_per_second"] > 0 for event in events)
+
+
+def test_predictions_of_the_test_images_are_stored_in_their_order(tiny, trained, digits, monkeypatch):
+    passes = []
+    monkeypatch.setattr(trainer, "predict", lambda *given: passes.append(given) or predict(*given))
+    record, store = trained(next(tiny().runs()))
+    assert len(passes) == 2  # the evaluations after steps 6 and 12, and no more
+    predictions = store.frame("predictions")
+    assert list(map(str, predictions.dtypes)) == ["uint8", "uint8"]
+    assert predictions.label.tolist() == digits.test_y.tolist()
+    assert 100 * (predictions.label != predictions.predicted).mean() == record["final"]["test_error"]
+    assert record["classes"] == list("0123456789")
+
+
+def test_predictions_that_a_stop_has_lost_are_taken_once_more(tiny, trained):
+    run = next(tiny().runs())
+    _, whole = trained(run, folder="whole", keep_checkpoint=True)
+    shutil.copytree(whole.path, whole.path.parents[1] / "parts" / run.run_id)
+    before = whole.frame("predictions")
+    (whole.path.parents[1] / "parts" / run.run_id / "predictions.parquet").unlink()
+    record, parts = trained(run, folder="parts", should_stop=stop_after(0))
+    assert (record["status"], parts.is_finished()) == ("interrupted", False)  # asked before the one batch
+    record, parts = trained(run, folder="parts")
+    assert record["status"] == "done"
+    pd.testing.assert_frame_equal(parts.frame("predictions"), before)
 
 
 def test_train_error_on_a_part_of_the_training_set(tiny, digits):

@@ -1,0 +1,51 @@
+"""How well each class is told from the others, and which are taken for which. Everything is in percent."""
+
+import numpy as np
+import pandas as pd
+from sklearn.metrics import confusion_matrix, f1_score, recall_score
+
+from depthbench.analysis.summary import spread
+
+
+def class_metrics(predictions: pd.DataFrame) -> pd.DataFrame:
+    """A row a run and metric: its macro F1, and the recall of each class.
+
+    `predictions` is what `store.load_predictions` gives. Columns: run_id, network, depth, seed; metric,
+    `macro_f1` or `recall`; class, its name, empty for macro_f1; value. The F1 of a class is the harmonic mean
+    of its precision and its recall; macro F1 is the mean over classes, one that is neither shown nor
+    predicted left out. The recall of a class without test images is NaN."""
+    rows = []
+    keys = ["run_id", "network", "depth", "seed"]
+    for run, images in predictions.groupby(keys, sort=False) if len(predictions) else ():
+        numbers, classes = _numbers(images), images["label"].cat.categories
+        every = {"labels": range(len(classes)), "zero_division": np.nan}
+        values = [("macro_f1", "", f1_score(*numbers, average="macro", **every))]
+        recalls = recall_score(*numbers, average=None, **every)
+        values += [("recall", name, recall) for name, recall in zip(classes, recalls, strict=True)]
+        rows += [(*run, metric, name, 100 * value) for metric, name, value in values]
+    return pd.DataFrame(rows, columns=[*keys, "metric", "class", "value"])
+
+
+def summarise_classes(metrics: pd.DataFrame) -> pd.DataFrame:
+    """A row a network, depth, metric and class of `class_metrics`, over the seeds: n, how many there are;
+    mean, low and high (its 95% t interval, NaN for n < 2), min, max."""
+    keys = ["network", "depth", "metric", "class"]
+    rows = [
+        dict(zip(keys, key, strict=True)) | {"n": len(group)} | spread(group["value"])
+        for key, group in metrics.groupby(keys, sort=False)
+    ]
+    columns = [*keys, "n", "mean", "low", "high", "min", "max"]
+    return pd.DataFrame(rows, columns=columns).sort_values(keys[:2], kind="stable", ignore_index=True)
+
+
+def confusion(predictions: pd.DataFrame) -> pd.DataFrame:
+    """What percent of the images of each class (rows) are put into each (columns), all runs of `predictions`
+    counted together. The row of a class without test images is 0."""
+    classes = predictions["label"].cat.categories
+    counts = confusion_matrix(*_numbers(predictions), labels=range(len(classes)), normalize="true")
+    return pd.DataFrame(100 * counts, index=classes, columns=classes)
+
+
+def _numbers(predictions: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
+    """label and predicted as numbers: scikit-learn sorts names."""
+    return predictions["label"].cat.codes, predictions["predicted"].cat.codes

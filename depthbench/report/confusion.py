@@ -1,0 +1,76 @@
+"""Which classes are taken for which, at the least and the greatest depth of each network."""
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import PowerNorm
+from matplotlib.figure import Figure
+
+from depthbench.analysis.classes import confusion
+from depthbench.report import style
+from depthbench.store import Results
+
+MOST_CLASSES = 12
+COLOURS = matplotlib.colormaps["Blues"]
+SCALE = PowerNorm(0.5, 0, 100)  # on a straight one a mistake of a few percent is as white as none
+LEAST_CELL = 0.19  # in: room for `100` at 7 pt
+SHOWN_FROM = 0.5  # percent
+LONGEST = 12  # letters of a class's name
+
+
+def draw(results: Results, predictions: pd.DataFrame) -> Figure | None:
+    """A panel a network and depth, rows true and columns predicted classes, in percent of a row."""
+    if predictions.empty or len(predictions["label"].cat.categories) > MOST_CLASSES:
+        return None
+    networks = style.networks_of(predictions)
+    depths = {n: group["depth"].agg(["min", "max"]) for n, group in predictions.groupby("network")}
+    rows = 2 if any(ends["min"] < ends["max"] for ends in depths.values()) else 1
+    across = min(len(networks), style.MOST_COLUMNS)
+    names = 0.06 * min(max(map(len, predictions["label"].cat.categories)), LONGEST)  # in: their length
+    side = (style.WIDTH - 1.15 - names) / max(across, 2)  # in: of a panel
+    known = style.seeds(predictions.groupby(["network", "depth"])["run_id"].nunique())
+    title = f"Test images of each class by what they are called ({known})"
+    figure, panels = style.grid(rows, len(networks), side + 0.35 + names / rows, title)
+    for column, network in zip(panels.T, networks, strict=True):
+        here = predictions[predictions["network"] == network]
+        ends = depths[network].unique()
+        for axes, depth in zip(column, ends, strict=False):
+            matrix = confusion(here[here["depth"] == depth])
+            _draw_panel(axes, matrix, numbers=side / len(matrix) >= LEAST_CELL)
+            axes.set_title(f"{network}, depth {depth}")
+        for axes in column[len(ends) :]:  # it has one depth, and others have two
+            axes.set_visible(False)
+    for row in panels:
+        style.label_left(row, "class")
+    for axes in panels[-1]:
+        axes.set_xlabel("predicted class")
+    bar = figure.colorbar(ScalarMappable(SCALE, COLOURS), ax=panels, aspect=40, shrink=0.9, pad=0.02)
+    bar.set_ticks([0, 1, 5, 10, 25, 50, 75, 100])
+    bar.set_label("images of a class (%)")
+    return figure
+
+
+def _draw_panel(axes: Axes, matrix: pd.DataFrame, numbers: bool) -> None:
+    names = [name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…" for name in matrix.index]
+    told = np.where(matrix >= SHOWN_FROM, matrix.round().astype(int).astype(str), "")
+    axes.grid(False)
+    sns.heatmap(
+        matrix.to_numpy(),
+        ax=axes,
+        cmap=COLOURS,
+        norm=SCALE,
+        cbar=False,
+        square=True,
+        annot=told if numbers else False,
+        fmt="",
+        annot_kws={"fontsize": 7},
+        xticklabels=names,
+        yticklabels=names,
+        linewidths=0.4,
+        linecolor="#e4e4e4",
+    )
+    axes.tick_params(axis="x", rotation=90 if max(map(len, names)) > 2 else 0)
+    axes.tick_params(axis="y", rotation=0)

@@ -1,0 +1,54 @@
+import pandas as pd
+import pytest
+
+from depthbench.analysis.classes import class_metrics, confusion, summarise_classes
+
+CLASSES = ["zebra", "ant", "yak"]  # in no alphabetical order; no image shows a yak
+
+
+def predicted(seed, label, called, depth=8):
+    keys = {"run_id": f"plain-{depth}-s{seed}", "network": "plain", "depth": depth, "seed": seed}
+    numbers = {"label": label, "predicted": called}
+    names = {key: pd.Categorical.from_codes(codes, CLASSES) for key, codes in numbers.items()}
+    return pd.DataFrame(keys | names)
+
+
+TWO = pd.concat(
+    [
+        predicted(0, [0, 0, 0, 0, 1, 1], [0, 0, 0, 1, 1, 1]),
+        predicted(1, [0, 0, 0, 0, 1, 1], [0, 1, 1, 1, 1, 1]),
+    ]
+)
+
+
+def test_recall_and_macro_f1_by_hand():
+    values = class_metrics(TWO).set_index(["seed", "metric", "class"])["value"]
+    assert values[0, "recall"].tolist()[:2] == [75, 100]
+    assert pd.isna(values[0, "recall", "yak"])  # nothing to recall
+    zebra, ant = 2 * 3 / (2 * 3 + 0 + 1), 2 * 2 / (2 * 2 + 1 + 0)  # 2 tp / (2 tp + fp + fn)
+    assert values[0, "macro_f1", ""] == pytest.approx(100 * (zebra + ant) / 2)
+
+
+def test_a_class_that_is_never_found_counts_as_zero():
+    values = class_metrics(predicted(0, [0, 1], [0, 0])).set_index(["metric", "class"])["value"]
+    assert values["recall"].tolist()[:2] == [100, 0]
+    assert values["macro_f1", ""] == pytest.approx(100 * (2 / 3) / 2)
+
+
+def test_a_row_of_a_network_depth_and_class_over_seeds():
+    summary = summarise_classes(class_metrics(TWO)).set_index(["metric", "class"])
+    row = summary.loc[("recall", "zebra")]
+    assert row[["network", "depth", "n", "mean", "min", "max"]].tolist() == ["plain", 8, 2, 50, 25, 75]
+    assert row["high"] - row["mean"] == pytest.approx(12.7062 * 25, rel=1e-4)  # t(1), standard error 25
+    assert summary.index.tolist() == [("macro_f1", ""), *(("recall", name) for name in CLASSES)]
+
+
+def test_a_row_of_the_confusion_matrix_is_a_class_and_adds_up_to_100():
+    matrix = confusion(TWO)
+    assert matrix.loc["zebra"].tolist() == [50, 50, 0]
+    assert matrix.loc["ant"].tolist() == [0, 100, 0]
+    assert matrix.sum(axis=1).tolist() == [100, 100, 0]
+
+
+def test_without_predictions_there_is_nothing():
+    assert summarise_classes(class_metrics(pd.DataFrame())).empty

@@ -1,0 +1,72 @@
+import numpy as np
+import pytest
+import torch
+
+from depthbench.data.corruptions import CORRUPTIONS, Corrupted
+
+IMAGES = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (7, 3, 32, 24), dtype=np.uint8))
+GREY = torch.full((7, 1, 16, 16), 100, dtype=torch.uint8)
+each = pytest.mark.parametrize("name", CORRUPTIONS)
+
+
+def corrupted(x, name, strength, size=7, white=255):
+    return torch.cat(list(Corrupted(x, name, strength, white).split(size)))
+
+
+@each
+def test_every_strength_changes_every_image_more_than_the_one_before(name):
+    before = torch.zeros(7)
+    for strength in CORRUPTIONS[name].strengths:
+        spoilt = corrupted(IMAGES, name, strength)
+        assert (spoilt.dtype, spoilt.shape) == (torch.uint8, IMAGES.shape)
+        change = (spoilt.float() - IMAGES.float()).square().mean((1, 2, 3))
+        assert change.mean() > before.mean()
+        assert (change > 0).all()
+        before = change
+
+
+@each
+def test_what_is_drawn_depends_on_the_place_of_an_image_alone(name):
+    strength = CORRUPTIONS[name].strengths[1]
+    torch.manual_seed(1)
+    at_once = corrupted(IMAGES, name, strength)
+    state = torch.get_rng_state()
+    assert torch.equal(corrupted(IMAGES, name, strength, size=2), at_once)
+    assert torch.equal(torch.get_rng_state(), state)  # and takes nothing from the run's generator
+    same = corrupted(IMAGES[:1].expand(7, -1, -1, -1), name, strength)
+    assert name == "blurred" or not all(torch.equal(one, same[0]) for one in same)
+
+
+@pytest.mark.parametrize("name", ["rotated", "blurred"])
+def test_an_image_of_one_grey_stays_as_it_is(name):
+    assert torch.equal(corrupted(GREY, name, CORRUPTIONS[name].strengths[-1]), GREY)  # no black corners
+
+
+def test_a_square_of_a_quarter_of_the_side_hides_a_sixteenth():
+    hidden = corrupted(GREY, "occluded", 0.25, white=16) == 8  # half of white
+    assert hidden.sum((1, 2, 3)).tolist() == [16] * 7
+    assert len({tuple(image.nonzero()[0].tolist()) for image in hidden}) > 1
+
+
+def test_noise_is_as_strong_as_it_says_in_parts_of_white():
+    for white, std in ((255, 16.0), (16, 16 / 255 * 16)):
+        x = torch.full((4, 1, 64, 64), white // 2, dtype=torch.uint8)
+        assert (corrupted(x, "noisy", 16, white=white).float() - white // 2).std() == pytest.approx(
+            std, rel=0.06
+        )
+        assert corrupted(x, "noisy", 64, white=white).max() <= white
+
+
+def test_a_quarter_turn_either_way():
+    x = torch.zeros(7, 1, 9, 9, dtype=torch.uint8)
+    x[:, :, 0, 4] = 200  # the middle of the top goes to one side or the other
+    places = {tuple(image.nonzero()[0].tolist()) for image in corrupted(x, "rotated", 90)}
+    assert places == {(0, 4, 0), (0, 4, 8)}
+
+
+@pytest.mark.cuda
+@each
+def test_a_gpu_sees_the_same_images(name):
+    strength = CORRUPTIONS[name].strengths[-1]
+    there = corrupted(IMAGES.cuda(), name, strength).cpu().int()
+    assert (there - corrupted(IMAGES, name, strength).int()).abs().max() <= 1  # it may round otherwise

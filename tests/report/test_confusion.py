@@ -1,0 +1,52 @@
+import pandas as pd
+import pytest
+
+from depthbench.report import FIGURES
+
+DIGITS = list("0123456789")
+
+
+def predicted(network, depths, seeds=(0, 1), classes=DIGITS):
+    """Every class once; all are called by their names, but the first class is called the second by seed 1."""
+    frames = []
+    for depth in depths:
+        for seed in seeds:
+            label = list(range(len(classes)))
+            called = [seed, *label[1:]]
+            keys = {"run_id": f"{network}-{depth}-s{seed}", "network": network, "depth": depth, "seed": seed}
+            codes = {"label": label, "predicted": called}
+            names = {key: pd.Categorical.from_codes(c, classes) for key, c in codes.items()}
+            frames.append(pd.DataFrame(keys | names))
+    return pd.concat(frames, ignore_index=True)
+
+
+def draw(results, predictions):
+    figure = FIGURES["confusion"].draw(results, predictions)
+    figure.draw_without_rendering()
+    return figure
+
+
+def titles(figure):
+    return [axes.get_title() for axes in figure.axes if axes.get_title() and axes.get_visible()]
+
+
+def test_the_least_and_the_greatest_depth_of_each_network(results):
+    both = pd.concat([predicted("plain", (8, 14, 20)), predicted("resnet", (14,))], ignore_index=True)
+    figure = draw(results, both)
+    assert titles(figure) == ["plain, depth 8", "resnet, depth 14", "plain, depth 20"]
+    assert "2 seeds" in figure.get_suptitle()
+    box, (width, height) = figure.get_tightbbox(), figure.get_size_inches()
+    assert min(box.x0, box.y0) >= -0.01
+    assert (box.x1, box.y1) <= (width + 0.01, height + 0.01)
+
+
+@pytest.mark.parametrize(("networks", "told"), [(2, ["50", "50", "100"]), (6, [])])
+def test_numbers_stand_in_cells_that_have_room_for_them(results, networks, told):
+    panel = draw(results, pd.concat([predicted(f"net{i}", (8,)) for i in range(networks)])).axes[0]
+    assert [text.get_text() for text in panel.texts if text.get_text()][:3] == told
+    assert panel.collections[0].get_array().ravel()[:3].tolist() == [50, 50, 0]
+
+
+def test_many_classes_and_no_predictions_are_none(results):
+    for frame in (pd.DataFrame(), predicted("plain", (8,), classes=list("abcdefghijklm"))):
+        assert FIGURES["confusion"].draw(results, frame) is None

@@ -1,0 +1,115 @@
+import math
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from depthbench.cli import app
+from depthbench.errors import BadInput
+from depthbench.progress import Silent
+from depthbench.store import StudyStore, describe
+from depthbench.tensorboard import Written, check_installed, write_run
+
+HISTORY = [
+    {"step": 2, "lr": 0.1, "loss": 2.5, "train_error": 90.0, "test_error": math.nan, "batch_hash": "ab"},
+    {"step": 4, "lr": 0.01, "loss": math.inf, "train_error": 80.0, "test_error": 50.3, "batch_hash": "cd"},
+]
+PROBED = {
+    "step": [0, 0, 3, 3],
+    "layer": [1, 2, 1, 2],
+    "name": ["conv1", "fc"] * 2,
+    "stage": ["conv1", "fc"] * 2,
+}
+LAYERS = pd.DataFrame(
+    PROBED | {"grad_norm_preact": [0.1, 0.2, 0.3, 1e-30], "weight_norm": [1.0, 2.0, 3.0, 4.0]}
+)
+EXPECTED = {
+    "loss": {2: 2.5, 4: math.inf},
+    "lr": {2: 0.1, 4: 0.01},
+    "train_error": {2: 90.0, 4: 80.0},
+    "test_error": {4: 50.3},
+    "grad_norm_preact/01-conv1": {0: 0.1, 3: 0.3},
+    "grad_norm_preact/02-fc": {0: 0.2, 3: 1e-30},
+    "weight_norm/01-conv1": {0: 1.0, 3: 3.0},
+    "weight_norm/02-fc": {0: 2.0, 3: 4.0},
+}
+
+
+@pytest.fixture
+def stored(tiny, tmp_path):
+    """A study with one run that is done and one that has not begun: (its store, the first run)."""
+    pytest.importorskip("tensorboard")
+    store, study = StudyStore(tmp_path / "tiny"), tiny()
+    with store.opened(study, "hash"):
+        run, other = study.runs()
+        store.run(run.run_id).write_rows(HISTORY, LAYERS)
+        store.run(run.run_id).write(describe(run) | {"status": "done"})
+        store.run(other.run_id).write(describe(other))
+    return store, run
+
+
+def read(folder):
+    """tag -> [(step, value)], as TensorBoard reads them."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(folder))
+    events.Reload()
+    return {tag: [(e.step, e.value) for e in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
+
+
+def as_float32(numbers):
+    return [(step, float(np.float32(value))) for step, value in numbers.items()]
+
+
+def test_every_number_is_there_once_however_often_it_is_written(stored, monkeypatch):
+    store, run = stored
+    monkeypatch.setattr("depthbench.cli._write_report", lambda path: path)
+    for _ in range(2):
+        done = CliRunner().invoke(app, ["report", "--tensorboard", str(store.path)], catch_exceptions=False)
+        assert done.stdout.splitlines()[0] == str(store.path / "tensorboard")
+        (folder,) = (store.path / "tensorboard").iterdir()  # nothing of the run that has not begun
+        assert folder.name == run.run_id
+        assert read(folder) == {tag: as_float32(numbers) for tag, numbers in EXPECTED.items()}
+
+
+def test_a_run_is_written_as_it_ends_and_the_display_is_told_too(stored):
+    store, run = stored
+    told = []
+
+    class Told(Silent):
+        def ended(self, run, status, reason, record):
+            told.append((run, status))
+
+        def note(self, line):
+            told.append(line)
+
+    with Written(Told(), store) as watch:
+        watch.tick()
+        watch.ended(run, "done", None, None)
+        assert len(read(store.path / "tensorboard" / run.run_id)) == len(EXPECTED)
+        (store.path / "tensorboard").rename(store.path / "before")
+        (store.path / "tensorboard").write_text("a file in its place")
+        watch.ended(run, "done", None, None)
+    assert told[0] == told[2] == (run, "done")
+    assert "its event files cannot be written" in told[1]
+
+
+def test_layers_sort_as_they_stand_in_the_network(stored):
+    store, run = stored
+    many = pd.DataFrame({"step": 0, "layer": [9, 100], "name": ["a", "b"], "stage": "1", "weight_norm": 1.0})
+    store.run(run.run_id).write_rows(HISTORY[:1], many)
+    write_run(store.run(run.run_id))
+    tags = sorted(read(store.path / "tensorboard" / run.run_id))
+    assert tags[-2:] == ["weight_norm/009-a", "weight_norm/100-b"]
+
+
+@pytest.mark.parametrize("command", [["run", "--depths", "8"], ["report", "nowhere"]])
+def test_where_it_is_not_installed_one_line_says_how_to_get_it(monkeypatch, command):
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
+    done = CliRunner().invoke(app, [*command, "--tensorboard"])
+    assert isinstance(done.exception, BadInput)
+    assert str(done.exception).endswith("pip install 'depthbench[tensorboard]'")
+    with pytest.raises(BadInput):
+        check_installed()

@@ -1,0 +1,54 @@
+import torch
+from torch import nn
+
+from depthbench.data.batches import Scaling
+from depthbench.data.corruptions import CORRUPTIONS
+from depthbench.training.robustness import chance_rows, robustness_errors
+from tests.training.test_loop import stop_after
+
+NAMES = ["occluded", "noisy"]
+ASKED = {"robustness": NAMES}
+
+
+class IsAllBlack(nn.Module):
+    """Class 0 where every pixel is black, else class 1: right until anything is changed."""
+
+    def forward(self, x):
+        bright = x.flatten(1).amax(1)
+        return torch.stack([torch.full_like(bright, 1e-6), bright], 1)
+
+
+def test_a_network_that_only_knows_black_fails_on_every_corruption_at_once():
+    x = torch.zeros(4, 1, 8, 8, dtype=torch.uint8)
+    scaling = Scaling(x.numpy(), "none", torch.device("cpu"))
+    y = torch.tensor([0, 0, 0, 1])
+    rows = robustness_errors(IsAllBlack(), x, y, NAMES, 25.0, 255, scaling, "fp32")
+    first = [row["test_error"] for row in rows if row["corruption"] == "occluded"]
+    assert first == [25.0, 75.0, 75.0, 75.0, 75.0]  # three of four are no longer called black
+    assert [(row["corruption"], row["strength"]) for row in rows] == [
+        (name, strength) for name in NAMES for strength in (0, *CORRUPTIONS[name].strengths)
+    ]
+    args = (IsAllBlack(), x, y, NAMES, 25.0, 255, scaling, "fp32")
+    assert robustness_errors(*args, stop_after(3)) is None
+
+
+def test_a_run_stores_them_with_the_clean_error_and_its_other_numbers_stay(tiny, trained):
+    without, _ = trained(next(tiny().runs()), folder="without")
+    run = next(tiny(evaluate=ASKED).runs())
+    record, store = trained(run)
+    table = store.frame("robustness")
+    assert len(table) == 10
+    assert set(table[table.strength == 0].test_error) == {record["final"]["test_error"]}
+    assert record["final"] == without["final"]
+    half, parts = trained(run, folder="parts", should_stop=stop_after(12 + 2 * 7 + 3))
+    assert (half["status"], half["step"]) == ("interrupted", 12)  # among the corrupted images
+    assert not (parts.path / "robustness.parquet").exists()
+    trained(run, folder="parts")
+    assert parts.frame("robustness").equals(table)
+
+
+def test_a_diverged_run_guesses(tiny, trained):
+    run = next(tiny(evaluate=ASKED, recipe={"lr": 1e30, "steps": 40}, options={"norm": "none"}).runs())
+    record, store = trained(run)
+    assert record["status"] == "diverged"
+    assert store.frame("robustness").to_dict("records") == chance_rows(NAMES, 90.0)
