@@ -56,6 +56,9 @@ FINAL_COLUMNS = (  # of run.json's "final": percent, except the steps
     "test_error_top5_10crop",
 )
 
+# Of run.json's "timing": peak_memory in bytes, of a `process` or a `device`.
+TIMING_COLUMNS = ("seconds", "images_per_second", "peak_memory", "peak_memory_of")
+
 
 class RunStore:
     """The directory of one run."""
@@ -286,7 +289,7 @@ def read_runs(path: str | Path) -> list[dict[str, Any]]:
             key: record.get(key) for key in ("parameters", "multiply_adds", "steps", "step", "num_classes")
         }
         row |= {key: record.get("final", {}).get(key) for key in FINAL_COLUMNS}
-        row |= {key: record.get("timing", {}).get(key) for key in ("seconds", "images_per_second")}
+        row |= {key: record.get("timing", {}).get(key) for key in TIMING_COLUMNS}
         row |= {
             f"{key}_hash": record.get("hashes", {}).get(key) for key in ("initial_weights", "batches", "data")
         }
@@ -307,7 +310,8 @@ class Results(NamedTuple):
     """Three tidy tables. Errors are in percent, a diverged run's final ones at chance."""
 
     runs: "pd.DataFrame"
-    """A row a run: run_id, network, depth, seed, status, parameters, multiply_adds, final errors, ...;
+    """A row a run: run_id, network, depth, seed, status, parameters, multiply_adds, final errors, seconds,
+    peak_memory (bytes; None where not measured), ...;
     family, the name in NETWORKS of what a variant is of; options.KEY, recipe.KEY and data.KEY as a study file
     would set them; data.shape, (C, H, W), where it was recorded; frontier.below, the bound of a search
     (percent)."""
