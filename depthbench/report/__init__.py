@@ -60,6 +60,15 @@ FIGURES: dict[str, FigureEntry] = {
         title="Training curves, as in the paper",
         needs="a plain or resnet of CIFAR depths, as the paper builds it, whose test error comes below 20 %",
     ),
+    "choice": FigureEntry(
+        "depthbench.report.choice:draw",
+        "For choosing a depth: the further down and left, the better. The number at a point is its depth; "
+        "one that found no room is in the table. Nothing else is both cheaper and better than a point on the "
+        "grey line. The recommended point, ringed, takes the fewest multiply-adds of all whose mean "
+        "validation error is within one standard error of the best; by the test error none is recommended.",
+        title="Error against cost",
+        needs="two networks or depths with finished runs",
+    ),
     "frontier": FigureEntry(
         "depthbench.report.frontier:draw",
         "Each line is a seed, from the greatest depth that trains to the least above it that does not: the "

@@ -9,6 +9,7 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from depthbench.analysis import FINISHED
+from depthbench.analysis.choice import choose, differing
 from depthbench.analysis.matching import match_twins
 from depthbench.analysis.missing import missing_runs
 from depthbench.analysis.reference import reproduction
@@ -38,6 +39,7 @@ def write_page(path: Path, out: Path) -> Path:
     judged = {error: judge(*results[:2], column, margin) for error, column in JUDGED.items()}
     beside = reproduction(results.runs)
     rates = measured_rates(results.runs, results.layers)
+    choice = choose(results.runs)
     parts = {
         "summary": tables.summary_table(summary),
         **{
@@ -45,6 +47,7 @@ def write_page(path: Path, out: Path) -> Path:
             for error, verdicts in judged.items()
             if len(verdicts.degradation)
         },
+        **({"choice": tables.choice_table(choice, differing(results.runs))} if len(choice) else {}),
         "runs": tables.runs_table(results.runs, match_twins(results.runs, results.history)),
         "missing": tables.missing_table(missing),
         **({"rates": tables.rates_table(rates)} if rates["predicted"].notna().any() else {}),
@@ -60,6 +63,7 @@ def write_page(path: Path, out: Path) -> Path:
         statuses=headline.statuses(results.runs, missing),
         verdicts=headline.verdicts(judged["train error"]),
         degradation=headline.degradation(summary),
+        choice=headline.choice(choice),
         groups=_grouped([figure for figure in figures if figure["svg"] or figure["needs"]]),
         depths=sorted(results.runs["depth"].unique()),
         tables=parts,

@@ -164,19 +164,20 @@ def step_axis(axes: Axes, last: float) -> None:
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: count(value)))
 
 
-def label_log(axes: Axes) -> None:
-    """Ticks of a logarithmic y axis: powers of ten, or between them where it spans few."""
-    low, high = axes.get_ylim()
-    axes.set_ylim(low, high)  # ticks beyond would stretch it
+def label_log(axes: Axes, which: str = "y") -> None:
+    """Ticks of a logarithmic axis, `x` or `y`: powers of ten, or between them where it spans few."""
+    axis = getattr(axes, f"{which}axis")
+    low, high = axis.get_view_interval()
+    axes.set(**{f"{which}lim": (low, high)})  # ticks beyond would stretch it
     if high > 100 * low:
         stride = int(np.ceil(np.log10(high / low) / 6))
         exponents = np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)
-        axes.yaxis.set_major_locator(FixedLocator(10.0 ** exponents[exponents % stride == 0]))
-        axes.yaxis.set_minor_locator(NullLocator())
+        axis.set_major_locator(FixedLocator(10.0 ** exponents[exponents % stride == 0]))
+        axis.set_minor_locator(NullLocator())
     else:
-        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.yaxis.set_minor_formatter(NullFormatter())
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def save(figure: Figure, path: Path) -> None:

@@ -12,7 +12,7 @@ from depthbench.store import Results, load_results
 from tests.report.conftest import CHANCE, DRAWN, store_study, study_of
 
 PER_NETWORK = ("curves", "gradient_preact", "gradient_weight", "response_std")
-PROBED = [name for name in DRAWN if name not in ("curves", "paper_errors", "degradation")]
+PROBED = [name for name in DRAWN if name not in ("curves", "paper_errors", "degradation", "choice")]
 
 
 def panels(figure):
