@@ -200,7 +200,7 @@ class StudyStore:
             for leftover in self.path.glob("runs/*/.*.part"):  # of a kill in the middle of a write
                 leftover.unlink(missing_ok=True)
             if fresh:
-                for name in ("runs", "report"):
+                for name in ("runs", "report", "report-slides"):
                     shutil.rmtree(self.path / name, ignore_errors=True)
                 (self.path / "study.toml").unlink(missing_ok=True)
             text = self._joined(study).to_toml()

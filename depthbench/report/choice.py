@@ -30,7 +30,7 @@ class Cost(NamedTuple):
 
 TOLD = {
     "parameters": Cost("Parameters", "parameters (million)", 1e6),
-    "multiply_adds": Cost("Multiply-adds", "multiply-adds of an image (million)", 1e6),
+    "multiply_adds": Cost("Multiply-adds", "multiply-adds (million)", 1e6),
     "seconds": Cost("Training time", "time of a run (s)", 1),
     "peak_memory": Cost("Peak memory", "peak memory of a run (MB)", 1e6),
 }

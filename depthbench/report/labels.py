@@ -3,7 +3,6 @@
 from collections.abc import Iterable
 from typing import NamedTuple
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 
@@ -32,7 +31,7 @@ def label_points(axes: Axes, labels: Iterable[Label], lines: Iterable[np.ndarray
 
     Kept free: the marks; and `lines`, each (2, 2), of upright or level segments in data coordinates. The
     figure must be laid out: where there is room is looked for on paper."""
-    labels, size = list(labels), matplotlib.rcParams["xtick.labelsize"]
+    labels, size = list(labels), style.STYLE["xtick.labelsize"]
     scale = 72 / axes.figure.dpi
     panel = axes.get_window_extent().extents * scale
     points = [axes.transData.transform((label.x, label.y)) * scale for label in labels]
@@ -73,7 +72,7 @@ def _write(axes: Axes, label: Label, offset: np.ndarray, has_line: bool) -> None
         ha="center",
         va="center_baseline" if has_line else "center",
         color=label.colour,
-        fontsize=matplotlib.rcParams["xtick.labelsize"],
+        fontsize=style.STYLE["xtick.labelsize"],
         arrowprops=line if has_line else None,
     )
     text.set_in_layout(False)  # it stands where the layout has left room

@@ -18,14 +18,16 @@ from depthbench.analysis.theory import measured_rates
 from depthbench.analysis.verdict import judge
 from depthbench.errors import BadInput
 from depthbench.files import write_text
-from depthbench.report import FIGURES, headline, style, svg, tables
+from depthbench.report import FIGURES, SUFFIXES, headline, svg, tables
+from depthbench.report.style import save, styled
 from depthbench.store import Results, StudyStore, load_results
 
 JUDGED = {"train error": "train_error_eval", "test error": "test_error"}
 
 
-def write_page(path: Path, out: Path) -> Path:
-    """Write the report of the results in `path` to `out`: figures, tables, index.html, in this order.
+def write_page(path: Path, out: Path, style: str = "paper") -> Path:
+    """Write the report of the results in `path` to `out`: figures, tables, index.html, in this order. `style`
+    is that of the figures.
 
     Returns the path of index.html. Raises BadInput where there are no results, or no run has data."""
     store = StudyStore(path)
@@ -55,7 +57,7 @@ def write_page(path: Path, out: Path) -> Path:
     }
     for name, table in parts.items():
         tables.write_table(table, out / "tables" / name)
-    figures = [_figure(name, results, out / "figures") for name in FIGURES]
+    figures = [_figure(name, results, out / "figures", style) for name in FIGURES]
     html = _template().render(
         study=study,
         study_toml=(path / "study.toml").read_text(encoding="utf-8"),
@@ -82,17 +84,18 @@ def _grouped(figures: list[dict]) -> list[list[dict]]:
     return list(groups.values())
 
 
-def _figure(name: str, results: Results, folder: Path) -> dict:
+def _figure(name: str, results: Results, folder: Path, style: str) -> dict:
     """Draw and write a figure; what the template needs of it. `svg` is None if there is nothing to show."""
     entry, file = FIGURES[name], folder / name
     shown = {key: getattr(entry, key) for key in ("title", "choice", "about", "needs")}
     shown |= {"name": name, "svg": None}
-    figure = entry.draw(results)
+    figure = entry.draw(results, style)
     if figure is None:
-        for suffix in (".svg", ".png"):  # of an older report: it would be taken for this one's
+        for suffix in SUFFIXES:  # of an older report: it would be taken for this one's
             file.with_suffix(suffix).unlink(missing_ok=True)
         return shown
-    style.save(figure, file)
+    with styled(style):
+        save(figure, file)
     text = file.with_suffix(".svg").read_text(encoding="utf-8")
     title = ", ".join(filter(None, (entry.title, entry.choice)))
     return shown | {"svg": svg.inline(text, name, f"{title}. {entry.about}")}
