@@ -311,9 +311,13 @@ def report(
     results: Annotated[
         list[Path], typer.Argument(help="Directories of studies, e.g. results/quick.", show_default=False)
     ],
+    style: Annotated[
+        str, option("paper, or slides: figures of 16:9 with larger text, in report-slides/.")
+    ] = "paper",
     tensorboard: options.TensorBoard = False,
 ) -> None:
-    """Write report/index.html, the figures (SVG, PNG) and the tables (CSV, Markdown) of stored results."""
+    """Write report/index.html, the figures (SVG, PNG, PDF) and the tables (CSV, Markdown, LaTeX) of stored
+    results."""
     from depthbench.tensorboard import check_installed, write_study
 
     if tensorboard:
@@ -322,7 +326,7 @@ def report(
         if tensorboard:
             print(write_study(path))
         with saying(err, f"drawing the report of {path}"):
-            page = _write_report(path)
+            page = _write_report(path, style)
         print(page)
 
 
@@ -527,10 +531,10 @@ def _finish(plan, shown: Console, as_json: bool) -> None:
         raise typer.Exit(1)
 
 
-def _write_report(path: Path) -> Path:
+def _write_report(path: Path, style: str = "paper") -> Path:
     from depthbench.report import write_report
 
-    return write_report(path)
+    return write_report(path, style=style)
 
 
 def _print_rows(rows: list[dict[str, Any]], title: str, as_json: bool) -> None:

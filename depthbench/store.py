@@ -58,6 +58,9 @@ FINAL_COLUMNS = (  # of run.json's "final": percent, except the steps
     "test_error_top5_10crop",
 )
 
+# Of run.json's "timing": peak_memory in bytes, of a `process` or a `device`.
+TIMING_COLUMNS = ("seconds", "images_per_second", "peak_memory", "peak_memory_of")
+
 
 class RunStore:
     """The directory of one run."""
@@ -206,7 +209,7 @@ class StudyStore:
             for leftover in self.path.glob("runs/*/.*.part"):  # of a kill in the middle of a write
                 leftover.unlink(missing_ok=True)
             if fresh:
-                for name in ("runs", "report", "tensorboard"):
+                for name in ("runs", "report", "report-slides", "tensorboard"):
                     shutil.rmtree(self.path / name, ignore_errors=True)
                 (self.path / "study.toml").unlink(missing_ok=True)
             text = self._joined(study).to_toml()
@@ -306,7 +309,7 @@ def read_runs(path: str | Path) -> list[dict[str, Any]]:
             key: record.get(key) for key in ("parameters", "multiply_adds", "steps", "step", "num_classes")
         }
         row |= {key: record.get("final", {}).get(key) for key in FINAL_COLUMNS}
-        row |= {key: record.get("timing", {}).get(key) for key in ("seconds", "images_per_second")}
+        row |= {key: record.get("timing", {}).get(key) for key in TIMING_COLUMNS}
         row |= {
             f"{key}_hash": record.get("hashes", {}).get(key) for key in ("initial_weights", "batches", "data")
         }
@@ -327,7 +330,8 @@ class Results(NamedTuple):
     """Three tidy tables. Errors are in percent, a diverged run's final ones at chance."""
 
     runs: "pd.DataFrame"
-    """A row a run: run_id, network, depth, seed, status, parameters, multiply_adds, final errors, ...;
+    """A row a run: run_id, network, depth, seed, status, parameters, multiply_adds, final errors, seconds,
+    peak_memory (bytes; None where not measured), ...;
     family, the name in NETWORKS of what a variant is of; options.KEY, recipe.KEY and data.KEY as a study file
     would set them; data.shape, (C, H, W), where it was recorded; frontier.below, the bound of a search
     (percent)."""

@@ -29,13 +29,16 @@ class FigureEntry(Entry):
     choice: str = ""
     table: str = ""
 
-    def draw(self, results: "Results", *tables: "pd.DataFrame") -> "Figure | None":
-        """The figure, in the style of the report. `tables`: the one that `table` names, if it does."""
+    def draw(self, results: "Results", *tables: "pd.DataFrame", style: str = "paper") -> "Figure | None":
+        """The figure, in a style of the report. `tables`: the one that `table` names, if it does."""
         from depthbench.report.style import styled
 
-        with styled():
+        with styled(style):
             return self(results, *tables)
 
+
+FOLDERS = {"paper": "report", "slides": "report-slides"}  # style -> where its report is written
+SUFFIXES = (".svg", ".png", ".pdf")
 
 FIGURES: dict[str, FigureEntry] = {
     "degradation": FigureEntry(
@@ -62,6 +65,15 @@ FIGURES: dict[str, FigureEntry] = {
         "paper's last errors.",
         title="Training curves, as in the paper",
         needs="a plain or resnet of CIFAR depths, as the paper builds it, whose test error comes below 20 %",
+    ),
+    "choice": FigureEntry(
+        "depthbench.report.choice:draw",
+        "For choosing a depth: the further down and left, the better. The number at a point is its depth; "
+        "one that found no room is in the table. Nothing else is both cheaper and better than a point on the "
+        "grey line. The recommended point, ringed, takes the fewest multiply-adds of all whose mean "
+        "validation error is within one standard error of the best; by the test error none is recommended.",
+        title="Error against cost",
+        needs="two networks or depths with finished runs",
     ),
     "confusion": FigureEntry(
         "depthbench.report.confusion:draw",
@@ -189,16 +201,19 @@ COMPARISONS: dict[str, FigureEntry] = {  # of the tables of several studies: ana
 }
 
 
-def write_report(paths: str | Path | Sequence[str | Path], out: str | Path | None = None) -> Path:
+def write_report(
+    paths: str | Path | Sequence[str | Path], out: str | Path | None = None, style: str = "paper"
+) -> Path:
     """Write the report of one study's results, or of each of several, in order.
 
-    `paths` is a results directory or a list of them. A report is RESULTS/report/ (or `out`, allowed with
-    one directory): index.html, one file that opens offline; figures/NAME.svg and .png; tables/NAME.csv and
-    .md. Errors are in percent. Returns the path of index.html, of the last directory's where there are
-    several. An older report is replaced, file by file.
+    `paths` is a results directory or a list of them. A report is FOLDERS[style] in it (or `out`, allowed with
+    one directory): index.html, one file that opens offline; figures/NAME.svg, .png and .pdf; tables/NAME.csv,
+    .md and .tex. `style` is `paper` or `slides`: the same with figures of 16:9, their text and lines larger.
+    Errors are in percent. Returns the path of index.html, of the last directory's where there are several. An
+    older report is replaced, file by file.
 
-    Raises BadInput where a directory holds no results, or no run has any data yet, and for `out` with
-    more than one directory."""
+    Raises BadInput where a directory holds no results, or no run has any data yet, for a style that there is
+    not, and for `out` with more than one directory."""
     from depthbench.report.page import write_page
 
     paths = [paths] if isinstance(paths, str | Path) else list(paths)
@@ -206,5 +221,7 @@ def write_report(paths: str | Path | Sequence[str | Path], out: str | Path | Non
         raise BadInput("no results directory was given: name at least one")
     if out is not None and len(paths) > 1:
         raise BadInput(f"out = {out} holds one report, and {len(paths)} directories were given: leave it out")
-    pages = [write_page(Path(path), Path(out or Path(path) / "report")) for path in paths]
+    if style not in FOLDERS:
+        raise BadInput(f"style = {style}: there are {' and '.join(FOLDERS)}")
+    pages = [write_page(Path(path), Path(out or Path(path) / FOLDERS[style]), style) for path in paths]
     return pages[-1]

@@ -30,7 +30,7 @@ def draw(results: Results, predictions: pd.DataFrame) -> Figure | None:
     rows = 2 if any(ends["min"] < ends["max"] for ends in depths.values()) else 1
     across = min(len(networks), style.MOST_COLUMNS)
     names = 0.06 * min(max(map(len, predictions["label"].cat.categories)), LONGEST)  # in: their length
-    side = (style.WIDTH - 1.15 - names) / max(across, 2)  # in: of a panel
+    side = (style.least_width() - 1.15 - names) / max(across, 2)  # in: of a panel
     known = style.seeds(predictions.groupby(["network", "depth"])["run_id"].nunique())
     title = f"Test images of each class by what they are called ({known})"
     figure, panels = style.grid(rows, len(networks), side + 0.35 + names / rows, title)

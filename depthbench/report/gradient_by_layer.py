@@ -48,7 +48,7 @@ def draw(results: Results, column: str) -> Figure | None:
                     draw_line(axes, line, "position", colours[depth])
             if step == 0:
                 draw_theory(axes, foreseen[foreseen["network"] == network])
-            axes.set_title(f"{network}, step {step:,}{' (initialisation)' if step == 0 else ''}")
+            style.name_panel(axes, f"{network}, step {step:,}{' (initialisation)' if step == 0 else ''}")
         style.label_left(row, unit)
     style.label_log(panels[0, 0])
     panels[0, 0].set_xticks([0, 0.25, 0.5, 0.75, 1], ["input", "¼", "½", "¾", "output"])

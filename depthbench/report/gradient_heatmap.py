@@ -49,7 +49,8 @@ def draw(results: Results, column: str) -> Figure | None:
     if table["lost"].any() or len(table) < cells:
         notes.append("Grey: not probed, or infinite or not a number in a seed.")
     if notes:
-        figure.supxlabel(" ".join(notes), x=0.01, ha="left", fontsize=7)
+        note = style.wrapped(" ".join(notes), figure.get_figwidth(), style.NOTE_SIZE)
+        figure.supxlabel(note, x=0.01, ha="left", fontsize=style.NOTE_SIZE)
     return figure
 
 

@@ -3,6 +3,8 @@
 import pandas as pd
 
 from depthbench.analysis import STATUSES
+from depthbench.analysis.choice import LEAST_SEEDS as LEAST_SEEDS_TO_CHOOSE
+from depthbench.analysis.choice import best
 from depthbench.analysis.comparison import is_apart
 from depthbench.analysis.verdict import LEAST_SEEDS, Verdicts, decide, widest
 
@@ -94,6 +96,47 @@ def _removal(row: dict, found: dict[str, str]) -> str:
         return "The residual network's error rises less, where degradation of the plain one is not shown"
     in_part = " in part" if found.get(row["residual"]) == "present" else ""
     return f"Residual connections mend it{in_part}"
+
+
+def choice(table: pd.DataFrame) -> list[str]:
+    """Which network and depth to take, of all and of each network (`analysis.choice.choose`); where that
+    cannot be said, how to get it. Nothing where there is nothing to choose from."""
+    if len(table) < 2:
+        return []
+    if table["error"].iloc[0] != "val_error":
+        return [
+            "No depth is recommended: there are no validation images, and one that is chosen by its test "
+            "error has no error left that can be believed. The same command with --set data.val_fraction=0.1 "
+            "and a --name of its own sets images apart."
+        ]
+    if not table["chosen"].any():
+        least = LEAST_SEEDS_TO_CHOOSE
+        return [
+            f"No depth is recommended: that takes {least} seeds or more, and --seeds {least + 1} adds them."
+        ]
+    (row,) = table[table["chosen"]].to_dict("records")
+    top = best(table[table["n"] >= LEAST_SEEDS_TO_CHOOSE])
+    size = f"with {row['parameters'] / 1e6:.2g} million parameters"
+    error = f"validation error {row['mean']:.2f}"
+    lowest = f"{top['mean']:.2f} ± {top['se']:.2f} %"
+    if (row["network"], row["depth"]) == (top["network"], top["depth"]):
+        sentences = [
+            f"The best, and the cheapest within one standard error of it: {row['network']} at depth "
+            f"{row['depth']}, {error} ± {row['se']:.2f} % (n = {row['n']}), {size}."
+        ]
+    else:
+        other = "" if top["network"] == row["network"] else f"{top['network']}, "
+        n = row["n"] if row["n"] == top["n"] else f"{row['n']} and {top['n']}"
+        sentences = [
+            f"Cheapest within one standard error of the best: {row['network']} at depth {row['depth']}, "
+            f"{error} % (best: {other}{lowest} at depth {top['depth']}; n = {n}), "
+            f"{size} and {row['multiply_adds'] / top['multiply_adds']:.2g} of the best's multiply-adds."
+        ]
+    if table["network"].nunique() > 1:
+        each = table[table["chosen_of_network"]]
+        told = ", ".join(f"{n} {depth}" for n, depth in zip(each["network"], each["depth"], strict=True))
+        sentences.append(f"The least depth within one standard error of each network's own best: {told}.")
+    return sentences
 
 
 def _evidence(row: dict) -> str:

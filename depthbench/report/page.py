@@ -10,6 +10,7 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from depthbench.analysis import FINISHED
+from depthbench.analysis.choice import choose, differing
 from depthbench.analysis.classes import class_metrics, summarise_classes
 from depthbench.analysis.matching import match_twins
 from depthbench.analysis.missing import missing_runs
@@ -20,14 +21,16 @@ from depthbench.analysis.theory import measured_rates
 from depthbench.analysis.verdict import judge
 from depthbench.errors import BadInput
 from depthbench.files import write_text
-from depthbench.report import FIGURES, FigureEntry, headline, style, svg, tables
+from depthbench.report import FIGURES, SUFFIXES, FigureEntry, headline, svg, tables
+from depthbench.report.style import save, styled
 from depthbench.store import Results, StudyStore, load_predictions, load_results, load_robustness
 
 JUDGED = {"train error": "train_error_eval", "test error": "test_error"}
 
 
-def write_page(path: Path, out: Path) -> Path:
-    """Write the report of the results in `path` to `out`: figures, tables, index.html, in this order.
+def write_page(path: Path, out: Path, style: str = "paper") -> Path:
+    """Write the report of the results in `path` to `out`: figures, tables, index.html, in this order. `style`
+    is that of the figures.
 
     Returns the path of index.html. Raises BadInput where there are no results, or no run has data."""
     store = StudyStore(path)
@@ -44,6 +47,7 @@ def write_page(path: Path, out: Path) -> Path:
     further = {"predictions": load_predictions(path), "robustness": load_robustness(path)}
     classes = summarise_classes(class_metrics(further["predictions"]))
     robustness = summarise_robustness(further["robustness"])
+    choice = choose(results.runs)
     parts = {
         "summary": tables.summary_table(summary, headline.train_images(study)),
         **{
@@ -51,6 +55,7 @@ def write_page(path: Path, out: Path) -> Path:
             for error, verdicts in judged.items()
             if len(verdicts.degradation)
         },
+        **({"choice": tables.choice_table(choice, differing(results.runs))} if len(choice) else {}),
         "runs": tables.runs_table(results.runs, match_twins(results.runs, results.history)),
         "missing": tables.missing_table(missing),
         **({"classes": tables.classes_table(classes)} if len(classes) else {}),
@@ -63,7 +68,7 @@ def write_page(path: Path, out: Path) -> Path:
     figures = []
     for name, entry in FIGURES.items():
         frames = (results, further[entry.table]) if entry.table else (results,)
-        figures.append(draw_figure(name, entry, frames, out / "figures"))
+        figures.append(draw_figure(name, entry, frames, out / "figures", style))
     html = template("page.html").render(
         title=study["name"],
         study=study,
@@ -73,6 +78,7 @@ def write_page(path: Path, out: Path) -> Path:
         statuses=headline.statuses(results.runs, missing),
         verdicts=headline.verdicts(judged["train error"]),
         degradation=headline.degradation(summary),
+        choice=headline.choice(choice),
         groups=grouped(figures),
         depths=sorted(results.runs["depth"].unique()),
         tables=parts,
@@ -91,17 +97,18 @@ def grouped(figures: list[dict]) -> list[list[dict]]:
     return list(groups.values())
 
 
-def draw_figure(name: str, entry: FigureEntry, frames: Sequence, folder: Path) -> dict:
+def draw_figure(name: str, entry: FigureEntry, frames: Sequence, folder: Path, style: str = "paper") -> dict:
     """Draw and write a figure; what the template needs of it. `svg` is None if there is nothing to show."""
     file = folder / name
     shown = {key: getattr(entry, key) for key in ("title", "choice", "about", "needs")}
     shown |= {"name": name, "svg": None}
-    figure = entry.draw(*frames)
+    figure = entry.draw(*frames, style=style)
     if figure is None:
-        for suffix in (".svg", ".png"):  # of an older report: it would be taken for this one's
+        for suffix in SUFFIXES:  # of an older report: it would be taken for this one's
             file.with_suffix(suffix).unlink(missing_ok=True)
         return shown
-    style.save(figure, file)
+    with styled(style):
+        save(figure, file)
     text = file.with_suffix(".svg").read_text(encoding="utf-8")
     title = ", ".join(filter(None, (entry.title, entry.choice)))
     return shown | {"svg": svg.inline(text, name, f"{title}. {entry.about}")}

@@ -5,6 +5,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
+from matplotlib.transforms import ScaledTranslation
 
 from depthbench.analysis.curves import mean_curves
 from depthbench.analysis.protocol import has_default_options
@@ -15,6 +16,7 @@ from depthbench.store import Results
 
 PANELS = {"plain": "plain", "resnet": "ResNet"}  # network -> its name in the paper's legend
 TOP = 20  # percent: what lies above leaves the panel
+BELOW = 25  # points of 1/72 in, from a panel to its legend: the ticks and the name of the axis
 ITERATIONS = 1e4  # of one unit of the x axis
 MARK = {"marker": "<", "linestyle": "", "markersize": 4.5}  # of published end points
 PAPER = "He2015"  # the source whose end points are marked
@@ -61,7 +63,10 @@ def draw(results: Results) -> Figure | None:
 def _name_depths(axes: Axes, network: str, colours: dict[int, str]) -> None:
     """Each panel has its own legend, as in the paper, here below it."""
     handles = [Line2D([], [], color=c, label=f"{PANELS[network]}-{depth}") for depth, c in colours.items()]
-    axes.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.17), ncols=3)
+    below = axes.transAxes + ScaledTranslation(0, -BELOW / 72, axes.figure.dpi_scale_trans)
+    columns = style.fitting_columns(handles, 3, axes.figure.get_figwidth() / axes.get_gridspec().ncols)
+    place = {"loc": "upper center", "bbox_to_anchor": (0.5, 0), "bbox_transform": below}
+    axes.legend(handles=handles, ncols=columns, **place)
     axes.set_title(network)
 
 

@@ -43,7 +43,7 @@ def draw(results: Results) -> Figure | None:
                     with style.of_depth(axes, depth):
                         draw_line(axes, line, "layer", colours[depth], dashes=DASHES[kind])
             shown = "original" if table is orders["layer (1 = input)"] else "sorted"
-            axes.set_title(f"{' and '.join(networks)}, {shown}")
+            style.name_panel(axes, f"{' and '.join(networks)}, {shown}")
             axes.set_xlabel(order)
             axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         style.label_left(row, "standard deviation")

@@ -1,12 +1,18 @@
-"""How every figure looks: sizes, colours, marks, axes. Sizes are a paper's, in inches; text is 7 to 9 pt."""
+"""How every figure looks: sizes, colours, marks, axes. Text is 7 to 9 pt, and a canvas is as large as that
+asks for: a slide's is smaller and is shown larger, and so its text and lines are larger."""
 
+import textwrap
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
+from typing import NamedTuple
 
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -15,8 +21,29 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocat
 from depthbench.files import atomic
 
 THIN = 1.3  # pt: of a line among many
-WIDTH = 7.0  # in: both columns of a paper
-MOST_COLUMNS = 4  # of panels side by side
+
+
+class Canvas(NamedTuple):
+    """What a figure is made for. `width` (in) is its least; a panel is at least `panel` wide, and `height`
+    times as high as in a paper; `ratio`, of width to height, is kept where there is one."""
+
+    width: float
+    panel: float
+    height: float
+    ratio: float | None
+    dpi: int  # of the PNG
+
+
+CANVASES = {
+    "paper": Canvas(7.0, 2.3, 1, None, 300),  # both columns of one
+    "slides": Canvas(16 / 3, 1.8, 0.65, 16 / 9, 360),  # 1920 pixels across
+}
+LEAST_ROW = 1.35  # in: the name of an axis has room beside its panel
+MOST_COLUMNS = 4  # of panels side by side, in a paper
+CHARACTER = 0.58  # width of one, about, as a part of the font size
+HANDLE = 4.8  # width of a legend's sign and the space around it, likewise
+NOTE_SIZE = 7
+
 STYLE = {
     "font.family": "sans-serif",
     "font.size": 8,
@@ -39,6 +66,7 @@ STYLE = {
     "legend.frameon": False,
     "figure.facecolor": "white",
     "svg.fonttype": "none",  # text stays text: it can be searched, copied and read aloud
+    "pdf.fonttype": 42,  # TrueType: publishers refuse the bitmaps of Type 3
 }
 DEPTH_MAP = "inferno"
 DEPTH_RANGE = (0.76, 0.1)  # shallow to deep, light to dark; paler than this a thin line is lost on white
@@ -50,9 +78,24 @@ DASHES = ((None, None), (5, 2), (2, 1.5), (6, 1.5, 1, 1.5), (1, 1))  # 7, 9 and 
 MARKS = {"diverged": "X", "failed": "P", "interrupted": "*"}  # of runs that did not end well
 
 
-def styled() -> AbstractContextManager:
-    """The context that figures are made in. It leaves matplotlib's global backend alone."""
-    return matplotlib.rc_context(STYLE)
+_canvas: ContextVar[Canvas] = ContextVar("canvas", default=CANVASES["paper"])
+
+
+@contextmanager
+def styled(style: str = "paper") -> Iterator[None]:
+    """The context that figures are made and saved in; `style` is one of CANVASES. It leaves matplotlib's
+    global backend alone."""
+    token = _canvas.set(CANVASES[style])
+    try:
+        with matplotlib.rc_context(STYLE):
+            yield
+    finally:
+        _canvas.reset(token)
+
+
+def least_width() -> float:
+    """Of a figure in the style at work, in inches."""
+    return _canvas.get().width
 
 
 def depth_colours(depths: Iterable[int]) -> dict[int, str]:
@@ -101,12 +144,10 @@ def grid(
 ) -> tuple[Figure, np.ndarray]:
     """A figure of `rows` x `columns` panels, and its axes (rows, columns). They share their scales, or, by
     "row", those of a row. Where columns are too many for a page, all rows are repeated below for the rest."""
-    groups = -(-columns // MOST_COLUMNS)
+    groups, size = _sized(rows, columns, row_height)
     across = -(-columns // groups)
-    figure = Figure(
-        figsize=(max(WIDTH, 2.3 * across), rows * groups * row_height + 0.75), layout="constrained"
-    )
-    figure.suptitle(title, x=0.01, ha="left")
+    figure = Figure(figsize=size, layout="constrained")
+    figure.suptitle(wrapped(title, size[0], 9), x=0.01, ha="left")
     if groups == 1:
         return figure, figure.subplots(rows, columns, squeeze=False, sharex=sharex, sharey=sharey)
     cells = figure.subplots(rows * groups, across, squeeze=False)
@@ -133,6 +174,35 @@ def cells(
             yield axes, network, depth
 
 
+def _sized(rows: int, columns: int, row_height: float) -> tuple[int, tuple[float, float]]:
+    """How often all rows are repeated for the rest of the columns, and the figure's width and height (in)."""
+    canvas, sizes = _canvas.get(), {}
+    row = max(row_height * canvas.height, min(row_height, LEAST_ROW))
+    for groups in range(1, columns + 1):
+        width = max(canvas.width, canvas.panel * -(-columns // groups))
+        height = rows * groups * row + 0.75
+        if canvas.ratio is not None:
+            width = max(width, canvas.ratio * height)
+            height = width / canvas.ratio
+        sizes[groups] = width, height
+    groups = -(-columns // MOST_COLUMNS)
+    if canvas.ratio is not None:  # text is largest on the smallest canvas
+        groups = min(sizes, key=sizes.get)
+    return groups, sizes[groups]
+
+
+def wrapped(text: str, width: float, size: float) -> str:
+    """`text`, of `size` points, in lines that fit into `width` inches."""
+    characters = int(0.97 * width * 72 / (CHARACTER * size))
+    return "\n".join(textwrap.fill(line, characters, break_on_hyphens=False) for line in text.splitlines())
+
+
+def name_panel(axes: Axes, title: str) -> None:
+    """A title in lines that fit above its panel."""
+    width = axes.figure.get_figwidth() / axes.get_gridspec().ncols
+    axes.set_title(wrapped(title, width, STYLE["axes.titlesize"]))
+
+
 def label_left(row: Iterable[Axes], label: str) -> None:
     """Name the y axis of a row of panels of `grid`, where it begins."""
     for axes in row:
@@ -142,9 +212,23 @@ def label_left(row: Iterable[Axes], label: str) -> None:
 
 def legend_below(figure: Figure, handles: list[Line2D], columns: int = 6, note: str | None = None) -> None:
     """A legend under the panels, where it covers no data; filled row by row, with a note above it."""
-    columns = min(len(handles), columns)
+    width = figure.get_figwidth()
+    columns = fitting_columns(handles, columns, width)
     by_column = [handle for start in range(columns) for handle in handles[start::columns]]
-    figure.legend(handles=by_column, loc="outside lower center", ncols=columns, title=note, title_fontsize=7)
+    title = note and wrapped(note, width, NOTE_SIZE)
+    figure.legend(
+        handles=by_column, loc="outside lower center", ncols=columns, title=title, title_fontsize=NOTE_SIZE
+    )
+
+
+def fitting_columns(handles: Sequence[Line2D], most: int, width: float) -> int:
+    """How many columns of a legend, at most, fit into `width` inches."""
+    size = STYLE["legend.fontsize"] / 72
+    entries = [size * (CHARACTER * len(handle.get_label()) + HANDLE) for handle in handles]
+    columns = min(len(handles), most)
+    while columns > 1 and sum(max(entries[start::columns]) for start in range(columns)) > width:
+        columns -= 1
+    return columns
 
 
 def seeds(counts: Iterable[int]) -> str:
@@ -189,27 +273,38 @@ def step_axis(axes: Axes, last: float) -> None:
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: count(value)))
 
 
-def label_log(axes: Axes) -> None:
-    """Ticks of a logarithmic y axis: powers of ten, or between them where it spans few."""
-    low, high = axes.get_ylim()
-    axes.set_ylim(low, high)  # ticks beyond would stretch it
+def label_log(axes: Axes, which: str = "y") -> None:
+    """Ticks of a logarithmic axis, `x` or `y`: powers of ten, or between them where it spans few."""
+    axis = getattr(axes, f"{which}axis")
+    low, high = axis.get_view_interval()
+    axes.set(**{f"{which}lim": (low, high)})  # ticks beyond would stretch it
     if high > 100 * low:
         stride = int(np.ceil(np.log10(high / low) / 6))
         exponents = np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)
-        axes.yaxis.set_major_locator(FixedLocator(10.0 ** exponents[exponents % stride == 0]))
-        axes.yaxis.set_minor_locator(NullLocator())
+        axis.set_major_locator(FixedLocator(10.0 ** exponents[exponents % stride == 0]))
+        axis.set_minor_locator(NullLocator())
     else:
-        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.yaxis.set_minor_formatter(NullFormatter())
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write `figure` as PATH.svg and PATH.png. The same figure gives the same bytes."""
-    no_date = {"Date": None, "Creator": None, "Format": None, "Type": None}
+    """Write `figure` as PATH.png, PATH.svg and PATH.pdf. The same figure gives the same bytes.
+
+    It is laid out once, and each file is printed by its own canvas: `savefig` would draw the figure twice for
+    each, the first time to lay it out."""
+    from matplotlib.backends.backend_pdf import FigureCanvasPdf  # and fontTools, which takes time to import
+
+    figure.set_dpi(_canvas.get().dpi)
     with matplotlib.rc_context({**STYLE, "svg.hashsalt": path.name}):
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
         with atomic(path.with_suffix(".png")) as temporary:
-            figure.savefig(temporary, format="png", dpi=300, metadata={"Software": None})
-        figure.set_layout_engine("none")  # it is laid out: once is enough
+            FigureCanvasAgg(figure).print_png(temporary, metadata={"Software": None})
         with atomic(path.with_suffix(".svg")) as temporary:
-            figure.savefig(temporary, format="svg", metadata=no_date)
+            nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+            FigureCanvasSVG(figure).print_svg(temporary, metadata=nothing)
+        with atomic(path.with_suffix(".pdf")) as temporary:
+            nothing = dict.fromkeys(("CreationDate", "Creator", "Producer"))
+            FigureCanvasPdf(figure).print_pdf(temporary, metadata=nothing)

@@ -12,6 +12,15 @@ from depthbench.analysis.verdict import Verdicts
 from depthbench.data.corruptions import CORRUPTIONS
 from depthbench.files import atomic, write_text
 
+ERROR_WORDS = {"val_error": "validation error", "test_error": "test error"}
+COST_WORDS = {
+    "parameters": "parameters",
+    "multiply_adds": "multiply-adds",
+    "seconds": "time",
+    "peak_memory": "peak memory",
+}
+CHOSEN_WORDS = {"chosen": "of all", "chosen_of_network": "of its network"}
+
 
 class Table(NamedTuple):
     """One table: `title`, `note` (how to read it), `raw` for machines and `shown`, text, for people;
@@ -60,6 +69,7 @@ def runs_table(runs: pd.DataFrame, matches: pd.DataFrame) -> Table:
             **matched,
             "multiply-adds (million)": [_number(x, 1e6, 1) for x in runs["multiply_adds"]],
             "time (s)": [_number(x, 1, 1) for x in runs["seconds"]],
+            "peak memory (MB)": [_number(x, 1e6, 0) for x in runs["peak_memory"]],
             "device": runs["device"].map(lambda x: "" if pd.isna(x) else str(x)),
         }
     )
@@ -73,6 +83,39 @@ def runs_table(runs: pd.DataFrame, matches: pd.DataFrame) -> Table:
     return Table(
         "Runs, and what was matched", note, runs.join(matched), shown.drop(columns=empty).astype(str)
     )
+
+
+def choice_table(choice: pd.DataFrame, different: dict[str, list[str]]) -> Table:
+    """Of `analysis.choice.choose` and `differing`."""
+    rows, error = choice.to_dict("records"), ERROR_WORDS[choice["error"].iloc[0]]
+    shown = pd.DataFrame(
+        {
+            **{key: choice[key] for key in ("network", "depth", "n")},
+            f"{error}, mean (%)": [_number(x) for x in choice["mean"]],
+            "standard error": [_number(x) for x in choice["se"]],
+            "parameters (million)": [_number(x, 1e6, 3) for x in choice["parameters"]],
+            "multiply-adds (million)": [_number(x, 1e6, 1) for x in choice["multiply_adds"]],
+            "time (s)": [_number(x, 1, 1) for x in choice["seconds"]],
+            "peak memory (MB)": [_number(x, 1e6, 0) for x in choice["peak_memory"]],
+            "lowest error at its": [
+                ", ".join(words for cost, words in COST_WORDS.items() if row[f"front_{cost}"]) for row in rows
+            ],
+            "recommended": [
+                ", ".join(words for key, words in CHOSEN_WORDS.items() if row[key]) for row in rows
+            ],
+        }
+    )
+    empty = [column for column in shown if (shown[column] == "").all()]
+    note = (
+        "For choosing a depth. Recommended of a network is the least depth whose mean validation error is "
+        "within one standard error of that of its best depth; of all, what takes the fewest multiply-adds "
+        "within one standard error of the best of all; by the test error nothing is. Lowest error at its "
+        "cost: nothing else is both cheaper and better. Time and memory are means over the seeds that are "
+        "done; the time depends on what else ran at once."
+    )
+    for cost, columns in different.items():
+        note += f" The {COST_WORDS[cost]} cannot be compared: {', '.join(columns)} differ between runs."
+    return Table("Errors and costs", note, choice, shown.drop(columns=empty).astype(str))
 
 
 def missing_table(missing: pd.DataFrame) -> Table:

@@ -187,6 +187,8 @@ def _updated(record: dict[str, Any], trainer: Trainer) -> dict[str, Any]:
             "seconds": round(trainer.seconds, 3),
             "evaluating_seconds": round(trainer.evaluating, 3),
             "images_per_second": round(trainer.rate, 1),  # evaluation left out
+            "peak_memory": trainer.peak_memory.bytes,
+            "peak_memory_of": trainer.peak_memory.of,
         },
     }
 

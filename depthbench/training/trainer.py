@@ -29,6 +29,7 @@ from depthbench.training.captured import CapturedStep
 from depthbench.training.evaluate import percent_wrong, predict
 from depthbench.training.hold import Hold
 from depthbench.training.kinds import StepKind
+from depthbench.training.peak_memory import PeakMemory
 from depthbench.training.plateau import Plateau
 from depthbench.training.recipe import learning_rate, make_optimizer
 from depthbench.training.records import ERRORS, Records
@@ -60,6 +61,7 @@ class Trainer:
         step: StepKind = "auto",
         recompute: bool = False,
     ):
+        self.peak_memory = PeakMemory(device)  # before anything of this run is there
         self.run, self.device, self.recompute = run, device, recompute
         self.stream = torch.cuda.Stream(device) if device.type == "cuda" else None
         set_precision(run.recipe.precision)
@@ -139,8 +141,9 @@ class Trainer:
         return contextlib.nullcontext() if self.stream is None else torch.cuda.stream(self.stream)
 
     def close(self) -> None:
-        """Let go of the processes that read images ahead, where there are any."""
+        """Let go of the processes that read images ahead, where there are any, and measure no more memory."""
         self.batches.close()
+        self.peak_memory.close()
 
     @property
     def execution(self) -> dict[str, Any]:
@@ -315,6 +318,7 @@ class Trainer:
             "lr": self.lr,
             "seconds": self.seconds,
             "evaluating": self.evaluating,
+            "peak_memory": self.peak_memory.state(),
             "threads": torch.get_num_threads(),
             "network": self.network.state_dict(),
             "optimizer": self.eager_step.optimizer.state_dict(),
@@ -334,6 +338,7 @@ class Trainer:
         """Go back to `state`, bit for bit: on a CPU also with the threads it was made with."""
         self.step, self.lr = state["step"], state["lr"]
         self.seconds, self.evaluating = state["seconds"], state["evaluating"]
+        self.peak_memory.restore(state.get("peak_memory"))  # an earlier version kept none
         if self.device.type == "cpu":
             torch.set_num_threads(state["threads"])  # a sum over other threads rounds differently
         with self._on_stream():

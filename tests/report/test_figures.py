@@ -12,7 +12,7 @@ from depthbench.store import Results, load_results
 from tests.report.conftest import CHANCE, DRAWN, store_study, study_of
 
 PER_NETWORK = ("curves", "gradient_preact", "gradient_weight", "response_std")
-PROBED = [name for name in DRAWN if name not in ("curves", "paper_errors", "degradation")]
+PROBED = [name for name in DRAWN if name not in ("curves", "paper_errors", "degradation", "choice")]
 
 
 def panels(figure):
@@ -54,7 +54,7 @@ def laid_out(request, partial_results):
 
 def test_every_figure_has_a_title_units_and_legible_text(laid_out):
     assert laid_out.get_suptitle()
-    assert laid_out.get_size_inches()[0] == style.WIDTH
+    assert laid_out.get_size_inches()[0] == style.CANVASES["paper"].width
     texts = [text for text in laid_out.findobj(lambda a: hasattr(a, "get_fontsize")) if text.get_text()]
     assert min(text.get_fontsize() for text in texts) >= 7
     labels = " ".join(axes.get_xlabel() + axes.get_ylabel() for axes in laid_out.figure.axes)
@@ -69,6 +69,15 @@ def stays_on_paper(figure):
 
 def test_every_figure_stays_on_its_paper(laid_out):
     assert stays_on_paper(laid_out)
+
+
+@pytest.mark.parametrize("name", ["choice", "paper_errors", "heatmap_preact"])
+def test_nothing_of_a_slide_is_cut_off(partial_results, name):
+    figure = FIGURES[name].draw(partial_results, "slides")
+    figure.draw_without_rendering()
+    assert stays_on_paper(figure)
+    widths = [box.get_window_extent().width / figure.dpi for box in figure.legends]
+    assert max(widths, default=0) <= figure.get_figwidth()
 
 
 def test_no_legend_covers_a_panel(laid_out):

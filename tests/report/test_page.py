@@ -73,9 +73,18 @@ def test_a_report_never_imports_torch_and_draws_lazily(written):
 
 def test_files_are_where_they_are_promised(report):
     figures = {path.name for path in (report.parent / "figures").iterdir()}
-    assert figures == {f"{name}.{suffix}" for name in DRAWN for suffix in ("svg", "png")}
+    assert figures == {f"{name}.{suffix}" for name in DRAWN for suffix in ("svg", "png", "pdf")}
     tables = {path.name for path in (report.parent / "tables").iterdir()}
-    names = ("summary", "verdicts_train", "verdicts_test", "runs", "missing", "rates", "reproduction")
+    names = (
+        "summary",
+        "verdicts_train",
+        "verdicts_test",
+        "choice",
+        "runs",
+        "missing",
+        "rates",
+        "reproduction",
+    )
     assert tables == {f"{name}.{suffix}" for name in names for suffix in ("csv", "md", "tex")}
 
 
@@ -182,6 +191,18 @@ def test_out_holds_one_report(partial, whole, tmp_path):
         write_report([partial, whole], out=tmp_path)
     with pytest.raises(BadInput, match="no results directory"):
         write_report([])
+
+
+def test_slides_lie_beside_the_paper_report(tmp_path, figures):
+    figures("degradation")
+    study = study_of(networks=("plain",), depths=(8,), seeds=(0,))
+    path = store_study(tmp_path / "made-up", study)
+    assert write_report(path, style="slides") == path / "report-slides" / "index.html"
+    assert not (path / "report").exists()
+    svg = (path / "report-slides" / "figures" / "degradation.svg").read_text()
+    assert 'viewBox="0 0 384 216"' in svg  # points: 16:9
+    with pytest.raises(BadInput, match="there are paper and slides"):
+        write_report(path, style="poster")
 
 
 def test_several_directories_each_get_their_report(tmp_path, figures):

@@ -94,9 +94,42 @@ def test_the_same_figure_gives_the_same_bytes(tmp_path):
             figure, panels = style.grid(1, 2, 1.5, "title")
             panels[0, 0].fill_between([0, 1], [0, 1], [1, 2])
         style.save(figure, tmp_path / folder / "name")
-        return [(tmp_path / folder / f"name.{suffix}").read_bytes() for suffix in ("svg", "png")]
+        return [(tmp_path / folder / f"name.{suffix}").read_bytes() for suffix in ("svg", "png", "pdf")]
 
-    assert files("one") == files("two")
+    svg, png, pdf = files("one")
+    assert [svg, png, pdf] == files("two")
+    assert b"/Subtype /TrueType" in pdf or b"/CIDFontType2" in pdf
+    assert b"/Type3" not in pdf
+    assert b"CreationDate" not in pdf
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(1, 1), (1, 4), (2, 9), (4, 2)])
+def test_a_slide_is_16_to_9_and_no_more_crowded_than_a_page(rows, columns):
+    def sizes(name):
+        with style.styled(name):
+            figure, panels = style.grid(rows, columns, 1.5, "title")
+        grid = panels[0, 0].get_gridspec()
+        width, height = figure.get_size_inches()
+        return width, height, width / grid.ncols
+
+    width, height, panel = sizes("slides")
+    assert width / height == pytest.approx(16 / 9)
+    assert panel >= 1.8
+    assert (rows, columns) != (1, 1) or width < sizes("paper")[0]  # shown as wide, its text is larger
+
+
+def test_long_texts_are_broken_where_the_canvas_ends():
+    words = " ".join(["word"] * 40)
+    lines = style.wrapped(words, 5.0, 9).splitlines()
+    assert len(lines) > 1
+    assert max(map(len, lines)) * 0.5 * 9 / 72 < 5
+
+
+def test_a_legend_has_fewer_columns_where_its_entries_are_long():
+    handles = style.depth_handles(dict.fromkeys([1, 2, 3, 4], "black"))
+    assert style.fitting_columns(handles, 4, 7.0) == 4
+    assert style.fitting_columns(handles, 4, 2.0) == 2
+    assert style.fitting_columns(handles, 4, 0.1) == 1
 
 
 def test_panels_that_are_too_many_for_a_row_go_on_below():

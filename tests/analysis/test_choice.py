@@ -1,0 +1,91 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from depthbench.analysis.choice import best, choose, differing
+
+
+def runs_of(errors: dict, **columns) -> pd.DataFrame:
+    """Runs with validation errors of {(network, depth): [a seed, ...]}; "x" diverged, at 90 %. A layer costs
+    a thousand parameters and two thousand multiply-adds."""
+    rows = []
+    for (network, depth), values in errors.items():
+        for seed, value in enumerate(values):
+            row = {"network": network, "depth": depth, "seed": seed, "status": "done", "val_error": value}
+            row |= {"test_error": 50.0, "parameters": 1e3 * depth, "multiply_adds": 2e3 * depth}
+            row |= {"seconds": depth + seed, "peak_memory": None, "peak_memory_of": None}
+            row |= {"device": "cpu", "threads": 1}
+            diverged = {"status": "diverged", "val_error": None, "test_error": 90.0, "seconds": 0.1}
+            rows.append(row | (diverged if value == "x" else {}))
+    return pd.DataFrame(rows).assign(**columns)
+
+
+def chosen(table, column="chosen"):
+    return list(table.loc[table[column], ["network", "depth"]].itertuples(index=False, name=None))
+
+
+def test_the_least_depth_within_one_standard_error_of_the_best_is_chosen():
+    """The best is 56: 2.0 with a standard error of 0.2 / sqrt(4) = 0.1."""
+    four = {56: [1.8, 2.2, 2.2, 1.8], 20: [2.11] * 4, 8: [2.12] * 4}
+    table = choose(runs_of({("resnet", depth): values for depth, values in four.items()}))
+    se = np.std(four[56], ddof=1) / 2
+    assert table["se"].tolist() == pytest.approx([0, 0, se])
+    assert se == pytest.approx(0.11547, abs=1e-5)
+    assert chosen(table) == chosen(table, "chosen_of_network") == [("resnet", 20)]
+    assert best(table)["depth"] == 56
+
+
+def test_of_all_networks_the_fewest_multiply_adds_are_chosen():
+    errors = {
+        ("plain", 8): [3.0, 3.2],
+        ("plain", 20): [9, 9],
+        ("resnet", 20): [3.0, 3.12],
+        ("wide", 4): [3, 3],
+    }
+    runs = runs_of(errors)
+    runs.loc[runs["network"] == "wide", "multiply_adds"] = 1e9
+    table = choose(runs)
+    assert best(table)["network"] == "wide"
+    assert chosen(table) == [("wide", 4)]  # its standard error is 0
+    table = choose(runs.assign(val_error=runs["val_error"].where(runs["network"] != "wide", [3.0, 3.2] * 4)))
+    assert chosen(table) == [("plain", 8)]
+    assert chosen(table, "chosen_of_network") == [("plain", 8), ("resnet", 20), ("wide", 4)]
+
+
+def test_nothing_is_chosen_by_test_error_or_of_one_seed():
+    table = choose(runs_of({("plain", 8): [3.0, 3.2], ("plain", 20): [1.0, 1.2]}, val_error=None))
+    assert set(table["error"]) == {"test_error"}
+    assert chosen(table) == chosen(table, "chosen_of_network") == []
+    table = choose(runs_of({("plain", 8): [3.0], ("plain", 20): [1.0]}))
+    assert table["se"].isna().all()
+    assert chosen(table) == []
+    table = choose(runs_of({("plain", 8): [3.0, 3.2], ("plain", 20): [1.0]}))
+    assert chosen(table) == [("plain", 8)]  # a lucky seed is not the best
+
+
+def test_a_diverged_run_is_at_chance_and_costs_what_those_that_are_done_cost():
+    table = choose(runs_of({("plain", 8): [3.0, 3.2], ("plain", 20): [2.0, 4.0, "x"]}))
+    assert table["mean"].tolist() == pytest.approx([3.1, 32.0])
+    assert table["seconds"].tolist() == [8.5, 20.5]
+    assert table["n"].tolist() == [2, 3]
+
+
+def test_the_front_is_what_nothing_beats():
+    errors = {("a", 1): [5, 5], ("b", 1): [6, 6], ("a", 2): [5, 5], ("a", 3): [4, 4], ("a", 4): [4.5, 4.5]}
+    table = choose(runs_of(errors)).set_index(["network", "depth"])
+    assert table.index[table["front_multiply_adds"]].tolist() == [("a", 1), ("a", 3)]
+    assert not table["front_peak_memory"].any()  # it is not known
+
+
+def test_measured_costs_of_two_devices_are_not_comparable():
+    runs = runs_of({("plain", 8): [3.0, 3.2]})
+    assert differing(runs) == {}
+    assert differing(runs.assign(device=["cpu", "gpu"])) == {"seconds": ["device"]}
+    assert differing(runs.assign(peak_memory=1.0, peak_memory_of=["device", "process"], threads=[1, 2])) == {
+        "seconds": ["threads"],
+        "peak_memory": ["threads", "peak_memory_of"],
+    }
+
+
+def test_no_finished_run_is_no_row():
+    assert choose(runs_of({("plain", 8): [3.0, 3.2]}, status="interrupted")).empty

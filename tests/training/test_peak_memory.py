@@ -1,0 +1,70 @@
+import sys
+
+import pytest
+import torch
+
+from depthbench.training.peak_memory import PeakMemory
+
+CPU = torch.device("cpu")
+SIZE = 200_000_000  # bytes: far above what else comes and goes in a process of tests
+
+on_linux = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a process has one peak for good")
+
+
+@pytest.fixture
+def measure():
+    """Makes a PeakMemory that is closed when the test ends."""
+    made = []
+
+    def make():
+        made.append(PeakMemory(CPU))
+        return made[-1]
+
+    yield make
+    for peak in made:
+        peak.close()
+
+
+def fill_and_free():
+    torch.ones(SIZE // 4)
+
+
+@on_linux
+def test_a_later_run_is_not_charged_with_an_earlier_one(measure):
+    first = measure()
+    empty = first.bytes
+    fill_and_free()
+    full = first.bytes
+    first.close()
+    second = measure()
+    assert full - empty == pytest.approx(SIZE, rel=0.1)
+    assert second.bytes - empty == pytest.approx(0, abs=SIZE / 4)
+
+
+def test_a_process_of_two_runs_tells_the_peak_of_neither(measure):
+    first, second = measure(), measure()
+    first.close()
+    assert (first.bytes, second.bytes) == (None, None)
+
+
+@on_linux
+def test_a_resumed_run_keeps_the_greater_peak(measure):
+    peak = measure()
+    peak.restore({"of": "process", "bytes": 10**15})
+    assert peak.bytes == 10**15
+    peak.restore({"of": "process", "bytes": 1})
+    assert peak.bytes > SIZE / 4
+
+
+@pytest.mark.parametrize("state", [None, {"of": "process", "bytes": None}, {"of": "device", "bytes": 1}])
+def test_a_run_with_an_unknown_part_has_an_unknown_peak(measure, state):
+    peak = measure()
+    peak.restore(state)
+    assert peak.bytes is None
+
+
+@on_linux
+def test_a_run_records_its_peak(tiny, trained):
+    record, _ = trained(next(tiny().runs()))
+    assert record["timing"]["peak_memory_of"] == "process"
+    assert record["timing"]["peak_memory"] > 1e8  # torch alone is more
