@@ -344,6 +344,6 @@ def test_a_folder_of_images_end_to_end(tmp_path):
         invoke(*run, "--image-size", "8")
     code, printed, _ = invoke(*run, "--image-size", "8", "--skip-bad-images")
     assert code == 0
-    assert "left out 1 unreadable images: train/day/broken.png" in printed
+    assert "left out 1 unreadable image: train/day/broken.png" in printed
     rows = json.loads(invoke("show", tmp_path / "results" / "sky", "--json")[1])
     assert [row["status"] for row in rows] == ["done", "done"]

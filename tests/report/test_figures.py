@@ -73,7 +73,7 @@ def test_every_figure_stays_on_its_paper(laid_out):
 
 @pytest.mark.parametrize("name", ["choice", "paper_errors", "heatmap_preact"])
 def test_nothing_of_a_slide_is_cut_off(partial_results, name):
-    figure = FIGURES[name].draw(partial_results, "slides")
+    figure = FIGURES[name].draw(partial_results, style="slides")
     figure.draw_without_rendering()
     assert stays_on_paper(figure)
     widths = [box.get_window_extent().width / figure.dpi for box in figure.legends]
