@@ -312,12 +312,15 @@ def report(
         list[Path], typer.Argument(help="Directories of studies, e.g. results/quick.", show_default=False)
     ],
     style: Annotated[
-        str, option("paper, or slides: figures of 16:9 with larger text, in report-slides/.")
-    ] = "paper",
+        str,
+        option(
+            "page: for the screen; paper: PDFs too; slides: PDFs, and figures of 16:9 with larger text, in "
+            "report-slides/."
+        ),
+    ] = "page",
     tensorboard: options.TensorBoard = False,
 ) -> None:
-    """Write report/index.html, the figures (SVG, PNG, PDF) and the tables (CSV, Markdown, LaTeX) of stored
-    results."""
+    """Write report/index.html, the figures (SVG, PNG) and the tables (CSV, Markdown, LaTeX) of results."""
     from depthbench.tensorboard import check_installed, write_study
 
     if tensorboard:
@@ -531,7 +534,7 @@ def _finish(plan, shown: Console, as_json: bool) -> None:
         raise typer.Exit(1)
 
 
-def _write_report(path: Path, style: str = "paper") -> Path:
+def _write_report(path: Path, style: str = "page") -> Path:
     from depthbench.report import write_report
 
     return write_report(path, style=style)

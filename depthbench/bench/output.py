@@ -40,7 +40,7 @@ def write(folder: Path, rows: pd.DataFrame, ratios: pd.DataFrame, about: dict[st
     write_text(folder / "bench.json", json.dumps(about | {"ratios": records}, indent=1) + "\n")
     write_text(folder / "bench.md", _page(rows, ratios, about))
     with style.styled():
-        style.save(figure.draw(rows, ratios, about), folder / "bench")
+        style.save(figure.draw(rows, ratios, about), folder / "bench", (".svg", ".png"))
 
 
 def ratios_shown(ratios: pd.DataFrame) -> pd.DataFrame:

@@ -6,7 +6,7 @@ Its entry says what it is called, how it is read, and what it needs."""
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from depthbench.catalog import Entry
 from depthbench.errors import BadInput
@@ -29,7 +29,7 @@ class FigureEntry(Entry):
     choice: str = ""
     table: str = ""
 
-    def draw(self, results: "Results", *tables: "pd.DataFrame", style: str = "paper") -> "Figure | None":
+    def draw(self, results: "Results", *tables: "pd.DataFrame", style: str = "page") -> "Figure | None":
         """The figure, in a style of the report. `tables`: the one that `table` names, if it does."""
         from depthbench.report.style import styled
 
@@ -37,8 +37,21 @@ class FigureEntry(Entry):
             return self(results, *tables)
 
 
-FOLDERS = {"paper": "report", "slides": "report-slides"}  # style -> where its report is written
 SUFFIXES = (".svg", ".png", ".pdf")
+
+
+class Style(NamedTuple):
+    """Where a report is written, and its figures as what. To embed fonts in PDFs takes seconds."""
+
+    folder: str
+    suffixes: tuple[str, ...]
+
+
+STYLES = {
+    "page": Style("report", SUFFIXES[:2]),
+    "paper": Style("report", SUFFIXES),
+    "slides": Style("report-slides", SUFFIXES),
+}
 
 FIGURES: dict[str, FigureEntry] = {
     "degradation": FigureEntry(
@@ -202,15 +215,15 @@ COMPARISONS: dict[str, FigureEntry] = {  # of the tables of several studies: ana
 
 
 def write_report(
-    paths: str | Path | Sequence[str | Path], out: str | Path | None = None, style: str = "paper"
+    paths: str | Path | Sequence[str | Path], out: str | Path | None = None, style: str = "page"
 ) -> Path:
     """Write the report of one study's results, or of each of several, in order.
 
-    `paths` is a results directory or a list of them. A report is FOLDERS[style] in it (or `out`, allowed with
-    one directory): index.html, one file that opens offline; figures/NAME.svg, .png and .pdf; tables/NAME.csv,
-    .md and .tex. `style` is `paper` or `slides`: the same with figures of 16:9, their text and lines larger.
-    Errors are in percent. Returns the path of index.html, of the last directory's where there are several. An
-    older report is replaced, file by file.
+    `paths` is a results directory or a list of them. A report is RESULTS/report/ (or `out`, allowed with one
+    directory): index.html, one file that opens offline; figures/NAME.svg and .png; tables/NAME.csv, .md and
+    .tex. `style` `paper` writes the figures as PDF too; `slides` does as well, and makes them 16:9 with
+    larger text and lines, in RESULTS/report-slides/. Errors are in percent. Returns the path of index.html,
+    of the last directory's where there are several. An older report is replaced, file by file.
 
     Raises BadInput where a directory holds no results, or no run has any data yet, for a style that there is
     not, and for `out` with more than one directory."""
@@ -221,7 +234,7 @@ def write_report(
         raise BadInput("no results directory was given: name at least one")
     if out is not None and len(paths) > 1:
         raise BadInput(f"out = {out} holds one report, and {len(paths)} directories were given: leave it out")
-    if style not in FOLDERS:
-        raise BadInput(f"style = {style}: there are {' and '.join(FOLDERS)}")
-    pages = [write_page(Path(path), Path(out or Path(path) / FOLDERS[style]), style) for path in paths]
+    if style not in STYLES:
+        raise BadInput(f"--style {style}: there are {', '.join(STYLES)}")
+    pages = [write_page(Path(path), Path(out or Path(path) / STYLES[style].folder), style) for path in paths]
     return pages[-1]

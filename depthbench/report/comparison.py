@@ -11,7 +11,7 @@ from depthbench.analysis.missing import missing_runs
 from depthbench.analysis.summary import summarise
 from depthbench.errors import BadInput
 from depthbench.files import write_text
-from depthbench.report import COMPARISONS, headline, tables
+from depthbench.report import COMPARISONS, STYLES, headline, tables
 from depthbench.report.page import draw_figure, environment, from_here, grouped, template, with_columns
 from depthbench.store import StudyStore, load_results, shared_settings
 
@@ -51,6 +51,7 @@ def write_comparison(paths: Sequence[str | Path], out: str | Path | None = None)
         cautions=cautions(settings, joined.runs),
         sentences=headline.differences(found, labels[0]),
         groups=grouped(figures),
+        suffixes=", ".join(STYLES["page"].suffixes),
         depths=sorted(joined.runs["depth"].unique()),
         tables=parts,
         command="depthbench compare " + " ".join(shlex.quote(str(from_here(path))) for path in paths),

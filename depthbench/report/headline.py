@@ -1,5 +1,7 @@
 """A study's results in sentences: verdicts, and numbers with their unit and n."""
 
+from collections.abc import Sequence
+
 import pandas as pd
 
 from depthbench.analysis import STATUSES
@@ -9,6 +11,8 @@ from depthbench.analysis.comparison import is_apart
 from depthbench.analysis.verdict import LEAST_SEEDS, Verdicts, decide, widest
 
 FEW_SEEDS = 5  # fewer are judged by a trend that needs no normal errors
+NEAR = 5.0  # percentage points below chance error that may be luck
+KEPT = (0.95, 1.05)  # rates of a gradient that neither vanishes nor explodes
 
 
 def statuses(runs: pd.DataFrame, missing: pd.DataFrame) -> str:
@@ -46,9 +50,17 @@ def degradation(summary: pd.DataFrame) -> list[str]:
     return sentences
 
 
-def verdicts(judged: Verdicts) -> list[str]:
+def at_chance(summary: pd.DataFrame, runs: pd.DataFrame) -> list[str]:
+    """The networks whose mean train error is at chance at every depth: what does not train at all cannot
+    train worse."""
+    chance = 100 * (1 - 1 / pd.to_numeric(runs["num_classes"]).max())
+    least = summary[summary["n"] > 0].groupby("network", sort=False)["train_error_eval_mean"].min()
+    return list(least.index[least > chance - NEAR])
+
+
+def verdicts(judged: Verdicts, untrained: Sequence[str] = ()) -> list[str]:
     """A sentence a network, whether its train error rises with depth; and one a pair of twins, whether
-    residual connections take that away.
+    residual connections take that away; none of those that are `untrained`, but one that names them.
 
     A network is judged by the widest pair of depths that seeds enough have; by its trend where there is one
     over as many seeds and they are 3 or 4 or a run diverged, since a t test wants errors that are roughly
@@ -58,7 +70,7 @@ def verdicts(judged: Verdicts) -> list[str]:
     sentences = []
     for network, rows in judged.degradation.groupby("network", sort=False):
         row = widest(rows.to_dict("records"))
-        if row is None:
+        if row is None or network in untrained:
             continue
         trend = trends.get(network)
         evidence, has_outlier = _evidence(row), bool(rows["diverged"].sum())
@@ -76,13 +88,17 @@ def verdicts(judged: Verdicts) -> list[str]:
             f"{network}: degradation is {row['verdict']} from depth {row['shallow']} to {row['deep']} "
             f"({evidence})."
         )
-    for _, rows in judged.removals.groupby(["network", "residual"], sort=False):
+    for (network, _), rows in judged.removals.groupby(["network", "residual"], sort=False):
         row = widest(rows.to_dict("records"))
-        if row is not None:
+        if row is not None and network not in untrained:
             sentences.append(
                 f"{_removal(row, found)}: {row['residual']} against {row['network']}, depth {row['shallow']} "
                 f"to {row['deep']} ({_evidence(row)})."
             )
+    if untrained:
+        sentences.append(
+            f"At chance at every depth, so that there is nothing to degrade: {', '.join(untrained)}."
+        )
     return sentences
 
 
@@ -96,6 +112,31 @@ def _removal(row: dict, found: dict[str, str]) -> str:
         return "The residual network's error rises less, where degradation of the plain one is not shown"
     in_part = " in part" if found.get(row["residual"]) == "present" else ""
     return f"Residual connections mend it{in_part}"
+
+
+def rates(measured: pd.DataFrame) -> list[str]:
+    """A sentence a network, of its greatest depth: how its gradient grows towards the input at
+    initialisation, and what theory says (`analysis.theory.measured_rates`)."""
+    sentences = []
+    for network, rows in measured.groupby("network", sort=False):
+        rows = rows[rows["depth"] == rows["depth"].max()]
+        found, n = rows["mean"], rows["n"].min()
+        does = (
+            "explodes" if found.min() > KEPT[1] else "vanishes" if found.max() < KEPT[0] else "is about kept"
+        )
+        predicted = rows["predicted"].dropna()
+        bound = "at most " if (rows["kind"] == "batch_norm_limit").any() else ""
+        theory = f"; theory: {bound}{_from_to(predicted)}" if len(predicted) else ""
+        sentences.append(
+            f"{network}, depth {rows['depth'].iloc[0]}: the gradient {does} at initialisation, its squared "
+            f"norm multiplied by {_from_to(found)} a {rows['per'].iloc[0]} towards the input (n = {n}{theory})."
+        )
+    return sentences
+
+
+def _from_to(values: pd.Series) -> str:
+    low, high = f"{values.min():.2f}", f"{values.max():.2f}"
+    return low if low == high else f"{low} to {high}"
 
 
 def choice(table: pd.DataFrame) -> list[str]:

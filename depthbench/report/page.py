@@ -21,14 +21,14 @@ from depthbench.analysis.theory import measured_rates
 from depthbench.analysis.verdict import judge
 from depthbench.errors import BadInput
 from depthbench.files import write_text
-from depthbench.report import FIGURES, SUFFIXES, FigureEntry, headline, svg, tables
+from depthbench.report import FIGURES, STYLES, SUFFIXES, FigureEntry, headline, svg, tables
 from depthbench.report.style import save, styled
 from depthbench.store import Results, StudyStore, load_predictions, load_results, load_robustness
 
 JUDGED = {"train error": "train_error_eval", "test error": "test_error"}
 
 
-def write_page(path: Path, out: Path, style: str = "paper") -> Path:
+def write_page(path: Path, out: Path, style: str = "page") -> Path:
     """Write the report of the results in `path` to `out`: figures, tables, index.html, in this order. `style`
     is that of the figures.
 
@@ -76,10 +76,12 @@ def write_page(path: Path, out: Path, style: str = "paper") -> Path:
         command=_command(path),
         train_images=headline.train_images(study),
         statuses=headline.statuses(results.runs, missing),
-        verdicts=headline.verdicts(judged["train error"]),
+        verdicts=headline.verdicts(judged["train error"], headline.at_chance(summary, results.runs)),
+        rates=headline.rates(rates),
         degradation=headline.degradation(summary),
         choice=headline.choice(choice),
         groups=grouped(figures),
+        suffixes=", ".join(STYLES[style].suffixes),
         depths=sorted(results.runs["depth"].unique()),
         tables=parts,
         environment=list(environment(store).items()),
@@ -97,7 +99,7 @@ def grouped(figures: list[dict]) -> list[list[dict]]:
     return list(groups.values())
 
 
-def draw_figure(name: str, entry: FigureEntry, frames: Sequence, folder: Path, style: str = "paper") -> dict:
+def draw_figure(name: str, entry: FigureEntry, frames: Sequence, folder: Path, style: str = "page") -> dict:
     """Draw and write a figure; what the template needs of it. `svg` is None if there is nothing to show."""
     file = folder / name
     shown = {key: getattr(entry, key) for key in ("title", "choice", "about", "needs")}
@@ -108,7 +110,7 @@ def draw_figure(name: str, entry: FigureEntry, frames: Sequence, folder: Path, s
             file.with_suffix(suffix).unlink(missing_ok=True)
         return shown
     with styled(style):
-        save(figure, file)
+        save(figure, file, STYLES[style].suffixes)
     text = file.with_suffix(".svg").read_text(encoding="utf-8")
     title = ", ".join(filter(None, (entry.title, entry.choice)))
     return shown | {"svg": svg.inline(text, name, f"{title}. {entry.about}")}

@@ -34,8 +34,10 @@ class Canvas(NamedTuple):
     dpi: int  # of the PNG
 
 
+PAPER = Canvas(7.0, 2.3, 1, None, 300)  # both columns of one
 CANVASES = {
-    "paper": Canvas(7.0, 2.3, 1, None, 300),  # both columns of one
+    "page": PAPER,
+    "paper": PAPER,
     "slides": Canvas(16 / 3, 1.8, 0.65, 16 / 9, 360),  # 1920 pixels across
 }
 LEAST_ROW = 1.35  # in: the name of an axis has room beside its panel
@@ -78,11 +80,11 @@ DASHES = ((None, None), (5, 2), (2, 1.5), (6, 1.5, 1, 1.5), (1, 1))  # 7, 9 and 
 MARKS = {"diverged": "X", "failed": "P", "interrupted": "*"}  # of runs that did not end well
 
 
-_canvas: ContextVar[Canvas] = ContextVar("canvas", default=CANVASES["paper"])
+_canvas: ContextVar[Canvas] = ContextVar("canvas", default=PAPER)
 
 
 @contextmanager
-def styled(style: str = "paper") -> Iterator[None]:
+def styled(style: str = "page") -> Iterator[None]:
     """The context that figures are made and saved in; `style` is one of CANVASES. It leaves matplotlib's
     global backend alone."""
     token = _canvas.set(CANVASES[style])
@@ -289,22 +291,38 @@ def label_log(axes: Axes, which: str = "y") -> None:
     axis.set_minor_formatter(NullFormatter())
 
 
-def save(figure: Figure, path: Path) -> None:
-    """Write `figure` as PATH.png, PATH.svg and PATH.pdf. The same figure gives the same bytes.
+def save(figure: Figure, path: Path, suffixes: Iterable[str]) -> None:
+    """Write `figure` as PATH.png, .svg and .pdf, those of them that `suffixes` has, and remove the others of
+    an older report. The same figure gives the same bytes.
 
     It is laid out once, and each file is printed by its own canvas: `savefig` would draw the figure twice for
     each, the first time to lay it out."""
-    from matplotlib.backends.backend_pdf import FigureCanvasPdf  # and fontTools, which takes time to import
-
     figure.set_dpi(_canvas.get().dpi)
     with matplotlib.rc_context({**STYLE, "svg.hashsalt": path.name}):
         figure.draw_without_rendering()
         figure.set_layout_engine("none")
-        with atomic(path.with_suffix(".png")) as temporary:
-            FigureCanvasAgg(figure).print_png(temporary, metadata={"Software": None})
-        with atomic(path.with_suffix(".svg")) as temporary:
-            nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-            FigureCanvasSVG(figure).print_svg(temporary, metadata=nothing)
-        with atomic(path.with_suffix(".pdf")) as temporary:
-            nothing = dict.fromkeys(("CreationDate", "Creator", "Producer"))
-            FigureCanvasPdf(figure).print_pdf(temporary, metadata=nothing)
+        for suffix, write in PRINTERS.items():
+            if suffix not in suffixes:
+                path.with_suffix(suffix).unlink(missing_ok=True)
+                continue
+            with atomic(path.with_suffix(suffix)) as temporary:
+                write(figure, temporary)
+
+
+def _png(figure: Figure, file: Path) -> None:
+    FigureCanvasAgg(figure).print_png(file, metadata={"Software": None})
+
+
+def _svg(figure: Figure, file: Path) -> None:
+    nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+    FigureCanvasSVG(figure).print_svg(file, metadata=nothing)
+
+
+def _pdf(figure: Figure, file: Path) -> None:
+    from matplotlib.backends.backend_pdf import FigureCanvasPdf  # and fontTools, which takes time to import
+
+    nothing = dict.fromkeys(("CreationDate", "Creator", "Producer"))
+    FigureCanvasPdf(figure).print_pdf(file, metadata=nothing)
+
+
+PRINTERS = {".png": _png, ".svg": _svg, ".pdf": _pdf}

@@ -35,7 +35,7 @@ def written(tmp_path_factory):
 
 def test_all_files_are_written(written):
     folder, printed = written
-    names = {f"bench.{suffix}" for suffix in ("csv", "md", "json", "svg", "png", "pdf")}
+    names = {f"bench.{suffix}" for suffix in ("csv", "md", "json", "svg", "png")}
     assert {path.name for path in folder.iterdir()} == names
     assert "digits-8" in printed
     assert "images a second: depthbench, 1 job / conventional, 1 job" in printed

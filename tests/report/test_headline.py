@@ -2,6 +2,7 @@ import pytest
 
 from depthbench.analysis.missing import missing_runs
 from depthbench.analysis.summary import summarise
+from depthbench.analysis.theory import measured_rates
 from depthbench.analysis.verdict import Verdicts, degradation, judge, removals, trends
 from depthbench.report import headline
 from tests.analysis.test_verdict import errors_of
@@ -125,3 +126,25 @@ def test_errors_that_all_tie_have_no_p():
     (told,) = told_of(table)
     assert "nan" not in told
     assert "absent" in told
+
+
+def test_networks_at_chance_are_named_and_not_judged():
+    table = {("plain", 20): [90, 90, 90], ("plain", 56): [89, 90, 91], ("resnet", 20): [1, 2, 3]}
+    errors = errors_of(table | {("resnet", 56): [1, 2, 3]})
+    judged = Verdicts(1.0, degradation(errors, 1.0), trends(errors, 1.0), removals(errors, 1.0))
+    summary = summarise(errors.assign(train_error_eval=errors["error"], test_error=errors["error"]))
+    untrained = headline.at_chance(summary, errors.assign(num_classes=10))
+    assert untrained == ["plain"]
+    told = headline.verdicts(judged, untrained)
+    assert [sentence.partition(":")[0] for sentence in told] == [
+        "resnet",
+        "At chance at every depth, so that there is nothing to degrade",
+    ]
+
+
+def test_the_rates_of_the_deepest_network_are_told_with_theory(results):
+    told = headline.rates(measured_rates(results.runs, results.layers))
+    assert told == [
+        "plain, depth 20: the gradient vanishes at initialisation, its squared norm multiplied by 0.49 a "
+        "layer towards the input (n = 3; theory: at most 1.47)."
+    ]

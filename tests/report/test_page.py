@@ -73,7 +73,7 @@ def test_a_report_never_imports_torch_and_draws_lazily(written):
 
 def test_files_are_where_they_are_promised(report):
     figures = {path.name for path in (report.parent / "figures").iterdir()}
-    assert figures == {f"{name}.{suffix}" for name in DRAWN for suffix in ("svg", "png", "pdf")}
+    assert figures == {f"{name}.{suffix}" for name in DRAWN for suffix in ("svg", "png")}
     tables = {path.name for path in (report.parent / "tables").iterdir()}
     names = (
         "summary",
@@ -201,7 +201,12 @@ def test_slides_lie_beside_the_paper_report(tmp_path, figures):
     assert not (path / "report").exists()
     svg = (path / "report-slides" / "figures" / "degradation.svg").read_text()
     assert 'viewBox="0 0 384 216"' in svg  # points: 16:9
-    with pytest.raises(BadInput, match="there are paper and slides"):
+    figures_of = path / "report" / "figures"
+    write_report(path, style="paper")
+    assert (figures_of / "degradation.pdf").exists()
+    write_report(path)
+    assert not (figures_of / "degradation.pdf").exists()  # it would be another report's
+    with pytest.raises(BadInput, match="--style poster: there are page, paper, slides"):
         write_report(path, style="poster")
 
 

@@ -93,7 +93,7 @@ def test_the_same_figure_gives_the_same_bytes(tmp_path):
         with style.styled():
             figure, panels = style.grid(1, 2, 1.5, "title")
             panels[0, 0].fill_between([0, 1], [0, 1], [1, 2])
-        style.save(figure, tmp_path / folder / "name")
+        style.save(figure, tmp_path / folder / "name", (".svg", ".png", ".pdf"))
         return [(tmp_path / folder / f"name.{suffix}").read_bytes() for suffix in ("svg", "png", "pdf")]
 
     svg, png, pdf = files("one")
