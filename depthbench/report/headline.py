@@ -129,7 +129,8 @@ def rates(measured: pd.DataFrame) -> list[str]:
         theory = f"; theory: {bound}{_from_to(predicted)}" if len(predicted) else ""
         sentences.append(
             f"{network}, depth {rows['depth'].iloc[0]}: the gradient {does} at initialisation, its squared "
-            f"norm multiplied by {_from_to(found)} a {rows['per'].iloc[0]} towards the input (n = {n}{theory})."
+            f"norm multiplied by {_from_to(found)} a {rows['per'].iloc[0]} towards the input "
+            f"(n = {n}{theory})."
         )
     return sentences
 
