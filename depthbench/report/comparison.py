@@ -12,7 +12,7 @@ from depthbench.analysis.summary import summarise
 from depthbench.errors import BadInput
 from depthbench.files import write_text
 from depthbench.report import COMPARISONS, STYLES, headline, tables
-from depthbench.report.page import draw_figure, environment, from_here, grouped, template, with_columns
+from depthbench.report.page import draw_figures, environment, from_here, grouped, template, with_columns
 from depthbench.store import StudyStore, load_results, shared_settings
 
 
@@ -43,7 +43,7 @@ def write_comparison(paths: Sequence[str | Path], out: str | Path | None = None)
     }
     for name, table in parts.items():
         tables.write_table(table, out / "tables" / name)
-    figures = [draw_figure(name, entry, (joined,), out / "figures") for name, entry in COMPARISONS.items()]
+    figures = draw_figures([(n, entry, (joined,)) for n, entry in COMPARISONS.items()], out / "figures")
     html = template("comparison.html").render(
         title=" and ".join(labels),
         first=labels[0],

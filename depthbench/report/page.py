@@ -19,12 +19,14 @@ from depthbench.analysis.robustness import summarise_robustness
 from depthbench.analysis.summary import summarise
 from depthbench.analysis.theory import measured_rates
 from depthbench.analysis.verdict import judge
+from depthbench.environment import usable_cores
 from depthbench.errors import BadInput
 from depthbench.files import write_text
 from depthbench.report import FIGURES, STYLES, SUFFIXES, FigureEntry, headline, svg, tables
 from depthbench.report.style import save, styled
 from depthbench.store import Results, StudyStore, load_predictions, load_results, load_robustness
 
+MANY_NETWORKS, MOST_PROCESSES = 4, 4
 JUDGED = {"train error": "train_error_eval", "test error": "test_error"}
 
 
@@ -65,10 +67,8 @@ def write_page(path: Path, out: Path, style: str = "page") -> Path:
     }
     for name, table in parts.items():
         tables.write_table(table, out / "tables" / name)
-    figures = []
-    for name, entry in FIGURES.items():
-        frames = (results, further[entry.table]) if entry.table else (results,)
-        figures.append(draw_figure(name, entry, frames, out / "figures", style))
+    drawn = [(n, e, (results, further[e.table]) if e.table else (results,)) for n, e in FIGURES.items()]
+    figures = draw_figures(drawn, out / "figures", style)
     html = template("page.html").render(
         title=study["name"],
         study=study,
@@ -97,6 +97,21 @@ def grouped(figures: list[dict]) -> list[list[dict]]:
     for figure in (figure for figure in figures if figure["svg"] or figure["needs"]):
         groups.setdefault(figure["title"], []).append(figure)
     return list(groups.values())
+
+
+def draw_figures(
+    drawn: Sequence[tuple[str, FigureEntry, Sequence]], folder: Path, style: str = "page"
+) -> list[dict]:
+    """`draw_figure` of each (name, entry, frames). Figures of many networks are many panels: they are drawn
+    in as many processes as there are cores. For few, to start these would take longer than it saves."""
+    networks = drawn[0][2][0].runs["network"].nunique() if drawn else 0
+    if networks < MANY_NETWORKS:
+        return [draw_figure(*one, folder, style) for one in drawn]
+    from joblib import Parallel, delayed
+
+    return Parallel(min(usable_cores(), MOST_PROCESSES))(
+        delayed(draw_figure)(*one, folder, style) for one in drawn
+    )
 
 
 def draw_figure(name: str, entry: FigureEntry, frames: Sequence, folder: Path, style: str = "page") -> dict:
