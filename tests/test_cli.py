@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from depthbench import __version__ as depthbench_version
 from depthbench.cli import _opening, app
 from depthbench.errors import BadInput
+from depthbench.report import FIGURES
 from depthbench.study import FORMAT
 from depthbench.study_file import bundled_studies
 
@@ -27,6 +28,13 @@ def invoke(*arguments):
     """The same in this process, which starts sooner: (exit code, stdout, stderr)."""
     done = CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
     return done.exit_code, done.stdout, done.stderr
+
+
+@pytest.fixture(autouse=True)
+def few_figures(monkeypatch):
+    """Reports of this process have two figures: to draw all takes seconds, and is tested in tests/report."""
+    few = {name: FIGURES[name] for name in ("degradation", "frontier")}
+    monkeypatch.setattr("depthbench.report.page.FIGURES", few)
 
 
 @pytest.fixture(scope="module")
