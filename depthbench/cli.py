@@ -19,8 +19,8 @@ from depthbench.options import option
 from depthbench.progress import Bars, Lines, Silent, counting, saying
 from depthbench.terminal import frontier_lines, plan_lines, plan_table, runs_table, summary_table
 
+UsageError = typer.BadParameter.__base__  # of the click that this typer brings
 app = typer.Typer(
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -249,6 +249,9 @@ def bench(
     except BenchFailed as error:
         err.print(f"depthbench: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
         raise typer.Exit(1) from None
+    except KeyboardInterrupt:
+        err.print("interrupted: nothing is written, since ratios want every arm; --repeats 1 is shorter")
+        raise typer.Exit(130) from None
 
 
 @app.command("plan")
@@ -550,7 +553,11 @@ def _print_rows(rows: list[dict[str, Any]], title: str, as_json: bool) -> None:
 def main() -> None:
     """The console script: bad input is one line on stderr and exit code 2."""
     try:
-        app()
+        sys.exit(app(sys.argv[1:] or ["--help"], "depthbench", standalone_mode=False))
+    except UsageError as error:
+        told = f"{error.format_message().removesuffix('.')}; see `{error.ctx.command_path} --help`"
+        err.print(f"depthbench: {told}", style="red", highlight=False, markup=False, soft_wrap=True)
+        sys.exit(2)
     except BadInput as error:
         err.print(f"depthbench: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
         sys.exit(2)

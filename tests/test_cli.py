@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from depthbench import __version__ as depthbench_version
-from depthbench.cli import _opening, app
+from depthbench.cli import _opening, app, main
 from depthbench.errors import BadInput
 from depthbench.report import FIGURES
 from depthbench.study import FORMAT
@@ -283,6 +283,31 @@ def test_bad_input_is_one_line_and_writes_nothing(folders, arguments, told):
     assert told in message
     assert "\n" not in message
     assert not results.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["list"], "depthbench: Missing argument 'what'; see `depthbench list --help`"),
+        (["run", "--nosuch"], "depthbench: No such option: --nosuch"),
+        (["nosuch"], "depthbench: No such command 'nosuch'; see `depthbench --help`"),
+    ],
+)
+def test_a_command_that_cannot_be_parsed_is_one_line(monkeypatch, capsys, arguments, told):
+    monkeypatch.setattr(sys, "argv", ["depthbench", *arguments])
+    with pytest.raises(SystemExit) as end:
+        main()
+    (line,) = capsys.readouterr().err.splitlines()
+    assert end.value.code == 2
+    assert line.startswith(told)
+
+
+def test_no_command_is_help(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["depthbench"])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 0
+    assert "frontier" in capsys.readouterr().out
 
 
 def test_bad_input_is_exit_code_2_without_a_traceback(tmp_path):
