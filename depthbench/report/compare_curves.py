@@ -29,6 +29,7 @@ def draw(joined: Results) -> Figure | None:
         return None
     heading = f"Error during training (mean of {style.seeds(lines['n'].unique())}, test error with its range)"
     figure, panels = style.grid(len(networks), len(depths), 1.7, heading)
+    endings = curves.endings_of(runs, history)
     for axes, network, depth in style.cells(panels, networks, depths):
         with style.of_depth(axes, depth):
             part = lines[(lines["network"] == network) & (lines["depth"] == depth)]
@@ -38,6 +39,10 @@ def draw(joined: Results) -> Figure | None:
                 if column == "test_error":
                     band = {"color": colour, "alpha": 0.15, "linewidth": 0}
                     axes.fill_between(line["step"], line["low"], line["high"], **band)
+            here = endings[(endings["network"] == network) & (endings["depth"] == depth)]
+            for run in here.itertuples():
+                rows = history[history["run_id"] == run.run_id]
+                curves.draw_ending(axes, run, rows, looks[run.study]["color"])
     panels[0, 0].set_ylim(0, curves.top(history, runs, dict(tuple(lines.groupby("column")))))
     style.step_axis(panels[0, 0], history["step"].max())
     for row in panels:
@@ -49,7 +54,7 @@ def draw(joined: Results) -> Figure | None:
         for study, look in looks.items()
     ]
     handles += [Line2D([], [], color="#444444", label=name, **look) for name, look in curves.LINES.values()]
-    style.legend_below(figure, handles, 4)
+    style.legend_below(figure, handles + curves.ending_handles(endings), 4)
     return figure
 
 

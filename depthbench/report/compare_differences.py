@@ -20,7 +20,8 @@ def draw(joined: Results) -> Figure | None:
     first, *others = studies_of(joined)
     cells = list(found[["network", "depth"]].drop_duplicates().itertuples(index=False, name=None))[::-1]
     places = {cell: k for k, cell in enumerate(cells)}
-    heading = f"Error less that of {first}, percentage points (each seed, mean and 95% t interval)"
+    known = style.seeds(found["n"])
+    heading = f"Error less that of {first}, percentage points (each of {known}, mean and 95% t interval)"
     figure, panels = style.grid(1, len(ERRORS), 0.4 + ROW * len(cells) * max(1, len(others) / 2), heading)
     looks = style.study_looks([first, *others])
     shifts = dict(zip(others, np.linspace(0.25, -0.25, len(others)) if len(others) > 1 else [0], strict=True))
@@ -36,6 +37,8 @@ def draw(joined: Results) -> Figure | None:
     panels[0, 0].set_yticks(range(len(cells)), [f"{network}, depth {depth}" for network, depth in cells])
     panels[0, 0].set_ylim(-0.6, len(cells) - 0.4)
     handles = [Line2D([], [], **looks[other] | {"linestyle": ""}, label=other) for other in others]
+    if found["diverged"].any():
+        handles.append(style.mark("diverged", label="with a diverged run, counted at chance error"))
     style.legend_below(figure, handles, 3)
     return figure
 
@@ -46,4 +49,5 @@ def _draw_difference(axes: Axes, row: dict, height: float, look: dict) -> None:
     axes.plot(seeds, [height] * len(seeds), marker="|", markersize=5, linestyle="", color=colour, alpha=0.6)
     if np.isfinite(row["low"]):
         axes.plot([row["low"], row["high"]], [height] * 2, color=colour, linewidth=1.2)
-    axes.plot(row["mean"], height, color=colour, marker=look["marker"], markersize=4.5)
+    marker = style.MARKS["diverged"] if row["diverged"] else look["marker"]
+    axes.plot(row["mean"], height, color=colour, marker=marker, markersize=6.5 if row["diverged"] else 4.5)

@@ -27,7 +27,7 @@ def draw(results: Results) -> Figure | None:
     known = pd.concat(curves.values())["n"].unique()
     of = f"mean of {style.seeds(known)}, test error with its range" if len(known) else "no run has finished"
     figure, panels = style.grid(1, len(networks), 2.6, f"Error during training ({of})")
-    endings = runs[(runs["status"] == "diverged") | runs["run_id"].isin(_evaluated(history))]
+    endings = endings_of(runs, history)
     for axes, network in zip(panels[0], networks, strict=True):
         for column, (_, look) in LINES.items():
             for depth, curve in curves[column].query("network == @network").groupby("depth"):
@@ -37,9 +37,9 @@ def draw(results: Results) -> Figure | None:
                     if column == "test_error":
                         band = {"color": colours[depth], "alpha": 0.15, "linewidth": 0}
                         axes.fill_between(curve["step"], curve["low"], curve["high"], **band)
-        for run in endings[(endings["network"] == network) & (endings["status"] != "done")].itertuples():
+        for run in endings[endings["network"] == network].itertuples():
             with style.of_depth(axes, run.depth):
-                _draw_ending(axes, run, history[history["run_id"] == run.run_id], colours[run.depth])
+                draw_ending(axes, run, history[history["run_id"] == run.run_id], colours[run.depth])
         axes.set_title(network)
         axes.set_xlabel("step (updates made)")
     style.label_left(panels[0], "error (%)")
@@ -48,19 +48,25 @@ def draw(results: Results) -> Figure | None:
 
     handles = style.depth_handles(colours)
     handles += [Line2D([], [], color="#444444", label=name, **look) for name, look in LINES.values()]
-    words = {"diverged": "diverged, then at chance"}
-    ended = [status for status in style.MARKS if status in set(endings["status"])]
-    handles += [style.mark(status, label=words.get(status)) for status in ended]
-    style.legend_below(figure, handles, 5)
+    style.legend_below(figure, handles + ending_handles(endings), 5)
     return figure
 
 
-def _evaluated(history: pd.DataFrame) -> pd.Series:
-    """The runs that have a test error."""
-    return history.loc[history["test_error"].notna(), "run_id"]
+def ending_handles(endings: pd.DataFrame) -> list[Line2D]:
+    """Legend entries of the runs that stopped early."""
+    words = {"diverged": "diverged, then at chance"}
+    ended = [status for status in style.MARKS if status in set(endings["status"])]
+    return [style.mark(status, label=words.get(status)) for status in ended]
 
 
-def _draw_ending(axes, run, rows: pd.DataFrame, colour: str) -> None:
+def endings_of(runs: pd.DataFrame, history: pd.DataFrame) -> pd.DataFrame:
+    """The runs that stopped early and have a place on the axes: a test error, or chance if they diverged."""
+    evaluated = history.loc[history["test_error"].notna(), "run_id"]
+    has_place = (runs["status"] == "diverged") | runs["run_id"].isin(evaluated)
+    return runs[has_place & (runs["status"] != "done")]
+
+
+def draw_ending(axes, run, rows: pd.DataFrame, colour: str) -> None:
     """Where a run stopped early. One without final errors is in no mean, so its own line is drawn."""
     if run.status in FINISHED:
         end = (rows["step"].max() if len(rows) else 0, run.test_error)

@@ -44,9 +44,15 @@ def test_differences_stand_where_they_are(drawn):
     ends at 8.8 %, and is still above that in the other two evaluations of the last quarter."""
     own = 8.8 + 80 * (math.exp(-160 / 30) + math.exp(-180 / 30)) / 3
     axes = drawn["compare_differences"].axes[0]
-    means = [line.get_xdata()[0] for line in axes.lines if line.get_marker() in ("s", "^")]
+    means = [line.get_xdata()[0] for line in axes.lines if line.get_marker() in ("s", "^", "X")]
     assert sorted(means)[:-1] == [0] * (6 + 4 - 1)
     assert max(means) == pytest.approx((90 - own) / 3)
+    assert [line.get_marker() for line in axes.lines if line.get_xdata()[0] == max(means)] == ["X"]
+
+
+def test_runs_that_ended_early_are_marked_in_the_curves(drawn):
+    marks = [line.get_marker() for axes in drawn["compare_curves"].axes for line in axes.lines]
+    assert (marks.count("X"), marks.count("*")) == (1, 1)  # diverged, interrupted
 
 
 def test_a_network_and_depth_has_a_panel_of_its_own(drawn):
