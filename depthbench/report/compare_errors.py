@@ -8,7 +8,14 @@ from depthbench.analysis import FINISHED
 from depthbench.analysis.comparison import ERRORS, studies_of
 from depthbench.analysis.summary import summarise
 from depthbench.report import style
-from depthbench.report.degradation import depth_axis, draw_mean, draw_seeds, ending_handles, error_axis
+from depthbench.report.degradation import (
+    beside,
+    depth_axis,
+    draw_mean,
+    draw_seeds,
+    ending_handles,
+    error_axis,
+)
 from depthbench.store import Results
 
 
@@ -27,7 +34,7 @@ def draw(joined: Results) -> Figure | None:
         for axes, (column, error) in zip(row, ERRORS.items(), strict=True):
             depth_axis(axes, sorted(runs["depth"].unique()))
             for place, (study, look) in enumerate(looks.items()):
-                shift = 4.0 * (place - (len(studies) - 1) / 2)  # points: studies stand side by side
+                shift = beside(place, len(studies))
                 summary, own = (
                     frame[frame["network"] == network]
                     for frame in (summaries[study], runs[runs["study"] == study])

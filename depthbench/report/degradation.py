@@ -32,7 +32,7 @@ def draw(results: Results) -> Figure | None:
     for axes, (column, title) in zip(panels[0], PANELS.items(), strict=True):
         depth_axis(axes, sorted(runs["depth"].unique()))
         for place, (network, look) in enumerate(looks.items()):
-            shift = 4.0 * (place - (len(networks) - 1) / 2)  # points: networks stand side by side
+            shift = beside(place, len(networks))
             draw_mean(axes, summary[summary["network"] == network], column, look, shift)
             draw_seeds(axes, runs[runs["network"] == network], column, look, shift)
         axes.set_title(title)
@@ -50,6 +50,12 @@ def ending_handles(runs: pd.DataFrame) -> list[Line2D]:
     words = {"diverged": "diverged, counted at chance error"}
     found = [status for status in style.MARKS if status in set(runs["status"])]
     return [style.mark(status, label=words.get(status, f"{status}, no final error")) for status in found]
+
+
+def beside(place: int, count: int) -> float:
+    """Where one of `count` networks stands beside its depth, in points; never so far that it seems to be at
+    another depth."""
+    return min(4.0, 14 / max(count - 1, 1)) * (place - (count - 1) / 2)
 
 
 def draw_mean(axes: Axes, summary: pd.DataFrame, column: str, look: dict, shift: float) -> None:
