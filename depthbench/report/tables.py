@@ -43,8 +43,9 @@ def summary_table(summary: pd.DataFrame, train_images: str) -> Table:
     shown["runs"] = [_statuses(row) for row in summary.to_dict("records")]
     note = (
         f"Last errors, in evaluation mode on clean images (train error: {train_images}), over n seeds; a "
-        "diverged run counts at chance error. The interval is Student's t for the mean. The best test error "
-        "is chosen on the test set: it is in the table of runs only, and in no mean."
+        "diverged run counts at chance error. The interval is Student's t for the mean, which does not know "
+        "that errors end at 0 and 100 %. The best test error is chosen on the test set: it is in the table "
+        "of runs only, and in no mean."
     )
     return Table("Errors by network and depth", note, summary, shown.astype(str))
 
