@@ -107,7 +107,8 @@ def frontier_lines(rows: list[dict[str, Any]], below: float) -> list[str]:
     """A line a network, from rows of `analysis.frontier.summarise`."""
     lines = []
     for row in rows:
-        told = f"{row['network']}: train error below {below:g} % up to depth {row['median']:g}"
+        reached = f"up to depth {row['median']:g}" if row["median"] else "at no depth that was tried"
+        told = f"{row['network']}: train error below {below:g} % {reached}"
         seeds = f"{row['n']} seed{'s'[: row['n'] > 1]}"
         told += f" (median of {seeds}, {row['low']:g} to {row['high']:g})" if row["n"] > 1 else f" ({seeds})"
         if row["open"]:

@@ -23,12 +23,13 @@ def choose(runs: pd.DataFrame) -> pd.DataFrame:
     """A row a network and depth with a finished run, ordered so. `runs` is `Results.runs`.
 
     Columns: network, depth; error, `val_error` or, where there are no validation images, `test_error`; n
-    finished seeds, the mean and the standard error se of their last error (percent; a diverged one at chance;
-    NaN for n < 2); the COSTS, means over the seeds that are done, since a diverged one ended early;
+    finished seeds, done, how many of them did not diverge; the mean and the standard error se of their last
+    error (percent; a diverged one at chance; NaN for n < 2); the COSTS, means over the seeds that are done,
+    since a diverged one ended early;
     front_COST, whether no other row has a lower error at no greater cost or the same at a lower one;
     chosen_of_network, the least depth of its network within one standard error of that network's best; and
-    chosen, the fewest multiply-adds within one of the best of all. No row of fewer than LEAST_SEEDS is chosen
-    or sets what is best, and none is by its test error."""
+    chosen, the fewest multiply-adds within one of the best of all. No row of fewer than LEAST_SEEDS, or of
+    which all diverged, is chosen or sets what is best, and none is by its test error."""
     finished = runs[runs["status"].isin(FINISHED)]
     error = "val_error" if finished["val_error"].notna().any() else "test_error"
     values = finished[error]
@@ -38,15 +39,15 @@ def choose(runs: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for (network, depth), group in finished.groupby(["network", "depth"]):
         done = group[group["status"] == "done"]
-        row = {"network": network, "depth": depth, "error": error, "n": len(group)}
+        row = {"network": network, "depth": depth, "error": error, "n": len(group), "done": len(done)}
         row |= {"mean": group["value"].mean(), "se": group["value"].sem()}
         costs = ((cost, group if cost in COSTS[:2] else done) for cost in COSTS)
         rows.append(row | {cost: pd.to_numeric(measured[cost]).mean() for cost, measured in costs})
-    columns = ["network", "depth", "error", "n", "mean", "se", *COSTS]
+    columns = ["network", "depth", "error", "n", "done", "mean", "se", *COSTS]
     table = pd.DataFrame(rows, columns=columns)
     for cost in COSTS:
         table[f"front_{cost}"] = _front(table[cost], table["mean"])
-    judged = table[(table["n"] >= LEAST_SEEDS) & (table["error"] == "val_error")]
+    judged = table[(table["n"] >= LEAST_SEEDS) & (table["done"] > 0) & (table["error"] == "val_error")]
     least = [_within(rows)["depth"].idxmin() for _, rows in judged.groupby("network")]
     cheapest = _within(judged).sort_values(["multiply_adds", "mean"]).index[:1]
     return table.assign(

@@ -2,7 +2,7 @@
 much these differ, seed by seed. The first study is the one that the others are held against.
 
 A study is known here by its label. Networks of one name are compared; of two studies that have each one
-network that the other has not, these two are compared as well, under the first study's name."""
+network that the other has not, these two are compared as well, under both names."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -40,12 +40,16 @@ def label_each(paths: Sequence[Path]) -> list[str]:
 def together(results: Mapping[str, Results]) -> Results:
     """The tables of several studies (label -> results) as one, each with a column `study`, its label.
 
-    `network` becomes the name that a network is compared under, `own_network` is the one it has. A run's id
-    gets the label before it."""
-    first = next(iter(results.values()))
+    `network` becomes the name that a network is compared under, `own_network` is the one it has: `resnet /
+    mine` where two are compared that are called otherwise. A run's id gets the label before it."""
+    first, *others = (tables.runs["network"] for tables in results.values())
+    names = [{}, *(counterparts(first, other) for other in others)]
+    shown = {
+        ours: " / ".join([ours, *dict.fromkeys(n for m in names for n, o in m.items() if o == ours)])
+        for ours in first
+    }
     frames: list[list[pd.DataFrame]] = [[], [], []]
-    for label, tables in results.items():
-        names = counterparts(first.runs["network"], tables.runs["network"])
+    for (label, tables), known in zip(results.items(), names, strict=True):
         for found, frame in zip(frames, tables, strict=True):
             if frame.empty:
                 continue
@@ -53,7 +57,7 @@ def together(results: Mapping[str, Results]) -> Results:
             found.append(
                 frame.assign(
                     **own,
-                    network=frame["network"].map(lambda name, names=names: names.get(name, name)),
+                    network=[shown.get(known.get(name, name), name) for name in frame["network"]],
                     run_id=label + "/" + frame["run_id"],
                 )
             )
@@ -131,11 +135,11 @@ def differences(joined: Results) -> pd.DataFrame:
     """A row for each kind of error, later study, network and depth: its error minus the first study's.
 
     Errors (percent) are of `verdict.last_errors`: means of the last evaluations, chance for a diverged run.
-    Columns: error, study, network, own_network, depth; n, the seeds that both have; first and other, the mean
-    errors over these; differences, {seed: D}; mean, low and high, D's mean and 95 % t interval; p, of the
-    two-sided paired t, and p_holm, corrected over the rows of a study and kind of error; diverged, how many
-    of the runs did; same_weights and same_batches, whether each pair of runs began with the same weights and
-    saw the same batches (NA where it is not recorded)."""
+    Columns: error, study, network, first_network and own_network, its names in the two, depth; n, the seeds
+    that both have; first and other, the mean errors over these; differences, {seed: D}; mean, low and high,
+    D's mean and 95 % t interval; p, of the two-sided paired t, and p_holm, corrected over the rows of a study
+    and kind of error; diverged, how many of the runs did; same_weights and same_batches, whether each pair of
+    runs began with the same weights and saw the same batches (NA where it is not recorded)."""
     runs, history = joined.runs, joined.history
     first, *others = studies_of(joined)
     rows = []
@@ -151,7 +155,18 @@ def differences(joined: Results) -> pd.DataFrame:
             ]
             for row, corrected in zip(begun, holm([row["p"] for row in begun]), strict=True):
                 rows.append(row | {"p_holm": corrected})
-    columns = ["error", "study", "network", "own_network", "depth", "n", "first", "other", "differences"]
+    columns = [
+        "error",
+        "study",
+        "network",
+        "first_network",
+        "own_network",
+        "depth",
+        "n",
+        "first",
+        "other",
+        "differences",
+    ]
     columns += ["mean", "low", "high", "p", "p_holm", "diverged", "same_weights", "same_batches"]
     return pd.DataFrame(rows, columns=columns)
 
@@ -172,6 +187,7 @@ def _difference(pairs: pd.DataFrame) -> dict[str, Any]:
         spread = np.ptp(d) > ROUNDING  # without, t is infinite, or says nothing where nothing differs
         p = float(stats.ttest_1samp(d, 0).pvalue) if spread else float(abs(mean) <= ROUNDING)
     return {
+        "first_network": pairs["own_network_first"].iloc[0],
         "own_network": pairs["own_network_other"].iloc[0],
         "n": len(d),
         "first": float(pairs["error_first"].mean()),

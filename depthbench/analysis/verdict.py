@@ -112,7 +112,8 @@ def trends(errors: pd.DataFrame, margin: float) -> pd.DataFrame:
             p = stats.page_trend_test(table.to_numpy(float)).pvalue
         row = {"network": network, "depths": list(table), "n": len(table), "rise": _mean(rises)}
         row |= {"upper": _upper(rises), "p": p, "differences": dict(zip(table.index, rises, strict=True))}
-        row["diverged"] = int((group["seed"].isin(table.index) & (group["status"] == "diverged")).sum())
+        tested = group[group["seed"].isin(table.index) & group["depth"].isin(table.columns)]
+        row["diverged"] = int((tested["status"] == "diverged").sum())
         rows.append(row | {"verdict": decide(len(table), row["rise"], row["upper"], p, margin)})
     columns = ["network", "depths", "n", "differences", "rise", "upper", "p", "diverged", "verdict"]
     return pd.DataFrame(rows, columns=columns)

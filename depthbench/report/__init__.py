@@ -92,7 +92,8 @@ FIGURES: dict[str, FigureEntry] = {
         "depthbench.report.confusion:draw",
         "A row is the images of one class, over all seeds; its cells say what percent of them the trained "
         "network calls by each name. What is off the diagonal is wrong. Cells below half a percent are left "
-        "empty. The colour scale, one for all panels, is the square root's, so that rare mistakes show.",
+        "empty. The colour scale, one for all panels, is the square root's, so that rare mistakes show. A "
+        "diverged run calls nothing by a name, and is not here.",
         title="Which classes are taken for which",
         table="predictions",
         needs="a finished run with stored predictions, of at most 12 classes",
@@ -174,8 +175,8 @@ COMPARISONS: dict[str, FigureEntry] = {  # of the tables of several studies: ana
     "compare_differences": FigureEntry(
         "depthbench.report.compare_differences:draw",
         "Right of zero the study has the higher error. A stroke is a seed, the mark their mean, the bar its "
-        "95% t interval: where it does not cross zero, the errors differ (the table corrects for how many "
-        "rows there are).",
+        "95% t interval: where it does not cross zero, and 3 seeds or more stand behind it, the errors "
+        "differ (the table corrects for how many rows there are).",
         title="Differences, seed by seed",
         needs="a network and depth with finished runs of one seed in two studies",
     ),

@@ -62,6 +62,8 @@ def draw(results: Results) -> Figure | None:
 
     handles = [Line2D([], [], label=network, linestyle="", **look) for network, look in looks.items()]
     handles.append(Line2D([], [], label="lowest error at its cost", **FRONT))
+    if (table["done"] < table["n"]).any():
+        handles.append(style.mark("diverged", label="with diverged runs, at chance error"))
     if table["chosen"].any():
         handles.append(Line2D([], [], label="recommended", **RING))
     style.legend_below(figure, handles, 5, _note(results.runs, costs))
@@ -79,7 +81,10 @@ def _draw_panel(axes: Axes, table: pd.DataFrame, cost: str, looks: dict[str, dic
             if np.isfinite(row["se"]):
                 bar = {"fmt": "none", "ecolor": look["color"], "elinewidth": 0.9, "capsize": 2}
                 axes.errorbar(x, row["mean"], yerr=row["se"], **bar)
-            axes.plot(x, row["mean"], **look, markeredgecolor="white", markeredgewidth=0.4)
+            marker = look["marker"] if row["done"] == row["n"] else style.MARKS["diverged"]
+            axes.plot(
+                x, row["mean"], **look | {"marker": marker}, markeredgecolor="white", markeredgewidth=0.4
+            )
             if row["chosen"]:
                 axes.plot(x, row["mean"], **RING)
     axes.plot(*_front(axes, table, cost).T, **FRONT)

@@ -29,7 +29,7 @@ def draw(joined: Results) -> Figure | None:
         return None
     heading = f"Error during training (mean of {style.seeds(lines['n'].unique())}, test error with its range)"
     figure, panels = style.grid(len(networks), len(depths), 1.7, heading)
-    endings = curves.endings_of(runs, history)
+    endings = curves.endings_of(runs)
     for axes, network, depth in style.cells(panels, networks, depths):
         with style.of_depth(axes, depth):
             part = lines[(lines["network"] == network) & (lines["depth"] == depth)]

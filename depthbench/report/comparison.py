@@ -27,6 +27,8 @@ def write_comparison(paths: Sequence[str | Path], out: str | Path | None = None)
         raise BadInput("a comparison needs two or more results directories: name another one")
     labels = label_each(paths)
     out = Path(out or paths[0].parent / "comparisons" / "-vs-".join(labels).replace("/", "-"))
+    if out.exists() and not out.is_dir():
+        raise BadInput(f"--out {out} is a file: give a folder")
     stores = dict(zip(labels, map(StudyStore, paths), strict=True))
     studies = {label: store.table() for label, store in stores.items()}
     results = {label: with_columns(load_results(store.path)) for label, store in stores.items()}

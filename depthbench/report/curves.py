@@ -27,7 +27,7 @@ def draw(results: Results) -> Figure | None:
     known = pd.concat(curves.values())["n"].unique()
     of = f"mean of {style.seeds(known)}, test error with its range" if len(known) else "no run has finished"
     figure, panels = style.grid(1, len(networks), 2.6, f"Error during training ({of})")
-    endings = endings_of(runs, history)
+    endings = endings_of(runs)
     for axes, network in zip(panels[0], networks, strict=True):
         for column, (_, look) in LINES.items():
             for depth, curve in curves[column].query("network == @network").groupby("depth"):
@@ -59,22 +59,24 @@ def ending_handles(endings: pd.DataFrame) -> list[Line2D]:
     return [style.mark(status, label=words.get(status)) for status in ended]
 
 
-def endings_of(runs: pd.DataFrame, history: pd.DataFrame) -> pd.DataFrame:
-    """The runs that stopped early and have a place on the axes: a test error, or chance if they diverged."""
-    evaluated = history.loc[history["test_error"].notna(), "run_id"]
-    has_place = (runs["status"] == "diverged") | runs["run_id"].isin(evaluated)
-    return runs[has_place & (runs["status"] != "done")]
+def endings_of(runs: pd.DataFrame) -> pd.DataFrame:
+    """The runs that stopped early."""
+    return runs[runs["status"] != "done"]
 
 
 def draw_ending(axes, run, rows: pd.DataFrame, colour: str) -> None:
-    """Where a run stopped early. One without final errors is in no mean, so its own line is drawn."""
+    """Where a run stopped early. One without final errors is in no mean, so its own line is drawn; one that
+    was never evaluated is marked at the top edge."""
+    edge = {"markeredgecolor": "white", "markeredgewidth": 0.5, "clip_on": False, "zorder": 3}
+    tests = rows.dropna(subset=["test_error"])
+    last = rows["step"].max() if len(rows) else 0
     if run.status in FINISHED:
-        end = (rows["step"].max() if len(rows) else 0, run.test_error)
-    else:
-        tests = rows.dropna(subset=["test_error"])
+        end = (last, run.test_error)
+    elif len(tests):
         axes.plot(tests["step"], tests["test_error"], color=colour, linewidth=0.8)
         end = tests[["step", "test_error"]].iloc[-1]
-    edge = {"markeredgecolor": "white", "markeredgewidth": 0.5, "clip_on": False, "zorder": 3}
+    else:
+        end, edge["transform"] = (last, 0.98), axes.get_xaxis_transform()
     axes.plot(*end, color=colour, marker=style.MARKS[run.status], markersize=6.5, **edge)
 
 

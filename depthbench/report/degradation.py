@@ -74,7 +74,9 @@ def draw_mean(axes: Axes, summary: pd.DataFrame, column: str, look: dict, shift:
 def draw_seeds(axes: Axes, runs: pd.DataFrame, column: str, look: dict, shift: float) -> None:
     """A point a run. A seed stands at the same side of its depth in every network."""
     seeds = sorted(runs["seed"].unique())
-    places = dict(zip(seeds, np.linspace(-1.5, 1.5, len(seeds)) if len(seeds) > 1 else [0], strict=True))
+    places = dict(
+        zip(seeds, np.linspace(-1.5, 1.5, len(seeds)) if len(seeds) > 1 else [0] * len(seeds), strict=True)
+    )
     for run in runs.itertuples():
         aside = shift + places[run.seed]
         point = {"color": look["color"], "markeredgecolor": "white", "markeredgewidth": 0.4}

@@ -201,7 +201,7 @@ def differences(found: pd.DataFrame, first: str) -> list[str]:
         apart = is_apart(rows)
         higher, lower = (int((apart & (sign * rows["mean"] > 0)).sum()) for sign in (1, -1))
         cells = f"{len(rows)} networks and depths" if len(rows) > 1 else "1 network and depth"
-        widest = rows.loc[rows["mean"].abs().idxmax()].to_dict()
+        widest = rows.loc[rows.loc[apart if apart.any() else slice(None), "mean"].abs().idxmax()].to_dict()
         sentences.append(
             f"{study} beside {first}, {error}: of {cells} {higher} higher, {lower} lower, "
             f"{len(rows) - higher - lower} not told apart. Widest: {widest['network']} at depth "

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
-from depthbench.analysis import FINISHED
+from depthbench.analysis import FINISHED, frontier
 from depthbench.analysis.choice import choose, differing
 from depthbench.analysis.classes import class_metrics, summarise_classes
 from depthbench.analysis.matching import match_twins
@@ -25,6 +25,7 @@ from depthbench.files import write_text
 from depthbench.report import FIGURES, STYLES, SUFFIXES, FigureEntry, headline, svg, tables
 from depthbench.report.style import save, styled
 from depthbench.store import Results, StudyStore, load_predictions, load_results, load_robustness
+from depthbench.terminal import frontier_lines
 
 MANY_NETWORKS, MOST_PROCESSES = 4, 4
 JUDGED = {"train error": "train_error_eval", "test error": "test_error"}
@@ -50,10 +51,11 @@ def write_page(path: Path, out: Path, style: str = "page") -> Path:
     classes = summarise_classes(class_metrics(further["predictions"]))
     robustness = summarise_robustness(further["robustness"])
     choice = choose(results.runs)
+    untrained = headline.at_chance(summary, results.runs)
     parts = {
         "summary": tables.summary_table(summary, headline.train_images(study)),
         **{
-            f"verdicts_{error.split()[0]}": tables.verdict_table(verdicts, error)
+            f"verdicts_{error.split()[0]}": tables.verdict_table(verdicts, error, untrained)
             for error, verdicts in judged.items()
             if len(verdicts.degradation)
         },
@@ -76,8 +78,9 @@ def write_page(path: Path, out: Path, style: str = "page") -> Path:
         command=_command(path),
         train_images=headline.train_images(study),
         statuses=headline.statuses(results.runs, missing),
-        verdicts=headline.verdicts(judged["train error"], headline.at_chance(summary, results.runs)),
+        verdicts=headline.verdicts(judged["train error"], untrained),
         rates=headline.rates(rates),
+        frontier=_frontier(results.runs),
         degradation=headline.degradation(summary),
         choice=headline.choice(choice),
         groups=grouped(figures),
@@ -88,6 +91,15 @@ def write_page(path: Path, out: Path, style: str = "page") -> Path:
     )
     write_text(out / "index.html", html)
     return out / "index.html"
+
+
+def _frontier(runs: pd.DataFrame) -> list[str]:
+    """A sentence a network of a search for the depth up to which it trains; none of other studies."""
+    bounds = runs["frontier.below"].dropna()
+    if bounds.empty:
+        return []
+    found = frontier.summarise(frontier.frontiers(runs, bounds.iloc[0]))
+    return frontier_lines(found.to_dict("records"), bounds.iloc[0])
 
 
 def grouped(figures: list[dict]) -> list[list[dict]]:

@@ -1,6 +1,7 @@
 """The tables of a report: a frame for CSV, and the same frame worded for people, for Markdown and HTML."""
 
 import math
+from collections.abc import Collection
 from pathlib import Path
 from typing import NamedTuple
 
@@ -229,7 +230,8 @@ def write_table(table: Table, path: Path) -> None:
 def latex(table: Table) -> str:
     """A LaTeX table in booktabs' rules, its title as the caption, its note as a comment."""
     style = table.shown.style.hide(axis="index").format(escape="latex").format_index(escape="latex", axis=1)
-    return f"% {table.note}\n" + style.to_latex(hrules=True, caption=table.title, position_float="centering")
+    text = style.to_latex(hrules=True, caption=table.title, position_float="centering")
+    return f"% {table.note}\n" + text.replace(" < ", " $<$ ")  # which text fonts have another sign for
 
 
 def markdown(frame: pd.DataFrame) -> str:
@@ -336,11 +338,14 @@ def _within(row: dict) -> str:
     return row["why"] if pd.isna(row["within"]) else f"{_yes(row['within']).lower()} ({row['why']})"
 
 
-def verdict_table(verdicts: Verdicts, error: str) -> Table:
-    """Of `analysis.verdict.judge`; `error` says of which error, e.g. `train error`."""
+def verdict_table(verdicts: Verdicts, error: str, untrained: Collection[str] = ()) -> Table:
+    """Of `analysis.verdict.judge`; `error` says of which error, e.g. `train error`. `untrained` are the
+    networks that are at chance at every depth."""
     pairs, trends, removals = (frame.to_dict("records") for frame in verdicts[1:])
+    for row in (*pairs, *trends, *removals):
+        row["verdict"] = "at chance" if row["network"] in untrained else row["verdict"]
     rows = [_judged(f"{row['network']}: worse when deeper", row) for row in pairs]
-    rows += [_judged(f"{row['residual']} mends {row['network']}", row) for row in removals]
+    rows += [_judged(f"{row['residual']}: rises less than {row['network']}", row) for row in removals]
     rows += [
         {
             **{
@@ -375,8 +380,9 @@ def verdict_table(verdicts: Verdicts, error: str) -> Table:
         "it; else, and with fewer than 3 seeds, inconclusive. A difference is the deeper network's error "
         "minus the shallower one's, seed by seed. An error is the mean of the last five evaluations, or of "
         "those in the last quarter of training where they are fewer; of a diverged run it is chance. "
-        "One-sided paired t, p corrected by Holm over the depths of a network. Mends: the same test of the "
-        "plain network's difference minus the residual one's."
+        "One-sided paired t, p corrected by Holm over the depths of a network. Rises less: the same test of "
+        "the plain network's difference minus the residual one's. A network at chance at every depth has "
+        "nothing to degrade."
     )
     return Table(f"Verdicts on the {error}", note, raw, shown.astype(str))
 
@@ -423,8 +429,8 @@ def differences_table(differences: pd.DataFrame, first: str) -> Table:
 
 
 def _networks(row: dict) -> str:
-    same = row["network"] == row["own_network"]
-    return row["network"] if same else f"{row['own_network']} against {row['network']}"
+    same = row["first_network"] == row["own_network"]
+    return row["network"] if same else f"{row['own_network']} against {row['first_network']}"
 
 
 def _each_seed(row: dict) -> str:

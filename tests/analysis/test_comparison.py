@@ -106,7 +106,7 @@ def test_the_only_networks_that_differ_are_compared_with_each_other():
     assert counterparts(["plain", "resnet"], ["plain"]) == {}
     a, b = results(by_seed("resnet", 20, 1.0, 2.0)), results(by_seed("mine", 20, 4.0, 5.0))
     row = one_row(together({"a": a, "b": b}))
-    assert (row["network"], row["own_network"], row["mean"]) == ("resnet", "mine", 3.0)
+    assert (row["network"], row["own_network"], row["mean"]) == ("resnet / mine", "mine", 3.0)
 
 
 def test_nothing_in_common_is_no_row_and_a_caution():

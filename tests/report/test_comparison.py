@@ -87,3 +87,20 @@ def test_another_recipe_is_warned_of(whole, tmp_path):
 def test_one_directory_is_no_comparison(whole):
     with pytest.raises(BadInput, match="name another one"):
         write_comparison([whole])
+
+
+def test_networks_and_studies_that_only_one_has_are_shown(whole, tmp_path):
+    """Panels of a network that one study lacks, and of two that are compared under both names."""
+    alone = store_study(tmp_path / "alone", study_of(networks=("resnet",), depths=(8,), seeds=(0,)))
+    page = write_comparison([whole, alone], tmp_path / "one")
+    assert "1 network and depth" in page.read_text()
+    plain = store_study(tmp_path / "plain", study_of(networks=("plain",), depths=(8,)))
+    text = write_comparison([plain, alone], tmp_path / "two").read_text()
+    assert "plain / resnet" in text
+    assert "resnet against plain" in text
+
+
+def test_a_file_is_no_folder_for_a_report(whole, other, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(BadInput, match="is a file: give a folder"):
+        write_comparison([whole, other], tmp_path / "file")

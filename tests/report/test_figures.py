@@ -155,7 +155,8 @@ def test_curves_mark_where_runs_ended_early(partial_results):
     }
     assert marks["plain", style.MARKS["diverged"]] == [60, CHANCE]
     assert marks["resnet", style.MARKS["interrupted"]][0] == 120
-    assert len(marks) == 2
+    assert marks["plain", style.MARKS["failed"]] == [0, 0.98]  # at the top edge: it has no error
+    assert len(marks) == 3
     assert panel(figure, "plain").get_ylim()[1] > CHANCE
 
 

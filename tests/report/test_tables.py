@@ -126,7 +126,7 @@ def test_a_verdict_is_shown_with_every_difference(partial_results):
     assert row["verdict"] == "inconclusive"
     assert (row["n"], row["mean difference (points)"]) == ("3", "+33.00")
     assert "at least 2 percentage points" in table.note
-    (row,) = rows(table, question="resnet mends plain", depths="8, 14")
+    (row,) = rows(table, question="resnet: rises less than plain", depths="8, 14")
     assert row["n"] == "2"  # plain of seed 1 failed at depth 14
 
 
