@@ -97,7 +97,9 @@ def test_frontier_finds_where_networks_stop_training_and_reports_it(tmp_path):
         ("plain", 8, 1),
         ("resnet_mlp", 8, 1),
     ]
-    assert "How deep networks train" in (tmp_path / "frontier-quick/report/index.html").read_text()
+    page = (tmp_path / "frontier-quick/report/index.html").read_text()
+    assert "How deep networks train" in page
+    assert "plain: train error below 100 % up to depth 8 (1 seed)" in page
     told = invoke(*asked)[1]
     assert "plain: train error below 100 % up to depth 8 (1 seed)" in told
 

@@ -3,7 +3,7 @@ import io
 import pytest
 from rich.console import Console
 
-from depthbench.terminal import plan_lines, runs_table, summary_table
+from depthbench.terminal import frontier_lines, plan_lines, runs_table, summary_table
 
 
 def run(network, depth, seed, status="done", error=None):
@@ -56,3 +56,8 @@ def test_times_are_said_to_be_without_decoding_where_it_goes_on(decode, seconds,
     cost = {"jobs": 1, "threads": 1, "runs": 1, "done": 0, "seconds": seconds, "memory_bytes": 1, "notes": []}
     shown = plan_lines(cost | {"decode": decode, "rows": [row]})
     assert ("decoding images is not in these times" in shown) == told
+
+
+def test_a_network_that_trains_nowhere_is_said_to():
+    row = {"network": "plain", "n": 1, "median": 0.0, "low": 0.0, "high": 0.0, "open": 0}
+    assert frontier_lines([row], 20) == ["plain: train error below 20 % at no depth that was tried (1 seed)"]

@@ -231,7 +231,7 @@ def latex(table: Table) -> str:
     """A LaTeX table in booktabs' rules, its title as the caption, its note as a comment."""
     style = table.shown.style.hide(axis="index").format(escape="latex").format_index(escape="latex", axis=1)
     text = style.to_latex(hrules=True, caption=table.title, position_float="centering")
-    return f"% {table.note}\n" + text.replace(" < ", " $<$ ")  # which text fonts have another sign for
+    return f"% {table.note}\n" + text.replace("< ", "$<$ ")  # which text fonts have another sign for
 
 
 def markdown(frame: pd.DataFrame) -> str:

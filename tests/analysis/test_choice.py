@@ -89,3 +89,9 @@ def test_measured_costs_of_two_devices_are_not_comparable():
 
 def test_no_finished_run_is_no_row():
     assert choose(runs_of({("plain", 8): [3.0, 3.2]}, status="interrupted")).empty
+
+
+def test_a_network_that_only_diverged_is_chosen_by_nobody():
+    table = choose(runs_of({("hot", 8): ["x", "x"], ("resnet", 8): [2.0, 2.2], ("resnet", 20): [5.0, "x"]}))
+    assert chosen(table) == chosen(table, "chosen_of_network") == [("resnet", 8)]
+    assert table["done"].tolist() == [0, 2, 1]

@@ -245,3 +245,14 @@ def test_a_run_whose_history_is_lost_keeps_its_last_error():
     runs = runs.assign(run_id=["a", "b"], steps=100)
     history = pd.DataFrame({"run_id": ["a"], "step": [100], "train_error_eval": [1.5]})
     assert last_errors(runs, history, "train_error_eval")["error"].tolist() == [1.5, 2.0]
+
+
+def test_a_trend_counts_the_diverged_runs_of_its_own_depths():
+    table = {
+        ("plain", 8): [1, 1, 1],
+        ("plain", 14): [5, "x", 5],
+        ("plain", 17): ["x"],
+        ("plain", 20): [9, 9, 9],
+    }
+    row = trends(errors_of(table), 1.0).iloc[0]
+    assert (row["depths"], row["diverged"]) == ([8, 14, 20], 1)

@@ -8,6 +8,7 @@ from depthbench.analysis.verdict import judge
 from depthbench.report.tables import (
     Table,
     classes_table,
+    latex,
     markdown,
     missing_table,
     rates_table,
@@ -135,3 +136,17 @@ def test_a_trend_is_shown_with_the_rise_of_each_seed(results):
     (row,) = rows(table, question="plain: a rise over all depths")
     assert (row["depths"], row["n"], row["verdict"]) == ("8, 14, 20", "3", "present")
     assert row["each seed's difference"] == "0: +6.00, 1: +6.00, 2: +6.00"
+
+
+def test_networks_at_chance_get_no_verdict(results):
+    verdicts = judge(results.runs, results.history, "train_error_eval")
+    found = {
+        row["question"]: row["verdict"] for row in rows(verdict_table(verdicts, "train error", ["plain"]))
+    }
+    assert found["plain: worse when deeper"] == found["resnet: rises less than plain"] == "at chance"
+    assert found["resnet: worse when deeper"] == "absent"
+
+
+def test_latex_has_no_sign_that_text_fonts_lack():
+    shown = pd.DataFrame({"p": ["< 0.0001"]})
+    assert "$<$ 0.0001" in latex(Table("Verdicts", "A note.", shown, shown))
