@@ -32,6 +32,13 @@ def drawn(whole, partial, other):
     return {name: entry.draw(joined) for name, entry in COMPARISONS.items()}
 
 
+@pytest.fixture
+def one_figure(monkeypatch):
+    """Reports have one figure: to draw all takes seconds."""
+    few = {"compare_errors": COMPARISONS["compare_errors"]}
+    monkeypatch.setattr("depthbench.report.comparison.COMPARISONS", few)
+
+
 @pytest.mark.parametrize("name", COMPARISONS)
 def test_every_figure_names_every_study_that_it_shows(drawn, name):
     texts = drawn[name].findobj(lambda artist: hasattr(artist, "get_text"))
@@ -77,7 +84,7 @@ def test_the_page_says_what_differs_and_takes_no_torch(whole, other):
     assert table == ["setting,made-up,xavier", "options.init,he,xavier"]
 
 
-def test_another_recipe_is_warned_of(whole, tmp_path):
+def test_another_recipe_is_warned_of(whole, tmp_path, one_figure):
     recipe = {"steps": 200, "flip": False, "lr": 0.5}
     faster = store_study(tmp_path / "lr", study_of(depths=(8,), recipe=recipe))
     text = write_comparison([whole, faster], tmp_path / "out").read_text()
@@ -89,7 +96,7 @@ def test_one_directory_is_no_comparison(whole):
         write_comparison([whole])
 
 
-def test_networks_and_studies_that_only_one_has_are_shown(whole, tmp_path):
+def test_networks_and_studies_that_only_one_has_are_shown(whole, tmp_path, one_figure):
     """Panels of a network that one study lacks, and of two that are compared under both names."""
     alone = store_study(tmp_path / "alone", study_of(networks=("resnet",), depths=(8,), seeds=(0,)))
     page = write_comparison([whole, alone], tmp_path / "one")
