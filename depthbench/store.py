@@ -354,15 +354,16 @@ def load_results(path: str | Path) -> Results:
     return Results(pd.DataFrame(rows), *(_together(path, rows, name) for name in ("history", "layers")))
 
 
-def load_predictions(path: str | Path) -> "pd.DataFrame":
+def load_predictions(path: str | Path, runs: "pd.DataFrame | None" = None) -> "pd.DataFrame":
     """A row a test image, in the data set's order, of each run under `path` that is done: run_id, network,
     depth, seed; label, what it shows, and predicted, what the trained network calls it, as categories: the
     classes, by name, in the data set's order.
 
-    Runs of before predictions were stored have none. Broken tables and BadInput: as in `load_results`."""
+    `runs` is `Results.runs`, where it was read already. Runs of before predictions were stored have none.
+    Broken tables and BadInput: as in `load_results`."""
     import pandas as pd
 
-    frame = _together(path, _finished(path), "predictions")
+    frame = _together(path, _finished(path, runs), "predictions")
     if len(frame):
         classes = StudyStore(path).run(frame["run_id"].iloc[0]).read()["classes"]
         for column in ("label", "predicted"):
@@ -370,15 +371,16 @@ def load_predictions(path: str | Path) -> "pd.DataFrame":
     return frame
 
 
-def load_robustness(path: str | Path) -> "pd.DataFrame":
+def load_robustness(path: str | Path, runs: "pd.DataFrame | None" = None) -> "pd.DataFrame":
     """A row a corruption and strength of each finished run under `path` that was asked for them
     (evaluate.robustness): run_id, network, depth, seed; corruption, strength (0: clean images), test_error
-    (percent; of a diverged run, chance). Broken tables and BadInput: as in `load_results`."""
-    return _together(path, _finished(path), "robustness")
+    (percent; of a diverged run, chance). `runs`, broken tables and BadInput: as in `load_predictions`."""
+    return _together(path, _finished(path, runs), "robustness")
 
 
-def _finished(path: str | Path) -> list[dict[str, Any]]:
-    return [row for row in read_runs(path) if row["status"] in FINISHED]
+def _finished(path: str | Path, runs: "pd.DataFrame | None") -> list[dict[str, Any]]:
+    rows = read_runs(path) if runs is None else runs.to_dict("records")
+    return [row for row in rows if row["status"] in FINISHED]
 
 
 def _together(path: str | Path, rows: list[dict[str, Any]], name: str) -> "pd.DataFrame":

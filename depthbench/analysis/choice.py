@@ -25,11 +25,11 @@ def choose(runs: pd.DataFrame) -> pd.DataFrame:
     Columns: network, depth; error, `val_error` or, where there are no validation images, `test_error`; n
     finished seeds, done, how many of them did not diverge; the mean and the standard error se of their last
     error (percent; a diverged one at chance; NaN for n < 2); the COSTS, means over the seeds that are done,
-    since a diverged one ended early;
-    front_COST, whether no other row has a lower error at no greater cost or the same at a lower one;
-    chosen_of_network, the least depth of its network within one standard error of that network's best; and
-    chosen, the fewest multiply-adds within one of the best of all. No row of fewer than LEAST_SEEDS, or of
-    which all diverged, is chosen or sets what is best, and none is by its test error."""
+    since a diverged one ended early; front_COST, whether no other row has a lower error at no greater cost or
+    the same at a lower one; chosen_of_network, the least depth of its network within one standard error of
+    that network's best; and chosen, the fewest multiply-adds within one of the best of all. No row of fewer
+    than LEAST_SEEDS, or of which all diverged, is chosen or sets what is best, and none is by its test
+    error."""
     finished = runs[runs["status"].isin(FINISHED)]
     error = "val_error" if finished["val_error"].notna().any() else "test_error"
     values = finished[error]

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import confusion_matrix, f1_score, recall_score
 
-from depthbench.analysis.summary import spread
+from depthbench.analysis.summary import over_seeds
 
 
 def class_metrics(predictions: pd.DataFrame) -> pd.DataFrame:
@@ -30,12 +30,7 @@ def summarise_classes(metrics: pd.DataFrame) -> pd.DataFrame:
     """A row a network, depth, metric and class of `class_metrics`, over the seeds: n, how many there are;
     mean, low and high (its 95% t interval, NaN for n < 2), min, max."""
     keys = ["network", "depth", "metric", "class"]
-    rows = [
-        dict(zip(keys, key, strict=True)) | {"n": len(group)} | spread(group["value"])
-        for key, group in metrics.groupby(keys, sort=False)
-    ]
-    columns = [*keys, "n", "mean", "low", "high", "min", "max"]
-    return pd.DataFrame(rows, columns=columns).sort_values(keys[:2], kind="stable", ignore_index=True)
+    return over_seeds(metrics, keys, "value").sort_values(keys[:2], kind="stable", ignore_index=True)
 
 
 def confusion(predictions: pd.DataFrame) -> pd.DataFrame:

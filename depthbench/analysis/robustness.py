@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from depthbench.analysis.summary import spread
+from depthbench.analysis.summary import over_seeds
 
 
 def summarise_robustness(robustness: pd.DataFrame) -> pd.DataFrame:
@@ -10,9 +10,4 @@ def summarise_robustness(robustness: pd.DataFrame) -> pd.DataFrame:
 
     Columns, besides: n, how many there are, a diverged run counting at chance error; mean, low and high (its
     95% t interval, NaN for n < 2), min, max of the test error (percent)."""
-    keys = ["network", "depth", "corruption", "strength"]
-    rows = [
-        dict(zip(keys, key, strict=True)) | {"n": len(group)} | spread(group["test_error"])
-        for key, group in (robustness.groupby(keys, sort=False) if len(robustness) else ())
-    ]
-    return pd.DataFrame(rows, columns=[*keys, "n", "mean", "low", "high", "min", "max"])
+    return over_seeds(robustness, ["network", "depth", "corruption", "strength"], "test_error")

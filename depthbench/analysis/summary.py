@@ -28,6 +28,16 @@ def summarise(runs: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def over_seeds(table: pd.DataFrame, keys: list[str], column: str) -> pd.DataFrame:
+    """A row for each value of `keys`, in their order in `table`: the keys, n, how many rows have it, and the
+    `spread` of `column`."""
+    rows = [
+        dict(zip(keys, key, strict=True)) | {"n": len(group)} | spread(group[column])
+        for key, group in (table.groupby(keys, sort=False) if len(table) else ())
+    ]
+    return pd.DataFrame(rows, columns=[*keys, "n", "mean", "low", "high", "min", "max"])
+
+
 def spread(values: pd.Series) -> dict[str, float]:
     """mean; low to high, its 95% t interval (NaN for fewer than 2 values); min and max of what is known."""
     known = pd.to_numeric(values, errors="coerce").dropna().to_numpy(float)

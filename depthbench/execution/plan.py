@@ -10,7 +10,6 @@ from pathlib import Path
 
 from depthbench.data.images import Images, split, with_validation
 from depthbench.data.load import default_data_dir, load_images
-from depthbench.data.vision import PUBLISHED, stand_in
 from depthbench.environment import cores_each, usable_cores
 from depthbench.errors import BadInput
 from depthbench.execution.memory import Sizes, fit, sizes
@@ -225,6 +224,8 @@ def _images(
     try:
         return load_images(study.data, data_dir, decoding), []
     except BadInput:
+        from depthbench.data.vision import PUBLISHED, stand_in
+
         if executes or study.data.path is not None or study.data.name not in PUBLISHED:
             raise
     images = with_validation(stand_in(study.data.name), study.data)

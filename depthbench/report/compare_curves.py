@@ -54,7 +54,7 @@ def draw(joined: Results) -> Figure | None:
         for study, look in looks.items()
     ]
     handles += [Line2D([], [], color="#444444", label=name, **look) for name, look in curves.LINES.values()]
-    style.legend_below(figure, handles + curves.ending_handles(endings), 4)
+    style.legend_below(figure, handles + style.ending_handles(endings, curves.ENDINGS), 4)
     return figure
 
 

@@ -9,11 +9,11 @@ from depthbench.analysis.comparison import ERRORS, studies_of
 from depthbench.analysis.summary import summarise
 from depthbench.report import style
 from depthbench.report.degradation import (
+    ENDINGS,
     beside,
     depth_axis,
     draw_mean,
     draw_seeds,
-    ending_handles,
     error_axis,
 )
 from depthbench.store import Results
@@ -47,5 +47,5 @@ def draw(joined: Results) -> Figure | None:
     for axes in panels[-1]:
         axes.set_xlabel("depth (weighted layers)")
     handles = [Line2D([], [], label=study, **look) for study, look in looks.items()]
-    style.legend_below(figure, handles + ending_handles(runs), 3)
+    style.legend_below(figure, handles + style.ending_handles(runs, ENDINGS), 3)
     return figure

@@ -45,7 +45,8 @@ def write_comparison(paths: Sequence[str | Path], out: str | Path | None = None)
     }
     for name, table in parts.items():
         tables.write_table(table, out / "tables" / name)
-    figures = draw_figures([(n, entry, (joined,)) for n, entry in COMPARISONS.items()], out / "figures")
+    drawn = [(name, entry, (joined,)) for name, entry in COMPARISONS.items()]
+    figures = draw_figures(drawn, joined.runs["network"].nunique(), out / "figures")
     html = template("comparison.html").render(
         title=" and ".join(labels),
         first=labels[0],

@@ -14,6 +14,7 @@ LINES = {  # column -> name, look
     "test_error": ("test error", {"linewidth": 1.8}),
     "train_error": ("train error, on the fly", {"linewidth": 0.8, "dashes": (4, 2)}),
 }
+ENDINGS = {"diverged": "diverged, then at chance"}
 SETTLED = 0.2  # the part of training that may leave the scale at its top
 
 
@@ -48,15 +49,8 @@ def draw(results: Results) -> Figure | None:
 
     handles = style.depth_handles(colours)
     handles += [Line2D([], [], color="#444444", label=name, **look) for name, look in LINES.values()]
-    style.legend_below(figure, handles + ending_handles(endings), 5)
+    style.legend_below(figure, handles + style.ending_handles(endings, ENDINGS), 5)
     return figure
-
-
-def ending_handles(endings: pd.DataFrame) -> list[Line2D]:
-    """Legend entries of the runs that stopped early."""
-    words = {"diverged": "diverged, then at chance"}
-    ended = [status for status in style.MARKS if status in set(endings["status"])]
-    return [style.mark(status, label=words.get(status)) for status in ended]
 
 
 def endings_of(runs: pd.DataFrame) -> pd.DataFrame:

@@ -17,6 +17,11 @@ PANELS = {
     "train_error_eval": "train error, evaluation mode",
     "test_error": "test error",
 }
+ENDINGS = {
+    "diverged": "diverged, counted at chance error",
+    "failed": "failed, no final error",
+    "interrupted": "interrupted, no final error",
+}
 
 
 def draw(results: Results) -> Figure | None:
@@ -41,15 +46,8 @@ def draw(results: Results) -> Figure | None:
     error_axis(panels[0, 0], summary)
 
     handles = [Line2D([], [], label=network, **look) for network, look in looks.items()]
-    style.legend_below(figure, handles + ending_handles(runs), 3)
+    style.legend_below(figure, handles + style.ending_handles(runs, ENDINGS), 3)
     return figure
-
-
-def ending_handles(runs: pd.DataFrame) -> list[Line2D]:
-    """Legend entries of the runs that did not end well."""
-    words = {"diverged": "diverged, counted at chance error"}
-    found = [status for status in style.MARKS if status in set(runs["status"])]
-    return [style.mark(status, label=words.get(status, f"{status}, no final error")) for status in found]
 
 
 def beside(place: int, count: int) -> float:

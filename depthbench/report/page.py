@@ -12,6 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from depthbench.analysis import FINISHED, frontier
 from depthbench.analysis.choice import choose, differing
 from depthbench.analysis.classes import class_metrics, summarise_classes
+from depthbench.analysis.comparison import ERRORS
 from depthbench.analysis.matching import match_twins
 from depthbench.analysis.missing import missing_runs
 from depthbench.analysis.reference import reproduction
@@ -28,7 +29,6 @@ from depthbench.store import Results, StudyStore, load_predictions, load_results
 from depthbench.terminal import frontier_lines
 
 MANY_NETWORKS, MOST_PROCESSES = 4, 4
-JUDGED = {"train error": "train_error_eval", "test error": "test_error"}
 
 
 def write_page(path: Path, out: Path, style: str = "page") -> Path:
@@ -44,10 +44,13 @@ def write_page(path: Path, out: Path, style: str = "page") -> Path:
     summary = summarise(results.runs)
     missing = missing_runs([study["grid"], *study.get("also", [])], results.runs)
     margin = study.get("verdict", {}).get("margin")
-    judged = {error: judge(*results[:2], column, margin) for error, column in JUDGED.items()}
+    judged = {error: judge(*results[:2], column, margin) for column, error in ERRORS.items()}
     beside = reproduction(results.runs)
     rates = measured_rates(results.runs, results.layers)
-    further = {"predictions": load_predictions(path), "robustness": load_robustness(path)}
+    further = {
+        "predictions": load_predictions(path, results.runs),
+        "robustness": load_robustness(path, results.runs),
+    }
     classes = summarise_classes(class_metrics(further["predictions"]))
     robustness = summarise_robustness(further["robustness"])
     choice = choose(results.runs)
@@ -70,7 +73,7 @@ def write_page(path: Path, out: Path, style: str = "page") -> Path:
     for name, table in parts.items():
         tables.write_table(table, out / "tables" / name)
     drawn = [(n, e, (results, further[e.table]) if e.table else (results,)) for n, e in FIGURES.items()]
-    figures = draw_figures(drawn, out / "figures", style)
+    figures = draw_figures(drawn, results.runs["network"].nunique(), out / "figures", style)
     html = template("page.html").render(
         title=study["name"],
         study=study,
@@ -112,11 +115,10 @@ def grouped(figures: list[dict]) -> list[list[dict]]:
 
 
 def draw_figures(
-    drawn: Sequence[tuple[str, FigureEntry, Sequence]], folder: Path, style: str = "page"
+    drawn: Sequence[tuple[str, FigureEntry, Sequence]], networks: int, folder: Path, style: str = "page"
 ) -> list[dict]:
-    """`draw_figure` of each (name, entry, frames). Figures of many networks are many panels: they are drawn
+    """`draw_figure` of each (name, entry, frames). Those of many `networks` are many panels: they are drawn
     in as many processes as there are cores. For few, to start these would take longer than it saves."""
-    networks = drawn[0][2][0].runs["network"].nunique() if drawn else 0
     if networks < MANY_NETWORKS:
         return [draw_figure(*one, folder, style) for one in drawn]
     from joblib import Parallel, delayed

@@ -2,7 +2,7 @@
 asks for: a slide's is smaller and is shown larger, and so its text and lines are larger."""
 
 import textwrap
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -258,6 +258,11 @@ def of_depth(axes: Axes, depth: int) -> Iterator[None]:
 def mark(status: str, colour: str = "#444444", label: str | None = None) -> Line2D:
     """The legend entry of runs that ended so."""
     return Line2D([], [], color=colour, marker=MARKS[status], linestyle="", label=label or status)
+
+
+def ending_handles(runs, words: Mapping[str, str]) -> list[Line2D]:
+    """Legend entries of those of `runs` that did not end well: status -> `words`, or the status itself."""
+    return [mark(status, label=words.get(status)) for status in MARKS if status in set(runs["status"])]
 
 
 def count(value: float) -> str:
