@@ -172,7 +172,7 @@ def frontier(
     from depthbench.study_file import build
 
     chosen = _chosen(context.params | {"networks": None})
-    grid = chosen.grid.model_copy(update={"network": flags.parse_list("--networks", networks, str)})
+    grid = chosen.grid.model_copy(update={"network": flags.parse_list("NETWORKS", networks, str)})
     given = {key: value for key, value in (("below", below), ("deepest", deepest)) if value is not None}
     limits = build(Frontier, (chosen.frontier or Frontier()).model_dump() | given, "frontier")
     changes = {"grid": grid, "frontier": limits} | ({} if name else {"name": f"frontier-{chosen.name}"})
@@ -187,15 +187,17 @@ def frontier(
         err.print("interrupted: the same command goes on from what each run has kept")
         raise typer.Exit(130) from None
     path = results / chosen.name
-    found = frontiers(load_results(path).runs, limits.below)
+    runs = load_results(path).runs
+    found = frontiers(runs, limits.below)
+    summary = summarise(found, runs)
     with saying(shown, "drawing the report"):
         page = _write_report(path)
     if as_json:
-        rows = {"seeds": found, "networks": summarise(found)}
+        rows = {"seeds": found, "networks": summary}
         told = {key: json.loads(frame.to_json(orient="records")) for key, frame in rows.items()}
         print(json.dumps({"study": chosen.name, "results": str(path), "report": str(page)} | told, indent=1))
     else:
-        for line in frontier_lines(json.loads(summarise(found).to_json(orient="records")), limits.below):
+        for line in frontier_lines(summary.to_dict("records"), limits.below):
             out.print(line, highlight=False, soft_wrap=True)
         shown.print(f"report: {page}", highlight=False, soft_wrap=True)
 

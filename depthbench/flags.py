@@ -8,23 +8,28 @@ from depthbench.errors import BadInput, nearest
 from depthbench.study import DEFAULT_STUDY
 from depthbench.study_file import merge, parse_setting
 
+EXAMPLES = {
+    "--depths": "--depths 20,56,110",
+    "--networks": "--networks plain,resnet",
+    "NETWORKS": "plain,resnet",  # the argument
+    "--seeds": "--seeds 0,1,2",
+}
+
 
 def parse_list(flag: str, text: str | None, kind: type) -> list | None:
     """`"20,56"` -> [20, 56], each once. Raises BadInput naming the part that is wrong."""
     if text is None:
         return None
-    example = {"--depths": "20,56,110", "--networks": "plain,resnet", "--seeds": "0,1,2"}[flag]
+    example = EXAMPLES[flag]
     parts = [part.strip() for part in text.split(",") if part.strip()]
     if not parts:
-        raise BadInput(f"{flag} is empty: write e.g. {flag} {example}")
+        raise BadInput(f"{flag} is empty: write e.g. {example}")
     values = []
     for part in parts:
         try:
             value = kind(part)
         except ValueError:
-            raise BadInput(
-                f"{flag} {text}: {part!r} is not a whole number; write e.g. {flag} {example}"
-            ) from None
+            raise BadInput(f"{flag} {text}: {part!r} is not a whole number; write e.g. {example}") from None
         if value not in values:
             values.append(value)
     return values

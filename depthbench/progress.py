@@ -86,7 +86,7 @@ class Silent:
         """A run was given to a process."""
 
     def progress(self, run: Run, event: dict[str, Any]) -> None:
-        """A logged row of a run in progress, or a {"note"}."""
+        """What training/loop.py reports: a logged row of a run in progress, a {"note"}, or a {"doing"}."""
 
     def ended(self, run: Run, status: str, reason: str | None, record: dict[str, Any] | None) -> None:
         """A run ended; `record` is its run.json where there is one."""
@@ -141,6 +141,9 @@ class Lines(Silent):
     def progress(self, run: Run, event: dict[str, Any]) -> None:
         if "note" in event:
             self._say(f"{run.run_id}: {event['note']}")
+            return
+        if "doing" in event:
+            self.current[run.run_id] = f"{run.network}-{run.depth} seed {run.seed} {event['doing']}"
             return
         self.clock.see(run, event["step"], event["first_step"])
         self.current[run.run_id] = (
@@ -205,7 +208,9 @@ class Bars(Lines):
 
     def progress(self, run: Run, event: dict[str, Any]) -> None:
         super().progress(run, event)
-        if "note" in event:
+        if "doing" in event:
+            self.bars.update(self.tasks[run.run_id], detail=event["doing"])
+        if "note" in event or "doing" in event:
             return
         left = (event["steps"] - event["step"]) * run.recipe.batch_size / event["images_per_second"]
         detail = (  # fits a terminal of 80 columns

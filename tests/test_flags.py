@@ -28,6 +28,7 @@ def test_a_list_has_each_value_once_in_its_order(flag, text, kind, values):
         ("--depths", "", int, "--depths is empty: write e.g. --depths 20,56,110"),
         ("--depths", " , ", int, "--depths is empty"),
         ("--networks", "", str, "--networks is empty: write e.g. --networks plain,resnet"),
+        ("NETWORKS", "", str, "NETWORKS is empty: write e.g. plain,resnet"),
         ("--seeds", "a", int, "--seeds a: 'a' is not a whole number; write e.g. --seeds 0,1,2"),
     ],
 )

@@ -65,6 +65,9 @@ def test_lines_tell_each_end_and_now_and_then_how_far_it_is(plan, console, monke
         now[0] += 10
         lines.tick()
         lines.progress(first, {"note": "checkpoint.pt cannot be read"})
+        lines.progress(first, {"doing": "test images noisy, 8"})
+        now[0] += 10
+        lines.tick()
         lines.ended(first, "done", None, {"final": FINAL, "timing": {"seconds": 3}})
         lines.started(second)
         lines.ended(second, "failed", "boom", None)
@@ -72,6 +75,7 @@ def test_lines_tell_each_end_and_now_and_then_how_far_it_is(plan, console, monke
     assert printed == [
         "[0/2] plain-8 seed 0 step 6/12 loss 2.500 train error 90.0 % 40 images/s; about 45 s left",
         f"{first.run_id}: checkpoint.pt cannot be read",
+        "[0/2] plain-8 seed 0 test images noisy, 8; about 1 min 15 s left",
         "[1/2] plain-8 seed 0 done: train error 12.35 %, test error 20.00 %, 3 s",
         "[2/2] resnet-8 seed 0 failed: boom",
     ]
@@ -98,6 +102,8 @@ def test_bars_show_each_run_in_progress(plan):
         bars.bars.refresh()
         shown = {task.description: (task.completed, task.total) for task in bars.bars.tasks}
         assert shown == {"all runs": (48, 192), "plain-8 s0": (6, 12), "resnet-8 s0": (0, 12)}
+        bars.progress(first, {"doing": "10 crops of the test images"})
+        assert bars.bars.tasks[1].fields["detail"] == "10 crops of the test images"
         bars.ended(first, "done", None, {"final": FINAL, "timing": {"seconds": 3}})
         assert len(bars.bars.tasks) == 2
     assert "plain-8 seed 0 done" in console.file.getvalue()

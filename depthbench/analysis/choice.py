@@ -16,6 +16,7 @@ MEASURED_WITH = {  # what must be the same for a measured cost to be held beside
     "seconds": ("device", "threads"),
     "peak_memory": ("device", "threads", "peak_memory_of"),
 }
+NOISE = 0.05  # of a measured cost: what differs by less is taken for equal
 LEAST_SEEDS = 2  # of one seed no error has a standard error
 
 
@@ -26,10 +27,10 @@ def choose(runs: pd.DataFrame) -> pd.DataFrame:
     finished seeds, done, how many of them did not diverge; the mean and the standard error se of their last
     error (percent; a diverged one at chance; NaN for n < 2); the COSTS, means over the seeds that are done,
     since a diverged one ended early; front_COST, whether no other row has a lower error at no greater cost or
-    the same at a lower one; chosen_of_network, the least depth of its network within one standard error of
-    that network's best; and chosen, the fewest multiply-adds within one of the best of all. No row of fewer
-    than LEAST_SEEDS, or of which all diverged, is chosen or sets what is best, and none is by its test
-    error."""
+    the same at a lower one, where measured costs within NOISE of each other are equal; chosen_of_network, the
+    least depth of its network within one standard error of that network's best; and chosen, the fewest
+    multiply-adds within one of the best of all. No row of fewer than LEAST_SEEDS, or of which all diverged,
+    is chosen or sets what is best, and none is by its test error."""
     finished = runs[runs["status"].isin(FINISHED)]
     error = "val_error" if finished["val_error"].notna().any() else "test_error"
     values = finished[error]
@@ -46,7 +47,7 @@ def choose(runs: pd.DataFrame) -> pd.DataFrame:
     columns = ["network", "depth", "error", "n", "done", "mean", "se", *COSTS]
     table = pd.DataFrame(rows, columns=columns)
     for cost in COSTS:
-        table[f"front_{cost}"] = _front(table[cost], table["mean"])
+        table[f"front_{cost}"] = _front(table[cost], table["mean"], NOISE if cost in MEASURED_WITH else 0)
     judged = table[(table["n"] >= LEAST_SEEDS) & (table["done"] > 0) & (table["error"] == "val_error")]
     least = [_within(rows)["depth"].idxmin() for _, rows in judged.groupby("network")]
     cheapest = _within(judged).sort_values(["multiply_adds", "mean"]).index[:1]
@@ -72,11 +73,12 @@ def differing(runs: pd.DataFrame) -> dict[str, list[str]]:
     return {cost: columns for cost, columns in found.items() if columns}
 
 
-def _front(cost: pd.Series, error: pd.Series) -> np.ndarray:
-    """Whether each row is Pareto-optimal: none is better in one of the two and no worse in the other."""
+def _front(cost: pd.Series, error: pd.Series, noise: float) -> np.ndarray:
+    """Whether each row is Pareto-optimal: none is better in one of the two and no worse in the other. Costs
+    that differ by at most a part `noise` of them are equal."""
     c, e = cost.to_numpy(float), error.to_numpy(float)
-    no_worse = (c <= c[:, None]) & (e <= e[:, None])  # (row, other)
-    better = (c < c[:, None]) | (e < e[:, None])
+    no_worse = (c <= (1 + noise) * c[:, None]) & (e <= e[:, None])  # (row, other)
+    better = ((1 + noise) * c < c[:, None]) | (e < e[:, None])
     return ~np.isnan(c) & ~(no_worse & better).any(axis=1)
 
 

@@ -19,6 +19,7 @@ from depthbench.store import Results
 ERRORS = {"train_error_eval": "train error", "test_error": "test error"}
 IMAGES = ("data.", "images")  # settings that say which images a run sees
 TRAINING = ("recipe.",)
+VARIANTS = ("variants.",)  # networks of the study's own
 EVALUATION = ("evaluate.train_size",)  # another sample of the training images has another error
 MADE_WITH = "environment."
 IRRELEVANT = ("data.name",)  # what the images are called
@@ -102,9 +103,12 @@ def cautions(settings: pd.DataFrame, runs: pd.DataFrame) -> list[str]:
         for keys, what in (
             (IMAGES, "other images, or another split of them: its errors are of another task"),
             (TRAINING, "another recipe: a difference may be the recipe's"),
+            (VARIANTS, "another network by the same name: a difference may be the definition's"),
             (EVALUATION, "the train error of other images: compare the test errors"),
         ):
             rows = apart[apart["setting"].str.startswith(keys)]
+            if keys == VARIANTS:  # one that only one study has is compared with no network of its name
+                rows = rows[(rows[[first, other]] != "").all(axis=1)]
             if len(rows):
                 told = ", ".join(
                     f"{row['setting']} {row[other] or 'unset'}, not {row[first] or 'unset'}"

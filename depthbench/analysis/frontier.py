@@ -5,10 +5,12 @@ taken for granted between two depths that were tried: of a network that trains a
 did not, the search finds the first frontier that it comes across."""
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
+from depthbench.analysis.theory import TRAINABLE, depth_scale
 from depthbench.networks import DepthList, DepthRule
 
 
@@ -48,19 +50,39 @@ def frontiers(runs: pd.DataFrame, below: float) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns).astype({"trains": "Int64", "fails": "Int64"})
 
 
-def summarise(found: pd.DataFrame) -> pd.DataFrame:
-    """A row a network: median, least and greatest frontier over the seeds of `frontiers`.
+def summarise(found: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
+    """A row a network: median, least and greatest frontier over the seeds of `frontiers` of `runs`.
 
     A seed with no depth that trains counts as 0; open says in how many seeds every depth tried trained, so
-    that the frontier may lie deeper. Columns: network, n, median, low, high, open."""
+    that the frontier may lie deeper; expected is the depth up to which mean-field theory expects the network
+    to train, infinite or NaN where it names none. Columns: network, n, median, low, high, open, expected."""
     rows = []
     for network, group in found.groupby("network", sort=False):
         depths = group["trains"].fillna(0).to_numpy(float)
         row = {"network": network, "n": len(group), "median": float(np.median(depths))}
         rows.append(
-            row | {"low": depths.min(), "high": depths.max(), "open": int(group["fails"].isna().sum())}
+            row
+            | {"low": depths.min(), "high": depths.max(), "open": int(group["fails"].isna().sum())}
+            | {"expected": TRAINABLE * depth_scale(runs[runs["network"] == network].iloc[0].to_dict())}
         )
-    return pd.DataFrame(rows, columns=["network", "n", "median", "low", "high", "open"])
+    return pd.DataFrame(rows, columns=["network", "n", "median", "low", "high", "open", "expected"])
+
+
+class Search(NamedTuple):
+    """What a search found: `frontiers` a network and seed, `summary` a network."""
+
+    below: float  # percent: what trains has a lower train error
+    frontiers: pd.DataFrame
+    summary: pd.DataFrame
+
+
+def searched(runs: pd.DataFrame) -> Search | None:
+    """The search that `runs`, of `Results`, are of; None of another study, or where no run has finished."""
+    bounds = runs["frontier.below"].dropna()
+    if bounds.empty:
+        return None
+    found = frontiers(runs, bounds.iloc[0])
+    return None if found.empty else Search(bounds.iloc[0], found, summarise(found, runs))
 
 
 def most_n(depths: DepthRule | DepthList, deepest: int) -> int:

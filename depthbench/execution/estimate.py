@@ -22,6 +22,8 @@ def estimate(
     largest runs that may go at once. `measures`: train some steps to see how long they take; `tell`
     is told how many trials are made, of how many."""
     found, startup, notes = calibrate(plan, tell) if measures and plan.todo else ({}, 0.0, ())
+    if found and (plan.study.evaluate.robustness or plan.study.evaluate.ten_crop):
+        notes = (*notes, "errors on corrupted images and over 10 crops are not in these times")
     finished = cells(plan.finished)
     rows = []
     for (network, depth), runs in sorted(

@@ -7,8 +7,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from depthbench.analysis import frontier as analysis
-from depthbench.analysis.theory import TRAINABLE, depth_scale
+from depthbench.analysis.frontier import searched
+from depthbench.analysis.theory import TRAINABLE
 from depthbench.report import style
 from depthbench.store import Results
 
@@ -17,19 +17,13 @@ EXPECTED = {"color": "#444444", "marker": "D", "markersize": 6, "markerfacecolor
 
 def draw(results: Results) -> Figure | None:
     """Frontiers against depth, a row a network, a mark a seed, a bar for their median, and theory's depth."""
-    runs = results.runs
-    bounds = runs["frontier.below"].dropna().unique()
-    if len(bounds) == 0:
+    search = searched(results.runs)
+    if search is None:
         return None
-    found = analysis.frontiers(runs, bounds[0])
-    if found.empty:
-        return None
-    summary = analysis.summarise(found)
+    below, found, summary = search
     networks = list(summary["network"])
     looks = style.network_looks(networks)
-    title = (
-        f"Depth up to which networks train: train error below {bounds[0]:g} % ({style.seeds(summary['n'])})"
-    )
+    title = f"Depth up to which networks train: train error below {below:g} % ({style.seeds(summary['n'])})"
     figure, panels = style.grid(1, 1, 0.6 + 0.35 * len(networks), title)
     axes = panels[0, 0]
     for row, (network, look) in enumerate(looks.items()):
@@ -41,7 +35,7 @@ def draw(results: Results) -> Figure | None:
     axes.set_yticks(range(len(networks)), networks)
     axes.set_ylim(len(networks) - 0.5, -0.5)
     axes.set_xlim(0, 1.08 * max(found[["trains", "fails"]].max().dropna()))
-    expected = [_draw_expected(axes, row, runs[runs["network"] == name]) for row, name in enumerate(networks)]
+    expected = [_draw_expected(axes, row, depth) for row, depth in enumerate(summary["expected"])]
     axes.set_xlabel("depth (weighted layers)")
     handles = [
         Line2D([], [], color="#444444", linewidth=2.5, label="median"),
@@ -58,10 +52,9 @@ def draw(results: Results) -> Figure | None:
     return figure
 
 
-def _draw_expected(axes, row: int, runs: pd.DataFrame) -> bool:
+def _draw_expected(axes, row: int, depth: float) -> bool:
     """Where theory expects a network's frontier: at the right edge, with its depth, where that lies beyond.
     Whether it expects any."""
-    depth = TRAINABLE * depth_scale(runs.iloc[0].to_dict())
     if not math.isfinite(depth):
         return False
     edge = axes.get_xlim()[1]

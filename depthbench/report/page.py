@@ -9,10 +9,11 @@ from pathlib import Path
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
-from depthbench.analysis import FINISHED, frontier
+from depthbench.analysis import FINISHED
 from depthbench.analysis.choice import choose, differing
 from depthbench.analysis.classes import class_metrics, summarise_classes
 from depthbench.analysis.comparison import ERRORS
+from depthbench.analysis.frontier import searched
 from depthbench.analysis.matching import match_twins
 from depthbench.analysis.missing import missing_runs
 from depthbench.analysis.reference import reproduction
@@ -53,7 +54,7 @@ def write_page(path: Path, out: Path, style: str = "page") -> Path:
     }
     classes = summarise_classes(class_metrics(further["predictions"]))
     robustness = summarise_robustness(further["robustness"])
-    choice = choose(results.runs)
+    choice, search = choose(results.runs), searched(results.runs)
     untrained = headline.at_chance(summary, results.runs)
     parts = {
         "summary": tables.summary_table(summary, headline.train_images(study)),
@@ -62,6 +63,7 @@ def write_page(path: Path, out: Path, style: str = "page") -> Path:
             for error, verdicts in judged.items()
             if len(verdicts.degradation)
         },
+        **({"frontier": tables.frontier_table(search)} if search else {}),
         **({"choice": tables.choice_table(choice, differing(results.runs))} if len(choice) else {}),
         "runs": tables.runs_table(results.runs, match_twins(results.runs, results.history)),
         "missing": tables.missing_table(missing),
@@ -83,7 +85,7 @@ def write_page(path: Path, out: Path, style: str = "page") -> Path:
         statuses=headline.statuses(results.runs, missing),
         verdicts=headline.verdicts(judged["train error"], untrained),
         rates=headline.rates(rates),
-        frontier=_frontier(results.runs),
+        frontier=frontier_lines(search.summary.to_dict("records"), search.below) if search else [],
         degradation=headline.degradation(summary),
         choice=headline.choice(choice),
         groups=grouped(figures),
@@ -94,15 +96,6 @@ def write_page(path: Path, out: Path, style: str = "page") -> Path:
     )
     write_text(out / "index.html", html)
     return out / "index.html"
-
-
-def _frontier(runs: pd.DataFrame) -> list[str]:
-    """A sentence a network of a search for the depth up to which it trains; none of other studies."""
-    bounds = runs["frontier.below"].dropna()
-    if bounds.empty:
-        return []
-    found = frontier.summarise(frontier.frontiers(runs, bounds.iloc[0]))
-    return frontier_lines(found.to_dict("records"), bounds.iloc[0])
 
 
 def grouped(figures: list[dict]) -> list[list[dict]]:

@@ -9,6 +9,8 @@ import pandas as pd
 
 from depthbench.analysis import STATUSES
 from depthbench.analysis.comparison import is_apart
+from depthbench.analysis.frontier import Search
+from depthbench.analysis.theory import TRAINABLE
 from depthbench.analysis.verdict import Verdicts
 from depthbench.data.corruptions import CORRUPTIONS
 from depthbench.files import atomic, write_text
@@ -21,6 +23,7 @@ COST_WORDS = {
     "peak_memory": "peak memory",
 }
 CHOSEN_WORDS = {"chosen": "of all", "chosen_of_network": "of its network"}
+FITTED = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%" + "\n"  # needs graphicx
 
 
 class Table(NamedTuple):
@@ -84,6 +87,34 @@ def runs_table(runs: pd.DataFrame, matches: pd.DataFrame) -> Table:
     )
     return Table(
         "Runs, and what was matched", note, runs.join(matched), shown.drop(columns=empty).astype(str)
+    )
+
+
+def frontier_table(search: Search) -> Table:
+    """Of `analysis.frontier.searched`. For people a row a network, in the CSV one a network and seed."""
+    summary = search.summary
+    seeds = dict(list(search.frontiers.groupby("network")))
+    shown = pd.DataFrame(
+        {
+            **{key: summary[key] for key in ("network", "n")},
+            "depth that trains, median": [f"{x:g}" for x in summary["median"]],
+            "lowest to highest": [
+                f"{low:g} to {high:g}" for low, high in zip(summary["low"], summary["high"], strict=True)
+            ],
+            "each seed: trains, does not": [_each_frontier(seeds[name]) for name in summary["network"]],
+            "expected by theory": [_expected(x) for x in summary["expected"]],
+        }
+    )
+    note = (
+        f"By seed: the greatest depth whose last train error is below {search.below:g} %, and the least "
+        "above it whose is not. A seed in which no depth trains counts as 0. Theory: "
+        f"{TRAINABLE} mean-field depth scales at initialisation, where a rate is predicted."
+    )
+    return Table(
+        "How deep networks train, in numbers",
+        note,
+        search.frontiers.merge(summary, on="network"),
+        shown.astype(str),
     )
 
 
@@ -220,7 +251,7 @@ def robustness_table(robustness: pd.DataFrame) -> Table:
 
 
 def write_table(table: Table, path: Path) -> None:
-    """Write PATH.csv (raw), and PATH.md and PATH.tex (as shown; the latter needs booktabs)."""
+    """Write PATH.csv (raw), and PATH.md and PATH.tex (as shown; the latter needs booktabs and graphicx)."""
     with atomic(path.with_suffix(".csv")) as temporary:
         table.raw.to_csv(temporary, index=False, float_format="%.8g")
     write_text(path.with_suffix(".md"), f"# {table.title}\n\n{table.note}\n\n{markdown(table.shown)}")
@@ -228,10 +259,13 @@ def write_table(table: Table, path: Path) -> None:
 
 
 def latex(table: Table) -> str:
-    """A LaTeX table in booktabs' rules, its title as the caption, its note as a comment."""
+    """A LaTeX table in booktabs' rules, its title as the caption, its note as a comment; one that is wider
+    than the text is made smaller."""
     style = table.shown.style.hide(axis="index").format(escape="latex").format_index(escape="latex", axis=1)
     text = style.to_latex(hrules=True, caption=table.title, position_float="centering")
-    return f"% {table.note}\n" + text.replace("< ", "$<$ ")  # which text fonts have another sign for
+    text = text.replace("< ", "$<$ ")  # which text fonts have another sign for
+    begin, end = r"\begin{tabular}", r"\end{tabular}"
+    return f"% {table.note}\n" + text.replace(begin, FITTED + begin).replace(end, end + "}")
 
 
 def markdown(frame: pd.DataFrame) -> str:
@@ -264,6 +298,18 @@ def _because(run: dict) -> str:
 def _best(run: dict, prefix: str) -> str:
     error = _number(run[f"{prefix}test_error"])
     return error and f"{error} at {_whole(run[f'{prefix}step'])}"
+
+
+def _each_frontier(seeds: pd.DataFrame) -> str:
+    """`0: 20, 26; 1: 32, none`, of the rows of one network of `analysis.frontier.frontiers`."""
+    ends = zip(seeds["seed"], seeds["trains"], seeds["fails"], strict=True)
+    return "; ".join(
+        f"{seed}: {', '.join('none' if pd.isna(x) else str(x) for x in (a, b))}" for seed, a, b in ends
+    )
+
+
+def _expected(depth: float) -> str:
+    return "" if math.isnan(depth) else "any depth" if math.isinf(depth) else f"{depth:.0f}"
 
 
 def _matched(run: dict, matches: pd.DataFrame) -> dict[str, str]:

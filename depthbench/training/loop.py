@@ -44,7 +44,8 @@ def train(
     holds, its status among it.
 
     `report` is told, at each logged row, {"step", "steps", "first_step", "loss", "train_error", "test_error",
-    "images_per_second"}, and {"note"} where a person should know something. `should_stop` is asked before
+    "images_per_second"}, {"note"} where a person should know something, and {"doing"} while errors are taken
+    that are taken once, at the end. `should_stop` is asked before
     each step; when it says so, the state is kept and the run is `interrupted`. `keep_checkpoint` keeps the
     last state of a finished run too. `step` and `recompute`: see Trainer."""
     trainer = Trainer(run, images, device, step=step, recompute=recompute)
@@ -81,7 +82,10 @@ def _train(
     if trainer.is_streamed:
         report({"note": trainer.placement})
     if state is not None:
+        threads = torch.get_num_threads()
         trainer.restore(state)
+        if torch.get_num_threads() != threads:
+            report({"note": f"goes on with {_threads(torch.get_num_threads())}, as it began, not {threads}"})
     record["environment"] = describe_environment(trainer.device, torch.get_num_threads())
     if state is not None:
         record["earlier_environments"] = _earlier_environments(store, record["environment"])
@@ -116,7 +120,7 @@ def _train(
             yield
 
     if status == "done":
-        if trainer.take_last_errors(should_stop):
+        if trainer.take_last_errors(should_stop, lambda what: report({"doing": what})):
             store.write_frame("predictions", trainer.predictions())
         else:
             status = "interrupted"
@@ -148,6 +152,10 @@ def _record(trainer: Trainer, images: Images, data_hash: str) -> dict[str, Any]:
         "skipped_images": len(images.skipped),
         "hashes": {"initial_weights": trainer.initial_weights, "data": data_hash},
     }
+
+
+def _threads(count: int) -> str:
+    return f"{count} thread{'s'[: count > 1]}"
 
 
 def _earlier_environments(store: RunStore, now: dict[str, Any]) -> list[dict[str, Any]]:

@@ -22,16 +22,18 @@ def robustness_errors(
     scaling: Scaling,
     precision: str,
     should_stop: Callable[[], bool] = lambda: False,
+    tell: Callable[[str], None] = lambda what: None,
 ) -> list[Row] | None:
     """A row for each strength of the corruptions `names`, and for strength 0: the test error (percent) of
     `network`, in evaluation mode, on the images x (N, C, H, W) uint8, labelled y (N,), so corrupted. Strength
     0 is `clean_error`, known already. `white`: the greatest value of a pixel.
 
-    None as soon as `should_stop` says so; it is asked between batches."""
+    None as soon as `should_stop` says so; it is asked between batches. `tell` is told what is done."""
     rows = []
     for name in names:
         rows.append({"corruption": name, "strength": 0.0, "test_error": clean_error})
         for strength in CORRUPTIONS[name].strengths:
+            tell(f"test images {name}, {strength:g}")
             sets = {name: (Corrupted(x, name, strength, white), y)}
             predicted = predict(network, sets, scaling, precision, should_stop)
             if predicted is None:

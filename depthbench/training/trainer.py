@@ -232,39 +232,44 @@ class Trainer:
     def _predict(self, sets: Mapping[str, tuple[Pixels, torch.Tensor]], should_stop: Callable[[], bool]):
         return predict(self.network, sets, self.scaling, self.run.recipe.precision, should_stop)
 
-    def take_last_errors(self, should_stop: Callable[[], bool] = lambda: False) -> bool:
+    def take_last_errors(
+        self,
+        should_stop: Callable[[], bool] = lambda: False,
+        tell: Callable[[str], None] = lambda what: None,
+    ) -> bool:
         """Note those errors that are taken once, of the trained network; False, and nothing noted, where
-        `should_stop` said so meanwhile."""
+        `should_stop` said so meanwhile. `tell` is told what is done."""
         self._settle()
         began = time.perf_counter()
         with self._on_stream():
             taking = (self._take_predictions, self._take_ten_crops, self._take_robustness)
-            were_taken = all(take(should_stop) for take in taking)
+            were_taken = all(take(should_stop, tell) for take in taking)
         self.evaluating += time.perf_counter() - began
         return were_taken
 
-    def _take_predictions(self, should_stop: Callable[[], bool]) -> bool:
+    def _take_predictions(self, should_stop: Callable[[], bool], tell: Callable[[str], None]) -> bool:
         """Where the last evaluation was made before the run was resumed, they were not kept."""
         if self.predicted is None:
             found = self._predict({"test_error": self.sets["test_error"]}, should_stop)
             self.predicted = found and found["test_error"]
         return self.predicted is not None
 
-    def _take_ten_crops(self, should_stop: Callable[[], bool]) -> bool:
+    def _take_ten_crops(self, should_stop: Callable[[], bool], tell: Callable[[str], None]) -> bool:
         if not self.run.evaluate.ten_crop:
             return True
+        tell("10 crops of the test images")
         x, y = self.sets["test_error"]
         precision = self.run.recipe.precision
         found = ten_crop_errors(self.network, x, y, self.scaling, precision, should_stop)
         self.last_errors = found or {}
         return found is not None
 
-    def _take_robustness(self, should_stop: Callable[[], bool]) -> bool:
+    def _take_robustness(self, should_stop: Callable[[], bool], tell: Callable[[str], None]) -> bool:
         x, y = self.sets["test_error"]
         names, precision = self.run.evaluate.robustness, self.run.recipe.precision
         clean = percent_wrong(self.predicted, y)
         found = robustness_errors(
-            self.network, x, y, names, clean, self.white, self.scaling, precision, should_stop
+            self.network, x, y, names, clean, self.white, self.scaling, precision, should_stop, tell
         )
         self.corrupted = found or []
         return found is not None

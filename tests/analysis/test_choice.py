@@ -77,6 +77,15 @@ def test_the_front_is_what_nothing_beats():
     assert not table["front_peak_memory"].any()  # it is not known
 
 
+def test_measured_costs_that_hardly_differ_are_equal_on_a_front():
+    runs = runs_of({("a", 1): [5, 5], ("a", 2): [4, 4], ("a", 3): [4, 4]})
+    table = choose(runs.assign(peak_memory=runs["depth"].map({1: 1000.0, 2: 1049.0, 3: 1e4})))
+    assert table["front_peak_memory"].tolist() == [False, True, False]  # 1 saves too little to be on it
+    table = choose(runs.assign(peak_memory=runs["depth"].map({1: 1000.0, 2: 1051.0, 3: 1e4})))
+    assert table["front_peak_memory"].tolist() == [True, True, False]
+    assert table["front_parameters"].tolist() == [True, True, False]
+
+
 def test_measured_costs_of_two_devices_are_not_comparable():
     runs = runs_of({("plain", 8): [3.0, 3.2]})
     assert differing(runs) == {}

@@ -132,6 +132,15 @@ def test_cautions_name_other_images_recipes_and_train_sets():
     assert cautions(differing({"a": {}, "b": harmless}), runs) == []
 
 
+def test_a_network_of_one_name_that_is_defined_in_two_ways_is_a_caution():
+    runs = together({s: results(by_seed("mine", 20, 1.0, 2.0, 3.0)) for s in "ab"}).runs
+    a, b = ({"variants.mine": {"of": "plain", "recipe": {"lr": lr}}} for lr in (0.1, 0.2))
+    (sentence,) = cautions(differing({"a": a, "b": b}), runs)
+    assert sentence.startswith("b has another network by the same name: a difference may be the definition's")
+    assert "lr = 0.2" in sentence
+    assert cautions(differing({"a": a, "b": {}}), runs) == []  # a has more networks, no other ones
+
+
 def test_few_common_seeds_are_a_caution():
     runs = together({s: results(by_seed("plain", 20, 1.0, 2.0)) for s in "ab"}).runs
     assert cautions(differing({"a": {}, "b": {}}), runs) == [

@@ -1,13 +1,15 @@
+import math
+
 import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from depthbench.analysis.frontier import frontiers, most_n, next_n, summarise, trains
+from depthbench.analysis.frontier import frontiers, most_n, next_n, searched, summarise, trains
 from depthbench.networks import NETWORKS
 
 
-def searched(frontier, most):
+def tried_by_a_search(frontier, most):
     """Every n that a search tries where n trains up to `frontier`, in order."""
     tried = {}
     while (n := next_n(tried, most)) is not None:
@@ -17,7 +19,7 @@ def searched(frontier, most):
 
 
 def test_doubling_and_bisection_by_hand():
-    assert list(searched(frontier=11, most=100)) == [1, 2, 4, 8, 16, 12, 10, 11]
+    assert list(tried_by_a_search(frontier=11, most=100)) == [1, 2, 4, 8, 16, 12, 10, 11]
 
 
 @pytest.mark.parametrize(
@@ -25,13 +27,13 @@ def test_doubling_and_bisection_by_hand():
     [(0, 100, [1]), (1, 100, [1, 2]), (100, 100, [1, 2, 4, 8, 16, 32, 64, 100]), (5, 1, [1])],
 )
 def test_the_ends(frontier, most, tried):
-    assert list(searched(frontier, most)) == tried
+    assert list(tried_by_a_search(frontier, most)) == tried
 
 
 @settings(max_examples=100, deadline=None, derandomize=True)
 @given(frontier=st.integers(0, 300), most=st.integers(1, 200))
 def test_a_search_ends_at_the_frontier(frontier, most):
-    tried = searched(frontier, most)
+    tried = tried_by_a_search(frontier, most)
     assert max((n for n, does in tried.items() if does), default=0) == min(frontier, most)
     assert len(tried) <= 2 * most.bit_length() + 1
 
@@ -73,7 +75,7 @@ def test_a_depth_that_trains_beyond_one_that_does_not_is_not_the_frontier():
 
 
 def test_the_summary_counts_a_network_that_never_trains_as_no_depth():
-    plain, resnet = summarise(frontiers(RUNS, below=20.0)).itertuples()
+    plain, resnet = summarise(frontiers(RUNS, below=20.0), RUNS).itertuples()
     assert (plain.network, plain.n, plain.median, plain.low, plain.high, plain.open) == (
         "plain",
         2,
@@ -83,6 +85,15 @@ def test_the_summary_counts_a_network_that_never_trains_as_no_depth():
         0,
     )
     assert (resnet.n, resnet.median, resnet.open) == (1, 14, 1)
+    assert math.isnan(plain.expected)  # without its options nothing is predicted
+
+
+def test_runs_of_no_search_have_no_frontier():
+    assert searched(RUNS.assign(**{"frontier.below": None})) is None
+    begun = RUNS.assign(status="interrupted", **{"frontier.below": 20.0})
+    assert searched(begun) is None
+    search = searched(RUNS.assign(**{"frontier.below": 20.0}))
+    assert (search.below, list(search.summary["median"])) == (20.0, [7, 14])
 
 
 @pytest.mark.parametrize(

@@ -45,6 +45,12 @@ def test_times_are_measured(tmp_path):
     assert cost["decode"] == "once"
 
 
+def test_what_is_taken_once_at_the_end_is_not_in_the_times(tmp_path):
+    only = ["--depths", "8", "--networks", "plain", "--results", tmp_path, "--json"]
+    cost = json.loads(plan(*only, "--set", 'evaluate.robustness=["noisy"]'))
+    assert cost["notes"] == ["errors on corrupted images and over 10 crops are not in these times"]
+
+
 def test_the_table(tmp_path):
     printed = plan("--no-calibrate", "--results", tmp_path, "--recompute", "--jobs", "1")
     assert "quick: 6 steps at batch 16, on cpu" in printed

@@ -147,6 +147,12 @@ def test_networks_at_chance_get_no_verdict(results):
     assert found["resnet: worse when deeper"] == "absent"
 
 
+def test_a_latex_table_is_no_wider_than_the_text():
+    shown = pd.DataFrame({"a": ["1"]})
+    text = latex(Table("A title", "A note.", shown, shown))
+    assert text.index("\\resizebox") < text.index("\\begin{tabular}") < text.index("\\end{tabular}}")
+
+
 def test_latex_has_no_sign_that_text_fonts_lack():
     shown = pd.DataFrame({"p": ["< 0.0001"]})
     assert "$<$ 0.0001" in latex(Table("Verdicts", "A note.", shown, shown))

@@ -107,6 +107,20 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tiny, trained, questions, sto
     assert resumed["hashes"] == whole["hashes"]
 
 
+def test_a_run_that_goes_on_with_its_own_threads_says_so(tiny, trained):
+    run, threads = next(tiny().runs()), torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        trained(run, should_stop=stop_after(1))
+        torch.set_num_threads(1)
+        told = []
+        record, _ = trained(run, report=told.append)
+        assert record["environment"]["threads"] == 2
+        assert {"note": "goes on with 2 threads, as it began, not 1"} in told
+    finally:
+        torch.set_num_threads(threads)
+
+
 def test_the_warm_up_rule_survives_a_stop(tiny, trained):
     recipe = {"warmup": "hold", "hold_from_depth": 8, "hold_until_train_error": 89.0, "steps": 230}
     run = next(tiny(recipe=recipe, probe={"names": []}, evaluate={"every": 230, "log_every": 30}).runs())

@@ -35,8 +35,12 @@ def test_a_network_that_only_knows_black_fails_on_every_corruption_at_once():
 def test_a_run_stores_them_with_the_clean_error_and_its_other_numbers_stay(tiny, trained):
     without, _ = trained(next(tiny().runs()), folder="without")
     run = next(tiny(evaluate=ASKED).runs())
-    record, store = trained(run)
+    told = []
+    record, store = trained(run, report=told.append)
     table = store.frame("robustness")
+    doing = [event["doing"] for event in told if "doing" in event]
+    assert doing[0] == "test images occluded, 0.125"
+    assert len(doing) == 8
     assert len(table) == 10
     assert set(table[table.strength == 0].test_error) == {record["final"]["test_error"]}
     assert record["final"] == without["final"]
