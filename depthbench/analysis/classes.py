@@ -2,7 +2,6 @@
 
 import numpy as np
 import pandas as pd
-from sklearn.metrics import confusion_matrix, f1_score, recall_score
 
 from depthbench.analysis.summary import over_seeds
 
@@ -14,16 +13,21 @@ def class_metrics(predictions: pd.DataFrame) -> pd.DataFrame:
     `macro_f1` or `recall`; class, its name, empty for macro_f1; value. The F1 of a class is the harmonic mean
     of its precision and its recall; macro F1 is the mean over classes, one that is neither shown nor
     predicted left out. The recall of a class without test images is NaN."""
-    rows = []
     keys = ["run_id", "network", "depth", "seed"]
-    for run, images in predictions.groupby(keys, sort=False) if len(predictions) else ():
+    columns = [*keys, "metric", "class", "value"]
+    if predictions.empty:
+        return pd.DataFrame(columns=columns)
+    from sklearn.metrics import f1_score, recall_score  # takes half a second
+
+    rows = []
+    for run, images in predictions.groupby(keys, sort=False):
         numbers, classes = _numbers(images), images["label"].cat.categories
         every = {"labels": range(len(classes)), "zero_division": np.nan}
         values = [("macro_f1", "", f1_score(*numbers, average="macro", **every))]
         recalls = recall_score(*numbers, average=None, **every)
         values += [("recall", name, recall) for name, recall in zip(classes, recalls, strict=True)]
         rows += [(*run, metric, name, 100 * value) for metric, name, value in values]
-    return pd.DataFrame(rows, columns=[*keys, "metric", "class", "value"])
+    return pd.DataFrame(rows, columns=columns)
 
 
 def summarise_classes(metrics: pd.DataFrame) -> pd.DataFrame:
@@ -36,6 +40,8 @@ def summarise_classes(metrics: pd.DataFrame) -> pd.DataFrame:
 def confusion(predictions: pd.DataFrame) -> pd.DataFrame:
     """What percent of the images of each class (rows) are put into each (columns), all runs of `predictions`
     counted together. The row of a class without test images is 0."""
+    from sklearn.metrics import confusion_matrix
+
     classes = predictions["label"].cat.categories
     counts = confusion_matrix(*_numbers(predictions), labels=range(len(classes)), normalize="true")
     return pd.DataFrame(100 * counts, index=classes, columns=classes)

@@ -12,7 +12,8 @@ from depthbench.analysis.summary import summarise
 from depthbench.errors import BadInput
 from depthbench.files import write_text
 from depthbench.report import COMPARISONS, STYLES, headline, tables
-from depthbench.report.page import draw_figures, environment, from_here, grouped, template, with_columns
+from depthbench.report.drawing import draw_figures
+from depthbench.report.page import environment, from_here, grouped, template, with_columns
 from depthbench.store import StudyStore, load_results, shared_settings
 
 

@@ -40,16 +40,17 @@ def draw(results: Results, column: str) -> Figure | None:
     heading = f"{title} by layer (geometric mean and range of {style.seeds(table['n'])})"
     figure, panels = style.grid(len(steps), len(networks), 1.45, heading)
     panels[0, 0].set_yscale("log", nonpositive="mask")
-    for row, step in zip(panels, steps, strict=True):
-        for axes, network in zip(row, networks, strict=True):
-            part = table[(table["network"] == network) & (table["step"] == step)]
-            for depth, line in part.groupby("depth"):
-                with style.of_depth(axes, depth):
-                    draw_line(axes, line, "position", colours[depth])
-            if step == 0:
-                draw_theory(axes, foreseen[foreseen["network"] == network])
-            style.name_panel(axes, f"{network}, step {step:,}{' (initialisation)' if step == 0 else ''}")
-        style.label_left(row, unit)
+    with style.scaled_once(panels):
+        for row, step in zip(panels, steps, strict=True):
+            for axes, network in zip(row, networks, strict=True):
+                part = table[(table["network"] == network) & (table["step"] == step)]
+                for depth, line in part.groupby("depth"):
+                    with style.of_depth(axes, depth):
+                        draw_line(axes, line, "position", colours[depth])
+                if step == 0:
+                    draw_theory(axes, foreseen[foreseen["network"] == network])
+                style.name_panel(axes, f"{network}, step {step:,}{' (initialisation)' if step == 0 else ''}")
+            style.label_left(row, unit)
     style.label_log(panels[0, 0])
     panels[0, 0].set_xticks([0, 0.25, 0.5, 0.75, 1], ["input", "¼", "½", "¾", "output"])
     for axes in panels[-1]:

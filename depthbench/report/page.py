@@ -2,7 +2,7 @@
 
 import shlex
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable
 from importlib.resources import files
 from pathlib import Path
 
@@ -21,20 +21,17 @@ from depthbench.analysis.robustness import summarise_robustness
 from depthbench.analysis.summary import summarise
 from depthbench.analysis.theory import measured_rates
 from depthbench.analysis.verdict import judge
-from depthbench.environment import usable_cores
 from depthbench.errors import BadInput
 from depthbench.files import write_text
-from depthbench.report import FIGURES, STYLES, SUFFIXES, FigureEntry, headline, svg, tables
-from depthbench.report.style import save, styled
+from depthbench.report import FIGURES, STYLES, headline, tables
+from depthbench.report.drawing import draw_figures
 from depthbench.store import Results, StudyStore, load_predictions, load_results, load_robustness
 from depthbench.terminal import frontier_lines
 
-MANY_NETWORKS, MOST_PROCESSES = 4, 4
-
 
 def write_page(path: Path, out: Path, style: str = "page") -> Path:
-    """Write the report of the results in `path` to `out`: figures, tables, index.html, in this order. `style`
-    is that of the figures.
+    """Write the report of the results in `path` to `out`: figures, tables, and last index.html. `style` is
+    that of the figures.
 
     Returns the path of index.html. Raises BadInput where there are no results, or no run has data."""
     store = StudyStore(path)
@@ -42,16 +39,19 @@ def write_page(path: Path, out: Path, style: str = "page") -> Path:
     if results.runs.empty or not (len(results.history) or results.runs["status"].isin(FINISHED).any()):
         raise BadInput(f"{path}: no run has any data yet, so there is nothing to report: run the study first")
     results = with_columns(results)
+    further = {
+        "predictions": load_predictions(path, results.runs),
+        "robustness": load_robustness(path, results.runs),
+    }
+    drawn = [(n, e, (results, further[e.table]) if e.table else (results,)) for n, e in FIGURES.items()]
+    figures = draw_figures(drawn, results.runs["network"].nunique(), out / "figures", style)
+    # while others draw, this process analyses
     summary = summarise(results.runs)
     missing = missing_runs([study["grid"], *study.get("also", [])], results.runs)
     margin = study.get("verdict", {}).get("margin")
     judged = {error: judge(*results[:2], column, margin) for column, error in ERRORS.items()}
     beside = reproduction(results.runs)
     rates = measured_rates(results.runs, results.layers)
-    further = {
-        "predictions": load_predictions(path, results.runs),
-        "robustness": load_robustness(path, results.runs),
-    }
     classes = summarise_classes(class_metrics(further["predictions"]))
     robustness = summarise_robustness(further["robustness"])
     choice, search = choose(results.runs), searched(results.runs)
@@ -74,8 +74,6 @@ def write_page(path: Path, out: Path, style: str = "page") -> Path:
     }
     for name, table in parts.items():
         tables.write_table(table, out / "tables" / name)
-    drawn = [(n, e, (results, further[e.table]) if e.table else (results,)) for n, e in FIGURES.items()]
-    figures = draw_figures(drawn, results.runs["network"].nunique(), out / "figures", style)
     html = template("page.html").render(
         title=study["name"],
         study=study,
@@ -98,44 +96,13 @@ def write_page(path: Path, out: Path, style: str = "page") -> Path:
     return out / "index.html"
 
 
-def grouped(figures: list[dict]) -> list[list[dict]]:
+def grouped(figures: Iterable[dict]) -> list[list[dict]]:
     """Figures of one title together, where the first of them stands: they are shown one at a time. One that
     shows nothing, and of which nothing is to be said, is left out."""
     groups: dict[str, list[dict]] = {}
     for figure in (figure for figure in figures if figure["svg"] or figure["needs"]):
         groups.setdefault(figure["title"], []).append(figure)
     return list(groups.values())
-
-
-def draw_figures(
-    drawn: Sequence[tuple[str, FigureEntry, Sequence]], networks: int, folder: Path, style: str = "page"
-) -> list[dict]:
-    """`draw_figure` of each (name, entry, frames). Those of many `networks` are many panels: they are drawn
-    in as many processes as there are cores. For few, to start these would take longer than it saves."""
-    if networks < MANY_NETWORKS:
-        return [draw_figure(*one, folder, style) for one in drawn]
-    from joblib import Parallel, delayed
-
-    return Parallel(min(usable_cores(), MOST_PROCESSES))(
-        delayed(draw_figure)(*one, folder, style) for one in drawn
-    )
-
-
-def draw_figure(name: str, entry: FigureEntry, frames: Sequence, folder: Path, style: str = "page") -> dict:
-    """Draw and write a figure; what the template needs of it. `svg` is None if there is nothing to show."""
-    file = folder / name
-    shown = {key: getattr(entry, key) for key in ("title", "choice", "about", "needs")}
-    shown |= {"name": name, "svg": None}
-    figure = entry.draw(*frames, style=style)
-    if figure is None:
-        for suffix in SUFFIXES:  # of an older report: it would be taken for this one's
-            file.with_suffix(suffix).unlink(missing_ok=True)
-        return shown
-    with styled(style):
-        save(figure, file, STYLES[style].suffixes)
-    text = file.with_suffix(".svg").read_text(encoding="utf-8")
-    title = ", ".join(filter(None, (entry.title, entry.choice)))
-    return shown | {"svg": svg.inline(text, name, f"{title}. {entry.about}")}
 
 
 def with_columns(results: Results) -> Results:

@@ -77,6 +77,7 @@ AGAINST = "#333333"
 CONTRASTING = ("#D55E00", "#56B4E9", "#009E73", "#CC79A7", "#0072B2", "#E69F00")  # with it, and in turn
 MARKERS = ("o", "s", "^", "D", "v", "<", ">", "p", "h")
 DASHES = ((None, None), (5, 2), (2, 1.5), (6, 1.5, 1, 1.5), (1, 1))  # 7, 9 and 5 repeat together after 315
+SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 MARKS = {"diverged": "X", "failed": "P", "interrupted": "*"}  # of runs that did not end well
 
 
@@ -164,6 +165,17 @@ def grid(
                 share(first)
         axes.tick_params(labelbottom=r == rows - 1 or sharex == "row", labelleft=c % across == 0)
     return figure, panels
+
+
+@contextmanager
+def scaled_once(panels: np.ndarray) -> Iterator[None]:
+    """What is drawn on `panels` inside sets their scales when all of it is there: panels that share one would
+    find it anew, for all of them, with every band."""
+    for axes in panels.flat:
+        axes.autoscale(False)
+    yield
+    for axes in panels.flat:
+        axes.autoscale(True)
 
 
 def cells(
@@ -289,11 +301,18 @@ def label_log(axes: Axes, which: str = "y") -> None:
         stride = int(np.ceil(np.log10(high / low) / 6))
         exponents = np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)
         axis.set_major_locator(FixedLocator(10.0 ** exponents[exponents % stride == 0]))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: power_of_ten(value)))
         axis.set_minor_locator(NullLocator())
     else:
         axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_minor_formatter(NullFormatter())
+
+
+def power_of_ten(value: float) -> str:
+    """0.001 -> 10⁻³, as text: a formula takes longer to set than all else in a panel, and is not found by a
+    search."""
+    return "10" + str(round(np.log10(value))).translate(SUPERSCRIPTS)
 
 
 def save(figure: Figure, path: Path, suffixes: Iterable[str]) -> None:

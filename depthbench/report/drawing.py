@@ -1,0 +1,42 @@
+"""Figures drawn and written, several at once where they are large."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from depthbench.environment import usable_cores
+from depthbench.report import STYLES, SUFFIXES, FigureEntry, svg
+from depthbench.report.style import save, styled
+
+MANY_NETWORKS, MOST_PROCESSES = 4, 4
+
+
+def draw_figures(
+    drawn: Sequence[tuple[str, FigureEntry, Sequence]], networks: int, folder: Path, style: str = "page"
+) -> Iterable[dict]:
+    """`draw_figure` of each (name, entry, frames), in order. Those of many `networks` are many panels: they
+    are drawn in as many processes as there are cores, and meanwhile this one goes on, until it asks for them.
+    For few, to start these would take longer than it saves."""
+    if networks < MANY_NETWORKS:
+        return [draw_figure(*one, folder, style) for one in drawn]
+    from joblib import Parallel, delayed
+
+    return Parallel(min(usable_cores(), MOST_PROCESSES), return_as="generator")(
+        delayed(draw_figure)(*one, folder, style) for one in drawn
+    )
+
+
+def draw_figure(name: str, entry: FigureEntry, frames: Sequence, folder: Path, style: str = "page") -> dict:
+    """Draw and write a figure; what the template needs of it. `svg` is None if there is nothing to show."""
+    file = folder / name
+    shown = {key: getattr(entry, key) for key in ("title", "choice", "about", "needs")}
+    shown |= {"name": name, "svg": None}
+    figure = entry.draw(*frames, style=style)
+    if figure is None:
+        for suffix in SUFFIXES:  # of an older report: it would be taken for this one's
+            file.with_suffix(suffix).unlink(missing_ok=True)
+        return shown
+    with styled(style):
+        save(figure, file, STYLES[style].suffixes)
+    text = file.with_suffix(".svg").read_text(encoding="utf-8")
+    title = ", ".join(filter(None, (entry.title, entry.choice)))
+    return shown | {"svg": svg.inline(text, name, f"{title}. {entry.about}")}
