@@ -43,7 +43,7 @@ def fewer_seeds(table: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     return probed[probed["n"] < probed["stored"]].reset_index(drop=True)
 
 
-def chosen_steps(layers: pd.DataFrame, count: int = 4) -> list[int]:
+def chosen_steps(layers: pd.DataFrame, count: int) -> list[int]:
     """The first and the last probed step, and steps evenly spaced between in the order probed."""
     steps = sorted(layers["step"].unique())
     places = np.linspace(0, len(steps) - 1, min(count, len(steps))).round().astype(int)

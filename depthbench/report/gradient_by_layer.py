@@ -32,10 +32,11 @@ def draw(results: Results, column: str) -> Figure | None:
     layers = results.layers
     if column not in layers or not layers[column].notna().any():
         return None
-    steps = chosen_steps(layers)
+    networks = style.networks_of(layers)
+    steps = chosen_steps(layers, style.most_moments(len(networks)))
     table = by_layer(layers[layers["step"].isin(steps)], column)
     foreseen = theory_lines(table if column == OF_THEORY else table.iloc[:0], results.runs, layers)
-    networks, colours = style.networks_of(layers), style.depth_colours(results.runs["depth"])
+    colours = style.depth_colours(results.runs["depth"])
     title, unit = QUANTITIES[column]
     heading = f"{title} by layer (geometric mean and range of {style.seeds(table['n'])})"
     figure, panels = style.grid(len(steps), len(networks), 1.45, heading)

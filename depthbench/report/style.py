@@ -25,20 +25,22 @@ THIN = 1.3  # pt: of a line among many
 
 class Canvas(NamedTuple):
     """What a figure is made for. `width` (in) is its least; a panel is at least `panel` wide, and `height`
-    times as high as in a paper; `ratio`, of width to height, is kept where there is one."""
+    times as high as in a paper; `ratio`, of width to height, is kept where there is one. At most `moments` of
+    training are shown, a row each."""
 
     width: float
     panel: float
     height: float
     ratio: float | None
+    moments: int
     dpi: int  # of the PNG
 
 
-PAPER = Canvas(7.0, 2.3, 1, None, 300)  # both columns of one
+PAPER = Canvas(7.0, 2.3, 1, None, 4, 300)  # both columns of one
 CANVASES = {
     "page": PAPER,
     "paper": PAPER,
-    "slides": Canvas(16 / 3, 1.8, 0.65, 16 / 9, 360),  # 1920 pixels across
+    "slides": Canvas(16 / 3, 1.8, 0.65, 16 / 9, 2, 360),  # 1920 pixels across
 }
 LEAST_ROW = 1.35  # in: the name of an axis has room beside its panel
 MOST_COLUMNS = 4  # of panels side by side, in a paper
@@ -99,6 +101,13 @@ def styled(style: str = "page") -> Iterator[None]:
 def least_width() -> float:
     """Of a figure in the style at work, in inches."""
     return _canvas.get().width
+
+
+def most_moments(columns: int) -> int:
+    """How many moments of training are shown, a row each, in so many columns: one fewer where these are so
+    many that all rows are repeated below for the rest of them."""
+    moments = _canvas.get().moments
+    return moments - 1 if columns > MOST_COLUMNS and moments > 2 else moments
 
 
 def depth_colours(depths: Iterable[int]) -> dict[int, str]:

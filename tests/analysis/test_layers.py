@@ -55,8 +55,9 @@ def test_depths_networks_and_steps_are_kept_apart():
 def test_chosen_steps_hold_the_first_and_the_last():
     steps = [0, 1, 2, 5, 10, 20, 50, 99]
     frame = pd.concat([probed([1.0], step=step) for step in steps])
-    assert chosen_steps(frame) == [0, 2, 20, 99]
-    assert chosen_steps(probed([1.0], step=7)) == [7]
+    assert chosen_steps(frame, 4) == [0, 2, 20, 99]
+    assert chosen_steps(frame, 2) == [0, 99]
+    assert chosen_steps(probed([1.0], step=7), 4) == [7]
 
 
 def test_last_step_is_that_of_each_depth():
