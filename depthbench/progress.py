@@ -1,5 +1,6 @@
 """What a person sees while runs train: bars in a terminal, plain lines elsewhere, or nothing."""
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from depthbench.study import Run
 
+SOON = 1.5  # seconds until it is said what is done
 LINE_SECONDS = 10.0  # between two plain lines that say how far it is
 
 
@@ -41,11 +43,16 @@ def outcome(run: Run, status: str, reason: str | None, record: dict[str, Any] | 
 
 @contextmanager
 def saying(console: Console, what: str) -> Iterator[None]:
-    """Around work that takes some seconds: says what is done."""
+    """Around work that takes some seconds: says what is done; in a file or a pipe only where it does take
+    them, so that bad input is one line."""
+    later = threading.Timer(SOON, console.print, (what,), {"highlight": False, "soft_wrap": True})
     if not console.is_terminal:
-        console.print(what, highlight=False, soft_wrap=True)
-    with console.status(what):
-        yield
+        later.start()
+    try:
+        with console.status(what):
+            yield
+    finally:
+        later.cancel()
 
 
 @contextmanager

@@ -1,4 +1,6 @@
 import io
+import threading
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -29,6 +31,22 @@ def console():
 @pytest.fixture
 def plan(tiny):
     return SimpleNamespace(todo=tuple(tiny().runs()))
+
+
+def test_what_takes_long_is_said_and_what_fails_at_once_is_not(console, monkeypatch):
+    monkeypatch.setattr(progress, "SOON", 0.01)
+    with progress.saying(console, "drawing"):
+        deadline = time.monotonic() + 10
+        while not console.file.getvalue() and time.monotonic() < deadline:
+            time.sleep(0.01)
+    assert console.file.getvalue() == "drawing\n"
+    monkeypatch.setattr(progress, "SOON", 60)
+    with pytest.raises(ValueError, match="bad"), progress.saying(console, "again"):
+        raise ValueError("bad")
+    assert console.file.getvalue() == "drawing\n"
+    for timer in (thread for thread in threading.enumerate() if isinstance(thread, threading.Timer)):
+        timer.join(10)
+        assert not timer.is_alive()  # it would say it yet
 
 
 def test_durations_are_words():
