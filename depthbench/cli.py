@@ -326,10 +326,13 @@ def report(
     tensorboard: options.TensorBoard = False,
 ) -> None:
     """Write report/index.html, the figures (SVG, PNG) and the tables (CSV, Markdown, LaTeX) of results."""
+    from depthbench.store import StudyStore
     from depthbench.tensorboard import check_installed, write_study
 
     if tensorboard:
         check_installed()
+    for path in results:
+        StudyStore(path).table()  # one that holds no results is told of before any is drawn
     for path in results:
         if tensorboard:
             print(write_study(path))
