@@ -5,7 +5,8 @@ import itertools
 import json
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -31,6 +32,16 @@ app = typer.Typer(
 out, err = Console(), Console(stderr=True)
 if not out.is_terminal:
     out = Console(width=120)  # a file or a pipe has no width of its own
+
+
+@contextmanager
+def interruptible(told: str) -> Iterator[None]:
+    """Around what a Ctrl-C ends: says so in one line. (typer would say nothing.)"""
+    try:
+        yield
+    except KeyboardInterrupt:
+        err.print(told, highlight=False, soft_wrap=True)
+        raise typer.Exit(130) from None
 
 
 def _version(asked: bool) -> None:
@@ -247,13 +258,13 @@ def bench(
     from depthbench.bench.command import run_bench  # torch, once the flags are known to be good
 
     try:
-        run_bench(settings, results, out)
+        with interruptible(
+            "interrupted: nothing is written, since ratios want every arm; --repeats 1 is shorter"
+        ):
+            run_bench(settings, results, out)
     except BenchFailed as error:
         err.print(f"depthbench: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
         raise typer.Exit(1) from None
-    except KeyboardInterrupt:
-        err.print("interrupted: nothing is written, since ratios want every arm; --repeats 1 is shorter")
-        raise typer.Exit(130) from None
 
 
 @app.command("plan")
@@ -283,7 +294,6 @@ def plan_(
         bool,
         option("Whether to train a few steps to estimate the times.", "--calibrate/--no-calibrate"),
     ] = True,
-    quiet: options.Quiet = False,
     as_json: options.AsJson = False,
 ) -> None:
     """Say what a study will cost before it runs: parameters, multiply-adds, memory, and time on this machine.
@@ -299,10 +309,11 @@ def plan_(
     """
     from depthbench.execution.estimate import estimate
 
-    shown = Console(quiet=quiet, stderr=as_json)
-    plan = _prepared(shown, context.params, executes=False)
-    with counting(shown, "training a few steps") as tell:
-        cost = estimate(plan, calibrate, tell)
+    shown = Console(stderr=as_json)
+    with interruptible("interrupted: --no-calibrate counts alone, at once"):
+        plan = _prepared(shown, context.params, executes=False)
+        with counting(shown, "training a few steps") as tell:
+            cost = estimate(plan, calibrate, tell)
     if as_json:
         print(json.dumps(cost, indent=1))
         return
@@ -336,7 +347,10 @@ def report(
     for path in results:
         if tensorboard:
             print(write_study(path))
-        with saying(err, f"drawing the report of {path}"):
+        with (
+            interruptible(f"interrupted: {path} has no whole report"),
+            saying(err, f"drawing the report of {path}"),
+        ):
             page = _write_report(path, style)
         print(page)
 
@@ -368,7 +382,7 @@ def compare(
     """
     from depthbench.report.comparison import write_comparison
 
-    with saying(err, "drawing the comparison"):
+    with interruptible("interrupted: there is no whole comparison"), saying(err, "drawing the comparison"):
         page = write_comparison(results, out_dir)
     print(page)
 
@@ -478,9 +492,10 @@ def _opening(path: Path) -> str:
 def _announce(plan, shown: Console) -> None:
     """What is about to happen, in a few lines."""
     total = len(plan.todo) + len(plan.finished)
+    at_once = min(plan.jobs, max(1, len(plan.todo)))
     shown.print(
         f"{plan.study.name}: {total} run{'s'[: total > 1]} on {plan.study.data.name}, "
-        f"{len(plan.finished)} done already; {plan.jobs} at a time, {plan.threads} "
+        f"{len(plan.finished)} done already; {at_once} at a time, {plan.threads} "
         f"thread{'s'[: plan.threads > 1]} each, on {plan.device}; {plan.study.recipe.steps} steps a run",
         highlight=False,
     )

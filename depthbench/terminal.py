@@ -99,7 +99,7 @@ def plan_lines(cost: dict[str, Any]) -> list[str]:
     if any(row["recompute"] for row in cost["rows"]):
         lines.append("* its activations are computed twice")
     if any(row["seconds"] is not None and not row["measured"] for row in cost["rows"]):
-        lines.append("~ not tried out: on a line through the depths that were")
+        lines.append("~ not tried out: reckoned from depths that were")
     return lines
 
 

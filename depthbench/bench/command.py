@@ -1,5 +1,6 @@
 """`depthbench bench`: check, measure, compare, write."""
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -45,17 +46,25 @@ def run_bench(settings: Settings, results: Path, console: Console) -> Path:
         folder.mkdir(parents=True, exist_ok=True)  # now, and not when minutes of measuring are done
     except OSError as error:
         raise BadInput(f"{folder} cannot be made ({error.strerror}): give another --results DIR") from None
-    console.print(
-        f"{machine}, {cores} cores, on {device}; results: {folder}", highlight=False, soft_wrap=True
-    )
+    there = ", where earlier ones are replaced" if (folder / "bench.md").exists() else ""
+    for line in (
+        f"{machine}, {cores} cores, on {device}; results: {folder}{there}",
+        "This takes minutes, about 10 as it is asked for without options: leave the machine alone.",
+    ):
+        console.print(line, highlight=False, soft_wrap=True)
 
     check = None
     if kind == "cuda":
         with console.status("comparing the captured step with the eager step"):
             check = check_captured(cases[0].run({"names": []}), cases[0].images(), torch.device(device))
         console.print(f"the captured step equals the eager step: {describe(check)}", highlight=False)
-    with display.showing(console) as tell:
-        rows = measure(cases, arms, Session(device, cores, settings.repeats, seconds, tell))
+    try:
+        with display.showing(console) as tell:
+            rows = measure(cases, arms, Session(device, cores, settings.repeats, seconds, tell))
+    except BaseException:
+        with contextlib.suppress(OSError):
+            folder.rmdir()  # which fails where it holds those of an earlier time
+        raise
 
     found = ratios(rows, {case.name: _cost(case) for case in cases}, {c.name: _probed(c) for c in cases})
     about: dict[str, Any] = {"machine": machine, "cores": cores, "precision": settings.precision}

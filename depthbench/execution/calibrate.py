@@ -1,17 +1,25 @@
 """How long the runs of a plan will take on this machine: a few real steps of some, a straight line for the
 rest."""
 
+import math
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from statistics import mean
 
-from depthbench.execution.memory import LARGE_PAGES, Cell
+from depthbench.catalog import look_up
+from depthbench.execution.memory import LARGE_PAGES, Cell, count_run
 from depthbench.execution.pace import PROBED, SECONDS
 from depthbench.execution.plan import Plan
 from depthbench.execution.process import KEEP_MEMORY, Process
+from depthbench.networks import NETWORKS
 from depthbench.study import Run
 
+MOST_WORK = {
+    "cpu": 5e10,
+    "mps": 5e11,
+    "cuda": 5e12,
+}  # multiply-adds forward of an update that is tried: seconds
 FEW_SECONDS = 15.0  # of trials, and all are made; else of each network the shallowest and a middle one
 
 
@@ -47,10 +55,10 @@ class Team:
         for process in self.processes:
             process.kill()
 
-    def try_out(self, run: Run) -> float:
+    def try_out(self, run: Run, recompute: bool) -> float:
         """Seconds that `run` will take. Raises Failed."""
         for process in self.processes:
-            process.tell((run, run.run_id in self.plan.recompute))
+            process.tell((run, recompute))
         return mean(pace.of(run, self.plan.images.evaluated) for _, pace in self._hear())
 
     def _hear(self) -> list:
@@ -70,11 +78,18 @@ class Team:
 def calibrate(
     plan: Plan, tell: Callable[[int, int], None] = lambda done, total: None
 ) -> tuple[dict[Cell, float], float, tuple[str, ...]]:
-    """Measured seconds of runs of some (network, depth) of `plan.todo`, those of a process to start, and what
-    went wrong. `tell` is told how many trials are made, of how many."""
+    """Measured seconds of runs of some (network, depth) of `plan.todo`, or of shallower ones of the same
+    networks, those of a process to start, and what went wrong. `tell` is told how many trials are made, of
+    how many."""
     families: dict[str, list[Run]] = defaultdict(list)
     for run in sorted({(run.network, run.depth): run for run in plan.todo}.values(), key=lambda r: r.depth):
         families[run.network].append(run)
+    twice = set(plan.recompute)
+    for network, (least, *_) in families.items():
+        smaller = shallower(least, plan)
+        if smaller is not None:
+            families[network] = [smaller]
+            twice |= {smaller.run_id} if least.run_id in plan.recompute else set()
     measured: dict[Cell, float] = {}
     notes = []
     try:
@@ -82,15 +97,32 @@ def calibrate(
             first = [runs[0] for runs in families.values()]
             for done, run in enumerate(first):
                 tell(done, len(first))
-                measured[run.network, run.depth] = team.try_out(run)
+                measured[run.network, run.depth] = team.try_out(run, run.run_id in twice)
             further = chosen(families, measured)
             for done, run in enumerate(further, len(first)):
                 tell(done, len(first) + len(further))
-                measured[run.network, run.depth] = team.try_out(run)
+                measured[run.network, run.depth] = team.try_out(run, run.run_id in twice)
             return measured, team.startup, ()
     except Failed as error:
         notes.append(f"not all could be measured: {error}")
     return measured, 0.0, tuple(notes)
+
+
+def shallower(run: Run, plan: Plan) -> Run | None:
+    """The run to try for one whose update is too much work to be tried: of a depth, by doubling n, that is
+    not. None where it can be tried itself, or its network has no such depth."""
+    most = MOST_WORK.get(plan.device.partition(":")[0], math.inf)
+
+    def is_little(depth: int) -> bool:
+        tried = run.model_copy(update={"depth": depth})
+        return count_run(tried, plan.images).multiply_adds * run.recipe.batch_size <= most
+
+    if is_little(run.depth):
+        return None
+    rule, found, n = look_up(NETWORKS, "network", run.family).depths, None, 1
+    while (depth := rule.depth(n)) is not None and depth < run.depth and is_little(depth):
+        found, n = depth, 2 * n
+    return found and run.model_copy(update={"depth": found})
 
 
 def chosen(families: Mapping[str, Sequence[Run]], measured: Mapping[Cell, float]) -> list[Run]:

@@ -14,6 +14,7 @@ from depthbench.execution.memory import Sizes
 from depthbench.study import Run
 
 SECONDS = 1.0  # of steps, once there are enough of them to tell
+LONG = 15.0  # of steps, after which those that were made must do
 MOST_STEPS = 200
 PROBED = 3  # the step that is probed; those before it warm up
 
@@ -77,7 +78,7 @@ def measure(run: Run, sizes: Sizes, device: str, recompute: bool, step: str = "a
     with contextlib.closing(trainer):
         build = time.perf_counter() - began
         took: list[float] = []
-        while len(took) < last + 2 or (sum(took[last:]) < SECONDS and len(took) < MOST_STEPS):
+        while not _is_enough(took, last):
             took.append(seconds(trainer.advance))
         x, y = trainer.sets["test_error"]
         for _ in range(2):  # the first also makes what later ones reuse; slow ones need no second
@@ -88,6 +89,13 @@ def measure(run: Run, sizes: Sizes, device: str, recompute: bool, step: str = "a
             )
             if evaluation > SECONDS:
                 break
-        plain = median(took[last + 1 :])
-        probed = took[last] if run.probe.names else plain
+        plain = median(took[last + 1 :] or took[-1:])  # of steps this slow, to warm up is a small part
+        probed = took[last] if run.probe.names and len(took) > last else plain
         return Pace(build, plain, probed, evaluation / len(y))
+
+
+def _is_enough(took: list[float], last: int) -> bool:
+    """Whether steps that took so many seconds tell how long one takes; `last` is the last that warms up."""
+    if sum(took) > LONG or len(took) >= MOST_STEPS:
+        return True
+    return len(took) >= last + 2 and sum(took[last:]) >= SECONDS

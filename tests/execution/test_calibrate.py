@@ -1,6 +1,9 @@
 import pytest
 
+from depthbench.execution import calibrate as calibration
+from depthbench.execution import pace
 from depthbench.execution.calibrate import calibrate, chosen, on_a_line
+from depthbench.execution.memory import count_run
 from depthbench.execution.pace import Pace, measure, random_images
 from depthbench.execution.plan import prepare
 
@@ -36,6 +39,30 @@ def test_what_is_tried_out(tiny, a_step, tried):
     families = {name: [run for run in study.runs() if run.network == name] for name in ("plain", "resnet")}
     measured = {(name, 20): a_step * 12 for name in families}
     assert [run.depth for run in chosen(families, measured)] == tried
+
+
+@pytest.mark.parametrize(
+    ("as_much_as", "less", "tried"), [(26, 0, {26, 32}), (14, 0, {14}), (8, 1, {26, 32})]
+)
+def test_of_a_network_that_is_too_much_work_a_shallower_one_is_tried(
+    tiny, tmp_path, monkeypatch, as_much_as, less, tried
+):
+    """In the last case it has none, and is tried itself."""
+    plan = prepare(tiny(grid={"network": ["plain"], "depth": [26, 32]}), tmp_path, device="cpu", jobs=1)
+    run = plan.todo[0].model_copy(update={"depth": as_much_as})
+    work = count_run(run, plan.images).multiply_adds * run.recipe.batch_size
+    monkeypatch.setitem(calibration.MOST_WORK, "cpu", work - less)
+    found, _, notes = calibrate(plan)
+    assert notes == ()
+    assert {depth for _, depth in found} == tried
+
+
+def test_slow_steps_are_few():
+    assert not pace._is_enough([], 3)
+    assert pace._is_enough([16.0], 3)
+    assert not pace._is_enough([0.1] * 6, 3)
+    assert pace._is_enough([0.1] * 3 + [0.6] * 2, 3)
+    assert pace._is_enough([0.001] * pace.MOST_STEPS, 3)
 
 
 @pytest.mark.parametrize("recompute", [False, True])

@@ -35,7 +35,12 @@ def test_counts_alone(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_times_are_measured(tmp_path):
+@pytest.fixture
+def idle(monkeypatch):
+    monkeypatch.setattr("os.getloadavg", lambda: (0.0, 0.0, 0.0))
+
+
+def test_times_are_measured(tmp_path, idle):
     cost = json.loads(plan("--json", "--results", tmp_path, "--jobs", "1"))
     assert all(row["measured"] for row in cost["rows"])
     each = [row["seconds"] for row in cost["rows"]]
@@ -45,7 +50,14 @@ def test_times_are_measured(tmp_path):
     assert cost["decode"] == "once"
 
 
-def test_what_is_taken_once_at_the_end_is_not_in_the_times(tmp_path):
+def test_a_busy_machine_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr("os.getloadavg", lambda: (64.0, 0.0, 0.0))
+    cost = json.loads(plan("--depths", "8", "--networks", "plain", "--results", tmp_path, "--json"))
+    assert cost["notes"][0].startswith("the machine is busy (load 64.0 on")
+    assert json.loads(plan("--no-calibrate", "--results", tmp_path, "--json"))["notes"] == []
+
+
+def test_what_is_taken_once_at_the_end_is_not_in_the_times(tmp_path, idle):
     only = ["--depths", "8", "--networks", "plain", "--results", tmp_path, "--json"]
     cost = json.loads(plan(*only, "--set", 'evaluate.robustness=["noisy"]'))
     assert cost["notes"] == ["errors on corrupted images and over 10 crops are not in these times"]
