@@ -185,6 +185,26 @@ def test_the_version():
     assert invoke("--version") == (0, f"depthbench {depthbench_version}\n", "")
 
 
+@pytest.mark.parametrize(
+    ("command", "where", "told"),
+    [
+        (["plan", "--depths", "8"], "depthbench.execution.estimate.estimate", "--no-calibrate"),
+        (["report", "RESULTS"], "depthbench.report.page.write_page", "small has no whole report"),
+        (["compare", "RESULTS", "RESULTS"], "depthbench.report.comparison.write_comparison", "no whole"),
+        (["bench", "--depths", "8"], "depthbench.bench.command.run_bench", "nothing is written"),
+    ],
+)
+def test_ctrl_c_is_one_line(small, monkeypatch, command, where, told):
+    def pressed(*args, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(where, pressed)
+    code, _, complaint = invoke(*[small[0] if word == "RESULTS" else word for word in command])
+    assert code == 130
+    assert complaint.count("\n") == 1
+    assert told in complaint
+
+
 def test_ctrl_c_ends_with_130_and_says_how_to_go_on(tmp_path):
     command = [
         sys.executable,

@@ -48,6 +48,17 @@ def test_all_files_are_written(written):
     assert "| digits-8 | part of the ceiling: depthbench, 1 job |" in page
 
 
+def test_an_interrupted_one_leaves_no_empty_folder(tmp_path, monkeypatch):
+    def pressed(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command, "measure", pressed)
+    assert (
+        invoke("--depths", "none", "--digits", "8", "--device", "cpu", "--results", tmp_path).exit_code == 130
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_every_arm_has_a_row_in_every_repeat(written):
     rows = pd.read_csv(written[0] / "bench.csv")
     arms = ["conventional, 1 job", "depthbench, 1 job", "ceiling, 1 job, multiply", "ceiling, 1 job, copy"]
