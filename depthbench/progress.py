@@ -205,6 +205,8 @@ class Bars(Lines):
 
     def begin(self, plan) -> None:
         super().begin(plan)
+        for task in self.bars.task_ids:  # of an earlier round of a search
+            self.bars.remove_task(task)
         self.whole = self.bars.add_task("all runs", total=self.clock.total, detail="starting")
 
     def started(self, run: Run) -> None:

@@ -65,7 +65,10 @@ def summary_table(rows: list[dict[str, Any]], title: str) -> Table:
 
 def plan_table(cost: dict[str, Any]) -> Table:
     """A line a network and depth of what `execution.estimate` found."""
-    title = f"{cost['study']}: {cost['steps']} steps at batch {cost['batch_size']}, on {cost['device']}"
+    batches = " to ".join(
+        str(size) for size in dict.fromkeys((cost["batch_sizes"][0], cost["batch_sizes"][-1]))
+    )
+    title = f"{cost['study']}: {cost['steps']} steps at batch {batches}, on {cost['device']}"
     table = Table(title=title, title_justify="left")
     for heading in ("network", "depth", "parameters", "multiply-adds", "memory", "time of a run", "runs"):
         table.add_column(heading, justify="left" if heading == "network" else "right")
@@ -107,11 +110,14 @@ def frontier_lines(rows: list[dict[str, Any]], below: float) -> list[str]:
     """A line a network, from rows of `analysis.frontier.summarise`."""
     lines = []
     for row in rows:
-        reached = f"up to depth {row['median']:g}" if row["median"] else "at no depth that was tried"
+        nowhere = "at no depth that was tried"
+        if not row["median"] and row["high"]:
+            nowhere += " in most seeds"
+        reached = f"up to depth {row['median']:g}" if row["median"] else nowhere
         told = f"{row['network']}: train error below {below:g} % {reached}"
         seeds = f"{row['n']} seed{'s'[: row['n'] > 1]}"
         told += f" (median of {seeds}, {row['low']:g} to {row['high']:g})" if row["n"] > 1 else f" ({seeds})"
         if row["open"]:
-            told += f"; in {row['open']} of them every depth that was tried trained: it may be deeper"
+            told += f"; in {row['open']} of them the deepest that was tried trained: it may be deeper"
         lines.append(told)
     return lines

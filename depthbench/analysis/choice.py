@@ -16,6 +16,7 @@ MEASURED_WITH = {  # what must be the same for a measured cost to be held beside
     "seconds": ("device", "threads"),
     "peak_memory": ("device", "threads", "peak_memory_of"),
 }
+DIGITS = 9  # of a mean error: sums of the same errors in another order are equal
 NOISE = 0.05  # of a measured cost: what differs by less is taken for equal
 LEAST_SEEDS = 2  # of one seed no error has a standard error
 
@@ -41,7 +42,7 @@ def choose(runs: pd.DataFrame) -> pd.DataFrame:
     for (network, depth), group in finished.groupby(["network", "depth"]):
         done = group[group["status"] == "done"]
         row = {"network": network, "depth": depth, "error": error, "n": len(group), "done": len(done)}
-        row |= {"mean": group["value"].mean(), "se": group["value"].sem()}
+        row |= {"mean": round(group["value"].mean(), DIGITS), "se": group["value"].sem()}
         costs = ((cost, group if cost in COSTS[:2] else done) for cost in COSTS)
         rows.append(row | {cost: pd.to_numeric(measured[cost]).mean() for cost, measured in costs})
     columns = ["network", "depth", "error", "n", "done", "mean", "se", *COSTS]

@@ -1,8 +1,9 @@
 """The greatest depth at which a network still trains: found by doubling, then bisection, for each seed.
 
-A depth is told by its n, 1 for the least of its family (6n + 2, for one). That deeper networks train worse is
-taken for granted between two depths that were tried: of a network that trains again beyond a depth where it
-did not, the search finds the first frontier that it comes across."""
+A depth is told by its n, 1 for the least of its family (6n + 2, for one). The least may be too shallow to fit
+what deeper ones do: the frontier lies above the least depth that trains. That deeper networks train worse is
+taken for granted between two depths that were tried above that: of a network that trains again beyond a depth
+where it did not, the search finds the first frontier that it comes across."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -13,16 +14,22 @@ import pandas as pd
 from depthbench.analysis.theory import TRAINABLE, depth_scale
 from depthbench.networks import DepthList, DepthRule
 
+TOO_SHALLOW = 8  # n: where none up to this trains, a deeper network is not expected to either
+
 
 def next_n(trains: Mapping[int, bool], most: int) -> int | None:
     """The n to try next, given whether those tried train; None once the frontier is known.
 
-    1, 2, 4, ... up to `most` while all train; then halfway between the greatest that trains and the least
-    above it that does not."""
-    failing = min((n for n, does in trains.items() if not does), default=None)
-    training = max((n for n, does in trains.items() if does and (failing is None or n < failing)), default=0)
+    1, 2, 4, ... up to `most`, and up to TOO_SHALLOW while none trains; then halfway between the greatest that
+    trains and the least above it that does not."""
+    least = min((n for n, does in trains.items() if does), default=None)
+    if least is None:
+        tried = max(trains, default=0)
+        return min(2 * tried, most) or 1 if tried < min(most, TOO_SHALLOW) else None
+    failing = min((n for n, does in trains.items() if not does and n > least), default=None)
+    training = max(n for n, does in trains.items() if does and (failing is None or n < failing))
     if failing is None:
-        return min(2 * training, most) or 1 if training < most else None
+        return min(2 * training, most) if training < most else None
     return (training + failing) // 2 if failing - training > 1 else None
 
 
@@ -35,13 +42,15 @@ def trains(runs: pd.DataFrame, below: float) -> pd.Series:
 def frontiers(runs: pd.DataFrame, below: float) -> pd.DataFrame:
     """A row for each network and seed: the greatest depth that trains and the least above it that does not.
 
-    Columns: network, seed; trains (NA where not even the least depth tried does); fails (NA where all depths
-    tried train: the frontier lies at `trains` or deeper); tried, how many depths were."""
+    Columns: network, seed; trains (NA where no depth tried does); fails (NA where every depth tried above the
+    least that trains does: the frontier lies at `trains` or deeper); tried, how many depths were."""
     rows = []
     known = runs.assign(does=trains(runs, below)).dropna(subset=["does"])
     for (network, seed), group in known.groupby(["network", "seed"]):
-        failing = group.loc[~group["does"].astype(bool), "depth"].min()
-        under = group[group["does"].astype(bool) & ~(group["depth"] > failing)]
+        does = group["does"].astype(bool)
+        least = group.loc[does, "depth"].min()  # NaN where none trains
+        failing = group.loc[~does & ~(group["depth"] < least), "depth"].min()
+        under = group[does & ~(group["depth"] > failing)]
         rows.append(
             {"network": network, "seed": seed, "trains": under["depth"].max(), "fails": failing}
             | {"tried": len(group)}

@@ -1,7 +1,11 @@
 """A probe by layer, over the seeds of each network and depth."""
 
+import math
+
 import numpy as np
 import pandas as pd
+
+from depthbench.analysis.summary import over_seeds
 
 CLASSIFIER = "fc"  # its stage
 KEYS = ["network", "depth", "step", "layer"]
@@ -48,6 +52,41 @@ def chosen_steps(layers: pd.DataFrame, count: int) -> list[int]:
     steps = sorted(layers["step"].unique())
     places = np.linspace(0, len(steps) - 1, min(count, len(steps))).round().astype(int)
     return [int(steps[place]) for place in places]
+
+
+def summarise_responses(layers: pd.DataFrame) -> pd.DataFrame:
+    """A row a network and depth: the standard deviation of its layers' responses at the last step probed, the
+    classifier left out. Columns: network, depth; n, seeds; mean, low, high (95% t interval), min and max over
+    these of the median layer; least and greatest, of any layer and seed."""
+    if "response_std" not in layers:
+        return pd.DataFrame(columns=["network", "depth"])
+    hidden = last_step(layers[(layers["stage"] != CLASSIFIER) & layers["response_std"].notna()])
+    keys = ["network", "depth"]
+    runs = hidden.groupby([*keys, "run_id"], as_index=False)["response_std"].median()
+    ends = hidden.groupby(keys)["response_std"].agg(least="min", greatest="max").reset_index()
+    return over_seeds(runs, keys, "response_std").merge(ends, on=keys)
+
+
+def thinned(table: pd.DataFrame, most: int) -> pd.DataFrame:
+    """`table` of by_layer with at most about `most` rows a line: of deeper networks neighbouring layers, an
+    even number of them, are one row of their geometric means, since two layers of a block may differ by more
+    than all blocks do."""
+    parts = []
+    for _, line in table.groupby(["network", "depth", "step"], sort=False):
+        size = 2 * math.ceil(len(line) / most / 2)
+        if len(line) <= most:
+            parts.append(line)
+            continue
+        logs = np.log(line[["mean", "low", "high"]].where(line[["mean", "low", "high"]] > 0))
+        values = line.assign(**logs).sort_values("layer")
+        groups = values.groupby((values["layer"] - 1) // size)
+        means = groups[["layer", "position", "mean", "low", "high"]].mean()
+        means[["mean", "low", "high"]] = np.exp(means[["mean", "low", "high"]])
+        firsts = groups[["network", "depth", "step"]].first()
+        rows = firsts.join(means).join(groups["n"].min()).join(groups[["zeros", "lost"]].max())
+        rows["mean"] = rows["mean"].mask(rows["zeros"] > 0, 0.0).mask(rows["lost"] > 0)
+        parts.append(rows[table.columns])
+    return pd.concat(parts, ignore_index=True) if parts else table
 
 
 def last_step(layers: pd.DataFrame) -> pd.DataFrame:

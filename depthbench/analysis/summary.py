@@ -1,12 +1,19 @@
 """Final errors over the seeds of each network and depth."""
 
+import math
+
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy.special import stdtrit
 
 from depthbench.analysis import FINISHED, STATUSES
 
 ERRORS = ("train_error_eval", "test_error")  # of the last evaluation, never of the best one
+CROPS = (
+    "test_error_10crop",
+    "test_error_top5",
+    "test_error_top5_10crop",
+)  # of ImageNet's protocol, where taken
 
 
 def summarise(runs: pd.DataFrame) -> pd.DataFrame:
@@ -14,15 +21,17 @@ def summarise(runs: pd.DataFrame) -> pd.DataFrame:
 
     `runs` is `Results.runs`. Columns: network, depth; seeds, the runs stored; done, diverged, failed,
     interrupted, how many ended so; n, how many have final errors (done and diverged, a diverged one at
-    chance error); and for train_error_eval and test_error (percent) NAME_mean, NAME_min, NAME_max, and
-    NAME_low to NAME_high, the 95% t interval of the mean (NaN for n < 2)."""
+    chance error); and for train_error_eval, test_error, and those of CROPS that any run has (percent),
+    NAME_mean, NAME_min, NAME_max, and NAME_low to NAME_high, the 95% t interval of the mean (NaN for
+    n < 2)."""
     rows = []
+    errors = (*ERRORS, *(name for name in CROPS if name in runs and runs[name].notna().any()))
     for (network, depth), group in runs.groupby(["network", "depth"]):
         finished = group[group["status"].isin(FINISHED)]
         row = {"network": network, "depth": depth, "seeds": len(group)}
         row |= {status: int((group["status"] == status).sum()) for status in STATUSES}
         row["n"] = len(finished)
-        for name in ERRORS:
+        for name in errors:
             row |= {f"{name}_{key}": value for key, value in spread(finished[name]).items()}
         rows.append(row)
     return pd.DataFrame(rows)
@@ -38,6 +47,12 @@ def over_seeds(table: pd.DataFrame, keys: list[str], column: str) -> pd.DataFram
     return pd.DataFrame(rows, columns=[*keys, "n", "mean", "low", "high", "min", "max"])
 
 
+def t_half(values: np.ndarray) -> float:
+    """Half the 95% t interval of the mean of two or more values. (scipy.stats takes most of a second to
+    import, and processes that draw need no more of it than this.)"""
+    return stdtrit(len(values) - 1, 0.975) * values.std(ddof=1) / math.sqrt(len(values))
+
+
 def spread(values: pd.Series) -> dict[str, float]:
     """mean; low to high, its 95% t interval (NaN for fewer than 2 values); min and max of what is known."""
     known = pd.to_numeric(values, errors="coerce").dropna().to_numpy(float)
@@ -45,5 +60,5 @@ def spread(values: pd.Series) -> dict[str, float]:
         return dict.fromkeys(("mean", "low", "high", "min", "max"), np.nan)
     mean, half = known.mean(), np.nan
     if len(known) > 1:
-        half = stats.t.ppf(0.975, len(known) - 1) * stats.sem(known)
+        half = t_half(known)
     return {"mean": mean, "low": mean - half, "high": mean + half, "min": known.min(), "max": known.max()}

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
+from depthbench.analysis.summary import t_half
 from depthbench.networks import NETWORKS
 
 COLUMN = "grad_norm_preact"
@@ -29,6 +29,7 @@ HALVINGS = {"1": 0, "2": 1, "3": 2}  # of the map, up to a stage of a CIFAR netw
 HE = "He et al. 2015, arXiv:1502.01852, eq. 10"
 GLOROT = "Glorot & Bengio 2010, eq. 16; a ReLU halves"
 YANG = "Yang et al. 2019, arXiv:1902.08129"
+OF_LAYERS = {"he": (1.0, "1", HE), "xavier": (1 / 2, "1/2", GLOROT)}  # init -> rate of a ReLU layer alone
 DE_SMITH = "De & Smith 2020, arXiv:2002.10444"
 WIDE = "wide layers, ReLU, no normalisation"
 
@@ -96,10 +97,9 @@ def _plain(run: Mapping[str, Any], family: str, stage: str, options: Mapping) ->
     leak = _leak(run, family, stage)
     if options["norm"] != "none" or leak is None:
         return None
-    told = {"he": (1.0, "1", HE), "xavier": (1 / 2, "1/2", GLOROT)}
-    if options["init"] not in told:
+    if options["init"] not in OF_LAYERS:
         return None
-    rate, formula, source = told[options["init"]]
+    rate, formula, source = OF_LAYERS[options["init"]]
     times, assumption = _told_of_leak(leak)
     return Prediction(options["init"], "layer", 1, rate * leak.rate, formula + times, source, assumption)
 
@@ -137,14 +137,16 @@ def _residual(run: Mapping[str, Any], family: str, stage: str, options: Mapping)
         return Prediction("power", "", 0, math.nan, formula, DE_SMITH, assumption)
     leak = _leak(run, family, stage)
     is_before = family == "resnet_mlp" or options["order"] == "full_pre"
-    if not is_before or options["norm"] != "none" or options["init"] != "he" or leak is None:
+    if not is_before or options["norm"] != "none" or options["init"] not in OF_LAYERS or leak is None:
         return None
     if family in BOTTLENECK:
         return None  # its widths differ
-    rate = shortcut**2 + branch**2 * leak.rate**LAYERS_A_BLOCK
+    layer, told, source = OF_LAYERS[options["init"]]
+    rate = shortcut**2 + branch**2 * (layer * leak.rate) ** LAYERS_A_BLOCK
     times, assumption = _told_of_leak(leak, LAYERS_A_BLOCK)
-    formula = f"{shortcut**2:g} + {branch**2:g}{times}"
-    source = "variances of shortcut and branch add; " + HE
+    halves = "" if layer == 1 else f" * ({told})^{LAYERS_A_BLOCK}"
+    formula = f"{shortcut**2:g} + {branch**2:g}{halves}{times}"
+    source = "variances of shortcut and branch add; " + source
     return Prediction("residual", "block", LAYERS_A_BLOCK, rate, formula, source, assumption)
 
 
@@ -191,17 +193,18 @@ def measured_rates(runs: pd.DataFrame, layers: pd.DataFrame) -> pd.DataFrame:
     A run's rate is that of a straight line fitted by least squares to the logarithm of the squared norms, of
     a block its layers' mean. Columns: KEYS; mean over n seeds (geometric), low and high, the 95% t interval
     of it (NaN for n < 2); difference, percent of the predicted rate; and the fields of Prediction, empty
-    where theory says nothing. A stage of which it says a power of the depth has no rate and is left out, as
-    is a run where a norm is zero or not finite."""
+    where theory says nothing. A residual network with batch normalisation, whose norm follows a power of the
+    depth, has no rate and is left out, as is a run where a norm is zero or not finite."""
     columns = [*KEYS, "mean", "low", "high", "n", "difference", *PREDICTED]
     if COLUMN not in layers:
         return pd.DataFrame(columns=columns)
     first = layers[layers["step"] == 0]
     predictions = theory(runs, first).set_index(KEYS).to_dict("index")
+    powers = {(run["network"], run["depth"]) for run in runs.to_dict("records") if _follows_a_power(run)}
     rows = []
     for key, group in first.groupby(KEYS, sort=True):
         found = predictions.get(key, {"layers": 1, "per": "layer", "kind": "", "predicted": math.nan})
-        if found["kind"] == "power":
+        if key[:2] in powers:
             continue
         slopes = [_slope(run, found["layers"]) for _, run in group.groupby("run_id")]
         slopes = [slope for slope in slopes if math.isfinite(slope)]
@@ -210,6 +213,13 @@ def measured_rates(runs: pd.DataFrame, layers: pd.DataFrame) -> pd.DataFrame:
             off = 100 * (rate["mean"] / found["predicted"] - 1)
             rows.append(dict(zip(KEYS, key, strict=True)) | rate | {"difference": off} | found)
     return pd.DataFrame(rows, columns=columns)
+
+
+def _follows_a_power(run: Mapping[str, Any]) -> bool:
+    """Whether a row of `Results.runs` is of a residual network of ours with batch normalisation."""
+    family = NETWORKS.get(run.get("family"))
+    options = family.options if family is not None else {}
+    return bool(options.get("residual")) and (run.get("options.norm") or "batch") == "batch"
 
 
 def _slope(stage: pd.DataFrame, layers: int) -> float:
@@ -226,7 +236,7 @@ def _slope(stage: pd.DataFrame, layers: int) -> float:
 def _spread(slopes: np.ndarray) -> dict[str, float]:
     mean, half = slopes.mean(), math.nan
     if len(slopes) > 1:
-        half = stats.t.ppf(0.975, len(slopes) - 1) * stats.sem(slopes)
+        half = t_half(slopes)
     return {"mean": np.exp(mean), "low": np.exp(mean - half), "high": np.exp(mean + half), "n": len(slopes)}
 
 

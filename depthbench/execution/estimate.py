@@ -60,7 +60,7 @@ def estimate(
         "jobs": plan.jobs,
         "threads": plan.threads,
         "steps": plan.study.recipe.steps,
-        "batch_size": plan.study.recipe.batch_size,
+        "batch_sizes": sorted({run.recipe.batch_size for run in (*plan.finished, *plan.todo)}),
         "runs": len(plan.finished) + len(plan.todo),
         "done": len(plan.finished),
         "seconds": None if None in seconds else startup * bool(seconds) + makespan(seconds, plan.jobs),

@@ -33,6 +33,7 @@ def search(study: Study, path: Path, prepared: Callable[[Study], Plan]) -> Itera
             )
         first, *others = before = wanted
         yield prepared(study.model_copy(update={"grid": first, "also": others}))
+    StudyStore(path).keep_frontier(limits)
 
 
 def _wanted(study: Study, path: Path, below: float, most: dict[str, int]) -> list[Grid]:

@@ -90,10 +90,11 @@ FIGURES: dict[str, FigureEntry] = {
     ),
     "confusion": FigureEntry(
         "depthbench.report.confusion:draw",
-        "A row is the images of one class, over all seeds; its cells say what percent of them the trained "
-        "network calls by each name. What is off the diagonal is wrong. Cells below half a percent are left "
-        "empty. The colour scale, one for all panels, is the square root's, so that rare mistakes show. A "
-        "diverged run calls nothing by a name, and is not here.",
+        "Of the least and the greatest depth of each network. A row is the images of one class, over all "
+        "seeds; its cells say what percent of them the trained network calls by each name. What is off the "
+        "diagonal is wrong. Cells below half a percent are left empty. The colour scale, one for all panels, "
+        "is the square root's, so that rare mistakes show. A diverged run calls nothing by a name, and is "
+        "not here.",
         title="Which classes are taken for which",
         table="predictions",
         needs="a finished run with stored predictions, of at most 12 classes",
@@ -119,7 +120,7 @@ FIGURES: dict[str, FigureEntry] = {
         "A line that climbs towards the input is an exploding gradient, one that falls a vanishing one; the "
         "steeper, the stronger. This norm, of the loss by each layer's output before normalisation, shows "
         "both; the weight gradient can hide them. Where theory says what to expect at initialisation, it is "
-        "drawn over the first row, as its legend says.",
+        "drawn over step 0, as its legend says.",
         {"column": "grad_norm_preact"},
         title="Gradient by layer",
         choice="pre-activations",
@@ -139,8 +140,8 @@ FIGURES: dict[str, FigureEntry] = {
         "How degradation begins; step 0 is initialisation. In a deep plain network with batch normalisation "
         "the early layers have by far the greatest gradient there (top). The first updates blow their "
         "weights up (bottom), and from then on their gradient is tiny: normalised, a layer learns at a rate "
-        "that falls with the square of its weight norm. In a residual network the layers stay together. "
-        "Steps are evenly spaced, as probed.",
+        "that falls with the square of its weight norm. Where the lines lie close together from the start, "
+        "as in most residual networks, none of this happens. Steps are evenly spaced, as probed.",
         title="The first steps",
         needs="the probes grad_norm_preact and weight_norm at two or more of the steps 0 to 100",
     ),
@@ -175,8 +176,8 @@ COMPARISONS: dict[str, FigureEntry] = {  # of the tables of several studies: ana
     "compare_differences": FigureEntry(
         "depthbench.report.compare_differences:draw",
         "Right of zero the study has the higher error. A stroke is a seed, the mark their mean, the bar its "
-        "95% t interval: where it does not cross zero, and 3 seeds or more stand behind it, the errors "
-        "differ (the table corrects for how many rows there are).",
+        "95% t interval, not corrected for how many rows there are: the table says, corrected, which errors "
+        "are told apart.",
         title="Differences, seed by seed",
         needs="a network and depth with finished runs of one seed in two studies",
     ),

@@ -9,6 +9,7 @@ from depthbench.analysis.comparison import ERRORS, differences, studies_of
 from depthbench.report import style
 from depthbench.store import Results
 
+LEAST = 0.1  # percentage points: rounding is not to look like a difference
 ROW = 0.24  # in: of a network and depth
 
 
@@ -34,6 +35,8 @@ def draw(joined: Results) -> Figure | None:
         axes.set_title(error)
         axes.set_xlabel("difference (percentage points)")
         axes.grid(axis="y", visible=False)
+    low, high = panels[0, 0].get_xlim()
+    panels[0, 0].set_xlim(min(low, -LEAST), max(high, LEAST))
     panels[0, 0].set_yticks(range(len(cells)), [f"{network}, depth {depth}" for network, depth in cells])
     panels[0, 0].set_ylim(-0.6, len(cells) - 0.4)
     handles = [Line2D([], [], **looks[other] | {"linestyle": ""}, label=other) for other in others]

@@ -27,6 +27,7 @@ def write_comparison(paths: Sequence[str | Path], out: str | Path | None = None)
     if len(paths) < 2:
         raise BadInput("a comparison needs two or more results directories: name another one")
     labels = label_each(paths)
+    chosen = out and Path(out)
     out = Path(out or paths[0].parent / "comparisons" / "-vs-".join(labels).replace("/", "-"))
     if out.exists() and not out.is_dir():
         raise BadInput(f"--out {out} is a file: give a folder")
@@ -53,12 +54,13 @@ def write_comparison(paths: Sequence[str | Path], out: str | Path | None = None)
         first=labels[0],
         studies=[(label, _told(studies[label], results[label].runs)) for label in labels],
         cautions=cautions(settings, joined.runs),
-        sentences=headline.differences(found, labels[0]),
+        sentences=headline.differences(found, labels[0], _of_other_images(studies)),
         groups=grouped(figures),
         suffixes=", ".join(STYLES["page"].suffixes),
         depths=sorted(joined.runs["depth"].unique()),
         tables=parts,
-        command="depthbench compare " + " ".join(shlex.quote(str(from_here(path))) for path in paths),
+        command=" ".join(["depthbench compare", *(shlex.quote(str(from_here(path))) for path in paths)])
+        + (f" --out {shlex.quote(str(from_here(chosen)))}" if chosen else ""),
     )
     write_text(out / "index.html", html)
     return out / "index.html"
@@ -69,6 +71,13 @@ def _settings(study: dict, store: StudyStore) -> dict[str, object]:
     told = {"images": study.get("data_hash", "")[:12]} | shared_settings(study)
     told |= {f"variants.{name}": variant for name, variant in study.get("variants", {}).items()}
     return told | {f"environment.{key}": value for key, value in environment(store).items()}
+
+
+def _of_other_images(studies: dict[str, dict]) -> list[str]:
+    """The labels of those whose images are not the first one's."""
+    images = {label: study.get("data_hash") for label, study in studies.items()}
+    first, *_ = images.values()
+    return [label for label, found in images.items() if found != first]
 
 
 def _told(study: dict, runs: pd.DataFrame) -> str:

@@ -1,5 +1,6 @@
 """Figures drawn and written, several at once where they are large."""
 
+import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -20,6 +21,8 @@ def draw_figures(
         return [draw_figure(*one, folder, style) for one in drawn]
     from joblib import Parallel, delayed
 
+    # a process that large figures have filled is replaced by another: nothing for a person to mend
+    warnings.filterwarnings("ignore", "A worker stopped while some jobs were given", UserWarning)
     return Parallel(min(usable_cores(), MOST_PROCESSES), return_as="generator")(
         delayed(draw_figure)(*one, folder, style) for one in drawn
     )

@@ -44,7 +44,7 @@ def draw(results: Results) -> Figure | None:
     if found["fails"].notna().any():
         handles.append(_mark("|", "least depth above that does not"))
     if found["fails"].isna().any():
-        handles.append(_mark(">", "every depth that was tried trains"))
+        handles.append(_mark(">", "the deepest that was tried trains"))
     if any(expected):
         about = f"theory: {TRAINABLE} depth scales, {TRAINABLE}/|ln rate| (after Schoenholz et al. 2017)"
         handles.append(Line2D([], [], linestyle="", label=about, **EXPECTED))

@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from depthbench.analysis.layers import by_layer, chosen_steps, fewer_seeds
+from depthbench.analysis.layers import by_layer, chosen_steps, fewer_seeds, thinned
 from depthbench.analysis.theory import COLUMN as OF_THEORY
 from depthbench.analysis.theory import theory_lines
 from depthbench.report import style
@@ -24,6 +24,7 @@ THEORY = {  # kind of prediction: its label (rates are of the squared norm, a la
     "residual": ("theory: residual, rate 1 + s² a block", (3, 1, 1, 1, 1, 1)),
     "power": ("theory: residual with BN, norm of order 1/l", (1, 3)),
 }
+MOST_LAYERS = 300  # of a line: the two layers of each of more blocks would be a band of ink
 THEORY_LOOK = {"color": "#009E73", "linewidth": 0.9}  # told from every depth's colour
 
 
@@ -47,7 +48,7 @@ def draw(results: Results, column: str) -> Figure | None:
                 part = table[(table["network"] == network) & (table["step"] == step)]
                 for depth, line in part.groupby("depth"):
                     with style.of_depth(axes, depth):
-                        draw_line(axes, line, "position", colours[depth])
+                        draw_line(axes, thinned(line, MOST_LAYERS), "position", colours[depth])
                 if step == 0:
                     draw_theory(axes, foreseen[foreseen["network"] == network])
                 style.name_panel(axes, f"{network}, step {step:,}{' (initialisation)' if step == 0 else ''}")
@@ -59,7 +60,8 @@ def draw(results: Results, column: str) -> Figure | None:
     handles = style.depth_handles(colours) + edge_handles(table)
     kinds = theory_handles(foreseen)
     columns = 6 if not kinds else 3 if len(kinds) < 3 else 2  # their labels are long
-    style.legend_below(figure, handles + kinds, columns, note=seeds_note(table, results.runs))
+    note = "\n".join(filter(None, (seeds_note(table, results.runs), thinned_note(table)))) or None
+    style.legend_below(figure, handles + kinds, columns, note=note)
     return figure
 
 
@@ -91,6 +93,13 @@ def theory_handles(lines: pd.DataFrame) -> list[Line2D]:
         for kind, (label, dashes) in THEORY.items()
         if kind in drawn
     ]
+
+
+def thinned_note(table: pd.DataFrame) -> str | None:
+    """Says of which depths lines are means of neighbouring layers, if any are."""
+    layers = table.groupby("depth")["layer"].nunique()
+    depths = ", ".join(f"{depth:,}" for depth in layers.index[layers > MOST_LAYERS])
+    return f"Depth {depths}: geometric means of neighbouring layers" if depths else None
 
 
 def seeds_note(table: pd.DataFrame, runs: pd.DataFrame) -> str | None:

@@ -1,6 +1,6 @@
 """A study's results in sentences: verdicts, and numbers with their unit and n."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import pandas as pd
 
@@ -73,12 +73,12 @@ def verdicts(judged: Verdicts, untrained: Sequence[str] = ()) -> list[str]:
         if row is None or network in untrained:
             continue
         trend = trends.get(network)
-        evidence, has_outlier = _evidence(row), bool(rows["diverged"].sum())
+        evidence, has_outlier = _evidence(row, judged.margin), bool(rows["diverged"].sum())
         if trend and trend["n"] == row["n"] and (row["n"] < FEW_SEEDS or has_outlier):
             row |= {"verdict": trend["verdict"]}
-            evidence = (
-                _evidence(trend | {"mean": trend["rise"], "p_holm": trend["p"]}) + ", Page's trend test"
-            )
+            told = trend | {"mean": trend["rise"], "p_holm": trend["p"]}
+            evidence = _evidence(told, judged.margin)
+            evidence += "" if row["verdict"] == "absent" else ", Page's trend test"
         elif row["diverged"] and row["n"] >= FEW_SEEDS:
             p = row["p_sign_flip"]
             row |= {"verdict": decide(row["n"], row["mean"], row["upper"], p, judged.margin)}
@@ -121,9 +121,7 @@ def rates(measured: pd.DataFrame) -> list[str]:
     for network, rows in measured.groupby("network", sort=False):
         rows = rows[rows["depth"] == rows["depth"].max()]
         found, n = rows["mean"], rows["n"].min()
-        does = (
-            "explodes" if found.min() > KEPT[1] else "vanishes" if found.max() < KEPT[0] else "is about kept"
-        )
+        does = _does(found.min(), found.max())
         predicted = rows["predicted"].dropna()
         bound = "at most " if (rows["kind"] == "batch_norm_limit").any() else ""
         theory = f"; theory: {bound}{_from_to(predicted)}" if len(predicted) else ""
@@ -133,6 +131,36 @@ def rates(measured: pd.DataFrame) -> list[str]:
             f"(n = {n}{theory})."
         )
     return sentences
+
+
+def responses(found: pd.DataFrame) -> str:
+    """A sentence of the greatest depth of each network (`analysis.layers.summarise_responses`); empty where
+    there is none."""
+    rows = found[found["depth"] == found.groupby("network")["depth"].transform("max")]
+    told = [
+        f"{row.network} at depth {row.depth} {row.mean:.3g} (n = {row.n})"
+        for row in rows.itertuples(name="Row")
+    ]
+    return (
+        f"Standard deviation of the median layer, at the last probed step: {', '.join(told)}." if told else ""
+    )
+
+
+def _does(low: float, high: float) -> str:
+    """What a gradient of rates from `low` to `high`, over the stages, does."""
+    if low >= KEPT[0] and high <= KEPT[1]:
+        return "is about kept"
+    if low > KEPT[1]:
+        return "explodes"
+    if high < KEPT[0]:
+        return "vanishes"
+    return (
+        "explodes in part"
+        if low >= KEPT[0]
+        else "vanishes in part"
+        if high <= KEPT[1]
+        else "does both, by stage"
+    )
 
 
 def _from_to(values: pd.Series) -> str:
@@ -181,7 +209,11 @@ def choice(table: pd.DataFrame) -> list[str]:
     return sentences
 
 
-def _evidence(row: dict) -> str:
+def _evidence(row: dict, margin: float | None = None) -> str:
+    """`margin`: of a verdict `absent`, which rests on the upper bound and not on p."""
+    if margin is not None and row.get("verdict") == "absent":
+        bound = f"one-sided 95% upper bound {row['upper']:+.2f}, the margin is {margin:g}"
+        return f"{row['mean']:+.2f} percentage points, n = {row['n']}, {bound}"
     p = (
         ""
         if pd.isna(row["p_holm"])
@@ -193,14 +225,23 @@ def _evidence(row: dict) -> str:
     return f"{row['mean']:+.2f} percentage points, {seeds}"
 
 
-def differences(found: pd.DataFrame, first: str) -> list[str]:
+def differences(found: pd.DataFrame, first: str, other_images: Collection[str] = ()) -> list[str]:
     """A sentence a study and kind of error, of the rows of `analysis.comparison.differences`: in how many
-    cells it has the higher or the lower error, and where it differs most."""
-    sentences = []
+    cells it has the higher or the lower error, and where it differs most; nothing of that of studies of
+    `other_images`, whose errors are of another task."""
+    sentences = [
+        f"{study}: its images are not those of {first}, and no difference is judged."
+        for study in other_images
+    ]
     for (study, error), rows in found.groupby(["study", "error"], sort=False):
+        if study in other_images:
+            continue
         apart = is_apart(rows)
         higher, lower = (int((apart & (sign * rows["mean"] > 0)).sum()) for sign in (1, -1))
         cells = f"{len(rows)} networks and depths" if len(rows) > 1 else "1 network and depth"
+        if not any(any(each.values()) for each in rows["differences"]):
+            sentences.append(f"{study} beside {first}, {error}: the same in every seed of {cells}.")
+            continue
         widest = rows.loc[rows.loc[apart if apart.any() else slice(None), "mean"].abs().idxmax()].to_dict()
         sentences.append(
             f"{study} beside {first}, {error}: of {cells} {higher} higher, {lower} lower, "

@@ -14,6 +14,7 @@ from depthbench.analysis.choice import choose, differing
 from depthbench.analysis.classes import class_metrics, summarise_classes
 from depthbench.analysis.comparison import ERRORS
 from depthbench.analysis.frontier import searched
+from depthbench.analysis.layers import summarise_responses
 from depthbench.analysis.matching import match_twins
 from depthbench.analysis.missing import missing_runs
 from depthbench.analysis.reference import reproduction
@@ -52,6 +53,7 @@ def write_page(path: Path, out: Path, style: str = "page") -> Path:
     judged = {error: judge(*results[:2], column, margin) for column, error in ERRORS.items()}
     beside = reproduction(results.runs)
     rates = measured_rates(results.runs, results.layers)
+    responses = summarise_responses(results.layers)
     classes = summarise_classes(class_metrics(further["predictions"]))
     robustness = summarise_robustness(further["robustness"])
     choice, search = choose(results.runs), searched(results.runs)
@@ -69,7 +71,8 @@ def write_page(path: Path, out: Path, style: str = "page") -> Path:
         "missing": tables.missing_table(missing),
         **({"classes": tables.classes_table(classes)} if len(classes) else {}),
         **({"robustness": tables.robustness_table(robustness)} if len(robustness) else {}),
-        **({"rates": tables.rates_table(rates)} if rates["predicted"].notna().any() else {}),
+        **({"rates": tables.rates_table(rates)} if len(rates) else {}),
+        **({"responses": tables.responses_table(responses)} if len(responses) else {}),
         **({"reproduction": tables.reproduction_table(beside)} if len(beside) else {}),
     }
     for name, table in parts.items():
@@ -78,11 +81,13 @@ def write_page(path: Path, out: Path, style: str = "page") -> Path:
         title=study["name"],
         study=study,
         study_toml=(path / "study.toml").read_text(encoding="utf-8"),
-        command=_command(path),
+        command=_command(path, study),
+        trained=len(untrained) < len(summary["network"].unique()),
         train_images=headline.train_images(study),
         statuses=headline.statuses(results.runs, missing),
         verdicts=headline.verdicts(judged["train error"], untrained),
         rates=headline.rates(rates),
+        responses=headline.responses(responses),
         frontier=frontier_lines(search.summary.to_dict("records"), search.below) if search else [],
         degradation=headline.degradation(summary),
         choice=headline.choice(choice),
@@ -128,11 +133,15 @@ def environment(store: StudyStore) -> dict[str, str]:
     return told
 
 
-def _command(path: Path) -> str:
-    """What to type to run the study in `path` again, into the same directory."""
+def _command(path: Path, study: dict) -> str:
+    """What to type to run the study in `path` again, or its search, into the same directory."""
     parent = from_here(path.resolve().parent)
     into = "" if str(parent) == "results" else f" --results {shlex.quote(str(parent))}"
-    return f"depthbench run {shlex.quote(str(from_here(path / 'study.toml')))}{into}"
+    file = shlex.quote(str(from_here(path / "study.toml")))
+    if "frontier" in study:
+        networks = ",".join(study["grid"]["network"])
+        return f"depthbench frontier {networks} --study {file} --name {shlex.quote(study['name'])}{into}"
+    return f"depthbench run {file}{into}"
 
 
 def from_here(path: Path) -> Path:

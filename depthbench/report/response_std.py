@@ -39,7 +39,8 @@ def draw(results: Results) -> Figure | None:
     for row, (order, table) in zip(panels, orders.items(), strict=True):
         for axes, networks in zip(row, columns, strict=True):
             for network, kind in reversed(networks.items()):  # dashes on top hide nothing
-                for depth, line in table[table["network"] == network].groupby("depth"):
+                lines = dict(list(table[table["network"] == network].groupby("depth")))
+                for depth, line in reversed(lines.items()):  # the deep ones would hide the others
                     with style.of_depth(axes, depth):
                         draw_line(axes, line, "layer", colours[depth], dashes=DASHES[kind])
             shown = "original" if table is orders["layer (1 = input)"] else "sorted"

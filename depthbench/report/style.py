@@ -74,11 +74,19 @@ STYLE = {
 }
 DEPTH_MAP = "inferno"
 DEPTH_RANGE = (0.76, 0.1)  # shallow to deep, light to dark; paler than this a thin line is lost on white
-COLOURS = ("#0072B2", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#333333", "#E69F00")  # Okabe and Ito 2008
+COLOURS = (  # Okabe and Ito 2008; the last two are of Tol's muted scheme
+    *("#0072B2", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#333333", "#E69F00", "#882255", "#999933"),
+)
 AGAINST = "#333333"
 CONTRASTING = ("#D55E00", "#56B4E9", "#009E73", "#CC79A7", "#0072B2", "#E69F00")  # with it, and in turn
 MARKERS = ("o", "s", "^", "D", "v", "<", ">", "p", "h")
-DASHES = ((None, None), (5, 2), (2, 1.5), (6, 1.5, 1, 1.5), (1, 1))  # 7, 9 and 5 repeat together after 315
+DASHES = (
+    (None, None),
+    (5, 2),
+    (2, 1.5),
+    (6, 1.5, 1, 1.5),
+    (1, 1),
+)  # 9 colours and markers and 5 of these repeat together after 45
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 MARKS = {"diverged": "X", "failed": "P", "interrupted": "*"}  # of runs that did not end well
 
@@ -332,7 +340,7 @@ def save(figure: Figure, path: Path, suffixes: Iterable[str]) -> None:
     each, the first time to lay it out."""
     figure.set_dpi(_canvas.get().dpi)
     with matplotlib.rc_context({**STYLE, "svg.hashsalt": path.name}):
-        figure.draw_without_rendering()
+        figure.get_layout_engine().execute(figure)
         figure.set_layout_engine("none")
         for suffix, write in PRINTERS.items():
             if suffix not in suffixes:

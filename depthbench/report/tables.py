@@ -23,6 +23,11 @@ COST_WORDS = {
     "peak_memory": "peak memory",
 }
 CHOSEN_WORDS = {"chosen": "of all", "chosen_of_network": "of its network"}
+CROP_WORDS = {  # of ImageNet's protocol
+    "test_error_10crop": "test error, 10 crops (%)",
+    "test_error_top5": "top-5 error (%)",
+    "test_error_top5_10crop": "top-5 error, 10 crops (%)",
+}
 FITTED = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%" + "\n"  # needs graphicx
 
 
@@ -44,6 +49,9 @@ def summary_table(summary: pd.DataFrame, train_images: str) -> Table:
         for key, words in (("mean", "mean"), (("low", "high"), "95% interval"), (("min", "max"), "range")):
             columns = [summary[f"{name}_{k}"] for k in (key if isinstance(key, tuple) else (key,))]
             shown[f"{title}, {words} (%)"] = [_range(values) for values in zip(*columns, strict=True)]
+    for name, title in CROP_WORDS.items():
+        if f"{name}_mean" in summary:
+            shown[f"{title.removesuffix(' (%)')}, mean (%)"] = [_number(x) for x in summary[f"{name}_mean"]]
     shown["runs"] = [_statuses(row) for row in summary.to_dict("records")]
     note = (
         f"Last errors, in evaluation mode on clean images (train error: {train_images}), over n seeds; a "
@@ -66,6 +74,7 @@ def runs_table(runs: pd.DataFrame, matches: pd.DataFrame) -> Table:
             ],
             "train error (%)": [_number(x) for x in runs["train_error_eval"]],
             "test error, last (%)": [_number(x) for x in runs["test_error"]],
+            **{words: [_number(x) for x in runs[key]] for key, words in CROP_WORDS.items()},
             "test error, best (%)": [_best(run, "best_") for run in runs.to_dict("records")],
             "test error, chosen by validation (%)": [
                 _best(run, "val_selected_") for run in runs.to_dict("records")
@@ -107,7 +116,8 @@ def frontier_table(search: Search) -> Table:
     )
     note = (
         f"By seed: the greatest depth whose last train error is below {search.below:g} %, and the least "
-        "above it whose is not. A seed in which no depth trains counts as 0. Theory: "
+        "above it whose is not (the least depths may be too shallow to fit). A seed in which no depth trains "
+        "counts as 0. Theory: "
         f"{TRAINABLE} mean-field depth scales at initialisation, where a rate is predicted."
     )
     return Table(
@@ -131,7 +141,8 @@ def choice_table(choice: pd.DataFrame, different: dict[str, list[str]]) -> Table
             "time (s)": [_number(x, 1, 1) for x in choice["seconds"]],
             "peak memory (MB)": [_number(x, 1e6, 0) for x in choice["peak_memory"]],
             "lowest error at its": [
-                ", ".join(words for cost, words in COST_WORDS.items() if row[f"front_{cost}"]) for row in rows
+                ", ".join(w for c, w in COST_WORDS.items() if row[f"front_{c}"] and c not in different)
+                for row in rows
             ],
             "recommended": [
                 ", ".join(words for key, words in CHOSEN_WORDS.items() if row[key]) for row in rows
@@ -195,6 +206,27 @@ def rates_table(rates: pd.DataFrame) -> Table:
         "with batch normalisation has no rate, since its norm follows a power of the depth: it is left out."
     )
     return Table("Measured and predicted rates at initialisation", note, rates, shown.astype(str))
+
+
+def responses_table(responses: pd.DataFrame) -> Table:
+    """Of `analysis.layers.summarise_responses`."""
+    shown = pd.DataFrame(
+        {
+            **{key: responses[key] for key in ("network", "depth", "n")},
+            "median layer, mean": [f"{x:.3g}" for x in responses["mean"]],
+            "median layer, range": [
+                f"{a:.3g} to {b:.3g}" for a, b in zip(responses["min"], responses["max"], strict=True)
+            ],
+            "least of any layer": [f"{x:.3g}" for x in responses["least"]],
+            "greatest of any layer": [f"{x:.3g}" for x in responses["greatest"]],
+        }
+    )
+    note = (
+        "Standard deviation of the response, after normalisation and before the nonlinearity, at the last "
+        "probed step (He et al. 2015, Figure 7): of the median layer the mean and range over n seeds, and "
+        "the least and the greatest of all layers and seeds."
+    )
+    return Table("Layer responses in numbers", note, responses, shown.astype(str))
 
 
 def classes_table(classes: pd.DataFrame) -> Table:
@@ -425,7 +457,8 @@ def verdict_table(verdicts: Verdicts, error: str, untrained: Collection[str] = (
         f"percentage points, the margin of this study; absent where the one-sided 95% upper bound is below "
         "it; else, and with fewer than 3 seeds, inconclusive. A difference is the deeper network's error "
         "minus the shallower one's, seed by seed. An error is the mean of the last five evaluations, or of "
-        "those in the last quarter of training where they are fewer; of a diverged run it is chance. "
+        "those in the last quarter of training where they are fewer, since five of a short run reach back to "
+        "where it has hardly begun; of a diverged run it is chance. "
         "One-sided paired t, p corrected by Holm over the depths of a network. Rises less: the same test of "
         "the plain network's difference minus the residual one's. A network at chance at every depth has "
         "nothing to degrade."

@@ -24,7 +24,13 @@ def test_doubling_and_bisection_by_hand():
 
 @pytest.mark.parametrize(
     ("frontier", "most", "tried"),
-    [(0, 100, [1]), (1, 100, [1, 2]), (100, 100, [1, 2, 4, 8, 16, 32, 64, 100]), (5, 1, [1])],
+    [
+        (0, 100, [1, 2, 4, 8]),
+        (0, 3, [1, 2, 3]),
+        (1, 100, [1, 2]),
+        (100, 100, [1, 2, 4, 8, 16, 32, 64, 100]),
+        (5, 1, [1]),
+    ],
 )
 def test_the_ends(frontier, most, tried):
     assert list(tried_by_a_search(frontier, most)) == tried
@@ -36,6 +42,14 @@ def test_a_search_ends_at_the_frontier(frontier, most):
     tried = tried_by_a_search(frontier, most)
     assert max((n for n, does in tried.items() if does), default=0) == min(frontier, most)
     assert len(tried) <= 2 * most.bit_length() + 1
+
+
+def test_the_frontier_of_a_network_whose_least_depths_do_not_fit_lies_above_those_that_do():
+    """3 to 5 train: 1 and 2 are too shallow."""
+    tried = {}
+    while (n := next_n(tried, 100)) is not None:
+        tried[n] = 3 <= n <= 5
+    assert list(tried) == [1, 2, 4, 8, 6, 5]
 
 
 def runs_of(*rows):
@@ -72,6 +86,14 @@ def test_a_depth_that_trains_beyond_one_that_does_not_is_not_the_frontier():
     runs = runs_of(*(("plain", depth, 0, "done", error) for depth, error in ((8, 0), (14, 50), (20, 0))))
     (row,) = frontiers(runs, below=20.0).itertuples()
     assert (row.trains, row.fails) == (8, 14)
+
+
+def test_a_depth_that_is_too_shallow_is_not_the_frontier():
+    runs = runs_of(
+        *(("plain", depth, 0, "done", error) for depth, error in ((1, 48), (4, 0), (8, 60), (6, 40)))
+    )
+    (row,) = frontiers(runs, below=20.0).itertuples()
+    assert (row.trains, row.fails) == (4, 6)
 
 
 def test_the_summary_counts_a_network_that_never_trains_as_no_depth():

@@ -2,7 +2,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from depthbench.analysis.layers import by_layer, chosen_steps, fewer_seeds, last_step, sorted_layers
+from depthbench.analysis.layers import (
+    by_layer,
+    chosen_steps,
+    fewer_seeds,
+    last_step,
+    sorted_layers,
+    summarise_responses,
+    thinned,
+)
 
 
 def probed(*seeds, step=0, depth=20, network="plain"):
@@ -50,6 +58,30 @@ def test_a_lost_value_leaves_no_mean_and_is_counted(value):
 def test_depths_networks_and_steps_are_kept_apart():
     frame = pd.concat([probed([1.0]), probed([2.0], step=5), probed([3.0], depth=56, network="resnet")])
     assert by_layer(frame, "probe")["mean"].round(9).tolist() == [1, 2, 3]
+
+
+def test_many_layers_become_means_of_as_many_neighbours_each():
+    """Ten layers that alternate, at most five rows: pairs, whose geometric mean is 10."""
+    table = by_layer(probed([1.0, 100.0] * 5), "probe")
+    assert thinned(table, 10).equals(table)
+    thin = thinned(table, 5)
+    assert thin["mean"].tolist() == pytest.approx([10] * 5)
+    assert thin["layer"].tolist() == [1.5, 3.5, 5.5, 7.5, 9.5]
+    assert list(thin.columns) == list(table.columns)
+    (zero, *others) = thinned(by_layer(probed([0.0, 1.0] + [1.0] * 8), "probe"), 5).itertuples()
+    assert (zero.mean, zero.zeros) == (0, 1)
+    assert {row.mean for row in others} == {1}
+
+
+def test_responses_are_of_the_median_layer_at_the_last_step():
+    seeds = [probed([1.0, 2.0, 9.0, 50.0], [3.0, 4.0, 5.0, 50.0], step=step) for step in (0, 7)]
+    seeds[0]["probe"] *= 1000
+    frame = pd.concat(seeds).rename(columns={"probe": "response_std"})
+    frame["stage"] = frame["layer"].map({1: "conv1", 2: "1", 3: "1", 4: "fc"})
+    (row,) = summarise_responses(frame).to_dict("records")
+    assert (row["n"], row["mean"], row["min"], row["max"]) == (2, 3, 2, 4)
+    assert (row["least"], row["greatest"]) == (1, 9)  # the classifier's 50 is none
+    assert summarise_responses(frame.drop(columns="response_std")).empty
 
 
 def test_chosen_steps_hold_the_first_and_the_last():

@@ -103,7 +103,13 @@ def test_batch_norm_counts_images_of_an_mlp_and_is_a_reference_for_convolutions(
 
 @pytest.mark.parametrize(
     ("options", "rate"),
-    [({}, 2), ({"branch_scale": 0.5}, 1.25), ({"branch_scale": 0.0}, 1)],
+    [
+        ({}, 2),
+        ({"branch_scale": 0.5}, 1.25),
+        ({"branch_scale": 0.0}, 1),
+        ({"init": "xavier"}, 1.25),
+        ({"init": "xavier", "shortcut_scale": 0.5, "branch_scale": 2.0}, 1.25),
+    ],
 )
 def test_residual_blocks_without_norm_add_the_branch(options, rate):
     found = predict(a_run("resnet_mlp", norm="none", **options), "1")
@@ -130,7 +136,7 @@ def test_residual_with_batch_norm_has_a_power_and_no_rate(family):
         (a_run("plain_imagenet"), "1"),
         (a_run("plain_bottleneck", norm="none"), "1"),
         (a_run("resnet", norm="none"), "1"),  # the activation is after the addition
-        (a_run("resnet_mlp", norm="none", init="xavier"), "1"),
+        (a_run("resnet_mlp", norm="none", init="orthogonal"), "1"),
         (a_run(norm="none", init="normal:0.01"), "1"),
         (a_run(norm="none", init="orthogonal"), "1"),
         (a_run(norm="layer"), "1"),

@@ -48,11 +48,21 @@ def test_a_search_trains_what_it_asks_for_and_stores_why(tiny, tmp_path):
     assert find(study, tmp_path)[0] == []  # what is known is not trained again
 
 
-def test_a_network_that_does_not_train_at_its_least_depth_is_done_with(tiny, tmp_path):
-    rounds, found = find(tiny(frontier={"below": 0.001}, grid={"network": ["plain"]}), tmp_path)
-    assert rounds == [[("plain", 8)]]
+def test_a_network_that_trains_at_none_of_its_least_depths_is_done_with(tiny, tmp_path):
+    study = tiny(frontier={"below": 0.001, "deepest": 19}, grid={"network": ["plain"]})
+    rounds, found = find(study, tmp_path)
+    assert rounds == [[("plain", 8)], [("plain", 14)]]
     assert found["trains"].isna().all()
     assert found["fails"].tolist() == [8]
+
+
+def test_another_bound_on_what_is_stored_is_the_one_that_is_reported(tiny, tmp_path):
+    grid = {"network": ["plain"]}
+    find(tiny(frontier={"below": 0.001, "deepest": 8}, grid=grid), tmp_path)
+    assert find(tiny(frontier={"below": 99.0, "deepest": 8}, grid=grid), tmp_path)[0] == []
+    path = tmp_path / "tiny"
+    assert StudyStore(path).study().frontier == Frontier(below=99.0, deepest=8)
+    assert load_results(path).runs["frontier.below"].tolist() == [99.0]
 
 
 def test_a_bound_below_the_least_depth_is_refused(tiny, tmp_path):

@@ -1,3 +1,4 @@
+import pandas as pd
 import pytest
 
 from depthbench.analysis.missing import missing_runs
@@ -38,8 +39,8 @@ def test_verdicts_are_of_the_least_and_the_greatest_depth_and_of_twins(results):
     assert headline.verdicts(judge(results.runs, results.history, "train_error_eval")) == [
         "plain: degradation is present from depth 8 to 20 (+6.00 percentage points, n = 3, p = 0.0046, "
         "Page's trend test).",
-        "resnet: degradation is absent from depth 8 to 20 (-1.20 percentage points, n = 3, p = 1.0000, "
-        "Page's trend test).",
+        "resnet: degradation is absent from depth 8 to 20 (-1.20 percentage points, n = 3, one-sided 95% "
+        "upper bound -1.20, the margin is 1).",
         "Residual connections mend it: resnet against plain, depth 8 to 20 (+7.20 percentage points, n = 3, "
         "p < 0.0001).",
     ]
@@ -148,3 +149,33 @@ def test_the_rates_of_the_deepest_network_are_told_with_theory(results):
         "plain, depth 20: the gradient vanishes at initialisation, its squared norm multiplied by 0.49 a "
         "layer towards the input (n = 3; theory: at most 1.47)."
     ]
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "does"),
+    [
+        (1.3, 1.5, "explodes"),
+        (0.4, 0.5, "vanishes"),
+        (0.99, 1.01, "is about kept"),
+        (0.99, 1.4, "explodes in part"),
+        (0.6, 1.0, "vanishes in part"),
+        (0.85, 1.39, "does both, by stage"),
+    ],
+)
+def test_what_a_gradient_does_is_said_of_all_its_stages(low, high, does):
+    rows = [
+        {"network": "a", "depth": 20, "per": "layer", "mean": mean, "n": 3, "predicted": None, "kind": ""}
+        for mean in (low, high)
+    ]
+    (told,) = headline.rates(pd.DataFrame(rows))
+    assert f"the gradient {does} at initialisation" in told
+
+
+def test_responses_are_told_of_the_greatest_depth():
+    columns = ["network", "depth", "n", "mean"]
+    found = pd.DataFrame(
+        [["plain", 8, 3, 1.0], ["plain", 20, 3, 5.04], ["resnet", 20, 2, 0.99]], columns=columns
+    )
+    told = headline.responses(found)
+    assert told.endswith(": plain at depth 20 5.04 (n = 3), resnet at depth 20 0.99 (n = 2).")
+    assert headline.responses(found.iloc[:0]) == ""

@@ -83,6 +83,7 @@ def test_files_are_where_they_are_promised(report):
         "runs",
         "missing",
         "rates",
+        "responses",
         "reproduction",
     )
     assert tables == {f"{name}.{suffix}" for name in names for suffix in ("csv", "md", "tex")}

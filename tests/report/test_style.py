@@ -1,3 +1,5 @@
+import contextlib
+
 import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
@@ -152,3 +154,27 @@ def test_panels_that_are_too_many_for_a_row_go_on_below():
 def test_many_networks_look_each_their_own_way():
     looks = style.network_looks([f"network {i}" for i in range(40)]).values()
     assert len({(look["color"], look["marker"], look["dashes"]) for look in looks}) == 40
+
+
+def test_powers_of_ten_are_text():
+    assert [style.power_of_ten(x) for x in (1, 1e-3, 1e12)] == ["10⁰", "10⁻³", "10¹²"]
+
+
+def test_fewer_moments_are_shown_where_there_is_less_room():
+    with style.styled("page"):
+        assert [style.most_moments(columns) for columns in (2, 9)] == [4, 3]
+    with style.styled("slides"):
+        assert [style.most_moments(columns) for columns in (2, 9)] == [2, 2]
+
+
+def test_panels_that_are_scaled_once_have_the_scale_of_all_that_is_drawn():
+    limits = []
+    for once in (style.scaled_once, lambda panels: contextlib.nullcontext()):
+        with style.styled():
+            _, panels = style.grid(1, 2, 1.0, "a title")
+            with once(panels):
+                panels[0, 0].fill_between([0, 1], [0, 1], [2, 3])
+                panels[0, 1].plot([5, 9], [-4, 7])
+            limits.append((panels[0, 0].get_xlim(), panels[0, 0].get_ylim()))
+    assert limits[0] == limits[1]
+    assert limits[0][1][0] < -4

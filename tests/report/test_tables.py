@@ -1,5 +1,6 @@
 import pandas as pd
 
+from depthbench.analysis.frontier import Search
 from depthbench.analysis.matching import match_twins
 from depthbench.analysis.missing import missing_runs
 from depthbench.analysis.summary import summarise
@@ -8,6 +9,7 @@ from depthbench.analysis.verdict import judge
 from depthbench.report.tables import (
     Table,
     classes_table,
+    frontier_table,
     latex,
     markdown,
     missing_table,
@@ -156,3 +158,28 @@ def test_a_latex_table_is_no_wider_than_the_text():
 def test_latex_has_no_sign_that_text_fonts_lack():
     shown = pd.DataFrame({"p": ["< 0.0001"]})
     assert "$<$ 0.0001" in latex(Table("Verdicts", "A note.", shown, shown))
+
+
+def test_the_frontier_in_numbers():
+    found = pd.DataFrame(
+        {"network": ["a", "a", "b"], "seed": [0, 1, 0], "trains": [20, 26, None], "fails": [26, None, 8]}
+        | {"tried": [3, 3, 1]}
+    ).astype({"trains": "Int64", "fails": "Int64"})
+    summary = pd.DataFrame(
+        {"network": ["a", "b"], "n": [2, 1], "median": [23.0, 0.0], "low": [20.0, 0.0], "high": [26.0, 0.0]}
+        | {"open": [1, 0], "expected": [15.66, float("inf")]}
+    )
+    table = frontier_table(Search(20.0, found, summary))
+    assert table.shown.to_numpy().tolist() == [
+        ["a", "2", "23", "20 to 26", "0: 20, 26; 1: 26, none", "16"],
+        ["b", "1", "0", "0 to 0", "0: none, 8", "any depth"],
+    ]
+    assert len(table.raw) == 3
+    assert "below 20 %" in table.note
+
+
+def test_errors_over_crops_are_shown_where_they_were_taken(results):
+    runs = results.runs.assign(test_error_10crop=12.5, test_error_top5=None, test_error_top5_10crop=None)
+    shown = summary_table(summarise(runs), "all").shown
+    assert set(shown["test error, 10 crops, mean (%)"]) == {"12.50"}
+    assert not any("top-5" in column for column in shown)
