@@ -138,7 +138,7 @@ def responses(found: pd.DataFrame) -> str:
     there is none."""
     rows = found[found["depth"] == found.groupby("network")["depth"].transform("max")]
     told = [
-        f"{row.network} at depth {row.depth} {row.mean:.3g} (n = {row.n})"
+        f"{row.network} {row.mean:.3g} at depth {row.depth} (n = {row.n})"
         for row in rows.itertuples(name="Row")
     ]
     return (

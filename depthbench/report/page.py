@@ -82,7 +82,7 @@ def write_page(path: Path, out: Path, style: str = "page") -> Path:
         study=study,
         study_toml=(path / "study.toml").read_text(encoding="utf-8"),
         command=_command(path, study),
-        trained=len(untrained) < len(summary["network"].unique()),
+        trained=len(untrained) < summary["network"].nunique() or rates.empty,
         train_images=headline.train_images(study),
         statuses=headline.statuses(results.runs, missing),
         verdicts=headline.verdicts(judged["train error"], untrained),

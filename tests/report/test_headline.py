@@ -177,5 +177,5 @@ def test_responses_are_told_of_the_greatest_depth():
         [["plain", 8, 3, 1.0], ["plain", 20, 3, 5.04], ["resnet", 20, 2, 0.99]], columns=columns
     )
     told = headline.responses(found)
-    assert told.endswith(": plain at depth 20 5.04 (n = 3), resnet at depth 20 0.99 (n = 2).")
+    assert told.endswith(": plain 5.04 at depth 20 (n = 3), resnet 0.99 at depth 20 (n = 2).")
     assert headline.responses(found.iloc[:0]) == ""
