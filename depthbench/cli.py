@@ -44,6 +44,14 @@ def interruptible(told: str) -> Iterator[None]:
         raise typer.Exit(130) from None
 
 
+@contextmanager
+def drawing(shown: Console, path: Path) -> Iterator[None]:
+    """Around the drawing of the report of `path`."""
+    told = f"interrupted: {path} has no whole report; `depthbench report {path}` draws it"
+    with interruptible(told), saying(shown, f"drawing the report of {path}"):
+        yield
+
+
 def _version(asked: bool) -> None:
     if asked:
         from depthbench import __version__
@@ -201,7 +209,7 @@ def frontier(
     runs = load_results(path).runs
     found = frontiers(runs, limits.below)
     summary = summarise(found, runs)
-    with saying(shown, "drawing the report"):
+    with drawing(shown, path):
         page = _write_report(path)
     if as_json:
         rows = {"seeds": found, "networks": summary}
@@ -347,10 +355,7 @@ def report(
     for path in results:
         if tensorboard:
             print(write_study(path))
-        with (
-            interruptible(f"interrupted: {path} has no whole report"),
-            saying(err, f"drawing the report of {path}"),
-        ):
+        with drawing(err, path):
             page = _write_report(path, style)
         print(page)
 
@@ -528,7 +533,7 @@ def _finish(plan, shown: Console, as_json: bool) -> None:
     rows = [row for row in read_runs(plan.store.path) if row["run_id"] in wanted]
     page = None
     if any(row["status"] in ("done", "diverged") for row in rows):
-        with saying(shown, "drawing the report"):
+        with drawing(shown, plan.store.path):
             page = _write_report(plan.store.path)
     if as_json:
         outcome = {"study": plan.study.name, "results": str(plan.store.path), "report": page and str(page)}

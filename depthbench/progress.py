@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from depthbench.study import Run
@@ -45,11 +46,12 @@ def outcome(run: Run, status: str, reason: str | None, record: dict[str, Any] | 
 def saying(console: Console, what: str) -> Iterator[None]:
     """Around work that takes some seconds: says what is done; in a file or a pipe only where it does take
     them, so that bad input is one line."""
-    later = threading.Timer(SOON, console.print, (what,), {"highlight": False, "soft_wrap": True})
+    plain = {"highlight": False, "markup": False, "soft_wrap": True}
+    later = threading.Timer(SOON, console.print, (what,), plain)
     if not console.is_terminal:
         later.start()
     try:
-        with console.status(what):
+        with console.status(escape(what)):
             yield
     finally:
         later.cancel()
@@ -207,6 +209,7 @@ class Bars(Lines):
         super().begin(plan)
         for task in self.bars.task_ids:  # of an earlier round of a search
             self.bars.remove_task(task)
+        self.tasks.clear()
         self.whole = self.bars.add_task("all runs", total=self.clock.total, detail="starting")
 
     def started(self, run: Run) -> None:

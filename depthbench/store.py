@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import filelock
-import tomli_w
 
 from depthbench.errors import BadInput
 from depthbench.files import atomic, write_text
@@ -218,12 +217,6 @@ class StudyStore:
             yield
         finally:
             lock.release()
-
-    def keep_frontier(self, limits: Frontier) -> None:
-        """Store the limits of a search that found all its runs here."""
-        table, told = self.table(), limits.model_dump(mode="json", exclude_none=True)
-        if table.get("frontier") != told:
-            write_text(self.path / "study.toml", tomli_w.dumps(table | {"frontier": told}))
 
     def check_code(self, study: Study) -> None:
         """Raise BadInput where a network of `study` is stored with the code of another plug-in."""

@@ -112,7 +112,7 @@ def frontier_lines(rows: list[dict[str, Any]], below: float) -> list[str]:
     for row in rows:
         nowhere = "at no depth that was tried"
         if not row["median"] and row["high"]:
-            nowhere += " in most seeds"
+            nowhere += " in half of the seeds or more"
         reached = f"up to depth {row['median']:g}" if row["median"] else nowhere
         told = f"{row['network']}: train error below {below:g} % {reached}"
         seeds = f"{row['n']} seed{'s'[: row['n'] > 1]}"

@@ -22,6 +22,7 @@ TRAINING = ("recipe.",)
 VARIANTS = ("variants.",)  # networks of the study's own
 EVALUATION = ("evaluate.train_size",)  # another sample of the training images has another error
 MADE_WITH = "environment."
+THREADS = ("environment.threads",)
 IRRELEVANT = ("data.name",)  # what the images are called
 
 
@@ -104,6 +105,7 @@ def cautions(settings: pd.DataFrame, runs: pd.DataFrame) -> list[str]:
             (IMAGES, "other images, or another split of them: its errors are of another task"),
             (TRAINING, "another recipe: a difference may be the recipe's"),
             (VARIANTS, "another network by the same name: a difference may be the definition's"),
+            (THREADS, "other numbers of threads: sums round otherwise, and training makes more of it"),
             (EVALUATION, "the train error of other images: compare the test errors"),
         ):
             rows = apart[apart["setting"].str.startswith(keys)]

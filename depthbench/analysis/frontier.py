@@ -14,18 +14,17 @@ import pandas as pd
 from depthbench.analysis.theory import TRAINABLE, depth_scale
 from depthbench.networks import DepthList, DepthRule
 
-TOO_SHALLOW = 8  # n: where none up to this trains, a deeper network is not expected to either
+FIRST = (1, 2, 4, 8)  # n: where none of these trains, a deeper network is not expected to either
 
 
 def next_n(trains: Mapping[int, bool], most: int) -> int | None:
     """The n to try next, given whether those tried train; None once the frontier is known.
 
-    1, 2, 4, ... up to `most`, and up to TOO_SHALLOW while none trains; then halfway between the greatest that
-    trains and the least above it that does not."""
+    FIRST until one trains; from there twice as much, up to `most`, while all train; then halfway between the
+    greatest that trains and the least above it that does not."""
     least = min((n for n, does in trains.items() if does), default=None)
     if least is None:
-        tried = max(trains, default=0)
-        return min(2 * tried, most) or 1 if tried < min(most, TOO_SHALLOW) else None
+        return next((n for n in (min(n, most) for n in FIRST) if n not in trains), None)
     failing = min((n for n, does in trains.items() if not does and n > least), default=None)
     training = max(n for n, does in trains.items() if does and (failing is None or n < failing))
     if failing is None:
@@ -60,15 +59,18 @@ def frontiers(runs: pd.DataFrame, below: float) -> pd.DataFrame:
 
 
 def summarise(found: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
-    """A row a network: median, least and greatest frontier over the seeds of `frontiers` of `runs`.
+    """A row a network: median (of two in the middle the lower, since not every depth is one), least and
+    greatest frontier over the seeds of `frontiers` of `runs`.
 
-    A seed with no depth that trains counts as 0; open says in how many seeds every depth tried trained, so
-    that the frontier may lie deeper; expected is the depth up to which mean-field theory expects the network
-    to train, infinite or NaN where it names none. Columns: network, n, median, low, high, open, expected."""
+    A seed with no depth that trains counts as 0; open says in how many seeds the deepest that was tried
+    trained, so that the frontier may lie deeper; expected is the depth up to which mean-field theory expects
+    the network to train, infinite or NaN where it names none. Columns: network, n, median, low, high, open,
+    expected."""
     rows = []
     for network, group in found.groupby("network", sort=False):
         depths = group["trains"].fillna(0).to_numpy(float)
-        row = {"network": network, "n": len(group), "median": float(np.median(depths))}
+        median = float(np.quantile(depths, 0.5, method="lower"))
+        row = {"network": network, "n": len(group), "median": median}
         rows.append(
             row
             | {"low": depths.min(), "high": depths.max(), "open": int(group["fails"].isna().sum())}

@@ -60,7 +60,8 @@ def summarise_responses(layers: pd.DataFrame) -> pd.DataFrame:
     these of the median layer; least and greatest, of any layer and seed."""
     if "response_std" not in layers:
         return pd.DataFrame(columns=["network", "depth"])
-    hidden = last_step(layers[(layers["stage"] != CLASSIFIER) & layers["response_std"].notna()])
+    known = np.isfinite(layers["response_std"].astype(float))
+    hidden = last_step(layers[(layers["stage"] != CLASSIFIER) & known])
     keys = ["network", "depth"]
     runs = hidden.groupby([*keys, "run_id"], as_index=False)["response_std"].median()
     ends = hidden.groupby(keys)["response_std"].agg(least="min", greatest="max").reset_index()

@@ -193,8 +193,9 @@ def measured_rates(runs: pd.DataFrame, layers: pd.DataFrame) -> pd.DataFrame:
     A run's rate is that of a straight line fitted by least squares to the logarithm of the squared norms, of
     a block its layers' mean. Columns: KEYS; mean over n seeds (geometric), low and high, the 95% t interval
     of it (NaN for n < 2); difference, percent of the predicted rate; and the fields of Prediction, empty
-    where theory says nothing. A residual network with batch normalisation, whose norm follows a power of the
-    depth, has no rate and is left out, as is a run where a norm is zero or not finite."""
+    where theory says nothing. A residual network with batch normalisation and identity shortcuts, whose norm
+    follows a power of the depth, has no rate and is left out, as is a run where a norm is zero or not
+    finite."""
     columns = [*KEYS, "mean", "low", "high", "n", "difference", *PREDICTED]
     if COLUMN not in layers:
         return pd.DataFrame(columns=columns)
@@ -216,10 +217,22 @@ def measured_rates(runs: pd.DataFrame, layers: pd.DataFrame) -> pd.DataFrame:
 
 
 def _follows_a_power(run: Mapping[str, Any]) -> bool:
-    """Whether a row of `Results.runs` is of a residual network of ours with batch normalisation."""
+    """Whether a row of `Results.runs` is of a residual network of ours with batch normalisation, whose
+    shortcuts are the identity and nothing else stands between its blocks."""
     family = NETWORKS.get(run.get("family"))
-    options = family.options if family is not None else {}
-    return bool(options.get("residual")) and (run.get("options.norm") or "batch") == "batch"
+    if family is None or not family.options.get("residual"):
+        return False
+    kept = {
+        "norm": ("batch",),
+        "shortcut_scale": (1,),
+        "branch_scale": (1,),
+        "gate": ("none",),
+        "shortcut_dropout": (0,),
+        "shortcut": ("A", "B"),
+        "order": ("original", "full_pre"),
+    }
+    chosen = {key: run.get(f"options.{key}") for key in kept}
+    return all(pd.isna(chosen[key]) or chosen[key] in values for key, values in kept.items())
 
 
 def _slope(stage: pd.DataFrame, layers: int) -> float:

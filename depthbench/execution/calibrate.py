@@ -110,7 +110,7 @@ def calibrate(
 
 def shallower(run: Run, plan: Plan) -> Run | None:
     """The run to try for one whose update is too much work to be tried: of a depth, by doubling n, that is
-    not. None where it can be tried itself, or its network has no such depth."""
+    not, or of the least. None where it can be tried itself, or is the least."""
     most = MOST_WORK.get(plan.device.partition(":")[0], math.inf)
 
     def is_little(depth: int) -> bool:
@@ -119,10 +119,11 @@ def shallower(run: Run, plan: Plan) -> Run | None:
 
     if is_little(run.depth):
         return None
-    rule, found, n = look_up(NETWORKS, "network", run.family).depths, None, 1
-    while (depth := rule.depth(n)) is not None and depth < run.depth and is_little(depth):
+    rule, n = look_up(NETWORKS, "network", run.family).depths, 1
+    found = rule.depth(n)
+    while (depth := rule.depth(2 * n)) is not None and depth < run.depth and is_little(depth):
         found, n = depth, 2 * n
-    return found and run.model_copy(update={"depth": found})
+    return run.model_copy(update={"depth": found}) if found < run.depth else None
 
 
 def chosen(families: Mapping[str, Sequence[Run]], measured: Mapping[Cell, float]) -> list[Run]:

@@ -17,8 +17,8 @@ def search(study: Study, path: Path, prepared: Callable[[Study], Plan]) -> Itera
 
     study: its grid names the networks and seeds; its depths are not used. path: its results directory.
     prepared: checks a study and makes its plan. What is stored is not trained again, so that an interrupted
-    search goes on. Raises BadInput for an unknown network, one that has no depth as small as
-    `frontier.deepest`, and where a run failed."""
+    search goes on; where nothing is left to train, the one plan has nothing to do. Raises BadInput for an
+    unknown network, one that has no depth as small as `frontier.deepest`, and where a run failed."""
     limits = study.frontier or Frontier()
     study = study.model_copy(update={"frontier": limits, "may_diverge": study.grid.network})
     most = {name: most_n(study.checked(name).depths, limits.deepest) for name in study.grid.network}
@@ -33,7 +33,10 @@ def search(study: Study, path: Path, prepared: Callable[[Study], Plan]) -> Itera
             )
         first, *others = before = wanted
         yield prepared(study.model_copy(update={"grid": first, "also": others}))
-    StudyStore(path).keep_frontier(limits)
+    if before is None:  # all is stored: that it is of this recipe is checked, and what is asked for is kept
+        (name, seed), tried = next(iter(_tried(study, path, limits.below).items()))
+        depth = study.family(name).depths.depth(next(iter(tried)))
+        yield prepared(study.model_copy(update={"grid": Grid(network=[name], depth=[depth], seed=[seed])}))
 
 
 def _wanted(study: Study, path: Path, below: float, most: dict[str, int]) -> list[Grid]:

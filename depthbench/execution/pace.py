@@ -89,7 +89,7 @@ def measure(run: Run, sizes: Sizes, device: str, recompute: bool, step: str = "a
             )
             if evaluation > SECONDS:
                 break
-        plain = median(took[last + 1 :] or took[-1:])  # of steps this slow, to warm up is a small part
+        plain = median(took[last + 1 :] or took[:last][-1:])  # of slow steps, to warm up is a small part
         probed = took[last] if run.probe.names and len(took) > last else plain
         return Pace(build, plain, probed, evaluation / len(y))
 

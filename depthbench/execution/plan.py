@@ -113,10 +113,12 @@ def prepare(
     is_chosen = jobs is not None
     runs = [*finished, *todo]
     in_turns = device.startswith("cuda") and step != "eager" and can_take_turns(study)
-    jobs, _ = share_cores(device, len(runs), jobs if is_chosen or not in_turns else MOST_LANES)
+    # the rounds of a search have more runs and fewer, and are to compute alike
+    together = len(runs) if study.frontier is None else max(len(runs), usable_cores())
+    jobs, _ = share_cores(device, together, jobs if is_chosen or not in_turns else MOST_LANES)
     found = sizes(images, study.evaluate.train_size)
     fitting = fit(runs, found, device, jobs, is_chosen=is_chosen, recompute=recompute)
-    jobs, threads = share_cores(device, len(runs), fitting.jobs)
+    jobs, threads = share_cores(device, together, fitting.jobs)
     twice = (run.run_id for run in runs if (run.network, run.depth) in fitting.recomputed)
     return Plan(
         study,

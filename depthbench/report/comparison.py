@@ -1,5 +1,6 @@
 """The page of a comparison: several results directories -> figures, tables and one HTML file."""
 
+import math
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -39,7 +40,8 @@ def write_comparison(paths: Sequence[str | Path], out: str | Path | None = None)
             raise BadInput(f"{label}: no run has any data yet, so there is nothing to compare")
     joined = together(results)
     settings = differing({label: _settings(studies[label], store) for label, store in stores.items()})
-    found = differences(joined)
+    found, others = differences(joined), _of_other_images(studies)
+    found.loc[found["study"].isin(others), ["p", "p_holm"]] = math.nan  # of two tasks nothing is tested
     parts = {
         "differences": tables.differences_table(found, labels[0]),
         "settings": tables.settings_table(settings),
@@ -54,7 +56,7 @@ def write_comparison(paths: Sequence[str | Path], out: str | Path | None = None)
         first=labels[0],
         studies=[(label, _told(studies[label], results[label].runs)) for label in labels],
         cautions=cautions(settings, joined.runs),
-        sentences=headline.differences(found, labels[0], _of_other_images(studies)),
+        sentences=headline.differences(found, labels[0], others),
         groups=grouped(figures),
         suffixes=", ".join(STYLES["page"].suffixes),
         depths=sorted(joined.runs["depth"].unique()),

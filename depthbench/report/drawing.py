@@ -23,6 +23,7 @@ def draw_figures(
 
     # a process that large figures have filled is replaced by another: nothing for a person to mend
     warnings.filterwarnings("ignore", "A worker stopped while some jobs were given", UserWarning)
+    warnings.filterwarnings("ignore", ".* still being processed by the workers", UserWarning)  # Ctrl-C
     return Parallel(min(usable_cores(), MOST_PROCESSES), return_as="generator")(
         delayed(draw_figure)(*one, folder, style) for one in drawn
     )

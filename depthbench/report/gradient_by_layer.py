@@ -21,7 +21,7 @@ THEORY = {  # kind of prediction: its label (rates are of the squared norm, a la
     "xavier": ("theory: Xavier, rate 1/2 (less the leak)", (1.5, 1.5)),
     "batch_norm": ("theory: BN, rate by batch size", (6, 1.5, 1.5, 1.5)),
     "batch_norm_limit": ("theory: BN, rate at most π/(π-1)", (9, 2)),
-    "residual": ("theory: residual, rate 1 + s² a block", (3, 1, 1, 1, 1, 1)),
+    "residual": ("theory: residual, rate by scale and init", (3, 1, 1, 1, 1, 1)),
     "power": ("theory: residual with BN, norm of order 1/l", (1, 3)),
 }
 MOST_LAYERS = 300  # of a line: the two layers of each of more blocks would be a band of ink

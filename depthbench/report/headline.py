@@ -82,7 +82,8 @@ def verdicts(judged: Verdicts, untrained: Sequence[str] = ()) -> list[str]:
         elif row["diverged"] and row["n"] >= FEW_SEEDS:
             p = row["p_sign_flip"]
             row |= {"verdict": decide(row["n"], row["mean"], row["upper"], p, judged.margin)}
-            evidence = _evidence(row | {"p_holm": p}) + ", sign-flip test"
+            evidence = _evidence(row | {"p_holm": p}, judged.margin)
+            evidence += "" if row["verdict"] == "absent" else ", sign-flip test"
         found[network] = row["verdict"]
         sentences.append(
             f"{network}: degradation is {row['verdict']} from depth {row['shallow']} to {row['deep']} "
@@ -110,8 +111,8 @@ def _removal(row: dict, found: dict[str, str]) -> str:
         return "Residual connections do not lower the rise by the margin"
     if found.get(row["network"]) != "present":
         return "The residual network's error rises less, where degradation of the plain one is not shown"
-    in_part = " in part" if found.get(row["residual"]) == "present" else ""
-    return f"Residual connections mend it{in_part}"
+    how = {"absent": "", "present": " in part"}.get(found.get(row["residual"]), ", at least in part")
+    return f"Residual connections mend it{how}"
 
 
 def rates(measured: pd.DataFrame) -> list[str]:

@@ -77,12 +77,14 @@ def write_page(path: Path, out: Path, style: str = "page") -> Path:
     }
     for name, table in parts.items():
         tables.write_table(table, out / "tables" / name)
+    trained = len(untrained) < summary["network"].nunique() or rates.empty or search is not None
     html = template("page.html").render(
         title=study["name"],
         study=study,
         study_toml=(path / "study.toml").read_text(encoding="utf-8"),
         command=_command(path, study),
-        trained=len(untrained) < summary["network"].nunique() or rates.empty,
+        trained=trained,
+        question=_question(trained, len(judged["train error"].removals) > 0),
         train_images=headline.train_images(study),
         statuses=headline.statuses(results.runs, missing),
         verdicts=headline.verdicts(judged["train error"], untrained),
@@ -99,6 +101,13 @@ def write_page(path: Path, out: Path, style: str = "page") -> Path:
     )
     write_text(out / "index.html", html)
     return out / "index.html"
+
+
+def _question(trained: bool, has_twins: bool) -> str:
+    """What a page answers first."""
+    if not trained:
+        return "How does the gradient begin?"
+    return "Do deeper networks train worse" + (", and do residual connections mend it?" if has_twins else "?")
 
 
 def grouped(figures: Iterable[dict]) -> list[list[dict]]:
@@ -139,8 +148,11 @@ def _command(path: Path, study: dict) -> str:
     into = "" if str(parent) == "results" else f" --results {shlex.quote(str(parent))}"
     file = shlex.quote(str(from_here(path / "study.toml")))
     if "frontier" in study:
-        networks = ",".join(study["grid"]["network"])
-        return f"depthbench frontier {networks} --study {file} --name {shlex.quote(study['name'])}{into}"
+        grids = [study["grid"], *study.get("also", [])]
+        every = {key: dict.fromkeys(x for grid in grids for x in grid[key]) for key in ("network", "seed")}
+        networks, seeds = (",".join(map(str, values)) for values in every.values())
+        name = shlex.quote(study["name"])
+        return f"depthbench frontier {networks} --seeds {seeds}, --study {file} --name {name}{into}"
     return f"depthbench run {file}{into}"
 
 

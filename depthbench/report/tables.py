@@ -59,6 +59,8 @@ def summary_table(summary: pd.DataFrame, train_images: str) -> Table:
         "that errors end at 0 and 100 %. The best test error is chosen on the test set: it is in the table "
         "of runs only, and in no mean."
     )
+    if any(f"{name}_mean" in summary for name in CROP_WORDS):
+        note += " Errors over 10 crops and top-5 errors are means over the runs that have them."
     return Table("Errors by network and depth", note, summary, shown.astype(str))
 
 
@@ -154,7 +156,8 @@ def choice_table(choice: pd.DataFrame, different: dict[str, list[str]]) -> Table
         "For choosing a depth. Recommended of a network is the least depth whose mean validation error is "
         "within one standard error of that of its best depth; of all, what takes the fewest multiply-adds "
         "within one standard error of the best of all; by the test error nothing is. Lowest error at its "
-        "cost: nothing else is both cheaper and better. Time and memory are means over the seeds that are "
+        "cost: nothing else is both cheaper and better, where times and memory within 5 % of each other are "
+        "equal. Time and memory are means over the seeds that are "
         "done; the time depends on what else ran at once."
     )
     for cost, columns in different.items():
@@ -203,7 +206,8 @@ def rates_table(rates: pd.DataFrame) -> Table:
         "one before it, towards the input: above 1 gradients explode, below 1 they vanish. Measured: a "
         "straight line fitted to the logarithms of a stage, geometric mean over n seeds and Student's t "
         "interval for it. Nothing is predicted where the assumptions of no formula hold. A residual network "
-        "with batch normalisation has no rate, since its norm follows a power of the depth: it is left out."
+        "with batch normalisation and identity shortcuts has no rate, since its norm follows a power of the "
+        "depth: it is left out."
     )
     return Table("Measured and predicted rates at initialisation", note, rates, shown.astype(str))
 
@@ -222,9 +226,9 @@ def responses_table(responses: pd.DataFrame) -> Table:
         }
     )
     note = (
-        "Standard deviation of the response, after normalisation and before the nonlinearity, at the last "
-        "probed step (He et al. 2015, Figure 7): of the median layer the mean and range over n seeds, and "
-        "the least and the greatest of all layers and seeds."
+        "Standard deviation of the response, after normalisation, if any, and before the nonlinearity, at "
+        "the last probed step (He et al. 2015, Figure 7): of the median layer the mean and range over n "
+        "seeds, and the least and the greatest of all layers and seeds."
     )
     return Table("Layer responses in numbers", note, responses, shown.astype(str))
 

@@ -45,7 +45,9 @@ def test_a_search_trains_what_it_asks_for_and_stores_why(tiny, tmp_path):
     assert found["fails"].isna().all()
     stored = StudyStore(tmp_path / "tiny").study()
     assert stored.frontier == Frontier(below=100.0, deepest=19)
-    assert find(study, tmp_path)[0] == []  # what is known is not trained again
+    assert find(study, tmp_path)[0] == [[]]  # what is known is not trained again
+    with pytest.raises(BadInput, match=r"recipe\.lr"):  # nor taken for that of another recipe
+        find(tiny(frontier={"below": 100.0, "deepest": 19}, recipe={"lr": 0.5}), tmp_path)
 
 
 def test_a_network_that_trains_at_none_of_its_least_depths_is_done_with(tiny, tmp_path):
@@ -59,7 +61,7 @@ def test_a_network_that_trains_at_none_of_its_least_depths_is_done_with(tiny, tm
 def test_another_bound_on_what_is_stored_is_the_one_that_is_reported(tiny, tmp_path):
     grid = {"network": ["plain"]}
     find(tiny(frontier={"below": 0.001, "deepest": 8}, grid=grid), tmp_path)
-    assert find(tiny(frontier={"below": 99.0, "deepest": 8}, grid=grid), tmp_path)[0] == []
+    assert find(tiny(frontier={"below": 99.0, "deepest": 8}, grid=grid), tmp_path)[0] == [[]]
     path = tmp_path / "tiny"
     assert StudyStore(path).study().frontier == Frontier(below=99.0, deepest=8)
     assert load_results(path).runs["frontier.below"].tolist() == [99.0]
@@ -95,3 +97,13 @@ def test_another_version_of_a_plug_in_is_not_answered_with_the_old_one(tiny, tmp
                 assert find(study, tmp_path)[0] == [[("mine", 1)]]
         finally:
             del NETWORKS["mine"], sys.modules["depthbench_plugin_mine"]
+
+
+def test_every_round_of_a_search_computes_with_as_many_threads(tiny, tmp_path, monkeypatch):
+    """A round of one run has not all cores, which would round otherwise."""
+    monkeypatch.setattr("depthbench.execution.plan.usable_cores", lambda: 2)
+    monkeypatch.setattr("depthbench.environment.usable_cores", lambda: 2)
+    grid = {"network": ["plain"], "seed": [0]}
+    alone = prepare(tiny(grid=grid), tmp_path, device="cpu")
+    of_a_search = prepare(tiny(grid=grid, frontier={"below": 50.0}, name="search"), tmp_path, device="cpu")
+    assert (alone.threads, of_a_search.threads) == (2, 1)

@@ -112,6 +112,7 @@ def test_an_outlier_at_chance_between_two_depths_does_not_hide_a_rise_in_every_s
     [
         ([81, 82, 80.5], [1.0, 2.1, 3.0], "Residual connections mend it:"),
         ([81, 82, 80.5], [61.2, 62, 63], "Residual connections mend it in part:"),
+        ([81, 82, 80.5], [1.0, 12, 4.0], "Residual connections mend it, at least in part:"),
         ([1.1, 2.0, 3.1], [21, 22.3, 23], "Residual connections do not lower the rise by the margin:"),
         ([1.1, 2.0, 3.1], [-19, -18, -17.1], "The residual network's error rises less, where"),
     ],
