@@ -1,8 +1,8 @@
 import pytest
 
-from depthbench.execution import calibrate as calibration
 from depthbench.execution import pace
-from depthbench.execution.calibrate import calibrate, chosen, on_a_line
+from depthbench.execution.calibrate import MOST_WORK, calibrate, chosen, on_a_line, shallower
+from depthbench.execution.estimate import estimate
 from depthbench.execution.memory import count_run
 from depthbench.execution.pace import Pace, measure, random_images
 from depthbench.execution.plan import prepare
@@ -41,18 +41,25 @@ def test_what_is_tried_out(tiny, a_step, tried):
     assert [run.depth for run in chosen(families, measured)] == tried
 
 
-@pytest.mark.parametrize(("as_much_as", "less", "tried"), [(26, 0, {26, 32}), (14, 0, {14}), (8, 1, {8})])
+@pytest.mark.parametrize(("as_much_as", "less", "tried"), [(26, 0, None), (14, 0, 14), (8, 1, 8)])
 def test_of_a_network_that_is_too_much_work_a_shallower_one_is_tried(
     tiny, tmp_path, monkeypatch, as_much_as, less, tried
 ):
     """In the last case even the least is too much, and is tried all the same."""
+    plan = prepare(tiny(grid={"network": ["plain"], "depth": [26]}), tmp_path, device="cpu", jobs=1)
+    (run,) = plan.todo
+    counted = count_run(run.model_copy(update={"depth": as_much_as}), plan.images)
+    monkeypatch.setitem(MOST_WORK, "cpu", counted.multiply_adds * run.recipe.batch_size - less)
+    found = shallower(run, plan)
+    assert (found and found.depth) == tried
+
+
+def test_what_is_measured_of_a_shallower_one_tells_of_the_deep_one(tiny, tmp_path, monkeypatch):
+    monkeypatch.setitem(MOST_WORK, "cpu", 0)
     plan = prepare(tiny(grid={"network": ["plain"], "depth": [26, 32]}), tmp_path, device="cpu", jobs=1)
-    run = plan.todo[0].model_copy(update={"depth": as_much_as})
-    work = count_run(run, plan.images).multiply_adds * run.recipe.batch_size
-    monkeypatch.setitem(calibration.MOST_WORK, "cpu", work - less)
-    found, _, notes = calibrate(plan)
-    assert notes == ()
-    assert {depth for _, depth in found} == tried
+    cost = estimate(plan)
+    assert [row["measured"] for row in cost["rows"]] == [False, False]
+    assert 0 < cost["rows"][0]["seconds"] < cost["rows"][1]["seconds"]
 
 
 def test_slow_steps_are_few():

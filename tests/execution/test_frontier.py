@@ -50,21 +50,19 @@ def test_a_search_trains_what_it_asks_for_and_stores_why(tiny, tmp_path):
         find(tiny(frontier={"below": 100.0, "deepest": 19}, recipe={"lr": 0.5}), tmp_path)
 
 
-def test_a_network_that_trains_at_none_of_its_least_depths_is_done_with(tiny, tmp_path):
-    study = tiny(frontier={"below": 0.001, "deepest": 19}, grid={"network": ["plain"]})
-    rounds, found = find(study, tmp_path)
-    assert rounds == [[("plain", 8)], [("plain", 14)]]
+def test_a_network_that_does_not_train_is_done_with_and_another_bound_is_judged_by_what_is_stored(
+    tiny, tmp_path
+):
+    grid = {"network": ["plain"]}
+    rounds, found = find(tiny(frontier={"below": 0.001, "deepest": 8}, grid=grid), tmp_path)
+    assert rounds == [[("plain", 8)]]
     assert found["trains"].isna().all()
     assert found["fails"].tolist() == [8]
-
-
-def test_another_bound_on_what_is_stored_is_the_one_that_is_reported(tiny, tmp_path):
-    grid = {"network": ["plain"]}
-    find(tiny(frontier={"below": 0.001, "deepest": 8}, grid=grid), tmp_path)
-    assert find(tiny(frontier={"below": 99.0, "deepest": 8}, grid=grid), tmp_path)[0] == [[]]
-    path = tmp_path / "tiny"
-    assert StudyStore(path).study().frontier == Frontier(below=99.0, deepest=8)
-    assert load_results(path).runs["frontier.below"].tolist() == [99.0]
+    rounds, found = find(tiny(frontier={"below": 99.0, "deepest": 8}, grid=grid), tmp_path)
+    assert rounds == [[]]
+    assert found["trains"].tolist() == [8]
+    assert StudyStore(tmp_path / "tiny").study().frontier == Frontier(below=99.0, deepest=8)
+    assert load_results(tmp_path / "tiny").runs["frontier.below"].tolist() == [99.0]
 
 
 def test_a_bound_below_the_least_depth_is_refused(tiny, tmp_path):
