@@ -15,11 +15,8 @@ from depthbench.execution.process import KEEP_MEMORY, Process
 from depthbench.networks import NETWORKS
 from depthbench.study import Run
 
-MOST_WORK = {
-    "cpu": 5e10,
-    "mps": 5e11,
-    "cuda": 5e12,
-}  # multiply-adds forward of an update that is tried: seconds
+# Multiply-adds of an update, forward, that is tried for one or two networks: seconds. More share it.
+MOST_WORK = {"cpu": 5e10, "mps": 5e11, "cuda": 5e12}
 FEW_SECONDS = 15.0  # of trials, and all are made; else of each network the shallowest and a middle one
 
 
@@ -85,8 +82,9 @@ def calibrate(
     for run in sorted({(run.network, run.depth): run for run in plan.todo}.values(), key=lambda r: r.depth):
         families[run.network].append(run)
     twice = set(plan.recompute)
+    most = MOST_WORK.get(plan.device.partition(":")[0], math.inf) / max(1, len(families) / 2)
     for network, (least, *_) in families.items():
-        smaller = shallower(least, plan)
+        smaller = shallower(least, plan, most)
         if smaller is not None:
             families[network] = [smaller]
             twice |= {smaller.run_id} if least.run_id in plan.recompute else set()
@@ -108,10 +106,9 @@ def calibrate(
     return measured, 0.0, tuple(notes)
 
 
-def shallower(run: Run, plan: Plan) -> Run | None:
-    """The run to try for one whose update is too much work to be tried: of a depth, by doubling n, that is
-    not, or of the least. None where it can be tried itself, or is the least."""
-    most = MOST_WORK.get(plan.device.partition(":")[0], math.inf)
+def shallower(run: Run, plan: Plan, most: float) -> Run | None:
+    """The run to try for one whose update is too much work to be tried, more than `most` multiply-adds: of a
+    depth, by doubling n, that is not, or of the least. None where it can be tried itself, or is the least."""
 
     def is_little(depth: int) -> bool:
         tried = run.model_copy(update={"depth": depth})

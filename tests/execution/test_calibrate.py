@@ -42,15 +42,12 @@ def test_what_is_tried_out(tiny, a_step, tried):
 
 
 @pytest.mark.parametrize(("as_much_as", "less", "tried"), [(26, 0, None), (14, 0, 14), (8, 1, 8)])
-def test_of_a_network_that_is_too_much_work_a_shallower_one_is_tried(
-    tiny, tmp_path, monkeypatch, as_much_as, less, tried
-):
+def test_of_a_network_that_is_too_much_work_a_shallower_one_is_tried(tiny, tmp_path, as_much_as, less, tried):
     """In the last case even the least is too much, and is tried all the same."""
     plan = prepare(tiny(grid={"network": ["plain"], "depth": [26]}), tmp_path, device="cpu", jobs=1)
     (run,) = plan.todo
     counted = count_run(run.model_copy(update={"depth": as_much_as}), plan.images)
-    monkeypatch.setitem(MOST_WORK, "cpu", counted.multiply_adds * run.recipe.batch_size - less)
-    found = shallower(run, plan)
+    found = shallower(run, plan, counted.multiply_adds * run.recipe.batch_size - less)
     assert (found and found.depth) == tried
 
 
