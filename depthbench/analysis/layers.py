@@ -68,26 +68,23 @@ def summarise_responses(layers: pd.DataFrame) -> pd.DataFrame:
     return over_seeds(runs, keys, "response_std").merge(ends, on=keys)
 
 
-def thinned(table: pd.DataFrame, most: int) -> pd.DataFrame:
-    """`table` of by_layer with at most about `most` rows a line: of deeper networks neighbouring layers, an
-    even number of them, are one row of their geometric means, since two layers of a block may differ by more
-    than all blocks do."""
-    parts = []
-    for _, line in table.groupby(["network", "depth", "step"], sort=False):
-        size = 2 * math.ceil(len(line) / most / 2)
-        if len(line) <= most:
-            parts.append(line)
-            continue
-        logs = np.log(line[["mean", "low", "high"]].where(line[["mean", "low", "high"]] > 0))
-        values = line.assign(**logs).sort_values("layer")
-        groups = values.groupby((values["layer"] - 1) // size)
-        means = groups[["layer", "position", "mean", "low", "high"]].mean()
-        means[["mean", "low", "high"]] = np.exp(means[["mean", "low", "high"]])
-        firsts = groups[["network", "depth", "step"]].first()
-        rows = firsts.join(means).join(groups["n"].min()).join(groups[["zeros", "lost"]].max())
-        rows["mean"] = rows["mean"].mask(rows["zeros"] > 0, 0.0).mask(rows["lost"] > 0)
-        parts.append(rows[table.columns])
-    return pd.concat(parts, ignore_index=True) if parts else table
+def thinned(line: pd.DataFrame, most: int) -> pd.DataFrame:
+    """The rows of by_layer of one network, depth and step, at most about `most`: of a deeper network
+    neighbouring layers, an even number of them, are one row of their geometric means, since two layers of a
+    block may differ by more than all blocks do."""
+    if len(line) <= most:
+        return line
+    values = ["mean", "low", "high"]
+    logs = np.log(line[values].where(line[values] > 0))
+    joined = {"n": "min", "zeros": "max", "lost": "max"} | dict.fromkeys(
+        ["layer", "position", *values], "mean"
+    )
+    how = {column: joined.get(column, "first") for column in line}
+    size = 2 * math.ceil(len(line) / most / 2)
+    rows = line.assign(**logs).groupby((line["layer"] - 1) // size).agg(how).reset_index(drop=True)
+    rows[values] = np.exp(rows[values])
+    rows["mean"] = rows["mean"].mask(rows["zeros"] > 0, 0.0).mask(rows["lost"] > 0)
+    return rows
 
 
 def last_step(layers: pd.DataFrame) -> pd.DataFrame:

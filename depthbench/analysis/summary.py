@@ -9,11 +9,8 @@ from scipy.special import stdtrit
 from depthbench.analysis import FINISHED, STATUSES
 
 ERRORS = ("train_error_eval", "test_error")  # of the last evaluation, never of the best one
-CROPS = (
-    "test_error_10crop",
-    "test_error_top5",
-    "test_error_top5_10crop",
-)  # of ImageNet's protocol, where taken
+# of ImageNet's protocol, where taken
+CROPS = ("test_error_10crop", "test_error_top5", "test_error_top5_10crop")
 
 
 def summarise(runs: pd.DataFrame) -> pd.DataFrame:

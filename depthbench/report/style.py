@@ -74,19 +74,13 @@ STYLE = {
 }
 DEPTH_MAP = "inferno"
 DEPTH_RANGE = (0.76, 0.1)  # shallow to deep, light to dark; paler than this a thin line is lost on white
-COLOURS = (  # Okabe and Ito 2008; the last two are of Tol's muted scheme
-    *("#0072B2", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#333333", "#E69F00", "#882255", "#999933"),
-)
+# Okabe and Ito 2008; the last two are of Tol's muted scheme
+COLOURS = ("#0072B2", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#333333", "#E69F00", "#882255", "#999933")
 AGAINST = "#333333"
 CONTRASTING = ("#D55E00", "#56B4E9", "#009E73", "#CC79A7", "#0072B2", "#E69F00")  # with it, and in turn
 MARKERS = ("o", "s", "^", "D", "v", "<", ">", "p", "h")
-DASHES = (
-    (None, None),
-    (5, 2),
-    (2, 1.5),
-    (6, 1.5, 1, 1.5),
-    (1, 1),
-)  # 9 colours and markers and 5 of these repeat together after 45
+# with 9 colours and markers they repeat together after 45
+DASHES = ((None, None), (5, 2), (2, 1.5), (6, 1.5, 1, 1.5), (1, 1))
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 MARKS = {"diverged": "X", "failed": "P", "interrupted": "*"}  # of runs that did not end well
 

@@ -85,7 +85,8 @@ def _train(
         threads = torch.get_num_threads()
         trainer.restore(state)
         if torch.get_num_threads() != threads:
-            report({"note": f"goes on with {_threads(torch.get_num_threads())}, as it began, not {threads}"})
+            note = f"goes on with as many threads as it began with, {torch.get_num_threads()}, not {threads}"
+            report({"note": note})
     record["environment"] = describe_environment(trainer.device, torch.get_num_threads())
     if state is not None:
         record["earlier_environments"] = _earlier_environments(store, record["environment"])
@@ -130,12 +131,10 @@ def _train(
         store.write_frame("robustness", trainer.robustness(chance))
     record = record | {"status": status}
     if status == "interrupted" or keep_checkpoint:
-        _keep(store, trainer, record)
-    else:
-        store.write_rows(trainer.records.rows, trainer.records.layers())
-        store.write(_updated(record, trainer))
-        checkpoint.remove(store.checkpoint)
-    return _updated(record, trainer)
+        return _keep(store, trainer, record)
+    record = _store(store, trainer, record)
+    checkpoint.remove(store.checkpoint)
+    return record
 
 
 def _record(trainer: Trainer, images: Images, data_hash: str) -> dict[str, Any]:
@@ -152,10 +151,6 @@ def _record(trainer: Trainer, images: Images, data_hash: str) -> dict[str, Any]:
         "skipped_images": len(images.skipped),
         "hashes": {"initial_weights": trainer.initial_weights, "data": data_hash},
     }
-
-
-def _threads(count: int) -> str:
-    return f"{count} thread{'s'[: count > 1]}"
 
 
 def _earlier_environments(store: RunStore, now: dict[str, Any]) -> list[dict[str, Any]]:
@@ -176,11 +171,18 @@ def _ending(trainer: Trainer) -> str | None:
     return "done" if has_stalled or newest["step"] == trainer.run.steps else None
 
 
-def _keep(store: RunStore, trainer: Trainer, record: dict[str, Any]) -> None:
-    """The state first, then what is read from it: a kill in between loses nothing."""
+def _keep(store: RunStore, trainer: Trainer, record: dict[str, Any]) -> dict[str, Any]:
+    """The state first, then what is read from it: a kill in between loses nothing. As `_store`."""
     checkpoint.save(store.checkpoint, trainer.state())
+    return _store(store, trainer, record)
+
+
+def _store(store: RunStore, trainer: Trainer, record: dict[str, Any]) -> dict[str, Any]:
+    """Write the tables, and last run.json: what it then holds."""
     store.write_rows(trainer.records.rows, trainer.records.layers())
-    store.write(_updated(record, trainer))
+    record = _updated(record, trainer)
+    store.write(record)
+    return record
 
 
 def _updated(record: dict[str, Any], trainer: Trainer) -> dict[str, Any]:

@@ -116,7 +116,7 @@ def test_a_run_that_goes_on_with_its_own_threads_says_so(tiny, trained):
         told = []
         record, _ = trained(run, report=told.append)
         assert record["environment"]["threads"] == 2
-        assert {"note": "goes on with 2 threads, as it began, not 1"} in told
+        assert {"note": "goes on with as many threads as it began with, 2, not 1"} in told
     finally:
         torch.set_num_threads(threads)
 
