@@ -385,9 +385,10 @@ def _finished(path: str | Path, runs: "pd.DataFrame | None") -> list[dict[str, A
 
 def _together(path: str | Path, rows: list[dict[str, Any]], name: str) -> "pd.DataFrame":
     """NAME.parquet of each run that has one, with the columns that say whose it is."""
+    import numpy as np
     import pandas as pd
 
-    store, found = StudyStore(path), []
+    store, frames, whose = StudyStore(path), [], []
     for row in rows:
         try:
             frame = store.run(row["run_id"]).frame(name)
@@ -398,6 +399,9 @@ def _together(path: str | Path, rows: list[dict[str, Any]], name: str) -> "pd.Da
                 f"depthbench: {row['run_id']}: {name}.parquet cannot be read; run it again", file=sys.stderr
             )
             continue
-        keys = {key: row[key] for key in ("run_id", "network", "depth", "seed")}
-        found.append(frame.assign(**keys)[[*keys, *frame.columns]])
-    return pd.concat(found, ignore_index=True) if found else pd.DataFrame()
+        frames.append(frame)
+        whose.append({key: row[key] for key in ("run_id", "network", "depth", "seed")})
+    if not frames:
+        return pd.DataFrame()
+    keys = pd.DataFrame(whose).loc[np.repeat(np.arange(len(frames)), [len(frame) for frame in frames])]
+    return pd.concat([keys.reset_index(drop=True), pd.concat(frames, ignore_index=True)], axis=1)

@@ -17,14 +17,15 @@ def class_metrics(predictions: pd.DataFrame) -> pd.DataFrame:
     columns = [*keys, "metric", "class", "value"]
     if predictions.empty:
         return pd.DataFrame(columns=columns)
-    from sklearn.metrics import f1_score, recall_score  # takes half a second
+    from sklearn.metrics import precision_recall_fscore_support  # takes half a second
 
     rows = []
     for run, images in predictions.groupby(keys, sort=False):
-        numbers, classes = _numbers(images), images["label"].cat.categories
-        every = {"labels": range(len(classes)), "zero_division": np.nan}
-        values = [("macro_f1", "", f1_score(*numbers, average="macro", **every))]
-        recalls = recall_score(*numbers, average=None, **every)
+        classes = images["label"].cat.categories
+        _, recalls, f1, _ = precision_recall_fscore_support(
+            *_numbers(images), labels=range(len(classes)), zero_division=np.nan
+        )
+        values = [("macro_f1", "", np.nanmean(f1))]
         values += [("recall", name, recall) for name, recall in zip(classes, recalls, strict=True)]
         rows += [(*run, metric, name, 100 * value) for metric, name, value in values]
     return pd.DataFrame(rows, columns=columns)
@@ -47,6 +48,6 @@ def confusion(predictions: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(100 * counts, index=classes, columns=classes)
 
 
-def _numbers(predictions: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
+def _numbers(predictions: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     """label and predicted as numbers: scikit-learn sorts names."""
-    return predictions["label"].cat.codes, predictions["predicted"].cat.codes
+    return predictions["label"].cat.codes.to_numpy(), predictions["predicted"].cat.codes.to_numpy()

@@ -67,10 +67,11 @@ def _draw_panel(axes: Axes, matrix: pd.DataFrame, numbers: bool) -> None:
         annot=told if numbers else False,
         fmt="",
         annot_kws={"fontsize": 7},
-        xticklabels=names,
-        yticklabels=names,
+        xticklabels=False,
+        yticklabels=False,
         linewidths=0.4,
         linecolor="#e4e4e4",
     )
-    axes.tick_params(axis="x", rotation=90 if max(map(len, names)) > 2 else 0)
-    axes.tick_params(axis="y", rotation=0)
+    middles = np.arange(len(names)) + 0.5
+    axes.set_xticks(middles, names, rotation=90 if max(map(len, names)) > 2 else 0)
+    axes.set_yticks(middles, names)

@@ -66,21 +66,20 @@ def summary_table(summary: pd.DataFrame, train_images: str) -> Table:
 
 def runs_table(runs: pd.DataFrame, matches: pd.DataFrame) -> Table:
     """A row a run, with what was matched with its twin (`analysis.matching.match_twins`)."""
-    matched = pd.DataFrame([_matched(run, matches) for run in runs.to_dict("records")], index=runs.index)
+    records, pairs = runs.to_dict("records"), matches.to_dict("records")
+    matched = pd.DataFrame([_matched(run, pairs) for run in records], index=runs.index)
     shown = pd.DataFrame(
         {
             "run": runs["run_id"],
-            "status": [_because(run) for run in runs.to_dict("records")],
+            "status": [_because(run) for run in records],
             "updates": [
                 f"{_whole(a)} of {_whole(b)}" for a, b in zip(runs["step"], runs["steps"], strict=True)
             ],
             "train error (%)": [_number(x) for x in runs["train_error_eval"]],
             "test error, last (%)": [_number(x) for x in runs["test_error"]],
             **{words: [_number(x) for x in runs[key]] for key, words in CROP_WORDS.items()},
-            "test error, best (%)": [_best(run, "best_") for run in runs.to_dict("records")],
-            "test error, chosen by validation (%)": [
-                _best(run, "val_selected_") for run in runs.to_dict("records")
-            ],
+            "test error, best (%)": [_best(run, "best_") for run in records],
+            "test error, chosen by validation (%)": [_best(run, "val_selected_") for run in records],
             "parameters": runs["parameters"].map(_whole),
             **matched,
             "multiply-adds (million)": [_number(x, 1e6, 1) for x in runs["multiply_adds"]],
@@ -348,10 +347,14 @@ def _expected(depth: float) -> str:
     return "" if math.isnan(depth) else "any depth" if math.isinf(depth) else f"{depth:.0f}"
 
 
-def _matched(run: dict, matches: pd.DataFrame) -> dict[str, str]:
+def _matched(run: dict, matches: list[dict]) -> dict[str, str]:
     """A run's twin, and what they share; `;` between where it has several twins."""
-    here = matches[(matches["depth"] == run["depth"]) & (matches["seed"] == run["seed"])]
-    pairs = here[(here["network"] == run["network"]) | (here["twin"] == run["network"])].to_dict("records")
+    pairs = [
+        pair
+        for pair in matches
+        if (pair["depth"], pair["seed"]) == (run["depth"], run["seed"])
+        and run["network"] in (pair["network"], pair["twin"])
+    ]
     return {
         "twin": "; ".join(p["twin"] if p["network"] == run["network"] else p["network"] for p in pairs),
         "same parameters": "; ".join(_yes(p["parameters"]) for p in pairs),
