@@ -182,7 +182,7 @@ class StudyStore:
             )
             raise BadInput(
                 f"{self.path} holds runs with other settings ({told}): add --name NAME to store "
-                "this as a study of its own, or --fresh to discard what is there"
+                "this as a study of its own, or discard what is there (run --fresh, or remove the directory)"
             )
         self.check_code(study)
 

@@ -283,6 +283,14 @@ class Grid(Section):
         return product(self.depth, self.network, self.seed)
 
 
+class Grids(Section):
+    """The runs of a study that are not every combination of one grid."""
+
+    grid: Grid = Grid()
+    also: list[Grid] = []
+    """Further grids, of a study that has grown by some combinations and not by all."""
+
+
 class Shared(Section):
     """What every run of one results directory has in common."""
 
@@ -361,15 +369,12 @@ class Run(Shared):
         return step in (0, self.steps - 1) or str(step).rstrip("0") in ("1", "2", "5")
 
 
-class Study(Shared):
+class Study(Grids, Shared):
     """A grid of runs and what to measure in them."""
 
     name: Annotated[str, AfterValidator(_file_name)] = DEFAULT_STUDY
     variants: dict[Annotated[str, AfterValidator(_file_name)], Variant] = {}
     """Name -> a network that the grid may name beside those of NETWORKS."""
-    grid: Grid = Grid()
-    also: list[Grid] = []
-    """Further grids, of a study that has grown by some combinations and not by all."""
     frontier: Frontier | None = None
     """The search that chose the grid, where one did."""
     verdict: Verdict = Verdict()

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from depthbench.catalog import load_plugin
 from depthbench.errors import BadInput, nearest
-from depthbench.study import FORMAT, Section, Study, Variant, each_once
+from depthbench.study import FORMAT, Grid, Grids, Section, Study, Variant, each_once
 
 
 def load_study(study: str | Path | None = None, **overrides: Any) -> Study:
@@ -20,8 +20,9 @@ def load_study(study: str | Path | None = None, **overrides: Any) -> Study:
 
     Overrides are sections or single keys, e.g. `load_study("quick", grid={"depth": [20]},
     recipe={"steps": 100})`. With no `study`, the recipe of He et al. 2015 on `data` is taken, and the study
-    is called like the data. The plug-ins that the file and the overrides name are loaded; a relative path of
-    a plug-in or of data starts from the folder of the file that names it.
+    is called like the data. Of a study of several grids `grid` narrows each: seeds are those of all, and the
+    other runs that it asks for are looked for in all. The plug-ins that the file and the overrides name are
+    loaded; a relative path of a plug-in or of data starts from the folder of the file that names it.
 
     Raises BadInput for an unknown study, a syntax error (with its line), an unknown key (with the
     nearest known one), a wrong type or an impossible value."""
@@ -42,8 +43,8 @@ def load_study(study: str | Path | None = None, **overrides: Any) -> Study:
         values = _located(values, path.parent)
     plugins += _plugins(overrides, Path.cwd())
     overrides = _located(overrides, Path.cwd())
-    if "grid" in overrides:  # it says which runs are wanted
-        values.pop("also", None)
+    if values.get("also") and isinstance(overrides.get("grid"), Mapping):
+        values, overrides = _narrowed(values, overrides, source)
     for plugin in plugins:
         load_plugin(plugin)
     built = build(Study, {**merge(values, overrides), "plugins": each_once(plugins)}, source)
@@ -51,6 +52,27 @@ def load_study(study: str | Path | None = None, **overrides: Any) -> Study:
         name = re.sub(r"[^A-Za-z0-9._-]+", "-", built.data.name).strip("._-")
         built = built.model_copy(update={"name": name or "folder"})
     return built
+
+
+def _narrowed(values: Mapping, overrides: Mapping, source: str) -> tuple[dict, dict]:
+    """`values` and `overrides` of a study of several grids, with what `overrides` ask of `grid` asked of all.
+
+    Asked seeds are those of each grid. Asked depths, or asked networks, are looked for in each grid, and what
+    none has joins the first; where both are asked, all of them are one grid."""
+    asked = build(Grid, overrides["grid"], f"{source}: grid").model_dump(include=set(overrides["grid"]))
+    told = build(Grids, {key: values[key] for key in ("grid", "also") if key in values}, source)
+    seeds = {"seed": asked["seed"]} if "seed" in asked else {}
+    first, *others = (grid.model_dump() | seeds for grid in (told.grid, *told.also))
+    axes = [axis for axis in ("network", "depth") if axis in asked]
+    if len(axes) == 2:
+        first, others = first | asked, []
+    elif axes:
+        (axis,) = axes
+        elsewhere = {value for grid in others for value in grid[axis]} - set(first[axis])
+        first |= {axis: [value for value in asked[axis] if value not in elsewhere]}
+        others = [grid | {axis: [value for value in asked[axis] if value in grid[axis]]} for grid in others]
+        first, *others = (grid for grid in (first, *others) if grid[axis])
+    return {**values, "also": others}, {**overrides, "grid": first}
 
 
 def _located(values: Mapping, folder: Path) -> dict:

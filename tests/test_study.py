@@ -539,6 +539,57 @@ def test_an_unknown_study(name, told):
 # One thing on top of another
 
 
+SEVERAL = """
+[grid]
+network = ["resnet", "preresnet"]
+depth = [20, 110]
+
+[[also]]
+network = ["resnet_bottleneck"]
+depth = [110, 164]
+seed = [7]
+"""
+
+
+@pytest.mark.parametrize(
+    ("asked", "runs"),
+    [
+        ({"seed": [5]}, [("resnet preresnet", (20, 110), (5,)), ("resnet_bottleneck", (110, 164), (5,))]),
+        ({"depth": [164]}, [("resnet_bottleneck", (164,), (7,))]),
+        ({"depth": [110]}, [("resnet preresnet", (110,), (0, 1, 2)), ("resnet_bottleneck", (110,), (7,))]),
+        ({"depth": [8, 164]}, [("resnet preresnet", (8,), (0, 1, 2)), ("resnet_bottleneck", (164,), (7,))]),
+        ({"network": ["plain"]}, [("plain", (20, 110), (0, 1, 2))]),
+        (
+            {"network": ["plain", "resnet_bottleneck"], "seed": [5]},
+            [("plain", (20, 110), (5,)), ("resnet_bottleneck", (110, 164), (5,))],
+        ),
+        ({"network": ["resnet", "preresnet_bottleneck"], "depth": [20, 29]}, None),
+        (
+            {"network": ["resnet", "resnet_bottleneck"], "depth": [56]},
+            [("resnet resnet_bottleneck", (56,), (0, 1, 2))],
+        ),
+    ],
+)
+def test_a_grid_asked_of_a_study_of_several_narrows_each(asked, runs, tmp_path):
+    file = tmp_path / "several.toml"
+    file.write_text(SEVERAL, encoding="utf-8")
+    if runs is None:  # all combinations are asked for, and one cannot be
+        with pytest.raises(BadInput, match="grid: resnet"):
+            load_study(file, grid=asked)
+        return
+    study = load_study(file, grid=asked)
+    found = [(" ".join(g.network), tuple(g.depth), tuple(g.seed)) for g in (study.grid, *study.also)]
+    assert found == runs
+
+
+@pytest.mark.parametrize("several", ["also = 3", "also = [3]", "grid = 3\nalso = [{seed = [1]}]"])
+def test_grids_that_are_none_are_told_of(several, tmp_path):
+    file = tmp_path / "several.toml"
+    file.write_text(several, encoding="utf-8")
+    with pytest.raises(BadInput, match=r"study several: (also|also\.0|grid) = 3: should be"):
+        load_study(file, grid={"seed": [1]})
+
+
 def test_merge_goes_table_by_table_and_leaves_both_as_they_were():
     below, above = {"a": {"x": 1, "y": 2}, "b": 3}, {"a": {"y": 5}, "c": {"z": 6}}
     assert merge(below, above) == {"a": {"x": 1, "y": 5}, "b": 3, "c": {"z": 6}}
