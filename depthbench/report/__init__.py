@@ -58,7 +58,7 @@ FIGURES: dict[str, FigureEntry] = {
         "depthbench.report.degradation:draw",
         "Where the train error rises with depth, depth itself makes the network harder to train: that is "
         "degradation, and not overfitting, which would raise the test error alone. Each point is the last "
-        "error of one seed, the line is their mean, the bar its 95% t interval.",
+        "error of one seed, the line or stroke is their mean, the bar its 95% t interval.",
         title="Degradation",
         needs="a finished run",
     ),

@@ -49,8 +49,12 @@ def draw(results: Results) -> Figure | None:
     title = f"{error.capitalize()} against cost ({style.seeds(table['n'])}{bar})"
     rows = 2 if len(costs) == 4 else 1
     figure, panels = style.grid(rows, len(costs) // rows, 2.5, title, sharex=False)
-    looks = style.network_looks(style.networks_of(table))
-    looks = {network: {key: look[key] for key in ("color", "marker")} for network, look in looks.items()}
+    known = set(table["network"])
+    looks = {
+        network: {key: look[key] for key in ("color", "marker")}
+        for network, look in style.network_looks(style.networks_of(results.runs)).items()
+        if network in known
+    }
     _error_axis(panels[0, 0], table)
     for axes, cost in zip(panels.flat, costs, strict=True):
         _cost_axis(axes, table[cost] / TOLD[cost].unit)

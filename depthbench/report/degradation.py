@@ -11,6 +11,7 @@ from matplotlib.transforms import ScaledTranslation, Transform
 from depthbench.analysis import FINISHED
 from depthbench.analysis.summary import summarise
 from depthbench.report import style
+from depthbench.report.errors_by_network import are_many, draw_rows
 from depthbench.store import Results
 
 PANELS = {
@@ -25,13 +26,18 @@ ENDINGS = {
 
 
 def draw(results: Results) -> Figure | None:
-    """Last train and test error (percent) against depth: every seed, their mean and 95% t interval."""
+    """Last train and test error (percent) against depth: every seed, their mean and 95% t interval; of many
+    networks of one depth, a row each."""
     runs = results.runs
     if not runs["status"].isin(FINISHED).any():
         return None
     summary, networks = summarise(runs), style.networks_of(runs)
     known = style.seeds(summary.loc[summary["n"] > 0, "n"])
     shown = known if known == "1 seed" else f"each seed, mean and 95% t interval of {known}"
+    if are_many(runs):
+        figure, colours = draw_rows(runs, summary, PANELS, f"Last error ({shown})")
+        style.legend_below(figure, style.depth_handles(colours) + style.ending_handles(runs, ENDINGS))
+        return figure
     figure, panels = style.grid(1, 2, 2.6, f"Last error against depth ({shown})")
     looks = style.network_looks(networks)
     for axes, (column, title) in zip(panels[0], PANELS.items(), strict=True):
@@ -105,6 +111,18 @@ def depth_axis(axes: Axes, depths: list[int]) -> None:
     axes.xaxis.set_major_locator(FixedLocator(depths))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(ScalarFormatter())
+    _turn_where_crowded(axes, depths)
+
+
+def _turn_where_crowded(axes: Axes, depths: list[int]) -> None:
+    """Depths that would touch each other stand upright."""
+    scale = np.log if axes.get_xscale() == "log" else np.asarray
+    places = scale(np.array(depths, float))
+    width = 0.8 * 72 * axes.figure.get_figwidth() / axes.get_gridspec().ncols  # points, about
+    gaps = np.diff(places) / np.ptp(scale(np.array(axes.get_xlim()))) * width
+    texts = [style.CHARACTER * style.STYLE["xtick.labelsize"] * (len(str(depth)) + 1) for depth in depths]
+    if any(gap < (a + b) / 2 for gap, a, b in zip(gaps, texts, texts[1:], strict=False)):
+        axes.tick_params(axis="x", labelrotation=90)
 
 
 def error_axis(axes: Axes, summary: pd.DataFrame) -> None:

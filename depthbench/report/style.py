@@ -79,7 +79,6 @@ COLOURS = ("#0072B2", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#333333", "#E
 AGAINST = "#333333"
 CONTRASTING = ("#D55E00", "#56B4E9", "#009E73", "#CC79A7", "#0072B2", "#E69F00")  # with it, and in turn
 MARKERS = ("o", "s", "^", "D", "v", "<", ">", "p", "h")
-# with 9 colours and markers they repeat together after 45
 DASHES = ((None, None), (5, 2), (2, 1.5), (6, 1.5, 1, 1.5), (1, 1))
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 MARKS = {"diverged": "X", "failed": "P", "interrupted": "*"}  # of runs that did not end well
@@ -123,9 +122,13 @@ def depth_colours(depths: Iterable[int]) -> dict[int, str]:
 
 def network_looks(networks: Sequence[str]) -> dict[str, dict]:
     """Network -> the colour, marker and dashes that matplotlib's plot takes."""
-    kinds = {"color": COLOURS, "marker": MARKERS, "dashes": DASHES}
+    n = len(COLOURS)
     return {
-        name: {key: values[i % len(values)] for key, values in kinds.items()}
+        name: {
+            "color": COLOURS[i % n],
+            "marker": MARKERS[(i + i // n) % len(MARKERS)],  # no colour has a marker twice
+            "dashes": DASHES[i % len(DASHES)],
+        }
         for i, name in enumerate(networks)
     }
 

@@ -196,6 +196,41 @@ def test_degradation_of_depths_far_apart_is_logarithmic(tmp_path):
     assert axes.get_xticks().tolist() == [8, 110]
 
 
+@pytest.mark.parametrize(("depths", "turned"), [((20, 56, 110), False), ((110, 164, 998), True)])
+def test_depths_that_would_touch_stand_upright(depths, turned, tmp_path):
+    path = store_study(tmp_path / "close", study_of(depths=depths, seeds=(0,)))
+    axes = panel(FIGURES["degradation"].draw(load_results(path)), "test error")
+    assert {label.get_rotation() for label in axes.get_xticklabels()} == {90.0 if turned else 0.0}
+
+
+def test_many_networks_of_one_depth_have_a_row_each(partial_results):
+    """And a diverged, a failed and an interrupted run a mark each."""
+    frame = partial_results.runs
+    alone = [frame[frame["network"] == "plain"].assign(network=f"mine-{i}", depth=20 + i) for i in range(5)]
+    many = partial_results._replace(runs=pd.concat([frame, *alone], ignore_index=True))
+    figure = FIGURES["degradation"].draw(many)
+    axes = panel(figure, "train error, evaluation mode")
+    rows = [label.get_text() for label in axes.get_yticklabels()]
+    assert rows[:2] == ["plain, depth 8", "resnet, depth 8"]
+    assert rows[-1] == "mine-4, depth 24"
+    assert [name for name in rows if name.startswith("mine")] == [
+        f"mine-{i}, depth {20 + i}" for i in range(5)
+    ]
+    row = rows.index("plain, depth 8")
+    seeds = [
+        line.get_xdata()[0]
+        for line in axes.lines
+        if line.get_marker() == "o" and abs(line.get_ydata()[0] - row) < 0.3
+    ]
+    stored = frame[(frame["network"] == "plain") & (frame["depth"] == 8) & (frame["status"] == "done")]
+    assert sorted(seeds) == sorted(stored["train_error_eval"])
+    stroke = next(x for x in axes.lines if x.get_ydata().tolist() == [row - 0.36, row + 0.36])
+    assert stroke.get_xdata()[0] == pytest.approx(np.mean(seeds))
+    marks = {line.get_marker(): line.get_xdata()[0] for line in axes.lines if line.get_marker() in set("XP*")}
+    assert marks == {"X": CHANCE, "P": 0.985, "*": 0.985}
+    assert "diverged, counted at chance error" in legend(figure)
+
+
 def test_gradient_has_a_row_a_chosen_step_and_the_geometric_mean(drawn):
     figure = drawn("gradient_preact")
     assert [axes.get_title() for axes in panels(figure)[::2]] == [
