@@ -26,8 +26,8 @@ BOTTLENECK = ("resnet_bottleneck", "preresnet_bottleneck")
 LAYERS_A_BLOCK = 2
 HALVINGS = {"1": 0, "2": 1, "3": 2}  # of the map, up to a stage of a CIFAR network
 
-HE = "He et al. 2015, arXiv:1502.01852, eq. 10"
-GLOROT = "Glorot & Bengio 2010, eq. 16; a ReLU halves"
+HE = "He et al. 2015, arXiv:1502.01852, eq. 14"
+GLOROT = "Glorot & Bengio 2010, eq. 16, halved by a ReLU"
 YANG = "Yang et al. 2019, arXiv:1902.08129"
 OF_LAYERS = {"he": (1.0, "1", HE), "xavier": (1 / 2, "1/2", GLOROT)}  # init -> rate of a ReLU layer alone
 DE_SMITH = "De & Smith 2020, arXiv:2002.10444"
@@ -257,8 +257,8 @@ def theory_lines(table: pd.DataFrame, runs: pd.DataFrame, layers: pd.DataFrame) 
     """The norms at step 0 that theory predicts, each stage from its last layer on, where it takes what was
     measured; the power of the depth from the last of all hidden layers on.
 
-    `table` is `analysis.layers.by_layer` of COLUMN. Columns: network, depth, stage, kind, layer, position,
-    value (L2 norm)."""
+    `table` is `analysis.layers.by_layer` of COLUMN. Columns: network, depth, stage, kind, source, layer,
+    position, value (L2 norm)."""
     first = layers[layers["step"] == 0]
     stages = first[[*KEYS, "layer"]].drop_duplicates()
     drawn = table[table["step"] == 0].merge(stages, on=["network", "depth", "layer"])
@@ -277,5 +277,5 @@ def theory_lines(table: pd.DataFrame, runs: pd.DataFrame, layers: pd.DataFrame) 
             blocks = (last["layer"] - line["layer"]) / last["layers"]
             value = last["mean"] * last["predicted"] ** (blocks / 2)  # the norm, not its square
         lines.append(line.assign(value=value))
-    columns = ["network", "depth", "stage", "kind", "layer", "position", "value"]
+    columns = ["network", "depth", "stage", "kind", "source", "layer", "position", "value"]
     return pd.concat(lines, ignore_index=True)[columns] if lines else pd.DataFrame(columns=columns)

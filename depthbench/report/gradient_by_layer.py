@@ -60,7 +60,8 @@ def draw(results: Results, column: str) -> Figure | None:
     handles = style.depth_handles(colours) + edge_handles(table)
     kinds = theory_handles(foreseen)
     columns = 6 if not kinds else 3 if len(kinds) < 3 else 2  # their labels are long
-    note = "\n".join(filter(None, (seeds_note(table, results.runs), thinned_note(table)))) or None
+    notes = (seeds_note(table, results.runs), thinned_note(table), sources_note(foreseen))
+    note = "\n".join(filter(None, notes)) or None
     style.legend_below(figure, handles + kinds, columns, note=note)
     return figure
 
@@ -93,6 +94,12 @@ def theory_handles(lines: pd.DataFrame) -> list[Line2D]:
         for kind, (label, dashes) in THEORY.items()
         if kind in drawn
     ]
+
+
+def sources_note(lines: pd.DataFrame) -> str | None:
+    """Says who derived what is drawn of theory, if any is."""
+    sources = dict.fromkeys(part for source in lines["source"].unique() for part in source.split("; "))
+    return f"Theory: {'; '.join(sources)}" if sources else None
 
 
 def thinned_note(table: pd.DataFrame) -> str | None:

@@ -3,6 +3,7 @@ squared norms, towards the input, over random images and the gradient of their c
 
 import math
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -65,7 +66,15 @@ def test_xavier_and_relu_halve_them_and_the_weight_gradient_hides_it():
     assert rate_of(*found, "grad_norm_weight")["mean"] == pytest.approx(1, rel=0.03)
 
 
-@pytest.mark.parametrize("batch", [8, 32, 128])
+def test_zero_padding_leaks_by_the_size_of_the_map():
+    found = at_initialisation("plain", 38, batch=8, norm="none", seeds=8)
+    for stage, kept in (("1", 0.921), ("2", 0.762), ("3", 0.444)):  # maps of 8, 4 and 2 pixels a side
+        row = rate_of(*found, stage=stage)
+        assert row["predicted"] == pytest.approx(kept, abs=1e-3)
+        assert row["mean"] == pytest.approx(kept, rel=0.03)
+
+
+@pytest.mark.parametrize("batch", [8, 16, 32, 64, 128, 256])
 def test_batch_norm_makes_gradients_explode_towards_the_input(batch):
     row = rate_of(*at_initialisation("plain_mlp", 42, batch))
     assert row["predicted"] == batch_norm_rate(batch)
@@ -92,3 +101,18 @@ def test_branches_scaled_by_the_root_of_their_number_hold_the_total_near_e():
     total = rate_of(*found)["mean"] ** blocks
     assert (1 + scale**2) ** blocks == pytest.approx(math.e, rel=0.01)
     assert total == pytest.approx(math.e, rel=0.1)  # 0.2 % in each of the 50 blocks
+
+
+def test_with_batch_norm_the_norm_falls_as_a_power_of_the_depth_in_residual_networks():
+    """As 1/l, roughly, and not from layer to layer by a factor, as in the plain twin."""
+    residual, plain = (_hidden(network) for network in ("resnet_mlp", "plain_mlp"))
+    power = np.polyfit(np.log(residual.index), np.log(residual), 1)[0]
+    assert -1.15 < power < -0.75
+    assert residual.iloc[0] / residual.iloc[-1] < 110
+    assert plain.iloc[0] / plain.iloc[-1] > 1e8
+
+
+def _hidden(network, depth=110):
+    """The norm at each layer but the ends, the geometric mean over seeds."""
+    layers = at_initialisation(network, depth)[1].query(f"1 < layer < {depth}")
+    return np.exp(np.log(layers[COLUMN]).groupby(layers["layer"]).mean())

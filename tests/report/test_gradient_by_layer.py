@@ -74,3 +74,6 @@ def test_every_kind_of_theory_fits_on_the_paper(tmp_path):
     figure.draw_without_rendering()
     assert {label for label, _ in THEORY.values()} <= set(legend(figure))
     assert stays_on_paper(figure)
+    told = figure.legends[0].get_title().get_text().replace("\n", " ")
+    for source in ("1502.01852", "Glorot & Bengio 2010", "1902.08129", "2002.10444", "variances of shortcut"):
+        assert told.count(source) == 1, source
