@@ -116,7 +116,10 @@ def frontier_lines(rows: list[dict[str, Any]], below: float) -> list[str]:
         reached = f"up to depth {row['median']:g}" if row["median"] else nowhere
         told = f"{row['network']}: train error below {below:g} % {reached}"
         seeds = f"{row['n']} seed{'s'[: row['n'] > 1]}"
-        told += f" (median of {seeds}, {row['low']:g} to {row['high']:g})" if row["n"] > 1 else f" ({seeds})"
+        middle = "median" if row["n"] % 2 else "lower median"
+        told += (
+            f" ({middle} of {seeds}, {row['low']:g} to {row['high']:g})" if row["n"] > 1 else f" ({seeds})"
+        )
         if row["open"]:
             told += f"; in {row['open']} of them the deepest that was tried trained: it may be deeper"
         lines.append(told)

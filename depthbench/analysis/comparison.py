@@ -17,9 +17,10 @@ from depthbench.errors import BadInput
 from depthbench.store import Results
 
 ERRORS = {"train_error_eval": "train error", "test_error": "test error"}
-IMAGES = ("data.", "images")  # settings that say which images a run sees
-TRAINING = ("recipe.",)
-VARIANTS = ("variants.",)  # networks of the study's own
+IMAGES = ("data.", "images")  # settings that say which images a run sees; `images` is their hash
+TRAINING = ("recipe.", "data.normalisation")
+OPTIONS = ("options.",)
+DEFINITIONS = ("variants.", "plug-in.")  # of networks of the study's own
 EVALUATION = ("evaluate.train_size",)  # another sample of the training images has another error
 MADE_WITH = "environment."
 THREADS = ("environment.threads",)
@@ -101,15 +102,23 @@ def cautions(settings: pd.DataFrame, runs: pd.DataFrame) -> list[str]:
     for other in others:
         apart = settings.loc[settings[first] != settings[other]]
         apart = apart[~apart["setting"].isin(IRRELEVANT)]
+        has_recipe = apart["setting"].str.startswith(TRAINING).any()
         for keys, what in (
             (IMAGES, "other images, or another split of them: its errors are of another task"),
             (TRAINING, "another recipe: a difference may be the recipe's"),
-            (VARIANTS, "another network by the same name: a difference may be the definition's"),
+            (OPTIONS, "other networks by the same names as well: a difference may be theirs"),
+            (DEFINITIONS, "another network by the same name: a difference may be the definition's"),
             (THREADS, "other numbers of threads: sums round otherwise, and training makes more of it"),
             (EVALUATION, "the train error of other images: compare the test errors"),
         ):
             rows = apart[apart["setting"].str.startswith(keys)]
-            if keys == VARIANTS:  # one that only one study has is compared with no network of its name
+            if keys == IMAGES:
+                rows = rows[~rows["setting"].str.startswith(TRAINING)]
+                if (rows["setting"] != "images").all():  # they were asked for otherwise, and are the same
+                    continue
+            if keys == OPTIONS and not has_recipe:  # they are what is compared
+                continue
+            if keys == DEFINITIONS:  # one that only one study has is compared with no network of its name
                 rows = rows[(rows[[first, other]] != "").all(axis=1)]
             if len(rows):
                 told = ", ".join(

@@ -50,10 +50,14 @@ def settled_options(run: Mapping[str, Any]) -> dict[str, Any]:
     return options | {key: defaults[key] for key in idle}
 
 
+def is_for_images(family: str) -> bool:
+    """Whether it is one of our image networks."""
+    return family in NETWORKS and NETWORKS[family].target in (CIFAR, IMAGENET)
+
+
 def has_default_options(run: Mapping[str, Any]) -> bool:
     """Whether `run` is of one of our image networks, just as its paper builds it."""
-    family = NETWORKS.get(run["family"])
-    if family is None or family.target not in (CIFAR, IMAGENET):
+    if not is_for_images(run["family"]):
         return False
     own = {key: run[key] for key in ("family", "depth")}
     return settled_options(run) == settled_options(own)

@@ -110,9 +110,9 @@ FIGURES: dict[str, FigureEntry] = {
     "frontier": FigureEntry(
         "depthbench.report.frontier:draw",
         "Each line is a seed, from the greatest depth that trains to the least above it that does not: the "
-        "frontier lies between them. The bar is the median over seeds. A hollow mark is the depth that "
-        "theory of wide networks at initialisation expects, where it predicts a rate: training may mend what "
-        "it sees.",
+        "frontier lies between them. The bar is the median over seeds, of two in the middle the lower. A "
+        "hollow mark is the depth that theory of wide networks at initialisation expects, where it predicts "
+        "a rate: training may mend what it sees.",
         title="How deep networks train",
     ),
     "gradient_preact": FigureEntry(

@@ -9,6 +9,7 @@ import pandas as pd
 
 from depthbench.analysis.comparison import cautions, differences, differing, label_each, together
 from depthbench.analysis.missing import missing_runs
+from depthbench.analysis.protocol import is_for_images, settled_options
 from depthbench.analysis.summary import summarise
 from depthbench.errors import BadInput
 from depthbench.files import write_text
@@ -16,6 +17,7 @@ from depthbench.report import COMPARISONS, STYLES, headline, tables
 from depthbench.report.drawing import draw_figures
 from depthbench.report.page import environment, from_here, grouped, template, with_columns
 from depthbench.store import StudyStore, load_results, shared_settings
+from depthbench.study import NetworkOptions
 
 
 def write_comparison(paths: Sequence[str | Path], out: str | Path | None = None) -> Path:
@@ -39,7 +41,9 @@ def write_comparison(paths: Sequence[str | Path], out: str | Path | None = None)
         if found.runs.empty:
             raise BadInput(f"{label}: no run has any data yet, so there is nothing to compare")
     joined = together(results)
-    settings = differing({label: _settings(studies[label], store) for label, store in stores.items()})
+    settings = differing(
+        {label: _settings(studies[label], store, results[label].runs) for label, store in stores.items()}
+    )
     found, others = differences(joined), _of_other_images(studies)
     found.loc[found["study"].isin(others), ["p", "p_holm"]] = math.nan  # of two tasks nothing is tested
     parts = {
@@ -55,11 +59,12 @@ def write_comparison(paths: Sequence[str | Path], out: str | Path | None = None)
         title=" and ".join(labels),
         first=labels[0],
         studies=[(label, _told(studies[label], results[label].runs)) for label in labels],
-        cautions=cautions(settings, joined.runs),
+        cautions=cautions(settings, joined.runs) + headline.copies(found),
         sentences=headline.differences(found, labels[0], others),
         groups=grouped(figures),
         suffixes=", ".join(STYLES["page"].suffixes),
         depths=sorted(joined.runs["depth"].unique()),
+        environments={label: environment(store) for label, store in stores.items()},
         tables=parts,
         command=" ".join(["depthbench compare", *(shlex.quote(str(from_here(path))) for path in paths)])
         + (f" --out {shlex.quote(str(from_here(chosen)))}" if chosen else ""),
@@ -68,11 +73,29 @@ def write_comparison(paths: Sequence[str | Path], out: str | Path | None = None)
     return out / "index.html"
 
 
-def _settings(study: dict, store: StudyStore) -> dict[str, object]:
-    """What a study's runs have in common, its variants, its images, and what it was made with."""
+def _settings(study: dict, store: StudyStore, runs: pd.DataFrame) -> dict[str, object]:
+    """What a study's runs have in common, its variants and the code of its plug-ins, its images, and what it
+    was made with."""
     told = {"images": study.get("data_hash", "")[:12]} | shared_settings(study)
+    told = {key: value for key, value in told.items() if not _is_as_unset(key, value, runs)}
     told |= {f"variants.{name}": variant for name, variant in study.get("variants", {}).items()}
+    records = filter(None, (run.read() for run in store.run_stores()))
+    code = {record["network"]: record.get("run", {}).get("plugin", "") for record in records}
+    told |= {f"plug-in.{name}": plugin[:12] for name, plugin in code.items() if plugin}
     return told | {f"environment.{key}": value for key, value in environment(store).items()}
+
+
+def _is_as_unset(key: str, value: object, runs: pd.DataFrame) -> bool:
+    """Whether an option is set to what each of a study's networks has without it."""
+    section, _, option = key.partition(".")
+    field = NetworkOptions.model_fields.get(option)
+    if section != "options" or field is None or field.default is not None:
+        return False
+    families = runs[["family", "depth"]].drop_duplicates().to_dict("records")
+    return all(
+        is_for_images(run["family"]) and settled_options(run | {key: value}) == settled_options(run)
+        for run in families
+    )
 
 
 def _of_other_images(studies: dict[str, dict]) -> list[str]:

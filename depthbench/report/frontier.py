@@ -7,6 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from depthbench.analysis import FINISHED
 from depthbench.analysis.frontier import searched
 from depthbench.analysis.theory import TRAINABLE
 from depthbench.report import style
@@ -48,7 +49,9 @@ def draw(results: Results) -> Figure | None:
     if any(expected):
         about = f"theory: {TRAINABLE} depth scales, {TRAINABLE}/|ln rate| (after Schoenholz et al. 2017)"
         handles.append(Line2D([], [], linestyle="", label=about, **EXPECTED))
-    style.legend_below(figure, handles, 2)
+    lacking = int((~results.runs["status"].isin(FINISHED)).sum())
+    note = f"The search is not finished: runs without a final error, {lacking}" if lacking else None
+    style.legend_below(figure, handles, 2, note)
     return figure
 
 

@@ -226,6 +226,24 @@ def _evidence(row: dict, margin: float | None = None) -> str:
     return f"{row['mean']:+.2f} percentage points, {seeds}"
 
 
+def copies(found: pd.DataFrame) -> list[str]:
+    """A sentence a study whose every error is the first one's, of the rows of
+    `analysis.comparison.differences`."""
+    return [
+        f"{study} has the very same errors everywhere: it is a copy, or what differs has no effect."
+        for study, rows in found.groupby("study", sort=False)
+        if not any(any(each.values()) for each in rows["differences"])
+    ]
+
+
+def unfinished(missing: pd.DataFrame) -> list[str]:
+    """A sentence of a search whose runs have not all finished (`analysis.missing.missing_runs`)."""
+    if missing.empty:
+        return []
+    has = "1 run has" if len(missing) == 1 else f"{len(missing)} runs have"
+    return [f"The search is not finished: {has} no final error yet."]
+
+
 def differences(found: pd.DataFrame, first: str, other_images: Collection[str] = ()) -> list[str]:
     """A sentence a study and kind of error, of the rows of `analysis.comparison.differences`: in how many
     cells it has the higher or the lower error, and where it differs most; nothing of that of studies of

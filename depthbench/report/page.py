@@ -53,7 +53,8 @@ def write_page(path: Path, out: Path, style: str = "page") -> Path:
     judged = {error: judge(*results[:2], column, margin) for column, error in ERRORS.items()}
     beside = reproduction(results.runs)
     rates = measured_rates(results.runs, results.layers)
-    responses = summarise_responses(results.layers)
+    finished = results.runs.loc[results.runs["status"].isin(FINISHED), "run_id"]
+    responses = summarise_responses(results.layers[results.layers["run_id"].isin(finished)])
     classes = summarise_classes(class_metrics(further["predictions"]))
     robustness = summarise_robustness(further["robustness"])
     choice, search = choose(results.runs), searched(results.runs)
@@ -84,27 +85,32 @@ def write_page(path: Path, out: Path, style: str = "page") -> Path:
         study_toml=(path / "study.toml").read_text(encoding="utf-8"),
         command=_command(path, study),
         trained=trained,
-        question=_question(trained, len(judged["train error"].removals) > 0),
+        question=_question(search is not None, trained, len(judged["train error"].removals) > 0),
         train_images=headline.train_images(study),
         statuses=headline.statuses(results.runs, missing),
         verdicts=headline.verdicts(judged["train error"], untrained),
         rates=headline.rates(rates),
         responses=headline.responses(responses),
-        frontier=frontier_lines(search.summary.to_dict("records"), search.below) if search else [],
+        frontier=headline.unfinished(missing)
+        + frontier_lines(search.summary.to_dict("records"), search.below)
+        if search
+        else [],
         degradation=headline.degradation(summary),
         choice=headline.choice(choice),
-        groups=grouped(figures),
+        groups=sorted(grouped(figures), key=lambda group: group[0]["name"] != "frontier"),
         suffixes=", ".join(STYLES[style].suffixes),
         depths=sorted(results.runs["depth"].unique()),
         tables=parts,
-        environment=list(environment(store).items()),
+        environments={study["name"]: environment(store)},
     )
     write_text(out / "index.html", html)
     return out / "index.html"
 
 
-def _question(trained: bool, has_twins: bool) -> str:
+def _question(is_search: bool, trained: bool, has_twins: bool) -> str:
     """What a page answers first."""
+    if is_search:
+        return "Up to which depth do they train?"
     if not trained:
         return "How does the gradient begin?"
     return "Do deeper networks train worse" + (", and do residual connections mend it?" if has_twins else "?")

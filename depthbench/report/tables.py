@@ -107,7 +107,7 @@ def frontier_table(search: Search) -> Table:
     shown = pd.DataFrame(
         {
             **{key: summary[key] for key in ("network", "n")},
-            "depth that trains, median": [f"{x:g}" for x in summary["median"]],
+            "depth that trains, (lower) median": [f"{x:g}" for x in summary["median"]],
             "lowest to highest": [
                 f"{low:g} to {high:g}" for low, high in zip(summary["low"], summary["high"], strict=True)
             ],

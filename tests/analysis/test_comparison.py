@@ -132,6 +132,26 @@ def test_cautions_name_other_images_recipes_and_train_sets():
     assert cautions(differing({"a": {}, "b": harmless}), runs) == []
 
 
+def test_images_that_are_the_same_are_no_caution_however_they_were_asked_for():
+    runs = together({s: results(by_seed("plain", 20, 1.0, 2.0, 3.0)) for s in "ab"}).runs
+    a, b = ({"images": "x", "data.split_seed": seed} for seed in (0, 1))
+    assert cautions(differing({"a": a, "b": b}), runs) == []
+    (sentence,) = cautions(differing({"a": a, "b": a | {"data.normalisation": "none"}}), runs)
+    assert sentence.startswith("b has another recipe")
+
+
+def test_other_options_are_a_caution_where_the_recipe_is_another_too():
+    runs = together({s: results(by_seed("plain", 20, 1.0, 2.0, 3.0)) for s in "ab"}).runs
+    a, b = {"options.norm": "batch", "recipe.lr": 0.1}, {"options.norm": "none", "recipe.lr": 0.1}
+    assert cautions(differing({"a": a, "b": b}), runs) == []
+    told = cautions(differing({"a": a, "b": b | {"recipe.lr": 0.2}}), runs)
+    assert [sentence.partition(":")[0] for sentence in told] == [
+        "b has another recipe",
+        "b has other networks by the same names as well",
+    ]
+    assert "options.norm none, not batch" in told[1]
+
+
 def test_a_network_of_one_name_that_is_defined_in_two_ways_is_a_caution():
     runs = together({s: results(by_seed("mine", 20, 1.0, 2.0, 3.0)) for s in "ab"}).runs
     a, b = ({"variants.mine": {"of": "plain", "recipe": {"lr": lr}}} for lr in (0.1, 0.2))
@@ -139,6 +159,8 @@ def test_a_network_of_one_name_that_is_defined_in_two_ways_is_a_caution():
     assert sentence.startswith("b has another network by the same name: a difference may be the definition's")
     assert "lr = 0.2" in sentence
     assert cautions(differing({"a": a, "b": {}}), runs) == []  # a has more networks, no other ones
+    (sentence,) = cautions(differing({"a": {"plug-in.mine": "x"}, "b": {"plug-in.mine": "y"}}), runs)
+    assert "another network by the same name" in sentence
 
 
 def test_few_common_seeds_are_a_caution():

@@ -1,3 +1,4 @@
+import json
 import math
 import re
 import subprocess
@@ -77,7 +78,11 @@ def test_the_page_says_what_differs_and_takes_no_torch(whole, other):
     page = whole.parent / "comparisons" / "made-up-vs-xavier" / "index.html"
     assert told == [str(page), "False"]
     text = page.read_text()
-    assert "Take care" not in text  # what differs is what is compared
+    assert re.findall("<li>(xavier has.*)</li>", text) == [  # of what differs, since it is what is compared
+        "xavier has the very same errors everywhere: it is a copy, or what differs has no effect."
+    ]
+    assert "What made-up was made with" in text
+    assert "What xavier was made with" in text
     assert "xavier beside made-up, train error: the same in every seed of 4 networks and depths" in text
     table = (page.parent / "tables" / "settings.csv").read_text().splitlines()
     assert table == ["setting,made-up,xavier", "options.init,he,xavier"]
@@ -88,6 +93,28 @@ def test_another_recipe_is_warned_of(whole, tmp_path, one_figure):
     faster = store_study(tmp_path / "lr", study_of(depths=(8,), recipe=recipe))
     text = write_comparison([whole, faster], tmp_path / "out").read_text()
     assert "lr has another recipe: a difference may be the recipe&#39;s (recipe.lr 0.5, not 0.1)." in text
+
+
+def test_two_versions_of_a_plug_in_are_warned_of(tmp_path, one_figure):
+    paths = []
+    for name, code in (("one", "a" * 64), ("two", "b" * 64)):
+        paths.append(store_study(tmp_path / name, study_of(networks=("plain",), depths=(8,))))
+        for file in paths[-1].glob("runs/*/run.json"):
+            record = json.loads(file.read_text())
+            record["run"]["plugin"] = code
+            file.write_text(json.dumps(record))
+    text = write_comparison(paths, tmp_path / "out").read_text()
+    assert "two has another network by the same name" in text
+    assert f"plug-in.plain {'b' * 12}, not {'a' * 12}" in text
+
+
+def test_an_option_that_is_set_to_what_it_is_anyway_is_no_difference(whole, tmp_path, one_figure):
+    set_ = store_study(tmp_path / "set", study_of(depths=(8,), options={"width": 16, "shortcut": "A"}))
+    write_comparison([whole, set_], tmp_path / "out")
+    assert (tmp_path / "out" / "tables" / "settings.csv").read_text().splitlines() == ["setting,made-up,set"]
+    wide = store_study(tmp_path / "wide", study_of(depths=(8,), options={"width": 8}))
+    write_comparison([whole, wide], tmp_path / "out")
+    assert "options.width,,8" in (tmp_path / "out" / "tables" / "settings.csv").read_text()
 
 
 def test_one_directory_is_no_comparison(whole):

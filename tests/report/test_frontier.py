@@ -29,6 +29,16 @@ def test_there_is_none_without_a_search_or_a_finished_run(results, searched):
     assert FIGURES["frontier"].draw(searched._replace(runs=begun)) is None
 
 
+def test_a_search_that_is_not_finished_says_so(searched):
+    runs = searched.runs.copy()
+    runs.loc[runs["run_id"] == runs["run_id"].iloc[-1], "status"] = "interrupted"
+    told = [
+        FIGURES["frontier"].draw(searched._replace(runs=each)).legends[0].get_title().get_text()
+        for each in (searched.runs, runs)
+    ]
+    assert told == ["", "The search is not finished: runs without a final error, 1"]
+
+
 def test_a_network_that_never_trains_is_shown_from_zero(searched):
     runs = searched.runs.assign(**{"frontier.below": 0.1})
     figure = FIGURES["frontier"].draw(searched._replace(runs=runs))

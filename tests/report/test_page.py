@@ -165,6 +165,26 @@ def test_a_study_that_only_began_has_a_report(tmp_path, figures):
     assert "Nothing to show: this needs a finished run." in html
 
 
+def test_a_search_asks_up_to_which_depth_and_shows_that_first(tmp_path, figures):
+    figures("degradation", "frontier", "curves")
+    endings = {("plain", 20, 2): ("interrupted", 40), ("resnet", 20, 2): None}
+    html = write_report(
+        store_study(tmp_path / "made-up", study_of(frontier={"below": 6.0}), endings)
+    ).read_text()
+    assert '<h2 id="headline">Up to which depth do they train?</h2>' in html
+    assert "The search is not finished: 2 runs have no final error yet." in html
+    assert re.findall('<h2 id="figure-(.*?)"', html) == ["frontier", "degradation", "curves"]
+
+
+def test_responses_of_runs_that_did_not_finish_are_in_no_mean(tmp_path, figures):
+    figures()
+    endings = {("plain", 8, 1): ("interrupted", 150)}
+    path = store_study(
+        tmp_path / "made-up", study_of(networks=("plain",), depths=(8,), seeds=(0, 1)), endings
+    )
+    assert "at depth 8 (n = 1)" in write_report(path).read_text()
+
+
 def test_names_are_escaped(tmp_path, figures):
     figures()
     study = study_of(networks=("plain",), depths=(8,), seeds=(0,), data={"name": "<blink>", "path": "images"})
