@@ -3,7 +3,6 @@ memory while it trains.
 
 A real pass, since torch takes five times as long over one on the meta device."""
 
-import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,13 +12,13 @@ from torch import Tensor, nn
 
 from depthbench.networks.layers import WEIGHTED
 
-# What training takes beyond the tensors that are alive, measured on a CPU as growth of the resident memory
-# (20 to 1202 layers, batches of 32 to 256): as many tensors like the largest kept, which are oneDNN's copies
-# in a layout of its own, and holes in the heap: a part of what is kept, or, where activations are computed
-# twice, so many such tensors for each segment (with large pages: execution/memory.py). CUDA has a share for
-# holes too; its kernels' workspace is a guess.
+# What training takes beyond the tensors that are alive, measured on a CPU as growth of the resident memory (of
+# CIFAR's networks of 20 to 1202 layers and ImageNet's of 18 to 50, in batches of 16 to 256): as many tensors
+# like the largest that a block takes, which are oneDNN's copies in a layout of its own, and holes in the heap:
+# a part of what is kept, or, where activations are computed twice, of the inputs of all blocks (with large
+# pages: execution/memory.py). CUDA has a share for holes too; its kernels' workspace is a guess.
 COPIES = 12
-HOLES, HOLES_OF_A_SEGMENT = 0.15, 2.5
+HOLES, HOLES_OF_BLOCKS = 0.15, 0.75
 
 
 def count_parameters(network: nn.Module) -> int:
@@ -106,11 +105,12 @@ class Counts:
         copies: how often the parameters are there (with gradients, optimiser state and what an update needs).
         number_bytes: of one activation, 2 in bf16. device: its kind, cpu or cuda."""
         length = self.segment_length() if recompute and self.blocks else None
-        held = self.kept(length) + COPIES * self.largest
+        entered = [entered for entered, _ in self.blocks]
+        held = self.kept(length) + COPIES * max(entered, default=self.largest)
         if length is None or device != "cpu":
             held += HOLES * self.kept(length)
         else:
-            held += HOLES_OF_A_SEGMENT * math.ceil(len(self.blocks) / length) * self.largest
+            held += HOLES_OF_BLOCKS * sum(entered)
         return round(batch * held * number_bytes / 4) + copies * self.parameter_bytes
 
 
