@@ -12,11 +12,12 @@ from torch import Tensor, nn
 
 from depthbench.networks.layers import WEIGHTED
 
-# What training takes beyond the tensors that are alive, measured on a CPU as growth of the resident memory (of
-# CIFAR's networks of 20 to 1202 layers and ImageNet's of 18 to 50, in batches of 16 to 256): as many tensors
-# like the largest that a block takes, which are oneDNN's copies in a layout of its own, and holes in the heap:
-# a part of what is kept, or, where activations are computed twice, of the inputs of all blocks (with large
-# pages: execution/memory.py). CUDA has a share for holes too; its kernels' workspace is a guess.
+# What training takes beyond the tensors that are alive, measured on a CPU as growth of the resident memory
+# (of CIFAR's networks of 20 to 1202 layers and ImageNet's of 18 to 50, in batches of 16 to 256): as many
+# tensors like the largest that a block takes, which are oneDNN's copies in a layout of its own, and holes
+# in the heap: a part of what is kept, or, where activations are computed twice, of the inputs of all blocks
+# (with large pages: execution/memory.py). CUDA has a share for holes too; its kernels' workspace is a
+# guess.
 COPIES = 12
 HOLES, HOLES_OF_BLOCKS = 0.15, 0.75
 
