@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
+from depthbench.analysis.summary import t_half
 from depthbench.analysis.verdict import LEAST_SEEDS, LEVEL, ROUNDING, holm, last_errors
 from depthbench.errors import BadInput
 from depthbench.store import Results
@@ -198,7 +198,9 @@ def _difference(pairs: pd.DataFrame) -> dict[str, Any]:
     mean, half = float(d.mean()), np.nan
     p = np.nan
     if len(d) > 1:
-        half = float(stats.t.ppf(0.975, len(d) - 1) * stats.sem(d))
+        from scipy import stats  # that takes most of a second
+
+        half = float(t_half(d))
         spread = np.ptp(d) > ROUNDING  # without, t is infinite, or says nothing where nothing differs
         p = float(stats.ttest_1samp(d, 0).pvalue) if spread else float(abs(mean) <= ROUNDING)
     return {

@@ -4,7 +4,9 @@ Errors are paired by seed: D is the error of the deep network minus that of the 
 Holm's correction of the one-sided paired t over the pairs of depths of a network gives p <= 0.05, and the
 mean D is at least the margin. `absent`: the one-sided 95 % upper bound of the mean D is below the margin.
 Else, and with fewer than 3 seeds, `inconclusive`. A diverged run counts at chance error. An error is the
-mean of the last five evaluations of a run, or of those in its last quarter where they are fewer."""
+mean of the last five evaluations of a run, or of those in its last quarter where they are fewer.
+
+(scipy.stats is imported where a test is made: that takes most of a second, in which a report draws.)"""
 
 from collections.abc import Sequence
 from itertools import combinations
@@ -12,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy.special import stdtrit
 
 from depthbench.analysis import FINISHED
 from depthbench.networks import NETWORKS
@@ -20,6 +22,7 @@ from depthbench.networks import NETWORKS
 LEVEL = 0.05
 LEAST_SEEDS = 3  # with fewer nothing is concluded
 EVALUATIONS, LAST_PART = 5, 0.25  # an error is the mean of so many, of the last part of training
+PAIRED = ["network", "depth", "seed", "status", "error"]
 ROUNDING = 1e-9  # percentage points
 FULL_RECIPE, FULL, SHORT = 64_000, 0.5, 1.0  # steps from which a recipe is full; margins in percentage points
 
@@ -74,7 +77,7 @@ def degradation(errors: pd.DataFrame, margin: float) -> pd.DataFrame:
     the one-sided paired t; p_holm, corrected over the pairs of a network; p_sign_flip, of the exact test that
     swaps signs; diverged, how many of the runs compared did; verdict."""
     rows = []
-    for network, group in errors.groupby("network", sort=False):
+    for network, group in errors[PAIRED].groupby("network", sort=False):
         pairs = [
             {"network": network, "shallow": shallow, "deep": deep} | _differences(group, shallow, deep)
             for shallow, deep in combinations(sorted(group["depth"].unique()), 2)
@@ -92,8 +95,10 @@ def trends(errors: pd.DataFrame, margin: float) -> pd.DataFrame:
     `absent`: the rise's one-sided 95 % upper bound is below the margin. Columns: network, depths, n,
     differences, {seed: rise}, rise (mean, percentage points), upper, p, diverged, how many of these runs did,
     verdict."""
+    from scipy import stats
+
     rows = []
-    for network, group in errors.groupby("network", sort=False):
+    for network, group in errors[PAIRED].groupby("network", sort=False):
         table = group.pivot_table(index="seed", columns="depth", values="error")  # (seeds, depths)
         shared = [
             {"shallow": shallow, "deep": deep, "n": int(table[[shallow, deep]].notna().all(axis=1).sum())}
@@ -214,7 +219,8 @@ def _upper(values: np.ndarray) -> float:
     """The one-sided 95 % upper bound of the mean; the mean itself where all values are one."""
     if len(values) < 2:
         return np.nan
-    return float(values.mean() + stats.t.ppf(1 - LEVEL, len(values) - 1) * stats.sem(values))
+    sem = values.std(ddof=1) / len(values) ** 0.5
+    return float(values.mean() + stdtrit(len(values) - 1, 1 - LEVEL) * sem)
 
 
 def _paired_t(values: np.ndarray) -> float:
@@ -223,6 +229,8 @@ def _paired_t(values: np.ndarray) -> float:
         return np.nan
     if np.ptp(values) <= ROUNDING:  # no spread: t is infinite, or, where nothing differs, says nothing
         return 0.0 if values.mean() > ROUNDING else 1.0
+    from scipy import stats
+
     return float(stats.ttest_1samp(values, 0, alternative="greater").pvalue)
 
 
@@ -230,6 +238,8 @@ def _sign_flip(values: np.ndarray) -> float:
     """p of the exact one-sided test: how many of all signs the differences could have give such a mean."""
     if len(values) < 2:
         return np.nan
+    from scipy import stats
+
     test = stats.permutation_test(
         (values,),
         lambda sample, axis: sample.mean(axis),

@@ -33,13 +33,14 @@ def draw(results: Results, predictions: pd.DataFrame) -> Figure | None:
     side = (style.least_width() - 1.15 - names) / max(across, 2)  # in: of a panel
     known = style.seeds(predictions.groupby(["network", "depth"])["run_id"].nunique())
     title = f"Test images of each class by what they are called ({known})"
-    figure, panels = style.grid(rows, len(networks), side + 0.35 + names / rows, title)
+    height = side + 0.35 + names / rows
+    figure, panels = style.grid(rows, len(networks), height, title, sharex=False, sharey=False)
     for column, network in zip(panels.T, networks, strict=True):
         here = predictions[predictions["network"] == network]
         ends = depths[network].unique()
         for axes, depth in zip(column, ends, strict=False):
             matrix = confusion(here[here["depth"] == depth])
-            _draw_panel(axes, matrix, numbers=side / len(matrix) >= LEAST_CELL)
+            _draw_panel(axes, matrix, numbers=side / len(matrix) >= LEAST_CELL, is_last=axes is column[-1])
             axes.set_title(f"{network}, depth {depth}")
         for axes in column[len(ends) :]:  # it has one depth, and others have two
             axes.set_visible(False)
@@ -53,7 +54,8 @@ def draw(results: Results, predictions: pd.DataFrame) -> Figure | None:
     return figure
 
 
-def _draw_panel(axes: Axes, matrix: pd.DataFrame, numbers: bool) -> None:
+def _draw_panel(axes: Axes, matrix: pd.DataFrame, numbers: bool, is_last: bool) -> None:
+    """Cells with their `numbers`, and names at the left of a row and below the last of a column."""
     names = [name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…" for name in matrix.index]
     told = np.where(matrix >= SHOWN_FROM, matrix.round().astype(int).astype(str), "")
     axes.grid(False)
@@ -73,5 +75,7 @@ def _draw_panel(axes: Axes, matrix: pd.DataFrame, numbers: bool) -> None:
         linecolor="#e4e4e4",
     )
     middles = np.arange(len(names)) + 0.5
-    axes.set_xticks(middles, names, rotation=90 if max(map(len, names)) > 2 else 0)
-    axes.set_yticks(middles, names)
+    if is_last:
+        axes.set_xticks(middles, names, rotation=90 if max(map(len, names)) > 2 else 0)
+    if style.is_left(axes):
+        axes.set_yticks(middles, names)

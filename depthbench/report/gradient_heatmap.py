@@ -29,7 +29,8 @@ def draw(results: Results, column: str) -> Figure | None:
         return None
     networks, depths = style.networks_of(layers), sorted(layers["depth"].unique())
     title, unit = QUANTITIES[column]
-    figure, panels = style.grid(len(depths), len(networks), 1.35, f"{title} by layer and step", sharey="row")
+    heading = f"{title} by layer and step"
+    figure, panels = style.grid(len(depths), len(networks), 1.35, heading, sharex=False, sharey=False)
     low, high = positive.min(), positive.max()
     norm = LogNorm(low, high if high > low else low * 1.01)
     table["mean"] = table["mean"].replace(0, low / 10)  # below the scale: it has no place on it
@@ -37,7 +38,7 @@ def draw(results: Results, column: str) -> Figure | None:
     for row, depth in zip(panels, depths, strict=True):
         for axes, network in zip(row, networks, strict=True):
             part = table[(table["network"] == network) & (table["depth"] == depth)]
-            _draw_panel(axes, part, steps, norm)
+            _draw_panel(axes, part, steps, norm, is_last=axes in panels[-1])
             axes.set_title(f"{network}, depth {depth}")
         style.label_left(row, "layer (1 = input)")
     for axes in panels[-1]:
@@ -54,8 +55,9 @@ def draw(results: Results, column: str) -> Figure | None:
     return figure
 
 
-def _draw_panel(axes: Axes, part: pd.DataFrame, steps: list[int], norm: LogNorm) -> None:
-    """A cell a layer and step, drawn as pixels: thousands of shapes would make the SVG slow."""
+def _draw_panel(axes: Axes, part: pd.DataFrame, steps: list[int], norm: LogNorm, is_last: bool) -> None:
+    """A cell a layer and step, drawn as pixels: thousands of shapes would make the SVG slow. Steps stand
+    below the last panel of a column."""
     cells = part.pivot(index="layer", columns="step", values="mean").reindex(columns=steps)
     axes.set_facecolor(NO_VALUE)
     axes.grid(False)
@@ -66,7 +68,8 @@ def _draw_panel(axes: Axes, part: pd.DataFrame, steps: list[int], norm: LogNorm)
     sns.heatmap(cells.astype(float), ax=axes, xticklabels=False, yticklabels=False, **look)
     axes.set(xlabel=None, ylabel=None)
     shown = np.unique(np.linspace(0, len(steps) - 1, min(len(steps), 11)).round().astype(int))
-    axes.set_xticks(shown + 0.5, [style.count(steps[i]) for i in shown], rotation=0)
-    if len(cells):
+    if is_last:
+        axes.set_xticks(shown + 0.5, [style.count(steps[i]) for i in shown], rotation=0)
+    if len(cells) and style.is_left(axes):
         ends = sorted({1, len(cells) // 2, len(cells)} - {0})
         axes.set_yticks([layer - 0.5 for layer in ends], ends, rotation=0)

@@ -105,10 +105,10 @@ def least_width() -> float:
 
 
 def most_moments(columns: int) -> int:
-    """How many moments of training are shown, a row each, in so many columns: one fewer where these are so
-    many that all rows are repeated below for the rest of them."""
+    """How many moments of training are shown, a row each, in so many columns: two where these are so many
+    that all rows are repeated below for the rest of them."""
     moments = _canvas.get().moments
-    return moments - 1 if columns > MOST_COLUMNS and moments > 2 else moments
+    return min(2, moments) if columns > MOST_COLUMNS else moments
 
 
 def depth_colours(depths: Iterable[int]) -> dict[int, str]:
@@ -175,9 +175,10 @@ def grid(
     for (r, c), axes in np.ndenumerate(panels):
         for share, by in ((axes.sharex, sharex), (axes.sharey, sharey)):
             first = panels[r if by == "row" else 0, 0]
-            if axes is not first:
+            if by and axes is not first:
                 share(first)
-        axes.tick_params(labelbottom=r == rows - 1 or sharex == "row", labelleft=c % across == 0)
+        axes.tick_params(labelbottom=r == rows - 1 or sharex in (False, "row"))
+        axes.tick_params(labelleft=c % across == 0 or not sharey)
     return figure, panels
 
 
@@ -231,11 +232,15 @@ def name_panel(axes: Axes, title: str) -> None:
     axes.set_title(wrapped(title, width, STYLE["axes.titlesize"]))
 
 
+def is_left(axes: Axes) -> bool:
+    """Whether a row of panels of `grid` begins there."""
+    return axes.get_subplotspec().is_first_col()
+
+
 def label_left(row: Iterable[Axes], label: str) -> None:
     """Name the y axis of a row of panels of `grid`, where it begins."""
-    for axes in row:
-        if axes.get_subplotspec().is_first_col():
-            axes.set_ylabel(label)
+    for axes in filter(is_left, row):
+        axes.set_ylabel(label)
 
 
 def legend_below(figure: Figure, handles: list[Line2D], columns: int = 6, note: str | None = None) -> None:

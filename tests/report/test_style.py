@@ -162,7 +162,7 @@ def test_powers_of_ten_are_text():
 
 def test_fewer_moments_are_shown_where_there_is_less_room():
     with style.styled("page"):
-        assert [style.most_moments(columns) for columns in (2, 9)] == [4, 3]
+        assert [style.most_moments(columns) for columns in (2, 9)] == [4, 2]
     with style.styled("slides"):
         assert [style.most_moments(columns) for columns in (2, 9)] == [2, 2]
 
