@@ -35,28 +35,25 @@ def draw(results: Results, predictions: pd.DataFrame) -> Figure | None:
     title = f"Test images of each class by what they are called ({known})"
     height = side + 0.35 + names / rows
     figure, panels = style.grid(rows, len(networks), height, title, sharex=False, sharey=False)
-    for column, network in zip(panels.T, networks, strict=True):
-        here = predictions[predictions["network"] == network]
-        ends = depths[network].unique()
-        for axes, depth in zip(column, ends, strict=False):
-            matrix = confusion(here[here["depth"] == depth])
-            _draw_panel(axes, matrix, numbers=side / len(matrix) >= LEAST_CELL, is_last=axes is column[-1])
-            axes.set_title(f"{network}, depth {depth}")
-        for axes in column[len(ends) :]:  # it has one depth, and others have two
+    ends = [depths[network].unique() for network in networks]
+    first, last = style.edges(panels, np.array([[r < len(each) for each in ends] for r in range(rows)]))
+    for (r, c), axes in np.ndenumerate(panels):
+        if r >= len(ends[c]):  # it has one depth, and others have two
             axes.set_visible(False)
-    for row in panels:
-        style.label_left(row, "class")
-    for axes in panels[-1]:
-        axes.set_xlabel("predicted class")
+            continue
+        network, depth = networks[c], ends[c][r]
+        here = (predictions["network"] == network) & (predictions["depth"] == depth)
+        matrix = confusion(predictions[here])
+        _draw_panel(axes, matrix, numbers=side / len(matrix) >= LEAST_CELL)
+        _name_classes(axes, list(matrix.index), first[r, c], last[r, c])
+        axes.set_title(f"{network}, depth {depth}")
     bar = figure.colorbar(ScalarMappable(SCALE, COLOURS), ax=panels, aspect=40, shrink=0.9, pad=0.02)
     bar.set_ticks([0, 1, 5, 10, 25, 50, 75, 100])
     bar.set_label("images of a class (%)")
     return figure
 
 
-def _draw_panel(axes: Axes, matrix: pd.DataFrame, numbers: bool, is_last: bool) -> None:
-    """Cells with their `numbers`, and names at the left of a row and below the last of a column."""
-    names = [name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…" for name in matrix.index]
+def _draw_panel(axes: Axes, matrix: pd.DataFrame, numbers: bool) -> None:
     told = np.where(matrix >= SHOWN_FROM, matrix.round().astype(int).astype(str), "")
     axes.grid(False)
     sns.heatmap(
@@ -74,8 +71,15 @@ def _draw_panel(axes: Axes, matrix: pd.DataFrame, numbers: bool, is_last: bool) 
         linewidths=0.4,
         linecolor="#e4e4e4",
     )
+
+
+def _name_classes(axes: Axes, classes: list[str], is_first: bool, is_last: bool) -> None:
+    """Left of the first panel of a row, and below the last of a column."""
+    names = [name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…" for name in classes]
     middles = np.arange(len(names)) + 0.5
+    if is_first:
+        axes.set_yticks(middles, names)
+        axes.set_ylabel("class")
     if is_last:
         axes.set_xticks(middles, names, rotation=90 if max(map(len, names)) > 2 else 0)
-    if style.is_left(axes):
-        axes.set_yticks(middles, names)
+        axes.set_xlabel("predicted class")

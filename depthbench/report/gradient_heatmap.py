@@ -35,14 +35,21 @@ def draw(results: Results, column: str) -> Figure | None:
     norm = LogNorm(low, high if high > low else low * 1.01)
     table["mean"] = table["mean"].replace(0, low / 10)  # below the scale: it has no place on it
     steps = sorted(table["step"].unique())
-    for row, depth in zip(panels, depths, strict=True):
-        for axes, network in zip(row, networks, strict=True):
-            part = table[(table["network"] == network) & (table["depth"] == depth)]
-            _draw_panel(axes, part, steps, norm, is_last=axes in panels[-1])
-            axes.set_title(f"{network}, depth {depth}")
-        style.label_left(row, "layer (1 = input)")
-    for axes in panels[-1]:
-        axes.set_xlabel("step (as probed)")
+    parts = dict(list(table.groupby(["network", "depth"])))
+    shown = np.array([[(network, depth) in parts for network in networks] for depth in depths])
+    first, last = style.edges(panels, shown)
+    for (r, c), axes in np.ndenumerate(panels):
+        network, depth = networks[c], depths[r]
+        axes.set_title(f"{network}, depth {depth}")
+        axes.set_facecolor(NO_VALUE)
+        axes.grid(False)
+        axes.set(xticks=[], yticks=[])
+        if shown[r, c]:  # else nothing of this network and depth was probed
+            _draw_panel(axes, parts[network, depth], steps, norm)
+        if first[r, c]:
+            _name_layers(axes, parts[network, depth]["layer"].nunique())
+        if last[r, c]:
+            _name_steps(axes, steps)
     bar = figure.colorbar(ScalarMappable(norm, COLOURS), ax=panels, aspect=40, shrink=0.9, pad=0.02)
     bar.set_label(f"{unit},\ngeometric mean of {style.seeds(table['n'])}")
     cells = len(steps) * table.groupby(["network", "depth"])["layer"].nunique().sum()
@@ -55,21 +62,21 @@ def draw(results: Results, column: str) -> Figure | None:
     return figure
 
 
-def _draw_panel(axes: Axes, part: pd.DataFrame, steps: list[int], norm: LogNorm, is_last: bool) -> None:
-    """A cell a layer and step, drawn as pixels: thousands of shapes would make the SVG slow. Steps stand
-    below the last panel of a column."""
+def _draw_panel(axes: Axes, part: pd.DataFrame, steps: list[int], norm: LogNorm) -> None:
+    """A cell a layer and step, drawn as pixels: thousands of shapes would make the SVG slow."""
     cells = part.pivot(index="layer", columns="step", values="mean").reindex(columns=steps)
-    axes.set_facecolor(NO_VALUE)
-    axes.grid(False)
     look = {"cmap": COLOURS, "norm": norm, "cbar": False, "rasterized": True}
-    if cells.empty:  # nothing of this network and depth was probed
-        axes.set(xticks=[], yticks=[])
-        return
     sns.heatmap(cells.astype(float), ax=axes, xticklabels=False, yticklabels=False, **look)
     axes.set(xlabel=None, ylabel=None)
+
+
+def _name_layers(axes: Axes, layers: int) -> None:
+    ends = sorted({1, layers // 2, layers} - {0})
+    axes.set_yticks([layer - 0.5 for layer in ends], ends, rotation=0)
+    axes.set_ylabel("layer (1 = input)")
+
+
+def _name_steps(axes: Axes, steps: list[int]) -> None:
     shown = np.unique(np.linspace(0, len(steps) - 1, min(len(steps), 11)).round().astype(int))
-    if is_last:
-        axes.set_xticks(shown + 0.5, [style.count(steps[i]) for i in shown], rotation=0)
-    if len(cells) and style.is_left(axes):
-        ends = sorted({1, len(cells) // 2, len(cells)} - {0})
-        axes.set_yticks([layer - 0.5 for layer in ends], ends, rotation=0)
+    axes.set_xticks(shown + 0.5, [style.count(steps[i]) for i in shown], rotation=0)
+    axes.set_xlabel("step (as probed)")

@@ -237,6 +237,17 @@ def is_left(axes: Axes) -> bool:
     return axes.get_subplotspec().is_first_col()
 
 
+def edges(panels: np.ndarray, shown: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of the panels of `grid` that are `shown` (rows, columns), which are the first of their row, and which
+    the last of their column: they bear the ticks of all."""
+    last = shown & (shown[::-1].cumsum(axis=0)[::-1] == 1)
+    first = shown.copy()
+    for r, c in np.ndindex(shown.shape):
+        start = next(k for k in range(c, -1, -1) if is_left(panels[r, k]))
+        first[r, c] &= not shown[r, start:c].any()
+    return first, last
+
+
 def label_left(row: Iterable[Axes], label: str) -> None:
     """Name the y axis of a row of panels of `grid`, where it begins."""
     for axes in filter(is_left, row):

@@ -325,3 +325,6 @@ def test_networks_at_different_depths_leave_empty_panels_and_no_error(results):
         figure.canvas.draw()
     empty = panel(FIGURES["heatmap_preact"].draw(Results(*keep)), "resnet, depth 8")
     assert not empty.collections
+    figure = FIGURES["heatmap_preact"].draw(Results(*keep))
+    named = {axes.get_title() for axes in panels(figure) if axes.get_xlabel() and axes.get_ylabel()}
+    assert named == {"plain, depth 8", "resnet, depth 14"}  # each is the first of its row and the last below

@@ -156,6 +156,15 @@ def test_many_networks_look_each_their_own_way():
     assert len({(look["color"], look["marker"]) for look in looks}) == 40  # points have no dashes
 
 
+def test_ticks_stand_at_the_edges_of_what_is_shown():
+    """Of two rows of six panels, in two groups of three columns."""
+    _, panels = style.grid(2, 6, 1, "", sharex=False, sharey=False)
+    shown = np.array([[0, 1, 1, 1, 1, 1], [1, 1, 0, 0, 0, 1]], bool)
+    first, last = style.edges(panels, shown)
+    assert first.astype(int).tolist() == [[0, 1, 0, 1, 0, 0], [1, 0, 0, 0, 0, 1]]
+    assert last.astype(int).tolist() == [[0, 0, 1, 1, 1, 0], [1, 1, 0, 0, 0, 1]]
+
+
 def test_powers_of_ten_are_text():
     assert [style.power_of_ten(x) for x in (1, 1e-3, 1e12)] == ["10⁰", "10⁻³", "10¹²"]
 
