@@ -6,13 +6,13 @@ import tomllib
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
 from depthbench.catalog import load_plugin
 from depthbench.errors import BadInput, nearest
-from depthbench.study import FORMAT, Grid, Grids, Section, Study, Variant, each_once
+from depthbench.study import FORMAT, Grids, Section, Study, Variant, each_once
 
 
 def load_study(study: str | Path | None = None, **overrides: Any) -> Study:
@@ -43,7 +43,7 @@ def load_study(study: str | Path | None = None, **overrides: Any) -> Study:
         values = _located(values, path.parent)
     plugins += _plugins(overrides, Path.cwd())
     overrides = _located(overrides, Path.cwd())
-    if values.get("also") and isinstance(overrides.get("grid"), Mapping):
+    if values.get("also") and "grid" in overrides and "also" not in overrides:
         values, overrides = _narrowed(values, overrides, source)
     for plugin in plugins:
         load_plugin(plugin)
@@ -59,7 +59,7 @@ def _narrowed(values: Mapping, overrides: Mapping, source: str) -> tuple[dict, d
 
     Asked seeds are those of each grid. Asked depths, or asked networks, are looked for in each grid, and what
     none has joins the first; where both are asked, all of them are one grid."""
-    asked = build(Grid, overrides["grid"], f"{source}: grid").model_dump(include=set(overrides["grid"]))
+    asked = build(Grids, {"grid": overrides["grid"]}, source).grid.model_dump(exclude_unset=True)
     told = build(Grids, {key: values[key] for key in ("grid", "also") if key in values}, source)
     seeds = {"seed": asked["seed"]} if "seed" in asked else {}
     first, *others = (grid.model_dump() | seeds for grid in (told.grid, *told.also))
@@ -147,14 +147,20 @@ def _explain(model: type[BaseModel], error: Mapping) -> str:
     key = ".".join(str(part) for part in path)
     if error["type"] == "extra_forbidden":
         parts = [part for i, part in enumerate(path[:-1]) if path[:i] != ("variants",)]  # not their names
-        for part in parts:
-            model = Variant if part == "variants" else model.model_fields[part].annotation
+        for part in (part for part in parts if isinstance(part, str)):
+            model = Variant if part == "variants" else _section(model.model_fields[part].annotation)
         return f"unknown key {key!r}: {nearest(path[-1], model.model_fields)}"
     if error["type"] == "missing":
         return f"{key} is missing"
     if not key or isinstance(error["input"], Mapping | BaseModel):
         return f"{key}: {_message(error)}" if key else _message(error)
     return f"{key} = {json.dumps(error['input'], default=str)}: {_message(error)}"
+
+
+def _section(annotation: Any) -> type[BaseModel]:
+    """The table that a field is, may be, or is a list of."""
+    kinds = (annotation, *get_args(annotation))
+    return next(kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel))
 
 
 def _message(error: Mapping) -> str:

@@ -11,6 +11,7 @@ from depthbench.study import (
     NOT_OF_THE_RESULT,
     Data,
     Evaluate,
+    Grid,
     NetworkOptions,
     Probe,
     Recipe,
@@ -580,6 +581,22 @@ def test_a_grid_asked_of_a_study_of_several_narrows_each(asked, runs, tmp_path):
     study = load_study(file, grid=asked)
     found = [(" ".join(g.network), tuple(g.depth), tuple(g.seed)) for g in (study.grid, *study.also)]
     assert found == runs
+
+
+def test_a_grid_may_be_asked_as_a_table_or_as_what_it_makes_and_also_may_be_replaced(tmp_path):
+    file = tmp_path / "several.toml"
+    file.write_text(SEVERAL, encoding="utf-8")
+    assert load_study(file, grid=Grid(depth=[164])) == load_study(file, grid={"depth": [164]})
+    study = load_study(file, grid={"network": ["resnet_bottleneck"], "depth": [110]}, also=[])
+    assert (study.grid.network, study.grid.seed, study.also) == (["resnet_bottleneck"], [0, 1, 2], [])
+
+
+def test_an_unknown_key_of_a_further_grid_is_told(tmp_path):
+    file = tmp_path / "several.toml"
+    file.write_text("[[also]]\nsead = [7]\n", encoding="utf-8")
+    for grid in ({}, {"grid": {"seed": [1]}}):
+        with pytest.raises(BadInput, match=r"unknown key 'also\.0\.sead'"):
+            load_study(file, **grid)
 
 
 @pytest.mark.parametrize("several", ["also = 3", "also = [3]", "grid = 3\nalso = [{seed = [1]}]"])

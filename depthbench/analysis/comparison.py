@@ -20,7 +20,7 @@ ERRORS = {"train_error_eval": "train error", "test_error": "test error"}
 IMAGES = ("data.", "images")  # settings that say which images a run sees; `images` is their hash
 TRAINING = ("recipe.", "data.normalisation")
 OPTIONS = ("options.",)
-DEFINITIONS = ("variants.", "plug-in.")  # of networks of the study's own
+VARIANTS, PLUGINS = ("variants.",), ("plug-in.",)  # networks of the study's own, and code of its plug-ins
 EVALUATION = ("evaluate.train_size",)  # another sample of the training images has another error
 MADE_WITH = "environment."
 THREADS = ("environment.threads",)
@@ -107,7 +107,8 @@ def cautions(settings: pd.DataFrame, runs: pd.DataFrame) -> list[str]:
             (IMAGES, "other images, or another split of them: its errors are of another task"),
             (TRAINING, "another recipe: a difference may be the recipe's"),
             (OPTIONS, "other networks by the same names as well: a difference may be theirs"),
-            (DEFINITIONS, "another network by the same name: a difference may be the definition's"),
+            (VARIANTS, "another network by the same name: a difference may be the definition's"),
+            (PLUGINS, "other code in the plug-ins of a network: a difference may be the code's"),
             (THREADS, "other numbers of threads: sums round otherwise, and training makes more of it"),
             (EVALUATION, "the train error of other images: compare the test errors"),
         ):
@@ -118,7 +119,10 @@ def cautions(settings: pd.DataFrame, runs: pd.DataFrame) -> list[str]:
                     continue
             if keys == OPTIONS and not has_recipe:  # they are what is compared
                 continue
-            if keys == DEFINITIONS:  # one that only one study has is compared with no network of its name
+            if keys in (
+                VARIANTS,
+                PLUGINS,
+            ):  # one that only one study has is compared with no network of its name
                 rows = rows[(rows[[first, other]] != "").all(axis=1)]
             if len(rows):
                 told = ", ".join(
@@ -198,11 +202,9 @@ def _difference(pairs: pd.DataFrame) -> dict[str, Any]:
     mean, half = float(d.mean()), np.nan
     p = np.nan
     if len(d) > 1:
-        from scipy import stats  # that takes most of a second
-
         half = float(t_half(d))
         spread = np.ptp(d) > ROUNDING  # without, t is infinite, or says nothing where nothing differs
-        p = float(stats.ttest_1samp(d, 0).pvalue) if spread else float(abs(mean) <= ROUNDING)
+        p = _two_sided_t(d) if spread else float(abs(mean) <= ROUNDING)
     return {
         "first_network": pairs["own_network_first"].iloc[0],
         "own_network": pairs["own_network_other"].iloc[0],
@@ -215,6 +217,12 @@ def _difference(pairs: pd.DataFrame) -> dict[str, Any]:
         "same_weights": _same(pairs, "initial_weights_hash"),
         "same_batches": _same(pairs, "batches_hash"),
     }
+
+
+def _two_sided_t(d: np.ndarray) -> float:
+    from scipy import stats  # that takes most of a second, and not all processes that draw need it
+
+    return float(stats.ttest_1samp(d, 0).pvalue)
 
 
 def _same(pairs: pd.DataFrame, column: str) -> Any:

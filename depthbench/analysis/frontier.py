@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from depthbench.analysis.theory import TRAINABLE, depth_scale
-from depthbench.networks import DepthList, DepthRule
+from depthbench.networks import NETWORKS, DepthList, DepthRule
 
 FIRST = (1, 2, 4, 8)  # n: where none of these trains, a deeper network is not expected to either
 
@@ -94,6 +94,20 @@ def searched(runs: pd.DataFrame) -> Search | None:
         return None
     found = frontiers(runs, bounds.iloc[0])
     return None if found.empty else Search(bounds.iloc[0], found, summarise(found, runs))
+
+
+def count_open(runs: pd.DataFrame, below: float, deepest: int) -> int:
+    """Of how many networks and seeds of `runs` a search up to `deepest` layers would try another depth.
+    Networks of plug-ins that are not loaded, whose depths are not known, are left out."""
+    known = runs.assign(does=trains(runs, below))
+    found = 0
+    for (family, _, _), group in known.groupby(["family", "network", "seed"]):
+        if family not in NETWORKS:
+            continue
+        depths, done = NETWORKS[family].depths, group.dropna(subset=["does"])
+        tried = {depths.n(int(row.depth)): bool(row.does) for row in done.itertuples()}
+        found += next_n(tried, most_n(depths, deepest)) is not None
+    return found
 
 
 def most_n(depths: DepthRule | DepthList, deepest: int) -> int:

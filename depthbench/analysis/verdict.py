@@ -95,8 +95,6 @@ def trends(errors: pd.DataFrame, margin: float) -> pd.DataFrame:
     `absent`: the rise's one-sided 95 % upper bound is below the margin. Columns: network, depths, n,
     differences, {seed: rise}, rise (mean, percentage points), upper, p, diverged, how many of these runs did,
     verdict."""
-    from scipy import stats
-
     rows = []
     for network, group in errors[PAIRED].groupby("network", sort=False):
         table = group.pivot_table(index="seed", columns="depth", values="error")  # (seeds, depths)
@@ -114,6 +112,8 @@ def trends(errors: pd.DataFrame, margin: float) -> pd.DataFrame:
         rises = (table.iloc[:, -1] - table.iloc[:, 0]).to_numpy(float)
         p = np.nan
         if len(table) >= 2 and (table.nunique(axis=1) > 1).any():
+            from scipy import stats
+
             p = stats.page_trend_test(table.to_numpy(float)).pvalue
         row = {"network": network, "depths": list(table), "n": len(table), "rise": _mean(rises)}
         row |= {"upper": _upper(rises), "p": p, "differences": dict(zip(table.index, rises, strict=True))}

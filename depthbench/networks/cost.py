@@ -107,7 +107,8 @@ class Counts:
         number_bytes: of one activation, 2 in bf16. device: its kind, cpu or cuda."""
         length = self.segment_length() if recompute and self.blocks else None
         entered = [entered for entered, _ in self.blocks]
-        held = self.kept(length) + COPIES * max(entered, default=self.largest)
+        held = self.kept(length)
+        held += COPIES * (max(entered, default=self.largest) if device == "cpu" else self.largest)
         if length is None or device != "cpu":
             held += HOLES * self.kept(length)
         else:

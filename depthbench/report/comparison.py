@@ -16,7 +16,7 @@ from depthbench.files import write_text
 from depthbench.report import COMPARISONS, STYLES, headline, tables
 from depthbench.report.drawing import draw_figures
 from depthbench.report.page import environment, from_here, grouped, template, with_columns
-from depthbench.store import StudyStore, load_results, shared_settings
+from depthbench.store import Results, StudyStore, load_results, shared_settings
 from depthbench.study import NetworkOptions
 
 
@@ -41,9 +41,9 @@ def write_comparison(paths: Sequence[str | Path], out: str | Path | None = None)
         if found.runs.empty:
             raise BadInput(f"{label}: no run has any data yet, so there is nothing to compare")
     joined = together(results)
-    settings = differing(
-        {label: _settings(studies[label], store, results[label].runs) for label, store in stores.items()}
-    )
+    each = {label: _settings(studies[label], store) for label, store in stores.items()}
+    _forget_what_is_as_unset(each, results)
+    settings = differing(each)
     found, others = differences(joined), _of_other_images(studies)
     found.loc[found["study"].isin(others), ["p", "p_holm"]] = math.nan  # of two tasks nothing is tested
     parts = {
@@ -59,7 +59,7 @@ def write_comparison(paths: Sequence[str | Path], out: str | Path | None = None)
         title=" and ".join(labels),
         first=labels[0],
         studies=[(label, _told(studies[label], results[label].runs)) for label in labels],
-        cautions=cautions(settings, joined.runs) + headline.copies(found),
+        cautions=cautions(settings, joined.runs) + headline.copies(found, others),
         sentences=headline.differences(found, labels[0], others),
         groups=grouped(figures),
         suffixes=", ".join(STYLES["page"].suffixes),
@@ -73,24 +73,36 @@ def write_comparison(paths: Sequence[str | Path], out: str | Path | None = None)
     return out / "index.html"
 
 
-def _settings(study: dict, store: StudyStore, runs: pd.DataFrame) -> dict[str, object]:
+def _settings(study: dict, store: StudyStore) -> dict[str, object]:
     """What a study's runs have in common, its variants and the code of its plug-ins, its images, and what it
     was made with."""
     told = {"images": study.get("data_hash", "")[:12]} | shared_settings(study)
-    told = {key: value for key, value in told.items() if not _is_as_unset(key, value, runs)}
     told |= {f"variants.{name}": variant for name, variant in study.get("variants", {}).items()}
     records = filter(None, (run.read() for run in store.run_stores()))
-    code = {record["network"]: record.get("run", {}).get("plugin", "") for record in records}
-    told |= {f"plug-in.{name}": plugin[:12] for name, plugin in code.items() if plugin}
+    code = {record["network"]: record.get("run", {}).get("plugin") or "" for record in records}
+    told |= {
+        f"plug-in.{name}": "+".join(part[:12] for part in plugin.split("+"))
+        for name, plugin in code.items()
+        if plugin
+    }
     return told | {f"environment.{key}": value for key, value in environment(store).items()}
+
+
+def _forget_what_is_as_unset(settings: dict[str, dict], results: dict[str, Results]) -> None:
+    """Take options out of `settings` that a study leaves unset and that others set to what each of their
+    networks has anyway."""
+    unset = (f"options.{key}" for key, field in NetworkOptions.model_fields.items() if field.default is None)
+    for key in unset:
+        having = [label for label, table in settings.items() if key in table]
+        if len(having) < len(settings) and all(
+            _is_as_unset(key, settings[label][key], results[label].runs) for label in having
+        ):
+            for label in having:
+                del settings[label][key]
 
 
 def _is_as_unset(key: str, value: object, runs: pd.DataFrame) -> bool:
     """Whether an option is set to what each of a study's networks has without it."""
-    section, _, option = key.partition(".")
-    field = NetworkOptions.model_fields.get(option)
-    if section != "options" or field is None or field.default is not None:
-        return False
     families = runs[["family", "depth"]].drop_duplicates().to_dict("records")
     return all(
         is_for_images(run["family"]) and settled_options(run | {key: value}) == settled_options(run)

@@ -27,7 +27,7 @@ ENDINGS = {
 
 def draw(results: Results) -> Figure | None:
     """Last train and test error (percent) against depth: every seed, their mean and 95% t interval; of many
-    networks of one depth, a row each."""
+    networks that have one depth each, a row each."""
     runs = results.runs
     if not runs["status"].isin(FINISHED).any():
         return None

@@ -1,4 +1,4 @@
-"""Last errors of many networks that are compared at one depth: a row a network and depth."""
+"""Last errors of many networks that have one depth each: a row a network and depth."""
 
 import numpy as np
 import pandas as pd
@@ -36,7 +36,8 @@ def draw_rows(
                     for frame in (summary, runs)
                 )
                 _draw_row(axes, place, *here, column, colours[depth])
-        axes.set_xlim(left=0)
+        top = axes.get_xlim()[1]
+        axes.set_xlim(-0.02 * max(top, 1), max(top, 1))  # a point at 0 is seen whole
         axes.set_title(title)
         axes.set_xlabel("error (%)")
         axes.grid(axis="y", visible=False)

@@ -49,8 +49,8 @@ def draw(results: Results) -> Figure | None:
     if any(expected):
         about = f"theory: {TRAINABLE} depth scales, {TRAINABLE}/|ln rate| (after Schoenholz et al. 2017)"
         handles.append(Line2D([], [], linestyle="", label=about, **EXPECTED))
-    lacking = int((~results.runs["status"].isin(FINISHED)).sum())
-    note = f"The search is not finished: runs without a final error, {lacking}" if lacking else None
+    lacking = (~results.runs["status"].isin(FINISHED)).any()
+    note = "The search is not finished: some runs have no final error" if lacking else None
     style.legend_below(figure, handles, 2, note)
     return figure
 

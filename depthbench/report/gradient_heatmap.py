@@ -38,6 +38,7 @@ def draw(results: Results, column: str) -> Figure | None:
     parts = dict(list(table.groupby(["network", "depth"])))
     shown = np.array([[(network, depth) in parts for network in networks] for depth in depths])
     first, last = style.edges(panels, shown)
+    counts = table.groupby(["depth", "network"])["layer"].nunique()  # equal ones stand at the left alone
     for (r, c), axes in np.ndenumerate(panels):
         network, depth = networks[c], depths[r]
         axes.set_title(f"{network}, depth {depth}")
@@ -46,8 +47,8 @@ def draw(results: Results, column: str) -> Figure | None:
         axes.set(xticks=[], yticks=[])
         if shown[r, c]:  # else nothing of this network and depth was probed
             _draw_panel(axes, parts[network, depth], steps, norm)
-        if first[r, c]:
-            _name_layers(axes, parts[network, depth]["layer"].nunique())
+        if shown[r, c] and (first[r, c] or counts[depth].nunique() > 1):
+            _name_layers(axes, counts[depth][network])
         if last[r, c]:
             _name_steps(axes, steps)
     bar = figure.colorbar(ScalarMappable(norm, COLOURS), ax=panels, aspect=40, shrink=0.9, pad=0.02)

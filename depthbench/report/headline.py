@@ -226,22 +226,25 @@ def _evidence(row: dict, margin: float | None = None) -> str:
     return f"{row['mean']:+.2f} percentage points, {seeds}"
 
 
-def copies(found: pd.DataFrame) -> list[str]:
-    """A sentence a study whose every error is the first one's, of the rows of
-    `analysis.comparison.differences`."""
+def copies(found: pd.DataFrame, other_images: Collection[str] = ()) -> list[str]:
+    """A sentence a study whose errors are all the first one's, of the rows of
+    `analysis.comparison.differences`; none where these errors are all one, as at chance or 0, or of studies
+    of `other_images`."""
     return [
         f"{study} has the very same errors everywhere: it is a copy, or what differs has no effect."
         for study, rows in found.groupby("study", sort=False)
-        if not any(any(each.values()) for each in rows["differences"])
+        if study not in other_images
+        and not any(any(each.values()) for each in rows["differences"])
+        and all(errors["first"].nunique() > 1 for _, errors in rows.groupby("error"))
     ]
 
 
-def unfinished(missing: pd.DataFrame) -> list[str]:
-    """A sentence of a search whose runs have not all finished (`analysis.missing.missing_runs`)."""
-    if missing.empty:
-        return []
-    has = "1 run has" if len(missing) == 1 else f"{len(missing)} runs have"
-    return [f"The search is not finished: {has} no final error yet."]
+def unfinished(missing: pd.DataFrame, open_: int) -> list[str]:
+    """A sentence of a search of which `open_` networks and seeds ask for another depth, or runs have not
+    finished (`analysis.missing.missing_runs`)."""
+    told = [f"runs without a final error: {len(missing)}"] if len(missing) else []
+    told += [f"networks and seeds that need another depth: {open_}"] if open_ else []
+    return [f"The search is not finished ({'; '.join(told)})."] if told else []
 
 
 def differences(found: pd.DataFrame, first: str, other_images: Collection[str] = ()) -> list[str]:

@@ -13,7 +13,7 @@ from depthbench.analysis import FINISHED
 from depthbench.analysis.choice import choose, differing
 from depthbench.analysis.classes import class_metrics, summarise_classes
 from depthbench.analysis.comparison import ERRORS
-from depthbench.analysis.frontier import searched
+from depthbench.analysis.frontier import Search, count_open, searched
 from depthbench.analysis.layers import summarise_responses
 from depthbench.analysis.matching import match_twins
 from depthbench.analysis.missing import missing_runs
@@ -27,6 +27,7 @@ from depthbench.files import write_text
 from depthbench.report import FIGURES, STYLES, headline, tables
 from depthbench.report.drawing import draw_figures
 from depthbench.store import Results, StudyStore, load_predictions, load_results, load_robustness
+from depthbench.study import Frontier
 from depthbench.terminal import frontier_lines
 
 
@@ -91,10 +92,7 @@ def write_page(path: Path, out: Path, style: str = "page") -> Path:
         verdicts=headline.verdicts(judged["train error"], untrained),
         rates=headline.rates(rates),
         responses=headline.responses(responses),
-        frontier=headline.unfinished(missing)
-        + frontier_lines(search.summary.to_dict("records"), search.below)
-        if search
-        else [],
+        frontier=_frontier(search, study, missing, results.runs) if search else [],
         degradation=headline.degradation(summary),
         choice=headline.choice(choice),
         groups=sorted(grouped(figures), key=lambda group: group[0]["name"] != "frontier"),
@@ -114,6 +112,13 @@ def _question(is_search: bool, trained: bool, has_twins: bool) -> str:
     if not trained:
         return "How does the gradient begin?"
     return "Do deeper networks train worse" + (", and do residual connections mend it?" if has_twins else "?")
+
+
+def _frontier(search: Search, study: dict, missing: pd.DataFrame, runs: pd.DataFrame) -> list[str]:
+    """What a search found, and before it whether it is finished."""
+    bounds = Frontier(**study["frontier"])
+    told = headline.unfinished(missing, count_open(runs, search.below, bounds.deepest))
+    return told + frontier_lines(search.summary.to_dict("records"), search.below)
 
 
 def grouped(figures: Iterable[dict]) -> list[list[dict]]:

@@ -226,8 +226,8 @@ def responses_table(responses: pd.DataFrame) -> Table:
     )
     note = (
         "Standard deviation of the response, after normalisation, if any, and before the nonlinearity, at "
-        "the last probed step (He et al. 2015, Figure 7): of the median layer the mean and range over n "
-        "seeds, and the least and the greatest of all layers and seeds."
+        "the last probed step of runs that finished (He et al. 2015, Figure 7): of the median layer the mean "
+        "and range over n seeds, and the least and the greatest of all layers and seeds."
     )
     return Table("Layer responses in numbers", note, responses, shown.astype(str))
 

@@ -160,7 +160,8 @@ def test_a_network_of_one_name_that_is_defined_in_two_ways_is_a_caution():
     assert "lr = 0.2" in sentence
     assert cautions(differing({"a": a, "b": {}}), runs) == []  # a has more networks, no other ones
     (sentence,) = cautions(differing({"a": {"plug-in.mine": "x"}, "b": {"plug-in.mine": "y"}}), runs)
-    assert "another network by the same name" in sentence
+    assert sentence.startswith("b has other code in the plug-ins of a network")
+    assert "(plug-in.mine y, not x)" in sentence
 
 
 def test_few_common_seeds_are_a_caution():

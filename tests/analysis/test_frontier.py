@@ -5,7 +5,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from depthbench.analysis.frontier import frontiers, most_n, next_n, searched, summarise, trains
+from depthbench.analysis.frontier import (
+    count_open,
+    frontiers,
+    most_n,
+    next_n,
+    searched,
+    summarise,
+    trains,
+)
 from depthbench.networks import NETWORKS
 
 
@@ -126,3 +134,20 @@ def test_runs_of_no_search_have_no_frontier():
 )
 def test_the_greatest_n_of_a_family(family, deepest, n):
     assert most_n(NETWORKS[family].depths, deepest) == n
+
+
+def test_a_search_is_open_until_no_depth_is_left_to_try():
+    def runs(**trains):
+        rows = [
+            {"family": "plain", "network": "plain", "seed": 0, "depth": int(key[1:]), "status": "done"}
+            | {"train_error_eval": 0.0 if does else 90.0}
+            for key, does in trains.items()
+        ]
+        return pd.DataFrame(rows)
+
+    assert count_open(runs(d8=True, d50=False), 20, 100) == 1  # what lies between was not tried
+    assert count_open(runs(d8=True, d14=False), 20, 100) == 0
+    assert count_open(runs(d8=True, d14=True), 20, 14) == 0  # no deeper one is to be tried
+    failed = runs(d8=True, d14=False).assign(status=["done", "failed"])
+    assert count_open(failed, 20, 100) == 1
+    assert count_open(failed.assign(family="unknown"), 20, 100) == 0

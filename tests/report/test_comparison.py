@@ -97,15 +97,15 @@ def test_another_recipe_is_warned_of(whole, tmp_path, one_figure):
 
 def test_two_versions_of_a_plug_in_are_warned_of(tmp_path, one_figure):
     paths = []
-    for name, code in (("one", "a" * 64), ("two", "b" * 64)):
+    for name, code in (("one", f"{'c' * 64}+{'a' * 64}"), ("two", f"{'c' * 64}+{'b' * 64}")):
         paths.append(store_study(tmp_path / name, study_of(networks=("plain",), depths=(8,))))
         for file in paths[-1].glob("runs/*/run.json"):
             record = json.loads(file.read_text())
             record["run"]["plugin"] = code
             file.write_text(json.dumps(record))
     text = write_comparison(paths, tmp_path / "out").read_text()
-    assert "two has another network by the same name" in text
-    assert f"plug-in.plain {'b' * 12}, not {'a' * 12}" in text
+    assert "two has other code in the plug-ins of a network" in text
+    assert f"plug-in.plain {'c' * 12}+{'b' * 12}, not {'c' * 12}+{'a' * 12}" in text
 
 
 def test_an_option_that_is_set_to_what_it_is_anyway_is_no_difference(whole, tmp_path, one_figure):

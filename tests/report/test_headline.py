@@ -180,3 +180,15 @@ def test_responses_are_told_of_the_greatest_depth():
     told = headline.responses(found)
     assert told.endswith(": plain 5.04 at depth 20 (n = 3), resnet 0.99 at depth 20 (n = 2).")
     assert headline.responses(found.iloc[:0]) == ""
+
+
+def test_errors_that_are_the_same_are_a_copys_unless_they_are_all_one():
+    def found(*first):
+        rows = [{"study": "b", "error": "train error", "first": x, "differences": {0: 0.0}} for x in first]
+        return pd.DataFrame(rows)
+
+    (told,) = headline.copies(found(5.0, 7.0))
+    assert told.startswith("b has the very same errors everywhere")
+    assert headline.copies(found(90.0, 90.0)) == []  # all at chance
+    assert headline.copies(found(5.0, 7.0), ["b"]) == []
+    assert headline.copies(found(5.0, 7.0).assign(differences=[{0: 0.0}, {0: 0.1}])) == []

@@ -172,7 +172,7 @@ def test_a_search_asks_up_to_which_depth_and_shows_that_first(tmp_path, figures)
         store_study(tmp_path / "made-up", study_of(frontier={"below": 6.0}), endings)
     ).read_text()
     assert '<h2 id="headline">Up to which depth do they train?</h2>' in html
-    assert "The search is not finished: 2 runs have no final error yet." in html
+    assert "The search is not finished (runs without a final error: 2; networks and seeds that need" in html
     assert re.findall('<h2 id="figure-(.*?)"', html) == ["frontier", "degradation", "curves"]
 
 
