@@ -182,7 +182,7 @@ class StudyStore:
             )
             raise BadInput(
                 f"{self.path} holds runs with other settings ({told}): add --name NAME to store "
-                "this as a study of its own, or discard what is there (run --fresh, or remove the directory)"
+                f"this as a study of its own, or remove {self.path} (for `run`, --fresh does)"
             )
         self.check_code(study)
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from depthbench.analysis import FINISHED
 from depthbench.analysis.summary import t_half
 from depthbench.analysis.verdict import LEAST_SEEDS, LEVEL, ROUNDING, holm, last_errors
 from depthbench.errors import BadInput
@@ -143,7 +144,8 @@ def _uneven(runs: pd.DataFrame, first: str, other: str) -> list[str]:
     ]
     if not cells[0] & cells[1]:
         return [f"{other} has no network and depth in common with {first}: no errors are compared."]
-    seeds = [set(runs.loc[runs["study"] == label, "seed"]) for label in (first, other)]
+    finished = runs[runs["status"].isin(FINISHED)]
+    seeds = [set(finished.loc[finished["study"] == label, "seed"]) for label in (first, other)]
     common = len(seeds[0] & seeds[1])
     if common < LEAST_SEEDS:
         return [f"{other} has {common} seeds in common with {first}: too few to conclude from."]
@@ -154,6 +156,7 @@ def differences(joined: Results) -> pd.DataFrame:
     """A row for each kind of error, later study, network and depth: its error minus the first study's.
 
     Errors (percent) are of `verdict.last_errors`: means of the last evaluations, chance for a diverged run.
+    Of two studies that trained as long and were evaluated at other steps, those at common steps count.
     Columns: error, study, network, first_network and own_network, its names in the two, depth; n, the seeds
     that both have; first and other, the mean errors over these; differences, {seed: D}; mean, low and high,
     D's mean and 95 % t interval; p, of the two-sided paired t, and p_holm, corrected over the rows of a study
@@ -163,8 +166,9 @@ def differences(joined: Results) -> pd.DataFrame:
     first, *others = studies_of(joined)
     rows = []
     for column, error in ERRORS.items():
-        known = _errors(runs, history, column)
         for label in others:
+            pair = runs[runs["study"].isin((first, label))]
+            known = _errors(pair, _at_common_steps(pair, history, column), column)
             mine, theirs = (known[known["study"] == study] for study in (first, label))
             keys = ["network", "depth", "seed"]
             pairs = mine.merge(theirs, on=keys, suffixes=("_first", "_other"))
@@ -188,6 +192,16 @@ def differences(joined: Results) -> pd.DataFrame:
     ]
     columns += ["mean", "low", "high", "p", "p_holm", "diverged", "same_weights", "same_batches"]
     return pd.DataFrame(rows, columns=columns)
+
+
+def _at_common_steps(runs: pd.DataFrame, history: pd.DataFrame, column: str) -> pd.DataFrame:
+    """The evaluations of two studies' `runs` at the steps where both have any: means over others would differ
+    by the time they are of. All of them where the studies are of another length."""
+    taken = history[history["study"].isin(runs["study"])].dropna(subset=[column])
+    if runs["steps"].nunique() != 1 or taken.empty:
+        return taken
+    common = set.intersection(*(set(steps) for _, steps in taken.groupby("study")["step"]))
+    return taken[taken["step"].isin(common)]
 
 
 def _errors(runs: pd.DataFrame, history: pd.DataFrame, column: str) -> pd.DataFrame:

@@ -82,19 +82,20 @@ FIGURES: dict[str, FigureEntry] = {
     "choice": FigureEntry(
         "depthbench.report.choice:draw",
         "For choosing a depth: the further down and left, the better. The number at a point is its depth; "
-        "one that found no room is in the table. Nothing else is both cheaper and better than a point on the "
-        "grey line. The recommended point, ringed, takes the fewest multiply-adds of all whose mean "
-        "validation error is within one standard error of the best; by the test error none is recommended.",
+        "one that found no room is in the table. Nothing else is both cheaper and better than a point on "
+        "the grey line, where times and memory within 5 % of each other are equal. The recommended point, "
+        "ringed, takes the fewest multiply-adds of all whose mean validation error is within one standard "
+        "error of the best; by the test error none is recommended.",
         title="Error against cost",
         needs="two networks or depths with finished runs",
     ),
     "confusion": FigureEntry(
         "depthbench.report.confusion:draw",
         "Of the least and the greatest depth of each network. A row is the images of one class, over all "
-        "seeds; its cells say what percent of them the trained network calls by each name. What is off the "
-        "diagonal is wrong. Cells below half a percent are left empty. The colour scale, one for all panels, "
-        "is the square root's, so that rare mistakes show. A diverged run calls nothing by a name, and is "
-        "not here.",
+        "seeds; its cells say what percent of them the trained network calls by each name, in numbers from "
+        "half a percent on where there is room. What is off the diagonal is wrong. The colour scale, one "
+        "for all panels, is the square root's, so that rare mistakes show. A diverged run calls nothing by "
+        "a name, and is not here.",
         title="Which classes are taken for which",
         table="predictions",
         needs="a finished run with stored predictions, of at most 12 classes",

@@ -40,11 +40,13 @@ def draw(results: Results) -> Figure | None:
         return figure
     figure, panels = style.grid(1, 2, 2.6, f"Last error against depth ({shown})")
     looks = style.network_looks(networks)
+    is_search = runs["frontier.below"].notna().any()  # its seeds have other depths: a line would join them
     for axes, (column, title) in zip(panels[0], PANELS.items(), strict=True):
         depth_axis(axes, sorted(runs["depth"].unique()))
         for place, (network, look) in enumerate(looks.items()):
             shift = beside(place, len(networks))
-            draw_mean(axes, summary[summary["network"] == network], column, look, shift)
+            line = look | ({"linestyle": ""} if is_search else {})
+            draw_mean(axes, summary[summary["network"] == network], column, line, shift)
             draw_seeds(axes, runs[runs["network"] == network], column, look, shift)
         axes.set_title(title)
         axes.set_xlabel("depth (weighted layers)")
@@ -63,9 +65,11 @@ def beside(place: int, count: int) -> float:
 
 
 def draw_mean(axes: Axes, summary: pd.DataFrame, column: str, look: dict, shift: float) -> None:
+    """A line through the means unless `look` says otherwise, and a bar at each."""
     mean, low, high = (summary[f"{column}_{key}"] for key in ("mean", "low", "high"))
     at = _moved(axes, shift, axes.transData)
-    axes.plot(summary["depth"], mean, **look | {"marker": ""}, transform=at)
+    if look.get("linestyle") != "":
+        axes.plot(summary["depth"], mean, **look | {"marker": ""}, transform=at)
     axes.errorbar(
         summary["depth"],
         mean,

@@ -55,7 +55,7 @@ def draw(results: Results, column: str) -> Figure | None:
     bar.set_label(f"{unit},\ngeometric mean of {style.seeds(table['n'])}")
     cells = len(steps) * table.groupby(["network", "depth"])["layer"].nunique().sum()
     notes = ["White: exactly zero in a seed."] if table["zeros"].any() else []
-    if table["lost"].any() or len(table) < cells:
+    if table["lost"].any() or len(table) < cells or not shown.all():
         notes.append("Grey: not probed, or infinite or not a number in a seed.")
     if notes:
         note = style.wrapped(" ".join(notes), figure.get_figwidth(), style.NOTE_SIZE)

@@ -189,3 +189,24 @@ def test_runs_of_two_studies_keep_apart():
     assert joined.runs["run_id"].tolist() == ["a/plain-20-0", "b/plain-20-0"]
     assert joined.history["study"].tolist() == ["a", "b"]
     assert joined.history["run_id"].tolist() == joined.runs["run_id"].tolist()
+
+
+def test_evaluations_at_other_steps_make_no_difference():
+    """The same training, of which one study has evaluated every step of its last quarter."""
+    often, rarely = (results({("plain", 20, seed): 1.0 for seed in range(3)}) for _ in range(2))
+    more = pd.concat(
+        [often.history.assign(step=step, train_error_eval=error) for step, error in ((90, 5.0), (100, 1.0))]
+    )
+    joined = together({"rarely": rarely, "often": often._replace(history=more)})
+    found = differences(joined)
+    assert (found["mean"] == 0).all()
+    assert (found["other"] == found["first"]).all()
+
+
+def test_seeds_in_common_are_those_of_finished_runs():
+    begun = results(by_seed("plain", 20, 1.0, 2.0, 3.0))
+    begun.runs.loc[0, "status"] = "interrupted"
+    runs = together({"a": results(by_seed("plain", 20, 1.0, 2.0, 3.0)), "b": begun}).runs
+    assert cautions(differing({"a": {}, "b": {}}), runs) == [
+        "b has 2 seeds in common with a: too few to conclude from."
+    ]

@@ -61,3 +61,15 @@ def test_an_expected_depth_beyond_the_axis_is_written_at_its_edge(searched):
     assert mark.get_xdata()[0] == axes.get_xlim()[1]
     (text,) = axes.texts
     assert int(text.get_text().replace(",", "")) > 1000
+
+
+def test_errors_of_a_search_are_not_joined_over_other_seeds(searched, results):
+    joined = [
+        [
+            line
+            for line in FIGURES["degradation"].draw(each).axes[0].lines
+            if len(line.get_xdata()) > 1 and line.get_linestyle() != "None"
+        ]
+        for each in (searched, results)
+    ]
+    assert [len(lines) for lines in joined] == [0, 2]
