@@ -46,7 +46,7 @@ def draw(results: Results, predictions: pd.DataFrame) -> Figure | None:
         matrix = confusion(predictions[here])
         _draw_panel(axes, matrix, numbers=side / len(matrix) >= LEAST_CELL)
         _name_classes(axes, list(matrix.index), first[r, c], last[r, c])
-        axes.set_title(f"{network}, depth {depth}")
+        style.name_panel(axes, f"{network}, depth {depth}")
     bar = figure.colorbar(ScalarMappable(SCALE, COLOURS), ax=panels, aspect=40, shrink=0.9, pad=0.02)
     bar.set_ticks([0, 1, 5, 10, 25, 50, 75, 100])
     bar.set_label("images of a class (%)")

@@ -41,7 +41,7 @@ def draw(results: Results, column: str) -> Figure | None:
     counts = table.groupby(["depth", "network"])["layer"].nunique()  # equal ones stand at the left alone
     for (r, c), axes in np.ndenumerate(panels):
         network, depth = networks[c], depths[r]
-        axes.set_title(f"{network}, depth {depth}")
+        style.name_panel(axes, f"{network}, depth {depth}")
         axes.set_facecolor(NO_VALUE)
         axes.grid(False)
         axes.set(xticks=[], yticks=[])

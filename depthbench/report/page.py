@@ -86,13 +86,13 @@ def write_page(path: Path, out: Path, style: str = "page") -> Path:
         study_toml=(path / "study.toml").read_text(encoding="utf-8"),
         command=_command(path, study),
         trained=trained,
-        question=_question(search is not None, trained, len(judged["train error"].removals) > 0),
+        question=_question("frontier" in study, trained, len(judged["train error"].removals) > 0),
         train_images=headline.train_images(study),
         statuses=headline.statuses(results.runs, missing),
         verdicts=headline.verdicts(judged["train error"], untrained),
         rates=headline.rates(rates),
         responses=headline.responses(responses),
-        frontier=_frontier(search, study, missing, results.runs) if search else [],
+        frontier=_frontier(search, study, missing, results.runs) if "frontier" in study else [],
         degradation=headline.degradation(summary),
         choice=headline.choice(choice),
         groups=sorted(grouped(figures), key=lambda group: group[0]["name"] != "frontier"),
@@ -114,11 +114,11 @@ def _question(is_search: bool, trained: bool, has_twins: bool) -> str:
     return "Do deeper networks train worse" + (", and do residual connections mend it?" if has_twins else "?")
 
 
-def _frontier(search: Search, study: dict, missing: pd.DataFrame, runs: pd.DataFrame) -> list[str]:
-    """What a search found, and before it whether it is finished."""
+def _frontier(search: Search | None, study: dict, missing: pd.DataFrame, runs: pd.DataFrame) -> list[str]:
+    """What a search found, if anything, and before it whether it is finished."""
     bounds = Frontier(**study["frontier"])
-    told = headline.unfinished(missing, count_open(runs, search.below, bounds.deepest))
-    return told + frontier_lines(search.summary.to_dict("records"), search.below)
+    told = headline.unfinished(missing, count_open(runs, bounds.below, bounds.deepest))
+    return told + (frontier_lines(search.summary.to_dict("records"), search.below) if search else [])
 
 
 def grouped(figures: Iterable[dict]) -> list[list[dict]]:

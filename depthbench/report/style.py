@@ -199,7 +199,7 @@ def cells(
     """(axes, network, depth) of each panel of a `grid` of networks x depths, which is named so."""
     for row, network in zip(panels, networks, strict=True):
         for axes, depth in zip(row, depths, strict=True):
-            axes.set_title(f"{network}, depth {depth}")
+            name_panel(axes, f"{network}, depth {depth}")
             yield axes, network, depth
 
 

@@ -176,6 +176,16 @@ def test_a_search_asks_up_to_which_depth_and_shows_that_first(tmp_path, figures)
     assert re.findall('<h2 id="figure-(.*?)"', html) == ["frontier", "degradation", "curves"]
 
 
+def test_a_search_without_a_finished_run_says_so(tmp_path, figures):
+    figures()
+    study = study_of(networks=("plain",), depths=(8,), seeds=(0,), frontier={"below": 6.0})
+    html = write_report(
+        store_study(tmp_path / "m", study, {("plain", 8, 0): ("interrupted", 150)})
+    ).read_text()
+    assert '<h2 id="headline">Up to which depth do they train?</h2>' in html
+    assert "The search is not finished (runs without a final error: 1; networks and seeds that need" in html
+
+
 def test_responses_of_runs_that_did_not_finish_are_in_no_mean(tmp_path, figures):
     figures()
     endings = {("plain", 8, 1): ("interrupted", 150)}
