@@ -27,7 +27,8 @@ def weighted_layers(network: nn.Module) -> list[Layer]:
 
     A network names them itself with a method `weighted_layers()`; ours leave out the projections of
     shortcuts, as the paper does. For one that has none: every convolution and linear map in the order of
-    registration, each with the norm registered right after it.
+    registration, each with the norm registered right after it; the last of several, if it is a linear map, is
+    the classifier.
 
     Raises ValueError where there is none."""
     if hasattr(network, "weighted_layers"):
@@ -42,6 +43,8 @@ def weighted_layers(network: nn.Module) -> list[Layer]:
             follows = False
         elif not any(module.children()):
             follows = False
+    if len(layers) > 1 and isinstance(layers[-1].weighted, nn.Linear):
+        layers[-1] = layers[-1]._replace(stage="fc")
     if not layers:
         raise ValueError(f"{type(network).__name__} has no convolution and no linear layer to measure")
     return layers

@@ -21,7 +21,7 @@ def test_layers_of_a_network_that_does_not_name_them():
     assert weighted_layers(network) == [
         Layer("stem.0", "1", network.stem[0], network.stem[1]),
         Layer("body.0.0", "1", network.body[0][0], network.body[0][0]),  # its norm follows the ReLU
-        Layer("head", "1", network.head, network.norm),
+        Layer("head", "fc", network.head, network.norm),  # the last linear map is the classifier
     ]
 
 
