@@ -74,7 +74,7 @@ def test_zero_padding_leaks_by_the_size_of_the_map():
         assert row["mean"] == pytest.approx(kept, rel=0.03)
 
 
-@pytest.mark.parametrize("batch", [8, 16, 32, 64, 128, 256])
+@pytest.mark.parametrize("batch", [8, 32, 128, 256])
 def test_batch_norm_makes_gradients_explode_towards_the_input(batch):
     row = rate_of(*at_initialisation("plain_mlp", 42, batch))
     assert row["predicted"] == batch_norm_rate(batch)

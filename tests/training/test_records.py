@@ -57,7 +57,7 @@ def test_layers_are_a_row_a_probed_step_and_layer(records):
     assert list(records.layers()) == ["step", "layer", "name", "stage", "weight_norm"]
     records.add_probed(5, torch.tensor([[1.0], [2.0]]))
     table = records.layers()
-    assert table.values.tolist() == [[5, 1, "0", "1", 1.0], [5, 2, "1", "1", 2.0]]
+    assert table.values.tolist() == [[5, 1, "0", "1", 1.0], [5, 2, "1", "fc", 2.0]]
 
 
 def test_a_state_holds_all_that_is_known(records):
