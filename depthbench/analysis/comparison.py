@@ -120,10 +120,7 @@ def cautions(settings: pd.DataFrame, runs: pd.DataFrame) -> list[str]:
                     continue
             if keys == OPTIONS and not has_recipe:  # they are what is compared
                 continue
-            if keys in (
-                VARIANTS,
-                PLUGINS,
-            ):  # one that only one study has is compared with no network of its name
+            if keys in (VARIANTS, PLUGINS):  # what one study alone has is compared with nothing of its name
                 rows = rows[(rows[[first, other]] != "").all(axis=1)]
             if len(rows):
                 told = ", ".join(
