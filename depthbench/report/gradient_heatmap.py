@@ -52,6 +52,7 @@ def draw(results: Results, column: str) -> Figure | None:
         if last[r, c]:
             _name_steps(axes, steps)
     bar = figure.colorbar(ScalarMappable(norm, COLOURS), ax=panels, aspect=40, shrink=0.9, pad=0.02)
+    style.label_log(bar.ax)
     bar.set_label(f"{unit},\ngeometric mean of {style.seeds(table['n'])}")
     cells = len(steps) * table.groupby(["network", "depth"])["layer"].nunique().sum()
     notes = ["White: exactly zero in a seed."] if table["zeros"].any() else []

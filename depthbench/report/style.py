@@ -52,6 +52,7 @@ STYLE = {
     "font.family": "sans-serif",
     "font.size": 8,
     "axes.titlesize": 8,
+    "axes.titley": 1.0,  # nothing of ours is above a panel: else a place is sought among all ticks, each time
     "axes.labelsize": 8,
     "xtick.labelsize": 7,
     "ytick.labelsize": 7,
@@ -353,6 +354,7 @@ def save(figure: Figure, path: Path, suffixes: Iterable[str]) -> None:
     each, the first time to lay it out."""
     figure.set_dpi(_canvas.get().dpi)
     with matplotlib.rc_context({**STYLE, "svg.hashsalt": path.name}):
+        _skip_unlabelled(figure)
         figure.get_layout_engine().execute(figure)
         figure.set_layout_engine("none")
         for suffix, write in PRINTERS.items():
@@ -361,6 +363,16 @@ def save(figure: Figure, path: Path, suffixes: Iterable[str]) -> None:
                 continue
             with atomic(path.with_suffix(suffix)) as temporary:
                 write(figure, temporary)
+
+
+def _skip_unlabelled(figure: Figure) -> None:
+    """An axis without a name needs no place for it, and one without labels at its ticks no room: matplotlib
+    would measure all of its ticks to find them, time and again. Of many panels most axes are such."""
+    for axes in figure.axes:
+        for axis, side in ((axes.xaxis, "bottom"), (axes.yaxis, "left")):
+            if not axis.get_label_text():
+                axis.set_label_coords(0, 0)
+                axis.set_in_layout(axis.get_tick_params().get(f"label{side}", True))
 
 
 def _png(figure: Figure, file: Path) -> None:
