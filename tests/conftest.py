@@ -1,5 +1,9 @@
 """A study small enough to run in a test: 8 layers of 4 filters on digits, a dozen steps."""
 
+import os
+
+os.environ["OMP_NUM_THREADS"] = "1"  # of processes that tests start, which share the cores with other tests
+
 import pytest
 import torch
 

@@ -14,7 +14,7 @@ def test_four_calls_from_a_script_without_a_main_guard(tmp_path):
         "from depthbench import load_results, load_study, run_study, write_report\n"
         'study = load_study("quick", name="small", grid={"depth": [8], "seed": [0]},'
         ' options={"width": 4}, recipe={"steps": 4, "batch_size": 16}, evaluate={"every": 2})\n'
-        'path = run_study(study, "results", device="cpu")\n'
+        'path = run_study(study, "results", device="cpu", jobs=1)\n'
         "runs, history, layers = load_results(path)\n"
         "print(len(runs), len(layers), write_report(path))\n"
     )

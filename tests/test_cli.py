@@ -65,7 +65,7 @@ def test_run_trains_stores_and_reports(small):
 def test_the_same_command_again_trains_nothing_and_more_seeds_join(small):
     path, _ = small
     run = ["run", "--depths", "8,14", "--steps", "10", "--name", "small", *SMALL, "--json"]
-    run += ["--seeds", "2", "--results", path.parent]
+    run += ["--seeds", "2", "--jobs", "1", "--results", path.parent]
     _, dry, _ = invoke(*run, "--dry-run")
     assert [row["status"] for row in json.loads(dry)].count("done") == 4
     code, printed, complaint = invoke(*run, "--quiet")
@@ -399,7 +399,7 @@ def test_a_folder_of_images_end_to_end(tmp_path):
                 Image.fromarray(pixels).save(tmp_path / "sky" / part / label / f"{i}.png")
     (tmp_path / "sky" / "train" / "day" / "broken.png").write_bytes(b"no image")
     run = ["run", "--data", tmp_path / "sky", "--depths", "8", "--seeds", "1", "--steps", "4", *SMALL,
-           "--results", tmp_path / "results", "--data-dir", tmp_path / "cache"]  # fmt: skip
+           "--jobs", "1", "--results", tmp_path / "results", "--data-dir", tmp_path / "cache"]  # fmt: skip
     with pytest.raises(BadInput, match=r"1 of 33 images cannot be read \(train/day/broken.png\)"):
         invoke(*run, "--image-size", "8")
     code, printed, _ = invoke(*run, "--image-size", "8", "--skip-bad-images")

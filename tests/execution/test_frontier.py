@@ -1,6 +1,7 @@
 import sys
 
 import pytest
+import torch
 
 from depthbench.analysis.frontier import frontiers
 from depthbench.errors import BadInput
@@ -9,6 +10,7 @@ from depthbench.execution.frontier import search
 from depthbench.networks import NETWORKS
 from depthbench.store import StudyStore, load_results
 from depthbench.study import Frontier
+from depthbench.training.loop import finish, train
 
 BROKEN = """
 def broken(depth, in_channels, num_classes):
@@ -27,6 +29,18 @@ NETWORKS = {"mine": mine}
 """
 
 
+@pytest.fixture
+def here(monkeypatch):
+    """Runs are trained in this process: to start others takes seconds, and is tested in test_local.py."""
+
+    def execute_here(plan, watch):
+        for run in plan.todo:
+            store = plan.store.run(run.run_id)
+            finish(train(run, plan.data, store, torch.device("cpu"), data_hash=plan.data_hash))
+
+    monkeypatch.setattr("depthbench.execution.local.execute", execute_here)
+
+
 def find(study, folder):
     """Search the frontier of `study`; the depths of each round, and what was found."""
     path = folder / study.name
@@ -37,7 +51,7 @@ def find(study, folder):
     return rounds, frontiers(load_results(path).runs, study.frontier.below)
 
 
-def test_a_search_trains_what_it_asks_for_and_stores_why(tiny, tmp_path):
+def test_a_search_trains_what_it_asks_for_and_stores_why(tiny, tmp_path, here):
     study = tiny(frontier={"below": 100.0, "deepest": 19})  # every run trains
     rounds, found = find(study, tmp_path)
     assert rounds == [[("plain", 8), ("resnet", 8)], [("plain", 14), ("resnet", 14)]]
@@ -51,7 +65,7 @@ def test_a_search_trains_what_it_asks_for_and_stores_why(tiny, tmp_path):
 
 
 def test_a_network_that_does_not_train_is_done_with_and_another_bound_is_judged_by_what_is_stored(
-    tiny, tmp_path
+    tiny, tmp_path, here
 ):
     grid = {"network": ["plain"]}
     rounds, found = find(tiny(frontier={"below": 0.001, "deepest": 8}, grid=grid), tmp_path)
@@ -81,7 +95,7 @@ def test_a_search_whose_runs_fail_ends(tiny, tmp_path):
         del NETWORKS["broken"], sys.modules["depthbench_plugin_broken"]
 
 
-def test_another_version_of_a_plug_in_is_not_answered_with_the_old_one(tiny, tmp_path):
+def test_another_version_of_a_plug_in_is_not_answered_with_the_old_one(tiny, tmp_path, here):
     plugin = tmp_path / "mine.py"
     for comment in ("", "# now in another way"):
         plugin.write_text(SMALL + comment)
@@ -99,6 +113,7 @@ def test_another_version_of_a_plug_in_is_not_answered_with_the_old_one(tiny, tmp
 
 def test_every_round_of_a_search_computes_with_as_many_threads(tiny, tmp_path, monkeypatch):
     """A round of one run has not all cores, which would round otherwise."""
+    monkeypatch.delenv("OMP_NUM_THREADS")
     monkeypatch.setattr("depthbench.execution.plan.usable_cores", lambda: 2)
     monkeypatch.setattr("depthbench.environment.usable_cores", lambda: 2)
     grid = {"network": ["plain"], "seed": [0]}

@@ -168,6 +168,7 @@ def test_a_run_has_the_memory_of_its_readers(runs):
 
 def test_fewer_runs_at_once_have_more_readers_each(runs, free, monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(4)), raising=False)
+    monkeypatch.delenv("OMP_NUM_THREADS")
     monkeypatch.setattr(memory, "CERTAIN", 0)  # no bound will do
     study, streamed = runs(8, seeds=4), LARGE._replace(are_streamed=True)
     reader = READER + 2 * 128 * 3 * 32 * 32
