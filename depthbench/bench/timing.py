@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 import torch
 
+from depthbench.device import wait_for
+
 
 class Timing(NamedTuple):
     """`steps` steps of one kind, from `began` to `ended`: seconds of a clock that all processes share."""
@@ -31,8 +33,5 @@ def together(parts: list[Timing]) -> Timing:
 
 
 def _now(device: torch.device) -> float:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    elif device.type == "mps":
-        torch.mps.synchronize()
+    wait_for(device)
     return time.perf_counter()

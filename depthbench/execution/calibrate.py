@@ -25,19 +25,19 @@ class Failed(RuntimeError):
 
 
 class Team:
-    """As many trial processes as the plan has jobs, which do the same at once, since runs that share a
-    machine slow each other."""
+    """As many trial processes as the plan has, which do the same at once, since runs that share a machine
+    slow each other; in each as many runs as take turns there."""
 
     def __init__(self, plan: Plan):
         self.plan = plan
         began = time.perf_counter()
         environment = LARGE_PAGES if plan.recompute else KEEP_MEMORY
         self.processes: list[Process] = []
-        for _ in range(plan.jobs):
+        for _ in range(-(-plan.jobs // plan.lanes)):
             self.processes.append(Process("depthbench.execution.trial", plan.threads, environment))
-        setup = {"plugins": plan.study.plugins, "threads": plan.threads, "device": plan.device}
+        machine = {"sizes": plan.images, "device": plan.device, "step": plan.step, "lanes": plan.lanes}
         for process in self.processes:
-            process.tell(setup | {"sizes": plan.images, "step": plan.step})
+            process.tell({"plugins": plan.study.plugins, "threads": plan.threads, "machine": machine})
         try:
             self._hear()
         except BaseException:

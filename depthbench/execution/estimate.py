@@ -9,6 +9,7 @@ from depthbench.execution.calibrate import calibrate, cells, on_a_line
 from depthbench.execution.memory import count_run, run_memory, together
 from depthbench.execution.plan import Plan
 from depthbench.execution.schedule import makespan
+from depthbench.execution.sharing import settled
 from depthbench.study import Run
 
 IDLE = 0.4  # load a core below which the machine is taken to be ours
@@ -26,6 +27,8 @@ def estimate(
     largest runs that may go at once. `measures`: train some steps to see how long they take; `tell`
     is told how many trials are made, of how many."""
     busy = _load() if measures and plan.todo else ()  # before the trials are load themselves
+    if measures:
+        plan = settled(plan)
     found, startup, notes = calibrate(plan, tell) if measures and plan.todo else ({}, 0.0, ())
     notes = (*busy, *notes)
     if found and (plan.study.evaluate.robustness or plan.study.evaluate.ten_crop):

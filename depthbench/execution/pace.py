@@ -45,10 +45,12 @@ def random_images(sizes: Sizes, count: int) -> Images:
     return Images("noise", x[0], y, x[1], y, classes, flips=False)
 
 
-def measure(run: Run, sizes: Sizes, device: str, recompute: bool, step: str = "auto") -> Pace:
-    """Train a few steps of `run` and evaluate its network once."""
+def measure(run: Run, sizes: Sizes, device: str, recompute: bool, step: str = "auto", lanes: int = 1) -> Pace:
+    """Train a few steps of `run` and evaluate its network once. lanes: so many runs like it take turns, and
+    what is told is how long each takes beside the others."""
     import torch
 
+    from depthbench.device import wait_for
     from depthbench.training.evaluate import batch_size, predict
     from depthbench.training.trainer import Trainer
 
@@ -57,8 +59,7 @@ def measure(run: Run, sizes: Sizes, device: str, recompute: bool, step: str = "a
     def seconds(work: Callable[[], Any]) -> float:
         began = time.perf_counter()
         work()
-        if where.type != "cpu":
-            getattr(torch, where.type).synchronize()
+        wait_for(where)
         return time.perf_counter() - began
 
     size = batch_size(where, sizes.shape[1:])
@@ -73,16 +74,26 @@ def measure(run: Run, sizes: Sizes, device: str, recompute: bool, step: str = "a
     recipe = run.recipe.model_copy(update={"augmentation": "crop"})
     run = run.model_copy(update={"probe": probe, "evaluate": whole, "recipe": recipe})
 
-    began = time.perf_counter()
-    trainer = Trainer(run, images, where, step=step, recompute=recompute)
-    with contextlib.closing(trainer):
-        build = time.perf_counter() - began
+    with contextlib.ExitStack() as open_trainers:
+        trainers: list[Trainer] = []
+
+        def start_all() -> None:
+            for _ in range(lanes):
+                trainer = Trainer(run, images, where, step=step, recompute=recompute)
+                trainers.append(open_trainers.enter_context(contextlib.closing(trainer)))
+
+        def advance_all() -> None:
+            for trainer in trainers:
+                trainer.advance()
+
+        build = seconds(start_all)
         took: list[float] = []
         while not _is_enough(took, last):
-            took.append(seconds(trainer.advance))
+            took.append(seconds(advance_all))
+        trainer = trainers[0]
         x, y = trainer.sets["test_error"]
         for _ in range(2):  # the first also makes what later ones reuse; slow ones need no second
-            evaluation = seconds(
+            evaluation = lanes * seconds(  # the others wait
                 lambda: predict(
                     trainer.network, {"test_error": (x, y)}, trainer.scaling, run.recipe.precision
                 )

@@ -186,12 +186,11 @@ def share_cores(device: str, runs: int, jobs: int | None) -> tuple[int, int]:
 
 def can_take_turns(study: Study) -> bool:
     """Whether runs of `study` in one process are each as if alone. Those that draw random numbers as they
-    train, by dropout or in a plug-in's own way, would share a generator."""
-    return all(
-        study.options_of(name).dropout == study.options_of(name).shortcut_dropout == 0
-        and study.family(name).is_ours
-        for name in study.networks()
-    )
+    train, by dropout or in a plug-in's own way, would share a generator; and TF32 is of a whole process."""
+    names = study.networks()
+    draw = any(study.options_of(name).dropout or study.options_of(name).shortcut_dropout for name in names)
+    rounds_alike = len({study.recipe_of(name).precision == "tf32" for name in names}) == 1
+    return rounds_alike and not draw and all(study.family(name).is_ours for name in names)
 
 
 def _check_options(study: Study) -> None:

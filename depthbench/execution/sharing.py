@@ -8,14 +8,16 @@ from collections.abc import Mapping
 from depthbench.environment import cores_each
 from depthbench.execution.plan import Plan
 from depthbench.execution.process import Process
+from depthbench.progress import Silent
 
 WORTH_MEASURING = 5000  # steps of all runs: of fewer, the measuring would take as long as it saves
 GAIN = 1.05  # more lanes must be faster by this: each makes a run end later and takes its memory
 
 
-def settled(plan: Plan, watch) -> Plan:
+def settled(plan: Plan, watch=None) -> Plan:
     """`plan` with as many lanes as train the most images a second, up to `plan.lanes`; `plan` itself where
     that need not or cannot be measured. `watch` is told what is found."""
+    watch = watch or Silent()
     steps = sum(run.steps for run in plan.todo)
     if not plan.measures_lanes or plan.lanes < 2 or steps < WORTH_MEASURING:
         return plan

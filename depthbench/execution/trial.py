@@ -26,7 +26,7 @@ def serve(connection: Connection) -> None:
     while True:
         run, recompute = connection.recv()
         try:
-            answer = "pace", measure(run, setup["sizes"], setup["device"], recompute, setup["step"])
+            answer = "pace", measure(run, recompute=recompute, **setup["machine"])
         except Exception as error:
             answer = "failed", f"{type(error).__name__}: {' '.join(str(error).split())}"
         connection.send(answer)

@@ -41,21 +41,17 @@ def rates(
 
 
 def _rate(trainers: list, device) -> float:
-    import torch
+    from depthbench.device import wait_for
 
-    def wait() -> None:
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-
-    wait()
+    wait_for(device)
     began, rounds = time.perf_counter(), 0
     while rounds < 2 or time.perf_counter() - began < SECONDS:
         for trainer in trainers:
             trainer.advance()
         rounds += 1
         if rounds % 16 == 0:
-            wait()  # or the host would be far ahead when the time is up
-    wait()
+            wait_for(device)  # or the host would be far ahead when the time is up
+    wait_for(device)
     images = rounds * len(trainers) * trainers[0].run.recipe.batch_size
     return images / (time.perf_counter() - began)
 

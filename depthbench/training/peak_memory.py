@@ -39,6 +39,7 @@ class PeakMemory:
     def _forget(self) -> bool:
         """Let what is measured begin with what is held now; whether it does."""
         if self.of == "device":
+            torch.cuda.init()  # a process does so with its first tensor; the counters are refused before
             torch.cuda.reset_peak_memory_stats(self._device)
             return True
         with contextlib.suppress(OSError, AttributeError):  # no Linux, not allowed, or another C library

@@ -1,7 +1,9 @@
+import dataclasses
+
 import pytest
 
 from depthbench.execution import pace
-from depthbench.execution.calibrate import MOST_WORK, calibrate, chosen, on_a_line, shallower
+from depthbench.execution.calibrate import MOST_WORK, Team, calibrate, chosen, on_a_line, shallower
 from depthbench.execution.estimate import estimate
 from depthbench.execution.memory import count_run
 from depthbench.execution.pace import Pace, measure, random_images
@@ -67,11 +69,11 @@ def test_slow_steps_are_few():
     assert pace._is_enough([0.001] * pace.MOST_STEPS, 3)
 
 
-@pytest.mark.parametrize("recompute", [False, True])
-def test_measuring_is_training(tiny, tmp_path, recompute):
+@pytest.mark.parametrize(("recompute", "lanes"), [(False, 1), (True, 1), (False, 2)])
+def test_measuring_is_training(tiny, tmp_path, recompute, lanes):
     study = tiny(probe={"every": 2}, evaluate={"train_size": 100})
     plan = prepare(study, tmp_path, device="cpu")
-    pace = measure(plan.todo[0], plan.images, "cpu", recompute)
+    pace = measure(plan.todo[0], plan.images, "cpu", recompute, lanes=lanes)
     assert min(pace.build, pace.step, pace.probed_step, pace.evaluation) > 0
 
 
@@ -82,9 +84,35 @@ def test_images_of_noise(tiny, tmp_path):
     assert set(images.train_y) == set(range(10))
 
 
-def test_a_trial_that_fails_is_told(tiny, tmp_path):
-    import dataclasses
+class FakeProcess:
+    """Answers at once, and keeps what it was told."""
 
+    def __init__(self, *args):
+        self.told = []
+
+    def tell(self, message):
+        self.told.append(message)
+
+    def hear(self):
+        return (
+            "ready" if len(self.told) == 1 else ("pace", Pace(build=1, step=0, probed_step=0, evaluation=0))
+        )
+
+    def kill(self):
+        pass
+
+
+@pytest.mark.parametrize(("lanes", "processes"), [(4, 1), (1, 4)])
+def test_runs_that_take_turns_are_tried_in_one_process(tiny, tmp_path, monkeypatch, lanes, processes):
+    monkeypatch.setattr("depthbench.execution.calibrate.Process", FakeProcess)
+    plan = dataclasses.replace(prepare(tiny(), tmp_path, device="cpu"), jobs=4, lanes=lanes)
+    with Team(plan) as team:
+        assert team.try_out(plan.todo[0], recompute=False) == 1
+        assert len(team.processes) == processes
+        assert {process.told[0]["machine"]["lanes"] for process in team.processes} == {lanes}
+
+
+def test_a_trial_that_fails_is_told(tiny, tmp_path):
     plan = prepare(tiny(), tmp_path, device="cpu", jobs=1)
     plan = dataclasses.replace(plan, device="nowhere")
     found, _, notes = calibrate(plan)

@@ -13,6 +13,7 @@ import pytest
 from depthbench import load_results, run_study
 from depthbench.errors import Interrupted
 from depthbench.execution import execute, prepare
+from depthbench.execution.estimate import estimate
 from depthbench.progress import Silent
 from depthbench.store import StudyStore
 
@@ -133,6 +134,21 @@ def test_runs_that_take_turns_in_a_process_are_each_as_if_alone(tiny, tmp_path, 
         assert store.read()["hashes"]["batches"] == alone.read()["hashes"]["batches"]
         for name in ("history", "layers"):
             assert alone.frame(name).equals(store.frame(name))
+
+
+@pytest.mark.cuda
+def test_a_study_on_a_gpu_from_its_plan_to_its_results(tiny, tmp_path):
+    """In new processes, which nothing has prepared for a GPU; steps enough for the lanes to be measured."""
+    study = tiny(recipe={"steps": 3000}, evaluate={"every": 1500, "log_every": 500})
+    cost = estimate(prepare(study, tmp_path, device="cuda:0"))
+    assert [row["measured"] for row in cost["rows"]] == [True, True]
+    assert not any("measured" in note for note in cost["notes"])
+    path = run_study(study, tmp_path, device="cuda:0")
+    runs = load_results(path).runs
+    assert runs.status.tolist() == ["done", "done"]
+    assert (runs["train_error_eval"] < 50).all()
+    for store in StudyStore(path).run_stores():
+        assert store.read()["execution"]["step"] == "captured"
 
 
 def test_ctrl_c_keeps_every_run_that_takes_turns(tiny, tmp_path):

@@ -36,6 +36,10 @@ def test_more_runs_at_once_only_where_they_are_faster(rates, lanes):
 def test_which_runs_can_take_turns(tiny, monkeypatch):
     assert can_take_turns(tiny())
     assert not can_take_turns(tiny(options={"dropout": 0.1}))  # they would draw from one generator
+    mixed = {"rounded": {"of": "plain", "recipe": {"precision": "tf32"}}}
+    grid = {"network": ["plain", "rounded"]}
+    assert not can_take_turns(tiny(variants=mixed, grid=grid))  # it is switched for a whole process
+    assert can_take_turns(tiny(variants=mixed, grid={"network": ["rounded"]}))
     monkeypatch.setitem(NETWORKS, "own", Family(object))
     assert not can_take_turns(tiny(grid={"network": ["plain", "own"]}))
 

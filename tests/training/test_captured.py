@@ -112,14 +112,34 @@ def test_what_cannot_be_captured_goes_on_eagerly_and_says_so(monkeypatch):
 
 
 def train_some(run, images, kind, steps):
-    """A trainer after so many steps on a GPU, its rows fetched."""
-    trainer = Trainer(run, images, torch.device("cuda"), step=kind)
+    """A trainer after so many steps on a GPU, its rows fetched, and the way of its weights, in one row."""
+    trainer = Trainer(run, images, torch.device("cuda:0"), step=kind)
+    before = weights(trainer)
     for _ in range(steps):
         trainer.advance()
         if trainer.row_is_due:
             trainer.log()
     trainer.fetch()
-    return trainer
+    trainer.close()
+    return trainer, weights(trainer) - before
+
+
+def weights(trainer):
+    return torch.cat([p.detach().double().flatten() for p in trainer.network.parameters()])
+
+
+def assert_captured_equals_eager(run, images, steps):
+    """In its batches, losses and the way of its weights, after as many updates of either kind. Adam divides
+    by the size of a gradient: where that is all rounding, a weight goes this way or that, and so weights are
+    not held against each other one by one."""
+    (eager, way), (captured, other) = (train_some(run, images, kind, steps) for kind in ("eager", "captured"))
+    assert (eager.execution["step"], captured.execution["step"]) == ("eager", "captured")
+    assert captured.step_note is None
+    assert eager.batches_hash == captured.batches_hash
+    losses = [[row["loss"] for row in trainer.records.rows] for trainer in (eager, captured)]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-3)
+    assert (other - way).norm() < 0.02 * way.norm()
+    return eager, captured
 
 
 @pytest.mark.cuda
@@ -129,33 +149,11 @@ def test_a_captured_step_equals_the_eager_step(tiny, digits, network, optimizer)
     recipe = {"steps": 50, "optimizer": optimizer, "lr": 0.01, "clip_norm": 1.0, "l1": 1e-6}
     study = tiny(recipe=recipe, grid={"network": [network]}, probe={"every": 7}, evaluate={"every": 25})
     run = next(study.runs())
-    eager, captured = (train_some(run, digits, kind, 50) for kind in ("eager", "captured"))
-    assert captured.execution["step"] == "captured"
-    assert captured.step_note is None
-    assert [row["batch_hash"] for row in captured.records.rows] == [
-        row["batch_hash"] for row in eager.records.rows
-    ]
-    losses = [[row["loss"] for row in trainer.records.rows] for trainer in (eager, captured)]
-    assert losses[1] == pytest.approx(losses[0], rel=1e-3)
-    for one, other in zip(eager.network.parameters(), captured.network.parameters(), strict=True):
-        torch.testing.assert_close(other, one, rtol=1e-2, atol=1e-3)
-    layers = [trainer.records.layers() for trainer in (eager, captured)]
+    both = assert_captured_equals_eager(run, digits, 50)
+    layers = [trainer.records.layers() for trainer in both]
     assert layers[0].step.tolist() == layers[1].step.tolist()
     first = [table[table.step == 0].grad_norm_preact.to_numpy() for table in layers]
     assert first[1] == pytest.approx(first[0], rel=1e-4)
-
-
-def assert_captured_equals_eager(run, images, steps):
-    """In its batches, losses and weights, after as many updates of either kind."""
-    eager, captured = (train_some(run, images, kind, steps) for kind in ("eager", "captured"))
-    for trainer in (eager, captured):
-        trainer.close()
-    assert (eager.execution["step"], captured.execution["step"]) == ("eager", "captured")
-    assert eager.batches_hash == captured.batches_hash
-    losses = [[row["loss"] for row in trainer.records.rows] for trainer in (eager, captured)]
-    assert losses[1] == pytest.approx(losses[0], rel=1e-3)
-    for one, other in zip(eager.network.parameters(), captured.network.parameters(), strict=True):
-        torch.testing.assert_close(other, one, rtol=1e-2, atol=1e-3)
 
 
 @pytest.mark.cuda

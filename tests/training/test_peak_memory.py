@@ -68,3 +68,16 @@ def test_a_run_records_its_peak(tiny, trained):
     record, _ = trained(next(tiny().runs()))
     assert record["timing"]["peak_memory_of"] == "process"
     assert record["timing"]["peak_memory"] > 1e8  # torch alone is more
+
+
+def test_a_device_is_woken_before_its_counters_are_set_back(monkeypatch):
+    """Nothing else of a new process has touched it, and they are refused before."""
+    calls = []
+    monkeypatch.setattr(torch.cuda, "init", lambda: calls.append("init"))
+    for name in ("reset_peak_memory_stats", "max_memory_allocated"):
+        monkeypatch.setattr(torch.cuda, name, lambda device, name=name: calls.append((name, device)) or 7)
+    device = torch.device("cuda:1")
+    peak = PeakMemory(device)
+    assert peak.bytes == 7
+    peak.close()
+    assert calls == ["init", ("reset_peak_memory_stats", device), ("max_memory_allocated", device)]
