@@ -117,9 +117,8 @@ def frontier_lines(rows: list[dict[str, Any]], below: float) -> list[str]:
         told = f"{row['network']}: train error below {below:g} % {reached}"
         seeds = f"{row['n']} seed{'s'[: row['n'] > 1]}"
         middle = "median" if row["n"] % 2 else "lower median"
-        told += (
-            f" ({middle} of {seeds}, {row['low']:g} to {row['high']:g})" if row["n"] > 1 else f" ({seeds})"
-        )
+        is_spread = row["n"] > 1 and row["high"]  # else all seeds say the same: nowhere
+        told += f" ({middle} of {seeds}, {row['low']:g} to {row['high']:g})" if is_spread else f" ({seeds})"
         if row["open"]:
             told += f"; in {row['open']} of them the deepest that was tried trained: it may be deeper"
         lines.append(told)

@@ -60,4 +60,6 @@ def test_times_are_said_to_be_without_decoding_where_it_goes_on(decode, seconds,
 
 def test_a_network_that_trains_nowhere_is_said_to():
     row = {"network": "plain", "n": 1, "median": 0.0, "low": 0.0, "high": 0.0, "open": 0}
-    assert frontier_lines([row], 20) == ["plain: train error below 20 % at no depth that was tried (1 seed)"]
+    told = "plain: train error below 20 % at no depth that was tried"
+    assert frontier_lines([row], 20) == [f"{told} (1 seed)"]
+    assert frontier_lines([row | {"n": 2}], 20) == [f"{told} (2 seeds)"]

@@ -205,7 +205,7 @@ def _errors(runs: pd.DataFrame, history: pd.DataFrame, column: str) -> pd.DataFr
     """`last_errors` with what a run is matched by."""
     found = last_errors(runs, history, column)[["error"]]  # by the index of `runs`
     keys = ["study", "network", "own_network", "depth", "seed", "status"]
-    return runs[[*keys, "initial_weights_hash", "batches_hash"]].join(found, how="inner")
+    return runs[[*keys, "initial_weights_hash", "batches_hash", "data_hash"]].join(found, how="inner")
 
 
 def _difference(pairs: pd.DataFrame) -> dict[str, Any]:
@@ -226,7 +226,7 @@ def _difference(pairs: pd.DataFrame) -> dict[str, Any]:
         **{"mean": mean, "low": mean - half, "high": mean + half, "p": p},
         "diverged": int((pairs[["status_first", "status_other"]] == "diverged").to_numpy().sum()),
         "same_weights": _same(pairs, "initial_weights_hash"),
-        "same_batches": _same(pairs, "batches_hash"),
+        "same_batches": _same(pairs, "batches_hash", "data_hash"),  # drawn alike, of the same images
     }
 
 
@@ -236,9 +236,10 @@ def _two_sided_t(d: np.ndarray) -> float:
     return float(stats.ttest_1samp(d, 0).pvalue)
 
 
-def _same(pairs: pd.DataFrame, column: str) -> Any:
-    ours, theirs = pairs[f"{column}_first"], pairs[f"{column}_other"]
-    return pd.NA if ours.isna().any() or theirs.isna().any() else bool((ours == theirs).all())
+def _same(pairs: pd.DataFrame, *columns: str) -> Any:
+    ours, theirs = (pairs[[f"{column}_{end}" for column in columns]] for end in ("first", "other"))
+    known = ours.notna().all(axis=None) and theirs.notna().all(axis=None)
+    return bool((ours.to_numpy() == theirs.to_numpy()).all()) if known else pd.NA
 
 
 def is_apart(rows: pd.DataFrame) -> pd.Series:

@@ -34,11 +34,7 @@ def draw(joined: Results) -> Figure | None:
         with style.of_depth(axes, depth):
             part = lines[(lines["network"] == network) & (lines["depth"] == depth)]
             for (study, column), line in part.groupby(["study", "column"], sort=False):
-                colour = looks[study]["color"]
-                axes.plot(line["step"], line["mean"], color=colour, **_line(column, looks[study]))
-                if column == "test_error":
-                    band = {"color": colour, "alpha": 0.15, "linewidth": 0}
-                    axes.fill_between(line["step"], line["low"], line["high"], **band)
+                curves.draw_curve(axes, line, column, looks[study]["color"], _line(column, looks[study]))
             here = endings[(endings["network"] == network) & (endings["depth"] == depth)]
             for run in here.itertuples():
                 rows = history[history["run_id"] == run.run_id]

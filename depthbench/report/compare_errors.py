@@ -41,7 +41,7 @@ def draw(joined: Results) -> Figure | None:
                 )
                 draw_mean(axes, summary, column, look, shift)
                 draw_seeds(axes, own, column, look, shift)
-            axes.set_title(f"{network}: {error}")
+            style.name_panel(axes, f"{network}: {error}")
         row[0].set_ylabel("error (%)")
         error_axis(row[0], everywhere[everywhere["network"] == network])
     for axes in panels[-1]:

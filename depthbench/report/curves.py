@@ -32,16 +32,12 @@ def draw(results: Results) -> Figure | None:
     for axes, network in zip(panels[0], networks, strict=True):
         for column, (_, look) in LINES.items():
             for depth, curve in curves[column].query("network == @network").groupby("depth"):
-                alone = {"marker": "o", "markersize": 4} if len(curve) == 1 else {}  # a point has no line
                 with style.of_depth(axes, depth):
-                    axes.plot(curve["step"], curve["mean"], color=colours[depth], **look, **alone)
-                    if column == "test_error":
-                        band = {"color": colours[depth], "alpha": 0.15, "linewidth": 0}
-                        axes.fill_between(curve["step"], curve["low"], curve["high"], **band)
+                    draw_curve(axes, curve, column, colours[depth], look)
         for run in endings[endings["network"] == network].itertuples():
             with style.of_depth(axes, run.depth):
                 draw_ending(axes, run, history[history["run_id"] == run.run_id], colours[run.depth])
-        axes.set_title(network)
+        style.name_panel(axes, network)
         axes.set_xlabel("step (updates made)")
     style.label_left(panels[0], "error (%)")
     panels[0, 0].set_ylim(0, top(history, runs, curves))
@@ -51,6 +47,15 @@ def draw(results: Results) -> Figure | None:
     handles += [Line2D([], [], color="#444444", label=name, **look) for name, look in LINES.values()]
     style.legend_below(figure, handles + style.ending_handles(endings, ENDINGS), 5)
     return figure
+
+
+def draw_curve(axes, curve: pd.DataFrame, column: str, colour: str, look: dict) -> None:
+    """Rows of `mean_curves` of one network and depth; of the test error with the range."""
+    alone = {"marker": "o", "markersize": 4, "clip_on": False} if len(curve) == 1 else {}  # it has no line
+    axes.plot(curve["step"], curve["mean"], color=colour, **look, **alone)
+    if column == "test_error":
+        band = {"color": colour, "alpha": 0.15, "linewidth": 0}
+        axes.fill_between(curve["step"], curve["low"], curve["high"], **band)
 
 
 def endings_of(runs: pd.DataFrame) -> pd.DataFrame:

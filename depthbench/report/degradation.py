@@ -1,5 +1,7 @@
 """Final errors against depth: does depth alone make the network harder to train?"""
 
+from itertools import pairwise
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -68,15 +70,14 @@ def draw_mean(axes: Axes, summary: pd.DataFrame, column: str, look: dict, shift:
     """A line through the means unless `look` says otherwise, and a bar at each."""
     mean, low, high = (summary[f"{column}_{key}"] for key in ("mean", "low", "high"))
     at = _moved(axes, shift, axes.transData)
-    if look.get("linestyle") != "":
-        axes.plot(summary["depth"], mean, **look | {"marker": ""}, transform=at)
-    axes.errorbar(
-        summary["depth"],
-        mean,
-        yerr=[mean - low, high - mean],
-        **{"fmt": "_", "markersize": 7, "color": look["color"], "capsize": 2.5, "elinewidth": 1},
-        transform=at,
-    )
+    points = list(zip(summary["depth"], mean, low, high, strict=True))
+    for (depth, error, *_), (deeper, other, *_) in pairwise(points if look.get("linestyle") != "" else []):
+        with style.of_depth(axes, depth, deeper):
+            axes.plot([depth, deeper], [error, other], **look | {"marker": ""}, transform=at)
+    bar = {"fmt": "_", "markersize": 7, "color": look["color"], "capsize": 2.5, "elinewidth": 1}
+    for depth, error, lowest, highest in points:
+        with style.of_depth(axes, depth):
+            axes.errorbar(depth, error, yerr=[[error - lowest], [highest - error]], **bar, transform=at)
 
 
 def draw_seeds(axes: Axes, runs: pd.DataFrame, column: str, look: dict, shift: float) -> None:
@@ -86,16 +87,20 @@ def draw_seeds(axes: Axes, runs: pd.DataFrame, column: str, look: dict, shift: f
         zip(seeds, np.linspace(-1.5, 1.5, len(seeds)) if len(seeds) > 1 else [0] * len(seeds), strict=True)
     )
     for run in runs.itertuples():
-        aside = shift + places[run.seed]
-        point = {"color": look["color"], "markeredgecolor": "white", "markeredgewidth": 0.4}
-        if run.status in FINISHED:
-            marker = style.MARKS.get(run.status, look["marker"])
-            point["transform"] = _moved(axes, aside, axes.transData)
-            size = 6.5 if run.status == "diverged" else 4
-            axes.plot(run.depth, getattr(run, column), marker=marker, markersize=size, alpha=0.75, **point)
-        else:  # no value to stand at: at the top edge
-            point["transform"] = _moved(axes, aside, axes.get_xaxis_transform())
-            axes.plot(run.depth, 0.98, marker=style.MARKS[run.status], clip_on=False, **point)
+        with style.of_depth(axes, run.depth):
+            _draw_run(axes, run, getattr(run, column), look, shift + places[run.seed])
+
+
+def _draw_run(axes: Axes, run, error: float, look: dict, aside: float) -> None:
+    point = {"color": look["color"], "markeredgecolor": "white", "markeredgewidth": 0.4}
+    if run.status in FINISHED:
+        marker = style.MARKS.get(run.status, look["marker"])
+        point["transform"] = _moved(axes, aside, axes.transData)
+        size = 6.5 if run.status == "diverged" else 4
+        axes.plot(run.depth, error, marker=marker, markersize=size, alpha=0.75, **point)
+    else:  # no value to stand at: at the top edge
+        point["transform"] = _moved(axes, aside, axes.get_xaxis_transform())
+        axes.plot(run.depth, 0.98, marker=style.MARKS[run.status], clip_on=False, **point)
 
 
 def _moved(axes: Axes, points: float, coordinates: Transform) -> Transform:

@@ -34,7 +34,9 @@ def draw(results: Results) -> Figure | None:
             part = tables[column][tables[column]["network"] == network]
             for place, line in part.groupby("place"):
                 _draw_place(axes, line, looks[place])
-            axes.set_title(f"{network}, depth {part['depth'].max()}" if len(part) else network)
+            style.name_panel(axes, f"{network}, depth {part['depth'].max()}" if len(part) else network)
+            if len(part):
+                style.is_of_depth(axes, part["depth"].max())
         style.label_left(row, label)
         style.label_log(row[0])
     for axes in panels[-1]:

@@ -6,6 +6,7 @@ import math
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from depthbench.analysis import FINISHED
 from depthbench.analysis.frontier import searched
@@ -32,26 +33,30 @@ def draw(results: Results) -> Figure | None:
         for place, seed in enumerate(mine.itertuples()):
             _draw_seed(axes, row + 0.22 * _aside(place, len(mine)), seed, look["color"])
         median = summary.loc[summary["network"] == network, "median"].iloc[0]
-        axes.plot([median] * 2, [row - 0.32, row + 0.32], color=look["color"], linewidth=2.5)
+        if median:
+            axes.plot([median] * 2, [row - 0.32, row + 0.32], color=look["color"], linewidth=2.5)
     axes.set_yticks(range(len(networks)), networks)
     axes.set_ylim(len(networks) - 0.5, -0.5)
-    axes.set_xlim(0, 1.08 * max(found[["trains", "fails"]].max().dropna()))
+    axes.set_xlim(0, 1.08 * results.runs["depth"].max())
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     expected = [_draw_expected(axes, row, depth) for row, depth in enumerate(summary["expected"])]
     axes.set_xlabel("depth (weighted layers)")
-    handles = [
-        Line2D([], [], color="#444444", linewidth=2.5, label="median"),
-        Line2D([], [], color="#444444", marker="o", linestyle="", label="greatest depth that trains, a seed"),
-    ]
-    if found["fails"].notna().any():
+    handles = []
+    if summary["median"].any():
+        handles.append(Line2D([], [], color="#444444", linewidth=2.5, label="median"))
+    ends = found[found["trains"].notna()]
+    if ends["fails"].notna().any():
+        handles.append(_mark("o", "greatest depth that trains, a seed"))
         handles.append(_mark("|", "least depth above that does not"))
-    if found["fails"].isna().any():
+    if ends["fails"].isna().any():
         handles.append(_mark(">", "the deepest that was tried trains"))
     if any(expected):
         about = f"theory: {TRAINABLE} depth scales, {TRAINABLE}/|ln rate| (after Schoenholz et al. 2017)"
         handles.append(Line2D([], [], linestyle="", label=about, **EXPECTED))
     lacking = (~results.runs["status"].isin(FINISHED)).any()
     note = "The search is not finished: some runs have no final error" if lacking else None
-    style.legend_below(figure, handles, 2, note)
+    if handles or note:
+        style.legend_below(figure, handles, 2, note)
     return figure
 
 
@@ -71,13 +76,16 @@ def _draw_expected(axes, row: int, depth: float) -> bool:
 
 def _draw_seed(axes, y: float, seed, colour: str) -> None:
     """From the greatest depth that trains to the least above it that does not: the frontier is between."""
-    trains = 0 if seed.trains is pd.NA else int(seed.trains)
+    if seed.trains is pd.NA:
+        axes.text(0, y, " no depth that was tried trains", color=colour, fontsize=7, va="center")
+        return
+    trains = int(seed.trains)
     if seed.fails is pd.NA:
         axes.plot(trains, y, color=colour, marker=">", markersize=6)
         return
     axes.plot([trains, seed.fails], [y, y], color=colour, linewidth=1, alpha=0.6)
     axes.plot(seed.fails, y, color=colour, marker="|", markersize=6)
-    axes.plot(trains, y, color=colour, marker="o", clip_on=False)
+    axes.plot(trains, y, color=colour, marker="o")
 
 
 def _aside(place: int, count: int) -> float:

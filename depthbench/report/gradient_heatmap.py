@@ -16,6 +16,7 @@ from depthbench.store import Results
 
 COLOURS = matplotlib.colormaps["viridis"].with_extremes(under="white")
 NO_VALUE = "#c9c9c9"
+BESIDE = 1.4  # in: the scale of colours, and the name and ticks of an axis
 
 
 def draw(results: Results, column: str) -> Figure | None:
@@ -41,7 +42,8 @@ def draw(results: Results, column: str) -> Figure | None:
     counts = table.groupby(["depth", "network"])["layer"].nunique()  # equal ones stand at the left alone
     for (r, c), axes in np.ndenumerate(panels):
         network, depth = networks[c], depths[r]
-        style.name_panel(axes, f"{network}, depth {depth}")
+        style.name_panel(axes, f"{network}, depth {depth}", BESIDE)
+        style.is_of_depth(axes, depth)
         axes.set_facecolor(NO_VALUE)
         axes.grid(False)
         axes.set(xticks=[], yticks=[])

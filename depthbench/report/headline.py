@@ -169,9 +169,10 @@ def _from_to(values: pd.Series) -> str:
     return low if low == high else f"{low} to {high}"
 
 
-def choice(table: pd.DataFrame) -> list[str]:
+def choice(table: pd.DataFrame, unfinished: int = 0) -> list[str]:
     """Which network and depth to take, of all and of each network (`analysis.choice.choose`); where that
-    cannot be said, how to get it. Nothing where there is nothing to choose from."""
+    cannot be said, how to get it. Nothing where there is nothing to choose from. `unfinished`: so many runs
+    of the study have no final errors."""
     if len(table) < 2:
         return []
     if table["error"].iloc[0] != "val_error":
@@ -187,22 +188,26 @@ def choice(table: pd.DataFrame) -> list[str]:
         ]
     (row,) = table[table["chosen"]].to_dict("records")
     top = best(table[table["n"] >= LEAST_SEEDS_TO_CHOOSE])
-    size = f"with {row['parameters'] / 1e6:.2g} million parameters"
-    error = f"validation error {row['mean']:.2f}"
-    lowest = f"{top['mean']:.2f} ± {top['se']:.2f} %"
+    millions = f"{row['multiply_adds'] / 1e6:.3g} million multiply-adds an image"
+    size = f"{millions} and {row['parameters'] / 1e6:.2g} million parameters"
+    taken = f"Take {row['network']} at depth {row['depth']}: validation error {row['mean']:.2f}"
+    lowest = f"{top['mean']:.2f} ± {top['se']:.2f} %, mean ± standard error, n = {top['n']}"
     if (row["network"], row["depth"]) == (top["network"], top["depth"]):
         sentences = [
-            f"The best, and the cheapest within one standard error of it: {row['network']} at depth "
-            f"{row['depth']}, {error} ± {row['se']:.2f} % (n = {row['n']}), {size}."
+            f"{taken} ± {row['se']:.2f} % (mean ± standard error, n = {row['n']}) at {size}. It is the best, "
+            "and nothing with fewer multiply-adds comes within one standard error of it."
         ]
     else:
-        other = "" if top["network"] == row["network"] else f"{top['network']}, "
-        n = row["n"] if row["n"] == top["n"] else f"{row['n']} and {top['n']}"
+        times = top["multiply_adds"] / row["multiply_adds"]
+        more = f"{times:.2g} times as many" if times >= 1.05 else "as many"
         sentences = [
-            f"Cheapest within one standard error of the best: {row['network']} at depth {row['depth']}, "
-            f"{error} % (best: {other}{lowest} at depth {top['depth']}; n = {n}), "
-            f"{size} and {row['multiply_adds'] / top['multiply_adds']:.2g} of the best's multiply-adds."
+            f"{taken} % (n = {row['n']}) at {size}. It has the fewest multiply-adds of all within one "
+            f"standard error of the best, {top['network']} at depth {top['depth']} ({lowest}), which has "
+            f"{more}."
         ]
+    if unfinished:
+        runs = f"{unfinished} runs of the study have" if unfinished > 1 else "one run of the study has"
+        sentences.insert(0, f"This may change yet: {runs} no final errors.")
     if table["network"].nunique() > 1:
         each = table[table["chosen_of_network"]]
         told = ", ".join(f"{n} {depth}" for n, depth in zip(each["network"], each["depth"], strict=True))

@@ -6,8 +6,11 @@ const all = (selector, root = document) => [...root.querySelectorAll(selector)];
 
 const depths = document.getElementById("depths");
 depths.hidden = all("input", depths).length < 2;
-depths.addEventListener("change", ({ target }) => {
-  for (const part of all(`.figure .${target.value}`)) part.style.display = target.checked ? "" : "none";
+depths.addEventListener("change", () => {
+  const hidden = all("input:not(:checked)", depths).map((box) => box.value);
+  for (const part of all(".figure [class*=depth-]")) {
+    part.style.display = hidden.some((depth) => part.classList.contains(depth)) ? "none" : "";
+  }
 });
 
 for (const section of all(".choice")) {
@@ -28,10 +31,13 @@ for (const section of all(".choice")) {
   figures[0].before(box);
 }
 
-const number = (text) => parseFloat(text.replace(/[,<\s]/g, "").replace("\u2212", "-"));
+// of a list by seed ("0: +1.2, 1: ...") the first one's
+const number = (text) => parseFloat(text.replace(/^\d+: /, "").replace(/[,<\s]/g, "").replace("\u2212", "-"));
 const compare = (a, b) => {
   const [x, y] = [number(a), number(b)];
-  if (Number.isNaN(x) || Number.isNaN(y)) return Number.isNaN(x) - Number.isNaN(y) || a.localeCompare(b);
+  if (Number.isNaN(x) || Number.isNaN(y)) {
+    return Number.isNaN(x) - Number.isNaN(y) || a.localeCompare(b, "en", { numeric: true });
+  }
   return x - y;
 };
 

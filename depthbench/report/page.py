@@ -79,7 +79,9 @@ def write_page(path: Path, out: Path, style: str = "page") -> Path:
     }
     for name, table in parts.items():
         tables.write_table(table, out / "tables" / name)
-    trained = len(untrained) < summary["network"].nunique() or rates.empty or search is not None
+    none_trains = len(untrained) == summary["network"].nunique()
+    # a study of gradients alone: its networks hardly learn, and none of them was torn apart
+    trained = not none_trains or rates.empty or search is not None or summary["diverged"].any()
     html = template("page.html").render(
         title=study["name"],
         study=study,
@@ -94,7 +96,7 @@ def write_page(path: Path, out: Path, style: str = "page") -> Path:
         responses=headline.responses(responses),
         frontier=_frontier(search, study, missing, results.runs) if "frontier" in study else [],
         degradation=headline.degradation(summary),
-        choice=headline.choice(choice),
+        choice=[] if none_trains else headline.choice(choice, len(missing)),
         groups=sorted(grouped(figures), key=lambda group: group[0]["name"] != "frontier"),
         suffixes=", ".join(STYLES[style].suffixes),
         depths=sorted(results.runs["depth"].unique()),

@@ -67,7 +67,7 @@ def _name_depths(axes: Axes, network: str, colours: dict[int, str]) -> None:
     columns = style.fitting_columns(handles, 3, axes.figure.get_figwidth() / axes.get_gridspec().ncols)
     place = {"loc": "upper center", "bbox_to_anchor": (0.5, 0), "bbox_transform": below}
     axes.legend(handles=handles, ncols=columns, **place)
-    axes.set_title(network)
+    style.name_panel(axes, network)
 
 
 def _as_in_the_paper(axes: Axes, last: float, label: str) -> None:

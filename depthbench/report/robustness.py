@@ -36,7 +36,7 @@ def draw(results: Results, robustness: pd.DataFrame) -> Figure | None:
                         axes.plot(line["strength"], line["mean"], **look)
                         band = {"color": colours[depth], "alpha": 0.13, "linewidth": 0}
                         axes.fill_between(line["strength"], line["min"], line["max"], **band)
-            axes.set_title(f"{' and '.join(networks)}, {corruption}")
+            style.name_panel(axes, f"{' and '.join(networks)}, {corruption}")
         style.label_left(row, "test error (%)")
     for axes, corruption in zip(panels[-1], columns, strict=True):
         strengths = (0, *CORRUPTIONS[corruption].strengths)

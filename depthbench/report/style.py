@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import matplotlib
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
@@ -201,6 +202,7 @@ def cells(
     for row, network in zip(panels, networks, strict=True):
         for axes, depth in zip(row, depths, strict=True):
             name_panel(axes, f"{network}, depth {depth}")
+            is_of_depth(axes, depth)
             yield axes, network, depth
 
 
@@ -221,16 +223,19 @@ def _sized(rows: int, columns: int, row_height: float) -> tuple[int, tuple[float
     return groups, sizes[groups]
 
 
-def wrapped(text: str, width: float, size: float) -> str:
-    """`text`, of `size` points, in lines that fit into `width` inches."""
+def wrapped(text: str, width: float, size: float, hyphens: bool = False) -> str:
+    """`text`, of `size` points, in lines that fit into `width` inches; `hyphens` may end one."""
     characters = int(0.97 * width * 72 / (CHARACTER * size))
-    return "\n".join(textwrap.fill(line, characters, break_on_hyphens=False) for line in text.splitlines())
+    return "\n".join(textwrap.fill(line, characters, break_on_hyphens=hyphens) for line in text.splitlines())
 
 
-def name_panel(axes: Axes, title: str) -> None:
-    """A title in lines that fit above its panel."""
-    width = axes.figure.get_figwidth() / axes.get_gridspec().ncols
-    axes.set_title(wrapped(title, width, STYLE["axes.titlesize"]))
+def name_panel(axes: Axes, title: str, beside: float = 0.6) -> None:
+    """A title in lines that fit above its panel. `beside`: what else stands beside the panels of a row, in
+    inches, such as labels of the axis."""
+    width = (axes.figure.get_figwidth() - beside) / axes.get_gridspec().ncols
+    held = title.replace("depth ", "depth\N{NO-BREAK SPACE}")
+    lines = wrapped(held, width, STYLE["axes.titlesize"], hyphens=True)
+    axes.set_title(lines.replace("\N{NO-BREAK SPACE}", " "))
 
 
 def is_left(axes: Axes) -> bool:
@@ -261,16 +266,19 @@ def legend_below(figure: Figure, handles: list[Line2D], columns: int = 6, note: 
     columns = fitting_columns(handles, columns, width)
     by_column = [handle for start in range(columns) for handle in handles[start::columns]]
     title = note and wrapped(note, width, NOTE_SIZE)
-    figure.legend(
+    legend = figure.legend(
         handles=by_column, loc="outside lower center", ncols=columns, title=title, title_fontsize=NOTE_SIZE
     )
+    for handle, *drawn in zip(by_column, legend.legend_handles, legend.get_texts(), strict=True):
+        for artist in drawn:
+            artist.set_gid(handle.get_gid())
 
 
 def fitting_columns(handles: Sequence[Line2D], most: int, width: float) -> int:
     """How many columns of a legend, at most, fit into `width` inches."""
     size = STYLE["legend.fontsize"] / 72
     entries = [size * (CHARACTER * len(handle.get_label()) + HANDLE) for handle in handles]
-    columns = min(len(handles), most)
+    columns = max(1, min(len(handles), most))
     while columns > 1 and sum(max(entries[start::columns]) for start in range(columns)) > width:
         columns -= 1
     return columns
@@ -286,16 +294,24 @@ def seeds(counts: Iterable[int]) -> str:
 
 def depth_handles(colours: dict[int, str]) -> list[Line2D]:
     """The legend entries of depths."""
-    return [Line2D([], [], color=colour, label=f"depth {depth}") for depth, colour in colours.items()]
+    handles = [Line2D([], [], color=colour, label=f"depth {depth}") for depth, colour in colours.items()]
+    for depth, handle in zip(colours, handles, strict=True):
+        is_of_depth(handle, depth)
+    return handles
+
+
+def is_of_depth(artist: Artist, *depths: int) -> None:
+    """`artist` is of a depth, or of several: a reader of the page can hide it with any of them."""
+    artist.set_gid("-".join(["depth", *map(str, depths)]))
 
 
 @contextmanager
-def of_depth(axes: Axes, depth: int) -> Iterator[None]:
-    """What is drawn on `axes` inside belongs to `depth`: a reader of the page can hide it."""
+def of_depth(axes: Axes, *depths: int) -> Iterator[None]:
+    """What is drawn on `axes` inside `is_of_depth`."""
     before = set(axes.get_children())
     yield
     for artist in set(axes.get_children()) - before:
-        artist.set_gid(f"depth-{depth}")
+        is_of_depth(artist, *depths)
 
 
 def mark(status: str, colour: str = "#444444", label: str | None = None) -> Line2D:
@@ -347,8 +363,8 @@ def power_of_ten(value: float) -> str:
 
 
 def save(figure: Figure, path: Path, suffixes: Iterable[str]) -> None:
-    """Write `figure` as PATH.png, .svg and .pdf, those of them that `suffixes` has, and remove the others of
-    an older report. The same figure gives the same bytes.
+    """Write `figure` as PATH.png, .svg and .pdf: those of them that `suffixes` has, and those that an older
+    report has left there. The same figure gives the same bytes.
 
     It is laid out once, and each file is printed by its own canvas: `savefig` would draw the figure twice for
     each, the first time to lay it out."""
@@ -358,11 +374,10 @@ def save(figure: Figure, path: Path, suffixes: Iterable[str]) -> None:
         figure.get_layout_engine().execute(figure)
         figure.set_layout_engine("none")
         for suffix, write in PRINTERS.items():
-            if suffix not in suffixes:
-                path.with_suffix(suffix).unlink(missing_ok=True)
-                continue
-            with atomic(path.with_suffix(suffix)) as temporary:
-                write(figure, temporary)
+            file = path.with_suffix(suffix)
+            if suffix in suffixes or file.exists():
+                with atomic(file) as temporary:
+                    write(figure, temporary)
 
 
 def _skip_unlabelled(figure: Figure) -> None:

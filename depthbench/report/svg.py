@@ -7,13 +7,13 @@ def inline(svg: str, name: str, label: str) -> str:
     """`svg` (a file's text) without its prologue, with the text alternative `label`.
 
     matplotlib numbers ids anew in each file, so that two figures of a page would share them: the ids that
-    something refers to get the prefix `name`, the others go. What is of one depth (style.of_depth) gets that
-    as its class."""
+    something refers to get the prefix `name`, the others go. What is of a depth (style.is_of_depth) gets that
+    as its class, or of several theirs."""
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     wanted = set(re.findall(r'href="#([^"]+)"|url\(#([^)]+)\)', svg))
     wanted = {one or other for one, other in wanted}
-    svg = re.sub(r' id="(depth-\d+)"', r' class="\1"', svg)
+    svg = re.sub(r' id="depth-([\d-]+)"', lambda m: f' class="depth-{m[1].replace("-", " depth-")}"', svg)
     svg = re.sub(r' id="([^"]+)"', lambda m: f' id="{name}-{m[1]}"' if m[1] in wanted else "", svg)
     svg = re.sub(r'(href="#|url\(#)', rf"\1{name}-", svg)
     svg = re.sub(r"(<style\b[^>]*>).*?(</style>)", _scoped(name), svg, flags=re.DOTALL)

@@ -11,7 +11,7 @@ from depthbench.analysis import STATUSES
 from depthbench.analysis.comparison import is_apart
 from depthbench.analysis.frontier import Search
 from depthbench.analysis.theory import TRAINABLE
-from depthbench.analysis.verdict import Verdicts
+from depthbench.analysis.verdict import LEAST_SEEDS, Verdicts
 from depthbench.data.corruptions import CORRUPTIONS
 from depthbench.files import atomic, write_text
 
@@ -28,6 +28,7 @@ CROP_WORDS = {  # of ImageNet's protocol
     "test_error_top5": "top-5 error (%)",
     "test_error_top5_10crop": "top-5 error, 10 crops (%)",
 }
+PREAMBLE = "% in the document's preamble: \\usepackage{booktabs, graphicx}\n"
 FITTED = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%" + "\n"  # needs graphicx
 
 
@@ -252,7 +253,8 @@ def classes_table(classes: pd.DataFrame) -> Table:
         "Of the test images, as the trained network calls them. Recall: the percent of a class's images that "
         "are called by its name; the worst class is the one of least mean recall. Macro F1: the mean over "
         "classes of the harmonic mean of recall and precision. Over n seeds; a diverged run has no "
-        "predictions, and is in no mean here. Every class is in the CSV."
+        "predictions, and is in no mean here. The interval is Student's t for the mean: of few seeds far "
+        "apart it passes 0 or 100. Every class is in the CSV."
     )
     return Table("Classes by network and depth", note, classes, pd.DataFrame(rows).astype(str))
 
@@ -300,7 +302,7 @@ def latex(table: Table) -> str:
     text = style.to_latex(hrules=True, caption=table.title, position_float="centering")
     text = text.replace("< ", "$<$ ")  # which text fonts have another sign for
     begin, end = r"\begin{tabular}", r"\end{tabular}"
-    return f"% {table.note}\n" + text.replace(begin, FITTED + begin).replace(end, end + "}")
+    return f"% {table.note}\n{PREAMBLE}" + text.replace(begin, FITTED + begin).replace(end, end + "}")
 
 
 def markdown(frame: pd.DataFrame) -> str:
@@ -428,7 +430,8 @@ def verdict_table(verdicts: Verdicts, error: str, untrained: Collection[str] = (
     networks that are at chance at every depth."""
     pairs, trends, removals = (frame.to_dict("records") for frame in verdicts[1:])
     for row in (*pairs, *trends, *removals):
-        row["verdict"] = "at chance" if row["network"] in untrained else row["verdict"]
+        if row["network"] in untrained and row["n"] >= LEAST_SEEDS:
+            row["verdict"] = "at chance"
     rows = [_judged(f"{row['network']}: worse when deeper", row) for row in pairs]
     rows += [_judged(f"{row['residual']}: rises less than {row['network']}", row) for row in removals]
     rows += [
@@ -467,8 +470,8 @@ def verdict_table(verdicts: Verdicts, error: str, untrained: Collection[str] = (
         "those in the last quarter of training where they are fewer, since five of a short run reach back to "
         "where it has hardly begun; of a diverged run it is chance. "
         "One-sided paired t, p corrected by Holm over the depths of a network. Rises less: the same test of "
-        "the plain network's difference minus the residual one's. A network at chance at every depth has "
-        "nothing to degrade."
+        "the plain network's difference minus the residual one's. At chance: the network is, at every depth, "
+        "and has nothing to degrade."
     )
     return Table(f"Verdicts on the {error}", note, raw, shown.astype(str))
 

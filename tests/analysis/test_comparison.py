@@ -25,7 +25,8 @@ def results(errors, status="done", weights="w", **changes):
         {
             **{"run_id": f"{network}-{depth}-{seed}", "network": network, "family": network, "depth": depth},
             **{"seed": seed, "status": status, "steps": STEPS, "train_error_eval": e, "test_error": e + 1},
-            **{"initial_weights_hash": f"{weights}{depth}{seed}", "batches_hash": f"b{seed}", **changes},
+            **{"initial_weights_hash": f"{weights}{depth}{seed}", "batches_hash": f"b{seed}"},
+            **{"data_hash": "images", **changes},
         }
         for (network, depth, seed), e in errors.items()
     ]
@@ -91,6 +92,8 @@ def test_what_pairs_of_runs_share_is_told():
     assert row["same_batches"]
     old = results(by_seed("plain", 20, 1.0, 2.0), initial_weights_hash=None)
     assert one_row(together({"a": a, "b": old}))["same_weights"] is pd.NA
+    others = results(by_seed("plain", 20, 1.0, 2.0), data_hash="other images")  # drawn alike
+    assert not one_row(together({"a": a, "b": others}))["same_batches"]
 
 
 def test_each_later_study_is_held_against_the_first():

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from depthbench.report import write_report
+from depthbench.report import FIGURES, write_report
 from tests.report.conftest import store_study, study_of
 
 webdriver = pytest.importorskip("selenium.webdriver")
@@ -68,6 +68,14 @@ def test_a_depth_can_be_hidden_in_every_figure(opened):
     assert opened.execute_script(others) > 0
     box.click()
     assert opened.execute_script(shown) > 0
+
+
+@pytest.mark.parametrize("figure", FIGURES)
+def test_every_figure_has_parts_of_a_depth(opened, figure):
+    """Those that have any: a search has one answer, and the made-up one is of no paper."""
+    script = f"return document.querySelectorAll('#{figure}-svg [class*=depth-20]').length"
+    drawn = opened.execute_script(f"return document.querySelector('#{figure}-svg') !== null")
+    assert bool(opened.execute_script(script)) == drawn
 
 
 def test_of_two_gradients_one_is_seen_and_the_other_can_be(opened):

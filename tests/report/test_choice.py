@@ -74,16 +74,20 @@ def test_one_point_leaves_nothing_to_choose_from(validated):
 def test_the_recommendation_is_told_with_its_evidence(validated):
     runs = validated.runs
     assert headline.choice(choose(runs)) == [
-        "The best, and the cheapest within one standard error of it: resnet at depth 20, validation error "
-        "5.20 ± 0.23 % (n = 3), with 0.02 million parameters.",
+        "Take resnet at depth 20: validation error 5.20 ± 0.23 % (mean ± standard error, n = 3) at 0.2 "
+        "million multiply-adds an image and 0.02 million parameters. It is the best, and nothing with fewer "
+        "multiply-adds comes within one standard error of it.",
         "The least depth within one standard error of each network's own best: plain 8, resnet 20.",
     ]
     near = runs.assign(val_error=runs["val_error"].where(runs["depth"] > 8, 5.3))
     assert headline.choice(choose(near))[0] == (
-        "Cheapest within one standard error of the best: plain at depth 8, validation error 5.30 % (best: "
-        "resnet, 5.20 ± 0.23 % at depth 20; n = 3), with 0.008 million parameters and 0.4 of the best's "
-        "multiply-adds."
+        "Take plain at depth 8: validation error 5.30 % (n = 3) at 0.08 million multiply-adds an image and "
+        "0.008 million parameters. It has the fewest multiply-adds of all within one standard error of the "
+        "best, resnet at depth 20 (5.20 ± 0.23 %, mean ± standard error, n = 3), which has 2.5 times as many."
     )
+    caution, same, _ = headline.choice(choose(near), unfinished=2)
+    assert caution == "This may change yet: 2 runs of the study have no final errors."
+    assert same.startswith("Take plain at depth 8")
 
 
 def test_where_nothing_is_recommended_it_says_how_to_get_it(results, validated):

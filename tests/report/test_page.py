@@ -235,8 +235,9 @@ def test_slides_lie_beside_the_paper_report(tmp_path, figures):
     figures_of = path / "report" / "figures"
     write_report(path, style="paper")
     assert (figures_of / "degradation.pdf").exists()
+    (figures_of / "degradation.pdf").write_text("of before")
     write_report(path)
-    assert not (figures_of / "degradation.pdf").exists()  # it would be another report's
+    assert (figures_of / "degradation.pdf").read_bytes().startswith(b"%PDF")  # what is there is of one report
     with pytest.raises(BadInput, match="--style poster: there are page, paper, slides"):
         write_report(path, style="poster")
 

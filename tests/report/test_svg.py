@@ -38,4 +38,5 @@ def test_what_is_of_a_depth_has_it_as_its_class():
     svg = '<svg><g id="depth-20"><path id="line"/></g><g id="depth-20"/></svg>'
     text = inline(svg, "x", "label")
     assert text.count('<g class="depth-20"') == 2
+    assert 'class="depth-20 depth-56"' in inline('<svg><g id="depth-20-56"/></svg>', "name", "what it shows")
     assert "id=" not in text.partition(">")[2]

@@ -149,6 +149,12 @@ def test_networks_at_chance_get_no_verdict(results):
     assert found["resnet: worse when deeper"] == "absent"
 
 
+def test_of_two_seeds_nothing_is_judged_not_even_at_chance(results):
+    few = (frame[frame["seed"] < 2] for frame in results[:2])
+    table = verdict_table(judge(*few, "train_error_eval"), "train error", ["plain"])
+    assert {row["verdict"] for row in rows(table)} == {"inconclusive"}
+
+
 def test_a_latex_table_is_no_wider_than_the_text():
     shown = pd.DataFrame({"a": ["1"]})
     text = latex(Table("A title", "A note.", shown, shown))
