@@ -81,9 +81,10 @@ def draw_line(axes: Axes, line: pd.DataFrame, x: str, color: str, **look) -> Non
 def draw_theory(axes: Axes, lines: pd.DataFrame) -> None:
     """One network's rows of `theory_lines`, thin and dashed. In a colour of their own, and on top: where
     theory holds they lie on the measured line."""
-    for _, line in lines.groupby(["depth", "stage"]):
+    for (depth, _), line in lines.groupby(["depth", "stage"]):
         dashes = THEORY[line["kind"].iloc[0]][1]
-        axes.plot(line["position"], line["value"], dashes=dashes, zorder=3, **THEORY_LOOK)
+        with style.of_depth(axes, depth):
+            axes.plot(line["position"], line["value"], dashes=dashes, zorder=3, **THEORY_LOOK)
 
 
 def theory_handles(lines: pd.DataFrame) -> list[Line2D]:

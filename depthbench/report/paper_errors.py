@@ -62,11 +62,11 @@ def draw(results: Results) -> Figure | None:
 
 def _name_depths(axes: Axes, network: str, colours: dict[int, str]) -> None:
     """Each panel has its own legend, as in the paper, here below it."""
-    handles = [Line2D([], [], color=c, label=f"{PANELS[network]}-{depth}") for depth, c in colours.items()]
+    handles = style.depth_handles(colours, f"{PANELS[network]}-")
     below = axes.transAxes + ScaledTranslation(0, -BELOW / 72, axes.figure.dpi_scale_trans)
     columns = style.fitting_columns(handles, 3, axes.figure.get_figwidth() / axes.get_gridspec().ncols)
     place = {"loc": "upper center", "bbox_to_anchor": (0.5, 0), "bbox_transform": below}
-    axes.legend(handles=handles, ncols=columns, **place)
+    style.are_of_depths(axes.legend(handles=handles, ncols=columns, **place), handles)
     style.name_panel(axes, network)
 
 
@@ -90,7 +90,8 @@ def _draw_published(axes: Axes, run: dict, colour: str) -> str | None:
     if rows.empty:
         return None
     edge = {"transform": axes.get_yaxis_transform(), "clip_on": False, "zorder": 3, "markeredgewidth": 0}
-    axes.plot(1.015, rows["value"].iloc[0], color=colour, **MARK, **edge)
+    with style.of_depth(axes, run["depth"]):
+        axes.plot(1.015, rows["value"].iloc[0], color=colour, **MARK, **edge)
     return rows["table"].iloc[0]
 
 

@@ -16,6 +16,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
+from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
@@ -269,9 +270,7 @@ def legend_below(figure: Figure, handles: list[Line2D], columns: int = 6, note: 
     legend = figure.legend(
         handles=by_column, loc="outside lower center", ncols=columns, title=title, title_fontsize=NOTE_SIZE
     )
-    for handle, *drawn in zip(by_column, legend.legend_handles, legend.get_texts(), strict=True):
-        for artist in drawn:
-            artist.set_gid(handle.get_gid())
+    are_of_depths(legend, by_column)
 
 
 def fitting_columns(handles: Sequence[Line2D], most: int, width: float) -> int:
@@ -292,9 +291,9 @@ def seeds(counts: Iterable[int]) -> str:
     return "1 seed" if counts == [1] else f"{counts[0]} seeds"
 
 
-def depth_handles(colours: dict[int, str]) -> list[Line2D]:
+def depth_handles(colours: dict[int, str], prefix: str = "depth ") -> list[Line2D]:
     """The legend entries of depths."""
-    handles = [Line2D([], [], color=colour, label=f"depth {depth}") for depth, colour in colours.items()]
+    handles = [Line2D([], [], color=colour, label=f"{prefix}{depth}") for depth, colour in colours.items()]
     for depth, handle in zip(colours, handles, strict=True):
         is_of_depth(handle, depth)
     return handles
@@ -303,6 +302,13 @@ def depth_handles(colours: dict[int, str]) -> list[Line2D]:
 def is_of_depth(artist: Artist, *depths: int) -> None:
     """`artist` is of a depth, or of several: a reader of the page can hide it with any of them."""
     artist.set_gid("-".join(["depth", *map(str, depths)]))
+
+
+def are_of_depths(legend: Legend, handles: Sequence[Line2D]) -> None:
+    """The entries of `legend` are of the depths that the `handles` are of which it was made."""
+    for handle, *drawn in zip(handles, legend.legend_handles, legend.get_texts(), strict=True):
+        for artist in drawn:
+            artist.set_gid(handle.get_gid())
 
 
 @contextmanager
