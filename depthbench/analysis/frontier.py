@@ -38,6 +38,21 @@ def trains(runs: pd.DataFrame, below: float) -> pd.Series:
     return does.astype("boolean").mask(~runs["status"].isin(("done", "diverged")))
 
 
+def tried(runs: pd.DataFrame, below: float) -> dict[tuple[str, int], dict[int, bool]]:
+    """(network, seed) -> depth -> whether it trains, of the finished runs."""
+    known = runs.assign(does=trains(runs, below)).dropna(subset=["does"])
+    return {
+        key: dict(zip(group["depth"].astype(int), group["does"].astype(bool), strict=True))
+        for key, group in known.groupby(["network", "seed"])
+    }
+
+
+def next_depth(depths: DepthRule | DepthList, trained: Mapping[int, bool], most: int) -> int | None:
+    """`next_n` in depths of a family, given those tried; `most` is an n."""
+    n = next_n({depths.n(depth): does for depth, does in trained.items()}, most)
+    return None if n is None else depths.depth(n)
+
+
 def frontiers(runs: pd.DataFrame, below: float) -> pd.DataFrame:
     """A row for each network and seed: the greatest depth that trains and the least above it that does not.
 
@@ -99,14 +114,12 @@ def searched(runs: pd.DataFrame) -> Search | None:
 def count_open(runs: pd.DataFrame, below: float, deepest: int) -> int:
     """Of how many networks and seeds of `runs` a search up to `deepest` layers would try another depth.
     Networks of plug-ins that are not loaded, whose depths are not known, are left out."""
-    known = runs.assign(does=trains(runs, below))
-    found = 0
-    for (family, _, _), group in known.groupby(["family", "network", "seed"]):
-        if family not in NETWORKS:
-            continue
-        depths, done = NETWORKS[family].depths, group.dropna(subset=["does"])
-        tried = {depths.n(int(row.depth)): bool(row.does) for row in done.itertuples()}
-        found += next_n(tried, most_n(depths, deepest)) is not None
+    known, found = tried(runs, below), 0
+    for family, network, seed in set(runs[["family", "network", "seed"]].itertuples(index=False, name=None)):
+        if family in NETWORKS:
+            depths = NETWORKS[family].depths
+            trained = known.get((network, seed), {})
+            found += next_depth(depths, trained, most_n(depths, deepest)) is not None
     return found
 
 

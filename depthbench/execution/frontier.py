@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from depthbench.analysis.frontier import most_n, next_n, trains
+from depthbench.analysis.frontier import most_n, next_depth, tried
 from depthbench.errors import BadInput
 from depthbench.execution.plan import Plan
 from depthbench.store import StudyStore, read_runs
@@ -34,36 +34,29 @@ def search(study: Study, path: Path, prepared: Callable[[Study], Plan]) -> Itera
         first, *others = before = wanted
         yield prepared(study.model_copy(update={"grid": first, "also": others}))
     if before is None:  # all is stored: that it is of this recipe is checked, and what is asked for is kept
-        (name, seed), tried = next(iter(_tried(study, path, limits.below).items()))
-        depth = study.family(name).depths.depth(next(iter(tried)))
-        yield prepared(study.model_copy(update={"grid": Grid(network=[name], depth=[depth], seed=[seed])}))
+        (name, seed), trained = next(iter(_stored(study, path, limits.below).items()))
+        grid = Grid(network=[name], depth=[next(iter(trained))], seed=[seed])
+        yield prepared(study.model_copy(update={"grid": grid}))
 
 
 def _wanted(study: Study, path: Path, below: float, most: dict[str, int]) -> list[Grid]:
     """The runs that the search needs next, as grids: for each network and seed one, until it is settled."""
-    tried = _tried(study, path, below)
+    stored = _stored(study, path, below)
     grids = []
     for name in study.grid.network:
         rule = study.family(name).depths
         for seed in study.grid.seed:
-            n = next_n(tried.get((name, seed), {}), most[name])
-            if n is not None:
-                grids.append(Grid(network=[name], depth=[rule.depth(n)], seed=[seed]))
+            depth = next_depth(rule, stored.get((name, seed), {}), most[name])
+            if depth is not None:
+                grids.append(Grid(network=[name], depth=[depth], seed=[seed]))
     return grids
 
 
-def _tried(study: Study, path: Path, below: float) -> dict[tuple[str, int], dict[int, bool]]:
-    """(network, seed) -> n -> whether it trains, of the finished runs stored in `path`."""
+def _stored(study: Study, path: Path, below: float) -> dict[tuple[str, int], dict[int, bool]]:
+    """`tried` of the runs of the study's networks that are stored in `path`."""
     store = StudyStore(path)
     if not (store.path / "study.toml").exists():
         return {}
     store.check_code(study)
     runs = pd.DataFrame(read_runs(path))
-    tried: dict[tuple[str, int], dict[int, bool]] = {}
-    if runs.empty:
-        return tried
-    for run, does in zip(runs.to_dict("records"), trains(runs, below), strict=True):
-        if run["network"] in study.grid.network and not pd.isna(does):
-            n = study.family(run["network"]).depths.n(run["depth"])
-            tried.setdefault((run["network"], run["seed"]), {})[n] = bool(does)
-    return tried
+    return {} if runs.empty else tried(runs[runs["network"].isin(study.grid.network)], below)

@@ -204,6 +204,24 @@ def test_names_are_escaped(tmp_path, figures):
     assert "Data: &lt;blink&gt;." in html
 
 
+def test_a_study_that_was_torn_apart_is_no_study_of_gradients(tmp_path, figures):
+    figures()
+    study = study_of(networks=("plain",), depths=(8, 14))
+    endings = {("plain", depth, seed): ("diverged", 60) for depth in (8, 14) for seed in range(3)}
+    page = write_report(store_study(tmp_path / "made-up", study, endings)).read_text()
+    assert "Do deeper networks train worse?</h2>" in page
+    assert "<strong>At chance at every depth, so that there is nothing to degrade: plain.</strong>" in page
+    assert "Which depth to choose" not in page
+
+
+def test_of_a_half_finished_study_the_recommendation_is_one_that_may_change(tmp_path, figures, monkeypatch):
+    figures()
+    monkeypatch.setattr("depthbench.report.headline.choice", lambda table, unfinished: [f"{unfinished} left"])
+    endings = {("plain", 20, 2): ("interrupted", 40), ("resnet", 20, 2): None}
+    page = write_report(store_study(tmp_path / "made-up", study_of(), endings)).read_text()
+    assert "<li>2 left</li>" in page
+
+
 @pytest.mark.parametrize("endings", [{("plain", 8, 0): None}, {("plain", 8, 0): ("failed", 0)}])
 def test_results_without_data_are_refused(tmp_path, endings):
     path = store_study(tmp_path / "made-up", study_of(networks=("plain",), depths=(8,), seeds=(0,)), endings)
