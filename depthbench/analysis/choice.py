@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from depthbench.analysis import FINISHED
+from depthbench.analysis.chance import near_chance
 
 COSTS = ("parameters", "multiply_adds", "seconds", "peak_memory")
 MEASURED_WITH = {  # what must be the same for a measured cost to be held beside another
@@ -31,7 +32,7 @@ def choose(runs: pd.DataFrame) -> pd.DataFrame:
     the same at a lower one, where measured costs within NOISE of each other are equal; chosen_of_network, the
     least depth of its network within one standard error of that network's best; and chosen, the fewest
     multiply-adds within one of the best of all. No row of fewer than LEAST_SEEDS, or of which all diverged,
-    is chosen or sets what is best, and none is by its test error."""
+    is chosen or sets what is best; none is by its test error, nor where the best is at chance."""
     finished = runs[runs["status"].isin(FINISHED)]
     error = "val_error" if finished["val_error"].notna().any() else "test_error"
     values = finished[error]
@@ -50,6 +51,8 @@ def choose(runs: pd.DataFrame) -> pd.DataFrame:
     for cost in COSTS:
         table[f"front_{cost}"] = _front(table[cost], table["mean"], NOISE if cost in MEASURED_WITH else 0)
     judged = table[(table["n"] >= LEAST_SEEDS) & (table["done"] > 0) & (table["error"] == "val_error")]
+    if not judged.empty and best(judged)["mean"] > near_chance(runs):
+        judged = judged.iloc[:0]
     least = [_within(rows)["depth"].idxmin() for _, rows in judged.groupby("network")]
     cheapest = _within(judged).sort_values(["multiply_adds", "mean"]).index[:1]
     return table.assign(

@@ -31,14 +31,13 @@ def draw(joined: Results) -> Figure | None:
     figure, panels = style.grid(len(networks), len(depths), 1.7, heading)
     endings = curves.endings_of(runs)
     for axes, network, depth in style.cells(panels, networks, depths):
-        with style.of_depth(axes, depth):
-            part = lines[(lines["network"] == network) & (lines["depth"] == depth)]
-            for (study, column), line in part.groupby(["study", "column"], sort=False):
-                curves.draw_curve(axes, line, column, looks[study]["color"], _line(column, looks[study]))
-            here = endings[(endings["network"] == network) & (endings["depth"] == depth)]
-            for run in here.itertuples():
-                rows = history[history["run_id"] == run.run_id]
-                curves.draw_ending(axes, run, rows, looks[run.study]["color"])
+        part = lines[(lines["network"] == network) & (lines["depth"] == depth)]
+        for (study, column), line in part.groupby(["study", "column"], sort=False):
+            curves.draw_curve(axes, line, column, looks[study]["color"], _line(column, looks[study]))
+        here = endings[(endings["network"] == network) & (endings["depth"] == depth)]
+        for run in here.itertuples():
+            rows = history[history["run_id"] == run.run_id]
+            curves.draw_ending(axes, run, rows, looks[run.study]["color"])
     panels[0, 0].set_ylim(0, curves.top(history, runs, dict(tuple(lines.groupby("column")))))
     style.step_axis(panels[0, 0], history["step"].max())
     for row in panels:

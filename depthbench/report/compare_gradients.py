@@ -38,10 +38,9 @@ def draw(joined: Results, column: str) -> Figure | None:
     panels[0, 0].set_yscale("log", nonpositive="mask")
     with style.scaled_once(panels):
         for axes, network, depth in style.cells(panels, networks, depths):
-            with style.of_depth(axes, depth):
-                part = table[(table["network"] == network) & (table["depth"] == depth)]
-                for (study, step), line in part.groupby(["study", "step"], sort=False):
-                    draw_line(axes, line, "position", **of_study[study], **looks[step])
+            part = table[(table["network"] == network) & (table["depth"] == depth)]
+            for (study, step), line in part.groupby(["study", "step"], sort=False):
+                draw_line(axes, line, "position", **of_study[study], **looks[step])
     style.label_log(panels[0, 0])
     panels[0, 0].set_xticks([0, 0.5, 1], ["input", "½", "output"])
     for row in panels:

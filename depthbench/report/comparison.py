@@ -13,7 +13,7 @@ from depthbench.analysis.protocol import is_for_images, settled_options
 from depthbench.analysis.summary import summarise
 from depthbench.errors import BadInput
 from depthbench.files import write_text
-from depthbench.report import COMPARISONS, STYLES, headline, tables
+from depthbench.report import COMPARISONS, headline, tables
 from depthbench.report.drawing import draw_figures
 from depthbench.report.page import environment, from_here, grouped, template, with_columns
 from depthbench.store import Results, StudyStore, load_results, shared_settings
@@ -62,7 +62,6 @@ def write_comparison(paths: Sequence[str | Path], out: str | Path | None = None)
         cautions=cautions(settings, joined.runs) + headline.copies(found, others),
         sentences=headline.differences(found, labels[0], others),
         groups=grouped(figures),
-        suffixes=", ".join(STYLES["page"].suffixes),
         depths=sorted(joined.runs["depth"].unique()),
         environments={label: environment(store) for label, store in stores.items()},
         tables=parts,

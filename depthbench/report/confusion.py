@@ -17,7 +17,7 @@ MOST_CLASSES = 12
 COLOURS = matplotlib.colormaps["Blues"]
 SCALE = PowerNorm(0.5, 0, 100)  # on a straight one a mistake of a few percent is as white as none
 LEAST_CELL = 0.19  # in: room for `100` at 7 pt
-BESIDE = 1.3  # in: the scale of colours, and the name of an axis
+BESIDE = 1.15  # in: the scale of colours, and the name of an axis
 SHOWN_FROM = 0.5  # percent
 LONGEST = 12  # letters of a class's name
 
@@ -47,7 +47,7 @@ def draw(results: Results, predictions: pd.DataFrame) -> Figure | None:
         matrix = confusion(predictions[here])
         _draw_panel(axes, matrix, numbers=side / len(matrix) >= LEAST_CELL)
         _name_classes(axes, list(matrix.index), first[r, c], last[r, c])
-        style.name_panel(axes, f"{network}, depth {depth}", BESIDE + names)
+        style.name_panel(axes, f"{network}, depth {depth}", 1.5 * BESIDE + names)
         style.is_of_depth(axes, depth)
     bar = figure.colorbar(ScalarMappable(SCALE, COLOURS), ax=panels, aspect=40, shrink=0.9, pad=0.02)
     bar.set_ticks([0, 1, 5, 10, 25, 50, 75, 100])

@@ -43,4 +43,5 @@ def draw_figure(name: str, entry: FigureEntry, frames: Sequence, folder: Path, s
         save(figure, file, STYLES[style].suffixes)
     text = file.with_suffix(".svg").read_text(encoding="utf-8")
     title = ", ".join(filter(None, (entry.title, entry.choice)))
-    return shown | {"svg": svg.inline(text, name, f"{title}. {entry.about}")}
+    there = ", ".join(suffix for suffix in SUFFIXES if file.with_suffix(suffix).exists())
+    return shown | {"svg": svg.inline(text, name, f"{title}. {entry.about}"), "suffixes": there}

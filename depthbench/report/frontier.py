@@ -29,9 +29,14 @@ def draw(results: Results) -> Figure | None:
     figure, panels = style.grid(1, 1, 0.6 + 0.35 * len(networks), title)
     axes = panels[0, 0]
     for row, (network, look) in enumerate(looks.items()):
-        mine = found[found["network"] == network].reset_index(drop=True)
-        for place, seed in enumerate(mine.itertuples()):
-            _draw_seed(axes, row + 0.22 * _aside(place, len(mine)), seed, look["color"])
+        seeds = found[found["network"] == network].sort_values("trains", na_position="last")
+        heights = [row + 0.22 * _aside(place, len(seeds)) for place in range(len(seeds))]
+        for y, seed in zip(heights, seeds.itertuples(), strict=True):
+            _draw_seed(axes, y, seed, look["color"])
+        if nowhere := int(seeds["trains"].isna().sum()):
+            of = f"{nowhere} of {len(seeds)} seeds: " if nowhere < len(seeds) else ""
+            told = f" {of}no depth that was tried trains"
+            axes.text(0, heights[-1], told, color=look["color"], fontsize=7, va="center")
         median = summary.loc[summary["network"] == network, "median"].iloc[0]
         if median:
             axes.plot([median] * 2, [row - 0.32, row + 0.32], color=look["color"], linewidth=2.5)
@@ -77,7 +82,6 @@ def _draw_expected(axes, row: int, depth: float) -> bool:
 def _draw_seed(axes, y: float, seed, colour: str) -> None:
     """From the greatest depth that trains to the least above it that does not: the frontier is between."""
     if seed.trains is pd.NA:
-        axes.text(0, y, " no depth that was tried trains", color=colour, fontsize=7, va="center")
         return
     trains = int(seed.trains)
     if seed.fails is pd.NA:

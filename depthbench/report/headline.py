@@ -5,13 +5,13 @@ from collections.abc import Collection, Sequence
 import pandas as pd
 
 from depthbench.analysis import STATUSES
+from depthbench.analysis.chance import near_chance
 from depthbench.analysis.choice import LEAST_SEEDS as LEAST_SEEDS_TO_CHOOSE
 from depthbench.analysis.choice import best
 from depthbench.analysis.comparison import is_apart
 from depthbench.analysis.verdict import LEAST_SEEDS, Verdicts, decide, widest
 
 FEW_SEEDS = 5  # fewer are judged by a trend that needs no normal errors
-NEAR = 5.0  # percentage points below chance error that may be luck
 KEPT = (0.95, 1.05)  # rates of a gradient that neither vanishes nor explodes
 
 
@@ -52,10 +52,10 @@ def degradation(summary: pd.DataFrame) -> list[str]:
 
 def at_chance(summary: pd.DataFrame, runs: pd.DataFrame) -> list[str]:
     """The networks whose mean train error is at chance at every depth: what does not train at all cannot
-    train worse."""
-    chance = 100 * (1 - 1 / pd.to_numeric(runs["num_classes"]).max())
-    least = summary[summary["n"] > 0].groupby("network", sort=False)["train_error_eval_mean"].min()
-    return list(least.index[least > chance - NEAR])
+    train worse. None of fewer seeds than a verdict takes."""
+    found = summary.groupby("network", sort=False).agg({"train_error_eval_mean": "min", "n": "max"})
+    learned_nothing = found["train_error_eval_mean"] > near_chance(runs)
+    return list(found.index[learned_nothing & (found["n"] >= LEAST_SEEDS)])
 
 
 def verdicts(judged: Verdicts, untrained: Sequence[str] = ()) -> list[str]:
@@ -181,13 +181,16 @@ def choice(table: pd.DataFrame, unfinished: int = 0) -> list[str]:
             "error has no error left that can be believed. The same command with --set data.val_fraction=0.1 "
             "and a --name of its own sets images apart."
         ]
-    if not table["chosen"].any():
-        least = LEAST_SEEDS_TO_CHOOSE
+    least = LEAST_SEEDS_TO_CHOOSE
+    if (table["n"] < least).all():
         return [
             f"No depth is recommended: that takes {least} seeds or more, and --seeds {least + 1} adds them."
         ]
+    if not table["chosen"].any():
+        return ["No depth is recommended: none has learned anything."]
     (row,) = table[table["chosen"]].to_dict("records")
-    top = best(table[table["n"] >= LEAST_SEEDS_TO_CHOOSE])
+    top = best(table[table["n"] >= least])
+    few = f", of those with {least} seeds or more," if (table["n"] < least).any() else ""
     millions = f"{row['multiply_adds'] / 1e6:.3g} million multiply-adds an image"
     size = f"{millions} and {row['parameters'] / 1e6:.2g} million parameters"
     taken = f"Take {row['network']} at depth {row['depth']}: validation error {row['mean']:.2f}"
@@ -195,13 +198,13 @@ def choice(table: pd.DataFrame, unfinished: int = 0) -> list[str]:
     if (row["network"], row["depth"]) == (top["network"], top["depth"]):
         sentences = [
             f"{taken} ± {row['se']:.2f} % (mean ± standard error, n = {row['n']}) at {size}. It is the best, "
-            "and nothing with fewer multiply-adds comes within one standard error of it."
+            f"and{few} nothing with fewer multiply-adds comes within one standard error of it."
         ]
     else:
         times = top["multiply_adds"] / row["multiply_adds"]
         more = f"{times:.2g} times as many" if times >= 1.05 else "as many"
         sentences = [
-            f"{taken} % (n = {row['n']}) at {size}. It has the fewest multiply-adds of all within one "
+            f"{taken} % (n = {row['n']}) at {size}. It has{few} the fewest multiply-adds within one "
             f"standard error of the best, {top['network']} at depth {top['depth']} ({lowest}), which has "
             f"{more}."
         ]

@@ -9,7 +9,7 @@ depths.hidden = all("input", depths).length < 2;
 depths.addEventListener("change", () => {
   const hidden = all("input:not(:checked)", depths).map((box) => box.value);
   for (const part of all(".figure [class*=depth-]")) {
-    part.style.display = hidden.some((depth) => part.classList.contains(depth)) ? "none" : "";
+    part.classList.toggle("off", hidden.some((depth) => part.classList.contains(depth)));
   }
 });
 
@@ -31,14 +31,19 @@ for (const section of all(".choice")) {
   figures[0].before(box);
 }
 
-// of a list by seed ("0: +1.2, 1: ...") the first one's
-const number = (text) => parseFloat(text.replace(/^\d+: /, "").replace(/[,<\s]/g, "").replace("\u2212", "-"));
-const compare = (a, b) => {
+// "1,234", "< 0.05", "+1.2 to 3.4"; of "0: 5.6", a seed's, the second
+const number = (text) => parseFloat(text.replace(/^\d+: /, "").replace(/[<\s]|,(?=\d{3})/g, "").replace("\u2212", "-"));
+const compareParts = (a, b) => {
   const [x, y] = [number(a), number(b)];
   if (Number.isNaN(x) || Number.isNaN(y)) {
     return Number.isNaN(x) - Number.isNaN(y) || a.localeCompare(b, "en", { numeric: true });
   }
   return x - y;
+};
+const compare = (a, b) => {
+  const [p, q] = [a.split(", "), b.split(", ")];
+  const at = p.findIndex((part, i) => i >= q.length || compareParts(part, q[i]) !== 0);
+  return at < 0 ? p.length - q.length : at < q.length ? compareParts(p[at], q[at]) : 1;
 };
 
 for (const table of all("table")) {
@@ -53,7 +58,8 @@ for (const table of all("table")) {
       head.setAttribute("aria-sort", order);
       const text = (row) => row.cells[column].textContent;
       const sign = order === "ascending" ? 1 : -1;
-      body.append(...[...body.rows].sort((a, b) => sign * compare(text(a), text(b))));
+      const rows = [...body.rows].sort((a, b) => sign * compare(text(a), text(b)));
+      body.append(...rows.filter(text), ...rows.filter((row) => !text(row)));
     });
   });
 }

@@ -24,7 +24,7 @@ from depthbench.analysis.theory import measured_rates
 from depthbench.analysis.verdict import judge
 from depthbench.errors import BadInput
 from depthbench.files import write_text
-from depthbench.report import FIGURES, STYLES, headline, tables
+from depthbench.report import FIGURES, headline, tables
 from depthbench.report.drawing import draw_figures
 from depthbench.store import Results, StudyStore, load_predictions, load_results, load_robustness
 from depthbench.study import Frontier
@@ -68,7 +68,11 @@ def write_page(path: Path, out: Path, style: str = "page") -> Path:
             if len(verdicts.degradation)
         },
         **({"frontier": tables.frontier_table(search)} if search else {}),
-        **({"choice": tables.choice_table(choice, differing(results.runs))} if len(choice) else {}),
+        **(
+            {"choice": tables.choice_table(choice, differing(results.runs), len(missing))}
+            if len(choice)
+            else {}
+        ),
         "runs": tables.runs_table(results.runs, match_twins(results.runs, results.history)),
         "missing": tables.missing_table(missing),
         **({"classes": tables.classes_table(classes)} if len(classes) else {}),
@@ -98,7 +102,6 @@ def write_page(path: Path, out: Path, style: str = "page") -> Path:
         degradation=headline.degradation(summary),
         choice=[] if none_trains else headline.choice(choice, len(missing)),
         groups=sorted(grouped(figures), key=lambda group: group[0]["name"] != "frontier"),
-        suffixes=", ".join(STYLES[style].suffixes),
         depths=sorted(results.runs["depth"].unique()),
         tables=parts,
         environments={study["name"]: environment(store)},

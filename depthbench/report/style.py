@@ -1,6 +1,7 @@
 """How every figure looks: sizes, colours, marks, axes. Text is 7 to 9 pt, and a canvas is as large as that
 asks for: a slide's is smaller and is shown larger, and so its text and lines are larger."""
 
+import re
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -84,6 +85,7 @@ CONTRASTING = ("#D55E00", "#56B4E9", "#009E73", "#CC79A7", "#0072B2", "#E69F00")
 MARKERS = ("o", "s", "^", "D", "v", "<", ">", "p", "h")
 DASHES = ((None, None), (5, 2), (2, 1.5), (6, 1.5, 1, 1.5), (1, 1))
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+AXIS = "axis"  # the id of scales that are of all depths
 MARKS = {"diverged": "X", "failed": "P", "interrupted": "*"}  # of runs that did not end well
 
 
@@ -199,7 +201,8 @@ def scaled_once(panels: np.ndarray) -> Iterator[None]:
 def cells(
     panels: np.ndarray, networks: Sequence[str], depths: Sequence[int]
 ) -> Iterator[tuple[Axes, str, int]]:
-    """(axes, network, depth) of each panel of a `grid` of networks x depths, which is named so."""
+    """(axes, network, depth) of each panel of a `grid` of networks x depths, which is named so, and of its
+    depth."""
     for row, network in zip(panels, networks, strict=True):
         for axes, depth in zip(row, depths, strict=True):
             name_panel(axes, f"{network}, depth {depth}")
@@ -234,7 +237,7 @@ def name_panel(axes: Axes, title: str, beside: float = 0.6) -> None:
     """A title in lines that fit above its panel. `beside`: what else stands beside the panels of a row, in
     inches, such as labels of the axis."""
     width = (axes.figure.get_figwidth() - beside) / axes.get_gridspec().ncols
-    held = title.replace("depth ", "depth\N{NO-BREAK SPACE}")
+    held = re.sub(r"(depth|step) (?=\d)", "\\1\N{NO-BREAK SPACE}", title)
     lines = wrapped(held, width, STYLE["axes.titlesize"], hyphens=True)
     axes.set_title(lines.replace("\N{NO-BREAK SPACE}", " "))
 
@@ -300,8 +303,11 @@ def depth_handles(colours: dict[int, str], prefix: str = "depth ") -> list[Line2
 
 
 def is_of_depth(artist: Artist, *depths: int) -> None:
-    """`artist` is of a depth, or of several: a reader of the page can hide it with any of them."""
+    """`artist` is of a depth, or of several: a reader of the page can hide it with any of them. The scales of
+    a panel stay: others may have none of their own."""
     artist.set_gid("-".join(["depth", *map(str, depths)]))
+    for axis in (artist.xaxis, artist.yaxis) if isinstance(artist, Axes) else ():
+        axis.set_gid(AXIS)
 
 
 def are_of_depths(legend: Legend, handles: Sequence[Line2D]) -> None:
@@ -313,7 +319,7 @@ def are_of_depths(legend: Legend, handles: Sequence[Line2D]) -> None:
 
 @contextmanager
 def of_depth(axes: Axes, *depths: int) -> Iterator[None]:
-    """What is drawn on `axes` inside `is_of_depth`."""
+    """What is drawn on `axes` inside the context is of these depths."""
     before = set(axes.get_children())
     yield
     for artist in set(axes.get_children()) - before:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from depthbench.analysis import STATUSES
+from depthbench.analysis.choice import LEAST_SEEDS as LEAST_SEEDS_TO_CHOOSE
 from depthbench.analysis.comparison import is_apart
 from depthbench.analysis.frontier import Search
 from depthbench.analysis.theory import TRAINABLE
@@ -130,8 +131,8 @@ def frontier_table(search: Search) -> Table:
     )
 
 
-def choice_table(choice: pd.DataFrame, different: dict[str, list[str]]) -> Table:
-    """Of `analysis.choice.choose` and `differing`."""
+def choice_table(choice: pd.DataFrame, different: dict[str, list[str]], unfinished: int = 0) -> Table:
+    """Of `analysis.choice.choose` and `differing`. `unfinished`: so many runs have no final errors."""
     rows, error = choice.to_dict("records"), ERROR_WORDS[choice["error"].iloc[0]]
     shown = pd.DataFrame(
         {
@@ -155,13 +156,16 @@ def choice_table(choice: pd.DataFrame, different: dict[str, list[str]]) -> Table
     note = (
         "For choosing a depth. Recommended of a network is the least depth whose mean validation error is "
         "within one standard error of that of its best depth; of all, what takes the fewest multiply-adds "
-        "within one standard error of the best of all; by the test error nothing is. Lowest error at its "
+        "within one standard error of the best of all; by the test error nothing is, nor of fewer than "
+        f"{LEAST_SEEDS_TO_CHOOSE} seeds, nor where the best is at chance. Lowest error at its "
         "cost: nothing else is both cheaper and better, where times and memory within 5 % of each other are "
         "equal. Time and memory are means over the seeds that are "
         "done; the time depends on what else ran at once."
     )
     for cost, columns in different.items():
         note += f" The {COST_WORDS[cost]} cannot be compared: {', '.join(columns)} differ between runs."
+    if unfinished:
+        note += f" Runs without final errors: {unfinished}. With them another may be recommended."
     return Table("Errors and costs", note, choice, shown.drop(columns=empty).astype(str))
 
 
@@ -511,7 +515,7 @@ def differences_table(differences: pd.DataFrame, first: str) -> Table:
         f"A study's error minus that of {first}, seed by seed, over the n seeds that both have; the interval "
         "is Student's t for the mean difference. p is of the two-sided paired t, corrected by Holm over the "
         "rows of a study and kind of error; errors are told apart where it is at most 0.05 with 3 seeds or "
-        "more."
+        "more. Batches are the same where they were drawn alike from the same images."
     )
     nothing = "Nothing: no network and depth has finished runs of one seed in two studies."
     return Table("Differences in numbers", note, raw, shown.astype(str), nothing)

@@ -14,7 +14,7 @@ def runs_of(errors: dict, **columns) -> pd.DataFrame:
             row = {"network": network, "depth": depth, "seed": seed, "status": "done", "val_error": value}
             row |= {"test_error": 50.0, "parameters": 1e3 * depth, "multiply_adds": 2e3 * depth}
             row |= {"seconds": depth + seed, "peak_memory": None, "peak_memory_of": None}
-            row |= {"device": "cpu", "threads": 1}
+            row |= {"device": "cpu", "threads": 1, "num_classes": 10}
             diverged = {"status": "diverged", "val_error": None, "test_error": 90.0, "seconds": 0.1}
             rows.append(row | (diverged if value == "x" else {}))
     return pd.DataFrame(rows).assign(**columns)
@@ -33,6 +33,12 @@ def test_the_least_depth_within_one_standard_error_of_the_best_is_chosen():
     assert se == pytest.approx(0.11547, abs=1e-5)
     assert chosen(table) == chosen(table, "chosen_of_network") == [("resnet", 20)]
     assert best(table)["depth"] == 56
+
+
+def test_where_the_best_is_at_chance_nothing_is_chosen():
+    errors = {("plain", 8): [89.0, 88.0], ("plain", 20): [90.0, 90.0], ("resnet", 8): [86.0, 88.0]}
+    assert not choose(runs_of(errors))[["chosen", "chosen_of_network"]].any(axis=None)
+    assert chosen(choose(runs_of(errors | {("resnet", 20): [80.0, 84.0]}))) == [("resnet", 20)]
 
 
 def test_of_all_networks_the_fewest_multiply_adds_are_chosen():

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from depthbench.report import FIGURES, write_report
+from depthbench.report import write_report
 from tests.report.conftest import store_study, study_of
 
 webdriver = pytest.importorskip("selenium.webdriver")
@@ -58,8 +58,8 @@ def test_the_page_does_not_scroll_sideways(opened, width):
 
 
 def test_a_depth_can_be_hidden_in_every_figure(opened):
-    drawn = "[...document.querySelectorAll('.depth-14')].filter(e => e.getBoundingClientRect().width)"
-    shown = f"return {drawn}.length"
+    visible = "getComputedStyle(e).visibility === 'visible' && e.getBoundingClientRect().width"
+    shown = f"return [...document.querySelectorAll('.depth-14')].filter(e => {visible}).length"
     assert opened.execute_script(shown) > 0
     box = opened.find_element("css selector", "#depths input[value=depth-14]")
     box.click()
@@ -70,12 +70,24 @@ def test_a_depth_can_be_hidden_in_every_figure(opened):
     assert opened.execute_script(shown) > 0
 
 
-@pytest.mark.parametrize("figure", FIGURES)
-def test_every_figure_has_parts_of_a_depth(opened, figure):
-    """Those that have any: a search has one answer, and the made-up one is of no paper."""
-    script = f"return document.querySelectorAll('#{figure}-svg [class*=depth-20]').length"
-    drawn = opened.execute_script(f"return document.querySelector('#{figure}-svg') !== null")
-    assert bool(opened.execute_script(script)) == drawn
+def test_a_hidden_panel_leaves_its_scales_to_the_others(opened):
+    """The steps of all cells of a column stand below the last, which is of the greatest depth."""
+    opened.find_element("css selector", "#depths input[value=depth-20]").click()
+    panel = "#heatmap_preact-svg g.depth-20"
+    of = "return getComputedStyle(document.querySelector('{}')).visibility"
+    assert opened.execute_script(of.format(panel)) == "hidden"
+    assert opened.execute_script(of.format(f"{panel} .axis text")) == "visible"
+
+
+@pytest.mark.parametrize(
+    "figure",
+    [
+        *["degradation", "curves", "paper_errors", "choice", "gradient_preact", "gradient_weight"],
+        *["first_steps", "heatmap_preact", "heatmap_weight", "response_std"],
+    ],
+)
+def test_every_figure_of_depths_has_parts_that_can_be_hidden(opened, figure):
+    assert opened.execute_script(f"return document.querySelectorAll('#{figure}-svg .depth-20').length") > 0
 
 
 def test_of_two_gradients_one_is_seen_and_the_other_can_be(opened):
@@ -85,6 +97,26 @@ def test_of_two_gradients_one_is_seen_and_the_other_can_be(opened):
     weights = section.find_elements("css selector", ".choices input")[1]
     weights.click()
     assert [figure.is_displayed() for figure in figures] == [False, True]
+
+
+def test_a_list_is_sorted_part_by_part_and_blanks_are_last(opened):
+    table = opened.find_element("css selector", "section[aria-labelledby=table-verdicts_train] table")
+    heads = table.find_elements("css selector", "thead th")
+
+    def cells(name):
+        column = [head.text for head in heads].index(name)
+        heads[column].find_element("css selector", "button").click()
+        rows = table.find_elements("css selector", "tbody tr")
+        return [row.find_elements("css selector", "td")[column].text for row in rows]
+
+    depths = cells("depths")
+    assert list(dict.fromkeys(depths)) == ["8, 14", "8, 14, 20", "8, 20", "14, 20"]
+    firsts = [float(text.split(", ")[0].removeprefix("0: ")) for text in cells("each seed's difference")]
+    assert firsts == sorted(firsts)
+    for _ in range(2):  # ascending, descending
+        known = [text != "" for text in cells("p, sign flips")]
+        assert known == sorted(known, reverse=True)
+        assert len(set(known)) == 2
 
 
 def test_a_table_is_sorted_by_the_column_that_is_pressed(opened):

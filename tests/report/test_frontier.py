@@ -43,6 +43,9 @@ def test_a_network_that_never_trains_is_told_in_words(searched):
     axes = FIGURES["frontier"].draw(searched._replace(runs=runs)).axes[0]
     assert {text.get_text() for text in axes.texts} == {" no depth that was tried trains"}
     assert axes.get_xlim()[1] > runs["depth"].max()  # all that was tried
+    some = searched.runs.assign(train_error_eval=searched.runs["train_error_eval"] + 90 * (runs["seed"] == 1))
+    texts = FIGURES["frontier"].draw(searched._replace(runs=some)).axes[0].texts
+    assert {text.get_text() for text in texts} == {" 1 of 3 seeds: no depth that was tried trains"}
     runs["status"] = runs["status"].where(runs["seed"] > 0, "interrupted")
     figure = FIGURES["frontier"].draw(searched._replace(runs=runs))
     assert "not finished" in figure.legends[0].get_title().get_text()

@@ -137,6 +137,7 @@ def test_networks_at_chance_are_named_and_not_judged():
     summary = summarise(errors.assign(train_error_eval=errors["error"], test_error=errors["error"]))
     untrained = headline.at_chance(summary, errors.assign(num_classes=10))
     assert untrained == ["plain"]
+    assert headline.at_chance(summary.assign(n=2), errors.assign(num_classes=10)) == []
     told = headline.verdicts(judged, untrained)
     assert [sentence.partition(":")[0] for sentence in told] == [
         "resnet",
