@@ -18,6 +18,7 @@ COLOURS = matplotlib.colormaps["Blues"]
 SCALE = PowerNorm(0.5, 0, 100)  # on a straight one a mistake of a few percent is as white as none
 LEAST_CELL = 0.19  # in: room for `100` at 7 pt
 BESIDE = 1.15  # in: the scale of colours, and the name of an axis
+TITLE_LINE = 0.14  # in: the height of one more
 SHOWN_FROM = 0.5  # percent
 LONGEST = 12  # letters of a class's name
 
@@ -34,7 +35,8 @@ def draw(results: Results, predictions: pd.DataFrame) -> Figure | None:
     side = (style.least_width() - BESIDE - names) / max(across, 2)  # in: of a panel
     known = style.seeds(predictions.groupby(["network", "depth"])["run_id"].nunique())
     title = f"Test images of each class by what they are called ({known})"
-    height = side + 0.35 + names / rows
+    lines = max(style.panel_title(f"{n}, depth {d}", side).count("\n") for n in networks for d in depths[n])
+    height = side + 0.35 + TITLE_LINE * lines + names / rows
     figure, panels = style.grid(rows, len(networks), height, title, sharex=False, sharey=False)
     ends = [depths[network].unique() for network in networks]
     first, last = style.edges(panels, np.array([[r < len(each) for each in ends] for r in range(rows)]))
@@ -47,7 +49,7 @@ def draw(results: Results, predictions: pd.DataFrame) -> Figure | None:
         matrix = confusion(predictions[here])
         _draw_panel(axes, matrix, numbers=side / len(matrix) >= LEAST_CELL)
         _name_classes(axes, list(matrix.index), first[r, c], last[r, c])
-        style.name_panel(axes, f"{network}, depth {depth}", 1.5 * BESIDE + names)
+        style.name_panel(axes, f"{network}, depth {depth}", side)
         style.is_of_depth(axes, depth)
     bar = figure.colorbar(ScalarMappable(SCALE, COLOURS), ax=panels, aspect=40, shrink=0.9, pad=0.02)
     bar.set_ticks([0, 1, 5, 10, 25, 50, 75, 100])

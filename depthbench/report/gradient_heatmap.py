@@ -39,10 +39,11 @@ def draw(results: Results, column: str) -> Figure | None:
     parts = dict(list(table.groupby(["network", "depth"])))
     shown = np.array([[(network, depth) in parts for network in networks] for depth in depths])
     first, last = style.edges(panels, shown)
+    width = (figure.get_figwidth() - BESIDE) / panels[0, 0].get_gridspec().ncols
     counts = table.groupby(["depth", "network"])["layer"].nunique()  # equal ones stand at the left alone
     for (r, c), axes in np.ndenumerate(panels):
         network, depth = networks[c], depths[r]
-        style.name_panel(axes, f"{network}, depth {depth}", BESIDE)
+        style.name_panel(axes, f"{network}, depth {depth}", width)
         style.is_of_depth(axes, depth)
         axes.set_facecolor(NO_VALUE)
         axes.grid(False)

@@ -48,6 +48,7 @@ CANVASES = {
 LEAST_ROW = 1.35  # in: the name of an axis has room beside its panel
 MOST_COLUMNS = 4  # of panels side by side, in a paper
 CHARACTER = 0.58  # width of one, about, as a part of the font size
+AXIS_NAME = 0.6  # in: room beside a row of panels for the name of its axis and the ticks
 HANDLE = 4.8  # width of a legend's sign and the space around it, likewise
 NOTE_SIZE = 7
 
@@ -233,13 +234,18 @@ def wrapped(text: str, width: float, size: float, hyphens: bool = False) -> str:
     return "\n".join(textwrap.fill(line, characters, break_on_hyphens=hyphens) for line in text.splitlines())
 
 
-def name_panel(axes: Axes, title: str, beside: float = 0.6) -> None:
-    """A title in lines that fit above its panel. `beside`: what else stands beside the panels of a row, in
-    inches, such as labels of the axis."""
-    width = (axes.figure.get_figwidth() - beside) / axes.get_gridspec().ncols
+def panel_title(title: str, width: float) -> str:
+    """`title` in lines that fit above a panel of `width` inches."""
     held = re.sub(r"(depth|step) (?=\d)", "\\1\N{NO-BREAK SPACE}", title)
     lines = wrapped(held, width, STYLE["axes.titlesize"], hyphens=True)
-    axes.set_title(lines.replace("\N{NO-BREAK SPACE}", " "))
+    return lines.replace("\N{NO-BREAK SPACE}", " ")
+
+
+def name_panel(axes: Axes, title: str, width: float | None = None) -> None:
+    """A title in lines that fit above its panel, of `width` inches; as wide as the others if not given."""
+    if width is None:
+        width = (axes.figure.get_figwidth() - AXIS_NAME) / axes.get_gridspec().ncols
+    axes.set_title(panel_title(title, width))
 
 
 def is_left(axes: Axes) -> bool:
