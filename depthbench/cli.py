@@ -7,6 +7,7 @@ import re
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -29,9 +30,10 @@ app = typer.Typer(
     "Start with `depthbench run --depths 20,56,110`: it trains plain and residual networks on handwritten "
     "digits (minutes on two cores) and writes results/quick/report/index.html.",
 )
-out, err = Console(), Console(stderr=True)
+console = partial(Console, emoji=False)  # `:x:` in a name or a path is no picture
+out, err = console(), console(stderr=True)
 if not out.is_terminal:
-    out = Console(width=120)  # a file or a pipe has no width of its own
+    out = console(width=120)  # a file or a pipe has no width of its own
 
 
 @contextmanager
@@ -115,7 +117,7 @@ def run(
 
     if tensorboard:
         check_installed()
-    shown = Console(quiet=quiet, stderr=as_json)
+    shown = console(quiet=quiet, stderr=as_json)
     plan = _prepared(shown, context.params, executes=True)
     _announce(plan, shown)
     if dry_run:
@@ -196,7 +198,7 @@ def frontier(
     limits = build(Frontier, (chosen.frontier or Frontier()).model_dump() | given, "frontier")
     changes = {"grid": grid, "frontier": limits} | ({} if name else {"name": f"frontier-{chosen.name}"})
     chosen = chosen.model_copy(update=changes)
-    shown = Console(quiet=quiet, stderr=as_json)
+    shown = console(quiet=quiet, stderr=as_json)
     watch = Silent() if quiet else (Bars if shown.is_terminal else Lines)(shown)
     try:
         for plan in search(chosen, results / chosen.name, lambda s: _checked(shown, s, context.params, True)):
@@ -317,7 +319,7 @@ def plan_(
     """
     from depthbench.execution.estimate import estimate
 
-    shown = Console(stderr=as_json)
+    shown = console(stderr=as_json)
     with interruptible("interrupted: --no-calibrate counts alone, at once"):
         plan = _prepared(shown, context.params, executes=False)
         with counting(shown, "training a few steps") as tell:

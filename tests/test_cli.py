@@ -329,6 +329,13 @@ def test_a_command_that_cannot_be_parsed_is_one_line(monkeypatch, capsys, argume
     assert line.startswith(told)
 
 
+def test_what_a_person_wrote_is_told_as_it_was_written(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["depthbench", "run", "--device", "cuda:x:"])
+    with pytest.raises(SystemExit):
+        main()
+    assert "--device cuda:x:: use auto, cpu, cuda" in capsys.readouterr().err
+
+
 def test_no_command_is_help(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["depthbench"])
     with pytest.raises(SystemExit) as end:

@@ -54,8 +54,18 @@ def test_the_summary_has_means_and_ranges_and_what_did_not_end_well():
 def test_times_are_said_to_be_without_decoding_where_it_goes_on(decode, seconds, told):
     row = {"recompute": False, "seconds": seconds, "measured": True}
     cost = {"jobs": 1, "threads": 1, "runs": 1, "done": 0, "seconds": seconds, "memory_bytes": 1, "notes": []}
+    cost |= {"device": "cpu"}
     shown = plan_lines(cost | {"decode": decode, "rows": [row]})
     assert ("decoding images is not in these times" in shown) == told
+
+
+@pytest.mark.parametrize(
+    ("device", "of"), [("cpu", "(shared libraries counted once)"), ("cuda:0", "of the GPU's memory")]
+)
+def test_memory_is_said_to_be_whose(device, of):
+    cost = {"jobs": 1, "threads": 1, "runs": 1, "done": 0, "seconds": None, "memory_bytes": 2e9, "notes": []}
+    first = plan_lines(cost | {"decode": "once", "rows": [], "device": device})[0]
+    assert first.endswith(f"2.0 GB at the worst moment {of}")
 
 
 def test_a_network_that_trains_nowhere_is_said_to():

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 # Of a process that trains next to nothing, measured on a CPU: its own, and libraries, which all share.
 PROCESS, SHARED = 480_000_000, 400_000_000
+# On a GPU, of its memory: libraries and their workspaces, once in each process. Not measured; seldom more.
+CONTEXT = 800_000_000
 # Of a process that reads images ahead (data/source.py), measured as what each of two that decode crops of 224
 # pixels shares with no other process (USS); 290 MB of it are torch's. And the batches that it has ready.
 READER, AHEAD = 310_000_000, 2
@@ -98,9 +100,9 @@ def fit(
     for cell, run in cells.items():
         if not recompute and not look_up(NETWORKS, "network", run.family).is_ours:
             # as if there were no network
-            needs[cell] = PROCESS + SHARED + images.held + readers(run, images, device, threads)
+            needs[cell] = _idle(images, device) + readers(run, images, device, threads)
             continue
-        bound = _at_most(run, images) + readers(run, images, device, threads)
+        bound = _idle(images, device) + _at_most(run, images) + readers(run, images, device, threads)
         if not recompute and bound < CERTAIN * free / jobs:
             needs[cell] = bound
             continue
@@ -111,7 +113,7 @@ def fit(
     reader = max((readers(run, images, device, 1) for run in runs), default=0)
 
     def need(n: int) -> int:  # of fewer runs at once each has more threads, and as many readers
-        return together(largest[:n]) + n * (cores_each(n) - threads) * reader
+        return together(largest[:n], device) + n * (cores_each(n) - threads) * reader
 
     fitting = max((n for n in range(1, jobs + 1) if need(n) <= ROOM * free), default=1)
     if fitting < jobs:
@@ -147,9 +149,18 @@ def _settle(
     return twice, True, f"{needs} and {there}: its activations are computed twice (about {in_bytes(twice)})"
 
 
-def together(needs: Sequence[int]) -> int:
-    """What processes that need so much each need at once."""
-    return sum(needs) - SHARED * max(0, len(needs) - 1)
+def together(needs: Sequence[int], device: str) -> int:
+    """What runs that need so much each need at once, which share libraries: on a GPU they share a process."""
+    return sum(needs) - _shared(device) * max(0, len(needs) - 1)
+
+
+def _shared(device: str) -> int:
+    return CONTEXT if device.startswith("cuda") else SHARED
+
+
+def _idle(images: Sizes, device: str) -> int:
+    """Of a run that trains next to nothing, of the memory of `device`."""
+    return _shared(device) + (0 if device.startswith("cuda") else PROCESS) + images.held
 
 
 def available(device: str) -> int:
@@ -162,7 +173,8 @@ def available(device: str) -> int:
 
 
 def run_memory(run: Run, images: Sizes, device: str, recompute: bool, threads: int = 1) -> int:
-    """Estimated peak resident memory of the process of one run, and of those that read images for it."""
+    """Estimated peak memory of one run: resident, of its process and of those that read images for it; or on
+    a GPU, of its memory."""
     state = {"sgd": int(run.recipe.momentum > 0), "adam": 2, "adamw": 2}[run.recipe.optimizer]
     training = count_run(run, images).training_memory(
         run.recipe.batch_size,
@@ -173,7 +185,7 @@ def run_memory(run: Run, images: Sizes, device: str, recompute: bool, threads: i
     )
     if device.startswith("cuda") and run.probe.names:
         training *= 2  # a probed step may be eager while a graph holds the memory of its plain steps
-    return PROCESS + SHARED + images.held + training + readers(run, images, device, threads)
+    return _idle(images, device) + training + readers(run, images, device, threads)
 
 
 def readers(run: Run, images: Sizes, device: str, threads: int) -> int:
@@ -213,7 +225,7 @@ def _count(
 
 
 def _at_most(run: Run, images: Sizes) -> float:
-    """A bound on what a run of our CIFAR networks needs, without torch; of others nothing is known (inf).
+    """A bound on what training takes of our CIFAR networks, without torch; of others nothing is known (inf).
 
     Every layer is taken to work on maps of full size, keeping its input to normalisation, to the nonlinearity
     and to dropout, and dropout's mask; and to have the parameters of the widest."""
@@ -227,4 +239,4 @@ def _at_most(run: Run, images: Sizes) -> float:
     maps = 4 * run.depth + 20
     activations = 1.2 * 4 * maps * run.recipe.batch_size * height * columns * width
     parameters = 5 * 4 * run.depth * 10 * (4 * width) ** 2
-    return PROCESS + SHARED + images.held + activations + parameters
+    return activations + parameters

@@ -10,7 +10,7 @@ import torch
 
 from depthbench.data.images import Images
 from depthbench.environment import describe_environment
-from depthbench.networks.cost import count_multiply_adds, count_parameters
+from depthbench.networks.cost import count_parameters
 from depthbench.store import FINISHED, RunStore, describe
 from depthbench.study import Run
 from depthbench.training import checkpoint
@@ -146,7 +146,7 @@ def _record(trainer: Trainer, images: Images, data_hash: str) -> dict[str, Any]:
         "image_shape": list(images.shape),  # (C, H, W)
         "chance_error": images.chance_error,
         "parameters": count_parameters(trainer.network),
-        "multiply_adds": count_multiply_adds(trainer.network, images.shape),
+        "multiply_adds": trainer.count_multiply_adds(images.shape),
         "weighted_layers": len(trainer.recorder.layers),
         "skipped_images": len(images.skipped),
         "hashes": {"initial_weights": trainer.initial_weights, "data": data_hash},

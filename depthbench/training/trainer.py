@@ -19,6 +19,7 @@ from depthbench.data.parts import for_statistics
 from depthbench.data.place import Pixels, Placed, place
 from depthbench.networks import NETWORKS
 from depthbench.networks.checkpointing import recompute_activations
+from depthbench.networks.cost import count_multiply_adds
 from depthbench.networks.fusing import fuse
 from depthbench.precision import set_precision
 from depthbench.probes import PROBES
@@ -135,6 +136,11 @@ class Trainer:
         if size is None or size >= len(images.train_y):
             return None
         return split(images.train_y, size, self.run.data.split_seed)[1]
+
+    def count_multiply_adds(self, image_shape: tuple[int, int, int]) -> int:
+        """Of one image, in the forward pass."""
+        with self._on_stream():  # the image is not to pass through weights that are being written
+            return count_multiply_adds(self.network, image_shape)
 
     def _on_stream(self):
         """A context in which work goes to this run's own stream of a GPU, where several take turns."""
