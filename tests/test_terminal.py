@@ -60,12 +60,16 @@ def test_times_are_said_to_be_without_decoding_where_it_goes_on(decode, seconds,
 
 
 @pytest.mark.parametrize(
-    ("device", "of"), [("cpu", "(shared libraries counted once)"), ("cuda:0", "of the GPU's memory")]
+    ("device", "told"),
+    [
+        ("cpu", "2.0 GB at the worst moment (shared libraries counted once)"),
+        ("cuda:0", "2.0 GB of the GPU at the worst moment"),
+    ],
 )
-def test_memory_is_said_to_be_whose(device, of):
+def test_memory_is_said_to_be_whose(device, told):
     cost = {"jobs": 1, "threads": 1, "runs": 1, "done": 0, "seconds": None, "memory_bytes": 2e9, "notes": []}
     first = plan_lines(cost | {"decode": "once", "rows": [], "device": device})[0]
-    assert first.endswith(f"2.0 GB at the worst moment {of}")
+    assert first.endswith(f", {told}")
 
 
 def test_a_network_that_trains_nowhere_is_said_to():
