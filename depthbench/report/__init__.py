@@ -85,7 +85,7 @@ FIGURES: dict[str, FigureEntry] = {
         "one that found no room is in the table. Nothing else is both cheaper and better than a point on "
         "the grey line, where times and memory within 5 % of each other are equal. The recommended point, "
         "ringed, takes the fewest multiply-adds of all whose mean validation error is within one standard "
-        "error of the best; by the test error none is recommended.",
+        "error of the best; none is by the test error, or where the best is at chance.",
         title="Error against cost",
         needs="two networks or depths with finished runs",
     ),
@@ -113,7 +113,7 @@ FIGURES: dict[str, FigureEntry] = {
         "Each line is a seed, from the greatest depth that trains to the least above it that does not: the "
         "frontier lies between them. The bar is the median over seeds, of two in the middle the lower. A "
         "hollow mark is the depth that theory of wide networks at initialisation expects, where it predicts "
-        "a rate: training may mend what it sees.",
+        "a rate, or at the edge with its number where that lies beyond: training may mend what it sees.",
         title="How deep networks train",
     ),
     "gradient_preact": FigureEntry(

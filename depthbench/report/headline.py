@@ -190,7 +190,6 @@ def choice(table: pd.DataFrame, unfinished: int = 0) -> list[str]:
         return ["No depth is recommended: none has learned anything."]
     (row,) = table[table["chosen"]].to_dict("records")
     top = best(table[table["n"] >= least])
-    few = f", of those with {least} seeds or more," if (table["n"] < least).any() else ""
     millions = f"{row['multiply_adds'] / 1e6:.3g} million multiply-adds an image"
     size = f"{millions} and {row['parameters'] / 1e6:.2g} million parameters"
     taken = f"Take {row['network']} at depth {row['depth']}: validation error {row['mean']:.2f}"
@@ -198,16 +197,18 @@ def choice(table: pd.DataFrame, unfinished: int = 0) -> list[str]:
     if (row["network"], row["depth"]) == (top["network"], top["depth"]):
         sentences = [
             f"{taken} ± {row['se']:.2f} % (mean ± standard error, n = {row['n']}) at {size}. It is the best, "
-            f"and{few} nothing with fewer multiply-adds comes within one standard error of it."
+            "and nothing with fewer multiply-adds comes within one standard error of it."
         ]
     else:
         times = top["multiply_adds"] / row["multiply_adds"]
         more = f"{times:.2g} times as many" if times >= 1.05 else "as many"
         sentences = [
-            f"{taken} % (n = {row['n']}) at {size}. It has{few} the fewest multiply-adds within one "
+            f"{taken} % (n = {row['n']}) at {size}. It has the fewest multiply-adds within one "
             f"standard error of the best, {top['network']} at depth {top['depth']} ({lowest}), which has "
             f"{more}."
         ]
+    if (table["n"] < least).any():
+        sentences.insert(0, f"Depths of fewer than {least} seeds are not judged.")
     if unfinished:
         runs = f"{unfinished} runs of the study have" if unfinished > 1 else "one run of the study has"
         sentences.insert(0, f"This may change yet: {runs} no final errors.")
