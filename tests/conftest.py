@@ -20,7 +20,7 @@ TINY = {
     "data": {"name": "digits"},
     "options": {"width": 4},
     "recipe": {"steps": 12, "batch_size": 16, "lr": 0.05, "warmup": "none", "pad": 1, "flip": False},
-    "evaluate": {"every": 6, "log_every": 4},
+    "evaluate": {"every": 6, "log_every": 4, "train_size": 300},
     "grid": {"network": ["plain", "resnet"], "depth": [8], "seed": [0]},
 }
 

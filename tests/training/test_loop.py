@@ -95,7 +95,8 @@ def test_the_loop_equals_one_written_by_hand(tiny, trained, digits):
 )
 def test_a_resumed_run_equals_an_uninterrupted_one(tiny, trained, questions, stopped_at):
     options = {"dropout": 0.2}  # draws from torch's own generator, which must go on too
-    run = next(tiny(options=options, data={"val_size": 100}).runs())
+    study = tiny(options=options, data={"val_size": 100}, evaluate={"train_size": None})
+    run = next(study.runs())
     whole, store = trained(run, folder="whole")
     half, parts = trained(run, folder="parts", should_stop=stop_after(questions))
     assert half["status"] == "interrupted"
