@@ -67,7 +67,7 @@ def estimate(
         "runs": len(plan.finished) + len(plan.todo),
         "done": len(plan.finished),
         "seconds": None if None in seconds else startup * bool(seconds) + makespan(seconds, plan.jobs),
-        "memory_bytes": together(largest, plan.device),
+        "memory_bytes": together(largest, plan.device, plan.lanes > 1),
         "decode": plan.study.data.decode,
         "notes": [*plan.notes, *notes],
         "rows": rows,

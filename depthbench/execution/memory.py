@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 # Of a process that trains next to nothing, measured on a CPU: its own, and libraries, which all share.
 PROCESS, SHARED = 480_000_000, 400_000_000
-# On a GPU, of its memory: libraries and their workspaces, once in each process. Not measured; seldom more.
+# On a GPU, of its memory: libraries and their workspaces, once in each process. A round guess, not measured.
 CONTEXT = 800_000_000
 # Of a process that reads images ahead (data/source.py), measured as what each of two that decode crops of 224
 # pixels shares with no other process (USS); 290 MB of it are torch's. And the batches that it has ready.
@@ -89,10 +89,11 @@ def fit(
     *,
     is_chosen: bool = False,
     recompute: bool | None = None,
+    in_turns: bool = False,
 ) -> Fit:
     """At most `jobs` of `runs` at once, fewer where the largest so many do not fit; just `jobs`, and a note,
     where a person has chosen (`is_chosen`). recompute: for all, for none, or (None) for those of which one
-    alone would not fit."""
+    alone would not fit. in_turns: runs share a process."""
     runs = list(runs)
     cells = {(run.network, run.depth): run for run in runs}
     free, threads = available(device), cores_each(jobs)
@@ -113,7 +114,7 @@ def fit(
     reader = max((readers(run, images, device, 1) for run in runs), default=0)
 
     def need(n: int) -> int:  # of fewer runs at once each has more threads, and as many readers
-        return together(largest[:n], device) + n * (cores_each(n) - threads) * reader
+        return together(largest[:n], device, in_turns) + n * (cores_each(n) - threads) * reader
 
     fitting = max((n for n in range(1, jobs + 1) if need(n) <= ROOM * free), default=1)
     if fitting < jobs:
@@ -149,9 +150,11 @@ def _settle(
     return twice, True, f"{needs} and {there}: its activations are computed twice (about {in_bytes(twice)})"
 
 
-def together(needs: Sequence[int], device: str) -> int:
-    """What runs that need so much each need at once, which share libraries: on a GPU they share a process."""
-    return sum(needs) - _shared(device) * max(0, len(needs) - 1)
+def together(needs: Sequence[int], device: str, in_turns: bool) -> int:
+    """What runs that need so much each need at once. Libraries are there once: on a CPU for all processes, on
+    a GPU for those runs that take turns in one."""
+    are_shared = in_turns or not device.startswith("cuda")
+    return sum(needs) - are_shared * _shared(device) * max(0, len(needs) - 1)
 
 
 def _shared(device: str) -> int:

@@ -187,7 +187,7 @@ def choice(table: pd.DataFrame, unfinished: int = 0) -> list[str]:
             f"No depth is recommended: that takes {least} seeds or more, and --seeds {least + 1} adds them."
         ]
     if not table["chosen"].any():
-        return ["No depth is recommended: none has learned anything."]
+        return [f"No depth is recommended: none of {least} seeds or more has learned anything."]
     (row,) = table[table["chosen"]].to_dict("records")
     top = best(table[table["n"] >= least])
     millions = f"{row['multiply_adds'] / 1e6:.3g} million multiply-adds an image"

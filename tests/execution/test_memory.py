@@ -174,7 +174,7 @@ def test_fewer_runs_at_once_have_more_readers_each(runs, free, monkeypatch):
     monkeypatch.setattr(memory, "CERTAIN", 0)  # no bound will do
     study, streamed = runs(8, seeds=4), LARGE._replace(are_streamed=True)
     reader = READER + 2 * 128 * 3 * 32 * 32
-    two = together([run_memory(study[0], LARGE, "cpu", False)] * 2, "cpu")
+    two = together([run_memory(study[0], LARGE, "cpu", False)] * 2, "cpu", False)
     for spare, jobs in ((10, 2), (-10, 1)):
         free((two + 4 * reader) / memory.ROOM + spare)
         assert fit(study, streamed, "cpu", 4).jobs == jobs
@@ -185,12 +185,13 @@ def test_there_is_memory():
 
 
 def test_libraries_are_there_once():
-    assert together([SHARED + 5, SHARED + 4, SHARED + 3], "cpu") == SHARED + 12
-    assert together([], "cpu") == 0
+    assert together([SHARED + 5, SHARED + 4, SHARED + 3], "cpu", False) == SHARED + 12
+    assert together([], "cpu", False) == 0
 
 
 def test_runs_that_share_a_gpu_share_what_its_libraries_take(runs):
     """And the memory of the machine is none of the GPU's."""
     on_gpu = run_memory(runs(8)[0], LARGE._replace(held=GB), "cuda:0", False)
     assert CONTEXT + GB < on_gpu < CONTEXT + GB + PROCESS
-    assert together([on_gpu] * 4, "cuda:0") == CONTEXT + 4 * (on_gpu - CONTEXT)
+    assert together([on_gpu] * 4, "cuda:0", True) == CONTEXT + 4 * (on_gpu - CONTEXT)
+    assert together([on_gpu] * 4, "cuda:0", False) == 4 * on_gpu  # each in a process of its own
