@@ -42,8 +42,8 @@ def tried(runs: pd.DataFrame, below: float) -> dict[tuple[str, int], dict[int, b
     """(network, seed) -> depth -> whether it trains, of the finished runs."""
     known = runs.assign(does=trains(runs, below)).dropna(subset=["does"])
     return {
-        key: dict(zip(group["depth"].astype(int), group["does"].astype(bool), strict=True))
-        for key, group in known.groupby(["network", "seed"])
+        (network, int(seed)): dict(zip(group["depth"].astype(int), group["does"].astype(bool), strict=True))
+        for (network, seed), group in known.groupby(["network", "seed"])
     }
 
 

@@ -57,7 +57,8 @@ def last_errors(runs: pd.DataFrame, history: pd.DataFrame, column: str) -> pd.Da
     Columns: network, family, depth, seed, status, error, and the settings of each run."""
     finished = runs[runs["status"].isin(FINISHED)].copy()
     rows = history.dropna(subset=[column]).sort_values("step")
-    settled = rows["step"] > (1 - LAST_PART) * rows["run_id"].map(finished.set_index("run_id")["steps"])
+    steps = finished.set_index("run_id")["steps"].reindex(rows["run_id"]).to_numpy()
+    settled = rows["step"] > (1 - LAST_PART) * steps
     last = rows["step"] == rows.groupby("run_id")["step"].transform("max")
     means = rows[settled | last].groupby("run_id")[column].apply(lambda e: e.tail(EVALUATIONS).mean())
     at_chance = pd.to_numeric(finished[column], errors="coerce")  # of a diverged run

@@ -202,7 +202,7 @@ def rates_table(rates: pd.DataFrame) -> Table:
             "difference (%)": [
                 _number(x, 1, 1) for x in rates["difference"].mask(rates["kind"] == "batch_norm_limit")
             ],
-            **{key: rates[key].fillna("") for key in ("formula", "assumption", "source")},
+            **{key: rates[key].astype(object).fillna("") for key in ("formula", "assumption", "source")},
         }
     )
     note = (
