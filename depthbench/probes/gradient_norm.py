@@ -24,8 +24,8 @@ def l2(x: Tensor) -> Tensor:
     float32 numbers loses digits: hence float64. A CPU is several times faster at short sums in float32 whose
     results are added up in float64, which is as exact while no square underflows or overflows."""
     if is_long(x):
-        short = torch.linalg.vector_norm(_rows(x), dim=-1, dtype=torch.float32)
-        norm = torch.linalg.vector_norm(short.double())
+        short = torch.linalg.vector_norm(rows(x), dim=-1, dtype=torch.float32)
+        norm = torch.linalg.vector_norm(short, dtype=torch.float64)
         if SAFE[0] < norm.item() / math.sqrt(x.numel()) < SAFE[1]:
             return norm
     return torch.linalg.vector_norm(x, dtype=widest_float(x.device))
@@ -36,7 +36,7 @@ def is_long(x: Tensor) -> bool:
     return x.device.type == "cpu" and x.dtype != torch.float64 and x.dim() > 1 and x.numel() > SMALL
 
 
-def _rows(x: Tensor) -> Tensor:
+def rows(x: Tensor) -> Tensor:
     """x, in the order in which it lies in memory, as rows, each short beside all of x: (..., W * C) of a
     channels_last (B, C, H, W), else (..., H * W), and the last dimension where there are two at most."""
     if x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last):

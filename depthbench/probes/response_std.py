@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from depthbench.precision import widest_float
-from depthbench.probes.gradient_norm import is_long, l2
+from depthbench.probes.gradient_norm import is_long, l2, rows
 from depthbench.probes.probe import Probe
 
 NARROW = 1e-3  # parts of the mean: a mean that is rounded shifts so narrow a spread
@@ -19,9 +19,12 @@ def std(x: Tensor) -> Tensor:
     x = x.detach()
     if is_long(x):
         x = x.float()
-        mean = x.mean()
+        mean = rows(x).sum(-1).sum(dtype=torch.float64).item() / x.numel()
+        variance = l2(x).item() ** 2 / x.numel() - mean**2
+        if variance > mean**2:  # a smaller one would have lost digits in the difference
+            return torch.tensor(math.sqrt(variance), dtype=torch.float64)
         deviation = l2(x - mean) / math.sqrt(x.numel())
-        if deviation > NARROW * mean.abs():
+        if deviation > NARROW * abs(mean):
             return deviation
     return torch.std(x.to(widest_float(x.device)), correction=0)
 

@@ -38,10 +38,11 @@ def test_it_is_taken_before_the_addition():
     assert found["stages.0.0.conv1"] == pytest.approx(1.0, rel=1e-3)
 
 
-@pytest.mark.parametrize("mean", [0.0, 3.0, -100.0])
-def test_a_long_response_is_exact_to_the_last_digit(mean):
+@pytest.mark.parametrize("scale", [1e-20, 1.0, 1e12])
+@pytest.mark.parametrize("mean", [0.0, 0.9, 1.1, 3.0, -100.0])
+def test_a_long_response_is_exact_to_the_last_digit(mean, scale):
     x = mean + torch.randn(32, 16, 32, 32, generator=torch.Generator().manual_seed(0))
-    x = x.contiguous(memory_format=torch.channels_last)
+    x = (scale * x).contiguous(memory_format=torch.channels_last)
     expected = x.double().std(correction=0).item()
     assert PROBE.measure(x).item() == pytest.approx(expected, rel=torch.finfo(torch.float32).eps)
 
