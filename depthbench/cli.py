@@ -231,7 +231,7 @@ def bench(
     jobs: Annotated[str, option("Most runs at once. Default: a run a core, up to 8; GPU: 4.")] = "auto",
     precision: Annotated[str, typer.Option(help="fp32, tf32 or bf16.")] = "fp32",
     repeats: Annotated[int, typer.Option(help="How often each arm is timed.")] = 5,
-    seconds: Annotated[float | None, option("How long each time, about. Default: 3; GPU: 1.5.")] = None,
+    seconds: Annotated[float | None, option("How long each time, about. Default: 3; GPU: 1.")] = None,
     batch_size: Annotated[int, typer.Option(help="Images in each update at 32x32.")] = 128,
     results: Annotated[Path, typer.Option(help="Where a folder for this machine goes.")] = Path(
         "results/bench"

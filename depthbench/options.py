@@ -57,7 +57,11 @@ BatchSize = Annotated[Number, option("Images in each update.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
 Precision = Annotated[Text, option("fp32, tf32 or bf16.")]
 Jobs = Annotated[
-    str, option("Runs at once: a number, or auto, for the machine and its memory. Default: auto.")
+    str,
+    option(
+        "Runs at once: a number, or auto, for the machine and its memory. On a CPU fewer have more threads "
+        "each, which round differently. Default: auto."
+    ),
 ]
 Recompute = Annotated[
     bool | None,

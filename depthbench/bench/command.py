@@ -1,6 +1,7 @@
 """`depthbench bench`: check, measure, compare, write."""
 
 import contextlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from rich.console import Console
 from depthbench.bench import display, output
 from depthbench.bench.arms import arms_on
 from depthbench.bench.case import ENDLESS, Case
-from depthbench.bench.check import check_captured, describe
+from depthbench.bench.check import DEEPEST, check_captured, describe
 from depthbench.bench.floor import Cost, step_cost
 from depthbench.bench.measure import Session, measure
 from depthbench.bench.ours import CADENCE
@@ -23,7 +24,7 @@ from depthbench.execution.plan import resolve_device
 from depthbench.networks import NETWORKS
 
 MOST_JOBS = {"cpu": 8, "mps": 2, "cuda": 4}  # at once, unless --jobs says otherwise
-SECONDS = {"cpu": 3.0, "mps": 3.0, "cuda": 1.5}  # of a segment; a GPU is steady, and has more arms
+SECONDS = {"cpu": 3.0, "mps": 3.0, "cuda": 1.0}  # of a segment; a GPU is steady, and has more arms
 
 
 def run_bench(settings: Settings, results: Path, console: Console) -> Path:
@@ -56,7 +57,8 @@ def run_bench(settings: Settings, results: Path, console: Console) -> Path:
     check = None
     if kind == "cuda":
         with console.status("comparing the captured step with the eager step"):
-            check = check_captured(cases[0].run({"names": []}), cases[0].images(), torch.device(device))
+            case = replace(cases[0], depth=min(cases[0].depth, DEEPEST))
+            check = check_captured(case.run({"every": 5}), case.images(), torch.device(device))
         console.print(f"the captured step equals the eager step: {describe(check)}", highlight=False)
     try:
         with display.showing(console) as tell:
@@ -74,6 +76,8 @@ def run_bench(settings: Settings, results: Path, console: Console) -> Path:
     with console.status("drawing"):
         output.write(folder, rows, found, about)
     console.print(display.ratio_table(output.ratios_shown(found), f"{machine}, {settings.precision}"))
+    if unsteady := output.unsteady(rows):
+        console.print(unsteady, highlight=False, soft_wrap=True)
     console.print(f"written: {folder}/bench.md, .csv, .json, .svg and .png", highlight=False, soft_wrap=True)
     return folder
 

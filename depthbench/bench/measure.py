@@ -98,7 +98,7 @@ def _measure_cadence(case: Case, arm: Arm, team: Team, session: Session) -> None
 def _settle(arm: Arm, team: Team, session: Session) -> int:
     """Warm `arm` up, and say how many steps take about as long as a segment should."""
     aim = session.seconds * (CEILING_PART if arm.what == "ceiling" else 1)
-    _segment(arm, team, WARM[session.device.partition(":")[0]])
+    team.warm_up(arm.mode, WARM[session.device.partition(":")[0]], arm.jobs, arm.threads)
     steps = 1
     while True:
         began = time.perf_counter()

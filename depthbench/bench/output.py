@@ -14,6 +14,7 @@ from depthbench.report import style
 from depthbench.report.tables import markdown
 
 WORDS = {SPEED: "images a second", TIME: "time a step", FRACTION: "part of the ceiling"}
+UNSTEADY = 2  # times as fast: more than any drift of a machine that is left alone
 HOW_TO_READ = """\
 All arms of a case are timed in turn, in every repeat, and ratios are taken within a repeat. The spread is
 from the lowest to the highest of n ratios; of 8 or more, where their middle half lies. The *conventional*
@@ -81,6 +82,19 @@ def _rates_shown(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(found)
 
 
+def unsteady(rows: pd.DataFrame) -> str | None:
+    """What to say where an arm was much faster at one time than at another: something else went on."""
+    speeds = rows[rows["mode"] != "probes"].groupby(["case", "arm"], sort=False)["per_second"]
+    spans = speeds.max() / speeds.min()
+    if not spans.max() > UNSTEADY:
+        return None
+    case, arm = spans.idxmax()
+    return (
+        f"The machine was busy meanwhile: {arm} of {case} was {spans.max():.1f} times as fast at one time "
+        "as at another. Leave it alone, and measure again."
+    )
+
+
 def _page(rows: pd.DataFrame, ratios: pd.DataFrame, about: dict[str, Any]) -> str:
     environment = about["environment"]
     versions = ", ".join(f"{k} {environment[k]}" for k in ("depthbench", "python", "torch", "torchvision"))
@@ -91,6 +105,8 @@ def _page(rows: pd.DataFrame, ratios: pd.DataFrame, about: dict[str, Any]) -> st
     ]
     if about["check"]:
         facts.append(f"The captured step equals the eager step: {check.describe(about['check'])}.")
+    if line := unsteady(rows):
+        facts.append(line)
     parts = [
         f"# Speed on {about['machine']}, {about['precision']}",
         "\n".join(f"- {fact}" for fact in facts),

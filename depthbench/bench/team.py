@@ -29,6 +29,12 @@ class Team:
         answers = [self._hear(member) for member in members]
         return [together(list(parts)) for parts in zip(*answers, strict=True)]
 
+    def warm_up(self, mode: str, steps: int, jobs: int, threads: int) -> None:
+        """As `measure`, one process after the other: cuDNN times its algorithms in the first steps."""
+        for member in self.members[:jobs]:
+            member.tell((mode, steps, threads))
+            self._hear(member)
+
     def end(self) -> None:
         for member in self.members:
             member.end()

@@ -98,7 +98,8 @@ CORRUPTIONS: dict[str, Corruption] = {
 
 
 class Corrupted:
-    """The images `x` (N, C, H, W) uint8 under the corruption `name`, made batch by batch where x is."""
+    """The images `x` (N, C, H, W) uint8 under the corruption `name`, made batch by batch on the host: a GPU
+    rounds differently, with TF32 by a grey level."""
 
     def __init__(self, x: "Pixels", name: str, strength: float, white: int):
         self.x, self.name, self.strength, self.white = x, name, strength, white
@@ -110,5 +111,5 @@ class Corrupted:
         for part in self.x.split(size):
             places = range(first, first + len(part))
             draws = [np.random.default_rng([*self.name.encode(), place]) for place in places]
-            yield CORRUPTIONS[self.name].spoil(part, draws, self.strength, self.white)
+            yield CORRUPTIONS[self.name].spoil(part.cpu(), draws, self.strength, self.white)
             first += len(part)

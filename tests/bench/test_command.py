@@ -106,3 +106,11 @@ def test_help_and_bad_input_never_import_torch(arguments):
 def test_the_folder_is_called_like_the_machine():
     assert output.slug("NVIDIA H200", 16, "bf16") == "nvidia-h200-16-cores-bf16"
     assert output.slug("AMD EPYC 9654 (Genoa)", 2, "fp32") == "amd-epyc-9654-genoa-2-cores"
+
+
+def test_a_machine_that_was_busy_meanwhile_is_told():
+    speeds = {"case": "digits-8", "arm": ["ours"] * 3 + ["theirs"] * 2, "mode": "steps"}
+    assert output.unsteady(pd.DataFrame(speeds | {"per_second": [100, 120, 180, 9, 10]})) is None
+    told = output.unsteady(pd.DataFrame(speeds | {"per_second": [100, 120, 180, 3, 9]}))
+    assert told.startswith("The machine was busy meanwhile: theirs of digits-8 was 3.0 times as fast")
+    assert output.unsteady(pd.DataFrame(speeds | {"mode": "probes", "per_second": [1, 9, 9, 9, 9]})) is None
