@@ -4,7 +4,8 @@ Rounding alone sets two trainings apart, and training magnifies it: at the rate 
 half after 50 steps on a CPU with one thread and with two. At RATE it differs by 1e-4 and the way that the
 weights have gone by 0.4 %. The tolerances are some times that, and far below what a step on the wrong batch,
 at the wrong rate or without its momentum would do. Deeper networks magnify more: gradients with noise of 1e-6
-on a CPU set the losses of 8 layers apart by 5e-7 (bf16: 0), of 20 by 7e-5 (2e-3), so none deeper than DEEPEST is compared."""
+on a CPU set the losses of 8 layers apart by 5e-7 (bf16: 0), of 20 by 7e-5 (2e-3), so none deeper than DEEPEST
+is compared."""
 
 from typing import Any
 
