@@ -97,7 +97,7 @@ def plan_lines(cost: dict[str, Any]) -> list[str]:
     if left:
         is_on_gpu = cost["device"].startswith("cuda")
         line += f", {in_bytes(cost['memory_bytes'])}{' of the GPU' if is_on_gpu else ''} at the worst moment"
-        line += "" if is_on_gpu else " (shared libraries counted once)"
+        line += "" if is_on_gpu else " (what runs share counted once)"
     lines = [line, *cost["notes"]]
     if cost["decode"] == "as_read" and any(row["seconds"] is not None for row in cost["rows"]):
         lines.append("decoding images is not in these times")

@@ -62,7 +62,7 @@ def test_times_are_said_to_be_without_decoding_where_it_goes_on(decode, seconds,
 @pytest.mark.parametrize(
     ("device", "told"),
     [
-        ("cpu", "2.0 GB at the worst moment (shared libraries counted once)"),
+        ("cpu", "2.0 GB at the worst moment (what runs share counted once)"),
         ("cuda:0", "2.0 GB of the GPU at the worst moment"),
     ],
 )

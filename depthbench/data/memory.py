@@ -4,6 +4,8 @@ from pathlib import Path
 
 import psutil
 
+ON_GPU = 0.25  # the part of a GPU's free memory that images may fill: others need the rest
+
 
 def available_memory() -> int:
     """Bytes that this process can have: what the machine has left, or all that a container allows (which

@@ -13,7 +13,7 @@ from torch import Tensor
 from depthbench.data.files import Files
 from depthbench.data.images import Images
 from depthbench.data.mapped import IN_PLACE, Mapped, mapped
-from depthbench.data.memory import available_memory, in_bytes
+from depthbench.data.memory import ON_GPU, available_memory, in_bytes
 from depthbench.data.source import Resident, Streamed, stream_workers
 from depthbench.data.tensors import as_tensor
 
@@ -90,7 +90,7 @@ def _limit(train_x: np.ndarray | Mapped | Files, device: torch.device) -> int | 
     """Bytes that may live on the device; None for no limit."""
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
-        return free // 4  # the rest is for activations, and for other runs that start later
+        return int(ON_GPU * free)
     if isinstance(train_x, Mapped):
         return int(IN_PLACE * available_memory())
     return None  # it is in memory already

@@ -6,7 +6,7 @@ from typing import Any
 
 from depthbench.environment import usable_cores
 from depthbench.execution.calibrate import calibrate, cells, on_a_line
-from depthbench.execution.memory import count_run, run_memory, together
+from depthbench.execution.memory import count_run, in_common, run_memory, together
 from depthbench.execution.plan import Plan
 from depthbench.execution.schedule import makespan
 from depthbench.execution.sharing import settled
@@ -67,7 +67,7 @@ def estimate(
         "runs": len(plan.finished) + len(plan.todo),
         "done": len(plan.finished),
         "seconds": None if None in seconds else startup * bool(seconds) + makespan(seconds, plan.jobs),
-        "memory_bytes": together(largest, plan.device, plan.lanes > 1),
+        "memory_bytes": together(largest, in_common(plan.images, plan.device, plan.lanes > 1)),
         "decode": plan.study.data.decode,
         "notes": [*plan.notes, *notes],
         "rows": rows,

@@ -16,7 +16,7 @@ from depthbench.catalog import look_up
 from depthbench.data.files import Files
 from depthbench.data.images import Images
 from depthbench.data.mapped import IN_PLACE, Mapped, mapped
-from depthbench.data.memory import available_memory, in_bytes
+from depthbench.data.memory import ON_GPU, available_memory, in_bytes
 from depthbench.environment import cores_each
 from depthbench.errors import BadInput
 from depthbench.execution.process import KEEP_MEMORY
@@ -50,21 +50,30 @@ class Sizes(NamedTuple):
 
     shape: tuple[int, int, int]  # (C, H, W)
     classes: int
-    held: int  # bytes of images in every process; what lies in a row in a file is read by all from there
+    held: int  # bytes of images in every process, of the memory of its device
     evaluated: int  # images that each evaluation takes
-    are_streamed: bool = False  # on a CPU: whether a run has processes that read training images ahead
+    are_streamed: bool = False  # whether a run has processes that read training images ahead
+    shared: int = 0  # bytes of images that all processes of a CPU read from one file, where they lie in a row
 
 
-def sizes(images: Images, evaluated_part: int | None) -> Sizes:
+def sizes(images: Images, evaluated_part: int | None, device: str = "cpu") -> Sizes:
     """evaluated_part: training images that an evaluation takes, None for all."""
-    pixels = (images.train_x, images.test_x, images.val_x)
-    held = sum(x.nbytes for x in pixels if x is not None and not _is_shared(x))
+    pixels = [mapped(x) for x in (images.train_x, images.test_x, images.val_x) if x is not None]
     evaluated = (evaluated_part or len(images.train_y)) + len(images.test_y)
     evaluated += 0 if images.val_y is None else len(images.val_y)
-    whole = sum(x.nbytes for x in pixels if x is not None)
-    exceeds = isinstance(mapped(images.train_x), Mapped) and whole > IN_PLACE * available_memory()
-    are_streamed = isinstance(images.train_x, Files) or exceeds  # as data/place.py has it
-    return Sizes(images.shape, len(images.classes), held, evaluated, are_streamed)
+    whole = sum(x.nbytes for x in pixels)
+    # as data/place.py has it
+    if device.startswith("cuda"):
+        exceeds = whole > ON_GPU * available(device)
+    else:
+        exceeds = isinstance(pixels[0], Mapped) and whole > IN_PLACE * available_memory()
+    are_streamed = isinstance(pixels[0], Files) or exceeds
+    if device.startswith("cuda"):
+        held, shared = 0 if are_streamed else whole, 0
+    else:
+        held = sum(x.nbytes for x in pixels if not _is_shared(x))
+        shared = 0 if are_streamed else whole - held
+    return Sizes(images.shape, len(images.classes), held, evaluated, are_streamed, shared)
 
 
 def _is_shared(x: np.ndarray | Mapped | Files) -> bool:
@@ -112,9 +121,10 @@ def fit(
         notes += [note] if note else []
     largest = sorted((needs[run.network, run.depth] for run in runs), reverse=True)
     reader = max((readers(run, images, device, 1) for run in runs), default=0)
+    common = in_common(images, device, in_turns)
 
     def need(n: int) -> int:  # of fewer runs at once each has more threads, and as many readers
-        return together(largest[:n], device, in_turns) + n * (cores_each(n) - threads) * reader
+        return together(largest[:n], common) + n * (cores_each(n) - threads) * reader
 
     fitting = max((n for n in range(1, jobs + 1) if need(n) <= ROOM * free), default=1)
     if fitting < jobs:
@@ -150,20 +160,23 @@ def _settle(
     return twice, True, f"{needs} and {there}: its activations are computed twice (about {in_bytes(twice)})"
 
 
-def together(needs: Sequence[int], device: str, in_turns: bool) -> int:
-    """What runs that need so much each need at once. Libraries are there once: on a CPU for all processes, on
-    a GPU for those runs that take turns in one."""
-    are_shared = in_turns or not device.startswith("cuda")
-    return sum(needs) - are_shared * _shared(device) * max(0, len(needs) - 1)
+def together(needs: Sequence[int], common: int) -> int:
+    """What runs that need so much each need at once; `common` of it is there once for all."""
+    return sum(needs) - common * max(0, len(needs) - 1)
 
 
-def _shared(device: str) -> int:
-    return CONTEXT if device.startswith("cuda") else SHARED
+def in_common(images: Sizes, device: str, in_turns: bool) -> int:
+    """What runs at once have between them: on a CPU libraries and a file of images; on a GPU libraries and
+    images, those runs that take turns in one process."""
+    if device.startswith("cuda"):
+        return in_turns * (CONTEXT + images.held)
+    return SHARED + images.shared
 
 
 def _idle(images: Sizes, device: str) -> int:
     """Of a run that trains next to nothing, of the memory of `device`."""
-    return _shared(device) + (0 if device.startswith("cuda") else PROCESS) + images.held
+    libraries = CONTEXT if device.startswith("cuda") else PROCESS + SHARED
+    return libraries + images.held + images.shared
 
 
 def available(device: str) -> int:

@@ -116,7 +116,7 @@ def prepare(
     # the rounds of a search have more runs and fewer, and are to compute alike
     together = len(runs) if study.frontier is None else max(len(runs), usable_cores())
     jobs, _ = share_cores(device, together, jobs if is_chosen or not in_turns else MOST_LANES)
-    found = sizes(images, study.evaluate.train_size)
+    found = sizes(images, study.evaluate.train_size, device)
     fitting = fit(runs, found, device, jobs, is_chosen=is_chosen, recompute=recompute, in_turns=in_turns)
     jobs, threads = share_cores(device, together, fitting.jobs)
     twice = (run.run_id for run in runs if (run.network, run.depth) in fitting.recomputed)

@@ -17,6 +17,7 @@ from depthbench.execution.memory import (
     Sizes,
     count_run,
     fit,
+    in_common,
     run_memory,
     sizes,
     together,
@@ -157,7 +158,19 @@ def test_images_are_known_to_be_streamed(digits, tmp_path, monkeypatch):
     in_file = replace(digits, train_x=Mapped(np.load(tmp_path / "x.npy", mmap_mode="r")))
     for available, streamed in ((2 * 1797 * 64, False), (2 * 1797 * 64 - 1, True)):
         monkeypatch.setattr(memory, "available_memory", lambda available=available: available)
-        assert sizes(in_file, None).are_streamed == streamed
+        found = sizes(in_file, None)
+        assert found.are_streamed == streamed
+        assert found.shared == (0 if streamed else digits.train_x.nbytes)  # pages that come and go are none's
+        assert found.held == digits.test_x.nbytes
+
+
+def test_a_gpu_holds_images_of_any_kind_where_they_fit(digits, tmp_path, free):
+    np.save(tmp_path / "x.npy", digits.train_x)
+    in_file = replace(digits, train_x=Mapped(np.load(tmp_path / "x.npy", mmap_mode="r")))
+    for available, held in ((4 * 1797 * 64, 1797 * 64), (4 * 1797 * 64 - 4, 0)):
+        free(available)
+        found = sizes(in_file, None, "cuda:0")
+        assert (found.held, found.shared, found.are_streamed) == (held, 0, held == 0)
 
 
 def test_a_run_has_the_memory_of_its_readers(runs):
@@ -174,7 +187,7 @@ def test_fewer_runs_at_once_have_more_readers_each(runs, free, monkeypatch):
     monkeypatch.setattr(memory, "CERTAIN", 0)  # no bound will do
     study, streamed = runs(8, seeds=4), LARGE._replace(are_streamed=True)
     reader = READER + 2 * 128 * 3 * 32 * 32
-    two = together([run_memory(study[0], LARGE, "cpu", False)] * 2, "cpu", False)
+    two = together([run_memory(study[0], LARGE, "cpu", False)] * 2, SHARED)
     for spare, jobs in ((10, 2), (-10, 1)):
         free((two + 4 * reader) / memory.ROOM + spare)
         assert fit(study, streamed, "cpu", 4).jobs == jobs
@@ -184,14 +197,21 @@ def test_there_is_memory():
     assert memory.available("cpu") > 10**8
 
 
-def test_libraries_are_there_once():
-    assert together([SHARED + 5, SHARED + 4, SHARED + 3], "cpu", False) == SHARED + 12
-    assert together([], "cpu", False) == 0
+def test_what_runs_share_is_there_once():
+    assert together([105, 104, 103], common=100) == 112
+    assert together([], common=100) == 0
 
 
-def test_runs_that_share_a_gpu_share_what_its_libraries_take(runs):
+def test_processes_share_libraries_and_a_file_of_images(runs):
+    images = LARGE._replace(held=5, shared=GB)
+    assert in_common(images, "cpu", False) == SHARED + GB
+    without = run_memory(runs(8)[0], LARGE, "cpu", False)
+    assert run_memory(runs(8)[0], images, "cpu", False) == without + 5 + GB
+
+
+def test_runs_that_take_turns_on_a_gpu_share_libraries_and_images(runs):
     """And the memory of the machine is none of the GPU's."""
-    on_gpu = run_memory(runs(8)[0], LARGE._replace(held=GB), "cuda:0", False)
-    assert CONTEXT + GB < on_gpu < CONTEXT + GB + PROCESS
-    assert together([on_gpu] * 4, "cuda:0", True) == CONTEXT + 4 * (on_gpu - CONTEXT)
-    assert together([on_gpu] * 4, "cuda:0", False) == 4 * on_gpu  # each in a process of its own
+    images = LARGE._replace(held=GB)
+    assert CONTEXT + GB < run_memory(runs(8)[0], images, "cuda:0", False) < CONTEXT + GB + PROCESS
+    assert in_common(images, "cuda:0", True) == CONTEXT + GB
+    assert in_common(images, "cuda:0", False) == 0  # each in a process of its own
