@@ -39,7 +39,9 @@ def outcome(run: Run, status: str, reason: str | None, record: dict[str, Any] | 
     if status == "diverged":
         return f"{name} diverged by step {record['step']} (loss is not finite); counted at chance error"
     errors = f"train error {final['train_error_eval']:.2f} %, test error {final['test_error']:.2f} %"
-    return f"{name} done: {errors}, {duration(timing['seconds'])}"
+    whole, evaluating = timing["seconds"], timing.get("evaluating_seconds", 0)
+    share = f", {duration(evaluating)} of it evaluation" if evaluating > whole / 2 else ""
+    return f"{name} done: {errors}, {duration(whole)}{share}"
 
 
 @contextmanager

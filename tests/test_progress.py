@@ -69,6 +69,15 @@ def test_outcomes(tiny, status, reason, expected):
     assert outcome(next(tiny().runs()), status, reason, record).startswith(expected)
 
 
+def test_a_run_that_was_mostly_evaluation_says_so(tiny):
+    def line(evaluating):
+        timing = {"seconds": 67.0, "evaluating_seconds": evaluating}
+        return outcome(next(tiny().runs()), "done", None, {"final": FINAL, "timing": timing})
+
+    assert line(58.0).endswith(" 20.00 %, 1 min 7 s, 58 s of it evaluation")
+    assert line(33.0).endswith(" 20.00 %, 1 min 7 s")
+
+
 def test_lines_tell_each_end_and_now_and_then_how_far_it_is(plan, console, monkeypatch):
     now = [100.0]
     monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
