@@ -97,10 +97,10 @@ def test_an_option_that_a_network_does_not_take(tiny, tmp_path, monkeypatch):
         prepare(tiny(grid={"network": ["fixed"]}), tmp_path, device="cpu")
 
 
-def test_a_plan_that_is_not_executed_need_not_join_what_is_stored(tiny, tmp_path):
-    from depthbench import run_study
-
-    run_study(tiny(grid={"network": ["plain"]}), tmp_path, device="cpu")
+def test_a_plan_that_is_not_executed_need_not_join_what_is_stored(tiny, tmp_path, trained):
+    stored = prepare(tiny(grid={"network": ["plain"]}), tmp_path, device="cpu")
+    with stored.store.opened(stored.study, stored.data_hash):
+        trained(stored.todo[0], folder="tiny/runs")
     longer = tiny(recipe={"steps": 24}, grid={"network": ["plain"]})
     with pytest.raises(BadInput, match="other settings"):
         prepare(longer, tmp_path, device="cpu")
