@@ -55,6 +55,9 @@ class CapturedStep:
         except RuntimeError as error:
             torch.cuda.synchronize(self.step.device)
             self._graphs.clear()
+            # torch 2.11 takes the generator to be captured for good and would refuse dropout; not its clone.
+            generator = torch.cuda.default_generators[self.stream.device.index]
+            generator.graphsafe_set_state(generator.clone_state())
             reason = str(error.__context__ or error).splitlines()[0]  # the end of a capture hides its cause
             self.note = f"the step cannot be captured as a CUDA graph, and is eager: {reason}"
             return False

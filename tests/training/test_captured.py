@@ -2,6 +2,7 @@
 that a captured step equals the eager one."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -51,7 +52,7 @@ class ByHand(CapturedStep):
     """Captures nothing, but as if."""
 
     def __init__(self, step, fails_with=None):
-        super().__init__(step, stream=None)
+        super().__init__(step, stream=SimpleNamespace(device=torch.device("cuda:1")))
         self.captured, self.fails_with = [], fails_with
 
     def _capture(self, batch, probed):
@@ -100,8 +101,22 @@ def test_values_are_kept_from_the_next_replay():
     assert (first.item(), second.item()) == (4.0, 5.0)
 
 
+class FakeGenerator:
+    """Its state, and what it was set to."""
+
+    state, was_set_to = "captured", None
+
+    def clone_state(self):
+        return f"clone of {self.state}"
+
+    def graphsafe_set_state(self, state):
+        self.was_set_to = state
+
+
 def test_what_cannot_be_captured_goes_on_eagerly_and_says_so(monkeypatch):
     monkeypatch.setattr(torch.cuda, "synchronize", lambda device: None)
+    generators = FakeGenerator(), FakeGenerator()
+    monkeypatch.setattr(torch.cuda, "default_generators", generators)
     step = FakeStep()
     captured = ByHand(step, fails_with="operation not permitted when stream is capturing\nmore")
     for number in range(6):
@@ -109,6 +124,7 @@ def test_what_cannot_be_captured_goes_on_eagerly_and_says_so(monkeypatch):
     assert [numbers for _, numbers, _ in step.log] == [[n] for n in range(6)]
     assert "eager" in captured.note
     assert captured.note.endswith("operation not permitted when stream is capturing")
+    assert [generator.was_set_to for generator in generators] == [None, "clone of captured"]
 
 
 def train_some(run, images, kind, steps):
@@ -185,8 +201,9 @@ def test_it_draws_what_the_eager_step_draws(tiny, digits, options):
 
 
 @pytest.mark.cuda
-def test_a_network_that_looks_at_its_activations_is_trained_eagerly(tiny, digits):
-    trainer = Trainer(next(tiny().runs()), digits, torch.device("cuda"), step="captured")
+@pytest.mark.parametrize("options", [{}, {"dropout": 0.3}])
+def test_a_network_that_looks_at_its_activations_is_trained_eagerly(tiny, digits, options):
+    trainer = Trainer(next(tiny(options=options).runs()), digits, torch.device("cuda"), step="captured")
     forward = trainer.network.forward
     trainer.network.forward = lambda x: forward(x) * (2 if x.sum().item() == 0 else 1)
     for _ in range(5):
