@@ -39,7 +39,7 @@ def outcome(run: Run, status: str, reason: str | None, record: dict[str, Any] | 
     if status == "diverged":
         return f"{name} diverged by step {record['step']} (loss is not finite); counted at chance error"
     errors = f"train error {final['train_error_eval']:.2f} %, test error {final['test_error']:.2f} %"
-    whole, evaluating = timing["seconds"], timing.get("evaluating_seconds", 0)
+    whole, evaluating = timing["seconds"], timing["evaluating_seconds"]
     share = f", {duration(evaluating)} of it evaluation" if evaluating > whole / 2 else ""
     return f"{name} done: {errors}, {duration(whole)}{share}"
 

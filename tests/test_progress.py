@@ -65,7 +65,7 @@ def test_durations_are_words():
     ],
 )
 def test_outcomes(tiny, status, reason, expected):
-    record = {"final": FINAL, "timing": {"seconds": 3.2}, "step": 7}
+    record = {"final": FINAL, "timing": {"seconds": 3.2, "evaluating_seconds": 1.0}, "step": 7}
     assert outcome(next(tiny().runs()), status, reason, record).startswith(expected)
 
 
@@ -95,7 +95,7 @@ def test_lines_tell_each_end_and_now_and_then_how_far_it_is(plan, console, monke
         lines.progress(first, {"doing": "test images noisy, 8"})
         now[0] += 10
         lines.tick()
-        lines.ended(first, "done", None, {"final": FINAL, "timing": {"seconds": 3}})
+        lines.ended(first, "done", None, {"final": FINAL, "timing": {"seconds": 3, "evaluating_seconds": 1}})
         lines.started(second)
         lines.ended(second, "failed", "boom", None)
     printed = console.file.getvalue().splitlines()
@@ -131,7 +131,7 @@ def test_bars_show_each_run_in_progress(plan):
         assert shown == {"all runs": (48, 192), "plain-8 s0": (6, 12), "resnet-8 s0": (0, 12)}
         bars.progress(first, {"doing": "10 crops of the test images"})
         assert bars.bars.tasks[1].fields["detail"] == "10 crops of the test images"
-        bars.ended(first, "done", None, {"final": FINAL, "timing": {"seconds": 3}})
+        bars.ended(first, "done", None, {"final": FINAL, "timing": {"seconds": 3, "evaluating_seconds": 1}})
         assert len(bars.bars.tasks) == 2
     assert "plain-8 seed 0 done" in console.file.getvalue()
     assert "loss 2.50 error 90.0 % 40 img/s" in console.file.getvalue()

@@ -1,5 +1,6 @@
 """From the study's [data] to images in memory."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import platformdirs
@@ -7,6 +8,7 @@ import platformdirs
 from depthbench.catalog import look_up
 from depthbench.data import DATASETS, folder
 from depthbench.data.images import Images, with_validation
+from depthbench.data.mapped import mapped
 from depthbench.study import Data
 
 
@@ -23,4 +25,6 @@ def load_images(data: Data, data_dir: Path, report: folder.Report = lambda done,
         images = folder.load(data, data_dir, report)
     else:
         images = look_up(DATASETS, "data set", data.name)(data_dir)
+        pixels = {name: getattr(images, name) for name in ("train_x", "test_x", "val_x")}
+        images = replace(images, **{name: mapped(x) for name, x in pixels.items()})
     return with_validation(images, data)

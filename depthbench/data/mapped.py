@@ -6,8 +6,6 @@ from typing import Any
 
 import numpy as np
 
-IN_PLACE = 0.5  # the part of the available memory that a file may fill and be used in place on a CPU
-
 
 class Mapped:
     """Images (N, C, H, W) uint8 of a file, all of them or those at `rows`, (N,) into the file's.
@@ -66,7 +64,7 @@ def _open(filename: Path, offset: int, shape: tuple[int, ...], rows: np.ndarray)
     return Mapped(np.memmap(filename, np.uint8, "r", offset, shape), rows)
 
 
-def mapped(x: np.ndarray | Mapped) -> np.ndarray | Mapped:
+def mapped(x: Any) -> Any:
     """`x`, as Mapped where it is a memory-mapped file."""
     is_file = isinstance(x, np.memmap) and x.filename is not None and x.flags.c_contiguous
     return Mapped(x) if is_file else x
@@ -74,5 +72,4 @@ def mapped(x: np.ndarray | Mapped) -> np.ndarray | Mapped:
 
 def choose(x: np.ndarray | Mapped, indices: np.ndarray) -> np.ndarray | Mapped:
     """The images of `x` at `indices`: a copy of those in memory, none of those in a file or in many."""
-    x = mapped(x)
     return x[indices] if isinstance(x, np.ndarray) else x.choose(indices)

@@ -1,10 +1,13 @@
 """How much memory there is, and how it is said."""
 
+import math
 from pathlib import Path
 
 import psutil
 
-ON_GPU = 0.25  # the part of a GPU's free memory that images may fill: others need the rest
+# The part of the free memory that images may fill: of a GPU's, where activations and runs that start later
+# need the rest; and of the machine's, those of a file that is used in place.
+ON_GPU, IN_PLACE = 0.25, 0.5
 
 
 def available_memory() -> int:
@@ -15,6 +18,14 @@ def available_memory() -> int:
     if allowed.exists() and (text := allowed.read_text().strip()).isdigit():
         available = min(available, int(text))
     return available
+
+
+def room_for_images(are_in_file: bool, device: str, free: int) -> float:
+    """Bytes of images that may live on `device`, of whose memory so many are free; more are streamed. Those
+    that are in the machine's memory already have room there."""
+    if device.startswith("cuda"):
+        return ON_GPU * free
+    return IN_PLACE * free if are_in_file else math.inf
 
 
 def in_bytes(size: float) -> str:

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from depthbench.data.files import Files
 from depthbench.data.images import Images
-from depthbench.data.mapped import IN_PLACE, Mapped, mapped
-from depthbench.data.memory import ON_GPU, available_memory, in_bytes
+from depthbench.data.mapped import Mapped
+from depthbench.data.memory import available_memory, in_bytes, room_for_images
 from depthbench.data.source import Resident, Streamed, stream_workers
 from depthbench.data.tensors import as_tensor
 
@@ -64,17 +64,17 @@ _PLACED: weakref.WeakKeyDictionary[Images, dict] = weakref.WeakKeyDictionary()
 
 def _place(images: Images, device: torch.device, limit_bytes: int | None) -> Placed:
     arrays = {
-        "train": (mapped(images.train_x), images.train_y),
-        "test_error": (mapped(images.test_x), images.test_y),
+        "train": (images.train_x, images.train_y),
+        "test_error": (images.test_x, images.test_y),
     }
     if images.val_x is not None:
-        arrays["val_error"] = (mapped(images.val_x), images.val_y)
+        arrays["val_error"] = (images.val_x, images.val_y)
     count = sum(len(x) for x, _ in arrays.values())
     size = sum(x.nbytes for x, _ in arrays.values())
     train_x = arrays["train"][0]
     if limit_bytes is None:
         limit_bytes = _limit(train_x, device)
-    is_streamed = isinstance(train_x, Files) or (limit_bytes is not None and size > limit_bytes)
+    is_streamed = isinstance(train_x, Files) or size > limit_bytes
     sets = {
         name: (_on_host(x, name) if is_streamed else _on_device(x, device), as_tensor(y).to(device))
         for name, (x, y) in arrays.items()
@@ -86,14 +86,10 @@ def _place(images: Images, device: torch.device, limit_bytes: int | None) -> Pla
     return Placed(sets.pop("train"), sets, is_streamed, f"{count:,} images ({in_bytes(size)}) {where}")
 
 
-def _limit(train_x: np.ndarray | Mapped | Files, device: torch.device) -> int | None:
-    """Bytes that may live on the device; None for no limit."""
-    if device.type == "cuda":
-        free, _ = torch.cuda.mem_get_info(device)
-        return int(ON_GPU * free)
-    if isinstance(train_x, Mapped):
-        return int(IN_PLACE * available_memory())
-    return None  # it is in memory already
+def _limit(train_x: np.ndarray | Mapped | Files, device: torch.device) -> float:
+    """Bytes that may live on the device."""
+    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else available_memory()
+    return room_for_images(isinstance(train_x, Mapped), device.type, free)
 
 
 def _on_device(x: np.ndarray | Mapped, device: torch.device) -> Tensor:

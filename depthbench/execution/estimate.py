@@ -20,12 +20,12 @@ def estimate(
 ) -> dict[str, Any]:
     """A row for each network and depth under "rows", and what holds for all beside it; plain values.
 
-    A row: "parameters", "multiply_adds" (of one image), "memory_bytes" (peak of one run's process, and of
-    those that read images for it), "recompute", "runs", "done", "seconds" (of one run, without the decoding
-    of images; None where not known) and "measured" (whether that network and depth was tried out). Of the
-    study: "decode" (as its [data] has it), "seconds" until all have ended, and "memory_bytes", that of the
-    largest runs that may go at once. `measures`: train some steps to see how long they take; `tell`
-    is told how many trials are made, of how many."""
+    A row: "parameters", "multiply_adds" (of one image), "memory_bytes" (peak of one run's process, with the
+    file of images that it reads, and of those that read images for it), "recompute", "runs", "done",
+    "seconds" (of one run, without the decoding of images; None where not known) and "measured" (whether that
+    network and depth was tried out). Of the study: "decode" (as its [data] has it), "seconds" until all have
+    ended, and "memory_bytes", that of the largest runs that may go at once. `measures`: train some steps to
+    see how long they take; `tell` is told how many trials are made, of how many."""
     busy = _load() if measures and plan.todo else ()  # before the trials are load themselves
     if measures:
         plan = settled(plan)
@@ -34,7 +34,7 @@ def estimate(
     if found and (plan.study.evaluate.robustness or plan.study.evaluate.ten_crop):
         notes = (*notes, "errors on corrupted images and over 10 crops are not in these times")
     finished = cells(plan.finished)
-    rows = []
+    rows, in_file = [], plan.images.in_file
     for (network, depth), runs in sorted(
         cells((*plan.finished, *plan.todo)).items(), key=lambda item: item[0][::-1]
     ):
@@ -47,7 +47,8 @@ def estimate(
                 "done": len(finished.get((network, depth), [])),
                 "parameters": counts.parameters,
                 "multiply_adds": counts.multiply_adds,
-                "memory_bytes": run_memory(runs[0], plan.images, plan.device, recompute, plan.threads),
+                "memory_bytes": in_file
+                + run_memory(runs[0], plan.images, plan.device, recompute, plan.threads),
                 "recompute": recompute,
                 "seconds": _seconds(runs[0], plan, found),
                 "measured": (network, depth) in found,
@@ -67,7 +68,7 @@ def estimate(
         "runs": len(plan.finished) + len(plan.todo),
         "done": len(plan.finished),
         "seconds": None if None in seconds else startup * bool(seconds) + makespan(seconds, plan.jobs),
-        "memory_bytes": together(largest, in_common(plan.images, plan.device, plan.lanes > 1)),
+        "memory_bytes": together(largest, in_file + in_common(plan.images, plan.device, plan.lanes > 1)),
         "decode": plan.study.data.decode,
         "notes": [*plan.notes, *notes],
         "rows": rows,

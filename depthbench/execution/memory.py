@@ -15,8 +15,8 @@ import numpy as np
 from depthbench.catalog import look_up
 from depthbench.data.files import Files
 from depthbench.data.images import Images
-from depthbench.data.mapped import IN_PLACE, Mapped, mapped
-from depthbench.data.memory import ON_GPU, available_memory, in_bytes
+from depthbench.data.mapped import Mapped
+from depthbench.data.memory import available_memory, in_bytes, room_for_images
 from depthbench.environment import cores_each
 from depthbench.errors import BadInput
 from depthbench.execution.process import KEEP_MEMORY
@@ -50,36 +50,33 @@ class Sizes(NamedTuple):
 
     shape: tuple[int, int, int]  # (C, H, W)
     classes: int
-    held: int  # bytes of images in every process, of the memory of its device
+    held: int  # bytes of images that each process has for itself, on its device
     evaluated: int  # images that each evaluation takes
     are_streamed: bool = False  # whether a run has processes that read training images ahead
-    shared: int = 0  # bytes of images that all processes of a CPU read from one file, where they lie in a row
+    copied: int = 0  # bytes of the training images that each run evaluates on, where these are not all
+    in_file: int = 0  # bytes of images that all read from one file: resident, and yet there for others
 
 
-def sizes(images: Images, evaluated_part: int | None, device: str = "cpu") -> Sizes:
-    """evaluated_part: training images that an evaluation takes, None for all."""
-    pixels = [mapped(x) for x in (images.train_x, images.test_x, images.val_x) if x is not None]
-    evaluated = (evaluated_part or len(images.train_y)) + len(images.test_y)
-    evaluated += 0 if images.val_y is None else len(images.val_y)
+def sizes(images: Images, evaluated_part: int | None, device: str) -> Sizes:
+    """Of `images`, placed as data/place.py will place them. evaluated_part: training images that an
+    evaluation takes, None for all."""
+    pixels = [x for x in (images.train_x, images.test_x, images.val_x) if x is not None]
+    train_x, train_size = images.train_x, len(images.train_y)
+    part = min(evaluated_part or train_size, train_size)
+    evaluated = part + len(images.test_y) + (0 if images.val_y is None else len(images.val_y))
     whole = sum(x.nbytes for x in pixels)
-    # as data/place.py has it
+    exceeds = whole > room_for_images(isinstance(train_x, Mapped), device, available(device))
+    are_streamed = isinstance(train_x, Files) or exceeds
+    copied = part * prod(images.shape) if part < train_size and not are_streamed else 0
+    in_file = 0
     if device.startswith("cuda"):
-        exceeds = whole > ON_GPU * available(device)
-    else:
-        exceeds = isinstance(pixels[0], Mapped) and whole > IN_PLACE * available_memory()
-    are_streamed = isinstance(pixels[0], Files) or exceeds
-    if device.startswith("cuda"):
-        held, shared = 0 if are_streamed else whole, 0
-    else:
-        held = sum(x.nbytes for x in pixels if not _is_shared(x))
-        shared = 0 if are_streamed else whole - held
-    return Sizes(images.shape, len(images.classes), held, evaluated, are_streamed, shared)
-
-
-def _is_shared(x: np.ndarray | Mapped | Files) -> bool:
-    """Whether processes need no copy of their own: images of a file, unless picked from all over it, and
-    those that are decoded as they are read."""
-    return isinstance(x, Files) or (isinstance(x, Mapped) and x.start is not None)
+        held = 0 if are_streamed else whole
+    elif are_streamed:
+        held = sum(x.nbytes for x in pixels if isinstance(x, np.ndarray))
+    else:  # those that are picked from all over a file are copied
+        in_file = sum(x.nbytes for x in pixels if isinstance(x, Mapped))
+        held = whole - sum(x.nbytes for x in pixels if isinstance(x, Mapped) and x.start is not None)
+    return Sizes(images.shape, len(images.classes), held, evaluated, are_streamed, copied, in_file)
 
 
 class Fit(NamedTuple):
@@ -166,17 +163,16 @@ def together(needs: Sequence[int], common: int) -> int:
 
 
 def in_common(images: Sizes, device: str, in_turns: bool) -> int:
-    """What runs at once have between them: on a CPU libraries and a file of images; on a GPU libraries and
-    images, those runs that take turns in one process."""
-    if device.startswith("cuda"):
-        return in_turns * (CONTEXT + images.held)
-    return SHARED + images.shared
+    """What runs at once have between them: on a CPU libraries; on a GPU libraries and images, those runs that
+    take turns in one process."""
+    return in_turns * (CONTEXT + images.held) if device.startswith("cuda") else SHARED
 
 
 def _idle(images: Sizes, device: str) -> int:
-    """Of a run that trains next to nothing, of the memory of `device`."""
+    """Of a run that trains next to nothing, of the memory of `device`. A file's pages are not among it: where
+    memory is short they are given back."""
     libraries = CONTEXT if device.startswith("cuda") else PROCESS + SHARED
-    return libraries + images.held + images.shared
+    return libraries + images.held + images.copied
 
 
 def available(device: str) -> int:

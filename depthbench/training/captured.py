@@ -55,13 +55,19 @@ class CapturedStep:
         except RuntimeError as error:
             torch.cuda.synchronize(self.step.device)
             self._graphs.clear()
-            # torch 2.11 takes the generator to be captured for good and would refuse dropout; not its clone.
-            generator = torch.cuda.default_generators[self.stream.device.index]
-            generator.graphsafe_set_state(generator.clone_state())
+            self._mend_generator()
             reason = str(error.__context__ or error).splitlines()[0]  # the end of a capture hides its cause
             self.note = f"the step cannot be captured as a CUDA graph, and is eager: {reason}"
             return False
         return True
+
+    def _mend_generator(self) -> None:
+        """A capture that fails leaves the generator of the device as if in capture (torch 2.11 and earlier):
+        dropout would be refused, and the graphs of other runs in this process. One that succeeds mends it."""
+        number = torch.zeros((), device=self.step.device)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, stream=self.stream, capture_error_mode="thread_local"):
+            number.add_(1)
 
     def _capture(self, batch: Batch, probed: bool) -> None:
         if self._batch is None:

@@ -5,8 +5,12 @@ import numpy as np
 import pytest
 import torch
 
+from depthbench.data import DATASETS
+from depthbench.data.images import Images
+from depthbench.data.load import load_images
 from depthbench.data.mapped import Mapped, choose, mapped
 from depthbench.data.tensors import as_tensor
+from depthbench.study import Data
 
 PIXELS = np.arange(10 * 4, dtype=np.uint8).reshape(10, 1, 2, 2)
 
@@ -53,7 +57,17 @@ def test_only_a_file_is_mapped(file):
     for array in (file + 1, file[::2], file[:, :, :1]):  # in memory, or with gaps
         assert mapped(array) is array
     assert np.array_equal(choose(PIXELS, np.array([4, 2])), PIXELS[[4, 2]])
-    assert isinstance(choose(file, np.array([4, 2])), Mapped)
+    assert isinstance(choose(mapped(file), np.array([4, 2])), Mapped)
+
+
+def test_a_plug_ins_file_is_mapped_before_other_processes_are_given_it(file, tmp_path, monkeypatch):
+    labels = np.arange(len(file)) % 2
+    own = Images("own", file, labels, PIXELS, labels, ("a", "b"), flips=False)
+    monkeypatch.setitem(DATASETS, "own", lambda data_dir: own)
+    images = load_images(Data(name="own"), tmp_path)
+    assert isinstance(images.train_x, Mapped)
+    assert images.test_x is PIXELS
+    assert images.val_x is None
 
 
 def test_a_tensor_of_a_file_is_no_copy_and_no_warning(file):

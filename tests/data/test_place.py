@@ -31,7 +31,7 @@ def images():
 @pytest.fixture
 def in_file(images, tmp_path):
     np.save(tmp_path / "x.npy", PIXELS)
-    return replace(images, train_x=np.load(tmp_path / "x.npy", mmap_mode="r")[:12])
+    return replace(images, train_x=Mapped(np.load(tmp_path / "x.npy", mmap_mode="r")[:12]))
 
 
 def test_images_in_memory_are_on_a_cpu_without_a_copy(images, monkeypatch):
@@ -61,7 +61,7 @@ def test_images_in_a_file_are_streamed_once_they_fill_half_the_memory(in_file, m
 
 def test_a_file_is_mapped_and_not_copied_on_a_cpu(in_file):
     x, _ = place(in_file, CPU).train
-    assert x.data_ptr() == in_file.train_x.ctypes.data
+    assert x.data_ptr() == in_file.train_x.file.ctypes.data
     assert np.array_equal(x, PIXELS[:12])
 
 

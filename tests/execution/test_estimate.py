@@ -1,5 +1,6 @@
 """`depthbench plan` as a person meets it."""
 
+import dataclasses
 import json
 import math
 import subprocess
@@ -10,7 +11,9 @@ from typer.testing import CliRunner
 
 from depthbench.cli import app
 from depthbench.errors import BadInput
-from depthbench.execution.memory import SHARED
+from depthbench.execution import prepare
+from depthbench.execution.estimate import estimate
+from depthbench.execution.memory import CONTEXT, SHARED
 
 SMALL = ["--depths", "8,14", "--seeds", "2", "--steps", "6", "--batch-size", "16", "--set", "width=4",
          "--set", "evaluate.every=5", "--device", "cpu"]  # fmt: skip
@@ -34,6 +37,32 @@ def test_counts_alone(tmp_path):
     memory = sorted(row["memory_bytes"] for row in cost["rows"])
     assert cost["memory_bytes"] == 2 * memory[-1] - SHARED  # two seeds of the largest
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def with_images(tiny, tmp_path):
+    """A plan whose images take so much."""
+
+    def make(**changes):
+        made = prepare(tiny(), tmp_path, device="cpu", jobs=2)
+        return dataclasses.replace(made, images=made.images._replace(**changes))
+
+    return make
+
+
+def test_a_file_of_images_is_in_each_row_and_once_in_all(with_images):
+    without, with_file = (estimate(with_images(in_file=size), measures=False) for size in (0, 1000))
+    each = [[row["memory_bytes"] for row in cost["rows"]] for cost in (without, with_file)]
+    assert each[1] == [memory + 1000 for memory in each[0]]
+    assert with_file["memory_bytes"] == without["memory_bytes"] + 1000
+
+
+def test_runs_in_turns_on_a_gpu_have_their_images_once(with_images):
+    on_gpu = dataclasses.replace(with_images(held=1000), device="cuda:0")
+    apart, in_turns = (estimate(dataclasses.replace(on_gpu, lanes=n), measures=False) for n in (1, 2))
+    each = [row["memory_bytes"] for row in apart["rows"]]
+    assert apart["memory_bytes"] == sum(each)
+    assert in_turns["memory_bytes"] == sum(each) - CONTEXT - 1000
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from torch import nn
 
+from depthbench.data.images import with_validation
 from depthbench.data.load import load_images
 from depthbench.data.mapped import Mapped
 from depthbench.errors import BadInput
@@ -141,9 +142,12 @@ def test_half_precision_and_other_optimisers(runs):
 
 
 def test_images_that_every_process_holds(digits):
-    found = sizes(digits, evaluated_part=100)
-    assert found == Sizes((1, 8, 8), 10, held=1797 * 64, evaluated=100 + 360)
-    assert sizes(digits, None).evaluated == 1797
+    found = sizes(digits, 100, "cpu")
+    assert found == Sizes((1, 8, 8), 10, held=1797 * 64, evaluated=100 + 360, copied=100 * 64)
+    whole = Sizes((1, 8, 8), 10, held=1797 * 64, evaluated=1797)
+    assert sizes(digits, None, "cpu") == sizes(digits, 1437, "cpu") == whole
+    apart = with_validation(digits, Data(name="digits", val_size=37))
+    assert sizes(apart, None, "cpu") == whole
 
 
 def as_read(tmp_path):
@@ -151,26 +155,42 @@ def as_read(tmp_path):
     return load_images(Data(path=str(tmp_path), decode="as_read", image_size=16), tmp_path)
 
 
-def test_images_are_known_to_be_streamed(digits, tmp_path, monkeypatch):
-    assert not sizes(digits, None).are_streamed
-    assert sizes(as_read(tmp_path / "photographs"), None).are_streamed
+@pytest.fixture
+def in_file(digits, tmp_path):
+    """The digits, their training images in a file, in a row or picked from all over it."""
     np.save(tmp_path / "x.npy", digits.train_x)
-    in_file = replace(digits, train_x=Mapped(np.load(tmp_path / "x.npy", mmap_mode="r")))
-    for available, streamed in ((2 * 1797 * 64, False), (2 * 1797 * 64 - 1, True)):
-        monkeypatch.setattr(memory, "available_memory", lambda available=available: available)
-        found = sizes(in_file, None)
-        assert found.are_streamed == streamed
-        assert found.shared == (0 if streamed else digits.train_x.nbytes)  # pages that come and go are none's
-        assert found.held == digits.test_x.nbytes
+    file = np.load(tmp_path / "x.npy", mmap_mode="r")
+    return lambda step=1: replace(digits, train_x=Mapped(file, np.arange(1437)[::step]))
 
 
-def test_a_gpu_holds_images_of_any_kind_where_they_fit(digits, tmp_path, free):
-    np.save(tmp_path / "x.npy", digits.train_x)
-    in_file = replace(digits, train_x=Mapped(np.load(tmp_path / "x.npy", mmap_mode="r")))
-    for available, held in ((4 * 1797 * 64, 1797 * 64), (4 * 1797 * 64 - 4, 0)):
-        free(available)
-        found = sizes(in_file, None, "cuda:0")
-        assert (found.held, found.shared, found.are_streamed) == (held, 0, held == 0)
+def test_images_of_a_file_have_no_copy_unless_they_are_picked_or_streamed(digits, in_file, free):
+    train, test = digits.train_x.nbytes, digits.test_x.nbytes
+    for images, held in ((in_file(), test), (in_file(-1), train + test)):
+        free(2 * (train + test))
+        found = sizes(images, 100, "cpu")
+        assert (found.held, found.copied, found.in_file) == (held, 6400, train)
+        assert not found.are_streamed
+        free(2 * (train + test) - 1)
+        found = sizes(images, 100, "cpu")
+        assert (found.held, found.copied, found.in_file) == (test, 0, 0)
+        assert found.are_streamed
+
+
+def test_a_gpu_holds_images_of_any_kind_where_they_fit(digits, in_file, free):
+    size = 1797 * 64
+    for images in (digits, in_file(), in_file(-1)):
+        for available, held in ((4 * size, size), (4 * size - 1, 0)):
+            free(available)
+            found = sizes(images, 100, "cuda:0")
+            assert (found.held, found.in_file, found.are_streamed) == (held, 0, held == 0)
+            assert found.copied == (6400 if held else 0)
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda:0"])
+def test_images_that_are_decoded_as_they_are_read_are_held_nowhere(tmp_path, free, device):
+    free(GB)
+    found = sizes(as_read(tmp_path), 1, device)
+    assert (found.held, found.copied, found.in_file, found.are_streamed) == (0, 0, 0, True)
 
 
 def test_a_run_has_the_memory_of_its_readers(runs):
@@ -202,16 +222,28 @@ def test_what_runs_share_is_there_once():
     assert together([], common=100) == 0
 
 
-def test_processes_share_libraries_and_a_file_of_images(runs):
-    images = LARGE._replace(held=5, shared=GB)
-    assert in_common(images, "cpu", False) == SHARED + GB
+def test_processes_share_libraries_and_not_what_each_holds(runs):
+    images = LARGE._replace(held=5, copied=7)
+    assert in_common(images, "cpu", False) == SHARED
     without = run_memory(runs(8)[0], LARGE, "cpu", False)
-    assert run_memory(runs(8)[0], images, "cpu", False) == without + 5 + GB
+    assert run_memory(runs(8)[0], images, "cpu", False) == without + 5 + 7
 
 
-def test_runs_that_take_turns_on_a_gpu_share_libraries_and_images(runs):
+def test_the_pages_of_a_file_keep_no_run_from_starting(runs, free):
+    """They are given back where memory is short."""
+    free(4 * GB)
+    study = runs(56, seeds=4)
+    assert fit(study, LARGE._replace(in_file=100 * GB), "cpu", 4) == fit(study, LARGE, "cpu", 4)
+
+
+def test_runs_that_take_turns_on_a_gpu_share_libraries_and_images(runs, free):
     """And the memory of the machine is none of the GPU's."""
-    images = LARGE._replace(held=GB)
-    assert CONTEXT + GB < run_memory(runs(8)[0], images, "cuda:0", False) < CONTEXT + GB + PROCESS
+    study, images = runs(8, seeds=4), LARGE._replace(held=GB)
+    one = run_memory(study[0], images, "cuda:0", False)
+    assert CONTEXT + GB < one < CONTEXT + GB + PROCESS
     assert in_common(images, "cuda:0", True) == CONTEXT + GB
     assert in_common(images, "cuda:0", False) == 0  # each in a process of its own
+    for in_turns, four in ((True, 4 * one - 3 * (CONTEXT + GB)), (False, 4 * one)):
+        for spare, jobs in ((10, 4), (-10, 3)):
+            free(four / memory.ROOM + spare)
+            assert fit(study, images, "cuda:0", 4, in_turns=in_turns).jobs == jobs

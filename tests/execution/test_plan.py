@@ -98,12 +98,12 @@ def test_an_option_that_a_network_does_not_take(tiny, tmp_path, monkeypatch):
 
 
 def test_a_plan_that_is_not_executed_need_not_join_what_is_stored(tiny, tmp_path, trained):
-    stored = prepare(tiny(grid={"network": ["plain"]}), tmp_path, device="cpu")
-    with stored.store.opened(stored.study, stored.data_hash):
+    study = tiny(grid={"network": ["plain"]})
+    stored = prepare(study, tmp_path, device="cpu")
+    with stored.store.opened(stored.study, "the hash of other images"):
         trained(stored.todo[0], folder="tiny/runs")
-    longer = tiny(recipe={"steps": 24}, grid={"network": ["plain"]})
     with pytest.raises(BadInput, match="other settings"):
-        prepare(longer, tmp_path, device="cpu")
-    plan = prepare(longer, tmp_path, device="cpu", executes=False)
+        prepare(study, tmp_path, device="cpu")
+    plan = prepare(study, tmp_path, device="cpu", executes=False)
     assert (len(plan.todo), len(plan.finished)) == (1, 0)
     assert "does not count" in plan.notes[0]
