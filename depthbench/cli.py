@@ -322,7 +322,7 @@ def plan_(
     shown = console(stderr=as_json)
     with interruptible("interrupted: --no-calibrate counts alone, at once"):
         plan = _prepared(shown, context.params, executes=False)
-        with counting(shown, "training a few steps") as tell:
+        with counting(shown, "counting", "training a few steps") as tell:
             cost = estimate(plan, calibrate, tell)
     if as_json:
         print(json.dumps(cost, indent=1))
@@ -471,7 +471,7 @@ def _checked(shown: Console, study, asked: Mapping[str, Any], executes: bool):
     from depthbench import flags
     from depthbench.execution import prepare
 
-    with counting(shown, "reading the images") as decoding:
+    with counting(shown, "preparing", "reading the images") as decoding:
         return prepare(
             study,
             asked["results"],

@@ -7,6 +7,8 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+IDLE = 0.4  # load a core below which the machine is taken to be ours
+
 
 @cache
 def commit() -> str | None:
@@ -29,6 +31,12 @@ def commit() -> str | None:
 def usable_cores() -> int:
     """Those that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def busy() -> str | None:
+    """What to say where others have used the machine in the last minute."""
+    load, cores = os.getloadavg()[0], usable_cores()
+    return f"the machine is busy (load {load:.1f} on {cores} cores)" if load >= IDLE * cores else None
 
 
 def cores_each(jobs: int) -> int:

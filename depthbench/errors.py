@@ -10,6 +10,12 @@ class BadInput(ValueError):
     The command line prints it without a traceback and ends with exit code 2."""
 
 
+def told(error: Exception) -> str:
+    """What `error` says, in one line; named, unless a person can mend it."""
+    line = " ".join(str(error).split())
+    return line if isinstance(error, BadInput) else f"{type(error).__name__}: {line}"
+
+
 class Interrupted(Exception):
     """The person (Ctrl-C) or the system (SIGTERM) asked a study to stop; its runs are kept."""
 

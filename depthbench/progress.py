@@ -9,6 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich.status import Status
 
 from depthbench.study import Run
 
@@ -45,7 +46,7 @@ def outcome(run: Run, status: str, reason: str | None, record: dict[str, Any] | 
 
 
 @contextmanager
-def saying(console: Console, what: str) -> Iterator[None]:
+def saying(console: Console, what: str) -> Iterator[Status]:
     """Around work that takes some seconds: says what is done; in a file or a pipe only where it does take
     them, so that bad input is one line."""
     plain = {"highlight": False, "markup": False, "soft_wrap": True}
@@ -53,22 +54,22 @@ def saying(console: Console, what: str) -> Iterator[None]:
     if not console.is_terminal:
         later.start()
     try:
-        with console.status(escape(what)):
-            yield
+        with console.status(escape(what)) as status:
+            yield status
     finally:
         later.cancel()
 
 
 @contextmanager
-def counting(console: Console, what: str) -> Iterator[Callable[[int, int], None]]:
-    """Around work that may take long: gives a function of (done, total) that shows how far it is."""
+def counting(console: Console, what: str, counted: str) -> Iterator[Callable[[int, int], None]]:
+    """`saying`, and gives a function of (done, total) that shows how far it is with `counted`."""
     last = time.monotonic()
 
-    with console.status(what) as status:
+    with saying(console, what) as status:
 
         def tell(done: int, total: int) -> None:
             nonlocal last
-            line = f"{what}: {done} of {total}"
+            line = f"{counted}: {done} of {total}"
             if console.is_terminal:
                 status.update(line)
             elif time.monotonic() - last > LINE_SECONDS / 5:

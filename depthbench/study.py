@@ -143,7 +143,7 @@ class Data(Section):
         if self.decode == "as_read" and self.path is None:
             raise ValueError('decode = "as_read" is for a folder of images: name one with --data')
         if self.decode == "as_read" and self.image_size is None:
-            raise ValueError('decode = "as_read" needs image_size')
+            raise ValueError('decode = "as_read" needs image_size (--image-size N)')
         if self.val_fraction is not None and self.val_size is not None:
             raise ValueError("val_fraction and val_size exclude each other: set one")
         if self.path is None and self.image_size is not None:

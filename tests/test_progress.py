@@ -49,6 +49,17 @@ def test_what_takes_long_is_said_and_what_fails_at_once_is_not(console, monkeypa
         assert not timer.is_alive()  # it would say it yet
 
 
+def test_what_is_counted_is_said_before_the_first_of_them(console, monkeypatch):
+    monkeypatch.setattr(progress, "SOON", 0.01)
+    monkeypatch.setattr(progress, "LINE_SECONDS", 0)
+    with progress.counting(console, "preparing", "reading the images") as tell:
+        deadline = time.monotonic() + 10
+        while not console.file.getvalue() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        tell(3, 8)
+    assert console.file.getvalue() == "preparing\nreading the images: 3 of 8\n"
+
+
 def test_durations_are_words():
     assert [duration(s) for s in (0.4, 59.6, 75, 3600, 90_061)] == [
         "0 s", "1 min 0 s", "1 min 15 s", "1 h 0 min", "25 h 1 min"

@@ -18,7 +18,7 @@ from depthbench.bench.ours import CADENCE
 from depthbench.bench.ratios import ratios
 from depthbench.bench.settings import Settings
 from depthbench.catalog import look_up
-from depthbench.environment import cores_each, cpu_name, describe_environment, usable_cores
+from depthbench.environment import busy, cores_each, cpu_name, describe_environment, usable_cores
 from depthbench.errors import BadInput
 from depthbench.execution.plan import resolve_device
 from depthbench.networks import NETWORKS
@@ -48,9 +48,11 @@ def run_bench(settings: Settings, results: Path, console: Console) -> Path:
     except OSError as error:
         raise BadInput(f"{folder} cannot be made ({error.strerror}): give another --results DIR") from None
     there = ", where earlier ones are replaced" if (folder / "bench.md").exists() else ""
+    load = busy()
     for line in (
         f"{machine}, {cores} cores, on {device}; results: {folder}{there}",
         "This takes minutes, about 10 as it is asked for without options: leave the machine alone.",
+        *([f"{load}: the figures will be those beside such work"] if load else []),
     ):
         console.print(line, highlight=False, soft_wrap=True)
 

@@ -1,18 +1,15 @@
 """What a plan costs, before any of it runs: numbers of each network and depth, and of the whole study."""
 
-import os
 from collections.abc import Callable
 from typing import Any
 
-from depthbench.environment import usable_cores
+from depthbench.environment import busy
 from depthbench.execution.calibrate import calibrate, cells, on_a_line
 from depthbench.execution.memory import count_run, in_common, run_memory, together
 from depthbench.execution.plan import Plan
 from depthbench.execution.schedule import makespan
 from depthbench.execution.sharing import settled
 from depthbench.study import Run
-
-IDLE = 0.4  # load a core below which the machine is taken to be ours
 
 
 def estimate(
@@ -26,11 +23,11 @@ def estimate(
     network and depth was tried out). Of the study: "decode" (as its [data] has it), "seconds" until all have
     ended, and "memory_bytes", that of the largest runs that may go at once. `measures`: train some steps to
     see how long they take; `tell` is told how many trials are made, of how many."""
-    busy = _load() if measures and plan.todo else ()  # before the trials are load themselves
+    load = busy() if measures and plan.todo else None  # before the trials are load themselves
     if measures:
         plan = settled(plan)
     found, startup, notes = calibrate(plan, tell) if measures and plan.todo else ({}, 0.0, ())
-    notes = (*busy, *notes)
+    notes = (*([f"{load}: the times are those beside such work"] if load else []), *notes)
     if found and (plan.study.evaluate.robustness or plan.study.evaluate.ten_crop):
         notes = (*notes, "errors on corrupted images and over 10 crops are not in these times")
     finished = cells(plan.finished)
@@ -73,14 +70,6 @@ def estimate(
         "notes": [*plan.notes, *notes],
         "rows": rows,
     }
-
-
-def _load() -> tuple[str, ...]:
-    """A note where others have used the machine in the last minute."""
-    load, cores = os.getloadavg()[0], usable_cores()
-    if load < IDLE * cores:
-        return ()
-    return (f"the machine is busy (load {load:.1f} on {cores} cores): the times are those beside such work",)
 
 
 def _seconds(run: Run, plan: Plan, found: dict) -> float | None:

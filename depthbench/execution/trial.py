@@ -7,6 +7,7 @@ import contextlib
 from multiprocessing.connection import Connection
 
 from depthbench.catalog import load_plugin
+from depthbench.errors import told
 from depthbench.execution.pace import measure
 from depthbench.execution.process import parent
 
@@ -28,7 +29,7 @@ def serve(connection: Connection) -> None:
         try:
             answer = "pace", measure(run, recompute=recompute, **setup["machine"])
         except Exception as error:
-            answer = "failed", f"{type(error).__name__}: {' '.join(str(error).split())}"
+            answer = "failed", told(error)
         connection.send(answer)
 
 

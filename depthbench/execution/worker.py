@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from depthbench.catalog import load_plugin
+from depthbench.errors import told
 from depthbench.execution.process import parent
 from depthbench.store import RunStore, describe
 from depthbench.study import Run
@@ -87,7 +88,7 @@ def _fail(connection: Connection, inbox: Inbox, run: Run, store: RunStore, error
     if inbox.has_failed:
         _tell(connection, ("end", run.run_id, "interrupted", None))
         return
-    reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    reason = told(error)
     _tell(connection, ("end", run.run_id, "failed", reason))  # first: it may be the disk that is full
     with contextlib.suppress(OSError):
         store.write((store.read() or describe(run)) | {"status": "failed", "reason": reason})

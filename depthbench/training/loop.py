@@ -44,10 +44,10 @@ def train(
     holds, its status among it.
 
     `report` is told, at each logged row, {"step", "steps", "first_step", "loss", "train_error", "test_error",
-    "images_per_second"}, {"note"} where a person should know something, and {"doing"} while errors are taken
-    that are taken once, at the end. `should_stop` is asked before
-    each step; when it says so, the state is kept and the run is `interrupted`. `keep_checkpoint` keeps the
-    last state of a finished run too. `step` and `recompute`: see Trainer."""
+    "images_per_second"}, {"note"} where a person should know something, and {"doing"} where something else
+    than training begins. `should_stop` is asked before each step; when it says so, the state is kept and the
+    run is `interrupted`. `keep_checkpoint` keeps the last state of a finished run too. `step` and
+    `recompute`: see Trainer."""
     trainer = Trainer(run, images, device, step=step, recompute=recompute)
     record = _record(trainer, images, data_hash)
     with contextlib.closing(trainer):
@@ -97,6 +97,8 @@ def _train(
     status = _ending(trainer)  # a kept state may be a finished one
     while status is None:
         if trainer.row_is_due:
+            if trainer.evaluation_is_due:
+                report({"doing": f"evaluating at step {trainer.step}"})
             rows = trainer.log(should_stop)
             trainer.seconds = time.perf_counter() - began
             if rows is None:

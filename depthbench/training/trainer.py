@@ -179,7 +179,7 @@ class Trainer:
         if self.step == self.records.last_step:
             return False
         logged = self.step % self.run.evaluate.log_every == 0
-        return logged or self._evaluation_is_due or self.hold.decides_at(self.step)
+        return logged or self.evaluation_is_due or self.hold.decides_at(self.step)
 
     @property
     def rate(self) -> float:
@@ -188,7 +188,7 @@ class Trainer:
         return self.step * self.run.recipe.batch_size / training if training > 0 else 0.0
 
     @property
-    def _evaluation_is_due(self) -> bool:
+    def evaluation_is_due(self) -> bool:
         return self.step == self.run.steps or self.step % self.run.evaluate.every == 0
 
     def log(self, should_stop: Callable[[], bool] = lambda: False) -> list[dict[str, Any]] | None:
@@ -197,7 +197,7 @@ class Trainer:
         Rows wait on the device for an evaluation, a decision of the warm-up rule, or `fetch_seconds`. None,
         and nothing changed, where `should_stop` said so during the evaluation."""
         errors = dict.fromkeys(ERRORS, math.nan)
-        if self._evaluation_is_due:
+        if self.evaluation_is_due:
             found = self._evaluate(should_stop)
             if found is None:
                 return None
@@ -212,7 +212,7 @@ class Trainer:
             "batch_hash": self.batches_hash[:12],
         }
         self._waiting_hashes[self.step] = self.batches_hash
-        must_know = self._evaluation_is_due or self.hold.decides_at(self.step)
+        must_know = self.evaluation_is_due or self.hold.decides_at(self.step)
         with self._on_stream():
             self.records.add(row, self.eager_step.take_sums())
         return self.fetch() if must_know or self.records.waited >= self.fetch_seconds else []

@@ -48,15 +48,19 @@ def test_all_files_are_written(written):
     assert "| digits-8 | part of the ceiling: depthbench, 1 job |" in page
 
 
-def test_an_interrupted_one_leaves_no_empty_folder(tmp_path, monkeypatch):
+@pytest.mark.parametrize(("load", "told"), [(64.0, True), (0.0, False)])
+def test_an_interrupted_one_leaves_no_empty_folder(tmp_path, monkeypatch, load, told):
+    """And has said before that the machine was busy."""
+
     def pressed(*args):
         raise KeyboardInterrupt
 
+    monkeypatch.setattr("os.getloadavg", lambda: (load, 0.0, 0.0))
     monkeypatch.setattr(command, "measure", pressed)
-    assert (
-        invoke("--depths", "none", "--digits", "8", "--device", "cpu", "--results", tmp_path).exit_code == 130
-    )
+    done = invoke("--depths", "none", "--digits", "8", "--device", "cpu", "--results", tmp_path)
+    assert done.exit_code == 130
     assert list(tmp_path.iterdir()) == []
+    assert ("the machine is busy (load 64.0 on" in done.stdout) == told
 
 
 def test_every_arm_has_a_row_in_every_repeat(written):
