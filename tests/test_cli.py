@@ -42,8 +42,9 @@ def small(tmp_path_factory):
     """A finished study of plain and resnet at 8 and 14 layers: (its directory, what was printed)."""
     folder = tmp_path_factory.mktemp("cli")
     done = depthbench(
-        "run", "--depths", "8,14", "--seeds", "1", "--steps", "10", "--name", "small", *SMALL, cwd=folder
-    )
+        "run", "--depths", "8,14", "--seeds", "1", "--steps", "10", "--name", "small", "--jobs", "1", *SMALL,
+        cwd=folder,
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return folder / "results" / "small", done.stdout
 
@@ -213,6 +214,8 @@ def test_ctrl_c_ends_with_130_and_says_how_to_go_on(tmp_path):
         "run",
         "--depths",
         "8",
+        "--networks",
+        "plain",
         "--seeds",
         "1",
         "--steps",

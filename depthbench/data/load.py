@@ -1,4 +1,4 @@
-"""From the study's [data] to images in memory."""
+"""From the study's [data] to images, in memory or in files."""
 
 from dataclasses import replace
 from pathlib import Path

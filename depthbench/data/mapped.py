@@ -65,9 +65,9 @@ def _open(filename: Path, offset: int, shape: tuple[int, ...], rows: np.ndarray)
 
 
 def mapped(x: Any) -> Any:
-    """`x`, as Mapped where it is a memory-mapped file."""
+    """`x`, as Mapped where it is a memory-mapped file, and as it stands in there."""
     is_file = isinstance(x, np.memmap) and x.filename is not None and x.flags.c_contiguous
-    return Mapped(x) if is_file else x
+    return Mapped(x) if is_file and x.dtype == np.uint8 and x.mode != "c" else x
 
 
 def choose(x: np.ndarray | Mapped, indices: np.ndarray) -> np.ndarray | Mapped:

@@ -53,8 +53,9 @@ class Sizes(NamedTuple):
     held: int  # bytes of images that each process has for itself, on its device
     evaluated: int  # images that each evaluation takes
     are_streamed: bool = False  # whether a run has processes that read training images ahead
-    copied: int = 0  # bytes of the training images that each run evaluates on, where these are not all
-    in_file: int = 0  # bytes of images that all read from one file: resident, and yet there for others
+    # bytes, where images are not streamed:
+    copied: int = 0  # of the training images that each run evaluates on, where these are not all
+    in_file: int = 0  # of images that all processes of a CPU read from one file
 
 
 def sizes(images: Images, evaluated_part: int | None, device: str) -> Sizes:
@@ -73,9 +74,9 @@ def sizes(images: Images, evaluated_part: int | None, device: str) -> Sizes:
         held = 0 if are_streamed else whole
     elif are_streamed:
         held = sum(x.nbytes for x in pixels if isinstance(x, np.ndarray))
-    else:  # those that are picked from all over a file are copied
+    else:  # on a CPU those in a row in a file are used in place
         in_file = sum(x.nbytes for x in pixels if isinstance(x, Mapped))
-        held = whole - sum(x.nbytes for x in pixels if isinstance(x, Mapped) and x.start is not None)
+        held = sum(x.nbytes for x in pixels if device != "cpu" or getattr(x, "start", None) is None)
     return Sizes(images.shape, len(images.classes), held, evaluated, are_streamed, copied, in_file)
 
 
@@ -121,7 +122,8 @@ def fit(
     common = in_common(images, device, in_turns)
 
     def need(n: int) -> int:  # of fewer runs at once each has more threads, and as many readers
-        return together(largest[:n], common) + n * (cores_each(n) - threads) * reader
+        readers_more = n * (cores_each(n) - threads) * reader
+        return together(largest[:n], common) + readers_more + images.in_file  # which is slow to read again
 
     fitting = max((n for n in range(1, jobs + 1) if need(n) <= ROOM * free), default=1)
     if fitting < jobs:
@@ -169,8 +171,8 @@ def in_common(images: Sizes, device: str, in_turns: bool) -> int:
 
 
 def _idle(images: Sizes, device: str) -> int:
-    """Of a run that trains next to nothing, of the memory of `device`. A file's pages are not among it: where
-    memory is short they are given back."""
+    """Of a run that trains next to nothing, of the memory of `device`. A file's pages are not among it: the
+    system takes them back where memory is short."""
     libraries = CONTEXT if device.startswith("cuda") else PROCESS + SHARED
     return libraries + images.held + images.copied
 

@@ -3,6 +3,8 @@
 A step of a deep and narrow network is bound by the starting of its kernels. A graph records them once, with
 the memory they use, and replays them. See "CUDA Graphs" in the CUDA semantics notes of PyTorch's manual."""
 
+import contextlib
+
 import torch
 from torch import Tensor
 
@@ -12,6 +14,9 @@ from depthbench.training.step import Step
 # Eager steps before the first capture, one of its own kind among them: libraries set themselves up, the
 # optimiser its state, kernels are compiled.
 WARM_UP = 3
+
+# Graphs whose capture has failed, while the process lives: torch 2.11 still asks them at each allocation.
+_FAILED: list[torch.cuda.CUDAGraph] = []
 
 
 class CapturedStep:
@@ -55,15 +60,19 @@ class CapturedStep:
         except RuntimeError as error:
             torch.cuda.synchronize(self.step.device)
             self._graphs.clear()
-            self._mend_generator()
             reason = str(error.__context__ or error).splitlines()[0]  # the end of a capture hides its cause
             self.note = f"the step cannot be captured as a CUDA graph, and is eager: {reason}"
+            with contextlib.suppress(RuntimeError):  # a run that is eager from now on may need none of it
+                self._clear_up()
             return False
         return True
 
-    def _mend_generator(self) -> None:
-        """A capture that fails leaves the generator of the device as if in capture (torch 2.11 and earlier):
-        dropout would be refused, and the graphs of other runs in this process. One that succeeds mends it."""
+    def _clear_up(self) -> None:
+        """Give back the memory of a capture that has failed (torch 2.11 keeps it), and mend the generator of
+        the device, which that left as if in capture (torch 2.11): dropout would be refused, and the graphs of
+        other runs in this process. A capture that succeeds mends it."""
+        _FAILED.append(self._newest)
+        self._newest.reset()
         number = torch.zeros((), device=self.step.device)
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, stream=self.stream, capture_error_mode="thread_local"):
@@ -72,7 +81,7 @@ class CapturedStep:
     def _capture(self, batch: Batch, probed: bool) -> None:
         if self._batch is None:
             self._batch = Batch(*(None if part is None else part.clone() for part in batch))
-        graph = self._newest = torch.cuda.CUDAGraph()  # kept where it fails: torch still refers to it
+        graph = self._newest = torch.cuda.CUDAGraph()
         # One memory for both graphs: they never run at once, and none needs what the other left behind.
         pool = next(iter(self._graphs.values()))[0].pool() if self._graphs else None
         # "thread_local": another run in this process may allocate memory meanwhile.

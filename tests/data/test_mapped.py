@@ -54,7 +54,9 @@ def test_pickled_it_is_the_name_of_its_file(file, part):
 
 def test_only_a_file_is_mapped(file):
     assert mapped(PIXELS) is PIXELS
-    for array in (file + 1, file[::2], file[:, :, :1]):  # in memory, or with gaps
+    changed = np.memmap(file.filename, np.uint8, "c", file.offset, file.shape)
+    words = np.memmap(file.filename, np.int16, "r", file.offset, (10, 1, 1, 2))
+    for array in (file + 1, file[::2], file[:, :, :1], changed, words):  # in memory, with gaps, not as it is
         assert mapped(array) is array
     assert np.array_equal(choose(PIXELS, np.array([4, 2])), PIXELS[[4, 2]])
     assert isinstance(choose(mapped(file), np.array([4, 2])), Mapped)

@@ -3,11 +3,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from torch import nn
 
 from depthbench.data.images import with_validation
 from depthbench.data.load import load_images
 from depthbench.data.mapped import Mapped
+from depthbench.data.place import place
 from depthbench.errors import BadInput
 from depthbench.execution import memory
 from depthbench.execution.memory import (
@@ -186,6 +188,25 @@ def test_a_gpu_holds_images_of_any_kind_where_they_fit(digits, in_file, free):
             assert found.copied == (6400 if held else 0)
 
 
+@pytest.mark.parametrize("step", [None, 1, -1])
+@pytest.mark.parametrize("val_size", [None, 37])
+def test_it_is_as_images_are_then_placed(digits, in_file, step, val_size):
+    images = digits if step is None else in_file(step)
+    images = with_validation(images, Data(name="digits", val_size=val_size))
+    found, placed = sizes(images, None, "cpu"), place(images, torch.device("cpu"))
+    there = [x for x, _ in (placed.train, *placed.sets.values())]
+    given = [x for x in (images.train_x, images.test_x, images.val_x) if x is not None]
+    files = [getattr(x, "file", None) for x in given]
+    copied = [f is None or not np.shares_memory(x.numpy(), f) for x, f in zip(there, files, strict=True)]
+    assert found.are_streamed == placed.is_streamed
+    assert found.held == sum(x.nbytes for x, is_copy in zip(there, copied, strict=True) if is_copy)
+
+
+def test_another_device_that_is_no_gpu_of_its_own_memory_has_a_copy(digits, in_file):
+    found = sizes(in_file(), None, "mps")
+    assert (found.held, found.in_file) == (1797 * 64, digits.train_x.nbytes)
+
+
 @pytest.mark.parametrize("device", ["cpu", "cuda:0"])
 def test_images_that_are_decoded_as_they_are_read_are_held_nowhere(tmp_path, free, device):
     free(GB)
@@ -229,11 +250,13 @@ def test_processes_share_libraries_and_not_what_each_holds(runs):
     assert run_memory(runs(8)[0], images, "cpu", False) == without + 5 + 7
 
 
-def test_the_pages_of_a_file_keep_no_run_from_starting(runs, free):
-    """They are given back where memory is short."""
+def test_the_pages_of_a_file_keep_others_from_starting_beside_a_run_and_no_run(runs, free):
+    """They are given back where memory is short, and are slow to read again."""
     free(4 * GB)
-    study = runs(56, seeds=4)
-    assert fit(study, LARGE._replace(in_file=100 * GB), "cpu", 4) == fit(study, LARGE, "cpu", 4)
+    study, large = runs(56, seeds=4), LARGE._replace(in_file=100 * GB)
+    assert fit(study, large, "cpu", 1) == fit(study, LARGE, "cpu", 1)
+    assert fit(study, LARGE, "cpu", 4)[:2] > (1, frozenset())
+    assert fit(study, large, "cpu", 4)[:2] == (1, frozenset())
 
 
 def test_runs_that_take_turns_on_a_gpu_share_libraries_and_images(runs, free):

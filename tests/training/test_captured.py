@@ -8,6 +8,7 @@ import torch
 
 from depthbench.data.batches import Batch
 from depthbench.data.load import load_images
+from depthbench.training import captured as captured_module
 from depthbench.training.captured import WARM_UP, CapturedStep
 from depthbench.training.trainer import Trainer
 from tests.data.photographs import write_photographs
@@ -52,13 +53,16 @@ class ByHand(CapturedStep):
 
     def __init__(self, step, fails_with=None):
         super().__init__(step, stream=None)
-        self.captured, self.fails_with, self.mended = [], fails_with, 0
+        self.captured, self.fails_with, self.was_reset = [], fails_with, 0
 
-    def _mend_generator(self):
-        self.mended += 1
+    def reset(self):
+        """As the graph that failed."""
+        self.was_reset += 1
+        raise RuntimeError("out of memory")
 
     def _capture(self, batch, probed):
         if self.fails_with is not None:
+            self._newest = self
             raise RuntimeError(self.fails_with)
         if self._batch is None:
             self._batch = Batch(*(None if part is None else part.clone() for part in batch))
@@ -105,6 +109,7 @@ def test_values_are_kept_from_the_next_replay():
 
 def test_what_cannot_be_captured_goes_on_eagerly_and_says_so(monkeypatch):
     monkeypatch.setattr(torch.cuda, "synchronize", lambda device: None)
+    monkeypatch.setattr(captured_module, "_FAILED", [])
     step = FakeStep()
     captured = ByHand(step, fails_with="operation not permitted when stream is capturing\nmore")
     for number in range(6):
@@ -112,7 +117,8 @@ def test_what_cannot_be_captured_goes_on_eagerly_and_says_so(monkeypatch):
     assert [numbers for _, numbers, _ in step.log] == [[n] for n in range(6)]
     assert "eager" in captured.note
     assert captured.note.endswith("operation not permitted when stream is capturing")
-    assert captured.mended == 1
+    assert captured.was_reset == 1  # and that this fails in turn ends nothing
+    assert [captured] == captured_module._FAILED
 
 
 def train_some(run, images, kind, steps):
@@ -213,6 +219,7 @@ def test_a_capture_that_fails_leaves_the_other_runs_of_its_process_alone(tiny, d
         trainer.advance()  # captured before the other fails
         if step:
             failing.advance()
+    trainer.fetch()  # waits for the device
     assert (trainer.execution["step"], failing.execution["step"]) == ("captured", "eager")
     assert trainer.batches_hash == alone.batches_hash
     assert (weights(trainer) - before - way).norm() < 0.02 * way.norm()
