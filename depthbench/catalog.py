@@ -13,7 +13,7 @@ from pathlib import Path
 from types import MappingProxyType, ModuleType
 from typing import Any
 
-from depthbench.errors import BadInput, nearest
+from depthbench.errors import BadInput, nearest, told
 
 
 @dataclass(frozen=True)
@@ -88,8 +88,7 @@ def _additions(module: ModuleType, path: Path, lists: Mapping[str, Mapping]) -> 
     try:
         module.__spec__.loader.exec_module(module)
     except Exception as error:
-        reason = " ".join(str(error).split())
-        raise BadInput(f"--plugin {path}: {type(error).__name__}: {reason}") from error
+        raise BadInput(f"--plugin {path}: {told(error)}") from error
     additions = {key: vars(module)[key] for key in lists if isinstance(vars(module).get(key), dict)}
     if not additions:
         raise BadInput(f"--plugin {path}: it defines none of the dicts {', '.join(lists)}")

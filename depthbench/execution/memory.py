@@ -55,7 +55,7 @@ class Sizes(NamedTuple):
     are_streamed: bool = False  # whether a run has processes that read training images ahead
     # bytes, where images are not streamed:
     copied: int = 0  # of the training images that each run evaluates on, where these are not all
-    in_file: int = 0  # of images that all processes of a CPU read from one file
+    in_file: int = 0  # of images that all processes read from one file
 
 
 def sizes(images: Images, evaluated_part: int | None, device: str) -> Sizes:
@@ -129,7 +129,7 @@ def fit(
     if fitting < jobs:
         told = f"the {jobs} largest runs need about {in_bytes(need(jobs))} together"
         says = f"{told} and {in_bytes(free)} are free"
-        chosen = f"--jobs {jobs}: {says}: some may be killed; --jobs {fitting} needs less"
+        chosen = f"--jobs {jobs}: {says}: some may be slow, or killed; --jobs {fitting} needs less"
         notes.append(chosen if is_chosen else f"{says}: {fitting} at a time")
     return Fit(jobs if is_chosen else fitting, frozenset(recomputed), tuple(notes))
 

@@ -31,7 +31,6 @@ class CapturedStep:
         self.note: str | None = None
         self._eager_steps = {False: 0, True: 0}  # plain, probed
         self._graphs: dict[bool, tuple[torch.cuda.CUDAGraph, Tensor | None]] = {}
-        self._newest: torch.cuda.CUDAGraph | None = None
         self._batch: Batch | None = None  # where the graphs read their batch
 
     def __call__(self, batch: Batch, lr: float, probed: bool) -> Tensor | None:
@@ -71,20 +70,24 @@ class CapturedStep:
         """Give back the memory of a capture that has failed (torch 2.11 keeps it), and mend the generator of
         the device, which that left as if in capture (torch 2.11): dropout would be refused, and the graphs of
         other runs in this process. A capture that succeeds mends it."""
-        _FAILED.append(self._newest)
-        self._newest.reset()
+        for graph in _FAILED:
+            graph.reset()
         number = torch.zeros((), device=self.step.device)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, stream=self.stream, capture_error_mode="thread_local"):
+        succeeding = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(succeeding, stream=self.stream, capture_error_mode="thread_local"):
             number.add_(1)
 
     def _capture(self, batch: Batch, probed: bool) -> None:
         if self._batch is None:
             self._batch = Batch(*(None if part is None else part.clone() for part in batch))
-        graph = self._newest = torch.cuda.CUDAGraph()
+        graph = torch.cuda.CUDAGraph()
         # One memory for both graphs: they never run at once, and none needs what the other left behind.
         pool = next(iter(self._graphs.values()))[0].pool() if self._graphs else None
         # "thread_local": another run in this process may allocate memory meanwhile.
-        with torch.cuda.graph(graph, pool=pool, stream=self.stream, capture_error_mode="thread_local"):
-            values = self.step.update(self._batch, probed)
+        try:
+            with torch.cuda.graph(graph, pool=pool, stream=self.stream, capture_error_mode="thread_local"):
+                values = self.step.update(self._batch, probed)
+        except RuntimeError:
+            _FAILED.append(graph)
+            raise
         self._graphs[probed] = graph, values

@@ -189,6 +189,7 @@ class Trainer:
 
     @property
     def evaluation_is_due(self) -> bool:
+        """Whether the network is evaluated after this step."""
         return self.step == self.run.steps or self.step % self.run.evaluate.every == 0
 
     def log(self, should_stop: Callable[[], bool] = lambda: False) -> list[dict[str, Any]] | None:

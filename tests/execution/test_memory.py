@@ -85,8 +85,8 @@ def test_what_a_person_has_chosen_is_done(runs, free):
     found = fit(runs(8, 56, seeds=3), LARGE, "cpu", 3, is_chosen=True)
     assert found.jobs == 3
     assert found.notes == (
-        "--jobs 3: the 3 largest runs need about 4.1 GB together and 4.0 GB are free: some may be killed; "
-        "--jobs 2 needs less",
+        "--jobs 3: the 3 largest runs need about 4.1 GB together and 4.0 GB are free: some may be slow, "
+        "or killed; --jobs 2 needs less",
     )
 
 
@@ -255,7 +255,7 @@ def test_the_pages_of_a_file_keep_others_from_starting_beside_a_run_and_no_run(r
     free(4 * GB)
     study, large = runs(56, seeds=4), LARGE._replace(in_file=100 * GB)
     assert fit(study, large, "cpu", 1) == fit(study, LARGE, "cpu", 1)
-    assert fit(study, LARGE, "cpu", 4)[:2] > (1, frozenset())
+    assert fit(study, LARGE, "cpu", 4).jobs > 1
     assert fit(study, large, "cpu", 4)[:2] == (1, frozenset())
 
 

@@ -62,7 +62,7 @@ class ByHand(CapturedStep):
 
     def _capture(self, batch, probed):
         if self.fails_with is not None:
-            self._newest = self
+            captured_module._FAILED.append(self)
             raise RuntimeError(self.fails_with)
         if self._batch is None:
             self._batch = Batch(*(None if part is None else part.clone() for part in batch))
@@ -118,7 +118,41 @@ def test_what_cannot_be_captured_goes_on_eagerly_and_says_so(monkeypatch):
     assert "eager" in captured.note
     assert captured.note.endswith("operation not permitted when stream is capturing")
     assert captured.was_reset == 1  # and that this fails in turn ends nothing
-    assert [captured] == captured_module._FAILED
+
+
+@pytest.mark.parametrize("where", ["copy", "graph"])
+def test_no_room_for_a_capture_is_no_end_of_a_run(monkeypatch, where):
+    """Not where its batch is copied, before there is a graph, and not in the graph, which is then kept."""
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda device: None)
+    monkeypatch.setattr(captured_module, "_FAILED", [])
+    graphs = []
+
+    def no_room(*args, **options):
+        graphs.extend(args)
+        raise torch.OutOfMemoryError("no room")
+
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", FailedGraph)
+    monkeypatch.setattr(torch.cuda, "graph", no_room)
+    step = FakeStep()
+    captured = CapturedStep(step, stream=None)
+    for number in range(6):
+        given = batch(number)
+        if where == "copy" and number == WARM_UP:
+            given.numbers.clone = no_room
+        captured(given, 0.1, probed=False)
+    assert [numbers for _, numbers, _ in step.log] == [[n] for n in range(6)]
+    assert captured.note.endswith("no room")
+    kept = captured_module._FAILED
+    assert len(kept) == (where == "graph")
+    assert kept == graphs[: len(kept)]
+    assert all(graph.was_reset for graph in kept)
+
+
+class FailedGraph:
+    was_reset = False
+
+    def reset(self):
+        self.was_reset = True
 
 
 def train_some(run, images, kind, steps):
