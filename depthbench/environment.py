@@ -48,12 +48,17 @@ def cores_each(jobs: int) -> int:
 
 
 def cpu_name() -> str:
-    """The processor's model name where the system tells it."""
+    """The processor's model name, where the system tells it, and the widest instructions that torch uses on
+    it, since others round differently: "AMD EPYC, AVX2"."""
+    import torch
+
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+        name = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
+        name = platform.processor() or platform.machine()
+    instructions = torch.backends.cpu.get_cpu_capability()
+    return name if instructions == "DEFAULT" else f"{name}, {instructions}"
 
 
 def describe_environment(device, threads: int) -> dict:

@@ -9,7 +9,17 @@ def test_what_a_run_was_made_with():
     described = environment.describe_environment(torch.device("cpu"), threads=3)
     assert described["torch"] == torch.__version__.split("+")[0] or described["torch"] == torch.__version__
     assert described["threads"] == 3
-    assert described["device"].startswith("cpu (")
+    assert described["device"] == f"cpu ({environment.cpu_name()})"
+
+
+def test_a_processor_is_told_with_its_instructions(monkeypatch):
+    def told(instructions):
+        monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: instructions)
+        return environment.cpu_name()
+
+    name = told("DEFAULT")
+    assert name
+    assert told("AVX2") == f"{name}, AVX2"
 
 
 def test_the_commit_is_the_checkouts_own_or_none(tmp_path, monkeypatch):

@@ -28,7 +28,7 @@ probed step."""
 
 
 def slug(machine: str, cores: int, precision: str) -> str:
-    """A folder's name, e.g. `amd-epyc-2-cores`; another precision than fp32 has a folder of its own."""
+    """A folder's name, e.g. `amd-epyc-avx2-2-cores`; another precision than fp32 has a folder of its own."""
     name = re.sub(r"[^a-z0-9]+", "-", machine.lower()).strip("-")
     return f"{name}-{cores}-core{'s'[: cores > 1]}" + (f"-{precision}" if precision != "fp32" else "")
 

@@ -5,9 +5,12 @@ the other (`next`), or None where the device has them. What is wanted is the ind
 random crops of them (`Cuts`). Shapes: N images, B batch, C channels, H W pixels."""
 
 import atexit
+import os
 import signal
+import threading
 import weakref
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -20,6 +23,7 @@ from depthbench.data.tensors import as_tensor
 from depthbench.errors import BadInput
 
 MOST_WORKERS = 4  # that copy pixels; decoding takes more work
+LONGEST_WAIT = 1.0  # seconds, for a thread that talks to a process which may have died
 
 Wanted = np.ndarray | Cuts
 
@@ -52,6 +56,7 @@ class Streamed:
         self.x, self.y, self.workers = x, y, workers or stream_workers(x)
         self._wanted = _Wanted()
         self._loader = self._pixels = None
+        self._threads: set[threading.Thread] = set()  # that talk to the processes
         _STREAMS.add(self)
 
     def begin(self, wanted: Iterator[Wanted]) -> None:
@@ -63,15 +68,26 @@ class Streamed:
         if self._loader is None:
             self._loader = self._make_loader()
         if self._pixels is None:
-            self._pixels = iter(self._loader)
+            with self._noting_threads():
+                self._pixels = iter(self._loader)
         pixels = next(self._pixels)
         if isinstance(pixels, BadInput):
             raise pixels
         return pixels
 
     def close(self) -> None:
-        """End the processes; wait for that."""
-        self._pixels = self._loader = None  # a DataLoader ends them when nothing refers to it
+        """End the processes; wait for that, and for the threads that talk to them: they give back semaphores,
+        and if Python ended in the midst of it, its resource tracker would warn of one that is gone."""
+        with self._noting_threads():
+            self._pixels = self._loader = None  # a DataLoader ends them when nothing refers to it
+        while self._threads:
+            self._threads.pop().join(LONGEST_WAIT)
+
+    @contextmanager
+    def _noting_threads(self) -> Iterator[None]:
+        before = set(threading.enumerate())
+        yield
+        self._threads |= set(threading.enumerate()) - before
 
     def _make_loader(self) -> DataLoader:
         """The processes are spawned: each is a fresh Python. One that is forked gets a copy of this process,
@@ -88,7 +104,7 @@ class Streamed:
             sampler=self._wanted,
             num_workers=self.workers,
             multiprocessing_context="spawn",
-            worker_init_fn=_leave_signals_to_parent,
+            worker_init_fn=_leave_to_parent,
             persistent_workers=True,
             pin_memory=self.y.device.type == "cuda",
             generator=torch.Generator(),  # else it draws from the one that dropout draws from
@@ -126,11 +142,14 @@ def stream_workers(x: Mapped | Files | Tensor) -> int:
     return cores if isinstance(x, Files) else min(MOST_WORKERS, cores)
 
 
-def _leave_signals_to_parent(worker: int) -> None:
+def _leave_to_parent(worker: int) -> None:
     """Ctrl-C and a job's SIGTERM reach every process; ours decides, and may need a batch until it has. A
-    process of a stream ends when told to, or when its parent has died."""
+    process of a stream ends when told to, or when its parent has died; then it ends at once, as one that is
+    forked does. Were Python to take itself apart while a thread shares a batch that was read ahead, that
+    thread would abort the process, and DataLoader would raise it."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
+    atexit.register(os._exit, 0)
 
 
 _STREAMS: weakref.WeakSet[Streamed] = weakref.WeakSet()

@@ -109,7 +109,7 @@ def test_help_and_bad_input_never_import_torch(arguments):
 
 def test_the_folder_is_called_like_the_machine():
     assert output.slug("NVIDIA H200", 16, "bf16") == "nvidia-h200-16-cores-bf16"
-    assert output.slug("AMD EPYC 9654 (Genoa)", 2, "fp32") == "amd-epyc-9654-genoa-2-cores"
+    assert output.slug("AMD EPYC 9654 (Genoa), AVX512", 2, "fp32") == "amd-epyc-9654-genoa-avx512-2-cores"
 
 
 def test_a_machine_that_was_busy_meanwhile_is_told():

@@ -3,6 +3,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 
 import numpy as np
 import pytest
@@ -160,6 +161,20 @@ def test_a_run_reads_with_its_share_of_the_cores(tmp_path, monkeypatch, threads,
     assert stream_workers(torch.from_numpy(PIXELS)) == copying
 
 
+SLOW_THREADS = """
+import multiprocessing.queues, multiprocessing.synchronize, threading, time
+
+def after(seconds, function):
+    def slow(*arguments):
+        function(*arguments)
+        if threading.current_thread() is not threading.main_thread():
+            time.sleep(seconds)
+    return slow
+
+multiprocessing.queues.Queue._feed = staticmethod(after(0.0003, multiprocessing.queues.Queue._feed))
+multiprocessing.synchronize.sem_unlink = after(0.1, multiprocessing.synchronize.sem_unlink)
+"""
+
 LEFT_OPEN = """
 import multiprocessing, torch
 from depthbench.data.source import Streamed
@@ -171,13 +186,32 @@ print(stream.next().flatten().tolist(), *(process.pid for process in multiproces
 
 
 def test_its_processes_end_with_python():
-    ended = subprocess.run(
-        [sys.executable, "-c", LEFT_OPEN], capture_output=True, text=True, timeout=60, check=True
-    )
+    program = [sys.executable, "-c", SLOW_THREADS + LEFT_OPEN]
+    ended = subprocess.run(program, capture_output=True, text=True, timeout=60, check=True)
     pixels, pid = ended.stdout.rsplit(maxsplit=1)
     assert pixels == "[6, 7]"
     assert not is_alive(int(pid))
     assert ended.stderr == ""
+
+
+class InTheMidst:
+    """Images whose process always has a thread in the midst of torch's work, as one that shares a batch."""
+
+    def __getitem__(self, wanted):
+        threading.Thread(target=self.work, daemon=True).start()
+        return torch.from_numpy(PIXELS[wanted])
+
+    def work(self):
+        while True:
+            torch.zeros(1 << 20).sum()
+
+
+def test_a_process_ends_though_its_threads_work(capfd):
+    source = Streamed(InTheMidst(), LABELS, workers=1)
+    source.begin(iter([np.arange(3)] * 9))
+    assert np.array_equal(source.next(), PIXELS[:3])
+    source.close()
+    assert capfd.readouterr().err == ""
 
 
 @pytest.mark.cuda
