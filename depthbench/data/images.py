@@ -35,6 +35,11 @@ class Images:
         return self.train_x.shape[1:]
 
     @property
+    def pixels(self) -> list[np.ndarray | Mapped | Files]:
+        """Of the training images, the test images and, where there are some, the validation images."""
+        return [x for x in (self.train_x, self.test_x, self.val_x) if x is not None]
+
+    @property
     def chance_error(self) -> float:
         """Percent error of guessing one of the classes."""
         return 100.0 * (1 - 1 / len(self.classes))

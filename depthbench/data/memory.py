@@ -1,31 +1,22 @@
 """How much memory there is, and how it is said."""
 
-import math
 from pathlib import Path
 
 import psutil
 
-# The part of the free memory that images may fill: of a GPU's, where activations and runs that start later
-# need the rest; and of the machine's, those of a file that is used in place.
-ON_GPU, IN_PLACE = 0.25, 0.5
 
+def available(device: str) -> int:
+    """Bytes that this process can have on `device`: what a GPU has left; of the machine's memory what is
+    left, or all that a container allows (which psutil does not know)."""
+    if device.startswith("cuda"):
+        import torch
 
-def available_memory() -> int:
-    """Bytes that this process can have: what the machine has left, or all that a container allows (which
-    psutil does not know)."""
-    available = psutil.virtual_memory().available
+        return torch.cuda.mem_get_info(device)[0]
+    free = psutil.virtual_memory().available
     allowed = Path("/sys/fs/cgroup/memory.max")
     if allowed.exists() and (text := allowed.read_text().strip()).isdigit():
-        available = min(available, int(text))
-    return available
-
-
-def room_for_images(are_in_file: bool, device: str, free: int) -> float:
-    """Bytes of images that may live on `device`, of whose memory so many are free; more are streamed. Those
-    that are in the machine's memory already have room there."""
-    if device.startswith("cuda"):
-        return ON_GPU * free
-    return IN_PLACE * free if are_in_file else math.inf
+        free = min(free, int(text))
+    return free
 
 
 def in_bytes(size: float) -> str:

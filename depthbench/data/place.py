@@ -1,7 +1,6 @@
 """The choice of where images live: on the device if they fit, else on the host, streamed.
 
-It is automatic and stated, and made once for all runs in a process. Images that are decoded as they are read
-are always streamed."""
+It is automatic (room.py) and stated; a study makes it once, for all of its runs."""
 
 import weakref
 from dataclasses import dataclass
@@ -13,7 +12,8 @@ from torch import Tensor
 from depthbench.data.files import Files
 from depthbench.data.images import Images
 from depthbench.data.mapped import Mapped
-from depthbench.data.memory import available_memory, in_bytes, room_for_images
+from depthbench.data.memory import available, in_bytes
+from depthbench.data.room import must_stream
 from depthbench.data.source import Resident, Streamed, stream_workers
 from depthbench.data.tensors import as_tensor
 
@@ -46,50 +46,39 @@ class Placed:
         return x, y[there.to(y.device)]
 
 
-def place(images: Images, device: torch.device, limit_bytes: int | None = None) -> Placed:
-    """`images` for `device`: on it where they have at most `limit_bytes`, else streamed.
+def place(images: Images, device: torch.device, is_streamed: bool | None = None) -> Placed:
+    """`images` for `device`: on it or streamed; None: as there is room now.
 
-    The limit, unless given: on a GPU, a quarter of its free memory. Elsewhere there is one only where the
-    training images are in a file: half of the available memory. The same images are placed once; they keep
-    what was made of them for as long as they live."""
-    key = (device, limit_bytes)
+    The same images are placed once; they keep what was made of them for as long as they live."""
+    key = (device, is_streamed)
     made = _PLACED.setdefault(images, {})
     if key not in made:
-        made[key] = _place(images, device, limit_bytes)
+        if is_streamed is None:
+            is_streamed = must_stream(images, str(device), available(str(device)))
+        made[key] = _place(images, device, is_streamed)
     return made[key]
 
 
 _PLACED: weakref.WeakKeyDictionary[Images, dict] = weakref.WeakKeyDictionary()
 
 
-def _place(images: Images, device: torch.device, limit_bytes: int | None) -> Placed:
+def _place(images: Images, device: torch.device, is_streamed: bool) -> Placed:
     arrays = {
         "train": (images.train_x, images.train_y),
         "test_error": (images.test_x, images.test_y),
     }
     if images.val_x is not None:
         arrays["val_error"] = (images.val_x, images.val_y)
-    count = sum(len(x) for x, _ in arrays.values())
-    size = sum(x.nbytes for x, _ in arrays.values())
-    train_x = arrays["train"][0]
-    if limit_bytes is None:
-        limit_bytes = _limit(train_x, device)
-    is_streamed = isinstance(train_x, Files) or size > limit_bytes
+    count, size = sum(len(x) for x in images.pixels), sum(x.nbytes for x in images.pixels)
     sets = {
         name: (_on_host(x, name) if is_streamed else _on_device(x, device), as_tensor(y).to(device))
         for name, (x, y) in arrays.items()
     }
     where = f"on {device}"
     if is_streamed:
-        workers = stream_workers(train_x)
+        workers = stream_workers(images.train_x)
         where = f"streamed by {workers} worker process{'es' if workers > 1 else ''}"
     return Placed(sets.pop("train"), sets, is_streamed, f"{count:,} images ({in_bytes(size)}) {where}")
-
-
-def _limit(train_x: np.ndarray | Mapped | Files, device: torch.device) -> float:
-    """Bytes that may live on the device."""
-    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else available_memory()
-    return room_for_images(isinstance(train_x, Mapped), device.type, free)
 
 
 def _on_device(x: np.ndarray | Mapped, device: torch.device) -> Tensor:

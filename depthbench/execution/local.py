@@ -31,6 +31,7 @@ class Worker(Process):
         setup |= {"images": str(images), "data_hash": plan.data_hash}
         setup |= {"keep_checkpoint": plan.study.keep_checkpoints}
         setup |= {"step": plan.step, "recompute": plan.recompute}
+        setup |= {"is_streamed": plan.images.are_streamed}  # not settled anew where less is free later
         self.tell(setup)
 
     def start(self, run: Run, plan: Plan) -> None:

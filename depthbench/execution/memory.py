@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from depthbench.catalog import look_up
-from depthbench.data.files import Files
 from depthbench.data.images import Images
 from depthbench.data.mapped import Mapped
-from depthbench.data.memory import available_memory, in_bytes, room_for_images
+from depthbench.data.memory import available, in_bytes
+from depthbench.data.room import must_stream
 from depthbench.environment import cores_each
 from depthbench.errors import BadInput
 from depthbench.execution.process import KEEP_MEMORY
@@ -61,17 +61,14 @@ class Sizes(NamedTuple):
 def sizes(images: Images, evaluated_part: int | None, device: str) -> Sizes:
     """Of `images`, placed as data/place.py will place them. evaluated_part: training images that an
     evaluation takes, None for all."""
-    pixels = [x for x in (images.train_x, images.test_x, images.val_x) if x is not None]
-    train_x, train_size = images.train_x, len(images.train_y)
+    pixels, train_size = images.pixels, len(images.train_y)
     part = min(evaluated_part or train_size, train_size)
     evaluated = part + len(images.test_y) + (0 if images.val_y is None else len(images.val_y))
-    whole = sum(x.nbytes for x in pixels)
-    exceeds = whole > room_for_images(isinstance(train_x, Mapped), device, available(device))
-    are_streamed = isinstance(train_x, Files) or exceeds
+    are_streamed = must_stream(images, device, available(device))
     copied = part * prod(images.shape) if part < train_size and not are_streamed else 0
     in_file = 0
     if device.startswith("cuda"):
-        held = 0 if are_streamed else whole
+        held = 0 if are_streamed else sum(x.nbytes for x in pixels)
     elif are_streamed:
         held = sum(x.nbytes for x in pixels if isinstance(x, np.ndarray))
     else:  # on a CPU those in a row in a file are used in place
@@ -175,15 +172,6 @@ def _idle(images: Sizes, device: str) -> int:
     system takes them back where memory is short."""
     libraries = CONTEXT if device.startswith("cuda") else PROCESS + SHARED
     return libraries + images.held + images.copied
-
-
-def available(device: str) -> int:
-    """Bytes free for runs on `device`."""
-    if not device.startswith("cuda"):
-        return available_memory()
-    import torch
-
-    return torch.cuda.mem_get_info(device)[0]
 
 
 def run_memory(run: Run, images: Sizes, device: str, recompute: bool, threads: int = 1) -> int:

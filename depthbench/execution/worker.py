@@ -120,6 +120,7 @@ def _prepared(setup: dict[str, Any], connection: Connection, inbox: Inbox) -> Ca
             keep_checkpoint=setup["keep_checkpoint"],
             step=setup["step"],
             recompute=run.run_id in setup["recompute"],
+            is_streamed=setup["is_streamed"],
         )
 
     return begin

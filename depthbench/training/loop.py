@@ -36,6 +36,7 @@ def train(
     keep_checkpoint: bool = False,
     step: StepKind = "auto",
     recompute: bool = False,
+    is_streamed: bool | None = None,
 ) -> Steps:
     """Train `run` on `images` to its end, from its checkpoint if there is one, and store it.
 
@@ -46,9 +47,9 @@ def train(
     `report` is told, at each logged row, {"step", "steps", "first_step", "loss", "train_error", "test_error",
     "images_per_second"}, {"note"} where a person should know something, and {"doing"} where something else
     than training begins. `should_stop` is asked before each step; when it says so, the state is kept and the
-    run is `interrupted`. `keep_checkpoint` keeps the last state of a finished run too. `step` and
-    `recompute`: see Trainer."""
-    trainer = Trainer(run, images, device, step=step, recompute=recompute)
+    run is `interrupted`. `keep_checkpoint` keeps the last state of a finished run too. `step`, `recompute`
+    and `is_streamed`: see Trainer."""
+    trainer = Trainer(run, images, device, step=step, recompute=recompute, is_streamed=is_streamed)
     record = _record(trainer, images, data_hash)
     with contextlib.closing(trainer):
         return (

@@ -49,7 +49,8 @@ class Trainer:
 
     step: "eager"; "captured", as a CUDA graph (captured.py); "compiled", captured and with fused kernels
     (networks/fusing.py); or "auto": captured on CUDA, else eager. recompute: compute activations twice rather
-    than keep them (networks/checkpointing.py). Neither is part of the recipe.
+    than keep them (networks/checkpointing.py). is_streamed: whether images are streamed rather than placed on
+    the device; None: as there is room (data/place.py). None of these is part of the recipe.
 
     Raises BadInput where a step cannot be compiled or activations cannot be recomputed."""
 
@@ -61,13 +62,14 @@ class Trainer:
         *,
         step: StepKind = "auto",
         recompute: bool = False,
+        is_streamed: bool | None = None,
     ):
         self.peak_memory = PeakMemory(device)  # before anything of this run is there
         self.run, self.device, self.recompute = run, device, recompute
         self.stream = torch.cuda.Stream(device) if device.type == "cuda" else None
         set_precision(run.recipe.precision)
         self.train_size, self.classes, self.white = len(images.train_y), len(images.classes), images.white
-        placed = place(images, device)
+        placed = place(images, device, is_streamed)
         self.placement, self.is_streamed = placed.note, placed.is_streamed
         if self.stream is not None:
             torch.cuda.synchronize(device)  # the images are there before our stream reads them

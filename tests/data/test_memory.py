@@ -1,6 +1,6 @@
 import pytest
 
-from depthbench.data.memory import available_memory, in_bytes
+from depthbench.data.memory import available, in_bytes
 
 
 @pytest.mark.parametrize(
@@ -20,4 +20,4 @@ def test_bytes_in_words(size, said):
 
 
 def test_some_memory_is_there():
-    assert 10**7 < available_memory() < 10**15
+    assert 10**7 < available("cpu") < 10**15

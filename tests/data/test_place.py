@@ -35,7 +35,7 @@ def in_file(images, tmp_path):
 
 
 def test_images_in_memory_are_on_a_cpu_without_a_copy(images, monkeypatch):
-    monkeypatch.setattr(place_module, "available_memory", lambda: 0)
+    monkeypatch.setattr(place_module, "available", lambda device: 0)
     placed = place(images, CPU)
     assert isinstance(placed.train_source(), Resident)
     assert placed.train_source().x.data_ptr() == images.train_x.ctypes.data
@@ -50,13 +50,19 @@ def test_images_in_memory_are_on_a_cpu_without_a_copy(images, monkeypatch):
         assert np.array_equal(y, labels)
 
 
-def test_images_in_a_file_are_streamed_once_they_fill_half_the_memory(in_file, monkeypatch):
+def test_images_in_a_file_are_streamed_where_they_have_no_room(in_file, monkeypatch):
     for memory, source in ((480, Resident), (479, Streamed)):  # 20 images of 12 bytes
-        monkeypatch.setattr(place_module, "available_memory", lambda memory=memory: memory)
+        monkeypatch.setattr(place_module, "available", lambda device, memory=memory: memory)
         placed = place(replace(in_file), CPU)
         assert type(placed.train_source()) is source
         assert placed.is_streamed == (source is Streamed)
     assert isinstance(placed.train[0], Mapped)
+
+
+@pytest.mark.parametrize("is_streamed", [False, True])
+def test_what_was_settled_is_done_whatever_room_there_is_now(in_file, is_streamed, monkeypatch):
+    monkeypatch.setattr(place_module, "available", lambda device: 0 if not is_streamed else 10**9)
+    assert place(in_file, CPU, is_streamed).is_streamed == is_streamed
 
 
 def test_a_file_is_mapped_and_not_copied_on_a_cpu(in_file):
@@ -65,32 +71,22 @@ def test_a_file_is_mapped_and_not_copied_on_a_cpu(in_file):
     assert np.array_equal(x, PIXELS[:12])
 
 
-def test_a_quarter_of_the_free_memory_of_a_gpu(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (4000, 9000))
-    assert place_module._limit(PIXELS, torch.device("cuda")) == 1000
-
-
-@pytest.mark.parametrize("limit", [239, 240])
-def test_all_images_count(images, limit):
-    assert place(images, CPU, limit).is_streamed == (limit == 239)
-
-
 def test_a_stream_reads_training_images_in_memory_from_shared_memory(images):
-    placed = place(images, CPU, 0)
+    placed = place(images, CPU, True)
     source = placed.train_source()
     assert source.x.is_shared()
     assert np.array_equal(source.x, PIXELS[:12])
     assert placed.sets["test_error"][0].data_ptr() == images.test_x.ctypes.data
 
 
-@pytest.mark.parametrize("limit", [None, 0])
-def test_runs_share_the_images_and_nothing_else(images, limit):
-    placed = place(images, CPU, limit)
-    assert place(images, CPU, limit) is placed
+@pytest.mark.parametrize("is_streamed", [None, True])
+def test_runs_share_the_images_and_nothing_else(images, is_streamed):
+    placed = place(images, CPU, is_streamed)
+    assert place(images, CPU, is_streamed) is placed
     one, other = placed.train_source(), placed.train_source()
     assert one is not other
     assert one.x is other.x
-    assert place(replace(images), CPU, limit) is not placed
+    assert place(replace(images), CPU, is_streamed) is not placed
 
 
 def test_what_was_placed_goes_with_the_images():
@@ -102,10 +98,10 @@ def test_what_was_placed_goes_with_the_images():
     assert placed() is None
 
 
-@pytest.mark.parametrize("limit", [None, 0])
+@pytest.mark.parametrize("is_streamed", [None, True])
 @pytest.mark.parametrize("kind", ["images", "in_file"])
-def test_a_part_of_the_training_images(request, kind, limit):
-    placed = place(request.getfixturevalue(kind), CPU, limit)
+def test_a_part_of_the_training_images(request, kind, is_streamed):
+    placed = place(request.getfixturevalue(kind), CPU, is_streamed)
     assert placed.train_set() is placed.train
     x, y = placed.train_set(np.array([1, 2, 5]))
     (part,) = x.split(4)
@@ -117,7 +113,7 @@ def test_what_was_chosen_is_said(digits, images, monkeypatch):
     assert place(digits, CPU).note == "1,797 images (115 kB) on cpu"
     for workers, said in ((4, "4 worker processes"), (1, "1 worker process")):
         monkeypatch.setattr(place_module, "stream_workers", lambda x, workers=workers: workers)
-        assert place(replace(images), CPU, 0).note == f"20 images (240 B) streamed by {said}"
+        assert place(replace(images), CPU, True).note == f"20 images (240 B) streamed by {said}"
 
 
 @pytest.mark.cuda
@@ -128,7 +124,7 @@ def test_images_of_a_file_on_a_gpu(in_file, monkeypatch):
     assert placed.train[0].is_cuda
     assert placed.train[1].is_cuda
     assert np.array_equal(placed.train[0].cpu(), PIXELS[:12])
-    streamed = place(in_file, device, 0)
+    streamed = place(in_file, device, True)
     assert isinstance(streamed.train[0], Mapped)
     assert not streamed.sets["test_error"][0].is_cuda
     assert streamed.train[1].is_cuda

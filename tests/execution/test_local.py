@@ -138,6 +138,14 @@ def test_runs_that_take_turns_in_a_process_are_each_as_if_alone(tiny, tmp_path, 
             assert alone.frame(name).equals(store.frame(name))
 
 
+def test_whether_images_are_streamed_is_settled_by_the_plan(tiny, tmp_path):
+    plan = prepare(tiny(grid={"network": ["resnet"]}), tmp_path, device="cpu")
+    assert not plan.images.are_streamed
+    execute(dataclasses.replace(plan, images=plan.images._replace(are_streamed=True)))
+    (store,) = plan.store.run_stores()
+    assert "streamed" in store.read()["execution"]["images"]
+
+
 @pytest.mark.cuda
 def test_a_study_on_a_gpu_from_its_plan_to_its_results(tiny, tmp_path):
     """In new processes, which nothing has prepared for a GPU; steps enough for the lanes to be measured."""

@@ -201,10 +201,9 @@ def test_a_captured_step_equals_the_eager_step(tiny, digits, network, optimizer)
 
 
 @pytest.mark.cuda
-@pytest.mark.parametrize("limit", [None, 0])
-def test_it_does_with_colours_of_resident_and_of_streamed_images(tiny, digits, monkeypatch, limit):
-    if limit is not None:
-        monkeypatch.setattr("depthbench.data.place._limit", lambda images, device: limit)
+@pytest.mark.parametrize("is_streamed", [False, True])
+def test_it_does_with_colours_of_resident_and_of_streamed_images(tiny, digits, monkeypatch, is_streamed):
+    monkeypatch.setattr("depthbench.data.place.must_stream", lambda images, device, free: is_streamed)
     recipe = {"steps": 30, "lr": 0.01, "colour": True, "flip": True}
     run = next(tiny(recipe=recipe, grid={"network": ["resnet"]}, evaluate={"every": 30}).runs())
     assert_captured_equals_eager(run, replace(digits), 30)
