@@ -48,8 +48,8 @@ def cores_each(jobs: int) -> int:
 
 
 def cpu_name() -> str:
-    """The processor's model name, where the system tells it, and the widest instructions that torch uses on
-    it, since others round differently: "AMD EPYC, AVX2"."""
+    """The processor's model name, where the system tells it, and the widest instructions that torch's own
+    kernels use on it, since others round differently: "AMD EPYC, AVX2"."""
     import torch
 
     try:

@@ -35,7 +35,7 @@ def outcome(run: Run, status: str, reason: str | None, record: dict[str, Any] | 
     if status == "interrupted":
         step = (record or {}).get("step", 0)
         return f"{name} interrupted; " + (
-            f"its state is kept at step {step}" if step else "nothing to keep yet"
+            f"its state is kept at step {step}" if step else "no state of it is kept"
         )
     if status == "diverged":
         return f"{name} diverged by step {record['step']} (loss is not finite); counted at chance error"
@@ -175,7 +175,9 @@ class Lines(Silent):
         self._say(line)
 
     def stopping(self) -> None:
-        self._say("stopping: each run keeps its state (Ctrl-C again stops at once)")
+        self._say(
+            "stopping: each run keeps its state (Ctrl-C again stops at once, with what was kept before)"
+        )
 
     def tick(self) -> None:
         if time.monotonic() - self.last < LINE_SECONDS or not self.current:

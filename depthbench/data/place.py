@@ -1,6 +1,6 @@
 """The choice of where images live: on the device if they fit, else on the host, streamed.
 
-It is automatic (room.py) and stated; a study makes it once, for all of its runs."""
+It is automatic (room.py) and stated, and made once for all runs that are executed together."""
 
 import weakref
 from dataclasses import dataclass

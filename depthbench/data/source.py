@@ -5,9 +5,11 @@ the other (`next`), or None where the device has them. What is wanted is the ind
 random crops of them (`Cuts`). Shapes: N images, B batch, C channels, H W pixels."""
 
 import atexit
+import multiprocessing
 import os
 import signal
 import threading
+import time
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,7 +25,7 @@ from depthbench.data.tensors import as_tensor
 from depthbench.errors import BadInput
 
 MOST_WORKERS = 4  # that copy pixels; decoding takes more work
-LONGEST_WAIT = 1.0  # seconds, for a thread that talks to a process which may have died
+LONGEST_WAIT = 1.0  # seconds, for threads that talk to processes which may have died
 
 Wanted = np.ndarray | Cuts
 
@@ -64,14 +66,18 @@ class Streamed:
         self._wanted.batches, self._pixels = wanted, None
 
     def next(self) -> Tensor:
-        """The next batch (B, C, H, W) uint8, in host memory. Raises BadInput where a file cannot be read."""
+        """The next batch (B, C, H, W) uint8, in host memory. Raises BadInput where a file cannot be read, and
+        RuntimeError where a process has died."""
         if self._loader is None:
             self._loader = self._make_loader()
         if self._pixels is None:
             with self._noting_threads():
                 self._pixels = iter(self._loader)
-        pixels = next(self._pixels)
-        if isinstance(pixels, BadInput):
+        try:
+            pixels = next(self._pixels)
+        except RuntimeError as error:  # a process has died
+            pixels = RuntimeError(str(error))  # without the error's frames, which would keep the others alive
+        if isinstance(pixels, BadInput | RuntimeError):
             raise pixels
         return pixels
 
@@ -80,14 +86,17 @@ class Streamed:
         and if Python ended in the midst of it, its resource tracker would warn of one that is gone."""
         with self._noting_threads():
             self._pixels = self._loader = None  # a DataLoader ends them when nothing refers to it
+        until = time.monotonic() + LONGEST_WAIT
         while self._threads:
-            self._threads.pop().join(LONGEST_WAIT)
+            self._threads.pop().join(max(0, until - time.monotonic()))
 
     @contextmanager
     def _noting_threads(self) -> Iterator[None]:
         before = set(threading.enumerate())
-        yield
-        self._threads |= set(threading.enumerate()) - before
+        try:
+            yield
+        finally:
+            self._threads |= set(threading.enumerate()) - before
 
     def _make_loader(self) -> DataLoader:
         """The processes are spawned: each is a fresh Python. One that is forked gets a copy of this process,
@@ -144,12 +153,20 @@ def stream_workers(x: Mapped | Files | Tensor) -> int:
 
 def _leave_to_parent(worker: int) -> None:
     """Ctrl-C and a job's SIGTERM reach every process; ours decides, and may need a batch until it has. A
-    process of a stream ends when told to, or when its parent has died; then it ends at once, as one that is
-    forked does. Were Python to take itself apart while a thread shares a batch that was read ahead, that
-    thread would abort the process, and DataLoader would raise it."""
+    process of a stream ends when told to, or with its parent, also where that dies before it looks: torch
+    takes whoever is its parent then for the one to watch. It ends at once, as one that is forked does. Were
+    Python to take itself apart while a thread shares a batch that was read ahead, that thread would abort the
+    process, and DataLoader would raise it. The price: a process that an error ends has no exit code to tell
+    it, and DataLoader notices it some seconds later."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     atexit.register(os._exit, 0)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    multiprocessing.parent_process().join()
+    os._exit(0)
 
 
 _STREAMS: weakref.WeakSet[Streamed] = weakref.WeakSet()

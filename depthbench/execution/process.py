@@ -11,6 +11,8 @@ import sys
 from multiprocessing.connection import Connection, Pipe
 from typing import Any
 
+import psutil
+
 # Tell glibc to keep freed memory: by default it gives each large activation back to the system, which
 # then clears and maps it again at the next step. And to ask for large pages: with small ones the processor
 # looks up an address for every thousand numbers. Other C libraries take no notice.
@@ -20,7 +22,9 @@ KEEP_MEMORY = {
     "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
 }
 
-
+# Gives back the semaphores of processes that were killed, and warns of it, though nothing is to be done.
+TRACKER = "from multiprocessing.resource_tracker import main"
+NO_WARNING = "ignore::UserWarning:multiprocessing.resource_tracker"
 PATIENCE = 30.0  # seconds that a process may take to end
 
 
@@ -30,11 +34,12 @@ class Process:
     def __init__(self, module: str, threads: int, environment: dict[str, str] = KEEP_MEMORY):
         self.connection, theirs = Pipe()
         sums = {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
+        warnings = {"PYTHONWARNINGS": ",".join(filter(None, (os.environ.get("PYTHONWARNINGS"), NO_WARNING)))}
         self._popen = subprocess.Popen(
             [sys.executable, "-P", "-m", module, str(theirs.fileno())],
             pass_fds=[theirs.fileno()],
             process_group=0,  # Ctrl-C in a terminal reaches the parent alone, which decides
-            env=os.environ | sums | environment,
+            env=os.environ | sums | warnings | environment,
             stdin=subprocess.DEVNULL,
         )
         theirs.close()  # so that its death is our end of file
@@ -57,9 +62,22 @@ class Process:
             self.kill()
 
     def kill(self) -> None:
-        """End it at once."""
+        """End it at once, and the processes that it started; but the one that gives back what all of them
+        leave, which then ends by itself."""
+        if self._popen.poll() is None:
+            self._popen.send_signal(signal.SIGSTOP)  # it starts no more of them, and does not heed their end
+            self._kill_children()
         self._popen.kill()
         self._popen.wait()
+
+    def _kill_children(self) -> None:
+        children = []
+        with contextlib.suppress(psutil.Error):
+            children = psutil.Process(self._popen.pid).children(recursive=True)
+        for child in children:
+            with contextlib.suppress(psutil.Error):  # one may have ended by itself
+                if TRACKER not in " ".join(child.cmdline()):
+                    child.kill()
 
     def cause_of_death(self) -> str:
         """How the process ended, in words."""

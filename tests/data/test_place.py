@@ -61,7 +61,7 @@ def test_images_in_a_file_are_streamed_where_they_have_no_room(in_file, monkeypa
 
 @pytest.mark.parametrize("is_streamed", [False, True])
 def test_what_was_settled_is_done_whatever_room_there_is_now(in_file, is_streamed, monkeypatch):
-    monkeypatch.setattr(place_module, "available", lambda device: 0 if not is_streamed else 10**9)
+    monkeypatch.setattr(place_module, "available", lambda device: is_streamed * 10**9)
     assert place(in_file, CPU, is_streamed).is_streamed == is_streamed
 
 

@@ -4,8 +4,10 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 
 import numpy as np
+import psutil
 import pytest
 import torch
 
@@ -161,6 +163,8 @@ def test_a_run_reads_with_its_share_of_the_cores(tmp_path, monkeypatch, threads,
     assert stream_workers(torch.from_numpy(PIXELS)) == copying
 
 
+# A thread that talks to a process is the last to hold its semaphores, and takes its time between the two
+# halves of giving one back. Where nothing waits for it, most of these programs end with a warning.
 SLOW_THREADS = """
 import multiprocessing.queues, multiprocessing.synchronize, threading, time
 
@@ -194,6 +198,32 @@ def test_its_processes_end_with_python():
     assert ended.stderr == ""
 
 
+ORPHAN = """
+import multiprocessing, os, signal, threading, time, torch
+from depthbench.data.source import Streamed
+
+def die():
+    while not multiprocessing.active_children():
+        time.sleep(0.001)
+    print(multiprocessing.active_children()[0].pid, flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+threading.Thread(target=die).start()
+stream = Streamed(torch.arange(8, dtype=torch.uint8).reshape(8, 1, 1, 1), torch.arange(8), workers=1)
+stream.begin(iter([torch.tensor([6, 7]).numpy()] * 9))
+stream.next()
+"""
+
+
+def test_a_process_ends_though_its_parent_died_while_it_started():
+    program = [sys.executable, "-W", "ignore::UserWarning:multiprocessing.resource_tracker", "-c", ORPHAN]
+    died = subprocess.run(
+        program, stdout=subprocess.PIPE, text=True, timeout=60
+    )  # until nobody has its output
+    assert died.returncode == -signal.SIGKILL
+    assert not psutil.pid_exists(int(died.stdout)) or psutil.Process(int(died.stdout)).status() == "zombie"
+
+
 class InTheMidst:
     """Images whose process always has a thread in the midst of torch's work, as one that shares a batch."""
 
@@ -212,6 +242,27 @@ def test_a_process_ends_though_its_threads_work(capfd):
     assert np.array_equal(source.next(), PIXELS[:3])
     source.close()
     assert capfd.readouterr().err == ""
+
+
+class Slow:
+    """Images of which a batch takes half a second."""
+
+    def __getitem__(self, wanted):
+        time.sleep(0.5)
+        return torch.from_numpy(PIXELS[wanted])
+
+
+def test_where_a_process_is_killed_the_others_end_when_it_is_closed():
+    source = Streamed(Slow(), LABELS, workers=2)
+    source.begin(iter([np.arange(3)] * 9))
+    source.next()
+    one, other = multiprocessing.active_children()
+    one.kill()
+    with pytest.raises(RuntimeError, match="DataLoader worker") as error:
+        [source.next() for _ in range(8)]
+    source.close()
+    assert not other.is_alive()
+    del error  # until now it was there, with its frames and what these refer to
 
 
 @pytest.mark.cuda

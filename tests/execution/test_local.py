@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 
+import psutil
 import pytest
 
 from depthbench import load_results, run_study
@@ -204,6 +205,35 @@ def test_a_finished_study_is_not_trained_again(tiny, tmp_path):
     assert {p: p.stat().st_mtime_ns for p in path.glob("runs/*/*")} == times
 
 
+class StopAtOnce(Silent):
+    """Presses Ctrl-C twice as soon as a process that reads images starts."""
+
+    def __init__(self):
+        self.readers = []
+
+    def tick(self):
+        if self.readers:
+            return
+        started = psutil.Process().children(recursive=True)
+        self.readers = [process for process in started if "spawn_main" in " ".join(process.cmdline())]
+        if self.readers:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    def stopping(self):
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_ctrl_c_twice_ends_the_processes_that_read_images_too(tiny, tmp_path, capfd, monkeypatch):
+    monkeypatch.setattr("depthbench.execution.local.TICK", 0.02)
+    plan = prepare(tiny(grid={"network": ["resnet"]}), tmp_path, device="cpu")
+    watch = StopAtOnce()
+    with pytest.raises(Interrupted):
+        execute(dataclasses.replace(plan, images=plan.images._replace(are_streamed=True)), watch)
+    assert watch.readers
+    wait_until(lambda: not any(is_alive(process) for process in watch.readers), seconds=1)
+    assert capfd.readouterr().err == ""
+
+
 def test_the_parents_death_keeps_the_state(tiny, tmp_path):
     """kill -9 of the parent: the workers find nobody there, keep their state and end."""
     study = tiny(recipe={"steps": 100_000}, evaluate={"every": 100_000, "log_every": 1})
@@ -217,6 +247,13 @@ def test_the_parents_death_keeps_the_state(tiny, tmp_path):
     parent.wait()
     wait_until(lambda: all(s.checkpoint.exists() for s in store.run_stores()))
     assert {s.read()["status"] for s in store.run_stores()} == {"interrupted"}
+
+
+def is_alive(process):
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def wait_until(condition, seconds=120):
