@@ -205,6 +205,13 @@ def test_a_finished_study_is_not_trained_again(tiny, tmp_path):
     assert {p: p.stat().st_mtime_ns for p in path.glob("runs/*/*")} == times
 
 
+def reads_images(process):
+    try:
+        return "spawn_main" in " ".join(process.cmdline())
+    except psutil.Error:  # one that runs git, and has ended
+        return False
+
+
 class StopAtOnce(Silent):
     """Presses Ctrl-C twice as soon as a process that reads images starts."""
 
@@ -214,8 +221,9 @@ class StopAtOnce(Silent):
     def tick(self):
         if self.readers:
             return
-        started = psutil.Process().children(recursive=True)
-        self.readers = [process for process in started if "spawn_main" in " ".join(process.cmdline())]
+        runs = psutil.Process().children()
+        started = set(psutil.Process().children(recursive=True)) - set(runs)
+        self.readers = [process for process in started if reads_images(process)]
         if self.readers:
             os.kill(os.getpid(), signal.SIGINT)
 
