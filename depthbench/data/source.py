@@ -75,7 +75,7 @@ class Streamed:
                 self._pixels = iter(self._loader)
         try:
             pixels = next(self._pixels)
-        except RuntimeError as error:  # a process has died
+        except RuntimeError as error:  # a process has died, as a rule
             pixels = RuntimeError(str(error))  # without the error's frames, which would keep the others alive
         if isinstance(pixels, BadInput | RuntimeError):
             raise pixels

@@ -7,7 +7,6 @@ import threading
 import time
 
 import numpy as np
-import psutil
 import pytest
 import torch
 
@@ -20,6 +19,7 @@ from depthbench.data.source import Resident, Streamed, stream_workers
 from depthbench.errors import BadInput
 from depthbench.study import Data
 from tests.data.photographs import write_photographs
+from tests.processes import is_alive
 
 CPU = torch.device("cpu")
 PIXELS = np.random.default_rng(0).integers(0, 256, (50, 3, 4, 4), dtype=np.uint8)
@@ -43,14 +43,6 @@ def take(batches, count=1):
         x, y = batches.images(batches.take())
         taken.append((x.numpy().tobytes(), y.tolist(), batches.hash))
     return taken
-
-
-def is_alive(pid):
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
 
 
 @pytest.fixture(scope="module")
@@ -217,11 +209,10 @@ stream.next()
 
 def test_a_process_ends_though_its_parent_died_while_it_started():
     program = [sys.executable, "-W", "ignore::UserWarning:multiprocessing.resource_tracker", "-c", ORPHAN]
-    died = subprocess.run(
-        program, stdout=subprocess.PIPE, text=True, timeout=60
-    )  # until nobody has its output
+    # waits until no process has its output any more
+    died = subprocess.run(program, stdout=subprocess.PIPE, text=True, timeout=60)
     assert died.returncode == -signal.SIGKILL
-    assert not psutil.pid_exists(int(died.stdout)) or psutil.Process(int(died.stdout)).status() == "zombie"
+    assert not is_alive(int(died.stdout))
 
 
 class InTheMidst:

@@ -17,6 +17,7 @@ from depthbench.execution import execute, prepare
 from depthbench.execution.estimate import estimate
 from depthbench.progress import Silent
 from depthbench.store import StudyStore
+from tests.processes import is_alive
 
 PLUGIN = """
 from torch import nn
@@ -238,7 +239,7 @@ def test_ctrl_c_twice_ends_the_processes_that_read_images_too(tiny, tmp_path, ca
     with pytest.raises(Interrupted):
         execute(dataclasses.replace(plan, images=plan.images._replace(are_streamed=True)), watch)
     assert watch.readers
-    wait_until(lambda: not any(is_alive(process) for process in watch.readers), seconds=1)
+    wait_until(lambda: not any(is_alive(process.pid) for process in watch.readers), seconds=1)
     assert capfd.readouterr().err == ""
 
 
@@ -255,13 +256,6 @@ def test_the_parents_death_keeps_the_state(tiny, tmp_path):
     parent.wait()
     wait_until(lambda: all(s.checkpoint.exists() for s in store.run_stores()))
     assert {s.read()["status"] for s in store.run_stores()} == {"interrupted"}
-
-
-def is_alive(process):
-    try:
-        return process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
 
 
 def wait_until(condition, seconds=120):
