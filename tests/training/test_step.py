@@ -1,7 +1,13 @@
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from depthbench.data.batches import Batch, Batches, Scaling
+from depthbench.data.colour import Colour
+from depthbench.data.source import Resident
+from depthbench.networks import NETWORKS
+from depthbench.networks.checkpointing import recompute_activations
 from depthbench.probes import PROBES
 from depthbench.probes.recorder import Recorder
 from depthbench.study import Recipe
@@ -81,3 +87,67 @@ def test_bf16_computes_in_bf16_and_keeps_float_weights():
     step((X, Y), 0.1, probed=True)
     assert seen == [torch.bfloat16]
     assert {p.dtype for p in network.parameters()} == {torch.float32}
+
+
+META = torch.device("meta")  # no numbers: an error where the host wants one, or where devices meet
+PIXELS = np.arange(20 * 3 * 32 * 32, dtype=np.uint8).reshape(20, 3, 32, 32)
+
+
+def make_step_without_numbers(family="resnet", depth=8, recompute=False, colour=False, options=(), **recipe):
+    """A step of batches of 8 images of 3x32x32 on META, and such a batch. Its rate is a number of the host,
+    and its optimiser not fused, of which there is none on META."""
+    family = NETWORKS[family]
+    network = family(depth=depth, in_channels=family.in_channels((3, 32, 32)), num_classes=10, **dict(options))
+    if recompute:
+        recompute_activations(network, (8, 3, 32, 32))
+    network = network.to(META, memory_format=torch.channels_last)
+    source = Resident(torch.from_numpy(PIXELS).to(META), torch.zeros(20, dtype=torch.int64, device=META))
+    batches = Batches(
+        source,
+        Scaling(PIXELS, "pixel", META),
+        batch_size=8,
+        seed=0,
+        pad=4,
+        flip=True,
+        colour=Colour(PIXELS, META) if colour else None,
+    )
+    recorder = Recorder(network, {name: probe.load() for name, probe in PROBES.items()}, not recompute)
+    optimizer = torch.optim.SGD(network.parameters(), 0.1, momentum=0.9, foreach=True)
+    step = Step(network, optimizer, Recipe(steps=9, **recipe), recorder, batches.images, META)
+    step.device = torch.device("cpu")  # the kind that autocast is asked for, which knows no META
+    return step, batches.take()
+
+
+@pytest.mark.parametrize("probed", [False, True])
+@pytest.mark.parametrize(
+    "made",
+    [
+        {"family": "plain"},
+        {"recompute": True},
+        {"family": "preresnet_bottleneck", "depth": 11},
+        {"family": "resnet_imagenet", "depth": 18},
+        {"family": "resnet_mlp"},
+        {"options": {"norm": "group", "activation": "gelu", "shortcut": "B"}},
+        {"options": {"norm": "none", "gate": "exclusive", "branch_scale": 0.5}},
+        {"options": {"dropout": 0.1, "shortcut_dropout": 0.1}},
+        {"colour": True, "l1": 1e-5, "clip_norm": 1.0, "label_smoothing": 0.1},
+        {"precision": "bf16"},
+    ],
+    ids=str,
+)
+def test_no_step_waits_for_the_device(made, probed):
+    step, batch = make_step_without_numbers(**made)
+    values = step.update(batch, probed)
+    assert (values is not None) == probed
+    assert step.take_sums().device == META
+
+
+def test_one_that_does_is_found_out():
+    step, batch = make_step_without_numbers()
+    forward = step.network.forward
+    step.network.forward = lambda x: forward(x) * (2 if x.sum().item() == 0 else 1)
+    with pytest.raises(RuntimeError, match="meta"):
+        step.update(batch, probed=False)
+    step.network.forward = lambda x: forward(x) + torch.zeros(10)
+    with pytest.raises(RuntimeError, match="device"):
+        step.update(Batch(*batch), probed=False)
