@@ -1,5 +1,17 @@
-"""python -m depthbench"""
+"""python -m depthbench, and the console script."""
 
-from depthbench.cli import main
+import sys
 
-main()
+
+def main() -> None:
+    """The command line. A Ctrl-C while it is being imported is one too."""
+    try:
+        from depthbench import cli
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
+    cli.main()
+
+
+if __name__ == "__main__":
+    main()

@@ -7,7 +7,6 @@ import re
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,7 +17,7 @@ from rich.table import Table
 from depthbench import options
 from depthbench.errors import BadInput, Interrupted
 from depthbench.options import option
-from depthbench.progress import Bars, Lines, Silent, counting, saying
+from depthbench.progress import Bars, Lines, Silent, counting, say, saying
 from depthbench.terminal import frontier_lines, plan_lines, plan_table, runs_table, summary_table
 
 UsageError = typer.BadParameter.__base__  # of the click that this typer brings
@@ -30,10 +29,15 @@ app = typer.Typer(
     "Start with `depthbench run --depths 20,56,110`: it trains plain and residual networks on handwritten "
     "digits (minutes on two cores) and writes results/quick/report/index.html.",
 )
-console = partial(Console, emoji=False)  # `:x:` in a name or a path is no picture
+
+
+def console(**options: Any) -> Console:
+    """A console; a file or a pipe, which has no width of its own, is given one."""
+    made = Console(emoji=False, **options)  # `:x:` in a name or a path is no picture
+    return made if made.is_terminal else Console(emoji=False, width=120, **options)
+
+
 out, err = console(), console(stderr=True)
-if not out.is_terminal:
-    out = console(width=120)  # a file or a pipe has no width of its own
 
 
 @contextmanager
@@ -42,7 +46,7 @@ def interruptible(told: str) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        err.print(told, highlight=False, soft_wrap=True)
+        say(err, told)
         raise typer.Exit(130) from None
 
 
@@ -127,14 +131,12 @@ def run(
     try:
         execute(plan, Written(watch, plan.store) if tensorboard else watch)
     except Interrupted:
-        err.print("interrupted: the same command goes on from what each run has kept")
+        say(err, "interrupted: the same command goes on from what each run has kept")
         raise typer.Exit(130) from None
     if tensorboard:
         for stored in plan.finished:  # those that ended just now have theirs
             write_run(plan.store.run(stored.run_id))
-        shown.print(
-            f"event files: tensorboard --logdir {plan.store.path / FOLDER}", highlight=False, soft_wrap=True
-        )
+        say(shown, f"event files: tensorboard --logdir {plan.store.path / FOLDER}")
     _finish(plan, shown, as_json)
 
 
@@ -205,7 +207,7 @@ def frontier(
             _announce(plan, shown)
             execute(plan, watch)
     except Interrupted:
-        err.print("interrupted: the same command goes on from what each run has kept")
+        say(err, "interrupted: the same command goes on from what each run has kept")
         raise typer.Exit(130) from None
     path = results / chosen.name
     runs = load_results(path).runs
@@ -219,8 +221,8 @@ def frontier(
         print(json.dumps({"study": chosen.name, "results": str(path), "report": str(page)} | told, indent=1))
     else:
         for line in frontier_lines(summary.to_dict("records"), limits.below):
-            out.print(line, highlight=False, soft_wrap=True)
-        shown.print(f"report: {page}", highlight=False, soft_wrap=True)
+            say(out, line)
+        say(shown, f"report: {page}")
 
 
 @app.command()
@@ -273,7 +275,7 @@ def bench(
         ):
             run_bench(settings, results, out)
     except BenchFailed as error:
-        err.print(f"depthbench: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
+        say(err, f"depthbench: {error}", "red")
         raise typer.Exit(1) from None
 
 
@@ -329,7 +331,7 @@ def plan_(
         return
     out.print(plan_table(cost))
     for line in plan_lines(cost):
-        out.print(line, highlight=False, soft_wrap=True)
+        say(out, line)
 
 
 @app.command()
@@ -400,9 +402,14 @@ def show(
     as_json: Annotated[bool, typer.Option("--json", help="Print the runs as JSON.")] = False,
 ) -> None:
     """Show the runs of a results directory: status, errors, cost."""
-    from depthbench.store import read_runs
+    from depthbench.store import StudyStore, asked_for, read_runs
 
-    _print_rows(read_runs(results), str(results), as_json)
+    rows = read_runs(results)
+    _print_rows(rows, str(results), as_json)
+    there = {(row["depth"], row["network"], row["seed"]) for row in rows}
+    absent = len(set(asked_for(StudyStore(results).table())) - there)
+    if absent and not as_json:
+        say(out, f"{absent} more run{'s'[: absent > 1]} of the study not begun")
 
 
 @app.command("list")
@@ -500,21 +507,18 @@ def _announce(plan, shown: Console) -> None:
     """What is about to happen, in a few lines."""
     total = len(plan.todo) + len(plan.finished)
     at_once = min(plan.jobs, max(1, len(plan.todo)))
-    shown.print(
+    say(
+        shown,
         f"{plan.study.name}: {total} run{'s'[: total > 1]} on {plan.study.data.name}, "
         f"{len(plan.finished)} done already; {at_once} at a time, {plan.threads} "
         f"thread{'s'[: plan.threads > 1]} each, on {plan.device}; {plan.study.recipe.steps} steps a run",
-        highlight=False,
     )
-    shown.print(f"results: {plan.store.path}", highlight=False, soft_wrap=True)
+    say(shown, f"results: {plan.store.path}")
     if plan.skipped:
         names = ", ".join(plan.skipped[:5]) + (", ..." if len(plan.skipped) > 5 else "")
-        shown.print(
-            f"left out {len(plan.skipped)} unreadable image{'s'[: len(plan.skipped) > 1]}: {names}",
-            highlight=False,
-        )
+        say(shown, f"left out {len(plan.skipped)} unreadable image{'s'[: len(plan.skipped) > 1]}: {names}")
     for note in plan.notes:
-        shown.print(note, highlight=False)
+        say(shown, note)
 
 
 def _planned(plan) -> list[dict[str, Any]]:
@@ -543,7 +547,7 @@ def _finish(plan, shown: Console, as_json: bool) -> None:
     else:
         if rows:
             shown.print(summary_table(rows, plan.study.name))
-        shown.print(f"report: {page or 'none, no run has finished'}", highlight=False, soft_wrap=True)
+        say(shown, f"report: {page or 'none, no run has finished'}")
     expected = set(plan.study.may_diverge)
     bad = [
         row
@@ -554,13 +558,10 @@ def _finish(plan, shown: Console, as_json: bool) -> None:
         bad.append({"run_id": run_id, "status": "not stored"})
     if bad:
         names = ", ".join(f"{row['run_id']} {row['status']}" for row in bad[:5]) + ", ..." * (len(bad) > 5)
+        why = f" ({bad[0]['reason']})" if bad[0].get("reason") else ""
         where = plan.store.path / "runs" / bad[0]["run_id"] / "error.txt"
         more = f"; see {where}" if where.exists() else ""
-        err.print(
-            f"{len(bad)} of {len(wanted)} runs did not end well: {names}{more}",
-            highlight=False,
-            soft_wrap=True,
-        )
+        say(err, f"{len(bad)} of {len(wanted)} runs did not end well: {names}{why}{more}")
         raise typer.Exit(1)
 
 
@@ -578,19 +579,19 @@ def _print_rows(rows: list[dict[str, Any]], title: str, as_json: bool) -> None:
 
 
 def main() -> None:
-    """The console script: bad input is one line on stderr and exit code 2."""
+    """Bad input is one line on stderr and exit code 2."""
     try:
         sys.exit(app(sys.argv[1:] or ["--help"], "depthbench", standalone_mode=False))
     except UsageError as error:
         told = f"{error.format_message().removesuffix('.')}; see `{error.ctx.command_path} --help`"
-        err.print(f"depthbench: {told}", style="red", highlight=False, markup=False, soft_wrap=True)
+        say(err, f"depthbench: {told}", "red")
         sys.exit(2)
     except BadInput as error:
-        err.print(f"depthbench: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
+        say(err, f"depthbench: {error}", "red")
         sys.exit(2)
     except OSError as error:  # a full disk, a folder taken away
-        err.print(f"depthbench: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
+        say(err, f"depthbench: {error}", "red")
         sys.exit(1)
     except KeyboardInterrupt:
-        err.print("interrupted")
+        say(err, "interrupted")
         sys.exit(130)

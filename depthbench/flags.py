@@ -17,13 +17,15 @@ EXAMPLES = {
 
 
 def parse_list(flag: str, text: str | None, kind: type) -> list | None:
-    """`"20,56"` -> [20, 56], each once. Raises BadInput naming the part that is wrong."""
+    """`"20,56"` -> [20, 56], each once; a comma may follow the last. Raises BadInput naming what is wrong."""
     if text is None:
         return None
     example = EXAMPLES[flag]
-    parts = [part.strip() for part in text.split(",") if part.strip()]
-    if not parts:
+    if not text.strip(" ,"):
         raise BadInput(f"{flag} is empty: write e.g. {example}")
+    parts = [part.strip() for part in text.strip().removesuffix(",").split(",")]
+    if "" in parts:
+        raise BadInput(f"{flag} {text}: something is missing at a comma; write e.g. {example}")
     values = []
     for part in parts:
         try:

@@ -17,6 +17,11 @@ SOON = 1.5  # seconds until it is said what is done
 LINE_SECONDS = 10.0  # between two plain lines that say how far it is
 
 
+def say(console: Console, line: str, style: str | None = None) -> None:
+    """Print `line` as it stands: a terminal wraps it, and a name in brackets is no markup."""
+    console.print(line, style=style, highlight=False, markup=False, soft_wrap=True)
+
+
 def duration(seconds: float) -> str:
     """`75` -> "1 min 15 s"."""
     minutes, seconds = divmod(round(seconds), 60)
@@ -49,8 +54,7 @@ def outcome(run: Run, status: str, reason: str | None, record: dict[str, Any] | 
 def saying(console: Console, what: str) -> Iterator[Status]:
     """Around work that takes some seconds: says what is done; in a file or a pipe only where it does take
     them, so that bad input is one line."""
-    plain = {"highlight": False, "markup": False, "soft_wrap": True}
-    later = threading.Timer(SOON, console.print, (what,), plain)
+    later = threading.Timer(SOON, say, (console, what))
     if not console.is_terminal:
         later.start()
     try:
@@ -73,7 +77,7 @@ def counting(console: Console, what: str, counted: str) -> Iterator[Callable[[in
             if console.is_terminal:
                 status.update(line)
             elif time.monotonic() - last > LINE_SECONDS / 5:
-                console.print(line, highlight=False)
+                say(console, line)
                 last = time.monotonic()
 
         yield tell
@@ -114,7 +118,7 @@ class _Clock:
     """How much of the study is done, a step of a deep network counting for more, and the time left."""
 
     def __init__(self, plan):
-        self.started = time.monotonic()
+        self.started = self.seen = time.monotonic()
         self.total = sum(run.depth * run.steps for run in plan.todo)
         self.steps: dict[str, float] = {}
         self.before: dict[str, float] = {}  # of these, what a resumed run had made already
@@ -122,17 +126,19 @@ class _Clock:
     def see(self, run: Run, step: int, first_step: int) -> None:
         self.steps[run.run_id] = run.depth * step
         self.before[run.run_id] = run.depth * first_step
+        self.seen = time.monotonic()
 
     def finish(self, run: Run) -> None:
         """It ended, be it early: nothing of it is left."""
         self.steps[run.run_id] = run.depth * run.steps
         self.before.setdefault(run.run_id, self.steps[run.run_id])
+        self.seen = time.monotonic()
 
     @property
     def left(self) -> str:
         made = sum(self.steps.values()) - sum(self.before.values())
         rest = self.total - sum(self.steps.values())
-        elapsed = time.monotonic() - self.started
+        elapsed = self.seen - self.started  # until it was known: a run that evaluates makes no steps
         return f"about {duration(elapsed * rest / made)} left" if made > 0 else "estimating"
 
 
@@ -186,7 +192,7 @@ class Lines(Silent):
 
     def _say(self, line: str) -> None:
         self.last = time.monotonic()
-        self.console.print(line, highlight=False, markup=False, soft_wrap=True)
+        say(self.console, line)
 
 
 class Bars(Lines):

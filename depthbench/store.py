@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 
 FINISHED = ("done", "diverged")  # a run that is never trained again
 
+ALWAYS = ("history", "layers")  # tables that each finished run has
+
 FINAL_COLUMNS = (  # of run.json's "final": percent, except the steps
     "train_error",
     "train_error_eval",
@@ -109,7 +111,7 @@ class RunStore:
             tables = {file.stem: self.frame(file.stem) for file in self.path.glob("*.parquet")}
         except (OSError, ValueError):
             return False
-        return len(tables.get("history", ())) > 0 and "layers" in tables
+        return len(tables.get("history", ())) > 0 and tables.keys() >= set(ALWAYS)
 
 
 class StudyStore:
@@ -137,7 +139,9 @@ class StudyStore:
         try:
             table = tomllib.loads(path.read_text(encoding="utf-8"))
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise BadInput(f"{path}: not valid TOML: {error}") from None
+            raise BadInput(
+                f"{path}: not valid TOML: {error}; mend it (`run --fresh` discards all that is stored there)"
+            ) from None
         check_format(table.get("format"), path)
         return table
 
@@ -234,8 +238,7 @@ class StudyStore:
         if not (self.path / "study.toml").exists():
             return study
         stored = self.table()
-        before = [Grid.model_construct(**grid) for grid in (stored["grid"], *stored.get("also", []))]
-        first, *also = _united([*before, study.grid, *study.also])
+        first, *also = _united([*_grids(stored), study.grid, *study.also])
         plugins = list(dict.fromkeys([*stored.get("plugins", []), *study.plugins]))
         variants = {name: Variant(**v) for name, v in stored.get("variants", {}).items()} | study.variants
         grown = {"grid": first, "also": also, "plugins": plugins, "variants": variants}
@@ -244,6 +247,15 @@ class StudyStore:
         if study.frontier is None and "frontier" in stored:
             grown["frontier"] = Frontier(**stored["frontier"])
         return study.model_copy(update=grown)
+
+
+def asked_for(study: dict[str, Any]) -> list[tuple[int, str, int]]:
+    """(depth, network, seed) of each run that a study.toml asks for."""
+    return list(dict.fromkeys(cell for grid in _grids(study) for cell in grid.cells()))
+
+
+def _grids(study: dict[str, Any]) -> list[Grid]:
+    return [Grid.model_construct(**grid) for grid in (study["grid"], *study.get("also", []))]
 
 
 def _united(grids: list[Grid]) -> list[Grid]:
@@ -392,12 +404,12 @@ def _together(path: str | Path, rows: list[dict[str, Any]], name: str) -> "pd.Da
     for row in rows:
         try:
             frame = store.run(row["run_id"]).frame(name)
-        except FileNotFoundError:
-            continue  # not begun, or failed before the first step
-        except (OSError, ValueError):
-            print(
-                f"depthbench: {row['run_id']}: {name}.parquet cannot be read; run it again", file=sys.stderr
-            )
+        except (OSError, ValueError) as error:
+            is_absent = isinstance(error, FileNotFoundError)
+            if is_absent and not (name in ALWAYS and row["status"] in FINISHED):
+                continue  # not begun, or failed before the first step, or without such a table
+            why = "is missing" if is_absent else "cannot be read"
+            print(f"depthbench: {row['run_id']}: {name}.parquet {why}; run it again", file=sys.stderr)
             continue
         frames.append(frame)
         whose.append({key: row[key] for key in ("run_id", "network", "depth", "seed")})

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from rich.markup import escape
 from rich.table import Table
 
 from depthbench.data.memory import in_bytes
@@ -13,7 +14,7 @@ ERRORS = {"train_error_eval": "train error %", "test_error": "test error %", "be
 def runs_table(rows: list[dict[str, Any]], title: str) -> Table:
     """A line a run, from rows of `store.read_runs` or of runs that are planned; columns that no run fills are
     left out."""
-    table = Table(title=title, title_justify="left")
+    table = Table(title=escape(title), title_justify="left")
     for heading in ("network", "depth", "seed", "status", "steps"):
         table.add_column(heading, justify="left" if heading in ("network", "status") else "right")
     errors = [key for key in ERRORS if any(row.get(key) is not None for row in rows)]

@@ -1,6 +1,9 @@
 """The command line as a person meets it: one small study end to end, and the table of bad input."""
 
+import builtins
 import json
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,6 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from depthbench import __version__ as depthbench_version
+from depthbench.__main__ import main as script
 from depthbench.cli import _opening, app, main
 from depthbench.errors import BadInput
 from depthbench.report import FIGURES
@@ -51,7 +55,7 @@ def small(tmp_path_factory):
 
 def test_run_trains_stores_and_reports(small):
     path, printed = small
-    assert "small: 4 runs on digits, 0 done already" in printed
+    assert re.search(r"^small: 4 runs on digits, 0 done already; .* 10 steps a run$", printed, re.MULTILINE)
     assert "[4/4]" in printed
     assert "report: results/small/report/index.html" in printed
     assert (path / "study.toml").read_text().startswith("data_hash = ")
@@ -120,9 +124,33 @@ def test_show_prints_a_table_or_json(small):
     path, _ = small
     table = CliRunner().invoke(app, ["show", str(path)])
     assert "resnet" in table.stdout
+    assert "not begun" not in table.stdout
     rows = json.loads(CliRunner().invoke(app, ["show", str(path), "--json"]).stdout)
     assert rows[0]["network"] == "plain"
     assert 0 <= rows[0]["test_error"] <= 100
+
+
+def test_show_says_how_many_runs_are_not_begun(small, tmp_path):
+    path = shutil.copytree(small[0], tmp_path / "[bold]part")
+    first, second, *_ = (path / "runs").iterdir()
+    shutil.rmtree(first)
+    printed = invoke("show", path)[1]
+    assert printed.splitlines()[-1] == "1 more run of the study not begun"
+    assert "[bold]part" in printed
+    shutil.rmtree(second)
+    assert "2 more runs of the study not begun" in invoke("show", path)[1]
+
+
+def test_what_failed_is_told_also_when_quiet(tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "def build(**options):\n    raise RuntimeError('it cannot be built')\n\n\n"
+        "NETWORKS = {'mine': build}\n"
+    )
+    run = ["run", "--networks", "mine", "--depths", "8", "--seeds", "1", "--steps", "2", "--quiet"]
+    done = depthbench(*run, "--plugin", "mine.py", cwd=tmp_path)  # which this process is not to know
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("1 of 1 runs did not end well: mine-8-s0")
+    assert "failed (RuntimeError: it cannot be built); see results/quick/runs/mine" in done.stderr
 
 
 def test_report_can_be_drawn_again(small):
@@ -204,6 +232,21 @@ def test_ctrl_c_is_one_line(small, monkeypatch, command, where, told):
     assert code == 130
     assert complaint.count("\n") == 1
     assert told in complaint
+
+
+def test_ctrl_c_while_it_is_being_imported_is_one_line(monkeypatch, capsys):
+    load = builtins.__import__
+
+    def pressed(name, scope=None, local=None, wanted=(), level=0):
+        if name == "depthbench" and wanted == ("cli",):
+            raise KeyboardInterrupt
+        return load(name, scope, local, wanted, level)
+
+    monkeypatch.setattr(builtins, "__import__", pressed)
+    with pytest.raises(SystemExit) as end:
+        script()
+    assert end.value.code == 130
+    assert capsys.readouterr().err == "interrupted\n"
 
 
 def test_ctrl_c_ends_with_130_and_says_how_to_go_on(tmp_path):

@@ -27,6 +27,8 @@ def test_a_list_has_each_value_once_in_its_order(flag, text, kind, values):
         ("--depths", "20.0", int, "--depths 20.0: '20.0' is not a whole number"),
         ("--depths", "", int, "--depths is empty: write e.g. --depths 20,56,110"),
         ("--depths", " , ", int, "--depths is empty"),
+        ("--depths", "8,,14", int, "--depths 8,,14: something is missing at a comma; write e.g. --depths 20"),
+        ("--networks", ",plain", str, "--networks ,plain: something is missing at a comma"),
         ("--networks", "", str, "--networks is empty: write e.g. --networks plain,resnet"),
         ("NETWORKS", "", str, "NETWORKS is empty: write e.g. plain,resnet"),
         ("--seeds", "a", int, "--seeds a: 'a' is not a whole number; write e.g. --seeds 0,1,2"),

@@ -210,6 +210,18 @@ def test_a_truncated_file_is_not_a_finished_run(stored, name, capsys):
     assert "cannot be read" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name", ["history", "layers"])
+def test_a_missing_table_of_a_finished_run_is_told(stored, name, capsys):
+    store, _ = stored
+    (run_store,) = store.run_stores()
+    (run_store.path / f"{name}.parquet").unlink()
+    load_results(store.path)
+    assert capsys.readouterr().err.endswith(f"{name}.parquet is missing; run it again\n")
+    run_store.write(run_store.read() | {"status": "interrupted"})
+    load_results(store.path)
+    assert capsys.readouterr().err == ""
+
+
 def test_diverged_is_finished_and_failed_is_not(stored, tiny):
     store, study = stored
     _, residual = study.runs()

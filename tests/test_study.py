@@ -276,11 +276,18 @@ def test_without_a_study_it_is_the_recipe_of_the_paper():
 
 def test_a_study_is_called_as_its_file(tmp_path):
     file = tmp_path / "my-study.v2.toml"
-    file.write_text("")
+    file.write_text("[grid]\n")
     assert load_study(file).name == "my-study.v2"
     assert load_study(file, name="other").name == "other"
     file.write_text('name = "third"\n')
     assert load_study(file).name == "third"
+
+
+def test_an_empty_file_is_no_study(tmp_path):
+    file = tmp_path / "mine.toml"
+    file.write_text("# to be written\n")
+    with pytest.raises(BadInput, match=r"mine\.toml is empty"):
+        load_study(file)
 
 
 def test_a_folder_named_like_a_data_set_is_not_taken_for_it():

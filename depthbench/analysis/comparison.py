@@ -145,7 +145,8 @@ def _uneven(runs: pd.DataFrame, first: str, other: str) -> list[str]:
     seeds = [set(finished.loc[finished["study"] == label, "seed"]) for label in (first, other)]
     common = len(seeds[0] & seeds[1])
     if common < LEAST_SEEDS:
-        return [f"{other} has {common} seeds in common with {first}: too few to conclude from."]
+        seeds = "seed" if common == 1 else "seeds"
+        return [f"{other} has {common} {seeds} in common with {first}: too few to conclude from."]
     return []
 
 

@@ -22,6 +22,7 @@ from depthbench.environment import busy, cores_each, cpu_name, describe_environm
 from depthbench.errors import BadInput
 from depthbench.execution.plan import resolve_device
 from depthbench.networks import NETWORKS
+from depthbench.progress import say
 
 MOST_JOBS = {"cpu": 8, "mps": 2, "cuda": 4}  # at once, unless --jobs says otherwise
 SECONDS = {"cpu": 3.0, "mps": 3.0, "cuda": 1.0}  # of a segment; a GPU is steady, and has more arms
@@ -54,14 +55,14 @@ def run_bench(settings: Settings, results: Path, console: Console) -> Path:
         "This takes minutes, about 10 as it is asked for without options: leave the machine alone.",
         *([f"{load}: the figures will be those beside such work"] if load else []),
     ):
-        console.print(line, highlight=False, soft_wrap=True)
+        say(console, line)
 
     check = None
     if kind == "cuda":
         with console.status("comparing the captured step with the eager step"):
             case = replace(cases[0], depth=min(cases[0].depth, DEEPEST))
             check = check_captured(case.run({"every": 5}), case.images(), torch.device(device))
-        console.print(f"the captured step equals the eager step: {describe(check)}", highlight=False)
+        say(console, f"the captured step equals the eager step: {describe(check)}")
     try:
         with display.showing(console) as tell:
             rows = measure(cases, arms, Session(device, cores, settings.repeats, seconds, tell))
@@ -79,8 +80,8 @@ def run_bench(settings: Settings, results: Path, console: Console) -> Path:
         output.write(folder, rows, found, about)
     console.print(display.ratio_table(output.ratios_shown(found), f"{machine}, {settings.precision}"))
     if unsteady := output.unsteady(rows):
-        console.print(unsteady, highlight=False, soft_wrap=True)
-    console.print(f"written: {folder}/bench.md, .csv, .json, .svg and .png", highlight=False, soft_wrap=True)
+        say(console, unsteady)
+    say(console, f"written: {folder}/bench.md, .csv, .json, .svg and .png")
     return folder
 
 

@@ -8,7 +8,7 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
-from depthbench.progress import LINE_SECONDS, duration
+from depthbench.progress import LINE_SECONDS, duration, say
 
 
 @contextmanager
@@ -26,7 +26,7 @@ def showing(console: Console) -> Iterator[Callable[[float, str], None]]:
             if console.is_terminal:
                 status.update(line.replace("[", r"\["))
             elif time.monotonic() - last > LINE_SECONDS or done == 0:
-                console.print(line, highlight=False, markup=False, soft_wrap=True)
+                say(console, line)
                 last = time.monotonic()
 
         yield tell

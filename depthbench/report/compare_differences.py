@@ -4,12 +4,13 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from depthbench.analysis.comparison import ERRORS, differences, studies_of
 from depthbench.report import style
 from depthbench.store import Results
 
-LEAST = 0.1  # percentage points: rounding is not to look like a difference
+LEAST = 0.125  # percentage points: rounding is not to look like a difference
 ROW = 0.24  # in: of a network and depth
 
 
@@ -37,6 +38,9 @@ def draw(joined: Results) -> Figure | None:
         axes.grid(axis="y", visible=False)
     low, high = panels[0, 0].get_xlim()
     panels[0, 0].set_xlim(min(low, -LEAST), max(high, LEAST))
+    panels[0, 0].xaxis.set_major_locator(
+        MaxNLocator(4, steps=[1, 2, 5, 10])
+    )  # its labels are long where differences are small
     panels[0, 0].set_yticks(range(len(cells)), [f"{network}, depth {depth}" for network, depth in cells])
     panels[0, 0].set_ylim(-0.6, len(cells) - 0.4)
     handles = [Line2D([], [], **looks[other] | {"linestyle": ""}, label=other) for other in others]

@@ -16,7 +16,7 @@ from depthbench.files import write_text
 from depthbench.report import COMPARISONS, headline, tables
 from depthbench.report.drawing import draw_figures
 from depthbench.report.page import environment, from_here, grouped, template, with_columns
-from depthbench.store import Results, StudyStore, load_results, shared_settings
+from depthbench.store import Results, StudyStore, asked_for, load_results, shared_settings
 from depthbench.study import NetworkOptions
 
 
@@ -117,7 +117,7 @@ def _of_other_images(studies: dict[str, dict]) -> list[str]:
 
 
 def _told(study: dict, runs: pd.DataFrame) -> str:
-    missing = missing_runs([study["grid"], *study.get("also", [])], runs)
+    missing = missing_runs(asked_for(study), runs)
     return f"{study['data']['name']}; {headline.statuses(runs, missing)}"
 
 

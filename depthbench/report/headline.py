@@ -124,8 +124,9 @@ def rates(measured: pd.DataFrame) -> list[str]:
         found, n = rows["mean"], rows["n"].min()
         does = _does(found.min(), found.max())
         predicted = rows["predicted"].dropna()
-        bound = "at most " if (rows["kind"] == "batch_norm_limit").any() else ""
-        theory = f"; theory: {bound}{_from_to(predicted)}" if len(predicted) else ""
+        is_bound = (rows["kind"] == "batch_norm_limit").any()
+        of = "theory of wide, fully connected layers: at most" if is_bound else "theory:"
+        theory = f"; {of} {_from_to(predicted)}" if len(predicted) else ""
         sentences.append(
             f"{network}, depth {rows['depth'].iloc[0]}: the gradient {does} at initialisation, its squared "
             f"norm multiplied by {_from_to(found)} a {rows['per'].iloc[0]} towards the input "

@@ -26,7 +26,7 @@ from depthbench.errors import BadInput
 from depthbench.files import write_text
 from depthbench.report import FIGURES, headline, tables
 from depthbench.report.drawing import draw_figures
-from depthbench.store import Results, StudyStore, load_predictions, load_results, load_robustness
+from depthbench.store import Results, StudyStore, asked_for, load_predictions, load_results, load_robustness
 from depthbench.study import Frontier
 from depthbench.terminal import frontier_lines
 
@@ -49,7 +49,7 @@ def write_page(path: Path, out: Path, style: str = "page") -> Path:
     figures = draw_figures(drawn, results.runs["network"].nunique(), out / "figures", style)
     # while others draw, this process analyses
     summary = summarise(results.runs)
-    missing = missing_runs([study["grid"], *study.get("also", [])], results.runs)
+    missing = missing_runs(asked_for(study), results.runs)
     margin = study.get("verdict", {}).get("margin")
     judged = {error: judge(*results[:2], column, margin) for column, error in ERRORS.items()}
     beside = reproduction(results.runs)
@@ -147,13 +147,14 @@ def with_columns(results: Results) -> Results:
 
 
 def environment(store: StudyStore) -> dict[str, str]:
-    """What the runs were made with: key -> value, and how many runs where they differ."""
+    """What the runs were made with, and how they were executed: key -> value, and how many runs where they
+    differ."""
     records = [record for run in store.run_stores() if (record := run.read()) is not None]
-    found = [record.get("environment") or {} for record in records]
+    found = [(record.get("environment") or {}) | (record.get("execution") or {}) for record in records]
     told = {}
     for key in dict.fromkeys(key for environment in found for key in environment):
         values = Counter(str(environment.get(key, "not recorded")) for environment in found)
-        whole = [f"{value} ({n} runs)" for value, n in values.most_common()]
+        whole = [f"{value} ({n} run{'s'[: n > 1]})" for value, n in values.most_common()]
         told[key] = next(iter(values)) if len(values) == 1 else "; ".join(whole)
     return told
 

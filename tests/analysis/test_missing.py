@@ -4,7 +4,7 @@ from depthbench.analysis.missing import missing_runs
 
 
 def test_what_has_no_final_errors_is_missing_in_the_order_of_the_grid():
-    grid = {"network": ["plain"], "depth": [8, 14], "seed": [0, 1, 2]}
+    asked = [(depth, "plain", seed) for depth in (8, 14) for seed in (0, 1, 2)]
     columns = ["network", "depth", "seed", "status", "step", "steps", "reason"]
     stored = [
         ("plain", 8, 0, "done", 100, 100, None),
@@ -12,7 +12,7 @@ def test_what_has_no_final_errors_is_missing_in_the_order_of_the_grid():
         ("plain", 14, 0, "failed", 0, 100, "out of memory"),
         ("plain", 14, 2, "interrupted", 60, 100, None),
     ]
-    missing = missing_runs([grid], pd.DataFrame(stored, columns=columns))
+    missing = missing_runs(asked, pd.DataFrame(stored, columns=columns))
     found = missing[["depth", "seed", "status"]].to_numpy().tolist()
     assert found == [[8, 2, "not begun"], [14, 0, "failed"], [14, 1, "not begun"], [14, 2, "interrupted"]]
     assert missing["step"].tolist() == [pd.NA, 0, pd.NA, 60]
@@ -20,6 +20,5 @@ def test_what_has_no_final_errors_is_missing_in_the_order_of_the_grid():
 
 
 def test_a_whole_study_misses_nothing():
-    grid = {"network": ["plain"], "depth": [8], "seed": [0]}
     stored = pd.DataFrame([{"network": "plain", "depth": 8, "seed": 0, "status": "done"}])
-    assert missing_runs([grid], stored).empty
+    assert missing_runs([(8, "plain", 0)], stored).empty

@@ -108,6 +108,16 @@ def test_two_versions_of_a_plug_in_are_warned_of(tmp_path, one_figure):
     assert f"plug-in.plain {'c' * 12}+{'b' * 12}, not {'c' * 12}+{'a' * 12}" in text
 
 
+def test_how_runs_were_executed_is_told_where_it_differs(whole, tmp_path, one_figure):
+    path = store_study(tmp_path / "twice", study_of(depths=(8,)))
+    for file in [*path.glob("runs/*/run.json")][:-1]:
+        record = json.loads(file.read_text())
+        file.write_text(json.dumps(record | {"execution": {"step": "eager", "recompute": True}}))
+    write_comparison([whole, path], tmp_path / "out")
+    table = (tmp_path / "out" / "tables" / "settings.csv").read_text().splitlines()
+    assert "environment.recompute,,True (5 runs); not recorded (1 run)" in table
+
+
 def test_an_option_that_is_set_to_what_it_is_anyway_is_no_difference(whole, tmp_path, one_figure):
     set_ = store_study(tmp_path / "set", study_of(depths=(8,), options={"width": 16, "shortcut": "A"}))
     write_comparison([whole, set_], tmp_path / "out")

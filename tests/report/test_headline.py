@@ -11,7 +11,7 @@ from tests.report.conftest import study_of
 
 
 def test_statuses_count_every_run_and_those_not_begun(partial_results):
-    missing = missing_runs([study_of().grid.model_dump()], partial_results.runs)
+    missing = missing_runs(study_of().grid.cells(), partial_results.runs)
     told = headline.statuses(partial_results.runs, missing)
     assert told == "17 runs: 14 done, 1 diverged, 1 failed, 1 interrupted; 1 more of the grid not begun"
 
@@ -149,7 +149,7 @@ def test_the_rates_of_the_deepest_network_are_told_with_theory(results):
     told = headline.rates(measured_rates(results.runs, results.layers))
     assert told == [
         "plain, depth 20: the gradient vanishes at initialisation, its squared norm multiplied by 0.49 a "
-        "layer towards the input (n = 3; theory: at most 1.47)."
+        "layer towards the input (n = 3; theory of wide, fully connected layers: at most 1.47)."
     ]
 
 

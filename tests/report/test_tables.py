@@ -70,7 +70,7 @@ def test_a_column_that_no_run_has_is_left_out(results):
 
 
 def test_missing_runs_are_named_with_their_reason(partial_results):
-    table = missing_table(missing_runs([study_of().grid.model_dump()], partial_results.runs))
+    table = missing_table(missing_runs(study_of().grid.cells(), partial_results.runs))
     told = [(row["network"], row["status"], row["updates"]) for row in rows(table)]
     assert told == [
         ("plain", "failed: OSError: the disk | is full", "0 of 200"),

@@ -97,7 +97,9 @@ def make_step_without_numbers(family="resnet", depth=8, recompute=False, colour=
     """A step of batches of 8 images of 3x32x32 on META, and such a batch. Its rate is a number of the host,
     and its optimiser not fused, of which there is none on META."""
     family = NETWORKS[family]
-    network = family(depth=depth, in_channels=family.in_channels((3, 32, 32)), num_classes=10, **dict(options))
+    network = family(
+        depth=depth, in_channels=family.in_channels((3, 32, 32)), num_classes=10, **dict(options)
+    )
     if recompute:
         recompute_activations(network, (8, 3, 32, 32))
     network = network.to(META, memory_format=torch.channels_last)
