@@ -14,12 +14,15 @@ from depthbench.networks.layers import Layer, response_of
 from depthbench.networks.orders import Order, first_activation, follow
 from depthbench.networks.parts import ACTIVATIONS, make_norm
 from depthbench.networks.shortcuts import Gate, dropped, make_shortcut
+from depthbench.networks.small_maps import Convolution
 
 STRIDED = ("1x1", "3x3")  # the convolutions of a bottleneck that may shrink the map
 EXPANSION = 4  # a bottleneck gives so many times as many channels as it works on
 
 
 def convolution(size: int, c_in: int, c_out: int, stride: int, bias: bool) -> nn.Conv2d:
+    if (size, stride) == (3, 1):
+        return Convolution(c_in, c_out, bias)
     return nn.Conv2d(c_in, c_out, size, stride, padding=size // 2, bias=bias)
 
 

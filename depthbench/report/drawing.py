@@ -1,4 +1,4 @@
-"""Figures drawn and written, several at once where they are large."""
+"""Figures drawn and written, several at once where they are large or many."""
 
 import warnings
 from collections.abc import Iterable, Sequence
@@ -8,16 +8,16 @@ from depthbench.environment import usable_cores
 from depthbench.report import STYLES, SUFFIXES, FigureEntry, svg
 from depthbench.report.style import save, styled
 
-MANY_NETWORKS, MOST_PROCESSES = 4, 4
+MANY_NETWORKS, MANY_FIGURES, MOST_PROCESSES = 4, 8, 4
 
 
 def draw_figures(
     drawn: Sequence[tuple[str, FigureEntry, Sequence]], networks: int, folder: Path, style: str = "page"
 ) -> Iterable[dict]:
-    """`draw_figure` of each (name, entry, frames), in order. Those of many `networks` are many panels: they
-    are drawn in as many processes as there are cores, and meanwhile this one goes on, until it asks for them.
-    For few, to start these would take longer than it saves."""
-    if networks < MANY_NETWORKS:
+    """`draw_figure` of each (name, entry, frames), in order. Those of many `networks`, which are many panels,
+    and many figures are drawn in as many processes as there are cores, and meanwhile this one goes on, until
+    it asks for them. For few, to start these would take longer than it saves."""
+    if networks < MANY_NETWORKS and len(drawn) < MANY_FIGURES:
         return [draw_figure(*one, folder, style) for one in drawn]
     from joblib import Parallel, delayed
 

@@ -1,0 +1,87 @@
+import pytest
+import torch
+import torch.nn.functional as F
+
+from depthbench.networks import small_maps
+from depthbench.networks.small_maps import Connected, Convolution
+
+CHANNELS_LAST = torch.channels_last
+
+
+@pytest.fixture
+def is_faster(monkeypatch):
+    """As on a processor with AVX2 and no more."""
+    monkeypatch.setattr(small_maps, "IS_FASTER", True)
+
+
+def drawn(*shape, dtype=torch.float64):
+    made = torch.randn(shape, dtype=dtype).contiguous(memory_format=CHANNELS_LAST)
+    return made.requires_grad_()
+
+
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("pixels", [(1, 1), (1, 2), (2, 1), (2, 2)])
+def test_it_is_the_convolution(is_faster, monkeypatch, pixels, bias):
+    torch.manual_seed(0)
+    conv = Convolution(3, 5, bias).double().to(memory_format=CHANNELS_LAST)
+    x, given = drawn(4, 3, *pixels), drawn(4, 5, *pixels).detach()
+    z = conv(x)
+    assert type(z.grad_fn).__name__ == ("AddBackward0" if bias else "ConnectedBackward")
+    expected = F.conv2d(x, conv.weight, conv.bias, padding=1)
+    torch.testing.assert_close(z, expected)
+    wanted = (x, *conv.parameters())
+    for ours, theirs in zip(
+        torch.autograd.grad(z, wanted, given), torch.autograd.grad(expected, wanted, given), strict=True
+    ):
+        torch.testing.assert_close(ours, theirs)
+        assert ours.stride() == theirs.stride()
+
+
+def test_its_derivatives_are_those_of_finite_differences():
+    torch.manual_seed(0)
+    assert torch.autograd.gradcheck(Connected.apply, (drawn(3, 2, 2, 2), drawn(4, 2, 3, 3)))
+
+
+def test_what_is_frozen_gets_no_gradient(is_faster):
+    conv = Convolution(2, 2, False).to(memory_format=CHANNELS_LAST)
+    conv.weight.requires_grad_(False)
+    x = drawn(1, 2, 2, 2, dtype=torch.float32)
+    conv(x).sum().backward()
+    assert conv.weight.grad is None
+    assert x.grad is not None
+    conv.weight.requires_grad_(True)
+    conv(x.detach()).sum().backward()
+    assert conv.weight.grad is not None
+
+
+def test_its_output_may_be_changed_in_place(is_faster):
+    conv = Convolution(2, 2, False).to(memory_format=CHANNELS_LAST)
+    x = drawn(3, 2, 2, 2, dtype=torch.float32)
+    F.relu_(conv(x)).sum().backward()
+    (expected,) = torch.autograd.grad(F.relu(F.conv2d(x, conv.weight, padding=1)).sum(), x)
+    torch.testing.assert_close(x.grad, expected)
+
+
+def test_it_is_asked_first_in_an_evaluation_and_then_in_training(is_faster):
+    small_maps._taps.cache_clear()
+    conv = Convolution(2, 2, False).to(memory_format=CHANNELS_LAST)
+    x = drawn(3, 2, 2, 2, dtype=torch.float32)
+    with torch.inference_mode():
+        seen = conv(x)
+    z = conv(x)
+    z.sum().backward()
+    assert torch.equal(z, seen)
+
+
+@pytest.mark.parametrize("why", ["larger", "contiguous", "bf16", "other processor", "device"])
+def test_elsewhere_it_is_torchs(is_faster, monkeypatch, why):
+    conv = Convolution(2, 2, False).to(memory_format=CHANNELS_LAST)
+    x = drawn(1, 2, 2, 3 if why == "larger" else 2, dtype=torch.float32)
+    if why == "contiguous":
+        conv = conv.to(memory_format=torch.contiguous_format)
+    if why == "other processor":
+        monkeypatch.setattr(small_maps, "IS_FASTER", False)
+    if why == "device":
+        conv, x = conv.to("meta"), x.to("meta")
+    with torch.autocast("cpu", torch.bfloat16, enabled=why == "bf16"):
+        assert type(conv(x).grad_fn).__name__ == "ConvolutionBackward0"
