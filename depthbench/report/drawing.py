@@ -1,7 +1,7 @@
 """Figures drawn and written, several at once where they are large or many."""
 
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from depthbench.environment import usable_cores
@@ -24,9 +24,18 @@ def draw_figures(
     # a process that large figures have filled is replaced by another: nothing for a person to mend
     warnings.filterwarnings("ignore", "A worker stopped while some jobs were given", UserWarning)
     warnings.filterwarnings("ignore", ".* still being processed by the workers", UserWarning)  # Ctrl-C
-    return Parallel(min(usable_cores(), MOST_PROCESSES), return_as="generator")(
+    begun = Parallel(min(usable_cores(), MOST_PROCESSES), return_as="generator")(
         delayed(draw_figure)(*one, folder, style) for one in drawn
     )
+    return _then_none_stays(begun)
+
+
+def _then_none_stays(figures: Iterable[dict]) -> Iterator[dict]:
+    """`figures`; after the last the processes end, which would wait for more for minutes."""
+    from joblib.externals.loky import get_reusable_executor
+
+    yield from figures
+    get_reusable_executor().shutdown(wait=False)
 
 
 def draw_figure(name: str, entry: FigureEntry, frames: Sequence, folder: Path, style: str = "page") -> dict:

@@ -19,7 +19,7 @@ from depthbench.data.source import Resident, Streamed, stream_workers
 from depthbench.errors import BadInput
 from depthbench.study import Data
 from tests.data.photographs import write_photographs
-from tests.processes import is_alive
+from tests.processes import children, is_alive
 
 CPU = torch.device("cpu")
 PIXELS = np.random.default_rng(0).integers(0, 256, (50, 3, 4, 4), dtype=np.uint8)
@@ -90,28 +90,28 @@ def test_a_state_is_of_what_was_taken_and_not_of_what_was_read_ahead(streamed, t
 def test_a_signal_to_the_whole_job_is_left_to_the_parent(streamed):
     stream, reference = batches(streamed), resident()
     assert take(stream) == take(reference)
-    processes = multiprocessing.active_children()
+    processes = children()
     assert len(processes) == 2
     for process in processes:
         os.kill(process.pid, signal.SIGTERM)
         os.kill(process.pid, signal.SIGINT)
     assert take(stream, 9) == take(reference, 9)  # more than was read ahead
-    assert multiprocessing.active_children() == processes
+    assert children() == processes
 
 
 def test_its_processes_end_when_it_is_closed_and_when_it_is_let_go(streamed):
     stream, reference = batches(streamed), resident()
     assert take(stream, 2) == take(reference, 2)
-    processes = multiprocessing.active_children()
+    processes = children()
     stream.close()
     assert not any(is_alive(process.pid) for process in processes)
 
     shared = torch.from_numpy(PIXELS[KEPT]).share_memory_()
     again = batches(Streamed(shared, LABELS, workers=1), seed=9)
     again.restore(stream.state())
-    assert multiprocessing.active_children() == []  # they start with the first batch
+    assert children() == []  # they start with the first batch
     assert take(again, 2) == take(reference, 2)
-    (process,) = multiprocessing.active_children()
+    (process,) = children()
     del again
     assert not is_alive(process.pid)
 
@@ -244,11 +244,11 @@ class Slow:
 
 
 def test_where_a_process_is_killed_the_others_end_when_it_is_closed():
-    others = set(multiprocessing.active_children())
+    others = set(children())
     source = Streamed(Slow(), LABELS, workers=2)
     source.begin(iter([np.arange(3)] * 9))
     source.next()
-    one, other = set(multiprocessing.active_children()) - others
+    one, other = set(children()) - others
     one.kill()
     with pytest.raises(RuntimeError, match="DataLoader worker") as error:
         [source.next() for _ in range(8)]

@@ -1,8 +1,6 @@
 """The protocol of He et al. 2015, sec. 3.4, end to end on a small folder: images that are decoded as they are
 read, scale and colour augmentation, a rate that follows plateaus, and 10 crops at the end."""
 
-import multiprocessing
-
 import pytest
 import torch
 from torch.utils.data import DataLoader
@@ -14,6 +12,7 @@ from depthbench.store import RunStore, load_results
 from depthbench.study_file import load_study
 from depthbench.training.loop import finish, train
 from tests.data.photographs import write_photographs
+from tests.processes import children
 from tests.training.test_loop import assert_same_tables, stop_after
 
 ERRORS = ("test_error_10crop", "test_error_top5", "test_error_top5_10crop")
@@ -108,4 +107,4 @@ def test_a_file_that_cannot_be_read_ends_the_run_with_its_name(root, trained, tm
     file.write_bytes(file.read_bytes()[:-20])
     with pytest.raises(BadInput, match=r"class4/1\.jpg cannot be read"):
         trained(next(study(tmp_path / "photographs").runs()))
-    assert multiprocessing.active_children() == []
+    assert children() == []

@@ -1,0 +1,20 @@
+import multiprocessing
+import time
+
+from depthbench.report import FIGURES, drawing
+
+
+def test_in_processes_figures_are_drawn_as_in_this_one_and_none_stays(results, tmp_path, monkeypatch):
+    drawn = [(name, FIGURES[name], (results,)) for name in ("degradation", "curves")]
+    here = list(drawing.draw_figures(drawn, 2, tmp_path / "here"))
+    monkeypatch.setattr(drawing, "MANY_FIGURES", 2)
+    there = drawing.draw_figures(drawn, 2, tmp_path / "there")
+    assert list(there) == here
+    files = sorted(path.name for path in (tmp_path / "here").iterdir())
+    assert files == ["curves.png", "curves.svg", "degradation.png", "degradation.svg"]
+    for name in files:
+        assert (tmp_path / "here" / name).read_bytes() == (tmp_path / "there" / name).read_bytes()
+    until = time.monotonic() + 30
+    while any(child.name.startswith("Loky") for child in multiprocessing.active_children()):
+        assert time.monotonic() < until
+        time.sleep(0.1)
