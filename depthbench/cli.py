@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from depthbench import options
@@ -31,10 +32,10 @@ app = typer.Typer(
 )
 
 
-def console(**options: Any) -> Console:
+def console(**settings: Any) -> Console:
     """A console; a file or a pipe, which has no width of its own, is given one."""
-    made = Console(emoji=False, **options)  # `:x:` in a name or a path is no picture
-    return made if made.is_terminal else Console(emoji=False, width=120, **options)
+    made = Console(emoji=False, **settings)  # `:x:` in a name or a path is no picture
+    return made if made.is_terminal else Console(emoji=False, width=120, **settings)
 
 
 out, err = console(), console(stderr=True)
@@ -406,9 +407,9 @@ def show(
 
     rows = read_runs(results)
     _print_rows(rows, str(results), as_json)
-    there = {(row["depth"], row["network"], row["seed"]) for row in rows}
-    absent = len(set(asked_for(StudyStore(results).table())) - there)
-    if absent and not as_json:
+    store = StudyStore(results)
+    absent = len(asked_for(store.table())) - len(store.run_stores())
+    if absent > 0 and not as_json:
         say(out, f"{absent} more run{'s'[: absent > 1]} of the study not begun")
 
 
@@ -439,7 +440,7 @@ def list_(
         raise BadInput(f"list {what}: there are networks, data, studies and probes to list")
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     for key, about in lists[what].items():
-        table.add_row(f"[bold]{key}[/bold]", about)
+        table.add_row(f"[bold]{escape(key)}[/bold]", escape(about))
     out.print(table)
 
 
@@ -478,7 +479,8 @@ def _checked(shown: Console, study, asked: Mapping[str, Any], executes: bool):
     from depthbench import flags
     from depthbench.execution import prepare
 
-    with counting(shown, "preparing", "reading the images") as decoding:
+    told = "interrupted: nothing was begun"
+    with interruptible(told), counting(shown, "preparing", "reading the images") as decoding:
         return prepare(
             study,
             asked["results"],

@@ -255,7 +255,7 @@ def asked_for(study: dict[str, Any]) -> list[tuple[int, str, int]]:
 
 
 def _grids(study: dict[str, Any]) -> list[Grid]:
-    return [Grid.model_construct(**grid) for grid in (study["grid"], *study.get("also", []))]
+    return [Grid.model_construct(**grid) for grid in (study.get("grid", {}), *study.get("also", []))]
 
 
 def _united(grids: list[Grid]) -> list[Grid]:

@@ -37,7 +37,9 @@ def load_study(study: str | Path | None = None, **overrides: Any) -> Study:
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise BadInput(f"{path}: not valid TOML: {error}") from None
         if not values:
-            raise BadInput(f"{path} is empty: write at least its grid, or start from a bundled study")
+            raise BadInput(
+                f"{path} is empty: name a bundled study (`depthbench list studies`), or write a [grid]"
+            )
         values.setdefault("name", path.stem)
         check_format(values.pop("format", FORMAT), path)
         values.pop("data_hash", None)  # a stored study names the data it was run on

@@ -23,7 +23,7 @@ def runs_table(rows: list[dict[str, Any]], title: str) -> Table:
         table.add_column(heading, justify="right")
     for row in rows:
         cells = [
-            row["network"],
+            escape(row["network"]),
             str(row["depth"]),
             str(row["seed"]),
             row["status"],
@@ -52,7 +52,7 @@ def summary_table(rows: list[dict[str, Any]], title: str) -> Table:
         table.add_column(heading, justify="left" if heading == "network" else "right")
     table.add_column("not done")
     for row in summarise(pd.DataFrame(rows)).itertuples():
-        cells = [row.network, str(row.depth), str(row.n)]
+        cells = [escape(row.network), str(row.depth), str(row.n)]
         for key in ("train_error_eval", "test_error"):
             mean, low, high = (getattr(row, f"{key}_{name}") for name in ("mean", "min", "max"))
             cells.append(f"{mean:.2f} ({low:.2f} to {high:.2f})" if row.n else "")
@@ -76,7 +76,7 @@ def plan_table(cost: dict[str, Any]) -> Table:
     for row in cost["rows"]:
         guessed = row["seconds"] is not None and not row["measured"]
         table.add_row(
-            row["network"],
+            escape(row["network"]),
             str(row["depth"]),
             f"{row['parameters']:,}",
             f"{row['multiply_adds'] / 1e6:,.1f} M",

@@ -12,6 +12,6 @@ def is_alive(pid):
 
 
 def children():
-    """The processes that this one has begun and that have not ended, without those that have drawn a report:
-    they end on their own, soon after it."""
+    """The processes that this one has begun and that have not ended, without those that have drawn figures:
+    these end by themselves, some seconds after."""
     return [child for child in multiprocessing.active_children() if not child.name.startswith("Loky")]

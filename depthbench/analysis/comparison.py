@@ -23,7 +23,7 @@ TRAINING = ("recipe.", "data.normalisation")
 OPTIONS = ("options.",)
 VARIANTS, PLUGINS = ("variants.",), ("plug-in.",)  # networks of the study's own, and code of its plug-ins
 EVALUATION = ("evaluate.train_size",)  # another sample of the training images has another error
-MADE_WITH = "environment."
+MADE_WITH = ("environment.", "execution.")
 THREADS = ("environment.threads",)
 IRRELEVANT = ("data.name",)  # what the images are called
 
@@ -145,8 +145,9 @@ def _uneven(runs: pd.DataFrame, first: str, other: str) -> list[str]:
     seeds = [set(finished.loc[finished["study"] == label, "seed"]) for label in (first, other)]
     common = len(seeds[0] & seeds[1])
     if common < LEAST_SEEDS:
-        seeds = "seed" if common == 1 else "seeds"
-        return [f"{other} has {common} {seeds} in common with {first}: too few to conclude from."]
+        return [
+            f"{other} has {common} seed{'s'[: common != 1]} in common with {first}: too few to conclude from."
+        ]
     return []
 
 

@@ -10,7 +10,7 @@ from depthbench.analysis.comparison import ERRORS, differences, studies_of
 from depthbench.report import style
 from depthbench.store import Results
 
-LEAST = 0.125  # percentage points: rounding is not to look like a difference
+LEAST = 0.125  # percentage points, so that rounding looks like no difference; 0.1 has its label within
 ROW = 0.24  # in: of a network and depth
 
 
@@ -38,9 +38,8 @@ def draw(joined: Results) -> Figure | None:
         axes.grid(axis="y", visible=False)
     low, high = panels[0, 0].get_xlim()
     panels[0, 0].set_xlim(min(low, -LEAST), max(high, LEAST))
-    panels[0, 0].xaxis.set_major_locator(
-        MaxNLocator(4, steps=[1, 2, 5, 10])
-    )  # its labels are long where differences are small
+    # few, since labels of small differences are long
+    panels[0, 0].xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
     panels[0, 0].set_yticks(range(len(cells)), [f"{network}, depth {depth}" for network, depth in cells])
     panels[0, 0].set_ylim(-0.6, len(cells) - 0.4)
     handles = [Line2D([], [], **looks[other] | {"linestyle": ""}, label=other) for other in others]

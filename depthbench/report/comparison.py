@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from depthbench.analysis.comparison import cautions, differences, differing, label_each, together
+from depthbench.analysis.comparison import MADE_WITH, cautions, differences, differing, label_each, together
 from depthbench.analysis.missing import missing_runs
 from depthbench.analysis.protocol import is_for_images, settled_options
 from depthbench.analysis.summary import summarise
@@ -73,8 +73,8 @@ def write_comparison(paths: Sequence[str | Path], out: str | Path | None = None)
 
 
 def _settings(study: dict, store: StudyStore) -> dict[str, object]:
-    """What a study's runs have in common, its variants and the code of its plug-ins, its images, and what it
-    was made with."""
+    """What a study's runs have in common, its variants and the code of its plug-ins, its images, and what
+    they were made with and how."""
     told = {"images": study.get("data_hash", "")[:12]} | shared_settings(study)
     told |= {f"variants.{name}": variant for name, variant in study.get("variants", {}).items()}
     records = filter(None, (run.read() for run in store.run_stores()))
@@ -84,7 +84,9 @@ def _settings(study: dict, store: StudyStore) -> dict[str, object]:
         for name, plugin in code.items()
         if plugin
     }
-    return told | {f"environment.{key}": value for key, value in environment(store).items()}
+    for part in MADE_WITH:
+        told |= {part + key: value for key, value in environment(store, part.removesuffix(".")).items()}
+    return told
 
 
 def _forget_what_is_as_unset(settings: dict[str, dict], results: dict[str, Results]) -> None:

@@ -1,41 +1,35 @@
-"""Figures drawn and written, several at once where they are large or many."""
+"""Figures drawn and written, several at once where they are many or large."""
 
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from depthbench.environment import usable_cores
 from depthbench.report import STYLES, SUFFIXES, FigureEntry, svg
 from depthbench.report.style import save, styled
 
-MANY_NETWORKS, MANY_FIGURES, MOST_PROCESSES = 4, 8, 4
+MANY_FIGURES, MANY_NETWORKS = 8, 4
+MOST_PROCESSES = 4
+IDLE_SECONDS = 5  # for which a process waits for more to draw, of another report
 
 
 def draw_figures(
     drawn: Sequence[tuple[str, FigureEntry, Sequence]], networks: int, folder: Path, style: str = "page"
 ) -> Iterable[dict]:
-    """`draw_figure` of each (name, entry, frames), in order. Those of many `networks`, which are many panels,
-    and many figures are drawn in as many processes as there are cores, and meanwhile this one goes on, until
-    it asks for them. For few, to start these would take longer than it saves."""
-    if networks < MANY_NETWORKS and len(drawn) < MANY_FIGURES:
+    """`draw_figure` of each (name, entry, frames), in order. Many figures, as those of a report, or those of
+    many `networks`, which have many panels, are drawn in as many processes as there are cores; meanwhile this
+    one goes on, until it asks for them. For others, to start these would take longer than it saves."""
+    if len(drawn) < MANY_FIGURES and networks < MANY_NETWORKS:
         return [draw_figure(*one, folder, style) for one in drawn]
-    from joblib import Parallel, delayed
+    from joblib import Parallel, delayed, parallel_config
 
     # a process that large figures have filled is replaced by another: nothing for a person to mend
     warnings.filterwarnings("ignore", "A worker stopped while some jobs were given", UserWarning)
     warnings.filterwarnings("ignore", ".* still being processed by the workers", UserWarning)  # Ctrl-C
-    begun = Parallel(min(usable_cores(), MOST_PROCESSES), return_as="generator")(
-        delayed(draw_figure)(*one, folder, style) for one in drawn
-    )
-    return _then_none_stays(begun)
-
-
-def _then_none_stays(figures: Iterable[dict]) -> Iterator[dict]:
-    """`figures`; after the last the processes end, which would wait for more for minutes."""
-    from joblib.externals.loky import get_reusable_executor
-
-    yield from figures
-    get_reusable_executor().shutdown(wait=False)
+    with parallel_config("loky", idle_worker_timeout=IDLE_SECONDS):
+        return Parallel(min(usable_cores(), MOST_PROCESSES), return_as="generator")(
+            delayed(draw_figure)(*one, folder, style) for one in drawn
+        )
 
 
 def draw_figure(name: str, entry: FigureEntry, frames: Sequence, folder: Path, style: str = "page") -> dict:

@@ -146,11 +146,11 @@ def with_columns(results: Results) -> Results:
     return Results(results.runs, *frames)
 
 
-def environment(store: StudyStore) -> dict[str, str]:
-    """What the runs were made with, and how they were executed: key -> value, and how many runs where they
-    differ."""
+def environment(store: StudyStore, part: str = "environment") -> dict[str, str]:
+    """What the runs were made with, or how they were made (the part "execution" of their records): key ->
+    value, and how many runs where they differ."""
     records = [record for run in store.run_stores() if (record := run.read()) is not None]
-    found = [(record.get("environment") or {}) | (record.get("execution") or {}) for record in records]
+    found = [record.get(part) or {} for record in records]
     told = {}
     for key in dict.fromkeys(key for environment in found for key in environment):
         values = Counter(str(environment.get(key, "not recorded")) for environment in found)

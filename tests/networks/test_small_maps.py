@@ -2,8 +2,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from depthbench.networks import small_maps
+from depthbench.networks import NETWORKS, small_maps
+from depthbench.networks.checkpointing import recompute_activations
 from depthbench.networks.small_maps import Connected, Convolution
+from depthbench.probes import PROBES
+from depthbench.probes.recorder import Recorder
 
 CHANNELS_LAST = torch.channels_last
 
@@ -21,7 +24,7 @@ def drawn(*shape, dtype=torch.float64):
 
 @pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize("pixels", [(1, 1), (1, 2), (2, 1), (2, 2)])
-def test_it_is_the_convolution(is_faster, monkeypatch, pixels, bias):
+def test_it_is_the_convolution(is_faster, pixels, bias):
     torch.manual_seed(0)
     conv = Convolution(3, 5, bias).double().to(memory_format=CHANNELS_LAST)
     x, given = drawn(4, 3, *pixels), drawn(4, 5, *pixels).detach()
@@ -39,7 +42,43 @@ def test_it_is_the_convolution(is_faster, monkeypatch, pixels, bias):
 
 def test_its_derivatives_are_those_of_finite_differences():
     torch.manual_seed(0)
-    assert torch.autograd.gradcheck(Connected.apply, (drawn(3, 2, 2, 2), drawn(4, 2, 3, 3)))
+    given = drawn(3, 2, 2, 2), drawn(4, 2, 3, 3)
+    assert torch.autograd.gradcheck(Connected.apply, given)
+    assert torch.autograd.gradgradcheck(Connected.apply, given)
+
+
+def test_it_rounds_like_the_convolution_that_it_stands_for(is_faster):
+    torch.manual_seed(0)
+    conv = Convolution(64, 64, False).to(memory_format=CHANNELS_LAST)
+    x, given = drawn(64, 64, 2, 2, dtype=torch.float32), drawn(64, 64, 2, 2, dtype=torch.float32).detach()
+    exact, w, y = (t.detach().double().requires_grad_() for t in (given, conv.weight, x))
+    expected = torch.autograd.grad(F.conv2d(y, w, padding=1), (y, w), exact)
+    ours = torch.autograd.grad(conv(x), (x, conv.weight), given)
+    theirs = torch.autograd.grad(F.conv2d(x, conv.weight, padding=1), (x, conv.weight), given)
+    for mine, other, true in zip(ours, theirs, expected, strict=True):
+        assert mine.stride() == other.stride()
+        assert (mine - true).norm() < 4 * (other - true).norm()
+        assert (mine - true).norm() < 1e-6 * true.norm()
+
+
+@pytest.mark.parametrize("options", [{}, {"norm": "none", "order": "act_only_pre"}, {"dropout": 0.2}])
+def test_what_is_computed_again_is_the_same(is_faster, options):
+    """Of a whole network, whose last stage has maps of 2x2 pixels, with its probes."""
+    seen = []
+    for recompute in (False, True):
+        torch.manual_seed(0)
+        network = NETWORKS["resnet"](depth=14, in_channels=1, num_classes=3, width=4, **options)
+        network = network.to(memory_format=CHANNELS_LAST)
+        if recompute:
+            recompute_activations(network, (6, 1, 8, 8))
+        recorder = Recorder(network, {name: probe.load() for name, probe in PROBES.items()})
+        torch.manual_seed(1)  # dropout's masks
+        x = torch.randn(6, 1, 8, 8, generator=torch.Generator().manual_seed(2))
+        with recorder:
+            F.cross_entropy(network(x), torch.tensor([0, 1, 2, 0, 1, 2])).backward()
+            seen.append([recorder.values(), *(p.grad for p in network.parameters())])
+    for usual, again in zip(*seen, strict=True):
+        assert torch.equal(usual, again)
 
 
 def test_what_is_frozen_gets_no_gradient(is_faster):

@@ -115,7 +115,7 @@ def test_how_runs_were_executed_is_told_where_it_differs(whole, tmp_path, one_fi
         file.write_text(json.dumps(record | {"execution": {"step": "eager", "recompute": True}}))
     write_comparison([whole, path], tmp_path / "out")
     table = (tmp_path / "out" / "tables" / "settings.csv").read_text().splitlines()
-    assert "environment.recompute,,True (5 runs); not recorded (1 run)" in table
+    assert "execution.recompute,,True (5 runs); not recorded (1 run)" in table
 
 
 def test_an_option_that_is_set_to_what_it_is_anyway_is_no_difference(whole, tmp_path, one_figure):

@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch import nn
 
-from depthbench.data.batches import Batch, Batches, Scaling
+from depthbench.data.batches import Batches, Scaling
 from depthbench.data.colour import Colour
 from depthbench.data.source import Resident
 from depthbench.networks import NETWORKS
@@ -116,7 +116,7 @@ def make_step_without_numbers(family="resnet", depth=8, recompute=False, colour=
     recorder = Recorder(network, {name: probe.load() for name, probe in PROBES.items()}, not recompute)
     optimizer = torch.optim.SGD(network.parameters(), 0.1, momentum=0.9, foreach=True)
     step = Step(network, optimizer, Recipe(steps=9, **recipe), recorder, batches.images, META)
-    step.device = torch.device("cpu")  # the kind that autocast is asked for, which knows no META
+    step.device = torch.device("cpu")  # the kind that autocast, which is off, is asked for: it knows no META
     return step, batches.take()
 
 
@@ -133,11 +133,10 @@ def make_step_without_numbers(family="resnet", depth=8, recompute=False, colour=
         {"options": {"norm": "none", "gate": "exclusive", "branch_scale": 0.5}},
         {"options": {"dropout": 0.1, "shortcut_dropout": 0.1}},
         {"colour": True, "l1": 1e-5, "clip_norm": 1.0, "label_smoothing": 0.1},
-        {"precision": "bf16"},
     ],
     ids=str,
 )
-def test_no_step_waits_for_the_device(made, probed):
+def test_a_step_asks_the_device_for_no_number(made, probed):
     step, batch = make_step_without_numbers(**made)
     values = step.update(batch, probed)
     assert (values is not None) == probed
@@ -152,4 +151,4 @@ def test_one_that_does_is_found_out():
         step.update(batch, probed=False)
     step.network.forward = lambda x: forward(x) + torch.zeros(10)
     with pytest.raises(RuntimeError, match="device"):
-        step.update(Batch(*batch), probed=False)
+        step.update(batch, probed=False)
