@@ -21,15 +21,15 @@ def draw_figures(
     one goes on, until it asks for them. For others, to start these would take longer than it saves."""
     if len(drawn) < MANY_FIGURES and networks < MANY_NETWORKS:
         return [draw_figure(*one, folder, style) for one in drawn]
-    from joblib import Parallel, delayed, parallel_config
+    from joblib import Parallel, delayed
 
     # a process that large figures have filled is replaced by another: nothing for a person to mend
     warnings.filterwarnings("ignore", "A worker stopped while some jobs were given", UserWarning)
     warnings.filterwarnings("ignore", ".* still being processed by the workers", UserWarning)  # Ctrl-C
-    with parallel_config("loky", idle_worker_timeout=IDLE_SECONDS):
-        return Parallel(min(usable_cores(), MOST_PROCESSES), return_as="generator")(
-            delayed(draw_figure)(*one, folder, style) for one in drawn
-        )
+    count = min(usable_cores(), MOST_PROCESSES)
+    return Parallel(count, return_as="generator", idle_worker_timeout=IDLE_SECONDS)(
+        delayed(draw_figure)(*one, folder, style) for one in drawn
+    )
 
 
 def draw_figure(name: str, entry: FigureEntry, frames: Sequence, folder: Path, style: str = "page") -> dict:
