@@ -44,7 +44,9 @@ def draw(results: Results) -> Figure | None:
         here = runs[runs["network"] == network].drop_duplicates("depth")
         for column, (_, look) in LINES.items():
             for depth, curve in curves[column].query("network == @network").groupby("depth"):
-                alone = {"marker": "o", "markersize": 4} if len(curve) == 1 else {}  # a point has no line
+                alone = {}
+                if len(curve) == 1:  # a point has no line, and is whole at the panel's edge
+                    alone = {"marker": "o", "markersize": 4, "clip_on": curve["mean"].iloc[0] > TOP}
                 with style.of_depth(axes, depth):
                     axes.plot(curve["step"] / unit, curve["mean"], color=colours[depth], **look, **alone)
         tables |= {_draw_published(axes, run, colours[run["depth"]]) for run in here.to_dict("records")}
