@@ -455,7 +455,7 @@ def _chosen(asked: Mapping[str, Any]):
     from depthbench.catalog import load_plugin
     from depthbench.study_file import load_study
 
-    plugins = asked["plugin"] or ()
+    plugins = [Path(file) for file in asked["plugin"] or ()]  # text, where typer is 0.27.0
     for file in plugins:
         load_plugin(file)
     given = flags.overrides(
