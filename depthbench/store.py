@@ -127,6 +127,10 @@ class StudyStore:
         """The runs that are there, by name."""
         return [RunStore(p) for p in sorted((self.path / "runs").glob("*")) if p.is_dir()]
 
+    def records(self) -> list[dict[str, Any]]:
+        """run.json of each run that is there and whose can be read, by name."""
+        return [record for run_store in self.run_stores() if (record := run_store.read()) is not None]
+
     def table(self) -> dict[str, Any]:
         """study.toml as it stands. To read results no network or plug-in that it names need be known.
 
@@ -225,7 +229,7 @@ class StudyStore:
     def check_code(self, study: Study) -> None:
         """Raise BadInput where a network of `study` is stored with the code of another plug-in."""
         ours = {run.network: run.plugin for run in study.runs()}
-        for record in filter(None, (run_store.read() for run_store in self.run_stores())):
+        for record in self.records():
             theirs = record.get("run", {}).get("plugin", "")
             if ours.get(record.get("network"), theirs) != theirs:
                 raise BadInput(

@@ -3,9 +3,9 @@
 There each pixel is in reach of every other, and the convolution is one matrix between all numbers that go in
 and all that come out. Where a processor has AVX2 and no more, the product with it is faster than torch's
 convolution (oneDNN's), whose dL/dw is slow there: forward and back take 0.9 instead of 2.2 ms with 64
-channels and 64 images, less from 2 images on, and a step of the digits study's networks is 1.2 to 1.3 times
-as fast (measured on an AMD EPYC, torch 2.14). With AVX-512 the convolution is as fast (measured with another
-way to make the matrix).
+channels and 64 images, less from 2 images on, and a step of the digits study's networks is 1.16 to 1.28
+times as fast (one thread, measured on an AMD EPYC, torch 2.14). With AVX-512 the convolution is as fast
+(measured with another way to make the matrix).
 
 Shapes: B batch, I and O channels in and out, H W pixels."""
 

@@ -63,7 +63,7 @@ def write_comparison(paths: Sequence[str | Path], out: str | Path | None = None)
         sentences=headline.differences(found, labels[0], others),
         groups=grouped(figures),
         depths=sorted(joined.runs["depth"].unique()),
-        environments={label: environment(store) for label, store in stores.items()},
+        environments={label: environment(store.records()) for label, store in stores.items()},
         tables=parts,
         command=" ".join(["depthbench compare", *(shlex.quote(str(from_here(path))) for path in paths)])
         + (f" --out {shlex.quote(str(from_here(chosen)))}" if chosen else ""),
@@ -77,7 +77,7 @@ def _settings(study: dict, store: StudyStore) -> dict[str, object]:
     they were made with and how."""
     told = {"images": study.get("data_hash", "")[:12]} | shared_settings(study)
     told |= {f"variants.{name}": variant for name, variant in study.get("variants", {}).items()}
-    records = filter(None, (run.read() for run in store.run_stores()))
+    records = store.records()
     code = {record["network"]: record.get("run", {}).get("plugin") or "" for record in records}
     told |= {
         f"plug-in.{name}": "+".join(part[:12] for part in plugin.split("+"))
@@ -85,7 +85,7 @@ def _settings(study: dict, store: StudyStore) -> dict[str, object]:
         if plugin
     }
     for part in MADE_WITH:
-        told |= {part + key: value for key, value in environment(store, part.removesuffix(".")).items()}
+        told |= {part + key: value for key, value in environment(records, part.removesuffix(".")).items()}
     return told
 
 

@@ -2,9 +2,10 @@
 
 import shlex
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
@@ -104,7 +105,7 @@ def write_page(path: Path, out: Path, style: str = "page") -> Path:
         groups=sorted(grouped(figures), key=lambda group: group[0]["name"] != "frontier"),
         depths=sorted(results.runs["depth"].unique()),
         tables=parts,
-        environments={study["name"]: environment(store)},
+        environments={study["name"]: environment(store.records())},
     )
     write_text(out / "index.html", html)
     return out / "index.html"
@@ -146,10 +147,9 @@ def with_columns(results: Results) -> Results:
     return Results(results.runs, *frames)
 
 
-def environment(store: StudyStore, part: str = "environment") -> dict[str, str]:
-    """What the runs were made with, or how they were made (the part "execution" of their records): key ->
+def environment(records: Iterable[Mapping[str, Any]], part: str = "environment") -> dict[str, str]:
+    """What the runs of `records` were made with, or how they were made (their part "execution"): key ->
     value, and how many runs where they differ."""
-    records = [record for run in store.run_stores() if (record := run.read()) is not None]
     found = [record.get(part) or {} for record in records]
     told = {}
     for key in dict.fromkeys(key for environment in found for key in environment):
