@@ -22,10 +22,10 @@ __all__ = [
 
 _HOMES = {
     "BadInput": "depthbench.errors",
-    "load_study": "depthbench.study_file",
+    "load_study": "depthbench.study.file",
     "run_study": "depthbench.execution",
-    "load_predictions": "depthbench.store",
-    "load_results": "depthbench.store",
+    "load_predictions": "depthbench.store.results",
+    "load_results": "depthbench.store.results",
     "write_report": "depthbench.report",
     "write_comparison": "depthbench.report.comparison",
 }

@@ -6,7 +6,7 @@ import sys
 def main() -> None:
     """The command line. A Ctrl-C while it is being imported is one too."""
     try:
-        from depthbench import cli
+        from depthbench.cli import app as cli
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from depthbench.errors import BadInput
-from depthbench.store import RunStore, StudyStore
-from depthbench.study import Run
+from depthbench.store.run_store import RunStore
+from depthbench.store.study_store import StudyStore
+from depthbench.study.model import Run
 
 FOLDER = "tensorboard"
 HISTORY = ("loss", "lr", "train_error", "train_error_eval", "test_error", "val_error")

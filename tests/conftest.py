@@ -9,8 +9,8 @@ import torch
 
 from depthbench.data.images import with_validation
 from depthbench.data.load import load_images
-from depthbench.store import RunStore
-from depthbench.study_file import load_study
+from depthbench.store.run_store import RunStore
+from depthbench.study.file import load_study
 from depthbench.training.loop import finish, train
 
 torch.set_num_threads(1)  # the bit-for-bit tests compare runs of one thread

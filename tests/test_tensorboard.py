@@ -6,10 +6,11 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from depthbench.cli import app
+from depthbench.cli.app import app
+from depthbench.cli.display import Silent
 from depthbench.errors import BadInput
-from depthbench.progress import Silent
-from depthbench.store import StudyStore, describe
+from depthbench.store.record import describe
+from depthbench.store.study_store import StudyStore
 from depthbench.tensorboard import Written, check_installed, write_run
 
 HISTORY = [
@@ -65,7 +66,7 @@ def as_float32(numbers):
 
 def test_every_number_is_there_once_however_often_it_is_written(stored, monkeypatch):
     store, run = stored
-    monkeypatch.setattr("depthbench.cli._write_report", lambda path, style: path)
+    monkeypatch.setattr("depthbench.cli.app._write_report", lambda path, style: path)
     for _ in range(2):
         done = CliRunner().invoke(app, ["report", "--tensorboard", str(store.path)], catch_exceptions=False)
         assert done.stdout.splitlines()[0] == str(store.path / "tensorboard")

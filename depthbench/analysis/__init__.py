@@ -1,5 +1,5 @@
 """DataFrame -> DataFrame: what the figures and tables of a report show. No torch, no drawing here."""
 
-from depthbench.store import FINISHED
+from depthbench.store.record import FINISHED
 
 STATUSES = (*FINISHED, "failed", "interrupted")

@@ -15,7 +15,7 @@ from depthbench.analysis import FINISHED
 from depthbench.analysis.summary import t_half
 from depthbench.analysis.verdict import LEAST_SEEDS, LEVEL, ROUNDING, holm, last_errors
 from depthbench.errors import BadInput
-from depthbench.store import Results
+from depthbench.store.results import Results
 
 ERRORS = {"train_error_eval": "train error", "test_error": "test error"}
 IMAGES = ("data.", "images")  # settings that say which images a run sees; `images` is their hash

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from depthbench.networks import CIFAR, IMAGENET, IMAGENET_BOTTLENECKS_FROM, NETWORKS
-from depthbench.study import NetworkOptions, Recipe
+from depthbench.study.model import NetworkOptions, Recipe
 
 OF_SHORTCUTS = ("shortcut", "shortcut_scale", "branch_scale", "gate", "gate_bias", "shortcut_dropout")
 

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from depthbench.data.images import Images
-from depthbench.study import Run
-from depthbench.study_file import load_study
+from depthbench.study.file import load_study
+from depthbench.study.model import Run
 
 ENDLESS = 64_000  # steps: the paper's length, which no benchmark reaches
 CIFAR = (50_000, 3, 32, 32)  # what is timed does not depend on what is in the pictures: they are noise

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 
 from depthbench.bench.case import Case
 from depthbench.bench.timing import Timing, timed
-from depthbench.precision import set_precision
+from depthbench.machine.precision import set_precision
 
 SIZE = {"cpu": 2048, "mps": 4096, "cuda": 8192}  # rows and columns of each factor
 COPIED = {"cpu": 1 << 28, "mps": 1 << 28, "cuda": 1 << 30}  # bytes

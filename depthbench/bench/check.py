@@ -13,7 +13,7 @@ import torch
 
 from depthbench.bench import BenchFailed
 from depthbench.data.images import Images
-from depthbench.study import Run
+from depthbench.study.model import Run
 from depthbench.training.trainer import Trainer
 
 STEPS = 50

@@ -17,12 +17,12 @@ from depthbench.bench.measure import Session, measure
 from depthbench.bench.ours import CADENCE
 from depthbench.bench.ratios import ratios
 from depthbench.bench.settings import Settings
-from depthbench.catalog import look_up
-from depthbench.environment import busy, cores_each, cpu_name, describe_environment, usable_cores
+from depthbench.console import say
 from depthbench.errors import BadInput
 from depthbench.execution.plan import resolve_device
+from depthbench.machine.environment import busy, cores_each, cpu_name, describe_environment, usable_cores
 from depthbench.networks import NETWORKS
-from depthbench.progress import say
+from depthbench.registry import look_up
 
 MOST_JOBS = {"cpu": 8, "mps": 2, "cuda": 4}  # at once, unless --jobs says otherwise
 SECONDS = {"cpu": 3.0, "mps": 3.0, "cuda": 1.0}  # of a segment; a GPU is steady, and has more arms

@@ -8,8 +8,8 @@ from multiprocessing.connection import Connection
 
 import torch
 
-from depthbench.catalog import Entry
 from depthbench.execution.process import parent
+from depthbench.registry import Entry
 
 OURS = "depthbench.bench.ours:Ours"
 CONTENDERS = {  # what -> its class, made from (case, device), ours with lanes too; imported when needed

@@ -16,11 +16,11 @@ from torchvision import transforms
 
 from depthbench.bench.case import Case
 from depthbench.bench.timing import Timing, timed
-from depthbench.catalog import look_up
 from depthbench.data.images import Images
+from depthbench.machine.precision import set_precision
 from depthbench.networks import NETWORKS
 from depthbench.networks.small_maps import Convolution
-from depthbench.precision import set_precision
+from depthbench.registry import look_up
 
 WORKERS = 2
 PREFETCHED = 2 * WORKERS  # batches that the workers have ready when they are let

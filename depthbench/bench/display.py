@@ -8,7 +8,8 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
-from depthbench.progress import LINE_SECONDS, duration, say
+from depthbench.console import LINE_SECONDS, say
+from depthbench.machine.units import duration
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from depthbench.bench import check, figure
 from depthbench.bench.ratios import FRACTION, SPEED, TIME, spread
 from depthbench.files import atomic, write_text
 from depthbench.report import style
-from depthbench.report.tables import markdown
+from depthbench.report.tables.all import markdown
 
 WORDS = {SPEED: "images a second", TIME: "time a step", FRACTION: "part of the ceiling"}
 UNSTEADY = 2  # times as fast: more than any drift of a machine that is left alone

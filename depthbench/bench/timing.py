@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import torch
 
-from depthbench.device import wait_for
+from depthbench.machine.device import wait_for
 
 
 class Timing(NamedTuple):

@@ -1,6 +1,6 @@
 """DATASETS: every data set, at a glance. Each entry gives `Images` (see images.py) from a data folder."""
 
-from depthbench.catalog import Entry
+from depthbench.registry import Entry
 
 VISION = "depthbench.data.vision:load"
 

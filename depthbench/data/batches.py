@@ -14,8 +14,8 @@ from torch import Tensor
 from depthbench.data.colour import Colour
 from depthbench.data.draws import Drawn, Draws
 from depthbench.data.mapped import Mapped
-from depthbench.data.parts import parts
 from depthbench.data.source import Resident, Streamed, Wanted
+from depthbench.data.statistics import parts
 
 
 class Scaling:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from depthbench.data.mapped import Mapped
-from depthbench.data.parts import parts
+from depthbench.data.statistics import parts
 
 STD = 0.1  # of what is drawn
 

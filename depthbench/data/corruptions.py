@@ -16,7 +16,7 @@ import numpy as np
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from depthbench.data.place import Pixels
+    from depthbench.data.placement import Pixels
 
 Draws = list[np.random.Generator]  # one an image
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from depthbench.data.decoding import Unreadable, decode
 from depthbench.errors import BadInput
-from depthbench.study import OF_SIDE
+from depthbench.study.model import OF_SIDE
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -21,7 +21,7 @@ from depthbench.data.files import Files
 from depthbench.data.images import Images, split
 from depthbench.data.mapped import Mapped
 from depthbench.errors import BadInput
-from depthbench.study import Data
+from depthbench.study.model import Data
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
 DECODER = 1  # raised when images would be decoded to other pixels, so that old arrays are not used

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import platformdirs
 
-from depthbench.catalog import look_up
 from depthbench.data import DATASETS, folder
 from depthbench.data.images import Images, with_validation
 from depthbench.data.mapped import mapped
-from depthbench.study import Data
+from depthbench.registry import look_up
+from depthbench.study.model import Data
 
 
 def default_data_dir() -> Path:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from depthbench.execution.plan import Plan, prepare
-from depthbench.study import Study
+from depthbench.study.model import Study
 
 __all__ = ["Plan", "execute", "prepare", "run_study"]
 
@@ -15,9 +15,9 @@ def execute(plan: Plan, watch=None) -> None:
     A run that fails is recorded as such and stops no other; a process that is killed fails the runs that take
     turns in it. Raises errors.Interrupted after Ctrl-C or SIGTERM, once every run in progress has kept its
     state."""
+    from depthbench.cli.display import Silent
     from depthbench.execution import local
     from depthbench.execution.sharing import settled
-    from depthbench.progress import Silent
 
     with plan.store.opened(plan.study, plan.data_hash, plan.fresh):
         watch = watch or Silent()

@@ -8,8 +8,10 @@ import pandas as pd
 from depthbench.analysis.frontier import most_n, next_depth, tried
 from depthbench.errors import BadInput
 from depthbench.execution.plan import Plan
-from depthbench.store import StudyStore, read_runs
-from depthbench.study import Frontier, Grid, Study
+from depthbench.store.results import read_runs
+from depthbench.store.study_store import StudyStore
+from depthbench.study.grid import Grid
+from depthbench.study.model import Frontier, Study
 
 
 def search(study: Study, path: Path, prepared: Callable[[Study], Plan]) -> Iterator[Plan]:

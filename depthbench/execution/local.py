@@ -10,11 +10,11 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 
 from depthbench.errors import Interrupted
-from depthbench.execution.memory import LARGE_PAGES
+from depthbench.execution.cost.memory import LARGE_PAGES
 from depthbench.execution.plan import Plan
 from depthbench.execution.process import KEEP_MEMORY, Process
-from depthbench.store import describe
-from depthbench.study import Run
+from depthbench.store.record import describe
+from depthbench.study.model import Run
 
 TICK = 0.5  # seconds between looks at the clock, for the display
 

@@ -10,11 +10,11 @@ from pathlib import Path
 
 from depthbench.data.images import Images, split, with_validation
 from depthbench.data.load import default_data_dir, load_images
-from depthbench.environment import cores_each, usable_cores
 from depthbench.errors import BadInput
-from depthbench.execution.memory import Sizes, fit, sizes
-from depthbench.store import StudyStore
-from depthbench.study import Run, Study
+from depthbench.execution.cost.memory import Sizes, fit, sizes
+from depthbench.machine.environment import cores_each, usable_cores
+from depthbench.store.study_store import StudyStore
+from depthbench.study.model import Run, Study
 from depthbench.training.kinds import STEPS
 
 MOST_LANES = 4  # runs that share a GPU, unless a person asks for more

@@ -5,10 +5,10 @@ measured, on the runs themselves."""
 import dataclasses
 from collections.abc import Mapping
 
-from depthbench.environment import cores_each
+from depthbench.cli.display import Silent
 from depthbench.execution.plan import Plan
 from depthbench.execution.process import Process
-from depthbench.progress import Silent
+from depthbench.machine.environment import cores_each
 
 WORTH_MEASURING = 5000  # steps of all runs: of fewer, the measuring would take as long as it saves
 GAIN = 1.05  # more lanes must be faster by this: each makes a run end later and takes its memory

@@ -6,10 +6,10 @@ second}."""
 import contextlib
 import time
 
-from depthbench.execution.memory import Sizes
-from depthbench.execution.pace import random_images
+from depthbench.execution.cost.memory import Sizes
+from depthbench.execution.cost.pace import random_images
 from depthbench.execution.process import parent
-from depthbench.study import Run
+from depthbench.study.model import Run
 
 WARM_UP = 6  # steps: the first are eager, then graphs are captured
 SECONDS = 1.5  # of steps, for each number of lanes
@@ -41,7 +41,7 @@ def rates(
 
 
 def _rate(trainers: list, device) -> float:
-    from depthbench.device import wait_for
+    from depthbench.machine.device import wait_for
 
     wait_for(device)
     began, rounds = time.perf_counter(), 0

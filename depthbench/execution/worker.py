@@ -13,11 +13,12 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from depthbench.catalog import load_plugin
 from depthbench.errors import told
 from depthbench.execution.process import parent
-from depthbench.store import RunStore, describe
-from depthbench.study import Run
+from depthbench.plugins import load_plugin
+from depthbench.store.record import describe
+from depthbench.store.run_store import RunStore
+from depthbench.study.model import Run
 
 if TYPE_CHECKING:
     from depthbench.training.loop import Steps

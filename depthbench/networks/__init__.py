@@ -6,8 +6,8 @@ call `torch.manual_seed(seed)` before each build."""
 import math
 from dataclasses import dataclass
 
-from depthbench.catalog import Entry
 from depthbench.errors import BadInput
+from depthbench.registry import Entry
 
 
 @dataclass(frozen=True)

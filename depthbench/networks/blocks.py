@@ -9,10 +9,10 @@ from math import prod
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from depthbench.networks.components import ACTIVATIONS, make_norm
 from depthbench.networks.fusing import in_parts
 from depthbench.networks.layers import Layer, response_of
 from depthbench.networks.orders import Order, first_activation, follow
-from depthbench.networks.parts import ACTIVATIONS, make_norm
 from depthbench.networks.shortcuts import Gate, dropped, make_shortcut
 from depthbench.networks.small_maps import Convolution
 

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from depthbench.networks import NINE_N_PLUS_2, SIX_N_PLUS_2
 from depthbench.networks.blocks import STRIDED, Block, basic, convolution, layers_of, narrowed
 from depthbench.networks.checkpointing import in_turn
+from depthbench.networks.components import ACTIVATIONS, check_option, initialise, make_norm
 from depthbench.networks.fusing import in_parts
 from depthbench.networks.layers import Layer, response_of
 from depthbench.networks.orders import ORDERS, first_activation, follow
-from depthbench.networks.parts import ACTIVATIONS, check_option, initialise, make_norm
 from depthbench.networks.shortcuts import GATES, OPTIONS, Gate
 
 

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from depthbench.networks import FIVE_OF_IMAGENET, IMAGENET_BOTTLENECKS_FROM
 from depthbench.networks.blocks import STRIDED, Block, basic, layers_of, narrowed
 from depthbench.networks.checkpointing import in_turn
+from depthbench.networks.components import ACTIVATIONS, check_option, initialise, make_norm
 from depthbench.networks.fusing import in_parts
 from depthbench.networks.layers import Layer, response_of
 from depthbench.networks.orders import ORDERS
-from depthbench.networks.parts import ACTIVATIONS, check_option, initialise, make_norm
 from depthbench.networks.shortcuts import OPTIONS
 
 BLOCKS = {  # of each stage

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from depthbench.networks import TWO_N_PLUS_2
 from depthbench.networks.checkpointing import in_turn
+from depthbench.networks.components import OUT_OF_PLACE, initialise, make_norm
 from depthbench.networks.layers import Layer, response_of
-from depthbench.networks.parts import OUT_OF_PLACE, initialise, make_norm
 
 
 def norm_of_units(name: str, units: int) -> nn.Module:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from depthbench.networks.parts import ACTIVATIONS, OUT_OF_PLACE
+from depthbench.networks.components import ACTIVATIONS, OUT_OF_PLACE
 
 
 class Order(NamedTuple):

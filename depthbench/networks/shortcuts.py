@@ -6,7 +6,7 @@ Shapes: B batch, C channels, H W pixels."""
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from depthbench.networks.parts import make_norm
+from depthbench.networks.components import make_norm
 
 OPTIONS = ("A", "B", "C")
 GATES = ("none", "exclusive", "shortcut_only")

@@ -1,6 +1,6 @@
 """PROBES: every measurement by layer, at a glance. A probe's name is its column in layers.parquet."""
 
-from depthbench.catalog import Entry
+from depthbench.registry import Entry
 
 PROBES: dict[str, Entry] = {
     "grad_norm_weight": Entry(

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from depthbench.machine.precision import widest_float
 from depthbench.networks.layers import weighted_layers
-from depthbench.precision import widest_float
 from depthbench.probes.probe import Probe
 
 SAFE = (1e-15, 1e15)  # root mean squares whose squares float32 holds, those of far smaller elements too

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from depthbench.machine.precision import widest_float
 from depthbench.networks.layers import weighted_layers
-from depthbench.precision import widest_float
 from depthbench.probes.probe import Probe
 
 

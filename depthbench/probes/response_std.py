@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from depthbench.precision import widest_float
+from depthbench.machine.precision import widest_float
 from depthbench.probes.gradient_norm import is_long, l2, rows
 from depthbench.probes.probe import Probe
 

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from depthbench.catalog import Entry
 from depthbench.errors import BadInput
+from depthbench.registry import Entry
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-    from depthbench.store import Results
+    from depthbench.store.results import Results
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ STYLES = {
 
 FIGURES: dict[str, FigureEntry] = {
     "degradation": FigureEntry(
-        "depthbench.report.degradation:draw",
+        "depthbench.report.figures.degradation:draw",
         "Where the train error rises with depth, depth itself makes the network harder to train: that is "
         "degradation, and not overfitting, which would raise the test error alone. Each point is the last "
         "error of one seed, the line or stroke is their mean, the bar its 95% t interval.",
@@ -63,7 +63,7 @@ FIGURES: dict[str, FigureEntry] = {
         needs="a finished run",
     ),
     "curves": FigureEntry(
-        "depthbench.report.curves:draw",
+        "depthbench.report.figures.curves:draw",
         "Bold: test error. Thin dashed: train error, measured on the fly (in training mode, on images as "
         "augmented), as in He et al. 2015, Figures 1 and 6. Each line is the mean over seeds, the band of "
         "the test error its range. All panels share one scale; the first fifth of training may lie above it.",
@@ -71,7 +71,7 @@ FIGURES: dict[str, FigureEntry] = {
         needs="a run with an evaluated step",
     ),
     "paper_errors": FigureEntry(
-        "depthbench.report.paper_errors:draw",
+        "depthbench.report.figures.paper_errors:draw",
         "To be held beside He et al. 2015, Figure 6: its axes, and its lines. Bold: test error. Thin dashed: "
         "train error, measured on the fly. A network whose test error stays above 20 % is named below and is "
         "not shown, as in the paper. Markers at the right edge, where the data set is the paper's, are the "
@@ -80,7 +80,7 @@ FIGURES: dict[str, FigureEntry] = {
         needs="a plain or resnet of CIFAR depths, as the paper builds it, whose test error comes below 20 %",
     ),
     "choice": FigureEntry(
-        "depthbench.report.choice:draw",
+        "depthbench.report.figures.choice:draw",
         "For choosing a depth: the further down and left, the better. The number at a point is its depth; "
         "one that found no room is in the table. Nothing else is both cheaper and better than a point on "
         "the grey line, where times and memory within 5 % of each other are equal. The recommended point, "
@@ -90,7 +90,7 @@ FIGURES: dict[str, FigureEntry] = {
         needs="two networks or depths with finished runs",
     ),
     "confusion": FigureEntry(
-        "depthbench.report.confusion:draw",
+        "depthbench.report.figures.confusion:draw",
         "Of the least and the greatest depth of each network. A row is the images of one class, over all "
         "seeds; its cells say what percent of them the trained network calls by each name, in numbers from "
         "half a percent on where there is room. What is off the diagonal is wrong. The colour scale, one "
@@ -101,7 +101,7 @@ FIGURES: dict[str, FigureEntry] = {
         needs="a finished run with stored predictions, of at most 12 classes",
     ),
     "robustness": FigureEntry(
-        "depthbench.report.robustness:draw",
+        "depthbench.report.figures.robustness:draw",
         "Test images are corrupted, the same way for every run, and the trained network is asked again. At "
         "the left edge is the error on clean images: a line that rises less steeply is more robust. Twins "
         "share a row, the plain one dashed. The band is the range over seeds; a diverged run is at chance.",
@@ -109,7 +109,7 @@ FIGURES: dict[str, FigureEntry] = {
         table="robustness",
     ),
     "frontier": FigureEntry(
-        "depthbench.report.frontier:draw",
+        "depthbench.report.figures.frontier:draw",
         "Each line is a seed, from the greatest depth that trains to the least above it that does not: the "
         "frontier lies between them. The bar is the median over seeds, of two in the middle the lower. A "
         "hollow mark is the depth that theory of wide networks at initialisation expects, where it predicts "
@@ -117,7 +117,7 @@ FIGURES: dict[str, FigureEntry] = {
         title="How deep networks train",
     ),
     "gradient_preact": FigureEntry(
-        "depthbench.report.gradient_by_layer:draw",
+        "depthbench.report.figures.gradient_by_layer:draw",
         "A line that climbs towards the input is an exploding gradient, one that falls a vanishing one; the "
         "steeper, the stronger. This norm, of the loss by each layer's output before normalisation, shows "
         "both; the weight gradient can hide them. Where theory says what to expect at initialisation, it is "
@@ -128,7 +128,7 @@ FIGURES: dict[str, FigureEntry] = {
         needs="the probe grad_norm_preact",
     ),
     "gradient_weight": FigureEntry(
-        "depthbench.report.gradient_by_layer:draw",
+        "depthbench.report.figures.gradient_by_layer:draw",
         "How strongly the loss pulls at each layer's weights. It can be even over the layers while the "
         "gradient vanishes, because the size of the activations makes up for it.",
         {"column": "grad_norm_weight"},
@@ -137,7 +137,7 @@ FIGURES: dict[str, FigureEntry] = {
         needs="the probe grad_norm_weight",
     ),
     "first_steps": FigureEntry(
-        "depthbench.report.first_steps:draw",
+        "depthbench.report.figures.first_steps:draw",
         "How degradation begins; step 0 is initialisation. In a deep plain network with batch normalisation "
         "the early layers have by far the greatest gradient there (top). The first updates blow their "
         "weights up (bottom), and from then on their gradient is tiny: normalised, a layer learns at a rate "
@@ -147,7 +147,7 @@ FIGURES: dict[str, FigureEntry] = {
         needs="the probes grad_norm_preact and weight_norm at two or more of the steps 0 to 100",
     ),
     "heatmap_preact": FigureEntry(
-        "depthbench.report.gradient_heatmap:draw",
+        "depthbench.report.figures.gradient_heatmap:draw",
         "Each row of cells is a layer, each column a probed step: when the early layers lose or regain "
         "their gradient. All panels share one colour scale.",
         {"column": "grad_norm_preact"},
@@ -156,7 +156,7 @@ FIGURES: dict[str, FigureEntry] = {
         needs="the probe grad_norm_preact",
     ),
     "heatmap_weight": FigureEntry(
-        "depthbench.report.gradient_heatmap:draw",
+        "depthbench.report.figures.gradient_heatmap:draw",
         "As above, for the gradient of the weights: each row of cells is a layer, each column a probed step.",
         {"column": "grad_norm_weight"},
         title="Gradient by layer and step",
@@ -164,7 +164,7 @@ FIGURES: dict[str, FigureEntry] = {
         needs="the probe grad_norm_weight",
     ),
     "response_std": FigureEntry(
-        "depthbench.report.response_std:draw",
+        "depthbench.report.figures.response_std:draw",
         "Top: in the order of the layers; bottom: the same values from the greatest down, as in He et al. "
         "2015, Figure 7. Twins share a panel, the plain one dashed. The lower a line, the less each layer "
         "changes what it is given. The classifier is left out.",
@@ -175,7 +175,7 @@ FIGURES: dict[str, FigureEntry] = {
 
 COMPARISONS: dict[str, FigureEntry] = {  # of the tables of several studies: analysis.comparison.together
     "compare_differences": FigureEntry(
-        "depthbench.report.compare_differences:draw",
+        "depthbench.report.figures.compare_differences:draw",
         "Right of zero the study has the higher error. A stroke is a seed, the mark their mean, the bar its "
         "95% t interval, not corrected for how many rows there are: the table says, corrected, which errors "
         "are told apart.",
@@ -183,13 +183,13 @@ COMPARISONS: dict[str, FigureEntry] = {  # of the tables of several studies: ana
         needs="a network and depth with finished runs of one seed in two studies",
     ),
     "compare_errors": FigureEntry(
-        "depthbench.report.compare_errors:draw",
+        "depthbench.report.figures.compare_errors:draw",
         "Each point is the last error of one seed, the line is their mean, the bar its 95% t interval.",
         title="Errors against depth",
         needs="a finished run",
     ),
     "compare_curves": FigureEntry(
-        "depthbench.report.compare_curves:draw",
+        "depthbench.report.figures.compare_curves:draw",
         "Bold: test error. Thin dashed: train error, measured on the fly. Each line is the mean over seeds, "
         "the band of the test error its range. All panels share one scale; the first fifth of training may "
         "lie above it.",
@@ -197,7 +197,7 @@ COMPARISONS: dict[str, FigureEntry] = {  # of the tables of several studies: ana
         needs="a run with an evaluated step",
     ),
     "compare_gradient_preact": FigureEntry(
-        "depthbench.report.compare_gradients:draw",
+        "depthbench.report.figures.compare_gradients:draw",
         "The gradient of the loss by each layer's output before normalisation, dotted at initialisation and "
         "bold at the last step that all studies probed. Studies that build and begin alike agree at "
         "initialisation.",
@@ -207,7 +207,7 @@ COMPARISONS: dict[str, FigureEntry] = {  # of the tables of several studies: ana
         needs="the probe grad_norm_preact, at a step that all studies probed",
     ),
     "compare_gradient_weight": FigureEntry(
-        "depthbench.report.compare_gradients:draw",
+        "depthbench.report.figures.compare_gradients:draw",
         "As above, for the gradient of the weights.",
         {"column": "grad_norm_weight"},
         title="Gradient by layer",

@@ -13,11 +13,15 @@ from depthbench.analysis.protocol import is_for_images, settled_options
 from depthbench.analysis.summary import summarise
 from depthbench.errors import BadInput
 from depthbench.files import write_text
-from depthbench.report import COMPARISONS, headline, tables
+from depthbench.report import COMPARISONS
+from depthbench.report import sentences as headline
 from depthbench.report.drawing import draw_figures
 from depthbench.report.page import environment, from_here, grouped, template, with_columns
-from depthbench.store import Results, StudyStore, asked_for, load_results, shared_settings
-from depthbench.study import NetworkOptions
+from depthbench.report.tables import all as tables
+from depthbench.store.results import Results, load_results
+from depthbench.store.study_store import StudyStore, shared_settings
+from depthbench.study.grid import asked_for
+from depthbench.study.model import NetworkOptions
 
 
 def write_comparison(paths: Sequence[str | Path], out: str | Path | None = None) -> Path:

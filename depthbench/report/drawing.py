@@ -4,7 +4,7 @@ import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from depthbench.environment import usable_cores
+from depthbench.machine.environment import usable_cores
 from depthbench.report import STYLES, SUFFIXES, FigureEntry, svg
 from depthbench.report.style import save, styled
 

@@ -25,11 +25,15 @@ from depthbench.analysis.theory import measured_rates
 from depthbench.analysis.verdict import judge
 from depthbench.errors import BadInput
 from depthbench.files import write_text
-from depthbench.report import FIGURES, headline, tables
+from depthbench.report import FIGURES
+from depthbench.report import sentences as headline
 from depthbench.report.drawing import draw_figures
-from depthbench.store import Results, StudyStore, asked_for, load_predictions, load_results, load_robustness
-from depthbench.study import Frontier
-from depthbench.terminal import frontier_lines
+from depthbench.report.sentences import frontier_lines
+from depthbench.report.tables import all as tables
+from depthbench.store.results import Results, load_predictions, load_results, load_robustness
+from depthbench.store.study_store import StudyStore
+from depthbench.study.grid import asked_for
+from depthbench.study.model import Frontier
 
 
 def write_page(path: Path, out: Path, style: str = "page") -> Path:

@@ -3,7 +3,7 @@ for so many steps (He et al. 2016, arXiv:1603.05027)."""
 
 from typing import Any
 
-from depthbench.study import Run
+from depthbench.study.model import Run
 
 WINDOW = 100  # steps over which the train error, on the fly, is taken
 

@@ -9,10 +9,11 @@ from typing import Any
 import torch
 
 from depthbench.data.images import Images
-from depthbench.environment import describe_environment
+from depthbench.machine.environment import describe_environment
 from depthbench.networks.cost import count_parameters
-from depthbench.store import FINISHED, RunStore, describe
-from depthbench.study import Run
+from depthbench.store.record import FINISHED, describe
+from depthbench.store.run_store import RunStore
+from depthbench.study.model import Run
 from depthbench.training import checkpoint
 from depthbench.training.kinds import StepKind
 from depthbench.training.trainer import Trainer

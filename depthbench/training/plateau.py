@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from depthbench.study import Recipe
+from depthbench.study.model import Recipe
 
 
 class Plateau:

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from depthbench.networks.layers import WEIGHTED
-from depthbench.study import Recipe
+from depthbench.study.model import Recipe
 
 
 def make_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:

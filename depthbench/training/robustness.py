@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from depthbench.data.batches import Scaling
 from depthbench.data.corruptions import CORRUPTIONS, Corrupted
-from depthbench.data.place import Pixels
+from depthbench.data.placement import Pixels
 from depthbench.training.evaluate import percent_wrong, predict
 
 Row = dict[str, str | float]  # corruption, strength, test_error (percent)

@@ -7,9 +7,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from depthbench.data.batches import Batch
-from depthbench.precision import widest_float
+from depthbench.machine.precision import widest_float
 from depthbench.probes.recorder import Recorder
-from depthbench.study import Recipe
+from depthbench.study.model import Recipe
 
 
 class Step:

@@ -10,22 +10,22 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from depthbench.catalog import look_up
 from depthbench.data.batches import Batches, Scaling
 from depthbench.data.colour import Colour
 from depthbench.data.files import sides
 from depthbench.data.images import Images, split
-from depthbench.data.parts import for_statistics
-from depthbench.data.place import Pixels, Placed, place
+from depthbench.data.placement import Pixels, Placed, place
+from depthbench.data.statistics import for_statistics
+from depthbench.machine.precision import set_precision
 from depthbench.networks import NETWORKS
 from depthbench.networks.checkpointing import recompute_activations
 from depthbench.networks.cost import count_multiply_adds
 from depthbench.networks.fusing import fuse
-from depthbench.precision import set_precision
 from depthbench.probes import PROBES
 from depthbench.probes.recorder import Recorder
+from depthbench.registry import look_up
 from depthbench.seeds import derived
-from depthbench.study import Run
+from depthbench.study.model import Run
 from depthbench.training.captured import CapturedStep
 from depthbench.training.evaluate import percent_wrong, predict
 from depthbench.training.hold import Hold

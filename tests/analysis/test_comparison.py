@@ -14,7 +14,7 @@ from depthbench.analysis.comparison import (
     together,
 )
 from depthbench.errors import BadInput
-from depthbench.store import Results
+from depthbench.store.results import Results
 
 STEPS = 100
 

@@ -2,7 +2,7 @@ import pandas as pd
 import pytest
 
 from depthbench.analysis.protocol import has_default_options, recipe_differences, settled_options
-from depthbench.study import NetworkOptions, Recipe
+from depthbench.study.model import NetworkOptions, Recipe
 
 
 def run_of(family="resnet", depth=20, options=None, **recipe):

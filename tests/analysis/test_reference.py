@@ -5,7 +5,7 @@ import pytest
 from depthbench.analysis.protocol import RECIPES
 from depthbench.analysis.reference import METRICS, published, published_for, reproduction
 from depthbench.networks import NETWORKS
-from depthbench.study import NetworkOptions
+from depthbench.study.model import NetworkOptions
 from tests.analysis.test_protocol import run_of
 
 

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from depthbench.bench import command, measure, output
-from depthbench.cli import app
+from depthbench.cli.app import app
 from depthbench.errors import BadInput
 
 

@@ -5,9 +5,9 @@ from torch import nn
 
 from depthbench.bench.case import Case
 from depthbench.bench.floor import Cost, floor_seconds, step_cost
-from depthbench.catalog import look_up
 from depthbench.networks import NETWORKS
 from depthbench.networks.cost import count_multiply_adds
+from depthbench.registry import look_up
 
 
 def test_of_two_linear_maps():

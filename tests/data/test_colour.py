@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from depthbench.data import parts
+from depthbench.data import statistics as parts
 from depthbench.data.colour import Colour
 
 CPU = torch.device("cpu")

@@ -9,9 +9,9 @@ from PIL import Image
 from depthbench.data import folder
 from depthbench.data.load import load_images
 from depthbench.data.mapped import Mapped
-from depthbench.data.place import place
+from depthbench.data.placement import place
 from depthbench.errors import BadInput
-from depthbench.study import Data
+from depthbench.study.model import Data
 
 
 def picture(path, colour=(1, 2, 3), size=(4, 4), mode="RGB"):

@@ -17,7 +17,7 @@ from depthbench.data.load import load_images
 from depthbench.data.mapped import Mapped
 from depthbench.data.source import Resident, Streamed, stream_workers
 from depthbench.errors import BadInput
-from depthbench.study import Data
+from depthbench.study.model import Data
 from tests.data.photographs import write_photographs
 from tests.processes import children, is_alive
 

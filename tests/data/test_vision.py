@@ -14,7 +14,7 @@ from depthbench.data import DATASETS
 from depthbench.data.load import load_images
 from depthbench.data.vision import FLIPS
 from depthbench.errors import BadInput
-from depthbench.study import Data
+from depthbench.study.model import Data
 
 
 @pytest.fixture(autouse=True)

@@ -8,8 +8,9 @@ from depthbench.errors import BadInput
 from depthbench.execution import execute, prepare
 from depthbench.execution.frontier import search
 from depthbench.networks import NETWORKS
-from depthbench.store import StudyStore, load_results
-from depthbench.study import Frontier
+from depthbench.store.results import load_results
+from depthbench.store.study_store import StudyStore
+from depthbench.study.model import Frontier
 from depthbench.training.loop import finish, train
 
 BROKEN = """
@@ -115,7 +116,7 @@ def test_every_round_of_a_search_computes_with_as_many_threads(tiny, tmp_path, m
     """A round of one run has not all cores, which would round otherwise."""
     monkeypatch.delenv("OMP_NUM_THREADS")
     monkeypatch.setattr("depthbench.execution.plan.usable_cores", lambda: 2)
-    monkeypatch.setattr("depthbench.environment.usable_cores", lambda: 2)
+    monkeypatch.setattr("depthbench.machine.environment.usable_cores", lambda: 2)
     grid = {"network": ["plain"], "seed": [0]}
     alone = prepare(tiny(grid=grid), tmp_path, device="cpu")
     of_a_search = prepare(tiny(grid=grid, frontier={"below": 50.0}, name="search"), tmp_path, device="cpu")

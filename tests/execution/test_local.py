@@ -12,11 +12,11 @@ import psutil
 import pytest
 
 from depthbench import load_results, run_study
+from depthbench.cli.display import Silent
 from depthbench.errors import Interrupted
 from depthbench.execution import execute, prepare
-from depthbench.execution.estimate import estimate
-from depthbench.progress import Silent
-from depthbench.store import StudyStore
+from depthbench.execution.cost.estimate import estimate
+from depthbench.store.study_store import StudyStore
 from tests.processes import is_alive
 
 PLUGIN = """
@@ -49,8 +49,8 @@ NETWORKS = {"small": Small, "fatal": Fatal, "wrong": Wrong, "leaving": Leaving}
 
 @pytest.fixture
 def plugin(tmp_path, monkeypatch):
-    from depthbench.catalog import load_plugin
     from depthbench.networks import NETWORKS
+    from depthbench.plugins import load_plugin
 
     known = dict(NETWORKS)
     path = tmp_path / "my_networks.py"

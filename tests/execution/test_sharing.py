@@ -2,13 +2,13 @@ import dataclasses
 
 import pytest
 
-from depthbench.environment import cores_each
+from depthbench.cli.display import Silent
 from depthbench.errors import BadInput
 from depthbench.execution import prepare
 from depthbench.execution.plan import can_take_turns
 from depthbench.execution.sharing import fastest, settled
+from depthbench.machine.environment import cores_each
 from depthbench.networks import NETWORKS, Family
-from depthbench.progress import Silent
 
 
 class Notes(Silent):

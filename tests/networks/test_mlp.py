@@ -8,10 +8,10 @@ from torch import nn
 from depthbench.errors import BadInput
 from depthbench.networks import NETWORKS
 from depthbench.networks.checkpointing import recompute_activations
+from depthbench.networks.components import ACTIVATIONS
 from depthbench.networks.cost import count_multiply_adds, count_parameters
 from depthbench.networks.mlp import norm_of_units
-from depthbench.networks.parts import ACTIVATIONS
-from depthbench.study import NetworkOptions
+from depthbench.study.model import NetworkOptions
 
 FAMILIES = ["plain_mlp", "resnet_mlp"]
 NORMS = get_args(NetworkOptions.model_fields["norm"].annotation)

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from depthbench.networks import NETWORKS
+from depthbench.networks.components import ACTIVATIONS
 from depthbench.networks.orders import ORDERS, first_activation, follow
-from depthbench.networks.parts import ACTIVATIONS
-from depthbench.study import NetworkOptions
+from depthbench.study.model import NetworkOptions
 
 
 def test_a_study_may_name_every_order():

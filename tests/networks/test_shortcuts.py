@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from depthbench.networks.shortcuts import GATES, Gate, PadShortcut, make_shortcut
-from depthbench.study import NetworkOptions
+from depthbench.study.model import NetworkOptions
 
 
 def test_option_a_pads_both_sides_evenly_and_takes_every_second_pixel():

@@ -7,8 +7,10 @@ import pandas as pd
 import pytest
 
 from depthbench.report import FIGURES
-from depthbench.store import StudyStore, describe, load_results
-from depthbench.study import Run, Study
+from depthbench.store.record import describe
+from depthbench.store.results import load_results
+from depthbench.store.study_store import StudyStore
+from depthbench.study.model import Run, Study
 
 DRAWN = [  # the others are of special studies, or of tables that only some runs have
     name for name, entry in FIGURES.items() if entry.needs and not entry.table

@@ -10,7 +10,7 @@ from depthbench.analysis.comparison import together
 from depthbench.errors import BadInput
 from depthbench.report import COMPARISONS
 from depthbench.report.comparison import write_comparison
-from depthbench.store import load_results
+from depthbench.store.results import load_results
 from tests.report.conftest import store_study, study_of
 
 WRITE = """

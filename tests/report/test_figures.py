@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from depthbench.report import FIGURES, style
-from depthbench.store import Results, load_results
+from depthbench.store.results import Results, load_results
 from tests.report.conftest import CHANCE, DRAWN, store_study, study_of
 
 PER_NETWORK = ("curves", "gradient_preact", "gradient_weight", "response_std")

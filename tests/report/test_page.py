@@ -7,7 +7,7 @@ import pytest
 
 from depthbench.errors import BadInput
 from depthbench.report import FIGURES, write_report
-from depthbench.store import StudyStore
+from depthbench.store.study_store import StudyStore
 from tests.report.conftest import DRAWN, STEPS, store_study, study_of
 
 
@@ -216,7 +216,9 @@ def test_a_study_that_was_torn_apart_is_no_study_of_gradients(tmp_path, figures)
 
 def test_of_a_half_finished_study_the_recommendation_is_one_that_may_change(tmp_path, figures, monkeypatch):
     figures()
-    monkeypatch.setattr("depthbench.report.headline.choice", lambda table, unfinished: [f"{unfinished} left"])
+    monkeypatch.setattr(
+        "depthbench.report.sentences.choice", lambda table, unfinished: [f"{unfinished} left"]
+    )
     endings = {("plain", 20, 2): ("interrupted", 40), ("resnet", 20, 2): None}
     page = write_report(store_study(tmp_path / "made-up", study_of(), endings)).read_text()
     assert "<li>2 left</li>" in page

@@ -4,8 +4,8 @@ import pytest
 
 from depthbench.analysis.reference import reproduction
 from depthbench.report import write_report
-from depthbench.report.tables import reproduction_table
-from depthbench.store import load_results
+from depthbench.report.tables.all import reproduction_table
+from depthbench.store.results import load_results
 from tests.report.conftest import store_study, study_of
 
 

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from depthbench.data.batches import Batches, Scaling
 from depthbench.data.source import Resident
 from depthbench.networks import NETWORKS
-from depthbench.store import RunStore
+from depthbench.store.run_store import RunStore
 from depthbench.training import trainer
 from depthbench.training.evaluate import predict
 from depthbench.training.loop import finish, train

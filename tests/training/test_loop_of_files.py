@@ -8,8 +8,9 @@ from torch.utils.data import DataLoader
 from depthbench.data import source
 from depthbench.data.load import load_images
 from depthbench.errors import BadInput
-from depthbench.store import RunStore, load_results
-from depthbench.study_file import load_study
+from depthbench.store.results import load_results
+from depthbench.store.run_store import RunStore
+from depthbench.study.file import load_study
 from depthbench.training.loop import finish, train
 from tests.data.photographs import write_photographs
 from tests.processes import children

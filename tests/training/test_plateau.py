@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from depthbench.study import Recipe
+from depthbench.study.model import Recipe
 from depthbench.training.plateau import Plateau
 
 

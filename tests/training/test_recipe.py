@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from depthbench.networks import NETWORKS
-from depthbench.study import Recipe
+from depthbench.study.model import Recipe
 from depthbench.training.recipe import learning_rate, make_optimizer
 
 

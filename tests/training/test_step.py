@@ -10,7 +10,7 @@ from depthbench.networks import NETWORKS
 from depthbench.networks.checkpointing import recompute_activations
 from depthbench.probes import PROBES
 from depthbench.probes.recorder import Recorder
-from depthbench.study import Recipe
+from depthbench.study.model import Recipe
 from depthbench.training.recipe import make_optimizer
 from depthbench.training.step import Step, means
 

@@ -1,0 +1,19 @@
+"""Bytes and seconds in words."""
+
+
+def in_bytes(size: float) -> str:
+    """`115008` -> "115 kB", `1_500_000` -> "1.5 MB"."""
+    units = iter(("B", "kB", "MB", "GB", "TB"))
+    unit = next(units)
+    while round(size) >= 1000:
+        size, unit = size / 1000, next(units)
+    return f"{size:.0f} {unit}" if size >= 10 or unit == "B" else f"{size:.1f} {unit}"
+
+
+def duration(seconds: float) -> str:
+    """`75` -> "1 min 15 s"."""
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {seconds} s" if minutes else f"{seconds} s"

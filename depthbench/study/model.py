@@ -1,0 +1,483 @@
+"""Study, Run, Recipe: what is to be trained and measured, validated; no torch here.
+
+A study is a grid of runs (networks x depths x seeds) that share data, recipe and probes. It comes
+from a TOML file, a bundled name, or flags alone; anything unknown or impossible is a BadInput that
+names the key, the value and what is allowed."""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tomli_w
+from annotated_types import Ge, Gt, Le, Lt
+from pydantic import (
+    AfterValidator,
+    Field,
+    ValidationError,
+    field_serializer,
+    model_validator,
+)
+
+from depthbench.data import DATASETS
+from depthbench.data.corruptions import CORRUPTIONS
+from depthbench.errors import BadInput, nearest
+from depthbench.networks import NETWORKS, Family
+from depthbench.probes import PROBES
+from depthbench.registry import look_up
+from depthbench.schema import Count, Fraction, NotNegative, Percent, Positive, Section, each_once
+from depthbench.study.grid import Grids
+
+FORMAT = 1  # of a results directory; raised when an older reader would misread a newer one
+DEFAULT_STUDY = "quick"
+NOT_OF_THE_RESULT = ("path", "skip_bad_images")  # keys of [data]: the hash of the images says what they were
+
+OF_SIDE = 224  # pixels of the crops that recipe.scale is written for
+
+
+def _known_init(value: str) -> str:
+    std = re.fullmatch(r"normal:(\d*\.?\d+(e-?\d+)?)", value)
+    if value in ("he", "xavier", "orthogonal") or (std and float(std[1]) > 0):
+        return value
+    raise ValueError("should be he, xavier, orthogonal or normal:STD with STD > 0, e.g. normal:0.01")
+
+
+def _file_name(value: str) -> str:
+    if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", value):
+        return value
+    raise ValueError("should be 1 to 100 letters, digits, '.', '_' and '-', the first a letter or digit")
+
+
+class NetworkOptions(Section):
+    """What is built at each depth. What is unset is as in the paper of the network; see `depthbench list`."""
+
+    width: Count | None = None
+    """Filters of the first stage, 16 for CIFAR and 64 for ImageNet, the next ones having 2, 4, ... times as
+    many; units of a fully connected layer, 256."""
+    shortcut: Literal["A", "B", "C"] | None = None
+    """Where the width changes: A zero padding, B projection; C projects everywhere (He et al. 2015, sec.
+    3.3). Unset: A, and B where blocks are bottlenecks."""
+    norm: Literal["batch", "none", "group", "layer"] = "batch"
+    init: Annotated[str, AfterValidator(_known_init)] = "he"
+    activation: Literal[
+        "relu", "tanh", "sigmoid", "gelu", "silu", "elu", "selu", "leaky_relu", "softplus", "identity"
+    ] = "relu"
+    dropout: Annotated[float, Ge(0), Lt(1)] = 0.0
+    """Probability of dropping an activation between the convolutions of a block."""
+    order: (
+        Literal["original", "norm_after_addition", "act_before_addition", "act_only_pre", "full_pre"] | None
+    ) = None
+    """Where normalisation and activation stand in a block (He et al. 2016, arXiv:1603.05027, Table 2).
+    Unset: original, and full_pre in preplain and preresnet."""
+    shortcut_scale: NotNegative = 1.0
+    branch_scale: NotNegative = 1.0
+    """Constant scaling of what a shortcut carries, and of what is added to it (He et al. 2016, Table 1)."""
+    gate: Literal["none", "exclusive", "shortcut_only"] = "none"
+    """A 1x1 convolution and a sigmoid, g(x), scale the branch by g and the shortcut by 1 - g (exclusive), or
+    the shortcut alone (He et al. 2016, Table 1)."""
+    gate_bias: float = -6.0
+    """The initial bias of g: below zero, the shortcut is open at first."""
+    shortcut_dropout: Annotated[float, Ge(0), Lt(1)] = 0.0
+    """Probability of dropping what a shortcut carries (He et al. 2016, Table 1); what is kept is not scaled
+    up in training, all is scaled down in evaluation."""
+    bottleneck_stride: Literal["1x1", "3x3"] = "1x1"
+    """Which convolution of a bottleneck halves the map: the first, as in the paper's 3.8 billion multiply-
+    adds of 50 layers, or the 3x3 one, as in torchvision."""
+
+
+class Data(Section):
+    """Which images, how they are split, and how pixels are scaled."""
+
+    name: str = "digits"
+    path: str | None = None
+    """A folder of images; `name` is then only what results are labelled with."""
+    image_size: Annotated[int, Ge(2), Le(1024)] | None = None
+    """Images of a folder are resized and cropped to this many pixels square."""
+    decode: Literal["once", "as_read"] = "once"
+    """When images of a folder are decoded. once: before the first run, and kept as arrays: fastest, wherever
+    the disk of --data-dir holds them. as_read: each time they are read: for folders like ImageNet's, and what
+    scale augmentation and ten_crop need, since these see more of an image than a crop. Needs image_size;
+    means and colours are then taken from a sample of the images (data/parts.py)."""
+    test_fraction: Fraction = 0.2
+    """The part of a folder without train/ and test/ that becomes the test set."""
+    val_fraction: Fraction | None = None
+    val_size: Count | None = None
+    """The part (or number) of training images kept apart for validation; stratified."""
+    split_seed: Annotated[int, Ge(0), Lt(2**32)] = 0
+    normalisation: Literal["channel", "pixel", "none"] = "channel"
+    """channel: mean and std of each channel; pixel: the mean of each pixel (He et al. 2015)."""
+    skip_bad_images: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_of_a_folder(cls, values: Any) -> Any:
+        """A folder is called what it is called, but never like a published data set that it may not be."""
+        if not isinstance(values, Mapping) or not isinstance(values.get("path"), str):
+            return values
+        name = values.get("name") or Path(values["path"]).resolve().name or "folder"
+        return {**values, "name": f"{name}-folder" if name in DATASETS else name}
+
+    @model_validator(mode="after")
+    def _check(self):
+        if self.path is None:
+            look_up(DATASETS, "data set", self.name)
+        if self.decode == "as_read" and self.path is None:
+            raise ValueError('decode = "as_read" is for a folder of images: name one with --data')
+        if self.decode == "as_read" and self.image_size is None:
+            raise ValueError('decode = "as_read" needs image_size (--image-size N)')
+        if self.val_fraction is not None and self.val_size is not None:
+            raise ValueError("val_fraction and val_size exclude each other: set one")
+        if self.path is None and self.image_size is not None:
+            raise ValueError(
+                f"image_size is for a folder of images; {self.name} has its own size: leave it out"
+            )
+        return self
+
+
+class Recipe(Section):
+    """How a network is trained. The defaults are the protocol of He et al. 2015 for CIFAR, sec. 4.2."""
+
+    steps: Count | None = None
+    epochs: Positive | None = None
+    """Length: optimiser updates, or passes over the training set; 64,000 steps if neither is set."""
+    batch_size: Annotated[int, Ge(2)] = 128
+    optimizer: Literal["sgd", "adam", "adamw"] = "sgd"
+    lr: Positive = 0.1
+    momentum: Annotated[float, Ge(0), Lt(1)] = 0.9
+    nesterov: bool = False
+    weight_decay: NotNegative = 1e-4
+    """L2 coefficient, on every parameter as in the paper (norm and bias too: see decay_norm)."""
+    decay_norm: bool = True
+    l1: NotNegative = 0.0
+    label_smoothing: Annotated[float, Ge(0), Lt(1)] = 0.0
+    clip_norm: Positive | None = None
+    schedule: Literal["step", "cosine", "constant", "plateau"] = "step"
+    """plateau: the rate is multiplied by gamma whenever the validation error (where there is no validation
+    set, the train error in evaluation mode) has not fallen in plateau_patience evaluations in a row."""
+    plateau_patience: Count = 3
+    milestones: list[Annotated[float, Gt(0)]] = [0.5, 0.75]
+    """When `step` lowers the rate: a number below 1 is a fraction of all steps (32k and 48k of 64k)."""
+    gamma: Positive = 0.1
+    warmup: Literal["none", "linear", "hold"] = "hold"
+    """linear: up from 0 in warmup_steps; hold: the paper's rule, at hold_lr from hold_from_depth on until
+    the train error (on the fly) is below hold_until_train_error."""
+    warmup_steps: Positive = 0.1
+    """Length of the linear warm-up; a number below 1 is a fraction of all steps."""
+    hold_lr: Positive = 0.01
+    hold_until_train_error: Percent = 80.0
+    hold_steps: Count | None = None
+    """Hold for so many steps, whatever the train error (400 in He et al. 2016). Unset: until it is below."""
+    hold_from_depth: Count = 110
+    augmentation: Literal["crop", "scale"] = "crop"
+    """crop: of an image with `pad` pixels more on each side. scale: of an image whose shorter side is drawn
+    from `scale` (He et al. 2015, sec. 3.4); needs decode = "as_read"."""
+    pad: Annotated[int, Ge(0)] = 4
+    """Pixels padded on each side before a random crop; 0 for none."""
+    scale: Annotated[list[Count], Field(min_length=2, max_length=2)] = [256, 480]
+    """Shortest and longest shorter side, in pixels for crops of 224, and in proportion for others."""
+    colour: bool = False
+    """Colour augmentation (Krizhevsky et al. 2012, sec. 4.1)."""
+    flip: bool | None = None
+    """Random horizontal flips; unset: where a mirrored image keeps its class."""
+    precision: Literal["fp32", "tf32", "bf16"] = "fp32"
+    patience: Count | None = None
+    """Stop after this many evaluations without a lower validation error."""
+
+    @model_validator(mode="after")
+    def _check(self):
+        if self.steps is not None and self.epochs is not None:
+            raise ValueError("steps and epochs exclude each other: set one")
+        if self.nesterov and self.momentum == 0:
+            raise ValueError("nesterov = true needs momentum above 0")
+        if not OF_SIDE <= self.scale[0] <= self.scale[1]:
+            raise ValueError(f"scale should be two numbers of pixels, {OF_SIDE} <= shortest <= longest")
+        return self
+
+
+class Probe(Section):
+    """What is measured by layer, and when. Step k is the (k+1)-th update, seen before it is made."""
+
+    names: list[str] = list(PROBES)
+    steps: list[Annotated[int, Ge(0)]] | None = None
+    """Unset: 0, 1, 2, 5, 10, 20, 50, ... and the last step."""
+    every: Count | None = None
+    """Every so many steps as well."""
+
+    @model_validator(mode="after")
+    def _check(self):
+        for name in self.names:
+            look_up(PROBES, "probe", name)
+        return self
+
+
+class Evaluate(Section):
+    """When errors are taken in evaluation mode on clean images, and how often a row is logged."""
+
+    every: Count | None = None
+    """Steps between evaluations; unset: 20 in all, but fewer (at least 5) in a run that trains on fewer
+    images than they would take."""
+    train_size: Count | None = None
+    """Train error on this many training images, drawn once, or on all where there are no more; unset: all,
+    or in a run too short for that a fifth as many as it trains on (at least 5,000)."""
+    ten_crop: bool = False
+    """At the end of a run, top-1 and top-5 test errors of the centre crop and of 10 crops, whose scores are
+    averaged (He et al. 2015, sec. 3.4); needs decode = "as_read"."""
+    robustness: Annotated[list[str], AfterValidator(each_once)] = []
+    """At the end of a run, test errors on images under these CORRUPTIONS, each at several strengths
+    (data/corruptions.py)."""
+    log_every: Count | None = None
+    """Steps between logged rows; unset: a five-hundredth of all steps, and at least 10."""
+
+    @model_validator(mode="after")
+    def _check(self):
+        for name in self.robustness:
+            look_up(CORRUPTIONS, "corruption", name)
+        return self
+
+
+class Frontier(Section):
+    """A search for the greatest depth at which a network still trains (`depthbench frontier`)."""
+
+    below: Percent = 20.0
+    """A run trains if its last train error, in evaluation mode, is below this many percent."""
+    deepest: Count = 1000
+    """No depth above this is tried."""
+
+
+class Verdict(Section):
+    """How degradation that is present is told from none (analysis/verdict.py)."""
+
+    margin: Positive | None = None
+    """The rise in error that matters, in percentage points, to be stated before the runs. Unset: 0.5 for runs
+    of 64,000 steps or more, 1 for shorter ones."""
+
+
+class Shared(Section):
+    """What every run of one results directory has in common."""
+
+    data: Data = Data()
+    options: NetworkOptions = NetworkOptions()
+    recipe: Recipe = Recipe()
+    probe: Probe = Probe()
+    evaluate: Evaluate = Evaluate()
+
+
+class Variant(Section):
+    """A network of a study's own: one of NETWORKS, with options or a recipe that are not the study's."""
+
+    of: str
+    options: NetworkOptions = NetworkOptions()
+    recipe: Recipe = Recipe()
+    """Only what is set counts; the rest is the study's. All runs of a study have the same number of steps."""
+
+    @field_serializer("options", "recipe")
+    def _what_is_set(self, section: Section) -> dict[str, Any]:
+        return section.model_dump(mode="json", exclude_unset=True)
+
+    @model_validator(mode="after")
+    def _check(self):
+        look_up(NETWORKS, "network", self.of)
+        for key in ("steps", "epochs"):
+            if key in self.recipe.model_fields_set:
+                raise ValueError(f"recipe.{key} is one for all runs of a study: set it in [recipe]")
+        return self
+
+
+class Run(Shared):
+    """One network at one depth with one seed, trained once on one data set by one recipe."""
+
+    network: str
+    of: str | None = None
+    """The network that it is a variant of, if it is one."""
+    depth: int
+    seed: int
+    plugin: str = ""
+    """sha256 of the plug-in files that its network, data set or probes come from."""
+
+    @property
+    def family(self) -> str:
+        """The name in NETWORKS."""
+        return self.of or self.network
+
+    @property
+    def run_id(self) -> str:
+        """Readable and stable: network-depth-seed-hash of everything that affects the result.
+
+        Where a folder of images lies does not affect it (its content is hashed when it is read),
+        nor does the device."""
+        content = self.model_dump(mode="json", exclude_defaults=True)
+        data = content.pop("data", {})
+        if data := {key: value for key, value in data.items() if key not in NOT_OF_THE_RESULT}:
+            content["data"] = data
+        content["format"] = FORMAT
+        digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:6]
+        return f"{self.network}-{self.depth}-s{self.seed}-{digest}"
+
+    @property
+    def steps(self) -> int:
+        if self.recipe.steps is None:
+            raise ValueError("the number of steps is known once the data is: see Study.resolve")
+        return self.recipe.steps
+
+    def is_probed(self, step: int) -> bool:
+        """Whether layers are measured at `step` (0 <= step < steps)."""
+        if not self.probe.names:
+            return False
+        if self.probe.every is not None and step % self.probe.every == 0:
+            return True
+        if self.probe.steps is not None:
+            return step in self.probe.steps
+        return step in (0, self.steps - 1) or str(step).rstrip("0") in ("1", "2", "5")
+
+
+class Study(Grids, Shared):
+    """A grid of runs and what to measure in them."""
+
+    name: Annotated[str, AfterValidator(_file_name)] = DEFAULT_STUDY
+    variants: dict[Annotated[str, AfterValidator(_file_name)], Variant] = {}
+    """Name -> a network that the grid may name beside those of NETWORKS."""
+    frontier: Frontier | None = None
+    """The search that chose the grid, where one did."""
+    verdict: Verdict = Verdict()
+    may_diverge: list[str] = []
+    """Networks whose divergence is an expected result, not a failure of the study."""
+    plugins: list[str] = []
+    """Python files with more NETWORKS, DATASETS and PROBES."""
+    keep_checkpoints: bool = False
+    """Keep the last state of finished runs too, trained weights included."""
+
+    @model_validator(mode="after")
+    def _check_networks(self):
+        for name in self.variants:
+            if name in NETWORKS:
+                raise ValueError(f"variants.{name}: a network is called so already; use another name")
+        for grid in (self.grid, *self.also):
+            for name in grid.network:
+                family = self.checked(name)
+                for depth in grid.depth:
+                    try:
+                        family.depths.n(depth)
+                    except BadInput as error:
+                        raise BadInput(f"grid: {name}: {error}") from None
+        for name in self.may_diverge:
+            self.family(name)
+        return self
+
+    def checked(self, network: str) -> Family:
+        """The family of a network of the grid. Raises BadInput where there is none, or it has not the
+        options, or the study not the images, that it is to have."""
+        try:
+            family = self.family(network)
+        except BadInput as error:
+            raise BadInput(f"grid: {error}") from None
+        chosen = self.options_of(network).model_dump(exclude_defaults=True)
+        if unknown := sorted(set(chosen) - set(family.takes or chosen)):
+            raise BadInput(f"options.{unknown[0]}: {network} has no such option")
+        self._check_views(self.recipe_of(network))
+        return family
+
+    def _check_views(self, recipe: Recipe) -> None:
+        """Raise BadInput where more is to be seen of an image than what was kept of it."""
+        for is_set, key in (
+            (recipe.augmentation == "scale", 'recipe.augmentation = "scale"'),
+            (self.evaluate.ten_crop, "evaluate.ten_crop = true"),
+        ):
+            if is_set and self.data.decode != "as_read":
+                raise BadInput(f'{key} needs data.decode = "as_read", of a folder of images')
+
+    def family(self, network: str) -> Family:
+        """What a name of the grid stands for in NETWORKS. Raises BadInput."""
+        if network in self.variants:
+            return NETWORKS[self.variants[network].of]
+        if network not in NETWORKS:
+            known = nearest(network, [*self.variants, *NETWORKS])
+            raise BadInput(f"no network is called {network!r}: {known}")
+        return NETWORKS[network]
+
+    def options_of(self, network: str) -> NetworkOptions:
+        """The options of a network of the grid."""
+        return self._of(network, "options")
+
+    def recipe_of(self, network: str) -> Recipe:
+        """The recipe of a network of the grid."""
+        return self._of(network, "recipe")
+
+    def _of(self, network: str, section: str) -> Any:
+        shared = getattr(self, section)
+        if network not in self.variants:
+            return shared
+        own = getattr(self.variants[network], section).model_dump(exclude_unset=True)
+        try:
+            return type(shared)(**shared.model_dump() | own)
+        except ValidationError as error:
+            told = error.errors()[0]["msg"].removeprefix("Value error, ")
+            raise BadInput(f"variants.{network}.{section}: {told}") from None
+
+    def resolve(self, train_size: int, flips: bool, other_size: int = 0) -> "Study":
+        """The study with all that depends on the data settled: length in steps, flips, and, where they are
+        not set, how often and on how many images errors are taken.
+
+        train_size, other_size: images to train on, and to test and validate on. flips: whether a mirrored
+        image keeps its class."""
+        recipe = self.recipe.model_dump()
+        if recipe["epochs"] is not None:
+            recipe["steps"] = max(1, round(recipe["epochs"] * train_size / recipe["batch_size"]))
+            recipe["epochs"] = None
+        steps = recipe["steps"] = recipe["steps"] or 64_000
+        recipe["flip"] = flips if recipe["flip"] is None else recipe["flip"]
+        late = [step for step in self.probe.steps or [] if step >= steps]
+        if late:
+            raise BadInput(f"probe.steps = {late[0]}: a run has {steps} steps, 0 to {steps - 1}")
+        evaluate = self.evaluate.model_dump()
+        trained_on = steps * recipe["batch_size"]
+        part = max(5000, trained_on // 5)  # a short run on many images is not to be mostly evaluation
+        if evaluate["train_size"] is not None and evaluate["train_size"] >= train_size:
+            evaluate["train_size"] = None
+        elif evaluate["train_size"] is None and part < 0.9 * train_size:
+            evaluate["train_size"] = part
+        if evaluate["every"] is None:
+            seen = (evaluate["train_size"] or train_size) + other_size
+            evaluate["every"] = max(1, steps // min(20, max(5, trained_on // seen)))
+        if evaluate["log_every"] is None:
+            evaluate["log_every"] = min(max(10, steps // 500), steps)
+        resolved = self.model_copy(update={"recipe": Recipe(**recipe), "evaluate": Evaluate(**evaluate)})
+        for network in self.networks():
+            own = resolved.recipe_of(network)
+            if own.warmup == "linear" and own.warmup_steps > steps:
+                raise BadInput(f"recipe.warmup_steps = {own.warmup_steps:g}: a run has {steps} steps")
+        return resolved
+
+    def runs(self) -> Iterator[Run]:
+        """Every run once, grid by grid, by depth, then network, then seed."""
+        for depth, network, seed in dict.fromkeys(self._cells()):
+            shared = {name: getattr(self, name) for name in Shared.model_fields}
+            shared |= {"options": self.options_of(network), "recipe": self.recipe_of(network)}
+            variant = self.variants.get(network)
+            yield Run(
+                network=network,
+                of=variant and variant.of,
+                depth=depth,
+                seed=seed,
+                plugin=self._plugin_of(network),
+                **shared,
+            )
+
+    def networks(self) -> list[str]:
+        """Every network of the grid once."""
+        return list(dict.fromkeys(network for _, network, _ in self._cells()))
+
+    def _cells(self) -> Iterator[tuple[int, str, int]]:
+        return (cell for grid in (self.grid, *self.also) for cell in grid.cells())
+
+    def _plugin_of(self, network: str) -> str:
+        """The sha256 of the plug-in files behind a run of `network`; empty where all is ours."""
+        entries = [self.family(network), *(PROBES[name] for name in self.probe.names)]
+        if self.data.path is None:
+            entries.append(DATASETS[self.data.name])
+        return "+".join(sorted({entry.source for entry in entries} - {""}))
+
+    def to_toml(self) -> str:
+        """The whole study, defaults included, as a study file."""
+        return tomli_w.dumps({"format": FORMAT, **self.model_dump(mode="json", exclude_none=True)})

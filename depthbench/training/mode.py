@@ -1,0 +1,24 @@
+"""How one run is executed. No torch here."""
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+StepMode = Literal["auto", "eager", "captured", "compiled"]
+STEP_MODES: tuple[StepMode, ...] = get_args(StepMode)
+
+
+@dataclass(frozen=True)
+class TrainingMode:
+    """The settings of a run that are not part of its recipe."""
+
+    device: str = "cpu"
+    """As torch names it: cpu, cuda:0 or mps."""
+    step_mode: StepMode = "auto"
+    """eager; captured, as a CUDA graph; compiled, captured with fused kernels; auto, captured on CUDA and eager
+    elsewhere."""
+    recompute: bool = False
+    """Whether activations are computed twice instead of being kept (networks/checkpointing.py)."""
+    is_streamed: bool | None = None
+    """Whether worker processes read the images ahead. None: where the device has no room for them."""
+    keep_checkpoint: bool = False
+    """Whether the last state of a finished run is kept."""

@@ -1,0 +1,462 @@
+"""The command line as a person meets it: one small study end to end, and the table of bad input."""
+
+import builtins
+import json
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from typer.testing import CliRunner
+
+from depthbench import __version__ as depthbench_version
+from depthbench.__main__ import main as script
+from depthbench.cli.app import _opening, app, main
+from depthbench.errors import BadInput
+from depthbench.report import FIGURES
+from depthbench.study.file import bundled_studies
+from depthbench.study.model import FORMAT
+
+SMALL = ["--set", "width=4", "--set", "evaluate.every=5", "--batch-size", "16", "--device", "cpu"]
+
+
+def depthbench(*arguments, **options):
+    command = [sys.executable, "-m", "depthbench", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, **options)
+
+
+def invoke(*arguments):
+    """The same in this process, which starts sooner: (exit code, stdout, stderr)."""
+    done = CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
+    return done.exit_code, done.stdout, done.stderr
+
+
+@pytest.fixture(autouse=True)
+def few_figures(monkeypatch):
+    """Reports of this process have two figures: to draw all takes seconds, and is tested in tests/report."""
+    few = {name: FIGURES[name] for name in ("degradation", "frontier")}
+    monkeypatch.setattr("depthbench.report.page.FIGURES", few)
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """A finished study of plain and resnet at 8 and 14 layers: (its directory, what was printed)."""
+    folder = tmp_path_factory.mktemp("cli")
+    done = depthbench(
+        "run", "--depths", "8,14", "--seeds", "1", "--steps", "10", "--name", "small", "--jobs", "1", *SMALL,
+        cwd=folder,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return folder / "results" / "small", done.stdout
+
+
+def test_run_trains_stores_and_reports(small):
+    path, printed = small
+    assert re.search(r"^small: 4 runs on digits, 0 done already; .* 10 steps a run$", printed, re.MULTILINE)
+    assert "[4/4]" in printed
+    assert "report: results/small/report/index.html" in printed
+    assert (path / "study.toml").read_text().startswith("data_hash = ")
+    assert len(list(path.glob("runs/*/run.json"))) == 4
+    assert not list(path.glob("runs/*/checkpoint*"))
+    assert "<svg" in (path / "report" / "index.html").read_text()
+    for pattern in ("figures/*.svg", "figures/*.png", "tables/*.csv", "tables/*.md", "tables/classes.tex"):
+        assert list((path / "report").glob(pattern)), pattern
+    assert (path / "report/figures/confusion.svg").exists()
+
+
+def test_the_same_command_again_trains_nothing_and_more_seeds_join(small):
+    path, _ = small
+    run = ["run", "--depths", "8", "--steps", "10", "--name", "small", *SMALL, "--json"]
+    run += ["--seeds", "2", "--jobs", "1", "--results", path.parent]
+    _, dry, _ = invoke(*run, "--dry-run")
+    assert [row["status"] for row in json.loads(dry)].count("done") == 2
+    code, printed, complaint = invoke(*run, "--quiet")
+    outcome = json.loads(printed)
+    assert (code, complaint) == (0, "")
+    assert len(outcome["runs"]) == 4
+    assert {row["status"] for row in outcome["runs"]} == {"done"}
+
+
+def test_frontier_finds_where_networks_stop_training_and_reports_it(tmp_path):
+    asked = [
+        "frontier",
+        "plain",
+        "--deepest",
+        "8",
+        "--seeds",
+        "1",
+        "--steps",
+        "4",
+        "--below",
+        "100",
+    ]
+    asked += ["--set", "width=4", "--set", "evaluate.every=4", "--device", "cpu", "--results", tmp_path]
+    code, printed, _ = invoke(*asked, "--quiet", "--json")
+    assert code == 0
+    outcome = json.loads(printed)
+    assert outcome["study"] == "frontier-quick"
+    assert [(row["network"], row["median"], row["open"]) for row in outcome["networks"]] == [("plain", 8, 1)]
+    page = (tmp_path / "frontier-quick/report/index.html").read_text()
+    assert "How deep networks train" in page
+    assert "plain: train error below 100 % up to depth 8 (1 seed)" in page
+    told = invoke(*asked)[1]
+    assert "plain: train error below 100 % up to depth 8 (1 seed)" in told
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ("nosuch", "no network is called 'nosuch'"),
+        ("plain_mlp --set options.order=full_pre", "options.order: plain_mlp has no such option"),
+        ("plain --deepest 7", "--deepest 7: plain has no depth as small as that"),
+        ("plain --below 0", "frontier: below = 0.0: should be greater than 0"),
+    ],
+)
+def test_a_frontier_that_cannot_be_found_is_told_in_one_line(tmp_path, arguments, told):
+    with pytest.raises(BadInput, match=told):
+        invoke("frontier", *arguments.split(), "--results", tmp_path)
+
+
+def test_show_prints_a_table_or_json(small):
+    path, _ = small
+    table = CliRunner().invoke(app, ["show", str(path)])
+    assert "resnet" in table.stdout
+    assert "not begun" not in table.stdout
+    rows = json.loads(CliRunner().invoke(app, ["show", str(path), "--json"]).stdout)
+    assert rows[0]["network"] == "plain"
+    assert 0 <= rows[0]["test_error"] <= 100
+
+
+def test_show_says_how_many_runs_are_not_begun(small, tmp_path):
+    path = shutil.copytree(small[0], tmp_path / "[bold]part")
+    first, second, *_ = (path / "runs").iterdir()
+    shutil.rmtree(first)
+    printed = invoke("show", path)[1]
+    assert printed.splitlines()[-1] == "1 more run of the study not begun"
+    assert "[bold]part" in printed
+    shutil.rmtree(second)
+    assert "2 more runs of the study not begun" in invoke("show", path)[1]
+
+
+def test_what_failed_is_told_also_when_quiet(tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "def build(**options):\n    raise RuntimeError('it cannot be built')\n\n\n"
+        "NETWORKS = {'mine': build}\n"
+    )
+    run = ["run", "--networks", "mine", "--depths", "8", "--seeds", "1", "--steps", "2", "--quiet"]
+    done = depthbench(*run, "--plugin", "mine.py", cwd=tmp_path)  # which this process is not to know
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("1 of 1 runs did not end well: mine-8-s0")
+    assert "failed (RuntimeError: it cannot be built); see results/quick/runs/mine" in done.stderr
+
+
+def test_report_can_be_drawn_again(small):
+    path, _ = small
+    page = path / "report" / "index.html"
+    page.unlink()
+    assert invoke("report", path)[1].strip() == str(page)
+    assert page.exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--help"],
+        ["run", "--help"],
+        ["list", "networks"],
+        ["list", "studies"],
+        ["list", "data"],
+        ["list", "probes"],
+        ["show"],
+    ],
+)  # fmt: skip; of `report`: tests/report/test_page.py
+def test_the_read_side_never_imports_torch(small, arguments):
+    if arguments[0] == "show":
+        arguments = [*arguments, str(small[0])]
+    code = (
+        "import sys; from depthbench import cli\n"
+        "try: cli.main()\n"
+        "finally: print('torch' in sys.modules, file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
+    assert done.stderr.strip().splitlines()[-1] == "False"
+    assert done.stdout
+
+
+@pytest.mark.parametrize(
+    ("what", "expected"),
+    [("networks", "resnet"), ("data", "digits"), ("studies", "quick"), ("probes", "grad_norm_preact")],
+)
+def test_list(what, expected):
+    assert expected in CliRunner().invoke(app, ["list", what]).stdout
+
+
+def test_studies_are_listed_with_the_whole_first_sentence(tmp_path):
+    file = tmp_path / "s.toml"
+    for text, opening in (
+        (
+            "# He et al. 2015, sec. 4.2: a question? And more.\n# Run: x\n",
+            "He et al. 2015, sec. 4.2: a question?",
+        ),
+        ("# A sentence\n# of two lines. More.\n", "A sentence of two lines"),
+        ("# No full stop\n# Run:     it\n[data]\n", "No full stop"),
+        ("[data]\n", ""),
+    ):
+        file.write_text(text)
+        assert _opening(file) == opening
+    assert all(_opening(path) for path in bundled_studies().values())
+
+
+def test_the_version():
+    assert invoke("--version") == (0, f"depthbench {depthbench_version}\n", "")
+
+
+@pytest.mark.parametrize(
+    ("command", "where", "told"),
+    [
+        (["plan", "--depths", "8"], "depthbench.execution.cost.estimate.estimate", "--no-calibrate"),
+        (["report", "RESULTS"], "depthbench.report.page.write_page", "small has no whole report"),
+        (["compare", "RESULTS", "RESULTS"], "depthbench.report.comparison.write_comparison", "no whole"),
+        (["bench", "--depths", "8"], "depthbench.bench.command.run_bench", "nothing is written"),
+    ],
+)
+def test_ctrl_c_is_one_line(small, monkeypatch, command, where, told):
+    def pressed(*args, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(where, pressed)
+    code, _, complaint = invoke(*[small[0] if word == "RESULTS" else word for word in command])
+    assert code == 130
+    assert complaint.count("\n") == 1
+    assert told in complaint
+
+
+def test_ctrl_c_while_it_is_being_imported_is_one_line(monkeypatch, capsys):
+    load = builtins.__import__
+
+    def pressed(name, scope=None, local=None, wanted=(), level=0):
+        if name == "depthbench" and wanted == ("cli",):
+            raise KeyboardInterrupt
+        return load(name, scope, local, wanted, level)
+
+    monkeypatch.setattr(builtins, "__import__", pressed)
+    with pytest.raises(SystemExit) as end:
+        script()
+    assert end.value.code == 130
+    assert capsys.readouterr().err == "interrupted\n"
+
+
+def test_ctrl_c_ends_with_130_and_says_how_to_go_on(tmp_path):
+    command = [
+        sys.executable,
+        "-m",
+        "depthbench",
+        "run",
+        "--depths",
+        "8",
+        "--networks",
+        "plain",
+        "--seeds",
+        "1",
+        "--steps",
+        "100000",
+    ]
+    running = subprocess.Popen(
+        [*command, *SMALL, "--set", "log_every=5", "--results", str(tmp_path)],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    deadline = time.monotonic() + 120
+    while not list(tmp_path.glob("quick/runs/*/run.json")):  # written when training begins
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    running.send_signal(signal.SIGINT)
+    printed, complaint = running.communicate(timeout=60)
+    assert running.returncode == 130
+    assert "the same command goes on" in complaint
+    assert "interrupted; " in printed
+    records = [json.loads(p.read_text()) for p in tmp_path.glob("quick/runs/*/run.json")]
+    assert {record["status"] for record in records} == {"interrupted"}
+
+
+def test_a_run_that_diverges_is_exit_code_1_unless_it_may(tmp_path):
+    run = ["run", "--depths", "8", "--seeds", "1", "--steps", "20", "--networks", "plain", "--set", "lr=1e30",
+           "--set", "norm=none", "--results", tmp_path, *SMALL]  # fmt: skip
+    code, _, complaint = invoke(*run)
+    assert code == 1
+    assert "plain-8-s0" in complaint
+    assert "diverged" in complaint
+    assert (tmp_path / "quick" / "report" / "index.html").exists()
+    assert invoke(*run, "--set", 'may_diverge=["plain"]')[0] == 0
+
+
+@pytest.fixture
+def folders(tmp_path):
+    """Image folders with something wrong."""
+    from PIL import Image
+
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "one" / "cat").mkdir(parents=True)
+    Image.new("RGB", (8, 8)).save(tmp_path / "one" / "cat" / "1.png")
+    (tmp_path / "syntax.toml").write_text("[recipe]\nsteps = 10\nlr =\n")
+    (tmp_path / "key.toml").write_text("[recipe]\nlearning = 10\nlrr = 1\n")
+    (tmp_path / "type.toml").write_text('[recipe]\nlr = "0.1"\n')
+    (tmp_path / "newer.toml").write_text(f"format = {FORMAT + 1}\n")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ("--depths 21", "plain: depth 21 is not 6n+2, n >= 1; nearest: 20 or 26"),
+        ("--depths 20,x", "--depths 20,x: 'x' is not a whole number; write e.g. --depths 20,56,110"),
+        ("--depths=", "--depths is empty: write e.g. --depths 20,56,110"),
+        ("--depths 0", "depth"),
+        ("--networks nosuch", "no network is called 'nosuch': Known: plain, plain_bottleneck"),
+        ("--networks resnets", "did you mean 'resnet'?"),
+        ("--seeds 0", "--seeds 0: a count is at least 1"),
+        ("--seeds -1,2", "grid.seed"),
+        ("nosuch", "study 'nosuch': no study is called so"),
+        ("nosuch.toml", "study 'nosuch.toml': there is no such file"),
+        ("{}/syntax.toml", "line 3"),
+        ("{}/key.toml", "unknown key 'recipe.lrr': did you mean 'lr'?"),
+        ("{}/type.toml", 'recipe.lr = "0.1": should be a valid number'),
+        ("{}/newer.toml", f"results format {FORMAT + 1}; this version of depthbench reads format {FORMAT}"),
+        ("--set lrr=1", "unknown key 'lrr': did you mean 'lr'?"),
+        ("--set lr", "write --set KEY=VALUE"),
+        ("--set every=3", "write probe.every or evaluate.every"),
+        ("--set lr=-1", "recipe.lr = -1: should be greater than 0"),
+        ("--steps 0", "recipe.steps = 0: should be greater than or equal to 1"),
+        ("--steps 5 --epochs 2", "steps and epochs exclude each other"),
+        ("--device cuda:99", "--device cuda:99"),
+        ("--device gpu", "--device gpu: use auto, cpu, cuda"),
+        ("--precision fp8", "recipe.precision"),
+        ("--precision tf32 --device cpu", "tf32 needs a CUDA device"),
+        ("--jobs 0", "--jobs 0: auto, or a number of runs"),
+        ("--data nosuch", "no data set and no folder is called so"),
+        ("--data ./nosuch", "there is no such folder"),
+        ("--data {}/empty", "no images in it"),
+        ("--data {}/one", "it has one class ('cat'); at least 2 are needed"),
+        ("--plugin {}/nosuch.py", "there is no such file"),
+        ("--name a/b", "name"),
+        ("--set val_size=100000", "cannot split"),
+        ('--set evaluate.robustness=["noise"]', "no corruption is called 'noise': did you mean 'noisy'?"),
+    ],
+)
+def test_bad_input_is_one_line_and_writes_nothing(folders, arguments, told):
+    words = arguments.format(folders).split()
+    results = folders / "results"
+    done = CliRunner().invoke(
+        app, ["run", *words, "--results", str(results), "--data-dir", str(folders / "d")]
+    )
+    assert isinstance(done.exception, BadInput)
+    message = str(done.exception)
+    assert told in message
+    assert "\n" not in message
+    assert not results.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["list"], "depthbench: Missing argument 'what'; see `depthbench list --help`"),
+        (["run", "--nosuch"], "depthbench: No such option: --nosuch"),
+        (["nosuch"], "depthbench: No such command 'nosuch'; see `depthbench --help`"),
+    ],
+)
+def test_a_command_that_cannot_be_parsed_is_one_line(monkeypatch, capsys, arguments, told):
+    monkeypatch.setattr(sys, "argv", ["depthbench", *arguments])
+    with pytest.raises(SystemExit) as end:
+        main()
+    (line,) = capsys.readouterr().err.splitlines()
+    assert end.value.code == 2
+    assert line.startswith(told)
+
+
+def test_what_a_person_wrote_is_told_as_it_was_written(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["depthbench", "run", "--device", "cuda:x:"])
+    with pytest.raises(SystemExit):
+        main()
+    assert "--device cuda:x:: use auto, cpu, cuda" in capsys.readouterr().err
+
+
+def test_no_command_is_help(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["depthbench"])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 0
+    assert "frontier" in capsys.readouterr().out
+
+
+def test_bad_input_is_exit_code_2_without_a_traceback(tmp_path):
+    done = depthbench("run", "--depths", "21", cwd=tmp_path)
+    assert done.returncode == 2
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert done.stderr.startswith("depthbench: ")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("command", ["show", "report"])
+def test_a_directory_without_results(command, tmp_path):
+    done = CliRunner().invoke(app, [command, str(tmp_path)])
+    assert isinstance(done.exception, BadInput)
+    assert "holds no results" in str(done.exception)
+
+
+def test_two_recipes_into_one_directory(small):
+    path, _ = small
+    before = {p: p.stat().st_mtime_ns for p in path.rglob("*")}
+    words = [
+        "run",
+        "--depths",
+        "8",
+        "--steps",
+        "11",
+        "--name",
+        "small",
+        *SMALL,
+        "--results",
+        str(path.parent),
+    ]
+    done = CliRunner().invoke(app, words)
+    assert isinstance(done.exception, BadInput)
+    assert "recipe.steps is 10 there and 11 here" in str(done.exception)
+    assert {p: p.stat().st_mtime_ns for p in path.rglob("*")} == before
+
+
+def test_a_truncated_table_makes_that_run_again(small):
+    path, _ = small
+    file = next(path.glob("runs/plain-8-s0-*/layers.parquet"))
+    whole = file.read_bytes()
+    file.write_bytes(whole[:100])
+    run = ["run", "--depths", "8,14", "--seeds", "1", "--steps", "10", "--name", "small", *SMALL]
+    code, printed, _ = invoke(*run, "--results", path.parent)
+    assert code == 0
+    assert "its tables cannot be read; it is trained again" in printed
+    assert "[1/1] plain-8 seed 0 done" in printed
+    assert file.read_bytes() == whole
+
+
+def test_a_folder_of_images_end_to_end(tmp_path):
+    import numpy as np
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    for part, count in (("train", 12), ("val", 4)):
+        for label, bright in (("day", 200), ("night", 40)):
+            (tmp_path / "sky" / part / label).mkdir(parents=True)
+            for i in range(count):
+                pixels = rng.normal(bright, 20, (10, 12, 3)).clip(0, 255).astype(np.uint8)
+                Image.fromarray(pixels).save(tmp_path / "sky" / part / label / f"{i}.png")
+    (tmp_path / "sky" / "train" / "day" / "broken.png").write_bytes(b"no image")
+    run = ["run", "--data", tmp_path / "sky", "--depths", "8", "--seeds", "1", "--steps", "4", *SMALL,
+           "--jobs", "1", "--results", tmp_path / "results", "--data-dir", tmp_path / "cache"]  # fmt: skip
+    with pytest.raises(BadInput, match=r"1 of 33 images cannot be read \(train/day/broken.png\)"):
+        invoke(*run, "--image-size", "8")
+    code, printed, _ = invoke(*run, "--image-size", "8", "--skip-bad-images")
+    assert code == 0
+    assert "left out 1 unreadable image: train/day/broken.png" in printed
+    rows = json.loads(invoke("show", tmp_path / "results" / "sky", "--json")[1])
+    assert [row["status"] for row in rows] == ["done", "done"]

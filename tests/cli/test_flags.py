@@ -1,0 +1,145 @@
+import pytest
+
+from depthbench.cli.flags import choose_study, overrides, parse_jobs, parse_list, parse_seeds
+from depthbench.errors import BadInput
+from depthbench.study.file import load_study
+
+
+@pytest.mark.parametrize(
+    ("flag", "text", "kind", "values"),
+    [
+        ("--depths", None, int, None),
+        ("--depths", "20,56,110", int, [20, 56, 110]),
+        ("--depths", " 56, 20 ,", int, [56, 20]),
+        ("--depths", "20,56,20", int, [20, 56]),
+        ("--networks", "plain", str, ["plain"]),
+        ("--networks", "resnet,plain,resnet", str, ["resnet", "plain"]),
+    ],
+)
+def test_a_list_has_each_value_once_in_its_order(flag, text, kind, values):
+    assert parse_list(flag, text, kind) == values
+
+
+@pytest.mark.parametrize(
+    ("flag", "text", "kind", "told"),
+    [
+        ("--depths", "20,x", int, "--depths 20,x: 'x' is not a whole number; write e.g. --depths 20,56,110"),
+        ("--depths", "20.0", int, "--depths 20.0: '20.0' is not a whole number"),
+        ("--depths", "", int, "--depths is empty: write e.g. --depths 20,56,110"),
+        ("--depths", " , ", int, "--depths is empty"),
+        ("--depths", "8,,14", int, "--depths 8,,14: something is missing at a comma; write e.g. --depths 20"),
+        ("--networks", ",plain", str, "--networks ,plain: something is missing at a comma"),
+        ("--networks", "", str, "--networks is empty: write e.g. --networks plain,resnet"),
+        ("NETWORKS", "", str, "NETWORKS is empty: write e.g. plain,resnet"),
+        ("--seeds", "a", int, "--seeds a: 'a' is not a whole number; write e.g. --seeds 0,1,2"),
+    ],
+)
+def test_a_list_that_is_none_is_refused(flag, text, kind, told):
+    with pytest.raises(BadInput) as error:
+        parse_list(flag, text, kind)
+    assert str(error.value).startswith(told)
+
+
+@pytest.mark.parametrize(
+    ("text", "seeds"), [(None, None), ("3", [0, 1, 2]), ("1", [0]), ("0,4", [0, 4]), ("4,", [4])]
+)
+def test_seeds_are_a_count_or_with_a_comma_a_list(text, seeds):
+    assert parse_seeds(text) == seeds
+
+
+@pytest.mark.parametrize("text", ["0", "-2"])
+def test_a_count_of_no_seeds_is_refused(text):
+    with pytest.raises(BadInput, match=f"--seeds {text}: a count is at least 1"):
+        parse_seeds(text)
+
+
+def test_flags_that_were_not_given_change_nothing():
+    assert overrides([], recipe={"steps": None}, grid={"depth": None}) == {}
+
+
+def test_settings_come_in_order_and_flags_last():
+    given = overrides(
+        ["lr=0.1", "recipe.batch_size=16", "lr=0.2", "recipe.epochs=2"],
+        recipe={"batch_size": 32, "steps": 10},
+    )
+    assert given == {"recipe": {"lr": 0.2, "batch_size": 32, "steps": 10}}
+
+
+def test_steps_and_epochs_in_one_command_exclude_each_other():
+    given = overrides([], recipe={"steps": 5, "epochs": 2.0})
+    with pytest.raises(BadInput, match="steps and epochs exclude each other"):
+        load_study("quick", **given)
+
+
+@pytest.mark.parametrize(
+    ("study", "data", "base", "data_name"),
+    [
+        (None, None, "quick", None),
+        (None, "digits", "quick", "digits"),
+        ("mine.toml", None, "mine.toml", None),
+        ("mine.toml", "mnist", "mine.toml", "mnist"),
+        (None, "cifar10", None, "cifar10"),  # the recipe of the paper
+    ],
+)
+def test_the_study_to_start_from(study, data, base, data_name):
+    chosen, given = choose_study(study, data, None, {})
+    assert chosen == base
+    assert given.get("data", {}).get("name") == data_name
+
+
+def test_a_folder_is_called_what_it_is_called(tmp_path):
+    folder = tmp_path / "My flowers (2)"
+    folder.mkdir()
+    base, given = choose_study(None, str(folder), None, {})
+    study = load_study(base, **given)
+    assert (study.data.name, study.data.path) == ("My flowers (2)", str(folder))
+    assert study.name == "My-flowers-2"  # a directory of results
+
+    base, given = choose_study("quick", str(folder), None, {})
+    study = load_study(base, **given)
+    assert (study.data.name, study.data.path) == ("My flowers (2)", str(folder))
+    assert study.name == "quick"
+    assert study.recipe.steps == 300
+
+
+def test_a_data_set_takes_the_place_of_a_folder(tmp_path):
+    file = tmp_path / "photos.toml"
+    file.write_text('[data]\npath = "photos"\nimage_size = 32\n')
+    base, given = choose_study(str(file), "mnist", None, {})
+    data = load_study(base, **given).data
+    assert (data.name, data.path, data.image_size) == ("mnist", None, None)
+
+
+def test_an_image_size_for_a_data_set_that_has_one_is_refused():
+    base, given = choose_study(None, "digits", None, {"data": {"image_size": 32}})
+    with pytest.raises(BadInput, match="image_size is for a folder of images; digits has its own size"):
+        load_study(base, **given)
+
+
+def test_a_name_given_is_the_studys_name():
+    given = {"recipe": {"lr": 1.0}}
+    base, named = choose_study(None, "cifar10", "big", given)
+    assert load_study(base, **named).name == "big"
+    assert given == {"recipe": {"lr": 1.0}}
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        ("nosuch", "--data nosuch: no data set and no folder is called so: Known: cifar10, "),
+        ("cifar", "--data cifar: no data set and no folder is called so: did you mean 'cifar10'?"),
+        ("./nosuch", "--data ./nosuch: there is no such folder"),
+    ],
+)
+def test_data_that_is_not_there(data, told):
+    with pytest.raises(BadInput) as error:
+        choose_study(None, data, None, {})
+    assert str(error.value).startswith(told)
+
+
+def test_jobs_are_a_number_or_left_to_the_machine():
+    assert parse_jobs("auto") is None
+    assert parse_jobs("3") == 3
+    for text in ("0", "-1", "many", "1.5", ""):
+        with pytest.raises(BadInput, match="auto, or a number of runs"):
+            parse_jobs(text)

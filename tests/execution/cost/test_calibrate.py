@@ -1,0 +1,120 @@
+import dataclasses
+
+import pytest
+
+from depthbench.execution.cost import pace
+from depthbench.execution.cost.calibrate import MOST_WORK, Team, calibrate, chosen, on_a_line, shallower
+from depthbench.execution.cost.estimate import estimate
+from depthbench.execution.cost.memory import count_run
+from depthbench.execution.cost.pace import Pace, measure, random_images
+from depthbench.execution.plan import prepare
+
+
+def test_a_run_is_its_parts(tiny):
+    (run,) = tiny(grid={"network": ["plain"]}, probe={"steps": [0, 5]}).runs()  # 12 steps, evaluated at 6, 12
+    pace = Pace(build=100, step=1, probed_step=2, evaluation=0.5)
+    assert pace.of(run, evaluated=30) == 100 + 10 * 1 + 2 * 2 + 2 * 30 * 0.5
+    late = run.model_copy(update={"evaluate": run.evaluate.model_copy(update={"every": 5})})  # 5, 10, 12
+    assert pace.of(late, evaluated=30) - pace.of(run, evaluated=30) == 30 * 0.5
+
+
+def test_two_measured_depths_are_a_line_and_one_is_a_share():
+    assert on_a_line(56, {20: 10.0, 44: 22.0}, work=None) == 28.0
+    assert on_a_line(20, {20: 10.0, 44: 22.0}, work=None) == 10.0
+    assert on_a_line(110, {20: 10.0}, work={20: 40, 110: 240}.__getitem__) == 60.0
+
+
+def test_what_noise_measured_never_makes_a_deep_network_free():
+    assert on_a_line(1000, {20: 10.0, 50: 9.0}, work=None) > 0
+
+
+@pytest.mark.parametrize(
+    ("a_step", "tried"),
+    [
+        (0.01, [56, 110, 56, 110]),  # all cost seconds
+        (1.0, [56, 56]),  # all would cost a minute: a middle one
+        (10.0, []),  # even that
+    ],
+)
+def test_what_is_tried_out(tiny, a_step, tried):
+    study = tiny(grid={"depth": [20, 56, 110]})
+    families = {name: [run for run in study.runs() if run.network == name] for name in ("plain", "resnet")}
+    measured = {(name, 20): a_step * 12 for name in families}
+    assert [run.depth for run in chosen(families, measured)] == tried
+
+
+@pytest.mark.parametrize(("as_much_as", "less", "tried"), [(26, 0, None), (14, 0, 14), (8, 1, 8)])
+def test_of_a_network_that_is_too_much_work_a_shallower_one_is_tried(tiny, tmp_path, as_much_as, less, tried):
+    """In the last case even the least is too much, and is tried all the same."""
+    plan = prepare(tiny(grid={"network": ["plain"], "depth": [26]}), tmp_path, device="cpu", jobs=1)
+    (run,) = plan.todo
+    counted = count_run(run.model_copy(update={"depth": as_much_as}), plan.images)
+    found = shallower(run, plan, counted.multiply_adds * run.recipe.batch_size - less)
+    assert (found and found.depth) == tried
+
+
+def test_what_is_measured_of_a_shallower_one_tells_of_the_deep_one(tiny, tmp_path, monkeypatch):
+    monkeypatch.setitem(MOST_WORK, "cpu", 0)
+    plan = prepare(tiny(grid={"network": ["plain"], "depth": [26, 32]}), tmp_path, device="cpu", jobs=1)
+    cost = estimate(plan)
+    assert [row["measured"] for row in cost["rows"]] == [False, False]
+    assert 0 < cost["rows"][0]["seconds"] < cost["rows"][1]["seconds"]
+
+
+def test_slow_steps_are_few():
+    assert not pace._is_enough([], 3)
+    assert pace._is_enough([16.0], 3)
+    assert not pace._is_enough([0.1] * 6, 3)
+    assert pace._is_enough([0.1] * 3 + [0.6] * 2, 3)
+    assert pace._is_enough([0.001] * pace.MOST_STEPS, 3)
+
+
+@pytest.mark.parametrize(("recompute", "lanes"), [(False, 1), (True, 1), (False, 2)])
+def test_measuring_is_training(tiny, tmp_path, recompute, lanes):
+    study = tiny(probe={"every": 2}, evaluate={"train_size": 100})
+    plan = prepare(study, tmp_path, device="cpu")
+    pace = measure(plan.todo[0], plan.images, "cpu", recompute, lanes=lanes)
+    assert min(pace.build, pace.step, pace.probed_step, pace.evaluation) > 0
+
+
+def test_images_of_noise(tiny, tmp_path):
+    images = random_images(prepare(tiny(), tmp_path, device="cpu").images, 50)
+    assert images.shape == (1, 8, 8)
+    assert images.train_x.shape == images.test_x.shape == (50, 1, 8, 8)
+    assert set(images.train_y) == set(range(10))
+
+
+class FakeProcess:
+    """Answers at once, and keeps what it was told."""
+
+    def __init__(self, *args):
+        self.told = []
+
+    def tell(self, message):
+        self.told.append(message)
+
+    def hear(self):
+        return (
+            "ready" if len(self.told) == 1 else ("pace", Pace(build=1, step=0, probed_step=0, evaluation=0))
+        )
+
+    def kill(self):
+        pass
+
+
+@pytest.mark.parametrize(("lanes", "processes"), [(4, 1), (1, 4)])
+def test_runs_that_take_turns_are_tried_in_one_process(tiny, tmp_path, monkeypatch, lanes, processes):
+    monkeypatch.setattr("depthbench.execution.cost.calibrate.Process", FakeProcess)
+    plan = dataclasses.replace(prepare(tiny(), tmp_path, device="cpu"), jobs=4, lanes=lanes)
+    with Team(plan) as team:
+        assert team.try_out(plan.todo[0], recompute=False) == 1
+        assert len(team.processes) == processes
+        assert {process.told[0]["machine"]["lanes"] for process in team.processes} == {lanes}
+
+
+def test_a_trial_that_fails_is_told(tiny, tmp_path):
+    plan = prepare(tiny(), tmp_path, device="cpu", jobs=1)
+    plan = dataclasses.replace(plan, device="nowhere")
+    found, _, notes = calibrate(plan)
+    assert found == {}
+    assert notes[0].startswith("not all could be measured: RuntimeError")

@@ -1,0 +1,41 @@
+import subprocess
+
+import torch
+
+from depthbench.machine import environment
+
+
+def test_what_a_run_was_made_with():
+    described = environment.describe_environment(torch.device("cpu"), threads=3)
+    assert described["torch"] == torch.__version__.split("+")[0] or described["torch"] == torch.__version__
+    assert described["threads"] == 3
+    assert described["device"] == f"cpu ({environment.cpu_name()})"
+
+
+def test_a_processor_is_told_with_its_instructions(monkeypatch):
+    def told(instructions):
+        monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: instructions)
+        return environment.cpu_name()
+
+    name = told("DEFAULT")
+    assert name
+    assert told("AVX2") == f"{name}, AVX2"
+
+
+def test_the_commit_is_the_checkouts_own_or_none(tmp_path, monkeypatch):
+    environment.commit.cache_clear()
+    monkeypatch.setattr(environment, "__file__", str(tmp_path / "machine" / "environment.py"))
+    assert environment.commit() is None
+
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b.c"]
+    (tmp_path / "machine").mkdir()
+    (tmp_path / "machine" / "environment.py").write_text("")
+    for words in (["init", "-q"], ["add", "."], ["commit", "-qm", "first"]):
+        subprocess.run([*git, *words], check=True)
+    environment.commit.cache_clear()
+    clean = environment.commit()
+    assert len(clean) == 40
+    (tmp_path / "machine" / "environment.py").write_text("changed")
+    environment.commit.cache_clear()
+    assert environment.commit() == f"{clean}-dirty"
+    environment.commit.cache_clear()

@@ -1,0 +1,94 @@
+from typing import get_args
+
+import pytest
+import torch
+from torch import nn
+
+from depthbench.networks.components import ACTIVATIONS, initialise, make_norm
+from depthbench.study.model import NetworkOptions
+
+
+def convolution(init):
+    torch.manual_seed(0)
+    layer = nn.Conv2d(64, 128, 3)  # fan_in 576, fan_out 1152; 73,728 weights
+    initialise([layer], init)
+    return layer
+
+
+@pytest.mark.parametrize(
+    ("init", "variance"),
+    [("he", 2 / 576), ("xavier", 2 / (576 + 1152)), ("normal:0.01", 1e-4), ("normal:2e-1", 4e-2)],
+)
+def test_variance_of_an_initialisation(init, variance):
+    layer = convolution(init)
+    assert layer.weight.var().item() == pytest.approx(variance, rel=0.02)  # 4 standard errors
+    assert layer.weight.mean().abs() < 4 * (variance / 73_728) ** 0.5
+    assert layer.bias.eq(0).all()
+
+
+def test_he_is_normal_and_xavier_uniform():
+    he, xavier = (convolution(init).weight for init in ("he", "xavier"))
+    assert xavier.abs().max() <= (6 / 1728) ** 0.5
+    assert he.abs().max() > 3 * he.std()
+
+
+def test_orthogonal_rows_are_orthonormal():
+    weight = convolution("orthogonal").weight.flatten(1)  # (128, 576)
+    torch.testing.assert_close(weight @ weight.T, torch.eye(128), rtol=0, atol=1e-5)
+
+
+def test_a_linear_layer_is_initialised_too():
+    layer = nn.Linear(400, 200)
+    torch.manual_seed(0)
+    initialise([layer], "he")
+    assert layer.weight.var().item() == pytest.approx(2 / 400, rel=0.02)
+    assert layer.bias.eq(0).all()
+
+
+@pytest.mark.parametrize(
+    ("norm", "channels", "groups"),
+    [("layer", 16, 1), ("group", 16, 2), ("group", 8, 1), ("group", 12, 1), ("group", 4, 1)],
+)
+def test_group_and_layer_norm_work_on_each_image_alone(norm, channels, groups):
+    x = 3 + 2 * torch.randn(2, channels, 4, 4, generator=torch.Generator().manual_seed(0))
+    y = make_norm(norm, channels)(x).reshape(2, groups, -1)
+    torch.testing.assert_close(y.mean(2), torch.zeros(2, groups), rtol=0, atol=1e-5)
+    torch.testing.assert_close(y.var(2, correction=0), torch.ones(2, groups), rtol=1e-4, atol=0)
+
+
+def test_batch_norm_works_on_each_channel_of_the_batch():
+    x = 3 + 2 * torch.randn(4, 5, 4, 4, generator=torch.Generator().manual_seed(0))
+    y = make_norm("batch", 5)(x)
+    torch.testing.assert_close(y.mean((0, 2, 3)), torch.zeros(5), rtol=0, atol=1e-5)
+    torch.testing.assert_close(y.var((0, 2, 3), correction=0), torch.ones(5), rtol=1e-4, atol=0)
+
+
+def test_no_norm_changes_nothing():
+    x = torch.ones(1, 3, 2, 2)
+    assert make_norm("none", 3)(x) is x
+
+
+@pytest.mark.parametrize(
+    ("name", "minus_one", "one"),
+    [
+        ("relu", 0, 1),
+        ("tanh", -0.761594, 0.761594),
+        ("sigmoid", 0.268941, 0.731059),
+        ("gelu", -0.158655, 0.841345),
+        ("silu", -0.268941, 0.731059),
+        ("elu", -0.632121, 1),
+        ("selu", -1.111331, 1.050701),
+        ("leaky_relu", -0.01, 1),
+        ("softplus", 0.313262, 1.313262),
+        ("identity", -1, 1),
+    ],
+)
+def test_activations(name, minus_one, one):
+    assert ACTIVATIONS[name](torch.tensor([-1.0, 1.0])).tolist() == pytest.approx([minus_one, one], abs=1e-6)
+
+
+def test_a_study_may_name_every_activation_and_norm_that_can_be_built():
+    annotation = {name: field.annotation for name, field in NetworkOptions.model_fields.items()}
+    assert set(get_args(annotation["activation"])) == set(ACTIVATIONS)
+    for norm in get_args(annotation["norm"]):
+        assert isinstance(make_norm(norm, 8), nn.Module)

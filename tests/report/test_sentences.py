@@ -1,0 +1,195 @@
+import pandas as pd
+import pytest
+
+from depthbench.analysis.missing import missing_runs
+from depthbench.analysis.summary import summarise
+from depthbench.analysis.theory import measured_rates
+from depthbench.analysis.verdict import Verdicts, degradation, judge, removals, trends
+from depthbench.report import sentences as headline
+from tests.analysis.test_verdict import errors_of
+from tests.report.conftest import study_of
+
+
+def test_statuses_count_every_run_and_those_not_begun(partial_results):
+    missing = missing_runs(study_of().grid.cells(), partial_results.runs)
+    told = headline.statuses(partial_results.runs, missing)
+    assert told == "17 runs: 14 done, 1 diverged, 1 failed, 1 interrupted; 1 more of the grid not begun"
+
+
+def test_degradation_states_both_ends_their_n_and_the_difference(results):
+    assert headline.degradation(summarise(results.runs)) == [
+        "plain: mean train error 2.40 % at depth 8 (n = 3) and 8.40 % at depth 20 (n = 3): "
+        "+6.00 percentage points.",
+        "resnet: mean train error 2.40 % at depth 8 (n = 3) and 1.20 % at depth 20 (n = 3): "
+        "-1.20 percentage points.",
+    ]
+
+
+def test_one_depth_has_no_difference(results):
+    runs = results.runs[(results.runs["depth"] == 8) & (results.runs["network"] == "plain")]
+    assert headline.degradation(summarise(runs)) == ["plain: mean train error 2.40 % at depth 8 (n = 3)."]
+
+
+def test_no_finished_run_says_nothing(results):
+    assert headline.degradation(summarise(results.runs.assign(status="interrupted"))) == []
+
+
+def test_verdicts_are_of_the_least_and_the_greatest_depth_and_of_twins(results):
+    """All seeds differ by the same: plain loses 6 points from depth 8 to 20, resnet gains 1.2."""
+    assert headline.verdicts(judge(results.runs, results.history, "train_error_eval")) == [
+        "plain: degradation is present from depth 8 to 20 (+6.00 percentage points, n = 3, p = 0.0046, "
+        "Page's trend test).",
+        "resnet: degradation is absent from depth 8 to 20 (-1.20 percentage points, n = 3, one-sided 95% "
+        "upper bound -1.20, the margin is 1).",
+        "Residual connections mend it: resnet against plain, depth 8 to 20 (+7.20 percentage points, n = 3, "
+        "p < 0.0001).",
+    ]
+
+
+def test_too_few_seeds_are_told_and_prove_nothing(results):
+    two = results.runs[results.runs["seed"] < 2]
+    told = headline.verdicts(judge(two, results.history, "train_error_eval"))
+    assert told[0].endswith(
+        "inconclusive from depth 8 to 20 (+6.00 percentage points, n = 2, too few, Page's trend test)."
+    )
+    assert told[2].startswith("Whether residual connections mend it is inconclusive: resnet against plain")
+
+
+def test_one_depth_has_no_verdict(results):
+    assert headline.verdicts(judge(results.runs.query("depth == 8"), results.history, "test_error")) == []
+
+
+def test_one_diverged_run_does_not_hide_a_rise_in_every_seed():
+    """Its chance error makes the spread of a t test as wide as its mean."""
+    shallow, middle = [0.1, 0.2, 0.1, 0.3, 0.2], [5.0, 7.0, 6.0, 5.5, 6.5]
+    table = {("plain", 20): shallow, ("plain", 56): middle, ("plain", 110): [9.0, 12.0, "x", 11.0, 10.0]}
+    errors = errors_of(table)
+    judged = Verdicts(0.5, degradation(errors, 0.5), trends(errors, 0.5), removals(errors, 0.5))
+    (told,) = headline.verdicts(judged)
+    assert "degradation is present from depth 20 to 110" in told
+    assert "Page" in told
+    assert judged.degradation.query("deep == 110")["verdict"].tolist() == ["inconclusive"] * 2
+
+
+def test_two_depths_are_judged_by_their_difference():
+    errors = errors_of({("plain", 20): [1, 2, 3], ("plain", 56): [30, 32, 31]})
+    judged = Verdicts(0.5, degradation(errors, 0.5), trends(errors, 0.5), removals(errors, 0.5))
+    (told,) = headline.verdicts(judged)
+    assert told.startswith(
+        "plain: degradation is present from depth 20 to 56 (+29.00 percentage points, n = 3"
+    )
+    assert "Page" not in told
+
+
+def told_of(table, margin=1.0):
+    errors = errors_of(table)
+    return headline.verdicts(
+        Verdicts(margin, degradation(errors, margin), trends(errors, margin), removals(errors, margin))
+    )
+
+
+def test_one_more_depth_of_one_seed_changes_no_answer():
+    table = {("plain", 20): [1, 2, 1, 2], ("plain", 110): [80, 81, 79, 80]}
+    (told,) = told_of(table)
+    assert told_of(table | {("plain", 56): [40]}) == [told]
+    assert told_of(table | {("plain", 206): [90]}) == [told]
+    assert "present from depth 20 to 110" in told
+
+
+def test_depths_without_a_common_seed_are_not_judged():
+    assert told_of({("plain", 20): [1, None], ("plain", 56): [None, 2]}) == []
+
+
+def test_an_outlier_at_chance_between_two_depths_does_not_hide_a_rise_in_every_seed():
+    table = {("plain", 20): [1, 1.1, 1, 1.2, 1], ("plain", 56): [5, 5.1, 5, "x", 5.2]}
+    (told,) = told_of(table)
+    assert told.endswith("(+21.00 percentage points, n = 5, p = 0.0312, sign-flip test).")
+    assert "present" in told
+
+
+@pytest.mark.parametrize(
+    ("plain", "residual", "words"),
+    [
+        ([81, 82, 80.5], [1.0, 2.1, 3.0], "Residual connections mend it:"),
+        ([81, 82, 80.5], [61.2, 62, 63], "Residual connections mend it in part:"),
+        ([81, 82, 80.5], [1.0, 12, 4.0], "Residual connections mend it, at least in part:"),
+        ([1.1, 2.0, 3.1], [21, 22.3, 23], "Residual connections do not lower the rise by the margin:"),
+        ([1.1, 2.0, 3.1], [-19, -18, -17.1], "The residual network's error rises less, where"),
+    ],
+)
+def test_what_residual_connections_do_is_said_of_what_was_found(plain, residual, words):
+    shallow = [1, 2, 3]
+    table = {("plain", 20): shallow, ("plain", 56): plain, ("resnet", 20): shallow, ("resnet", 56): residual}
+    assert told_of(table)[2].startswith(words)
+
+
+def test_errors_that_all_tie_have_no_p():
+    table = {("plain", depth): [0, 0, 0] for depth in (8, 14, 20)}
+    (told,) = told_of(table)
+    assert "nan" not in told
+    assert "absent" in told
+
+
+def test_networks_at_chance_are_named_and_not_judged():
+    table = {("plain", 20): [90, 90, 90], ("plain", 56): [89, 90, 91], ("resnet", 20): [1, 2, 3]}
+    errors = errors_of(table | {("resnet", 56): [1, 2, 3]})
+    judged = Verdicts(1.0, degradation(errors, 1.0), trends(errors, 1.0), removals(errors, 1.0))
+    summary = summarise(errors.assign(train_error_eval=errors["error"], test_error=errors["error"]))
+    untrained = headline.at_chance(summary, errors.assign(num_classes=10))
+    assert untrained == ["plain"]
+    assert headline.at_chance(summary.assign(n=2), errors.assign(num_classes=10)) == []
+    told = headline.verdicts(judged, untrained)
+    assert [sentence.partition(":")[0] for sentence in told] == [
+        "resnet",
+        "At chance at every depth, so that there is nothing to degrade",
+    ]
+
+
+def test_the_rates_of_the_deepest_network_are_told_with_theory(results):
+    told = headline.rates(measured_rates(results.runs, results.layers))
+    assert told == [
+        "plain, depth 20: the gradient vanishes at initialisation, its squared norm multiplied by 0.49 a "
+        "layer towards the input (n = 3; theory of wide, fully connected layers: at most 1.47)."
+    ]
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "does"),
+    [
+        (1.3, 1.5, "explodes"),
+        (0.4, 0.5, "vanishes"),
+        (0.99, 1.01, "is about kept"),
+        (0.99, 1.4, "explodes in part"),
+        (0.6, 1.0, "vanishes in part"),
+        (0.85, 1.39, "does both, by stage"),
+    ],
+)
+def test_what_a_gradient_does_is_said_of_all_its_stages(low, high, does):
+    rows = [
+        {"network": "a", "depth": 20, "per": "layer", "mean": mean, "n": 3, "predicted": None, "kind": ""}
+        for mean in (low, high)
+    ]
+    (told,) = headline.rates(pd.DataFrame(rows))
+    assert f"the gradient {does} at initialisation" in told
+
+
+def test_responses_are_told_of_the_greatest_depth():
+    columns = ["network", "depth", "n", "mean"]
+    found = pd.DataFrame(
+        [["plain", 8, 3, 1.0], ["plain", 20, 3, 5.04], ["resnet", 20, 2, 0.99]], columns=columns
+    )
+    told = headline.responses(found)
+    assert told.endswith(": plain 5.04 at depth 20 (n = 3), resnet 0.99 at depth 20 (n = 2).")
+    assert headline.responses(found.iloc[:0]) == ""
+
+
+def test_errors_that_are_the_same_are_a_copys_unless_they_are_all_one():
+    def found(*first):
+        rows = [{"study": "b", "error": "train error", "first": x, "differences": {0: 0.0}} for x in first]
+        return pd.DataFrame(rows)
+
+    (told,) = headline.copies(found(5.0, 7.0))
+    assert told.startswith("b has the very same errors everywhere")
+    assert headline.copies(found(90.0, 90.0)) == []  # all at chance
+    assert headline.copies(found(5.0, 7.0), ["b"]) == []
+    assert headline.copies(found(5.0, 7.0).assign(differences=[{0: 0.0}, {0: 0.1}])) == []

@@ -1,0 +1,735 @@
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import settings as few
+from hypothesis import strategies as st
+
+from depthbench.errors import BadInput
+from depthbench.study.file import bundled_studies, load_study, merge, parse_setting
+from depthbench.study.grid import Grid
+from depthbench.study.model import (
+    FORMAT,
+    NOT_OF_THE_RESULT,
+    Data,
+    Evaluate,
+    NetworkOptions,
+    Probe,
+    Recipe,
+    Run,
+    Study,
+)
+
+
+def run(**sections):
+    return Run(**{"network": "plain", "depth": 20, "seed": 0, **sections})
+
+
+# Run ids
+
+
+def test_a_run_id_is_the_same_in_every_process_version_and_place():
+    # Stored results are found by these ids: should this fail, raise FORMAT or mend what changed them.
+    assert run().run_id == "plain-20-s0-0c0483"
+    assert run(network="resnet", depth=56, seed=3, recipe=Recipe(steps=100)).run_id == "resnet-56-s3-014f6b"
+
+
+def test_what_is_set_to_its_default_is_as_if_unset():
+    assert (
+        run(recipe=Recipe(lr=0.1), options=NetworkOptions(), data=Data(name="digits")).run_id == run().run_id
+    )
+
+
+CHANGED = {
+    "data": {
+        "name": "mnist",
+        "image_size": 32,
+        "test_fraction": 0.3,
+        "val_fraction": 0.1,
+        "val_size": 50,
+        "split_seed": 1,
+        "normalisation": "pixel",
+        "decode": "as_read",
+    },
+    "options": {
+        "width": 8,
+        "shortcut": "B",
+        "norm": "none",
+        "init": "xavier",
+        "activation": "tanh",
+        "dropout": 0.1,
+        "order": "full_pre",
+        "shortcut_scale": 0.5,
+        "branch_scale": 0.5,
+        "gate": "exclusive",
+        "gate_bias": -7.0,
+        "shortcut_dropout": 0.5,
+        "bottleneck_stride": "3x3",
+    },
+    "recipe": {
+        "steps": 10,
+        "epochs": 1.5,
+        "batch_size": 64,
+        "optimizer": "adam",
+        "lr": 0.2,
+        "momentum": 0.8,
+        "nesterov": True,
+        "weight_decay": 0.0,
+        "decay_norm": False,
+        "l1": 0.1,
+        "label_smoothing": 0.1,
+        "clip_norm": 1.0,
+        "schedule": "cosine",
+        "milestones": [0.5],
+        "gamma": 0.2,
+        "warmup": "none",
+        "warmup_steps": 0.2,
+        "hold_lr": 0.02,
+        "hold_until_train_error": 70.0,
+        "hold_steps": 400,
+        "hold_from_depth": 20,
+        "pad": 0,
+        "flip": True,
+        "precision": "bf16",
+        "patience": 5,
+        "plateau_patience": 5,
+        "augmentation": "scale",
+        "scale": [224, 224],
+        "colour": True,
+    },
+    "probe": {"names": ["weight_norm"], "steps": [0], "every": 5},
+    "evaluate": {"every": 5, "train_size": 100, "log_every": 5, "ten_crop": True, "robustness": ["noisy"]},
+}
+READ = {"data": {"path": "photos", "image_size": 16, "decode": "as_read"}}
+NEEDS = {  # what else must be set for a key not to be refused
+    "image_size": {"data": {"path": "photos"}},
+    "decode": {"data": {"path": "photos", "image_size": 16}},
+    "augmentation": READ,
+    "ten_crop": READ,
+    "patience": {"data": {"val_size": 60}},
+}
+
+
+def unchanged(key):
+    """The paper's study, with what `key` needs."""
+    return load_study(None, **NEEDS.get(key, {}))
+
+
+def changed(section, key):
+    """The same with `key` changed."""
+    return load_study(None, **merge(NEEDS.get(key, {}), {section: {key: CHANGED[section][key]}}))
+
+
+def test_everything_that_affects_the_result_makes_another_run():
+    for section, model in (
+        ("data", Data),
+        ("options", NetworkOptions),
+        ("recipe", Recipe),
+        ("probe", Probe),
+        ("evaluate", Evaluate),
+    ):
+        assert set(CHANGED[section]) == set(model.model_fields) - set(NOT_OF_THE_RESULT), (
+            "a key is not tested"
+        )
+
+    ids = {run().run_id, run(network="resnet").run_id, run(depth=26).run_id, run(seed=1).run_id}
+    keys = [(section, key) for section, changes in CHANGED.items() for key in changes]
+    for section, key in keys:
+        run_id = next(changed(section, key).runs()).run_id
+        assert run_id != next(unchanged(key).runs()).run_id, f"{section}.{key}"
+        ids.add(run_id)
+    assert len(ids) == 4 + len(keys)
+
+
+VARIANTS = {
+    "calm": {"of": "plain"},
+    "bare": {"of": "plain", "options": {"norm": "none"}, "recipe": {"batch_size": 8}},
+}
+
+
+def with_variants(**variants):
+    return load_study(
+        None,
+        variants=VARIANTS | variants,
+        grid={"network": ["bare", "plain"], "depth": [8], "seed": [0]},
+        options={"init": "xavier", "norm": "group"},
+        recipe={"lr": 0.5, "batch_size": 64},
+    )
+
+
+def test_a_variant_is_its_network_with_what_it_sets_and_else_as_the_study():
+    bare, plain = with_variants().resolve(1000, flips=False).runs()
+    assert (bare.network, bare.family, bare.of) == ("bare", "plain", "plain")
+    assert (plain.network, plain.family, plain.of) == ("plain", "plain", None)
+    assert (bare.options.norm, bare.options.init) == ("none", "xavier")
+    assert (plain.options.norm, plain.options.init) == ("group", "xavier")
+    assert (bare.recipe.batch_size, bare.recipe.lr, bare.steps) == (8, 0.5, 64_000)
+    assert plain.recipe.batch_size == 64
+    assert bare.run_id.startswith("bare-8-s0-")
+
+
+def test_a_variant_may_set_what_is_the_default_back():
+    study = with_variants(bare={"of": "plain", "options": {"norm": "batch"}})
+    assert study.options_of("bare").norm == "batch"
+
+
+@pytest.mark.parametrize(
+    ("variant", "told"),
+    [
+        ({"of": "plane"}, "variants.bare: no network is called 'plane': did you mean 'plain'?"),
+        ({}, "variants.bare.of is missing"),
+        ({"of": "plain", "norm": "none"}, "unknown key 'variants.bare.norm'"),
+        ({"of": "plain", "options": {"nrom": 1}}, "did you mean 'norm'?"),
+        ({"of": "plain", "options": {"norm": "n"}}, "variants.bare.options.norm = \"n\": should be 'batch'"),
+        ({"of": "plain", "recipe": {"steps": 5}}, "recipe.steps is one for all runs of a study"),
+        (
+            {"of": "plain", "recipe": {"nesterov": True, "momentum": 0.0}},
+            "nesterov = true needs momentum above 0",
+        ),
+        ({"of": "plain_mlp", "options": {"shortcut": "B"}}, "options.shortcut: bare has no such option"),
+        ({"of": "resnet_imagenet"}, "grid: bare: depth 8 is none of 18, 34, 50, 101, 152"),
+    ],
+)
+def test_a_variant_that_cannot_be_is_told(variant, told):
+    with pytest.raises(BadInput) as error:
+        with_variants(bare=variant)
+    assert told in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_what_excludes_itself_only_with_the_study_is_told_with_the_variant():
+    with pytest.raises(BadInput, match=r"variants\.fast\.recipe: nesterov = true needs momentum above 0"):
+        load_study(
+            None,
+            recipe={"momentum": 0.0},
+            variants={"fast": {"of": "plain", "recipe": {"nesterov": True}}},
+            grid={"network": ["fast"]},
+        )
+
+
+def test_a_variant_may_not_take_the_name_of_a_network():
+    with pytest.raises(BadInput, match=r"variants.resnet: a network is called so already"):
+        with_variants(resnet={"of": "plain"})
+
+
+def test_a_variant_survives_being_stored_as_what_it_sets(tmp_path):
+    study = with_variants()
+    (tmp_path / "s.toml").write_text(study.to_toml())
+    again = load_study(tmp_path / "s.toml", name=study.name)
+    assert again == study
+    assert [run.run_id for run in again.runs()] == [run.run_id for run in study.runs()]
+    assert study.model_dump(mode="json")["variants"] == {
+        "calm": {"of": "plain", "options": {}, "recipe": {}}
+    } | {"bare": VARIANTS["bare"]}
+
+
+def test_where_a_folder_lies_makes_no_other_run():
+    here, there = (run(data=Data(path=path)) for path in ("/here/photos", "/there/photos"))
+    assert here.run_id == there.run_id
+    assert here.run_id != run(data=Data(path="/here/drawings")).run_id
+
+
+# A study and its runs
+
+
+def test_runs_are_a_grid():
+    study = load_study(None, grid={"network": ["plain", "resnet"], "depth": [20, 8], "seed": [0, 5]})
+    runs = list(study.runs())
+    assert [(r.depth, r.network, r.seed) for r in runs] == [
+        (20, "plain", 0),
+        (20, "plain", 5),
+        (20, "resnet", 0),
+        (20, "resnet", 5),
+        (8, "plain", 0),
+        (8, "plain", 5),
+        (8, "resnet", 0),
+        (8, "resnet", 5),
+    ]
+    assert len({r.run_id for r in runs}) == 8
+    assert all(r.recipe == study.recipe for r in runs)
+
+
+def test_what_is_named_twice_is_run_once():
+    study = load_study(None, grid={"network": ["plain", "plain"], "depth": [8, 20, 8], "seed": [0, 0]})
+    assert len(list(study.runs())) == 2
+
+
+def test_a_study_never_changes():
+    with pytest.raises(ValueError, match="frozen"):
+        load_study(None).recipe.lr = 1.0
+
+
+def test_without_a_study_it_is_the_recipe_of_the_paper():
+    study = load_study(None, data={"name": "cifar10"})
+    recipe = study.resolve(50_000, flips=True).recipe
+    assert study.name == "cifar10"
+    assert (recipe.optimizer, recipe.lr, recipe.momentum, recipe.weight_decay) == ("sgd", 0.1, 0.9, 1e-4)
+    assert (recipe.batch_size, recipe.steps, recipe.schedule, recipe.gamma) == (128, 64_000, "step", 0.1)
+    assert [m * recipe.steps for m in recipe.milestones] == [32_000, 48_000]
+    assert (recipe.warmup, recipe.hold_lr, recipe.hold_until_train_error) == ("hold", 0.01, 80)
+    assert recipe.hold_from_depth == 110
+    assert (recipe.pad, recipe.flip, recipe.nesterov, recipe.decay_norm) == (4, True, False, True)
+    assert study.options == NetworkOptions(
+        width=None, shortcut=None, norm="batch", init="he", activation="relu", dropout=0.0
+    )
+
+
+def test_a_study_is_called_as_its_file(tmp_path):
+    file = tmp_path / "my-study.v2.toml"
+    file.write_text("[grid]\n")
+    assert load_study(file).name == "my-study.v2"
+    assert load_study(file, name="other").name == "other"
+    file.write_text('name = "third"\n')
+    assert load_study(file).name == "third"
+
+
+def test_an_empty_file_is_no_study(tmp_path):
+    file = tmp_path / "mine.toml"
+    file.write_text("# to be written\n")
+    with pytest.raises(BadInput, match=r"mine\.toml is empty"):
+        load_study(file)
+
+
+def test_a_folder_named_like_a_data_set_is_not_taken_for_it():
+    assert Data(path="/somewhere/cifar10").name == "cifar10-folder"
+    assert Data(path="/somewhere/flowers").name == "flowers"
+    assert Data(path="/somewhere/flowers", name="mine").name == "mine"
+
+
+@pytest.mark.parametrize(
+    ("sections", "told"),
+    [
+        ({"data": {"decode": "as_read", "image_size": 8}}, "for a folder of images: name one with --data"),
+        ({"data": {"decode": "as_read", "path": "photos"}}, 'decode = "as_read" needs image_size'),
+        ({"recipe": {"augmentation": "scale"}}, 'augmentation = "scale" needs data.decode = "as_read"'),
+        ({"evaluate": {"ten_crop": True}}, 'evaluate.ten_crop = true needs data.decode = "as_read"'),
+        ({"recipe": {"scale": [480, 256]}}, "two numbers of pixels, 224 <= shortest <= longest"),
+        ({"recipe": {"scale": [200, 256]}}, "two numbers of pixels, 224 <= shortest <= longest"),
+        (
+            {
+                "variants": {"scaled": {"of": "plain", "recipe": {"augmentation": "scale"}}},
+                "grid": {"network": ["scaled"]},
+            },
+            'recipe.augmentation = "scale" needs data.decode = "as_read"',
+        ),
+    ],
+)
+def test_what_can_be_seen_of_an_image_is_checked(sections, told):
+    with pytest.raises(BadInput) as error:
+        load_study(None, **sections)
+    assert told in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", sorted(bundled_studies()))
+def test_a_bundled_study_is_called_as_its_file_and_survives_being_stored(name, tmp_path):
+    study = load_study(name)
+    assert study.name == name
+    file = tmp_path / "study.toml"
+    file.write_text(study.to_toml())
+    assert load_study(file) == study
+
+
+def test_the_imagenet_study_has_the_rows_of_the_papers_tables():
+    study = load_study("he2015-imagenet", data={"path": "/somewhere/imagenet"})
+    runs = list(study.resolve(1_000_000, flips=True, other_size=50_000).runs())
+    found = {(run.family, run.depth, run.options.shortcut) for run in runs}
+    assert found == {
+        *(("plain_imagenet", depth, None) for depth in (18, 34)),
+        *(("resnet_imagenet", depth, None) for depth in (18, 34, 50, 101, 152)),
+        *(("resnet_imagenet", 34, shortcut) for shortcut in "BC"),
+    }
+    assert len(runs) == 9
+    assert {run.data.name for run in runs} == {"imagenet"}
+    assert {run.recipe.warmup for run in runs} == {"none"}  # 152 layers are not held
+
+
+@pytest.mark.parametrize("section", sorted(CHANGED))
+def test_a_stored_study_is_the_study(section, tmp_path):
+    for key in CHANGED[section]:
+        study = changed(section, key)
+        for each in (study, study.resolve(1000, flips=True, other_size=200)):
+            file = tmp_path / "study.toml"
+            file.write_text(each.to_toml())
+            assert load_study(file) == each
+
+
+# What the data settles
+
+
+@pytest.mark.parametrize(
+    ("recipe", "steps"),
+    [
+        ({}, 64_000),
+        ({"steps": 7}, 7),
+        ({"epochs": 2}, 20),
+        ({"epochs": 0.5}, 5),
+        ({"epochs": 164, "batch_size": 128}, 1281),  # 1281.25
+        ({"epochs": 0.001}, 1),
+    ],
+)
+def test_length_in_steps(recipe, steps):
+    study = load_study(None, recipe={"batch_size": 100, **recipe}).resolve(1000, flips=False)
+    assert (study.recipe.steps, study.recipe.epochs) == (steps, None)
+    assert next(study.runs()).steps == steps
+
+
+def test_the_same_length_by_steps_and_by_epochs_is_the_same_run():
+    ids = {
+        next(load_study(None, recipe={"batch_size": 100, **length}).resolve(1000, True).runs()).run_id
+        for length in ({"steps": 20}, {"epochs": 2})
+    }
+    assert len(ids) == 1
+
+
+def test_steps_are_not_known_before_the_data():
+    with pytest.raises(ValueError, match=r"Study\.resolve"):
+        _ = run().steps
+
+
+@pytest.mark.parametrize(
+    ("flip", "flips", "flipped"), [(None, True, True), (None, False, False), (False, True, False)]
+)
+def test_flips_are_as_the_data_allows_unless_set(flip, flips, flipped):
+    recipe = {} if flip is None else {"flip": flip}
+    assert load_study(None, recipe=recipe).resolve(1000, flips).recipe.flip is flipped
+
+
+@pytest.mark.parametrize(
+    ("steps", "train_size", "other_size", "every", "subset", "log_every"),
+    [
+        (300, 1437, 360, 30, None, 10),  # 19,200 trained on, 1,797 evaluated: ten times
+        (64_000, 50_000, 10_000, 3200, None, 128),  # at most twenty times
+        (200, 50_000, 10_000, 40, 5000, 10),  # at least five times, train error on 5,000
+        (3, 100, 100, 1, None, 3),
+    ],
+)
+def test_how_often_errors_are_taken(steps, train_size, other_size, every, subset, log_every):
+    study = load_study(None, recipe={"steps": steps, "batch_size": 64})
+    evaluate = study.resolve(train_size, True, other_size).evaluate
+    assert (evaluate.every, evaluate.train_size, evaluate.log_every) == (every, subset, log_every)
+
+
+def test_what_is_set_stays_and_settling_twice_changes_nothing():
+    study = load_study(None, evaluate={"every": 7, "train_size": 300, "log_every": 2})
+    once = study.resolve(1000, True)
+    assert once.evaluate == study.evaluate
+    settled = load_study(None, recipe={"epochs": 3}).resolve(1000, True, 100)
+    assert settled.resolve(1000, True, 100) == settled
+
+
+# When layers are probed
+
+
+def probed(length, **probe):
+    one = run(recipe=Recipe(steps=length), probe=Probe(**probe))
+    return [step for step in range(length) if one.is_probed(step)]
+
+
+def test_probed_steps_are_dense_at_first():
+    assert probed(1000) == [0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 999]
+    assert probed(13) == [0, 1, 2, 5, 10, 12]
+    assert probed(1) == [0]
+
+
+def test_probed_steps_can_be_chosen():
+    assert probed(10, steps=[3, 4, 99]) == [3, 4]
+    assert probed(10, steps=[]) == []
+
+
+def test_every_adds_to_the_others():
+    assert probed(12, every=4) == [0, 1, 2, 4, 5, 8, 10, 11]
+    assert probed(12, steps=[], every=5) == [0, 5, 10]
+
+
+def test_nothing_to_measure_is_never_measured():
+    assert probed(100, names=[], every=1) == []
+
+
+# Bad input: one line that names the key, the value and what is allowed
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("learning_rate = 1", "unknown key 'learning_rate': "),
+        ("[recipes]", "unknown key 'recipes': did you mean 'recipe'?"),
+        ("[recipe]\nlrr = 1", "unknown key 'recipe.lrr': did you mean 'lr'? Known: "),
+        ("[options]\nwidht = 1", "unknown key 'options.widht': did you mean 'width'?"),
+        ("recipe = 3", "recipe = 3: should be a table of keys"),
+        ('[recipe]\nlr = "0.1"', 'recipe.lr = "0.1": should be a valid number'),
+        ("[recipe]\nlr = true", "recipe.lr = true: should be a valid number"),
+        ("[recipe]\nlr = 0", "recipe.lr = 0: should be greater than 0"),
+        ("[recipe]\nlr = nan", "recipe.lr = NaN: should be a finite number"),
+        ("[recipe]\nlr = inf", "recipe.lr = Infinity: should be a finite number"),
+        ("[recipe]\nsteps = 1.5", "recipe.steps = 1.5: should be a valid integer"),
+        ("[recipe]\nsteps = 0", "recipe.steps = 0: should be greater than or equal to 1"),
+        ("[recipe]\nbatch_size = 1", "recipe.batch_size = 1: should be greater than or equal to 2"),
+        ("[recipe]\nmomentum = 1", "recipe.momentum = 1: should be less than 1"),
+        ("[recipe]\nmilestones = [0]", "recipe.milestones.0 = 0: should be greater than 0"),
+        ('[recipe]\nprecision = "fp16"', "recipe.precision = \"fp16\": should be 'fp32', 'tf32' or 'bf16'"),
+        ("[recipe]\nsteps = 1\nepochs = 1", "recipe: steps and epochs exclude each other: set one"),
+        (
+            '[options]\nnorm = "bacth"',
+            "options.norm = \"bacth\": should be 'batch', 'none', 'group' or 'layer'",
+        ),
+        ('[options]\ninit = "zero"', 'options.init = "zero": should be he, xavier, orthogonal or normal:STD'),
+        ('[options]\ninit = "normal:0.0"', 'options.init = "normal:0.0": should be he, xavier'),
+        ('[options]\ninit = "normal:-1"', 'options.init = "normal:-1": should be he, xavier'),
+        ("[options]\ndropout = 1", "options.dropout = 1: should be less than 1"),
+        ('[data]\nname = "nosuch"', "data: no data set is called 'nosuch': "),
+        ("[data]\nval_size = 5\nval_fraction = 0.1", "data: val_fraction and val_size exclude each other"),
+        ("[data]\nval_fraction = 1", "data.val_fraction = 1: should be less than 1"),
+        ("[data]\nimage_size = 32", "data: image_size is for a folder of images; digits has its own size"),
+        ('[data]\npath = "x"\nimage_size = 1', "data.image_size = 1: should be greater than or equal to 2"),
+        ("[grid]\ndepth = []", "grid.depth = []: "),
+        ("[grid]\ndepth = 20", "grid.depth = 20: should be a valid list"),
+        ('[grid]\ndepth = [20, "x"]', 'grid.depth.1 = "x": should be a valid integer'),
+        (
+            "[grid]\ndepth = [20, 21]",
+            "grid: plain: depth 21 is not 6n+2, n >= 1; nearest: 20 or 26",
+        ),
+        ("[grid]\ndepth = [0]", "grid.depth.0 = 0: should be greater than or equal to 1"),
+        ("[grid]\nseed = [-1]", "grid.seed.0 = -1: should be greater than or equal to 0"),
+        ('[grid]\nnetwork = ["resnets"]', "grid: no network is called 'resnets': did you mean 'resnet'?"),
+        ('may_diverge = ["plian"]', "no network is called 'plian': did you mean 'plain'?"),
+        ('[probe]\nnames = ["gradient"]', "probe: no probe is called 'gradient': "),
+        ("[probe]\nsteps = [-1]", "probe.steps.0 = -1: should be greater than or equal to 0"),
+        ("[evaluate]\nevery = 0", "evaluate.every = 0: should be greater than or equal to 1"),
+        ('name = "a/b"', 'name = "a/b": should be 1 to 100 letters, digits'),
+        ('name = ""', 'name = "": should be 1 to 100 letters'),
+        (
+            "[recipe]\nlr = -1\nsteps = 0",
+            "recipe.steps = 0: should be greater than or equal to 1; recipe.lr = -1: ",
+        ),
+    ],
+)
+def test_a_study_file_that_is_wrong(tmp_path, text, told):
+    file = tmp_path / "wrong.toml"
+    file.write_text(text)
+    with pytest.raises(BadInput) as error:
+        load_study(file)
+    assert str(error.value).startswith(f"study wrong: {told}")
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"[recipe]\nsteps = 10\nlr =\n", r"wrong.toml: not valid TOML: .*line 3"),
+        (b"name = '\xff'\n", r"wrong.toml: not valid TOML: .*utf-8"),
+        (b"format = 99\n", rf"wrong.toml has results format 99; this version .* reads format {FORMAT}: "),
+        (b"format = '1'\n", r"has results format '1'"),
+    ],
+)
+def test_a_file_that_is_no_study(tmp_path, content, told):
+    file = tmp_path / "wrong.toml"
+    file.write_bytes(content)
+    with pytest.raises(BadInput, match=told) as error:
+        load_study(file)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("nosuch", "study 'nosuch': no study is called so; Known: "),
+        ("quik", "study 'quik': no study is called so; did you mean 'quick'? Known: "),
+        ("nosuch.toml", "study 'nosuch.toml': there is no such file; "),
+    ],
+)
+def test_an_unknown_study(name, told):
+    with pytest.raises(BadInput) as error:
+        load_study(name)
+    assert str(error.value).startswith(told)
+
+
+# One thing on top of another
+
+
+SEVERAL = """
+[grid]
+network = ["resnet", "preresnet"]
+depth = [20, 110]
+
+[[also]]
+network = ["resnet_bottleneck"]
+depth = [110, 164]
+seed = [7]
+"""
+
+
+@pytest.mark.parametrize(
+    ("asked", "runs"),
+    [
+        ({"seed": [5]}, [("resnet preresnet", (20, 110), (5,)), ("resnet_bottleneck", (110, 164), (5,))]),
+        ({"depth": [164]}, [("resnet_bottleneck", (164,), (7,))]),
+        ({"depth": [110]}, [("resnet preresnet", (110,), (0, 1, 2)), ("resnet_bottleneck", (110,), (7,))]),
+        ({"depth": [8, 164]}, [("resnet preresnet", (8,), (0, 1, 2)), ("resnet_bottleneck", (164,), (7,))]),
+        ({"network": ["plain"]}, [("plain", (20, 110), (0, 1, 2))]),
+        (
+            {"network": ["plain", "resnet_bottleneck"], "seed": [5]},
+            [("plain", (20, 110), (5,)), ("resnet_bottleneck", (110, 164), (5,))],
+        ),
+        ({"network": ["resnet", "preresnet_bottleneck"], "depth": [20, 29]}, None),
+        (
+            {"network": ["resnet", "resnet_bottleneck"], "depth": [56]},
+            [("resnet resnet_bottleneck", (56,), (0, 1, 2))],
+        ),
+    ],
+)
+def test_a_grid_asked_of_a_study_of_several_narrows_each(asked, runs, tmp_path):
+    file = tmp_path / "several.toml"
+    file.write_text(SEVERAL, encoding="utf-8")
+    if runs is None:  # all combinations are asked for, and one cannot be
+        with pytest.raises(BadInput, match="grid: resnet"):
+            load_study(file, grid=asked)
+        return
+    study = load_study(file, grid=asked)
+    found = [(" ".join(g.network), tuple(g.depth), tuple(g.seed)) for g in (study.grid, *study.also)]
+    assert found == runs
+
+
+def test_a_grid_may_be_asked_as_a_table_or_as_what_it_makes_and_also_may_be_replaced(tmp_path):
+    file = tmp_path / "several.toml"
+    file.write_text(SEVERAL, encoding="utf-8")
+    assert load_study(file, grid=Grid(depth=[164])) == load_study(file, grid={"depth": [164]})
+    study = load_study(file, grid={"network": ["resnet_bottleneck"], "depth": [110]}, also=[])
+    assert (study.grid.network, study.grid.seed, study.also) == (["resnet_bottleneck"], [0, 1, 2], [])
+
+
+def test_an_unknown_key_of_a_further_grid_is_told(tmp_path):
+    file = tmp_path / "several.toml"
+    file.write_text("[[also]]\nsead = [7]\n", encoding="utf-8")
+    for grid in ({}, {"grid": {"seed": [1]}}):
+        with pytest.raises(BadInput, match=r"unknown key 'also\.0\.sead'"):
+            load_study(file, **grid)
+
+
+@pytest.mark.parametrize("several", ["also = 3", "also = [3]", "grid = 3\nalso = [{seed = [1]}]"])
+def test_grids_that_are_none_are_told_of(several, tmp_path):
+    file = tmp_path / "several.toml"
+    file.write_text(several, encoding="utf-8")
+    with pytest.raises(BadInput, match=r"study several: (also|also\.0|grid) = 3: should be"):
+        load_study(file, grid={"seed": [1]})
+
+
+def test_merge_goes_table_by_table_and_leaves_both_as_they_were():
+    below, above = {"a": {"x": 1, "y": 2}, "b": 3}, {"a": {"y": 5}, "c": {"z": 6}}
+    assert merge(below, above) == {"a": {"x": 1, "y": 5}, "b": 3, "c": {"z": 6}}
+    assert below == {"a": {"x": 1, "y": 2}, "b": 3}
+    assert above == {"a": {"y": 5}, "c": {"z": 6}}
+
+
+def test_a_list_is_replaced_and_not_grown():
+    assert merge({"grid": {"depth": [20, 56]}}, {"grid": {"depth": [8]}}) == {"grid": {"depth": [8]}}
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [("steps", "epochs"), ("epochs", "steps"), ("val_size", "val_fraction")]
+)
+def test_a_key_gives_way_to_the_one_that_excludes_it(one, other):
+    assert merge({one: 1}, {other: 2}) == {other: 2}
+    assert merge({}, {one: 1, other: 2}) == {one: 1, other: 2}  # for the validation to refuse
+
+
+def test_epochs_on_top_of_a_study_of_so_many_steps():
+    assert load_study("quick").recipe.steps is not None
+    recipe = load_study("quick", recipe={"epochs": 3}).recipe
+    assert (recipe.steps, recipe.epochs) == (None, 3)
+
+
+TABLES = st.recursive(
+    st.integers(), lambda inner: st.dictionaries(st.sampled_from("abc"), inner, max_size=3), max_leaves=8
+).filter(lambda table: isinstance(table, dict))
+
+
+@few(max_examples=50, deadline=None, derandomize=True)
+@given(below=TABLES, above=TABLES)
+def test_what_is_above_holds_and_what_it_does_not_name_stays(below, above):
+    merged = merge(below, above)
+    assert merge(merged, above) == merged
+    assert set(merged) == set(below) | set(above)
+    assert all(merged[key] == below[key] for key in set(below) - set(above))
+
+
+@pytest.mark.parametrize(
+    ("setting", "values"),
+    [
+        ("recipe.lr=0.05", {"recipe": {"lr": 0.05}}),
+        ("lr=0.05", {"recipe": {"lr": 0.05}}),
+        ("lr = 1e-3", {"recipe": {"lr": 0.001}}),
+        ("norm=none", {"options": {"norm": "none"}}),
+        ('norm="none"', {"options": {"norm": "none"}}),
+        ("init=normal:0.01", {"options": {"init": "normal:0.01"}}),
+        ("flip=false", {"recipe": {"flip": False}}),
+        ("milestones=[0.3, 0.6]", {"recipe": {"milestones": [0.3, 0.6]}}),
+        ("probe.steps=[0,1]", {"probe": {"steps": [0, 1]}}),
+        ("depth=[8]", {"grid": {"depth": [8]}}),
+        ("name=mine", {"name": "mine"}),
+        ("data.name=mnist", {"data": {"name": "mnist"}}),
+        ("path=", {"data": {"path": ""}}),
+        ("recipe.nosuch=1", {"recipe": {"nosuch": 1}}),  # for the validation to refuse
+    ],
+)
+def test_a_setting_is_a_key_and_a_value_as_in_a_file(setting, values):
+    assert parse_setting(setting) == values
+
+
+@pytest.mark.parametrize(
+    ("setting", "told"),
+    [
+        ("lr", "--set lr: write --set KEY=VALUE, e.g. --set recipe.lr=0.05"),
+        ("=1", "--set =1: write --set KEY=VALUE"),
+        ("lrr=1", "--set lrr=1: unknown key 'lrr': did you mean 'lr'? Known: "),
+        ("every=3", "--set every=3: ambiguous key 'every': write probe.every or evaluate.every"),
+    ],
+)
+def test_a_setting_that_is_none(setting, told):
+    with pytest.raises(BadInput) as error:
+        parse_setting(setting)
+    assert str(error.value).startswith(told)
+
+
+def test_a_setting_that_is_wrong_is_told_like_one_of_a_file():
+    with pytest.raises(BadInput, match=r"study quick: unknown key 'recipe\.nosuch'"):
+        load_study("quick", **parse_setting("recipe.nosuch=1"))
+
+
+def test_a_study_of_defaults_is_valid():
+    assert Study().grid.depth == [20, 32, 44, 56, 110]
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"recipe": {"nesterov": True, "momentum": 0.0}}, "nesterov = true needs momentum above 0"),
+        ({"grid": {"seed": [2**63]}}, "should be less than"),
+        ({"options": {"init": "normal:0"}}, "STD > 0"),
+    ],
+)
+def test_values_that_could_never_run(values, told):
+    with pytest.raises(BadInput, match=re.escape(told)):
+        load_study(None, **values)
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"probe": {"steps": [0, 10]}}, "probe.steps = 10: a run has 10 steps, 0 to 9"),
+        (
+            {"recipe": {"warmup": "linear", "warmup_steps": 11}},
+            "recipe.warmup_steps = 11: a run has 10 steps",
+        ),
+    ],
+)
+def test_steps_beyond_the_end_are_refused_once_the_end_is_known(values, told):
+    study = load_study(None, **merge({"recipe": {"steps": 10}}, values))
+    with pytest.raises(BadInput, match=re.escape(told)):
+        study.resolve(1000, False)
+
+
+def test_a_relative_data_path_starts_from_the_file_that_names_it(tmp_path):
+    file = tmp_path / "mine.toml"
+    file.write_text('[data]\npath = "photos"\n')
+    assert load_study(file).data.path == str(tmp_path / "photos")
