@@ -2,15 +2,14 @@
 
 from typing import Annotated
 
-from annotated_types import Ge, Gt, Le, Lt
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
-Count = Annotated[int, Ge(1)]
-Fraction = Annotated[float, Gt(0), Lt(1)]
-Seed = Annotated[int, Ge(0), Lt(2**63)]
-Percent = Annotated[float, Gt(0), Le(100)]
-NotNegative = Annotated[float, Ge(0)]
-Positive = Annotated[float, Gt(0)]
+Count = Annotated[int, Field(ge=1)]
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+Percent = Annotated[float, Field(gt=0, le=100)]
+NotNegative = Annotated[float, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0)]
 
 
 class Section(BaseModel):

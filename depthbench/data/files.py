@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from depthbench.data.decoding import Unreadable, decode
+from depthbench.data.settings import PAPER_CROP_SIDE
 from depthbench.errors import BadInput
-from depthbench.study.model import OF_SIDE
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-TEST_SCALE = 256 / OF_SIDE  # the shorter side to the side of a crop, in testing
+TEST_SCALE = 256 / PAPER_CROP_SIDE  # the shorter side to the side of a crop, in testing
 PLACES = 2**20  # places of a crop in the room that it has: more than pixels
 PART = 256  # images decoded at once for an array of all
 HASHED = 1000  # files whose bytes are hashed; of the others only names and sizes
@@ -29,7 +29,7 @@ HASHED = 1000  # files whose bytes are hashed; of the others only names and size
 def sides(scale: list[int], size: int) -> tuple[int, int]:
     """The shortest and longest shorter side of scale augmentation, both included, for crops of `size` pixels:
     `scale`, which is [256, 480] in the paper, in proportion."""
-    shortest, longest = (round(side * size / OF_SIDE) for side in scale)
+    shortest, longest = (round(side * size / PAPER_CROP_SIDE) for side in scale)
     return shortest, longest
 
 

@@ -20,8 +20,8 @@ from depthbench.data.decoding import Unreadable, decode
 from depthbench.data.files import Files
 from depthbench.data.images import Images, split
 from depthbench.data.mapped import Mapped
+from depthbench.data.settings import Data
 from depthbench.errors import BadInput
-from depthbench.study.model import Data
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
 DECODER = 1  # raised when images would be decoded to other pixels, so that old arrays are not used

@@ -7,8 +7,8 @@ import numpy as np
 
 from depthbench.data.files import Files
 from depthbench.data.mapped import Mapped, choose
+from depthbench.data.settings import Data
 from depthbench.errors import BadInput
-from depthbench.study.model import Data
 
 HASHED = 4096  # images read at once for their hash
 

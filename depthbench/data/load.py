@@ -8,8 +8,8 @@ import platformdirs
 from depthbench.data import DATASETS, folder
 from depthbench.data.images import Images, with_validation
 from depthbench.data.mapped import mapped
+from depthbench.data.settings import Data
 from depthbench.registry import look_up
-from depthbench.study.model import Data
 
 
 def default_data_dir() -> Path:

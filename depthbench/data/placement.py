@@ -13,14 +13,12 @@ from depthbench.data.files import Files
 from depthbench.data.images import Images
 from depthbench.data.mapped import Mapped
 from depthbench.data.residency import must_stream
-from depthbench.data.source import Resident, Streamed, stream_workers
+from depthbench.data.source import Resident, Stored, Streamed, stream_workers
 from depthbench.data.tensors import as_tensor
 from depthbench.machine.memory import available
 from depthbench.machine.units import in_bytes
 
 COPIED = 4096  # images of a file that are read at once on their way to the device
-
-Pixels = Tensor | Mapped | Files  # (N, C, H, W) uint8; `split(size)` gives tensors of all three
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,8 +26,8 @@ class Placed:
     """Images where they live. Pixels are on the device, or on the host where they are streamed; labels are on
     the device."""
 
-    train: tuple[Pixels, Tensor]
-    sets: dict[str, tuple[Pixels, Tensor]]  # "test_error" and, where there is one, "val_error"
+    train: tuple[Stored, Tensor]
+    sets: dict[str, tuple[Stored, Tensor]]  # "test_error" and, where there is one, "val_error"
     is_streamed: bool
     note: str  # what was chosen, in words
 
@@ -37,7 +35,7 @@ class Placed:
         """The training images as one run reads them. Runs share the pixels and nothing else."""
         return Streamed(*self.train) if self.is_streamed else Resident(*self.train)
 
-    def train_set(self, chosen: np.ndarray | None = None) -> tuple[Pixels, Tensor]:
+    def train_set(self, chosen: np.ndarray | None = None) -> tuple[Stored, Tensor]:
         """The training images (x, y) to evaluate on: all, or those at the indices `chosen`."""
         if chosen is None:
             return self.train
@@ -94,7 +92,7 @@ def _on_device(x: np.ndarray | Mapped, device: torch.device) -> Tensor:
     return there
 
 
-def _on_host(x: np.ndarray | Mapped | Files, name: str) -> Pixels:
+def _on_host(x: np.ndarray | Mapped | Files, name: str) -> Stored:
     """x as it stays on the host. Training images in memory are copied to where other processes see them."""
     if not isinstance(x, np.ndarray):
         return x

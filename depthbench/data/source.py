@@ -28,6 +28,8 @@ MOST_WORKERS = 4  # that copy pixels; decoding takes more work
 LONGEST_WAIT = 1.0  # seconds, for threads that talk to processes which may have died
 
 Wanted = np.ndarray | Cuts
+Stored = Tensor | Mapped | Files
+"""Images (N, C, H, W) uint8 as a source reads them."""
 
 
 class Resident:
@@ -54,7 +56,7 @@ class Streamed:
     start with the first batch, and end with `close()`, with the object, or with Python. Where the device is a
     GPU, what they read is pinned, so that its copy to the GPU is not waited for."""
 
-    def __init__(self, x: Mapped | Files | Tensor, y: Tensor, workers: int | None = None):
+    def __init__(self, x: Stored, y: Tensor, workers: int | None = None):
         self.x, self.y, self.workers = x, y, workers or stream_workers(x)
         self._wanted = _Wanted()
         self._loader = self._pixels = None
@@ -132,7 +134,7 @@ class _Wanted:
 class _Reader:
     """What a process has: the images, to read some of them."""
 
-    def __init__(self, x: Mapped | Files | Tensor):
+    def __init__(self, x: Stored):
         self.x = x
 
     def __getitem__(self, wanted: Wanted) -> Tensor | BadInput:
@@ -144,7 +146,7 @@ class _Reader:
         return pixels if isinstance(pixels, Tensor) else as_tensor(pixels)  # (B, C, H, W) uint8
 
 
-def stream_workers(x: Mapped | Files | Tensor) -> int:
+def stream_workers(x: Stored) -> int:
     """How many processes a stream of `x` has: as many as the run has threads, its share of the cores
     (execution/plan.py), so that runs at once do not have more of them together than there are cores."""
     cores = torch.get_num_threads()

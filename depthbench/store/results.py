@@ -4,10 +4,11 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from depthbench.data.settings import Data
 from depthbench.store.record import ALWAYS, FINISHED
 from depthbench.store.study_store import StudyStore
 from depthbench.study.file import check_format
-from depthbench.study.model import Data, NetworkOptions, Recipe
+from depthbench.study.model import NetworkOptions, Recipe
 
 if TYPE_CHECKING:
     import pandas as pd

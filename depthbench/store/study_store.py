@@ -19,12 +19,13 @@ from typing import Any
 
 import filelock
 
+from depthbench.data.settings import NOT_OF_THE_RESULT
 from depthbench.errors import BadInput
 from depthbench.files import write_text
 from depthbench.store.run_store import RunStore
 from depthbench.study.file import check_format, load_study
 from depthbench.study.grid import grids_of, united
-from depthbench.study.model import NOT_OF_THE_RESULT, Frontier, Shared, Study, Variant, Verdict
+from depthbench.study.model import Frontier, Shared, Study, Variant, Verdict
 
 
 class StudyStore:

@@ -7,12 +7,10 @@ names the key, the value and what is allowed."""
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 import tomli_w
-from annotated_types import Ge, Gt, Le, Lt
 from pydantic import (
     AfterValidator,
     Field,
@@ -23,18 +21,16 @@ from pydantic import (
 
 from depthbench.data import DATASETS
 from depthbench.data.corruptions import CORRUPTIONS
+from depthbench.data.settings import NOT_OF_THE_RESULT, PAPER_CROP_SIDE, Data
 from depthbench.errors import BadInput, nearest
 from depthbench.networks import NETWORKS, Family
 from depthbench.probes import PROBES
 from depthbench.registry import look_up
-from depthbench.schema import Count, Fraction, NotNegative, Percent, Positive, Section, each_once
+from depthbench.schema import Count, NotNegative, Percent, Positive, Section, each_once
 from depthbench.study.grid import Grids
 
 FORMAT = 1  # of a results directory; raised when an older reader would misread a newer one
 DEFAULT_STUDY = "quick"
-NOT_OF_THE_RESULT = ("path", "skip_bad_images")  # keys of [data]: the hash of the images says what they were
-
-OF_SIDE = 224  # pixels of the crops that recipe.scale is written for
 
 
 def _known_init(value: str) -> str:
@@ -64,7 +60,7 @@ class NetworkOptions(Section):
     activation: Literal[
         "relu", "tanh", "sigmoid", "gelu", "silu", "elu", "selu", "leaky_relu", "softplus", "identity"
     ] = "relu"
-    dropout: Annotated[float, Ge(0), Lt(1)] = 0.0
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Probability of dropping an activation between the convolutions of a block."""
     order: (
         Literal["original", "norm_after_addition", "act_before_addition", "act_only_pre", "full_pre"] | None
@@ -79,61 +75,12 @@ class NetworkOptions(Section):
     the shortcut alone (He et al. 2016, Table 1)."""
     gate_bias: float = -6.0
     """The initial bias of g: below zero, the shortcut is open at first."""
-    shortcut_dropout: Annotated[float, Ge(0), Lt(1)] = 0.0
+    shortcut_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Probability of dropping what a shortcut carries (He et al. 2016, Table 1); what is kept is not scaled
     up in training, all is scaled down in evaluation."""
     bottleneck_stride: Literal["1x1", "3x3"] = "1x1"
     """Which convolution of a bottleneck halves the map: the first, as in the paper's 3.8 billion multiply-
     adds of 50 layers, or the 3x3 one, as in torchvision."""
-
-
-class Data(Section):
-    """Which images, how they are split, and how pixels are scaled."""
-
-    name: str = "digits"
-    path: str | None = None
-    """A folder of images; `name` is then only what results are labelled with."""
-    image_size: Annotated[int, Ge(2), Le(1024)] | None = None
-    """Images of a folder are resized and cropped to this many pixels square."""
-    decode: Literal["once", "as_read"] = "once"
-    """When images of a folder are decoded. once: before the first run, and kept as arrays: fastest, wherever
-    the disk of --data-dir holds them. as_read: each time they are read: for folders like ImageNet's, and what
-    scale augmentation and ten_crop need, since these see more of an image than a crop. Needs image_size;
-    means and colours are then taken from a sample of the images (data/parts.py)."""
-    test_fraction: Fraction = 0.2
-    """The part of a folder without train/ and test/ that becomes the test set."""
-    val_fraction: Fraction | None = None
-    val_size: Count | None = None
-    """The part (or number) of training images kept apart for validation; stratified."""
-    split_seed: Annotated[int, Ge(0), Lt(2**32)] = 0
-    normalisation: Literal["channel", "pixel", "none"] = "channel"
-    """channel: mean and std of each channel; pixel: the mean of each pixel (He et al. 2015)."""
-    skip_bad_images: bool = False
-
-    @model_validator(mode="before")
-    @classmethod
-    def _name_of_a_folder(cls, values: Any) -> Any:
-        """A folder is called what it is called, but never like a published data set that it may not be."""
-        if not isinstance(values, Mapping) or not isinstance(values.get("path"), str):
-            return values
-        name = values.get("name") or Path(values["path"]).resolve().name or "folder"
-        return {**values, "name": f"{name}-folder" if name in DATASETS else name}
-
-    @model_validator(mode="after")
-    def _check(self):
-        if self.path is None:
-            look_up(DATASETS, "data set", self.name)
-        if self.decode == "as_read" and self.path is None:
-            raise ValueError('decode = "as_read" is for a folder of images: name one with --data')
-        if self.decode == "as_read" and self.image_size is None:
-            raise ValueError('decode = "as_read" needs image_size (--image-size N)')
-        if self.val_fraction is not None and self.val_size is not None:
-            raise ValueError("val_fraction and val_size exclude each other: set one")
-        if self.path is None and self.image_size is not None:
-            raise ValueError(
-                f"image_size is for a folder of images; {self.name} has its own size: leave it out"
-            )
-        return self
 
 
 class Recipe(Section):
@@ -142,22 +89,22 @@ class Recipe(Section):
     steps: Count | None = None
     epochs: Positive | None = None
     """Length: optimiser updates, or passes over the training set; 64,000 steps if neither is set."""
-    batch_size: Annotated[int, Ge(2)] = 128
+    batch_size: Annotated[int, Field(ge=2)] = 128
     optimizer: Literal["sgd", "adam", "adamw"] = "sgd"
     lr: Positive = 0.1
-    momentum: Annotated[float, Ge(0), Lt(1)] = 0.9
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     nesterov: bool = False
     weight_decay: NotNegative = 1e-4
     """L2 coefficient, on every parameter as in the paper (norm and bias too: see decay_norm)."""
     decay_norm: bool = True
     l1: NotNegative = 0.0
-    label_smoothing: Annotated[float, Ge(0), Lt(1)] = 0.0
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     clip_norm: Positive | None = None
     schedule: Literal["step", "cosine", "constant", "plateau"] = "step"
     """plateau: the rate is multiplied by gamma whenever the validation error (where there is no validation
     set, the train error in evaluation mode) has not fallen in plateau_patience evaluations in a row."""
     plateau_patience: Count = 3
-    milestones: list[Annotated[float, Gt(0)]] = [0.5, 0.75]
+    milestones: list[Annotated[float, Field(gt=0)]] = [0.5, 0.75]
     """When `step` lowers the rate: a number below 1 is a fraction of all steps (32k and 48k of 64k)."""
     gamma: Positive = 0.1
     warmup: Literal["none", "linear", "hold"] = "hold"
@@ -173,7 +120,7 @@ class Recipe(Section):
     augmentation: Literal["crop", "scale"] = "crop"
     """crop: of an image with `pad` pixels more on each side. scale: of an image whose shorter side is drawn
     from `scale` (He et al. 2015, sec. 3.4); needs decode = "as_read"."""
-    pad: Annotated[int, Ge(0)] = 4
+    pad: Annotated[int, Field(ge=0)] = 4
     """Pixels padded on each side before a random crop; 0 for none."""
     scale: Annotated[list[Count], Field(min_length=2, max_length=2)] = [256, 480]
     """Shortest and longest shorter side, in pixels for crops of 224, and in proportion for others."""
@@ -191,8 +138,10 @@ class Recipe(Section):
             raise ValueError("steps and epochs exclude each other: set one")
         if self.nesterov and self.momentum == 0:
             raise ValueError("nesterov = true needs momentum above 0")
-        if not OF_SIDE <= self.scale[0] <= self.scale[1]:
-            raise ValueError(f"scale should be two numbers of pixels, {OF_SIDE} <= shortest <= longest")
+        if not PAPER_CROP_SIDE <= self.scale[0] <= self.scale[1]:
+            raise ValueError(
+                f"scale should be two numbers of pixels, {PAPER_CROP_SIDE} <= shortest <= longest"
+            )
         return self
 
 
@@ -200,7 +149,7 @@ class Probe(Section):
     """What is measured by layer, and when. Step k is the (k+1)-th update, seen before it is made."""
 
     names: list[str] = list(PROBES)
-    steps: list[Annotated[int, Ge(0)]] | None = None
+    steps: list[Annotated[int, Field(ge=0)]] | None = None
     """Unset: 0, 1, 2, 5, 10, 20, 50, ... and the last step."""
     every: Count | None = None
     """Every so many steps as well."""

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from depthbench.data.batches import Scaling
-from depthbench.data.placement import Pixels
+from depthbench.data.pixels import Pixels
 
 # Images at once. More gain nothing on a CPU, where their activations leave the caches; a GPU has units that
 # fewer would leave idle, and the same launches to make for few as for many.

@@ -5,8 +5,9 @@ from collections.abc import Callable, Sequence
 from torch import Tensor, nn
 
 from depthbench.data.batches import Scaling
-from depthbench.data.corruptions import CORRUPTIONS, Corrupted
-from depthbench.data.placement import Pixels
+from depthbench.data.corruptions import CORRUPTIONS
+from depthbench.data.corruptions.corrupted import Corrupted
+from depthbench.data.pixels import Pixels
 from depthbench.training.evaluate import percent_wrong, predict
 
 Row = dict[str, str | float]  # corruption, strength, test_error (percent)

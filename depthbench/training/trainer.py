@@ -14,7 +14,8 @@ from depthbench.data.batches import Batches, Scaling
 from depthbench.data.colour import Colour
 from depthbench.data.files import sides
 from depthbench.data.images import Images, split
-from depthbench.data.placement import Pixels, Placed, place
+from depthbench.data.pixels import Pixels
+from depthbench.data.placement import Placed, place
 from depthbench.data.statistics import for_statistics
 from depthbench.machine.precision import set_precision
 from depthbench.networks import NETWORKS

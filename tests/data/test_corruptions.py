@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from depthbench.data.corruptions import CORRUPTIONS, Corrupted
+from depthbench.data.corruptions import CORRUPTIONS
+from depthbench.data.corruptions.corrupted import Corrupted
 
 IMAGES = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (7, 3, 32, 24), dtype=np.uint8))
 GREY = torch.full((7, 1, 16, 16), 100, dtype=torch.uint8)

@@ -14,8 +14,8 @@ from depthbench.data.files import PLACES, Cuts, sides
 from depthbench.data.images import with_validation
 from depthbench.data.load import load_images
 from depthbench.data.placement import place
+from depthbench.data.settings import Data
 from depthbench.errors import BadInput
-from depthbench.study.model import Data
 from tests.data.photographs import write_photographs
 
 SIDE = 28  # of a crop; the shorter side is scaled to 32 in testing

@@ -10,8 +10,8 @@ from depthbench.data import folder
 from depthbench.data.load import load_images
 from depthbench.data.mapped import Mapped
 from depthbench.data.placement import place
+from depthbench.data.settings import Data
 from depthbench.errors import BadInput
-from depthbench.study.model import Data
 
 
 def picture(path, colour=(1, 2, 3), size=(4, 4), mode="RGB"):

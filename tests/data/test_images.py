@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from depthbench.data.images import Images, split, with_validation
+from depthbench.data.settings import Data
 from depthbench.errors import BadInput
-from depthbench.study.model import Data
 
 LABELS = np.repeat(np.arange(5), 20)  # 100 images, 5 classes
 PIXELS = np.arange(100, dtype=np.uint8).reshape(100, 1, 1, 1)

@@ -9,8 +9,8 @@ from depthbench.data import DATASETS
 from depthbench.data.images import Images
 from depthbench.data.load import load_images
 from depthbench.data.mapped import Mapped, choose, mapped
+from depthbench.data.settings import Data
 from depthbench.data.tensors import as_tensor
-from depthbench.study.model import Data
 
 PIXELS = np.arange(10 * 4, dtype=np.uint8).reshape(10, 1, 2, 2)
 

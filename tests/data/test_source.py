@@ -15,9 +15,9 @@ from depthbench.data.draws import Draws
 from depthbench.data.files import Files
 from depthbench.data.load import load_images
 from depthbench.data.mapped import Mapped
+from depthbench.data.settings import Data
 from depthbench.data.source import Resident, Streamed, stream_workers
 from depthbench.errors import BadInput
-from depthbench.study.model import Data
 from tests.data.photographs import write_photographs
 from tests.processes import children, is_alive
 

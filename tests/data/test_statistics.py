@@ -3,7 +3,7 @@ import pytest
 
 from depthbench.data import statistics as parts
 from depthbench.data.load import load_images
-from depthbench.study.model import Data
+from depthbench.data.settings import Data
 from tests.data.photographs import write_photographs
 
 

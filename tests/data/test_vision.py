@@ -12,9 +12,9 @@ import scipy.io
 
 from depthbench.data import DATASETS
 from depthbench.data.load import load_images
+from depthbench.data.settings import Data
 from depthbench.data.vision import FLIPS
 from depthbench.errors import BadInput
-from depthbench.study.model import Data
 
 
 @pytest.fixture(autouse=True)

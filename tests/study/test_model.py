@@ -5,13 +5,12 @@ from hypothesis import given
 from hypothesis import settings as few
 from hypothesis import strategies as st
 
+from depthbench.data.settings import NOT_OF_THE_RESULT, Data
 from depthbench.errors import BadInput
 from depthbench.study.file import bundled_studies, load_study, merge, parse_setting
 from depthbench.study.grid import Grid
 from depthbench.study.model import (
     FORMAT,
-    NOT_OF_THE_RESULT,
-    Data,
     Evaluate,
     NetworkOptions,
     Probe,

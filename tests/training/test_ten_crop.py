@@ -7,7 +7,7 @@ from torchvision.transforms import v2
 
 from depthbench.data.batches import Scaling
 from depthbench.data.load import load_images
-from depthbench.study.model import Data
+from depthbench.data.settings import Data
 from depthbench.training import evaluate
 from depthbench.training.ten_crop import chance_errors, ten_crop_errors
 from tests.data.photographs import write_photographs

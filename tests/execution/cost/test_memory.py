@@ -10,6 +10,7 @@ from depthbench.data.images import with_validation
 from depthbench.data.load import load_images
 from depthbench.data.mapped import Mapped
 from depthbench.data.placement import place
+from depthbench.data.settings import Data
 from depthbench.errors import BadInput
 from depthbench.execution.cost import memory
 from depthbench.execution.cost.memory import (
@@ -26,7 +27,6 @@ from depthbench.execution.cost.memory import (
     together,
 )
 from depthbench.networks import NETWORKS, Family
-from depthbench.study.model import Data
 from tests.data.photographs import write_photographs
 
 LARGE = Sizes(shape=(3, 32, 32), classes=10, held=0, evaluated=100)

@@ -1,0 +1,34 @@
+"""Images under a corruption, made batch by batch."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from torch import Tensor
+
+from depthbench.data.corruptions import CORRUPTIONS
+from depthbench.data.pixels import Pixels
+
+
+class Corrupted:
+    """The images `x` (N, C, H, W) uint8 under the corruption `name`.
+
+    What is drawn for an image depends only on its index in the set and on the corruption. Every network and
+    seed therefore sees the same images, whatever the batch size. Images are made on the host, because a GPU
+    rounds differently: with TF32 by one grey level."""
+
+    def __init__(self, x: Pixels, name: str, strength: float, white: int):
+        self.x, self.name, self.strength, self.white = x, name, strength, white
+        self.corrupt = CORRUPTIONS[name].load()
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.x.shape
+
+    def split(self, size: int, /) -> Iterator[Tensor]:
+        """Yield tensors of `size` images, the last one smaller."""
+        first = 0
+        for batch in self.x.split(size):
+            indices = range(first, first + len(batch))
+            generators = [np.random.default_rng([*self.name.encode(), index]) for index in indices]
+            yield self.corrupt(batch.cpu(), generators, self.strength, self.white)
+            first += len(batch)

@@ -1,0 +1,67 @@
+"""The section `[data]` of a study: which images, how they are split, how pixels are scaled. No torch here."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from depthbench.data import DATASETS
+from depthbench.registry import look_up
+from depthbench.schema import Count, Fraction, Section
+
+NOT_OF_THE_RESULT = ("path", "skip_bad_images")
+"""Keys of `[data]` that the run id leaves out: the hash of the images says which images were used."""
+
+PAPER_CROP_SIDE = 224
+"""Side, in pixels, of the crops for which He et al. 2015 (sec. 3.4) state their scales."""
+
+
+class Data(Section):
+    """Which images to use, how to split them and how to scale their pixels."""
+
+    name: str = "digits"
+    path: str | None = None
+    """A folder of images. With it, `name` only labels the results."""
+    image_size: Annotated[int, Field(ge=2, le=1024)] | None = None
+    """Resize and crop the images of a folder to a square of this side, in pixels."""
+    decode: Literal["once", "as_read"] = "once"
+    """When to decode the images of a folder. once: before the first run, and keep them as arrays. This is the
+    fastest, if the disk of --data-dir can hold them. as_read: each time an image is read. Use it for folders
+    as large as ImageNet. Scale augmentation and ten_crop need it, because they see more of an image than one
+    crop. It needs image_size, and it takes means and colours from a sample of the images."""
+    test_fraction: Fraction = 0.2
+    """Fraction of a folder without train/ and test/ that becomes the test set."""
+    val_fraction: Fraction | None = None
+    val_size: Count | None = None
+    """Fraction or number of training images to use for validation instead; stratified by class."""
+    split_seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    normalisation: Literal["channel", "pixel", "none"] = "channel"
+    """channel: subtract the mean of each channel and divide by its standard deviation; pixel: subtract the
+    mean of each pixel (He et al. 2015)."""
+    skip_bad_images: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_folder(cls, values: Any) -> Any:
+        """Name a folder's results after the folder, but never like a published data set."""
+        if not isinstance(values, Mapping) or not isinstance(values.get("path"), str):
+            return values
+        name = values.get("name") or Path(values["path"]).resolve().name or "folder"
+        return {**values, "name": f"{name}-folder" if name in DATASETS else name}
+
+    @model_validator(mode="after")
+    def _check(self) -> "Data":
+        if self.path is None:
+            look_up(DATASETS, "data set", self.name)
+        if self.decode == "as_read" and self.path is None:
+            raise ValueError('decode = "as_read" is for a folder of images: name one with --data')
+        if self.decode == "as_read" and self.image_size is None:
+            raise ValueError('decode = "as_read" needs image_size (--image-size N)')
+        if self.val_fraction is not None and self.val_size is not None:
+            raise ValueError("val_fraction and val_size exclude each other: set one")
+        if self.path is None and self.image_size is not None:
+            raise ValueError(
+                f"image_size is for a folder of images; {self.name} has its own size: leave it out"
+            )
+        return self
