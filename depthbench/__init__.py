@@ -23,7 +23,7 @@ __all__ = [
 _HOMES = {
     "BadInput": "depthbench.errors",
     "load_study": "depthbench.study.file",
-    "run_study": "depthbench.execution",
+    "run_study": "depthbench.execution.run",
     "load_predictions": "depthbench.store.results",
     "load_results": "depthbench.store.results",
     "write_report": "depthbench.report",

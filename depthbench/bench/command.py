@@ -19,7 +19,7 @@ from depthbench.bench.ratios import ratios
 from depthbench.bench.settings import Settings
 from depthbench.console import say
 from depthbench.errors import BadInput
-from depthbench.execution.plan import resolve_device
+from depthbench.machine.device import resolve_device
 from depthbench.machine.environment import busy, cores_each, cpu_name, describe_environment, usable_cores
 from depthbench.networks import NETWORKS
 from depthbench.registry import look_up

@@ -119,7 +119,7 @@ def run(
 
       depthbench run my_study.toml --set lr=0.05 --name my_study-lr0.05
     """
-    from depthbench.execution import execute
+    from depthbench.execution.run import execute
     from depthbench.tensorboard import FOLDER, Written, check_installed, write_run
 
     if tensorboard:
@@ -191,8 +191,8 @@ def frontier(
     """
     from depthbench.analysis.frontier import frontiers, summarise
     from depthbench.cli import flags
-    from depthbench.execution import execute
     from depthbench.execution.frontier import search
+    from depthbench.execution.run import execute
     from depthbench.store.results import load_results
     from depthbench.study.file import build
     from depthbench.study.model import Frontier
@@ -481,22 +481,21 @@ def _chosen(asked: Mapping[str, Any]):
 def _checked(shown: Console, study, asked: Mapping[str, Any], executes: bool):
     """The plan of `study` on this machine."""
     from depthbench.cli import flags
-    from depthbench.execution import prepare
+    from depthbench.execution.plan import make_plan
+    from depthbench.execution.settings import Execution
 
-    told = "interrupted: nothing was begun"
-    with interruptible(told), counting(shown, "preparing", "reading the images") as decoding:
-        return prepare(
-            study,
-            asked["results"],
-            device=asked["device"],
-            jobs=flags.parse_jobs(asked["jobs"]),
-            recompute=asked["recompute"],
-            step=asked["step"],
-            data_dir=asked["data_dir"],
-            fresh=asked.get("fresh", False),
-            executes=executes,
-            decoding=decoding,
-        )
+    execution = Execution(
+        results=asked["results"],
+        device=asked["device"],
+        jobs=flags.parse_jobs(asked["jobs"]),
+        recompute=asked["recompute"],
+        step_mode=asked["step"],
+        data_dir=asked["data_dir"],
+        fresh=asked.get("fresh", False),
+    )
+    interrupted = "interrupted before any run started"
+    with interruptible(interrupted), counting(shown, "preparing", "reading the images") as decoding:
+        return make_plan(study, execution, executes=executes, decoding=decoding)
 
 
 def _opening(path: Path) -> str:
@@ -520,9 +519,12 @@ def _announce(plan, shown: Console) -> None:
         f"thread{'s'[: plan.threads > 1]} each, on {plan.device}; {plan.study.recipe.steps} steps a run",
     )
     say(shown, f"results: {plan.store.path}")
-    if plan.skipped:
-        names = ", ".join(plan.skipped[:5]) + (", ..." if len(plan.skipped) > 5 else "")
-        say(shown, f"left out {len(plan.skipped)} unreadable image{'s'[: len(plan.skipped) > 1]}: {names}")
+    if plan.data.skipped:
+        names = ", ".join(plan.data.skipped[:5]) + (", ..." if len(plan.data.skipped) > 5 else "")
+        say(
+            shown,
+            f"left out {len(plan.data.skipped)} unreadable image{'s'[: len(plan.data.skipped) > 1]}: {names}",
+        )
     for note in plan.notes:
         say(shown, note)
 

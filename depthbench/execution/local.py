@@ -30,7 +30,7 @@ class Worker(Process):
         setup = {"plugins": plan.study.plugins, "threads": plan.threads, "device": plan.device}
         setup |= {"images": str(images), "data_hash": plan.data_hash}
         setup |= {"keep_checkpoint": plan.study.keep_checkpoints}
-        setup |= {"step": plan.step, "recompute": plan.recompute}
+        setup |= {"step": plan.execution.step_mode, "recompute": plan.recompute}
         setup |= {"is_streamed": plan.images.are_streamed}  # not settled anew where less is free later
         self.tell(setup)
 

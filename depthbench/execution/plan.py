@@ -1,9 +1,5 @@
-"""What is to be executed, where and how, checked before anything is written."""
+"""The plan of a study: which runs to train, where and how, checked before anything is written."""
 
-import contextlib
-import ctypes
-import inspect
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,231 +7,143 @@ from pathlib import Path
 from depthbench.data.images import Images, split, with_validation
 from depthbench.data.load import default_data_dir, load_images
 from depthbench.errors import BadInput
-from depthbench.execution.cost.memory import Sizes, fit, sizes
+from depthbench.execution.checks import check_builders, check_settings, check_writable
+from depthbench.execution.cost.memory import Fit, Sizes, fit, sizes
+from depthbench.execution.settings import Execution
+from depthbench.machine.device import resolve_device
 from depthbench.machine.environment import cores_each, usable_cores
 from depthbench.store.study_store import StudyStore
 from depthbench.study.model import Run, Study
-from depthbench.training.kinds import STEPS
+from depthbench.training.mode import TrainingMode
 
-MOST_LANES = 4  # runs that share a GPU, unless a person asks for more
+MOST_LANES = 4  # runs that share a GPU, unless --jobs sets their number
+
+Decoding = Callable[[int, int], None]
+"""Called with (images decoded, images in all) while a folder is read."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Plan:
-    """A checked study, and how this machine will run it."""
+    """A checked study, and how this machine executes it."""
 
-    study: Study  # resolved: its length in steps is known
+    study: Study
+    """Resolved: its number of steps is known."""
+    execution: Execution
+    """As chosen. The values that it leaves open are decided below."""
     store: StudyStore
-    device: str
-    jobs: int
-    threads: int  # of each job
     data: Images
     data_hash: str
-    fresh: bool
     images: Sizes
-    recompute: frozenset[str]  # ids of the runs that compute their activations twice
-    skipped: tuple[str, ...]  # unreadable images that were left out
     finished: tuple[Run, ...]
-    todo: tuple[Run, ...]  # the costliest first, so that no long run is left for the end
-    notes: tuple[str, ...]  # what a person should know before it starts
-    step: str = "auto"  # how updates are made: see training.trainer.Trainer
-    lanes: int = 1  # runs that take turns in one process
-    measures_lanes: bool = False  # whether fewer are taken where that measures faster (sharing.py)
+    todo: tuple[Run, ...]
+    """The most expensive runs first, so that no long run is left for the end."""
+    notes: tuple[str, ...]
+    """What a person should know before training starts."""
+    device: str
+    jobs: int
+    """Number of runs at once."""
+    threads: int
+    """Threads of each run."""
+    lanes: int = 1
+    """Number of runs that take turns in one process (sharing.py)."""
+    measures_lanes: bool = False
+    """Whether fewer lanes are used where they measure faster."""
+    recompute: frozenset[str] = frozenset()
+    """Ids of the runs that compute their activations twice."""
 
-
-def prepare(
-    study: Study,
-    results: str | Path = "results",
-    *,
-    device: str = "auto",
-    jobs: int | None = None,
-    recompute: bool | None = None,
-    step: str = "auto",
-    data_dir: str | Path | None = None,
-    fresh: bool = False,
-    executes: bool = True,
-    decoding: Callable[[int, int], None] = lambda done, total: None,
-) -> Plan:
-    """The plan of `study` on this machine. Reads the data (and downloads or decodes it at first); writes
-    nothing to `results`. Raises BadInput for whatever cannot be used.
-
-    recompute: whether runs compute their activations twice; None: those of which one alone would not fit the
-    memory. step: how updates are made (training/trainer.py). executes: whether the plan is to be
-    executed; if not, results that it could not join only mean that none of its runs is done."""
-    device = resolve_device(device)
-    if step not in STEPS:
-        raise BadInput(f"--step {step}: use {', '.join(STEPS[:-1])} or {STEPS[-1]}")
-    if step == "compiled":
-        _check_fuses(study)
-    if step in ("captured", "compiled") and not device.startswith("cuda"):
-        raise BadInput(f"--step {step} needs a CUDA device, and this is {device}: use auto or eager")
-    recipes = {network: study.recipe_of(network) for network in study.networks()}
-    if any(recipe.precision == "tf32" for recipe in recipes.values()) and not device.startswith("cuda"):
-        raise BadInput(f"--precision tf32 needs a CUDA device, and this is {device}: use fp32 or bf16")
-    if jobs is not None and jobs < 1:
-        raise BadInput(f"--jobs {jobs}: at least 1")
-    _check_options(study)
-    store = StudyStore(Path(results) / study.name)
-    if executes:
-        _check_writable(store.path)
-    data_dir = Path(data_dir).expanduser() if data_dir is not None else default_data_dir()
-    images, notes = _images(study, data_dir, decoding, executes)
-    others = len(images.test_y) + (0 if images.val_y is None else len(images.val_y))
-    is_chosen = study.evaluate.train_size is not None
-    study = study.resolve(len(images.train_y), images.flips, others)
-    study = _with_evaluation(study, images, is_chosen)
-    batch, there = max(recipe.batch_size for recipe in recipes.values()), len(images.train_y)
-    if batch > there:
-        raise BadInput(
-            f"recipe.batch_size = {batch}: the training set has {there} images; use a --batch-size up to that"
+    def mode_of(self, run: Run) -> TrainingMode:
+        """Return how `run` is trained."""
+        return TrainingMode(
+            device=self.device,
+            step_mode=self.execution.step_mode,
+            recompute=run.run_id in self.recompute,
+            is_streamed=self.images.are_streamed,
+            keep_checkpoint=self.study.keep_checkpoints,
         )
-    if images.val_y is None and any(recipe.patience is not None for recipe in recipes.values()):
-        raise BadInput("recipe.patience needs a validation set: set data.val_fraction")
+
+
+def make_plan(
+    study: Study,
+    execution: Execution,
+    *,
+    executes: bool = True,
+    decoding: Decoding = lambda done, total: None,
+) -> Plan:
+    """Return the plan of `study` on this machine. Reads the images, and downloads or decodes them at first.
+
+    Writes nothing to the results directory. Raises BadInput for anything that cannot be used. With `executes`
+    false the plan is only costed: stored results that the study cannot join count as absent."""
+    device = resolve_device(execution.device)
+    check_settings(study, execution, device)
+    check_builders(study)
+    store = StudyStore(execution.results / study.name)
+    if executes:
+        check_writable(store.path)
+    images, image_notes = _read_images(study, execution.data_dir, decoding, executes)
+    study = _resolve_study(study, images)
     data_hash = images.content_hash()
-    finished, todo = [], []
-    try:
-        store.check(study, data_hash, fresh)
-    except BadInput as error:
-        if executes:
-            raise
-        fresh = True
-        notes.append(f"what is stored does not count: {error}")
-    for run in study.runs():
-        run_store = store.run(run.run_id)
-        if fresh or not run_store.is_finished():
-            todo.append(run)
-        else:
-            finished.append(run)
-        record = None if fresh else run_store.read()
-        if record is not None and record["status"] in ("done", "diverged") and run in todo:
-            notes.append(f"{run.run_id}: its tables cannot be read; it is trained again")
-    todo.sort(key=lambda run: -run.depth)
-    is_chosen = jobs is not None
-    runs = [*finished, *todo]
-    in_turns = device.startswith("cuda") and step != "eager" and can_take_turns(study)
-    # the rounds of a search have more runs and fewer, and are to compute alike
-    together = len(runs) if study.frontier is None else max(len(runs), usable_cores())
-    jobs, _ = share_cores(device, together, jobs if is_chosen or not in_turns else MOST_LANES)
-    found = sizes(images, study.evaluate.train_size, device)
-    fitting = fit(runs, found, device, jobs, is_chosen=is_chosen, recompute=recompute, in_turns=in_turns)
-    jobs, threads = share_cores(device, together, fitting.jobs)
-    twice = (run.run_id for run in runs if (run.network, run.depth) in fitting.recomputed)
+    stored = _sort_runs(study, store, data_hash, fresh=execution.fresh, executes=executes)
+    footprint = sizes(images, study.evaluate.train_size, device)
+    shared = _share_machine(study, execution, device, footprint)
+    runs = (*stored.finished, *stored.todo)
     return Plan(
-        study,
-        store,
-        device,
-        jobs,
-        threads,
-        images,
-        data_hash,
-        fresh,
-        found,
-        frozenset(twice),
-        images.skipped,
-        tuple(finished),
-        tuple(todo),
-        (*notes, *(fitting.notes if todo else ())),
-        step,
-        lanes=jobs if in_turns else 1,
-        measures_lanes=in_turns and not is_chosen,
+        study=study,
+        execution=execution,
+        store=store,
+        data=images,
+        data_hash=data_hash,
+        images=footprint,
+        finished=stored.finished,
+        todo=stored.todo,
+        notes=(*image_notes, *stored.notes, *(shared.fit.notes if stored.todo else ())),
+        device=device,
+        jobs=shared.jobs,
+        threads=shared.threads,
+        lanes=shared.jobs if shared.takes_turns else 1,
+        measures_lanes=shared.takes_turns and execution.jobs is None,
+        recompute=frozenset(run.run_id for run in runs if (run.network, run.depth) in shared.fit.recomputed),
     )
 
 
-def resolve_device(device: str) -> str:
-    """`auto` -> the best there is (CUDA, else the CPU); others are checked. Raises BadInput."""
-    if device == "cpu" or (device == "auto" and not _has_gpu_driver()):
-        return "cpu"
-    kind, _, index = device.partition(":")
-    if kind not in ("auto", "cuda", "mps") or (index and (kind != "cuda" or not index.isdigit())):
-        raise BadInput(f"--device {device}: use auto, cpu, cuda, cuda:0, cuda:1, ... or mps")
-    import torch
-
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if kind == "auto":
-        return "cuda:0" if count else "cpu"
-    if kind == "mps":
-        if not torch.backends.mps.is_available():
-            raise BadInput("--device mps: no Apple GPU can be used here; use --device cpu")
-        return device
-    if int(index or 0) >= count:
-        have = f"{count} CUDA devices" if count else "no CUDA device"
-        raise BadInput(f"--device {device}: torch {torch.__version__} sees {have} here; use --device cpu")
-    return f"cuda:{index or 0}"
-
-
-def _has_gpu_driver() -> bool:
-    """Whether torch may find a CUDA or ROCm device; told without torch, which takes a second to import."""
-    with contextlib.suppress(OSError):
-        ctypes.CDLL("libcuda.so.1")
-        return True
-    return Path("/dev/kfd").exists()
-
-
-def share_cores(device: str, runs: int, jobs: int | None) -> tuple[int, int]:
-    """(jobs, threads of each) for a study of so many runs, whether or not some are done: what a run
-    computes depends in its last digits on the number of threads, and should not on when it is run.
-
-    On a CPU one thread a run and as many runs as cores is fastest for networks this small; on a GPU one run
-    at a time, unless they take turns (sharing.py)."""
-    cores = usable_cores()
-    if jobs is None:
-        jobs = cores if device == "cpu" else 1
-    jobs = max(1, min(jobs, runs))
-    return jobs, cores_each(jobs)
-
-
-def can_take_turns(study: Study) -> bool:
-    """Whether runs of `study` in one process are each as if alone. Those that draw random numbers as they
-    train, by dropout or in a plug-in's own way, would share a generator; and TF32 is of a whole process."""
-    names = study.networks()
-    draw = any(study.options_of(name).dropout or study.options_of(name).shortcut_dropout for name in names)
-    rounds_alike = len({study.recipe_of(name).precision == "tf32" for name in names}) == 1
-    return rounds_alike and not draw and all(study.family(name).is_ours for name in names)
-
-
-def _check_options(study: Study) -> None:
-    """Raise BadInput where a plug-in's builder does not take an option that the study sets. Ours take all,
-    and importing torch to see it would make every start slower."""
-    for name in study.networks():
-        family, chosen = study.family(name), study.options_of(name).model_dump(exclude_defaults=True)
-        if family.is_ours:
-            continue
-        try:
-            signature = inspect.signature(family.load())
-            signature.bind(**{**family.options, **chosen, "depth": 1, "in_channels": 1, "num_classes": 2})
-        except TypeError as error:
-            raise BadInput(
-                f"network {name!r} cannot be built as {name}(depth=, in_channels=, num_classes=, "
-                f"{', '.join(chosen)}): {error}"
-            ) from None
-
-
-def _check_fuses(study: Study) -> None:
-    """Raise BadInput where the study has a network of ours that has nothing to compile."""
-    for name in study.networks():
-        if not study.family(name).fuses:
-            raise BadInput(f"--step compiled: network {name!r} cannot be compiled; use captured")
-
-
-def _images(
-    study: Study, data_dir: Path, decoding: Callable[[int, int], None], executes: bool
-) -> tuple[Images, list[str]]:
-    """The images of `study`, and what there is to say of them. To count what a study costs, a published data
-    set need not be there."""
+def _read_images(
+    study: Study, data_dir: Path | None, decoding: Decoding, executes: bool
+) -> tuple[Images, tuple[str, ...]]:
+    """Return the images of `study`, and notes. A published data set is not needed to count a study's cost."""
+    folder = default_data_dir() if data_dir is None else Path(data_dir).expanduser()
     try:
-        return load_images(study.data, data_dir, decoding), []
+        return load_images(study.data, folder, decoding), ()
     except BadInput:
         from depthbench.data.vision import PUBLISHED, stand_in
 
         if executes or study.data.path is not None or study.data.name not in PUBLISHED:
             raise
     images = with_validation(stand_in(study.data.name), study.data)
-    return images, [f"{study.data.name} is not here: counted by its published numbers of images"]
+    return images, (f"{study.data.name} is not downloaded: its published numbers of images are used",)
 
 
-def _with_evaluation(study: Study, images: Images, is_chosen: bool) -> Study:
-    """`study`, resolved, with a train error that can be taken on as many images as it says. Where the person
-    chose the number (`is_chosen`), raises BadInput if it cannot; else all images are taken."""
+def _resolve_study(study: Study, images: Images) -> Study:
+    """Return `study` with the settings filled in that depend on its images.
+
+    Raises BadInput if the images do not allow them."""
+    validation_size = 0 if images.val_y is None else len(images.val_y)
+    resolved = study.resolve(len(images.train_y), images.flips, len(images.test_y) + validation_size)
+    resolved = _limit_evaluation(resolved, images, is_chosen=study.evaluate.train_size is not None)
+    recipes = [resolved.recipe_of(network) for network in resolved.networks()]
+    batch_size, train_size = max(recipe.batch_size for recipe in recipes), len(images.train_y)
+    if batch_size > train_size:
+        raise BadInput(
+            f"recipe.batch_size = {batch_size}: the training set has {train_size} images; "
+            f"use a --batch-size of at most {train_size}"
+        )
+    if images.val_y is None and any(recipe.patience is not None for recipe in recipes):
+        raise BadInput("recipe.patience needs a validation set: set data.val_fraction")
+    return resolved
+
+
+def _limit_evaluation(study: Study, images: Images, *, is_chosen: bool) -> Study:
+    """Return the resolved `study`, its train error taken on a number of images that can be drawn.
+
+    If they cannot, raises BadInput where the study file or a flag chose the number, and else takes all."""
     size = study.evaluate.train_size
     if size is None:
         return study
@@ -248,12 +156,94 @@ def _with_evaluation(study: Study, images: Images, is_chosen: bool) -> Study:
     return study
 
 
-def _check_writable(path: Path) -> None:
-    """Raise BadInput unless `path` can be made and written; makes nothing."""
-    there = path
-    while not there.exists():
-        there = there.parent
-    if not there.is_dir():
-        raise BadInput(f"results directory {path}: {there} is a file; give another --results DIR")
-    if not os.access(there, os.W_OK | os.X_OK):
-        raise BadInput(f"results directory {path}: {there} is not writable; give another --results DIR")
+@dataclass(frozen=True)
+class _Stored:
+    """The runs of a study, by whether they are finished."""
+
+    finished: tuple[Run, ...]
+    todo: tuple[Run, ...]
+    notes: tuple[str, ...]
+
+
+def _sort_runs(study: Study, store: StudyStore, data_hash: str, *, fresh: bool, executes: bool) -> _Stored:
+    """Separate finished runs from those to train. Raises BadInput if the study cannot join what is stored."""
+    notes: list[str] = []
+    try:
+        store.check(study, data_hash, fresh)
+    except BadInput as error:
+        if executes:
+            raise
+        fresh = True
+        notes.append(f"stored results are ignored: {error}")
+    if fresh:
+        return _Stored((), _by_cost(study.runs()), tuple(notes))
+    finished, todo = [], []
+    for run in study.runs():
+        run_store = store.run(run.run_id)
+        if run_store.is_finished():
+            finished.append(run)
+            continue
+        todo.append(run)
+        record = run_store.read()
+        if record is not None and record["status"] in ("done", "diverged"):
+            notes.append(f"{run.run_id}: its tables cannot be read; it will be trained again")
+    return _Stored(tuple(finished), _by_cost(todo), tuple(notes))
+
+
+def _by_cost(runs) -> tuple[Run, ...]:
+    return tuple(sorted(runs, key=lambda run: -run.depth))
+
+
+@dataclass(frozen=True)
+class _Shares:
+    """How runs share the machine."""
+
+    fit: Fit
+    jobs: int
+    threads: int
+    takes_turns: bool
+    """Whether runs share a process on a GPU."""
+
+
+def _share_machine(study: Study, execution: Execution, device: str, images: Sizes) -> _Shares:
+    """Decide how many runs train at once so that they fit into memory, and how many threads each has."""
+    runs = _by_cost(study.runs())
+    takes_turns = device.startswith("cuda") and execution.step_mode != "eager" and can_take_turns(study)
+    # The rounds of a frontier search have different numbers of runs and must round numbers alike.
+    count = len(runs) if study.frontier is None else max(len(runs), usable_cores())
+    wanted = MOST_LANES if takes_turns and execution.jobs is None else execution.jobs
+    jobs, _ = share_cores(device, count, wanted)
+    fitted = fit(
+        runs,
+        images,
+        device,
+        jobs,
+        is_chosen=execution.jobs is not None,
+        recompute=execution.recompute,
+        in_turns=takes_turns,
+    )
+    jobs, threads = share_cores(device, count, fitted.jobs)
+    return _Shares(fitted, jobs, threads, takes_turns)
+
+
+def share_cores(device: str, runs: int, jobs: int | None) -> tuple[int, int]:
+    """Return (jobs, threads of each) for a study of `runs` runs, finished ones included.
+
+    Finished runs count because the number of threads affects the last digits of a result, which must not
+    depend on when a run is trained. On a CPU one run per core with one thread each is fastest for networks
+    this small. A GPU trains one run at a time, unless runs take turns (sharing.py)."""
+    if jobs is None:
+        jobs = usable_cores() if device == "cpu" else 1
+    jobs = max(1, min(jobs, runs))
+    return jobs, cores_each(jobs)
+
+
+def can_take_turns(study: Study) -> bool:
+    """Return whether runs that share a process are each as if alone.
+
+    Runs that draw random numbers while they train (dropout, and possibly plug-ins) would share a generator.
+    TF32 is a setting of the whole process, so all runs must agree on it."""
+    names = study.networks()
+    draw = any(study.options_of(name).dropout or study.options_of(name).shortcut_dropout for name in names)
+    agree_on_tf32 = len({study.recipe_of(name).precision == "tf32" for name in names}) == 1
+    return agree_on_tf32 and not draw and all(study.family(name).is_ours for name in names)

@@ -1,4 +1,4 @@
-"""What a person chooses about executing a study. No torch here."""
+"""The settings that a person chooses to execute a study. No torch here."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,23 +8,23 @@ from depthbench.training.mode import StepMode
 
 @dataclass(frozen=True)
 class Execution:
-    """How a study is executed. Nothing here is part of the recipe, so it is not part of a run's id.
+    """How a study is executed. None of these settings affects a run's id.
 
     A value of None or "auto" leaves the choice to the plan, which knows the machine."""
 
     results: Path = Path("results")
-    """The parent of the results directory. The study gets a directory of its name in it."""
+    """The parent of the results directory. Each study has a directory of its name in it."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:N or mps."""
     jobs: int | None = None
     """Number of runs at once."""
     step_mode: StepMode = "auto"
-    """How an update is made on a GPU."""
+    """How a GPU executes an update: auto, eager, captured or compiled."""
     recompute: bool | None = None
     """Whether activations are computed twice instead of being kept. None: where memory requires it."""
     data_dir: Path | None = None
     """Where downloads and decoded images are kept. None: the user's cache directory."""
     fresh: bool = False
-    """Whether to discard what is stored of the study."""
+    """Whether to discard the study's stored results."""
     backend: str = "local"
     """The entry of BACKENDS that executes the runs."""

@@ -27,7 +27,7 @@ def settled(plan: Plan, watch=None) -> Plan:
     process = Process("depthbench.execution.turns", plan.threads)
     try:
         recompute = middle.run_id in plan.recompute
-        process.tell((middle, plan.images, plan.device, plan.step, recompute, counts))
+        process.tell((middle, plan.images, plan.device, plan.execution.step_mode, recompute, counts))
         rates = process.hear()
     except (EOFError, OSError):
         watch.note(f"not measured: {process.cause_of_death()}; {plan.lanes} runs take turns")

@@ -5,8 +5,10 @@ import torch
 
 from depthbench.analysis.frontier import frontiers
 from depthbench.errors import BadInput
-from depthbench.execution import execute, prepare
 from depthbench.execution.frontier import search
+from depthbench.execution.plan import make_plan
+from depthbench.execution.run import execute
+from depthbench.execution.settings import Execution
 from depthbench.networks import NETWORKS
 from depthbench.store.results import load_results
 from depthbench.store.study_store import StudyStore
@@ -46,7 +48,7 @@ def find(study, folder):
     """Search the frontier of `study`; the depths of each round, and what was found."""
     path = folder / study.name
     rounds = []
-    for plan in search(study, path, lambda s: prepare(s, folder, device="cpu", jobs=1)):
+    for plan in search(study, path, lambda s: make_plan(s, Execution(folder, device="cpu", jobs=1))):
         rounds.append(sorted((run.network, run.depth) for run in plan.todo))
         execute(plan)
     return rounds, frontiers(load_results(path).runs, study.frontier.below)
@@ -118,6 +120,8 @@ def test_every_round_of_a_search_computes_with_as_many_threads(tiny, tmp_path, m
     monkeypatch.setattr("depthbench.execution.plan.usable_cores", lambda: 2)
     monkeypatch.setattr("depthbench.machine.environment.usable_cores", lambda: 2)
     grid = {"network": ["plain"], "seed": [0]}
-    alone = prepare(tiny(grid=grid), tmp_path, device="cpu")
-    of_a_search = prepare(tiny(grid=grid, frontier={"below": 50.0}, name="search"), tmp_path, device="cpu")
+    alone = make_plan(tiny(grid=grid), Execution(tmp_path, device="cpu"))
+    of_a_search = make_plan(
+        tiny(grid=grid, frontier={"below": 50.0}, name="search"), Execution(tmp_path, device="cpu")
+    )
     assert (alone.threads, of_a_search.threads) == (2, 1)

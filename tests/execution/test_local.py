@@ -14,8 +14,10 @@ import pytest
 from depthbench import load_results, run_study
 from depthbench.cli.display import Silent
 from depthbench.errors import Interrupted
-from depthbench.execution import execute, prepare
 from depthbench.execution.cost.estimate import estimate
+from depthbench.execution.plan import make_plan
+from depthbench.execution.run import execute
+from depthbench.execution.settings import Execution
 from depthbench.store.study_store import StudyStore
 from tests.processes import is_alive
 
@@ -76,7 +78,7 @@ def test_one_dying_process_fails_one_run_and_not_the_study(tiny, tmp_path, plugi
     assert "self.fc(x)" in error
 
     # What failed is tried again; what is done is not.
-    again = prepare(study, tmp_path / "results", device="cpu")
+    again = make_plan(study, Execution(tmp_path / "results", device="cpu"))
     assert [run.network for run in again.finished] == ["small"]
     assert [run.network for run in again.todo] == ["fatal", "leaving", "wrong"]
 
@@ -104,7 +106,7 @@ def test_ctrl_c_keeps_the_state_and_the_same_command_goes_on(tiny, tmp_path, tra
     _, whole = trained(run)
 
     def plan():  # one thread, as the run that it is compared with
-        return dataclasses.replace(prepare(study, tmp_path / "parts", device="cpu"), threads=1)
+        return dataclasses.replace(make_plan(study, Execution(tmp_path / "parts", device="cpu")), threads=1)
 
     watch = StopAtStep(20)
     with pytest.raises(Interrupted):
@@ -125,7 +127,9 @@ def test_ctrl_c_keeps_the_state_and_the_same_command_goes_on(tiny, tmp_path, tra
 
 def in_turns(study, path, lanes):
     """Its plan, with runs that take turns in one process."""
-    return dataclasses.replace(prepare(study, path, device="cpu"), jobs=lanes, lanes=lanes, threads=1)
+    return dataclasses.replace(
+        make_plan(study, Execution(path, device="cpu")), jobs=lanes, lanes=lanes, threads=1
+    )
 
 
 def test_runs_that_take_turns_in_a_process_are_each_as_if_alone(tiny, tmp_path, trained):
@@ -141,7 +145,7 @@ def test_runs_that_take_turns_in_a_process_are_each_as_if_alone(tiny, tmp_path, 
 
 
 def test_whether_images_are_streamed_is_settled_by_the_plan(tiny, tmp_path):
-    plan = prepare(tiny(grid={"network": ["resnet"]}), tmp_path, device="cpu")
+    plan = make_plan(tiny(grid={"network": ["resnet"]}), Execution(tmp_path, device="cpu"))
     assert not plan.images.are_streamed
     execute(dataclasses.replace(plan, images=plan.images._replace(are_streamed=True)))
     (store,) = plan.store.run_stores()
@@ -152,7 +156,7 @@ def test_whether_images_are_streamed_is_settled_by_the_plan(tiny, tmp_path):
 def test_a_study_on_a_gpu_from_its_plan_to_its_results(tiny, tmp_path):
     """In new processes, which nothing has prepared for a GPU; steps enough for the lanes to be measured."""
     study = tiny(recipe={"steps": 3000}, evaluate={"every": 1500, "log_every": 500})
-    cost = estimate(prepare(study, tmp_path, device="cuda:0"))
+    cost = estimate(make_plan(study, Execution(tmp_path, device="cuda:0")))
     assert [row["measured"] for row in cost["rows"]] == [True, True]
     assert not any("measured" in note for note in cost["notes"])
     path = run_study(study, tmp_path, device="cuda:0")
@@ -234,7 +238,7 @@ class StopAtOnce(Silent):
 
 def test_ctrl_c_twice_ends_the_processes_that_read_images_too(tiny, tmp_path, capfd, monkeypatch):
     monkeypatch.setattr("depthbench.execution.local.TICK", 0.02)
-    plan = prepare(tiny(grid={"network": ["resnet"]}), tmp_path, device="cpu")
+    plan = make_plan(tiny(grid={"network": ["resnet"]}), Execution(tmp_path, device="cpu"))
     watch = StopAtOnce()
     with pytest.raises(Interrupted):
         execute(dataclasses.replace(plan, images=plan.images._replace(are_streamed=True)), watch)
@@ -268,7 +272,7 @@ def wait_until(condition, seconds=120):
 
 def test_every_process_has_the_images_that_were_checked(tiny, tmp_path):
     """They are read once: what changes on the disk afterwards changes no run."""
-    plan = prepare(tiny(grid={"network": ["plain"]}), tmp_path, device="cpu")
+    plan = make_plan(tiny(grid={"network": ["plain"]}), Execution(tmp_path, device="cpu"))
     half = dataclasses.replace(plan.data, train_x=plan.data.train_x[:700], train_y=plan.data.train_y[:700])
     execute(dataclasses.replace(plan, data=half))
     last = load_results(plan.store.path).history.iloc[-1]

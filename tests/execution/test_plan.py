@@ -3,12 +3,13 @@ import os
 import pytest
 
 from depthbench.errors import BadInput
-from depthbench.execution.plan import prepare, resolve_device, share_cores
+from depthbench.execution.plan import make_plan, share_cores
+from depthbench.execution.settings import Execution
 
 
 def test_the_costliest_runs_come_first_and_nothing_is_written(tiny, tmp_path):
     study = tiny(grid={"depth": [8, 20, 14]})
-    plan = prepare(study, tmp_path / "results", device="cpu")
+    plan = make_plan(study, Execution(tmp_path / "results", device="cpu"))
     assert [run.depth for run in plan.todo] == [20, 20, 14, 14, 8, 8]
     assert plan.finished == ()
     assert list(tmp_path.iterdir()) == []
@@ -33,60 +34,54 @@ def test_a_published_set_need_not_be_there_to_be_counted(tiny, tmp_path, monkeyp
 
     monkeypatch.setattr("torchvision.datasets.CIFAR10", refuse)
     study = tiny(data={"name": "cifar10", "val_fraction": 0.1})
-    plan = prepare(study, tmp_path / "r", device="cpu", data_dir=tmp_path, executes=False)
+    plan = make_plan(study, Execution(tmp_path / "r", device="cpu", data_dir=tmp_path), executes=False)
     assert (len(plan.data.train_y), len(plan.data.val_y), plan.data.shape) == (45_000, 5_000, (3, 32, 32))
-    assert "cifar10 is not here: counted by its published numbers of images" in plan.notes
+    assert "cifar10 is not downloaded: its published numbers of images are used" in plan.notes
     with pytest.raises(BadInput, match="cannot be downloaded"):
-        prepare(study, tmp_path / "r", device="cpu", data_dir=tmp_path)
-
-
-@pytest.mark.parametrize("device", ["gpu", "cuda:x", "cpu:0", "cuda:99", "mps:1"])
-def test_a_device_that_is_not_there_is_bad_input(device):
-    with pytest.raises(BadInput, match=f"--device {device}"):
-        resolve_device(device)
+        make_plan(study, Execution(tmp_path / "r", device="cpu", data_dir=tmp_path))
 
 
 def test_tf32_needs_cuda(tiny, tmp_path):
     with pytest.raises(BadInput, match="tf32 needs a CUDA device"):
-        prepare(tiny(recipe={"precision": "tf32"}), tmp_path, device="cpu")
+        make_plan(tiny(recipe={"precision": "tf32"}), Execution(tmp_path, device="cpu"))
 
 
 def test_a_network_that_cannot_be_compiled_is_told_before_anything_runs(tiny, tmp_path):
     study = tiny(grid={"network": ["plain", "resnet_mlp"]}, options={"width": 16})
     with pytest.raises(BadInput, match="--step compiled: network 'resnet_mlp' cannot be compiled; use capt"):
-        prepare(study, tmp_path, device="cpu", step="compiled")
+        make_plan(study, Execution(tmp_path, device="cpu", step_mode="compiled"))
     with pytest.raises(BadInput, match="--step compiled needs a CUDA device"):
-        prepare(tiny(), tmp_path, device="cpu", step="compiled")
+        make_plan(tiny(), Execution(tmp_path, device="cpu", step_mode="compiled"))
 
 
 @pytest.mark.parametrize(("asked", "taken"), [(5000, None), (1437, None), (1000, 1000)])
 def test_more_evaluation_images_than_there_are_is_all_of_them(tiny, tmp_path, asked, taken):
-    plan = prepare(tiny(evaluate={"train_size": asked}), tmp_path, device="cpu")
+    plan = make_plan(tiny(evaluate={"train_size": asked}), Execution(tmp_path, device="cpu"))
     assert plan.study.evaluate.train_size == taken
 
 
 def test_early_stopping_needs_a_validation_set(tiny, tmp_path):
     with pytest.raises(BadInput, match=r"recipe.patience needs a validation set: set data.val_fraction"):
-        prepare(tiny(recipe={"patience": 3}), tmp_path, device="cpu")
+        make_plan(tiny(recipe={"patience": 3}), Execution(tmp_path, device="cpu"))
 
 
 def test_a_file_where_the_results_should_go(tiny, tmp_path):
     (tmp_path / "taken").write_text("")
     with pytest.raises(BadInput, match="is a file"):
-        prepare(tiny(), tmp_path / "taken", device="cpu")
+        make_plan(tiny(), Execution(tmp_path / "taken", device="cpu"))
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
 def test_a_directory_that_cannot_be_written(tiny, tmp_path):
     tmp_path.chmod(0o500)
     with pytest.raises(BadInput, match="not writable"):
-        prepare(tiny(), tmp_path / "results", device="cpu")
+        make_plan(tiny(), Execution(tmp_path / "results", device="cpu"))
 
 
 def test_not_writable_is_found_before_any_run(tiny, tmp_path, monkeypatch):
     monkeypatch.setattr(os, "access", lambda path, mode: False)
     with pytest.raises(BadInput, match="is not writable; give another --results DIR"):
-        prepare(tiny(), tmp_path / "results", device="cpu")
+        make_plan(tiny(), Execution(tmp_path / "results", device="cpu"))
 
 
 def test_an_option_that_a_network_does_not_take(tiny, tmp_path, monkeypatch):
@@ -94,16 +89,16 @@ def test_an_option_that_a_network_does_not_take(tiny, tmp_path, monkeypatch):
 
     monkeypatch.setitem(NETWORKS, "fixed", Family(lambda depth, in_channels, num_classes: None))
     with pytest.raises(BadInput, match=r"network 'fixed' cannot be built .*'width'"):
-        prepare(tiny(grid={"network": ["fixed"]}), tmp_path, device="cpu")
+        make_plan(tiny(grid={"network": ["fixed"]}), Execution(tmp_path, device="cpu"))
 
 
 def test_a_plan_that_is_not_executed_need_not_join_what_is_stored(tiny, tmp_path, trained):
     study = tiny(grid={"network": ["plain"]})
-    stored = prepare(study, tmp_path, device="cpu")
+    stored = make_plan(study, Execution(tmp_path, device="cpu"))
     with stored.store.opened(stored.study, "the hash of other images"):
         trained(stored.todo[0], folder="tiny/runs")
     with pytest.raises(BadInput, match="other settings"):
-        prepare(study, tmp_path, device="cpu")
-    plan = prepare(study, tmp_path, device="cpu", executes=False)
+        make_plan(study, Execution(tmp_path, device="cpu"))
+    plan = make_plan(study, Execution(tmp_path, device="cpu"), executes=False)
     assert (len(plan.todo), len(plan.finished)) == (1, 0)
-    assert "does not count" in plan.notes[0]
+    assert "stored results are ignored" in plan.notes[0]

@@ -4,8 +4,8 @@ import pytest
 
 from depthbench.cli.display import Silent
 from depthbench.errors import BadInput
-from depthbench.execution import prepare
-from depthbench.execution.plan import can_take_turns
+from depthbench.execution.plan import can_take_turns, make_plan
+from depthbench.execution.settings import Execution
 from depthbench.execution.sharing import fastest, settled
 from depthbench.machine.environment import cores_each
 from depthbench.networks import NETWORKS, Family
@@ -48,7 +48,7 @@ def test_it_is_measured_in_a_process_of_its_own(tiny, tmp_path):
     """On a CPU, where taking turns gains nothing: the way is the same."""
     study = tiny(recipe={"steps": 3000})
     plan = dataclasses.replace(
-        prepare(study, tmp_path, device="cpu"), lanes=2, measures_lanes=True, threads=1
+        make_plan(study, Execution(tmp_path, device="cpu")), lanes=2, measures_lanes=True, threads=1
     )
     watch = Notes()
     found = settled(plan, watch)
@@ -60,14 +60,16 @@ def test_it_is_measured_in_a_process_of_its_own(tiny, tmp_path):
 
 
 def test_a_short_study_is_not_measured(tiny, tmp_path):
-    plan = dataclasses.replace(prepare(tiny(), tmp_path, device="cpu"), lanes=2, measures_lanes=True)
+    plan = dataclasses.replace(
+        make_plan(tiny(), Execution(tmp_path, device="cpu")), lanes=2, measures_lanes=True
+    )
     watch = Notes()
     assert settled(plan, watch) is plan
     assert watch.lines == []
 
 
 def test_what_cannot_be_measured_is_as_it_was(tiny, tmp_path):
-    plan = prepare(tiny(recipe={"steps": 3000}), tmp_path, device="cpu")
+    plan = make_plan(tiny(recipe={"steps": 3000}), Execution(tmp_path, device="cpu"))
     plan = dataclasses.replace(plan, lanes=2, measures_lanes=True, device="no-such-device")
     watch = Notes()
     assert settled(plan, watch) is plan
@@ -77,9 +79,9 @@ def test_what_cannot_be_measured_is_as_it_was(tiny, tmp_path):
 @pytest.mark.parametrize("step", ["captured", "compiled"])
 def test_a_captured_step_needs_a_gpu(tiny, tmp_path, step):
     with pytest.raises(BadInput, match=f"--step {step} needs a CUDA device"):
-        prepare(tiny(), tmp_path, device="cpu", step=step)
+        make_plan(tiny(), Execution(tmp_path, device="cpu", step_mode=step))
 
 
 def test_an_unknown_step(tiny, tmp_path):
     with pytest.raises(BadInput, match="use auto, eager, captured or compiled"):
-        prepare(tiny(), tmp_path, device="cpu", step="fast")
+        make_plan(tiny(), Execution(tmp_path, device="cpu", step_mode="fast"))

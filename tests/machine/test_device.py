@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from depthbench.machine.device import wait_for
+from depthbench.errors import BadInput
+from depthbench.machine.device import resolve_device, wait_for
 
 
 @pytest.mark.parametrize("name", ["cuda:1", "mps", "cpu"])
@@ -11,3 +12,9 @@ def test_it_is_the_device_at_work_that_is_waited_for(monkeypatch, name):
     monkeypatch.setattr(torch.mps, "synchronize", lambda: waits.append("mps"))
     wait_for(torch.device(name))
     assert waits == [name] * (name != "cpu")
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:x", "cpu:0", "cuda:99", "mps:1"])
+def test_an_unusable_device_is_bad_input(device):
+    with pytest.raises(BadInput, match=f"--device {device}"):
+        resolve_device(device)

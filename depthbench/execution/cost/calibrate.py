@@ -35,7 +35,12 @@ class Team:
         self.processes: list[Process] = []
         for _ in range(-(-plan.jobs // plan.lanes)):
             self.processes.append(Process("depthbench.execution.cost.trial", plan.threads, environment))
-        machine = {"sizes": plan.images, "device": plan.device, "step": plan.step, "lanes": plan.lanes}
+        machine = {
+            "sizes": plan.images,
+            "device": plan.device,
+            "step": plan.execution.step_mode,
+            "lanes": plan.lanes,
+        }
         for process in self.processes:
             process.tell({"plugins": plan.study.plugins, "threads": plan.threads, "machine": machine})
         try:

@@ -7,7 +7,8 @@ from depthbench.execution.cost.calibrate import MOST_WORK, Team, calibrate, chos
 from depthbench.execution.cost.estimate import estimate
 from depthbench.execution.cost.memory import count_run
 from depthbench.execution.cost.pace import Pace, measure, random_images
-from depthbench.execution.plan import prepare
+from depthbench.execution.plan import make_plan
+from depthbench.execution.settings import Execution
 
 
 def test_a_run_is_its_parts(tiny):
@@ -46,7 +47,9 @@ def test_what_is_tried_out(tiny, a_step, tried):
 @pytest.mark.parametrize(("as_much_as", "less", "tried"), [(26, 0, None), (14, 0, 14), (8, 1, 8)])
 def test_of_a_network_that_is_too_much_work_a_shallower_one_is_tried(tiny, tmp_path, as_much_as, less, tried):
     """In the last case even the least is too much, and is tried all the same."""
-    plan = prepare(tiny(grid={"network": ["plain"], "depth": [26]}), tmp_path, device="cpu", jobs=1)
+    plan = make_plan(
+        tiny(grid={"network": ["plain"], "depth": [26]}), Execution(tmp_path, device="cpu", jobs=1)
+    )
     (run,) = plan.todo
     counted = count_run(run.model_copy(update={"depth": as_much_as}), plan.images)
     found = shallower(run, plan, counted.multiply_adds * run.recipe.batch_size - less)
@@ -55,7 +58,9 @@ def test_of_a_network_that_is_too_much_work_a_shallower_one_is_tried(tiny, tmp_p
 
 def test_what_is_measured_of_a_shallower_one_tells_of_the_deep_one(tiny, tmp_path, monkeypatch):
     monkeypatch.setitem(MOST_WORK, "cpu", 0)
-    plan = prepare(tiny(grid={"network": ["plain"], "depth": [26, 32]}), tmp_path, device="cpu", jobs=1)
+    plan = make_plan(
+        tiny(grid={"network": ["plain"], "depth": [26, 32]}), Execution(tmp_path, device="cpu", jobs=1)
+    )
     cost = estimate(plan)
     assert [row["measured"] for row in cost["rows"]] == [False, False]
     assert 0 < cost["rows"][0]["seconds"] < cost["rows"][1]["seconds"]
@@ -72,13 +77,13 @@ def test_slow_steps_are_few():
 @pytest.mark.parametrize(("recompute", "lanes"), [(False, 1), (True, 1), (False, 2)])
 def test_measuring_is_training(tiny, tmp_path, recompute, lanes):
     study = tiny(probe={"every": 2}, evaluate={"train_size": 100})
-    plan = prepare(study, tmp_path, device="cpu")
+    plan = make_plan(study, Execution(tmp_path, device="cpu"))
     pace = measure(plan.todo[0], plan.images, "cpu", recompute, lanes=lanes)
     assert min(pace.build, pace.step, pace.probed_step, pace.evaluation) > 0
 
 
 def test_images_of_noise(tiny, tmp_path):
-    images = random_images(prepare(tiny(), tmp_path, device="cpu").images, 50)
+    images = random_images(make_plan(tiny(), Execution(tmp_path, device="cpu")).images, 50)
     assert images.shape == (1, 8, 8)
     assert images.train_x.shape == images.test_x.shape == (50, 1, 8, 8)
     assert set(images.train_y) == set(range(10))
@@ -105,7 +110,7 @@ class FakeProcess:
 @pytest.mark.parametrize(("lanes", "processes"), [(4, 1), (1, 4)])
 def test_runs_that_take_turns_are_tried_in_one_process(tiny, tmp_path, monkeypatch, lanes, processes):
     monkeypatch.setattr("depthbench.execution.cost.calibrate.Process", FakeProcess)
-    plan = dataclasses.replace(prepare(tiny(), tmp_path, device="cpu"), jobs=4, lanes=lanes)
+    plan = dataclasses.replace(make_plan(tiny(), Execution(tmp_path, device="cpu")), jobs=4, lanes=lanes)
     with Team(plan) as team:
         assert team.try_out(plan.todo[0], recompute=False) == 1
         assert len(team.processes) == processes
@@ -113,7 +118,7 @@ def test_runs_that_take_turns_are_tried_in_one_process(tiny, tmp_path, monkeypat
 
 
 def test_a_trial_that_fails_is_told(tiny, tmp_path):
-    plan = prepare(tiny(), tmp_path, device="cpu", jobs=1)
+    plan = make_plan(tiny(), Execution(tmp_path, device="cpu", jobs=1))
     plan = dataclasses.replace(plan, device="nowhere")
     found, _, notes = calibrate(plan)
     assert found == {}

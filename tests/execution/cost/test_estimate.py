@@ -11,9 +11,10 @@ from typer.testing import CliRunner
 
 from depthbench.cli.app import app
 from depthbench.errors import BadInput
-from depthbench.execution import prepare
 from depthbench.execution.cost.estimate import estimate
 from depthbench.execution.cost.memory import CONTEXT, SHARED
+from depthbench.execution.plan import make_plan
+from depthbench.execution.settings import Execution
 
 SMALL = ["--depths", "8,14", "--seeds", "2", "--steps", "6", "--batch-size", "16", "--set", "width=4",
          "--set", "evaluate.every=5", "--device", "cpu"]  # fmt: skip
@@ -44,7 +45,7 @@ def with_images(tiny, tmp_path):
     """A plan whose images take so much."""
 
     def make(**changes):
-        made = prepare(tiny(), tmp_path, device="cpu", jobs=2)
+        made = make_plan(tiny(), Execution(tmp_path, device="cpu", jobs=2))
         return dataclasses.replace(made, images=made.images._replace(**changes))
 
     return make
@@ -138,8 +139,9 @@ def test_bad_input(tmp_path, arguments, told):
 
 def test_the_plan_of_a_small_study_does_not_import_torch(tmp_path):
     code = (
-        "import sys; from depthbench.execution import prepare; from depthbench.study.file import load_study\n"
-        f"prepare(load_study('quick'), {str(tmp_path)!r}, device='cpu')\n"
+        "import sys; from pathlib import Path; from depthbench.execution.plan import make_plan\n"
+        "from depthbench.execution.settings import Execution; from depthbench.study.file import load_study\n"
+        f"make_plan(load_study('quick'), Execution(Path({str(tmp_path)!r}), device='cpu'))\n"
         "print('torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -1,0 +1,58 @@
+"""Checks of a study and its settings before any image is read. Each raises BadInput."""
+
+import inspect
+import os
+from pathlib import Path
+
+from depthbench.errors import BadInput
+from depthbench.execution.settings import Execution
+from depthbench.study.model import Study
+from depthbench.training.mode import STEP_MODES
+
+
+def check_settings(study: Study, execution: Execution, device: str) -> None:
+    """Check that `device`, as resolved, can execute the study with these settings."""
+    mode, on_cuda = execution.step_mode, device.startswith("cuda")
+    if mode not in STEP_MODES:
+        raise BadInput(f"--step {mode}: use {', '.join(STEP_MODES[:-1])} or {STEP_MODES[-1]}")
+    if mode == "compiled":
+        for name in study.networks():
+            if not study.family(name).fuses:
+                raise BadInput(f"--step compiled: network {name!r} cannot be compiled; use captured")
+    if mode in ("captured", "compiled") and not on_cuda:
+        raise BadInput(f"--step {mode} needs a CUDA device, but the device is {device}; use auto or eager")
+    precisions = {study.recipe_of(name).precision for name in study.networks()}
+    if "tf32" in precisions and not on_cuda:
+        raise BadInput(f"--precision tf32 needs a CUDA device, but the device is {device}; use fp32 or bf16")
+    if execution.jobs is not None and execution.jobs < 1:
+        raise BadInput(f"--jobs {execution.jobs}: give at least 1")
+
+
+def check_builders(study: Study) -> None:
+    """Check that each plug-in's builder accepts the options that the study sets.
+
+    The bundled families accept every option that they list. Importing torch to confirm it would make each
+    start slower."""
+    for name in study.networks():
+        family, chosen = study.family(name), study.options_of(name).model_dump(exclude_defaults=True)
+        if family.is_ours:
+            continue
+        try:
+            signature = inspect.signature(family.load())
+            signature.bind(**{**family.options, **chosen, "depth": 1, "in_channels": 1, "num_classes": 2})
+        except TypeError as error:
+            raise BadInput(
+                f"network {name!r} cannot be built as {name}(depth=, in_channels=, num_classes=, "
+                f"{', '.join(chosen)}): {error}"
+            ) from None
+
+
+def check_writable(path: Path) -> None:
+    """Check that the directory `path` can be created and written. Creates nothing."""
+    existing = path
+    while not existing.exists():
+        existing = existing.parent
+    if not existing.is_dir():
+        raise BadInput(f"results directory {path}: {existing} is a file; give another --results DIR")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise BadInput(f"results directory {path}: {existing} is not writable; give another --results DIR")

@@ -1,0 +1,65 @@
+"""Execute a study: `execute` trains the runs of a plan, `run_study` plans and executes."""
+
+from pathlib import Path
+from typing import Any
+
+from depthbench.execution.plan import Decoding, Plan, make_plan
+from depthbench.execution.settings import Execution
+from depthbench.study.model import Study
+from depthbench.training.mode import StepMode
+
+
+def execute(plan: Plan, display=None) -> None:
+    """Train and store the unfinished runs of `plan`, reporting progress to `display`.
+
+    A run that fails is recorded as failed and stops no other. A process that dies fails the runs that take
+    turns in it. Raises errors.Interrupted after Ctrl-C or SIGTERM, once every run in progress has saved its
+    state."""
+    from depthbench.cli.display import Silent
+    from depthbench.execution import local
+    from depthbench.execution.sharing import settled
+
+    with plan.store.opened(plan.study, plan.data_hash, plan.execution.fresh):
+        display = display or Silent()
+        local.execute(settled(plan, display), display)
+
+
+def run_study(
+    study: Study,
+    results: str | Path = "results",
+    *,
+    device: str = "auto",
+    jobs: int | None = None,
+    recompute: bool | None = None,
+    step: StepMode = "auto",
+    data_dir: str | Path | None = None,
+    fresh: bool = False,
+    decoding: Decoding = lambda done, total: None,
+    watch: Any = None,
+    display: Any = None,
+    execution: Execution | None = None,
+) -> Path:
+    """Train every unfinished run of `study`, and return its results directory.
+
+    results: the parent directory, in which the study has a directory of its name. device: auto, cpu, cuda,
+    cuda:N or mps. jobs: number of runs at once, each in its own process or taking turns on a GPU; chosen for
+    the machine and its memory if not given. recompute: compute activations twice instead of keeping them; if
+    not given, where memory requires it. step: auto, eager, captured or compiled (training/mode.py). data_dir:
+    where downloads and decoded images are kept. fresh: discard the study's stored results. decoding: called
+    with (done, total) while an image folder is read. display, or its older name watch: shows the progress.
+    execution: all of these settings as one object, instead of single ones.
+
+    Raises BadInput before anything is written, and errors.Interrupted after Ctrl-C. A run that fails or
+    diverges raises nothing: see `load_results(path).runs.status`."""
+    chosen = execution or Execution(
+        results=Path(results),
+        device=device,
+        jobs=jobs,
+        recompute=recompute,
+        step_mode=step,
+        data_dir=None if data_dir is None else Path(data_dir),
+        fresh=fresh,
+    )
+    plan = make_plan(study, chosen, decoding=decoding)
+    execute(plan, display or watch)
+    return plan.store.path
