@@ -1,8 +1,8 @@
-# Each target does its own set-up and can be run again: nothing is installed twice.
+# Each target sets up what it needs. Running one again installs nothing twice.
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: quickstart test lint format clean
+.PHONY: quickstart test test-fast lint format package-check clean
 .DEFAULT_GOAL := quickstart
 
 quickstart: .venv/installed  ## set up, train the quick study on bundled data, write its report
@@ -11,13 +11,19 @@ quickstart: .venv/installed  ## set up, train the quick study on bundled data, w
 test: .venv/installed-dev  ## set up, run the tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
+test-fast: .venv/installed-dev  ## set up, run the tests that are not marked slow
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
+
 lint: .venv/installed-dev  ## set up, check style
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-format: .venv/installed-dev  ## set up, mend style
+format: .venv/installed-dev  ## set up, fix style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+package-check: .venv/installed-dev  ## set up, check that the wheel works without the checkout
+	$(BIN)/python .ci/package_check.py
 
 clean:  ## remove the environment; results stay
 	rm -rf .venv
@@ -29,11 +35,11 @@ clean:  ## remove the environment; results stay
 	touch $@
 
 .venv/installed: .venv/made pyproject.toml constraints.txt
-	@echo "installing depthbench and what it needs (about 6 GB with torch's GPU libraries: some minutes)"
+	@echo "installing depthbench and its dependencies (about 6 GB with torch's GPU libraries; this takes minutes)"
 	$(BIN)/python -m pip install --constraint constraints.txt --editable .
 	touch $@
 
 .venv/installed-dev: .venv/made pyproject.toml constraints.txt
-	@echo "installing depthbench and what its tests need (about 6 GB with torch's GPU libraries: some minutes)"
+	@echo "installing depthbench and the dependencies of its tests (about 6 GB with torch's GPU libraries; this takes minutes)"
 	$(BIN)/python -m pip install --constraint constraints.txt --editable '.[dev]'
 	touch $@ .venv/installed
