@@ -12,8 +12,11 @@ from depthbench.data.load import load_images
 from depthbench.store.run_store import RunStore
 from depthbench.study.file import load_study
 from depthbench.training.loop import finish, train
+from depthbench.training.mode import TrainingMode
 
 torch.set_num_threads(1)  # the bit-for-bit tests compare runs of one thread
+
+CPU = TrainingMode()  # eager steps, images in memory
 
 TINY = {
     "name": "tiny",
@@ -56,10 +59,10 @@ def digits(tmp_path_factory):
 def trained(tmp_path, digits):
     """Trains a run into a directory of its own: (its run.json, its store)."""
 
-    def make(run, images=digits, folder="run", **options):
+    def make(run, images=digits, folder="run", mode=CPU, **options):
         images = with_validation(images, run.data)
         store = RunStore(tmp_path / folder / run.run_id)
-        steps = train(run, images, store, torch.device("cpu"), data_hash="hash", **options)
+        steps = train(run, images, store, mode, data_hash="hash", **options)
         return finish(steps), store
 
     return make

@@ -14,6 +14,7 @@ import torch
 from depthbench.bench import BenchFailed
 from depthbench.data.images import Images
 from depthbench.study.model import Run
+from depthbench.training.mode import TrainingMode
 from depthbench.training.trainer import Trainer
 
 STEPS = 50
@@ -28,7 +29,8 @@ def check_captured(run: Run, images: Images, device: torch.device) -> dict[str, 
     apart they are. CUDA only. Raises BenchFailed where that is more than is tolerated."""
     recipe = run.recipe.model_copy(update={"lr": RATE, "steps": STEPS})
     run = run.model_copy(update={"recipe": recipe})
-    eager, captured = (Trainer(run, images, device, step=step) for step in ("eager", "captured"))
+    modes = (TrainingMode(str(device), step_mode) for step_mode in ("eager", "captured"))
+    eager, captured = (Trainer(run, images, mode) for mode in modes)
     found = compare(_trained(eager), _trained(captured))
     if captured.step_note is not None:
         raise BenchFailed(f"{captured.step_note}; nothing was timed")

@@ -6,6 +6,7 @@ import torch
 
 from depthbench.bench.case import Case
 from depthbench.bench.timing import Timing, timed
+from depthbench.training.mode import TrainingMode
 from depthbench.training.trainer import Trainer
 
 PAIRS = 16  # alternations within a segment: a ratio of 1 % is lost in slower changes of the machine
@@ -19,12 +20,13 @@ class Ours:
     """(b) of the benchmark. step: see Trainer. lanes: runs in this process that take turns, step by step."""
 
     def __init__(self, case: Case, device: torch.device, step: str = "auto", lanes: int = 1):
-        self.case, self.device, self.images, self.step = case, device, case.images(), step
+        self.case, self.device, self.images = case, device, case.images()
+        self.mode = TrainingMode(str(device), step)
         self.lanes = [self.trainer(NEVER) for _ in range(lanes)]
         self.unprobed = self.lanes[0]
 
     def trainer(self, probe: dict, **length: int) -> Trainer:
-        return Trainer(self.case.run(probe, **length), self.images, self.device, step=self.step)
+        return Trainer(self.case.run(probe, **length), self.images, self.mode)
 
     @cached_property
     def probed(self) -> Trainer:

@@ -13,6 +13,11 @@ from depthbench.errors import BadInput
 HASHED = 4096  # images read at once for their hash
 
 
+def chance_error(classes: int, guesses: int = 1) -> float:
+    """Return the percentage of images whose class is not among `guesses` guesses."""
+    return 100.0 * (1 - guesses / classes)
+
+
 @dataclass(frozen=True, eq=False)  # equal to itself alone, which makes it a key of what is made of it once
 class Images:
     """Labelled images. N images, C channels, H x W pixels."""
@@ -41,8 +46,8 @@ class Images:
 
     @property
     def chance_error(self) -> float:
-        """Percent error of guessing one of the classes."""
-        return 100.0 * (1 - 1 / len(self.classes))
+        """The error (percent) of guessing a class."""
+        return chance_error(len(self.classes))
 
     def content_hash(self) -> str:
         """sha256 of every pixel and label, and of how they are split. Of images that are decoded as they are

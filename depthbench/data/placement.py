@@ -27,7 +27,7 @@ class Placed:
     the device."""
 
     train: tuple[Stored, Tensor]
-    sets: dict[str, tuple[Stored, Tensor]]  # "test_error" and, where there is one, "val_error"
+    sets: dict[str, tuple[Stored, Tensor]]  # "test" and, where there is one, "val"
     is_streamed: bool
     note: str  # what was chosen, in words
 
@@ -64,10 +64,10 @@ _PLACED: weakref.WeakKeyDictionary[Images, dict] = weakref.WeakKeyDictionary()
 def _place(images: Images, device: torch.device, is_streamed: bool) -> Placed:
     arrays = {
         "train": (images.train_x, images.train_y),
-        "test_error": (images.test_x, images.test_y),
+        "test": (images.test_x, images.test_y),
     }
     if images.val_x is not None:
-        arrays["val_error"] = (images.val_x, images.val_y)
+        arrays["val"] = (images.val_x, images.val_y)
     count, size = sum(len(x) for x in images.pixels), sum(x.nbytes for x in images.pixels)
     sets = {
         name: (_on_host(x, name) if is_streamed else _on_device(x, device), as_tensor(y).to(device))

@@ -10,6 +10,7 @@ from depthbench.execution.cost.memory import Sizes
 from depthbench.execution.cost.pace import random_images
 from depthbench.execution.process import parent
 from depthbench.study.model import Run
+from depthbench.training.mode import TrainingMode
 
 WARM_UP = 6  # steps: the first are eager, then graphs are captured
 SECONDS = 1.5  # of steps, for each number of lanes
@@ -24,6 +25,7 @@ def rates(
     from depthbench.training.trainer import Trainer
 
     where = torch.device(device)
+    mode = TrainingMode(device=device, step_mode=step, recompute=recompute)
     run = run.model_copy(update={"probe": run.probe.model_copy(update={"names": []})})
     run = run.model_copy(update={"evaluate": run.evaluate.model_copy(update={"train_size": None})})
     images = random_images(sizes, max(1024, run.recipe.batch_size))
@@ -32,7 +34,7 @@ def rates(
     with contextlib.ExitStack() as open_trainers:
         for count in counts:
             while len(trainers) < count:
-                trainer = Trainer(run, images, where, step=step, recompute=recompute)
+                trainer = Trainer(run, images, mode)
                 trainers.append(open_trainers.enter_context(contextlib.closing(trainer)))
                 for _ in range(WARM_UP):
                     trainer.advance()

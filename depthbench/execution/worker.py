@@ -104,24 +104,28 @@ def _prepared(setup: dict[str, Any], connection: Connection, inbox: Inbox) -> Ca
     import torch
 
     from depthbench.training.loop import train
+    from depthbench.training.mode import TrainingMode
 
     with open(setup["images"], "rb") as file:
         images = pickle.load(file)
 
     def begin(run: Run, store: RunStore) -> "Steps":
+        mode = TrainingMode(
+            device=setup["device"],
+            step_mode=setup["step"],
+            recompute=run.run_id in setup["recompute"],
+            is_streamed=setup["is_streamed"],
+            keep_checkpoint=setup["keep_checkpoint"],
+        )
         torch.set_num_threads(setup["threads"])  # a resumed run may have changed it
         return train(
             run,
             images,
             store,
-            torch.device(setup["device"]),
+            mode,
             data_hash=setup["data_hash"],
             report=lambda event: _tell(connection, ("progress", run.run_id, event)),
             should_stop=inbox.should_stop,
-            keep_checkpoint=setup["keep_checkpoint"],
-            step=setup["step"],
-            recompute=run.run_id in setup["recompute"],
-            is_streamed=setup["is_streamed"],
         )
 
     return begin

@@ -15,7 +15,7 @@ from depthbench.store.record import FINISHED, describe
 from depthbench.store.run_store import RunStore
 from depthbench.study.model import Run
 from depthbench.training import checkpoint
-from depthbench.training.kinds import StepKind
+from depthbench.training.mode import TrainingMode
 from depthbench.training.trainer import Trainer
 
 CHECKPOINT_SECONDS = 30.0
@@ -28,16 +28,12 @@ def train(
     run: Run,
     images: Images,
     store: RunStore,
-    device: torch.device,
+    mode: TrainingMode,
     *,
     data_hash: str,
     report: Report = lambda event: None,
     should_stop: Callable[[], bool] = lambda: False,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
-    keep_checkpoint: bool = False,
-    step: StepKind = "auto",
-    recompute: bool = False,
-    is_streamed: bool | None = None,
 ) -> Steps:
     """Train `run` on `images` to its end, from its checkpoint if there is one, and store it.
 
@@ -48,16 +44,11 @@ def train(
     `report` is told, at each logged row, {"step", "steps", "first_step", "loss", "train_error", "test_error",
     "images_per_second"}, {"note"} where a person should know something, and {"doing"} where something else
     than training begins. `should_stop` is asked before each step; when it says so, the state is kept and the
-    run is `interrupted`. `keep_checkpoint` keeps the last state of a finished run too. `step`, `recompute`
-    and `is_streamed`: see Trainer."""
-    trainer = Trainer(run, images, device, step=step, recompute=recompute, is_streamed=is_streamed)
+    run is `interrupted`."""
+    trainer = Trainer(run, images, mode)
     record = _record(trainer, images, data_hash)
     with contextlib.closing(trainer):
-        return (
-            yield from _train(
-                trainer, store, record, report, should_stop, checkpoint_seconds, keep_checkpoint
-            )
-        )
+        return (yield from _train(trainer, store, record, report, should_stop, checkpoint_seconds))
 
 
 def finish(steps: Steps) -> dict[str, Any]:
@@ -76,7 +67,6 @@ def _train(
     report: Report,
     should_stop: Callable[[], bool],
     checkpoint_seconds: float,
-    keep_checkpoint: bool,
 ) -> Steps:
     state, note = checkpoint.load(store.checkpoint, trainer.run.run_id)
     if note is not None:
@@ -125,16 +115,15 @@ def _train(
             yield
 
     if status == "done":
-        if trainer.take_last_errors(should_stop, lambda what: report({"doing": what})):
-            store.write_frame("predictions", trainer.predictions())
-        else:
+        if not trainer.evaluate_finally(should_stop, lambda what: report({"doing": what})):
             status = "interrupted"
         trainer.seconds = time.perf_counter() - began
-    if status in FINISHED and trainer.run.evaluate.robustness:
+    if status in FINISHED:
         chance = record["chance_error"] if status == "diverged" else None
-        store.write_frame("robustness", trainer.robustness(chance))
+        for name, table in trainer.final_tables(chance).items():
+            store.write_frame(name, table)
     record = record | {"status": status}
-    if status == "interrupted" or keep_checkpoint:
+    if status == "interrupted" or trainer.mode.keep_checkpoint:
         return _keep(store, trainer, record)
     record = _store(store, trainer, record)
     checkpoint.remove(store.checkpoint)

@@ -14,11 +14,11 @@ class TrainingMode:
     device: str = "cpu"
     """As torch names it: cpu, cuda:0 or mps."""
     step_mode: StepMode = "auto"
-    """eager; captured, as a CUDA graph; compiled, captured with fused kernels; auto, captured on CUDA and eager
-    elsewhere."""
+    """How an update is made: eager; captured, as a CUDA graph; compiled, captured with fused kernels; or
+    auto, captured on CUDA and eager elsewhere."""
     recompute: bool = False
     """Whether activations are computed twice instead of being kept (networks/checkpointing.py)."""
     is_streamed: bool | None = None
-    """Whether worker processes read the images ahead. None: where the device has no room for them."""
+    """Whether worker processes read the images ahead. None: only if the images do not fit on the device."""
     keep_checkpoint: bool = False
     """Whether the last state of a finished run is kept."""

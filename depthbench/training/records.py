@@ -19,7 +19,8 @@ from depthbench.training.tracker import Tracker
 if TYPE_CHECKING:
     import pandas as pd
 
-ERRORS = ("train_error_eval", "test_error", "val_error")
+ERRORS = {"train": "train_error_eval", "test": "test_error", "val": "val_error"}
+"""Set of images -> the column of its error (percent) in evaluation mode."""
 
 
 class Records:
@@ -67,7 +68,7 @@ class Records:
             row["loss"], row["train_error"] = means(row_sums)
             self.rows.append(row)
             if not math.isfinite(row["loss"]):
-                row |= dict.fromkeys(ERRORS, math.nan)
+                row |= dict.fromkeys(ERRORS.values(), math.nan)
                 self._drop_after(row["step"])
                 break
             if not math.isnan(row["test_error"]):

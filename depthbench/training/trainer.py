@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 
 from depthbench.data.batches import Batches, Scaling
@@ -29,15 +28,15 @@ from depthbench.seeds import derived
 from depthbench.study.model import Run
 from depthbench.training.captured import CapturedStep
 from depthbench.training.evaluate import percent_wrong, predict
+from depthbench.training.final_evaluations import FINAL_EVALUATIONS
+from depthbench.training.final_evaluations.evaluation import FinalEvaluation, Outcome, TrainedNetwork
 from depthbench.training.hold import Hold
-from depthbench.training.kinds import StepKind
+from depthbench.training.mode import TrainingMode
 from depthbench.training.peak_memory import PeakMemory
 from depthbench.training.plateau import Plateau
 from depthbench.training.recipe import learning_rate, make_optimizer
 from depthbench.training.records import ERRORS, Records
-from depthbench.training.robustness import Row, chance_rows, robustness_errors
 from depthbench.training.step import Step
-from depthbench.training.ten_crop import chance_errors, ten_crop_errors
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,50 +47,38 @@ FETCH_SECONDS = 2.0  # at most between two fetches of a row from a GPU, so that 
 class Trainer:
     """Everything that one run owns while it trains.
 
-    step: "eager"; "captured", as a CUDA graph (captured.py); "compiled", captured and with fused kernels
-    (networks/fusing.py); or "auto": captured on CUDA, else eager. recompute: compute activations twice rather
-    than keep them (networks/checkpointing.py). is_streamed: whether images are streamed rather than placed on
-    the device; None: as there is room (data/place.py). None of these is part of the recipe.
+    Raises BadInput if a step cannot be compiled or activations cannot be recomputed."""
 
-    Raises BadInput where a step cannot be compiled or activations cannot be recomputed."""
-
-    def __init__(
-        self,
-        run: Run,
-        images: Images,
-        device: torch.device,
-        *,
-        step: StepKind = "auto",
-        recompute: bool = False,
-        is_streamed: bool | None = None,
-    ):
+    def __init__(self, run: Run, images: Images, mode: TrainingMode):
+        device = torch.device(mode.device)
         self.peak_memory = PeakMemory(device)  # before anything of this run is there
-        self.run, self.device, self.recompute = run, device, recompute
+        self.run, self.mode, self.device = run, mode, device
         self.stream = torch.cuda.Stream(device) if device.type == "cuda" else None
         set_precision(run.recipe.precision)
         self.train_size, self.classes, self.white = len(images.train_y), len(images.classes), images.white
-        placed = place(images, device, is_streamed)
+        placed = place(images, device, mode.is_streamed)
         self.placement, self.is_streamed = placed.note, placed.is_streamed
         if self.stream is not None:
             torch.cuda.synchronize(device)  # the images are there before our stream reads them
         with self._on_stream():
             self.network = self._make_network(images)
-            if step == "compiled":
+            if mode.step_mode == "compiled":
                 fuse(self.network)
             seen = for_statistics(images.train_x, run.data.split_seed)
             self.scaling = Scaling(seen, run.data.normalisation, device)
             self.batches = self._make_batches(placed, Colour(seen, device) if run.recipe.colour else None)
-            self.sets = {**placed.sets, "train_error_eval": placed.train_set(self._evaluated_part(images))}
+            self.sets = {**placed.sets, "train": placed.train_set(self._evaluated_part(images))}
             probes = {name: look_up(PROBES, "probe", name).load() for name in run.probe.names}
-            self.recorder = Recorder(self.network, probes, at_once=device.type == "cuda" and not recompute)
+            at_once = device.type == "cuda" and not mode.recompute
+            self.recorder = Recorder(self.network, probes, at_once=at_once)
             optimizer = make_optimizer(self.network, run.recipe)
             self.eager_step = Step(
                 self.network, optimizer, run.recipe, self.recorder, self.batches.images, device
             )
-        if step == "auto":
-            step = "captured" if device.type == "cuda" else "eager"
-        self.kind, self.make_step = step, self.eager_step
-        if step != "eager":
+        self.step_mode, self.make_step = mode.step_mode, self.eager_step
+        if mode.step_mode == "auto":
+            self.step_mode = "captured" if device.type == "cuda" else "eager"
+        if self.step_mode != "eager":
             self.make_step = CapturedStep(self.eager_step, self.stream)
 
         self.step = 0  # updates made
@@ -101,8 +88,7 @@ class Trainer:
         self.records = Records(self.recorder.layers, run.probe.names)
         self.hold = Hold(run)
         self.plateau = Plateau(run.recipe)
-        self.last_errors: dict[str, float] = {}  # those that are taken at the end of a run alone
-        self.corrupted: list[Row] = []  # errors on corrupted test images, likewise
+        self._outcomes: dict[str, Outcome] = {}  # of the final evaluations
         self.predicted: torch.Tensor | None = None  # (N,) the class of each test image, as last evaluated
         self.batches_hash = ""  # sha256 over all batches up to this step
         self._waiting_hashes: dict[int, str] = {}  # step -> that of each row that waits
@@ -115,7 +101,7 @@ class Trainer:
         network = network.to(self.device, memory_format=torch.channels_last)
         self.initial_weights = hash_weights(network)
         torch.manual_seed(derived(self.run.seed, "dropout"))
-        if self.recompute:
+        if self.mode.recompute:
             recompute_activations(network, (self.run.recipe.batch_size, *images.shape))
         return network
 
@@ -134,7 +120,7 @@ class Trainer:
         )
 
     def _evaluated_part(self, images: Images):
-        """Indices of the training images that train_error_eval is taken on; None for all."""
+        """Indices of the training images to evaluate on; None for all."""
         size = self.run.evaluate.train_size
         if size is None or size >= len(images.train_y):
             return None
@@ -157,8 +143,8 @@ class Trainer:
     @property
     def execution(self) -> dict[str, Any]:
         """How steps are made, for run.json."""
-        step = "eager" if self.step_note is not None else self.kind
-        return {"step": step, "recompute": self.recompute, "images": self.placement}
+        step = "eager" if self.step_note is not None else self.step_mode
+        return {"step": step, "recompute": self.mode.recompute, "images": self.placement}
 
     @property
     def step_note(self) -> str | None:
@@ -200,7 +186,7 @@ class Trainer:
 
         Rows wait on the device for an evaluation, a decision of the warm-up rule, or `fetch_seconds`. None,
         and nothing changed, where `should_stop` said so during the evaluation."""
-        errors = dict.fromkeys(ERRORS, math.nan)
+        errors = dict.fromkeys(ERRORS.values(), math.nan)
         if self.evaluation_is_due:
             found = self._evaluate(should_stop)
             if found is None:
@@ -232,80 +218,77 @@ class Trainer:
         with self._on_stream():
             predicted = self._predict(self.sets, should_stop)
             found = predicted and {
-                name: percent_wrong(predicted[name], y) for name, (_, y) in self.sets.items()
+                ERRORS[name]: percent_wrong(predicted[name], y) for name, (_, y) in self.sets.items()
             }
         self.evaluating += time.perf_counter() - began
         if found is not None:
-            self.predicted = predicted["test_error"]
+            self.predicted = predicted["test"]
         return found
 
     def _predict(self, sets: Mapping[str, tuple[Pixels, torch.Tensor]], should_stop: Callable[[], bool]):
         return predict(self.network, sets, self.scaling, self.run.recipe.precision, should_stop)
 
-    def take_last_errors(
+    def evaluate_finally(
         self,
         should_stop: Callable[[], bool] = lambda: False,
-        tell: Callable[[str], None] = lambda what: None,
+        notify: Callable[[str], None] = lambda message: None,
     ) -> bool:
-        """Note those errors that are taken once, of the trained network; False, and nothing noted, where
-        `should_stop` said so meanwhile. `tell` is told what is done."""
+        """Make the final evaluations of the trained network. Return False if `should_stop` interrupted them.
+
+        `notify` receives a description of each part."""
         self._settle()
         began = time.perf_counter()
         with self._on_stream():
-            taking = (self._take_predictions, self._take_ten_crops, self._take_robustness)
-            were_taken = all(take(should_stop, tell) for take in taking)
+            is_complete = self._evaluate_finally(should_stop, notify)
         self.evaluating += time.perf_counter() - began
-        return were_taken
+        return is_complete
 
-    def _take_predictions(self, should_stop: Callable[[], bool], tell: Callable[[str], None]) -> bool:
-        """Where the last evaluation was made before the run was resumed, they were not kept."""
-        if self.predicted is None:
-            found = self._predict({"test_error": self.sets["test_error"]}, should_stop)
-            self.predicted = found and found["test_error"]
-        return self.predicted is not None
-
-    def _take_ten_crops(self, should_stop: Callable[[], bool], tell: Callable[[str], None]) -> bool:
-        if not self.run.evaluate.ten_crop:
-            return True
-        tell("10 crops of the test images")
-        x, y = self.sets["test_error"]
-        precision = self.run.recipe.precision
-        found = ten_crop_errors(self.network, x, y, self.scaling, precision, should_stop)
-        self.last_errors = found or {}
-        return found is not None
-
-    def _take_robustness(self, should_stop: Callable[[], bool], tell: Callable[[str], None]) -> bool:
-        x, y = self.sets["test_error"]
-        names, precision = self.run.evaluate.robustness, self.run.recipe.precision
-        clean = percent_wrong(self.predicted, y)
-        found = robustness_errors(
-            self.network, x, y, names, clean, self.white, self.scaling, precision, should_stop, tell
+    def _evaluate_finally(self, should_stop: Callable[[], bool], notify: Callable[[str], None]) -> bool:
+        x, y = self.sets["test"]
+        if self.predicted is None:  # a checkpoint does not hold the predictions of the last evaluation
+            predicted = self._predict({"test": (x, y)}, should_stop)
+            if predicted is None:
+                return False
+            self.predicted = predicted["test"]
+        trained = TrainedNetwork(
+            run=self.run,
+            network=self.network,
+            x=x,
+            y=y,
+            predicted=self.predicted,
+            classes=self.classes,
+            white=self.white,
+            scaling=self.scaling,
         )
-        self.corrupted = found or []
-        return found is not None
+        for name, evaluation in self._final_evaluations().items():
+            outcome = evaluation.evaluate(trained, should_stop, notify)
+            if outcome is None:
+                return False
+            self._outcomes[name] = outcome
+        return True
 
-    def robustness(self, chance_error: float | None) -> "pd.DataFrame":
-        """A row a corruption and strength: test_error. A diverged run's are `chance_error`."""
-        import pandas as pd
+    def _final_evaluations(self) -> dict[str, FinalEvaluation]:
+        loaded = {name: entry.load() for name, entry in FINAL_EVALUATIONS.items()}
+        return {name: evaluation for name, evaluation in loaded.items() if evaluation.applies(self.run)}
 
-        names = self.run.evaluate.robustness
-        return pd.DataFrame(self.corrupted if chance_error is None else chance_rows(names, chance_error))
+    def _final_outcomes(self, chance_error: float | None) -> dict[str, Outcome]:
+        """The outcome of each final evaluation. Those of a diverged run are at chance."""
+        if chance_error is None:
+            return self._outcomes
+        evaluations = self._final_evaluations().items()
+        return {name: evaluation.at_chance(self.run, self.classes) for name, evaluation in evaluations}
 
-    def predictions(self) -> "pd.DataFrame":
-        """A row a test image, in their order: label and predicted, the numbers of classes."""
-        import pandas as pd
-
-        _, y = self.sets["test_error"]
-        with self._on_stream():
-            columns = {"label": y.cpu().numpy(), "predicted": self.predicted.cpu().numpy()}
-        return pd.DataFrame(columns, dtype=np.min_scalar_type(self.classes - 1))
+    def final_tables(self, chance_error: float | None) -> dict[str, "pd.DataFrame"]:
+        """The tables of the final evaluations, by name. `chance_error` is given for a diverged run."""
+        outcomes = self._final_outcomes(chance_error)
+        return {name: outcome.table for name, outcome in outcomes.items() if outcome.table is not None}
 
     def final(self, chance_error: float | None) -> dict[str, Any]:
-        """The final numbers of run.json. A diverged run's last errors are `chance_error`."""
-        last = self.last_errors
-        if chance_error is not None and self.run.evaluate.ten_crop:
-            last = chance_errors(self.classes)
-        return self.records.tracker.final(self.records.rows, chance_error) | last
+        """The final numbers of run.json. `chance_error` is given for a diverged run, whose errors it is."""
+        numbers = self.records.tracker.final(self.records.rows, chance_error)
+        for outcome in self._final_outcomes(chance_error).values():
+            numbers |= outcome.numbers
+        return numbers
 
     def fetch(self) -> list[dict[str, Any]]:
         """The rows that waited, now known. Where the run has diverged on the way, it is set back to where

@@ -39,7 +39,7 @@ def test_images_in_memory_are_on_a_cpu_without_a_copy(images, monkeypatch):
     placed = place(images, CPU)
     assert isinstance(placed.train_source(), Resident)
     assert placed.train_source().x.data_ptr() == images.train_x.ctypes.data
-    assert list(placed.sets) == ["test_error", "val_error"]
+    assert list(placed.sets) == ["test", "val"]
     for (x, y), (there, labels) in zip(
         [placed.train, *placed.sets.values()],
         [(PIXELS[:12], LABELS[:12]), (PIXELS[12:16], LABELS[12:16]), (PIXELS[16:], LABELS[16:])],
@@ -76,7 +76,7 @@ def test_a_stream_reads_training_images_in_memory_from_shared_memory(images):
     source = placed.train_source()
     assert source.x.is_shared()
     assert np.array_equal(source.x, PIXELS[:12])
-    assert placed.sets["test_error"][0].data_ptr() == images.test_x.ctypes.data
+    assert placed.sets["test"][0].data_ptr() == images.test_x.ctypes.data
 
 
 @pytest.mark.parametrize("is_streamed", [None, True])
@@ -126,5 +126,5 @@ def test_images_of_a_file_on_a_gpu(in_file, monkeypatch):
     assert np.array_equal(placed.train[0].cpu(), PIXELS[:12])
     streamed = place(in_file, device, True)
     assert isinstance(streamed.train[0], Mapped)
-    assert not streamed.sets["test_error"][0].is_cuda
+    assert not streamed.sets["test"][0].is_cuda
     assert streamed.train[1].is_cuda

@@ -1,7 +1,6 @@
 import sys
 
 import pytest
-import torch
 
 from depthbench.analysis.frontier import frontiers
 from depthbench.errors import BadInput
@@ -14,6 +13,7 @@ from depthbench.store.results import load_results
 from depthbench.store.study_store import StudyStore
 from depthbench.study.model import Frontier
 from depthbench.training.loop import finish, train
+from depthbench.training.mode import TrainingMode
 
 BROKEN = """
 def broken(depth, in_channels, num_classes):
@@ -39,7 +39,7 @@ def here(monkeypatch):
     def execute_here(plan, watch):
         for run in plan.todo:
             store = plan.store.run(run.run_id)
-            finish(train(run, plan.data, store, torch.device("cpu"), data_hash=plan.data_hash))
+            finish(train(run, plan.data, store, TrainingMode(), data_hash=plan.data_hash))
 
     monkeypatch.setattr("depthbench.execution.local.execute", execute_here)
 

@@ -10,6 +10,7 @@ from depthbench.data.batches import Batch
 from depthbench.data.load import load_images
 from depthbench.training import captured as captured_module
 from depthbench.training.captured import WARM_UP, CapturedStep
+from depthbench.training.mode import TrainingMode
 from depthbench.training.trainer import Trainer
 from tests.data.photographs import write_photographs
 
@@ -157,7 +158,7 @@ class FailedGraph:
 
 def train_some(run, images, kind, steps):
     """A trainer after so many steps on a GPU, its rows fetched, and the way of its weights, in one row."""
-    trainer = Trainer(run, images, torch.device("cuda:0"), step=kind)
+    trainer = Trainer(run, images, TrainingMode("cuda:0", kind))
     before = weights(trainer)
     for _ in range(steps):
         trainer.advance()
@@ -231,7 +232,7 @@ def test_it_draws_what_the_eager_step_draws(tiny, digits, options):
 @pytest.mark.parametrize("options", [{}, {"dropout": 0.3}])
 def test_a_network_that_looks_at_its_activations_is_trained_eagerly(tiny, digits, options):
     run = next(tiny(options=options).runs())
-    trainer = Trainer(run, digits, torch.device("cuda"), step="captured")
+    trainer = Trainer(run, digits, TrainingMode("cuda", "captured"))
     forward = trainer.network.forward
     trainer.network.forward = lambda x: forward(x) * (2 if x.sum().item() == 0 else 1)
     for _ in range(5):
@@ -244,7 +245,7 @@ def test_a_network_that_looks_at_its_activations_is_trained_eagerly(tiny, digits
 def test_a_capture_that_fails_leaves_the_other_runs_of_its_process_alone(tiny, digits):
     first, second = tiny(recipe={"steps": 12}).runs()
     alone, way = train_some(first, digits, "captured", 12)
-    trainer, failing = (Trainer(run, digits, torch.device("cuda:0")) for run in (first, second))
+    trainer, failing = (Trainer(run, digits, TrainingMode("cuda:0")) for run in (first, second))
     before = weights(trainer)
     forward = failing.network.forward
     failing.network.forward = lambda x: forward(x) * (2 if x.sum().item() == 0 else 1)

@@ -26,11 +26,11 @@ def test_percent_of_wrong_answers_in_evaluation_mode(monkeypatch):
     scaling = Scaling(x, "channel", torch.device("cpu"))
     y = torch.tensor([0, 0, 0, 1, 1, 1, 1, 0])  # two are labelled wrongly
     network = FirstPixel().train()
-    sets = {"test_error": (torch.from_numpy(x), y), "val_error": (torch.from_numpy(x[:4]), y[:4])}
+    sets = {"test": (torch.from_numpy(x), y), "val": (torch.from_numpy(x[:4]), y[:4])}
     predicted = evaluate.predict(network, sets, scaling, "fp32")
-    assert predicted["test_error"].tolist() == [0, 0, 0, 0, 1, 1, 1, 1]
+    assert predicted["test"].tolist() == [0, 0, 0, 0, 1, 1, 1, 1]
     errors = {name: evaluate.percent_wrong(predicted[name], y) for name, (_, y) in sets.items()}
-    assert errors == {"test_error": 25.0, "val_error": 25.0}
+    assert errors == {"test": 25.0, "val": 25.0}
     assert network.training
 
 
@@ -40,7 +40,7 @@ def test_it_can_be_stopped_between_batches(monkeypatch):
     scaling = Scaling(x.numpy(), "none", torch.device("cpu"))
     network = FirstPixel().train()
     answers = iter([False, False, True])
-    sets = {"test_error": (x, torch.zeros(6, dtype=torch.int64))}
+    sets = {"test": (x, torch.zeros(6, dtype=torch.int64))}
     assert evaluate.predict(network, sets, scaling, "fp32", lambda: next(answers)) is None
     assert network.training
 

@@ -14,6 +14,7 @@ from depthbench.store.run_store import RunStore
 from depthbench.training import trainer
 from depthbench.training.evaluate import predict
 from depthbench.training.loop import finish, train
+from depthbench.training.mode import TrainingMode
 from depthbench.training.trainer import Trainer
 
 
@@ -195,7 +196,7 @@ def test_early_stopping_ends_a_run_that_no_longer_gains(tiny, trained):
 
 def test_a_checkpoint_is_kept_on_request_and_holds_the_trained_weights(tiny, trained):
     run = next(tiny().runs())
-    _, store = trained(run, keep_checkpoint=True)
+    _, store = trained(run, mode=TrainingMode(keep_checkpoint=True))
     state = torch.load(store.checkpoint, weights_only=True)
     assert state["step"] == 12
     network = NETWORKS["plain"](depth=8, in_channels=1, width=4)
@@ -204,9 +205,9 @@ def test_a_checkpoint_is_kept_on_request_and_holds_the_trained_weights(tiny, tra
 
 def test_a_kept_checkpoint_of_a_finished_run_ends_again_where_it_ended(tiny, trained):
     run = next(tiny().runs())
-    first, store = trained(run, keep_checkpoint=True)
+    first, store = trained(run, mode=TrainingMode(keep_checkpoint=True))
     (store.path / "layers.parquet").unlink()
-    again, _ = trained(run, keep_checkpoint=True)
+    again, _ = trained(run, mode=TrainingMode(keep_checkpoint=True))
     assert (again["status"], again["step"]) == ("done", 12)
     assert again["final"] == first["final"]
     assert store.is_finished()
@@ -237,7 +238,7 @@ def test_predictions_of_the_test_images_are_stored_in_their_order(tiny, trained,
 
 def test_predictions_that_a_stop_has_lost_are_taken_once_more(tiny, trained):
     run = next(tiny().runs())
-    _, whole = trained(run, folder="whole", keep_checkpoint=True)
+    _, whole = trained(run, folder="whole", mode=TrainingMode(keep_checkpoint=True))
     shutil.copytree(whole.path, whole.path.parents[1] / "parts" / run.run_id)
     before = whole.frame("predictions")
     (whole.path.parents[1] / "parts" / run.run_id / "predictions.parquet").unlink()
@@ -250,7 +251,7 @@ def test_predictions_that_a_stop_has_lost_are_taken_once_more(tiny, trained):
 
 def test_train_error_on_a_part_of_the_training_set(tiny, digits):
     run = next(tiny(evaluate={"train_size": 200}).runs())
-    x, y = Trainer(run, digits, torch.device("cpu")).sets["train_error_eval"]
+    x, y = Trainer(run, digits, TrainingMode()).sets["train"]
     assert x.shape == (200, 1, 8, 8)
     assert torch.bincount(y).min() >= 18  # stratified
 
@@ -267,7 +268,9 @@ def test_a_streamed_run_is_the_same_run(tiny, trained):
     run = next(tiny().runs())
     _, resident = trained(run, folder="resident")
     events = []
-    record, streamed = trained(run, folder="streamed", report=events.append, is_streamed=True)
+    record, streamed = trained(
+        run, folder="streamed", report=events.append, mode=TrainingMode(is_streamed=True)
+    )
     assert "streamed" in record["execution"]["images"]
     assert events[0]["note"] == record["execution"]["images"]
     for name in ("history", "layers"):
@@ -277,7 +280,7 @@ def test_a_streamed_run_is_the_same_run(tiny, trained):
 def test_a_run_that_computes_its_activations_twice_is_the_same_run(tiny, trained):
     run = next(tiny(grid={"network": ["resnet"]}).runs())
     _, once = trained(run, folder="once")
-    record, twice = trained(run, folder="twice", recompute=True)
+    record, twice = trained(run, folder="twice", mode=TrainingMode(recompute=True))
     assert record["execution"]["recompute"]
     for name in ("history", "layers"):
         assert once.frame(name).equals(twice.frame(name))
@@ -285,13 +288,13 @@ def test_a_run_that_computes_its_activations_twice_is_the_same_run(tiny, trained
 
 @pytest.mark.cuda
 def test_a_cuda_run_resumes_and_matches_its_twin(tiny, digits, tmp_path):
-    device = torch.device("cuda")
+    mode = TrainingMode("cuda")
     hashes = []
     for run in tiny().runs():
         whole, parts = (RunStore(tmp_path / name / run.run_id) for name in ("whole", "parts"))
-        finish(train(run, digits, whole, device, data_hash=""))
-        finish(train(run, digits, parts, device, data_hash="", should_stop=stop_after(5)))
-        record = finish(train(run, digits, parts, device, data_hash=""))
+        finish(train(run, digits, whole, mode, data_hash=""))
+        finish(train(run, digits, parts, mode, data_hash="", should_stop=stop_after(5)))
+        record = finish(train(run, digits, parts, mode, data_hash=""))
         assert record["status"] == "done"
         # The same images in the same order; sums on a GPU may round differently from run to run.
         one, other = whole.frame("history"), parts.frame("history")

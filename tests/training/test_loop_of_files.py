@@ -2,7 +2,6 @@
 read, scale and colour augmentation, a rate that follows plateaus, and 10 crops at the end."""
 
 import pytest
-import torch
 from torch.utils.data import DataLoader
 
 from depthbench.data import source
@@ -12,6 +11,7 @@ from depthbench.store.results import load_results
 from depthbench.store.run_store import RunStore
 from depthbench.study.file import load_study
 from depthbench.training.loop import finish, train
+from depthbench.training.mode import TrainingMode
 from tests.data.photographs import write_photographs
 from tests.processes import children
 from tests.training.test_loop import assert_same_tables, stop_after
@@ -52,7 +52,7 @@ def trained(tmp_path, root):
     def make(run, folder="runs", **options):
         images = load_images(run.data, tmp_path)
         store = RunStore(tmp_path / folder / "runs" / run.run_id)
-        return finish(train(run, images, store, torch.device("cpu"), data_hash="hash", **options)), store
+        return finish(train(run, images, store, TrainingMode(), data_hash="hash", **options)), store
 
     return make
 

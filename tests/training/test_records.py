@@ -11,7 +11,7 @@ LAYERS = weighted_layers(nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 2)))
 
 
 def row(step, test_error=math.nan):
-    errors = dict.fromkeys(ERRORS, math.nan) | {"test_error": test_error}
+    errors = dict.fromkeys(list(ERRORS.values()), math.nan) | {"test_error": test_error}
     return {"step": step, "lr": 0.1, "loss": math.nan, "train_error": math.nan, **errors}
 
 

@@ -3,9 +3,10 @@ import math
 import pytest
 import torch
 
+from depthbench.training.mode import TrainingMode
 from depthbench.training.trainer import Trainer
 
-CPU = torch.device("cpu")
+CPU = TrainingMode()
 
 
 def train_to_the_end(run, images, fetch_seconds):
@@ -83,7 +84,7 @@ def test_how_steps_are_made_is_told(tiny, digits):
 def test_a_checkpoint_is_of_the_step_that_it_names(tiny, digits):
     """No row waits for the device, which is far behind the host when the state is taken."""
     run = next(tiny(recipe={"steps": 4000}, evaluate={"every": 4000, "log_every": 4000}).runs())
-    trainer = Trainer(run, digits, torch.device("cuda"))
+    trainer = Trainer(run, digits, TrainingMode("cuda"))
     for _ in range(500):
         trainer.advance()
     state = {key: value.cpu() for key, value in trainer.state()["network"].items()}

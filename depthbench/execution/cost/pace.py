@@ -12,6 +12,7 @@ import numpy as np
 from depthbench.data.images import Images
 from depthbench.execution.cost.memory import Sizes
 from depthbench.study.model import Run
+from depthbench.training.mode import TrainingMode
 
 SECONDS = 1.0  # of steps, once there are enough of them to tell
 LONG = 15.0  # of steps, after which those that were made must do
@@ -55,6 +56,7 @@ def measure(run: Run, sizes: Sizes, device: str, recompute: bool, step: str = "a
     from depthbench.training.trainer import Trainer
 
     where = torch.device(device)
+    mode = TrainingMode(device=device, step_mode=step, recompute=recompute)
 
     def seconds(work: Callable[[], Any]) -> float:
         began = time.perf_counter()
@@ -79,7 +81,7 @@ def measure(run: Run, sizes: Sizes, device: str, recompute: bool, step: str = "a
 
         def start_all() -> None:
             for _ in range(lanes):
-                trainer = Trainer(run, images, where, step=step, recompute=recompute)
+                trainer = Trainer(run, images, mode)
                 trainers.append(open_trainers.enter_context(contextlib.closing(trainer)))
 
         def advance_all() -> None:
@@ -91,12 +93,10 @@ def measure(run: Run, sizes: Sizes, device: str, recompute: bool, step: str = "a
         while not _is_enough(took, last):
             took.append(seconds(advance_all))
         trainer = trainers[0]
-        x, y = trainer.sets["test_error"]
+        x, y = trainer.sets["test"]
         for _ in range(2):  # the first also makes what later ones reuse; slow ones need no second
             evaluation = lanes * seconds(  # the others wait
-                lambda: predict(
-                    trainer.network, {"test_error": (x, y)}, trainer.scaling, run.recipe.precision
-                )
+                lambda: predict(trainer.network, {"test": (x, y)}, trainer.scaling, run.recipe.precision)
             )
             if evaluation > SECONDS:
                 break

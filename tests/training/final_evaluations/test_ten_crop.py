@@ -8,12 +8,15 @@ from torchvision.transforms import v2
 from depthbench.data.batches import Scaling
 from depthbench.data.load import load_images
 from depthbench.data.settings import Data
+from depthbench.study.model import Run
 from depthbench.training import evaluate
-from depthbench.training.ten_crop import chance_errors, ten_crop_errors
+from depthbench.training.final_evaluations.evaluation import TrainedNetwork
+from depthbench.training.final_evaluations.ten_crop import EVALUATION
 from tests.data.photographs import write_photographs
 
 CPU = torch.device("cpu")
 SIDE = 28
+RUN = Run(network="plain_imagenet", depth=18, seed=0)
 
 
 def network(classes):
@@ -24,17 +27,27 @@ def network(classes):
 
 
 def prepare(root, classes):
+    """A network and its test images in files."""
     write_photographs(root, {"train": 2, "val": 5}, classes, kind="png")
     images = load_images(Data(path=str(root), decode="as_read", image_size=SIDE), root)
-    return images.test_x, torch.from_numpy(images.test_y), Scaling(np.asarray(images.train_x), "pixel", CPU)
+    return TrainedNetwork(
+        run=RUN,
+        network=network(classes),
+        x=images.test_x,
+        y=torch.from_numpy(images.test_y),
+        predicted=torch.zeros(len(images.test_y), dtype=torch.int64),
+        classes=classes,
+        white=images.white,
+        scaling=Scaling(np.asarray(images.train_x), "pixel", CPU),
+    )
 
 
 @pytest.mark.parametrize("classes", [3, 8])
 def test_errors_equal_those_by_hand_with_torchvisions_crops(tmp_path, monkeypatch, classes):
     monkeypatch.setitem(evaluate.BATCH, "cpu", 30)  # three images at once, the last part smaller
-    x, y, scaling = prepare(tmp_path, classes)
-    model = network(classes)
-    found = ten_crop_errors(model, x, y, scaling, "fp32")
+    trained = prepare(tmp_path, classes)
+    model, y = trained.network, trained.y
+    errors = EVALUATION.evaluate(trained, lambda: False, print).numbers
     assert model.training
 
     crops = v2.Compose(
@@ -47,7 +60,7 @@ def test_errors_equal_those_by_hand_with_torchvisions_crops(tmp_path, monkeypatc
     scores = []
     with torch.no_grad():
         for path in sorted((tmp_path / "val").glob("*/*.png")):
-            scores.append(model.eval()(scaling(crops(Image.open(path)))).softmax(1))
+            scores.append(model.eval()(trained.scaling(crops(Image.open(path)))).softmax(1))
     scores = torch.stack(scores)  # (N, 10, classes)
     mean, centre = scores.mean(1), scores[:, 4]
     ranks = {key: each.argsort(1, descending=True) for key, each in (("mean", mean), ("centre", centre))}
@@ -55,23 +68,22 @@ def test_errors_equal_those_by_hand_with_torchvisions_crops(tmp_path, monkeypatc
     if classes == 8:
         for key, which in (("test_error_top5", "centre"), ("test_error_top5_10crop", "mean")):
             expected[key] = np.mean([y[i] not in rank[:5] for i, rank in enumerate(ranks[which])])
-    assert found == pytest.approx({key: 100 * error for key, error in expected.items()})
-    assert 0 < found["test_error_10crop"] < 100
-    assert set(found) == set(chance_errors(classes))
+    assert errors == pytest.approx({key: 100 * error for key, error in expected.items()})
+    assert 0 < errors["test_error_10crop"] < 100
+    assert set(errors) == set(EVALUATION.at_chance(RUN, classes).numbers)
 
 
 def test_it_can_be_stopped_between_batches(tmp_path, monkeypatch):
     monkeypatch.setitem(evaluate.BATCH, "cpu", 30)
-    x, y, scaling = prepare(tmp_path, 3)
-    model, answers = network(3), iter([False, True])
-    assert ten_crop_errors(model, x, y, scaling, "fp32", lambda: next(answers)) is None
-    assert model.training
+    trained, answers = prepare(tmp_path, 3), iter([False, True])
+    assert EVALUATION.evaluate(trained, lambda: next(answers), print) is None
+    assert trained.network.training
 
 
 def test_guesses_by_hand():
-    assert chance_errors(10) == {
+    assert EVALUATION.at_chance(RUN, 10).numbers == {
         "test_error_10crop": 90.0,
         "test_error_top5": 50.0,
         "test_error_top5_10crop": 50.0,
     }
-    assert chance_errors(5) == {"test_error_10crop": 80.0}
+    assert EVALUATION.at_chance(RUN, 5).numbers == {"test_error_10crop": 80.0}

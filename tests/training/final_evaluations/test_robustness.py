@@ -3,7 +3,9 @@ from torch import nn
 
 from depthbench.data.batches import Scaling
 from depthbench.data.corruptions import CORRUPTIONS
-from depthbench.training.robustness import chance_rows, robustness_errors
+from depthbench.study.model import Evaluate, Run
+from depthbench.training.final_evaluations.evaluation import TrainedNetwork
+from depthbench.training.final_evaluations.robustness import EVALUATION
 from tests.training.test_loop import stop_after
 
 NAMES = ["occluded", "noisy"]
@@ -22,14 +24,23 @@ def test_a_network_that_only_knows_black_fails_on_every_corruption_at_once():
     x = torch.zeros(4, 1, 8, 8, dtype=torch.uint8)
     scaling = Scaling(x.numpy(), "none", torch.device("cpu"))
     y = torch.tensor([0, 0, 0, 1])
-    rows = robustness_errors(IsAllBlack(), x, y, NAMES, 25.0, 255, scaling, "fp32")
-    first = [row["test_error"] for row in rows if row["corruption"] == "occluded"]
-    assert first == [25.0, 75.0, 75.0, 75.0, 75.0]  # three of four are no longer called black
-    assert [(row["corruption"], row["strength"]) for row in rows] == [
+    trained = TrainedNetwork(
+        run=Run(network="plain", depth=8, seed=0, evaluate=Evaluate(robustness=NAMES)),
+        network=IsAllBlack(),
+        x=x,
+        y=y,
+        predicted=torch.zeros(4, dtype=torch.int64),
+        classes=2,
+        white=255,
+        scaling=scaling,
+    )
+    table = EVALUATION.evaluate(trained, lambda: False, print).table
+    first = table.test_error[table.corruption == "occluded"].tolist()
+    assert first == [25.0, 75.0, 75.0, 75.0, 75.0]  # three of four are no longer classified as black
+    assert list(zip(table.corruption, table.strength, strict=True)) == [
         (name, strength) for name in NAMES for strength in (0, *CORRUPTIONS[name].strengths)
     ]
-    args = (IsAllBlack(), x, y, NAMES, 25.0, 255, scaling, "fp32")
-    assert robustness_errors(*args, stop_after(3)) is None
+    assert EVALUATION.evaluate(trained, stop_after(3), print) is None
 
 
 def test_a_run_stores_them_with_the_clean_error_and_its_other_numbers_stay(tiny, trained):
@@ -39,7 +50,11 @@ def test_a_run_stores_them_with_the_clean_error_and_its_other_numbers_stay(tiny,
     record, store = trained(run, report=told.append)
     table = store.frame("robustness")
     doing = [event["doing"] for event in told if "doing" in event]
-    assert doing[:3] == ["evaluating at step 6", "evaluating at step 12", "test images occluded, 0.125"]
+    assert doing[:3] == [
+        "evaluating at step 6",
+        "evaluating at step 12",
+        "test images: occluded, strength 0.125",
+    ]
     assert len(doing) == 10
     assert len(table) == 10
     assert set(table[table.strength == 0].test_error) == {record["final"]["test_error"]}
@@ -55,4 +70,7 @@ def test_a_diverged_run_guesses(tiny, trained):
     run = next(tiny(evaluate=ASKED, recipe={"lr": 1e30, "steps": 40}, options={"norm": "none"}).runs())
     record, store = trained(run)
     assert record["status"] == "diverged"
-    assert store.frame("robustness").to_dict("records") == chance_rows(NAMES, 90.0)
+    table = store.frame("robustness")
+    assert table.corruption.unique().tolist() == NAMES
+    assert len(table) == 10
+    assert set(table.test_error) == {90.0}

@@ -1,0 +1,58 @@
+"""The interface of a final evaluation."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from torch import Tensor, nn
+
+from depthbench.data.batches import Scaling
+from depthbench.data.pixels import Pixels
+from depthbench.study.model import Run
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+ShouldStop = Callable[[], bool]
+"""Asked between batches. True interrupts the evaluation."""
+
+Notify = Callable[[str], None]
+"""Receives a short description of each part of the evaluation as it begins."""
+
+
+@dataclass(frozen=True, eq=False)
+class TrainedNetwork:
+    """A trained network and the test images that it is evaluated on."""
+
+    run: Run
+    network: nn.Module
+    x: Pixels  # (N, C, H, W) uint8, on the device or on the host
+    y: Tensor  # (N,) labels, on the device
+    predicted: Tensor  # (N,) the class that the network predicts for each image, on the device
+    classes: int
+    white: int  # the largest value of a pixel
+    scaling: Scaling
+
+    @property
+    def precision(self) -> str:
+        """The precision of the forward pass."""
+        return self.run.recipe.precision
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """The results of one final evaluation. `numbers` are added to the final errors of run.json."""
+
+    numbers: Mapping[str, float] = field(default_factory=dict)
+    table: "pd.DataFrame | None" = None
+
+
+@dataclass(frozen=True)
+class FinalEvaluation:
+    """`applies` says whether a run is evaluated. `evaluate` returns None if `should_stop` interrupted it.
+
+    `at_chance(run, classes)` is the outcome of a diverged run, which counts as guessing."""
+
+    applies: Callable[[Run], bool]
+    evaluate: Callable[[TrainedNetwork, ShouldStop, Notify], Outcome | None]
+    at_chance: Callable[[Run, int], Outcome]

@@ -1,0 +1,77 @@
+"""Test errors over 10 crops: the four corners and the centre of each image and of its mirror image.
+
+The softmax scores of the crops are averaged (Krizhevsky et al. 2012, sec. 4.1, as cited by He et al. 2015,
+sec. 3.4)."""
+
+import torch
+from torch import Tensor
+
+from depthbench.data.images import chance_error
+from depthbench.study.model import Run
+from depthbench.training.evaluate import batch_size
+from depthbench.training.final_evaluations.evaluation import (
+    FinalEvaluation,
+    Notify,
+    Outcome,
+    ShouldStop,
+    TrainedNetwork,
+)
+
+TOP = 5
+CENTRE = 4  # index of the centre crop among the 10
+
+
+@torch.inference_mode()
+def evaluate(trained: TrainedNetwork, should_stop: ShouldStop, notify: Notify) -> Outcome | None:
+    """Return the test errors (percent) of the centre crop and of all 10 crops. The images are `Files`.
+
+    `test_error_10crop` is the top-1 error of all 10, `test_error_top5` the top-5 error of the centre crop and
+    `test_error_top5_10crop` that of all 10. The top-5 errors need more than 5 classes. The network is
+    evaluated in evaluation mode and left in the mode it was in."""
+    notify("10 crops of the test images")
+    network = trained.network
+    is_training = network.training
+    network.eval()
+    try:
+        wrong = _count_wrong(trained, should_stop)
+    finally:
+        network.train(is_training)
+    if wrong is None:
+        return None
+    return Outcome({name: 100 * count.item() / len(trained.x) for name, count in wrong.items()})
+
+
+def _count_wrong(trained: TrainedNetwork, should_stop: ShouldStop) -> dict[str, Tensor] | None:
+    """The number of wrong answers for each error, on the device."""
+    device = trained.y.device
+    size = max(1, batch_size(device, trained.x.shape[2:]) // 10)
+    wrong: dict[str, Tensor] = {}
+    for crops, labels in zip(trained.x.ten_crops(size), trained.y.split(size), strict=True):
+        if should_stop():
+            return None
+        images = trained.scaling(crops.to(device).flatten(0, 1))
+        images = images.contiguous(memory_format=torch.channels_last)
+        with torch.autocast(device.type, torch.bfloat16, enabled=trained.precision == "bf16"):
+            logits = trained.network(images)  # (10 B, classes)
+        scores = logits.float().softmax(1).unflatten(0, (-1, 10))  # (B, 10, classes)
+        mean, centre = scores.mean(1), scores[:, CENTRE]
+        counts = {"test_error_10crop": (mean.argmax(1) != labels).sum()}
+        if trained.classes > TOP:
+            counts["test_error_top5"] = _outside_top(centre, labels)
+            counts["test_error_top5_10crop"] = _outside_top(mean, labels)
+        wrong = {name: wrong.get(name, 0) + count for name, count in counts.items()}
+    return wrong
+
+
+def _outside_top(scores: Tensor, labels: Tensor) -> Tensor:
+    """The number of `labels` (B,) that are not among the classes with the 5 highest scores (B, classes)."""
+    return (scores.topk(TOP, 1).indices != labels[:, None]).all(1).sum()
+
+
+def at_chance(run: Run, classes: int) -> Outcome:
+    """Return the same errors for a network that guesses."""
+    top_5 = dict.fromkeys(("test_error_top5", "test_error_top5_10crop"), chance_error(classes, TOP))
+    return Outcome({"test_error_10crop": chance_error(classes)} | (top_5 if classes > TOP else {}))
+
+
+EVALUATION = FinalEvaluation(lambda run: run.evaluate.ten_crop, evaluate, at_chance)
