@@ -1,12 +1,14 @@
-"""One seed a run, and from it a seed for each thing that is drawn, so that no two draw alike."""
+"""Derives independent seeds for each purpose from the one seed of a run."""
 
 import numpy as np
 
-PURPOSES = ("order", "augmentation", "dropout")  # new ones at the end: places decide what is drawn
+PURPOSES = ("order", "augmentation", "dropout")  # add new ones at the end: the index is part of the seed
 
 
 def derived(seed: int, purpose: str) -> int:
-    """A seed (below 2**63) for `purpose`, far from those of other purposes and seeds. Initial weights take
-    `seed` itself, so that `torch.manual_seed(seed)` before a build gives the weights of the run."""
+    """Return a seed (below 2**63) for `purpose`, independent of other purposes and seeds.
+
+    Initial weights use `seed` itself, so `torch.manual_seed(seed)` before a build reproduces the weights
+    of the run."""
     sequence = np.random.SeedSequence([seed, PURPOSES.index(purpose)])
     return int(sequence.generate_state(1, np.uint64)[0] >> 1)

@@ -1,4 +1,4 @@
-"""DATASETS: every data set, at a glance. Each entry gives `Images` (see images.py) from a data folder."""
+"""DATASETS: every data set, at a glance. Each entry loads `Images` (images.py), given a data directory."""
 
 from depthbench.registry import Entry
 

@@ -1,4 +1,4 @@
-"""Batches and augmentation, on the device, as one stream that a seed decides.
+"""An endless stream of augmented training batches, made on the device and determined by a seed.
 
 Shapes: B batch, C channels, H W pixels."""
 
@@ -14,28 +14,29 @@ from torch import Tensor
 from depthbench.data.colour import Colour
 from depthbench.data.draws import Drawn, Draws
 from depthbench.data.mapped import Mapped
-from depthbench.data.source import Resident, Streamed, Wanted
-from depthbench.data.statistics import parts
+from depthbench.data.source import Request, Resident, Streamed
+from depthbench.data.statistics import in_chunks
 
 
 class Scaling:
-    """uint8 pixels -> float, as the training set says.
+    """Scales uint8 pixels to floats by statistics of the training set.
 
-    channel: minus the channel's mean, over its standard deviation. pixel: minus each pixel's own mean (He et
-    al. 2015, sec. 4.2), over the standard deviation of all that remains. none: 0 to 1."""
+    channel: subtract the mean of the channel and divide by its standard deviation. pixel: subtract the mean
+    of each pixel (He et al. 2015, sec. 4.2) and divide by the standard deviation of all that remains. none:
+    divide by the highest value, to the range 0 to 1."""
 
     def __init__(self, train_x: np.ndarray | Mapped, normalisation: str, device: torch.device):
         c, h, w = train_x.shape[1:]
         if normalisation == "none":
-            largest = max(int(part.max()) for part in parts(train_x))
+            largest = max(int(chunk.max()) for chunk in in_chunks(train_x))
             mean, std = np.zeros((c, 1, 1)), np.full((c, 1, 1), max(1, largest))
         else:
             axes = (0, 2, 3) if normalisation == "channel" else (0,)
             count = len(train_x) * (h * w if normalisation == "channel" else 1)
             total, squares = np.zeros(train_x.shape[1:]), np.zeros(train_x.shape[1:])
-            for part in parts(train_x):
-                total += part.sum(0, dtype=np.float64)
-                squares += np.square(part, dtype=np.float32).sum(0, dtype=np.float64)
+            for chunk in in_chunks(train_x):
+                total += chunk.sum(0, dtype=np.float64)
+                squares += np.square(chunk, dtype=np.float32).sum(0, dtype=np.float64)
             if normalisation == "channel":
                 total, squares = (a.sum((1, 2), keepdims=True) for a in (total, squares))
             mean = total / count
@@ -51,20 +52,22 @@ class Scaling:
 
 
 class Batch(NamedTuple):
-    """What the host says of a batch; `Batches.images` makes the images of it."""
+    """The random choices for a batch, from which `Batches.images` makes the images."""
 
     numbers: Tensor  # (4, B) int64 on the device: index, top, left, mirrored
-    pixels: Tensor | None  # (B, C, H, W) uint8 on the device where images are streamed
-    colour: Tensor | None = None  # (B, C) float32 on the device where colours are augmented
+    pixels: Tensor | None  # (B, C, H, W) uint8 on the device, if images are streamed
+    colour: Tensor | None = None  # (B, C) float32 on the device, if colours are augmented
 
 
 class Batches:
     """An endless stream of augmented training batches of `source` (see source.py, draws.py).
 
-    pad: images are padded by so many pixels and cut. sides: instead, the source gives crops of images scaled
-    to a shorter side between these two; it has `Files`. flip, colour: mirror some, and add to their colours.
-    `take()` is the host's part of the next batch, and `images(batch)` the device's. `hash` is a sha256 over
-    all that was taken so far. `close()` ends the processes that a stream reads with."""
+    pad: pad images by this many pixels and crop them at random. sides: instead, scale the shorter side of
+    each image to a random length between these two and crop it; the source must hold `Files`. flip: mirror
+    images at random. colour: shift their colours at random.
+
+    `take()` does the host's part of the next batch, and `images(batch)` the device's part. `hash` is a sha256
+    over everything taken so far. `close()` ends the worker processes of a stream."""
 
     def __init__(
         self,
@@ -92,12 +95,12 @@ class Batches:
         self._begin()
 
     def _begin(self) -> None:
-        self._state = self.draws.state()  # as it was when the last batch taken had been drawn
-        self._ahead: deque[tuple[Drawn, dict[str, Any]]] = deque()  # not taken yet
-        self.source.begin(_drawing(self.draws, self._ahead))
+        self._state = self.draws.state()  # right after the last taken batch was drawn
+        self._drawn_ahead: deque[tuple[Drawn, dict[str, Any]]] = deque()  # not taken yet
+        self.source.begin(_requests(self.draws, self._drawn_ahead))
 
     def __len__(self) -> int:
-        """How many images a pass has."""
+        """The number of images in one pass."""
         return len(self.source.y)
 
     @property
@@ -105,21 +108,21 @@ class Batches:
         return self._state["hash"]
 
     def take(self) -> Batch:
-        """The next batch, on its way to the device. A GPU is not waited for."""
+        """Return the next batch while it is copied to the device. Does not wait for a GPU."""
         pixels = self.source.next()
-        (numbers, colour, _), self._state = self._ahead.popleft()
+        (numbers, colour, _), self._state = self._drawn_ahead.popleft()
         device = self.source.y.device
         if pixels is not None:
             pixels = pixels.to(device, non_blocking=True)  # pinned by the stream
         return Batch(_to(device, numbers), pixels, None if colour is None else _to(device, colour))
 
     def images(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """x (B, C, H, W) float32 channels_last and y (B,) int64 of `batch`.
+        """Return x (B, C, H, W) float32 channels_last and y (B,) int64 of `batch`.
 
-        On the device alone, with no value that the host must know, so that a CUDA graph can hold it."""
+        Runs on the device alone and needs no value on the host, so that a CUDA graph can contain it."""
         index, top, left, mirrored = batch.numbers
         pixels = self.source.x[index] if batch.pixels is None else batch.pixels
-        x = self.scaling(pixels)  # padding comes after scaling: it has the mean's colour
+        x = self.scaling(pixels)  # before padding, so that the padding has the mean colour
         if batch.colour is not None:
             x = x + self.colour(batch.colour) * self.scaling.scale
         if self.pad:
@@ -129,7 +132,7 @@ class Batches:
         return x.contiguous(memory_format=torch.channels_last), self.source.y[index]
 
     def _crop(self, x: Tensor, top: Tensor, left: Tensor, mirrored: Tensor) -> Tensor:
-        """Pad x (B, C, H, W), cut H x W at each image's own corner, and mirror some."""
+        """Pad x (B, C, H, W), crop each image to H x W at `top` and `left`, and mirror the `mirrored`."""
         b, _, h, w = x.shape
         x = F.pad(x, (self.pad,) * 4)
         rows = top[:, None] + torch.arange(h, device=x.device)  # (B, H)
@@ -140,32 +143,32 @@ class Batches:
         return x.permute(0, 3, 1, 2)  # (B, C, H, W), already channels_last in memory
 
     def state(self) -> dict[str, Any]:
-        """All that decides what is taken next, whatever has been drawn and read ahead."""
-        waiting = self._state["waiting"].clone()  # without the whole pass that it is a part of
+        """Return what determines the next batch, regardless of what has been drawn and read ahead."""
+        waiting = self._state["waiting"].clone()  # a copy, without the rest of the pass
         return self._state | {"waiting": waiting}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go back to `state`. What was read ahead is thrown away."""
+        """Go back to `state` and discard what was read ahead."""
         self.draws.restore(state)
         self._begin()
 
     def close(self) -> None:
-        """End the processes of a stream. What is taken next does not change: they would start again."""
+        """End the worker processes of a stream. The next `take()` starts them again where they were."""
         self.source.close()
         self.restore(self._state)
 
 
 def _to(device: torch.device, numbers: Tensor) -> Tensor:
-    """`numbers`, on their way to the device."""
+    """Return `numbers` while they are copied to `device`."""
     return (numbers.pin_memory() if device.type == "cuda" else numbers).to(device, non_blocking=True)
 
 
-def _drawing(draws: Draws, ahead: deque[tuple[Drawn, dict[str, Any]]]) -> Iterator[Wanted]:
-    """What is wanted of batch after batch; all that was drawn, and the state after it, goes to `ahead`.
+def _requests(draws: Draws, drawn_ahead: deque[tuple[Drawn, dict[str, Any]]]) -> Iterator[Request]:
+    """Yield the request of each batch. Appends what was drawn, and the state after it, to `drawn_ahead`.
 
-    Not a method: a stream holds it, and must not hold the `Batches` that it belongs to, or neither would end
-    when it is let go."""
+    This is not a method, because a stream holds this generator. If it held the `Batches` too, the reference
+    cycle would keep the worker processes alive."""
     while True:
         drawn = draws.next()
-        ahead.append((drawn, draws.state()))
-        yield drawn.numbers[0].numpy() if drawn.cuts is None else drawn.cuts
+        drawn_ahead.append((drawn, draws.state()))
+        yield drawn.numbers[0].numpy() if drawn.crops is None else drawn.crops

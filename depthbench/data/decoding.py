@@ -1,4 +1,4 @@
-"""One image file -> 8 bits a channel, RGB."""
+"""Decodes one image file to RGB with 8 bits a channel."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,15 +9,15 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 
-TWELVE_BITS = 0x0FFF  # an image of 16 bits with nothing brighter is most likely one of 8 to 12
+TWELVE_BITS = 0x0FFF  # a 16-bit image with no brighter pixel most likely uses only 8 to 12 bits
 
 
 class Unreadable(ValueError):
-    """A file that is no image, or not a whole one."""
+    """A file that is not a complete image."""
 
 
 def decode(file: Path) -> "Image":
-    """The image in `file`. Raises Unreadable."""
+    """Return the image in `file`. Raises Unreadable."""
     from PIL import Image
 
     try:
@@ -28,8 +28,10 @@ def decode(file: Path) -> "Image":
 
 
 def _rgb(image: "Image") -> "Image":
-    """`image` with 8 bits a channel. Raises ValueError where it is not known what is white: for pixels of
-    more than 16 bits, and of 16 that are hardly in use."""
+    """Return `image` with 8 bits a channel.
+
+    Raises ValueError if its white level is unknown: for pixels of more than 16 bits, and for 16-bit pixels
+    that use only the lower bits."""
     if image.mode == "F" or image.mode.startswith("I"):  # Pillow would make all above 255 white
         from PIL import Image
 

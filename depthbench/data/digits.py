@@ -7,11 +7,11 @@ import numpy as np
 from depthbench.data.images import Images, split
 
 TEST_FRACTION = 0.2
-SPLIT_SEED = 0  # the test set is one and the same in every study
+SPLIT_SEED = 0  # every study has the same test set
 
 
 def load(data_dir: Path) -> Images:
-    """1,437 images to train on and 360 to test on, 8 x 8, one channel, values 0 to 16."""
+    """Return 1,437 training and 360 test images of 8 x 8 pixels, one channel, values 0 to 16."""
     from sklearn.datasets import load_digits
 
     digits = load_digits()

@@ -1,8 +1,8 @@
-"""Images that stay in their files, and are decoded each time they are read: for folders of which neither
-memory nor disk holds the pixels, such as ImageNet.
+"""Images that stay in their files and are decoded each time they are read.
 
-Shapes: N images, B batch, S pixels of a side. Views are those of He et al. 2015, sec. 3.4: in training a
-random crop of the image at a random scale, in testing the centre crop or 10 crops at one scale."""
+This serves folders whose pixels fit neither in memory nor on disk, such as ImageNet. Views follow He et al.
+2015, sec. 3.4: training takes a random crop at a random scale, testing the centre crop or 10 crops at one
+scale. Shapes: N images, B batch, S pixels of a side."""
 
 import hashlib
 import os
@@ -20,34 +20,36 @@ from depthbench.errors import BadInput
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-TEST_SCALE = 256 / PAPER_CROP_SIDE  # the shorter side to the side of a crop, in testing
-PLACES = 2**20  # places of a crop in the room that it has: more than pixels
-PART = 256  # images decoded at once for an array of all
-HASHED = 1000  # files whose bytes are hashed; of the others only names and sizes
+TEST_SCALE = 256 / PAPER_CROP_SIDE  # ratio of the shorter side to the side of a crop, in testing
+POSITIONS = 2**20  # positions of a crop within an image: more than an image has pixels
+CHUNK = 256  # images decoded at once when all are read
+MAX_HASHED = 1000  # files whose bytes are hashed; of the others only names and sizes
 
 
 def sides(scale: list[int], size: int) -> tuple[int, int]:
-    """The shortest and longest shorter side of scale augmentation, both included, for crops of `size` pixels:
-    `scale`, which is [256, 480] in the paper, in proportion."""
+    """Return the shortest and longest shorter side of scale augmentation, both included, in pixels.
+
+    `scale`, which is [256, 480] in the paper, is for crops of PAPER_CROP_SIDE. It is adapted in proportion to
+    crops of `size` pixels."""
     shortest, longest = (round(side * size / PAPER_CROP_SIDE) for side in scale)
     return shortest, longest
 
 
-class Cuts(NamedTuple):
-    """A random crop of each of B images. All (B,) int64."""
+class Crops(NamedTuple):
+    """A random crop of each of B images. Every field is (B,) int64."""
 
     index: np.ndarray
-    side: np.ndarray  # pixels that the image's shorter side is scaled to
-    top: np.ndarray  # below PLACES: a part of the room that there is
+    side: np.ndarray  # length of the shorter side after scaling, in pixels
+    top: np.ndarray  # below POSITIONS: as a fraction of the possible offsets
     left: np.ndarray
 
 
 class Files:
-    """Images (N, 3, S, S) uint8 of the files `names` below `root`, all of them or those at `rows`.
+    """Images (N, 3, S, S) uint8 in the files `names` below `root`: all of them, or those at `rows`.
 
-    Indexing by a number, a slice or an array of indices decodes the centre crops; `cut` gives random ones,
-    and `views` several of each image. Nothing is kept in memory but names and sizes. An image that cannot be
-    read raises BadInput then, not before: to open a million files takes too long at every start."""
+    Indexing by a number, a slice or an array of indices decodes centre crops, `crop` returns random crops and
+    `ten_crops` ten crops of each image. Only names and sizes are kept in memory. An image that cannot be read
+    raises BadInput when it is read, because opening a million files at every start takes too long."""
 
     dtype = np.dtype(np.uint8)
 
@@ -60,7 +62,7 @@ class Files:
 
     @classmethod
     def of(cls, root: Path, files: list[Path], side: int) -> "Files":
-        """Those of `files`, all below `root`, one of which may not be there: its size is 0."""
+        """Return `files`, all below `root`, as Files. A missing file has size 0."""
         sizes = [file.stat().st_size if file.exists() else 0 for file in files]
         names = np.array([os.fsencode(file.relative_to(root)) for file in files])
         return cls(root, names, np.array(sizes, dtype=np.int64), side)
@@ -71,7 +73,7 @@ class Files:
 
     @property
     def nbytes(self) -> int:
-        """Of all images, once decoded."""
+        """Bytes of all images, decoded."""
         return int(np.prod(self.shape))
 
     def __len__(self) -> int:
@@ -85,71 +87,74 @@ class Files:
 
     def __array__(self, dtype=None, copy=None) -> np.ndarray:
         images = np.empty(self.shape, self.dtype)
-        for start, part in zip(range(0, len(self), PART), self.split(PART), strict=True):
-            images[start : start + PART] = part
+        for start, chunk in zip(range(0, len(self), CHUNK), self.split(CHUNK), strict=True):
+            images[start : start + CHUNK] = chunk
         return images.astype(dtype or self.dtype, copy=False)
 
-    def cut(self, cuts: Cuts) -> np.ndarray:
-        """The crops (B, 3, S, S) that `cuts` says, of the images at its indices."""
-        crops = []
-        for index, side, top, left in zip(*cuts, strict=True):
+    def crop(self, crops: Crops) -> np.ndarray:
+        """Return the random crops (B, 3, S, S) that `crops` describes."""
+        images = []
+        for index, side, top, left in zip(*crops, strict=True):
             row = self.rows[index]
-            crops.append(self._read(row, lambda image, cut=(side, top, left): self._cut(image, *cut)))
-        return self._stack(crops)
+            images.append(self._read(row, lambda image, at=(side, top, left): self._random_crop(image, *at)))
+        return self._stack(images)
 
     def choose(self, indices: np.ndarray) -> "Files":
-        """Those at `indices`, none of them read."""
+        """Return the images at `indices` without reading them."""
         return Files(self.root, self.names, self.sizes, self.side, self.rows[indices])
 
-    def split(self, size: int) -> Iterator[Any]:
-        """Tensors (B, 3, S, S) of the centre crops of `size` images each, the last one smaller."""
-        return self._in_parts(size, self._centre)
+    def split(self, size: int, /) -> Iterator[Any]:
+        """Yield tensors (B, 3, S, S) of the centre crops of `size` images each, the last one smaller."""
+        return self._in_chunks(size, self._centre)
 
     def ten_crops(self, size: int) -> Iterator[Any]:
-        """Tensors (B, 10, 3, S, S) of the corners and the centre of `size` images each, and of their mirror
-        images, at the scale of testing; the fifth is the centre crop."""
-        return self._in_parts(size, self._ten)
+        """Yield tensors (B, 10, 3, S, S) of ten crops of `size` images each, at the scale of testing.
+
+        The first five are the corners and the centre, and the others are their mirror images."""
+        return self._in_chunks(size, self._ten)
 
     def content_hash(self) -> bytes:
-        """sha256 of the name and size of every file, and of all bytes of some spread evenly over them."""
+        """Return the sha256 of the name and size of every file, and of all bytes of some, evenly spaced."""
         digest = hashlib.sha256()
         for row in self.rows:
             digest.update(self.names[row] + b"\0" + int(self.sizes[row]).to_bytes(8, "big"))
-        for row in self.rows[:: max(1, -(-len(self) // HASHED))]:
+        for row in self.rows[:: max(1, -(-len(self) // MAX_HASHED))]:
             try:
                 digest.update(self._path(row).read_bytes())
             except OSError as error:
-                raise self._told(row, error) from None
+                raise self._unreadable(row, error) from None
         return digest.digest()
 
-    def _in_parts(self, size: int, view: Callable[["Image"], np.ndarray]) -> Iterator[Any]:
-        """Views of all images, decoded by as many threads as torch has, the next part while the last one is
-        used; where CUDA is used, in pinned memory, from which a copy to the GPU is not waited for."""
-        import torch  # which only training needs
+    def _in_chunks(self, size: int, view: Callable[["Image"], np.ndarray]) -> Iterator[Any]:
+        """Yield views of all images, `size` images at a time.
+
+        As many threads as torch has decode the next images while the caller uses the last ones. If CUDA is in
+        use, the tensors are pinned, so that a copy to the GPU does not block."""
+        import torch  # only training needs it
 
         with ThreadPoolExecutor(torch.get_num_threads()) as pool:
 
             def begin(start: int) -> list:
                 return [pool.submit(self._read, row, view) for row in self.rows[start : start + size]]
 
-            ahead = begin(0)
+            following = begin(0)
             for start in range(size, len(self) + size, size):
-                part, ahead = ahead, begin(start)
-                views = [future.result() for future in part]
+                current, following = following, begin(start)
+                views = [future.result() for future in current]
                 shape, is_pinned = (len(views), *views[0].shape), torch.cuda.is_initialized()
-                together = torch.empty(shape, dtype=torch.uint8, pin_memory=is_pinned)
-                np.stack(views, out=together.numpy())
-                yield together
+                chunk = torch.empty(shape, dtype=torch.uint8, pin_memory=is_pinned)
+                np.stack(views, out=chunk.numpy())
+                yield chunk
 
     def _read(self, row: int, view: Callable[["Image"], np.ndarray]) -> np.ndarray:
         try:
             return view(decode(self._path(row)))
         except Unreadable as error:
-            raise self._told(row, error) from None
+            raise self._unreadable(row, error) from None
 
-    def _told(self, row: int, error: Exception) -> BadInput:
+    def _unreadable(self, row: int, error: Exception) -> BadInput:
         reason = " ".join(str(error).split())
-        return BadInput(f"image {self._path(row)} cannot be read ({reason}): mend or remove it")
+        return BadInput(f"image {self._path(row)} cannot be read ({reason}): replace or remove it")
 
     def _path(self, row: int) -> Path:
         return self.root / os.fsdecode(self.names[row])
@@ -168,12 +173,12 @@ class Files:
     def _scaled(self, image: "Image") -> "Image":
         return _resized(image, round(self.side * TEST_SCALE))
 
-    def _cut(self, image: "Image", side: int, top: int, left: int) -> np.ndarray:
+    def _random_crop(self, image: "Image", side: int, top: int, left: int) -> np.ndarray:
         image = _resized(image, int(side))
         width, height = image.size
         top, left = (
-            int(place) * (length - self.side + 1) // PLACES
-            for place, length in ((top, height), (left, width))
+            int(position) * (length - self.side + 1) // POSITIONS
+            for position, length in ((top, height), (left, width))
         )
         return self._crop(image, top, left)
 
@@ -185,8 +190,9 @@ class Files:
 
 
 def _resized(image: "Image", side: int) -> "Image":
-    """`image` with a shorter side of so many pixels, as torchvision scales it. Not by torchvision: every
-    process that reads would import it, and have 90 MB more."""
+    """Return `image` with a shorter side of `side` pixels, scaled as torchvision does.
+
+    torchvision itself would cost every worker process 90 MB."""
     from PIL.Image import Resampling
 
     shortest = min(image.size)

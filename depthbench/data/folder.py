@@ -1,9 +1,9 @@
-"""Any folder of images: train/ and test/, val/ or both; or one folder that is split here.
+"""Folders of images: train/ with test/, val/ or both, or one folder that is split here.
 
-Each class is a folder of that name. Images are decoded once, and kept in the data folder as arrays that
-every process maps, so that 18 runs do not decode them 18 times, nor hold them 18 times in memory; there may
-be more of them than memory holds. Where the disk could not hold them either, they stay as they are and are
-decoded as they are read (files.py)."""
+Each class is a folder named after it. Images are decoded once and kept in the data directory as arrays that
+every process maps. So 18 runs neither decode them 18 times nor hold 18 copies in memory, and images may
+exceed the memory. If they exceed the disk too, they can stay in their files and be decoded as they are read
+(files.py)."""
 
 import hashlib
 import json
@@ -24,59 +24,60 @@ from depthbench.data.settings import Data
 from depthbench.errors import BadInput
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
-DECODER = 1  # raised when images would be decoded to other pixels, so that old arrays are not used
-CHUNK = 500  # images decoded before the next are begun: what is decoded waits in memory for its turn
+DECODER = 1  # increased when the decoded pixels would change, so that old arrays are not used
+CHUNK = 500  # images decoded at once, which wait in memory to be written
 
-Report = Callable[[int, int], None]  # images decoded, images in all
+Report = Callable[[int, int], None]  # called with the number of decoded images and of all images
 
 
 def load(data: Data, data_dir: Path, report: Report = lambda done, total: None) -> Images:
-    """The images below `data.path`, as RGB.
+    """Return the images below `data.path`, as RGB.
 
-    Raises BadInput where the folder is missing, empty, has one class, classes that differ between train
-    and test, images of several sizes (unless data.image_size is set), or unreadable images (unless
-    data.skip_bad_images is set); where they are decoded as they are read, an empty file and a link that leads
-    nowhere are seen here, and others when their turn comes."""
+    Raises BadInput if the folder is missing or empty, if it has only one class, or if its classes differ
+    between train and test. Images of several sizes need data.image_size, and unreadable images need
+    data.skip_bad_images. If images are decoded as they are read, only empty files and broken links are
+    detected here."""
     root = Path(data.path).expanduser()
     if not root.is_dir():
-        raise BadInput(f"data folder {root}: there is no such folder: name one with --data")
-    parts = _parts(root)
-    classes = tuple(sorted({p.parent.name for files in parts.values() for p in files}))
+        raise BadInput(f"data folder {root} does not exist: name another with --data")
+    splits = _find_splits(root)
+    classes = tuple(sorted({p.parent.name for files in splits.values() for p in files}))
     if len(classes) < 2:
-        raise BadInput(f"data folder {root}: it has one class ({classes[0]!r}); at least 2 are needed")
-    files = [file for part in parts.values() for file in part]
+        raise BadInput(f"data folder {root} has only one class ({classes[0]!r}): add a folder for another")
+    files = [file for split_files in splits.values() for file in split_files]
     if data.decode == "as_read":
         images = Files.of(root, files, data.image_size)
         bad = np.flatnonzero(images.sizes == 0)
     else:
-        images, bad = _decoded(files, data, data_dir, report)
+        images, bad = _load_decoded(files, data, data_dir, report)
     if len(bad) and not data.skip_bad_images:
         shown = ", ".join(str(files[i].relative_to(root)) for i in bad[:5])
         more = f" and {len(bad) - 5} more" if len(bad) > 5 else ""
         raise BadInput(
             f"data folder {root}: {len(bad)} of {len(files)} images cannot be read ({shown}{more}): "
-            "mend or remove them, or pass --skip-bad-images"
+            "replace or remove them, or pass --skip-bad-images"
         )
     good = np.setdiff1d(np.arange(len(files)), bad)
     if len(good) == 0:
-        raise BadInput(f"data folder {root}: none of its {len(files)} images can be read")
-    label = {name: place for place, name in enumerate(classes)}
+        raise BadInput(f"data folder {root}: none of its {len(files)} images can be read: replace them")
+    label = {name: index for index, name in enumerate(classes)}
     labels = np.array([label[file.parent.name] for file in files], dtype=np.int64)
-    if "all" in parts:
-        halves = split(labels[good], data.test_fraction, data.split_seed)
-        places = {name: good[half] for name, half in zip(("train", "test"), halves, strict=True)}
+    if "all" in splits:
+        train, test = (good[part] for part in split(labels[good], data.test_fraction, data.split_seed))
+        indices = {"train": train, "test": test}
     else:
-        ends = np.cumsum([len(part) for part in parts.values()])
-        places = {
-            name: good[(good >= end - len(part)) & (good < end)]
-            for (name, part), end in zip(parts.items(), ends, strict=True)
+        ends = np.cumsum([len(split_files) for split_files in splits.values()])
+        indices = {
+            name: good[(good >= end - len(split_files)) & (good < end)]
+            for (name, split_files), end in zip(splits.items(), ends, strict=True)
         }
-    for part, indices in places.items():
-        if missing := sorted(set(range(len(classes))) - set(labels[indices])):
+    for name, chosen in indices.items():
+        if missing := sorted(set(range(len(classes))) - set(labels[chosen])):
             raise BadInput(
-                f"data folder {root}: class {classes[missing[0]]!r} has no readable image in {part}"
+                f"data folder {root}: class {classes[missing[0]]!r} has no readable image in {name}: "
+                "add some, or remove the class"
             )
-    train, test, val = (places.get(part) for part in ("train", "test", "val"))
+    train, test, val = (indices.get(name) for name in ("train", "test", "val"))
     return Images(
         data.name,
         images.choose(train),
@@ -91,73 +92,77 @@ def load(data: Data, data_dir: Path, report: Report = lambda done, total: None) 
     )
 
 
-def _parts(root: Path) -> dict[str, list[Path]]:
-    """`{"train": files, "test": files}`, with "val" where all three are there; or `{"all": files}` for a
-    folder that is to be split. val/ alone beside train/ is what is tested on."""
-    parts = {name: _images(root / name) for name in ("train", "test", "val") if (root / name).is_dir()}
-    if "train" not in parts:
-        parts = {"all": _images(root)}
-    elif len(parts) == 1:
-        raise BadInput(f"data folder {root}: it has train/ but neither test/ nor val/")
-    elif "test" not in parts:
-        parts["test"] = parts.pop("val")
-    for name, files in parts.items():
+def _find_splits(root: Path) -> dict[str, list[Path]]:
+    """Return the files of "train", "test" and, if it exists, "val", or of "all" for a folder to be split.
+
+    If there is val/ but no test/, val/ is the test set."""
+    splits = {name: _images(root / name) for name in ("train", "test", "val") if (root / name).is_dir()}
+    if "train" not in splits:
+        splits = {"all": _images(root)}
+    elif len(splits) == 1:
+        raise BadInput(f"data folder {root} has train/ but neither test/ nor val/: add one of them")
+    elif "test" not in splits:
+        splits["test"] = splits.pop("val")
+    for name, files in splits.items():
         if not files:
-            there = (root / folder for folder in (name, "val") if (root / folder).is_dir())
-            where = root if name == "all" else next(there)
+            existing = (root / folder for folder in (name, "val") if (root / folder).is_dir())
+            empty = root if name == "all" else next(existing)
             raise BadInput(
-                f"data folder {where}: no images in it: each class must be a folder of images "
+                f"data folder {empty} contains no images: make each class a folder of images "
                 f"({', '.join(sorted(SUFFIXES))})"
             )
-    return parts
+    return splits
 
 
 def _images(folder: Path) -> list[Path]:
-    """The images in the folders of `folder`, in an order that every machine agrees on. Hidden files and
-    folders, which editors and file managers leave behind, are none."""
+    """Return the images in the class folders of `folder`, in the same order on every machine.
+
+    Hidden files and folders, which editors and file managers leave behind, are ignored."""
     classes = (c for c in folder.iterdir() if c.is_dir() and not c.name.startswith("."))
-    found = (p for c in classes for p in c.iterdir() if p.suffix.lower() in SUFFIXES)
-    return sorted((p for p in found if not p.name.startswith(".")), key=lambda p: (p.parent.name, p.name))
+    images = (p for c in classes for p in c.iterdir() if p.suffix.lower() in SUFFIXES)
+    return sorted((p for p in images if not p.name.startswith(".")), key=lambda p: (p.parent.name, p.name))
 
 
-def _decoded(files: list[Path], data: Data, data_dir: Path, report: Report) -> tuple[Mapped, np.ndarray]:
-    """Pixels (N, 3, H, W) uint8, mapped from disk, and the indices of unreadable files."""
+def _load_decoded(files: list[Path], data: Data, data_dir: Path, report: Report) -> tuple[Mapped, np.ndarray]:
+    """Return pixels (N, 3, H, W) uint8, mapped from disk, and the indices of unreadable files.
+
+    Decodes the files unless `data_dir` already has their pixels."""
     key = hashlib.sha256(json.dumps([DECODER, data.image_size, str(files[0].parent.parent)]).encode())
     for file in files:
-        about = file.stat() if file.exists() else None  # a link may lead nowhere
+        about = file.stat() if file.exists() else None  # a link may be broken
         about = about and (about.st_size, about.st_mtime_ns)
         key.update(f"{file.parent.name}/{file.name} {about}\n".encode())
     folder = data_dir / "decoded" / key.hexdigest()[:24]
     if not folder.is_dir():
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)
-            with filelock.FileLock(f"{folder}.lock"):  # of two studies that start at once, one decodes
+            with filelock.FileLock(f"{folder}.lock"):  # if two studies start at once, one decodes
                 if not folder.is_dir():
-                    _keep(folder, files, data.image_size, report)
+                    _save_decoded(folder, files, data.image_size, report)
         except OSError as error:
             raise BadInput(
-                f"{data_dir} cannot be written ({error.strerror}): name another --data-dir"
+                f"data directory {data_dir} cannot be written ({error.strerror}): name another --data-dir"
             ) from None
     return Mapped(np.load(folder / "x.npy", mmap_mode="r")), np.load(folder / "bad.npy")
 
 
-def _keep(folder: Path, files: list[Path], size: int | None, report: Report) -> None:
-    """Decode `files` to `folder`, which appears whole or not at all."""
-    making = folder.with_name(f"{folder.name}.part")
-    shutil.rmtree(making, ignore_errors=True)  # of a process that was killed
-    making.mkdir()
+def _save_decoded(folder: Path, files: list[Path], size: int | None, report: Report) -> None:
+    """Decode `files` to `folder`, which appears only when it is complete."""
+    temporary = folder.with_name(f"{folder.name}.part")
+    shutil.rmtree(temporary, ignore_errors=True)  # left by a process that was killed
+    temporary.mkdir()
     try:
-        np.save(making / "bad.npy", _decode(files, size, making / "x.npy", report))
-        making.replace(folder)
+        np.save(temporary / "bad.npy", _decode(files, size, temporary / "x.npy", report))
+        temporary.replace(folder)
     finally:
-        shutil.rmtree(making, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _decode(files: list[Path], size: int | None, path: Path, report: Report) -> np.ndarray:
-    """Write the pixels of `files` (N, 3, H, W) to `path`, a .npy file, image by image; the indices of those
-    that cannot be read, in whose place are zeros. Raises BadInput where they differ in size.
+    """Write the pixels (N, 3, H, W) of `files` to the .npy file `path`. Return indices of unreadable files.
 
-    Written, not mapped: a full disk is then an error, and not the end of the process."""
+    The pixels of unreadable files are zeros. Raises BadInput if images differ in size. The file is written,
+    not mapped, so that a full disk raises an error instead of killing the process."""
     shape, bad = None, []
     with path.open("wb") as out:
         for i, pixels in enumerate(_read(files, size)):
@@ -173,7 +178,7 @@ def _decode(files: list[Path], size: int | None, path: Path, report: Report) -> 
                 sizes = [
                     f"{file.name} {w}x{h}" for file, (_, h, w) in ((first, shape), (files[i], pixels.shape))
                 ]
-                raise BadInput(f"images of several sizes ({', '.join(sizes)}): give --image-size PIXELS")
+                raise BadInput(f"images of several sizes ({', '.join(sizes)}): use --image-size PIXELS")
             out.seek(begin + i * pixels.size)
             out.write(pixels.tobytes())
         if shape is None:
@@ -185,14 +190,14 @@ def _decode(files: list[Path], size: int | None, path: Path, report: Report) -> 
 
 
 def _write_header(out: BinaryIO, shape: tuple[int, ...]) -> int:
-    """Begin a .npy file of bytes; where they begin."""
+    """Write the header of a .npy file of bytes. Returns the offset at which the bytes begin."""
     header = {"descr": np.lib.format.dtype_to_descr(np.dtype(np.uint8)), "fortran_order": False}
     np.lib.format.write_array_header_1_0(out, header | {"shape": shape})
     return out.tell()
 
 
 def _read(files: list[Path], size: int | None) -> Iterator[np.ndarray | None]:
-    """The pixels (3, H, W) of each file, None where it cannot be read; decoded side by side."""
+    """Yield the pixels (3, H, W) of each file, or None if it cannot be read. Decodes several at once."""
 
     def read(file: Path) -> np.ndarray | None:
         try:
@@ -206,7 +211,7 @@ def _read(files: list[Path], size: int | None) -> Iterator[np.ndarray | None]:
 
 
 def _fitted(image, size: int | None) -> np.ndarray:
-    """(3, H, W); with a size, the shorter side is scaled to it and the middle is taken."""
+    """Return pixels (3, H, W). With a size, scale the shorter side to it and crop the middle."""
     if size is not None and image.size != (size, size):
         from PIL import ImageOps
 

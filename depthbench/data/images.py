@@ -1,4 +1,4 @@
-"""Images: a data set as it was read, in memory or in a file; and its splits."""
+"""A labelled data set, in memory or in files, and its splits."""
 
 import hashlib
 from dataclasses import dataclass, replace
@@ -10,7 +10,7 @@ from depthbench.data.mapped import Mapped, choose
 from depthbench.data.settings import Data
 from depthbench.errors import BadInput
 
-HASHED = 4096  # images read at once for their hash
+HASH_CHUNK = 4096  # images read at once to hash them
 
 
 def chance_error(classes: int, guesses: int = 1) -> float:
@@ -18,7 +18,7 @@ def chance_error(classes: int, guesses: int = 1) -> float:
     return 100.0 * (1 - guesses / classes)
 
 
-@dataclass(frozen=True, eq=False)  # equal to itself alone, which makes it a key of what is made of it once
+@dataclass(frozen=True, eq=False)  # compared by identity, so that it can be a key
 class Images:
     """Labelled images. N images, C channels, H x W pixels."""
 
@@ -32,16 +32,16 @@ class Images:
     val_x: np.ndarray | Mapped | Files | None = None
     val_y: np.ndarray | None = None
     skipped: tuple[str, ...] = ()  # files that could not be read
-    white: int = 255  # the greatest value that a pixel may have
+    white: int = 255  # the highest value that a pixel may have
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """(C, H, W)."""
+        """The shape (C, H, W) of an image."""
         return self.train_x.shape[1:]
 
     @property
     def pixels(self) -> list[np.ndarray | Mapped | Files]:
-        """Of the training images, the test images and, where there are some, the validation images."""
+        """The pixels of the training, test and, if there are any, validation images."""
         return [x for x in (self.train_x, self.test_x, self.val_x) if x is not None]
 
     @property
@@ -50,8 +50,9 @@ class Images:
         return chance_error(len(self.classes))
 
     def content_hash(self) -> str:
-        """sha256 of every pixel and label, and of how they are split. Of images that are decoded as they are
-        read, in place of the pixels: names and sizes of all files, and the bytes of some (Files)."""
+        """Return the sha256 of every pixel and label and of their split.
+
+        For images that stay in files, it covers the names and sizes of all files and the bytes of some."""
         digest = hashlib.sha256()
         for array in (self.train_x, self.train_y, self.val_x, self.val_y, self.test_x, self.test_y):
             if array is not None:
@@ -59,41 +60,42 @@ class Images:
                 if isinstance(array, Files):
                     digest.update(array.content_hash())
                     continue
-                for start in range(0, len(array), HASHED):
-                    digest.update(np.ascontiguousarray(array[start : start + HASHED]).data)
+                for start in range(0, len(array), HASH_CHUNK):
+                    digest.update(np.ascontiguousarray(array[start : start + HASH_CHUNK]).data)
         return digest.hexdigest()
 
 
-def split(y: np.ndarray, part: float | int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Indices (kept, part) of labels `y`: a stratified `part` (a fraction or a number), drawn by `seed`.
+def split(y: np.ndarray, size: float | int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Split `size` (a fraction or a number) of the labels `y` off, at random. Returns indices (kept, taken).
 
-    Each class is shared out in proportion, so that a rare one may have no image in the part. Raises BadInput
-    where the part or the rest has fewer images than there are classes, or a class has one image only."""
+    `seed` decides the draw. Each class is divided in proportion, so a rare class may have no image in the
+    smaller part. Raises BadInput if either part has fewer images than there are classes, or if a class has
+    only one image."""
     from sklearn.model_selection import train_test_split
 
     try:
-        kept, taken = train_test_split(np.arange(len(y)), test_size=part, random_state=seed, stratify=y)
+        kept, taken = train_test_split(np.arange(len(y)), test_size=size, random_state=seed, stratify=y)
     except ValueError as error:
-        raise BadInput(f"cannot split {part} off {len(y)} images, every class in both: {error}") from None
+        raise BadInput(f"cannot split {size} off {len(y)} images with every class in both: {error}") from None
     return np.sort(kept), np.sort(taken)
 
 
 def with_validation(images: Images, data: Data) -> Images:
-    """`images` with its validation set taken out of the training set, as `data` asks.
+    """Return `images` with a validation set taken out of the training set, as `data` asks.
 
-    Raises BadInput where that cannot be, or it has a validation set of its own."""
+    Raises BadInput if that is impossible, or if `images` already has a validation set."""
     key = "val_fraction" if data.val_size is None else "val_size"
-    part = getattr(data, key)
-    if part is None:
+    size = getattr(data, key)
+    if size is None:
         return images
     if images.val_x is not None:
         raise BadInput(
-            f"data.{key} = {part}: {images.name} has val/, which is its validation set; unset {key}"
+            f"data.{key} = {size}: {images.name} already has a validation set (val/): remove {key}"
         )
     try:
-        kept, taken = split(images.train_y, part, data.split_seed)
+        kept, taken = split(images.train_y, size, data.split_seed)
     except BadInput as error:
-        raise BadInput(f"data.{key} = {part}: {error}") from None
+        raise BadInput(f"data.{key} = {size}: {error}") from None
     return replace(
         images,
         train_x=choose(images.train_x, kept),

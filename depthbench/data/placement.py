@@ -12,7 +12,7 @@ from torch import Tensor
 from depthbench.data.files import Files
 from depthbench.data.images import Images
 from depthbench.data.mapped import Mapped
-from depthbench.data.residency import must_stream
+from depthbench.data.residency import should_stream
 from depthbench.data.source import Resident, Stored, Streamed, stream_workers
 from depthbench.data.tensors import as_tensor
 from depthbench.machine.memory import available
@@ -53,7 +53,7 @@ def place(images: Images, device: torch.device, is_streamed: bool | None = None)
     made = _PLACED.setdefault(images, {})
     if key not in made:
         if is_streamed is None:
-            is_streamed = must_stream(images, str(device), available(str(device)))
+            is_streamed = should_stream(images, str(device), available(str(device)))
         made[key] = _place(images, device, is_streamed)
     return made[key]
 

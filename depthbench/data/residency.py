@@ -1,20 +1,22 @@
-"""Whether the images of a study have room on a device, or are streamed to it (source.py)."""
+"""The rule that decides whether images are kept on a device or streamed to it (source.py)."""
 
 from depthbench.data.files import Files
 from depthbench.data.images import Images
 from depthbench.data.mapped import Mapped
 
-# The part of the free memory that images may fill: of a GPU's, where activations and runs that start later
-# need the rest; and of the machine's, those of a file that is used in place.
-ON_GPU, IN_PLACE = 0.25, 0.5
+# The fraction of free memory that images may fill. On a GPU, activations and later runs need the rest. On the
+# host, this applies to a file that is used in place.
+GPU_FRACTION, MAPPED_FRACTION = 0.25, 0.5
 
 
-def must_stream(images: Images, device: str, free: int) -> bool:
-    """Whether `images` have no room on `device`, of whose memory so many bytes are free. Those that are in
-    the machine's memory already have it there; those that are decoded as they are read have it nowhere."""
+def should_stream(images: Images, device: str, free_bytes: int) -> bool:
+    """Return whether `images` are too large for `device`, which has `free_bytes` of memory free.
+
+    Images in host memory always fit there. Images that are decoded each time they are read are always
+    streamed."""
     if isinstance(images.train_x, Files):
         return True
     size = sum(x.nbytes for x in images.pixels)
     if device.startswith("cuda"):
-        return size > ON_GPU * free
-    return isinstance(images.train_x, Mapped) and size > IN_PLACE * free
+        return size > GPU_FRACTION * free_bytes
+    return isinstance(images.train_x, Mapped) and size > MAPPED_FRACTION * free_bytes

@@ -1,4 +1,4 @@
-"""Images a part at a time, for statistics over all of them."""
+"""Chunks and samples of images, for statistics over a whole training set."""
 
 from collections.abc import Iterator
 
@@ -7,21 +7,23 @@ import numpy as np
 from depthbench.data.files import Files
 from depthbench.data.mapped import Mapped
 
-MOST_IMAGES, MOST_BYTES = 4096, 2**25  # of a part: as float64, 8 times as many bytes
-SAMPLED = 2000  # of images in files, from which statistics are taken
+MAX_IMAGES, MAX_BYTES = 4096, 2**25  # of a chunk; as float64 it takes 8 times as many bytes
+SAMPLE_SIZE = 2000  # images in files from which statistics are taken
 
 
-def parts(x: np.ndarray | Mapped) -> Iterator[np.ndarray]:
-    """x in parts of at most MOST_IMAGES and some MOST_BYTES: few floats at a time."""
-    count = max(-(-len(x) // MOST_IMAGES), -(-x.nbytes // MOST_BYTES))
+def in_chunks(x: np.ndarray | Mapped) -> Iterator[np.ndarray]:
+    """Yield x in chunks of at most MAX_IMAGES and about MAX_BYTES, so that few are floats at a time."""
+    count = max(-(-len(x) // MAX_IMAGES), -(-x.nbytes // MAX_BYTES))
     for rows in np.array_split(np.arange(len(x)), count):
         yield x[rows[0] : rows[-1] + 1]
 
 
-def for_statistics(x: np.ndarray | Mapped | Files, seed: int) -> np.ndarray | Mapped:
-    """The training images `x` as far as mean, deviation and colours are taken from them: all; of those in
-    files that are decoded when read, the centre crops of at most SAMPLED, drawn by `seed`."""
+def sample_for_statistics(x: np.ndarray | Mapped | Files, seed: int) -> np.ndarray | Mapped:
+    """Return the training images from which mean, deviation and colours are taken.
+
+    These are all of `x`. For images in files, which are decoded each time, they are the centre crops of at
+    most SAMPLE_SIZE images drawn by `seed`."""
     if not isinstance(x, Files):
         return x
-    drawn = np.random.default_rng(seed).permutation(len(x))[:SAMPLED]
+    drawn = np.random.default_rng(seed).permutation(len(x))[:SAMPLE_SIZE]
     return np.asarray(x.choose(np.sort(drawn)))

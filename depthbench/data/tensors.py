@@ -6,13 +6,14 @@ from torch import Tensor
 
 
 def as_tensor(array: np.ndarray) -> Tensor:
-    """`array` as a tensor, without a copy. To one of a read-only array, nothing may be written."""
+    """Return `array` as a tensor, without a copy. Never write to the tensor of a read-only array."""
     return torch.from_numpy(array if array.flags.writeable else np.asarray(_Writable(array)))
 
 
 class _Writable:
-    """Says that `array` can be written. Torch has no read-only tensors, and warns of that at the first such
-    array; ours are images, which are only read."""
+    """A view of `array` that claims to be writable.
+
+    Torch has no read-only tensors and warns at the first read-only array. We only read images."""
 
     def __init__(self, array: np.ndarray):
         self.array = array

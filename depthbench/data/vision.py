@@ -1,4 +1,4 @@
-"""torchvision's own data sets, downloaded into the data folder when they are first used."""
+"""Data sets of torchvision. The first use downloads them to the data directory."""
 
 from http.client import HTTPException
 from pathlib import Path
@@ -19,9 +19,9 @@ FLIPS = {"cifar10": True, "cifar100": True, "svhn": False, "mnist": False, "fash
 
 
 def load(data_dir: Path, *, name: str) -> Images:
-    """The published training and test sets of `name`.
+    """Return the published training and test sets of `name`.
 
-    Raises BadInput where the files are not in `data_dir` and cannot be downloaded."""
+    Raises BadInput if the files are not in `data_dir` and cannot be downloaded."""
     from torchvision import datasets
 
     folder = data_dir / name
@@ -34,11 +34,11 @@ def load(data_dir: Path, *, name: str) -> Images:
     }[name]
     try:
         train, test = (make(folder, download=True, **split) for split in splits)
-    except (OSError, RuntimeError, HTTPException) as error:  # no network, half a file, nowhere to write
+    except (OSError, RuntimeError, HTTPException) as error:  # no network, bad file, read-only
         reason = " ".join(str(getattr(error, "reason", error)).split())
         raise BadInput(
             f"data set {name} is not in {folder} and cannot be downloaded ({reason}): connect to the "
-            "network, name the folder that has it with --data-dir, or use --data digits (bundled)"
+            "network, name the directory that contains it with --data-dir, or use --data digits (bundled)"
         ) from None
     classes = getattr(train, "classes", None) or [str(k) for k in range(10)]
     arrays = [a for data in (train, test) for a in (_pixels(data), _labels(data))]
@@ -46,8 +46,9 @@ def load(data_dir: Path, *, name: str) -> Images:
 
 
 def stand_in(name: str) -> Images:
-    """As many images as `name` has, all black, which take no memory: to count with, where the set is not
-    there."""
+    """Return as many images as `name` has, all black and without memory of their own.
+
+    They allow a plan to count runs and memory before the data set is downloaded."""
     shape, classes, *counts = PUBLISHED[name]
     black = [np.broadcast_to(np.uint8(0), (count, *shape)) for count in counts]
     labels = [np.arange(count) % classes for count in counts]
@@ -56,7 +57,7 @@ def stand_in(name: str) -> Images:
 
 
 def _pixels(data) -> np.ndarray:
-    """(N, C, H, W) uint8, from (N, H, W, 3), (N, 3, H, W) or (N, H, W)."""
+    """Return pixels (N, C, H, W) uint8 from (N, H, W, 3), (N, 3, H, W) or (N, H, W)."""
     x = np.asarray(data.data)
     if x.ndim == 3:
         x = x[:, None]
@@ -66,5 +67,5 @@ def _pixels(data) -> np.ndarray:
 
 
 def _labels(data) -> np.ndarray:
-    """(N,) int64; torchvision calls them labels (SVHN) or targets."""
+    """Return labels (N,) int64. torchvision calls them `labels` (SVHN) or `targets`."""
     return np.asarray(data.labels if hasattr(data, "labels") else data.targets).astype(np.int64)

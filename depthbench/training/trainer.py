@@ -15,7 +15,7 @@ from depthbench.data.files import sides
 from depthbench.data.images import Images, split
 from depthbench.data.pixels import Pixels
 from depthbench.data.placement import Placed, place
-from depthbench.data.statistics import for_statistics
+from depthbench.data.statistics import sample_for_statistics
 from depthbench.machine.precision import set_precision
 from depthbench.networks import NETWORKS
 from depthbench.networks.checkpointing import recompute_activations
@@ -64,7 +64,7 @@ class Trainer:
             self.network = self._make_network(images)
             if mode.step_mode == "compiled":
                 fuse(self.network)
-            seen = for_statistics(images.train_x, run.data.split_seed)
+            seen = sample_for_statistics(images.train_x, run.data.split_seed)
             self.scaling = Scaling(seen, run.data.normalisation, device)
             self.batches = self._make_batches(placed, Colour(seen, device) if run.recipe.colour else None)
             self.sets = {**placed.sets, "train": placed.train_set(self._evaluated_part(images))}

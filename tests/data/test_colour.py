@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from depthbench.data import statistics as parts
+from depthbench.data import statistics
 from depthbench.data.colour import Colour
 
 CPU = torch.device("cpu")
@@ -48,7 +48,7 @@ def test_the_sign_that_an_eigenvector_is_found_with_does_not_tell(monkeypatch):
 def test_no_part_and_no_order_tells(monkeypatch):
     x = np.random.default_rng(2).integers(0, 256, (60, 3, 4, 4), dtype=np.uint8)
     found = Colour(x, CPU).shifts
-    monkeypatch.setattr(parts, "MOST_IMAGES", 7)
+    monkeypatch.setattr(statistics, "MAX_IMAGES", 7)
     assert torch.equal(Colour(x[::-1], CPU).shifts, found)
 
 

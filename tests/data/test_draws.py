@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from depthbench.data.draws import Draws
-from depthbench.data.files import PLACES
+from depthbench.data.files import POSITIONS
 
 
 def make(batch_size=400, seed=0, **options):
@@ -22,8 +22,8 @@ def test_cuts_are_of_the_images_of_the_batch_at_every_scale_and_place():
     assert sorted(set(drawn.cuts.side.tolist())) == [37, 38, 39, 40]
     for places in (drawn.cuts.top, drawn.cuts.left):
         assert places.min() >= 0
-        assert places.max() < PLACES
-        assert abs(places.mean() / PLACES - 0.5) < 0.03
+        assert places.max() < POSITIONS
+        assert abs(places.mean() / POSITIONS - 0.5) < 0.03
     assert not (drawn.cuts.top == drawn.cuts.left).any()
 
 

@@ -10,7 +10,7 @@ from PIL import Image
 from torchvision.transforms import v2
 
 from depthbench.data import files
-from depthbench.data.files import PLACES, Cuts, sides
+from depthbench.data.files import POSITIONS, Crops, sides
 from depthbench.data.images import with_validation
 from depthbench.data.load import load_images
 from depthbench.data.placement import place
@@ -70,7 +70,7 @@ def test_parts_are_the_images_in_their_order(root):
 
 
 def test_an_array_of_all_is_of_the_type_asked_for(root, monkeypatch):
-    monkeypatch.setattr(files, "PART", 5)
+    monkeypatch.setattr(files, "CHUNK", 5)
     x = load(root).test_x
     assert np.array_equal(np.asarray(x), x[:])
     assert np.asarray(x, dtype=np.float32).dtype == np.float32
@@ -89,9 +89,9 @@ def test_parts_are_decoded_by_the_threads_of_a_run(root, monkeypatch, threads):
 def test_a_process_that_reads_crops_does_not_import_torchvision(root):
     code = (
         "import pickle, sys; import numpy as np; import depthbench.data.source\n"
-        "from depthbench.data.files import Cuts\n"
+        "from depthbench.data.files import Crops\n"
         f"x = pickle.loads({pickle.dumps(load(root).train_x)!r})\n"
-        "one = np.array([1]); print(x[one].shape, x.cut(Cuts(one, 40 * one, one, one)).shape)\n"
+        "one = np.array([1]); print(x[one].shape, x.crop(Crops(one, 40 * one, one, one)).shape)\n"
         "print('torchvision' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -120,13 +120,13 @@ def test_a_cut_is_that_part_of_the_image_at_that_scale(root, side):
     paths = sorted((root / "train").glob("*/*.png"))
     rng = np.random.default_rng(side)
     index = rng.permutation(24)[:6]
-    top, left = rng.integers(0, PLACES, (2, 6))
-    found = x.cut(Cuts(index, np.full(6, side), top, left))
+    top, left = rng.integers(0, POSITIONS, (2, 6))
+    found = x.crop(Crops(index, np.full(6, side), top, left))
     for crop, i, t, at in zip(found, index, top, left, strict=True):
         scaled = array(v2.Resize(side)(Image.open(paths[i])))
         assert min(scaled.shape[1:]) == side
-        first_row = int(t / PLACES * (scaled.shape[1] - SIDE + 1))
-        first_column = int(at / PLACES * (scaled.shape[2] - SIDE + 1))
+        first_row = int(t / POSITIONS * (scaled.shape[1] - SIDE + 1))
+        first_column = int(at / POSITIONS * (scaled.shape[2] - SIDE + 1))
         rows, columns = slice(first_row, first_row + SIDE), slice(first_column, first_column + SIDE)
         assert np.array_equal(crop, scaled[:, rows, columns])
 
@@ -135,8 +135,8 @@ def test_a_cut_reaches_the_first_and_the_last_place(root):
     x = load(root).train_x
     whole = array(Image.open(root / "train" / "class0" / "0.png"))
     side = min(whole.shape[1:])
-    ends = np.array([0, PLACES - 1])
-    first, last = x.cut(Cuts(np.zeros(2, int), np.full(2, side), ends, ends))
+    ends = np.array([0, POSITIONS - 1])
+    first, last = x.crop(Crops(np.zeros(2, int), np.full(2, side), ends, ends))
     assert np.array_equal(first, whole[:, :SIDE, :SIDE])
     assert np.array_equal(last, whole[:, -SIDE:, -SIDE:])
 
@@ -186,7 +186,7 @@ def test_the_hash_tells_of_names_sizes_labels_bytes_and_side(root, tmp_path, mon
     whole = file.read_bytes()
     file.write_bytes(whole[:-1] + b"\0")
     hashes.add(load(tmp_path).content_hash())
-    monkeypatch.setattr("depthbench.data.files.HASHED", 1)  # the bytes of the first file alone
+    monkeypatch.setattr("depthbench.data.files.MAX_HASHED", 1)  # the bytes of the first file alone
     unseen = load(tmp_path).content_hash()
     file.write_bytes(whole)
     assert load(tmp_path).content_hash() == unseen
@@ -207,7 +207,7 @@ def test_a_file_that_cannot_be_read_is_told_when_it_is(root, tmp_path):
         with pytest.raises(BadInput) as error:
             read()
         assert str(error.value).startswith(f"image {file} cannot be read (")
-        assert str(error.value).endswith("): mend or remove it")
+        assert str(error.value).endswith("): replace or remove it")
         assert "\n" not in str(error.value)
 
 

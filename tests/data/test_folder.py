@@ -108,7 +108,7 @@ def test_a_size_takes_the_middle_of_each_image(root, load):
 def test_images_of_several_sizes_need_a_size(root, load):
     pets(root)
     picture(root / "train" / "dog" / "9.png", size=(5, 6))
-    with pytest.raises(BadInput, match=r"several sizes \(0.png 4x4, 9.png 5x6\): give --image-size PIXELS"):
+    with pytest.raises(BadInput, match=r"several sizes \(0.png 4x4, 9.png 5x6\): use --image-size PIXELS"):
         load()
     assert load(image_size=4).train_x.shape == (7, 3, 4, 4)
 
@@ -128,7 +128,7 @@ def test_unreadable_images_are_named_and_counted(root, load):
         load()
     assert str(error.value) == (
         f"data folder {root}: 3 of 14 images cannot be read (train/cat/0.png, train/dog/notes.jpg, "
-        "test/dog/lost.png): mend or remove them, or pass --skip-bad-images"
+        "test/dog/lost.png): replace or remove them, or pass --skip-bad-images"
     )
 
 
@@ -173,17 +173,20 @@ def remove(root, *parts):
 @pytest.mark.parametrize(
     ("make", "told"),
     [
-        (lambda root: None, "data folder {root}: there is no such folder"),
-        (lambda root: root.mkdir(), "data folder {root}: no images in it: each class must be a folder"),
-        (lambda root: picture(root / "1.png"), "data folder {root}: no images in it: each class must be"),
+        (lambda root: None, "data folder {root} does not exist: name another with --data"),
+        (lambda root: root.mkdir(), "data folder {root} contains no images: make each class a folder"),
+        (lambda root: picture(root / "1.png"), "data folder {root} contains no images: make each class"),
         (
             lambda root: pets(root, (".",), ["cat"]),
-            "data folder {root}: it has one class ('cat'); at least 2",
+            "data folder {root} has only one class ('cat'): add",
         ),
-        (lambda root: pets(root, ("train",)), "data folder {root}: it has train/ but neither test/ nor val/"),
+        (
+            lambda root: pets(root, ("train",)),
+            "data folder {root} has train/ but neither test/ nor val/",
+        ),
         (
             lambda root: (pets(root), remove(root, "test", "dog"), remove(root, "test", "cat")),
-            "data folder {root}/test: no images in it",
+            "data folder {root}/test contains no images",
         ),
         (
             lambda root: (pets(root), remove(root, "test", "dog")),
@@ -268,7 +271,7 @@ def test_val_beside_train_and_test_is_the_validation_set(root, load):
     images = load()
     assert [len(y) for y in (images.train_y, images.test_y, images.val_y)] == [6, 4, 2]
     assert np.asarray(images.val_x)[:, 0, 0, 0].tolist() == [0, 1]
-    with pytest.raises(BadInput, match="pets has val/, which is its validation set; unset val_size"):
+    with pytest.raises(BadInput, match=r"pets already has a validation set \(val/\): remove val_size"):
         load(val_size=2)
 
 

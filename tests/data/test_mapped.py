@@ -8,7 +8,7 @@ import torch
 from depthbench.data import DATASETS
 from depthbench.data.images import Images
 from depthbench.data.load import load_images
-from depthbench.data.mapped import Mapped, choose, mapped
+from depthbench.data.mapped import Mapped, as_mapped, choose
 from depthbench.data.settings import Data
 from depthbench.data.tensors import as_tensor
 
@@ -45,7 +45,7 @@ def test_images_in_a_row_are_not_copied(file):
 
 @pytest.mark.parametrize("part", [slice(None), slice(4, 9)])
 def test_pickled_it_is_the_name_of_its_file(file, part):
-    images = mapped(file[part]).choose(np.arange(len(file[part]))[::-1])
+    images = as_mapped(file[part]).choose(np.arange(len(file[part]))[::-1])
     content = pickle.dumps(images)
     assert b"x.npy" in content
     again = pickle.loads(content)
@@ -53,13 +53,13 @@ def test_pickled_it_is_the_name_of_its_file(file, part):
 
 
 def test_only_a_file_is_mapped(file):
-    assert mapped(PIXELS) is PIXELS
+    assert as_mapped(PIXELS) is PIXELS
     changed = np.memmap(file.filename, np.uint8, "c", file.offset, file.shape)
     words = np.memmap(file.filename, np.int16, "r", file.offset, (10, 1, 1, 2))
     for array in (file + 1, file[::2], file[:, :, :1], changed, words):  # in memory, with gaps, not as it is
-        assert mapped(array) is array
+        assert as_mapped(array) is array
     assert np.array_equal(choose(PIXELS, np.array([4, 2])), PIXELS[[4, 2]])
-    assert isinstance(choose(mapped(file), np.array([4, 2])), Mapped)
+    assert isinstance(choose(as_mapped(file), np.array([4, 2])), Mapped)
 
 
 def test_a_plug_ins_file_is_mapped_before_other_processes_are_given_it(file, tmp_path, monkeypatch):

@@ -7,7 +7,7 @@ import pytest
 from depthbench.data.files import Files
 from depthbench.data.images import Images
 from depthbench.data.mapped import Mapped
-from depthbench.data.residency import must_stream
+from depthbench.data.residency import should_stream
 
 PIXELS = np.zeros((20, 3, 2, 2), np.uint8)  # 12 bytes each
 LABELS = np.arange(20) % 2
@@ -27,15 +27,15 @@ IN_FILE = replace(IN_MEMORY, train_x=Mapped(PIXELS[:12]))
 
 @pytest.mark.parametrize(("images", "device", "least"), [(IN_FILE, "cpu", 480), (IN_MEMORY, "cuda:0", 960)])
 def test_all_images_count_against_a_part_of_what_is_free(images, device, least):
-    assert not must_stream(images, device, least)
-    assert must_stream(images, device, least - 1)
+    assert not should_stream(images, device, least)
+    assert should_stream(images, device, least - 1)
 
 
 def test_images_in_memory_have_their_room():
-    assert not must_stream(IN_MEMORY, "cpu", 0)
+    assert not should_stream(IN_MEMORY, "cpu", 0)
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda:0"])
 def test_images_that_are_decoded_as_they_are_read_have_none(device):
     files = Files.of(Path("/"), [Path("/a.jpg")], 16)
-    assert must_stream(replace(IN_MEMORY, train_x=files), device, 10**12)
+    assert should_stream(replace(IN_MEMORY, train_x=files), device, 10**12)

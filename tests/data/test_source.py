@@ -127,7 +127,7 @@ def test_crops_of_files_are_read_by_the_processes_as_they_were_drawn(tmp_path):
     for _ in range(4):
         batch, drawn = stream.take(), draws.next()
         assert torch.equal(batch.numbers, drawn.numbers)
-        assert np.array_equal(batch.pixels, x.cut(drawn.cuts))
+        assert np.array_equal(batch.pixels, x.crop(drawn.crops))
         images, _ = stream.images(batch)
         mirrored = drawn.numbers[3].bool()
         expected = scaling(batch.pixels)
@@ -136,13 +136,13 @@ def test_crops_of_files_are_read_by_the_processes_as_they_were_drawn(tmp_path):
     assert stream.hash == draws.hash
     stream.restore(state)
     assert torch.equal(
-        stream.take().pixels, torch.from_numpy(x.cut(Draws(24, **options | {"pad": 0}).next().cuts))
+        stream.take().pixels, torch.from_numpy(x.crop(Draws(24, **options | {"pad": 0}).next().crops))
     )
 
     for file in tmp_path.glob("train/*/*"):
         file.write_text("no image")
     stream.restore(state)
-    with pytest.raises(BadInput, match=r"^image .*\.jpg cannot be read \([^\n]*\): mend or remove it$"):
+    with pytest.raises(BadInput, match=r"^image .*\.jpg cannot be read \([^\n]*\): replace or remove it$"):
         stream.take()
     stream.close()
 

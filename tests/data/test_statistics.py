@@ -1,32 +1,32 @@
 import numpy as np
 import pytest
 
-from depthbench.data import statistics as parts
+from depthbench.data import statistics
 from depthbench.data.load import load_images
 from depthbench.data.settings import Data
 from tests.data.photographs import write_photographs
 
 
-def test_parts_are_all_images_in_their_order():
+def test_chunks_are_all_images_in_order():
     x = np.arange(9001, dtype=np.uint16).reshape(-1, 1, 1, 1)
-    found = list(parts.parts(x))
-    assert len(found) > 1
-    assert np.array_equal(np.concatenate(found), x)
+    chunks = list(statistics.in_chunks(x))
+    assert len(chunks) > 1
+    assert np.array_equal(np.concatenate(chunks), x)
 
 
 @pytest.mark.parametrize(("most", "sizes"), [(12, [10]), (10, [10]), (9, [5, 5]), (4, [4, 3, 3])])
-@pytest.mark.parametrize("limit", ["MOST_IMAGES", "MOST_BYTES"])
-def test_no_part_is_larger_than_may_be(monkeypatch, limit, most, sizes):
-    monkeypatch.setattr(parts, limit, most)
+@pytest.mark.parametrize("limit", ["MAX_IMAGES", "MAX_BYTES"])
+def test_no_chunk_exceeds_a_limit(monkeypatch, limit, most, sizes):
+    monkeypatch.setattr(statistics, limit, most)
     x = np.zeros((10, 1, 1, 1), np.uint8)
-    assert [len(part) for part in parts.parts(x)] == sizes
+    assert [len(chunk) for chunk in statistics.in_chunks(x)] == sizes
 
 
 def test_statistics_are_of_all_images_or_of_some_files_that_a_seed_draws(tmp_path, monkeypatch):
-    monkeypatch.setattr(parts, "SAMPLED", 5)
+    monkeypatch.setattr(statistics, "SAMPLE_SIZE", 5)
     write_photographs(tmp_path, {"train": 4, "val": 1})
     x = load_images(Data(path=str(tmp_path), decode="as_read", image_size=8), tmp_path).train_x
-    one, same, other = (parts.for_statistics(x, seed) for seed in (0, 0, 1))
+    one, same, other = (statistics.sample_for_statistics(x, seed) for seed in (0, 0, 1))
     assert one.shape == (5, 3, 8, 8)
     assert np.array_equal(one, same)
     assert not np.array_equal(one, other)
@@ -34,4 +34,4 @@ def test_statistics_are_of_all_images_or_of_some_files_that_a_seed_draws(tmp_pat
     assert {image.tobytes() for image in one} <= everything
     assert len({image.tobytes() for image in one}) == 5
     decoded = np.asarray(x)
-    assert parts.for_statistics(decoded, 0) is decoded
+    assert statistics.sample_for_statistics(decoded, 0) is decoded

@@ -204,7 +204,7 @@ def test_a_captured_step_equals_the_eager_step(tiny, digits, network, optimizer)
 @pytest.mark.cuda
 @pytest.mark.parametrize("is_streamed", [False, True])
 def test_it_does_with_colours_of_resident_and_of_streamed_images(tiny, digits, monkeypatch, is_streamed):
-    monkeypatch.setattr("depthbench.data.placement.must_stream", lambda images, device, free: is_streamed)
+    monkeypatch.setattr("depthbench.data.placement.should_stream", lambda images, device, free: is_streamed)
     recipe = {"steps": 30, "lr": 0.01, "colour": True, "flip": True}
     run = next(tiny(recipe=recipe, grid={"network": ["resnet"]}, evaluate={"every": 30}).runs())
     assert_captured_equals_eager(run, replace(digits), 30)

@@ -14,7 +14,7 @@ import numpy as np
 
 from depthbench.data.images import Images
 from depthbench.data.mapped import Mapped
-from depthbench.data.residency import must_stream
+from depthbench.data.residency import should_stream
 from depthbench.errors import BadInput
 from depthbench.execution.process import KEEP_MEMORY
 from depthbench.machine.environment import cores_each
@@ -65,7 +65,7 @@ def sizes(images: Images, evaluated_part: int | None, device: str) -> Sizes:
     pixels, train_size = images.pixels, len(images.train_y)
     part = min(evaluated_part or train_size, train_size)
     evaluated = part + len(images.test_y) + (0 if images.val_y is None else len(images.val_y))
-    are_streamed = must_stream(images, device, available(device))
+    are_streamed = should_stream(images, device, available(device))
     copied = part * prod(images.shape) if part < train_size and not are_streamed else 0
     in_file = 0
     if device.startswith("cuda"):
