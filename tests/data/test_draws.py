@@ -12,19 +12,19 @@ def make(batch_size=400, seed=0, **options):
 def test_only_what_is_asked_for_is_drawn():
     drawn = make().next()
     assert drawn.colour is None
-    assert drawn.cuts is None
+    assert drawn.crops is None
     assert drawn.numbers[1:].eq(0).all()
 
 
-def test_cuts_are_of_the_images_of_the_batch_at_every_scale_and_place():
+def test_crops_are_of_the_images_of_the_batch_at_every_scale_and_place():
     drawn = make(batch_size=4000, sides=(37, 40)).next()
-    assert drawn.cuts.index.tolist() == drawn.numbers[0].tolist()
-    assert sorted(set(drawn.cuts.side.tolist())) == [37, 38, 39, 40]
-    for places in (drawn.cuts.top, drawn.cuts.left):
+    assert drawn.crops.index.tolist() == drawn.numbers[0].tolist()
+    assert sorted(set(drawn.crops.side.tolist())) == [37, 38, 39, 40]
+    for places in (drawn.crops.top, drawn.crops.left):
         assert places.min() >= 0
         assert places.max() < POSITIONS
         assert abs(places.mean() / POSITIONS - 0.5) < 0.03
-    assert not (drawn.cuts.top == drawn.cuts.left).any()
+    assert not (drawn.crops.top == drawn.crops.left).any()
 
 
 def test_colours_are_normal_with_a_tenth_of_deviation():
@@ -55,5 +55,5 @@ def test_restored_draws_go_on_identically(taken):
         one, other = draws.next(), again.next()
         assert torch.equal(one.numbers, other.numbers)
         assert torch.equal(one.colour, other.colour)
-        assert all((a == b).all() for a, b in zip(one.cuts, other.cuts, strict=True))
+        assert all((a == b).all() for a, b in zip(one.crops, other.crops, strict=True))
     assert draws.hash == again.hash

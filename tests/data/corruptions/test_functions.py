@@ -7,35 +7,17 @@ from depthbench.data.corruptions.corrupted import Corrupted
 
 IMAGES = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (7, 3, 32, 24), dtype=np.uint8))
 GREY = torch.full((7, 1, 16, 16), 100, dtype=torch.uint8)
-each = pytest.mark.parametrize("name", CORRUPTIONS)
 
 
 def corrupted(x, name, strength, size=7, white=255):
     return torch.cat(list(Corrupted(x, name, strength, white).split(size)))
 
 
-@each
-def test_every_strength_changes_every_image_more_than_the_one_before(name):
-    before = torch.zeros(7)
-    for strength in CORRUPTIONS[name].strengths:
-        spoilt = corrupted(IMAGES, name, strength)
-        assert (spoilt.dtype, spoilt.shape) == (torch.uint8, IMAGES.shape)
-        change = (spoilt.float() - IMAGES.float()).square().mean((1, 2, 3))
-        assert change.mean() > before.mean()
-        assert (change > 0).all()
-        before = change
-
-
-@each
-def test_what_is_drawn_depends_on_the_place_of_an_image_alone(name):
-    strength = CORRUPTIONS[name].strengths[1]
-    torch.manual_seed(1)
-    at_once = corrupted(IMAGES, name, strength)
-    state = torch.get_rng_state()
-    assert torch.equal(corrupted(IMAGES, name, strength, size=2), at_once)
-    assert torch.equal(torch.get_rng_state(), state)  # and takes nothing from the run's generator
-    same = corrupted(IMAGES[:1].expand(7, -1, -1, -1), name, strength)
-    assert name == "blurred" or not all(torch.equal(one, same[0]) for one in same)
+@pytest.mark.parametrize("name", ["rotated", "occluded", "noisy"])
+def test_equal_images_are_corrupted_differently(name):
+    equal = IMAGES[:1].expand(7, -1, -1, -1)
+    images = corrupted(equal, name, CORRUPTIONS[name].strengths[1])
+    assert not all(torch.equal(image, images[0]) for image in images)
 
 
 @pytest.mark.parametrize("name", ["rotated", "blurred"])
@@ -63,11 +45,3 @@ def test_a_quarter_turn_either_way():
     x[:, :, 0, 4] = 200  # the middle of the top goes to one side or the other
     places = {tuple(image.nonzero()[0].tolist()) for image in corrupted(x, "rotated", 90)}
     assert places == {(0, 4, 0), (0, 4, 8)}
-
-
-@pytest.mark.cuda
-@each
-def test_a_gpu_sees_the_same_images(name):
-    strength = CORRUPTIONS[name].strengths[-1]
-    there = corrupted(IMAGES.cuda(), name, strength).cpu().int()
-    assert (there - corrupted(IMAGES, name, strength).int()).abs().max() <= 1  # it may round otherwise
