@@ -14,7 +14,7 @@ from depthbench.data.colour import Colour
 from depthbench.data.files import sides
 from depthbench.data.images import Images, split
 from depthbench.data.pixels import Pixels
-from depthbench.data.placement import Placed, place
+from depthbench.data.placement import PlacedImages, place_images
 from depthbench.data.statistics import sample_for_statistics
 from depthbench.machine.precision import set_precision
 from depthbench.networks import NETWORKS
@@ -56,7 +56,7 @@ class Trainer:
         self.stream = torch.cuda.Stream(device) if device.type == "cuda" else None
         set_precision(run.recipe.precision)
         self.train_size, self.classes, self.white = len(images.train_y), len(images.classes), images.white
-        placed = place(images, device, mode.is_streamed)
+        placed = place_images(images, device, mode.is_streamed)
         self.placement, self.is_streamed = placed.note, placed.is_streamed
         if self.stream is not None:
             torch.cuda.synchronize(device)  # the images are there before our stream reads them
@@ -105,7 +105,7 @@ class Trainer:
             recompute_activations(network, (self.run.recipe.batch_size, *images.shape))
         return network
 
-    def _make_batches(self, placed: Placed, colour: Colour | None) -> Batches:
+    def _make_batches(self, placed: PlacedImages, colour: Colour | None) -> Batches:
         recipe, source = self.run.recipe, placed.train_source()
         is_scaled = recipe.augmentation == "scale"
         return Batches(

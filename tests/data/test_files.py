@@ -13,7 +13,7 @@ from depthbench.data import files
 from depthbench.data.files import POSITIONS, Crops, sides
 from depthbench.data.images import with_validation
 from depthbench.data.load import load_images
-from depthbench.data.placement import place
+from depthbench.data.placement import place_images
 from depthbench.data.settings import Data
 from depthbench.errors import BadInput
 from tests.data.photographs import write_photographs
@@ -166,7 +166,7 @@ def test_validation_and_split_choose_files(root):
 
 def test_it_is_streamed_and_its_parts_too(root):
     images = load(root)
-    placed = place(images, torch.device("cpu"))
+    placed = place_images(images, torch.device("cpu"))
     assert placed.is_streamed
     assert placed.train_source().x is images.train_x
     chosen, labels = placed.train_set(np.array([5, 1]))

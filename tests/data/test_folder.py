@@ -9,7 +9,7 @@ from PIL import Image
 from depthbench.data import folder
 from depthbench.data.load import load_images
 from depthbench.data.mapped import Mapped
-from depthbench.data.placement import place
+from depthbench.data.placement import place_images
 from depthbench.data.settings import Data
 from depthbench.errors import BadInput
 
@@ -286,7 +286,7 @@ def test_images_stay_in_their_file(root, load, parts):
         assert isinstance(x.file, np.memmap)
         with pytest.raises(ValueError, match="read-only"):
             x.file[0] = 0
-    there = place(images, torch.device("cpu")).train_source().x
+    there = place_images(images, torch.device("cpu")).train_source().x
     assert np.array_equal(there, images.train_x)
 
 

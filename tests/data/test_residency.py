@@ -26,16 +26,16 @@ IN_FILE = replace(IN_MEMORY, train_x=Mapped(PIXELS[:12]))
 
 
 @pytest.mark.parametrize(("images", "device", "least"), [(IN_FILE, "cpu", 480), (IN_MEMORY, "cuda:0", 960)])
-def test_all_images_count_against_a_part_of_what_is_free(images, device, least):
+def test_all_images_count_against_a_fraction_of_free_memory(images, device, least):
     assert not should_stream(images, device, least)
     assert should_stream(images, device, least - 1)
 
 
-def test_images_in_memory_have_their_room():
+def test_images_in_memory_are_never_streamed_to_a_cpu():
     assert not should_stream(IN_MEMORY, "cpu", 0)
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda:0"])
-def test_images_that_are_decoded_as_they_are_read_have_none(device):
+def test_images_that_are_decoded_as_they_are_read_are_always_streamed(device):
     files = Files.of(Path("/"), [Path("/a.jpg")], 16)
     assert should_stream(replace(IN_MEMORY, train_x=files), device, 10**12)

@@ -60,7 +60,7 @@ class Sizes(NamedTuple):
 
 
 def sizes(images: Images, evaluated_part: int | None, device: str) -> Sizes:
-    """Of `images`, placed as data/place.py will place them. evaluated_part: training images that an
+    """Of `images`, placed as data/placement.py will place them. evaluated_part: training images that an
     evaluation takes, None for all."""
     pixels, train_size = images.pixels, len(images.train_y)
     part = min(evaluated_part or train_size, train_size)
