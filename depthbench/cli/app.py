@@ -327,10 +327,10 @@ def plan_(
     shown = console(stderr=as_json)
     with interruptible("interrupted: --no-calibrate counts alone, at once"):
         plan = _prepared(shown, context.params, executes=False)
-        with counting(shown, "counting", "training a few steps") as tell:
-            cost = estimate(plan, calibrate, tell)
+        with counting(shown, "counting", "training a few steps") as progress:
+            cost = estimate(plan, calibrate, progress)
     if as_json:
-        print(json.dumps(cost, indent=1))
+        print(cost.to_json())
         return
     out.print(plan_table(cost))
     for line in plan_lines(cost):

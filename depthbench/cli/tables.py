@@ -1,18 +1,22 @@
-"""Tables for the terminal. Errors are in percent."""
+"""Tables in the terminal. Errors are in percent."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
 from rich.table import Table
 
 from depthbench.machine.units import duration, in_bytes
 
+if TYPE_CHECKING:
+    from depthbench.execution.cost.estimate import CostRow, PlanCost
+
 ERRORS = {"train_error_eval": "train error %", "test_error": "test error %", "best_test_error": "best test %"}
 
 
 def runs_table(rows: list[dict[str, Any]], title: str) -> Table:
-    """A line a run, from rows of `store.read_runs` or of runs that are planned; columns that no run fills are
-    left out."""
+    """Return a table with a line per run, from rows of `read_runs` or of planned runs.
+
+    Columns that are empty for every run are left out."""
     table = Table(title=escape(title), title_justify="left")
     for heading in ("network", "depth", "seed", "status", "steps"):
         table.add_column(heading, justify="left" if heading in ("network", "status") else "right")
@@ -35,13 +39,15 @@ def runs_table(rows: list[dict[str, Any]], title: str) -> Table:
 
 
 def _steps(row: dict[str, Any]) -> str:
-    """How many a run has; of how many, where it ended before."""
+    """Return the number of steps of a run, as `made/planned` if it ended early."""
     made, steps = row.get("step"), row.get("steps")
     return f"{made}/{steps}" if made is not None and steps and made < steps else str(steps or "")
 
 
 def summary_table(rows: list[dict[str, Any]], title: str) -> Table:
-    """A line a network and depth, from rows of `store.read_runs`: last errors, mean (lowest to highest)."""
+    """Return a table with a line per network and depth, from rows of `read_runs`.
+
+    It shows the final errors as mean (lowest to highest)."""
     import pandas as pd
 
     from depthbench.analysis.summary import summarise
@@ -63,46 +69,53 @@ def summary_table(rows: list[dict[str, Any]], title: str) -> Table:
     return table
 
 
-def plan_table(cost: dict[str, Any]) -> Table:
-    """A line a network and depth of what `execution.estimate` found."""
-    batches = " to ".join(
-        str(size) for size in dict.fromkeys((cost["batch_sizes"][0], cost["batch_sizes"][-1]))
-    )
-    title = f"{cost['study']}: {cost['steps']} steps at batch {batches}, on {cost['device']}"
+def plan_table(cost: "PlanCost") -> Table:
+    """Return a table with a line per network and depth of what a plan costs."""
+    smallest, largest = cost.batch_sizes[0], cost.batch_sizes[-1]
+    batch = f"{smallest}" if smallest == largest else f"{smallest} to {largest}"
+    title = f"{cost.study}: {cost.steps} steps at batch {batch}, on {cost.device}"
     table = Table(title=title, title_justify="left")
     for heading in ("network", "depth", "parameters", "multiply-adds", "memory", "time of a run", "runs"):
         table.add_column(heading, justify="left" if heading == "network" else "right")
-    for row in cost["rows"]:
-        guessed = row["seconds"] is not None and not row["measured"]
+    for row in cost.rows:
+        memory = in_bytes(row.memory_bytes) + ("*" if row.recompute else "")
+        seconds = "" if row.seconds is None else duration(row.seconds)
         table.add_row(
-            escape(row["network"]),
-            str(row["depth"]),
-            f"{row['parameters']:,}",
-            f"{row['multiply_adds'] / 1e6:,.1f} M",
-            in_bytes(row["memory_bytes"]) + "*" * row["recompute"],
-            "" if row["seconds"] is None else "~" * guessed + duration(row["seconds"]),
-            f"{row['runs']}" + (f" ({row['done']} done)" if row["done"] else ""),
+            escape(row.network),
+            str(row.depth),
+            f"{row.parameters:,}",
+            f"{row.multiply_adds / 1e6:,.1f} M",
+            memory,
+            f"~{seconds}" if _is_extrapolated(row) else seconds,
+            f"{row.runs}" + (f" ({row.done} done)" if row.done else ""),
         )
     if not any(table.columns[5].cells):
         table.columns.pop(5)
     return table
 
 
-def plan_lines(cost: dict[str, Any]) -> list[str]:
-    """What holds for the whole study, and what the signs in the table mean."""
-    jobs, threads, left = cost["jobs"], cost["threads"], cost["runs"] - cost["done"]
-    line = f"{left} of {cost['runs']} runs to do, {jobs} at a time, {threads} thread{'s'[: threads > 1]} each"
-    if left and cost["seconds"] is not None:
-        line += f": about {duration(cost['seconds'])}"
-    if left:
-        is_on_gpu = cost["device"].startswith("cuda")
-        line += f", {in_bytes(cost['memory_bytes'])}{' of the GPU' if is_on_gpu else ''} at the worst moment"
-        line += "" if is_on_gpu else " (what runs share counted once)"
-    lines = [line, *cost["notes"]]
-    if cost["decode"] == "as_read" and any(row["seconds"] is not None for row in cost["rows"]):
-        lines.append("decoding images is not in these times")
-    if any(row["recompute"] for row in cost["rows"]):
-        lines.append("* its activations are computed twice")
-    if any(row["seconds"] is not None and not row["measured"] for row in cost["rows"]):
-        lines.append("~ not tried out: reckoned from depths that were")
+def plan_lines(cost: "PlanCost") -> list[str]:
+    """Return the lines below the table of a plan: the cost of the study, notes, and what the signs mean."""
+    left = cost.runs - cost.done
+    line = (
+        f"{left} of {cost.runs} runs to do, {cost.jobs} at a time, "
+        f"{cost.threads} thread{'s'[: cost.threads > 1]} each"
+    )
+    if left and cost.seconds is not None:
+        line += f": about {duration(cost.seconds)}"
+    if left and cost.device.startswith("cuda"):
+        line += f", peak GPU memory {in_bytes(cost.memory_bytes)}"
+    elif left:
+        line += f", peak memory {in_bytes(cost.memory_bytes)}, shared memory counted once"
+    lines = [line, *cost.notes]
+    if cost.decode == "as_read" and any(row.seconds is not None for row in cost.rows):
+        lines.append("the times exclude decoding images")
+    if any(row.recompute for row in cost.rows):
+        lines.append("* computes its activations twice to save memory")
+    if any(_is_extrapolated(row) for row in cost.rows):
+        lines.append("~ extrapolated from measured depths")
     return lines
+
+
+def _is_extrapolated(row: "CostRow") -> bool:
+    return row.seconds is not None and not row.measured

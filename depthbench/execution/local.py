@@ -10,9 +10,8 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 
 from depthbench.errors import Interrupted
-from depthbench.execution.cost.memory import LARGE_PAGES
 from depthbench.execution.plan import Plan
-from depthbench.execution.process import KEEP_MEMORY, Process
+from depthbench.execution.process import Process, worker_environment
 from depthbench.store.record import describe
 from depthbench.study.model import Run
 
@@ -23,7 +22,7 @@ class Worker(Process):
     """A process that trains, and the runs it is at."""
 
     def __init__(self, plan: Plan, images: Path):
-        environment = LARGE_PAGES if plan.recompute else KEEP_MEMORY
+        environment = worker_environment(bool(plan.recompute))
         super().__init__("depthbench.execution.worker", plan.threads, environment)
         self.runs: dict[str, Run] = {}
         self.is_ending = False  # after a failure: it takes no more runs

@@ -8,7 +8,8 @@ from depthbench.data.images import Images, split, with_validation
 from depthbench.data.load import default_data_dir, load_images
 from depthbench.errors import BadInput
 from depthbench.execution.checks import check_builders, check_settings, check_writable
-from depthbench.execution.cost.memory import Fit, Sizes, fit, sizes
+from depthbench.execution.cost.fit import Fit, fit
+from depthbench.execution.cost.images import ImageFootprint, footprint
 from depthbench.execution.settings import Execution
 from depthbench.machine.device import resolve_device
 from depthbench.machine.environment import cores_each, usable_cores
@@ -33,7 +34,7 @@ class Plan:
     store: StudyStore
     data: Images
     data_hash: str
-    images: Sizes
+    images: ImageFootprint
     finished: tuple[Run, ...]
     todo: tuple[Run, ...]
     """The most expensive runs first, so that no long run is left for the end."""
@@ -83,8 +84,8 @@ def make_plan(
     study = _resolve_study(study, images)
     data_hash = images.content_hash()
     stored = _sort_runs(study, store, data_hash, fresh=execution.fresh, executes=executes)
-    footprint = sizes(images, study.evaluate.train_size, device)
-    shared = _share_machine(study, execution, device, footprint)
+    held = footprint(images, study.evaluate.train_size, device)
+    shared = _share_machine(study, execution, device, held)
     runs = (*stored.finished, *stored.todo)
     return Plan(
         study=study,
@@ -92,7 +93,7 @@ def make_plan(
         store=store,
         data=images,
         data_hash=data_hash,
-        images=footprint,
+        images=held,
         finished=stored.finished,
         todo=stored.todo,
         notes=(*image_notes, *stored.notes, *(shared.fit.notes if stored.todo else ())),
@@ -205,7 +206,7 @@ class _Shares:
     """Whether runs share a process on a GPU."""
 
 
-def _share_machine(study: Study, execution: Execution, device: str, images: Sizes) -> _Shares:
+def _share_machine(study: Study, execution: Execution, device: str, images: ImageFootprint) -> _Shares:
     """Decide how many runs train at once so that they fit into memory, and how many threads each has."""
     runs = _by_cost(study.runs())
     takes_turns = device.startswith("cuda") and execution.step_mode != "eager" and can_take_turns(study)
@@ -213,15 +214,7 @@ def _share_machine(study: Study, execution: Execution, device: str, images: Size
     count = len(runs) if study.frontier is None else max(len(runs), usable_cores())
     wanted = MOST_LANES if takes_turns and execution.jobs is None else execution.jobs
     jobs, _ = share_cores(device, count, wanted)
-    fitted = fit(
-        runs,
-        images,
-        device,
-        jobs,
-        is_chosen=execution.jobs is not None,
-        recompute=execution.recompute,
-        in_turns=takes_turns,
-    )
+    fitted = fit(runs, images, device, jobs, execution=execution, takes_turns=takes_turns)
     jobs, threads = share_cores(device, count, fitted.jobs)
     return _Shares(fitted, jobs, threads, takes_turns)
 

@@ -1,12 +1,12 @@
 """A process that sees how many images a second runs train that take turns on one device.
 
-It is told (Run, Sizes, device, step, recompute, [numbers of lanes, ascending]) and tells {lanes: images a
-second}."""
+It is told (Run, ImageFootprint, device, step, recompute, [numbers of lanes, ascending]) and tells {lanes:
+images a second}."""
 
 import contextlib
 import time
 
-from depthbench.execution.cost.memory import Sizes
+from depthbench.execution.cost.images import ImageFootprint
 from depthbench.execution.cost.pace import random_images
 from depthbench.execution.process import parent
 from depthbench.study.model import Run
@@ -17,7 +17,7 @@ SECONDS = 1.5  # of steps, for each number of lanes
 
 
 def rates(
-    run: Run, sizes: Sizes, device: str, step: str, recompute: bool, counts: list[int]
+    run: Run, sizes: ImageFootprint, device: str, step: str, recompute: bool, counts: list[int]
 ) -> dict[int, float]:
     """Images a second in all, by the number of runs that take turns. Every run is like `run`, unprobed."""
     import torch

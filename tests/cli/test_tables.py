@@ -1,9 +1,11 @@
 import io
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
 
-from depthbench.cli.tables import plan_lines, runs_table, summary_table
+from depthbench.cli.tables import plan_lines, plan_table, runs_table, summary_table
+from depthbench.execution.cost.estimate import CostRow, PlanCost
 from depthbench.report.sentences import frontier_lines
 
 
@@ -17,6 +19,15 @@ def run(network, depth, seed, status="done", error=None):
         "steps": 9,
         "seconds": 75,
     } | errors
+
+
+ROW = CostRow("plain", 8, 1, 0, 100, 100, 1, recompute=False, seconds=9.0, measured=True)
+
+
+def plan_cost(**changes):
+    """The cost of a study of one run."""
+    cost = PlanCost("mine", "cpu", 1, 1, 10, (16,), 1, 0, None, 1, "once", notes=(), rows=(ROW,))
+    return replace(cost, **changes)
 
 
 def lines(table):
@@ -53,24 +64,26 @@ def test_the_summary_has_means_and_ranges_and_what_did_not_end_well():
     ("decode", "seconds", "told"), [("as_read", 9.0, True), ("once", 9.0, False), ("as_read", None, False)]
 )
 def test_times_are_said_to_be_without_decoding_where_it_goes_on(decode, seconds, told):
-    row = {"recompute": False, "seconds": seconds, "measured": True}
-    cost = {"jobs": 1, "threads": 1, "runs": 1, "done": 0, "seconds": seconds, "memory_bytes": 1, "notes": []}
-    cost |= {"device": "cpu"}
-    shown = plan_lines(cost | {"decode": decode, "rows": [row]})
-    assert ("decoding images is not in these times" in shown) == told
+    shown = plan_lines(plan_cost(decode=decode, rows=(replace(ROW, seconds=seconds),)))
+    assert ("the times exclude decoding images" in shown) == told
 
 
 @pytest.mark.parametrize(
     ("device", "told"),
     [
-        ("cpu", "2.0 GB at the worst moment (what runs share counted once)"),
-        ("cuda:0", "2.0 GB of the GPU at the worst moment"),
+        ("cpu", "peak memory 2.0 GB, shared memory counted once"),
+        ("cuda:0", "peak GPU memory 2.0 GB"),
     ],
 )
 def test_memory_is_said_to_be_whose(device, told):
-    cost = {"jobs": 1, "threads": 1, "runs": 1, "done": 0, "seconds": None, "memory_bytes": 2e9, "notes": []}
-    first = plan_lines(cost | {"decode": "once", "rows": [], "device": device})[0]
+    first = plan_lines(plan_cost(device=device, memory_bytes=2_000_000_000))[0]
     assert first.endswith(f", {told}")
+
+
+def test_times_that_were_not_measured_are_marked():
+    cost = plan_cost(rows=(replace(ROW, measured=False),))
+    assert plan_lines(cost)[-1] == "~ extrapolated from measured depths"
+    assert "~9 s" in "".join(lines(plan_table(cost)))
 
 
 def test_a_network_that_trains_nowhere_is_said_to():

@@ -147,7 +147,7 @@ def test_runs_that_take_turns_in_a_process_are_each_as_if_alone(tiny, tmp_path, 
 def test_whether_images_are_streamed_is_settled_by_the_plan(tiny, tmp_path):
     plan = make_plan(tiny(grid={"network": ["resnet"]}), Execution(tmp_path, device="cpu"))
     assert not plan.images.are_streamed
-    execute(dataclasses.replace(plan, images=plan.images._replace(are_streamed=True)))
+    execute(dataclasses.replace(plan, images=dataclasses.replace(plan.images, are_streamed=True)))
     (store,) = plan.store.run_stores()
     assert "streamed" in store.read()["execution"]["images"]
 
@@ -157,8 +157,8 @@ def test_a_study_on_a_gpu_from_its_plan_to_its_results(tiny, tmp_path):
     """In new processes, which nothing has prepared for a GPU; steps enough for the lanes to be measured."""
     study = tiny(recipe={"steps": 3000}, evaluate={"every": 1500, "log_every": 500})
     cost = estimate(make_plan(study, Execution(tmp_path, device="cuda:0")))
-    assert [row["measured"] for row in cost["rows"]] == [True, True]
-    assert not any("measured" in note for note in cost["notes"])
+    assert [row.measured for row in cost.rows] == [True, True]
+    assert not any("measured" in note for note in cost.notes)
     path = run_study(study, tmp_path, device="cuda:0")
     runs = load_results(path).runs
     assert runs.status.tolist() == ["done", "done"]
@@ -241,7 +241,7 @@ def test_ctrl_c_twice_ends_the_processes_that_read_images_too(tiny, tmp_path, ca
     plan = make_plan(tiny(grid={"network": ["resnet"]}), Execution(tmp_path, device="cpu"))
     watch = StopAtOnce()
     with pytest.raises(Interrupted):
-        execute(dataclasses.replace(plan, images=plan.images._replace(are_streamed=True)), watch)
+        execute(dataclasses.replace(plan, images=dataclasses.replace(plan.images, are_streamed=True)), watch)
     assert watch.readers
     wait_until(lambda: not any(is_alive(process.pid) for process in watch.readers), seconds=1)
     assert capfd.readouterr().err == ""

@@ -1,46 +1,63 @@
-"""How long the runs of a plan will take on this machine: a few real steps of some, a straight line for the
-rest."""
+"""How long the runs of a plan take here: measured on a few steps of some runs, extrapolated to others."""
 
 import math
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from statistics import mean
 
-from depthbench.execution.cost.memory import LARGE_PAGES, Cell, count_run
+from depthbench.execution.cost.memory import Cell, count_run
 from depthbench.execution.cost.pace import PROBED, SECONDS
 from depthbench.execution.plan import Plan
-from depthbench.execution.process import KEEP_MEMORY, Process
+from depthbench.execution.process import Process, worker_environment
 from depthbench.networks import NETWORKS
 from depthbench.registry import look_up
 from depthbench.study.model import Run
 
-# Multiply-adds of an update, forward, that is tried for one or two networks: seconds. More share it.
+# The most forward multiply-adds of an update that is tried, for one or two networks. More networks share it.
 MOST_WORK = {"cpu": 5e10, "mps": 5e11, "cuda": 5e12}
-FEW_SECONDS = 15.0  # of trials, and all are made; else of each network the shallowest and a middle one
+# If all trials take at most this many seconds, all are made. Else a shallow and a middle one of each network.
+FEW_SECONDS = 15.0
+
+Progress = Callable[[int, int], None]
+"""Called with (trials made, trials in all)."""
 
 
-class Failed(RuntimeError):
-    """A trial ended otherwise than with its times."""
+class TrialFailed(RuntimeError):
+    """A trial ended without its times."""
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Measured times."""
+
+    seconds: Mapping[Cell, float] = field(default_factory=dict)
+    """Of one run of each (network, depth) that was tried."""
+    startup: float = 0.0
+    """Seconds until a process trains."""
+    notes: tuple[str, ...] = ()
+
+    def of_network(self, network: str) -> dict[int, float]:
+        """Return the measured seconds of a network by depth."""
+        return {depth: seconds for (name, depth), seconds in self.seconds.items() if name == network}
 
 
 class Team:
-    """As many trial processes as the plan has, which do the same at once, since runs that share a machine
-    slow each other; in each as many runs as take turns there."""
+    """As many trial processes as the plan has, which try the same run at once.
+
+    Runs that share a machine slow each other, so that one process alone would measure too short a time. Each
+    process has as many runs as take turns in it."""
 
     def __init__(self, plan: Plan):
         self.plan = plan
         began = time.perf_counter()
-        environment = LARGE_PAGES if plan.recompute else KEEP_MEMORY
+        environment = worker_environment(bool(plan.recompute))
         self.processes: list[Process] = []
         for _ in range(-(-plan.jobs // plan.lanes)):
             self.processes.append(Process("depthbench.execution.cost.trial", plan.threads, environment))
-        machine = {
-            "sizes": plan.images,
-            "device": plan.device,
-            "step": plan.execution.step_mode,
-            "lanes": plan.lanes,
-        }
+        machine = {"sizes": plan.images, "device": plan.device, "lanes": plan.lanes}
+        machine |= {"step": plan.execution.step_mode}
         for process in self.processes:
             process.tell({"plugins": plan.study.plugins, "threads": plan.threads, "machine": machine})
         try:
@@ -48,72 +65,83 @@ class Team:
         except BaseException:
             self.__exit__()
             raise
-        self.startup = time.perf_counter() - began  # seconds until a process trains
+        self.startup = time.perf_counter() - began
 
     def __enter__(self) -> "Team":
         return self
 
-    def __exit__(self, *error) -> None:
+    def __exit__(self, *error: object) -> None:
         for process in self.processes:
             process.kill()
 
-    def try_out(self, run: Run, recompute: bool) -> float:
-        """Seconds that `run` will take. Raises Failed."""
+    def try_run(self, run: Run, *, recompute: bool) -> float:
+        """Return the seconds that `run` will take. Raises TrialFailed."""
         for process in self.processes:
             process.tell((run, recompute))
         return mean(pace.of(run, self.plan.images.evaluated) for _, pace in self._hear())
 
     def _hear(self) -> list:
-        """One answer of each."""
+        """Return one answer of each process."""
         answers = []
         for process in self.processes:
             try:
                 answers.append(process.hear())
             except (EOFError, OSError):
-                raise Failed(process.cause_of_death()) from None
+                raise TrialFailed(process.cause_of_death()) from None
         failed = [answer[1] for answer in answers if answer[0] == "failed"]
         if failed:
-            raise Failed(failed[0])
+            raise TrialFailed(failed[0])
         return answers
 
 
-def calibrate(
-    plan: Plan, tell: Callable[[int, int], None] = lambda done, total: None
-) -> tuple[dict[Cell, float], float, tuple[str, ...]]:
-    """Measured seconds of runs of some (network, depth) of `plan.todo`, or of shallower ones of the same
-    networks, those of a process to start, and what went wrong. `tell` is told how many trials are made, of
-    how many."""
-    families: dict[str, list[Run]] = defaultdict(list)
-    for run in sorted({(run.network, run.depth): run for run in plan.todo}.values(), key=lambda r: r.depth):
-        families[run.network].append(run)
-    twice = set(plan.recompute)
-    most = MOST_WORK.get(plan.device.partition(":")[0], math.inf) / max(1, len(families) / 2)
-    for network, (least, *_) in families.items():
-        smaller = shallower(least, plan, most)
-        if smaller is not None:
-            families[network] = [smaller]
-            twice |= {smaller.run_id} if least.run_id in plan.recompute else set()
+def calibrate(plan: Plan, progress: Progress = lambda done, total: None) -> Calibration:
+    """Measure runs of some (network, depth) of `plan.todo`, or of shallower ones of the same networks."""
+    families, recompute = _runs_to_try(plan)
     measured: dict[Cell, float] = {}
-    notes = []
     try:
         with Team(plan) as team:
+
+            def try_run(run: Run) -> None:
+                recomputes = (run.network, run.depth) in recompute
+                measured[run.network, run.depth] = team.try_run(run, recompute=recomputes)
+
             first = [runs[0] for runs in families.values()]
             for done, run in enumerate(first):
-                tell(done, len(first))
-                measured[run.network, run.depth] = team.try_out(run, run.run_id in twice)
-            further = chosen(families, measured)
+                progress(done, len(first))
+                try_run(run)
+            further = choose_further(families, measured)
             for done, run in enumerate(further, len(first)):
-                tell(done, len(first) + len(further))
-                measured[run.network, run.depth] = team.try_out(run, run.run_id in twice)
-            return measured, team.startup, ()
-    except Failed as error:
-        notes.append(f"not all could be measured: {error}")
-    return measured, 0.0, tuple(notes)
+                progress(done, len(first) + len(further))
+                try_run(run)
+            return Calibration(measured, team.startup)
+    except TrialFailed as error:
+        return Calibration(measured, notes=(f"not every network could be measured: {error}",))
+
+
+def _runs_to_try(plan: Plan) -> tuple[dict[str, list[Run]], set[Cell]]:
+    """Return the runs of each network that may be tried, the shallowest first, and which of them recompute.
+
+    If even the shallowest is too much work, a shallower run of the same network takes the place of all."""
+    families: dict[str, list[Run]] = defaultdict(list)
+    one_of_each = {(run.network, run.depth): run for run in plan.todo}.values()
+    for run in sorted(one_of_each, key=lambda run: run.depth):
+        families[run.network].append(run)
+    recompute = {(run.network, run.depth) for run in one_of_each if plan.mode_of(run).recompute}
+    most = MOST_WORK.get(plan.device.partition(":")[0], math.inf) / max(1, len(families) / 2)
+    for network, (shallowest, *_) in families.items():
+        smaller = shallower(shallowest, plan, most)
+        if smaller is not None:
+            families[network] = [smaller]
+            if plan.mode_of(shallowest).recompute:
+                recompute.add((network, smaller.depth))
+    return families, recompute
 
 
 def shallower(run: Run, plan: Plan, most: float) -> Run | None:
-    """The run to try for one whose update is too much work to be tried, more than `most` multiply-adds: of a
-    depth, by doubling n, that is not, or of the least. None where it can be tried itself, or is the least."""
+    """Return the run to try in place of one whose update takes more than `most` multiply-adds.
+
+    Its depth is the deepest of n = 1, 2, 4, ... that is not too much work, or the family's shallowest.
+    Returns None if `run` can be tried itself or has the shallowest depth."""
 
     def is_little(depth: int) -> bool:
         tried = run.model_copy(update={"depth": depth})
@@ -122,29 +150,32 @@ def shallower(run: Run, plan: Plan, most: float) -> Run | None:
     if is_little(run.depth):
         return None
     rule, n = look_up(NETWORKS, "network", run.family).depths, 1
-    found = rule.depth(n)
+    deepest = rule.depth(n)
     while (depth := rule.depth(2 * n)) is not None and depth < run.depth and is_little(depth):
-        found, n = depth, 2 * n
-    return run.model_copy(update={"depth": found}) if found < run.depth else None
+        deepest, n = depth, 2 * n
+    return run.model_copy(update={"depth": deepest}) if deepest < run.depth else None
 
 
-def chosen(families: Mapping[str, Sequence[Run]], measured: Mapping[Cell, float]) -> list[Run]:
-    """Which runs to try after the shallowest of each network, by what these took: all, where that takes
-    seconds; else a middle one, where it takes not much longer."""
+def choose_further(families: Mapping[str, Sequence[Run]], measured: Mapping[Cell, float]) -> list[Run]:
+    """Return the runs to try after the shallowest of each network, whose times are known.
+
+    All of them if that takes seconds; else a middle one of each network if it does not take much longer."""
     costs = {}
     for network, (first, *others) in families.items():
-        a_step = measured[network, first.depth] / first.steps
+        seconds_per_step = measured[network, first.depth] / first.steps
         for run in others:
-            costs[network, run.depth] = SECONDS + (PROBED + 2) * a_step * run.depth / first.depth
+            costs[network, run.depth] = SECONDS + (PROBED + 2) * seconds_per_step * run.depth / first.depth
     if sum(costs.values()) <= FEW_SECONDS:
         return [run for runs in families.values() for run in runs[1:]]
     middle = [runs[len(runs) // 2] for runs in families.values() if len(runs) > 1]
     return [run for run in middle if costs[run.network, run.depth] <= FEW_SECONDS]
 
 
-def on_a_line(depth: int, measured: Mapping[int, float], work: Callable[[int], float]) -> float:
-    """Seconds of a run of `depth`, from those of two or more measured depths, on the line through the
-    shallowest and the deepest; from those of one, in proportion to `work(depth)`, its multiply-adds."""
+def extrapolate(depth: int, measured: Mapping[int, float], work: Callable[[int], float]) -> float:
+    """Return the seconds of a run at `depth` from those of measured depths.
+
+    From two or more depths: the line through the shallowest and the deepest. From one: in proportion to
+    `work(depth)`, its multiply-adds."""
     if depth in measured:
         return measured[depth]
     low, high = min(measured), max(measured)
@@ -152,11 +183,3 @@ def on_a_line(depth: int, measured: Mapping[int, float], work: Callable[[int], f
         return measured[low] * work(depth) / work(low)
     slope = (measured[high] - measured[low]) / (high - low)
     return max(measured[low] + slope * (depth - low), min(measured.values()) * depth / high)
-
-
-def cells(runs: Iterable[Run]) -> dict[Cell, list[Run]]:
-    """The runs of each network and depth."""
-    found: dict[Cell, list[Run]] = defaultdict(list)
-    for run in runs:
-        found[run.network, run.depth].append(run)
-    return dict(found)

@@ -1,84 +1,159 @@
-"""What a plan costs, before any of it runs: numbers of each network and depth, and of the whole study."""
+"""The cost of a plan before any of it runs: parameters, multiply-adds, memory and time."""
 
-from collections.abc import Callable
-from typing import Any
+import heapq
+import json
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
 
-from depthbench.execution.cost.calibrate import calibrate, cells, on_a_line
-from depthbench.execution.cost.memory import count_run, in_common, run_memory, together
-from depthbench.execution.cost.schedule import makespan
+from depthbench.execution.cost.calibrate import Calibration, Progress, calibrate, extrapolate
+from depthbench.execution.cost.memory import (
+    Cell,
+    common_memory,
+    count_run,
+    memory_of_all,
+    run_memory,
+)
 from depthbench.execution.plan import Plan
 from depthbench.execution.sharing import settled
 from depthbench.machine.environment import busy
 from depthbench.study.model import Run
 
 
-def estimate(
-    plan: Plan, measures: bool = True, tell: Callable[[int, int], None] = lambda done, total: None
-) -> dict[str, Any]:
-    """A row for each network and depth under "rows", and what holds for all beside it; plain values.
+@dataclass(frozen=True)
+class CostRow:
+    """The cost of the runs of one network at one depth."""
 
-    A row: "parameters", "multiply_adds" (of one image), "memory_bytes" (peak of one run's process, with the
-    file of images that it reads, and of those that read images for it), "recompute", "runs", "done",
-    "seconds" (of one run, without the decoding of images; None where not known) and "measured" (whether that
-    network and depth was tried out). Of the study: "decode" (as its [data] has it), "seconds" until all have
-    ended, and "memory_bytes", that of the largest runs that may go at once. `measures`: train some steps to
-    see how long they take; `tell` is told how many trials are made, of how many."""
-    load = busy() if measures and plan.todo else None  # before the trials are load themselves
+    network: str
+    depth: int
+    runs: int
+    done: int
+    parameters: int
+    multiply_adds: int
+    """Of one image, forward."""
+    memory_bytes: int
+    """Peak of one run's process, with the file of images that it reads and the processes that read for it."""
+    recompute: bool
+    """Whether activations are computed twice."""
+    seconds: float | None
+    """Of one run, without decoding images. None where unknown."""
+    measured: bool
+    """Whether this network was measured at this depth. If not, `seconds` is extrapolated."""
+
+
+@dataclass(frozen=True)
+class PlanCost:
+    """The cost of a whole study."""
+
+    study: str
+    device: str
+    jobs: int
+    threads: int
+    steps: int
+    batch_sizes: tuple[int, ...]
+    runs: int
+    done: int
+    seconds: float | None
+    """Until all runs have ended. None where unknown."""
+    memory_bytes: int
+    """Of the largest runs that may train at once."""
+    decode: str
+    """When images are decoded, as in the study's [data]."""
+    notes: tuple[str, ...]
+    rows: tuple[CostRow, ...]
+
+    def to_json(self) -> str:
+        """Return the cost as JSON, field by field."""
+        return json.dumps(asdict(self), indent=1)
+
+
+def estimate(plan: Plan, measures: bool = True, progress: Progress = lambda done, total: None) -> PlanCost:
+    """Return the cost of `plan`. With `measures`, train some steps to learn how long they take."""
+    load = busy() if measures and plan.todo else None  # before the trials add to the load
     if measures:
         plan = settled(plan)
-    found, startup, notes = calibrate(plan, tell) if measures and plan.todo else ({}, 0.0, ())
-    notes = (*([f"{load}: the times are those beside such work"] if load else []), *notes)
-    if found and (plan.study.evaluate.robustness or plan.study.evaluate.ten_crop):
-        notes = (*notes, "errors on corrupted images and over 10 crops are not in these times")
-    finished = cells(plan.finished)
-    rows, in_file = [], plan.images.in_file
-    for (network, depth), runs in sorted(
-        cells((*plan.finished, *plan.todo)).items(), key=lambda item: item[0][::-1]
-    ):
-        counts, recompute = count_run(runs[0], plan.images), runs[0].run_id in plan.recompute
-        rows.append(
-            {
-                "network": network,
-                "depth": depth,
-                "runs": len(runs),
-                "done": len(finished.get((network, depth), [])),
-                "parameters": counts.parameters,
-                "multiply_adds": counts.multiply_adds,
-                "memory_bytes": in_file
-                + run_memory(runs[0], plan.images, plan.device, recompute, plan.threads),
-                "recompute": recompute,
-                "seconds": _seconds(runs[0], plan, found),
-                "measured": (network, depth) in found,
-            }
-        )
-    by_cell = {(row["network"], row["depth"]): row for row in rows}
-    todo = [by_cell[run.network, run.depth] for run in plan.todo]
-    seconds = [row["seconds"] for row in todo]
-    largest = sorted((row["memory_bytes"] for row in todo), reverse=True)[: plan.jobs]
-    return {
-        "study": plan.study.name,
-        "device": plan.device,
-        "jobs": plan.jobs,
-        "threads": plan.threads,
-        "steps": plan.study.recipe.steps,
-        "batch_sizes": sorted({run.recipe.batch_size for run in (*plan.finished, *plan.todo)}),
-        "runs": len(plan.finished) + len(plan.todo),
-        "done": len(plan.finished),
-        "seconds": None if None in seconds else startup * bool(seconds) + makespan(seconds, plan.jobs),
-        "memory_bytes": together(largest, in_file + in_common(plan.images, plan.device, plan.lanes > 1)),
-        "decode": plan.study.data.decode,
-        "notes": [*plan.notes, *notes],
-        "rows": rows,
+    times = calibrate(plan, progress) if measures and plan.todo else Calibration()
+    notes = [*plan.notes, *times.notes]
+    if load:
+        notes.insert(len(plan.notes), f"{load}, so the measured times are too long")
+    if times.seconds and (plan.study.evaluate.robustness or plan.study.evaluate.ten_crop):
+        notes.append("the times exclude errors on corrupted images and over 10 crops")
+    runs, finished = group_by_cell((*plan.finished, *plan.todo)), group_by_cell(plan.finished)
+    rows = {
+        cell: _row(plan, runs[cell], len(finished.get(cell, [])), times)
+        for cell in sorted(runs, key=lambda cell: cell[::-1])
     }
+    todo = [rows[run.network, run.depth] for run in plan.todo]
+    largest = sorted((row.memory_bytes for row in todo), reverse=True)[: plan.jobs]
+    common = plan.images.in_file + common_memory(plan.images, plan.device, plan.lanes > 1)
+    return PlanCost(
+        study=plan.study.name,
+        device=plan.device,
+        jobs=plan.jobs,
+        threads=plan.threads,
+        steps=plan.study.recipe.steps,
+        batch_sizes=tuple(sorted({run.recipe.batch_size for run in (*plan.finished, *plan.todo)})),
+        runs=len(plan.finished) + len(plan.todo),
+        done=len(plan.finished),
+        seconds=_seconds_of_all([row.seconds for row in todo], plan.jobs, times.startup),
+        memory_bytes=memory_of_all(largest, common),
+        decode=plan.study.data.decode,
+        notes=tuple(notes),
+        rows=tuple(rows.values()),
+    )
 
 
-def _seconds(run: Run, plan: Plan, found: dict) -> float | None:
-    """Of one run, where anything was measured of its network."""
-    measured = {depth: seconds for (network, depth), seconds in found.items() if network == run.network}
+def group_by_cell(runs: Iterable[Run]) -> dict[Cell, list[Run]]:
+    """Return the runs of each network and depth."""
+    groups: dict[Cell, list[Run]] = defaultdict(list)
+    for run in runs:
+        groups[run.network, run.depth].append(run)
+    return dict(groups)
+
+
+def _row(plan: Plan, runs: list[Run], done: int, times: Calibration) -> CostRow:
+    run = runs[0]  # the others differ in their seed only
+    counts, recompute = count_run(run, plan.images), plan.mode_of(run).recompute
+    memory = run_memory(run, plan.images, plan.device, recompute, plan.threads)
+    return CostRow(
+        network=run.network,
+        depth=run.depth,
+        runs=len(runs),
+        done=done,
+        parameters=counts.parameters,
+        multiply_adds=counts.multiply_adds,
+        memory_bytes=plan.images.in_file + memory,
+        recompute=recompute,
+        seconds=_seconds(run, plan, times.of_network(run.network)),
+        measured=(run.network, run.depth) in times.seconds,
+    )
+
+
+def _seconds(run: Run, plan: Plan, measured: dict[int, float]) -> float | None:
+    """Return the seconds of one run, None if no depth of its network was measured."""
     if not measured:
         return None
-    return on_a_line(run.depth, measured, lambda depth: _multiply_adds(run, depth, plan))
+
+    def work(depth: int) -> int:
+        return count_run(run.model_copy(update={"depth": depth}), plan.images).multiply_adds
+
+    return extrapolate(run.depth, measured, work)
 
 
-def _multiply_adds(run: Run, depth: int, plan: Plan) -> int:
-    return count_run(run.model_copy(update={"depth": depth}), plan.images).multiply_adds
+def _seconds_of_all(seconds: list[float | None], jobs: int, startup: float) -> float | None:
+    """Return the seconds until runs have ended that take `seconds` each. None if those of one are unknown."""
+    if not seconds:
+        return 0.0
+    known = [value for value in seconds if value is not None]
+    return startup + makespan(known, jobs) if len(known) == len(seconds) else None
+
+
+def makespan(seconds: Iterable[float], jobs: int) -> float:
+    """Return the seconds until all runs have ended, started in this order, `jobs` at once.
+
+    The next run goes to the job that is free first. With the longest first, that takes at most a third longer
+    than the best schedule (Graham 1969, SIAM J. Appl. Math. 17, 416)."""
+    ends = [0.0] * jobs
+    for duration in seconds:
+        heapq.heapreplace(ends, ends[0] + duration)
+    return max(ends)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from depthbench.data.images import Images
-from depthbench.execution.cost.memory import Sizes
+from depthbench.execution.cost.images import ImageFootprint
 from depthbench.study.model import Run
 from depthbench.training.mode import TrainingMode
 
@@ -37,7 +37,7 @@ class Pace:
         return self.build + steps + evaluations * evaluated * self.evaluation
 
 
-def random_images(sizes: Sizes, count: int) -> Images:
+def random_images(sizes: ImageFootprint, count: int) -> Images:
     """So many training images and test images of noise."""
     rng = np.random.default_rng(0)
     x = rng.integers(0, 256, (2, count, *sizes.shape), dtype=np.uint8)
@@ -46,7 +46,9 @@ def random_images(sizes: Sizes, count: int) -> Images:
     return Images("noise", x[0], y, x[1], y, classes, flips=False)
 
 
-def measure(run: Run, sizes: Sizes, device: str, recompute: bool, step: str = "auto", lanes: int = 1) -> Pace:
+def measure(
+    run: Run, sizes: ImageFootprint, device: str, recompute: bool, step: str = "auto", lanes: int = 1
+) -> Pace:
     """Train a few steps of `run` and evaluate its network once. lanes: so many runs like it take turns, and
     what is told is how long each takes beside the others."""
     import torch

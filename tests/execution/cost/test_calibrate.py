@@ -3,7 +3,14 @@ import dataclasses
 import pytest
 
 from depthbench.execution.cost import pace
-from depthbench.execution.cost.calibrate import MOST_WORK, Team, calibrate, chosen, on_a_line, shallower
+from depthbench.execution.cost.calibrate import (
+    MOST_WORK,
+    Team,
+    calibrate,
+    choose_further,
+    extrapolate,
+    shallower,
+)
 from depthbench.execution.cost.estimate import estimate
 from depthbench.execution.cost.memory import count_run
 from depthbench.execution.cost.pace import Pace, measure, random_images
@@ -20,13 +27,13 @@ def test_a_run_is_its_parts(tiny):
 
 
 def test_two_measured_depths_are_a_line_and_one_is_a_share():
-    assert on_a_line(56, {20: 10.0, 44: 22.0}, work=None) == 28.0
-    assert on_a_line(20, {20: 10.0, 44: 22.0}, work=None) == 10.0
-    assert on_a_line(110, {20: 10.0}, work={20: 40, 110: 240}.__getitem__) == 60.0
+    assert extrapolate(56, {20: 10.0, 44: 22.0}, work=None) == 28.0
+    assert extrapolate(20, {20: 10.0, 44: 22.0}, work=None) == 10.0
+    assert extrapolate(110, {20: 10.0}, work={20: 40, 110: 240}.__getitem__) == 60.0
 
 
 def test_what_noise_measured_never_makes_a_deep_network_free():
-    assert on_a_line(1000, {20: 10.0, 50: 9.0}, work=None) > 0
+    assert extrapolate(1000, {20: 10.0, 50: 9.0}, work=None) > 0
 
 
 @pytest.mark.parametrize(
@@ -41,7 +48,7 @@ def test_what_is_tried_out(tiny, a_step, tried):
     study = tiny(grid={"depth": [20, 56, 110]})
     families = {name: [run for run in study.runs() if run.network == name] for name in ("plain", "resnet")}
     measured = {(name, 20): a_step * 12 for name in families}
-    assert [run.depth for run in chosen(families, measured)] == tried
+    assert [run.depth for run in choose_further(families, measured)] == tried
 
 
 @pytest.mark.parametrize(("as_much_as", "less", "tried"), [(26, 0, None), (14, 0, 14), (8, 1, 8)])
@@ -62,8 +69,8 @@ def test_what_is_measured_of_a_shallower_one_tells_of_the_deep_one(tiny, tmp_pat
         tiny(grid={"network": ["plain"], "depth": [26, 32]}), Execution(tmp_path, device="cpu", jobs=1)
     )
     cost = estimate(plan)
-    assert [row["measured"] for row in cost["rows"]] == [False, False]
-    assert 0 < cost["rows"][0]["seconds"] < cost["rows"][1]["seconds"]
+    assert [row.measured for row in cost.rows] == [False, False]
+    assert 0 < cost.rows[0].seconds < cost.rows[1].seconds
 
 
 def test_slow_steps_are_few():
@@ -112,7 +119,7 @@ def test_runs_that_take_turns_are_tried_in_one_process(tiny, tmp_path, monkeypat
     monkeypatch.setattr("depthbench.execution.cost.calibrate.Process", FakeProcess)
     plan = dataclasses.replace(make_plan(tiny(), Execution(tmp_path, device="cpu")), jobs=4, lanes=lanes)
     with Team(plan) as team:
-        assert team.try_out(plan.todo[0], recompute=False) == 1
+        assert team.try_run(plan.todo[0], recompute=False) == 1
         assert len(team.processes) == processes
         assert {process.told[0]["machine"]["lanes"] for process in team.processes} == {lanes}
 
@@ -120,6 +127,6 @@ def test_runs_that_take_turns_are_tried_in_one_process(tiny, tmp_path, monkeypat
 def test_a_trial_that_fails_is_told(tiny, tmp_path):
     plan = make_plan(tiny(), Execution(tmp_path, device="cpu", jobs=1))
     plan = dataclasses.replace(plan, device="nowhere")
-    found, _, notes = calibrate(plan)
-    assert found == {}
-    assert notes[0].startswith("not all could be measured: RuntimeError")
+    measured = calibrate(plan)
+    assert measured.seconds == {}
+    assert measured.notes[0].startswith("not every network could be measured: RuntimeError")

@@ -11,7 +11,8 @@ from typer.testing import CliRunner
 
 from depthbench.cli.app import app
 from depthbench.errors import BadInput
-from depthbench.execution.cost.estimate import estimate
+from depthbench.execution.cost.calibrate import Calibration
+from depthbench.execution.cost.estimate import estimate, makespan
 from depthbench.execution.cost.memory import CONTEXT, SHARED
 from depthbench.execution.plan import make_plan
 from depthbench.execution.settings import Execution
@@ -46,24 +47,24 @@ def with_images(tiny, tmp_path):
 
     def make(**changes):
         made = make_plan(tiny(), Execution(tmp_path, device="cpu", jobs=2))
-        return dataclasses.replace(made, images=made.images._replace(**changes))
+        return dataclasses.replace(made, images=dataclasses.replace(made.images, **changes))
 
     return make
 
 
 def test_a_file_of_images_is_in_each_row_and_once_in_all(with_images):
     without, with_file = (estimate(with_images(in_file=size), measures=False) for size in (0, 1000))
-    each = [[row["memory_bytes"] for row in cost["rows"]] for cost in (without, with_file)]
+    each = [[row.memory_bytes for row in cost.rows] for cost in (without, with_file)]
     assert each[1] == [memory + 1000 for memory in each[0]]
-    assert with_file["memory_bytes"] == without["memory_bytes"] + 1000
+    assert with_file.memory_bytes == without.memory_bytes + 1000
 
 
 def test_runs_in_turns_on_a_gpu_have_their_images_once(with_images):
     on_gpu = dataclasses.replace(with_images(held=1000), device="cuda:0")
     apart, in_turns = (estimate(dataclasses.replace(on_gpu, lanes=n), measures=False) for n in (1, 2))
-    each = [row["memory_bytes"] for row in apart["rows"]]
-    assert apart["memory_bytes"] == sum(each)
-    assert in_turns["memory_bytes"] == sum(each) - CONTEXT - 1000
+    each = [row.memory_bytes for row in apart.rows]
+    assert apart.memory_bytes == sum(each)
+    assert in_turns.memory_bytes == sum(each) - CONTEXT - 1000
 
 
 @pytest.fixture
@@ -87,8 +88,8 @@ def test_times_are_measured(tmp_path, idle, monkeypatch):
 @pytest.fixture
 def known(monkeypatch):
     """As if a run of plain-8 had been measured: one second."""
-    found = {("plain", 8): 1.0}, 0.0, ()
-    monkeypatch.setattr("depthbench.execution.cost.estimate.calibrate", lambda plan, tell: found)
+    measured = Calibration({("plain", 8): 1.0})
+    monkeypatch.setattr("depthbench.execution.cost.estimate.calibrate", lambda plan, progress: measured)
     return ["--depths", "8", "--networks", "plain", "--json", "--results"]
 
 
@@ -101,7 +102,7 @@ def test_a_busy_machine_is_named(tmp_path, monkeypatch, known):
 
 def test_what_is_taken_once_at_the_end_is_not_in_the_times(tmp_path, idle, known):
     cost = json.loads(plan(*known, tmp_path, "--set", 'evaluate.robustness=["noisy"]'))
-    assert cost["notes"] == ["errors on corrupted images and over 10 crops are not in these times"]
+    assert cost["notes"] == ["the times exclude errors on corrupted images and over 10 crops"]
 
 
 def test_the_table(tmp_path):
@@ -110,7 +111,7 @@ def test_the_table(tmp_path):
     assert "4,934" in printed
     assert "0.1 M" in printed
     assert "8 of 8 runs to do, 1 at a time" in printed
-    assert "* its activations are computed twice" in printed
+    assert "* computes its activations twice to save memory" in printed
 
 
 def test_what_is_done_costs_nothing(tmp_path, monkeypatch):
@@ -146,3 +147,19 @@ def test_the_plan_of_a_small_study_does_not_import_torch(tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "jobs", "end"),
+    [
+        ([5, 4, 3], 1, 12),
+        ([5, 4, 3], 2, 7),  # 5 beside 4 + 3
+        ([5, 4, 3, 3], 2, 8),  # 5 + 3 beside 4 + 3
+        ([5, 5, 1], 2, 6),
+        ([1, 1, 5], 2, 6),  # the longest last: one job waits for it
+        ([2], 8, 2),
+        ([], 3, 0),
+    ],
+)
+def test_the_next_run_goes_to_the_job_that_is_free_first(seconds, jobs, end):
+    assert makespan(seconds, jobs) == end

@@ -1,0 +1,129 @@
+import os
+from dataclasses import replace
+
+import pytest
+from torch import nn
+
+from depthbench.errors import BadInput
+from depthbench.execution.cost.fit import USABLE, Fit, fit
+from depthbench.execution.cost.images import ImageFootprint
+from depthbench.execution.cost.memory import (
+    CONTEXT,
+    PROCESS,
+    READER,
+    SHARED,
+    common_memory,
+    memory_of_all,
+    run_memory,
+)
+from depthbench.execution.settings import Execution
+from depthbench.networks import NETWORKS, Family
+
+LARGE = ImageFootprint(shape=(3, 32, 32), classes=10, held=0, evaluated=100)
+GB = 10**9
+
+
+def test_a_study_of_small_networks_is_settled_without_counting(runs, free, monkeypatch):
+    free(100 * GB)
+    monkeypatch.setattr("depthbench.execution.cost.fit.count_run", None)
+    assert fit(runs(8, 20, seeds=2), LARGE, "cpu", 4) == Fit(4)
+
+
+def test_fewer_at_once_where_the_largest_do_not_fit(runs, free):
+    study = runs(8, 56, seeds=3)
+    one = run_memory(study[-1], LARGE, "cpu", recompute=False)
+    assert 1.5 * GB < one < 1.8 * GB
+    free(5 * GB)
+    assert fit(study, LARGE, "cpu", 3) == Fit(3)
+    free(4 * GB)
+    found = fit(study, LARGE, "cpu", 3)
+    assert (found.jobs, found.recomputed) == (2, frozenset())
+    assert found.notes == ("the 3 largest runs need about 4.1 GB together and 4.0 GB are free: 2 at a time",)
+
+
+def test_what_a_person_has_chosen_is_done(runs, free):
+    free(4 * GB)
+    found = fit(runs(8, 56, seeds=3), LARGE, "cpu", 3, execution=Execution(jobs=3))
+    assert found.jobs == 3
+    assert found.notes == (
+        "--jobs 3: the 3 largest runs need about 4.1 GB together and 4.0 GB are free: some may be slow "
+        "or killed; --jobs 2 needs less",
+    )
+
+
+def test_only_the_run_that_does_not_fit_alone_computes_its_activations_twice(runs, free):
+    free(3 * GB)
+    found = fit(runs(20, 302), LARGE, "cpu", 1)
+    assert found.recomputed == {("resnet", 302)}
+    assert found.jobs == 1
+    (note,) = found.notes
+    assert note.startswith("resnet-302 needs about 4.")
+    assert "at batch 128 and 3.0 GB are free: its activations are computed twice (about 1.9" in note
+
+
+def test_a_run_that_does_not_fit_at_all_is_said_to_be_so(runs, free):
+    free(1 * GB)
+    found = fit(runs(302), LARGE, "cpu", 1)
+    assert found.recomputed == {("resnet", 302)}
+    assert (
+        "even if it computes its activations twice, and 1.0 GB are free: it may be killed" in found.notes[0]
+    )
+
+
+def test_a_person_may_forbid_it_or_want_it_everywhere(runs, free):
+    free(2 * GB)
+    never = fit(runs(302), LARGE, "cpu", 1, execution=Execution(recompute=False))
+    assert never.recomputed == frozenset()
+    assert never.notes[0].startswith("resnet-302 needs about 4.")
+    assert never.notes[0].endswith("it may be killed; a smaller --batch-size needs less")
+    free(100 * GB)
+    always = fit(runs(8, 20), LARGE, "cpu", 1, execution=Execution(recompute=True))
+    assert always == Fit(1, frozenset({("resnet", 8), ("resnet", 20)}))
+
+
+class Linear(nn.Sequential):
+    def __init__(self, depth, in_channels, num_classes, width=16):
+        super().__init__(nn.Flatten(), nn.Linear(in_channels * 32 * 32, num_classes))
+
+
+def test_a_users_network_is_built_only_where_it_is_asked_to_compute_again(runs, free, monkeypatch):
+    free(GB)
+    monkeypatch.setitem(NETWORKS, "own", Family(lambda **options: pytest.fail("built in the parent")))
+    assert fit(runs(8, network="own"), LARGE, "cpu", 1) == Fit(1)
+    monkeypatch.setitem(NETWORKS, "own", Family(Linear))
+    with pytest.raises(BadInput, match=r"--recompute: network 'own' has no blocks\(\)"):
+        fit(runs(8, network="own"), LARGE, "cpu", 1, execution=Execution(recompute=True))
+
+
+def test_fewer_runs_at_once_have_more_readers_each(runs, free, monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(4)), raising=False)
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    monkeypatch.setattr("depthbench.execution.cost.fit.CLEARLY_FITS", 0)  # no bound will do
+    study, streamed = runs(8, seeds=4), replace(LARGE, are_streamed=True)
+    reader = READER + 2 * 128 * 3 * 32 * 32
+    two = memory_of_all([run_memory(study[0], LARGE, "cpu", False)] * 2, SHARED)
+    for spare, jobs in ((10, 2), (-10, 1)):
+        free((two + 4 * reader) / USABLE + spare)
+        assert fit(study, streamed, "cpu", 4).jobs == jobs
+
+
+def test_the_pages_of_a_file_keep_others_from_starting_beside_a_run_and_no_run(runs, free):
+    """They are given back where memory is short, and are slow to read again."""
+    free(4 * GB)
+    study, large = runs(56, seeds=4), replace(LARGE, in_file=100 * GB)
+    assert fit(study, large, "cpu", 1) == fit(study, LARGE, "cpu", 1)
+    assert fit(study, LARGE, "cpu", 4).jobs > 1
+    assert replace(fit(study, large, "cpu", 4), notes=()) == Fit(1)
+
+
+def test_runs_that_take_turns_on_a_gpu_share_libraries_and_images(runs, free):
+    """And the memory of the machine is none of the GPU's."""
+    study, images = runs(8, seeds=4), replace(LARGE, held=GB)
+    one = run_memory(study[0], images, "cuda:0", False)
+    assert CONTEXT + GB < one < CONTEXT + GB + PROCESS
+    assert common_memory(images, "cuda:0", True) == CONTEXT + GB
+    assert common_memory(images, "cuda:0", False) == 0  # each in a process of its own
+    for in_turns, four in ((True, 4 * one - 3 * (CONTEXT + GB)), (False, 4 * one)):
+        for spare, jobs in ((10, 4), (-10, 3)):
+            free(four / USABLE + spare)
+            assert fit(study, images, "cuda:0", 4, takes_turns=in_turns).jobs == jobs
