@@ -8,10 +8,12 @@ page = write_report(path)                      # report/index.html, figures, tab
 
 from importlib import import_module
 from importlib.metadata import version
+from typing import Any
 
 __version__ = version("depthbench")
-__all__ = [
+__all__ = [  # typed in __init__.pyi
     "BadInput",
+    "find_frontier",
     "load_predictions",
     "load_results",
     "load_study",
@@ -22,17 +24,18 @@ __all__ = [
 
 _HOMES = {
     "BadInput": "depthbench.errors",
-    "load_study": "depthbench.study.file",
-    "run_study": "depthbench.execution.run",
+    "find_frontier": "depthbench.execution.frontier",
     "load_predictions": "depthbench.store.results",
     "load_results": "depthbench.store.results",
-    "write_report": "depthbench.report",
+    "load_study": "depthbench.study.file",
+    "run_study": "depthbench.execution.run",
     "write_comparison": "depthbench.report.comparison",
+    "write_report": "depthbench.report",
 }
 
 
-def __getattr__(name: str):
-    """Each is imported when it is first used: reading results needs no torch."""
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used, because reading results must not import torch."""
     if name not in _HOMES:
         raise AttributeError(f"module 'depthbench' has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)

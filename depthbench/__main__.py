@@ -1,16 +1,16 @@
-"""python -m depthbench, and the console script."""
+"""The entry point of `python -m depthbench` and of the console script."""
 
 import sys
 
 
 def main() -> None:
-    """The command line. A Ctrl-C while it is being imported is one too."""
+    """Run the command line. Ctrl-C prints one line, also while the command line is being imported."""
     try:
-        from depthbench.cli import app as cli
+        from depthbench.cli.app import main as run_command_line
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
-    cli.main()
+    run_command_line()
 
 
 if __name__ == "__main__":

@@ -1,64 +1,46 @@
-"""The command line: parse, then call one function each. Exit codes: 0 all done, 1 a run failed or diverged
-unexpectedly, 2 bad input, 130 interrupted."""
+"""The command line: each command parses its options and calls one function.
 
-import itertools
+Exit codes: 0 all runs are done, 1 a run failed or diverged unexpectedly, 2 bad input, 130 interrupted."""
+
 import json
-import re
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from depthbench.cli import options
-from depthbench.cli.display import Bars, Lines, Silent
-from depthbench.cli.options import option
-from depthbench.cli.tables import plan_lines, plan_table, runs_table, summary_table
+from depthbench.cli import completion
+from depthbench.cli.options import (
+    ExecutionOptions,
+    GridOptions,
+    OutputOptions,
+    Results,
+    StudyOptions,
+    TensorBoard,
+    expand_options,
+    option,
+)
+from depthbench.cli.tables import plan_lines, plan_table, runs_table
+from depthbench.cli.terminal import RESUME, drawing, err, interruptible, make_console, out
 from depthbench.console import counting, say, saying
-from depthbench.errors import BadInput, Interrupted
-from depthbench.report.sentences import frontier_lines
+from depthbench.errors import BadInput
 
-UsageError = typer.BadParameter.__base__  # of the click that this typer brings
+if TYPE_CHECKING:
+    from depthbench.execution.plan import Plan
+    from depthbench.execution.settings import Execution
+    from depthbench.study.model import Study
+
+UsageError = typer.BadParameter.__base__  # typer brings its own copy of click
 app = typer.Typer(
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="What does depth do to a network's trainability, and what do residual connections change?\n\n"
-    "Start with `depthbench run --depths 20,56,110`: it trains plain and residual networks on handwritten "
-    "digits (minutes on two cores) and writes results/quick/report/index.html.",
+    "Start with `depthbench run --depths 20,56,110`. It trains plain and residual networks on handwritten "
+    "digits, which takes minutes on two cores, and writes results/quick/report/index.html.",
 )
-
-
-def console(**settings: Any) -> Console:
-    """A console; a file or a pipe, which has no width of its own, is given one."""
-    made = Console(emoji=False, **settings)  # `:x:` in a name or a path is no picture
-    return made if made.is_terminal else Console(emoji=False, width=120, **settings)
-
-
-out, err = console(), console(stderr=True)
-
-
-@contextmanager
-def interruptible(told: str) -> Iterator[None]:
-    """Around what a Ctrl-C ends: says so in one line. (typer would say nothing.)"""
-    try:
-        yield
-    except KeyboardInterrupt:
-        say(err, told)
-        raise typer.Exit(130) from None
-
-
-@contextmanager
-def drawing(shown: Console, path: Path) -> Iterator[None]:
-    """Around the drawing of the report of `path`."""
-    told = f"interrupted: {path} has no whole report; `depthbench report {path}` draws it"
-    with interruptible(told), saying(shown, f"drawing the report of {path}"):
-        yield
 
 
 def _version(asked: bool) -> None:
@@ -75,41 +57,29 @@ def depthbench(
         bool, option("Show the version and exit.", "--version", callback=_version, is_eager=True)
     ] = False,
 ) -> None:
-    """The options of depthbench itself; its help is the app's."""
+    """Parse the options of depthbench itself. Its help text is the app's."""
 
 
 @app.command()
+@expand_options
 def run(
-    context: typer.Context,
-    study: options.StudyName = None,
-    name: options.Name = None,
-    depths: options.Depths = None,
-    networks: options.Networks = None,
-    seeds: options.Seeds = None,
-    data: options.DataName = None,
-    data_dir: options.DataDir = None,
-    image_size: options.ImageSize = None,
-    skip_bad_images: options.SkipBadImages = False,
-    steps: options.Steps = None,
-    epochs: options.Epochs = None,
-    batch_size: options.BatchSize = None,
-    settings: options.Settings = None,
-    device: options.Device = "auto",
-    precision: options.Precision = None,
-    jobs: options.Jobs = "auto",
-    recompute: options.Recompute = None,
-    step: options.StepKind = "auto",
-    results: options.Stored = Path("results"),
-    fresh: Annotated[bool, option("Discard what is stored of this study.", "--fresh")] = False,
-    dry_run: Annotated[bool, option("Check all, say what would run, and stop.", "--dry-run")] = False,
-    tensorboard: options.TensorBoard = False,
-    plugin: options.Plugins = None,
-    quiet: options.Quiet = False,
-    as_json: options.AsJson = False,
+    grid: GridOptions,
+    changes: StudyOptions,
+    how: ExecutionOptions,
+    output: OutputOptions,
+    fresh: Annotated[
+        bool, option("Discard the study's stored results.", "--fresh", rich_help_panel="Execution")
+    ] = False,
+    dry_run: Annotated[
+        bool,
+        option("Check everything, list the runs, and stop.", "--dry-run", rich_help_panel="Execution"),
+    ] = False,
+    tensorboard: TensorBoard = False,
 ) -> None:
-    """Train the runs of a study that are not done yet, and write the report.
+    """Train the unfinished runs of a study, and write the report.
 
-    Ctrl-C keeps everything: the same command goes on. More depths, networks or seeds join what is stored.
+    After Ctrl-C, rerun the same command to resume. Runs at more depths, or
+    with more networks or seeds, join the stored ones.
 
     Examples:
 
@@ -119,69 +89,70 @@ def run(
 
       depthbench run my_study.toml --set lr=0.05 --name my_study-lr0.05
     """
+    from depthbench.cli.display import Bars, Lines, Silent
+    from depthbench.cli.outcome import finish, planned_rows
     from depthbench.execution.run import execute
     from depthbench.tensorboard import FOLDER, Written, check_installed, write_run
 
     if tensorboard:
         check_installed()
-    shown = console(quiet=quiet, stderr=as_json)
-    plan = _prepared(shown, context.params, executes=True)
-    _announce(plan, shown)
+    console = make_console(quiet=output.quiet, stderr=output.as_json)
+    study = changes.load(grid.study, networks=grid.networks, depths=grid.depths)
+    plan = _announced_plan(console, study, how.settings(fresh=fresh))
     if dry_run:
-        _print_rows(_planned(plan), f"{plan.study.name}: what would run", as_json)
+        _print_rows(planned_rows(plan), f"{plan.study.name}: planned runs", output.as_json)
         return
-    watch = Silent() if quiet else (Bars if shown.is_terminal else Lines)(shown)
-    try:
+    watch = Silent() if output.quiet else (Bars if console.is_terminal else Lines)(console)
+    with interruptible(RESUME):
         execute(plan, Written(watch, plan.store) if tensorboard else watch)
-    except Interrupted:
-        say(err, "interrupted: the same command goes on from what each run has kept")
-        raise typer.Exit(130) from None
     if tensorboard:
-        for stored in plan.finished:  # those that ended just now have theirs
+        for stored in plan.finished:  # the display has written those of the other runs
             write_run(plan.store.run(stored.run_id))
-        say(shown, f"event files: tensorboard --logdir {plan.store.path / FOLDER}")
-    _finish(plan, shown, as_json)
+        say(console, f"event files: tensorboard --logdir {plan.store.path / FOLDER}")
+    finish(plan, console, output.as_json)
 
 
 @app.command()
+@expand_options
 def frontier(
-    context: typer.Context,
+    *,
     networks: Annotated[
-        str, typer.Argument(help="Network families, e.g. plain,resnet.", show_default=False)
+        str,
+        typer.Argument(
+            help="Network families. Default: plain,resnet.",
+            show_default=False,
+            autocompletion=completion.networks,
+        ),
     ] = "plain,resnet",
-    study: Annotated[str | None, option("The study whose data and recipe to take. Default: quick.")] = None,
-    name: options.Name = None,
     below: Annotated[
         float | None,
-        option("A run trains if its train error is below this, in %. Default: the study's, or 20."),
+        option(
+            "A run trains if its train error (%) is below this. Default: the study's value, or 20.",
+            rich_help_panel="Search",
+        ),
     ] = None,
     deepest: Annotated[
-        int | None, option("No depth above this is tried. Default: the study's, or 1000.")
+        int | None,
+        option("Maximum depth to try. Default: the study's value, or 1000.", rich_help_panel="Search"),
     ] = None,
-    seeds: options.Seeds = None,
-    data: options.DataName = None,
-    data_dir: options.DataDir = None,
-    image_size: options.ImageSize = None,
-    skip_bad_images: options.SkipBadImages = False,
-    steps: options.Steps = None,
-    epochs: options.Epochs = None,
-    batch_size: options.BatchSize = None,
-    settings: options.Settings = None,
-    device: options.Device = "auto",
-    precision: options.Precision = None,
-    jobs: options.Jobs = "auto",
-    recompute: options.Recompute = None,
-    step: options.StepKind = "auto",
-    results: options.Stored = Path("results"),
-    plugin: options.Plugins = None,
-    quiet: options.Quiet = False,
-    as_json: options.AsJson = False,
+    study: Annotated[
+        str | None,
+        option(
+            "The study with the data and recipe to use. Default: quick.",
+            rich_help_panel="Study",
+            autocompletion=completion.studies,
+        ),
+    ] = None,
+    changes: StudyOptions,
+    how: ExecutionOptions,
+    output: OutputOptions,
 ) -> None:
-    """Find the greatest depth at which a network still trains, for each seed, by doubling and bisection.
+    """Find the deepest network that still trains, for each family and seed.
 
-    A run trains if its last train error, in evaluation mode, is below a bound after the steps of the study.
-    Each depth that is tried is a run of the study NAME (default: frontier-STUDY), stored and never trained
-    again; the report shows the frontier with its spread over seeds.
+    The search doubles the depth and then bisects. A run trains if its final
+    train error, in evaluation mode, is below a bound. Every run is stored in
+    the study NAME (default: frontier-STUDY) and never trained again. The
+    report shows the frontier and its spread over seeds.
 
     Examples:
 
@@ -189,93 +160,95 @@ def frontier(
 
       depthbench frontier mine --plugin my_block.py --steps 500 --below 10
     """
-    from depthbench.analysis.frontier import frontiers, summarise
-    from depthbench.cli import flags
-    from depthbench.execution.frontier import search
-    from depthbench.execution.run import execute
-    from depthbench.store.results import load_results
-    from depthbench.study.file import build
-    from depthbench.study.model import Frontier
+    from depthbench.cli.display import Bars, Lines, Silent
+    from depthbench.cli.flags import parse_list
+    from depthbench.execution.frontier import find_frontier
+    from depthbench.report.sentences import frontier_lines
 
-    chosen = _chosen(context.params | {"networks": None})
-    grid = chosen.grid.model_copy(update={"network": flags.parse_list("NETWORKS", networks, str)})
-    given = {key: value for key, value in (("below", below), ("deepest", deepest)) if value is not None}
-    limits = build(Frontier, (chosen.frontier or Frontier()).model_dump() | given, "frontier")
-    changes = {"grid": grid, "frontier": limits} | ({} if name else {"name": f"frontier-{chosen.name}"})
-    chosen = chosen.model_copy(update=changes)
-    shown = console(quiet=quiet, stderr=as_json)
-    watch = Silent() if quiet else (Bars if shown.is_terminal else Lines)(shown)
-    try:
-        for plan in search(chosen, results / chosen.name, lambda s: _checked(shown, s, context.params, True)):
-            _announce(plan, shown)
-            execute(plan, watch)
-    except Interrupted:
-        say(err, "interrupted: the same command goes on from what each run has kept")
-        raise typer.Exit(130) from None
-    path = results / chosen.name
-    runs = load_results(path).runs
-    found = frontiers(runs, limits.below)
-    summary = summarise(found, runs)
-    with drawing(shown, path):
-        page = _write_report(path)
-    if as_json:
-        rows = {"seeds": found, "networks": summary}
-        told = {key: json.loads(frame.to_json(orient="records")) for key, frame in rows.items()}
-        print(json.dumps({"study": chosen.name, "results": str(path), "report": str(page)} | told, indent=1))
-    else:
-        for line in frontier_lines(summary.to_dict("records"), limits.below):
-            say(out, line)
-        say(shown, f"report: {page}")
+    console = make_console(quiet=output.quiet, stderr=output.as_json)
+    with interruptible(RESUME):
+        found = find_frontier(
+            changes.load(study),
+            networks=parse_list("NETWORKS", networks, str),
+            name=changes.name,
+            below=below,
+            deepest=deepest,
+            execution=how.settings(),
+            display=Silent() if output.quiet else (Bars if console.is_terminal else Lines)(console),
+            planner=lambda study, execution: _announced_plan(console, study, execution),
+        )
+    with drawing(console, found.path):
+        page = _write_report(found.path)
+    if output.as_json:
+        outcome = {"study": found.path.name, "results": str(found.path), "report": str(page)}
+        for key, table in (("seeds", found.frontiers), ("networks", found.summary)):
+            outcome[key] = json.loads(table.to_json(orient="records"))
+        print(json.dumps(outcome, indent=1))
+        return
+    for line in frontier_lines(found.summary.to_dict("records"), found.below):
+        say(out, line)
+    say(console, f"report: {page}")
 
 
 @app.command()
 def bench(
-    depths: Annotated[str, typer.Option(help="Of the networks at 32x32 pixels, or none.")] = "20,56,110",
-    digits: Annotated[str, typer.Option(help="Of the networks of the digits study, or none.")] = "56",
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
-    jobs: Annotated[str, option("Most runs at once. Default: a run a core, up to 8; GPU: 4.")] = "auto",
-    precision: Annotated[str, typer.Option(help="fp32, tf32 or bf16.")] = "fp32",
-    repeats: Annotated[int, typer.Option(help="How often each arm is timed.")] = 5,
-    seconds: Annotated[float | None, option("How long each time, about. Default: 3; GPU: 1.")] = None,
+    depths: Annotated[
+        str, typer.Option(help="Depths of the networks at 32x32 pixels, or none.")
+    ] = "20,56,110",
+    digits: Annotated[str, typer.Option(help="Depths of the networks of the digits study, or none.")] = "56",
+    device: Annotated[
+        str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.", autocompletion=completion.devices)
+    ] = "auto",
+    jobs: Annotated[
+        str, option("Maximum number of runs at once. Default: one per core, up to 8; on a GPU, 4.")
+    ] = "auto",
+    precision: Annotated[
+        str, typer.Option(help="fp32, tf32 or bf16.", autocompletion=completion.precisions)
+    ] = "fp32",
+    repeats: Annotated[int, typer.Option(help="Number of times that each arm is timed.")] = 5,
+    seconds: Annotated[
+        float | None, option("Approximate length of each timing. Default: 3; on a GPU, 1.")
+    ] = None,
     batch_size: Annotated[int, typer.Option(help="Images in each update at 32x32.")] = 128,
-    results: Annotated[Path, typer.Option(help="Where a folder for this machine goes.")] = Path(
-        "results/bench"
-    ),
+    results: Annotated[
+        Path, typer.Option(help="Parent of the directory with this machine's results.")
+    ] = Path("results/bench"),
 ) -> None:
-    """Measure how fast training is here: depthbench's loop beside the conventional one, and the ceiling.
+    """Measure how fast this machine trains, compared with a conventional loop.
 
-    The conventional loop (DataLoader, torchvision's transforms, a loss fetched at every step), depthbench's
-    loop, and a large matrix product and copy take turns: one run and several at once, probes on and off.
-    Prints ratios with their spread; writes a table and a plot. It takes minutes: leave the machine alone.
+    The arms are the conventional loop (DataLoader, torchvision transforms, a
+    loss fetched at every step), depthbench's loop, and a large matrix product
+    and copy as the ceiling. They run alternately, as one run and as several
+    at once, with and without probes. The command prints ratios with their
+    spread, and writes a table and a plot. It takes minutes, during which the
+    machine should do nothing else.
 
     Examples:
 
       depthbench bench
 
-      depthbench bench --depths 20 --digits none --seconds 1     # a first look
+      depthbench bench --depths 20 --digits none --seconds 1
 
       depthbench bench --device cuda --precision bf16
     """
     from depthbench.bench import BenchFailed
     from depthbench.bench.settings import Settings
-    from depthbench.cli import flags
+    from depthbench.cli.flags import parse_jobs
 
     settings = Settings.checked(
         depths=depths,
         digits=digits,
         device=device,
-        jobs=flags.parse_jobs(jobs),
+        jobs=parse_jobs(jobs),
         precision=precision,
         repeats=repeats,
         seconds=seconds,
         batch_size=batch_size,
     )
-    from depthbench.bench.command import run_bench  # torch, once the flags are known to be good
+    from depthbench.bench.command import run_bench  # imports torch, so only once the flags are checked
 
     try:
-        with interruptible(
-            "interrupted: nothing is written, since ratios want every arm; --repeats 1 is shorter"
-        ):
+        with interruptible("interrupted: nothing is written; --repeats 1 takes less time"):
             run_bench(settings, results, out)
     except BenchFailed as error:
         say(err, f"depthbench: {error}", "red")
@@ -283,38 +256,25 @@ def bench(
 
 
 @app.command("plan")
+@expand_options
 def plan_(
-    context: typer.Context,
-    study: options.StudyName = None,
-    name: options.Name = None,
-    depths: options.Depths = None,
-    networks: options.Networks = None,
-    seeds: options.Seeds = None,
-    data: options.DataName = None,
-    data_dir: options.DataDir = None,
-    image_size: options.ImageSize = None,
-    skip_bad_images: options.SkipBadImages = False,
-    steps: options.Steps = None,
-    epochs: options.Epochs = None,
-    batch_size: options.BatchSize = None,
-    settings: options.Settings = None,
-    device: options.Device = "auto",
-    precision: options.Precision = None,
-    jobs: options.Jobs = "auto",
-    recompute: options.Recompute = None,
-    step: options.StepKind = "auto",
-    results: options.Stored = Path("results"),
-    plugin: options.Plugins = None,
+    grid: GridOptions,
+    changes: StudyOptions,
+    how: ExecutionOptions,
     calibrate: Annotated[
         bool,
-        option("Whether to train a few steps to estimate the times.", "--calibrate/--no-calibrate"),
+        option(
+            "Train a few steps to estimate the times. Default: yes.",
+            "--calibrate/--no-calibrate",
+            rich_help_panel="Output",
+        ),
     ] = True,
-    as_json: options.AsJson = False,
+    as_json: Annotated[bool, option("Print the cost as JSON.", "--json", rich_help_panel="Output")] = False,
 ) -> None:
-    """Say what a study will cost before it runs: parameters, multiply-adds, memory, and time on this machine.
+    """Estimate the cost of a study: parameters, memory and time here.
 
-    Times come from training some steps of some of its networks on random images, which takes up to a minute.
-    Runs that are done cost nothing any more.
+    The times come from training a few steps of some networks on random
+    images, which takes up to a minute. Finished runs are excluded.
 
     Examples:
 
@@ -324,10 +284,11 @@ def plan_(
     """
     from depthbench.execution.cost.estimate import estimate
 
-    shown = console(stderr=as_json)
-    with interruptible("interrupted: --no-calibrate counts alone, at once"):
-        plan = _prepared(shown, context.params, executes=False)
-        with counting(shown, "counting", "training a few steps") as progress:
+    console = make_console(stderr=as_json)
+    with interruptible("interrupted: --no-calibrate skips the timing"):
+        study = changes.load(grid.study, networks=grid.networks, depths=grid.depths)
+        plan = _plan(console, study, how.settings(), executes=False)
+        with counting(console, "counting", "training a few steps") as progress:
             cost = estimate(plan, calibrate, progress)
     if as_json:
         print(cost.to_json())
@@ -340,25 +301,34 @@ def plan_(
 @app.command()
 def report(
     results: Annotated[
-        list[Path], typer.Argument(help="Directories of studies, e.g. results/quick.", show_default=False)
+        list[Path],
+        typer.Argument(help="Results directories of studies, e.g. results/quick.", show_default=False),
     ],
     style: Annotated[
         str,
         option(
-            "page: for the screen; paper: PDFs too; slides: PDFs, and figures of 16:9 with larger text, in "
-            "report-slides/."
+            "page: for the screen. paper: PDFs as well. slides: PDFs and larger 16:9 figures, in "
+            "report-slides/. Default: page.",
+            autocompletion=completion.report_styles,
         ),
     ] = "page",
-    tensorboard: options.TensorBoard = False,
+    tensorboard: Annotated[
+        bool,
+        option("Also write event files for TensorBoard, in the study's tensorboard/.", "--tensorboard"),
+    ] = False,
 ) -> None:
-    """Write report/index.html, the figures (SVG, PNG) and the tables (CSV, Markdown, LaTeX) of results."""
+    """Write the reports of stored results.
+
+    A report is report/index.html, the figures (SVG and PNG) and the tables
+    (CSV, Markdown and LaTeX).
+    """
     from depthbench.store.study_store import StudyStore
     from depthbench.tensorboard import check_installed, write_study
 
     if tensorboard:
         check_installed()
     for path in results:
-        StudyStore(path).table()  # one that holds no results is told of before any is drawn
+        StudyStore(path).table()  # raises BadInput before any report is drawn
     for path in results:
         if tensorboard:
             print(write_study(path))
@@ -372,39 +342,45 @@ def compare(
     results: Annotated[
         list[Path],
         typer.Argument(
-            help="Two or more results directories; the others are held against the first.", show_default=False
+            help="Two or more results directories. The others are compared with the first.",
+            show_default=False,
         ),
     ],
     out_dir: Annotated[
         Path | None,
-        option("Where the report goes. Default: comparisons/A-vs-B beside the first.", "--out"),
+        option("Where to write the report. Default: comparisons/A-vs-B beside the first.", "--out"),
     ] = None,
 ) -> None:
-    """Write one report of several results: what differs in their settings, and how far their errors do.
+    """Compare the settings and errors of several results in one report.
 
-    Two blocks, two initialisations, two versions, CPU and GPU: curves over each other, differences by seed
-    with their intervals, and a warning where runs are not comparable. Networks of one name are compared; of
-    two studies that have each one network that the other has not, these two as well.
+    Results can differ in their block, initialisation, version or device. The
+    report draws their curves over each other, lists differences by seed with
+    intervals, and warns about runs that are not comparable. Networks of the
+    same name are compared. If each of two studies has one network that the
+    other lacks, these two are compared as well.
 
     Examples:
 
       depthbench compare results/reference/quick results/reference/quick-bf16
 
-      depthbench compare results/he results/xavier results/orthogonal --out figures/init
+      depthbench compare results/he results/xavier --out figures/init
     """
     from depthbench.report.comparison import write_comparison
 
-    with interruptible("interrupted: there is no whole comparison"), saying(err, "drawing the comparison"):
+    with (
+        interruptible("interrupted: the comparison is incomplete; rerun this command to write it"),
+        saying(err, "drawing the comparison"),
+    ):
         page = write_comparison(results, out_dir)
     print(page)
 
 
 @app.command()
 def show(
-    results: options.Results,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the runs as JSON.")] = False,
+    results: Results,
+    as_json: Annotated[bool, option("Print the runs as JSON.", "--json")] = False,
 ) -> None:
-    """Show the runs of a results directory: status, errors, cost."""
+    """Show the runs of a results directory: status, errors and time."""
     from depthbench.store.results import read_runs
     from depthbench.store.study_store import StudyStore
     from depthbench.study.grid import asked_for
@@ -412,165 +388,55 @@ def show(
     rows = read_runs(results)
     _print_rows(rows, str(results), as_json)
     store = StudyStore(results)
-    absent = len(asked_for(store.table())) - len(store.run_stores())
-    if absent > 0 and not as_json:
-        say(out, f"{absent} more run{'s'[: absent > 1]} of the study not begun")
+    missing = len(asked_for(store.table())) - len(store.run_stores())
+    if missing > 0 and not as_json:
+        say(out, f"{missing} more run{'s'[: missing > 1]} of the study not started")
 
 
 @app.command("list")
 def list_(
-    what: Annotated[str, typer.Argument(help="networks, data, studies or probes.", show_default=False)],
-    plugin: options.Plugins = None,
+    what: Annotated[
+        str,
+        typer.Argument(
+            help="networks, data, studies or probes.", show_default=False, autocompletion=completion.lists
+        ),
+    ],
+    plugin: Annotated[
+        list[Path] | None,
+        option("A Python file with your own NETWORKS, DATASETS or PROBES.", metavar="FILE"),
+    ] = None,
 ) -> None:
-    """List what can be named: networks, data, studies or probes."""
-    from depthbench.data import DATASETS
-    from depthbench.networks import NETWORKS
+    """List the available networks, data sets, studies or probes."""
+    from depthbench.cli.lists import describe_list
     from depthbench.plugins import load_plugin
-    from depthbench.probes import PROBES
-    from depthbench.study.file import bundled_studies
 
     for file in plugin or []:
         load_plugin(file)
-    lists = {
-        "networks": {
-            k: f"{v.about}; depths {v.depths}" if v.about else f"depths {v.depths}"
-            for k, v in NETWORKS.items()
-        },
-        "data": {k: v.about for k, v in DATASETS.items()},
-        "studies": {k: _opening(path) for k, path in bundled_studies().items()},
-        "probes": {k: v.about for k, v in PROBES.items()},
-    }
-    if what not in lists:
-        raise BadInput(f"list {what}: there are networks, data, studies and probes to list")
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-    for key, about in lists[what].items():
-        table.add_row(f"[bold]{escape(key)}[/bold]", escape(about))
+    for name, description in describe_list(what).items():
+        table.add_row(f"[bold]{escape(name)}[/bold]", escape(description))
     out.print(table)
 
 
-def _prepared(shown: Console, asked: Mapping[str, Any], executes: bool):
-    """The plan that the options of `run` or `plan` ask for: name -> value, as they were parsed."""
-    return _checked(shown, _chosen(asked), asked, executes)
-
-
-def _chosen(asked: Mapping[str, Any]):
-    """The study that the options ask for."""
-    from depthbench.cli import flags
-    from depthbench.plugins import load_plugin
-    from depthbench.study.file import load_study
-
-    plugins = [Path(file) for file in asked["plugin"] or ()]  # text, where typer is 0.27.0
-    for file in plugins:
-        load_plugin(file)
-    given = flags.overrides(
-        grid={
-            "network": flags.parse_list("--networks", asked["networks"], str),
-            "depth": flags.parse_list("--depths", asked.get("depths"), int),
-            "seed": flags.parse_seeds(asked["seeds"]),
-        },
-        data={"image_size": asked["image_size"], "skip_bad_images": asked["skip_bad_images"] or None},
-        recipe={name: asked[name] for name in ("steps", "epochs", "batch_size", "precision")},
-        settings=asked["settings"] or [],
-    )
-    if plugins:
-        given["plugins"] = [str(file.resolve()) for file in plugins]
-    base, given = flags.choose_study(asked["study"], asked["data"], asked["name"], given)
-    return load_study(base, **given)
-
-
-def _checked(shown: Console, study, asked: Mapping[str, Any], executes: bool):
-    """The plan of `study` on this machine."""
-    from depthbench.cli import flags
+def _plan(console: Console, study: "Study", execution: "Execution", *, executes: bool) -> "Plan":
+    """Return the plan of `study`, showing the progress of reading its images."""
     from depthbench.execution.plan import make_plan
-    from depthbench.execution.settings import Execution
 
-    execution = Execution(
-        results=asked["results"],
-        device=asked["device"],
-        jobs=flags.parse_jobs(asked["jobs"]),
-        recompute=asked["recompute"],
-        step_mode=asked["step"],
-        data_dir=asked["data_dir"],
-        fresh=asked.get("fresh", False),
-    )
-    interrupted = "interrupted before any run started"
-    with interruptible(interrupted), counting(shown, "preparing", "reading the images") as decoding:
+    with (
+        interruptible("interrupted before any run started"),
+        counting(console, "preparing", "reading the images") as decoding,
+    ):
         return make_plan(study, execution, executes=executes, decoding=decoding)
 
 
-def _opening(path: Path) -> str:
-    """The first sentence of a study file's comment, up to its full stop or question mark."""
-    lines = itertools.takewhile(
-        lambda line: line.startswith("#"), path.read_text(encoding="utf-8").splitlines()
-    )
-    comment = " ".join(line.removeprefix("#").strip() for line in lines).partition("Run:")[0]
-    first = re.match(r".*?(\?|(?<!\bal)(?<!\bsec)\.)(?= |$)", comment)  # et al., sec. 4 end no sentence
-    return (first[0] if first else comment).strip().removesuffix(".")
+def _announced_plan(console: Console, study: "Study", execution: "Execution") -> "Plan":
+    """Return the plan of `study`, after printing what will happen."""
+    from depthbench.cli.outcome import announcement
 
-
-def _announce(plan, shown: Console) -> None:
-    """What is about to happen, in a few lines."""
-    total = len(plan.todo) + len(plan.finished)
-    at_once = min(plan.jobs, max(1, len(plan.todo)))
-    say(
-        shown,
-        f"{plan.study.name}: {total} run{'s'[: total > 1]} on {plan.study.data.name}, "
-        f"{len(plan.finished)} done already; {at_once} at a time, {plan.threads} "
-        f"thread{'s'[: plan.threads > 1]} each, on {plan.device}; {plan.study.recipe.steps} steps a run",
-    )
-    say(shown, f"results: {plan.store.path}")
-    if plan.data.skipped:
-        names = ", ".join(plan.data.skipped[:5]) + (", ..." if len(plan.data.skipped) > 5 else "")
-        say(
-            shown,
-            f"left out {len(plan.data.skipped)} unreadable image{'s'[: len(plan.data.skipped) > 1]}: {names}",
-        )
-    for note in plan.notes:
-        say(shown, note)
-
-
-def _planned(plan) -> list[dict[str, Any]]:
-    """A row for each run that would run, and each that is done."""
-    rows = []
-    for status, runs in (("to do", plan.todo), ("done", plan.finished)):
-        for run in runs:
-            row = {"run_id": run.run_id, "network": run.network, "depth": run.depth, "seed": run.seed}
-            rows.append(row | {"status": status, "steps": run.steps})
-    return sorted(rows, key=lambda row: (row["depth"], row["network"], row["seed"]))
-
-
-def _finish(plan, shown: Console, as_json: bool) -> None:
-    """Summary, report, and the exit code."""
-    from depthbench.store.results import read_runs
-
-    wanted = {run.run_id for run in (*plan.todo, *plan.finished)}
-    rows = [row for row in read_runs(plan.store.path) if row["run_id"] in wanted]
-    page = None
-    if any(row["status"] in ("done", "diverged") for row in rows):
-        with drawing(shown, plan.store.path):
-            page = _write_report(plan.store.path)
-    if as_json:
-        outcome = {"study": plan.study.name, "results": str(plan.store.path), "report": page and str(page)}
-        print(json.dumps(outcome | {"runs": rows}, indent=1))
-    else:
-        if rows:
-            shown.print(summary_table(rows, plan.study.name))
-        say(shown, f"report: {page or 'none, no run has finished'}")
-    expected = set(plan.study.may_diverge)
-    bad = [
-        row
-        for row in rows
-        if row["status"] != "done" and not (row["status"] == "diverged" and row["network"] in expected)
-    ]
-    for run_id in sorted(wanted - {row["run_id"] for row in rows}):  # a full disk kept nothing of it
-        bad.append({"run_id": run_id, "status": "not stored"})
-    if bad:
-        names = ", ".join(f"{row['run_id']} {row['status']}" for row in bad[:5]) + ", ..." * (len(bad) > 5)
-        why = f" ({bad[0]['reason']})" if bad[0].get("reason") else ""
-        where = plan.store.path / "runs" / bad[0]["run_id"] / "error.txt"
-        more = f"; see {where}" if where.exists() else ""
-        say(err, f"{len(bad)} of {len(wanted)} runs did not end well: {names}{why}{more}")
-        raise typer.Exit(1)
+    plan = _plan(console, study, execution, executes=True)
+    for line in announcement(plan):
+        say(console, line)
+    return plan
 
 
 def _write_report(path: Path, style: str = "page") -> Path:
@@ -579,7 +445,7 @@ def _write_report(path: Path, style: str = "page") -> Path:
     return write_report(path, style=style)
 
 
-def _print_rows(rows: list[dict[str, Any]], title: str, as_json: bool) -> None:
+def _print_rows(rows: list[dict], title: str, as_json: bool) -> None:
     if as_json:
         print(json.dumps(rows, indent=1))
     else:
@@ -587,17 +453,17 @@ def _print_rows(rows: list[dict[str, Any]], title: str, as_json: bool) -> None:
 
 
 def main() -> None:
-    """Bad input is one line on stderr and exit code 2."""
+    """Run the command line. Bad input prints one line to stderr and exits with code 2."""
     try:
         sys.exit(app(sys.argv[1:] or ["--help"], "depthbench", standalone_mode=False))
     except UsageError as error:
-        told = f"{error.format_message().removesuffix('.')}; see `{error.ctx.command_path} --help`"
-        say(err, f"depthbench: {told}", "red")
+        problem = error.format_message().removesuffix(".")
+        say(err, f"depthbench: {problem}; see `{error.ctx.command_path} --help`", "red")
         sys.exit(2)
     except BadInput as error:
         say(err, f"depthbench: {error}", "red")
         sys.exit(2)
-    except OSError as error:  # a full disk, a folder taken away
+    except OSError as error:  # e.g. a full disk
         say(err, f"depthbench: {error}", "red")
         sys.exit(1)
     except KeyboardInterrupt:

@@ -1,4 +1,4 @@
-"""Flags of `depthbench run` -> the study to start from, and what goes on top of it."""
+"""Translate flags into a study to start from and overrides of its file."""
 
 from pathlib import Path
 from typing import Any
@@ -8,16 +8,17 @@ from depthbench.errors import BadInput, nearest
 from depthbench.study.file import merge, parse_setting
 from depthbench.study.model import DEFAULT_STUDY
 
+MOST_SEEDS = 10_000
 EXAMPLES = {
     "--depths": "--depths 20,56,110",
     "--networks": "--networks plain,resnet",
-    "NETWORKS": "plain,resnet",  # the argument
+    "NETWORKS": "plain,resnet",  # the argument of `frontier`
     "--seeds": "--seeds 0,1,2",
 }
 
 
 def parse_list(flag: str, text: str | None, kind: type) -> list | None:
-    """`"20,56"` -> [20, 56], each once; a comma may follow the last. Raises BadInput naming what is wrong."""
+    """Parse `"20,56"` as [20, 56], each value once. A comma may follow the last. Raises BadInput."""
     if text is None:
         return None
     example = EXAMPLES[flag]
@@ -25,7 +26,7 @@ def parse_list(flag: str, text: str | None, kind: type) -> list | None:
         raise BadInput(f"{flag} is empty: write e.g. {example}")
     parts = [part.strip() for part in text.strip().removesuffix(",").split(",")]
     if "" in parts:
-        raise BadInput(f"{flag} {text}: something is missing at a comma; write e.g. {example}")
+        raise BadInput(f"{flag} {text}: a value is missing at a comma; write e.g. {example}")
     values = []
     for part in parts:
         try:
@@ -38,28 +39,30 @@ def parse_list(flag: str, text: str | None, kind: type) -> list | None:
 
 
 def parse_seeds(text: str | None) -> list[int] | None:
-    """A count (`3` -> 0, 1, 2) or, with a comma, a list."""
+    """Parse a count (`3` means 0, 1, 2) or, with a comma, a list. Raises BadInput."""
     values = parse_list("--seeds", text, int)
-    if values is None or "," in text:
+    if text is None or values is None or "," in text:
         return values
     if values[0] < 1:
         raise BadInput(f"--seeds {text}: a count is at least 1; a list needs a comma: --seeds {text},")
-    if values[0] > 10_000:
-        raise BadInput(f"--seeds {text}: at most 10000; a list needs a comma: --seeds {text},")
+    if values[0] > MOST_SEEDS:
+        raise BadInput(
+            f"--seeds {text}: a count is at most {MOST_SEEDS}; a list needs a comma: --seeds {text},"
+        )
     return list(range(values[0]))
 
 
 def parse_jobs(text: str) -> int | None:
-    """A number of runs at once; None for `auto`. Raises BadInput."""
+    """Parse a number of runs at once, None for `auto`. Raises BadInput."""
     if text == "auto":
         return None
     if text.isdigit() and int(text) >= 1:
         return int(text)
-    raise BadInput(f"--jobs {text}: auto, or a number of runs, at least 1")
+    raise BadInput(f"--jobs {text}: give auto or a number of runs, at least 1")
 
 
 def overrides(settings: list[str], **sections: dict[str, Any]) -> dict[str, Any]:
-    """The flags that were given, as tables of a study file."""
+    """Return the given flags as tables of a study file. Flags take precedence over `--set`."""
     given: dict[str, Any] = {}
     for setting in settings:
         given = merge(given, parse_setting(setting))
@@ -70,22 +73,20 @@ def overrides(settings: list[str], **sections: dict[str, Any]) -> dict[str, Any]
 def choose_study(
     study: str | None, data: str | None, name: str | None, overrides: dict[str, Any]
 ) -> tuple[str | None, dict[str, Any]]:
-    """Which study to start from, and the overrides with --data and --name among them."""
+    """Return the study to start from, and `overrides` with --data and --name added. Raises BadInput."""
     if data is not None:
         if data in DATASETS:
-            where = {"name": data, "path": None}
+            table = {"name": data, "path": None}
             if "image_size" not in overrides.get("data", {}):
-                where["image_size"] = None  # the study's own is for the folder that it names
+                table["image_size"] = None  # the study's size is meant for its own folder
         elif Path(data).expanduser().is_dir():
             folder = Path(data).expanduser()
-            where = {"name": folder.resolve().name or "folder", "path": str(folder)}
+            table = {"name": folder.resolve().name or "folder", "path": str(folder)}
         elif "/" in data or "\\" in data:
-            raise BadInput(f"--data {data}: there is no such folder")
+            raise BadInput(f"--data {data}: no such folder")
         else:
-            raise BadInput(
-                f"--data {data}: no data set and no folder is called so: {nearest(data, DATASETS)}"
-            )
-        overrides = merge(overrides, {"data": where})
+            raise BadInput(f"--data {data}: no such data set or folder; {nearest(data, DATASETS)}")
+        overrides = merge(overrides, {"data": table})
     if name is not None:
         overrides = {**overrides, "name": name}
     if study is None and data in (None, "digits"):

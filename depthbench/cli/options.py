@@ -1,85 +1,233 @@
-"""The options that several commands share, with their help."""
+"""The options that commands share, each declared once, with its help.
 
+A group of options is a dataclass. A command takes groups as parameters, and `expand_options` turns each into
+one parameter per field, which typer then reads."""
+
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from depthbench.cli import completion
 
-def option(help: str, *names: str, **more):
-    """An option whose help alone says what happens without it."""
-    return typer.Option(*names, help=help, show_default=False, **more)
+if TYPE_CHECKING:
+    from depthbench.execution.settings import Execution
+    from depthbench.study.model import Study
 
 
-Results = Annotated[Path, typer.Argument(help="A study's directory, e.g. results/quick.", show_default=False)]
-StudyName = Annotated[
-    str | None,
-    typer.Argument(
-        help="A bundled study (`depthbench list studies`) or a TOML file. Left out: `quick`, or with --data "
-        "other than digits the recipe of He et al. 2015 on that data.",
-        show_default=False,
-    ),
+def option(help: str, *names: str, **settings: Any) -> Any:
+    """Return an option whose help alone says what its default does."""
+    return typer.Option(*names, help=help, show_default=False, **settings)
+
+
+def _panel(title: str) -> Callable[..., Any]:
+    """Return `option` for a panel of the help."""
+    return functools.partial(option, rich_help_panel=title)
+
+
+_study, _recipe, _execution, _output = map(_panel, ("Study", "Recipe", "Execution", "Output"))
+
+Results = Annotated[
+    Path, typer.Argument(help="A study's results directory, e.g. results/quick.", show_default=False)
 ]
 Plugins = Annotated[
     list[Path] | None,
-    option("A Python file with your own NETWORKS, DATASETS or PROBES.", metavar="FILE"),
+    _study("A Python file with your own NETWORKS, DATASETS or PROBES.", metavar="FILE"),
 ]
-DataName = Annotated[
-    str | None,
-    option(
-        "A data set (`depthbench list data`) or a folder of images: train/ and test/ or val/, each with a "
-        "folder a class, or one folder of classes, which is split."
-    ),
-]
-Settings = Annotated[
-    list[str] | None,
-    option(
-        "Any key of a study file, e.g. --set lr=0.05 --set options.norm=none.", "--set", metavar="KEY=VALUE"
-    ),
-]
-Text, Number = str | None, int | None
-Name = Annotated[Text, option("Store the results as a study of this name.")]
-Depths = Annotated[Text, option("Weighted layers, e.g. 20,56,110.")]
-Networks = Annotated[Text, option("Network families, e.g. plain,resnet.")]
-Seeds = Annotated[Text, option("How many (3 means 0,1,2), or which: 0,4 (one: 4,).")]
-DataDir = Annotated[Path | None, option("Where downloads and decoded images go. Default: the user's cache.")]
-ImageSize = Annotated[Number, option("Make a folder's images this many pixels square.")]
-SkipBadImages = Annotated[
-    bool,
-    option(
-        'Leave out unreadable images; with data.decode = "as_read", which opens none at first, empty files.',
-        "--skip-bad-images",
-    ),
-]
-Steps = Annotated[Number, option("Optimiser updates of each run.")]
-Epochs = Annotated[float | None, option("The same as passes over the training set.")]
-BatchSize = Annotated[Number, option("Images in each update.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
-Precision = Annotated[Text, option("fp32, tf32 or bf16.")]
-Jobs = Annotated[
-    str,
-    option(
-        "Runs at once: a number, or auto, for the machine and its memory. On a CPU fewer have more threads "
-        "each, which round differently. Default: auto."
-    ),
-]
-Recompute = Annotated[
-    bool | None,
-    option(
-        "Compute activations twice rather than keep them. Default: where memory demands it.",
-        "--recompute/--no-recompute",
-    ),
-]
-StepKind = Annotated[
-    str,
-    option(
-        "How updates are made on a GPU: auto, eager, captured (as a CUDA graph), or compiled (captured, with "
-        "fused kernels). Default: auto."
-    ),
-]
-Stored = Annotated[Path, typer.Option(help="Where studies are stored.")]
 TensorBoard = Annotated[
-    bool, option("Write event files for TensorBoard too, into the study's tensorboard/.", "--tensorboard")
+    bool, _output("Also write event files for TensorBoard, in the study's tensorboard/.", "--tensorboard")
 ]
-Quiet = Annotated[bool, option("Say nothing but errors.", "--quiet")]
-AsJson = Annotated[bool, option("Print the outcome as JSON.", "--json")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class GridOptions:
+    """The study to start from, and its grid."""
+
+    study: Annotated[
+        str | None,
+        typer.Argument(
+            help="A bundled study (`depthbench list studies`) or a TOML file. Default: quick. With --data "
+            "other than digits: the recipe of He et al. 2015.",
+            show_default=False,
+            autocompletion=completion.studies,
+        ),
+    ] = None
+    depths: Annotated[str | None, _study("Numbers of weighted layers, e.g. 20,56,110.")] = None
+    networks: Annotated[
+        str | None,
+        _study("Network families, e.g. plain,resnet.", autocompletion=completion.networks),
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyOptions:
+    """Changes to a study."""
+
+    seeds: Annotated[
+        str | None,
+        _study("Number of seeds (3 means 0,1,2), or a list; write `4,` for seed 4 alone."),
+    ] = None
+    name: Annotated[str | None, _study("Store the results as a study of this name.")] = None
+    data: Annotated[
+        str | None,
+        _study(
+            "A data set (`depthbench list data`) or a folder of images. The folder holds train/ and test/ or "
+            "val/, each with one folder per class, or only the class folders, which are then split.",
+            autocompletion=completion.data_sets,
+        ),
+    ] = None
+    image_size: Annotated[
+        int | None, _study("Resize and crop the images of a folder to this many pixels square.")
+    ] = None
+    skip_bad_images: Annotated[
+        bool,
+        _study(
+            'Leave out unreadable images. With data.decode = "as_read", leave out empty files only.',
+            "--skip-bad-images",
+        ),
+    ] = False
+    plugin: Plugins = None
+    settings: Annotated[
+        list[str] | None,
+        _study(
+            "Set any key of a study file, e.g. --set lr=0.05 --set options.norm=none.",
+            "--set",
+            metavar="KEY=VALUE",
+        ),
+    ] = None
+    steps: Annotated[int | None, _recipe("Optimiser updates of each run.")] = None
+    epochs: Annotated[
+        float | None, _recipe("Length of each run in passes over the training set, instead of --steps.")
+    ] = None
+    batch_size: Annotated[int | None, _recipe("Images in each update.")] = None
+    precision: Annotated[str | None, _recipe("fp32, tf32 or bf16.", autocompletion=completion.precisions)] = (
+        None
+    )
+
+    def load(self, study: str | None, *, networks: str | None = None, depths: str | None = None) -> "Study":
+        """Return the study that the options ask for. Raises BadInput."""
+        from depthbench.cli import flags
+        from depthbench.plugins import load_plugin
+        from depthbench.study.file import load_study
+
+        plugins = [Path(file) for file in self.plugin or ()]  # typer 0.27.0 gives text
+        for file in plugins:
+            load_plugin(file)
+        overrides = flags.overrides(
+            self.settings or [],
+            grid={
+                "network": flags.parse_list("--networks", networks, str),
+                "depth": flags.parse_list("--depths", depths, int),
+                "seed": flags.parse_seeds(self.seeds),
+            },
+            data={"image_size": self.image_size, "skip_bad_images": self.skip_bad_images or None},
+            recipe={
+                "steps": self.steps,
+                "epochs": self.epochs,
+                "batch_size": self.batch_size,
+                "precision": self.precision,
+            },
+        )
+        if plugins:
+            overrides["plugins"] = [str(file.resolve()) for file in plugins]
+        base, overrides = flags.choose_study(study, self.data, self.name, overrides)
+        return load_study(base, **overrides)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExecutionOptions:
+    """How the study is executed."""
+
+    device: Annotated[
+        str,
+        _execution("auto, cpu, cuda, cuda:1 or mps. Default: auto.", autocompletion=completion.devices),
+    ] = "auto"
+    jobs: Annotated[
+        str,
+        _execution(
+            "Number of runs at once. Default: auto, which considers cores and memory. On a CPU, fewer runs "
+            "have more threads each, which changes how numbers are rounded."
+        ),
+    ] = "auto"
+    recompute: Annotated[
+        bool | None,
+        _execution(
+            "Compute activations twice instead of keeping them. Default: where memory requires it.",
+            "--recompute/--no-recompute",
+        ),
+    ] = None
+    step: Annotated[
+        str,
+        _execution(
+            "How a GPU executes an update: auto, eager, captured (as a CUDA graph) or compiled (captured, "
+            "with fused kernels). Default: auto.",
+            autocompletion=completion.step_modes,
+        ),
+    ] = "auto"
+    data_dir: Annotated[
+        Path | None,
+        _execution("Where downloads and decoded images are kept. Default: the user's cache."),
+    ] = None
+    results: Annotated[Path, _execution("Parent of the results directory. Default: results.")] = Path(
+        "results"
+    )
+
+    def settings(self, *, fresh: bool = False) -> "Execution":
+        """Return the options as one object. Raises BadInput for a bad number of jobs."""
+        from depthbench.cli.flags import parse_jobs
+        from depthbench.execution.settings import Execution
+
+        return Execution(
+            results=Path(self.results),
+            device=self.device,
+            jobs=parse_jobs(self.jobs),
+            step_mode=self.step,
+            recompute=self.recompute,
+            data_dir=self.data_dir,
+            fresh=fresh,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutputOptions:
+    """What is printed."""
+
+    quiet: Annotated[bool, _output("Print errors only.", "--quiet")] = False
+    as_json: Annotated[bool, _output("Print the results as JSON.", "--json")] = False
+
+
+def expand_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Return `command` with one parameter for each field of its groups of options."""
+    signature = inspect.signature(command)
+    parameters: list[inspect.Parameter] = []
+    groups: dict[str, type] = {}
+    for name, parameter in signature.parameters.items():
+        if not is_dataclass(parameter.annotation):
+            parameters.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
+            continue
+        groups[name] = parameter.annotation
+        for field in fields(parameter.annotation):
+            parameters.append(
+                inspect.Parameter(
+                    field.name,
+                    inspect.Parameter.KEYWORD_ONLY,
+                    default=field.default,
+                    annotation=field.type,
+                )
+            )
+
+    def expanded(**values: Any) -> None:
+        chosen = {
+            name: group(**{field.name: values.pop(field.name) for field in fields(group)})
+            for name, group in groups.items()
+        }
+        command(**chosen, **values)
+
+    expanded.__name__, expanded.__doc__ = command.__name__, command.__doc__
+    expanded.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    expanded.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return expanded

@@ -1,48 +1,126 @@
-"""`depthbench frontier`: trains the depths that a search asks for, round by round, until it is settled."""
+"""The search for the frontier, the deepest depth at which a network still trains."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
-from depthbench.analysis.frontier import most_n, next_depth, tried
+from depthbench.analysis.frontier import frontiers, most_n, next_depth, summarise, tried
 from depthbench.errors import BadInput
-from depthbench.execution.plan import Plan
-from depthbench.store.results import read_runs
+from depthbench.execution.plan import Decoding, Plan, make_plan
+from depthbench.execution.run import execute
+from depthbench.execution.settings import Execution
+from depthbench.store.results import load_results, read_runs
 from depthbench.store.study_store import StudyStore
+from depthbench.study.file import build
 from depthbench.study.grid import Grid
 from depthbench.study.model import Frontier, Study
+from depthbench.training.mode import StepMode
+
+Planner = Callable[[Study, Execution], Plan]
 
 
-def search(study: Study, path: Path, prepared: Callable[[Study], Plan]) -> Iterator[Plan]:
-    """The plans to execute, one after the other, to find the frontier of each network of `study` and seed.
+@dataclass(frozen=True)
+class FoundFrontier:
+    """What a search found."""
 
-    study: its grid names the networks and seeds; its depths are not used. path: its results directory.
-    prepared: checks a study and makes its plan. What is stored is not trained again, so that an interrupted
-    search goes on; where nothing is left to train, the one plan has nothing to do. Raises BadInput for an
-    unknown network, one that has no depth as small as `frontier.deepest`, and where a run failed."""
+    path: Path
+    """The results directory."""
+    below: float
+    """A run trains if its train error (percent) is below this."""
+    frontiers: pd.DataFrame
+    """A row per network and seed (analysis/frontier.py)."""
+    summary: pd.DataFrame
+    """A row per network."""
+
+
+def find_frontier(
+    study: Study,
+    results: str | Path = "results",
+    *,
+    networks: Sequence[str] | None = None,
+    below: float | None = None,
+    deepest: int | None = None,
+    name: str | None = None,
+    device: str = "auto",
+    jobs: int | None = None,
+    recompute: bool | None = None,
+    step: StepMode = "auto",
+    data_dir: str | Path | None = None,
+    decoding: Decoding = lambda done, total: None,
+    display: Any = None,
+    execution: Execution | None = None,
+    planner: Planner | None = None,
+) -> FoundFrontier:
+    """Find the deepest depth at which each network of `study` still trains, for each seed.
+
+    Trains runs with the study's data and recipe at depths chosen by doubling and bisection. Finished runs are
+    not trained again, so an interrupted search resumes.
+
+    networks: names in NETWORKS or among the study's variants; the study's own if not given. below: a run
+    trains if its final train error, in evaluation mode, is below this many percent. deepest: the maximum
+    depth to try. Both default to the study's values. name: of the study that stores the runs;
+    `frontier-STUDY` if not given. planner: makes the plan of each round, e.g. to show its progress. The other
+    settings are those of `run_study`.
+
+    Raises BadInput for an unknown network, a bad limit and a network without a depth up to `deepest`, and if
+    the runs that the search needs next failed. Raises errors.Interrupted after Ctrl-C."""
+    limits = {"below": below, "deepest": deepest}
+    chosen = {key: value for key, value in limits.items() if value is not None}
+    frontier = build(Frontier, (study.frontier or Frontier()).model_dump() | chosen, "frontier")
+    grid = study.grid.model_copy(update={"network": list(networks or study.grid.network)})
+    study = study.model_copy(
+        update={"grid": grid, "also": [], "frontier": frontier, "name": name or f"frontier-{study.name}"}
+    )
+    execution = execution or Execution(
+        results=Path(results),
+        device=device,
+        jobs=jobs,
+        recompute=recompute,
+        step_mode=step,
+        data_dir=None if data_dir is None else Path(data_dir),
+    )
+    planner = planner or (lambda study, execution: make_plan(study, execution, decoding=decoding))
+    path = execution.results / study.name
+    for plan in search(study, path, lambda study: planner(study, execution)):
+        execute(plan, display)
+    runs = load_results(path).runs
+    by_seed = frontiers(runs, frontier.below)
+    return FoundFrontier(path, frontier.below, by_seed, summarise(by_seed, runs))
+
+
+def search(study: Study, path: Path, planner: Callable[[Study], Plan]) -> Iterator[Plan]:
+    """Yield the plans to execute, one after another, to find the frontier of each network and seed.
+
+    The study's grid names the networks and seeds; its depths are ignored. path: the results directory.
+    planner: checks a study and makes its plan. If nothing is left to train, the one plan has nothing to do.
+    Raises BadInput as `find_frontier` does."""
     limits = study.frontier or Frontier()
     study = study.model_copy(update={"frontier": limits, "may_diverge": study.grid.network})
     most = {name: most_n(study.checked(name).depths, limits.deepest) for name in study.grid.network}
     for name, n in most.items():
         if n == 0:
-            raise BadInput(f"--deepest {limits.deepest}: {name} has no depth as small as that")
+            raise BadInput(f"--deepest {limits.deepest}: {name} has no depth that shallow")
     before = None
-    while wanted := _wanted(study, path, limits.below, most):
-        if wanted == before:  # they failed, and would for ever
+    while wanted := _next_grids(study, path, limits.below, most):
+        if wanted == before:  # these runs failed and would fail forever
             raise BadInput(
-                f"{path}: the runs that the search needs next failed: see `depthbench show {path}`"
+                f"{path}: the runs that the search needs next failed; see `depthbench show {path}`"
             )
         first, *others = before = wanted
-        yield prepared(study.model_copy(update={"grid": first, "also": others}))
-    if before is None:  # all is stored: that it is of this recipe is checked, and what is asked for is kept
+        yield planner(study.model_copy(update={"grid": first, "also": others}))
+    if before is None:
+        # Everything is stored. A plan of one stored run checks that it has this recipe, and stores the
+        # limits.
         (name, seed), trained = next(iter(_stored(study, path, limits.below).items()))
         grid = Grid(network=[name], depth=[next(iter(trained))], seed=[seed])
-        yield prepared(study.model_copy(update={"grid": grid}))
+        yield planner(study.model_copy(update={"grid": grid}))
 
 
-def _wanted(study: Study, path: Path, below: float, most: dict[str, int]) -> list[Grid]:
-    """The runs that the search needs next, as grids: for each network and seed one, until it is settled."""
+def _next_grids(study: Study, path: Path, below: float, most: dict[str, int]) -> list[Grid]:
+    """Return the runs that the search needs next, a grid for each network and seed that is not finished."""
     stored = _stored(study, path, below)
     grids = []
     for name in study.grid.network:
@@ -55,7 +133,7 @@ def _wanted(study: Study, path: Path, below: float, most: dict[str, int]) -> lis
 
 
 def _stored(study: Study, path: Path, below: float) -> dict[tuple[str, int], dict[int, bool]]:
-    """`tried` of the runs of the study's networks that are stored in `path`."""
+    """Return `tried` of the study's networks in the results directory `path`."""
     store = StudyStore(path)
     if not (store.path / "study.toml").exists():
         return {}

@@ -14,7 +14,8 @@ from typer.testing import CliRunner
 
 from depthbench import __version__ as depthbench_version
 from depthbench.__main__ import main as script
-from depthbench.cli.app import _opening, app, main
+from depthbench.cli.app import app, main
+from depthbench.cli.lists import opening_sentence
 from depthbench.errors import BadInput
 from depthbench.report import FIGURES
 from depthbench.study.file import bundled_studies
@@ -55,7 +56,7 @@ def small(tmp_path_factory):
 
 def test_run_trains_stores_and_reports(small):
     path, printed = small
-    assert re.search(r"^small: 4 runs on digits, 0 done already; .* 10 steps a run$", printed, re.MULTILINE)
+    assert re.search(r"^small: 4 runs on digits, 0 already done; .* 10 steps per run$", printed, re.MULTILINE)
     assert "[4/4]" in printed
     assert "report: results/small/report/index.html" in printed
     assert (path / "study.toml").read_text().startswith("data_hash = ")
@@ -111,7 +112,7 @@ def test_frontier_finds_where_networks_stop_training_and_reports_it(tmp_path):
     [
         ("nosuch", "no network is called 'nosuch'"),
         ("plain_mlp --set options.order=full_pre", "options.order: plain_mlp has no such option"),
-        ("plain --deepest 7", "--deepest 7: plain has no depth as small as that"),
+        ("plain --deepest 7", "--deepest 7: plain has no depth that shallow"),
         ("plain --below 0", "frontier: below = 0.0: should be greater than 0"),
     ],
 )
@@ -124,7 +125,7 @@ def test_show_prints_a_table_or_json(small):
     path, _ = small
     table = CliRunner().invoke(app, ["show", str(path)])
     assert "resnet" in table.stdout
-    assert "not begun" not in table.stdout
+    assert "not started" not in table.stdout
     rows = json.loads(CliRunner().invoke(app, ["show", str(path), "--json"]).stdout)
     assert rows[0]["network"] == "plain"
     assert 0 <= rows[0]["test_error"] <= 100
@@ -135,10 +136,10 @@ def test_show_says_how_many_runs_are_not_begun(small, tmp_path):
     first, second, *_ = (path / "runs").iterdir()
     shutil.rmtree(first)
     printed = invoke("show", path)[1]
-    assert printed.splitlines()[-1] == "1 more run of the study not begun"
+    assert printed.splitlines()[-1] == "1 more run of the study not started"
     assert "[bold]part" in printed
     shutil.rmtree(second)
-    assert "2 more runs of the study not begun" in invoke("show", path)[1]
+    assert "2 more runs of the study not started" in invoke("show", path)[1]
 
 
 def test_what_failed_is_told_also_when_quiet(tmp_path):
@@ -149,7 +150,7 @@ def test_what_failed_is_told_also_when_quiet(tmp_path):
     run = ["run", "--networks", "mine", "--depths", "8", "--seeds", "1", "--steps", "2", "--quiet"]
     done = depthbench(*run, "--plugin", "mine.py", cwd=tmp_path)  # which this process is not to know
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith("1 of 1 runs did not end well: mine-8-s0")
+    assert done.stderr.startswith("1 of 1 runs failed: mine-8-s0")
     assert "failed (RuntimeError: it cannot be built); see results/quick/runs/mine" in done.stderr
 
 
@@ -177,8 +178,8 @@ def test_the_read_side_never_imports_torch(small, arguments):
     if arguments[0] == "show":
         arguments = [*arguments, str(small[0])]
     code = (
-        "import sys; from depthbench import cli\n"
-        "try: cli.main()\n"
+        "import sys; from depthbench.cli.app import main\n"
+        "try: main()\n"
         "finally: print('torch' in sys.modules, file=sys.stderr)"
     )
     done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
@@ -206,8 +207,8 @@ def test_studies_are_listed_with_the_whole_first_sentence(tmp_path):
         ("[data]\n", ""),
     ):
         file.write_text(text)
-        assert _opening(file) == opening
-    assert all(_opening(path) for path in bundled_studies().values())
+        assert opening_sentence(file) == opening
+    assert all(opening_sentence(path) for path in bundled_studies().values())
 
 
 def test_the_version():
@@ -218,8 +219,8 @@ def test_the_version():
     ("command", "where", "told"),
     [
         (["plan", "--depths", "8"], "depthbench.execution.cost.estimate.estimate", "--no-calibrate"),
-        (["report", "RESULTS"], "depthbench.report.page.write_page", "small has no whole report"),
-        (["compare", "RESULTS", "RESULTS"], "depthbench.report.comparison.write_comparison", "no whole"),
+        (["report", "RESULTS"], "depthbench.report.page.write_page", "small is incomplete; draw it with"),
+        (["compare", "RESULTS", "RESULTS"], "depthbench.report.comparison.write_comparison", "is incomplete"),
         (["bench", "--depths", "8"], "depthbench.bench.command.run_bench", "nothing is written"),
     ],
 )
@@ -238,7 +239,7 @@ def test_ctrl_c_while_it_is_being_imported_is_one_line(monkeypatch, capsys):
     load = builtins.__import__
 
     def pressed(name, scope=None, local=None, wanted=(), level=0):
-        if name == "depthbench" and wanted == ("cli",):
+        if name == "depthbench.cli.app":
             raise KeyboardInterrupt
         return load(name, scope, local, wanted, level)
 
@@ -275,7 +276,7 @@ def test_ctrl_c_ends_with_130_and_says_how_to_go_on(tmp_path):
     running.send_signal(signal.SIGINT)
     printed, complaint = running.communicate(timeout=60)
     assert running.returncode == 130
-    assert "the same command goes on" in complaint
+    assert "rerun this command to resume" in complaint
     assert "interrupted; " in printed
     records = [json.loads(p.read_text()) for p in tmp_path.glob("quick/runs/*/run.json")]
     assert {record["status"] for record in records} == {"interrupted"}
@@ -334,9 +335,9 @@ def folders(tmp_path):
         ("--device gpu", "--device gpu: use auto, cpu, cuda"),
         ("--precision fp8", "recipe.precision"),
         ("--precision tf32 --device cpu", "tf32 needs a CUDA device"),
-        ("--jobs 0", "--jobs 0: auto, or a number of runs"),
-        ("--data nosuch", "no data set and no folder is called so"),
-        ("--data ./nosuch", "there is no such folder"),
+        ("--jobs 0", "--jobs 0: give auto or a number of runs"),
+        ("--data nosuch", "no such data set or folder"),
+        ("--data ./nosuch", "no such folder"),
         ("--data {}/empty", "contains no images"),
         ("--data {}/one", "has only one class ('cat'): add a folder for another"),
         ("--plugin {}/nosuch.py", "there is no such file"),
@@ -434,7 +435,7 @@ def test_a_truncated_table_makes_that_run_again(small):
     run = ["run", "--depths", "8,14", "--seeds", "1", "--steps", "10", "--name", "small", *SMALL]
     code, printed, _ = invoke(*run, "--results", path.parent)
     assert code == 0
-    assert "its tables cannot be read; it is trained again" in printed
+    assert "its tables cannot be read; it will be trained again" in printed
     assert "[1/1] plain-8 seed 0 done" in printed
     assert file.read_bytes() == whole
 

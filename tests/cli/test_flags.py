@@ -27,8 +27,8 @@ def test_a_list_has_each_value_once_in_its_order(flag, text, kind, values):
         ("--depths", "20.0", int, "--depths 20.0: '20.0' is not a whole number"),
         ("--depths", "", int, "--depths is empty: write e.g. --depths 20,56,110"),
         ("--depths", " , ", int, "--depths is empty"),
-        ("--depths", "8,,14", int, "--depths 8,,14: something is missing at a comma; write e.g. --depths 20"),
-        ("--networks", ",plain", str, "--networks ,plain: something is missing at a comma"),
+        ("--depths", "8,,14", int, "--depths 8,,14: a value is missing at a comma; write e.g. --depths 20"),
+        ("--networks", ",plain", str, "--networks ,plain: a value is missing at a comma"),
         ("--networks", "", str, "--networks is empty: write e.g. --networks plain,resnet"),
         ("NETWORKS", "", str, "NETWORKS is empty: write e.g. plain,resnet"),
         ("--seeds", "a", int, "--seeds a: 'a' is not a whole number; write e.g. --seeds 0,1,2"),
@@ -126,9 +126,9 @@ def test_a_name_given_is_the_studys_name():
 @pytest.mark.parametrize(
     ("data", "told"),
     [
-        ("nosuch", "--data nosuch: no data set and no folder is called so: Known: cifar10, "),
-        ("cifar", "--data cifar: no data set and no folder is called so: did you mean 'cifar10'?"),
-        ("./nosuch", "--data ./nosuch: there is no such folder"),
+        ("nosuch", "--data nosuch: no such data set or folder; Known: cifar10, "),
+        ("cifar", "--data cifar: no such data set or folder; did you mean 'cifar10'?"),
+        ("./nosuch", "--data ./nosuch: no such folder"),
     ],
 )
 def test_data_that_is_not_there(data, told):
@@ -141,5 +141,5 @@ def test_jobs_are_a_number_or_left_to_the_machine():
     assert parse_jobs("auto") is None
     assert parse_jobs("3") == 3
     for text in ("0", "-1", "many", "1.5", ""):
-        with pytest.raises(BadInput, match="auto, or a number of runs"):
+        with pytest.raises(BadInput, match="give auto or a number of runs"):
             parse_jobs(text)

@@ -83,7 +83,7 @@ def test_a_network_that_does_not_train_is_done_with_and_another_bound_is_judged_
 
 
 def test_a_bound_below_the_least_depth_is_refused(tiny, tmp_path):
-    with pytest.raises(BadInput, match="--deepest 7: plain has no depth as small as that"):
+    with pytest.raises(BadInput, match="--deepest 7: plain has no depth that shallow"):
         find(tiny(frontier={"deepest": 7}), tmp_path)
 
 

@@ -1,0 +1,68 @@
+"""Shell completion of names. Each function returns (value, description) or values for a partly typed word.
+
+Nothing here imports torch or pandas: a shell waits for the answer."""
+
+from collections.abc import Mapping
+
+DEVICES = ("auto", "cpu", "cuda", "mps")
+PRECISIONS = ("fp32", "tf32", "bf16")
+REPORT_STYLES = ("page", "paper", "slides")
+LISTS = ("networks", "data", "studies", "probes")
+
+
+def studies(incomplete: str) -> list[tuple[str, str]]:
+    """Complete the name of a bundled study. Files are completed by the shell."""
+    return _matching(_names("studies"), incomplete)
+
+
+def networks(incomplete: str) -> list[tuple[str, str]]:
+    """Complete the last name of a comma-separated list of networks."""
+    earlier, comma, last = incomplete.rpartition(",")
+    names = _matching(_names("networks"), last)
+    return [(f"{earlier}{comma}{name}", about) for name, about in names]
+
+
+def data_sets(incomplete: str) -> list[tuple[str, str]]:
+    """Complete the name of a data set. Folders are completed by the shell."""
+    return _matching(_names("data"), incomplete)
+
+
+def devices(incomplete: str) -> list[str]:
+    """Complete a device."""
+    return _starting(DEVICES, incomplete)
+
+
+def precisions(incomplete: str) -> list[str]:
+    """Complete a precision."""
+    return _starting(PRECISIONS, incomplete)
+
+
+def step_modes(incomplete: str) -> list[str]:
+    """Complete a step mode."""
+    from depthbench.training.mode import STEP_MODES
+
+    return _starting(STEP_MODES, incomplete)
+
+
+def report_styles(incomplete: str) -> list[str]:
+    """Complete a report style."""
+    return _starting(REPORT_STYLES, incomplete)
+
+
+def lists(incomplete: str) -> list[str]:
+    """Complete what `depthbench list` lists."""
+    return _starting(LISTS, incomplete)
+
+
+def _names(what: str) -> Mapping[str, str]:
+    from depthbench.cli.lists import describe_list
+
+    return describe_list(what)
+
+
+def _matching(names: Mapping[str, str], incomplete: str) -> list[tuple[str, str]]:
+    return [(name, about) for name, about in names.items() if name.startswith(incomplete)]
+
+
+def _starting(values: tuple[str, ...], incomplete: str) -> list[str]:
+    return [value for value in values if value.startswith(incomplete)]

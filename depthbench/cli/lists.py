@@ -1,0 +1,43 @@
+"""The names that `depthbench list` shows, with a description of each."""
+
+import itertools
+import re
+from pathlib import Path
+
+from depthbench.cli.completion import LISTS
+from depthbench.errors import BadInput
+
+
+def describe_list(what: str) -> dict[str, str]:
+    """Return name -> description of the networks, data, studies or probes. Else raises BadInput."""
+    if what == "networks":
+        from depthbench.networks import NETWORKS
+
+        return {
+            name: f"{family.about}; depths {family.depths}" if family.about else f"depths {family.depths}"
+            for name, family in NETWORKS.items()
+        }
+    if what == "data":
+        from depthbench.data import DATASETS
+
+        return {name: entry.about for name, entry in DATASETS.items()}
+    if what == "studies":
+        from depthbench.study.file import bundled_studies
+
+        return {name: opening_sentence(path) for name, path in bundled_studies().items()}
+    if what == "probes":
+        from depthbench.probes import PROBES
+
+        return {name: entry.about for name, entry in PROBES.items()}
+    raise BadInput(f"list {what}: there is no such list; use {', '.join(LISTS[:-1])} or {LISTS[-1]}")
+
+
+def opening_sentence(path: Path) -> str:
+    """Return the first sentence of a study file's comment, up to its full stop or question mark."""
+    lines = itertools.takewhile(
+        lambda line: line.startswith("#"), path.read_text(encoding="utf-8").splitlines()
+    )
+    comment = " ".join(line.removeprefix("#").strip() for line in lines).partition("Run:")[0]
+    # The full stops of "et al." and "sec. 4" end no sentence.
+    first = re.match(r".*?(\?|(?<!\bal)(?<!\bsec)\.)(?= |$)", comment)
+    return (first[0] if first else comment).strip().removesuffix(".")

@@ -1,0 +1,89 @@
+"""What `depthbench run` prints before and after it trains."""
+
+import json
+from typing import Any
+
+import typer
+from rich.console import Console
+
+from depthbench.cli.tables import summary_table
+from depthbench.cli.terminal import drawing, err
+from depthbench.console import say
+from depthbench.execution.plan import Plan
+from depthbench.store.results import read_runs
+
+MOST_NAMES = 5  # in a line
+
+
+def announcement(plan: Plan) -> list[str]:
+    """Return the lines that say what will happen."""
+    total = len(plan.todo) + len(plan.finished)
+    at_once = min(plan.jobs, max(1, len(plan.todo)))
+    lines = [
+        f"{plan.study.name}: {total} run{'s'[: total > 1]} on {plan.study.data.name}, "
+        f"{len(plan.finished)} already done; {at_once} at a time, {plan.threads} "
+        f"thread{'s'[: plan.threads > 1]} each, on {plan.device}; {plan.study.recipe.steps} steps per run",
+        f"results: {plan.store.path}",
+    ]
+    if skipped := plan.data.skipped:
+        lines.append(f"left out {len(skipped)} unreadable image{'s'[: len(skipped) > 1]}: {_names(skipped)}")
+    return [*lines, *plan.notes]
+
+
+def planned_rows(plan: Plan) -> list[dict[str, Any]]:
+    """Return a row for each run of the plan, finished or not."""
+    rows = []
+    for status, runs in (("to do", plan.todo), ("done", plan.finished)):
+        for run in runs:
+            row = {"run_id": run.run_id, "network": run.network, "depth": run.depth, "seed": run.seed}
+            rows.append(row | {"status": status, "steps": run.steps})
+    return sorted(rows, key=lambda row: (row["depth"], row["network"], row["seed"]))
+
+
+def finish(plan: Plan, console: Console, as_json: bool) -> None:
+    """Write the report and print the results. Exits with code 1 if a run failed or diverged unexpectedly."""
+    from depthbench.report import write_report
+
+    wanted = {run.run_id for run in (*plan.todo, *plan.finished)}
+    rows = [row for row in read_runs(plan.store.path) if row["run_id"] in wanted]
+    page = None
+    if any(row["status"] in ("done", "diverged") for row in rows):
+        with drawing(console, plan.store.path):
+            page = write_report(plan.store.path)
+    if as_json:
+        outcome = {"study": plan.study.name, "results": str(plan.store.path), "report": page and str(page)}
+        print(json.dumps(outcome | {"runs": rows}, indent=1))
+    else:
+        if rows:
+            console.print(summary_table(rows, plan.study.name))
+        say(console, f"report: {page or 'none, because no run has finished'}")
+    failures = _failures(plan, rows)
+    if failures:
+        say(err, _failure_line(plan, failures, len(wanted)))
+        raise typer.Exit(1)
+
+
+def _failures(plan: Plan, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return a row for each run without the result that the study expects, stored or not."""
+    may_diverge = set(plan.study.may_diverge)
+    failures = [
+        row
+        for row in rows
+        if row["status"] != "done" and not (row["status"] == "diverged" and row["network"] in may_diverge)
+    ]
+    stored = {row["run_id"] for row in rows}
+    missing = sorted(run.run_id for run in (*plan.todo, *plan.finished) if run.run_id not in stored)
+    return failures + [{"run_id": run_id, "status": "not stored"} for run_id in missing]
+
+
+def _failure_line(plan: Plan, failures: list[dict[str, Any]], total: int) -> str:
+    first = failures[0]
+    reason = f" ({first['reason']})" if first.get("reason") else ""
+    trace = plan.store.path / "runs" / first["run_id"] / "error.txt"
+    where = f"; see {trace}" if trace.exists() else ""
+    names = _names([f"{row['run_id']} {row['status']}" for row in failures])
+    return f"{len(failures)} of {total} runs failed: {names}{reason}{where}"
+
+
+def _names(names: list[str] | tuple[str, ...]) -> str:
+    return ", ".join(names[:MOST_NAMES]) + (", ..." if len(names) > MOST_NAMES else "")

@@ -1,0 +1,41 @@
+"""The consoles of the command line, and what surrounds slow work."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import typer
+from rich.console import Console
+
+from depthbench.console import say, saying
+from depthbench.errors import Interrupted
+
+RESUME = "interrupted: rerun this command to resume"
+
+
+def make_console(**settings: Any) -> Console:
+    """Return a console. A file or a pipe has no width of its own and gets 120 columns."""
+    made = Console(emoji=False, **settings)  # `:x:` in a name or a path is not an emoji
+    return made if made.is_terminal else Console(emoji=False, width=120, **settings)
+
+
+out, err = make_console(), make_console(stderr=True)
+
+
+@contextmanager
+def interruptible(message: str) -> Iterator[None]:
+    """Print `message` and exit with code 130 if Ctrl-C ends the work inside. typer would print nothing."""
+    try:
+        yield
+    except (KeyboardInterrupt, Interrupted):
+        say(err, message)
+        raise typer.Exit(130) from None
+
+
+@contextmanager
+def drawing(console: Console, path: Path) -> Iterator[None]:
+    """Show that the report of `path` is being drawn. Ctrl-C prints how to draw it again."""
+    interrupted = f"interrupted: the report of {path} is incomplete; draw it with `depthbench report {path}`"
+    with interruptible(interrupted), saying(console, f"drawing the report of {path}"):
+        yield
