@@ -1,9 +1,10 @@
-"""The greatest depth at which a network still trains: found by doubling, then bisection, for each seed.
+"""The frontier: the deepest depth at which a network still trains, for each seed, found by bisection.
 
-A depth is told by its n, 1 for the least of its family (6n + 2, for one). The least may be too shallow to fit
-what deeper ones do: the frontier lies above the least depth that trains. That deeper networks train worse is
-taken for granted between two depths that were tried above that: of a network that trains again beyond a depth
-where it did not, the search finds the first frontier that it comes across."""
+A depth is described by its n, which is 1 for the shallowest depth of its family (e.g. depth 6n + 2). The
+shallowest depth can be too shallow to fit what deeper ones do, so the frontier lies above the shallowest
+depth that trains. Between two tried depths above that one, the search assumes that deeper networks train
+worse. If a network trains again beyond a depth at which it did not, the search finds the first frontier that
+it meets."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -14,18 +15,18 @@ import pandas as pd
 from depthbench.analysis.theory import TRAINABLE, depth_scale
 from depthbench.networks import NETWORKS, DepthList, DepthRule
 
-FIRST = (1, 2, 4, 8)  # n: where none of these trains, a deeper network is not expected to either
+FIRST = (1, 2, 4, 8)  # n; if none of these trains, no deeper network is tried
 
 
 def next_n(trains: Mapping[int, bool], most: int) -> int | None:
-    """The n to try next, given whether those tried train; None once the frontier is known.
+    """Return the n to try next, or None once the frontier is known. `trains` says which tried n train.
 
-    FIRST until one trains; from there twice as much, up to `most`, while all train; then halfway between the
-    greatest that trains and the least above it that does not."""
-    least = min((n for n, does in trains.items() if does), default=None)
-    if least is None:
+    The order is FIRST until one trains; then twice as much, up to `most`, while all train; then halfway
+    between the largest n that trains and the smallest above it that does not."""
+    shallowest = min((n for n, does in trains.items() if does), default=None)
+    if shallowest is None:
         return next((n for n in (min(n, most) for n in FIRST) if n not in trains), None)
-    failing = min((n for n, does in trains.items() if not does and n > least), default=None)
+    failing = min((n for n, does in trains.items() if not does and n > shallowest), default=None)
     training = max(n for n, does in trains.items() if does and (failing is None or n < failing))
     if failing is None:
         return min(2 * training, most) if training < most else None
@@ -33,13 +34,15 @@ def next_n(trains: Mapping[int, bool], most: int) -> int | None:
 
 
 def trains(runs: pd.DataFrame, below: float) -> pd.Series:
-    """Whether each finished run trained: done, with a train error below `below` percent; NA of others."""
+    """Return whether each finished run trained, NA for other runs.
+
+    A run trained if it is done and its train error is below `below` percent."""
     does = (runs["status"] == "done") & (pd.to_numeric(runs["train_error_eval"], errors="coerce") < below)
     return does.astype("boolean").mask(~runs["status"].isin(("done", "diverged")))
 
 
 def tried(runs: pd.DataFrame, below: float) -> dict[tuple[str, int], dict[int, bool]]:
-    """(network, seed) -> depth -> whether it trains, of the finished runs."""
+    """Return (network, seed) -> depth -> whether it trains, from finished runs."""
     known = runs.assign(does=trains(runs, below)).dropna(subset=["does"])
     return {
         (network, int(seed)): dict(zip(group["depth"].astype(int), group["does"].astype(bool), strict=True))
@@ -48,41 +51,42 @@ def tried(runs: pd.DataFrame, below: float) -> dict[tuple[str, int], dict[int, b
 
 
 def next_depth(depths: DepthRule | DepthList, trained: Mapping[int, bool], most: int) -> int | None:
-    """`next_n` in depths of a family, given those tried; `most` is an n."""
+    """Return the depth to try next, as `next_n`. `trained` has tried depths, but `most` is an n."""
     n = next_n({depths.n(depth): does for depth, does in trained.items()}, most)
     return None if n is None else depths.depth(n)
 
 
 def frontiers(runs: pd.DataFrame, below: float) -> pd.DataFrame:
-    """A row for each network and seed: the greatest depth that trains and the least above it that does not.
+    """Return a row for each network and seed, with its frontier.
 
-    Columns: network, seed; trains (NA where no depth tried does); fails (NA where every depth tried above the
-    least that trains does: the frontier lies at `trains` or deeper); tried, how many depths were."""
+    Columns: network; seed; trains, the deepest depth that trains, NA if none does; fails, the next tried
+    depth, which does not train, NA if there is none and the frontier may be deeper; tried, the number of
+    depths."""
     rows = []
     known = runs.assign(does=trains(runs, below)).dropna(subset=["does"])
     for (network, seed), group in known.groupby(["network", "seed"]):
         does = group["does"].astype(bool)
-        least = group.loc[does, "depth"].min()  # NaN where none trains
-        failing = group.loc[~does & ~(group["depth"] < least), "depth"].min()
-        under = group[does & ~(group["depth"] > failing)]
+        shallowest = group.loc[does, "depth"].min()  # NaN if none trains
+        failing = group.loc[~does & ~(group["depth"] < shallowest), "depth"].min()
+        below_failing = group[does & ~(group["depth"] > failing)]
         rows.append(
-            {"network": network, "seed": seed, "trains": under["depth"].max(), "fails": failing}
+            {"network": network, "seed": seed, "trains": below_failing["depth"].max(), "fails": failing}
             | {"tried": len(group)}
         )
     columns = ["network", "seed", "trains", "fails", "tried"]
     return pd.DataFrame(rows, columns=columns).astype({"trains": "Int64", "fails": "Int64"})
 
 
-def summarise(found: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
-    """A row a network: median (of two in the middle the lower, since not every depth is one), least and
-    greatest frontier over the seeds of `frontiers` of `runs`.
+def summarise(by_seed: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
+    """Return a row for each network from `by_seed`, the `frontiers` of `runs`.
 
-    A seed with no depth that trains counts as 0; open says in how many seeds the deepest that was tried
-    trained, so that the frontier may lie deeper; expected is the depth up to which mean-field theory expects
-    the network to train, infinite or NaN where it names none. Columns: network, n, median, low, high, open,
-    expected."""
+    Columns: network; n, the number of seeds; median, low and high, the median, shallowest and deepest
+    frontier over seeds, where a seed without a depth that trains counts as 0; open, the number of seeds that
+    trained at the maximum depth tested, so that the limit may be deeper; expected, the depth up to which
+    mean-field theory expects the network to train, infinite or NaN where it predicts none. Of two middle
+    seeds the median is the lower, because their mean need not be a depth of the family."""
     rows = []
-    for network, group in found.groupby("network", sort=False):
+    for network, group in by_seed.groupby("network", sort=False):
         depths = group["trains"].fillna(0).to_numpy(float)
         median = float(np.quantile(depths, 0.5, method="lower"))
         row = {"network": network, "n": len(group), "median": median}
@@ -95,36 +99,40 @@ def summarise(found: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
 
 
 class Search(NamedTuple):
-    """What a search found: `frontiers` a network and seed, `summary` a network."""
+    """What a search found."""
 
-    below: float  # percent: what trains has a lower train error
+    below: float
+    """A run trains if its train error (percent) is below this."""
     frontiers: pd.DataFrame
+    """A row for each network and seed."""
     summary: pd.DataFrame
+    """A row for each network."""
 
 
 def searched(runs: pd.DataFrame) -> Search | None:
-    """The search that `runs`, of `Results`, are of; None of another study, or where no run has finished."""
+    """Return what the search that made `runs` found. None if no search made them or no run has finished."""
     bounds = runs["frontier.below"].dropna()
     if bounds.empty:
         return None
-    found = frontiers(runs, bounds.iloc[0])
-    return None if found.empty else Search(bounds.iloc[0], found, summarise(found, runs))
+    by_seed = frontiers(runs, bounds.iloc[0])
+    return None if by_seed.empty else Search(bounds.iloc[0], by_seed, summarise(by_seed, runs))
 
 
 def count_open(runs: pd.DataFrame, below: float, deepest: int) -> int:
-    """Of how many networks and seeds of `runs` a search up to `deepest` layers would try another depth.
-    Networks of plug-ins that are not loaded, whose depths are not known, are left out."""
-    known, found = tried(runs, below), 0
+    """Count the networks and seeds of `runs` for which a search up to `deepest` layers is not finished.
+
+    Networks of plug-ins that are not loaded are left out, because their depths are unknown."""
+    known, count = tried(runs, below), 0
     for family, network, seed in set(runs[["family", "network", "seed"]].itertuples(index=False, name=None)):
         if family in NETWORKS:
             depths = NETWORKS[family].depths
             trained = known.get((network, seed), {})
-            found += next_depth(depths, trained, most_n(depths, deepest)) is not None
-    return found
+            count += next_depth(depths, trained, most_n(depths, deepest)) is not None
+    return count
 
 
 def most_n(depths: DepthRule | DepthList, deepest: int) -> int:
-    """The greatest n of a family's depths that is at most `deepest` layers; 0 where there is none."""
+    """Return the largest n with a depth of at most `deepest` layers, 0 if there is none."""
     n = 0
     while (depth := depths.depth(n + 1)) is not None and depth <= deepest:
         n += 1

@@ -1,0 +1,1 @@
+"""Facts about the machine: device, precision, environment, memory and units."""

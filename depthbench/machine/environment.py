@@ -1,4 +1,4 @@
-"""Where a run was made: versions, device, commit. It is stored with every run."""
+"""The machine and software that made a run, stored with it, and the cores that runs share."""
 
 import os
 import platform
@@ -6,13 +6,17 @@ import subprocess
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-IDLE = 0.4  # load a core below which the machine is taken to be ours
+if TYPE_CHECKING:
+    import torch
+
+IDLE_LOAD = 0.4  # load per core below which nobody else uses the machine
 
 
 @cache
 def commit() -> str | None:
-    """The commit of depthbench's own checkout, "-dirty" where it was changed; None outside a checkout."""
+    """Return the commit of depthbench's own checkout, "-dirty" if it was changed, and None outside one."""
     folder = Path(__file__).parents[1]
     try:
         git = ["git", "-C", str(folder)]
@@ -29,27 +33,27 @@ def commit() -> str | None:
 
 
 def usable_cores() -> int:
-    """Those that this process may use."""
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def busy() -> str | None:
-    """What to say where others have used the machine in the last minute."""
+    """Return a warning if other programs used the machine in the last minute."""
     load, cores = os.getloadavg()[0], usable_cores()
-    return f"the machine is busy (load {load:.1f} on {cores} cores)" if load >= IDLE * cores else None
+    return f"the machine is busy (load {load:.1f} on {cores} cores)" if load >= IDLE_LOAD * cores else None
 
 
 def cores_each(jobs: int) -> int:
-    """The share of the usable cores that each of `jobs` runs at once has; no more than OMP_NUM_THREADS, where
-    that is set."""
-    most = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
+    """Return the usable cores of each of `jobs` runs at once, at most OMP_NUM_THREADS if that is set."""
+    limit = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
     share = max(1, usable_cores() // jobs)
-    return min(share, int(most)) if most.isdecimal() and int(most) else share
+    return min(share, int(limit)) if limit.isdecimal() and int(limit) else share
 
 
 def cpu_name() -> str:
-    """The processor's model name, where the system tells it, and the widest instructions that torch's own
-    kernels use on it, since others round differently: "AMD EPYC, AVX2"."""
+    """Return the processor's model and the widest instructions that torch uses on it: "AMD EPYC, AVX2".
+
+    The instructions are included because different ones round differently."""
     import torch
 
     try:
@@ -61,22 +65,22 @@ def cpu_name() -> str:
     return name if instructions == "DEFAULT" else f"{name}, {instructions}"
 
 
-def describe_environment(device, threads: int) -> dict:
-    """Versions, device and commit of this process, as run.json stores them."""
+def describe_environment(device: "torch.device", threads: int) -> dict[str, Any]:
+    """Return the versions, device and commit of this process, as run.json stores them."""
     import torch
 
-    versions = {}
+    versions: dict[str, str | None] = {}
     for package in ("depthbench", "torch", "torchvision", "numpy"):
         try:
             versions[package] = version(package)
         except PackageNotFoundError:
             versions[package] = None
-    on_gpu = device.type == "cuda"
+    is_cuda = device.type == "cuda"
     return {
         "python": platform.python_version(),
         **versions,
         "platform": f"{platform.system()} {platform.machine()}",
-        "device": torch.cuda.get_device_name(device) if on_gpu else f"{device.type} ({cpu_name()})",
+        "device": torch.cuda.get_device_name(device) if is_cuda else f"{device.type} ({cpu_name()})",
         "threads": threads,
         "commit": commit(),
     }

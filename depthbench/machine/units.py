@@ -1,8 +1,8 @@
-"""Bytes and seconds in words."""
+"""Bytes and seconds as text."""
 
 
 def in_bytes(size: float) -> str:
-    """`115008` -> "115 kB", `1_500_000` -> "1.5 MB"."""
+    """Format a number of bytes: `115008` as "115 kB", `1_500_000` as "1.5 MB"."""
     units = iter(("B", "kB", "MB", "GB", "TB"))
     unit = next(units)
     while round(size) >= 1000:
@@ -11,7 +11,7 @@ def in_bytes(size: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """`75` -> "1 min 15 s"."""
+    """Format a number of seconds: `75` as "1 min 15 s"."""
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:
