@@ -8,7 +8,7 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -17,6 +17,7 @@ from depthbench.cli import completion
 if TYPE_CHECKING:
     from depthbench.execution.settings import Execution
     from depthbench.study.model import Study
+    from depthbench.training.mode import StepMode
 
 
 def option(help: str, *names: str, **settings: Any) -> Any:
@@ -185,7 +186,7 @@ class ExecutionOptions:
             results=Path(self.results),
             device=self.device,
             jobs=parse_jobs(self.jobs),
-            step_mode=self.step,
+            step_mode=cast("StepMode", self.step),  # the plan checks it
             recompute=self.recompute,
             data_dir=self.data_dir,
             fresh=fresh,

@@ -1,6 +1,6 @@
 """The plan of a study: which runs to train, where and how, checked before anything is written."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -178,7 +178,8 @@ def _sort_runs(study: Study, store: StudyStore, data_hash: str, *, fresh: bool, 
         notes.append(f"stored results are ignored: {error}")
     if fresh:
         return _Stored((), _by_cost(study.runs()), tuple(notes))
-    finished, todo = [], []
+    finished: list[Run] = []
+    todo: list[Run] = []
     for run in study.runs():
         run_store = store.run(run.run_id)
         if run_store.is_finished():
@@ -191,7 +192,7 @@ def _sort_runs(study: Study, store: StudyStore, data_hash: str, *, fresh: bool, 
     return _Stored(tuple(finished), _by_cost(todo), tuple(notes))
 
 
-def _by_cost(runs) -> tuple[Run, ...]:
+def _by_cost(runs: Iterable[Run]) -> tuple[Run, ...]:
     return tuple(sorted(runs, key=lambda run: -run.depth))
 
 

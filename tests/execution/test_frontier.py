@@ -4,7 +4,7 @@ import pytest
 
 from depthbench.analysis.frontier import frontiers
 from depthbench.errors import BadInput
-from depthbench.execution.frontier import search
+from depthbench.execution.frontier import find_frontier, search
 from depthbench.execution.plan import make_plan
 from depthbench.execution.run import execute
 from depthbench.execution.settings import Execution
@@ -65,6 +65,18 @@ def test_a_search_trains_what_it_asks_for_and_stores_why(tiny, tmp_path, here):
     assert find(study, tmp_path)[0] == [[]]  # what is known is not trained again
     with pytest.raises(BadInput, match=r"recipe\.lr"):  # nor taken for that of another recipe
         find(tiny(frontier={"below": 100.0, "deepest": 19}, recipe={"lr": 0.5}), tmp_path)
+
+
+def test_find_frontier_stores_its_runs_in_a_study_of_their_own(tiny, tmp_path, here):
+    study = tiny(grid={"network": ["resnet"], "depth": [20]})
+    limits = {"below": 100.0, "deepest": 14}
+    found = find_frontier(study, tmp_path, networks=["plain"], device="cpu", jobs=1, **limits)
+    assert (found.path, found.below) == (tmp_path / "frontier-tiny", 100.0)
+    assert found.frontiers[["network", "seed", "trains"]].to_numpy().tolist() == [["plain", 0, 14]]
+    assert found.summary[["network", "median", "open"]].to_numpy().tolist() == [["plain", 14, 1]]
+    assert StudyStore(found.path).study().grid.depth == [8, 14]
+    with pytest.raises(BadInput, match=r"frontier: below = 0: should be greater than 0"):
+        find_frontier(study, tmp_path, below=0)
 
 
 def test_a_network_that_does_not_train_is_done_with_and_another_bound_is_judged_by_what_is_stored(
