@@ -7,7 +7,7 @@ import torch
 from depthbench.data.images import with_validation
 from depthbench.data.load import load_images
 from depthbench.data.mapped import Mapped
-from depthbench.data.placement import place
+from depthbench.data.placement import place_images
 from depthbench.data.settings import Data
 from depthbench.execution.cost.images import ImageFootprint, footprint
 from tests.data.photographs import write_photographs
@@ -67,7 +67,7 @@ def test_a_gpu_holds_images_of_any_kind_where_they_fit(digits, in_file, free):
 def test_it_is_as_images_are_then_placed(digits, in_file, step, val_size):
     images = digits if step is None else in_file(step)
     images = with_validation(images, Data(name="digits", val_size=val_size))
-    found, placed = footprint(images, None, "cpu"), place(images, torch.device("cpu"))
+    found, placed = footprint(images, None, "cpu"), place_images(images, torch.device("cpu"))
     there = [x for x, _ in (placed.train, *placed.sets.values())]
     given = images.pixels
     files = [getattr(x, "file", None) for x in given]
