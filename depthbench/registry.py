@@ -1,45 +1,50 @@
-"""Entries of the lists NETWORKS, DATASETS and PROBES: what a name stands for, and where it is.
+"""Entries of the lists NETWORKS, DATASETS and PROBES: a name, its Python object, and where to import it from.
 
-An entry names its Python object as `"module:attribute"` and imports it when it is first used,
-so that listing and checking names needs no torch."""
+An entry imports its object on first use, so that listing and checking names needs no torch."""
 
 import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 
 from depthbench.errors import BadInput, nearest
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One named thing: `target` is `"module:attribute"` or the object itself."""
+    """One named object. `target` is `"module:attribute"` or the object itself."""
 
     target: Any
     about: str = ""
-    options: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
-    source: str = field(default="", kw_only=True)  # sha256 of the plug-in file that it comes from, if it does
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """Fixed keyword arguments of the object."""
+
+    source: str = field(default="", kw_only=True)
+    """The sha256 of the plug-in file that defines the entry; empty for a built-in one."""
 
     @property
     def is_ours(self) -> bool:
-        """Whether it is depthbench's own. A plug-in's may do anything when it is built or called."""
+        """Whether the object belongs to depthbench. A plug-in's object may do anything when it is called."""
         return isinstance(self.target, str) and self.target.startswith("depthbench.")
 
     def load(self) -> Any:
-        """The object itself; imports its module on the first call."""
+        """Return the object; the first call imports its module."""
         if not isinstance(self.target, str):
             return self.target
         module, attribute = self.target.split(":")
         return getattr(importlib.import_module(module), attribute)
 
-    def __call__(self, *args, **kwargs):
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the object. `kwargs` take precedence over `options`."""
         return self.load()(*args, **{**self.options, **kwargs})
 
 
-def look_up(catalogue: Mapping[str, Entry], kind: str, name: str) -> Entry:
-    """The entry called `name`. Raises BadInput that names the nearest known `kind`."""
+E = TypeVar("E", bound=Entry)
+
+
+def look_up(entries: Mapping[str, E], kind: str, name: str) -> E:
+    """Return the entry called `name`. Raises BadInput with the nearest known `kind`."""
     try:
-        return catalogue[name]
+        return entries[name]
     except KeyError:
-        raise BadInput(f"no {kind} is called {name!r}: {nearest(name, catalogue)}") from None
+        raise BadInput(f"no {kind} is called {name!r}: {nearest(name, entries)}") from None

@@ -1,4 +1,4 @@
-"""What every table of a study file is made of."""
+"""The base class of every table of a study file, and the types of its values."""
 
 from typing import Annotated
 
@@ -13,10 +13,11 @@ Positive = Annotated[float, Field(gt=0)]
 
 
 class Section(BaseModel):
-    """A table of a study file: its keys are known, its values have the right type, it never changes."""
+    """A table of a study file: immutable, with known keys and strictly typed values."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 def each_once(values: list) -> list:
+    """Return `values` without duplicates, in their order."""
     return list(dict.fromkeys(values))

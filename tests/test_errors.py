@@ -1,6 +1,6 @@
-from depthbench.errors import BadInput, told
+from depthbench.errors import BadInput, one_line
 
 
-def test_what_a_person_can_mend_is_told_as_it_is_and_the_rest_by_its_kind():
-    assert told(BadInput("image x.jpg cannot be read:\n mend it")) == "image x.jpg cannot be read: mend it"
-    assert told(KeyError("x")) == "KeyError: 'x'"
+def test_bad_input_is_its_message_and_any_other_error_names_its_class():
+    assert one_line(BadInput("x.jpg cannot be read:\n remove it")) == "x.jpg cannot be read: remove it"
+    assert one_line(KeyError("x")) == "KeyError: 'x'"

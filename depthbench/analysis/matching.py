@@ -1,4 +1,7 @@
-"""What the twins of a study have in common: parameters, initial weights, batches in the same order."""
+"""What twins of a study have in common: parameters, initial weights, batches in the same order."""
+
+from collections.abc import Mapping
+from typing import Any
 
 import pandas as pd
 
@@ -6,12 +9,11 @@ from depthbench.networks import NETWORKS
 
 
 def match_twins(runs: pd.DataFrame, history: pd.DataFrame) -> pd.DataFrame:
-    """A row for each depth and seed of which both twins are stored, with one recipe and the same options;
-    network and twin name them.
+    """Return a row for each depth and seed at which both twins are stored with one recipe and equal options.
 
-    Columns parameters (their number), initial_weights and batches (same images in the same order) are
-    True, False, or NA where one side was not recorded. batches_compared is the number of updates over
-    which the batches were compared: all, or those of the last row that both logged."""
+    Columns: depth, seed, network and twin; parameters (their number), initial_weights and batches (the same
+    images in the same order) are True, False, or NA if one side was not recorded; batches_compared is the
+    number of updates over which the batches were compared: all, or up to the last row that both logged."""
     rows = []
     settings = [column for column in runs if column.startswith(("options.", "recipe."))]
     stored = runs.to_dict("records")
@@ -23,8 +25,10 @@ def match_twins(runs: pd.DataFrame, history: pd.DataFrame) -> pd.DataFrame:
                 batches, steps = _same_batches(run, other, history)
                 rows.append(
                     {
-                        **{"depth": run["depth"], "seed": run["seed"]},
-                        **{"network": run["network"], "twin": other["network"]},
+                        "depth": run["depth"],
+                        "seed": run["seed"],
+                        "network": run["network"],
+                        "twin": other["network"],
                         "parameters": _same(run["parameters"], other["parameters"]),
                         "initial_weights": _same(run["initial_weights_hash"], other["initial_weights_hash"]),
                         "batches": batches,
@@ -36,31 +40,29 @@ def match_twins(runs: pd.DataFrame, history: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns).astype(kinds | {"batches_compared": "Int64"})
 
 
-def _pairs() -> list[tuple[str, str]]:
-    """Every pair of twins once, each and all in the order of NETWORKS."""
+def _pairs() -> list[tuple[str, ...]]:
+    """Return every pair of twin families once, in the order of NETWORKS."""
     order = list(NETWORKS).index
-    declared = {
-        frozenset((name, family.twin)) for name, family in NETWORKS.items() if family.twin in NETWORKS
-    }
-    return sorted((tuple(sorted(pair, key=order)) for pair in declared), key=lambda pair: [*map(order, pair)])
+    pairs = {frozenset((name, family.twin)) for name, family in NETWORKS.items() if family.twin in NETWORKS}
+    return sorted((tuple(sorted(pair, key=order)) for pair in pairs), key=lambda pair: [*map(order, pair)])
 
 
-def _same(one, other):
-    """Whether two recorded values are equal; NA where either is missing."""
+def _same(one: Any, other: Any) -> Any:
+    """Return whether two recorded values are equal; NA if either is missing."""
     return pd.NA if pd.isna(one) or pd.isna(other) else bool(one == other)
 
 
-def _same_batches(run, other, history: pd.DataFrame):
-    """Whether the batches agree, and over how many updates that could be compared."""
+def _same_batches(run: Mapping[str, Any], other: Mapping[str, Any], history: pd.DataFrame) -> tuple[Any, Any]:
+    """Return whether the batches agree, and over how many updates they could be compared."""
     if _same(run["step"], other["step"]) is True:
         return _same(run["batches_hash"], other["batches_hash"]), run["step"]
     if "batch_hash" not in history:
         return pd.NA, pd.NA
-    mine, theirs = (
+    of_run, of_other = (
         history.loc[history["run_id"] == r["run_id"]].set_index("step")["batch_hash"] for r in (run, other)
     )
-    common = mine.index.intersection(theirs.index)
+    common = of_run.index.intersection(of_other.index)
     if common.empty:
         return pd.NA, pd.NA
     step = common.max()
-    return _same(mine[step], theirs[step]), step
+    return _same(of_run[step], of_other[step]), step

@@ -1,7 +1,7 @@
-"""What theory says of the gradients at initialisation, and what was measured there.
+"""Predicted and measured gradients at initialisation.
 
-A rate is that of the squared L2 norm of dL/dz, z the output of a weighted layer before normalisation, from
-one layer (or residual block) to the one before it, towards the input. Nothing is predicted where the
+A rate is the factor of the squared L2 norm of dL/dz from one layer (or residual block) to the one before it,
+towards the input. z is the output of a weighted layer before normalisation. Nothing is predicted where the
 assumptions of a formula do not hold."""
 
 import math
@@ -13,30 +13,27 @@ import pandas as pd
 
 from depthbench.analysis.summary import t_half
 from depthbench.networks import NETWORKS
+from depthbench.networks.family import Family, Structure
 
 COLUMN = "grad_norm_preact"
 KEYS = ["network", "depth", "stage"]
 PREDICTED = ["kind", "per", "layers", "predicted", "formula", "source", "assumption"]
 TRAINABLE = 6  # depth scales
-FEWEST = 3  # layers or blocks of a stage that a rate is fitted to
-
-FULLY_CONNECTED = ("plain_mlp", "resnet_mlp")
-BASIC = ("plain", "resnet", "preplain", "preresnet")  # two 3x3 convolutions a block, three stages
-BOTTLENECK = ("resnet_bottleneck", "preresnet_bottleneck")
-LAYERS_A_BLOCK = 2
-HALVINGS = {"1": 0, "2": 1, "3": 2}  # of the map, up to a stage of a CIFAR network
+MIN_FITTED = 3  # layers or blocks of a stage that a rate is fitted to
 
 HE = "He et al. 2015, arXiv:1502.01852, eq. 14"
 GLOROT = "Glorot & Bengio 2010, eq. 16, halved by a ReLU"
 YANG = "Yang et al. 2019, arXiv:1902.08129"
-OF_LAYERS = {"he": (1.0, "1", HE), "xavier": (1 / 2, "1/2", GLOROT)}  # init -> rate of a ReLU layer alone
+LAYER_RATES = {"he": (1.0, "1", HE), "xavier": (1 / 2, "1/2", GLOROT)}  # init -> rate of one ReLU layer
 DE_SMITH = "De & Smith 2020, arXiv:2002.10444"
 WIDE = "wide layers, ReLU, no normalisation"
 
 
 class Prediction(NamedTuple):
-    """Of one stage. `predicted` is the rate, from one `per` (layer or block, of `layers` layers) to the one
-    before; NaN where the gradient follows a power of the depth and has none."""
+    """The prediction for one stage.
+
+    `predicted` is the rate from one `per` (layer or block, of `layers` layers) to the one before. It is NaN
+    if the gradient follows a power of the depth, which has no rate."""
 
     kind: str
     per: str
@@ -48,64 +45,78 @@ class Prediction(NamedTuple):
 
 
 def theory(runs: pd.DataFrame, layers: pd.DataFrame) -> pd.DataFrame:
-    """A row for each network, depth and stage of which theory says something: KEYS and the fields of
-    Prediction. `runs` and `layers` are those of `Results`."""
+    """Return a row for each network, depth and stage with a prediction: KEYS and the fields of Prediction.
+
+    `runs` and `layers` are those of `Results`."""
     settings = {(run["network"], run["depth"]): run for run in runs.to_dict("records")}
     rows = []
     for row in layers[KEYS].drop_duplicates().to_dict("records"):
         run = settings.get((row["network"], row["depth"]))
-        found = predict(run, row["stage"]) if run else None
-        if found is not None:
-            rows.append(row | found._asdict())
+        prediction = predict(run, row["stage"]) if run else None
+        if prediction is not None:
+            rows.append(row | prediction._asdict())
     return pd.DataFrame(rows, columns=[*KEYS, *PREDICTED])
 
 
 def predict(run: Mapping[str, Any], stage: str) -> Prediction | None:
-    """Of one stage of a row of `Results.runs`; None where no formula holds."""
-    family = run.get("family")
-    if family not in (*FULLY_CONNECTED, *BASIC, *BOTTLENECK) or not _is_hidden(family, stage):
+    """Return the prediction for one stage of a row of `Results.runs`; None if no formula holds."""
+    structure = _structure(run)
+    if structure is None or stage not in structure.halvings:
         return None
-    chosen = {k.removeprefix("options."): v for k, v in run.items() if k.startswith("options.")}
-    chosen = {key: None if pd.isna(value) else value for key, value in chosen.items()}
-    options = chosen | {k: v for k, v in NETWORKS[family].options.items() if chosen.get(k) is None}
+    family, options = NETWORKS[run["family"]], _options(run)
     drops = options["dropout"] or options["shortcut_dropout"]
     if options["activation"] != "relu" or options["gate"] != "none" or drops:
         return None
-    if options["order"] not in (None, "original", "full_pre"):
+    if options["order"] not in ("original", "full_pre"):
         return None  # another order is no chain of map, norm, activation
-    return (_residual if options["residual"] else _plain)(run, family, stage, options)
+    return (_residual if family.is_residual else _plain)(run, structure, stage, options)
 
 
 def depth_scale(run: Mapping[str, Any]) -> float:
-    """In how many layers theory expects the squared gradient of a row of `Results.runs` to change e-fold at
-    initialisation: 1/|ln rate|, the rate of a layer being the geometric mean over stages. Infinite at rate 1;
-    NaN where no rate is predicted of every stage.
+    """Return the number of layers over which the squared gradient of a row of `Results.runs` is predicted to
+    change e-fold at initialisation: 1/|ln rate|, where the rate is the geometric mean over stages.
 
-    Mean-field theory expects a network to train up to about TRAINABLE such scales (Schoenholz et al. 2017,
-    arXiv:1611.01232, sec. 5)."""
-    stages = ("1",) if run.get("family") in FULLY_CONNECTED else tuple(HALVINGS)
-    found = [predict(run, stage) for stage in stages]
-    if None in found:
+    It is infinite at rate 1, and NaN if a stage has no prediction. Mean-field theory expects a network to
+    train up to about TRAINABLE such scales (Schoenholz et al. 2017, arXiv:1611.01232, sec. 5)."""
+    structure = _structure(run)
+    predictions = [predict(run, stage) for stage in structure.halvings] if structure else [None]
+    if None in predictions:
         return math.nan
-    fall = abs(sum(math.log(stage.predicted) / (stage.layers or 1) for stage in found)) / len(found)
-    return math.inf if fall == 0 else 1 / fall
+    logs = [math.log(prediction.predicted) / (prediction.layers or 1) for prediction in predictions]
+    change = abs(sum(logs)) / len(logs)
+    return math.inf if change == 0 else 1 / change
 
 
-def _plain(run: Mapping[str, Any], family: str, stage: str, options: Mapping) -> Prediction | None:
+def _structure(run: Mapping[str, Any]) -> Structure | None:
+    family = NETWORKS.get(run.get("family", ""))
+    return None if family is None else family.structure
+
+
+def _options(run: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of a row of `Results.runs`, with the family's defaults for unset ones."""
+    prefix = "options."
+    given = {key.removeprefix(prefix): value for key, value in run.items() if key.startswith(prefix)}
+    chosen = {key: value for key, value in given.items() if not pd.isna(value)}
+    return NETWORKS[run["family"]].defaults(run["depth"]) | chosen
+
+
+def _plain(
+    run: Mapping[str, Any], structure: Structure, stage: str, options: Mapping[str, Any]
+) -> Prediction | None:
+    if not structure.has_one_width:
+        return None
     if options["norm"] == "batch" and options["init"] in ("he", "xavier"):
-        return _batch_norm(run["recipe.batch_size"], family)
-    leak = _leak(run, family, stage)
-    if options["norm"] != "none" or leak is None:
+        return _batch_norm(run["recipe.batch_size"], structure)
+    leak = _leak(run, structure, stage)
+    if options["norm"] != "none" or leak is None or options["init"] not in LAYER_RATES:
         return None
-    if options["init"] not in OF_LAYERS:
-        return None
-    rate, formula, source = OF_LAYERS[options["init"]]
-    times, assumption = _told_of_leak(leak)
-    return Prediction(options["init"], "layer", 1, rate * leak.rate, formula + times, source, assumption)
+    rate, formula, source = LAYER_RATES[options["init"]]
+    factor, assumption = _leak_in_words(leak)
+    return Prediction(options["init"], "layer", 1, rate * leak.rate, formula + factor, source, assumption)
 
 
-def _batch_norm(batch: int, family: str) -> Prediction | None:
-    if family in FULLY_CONNECTED:
+def _batch_norm(batch: int, structure: Structure) -> Prediction | None:
+    if structure.is_fully_connected:
         if batch <= 3:
             return None
         formula = f"[(B - 1 + J')/(1 - J) - 1]/(B - 3), B = {batch}"
@@ -117,15 +128,18 @@ def _batch_norm(batch: int, family: str) -> Prediction | None:
 
 
 def batch_norm_rate(batch: int) -> float:
-    """Of ReLU layers with batch normalisation over `batch` > 3 images (Yang et al. 2019): pi/(pi - 1) for
-    large batches, more for small ones."""
+    """Return the rate of ReLU layers with batch normalisation over `batch` > 3 images (Yang et al. 2019).
+
+    It is pi/(pi - 1) for large batches, and larger for small ones."""
     c = -1 / (batch - 1)  # cosine of any two images
     angle = math.pi - math.acos(c)
     j, slope = (math.sqrt(1 - c**2) + angle * c) / math.pi, angle / math.pi
     return ((batch - 1 + slope) / (1 - j) - 1) / (batch - 3)
 
 
-def _residual(run: Mapping[str, Any], family: str, stage: str, options: Mapping) -> Prediction | None:
+def _residual(
+    run: Mapping[str, Any], structure: Structure, stage: str, options: Mapping[str, Any]
+) -> Prediction | None:
     shortcut, branch = options["shortcut_scale"], options["branch_scale"]
     if options["shortcut"] == "C":
         return None  # no shortcut is the identity
@@ -135,94 +149,92 @@ def _residual(run: Mapping[str, Any], family: str, stage: str, options: Mapping)
         assumption = "order of growth alone: the branch is downscaled by the square root of the depth"
         formula = "norm as 1/l, l = 1 at the input"
         return Prediction("power", "", 0, math.nan, formula, DE_SMITH, assumption)
-    leak = _leak(run, family, stage)
-    is_before = family == "resnet_mlp" or options["order"] == "full_pre"
-    if not is_before or options["norm"] != "none" or options["init"] not in OF_LAYERS or leak is None:
+    leak = _leak(run, structure, stage)
+    is_a_sum = options["order"] == "full_pre" and structure.has_one_width
+    if not is_a_sum or options["norm"] != "none" or options["init"] not in LAYER_RATES or leak is None:
         return None
-    if family in BOTTLENECK:
-        return None  # its widths differ
-    layer, told, source = OF_LAYERS[options["init"]]
-    rate = shortcut**2 + branch**2 * (layer * leak.rate) ** LAYERS_A_BLOCK
-    times, assumption = _told_of_leak(leak, LAYERS_A_BLOCK)
-    halves = "" if layer == 1 else f" * ({told})^{LAYERS_A_BLOCK}"
-    formula = f"{shortcut**2:g} + {branch**2:g}{halves}{times}"
+    layers = structure.layers_per_block
+    layer, layer_formula, source = LAYER_RATES[options["init"]]
+    rate = shortcut**2 + branch**2 * (layer * leak.rate) ** layers
+    factor, assumption = _leak_in_words(leak, layers)
+    of_layers = "" if layer == 1 else f" * ({layer_formula})^{layers}"
+    formula = f"{shortcut**2:g} + {branch**2:g}{of_layers}{factor}"
     source = "variances of shortcut and branch add; " + source
-    return Prediction("residual", "block", LAYERS_A_BLOCK, rate, formula, source, assumption)
+    return Prediction("residual", "block", layers, rate, formula, source, assumption)
 
 
 class Leak(NamedTuple):
-    """What a 3x3 convolution with zero padding keeps of a squared gradient, on maps of `size` (H, W)."""
+    """The fraction of a squared gradient that a 3x3 convolution with zero padding keeps on maps of `size`."""
 
     rate: float
-    size: tuple[int, int] | None
+    size: tuple[int, int] | None  # (H, W); None in a fully connected layer, which loses nothing
 
 
-def _leak(run: Mapping[str, Any], family: str, stage: str) -> Leak | None:
-    """Nothing is lost in a fully connected layer; None where the size of the map was not recorded."""
-    if family in FULLY_CONNECTED:
+def _leak(run: Mapping[str, Any], structure: Structure, stage: str) -> Leak | None:
+    """Return the leak of a stage; None if the size of the map was not recorded."""
+    if structure.is_fully_connected:
         return Leak(1.0, None)
     shape = run.get("data.shape")
-    if not isinstance(shape, tuple) or stage not in HALVINGS:
+    if not isinstance(shape, tuple):
         return None
-    height, width = (-(-pixels // 2 ** HALVINGS[stage]) for pixels in shape[1:])
+    height, width = (-(-pixels // 2 ** structure.halvings[stage]) for pixels in shape[1:])
     return Leak(_kept(height) * _kept(width), (height, width))
 
 
 def _kept(pixels: int) -> float:
-    """The greatest eigenvalue of the mean of three neighbours in a row of `pixels`, zeros beyond its ends."""
+    """Return the largest eigenvalue of the mean of three neighbours in a row of `pixels`, with zeros beyond
+    its ends."""
     return (1 + 2 * math.cos(math.pi / (pixels + 1))) / 3
 
 
-def _told_of_leak(leak: Leak, times: int = 1) -> tuple[str, str]:
-    """How formula and assumption go on where zero padding leaks, in so many layers."""
+def _leak_in_words(leak: Leak, layers: int = 1) -> tuple[str, str]:
+    """Return the factor in the formula and the assumption for zero padding that leaks in `layers` layers."""
     if leak.size is None:
         return "", WIDE
-    power = "" if times == 1 else f"^{times}"
+    power = "" if layers == 1 else f"^{layers}"
     size = "x".join(map(str, leak.size))
     return f" * leak{power}", f"{WIDE}; zero padding leaks ((1 + 2 cos(pi/(H + 1)))/3)^2, map {size}"
 
 
-def _is_hidden(family: str, stage: str) -> bool:
-    return stage == "1" if family in FULLY_CONNECTED else stage in HALVINGS
-
-
 def measured_rates(runs: pd.DataFrame, layers: pd.DataFrame) -> pd.DataFrame:
-    """A row for each network, depth and stage of at least FEWEST layers (blocks, where theory counts these):
-    the rate at step 0 beside the predicted one.
+    """Return the measured and the predicted rate at step 0 for each network, depth and stage.
 
-    A run's rate is that of a straight line fitted by least squares to the logarithm of the squared norms, of
-    a block its layers' mean. Columns: KEYS; mean over n seeds (geometric), low and high, the 95% t interval
-    of it (NaN for n < 2); difference, percent of the predicted rate; and the fields of Prediction, empty
-    where theory says nothing. A residual network with batch normalisation and identity shortcuts, whose norm
-    follows a power of the depth, has no rate and is left out, as is a run where a norm is zero or not
-    finite."""
+    A stage needs at least MIN_FITTED layers (blocks, if the theory counts blocks). The rate of a run comes
+    from a straight line fitted by least squares to the logarithm of the squared norms; a block counts as the
+    mean of its layers. Columns: KEYS; the geometric mean over n seeds, low and high, its 95% t interval (NaN
+    for n < 2); difference, percent of the predicted rate; and the fields of Prediction, empty without a
+    prediction.
+
+    Omitted are residual networks with batch normalisation and identity shortcuts, whose norm follows a power
+    of the depth and has no rate, and runs with a norm that is zero or not finite."""
     columns = [*KEYS, "mean", "low", "high", "n", "difference", *PREDICTED]
     if COLUMN not in layers:
         return pd.DataFrame(columns=columns)
     first = layers[layers["step"] == 0]
     predictions = theory(runs, first).set_index(KEYS).to_dict("index")
-    powers = {(run["network"], run["depth"]) for run in runs.to_dict("records") if _follows_a_power(run)}
+    stored = runs.to_dict("records")
+    without_rate = {(run["network"], run["depth"]) for run in stored if _follows_a_power(run)}
     rows = []
     for key, group in first.groupby(KEYS, sort=True):
-        found = predictions.get(key, {"layers": 1, "per": "layer", "kind": "", "predicted": math.nan})
-        if key[:2] in powers:
+        prediction = predictions.get(key, {"layers": 1, "per": "layer", "kind": "", "predicted": math.nan})
+        if key[:2] in without_rate:
             continue
-        slopes = [_slope(run, found["layers"]) for _, run in group.groupby("run_id")]
+        slopes = [_slope(run, prediction["layers"]) for _, run in group.groupby("run_id")]
         slopes = [slope for slope in slopes if math.isfinite(slope)]
         if slopes:
             rate = _spread(np.array(slopes))
-            off = 100 * (rate["mean"] / found["predicted"] - 1)
-            rows.append(dict(zip(KEYS, key, strict=True)) | rate | {"difference": off} | found)
+            difference = 100 * (rate["mean"] / prediction["predicted"] - 1)
+            rows.append(dict(zip(KEYS, key, strict=True)) | rate | {"difference": difference} | prediction)
     return pd.DataFrame(rows, columns=columns)
 
 
 def _follows_a_power(run: Mapping[str, Any]) -> bool:
-    """Whether a row of `Results.runs` is of a residual network of ours with batch normalisation, whose
-    shortcuts are the identity and nothing else stands between its blocks."""
-    family = NETWORKS.get(run.get("family"))
-    if family is None or not family.options.get("residual"):
+    """Whether a row of `Results.runs` is a residual network with batch normalisation and identity shortcuts,
+    and nothing else between its blocks."""
+    family: Family | None = NETWORKS.get(run.get("family", ""))
+    if family is None or not family.is_residual:
         return False
-    kept = {
+    required = {
         "norm": ("batch",),
         "shortcut_scale": (1,),
         "branch_scale": (1,),
@@ -231,15 +243,15 @@ def _follows_a_power(run: Mapping[str, Any]) -> bool:
         "shortcut": ("A", "B"),
         "order": ("original", "full_pre"),
     }
-    chosen = {key: run.get(f"options.{key}") for key in kept}
-    return all(pd.isna(chosen[key]) or chosen[key] in values for key, values in kept.items())
+    chosen = {key: run.get(f"options.{key}") for key in required}
+    return all(pd.isna(chosen[key]) or chosen[key] in values for key, values in required.items())
 
 
 def _slope(stage: pd.DataFrame, layers: int) -> float:
-    """By how much the logarithm of the squared norm grows towards the input, from one layer, or block of so
-    many `layers`, to the one before. NaN where there are too few, or one is zero or not finite."""
+    """Return the growth of the logarithm of the squared norm from one layer, or block of `layers` layers, to
+    the one before it. NaN if there are too few, or one norm is zero or not finite."""
     values = stage.sort_values("layer")[COLUMN].to_numpy(float)
-    is_whole = len(values) >= FEWEST * layers and len(values) % layers == 0
+    is_whole = len(values) >= MIN_FITTED * layers and len(values) % layers == 0
     if not is_whole or not np.all(np.isfinite(values) & (values > 0)):
         return math.nan
     logs = 2 * np.log(values).reshape(-1, layers).mean(axis=1)
@@ -254,19 +266,19 @@ def _spread(slopes: np.ndarray) -> dict[str, float]:
 
 
 def theory_lines(table: pd.DataFrame, runs: pd.DataFrame, layers: pd.DataFrame) -> pd.DataFrame:
-    """The norms at step 0 that theory predicts, each stage from its last layer on, where it takes what was
-    measured; the power of the depth from the last of all hidden layers on.
+    """Return the predicted norms at step 0 as lines.
 
-    `table` is `analysis.layers.by_layer` of COLUMN. Columns: network, depth, stage, kind, source, layer,
-    position, value (L2 norm)."""
+    The line of a stage starts at the norm measured in its last layer. A power of the depth starts at the last
+    of all hidden layers. `table` is `analysis.layers.by_layer` of COLUMN. Columns: network, depth, stage,
+    kind, source, layer, position, value (L2 norm)."""
     first = layers[layers["step"] == 0]
     stages = first[[*KEYS, "layer"]].drop_duplicates()
-    drawn = table[table["step"] == 0].merge(stages, on=["network", "depth", "layer"])
-    drawn = drawn.merge(theory(runs, first), on=KEYS)
-    is_power = drawn["kind"] == "power"
-    drawn.loc[is_power, "stage"] = "hidden"  # one line through all of them
+    points = table[table["step"] == 0].merge(stages, on=["network", "depth", "layer"])
+    points = points.merge(theory(runs, first), on=KEYS)
+    is_power = points["kind"] == "power"
+    points.loc[is_power, "stage"] = "hidden"  # one line through all of them
     lines = []
-    for _, line in drawn.groupby(KEYS):
+    for _, line in points.groupby(KEYS):
         line = line.sort_values("layer")
         last = line.iloc[-1]
         if not last["mean"] > 0:

@@ -5,7 +5,7 @@ Two things differ, so that it trains what ours trains: the network's convolution
 and a last batch that is smaller is dropped. Precision is as asked for (torch by itself would let cuDNN round
 to TF32)."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from depthbench.bench.timing import Timing, timed
 from depthbench.data.images import Images
 from depthbench.machine.precision import set_precision
 from depthbench.networks import NETWORKS
-from depthbench.networks.small_maps import Convolution
+from depthbench.networks.small_maps import only_torch
 from depthbench.registry import look_up
 
 WORKERS = 2
@@ -52,7 +52,9 @@ class Conventional:
         torch.manual_seed(self.run.seed)
         build = look_up(NETWORKS, "network", self.run.network)
         shape = {"in_channels": images.shape[0], "num_classes": len(images.classes)}
-        self.network = _as_they_write_it(build(depth=case.depth, **shape)).to(device)
+        with only_torch():
+            network = build(depth=case.depth, **shape)
+        self.network = _as_they_write_it(network).to(device)
         self.criterion = nn.CrossEntropyLoss()
         self.optimizer = torch.optim.SGD(
             self.network.parameters(), recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay
@@ -91,17 +93,19 @@ class Conventional:
 
 
 def _as_they_write_it(network: nn.Module) -> nn.Module:
-    """`network`, with torch's convolutions alone, and which keeps between them what they keep: ours works in
-    place."""
+    """Return `network` without in-place additions and activations, as popular repositories write it."""
     for module in network.modules():
-        if isinstance(module, Convolution):
-            module.__class__ = nn.Conv2d
         if hasattr(module, "respond"):
             module.respond = _respond
     return network
 
 
-def _respond(norm: nn.Module, activation, z: torch.Tensor, shortcut: torch.Tensor | None = None):
+def _respond(
+    norm: nn.Module,
+    activation: Callable[[torch.Tensor], torch.Tensor],
+    z: torch.Tensor,
+    shortcut: torch.Tensor | None = None,
+) -> torch.Tensor:
     out = norm(z)
     if shortcut is not None:
         out += shortcut

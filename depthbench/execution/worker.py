@@ -13,7 +13,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from depthbench.errors import told
+from depthbench.errors import one_line
 from depthbench.execution.process import parent
 from depthbench.plugins import load_plugin
 from depthbench.store.record import describe
@@ -89,7 +89,7 @@ def _fail(connection: Connection, inbox: Inbox, run: Run, store: RunStore, error
     if inbox.has_failed:
         _tell(connection, ("end", run.run_id, "interrupted", None))
         return
-    reason = told(error)
+    reason = one_line(error)
     _tell(connection, ("end", run.run_id, "failed", reason))  # first: it may be the disk that is full
     with contextlib.suppress(OSError):
         store.write((store.read() or describe(run)) | {"status": "failed", "reason": reason})

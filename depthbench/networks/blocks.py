@@ -1,161 +1,282 @@
-"""The blocks of the CIFAR and ImageNet networks: basic and bottleneck, in every order of norm and activation,
-with every shortcut (He et al. 2015, arXiv:1512.03385, Fig. 5; He et al. 2016, arXiv:1603.05027, Fig. 2, 4).
+"""The blocks of the CIFAR and ImageNet networks, each written as its equation (He et al. 2015,
+arXiv:1512.03385, Fig. 5; He et al. 2016, arXiv:1603.05027, Fig. 2 and 4).
 
-Shapes: B batch, C channels, H W pixels."""
+`respond(norm, activation, z, shortcut)` is the activation of norm(z) + shortcut (fusing.py). The two blocks
+of the 2015 paper come first, then the other orders of normalisation and activation. Scales, gates and dropout
+of the sum are in shortcuts.py. Shapes: B batch, C channels, H W pixels."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from math import prod
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from depthbench.networks.components import ACTIVATIONS, make_norm
+from depthbench.networks.components import (
+    ACTIVATIONS,
+    OUT_OF_PLACE,
+    Activation,
+    drop_input,
+    identity,
+    make_norm,
+)
 from depthbench.networks.fusing import in_parts
-from depthbench.networks.layers import Layer, response_of
-from depthbench.networks.orders import Order, first_activation, follow
-from depthbench.networks.shortcuts import Gate, dropped, make_shortcut
-from depthbench.networks.small_maps import Convolution
+from depthbench.networks.layers import response_of
+from depthbench.networks.shortcuts import (
+    Addition,
+    ExclusiveAddition,
+    Gate,
+    GatedAddition,
+    NoAddition,
+    ScaledAddition,
+    make_shortcut,
+)
+from depthbench.networks.small_maps import convolution_3x3
 
-STRIDED = ("1x1", "3x3")  # the convolutions of a bottleneck that may shrink the map
-EXPANSION = 4  # a bottleneck gives so many times as many channels as it works on
-
-
-def convolution(size: int, c_in: int, c_out: int, stride: int, bias: bool) -> nn.Conv2d:
-    if (size, stride) == (3, 1):
-        return Convolution(c_in, c_out, bias)
-    return nn.Conv2d(c_in, c_out, size, stride, padding=size // 2, bias=bias)
-
-
-def basic(c_in: int, width: int, stride: int, bias: bool) -> list[nn.Conv2d]:
-    """Two 3x3 convolutions, the first of which shrinks the map."""
-    return [convolution(3, c_in, width, stride, bias), convolution(3, width, width, 1, bias)]
-
-
-def narrowed(c_in: int, width: int, stride: int, bias: bool, strided: str = "1x1") -> list[nn.Conv2d]:
-    """A 1x1 convolution to `width` channels, a 3x3 one, and a 1x1 one to four times as many; `strided` (of
-    STRIDED) says whether the first or the 3x3 one shrinks the map."""
-    first, second = (stride, 1) if strided == "1x1" else (1, stride)
-    return [
-        convolution(1, c_in, width, first, bias),
-        convolution(3, width, width, second, bias),
-        convolution(1, width, EXPANSION * width, 1, bias),
-    ]
+EXPANSION = 4  # a bottleneck returns this many times the channels that it works on
 
 
 class Block(nn.Module):
-    """Convolutions in a row, with norm and activation as `order` says; `residual` adds the shortcut and
-    changes nothing else: without it, scales and gate say nothing.
+    """The convolutions and norms of a block: conv1, norm1, conv2, norm2, ...
 
-    With F the branch, h the shortcut, b and s their scales, the sum is b F(x) + s h(x); with a gate g,
-    b F(x) + (1 - g(x)) s h(x), and b g(x) F(x) for the first term if the gate is exclusive.
+    A subclass is one order of normalisation, activation and addition. `add(y, x)` adds to the branch y what
+    the shortcut makes of the block's input x; in a plain network it returns y."""
 
-    The first block of a network (`is_first`) is given its input normalised and activated; an order that
-    activates before convolutions does not do it once more there (He et al. 2016, appendix). Where the shape
-    changes, or the shortcut projects, such an order activates before shortcut and branch part; the shortcut,
-    padded or projected, and the gate take that. So say the appendix, of projections, and the published code
-    (github.com/KaimingHe/resnet-1k-layers), of all blocks that change the width."""
+    norm_ends_branch = True  # whether the last norm directly follows the last convolution
 
-    def __init__(
-        self,
-        convolutions: Sequence[nn.Conv2d],
-        *,
-        is_first: bool,
-        order: Order,
-        residual: bool,
-        shortcut: str,
-        norm: str,
-        activation: str,
-        dropout: float,
-        shortcut_scale: float,
-        branch_scale: float,
-        gate: str,
-        shortcut_dropout: float,
-    ):
+    def __init__(self, convolutions: Sequence[nn.Conv2d], norm: str, activation: str, *, is_first: bool):
         super().__init__()
-        self.order, self.residual = order, residual
-        for k, conv in enumerate(convolutions, 1):
-            self.add_module(f"conv{k}", conv)
-            is_given = k == 1 and is_first and "N" in order.before
-            channels = conv.in_channels if "N" in order.before else conv.out_channels
-            self.add_module(f"norm{k}", make_norm("none" if is_given else norm, channels))
-        # in their order, for forward, which looks none of them up by name
         self.convolutions = tuple(convolutions)
-        self.norms = tuple(getattr(self, f"norm{k}") for k in range(1, len(convolutions) + 1))
-        self.before_first = "" if is_first else order.before
+        self.norms = tuple(self.make_norms(convolutions, norm, is_first=is_first))
+        for k, (conv, own_norm) in enumerate(zip(self.convolutions, self.norms, strict=True), 1):
+            self.add_module(f"conv{k}", conv)
+            self.add_module(f"norm{k}", own_norm)
         self.activation = ACTIVATIONS[activation]
-        self.first_activation = first_activation(order, norm, activation)
         self.respond = in_parts  # or fusing.Fused
-        self.branch_dropout = dropout
-        self.shortcut_dropout = shortcut_dropout if residual else 0.0
-        if residual:
-            c_in, c_out = convolutions[0].in_channels, convolutions[-1].out_channels
-            stride = prod(conv.stride[0] for conv in convolutions)
-            # a projection is followed by a norm where the branch that it is added to is
-            own_norm = norm if "N" in order.after_last else "none"
-            self.shortcut = make_shortcut(shortcut, c_in, c_out, stride, norm, own_norm)
-            self.is_common = shortcut == "C" or stride > 1 or c_in != c_out
-            self.shortcut_scale, self.branch_scale = shortcut_scale, branch_scale
-            self.gate = None if gate == "none" else Gate(c_in, c_out, stride)
-            self.is_exclusive = gate == "exclusive"
+        self.add: NoAddition = NoAddition()
+        self.projects = False  # whether the shortcut changes its input
+        self.dropout = False  # whether the block draws random numbers (see checkpointing.draws)
 
-    @property
-    def dropout(self) -> bool:
-        """Whether it draws random numbers (see checkpointing.draws)."""
-        return bool(self.branch_dropout or self.shortcut_dropout)
+    @staticmethod
+    def make_norms(convolutions: Sequence[nn.Conv2d], norm: str, *, is_first: bool) -> list[nn.Module]:
+        """Return the norm of each convolution."""
+        return [make_norm(norm, conv.out_channels) for conv in convolutions]
 
-    def forward(self, x: Tensor) -> Tensor:  # (B, C_in, H, W)
-        inner, last = self.convolutions[:-1], self.convolutions[-1]
-        y = follow(self.before_first, self.respond, self.norms[0], self.first_activation, x)
-        taken = y if self.residual and self.is_common else x
-        for conv, norm in zip(inner, self.inner_norms(), strict=True):
-            y = self.respond(norm, self.activation, conv(y))
-            if self.branch_dropout:
-                y = F.dropout(y, self.branch_dropout, self.training)
-        z = last(y)  # (B, C_out, H/stride, W/stride)
-        if self.residual:
-            return self._join(z, taken)
-        return self._follow(self.order.after_last + self.order.after_addition, z)
+    @staticmethod
+    def head(norm: str, activation: str, channels: int) -> tuple[nn.Module, Activation]:
+        """Return the norm and the activation before a block's first convolution, and after the last block."""
+        return nn.Identity(), identity
 
     def inner_norms(self) -> tuple[nn.Module, ...]:
-        """The norm between each two convolutions, after the one or before the other."""
-        return self.norms[:-1] if "N" in self.order.after else self.norms[1:]
+        """Return the norms between the convolutions."""
+        return self.norms[:-1]
+
+    def convolve(self, y: Tensor) -> Tensor:
+        """Apply all convolutions, with norm and activation between them."""
+        *inner, last = self.convolutions
+        for conv, norm in zip(inner, self.inner_norms(), strict=True):
+            y = self.respond(norm, self.activation, conv(y))
+        return last(y)
 
     def responses(self) -> list[nn.Module]:
-        """Whose output is the response of each convolution: of the norm right after it, or else its own."""
-        last = self.norms[-1] if "N" in self.order.after_last else self.convolutions[-1]
+        """Return, for each convolution, the module whose output is its response: the norm that directly
+        follows it, or itself."""
+        last = self.norms[-1] if self.norm_ends_branch else self.convolutions[-1]
         pairs = zip(self.convolutions, [*self.inner_norms(), last], strict=True)
         return [response_of(conv, norm) for conv, norm in pairs]
 
-    def _join(self, z: Tensor, x: Tensor) -> Tensor:
-        """What leaves the block, of the branch's last convolution z and the shortcut's input x."""
-        carried = self.shortcut(x)  # as z: (B, C_out, H/stride, W/stride)
-        g = None if self.gate is None else self.gate(x)
-        if g is not None:
-            carried = (1 - g) * carried
-        if self.shortcut_scale != 1:
-            carried = self.shortcut_scale * carried
-        if self.shortcut_dropout:
-            carried = dropped(carried, self.shortcut_dropout, self.training)
-        is_whole = self.branch_scale == 1 and not self.is_exclusive
-        if is_whole and (self.order.after_last, self.order.after_addition) == ("N", "A"):
-            return self.respond(self.norms[-1], self.activation, z, carried)
-        y = self._follow(self.order.after_last, z)
-        if self.is_exclusive:
-            y = g * y
-        if self.branch_scale != 1:
-            y = self.branch_scale * y
-        return self._follow(self.order.after_addition, y + carried)  # an activation may still need its y
 
-    def _follow(self, places: str, y: Tensor) -> Tensor:
-        return follow(places, self.respond, self.norms[-1], self.activation, y)
+class BasicBlock(Block):
+    """Two 3x3 convolutions and the shortcut (He et al. 2015, Fig. 5, left)."""
+
+    def forward(self, x: Tensor) -> Tensor:  # (B, C_in, H, W) -> (B, C_out, H/stride, W/stride)
+        y = self.respond(self.norm1, self.activation, self.conv1(x))
+        return self.respond(self.norm2, self.activation, self.conv2(y), self.add.carried(x))
 
 
-def layers_of(stages: nn.ModuleList) -> list[Layer]:
-    """The weighted layers of a network's `stages` of blocks, input side first; projections and gates are
-    none."""
-    layers = []
-    for s, stage in enumerate(stages):
-        for b, block in enumerate(stage):
-            for k, (conv, response) in enumerate(zip(block.convolutions, block.responses(), strict=True), 1):
-                layers.append(Layer(f"stages.{s}.{b}.conv{k}", str(s + 1), conv, response))
-    return layers
+class Bottleneck(Block):
+    """1x1, 3x3 and 1x1 convolutions and the shortcut (He et al. 2015, Fig. 5, right)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.respond(self.norm1, self.activation, self.conv1(x))
+        y = self.respond(self.norm2, self.activation, self.conv2(y))
+        return self.respond(self.norm3, self.activation, self.conv3(y), self.add.carried(x))
+
+
+class Original(Block):
+    """The order of the 2015 paper, for a branch that is scaled or gated before the addition."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.norms[-1](self.convolve(x))
+        return self.activation(self.add(y, x))
+
+
+class NormAfterAddition(Block):
+    """Normalisation after the addition (He et al. 2016, Fig. 4b)."""
+
+    norm_ends_branch = False
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.convolve(x)
+        return self.respond(self.norms[-1], self.activation, self.add(y, x))
+
+
+class ActBeforeAddition(Block):
+    """Activation before the addition (He et al. 2016, Fig. 4c)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.respond(self.norms[-1], self.activation, self.convolve(x))
+        return self.add(y, x)
+
+
+class PreActivated(Block):
+    """Activation before the first convolution, except in the first block, whose input already is activated
+    (He et al. 2016, appendix).
+
+    Where the block changes the shape, or the shortcut projects, the shortcut takes the activated input too.
+    The appendix says so of projections, and the published code (github.com/KaimingHe/resnet-1k-layers) of all
+    blocks that change the width."""
+
+    def __init__(self, convolutions: Sequence[nn.Conv2d], norm: str, activation: str, *, is_first: bool):
+        super().__init__(convolutions, norm, activation, is_first=is_first)
+        _, first_activation = self.head(norm, activation, convolutions[0].in_channels)
+        self.first_activation = identity if is_first else first_activation
+
+
+class ActOnlyPre(PreActivated):
+    """Activation before each convolution, normalisation after it (He et al. 2016, Fig. 4d)."""
+
+    @staticmethod
+    def head(norm: str, activation: str, channels: int) -> tuple[nn.Module, Activation]:
+        return nn.Identity(), OUT_OF_PLACE[activation]  # the shortcut carries the input
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.first_activation(x)
+        return self.add(self.norms[-1](self.convolve(y)), y if self.projects else x)
+
+
+class FullPre(PreActivated):
+    """Normalisation and activation before each convolution (He et al. 2016, Fig. 4e)."""
+
+    norm_ends_branch = False
+
+    @staticmethod
+    def make_norms(convolutions: Sequence[nn.Conv2d], norm: str, *, is_first: bool) -> list[nn.Module]:
+        norms = [make_norm(norm, conv.in_channels) for conv in convolutions]
+        return [nn.Identity(), *norms[1:]] if is_first else norms  # its input already is normalised
+
+    @staticmethod
+    def head(norm: str, activation: str, channels: int) -> tuple[nn.Module, Activation]:
+        in_place = norm != "none"  # the norm's output is a tensor of its own
+        return make_norm(norm, channels), (ACTIVATIONS if in_place else OUT_OF_PLACE)[activation]
+
+    def inner_norms(self) -> tuple[nn.Module, ...]:
+        return self.norms[1:]
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.respond(self.norm1, self.first_activation, x)
+        return self.add(self.convolve(y), y if self.projects else x)
+
+
+ORDERS: dict[str, type[Block]] = {
+    "original": Original,
+    "norm_after_addition": NormAfterAddition,
+    "act_before_addition": ActBeforeAddition,
+    "act_only_pre": ActOnlyPre,
+    "full_pre": FullPre,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class BlockOptions:
+    """The options that all blocks of a network share (fields of NetworkOptions)."""
+
+    residual: bool
+    bottleneck: bool
+    shortcut: str
+    norm: str
+    activation: str
+    dropout: float
+    order: str
+    shortcut_scale: float
+    branch_scale: float
+    gate: str
+    gate_bias: float
+    shortcut_dropout: float
+    bottleneck_stride: str
+
+    @property
+    def has_bias(self) -> bool:
+        """Whether convolutions have a bias, which the shift of a norm makes redundant."""
+        return self.norm == "none"
+
+    @property
+    def block(self) -> type[Block]:
+        """The class of the blocks."""
+        weighs_branch = self.residual and (self.branch_scale != 1 or self.gate == "exclusive")
+        if self.order == "original" and not weighs_branch:
+            return Bottleneck if self.bottleneck else BasicBlock
+        return ORDERS[self.order]
+
+
+def make_block(c_in: int, width: int, stride: int, options: BlockOptions, *, is_first: bool) -> Block:
+    """Return a block that works on `width` channels. `is_first`: the first one of its network."""
+    if options.bottleneck:
+        convolutions = bottleneck_convolutions(c_in, width, stride, options)
+    else:
+        convolutions = basic_convolutions(c_in, width, stride, options)
+    block = options.block(convolutions, options.norm, options.activation, is_first=is_first)
+    for conv in convolutions[1:]:
+        drop_input(conv, options.dropout)
+    block.dropout = options.dropout > 0
+    if options.residual:
+        add_shortcut(block, options)
+    return block
+
+
+def convolution(size: int, c_in: int, c_out: int, stride: int, bias: bool) -> nn.Conv2d:
+    """Return a convolution that keeps the size of the map, or divides it by `stride`."""
+    if (size, stride) == (3, 1):
+        return convolution_3x3(c_in, c_out, bias)
+    return nn.Conv2d(c_in, c_out, size, stride, padding=size // 2, bias=bias)
+
+
+def basic_convolutions(c_in: int, width: int, stride: int, options: BlockOptions) -> list[nn.Conv2d]:
+    """Return two 3x3 convolutions, the first of which shrinks the map."""
+    return [
+        convolution(3, c_in, width, stride, options.has_bias),
+        convolution(3, width, width, 1, options.has_bias),
+    ]
+
+
+def bottleneck_convolutions(c_in: int, width: int, stride: int, options: BlockOptions) -> list[nn.Conv2d]:
+    """Return a 1x1 convolution to `width` channels, a 3x3 one, and a 1x1 one to EXPANSION times as many."""
+    first, second = (stride, 1) if options.bottleneck_stride == "1x1" else (1, stride)
+    return [
+        convolution(1, c_in, width, first, options.has_bias),
+        convolution(3, width, width, second, options.has_bias),
+        convolution(1, width, EXPANSION * width, 1, options.has_bias),
+    ]
+
+
+def add_shortcut(block: Block, options: BlockOptions) -> None:
+    """Make `block` residual."""
+    c_in, c_out = block.convolutions[0].in_channels, block.convolutions[-1].out_channels
+    stride = prod(conv.stride[0] for conv in block.convolutions)
+    # a projection is followed by a norm if the branch that it is added to is
+    own_norm = options.norm if block.norm_ends_branch else "none"
+    block.shortcut = make_shortcut(options.shortcut, c_in, c_out, stride, options.norm, own_norm)
+    block.projects = options.shortcut == "C" or stride > 1 or c_in != c_out
+    block.dropout |= options.shortcut_dropout > 0
+    scales = {
+        "branch_scale": options.branch_scale,
+        "shortcut_scale": options.shortcut_scale,
+        "dropout": options.shortcut_dropout,
+    }
+    if options.gate != "none":
+        block.gate = Gate(c_in, c_out, stride, options.gate_bias)
+        kind = ExclusiveAddition if options.gate == "exclusive" else GatedAddition
+        block.add = kind(block.shortcut, block.gate, **scales)
+    elif scales == {"branch_scale": 1, "shortcut_scale": 1, "dropout": 0}:
+        block.add = Addition(block.shortcut)
+    else:
+        block.add = ScaledAddition(block.shortcut, **scales)

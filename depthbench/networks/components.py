@@ -1,14 +1,20 @@
-"""The choices that every family offers: normalisation, activation, initialisation."""
+"""The normalisations, activations and initialisations that every architecture offers."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Iterable
 
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
-from depthbench.errors import BadInput
+Activation = Callable[[Tensor], Tensor]
 
-ACTIVATIONS = {
-    "relu": F.relu_,  # in place: no derivative of ours needs what was there before
+
+def identity(x: Tensor) -> Tensor:
+    """Return x itself."""
+    return x
+
+
+ACTIVATIONS: dict[str, Activation] = {
+    "relu": F.relu_,  # in place: no derivative in these networks needs its input
     "tanh": F.tanh,
     "sigmoid": F.sigmoid,
     "gelu": F.gelu,
@@ -17,36 +23,29 @@ ACTIVATIONS = {
     "selu": F.selu,
     "leaky_relu": F.leaky_relu,
     "softplus": F.softplus,
-    "identity": lambda x: x,
+    "identity": identity,
 }
-OUT_OF_PLACE = ACTIVATIONS | {"relu": F.relu}  # for what is still needed as it was
-
-
-def check_option(name: str, value: str, known: Collection[str]) -> None:
-    """Raises BadInput for a value that is not known."""
-    if value not in known:
-        *others, last = known
-        raise BadInput(f"{name} {value!r}: should be {', '.join(others)} or {last}")
+OUT_OF_PLACE = ACTIVATIONS | {"relu": F.relu}  # where the input is still needed
 
 
 def make_norm(name: str, channels: int) -> nn.Module:
-    """`batch`, `none`, `group` (groups of 8 channels, or all channels where 8 do not divide them) or
-    `layer` (over channels and space: one group) normalisation of (B, C, H, W)."""
+    """Return a normalisation of (B, C, H, W).
+
+    batch: each channel over the batch. none: the identity. group: groups of 8 channels of each image, or all
+    channels if 8 does not divide them. layer: all channels of each image."""
     if name == "group":
         return nn.GroupNorm(channels // 8 if channels % 8 == 0 else 1, channels)
-    return {
-        "batch": nn.BatchNorm2d,
-        "none": lambda channels: nn.Identity(),
-        "layer": lambda channels: nn.GroupNorm(1, channels),
-    }[name](channels)
+    if name == "layer":
+        return nn.GroupNorm(1, channels)
+    return {"batch": nn.BatchNorm2d, "none": nn.Identity}[name](channels)
 
 
 def initialise(layers: Iterable[nn.Module], init: str) -> None:
     """Fill the weights of convolutions and linear maps, in order, from torch's global generator.
 
-    he: normal, variance 2/fan_in (He et al. 2015, arXiv:1502.01852, eq. 10); xavier: uniform, variance
-    2/(fan_in + fan_out) (Glorot & Bengio 2010, eq. 16); orthogonal (Saxe et al. 2014); normal:STD:
-    normal with that standard deviation. Biases are zero."""
+    he: normal, variance 2/fan_in (He et al. 2015, arXiv:1502.01852, eq. 10). xavier: uniform, variance
+    2/(fan_in + fan_out) (Glorot & Bengio 2010, eq. 16). orthogonal: Saxe et al. 2014. normal:STD: normal with
+    this standard deviation. Biases are zero."""
     for layer in layers:
         if init == "he":
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
@@ -58,3 +57,13 @@ def initialise(layers: Iterable[nn.Module], init: str) -> None:
             nn.init.normal_(layer.weight, std=float(init.removeprefix("normal:")))
         if layer.bias is not None:
             nn.init.zeros_(layer.bias)
+
+
+def drop_input(layer: nn.Module, probability: float) -> None:
+    """From now on drop each number that enters `layer` in training with this probability."""
+
+    def drop(layer: nn.Module, inputs: tuple[Tensor, ...]) -> Tensor:
+        return F.dropout(inputs[0], probability, layer.training)
+
+    if probability:
+        layer.register_forward_pre_hook(drop)

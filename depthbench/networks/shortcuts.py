@@ -1,5 +1,5 @@
-"""What a shortcut carries: zero-padded identity, projection, gate (He et al. 2015, arXiv:1512.03385, sec.
-3.3; He et al. 2016, arXiv:1603.05027, sec. 3).
+"""What a shortcut carries, and how it is added to the branch (He et al. 2015, arXiv:1512.03385, sec. 3.3;
+He et al. 2016, arXiv:1603.05027, sec. 3).
 
 Shapes: B batch, C channels, H W pixels."""
 
@@ -8,13 +8,12 @@ from torch import Tensor, nn
 
 from depthbench.networks.components import make_norm
 
-OPTIONS = ("A", "B", "C")
-GATES = ("none", "exclusive", "shortcut_only")
-
 
 class PadShortcut(nn.Module):
-    """Option A (He et al. 2015, sec. 3.3): the identity, every second pixel of it where the map shrinks, with
-    zero channels added evenly on both sides. It has no parameters."""
+    """Option A (He et al. 2015, sec. 3.3): the identity without parameters.
+
+    Where the map shrinks, it keeps every second pixel. Where the width grows, it pads zero channels evenly on
+    both sides."""
 
     def __init__(self, c_in: int, c_out: int, stride: int):
         super().__init__()
@@ -29,29 +28,103 @@ class PadShortcut(nn.Module):
 
 
 class Gate(nn.Conv2d):
-    """g(x), the sigmoid of a 1x1 convolution of x: (B, C_in, H, W) -> (B, C_out, H/stride, W/stride), between
-    0 and 1 (He et al. 2016, sec. 3.1). Its initial bias is for its network to set."""
+    """A gate g(x) between 0 and 1, the sigmoid of a 1x1 convolution (He et al. 2016, sec. 3.1).
 
-    def __init__(self, c_in: int, c_out: int, stride: int):
+    (B, C_in, H, W) -> (B, C_out, H/stride, W/stride). The network sets its bias to `initial_bias`."""
+
+    def __init__(self, c_in: int, c_out: int, stride: int, initial_bias: float):
         super().__init__(c_in, c_out, 1, stride)
+        self.initial_bias = initial_bias
 
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(x).sigmoid_()
 
 
-def dropped(x: Tensor, probability: float, training: bool) -> Tensor:
-    """x with each number zero at `probability` in training, and times 1 - `probability` in evaluation (Hinton
-    et al. 2012, arXiv:1207.0580). What is kept is not scaled up, as is common today: it is this scale of
-    less than 1 that makes the shortcut of He et al. 2016 (sec. 3.1) fail."""
-    return (1 - probability) * F.dropout(x, probability, training)
-
-
 def make_shortcut(option: str, c_in: int, c_out: int, stride: int, norm: str, own_norm: str) -> nn.Module:
-    """The shortcut of a block: A pads with zeros, B projects where the block changes the shape, C everywhere.
+    """Return the shortcut of a block: A pads with zeros, B projects where the shape changes, C everywhere.
 
-    norm: that of the network, without which a projection has a bias; own_norm: what follows it."""
+    `norm` is the network's: without one, a projection has a bias. `own_norm` follows the projection."""
     changes = stride > 1 or c_in != c_out
     if option == "A" or (option == "B" and not changes):
         return PadShortcut(c_in, c_out, stride)
     projection = nn.Conv2d(c_in, c_out, 1, stride, bias=norm == "none")
     return nn.Sequential(projection, make_norm(own_norm, c_out))
+
+
+class NoAddition:
+    """The end of a plain block: nothing is added to the branch."""
+
+    def carried(self, x: Tensor) -> Tensor | None:
+        """Return what the shortcut makes of the block's input x; None without a shortcut."""
+        return None
+
+    def __call__(self, y: Tensor, x: Tensor) -> Tensor:
+        """Return the sum of the branch y and what the shortcut makes of x."""
+        return y
+
+
+class Addition(NoAddition):
+    """The sum of a residual block, y + h(x)."""
+
+    def __init__(self, shortcut: nn.Module):
+        self.shortcut = shortcut
+
+    def carried(self, x: Tensor) -> Tensor | None:
+        return self.shortcut(x)
+
+    def __call__(self, y: Tensor, x: Tensor) -> Tensor:
+        return y + self.shortcut(x)  # not in place: an activation may need its y
+
+
+class ScaledAddition(Addition):
+    """The sum b y + drop(s h(x)) with a branch scale b, a shortcut scale s and dropout of the shortcut."""
+
+    def __init__(self, shortcut: nn.Module, branch_scale: float, shortcut_scale: float, dropout: float):
+        super().__init__(shortcut)
+        self.branch_scale, self.shortcut_scale, self.dropout = branch_scale, shortcut_scale, dropout
+
+    def carried(self, x: Tensor) -> Tensor | None:
+        return self.scaled(self.shortcut(x))
+
+    def __call__(self, y: Tensor, x: Tensor) -> Tensor:
+        carried = self.carried(x)
+        return times(self.branch_scale, y) + carried
+
+    def scaled(self, h: Tensor) -> Tensor:
+        """Return drop(s h)."""
+        h = times(self.shortcut_scale, h)
+        return drop_unscaled(h, self.dropout, self.shortcut.training) if self.dropout else h
+
+
+class GatedAddition(ScaledAddition):
+    """The sum b y + drop(s (1 - g(x)) h(x)) with a gate g on the shortcut alone."""
+
+    def __init__(self, shortcut: nn.Module, gate: Gate, **scales: float):
+        super().__init__(shortcut, **scales)
+        self.gate = gate
+
+    def carried(self, x: Tensor) -> Tensor | None:
+        h = self.shortcut(x)
+        return self.scaled((1 - self.gate(x)) * h)
+
+
+class ExclusiveAddition(GatedAddition):
+    """The sum b g(x) y + drop(s (1 - g(x)) h(x)) with a gate g on branch and shortcut."""
+
+    def __call__(self, y: Tensor, x: Tensor) -> Tensor:
+        h, g = self.shortcut(x), self.gate(x)
+        carried = self.scaled((1 - g) * h)
+        return times(self.branch_scale, g * y) + carried
+
+
+def times(scale: float, x: Tensor) -> Tensor:
+    """Return `scale` x, without a kernel where the scale is 1."""
+    return x if scale == 1 else scale * x
+
+
+def drop_unscaled(x: Tensor, probability: float, training: bool) -> Tensor:
+    """Drop each number of x at `probability` in training; multiply by 1 - `probability` in evaluation.
+
+    This is dropout as in Hinton et al. 2012 (arXiv:1207.0580). Today's dropout scales the remaining numbers
+    up in training instead. The scale below 1 is what makes the shortcut of He et al. 2016 (sec. 3.1) fail."""
+    return (1 - probability) * F.dropout(x, probability, training)

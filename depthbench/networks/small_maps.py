@@ -1,64 +1,85 @@
-"""3x3 convolutions of maps of at most 2x2 pixels, which the last stage has where images are of 8x8.
+"""3x3 convolutions of maps of at most 2x2 pixels, such as the last stage of a network on 8x8 images.
 
-There each pixel is in reach of every other, and the convolution is one matrix between all numbers that go in
-and all that come out. Where a processor has AVX2 and no more, the product with it is faster than torch's
-convolution (oneDNN's), whose dL/dw is slow there: forward and back take 0.9 instead of 2.2 ms with 64
-channels and 64 images, less from 2 images on, and a step of the digits study's networks is 1.16 to 1.28
-times as fast (one thread, measured on an AMD EPYC, torch 2.14). With AVX-512 the convolution is as fast
-(measured with another way to make the matrix).
+In such a map every pixel reaches every other one, so the convolution is one matrix product. On a processor
+with AVX2 but without AVX-512 this product is faster than torch's convolution (oneDNN), whose dL/dw is slow
+there. Forward and backward pass take 0.9 ms instead of 2.2 ms with 64 channels and 64 images (one thread, AMD
+EPYC, torch 2.14). The whole `quick` study with one seed took 139 s and 142 s with torch's convolution, and
+113 s and 107 s with this one. With AVX-512 torch's convolution is as fast, and is used.
 
 Shapes: B batch, I and O channels in and out, H W pixels."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 from itertools import product
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 IS_FASTER = torch.backends.cpu.get_cpu_capability() == "AVX2"
-LARGEST = 2  # pixels, each way
+MAX_PIXELS = 2  # in each direction
+
+_only_torch: ContextVar[bool] = ContextVar("only_torch", default=False)
+
+
+@contextmanager
+def only_torch() -> Iterator[None]:
+    """Build networks with torch's own convolutions inside this context."""
+    token = _only_torch.set(True)
+    try:
+        yield
+    finally:
+        _only_torch.reset(token)
+
+
+def convolution_3x3(c_in: int, c_out: int, bias: bool) -> nn.Conv2d:
+    """Return a 3x3 convolution that keeps the size of the map."""
+    kind = nn.Conv2d if _only_torch.get() else Convolution
+    return kind(c_in, c_out, 3, padding=1, bias=bias)
 
 
 class Convolution(nn.Conv2d):
-    """nn.Conv2d of 3x3, stride 1 and padding 1; as a matrix where that is possible and faster. The two round
-    differently in the last digits."""
+    """A 3x3 convolution with stride 1 and padding 1, as a matrix product where that is possible and faster.
 
-    def __init__(self, c_in: int, c_out: int, bias: bool):
-        super().__init__(c_in, c_out, 3, padding=1, bias=bias)
+    The product rounds differently from torch's convolution in the last digits."""
 
     def forward(self, x: Tensor) -> Tensor:  # (B, I, H, W)
-        if not self._is_matrix(x):
+        if not self._uses_matrix(x):
             return super().forward(x)
-        z = Connected.apply(x, self.weight)  # (B, O, H, W)
+        z = MatrixConvolution.apply(x, self.weight)  # (B, O, H, W)
         return z if self.bias is None else z.add_(self.bias[:, None, None])
 
-    def _is_matrix(self, x: Tensor) -> bool:
-        """Whether the convolution of x is made as one."""
+    def _uses_matrix(self, x: Tensor) -> bool:
         return (
-            x.shape[2] <= LARGEST
-            and x.shape[3] <= LARGEST
+            x.shape[2] <= MAX_PIXELS
+            and x.shape[3] <= MAX_PIXELS
             and x.is_cpu
             and IS_FASTER
-            and self.weight.is_contiguous(memory_format=torch.channels_last)  # of which the matrix has rows
-            and not torch.is_autocast_enabled("cpu")  # its rounding is torch's
+            and self.weight.is_contiguous(
+                memory_format=torch.channels_last
+            )  # the matrix consists of its rows
+            and not torch.is_autocast_enabled("cpu")  # which has its own rounding
         )
 
 
-class Connected(torch.autograd.Function):
-    """The convolution of x (B, I, H, W) with w (O, I, 3, 3), both channels_last. The matrix is made anew for
-    the backward pass: that is quick, and to keep it takes memory."""
+class MatrixConvolution(torch.autograd.Function):
+    """The convolution of x (B, I, H, W) with w (O, I, 3, 3), both channels_last.
+
+    The backward pass builds the matrix again, which is quick, and saves the memory of keeping it."""
 
     @staticmethod
-    def forward(ctx, x: Tensor, w: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor, w: Tensor) -> Tensor:
         ctx.save_for_backward(x, w)
         z = torch.empty(
             (len(x), len(w), *x.shape[2:]), dtype=x.dtype, device=x.device, memory_format=torch.channels_last
         )
         torch.mm(_rows(x), _matrix(w, x.shape[2:]).T, out=_rows(z))
-        return z  # (B, O, H, W), and no view: what follows may work in place
+        return z  # (B, O, H, W), not a view: the next layer may work in place
 
     @staticmethod
-    def backward(ctx, dz: Tensor):
+    def backward(ctx: Any, dz: Tensor) -> tuple[Tensor | None, Tensor | None]:
         x, w = ctx.saved_tensors
         dx = dw = None
         if ctx.needs_input_grad[0]:
@@ -72,12 +93,12 @@ class Connected(torch.autograd.Function):
 
 
 def _rows(x: Tensor) -> Tensor:
-    """(B, H W C) of (B, C, H, W); a view of what is channels_last."""
+    """Return (B, H W C) of (B, C, H, W); a view if x is channels_last."""
     return x.permute(0, 2, 3, 1).reshape(len(x), -1)
 
 
 def _matrix(w: Tensor, pixels: torch.Size) -> Tensor:
-    """(H W O, H W I): what each number that comes out takes of each that goes in."""
+    """Return the matrix (H W O, H W I) from all input numbers to all output numbers."""
     o, i = w.shape[:2]
     taps = w.permute(0, 2, 3, 1).reshape(9 * o, i)
     return taps.index_select(0, _taps(o, *pixels)).view(pixels.numel() * o, pixels.numel() * i)
@@ -85,16 +106,16 @@ def _matrix(w: Tensor, pixels: torch.Size) -> Tensor:
 
 @cache
 def _taps(o: int, h: int, w: int) -> Tensor:
-    """(H W O H W) int64: which row of a weight's (9 O, I) stands in the matrix for each pixel and channel
-    that comes out and each pixel that goes in."""
-    places = list(product(range(h), range(w)))
-    with torch.inference_mode(False):  # it outlives the evaluation that may ask for it first
+    """Return (H W O H W) int64: the row of the weight (9 O, I) that connects each output pixel and channel to
+    each input pixel."""
+    pixels = list(product(range(h), range(w)))
+    with torch.inference_mode(False):  # training may use what an evaluation cached
         return torch.tensor(
             [
                 9 * channel + 3 * (row_in - row + 1) + (column_in - column + 1)
-                for row, column in places
+                for row, column in pixels
                 for channel in range(o)
-                for row_in, column_in in places
+                for row_in, column_in in pixels
             ],
             device="cpu",
         )

@@ -9,10 +9,11 @@ import pandas as pd
 
 from depthbench.analysis.comparison import MADE_WITH, cautions, differences, differing, label_each, together
 from depthbench.analysis.missing import missing_runs
-from depthbench.analysis.protocol import is_for_images, settled_options
+from depthbench.analysis.protocol import is_from_paper, settled_options
 from depthbench.analysis.summary import summarise
 from depthbench.errors import BadInput
 from depthbench.files import write_text
+from depthbench.networks.options import NetworkOptions
 from depthbench.report import COMPARISONS
 from depthbench.report import sentences as headline
 from depthbench.report.drawing import draw_figures
@@ -21,7 +22,6 @@ from depthbench.report.tables import all as tables
 from depthbench.store.results import Results, load_results
 from depthbench.store.study_store import StudyStore, shared_settings
 from depthbench.study.grid import asked_for
-from depthbench.study.model import NetworkOptions
 
 
 def write_comparison(paths: Sequence[str | Path], out: str | Path | None = None) -> Path:
@@ -110,7 +110,7 @@ def _is_as_unset(key: str, value: object, runs: pd.DataFrame) -> bool:
     """Whether an option is set to what each of a study's networks has without it."""
     families = runs[["family", "depth"]].drop_duplicates().to_dict("records")
     return all(
-        is_for_images(run["family"]) and settled_options(run | {key: value}) == settled_options(run)
+        is_from_paper(run["family"]) and settled_options(run | {key: value}) == settled_options(run)
         for run in families
     )
 

@@ -24,6 +24,7 @@ from depthbench.data.corruptions import CORRUPTIONS
 from depthbench.data.settings import NOT_OF_THE_RESULT, PAPER_CROP_SIDE, Data
 from depthbench.errors import BadInput, nearest
 from depthbench.networks import NETWORKS, Family
+from depthbench.networks.options import NetworkOptions
 from depthbench.probes import PROBES
 from depthbench.registry import look_up
 from depthbench.schema import Count, NotNegative, Percent, Positive, Section, each_once
@@ -33,54 +34,10 @@ FORMAT = 1  # of a results directory; raised when an older reader would misread 
 DEFAULT_STUDY = "quick"
 
 
-def _known_init(value: str) -> str:
-    std = re.fullmatch(r"normal:(\d*\.?\d+(e-?\d+)?)", value)
-    if value in ("he", "xavier", "orthogonal") or (std and float(std[1]) > 0):
-        return value
-    raise ValueError("should be he, xavier, orthogonal or normal:STD with STD > 0, e.g. normal:0.01")
-
-
 def _file_name(value: str) -> str:
     if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", value):
         return value
     raise ValueError("should be 1 to 100 letters, digits, '.', '_' and '-', the first a letter or digit")
-
-
-class NetworkOptions(Section):
-    """What is built at each depth. What is unset is as in the paper of the network; see `depthbench list`."""
-
-    width: Count | None = None
-    """Filters of the first stage, 16 for CIFAR and 64 for ImageNet, the next ones having 2, 4, ... times as
-    many; units of a fully connected layer, 256."""
-    shortcut: Literal["A", "B", "C"] | None = None
-    """Where the width changes: A zero padding, B projection; C projects everywhere (He et al. 2015, sec.
-    3.3). Unset: A, and B where blocks are bottlenecks."""
-    norm: Literal["batch", "none", "group", "layer"] = "batch"
-    init: Annotated[str, AfterValidator(_known_init)] = "he"
-    activation: Literal[
-        "relu", "tanh", "sigmoid", "gelu", "silu", "elu", "selu", "leaky_relu", "softplus", "identity"
-    ] = "relu"
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Probability of dropping an activation between the convolutions of a block."""
-    order: (
-        Literal["original", "norm_after_addition", "act_before_addition", "act_only_pre", "full_pre"] | None
-    ) = None
-    """Where normalisation and activation stand in a block (He et al. 2016, arXiv:1603.05027, Table 2).
-    Unset: original, and full_pre in preplain and preresnet."""
-    shortcut_scale: NotNegative = 1.0
-    branch_scale: NotNegative = 1.0
-    """Constant scaling of what a shortcut carries, and of what is added to it (He et al. 2016, Table 1)."""
-    gate: Literal["none", "exclusive", "shortcut_only"] = "none"
-    """A 1x1 convolution and a sigmoid, g(x), scale the branch by g and the shortcut by 1 - g (exclusive), or
-    the shortcut alone (He et al. 2016, Table 1)."""
-    gate_bias: float = -6.0
-    """The initial bias of g: below zero, the shortcut is open at first."""
-    shortcut_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Probability of dropping what a shortcut carries (He et al. 2016, Table 1); what is kept is not scaled
-    up in training, all is scaled down in evaluation."""
-    bottleneck_stride: Literal["1x1", "3x3"] = "1x1"
-    """Which convolution of a bottleneck halves the map: the first, as in the paper's 3.8 billion multiply-
-    adds of 50 layers, or the 3x3 one, as in torchvision."""
 
 
 class Recipe(Section):

@@ -2,7 +2,8 @@ import pandas as pd
 import pytest
 
 from depthbench.analysis.protocol import has_default_options, recipe_differences, settled_options
-from depthbench.study.model import NetworkOptions, Recipe
+from depthbench.networks.options import NetworkOptions
+from depthbench.study.model import Recipe
 
 
 def run_of(family="resnet", depth=20, options=None, **recipe):

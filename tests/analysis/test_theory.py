@@ -14,9 +14,9 @@ from depthbench.analysis.theory import (
     theory,
     theory_lines,
 )
+from depthbench.networks.options import NetworkOptions
 from depthbench.store.results import load_results
 from depthbench.store.study_store import StudyStore
-from depthbench.study.model import NetworkOptions
 from tests.report.conftest import store_study, study_of
 
 LEAKS = {32: 0.994, 16: 0.977, 8: 0.921}  # of zero padding on maps of so many pixels square

@@ -9,9 +9,10 @@ import torch.nn.functional as F
 from torch import nn
 
 from depthbench.networks import NETWORKS
+from depthbench.networks.blocks import ORDERS
 from depthbench.networks.checkpointing import Recomputed, draws
+from depthbench.networks.components import ACTIVATIONS
 from depthbench.networks.fusing import fuse
-from depthbench.networks.orders import ORDERS
 
 # y is what the block is given, h(y) what the shortcut makes of it, g(F) what the gate makes of the branch F
 BASIC = {
@@ -46,7 +47,7 @@ def written_out(block, y, order, equations=BASIC, *, options):
     plain_shortcut = block.conv1.in_channels == block.convolutions[-1].out_channels
     plain_shortcut = plain_shortcut and options.get("shortcut") != "C"
     taken = y if plain_shortcut or order not in ACTIVATED else ACTIVATED[order](block, y)
-    gate = block.gate
+    gate = getattr(block, "gate", None)
     g = None if gate is None else torch.sigmoid(F.conv2d(taken, gate.weight, gate.bias, gate.stride))
     opened = 1 if g is None else 1 - g
 
@@ -222,3 +223,49 @@ def test_fused_it_computes_the_same(name, options):
         seen.append([loss, *(parameter.grad for parameter in each.parameters()), *each.buffers()])
     for a, b in zip(*seen, strict=True):
         torch.testing.assert_close(a, b)
+
+
+@pytest.mark.parametrize("order", ORDERS.values(), ids=ORDERS)
+def test_every_order_normalises_and_activates_once_for_each_convolution(order):
+    convolutions = [nn.Conv2d(4, 4, 3, padding=1) for _ in range(2)]
+    block, calls = order(convolutions, "batch", "relu", is_first=False), []
+
+    def activate(y):
+        calls.append("A")
+        return F.relu(y)
+
+    block.activation = block.first_activation = activate
+    for kind, modules in (("N", block.norms), ("C", block.convolutions)):
+        for module in modules:
+            module.register_forward_hook(lambda *_, kind=kind: calls.append(kind))
+    block(maps(4).float())
+    assert sorted(calls) == list("AACCNN")
+    first, last = calls.index("C"), len(calls) - 1 - calls[::-1].index("C")
+    assert calls[first + 1 : last] == ["N", "A"]
+
+
+@pytest.mark.parametrize("bottleneck", ["", "_bottleneck"])
+@pytest.mark.parametrize("norm", ["batch", "none"])
+def test_without_an_addition_all_orders_are_one_network(bottleneck, norm):
+    """He et al. 2016, sec. 4.1: of a plain network it does not matter how one thinks of its activations."""
+    seen = []
+    for order in ORDERS:
+        network = build(f"plain{bottleneck}", norm=norm, order=order)
+        seen.append(network(torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(1))))
+    assert all(torch.equal(logits, seen[0]) for logits in seen)
+
+
+def test_the_first_activation_leaves_what_a_shortcut_carries_as_it_is():
+    for name in ("act_only_pre", "full_pre"):
+        for norm in ("batch", "none"):
+            _, activation = ORDERS[name].head(norm, "relu", 4)
+            in_place = activation is ACTIVATIONS["relu"]
+            assert in_place == (name == "full_pre" and norm == "batch")
+
+
+@pytest.mark.parametrize("order", ["original", "norm_after_addition", "act_before_addition"])
+def test_the_other_orders_have_nothing_before_the_first_convolution(order):
+    norm, activation = ORDERS[order].head("batch", "relu", 4)
+    x = -maps(4)
+    assert isinstance(norm, nn.Identity)
+    assert activation(x) is x

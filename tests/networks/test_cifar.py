@@ -5,8 +5,8 @@ from torch import nn
 
 from depthbench.errors import BadInput
 from depthbench.networks import NETWORKS
+from depthbench.networks.blocks import ORDERS
 from depthbench.networks.cost import count_multiply_adds, count_parameters
-from depthbench.networks.orders import ORDERS
 
 FAMILIES = ["plain", "resnet"]
 TWINS = [FAMILIES, ["plain_bottleneck", "resnet_bottleneck"], ["preplain", "preresnet"]]
@@ -82,10 +82,10 @@ def test_every_order_costs_the_same(order):
 
 
 def test_110_layers_are_of_basic_blocks_or_of_bottlenecks_as_the_family_says():
-    basic, narrowed = build("preresnet", 110), build("preresnet_bottleneck", 110)
-    assert [len(network.blocks()) for network in (basic, narrowed)] == [54, 36]
-    assert [len(network.weighted_layers()) for network in (basic, narrowed)] == [110, 110]
-    assert (basic.fc.in_features, narrowed.fc.in_features) == (64, 256)
+    basic, bottleneck = build("preresnet", 110), build("preresnet_bottleneck", 110)
+    assert [len(network.blocks()) for network in (basic, bottleneck)] == [54, 36]
+    assert [len(network.weighted_layers()) for network in (basic, bottleneck)] == [110, 110]
+    assert (basic.fc.in_features, bottleneck.fc.in_features) == (64, 256)
 
 
 @pytest.mark.parametrize("twins", TWINS)

@@ -1,5 +1,3 @@
-from typing import get_args
-
 import pytest
 import torch
 import torch.nn.functional as F
@@ -10,11 +8,11 @@ from depthbench.networks import NETWORKS
 from depthbench.networks.checkpointing import recompute_activations
 from depthbench.networks.components import ACTIVATIONS
 from depthbench.networks.cost import count_multiply_adds, count_parameters
-from depthbench.networks.mlp import norm_of_units
-from depthbench.study.model import NetworkOptions
+from depthbench.networks.mlp import make_unit_norm
+from depthbench.networks.options import CHOICES
 
 FAMILIES = ["plain_mlp", "resnet_mlp"]
-NORMS = get_args(NetworkOptions.model_fields["norm"].annotation)
+NORMS = CHOICES["norm"]
 SHAPE = (3, 4, 5)  # 60 pixels
 
 
@@ -91,10 +89,10 @@ def test_gradients_reach_every_weight_with_every_norm_and_activation(name, norm,
 
 def test_batch_norm_works_on_each_unit_of_the_batch_and_the_others_on_each_image_alone():
     x = 3 + 2 * torch.randn(6, 16, generator=torch.Generator().manual_seed(0))
-    torch.testing.assert_close(norm_of_units("batch", 16)(x).mean(0), torch.zeros(16), rtol=0, atol=1e-5)
+    torch.testing.assert_close(make_unit_norm("batch", 16)(x).mean(0), torch.zeros(16), rtol=0, atol=1e-5)
     groups = {"layer": 1, "group": 2}
     for name, count in groups.items():
-        y = norm_of_units(name, 16)(x).reshape(6, count, -1)
+        y = make_unit_norm(name, 16)(x).reshape(6, count, -1)
         torch.testing.assert_close(y.mean(2), torch.zeros(6, count), rtol=0, atol=1e-5)
 
 
@@ -155,11 +153,6 @@ def test_activations_computed_again_give_the_same_gradients(norm):
 def test_another_depth_is_refused(name):
     with pytest.raises(BadInput, match="nearest: 8 or 10"):
         build(name, depth=9)
-
-
-def test_it_is_built_for_flattened_images_and_convolutions_are_not():
-    assert NETWORKS["plain_mlp"].in_channels(SHAPE) == 60
-    assert NETWORKS["plain"].in_channels(SHAPE) == 3
 
 
 def test_twins_run_end_to_end_and_are_matched(tiny, trained):

@@ -4,7 +4,7 @@ import torch.nn.functional as F
 
 from depthbench.networks import NETWORKS, small_maps
 from depthbench.networks.checkpointing import recompute_activations
-from depthbench.networks.small_maps import Connected, Convolution
+from depthbench.networks.small_maps import Convolution, MatrixConvolution, convolution_3x3, only_torch
 from depthbench.probes import PROBES
 from depthbench.probes.recorder import Recorder
 
@@ -26,10 +26,10 @@ def drawn(*shape, dtype=torch.float64):
 @pytest.mark.parametrize("pixels", [(1, 1), (1, 2), (2, 1), (2, 2)])
 def test_it_is_the_convolution(is_faster, pixels, bias):
     torch.manual_seed(0)
-    conv = Convolution(3, 5, bias).double().to(memory_format=CHANNELS_LAST)
+    conv = convolution_3x3(3, 5, bias).double().to(memory_format=CHANNELS_LAST)
     x, given = drawn(4, 3, *pixels), drawn(4, 5, *pixels).detach()
     z = conv(x)
-    assert type(z.grad_fn).__name__ == ("AddBackward0" if bias else "ConnectedBackward")
+    assert type(z.grad_fn).__name__ == ("AddBackward0" if bias else "MatrixConvolutionBackward")
     expected = F.conv2d(x, conv.weight, conv.bias, padding=1)
     torch.testing.assert_close(z, expected)
     wanted = (x, *conv.parameters())
@@ -43,13 +43,13 @@ def test_it_is_the_convolution(is_faster, pixels, bias):
 def test_its_derivatives_are_those_of_finite_differences():
     torch.manual_seed(0)
     given = drawn(3, 2, 2, 2), drawn(4, 2, 3, 3)
-    assert torch.autograd.gradcheck(Connected.apply, given)
-    assert torch.autograd.gradgradcheck(Connected.apply, given)
+    assert torch.autograd.gradcheck(MatrixConvolution.apply, given)
+    assert torch.autograd.gradgradcheck(MatrixConvolution.apply, given)
 
 
 def test_it_rounds_like_the_convolution_that_it_stands_for(is_faster):
     torch.manual_seed(0)
-    conv = Convolution(64, 64, False).to(memory_format=CHANNELS_LAST)
+    conv = convolution_3x3(64, 64, False).to(memory_format=CHANNELS_LAST)
     x, given = drawn(64, 64, 2, 2, dtype=torch.float32), drawn(64, 64, 2, 2, dtype=torch.float32).detach()
     exact, w, y = (t.detach().double().requires_grad_() for t in (given, conv.weight, x))
     expected = torch.autograd.grad(F.conv2d(y, w, padding=1), (y, w), exact)
@@ -82,7 +82,7 @@ def test_what_is_computed_again_is_the_same(is_faster, options):
 
 
 def test_what_is_frozen_gets_no_gradient(is_faster):
-    conv = Convolution(2, 2, False).to(memory_format=CHANNELS_LAST)
+    conv = convolution_3x3(2, 2, False).to(memory_format=CHANNELS_LAST)
     conv.weight.requires_grad_(False)
     x = drawn(1, 2, 2, 2, dtype=torch.float32)
     conv(x).sum().backward()
@@ -94,7 +94,7 @@ def test_what_is_frozen_gets_no_gradient(is_faster):
 
 
 def test_its_output_may_be_changed_in_place(is_faster):
-    conv = Convolution(2, 2, False).to(memory_format=CHANNELS_LAST)
+    conv = convolution_3x3(2, 2, False).to(memory_format=CHANNELS_LAST)
     x = drawn(3, 2, 2, 2, dtype=torch.float32)
     F.relu_(conv(x)).sum().backward()
     (expected,) = torch.autograd.grad(F.relu(F.conv2d(x, conv.weight, padding=1)).sum(), x)
@@ -103,7 +103,7 @@ def test_its_output_may_be_changed_in_place(is_faster):
 
 def test_it_is_asked_first_in_an_evaluation_and_then_in_training(is_faster):
     small_maps._taps.cache_clear()
-    conv = Convolution(2, 2, False).to(memory_format=CHANNELS_LAST)
+    conv = convolution_3x3(2, 2, False).to(memory_format=CHANNELS_LAST)
     x = drawn(3, 2, 2, 2, dtype=torch.float32)
     with torch.inference_mode():
         seen = conv(x)
@@ -114,7 +114,7 @@ def test_it_is_asked_first_in_an_evaluation_and_then_in_training(is_faster):
 
 @pytest.mark.parametrize("why", ["larger", "contiguous", "bf16", "other processor", "device"])
 def test_elsewhere_it_is_torchs(is_faster, monkeypatch, why):
-    conv = Convolution(2, 2, False).to(memory_format=CHANNELS_LAST)
+    conv = convolution_3x3(2, 2, False).to(memory_format=CHANNELS_LAST)
     x = drawn(1, 2, 2, 3 if why == "larger" else 2, dtype=torch.float32)
     if why == "contiguous":
         conv = conv.to(memory_format=torch.contiguous_format)
@@ -124,3 +124,15 @@ def test_elsewhere_it_is_torchs(is_faster, monkeypatch, why):
         conv, x = conv.to("meta"), x.to("meta")
     with torch.autocast("cpu", torch.bfloat16, enabled=why == "bf16"):
         assert type(conv(x).grad_fn).__name__ == "ConvolutionBackward0"
+
+
+def test_networks_can_be_built_with_torchs_convolutions_only():
+    torch.manual_seed(0)
+    ours = NETWORKS["resnet"](depth=8)
+    torch.manual_seed(0)
+    with only_torch():
+        theirs = NETWORKS["resnet"](depth=8)
+    assert Convolution in {type(module) for module in ours.modules()}
+    assert Convolution not in {type(module) for module in theirs.modules()}
+    assert all(torch.equal(a, b) for a, b in zip(ours.parameters(), theirs.parameters(), strict=True))
+    assert type(convolution_3x3(1, 1, False)) is Convolution

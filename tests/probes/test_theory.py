@@ -11,9 +11,9 @@ import torch.nn.functional as F
 
 from depthbench.analysis.theory import COLUMN, batch_norm_rate, measured_rates
 from depthbench.networks import NETWORKS
+from depthbench.networks.options import NetworkOptions
 from depthbench.probes import PROBES
 from depthbench.probes.recorder import Recorder
-from depthbench.study.model import NetworkOptions
 
 PROBED = {name: PROBES[name].load() for name in ("grad_norm_preact", "grad_norm_weight", "response_std")}
 IMAGES = (1, 8, 8)

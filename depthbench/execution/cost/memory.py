@@ -10,7 +10,7 @@ from math import prod
 from typing import TYPE_CHECKING
 
 from depthbench.execution.cost.images import ImageFootprint
-from depthbench.networks import CIFAR, NETWORKS
+from depthbench.networks import NETWORKS
 from depthbench.registry import look_up
 from depthbench.study.model import Run
 
@@ -114,18 +114,13 @@ def _count(
 
 
 def _at_most(run: Run, images: ImageFootprint) -> float:
-    """A bound on what training takes of our CIFAR networks, without torch; of others nothing is known (inf).
+    """Return the family's bound on the memory of training, which needs no torch.
 
-    Every layer is taken to work on maps of full size, keeping its input to normalisation, to the nonlinearity
-    and to dropout, and dropout's mask; and to have the parameters of the widest."""
+    It is infinite if the family has no bound, or none that covers an option of the run: the memory must then
+    be counted."""
     family = look_up(NETWORKS, "network", run.family)
-    others = {"order", "gate", "shortcut_scale", "shortcut_dropout"}  # of which nothing is said below
-    chosen = run.options.model_dump(exclude_defaults=True)  # a variant sets every option, most to the default
-    if family.target != CIFAR or len(family.options) > 1 or others & set(chosen):
+    changed = run.options.model_dump(exclude_defaults=True)
+    if family.memory is None or not family.memory.covers.issuperset(changed):
         return float("inf")
-    width = run.options.width or 16
-    _, height, columns = images.shape
-    maps = 4 * run.depth + 20
-    activations = 1.2 * 4 * maps * run.recipe.batch_size * height * columns * width
-    parameters = 5 * 4 * run.depth * 10 * (4 * width) ** 2
-    return activations + parameters
+    width = family.settle(run.depth, changed)["width"]
+    return family.memory.bytes(run.depth, width, run.recipe.batch_size, images.shape)

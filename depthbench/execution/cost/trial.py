@@ -6,7 +6,7 @@ It is told what all have in common, says "ready", and is then told (Run, recompu
 import contextlib
 from multiprocessing.connection import Connection
 
-from depthbench.errors import told
+from depthbench.errors import one_line
 from depthbench.execution.cost.pace import measure
 from depthbench.execution.process import parent
 from depthbench.plugins import load_plugin
@@ -29,7 +29,7 @@ def serve(connection: Connection) -> None:
         try:
             answer = "pace", measure(run, recompute=recompute, **setup["machine"])
         except Exception as error:
-            answer = "failed", told(error)
+            answer = "failed", one_line(error)
         connection.send(answer)
 
 

@@ -27,6 +27,33 @@ def test_the_bound_is_one(tiny, options, depth):
         assert training <= memory._at_most(run, LARGE)
 
 
+COVERED = [{"width": 8}, {"shortcut": "C"}, {"norm": "none"}, {"init": "xavier"}, {"activation": "silu"}]
+COVERED += [{"dropout": 0.5}, {"branch_scale": 0.5}, {"gate_bias": 0.0}, {"bottleneck_stride": "3x3"}]
+UNCOVERED = [{"order": "full_pre"}, {"gate": "exclusive"}, {"shortcut_scale": 0.5}, {"shortcut_dropout": 0.5}]
+
+
+@pytest.mark.parametrize("options", [*COVERED, *UNCOVERED])
+def test_an_option_outside_the_bound_makes_the_memory_be_counted(tiny, options):
+    run, *_ = tiny(grid={"network": ["resnet"], "depth": [8]}, options=options).runs()
+    assert (memory._at_most(run, LARGE) < float("inf")) == (options in COVERED)
+
+
+def test_a_new_option_is_counted_until_its_family_covers_it(tiny, monkeypatch):
+    run, *_ = tiny(grid={"network": ["resnet"], "depth": [8]}, options={"norm": "group"}).runs()
+    family = NETWORKS["resnet"]
+    bound = replace(family.memory, covers=family.memory.covers - {"norm"})
+    assert memory._at_most(run, LARGE) < float("inf")
+    monkeypatch.setitem(NETWORKS, "resnet", replace(family, memory=bound))
+    assert memory._at_most(run, LARGE) == float("inf")
+
+
+@pytest.mark.parametrize("network", ["preresnet", "resnet_bottleneck", "resnet_imagenet", "resnet_mlp"])
+def test_a_family_without_a_bound_is_counted(tiny, network):
+    depth = NETWORKS[network].depths.depth(1)
+    run, *_ = tiny(grid={"network": [network], "depth": [depth]}).runs()
+    assert memory._at_most(run, LARGE) == float("inf")
+
+
 def test_nothing_is_known_of_a_users_network(runs, monkeypatch):
     monkeypatch.setitem(NETWORKS, "own", Family(object))
     assert memory._at_most(runs(8, network="own")[0], LARGE) == float("inf")

@@ -1,0 +1,118 @@
+"""The three architectures behind the built-in families: what each knows of itself without torch.
+
+Each function describes one family of its architecture; NETWORKS lists them."""
+
+from depthbench.networks.family import DepthList, DepthRule, Family, MemoryBound, Protocol, Structure
+from depthbench.networks.options import CIFAR, IMAGENET, MLP, options_of
+
+SIX_N_PLUS_2, NINE_N_PLUS_2, TWO_N_PLUS_2 = DepthRule(6, 2), DepthRule(9, 2), DepthRule(2, 2)
+
+IMAGENET_BLOCKS = {  # depth -> number of blocks of each stage (He et al. 2015, Table 1)
+    18: (2, 2, 2, 2),
+    34: (3, 4, 6, 3),
+    50: (3, 4, 6, 3),
+    101: (3, 4, 23, 3),
+    152: (3, 8, 36, 3),
+}
+IMAGENET_BOTTLENECKS_FROM = 50  # layers
+
+HE2015_CIFAR = Protocol({"steps": 64_000, "flip": True}, image_size=32)  # He et al. 2015, sec. 4.2
+HE2016_CIFAR = Protocol(  # holds the rate back at every depth, whatever the error
+    {"steps": 64_000, "flip": True, "hold_steps": 400, "hold_from_depth": 1}, image_size=32
+)
+HE2015_IMAGENET = Protocol(  # He et al. 2015, sec. 3.4
+    {
+        "steps": 600_000,
+        "batch_size": 256,
+        "schedule": "plateau",
+        "warmup": "none",
+        "augmentation": "scale",
+        "colour": True,
+        "flip": True,
+    },
+    image_size=224,
+    unstated=frozenset({"plateau_patience"}),
+)
+
+
+def _cifar_bytes(depth: int, width: int, batch_size: int, shape: tuple[int, int, int]) -> float:
+    """An upper bound on the memory of training a CIFAR network of basic blocks.
+
+    Every layer is counted with full-size maps. It keeps its input to normalisation, to the nonlinearity and
+    to dropout, and the mask of dropout. It is counted with the parameters of the widest layer."""
+    _, height, columns = shape
+    maps = 4 * depth + 20
+    activations = 1.2 * 4 * maps * batch_size * height * columns * width
+    parameters = 5 * 4 * depth * 10 * (4 * width) ** 2
+    return activations + parameters
+
+
+CIFAR_BOUND = MemoryBound(
+    frozenset(
+        {
+            "width",
+            "shortcut",
+            "norm",
+            "init",
+            "activation",
+            "dropout",
+            "branch_scale",
+            "gate_bias",
+            "bottleneck_stride",
+        }
+    ),
+    _cifar_bytes,
+)
+
+
+def cifar(
+    about: str, twin: str, *, residual: bool, bottleneck: bool = False, order: str = "original"
+) -> Family:
+    """Describe a CIFAR family: 3x3 convolutions on 3 stages of maps (He et al. 2015, sec. 4.2)."""
+    is_bounded = not bottleneck and order == "original"
+    return Family(
+        "depthbench.networks.cifar:CifarNet",
+        about,
+        {"residual": residual},
+        NINE_N_PLUS_2 if bottleneck else SIX_N_PLUS_2,
+        twin,
+        options_of(CIFAR),
+        unset={"width": 16, "order": order},
+        bottlenecks_from=0 if bottleneck else None,
+        structure=Structure(
+            {"1": 0, "2": 1, "3": 2}, layers_per_block=3 if bottleneck else 2, has_one_width=not bottleneck
+        ),
+        protocols={"he2015-cifar": HE2015_CIFAR, "he2016-cifar": HE2016_CIFAR},
+        memory=CIFAR_BOUND if is_bounded else None,
+    )
+
+
+def imagenet(about: str, twin: str, *, residual: bool) -> Family:
+    """Describe an ImageNet family: 4 stages, with bottlenecks from 50 layers on (He et al. 2015, Table 1)."""
+    return Family(
+        "depthbench.networks.imagenet:ImageNetNet",
+        about,
+        {"residual": residual},
+        DepthList(tuple(IMAGENET_BLOCKS)),
+        twin,
+        options_of(IMAGENET),
+        unset={"width": 64, "order": "original"},
+        bottlenecks_from=IMAGENET_BOTTLENECKS_FROM,
+        protocols={"he2015-imagenet": HE2015_IMAGENET},
+    )
+
+
+def mlp(about: str, twin: str, *, residual: bool) -> Family:
+    """Describe a fully connected family in the order of He et al. 2016, sec. 4."""
+    return Family(
+        "depthbench.networks.mlp:Mlp",
+        about,
+        {"residual": residual},
+        TWO_N_PLUS_2,
+        twin,
+        options_of(MLP),
+        flattens=True,
+        fuses=False,
+        unset={"width": 256, "order": "full_pre"},
+        structure=Structure({"1": 0}, layers_per_block=2, is_fully_connected=True),
+    )

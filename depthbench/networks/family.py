@@ -1,0 +1,177 @@
+"""Everything that the package knows about one network family. Nothing here imports torch."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from depthbench.errors import BadInput
+from depthbench.networks.options import TAKEN_BY, NetworkOptions, check_choices
+from depthbench.registry import Entry
+
+
+@dataclass(frozen=True)
+class DepthRule:
+    """The depths `step * n + offset` with n >= 1 (He et al. 2015, sec. 4.2: 6n+2)."""
+
+    step: int = 1
+    offset: int = 0
+
+    def __str__(self) -> str:
+        if (self.step, self.offset) == (1, 0):
+            return "any"
+        return f"{self.step if self.step > 1 else ''}n+{self.offset}"
+
+    def n(self, depth: int) -> int:
+        """Return the n of a depth. Raises BadInput with the nearest valid depths."""
+        n, rest = divmod(depth - self.offset, self.step)
+        if rest or n < 1:
+            below, above = (self.step * max(k, 1) + self.offset for k in (n, n + 1))
+            near = f"{below}" if below == above else f"{below} or {above}"
+            raise BadInput(f"depth {depth} is not {self}, n >= 1; nearest: {near}")
+        return n
+
+    def depth(self, n: int) -> int | None:
+        """Return the depth of n, counted from 1."""
+        return self.step * n + self.offset
+
+
+@dataclass(frozen=True)
+class DepthList:
+    """A fixed list of depths (He et al. 2015, Table 1)."""
+
+    depths: tuple[int, ...]
+
+    def __str__(self) -> str:
+        return ", ".join(map(str, self.depths))
+
+    def n(self, depth: int) -> int:
+        """Return the position of a depth in the list, from 1. Raises BadInput with the valid depths."""
+        if depth not in self.depths:
+            raise BadInput(f"depth {depth} is none of {self}")
+        return self.depths.index(depth) + 1
+
+    def depth(self, n: int) -> int | None:
+        """Return the n-th depth, from 1, or None beyond the last."""
+        return self.depths[n - 1] if n <= len(self.depths) else None
+
+
+@dataclass(frozen=True)
+class Structure:
+    """What the theory of gradients at initialisation needs to know about a family (analysis/theory.py)."""
+
+    halvings: Mapping[str, int]
+    """Stage -> how often the map has been halved before it."""
+
+    layers_per_block: int
+    is_fully_connected: bool = False
+    has_one_width: bool = True
+    """Whether all layers of a stage are equally wide, which bottlenecks are not."""
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How a paper trains a family."""
+
+    recipe: Mapping[str, Any]
+    """The keys of [recipe] in which the paper differs from depthbench's defaults."""
+
+    image_size: int  # pixels
+    normalisation: str = "pixel"
+    unstated: frozenset[str] = frozenset()
+    """Keys of [recipe] that the paper does not state."""
+
+
+@dataclass(frozen=True)
+class MemoryBound:
+    """An upper bound on the memory of training, computed without building the network.
+
+    The bound is valid only if every option outside `covers` has its default. `bytes` takes the depth, the
+    width, the batch size and the image shape (C, H, W)."""
+
+    covers: frozenset[str]
+    bytes: Callable[[int, int, int, tuple[int, int, int]], float]
+
+
+@dataclass(frozen=True)
+class Family(Entry):
+    """A network family. `target` is its builder; `options` are fixed arguments of the builder."""
+
+    depths: DepthRule | DepthList = DepthRule()
+    twin: str | None = None
+    """The family with the same parameters, with or without residual connections."""
+
+    takes: frozenset[str] | None = None
+    """The options (fields of NetworkOptions) that the builder takes. None: unknown, as for a plug-in."""
+
+    flattens: bool = False
+    """Whether the builder expects flattened images, where each pixel of each channel is a channel."""
+
+    fuses: bool = True
+    """Whether `--step compiled` can compile a part of the network. Plug-ins are checked when they are
+    built."""
+
+    unset: Mapping[str, Any] = field(default_factory=dict, kw_only=True)
+    """The paper's values of options whose default depends on the family."""
+
+    bottlenecks_from: int | None = field(default=None, kw_only=True)
+    """The depth from which blocks are bottlenecks; the builder then takes `bottleneck`. None: at no depth."""
+
+    structure: Structure | None = field(default=None, kw_only=True)
+    """None: no theory of gradients at initialisation applies."""
+
+    protocols: Mapping[str, Protocol] = field(default_factory=dict, kw_only=True)
+    """The papers that train this family on images, by the name that published.csv uses."""
+
+    memory: MemoryBound | None = field(default=None, kw_only=True)
+    """None: the memory is always counted on a built network."""
+
+    def __call__(self, *args: Any, **arguments: Any) -> Any:
+        """Build the network. `arguments` are depth, in_channels, num_classes and options.
+
+        A built-in family completes the options with its defaults. A plug-in's builder gets only those given.
+        Raises BadInput for a depth or a value that does not exist."""
+        if self.takes is None or not self.is_ours:
+            return super().__call__(*args, **arguments)
+        return super().__call__(*args, **self._complete(**arguments))
+
+    def _complete(self, depth: int, **arguments: Any) -> dict[str, Any]:
+        """Return all arguments of a built-in family's builder."""
+        self.depths.n(depth)
+        chosen = {key: value for key, value in arguments.items() if value is not None}
+        check_choices(chosen)
+        defaults = {key: value for key, value in self.defaults(depth).items() if key in self.takes}
+        if self.bottlenecks_from is not None:
+            defaults["bottleneck"] = self.has_bottlenecks(depth)
+        return {"depth": depth, **defaults, **chosen}
+
+    @property
+    def is_residual(self) -> bool | None:
+        """Whether the network has residual connections. None: unknown, as for most plug-ins."""
+        return self.options.get("residual")
+
+    def in_channels(self, shape: tuple[int, int, int]) -> int:
+        """Return the builder's `in_channels` for images (C, H, W)."""
+        return math.prod(shape) if self.flattens else shape[0]
+
+    def has_bottlenecks(self, depth: int) -> bool:
+        """Whether the blocks at `depth` are bottlenecks."""
+        return self.bottlenecks_from is not None and depth >= self.bottlenecks_from
+
+    def defaults(self, depth: int) -> dict[str, Any]:
+        """Return every option as the paper has it at `depth`."""
+        shortcut = "B" if self.has_bottlenecks(depth) else "A"
+        return {**NetworkOptions().model_dump(), "shortcut": shortcut, **self.unset}
+
+    def settle(self, depth: int, chosen: Mapping[str, Any]) -> dict[str, Any]:
+        """Return all options of the network at `depth`, given the `chosen` ones (None: unset).
+
+        An option without effect has its default, so that equal networks have equal options."""
+        defaults = self.defaults(depth)
+        acts = {"residual": self.is_residual is not False, "bottleneck": self.has_bottlenecks(depth)}
+        settled: dict[str, Any] = {}
+        for name, default in defaults.items():
+            value, needs = chosen.get(name), TAKEN_BY[name].needs
+            has_effect = needs is None or acts.get(needs, settled.get(needs) != defaults.get(needs))
+            settled[name] = value if value is not None and has_effect else default
+        return settled

@@ -1,0 +1,130 @@
+"""Every option of a network: its values, its default, its help text, and the architectures that take it."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+from pydantic import AfterValidator, ConfigDict, Field
+
+from depthbench.errors import BadInput
+from depthbench.schema import Count, NotNegative, Section
+
+MLP, IMAGENET, CIFAR = "mlp", "imagenet", "cifar"  # the architectures
+
+
+@dataclass(frozen=True)
+class TakenBy:
+    """Marks an option with the architectures that take it.
+
+    `needs` names what the option acts on: `residual` connections, `bottleneck` blocks, or another option that
+    differs from its default. Without it, the option has no effect."""
+
+    architectures: frozenset[str]
+    needs: str | None = None
+
+
+ALL = frozenset({MLP, IMAGENET, CIFAR})
+CONVOLUTIONAL = frozenset({IMAGENET, CIFAR})
+ONLY_CIFAR = frozenset({CIFAR})
+
+
+def _check_init(value: str) -> str:
+    std = re.fullmatch(r"normal:(\d*\.?\d+(e-?\d+)?)", value)
+    if value in ("he", "xavier", "orthogonal") or (std and float(std[1]) > 0):
+        return value
+    raise ValueError("should be he, xavier, orthogonal or normal:STD with STD > 0, e.g. normal:0.01")
+
+
+class NetworkOptions(Section):
+    """What is built at each depth. An unset option has the value of the network's paper."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    width: Annotated[Count | None, TakenBy(ALL)] = None
+    """Filters of the first stage. Each further stage has twice as many. Units per layer of a fully connected
+    network. Unset: 16 for CIFAR networks, 64 for ImageNet networks, 256 units."""
+
+    shortcut: Annotated[Literal["A", "B", "C"] | None, TakenBy(CONVOLUTIONAL, needs="residual")] = None
+    """Shortcuts where the shape changes: A pads with zeros, B projects. C projects everywhere (He et al.
+    2015, sec. 3.3). Unset: A, or B if the blocks are bottlenecks."""
+
+    norm: Annotated[Literal["batch", "none", "group", "layer"], TakenBy(ALL)] = "batch"
+    """Normalisation of every layer: over the batch, none, over groups of 8 channels of each image, or over
+    all channels of each image."""
+
+    init: Annotated[str, AfterValidator(_check_init), TakenBy(ALL)] = "he"
+    """Initial weights: he (normal, variance 2 / fan-in), xavier (uniform, variance 2 / (fan-in + fan-out)),
+    orthogonal, or normal:STD (normal with this standard deviation)."""
+
+    activation: Annotated[
+        Literal[
+            "relu", "tanh", "sigmoid", "gelu", "silu", "elu", "selu", "leaky_relu", "softplus", "identity"
+        ],
+        TakenBy(ALL),
+    ] = "relu"
+    """The nonlinearity after each layer."""
+
+    dropout: Annotated[float, Field(ge=0, lt=1), TakenBy(ALL)] = 0.0
+    """Probability of dropping an activation between the layers of a block."""
+
+    order: Annotated[
+        Literal["original", "norm_after_addition", "act_before_addition", "act_only_pre", "full_pre"] | None,
+        TakenBy(ONLY_CIFAR),
+    ] = None
+    """Position of normalisation and activation in a block (He et al. 2016, arXiv:1603.05027, Table 2).
+    Unset: original, or full_pre in the preplain and preresnet networks."""
+
+    shortcut_scale: Annotated[NotNegative, TakenBy(ONLY_CIFAR, needs="residual")] = 1.0
+    """Constant factor of the shortcut in the sum of a residual block (He et al. 2016, Table 1)."""
+
+    branch_scale: Annotated[NotNegative, TakenBy(ALL, needs="residual")] = 1.0
+    """Constant factor of the branch, which is added to the shortcut (He et al. 2016, Table 1)."""
+
+    gate: Annotated[
+        Literal["none", "exclusive", "shortcut_only"],
+        TakenBy(ONLY_CIFAR, needs="residual"),
+    ] = "none"
+    """A gate g(x), the sigmoid of a 1x1 convolution. exclusive: scales the branch by g and the shortcut by
+    1 - g. shortcut_only: scales the shortcut alone (He et al. 2016, Table 1)."""
+
+    gate_bias: Annotated[float, TakenBy(ONLY_CIFAR, needs="gate")] = -6.0
+    """Initial bias of the gate. A negative bias opens the shortcut at the start of training."""
+
+    shortcut_dropout: Annotated[float, Field(ge=0, lt=1), TakenBy(ONLY_CIFAR, needs="residual")] = 0.0
+    """Probability of dropping a number that the shortcut carries (He et al. 2016, Table 1). The remaining
+    ones are not scaled up in training; all are scaled down in evaluation."""
+
+    bottleneck_stride: Annotated[Literal["1x1", "3x3"], TakenBy(CONVOLUTIONAL, needs="bottleneck")] = "1x1"
+    """The convolution of a bottleneck that halves the map: the first 1x1 convolution, as in the paper (3.8
+    billion multiply-adds with 50 layers), or the 3x3 one, as in torchvision."""
+
+
+def _taken_by(name: str) -> TakenBy:
+    (mark,) = (mark for mark in NetworkOptions.model_fields[name].metadata if isinstance(mark, TakenBy))
+    return mark
+
+
+TAKEN_BY: dict[str, TakenBy] = {name: _taken_by(name) for name in NetworkOptions.model_fields}
+
+
+def options_of(architecture: str) -> frozenset[str]:
+    """Return the names of the options that networks of an architecture take."""
+    return frozenset(name for name, mark in TAKEN_BY.items() if architecture in mark.architectures)
+
+
+def _choices_of(name: str) -> tuple[str, ...]:
+    annotation = NetworkOptions.model_fields[name].annotation
+    literals = (kind for kind in (annotation, *get_args(annotation)) if get_origin(kind) is Literal)
+    return next((get_args(literal) for literal in literals), ())
+
+
+CHOICES = {name: choices for name in NetworkOptions.model_fields if (choices := _choices_of(name))}
+
+
+def check_choices(chosen: Mapping[str, Any]) -> None:
+    """Raise BadInput for a value that its option does not list."""
+    for name, value in chosen.items():
+        if name in CHOICES and value not in CHOICES[name]:
+            *others, last = CHOICES[name]
+            raise BadInput(f"{name} {value!r}: should be {', '.join(others)} or {last}")

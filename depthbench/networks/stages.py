@@ -1,0 +1,98 @@
+"""What the CIFAR and ImageNet networks share: stages of blocks between a first convolution and a classifier.
+
+Shapes: B batch, C channels, H W pixels."""
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+
+import torch
+from torch import Tensor, nn
+
+from depthbench.networks.blocks import Block, BlockOptions, make_block
+from depthbench.networks.checkpointing import in_turn
+from depthbench.networks.components import ACTIVATIONS, initialise, make_norm
+from depthbench.networks.fusing import in_parts
+from depthbench.networks.layers import Layer, response_of
+from depthbench.networks.shortcuts import Gate
+
+
+class StagedNet(nn.Module):
+    """A first convolution, stages of blocks, global average pooling and a linear classifier.
+
+    Stage k works on 2^k times the width of the first. A subclass makes the first convolution, and its forward
+    pass ends with `classify`.
+
+    Norm and activation follow the first convolution in every order. What an order has before a block's first
+    convolution follows the last block too (He et al. 2016, appendix), so that all orders have as many norms.
+
+    The plain and the residual network of one depth have, after the same `torch.manual_seed`, the same initial
+    weights in every layer, whatever the shortcut, gate and order."""
+
+    def __init__(
+        self, conv1: nn.Conv2d, blocks_per_stage: Sequence[int], num_classes: int, options: BlockOptions
+    ):
+        super().__init__()
+        width = conv1.out_channels
+        self.conv1 = conv1
+        self.norm1 = make_norm(options.norm, width)
+        self.activation = ACTIVATIONS[options.activation]
+        self.stages = make_stages(width, blocks_per_stage, options)
+        channels = self.stages[-1][-1].convolutions[-1].out_channels
+        head = options.block.head(options.norm, options.activation, channels)
+        self.norm_last, self.last_activation = head
+        self.fc = nn.Linear(channels, num_classes)
+        self.run_blocks = in_turn  # or checkpointing.Recomputed
+        self.respond = in_parts  # or fusing.Fused
+
+    def initialise(self, init: str) -> None:
+        """Draw all weights: first those that a plain and a residual network share, then those of
+        shortcuts."""
+        shared = dict.fromkeys(layer.weighted for layer in self.weighted_layers())
+        initialise(shared, init)
+        initialise([m for m in self.modules() if isinstance(m, nn.Conv2d) and m not in shared], init)
+        for module in self.modules():
+            if isinstance(module, Gate):
+                nn.init.constant_(module.bias, module.initial_bias)
+
+    def classify(self, x: Tensor) -> Tensor:
+        """Return the logits (B, num_classes) of images after the first convolution and pooling."""
+        x = self.run_blocks(self.blocks(), x)
+        x = self.respond(self.norm_last, self.last_activation, x)  # (B, C, H, W)
+        return self.fc(x.mean((2, 3)))
+
+    def blocks(self) -> list[Block]:
+        """Return all blocks, input side first. Each is called on the output of the one before."""
+        return [block for stage in self.stages for block in stage]
+
+    def weighted_layers(self) -> list[Layer]:
+        """Return the `depth` weighted layers, input side first, without projections and gates."""
+        layers = [Layer("conv1", "conv1", self.conv1, response_of(self.conv1, self.norm1))]
+        for s, stage in enumerate(self.stages):
+            for b, block in enumerate(stage):
+                pairs = zip(block.convolutions, block.responses(), strict=True)
+                for k, (conv, response) in enumerate(pairs, 1):
+                    layers.append(Layer(f"stages.{s}.{b}.conv{k}", str(s + 1), conv, response))
+        return [*layers, Layer("fc", "fc", self.fc, self.fc)]
+
+
+def make_stages(width: int, blocks_per_stage: Sequence[int], options: BlockOptions) -> nn.ModuleList:
+    """Return stages that work on `width`, 2 `width`, 4 `width`, ... channels. All but the first halve the
+    map."""
+    stages = nn.ModuleList()
+    c_in = width
+    for s, count in enumerate(blocks_per_stage):
+        blocks: list[Block] = []
+        for b in range(count):
+            stride = 2 if s > 0 and b == 0 else 1
+            block = make_block(c_in, 2**s * width, stride, options, is_first=s == b == 0)
+            c_in = block.convolutions[-1].out_channels
+            blocks.append(block)
+        stages.append(nn.Sequential(*blocks))
+    return stages
+
+
+def generator_untouched() -> AbstractContextManager[None]:
+    """Keep the default weights that torch draws as it builds out of its global generator.
+
+    Otherwise a projection in the residual network would shift what the other layers draw afterwards."""
+    return torch.random.fork_rng(devices=[])

@@ -1,0 +1,162 @@
+"""What holds of every built-in family."""
+
+import inspect
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from depthbench.errors import BadInput
+from depthbench.networks import NETWORKS
+from depthbench.networks.layers import weighted_layers
+from depthbench.networks.options import CHOICES, NetworkOptions, options_of
+from depthbench.study.model import Recipe
+
+BUILT_FROM = ("depth", "in_channels", "num_classes")
+STRUCTURAL = {"residual", "bottleneck"}  # set by the family, not by a study
+SHAPE = (3, 8, 8)
+
+
+def shallowest(name):
+    return NETWORKS[name].depths.depth(1)
+
+
+def build(name, **options):
+    family = NETWORKS[name]
+    torch.manual_seed(0)
+    return family(
+        depth=shallowest(name), in_channels=family.in_channels(SHAPE), num_classes=3, **{"width": 4} | options
+    )
+
+
+def choices_of(name):
+    """Every value of every option of a family, one at a time."""
+    numbers = {"shortcut_scale": 0.5, "branch_scale": 0.5, "gate_bias": 0.0}
+    numbers |= {"dropout": 0.5, "shortcut_dropout": 0.5}
+    for key in sorted(NETWORKS[name].takes - {"width"}):
+        inits = ("he", "xavier", "orthogonal", "normal:0.01")
+        for value in CHOICES.get(key) or (inits if key == "init" else (numbers[key],)):
+            yield {key: value}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_builder_takes_the_options_of_its_family(name):
+    """Without defaults of its own: an option is declared once."""
+    family = NETWORKS[name]
+    parameters = dict(inspect.signature(family.load()).parameters)
+    assert tuple(parameters)[:3] == BUILT_FROM
+    options = {key: p for key, p in parameters.items() if key not in STRUCTURAL.union(BUILT_FROM)}
+    assert set(options) == family.takes
+    assert {p.default for p in options.values()} == {inspect.Parameter.empty}
+    assert STRUCTURAL & set(parameters) >= set(family.options)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_value_of_every_option_builds(name):
+    for options in choices_of(name):
+        network = build(name, **options)
+        assert network(torch.randn(2, *SHAPE)).shape == (2, 3), options
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_an_unset_option_is_the_default_at_the_depth(name):
+    family, depth = NETWORKS[name], shallowest(name)
+    defaults = {key: value for key, value in family.defaults(depth).items() if key in family.takes}
+    assert None not in defaults.values()
+    bare, explicit = build(name), build(name, **defaults | {"width": 4})
+    for a, b in zip(bare.state_dict().values(), explicit.state_dict().values(), strict=True):
+        assert torch.equal(a, b)
+    x = torch.randn(2, *SHAPE)
+    assert torch.equal(bare.eval()(x), explicit.eval()(x))
+    assert torch.equal(bare(x), build(name, shortcut=None).eval()(x) if "shortcut" in defaults else bare(x))
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_twins_name_each_other_and_differ_in_residual_connections_only(name):
+    family = NETWORKS[name]
+    twin = NETWORKS[family.twin]
+    assert twin.twin == name
+    assert family.options["residual"] is not twin.options["residual"]
+    assert family.is_residual == (not twin.is_residual)
+    for fact in ("target", "depths", "takes", "flattens", "fuses", "unset", "bottlenecks_from", "structure"):
+        assert getattr(family, fact) == getattr(twin, fact)
+    plain, residual = (dict(build(key).named_parameters()) for key in (name, family.twin))
+    shared = set(plain) & set(residual)
+    assert {key for key in set(plain) ^ set(residual) if "shortcut" not in key} == set()
+    assert all(torch.equal(plain[key], residual[key]) for key in shared)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_depth_is_the_number_of_weighted_layers(name):
+    assert len(weighted_layers(build(name))) == shallowest(name)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_seed_decides_all_weights(name):
+    one, other = build(name), build(name)
+    assert all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_it_says_whether_it_fuses(name):
+    assert hasattr(build(name), "respond") == NETWORKS[name].fuses
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_its_stages_are_those_that_theory_knows(name):
+    structure = NETWORKS[name].structure
+    if structure is not None:
+        stages = {layer.stage for layer in weighted_layers(build(name))} - {"input", "conv1", "fc"}
+        assert stages == set(structure.halvings)
+        network = build(name)
+        per_block = (shallowest(name) - 2) / len(network.blocks())
+        assert structure.layers_per_block == per_block
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_its_protocols_are_recipes(name):
+    for protocol in NETWORKS[name].protocols.values():
+        recipe = Recipe(**protocol.recipe)
+        assert protocol.unstated <= set(Recipe.model_fields)
+        assert all(getattr(recipe, key) == value for key, value in protocol.recipe.items())
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_its_memory_bound_covers_options_that_it_takes(name):
+    bound = NETWORKS[name].memory
+    if bound is not None:
+        assert bound.covers <= NETWORKS[name].takes
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_it_has_a_line_about_itself(name):
+    assert NETWORKS[name].about.startswith("residual" if NETWORKS[name].is_residual else "plain")
+    assert "et al." in NETWORKS[name].about
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_an_unknown_value_or_option_is_refused(name):
+    with pytest.raises(BadInput, match="norm 'bach': should be batch, none, group or layer"):
+        build(name, norm="bach")
+    with pytest.raises(TypeError, match="squeeze"):
+        build(name, squeeze=2)
+    with pytest.raises(BadInput, match="depth 3 "):
+        NETWORKS[name](depth=3)
+
+
+def test_every_option_belongs_to_some_family():
+    used = frozenset().union(*(family.takes for family in NETWORKS.values()))
+    assert used == set(NetworkOptions.model_fields)
+    assert options_of("mlp") < options_of("imagenet") < options_of("cifar")
+
+
+def test_convolutions_see_images_and_linear_maps_pixels():
+    assert NETWORKS["plain_mlp"].in_channels((3, 4, 5)) == 60
+    assert NETWORKS["plain"].in_channels((3, 4, 5)) == 3
+
+
+def test_naming_a_network_needs_no_torch():
+    code = "import sys, depthbench.networks, depthbench.catalog; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"

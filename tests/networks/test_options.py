@@ -1,0 +1,88 @@
+from typing import Annotated
+
+import pytest
+from pydantic import ValidationError
+
+from depthbench.errors import BadInput
+from depthbench.networks.options import (
+    ALL,
+    CHOICES,
+    TAKEN_BY,
+    NetworkOptions,
+    TakenBy,
+    check_choices,
+    options_of,
+)
+from depthbench.study import model
+
+
+@pytest.mark.parametrize("name", NetworkOptions.model_fields)
+def test_every_option_has_a_default_a_help_text_and_architectures(name):
+    field = NetworkOptions.model_fields[name]
+    assert not field.is_required()
+    assert field.description
+    assert field.description.endswith(".")
+    assert TAKEN_BY[name].architectures
+    assert TAKEN_BY[name].needs in (None, "residual", "bottleneck", *NetworkOptions.model_fields)
+
+
+def test_the_study_has_these_options():
+    assert model.NetworkOptions is NetworkOptions
+    assert model.Study.model_fields["options"].annotation is NetworkOptions
+
+
+def test_their_order_is_that_of_the_stored_columns():
+    assert list(NetworkOptions.model_fields) == [
+        "width",
+        "shortcut",
+        "norm",
+        "init",
+        "activation",
+        "dropout",
+        "order",
+        "shortcut_scale",
+        "branch_scale",
+        "gate",
+        "gate_bias",
+        "shortcut_dropout",
+        "bottleneck_stride",
+    ]
+
+
+def test_a_new_option_is_declared_once():
+    """Its declaration says which architectures take it, and its help text."""
+
+    class More(NetworkOptions):
+        groups: Annotated[int, TakenBy(ALL)] = 1
+        """Groups of a convolution."""
+
+    field = More.model_fields["groups"]
+    assert (field.default, field.description) == (1, "Groups of a convolution.")
+    assert [mark.architectures for mark in field.metadata if isinstance(mark, TakenBy)] == [ALL]
+
+
+def test_an_architecture_takes_the_options_that_name_it():
+    assert options_of("mlp") == {"width", "norm", "init", "activation", "dropout", "branch_scale"}
+    assert options_of("imagenet") == options_of("mlp") | {"shortcut", "bottleneck_stride"}
+    assert options_of("cifar") == set(NetworkOptions.model_fields)
+    assert options_of("transformer") == set()
+
+
+def test_choices_are_the_values_that_a_study_may_name():
+    assert CHOICES["shortcut"] == ("A", "B", "C")
+    assert CHOICES["bottleneck_stride"] == ("1x1", "3x3")
+    assert set(CHOICES) == {"shortcut", "norm", "activation", "order", "gate", "bottleneck_stride"}
+    check_choices({"shortcut": "C", "width": 7, "anything": None})
+    with pytest.raises(BadInput, match="gate 'open': should be none, exclusive or shortcut_only"):
+        check_choices({"gate": "open"})
+
+
+@pytest.mark.parametrize("init", ["he", "xavier", "orthogonal", "normal:0.01", "normal:1e-3", "normal:.5"])
+def test_initialisations(init):
+    assert NetworkOptions(init=init).init == init
+
+
+@pytest.mark.parametrize("init", ["glorot", "normal", "normal:0", "normal:-1", "normal:x"])
+def test_an_unknown_initialisation_is_refused(init):
+    with pytest.raises(ValidationError, match="should be he, xavier, orthogonal or normal:STD"):
+        NetworkOptions(init=init)
