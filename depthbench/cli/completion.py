@@ -4,27 +4,28 @@ Nothing here imports torch or pandas: a shell waits for the answer."""
 
 from collections.abc import Mapping
 
+from depthbench.cli.lists import LISTS, describe_list
+
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("fp32", "tf32", "bf16")
 REPORT_STYLES = ("page", "paper", "slides")
-LISTS = ("networks", "data", "studies", "probes")
 
 
 def studies(incomplete: str) -> list[tuple[str, str]]:
     """Complete the name of a bundled study. Files are completed by the shell."""
-    return _matching(_names("studies"), incomplete)
+    return _matching(describe_list("studies"), incomplete)
 
 
 def networks(incomplete: str) -> list[tuple[str, str]]:
     """Complete the last name of a comma-separated list of networks."""
     earlier, comma, last = incomplete.rpartition(",")
-    names = _matching(_names("networks"), last)
+    names = _matching(describe_list("networks"), last)
     return [(f"{earlier}{comma}{name}", about) for name, about in names]
 
 
 def data_sets(incomplete: str) -> list[tuple[str, str]]:
     """Complete the name of a data set. Folders are completed by the shell."""
-    return _matching(_names("data"), incomplete)
+    return _matching(describe_list("data"), incomplete)
 
 
 def devices(incomplete: str) -> list[str]:
@@ -52,12 +53,6 @@ def report_styles(incomplete: str) -> list[str]:
 def lists(incomplete: str) -> list[str]:
     """Complete what `depthbench list` lists."""
     return _starting(LISTS, incomplete)
-
-
-def _names(what: str) -> Mapping[str, str]:
-    from depthbench.cli.lists import describe_list
-
-    return describe_list(what)
 
 
 def _matching(names: Mapping[str, str], incomplete: str) -> list[tuple[str, str]]:

@@ -4,8 +4,9 @@ import itertools
 import re
 from pathlib import Path
 
-from depthbench.cli.completion import LISTS
 from depthbench.errors import BadInput
+
+LISTS = ("networks", "data", "studies", "probes")
 
 
 def describe_list(what: str) -> dict[str, str]:
