@@ -70,10 +70,11 @@ def make_plan(
     executes: bool = True,
     decoding: Decoding = lambda done, total: None,
 ) -> Plan:
-    """Return the plan of `study` on this machine. Reads the images, and downloads or decodes them at first.
+    """Return the plan of `study` on this machine.
 
-    Writes nothing to the results directory. Raises BadInput for anything that cannot be used. With `executes`
-    false the plan is only costed: stored results that the study cannot join count as absent."""
+    Reads the images, after downloading or decoding them if necessary, but writes nothing to the results
+    directory. Raises BadInput for anything that cannot be used. If `executes` is false, the plan is only
+    costed, and stored results that the study cannot join count as absent."""
     device = resolve_device(execution.device)
     check_settings(study, execution, device)
     check_builders(study)
@@ -109,7 +110,9 @@ def make_plan(
 def _read_images(
     study: Study, data_dir: Path | None, decoding: Decoding, executes: bool
 ) -> tuple[Images, tuple[str, ...]]:
-    """Return the images of `study`, and notes. A published data set is not needed to count a study's cost."""
+    """Return the images of `study`, and notes.
+
+    A plan that is only costed uses a stand-in for a published data set that is not downloaded."""
     folder = default_data_dir() if data_dir is None else Path(data_dir).expanduser()
     try:
         return load_images(study.data, folder, decoding), ()
@@ -142,9 +145,10 @@ def _resolve_study(study: Study, images: Images) -> Study:
 
 
 def _limit_evaluation(study: Study, images: Images, *, is_chosen: bool) -> Study:
-    """Return the resolved `study`, its train error taken on a number of images that can be drawn.
+    """Return the resolved `study` with a number of evaluated training images that can be drawn from each
+    class.
 
-    If they cannot, raises BadInput where the study file or a flag chose the number, and else takes all."""
+    If it cannot be drawn, raises BadInput if a person chose the number (`is_chosen`), and else takes all."""
     size = study.evaluate.train_size
     if size is None:
         return study

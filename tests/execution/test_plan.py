@@ -3,8 +3,9 @@ import os
 import pytest
 
 from depthbench.errors import BadInput
-from depthbench.execution.plan import make_plan, share_cores
+from depthbench.execution.plan import Plan, make_plan, share_cores
 from depthbench.execution.settings import Execution
+from depthbench.training.mode import TrainingMode
 
 
 def test_the_costliest_runs_come_first_and_nothing_is_written(tiny, tmp_path):
@@ -102,3 +103,21 @@ def test_a_plan_that_is_not_executed_need_not_join_what_is_stored(tiny, tmp_path
     plan = make_plan(study, Execution(tmp_path, device="cpu"), executes=False)
     assert (len(plan.todo), len(plan.finished)) == (1, 0)
     assert "stored results are ignored" in plan.notes[0]
+
+
+def test_a_plan_says_how_each_run_is_trained(tiny, tmp_path):
+    execution = Execution(tmp_path, device="cpu", step_mode="eager", recompute=True)
+    study = tiny(grid={"network": ["plain"]}).model_copy(update={"keep_checkpoints": True})
+    plan = make_plan(study, execution)
+    (run,) = plan.todo
+    assert plan.execution is execution
+    assert plan.mode_of(run) == TrainingMode(
+        device="cpu", step_mode="eager", recompute=True, is_streamed=False, keep_checkpoint=True
+    )
+    other = run.model_copy(update={"seed": 7})
+    assert not plan.mode_of(other).recompute
+
+
+def test_a_plan_takes_keywords_only(tiny, tmp_path):
+    with pytest.raises(TypeError, match="positional"):
+        Plan(tiny())
