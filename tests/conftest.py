@@ -1,9 +1,15 @@
-"""A study small enough to run in a test: 8 layers of 4 filters on digits, a dozen steps."""
+"""Fixtures for all tests: a study that is small enough to train in a test, and a trained study to read."""
 
 import os
 
-os.environ["OMP_NUM_THREADS"] = "1"  # of processes that tests start, which share the cores with other tests
+os.environ["OMP_NUM_THREADS"] = "1"  # processes that tests start share the cores with other tests
 
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import filelock
 import pytest
 import torch
 
@@ -28,17 +34,24 @@ TINY = {
 }
 
 
+SMALL = ["--set", "width=4", "--set", "evaluate.every=5", "--batch-size", "16", "--device", "cpu"]
+"""Flags of `depthbench run` for a study that takes seconds."""
+
+SLOW_FIXTURES = {"trained", "trained_study", "browser"}
+
+
 def pytest_collection_modifyitems(items):
-    """Tests marked `cuda` run wherever there is a CUDA device."""
-    if not torch.cuda.is_available():
-        for item in items:
-            if "cuda" in item.keywords:
-                item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
+    """Skip tests marked `cuda` without a CUDA device, and mark tests that train or open a browser as slow."""
+    for item in items:
+        if "cuda" in item.keywords and not torch.cuda.is_available():
+            item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
+        if SLOW_FIXTURES & set(item.fixturenames):
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture
 def tiny():
-    """Makes a resolved tiny study; sections given replace single keys."""
+    """Makes a resolved study of 8 layers and 12 steps on digits. Arguments replace single keys."""
 
     def make(**overrides):
         study = {key: dict(value) if isinstance(value, dict) else value for key, value in TINY.items()}
@@ -57,7 +70,7 @@ def digits(tmp_path_factory):
 
 @pytest.fixture
 def trained(tmp_path, digits):
-    """Trains a run into a directory of its own: (its run.json, its store)."""
+    """Trains a run into its own directory and returns its record and its store."""
 
     def make(run, images=digits, folder="run", mode=CPU, **options):
         images = with_validation(images, run.data)
@@ -66,3 +79,34 @@ def trained(tmp_path, digits):
         return finish(steps), store
 
     return make
+
+
+@dataclass(frozen=True)
+class TrainedStudy:
+    """A finished study and what `depthbench run` printed."""
+
+    path: Path
+    printed: str
+
+
+@pytest.fixture(scope="session")
+def trained_study(tmp_path_factory) -> TrainedStudy:
+    """The study "small": plain and resnet at 8 and 14 layers, 10 steps, with its report.
+
+    One process of a test run makes it, and all share it. A test that changes it must copy it first."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent  # shared by all workers
+    folder = folder / "trained-study"
+    output = folder / "printed.txt"
+    with filelock.FileLock(f"{folder}.lock"):
+        if not output.exists():
+            folder.mkdir()
+            command = [sys.executable, "-m", "depthbench", "run", "--name", "small", *SMALL, "--jobs", "1"]
+            command += ["--depths", "8,14", "--seeds", "1", "--steps", "10"]
+            done = subprocess.run(
+                command, capture_output=True, text=True, timeout=300, cwd=folder, check=False
+            )
+            assert done.returncode == 0, done.stderr
+            output.write_text(done.stdout)
+    return TrainedStudy(folder / "results" / "small", output.read_text())

@@ -7,6 +7,7 @@ import pytest
 import depthbench
 
 
+@pytest.mark.slow
 def test_four_calls_from_a_script_without_a_main_guard(tmp_path):
     """As the README shows it; a script must not need `if __name__ == "__main__"`."""
     script = tmp_path / "script.py"

@@ -95,6 +95,7 @@ def test_bad_input(arguments, told):
         invoke(*arguments)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", [["--help"], ["--depths", "21"]])
 def test_help_and_bad_input_never_import_torch(arguments):
     code = (

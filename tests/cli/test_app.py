@@ -20,8 +20,7 @@ from depthbench.errors import BadInput
 from depthbench.report import FIGURES
 from depthbench.study.file import bundled_studies
 from depthbench.study.model import FORMAT
-
-SMALL = ["--set", "width=4", "--set", "evaluate.every=5", "--batch-size", "16", "--device", "cpu"]
+from tests.conftest import SMALL
 
 
 def depthbench(*arguments, **options):
@@ -42,20 +41,14 @@ def few_figures(monkeypatch):
     monkeypatch.setattr("depthbench.report.page.FIGURES", few)
 
 
-@pytest.fixture(scope="module")
-def small(tmp_path_factory):
-    """A finished study of plain and resnet at 8 and 14 layers: (its directory, what was printed)."""
-    folder = tmp_path_factory.mktemp("cli")
-    done = depthbench(
-        "run", "--depths", "8,14", "--seeds", "1", "--steps", "10", "--name", "small", "--jobs", "1", *SMALL,
-        cwd=folder,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return folder / "results" / "small", done.stdout
+@pytest.fixture
+def copied(trained_study, tmp_path):
+    """A copy of the trained study, to change."""
+    return shutil.copytree(trained_study.path, tmp_path / "copied" / "small")
 
 
-def test_run_trains_stores_and_reports(small):
-    path, printed = small
+def test_run_trains_stores_and_reports(trained_study):
+    path, printed = trained_study.path, trained_study.printed
     assert re.search(r"^small: 4 runs on digits, 0 already done; .* 10 steps per run$", printed, re.MULTILINE)
     assert "[4/4]" in printed
     assert "report: results/small/report/index.html" in printed
@@ -68,10 +61,9 @@ def test_run_trains_stores_and_reports(small):
     assert (path / "report/figures/confusion.svg").exists()
 
 
-def test_the_same_command_again_trains_nothing_and_more_seeds_join(small):
-    path, _ = small
+def test_the_same_command_again_trains_nothing_and_more_seeds_join(copied):
     run = ["run", "--depths", "8", "--steps", "10", "--name", "small", *SMALL, "--json"]
-    run += ["--seeds", "2", "--jobs", "1", "--results", path.parent]
+    run += ["--seeds", "2", "--jobs", "1", "--results", copied.parent]
     _, dry, _ = invoke(*run, "--dry-run")
     assert [row["status"] for row in json.loads(dry)].count("done") == 2
     code, printed, complaint = invoke(*run, "--quiet")
@@ -81,6 +73,7 @@ def test_the_same_command_again_trains_nothing_and_more_seeds_join(small):
     assert {row["status"] for row in outcome["runs"]} == {"done"}
 
 
+@pytest.mark.slow
 def test_frontier_finds_where_networks_stop_training_and_reports_it(tmp_path):
     asked = [
         "frontier",
@@ -121,8 +114,8 @@ def test_a_frontier_that_cannot_be_found_is_told_in_one_line(tmp_path, arguments
         invoke("frontier", *arguments.split(), "--results", tmp_path)
 
 
-def test_show_prints_a_table_or_json(small):
-    path, _ = small
+def test_show_prints_a_table_or_json(trained_study):
+    path = trained_study.path
     table = CliRunner().invoke(app, ["show", str(path)])
     assert "resnet" in table.stdout
     assert "not started" not in table.stdout
@@ -131,8 +124,8 @@ def test_show_prints_a_table_or_json(small):
     assert 0 <= rows[0]["test_error"] <= 100
 
 
-def test_show_says_how_many_runs_are_not_begun(small, tmp_path):
-    path = shutil.copytree(small[0], tmp_path / "[bold]part")
+def test_show_says_how_many_runs_are_not_begun(trained_study, tmp_path):
+    path = shutil.copytree(trained_study.path, tmp_path / "[bold]part")
     first, second, *_ = (path / "runs").iterdir()
     shutil.rmtree(first)
     printed = invoke("show", path)[1]
@@ -142,6 +135,7 @@ def test_show_says_how_many_runs_are_not_begun(small, tmp_path):
     assert "2 more runs of the study not started" in invoke("show", path)[1]
 
 
+@pytest.mark.slow
 def test_what_failed_is_told_also_when_quiet(tmp_path):
     (tmp_path / "mine.py").write_text(
         "def build(**options):\n    raise RuntimeError('it cannot be built')\n\n\n"
@@ -154,11 +148,10 @@ def test_what_failed_is_told_also_when_quiet(tmp_path):
     assert "failed (RuntimeError: it cannot be built); see results/quick/runs/mine" in done.stderr
 
 
-def test_report_can_be_drawn_again(small):
-    path, _ = small
-    page = path / "report" / "index.html"
+def test_report_can_be_drawn_again(copied):
+    page = copied / "report" / "index.html"
     page.unlink()
-    assert invoke("report", path)[1].strip() == str(page)
+    assert invoke("report", copied)[1].strip() == str(page)
     assert page.exists()
 
 
@@ -174,9 +167,9 @@ def test_report_can_be_drawn_again(small):
         ["show"],
     ],
 )  # fmt: skip; of `report`: tests/report/test_page.py
-def test_the_read_side_never_imports_torch(small, arguments):
+def test_the_read_side_never_imports_torch(trained_study, arguments):
     if arguments[0] == "show":
-        arguments = [*arguments, str(small[0])]
+        arguments = [*arguments, str(trained_study.path)]
     code = (
         "import sys; from depthbench.cli.app import main\n"
         "try: main()\n"
@@ -224,12 +217,12 @@ def test_the_version():
         (["bench", "--depths", "8"], "depthbench.bench.command.run_bench", "nothing is written"),
     ],
 )
-def test_ctrl_c_is_one_line(small, monkeypatch, command, where, told):
+def test_ctrl_c_is_one_line(trained_study, monkeypatch, command, where, told):
     def pressed(*args, **options):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(where, pressed)
-    code, _, complaint = invoke(*[small[0] if word == "RESULTS" else word for word in command])
+    code, _, complaint = invoke(*[trained_study.path if word == "RESULTS" else word for word in command])
     assert code == 130
     assert complaint.count("\n") == 1
     assert told in complaint
@@ -250,6 +243,7 @@ def test_ctrl_c_while_it_is_being_imported_is_one_line(monkeypatch, capsys):
     assert capsys.readouterr().err == "interrupted\n"
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_with_130_and_says_how_to_go_on(tmp_path):
     command = [
         sys.executable,
@@ -282,6 +276,7 @@ def test_ctrl_c_ends_with_130_and_says_how_to_go_on(tmp_path):
     assert {record["status"] for record in records} == {"interrupted"}
 
 
+@pytest.mark.slow
 def test_a_run_that_diverges_is_exit_code_1_unless_it_may(tmp_path):
     run = ["run", "--depths", "8", "--seeds", "1", "--steps", "20", "--networks", "plain", "--set", "lr=1e30",
            "--set", "norm=none", "--results", tmp_path, *SMALL]  # fmt: skip
@@ -391,6 +386,7 @@ def test_no_command_is_help(monkeypatch, capsys):
     assert "frontier" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_bad_input_is_exit_code_2_without_a_traceback(tmp_path):
     done = depthbench("run", "--depths", "21", cwd=tmp_path)
     assert done.returncode == 2
@@ -406,9 +402,8 @@ def test_a_directory_without_results(command, tmp_path):
     assert "holds no results" in str(done.exception)
 
 
-def test_two_recipes_into_one_directory(small):
-    path, _ = small
-    before = {p: p.stat().st_mtime_ns for p in path.rglob("*")}
+def test_two_recipes_into_one_directory(copied):
+    before = {p: p.stat().st_mtime_ns for p in copied.rglob("*")}
     words = [
         "run",
         "--depths",
@@ -419,27 +414,27 @@ def test_two_recipes_into_one_directory(small):
         "small",
         *SMALL,
         "--results",
-        str(path.parent),
+        str(copied.parent),
     ]
     done = CliRunner().invoke(app, words)
     assert isinstance(done.exception, BadInput)
     assert "recipe.steps is 10 there and 11 here" in str(done.exception)
-    assert {p: p.stat().st_mtime_ns for p in path.rglob("*")} == before
+    assert {p: p.stat().st_mtime_ns for p in copied.rglob("*")} == before
 
 
-def test_a_truncated_table_makes_that_run_again(small):
-    path, _ = small
-    file = next(path.glob("runs/plain-8-s0-*/layers.parquet"))
+def test_a_truncated_table_makes_that_run_again(copied):
+    file = next(copied.glob("runs/plain-8-s0-*/layers.parquet"))
     whole = file.read_bytes()
     file.write_bytes(whole[:100])
     run = ["run", "--depths", "8,14", "--seeds", "1", "--steps", "10", "--name", "small", *SMALL]
-    code, printed, _ = invoke(*run, "--results", path.parent)
+    code, printed, _ = invoke(*run, "--results", copied.parent)
     assert code == 0
     assert "its tables cannot be read; it will be trained again" in printed
     assert "[1/1] plain-8 seed 0 done" in printed
     assert file.read_bytes() == whole
 
 
+@pytest.mark.slow
 def test_a_folder_of_images_end_to_end(tmp_path):
     import numpy as np
     from PIL import Image

@@ -86,6 +86,7 @@ def test_parts_are_decoded_by_the_threads_of_a_run(root, monkeypatch, threads):
     assert used == [threads]
 
 
+@pytest.mark.slow
 def test_a_process_that_reads_crops_does_not_import_torchvision(root):
     code = (
         "import pickle, sys; import numpy as np; import depthbench.data.source\n"

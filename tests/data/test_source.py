@@ -181,6 +181,7 @@ print(stream.next().flatten().tolist(), *(process.pid for process in multiproces
 """
 
 
+@pytest.mark.slow
 def test_its_processes_end_with_python():
     program = [sys.executable, "-c", SLOW_THREADS + LEFT_OPEN]
     ended = subprocess.run(program, capture_output=True, text=True, timeout=60, check=True)
@@ -207,6 +208,7 @@ stream.next()
 """
 
 
+@pytest.mark.slow
 def test_a_process_ends_though_its_parent_died_while_it_started():
     program = [sys.executable, "-W", "ignore::UserWarning:multiprocessing.resource_tracker", "-c", ORPHAN]
     # waits until no process has its output any more

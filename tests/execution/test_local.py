@@ -21,6 +21,8 @@ from depthbench.execution.settings import Execution
 from depthbench.store.study_store import StudyStore
 from tests.processes import is_alive
 
+pytestmark = pytest.mark.slow
+
 PLUGIN = """
 from torch import nn
 

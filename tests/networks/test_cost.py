@@ -72,6 +72,7 @@ def test_products_of_a_layer_that_is_not_known():
     assert count_multiply_adds(Own(), (3, 1, 1)) == 3 * 2 + 2 * 5
 
 
+@pytest.mark.slow
 def test_counting_costs_no_slow_import():
     code = (
         "import sys; from depthbench.networks import NETWORKS; from depthbench.networks.cost import count\n"
@@ -142,6 +143,7 @@ print(counts.training_memory(64, copies=4, recompute=recompute) / (peak() - befo
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.mark.parametrize("recompute", [False, True])
 def test_estimated_memory_is_near_the_truth(recompute):

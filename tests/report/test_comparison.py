@@ -72,6 +72,7 @@ def test_a_network_and_depth_has_a_panel_of_its_own(drawn):
     assert [len({line.get_color() for line in axes.lines}) for axes in panels[3:]] == [3, 2, 3]
 
 
+@pytest.mark.slow
 def test_the_page_says_what_differs_and_takes_no_torch(whole, other):
     command = [sys.executable, "-c", WRITE, str(whole), str(other)]
     told = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()

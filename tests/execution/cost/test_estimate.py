@@ -138,6 +138,7 @@ def test_bad_input(tmp_path, arguments, told):
     assert told in str(done.exception)
 
 
+@pytest.mark.slow
 def test_the_plan_of_a_small_study_does_not_import_torch(tmp_path):
     code = (
         "import sys; from pathlib import Path; from depthbench.execution.plan import make_plan\n"
