@@ -37,7 +37,7 @@ TINY = {
 SMALL = ["--set", "width=4", "--set", "evaluate.every=5", "--batch-size", "16", "--device", "cpu"]
 """Flags of `depthbench run` for a study that takes seconds."""
 
-SLOW_FIXTURES = {"trained", "trained_study", "browser"}
+SLOW_FIXTURES = {"trained", "trained_study", "browser", "written"}
 
 
 def pytest_collection_modifyitems(items):

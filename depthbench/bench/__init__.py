@@ -1,12 +1,12 @@
-"""How fast depthbench's loop is here: beside the conventional loop, and beside what the machine could do.
+"""Measures how fast depthbench trains here, compared with a conventional loop and with the machine's limits.
 
     settings -> [Case] x [Arm] -> measure: rows -> ratios -> table, figure, files
 
-A *case* is a network on one kind of images. An *arm* is a way to train it: a loop, so many jobs at once, so
-many threads each. A *segment* is some steps of one arm, timed. In each repeat every arm has one segment, in
-an order that rotates, so that a machine that slows down or speeds up does so for all of them; ratios are
-taken within a repeat."""
+A *case* is a network on one kind of images. An *arm* is a way to train it: a loop, with a number of
+simultaneous jobs and of threads for each. A *segment* is a number of timed steps of one arm. In each repeat,
+every arm has one segment. Their order rotates, so that a drift in the machine's speed affects all arms alike.
+Ratios are taken within a repeat."""
 
 
 class BenchFailed(Exception):
-    """What was measured cannot be trusted or went no further; the message says why, and the way out."""
+    """The measurement stopped or cannot be trusted. The message says why and what to do."""

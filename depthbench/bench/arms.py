@@ -1,4 +1,4 @@
-"""The ways to train that are measured beside each other."""
+"""The ways to train that a benchmark compares."""
 
 from dataclasses import dataclass
 
@@ -7,28 +7,30 @@ from depthbench.bench.ceiling import modes, work
 
 @dataclass(frozen=True)
 class Arm:
-    """`jobs` processes of the contender `what` at once, each with so many threads, and `lanes` runs that take
-    turns in it."""
+    """`jobs` simultaneous processes of the contender `what`, each with `threads` threads and `lanes` runs.
+
+    The runs of a process take turns."""
 
     what: str
     jobs: int
     threads: int
-    mode: str = "steps"  # what the contender does: steps, probes, or a mode of the ceiling
+    mode: str = "steps"  # steps, probes, or a mode of the ceiling
     lanes: int = 1
 
     @property
     def name(self) -> str:
-        """For people, e.g. `depthbench, 2 jobs`."""
+        """The name for people, for example `depthbench, 2 jobs`."""
         jobs = f"{self.lanes} lanes" if self.lanes > 1 else f"{self.jobs} job{'s'[: self.jobs > 1]}"
         return f"{self.what}, {jobs}" + (f", {self.mode}" if self.mode != "steps" else "")
 
 
-def arms_on(device: str, precision: str, cores: int, most: int, conventional_threads: int) -> list[Arm]:
-    """What is measured in each case, with at most `most` jobs at once.
+def arms_on(device: str, precision: str, cores: int, max_jobs: int, conventional_threads: int) -> list[Arm]:
+    """Return the arms of each case, with at most `max_jobs` simultaneous jobs.
 
-    The conventional loop alone has the threads that torch takes by itself. On a CPU jobs share the cores, and
-    so have ceilings of their own; on a GPU they share the one ceiling, and runs may share a process too."""
-    counts = _counts(most)
+    Alone, the conventional loop has as many threads as torch uses by default. On a CPU, jobs share the cores,
+    so each number of jobs has its own ceiling. On a GPU, all share one ceiling, and runs may share a
+    process."""
+    counts = _counts(max_jobs)
     alone = Arm("conventional", 1, conventional_threads)
     if device.startswith("cuda"):
         ours = [Arm("depthbench eager", 1, cores)]
@@ -40,16 +42,16 @@ def arms_on(device: str, precision: str, cores: int, most: int, conventional_thr
         lanes = []
         shares = [(arm.jobs, arm.threads) for arm in ours]
     best = ours[-1]
-    crowd = [Arm("conventional", best.jobs, best.threads)] if best.jobs > 1 else []
+    competing = [Arm("conventional", best.jobs, best.threads)] if best.jobs > 1 else []
     ceilings = [Arm("ceiling", *share, mode) for share in shares for mode in modes(device, precision)]
-    return [alone, *crowd, *ours, *lanes, Arm(best.what, 1, cores, "probes"), *ceilings]
+    return [alone, *competing, *ours, *lanes, Arm(best.what, 1, cores, "probes"), *ceilings]
 
 
 def work_of(arm: Arm, batch_size: int, device: str) -> int:
-    """What a step of `arm` is: images, operations or bytes, of all its jobs."""
+    """Return the work of one step of `arm` in all its jobs: images, operations or bytes."""
     return arm.jobs * arm.lanes * (work(arm.mode, device) if arm.what == "ceiling" else batch_size)
 
 
-def _counts(most: int) -> list[int]:
-    """1, 2, 4, ... and `most`."""
-    return sorted({most} | {1 << i for i in range(most.bit_length()) if 1 << i <= most})
+def _counts(maximum: int) -> list[int]:
+    """Return 1, 2, 4, ... and `maximum`."""
+    return sorted({maximum} | {1 << i for i in range(maximum.bit_length()) if 1 << i <= maximum})

@@ -1,4 +1,4 @@
-"""What is trained in a benchmark: a residual network at 32 x 32, or one of the digits study."""
+"""The networks and images of a benchmark: a residual network at 32 x 32 pixels, or one on the digits."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,10 +10,10 @@ from depthbench.data.images import Images
 from depthbench.study.file import load_study
 from depthbench.study.model import Run
 
-ENDLESS = 64_000  # steps: the paper's length, which no benchmark reaches
-CIFAR = (50_000, 3, 32, 32)  # what is timed does not depend on what is in the pictures: they are noise
+ENDLESS = 64_000  # steps: the length in the paper, which no benchmark reaches
+CIFAR = (50_000, 3, 32, 32)  # noise images: their content does not affect the timing
 DIGITS = (1437, 1, 8, 8)
-NETWORK = "resnet"  # its plain twin lacks additions only
+NETWORK = "resnet"  # its plain twin only lacks the additions
 
 
 @dataclass(frozen=True)
@@ -31,12 +31,13 @@ class Case:
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
-        """(C, H, W)."""
+        """The shape (C, H, W) of an image."""
         return (DIGITS if self.digits else CIFAR)[1:]
 
     def run(self, probe: dict[str, Any], steps: int = ENDLESS) -> Run:
-        """The run that is timed, with `probe` as the [probe] of its study. Raises BadInput for a depth or a
-        batch size that cannot be."""
+        """Return the run to time, with `probe` as the section [probe] of its study.
+
+        Raises BadInput for an impossible depth or batch size."""
         grid = {"network": [NETWORK], "depth": [self.depth], "seed": [0]}
         recipe = {"steps": steps, "batch_size": self.batch_size, "precision": self.precision}
         if self.digits:
@@ -46,7 +47,7 @@ class Case:
         return next(study.resolve((DIGITS if self.digits else CIFAR)[0], flips=not self.digits).runs())
 
     def images(self) -> Images:
-        """As many as the data set has."""
+        """Return as many images as the data set has."""
         if self.digits:
             from depthbench.data.digits import load
 

@@ -1,4 +1,4 @@
-"""`depthbench bench`: check, measure, compare, write."""
+"""The command `depthbench bench`: check, measure, compare, write."""
 
 import contextlib
 from dataclasses import replace
@@ -24,36 +24,36 @@ from depthbench.machine.environment import busy, cores_each, cpu_name, describe_
 from depthbench.networks import NETWORKS
 from depthbench.registry import look_up
 
-MOST_JOBS = {"cpu": 8, "mps": 2, "cuda": 4}  # at once, unless --jobs says otherwise
-SECONDS = {"cpu": 3.0, "mps": 3.0, "cuda": 1.0}  # of a segment; a GPU is steady, and has more arms
+MAX_JOBS = {"cpu": 8, "mps": 2, "cuda": 4}  # simultaneous jobs without --jobs
+SECONDS = {"cpu": 3.0, "mps": 3.0, "cuda": 1.0}  # of a segment; a GPU is steadier and has more arms
 
 
 def run_bench(settings: Settings, results: Path, console: Console) -> Path:
-    """Measure, print the ratios, and write all to a folder of the machine's name in `results`; return it.
+    """Measure, print the ratios and write all results. Returns the folder of this machine in `results`.
 
-    Raises BadInput for a device that is not here, and BenchFailed where a process dies or the captured step
-    of a GPU is not the eager step."""
+    Raises BadInput for a device that does not exist, and BenchFailed if a process dies or if the captured
+    step of a GPU differs from the eager step."""
     device = resolve_device(settings.device)
     kind = device.partition(":")[0]
     if settings.precision == "tf32" and kind != "cuda":
-        raise BadInput(f"--precision tf32 needs a CUDA device, and this is {device}: use fp32 or bf16")
+        raise BadInput(f"--precision tf32 needs a CUDA device, not {device}: use fp32 or bf16")
     cores = usable_cores()
-    jobs = settings.jobs or (min(cores, MOST_JOBS[kind]) if kind == "cpu" else MOST_JOBS[kind])
+    jobs = settings.jobs or (min(cores, MAX_JOBS[kind]) if kind == "cpu" else MAX_JOBS[kind])
     seconds = settings.seconds or SECONDS[kind]
     arms = arms_on(device, settings.precision, cores_each(1), jobs, torch.get_num_threads())
     cases = settings.cases()
     machine = torch.cuda.get_device_name(device) if kind == "cuda" else cpu_name()
     folder = results / output.slug(machine, cores, settings.precision)
     try:
-        folder.mkdir(parents=True, exist_ok=True)  # now, and not when minutes of measuring are done
+        folder.mkdir(parents=True, exist_ok=True)  # fail now rather than after minutes of measuring
     except OSError as error:
-        raise BadInput(f"{folder} cannot be made ({error.strerror}): give another --results DIR") from None
-    there = ", where earlier ones are replaced" if (folder / "bench.md").exists() else ""
+        raise BadInput(f"{folder} cannot be created ({error.strerror}): name another --results DIR") from None
+    replaces = " (replaces earlier ones)" if (folder / "bench.md").exists() else ""
     load = busy()
     for line in (
-        f"{machine}, {cores} cores, on {device}; results: {folder}{there}",
-        "This takes minutes, about 10 as it is asked for without options: leave the machine alone.",
-        *([f"{load}: the figures will be those beside such work"] if load else []),
+        f"{machine}, {cores} cores, on {device}; results: {folder}{replaces}",
+        "This takes minutes, about 10 with the default options. Run nothing else meanwhile.",
+        *([f"{load}: this work will affect the results"] if load else []),
     ):
         say(console, line)
 
@@ -64,24 +64,24 @@ def run_bench(settings: Settings, results: Path, console: Console) -> Path:
             check = check_captured(case.run({"every": 5}), case.images(), torch.device(device))
         say(console, f"the captured step equals the eager step: {describe(check)}")
     try:
-        with display.showing(console) as tell:
-            rows = measure(cases, arms, Session(device, cores, settings.repeats, seconds, tell))
+        with display.showing(console) as show_progress:
+            rows = measure(cases, arms, Session(device, cores, settings.repeats, seconds, show_progress))
     except BaseException:
         with contextlib.suppress(OSError):
-            folder.rmdir()  # which fails where it holds those of an earlier time
+            folder.rmdir()  # fails if it holds earlier results
         raise
 
-    found = ratios(rows, {case.name: _cost(case) for case in cases}, {c.name: _probed(c) for c in cases})
+    measured = ratios(rows, {case.name: _cost(case) for case in cases}, {c.name: _probed(c) for c in cases})
     about: dict[str, Any] = {"machine": machine, "cores": cores, "precision": settings.precision}
     about |= {"command": settings.command(device, jobs, seconds), "check": check}
     about["environment"] = describe_environment(torch.device(device), torch.get_num_threads())
     about["floor"] = {case.name: _cost(case)._asdict() for case in cases}
     with console.status("drawing"):
-        output.write(folder, rows, found, about)
-    console.print(display.ratio_table(output.ratios_shown(found), f"{machine}, {settings.precision}"))
+        output.write(folder, rows, measured, about)
+    console.print(display.ratio_table(output.ratios_shown(measured), f"{machine}, {settings.precision}"))
     if unsteady := output.unsteady(rows):
         say(console, unsteady)
-    say(console, f"written: {folder}/bench.md, .csv, .json, .svg and .png")
+    say(console, f"results: {folder}/bench.md, .csv, .json, .svg and .png")
     return folder
 
 
@@ -93,6 +93,6 @@ def _cost(case: Case) -> Cost:
 
 
 def _probed(case: Case) -> float:
-    """The part of all steps that the default cadence probes."""
+    """Return the fraction of all steps that the default cadence probes."""
     run = case.run({}, CADENCE if case.digits else ENDLESS)
     return sum(run.is_probed(step) for step in range(run.steps)) / run.steps

@@ -1,7 +1,7 @@
-"""A process that trains some steps whenever it is told to, and says when they began and ended.
+"""A process that trains a number of steps on request and returns their timing.
 
-It is told (what, case, device, lanes) and says "ready"; then for each (mode, steps, threads) it answers a
-list of Timings. The end of its parent, or of its end of the pipe, is the end of it."""
+It receives (what, case, device, lanes) and answers "ready". Then it answers each (mode, steps, threads) with
+a list of Timings. It ends with its parent or when the parent closes the pipe."""
 
 import contextlib
 from multiprocessing.connection import Connection
@@ -12,7 +12,7 @@ from depthbench.execution.process import parent
 from depthbench.registry import Entry
 
 OURS = "depthbench.bench.ours:Ours"
-CONTENDERS = {  # what -> its class, made from (case, device), ours with lanes too; imported when needed
+CONTENDERS = {  # made from (case, device), and from lanes if there are several
     "conventional": Entry("depthbench.bench.conventional:Conventional"),
     "depthbench": Entry(OURS),
     "depthbench eager": Entry(OURS, options={"step": "eager"}),
@@ -22,7 +22,7 @@ CONTENDERS = {  # what -> its class, made from (case, device), ours with lanes t
 
 
 def serve(connection: Connection) -> None:
-    """Answer until the parent is gone (EOFError)."""
+    """Answer requests until the parent ends, which raises EOFError."""
     what, case, device, lanes = connection.recv()
     device = torch.device(device)
     if device.type == "cuda":

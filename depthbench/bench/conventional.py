@@ -1,9 +1,9 @@
-"""The loop as popular CIFAR repositories write it (kuangliu/pytorch-cifar, akamaster/pytorch_resnet_cifar10):
-images are made one by one by torchvision's transforms in worker processes, and every step fetches its loss.
+"""The training loop of popular CIFAR repositories.
 
-Two things differ, so that it trains what ours trains: the network's convolutions and norms are depthbench's,
-and a last batch that is smaller is dropped. Precision is as asked for (torch by itself would let cuDNN round
-to TF32)."""
+As in kuangliu/pytorch-cifar and akamaster/pytorch_resnet_cifar10, worker processes make images one by one
+with torchvision's transforms, and every step fetches its loss. Two things differ, so that it trains the same
+network as ours: convolutions and norms are depthbench's, and an incomplete last batch is dropped. The
+precision is the requested one, whereas torch by default lets cuDNN round to TF32."""
 
 from collections.abc import Callable, Iterator
 
@@ -23,11 +23,11 @@ from depthbench.networks.small_maps import only_torch
 from depthbench.registry import look_up
 
 WORKERS = 2
-PREFETCHED = 2 * WORKERS  # batches that the workers have ready when they are let
+PREFETCHED = 2 * WORKERS  # batches that idle workers have ready
 
 
 class Pictures(Dataset):
-    """What torchvision.datasets.CIFAR10 is: an array, of which each item becomes a PIL image."""
+    """Images in an array, each made a PIL image on access, as in torchvision.datasets.CIFAR10."""
 
     def __init__(self, x: np.ndarray, y: np.ndarray, transform):
         x = x.transpose(0, 2, 3, 1)  # (N, H, W, C)
@@ -42,7 +42,7 @@ class Pictures(Dataset):
 
 
 class Conventional:
-    """(a) of the benchmark. `advance` makes one update."""
+    """The contender that trains with the conventional loop."""
 
     def __init__(self, case: Case, device: torch.device):
         self.run, self.device = case.run(probe={"names": []}), device
@@ -72,7 +72,7 @@ class Conventional:
         self.loss = self.correct = 0.0
 
     def advance(self) -> None:
-        """One update, as they write it."""
+        """Make one update, as those repositories do."""
         inputs, targets = next(self.batches)
         inputs, targets = inputs.to(self.device), targets.to(self.device)
         self.optimizer.zero_grad()
@@ -85,8 +85,10 @@ class Conventional:
         self.correct += outputs.max(1)[1].eq(targets).sum().item()
 
     def measure(self, mode: str, steps: int) -> list[Timing]:
-        """`steps` updates. What the workers made ready while others were measured is used up before, where
-        a step may be faster than they are."""
+        """Time `steps` updates.
+
+        On a GPU, a step may be faster than the workers. Batches that they prepared while others were measured
+        are therefore used up first."""
         for _ in range(PREFETCHED if self.device.type == "cuda" else 0):
             self.advance()
         return [timed("off", self.advance, steps, self.device)]
@@ -113,7 +115,7 @@ def _respond(
 
 
 def _transform(images: Images, augmented: bool) -> transforms.Compose:
-    """Random crops and flips for CIFAR, none for digits; then the scaling."""
+    """Return random crops and flips if `augmented`, and then the scaling."""
     h, w = images.shape[1:]
     random = [transforms.RandomCrop((h, w), padding=4), transforms.RandomHorizontalFlip()]
     mean, std = ((0.5,) * images.shape[0] for _ in range(2))

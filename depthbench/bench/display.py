@@ -1,4 +1,4 @@
-"""What a person sees while it measures, and the table at the end."""
+"""The progress display of a benchmark, and the table at its end."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -14,12 +14,12 @@ from depthbench.machine.units import duration
 
 @contextmanager
 def showing(console: Console) -> Iterator[Callable[[float, str], None]]:
-    """Around the measurement: gives a function that is told how much of all is done, and what is next."""
+    """Show progress. Yields a function that takes the fraction done (0 to 1) and what is next."""
     began = last = time.monotonic()
 
     with console.status("starting") as status:
 
-        def tell(done: float, what: str) -> None:
+        def show(done: float, what: str) -> None:
             nonlocal last
             elapsed = time.monotonic() - began
             left = f", about {duration(elapsed * (1 - done) / done)} left" if done > 0.02 else ""
@@ -30,11 +30,11 @@ def showing(console: Console) -> Iterator[Callable[[float, str], None]]:
                 say(console, line)
                 last = time.monotonic()
 
-        yield tell
+        yield show
 
 
 def ratio_table(shown: pd.DataFrame, title: str) -> Table:
-    """For the terminal, of `output.ratios_shown`."""
+    """Return the rows of `output.ratios_shown` as a table for the terminal."""
     table = Table(title=title, title_justify="left")
     for column in shown:
         table.add_column(column, justify="right" if column in ("median", "spread", "n") else "left")

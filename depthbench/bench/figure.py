@@ -1,4 +1,4 @@
-"""The benchmark as a picture: speed beside the conventional loop, and the part of the ceiling."""
+"""The figure of a benchmark: speed relative to the conventional loop, and fraction of the ceiling."""
 
 from typing import Any
 
@@ -13,11 +13,11 @@ from depthbench.report import style
 
 CONVENTIONAL = ("#b3b3b3", "#6e6e6e")  # one job, several
 OURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442")  # Okabe and Ito 2008
-FILLED = 0.84  # of the width of a case, by its bars
+BARS_WIDTH = 0.84  # fraction of the width of a case that its bars fill
 
 
 def draw(rows: pd.DataFrame, ratios: pd.DataFrame, about: dict[str, Any]) -> Figure:
-    """Two panels of bars, a group a case and a colour an arm: medians, and their spread as whiskers."""
+    """Draw two panels of bars, grouped by case and coloured by arm: medians, with the spread as whiskers."""
     cores = f"{about['cores']} core{'s'[: about['cores'] > 1]}"
     title = f"Training speed on {about['machine']}, {cores}, {about['precision']}"
     figure, panels = style.grid(2, 1, 2.3, title, sharey=False)
@@ -29,10 +29,10 @@ def draw(rows: pd.DataFrame, ratios: pd.DataFrame, about: dict[str, Any]) -> Fig
     _bars(panels[0, 0], speeds, cases, colours, 1, 2)
     _bars(panels[1, 0], fractions, cases, colours, 100, 1)
     panels[0, 0].set_ylabel("images a second, relative to the\nconventional loop in one job")
-    panels[0, 0].set_title("Speed (median of alternated repeats and spread; higher is faster)", loc="left")
+    panels[0, 0].set_title("Speed (median and spread of alternating repeats; higher is faster)", loc="left")
     panels[1, 0].set_ylabel("floor time / measured time (%)")
     panels[1, 0].set_title(
-        "Part of what a large matrix product and a large copy reach with the same jobs and threads",
+        "Fraction of the ceiling: a large matrix product and a large copy with the same jobs and threads",
         loc="left",
     )
     panels[1, 0].set_xticks(range(len(cases)), [_case_label(rows, case) for case in cases])
@@ -43,18 +43,18 @@ def draw(rows: pd.DataFrame, ratios: pd.DataFrame, about: dict[str, Any]) -> Fig
 
 
 def _colours(ratios: pd.DataFrame) -> dict[str, str]:
-    """Arm -> colour: grey for the conventional loop."""
+    """Return the colour of each arm: grey for the conventional loop."""
     arms = list(ratios.loc[ratios["of"] == FRACTION, "arm"].unique())
-    theirs = [arm for arm in arms if arm.startswith("conventional")]
-    ours = [arm for arm in arms if arm not in theirs]
-    greys = dict(zip(theirs, CONVENTIONAL, strict=False))
+    conventional = [arm for arm in arms if arm.startswith("conventional")]
+    ours = [arm for arm in arms if arm not in conventional]
+    greys = dict(zip(conventional, CONVENTIONAL, strict=False))
     return greys | {arm: OURS[i % len(OURS)] for i, arm in enumerate(ours)}
 
 
 def _bars(
     axes: Axes, frame: pd.DataFrame, cases: list[str], colours: dict, times: float, places: int
 ) -> None:
-    width = FILLED / len(colours)
+    width = BARS_WIDTH / len(colours)
     for i, (arm, colour) in enumerate(colours.items()):
         of_arm = frame[frame["arm"] == arm].set_index("case").reindex(cases)
         median, low, high = (times * of_arm[key].to_numpy() for key in ("median", "low", "high"))
@@ -71,6 +71,6 @@ def _bars(
 
 
 def _case_label(rows: pd.DataFrame, case: str) -> str:
-    """The case, and what 1 is in it."""
+    """Return the label of a case, which says what a relative speed of 1 is."""
     alone = rows[(rows["case"] == case) & (rows["what"] == "conventional") & (rows["jobs"] == 1)]
     return f"{case}\n(1 is {alone['per_second'].median():,.0f} images/s)"

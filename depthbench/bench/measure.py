@@ -1,4 +1,4 @@
-"""Cases x arms x repeats, alternating -> rows."""
+"""Measures all cases, arms and repeats, alternately."""
 
 import math
 import time
@@ -15,35 +15,35 @@ from depthbench.bench.ours import CADENCE
 from depthbench.bench.team import Team
 from depthbench.bench.timing import Timing
 
-REST = 0.1  # seconds between segments, in which loader workers come to rest
-CEILING_PART = 0.25  # of a segment: a product or a copy needs no longer
-CADENCE_SEGMENTS = 10  # how long whole runs of the digits study may take in all; one is always made
-WARM = {"cpu": 1, "mps": 3, "cuda": 20}  # steps before any is timed: kernels are chosen and captured in them
+REST = 0.1  # seconds between segments, in which loader workers become idle
+CEILING_FRACTION = 0.25  # of the length of a segment; enough for products and copies
+CADENCE_SEGMENTS = 10  # total length of the whole runs of the digits study; at least one is made
+WARM_UP_STEPS = {"cpu": 1, "mps": 3, "cuda": 20}  # kernels are chosen and captured in them
 
-Tell = Callable[[float, str], None]
-Teams = dict[tuple[str, int], Team]  # by contender and lanes
+Progress = Callable[[float, str], None]  # takes the fraction done (0 to 1) and what is next
+Teams = dict[tuple[str, int], Team]  # by contender and number of lanes
 
 
 @dataclass
 class Session:
-    """What all segments share, and the rows so far."""
+    """The settings that all segments share, and the rows so far."""
 
     device: str
     cores: int
     repeats: int
     seconds: float
-    tell: Tell  # is told how much of all is done (0 to 1), and what is next
+    progress: Progress
     rows: list[dict[str, Any]] = field(default_factory=list)
-    parts: int = 1  # segments and warm-ups in all
-    begun: int = 0
+    total: int = 1  # segments and warm-ups
+    begun: int = 0  # of these
 
-    def next(self, what: str, counts: int = 1) -> None:
-        """Tell what begins; it is so many of the parts."""
-        self.tell(self.begun / self.parts, what)
-        self.begun += counts
+    def begin(self, what: str, count: int = 1) -> None:
+        """Report that `what` begins, which counts as `count` segments."""
+        self.progress(self.begun / self.total, what)
+        self.begun += count
 
     def add(self, case: Case, arm: Arm, repeat: int, timings: list[Timing], name: str | None = None) -> None:
-        """A row a timing. A contender that alternates within a segment gives pairs of them."""
+        """Add a row for each timing. A contender that alternates within a segment returns pairs."""
         for i, timing in enumerate(timings):
             seconds = timing.ended - timing.began
             unit = "images" if arm.what != "ceiling" else "bytes" if arm.mode == "copy" else "operations"
@@ -57,12 +57,12 @@ class Session:
 
 
 def measure(cases: list[Case], arms: list[Arm], session: Session) -> pd.DataFrame:
-    """A row for each timed segment (or part of one, where two kinds of steps alternate within it).
+    """Return a row for each timed segment, or several if two kinds of steps alternate within a segment.
 
-    Raises BenchFailed where a process dies."""
-    session.parts = len(cases) * len(arms) * (1 + session.repeats)
+    Raises BenchFailed if a process dies."""
+    session.total = len(cases) * len(arms) * (1 + session.repeats)
     for case in cases:
-        session.next(f"{case.name}: starting processes", 0)
+        session.begin(f"{case.name}: starting processes", 0)
         with _teams(case, arms, session) as teams:
             _measure_case(case, arms, teams, session)
     return pd.DataFrame(session.rows)
@@ -71,21 +71,21 @@ def measure(cases: list[Case], arms: list[Arm], session: Session) -> pd.DataFram
 def _measure_case(case: Case, arms: list[Arm], teams: Teams, session: Session) -> None:
     steps = {}
     for arm in arms:
-        session.next(f"{case.name}: warming up {arm.name}")
+        session.begin(f"{case.name}: warming up {arm.name}")
         steps[arm] = _settle(arm, teams[_team_of(arm)], session)
     for repeat in range(session.repeats):
         shift = repeat % len(arms)
         for arm in arms[shift:] + arms[:shift]:
-            session.next(f"{case.name}: repeat {repeat + 1} of {session.repeats}, {arm.name}")
+            session.begin(f"{case.name}: repeat {repeat + 1} of {session.repeats}, {arm.name}")
             session.add(case, arm, repeat, _segment(arm, teams[_team_of(arm)], steps[arm]))
     if case.digits:
         arm = next(arm for arm in arms if arm.mode == "probes")
-        session.next(f"{case.name}: whole runs of {CADENCE} steps with and without probes", 0)
+        session.begin(f"{case.name}: whole runs of {CADENCE} steps with and without probes", 0)
         _measure_cadence(case, arm, teams[_team_of(arm)], session)
 
 
 def _measure_cadence(case: Case, arm: Arm, team: Team, session: Session) -> None:
-    """Whole runs of the digits study with its own probes and without, as many as there is time for."""
+    """Measure whole runs of the digits study with and without its probes, as many as time permits."""
     began = time.perf_counter()
     for repeat in range(session.repeats):
         timings = team.measure("cadence", CADENCE, arm.jobs, arm.threads)
@@ -96,9 +96,9 @@ def _measure_cadence(case: Case, arm: Arm, team: Team, session: Session) -> None
 
 
 def _settle(arm: Arm, team: Team, session: Session) -> int:
-    """Warm `arm` up, and say how many steps take about as long as a segment should."""
-    aim = session.seconds * (CEILING_PART if arm.what == "ceiling" else 1)
-    team.warm_up(arm.mode, WARM[session.device.partition(":")[0]], arm.jobs, arm.threads)
+    """Warm up `arm`. Returns the number of steps that take about as long as a segment should."""
+    aim = session.seconds * (CEILING_FRACTION if arm.what == "ceiling" else 1)
+    team.warm_up(arm.mode, WARM_UP_STEPS[session.device.partition(":")[0]], arm.jobs, arm.threads)
     steps = 1
     while True:
         began = time.perf_counter()
@@ -116,13 +116,13 @@ def _segment(arm: Arm, team: Team, steps: int) -> list[Timing]:
 
 @contextmanager
 def _teams(case: Case, arms: list[Arm], session: Session) -> Iterator[Teams]:
-    """A team for each contender, as large as any of its arms needs. They end with the case."""
+    """Start a team for each contender, as large as its largest arm needs. The teams end with the case."""
     teams: Teams = {}
     try:
         for arm in arms:
             if (key := _team_of(arm)) not in teams:
-                alike = [other for other in arms if _team_of(other) == key]
-                size, threads = max(a.jobs for a in alike), max(a.threads for a in alike)
+                same_team = [other for other in arms if _team_of(other) == key]
+                size, threads = max(a.jobs for a in same_team), max(a.threads for a in same_team)
                 teams[key] = Team(arm.what, size, threads, case, session.device, arm.lanes)
         for team in teams.values():
             team.wait()

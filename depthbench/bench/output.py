@@ -1,4 +1,4 @@
-"""What a benchmark leaves behind: bench.csv, bench.md, bench.json, bench.svg and bench.png."""
+"""Writes the results of a benchmark: bench.csv, bench.md, bench.json, bench.svg and bench.png."""
 
 import json
 import re
@@ -13,28 +13,28 @@ from depthbench.files import atomic, write_text
 from depthbench.report import style
 from depthbench.report.tables.all import markdown
 
-WORDS = {SPEED: "images a second", TIME: "time a step", FRACTION: "part of the ceiling"}
-UNSTEADY = 2  # times as fast: more than any drift of a machine that is left alone
+WORDS = {SPEED: "images a second", TIME: "time a step", FRACTION: "fraction of the ceiling"}
+UNSTEADY = 2  # ratio of the fastest to the slowest; an idle machine never drifts as much
 HOW_TO_READ = """\
-All arms of a case are timed in turn, in every repeat, and ratios are taken within a repeat. The spread is
-from the lowest to the highest of n ratios; of 8 or more, where their middle half lies. The *conventional*
-loop makes its images one by one in worker processes, as popular repositories do, and fetches its loss at
-every step; alone it has the threads that torch takes by itself. The *ceiling* is what a large matrix product
-and a large copy reach at the same precision, jobs and threads (on a CPU the product of the faster of its
-BLAS and oneDNN); the part of it is the floor time of a step (the larger of operations over rate and bytes
-over bandwidth: depthbench/bench/floor.py) over the measured time. What default probes cost is *measured* in
-whole runs of the digits study, and *computed* from the part of all steps that are probed and the cost of a
-probed step."""
+All arms of a case are timed alternately in every repeat, and ratios are taken within a repeat. The spread is
+the range of n ratios, or the range of their middle half if there are 8 or more. The *conventional* loop makes
+its images one by one in worker processes, as popular repositories do, and fetches its loss at every step.
+Alone, it has as many threads as torch uses by default. The *ceiling* is the speed of a large matrix product
+and a large copy at the same precision, jobs and threads. On a CPU, the product is the faster of BLAS and
+oneDNN. The fraction of the ceiling is the floor time of a step divided by the measured time. The floor time
+is the longer of operations divided by their rate and bytes divided by their bandwidth
+(depthbench/bench/floor.py). The cost of default probes is *measured* in whole runs of the digits study.
+Otherwise it is *computed* from the fraction of steps that are probed and the cost of a probed step."""
 
 
 def slug(machine: str, cores: int, precision: str) -> str:
-    """A folder's name, e.g. `amd-epyc-avx2-2-cores`; another precision than fp32 has a folder of its own."""
+    """Return a folder's name, e.g. `amd-epyc-avx2-2-cores`. It ends with a precision other than fp32."""
     name = re.sub(r"[^a-z0-9]+", "-", machine.lower()).strip("-")
     return f"{name}-{cores}-core{'s'[: cores > 1]}" + (f"-{precision}" if precision != "fp32" else "")
 
 
 def write(folder: Path, rows: pd.DataFrame, ratios: pd.DataFrame, about: dict[str, Any]) -> None:
-    """All files. `about`: machine, environment, command, settings and, on a GPU, the check."""
+    """Write all files. `about` holds machine, environment, command, settings and, on a GPU, the check."""
     with atomic(folder / "bench.csv") as temporary:
         rows.to_csv(temporary, index=False, float_format="%.8g")
     records = ratios.to_dict("records")
@@ -45,7 +45,7 @@ def write(folder: Path, rows: pd.DataFrame, ratios: pd.DataFrame, about: dict[st
 
 
 def ratios_shown(ratios: pd.DataFrame) -> pd.DataFrame:
-    """Worded for people, all text."""
+    """Return the ratios as text for people."""
     scale, unit = ({of: pair[i] for of, pair in _UNITS.items()} for i in (0, 1))
     rows = []
     for row in ratios.to_dict("records"):
@@ -71,27 +71,27 @@ _UNITS = {SPEED: (1, ""), TIME: (1, ""), FRACTION: (100, " %")}
 
 
 def _rates_shown(rows: pd.DataFrame) -> pd.DataFrame:
-    """Images a second, and the ceilings, of each case."""
-    found = []
+    """Return images a second and the ceilings of each case, as text."""
+    cells = []
     for (case, arm), of_arm in rows[rows["mode"] != "probes"].groupby(["case", "arm"], sort=False):
         unit = of_arm["unit"].iloc[0]
         size, name = {"operations": (1e9, "Gflop/s"), "bytes": (1e9, "GB/s")}.get(unit, (1, "images/s"))
         median, low, high, _ = spread(of_arm["per_second"] / size)
-        cells = {"case": case, "arm": arm, "threads of each": str(of_arm["threads"].iloc[0])}
-        found.append(cells | {"median": f"{median:,.1f} {name}", "spread": f"{low:,.1f} to {high:,.1f}"})
-    return pd.DataFrame(found)
+        row = {"case": case, "arm": arm, "threads of each": str(of_arm["threads"].iloc[0])}
+        cells.append(row | {"median": f"{median:,.1f} {name}", "spread": f"{low:,.1f} to {high:,.1f}"})
+    return pd.DataFrame(cells)
 
 
 def unsteady(rows: pd.DataFrame) -> str | None:
-    """What to say where an arm was much faster at one time than at another: something else went on."""
+    """Return a warning if an arm was much faster at one time than at another, else None."""
     speeds = rows[rows["mode"] != "probes"].groupby(["case", "arm"], sort=False)["per_second"]
     spans = speeds.max() / speeds.min()
     if not spans.max() > UNSTEADY:
         return None
     case, arm = spans.idxmax()
     return (
-        f"The machine was busy meanwhile: {arm} of {case} was {spans.max():.1f} times as fast at one time "
-        "as at another. Leave it alone, and measure again."
+        f"The machine was busy during the benchmark: the speed of {arm} in {case} varied by a factor of "
+        f"{spans.max():.1f}. Measure again while nothing else runs."
     )
 
 
@@ -110,10 +110,10 @@ def _page(rows: pd.DataFrame, ratios: pd.DataFrame, about: dict[str, Any]) -> st
     parts = [
         f"# Speed on {about['machine']}, {about['precision']}",
         "\n".join(f"- {fact}" for fact in facts),
-        "![Speed beside the conventional loop, and part of the ceiling](bench.png)",
+        "![Speed relative to the conventional loop, and fraction of the ceiling](bench.png)",
         HOW_TO_READ,
         markdown(ratios_shown(ratios)),
-        "## What the ratios are of",
+        "## Measured speeds",
         markdown(_rates_shown(rows)),
     ]
     return "\n\n".join(parts)

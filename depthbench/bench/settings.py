@@ -1,4 +1,4 @@
-"""What `depthbench bench` is asked to do, checked; no torch here."""
+"""The settings of `depthbench bench`, validated. No torch here."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -6,13 +6,13 @@ from typing import Self
 from depthbench.bench.case import CIFAR, Case
 from depthbench.errors import BadInput
 
-DIGITS_BATCH = 64  # that of the digits study
+DIGITS_BATCH = 64  # as in the digits study
 LIMITS = {"jobs": (1, 64), "repeats": (1, 100), "seconds": (0.01, 60), "batch_size": (2, CIFAR[0])}
 
 
 @dataclass(frozen=True)
 class Settings:
-    """One benchmark. `jobs` and `seconds` are unset where the machine decides."""
+    """The settings of one benchmark. If `jobs` or `seconds` is None, the machine decides."""
 
     depths: tuple[int, ...]
     digits: tuple[int, ...]
@@ -25,7 +25,7 @@ class Settings:
 
     @classmethod
     def checked(cls, *, depths: str, digits: str, precision: str, **given) -> Self:
-        """From the flags. Raises BadInput for what cannot be used, before anything is measured."""
+        """Return the settings that the flags ask for. Raises BadInput for an unusable one."""
         for name, (low, high) in LIMITS.items():
             if given[name] is not None and not low <= given[name] <= high:
                 flag = f"--{name.replace('_', '-')}"
@@ -35,7 +35,7 @@ class Settings:
         parsed = {"depths": _depths("--depths", depths), "digits": _depths("--digits", digits)}
         settings = cls(**parsed, precision=precision, **given)
         if not settings.cases():
-            raise BadInput("--depths none --digits none: nothing is left to measure; name a depth")
+            raise BadInput("--depths none --digits none: nothing to measure; name a depth")
         for case in settings.cases():
             try:
                 case.run(probe={})
@@ -44,12 +44,12 @@ class Settings:
         return settings
 
     def cases(self) -> list[Case]:
-        """Those at 32 x 32 first."""
+        """Return all cases, those at 32 x 32 pixels first."""
         cifar = [Case(depth, False, self.batch_size, self.precision) for depth in self.depths]
         return cifar + [Case(depth, True, DIGITS_BATCH, self.precision) for depth in self.digits]
 
     def command(self, device: str, jobs: int, seconds: float) -> str:
-        """The command that does the same again, on this kind of machine."""
+        """Return the command that repeats this benchmark on this kind of machine."""
         lists = (",".join(map(str, depths)) or "none" for depths in (self.depths, self.digits))
         return (
             "depthbench bench --depths {} --digits {} ".format(*lists)
@@ -59,7 +59,7 @@ class Settings:
 
 
 def _depths(flag: str, text: str) -> tuple[int, ...]:
-    """`"20,56"` -> (20, 56), `"none"` -> ()."""
+    """Parse `"20,56"` as (20, 56) and `"none"` as ()."""
     if text.strip() == "none":
         return ()
     try:

@@ -1,4 +1,4 @@
-"""As many processes as one contender ever has jobs; they live side by side and work when they are told."""
+"""The processes of one contender: as many as the largest number of its jobs. They idle between requests."""
 
 from depthbench.bench import BenchFailed
 from depthbench.bench.case import Case
@@ -7,22 +7,22 @@ from depthbench.execution.process import KEEP_MEMORY, Process
 
 
 class Team:
-    """`size` processes of the contender `what`, with up to `threads` threads each; see Arm for `lanes`."""
+    """`size` processes of the contender `what`, each with up to `threads` threads and with `lanes` runs."""
 
     def __init__(self, what: str, size: int, threads: int, case: Case, device: str, lanes: int = 1):
         self.name = f"{case.name}, {what}"
-        memory = {} if what == "conventional" else KEEP_MEMORY  # which nobody sets by himself
+        memory = {} if what == "conventional" else KEEP_MEMORY  # users of it rarely set this
         self.members = [Process("depthbench.bench.contender", threads, memory) for _ in range(size)]
         for member in self.members:
             member.tell((what, case, device, lanes))
 
     def wait(self) -> None:
-        """Until all are ready."""
+        """Wait until all processes are ready."""
         for member in self.members:
             self._hear(member)
 
     def measure(self, mode: str, steps: int, jobs: int, threads: int) -> list[Timing]:
-        """`steps` steps in each of `jobs` processes at once."""
+        """Time `steps` steps in each of `jobs` simultaneous processes."""
         members = self.members[:jobs]
         for member in members:
             member.tell((mode, steps, threads))
@@ -30,16 +30,18 @@ class Team:
         return [together(list(parts)) for parts in zip(*answers, strict=True)]
 
     def warm_up(self, mode: str, steps: int, jobs: int, threads: int) -> None:
-        """As `measure`, one process after the other: cuDNN times its algorithms in the first steps."""
+        """Run `steps` steps in one process after the other, since cuDNN times its algorithms in the first."""
         for member in self.members[:jobs]:
             member.tell((mode, steps, threads))
             self._hear(member)
 
     def end(self) -> None:
+        """Ask the processes to end, and wait for them."""
         for member in self.members:
             member.end()
 
     def kill(self) -> None:
+        """Kill the processes."""
         for member in self.members:
             member.kill()
 
@@ -48,5 +50,5 @@ class Team:
             return member.hear()
         except (EOFError, OSError):
             raise BenchFailed(
-                f"{self.name}: {member.cause_of_death()}; with less memory, try fewer --jobs"
+                f"{self.name}: {member.cause_of_death()}; try fewer --jobs, which need less memory"
             ) from None

@@ -1,4 +1,4 @@
-"""Some steps, timed."""
+"""Times a number of steps."""
 
 import time
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from depthbench.machine.device import wait_for
 
 
 class Timing(NamedTuple):
-    """`steps` steps of one kind, from `began` to `ended`: seconds of a clock that all processes share."""
+    """The start and end of `steps` steps, in seconds of a clock that all processes share."""
 
     label: str
     steps: int
@@ -19,7 +19,7 @@ class Timing(NamedTuple):
 
 
 def timed(label: str, advance: Callable[[], object], steps: int, device: torch.device) -> Timing:
-    """Call `advance` so often. A GPU has done all it was asked to at both ends."""
+    """Call `advance` `steps` times. Waits for the GPU, if there is one, at both ends."""
     began = _now(device)
     for _ in range(steps):
         advance()
@@ -27,7 +27,7 @@ def timed(label: str, advance: Callable[[], object], steps: int, device: torch.d
 
 
 def together(parts: list[Timing]) -> Timing:
-    """The same steps made in several processes at once: from the first start to the last end."""
+    """Combine the timings of simultaneous processes: from the first start to the last end."""
     began, ended = min(part.began for part in parts), max(part.ended for part in parts)
     return Timing(parts[0].label, parts[0].steps, began, ended)
 

@@ -1,4 +1,4 @@
-"""`depthbench bench` end to end, as small as it gets, and what it refuses."""
+"""`depthbench bench` end to end, as small as possible, and bad input."""
 
 import json
 import subprocess
@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from depthbench.bench import command, measure, output
+from depthbench.bench import command, measure
 from depthbench.cli.app import app
 from depthbench.errors import BadInput
 
@@ -19,7 +19,7 @@ def invoke(*arguments):
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
-    """What a benchmark of one core left: (its folder, what was printed)."""
+    """A small benchmark of one core: its folder and what was printed."""
     results = tmp_path_factory.mktemp("bench")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(command, "usable_cores", lambda: 1)
@@ -45,22 +45,22 @@ def test_all_files_are_written(written):
     assert about["command"].startswith("depthbench bench --depths none --digits 8 --device cpu --jobs 1 ")
     page = (folder / "bench.md").read_text()
     assert f"`{about['command']}`" in page
-    assert "| digits-8 | part of the ceiling: depthbench, 1 job |" in page
+    assert "| digits-8 | fraction of the ceiling: depthbench, 1 job |" in page
 
 
-@pytest.mark.parametrize(("load", "told"), [(64.0, True), (0.0, False)])
-def test_an_interrupted_one_leaves_no_empty_folder(tmp_path, monkeypatch, load, told):
-    """And has said before that the machine was busy."""
+@pytest.mark.parametrize(("load", "message"), [(64.0, True), (0.0, False)])
+def test_an_interrupted_benchmark_leaves_no_empty_folder(tmp_path, monkeypatch, load, message):
+    """It also warns first if the machine is busy."""
 
-    def pressed(*args):
+    def interrupt(*args):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("os.getloadavg", lambda: (load, 0.0, 0.0))
-    monkeypatch.setattr(command, "measure", pressed)
+    monkeypatch.setattr(command, "measure", interrupt)
     done = invoke("--depths", "none", "--digits", "8", "--device", "cpu", "--results", tmp_path)
     assert done.exit_code == 130
     assert list(tmp_path.iterdir()) == []
-    assert ("the machine is busy (load 64.0 on" in done.stdout) == told
+    assert ("the machine is busy (load 64.0 on" in done.stdout) == message
 
 
 def test_every_arm_has_a_row_in_every_repeat(written):
@@ -76,11 +76,11 @@ def test_every_arm_has_a_row_in_every_repeat(written):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["--depths", "20,x"], "--depths 20,x: write depths"),
         (["--depths", "21"], "--depths 21: .*nearest: 20 or 26"),
-        (["--depths", "none", "--digits", "none"], "nothing is left to measure"),
+        (["--depths", "none", "--digits", "none"], "nothing to measure"),
         (["--repeats", "0"], "--repeats 0: should be 1 to 100"),
         (["--seconds", "-1"], "--seconds -1.0: should be 0.01 to 60"),
         (["--jobs", "0"], "--jobs 0: auto, or a number of runs"),
@@ -90,8 +90,8 @@ def test_every_arm_has_a_row_in_every_repeat(written):
         (["--device", "tpu"], "--device tpu"),
     ],
 )
-def test_bad_input(arguments, told):
-    with pytest.raises(BadInput, match=told):
+def test_bad_input(arguments, message):
+    with pytest.raises(BadInput, match=message):
         invoke(*arguments)
 
 
@@ -106,16 +106,3 @@ def test_help_and_bad_input_never_import_torch(arguments):
     command = [sys.executable, "-c", code, "bench", *arguments]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.stderr.strip().splitlines()[-1] == "False"
-
-
-def test_the_folder_is_called_like_the_machine():
-    assert output.slug("NVIDIA H200", 16, "bf16") == "nvidia-h200-16-cores-bf16"
-    assert output.slug("AMD EPYC 9654 (Genoa), AVX512", 2, "fp32") == "amd-epyc-9654-genoa-avx512-2-cores"
-
-
-def test_a_machine_that_was_busy_meanwhile_is_told():
-    speeds = {"case": "digits-8", "arm": ["ours"] * 3 + ["theirs"] * 2, "mode": "steps"}
-    assert output.unsteady(pd.DataFrame(speeds | {"per_second": [100, 120, 180, 9, 10]})) is None
-    told = output.unsteady(pd.DataFrame(speeds | {"per_second": [100, 120, 180, 3, 9]}))
-    assert told.startswith("The machine was busy meanwhile: theirs of digits-8 was 3.0 times as fast")
-    assert output.unsteady(pd.DataFrame(speeds | {"mode": "probes", "per_second": [1, 9, 9, 9, 9]})) is None

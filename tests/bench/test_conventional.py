@@ -1,0 +1,29 @@
+import math
+
+import torch
+from torch import nn
+
+from depthbench.bench.case import Case
+from depthbench.bench.conventional import Conventional
+from depthbench.bench.ours import Ours
+from depthbench.networks.cost import count_parameters
+from depthbench.networks.small_maps import Convolution
+
+TINY = Case(8, True, 16, "fp32")
+CPU = torch.device("cpu")
+
+
+def test_it_trains_the_same_network_as_ours():
+    conventional, ours = Conventional(TINY, CPU), Ours(TINY, CPU)
+    assert count_parameters(conventional.network) == count_parameters(ours.unprobed.network)
+    for theirs, mine in zip(
+        conventional.network.parameters(), ours.unprobed.network.parameters(), strict=True
+    ):
+        assert torch.equal(theirs, mine)
+    kinds = {type(module) for module in conventional.network.modules()}
+    assert nn.Conv2d in kinds
+    assert Convolution not in kinds  # which may be faster
+    (timing,) = conventional.measure("steps", 3)
+    assert (timing.label, timing.steps) == ("off", 3)
+    assert 0 < conventional.loss < math.inf
+    assert 0 <= conventional.correct <= 3 * TINY.batch_size
