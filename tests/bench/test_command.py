@@ -48,8 +48,8 @@ def test_all_files_are_written(written):
     assert "| digits-8 | fraction of the ceiling: depthbench, 1 job |" in page
 
 
-@pytest.mark.parametrize(("load", "message"), [(64.0, True), (0.0, False)])
-def test_an_interrupted_benchmark_leaves_no_empty_folder(tmp_path, monkeypatch, load, message):
+@pytest.mark.parametrize(("load", "warns"), [(64.0, True), (0.0, False)])
+def test_an_interrupted_benchmark_leaves_no_empty_folder(tmp_path, monkeypatch, load, warns):
     """It also warns first if the machine is busy."""
 
     def interrupt(*args):
@@ -60,7 +60,7 @@ def test_an_interrupted_benchmark_leaves_no_empty_folder(tmp_path, monkeypatch, 
     done = invoke("--depths", "none", "--digits", "8", "--device", "cpu", "--results", tmp_path)
     assert done.exit_code == 130
     assert list(tmp_path.iterdir()) == []
-    assert ("the machine is busy (load 64.0 on" in done.stdout) == message
+    assert ("the machine is busy (load 64.0 on" in done.stdout) == warns
 
 
 def test_every_arm_has_a_row_in_every_repeat(written):
