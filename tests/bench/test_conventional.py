@@ -1,5 +1,6 @@
 import math
 
+import pytest
 import torch
 from torch import nn
 
@@ -8,6 +9,8 @@ from depthbench.bench.conventional import Conventional
 from depthbench.bench.ours import Ours
 from depthbench.networks.cost import count_parameters
 from depthbench.networks.small_maps import Convolution
+
+pytestmark = pytest.mark.slow  # real processes
 
 TINY = Case(8, True, 16, "fp32")
 CPU = torch.device("cpu")

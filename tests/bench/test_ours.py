@@ -1,7 +1,10 @@
+import pytest
 import torch
 
 from depthbench.bench.case import Case
 from depthbench.bench.ours import Ours
+
+pytestmark = pytest.mark.slow  # real processes
 
 TINY = Case(8, True, 16, "fp32")
 CPU = torch.device("cpu")

@@ -1,6 +1,7 @@
 """What every entry of DATASETS promises."""
 
 import urllib.request
+from dataclasses import replace
 from urllib.error import URLError
 
 import numpy as np
@@ -84,6 +85,8 @@ def test_its_stand_in_has_the_published_size_and_the_same_form(name, load):
 @every_data_set
 def test_a_validation_set_is_reproducible_stratified_and_apart(name, load):
     images = stand_in(name) if name in PUBLISHED else load(name)
+    pixel = np.zeros((len(images.train_y), 1, 1, 1), np.uint8)  # small, because the split only reads labels
+    images = replace(images, train_x=pixel)
     data = Data(name=name, val_fraction=0.1, split_seed=3)
     one, same = with_validation(images, data), with_validation(images, data)
     assert np.array_equal(one.val_y, same.val_y)

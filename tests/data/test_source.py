@@ -21,6 +21,8 @@ from depthbench.errors import BadInput
 from tests.data.photographs import write_photographs
 from tests.processes import children, is_alive
 
+pytestmark = pytest.mark.slow  # real processes
+
 CPU = torch.device("cpu")
 PIXELS = np.random.default_rng(0).integers(0, 256, (50, 3, 4, 4), dtype=np.uint8)
 KEPT = np.array([i for i in range(50) if i % 5])  # 40 images
@@ -181,7 +183,6 @@ print(stream.next().flatten().tolist(), *(process.pid for process in multiproces
 """
 
 
-@pytest.mark.slow
 def test_its_processes_end_with_python():
     program = [sys.executable, "-c", SLOW_THREADS + LEFT_OPEN]
     ended = subprocess.run(program, capture_output=True, text=True, timeout=60, check=True)
@@ -208,7 +209,6 @@ stream.next()
 """
 
 
-@pytest.mark.slow
 def test_a_process_ends_though_its_parent_died_while_it_started():
     program = [sys.executable, "-W", "ignore::UserWarning:multiprocessing.resource_tracker", "-c", ORPHAN]
     # waits until no process has its output any more
