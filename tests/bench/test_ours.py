@@ -4,7 +4,7 @@ import torch
 from depthbench.bench.case import Case
 from depthbench.bench.ours import Ours
 
-pytestmark = pytest.mark.slow  # real processes
+pytestmark = pytest.mark.slow  # it trains
 
 TINY = Case(8, True, 16, "fp32")
 CPU = torch.device("cpu")
