@@ -1,4 +1,4 @@
-"""PROBES: every measurement by layer, at a glance. A probe's name is its column in layers.parquet."""
+"""PROBES: every per-layer measurement, at a glance. A probe's name is its column in layers.parquet."""
 
 from depthbench.registry import Entry
 
@@ -8,7 +8,7 @@ PROBES: dict[str, Entry] = {
     ),
     "grad_norm_preact": Entry(
         "depthbench.probes.gradient_norm:PREACTIVATION",
-        "L2 norm of dL/dz, z the layer's output before normalisation, over the whole batch",
+        "L2 norm of dL/dz over the whole batch, where z is the layer's output before normalisation",
     ),
     "weight_norm": Entry("depthbench.probes.weight_norm:PROBE", "L2 norm of W"),
     "response_std": Entry(

@@ -1,4 +1,4 @@
-"""What a probe is: a number that one layer gives at one moment of a step."""
+"""The definition of a probe: one number per layer, measured in one training step."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,16 +9,16 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Probe:
-    """`measure` turns a tensor of one layer into a number (a tensor of no dimensions, on its device).
+    """`measure` turns a tensor of one layer into a number: a tensor without dimensions, on the same device.
 
-    `of` says which tensor, B the batch size:
-    - "weight": the weight parameter, after the backward pass (its `.grad` is there)
-    - "preactivation_gradient": dL/dz, z (B, ...) the output of the convolution or linear map
-    - "response": the output (B, ...) of the layer's norm, or z where it has none, as the forward pass saw it
+    `of` says which tensor (B is the batch size):
+    - "weight": the weight parameter after the backward pass, with its `.grad`
+    - "preactivation_gradient": dL/dz, where z (B, ...) is the output of the convolution or linear map
+    - "response": the output (B, ...) of the layer's norm in the forward pass, or z if it has no norm
 
-    `measure_all`, where it is given, does the same for the tensors of all layers at once: (layers,). A GPU is
-    given all of them at the end of the step, since starting a kernel for each layer costs more than the
-    kernel; a CPU is given each while it is in its caches.
+    `measure_all` is optional. It does the same for the tensors of all layers at once and returns (layers,).
+    On a GPU it is called at the end of the step, because starting a kernel for each layer costs more than
+    the kernel itself. On a CPU each tensor is measured while it is in the caches.
     """
 
     of: Literal["weight", "preactivation_gradient", "response"]

@@ -1,4 +1,4 @@
-"""Measures probes in the steps that ask for it, and costs nothing in the others."""
+"""Measures probes in probed steps. Other steps cost nothing."""
 
 from collections.abc import Mapping
 
@@ -17,9 +17,9 @@ class Recorder:
     ...     loss(network(x), y).backward()
     ...     values = recorder.values()
 
-    Hooks are there only inside the context. Every number stays on the device: fetching `values` is the one
-    sync of a probed step. `at_once` keeps the tensors of the probes that can measure all layers together
-    until `values` is asked for: quicker on a GPU, for the memory of these tensors."""
+    Hooks exist only inside the context. Every number stays on the device, so that fetching `values` is the
+    only sync of a probed step. `at_once` keeps the tensors of the probes that can measure all layers together
+    until `values` is called. This is faster on a GPU, but needs memory for these tensors."""
 
     def __init__(self, network: nn.Module, probes: Mapping[str, Probe], at_once: bool = False):
         self.layers = weighted_layers(network)
@@ -50,13 +50,14 @@ class Recorder:
         self._kept.clear()
 
     def values(self) -> Tensor:
-        """(layers, probes) on the device, in the order of `layers` and `probes`. NaN where a layer took no
-        part in the step; of a frozen layer only the response is known. Call it after the backward pass, in
-        the context."""
+        """Return the values (layers, probes), on the device, in the order of `layers` and `probes`.
+
+        A layer that took no part in the step has NaN. A frozen layer has only its response. Call it inside
+        the context, after the backward pass."""
         weights = self._probes_of("weight")
         for index, layer in enumerate(self.layers):
             if layer.weighted.weight.grad is not None:
-                self._see(index, weights, layer.weighted.weight)
+                self._measure(index, weights, layer.weighted.weight)
         for name, kept in self._kept.items():
             for index, value in zip(kept, self.probes[name].measure_all(list(kept.values())), strict=True):
                 self._measured[index, name] = value
@@ -70,10 +71,10 @@ class Recorder:
     def _probes_of(self, moment: str) -> dict[str, Probe]:
         return {name: probe for name, probe in self.probes.items() if probe.of == moment}
 
-    def _see(self, index: int, probes: dict[str, Probe], tensor: Tensor) -> None:
+    def _measure(self, index: int, probes: dict[str, Probe], tensor: Tensor) -> None:
         for name, probe in probes.items():
             if name in self.at_once:
-                # a response may be changed in place by the nonlinearity that follows it
+                # the nonlinearity that follows may change a response in place
                 kept = tensor.clone() if probe.of == "response" else tensor
                 self._kept.setdefault(name, {})[index] = kept
             else:
@@ -81,13 +82,13 @@ class Recorder:
 
     def _preactivation_hook(self, index: int, probes: dict[str, Probe]):
         def follow(module: nn.Module, inputs: tuple, output: Tensor) -> None:
-            if output.requires_grad:  # not behind frozen layers
-                output.register_hook(lambda gradient: self._see(index, probes, gradient))
+            if output.requires_grad:  # false for frozen layers
+                output.register_hook(lambda gradient: self._measure(index, probes, gradient))
 
         return follow
 
     def _response_hook(self, index: int, probes: dict[str, Probe]):
         def measure(module: nn.Module, inputs: tuple, output: Tensor) -> None:
-            self._see(index, probes, output.detach())
+            self._measure(index, probes, output.detach())
 
         return measure

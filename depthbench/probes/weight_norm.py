@@ -1,4 +1,4 @@
-"""L2 norm of the weights: after a few steps it sets the effective learning rate, lr / |W|^2, under BN."""
+"""L2 norm of the weights. With batch norm it sets the effective learning rate, lr / |W|^2."""
 
 from depthbench.probes.gradient_norm import l2, l2_of_each
 from depthbench.probes.probe import Probe

@@ -8,27 +8,27 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import tomli_w
 from pydantic import (
     AfterValidator,
-    Field,
     ValidationError,
     field_serializer,
     model_validator,
 )
 
 from depthbench.data import DATASETS
-from depthbench.data.corruptions import CORRUPTIONS
-from depthbench.data.settings import NOT_OF_THE_RESULT, PAPER_CROP_SIDE, Data
+from depthbench.data.settings import NOT_OF_THE_RESULT, Data
 from depthbench.errors import BadInput, nearest
 from depthbench.networks import NETWORKS, Family
 from depthbench.networks.options import NetworkOptions
 from depthbench.probes import PROBES
+from depthbench.probes.settings import Probe
 from depthbench.registry import look_up
-from depthbench.schema import Count, NotNegative, Percent, Positive, Section, each_once
+from depthbench.schema import Count, Percent, Positive, Section
 from depthbench.study.grid import Grids
+from depthbench.training.settings import Evaluate, Recipe
 
 FORMAT = 1  # of a results directory; raised when an older reader would misread a newer one
 DEFAULT_STUDY = "quick"
@@ -38,109 +38,6 @@ def _file_name(value: str) -> str:
     if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", value):
         return value
     raise ValueError("should be 1 to 100 letters, digits, '.', '_' and '-', the first a letter or digit")
-
-
-class Recipe(Section):
-    """How a network is trained. The defaults are the protocol of He et al. 2015 for CIFAR, sec. 4.2."""
-
-    steps: Count | None = None
-    epochs: Positive | None = None
-    """Length: optimiser updates, or passes over the training set; 64,000 steps if neither is set."""
-    batch_size: Annotated[int, Field(ge=2)] = 128
-    optimizer: Literal["sgd", "adam", "adamw"] = "sgd"
-    lr: Positive = 0.1
-    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
-    nesterov: bool = False
-    weight_decay: NotNegative = 1e-4
-    """L2 coefficient, on every parameter as in the paper (norm and bias too: see decay_norm)."""
-    decay_norm: bool = True
-    l1: NotNegative = 0.0
-    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    clip_norm: Positive | None = None
-    schedule: Literal["step", "cosine", "constant", "plateau"] = "step"
-    """plateau: the rate is multiplied by gamma whenever the validation error (where there is no validation
-    set, the train error in evaluation mode) has not fallen in plateau_patience evaluations in a row."""
-    plateau_patience: Count = 3
-    milestones: list[Annotated[float, Field(gt=0)]] = [0.5, 0.75]
-    """When `step` lowers the rate: a number below 1 is a fraction of all steps (32k and 48k of 64k)."""
-    gamma: Positive = 0.1
-    warmup: Literal["none", "linear", "hold"] = "hold"
-    """linear: up from 0 in warmup_steps; hold: the paper's rule, at hold_lr from hold_from_depth on until
-    the train error (on the fly) is below hold_until_train_error."""
-    warmup_steps: Positive = 0.1
-    """Length of the linear warm-up; a number below 1 is a fraction of all steps."""
-    hold_lr: Positive = 0.01
-    hold_until_train_error: Percent = 80.0
-    hold_steps: Count | None = None
-    """Hold for so many steps, whatever the train error (400 in He et al. 2016). Unset: until it is below."""
-    hold_from_depth: Count = 110
-    augmentation: Literal["crop", "scale"] = "crop"
-    """crop: of an image with `pad` pixels more on each side. scale: of an image whose shorter side is drawn
-    from `scale` (He et al. 2015, sec. 3.4); needs decode = "as_read"."""
-    pad: Annotated[int, Field(ge=0)] = 4
-    """Pixels padded on each side before a random crop; 0 for none."""
-    scale: Annotated[list[Count], Field(min_length=2, max_length=2)] = [256, 480]
-    """Shortest and longest shorter side, in pixels for crops of 224, and in proportion for others."""
-    colour: bool = False
-    """Colour augmentation (Krizhevsky et al. 2012, sec. 4.1)."""
-    flip: bool | None = None
-    """Random horizontal flips; unset: where a mirrored image keeps its class."""
-    precision: Literal["fp32", "tf32", "bf16"] = "fp32"
-    patience: Count | None = None
-    """Stop after this many evaluations without a lower validation error."""
-
-    @model_validator(mode="after")
-    def _check(self):
-        if self.steps is not None and self.epochs is not None:
-            raise ValueError("steps and epochs exclude each other: set one")
-        if self.nesterov and self.momentum == 0:
-            raise ValueError("nesterov = true needs momentum above 0")
-        if not PAPER_CROP_SIDE <= self.scale[0] <= self.scale[1]:
-            raise ValueError(
-                f"scale should be two numbers of pixels, {PAPER_CROP_SIDE} <= shortest <= longest"
-            )
-        return self
-
-
-class Probe(Section):
-    """What is measured by layer, and when. Step k is the (k+1)-th update, seen before it is made."""
-
-    names: list[str] = list(PROBES)
-    steps: list[Annotated[int, Field(ge=0)]] | None = None
-    """Unset: 0, 1, 2, 5, 10, 20, 50, ... and the last step."""
-    every: Count | None = None
-    """Every so many steps as well."""
-
-    @model_validator(mode="after")
-    def _check(self):
-        for name in self.names:
-            look_up(PROBES, "probe", name)
-        return self
-
-
-class Evaluate(Section):
-    """When errors are taken in evaluation mode on clean images, and how often a row is logged."""
-
-    every: Count | None = None
-    """Steps between evaluations; unset: 20 in all, but fewer (at least 5) in a run that trains on fewer
-    images than they would take."""
-    train_size: Count | None = None
-    """Train error on this many training images, drawn once, or on all where there are no more; unset: all,
-    or in a run too short for that a fifth as many as it trains on (at least 5,000)."""
-    ten_crop: bool = False
-    """At the end of a run, top-1 and top-5 test errors of the centre crop and of 10 crops, whose scores are
-    averaged (He et al. 2015, sec. 3.4); needs decode = "as_read"."""
-    robustness: Annotated[list[str], AfterValidator(each_once)] = []
-    """At the end of a run, test errors on images under these CORRUPTIONS, each at several strengths
-    (data/corruptions.py)."""
-    log_every: Count | None = None
-    """Steps between logged rows; unset: a five-hundredth of all steps, and at least 10."""
-
-    @model_validator(mode="after")
-    def _check(self):
-        for name in self.robustness:
-            look_up(CORRUPTIONS, "corruption", name)
-        return self
 
 
 class Frontier(Section):

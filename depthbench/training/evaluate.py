@@ -1,4 +1,4 @@
-"""What a network calls images in evaluation mode, and the errors that this makes."""
+"""The predictions of a network in evaluation mode, and their errors."""
 
 from collections.abc import Callable, Mapping
 
@@ -8,13 +8,13 @@ from torch import Tensor, nn
 from depthbench.data.batches import Scaling
 from depthbench.data.pixels import Pixels
 
-# Images at once. More gain nothing on a CPU, where their activations leave the caches; a GPU has units that
-# fewer would leave idle, and the same launches to make for few as for many.
+# Images in a batch. On a CPU larger batches are not faster, because their activations leave the caches. A GPU
+# needs large batches to use all its units.
 BATCH = {"cpu": 256, "cuda": 2048, "mps": 256}
 
 
 def batch_size(device: torch.device, pixels: tuple[int, int]) -> int:
-    """How many images of H x W pixels are evaluated at once: fewer of larger ones."""
+    """Return the number of images of `pixels` = (H, W) in a batch. Larger images make smaller batches."""
     most, area = BATCH[device.type], pixels[0] * pixels[1]
     return max(1, min(most, most * 32 * 32 // area))
 
@@ -27,31 +27,31 @@ def predict(
     precision: str,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> dict[str, Tensor] | None:
-    """For each set (x, y), x (N, C, H, W) uint8 and y (N,), the classes (N,) int64 that `network`, in
-    evaluation mode, puts its images into, on y's device. That is the network's; x is there or on the host,
-    from where it is moved batch by batch. None as soon as `should_stop` says so; it is asked between batches.
+    """Return the classes (N,) int64 that `network` predicts in evaluation mode for each set, by name.
 
-    The network is left in the mode it was in. The device is not waited for."""
+    A set is (x, y): images (N, C, H, W) uint8 and labels (N,). y and the result are on the network's device.
+    x may be on the host, and is then moved batch by batch. Returns None once `should_stop`, which is called
+    between batches, is true. The network is left in the mode it was in. Does not wait for the device."""
     training = network.training
     network.eval()
     try:
         predicted = {}
         for name, (x, y) in sets.items():
-            device, called = y.device, []
+            device, classes = y.device, []
             for part in x.split(batch_size(device, x.shape[2:])):
                 if should_stop():
                     return None
-                part = part.to(device, non_blocking=True)  # waits where it is not pinned
+                part = part.to(device, non_blocking=True)  # waits if x is not pinned
                 images = scaling(part).contiguous(memory_format=torch.channels_last)
                 with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
                     logits = network(images)
-                called.append(logits.argmax(1))
-            predicted[name] = torch.cat(called)
+                classes.append(logits.argmax(1))
+            predicted[name] = torch.cat(classes)
         return predicted
     finally:
         network.train(training)
 
 
 def percent_wrong(predicted: Tensor, y: Tensor) -> float:
-    """The percent of images, labelled y (N,), that are called something else. Waits for the device."""
+    """Return the percentage of predictions that differ from the labels y (N,). Waits for the device."""
     return 100 * (predicted != y).sum().item() / len(y)

@@ -1,4 +1,4 @@
-"""The most memory that a run has taken, in bytes: of its process on a CPU, of the device on a GPU."""
+"""The peak memory of a run, in bytes: of its process on a CPU, of the device on a GPU."""
 
 import contextlib
 import ctypes
@@ -11,15 +11,14 @@ from typing import Any, ClassVar
 
 import torch
 
-FORGET_PEAK = "5"  # proc(5): /proc/PID/clear_refs
+RESET_PEAK = "5"  # proc(5): /proc/PID/clear_refs
 
 
 class PeakMemory:
-    """Measures from its making to its `close`. A process has one peak, and so it is nobody's while two runs
-    take turns.
+    """Measures from its creation to `close`. A process has one peak, so it is unknown if runs take turns.
 
-    On a CPU it is the greatest resident set: the images and the libraries are in it, the processes that read
-    images ahead are not. On a GPU it is what torch's tensors took of the device."""
+    On a CPU it is the peak resident set. It includes the images and the libraries, but not the processes that
+    read images ahead. On a GPU it is the memory of torch's tensors on the device."""
 
     _open: ClassVar[weakref.WeakSet["PeakMemory"]] = weakref.WeakSet()
     _is_first: ClassVar[bool] = True
@@ -27,34 +26,34 @@ class PeakMemory:
     def __init__(self, device: torch.device):
         self.of = "device" if device.type == "cuda" else "process"
         self._device = device
-        self._earlier: int | None = 0  # before the run was resumed; None where that is not known
-        gc.collect()  # an earlier run may hold memory yet
+        self._earlier: int | None = 0  # before the run was resumed; None if unknown
+        gc.collect()  # an earlier run may still hold memory
         self._is_alone = not self._open
         for other in self._open:
             other._is_alone = False
         self._open.add(self)
-        self._began_anew = self._forget()
+        self._was_reset = self._reset()
         PeakMemory._is_first = False
 
-    def _forget(self) -> bool:
-        """Let what is measured begin with what is held now; whether it does."""
+    def _reset(self) -> bool:
+        """Reset the peak to the memory held now. Return whether that was possible."""
         if self.of == "device":
-            torch.cuda.init()  # a process does so with its first tensor; the counters are refused before
+            torch.cuda.init()  # the counters exist only after this
             torch.cuda.reset_peak_memory_stats(self._device)
             return True
-        with contextlib.suppress(OSError, AttributeError):  # no Linux, not allowed, or another C library
-            # Workers keep freed memory (execution/process.py): an earlier run's would be charged to this one.
+        with contextlib.suppress(OSError, AttributeError):  # not Linux, not allowed, or another C library
+            # Workers keep freed memory (execution/process.py). That of an earlier run must not count here.
             ctypes.CDLL(None).malloc_trim(0)
         try:
-            Path("/proc/self/clear_refs").write_text(FORGET_PEAK)
+            Path("/proc/self/clear_refs").write_text(RESET_PEAK)
         except OSError:
             return self._is_first
         return True
 
     @property
     def bytes(self) -> int | None:
-        """The peak so far; None where it cannot be told."""
-        if not (self._is_alone and self._began_anew) or self._earlier is None:
+        """The peak so far, or None if it is unknown."""
+        if not (self._is_alone and self._was_reset) or self._earlier is None:
             return None
         return max(self._earlier, self._now())
 
@@ -69,11 +68,13 @@ class PeakMemory:
             return peak if sys.platform == "darwin" else 1024 * peak
 
     def close(self) -> None:
+        """Stop measuring."""
         self._open.discard(self)
 
     def state(self) -> dict[str, Any]:
+        """Return the state for a checkpoint."""
         return {"of": self.of, "bytes": self.bytes}
 
     def restore(self, state: dict[str, Any] | None) -> None:
-        """Go on from an earlier part of the run; None where that kept nothing."""
+        """Continue from an earlier part of the run. None if its peak was not stored."""
         self._earlier = state["bytes"] if state and state["of"] == self.of else None

@@ -1,7 +1,7 @@
-"""What one run has shown so far: a history row a logged step, and the probed values of each layer.
+"""The results of one run so far: a history row for each logged step, and the probed values of each layer.
 
-Sums and probed values stay on the device until they are fetched, all that wait in one go: a fetch waits for
-the device, and a GPU that is waited for stands idle afterwards."""
+Sums and probed values stay on the device until they are fetched, all at once. A fetch waits for the device,
+and a GPU is idle after such a wait."""
 
 import math
 import time
@@ -24,7 +24,7 @@ ERRORS = {"train": "train_error_eval", "test": "test_error", "val": "val_error"}
 
 
 class Records:
-    """`rows` are those known; others wait for their sums. `waited` is the seconds since the last fetch."""
+    """The history and the probed values. `rows` are known rows; other rows wait for their sums."""
 
     def __init__(self, layers: Sequence[Layer], probes: Sequence[str]):
         self._layers, self._probes = list(layers), list(probes)
@@ -37,27 +37,28 @@ class Records:
 
     @property
     def last_step(self) -> int:
-        """The step of the newest row, known or not; 0 before the first."""
+        """The step of the newest row, known or waiting. 0 before the first row."""
         newest = self._pending[-1][0] if self._pending else self.rows[-1] if self.rows else {"step": 0}
         return newest["step"]
 
     @property
     def waited(self) -> float:
+        """Seconds since the last fetch."""
         return time.perf_counter() - self._fetched
 
     def add(self, row: dict[str, Any], sums: Tensor) -> None:
-        """A row, all but its loss and train error, which `sums` (see step.take_sums) will tell."""
+        """Add a row without its loss and train error. These follow from `sums` (see Step.take_sums)."""
         self._pending.append((row, sums))
 
     def add_probed(self, step: int, values: Tensor) -> None:
-        """The values (layers, probes) of a probed step."""
+        """Add the values (layers, probes) of a probed step."""
         self._probed_steps.append(step)
         self._probed_values.append(values)
 
     def fetch(self) -> list[dict[str, Any]]:
-        """Ask the device for the sums of the rows that wait; these rows. One sync with the device.
+        """Fetch the sums of the waiting rows, in one sync with the device. Return these rows.
 
-        A row whose loss is not finite is the run's last: what came after it is dropped."""
+        A row whose loss is not finite is the last of the run. Later rows are dropped."""
         self._fetched = time.perf_counter()
         if not self._pending:
             return []
@@ -80,7 +81,7 @@ class Records:
         self._probed_steps, self._probed_values = self._probed_steps[:kept], self._probed_values[:kept]
 
     def layers(self) -> "pd.DataFrame":
-        """The probed values as a table: a row a probed step and layer. One copy from the device."""
+        """Return the probed values as a table with one row for each probed step and layer."""
         import pandas as pd
 
         count, steps = len(self._layers), len(self._probed_steps)
@@ -95,11 +96,11 @@ class Records:
         return pd.DataFrame(table | {name: flat[:, i] for i, name in enumerate(self._probes)})
 
     def _values(self) -> Tensor | None:
-        """All probed values (steps, layers, probes) in host memory; None where there are none."""
+        """All probed values (steps, layers, probes) in host memory, or None if there are none."""
         return torch.stack(self._probed_values).cpu() if self._probed_values else None
 
     def state(self) -> dict[str, Any]:
-        """All of it, for a checkpoint. Nothing may wait: fetch first."""
+        """Return everything, for a checkpoint. Call `fetch` first, so that no row waits."""
         return {
             "rows": self.rows,
             "probed_steps": self._probed_steps,
@@ -108,6 +109,7 @@ class Records:
         }
 
     def restore(self, state: dict[str, Any], device: torch.device) -> None:
+        """Go back to `state`."""
         self.rows, self._probed_steps = list(state["rows"]), list(state["probed_steps"])
         values = state["probed_values"]
         self._probed_values = [] if values is None else list(values.to(device))

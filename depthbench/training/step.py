@@ -1,4 +1,4 @@
-"""One update: images, forward, backward, probes, optimiser. Nothing in it waits for the device."""
+"""One update: images, forward pass, backward pass, probes, optimiser. Nothing waits for the device."""
 
 from collections.abc import Callable
 
@@ -9,14 +9,14 @@ from torch import Tensor, nn
 from depthbench.data.batches import Batch
 from depthbench.machine.precision import widest_float
 from depthbench.probes.recorder import Recorder
-from depthbench.study.model import Recipe
+from depthbench.training.settings import Recipe
 
 
 class Step:
-    """Updates `network` batch by batch, and adds up loss and errors on the device.
+    """Updates `network` batch by batch and sums losses and errors on the device.
 
-    `images` makes x (B, C, H, W) and y (B,) of a batch. `precision` applies to the forward pass: bf16 is
-    autocast, whose gradients need no scaling."""
+    `images` turns a batch into x (B, C, H, W) and y (B,). The recipe's precision applies to the forward pass.
+    bf16 uses autocast, and its gradients need no scaling."""
 
     def __init__(
         self,
@@ -33,12 +33,12 @@ class Step:
         self.sums = torch.zeros(3, dtype=widest_float(device), device=device)  # loss, wrong answers, images
 
     def __call__(self, batch: Batch, lr: float, probed: bool) -> Tensor | None:
-        """Make one update at rate `lr`. The probes' values (layers, probes) if `probed`."""
+        """Make one update at rate `lr`. Return the values of the probes (layers, probes) if `probed`."""
         self.set_rate(lr)
         return self.update(batch, probed)
 
     def set_rate(self, lr: float) -> None:
-        """The rate of the next update. On a GPU it is a number in its memory, which a captured step reads."""
+        """Set the rate of the next update. On a GPU it is a tensor, which a captured step reads."""
         for group in self.optimizer.param_groups:
             if isinstance(group["lr"], Tensor):
                 group["lr"].fill_(lr)
@@ -46,14 +46,14 @@ class Step:
                 group["lr"] = lr
 
     def update(self, batch: Batch, probed: bool) -> Tensor | None:
-        """The part of a step that happens on the device, the same every time: it can be captured."""
+        """Make the part of an update that can be captured: its operations are the same in every step."""
         if not probed:
             self._differentiate(batch)
             values = None
         else:
             with self.recorder:
                 self._differentiate(batch)
-                values = self.recorder.values()  # before L1 and clipping: the gradient of the loss itself
+                values = self.recorder.values()  # before L1 and clipping change the gradients
         self._descend()
         return values
 
@@ -61,7 +61,7 @@ class Step:
         self.optimizer.zero_grad(set_to_none=True)
         x, y = self.images(batch)
         bf16 = self.recipe.precision == "bf16"
-        # each weight is cast once a pass: a cache of casts would only outlive a capture
+        # no cache of casts: each weight is cast once in a pass anyway, and a cache would outlive the capture
         with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16, cache_enabled=False):
             logits = self.network(x)  # (B, num_classes)
         loss = F.cross_entropy(logits.float(), y, label_smoothing=self.recipe.label_smoothing)
@@ -82,13 +82,15 @@ class Step:
         self.optimizer.step()
 
     def take_sums(self) -> Tensor:
-        """(3,) on the device: loss x images, wrong answers, images since the last call; see `means`."""
+        """Return sums over the images since the last call, (3,) on the device. `means` reads them.
+
+        They are the sum of losses, the number of wrong answers and the number of images."""
         sums = self.sums.clone()
         self.sums.zero_()
         return sums
 
 
 def means(sums: list[float]) -> tuple[float, float]:
-    """Mean loss and on-the-fly train error (%) of the sums that `take_sums` gave; NaN of no images."""
+    """Return the mean loss and train error (percent) of the sums of `take_sums`. NaN without images."""
     loss, wrong, images = sums
     return (loss / images, 100 * wrong / images) if images else (float("nan"), float("nan"))

@@ -1,6 +1,6 @@
-"""Which errors a run ends with: the last, the best, and the one that validation picks, kept apart.
+"""The final errors of a run: the last, the best, and the one that the validation set selects.
 
-The best test error is picked on the test set itself: it is never the one to report."""
+The best test error is selected on the test set itself, so it must not be reported as the result."""
 
 import math
 from typing import Any
@@ -12,11 +12,11 @@ class Tracker:
     def __init__(self):
         self.best: tuple[float, int] | None = None  # lowest test error (%), its step
         self.lowest_val: float | None = None  # lowest validation error (%)
-        self.selected: tuple[float, int] | None = None  # test error (%) where it was lowest, its step
+        self.selected: tuple[float, int] | None = None  # test error (%) at that evaluation, its step
         self.evaluations_without_progress = 0
 
     def see(self, row: dict[str, Any]) -> None:
-        """Take note of an evaluated history row. Of equal errors the earlier one counts."""
+        """Take note of an evaluated history row. The earlier of equal errors counts."""
         test, val = row["test_error"], row["val_error"]
         if self.best is None or test < self.best[0]:
             self.best = (test, row["step"])
@@ -29,7 +29,7 @@ class Tracker:
             self.evaluations_without_progress += 1
 
     def final(self, history: list[dict[str, Any]], chance_error: float | None) -> dict[str, Any]:
-        """The final numbers of run.json. A diverged run's last errors are `chance_error`."""
+        """Return the final errors for run.json. The last errors of a diverged run are `chance_error`."""
         final: dict[str, Any] = {}
         for name in ("train_error", "train_error_eval", "test_error", "val_error"):
             seen = [row[name] for row in history if math.isfinite(row[name])]
@@ -41,7 +41,9 @@ class Tracker:
         return final
 
     def state(self) -> dict[str, Any]:
+        """Return the state for a checkpoint."""
         return dict(vars(self))
 
     def restore(self, state: dict[str, Any]) -> None:
+        """Go back to `state`."""
         vars(self).update(state)

@@ -10,8 +10,8 @@ from depthbench.networks import NETWORKS
 from depthbench.networks.checkpointing import recompute_activations
 from depthbench.probes import PROBES
 from depthbench.probes.recorder import Recorder
-from depthbench.study.model import Recipe
-from depthbench.training.recipe import make_optimizer
+from depthbench.training.building import make_optimizer
+from depthbench.training.settings import Recipe
 from depthbench.training.step import Step, means
 
 

@@ -13,6 +13,7 @@ from depthbench.execution.cost.images import ImageFootprint
 from depthbench.networks import NETWORKS
 from depthbench.registry import look_up
 from depthbench.study.model import Run
+from depthbench.training.optimizers import OPTIMIZERS
 
 if TYPE_CHECKING:
     from depthbench.networks.cost import Counts
@@ -35,7 +36,7 @@ def run_memory(run: Run, images: ImageFootprint, device: str, recompute: bool, t
 
     On a CPU: the resident memory of its process and of those that read images for it. On a GPU: GPU
     memory."""
-    state = {"sgd": int(run.recipe.momentum > 0), "adam": 2, "adamw": 2}[run.recipe.optimizer]
+    state = look_up(OPTIMIZERS, "optimizer", run.recipe.optimizer).state_count(run.recipe)
     training = count_run(run, images).training_memory(
         run.recipe.batch_size,
         copies=3 + state,  # the parameters, their gradients, and what an update of all at once needs

@@ -1,0 +1,91 @@
+"""What one run is made of: its network, its optimiser and its batches."""
+
+import hashlib
+import inspect
+from typing import Any
+
+import torch
+from torch import nn
+
+from depthbench.data.batches import Batches, Scaling
+from depthbench.data.colour import Colour
+from depthbench.data.files import sides
+from depthbench.data.images import Images
+from depthbench.data.placement import PlacedImages
+from depthbench.networks import Family
+from depthbench.networks.layers import WEIGHTED
+from depthbench.registry import look_up
+from depthbench.study.model import Run
+from depthbench.training.optimizers import OPTIMIZERS
+from depthbench.training.settings import Recipe
+
+
+def build_network(family: Family, run: Run, images: Images) -> nn.Module:
+    """Return the network of `run`, untrained, with the weights of its seed.
+
+    The builder of a plug-in is given only the options that were changed, so it need not know ours."""
+    torch.manual_seed(run.seed)
+    chosen = run.options.model_dump(exclude_defaults=True)
+    channels = family.in_channels(images.shape)
+    return family(depth=run.depth, in_channels=channels, num_classes=len(images.classes), **chosen)
+
+
+def hash_weights(network: nn.Module) -> str:
+    """Return the sha256 of the name, shape and bytes of every parameter."""
+    digest = hashlib.sha256()
+    for name, parameter in network.named_parameters():
+        digest.update(f"{name}{tuple(parameter.shape)}".encode())
+        digest.update(parameter.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def make_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    """Return the optimiser of `recipe` over all parameters. Weight decay is on all or on weights only.
+
+    It is fused if it can be: a few kernels update all parameters. On CUDA it can be captured, and reads the
+    learning rate from the device's memory."""
+    weights = [module.weight for module in network.modules() if isinstance(module, WEIGHTED)]
+    ids = {id(parameter) for parameter in weights}
+    others = [parameter for parameter in network.parameters() if id(parameter) not in ids]
+    groups = [
+        {"params": weights, "weight_decay": recipe.weight_decay},
+        {"params": others, "weight_decay": recipe.weight_decay if recipe.decay_norm else 0.0},
+    ]
+    groups = [group for group in groups if group["params"]]
+    device = groups[0]["params"][0].device
+    lr = torch.tensor(recipe.lr, device=device) if device.type == "cuda" else recipe.lr
+    entry = look_up(OPTIMIZERS, "optimizer", recipe.optimizer)
+    keywords: dict[str, Any] = entry.keywords(recipe)
+    accepted = inspect.signature(entry.load()).parameters
+    if "fused" in accepted:
+        keywords["fused"] = True
+    if "capturable" in accepted:
+        keywords["capturable"] = device.type == "cuda"
+    optimizer = entry(groups, lr, **keywords)
+    optimizer._warned_capturable_if_run_uncaptured = True  # the steps before a capture are eager
+    return optimizer
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """Load `state` but keep the settings, which suit this device. The rate stays the tensor that a captured
+    step reads."""
+    kept = [{k: v for k, v in group.items() if k != "params"} for group in optimizer.param_groups]
+    optimizer.load_state_dict(state)
+    for group, settings in zip(optimizer.param_groups, kept, strict=True):
+        group.update(settings)
+
+
+def make_batches(run: Run, placed: PlacedImages, scaling: Scaling, colour: Colour | None) -> Batches:
+    """Return the stream of training batches of `run`."""
+    recipe, source = run.recipe, placed.train_source()
+    is_scaled = recipe.augmentation == "scale"
+    return Batches(
+        source,
+        scaling,
+        batch_size=recipe.batch_size,
+        seed=run.seed,
+        pad=recipe.pad,
+        flip=bool(recipe.flip),
+        sides=sides(recipe.scale, source.x.shape[-1]) if is_scaled else None,
+        colour=colour,
+    )

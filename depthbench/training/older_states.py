@@ -1,0 +1,11 @@
+"""Reads the checkpoints of older versions."""
+
+from typing import Any
+
+
+def upgraded(state: dict[str, Any]) -> dict[str, Any]:
+    """Return the state of a checkpoint as this version writes it."""
+    if "learning_rate" not in state:  # older versions kept the warm-up and the schedule apart
+        parts = {"warmup": state["hold"], "schedule": state.get("plateau", {})}
+        state = {**state, "learning_rate": parts}
+    return {"peak_memory": None, **state}  # older versions did not measure memory

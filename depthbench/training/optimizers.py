@@ -1,0 +1,87 @@
+"""OPTIMIZERS: every optimiser, at a glance. No torch here."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+from pydantic import Field, ValidationError, create_model
+
+from depthbench.errors import nearest
+from depthbench.registry import Entry
+from depthbench.schema import NotNegative, Positive, Section
+
+Decay = Annotated[float, Field(ge=0, lt=1)]
+Betas = Annotated[list[Decay], Field(min_length=2, max_length=2)]
+
+
+@dataclass(frozen=True)
+class Optimizer(Entry):
+    """A class like those of `torch.optim`, called with parameter groups (which hold the weight decay), the
+    learning rate and its settings.
+
+    It is also given `fused` and `capturable` if it takes them. `capturable` is needed on CUDA unless steps
+    are eager."""
+
+    settings: Mapping[str, tuple[Any, Any]] = field(default_factory=dict)
+    """Key of `recipe.optimizer_settings` -> its type and default."""
+    recipe_keys: tuple[str, ...] = ()
+    """Keys of the recipe that it takes under the same name."""
+    state_tensors: int = 0
+    """Number of tensors that it keeps for each parameter, of the parameter's shape."""
+    extra_state: str = ""
+    """The setting or recipe key that adds one such tensor unless it is zero."""
+
+    def checked(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Return `settings` with the defaults of those that are not set.
+
+        Raises ValueError, in one line, for an unknown setting or an impossible value."""
+        for name in settings:
+            if name not in self.settings:
+                known = nearest(name, self.settings)
+                raise ValueError(f"optimizer_settings.{name}: there is no such setting; {known}")
+        model = create_model("Settings", __base__=Section, **self.settings)
+        try:
+            return model(**settings).model_dump()
+        except ValidationError as error:
+            first = error.errors()[0]
+            key = ".".join(map(str, first["loc"]))
+            problem = first["msg"].replace("Input", "it", 1).replace("List", "it", 1)
+            raise ValueError(f"optimizer_settings.{key} = {first['input']}: {problem}") from None
+
+    def keywords(self, recipe: Any) -> dict[str, Any]:
+        """Return the keyword arguments that `recipe` gives it. Lists become tuples, as in torch."""
+        chosen = {key: getattr(recipe, key) for key in self.recipe_keys}
+        chosen |= self.checked(recipe.optimizer_settings)
+        return {key: tuple(value) if isinstance(value, list) else value for key, value in chosen.items()}
+
+    def state_count(self, recipe: Any) -> int:
+        """Return the number of state tensors for each parameter."""
+        has_extra = self.extra_state and self.keywords(recipe)[self.extra_state]
+        return self.state_tensors + bool(has_extra)
+
+
+_ADAM = {"betas": (Betas, [0.9, 0.999]), "eps": (Positive, 1e-8), "amsgrad": (bool, False)}
+
+OPTIMIZERS: dict[str, Optimizer] = {
+    "sgd": Optimizer(
+        "torch.optim:SGD",
+        "stochastic gradient descent with momentum",
+        settings={"dampening": (NotNegative, 0.0)},
+        recipe_keys=("momentum", "nesterov"),
+        extra_state="momentum",
+    ),
+    "adam": Optimizer(
+        "torch.optim:Adam",
+        "Adam; weight_decay is an L2 penalty (Kingma and Ba 2015)",
+        settings=_ADAM,
+        state_tensors=2,
+        extra_state="amsgrad",
+    ),
+    "adamw": Optimizer(
+        "torch.optim:AdamW",
+        "Adam with decoupled weight decay (Loshchilov and Hutter 2019)",
+        settings=_ADAM,
+        state_tensors=2,
+        extra_state="amsgrad",
+    ),
+}

@@ -1,0 +1,113 @@
+"""The sections `[recipe]` and `[evaluate]` of a study: how to train and evaluate a network. No torch here."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, model_validator
+
+from depthbench.data.corruptions import CORRUPTIONS
+from depthbench.data.settings import PAPER_CROP_SIDE
+from depthbench.registry import look_up
+from depthbench.schema import Count, NotNegative, Percent, Positive, Section, each_once
+from depthbench.training.optimizers import OPTIMIZERS
+from depthbench.training.schedules import SCHEDULES
+from depthbench.training.warmups import WARMUPS
+
+
+class Recipe(Section):
+    """How to train a network. The defaults are the protocol of He et al. 2015 for CIFAR, sec. 4.2."""
+
+    steps: Count | None = None
+    epochs: Positive | None = None
+    """Length of a run in optimiser updates, or in passes over the training set. Unset: 64,000 steps."""
+    batch_size: Annotated[int, Field(ge=2)] = 128
+    optimizer: str = "sgd"
+    """An entry of OPTIMIZERS (training/optimizers.py)."""
+    optimizer_settings: dict[str, Any] = {}
+    """Other settings of the optimiser, such as `betas = [0.9, 0.95]`. training/optimizers.py lists them."""
+    lr: Positive = 0.1
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    nesterov: bool = False
+    weight_decay: NotNegative = 1e-4
+    """L2 coefficient on every parameter, norms and biases included as in the paper (see decay_norm)."""
+    decay_norm: bool = True
+    """Whether parameters that are not weights of layers decay too."""
+    l1: NotNegative = 0.0
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    clip_norm: Positive | None = None
+    schedule: str = "step"
+    """An entry of SCHEDULES (training/schedules). plateau: the rate is multiplied by gamma after
+    plateau_patience evaluations without a lower validation error. Without a validation set it follows the
+    train error in evaluation mode."""
+    plateau_patience: Count = 3
+    milestones: list[Annotated[float, Field(gt=0)]] = [0.5, 0.75]
+    """Where `step` lowers the rate. A number below 1 is a fraction of all steps (32k and 48k of 64k)."""
+    gamma: Positive = 0.1
+    warmup: str = "hold"
+    """An entry of WARMUPS (training/warmups). linear: up from 0 in warmup_steps. hold: the paper's rule, at
+    hold_lr for networks of hold_from_depth or more until the train error (on the fly) is below
+    hold_until_train_error."""
+    warmup_steps: Positive = 0.1
+    """Length of the linear warm-up. A number below 1 is a fraction of all steps."""
+    hold_lr: Positive = 0.01
+    hold_until_train_error: Percent = 80.0
+    hold_steps: Count | None = None
+    """Hold for this number of steps, whatever the train error (400 in He et al. 2016). Unset: until the train
+    error is below hold_until_train_error."""
+    hold_from_depth: Count = 110
+    augmentation: Literal["crop", "scale"] = "crop"
+    """crop: a random crop of an image with `pad` more pixels on each side. scale: a random crop of an image
+    whose shorter side is drawn from `scale` (He et al. 2015, sec. 3.4); needs decode = "as_read"."""
+    pad: Annotated[int, Field(ge=0)] = 4
+    """Pixels padded on each side before a random crop. 0 for none."""
+    scale: Annotated[list[Count], Field(min_length=2, max_length=2)] = [256, 480]
+    """Smallest and largest shorter side, in pixels for crops of 224. Other crops scale in proportion."""
+    colour: bool = False
+    """Colour augmentation (Krizhevsky et al. 2012, sec. 4.1)."""
+    flip: bool | None = None
+    """Random horizontal flips. Unset: if a mirrored image keeps its class."""
+    precision: Literal["fp32", "tf32", "bf16"] = "fp32"
+    patience: Count | None = None
+    """Stop after this number of evaluations without a lower validation error."""
+
+    @model_validator(mode="after")
+    def _check(self):
+        look_up(SCHEDULES, "schedule", self.schedule)
+        look_up(WARMUPS, "warm-up", self.warmup)
+        optimizer = look_up(OPTIMIZERS, "optimizer", self.optimizer)
+        try:
+            optimizer.checked(self.optimizer_settings)
+        except ValueError as error:
+            raise ValueError(f"{error} (optimizer {self.optimizer})") from None
+        if self.steps is not None and self.epochs is not None:
+            raise ValueError("steps and epochs exclude each other: set one")
+        if self.nesterov and self.momentum == 0:
+            raise ValueError("nesterov = true needs momentum above 0")
+        if not PAPER_CROP_SIDE <= self.scale[0] <= self.scale[1]:
+            raise ValueError(
+                f"scale should be two numbers of pixels, {PAPER_CROP_SIDE} <= shortest <= longest"
+            )
+        return self
+
+
+class Evaluate(Section):
+    """When to measure errors in evaluation mode on clean images, and how often to log a row."""
+
+    every: Count | None = None
+    """Steps between evaluations. Unset: 20 evaluations, or fewer (at least 5) if they would take more images
+    than the run trains on."""
+    train_size: Count | None = None
+    """Measure the train error on this number of training images, drawn once, or on all if there are no more.
+    Unset: on all, or in a short run on a fifth of the number it trains on (at least 5,000)."""
+    ten_crop: bool = False
+    """At the end of a run, measure the top-1 and top-5 test errors of the centre crop and of 10 crops, whose
+    scores are averaged (He et al. 2015, sec. 3.4). Needs decode = "as_read"."""
+    robustness: Annotated[list[str], AfterValidator(each_once)] = []
+    """At the end of a run, measure test errors under these CORRUPTIONS, each at several strengths."""
+    log_every: Count | None = None
+    """Steps between logged rows. Unset: a five-hundredth of all steps, and at least 10."""
+
+    @model_validator(mode="after")
+    def _check(self):
+        for name in self.robustness:
+            look_up(CORRUPTIONS, "corruption", name)
+        return self

@@ -1,0 +1,94 @@
+"""What every entry of PROBES promises."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from depthbench.networks import NETWORKS
+from depthbench.networks.layers import weighted_layers
+from depthbench.probes import PROBES
+from depthbench.probes.recorder import Recorder
+
+every_probe = pytest.mark.parametrize("name", PROBES)
+
+
+def build(dtype=torch.float32):
+    torch.manual_seed(0)
+    return NETWORKS["resnet"](depth=8, width=4).to(dtype)
+
+
+def batch(dtype=torch.float32):
+    torch.manual_seed(1)
+    return torch.randn(6, 3, 8, 8, dtype=dtype), torch.arange(6)
+
+
+def recorded(name, dtype=torch.float32, at_once=False):
+    """(layers,): the values of one probe in one training step."""
+    network = build(dtype)
+    recorder = Recorder(network, {name: PROBES[name].load()}, at_once=at_once)
+    x, y = batch(dtype)
+    with recorder:
+        F.cross_entropy(network(x), y).backward()
+        return recorder.values()[:, 0]
+
+
+def tensors(moment):
+    """The tensor of each layer that a probe of `moment` measures, by autograd, in float64."""
+    network = build(torch.float64)
+    layers, kept = weighted_layers(network), {}
+    for index, layer in enumerate(layers):
+
+        def keep_output(module, inputs, output, index=index):
+            output.retain_grad()
+            kept["preactivation_gradient", index] = output
+
+        def keep_response(module, inputs, output, index=index):
+            kept["response", index] = output.detach().clone()
+
+        layer.weighted.register_forward_hook(keep_output)
+        layer.response.register_forward_hook(keep_response)
+    x, y = batch(torch.float64)
+    F.cross_entropy(network(x), y).backward()
+    if moment == "weight":
+        return [layer.weighted.weight for layer in layers]
+    values = [kept[moment, index] for index in range(len(layers))]
+    return [value.grad for value in values] if moment == "preactivation_gradient" else values
+
+
+def test_every_probe_has_a_description():
+    assert all(entry.about for entry in PROBES.values())
+
+
+@every_probe
+def test_its_values_are_those_of_the_tensors_that_autograd_gives(name):
+    probe = PROBES[name].load()
+    expected = torch.stack([probe.measure(tensor) for tensor in tensors(probe.of)])
+    assert (expected > 0).all()
+    torch.testing.assert_close(recorded(name), expected, rtol=1e-4, atol=0)
+    torch.testing.assert_close(recorded(name, torch.float64), expected, rtol=1e-12, atol=0)
+
+
+@every_probe
+def test_all_layers_at_once_give_the_same_values(name):
+    torch.testing.assert_close(recorded(name, at_once=True), recorded(name), rtol=1e-6, atol=0)
+
+
+@every_probe
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64])
+def test_a_value_is_one_float64_and_its_tensor_stays_as_it_was(name, dtype):
+    probe = PROBES[name].load()
+    torch.manual_seed(2)
+    for shape in [(3, 5), (4, 6, 40, 40)]:  # short, and long enough for the fast sums of a CPU
+        tensor = torch.randn(shape).to(dtype).requires_grad_(probe.of == "weight")
+        if probe.of == "weight":
+            tensor.grad = torch.randn(shape).to(dtype)
+        before = tensor.detach().clone()
+        value = probe.measure(tensor)
+        assert (value.dtype, value.shape) == (torch.float64, ())
+        assert tensor.dtype == dtype
+        assert torch.equal(tensor.detach(), before)
+
+
+@every_probe
+def test_it_is_reproducible(name):
+    assert torch.equal(recorded(name), recorded(name))

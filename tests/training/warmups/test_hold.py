@@ -1,0 +1,68 @@
+import pytest
+
+from depthbench.training.settings import Recipe
+from depthbench.training.warmups.hold import WINDOW, Hold
+
+
+def make(depth=8, **recipe):
+    """A warm-up from 8 layers on, until the train error is below 80 %."""
+    return Hold(Recipe(hold_from_depth=8, hold_until_train_error=80.0, **recipe), depth)
+
+
+def see(hold, *rows):
+    for step, train_error in rows:
+        hold.see({"step": step, "train_error": train_error})
+
+
+@pytest.fixture
+def hold():
+    return make()
+
+
+def test_a_shallow_network_is_never_held():
+    hold = make(depth=7)
+    assert hold.rate(0, 0.1) == 0.1
+    assert not hold.needs_row(WINDOW)
+
+
+def test_it_ends_with_a_window_that_was_good_enough_on_average(hold):
+    see(hold, (40, 90.0), (WINDOW, 79.0))  # 83.4 % over the window
+    assert hold.holding
+    see(hold, (150, 70.0))
+    assert hold.holding  # not before the end of the window
+    assert hold.needs_row(2 * WINDOW)
+    see(hold, (2 * WINDOW, 89.0))  # 79.5 %: the first window no longer counts
+    assert not hold.holding
+
+
+def test_the_bound_itself_is_not_below_it(hold):
+    see(hold, (WINDOW, 80.0))
+    assert hold.holding
+
+
+def test_its_state_is_restored_in_the_middle_of_a_window(hold):
+    see(hold, (40, 100.0))
+    state = hold.state()
+    see(hold, (WINDOW, 70.0))
+    assert hold.holding  # 82 %
+    see(hold, (2 * WINDOW, 0.0))
+    assert not hold.holding
+    hold.restore(state)
+    assert hold.holding
+    see(hold, (WINDOW, 60.0))
+    assert not hold.holding  # 76 %, with what was seen before the state was taken
+
+
+def test_with_hold_steps_it_holds_for_these_whatever_the_error():
+    hold = make(hold_steps=5)
+    assert [hold.rate(step, 0.1) for step in (0, 4, 5)] == [0.01, 0.01, 0.1]
+    assert not hold.needs_row(WINDOW)
+    see(hold, (WINDOW, 100.0))
+    assert hold.rate(WINDOW, 0.1) == 0.1
+    assert make(depth=7, hold_steps=5).rate(0, 0.1) == 0.1
+
+
+def test_without_hold_steps_it_holds_until_it_has_decided(hold):
+    assert hold.rate(10 * WINDOW, 0.1) == 0.01
+    see(hold, (WINDOW, 0.0))
+    assert hold.rate(WINDOW, 0.1) == 0.1
