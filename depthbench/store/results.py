@@ -65,6 +65,8 @@ def read_runs(path: str | Path) -> list[dict[str, Any]]:
             for key, field in section.model_fields.items()
             if key != "path"
         }
+        optimizer_settings = row.pop("recipe.optimizer_settings")
+        row |= {f"recipe.{key}": value for key, value in optimizer_settings.items()}
         row["frontier.below"] = search.get("below")
         row["data.shape"] = tuple(shape) if (shape := record.get("image_shape")) else None
         rows.append(row)

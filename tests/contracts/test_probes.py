@@ -19,7 +19,7 @@ def build(dtype=torch.float32):
 
 def batch(dtype=torch.float32):
     torch.manual_seed(1)
-    return torch.randn(6, 3, 8, 8, dtype=dtype), torch.arange(6)
+    return torch.randn(6, 3, 8, 8).to(dtype), torch.arange(6)
 
 
 def recorded(name, dtype=torch.float32, at_once=False):

@@ -42,6 +42,15 @@ def test_three_tidy_frames(stored):
     assert layers.network.tolist() == ["plain", "plain"]
 
 
+def test_settings_of_an_optimiser_are_columns_where_a_run_sets_them(stored, tiny):
+    store, _ = stored
+    assert not any("optimizer_settings" in key or "betas" in key for key in read_runs(store.path)[0])
+    recipe = {"optimizer": "adamw", "optimizer_settings": {"betas": [0.9, 0.95]}}
+    write_run(store, next(tiny(recipe=recipe, grid={"depth": [14]}).runs()))
+    first, second = load_results(store.path).runs["recipe.betas"]
+    assert (math.isnan(first), second) == (True, [0.9, 0.95])
+
+
 def test_the_frozen_study_can_be_run_again(stored):
     store, study = stored
     assert store.study() == study

@@ -70,6 +70,7 @@ CHANGED = {
         "epochs": 1.5,
         "batch_size": 64,
         "optimizer": "adam",
+        "optimizer_settings": {"dampening": 0.1},
         "lr": 0.2,
         "momentum": 0.8,
         "nesterov": True,
