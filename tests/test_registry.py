@@ -1,37 +1,10 @@
-import sys
-from functools import partial
-
 import pytest
-import torch
 
 from depthbench.data import DATASETS
 from depthbench.errors import BadInput
-from depthbench.networks import NETWORKS, Family
-from depthbench.plugins import load_plugin
+from depthbench.networks import NETWORKS
 from depthbench.probes import PROBES
 from depthbench.registry import Entry, look_up
-from depthbench.study.file import load_study
-
-
-@pytest.fixture
-def plugin(tmp_path):
-    """Writes a plug-in file and gives its path. What it adds is forgotten after the test."""
-    lists = (NETWORKS, DATASETS, PROBES)
-    before, modules = [dict(known) for known in lists], set(sys.modules)
-
-    def write(text, name="mine.py"):
-        path = tmp_path / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-        return path
-
-    yield write
-    for known, entries in zip(lists, before, strict=True):
-        known.clear()
-        known.update(entries)
-    for name in set(sys.modules) - modules:
-        if name.startswith("depthbench_plugin_"):
-            del sys.modules[name]
 
 
 def test_an_entry_is_imported_when_it_is_first_used():
@@ -46,7 +19,7 @@ def test_an_entry_calls_its_target_with_its_options():
     assert entry(b=3, c=4) == {"a": 1, "b": 3, "c": 4}
 
 
-def test_every_entry_of_our_lists_can_be_loaded():
+def test_every_built_in_entry_can_be_loaded():
     for known in (NETWORKS, DATASETS, PROBES):
         for entry in known.values():
             assert entry.load() is not None
@@ -58,112 +31,3 @@ def test_an_unknown_name_is_answered_with_the_nearest():
         look_up(NETWORKS, "network", "resnett")
     assert str(error.value).startswith("no network is called 'resnett': did you mean 'resnet'? Known: ")
     assert look_up(NETWORKS, "network", "resnet") is NETWORKS["resnet"]
-
-
-ALL_THREE = """
-from __future__ import annotations
-from dataclasses import dataclass
-from torch import nn
-from depthbench.probes.probe import Probe
-
-@dataclass
-class Options:  # a dataclass looks up its module while it is made
-    width: int = 4
-
-class Tiny(nn.Sequential):
-    def __init__(self, depth, in_channels, num_classes):
-        super().__init__(nn.Flatten(), nn.LazyLinear(num_classes))
-
-NETWORKS = {"tiny": Tiny}
-DATASETS = {"nothing": lambda data_dir: None}
-PROBES = {"weight_max": Probe("weight", lambda weight: weight.max())}
-"""
-
-
-def test_a_plugin_adds_to_all_three_lists(plugin):
-    load_plugin(plugin(ALL_THREE))
-    network = NETWORKS["tiny"](depth=3, in_channels=1, num_classes=5)
-    assert network(torch.ones(2, 1, 4, 4)).shape == (2, 5)
-    assert NETWORKS["tiny"].depths.n(3) == 3
-    assert DATASETS["nothing"](None) is None
-    assert PROBES["weight_max"].load().measure(torch.tensor([1.0, 7.0])) == 7
-
-
-def test_loading_it_twice_is_harmless(plugin):
-    path = plugin(ALL_THREE)
-    load_plugin(path)
-    first = NETWORKS["tiny"]
-    load_plugin(str(path))
-    assert NETWORKS["tiny"] is first
-
-
-def test_entries_keep_what_they_say_of_themselves(plugin):
-    load_plugin(
-        plugin(
-            "from depthbench.registry import Entry\n"
-            "from depthbench.networks import DepthRule, Family\n"
-            "NETWORKS = {'a': Family(dict, 'ours', {'x': 1}, DepthRule(2, 0)), 'b': Entry(dict, 'theirs')}\n"
-        )
-    )
-    assert (NETWORKS["a"].about, str(NETWORKS["a"].depths)) == ("ours", "2n+0")
-    assert isinstance(NETWORKS["b"], Family)  # it has a depth rule
-    assert (NETWORKS["b"].about, str(NETWORKS["b"].depths)) == ("theirs", "any")
-
-
-@pytest.mark.parametrize(
-    ("text", "told"),
-    [
-        ("NETWORKS = {'plain': dict}\n", "NETWORKS has 'plain' already; use another name"),
-        ("PROBES = {'new': dict}\nDATASETS = {'digits': dict}\n", "DATASETS has 'digits' already"),
-        ("x = 1\n", "it defines none of the dicts NETWORKS, DATASETS, PROBES"),
-        ("NETWORKS = ['plain']\n", "it defines none of the dicts"),
-        ("x = 1\ndef f(:\n", "SyntaxError: invalid syntax (mine.py, line 2)"),
-        ("import nosuch_module\n", "ModuleNotFoundError: No module named 'nosuch_module'"),
-        ("raise ValueError('two\\nlines')\n", "ValueError: two lines"),
-    ],
-)
-def test_a_plugin_that_cannot_be_used_is_refused_whole(plugin, text, told):
-    path = plugin(text)
-    before = [list(known) for known in (NETWORKS, DATASETS, PROBES)]
-    for _ in range(2):  # the first failure is not remembered as a success
-        with pytest.raises(BadInput) as error:
-            load_plugin(path)
-        assert str(error.value).startswith(f"--plugin {path}: {told}")
-        assert "\n" not in str(error.value)
-    assert [list(known) for known in (NETWORKS, DATASETS, PROBES)] == before
-
-
-@pytest.mark.parametrize(
-    ("name", "told"), [("nosuch.py", "there is no such file"), ("mine.txt", "not a Python file")]
-)
-def test_a_file_that_is_no_plugin(plugin, name, told):
-    path = plugin("NETWORKS = {}", "mine.txt").with_name(name)
-    with pytest.raises(BadInput, match=told):
-        load_plugin(path)
-
-
-def test_a_study_file_brings_its_plugin_with_it(plugin, tmp_path):
-    path = plugin(ALL_THREE, "folder/mine.py")
-    file = plugin('plugins = ["mine.py"]\n[grid]\nnetwork = ["tiny"]\ndepth = [1]\n', "folder/study.toml")
-    study = load_study(file)
-    assert study.plugins == [str(path)]
-    stored = plugin(study.to_toml(), "results/study.toml")
-    assert load_study(stored) == study
-
-
-def test_plugins_of_a_file_and_of_an_override_come_together(plugin, monkeypatch, tmp_path):
-    first, second = plugin("NETWORKS = {'one': dict}"), plugin("NETWORKS = {'two': dict}", "other.py")
-    file = plugin('plugins = ["mine.py"]\n', "study.toml")
-    monkeypatch.chdir(tmp_path)
-    study = load_study(file, plugins=["other.py"], grid={"network": ["one", "two"]})
-    assert study.plugins == [str(first), str(second)]
-
-
-@pytest.mark.parametrize("plugins", ["mine.py", [1], {"a": "mine.py"}])
-def test_plugins_are_a_list_of_files(plugins):
-    with pytest.raises(BadInput, match=r"plugins = .*: should be a list of Python files"):
-        load_study(None, plugins=plugins)
-
-
-def test_the_builder_of_an_entry_may_be_any_callable():
-    assert Family(partial(dict, a=1))(b=2) == {"a": 1, "b": 2}

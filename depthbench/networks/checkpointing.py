@@ -1,10 +1,11 @@
-"""Deep networks in little memory: activations are computed again in the backward pass instead of being kept
+"""Deep networks in little memory: the backward pass computes activations again instead of keeping them
 (Chen et al. 2016, arXiv:1604.06174).
 
-A network that can do this has `blocks()`, its blocks in the order they are called in, each on the output of
-the one before and on nothing else, and calls them by `self.run_blocks(blocks, x)`, which is `in_turn` until
-`recompute_activations` puts a `Recomputed` there. Nothing else of the network changes: not its modules, not
-the names of its parameters, not a bit of what it computes."""
+A network that supports this has a method `blocks()`, which returns its blocks in the order of their calls.
+Each block is called on the output of the one before and on nothing else. The network calls them by
+`self.run_blocks(blocks, x)`, which is `in_turn` until `recompute_activations` replaces it with a
+`Recomputed`. Nothing else changes: neither the modules, nor the names of parameters, nor any bit of the
+result."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -19,12 +20,12 @@ from depthbench.networks.cost import count
 
 
 def recompute_activations(network: nn.Module, batch_shape: tuple[int, int, int, int]) -> int:
-    """From now on `network`, of batches (B, C, H, W), keeps in training only the input of every few of its
-    blocks, and computes what lies between again. Returns how many blocks that is: as many as make the peak
-    memory lowest. One more forward pass a step is what it costs.
+    """From now on `network` keeps only the input of every few blocks in training, and computes the
+    activations in between again. Returns this number of blocks, chosen for the lowest peak memory on batches
+    (B, C, H, W).
 
-    Makes one forward pass of one image, which changes neither the network nor the random numbers. Raises
-    BadInput where the network has no `blocks()`."""
+    It costs one more forward pass per step. The choice makes one forward pass of one image, which changes
+    neither the network nor the random numbers. Raises BadInput if the network has no `blocks()`."""
     if not can_recompute(network):
         raise BadInput(
             f"activations of {type(network).__name__} cannot be computed again: it has no blocks(); "
@@ -40,20 +41,21 @@ def recompute_activations(network: nn.Module, batch_shape: tuple[int, int, int, 
 
 
 def can_recompute(network: nn.Module) -> bool:
+    """Whether `network` supports `recompute_activations`."""
     return hasattr(network, "blocks") and hasattr(network, "run_blocks")
 
 
 def in_turn(blocks: Iterable[nn.Module], x: Tensor) -> Tensor:
-    """Each block on the output of the one before."""
+    """Call each block on the output of the one before."""
     for block in blocks:
         x = block(x)
     return x
 
 
 class Recomputed:
-    """`in_turn`, keeping only the input of every `length` blocks while gradients are wanted."""
+    """Call blocks like `in_turn`, but keep only the input of every `length` blocks for the backward pass."""
 
-    def __init__(self, length: int):
+    def __init__(self, length: int) -> None:
         self.length = length
 
     def __call__(self, blocks: Sequence[nn.Module], x: Tensor) -> Tensor:
@@ -73,16 +75,18 @@ class Recomputed:
 
 
 def draws(blocks: Iterable[nn.Module]) -> bool:
-    """Whether `blocks` may draw random numbers, which must then be drawn alike a second time. A block says
-    that it does not by `dropout = 0`. Keeping the generator's state where nothing is drawn would cost time,
-    and a CUDA graph cannot capture it."""
+    """Whether `blocks` may draw random numbers. The second forward pass must then draw the same ones.
+
+    A block with `dropout = 0` draws none. Keeping the state of the generator would cost time for nothing
+    then, and a CUDA graph cannot capture it."""
     return any(getattr(block, "dropout", True) for block in blocks)
 
 
 @contextmanager
 def buffers_copied(blocks: Iterable[nn.Module]) -> Iterator[None]:
-    """Inside, `blocks` work on copies of their buffers, so that what a second forward pass does to them, to
-    the running statistics of normalisation for one, is not done twice."""
+    """Inside, `blocks` work on copies of their buffers.
+
+    A second forward pass then does not update buffers, such as running statistics, a second time."""
     own: list[tuple[nn.Module, dict[str, Any]]] = []
     for module in {module for block in blocks for module in block.modules()}:
         own.append((module, dict(module._buffers)))

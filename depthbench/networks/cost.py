@@ -1,7 +1,7 @@
-"""What a network costs, counted in one forward pass of one or two images: parameters, multiply-adds, and
-memory while it trains.
+"""The cost of a network, counted in one forward pass of one or two images: parameters, multiply-adds, and
+memory in training.
 
-A real pass, since torch takes five times as long over one on the meta device."""
+The pass is a real one, because torch takes five times as long for a pass on the meta device."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,26 +12,25 @@ from torch import Tensor, nn
 
 from depthbench.networks.layers import WEIGHTED
 
-# What training takes beyond the tensors that are alive, measured on a CPU as growth of the resident memory
-# (of CIFAR's networks of 20 to 1202 layers and ImageNet's of 18 to 50, in batches of 16 to 256): as many
-# tensors like the largest that a block takes, which are oneDNN's copies in a layout of its own, and holes
-# in the heap: a part of what is kept, or, where activations are computed twice, of the inputs of all blocks
-# (with large pages: execution/memory.py). CUDA has a share for holes too; its kernels' workspace is a
-# guess.
+# The memory of training beyond the live tensors, measured on a CPU as growth of the resident memory (CIFAR
+# networks of 20 to 1202 layers, ImageNet networks of 18 to 50, batches of 16 to 256). oneDNN copies tensors
+# to a layout of its own: COPIES times the largest tensor that a block takes. The heap has holes: HOLES of
+# what is kept or, with recomputed activations, HOLES_OF_BLOCKS of the inputs of all blocks (with large pages,
+# see execution/cost). CUDA has the same share of holes; the workspace of its kernels is a guess.
 COPIES = 12
 HOLES, HOLES_OF_BLOCKS = 0.15, 0.75
 
 
 def count_parameters(network: nn.Module) -> int:
-    """All trainable numbers, normalisation and classifier included."""
+    """Return the number of trainable parameters, including normalisation and classifier."""
     return sum(p.numel() for p in network.parameters() if p.requires_grad)
 
 
 @torch.no_grad()
 def count_multiply_adds(network: nn.Module, image_shape: tuple[int, int, int]) -> int:
-    """Multiply-adds of convolutions and linear maps for one image (C, H, W), as the papers count them.
+    """Return the multiply-adds of convolutions and linear maps for one image (C, H, W), as the papers count.
 
-    Seen in one forward pass in evaluation mode; the network is left in the mode it was in."""
+    Makes one forward pass in evaluation mode, and restores the mode of the network."""
     training = network.training
     image = torch.zeros(1, *image_shape, device=next(network.parameters()).device)
     try:
@@ -44,10 +43,10 @@ def count_multiply_adds(network: nn.Module, image_shape: tuple[int, int, int]) -
 
 @contextmanager
 def multiply_adds_of(network: nn.Module) -> Iterator[list[int]]:
-    """Inside, the list grows by those of every convolution and linear map that `network` makes.
+    """Inside, append the multiply-adds of every convolution and linear map of `network` to the list.
 
-    Where all its matrices are those of layers that we know, these tell by the shape of their output, and what
-    it multiplies outside of layers is not seen; otherwise torch's own counter looks, which is slow to
+    If all matrices of the network belong to layers of WEIGHTED, the shapes of their outputs give the counts;
+    products outside of layers are not counted. Otherwise torch's own counter is used, which is slow to
     import."""
     layers = [module for module in network.modules() if isinstance(module, WEIGHTED)]
     known = {id(layer.weight) for layer in layers}
@@ -57,11 +56,11 @@ def multiply_adds_of(network: nn.Module) -> Iterator[list[int]]:
 
         with FlopCounterMode(display=False) as counter:
             yield made
-        made.append(counter.get_total_flops() // 2)  # an operation each for the product and the sum
+        made.append(counter.get_total_flops() // 2)  # it counts product and sum as two operations
         return
 
     def note(layer: nn.Module, inputs: tuple, output: Tensor) -> None:
-        made.append(output.numel() * layer.weight[0].numel())  # each output is the product with one row
+        made.append(output.numel() * layer.weight[0].numel())  # each output number is a product with one row
 
     handles = [layer.register_forward_hook(note) for layer in layers]
     try:
@@ -73,18 +72,21 @@ def multiply_adds_of(network: nn.Module) -> Iterator[list[int]]:
 
 @dataclass(frozen=True)
 class Counts:
-    """What one network was counted to need. Bytes of activations are those of one image, in 32 bits."""
+    """The counted needs of one network. Bytes of activations are for one image in 32 bits."""
 
     parameters: int
     multiply_adds: int  # of one image
     parameter_bytes: int  # buffers included
-    blocks: tuple[tuple[float, float], ...]  # bytes of each block's input, and of what is kept within it
-    outside: float  # bytes that are kept outside of the blocks
+    blocks: tuple[tuple[float, float], ...]  # bytes of each block's input, and bytes kept within the block
+    outside: float  # bytes kept outside of the blocks
     largest: float  # bytes of the largest tensor kept
 
     def kept(self, length: int | None = None) -> float:
-        """Bytes of activations at the worst moment: all that the forward pass keeps, or, where only the input
-        of every `length` blocks is kept, these up to some segment and what lies within that one."""
+        """Return the peak bytes of activations.
+
+        Without `length`, the forward pass keeps all of them. With it, only the input of every `length` blocks
+        is kept: the peak is at the segment whose own activations and the inputs kept before it are
+        largest."""
         if length is None:
             return self.outside + sum(within for _, within in self.blocks)
         inputs, worst = 0.0, 0.0
@@ -95,16 +97,17 @@ class Counts:
         return self.outside + worst
 
     def segment_length(self) -> int:
-        """Of how many blocks only the first input should be kept, for the lowest peak."""
+        """Return the number of blocks per segment with the lowest peak if only inputs of segments are
+        kept."""
         return min(range(1, len(self.blocks) + 1), key=self.kept, default=1)
 
     def training_memory(
         self, batch: int, *, copies: int, recompute: bool = False, number_bytes: int = 4, device: str = "cpu"
     ) -> int:
-        """Estimated peak bytes of training on batches of so many images.
+        """Return the estimated peak bytes of training on batches of `batch` images.
 
-        copies: how often the parameters are there (with gradients, optimiser state and what an update needs).
-        number_bytes: of one activation, 2 in bf16. device: its kind, cpu or cuda."""
+        copies: copies of the parameters, including gradients, optimiser state and temporaries of an update.
+        number_bytes: size of one activation, 2 in bf16. device: cpu or cuda."""
         length = self.segment_length() if recompute and self.blocks else None
         entered = [entered for entered, _ in self.blocks]
         held = self.kept(length)
@@ -117,15 +120,17 @@ class Counts:
 
 
 def count(network: nn.Module, batch_shape: tuple[int, int, int, int]) -> Counts:
-    """The counts of `network`, seen in one forward pass of a batch (B, C, H, W) in the mode that it is in.
+    """Count the needs of `network` in one forward pass of a batch (B, C, H, W), in its current mode.
 
-    In training mode that pass moves running statistics, draws dropout's masks, and needs two images."""
+    In training mode the pass updates running statistics, draws the masks of dropout, and needs two images."""
     parameters = list(network.parameters())
     own = {tensor.untyped_storage()._cdata for tensor in (*parameters, *network.buffers())}
-    kept: dict[int, tuple[torch.UntypedStorage, int]] = {}  # each storage once, with where it was first kept
+    kept: dict[
+        int, tuple[torch.UntypedStorage, int]
+    ] = {}  # each storage once, with the block that kept it first
     blocks = network.blocks() if hasattr(network, "run_blocks") else []  # see checkpointing.py
     inputs = [0] * len(blocks)
-    outside = where = len(blocks)  # the block that is at work
+    outside = where = len(blocks)  # index of the running block
 
     def keep(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()

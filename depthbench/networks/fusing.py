@@ -1,9 +1,9 @@
-"""Normalisation, addition and nonlinearity as one kernel each way, written by torch.compile.
+"""Normalisation, addition and nonlinearity as one kernel in each direction, written by torch.compile.
 
-Between two convolutions a step reads and writes every activation several times for little arithmetic. A
-network that can do this calls `self.respond(norm, activation, z, shortcut)`, which is `in_parts` until `fuse`
-puts a `Fused` there. It rounds differently in the last digits. On a CPU the kernels that torch.compile writes
-are several times slower than torch's own (measured with torch 2.14): this is for GPUs."""
+Between two convolutions, a step reads and writes every activation several times for little arithmetic. A
+network that supports fusing calls `self.respond(norm, activation, z, shortcut)`. This is `in_parts` until
+`fuse` replaces it with a `Fused`, which rounds differently in the last digits. Use it on GPUs only: on a CPU
+the kernels of torch.compile are several times slower than torch's own (measured with torch 2.14)."""
 
 from collections.abc import Callable
 
@@ -13,21 +13,21 @@ from torch import Tensor, nn
 
 from depthbench.errors import BadInput
 
-MOST_SHAPES = 64  # kernels are made for each shape; torch gives up after 8 unless it is told otherwise
+MAX_SHAPES = 64  # torch compiles one kernel per shape, by default at most 8
 
 
 def in_parts(
     norm: nn.Module, activation: Callable[[Tensor], Tensor], z: Tensor, shortcut: Tensor | None = None
 ) -> Tensor:
-    """The activation of norm(z), plus the shortcut where there is one. All (B, C, H, W)."""
+    """Return the activation of norm(z) + shortcut, or of norm(z) without a shortcut. All (B, C, H, W)."""
     y = norm(z)
     return activation(y if shortcut is None else y.add_(shortcut))  # in place: less memory
 
 
 def fuse(network: nn.Module, backend: str = "inductor") -> None:
-    """From now on `network` computes in training what lies between its convolutions in fused kernels.
+    """From now on `network` trains with fused kernels between its convolutions.
 
-    Raises BadInput where it has no such parts."""
+    Raises BadInput if the network does not support it."""
     if not hasattr(network, "respond"):
         raise BadInput(
             f"{type(network).__name__} cannot be compiled: it has no respond(); use --step captured"
@@ -39,11 +39,12 @@ def fuse(network: nn.Module, backend: str = "inductor") -> None:
 
 
 class Fused:
-    """As `in_parts`, for BatchNorm2d in training. Everything else, and a norm that a probe looks at, goes
-    part by part."""
+    """Compute `in_parts` as one kernel for BatchNorm2d and ReLU in training.
 
-    def __init__(self, backend: str):
-        torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, MOST_SHAPES)
+    Everything else, and a norm that a probe observes, is computed by `in_parts`."""
+
+    def __init__(self, backend: str) -> None:
+        torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, MAX_SHAPES)
         self._compiled = torch.compile(_batch_norm_act, backend=backend, dynamic=False, fullgraph=True)
 
     def __call__(

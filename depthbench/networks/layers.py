@@ -1,4 +1,4 @@
-"""The weighted layers of a network, in depth order: what probes measure and what depth counts."""
+"""The weighted layers of a network, in depth order. Probes measure them, and depth counts them."""
 
 from typing import NamedTuple
 
@@ -12,25 +12,25 @@ class Layer(NamedTuple):
     """One weighted layer."""
 
     name: str  # as in network.named_modules()
-    stage: str  # layers of one stage work on maps of one size; conv1 and fc stand for themselves
+    stage: str  # layers of one stage work on maps of one size; conv1 and fc are stages of their own
     weighted: nn.Module  # its output is the pre-activation z
     response: nn.Module  # its output is the response: the norm after `weighted`, or `weighted` itself
 
 
 def response_of(weighted: nn.Module, norm: nn.Module) -> nn.Module:
-    """What gives the response of a layer that `norm` follows: the norm, or the layer where there is none."""
+    """Return the module whose output is the response of a layer: the norm that follows, or else the layer."""
     return weighted if isinstance(norm, nn.Identity) else norm
 
 
 def weighted_layers(network: nn.Module) -> list[Layer]:
-    """The layers of `network`, input side first.
+    """Return the layers of `network`, input side first.
 
-    A network names them itself with a method `weighted_layers()`; ours leave out the projections of
-    shortcuts, as the paper does. For one that has none: every convolution and linear map in the order of
-    registration, each with the norm registered right after it; the last of several, if it is a linear map, is
-    the classifier.
+    A network may name them with a method `weighted_layers()`. The built-in ones omit the projections of
+    shortcuts, as the paper does. Without the method, they are all convolutions and linear maps in the order
+    of registration, each with the norm registered right after it. If the last of several is a linear map, it
+    is the classifier.
 
-    Raises ValueError where there is none."""
+    Raises ValueError if there is no such layer."""
     if hasattr(network, "weighted_layers"):
         return network.weighted_layers()
     layers: list[Layer] = []
