@@ -129,12 +129,12 @@ class ActBeforeAddition(Block):
 
 
 class PreActivated(Block):
-    """Activation before the first convolution, except in the first block, whose input already is activated
+    """Activation before the first convolution, except in the first block, whose input is already activated
     (He et al. 2016, appendix).
 
     Where the block changes the shape, or the shortcut projects, the shortcut takes the activated input too.
-    The appendix says so of projections, and the published code (github.com/KaimingHe/resnet-1k-layers) of all
-    blocks that change the width."""
+    The appendix describes this for projections. The published code (github.com/KaimingHe/resnet-1k-layers)
+    does it in all blocks that change the width."""
 
     def __init__(self, convolutions: Sequence[nn.Conv2d], norm: str, activation: str, *, is_first: bool):
         super().__init__(convolutions, norm, activation, is_first=is_first)
@@ -162,7 +162,7 @@ class FullPre(PreActivated):
     @staticmethod
     def make_norms(convolutions: Sequence[nn.Conv2d], norm: str, *, is_first: bool) -> list[nn.Module]:
         norms = [make_norm(norm, conv.in_channels) for conv in convolutions]
-        return [nn.Identity(), *norms[1:]] if is_first else norms  # its input already is normalised
+        return [nn.Identity(), *norms[1:]] if is_first else norms  # its input is already normalised
 
     @staticmethod
     def head(norm: str, activation: str, channels: int) -> tuple[nn.Module, Activation]:
