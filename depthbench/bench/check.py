@@ -1,11 +1,12 @@
-"""On a GPU, before anything is timed: the captured step computes what the eager step does.
+"""Checks on a GPU, before anything is timed, that captured steps compute the same as eager steps.
 
-Rounding alone sets two trainings apart, and training magnifies it: at the rate of the study a loss differs by
-half after 50 steps on a CPU with one thread and with two. At RATE it differs by 1e-4 and the way that the
-weights have gone by 0.4 %. The tolerances are some times that, and far below what a step on the wrong batch,
-at the wrong rate or without its momentum would do. Deeper networks magnify more: gradients with noise of 1e-6
-on a CPU set the losses of 8 layers apart by 5e-7 (bf16: 0), of 20 by 7e-5 (2e-3), so none deeper than DEEPEST
-is compared."""
+Rounding alone makes two trainings differ, and training amplifies this. At the rate of the study, the losses
+on a CPU with one and with two threads differ by half after 50 steps. At RATE the losses differ by 1e-4
+and the change of the weights by 0.4 %. The tolerances are a few times larger. A step on the wrong batch, at
+the wrong rate or without momentum would exceed them by far.
+
+Deeper networks amplify more. With noise of 1e-6 on the gradients, on a CPU, the losses of 8 layers differ by
+5e-7 (bf16: 0) and those of 20 layers by 7e-5 (bf16: 2e-3). No network deeper than DEEPEST is compared."""
 
 from typing import Any
 
@@ -18,51 +19,55 @@ from depthbench.training.mode import TrainingMode
 from depthbench.training.trainer import Trainer
 
 STEPS = 50
-DEEPEST = 8  # layers, of the networks that are compared
+DEEPEST = 8  # layers
 RATE = 1e-4
 LOSS_TOLERANCE = 1e-3  # of the loss of any step, relative
-WAY_TOLERANCE = 0.02  # of the change of all weights over all steps, in the L2 norm, relative
+CHANGE_TOLERANCE = 0.02  # of the change of all weights over all steps, in the L2 norm, relative
 
 
 def check_captured(run: Run, images: Images, device: torch.device) -> dict[str, Any]:
-    """Train `run` for STEPS steps eagerly and captured, from one seed, on the same batches, and say how far
-    apart they are. CUDA only. Raises BenchFailed where that is more than is tolerated."""
+    """Train `run` for STEPS steps, eagerly and captured, and return how much they differ.
+
+    Both use the same seed and batches. CUDA only. Raises BenchFailed if they differ by more than is
+    tolerated."""
     recipe = run.recipe.model_copy(update={"lr": RATE, "steps": STEPS})
     run = run.model_copy(update={"recipe": recipe})
     modes = (TrainingMode(str(device), step_mode) for step_mode in ("eager", "captured"))
     eager, captured = (Trainer(run, images, mode) for mode in modes)
-    found = compare(_trained(eager), _trained(captured))
+    outcome = compare(_trained(eager), _trained(captured))
     if captured.step_note is not None:
         raise BenchFailed(f"{captured.step_note}; nothing was timed")
-    return found
+    return outcome
 
 
 def compare(one: tuple[list[float], torch.Tensor], other: tuple[list[float], torch.Tensor]) -> dict[str, Any]:
-    """Two trainings as (losses, change of the weights): how far apart they are. Raises BenchFailed."""
+    """Compare two trainings, each as (losses, change of the weights).
+
+    Return the differences. Raises BenchFailed if they are larger than is tolerated."""
     losses = max(abs(b - a) / abs(a) for a, b in zip(one[0], other[0], strict=True))
-    way = ((other[1] - one[1]).norm() / one[1].norm()).item()
-    found = {"steps": len(one[0]), "loss": losses, "loss_tolerance": LOSS_TOLERANCE}
-    found |= {"weights": way, "weights_tolerance": WAY_TOLERANCE}
-    if not (losses <= LOSS_TOLERANCE and way <= WAY_TOLERANCE):  # so that NaN is a difference too
-        raise BenchFailed(f"the captured step is not the eager step: {describe(found)}; nothing was timed")
-    return found
+    change = ((other[1] - one[1]).norm() / one[1].norm()).item()
+    outcome = {"steps": len(one[0]), "loss": losses, "loss_tolerance": LOSS_TOLERANCE}
+    outcome |= {"weights": change, "weights_tolerance": CHANGE_TOLERANCE}
+    if not (losses <= LOSS_TOLERANCE and change <= CHANGE_TOLERANCE):  # written so that NaN fails
+        raise BenchFailed(f"captured steps differ from eager steps: {describe(outcome)}; nothing was timed")
+    return outcome
 
 
-def describe(found: dict[str, Any]) -> str:
-    """The outcome in words."""
+def describe(outcome: dict[str, Any]) -> str:
+    """Return a sentence about the differences."""
     return (
-        f"after {found['steps']} steps from one seed, losses differ by at most {found['loss']:.1e} "
-        f"(tolerated: {found['loss_tolerance']:g}) and the change of the weights by {found['weights']:.1e} "
-        f"(tolerated: {found['weights_tolerance']:g}), both relative"
+        f"after {outcome['steps']} steps from one seed, losses differ by at most {outcome['loss']:.1e} "
+        f"(tolerated: {outcome['loss_tolerance']:g}) and the weights' change by {outcome['weights']:.1e} "
+        f"(tolerated: {outcome['weights_tolerance']:g}), both relative"
     )
 
 
 def _trained(trainer: Trainer) -> tuple[list[float], torch.Tensor]:
-    """The loss of each step, and how all weights (in one row) have changed."""
+    """Return the loss of each step, and the change of all weights, in one row."""
     before, rows = _flat(trainer), []
     for _ in range(trainer.run.steps):
         trainer.advance()
-        rows += trainer.log()  # all that wait on the device come with the last step, which is evaluated
+        rows += trainer.log()  # the last step is evaluated, which fetches all rows
     return [row["loss"] for row in rows], _flat(trainer) - before
 
 

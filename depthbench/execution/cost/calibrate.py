@@ -9,11 +9,13 @@ from statistics import mean
 
 from depthbench.execution.cost.memory import Cell, count_run
 from depthbench.execution.cost.pace import PROBED, SECONDS
+from depthbench.execution.cost.trial import TrialSetup
 from depthbench.execution.plan import Plan
 from depthbench.execution.process import Process, worker_environment
 from depthbench.networks import NETWORKS
 from depthbench.registry import look_up
 from depthbench.study.model import Run
+from depthbench.training.mode import TrainingMode
 
 # The most forward multiply-adds of an update that is tried, for one or two networks. More networks share it.
 MOST_WORK = {"cpu": 5e10, "mps": 5e11, "cuda": 5e12}
@@ -56,10 +58,9 @@ class Team:
         self.processes: list[Process] = []
         for _ in range(-(-plan.jobs // plan.lanes)):
             self.processes.append(Process("depthbench.execution.cost.trial", plan.threads, environment))
-        machine = {"sizes": plan.images, "device": plan.device, "lanes": plan.lanes}
-        machine |= {"step": plan.execution.step_mode}
+        setup = TrialSetup(plan.study.plugins, plan.threads, plan.images, plan.lanes)
         for process in self.processes:
-            process.tell({"plugins": plan.study.plugins, "threads": plan.threads, "machine": machine})
+            process.tell(setup)
         try:
             self._hear()
         except BaseException:
@@ -76,8 +77,9 @@ class Team:
 
     def try_run(self, run: Run, *, recompute: bool) -> float:
         """Return the seconds that `run` will take. Raises TrialFailed."""
+        mode = TrainingMode(self.plan.device, self.plan.execution.step_mode, recompute)
         for process in self.processes:
-            process.tell((run, recompute))
+            process.tell((run, mode))
         return mean(pace.of(run, self.plan.images.evaluated) for _, pace in self._hear())
 
     def _hear(self) -> list:

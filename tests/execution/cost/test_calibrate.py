@@ -16,6 +16,7 @@ from depthbench.execution.cost.memory import count_run
 from depthbench.execution.cost.pace import Pace, measure, random_images
 from depthbench.execution.plan import make_plan
 from depthbench.execution.settings import Execution
+from depthbench.training.mode import TrainingMode
 
 
 def test_a_run_is_its_parts(tiny):
@@ -85,7 +86,7 @@ def test_slow_steps_are_few():
 def test_measuring_is_training(tiny, tmp_path, recompute, lanes):
     study = tiny(probe={"every": 2}, evaluate={"train_size": 100})
     plan = make_plan(study, Execution(tmp_path, device="cpu"))
-    pace = measure(plan.todo[0], plan.images, "cpu", recompute, lanes=lanes)
+    pace = measure(plan.todo[0], plan.images, TrainingMode(recompute=recompute), lanes)
     assert min(pace.build, pace.step, pace.probed_step, pace.evaluation) > 0
 
 
@@ -121,7 +122,7 @@ def test_runs_that_take_turns_are_tried_in_one_process(tiny, tmp_path, monkeypat
     with Team(plan) as team:
         assert team.try_run(plan.todo[0], recompute=False) == 1
         assert len(team.processes) == processes
-        assert {process.told[0]["machine"]["lanes"] for process in team.processes} == {lanes}
+        assert {process.told[0].lanes for process in team.processes} == {lanes}
 
 
 def test_a_trial_that_fails_is_told(tiny, tmp_path):
