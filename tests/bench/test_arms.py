@@ -1,4 +1,4 @@
-"""Which arms there are on which machine."""
+"""The arms on each kind of machine."""
 
 from depthbench.bench.arms import Arm, arms_on, work_of
 
@@ -27,7 +27,7 @@ def test_on_a_gpu_they_share_its_one_ceiling():
     assert jobs_of(arms, "ceiling", "copy") == [(1, 16)]
 
 
-def test_one_job_has_no_crowd():
+def test_one_job_has_no_competition():
     assert jobs_of(arms_on("cpu", "bf16", 1, 1, 1), "conventional") == [(1, 1)]
 
 

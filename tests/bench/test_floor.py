@@ -1,4 +1,4 @@
-"""What a step costs at least, by eye."""
+"""The lower bound of the cost of a step, by hand."""
 
 import torch
 from torch import nn

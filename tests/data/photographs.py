@@ -1,4 +1,4 @@
-"""A small folder of photographs of different sizes: shapes of a colour of their class on coloured noise."""
+"""A small folder of photographs of different sizes: shapes in the colour of their class on noise."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ from PIL import Image
 
 
 def write_photographs(root: Path, parts: dict[str, int], classes: int = 6, kind: str = "jpg") -> Path:
-    """So many images a class in each part, 40 to 60 pixels a side, below `root`."""
+    """Write images of 40 to 60 pixels a side below `root`, with the given number per class in each split."""
     rng = np.random.default_rng(0)
     for part, count in parts.items():
         for label in range(classes):

@@ -93,7 +93,7 @@ def test_a_seed_decides_the_stream_and_its_hash(augmentation):
     assert len(one.hash) == 64
 
 
-def test_a_seed_gives_what_it_always_gave():
+def test_a_seed_draws_the_same_in_every_version():
     batches, digest = stream(pad=2, flip=True), hashlib.sha256()
     for _ in range(5):
         x, y = take(batches)
@@ -102,7 +102,7 @@ def test_a_seed_gives_what_it_always_gave():
     assert digest.hexdigest() == "9aa20c20e6d89b3ef77d09add6c014c82efa36d39db3612aa2b42268cfbc43f2"
 
 
-def test_the_hash_tells_of_all_that_was_drawn():
+def test_the_hash_covers_everything_drawn():
     hashes = set()
     for options in ({}, {"pad": 1}, {"flip": True}, {"pad": 1, "flip": True}, {"batch_size": 5}):
         batches = stream(**options)
@@ -166,7 +166,7 @@ def test_a_restored_stream_goes_on_identically(taken):
     assert again.hash == batches.hash
 
 
-def test_images_of_a_batch_are_made_of_what_it_says_alone():
+def test_images_depend_only_on_their_batch():
     batches = stream(pad=1, flip=True)
     first = batches.take()
     x, y = batches.images(first)
@@ -176,17 +176,17 @@ def test_images_of_a_batch_are_made_of_what_it_says_alone():
     assert torch.equal(y, again_y)
 
 
-def test_colours_are_added_to_pixels_and_not_to_what_is_padded():
+def test_colours_are_added_to_pixels_but_not_to_padding():
     x = pixels(10, 3, 4, 4)
     scaling, colour = Scaling(x, "pixel", CPU), Colour(x, CPU)
     source = Resident(torch.from_numpy(x), torch.arange(10))
     batches = Batches(source, scaling, batch_size=4, seed=0, pad=1, flip=True, colour=colour)
     batch = batches.take()
-    found, y = batches.images(batch)
+    augmented, y = batches.images(batch)
     assert batch.colour.shape == (4, 3)
     indices, top, left, mirrored = batch.numbers
     assert torch.equal(y, indices)
-    for i, image in enumerate(found):
+    for i, image in enumerate(augmented):
         shifted = torch.from_numpy(x)[indices[i]].float() + colour(batch.colour)[i]
         scaled = (shifted - scaling.mean) * scaling.scale
         padded = np.pad(scaled.numpy(), ((0, 0), (1, 1), (1, 1)))
@@ -194,7 +194,7 @@ def test_colours_are_added_to_pixels_and_not_to_what_is_padded():
         np.testing.assert_allclose(image, crop[:, :, ::-1] if mirrored[i] else crop, rtol=1e-4, atol=1e-5)
 
 
-def test_a_state_holds_no_more_than_is_waiting():
+def test_a_state_holds_only_what_is_waiting():
     batches = stream(count=1000)
     batches.take()
     waiting = batches.state()["waiting"]

@@ -26,30 +26,30 @@ def test_against_numpy():
     covariance = np.cov(x.transpose(1, 0, 2, 3).reshape(3, -1) / 255, bias=True)
     drawn = rng.standard_normal((7, 3))
     values, vectors = np.linalg.eigh(covariance)
-    found = Colour(x, CPU)(torch.from_numpy(drawn).float()).flatten(1).double().numpy()
+    shifts = Colour(x, CPU)(torch.from_numpy(drawn).float()).flatten(1).double().numpy()
     size = np.linalg.norm(drawn * values * 255, axis=1)
-    np.testing.assert_allclose(np.linalg.norm(found, axis=1), size, rtol=1e-4)
-    along = np.abs(found @ vectors)  # the sign of an eigenvector is free
+    np.testing.assert_allclose(np.linalg.norm(shifts, axis=1), size, rtol=1e-4)
+    along = np.abs(shifts @ vectors)  # the sign of an eigenvector is free
     np.testing.assert_allclose(along, np.abs(drawn * values * 255), rtol=1e-3, atol=1e-3)
 
 
-def test_the_sign_that_an_eigenvector_is_found_with_does_not_tell(monkeypatch):
+def test_the_sign_of_a_computed_eigenvector_does_not_matter(monkeypatch):
     x = np.random.default_rng(1).integers(0, 256, (50, 3, 4, 4), dtype=np.uint8)
     x[:, 2] = 255 - x[:, 0] // 2
-    found, eigh = Colour(x, CPU).shifts, np.linalg.eigh
+    shifts, eigh = Colour(x, CPU).shifts, np.linalg.eigh
     for signs in ([-1, 1, 1], [1, -1, -1], [-1, -1, -1]):
         with monkeypatch.context() as patch:
             patch.setattr(np.linalg, "eigh", lambda a, signs=signs: (eigh(a)[0], eigh(a)[1] * signs))
-            assert torch.equal(Colour(x, CPU).shifts, found)
-    largest = found.abs().argmax(0)
-    assert (found[largest, torch.arange(3)] > 0).all()
+            assert torch.equal(Colour(x, CPU).shifts, shifts)
+    largest = shifts.abs().argmax(0)
+    assert (shifts[largest, torch.arange(3)] > 0).all()
 
 
-def test_no_part_and_no_order_tells(monkeypatch):
+def test_chunks_and_order_do_not_matter(monkeypatch):
     x = np.random.default_rng(2).integers(0, 256, (60, 3, 4, 4), dtype=np.uint8)
-    found = Colour(x, CPU).shifts
+    shifts = Colour(x, CPU).shifts
     monkeypatch.setattr(statistics, "MAX_IMAGES", 7)
-    assert torch.equal(Colour(x[::-1], CPU).shifts, found)
+    assert torch.equal(Colour(x[::-1], CPU).shifts, shifts)
 
 
 def test_a_grey_image_has_one_component():

@@ -15,7 +15,7 @@ def test_every_kind_of_image_becomes_rgb(tmp_path, mode, colour, rgb):
     assert (image.mode, image.size, image.getpixel((0, 0))) == ("RGB", (3, 2), rgb)
 
 
-def test_what_is_no_whole_image_is_unreadable(tmp_path):
+def test_an_incomplete_image_is_unreadable(tmp_path):
     Image.fromarray(np.full((4, 4), 0.5, np.float32)).save(tmp_path / "deep.tif")
     Image.new("RGB", (30, 30)).save(tmp_path / "cut.jpg")
     (tmp_path / "cut.jpg").write_bytes((tmp_path / "cut.jpg").read_bytes()[:-20])

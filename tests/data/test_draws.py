@@ -34,7 +34,7 @@ def test_colours_are_normal_with_a_tenth_of_deviation():
     assert abs(colour.std() - 0.1) < 0.003
 
 
-def test_the_hash_tells_of_scales_and_colours():
+def test_the_hash_covers_scales_and_colours():
     hashes = set()
     for options in ({}, {"sides": (37, 69)}, {"sides": (38, 69)}, {"colours": 3}, {"colours": 1}):
         for seed in (0, 1):

@@ -31,7 +31,7 @@ def load(root, **data):
 
 
 def hand_made(root, transform, part="val"):
-    """`transform` of every image of a part, scaled as the paper has it for testing."""
+    """Apply `transform` to every image of a split, scaled as in the paper for testing."""
     paths = sorted((root / part).glob("*/*.png"))
     scaled = (v2.Resize(32)(Image.open(path).convert("RGB")) for path in paths)
     return [transform(image) for image in scaled]
@@ -62,7 +62,7 @@ def test_an_image_is_the_centre_crop_of_the_scaled_file(root):
     assert images.test_y.tolist() == [label for label in range(6) for _ in range(2)]
 
 
-def test_parts_are_the_images_in_their_order(root):
+def test_chunks_are_the_images_in_order(root):
     x = load(root).test_x
     parts = list(x.split(5))
     assert [len(part) for part in parts] == [5, 5, 2]
@@ -77,7 +77,7 @@ def test_an_array_of_all_is_of_the_type_asked_for(root, monkeypatch):
 
 
 @pytest.mark.parametrize("threads", [1, 3])
-def test_parts_are_decoded_by_the_threads_of_a_run(root, monkeypatch, threads):
+def test_chunks_are_decoded_by_the_threads_of_a_run(root, monkeypatch, threads):
     used = []
     pool = files.ThreadPoolExecutor
     monkeypatch.setattr(files, "ThreadPoolExecutor", lambda count: used.append(count) or pool(count))
@@ -100,7 +100,7 @@ def test_a_process_that_reads_crops_does_not_import_torchvision(root):
 
 
 @pytest.mark.cuda
-def test_parts_are_pinned_where_cuda_is_used(root):
+def test_chunks_are_pinned_if_cuda_is_used(root):
     torch.zeros(1, device="cuda")
     x = load(root).test_x
     parts = list(x.split(5))
@@ -116,14 +116,14 @@ def test_ten_crops_are_torchvisions(root):
 
 
 @pytest.mark.parametrize("side", [SIDE, 35, 60])
-def test_a_cut_is_that_part_of_the_image_at_that_scale(root, side):
+def test_a_crop_is_that_part_of_the_image_at_that_scale(root, side):
     x = load(root).train_x
     paths = sorted((root / "train").glob("*/*.png"))
     rng = np.random.default_rng(side)
     index = rng.permutation(24)[:6]
     top, left = rng.integers(0, POSITIONS, (2, 6))
-    found = x.crop(Crops(index, np.full(6, side), top, left))
-    for crop, i, t, at in zip(found, index, top, left, strict=True):
+    crops = x.crop(Crops(index, np.full(6, side), top, left))
+    for crop, i, t, at in zip(crops, index, top, left, strict=True):
         scaled = array(v2.Resize(side)(Image.open(paths[i])))
         assert min(scaled.shape[1:]) == side
         first_row = int(t / POSITIONS * (scaled.shape[1] - SIDE + 1))
@@ -132,7 +132,7 @@ def test_a_cut_is_that_part_of_the_image_at_that_scale(root, side):
         assert np.array_equal(crop, scaled[:, rows, columns])
 
 
-def test_a_cut_reaches_the_first_and_the_last_place(root):
+def test_crops_reach_the_first_and_the_last_position(root):
     x = load(root).train_x
     whole = array(Image.open(root / "train" / "class0" / "0.png"))
     side = min(whole.shape[1:])
@@ -149,7 +149,7 @@ def test_those_chosen_are_read_from_their_own_files(root):
     assert np.asarray(x.choose(np.array([], int))).shape == (0, 3, SIDE, SIDE)
 
 
-def test_pickled_it_is_names_and_not_pixels(root):
+def test_a_pickle_holds_names_and_no_pixels(root):
     x = load(root).train_x
     held = pickle.dumps(x)
     assert len(held) < x.nbytes / 10
@@ -175,7 +175,7 @@ def test_it_is_streamed_and_its_parts_too(root):
     assert labels.tolist() == [1, 0]
 
 
-def test_the_hash_tells_of_names_sizes_labels_bytes_and_side(root, tmp_path, monkeypatch):
+def test_the_hash_covers_names_sizes_labels_bytes_and_side(root, tmp_path, monkeypatch):
     write_photographs(tmp_path, {"train": 4, "val": 2}, kind="png")
     first = load(root).content_hash()
     assert load(tmp_path).content_hash() == first
@@ -198,7 +198,7 @@ def test_the_hash_tells_of_names_sizes_labels_bytes_and_side(root, tmp_path, mon
     assert len(hashes) == 6
 
 
-def test_a_file_that_cannot_be_read_is_told_when_it_is(root, tmp_path):
+def test_an_unreadable_file_raises_when_it_is_read(root, tmp_path):
     write_photographs(tmp_path, {"train": 2, "val": 1}, kind="png")
     file = tmp_path / "val" / "class3" / "0.png"
     file.write_bytes(file.read_bytes()[:200])
@@ -212,7 +212,7 @@ def test_a_file_that_cannot_be_read_is_told_when_it_is(root, tmp_path):
         assert "\n" not in str(error.value)
 
 
-def test_what_is_no_image_by_its_size_is_told_at_once(tmp_path):
+def test_an_empty_file_raises_at_once(tmp_path):
     write_photographs(tmp_path, {"train": 2, "val": 2}, kind="png")
     (tmp_path / "train" / "class0" / "0.png").write_bytes(b"")
     (tmp_path / "val" / "class5" / "9.png").symlink_to(tmp_path / "nowhere.png")

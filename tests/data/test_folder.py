@@ -32,7 +32,7 @@ def load(root, tmp_path):
 
 
 def pets(root, parts=("train", "test"), classes=("cat", "dog"), count=3):
-    """count images a class and part; each image's red value is its place in the whole order."""
+    """Write `count` images for each class and split. The red value of an image is its index in the order."""
     place = 0
     for part in parts:
         for name in classes:
@@ -42,7 +42,7 @@ def pets(root, parts=("train", "test"), classes=("cat", "dog"), count=3):
 
 
 @pytest.mark.parametrize("other", ["test", "val"])
-def test_train_beside_test_or_val(root, load, other):
+def test_train_with_test_or_val(root, load, other):
     pets(root, ("train", other))
     images = load()
     assert images.name == "pets"
@@ -114,7 +114,7 @@ def test_images_of_several_sizes_need_a_size(root, load):
 
 
 def spoil(root):
-    """Three images that cannot be read: cut off, no image at all, and a link that leads nowhere."""
+    """Make three images unreadable: a truncated one, a text file and a broken link."""
     whole = root / "train" / "cat" / "0.png"
     whole.write_bytes(whole.read_bytes()[:40])
     (root / "train" / "dog" / "notes.jpg").write_text("not a picture")
@@ -157,7 +157,7 @@ def test_deep_images_of_unknown_range_cannot_be_read(root, load):
         load()
 
 
-def test_hidden_files_and_folders_are_no_images(root, load):
+def test_hidden_files_and_folders_are_ignored(root, load):
     pets(root)
     picture(root / "train" / ".thumbnails" / "0.png")
     (root / "train" / "cat" / "._0.png").write_text("")
@@ -171,7 +171,7 @@ def remove(root, *parts):
 
 
 @pytest.mark.parametrize(
-    ("make", "told"),
+    ("make", "message"),
     [
         (lambda root: None, "data folder {root} does not exist: name another with --data"),
         (lambda root: root.mkdir(), "data folder {root} contains no images: make each class a folder"),
@@ -198,11 +198,11 @@ def remove(root, *parts):
         ),
     ],
 )
-def test_a_folder_that_cannot_be_used(root, load, make, told):
+def test_a_folder_that_cannot_be_used(root, load, make, message):
     make(root)
     with pytest.raises(BadInput) as error:
         load()
-    assert str(error.value).startswith(told.format(root=root))
+    assert str(error.value).startswith(message.format(root=root))
     assert "\n" not in str(error.value)
 
 
@@ -233,7 +233,7 @@ def test_images_are_decoded_once_and_again_when_one_changes(root, load, monkeypa
     assert len(decoded) == 2
 
 
-def test_what_a_killed_process_left_is_not_taken_for_the_whole(root, load, tmp_path):
+def test_leftovers_of_a_killed_process_are_not_used(root, load, tmp_path):
     pets(root)
     load()
     (made,) = (p for p in (tmp_path / "cache" / "decoded").iterdir() if p.is_dir())
@@ -252,9 +252,9 @@ def test_a_data_directory_that_cannot_be_written(root, load, tmp_path):
 
 def test_progress_is_reported_to_the_last_image(root, tmp_path):
     pets(root)
-    told = []
-    folder.load(Data(path=str(root)), tmp_path / "cache", lambda done, total: told.append((done, total)))
-    assert told == [(0, 12), (12, 12)]
+    reports = []
+    folder.load(Data(path=str(root)), tmp_path / "cache", lambda done, total: reports.append((done, total)))
+    assert reports == [(0, 12), (12, 12)]
 
 
 def test_validation_is_taken_out_of_a_folder_too(root, load):
@@ -265,7 +265,7 @@ def test_validation_is_taken_out_of_a_folder_too(root, load):
     assert len(images.test_x) == 20
 
 
-def test_val_beside_train_and_test_is_the_validation_set(root, load):
+def test_val_with_train_and_test_is_the_validation_set(root, load):
     for part, count in (("train", 3), ("test", 2), ("val", 1)):
         pets(root, (part,), count=count)
     images = load()
@@ -294,20 +294,20 @@ def test_few_images_are_decoded_ahead_of_what_is_written(root, load, monkeypatch
     monkeypatch.setattr(folder, "CHUNK", 5)
     pets(root)
     (root / "train" / "cat" / "1.png").write_text("no image")  # its place stays empty
-    fit, decoded, told = folder._fitted, [], []
+    fit, decoded, reports = folder._fitted, [], []
     monkeypatch.setattr(folder, "_fitted", lambda *a: decoded.append(a) or fit(*a))
     folder.load(
         Data(path=str(root), skip_bad_images=True),
         root.parent / "cache",
-        lambda done, total: told.append((done, len(decoded))),
+        lambda done, total: reports.append((done, len(decoded))),
     )
-    assert [done for done, _ in told] == [0, 5, 10, 12]
-    assert all(count <= done + 5 for done, count in told)
+    assert [done for done, _ in reports] == [0, 5, 10, 12]
+    assert all(count <= done + 5 for done, count in reports)
     assert np.asarray(load(skip_bad_images=True).train_x)[:, 0, 0, 0].tolist() == [0, 2, 3, 4, 5]
 
 
 @pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()])
-def test_half_a_decoded_folder_is_not_left_behind(root, load, tmp_path, monkeypatch, error):
+def test_an_incomplete_decoded_folder_is_removed(root, load, tmp_path, monkeypatch, error):
     def write_header(*args):
         raise error
 

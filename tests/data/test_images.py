@@ -30,7 +30,7 @@ def test_a_split_is_stratified_disjoint_and_complete(counts, fraction, seed):
     assert np.array_equal(split(y, fraction, seed)[1], part)
 
 
-def test_a_split_of_another_seed_is_another():
+def test_seeds_split_differently():
     assert not np.array_equal(split(LABELS, 20, 0)[1], split(LABELS, 20, 1)[1])
 
 
@@ -46,7 +46,7 @@ def test_validation_is_taken_out_of_training_and_of_nothing_else(asked):
     assert images.test_x is IMAGES.test_x
 
 
-def test_the_split_seed_alone_decides_who_validates():
+def test_only_the_split_seed_decides_the_validation_set():
     first, again, other = (with_validation(IMAGES, Data(val_size=10, split_seed=s)) for s in (0, 0, 1))
     assert np.array_equal(first.val_x, again.val_x)
     assert not np.array_equal(first.val_x, other.val_x)
@@ -63,17 +63,17 @@ def test_no_validation_unless_asked():
 
 
 @pytest.mark.parametrize(
-    ("asked", "told"),
+    ("asked", "message"),
     [
         ({"val_size": 4}, "data.val_size = 4: cannot split 4 off 100 images"),
         ({"val_size": 100}, "data.val_size = 100: cannot split 100 off 100 images"),
         ({"val_fraction": 0.01}, "data.val_fraction = 0.01: cannot split 0.01 off 100 images"),
     ],
 )
-def test_a_split_that_cannot_hold_every_class_is_refused(asked, told):
+def test_a_split_that_cannot_hold_every_class_is_refused(asked, message):
     with pytest.raises(BadInput) as error:
         with_validation(IMAGES, Data(**asked))
-    assert str(error.value).startswith(told)
+    assert str(error.value).startswith(message)
     assert "\n" not in str(error.value)
 
 
@@ -82,7 +82,7 @@ def test_chance_is_one_of_the_classes():
     assert IMAGES.shape == (1, 1, 1)
 
 
-def test_the_content_hash_tells_of_pixels_labels_and_split():
+def test_the_content_hash_covers_pixels_labels_and_split():
     other_pixels, other_labels = PIXELS.copy(), LABELS.copy()
     other_pixels[7] += 1
     other_labels[7] += 1

@@ -36,7 +36,7 @@ def test_it_reads_as_the_array_would(file, rows):
         assert np.array_equal(images.choose(np.array([2, 1])), expected[[2, 1]])
 
 
-def test_images_in_a_row_are_not_copied(file):
+def test_consecutive_images_are_not_copied(file):
     images = Mapped(file).choose(np.arange(3, 8))
     assert np.shares_memory(images[1:3], file)
     (part,) = images.split(5)
@@ -44,7 +44,7 @@ def test_images_in_a_row_are_not_copied(file):
 
 
 @pytest.mark.parametrize("part", [slice(None), slice(4, 9)])
-def test_pickled_it_is_the_name_of_its_file(file, part):
+def test_a_pickle_holds_the_name_of_the_file(file, part):
     images = as_mapped(file[part]).choose(np.arange(len(file[part]))[::-1])
     content = pickle.dumps(images)
     assert b"x.npy" in content
@@ -72,7 +72,7 @@ def test_a_plug_ins_file_is_mapped_before_other_processes_are_given_it(file, tmp
     assert images.val_x is None
 
 
-def test_a_tensor_of_a_file_is_no_copy_and_no_warning(file):
+def test_a_tensor_of_a_file_is_not_a_copy_and_does_not_warn(file):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         tensor = as_tensor(file)

@@ -7,8 +7,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from depthbench.execution.cost.memory import LARGE_PAGES
-from depthbench.execution.process import KEEP_MEMORY
+from depthbench.execution.process import KEEP_MEMORY, LARGE_PAGES
 from depthbench.networks import NETWORKS
 from depthbench.networks.cost import Counts, count, count_multiply_adds, count_parameters
 

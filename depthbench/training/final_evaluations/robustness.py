@@ -1,4 +1,4 @@
-"""Test errors on corrupted images, at several strengths (data/corruptions.py)."""
+"""Test errors on corrupted images, at several strengths (data/corruptions)."""
 
 from collections.abc import Mapping
 
