@@ -1,4 +1,4 @@
-"""Lines on a terminal or in a pipe."""
+"""Lines in a terminal, a file or a pipe."""
 
 import threading
 import time
@@ -9,37 +9,37 @@ from rich.console import Console
 from rich.markup import escape
 from rich.status import Status
 
-SOON = 1.5  # seconds until it is said what is done
-LINE_SECONDS = 10.0  # between two plain lines that say how far it is
+STATUS_DELAY = 1.5  # seconds of work before a file or a pipe gets a line about it
+LINE_SECONDS = 10.0  # between two lines of progress in a file or a pipe
 
 
 def say(console: Console, line: str, style: str | None = None) -> None:
-    """Print `line` as it stands: a terminal wraps it, and a name in brackets is no markup."""
+    """Print a line verbatim. Brackets in it are not markup, and only the terminal wraps it."""
     console.print(line, style=style, highlight=False, markup=False, soft_wrap=True)
 
 
 @contextmanager
-def saying(console: Console, what: str) -> Iterator[Status]:
-    """Around work that takes some seconds: says what is done; in a file or a pipe only where it does take
-    them, so that bad input is one line."""
-    later = threading.Timer(SOON, say, (console, what))
+def saying(console: Console, activity: str) -> Iterator[Status]:
+    """Show what is being done while it is done. A file or a pipe gets a line only if it takes more than a
+    moment, so that bad input prints only its error."""
+    later = threading.Timer(STATUS_DELAY, say, (console, activity))
     if not console.is_terminal:
         later.start()
     try:
-        with console.status(escape(what)) as status:
+        with console.status(escape(activity)) as status:
             yield status
     finally:
         later.cancel()
 
 
 @contextmanager
-def counting(console: Console, what: str, counted: str) -> Iterator[Callable[[int, int], None]]:
-    """`saying`, and gives a function of (done, total) that shows how far it is with `counted`."""
+def counting(console: Console, activity: str, counted: str) -> Iterator[Callable[[int, int], None]]:
+    """Do as `saying` does, and yield a function of (done, total) that shows the progress of `counted`."""
     last = time.monotonic()
 
-    with saying(console, what) as status:
+    with saying(console, activity) as status:
 
-        def tell(done: int, total: int) -> None:
+        def show(done: int, total: int) -> None:
             nonlocal last
             line = f"{counted}: {done} of {total}"
             if console.is_terminal:
@@ -48,4 +48,4 @@ def counting(console: Console, what: str, counted: str) -> Iterator[Callable[[in
                 say(console, line)
                 last = time.monotonic()
 
-        yield tell
+        yield show

@@ -1,39 +1,40 @@
-"""Stored runs as TensorBoard's event files, in RESULTS/tensorboard/RUN-ID beside the results.
+"""Stored runs as TensorBoard event files, in RESULTS/tensorboard/RUN-ID.
 
-They hold what history.parquet and layers.parquet hold, as scalars: `loss`, `lr` and the errors (percent) by
-updates made, and each probe by probed step, a tag a layer, e.g. `grad_norm_preact/03-stages.0.0.conv2`. An
-error that was not taken at a step is left out; a loss or norm that is no number is written as it is.
-TensorBoard keeps 32-bit floats."""
+They hold history.parquet and layers.parquet as scalars: `loss`, `lr` and the errors (percent) by the number
+of updates, and each probe by probed step, with one tag per layer, e.g.
+`grad_norm_preact/03-stages.0.0.conv2`. Errors that were not measured at a step are left out. A loss or norm
+that is not finite is written as it is. TensorBoard keeps 32-bit floats."""
 
 import importlib.util
 import shutil
 from collections import defaultdict
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Self
 
 from depthbench.errors import BadInput
+from depthbench.events import Display, Event, Note, RunEnded
 from depthbench.store.run_store import RunStore
 from depthbench.store.study_store import StudyStore
-from depthbench.study.model import Run
 
 FOLDER = "tensorboard"
 HISTORY = ("loss", "lr", "train_error", "train_error_eval", "test_error", "val_error")
-ALWAYS = ("loss", "lr")  # of each row, number or not
-PLACE = ("step", "layer", "name", "stage")  # columns of layers.parquet that are no probe
+ALWAYS = ("loss", "lr")  # written at every row, finite or not
+LAYER_KEYS = ("step", "layer", "name", "stage")  # the columns of layers.parquet that are not probes
 
 Scalars = dict[int, dict[str, float]]  # step -> tag -> value
 
 
 def check_installed() -> None:
-    """Raise BadInput where TensorBoard is not installed: it is an extra."""
+    """Raise BadInput if TensorBoard, which is an extra, is not installed."""
     if importlib.util.find_spec("tensorboard") is None:
         raise BadInput("--tensorboard needs TensorBoard: pip install 'depthbench[tensorboard]'")
 
 
 def write_study(path: str | Path) -> Path:
-    """Write the event files of every run stored under `path`; what to give to `tensorboard --logdir`.
+    """Write the event files of every run stored in `path`, and return the folder for `tensorboard --logdir`.
 
-    Raises BadInput where TensorBoard is not installed, or `path` holds no results."""
+    Raises BadInput if TensorBoard is not installed, or `path` holds no results."""
     check_installed()
     store = StudyStore(path)
     store.table()
@@ -43,62 +44,71 @@ def write_study(path: str | Path) -> Path:
 
 
 def write_run(store: RunStore) -> None:
-    """Replace the event files of one run by what is stored of it; of one without tables there are none."""
-    from tensorboard.compat.proto.event_pb2 import Event
+    """Replace the event files of one run. A run without readable tables gets none."""
+    from tensorboard.compat.proto.event_pb2 import Event as FileEvent
     from tensorboard.compat.proto.summary_pb2 import Summary
     from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
     try:
         scalars = _scalars(store)
     except (OSError, ValueError):
-        return  # not begun, or broken: load_results says so
+        return  # not started, or broken: load_results reports it
     folder = store.path.parents[1] / FOLDER / store.path.name
-    making = folder.with_name(f".{folder.name}.part")
-    shutil.rmtree(making, ignore_errors=True)  # of a kill in the middle
-    when = (store.path / "run.json").stat().st_mtime  # of single rows no time is stored
-    writer = EventFileWriter(str(making))
+    partial = folder.with_name(f".{folder.name}.part")
+    shutil.rmtree(partial, ignore_errors=True)  # left by a kill
+    wall_time = store.record_file.stat().st_mtime  # the time of single rows is not stored
+    writer = EventFileWriter(str(partial))
     for step, values in sorted(scalars.items()):
-        told = [Summary.Value(tag=tag, simple_value=value) for tag, value in values.items()]
-        writer.add_event(Event(wall_time=when, step=step, summary=Summary(value=told)))
+        summary = Summary(value=[Summary.Value(tag=tag, simple_value=value) for tag, value in values.items()])
+        writer.add_event(FileEvent(wall_time=wall_time, step=step, summary=summary))
     writer.close()
     shutil.rmtree(folder, ignore_errors=True)
-    making.replace(folder)
+    partial.replace(folder)
 
 
 def _scalars(store: RunStore) -> Scalars:
-    """Raises OSError or ValueError where a table is missing or broken."""
+    """Return the scalars of one run. Raises OSError or ValueError if a table is missing or broken."""
     history, layers = store.frame("history"), store.frame("layers")
     scalars: Scalars = defaultdict(dict)
     for tag in (tag for tag in HISTORY if tag in history):
-        known = history if tag in ALWAYS else history.dropna(subset=[tag])
-        for step, value in zip(known["step"], known[tag], strict=True):
+        rows = history if tag in ALWAYS else history.dropna(subset=[tag])
+        for step, value in zip(rows["step"], rows[tag], strict=True):
             scalars[step][tag] = value
-    digits = max(2, len(str(layers["layer"].max())))  # so that tags sort as the layers do
-    for probe in layers.columns.difference(PLACE):
+    digits = max(2, len(str(layers["layer"].max())))  # so that tags sort in the order of the layers
+    for probe in layers.columns.difference(LAYER_KEYS):
         for step, layer, name, value in layers[["step", "layer", "name", probe]].itertuples(index=False):
             scalars[step][f"{probe}/{layer:0{digits}}-{name}"] = value
     return scalars
 
 
-class Written:
-    """A display (progress.py) that also writes the event files of each run as it ends."""
+class TensorBoardDisplay:
+    """A display that writes the event files of each run as it ends, and passes all events on to another."""
 
-    def __init__(self, watch, store: StudyStore):
-        self.watch, self.store = watch, store
+    def __init__(self, display: Display, store: StudyStore):
+        self.display, self.store = display, store
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.watch, name)
-
-    def __enter__(self):
-        self.watch.__enter__()
+    def __enter__(self) -> Self:
+        self.display.__enter__()
         return self
 
-    def __exit__(self, *error):
-        self.watch.__exit__(*error)
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None:
+        self.display.__exit__(kind, error, trace)
 
-    def ended(self, run: Run, status: str, reason: str | None, record: dict[str, Any] | None) -> None:
+    def show(self, event: Event) -> None:
+        """Write the event files of a run that ended, and pass the event on."""
+        if isinstance(event, RunEnded):
+            self._write(event)
+        self.display.show(event)
+
+    def tick(self) -> None:
+        """Pass the tick on."""
+        self.display.tick()
+
+    def _write(self, event: RunEnded) -> None:
         try:
-            write_run(self.store.run(run.run_id))
-        except OSError as failed:  # a full disk is no reason to end the other runs
-            self.watch.note(f"{run.run_id}: its event files cannot be written ({failed.strerror})")
-        self.watch.ended(run, status, reason, record)
+            write_run(self.store.run(event.run.run_id))
+        except OSError as error:  # a full disk must not end the other runs
+            text = f"cannot write the TensorBoard event files ({error.strerror})"
+            self.display.show(Note(text, event.run))

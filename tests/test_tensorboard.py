@@ -7,11 +7,11 @@ import pytest
 from typer.testing import CliRunner
 
 from depthbench.cli.app import app
-from depthbench.cli.display import Silent
 from depthbench.errors import BadInput
-from depthbench.store.record import describe
+from depthbench.events import Note, RunEnded, Silent
+from depthbench.store.record import Record
 from depthbench.store.study_store import StudyStore
-from depthbench.tensorboard import Written, check_installed, write_run
+from depthbench.tensorboard import TensorBoardDisplay, check_installed, write_run
 
 HISTORY = [
     {"step": 2, "lr": 0.1, "loss": 2.5, "train_error": 90.0, "test_error": math.nan, "batch_hash": "ab"},
@@ -46,8 +46,8 @@ def stored(tiny, tmp_path):
     with store.opened(study, "hash"):
         run, other = study.runs()
         store.run(run.run_id).write_rows(HISTORY, LAYERS)
-        store.run(run.run_id).write(describe(run) | {"status": "done"})
-        store.run(other.run_id).write(describe(other))
+        store.run(run.run_id).write(Record.of(run).changed(status="done"))
+        store.run(other.run_id).write(Record.of(other))
     return store, run
 
 
@@ -75,26 +75,25 @@ def test_every_number_is_there_once_however_often_it_is_written(stored, monkeypa
         assert read(folder) == {tag: as_float32(numbers) for tag, numbers in EXPECTED.items()}
 
 
-def test_a_run_is_written_as_it_ends_and_the_display_is_told_too(stored):
+def test_a_run_is_written_as_it_ends_and_every_event_is_passed_on(stored):
     store, run = stored
-    told = []
+    shown = []
 
-    class Told(Silent):
-        def ended(self, run, status, reason, record):
-            told.append((run, status))
+    class Shown(Silent):
+        def show(self, event):
+            shown.append(event)
 
-        def note(self, line):
-            told.append(line)
-
-    with Written(Told(), store) as watch:
-        watch.tick()
-        watch.ended(run, "done", None, None)
+    ended = RunEnded(run, store.run(run.run_id).read())
+    with TensorBoardDisplay(Shown(), store) as display:
+        display.tick()
+        display.show(ended)
         assert len(read(store.path / "tensorboard" / run.run_id)) == len(EXPECTED)
         (store.path / "tensorboard").rename(store.path / "before")
         (store.path / "tensorboard").write_text("a file in its place")
-        watch.ended(run, "done", None, None)
-    assert told[0] == told[2] == (run, "done")
-    assert "its event files cannot be written" in told[1]
+        display.show(ended)
+    assert shown[0] == shown[2] == ended
+    assert isinstance(shown[1], Note)
+    assert "cannot write the TensorBoard event files" in shown[1].text
 
 
 def test_layers_sort_as_they_stand_in_the_network(stored):

@@ -8,7 +8,7 @@ from multiprocessing.connection import Connection
 
 import torch
 
-from depthbench.execution.process import parent
+from depthbench.execution.process import connect_to_parent
 from depthbench.registry import Entry
 
 OURS = "depthbench.bench.ours:Ours"
@@ -37,4 +37,4 @@ def serve(connection: Connection) -> None:
 
 if __name__ == "__main__":
     with contextlib.suppress(EOFError, BrokenPipeError):
-        serve(parent())
+        serve(connect_to_parent())

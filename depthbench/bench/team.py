@@ -14,7 +14,7 @@ class Team:
         memory = {} if what == "conventional" else KEEP_MEMORY  # users of it rarely set this
         self.members = [Process("depthbench.bench.contender", threads, memory) for _ in range(size)]
         for member in self.members:
-            member.tell((what, case, device, lanes))
+            member.send((what, case, device, lanes))
 
     def wait(self) -> None:
         """Wait until all processes are ready."""
@@ -25,14 +25,14 @@ class Team:
         """Time `steps` steps in each of `jobs` simultaneous processes."""
         members = self.members[:jobs]
         for member in members:
-            member.tell((mode, steps, threads))
+            member.send((mode, steps, threads))
         answers = [self._hear(member) for member in members]
         return [together(list(parts)) for parts in zip(*answers, strict=True)]
 
     def warm_up(self, mode: str, steps: int, jobs: int, threads: int) -> None:
         """Run `steps` steps in one process after the other, since cuDNN times its algorithms in the first."""
         for member in self.members[:jobs]:
-            member.tell((mode, steps, threads))
+            member.send((mode, steps, threads))
             self._hear(member)
 
     def end(self) -> None:
@@ -47,7 +47,7 @@ class Team:
 
     def _hear(self, member: Process):
         try:
-            return member.hear()
+            return member.receive()
         except (EOFError, OSError):
             raise BenchFailed(
                 f"{self.name}: {member.cause_of_death()}; try fewer --jobs, which need less memory"

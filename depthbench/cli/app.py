@@ -89,10 +89,10 @@ def run(
 
       depthbench run my_study.toml --set lr=0.05 --name my_study-lr0.05
     """
-    from depthbench.cli.display import Bars, Lines, Silent
+    from depthbench.cli.display import choose_display
     from depthbench.cli.outcome import finish, planned_rows
     from depthbench.execution.run import execute
-    from depthbench.tensorboard import FOLDER, Written, check_installed, write_run
+    from depthbench.tensorboard import FOLDER, TensorBoardDisplay, check_installed, write_run
 
     if tensorboard:
         check_installed()
@@ -102,9 +102,9 @@ def run(
     if dry_run:
         _print_rows(planned_rows(plan), f"{plan.study.name}: planned runs", output.as_json)
         return
-    watch = Silent() if output.quiet else (Bars if console.is_terminal else Lines)(console)
+    display = choose_display(console, output.quiet)
     with interruptible(RESUME):
-        execute(plan, Written(watch, plan.store) if tensorboard else watch)
+        execute(plan, TensorBoardDisplay(display, plan.store) if tensorboard else display)
     if tensorboard:
         for stored in plan.finished:  # the display has written those of the other runs
             write_run(plan.store.run(stored.run_id))
@@ -160,7 +160,7 @@ def frontier(
 
       depthbench frontier mine --plugin my_block.py --steps 500 --below 10
     """
-    from depthbench.cli.display import Bars, Lines, Silent
+    from depthbench.cli.display import choose_display
     from depthbench.cli.flags import parse_list
     from depthbench.execution.frontier import find_frontier
     from depthbench.report.sentences import frontier_lines
@@ -174,7 +174,7 @@ def frontier(
             below=below,
             deepest=deepest,
             execution=how.settings(),
-            display=Silent() if output.quiet else (Bars if console.is_terminal else Lines)(console),
+            display=choose_display(console, output.quiet),
             planner=lambda study, execution: _announced_plan(console, study, execution),
         )
     with drawing(console, found.path):

@@ -1,138 +1,129 @@
-"""What a person sees while runs train: bars in a terminal, plain lines elsewhere, or nothing."""
+"""Displays of progress: bars in a terminal, and plain lines in a file or a pipe."""
 
 import time
-from typing import Any
+from collections.abc import Sequence
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from depthbench.console import LINE_SECONDS, say
+from depthbench.events import (
+    Activity,
+    Display,
+    Event,
+    Note,
+    RowLogged,
+    RunEnded,
+    RunStarted,
+    Silent,
+    Stopping,
+    StudyStarted,
+)
 from depthbench.machine.units import duration
 from depthbench.study.model import Run
 
 
-def outcome(run: Run, status: str, reason: str | None, record: dict[str, Any] | None) -> str:
-    """One line: how a run ended."""
-    name = f"{run.network}-{run.depth} seed {run.seed}"
-    if status == "failed":
-        return f"{name} failed: {reason}"
-    final, timing = (record or {}).get("final", {}), (record or {}).get("timing", {})
-    if status == "interrupted":
-        step = (record or {}).get("step", 0)
-        return f"{name} interrupted; " + (
-            f"its state is kept at step {step}" if step else "no state of it is kept"
-        )
-    if status == "diverged":
-        return f"{name} diverged by step {record['step']} (loss is not finite); counted at chance error"
-    errors = f"train error {final['train_error_eval']:.2f} %, test error {final['test_error']:.2f} %"
-    whole, evaluating = timing["seconds"], timing["evaluating_seconds"]
-    share = f", {duration(evaluating)} of it evaluation" if evaluating > whole / 2 else ""
-    return f"{name} done: {errors}, {duration(whole)}{share}"
+def choose_display(console: Console, quiet: bool) -> Display:
+    """Return bars for a terminal, lines elsewhere, or nothing for a quiet command."""
+    if quiet:
+        return Silent()
+    return Bars(console) if console.is_terminal else Lines(console)
 
 
-class Silent:
-    """Shows nothing. The other displays have the same methods."""
+def outcome(ended: RunEnded) -> str:
+    """Return one line on how a run ended."""
+    name, record = _name(ended.run), ended.record
+    if ended.status == "failed":
+        return f"{name} failed: {ended.reason}"
+    if ended.status == "interrupted":
+        return f"{name} interrupted; " + (f"saved at step {record.step}" if record.step else "nothing saved")
+    if ended.status == "diverged":
+        return f"{name} diverged by step {record.step} (loss is not finite); counted at chance error"
+    final, timing = record.final, record.timing
+    errors = f"train error {_percent(final.train_error_eval)}, test error {_percent(final.test_error)}"
+    seconds, evaluating = timing.seconds or 0.0, timing.evaluating_seconds or 0.0
+    share = f", {duration(evaluating)} of it evaluation" if evaluating > seconds / 2 else ""
+    return f"{name} done: {errors}, {duration(seconds)}{share}"
 
-    def __enter__(self):
-        return self
 
-    def __exit__(self, *error):
-        pass
+def _percent(error: float | None) -> str:
+    return "unknown" if error is None else f"{error:.2f} %"
 
-    def begin(self, plan) -> None:
-        """Before the first run."""
 
-    def note(self, line: str) -> None:
-        """Something that a person should know of the study."""
-
-    def started(self, run: Run) -> None:
-        """A run was given to a process."""
-
-    def progress(self, run: Run, event: dict[str, Any]) -> None:
-        """What training/loop.py reports: a logged row of a run in progress, a {"note"}, or a {"doing"}."""
-
-    def ended(self, run: Run, status: str, reason: str | None, record: dict[str, Any] | None) -> None:
-        """A run ended; `record` is its run.json where there is one."""
-
-    def stopping(self) -> None:
-        """After the first Ctrl-C, while runs keep their state."""
-
-    def tick(self) -> None:
-        """Now and then."""
+def _name(run: Run) -> str:
+    return f"{run.network}-{run.depth} seed {run.seed}"
 
 
 class _Clock:
-    """How much of the study is done, a step of a deep network counting for more, and the time left."""
+    """The finished part of a study, and the time left. A step counts in proportion to the depth."""
 
-    def __init__(self, plan):
+    def __init__(self, runs: Sequence[Run]):
         self.started = self.seen = time.monotonic()
-        self.total = sum(run.depth * run.steps for run in plan.todo)
+        self.total = sum(run.depth * run.steps for run in runs)
         self.steps: dict[str, float] = {}
-        self.before: dict[str, float] = {}  # of these, what a resumed run had made already
+        self.resumed_steps: dict[str, float] = {}
+        """The part of `steps` that was made before the study was resumed."""
 
     def see(self, run: Run, step: int, first_step: int) -> None:
+        """Note that a run in progress has reached a step."""
         self.steps[run.run_id] = run.depth * step
-        self.before[run.run_id] = run.depth * first_step
+        self.resumed_steps[run.run_id] = run.depth * first_step
         self.seen = time.monotonic()
 
     def finish(self, run: Run) -> None:
-        """It ended, be it early: nothing of it is left."""
+        """Note that a run ended, early or not, and that none of it is left."""
         self.steps[run.run_id] = run.depth * run.steps
-        self.before.setdefault(run.run_id, self.steps[run.run_id])
+        self.resumed_steps.setdefault(run.run_id, self.steps[run.run_id])
         self.seen = time.monotonic()
 
     @property
     def left(self) -> str:
-        made = sum(self.steps.values()) - sum(self.before.values())
+        """The estimated time left, in words."""
+        made = sum(self.steps.values()) - sum(self.resumed_steps.values())
         rest = self.total - sum(self.steps.values())
-        elapsed = self.seen - self.started  # until it was known: a run that evaluates makes no steps
+        elapsed = self.seen - self.started  # up to the last step seen: a run that evaluates makes no steps
         return f"about {duration(elapsed * rest / made)} left" if made > 0 else "estimating"
 
 
 class Lines(Silent):
-    """Plain lines, for a file or a pipe: each run's start and end, and every few seconds how far it is."""
+    """Plain lines, for a file or a pipe: the end of each run, and every few seconds the progress."""
 
     def __init__(self, console: Console):
         self.console = console
 
-    def begin(self, plan) -> None:
-        self.clock, self.done, self.total = _Clock(plan), 0, len(plan.todo)
-        self.current: dict[str, str] = {}
-        self.last = time.monotonic()
-
-    def started(self, run: Run) -> None:
-        self.current[run.run_id] = f"{run.network}-{run.depth} seed {run.seed} starting"
-
-    def progress(self, run: Run, event: dict[str, Any]) -> None:
-        if "note" in event:
-            self._say(f"{run.run_id}: {event['note']}")
-            return
-        if "doing" in event:
-            self.current[run.run_id] = f"{run.network}-{run.depth} seed {run.seed} {event['doing']}"
-            return
-        self.clock.see(run, event["step"], event["first_step"])
-        self.current[run.run_id] = (
-            f"{run.network}-{run.depth} seed {run.seed} step {event['step']}/{event['steps']} "
-            f"loss {event['loss']:.3f} train error {event['train_error']:.1f} % "
-            f"{event['images_per_second']:.0f} images/s"
-        )
-
-    def ended(self, run, status, reason, record) -> None:
-        self.current.pop(run.run_id, None)
-        if status in ("done", "diverged", "failed"):
-            self.done += 1
-            self.clock.finish(run)
-        self._say(f"[{self.done}/{self.total}] {outcome(run, status, reason, record)}")
-
-    def note(self, line: str) -> None:
-        self._say(line)
-
-    def stopping(self) -> None:
-        self._say(
-            "stopping: each run keeps its state (Ctrl-C again stops at once, with what was kept before)"
-        )
+    def show(self, event: Event) -> None:
+        """Print a line, or note the progress of a run for the next line."""
+        match event:
+            case StudyStarted(runs):
+                self.clock, self.done, self.total = _Clock(runs), 0, len(runs)
+                self.current: dict[str, str] = {}
+                self.last = time.monotonic()
+            case RunStarted(run):
+                self.current[run.run_id] = f"{_name(run)} starting"
+            case RowLogged(run):
+                self.clock.see(run, event.step, event.first_step)
+                self.current[run.run_id] = (
+                    f"{_name(run)} step {event.step}/{event.steps} loss {event.loss:.3f} "
+                    f"train error {event.train_error:.1f} % {event.images_per_second:.0f} images/s"
+                )
+            case Activity(run, text):
+                self.current[run.run_id] = f"{_name(run)} {text}"
+            case Note(text, run):
+                self._say(text if run is None else f"{run.run_id}: {text}")
+            case RunEnded(run):
+                self.current.pop(run.run_id, None)
+                if event.status != "interrupted":
+                    self.done += 1
+                    self.clock.finish(run)
+                self._say(f"[{self.done}/{self.total}] {outcome(event)}")
+            case Stopping():
+                self._say(
+                    "stopping: each run saves its state (press Ctrl-C again to stop at once with the last "
+                    "saved states)"
+                )
 
     def tick(self) -> None:
+        """Print the progress of the runs if no line was printed for a while."""
         if time.monotonic() - self.last < LINE_SECONDS or not self.current:
             return
         self._say(f"[{self.done}/{self.total}] {'; '.join(self.current.values())}; {self.clock.left}")
@@ -143,7 +134,7 @@ class Lines(Silent):
 
 
 class Bars(Lines):
-    """A bar for the study and one for each run in progress; finished runs stay above as lines."""
+    """A bar for the study and one for each run in progress. Finished runs stay above them as lines."""
 
     def __init__(self, console: Console):
         super().__init__(console)
@@ -160,42 +151,41 @@ class Bars(Lines):
         self.bars.start()
         return self
 
-    def __exit__(self, *error):
+    def __exit__(self, kind, error, trace, /) -> None:
         self.bars.stop()
 
-    def begin(self, plan) -> None:
-        super().begin(plan)
-        for task in self.bars.task_ids:  # of an earlier round of a search
-            self.bars.remove_task(task)
-        self.tasks.clear()
-        self.whole = self.bars.add_task("all runs", total=self.clock.total, detail="starting")
+    def show(self, event: Event) -> None:
+        """Print a line, or update the bar of a run."""
+        super().show(event)
+        match event:
+            case StudyStarted():
+                for task in self.bars.task_ids:  # from an earlier round of a search
+                    self.bars.remove_task(task)
+                self.tasks.clear()
+                self.whole = self.bars.add_task("all runs", total=self.clock.total, detail="starting")
+            case RunStarted(run):
+                self._remove(run)  # it can start again, in another process
+                name = f"{run.network}-{run.depth} s{run.seed}"
+                self.tasks[run.run_id] = self.bars.add_task(name, total=run.steps, detail="starting")
+            case RowLogged(run):
+                left = (event.steps - event.step) * run.recipe.batch_size / event.images_per_second
+                detail = (  # short enough for a terminal of 80 columns
+                    f"{event.step}/{event.steps} loss {event.loss:.2f} error {event.train_error:.1f} % "
+                    f"{event.images_per_second:.0f} img/s {duration(left)}"
+                )
+                self.bars.update(self.tasks[run.run_id], completed=event.step, detail=detail)
+            case Activity(run, text):
+                self.bars.update(self.tasks[run.run_id], detail=text)
+            case RunEnded(run):
+                self._remove(run)
 
-    def started(self, run: Run) -> None:
-        name = f"{run.network}-{run.depth} s{run.seed}"
-        if run.run_id in self.tasks:  # it starts again, in another process
-            self.bars.remove_task(self.tasks[run.run_id])
-        self.tasks[run.run_id] = self.bars.add_task(name, total=run.steps, detail="starting")
-
-    def progress(self, run: Run, event: dict[str, Any]) -> None:
-        super().progress(run, event)
-        if "doing" in event:
-            self.bars.update(self.tasks[run.run_id], detail=event["doing"])
-        if "note" in event or "doing" in event:
-            return
-        left = (event["steps"] - event["step"]) * run.recipe.batch_size / event["images_per_second"]
-        detail = (  # fits a terminal of 80 columns
-            f"{event['step']}/{event['steps']} loss {event['loss']:.2f} error {event['train_error']:.1f} % "
-            f"{event['images_per_second']:.0f} img/s {duration(left)}"
-        )
-        self.bars.update(self.tasks[run.run_id], completed=event["step"], detail=detail)
-
-    def ended(self, run, status, reason, record) -> None:
-        super().ended(run, status, reason, record)
+    def _remove(self, run: Run) -> None:
         task = self.tasks.pop(run.run_id, None)
         if task is not None:
             self.bars.remove_task(task)
 
     def tick(self) -> None:
+        """Update the bar of the study."""
         done = sum(self.clock.steps.values())
         detail = f"{self.done}/{self.total} done, {self.clock.left}"
         self.bars.update(self.whole, completed=done, detail=detail)

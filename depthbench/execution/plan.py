@@ -191,7 +191,7 @@ def _sort_runs(study: Study, store: StudyStore, data_hash: str, *, fresh: bool, 
             continue
         todo.append(run)
         record = run_store.read()
-        if record is not None and record["status"] in ("done", "diverged"):
+        if record is not None and record.is_finished:
             notes.append(f"{run.run_id}: its tables cannot be read; it will be trained again")
     return _Stored(tuple(finished), _by_cost(todo), tuple(notes))
 

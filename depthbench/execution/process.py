@@ -1,6 +1,6 @@
-"""A Python process that runs a module of ours, and our end of a pipe to it.
+"""A Python process that runs one of our modules, and a pipe to it.
 
-Started by its own command, not through multiprocessing's spawning, so that a caller's script needs no
+It is started by a command of its own rather than by multiprocessing, so that a caller's script needs no
 `if __name__ == "__main__"`."""
 
 import contextlib
@@ -13,9 +13,9 @@ from typing import Any
 
 import psutil
 
-# Tell glibc to keep freed memory: by default it gives each large activation back to the system, which
-# then clears and maps it again at the next step. And to ask for large pages: with small ones the processor
-# looks up an address for every thousand numbers. Other C libraries take no notice.
+# Settings of glibc. Keep freed memory: by default each large activation goes back to the system, which clears
+# and maps it again at the next step. Use large pages: with small ones the processor looks up an address for
+# every thousand numbers. Other C libraries ignore this.
 KEEP_MEMORY = {
     "MALLOC_MMAP_THRESHOLD_": str(1 << 32),
     "MALLOC_TRIM_THRESHOLD_": str(1 << 33),
@@ -27,10 +27,10 @@ KEEP_MEMORY = {
 # Returning freed memory to the system leaves none (1.2 GB) but takes twice the time.
 LARGE_PAGES = KEEP_MEMORY | {"THP_MEM_ALLOC_ENABLE": "1"}
 
-# Gives back the semaphores of processes that were killed, and warns of it, though nothing is to be done.
+# This helper of multiprocessing releases the semaphores of killed processes. Its warning calls for no action.
 TRACKER = "from multiprocessing.resource_tracker import main"
 NO_WARNING = "ignore::UserWarning:multiprocessing.resource_tracker"
-PATIENCE = 30.0  # seconds that a process may take to end
+END_TIMEOUT = 30.0  # seconds
 
 
 def worker_environment(recomputes: bool) -> dict[str, str]:
@@ -39,43 +39,43 @@ def worker_environment(recomputes: bool) -> dict[str, str]:
 
 
 class Process:
-    """`python -m module FD`, FD its end of the pipe, with `threads` for its sums and products."""
+    """`python -m module FD`, where FD is its end of the pipe. It computes with `threads` threads."""
 
     def __init__(self, module: str, threads: int, environment: dict[str, str] = KEEP_MEMORY):
-        self.connection, theirs = Pipe()
-        sums = {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
+        self.connection, remote = Pipe()
+        thread_limits = {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
         warnings = {"PYTHONWARNINGS": ",".join(filter(None, (os.environ.get("PYTHONWARNINGS"), NO_WARNING)))}
         self._popen = subprocess.Popen(
-            [sys.executable, "-P", "-m", module, str(theirs.fileno())],
-            pass_fds=[theirs.fileno()],
-            process_group=0,  # Ctrl-C in a terminal reaches the parent alone, which decides
-            env=os.environ | sums | warnings | environment,
+            [sys.executable, "-P", "-m", module, str(remote.fileno())],
+            pass_fds=[remote.fileno()],
+            process_group=0,  # Ctrl-C in a terminal reaches only the parent, which decides
+            env=os.environ | thread_limits | warnings | environment,
             stdin=subprocess.DEVNULL,
         )
-        theirs.close()  # so that its death is our end of file
+        remote.close()  # so that the death of the process is the end of our file
 
-    def tell(self, message: Any) -> None:
-        """Send, and leave it to the end of file to say that nobody listens."""
+    def send(self, message: Any) -> None:
+        """Send a message. If the process has died, the next `receive` says so."""
         with contextlib.suppress(OSError):
             self.connection.send(message)
 
-    def hear(self) -> Any:
-        """The next message. Raises EOFError or OSError where the process has died."""
+    def receive(self) -> Any:
+        """Wait for the next message. Raises EOFError or OSError if the process has died."""
         return self.connection.recv()
 
     def end(self) -> None:
-        """Close the pipe, upon which the process ends when it next listens, and wait for that."""
+        """Close the pipe, which ends the process when it next reads from it, and wait for the end."""
         self.connection.close()
         try:
-            self._popen.wait(PATIENCE)
+            self._popen.wait(END_TIMEOUT)
         except subprocess.TimeoutExpired:
             self.kill()
 
     def kill(self) -> None:
-        """End it at once, and the processes that it started; but the one that gives back what all of them
-        leave, which then ends by itself."""
+        """End the process and its children at once. Only the resource tracker ends by itself, after it has
+        released what the others held."""
         if self._popen.poll() is None:
-            self._popen.send_signal(signal.SIGSTOP)  # it starts no more of them, and does not heed their end
+            self._popen.send_signal(signal.SIGSTOP)  # it then starts no more children
             self._kill_children()
         self._popen.kill()
         self._popen.wait()
@@ -85,12 +85,12 @@ class Process:
         with contextlib.suppress(psutil.Error):
             children = psutil.Process(self._popen.pid).children(recursive=True)
         for child in children:
-            with contextlib.suppress(psutil.Error):  # one may have ended by itself
+            with contextlib.suppress(psutil.Error):  # a child can have ended by itself
                 if TRACKER not in " ".join(child.cmdline()):
                     child.kill()
 
     def cause_of_death(self) -> str:
-        """How the process ended, in words."""
+        """Return how the process ended, in words."""
         code = self._popen.wait()
         if code >= 0:
             return f"its process ended with exit code {code}"
@@ -99,10 +99,10 @@ class Process:
 
     @property
     def ended_well(self) -> bool:
-        """Whether it ended by itself and without an error; once it has ended."""
+        """Whether the process, which must have ended, ended by itself and without an error."""
         return self._popen.returncode == 0
 
 
-def parent() -> Connection:
-    """In such a process: the way to its parent."""
+def connect_to_parent() -> Connection:
+    """Return the connection to the parent. For use inside such a process."""
     return Connection(int(sys.argv[1]))

@@ -1,27 +1,30 @@
 """Execute a study: `execute` trains the runs of a plan, `run_study` plans and executes."""
 
 from pathlib import Path
-from typing import Any
 
+from depthbench.events import Display, Silent
+from depthbench.execution.backends import BACKENDS
+from depthbench.execution.backends.backend import Backend
 from depthbench.execution.plan import Decoding, Plan, make_plan
 from depthbench.execution.settings import Execution
+from depthbench.execution.watch_adapter import Watch, WatchAdapter
+from depthbench.registry import look_up
 from depthbench.study.model import Study
 from depthbench.training.mode import StepMode
 
 
-def execute(plan: Plan, display=None) -> None:
-    """Train and store the unfinished runs of `plan`, reporting progress to `display`.
+def execute(plan: Plan, display: Display | None = None) -> None:
+    """Train and store the unfinished runs of `plan`, and show the progress on `display`.
 
     A run that fails is recorded as failed and stops no other. A process that dies fails the runs that take
     turns in it. Raises errors.Interrupted after Ctrl-C or SIGTERM, once every run in progress has saved its
     state."""
-    from depthbench.cli.display import Silent
-    from depthbench.execution import local
     from depthbench.execution.sharing import settled
 
+    display = display or Silent()
+    backend: Backend = look_up(BACKENDS, "backend", plan.execution.backend).load()
     with plan.store.opened(plan.study, plan.data_hash, plan.execution.fresh):
-        display = display or Silent()
-        local.execute(settled(plan, display), display)
+        backend(settled(plan, display), display)
 
 
 def run_study(
@@ -35,8 +38,8 @@ def run_study(
     data_dir: str | Path | None = None,
     fresh: bool = False,
     decoding: Decoding = lambda done, total: None,
-    watch: Any = None,
-    display: Any = None,
+    watch: Watch | None = None,
+    display: Display | None = None,
     execution: Execution | None = None,
 ) -> Path:
     """Train every unfinished run of `study`, and return its results directory.
@@ -46,7 +49,8 @@ def run_study(
     the machine and its memory if not given. recompute: compute activations twice instead of keeping them; if
     not given, where memory requires it. step: auto, eager, captured or compiled (training/mode.py). data_dir:
     where downloads and decoded images are kept. fresh: discard the study's stored results. decoding: called
-    with (done, total) while an image folder is read. display, or its older name watch: shows the progress.
+    with (done, total) while an image folder is read. display: shows the progress (depthbench/events.py).
+    watch: the older form of a display, with a method for each kind of event (execution/watch_adapter.py).
     execution: all of these settings as one object, instead of single ones.
 
     Raises BadInput before anything is written, and errors.Interrupted after Ctrl-C. A run that fails or
@@ -61,5 +65,5 @@ def run_study(
         fresh=fresh,
     )
     plan = make_plan(study, chosen, decoding=decoding)
-    execute(plan, display or watch)
+    execute(plan, display if watch is None else WatchAdapter(watch, plan))
     return plan.store.path

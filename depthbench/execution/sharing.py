@@ -5,7 +5,7 @@ measured, on the runs themselves."""
 import dataclasses
 from collections.abc import Mapping
 
-from depthbench.cli.display import Silent
+from depthbench.events import Display, Note
 from depthbench.execution.plan import Plan
 from depthbench.execution.process import Process
 from depthbench.machine.environment import cores_each
@@ -14,29 +14,30 @@ WORTH_MEASURING = 5000  # steps of all runs: of fewer, the measuring would take 
 GAIN = 1.05  # more lanes must be faster by this: each makes a run end later and takes its memory
 
 
-def settled(plan: Plan, watch=None) -> Plan:
+def settled(plan: Plan, display: Display) -> Plan:
     """`plan` with as many lanes as train the most images a second, up to `plan.lanes`; `plan` itself where
-    that need not or cannot be measured. `watch` is told what is found."""
-    watch = watch or Silent()
+    that need not or cannot be measured. `display` shows what was measured."""
     steps = sum(run.steps for run in plan.todo)
     if not plan.measures_lanes or plan.lanes < 2 or steps < WORTH_MEASURING:
         return plan
-    watch.note(f"measuring how many runs {plan.device} trains best at once")
+    display.show(Note(f"measuring how many runs {plan.device} trains best at once"))
     middle = plan.todo[len(plan.todo) // 2]  # they are in the order of their cost
     counts = [n for n in (1, 2, 4, 8, 16) if n <= plan.lanes]
     process = Process("depthbench.execution.turns", plan.threads)
     try:
         recompute = middle.run_id in plan.recompute
-        process.tell((middle, plan.images, plan.device, plan.execution.step_mode, recompute, counts))
-        rates = process.hear()
+        process.send((middle, plan.images, plan.device, plan.execution.step_mode, recompute, counts))
+        rates = process.receive()
     except (EOFError, OSError):
-        watch.note(f"not measured: {process.cause_of_death()}; {plan.lanes} runs take turns")
+        display.show(Note(f"not measured: {process.cause_of_death()}; {plan.lanes} runs take turns"))
         return plan
     finally:
         process.kill()
     lanes = fastest(rates)
     told = ", ".join(f"{rate:.0f} by {n}" for n, rate in rates.items())
-    watch.note(f"runs take turns on {plan.device}, {lanes} at once: {told} images/s ({middle.run_id})")
+    display.show(
+        Note(f"runs take turns on {plan.device}, {lanes} at once: {told} images/s ({middle.run_id})")
+    )
     return dataclasses.replace(plan, jobs=lanes, lanes=lanes, threads=cores_each(lanes))
 
 

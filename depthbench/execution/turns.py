@@ -8,7 +8,7 @@ import time
 
 from depthbench.execution.cost.images import ImageFootprint
 from depthbench.execution.cost.pace import random_images
-from depthbench.execution.process import parent
+from depthbench.execution.process import connect_to_parent
 from depthbench.study.model import Run
 from depthbench.training.mode import TrainingMode
 
@@ -60,5 +60,5 @@ def _rate(trainers: list, device) -> float:
 
 if __name__ == "__main__":
     with contextlib.suppress(EOFError, OSError):  # the parent is gone
-        connection = parent()
+        connection = connect_to_parent()
         connection.send(rates(*connection.recv()))

@@ -1,145 +1,161 @@
-"""A process that trains runs as its parent asks, one after another or several in turn.
+"""A process that trains runs for its parent, one after another or several in turn.
 
-It is told what all runs share, then (Run, directory) again and again, and tells ("progress", run id, event)
-and ("end", run id, status, reason). "stop", or the parent's death, means: keep all states and end."""
+It receives a WorkerSetup, then StartRun messages, and sends events. After Stop, or when the parent dies, it
+saves the state of every run and ends."""
 
 import contextlib
 import pickle
 import signal
 import traceback
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Generator
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
+from depthbench.data.images import Images
 from depthbench.errors import one_line
-from depthbench.execution.process import parent
+from depthbench.events import Event, RunEnded
+from depthbench.execution.messages import StartRun, Stop, WorkerSetup
+from depthbench.execution.process import connect_to_parent
 from depthbench.plugins import load_plugin
-from depthbench.store.record import describe
+from depthbench.store.record import Record
 from depthbench.store.run_store import RunStore
-from depthbench.study.model import Run
-
-if TYPE_CHECKING:
-    from depthbench.training.loop import Steps
 
 
 class Inbox:
-    """What the parent has said and was not heeded yet. It may be asked at any moment whether to stop."""
+    """The messages of the parent that wait to be handled."""
 
     def __init__(self, connection: Connection):
         self.connection = connection
-        self.runs: deque[tuple[Run, RunStore]] = deque()
-        self._stop = False
-        self.has_failed = False  # a run of this process, which may be spoilt by it
+        self.starts: deque[StartRun] = deque()
+        self.has_failed = False
+        """Whether a run failed in this process, which can spoil the process for other runs."""
+        self._has_stop = False
 
     def should_stop(self) -> bool:
-        """Whether the parent has said so, or is gone, or a run has failed. Does not wait."""
-        while not self._stop and self.connection.poll():
+        """Return whether the parent said so or died, or a run failed. Does not wait."""
+        while not self._has_stop and self.connection.poll():
             self.wait()
-        return self._stop or self.has_failed
+        return self._has_stop or self.has_failed
 
     def wait(self) -> None:
-        """Take the next message, however long it takes to come."""
+        """Receive the next message, however long it takes."""
         try:
             message = self.connection.recv()
         except (EOFError, OSError):
-            message = "stop"
-        if message == "stop":
-            self._stop = True
+            message = Stop()
+        if isinstance(message, Stop):
+            self._has_stop = True
         else:
-            self.runs.append((message[0], RunStore(Path(message[1]))))
+            self.starts.append(message)
 
 
-def serve(connection: Connection) -> None:
-    """Train runs, those that are there in turn, step by step, until told to stop. After the first error all
-    end: the process may be spoilt."""
-    setup = connection.recv()
-    inbox = Inbox(connection)
-    begin = None
-    turns: dict[str, tuple[Run, RunStore, Steps]] = {}
-    while True:
-        if not inbox.should_stop() and not turns and not inbox.runs:  # asking may bring a run in
-            inbox.wait()
-        while inbox.runs and not inbox.should_stop():
-            run, store = inbox.runs.popleft()
-            try:
-                begin = begin or _prepared(setup, connection, inbox)
-                turns[run.run_id] = run, store, begin(run, store)
-            except (Exception, SystemExit) as error:
-                _fail(connection, inbox, run, store, error)
-        for run, store, steps in list(turns.values()):
-            try:
-                next(steps)
-                continue
-            except StopIteration as end:
-                _tell(connection, ("end", run.run_id, end.value["status"], None))
-                with contextlib.suppress(OSError):
-                    (store.path / "error.txt").unlink(missing_ok=True)  # of an earlier try
-            except (Exception, SystemExit) as error:
-                _fail(connection, inbox, run, store, error)
-            del turns[run.run_id]
-        if inbox.should_stop() and not turns:
-            return
+@dataclass
+class Turn:
+    """A run in progress."""
+
+    start: StartRun
+    steps: Generator[None, None, Record]
 
 
-def _fail(connection: Connection, inbox: Inbox, run: Run, store: RunStore, error: Exception) -> None:
-    """Tell and store what went wrong with `run`, and stop the others. What goes wrong with them after that is
-    put down to it: they are interrupted, and tried again in another process."""
-    if inbox.has_failed:
-        _tell(connection, ("end", run.run_id, "interrupted", None))
-        return
-    reason = one_line(error)
-    _tell(connection, ("end", run.run_id, "failed", reason))  # first: it may be the disk that is full
-    with contextlib.suppress(OSError):
-        store.write((store.read() or describe(run)) | {"status": "failed", "reason": reason})
-        (store.path / "error.txt").write_text("".join(traceback.format_exception(error)), encoding="utf-8")
-    inbox.has_failed = True
+class Worker:
+    """Trains runs until the parent says Stop. After the first failure all runs end, since the failure can
+    have spoilt the process."""
 
+    def __init__(self, connection: Connection, setup: WorkerSetup):
+        self.connection, self.setup = connection, setup
+        self.inbox = Inbox(connection)
+        self.turns: list[Turn] = []
+        self.images: Images | None = None
 
-def _prepared(setup: dict[str, Any], connection: Connection, inbox: Inbox) -> Callable:
-    """What all runs share, loaded: a function that begins to train one."""
-    for plugin in setup["plugins"]:
-        load_plugin(plugin)
-    import torch
+    def serve(self) -> None:
+        """Take turns with all runs, step by step, until there is nothing left to do."""
+        while True:
+            if not self.inbox.should_stop() and not self.turns and not self.inbox.starts:  # in this order
+                self.inbox.wait()
+            while self.inbox.starts and not self.inbox.should_stop():
+                self._begin(self.inbox.starts.popleft())
+            self.turns = [turn for turn in self.turns if self._advance(turn)]
+            if self.inbox.should_stop() and not self.turns:
+                return
 
-    from depthbench.training.loop import train
-    from depthbench.training.mode import TrainingMode
+    def _begin(self, start: StartRun) -> None:
+        try:
+            if self.images is None:
+                self.images = self._load_images()
+            self.turns.append(Turn(start, self._train(start, self.images)))
+        except (Exception, SystemExit) as error:
+            self._fail(start, error)
 
-    with open(setup["images"], "rb") as file:
-        images = pickle.load(file)
+    def _load_images(self) -> Images:
+        """Load the plug-ins and the images."""
+        for plugin in self.setup.plugins:
+            load_plugin(plugin)
+        with self.setup.images.open("rb") as file:
+            return pickle.load(file)
 
-    def begin(run: Run, store: RunStore) -> "Steps":
-        mode = TrainingMode(
-            device=setup["device"],
-            step_mode=setup["step"],
-            recompute=run.run_id in setup["recompute"],
-            is_streamed=setup["is_streamed"],
-            keep_checkpoint=setup["keep_checkpoint"],
-        )
-        torch.set_num_threads(setup["threads"])  # a resumed run may have changed it
+    def _train(self, start: StartRun, images: Images) -> Generator[None, None, Record]:
+        import torch
+
+        from depthbench.training.loop import train
+
+        torch.set_num_threads(self.setup.threads)  # a resumed run can have changed it
         return train(
-            run,
+            start.run,
             images,
-            store,
-            mode,
-            data_hash=setup["data_hash"],
-            report=lambda event: _tell(connection, ("progress", run.run_id, event)),
-            should_stop=inbox.should_stop,
+            RunStore(start.directory),
+            start.mode,
+            data_hash=self.setup.data_hash,
+            emit=self._send,
+            should_stop=self.inbox.should_stop,
         )
 
-    return begin
+    def _advance(self, turn: Turn) -> bool:
+        """Make one step of a run, and return whether it goes on."""
+        try:
+            next(turn.steps)
+        except StopIteration as end:
+            self._send(RunEnded(turn.start.run, end.value))
+            with contextlib.suppress(OSError):
+                (turn.start.directory / "error.txt").unlink(missing_ok=True)  # from an earlier attempt
+            return False
+        except (Exception, SystemExit) as error:
+            self._fail(turn.start, error)
+            return False
+        return True
+
+    def _fail(self, start: StartRun, error: Exception | SystemExit) -> None:
+        """Report and store why a run failed, and stop the others.
+
+        Errors of the other runs after that are attributed to the first one: these runs are interrupted, and
+        start again in another process."""
+        store = RunStore(start.directory)
+        record = store.read() or Record.of(start.run)
+        if self.inbox.has_failed:
+            self._send(RunEnded(start.run, record.changed(status="interrupted", reason=None)))
+            return
+        self.inbox.has_failed = True
+        record = record.changed(status="failed", reason=one_line(error))
+        self._send(RunEnded(start.run, record))  # before anything is written: the disk can be full
+        with contextlib.suppress(OSError):
+            store.write(record)
+            text = "".join(traceback.format_exception(error))
+            (store.path / "error.txt").write_text(text, encoding="utf-8")
+
+    def _send(self, event: Event) -> None:
+        """Send to the parent. If it is gone, the inbox says so."""
+        with contextlib.suppress(OSError):
+            self.connection.send(event)
 
 
-def _tell(connection: Connection, message: tuple) -> None:
-    """Send. Where nobody listens any more, the inbox will say so: stop."""
-    with contextlib.suppress(OSError):
-        connection.send(message)
+def main() -> None:
+    """Serve the parent of this process."""
+    # SIGTERM goes to all processes of a job. The parent receives it too, and decides.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    with contextlib.suppress(EOFError):  # the parent is gone
+        connection = connect_to_parent()
+        Worker(connection, connection.recv()).serve()
 
 
 if __name__ == "__main__":
-    signal.signal(
-        signal.SIGTERM, signal.SIG_IGN
-    )  # sent to a whole job; the parent, which got it too, decides
-    with contextlib.suppress(EOFError):  # the parent is gone
-        serve(parent())
+    main()

@@ -20,7 +20,8 @@ from depthbench.report.drawing import draw_figures
 from depthbench.report.page import environment, from_here, grouped, template, with_columns
 from depthbench.report.tables import all as tables
 from depthbench.store.results import Results, load_results
-from depthbench.store.study_store import StudyStore, shared_settings
+from depthbench.store.settings import shared_settings
+from depthbench.store.study_store import StudyStore
 from depthbench.study.grid import asked_for
 
 
@@ -82,7 +83,7 @@ def _settings(study: dict, store: StudyStore) -> dict[str, object]:
     told = {"images": study.get("data_hash", "")[:12]} | shared_settings(study)
     told |= {f"variants.{name}": variant for name, variant in study.get("variants", {}).items()}
     records = store.records()
-    code = {record["network"]: record.get("run", {}).get("plugin") or "" for record in records}
+    code = {record.network: record.plugin for record in records}
     told |= {
         f"plug-in.{name}": "+".join(part[:12] for part in plugin.split("+"))
         for name, plugin in code.items()

@@ -2,10 +2,9 @@
 
 import shlex
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
@@ -30,6 +29,7 @@ from depthbench.report import sentences as headline
 from depthbench.report.drawing import draw_figures
 from depthbench.report.sentences import frontier_lines
 from depthbench.report.tables import all as tables
+from depthbench.store.record import Record
 from depthbench.store.results import Results, load_predictions, load_results, load_robustness
 from depthbench.store.study_store import StudyStore
 from depthbench.study.grid import asked_for
@@ -151,10 +151,10 @@ def with_columns(results: Results) -> Results:
     return Results(results.runs, *frames)
 
 
-def environment(records: Iterable[Mapping[str, Any]], part: str = "environment") -> dict[str, str]:
+def environment(records: Iterable[Record], part: str = "environment") -> dict[str, str]:
     """What the runs of `records` were made with, or how they were made (their part "execution"): key ->
     value, and how many runs where they differ."""
-    found = [record.get(part) or {} for record in records]
+    found = [getattr(record, part).to_dict() for record in records]
     told = {}
     for key in dict.fromkeys(key for environment in found for key in environment):
         values = Counter(str(environment.get(key, "not recorded")) for environment in found)

@@ -1,22 +1,166 @@
-"""What is stored of one run."""
+"""The typed record of one run: what run.json holds."""
 
-from typing import Any
+import json
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict
 
 from depthbench.study.model import FORMAT, Run
 
-FINISHED = ("done", "diverged")  # a run that is never trained again
+Status = Literal["done", "diverged", "failed", "interrupted"]
+FINISHED: tuple[Status, ...] = ("done", "diverged")  # the statuses of runs that are never trained again
+ALWAYS = ("history", "layers")  # the tables that every finished run has
 
-ALWAYS = ("history", "layers")  # tables that each finished run has
+
+class Part(BaseModel):
+    """A table of run.json. A key that the file lacks is None here. Keys that this version does not know, and
+    the difference between a missing key and null, survive reading and rewriting."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    def changed(self, **changes: Any) -> Self:
+        """Return a copy with other values for some keys. Raises ValueError for a value of the wrong type."""
+        return self.model_validate(self.to_dict() | changes)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the keys that are set, in the order of run.json."""
+        return self.model_dump(exclude_unset=True)
 
 
-def describe(run: Run) -> dict[str, Any]:
-    """What run.json says of a run before it starts."""
-    return {
-        "format": FORMAT,
-        "run_id": run.run_id,
-        "network": run.network,
-        "depth": run.depth,
-        "seed": run.seed,
-        "status": "interrupted",
-        "run": run.model_dump(mode="json"),
-    }
+class Hashes(Part):
+    """SHA-256 digests. Runs with equal hashes started from equal weights and saw equal batches."""
+
+    initial_weights: str | None = None
+    data: str | None = None
+    batches: str | None = None
+    """Over all batches up to the last step."""
+
+
+class Environment(Part):
+    """What made a run: versions, device and commit."""
+
+    python: str | None = None
+    depthbench: str | None = None
+    torch: str | None = None
+    torchvision: str | None = None
+    numpy: str | None = None
+    platform: str | None = None
+    device: str | None = None
+    threads: int | None = None
+    commit: str | None = None
+
+
+class Final(Part):
+    """The errors that a run ended with, in percent, and the steps at which the best ones were taken."""
+
+    train_error: float | None = None
+    train_error_eval: float | None = None
+    test_error: float | None = None
+    val_error: float | None = None
+    best_test_error: float | None = None
+    best_step: int | None = None
+    val_selected_test_error: float | None = None
+    val_selected_step: int | None = None
+    test_error_10crop: float | None = None
+    test_error_top5: float | None = None
+    test_error_top5_10crop: float | None = None
+
+
+class HowExecuted(Part):
+    """How the steps of a run were made."""
+
+    step: str | None = None
+    """eager, captured or compiled."""
+    recompute: bool | None = None
+    images: str | None = None
+    """Number, size and location of the images."""
+
+
+class Timing(Part):
+    """Durations in seconds, throughput and memory."""
+
+    seconds: float | None = None
+    evaluating_seconds: float | None = None
+    images_per_second: float | None = None
+    """During training, evaluation excluded."""
+    peak_memory: int | None = None
+    """Bytes."""
+    peak_memory_of: str | None = None
+    """process or device."""
+
+
+class Record(Part):
+    """Everything that run.json says of a run. Its keys have the order of these fields."""
+
+    format: int
+    run_id: str
+    network: str
+    depth: int
+    seed: int
+    status: Status
+    run: dict[str, Any]
+    """The settings of the run, as they were stored."""
+    steps: int | None = None
+    """The length that the recipe asks for."""
+    num_classes: int | None = None
+    classes: tuple[str, ...] | None = None
+    image_shape: tuple[int, ...] | None = None
+    """(C, H, W)."""
+    chance_error: float | None = None
+    """Percent."""
+    parameters: int | None = None
+    multiply_adds: int | None = None
+    """Per image, in the forward pass."""
+    weighted_layers: int | None = None
+    skipped_images: int | None = None
+    hashes: Hashes = Hashes()
+    environment: Environment = Environment()
+    earlier_environments: tuple[Environment, ...] = ()
+    """The other environments that made steps of this run before it was resumed."""
+    step: int | None = None
+    """Updates made so far."""
+    final: Final = Final()
+    execution: HowExecuted = HowExecuted()
+    timing: Timing = Timing()
+    reason: str | None = None
+    """Why the run failed."""
+
+    @classmethod
+    def of(cls, run: Run, **facts: Any) -> Self:
+        """Return the record of a run that starts. It is `interrupted` until the run says otherwise, so that a
+        kill leaves a true record."""
+        return cls(
+            format=FORMAT,
+            run_id=run.run_id,
+            network=run.network,
+            depth=run.depth,
+            seed=run.seed,
+            status="interrupted",
+            run=run.model_dump(mode="json"),
+            **facts,
+        )
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Return the record that `text` holds, from this version or an older one. Raises ValueError if it is
+        not a record."""
+        return cls.model_validate(json.loads(text))
+
+    def to_json(self) -> str:
+        """Return the content of run.json."""
+        return json.dumps(self.to_dict(), indent=1) + "\n"
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the run is a result and is never trained again."""
+        return self.status in FINISHED
+
+    @property
+    def family(self) -> str:
+        """The name in NETWORKS."""
+        return self.run.get("of") or self.network
+
+    @property
+    def plugin(self) -> str:
+        """SHA-256 of the plug-in files that the run used; empty if it used none."""
+        return self.run.get("plugin") or ""

@@ -1,11 +1,11 @@
 """The directory of one run."""
 
-import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from depthbench.files import atomic, write_text
-from depthbench.store.record import ALWAYS, FINISHED
+from depthbench.store.record import ALWAYS, Record
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -16,21 +16,21 @@ class RunStore:
 
     def __init__(self, path: Path):
         self.path = path
+        self.record_file = path / "run.json"
         self.checkpoint = path / "checkpoint.pt"
 
-    def read(self) -> dict[str, Any] | None:
-        """run.json, or None where it is missing or cannot be read."""
+    def read(self) -> Record | None:
+        """Return the content of run.json, or None if the file is missing or cannot be read."""
         try:
-            record = json.loads((self.path / "run.json").read_text(encoding="utf-8"))
+            return Record.from_json(self.record_file.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return None
-        return record if isinstance(record, dict) and "status" in record else None
 
-    def write(self, record: dict[str, Any]) -> None:
+    def write(self, record: Record) -> None:
         """Replace run.json."""
-        write_text(self.path / "run.json", json.dumps(record, indent=1, default=str) + "\n")
+        write_text(self.record_file, record.to_json())
 
-    def write_rows(self, history: list[dict], layers: "pd.DataFrame") -> None:
+    def write_rows(self, history: Sequence[dict[str, Any]], layers: "pd.DataFrame") -> None:
         """Replace history.parquet and layers.parquet."""
         import pandas as pd
 
@@ -43,16 +43,15 @@ class RunStore:
             frame.to_parquet(temporary, index=False)
 
     def frame(self, name: str) -> "pd.DataFrame":
-        """`history`, `layers`, or a table that only some runs have. Raises OSError or ValueError where the
-        file is missing or broken."""
+        """Return the table in NAME.parquet. Raises OSError or ValueError if the file is missing or broken."""
         import pandas as pd
 
         return pd.read_parquet(self.path / f"{name}.parquet")
 
     def is_finished(self) -> bool:
-        """Whether the run is a result whose files can all be read."""
+        """Return whether the run is a result and all its files can be read."""
         record = self.read()
-        if record is None or record["status"] not in FINISHED:
+        if record is None or not record.is_finished:
             return False
         try:
             tables = {file.stem: self.frame(file.stem) for file in self.path.glob("*.parquet")}

@@ -38,7 +38,7 @@ def grids_of(study: dict[str, Any]) -> list[Grid]:
     return [Grid.model_construct(**grid) for grid in (study.get("grid", {}), *study.get("also", []))]
 
 
-def united(grids: list[Grid]) -> list[Grid]:
+def join_grids(grids: list[Grid]) -> list[Grid]:
     """Grids with the runs of `grids` and no others: one where that can be, else as few as are needed."""
     cells = {cell for grid in grids for cell in grid.cells()}
     depth, network, seed = (sorted(set(axis)) for axis in zip(*cells, strict=True))

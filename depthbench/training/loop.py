@@ -1,17 +1,18 @@
-"""Run -> records: one network trained once, its errors and layers on the way, stored as it goes."""
+"""Run -> record: train one network once, measure its errors and layers, and store both as training goes."""
 
 import contextlib
 import math
 import time
 from collections.abc import Callable, Generator
-from typing import Any
+from dataclasses import dataclass, field
 
 import torch
 
 from depthbench.data.images import Images
+from depthbench.events import Activity, Event, Note, RowLogged
 from depthbench.machine.environment import describe_environment
 from depthbench.networks.cost import count_parameters
-from depthbench.store.record import FINISHED, describe
+from depthbench.store.record import Environment, Final, Hashes, HowExecuted, Record, Status, Timing
 from depthbench.store.run_store import RunStore
 from depthbench.study.model import Run
 from depthbench.training import checkpoint
@@ -20,8 +21,7 @@ from depthbench.training.trainer import Trainer
 
 CHECKPOINT_SECONDS = 30.0
 
-Report = Callable[[dict[str, Any]], None]
-Steps = Generator[None, None, dict[str, Any]]
+Steps = Generator[None, None, Record]
 
 
 def train(
@@ -31,28 +31,27 @@ def train(
     mode: TrainingMode,
     *,
     data_hash: str,
-    report: Report = lambda event: None,
+    emit: Callable[[Event], None] = lambda event: None,
     should_stop: Callable[[], bool] = lambda: False,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
 ) -> Steps:
-    """Train `run` on `images` to its end, from its checkpoint if there is one, and store it.
+    """Train `run` on `images` to its end, from its checkpoint if it has one, and store it.
 
-    A generator that stops after each update until it is asked for the next, so that several runs can take
-    turns in one process, each as if it were alone; `finish` takes it to its end. It gives what run.json then
-    holds, its status among it.
+    This is a generator that pauses after each update, so that several runs can take turns in one process,
+    each as if it were alone. `finish` takes it to its end. It returns the record that run.json then holds.
 
-    `report` is told, at each logged row, {"step", "steps", "first_step", "loss", "train_error", "test_error",
-    "images_per_second"}, {"note"} where a person should know something, and {"doing"} where something else
-    than training begins. `should_stop` is asked before each step; when it says so, the state is kept and the
-    run is `interrupted`."""
+    `emit` receives RowLogged, Note and Activity events. `should_stop` is called before each step. When it
+    returns True, the state is saved and the run is `interrupted`."""
     trainer = Trainer(run, images, mode)
-    record = _record(trainer, images, data_hash)
     with contextlib.closing(trainer):
-        return (yield from _train(trainer, store, record, report, should_stop, checkpoint_seconds))
+        record = _first_record(trainer, images, data_hash)
+        progress = _Progress(trainer, store, record, emit, should_stop, checkpoint_seconds)
+        status = yield from progress.train()
+        return progress.end(status, mode.keep_checkpoint)
 
 
-def finish(steps: Steps) -> dict[str, Any]:
-    """Take a `train` to its end: the record of its run."""
+def finish(steps: Steps) -> Record:
+    """Take a `train` to its end, and return the record of its run."""
     while True:
         try:
             next(steps)
@@ -60,141 +59,190 @@ def finish(steps: Steps) -> dict[str, Any]:
             return end.value
 
 
-def _train(
-    trainer: Trainer,
-    store: RunStore,
-    record: dict[str, Any],
-    report: Report,
-    should_stop: Callable[[], bool],
-    checkpoint_seconds: float,
-) -> Steps:
-    state, note = checkpoint.load(store.checkpoint, trainer.run.run_id)
-    if note is not None:
-        report({"note": note})
-    if trainer.is_streamed:
-        report({"note": trainer.placement})
-    if state is not None:
-        threads = torch.get_num_threads()
-        trainer.restore(state)
-        if torch.get_num_threads() != threads:
-            note = f"goes on with as many threads as it began with, {torch.get_num_threads()}, not {threads}"
-            report({"note": note})
-    record["environment"] = describe_environment(trainer.device, torch.get_num_threads())
-    if state is not None:
-        record["earlier_environments"] = _earlier_environments(store, record["environment"])
-    store.write(_updated(record, trainer))
+@dataclass
+class _Progress:
+    """A run in progress and what is stored of it."""
 
-    began = time.perf_counter() - trainer.seconds
-    first_step, saved, told = trainer.step, time.perf_counter(), False
-    status = _ending(trainer)  # a kept state may be a finished one
-    while status is None:
-        if trainer.row_is_due:
-            if trainer.evaluation_is_due:
-                report({"doing": f"evaluating at step {trainer.step}"})
-            rows = trainer.log(should_stop)
-            trainer.seconds = time.perf_counter() - began
-            if rows is None:
+    trainer: Trainer
+    store: RunStore
+    record: Record
+    emit: Callable[[Event], None]
+    should_stop: Callable[[], bool]
+    checkpoint_seconds: float
+    first_step: int = field(init=False)
+    """The step that this process started from."""
+    _started: float = field(init=False)
+    """The time at which the run would have started if it had never stopped."""
+    _saved: float = field(init=False)
+    """The time of the last checkpoint."""
+    _has_reported_step_mode: bool = field(init=False, default=False)
+
+    def train(self) -> Generator[None, None, Status]:
+        """Train until the run ends or should stop, and return its status."""
+        self._start()
+        status = self._ending()  # a stored state can be a finished one
+        while status is None:
+            if self.trainer.row_is_due:
+                status = self._log_row()
+            elif self.should_stop():
                 status = "interrupted"
-                break
-            if rows:
-                shown = {"steps": trainer.run.steps, "first_step": first_step}
-                report(_progress(rows[-1]) | shown | {"images_per_second": trainer.rate})
-                status = _ending(trainer)
-        elif should_stop():
-            status = "interrupted"
+            else:
+                self.trainer.advance()
+                self._update_seconds()
+                self._report_step_mode()
+                if time.perf_counter() - self._saved > self.checkpoint_seconds:
+                    self._save_state()
+                    self._saved = time.perf_counter()
+                    status = self._ending()  # saving fetched rows, and one may show a divergence
+                yield
+        return status
+
+    def end(self, status: Status, keep_checkpoint: bool) -> Record:
+        """Run the final evaluations, store the run with its status, and return its record."""
+        if status == "done":
+            if not self.trainer.evaluate_finally(self.should_stop, self._emit_activity):
+                status = "interrupted"
+            self._update_seconds()
+        self.record = self.record.changed(status=status)
+        if self.record.is_finished:
+            for name, table in self.trainer.final_tables(self._final_chance()).items():
+                self.store.write_frame(name, table)
+        if status == "interrupted" or keep_checkpoint:
+            self._save_state()
         else:
-            trainer.advance()
-            trainer.seconds = time.perf_counter() - began
-            if trainer.step_note is not None and not told:
-                report({"note": trainer.step_note})
-                told = True
-            if time.perf_counter() - saved > checkpoint_seconds:
-                _keep(store, trainer, record)
-                saved = time.perf_counter()
-                status = _ending(trainer)  # the rows that this fetched may tell of a divergence
-            yield
+            self._store_results()
+            checkpoint.remove(self.store.checkpoint)
+        return self.record
 
-    if status == "done":
-        if not trainer.evaluate_finally(should_stop, lambda what: report({"doing": what})):
-            status = "interrupted"
-        trainer.seconds = time.perf_counter() - began
-    if status in FINISHED:
-        chance = record["chance_error"] if status == "diverged" else None
-        for name, table in trainer.final_tables(chance).items():
-            store.write_frame(name, table)
-    record = record | {"status": status}
-    if status == "interrupted" or trainer.mode.keep_checkpoint:
-        return _keep(store, trainer, record)
-    record = _store(store, trainer, record)
-    checkpoint.remove(store.checkpoint)
-    return record
+    def _start(self) -> None:
+        """Restore the state if there is one, and store the first record."""
+        state, note = checkpoint.load(self.store.checkpoint, self.trainer.run.run_id)
+        if note is not None:
+            self._emit_note(note)
+        if self.trainer.is_streamed:
+            self._emit_note(self.trainer.placement)
+        if state is not None:
+            self._restore(state)
+        environment = Environment(**describe_environment(self.trainer.device, torch.get_num_threads()))
+        self.record = self.record.changed(environment=environment)
+        if state is not None:
+            earlier = _earlier_environments(self.store, environment)
+            self.record = self.record.changed(earlier_environments=earlier)
+        self._write_record()
+        self.first_step = self.trainer.step
+        self._started = time.perf_counter() - self.trainer.seconds
+        self._saved = time.perf_counter()
+
+    def _restore(self, state: checkpoint.State) -> None:
+        threads = torch.get_num_threads()
+        self.trainer.restore(state)
+        if torch.get_num_threads() != threads:
+            self._emit_note(f"resuming with {torch.get_num_threads()} threads as before, not {threads}")
+
+    def _log_row(self) -> Status | None:
+        """Log the row of this step, and return the status that it ends the run with, if any."""
+        if self.trainer.evaluation_is_due:
+            self._emit_activity(f"evaluating at step {self.trainer.step}")
+        rows = self.trainer.log(self.should_stop)
+        self._update_seconds()
+        if rows is None:
+            return "interrupted"
+        if not rows:
+            return None
+        newest = rows[-1]
+        event = RowLogged(
+            run=self.trainer.run,
+            step=newest["step"],
+            steps=self.trainer.run.steps,
+            first_step=self.first_step,
+            loss=newest["loss"],
+            train_error=newest["train_error"],
+            test_error=newest["test_error"],
+            images_per_second=self.trainer.rate,
+        )
+        self.emit(event)
+        return self._ending()
+
+    def _ending(self) -> Status | None:
+        """Return the status that the newest known row ends the run with, if any."""
+        records, run = self.trainer.records, self.trainer.run
+        if not records.rows:
+            return None
+        if not math.isfinite(records.rows[-1]["loss"]):
+            return "diverged"
+        patience = run.recipe.patience
+        has_stalled = patience is not None and records.tracker.evaluations_without_progress >= patience
+        return "done" if has_stalled or records.rows[-1]["step"] == run.steps else None
+
+    def _update_seconds(self) -> None:
+        self.trainer.seconds = time.perf_counter() - self._started
+
+    def _report_step_mode(self) -> None:
+        """Emit why steps are not made as requested, once."""
+        if self.trainer.step_note is not None and not self._has_reported_step_mode:
+            self._emit_note(self.trainer.step_note)
+            self._has_reported_step_mode = True
+
+    def _save_state(self) -> None:
+        """Save the state first, then what is read from it, so that a kill in between loses nothing."""
+        checkpoint.save(self.store.checkpoint, self.trainer.state())
+        self._store_results()
+
+    def _store_results(self) -> None:
+        """Write the tables, and run.json last."""
+        self.store.write_rows(self.trainer.records.rows, self.trainer.records.layers())
+        self._write_record()
+
+    def _write_record(self) -> None:
+        """Store the record with what is known of the run so far."""
+        trainer = self.trainer
+        self.record = self.record.changed(
+            hashes=self.record.hashes.changed(batches=trainer.batches_hash),
+            step=trainer.step,
+            final=Final(**trainer.final(self._final_chance())),
+            execution=HowExecuted(**trainer.execution),
+            timing=Timing(
+                seconds=round(trainer.seconds, 3),
+                evaluating_seconds=round(trainer.evaluating, 3),
+                images_per_second=round(trainer.rate, 1),
+                peak_memory=trainer.peak_memory.bytes,
+                peak_memory_of=trainer.peak_memory.of,
+            ),
+        )
+        self.store.write(self.record)
+
+    def _final_chance(self) -> float | None:
+        """Return the error that a diverged run counts with, or None for other runs."""
+        return self.record.chance_error if self.record.status == "diverged" else None
+
+    def _emit_note(self, text: str) -> None:
+        self.emit(Note(text, self.trainer.run))
+
+    def _emit_activity(self, text: str) -> None:
+        self.emit(Activity(self.trainer.run, text))
 
 
-def _record(trainer: Trainer, images: Images, data_hash: str) -> dict[str, Any]:
-    """What run.json says of a run from its first step on and does not change."""
-    return describe(trainer.run) | {
-        "steps": trainer.run.steps,
-        "num_classes": len(images.classes),
-        "classes": list(images.classes),
-        "image_shape": list(images.shape),  # (C, H, W)
-        "chance_error": images.chance_error,
-        "parameters": count_parameters(trainer.network),
-        "multiply_adds": trainer.count_multiply_adds(images.shape),
-        "weighted_layers": len(trainer.recorder.layers),
-        "skipped_images": len(images.skipped),
-        "hashes": {"initial_weights": trainer.initial_weights, "data": data_hash},
-    }
+def _first_record(trainer: Trainer, images: Images, data_hash: str) -> Record:
+    """Return the record of a run before its first step."""
+    return Record.of(
+        trainer.run,
+        steps=trainer.run.steps,
+        num_classes=len(images.classes),
+        classes=tuple(images.classes),
+        image_shape=tuple(images.shape),
+        chance_error=images.chance_error,
+        parameters=count_parameters(trainer.network),
+        multiply_adds=trainer.count_multiply_adds(images.shape),
+        weighted_layers=len(trainer.recorder.layers),
+        skipped_images=len(images.skipped),
+        hashes=Hashes(initial_weights=trainer.initial_weights, data=data_hash),
+    )
 
 
-def _earlier_environments(store: RunStore, now: dict[str, Any]) -> list[dict[str, Any]]:
-    """Where the steps before this resumption were made, if that was not where the next ones are."""
-    before = store.read() or {}
-    return [e for e in (*before.get("earlier_environments", []), before.get("environment")) if e and e != now]
-
-
-def _ending(trainer: Trainer) -> str | None:
-    """The status that the newest known row ends the run with, if it does."""
-    if not trainer.records.rows:
-        return None
-    newest = trainer.records.rows[-1]
-    if not math.isfinite(newest["loss"]):
-        return "diverged"
-    patience = trainer.run.recipe.patience
-    has_stalled = patience is not None and trainer.records.tracker.evaluations_without_progress >= patience
-    return "done" if has_stalled or newest["step"] == trainer.run.steps else None
-
-
-def _keep(store: RunStore, trainer: Trainer, record: dict[str, Any]) -> dict[str, Any]:
-    """The state first, then what is read from it: a kill in between loses nothing. As `_store`."""
-    checkpoint.save(store.checkpoint, trainer.state())
-    return _store(store, trainer, record)
-
-
-def _store(store: RunStore, trainer: Trainer, record: dict[str, Any]) -> dict[str, Any]:
-    """Write the tables, and last run.json: what it then holds."""
-    store.write_rows(trainer.records.rows, trainer.records.layers())
-    record = _updated(record, trainer)
-    store.write(record)
-    return record
-
-
-def _updated(record: dict[str, Any], trainer: Trainer) -> dict[str, Any]:
-    """`record` with what is known of the run so far."""
-    chance = record["chance_error"] if record["status"] == "diverged" else None
-    return record | {
-        "step": trainer.step,
-        "final": trainer.final(chance),
-        "hashes": record["hashes"] | {"batches": trainer.batches_hash},
-        "execution": trainer.execution,
-        "timing": {
-            "seconds": round(trainer.seconds, 3),
-            "evaluating_seconds": round(trainer.evaluating, 3),
-            "images_per_second": round(trainer.rate, 1),  # evaluation left out
-            "peak_memory": trainer.peak_memory.bytes,
-            "peak_memory_of": trainer.peak_memory.of,
-        },
-    }
-
-
-def _progress(row: dict[str, Any]) -> dict[str, Any]:
-    return {key: row[key] for key in ("step", "loss", "train_error", "test_error")}
+def _earlier_environments(store: RunStore, now: Environment) -> tuple[Environment, ...]:
+    """Return the other environments that made steps of this run before it was resumed."""
+    before = store.read()
+    if before is None:
+        return ()
+    stored = (*before.earlier_environments, before.environment)
+    return tuple(environment for environment in stored if environment.to_dict() and environment != now)

@@ -173,7 +173,7 @@ def test_the_size_of_the_images_comes_from_what_a_run_recorded(tmp_path):
     path = store_study(tmp_path / "made-up", study)
     assert theory(*load_results(path)[::2]).empty
     (run,) = StudyStore(path).run_stores()
-    run.write(run.read() | {"image_shape": [3, 32, 32]})
+    run.write(run.read().changed(image_shape=(3, 32, 32)))
     assert theory(*load_results(path)[::2])["predicted"].tolist() == pytest.approx(
         [*LEAKS.values()], abs=6e-4
     )

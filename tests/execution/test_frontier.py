@@ -36,12 +36,12 @@ NETWORKS = {"mine": mine}
 def here(monkeypatch):
     """Runs are trained in this process: to start others takes seconds, and is tested in test_local.py."""
 
-    def execute_here(plan, watch):
+    def execute_here(plan, display):
         for run in plan.todo:
             store = plan.store.run(run.run_id)
             finish(train(run, plan.data, store, TrainingMode(), data_hash=plan.data_hash))
 
-    monkeypatch.setattr("depthbench.execution.local.execute", execute_here)
+    monkeypatch.setattr("depthbench.execution.backends.local.execute", execute_here)
 
 
 def find(study, folder):

@@ -2,8 +2,8 @@ import dataclasses
 
 import pytest
 
-from depthbench.cli.display import Silent
 from depthbench.errors import BadInput
+from depthbench.events import Silent
 from depthbench.execution.plan import can_take_turns, make_plan
 from depthbench.execution.settings import Execution
 from depthbench.execution.sharing import fastest, settled
@@ -15,8 +15,8 @@ class Notes(Silent):
     def __init__(self):
         self.lines = []
 
-    def note(self, line):
-        self.lines.append(line)
+    def show(self, event):
+        self.lines.append(event.text)
 
 
 @pytest.mark.parametrize(
@@ -50,30 +50,30 @@ def test_it_is_measured_in_a_process_of_its_own(tiny, tmp_path):
     plan = dataclasses.replace(
         make_plan(study, Execution(tmp_path, device="cpu")), lanes=2, measures_lanes=True, threads=1
     )
-    watch = Notes()
-    found = settled(plan, watch)
+    display = Notes()
+    found = settled(plan, display)
     assert found.lanes == found.jobs
     assert found.lanes in (1, 2)
     assert found.threads == cores_each(found.lanes)
     assert found.todo == plan.todo
-    assert "images/s" in watch.lines[-1]
+    assert "images/s" in display.lines[-1]
 
 
 def test_a_short_study_is_not_measured(tiny, tmp_path):
     plan = dataclasses.replace(
         make_plan(tiny(), Execution(tmp_path, device="cpu")), lanes=2, measures_lanes=True
     )
-    watch = Notes()
-    assert settled(plan, watch) is plan
-    assert watch.lines == []
+    display = Notes()
+    assert settled(plan, display) is plan
+    assert display.lines == []
 
 
 def test_what_cannot_be_measured_is_as_it_was(tiny, tmp_path):
     plan = make_plan(tiny(recipe={"steps": 3000}), Execution(tmp_path, device="cpu"))
     plan = dataclasses.replace(plan, lanes=2, measures_lanes=True, device="no-such-device")
-    watch = Notes()
-    assert settled(plan, watch) is plan
-    assert "exit code 1" in watch.lines[-1]
+    display = Notes()
+    assert settled(plan, display) is plan
+    assert "exit code 1" in display.lines[-1]
 
 
 @pytest.mark.parametrize("step", ["captured", "compiled"])

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from depthbench.report import FIGURES
-from depthbench.store.record import describe
+from depthbench.store.record import Record
 from depthbench.store.results import load_results
 from depthbench.store.study_store import StudyStore
 from depthbench.study.model import Run, Study
@@ -83,18 +83,22 @@ def store_run(store: StudyStore, run: Run, status: str = "done", last: int = STE
     final |= {"best_test_error": test - 0.5, "best_step": 180}
     if status == "diverged":
         final |= dict.fromkeys(("train_error", "train_error_eval", "test_error"), CHANCE)
-    record = describe(run) | {
-        **{"status": status, "parameters": 1000 * run.depth, "multiply_adds": 10_000 * run.depth},
-        **{"steps": STEPS, "step": last, "num_classes": 10},
-    }
+    record = Record.of(
+        run,
+        parameters=1000 * run.depth,
+        multiply_adds=10_000 * run.depth,
+        steps=STEPS,
+        step=last,
+        num_classes=10,
+    ).changed(status=status)
     if status == "failed":
-        store.run(run.run_id).write(record | {"reason": "OSError: the disk | is full", "step": 0})
+        store.run(run.run_id).write(record.changed(reason="OSError: the disk | is full", step=0))
         return
     weights = f"weights-{run.depth}-{run.seed}"
     hashes = {"initial_weights": weights, "batches": f"order-{run.seed}-{last}", "data": "d"}
     environment = {"python": "3.12.3", "torch": "2.11.0", "device": "cpu (made up)", "commit": "abc123"}
-    record |= {"final": final, "hashes": hashes, "environment": environment}
-    record |= {"timing": {"seconds": 12.5, "images_per_second": 100.0}}
+    timing = {"seconds": 12.5, "images_per_second": 100.0}
+    record = record.changed(final=final, hashes=hashes, environment=environment, timing=timing)
     store.run(run.run_id).write(record)
     store.run(run.run_id).write_rows(history_of(run, last), layers_of(run, last))
 

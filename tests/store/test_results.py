@@ -6,7 +6,7 @@ import pytest
 
 from depthbench.errors import BadInput
 from depthbench.networks import NETWORKS, Family
-from depthbench.store.record import describe
+from depthbench.store.record import Record
 from depthbench.store.results import load_predictions, load_results, read_runs
 from depthbench.store.study_store import StudyStore
 from depthbench.study.model import FORMAT
@@ -26,7 +26,8 @@ def write_run(store, run, status="done"):
     history = [{"step": 1, "loss": 2.5, "test_error": math.nan}, {"step": 2, "loss": 2.0, "test_error": 50.0}]
     layers = pd.DataFrame({"step": [0, 0], "layer": [1, 2], "name": ["a", "b"], "stage": ["1", "fc"]})
     run_store.write_rows(history, layers)
-    run_store.write(describe(run) | {"status": status, "final": {"test_error": 50.0}, "parameters": 7})
+    record = Record.of(run, parameters=7).changed(status=status, final={"test_error": 50.0})
+    run_store.write(record)
     return run_store
 
 
@@ -110,7 +111,7 @@ def test_a_row_of_a_variant_says_what_it_is(tmp_path, tiny):
     store = StudyStore(tmp_path)
     with store.opened(study, "hash"):
         run = next(study.runs())
-        store.run(run.run_id).write(describe(run))
+        store.run(run.run_id).write(Record.of(run))
     (row,) = read_runs(tmp_path)
     assert (row["network"], row["family"]) == ("bare", "plain")
     assert (row["options.norm"], row["options.width"], row["options.init"]) == ("none", 4, "he")
@@ -167,7 +168,7 @@ def test_results_can_be_read_without_the_plugin_that_made_them(stored):
 def test_a_run_of_another_format_is_refused(stored):
     store, _ = stored
     (run_store,) = store.run_stores()
-    run_store.write(run_store.read() | {"format": 99})
+    run_store.write(run_store.read().changed(format=99))
     with pytest.raises(BadInput, match=r"run.json has results format 99"):
         read_runs(store.path)
 
@@ -197,7 +198,7 @@ def test_predictions_are_named_by_class(stored):
     assert load_predictions(store.path).empty  # of an earlier version
     (run_store,) = store.run_stores()
     run_store.write_frame("predictions", pd.DataFrame({"label": [0, 1], "predicted": [1, 1]}, dtype="uint8"))
-    run_store.write(run_store.read() | {"classes": ["cat", "dog"]})
+    run_store.write(run_store.read().changed(classes=["cat", "dog"]))
     frame = load_predictions(store.path)
     run = next(study.runs())
     assert frame.values.tolist() == [
@@ -228,7 +229,7 @@ def test_a_missing_table_of_a_finished_run_is_told(stored, name, capsys):
     (run_store.path / f"{name}.parquet").unlink()
     load_results(store.path)
     assert capsys.readouterr().err.endswith(f"{name}.parquet is missing; run it again\n")
-    run_store.write(run_store.read() | {"status": "interrupted"})
+    run_store.write(run_store.read().changed(status="interrupted"))
     load_results(store.path)
     assert capsys.readouterr().err == ""
 
@@ -242,7 +243,7 @@ def test_diverged_is_finished_and_failed_is_not(stored, tiny):
 
 
 def test_a_run_is_interrupted_until_it_says_otherwise(tiny):
-    assert describe(next(tiny().runs()))["status"] == "interrupted"
+    assert Record.of(next(tiny().runs())).status == "interrupted"
 
 
 def test_run_json_holds_the_full_run(stored):

@@ -23,7 +23,7 @@ def test_a_broken_one_gives_way_to_the_one_before(path):
     state, note = checkpoint.load(path, "a")
     assert state["step"] == 1
     assert note.startswith("checkpoint.pt cannot be read")
-    assert note.endswith("going on from step 1")
+    assert note.endswith("resuming from step 1")
 
 
 def test_two_broken_ones_mean_starting_again(path):
@@ -31,13 +31,13 @@ def test_two_broken_ones_mean_starting_again(path):
         file.write_bytes(b"")
     state, note = checkpoint.load(path, "a")
     assert state is None
-    assert note.endswith("starting again")
+    assert note.endswith("starting from step 0")
 
 
 def test_another_runs_state_is_never_taken(path):
     state, note = checkpoint.load(path, "b")
     assert state is None
-    assert "is of another run" in note
+    assert "belongs to another run" in note
 
 
 def test_none_is_nothing_to_tell(tmp_path):

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 
 from depthbench.data.batches import Batches, Scaling
 from depthbench.data.source import Resident
+from depthbench.events import Activity, Note, RowLogged
 from depthbench.networks import NETWORKS
 from depthbench.store.run_store import RunStore
 from depthbench.training import trainer
@@ -16,6 +17,8 @@ from depthbench.training.evaluate import predict
 from depthbench.training.loop import finish, train
 from depthbench.training.mode import TrainingMode
 from depthbench.training.trainer import Trainer
+
+KEEPING = TrainingMode(keep_checkpoint=True)
 
 
 def stop_after(times):
@@ -35,8 +38,8 @@ def test_a_run_stores_what_the_design_says(tiny, trained):
     record, store = trained(run)
     history, layers = store.frame("history"), store.frame("layers")
     assert record == store.read()
-    assert record["status"] == "done"
-    assert record["run_id"] == run.run_id
+    assert record.status == "done"
+    assert record.run_id == run.run_id
     assert history.step.tolist() == [4, 6, 8, 12]
     assert history.epoch.tolist() == [16 * step / 1337 for step in (4, 6, 8, 12)]
     evaluated = history.dropna(subset="test_error")
@@ -45,24 +48,24 @@ def test_a_run_stores_what_the_design_says(tiny, trained):
     assert sorted(layers.step.unique()) == [0, 1, 2, 5, 10, 11]
     assert layers[layers.step == 0].layer.tolist() == list(range(1, 9))
     assert layers.notna().all(axis=None)
-    assert record["final"]["test_error"] == history.test_error.iloc[-1]
+    assert record.final.test_error == history.test_error.iloc[-1]
     assert not store.checkpoint.exists()
 
 
 @pytest.mark.parametrize("options", [{}, {"norm": "none"}, {"norm": "group", "width": 8}])
 def test_twins_start_alike_and_see_the_same_batches(tiny, trained, options):
     plain, residual = (trained(run)[0] for run in tiny(options=options).runs())
-    assert (plain["network"], residual["network"]) == ("plain", "resnet")
-    assert plain["hashes"] == residual["hashes"]
-    assert plain["parameters"] == residual["parameters"]
-    assert plain["final"]["train_error_eval"] != residual["final"]["train_error_eval"]
+    assert (plain.network, residual.network) == ("plain", "resnet")
+    assert plain.hashes == residual.hashes
+    assert plain.parameters == residual.parameters
+    assert plain.final.train_error_eval != residual.final.train_error_eval
 
 
 def test_seeds_differ_in_weights_and_batches(tiny, trained):
     study = tiny(grid={"network": ["plain"], "seed": [0, 1]})
-    first, second = (trained(run)[0]["hashes"] for run in study.runs())
-    assert first["initial_weights"] != second["initial_weights"]
-    assert first["batches"] != second["batches"]
+    first, second = (trained(run)[0].hashes for run in study.runs())
+    assert first.initial_weights != second.initial_weights
+    assert first.batches != second.batches
 
 
 def test_the_loop_equals_one_written_by_hand(tiny, trained, digits):
@@ -100,13 +103,13 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tiny, trained, questions, sto
     run = next(study.runs())
     whole, store = trained(run, folder="whole")
     half, parts = trained(run, folder="parts", should_stop=stop_after(questions))
-    assert half["status"] == "interrupted"
-    assert half["step"] == stopped_at
+    assert half.status == "interrupted"
+    assert half.step == stopped_at
     torch.rand(7)  # another state of the world
     resumed, _ = trained(run, folder="parts")
     assert_same_tables(store, parts)
-    assert resumed["final"] == whole["final"]
-    assert resumed["hashes"] == whole["hashes"]
+    assert resumed.final == whole.final
+    assert resumed.hashes == whole.hashes
 
 
 def test_a_run_that_goes_on_with_its_own_threads_says_so(tiny, trained):
@@ -115,10 +118,10 @@ def test_a_run_that_goes_on_with_its_own_threads_says_so(tiny, trained):
         torch.set_num_threads(2)
         trained(run, should_stop=stop_after(1))
         torch.set_num_threads(1)
-        told = []
-        record, _ = trained(run, report=told.append)
-        assert record["environment"]["threads"] == 2
-        assert {"note": "goes on with as many threads as it began with, 2, not 1"} in told
+        events = []
+        record, _ = trained(run, emit=events.append)
+        assert record.environment.threads == 2
+        assert Note("resuming with 2 threads as before, not 1", run) in events
     finally:
         torch.set_num_threads(threads)
 
@@ -141,18 +144,18 @@ def test_stopping_twice_and_saving_often_changes_nothing(tiny, trained):
     trained(run, folder="parts", should_stop=stop_after(3), checkpoint_seconds=0)
     trained(run, folder="parts", should_stop=stop_after(4), checkpoint_seconds=0)
     record, parts = trained(run, folder="parts", checkpoint_seconds=0)
-    assert record["status"] == "done"
+    assert record.status == "done"
     assert_same_tables(store, parts)
 
 
 @pytest.mark.parametrize(
-    ("broken", "told"),
+    ("broken", "consequence"),
     [
-        (["checkpoint.pt"], "going on from step 3"),
-        (["checkpoint.pt", "checkpoint.before.pt"], "starting again"),
+        (["checkpoint.pt"], "resuming from step 3"),
+        (["checkpoint.pt", "checkpoint.before.pt"], "starting from step 0"),
     ],
 )
-def test_a_truncated_checkpoint_costs_steps_and_not_the_run(tiny, trained, broken, told):
+def test_a_truncated_checkpoint_costs_steps_and_not_the_run(tiny, trained, broken, consequence):
     run = next(tiny().runs())
     _, store = trained(run, folder="whole")
     for steps in (3, 2):
@@ -160,10 +163,10 @@ def test_a_truncated_checkpoint_costs_steps_and_not_the_run(tiny, trained, broke
     for name in broken:
         file = parts.path / name
         file.write_bytes(file.read_bytes()[:1000])
-    notes = []
-    record, _ = trained(run, folder="parts", report=lambda event: notes.append(event.get("note")))
-    assert told in notes[0]
-    assert record["status"] == "done"
+    events = []
+    record, _ = trained(run, folder="parts", emit=events.append)
+    assert consequence in events[0].text
+    assert record.status == "done"
     assert_same_tables(store, parts)
 
 
@@ -172,11 +175,11 @@ def test_a_diverged_run_is_a_result_at_chance_error(tiny, trained):
     run = next(tiny(recipe=recipe, options={"norm": "none"}, data={"val_size": 100}).runs())
     record, store = trained(run)
     history = store.frame("history")
-    assert record["status"] == "diverged"
-    assert record["step"] < 40
+    assert record.status == "diverged"
+    assert record.step < 40
     assert not math.isfinite(history.loss.iloc[-1])
-    final = record["final"]
-    assert final["train_error_eval"] == final["test_error"] == final["train_error"] == 90.0
+    final = record.final
+    assert final.train_error_eval == final.test_error == final.train_error == 90.0
     assert not (store.path / "predictions.parquet").exists()
     assert store.is_finished()
 
@@ -185,18 +188,18 @@ def test_early_stopping_ends_a_run_that_no_longer_gains(tiny, trained):
     recipe = {"steps": 500, "lr": 1e-9, "patience": 2}
     run = next(tiny(recipe=recipe, data={"val_size": 100}).runs())
     record, store = trained(run)
-    assert record["status"] == "done"
-    assert record["steps"] == 500
+    assert record.status == "done"
+    assert record.steps == 500
     history = store.frame("history").dropna(subset="val_error")
     assert len(history) < 10
     lowest = history.val_error.min()
     assert (history.val_error.iloc[-2:] >= lowest).all()
-    assert record["final"]["val_selected_step"] == history.step[history.val_error.idxmin()]
+    assert record.final.val_selected_step == history.step[history.val_error.idxmin()]
 
 
 def test_a_checkpoint_is_kept_on_request_and_holds_the_trained_weights(tiny, trained):
     run = next(tiny().runs())
-    _, store = trained(run, mode=TrainingMode(keep_checkpoint=True))
+    _, store = trained(run, mode=KEEPING)
     state = torch.load(store.checkpoint, weights_only=True)
     assert state["step"] == 12
     network = NETWORKS["plain"](depth=8, in_channels=1, width=4)
@@ -205,11 +208,11 @@ def test_a_checkpoint_is_kept_on_request_and_holds_the_trained_weights(tiny, tra
 
 def test_a_kept_checkpoint_of_a_finished_run_ends_again_where_it_ended(tiny, trained):
     run = next(tiny().runs())
-    first, store = trained(run, mode=TrainingMode(keep_checkpoint=True))
+    first, store = trained(run, mode=KEEPING)
     (store.path / "layers.parquet").unlink()
-    again, _ = trained(run, mode=TrainingMode(keep_checkpoint=True))
-    assert (again["status"], again["step"]) == ("done", 12)
-    assert again["final"] == first["final"]
+    again, _ = trained(run, mode=KEEPING)
+    assert (again.status, again.step) == ("done", 12)
+    assert again.final == first.final
     assert store.is_finished()
 
 
@@ -217,11 +220,11 @@ def test_resuming_where_a_row_is_due_tells_a_rate(tiny, trained):
     run = next(tiny().runs())
     trained(run, should_stop=stop_after(8))  # stopped in the evaluation after step 6
     events = []
-    trained(run, report=events.append)
-    assert events[0] == {"doing": "evaluating at step 6"}
-    rows = [event for event in events if "step" in event]
-    assert rows[0]["step"] == rows[0]["first_step"] == 6
-    assert all(row["images_per_second"] > 0 for row in rows)
+    trained(run, emit=events.append)
+    assert events[0] == Activity(run, "evaluating at step 6")
+    rows = [event for event in events if isinstance(event, RowLogged)]
+    assert rows[0].step == rows[0].first_step == 6
+    assert all(row.images_per_second > 0 for row in rows)
 
 
 def test_predictions_of_the_test_images_are_stored_in_their_order(tiny, trained, digits, monkeypatch):
@@ -232,20 +235,20 @@ def test_predictions_of_the_test_images_are_stored_in_their_order(tiny, trained,
     predictions = store.frame("predictions")
     assert list(map(str, predictions.dtypes)) == ["uint8", "uint8"]
     assert predictions.label.tolist() == digits.test_y.tolist()
-    assert 100 * (predictions.label != predictions.predicted).mean() == record["final"]["test_error"]
-    assert record["classes"] == list("0123456789")
+    assert 100 * (predictions.label != predictions.predicted).mean() == record.final.test_error
+    assert record.classes == tuple("0123456789")
 
 
 def test_predictions_that_a_stop_has_lost_are_taken_once_more(tiny, trained):
     run = next(tiny().runs())
-    _, whole = trained(run, folder="whole", mode=TrainingMode(keep_checkpoint=True))
+    _, whole = trained(run, folder="whole", mode=KEEPING)
     shutil.copytree(whole.path, whole.path.parents[1] / "parts" / run.run_id)
     before = whole.frame("predictions")
     (whole.path.parents[1] / "parts" / run.run_id / "predictions.parquet").unlink()
     record, parts = trained(run, folder="parts", should_stop=stop_after(0))
-    assert (record["status"], parts.is_finished()) == ("interrupted", False)  # asked before the one batch
+    assert (record.status, parts.is_finished()) == ("interrupted", False)  # asked before the one batch
     record, parts = trained(run, folder="parts")
-    assert record["status"] == "done"
+    assert record.status == "done"
     pd.testing.assert_frame_equal(parts.frame("predictions"), before)
 
 
@@ -261,7 +264,7 @@ def test_one_image_size_is_as_good_as_another(tiny, trained, digits):
         digits, **{part: getattr(digits, part)[:, :, :, :6] for part in ("train_x", "test_x")}
     )
     record, _ = trained(next(tiny().runs()), images=wide)
-    assert record["status"] == "done"
+    assert record.status == "done"
 
 
 def test_a_streamed_run_is_the_same_run(tiny, trained):
@@ -269,10 +272,10 @@ def test_a_streamed_run_is_the_same_run(tiny, trained):
     _, resident = trained(run, folder="resident")
     events = []
     record, streamed = trained(
-        run, folder="streamed", report=events.append, mode=TrainingMode(is_streamed=True)
+        run, folder="streamed", emit=events.append, mode=TrainingMode(is_streamed=True)
     )
-    assert "streamed" in record["execution"]["images"]
-    assert events[0]["note"] == record["execution"]["images"]
+    assert "streamed" in record.execution.images
+    assert events[0] == Note(record.execution.images, run)
     for name in ("history", "layers"):
         assert resident.frame(name).equals(streamed.frame(name))
 
@@ -281,24 +284,24 @@ def test_a_run_that_computes_its_activations_twice_is_the_same_run(tiny, trained
     run = next(tiny(grid={"network": ["resnet"]}).runs())
     _, once = trained(run, folder="once")
     record, twice = trained(run, folder="twice", mode=TrainingMode(recompute=True))
-    assert record["execution"]["recompute"]
+    assert record.execution.recompute
     for name in ("history", "layers"):
         assert once.frame(name).equals(twice.frame(name))
 
 
 @pytest.mark.cuda
 def test_a_cuda_run_resumes_and_matches_its_twin(tiny, digits, tmp_path):
-    mode = TrainingMode("cuda")
+    mode = TrainingMode(device="cuda")
     hashes = []
     for run in tiny().runs():
         whole, parts = (RunStore(tmp_path / name / run.run_id) for name in ("whole", "parts"))
         finish(train(run, digits, whole, mode, data_hash=""))
         finish(train(run, digits, parts, mode, data_hash="", should_stop=stop_after(5)))
         record = finish(train(run, digits, parts, mode, data_hash=""))
-        assert record["status"] == "done"
+        assert record.status == "done"
         # The same images in the same order; sums on a GPU may round differently from run to run.
         one, other = whole.frame("history"), parts.frame("history")
         assert one.batch_hash.tolist() == other.batch_hash.tolist()
         assert other.loss.tolist() == pytest.approx(one.loss.tolist(), rel=1e-3)
-        hashes.append(record["hashes"])
+        hashes.append(record.hashes)
     assert hashes[0] == hashes[1]

@@ -97,8 +97,8 @@ def test_a_stopped_run_goes_on_bit_for_bit(root, trained, monkeypatch):
 def test_a_diverged_run_is_at_chance_in_all_errors(root, trained, monkeypatch):
     read_in_this_process(monkeypatch)
     record, _ = trained(next(study(root, lr=1e30, schedule="constant").runs()))
-    assert record["status"] == "diverged"
-    assert [record["final"][key] for key in ERRORS] == pytest.approx([500 / 6, 100 / 6, 100 / 6])
+    assert record.status == "diverged"
+    assert [getattr(record.final, key) for key in ERRORS] == pytest.approx([500 / 6, 100 / 6, 100 / 6])
 
 
 def test_a_file_that_cannot_be_read_ends_the_run_with_its_name(root, trained, tmp_path, monkeypatch):

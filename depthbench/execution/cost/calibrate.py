@@ -60,7 +60,7 @@ class Team:
             self.processes.append(Process("depthbench.execution.cost.trial", plan.threads, environment))
         setup = TrialSetup(plan.study.plugins, plan.threads, plan.images, plan.lanes)
         for process in self.processes:
-            process.tell(setup)
+            process.send(setup)
         try:
             self._hear()
         except BaseException:
@@ -79,7 +79,7 @@ class Team:
         """Return the seconds that `run` will take. Raises TrialFailed."""
         mode = TrainingMode(self.plan.device, self.plan.execution.step_mode, recompute)
         for process in self.processes:
-            process.tell((run, mode))
+            process.send((run, mode))
         return mean(pace.of(run, self.plan.images.evaluated) for _, pace in self._hear())
 
     def _hear(self) -> list:
@@ -87,7 +87,7 @@ class Team:
         answers = []
         for process in self.processes:
             try:
-                answers.append(process.hear())
+                answers.append(process.receive())
             except (EOFError, OSError):
                 raise TrialFailed(process.cause_of_death()) from None
         failed = [answer[1] for answer in answers if answer[0] == "failed"]

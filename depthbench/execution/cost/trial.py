@@ -10,7 +10,7 @@ from multiprocessing.connection import Connection
 from depthbench.errors import one_line
 from depthbench.execution.cost.images import ImageFootprint
 from depthbench.execution.cost.pace import measure
-from depthbench.execution.process import parent
+from depthbench.execution.process import connect_to_parent
 from depthbench.plugins import load_plugin
 
 
@@ -47,4 +47,4 @@ def serve(connection: Connection) -> None:
 
 if __name__ == "__main__":
     with contextlib.suppress(EOFError, OSError):  # the parent has ended
-        serve(parent())
+        serve(connect_to_parent())

@@ -12,8 +12,8 @@ import psutil
 import pytest
 
 from depthbench import load_results, run_study
-from depthbench.cli.display import Silent
 from depthbench.errors import Interrupted
+from depthbench.events import RowLogged, RunEnded, Silent, Stopping
 from depthbench.execution.cost.estimate import estimate
 from depthbench.execution.plan import make_plan
 from depthbench.execution.run import execute
@@ -93,13 +93,12 @@ class StopAtStep(Silent):
         self.has_pressed = False
         self.outcomes = []
 
-    def progress(self, run, event):
-        if event.get("step") == self.step and not self.has_pressed:
+    def show(self, event):
+        if isinstance(event, RowLogged) and event.step == self.step and not self.has_pressed:
             self.has_pressed = True
             os.kill(os.getpid(), signal.SIGINT)
-
-    def ended(self, run, status, reason, record):
-        self.outcomes.append(status)
+        elif isinstance(event, RunEnded):
+            self.outcomes.append(event.status)
 
 
 def test_ctrl_c_keeps_the_state_and_the_same_command_goes_on(tiny, tmp_path, trained):
@@ -110,19 +109,19 @@ def test_ctrl_c_keeps_the_state_and_the_same_command_goes_on(tiny, tmp_path, tra
     def plan():  # one thread, as the run that it is compared with
         return dataclasses.replace(make_plan(study, Execution(tmp_path / "parts", device="cpu")), threads=1)
 
-    watch = StopAtStep(20)
+    display = StopAtStep(20)
     with pytest.raises(Interrupted):
-        execute(plan(), watch)
-    assert watch.outcomes == ["interrupted"]
+        execute(plan(), display)
+    assert display.outcomes == ["interrupted"]
     parts = StudyStore(tmp_path / "parts" / "tiny")
     (store,) = parts.run_stores()
-    assert store.read()["status"] == "interrupted"
-    assert 20 <= store.read()["step"] < 200
+    assert store.read().status == "interrupted"
+    assert 20 <= store.read().step < 200
     assert store.checkpoint.exists()
-    assert len(store.frame("history")) == store.read()["step"]  # a report can be drawn half way
+    assert len(store.frame("history")) == store.read().step  # a report can be drawn half way
 
     execute(plan())
-    assert store.read()["status"] == "done"
+    assert store.read().status == "done"
     for name in ("history", "layers"):
         assert whole.frame(name).equals(store.frame(name))
 
@@ -141,7 +140,7 @@ def test_runs_that_take_turns_in_a_process_are_each_as_if_alone(tiny, tmp_path, 
     for run in study.runs():
         _, alone = trained(run)
         store = plan.store.run(run.run_id)
-        assert store.read()["hashes"]["batches"] == alone.read()["hashes"]["batches"]
+        assert store.read().hashes.batches == alone.read().hashes.batches
         for name in ("history", "layers"):
             assert alone.frame(name).equals(store.frame(name))
 
@@ -151,7 +150,7 @@ def test_whether_images_are_streamed_is_settled_by_the_plan(tiny, tmp_path):
     assert not plan.images.are_streamed
     execute(dataclasses.replace(plan, images=dataclasses.replace(plan.images, are_streamed=True)))
     (store,) = plan.store.run_stores()
-    assert "streamed" in store.read()["execution"]["images"]
+    assert "streamed" in store.read().execution.images
 
 
 @pytest.mark.cuda
@@ -166,17 +165,17 @@ def test_a_study_on_a_gpu_from_its_plan_to_its_results(tiny, tmp_path):
     assert runs.status.tolist() == ["done", "done"]
     assert (runs["train_error_eval"] < 50).all()
     for store in StudyStore(path).run_stores():
-        assert store.read()["execution"]["step"] == "captured"
+        assert store.read().execution.step == "captured"
 
 
 def test_ctrl_c_keeps_every_run_that_takes_turns(tiny, tmp_path):
     study = tiny(recipe={"steps": 2000}, evaluate={"every": 2000, "log_every": 1})
     plan = in_turns(study, tmp_path, lanes=2)
-    watch = StopAtStep(20)
+    display = StopAtStep(20)
     with pytest.raises(Interrupted):
-        execute(plan, watch)
-    assert watch.outcomes == ["interrupted", "interrupted"]
-    steps = [store.read()["step"] for store in plan.store.run_stores()]
+        execute(plan, display)
+    assert display.outcomes == ["interrupted", "interrupted"]
+    steps = [store.read().step for store in plan.store.run_stores()]
     assert all(15 <= step < 2000 for step in steps)
     assert max(steps) - min(steps) <= 2  # they took turns
 
@@ -234,18 +233,21 @@ class StopAtOnce(Silent):
         if self.readers:
             os.kill(os.getpid(), signal.SIGINT)
 
-    def stopping(self):
-        os.kill(os.getpid(), signal.SIGINT)
+    def show(self, event):
+        if isinstance(event, Stopping):
+            os.kill(os.getpid(), signal.SIGINT)
 
 
 def test_ctrl_c_twice_ends_the_processes_that_read_images_too(tiny, tmp_path, capfd, monkeypatch):
-    monkeypatch.setattr("depthbench.execution.local.TICK", 0.02)
+    monkeypatch.setattr("depthbench.execution.backends.local.TICK", 0.02)
     plan = make_plan(tiny(grid={"network": ["resnet"]}), Execution(tmp_path, device="cpu"))
-    watch = StopAtOnce()
+    display = StopAtOnce()
     with pytest.raises(Interrupted):
-        execute(dataclasses.replace(plan, images=dataclasses.replace(plan.images, are_streamed=True)), watch)
-    assert watch.readers
-    wait_until(lambda: not any(is_alive(process.pid) for process in watch.readers), seconds=1)
+        execute(
+            dataclasses.replace(plan, images=dataclasses.replace(plan.images, are_streamed=True)), display
+        )
+    assert display.readers
+    wait_until(lambda: not any(is_alive(process.pid) for process in display.readers), seconds=1)
     assert capfd.readouterr().err == ""
 
 
@@ -261,7 +263,7 @@ def test_the_parents_death_keeps_the_state(tiny, tmp_path):
     parent.kill()
     parent.wait()
     wait_until(lambda: all(s.checkpoint.exists() for s in store.run_stores()))
-    assert {s.read()["status"] for s in store.run_stores()} == {"interrupted"}
+    assert {s.read().status for s in store.run_stores()} == {"interrupted"}
 
 
 def wait_until(condition, seconds=120):

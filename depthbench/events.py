@@ -1,0 +1,116 @@
+"""What happens while a study runs: one class per event, and the protocol of the displays that show them."""
+
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Protocol, Self
+
+from depthbench.store.record import Record, Status
+from depthbench.study.model import Run
+
+
+@dataclass(frozen=True)
+class StudyStarted:
+    """The first run is about to start."""
+
+    runs: tuple[Run, ...]
+    """The runs to train."""
+
+
+@dataclass(frozen=True)
+class RunStarted:
+    """A process takes a run. A run can start again in another process."""
+
+    run: Run
+
+
+@dataclass(frozen=True)
+class RowLogged:
+    """A run in progress logged a row of its history."""
+
+    run: Run
+    step: int
+    steps: int
+    first_step: int
+    """The step from which this process trains: above 0 for a resumed run."""
+    loss: float
+    train_error: float
+    """Percent."""
+    test_error: float
+    """Percent; NaN between evaluations."""
+    images_per_second: float
+
+
+@dataclass(frozen=True)
+class Activity:
+    """A run in progress does something other than training."""
+
+    run: Run
+    text: str
+
+
+@dataclass(frozen=True)
+class Note:
+    """Something that a person should know."""
+
+    text: str
+    run: Run | None = None
+    """None for a note on the whole study."""
+
+
+@dataclass(frozen=True)
+class RunEnded:
+    """A run ended with the status that its record names."""
+
+    run: Run
+    record: Record
+
+    @property
+    def status(self) -> Status:
+        return self.record.status
+
+    @property
+    def reason(self) -> str | None:
+        """Why the run failed."""
+        return self.record.reason
+
+
+@dataclass(frozen=True)
+class Stopping:
+    """A person or the system asked the study to stop. Each run in progress now saves its state."""
+
+
+Event = StudyStarted | RunStarted | RowLogged | Activity | Note | RunEnded | Stopping
+
+
+class Display(Protocol):
+    """Shows the progress of a study. It is entered before the first event and left after the last."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None: ...
+
+    def show(self, event: Event) -> None:
+        """Show an event, in the order in which events happen."""
+
+    def tick(self) -> None:
+        """Refresh what depends on the clock. Called about twice a second."""
+
+
+class Silent:
+    """A display that shows nothing, and a base for displays that handle some events only."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None:
+        pass
+
+    def show(self, event: Event) -> None:
+        pass
+
+    def tick(self) -> None:
+        pass

@@ -1,0 +1,37 @@
+"""The settings that all runs of one results directory share."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from depthbench.data.settings import NOT_OF_THE_RESULT
+from depthbench.study.model import Shared
+
+
+def shared_settings(study: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings that all runs of a study.toml share: dotted key -> value.
+
+    Keys without a value are left out. A key that an older study.toml does not know has its default."""
+    defaults = Shared().model_dump(mode="json")
+    return {
+        f"{section}.{key}": value
+        for section in Shared.model_fields
+        for key, value in (defaults[section] | study.get(section, {})).items()
+        if value is not None and not (section == "data" and key in NOT_OF_THE_RESULT)
+    }
+
+
+def conflicts(stored: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """Return what keeps the runs of two study.toml tables from sharing a directory, e.g. "recipe.lr is 0.1
+    there and 0.5 here". Depths, seeds, networks and variants may differ, but not variants of one name."""
+    there, here = shared_settings(stored), shared_settings(new)
+    for name in set(new.get("variants", {})) & set(stored.get("variants", {})):
+        there[f"variants.{name}"], here[f"variants.{name}"] = stored["variants"][name], new["variants"][name]
+    different = [
+        f"{key} is {there.get(key, 'unset')} there and {here.get(key, 'unset')} here"
+        for key in sorted(here | there)
+        if here.get(key) != there.get(key)
+    ]
+    images_there, images_here = stored.get("data_hash"), new.get("data_hash")
+    if not different and images_there not in (None, images_here):
+        return [f"images is {images_there[:12]} there and {images_here[:12]} here"]
+    return different

@@ -1,0 +1,41 @@
+import io
+import threading
+import time
+
+import pytest
+from rich.console import Console
+
+from depthbench import console as console_module
+from depthbench.console import counting, saying
+
+
+@pytest.fixture
+def console():
+    return Console(file=io.StringIO(), width=200, force_terminal=False)
+
+
+def test_what_takes_long_is_said_and_what_fails_at_once_is_not(console, monkeypatch):
+    monkeypatch.setattr(console_module, "STATUS_DELAY", 0.01)
+    with saying(console, "drawing"):
+        deadline = time.monotonic() + 10
+        while not console.file.getvalue() and time.monotonic() < deadline:
+            time.sleep(0.01)
+    assert console.file.getvalue() == "drawing\n"
+    monkeypatch.setattr(console_module, "STATUS_DELAY", 60)
+    with pytest.raises(ValueError, match="bad"), saying(console, "again"):
+        raise ValueError("bad")
+    assert console.file.getvalue() == "drawing\n"
+    for timer in (thread for thread in threading.enumerate() if isinstance(thread, threading.Timer)):
+        timer.join(10)
+        assert not timer.is_alive()  # it would say it yet
+
+
+def test_what_is_counted_is_said_before_the_first_of_them(console, monkeypatch):
+    monkeypatch.setattr(console_module, "STATUS_DELAY", 0.01)
+    monkeypatch.setattr(console_module, "LINE_SECONDS", 0)
+    with counting(console, "preparing", "reading the images") as show:
+        deadline = time.monotonic() + 10
+        while not console.file.getvalue() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        show(3, 8)
+    assert console.file.getvalue() == "preparing\nreading the images: 3 of 8\n"
