@@ -66,8 +66,8 @@ def test_a_run_with_an_unknown_part_has_an_unknown_peak(measure, state):
 @on_linux
 def test_a_run_records_its_peak(tiny, trained):
     record, _ = trained(next(tiny().runs()))
-    assert record["timing"]["peak_memory_of"] == "process"
-    assert record["timing"]["peak_memory"] > 1e8  # torch alone is more
+    assert record.timing.peak_memory_of == "process"
+    assert record.timing.peak_memory > 1e8  # torch alone is more
 
 
 def test_a_device_is_woken_before_its_counters_are_set_back(monkeypatch):

@@ -3,6 +3,7 @@ from torch import nn
 
 from depthbench.data.batches import Scaling
 from depthbench.data.corruptions import CORRUPTIONS
+from depthbench.events import Activity
 from depthbench.study.model import Evaluate, Run
 from depthbench.training.final_evaluations.evaluation import TrainedNetwork
 from depthbench.training.final_evaluations.robustness import EVALUATION
@@ -46,21 +47,21 @@ def test_a_network_that_only_knows_black_fails_on_every_corruption_at_once():
 def test_a_run_stores_them_with_the_clean_error_and_its_other_numbers_stay(tiny, trained):
     without, _ = trained(next(tiny().runs()), folder="without")
     run = next(tiny(evaluate=ASKED).runs())
-    told = []
-    record, store = trained(run, report=told.append)
+    events = []
+    record, store = trained(run, emit=events.append)
     table = store.frame("robustness")
-    doing = [event["doing"] for event in told if "doing" in event]
-    assert doing[:3] == [
+    activities = [event.text for event in events if isinstance(event, Activity)]
+    assert activities[:3] == [
         "evaluating at step 6",
         "evaluating at step 12",
         "test images: occluded, strength 0.125",
     ]
-    assert len(doing) == 10
+    assert len(activities) == 10
     assert len(table) == 10
-    assert set(table[table.strength == 0].test_error) == {record["final"]["test_error"]}
-    assert record["final"] == without["final"]
+    assert set(table[table.strength == 0].test_error) == {record.final.test_error}
+    assert record.final == without.final
     half, parts = trained(run, folder="parts", should_stop=stop_after(12 + 2 * 7 + 3))
-    assert (half["status"], half["step"]) == ("interrupted", 12)  # among the corrupted images
+    assert (half.status, half.step) == ("interrupted", 12)  # among the corrupted images
     assert not (parts.path / "robustness.parquet").exists()
     trained(run, folder="parts")
     assert parts.frame("robustness").equals(table)
@@ -69,7 +70,7 @@ def test_a_run_stores_them_with_the_clean_error_and_its_other_numbers_stay(tiny,
 def test_a_diverged_run_guesses(tiny, trained):
     run = next(tiny(evaluate=ASKED, recipe={"lr": 1e30, "steps": 40}, options={"norm": "none"}).runs())
     record, store = trained(run)
-    assert record["status"] == "diverged"
+    assert record.status == "diverged"
     table = store.frame("robustness")
     assert table.corruption.unique().tolist() == NAMES
     assert len(table) == 10
