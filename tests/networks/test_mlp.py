@@ -160,9 +160,9 @@ def test_twins_run_end_to_end_and_are_matched(tiny, trained):
         grid={"network": FAMILIES}, options={"width": 64}, recipe={"steps": 60, "batch_size": 32, "pad": 0}
     )
     records = [trained(run)[0] for run in study.runs()]
-    assert [record["status"] for record in records] == ["done", "done"]
-    assert [record["weighted_layers"] for record in records] == [8, 8]
-    assert records[0]["image_shape"] == [1, 8, 8]
+    assert [record.status for record in records] == ["done", "done"]
+    assert [record.weighted_layers for record in records] == [8, 8]
+    assert records[0].image_shape == (1, 8, 8)
     for key in ("initial_weights", "batches"):
-        assert len({record["hashes"][key] for record in records}) == 1
-    assert max(record["final"]["train_error_eval"] for record in records) < 20  # chance is 90
+        assert len({getattr(record.hashes, key) for record in records}) == 1
+    assert max(record.final.train_error_eval for record in records) < 20  # chance is 90
