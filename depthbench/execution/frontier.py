@@ -3,12 +3,12 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from depthbench.analysis.frontier import frontiers, most_n, next_depth, summarise, tried
 from depthbench.errors import BadInput
+from depthbench.events import Display
 from depthbench.execution.plan import Decoding, Plan, make_plan
 from depthbench.execution.run import execute
 from depthbench.execution.settings import Execution
@@ -50,7 +50,7 @@ def find_frontier(
     step: StepMode = "auto",
     data_dir: str | Path | None = None,
     decoding: Decoding = lambda done, total: None,
-    display: Any = None,
+    display: Display | None = None,
     execution: Execution | None = None,
     planner: Planner | None = None,
 ) -> FoundFrontier:

@@ -9,7 +9,7 @@ from depthbench.data.load import default_data_dir, load_images
 from depthbench.errors import BadInput
 from depthbench.execution.checks import check_builders, check_settings, check_writable
 from depthbench.execution.cost.fit import Fit, fit
-from depthbench.execution.cost.images import ImageFootprint, footprint
+from depthbench.execution.cost.images import ImageFootprint, measure_footprint
 from depthbench.execution.settings import Execution
 from depthbench.machine.device import resolve_device
 from depthbench.machine.environment import cores_each, usable_cores
@@ -34,7 +34,7 @@ class Plan:
     store: StudyStore
     data: Images
     data_hash: str
-    images: ImageFootprint
+    footprint: ImageFootprint
     finished: tuple[Run, ...]
     todo: tuple[Run, ...]
     """The most expensive runs first, so that no long run is left for the end."""
@@ -58,7 +58,7 @@ class Plan:
             device=self.device,
             step_mode=self.execution.step_mode,
             recompute=run.run_id in self.recompute,
-            is_streamed=self.images.are_streamed,
+            is_streamed=self.footprint.are_streamed,
             keep_checkpoint=self.study.keep_checkpoints,
         )
 
@@ -85,8 +85,8 @@ def make_plan(
     study = _resolve_study(study, images)
     data_hash = images.content_hash()
     stored = _sort_runs(study, store, data_hash, fresh=execution.fresh, executes=executes)
-    held = footprint(images, study.evaluate.train_size, device)
-    shared = _share_machine(study, execution, device, held)
+    footprint = measure_footprint(images, study.evaluate.train_size, device)
+    shared = _share_machine(study, execution, device, footprint)
     runs = (*stored.finished, *stored.todo)
     return Plan(
         study=study,
@@ -94,7 +94,7 @@ def make_plan(
         store=store,
         data=images,
         data_hash=data_hash,
-        images=held,
+        footprint=footprint,
         finished=stored.finished,
         todo=stored.todo,
         notes=(*image_notes, *stored.notes, *(shared.fit.notes if stored.todo else ())),

@@ -1,6 +1,8 @@
-"""How many runs share a GPU: they take turns in one process, step by step, each with its captured step on a
-stream of its own, so that the kernels of one fill what those of another leave idle. How many are best is
-measured, on the runs themselves."""
+"""How many runs share a GPU.
+
+Runs take turns in one process, step by step. Each has its captured step on its own stream, so that the
+kernels of one run fill what those of another leave idle. The best number of runs is measured on the study's
+own runs."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -8,25 +10,27 @@ from collections.abc import Mapping
 from depthbench.events import Display, Note
 from depthbench.execution.plan import Plan
 from depthbench.execution.process import Process
+from depthbench.execution.turns import TurnsTask
 from depthbench.machine.environment import cores_each
 
-WORTH_MEASURING = 5000  # steps of all runs: of fewer, the measuring would take as long as it saves
-GAIN = 1.05  # more lanes must be faster by this: each makes a run end later and takes its memory
+WORTH_MEASURING = 5000  # steps of all runs; with fewer, measuring takes as long as it saves
+GAIN = 1.05  # more lanes must be faster by this factor, because each delays the others and uses memory
+COUNTS = (1, 2, 4, 8, 16)
 
 
-def settled(plan: Plan, display: Display) -> Plan:
-    """`plan` with as many lanes as train the most images a second, up to `plan.lanes`; `plan` itself where
-    that need not or cannot be measured. `display` shows what was measured."""
+def choose_lanes(plan: Plan, display: Display) -> Plan:
+    """Return `plan` with the number of lanes, up to `plan.lanes`, that trains the most images a second.
+
+    Returns `plan` itself if there is nothing to choose or measuring fails."""
     steps = sum(run.steps for run in plan.todo)
     if not plan.measures_lanes or plan.lanes < 2 or steps < WORTH_MEASURING:
         return plan
-    display.show(Note(f"measuring how many runs {plan.device} trains best at once"))
-    middle = plan.todo[len(plan.todo) // 2]  # they are in the order of their cost
-    counts = [n for n in (1, 2, 4, 8, 16) if n <= plan.lanes]
+    display.show(Note(f"measuring how many runs at once are fastest on {plan.device}"))
+    middle = plan.todo[len(plan.todo) // 2]  # they are sorted by cost
+    counts = tuple(count for count in COUNTS if count <= plan.lanes)
     process = Process("depthbench.execution.turns", plan.threads)
     try:
-        recompute = middle.run_id in plan.recompute
-        process.send((middle, plan.images, plan.device, plan.execution.step_mode, recompute, counts))
+        process.send(TurnsTask(middle, plan.footprint, plan.mode_of(middle), counts))
         rates = process.receive()
     except (EOFError, OSError):
         display.show(Note(f"not measured: {process.cause_of_death()}; {plan.lanes} runs take turns"))
@@ -34,15 +38,13 @@ def settled(plan: Plan, display: Display) -> Plan:
     finally:
         process.kill()
     lanes = fastest(rates)
-    told = ", ".join(f"{rate:.0f} by {n}" for n, rate in rates.items())
-    display.show(
-        Note(f"runs take turns on {plan.device}, {lanes} at once: {told} images/s ({middle.run_id})")
-    )
+    measured = ", ".join(f"{rate:.0f} images/s with {count}" for count, rate in rates.items())
+    display.show(Note(f"runs at once on {plan.device}: {lanes} ({measured}; measured with {middle.run_id})"))
     return dataclasses.replace(plan, jobs=lanes, lanes=lanes, threads=cores_each(lanes))
 
 
 def fastest(rates: Mapping[int, float]) -> int:
-    """The number of lanes, each with its images/s, that more would not beat by GAIN."""
+    """Return the number of lanes that no larger number beats by GAIN. `rates`: lanes -> images a second."""
     best = min(rates)
     for lanes, rate in sorted(rates.items()):
         if rate > GAIN * rates[best]:

@@ -6,7 +6,7 @@ from depthbench.errors import BadInput
 from depthbench.events import Silent
 from depthbench.execution.plan import can_take_turns, make_plan
 from depthbench.execution.settings import Execution
-from depthbench.execution.sharing import fastest, settled
+from depthbench.execution.sharing import choose_lanes, fastest
 from depthbench.machine.environment import cores_each
 from depthbench.networks import NETWORKS, Family
 
@@ -51,7 +51,7 @@ def test_it_is_measured_in_a_process_of_its_own(tiny, tmp_path):
         make_plan(study, Execution(tmp_path, device="cpu")), lanes=2, measures_lanes=True, threads=1
     )
     display = Notes()
-    found = settled(plan, display)
+    found = choose_lanes(plan, display)
     assert found.lanes == found.jobs
     assert found.lanes in (1, 2)
     assert found.threads == cores_each(found.lanes)
@@ -64,7 +64,7 @@ def test_a_short_study_is_not_measured(tiny, tmp_path):
         make_plan(tiny(), Execution(tmp_path, device="cpu")), lanes=2, measures_lanes=True
     )
     display = Notes()
-    assert settled(plan, display) is plan
+    assert choose_lanes(plan, display) is plan
     assert display.lines == []
 
 
@@ -72,7 +72,7 @@ def test_what_cannot_be_measured_is_as_it_was(tiny, tmp_path):
     plan = make_plan(tiny(recipe={"steps": 3000}), Execution(tmp_path, device="cpu"))
     plan = dataclasses.replace(plan, lanes=2, measures_lanes=True, device="no-such-device")
     display = Notes()
-    assert settled(plan, display) is plan
+    assert choose_lanes(plan, display) is plan
     assert "exit code 1" in display.lines[-1]
 
 

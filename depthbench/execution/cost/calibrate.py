@@ -4,8 +4,9 @@ import math
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import mean
+from typing import Any
 
 from depthbench.execution.cost.memory import Cell, count_run
 from depthbench.execution.cost.pace import PROBED, SECONDS
@@ -58,11 +59,11 @@ class Team:
         self.processes: list[Process] = []
         for _ in range(-(-plan.jobs // plan.lanes)):
             self.processes.append(Process("depthbench.execution.cost.trial", plan.threads, environment))
-        setup = TrialSetup(plan.study.plugins, plan.threads, plan.images, plan.lanes)
+        setup = TrialSetup(plan.study.plugins, plan.threads, plan.footprint, plan.lanes)
         for process in self.processes:
             process.send(setup)
         try:
-            self._hear()
+            self._receive()
         except BaseException:
             self.__exit__()
             raise
@@ -75,15 +76,14 @@ class Team:
         for process in self.processes:
             process.kill()
 
-    def try_run(self, run: Run, *, recompute: bool) -> float:
+    def try_run(self, run: Run, mode: TrainingMode) -> float:
         """Return the seconds that `run` will take. Raises TrialFailed."""
-        mode = TrainingMode(self.plan.device, self.plan.execution.step_mode, recompute)
         for process in self.processes:
             process.send((run, mode))
-        return mean(pace.of(run, self.plan.images.evaluated) for _, pace in self._hear())
+        return mean(pace.of(run, self.plan.footprint.evaluated) for _, pace in self._receive())
 
-    def _hear(self) -> list:
-        """Return one answer of each process."""
+    def _receive(self) -> list[Any]:
+        """Return one answer of each process. Raises TrialFailed."""
         answers = []
         for process in self.processes:
             try:
@@ -98,14 +98,13 @@ class Team:
 
 def calibrate(plan: Plan, progress: Progress = lambda done, total: None) -> Calibration:
     """Measure runs of some (network, depth) of `plan.todo`, or of shallower ones of the same networks."""
-    families, recompute = _runs_to_try(plan)
+    families, modes = _runs_to_try(plan)
     measured: dict[Cell, float] = {}
     try:
         with Team(plan) as team:
 
             def try_run(run: Run) -> None:
-                recomputes = (run.network, run.depth) in recompute
-                measured[run.network, run.depth] = team.try_run(run, recompute=recomputes)
+                measured[run.network, run.depth] = team.try_run(run, modes[run.network, run.depth])
 
             first = [runs[0] for runs in families.values()]
             for done, run in enumerate(first):
@@ -120,23 +119,23 @@ def calibrate(plan: Plan, progress: Progress = lambda done, total: None) -> Cali
         return Calibration(measured, notes=(f"not every network could be measured: {error}",))
 
 
-def _runs_to_try(plan: Plan) -> tuple[dict[str, list[Run]], set[Cell]]:
-    """Return the runs of each network that may be tried, the shallowest first, and which of them recompute.
+def _runs_to_try(plan: Plan) -> tuple[dict[str, list[Run]], dict[Cell, TrainingMode]]:
+    """Return the runs of each network that may be tried, the shallowest first, and how each is trained.
 
     If even the shallowest is too much work, a shallower run of the same network takes the place of all."""
     families: dict[str, list[Run]] = defaultdict(list)
-    one_of_each = {(run.network, run.depth): run for run in plan.todo}.values()
-    for run in sorted(one_of_each, key=lambda run: run.depth):
+    one_of_each = {(run.network, run.depth): run for run in plan.todo}
+    for run in sorted(one_of_each.values(), key=lambda run: run.depth):
         families[run.network].append(run)
-    recompute = {(run.network, run.depth) for run in one_of_each if plan.mode_of(run).recompute}
+    # The trials use random images in memory, wherever the study's images are.
+    modes = {cell: replace(plan.mode_of(run), is_streamed=None) for cell, run in one_of_each.items()}
     most = MOST_WORK.get(plan.device.partition(":")[0], math.inf) / max(1, len(families) / 2)
     for network, (shallowest, *_) in families.items():
         smaller = shallower(shallowest, plan, most)
         if smaller is not None:
             families[network] = [smaller]
-            if plan.mode_of(shallowest).recompute:
-                recompute.add((network, smaller.depth))
-    return families, recompute
+            modes[network, smaller.depth] = modes[network, shallowest.depth]
+    return families, modes
 
 
 def shallower(run: Run, plan: Plan, most: float) -> Run | None:
@@ -147,7 +146,7 @@ def shallower(run: Run, plan: Plan, most: float) -> Run | None:
 
     def is_little(depth: int) -> bool:
         tried = run.model_copy(update={"depth": depth})
-        return count_run(tried, plan.images).multiply_adds * run.recipe.batch_size <= most
+        return count_run(tried, plan.footprint).multiply_adds * run.recipe.batch_size <= most
 
     if is_little(run.depth):
         return None

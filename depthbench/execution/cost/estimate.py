@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
+from depthbench.events import Silent
 from depthbench.execution.cost.calibrate import Calibration, Progress, calibrate, extrapolate
 from depthbench.execution.cost.memory import (
     Cell,
@@ -15,7 +16,7 @@ from depthbench.execution.cost.memory import (
     run_memory,
 )
 from depthbench.execution.plan import Plan
-from depthbench.execution.sharing import settled
+from depthbench.execution.sharing import choose_lanes
 from depthbench.machine.environment import busy
 from depthbench.study.model import Run
 
@@ -71,7 +72,7 @@ def estimate(plan: Plan, measures: bool = True, progress: Progress = lambda done
     """Return the cost of `plan`. With `measures`, train some steps to learn how long they take."""
     load = busy() if measures and plan.todo else None  # before the trials add to the load
     if measures:
-        plan = settled(plan)
+        plan = choose_lanes(plan, Silent())
     times = calibrate(plan, progress) if measures and plan.todo else Calibration()
     notes = [*plan.notes, *times.notes]
     if load:
@@ -85,7 +86,7 @@ def estimate(plan: Plan, measures: bool = True, progress: Progress = lambda done
     }
     todo = [rows[run.network, run.depth] for run in plan.todo]
     largest = sorted((row.memory_bytes for row in todo), reverse=True)[: plan.jobs]
-    common = plan.images.in_file + common_memory(plan.images, plan.device, plan.lanes > 1)
+    common = plan.footprint.in_file + common_memory(plan.footprint, plan.device, plan.lanes > 1)
     return PlanCost(
         study=plan.study.name,
         device=plan.device,
@@ -113,8 +114,8 @@ def group_by_cell(runs: Iterable[Run]) -> dict[Cell, list[Run]]:
 
 def _row(plan: Plan, runs: list[Run], done: int, times: Calibration) -> CostRow:
     run = runs[0]  # the others differ in their seed only
-    counts, recompute = count_run(run, plan.images), plan.mode_of(run).recompute
-    memory = run_memory(run, plan.images, plan.device, recompute, plan.threads)
+    counts, recompute = count_run(run, plan.footprint), plan.mode_of(run).recompute
+    memory = run_memory(run, plan.footprint, plan.device, recompute, plan.threads)
     return CostRow(
         network=run.network,
         depth=run.depth,
@@ -122,7 +123,7 @@ def _row(plan: Plan, runs: list[Run], done: int, times: Calibration) -> CostRow:
         done=done,
         parameters=counts.parameters,
         multiply_adds=counts.multiply_adds,
-        memory_bytes=plan.images.in_file + memory,
+        memory_bytes=plan.footprint.in_file + memory,
         recompute=recompute,
         seconds=_seconds(run, plan, times.of_network(run.network)),
         measured=(run.network, run.depth) in times.seconds,
@@ -135,7 +136,7 @@ def _seconds(run: Run, plan: Plan, measured: dict[int, float]) -> float | None:
         return None
 
     def work(depth: int) -> int:
-        return count_run(run.model_copy(update={"depth": depth}), plan.images).multiply_adds
+        return count_run(run.model_copy(update={"depth": depth}), plan.footprint).multiply_adds
 
     return extrapolate(run.depth, measured, work)
 

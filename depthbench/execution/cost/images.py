@@ -30,7 +30,7 @@ class ImageFootprint:
     """Bytes of images that all processes read from one file. 0 if images are streamed."""
 
 
-def footprint(images: Images, train_size: int | None, device: str) -> ImageFootprint:
+def measure_footprint(images: Images, train_size: int | None, device: str) -> ImageFootprint:
     """Return the footprint of `images`, placed as data/placement.py will place them.
 
     train_size: number of training images in each evaluation, None for all."""

@@ -126,6 +126,11 @@ def test_ctrl_c_keeps_the_state_and_the_same_command_goes_on(tiny, tmp_path, tra
         assert whole.frame(name).equals(store.frame(name))
 
 
+def streamed(plan):
+    """A plan whose runs stream their images."""
+    return dataclasses.replace(plan, footprint=dataclasses.replace(plan.footprint, are_streamed=True))
+
+
 def in_turns(study, path, lanes):
     """Its plan, with runs that take turns in one process."""
     return dataclasses.replace(
@@ -147,8 +152,8 @@ def test_runs_that_take_turns_in_a_process_are_each_as_if_alone(tiny, tmp_path, 
 
 def test_whether_images_are_streamed_is_settled_by_the_plan(tiny, tmp_path):
     plan = make_plan(tiny(grid={"network": ["resnet"]}), Execution(tmp_path, device="cpu"))
-    assert not plan.images.are_streamed
-    execute(dataclasses.replace(plan, images=dataclasses.replace(plan.images, are_streamed=True)))
+    assert not plan.footprint.are_streamed
+    execute(streamed(plan))
     (store,) = plan.store.run_stores()
     assert "streamed" in store.read().execution.images
 
@@ -243,9 +248,7 @@ def test_ctrl_c_twice_ends_the_processes_that_read_images_too(tiny, tmp_path, ca
     plan = make_plan(tiny(grid={"network": ["resnet"]}), Execution(tmp_path, device="cpu"))
     display = StopAtOnce()
     with pytest.raises(Interrupted):
-        execute(
-            dataclasses.replace(plan, images=dataclasses.replace(plan.images, are_streamed=True)), display
-        )
+        execute(streamed(plan), display)
     assert display.readers
     wait_until(lambda: not any(is_alive(process.pid) for process in display.readers), seconds=1)
     assert capfd.readouterr().err == ""

@@ -59,7 +59,7 @@ def test_of_a_network_that_is_too_much_work_a_shallower_one_is_tried(tiny, tmp_p
         tiny(grid={"network": ["plain"], "depth": [26]}), Execution(tmp_path, device="cpu", jobs=1)
     )
     (run,) = plan.todo
-    counted = count_run(run.model_copy(update={"depth": as_much_as}), plan.images)
+    counted = count_run(run.model_copy(update={"depth": as_much_as}), plan.footprint)
     found = shallower(run, plan, counted.multiply_adds * run.recipe.batch_size - less)
     assert (found and found.depth) == tried
 
@@ -86,30 +86,30 @@ def test_slow_steps_are_few():
 def test_measuring_is_training(tiny, tmp_path, recompute, lanes):
     study = tiny(probe={"every": 2}, evaluate={"train_size": 100})
     plan = make_plan(study, Execution(tmp_path, device="cpu"))
-    pace = measure(plan.todo[0], plan.images, TrainingMode(recompute=recompute), lanes)
+    pace = measure(plan.todo[0], plan.footprint, TrainingMode(recompute=recompute), lanes)
     assert min(pace.build, pace.step, pace.probed_step, pace.evaluation) > 0
 
 
 def test_images_of_noise(tiny, tmp_path):
-    images = random_images(make_plan(tiny(), Execution(tmp_path, device="cpu")).images, 50)
+    images = random_images(make_plan(tiny(), Execution(tmp_path, device="cpu")).footprint, 50)
     assert images.shape == (1, 8, 8)
     assert images.train_x.shape == images.test_x.shape == (50, 1, 8, 8)
     assert set(images.train_y) == set(range(10))
 
 
 class FakeProcess:
-    """Answers at once, and keeps what it was told."""
+    """Answers at once, and keeps what it was sent."""
 
     def __init__(self, *args):
-        self.told = []
+        self.sent = []
 
-    def tell(self, message):
-        self.told.append(message)
+    def send(self, message):
+        self.sent.append(message)
 
-    def hear(self):
-        return (
-            "ready" if len(self.told) == 1 else ("pace", Pace(build=1, step=0, probed_step=0, evaluation=0))
-        )
+    def receive(self):
+        if len(self.sent) == 1:
+            return "ready"
+        return "pace", Pace(build=1, step=0, probed_step=0, evaluation=0)
 
     def kill(self):
         pass
@@ -120,9 +120,9 @@ def test_runs_that_take_turns_are_tried_in_one_process(tiny, tmp_path, monkeypat
     monkeypatch.setattr("depthbench.execution.cost.calibrate.Process", FakeProcess)
     plan = dataclasses.replace(make_plan(tiny(), Execution(tmp_path, device="cpu")), jobs=4, lanes=lanes)
     with Team(plan) as team:
-        assert team.try_run(plan.todo[0], recompute=False) == 1
+        assert team.try_run(plan.todo[0], plan.mode_of(plan.todo[0])) == 1
         assert len(team.processes) == processes
-        assert {process.told[0].lanes for process in team.processes} == {lanes}
+        assert {process.sent[0].lanes for process in team.processes} == {lanes}
 
 
 def test_a_trial_that_fails_is_told(tiny, tmp_path):

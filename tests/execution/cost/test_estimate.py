@@ -47,7 +47,7 @@ def with_images(tiny, tmp_path):
 
     def make(**changes):
         made = make_plan(tiny(), Execution(tmp_path, device="cpu", jobs=2))
-        return dataclasses.replace(made, images=dataclasses.replace(made.images, **changes))
+        return dataclasses.replace(made, footprint=dataclasses.replace(made.footprint, **changes))
 
     return make
 

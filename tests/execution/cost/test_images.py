@@ -9,21 +9,21 @@ from depthbench.data.load import load_images
 from depthbench.data.mapped import Mapped
 from depthbench.data.placement import place_images
 from depthbench.data.settings import Data
-from depthbench.execution.cost.images import ImageFootprint, footprint
+from depthbench.execution.cost.images import ImageFootprint, measure_footprint
 from tests.data.photographs import write_photographs
 
 GB = 10**9
 
 
 def test_images_that_every_process_holds(digits):
-    found = footprint(digits, 100, "cpu")
+    found = measure_footprint(digits, 100, "cpu")
     assert found == ImageFootprint(
         (1, 8, 8), 10, held=1797 * 64, evaluated=100 + 360, evaluation_copy=100 * 64
     )
     whole = ImageFootprint((1, 8, 8), 10, held=1797 * 64, evaluated=1797)
-    assert footprint(digits, None, "cpu") == footprint(digits, 1437, "cpu") == whole
+    assert measure_footprint(digits, None, "cpu") == measure_footprint(digits, 1437, "cpu") == whole
     apart = with_validation(digits, Data(name="digits", val_size=37))
-    assert footprint(apart, None, "cpu") == whole
+    assert measure_footprint(apart, None, "cpu") == whole
 
 
 def as_read(tmp_path):
@@ -43,11 +43,11 @@ def test_images_of_a_file_have_no_copy_unless_they_are_picked_or_streamed(digits
     train, test = digits.train_x.nbytes, digits.test_x.nbytes
     for images, held in ((in_file(), test), (in_file(-1), train + test)):
         free(2 * (train + test))
-        found = footprint(images, 100, "cpu")
+        found = measure_footprint(images, 100, "cpu")
         assert (found.held, found.evaluation_copy, found.in_file) == (held, 6400, train)
         assert not found.are_streamed
         free(2 * (train + test) - 1)
-        found = footprint(images, 100, "cpu")
+        found = measure_footprint(images, 100, "cpu")
         assert (found.held, found.evaluation_copy, found.in_file) == (test, 0, 0)
         assert found.are_streamed
 
@@ -57,7 +57,7 @@ def test_a_gpu_holds_images_of_any_kind_where_they_fit(digits, in_file, free):
     for images in (digits, in_file(), in_file(-1)):
         for available, held in ((4 * size, size), (4 * size - 1, 0)):
             free(available)
-            found = footprint(images, 100, "cuda:0")
+            found = measure_footprint(images, 100, "cuda:0")
             assert (found.held, found.in_file, found.are_streamed) == (held, 0, held == 0)
             assert found.evaluation_copy == (6400 if held else 0)
 
@@ -67,7 +67,7 @@ def test_a_gpu_holds_images_of_any_kind_where_they_fit(digits, in_file, free):
 def test_it_is_as_images_are_then_placed(digits, in_file, step, val_size):
     images = digits if step is None else in_file(step)
     images = with_validation(images, Data(name="digits", val_size=val_size))
-    found, placed = footprint(images, None, "cpu"), place_images(images, torch.device("cpu"))
+    found, placed = measure_footprint(images, None, "cpu"), place_images(images, torch.device("cpu"))
     there = [x for x, _ in (placed.train, *placed.sets.values())]
     given = images.pixels
     files = [getattr(x, "file", None) for x in given]
@@ -77,12 +77,12 @@ def test_it_is_as_images_are_then_placed(digits, in_file, step, val_size):
 
 
 def test_another_device_that_is_no_gpu_of_its_own_memory_has_a_copy(digits, in_file):
-    found = footprint(in_file(), None, "mps")
+    found = measure_footprint(in_file(), None, "mps")
     assert (found.held, found.in_file) == (1797 * 64, digits.train_x.nbytes)
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda:0"])
 def test_images_that_are_decoded_as_they_are_read_are_held_nowhere(tmp_path, free, device):
     free(GB)
-    found = footprint(as_read(tmp_path), 1, device)
+    found = measure_footprint(as_read(tmp_path), 1, device)
     assert (found.held, found.evaluation_copy, found.in_file, found.are_streamed) == (0, 0, 0, True)
