@@ -85,7 +85,7 @@ def test_entries_keep_what_they_say_of_themselves(plugin):
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("NETWORKS = {'plain': dict}\n", "NETWORKS has 'plain' already; use another name"),
         ("PROBES = {'new': dict}\nDATASETS = {'digits': dict}\n", "DATASETS has 'digits' already"),
@@ -96,23 +96,23 @@ def test_entries_keep_what_they_say_of_themselves(plugin):
         ("raise ValueError('two\\nlines')\n", "ValueError: two lines"),
     ],
 )
-def test_a_plugin_that_cannot_be_used_is_refused_whole(plugin, text, told):
+def test_a_plugin_that_cannot_be_used_is_refused_whole(plugin, text, message):
     path = plugin(text)
     before = [list(known) for known in (NETWORKS, DATASETS, PROBES)]
     for _ in range(2):  # the first failure is not remembered as a success
         with pytest.raises(BadInput) as error:
             load_plugin(path)
-        assert str(error.value).startswith(f"--plugin {path}: {told}")
+        assert str(error.value).startswith(f"--plugin {path}: {message}")
         assert "\n" not in str(error.value)
     assert [list(known) for known in (NETWORKS, DATASETS, PROBES)] == before
 
 
 @pytest.mark.parametrize(
-    ("name", "told"), [("nosuch.py", "there is no such file"), ("mine.txt", "not a Python file")]
+    ("name", "message"), [("nosuch.py", "there is no such file"), ("mine.txt", "not a Python file")]
 )
-def test_a_file_that_is_no_plugin(plugin, name, told):
+def test_a_file_that_is_no_plugin(plugin, name, message):
     path = plugin("NETWORKS = {}", "mine.txt").with_name(name)
-    with pytest.raises(BadInput, match=told):
+    with pytest.raises(BadInput, match=message):
         load_plugin(path)
 
 

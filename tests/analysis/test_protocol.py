@@ -82,8 +82,8 @@ def test_what_does_nothing_at_a_depth_is_no_difference():
 
 
 def test_images_kept_for_validation_are_a_difference():
-    (told,) = recipe_differences(run_of() | {"data.val_size": 5000}, "he2015-cifar")
-    assert "validation" in told
+    (difference,) = recipe_differences(run_of() | {"data.val_size": 5000}, "he2015-cifar")
+    assert "validation" in difference
     assert recipe_differences(run_of() | {"val_error": 7.0}, "he2015-cifar") == []  # a set of its own
 
 
@@ -113,14 +113,14 @@ def test_settings_read_back_from_a_table_are_the_same():
 
 
 def test_imagenet_has_its_own_recipe():
-    def told_of(depth, **recipe):
+    def differences_of(depth, **recipe):
         run = run_of("resnet_imagenet", depth, **recipe) | {"data.shape": (3, 224, 224)}
         return recipe_differences(run, "he2015-imagenet")
 
-    told = told_of(34)
-    assert told[:2] == ["steps 64,000, not 600,000", "batch_size 128, not 256"]
-    assert "schedule step, not plateau" in told
+    differences = differences_of(34)
+    assert differences[:2] == ["steps 64,000, not 600,000", "batch_size 128, not 256"]
+    assert "schedule step, not plateau" in differences
     paper = {"steps": 600_000, "batch_size": 256, "schedule": "plateau", "plateau_patience": 7}
     paper |= {"warmup": "none", "augmentation": "scale", "colour": True}
-    assert told_of(152, **paper) == []
-    assert told_of(34, **paper | {"colour": False}) == ["colour False, not True"]
+    assert differences_of(152, **paper) == []
+    assert differences_of(34, **paper | {"colour": False}) == ["colour False, not True"]

@@ -219,7 +219,7 @@ def test_projections_are_where_the_option_says(shortcut, projections, parameters
 
 @pytest.mark.parametrize("name", FAMILIES)
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         ({"depth": 21}, "nearest: 20 or 26"),
         ({"shortcut": "b"}, "should be A, B or C"),
@@ -228,8 +228,8 @@ def test_projections_are_where_the_option_says(shortcut, projections, parameters
         ({"bottleneck_stride": "2x2"}, "should be 1x1 or 3x3"),
     ],
 )
-def test_what_cannot_be_built_is_refused(name, options, told):
-    with pytest.raises(BadInput, match=told):
+def test_what_cannot_be_built_is_refused(name, options, message):
+    with pytest.raises(BadInput, match=message):
         build(name, **options)
 
 

@@ -201,15 +201,15 @@ def test_activations_can_be_computed_again(depth):
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         ({"depth": 20}, "depth 20 is none of 18, 34, 50, 101, 152"),
         ({"shortcut": "b"}, "should be A, B or C"),
         ({"bottleneck_stride": "7x7"}, "should be 1x1 or 3x3"),
     ],
 )
-def test_what_cannot_be_built_is_refused(options, told):
-    with pytest.raises(BadInput, match=told):
+def test_what_cannot_be_built_is_refused(options, message):
+    with pytest.raises(BadInput, match=message):
         build("resnet_imagenet", **options)
 
 
