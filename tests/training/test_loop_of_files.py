@@ -25,10 +25,10 @@ def root(tmp_path_factory):
 
 
 def read_in_this_process(monkeypatch):
-    """Files are read here: to start a process for it takes seconds."""
+    """Read files in this process, because starting another takes seconds."""
 
     def make_loader(streamed):
-        return DataLoader(source._Reader(streamed.x), batch_size=None, sampler=streamed._wanted)
+        return DataLoader(source._Reader(streamed.x), batch_size=None, sampler=streamed._requests)
 
     monkeypatch.setattr(source.Streamed, "_make_loader", make_loader)
 
