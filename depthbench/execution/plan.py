@@ -46,7 +46,7 @@ class Plan:
     threads: int
     """Threads of each run."""
     lanes: int = 1
-    """Number of runs that take turns in one process (sharing.py)."""
+    """Number of runs that take turns in one process (lanes.py)."""
     measures_lanes: bool = False
     """Whether fewer lanes are used where they measure faster."""
     recompute: frozenset[str] = frozenset()
@@ -229,7 +229,7 @@ def share_cores(device: str, runs: int, jobs: int | None) -> tuple[int, int]:
 
     Finished runs count because the number of threads affects the last digits of a result, which must not
     depend on when a run is trained. On a CPU one run per core with one thread each is fastest for networks
-    this small. A GPU trains one run at a time, unless runs take turns (sharing.py)."""
+    this small. A GPU trains one run at a time, unless runs take turns (lanes.py)."""
     if jobs is None:
         jobs = usable_cores() if device == "cpu" else 1
     jobs = max(1, min(jobs, runs))

@@ -19,7 +19,7 @@ def execute(plan: Plan, display: Display | None = None) -> None:
     A run that fails is recorded as failed and stops no other. A process that dies fails the runs that take
     turns in it. Raises errors.Interrupted after Ctrl-C or SIGTERM, once every run in progress has saved its
     state."""
-    from depthbench.execution.sharing import choose_lanes
+    from depthbench.execution.lanes import choose_lanes
 
     display = display or Silent()
     backend: Backend = look_up(BACKENDS, "backend", plan.execution.backend).load()

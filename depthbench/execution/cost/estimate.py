@@ -15,8 +15,8 @@ from depthbench.execution.cost.memory import (
     memory_of_all,
     run_memory,
 )
+from depthbench.execution.lanes import choose_lanes
 from depthbench.execution.plan import Plan
-from depthbench.execution.sharing import choose_lanes
 from depthbench.machine.environment import busy
 from depthbench.study.model import Run
 

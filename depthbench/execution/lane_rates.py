@@ -1,6 +1,6 @@
 """A process that measures how many images a second runs train that take turns on one device.
 
-It receives a TurnsTask and answers {number of lanes: images a second}."""
+It receives a LaneTask and answers {number of lanes: images a second}."""
 
 import contextlib
 import time
@@ -23,7 +23,7 @@ SECONDS = 1.5  # of steps, for each number of lanes
 
 
 @dataclass(frozen=True)
-class TurnsTask:
+class LaneTask:
     """What to measure."""
 
     run: Run
@@ -34,7 +34,7 @@ class TurnsTask:
     """Numbers of runs that take turns, ascending."""
 
 
-def measure_rates(task: TurnsTask) -> dict[int, float]:
+def measure_rates(task: LaneTask) -> dict[int, float]:
     """Return the images a second of all runs together, by the number of runs that take turns."""
     import torch
 

@@ -4,9 +4,9 @@ import pytest
 
 from depthbench.errors import BadInput
 from depthbench.events import Silent
+from depthbench.execution.lanes import choose_lanes, fastest
 from depthbench.execution.plan import can_take_turns, make_plan
 from depthbench.execution.settings import Execution
-from depthbench.execution.sharing import choose_lanes, fastest
 from depthbench.machine.environment import cores_each
 from depthbench.networks import NETWORKS, Family
 

@@ -8,9 +8,9 @@ import dataclasses
 from collections.abc import Mapping
 
 from depthbench.events import Display, Note
+from depthbench.execution.lane_rates import LaneTask
 from depthbench.execution.plan import Plan
 from depthbench.execution.process import Process
-from depthbench.execution.turns import TurnsTask
 from depthbench.machine.environment import cores_each
 
 WORTH_MEASURING = 5000  # steps of all runs; with fewer, measuring takes as long as it saves
@@ -28,9 +28,9 @@ def choose_lanes(plan: Plan, display: Display) -> Plan:
     display.show(Note(f"measuring how many runs at once are fastest on {plan.device}"))
     middle = plan.todo[len(plan.todo) // 2]  # they are sorted by cost
     counts = tuple(count for count in COUNTS if count <= plan.lanes)
-    process = Process("depthbench.execution.turns", plan.threads)
+    process = Process("depthbench.execution.lane_rates", plan.threads)
     try:
-        process.send(TurnsTask(middle, plan.footprint, plan.mode_of(middle), counts))
+        process.send(LaneTask(middle, plan.footprint, plan.mode_of(middle), counts))
         rates = process.receive()
     except (EOFError, OSError):
         display.show(Note(f"not measured: {process.cause_of_death()}; {plan.lanes} runs take turns"))
