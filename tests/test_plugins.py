@@ -135,7 +135,7 @@ def test_plugins_of_a_file_and_of_an_override_come_together(plugin, monkeypatch,
 
 @pytest.mark.parametrize("plugins", ["mine.py", [1], {"a": "mine.py"}])
 def test_plugins_are_a_list_of_files(plugins):
-    with pytest.raises(BadInput, match=r"plugins = .*: should be a list of Python files"):
+    with pytest.raises(BadInput, match=r"plugins = .*: must be a list of Python files"):
         load_study(None, plugins=plugins)
 
 

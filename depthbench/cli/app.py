@@ -383,12 +383,12 @@ def show(
     """Show the runs of a results directory: status, errors and time."""
     from depthbench.store.results import read_runs
     from depthbench.store.study_store import StudyStore
-    from depthbench.study.grid import asked_for
+    from depthbench.study.grid import requested_runs
 
     rows = read_runs(results)
     _print_rows(rows, str(results), as_json)
     store = StudyStore(results)
-    missing = len(asked_for(store.table())) - len(store.run_stores())
+    missing = len(requested_runs(store.table())) - len(store.run_stores())
     if missing > 0 and not as_json:
         say(out, f"{missing} more run{'s'[: missing > 1]} of the study not started")
 

@@ -22,7 +22,7 @@ from depthbench.report.tables import all as tables
 from depthbench.store.results import Results, load_results
 from depthbench.store.settings import shared_settings
 from depthbench.store.study_store import StudyStore
-from depthbench.study.grid import asked_for
+from depthbench.study.grid import requested_runs
 
 
 def write_comparison(paths: Sequence[str | Path], out: str | Path | None = None) -> Path:
@@ -124,7 +124,7 @@ def _of_other_images(studies: dict[str, dict]) -> list[str]:
 
 
 def _told(study: dict, runs: pd.DataFrame) -> str:
-    missing = missing_runs(asked_for(study), runs)
+    missing = missing_runs(requested_runs(study), runs)
     return f"{study['data']['name']}; {headline.statuses(runs, missing)}"
 
 

@@ -32,7 +32,7 @@ from depthbench.report.tables import all as tables
 from depthbench.store.record import Record
 from depthbench.store.results import Results, load_predictions, load_results, load_robustness
 from depthbench.store.study_store import StudyStore
-from depthbench.study.grid import asked_for
+from depthbench.study.grid import requested_runs
 from depthbench.study.model import Frontier
 
 
@@ -54,7 +54,7 @@ def write_page(path: Path, out: Path, style: str = "page") -> Path:
     figures = draw_figures(drawn, results.runs["network"].nunique(), out / "figures", style)
     # while others draw, this process analyses
     summary = summarise(results.runs)
-    missing = missing_runs(asked_for(study), results.runs)
+    missing = missing_runs(requested_runs(study), results.runs)
     margin = study.get("verdict", {}).get("margin")
     judged = {error: judge(*results[:2], column, margin) for column, error in ERRORS.items()}
     beside = reproduction(results.runs)

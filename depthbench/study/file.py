@@ -1,4 +1,4 @@
-"""TOML + overrides -> Study: finding a study, reading it, and telling what is wrong with it in one line."""
+"""TOML + overrides -> Study: find a study, read it, and say in one line what is wrong with it."""
 
 import json
 import re
@@ -13,18 +13,18 @@ from pydantic import BaseModel, ValidationError
 from depthbench.errors import BadInput, nearest
 from depthbench.plugins import load_plugin
 from depthbench.schema import Section, each_once
-from depthbench.study.grid import Grids
+from depthbench.study.grid import Grids, restrict_grids
 from depthbench.study.model import FORMAT, Study, Variant
 
 
 def load_study(study: str | Path | None = None, **overrides: Any) -> Study:
-    """A study from a bundled name or a TOML file, with `overrides` on top.
+    """Load a study by its bundled name or from a TOML file, and apply `overrides`.
 
     Overrides are sections or single keys, e.g. `load_study("quick", grid={"depth": [20]},
-    recipe={"steps": 100})`. With no `study`, the recipe of He et al. 2015 on `data` is taken, and the study
-    is called like the data. Of a study of several grids `grid` narrows each: seeds are those of all, and the
-    other runs that it asks for are looked for in all. The plug-ins that the file and the overrides name are
-    loaded; a relative path of a plug-in or of data starts from the folder of the file that names it.
+    recipe={"steps": 100})`. Without `study`, the result is the recipe of He et al. 2015 on `data`, and has
+    the name of the data. If a study has several grids, `grid` applies to all of them (`restrict_grids`). The
+    plug-ins that the file and the overrides name are loaded. Relative paths of plug-ins and data start from
+    the folder of the file that names them.
 
     Raises BadInput for an unknown study, a syntax error (with its line), an unknown key (with the
     nearest known one), a wrong type or an impossible value."""
@@ -45,12 +45,12 @@ def load_study(study: str | Path | None = None, **overrides: Any) -> Study:
         values.setdefault("name", path.stem)
         check_format(values.pop("format", FORMAT), path)
         values.pop("data_hash", None)  # a stored study names the data it was run on
-        plugins += _plugins(values, path.parent)
-        values = _located(values, path.parent)
-    plugins += _plugins(overrides, Path.cwd())
-    overrides = _located(overrides, Path.cwd())
+        plugins += _plugin_paths(values, path.parent)
+        values = _resolve_data_path(values, path.parent)
+    plugins += _plugin_paths(overrides, Path.cwd())
+    overrides = _resolve_data_path(overrides, Path.cwd())
     if values.get("also") and "grid" in overrides and "also" not in overrides:
-        values, overrides = _narrowed(values, overrides, source)
+        values, overrides = _restrict(values, overrides, source)
     for plugin in plugins:
         load_plugin(plugin)
     built = build(Study, {**merge(values, overrides), "plugins": each_once(plugins)}, source)
@@ -60,54 +60,41 @@ def load_study(study: str | Path | None = None, **overrides: Any) -> Study:
     return built
 
 
-def _narrowed(values: Mapping, overrides: Mapping, source: str) -> tuple[dict, dict]:
-    """`values` and `overrides` of a study of several grids, with what `overrides` ask of `grid` asked of all.
-
-    Asked seeds are those of each grid. Asked depths, or asked networks, are looked for in each grid, and what
-    none has joins the first; where both are asked, all of them are one grid."""
-    asked = build(Grids, {"grid": overrides["grid"]}, source).grid.model_dump(exclude_unset=True)
-    told = build(Grids, {key: values[key] for key in ("grid", "also") if key in values}, source)
-    seeds = {"seed": asked["seed"]} if "seed" in asked else {}
-    first, *others = (grid.model_dump() | seeds for grid in (told.grid, *told.also))
-    axes = [axis for axis in ("network", "depth") if axis in asked]
-    if len(axes) == 2:
-        first, others = first | asked, []
-    elif axes:
-        (axis,) = axes
-        elsewhere = {value for grid in others for value in grid[axis]} - set(first[axis])
-        first |= {axis: [value for value in asked[axis] if value not in elsewhere]}
-        others = [grid | {axis: [value for value in asked[axis] if value in grid[axis]]} for grid in others]
-        first, *others = (grid for grid in (first, *others) if grid[axis])
-    return {**values, "also": others}, {**overrides, "grid": first}
+def _restrict(values: Mapping, overrides: Mapping, source: str) -> tuple[dict, dict]:
+    """Apply the grid of `overrides` to all grids of `values`, and return both with the result."""
+    requested = build(Grids, {"grid": overrides["grid"]}, source).grid
+    stored = build(Grids, {key: values[key] for key in ("grid", "also") if key in values}, source)
+    result = restrict_grids(stored, requested).model_dump()
+    return {**values, "also": result["also"]}, {**overrides, "grid": result["grid"]}
 
 
-def _located(values: Mapping, folder: Path) -> dict:
-    """`values` with the full path of its data, a relative one from `folder`."""
+def _resolve_data_path(values: Mapping, folder: Path) -> dict:
+    """Return `values` with the full path of its data. Relative paths start from `folder`."""
     data = values.get("data")
     if not isinstance(data, Mapping) or not isinstance(data.get("path"), str):
         return dict(values)
     return {**values, "data": {**data, "path": str((folder / Path(data["path"]).expanduser()).resolve())}}
 
 
-def _plugins(values: Mapping, folder: Path) -> list[str]:
-    """The full paths of the plug-ins that `values` name, relative ones from `folder`."""
+def _plugin_paths(values: Mapping, folder: Path) -> list[str]:
+    """Return the full paths of the plug-ins that `values` name. Relative paths start from `folder`."""
     plugins = values.get("plugins", [])
     if not isinstance(plugins, list) or not all(isinstance(plugin, str) for plugin in plugins):
-        raise BadInput(f"plugins = {plugins!r}: should be a list of Python files")
+        raise BadInput(f"plugins = {plugins!r}: must be a list of Python files")
     return [str((folder / plugin).resolve()) for plugin in plugins]
 
 
-def check_format(found: Any, path: Path) -> None:
+def check_format(version: Any, path: Path) -> None:
     """Raise BadInput if `path` was written by a version with another results format."""
-    if found != FORMAT:
+    if version != FORMAT:
         raise BadInput(
-            f"{path} has results format {found!r}; this version of depthbench reads format {FORMAT}: "
-            "use the version that made it, or --name NAME to store new results beside it"
+            f"{path} has results format {version!r}; this version of depthbench reads format {FORMAT}: "
+            "use the version that wrote it, or add --name NAME to store new results as another study"
         )
 
 
 def bundled_studies() -> dict[str, Path]:
-    """Name -> file of the studies that come with depthbench."""
+    """Return the studies that come with depthbench: name -> file."""
     package = Path(str(resources.files("depthbench")))
     folders = (package / "studies", package.parent / "studies")  # installed, or a checkout
     folder = next((f for f in folders if f.is_dir()), None)
@@ -115,18 +102,19 @@ def bundled_studies() -> dict[str, Path]:
 
 
 def find_study(name: str) -> Path:
-    """The file of a study, from a bundled name or a path. Raises BadInput for neither."""
+    """Return the file of a study, given its bundled name or its path. Raises BadInput if it is neither."""
     known = bundled_studies()
     if name in known:
         return known[name]
     if Path(name).is_file():
         return Path(name)
-    what = "there is no such file" if name.endswith(".toml") else "no study is called so"
-    raise BadInput(f"study {name!r}: {what}; {nearest(name, known)}")
+    problem = "no such file" if name.endswith(".toml") else "no such study"
+    raise BadInput(f"study {name!r}: {problem}; {nearest(name, known)}")
 
 
 def merge(values: Mapping, overrides: Mapping) -> dict:
-    """`values` with `overrides` on top, table by table. Keys that exclude each other give way."""
+    """Return `values` with `overrides` applied, table by table. An override removes the key that it excludes,
+    e.g. steps removes epochs."""
     merged = dict(values)
     exclusive = {"steps": "epochs", "epochs": "steps", "val_size": "val_fraction", "val_fraction": "val_size"}
     for key, value in overrides.items():
@@ -140,7 +128,7 @@ def merge(values: Mapping, overrides: Mapping) -> dict:
 
 
 def build(model: type[Section], values: Mapping, source: str) -> Any:
-    """`model(**values)`, its errors told in one line as a BadInput."""
+    """Return `model(**values)`. Raises BadInput with all errors in one line."""
     try:
         return model(**values)
     except ValidationError as error:
@@ -148,7 +136,7 @@ def build(model: type[Section], values: Mapping, source: str) -> Any:
 
 
 def _explain(model: type[BaseModel], error: Mapping) -> str:
-    """One validation error: the key, the value, and what is allowed."""
+    """Return one validation error in words: the key, the value, and what is allowed."""
     path = error["loc"]
     key = ".".join(str(part) for part in path)
     if error["type"] == "extra_forbidden":
@@ -164,7 +152,7 @@ def _explain(model: type[BaseModel], error: Mapping) -> str:
 
 
 def _section(annotation: Any) -> type[BaseModel]:
-    """The table that a field is, may be, or is a list of."""
+    """Return the table type in an annotation: the annotation itself, an option of a union, or a list item."""
     kinds = (annotation, *get_args(annotation))
     return next(kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel))
 
@@ -176,8 +164,10 @@ def _message(error: Mapping) -> str:
 
 
 def parse_setting(setting: str) -> dict[str, Any]:
-    """`"recipe.lr=0.05"` -> `{"recipe": {"lr": 0.05}}`. The section may be left out where only one has
-    the key. A value is read as TOML, and as plain text where it is none. Raises BadInput."""
+    """Parse `"recipe.lr=0.05"` to `{"recipe": {"lr": 0.05}}`.
+
+    The section can be left out if only one section has the key. A value that is not valid TOML is text.
+    Raises BadInput for an unknown or ambiguous key."""
     key, equals, text = (part.strip() for part in setting.partition("="))
     if not equals or not key:
         raise BadInput(f"--set {setting}: write --set KEY=VALUE, e.g. --set recipe.lr=0.05")
@@ -191,11 +181,11 @@ def parse_setting(setting: str) -> dict[str, Any]:
         homes = [name for name, table in tables.items() if key in table.model_fields]
         if len(homes) != 1:
             if homes:
-                say = f"ambiguous key {key!r}: write {' or '.join(f'{home}.{key}' for home in homes)}"
+                problem = f"ambiguous key {key!r}: write {' or '.join(f'{home}.{key}' for home in homes)}"
             else:
                 every = {field for table in tables.values() for field in table.model_fields}
-                say = f"unknown key {key!r}: {nearest(key, every)}"
-            raise BadInput(f"--set {setting}: {say}")
+                problem = f"unknown key {key!r}: {nearest(key, every)}"
+            raise BadInput(f"--set {setting}: {problem}")
         key = f"{homes[0]}.{key}"
     for part in reversed(key.split(".")):
         value = {part: value}

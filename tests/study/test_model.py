@@ -533,9 +533,9 @@ def test_a_file_that_is_no_study(tmp_path, content, told):
 @pytest.mark.parametrize(
     ("name", "told"),
     [
-        ("nosuch", "study 'nosuch': no study is called so; Known: "),
-        ("quik", "study 'quik': no study is called so; did you mean 'quick'? Known: "),
-        ("nosuch.toml", "study 'nosuch.toml': there is no such file; "),
+        ("nosuch", "study 'nosuch': no such study; Known: "),
+        ("quik", "study 'quik': no such study; did you mean 'quick'? Known: "),
+        ("nosuch.toml", "study 'nosuch.toml': no such file; "),
     ],
 )
 def test_an_unknown_study(name, told):

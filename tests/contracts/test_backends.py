@@ -1,0 +1,135 @@
+"""What every backend must do (execution/backends/backend.py)."""
+
+import os
+import signal
+import sys
+
+import pytest
+
+from depthbench import load_results
+from depthbench.errors import Interrupted
+from depthbench.events import RowLogged, RunEnded, RunStarted, Silent, Stopping, StudyStarted
+from depthbench.execution.backends import BACKENDS
+from depthbench.execution.plan import make_plan
+from depthbench.execution.run import execute
+from depthbench.execution.settings import Execution
+
+pytestmark = pytest.mark.parametrize("backend", BACKENDS)
+
+PLUGIN = """
+import os, signal
+from torch import nn
+
+class Small(nn.Module):
+    def __init__(self, depth, in_channels, num_classes):
+        super().__init__()
+        self.fc = nn.Linear(in_channels * 64, num_classes)
+
+    def forward(self, x):
+        return self.fc(x.flatten(1))
+
+class Raises(Small):
+    def forward(self, x):
+        raise RuntimeError("wrong shape")
+
+class Dies(Small):
+    def forward(self, x):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+NETWORKS = {"small": Small, "raises": Raises, "dies": Dies}
+"""
+
+
+class Recorder(Silent):
+    """Keeps all events, and presses Ctrl-C once when a run has logged a step."""
+
+    def __init__(self, stop_at=None):
+        self.events, self.stop_at = [], stop_at
+
+    def show(self, event):
+        self.events.append(event)
+        if isinstance(event, RowLogged) and event.step == self.stop_at:
+            self.stop_at = None
+            os.kill(os.getpid(), signal.SIGINT)
+
+    def of(self, kind):
+        return [event for event in self.events if isinstance(event, kind)]
+
+
+@pytest.fixture
+def plugin(tmp_path, monkeypatch):
+    from depthbench.networks import NETWORKS
+    from depthbench.plugins import load_plugin
+
+    known = dict(NETWORKS)
+    path = tmp_path / "contract_networks.py"
+    path.write_text(PLUGIN)
+    load_plugin(path)
+    yield str(path)
+    NETWORKS.clear()
+    NETWORKS.update(known)
+    del sys.modules["depthbench_plugin_contract_networks"]
+
+
+def plan_of(study, results, backend):
+    return make_plan(study, Execution(results, device="cpu", jobs=1, backend=backend))
+
+
+def test_it_documents_itself(backend):
+    assert BACKENDS[backend].about
+    assert callable(BACKENDS[backend].load())
+
+
+def test_a_study_is_trained_once(backend, tiny, tmp_path):
+    plan = plan_of(tiny(), tmp_path, backend)
+    display = Recorder()
+    execute(plan, display)
+    runs = load_results(plan.store.path).runs
+    assert runs.status.tolist() == ["done", "done"]
+    assert display.events[0] == StudyStarted(plan.todo)
+    for run in plan.todo:
+        of_run = [event for event in display.events[1:] if event.run.run_id == run.run_id]
+        assert isinstance(of_run[0], RunStarted)
+        assert of_run[-1].record == plan.store.run(run.run_id).read()
+        assert [event.step for event in of_run if isinstance(event, RowLogged)] == [4, 6, 8, 12]
+    assert not list(plan.store.path.glob("runs/*/checkpoint*.pt"))
+
+    again = plan_of(tiny(), tmp_path, backend)
+    assert (again.todo, set(again.finished)) == ((), set(plan.todo))
+    files = {file: file.stat().st_mtime_ns for file in plan.store.path.glob("runs/*/*")}
+    execute(again)
+    assert {file: file.stat().st_mtime_ns for file in plan.store.path.glob("runs/*/*")} == files
+
+
+def test_an_interrupted_study_resumes(backend, tiny, tmp_path):
+    study = tiny(recipe={"steps": 200}, evaluate={"every": 100, "log_every": 1})
+    display = Recorder(stop_at=20)
+    with pytest.raises(Interrupted):
+        execute(plan_of(study, tmp_path, backend), display)
+    assert len(display.of(Stopping)) == 1
+    assert [event.status for event in display.of(RunEnded)] == ["interrupted"]
+
+    plan, resumed = plan_of(study, tmp_path, backend), Recorder()
+    execute(plan, resumed)
+    assert [event.status for event in resumed.of(RunEnded)] == ["done", "done"]
+    assert max(event.first_step for event in resumed.of(RowLogged)) >= 20
+    for run in plan.todo:
+        steps = plan.store.run(run.run_id).frame("history").step
+        assert steps.tolist() == list(range(1, 201))
+
+
+def test_a_failed_run_stops_no_other_and_is_recorded(backend, tiny, tmp_path, plugin):
+    grid = {"network": ["raises", "dies", "small"], "depth": [1]}
+    study = tiny(grid=grid, options={"width": None}, plugins=[plugin])
+    plan, display = plan_of(study, tmp_path, backend), Recorder()
+    execute(plan, display)
+    runs = load_results(plan.store.path).runs.set_index("network")
+    assert runs.status.to_dict() == {"dies": "failed", "raises": "failed", "small": "done"}
+    assert runs.reason["raises"] == "RuntimeError: wrong shape"
+    assert "SIGKILL" in runs.reason["dies"]
+    shown = {event.run.network: (event.status, event.reason) for event in display.of(RunEnded)}
+    assert shown["raises"] == ("failed", "RuntimeError: wrong shape")
+    assert shown["dies"][0] == "failed"
+
+    again = plan_of(study, tmp_path, backend)
+    assert [run.network for run in again.finished] == ["small"]
