@@ -58,8 +58,8 @@ def restrict_grids(grids: Grids, requested: Grid) -> Grids:
     """Return the runs of `grids` that `requested` selects. Only the keys that are set in `requested` count.
 
     Requested seeds replace those of every grid. Requested depths, or requested networks, select from every
-    grid, and those that no grid has are added to the first. If both are requested, the result is one grid with
-    every combination of them."""
+    grid, and those that no grid has are added to the first. If both are requested, the result is one grid
+    with every combination of them."""
     keys = requested.model_dump(exclude_unset=True)
     seeds = {"seed": keys["seed"]} if "seed" in keys else {}
     first, *others = (grid.model_dump() | seeds for grid in (grids.grid, *grids.also))
