@@ -1,8 +1,8 @@
-"""Study, Run, Recipe: what is to be trained and measured, validated; no torch here.
+"""Study and Run: what to train and measure, validated. No torch here.
 
-A study is a grid of runs (networks x depths x seeds) that share data, recipe and probes. It comes
-from a TOML file, a bundled name, or flags alone; anything unknown or impossible is a BadInput that
-names the key, the value and what is allowed."""
+A study is a grid of runs (networks x depths x seeds) that share data, recipe and probes. It comes from a TOML
+file, a bundled name, or options alone. Anything unknown or impossible raises a BadInput that names the key,
+the value and what is allowed."""
 
 import hashlib
 import json
@@ -30,7 +30,7 @@ from depthbench.schema import Count, Percent, Positive, Section
 from depthbench.study.grid import Grids
 from depthbench.training.settings import Evaluate, Recipe
 
-FORMAT = 1  # of a results directory; raised when an older reader would misread a newer one
+FORMAT = 1  # of results directories; increased when an older version would misread newer results
 DEFAULT_STUDY = "quick"
 
 
@@ -41,24 +41,24 @@ def _file_name(value: str) -> str:
 
 
 class Frontier(Section):
-    """A search for the greatest depth at which a network still trains (`depthbench frontier`)."""
+    """A search for the deepest depth at which a network trains (`depthbench frontier`)."""
 
     below: Percent = 20.0
     """A run trains if its last train error, in evaluation mode, is below this many percent."""
     deepest: Count = 1000
-    """No depth above this is tried."""
+    """The search tries no deeper networks."""
 
 
 class Verdict(Section):
-    """How degradation that is present is told from none (analysis/verdict.py)."""
+    """How the verdict on degradation is reached (analysis/verdict.py)."""
 
     margin: Positive | None = None
-    """The rise in error that matters, in percentage points, to be stated before the runs. Unset: 0.5 for runs
-    of 64,000 steps or more, 1 for shorter ones."""
+    """The smallest rise in error that matters, in percentage points, stated before the runs. Unset: 0.5 for
+    runs of 64,000 steps or more, 1 for shorter ones."""
 
 
 class Shared(Section):
-    """What every run of one results directory has in common."""
+    """The settings that all runs of one results directory share."""
 
     data: Data = Data()
     options: NetworkOptions = NetworkOptions()
@@ -68,15 +68,15 @@ class Shared(Section):
 
 
 class Variant(Section):
-    """A network of a study's own: one of NETWORKS, with options or a recipe that are not the study's."""
+    """A network that a study defines: one of NETWORKS with other options or another recipe."""
 
     of: str
     options: NetworkOptions = NetworkOptions()
     recipe: Recipe = Recipe()
-    """Only what is set counts; the rest is the study's. All runs of a study have the same number of steps."""
+    """Keys that are set replace those of the study. All runs of a study have the same number of steps."""
 
     @field_serializer("options", "recipe")
-    def _what_is_set(self, section: Section) -> dict[str, Any]:
+    def _set_keys(self, section: Section) -> dict[str, Any]:
         return section.model_dump(mode="json", exclude_unset=True)
 
     @model_validator(mode="after")
@@ -84,7 +84,7 @@ class Variant(Section):
         look_up(NETWORKS, "network", self.of)
         for key in ("steps", "epochs"):
             if key in self.recipe.model_fields_set:
-                raise ValueError(f"recipe.{key} is one for all runs of a study: set it in [recipe]")
+                raise ValueError(f"recipe.{key} is the same for all runs of a study: set it in [recipe]")
         return self
 
 
@@ -93,11 +93,11 @@ class Run(Shared):
 
     network: str
     of: str | None = None
-    """The network that it is a variant of, if it is one."""
+    """For a variant, its name in NETWORKS."""
     depth: int
     seed: int
     plugin: str = ""
-    """sha256 of the plug-in files that its network, data set or probes come from."""
+    """SHA-256 of the plug-in files that define its network, data set or probes."""
 
     @property
     def family(self) -> str:
@@ -106,10 +106,10 @@ class Run(Shared):
 
     @property
     def run_id(self) -> str:
-        """Readable and stable: network-depth-seed-hash of everything that affects the result.
+        """A readable and stable name: network-depth-seed-hash of everything that affects the result.
 
-        Where a folder of images lies does not affect it (its content is hashed when it is read),
-        nor does the device."""
+        The device does not affect it, and neither does the path of an image folder, whose content is hashed
+        when it is read."""
         content = self.model_dump(mode="json", exclude_defaults=True)
         data = content.pop("data", {})
         if data := {key: value for key, value in data.items() if key not in NOT_OF_THE_RESULT}:
@@ -120,12 +120,13 @@ class Run(Shared):
 
     @property
     def steps(self) -> int:
+        """The number of updates."""
         if self.recipe.steps is None:
-            raise ValueError("the number of steps is known once the data is: see Study.resolve")
+            raise ValueError("the number of steps depends on the data: call Study.resolve first")
         return self.recipe.steps
 
     def is_probed(self, step: int) -> bool:
-        """Whether layers are measured at `step` (0 <= step < steps)."""
+        """Return whether layers are measured at `step` (0 <= step < steps)."""
         if not self.probe.names:
             return False
         if self.probe.every is not None and step % self.probe.every == 0:
@@ -140,22 +141,22 @@ class Study(Grids, Shared):
 
     name: Annotated[str, AfterValidator(_file_name)] = DEFAULT_STUDY
     variants: dict[Annotated[str, AfterValidator(_file_name)], Variant] = {}
-    """Name -> a network that the grid may name beside those of NETWORKS."""
+    """Networks that the grid can name in addition to NETWORKS."""
     frontier: Frontier | None = None
-    """The search that chose the grid, where one did."""
+    """The search that chose the grid, if any."""
     verdict: Verdict = Verdict()
     may_diverge: list[str] = []
-    """Networks whose divergence is an expected result, not a failure of the study."""
+    """Networks whose divergence is an expected result and not a failure of the study."""
     plugins: list[str] = []
     """Python files with more NETWORKS, DATASETS and PROBES."""
     keep_checkpoints: bool = False
-    """Keep the last state of finished runs too, trained weights included."""
+    """Whether to keep the last state of finished runs, which includes the trained weights."""
 
     @model_validator(mode="after")
     def _check_networks(self):
         for name in self.variants:
             if name in NETWORKS:
-                raise ValueError(f"variants.{name}: a network is called so already; use another name")
+                raise ValueError(f"variants.{name}: {name} is already a network; use another name")
         for grid in (self.grid, *self.also):
             for name in grid.network:
                 family = self.checked(name)
@@ -169,8 +170,8 @@ class Study(Grids, Shared):
         return self
 
     def checked(self, network: str) -> Family:
-        """The family of a network of the grid. Raises BadInput where there is none, or it has not the
-        options, or the study not the images, that it is to have."""
+        """Return the family of a network in the grid. Raises BadInput if there is no such family, or it lacks
+        an option that is set, or the study's images do not suit its recipe."""
         try:
             family = self.family(network)
         except BadInput as error:
@@ -182,16 +183,16 @@ class Study(Grids, Shared):
         return family
 
     def _check_views(self, recipe: Recipe) -> None:
-        """Raise BadInput where more is to be seen of an image than what was kept of it."""
+        """Raise BadInput if training or evaluation needs more of an image than is kept of it."""
         for is_set, key in (
             (recipe.augmentation == "scale", 'recipe.augmentation = "scale"'),
             (self.evaluate.ten_crop, "evaluate.ten_crop = true"),
         ):
             if is_set and self.data.decode != "as_read":
-                raise BadInput(f'{key} needs data.decode = "as_read", of a folder of images')
+                raise BadInput(f'{key} needs data.decode = "as_read" and a folder of images')
 
     def family(self, network: str) -> Family:
-        """What a name of the grid stands for in NETWORKS. Raises BadInput."""
+        """Return the entry of NETWORKS for a network in the grid. Raises BadInput if there is none."""
         if network in self.variants:
             return NETWORKS[self.variants[network].of]
         if network not in NETWORKS:
@@ -200,14 +201,14 @@ class Study(Grids, Shared):
         return NETWORKS[network]
 
     def options_of(self, network: str) -> NetworkOptions:
-        """The options of a network of the grid."""
-        return self._of(network, "options")
+        """Return the options of a network in the grid."""
+        return self._section_of(network, "options")
 
     def recipe_of(self, network: str) -> Recipe:
-        """The recipe of a network of the grid."""
-        return self._of(network, "recipe")
+        """Return the recipe of a network in the grid."""
+        return self._section_of(network, "recipe")
 
-    def _of(self, network: str, section: str) -> Any:
+    def _section_of(self, network: str, section: str) -> Any:
         shared = getattr(self, section)
         if network not in self.variants:
             return shared
@@ -215,15 +216,15 @@ class Study(Grids, Shared):
         try:
             return type(shared)(**shared.model_dump() | own)
         except ValidationError as error:
-            told = error.errors()[0]["msg"].removeprefix("Value error, ")
-            raise BadInput(f"variants.{network}.{section}: {told}") from None
+            problem = error.errors()[0]["msg"].removeprefix("Value error, ")
+            raise BadInput(f"variants.{network}.{section}: {problem}") from None
 
     def resolve(self, train_size: int, flips: bool, other_size: int = 0) -> "Study":
-        """The study with all that depends on the data settled: length in steps, flips, and, where they are
-        not set, how often and on how many images errors are taken.
+        """Return the study with the values that depend on the data: number of steps, flips, and, unless they
+        are set, how often and on how many images errors are measured.
 
-        train_size, other_size: images to train on, and to test and validate on. flips: whether a mirrored
-        image keeps its class."""
+        train_size: number of training images. other_size: number of test and validation images. flips:
+        whether a mirrored image keeps its class."""
         recipe = self.recipe.model_dump()
         if recipe["epochs"] is not None:
             recipe["steps"] = max(1, round(recipe["epochs"] * train_size / recipe["batch_size"]))
@@ -235,7 +236,7 @@ class Study(Grids, Shared):
             raise BadInput(f"probe.steps = {late[0]}: a run has {steps} steps, 0 to {steps - 1}")
         evaluate = self.evaluate.model_dump()
         trained_on = steps * recipe["batch_size"]
-        part = max(5000, trained_on // 5)  # a short run on many images is not to be mostly evaluation
+        part = max(5000, trained_on // 5)  # so that a short run on many images is not mostly evaluation
         if evaluate["train_size"] is not None and evaluate["train_size"] >= train_size:
             evaluate["train_size"] = None
         elif evaluate["train_size"] is None and part < 0.9 * train_size:
@@ -253,7 +254,7 @@ class Study(Grids, Shared):
         return resolved
 
     def runs(self) -> Iterator[Run]:
-        """Every run once, grid by grid, by depth, then network, then seed."""
+        """Iterate over the runs, grid by grid, sorted as the grid lists depths, networks and seeds."""
         for depth, network, seed in dict.fromkeys(self._cells()):
             shared = {name: getattr(self, name) for name in Shared.model_fields}
             shared |= {"options": self.options_of(network), "recipe": self.recipe_of(network)}
@@ -268,19 +269,19 @@ class Study(Grids, Shared):
             )
 
     def networks(self) -> list[str]:
-        """Every network of the grid once."""
+        """Return the networks of all grids."""
         return list(dict.fromkeys(network for _, network, _ in self._cells()))
 
     def _cells(self) -> Iterator[tuple[int, str, int]]:
         return (cell for grid in (self.grid, *self.also) for cell in grid.cells())
 
     def _plugin_of(self, network: str) -> str:
-        """The sha256 of the plug-in files behind a run of `network`; empty where all is ours."""
+        """Return the SHA-256 of the plug-in files that a run of `network` uses, or "" if it uses none."""
         entries = [self.family(network), *(PROBES[name] for name in self.probe.names)]
         if self.data.path is None:
             entries.append(DATASETS[self.data.name])
         return "+".join(sorted({entry.source for entry in entries} - {""}))
 
     def to_toml(self) -> str:
-        """The whole study, defaults included, as a study file."""
+        """Return the study as a study file, with all defaults written out."""
         return tomli_w.dumps({"format": FORMAT, **self.model_dump(mode="json", exclude_none=True)})

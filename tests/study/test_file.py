@@ -1,0 +1,212 @@
+import pytest
+from hypothesis import given
+from hypothesis import settings as few
+from hypothesis import strategies as st
+
+from depthbench.errors import BadInput
+from depthbench.study.file import load_study, merge, parse_setting
+from depthbench.study.model import FORMAT
+
+# Bad input: one line that names the key, the value and what is allowed
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("learning_rate = 1", "unknown key 'learning_rate': "),
+        ("[recipes]", "unknown key 'recipes': did you mean 'recipe'?"),
+        ("[recipe]\nlrr = 1", "unknown key 'recipe.lrr': did you mean 'lr'? Known: "),
+        ("[options]\nwidht = 1", "unknown key 'options.widht': did you mean 'width'?"),
+        ("recipe = 3", "recipe = 3: should be a table of keys"),
+        ('[recipe]\nlr = "0.1"', 'recipe.lr = "0.1": should be a valid number'),
+        ("[recipe]\nlr = true", "recipe.lr = true: should be a valid number"),
+        ("[recipe]\nlr = 0", "recipe.lr = 0: should be greater than 0"),
+        ("[recipe]\nlr = nan", "recipe.lr = NaN: should be a finite number"),
+        ("[recipe]\nlr = inf", "recipe.lr = Infinity: should be a finite number"),
+        ("[recipe]\nsteps = 1.5", "recipe.steps = 1.5: should be a valid integer"),
+        ("[recipe]\nsteps = 0", "recipe.steps = 0: should be greater than or equal to 1"),
+        ("[recipe]\nbatch_size = 1", "recipe.batch_size = 1: should be greater than or equal to 2"),
+        ("[recipe]\nmomentum = 1", "recipe.momentum = 1: should be less than 1"),
+        ("[recipe]\nmilestones = [0]", "recipe.milestones.0 = 0: should be greater than 0"),
+        ('[recipe]\nprecision = "fp16"', "recipe.precision = \"fp16\": should be 'fp32', 'tf32' or 'bf16'"),
+        ("[recipe]\nsteps = 1\nepochs = 1", "recipe: steps and epochs exclude each other: set one"),
+        (
+            '[options]\nnorm = "bacth"',
+            "options.norm = \"bacth\": should be 'batch', 'none', 'group' or 'layer'",
+        ),
+        ('[options]\ninit = "zero"', 'options.init = "zero": should be he, xavier, orthogonal or normal:STD'),
+        ('[options]\ninit = "normal:0.0"', 'options.init = "normal:0.0": should be he, xavier'),
+        ('[options]\ninit = "normal:-1"', 'options.init = "normal:-1": should be he, xavier'),
+        ("[options]\ndropout = 1", "options.dropout = 1: should be less than 1"),
+        ('[data]\nname = "nosuch"', "data: no data set is called 'nosuch': "),
+        ("[data]\nval_size = 5\nval_fraction = 0.1", "data: val_fraction and val_size exclude each other"),
+        ("[data]\nval_fraction = 1", "data.val_fraction = 1: should be less than 1"),
+        ("[data]\nimage_size = 32", "data: image_size is for a folder of images; digits has its own size"),
+        ('[data]\npath = "x"\nimage_size = 1', "data.image_size = 1: should be greater than or equal to 2"),
+        ("[grid]\ndepth = []", "grid.depth = []: "),
+        ("[grid]\ndepth = 20", "grid.depth = 20: should be a valid list"),
+        ('[grid]\ndepth = [20, "x"]', 'grid.depth.1 = "x": should be a valid integer'),
+        (
+            "[grid]\ndepth = [20, 21]",
+            "grid: plain: depth 21 is not 6n+2, n >= 1; nearest: 20 or 26",
+        ),
+        ("[grid]\ndepth = [0]", "grid.depth.0 = 0: should be greater than or equal to 1"),
+        ("[grid]\nseed = [-1]", "grid.seed.0 = -1: should be greater than or equal to 0"),
+        ('[grid]\nnetwork = ["resnets"]', "grid: no network is called 'resnets': did you mean 'resnet'?"),
+        ('may_diverge = ["plian"]', "no network is called 'plian': did you mean 'plain'?"),
+        ('[probe]\nnames = ["gradient"]', "probe: no probe is called 'gradient': "),
+        ("[probe]\nsteps = [-1]", "probe.steps.0 = -1: should be greater than or equal to 0"),
+        ("[evaluate]\nevery = 0", "evaluate.every = 0: should be greater than or equal to 1"),
+        ('name = "a/b"', 'name = "a/b": should be 1 to 100 letters, digits'),
+        ('name = ""', 'name = "": should be 1 to 100 letters'),
+        (
+            "[recipe]\nlr = -1\nsteps = 0",
+            "recipe.steps = 0: should be greater than or equal to 1; recipe.lr = -1: ",
+        ),
+    ],
+)
+def test_a_study_file_that_is_wrong(tmp_path, text, told):
+    file = tmp_path / "wrong.toml"
+    file.write_text(text)
+    with pytest.raises(BadInput) as error:
+        load_study(file)
+    assert str(error.value).startswith(f"study wrong: {told}")
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"[recipe]\nsteps = 10\nlr =\n", r"wrong.toml: not valid TOML: .*line 3"),
+        (b"name = '\xff'\n", r"wrong.toml: not valid TOML: .*utf-8"),
+        (b"format = 99\n", rf"wrong.toml has results format 99; this version .* reads format {FORMAT}: "),
+        (b"format = '1'\n", r"has results format '1'"),
+    ],
+)
+def test_a_file_that_is_no_study(tmp_path, content, told):
+    file = tmp_path / "wrong.toml"
+    file.write_bytes(content)
+    with pytest.raises(BadInput, match=told) as error:
+        load_study(file)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("nosuch", "study 'nosuch': no such study; Known: "),
+        ("quik", "study 'quik': no such study; did you mean 'quick'? Known: "),
+        ("nosuch.toml", "study 'nosuch.toml': no such file; "),
+    ],
+)
+def test_an_unknown_study(name, told):
+    with pytest.raises(BadInput) as error:
+        load_study(name)
+    assert str(error.value).startswith(told)
+
+
+# Overrides
+
+
+def test_an_unknown_key_of_a_further_grid_is_told(tmp_path):
+    file = tmp_path / "several.toml"
+    file.write_text("[[also]]\nsead = [7]\n", encoding="utf-8")
+    for grid in ({}, {"grid": {"seed": [1]}}):
+        with pytest.raises(BadInput, match=r"unknown key 'also\.0\.sead'"):
+            load_study(file, **grid)
+
+
+@pytest.mark.parametrize("several", ["also = 3", "also = [3]", "grid = 3\nalso = [{seed = [1]}]"])
+def test_grids_that_are_none_are_told_of(several, tmp_path):
+    file = tmp_path / "several.toml"
+    file.write_text(several, encoding="utf-8")
+    with pytest.raises(BadInput, match=r"study several: (also|also\.0|grid) = 3: should be"):
+        load_study(file, grid={"seed": [1]})
+
+
+def test_merge_goes_table_by_table_and_leaves_both_as_they_were():
+    below, above = {"a": {"x": 1, "y": 2}, "b": 3}, {"a": {"y": 5}, "c": {"z": 6}}
+    assert merge(below, above) == {"a": {"x": 1, "y": 5}, "b": 3, "c": {"z": 6}}
+    assert below == {"a": {"x": 1, "y": 2}, "b": 3}
+    assert above == {"a": {"y": 5}, "c": {"z": 6}}
+
+
+def test_a_list_is_replaced_and_not_grown():
+    assert merge({"grid": {"depth": [20, 56]}}, {"grid": {"depth": [8]}}) == {"grid": {"depth": [8]}}
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [("steps", "epochs"), ("epochs", "steps"), ("val_size", "val_fraction")]
+)
+def test_a_key_gives_way_to_the_one_that_excludes_it(one, other):
+    assert merge({one: 1}, {other: 2}) == {other: 2}
+    assert merge({}, {one: 1, other: 2}) == {one: 1, other: 2}  # for the validation to refuse
+
+
+def test_epochs_on_top_of_a_study_of_so_many_steps():
+    assert load_study("quick").recipe.steps is not None
+    recipe = load_study("quick", recipe={"epochs": 3}).recipe
+    assert (recipe.steps, recipe.epochs) == (None, 3)
+
+
+TABLES = st.recursive(
+    st.integers(), lambda inner: st.dictionaries(st.sampled_from("abc"), inner, max_size=3), max_leaves=8
+).filter(lambda table: isinstance(table, dict))
+
+
+@few(max_examples=50, deadline=None, derandomize=True)
+@given(below=TABLES, above=TABLES)
+def test_what_is_above_holds_and_what_it_does_not_name_stays(below, above):
+    merged = merge(below, above)
+    assert merge(merged, above) == merged
+    assert set(merged) == set(below) | set(above)
+    assert all(merged[key] == below[key] for key in set(below) - set(above))
+
+
+@pytest.mark.parametrize(
+    ("setting", "values"),
+    [
+        ("recipe.lr=0.05", {"recipe": {"lr": 0.05}}),
+        ("lr=0.05", {"recipe": {"lr": 0.05}}),
+        ("lr = 1e-3", {"recipe": {"lr": 0.001}}),
+        ("norm=none", {"options": {"norm": "none"}}),
+        ('norm="none"', {"options": {"norm": "none"}}),
+        ("init=normal:0.01", {"options": {"init": "normal:0.01"}}),
+        ("flip=false", {"recipe": {"flip": False}}),
+        ("milestones=[0.3, 0.6]", {"recipe": {"milestones": [0.3, 0.6]}}),
+        ("probe.steps=[0,1]", {"probe": {"steps": [0, 1]}}),
+        ("depth=[8]", {"grid": {"depth": [8]}}),
+        ("name=mine", {"name": "mine"}),
+        ("data.name=mnist", {"data": {"name": "mnist"}}),
+        ("path=", {"data": {"path": ""}}),
+        ("recipe.nosuch=1", {"recipe": {"nosuch": 1}}),  # for the validation to refuse
+    ],
+)
+def test_a_setting_is_a_key_and_a_value_as_in_a_file(setting, values):
+    assert parse_setting(setting) == values
+
+
+@pytest.mark.parametrize(
+    ("setting", "told"),
+    [
+        ("lr", "--set lr: write --set KEY=VALUE, e.g. --set recipe.lr=0.05"),
+        ("=1", "--set =1: write --set KEY=VALUE"),
+        ("lrr=1", "--set lrr=1: unknown key 'lrr': did you mean 'lr'? Known: "),
+        ("every=3", "--set every=3: ambiguous key 'every': write probe.every or evaluate.every"),
+    ],
+)
+def test_a_setting_that_is_none(setting, told):
+    with pytest.raises(BadInput) as error:
+        parse_setting(setting)
+    assert str(error.value).startswith(told)
+
+
+def test_a_setting_that_is_wrong_is_told_like_one_of_a_file():
+    with pytest.raises(BadInput, match=r"study quick: unknown key 'recipe\.nosuch'"):
+        load_study("quick", **parse_setting("recipe.nosuch=1"))
+
+
+def test_a_relative_data_path_starts_from_the_file_that_names_it(tmp_path):
+    file = tmp_path / "mine.toml"
+    file.write_text('[data]\npath = "photos"\n')
+    assert load_study(file).data.path == str(tmp_path / "photos")

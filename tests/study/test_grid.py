@@ -1,0 +1,80 @@
+import pytest
+
+from depthbench.errors import BadInput
+from depthbench.study.file import load_study
+from depthbench.study.grid import Grid, join_grids, requested_runs
+
+SEVERAL = """
+[grid]
+network = ["resnet", "preresnet"]
+depth = [20, 110]
+
+[[also]]
+network = ["resnet_bottleneck"]
+depth = [110, 164]
+seed = [7]
+"""
+
+
+@pytest.mark.parametrize(
+    ("requested", "runs"),
+    [
+        ({"seed": [5]}, [("resnet preresnet", (20, 110), (5,)), ("resnet_bottleneck", (110, 164), (5,))]),
+        ({"depth": [164]}, [("resnet_bottleneck", (164,), (7,))]),
+        ({"depth": [110]}, [("resnet preresnet", (110,), (0, 1, 2)), ("resnet_bottleneck", (110,), (7,))]),
+        ({"depth": [8, 164]}, [("resnet preresnet", (8,), (0, 1, 2)), ("resnet_bottleneck", (164,), (7,))]),
+        ({"network": ["plain"]}, [("plain", (20, 110), (0, 1, 2))]),
+        (
+            {"network": ["plain", "resnet_bottleneck"], "seed": [5]},
+            [("plain", (20, 110), (5,)), ("resnet_bottleneck", (110, 164), (5,))],
+        ),
+        ({"network": ["resnet", "preresnet_bottleneck"], "depth": [20, 29]}, None),
+        (
+            {"network": ["resnet", "resnet_bottleneck"], "depth": [56]},
+            [("resnet resnet_bottleneck", (56,), (0, 1, 2))],
+        ),
+    ],
+)
+def test_a_grid_applies_to_all_grids_of_a_study(requested, runs, tmp_path):
+    file = tmp_path / "several.toml"
+    file.write_text(SEVERAL, encoding="utf-8")
+    if runs is None:  # all combinations are requested for, and one cannot be
+        with pytest.raises(BadInput, match="grid: resnet"):
+            load_study(file, grid=requested)
+        return
+    study = load_study(file, grid=requested)
+    found = [(" ".join(g.network), tuple(g.depth), tuple(g.seed)) for g in (study.grid, *study.also)]
+    assert found == runs
+
+
+def test_a_grid_can_be_a_table_or_a_grid_and_also_can_be_replaced(tmp_path):
+    file = tmp_path / "several.toml"
+    file.write_text(SEVERAL, encoding="utf-8")
+    assert load_study(file, grid=Grid(depth=[164])) == load_study(file, grid={"depth": [164]})
+    study = load_study(file, grid={"network": ["resnet_bottleneck"], "depth": [110]}, also=[])
+    assert (study.grid.network, study.grid.seed, study.also) == (["resnet_bottleneck"], [0, 1, 2], [])
+
+
+def test_a_study_requests_each_run_of_its_grids_once():
+    grid = {"network": ["plain"], "depth": [8, 20], "seed": [0]}
+    other = {"network": ["plain"], "depth": [20], "seed": [0, 1]}
+    assert requested_runs({"grid": grid, "also": [other]}) == [
+        (8, "plain", 0),
+        (20, "plain", 0),
+        (20, "plain", 1),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("depths", "expected"),
+    [
+        ([([8], [0]), ([20], [0])], [([8, 20], [0])]),  # every combination: one grid
+        ([([8], [0]), ([20], [1])], [([8], [0]), ([20], [1])]),
+        ([([8], [0]), ([8, 20], [0, 1])], [([8, 20], [0, 1])]),  # one grid contains the other
+    ],
+)
+def test_joined_grids_have_the_same_runs(depths, expected):
+    grids = [Grid(network=["plain"], depth=depth, seed=seed) for depth, seed in depths]
+    joined = join_grids(grids)
+    assert [(grid.depth, grid.seed) for grid in joined] == expected
+    assert {c for grid in joined for c in grid.cells()} == {c for grid in grids for c in grid.cells()}
