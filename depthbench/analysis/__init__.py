@@ -1,4 +1,4 @@
-"""DataFrame -> DataFrame: what the figures and tables of a report show. No torch, no drawing here."""
+"""Analysis of stored runs: DataFrame in, DataFrame out. No I/O, no drawing, no torch."""
 
 from depthbench.store.record import FINISHED
 

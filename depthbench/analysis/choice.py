@@ -1,10 +1,9 @@
-"""Which depth to choose: the error of each network and depth beside what it costs, and the rule of one
-standard error.
+"""Which depth to choose: the error and cost of each network and depth, and the one-standard-error rule.
 
-Of all models whose mean error is within one standard error of the best one's, the rule takes the simplest
-(Breiman et al. 1984, Classification and Regression Trees, sec. 3.4.3; Hastie et al. 2009, The Elements of
-Statistical Learning, sec. 7.10). The errors are of validation images: a model that is chosen by its test
-error has none left that can be believed."""
+Of all models whose mean error is within one standard error of the best, the rule takes the simplest (Breiman
+et al. 1984, Classification and Regression Trees, sec. 3.4.3; Hastie et al. 2009, The Elements of Statistical
+Learning, sec. 7.10). It uses validation errors: the test error of a model chosen by its test error is
+biased."""
 
 import numpy as np
 import pandas as pd
@@ -12,31 +11,36 @@ import pandas as pd
 from depthbench.analysis import FINISHED
 from depthbench.analysis.chance import near_chance
 
+ERRORS = {"val_error": "validation error", "test_error": "test error"}
 COSTS = ("parameters", "multiply_adds", "seconds", "peak_memory")
-MEASURED_WITH = {  # what must be the same for a measured cost to be held beside another
+MEASURED_WITH = {  # columns that must agree before a measured cost can be compared
     "seconds": ("device", "threads"),
     "peak_memory": ("device", "threads", "peak_memory_of"),
 }
 DIGITS = 9  # of a mean error: sums of the same errors in another order are equal
-NOISE = 0.05  # of a measured cost: what differs by less is taken for equal
-LEAST_SEEDS = 2  # of one seed no error has a standard error
+NOISE = 0.05  # relative: measured costs that differ by less are equal
+LEAST_SEEDS = 2  # one seed has no standard error
 
 
 def choose(runs: pd.DataFrame) -> pd.DataFrame:
-    """A row a network and depth with a finished run, ordered so. `runs` is `Results.runs`.
+    """Return a row for each network and depth with a finished run, in this order.
 
-    Columns: network, depth; error, `val_error` or, where there are no validation images, `test_error`; n
-    finished seeds, done, how many of them did not diverge; the mean and the standard error se of their last
-    error (percent; a diverged one at chance; NaN for n < 2); the COSTS, means over the seeds that are done,
-    since a diverged one ended early; front_COST, whether no other row has a lower error at no greater cost or
-    the same at a lower one, where measured costs within NOISE of each other are equal; chosen_of_network, the
-    least depth of its network within one standard error of that network's best; and chosen, the fewest
-    multiply-adds within one of the best of all. No row of fewer than LEAST_SEEDS, or of which all diverged,
-    is chosen or sets what is best; none is by its test error, nor where the best is at chance."""
+    `runs` is `Results.runs`. Columns:
+    - network, depth; error, `val_error`, or `test_error` if there is no validation set;
+    - n, the finished seeds; done, how many of them did not diverge;
+    - mean and standard error se of their last error (percent; a diverged run at chance; se is NaN for n < 2);
+    - COSTS, means over the seeds that did not diverge, since a diverged run ended early;
+    - front_COST, whether no other row is both cheaper and better, or equal in one and better in the other
+      (measured costs within NOISE are equal);
+    - chosen_of_network, the shallowest depth of its network within one standard error of that network's best;
+    - chosen, the fewest multiply-adds within one standard error of the best of all.
+
+    Rows with fewer than LEAST_SEEDS seeds, or whose runs all diverged, are never chosen and never count as
+    the best. Nothing is chosen by test error, or if the best is at chance."""
     finished = runs[runs["status"].isin(FINISHED)]
     error = "val_error" if finished["val_error"].notna().any() else "test_error"
     values = finished[error]
-    if error == "val_error":  # of a run that diverged before its first evaluation: at chance, as any other
+    if error == "val_error":  # a run that diverged before its first evaluation counts at chance too
         values = values.where(finished["status"] != "diverged", finished["test_error"])
     finished = finished.assign(value=pd.to_numeric(values)).dropna(subset=["value"])
     rows = []
@@ -44,42 +48,42 @@ def choose(runs: pd.DataFrame) -> pd.DataFrame:
         done = group[group["status"] == "done"]
         row = {"network": network, "depth": depth, "error": error, "n": len(group), "done": len(done)}
         row |= {"mean": round(group["value"].mean(), DIGITS), "se": group["value"].sem()}
-        costs = ((cost, group if cost in COSTS[:2] else done) for cost in COSTS)
-        rows.append(row | {cost: pd.to_numeric(measured[cost]).mean() for cost, measured in costs})
+        measured = {cost: done if cost in MEASURED_WITH else group for cost in COSTS}
+        rows.append(row | {cost: pd.to_numeric(of[cost]).mean() for cost, of in measured.items()})
     columns = ["network", "depth", "error", "n", "done", "mean", "se", *COSTS]
     table = pd.DataFrame(rows, columns=columns)
     for cost in COSTS:
         table[f"front_{cost}"] = _front(table[cost], table["mean"], NOISE if cost in MEASURED_WITH else 0)
-    judged = table[(table["n"] >= LEAST_SEEDS) & (table["done"] > 0) & (table["error"] == "val_error")]
-    if not judged.empty and best(judged)["mean"] > near_chance(runs):
-        judged = judged.iloc[:0]
-    least = [_within(rows)["depth"].idxmin() for _, rows in judged.groupby("network")]
-    cheapest = _within(judged).sort_values(["multiply_adds", "mean"]).index[:1]
+    eligible = table[(table["n"] >= LEAST_SEEDS) & (table["done"] > 0) & (table["error"] == "val_error")]
+    if not eligible.empty and best(eligible)["mean"] > near_chance(runs):
+        eligible = eligible.iloc[:0]
+    shallowest = [_within(rows)["depth"].idxmin() for _, rows in eligible.groupby("network")]
+    cheapest = _within(eligible).sort_values(["multiply_adds", "mean"]).index[:1]
     return table.assign(
-        chosen_of_network=table.index.isin(least),
+        chosen_of_network=table.index.isin(shallowest),
         chosen=table.index.isin(cheapest),
     )
 
 
 def best(table: pd.DataFrame) -> pd.Series:
-    """Of rows of `choose`, the one of the lowest mean error; of equal ones the first."""
+    """Return the first row of `choose` with the lowest mean error."""
     return table.loc[table["mean"].idxmin()]
 
 
-def differing(runs: pd.DataFrame) -> dict[str, list[str]]:
-    """Measured cost -> what it was measured with (columns of `runs`) that is not the same in all done runs,
-    so that it cannot be compared. Costs of which nothing is known are left out."""
+def incomparable_costs(runs: pd.DataFrame) -> dict[str, list[str]]:
+    """Return the measured costs that cannot be compared, each with the columns that differ between done runs.
+
+    Costs that no run recorded are omitted."""
     done = runs[runs["status"] == "done"]
-    found = {
+    differing = {
         cost: [column for column in columns if done.loc[done[cost].notna(), column].nunique() > 1]
         for cost, columns in MEASURED_WITH.items()
     }
-    return {cost: columns for cost, columns in found.items() if columns}
+    return {cost: columns for cost, columns in differing.items() if columns}
 
 
 def _front(cost: pd.Series, error: pd.Series, noise: float) -> np.ndarray:
-    """Whether each row is Pareto-optimal: none is better in one of the two and no worse in the other. Costs
-    that differ by at most a part `noise` of them are equal."""
+    """Return whether each row is Pareto-optimal. Costs within the fraction `noise` of each other are equal."""
     c, e = cost.to_numpy(float), error.to_numpy(float)
     no_worse = (c <= (1 + noise) * c[:, None]) & (e <= e[:, None])  # (row, other)
     better = ((1 + noise) * c < c[:, None]) | (e < e[:, None])
@@ -87,7 +91,7 @@ def _front(cost: pd.Series, error: pd.Series, noise: float) -> np.ndarray:
 
 
 def _within(rows: pd.DataFrame) -> pd.DataFrame:
-    """Those whose mean error is within one standard error of the best one's."""
+    """Return the rows whose mean error is within one standard error of the best."""
     if rows.empty:
         return rows
     lowest = best(rows)

@@ -1,4 +1,4 @@
-"""How well each class is told from the others, and which are taken for which. Everything is in percent."""
+"""How well each class is recognised, and which classes are confused. All values are percentages."""
 
 import numpy as np
 import pandas as pd
@@ -7,23 +7,23 @@ from depthbench.analysis.summary import over_seeds
 
 
 def class_metrics(predictions: pd.DataFrame) -> pd.DataFrame:
-    """A row a run and metric: its macro F1, and the recall of each class.
+    """Return a row for each run and metric: its macro F1, and the recall of each class.
 
-    `predictions` is what `store.load_predictions` gives. Columns: run_id, network, depth, seed; metric,
+    `predictions` comes from `store.results.load_predictions`. Columns: run_id, network, depth, seed; metric,
     `macro_f1` or `recall`; class, its name, empty for macro_f1; value. The F1 of a class is the harmonic mean
-    of its precision and its recall; macro F1 is the mean over classes, one that is neither shown nor
-    predicted left out. The recall of a class without test images is NaN."""
+    of its precision and recall. Macro F1 is the mean over the classes that occur as a label or a prediction.
+    The recall of a class without test images is NaN."""
     keys = ["run_id", "network", "depth", "seed"]
     columns = [*keys, "metric", "class", "value"]
     if predictions.empty:
         return pd.DataFrame(columns=columns)
-    from sklearn.metrics import precision_recall_fscore_support  # takes half a second
+    from sklearn.metrics import precision_recall_fscore_support  # its import takes half a second
 
     rows = []
     for run, images in predictions.groupby(keys, sort=False):
         classes = images["label"].cat.categories
         _, recalls, f1, _ = precision_recall_fscore_support(
-            *_numbers(images), labels=range(len(classes)), zero_division=np.nan
+            *_codes(images), labels=range(len(classes)), zero_division=np.nan
         )
         values = [("macro_f1", "", np.nanmean(f1))]
         values += [("recall", name, recall) for name, recall in zip(classes, recalls, strict=True)]
@@ -32,22 +32,24 @@ def class_metrics(predictions: pd.DataFrame) -> pd.DataFrame:
 
 
 def summarise_classes(metrics: pd.DataFrame) -> pd.DataFrame:
-    """A row a network, depth, metric and class of `class_metrics`, over the seeds: n, how many there are;
-    mean, low and high (its 95% t interval, NaN for n < 2), min, max."""
+    """Summarise `class_metrics` over the seeds of each network, depth, metric and class.
+
+    Added columns: n, the seeds; mean, low and high (its 95% t interval, NaN for n < 2), min, max."""
     keys = ["network", "depth", "metric", "class"]
     return over_seeds(metrics, keys, "value").sort_values(keys[:2], kind="stable", ignore_index=True)
 
 
 def confusion(predictions: pd.DataFrame) -> pd.DataFrame:
-    """What percent of the images of each class (rows) are put into each (columns), all runs of `predictions`
-    counted together. The row of a class without test images is 0."""
+    """Return the percentage of the images of each class (rows) that are predicted as each class (columns).
+
+    All runs of `predictions` are counted together. The row of a class without test images is 0."""
     from sklearn.metrics import confusion_matrix
 
     classes = predictions["label"].cat.categories
-    counts = confusion_matrix(*_numbers(predictions), labels=range(len(classes)), normalize="true")
+    counts = confusion_matrix(*_codes(predictions), labels=range(len(classes)), normalize="true")
     return pd.DataFrame(100 * counts, index=classes, columns=classes)
 
 
-def _numbers(predictions: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    """label and predicted as numbers: scikit-learn sorts names."""
+def _codes(predictions: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """Return labels and predictions as numbers, in the data set's order: scikit-learn sorts names."""
     return predictions["label"].cat.codes.to_numpy(), predictions["predicted"].cat.codes.to_numpy()

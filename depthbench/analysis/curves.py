@@ -1,18 +1,18 @@
-"""Errors over the course of training, over the seeds of each network and depth."""
+"""Errors during training over the seeds of each network and depth."""
 
 import pandas as pd
 
 from depthbench.analysis import FINISHED
 
-MOST_POINTS = 600  # of one curve: more cannot be told apart at a column's width
+MOST_POINTS = 600  # of one curve: more are indistinguishable at the width of a column
 
 
 def mean_curves(runs: pd.DataFrame, history: pd.DataFrame, column: str) -> pd.DataFrame:
-    """Mean and range of `column` (percent) over the finished seeds, at each logged step.
+    """Return the mean and range of `column` (percent) over the finished seeds at each logged step.
 
-    Columns: network, depth, step (updates made), mean, low, high (the lowest and highest seed), n.
-    A finished run keeps its final error after its own end, as it counts in the tables: a diverged run
-    stays at chance error and does not leave the mean. A step before any seed's first value is left out."""
+    Columns: network, depth, step (updates made), mean, low, high (the lowest and highest seed), n. A finished
+    run keeps its final error after its own end, as in the tables: a diverged run stays at chance error and in
+    the mean. Steps before the first value of a seed are omitted."""
     frames = []
     finished = runs[runs["status"].isin(FINISHED)]
     for (network, depth), group in finished.groupby(["network", "depth"]):
@@ -33,6 +33,6 @@ def mean_curves(runs: pd.DataFrame, history: pd.DataFrame, column: str) -> pd.Da
 
 
 def thin(table: pd.DataFrame) -> pd.DataFrame:
-    """At most MOST_POINTS rows of `table`, evenly taken, the last one always."""
+    """Return at most MOST_POINTS evenly spaced rows of `table`, including the last one."""
     stride = -(-len(table) // MOST_POINTS) or 1
     return table.iloc[::-1].iloc[::stride].iloc[::-1]

@@ -1,21 +1,21 @@
-"""How the ends and the middle of a network move in its first updates."""
+"""How early, middle and late layers change during the first updates."""
 
 import pandas as pd
 
 from depthbench.analysis.layers import CLASSIFIER, by_layer
 
-LAST = 100  # steps: where early weights grow by orders of magnitude, they have done most of it by then
+LAST = 100  # steps: by then early weights that grow by orders of magnitude have done most of it
 
 
 def first_steps(layers: pd.DataFrame, column: str) -> pd.DataFrame:
-    """`by_layer` of `column` for three layers of each network at its greatest depth, at the steps up to LAST.
+    """Return `by_layer` of `column` for three layers of each network's deepest depth, up to step LAST.
 
-    Added columns: place, `first` (layer 2, behind the one at the input), `middle` or `last` (before the
-    classifier); order, 0 for the first of the steps that any network was probed at, 1 for the next, ..."""
+    Added columns: place, `first` (layer 2, the one after the input layer), `middle` or `last` (before the
+    classifier); order, the index of the step among all steps probed."""
     deepest = layers.groupby("network")["depth"].transform("max")
     early = layers[(layers["depth"] == deepest) & (layers["step"] <= LAST)]
     inner = early[early["stage"] != CLASSIFIER]
-    places = [_places(group).assign(network=network) for network, group in inner.groupby("network")]
+    places = [_three_layers(group).assign(network=network) for network, group in inner.groupby("network")]
     if not places:
         return by_layer(early, column).assign(place=pd.Series(dtype=str), order=pd.Series(dtype=int))
     chosen = inner.merge(pd.concat(places), on=["network", "layer"])
@@ -24,8 +24,8 @@ def first_steps(layers: pd.DataFrame, column: str) -> pd.DataFrame:
     return table.assign(order=table["step"].map(steps.index))
 
 
-def _places(layers: pd.DataFrame) -> pd.DataFrame:
-    """The three layers of one network: layer, place."""
+def _three_layers(layers: pd.DataFrame) -> pd.DataFrame:
+    """Return the three layers of one network: layer, place."""
     last = layers["layer"].max()
     first = min(2, last)
     return pd.DataFrame(

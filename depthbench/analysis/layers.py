@@ -1,4 +1,4 @@
-"""A probe by layer, over the seeds of each network and depth."""
+"""Probe values by layer, over the seeds of each network and depth."""
 
 import math
 
@@ -12,13 +12,14 @@ KEYS = ["network", "depth", "step", "layer"]
 
 
 def by_layer(layers: pd.DataFrame, column: str) -> pd.DataFrame:
-    """The geometric mean of `column` over seeds, for each network, depth, step and layer.
+    """Return the geometric mean of `column` over seeds for each network, depth, step and layer.
 
-    `layers` is `Results.layers`: runs of any status count for the steps that they were probed at.
-    Columns: the four keys; position, 0 at the input and 1 at the output; mean, which is 0 where a seed's
-    value is 0 and NaN where one is infinite or not a number (diverged, or not measured); low and high, the
-    lowest and highest seed of the positive and finite ones; n, the seeds probed; zeros, how many of them
-    are exactly 0; lost, how many infinite or not a number."""
+    `layers` is `Results.layers`: runs of any status count for the steps at which they were probed. Columns:
+    - the four keys; position, 0 at the input and 1 at the output;
+    - mean, 0 if a seed's value is 0, and NaN if one is infinite or not a number (diverged or not measured);
+    - low and high, the lowest and highest of the positive and finite seeds;
+    - n, the seeds probed; zeros, how many of them are exactly 0; lost, how many are infinite or not a number.
+    """
     values = layers[column].astype(float)
     usable = np.isfinite(values) & (values > 0)
     frame = layers[KEYS].assign(
@@ -37,7 +38,7 @@ def by_layer(layers: pd.DataFrame, column: str) -> pd.DataFrame:
 
 
 def fewer_seeds(table: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
-    """Networks and depths of which `table` (of by_layer) has fewer seeds, at some step, than `runs` holds.
+    """Return the networks and depths for which `table` (of by_layer) lacks seeds of `runs` at some step.
 
     Columns: network, depth; n, the fewest seeds probed; stored, the runs stored."""
     keys = ["network", "depth"]
@@ -48,16 +49,17 @@ def fewer_seeds(table: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def chosen_steps(layers: pd.DataFrame, count: int) -> list[int]:
-    """The first and the last probed step, and steps evenly spaced between in the order probed."""
+    """Return the first and the last probed step, and steps evenly spaced between them as probed."""
     steps = sorted(layers["step"].unique())
-    places = np.linspace(0, len(steps) - 1, min(count, len(steps))).round().astype(int)
-    return [int(steps[place]) for place in places]
+    indices = np.linspace(0, len(steps) - 1, min(count, len(steps))).round().astype(int)
+    return [int(steps[index]) for index in indices]
 
 
 def summarise_responses(layers: pd.DataFrame) -> pd.DataFrame:
-    """A row a network and depth: the standard deviation of its layers' responses at the last step probed, the
-    classifier left out. Columns: network, depth; n, seeds; mean, low, high (95% t interval), min and max over
-    these of the median layer; least and greatest, of any layer and seed."""
+    """Summarise the standard deviation of layer responses at the last probed step, without the classifier.
+
+    One row per network and depth. Columns: network, depth; n, seeds; mean, low and high (95% t interval), min
+    and max over the seeds of the median layer; least and greatest of any layer and seed."""
     if "response_std" not in layers:
         return pd.DataFrame(columns=["network", "depth"])
     known = np.isfinite(layers["response_std"].astype(float))
@@ -69,17 +71,17 @@ def summarise_responses(layers: pd.DataFrame) -> pd.DataFrame:
 
 
 def thinned(line: pd.DataFrame, most: int) -> pd.DataFrame:
-    """The rows of by_layer of one network, depth and step, at most about `most`: of a deeper network
-    neighbouring layers, an even number of them, are one row of their geometric means, since two layers of a
-    block may differ by more than all blocks do."""
+    """Reduce the rows of by_layer of one network, depth and step to at most about `most`.
+
+    Neighbouring layers are merged into their geometric mean. Their number is even, since the two layers of a
+    block may differ more than blocks do."""
     if len(line) <= most:
         return line
     values = ["mean", "low", "high"]
     logs = np.log(line[values].where(line[values] > 0))
-    joined = {"n": "min", "zeros": "max", "lost": "max"} | dict.fromkeys(
-        ["layer", "position", *values], "mean"
-    )
-    how = {column: joined.get(column, "first") for column in line}
+    merged = {"n": "min", "zeros": "max", "lost": "max"}
+    merged |= dict.fromkeys(["layer", "position", *values], "mean")
+    how = {column: merged.get(column, "first") for column in line}
     size = 2 * math.ceil(len(line) / most / 2)
     rows = line.assign(**logs).groupby((line["layer"] - 1) // size).agg(how).reset_index(drop=True)
     rows[values] = np.exp(rows[values])
@@ -88,13 +90,13 @@ def thinned(line: pd.DataFrame, most: int) -> pd.DataFrame:
 
 
 def last_step(layers: pd.DataFrame) -> pd.DataFrame:
-    """The rows of each network and depth at the last step that it was probed at, in any seed."""
+    """Return the rows of each network and depth at the last step probed in any seed."""
     last = layers.groupby(["network", "depth"])["step"].transform("max")
     return layers[layers["step"] == last]
 
 
 def sorted_layers(layers: pd.DataFrame, column: str) -> pd.DataFrame:
-    """`layers` with `layer` replaced by its rank in each run and step: 1 has the greatest `column`."""
+    """Replace `layer` by its rank within its run and step; rank 1 has the largest `column`."""
     groups = layers.groupby(["run_id", "step"])[column]
     rank = groups.rank(ascending=False, method="first", na_option="bottom")
     return layers.assign(layer=rank.astype(int))

@@ -8,17 +8,17 @@ from scipy.special import stdtrit
 
 from depthbench.analysis import FINISHED, STATUSES
 
-ERRORS = ("train_error_eval", "test_error")  # of the last evaluation, never of the best one
-# of ImageNet's protocol, where taken
-CROPS = ("test_error_10crop", "test_error_top5", "test_error_top5_10crop")
+# of the last evaluation, never of the best one: column of `Results.runs` -> words
+ERRORS = {"train_error_eval": "train error", "test_error": "test error"}
+CROPS = ("test_error_10crop", "test_error_top5", "test_error_top5_10crop")  # of ImageNet's protocol
 
 
 def summarise(runs: pd.DataFrame) -> pd.DataFrame:
-    """A row a network and depth, ordered so: how its runs ended, and their final errors.
+    """Return a row for each network and depth, in this order: how its runs ended, and their final errors.
 
     `runs` is `Results.runs`. Columns: network, depth; seeds, the runs stored; done, diverged, failed,
-    interrupted, how many ended so; n, how many have final errors (done and diverged, a diverged one at
-    chance error); and for train_error_eval, test_error, and those of CROPS that any run has (percent),
+    interrupted, how many ended with each status; n, how many have final errors (done and diverged, a diverged
+    one at chance error). For train_error_eval, test_error, and each of CROPS that a run has (percent):
     NAME_mean, NAME_min, NAME_max, and NAME_low to NAME_high, the 95% t interval of the mean (NaN for
     n < 2)."""
     rows = []
@@ -35,7 +35,7 @@ def summarise(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def over_seeds(table: pd.DataFrame, keys: list[str], column: str) -> pd.DataFrame:
-    """A row for each value of `keys`, in their order in `table`: the keys, n, how many rows have it, and the
+    """Return a row for each value of `keys`, in the order of `table`: the keys, the number of rows n, and the
     `spread` of `column`."""
     rows = [
         dict(zip(keys, key, strict=True)) | {"n": len(group)} | spread(group[column])
@@ -45,13 +45,14 @@ def over_seeds(table: pd.DataFrame, keys: list[str], column: str) -> pd.DataFram
 
 
 def t_half(values: np.ndarray) -> float:
-    """Half the 95% t interval of the mean of two or more values. (scipy.stats takes most of a second to
-    import, and processes that draw need no more of it than this.)"""
+    """Return half the 95% t interval of the mean of two or more values.
+
+    scipy.special, because importing scipy.stats takes most of a second in each process that draws."""
     return stdtrit(len(values) - 1, 0.975) * values.std(ddof=1) / math.sqrt(len(values))
 
 
 def spread(values: pd.Series) -> dict[str, float]:
-    """mean; low to high, its 95% t interval (NaN for fewer than 2 values); min and max of what is known."""
+    """Return mean, its 95% t interval low to high (NaN for n < 2), min and max of the known values."""
     known = pd.to_numeric(values, errors="coerce").dropna().to_numpy(float)
     if not len(known):
         return dict.fromkeys(("mean", "low", "high", "min", "max"), np.nan)

@@ -1,12 +1,12 @@
-"""Verdicts: do deeper networks train worse here, and do residual connections mend it?
+"""Verdicts: do deeper networks train worse here, and do residual connections remove the degradation?
 
-Errors are paired by seed: D is the error of the deep network minus that of the shallow one. `present`:
-Holm's correction of the one-sided paired t over the pairs of depths of a network gives p <= 0.05, and the
-mean D is at least the margin. `absent`: the one-sided 95 % upper bound of the mean D is below the margin.
-Else, and with fewer than 3 seeds, `inconclusive`. A diverged run counts at chance error. An error is the
-mean of the last five evaluations of a run, or of those in its last quarter where they are fewer.
+Errors are paired by seed: D is the error of the deep network minus that of the shallow one. `present`: the
+one-sided paired t test, Holm-corrected over the pairs of depths of a network, gives p <= 0.05, and the mean D
+is at least the margin. `absent`: the one-sided 95 % upper bound of the mean D is below the margin. Otherwise,
+and with fewer than 3 seeds, `inconclusive`. A diverged run counts at chance error. An error is the mean of
+the last five evaluations of a run, or of its last quarter if that has fewer.
 
-(scipy.stats is imported where a test is made: that takes most of a second, in which a report draws.)"""
+scipy.stats is imported only where a test is made, because the import takes most of a second."""
 
 from collections.abc import Sequence
 from itertools import combinations
@@ -20,15 +20,19 @@ from depthbench.analysis import FINISHED
 from depthbench.networks import NETWORKS
 
 LEVEL = 0.05
-LEAST_SEEDS = 3  # with fewer nothing is concluded
-EVALUATIONS, LAST_PART = 5, 0.25  # an error is the mean of so many, of the last part of training
+LEAST_SEEDS = 3  # with fewer, every verdict is inconclusive
+EVALUATIONS, LAST_PART = (
+    5,
+    0.25,
+)  # an error is the mean of up to 5 evaluations in the last quarter of training
 PAIRED = ["network", "depth", "seed", "status", "error"]
 ROUNDING = 1e-9  # percentage points
-FULL_RECIPE, FULL, SHORT = 64_000, 0.5, 1.0  # steps from which a recipe is full; margins in percentage points
+FULL_RECIPE = 64_000  # steps from which a recipe counts as full
+FULL_MARGIN, SHORT_MARGIN = 0.5, 1.0  # percentage points
 
 
 class Verdicts(NamedTuple):
-    """The answers for one kind of error; see `degradation`, `trends` and `removals`."""
+    """The verdicts on one kind of error; see `degradation`, `trends` and `removals`."""
 
     margin: float
     degradation: pd.DataFrame
@@ -37,8 +41,9 @@ class Verdicts(NamedTuple):
 
 
 def judge(runs: pd.DataFrame, history: pd.DataFrame, column: str, margin: float | None = None) -> Verdicts:
-    """All verdicts on `column`, train_error_eval or test_error. margin: percentage points; None: the default
-    for as many steps as the runs have."""
+    """Return all verdicts on `column`, train_error_eval or test_error.
+
+    margin: percentage points; None: the default for the number of steps of the runs."""
     errors = last_errors(runs, history, column)
     if margin is None:
         margin = default_margin(pd.to_numeric(runs["steps"], errors="coerce").max())
@@ -46,24 +51,25 @@ def judge(runs: pd.DataFrame, history: pd.DataFrame, column: str, margin: float 
 
 
 def default_margin(steps: int) -> float:
-    """The margin (percentage points) of a study that sets none: 0.5 for a full recipe, 1 for a short one."""
-    return FULL if steps >= FULL_RECIPE else SHORT
+    """Return the margin (percentage points) of a study that sets none: 0.5 for a full recipe, else 1."""
+    return FULL_MARGIN if steps >= FULL_RECIPE else SHORT_MARGIN
 
 
 def last_errors(runs: pd.DataFrame, history: pd.DataFrame, column: str) -> pd.DataFrame:
-    """The finished runs with `error` (percent): `column`'s mean over the last five evaluations, or as many as
-    lie in the last quarter of training; chance for a diverged run.
+    """Return the finished runs with their `error` (percent).
 
-    Columns: network, family, depth, seed, status, error, and the settings of each run."""
+    This is the mean of `column` over the last five evaluations, or over the last quarter of training if that
+    has fewer; chance for a diverged run. Columns: network, family, depth, seed, status, error, and the
+    settings of each run."""
     finished = runs[runs["status"].isin(FINISHED)].copy()
     rows = history.dropna(subset=[column]).sort_values("step")
     steps = finished.set_index("run_id")["steps"].reindex(rows["run_id"]).to_numpy()
     settled = rows["step"] > (1 - LAST_PART) * steps
     last = rows["step"] == rows.groupby("run_id")["step"].transform("max")
     means = rows[settled | last].groupby("run_id")[column].apply(lambda e: e.tail(EVALUATIONS).mean())
-    at_chance = pd.to_numeric(finished[column], errors="coerce")  # of a diverged run
-    ends = finished["run_id"].map(means).fillna(at_chance)  # a history that cannot be read hides no result
-    finished["error"] = ends.where(finished["status"] == "done", at_chance)
+    final = pd.to_numeric(finished[column], errors="coerce")  # chance for a diverged run
+    ends = finished["run_id"].map(means).fillna(final)  # also for an unreadable history
+    finished["error"] = ends.where(finished["status"] == "done", final)
     settings = [key for key in finished if key.startswith(("options.", "recipe."))]
     return finished.dropna(subset=["error"])[
         ["network", "family", "depth", "seed", "status", *settings, "error"]
@@ -71,12 +77,12 @@ def last_errors(runs: pd.DataFrame, history: pd.DataFrame, column: str) -> pd.Da
 
 
 def degradation(errors: pd.DataFrame, margin: float) -> pd.DataFrame:
-    """A row for each network and pair of depths: does the deeper one train worse?
+    """Return a row for each network and pair of depths: does the deeper one train worse?
 
-    errors: of `last_errors`. margin: percentage points. Columns: network, shallow, deep; n, the seeds that
-    both depths have; differences, {seed: D}; mean; upper, the one-sided 95 % upper bound of the mean; p, of
-    the one-sided paired t; p_holm, corrected over the pairs of a network; p_sign_flip, of the exact test that
-    swaps signs; diverged, how many of the runs compared did; verdict."""
+    errors: `last_errors`. margin: percentage points. Columns: network, shallow, deep; n, the seeds that both
+    depths have; differences, {seed: D}; mean; upper, the one-sided 95 % upper bound of the mean; p of the
+    one-sided paired t test; p_holm, corrected over the pairs of a network; p_sign_flip of the exact sign-flip
+    test; diverged, the number of diverged runs compared; verdict."""
     rows = []
     for network, group in errors[PAIRED].groupby("network", sort=False):
         pairs = [
@@ -88,14 +94,14 @@ def degradation(errors: pd.DataFrame, margin: float) -> pd.DataFrame:
 
 
 def trends(errors: pd.DataFrame, margin: float) -> pd.DataFrame:
-    """A row for each network of three depths or more: does its error rise with depth?
+    """Return a row for each network of three depths or more: does its error rise with depth?
 
-    Page's test for an ordered rise, which needs no normal errors (Page 1963). Its blocks are the seeds that
-    have both depths of the widest pair (see `widest`), its depths those between that all these seeds have.
-    `present`: p <= 0.05 and a mean rise, from the least to the greatest depth, of at least the margin;
-    `absent`: the rise's one-sided 95 % upper bound is below the margin. Columns: network, depths, n,
-    differences, {seed: rise}, rise (mean, percentage points), upper, p, diverged, how many of these runs did,
-    verdict."""
+    Page's trend test (Page 1963), which needs no normal errors. Its blocks are the seeds that have both
+    depths of the widest pair (see `widest`), its treatments the depths from one to the other that all these
+    seeds have. `present`: p <= 0.05, and the mean rise from the shallowest to the deepest depth is at least the
+    margin. `absent`: the one-sided 95 % upper bound of the rise is below the margin. Columns: network,
+    depths, n, differences, {seed: rise}, rise (mean, percentage points), upper, p, diverged (the number of
+    diverged runs tested), verdict."""
     rows = []
     for network, group in errors[PAIRED].groupby("network", sort=False):
         table = group.pivot_table(index="seed", columns="depth", values="error")  # (seeds, depths)
@@ -126,41 +132,43 @@ def trends(errors: pd.DataFrame, margin: float) -> pd.DataFrame:
 
 
 def removals(errors: pd.DataFrame, margin: float) -> pd.DataFrame:
-    """A row for each pair of twins and of depths: does the residual network take the degradation away?
+    """Return a row for each pair of twins and of depths: does the residual network remove the degradation?
 
-    The same test on D of the plain network minus D of the residual one, by seed; corrected over the pairs of
-    depths of two twins. Columns as of `degradation`, and residual, the twin of network."""
+    The same test on D of the plain network minus D of the residual one, by seed, corrected over the pairs of
+    depths of two twins. Columns as in `degradation`, and residual, the twin of network."""
     rows = []
     for plain, residual in twins(errors):
-        mine, theirs = (errors[errors["network"] == network] for network in (plain, residual))
-        common = sorted(set(mine["depth"]) & set(theirs["depth"]))
+        of_plain, of_residual = (errors[errors["network"] == network] for network in (plain, residual))
         pairs = []
-        for shallow, deep in combinations(common, 2):
-            one, other = (_differences(group, shallow, deep) for group in (mine, theirs))
-            seeds = [seed for seed in one["differences"] if seed in other["differences"]]
-            differences = {seed: one["differences"][seed] - other["differences"][seed] for seed in seeds}
+        for shallow, deep in combinations(sorted(set(of_plain["depth"]) & set(of_residual["depth"])), 2):
+            rise, twin_rise = (_differences(group, shallow, deep) for group in (of_plain, of_residual))
+            seeds = [seed for seed in rise["differences"] if seed in twin_rise["differences"]]
+            differences = {seed: rise["differences"][seed] - twin_rise["differences"][seed] for seed in seeds}
+            diverged = rise["diverged"] + twin_rise["diverged"]
             pair = {"network": plain, "residual": residual, "shallow": shallow, "deep": deep}
-            pairs.append(pair | {"differences": differences, "diverged": one["diverged"] + other["diverged"]})
+            pairs.append(pair | {"differences": differences, "diverged": diverged})
         rows += _judged(pairs, margin)
     return _frame(rows, ["network", "residual", "shallow", "deep"])
 
 
 def widest(pairs: Sequence[dict]) -> dict | None:
-    """Of pairs of depths (dicts with shallow, deep and n, the seeds that have both) that which lies furthest
-    apart, of those with seeds enough to conclude from where there are any; None where none has a seed."""
+    """Return the pair of depths that lies furthest apart, or None if no pair has a common seed.
+
+    Pairs are dicts with shallow, deep and n, the seeds that have both. Pairs with enough seeds for a verdict
+    come first."""
     known = [pair for pair in pairs if pair["n"]]
     enough = [pair for pair in known if pair["n"] >= LEAST_SEEDS]
     return max(enough or known, key=lambda pair: pair["deep"] - pair["shallow"], default=None)
 
 
 def twins(errors: pd.DataFrame) -> list[tuple[str, str]]:
-    """(plain, residual): networks of twin families whose options and recipes agree."""
+    """List (plain, residual) networks of twin families with the same options and recipe."""
     settings = [key for key in errors if key.startswith(("options.", "recipe."))]
-    found = errors.drop_duplicates("network")[["network", "family", *settings]].to_dict("records")
+    networks = errors.drop_duplicates("network")[["network", "family", *settings]].to_dict("records")
     return [
         (plain["network"], residual["network"])
-        for plain in found
-        for residual in found
+        for plain in networks
+        for residual in networks
         if (family := NETWORKS.get(plain["family"])) is not None
         and family.twin == residual["family"]
         and family.options.get("residual") is False
@@ -169,7 +177,7 @@ def twins(errors: pd.DataFrame) -> list[tuple[str, str]]:
 
 
 def _differences(group: pd.DataFrame, shallow: int, deep: int) -> dict:
-    """{seed: error(deep) - error(shallow)} of one network, and how many of these runs diverged."""
+    """Return {seed: error(deep) - error(shallow)} of one network, and the number of diverged runs."""
     ends = [group[group["depth"] == depth].set_index("seed") for depth in (shallow, deep)]
     seeds = sorted(ends[0].index.intersection(ends[1].index))
     errors = [end.loc[seeds, "error"] for end in ends]
@@ -178,7 +186,7 @@ def _differences(group: pd.DataFrame, shallow: int, deep: int) -> dict:
 
 
 def _judged(pairs: list[dict], margin: float) -> list[dict]:
-    """`pairs`, each with its numbers and its verdict, corrected over all of them."""
+    """Add to each of `pairs` its statistics and its verdict, corrected over all of them."""
     for pair in pairs:
         values = np.array(list(pair["differences"].values()), float)
         pair |= {"n": len(values), "mean": _mean(values), "upper": _upper(values)}
@@ -195,7 +203,7 @@ def _frame(rows: list[dict], keys: list[str]) -> pd.DataFrame:
 
 
 def decide(n: int, mean: float, upper: float, p: float, margin: float) -> str:
-    """The verdict on n seeds: mean difference and its upper bound in percentage points."""
+    """Return the verdict on n seeds. `mean` and `upper` are in percentage points."""
     if n < LEAST_SEEDS:
         return "inconclusive"
     if p <= LEVEL and mean >= margin:
@@ -204,7 +212,7 @@ def decide(n: int, mean: float, upper: float, p: float, margin: float) -> str:
 
 
 def holm(values: list[float]) -> list[float]:
-    """p values corrected for how many there are (Holm 1979). NaN stays, and does not count."""
+    """Correct p values for their number (Holm 1979). NaN stays NaN and is not counted."""
     p = np.array(values, float)
     known = np.flatnonzero(~np.isnan(p))
     order = known[np.argsort(p[known])]
@@ -217,7 +225,7 @@ def _mean(values: np.ndarray) -> float:
 
 
 def _upper(values: np.ndarray) -> float:
-    """The one-sided 95 % upper bound of the mean; the mean itself where all values are one."""
+    """Return the one-sided 95 % upper bound of the mean; the mean itself if all values are equal."""
     if len(values) < 2:
         return np.nan
     sem = values.std(ddof=1) / len(values) ** 0.5
@@ -225,10 +233,10 @@ def _upper(values: np.ndarray) -> float:
 
 
 def _paired_t(values: np.ndarray) -> float:
-    """p of the one-sided test that the mean is above zero."""
+    """Return p of the one-sided test that the mean is above zero."""
     if len(values) < 2:
         return np.nan
-    if np.ptp(values) <= ROUNDING:  # no spread: t is infinite, or, where nothing differs, says nothing
+    if np.ptp(values) <= ROUNDING:  # no spread: t is infinite, or undefined if nothing differs
         return 0.0 if values.mean() > ROUNDING else 1.0
     from scipy import stats
 
@@ -236,7 +244,7 @@ def _paired_t(values: np.ndarray) -> float:
 
 
 def _sign_flip(values: np.ndarray) -> float:
-    """p of the exact one-sided test: how many of all signs the differences could have give such a mean."""
+    """Return p of the exact one-sided test: the fraction of sign patterns with at least this mean."""
     if len(values) < 2:
         return np.nan
     from scipy import stats

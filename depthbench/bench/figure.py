@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from depthbench.bench.ratios import FRACTION, SPEED
-from depthbench.report import style
+from depthbench.report.style import layout, legends
 
 CONVENTIONAL = ("#b3b3b3", "#6e6e6e")  # one job, several
 OURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442")  # Okabe and Ito 2008
@@ -20,7 +20,7 @@ def draw(rows: pd.DataFrame, ratios: pd.DataFrame, about: dict[str, Any]) -> Fig
     """Draw two panels of bars, grouped by case and coloured by arm: medians, with the spread as whiskers."""
     cores = f"{about['cores']} core{'s'[: about['cores'] > 1]}"
     title = f"Training speed on {about['machine']}, {cores}, {about['precision']}"
-    figure, panels = style.grid(2, 1, 2.3, title, sharey=False)
+    figure, panels = layout.grid(2, 1, 2.3, title, sharey=False)
     colours = _colours(ratios)
     cases = list(ratios["case"].unique())
     speeds, fractions = (ratios[ratios["of"] == of] for of in (SPEED, FRACTION))
@@ -38,7 +38,7 @@ def draw(rows: pd.DataFrame, ratios: pd.DataFrame, about: dict[str, Any]) -> Fig
     panels[1, 0].set_xticks(range(len(cases)), [_case_label(rows, case) for case in cases])
     panels[1, 0].set_xlim(-0.5, len(cases) - 0.5)
     handles = [Patch(color=colour, label=arm) for arm, colour in colours.items()]
-    style.legend_below(figure, handles, 4 if max(map(len, colours)) < 22 else 3)
+    legends.legend_below(figure, handles, 4 if max(map(len, colours)) < 22 else 3)
     return figure
 
 

@@ -10,8 +10,8 @@ import pandas as pd
 from depthbench.bench import check, figure
 from depthbench.bench.ratios import FRACTION, SPEED, TIME, spread
 from depthbench.files import atomic, write_text
-from depthbench.report import style
-from depthbench.report.tables.all import markdown
+from depthbench.report.style import canvas, saving
+from depthbench.report.tables.writing import markdown
 
 WORDS = {SPEED: "images a second", TIME: "time a step", FRACTION: "fraction of the ceiling"}
 UNSTEADY = 2  # ratio of the fastest to the slowest; an idle machine never drifts as much
@@ -40,8 +40,8 @@ def write(folder: Path, rows: pd.DataFrame, ratios: pd.DataFrame, about: dict[st
     records = ratios.to_dict("records")
     write_text(folder / "bench.json", json.dumps(about | {"ratios": records}, indent=1) + "\n")
     write_text(folder / "bench.md", _page(rows, ratios, about))
-    with style.styled():
-        style.save(figure.draw(rows, ratios, about), folder / "bench", (".svg", ".png"))
+    with canvas.styled():
+        saving.save(figure.draw(rows, ratios, about), folder / "bench", (".svg", ".png"))
 
 
 def ratios_shown(ratios: pd.DataFrame) -> pd.DataFrame:

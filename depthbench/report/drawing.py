@@ -1,50 +1,79 @@
-"""Figures drawn and written, several at once where they are many or large."""
+"""Draw figures and write them, in several processes if there are many or large ones."""
 
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from depthbench.machine.environment import usable_cores
-from depthbench.report import STYLES, SUFFIXES, FigureEntry, svg
-from depthbench.report.style import save, styled
+from depthbench.registry import Entry
+from depthbench.report import svg
+from depthbench.report.entries import ReportFigure
+from depthbench.report.formats import STYLES, SUFFIXES
 
 MANY_FIGURES, MANY_NETWORKS = 8, 4
 MOST_PROCESSES = 4
-IDLE_SECONDS = 5  # for which a process waits for more to draw, of another report
+IDLE_SECONDS = 5  # for which a process waits for figures of another report
+
+
+@dataclass(frozen=True)
+class FigureOnPage:
+    """What the page shows of a figure."""
+
+    name: str
+    title: str
+    choice: str
+    caption: str
+    needs: str
+    svg: str | None
+    """Markup; None if there is nothing to show."""
+    suffixes: str = ""
+    """The files written, e.g. `.svg, .png`."""
 
 
 def draw_figures(
-    drawn: Sequence[tuple[str, FigureEntry, Sequence]], networks: int, folder: Path, style: str = "page"
-) -> Iterable[dict]:
-    """`draw_figure` of each (name, entry, frames), in order. Many figures, as those of a report, or those of
-    many `networks`, which have many panels, are drawn in as many processes as there are cores; meanwhile this
-    one goes on, until it asks for them. For others, to start these would take longer than it saves."""
-    if len(drawn) < MANY_FIGURES and networks < MANY_NETWORKS:
-        return [draw_figure(*one, folder, style) for one in drawn]
+    entries: Mapping[str, Entry], evidence: Any, networks: int, folder: Path, style: str = "page"
+) -> Iterable[FigureOnPage]:
+    """Draw and write every figure of `entries`, in order.
+
+    Many figures, or figures of many networks, are drawn by other processes while the caller goes on until it
+    asks for them. For a few figures, starting processes takes longer than it saves."""
+    if len(entries) < MANY_FIGURES and networks < MANY_NETWORKS:
+        return [draw_figure(name, entry, evidence, folder, style) for name, entry in entries.items()]
     from joblib import Parallel, delayed
 
-    # a process that large figures have filled is replaced by another: nothing for a person to mend
+    # joblib replaces a process that large figures have filled, and says so: nobody needs to act
     warnings.filterwarnings("ignore", "A worker stopped while some jobs were given", UserWarning)
     warnings.filterwarnings("ignore", ".* still being processed by the workers", UserWarning)  # Ctrl-C
     count = min(usable_cores(), MOST_PROCESSES)
     return Parallel(count, return_as="generator", idle_worker_timeout=IDLE_SECONDS)(
-        delayed(draw_figure)(*one, folder, style) for one in drawn
+        delayed(draw_figure)(name, entry, evidence, folder, style) for name, entry in entries.items()
     )
 
 
-def draw_figure(name: str, entry: FigureEntry, frames: Sequence, folder: Path, style: str = "page") -> dict:
-    """Draw and write a figure; what the template needs of it. `svg` is None if there is nothing to show."""
+def draw_figure(name: str, entry: Entry, evidence: Any, folder: Path, style: str = "page") -> FigureOnPage:
+    """Draw a figure and write its files; remove those of an older report if there is nothing to show."""
+    from depthbench.report.style.canvas import styled  # with matplotlib, in the process that draws
+    from depthbench.report.style.saving import save
+
+    part: ReportFigure = entry.load()
     file = folder / name
-    shown = {key: getattr(entry, key) for key in ("title", "choice", "about", "needs")}
-    shown |= {"name": name, "svg": None}
-    figure = entry.draw(*frames, style=style)
-    if figure is None:
-        for suffix in SUFFIXES:  # of an older report: it would be taken for this one's
+    drawn = part.draw(evidence, style)
+    if drawn is None:
+        for suffix in SUFFIXES:
             file.with_suffix(suffix).unlink(missing_ok=True)
-        return shown
+        return FigureOnPage(name, part.title, part.choice, part.caption, part.needs, svg=None)
     with styled(style):
-        save(figure, file, STYLES[style].suffixes)
+        save(drawn, file, STYLES[style].suffixes)
     text = file.with_suffix(".svg").read_text(encoding="utf-8")
-    title = ", ".join(filter(None, (entry.title, entry.choice)))
-    there = ", ".join(suffix for suffix in SUFFIXES if file.with_suffix(suffix).exists())
-    return shown | {"svg": svg.inline(text, name, f"{title}. {entry.about}"), "suffixes": there}
+    label = f"{', '.join(filter(None, (part.title, part.choice)))}. {part.caption}"
+    return FigureOnPage(
+        name,
+        part.title,
+        part.choice,
+        part.caption,
+        part.needs,
+        svg=svg.inline(text, name, label),
+        suffixes=", ".join(suffix for suffix in SUFFIXES if file.with_suffix(suffix).exists()),
+    )

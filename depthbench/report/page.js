@@ -1,5 +1,5 @@
-// What a reader can change on the page: which depths are drawn, which of two figures is seen, how a table is
-// sorted. Without scripts all is shown, in the order of the report.
+// Interactive parts of the page: hide depths, switch between figures with the same title, sort tables.
+// Without scripts everything is shown, in the order of the report.
 "use strict";
 
 const all = (selector, root = document) => [...root.querySelectorAll(selector)];
@@ -18,7 +18,7 @@ for (const section of all(".choice")) {
   if (figures.length < 2) continue;
   const box = document.createElement("fieldset");
   box.className = "choices";
-  box.innerHTML = "<legend>Of the</legend>";
+  box.innerHTML = "<legend>Show</legend>";
   figures.forEach((figure, index) => {
     const label = document.createElement("label");
     const input = document.createElement("input");
@@ -31,7 +31,7 @@ for (const section of all(".choice")) {
   figures[0].before(box);
 }
 
-// "1,234", "< 0.05", "+1.2 to 3.4"; of "0: 5.6", a seed's, the second
+// The first number in "1,234", "< 0.05" or "+1.2 to 3.4"; in "0: 5.6" the number after the seed.
 const number = (text) => parseFloat(text.replace(/^\d+: /, "").replace(/[<\s]|,(?=\d{3})/g, "").replace("\u2212", "-"));
 const compareParts = (a, b) => {
   const [x, y] = [number(a), number(b)];

@@ -1,190 +1,154 @@
-"""The page of a report: results -> figures, tables and one HTML file that opens offline."""
+"""The report of one study: figures, tables and one HTML page that opens offline."""
 
 import shlex
-from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
-import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from depthbench.analysis import FINISHED
-from depthbench.analysis.choice import choose, differing
-from depthbench.analysis.classes import class_metrics, summarise_classes
-from depthbench.analysis.comparison import ERRORS
-from depthbench.analysis.frontier import Search, count_open, searched
-from depthbench.analysis.layers import summarise_responses
-from depthbench.analysis.matching import match_twins
-from depthbench.analysis.missing import missing_runs
-from depthbench.analysis.reference import reproduction
-from depthbench.analysis.robustness import summarise_robustness
-from depthbench.analysis.summary import summarise
-from depthbench.analysis.theory import measured_rates
-from depthbench.analysis.verdict import judge
+from depthbench.analysis.frontier import count_open
 from depthbench.errors import BadInput
 from depthbench.files import write_text
-from depthbench.report import FIGURES
-from depthbench.report import sentences as headline
-from depthbench.report.drawing import draw_figures
-from depthbench.report.sentences import frontier_lines
-from depthbench.report.tables import all as tables
-from depthbench.store.record import Record
-from depthbench.store.results import Results, load_predictions, load_results, load_robustness
-from depthbench.store.study_store import StudyStore
-from depthbench.study.grid import requested_runs
+from depthbench.report import sentences
+from depthbench.report.drawing import FigureOnPage, draw_figures
+from depthbench.report.evidence import Evidence
+from depthbench.report.figures import FIGURES
+from depthbench.report.formats import STYLES
+from depthbench.report.settings import environment
+from depthbench.report.tables import TABLES
+from depthbench.report.tables.writing import write_tables
 from depthbench.study.model import Frontier
 
 
-def write_page(path: Path, out: Path, style: str = "page") -> Path:
-    """Write the report of the results in `path` to `out`: figures, tables, and last index.html. `style` is
-    that of the figures.
+def write_report(
+    paths: str | Path | Sequence[str | Path], out: str | Path | None = None, style: str = "page"
+) -> Path:
+    """Write the report of one study's results, or of each of several; return the path of the last index.html.
 
-    Returns the path of index.html. Raises BadInput where there are no results, or no run has data."""
-    store = StudyStore(path)
-    study, results = store.table(), load_results(path)
-    if results.runs.empty or not (len(results.history) or results.runs["status"].isin(FINISHED).any()):
-        raise BadInput(f"{path}: no run has any data yet, so there is nothing to report: run the study first")
-    results = with_columns(results)
-    further = {
-        "predictions": load_predictions(path, results.runs),
-        "robustness": load_robustness(path, results.runs),
-    }
-    drawn = [(n, e, (results, further[e.table]) if e.table else (results,)) for n, e in FIGURES.items()]
-    figures = draw_figures(drawn, results.runs["network"].nunique(), out / "figures", style)
-    # while others draw, this process analyses
-    summary = summarise(results.runs)
-    missing = missing_runs(requested_runs(study), results.runs)
-    margin = study.get("verdict", {}).get("margin")
-    judged = {error: judge(*results[:2], column, margin) for column, error in ERRORS.items()}
-    beside = reproduction(results.runs)
-    rates = measured_rates(results.runs, results.layers)
-    finished = results.runs.loc[results.runs["status"].isin(FINISHED), "run_id"]
-    responses = summarise_responses(results.layers[results.layers["run_id"].isin(finished)])
-    classes = summarise_classes(class_metrics(further["predictions"]))
-    robustness = summarise_robustness(further["robustness"])
-    choice, search = choose(results.runs), searched(results.runs)
-    untrained = headline.at_chance(summary, results.runs)
-    parts = {
-        "summary": tables.summary_table(summary, headline.train_images(study)),
-        **{
-            f"verdicts_{error.split()[0]}": tables.verdict_table(verdicts, error, untrained)
-            for error, verdicts in judged.items()
-            if len(verdicts.degradation)
-        },
-        **({"frontier": tables.frontier_table(search)} if search else {}),
-        **(
-            {"choice": tables.choice_table(choice, differing(results.runs), len(missing))}
-            if len(choice)
-            else {}
-        ),
-        "runs": tables.runs_table(results.runs, match_twins(results.runs, results.history)),
-        "missing": tables.missing_table(missing),
-        **({"classes": tables.classes_table(classes)} if len(classes) else {}),
-        **({"robustness": tables.robustness_table(robustness)} if len(robustness) else {}),
-        **({"rates": tables.rates_table(rates)} if len(rates) else {}),
-        **({"responses": tables.responses_table(responses)} if len(responses) else {}),
-        **({"reproduction": tables.reproduction_table(beside)} if len(beside) else {}),
-    }
-    for name, table in parts.items():
-        tables.write_table(table, out / "tables" / name)
-    none_trains = len(untrained) == summary["network"].nunique()
-    # a study of gradients alone: its networks hardly learn, and none of them was torn apart
-    trained = not none_trains or rates.empty or search is not None or summary["diverged"].any()
+    `paths` is a results directory or a list of them. A report is RESULTS/report/, or `out` for one directory:
+    index.html, one file that opens offline; figures/NAME.svg and .png; tables/NAME.csv, .md and .tex. Style
+    `paper` adds PDF figures. Style `slides` writes 16:9 figures with larger text and lines, as PDF too, to
+    RESULTS/report-slides/. Files of an older report are replaced. Errors are in percent.
+
+    Raises BadInput if a directory holds no results or no run has data, for an unknown style, and for `out`
+    with several directories."""
+    paths = [paths] if isinstance(paths, str | Path) else list(paths)
+    if not paths:
+        raise BadInput("no results directory was given: name at least one")
+    if out is not None and len(paths) > 1:
+        raise BadInput(f"out = {out} can hold one report, but {len(paths)} directories were given: omit it")
+    if style not in STYLES:
+        raise BadInput(f"--style {style}: no such style, choose from {', '.join(STYLES)}")
+    pages = [write_page(Path(path), Path(out or Path(path) / STYLES[style].folder), style) for path in paths]
+    return pages[-1]
+
+
+def write_page(path: Path, out: Path, style: str = "page") -> Path:
+    """Write the report of the results in `path` to `out`; return the path of index.html.
+
+    Raises BadInput if there are no results, or no run has data."""
+    evidence = Evidence.load(path)
+    runs = evidence.runs
+    if runs.empty or not (len(evidence.history) or runs["status"].isin(FINISHED).any()):
+        raise BadInput(f"{path}: no run has any data yet: run the study first")
+    figures = draw_figures(FIGURES, evidence, runs["network"].nunique(), out / "figures", style)
+    tables = write_tables(TABLES, evidence, out / "tables")  # while other processes draw
     html = template("page.html").render(
-        title=study["name"],
-        study=study,
+        title=evidence.study["name"],
+        study=evidence.study,
         study_toml=(path / "study.toml").read_text(encoding="utf-8"),
-        command=_command(path, study),
-        trained=trained,
-        question=_question("frontier" in study, trained, len(judged["train error"].removals) > 0),
-        train_images=headline.train_images(study),
-        statuses=headline.statuses(results.runs, missing),
-        verdicts=headline.verdicts(judged["train error"], untrained),
-        rates=headline.rates(rates),
-        responses=headline.responses(responses),
-        frontier=_frontier(search, study, missing, results.runs) if "frontier" in study else [],
-        degradation=headline.degradation(summary),
-        choice=[] if none_trains else headline.choice(choice, len(missing)),
-        groups=sorted(grouped(figures), key=lambda group: group[0]["name"] != "frontier"),
-        depths=sorted(results.runs["depth"].unique()),
-        tables=parts,
-        environments={study["name"]: environment(store.records())},
+        command=_command(path, evidence.study),
+        groups=grouped(figures),
+        depths=sorted(runs["depth"].unique()),
+        tables=tables,
+        environments={evidence.study["name"]: environment(evidence.records)},
+        **_answers(evidence),
     )
     write_text(out / "index.html", html)
     return out / "index.html"
 
 
-def _question(is_search: bool, trained: bool, has_twins: bool) -> str:
-    """What a page answers first."""
+def _answers(evidence: Evidence) -> dict[str, Any]:
+    """Return the variables of the page's first section."""
+    is_search = "frontier" in evidence.study
+    verdicts = evidence.verdicts["train_error_eval"]
+    none_trains = len(evidence.untrained) == evidence.summary["network"].nunique()
+    # networks that hardly learn without diverging: a study of gradients alone
+    is_trained = (
+        not none_trains
+        or evidence.rates.empty
+        or evidence.search is not None
+        or evidence.summary["diverged"].any()
+    )
+    return {
+        "question": _question(is_search, is_trained, len(verdicts.removals) > 0),
+        "statuses": sentences.statuses(evidence.runs, evidence.missing),
+        "trained": is_trained,
+        "frontier": _frontier(evidence) if is_search else [],
+        "verdicts": sentences.verdicts(verdicts, evidence.untrained),
+        "degradation": sentences.degradation(evidence.summary),
+        "responses": sentences.responses(evidence.responses),
+        "rates": sentences.rates(evidence.rates),
+        "choice": [] if none_trains else sentences.choice(evidence.choice, len(evidence.missing)),
+        "train_images": sentences.train_images(evidence.study),
+    }
+
+
+def _question(is_search: bool, is_trained: bool, has_twins: bool) -> str:
+    """Return the question that the page answers first."""
     if is_search:
-        return "Up to which depth do they train?"
-    if not trained:
-        return "How does the gradient begin?"
-    return "Do deeper networks train worse" + (", and do residual connections mend it?" if has_twins else "?")
+        return "How deep do these networks train?"
+    if not is_trained:
+        return "How large are the gradients at initialisation?"
+    return "Do deeper networks train worse" + (
+        ", and do residual connections change that?" if has_twins else "?"
+    )
 
 
-def _frontier(search: Search | None, study: dict, missing: pd.DataFrame, runs: pd.DataFrame) -> list[str]:
-    """What a search found, if anything, and before it whether it is finished."""
-    bounds = Frontier(**study["frontier"])
-    told = headline.unfinished(missing, count_open(runs, bounds.below, bounds.deepest))
-    return told + (frontier_lines(search.summary.to_dict("records"), search.below) if search else [])
+def _frontier(evidence: Evidence) -> list[str]:
+    """Say whether a search is finished, and what it measured."""
+    bounds = Frontier(**evidence.study["frontier"])
+    lines = sentences.unfinished(evidence.missing, count_open(evidence.runs, bounds.below, bounds.deepest))
+    if search := evidence.search:
+        lines += sentences.frontier_lines(search.summary.to_dict("records"), search.below)
+    return lines
 
 
-def grouped(figures: Iterable[dict]) -> list[list[dict]]:
-    """Figures of one title together, where the first of them stands: they are shown one at a time. One that
-    shows nothing, and of which nothing is to be said, is left out."""
-    groups: dict[str, list[dict]] = {}
-    for figure in (figure for figure in figures if figure["svg"] or figure["needs"]):
-        groups.setdefault(figure["title"], []).append(figure)
-    return list(groups.values())
-
-
-def with_columns(results: Results) -> Results:
-    """Empty tables with the columns of full ones, so that nothing downstream need ask."""
-    keys = ["run_id", "network", "depth", "seed", "step"]
-    columns = ([*keys, "train_error", "train_error_eval", "test_error"], [*keys, "layer", "name", "stage"])
-    frames = [
-        pd.DataFrame(columns=names) if frame.empty else frame
-        for frame, names in zip(results[1:], columns, strict=True)
-    ]
-    return Results(results.runs, *frames)
-
-
-def environment(records: Iterable[Record], part: str = "environment") -> dict[str, str]:
-    """What the runs of `records` were made with, or how they were made (their part "execution"): key ->
-    value, and how many runs where they differ."""
-    found = [getattr(record, part).to_dict() for record in records]
-    told = {}
-    for key in dict.fromkeys(key for environment in found for key in environment):
-        values = Counter(str(environment.get(key, "not recorded")) for environment in found)
-        whole = [f"{value} ({n} run{'s'[: n > 1]})" for value, n in values.most_common()]
-        told[key] = next(iter(values)) if len(values) == 1 else "; ".join(whole)
-    return told
-
-
-def _command(path: Path, study: dict) -> str:
-    """What to type to run the study in `path` again, or its search, into the same directory."""
-    parent = from_here(path.resolve().parent)
-    into = "" if str(parent) == "results" else f" --results {shlex.quote(str(parent))}"
-    file = shlex.quote(str(from_here(path / "study.toml")))
+def _command(path: Path, study: Mapping[str, Any]) -> str:
+    """Return the command that runs the study in `path`, or its search, again into the same directory."""
+    parent = relative_path(path.resolve().parent)
+    results = "" if str(parent) == "results" else f" --results {shlex.quote(str(parent))}"
+    file = shlex.quote(str(relative_path(path / "study.toml")))
     if "frontier" in study:
         grids = [study["grid"], *study.get("also", [])]
         every = {key: dict.fromkeys(x for grid in grids for x in grid[key]) for key in ("network", "seed")}
         networks, seeds = (",".join(map(str, values)) for values in every.values())
         name = shlex.quote(study["name"])
-        return f"depthbench frontier {networks} --seeds {seeds}, --study {file} --name {name}{into}"
-    return f"depthbench run {file}{into}"
+        return f"depthbench frontier {networks} --seeds {seeds}, --study {file} --name {name}{results}"
+    return f"depthbench run {file}{results}"
 
 
-def from_here(path: Path) -> Path:
-    """`path` as one would type it in this directory."""
+def grouped(figures: Iterable[FigureOnPage]) -> list[list[FigureOnPage]]:
+    """Group figures by title, in order: those of one title are shown one at a time.
+
+    Omits figures that show nothing and do not say what they need."""
+    groups: dict[str, list[FigureOnPage]] = {}
+    for figure in (figure for figure in figures if figure.svg or figure.needs):
+        groups.setdefault(figure.title, []).append(figure)
+    return list(groups.values())
+
+
+def relative_path(path: Path) -> Path:
+    """Return `path` relative to the working directory if it lies inside it."""
     path = path.resolve()
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 def template(name: str) -> Template:
-    """A page's template, which knows the script of all pages."""
+    """Load the template of a page, with the script that all pages share."""
     environment = Environment(
         loader=PackageLoader("depthbench.report", "."),
         autoescape=True,

@@ -1,73 +1,65 @@
-"""A study's results in sentences: verdicts, and numbers with their unit and n."""
+"""The results of a study in sentences, with units and the number of seeds n."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
 from depthbench.analysis import STATUSES
-from depthbench.analysis.chance import near_chance
 from depthbench.analysis.choice import LEAST_SEEDS as LEAST_SEEDS_TO_CHOOSE
 from depthbench.analysis.choice import best
-from depthbench.analysis.comparison import is_apart
+from depthbench.analysis.comparison import is_significant
 from depthbench.analysis.verdict import LEAST_SEEDS, Verdicts, decide, widest
 
-FEW_SEEDS = 5  # fewer are judged by a trend that needs no normal errors
+FEW_SEEDS = 5  # with fewer, the trend test decides: it needs no normal errors
 KEPT = (0.95, 1.05)  # rates of a gradient that neither vanishes nor explodes
 
 
 def statuses(runs: pd.DataFrame, missing: pd.DataFrame) -> str:
-    """e.g. `18 runs: 16 done, 1 diverged, 1 failed; 2 more of the grid are not begun`."""
+    """Count the runs, e.g. `18 runs: 16 done, 1 diverged, 1 failed; 2 not begun`."""
     counts = runs["status"].value_counts()
-    told = ", ".join(f"{counts[status]} {status}" for status in STATUSES if status in counts)
-    words = f"{len(runs)} run{'' if len(runs) == 1 else 's'}: {told}"
+    by_status = ", ".join(f"{counts[status]} {status}" for status in STATUSES if status in counts)
+    text = f"{len(runs)} run{'' if len(runs) == 1 else 's'}: {by_status}"
     absent = int((missing["status"] == "not begun").sum())
-    return f"{words}; {absent} more of the grid not begun" if absent else words
+    return f"{text}; {absent} not begun" if absent else text
 
 
-def train_images(study: dict) -> str:
-    """Which images the train error of `study` (study.toml) in evaluation mode is taken on."""
+def train_images(study: Mapping[str, Any]) -> str:
+    """Word the images on which `study` (study.toml) measures the train error in evaluation mode."""
     size = study.get("evaluate", {}).get("train_size")
     return f"{size:,} of the training images" if size else "all training images"
 
 
 def degradation(summary: pd.DataFrame) -> list[str]:
-    """A sentence a network: its train error at the least and the greatest depth, and the difference."""
+    """Write one sentence per network: its train error at the shallowest and the deepest depth."""
     sentences = []
     for network, rows in summary[summary["n"] > 0].groupby("network", sort=False):
         ends = [rows.loc[rows["depth"].idxmin()], rows.loc[rows["depth"].idxmax()]]
-        told = [
+        errors = [
             f"{row['train_error_eval_mean']:.2f} % at depth {row['depth']} (n = {row['n']}"
             + (f", {row['diverged']} diverged)" if row["diverged"] else ")")
             for row in ends
         ]
         if len(rows) == 1:
-            sentences.append(f"{network}: mean train error {told[0]}.")
+            sentences.append(f"{network}: mean train error {errors[0]}.")
             continue
         change = ends[1]["train_error_eval_mean"] - ends[0]["train_error_eval_mean"]
         sentences.append(
-            f"{network}: mean train error {told[0]} and {told[1]}: {change:+.2f} percentage points."
+            f"{network}: mean train error {errors[0]} and {errors[1]}, a change of {change:+.2f} percentage "
+            "points."
         )
     return sentences
 
 
-def at_chance(summary: pd.DataFrame, runs: pd.DataFrame) -> list[str]:
-    """The networks whose mean train error is at chance at every depth: what does not train at all cannot
-    train worse. None of fewer seeds than a verdict takes."""
-    found = summary.groupby("network", sort=False).agg({"train_error_eval_mean": "min", "n": "max"})
-    learned_nothing = found["train_error_eval_mean"] > near_chance(runs)
-    return list(found.index[learned_nothing & (found["n"] >= LEAST_SEEDS)])
-
-
 def verdicts(judged: Verdicts, untrained: Sequence[str] = ()) -> list[str]:
-    """A sentence a network, whether its train error rises with depth; and one a pair of twins, whether
-    residual connections take that away; none of those that are `untrained`, but one that names them.
+    """Write one sentence per network on degradation, and one per pair of twins on its removal.
 
-    A network is judged by the widest pair of depths that seeds enough have; by its trend where there is one
-    over as many seeds and they are 3 or 4 or a run diverged, since a t test wants errors that are roughly
-    normal; by sign flips where a run of 5 seeds or more diverged and there is no trend."""
+    Networks in `untrained` get one sentence that names them. A network is judged by the widest pair of depths
+    with enough seeds. The trend test decides instead if it covers as many seeds and there are 3 or 4 of them
+    or a run diverged, since a t test needs roughly normal errors. Without a trend, the sign-flip test decides
+    if one of at least 5 seeds diverged."""
     trends = {row["network"]: row for row in judged.trends.to_dict("records")}
-    found: dict[str, str] = {}
+    verdict_of: dict[str, str] = {}
     sentences = []
     for network, rows in judged.degradation.groupby("network", sort=False):
         row = widest(rows.to_dict("records"))
@@ -77,15 +69,14 @@ def verdicts(judged: Verdicts, untrained: Sequence[str] = ()) -> list[str]:
         evidence, has_outlier = _evidence(row, judged.margin), bool(rows["diverged"].sum())
         if trend and trend["n"] == row["n"] and (row["n"] < FEW_SEEDS or has_outlier):
             row |= {"verdict": trend["verdict"]}
-            told = trend | {"mean": trend["rise"], "p_holm": trend["p"]}
-            evidence = _evidence(told, judged.margin)
+            evidence = _evidence(trend | {"mean": trend["rise"], "p_holm": trend["p"]}, judged.margin)
             evidence += "" if row["verdict"] == "absent" else ", Page's trend test"
         elif row["diverged"] and row["n"] >= FEW_SEEDS:
             p = row["p_sign_flip"]
             row |= {"verdict": decide(row["n"], row["mean"], row["upper"], p, judged.margin)}
             evidence = _evidence(row | {"p_holm": p}, judged.margin)
             evidence += "" if row["verdict"] == "absent" else ", sign-flip test"
-        found[network] = row["verdict"]
+        verdict_of[network] = row["verdict"]
         sentences.append(
             f"{network}: degradation is {row['verdict']} from depth {row['shallow']} to {row['deep']} "
             f"({evidence})."
@@ -93,211 +84,229 @@ def verdicts(judged: Verdicts, untrained: Sequence[str] = ()) -> list[str]:
     for (network, _), rows in judged.removals.groupby(["network", "residual"], sort=False):
         row = widest(rows.to_dict("records"))
         if row is not None and network not in untrained:
-            sentences.append(
-                f"{_removal(row, found)}: {row['residual']} against {row['network']}, depth {row['shallow']} "
-                f"to {row['deep']} ({_evidence(row)})."
-            )
+            sentences.append(_removal(row, verdict_of))
     if untrained:
         sentences.append(
-            f"At chance at every depth, so that there is nothing to degrade: {', '.join(untrained)}."
+            f"At chance at every depth, so degradation cannot be measured: {', '.join(untrained)}."
         )
     return sentences
 
 
-def _removal(row: dict, found: dict[str, str]) -> str:
-    """What a row of `removals` says, given the verdict on each network."""
+def _removal(row: Mapping[str, Any], verdict_of: Mapping[str, str]) -> str:
+    """Say what a row of `removals` shows, given the verdict on each network."""
+    plain, residual = row["network"], row["residual"]
+    depths = f"from depth {row['shallow']} to {row['deep']}"
+    n = f"n = {row['n']}" + _p(row)
+    more = (
+        f"the train error of {plain} rises {row['mean']:.2f} percentage points more than that of {residual}"
+    )
     if row["verdict"] == "inconclusive":
-        return "Whether residual connections mend it is inconclusive"
+        return (
+            "Whether residual connections remove the degradation is inconclusive: "
+            f"{residual} compared with {plain} {depths} ({_evidence(row)})."
+        )
     if row["verdict"] == "absent":
-        return "Residual connections do not lower the rise by the margin"
-    if found.get(row["network"]) != "present":
-        return "The residual network's error rises less, where degradation of the plain one is not shown"
-    how = {"absent": "", "present": " in part"}.get(found.get(row["residual"]), ", at least in part")
-    return f"Residual connections mend it{how}"
+        return (
+            "Residual connections do not lower the rise by the margin: "
+            f"{residual} compared with {plain} {depths} ({_evidence(row)})."
+        )
+    if verdict_of.get(plain) != "present":
+        return f"Degradation of {plain} is not shown, but {depths} {more} ({n})."
+    how_much = {"absent": "", "present": " in part"}.get(verdict_of.get(residual, ""), ", at least in part")
+    return f"Residual connections remove the degradation{how_much}: {depths} {more} ({n})."
 
 
 def rates(measured: pd.DataFrame) -> list[str]:
-    """A sentence a network, of its greatest depth: how its gradient grows towards the input at
-    initialisation, and what theory says (`analysis.theory.measured_rates`)."""
+    """Write one sentence per network: how the gradient of its deepest depth grows towards the input.
+
+    `measured` is `analysis.theory.measured_rates`."""
     sentences = []
     for network, rows in measured.groupby("network", sort=False):
         rows = rows[rows["depth"] == rows["depth"].max()]
-        found, n = rows["mean"], rows["n"].min()
-        does = _does(found.min(), found.max())
+        means, n = rows["mean"], rows["n"].min()
         predicted = rows["predicted"].dropna()
         is_bound = (rows["kind"] == "batch_norm_limit").any()
-        of = "theory of wide, fully connected layers: at most" if is_bound else "theory:"
-        theory = f"; {of} {_from_to(predicted)}" if len(predicted) else ""
+        bound = "theory of wide, fully connected layers: at most" if is_bound else "theory:"
+        theory = f"; {bound} {_range(predicted)}" if len(predicted) else ""
         sentences.append(
-            f"{network}, depth {rows['depth'].iloc[0]}: the gradient {does} at initialisation, its squared "
-            f"norm multiplied by {_from_to(found)} a {rows['per'].iloc[0]} towards the input "
-            f"(n = {n}{theory})."
+            f"{network}, depth {rows['depth'].iloc[0]}: the gradient {_trend(means.min(), means.max())} at "
+            f"initialisation. Its squared norm is multiplied by {_range(means)} per {rows['per'].iloc[0]} "
+            f"towards the input (n = {n}{theory})."
         )
     return sentences
 
 
-def responses(found: pd.DataFrame) -> str:
-    """A sentence of the greatest depth of each network (`analysis.layers.summarise_responses`); empty where
-    there is none."""
-    rows = found[found["depth"] == found.groupby("network")["depth"].transform("max")]
-    told = [
+def responses(summary: pd.DataFrame) -> str:
+    """Write a sentence on the deepest depth of each network; empty if there are no responses.
+
+    `summary` is `analysis.layers.summarise_responses`."""
+    rows = summary[summary["depth"] == summary.groupby("network")["depth"].transform("max")]
+    networks = [
         f"{row.network} {row.mean:.3g} at depth {row.depth} (n = {row.n})"
         for row in rows.itertuples(name="Row")
     ]
-    return (
-        f"Standard deviation of the median layer, at the last probed step: {', '.join(told)}." if told else ""
-    )
+    if not networks:
+        return ""
+    return f"Standard deviation of the median layer at the last probed step: {', '.join(networks)}."
 
 
-def _does(low: float, high: float) -> str:
-    """What a gradient of rates from `low` to `high`, over the stages, does."""
+def _trend(low: float, high: float) -> str:
+    """Say what a gradient does whose rates over the stages are `low` to `high`."""
     if low >= KEPT[0] and high <= KEPT[1]:
-        return "is about kept"
+        return "stays about constant"
     if low > KEPT[1]:
         return "explodes"
     if high < KEPT[0]:
         return "vanishes"
-    return (
-        "explodes in part"
-        if low >= KEPT[0]
-        else "vanishes in part"
-        if high <= KEPT[1]
-        else "does both, by stage"
-    )
+    if low >= KEPT[0]:
+        return "explodes in some stages"
+    if high <= KEPT[1]:
+        return "vanishes in some stages"
+    return "vanishes in some stages and explodes in others"
 
 
-def _from_to(values: pd.Series) -> str:
+def _range(values: pd.Series) -> str:
     low, high = f"{values.min():.2f}", f"{values.max():.2f}"
     return low if low == high else f"{low} to {high}"
 
 
 def choice(table: pd.DataFrame, unfinished: int = 0) -> list[str]:
-    """Which network and depth to take, of all and of each network (`analysis.choice.choose`); where that
-    cannot be said, how to get it. Nothing where there is nothing to choose from. `unfinished`: so many runs
-    of the study have no final errors."""
+    """Recommend a network and depth, overall and for each network, or say what a recommendation needs.
+
+    `table` is `analysis.choice.choose`. Empty if it has fewer than two rows. `unfinished`: runs of the study
+    without final errors."""
     if len(table) < 2:
         return []
     if table["error"].iloc[0] != "val_error":
         return [
-            "No depth is recommended: there are no validation images, and one that is chosen by its test "
-            "error has no error left that can be believed. The same command with --set data.val_fraction=0.1 "
-            "and a --name of its own sets images apart."
+            "No depth is recommended, because the study has no validation set, and a depth chosen by its "
+            "test error has no unbiased error left. Add `--set data.val_fraction=0.1` and a new `--name` "
+            "to the command to set images apart."
         ]
     least = LEAST_SEEDS_TO_CHOOSE
     if (table["n"] < least).all():
-        return [
-            f"No depth is recommended: that takes {least} seeds or more, and --seeds {least + 1} adds them."
-        ]
+        return [f"No depth is recommended: this needs at least {least} seeds. Add `--seeds {least + 1}`."]
     if not table["chosen"].any():
-        return [f"No depth is recommended: none of {least} seeds or more has learned anything."]
+        return [f"No depth is recommended: no network with at least {least} seeds is better than chance."]
     (row,) = table[table["chosen"]].to_dict("records")
     top = best(table[table["n"] >= least])
-    millions = f"{row['multiply_adds'] / 1e6:.3g} million multiply-adds an image"
-    size = f"{millions} and {row['parameters'] / 1e6:.2g} million parameters"
-    taken = f"Take {row['network']} at depth {row['depth']}: validation error {row['mean']:.2f}"
-    lowest = f"{top['mean']:.2f} ± {top['se']:.2f} %, mean ± standard error, n = {top['n']}"
-    if (row["network"], row["depth"]) == (top["network"], top["depth"]):
-        sentences = [
-            f"{taken} ± {row['se']:.2f} % (mean ± standard error, n = {row['n']}) at {size}. It is the best, "
-            "and nothing with fewer multiply-adds comes within one standard error of it."
-        ]
-    else:
-        times = top["multiply_adds"] / row["multiply_adds"]
-        more = f"{times:.2g} times as many" if times >= 1.05 else "as many"
-        sentences = [
-            f"{taken} % (n = {row['n']}) at {size}. It has the fewest multiply-adds within one "
-            f"standard error of the best, {top['network']} at depth {top['depth']} ({lowest}), which has "
-            f"{more}."
-        ]
+    sentences = [_recommendation(row, top)]
     if (table["n"] < least).any():
-        sentences.insert(0, f"Depths of fewer than {least} seeds are not judged.")
+        sentences.insert(0, f"Depths with fewer than {least} seeds are not considered.")
     if unfinished:
         runs = f"{unfinished} runs of the study have" if unfinished > 1 else "one run of the study has"
-        sentences.insert(0, f"This may change yet: {runs} no final errors.")
+        sentences.insert(0, f"This may change: {runs} no final errors yet.")
     if table["network"].nunique() > 1:
         each = table[table["chosen_of_network"]]
-        told = ", ".join(f"{n} {depth}" for n, depth in zip(each["network"], each["depth"], strict=True))
-        sentences.append(f"The least depth within one standard error of each network's own best: {told}.")
+        depths = ", ".join(f"{n} {depth}" for n, depth in zip(each["network"], each["depth"], strict=True))
+        sentences.append(
+            f"The shallowest depth within one standard error of the best depth of each network: {depths}."
+        )
     return sentences
 
 
-def _evidence(row: dict, margin: float | None = None) -> str:
-    """`margin`: of a verdict `absent`, which rests on the upper bound and not on p."""
-    if margin is not None and row.get("verdict") == "absent":
-        bound = f"one-sided 95% upper bound {row['upper']:+.2f}, the margin is {margin:g}"
-        return f"{row['mean']:+.2f} percentage points, n = {row['n']}, {bound}"
-    p = (
-        ""
-        if pd.isna(row["p_holm"])
-        else ", p < 0.0001"
-        if row["p_holm"] < 1e-4
-        else f", p = {row['p_holm']:.4f}"
+def _recommendation(row: Mapping[str, Any], top: pd.Series) -> str:
+    """Recommend `row` of `choose`; `top` has the lowest mean error."""
+    millions = f"{row['multiply_adds'] / 1e6:.3g} million multiply-adds per image"
+    size = f"{millions} and {row['parameters'] / 1e6:.2g} million parameters"
+    recommended = f"Recommended: {row['network']} at depth {row['depth']}, validation error {row['mean']:.2f}"
+    if (row["network"], row["depth"]) == (top["network"], top["depth"]):
+        return (
+            f"{recommended} ± {row['se']:.2f} % (mean ± standard error, n = {row['n']}) at {size}. It has "
+            "the lowest error, and nothing with fewer multiply-adds comes within one standard error of it."
+        )
+    times = top["multiply_adds"] / row["multiply_adds"]
+    more = f"{times:.2g} times as many" if times >= 1.05 else "as many"
+    lowest = f"{top['mean']:.2f} ± {top['se']:.2f} %, mean ± standard error, n = {top['n']}"
+    return (
+        f"{recommended} % (n = {row['n']}) at {size}. It has the fewest multiply-adds within one standard "
+        f"error of the best, {top['network']} at depth {top['depth']} ({lowest}), which has {more}."
     )
-    seeds = f"n = {row['n']}" + (", too few" if row["n"] < LEAST_SEEDS else p)
-    return f"{row['mean']:+.2f} percentage points, {seeds}"
 
 
-def copies(found: pd.DataFrame, other_images: Collection[str] = ()) -> list[str]:
-    """A sentence a study whose errors are all the first one's, of the rows of
-    `analysis.comparison.differences`; none where these errors are all one, as at chance or 0, or of studies
-    of `other_images`."""
+def _evidence(row: Mapping[str, Any], margin: float | None = None) -> str:
+    """Word the difference, n and p of a test. The verdict `absent` rests on the upper bound and `margin`."""
+    if margin is not None and row.get("verdict") == "absent":
+        bound = f"one-sided 95% upper bound {row['upper']:+.2f}, margin {margin:g}"
+        return f"{row['mean']:+.2f} percentage points, n = {row['n']}, {bound}"
+    return f"{row['mean']:+.2f} percentage points, n = {row['n']}" + _p(row)
+
+
+def _p(row: Mapping[str, Any]) -> str:
+    if row["n"] < LEAST_SEEDS:
+        return ", too few to judge"
+    if pd.isna(row["p_holm"]):
+        return ""
+    return ", p < 0.0001" if row["p_holm"] < 1e-4 else f", p = {row['p_holm']:.4f}"
+
+
+def copies(differences: pd.DataFrame, other_images: Collection[str] = ()) -> list[str]:
+    """Write a sentence for each study with exactly the errors of the baseline.
+
+    `differences` is `analysis.comparison.differences`. Studies of `other_images` are omitted, and those whose
+    errors are all the same number, such as chance or 0."""
     return [
-        f"{study} has the very same errors everywhere: it is a copy, or what differs has no effect."
-        for study, rows in found.groupby("study", sort=False)
+        f"{study} has exactly the same errors as the baseline: it is a copy, or the changed settings have no "
+        "effect."
+        for study, rows in differences.groupby("study", sort=False)
         if study not in other_images
         and not any(any(each.values()) for each in rows["differences"])
         and all(errors["first"].nunique() > 1 for _, errors in rows.groupby("error"))
     ]
 
 
-def unfinished(missing: pd.DataFrame, open_: int) -> list[str]:
-    """A sentence of a search of which `open_` networks and seeds ask for another depth, or runs have not
-    finished (`analysis.missing.missing_runs`)."""
-    told = [f"runs without a final error: {len(missing)}"] if len(missing) else []
-    told += [f"networks and seeds that need another depth: {open_}"] if open_ else []
-    return [f"The search is not finished ({'; '.join(told)})."] if told else []
+def unfinished(missing: pd.DataFrame, searching: int) -> list[str]:
+    """Say that a search is not finished: runs are `missing`, or `searching` networks and seeds need more."""
+    reasons = [f"runs without a final error: {len(missing)}"] if len(missing) else []
+    reasons += [f"networks and seeds that need another depth: {searching}"] if searching else []
+    return [f"The search is not finished ({'; '.join(reasons)})."] if reasons else []
 
 
-def differences(found: pd.DataFrame, first: str, other_images: Collection[str] = ()) -> list[str]:
-    """A sentence a study and kind of error, of the rows of `analysis.comparison.differences`: in how many
-    cells it has the higher or the lower error, and where it differs most; nothing of that of studies of
-    `other_images`, whose errors are of another task."""
+def differences(table: pd.DataFrame, baseline: str, other_images: Collection[str] = ()) -> list[str]:
+    """Write one sentence per study and kind of error: how often it is higher or lower than the baseline.
+
+    `table` is `analysis.comparison.differences`. Studies of `other_images` solve another task: their errors
+    are not compared."""
     sentences = [
-        f"{study}: its images are not those of {first}, and no difference is judged."
-        for study in other_images
+        f"{study} has other images than {baseline}, so no difference is tested." for study in other_images
     ]
-    for (study, error), rows in found.groupby(["study", "error"], sort=False):
+    for (study, error), rows in table.groupby(["study", "error"], sort=False):
         if study in other_images:
             continue
-        apart = is_apart(rows)
-        higher, lower = (int((apart & (sign * rows["mean"] > 0)).sum()) for sign in (1, -1))
+        significant = is_significant(rows)
+        higher, lower = (int((significant & (sign * rows["mean"] > 0)).sum()) for sign in (1, -1))
         cells = f"{len(rows)} networks and depths" if len(rows) > 1 else "1 network and depth"
+        compared = f"{study} compared with {baseline}, {error}"
         if not any(any(each.values()) for each in rows["differences"]):
-            sentences.append(f"{study} beside {first}, {error}: the same in every seed of {cells}.")
+            sentences.append(f"{compared}: the same in every seed of {cells}.")
             continue
-        widest = rows.loc[rows.loc[apart if apart.any() else slice(None), "mean"].abs().idxmax()].to_dict()
+        candidates = rows[significant] if significant.any() else rows
+        largest = rows.loc[candidates["mean"].abs().idxmax()].to_dict()
         sentences.append(
-            f"{study} beside {first}, {error}: of {cells} {higher} higher, {lower} lower, "
-            f"{len(rows) - higher - lower} not told apart. Widest: {widest['network']} at depth "
-            f"{widest['depth']} ({_evidence(widest)})."
+            f"{compared}: of {cells}, {higher} significantly higher, {lower} significantly lower, "
+            f"{len(rows) - higher - lower} not significant. Largest difference: {largest['network']} at "
+            f"depth {largest['depth']} ({_evidence(largest)})."
         )
     return sentences
 
 
-def frontier_lines(rows: list[dict[str, Any]], below: float) -> list[str]:
-    """A line a network, from rows of `analysis.frontier.summarise`."""
+def frontier_lines(rows: Sequence[Mapping[str, Any]], below: float) -> list[str]:
+    """Write one line per network from rows of `analysis.frontier.summarise`."""
     lines = []
     for row in rows:
-        nowhere = "at no depth that was tried"
+        nowhere = "at no tested depth"
         if not row["median"] and row["high"]:
-            nowhere += " in half of the seeds or more"
+            nowhere += " in at least half of the seeds"
         reached = f"up to depth {row['median']:g}" if row["median"] else nowhere
-        told = f"{row['network']}: train error below {below:g} % {reached}"
+        line = f"{row['network']}: train error below {below:g} % {reached}"
         seeds = f"{row['n']} seed{'s'[: row['n'] > 1]}"
         middle = "median" if row["n"] % 2 else "lower median"
-        is_spread = row["n"] > 1 and row["high"]  # else all seeds say the same: nowhere
-        told += f" ({middle} of {seeds}, {row['low']:g} to {row['high']:g})" if is_spread else f" ({seeds})"
+        has_spread = row["n"] > 1 and row["high"]  # otherwise no seed trains at any depth
+        line += f" ({middle} of {seeds}, {row['low']:g} to {row['high']:g})" if has_spread else f" ({seeds})"
         if row["open"]:
-            told += f"; in {row['open']} of them the deepest that was tried trained: it may be deeper"
-        lines.append(told)
+            line += (
+                f"; {row['open']} seed{'s'[: row['open'] > 1]} trained at the maximum depth tested, so the "
+                "limit may be deeper"
+            )
+        lines.append(line)
     return lines

@@ -1,33 +1,39 @@
-"""An SVG file -> markup that stands in an HTML page beside others."""
+"""Turn an SVG file into markup for an HTML page that holds several."""
 
 import re
+from collections.abc import Callable
 
-from depthbench.report.style import AXIS
+AXIS = "axis"  # id of an axis that stays visible when its panel is hidden
+
+
+def depth_id(*depths: int) -> str:
+    """Return the id that marks a part of a figure as showing these depths."""
+    return "-".join(["depth", *map(str, depths)])
 
 
 def inline(svg: str, name: str, label: str) -> str:
-    """`svg` (a file's text) without its prologue, with the text alternative `label`.
+    """Return the text of an SVG file without its prologue, with `label` as its text alternative.
 
-    matplotlib numbers ids anew in each file, so that two figures of a page would share them: the ids that
-    something refers to get the prefix `name`, the others go. What is of a depth (style.is_of_depth) gets that
-    as its class, or of several theirs, and the scales of a panel `axis`."""
+    matplotlib uses the same ids in every file, so they would clash on one page: ids that are referred to get
+    the prefix `name`, the others are dropped. A `depth_id` becomes one class for each depth, and AXIS becomes
+    a class."""
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    wanted = set(re.findall(r'href="#([^"]+)"|url\(#([^)]+)\)', svg))
-    wanted = {one or other for one, other in wanted}
+    references = re.findall(r'href="#([^"]+)"|url\(#([^)]+)\)', svg)
+    referred = {one or other for one, other in references}
     svg = svg.replace(f' id="{AXIS}"', f' class="{AXIS}"')
     svg = re.sub(r' id="depth-([\d-]+)"', lambda m: f' class="depth-{m[1].replace("-", " depth-")}"', svg)
-    svg = re.sub(r' id="([^"]+)"', lambda m: f' id="{name}-{m[1]}"' if m[1] in wanted else "", svg)
+    svg = re.sub(r' id="([^"]+)"', lambda m: f' id="{name}-{m[1]}"' if m[1] in referred else "", svg)
     svg = re.sub(r'(href="#|url\(#)', rf"\1{name}-", svg)
     svg = re.sub(r"(<style\b[^>]*>).*?(</style>)", _scoped(name), svg, flags=re.DOTALL)
     label = label.replace("&", "&amp;").replace("<", "&lt;").replace('"', "&quot;")
     return svg.replace("<svg", f'<svg id="{name}-svg" role="img" aria-label="{label}"', 1)
 
 
-def _scoped(name: str):
-    """Rules inside an inlined SVG apply to the whole page: bind them to this figure."""
+def _scoped(name: str) -> Callable[[re.Match[str]], str]:
+    """Limit the rules of an inlined SVG to this figure: they would apply to the whole page."""
 
-    def scope(match: re.Match) -> str:
+    def scope(match: re.Match[str]) -> str:
         rules = match.group(0)[len(match.group(1)) : -len(match.group(2))]
         return match.group(1) + re.sub(r"([^{}]+)\{", rf"#{name}-svg \1{{", rules) + match.group(2)
 

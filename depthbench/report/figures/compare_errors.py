@@ -1,51 +1,61 @@
-"""Last errors of studies against depth, a row of panels a network."""
+"""Last errors of studies against depth, one row of panels per network."""
 
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from depthbench.analysis import FINISHED
-from depthbench.analysis.comparison import ERRORS, studies_of
-from depthbench.analysis.summary import summarise
-from depthbench.report import style
+from depthbench.analysis.summary import ERRORS
+from depthbench.report.entries import ReportFigure
+from depthbench.report.evidence import Comparison
 from depthbench.report.figures.degradation import (
     ENDINGS,
-    beside,
     depth_axis,
     draw_mean,
     draw_seeds,
     error_axis,
+    sideways,
 )
-from depthbench.store.results import Results
+from depthbench.report.style import layout, legends, palette
 
 
-def draw(joined: Results) -> Figure | None:
-    """Last train and test error (percent) against depth: every seed, mean and 95% t interval, by study."""
-    runs = joined.runs
+def draw(compared: Comparison) -> Figure | None:
+    """Draw the last train and test error (percent) of each study: every seed, mean and 95% t interval."""
+    runs = compared.joined.runs
     if not runs["status"].isin(FINISHED).any():
         return None
-    studies, networks = studies_of(joined), style.networks_of(runs)
-    summaries = {study: summarise(runs[runs["study"] == study]) for study in studies}
-    everywhere = pd.concat(summaries.values())
-    looks = style.study_looks(studies)
+    summaries, networks = compared.summaries, layout.networks_of(runs)
+    all_studies = pd.concat(summaries.values())
+    looks = palette.study_looks(compared.labels)
     heading = "Last error against depth (each seed, mean and 95% t interval)"
-    figure, panels = style.grid(len(networks), len(ERRORS), 2.1, heading, sharey="row")
+    figure, panels = layout.grid(len(networks), len(ERRORS), 2.1, heading, sharey="row")
     for row, network in zip(panels, networks, strict=True):
         for axes, (column, error) in zip(row, ERRORS.items(), strict=True):
             depth_axis(axes, sorted(runs["depth"].unique()))
-            for place, (study, look) in enumerate(looks.items()):
-                shift = beside(place, len(studies))
+            for index, (study, look) in enumerate(looks.items()):
+                shift = sideways(index, len(looks))
                 summary, own = (
                     frame[frame["network"] == network]
                     for frame in (summaries[study], runs[runs["study"] == study])
                 )
                 draw_mean(axes, summary, column, look, shift)
                 draw_seeds(axes, own, column, look, shift)
-            style.name_panel(axes, f"{network}: {error}")
+            layout.set_panel_title(axes, f"{network}: {error}")
         row[0].set_ylabel("error (%)")
-        error_axis(row[0], everywhere[everywhere["network"] == network])
+        error_axis(row[0], all_studies[all_studies["network"] == network])
     for axes in panels[-1]:
         axes.set_xlabel("depth (weighted layers)")
     handles = [Line2D([], [], label=study, **look) for study, look in looks.items()]
-    style.legend_below(figure, handles + style.ending_handles(runs, ENDINGS), 3)
+    legends.legend_below(figure, handles + legends.status_handles(runs, ENDINGS), 3)
     return figure
+
+
+FIGURE = ReportFigure(
+    draw,
+    title="Errors against depth",
+    caption=(
+        "Last error against depth. Each point is one seed, the line is their mean, and the bar is its 95% "
+        "t interval."
+    ),
+    needs="a finished run",
+)

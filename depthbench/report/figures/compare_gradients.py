@@ -1,20 +1,21 @@
-"""Gradient norms of studies over each other, from input to output, a panel a network and depth."""
+"""Gradient norms of all studies from input to output, one panel per network and depth."""
+
+from functools import partial
 
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from depthbench.analysis.comparison import studies_of
 from depthbench.analysis.layers import by_layer
-from depthbench.report import style
+from depthbench.report.entries import ReportFigure
+from depthbench.report.evidence import Comparison
 from depthbench.report.figures.gradient_by_layer import QUANTITIES, draw_line, edge_handles
-from depthbench.store.results import Results
+from depthbench.report.style import layout, legends, palette, text, ticks
 
 
-def draw(joined: Results, column: str) -> Figure | None:
-    """`column` against the layer's position, a panel a network and depth: at initialisation dashed, at the
-    last step that all studies probed in bold."""
-    layers = joined.layers
+def draw(compared: Comparison, column: str) -> Figure | None:
+    """Draw `column` against the layer position, at the first and the last step that all studies probed."""
+    layers = compared.joined.layers
     if column not in layers or not layers[column].notna().any():
         return None
     probed = [set(part["step"]) for _, part in layers[layers[column].notna()].groupby("study")]
@@ -22,34 +23,58 @@ def draw(joined: Results, column: str) -> Figure | None:
     if not steps:
         return None
     looks = {steps[0]: {"dashes": (2, 1.5)}} | {steps[-1]: {}}
-    studies = [study for study in studies_of(joined) if study in set(layers["study"])]
-    of_study = {
+    studies = [study for study in compared.labels if study in set(layers["study"])]
+    study_lines = {
         study: {key: look[key] for key in ("color", "linewidth")}
-        for study, look in style.study_looks(studies_of(joined)).items()
+        for study, look in palette.study_looks(compared.labels).items()
     }
     shown = layers[layers["step"].isin(looks)]
     table = pd.concat(
         [by_layer(shown[shown["study"] == study], column).assign(study=study) for study in studies]
     )
-    networks, depths = style.networks_of(layers), sorted(layers["depth"].unique())
+    networks, depths = layout.networks_of(layers), sorted(layers["depth"].unique())
     title, unit = QUANTITIES[column]
-    heading = f"{title} by layer (geometric mean and range of {style.seeds(table['n'])})"
-    figure, panels = style.grid(len(networks), len(depths), 1.7, heading)
+    heading = f"{title} by layer (geometric mean and range of {text.seed_count(table['n'])})"
+    figure, panels = layout.grid(len(networks), len(depths), 1.7, heading)
     panels[0, 0].set_yscale("log", nonpositive="mask")
-    with style.scaled_once(panels):
-        for axes, network, depth in style.cells(panels, networks, depths):
+    with layout.autoscaled_once(panels):
+        for axes, network, depth in layout.cells(panels, networks, depths):
             part = table[(table["network"] == network) & (table["depth"] == depth)]
             for (study, step), line in part.groupby(["study", "step"], sort=False):
-                draw_line(axes, line, "position", **of_study[study], **looks[step])
-    style.label_log(panels[0, 0])
+                draw_line(axes, line, "position", **study_lines[study], **looks[step])
+    ticks.label_log(panels[0, 0])
     panels[0, 0].set_xticks([0, 0.5, 1], ["input", "½", "output"])
     for row in panels:
-        style.label_left(row, unit)
+        layout.label_left(row, unit)
     for axes in panels[-1]:
-        axes.set_xlabel("layer, as a part of the depth")
-    handles = [Line2D([], [], label=study, **of_study[study]) for study in studies]
+        axes.set_xlabel("layer, as a fraction of the depth")
+    handles = [Line2D([], [], label=study, **study_lines[study]) for study in studies]
     for step, look in looks.items():
         label = f"step {step:,}{' (initialisation)' if step == 0 else ''}"
-        handles.append(Line2D([], [], color="#444444", label=label, **look))
-    style.legend_below(figure, handles + edge_handles(table), 4)
+        handles.append(Line2D([], [], color=palette.GREY, label=label, **look))
+    legends.legend_below(figure, handles + edge_handles(table), 4)
     return figure
+
+
+PREACTIVATIONS = ReportFigure(
+    partial(draw, column="grad_norm_preact"),
+    title="Gradient by layer",
+    caption=(
+        "Norm of the gradient of the loss by each layer's output before normalisation. Dotted: at "
+        "initialisation. Solid: at the last step that all studies probed. Studies with the same networks "
+        "and initial weights agree at initialisation."
+    ),
+    choice="pre-activations",
+    needs="the probe grad_norm_preact at a step that all studies probed",
+)
+
+WEIGHTS = ReportFigure(
+    partial(draw, column="grad_norm_weight"),
+    title="Gradient by layer",
+    caption=(
+        "Norm of the gradient of the loss by each layer's weights. Dotted: at initialisation. Solid: at "
+        "the last step that all studies probed."
+    ),
+    choice="weights",
+    needs="the probe grad_norm_weight at a step that all studies probed",
+)

@@ -1,4 +1,4 @@
-"""Which classes are taken for which, at the least and the greatest depth of each network."""
+"""Confusion matrices of the shallowest and the deepest depth of each network."""
 
 import matplotlib
 import numpy as np
@@ -10,55 +10,59 @@ from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 
 from depthbench.analysis.classes import confusion
-from depthbench.report import style
-from depthbench.store.results import Results
+from depthbench.report.entries import ReportFigure
+from depthbench.report.evidence import Evidence
+from depthbench.report.style import canvas, layout, tags, text
 
 MOST_CLASSES = 12
 COLOURS = matplotlib.colormaps["Blues"]
-SCALE = PowerNorm(0.5, 0, 100)  # on a straight one a mistake of a few percent is as white as none
-LEAST_CELL = 0.19  # in: room for `100` at 7 pt
-BESIDE = 1.15  # in: the scale of colours, and the name of an axis
-TITLE_LINE = 0.14  # in: the height of one more
+SCALE = PowerNorm(0.5, 0, 100)  # on a linear scale a few percent look as white as none
+MIN_CELL = 0.19  # in: `100` fits at 7 pt
+MARGIN = 1.15  # in: the colour bar and the axis label
+TITLE_LINE = 0.14  # in: the height of a further line
 SHOWN_FROM = 0.5  # percent
-LONGEST = 12  # letters of a class's name
+LONGEST = 12  # characters of a class name
 
 
-def draw(results: Results, predictions: pd.DataFrame) -> Figure | None:
-    """A panel a network and depth, rows true and columns predicted classes, in percent of a row."""
+def draw(evidence: Evidence) -> Figure | None:
+    """Draw one panel per network and depth: true classes (rows) by predicted classes, in percent of a row."""
+    predictions = evidence.predictions
     if predictions.empty or len(predictions["label"].cat.categories) > MOST_CLASSES:
         return None
-    networks = style.networks_of(predictions)
+    networks = layout.networks_of(predictions)
     depths = {n: group["depth"].agg(["min", "max"]) for n, group in predictions.groupby("network")}
     rows = 2 if any(ends["min"] < ends["max"] for ends in depths.values()) else 1
-    across = min(len(networks), style.MOST_COLUMNS)
+    across = min(len(networks), canvas.MOST_COLUMNS)
     names = 0.06 * min(max(map(len, predictions["label"].cat.categories)), LONGEST)  # in: their length
-    side = (style.least_width() - BESIDE - names) / max(across, 2)  # in: of a panel
-    known = style.seeds(predictions.groupby(["network", "depth"])["run_id"].nunique())
-    title = f"Test images of each class by what they are called ({known})"
-    lines = max(style.panel_title(f"{n}, depth {d}", side).count("\n") for n in networks for d in depths[n])
+    side = (canvas.current_canvas().width - MARGIN - names) / max(across, 2)  # in: of a panel
+    seeds = text.seed_count(predictions.groupby(["network", "depth"])["run_id"].nunique())
+    title = f"Test images of each class by predicted class ({seeds})"
+    lines = max(text.panel_title(f"{n}, depth {d}", side).count("\n") for n in networks for d in depths[n])
     height = side + 0.35 + TITLE_LINE * lines + names / rows
-    figure, panels = style.grid(rows, len(networks), height, title, sharex=False, sharey=False)
+    figure, panels = layout.grid(rows, len(networks), height, title, sharex=False, sharey=False)
     ends = [depths[network].unique() for network in networks]
-    first, last = style.edges(panels, np.array([[r < len(each) for each in ends] for r in range(rows)]))
+    first, last = layout.outer_panels(
+        panels, np.array([[r < len(each) for each in ends] for r in range(rows)])
+    )
     for (r, c), axes in np.ndenumerate(panels):
-        if r >= len(ends[c]):  # it has one depth, and others have two
+        if r >= len(ends[c]):  # this network has one depth, others have two
             axes.set_visible(False)
             continue
         network, depth = networks[c], ends[c][r]
         here = (predictions["network"] == network) & (predictions["depth"] == depth)
         matrix = confusion(predictions[here])
-        _draw_panel(axes, matrix, numbers=side / len(matrix) >= LEAST_CELL)
+        _draw_panel(axes, matrix, show_numbers=side / len(matrix) >= MIN_CELL)
         _name_classes(axes, list(matrix.index), first[r, c], last[r, c])
-        style.name_panel(axes, f"{network}, depth {depth}", side)
-        style.is_of_depth(axes, depth)
+        layout.set_panel_title(axes, f"{network}, depth {depth}", side)
+        tags.tag_depth(axes, depth)
     bar = figure.colorbar(ScalarMappable(SCALE, COLOURS), ax=panels, aspect=40, shrink=0.9, pad=0.02)
     bar.set_ticks([0, 1, 5, 10, 25, 50, 75, 100])
     bar.set_label("images of a class (%)")
     return figure
 
 
-def _draw_panel(axes: Axes, matrix: pd.DataFrame, numbers: bool) -> None:
-    told = np.where(matrix >= SHOWN_FROM, matrix.round().astype(int).astype(str), "")
+def _draw_panel(axes: Axes, matrix: pd.DataFrame, show_numbers: bool) -> None:
+    numbers = np.where(matrix >= SHOWN_FROM, matrix.round().astype(int).astype(str), "")
     axes.grid(False)
     sns.heatmap(
         matrix.to_numpy(),
@@ -67,7 +71,7 @@ def _draw_panel(axes: Axes, matrix: pd.DataFrame, numbers: bool) -> None:
         norm=SCALE,
         cbar=False,
         square=True,
-        annot=told if numbers else False,
+        annot=numbers if show_numbers else False,
         fmt="",
         annot_kws={"fontsize": 7},
         xticklabels=False,
@@ -78,7 +82,7 @@ def _draw_panel(axes: Axes, matrix: pd.DataFrame, numbers: bool) -> None:
 
 
 def _name_classes(axes: Axes, classes: list[str], is_first: bool, is_last: bool) -> None:
-    """Left of the first panel of a row, and below the last of a column."""
+    """Name the classes left of the first panel of a row, and below the last of a column."""
     names = [name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…" for name in classes]
     middles = np.arange(len(names)) + 0.5
     if is_first:
@@ -87,3 +91,17 @@ def _name_classes(axes: Axes, classes: list[str], is_first: bool, is_last: bool)
     if is_last:
         axes.set_xticks(middles, names, rotation=90 if max(map(len, names)) > 2 else 0)
         axes.set_xlabel("predicted class")
+
+
+FIGURE = ReportFigure(
+    draw,
+    title="Confusion matrices",
+    caption=(
+        "Predictions of the shallowest and the deepest depth of each network, over all seeds. A row is a "
+        "true class and a column a predicted one; a cell is the percentage of the row's images, written "
+        "from half a percent on if it fits. Cells off the diagonal are mistakes. All panels share one "
+        "square-root colour scale, which makes rare mistakes visible. Diverged runs have no predictions "
+        "and are omitted."
+    ),
+    needs="a finished run with stored predictions and at most 12 classes",
+)

@@ -1,4 +1,4 @@
-"""Last errors of many networks that have one depth each: a row a network and depth."""
+"""Last errors of many networks with one depth each, one row per network and depth."""
 
 import numpy as np
 import pandas as pd
@@ -6,38 +6,40 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from depthbench.analysis import FINISHED
-from depthbench.report import style
+from depthbench.report.style import layout, palette, tags
 
-MOST_LINES = 4  # networks of one depth that still find room above it
-ROW = 0.19  # in
+MOST_LINES = 4  # networks of one depth that fit side by side
+ROW = 0.19  # in: per network and depth
 
 
 def are_many(runs: pd.DataFrame) -> bool:
-    """Whether most networks of `runs` have one depth, and are too many to stand side by side at it."""
+    """Return whether most networks have one depth, and too many to draw side by side."""
     depths = runs.groupby("network")["depth"].nunique()
-    alone = int((depths == 1).sum())
-    return alone > MOST_LINES and 2 * alone > len(depths)
+    single = int((depths == 1).sum())
+    return single > MOST_LINES and 2 * single > len(depths)
 
 
 def draw_rows(
     runs: pd.DataFrame, summary: pd.DataFrame, columns: dict[str, str], heading: str
 ) -> tuple[Figure, dict]:
-    """The figure, a panel each of `columns` (errors in percent), and the colours of its depths. `summary`:
-    `analysis.summary.summarise` of `runs`."""
+    """Draw a panel for each of `columns` (errors in percent); return the figure and its depth colours.
+
+    `summary` is `analysis.summary.summarise` of `runs`."""
     cells = list(runs[["depth", "network"]].drop_duplicates().itertuples(index=False, name=None))
     cells.sort(key=lambda cell: cell[0])  # networks stay in the study's order
-    colours = style.depth_colours(runs["depth"])
-    figure, panels = style.grid(1, len(columns), 0.4 + ROW * len(cells), heading, sharex=False)
+    colours = palette.depth_colours(runs["depth"])
+    figure, panels = layout.grid(1, len(columns), 0.4 + ROW * len(cells), heading, sharex=False)
     for axes, (column, title) in zip(panels[0], columns.items(), strict=True):
-        for place, (depth, network) in enumerate(cells):
-            with style.of_depth(axes, depth):
-                here = (
+        for height, (depth, network) in enumerate(cells):
+            with tags.tagged(axes, depth):
+                mean, seeds = (
                     frame[(frame["network"] == network) & (frame["depth"] == depth)]
                     for frame in (summary, runs)
                 )
-                _draw_row(axes, place, *here, column, colours[depth])
+                _draw_mean(axes, height, mean, column, colours[depth])
+                _draw_seeds(axes, height, seeds, column, colours[depth])
         top = axes.get_xlim()[1]
-        axes.set_xlim(-0.02 * max(top, 1), max(top, 1))  # a point at 0 is seen whole
+        axes.set_xlim(-0.02 * max(top, 1), max(top, 1))  # show all of a point at 0
         axes.set_title(title)
         axes.set_xlabel("error (%)")
         axes.grid(axis="y", visible=False)
@@ -46,22 +48,23 @@ def draw_rows(
     return figure, colours
 
 
-def _draw_row(
-    axes: Axes, place: int, summary: pd.DataFrame, runs: pd.DataFrame, column: str, colour: str
-) -> None:
-    """Every seed, their mean as a stroke, and its 95% t interval."""
+def _draw_mean(axes: Axes, height: float, summary: pd.DataFrame, column: str, colour: str) -> None:
+    """Draw the mean as a stroke, and its 95% t interval."""
     mean, low, high = (summary[f"{column}_{key}"].iloc[0] for key in ("mean", "low", "high"))
-    axes.plot([mean] * 2, [place - 0.36, place + 0.36], color=colour, linewidth=1.6)
+    axes.plot([mean] * 2, [height - 0.36, height + 0.36], color=colour, linewidth=1.6)
     if np.isfinite(low):
-        axes.plot([max(low, 0), min(high, 100)], [place] * 2, color=colour, linewidth=1)
-    shifts = np.linspace(-0.22, 0.22, len(runs)) if len(runs) > 1 else [0]
-    for shift, run in zip(shifts, runs.sort_values("seed").itertuples(), strict=True):
+        axes.plot([max(low, 0), min(high, 100)], [height] * 2, color=colour, linewidth=1)
+
+
+def _draw_seeds(axes: Axes, height: float, runs: pd.DataFrame, column: str, colour: str) -> None:
+    """Draw a point per run."""
+    offsets = np.linspace(-0.22, 0.22, len(runs)) if len(runs) > 1 else [0]
+    for offset, run in zip(offsets, runs.sort_values("seed").itertuples(), strict=True):
         point = {"color": colour, "markeredgecolor": "white", "markeredgewidth": 0.4, "linestyle": ""}
+        y = height + offset
         if run.status in FINISHED:
-            marker, size = style.MARKS.get(run.status, "o"), 6 if run.status == "diverged" else 4
-            axes.plot(
-                getattr(run, column), place + shift, marker=marker, markersize=size, alpha=0.75, **point
-            )
-        else:  # no value to stand at: at the right edge
+            marker, size = palette.STATUS_MARKERS.get(run.status, "o"), 6 if run.status == "diverged" else 4
+            axes.plot(getattr(run, column), y, marker=marker, markersize=size, alpha=0.75, **point)
+        else:  # no error: at the right edge
             point |= {"transform": axes.get_yaxis_transform(), "clip_on": False}
-            axes.plot(0.985, place + shift, marker=style.MARKS[run.status], markersize=5, **point)
+            axes.plot(0.985, y, marker=palette.STATUS_MARKERS[run.status], markersize=5, **point)

@@ -1,73 +1,83 @@
-"""The greatest depth at which each network still trains, over seeds (`depthbench frontier`), beside the depth
-up to which mean-field theory expects it to."""
+"""The deepest depth at which each network trains, and the depth that mean-field theory expects."""
 
 import math
+from typing import Any
 
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from depthbench.analysis import FINISHED
-from depthbench.analysis.frontier import searched
 from depthbench.analysis.theory import TRAINABLE
-from depthbench.report import style
-from depthbench.store.results import Results
+from depthbench.report.entries import ReportFigure
+from depthbench.report.evidence import Evidence
+from depthbench.report.style import layout, legends, palette, text
 
-EXPECTED = {"color": "#444444", "marker": "D", "markersize": 6, "markerfacecolor": "none"}
+EXPECTED = {"color": palette.GREY, "marker": "D", "markersize": 6, "markerfacecolor": "none"}
 
 
-def draw(results: Results) -> Figure | None:
-    """Frontiers against depth, a row a network, a mark a seed, a bar for their median, and theory's depth."""
-    search = searched(results.runs)
+def draw(evidence: Evidence) -> Figure | None:
+    """Draw one row per network: the frontier of each seed, the median, and the depth theory expects."""
+    search, runs = evidence.search, evidence.runs
     if search is None:
         return None
-    below, found, summary = search
+    below, frontiers, summary = search
     networks = list(summary["network"])
-    looks = style.network_looks(networks)
-    title = f"Depth up to which networks train: train error below {below:g} % ({style.seeds(summary['n'])})"
-    figure, panels = style.grid(1, 1, 0.6 + 0.35 * len(networks), title)
+    looks = palette.network_looks(networks)
+    title = (
+        f"Depth up to which networks train: train error below {below:g} % ({text.seed_count(summary['n'])})"
+    )
+    figure, panels = layout.grid(1, 1, 0.6 + 0.35 * len(networks), title)
     axes = panels[0, 0]
     for row, (network, look) in enumerate(looks.items()):
-        seeds = found[found["network"] == network].sort_values("trains", na_position="last")
-        heights = [row + 0.22 * _aside(place, len(seeds)) for place in range(len(seeds))]
+        seeds = frontiers[frontiers["network"] == network].sort_values("trains", na_position="last")
+        heights = [row + 0.22 * _spread(index, len(seeds)) for index in range(len(seeds))]
         for y, seed in zip(heights, seeds.itertuples(), strict=True):
             _draw_seed(axes, y, seed, look["color"])
         if nowhere := int(seeds["trains"].isna().sum()):
-            of = f"{nowhere} of {len(seeds)} seeds: " if nowhere < len(seeds) else ""
-            told = f" {of}no depth that was tried trains"
-            axes.text(0, heights[-1], told, color=look["color"], fontsize=7, va="center")
+            which = f"{nowhere} of {len(seeds)} seeds: " if nowhere < len(seeds) else ""
+            axes.text(
+                0,
+                heights[-1],
+                f" {which}no tested depth trains",
+                color=look["color"],
+                fontsize=7,
+                va="center",
+            )
         median = summary.loc[summary["network"] == network, "median"].iloc[0]
         if median:
             axes.plot([median] * 2, [row - 0.32, row + 0.32], color=look["color"], linewidth=2.5)
     axes.set_yticks(range(len(networks)), networks)
     axes.set_ylim(len(networks) - 0.5, -0.5)
-    axes.set_xlim(0, 1.08 * results.runs["depth"].max())
+    axes.set_xlim(0, 1.08 * runs["depth"].max())
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     expected = [_draw_expected(axes, row, depth) for row, depth in enumerate(summary["expected"])]
     axes.set_xlabel("depth (weighted layers)")
     handles = []
     if summary["median"].any():
-        handles.append(Line2D([], [], color="#444444", linewidth=2.5, label="median"))
-    ends = found[found["trains"].notna()]
+        handles.append(Line2D([], [], color=palette.GREY, linewidth=2.5, label="median"))
+    ends = frontiers[frontiers["trains"].notna()]
     if ends["fails"].notna().any():
-        handles.append(_mark("o", "greatest depth that trains, a seed"))
-        handles.append(_mark("|", "least depth above that does not"))
+        handles.append(_mark("o", "deepest depth of a seed that trains"))
+        handles.append(_mark("|", "shallowest deeper one that does not"))
     if ends["fails"].isna().any():
-        handles.append(_mark(">", "the deepest that was tried trains"))
+        handles.append(_mark(">", "maximum depth tested, trains"))
     if any(expected):
         about = f"theory: {TRAINABLE} depth scales, {TRAINABLE}/|ln rate| (after Schoenholz et al. 2017)"
         handles.append(Line2D([], [], linestyle="", label=about, **EXPECTED))
-    lacking = (~results.runs["status"].isin(FINISHED)).any()
-    note = "The search is not finished: some runs have no final error" if lacking else None
+    unfinished = (~runs["status"].isin(FINISHED)).any()
+    note = "The search is not finished: some runs have no final error" if unfinished else None
     if handles or note:
-        style.legend_below(figure, handles, 2, note)
+        legends.legend_below(figure, handles, 2, note)
     return figure
 
 
-def _draw_expected(axes, row: int, depth: float) -> bool:
-    """Where theory expects a network's frontier: at the right edge, with its depth, where that lies beyond.
-    Whether it expects any."""
+def _draw_expected(axes: Axes, row: int, depth: float) -> bool:
+    """Mark the frontier that theory expects; return whether it expects any.
+
+    One beyond the axis is marked at the right edge with its depth."""
     if not math.isfinite(depth):
         return False
     edge = axes.get_xlim()[1]
@@ -79,8 +89,8 @@ def _draw_expected(axes, row: int, depth: float) -> bool:
     return True
 
 
-def _draw_seed(axes, y: float, seed, colour: str) -> None:
-    """From the greatest depth that trains to the least above it that does not: the frontier is between."""
+def _draw_seed(axes: Axes, y: float, seed: Any, colour: str) -> None:
+    """Draw a line from the deepest depth that trains to the shallowest deeper one that does not."""
     if seed.trains is pd.NA:
         return
     trains = int(seed.trains)
@@ -92,10 +102,23 @@ def _draw_seed(axes, y: float, seed, colour: str) -> None:
     axes.plot(trains, y, color=colour, marker="o")
 
 
-def _aside(place: int, count: int) -> float:
-    """-1 to 1: seeds stand one below the other."""
-    return 2 * place / (count - 1) - 1 if count > 1 else 0.0
+def _spread(index: int, count: int) -> float:
+    """Return the vertical position of a seed in its row, from -1 to 1."""
+    return 2 * index / (count - 1) - 1 if count > 1 else 0.0
 
 
 def _mark(marker: str, label: str) -> Line2D:
-    return Line2D([], [], color="#444444", marker=marker, linestyle="", label=label)
+    return Line2D([], [], color=palette.GREY, marker=marker, linestyle="", label=label)
+
+
+FIGURE = ReportFigure(
+    draw,
+    title="How deep networks train",
+    caption=(
+        "Each line is a seed, from the deepest depth that trains to the shallowest deeper one that does "
+        "not; the frontier lies between them. The bar is the median over seeds (the lower one for an even "
+        "number). A hollow marker is the depth that the theory of wide networks at initialisation expects, "
+        "if it predicts a rate; one beyond the axis is at the edge with its number. Training may overcome "
+        "what theory expects."
+    ),
+)

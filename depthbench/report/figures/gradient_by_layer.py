@@ -1,5 +1,7 @@
-"""Gradient norm from input to output, at initialisation and at chosen steps, a line a depth; at
-initialisation, what theory says of it beside."""
+"""Gradient norm from input to output at chosen steps, one line per depth, with theory at initialisation."""
+
+from functools import partial
+from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -7,69 +9,73 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from depthbench.analysis.layers import by_layer, chosen_steps, fewer_seeds, thinned
-from depthbench.analysis.theory import COLUMN as OF_THEORY
+from depthbench.analysis.theory import COLUMN as PREDICTED_COLUMN
 from depthbench.analysis.theory import theory_lines
-from depthbench.report import style
-from depthbench.store.results import Results
+from depthbench.report.entries import ReportFigure
+from depthbench.report.evidence import Evidence
+from depthbench.report.style import canvas, layout, legends, palette, tags, text, ticks
 
 QUANTITIES = {
     "grad_norm_preact": ("Gradient of the pre-activations", "L2 norm of dL/dz"),
     "grad_norm_weight": ("Gradient of the weights", "L2 norm of dL/dW"),
 }
-THEORY = {  # kind of prediction: its label (rates are of the squared norm, a layer), and its dashes
-    "he": ("theory: He, rate 1 (less the leak of padding)", (4, 2)),
-    "xavier": ("theory: Xavier, rate 1/2 (less the leak)", (1.5, 1.5)),
+THEORY = {  # kind of prediction -> label (rates of the squared norm per layer), dashes
+    "he": ("theory: He, rate 1 (minus the leak of padding)", (4, 2)),
+    "xavier": ("theory: Xavier, rate 1/2 (minus the leak)", (1.5, 1.5)),
     "batch_norm": ("theory: BN, rate by batch size", (6, 1.5, 1.5, 1.5)),
     "batch_norm_limit": ("theory: BN, rate at most π/(π-1)", (9, 2)),
     "residual": ("theory: residual, rate by scale and init", (3, 1, 1, 1, 1, 1)),
     "power": ("theory: residual with BN, norm of order 1/l", (1, 3)),
 }
-MOST_LAYERS = 300  # of a line: the two layers of each of more blocks would be a band of ink
-THEORY_LOOK = {"color": "#009E73", "linewidth": 0.9}  # told from every depth's colour
+MOST_LAYERS = 300  # of a line: with more, the two layers of each block blur into a band
+THEORY_LOOK = {"color": "#009E73", "linewidth": 0.9}  # unlike the colour of any depth
 
 
-def draw(results: Results, column: str) -> Figure | None:
-    """`column` against the layer's position, a row a step, a panel a network, all on one log scale."""
-    layers = results.layers
+def draw(evidence: Evidence, column: str) -> Figure | None:
+    """Draw `column` against the position of a layer, one row per step and one panel per network."""
+    runs, layers = evidence.runs, evidence.layers
     if column not in layers or not layers[column].notna().any():
         return None
-    networks = style.networks_of(layers)
-    steps = chosen_steps(layers, style.most_moments(len(networks)))
+    networks = layout.networks_of(layers)
+    steps = chosen_steps(layers, canvas.most_steps(len(networks)))
     table = by_layer(layers[layers["step"].isin(steps)], column)
-    foreseen = theory_lines(table if column == OF_THEORY else table.iloc[:0], results.runs, layers)
-    colours = style.depth_colours(results.runs["depth"])
+    predicted = theory_lines(table if column == PREDICTED_COLUMN else table.iloc[:0], runs, layers)
+    colours = palette.depth_colours(runs["depth"])
     title, unit = QUANTITIES[column]
-    heading = f"{title} by layer (geometric mean and range of {style.seeds(table['n'])})"
-    figure, panels = style.grid(len(steps), len(networks), 1.45, heading)
+    heading = f"{title} by layer (geometric mean and range of {text.seed_count(table['n'])})"
+    figure, panels = layout.grid(len(steps), len(networks), 1.45, heading)
     panels[0, 0].set_yscale("log", nonpositive="mask")
-    with style.scaled_once(panels):
+    with layout.autoscaled_once(panels):
         for row, step in zip(panels, steps, strict=True):
             for axes, network in zip(row, networks, strict=True):
                 part = table[(table["network"] == network) & (table["step"] == step)]
                 for depth, line in part.groupby("depth"):
-                    with style.of_depth(axes, depth):
+                    with tags.tagged(axes, depth):
                         draw_line(axes, thinned(line, MOST_LAYERS), "position", colours[depth])
                 if step == 0:
-                    draw_theory(axes, foreseen[foreseen["network"] == network])
-                style.name_panel(axes, f"{network}, step {step:,}{' (initialisation)' if step == 0 else ''}")
-            style.label_left(row, unit)
-    style.label_log(panels[0, 0])
+                    draw_theory(axes, predicted[predicted["network"] == network])
+                layout.set_panel_title(
+                    axes, f"{network}, step {step:,}{' (initialisation)' if step == 0 else ''}"
+                )
+            layout.label_left(row, unit)
+    ticks.label_log(panels[0, 0])
     panels[0, 0].set_xticks([0, 0.25, 0.5, 0.75, 1], ["input", "¼", "½", "¾", "output"])
     for axes in panels[-1]:
-        axes.set_xlabel("layer, as a part of the depth")
-    handles = style.depth_handles(colours) + edge_handles(table)
-    kinds = theory_handles(foreseen)
-    columns = 6 if not kinds else 3 if len(kinds) < 3 else 2  # their labels are long
-    notes = (seeds_note(table, results.runs), thinned_note(table), sources_note(foreseen))
+        axes.set_xlabel("layer, as a fraction of the depth")
+    handles = legends.depth_handles(colours) + edge_handles(table)
+    kinds = theory_handles(predicted)
+    columns = 6 if not kinds else 3 if len(kinds) < 3 else 2  # long labels
+    notes = (seeds_note(table, runs), thinned_note(table), sources_note(predicted))
     note = "\n".join(filter(None, notes)) or None
-    style.legend_below(figure, handles + kinds, columns, note=note)
+    legends.legend_below(figure, handles + kinds, columns, note=note)
     return figure
 
 
-def draw_line(axes: Axes, line: pd.DataFrame, x: str, color: str, **look) -> None:
-    """One depth's rows of `by_layer`, `look` as matplotlib's plot takes it. What a log axis cannot hold is
-    marked at its edges."""
-    axes.plot(line[x], line["mean"], color=color, **{"linewidth": style.THIN} | look)
+def draw_line(axes: Axes, line: pd.DataFrame, x: str, color: str, **look: Any) -> None:
+    """Draw the rows of `by_layer` of one depth; `look` goes to matplotlib's plot.
+
+    Values that a log axis cannot show are marked at its edges."""
+    axes.plot(line[x], line["mean"], color=color, **{"linewidth": palette.THIN} | look)
     axes.fill_between(line[x], line["low"], line["high"], color=color, alpha=0.15, linewidth=0)
     for kind, (height, marker, _) in EDGES.items():
         at = line.loc[line[kind] > 0, x]
@@ -79,16 +85,15 @@ def draw_line(axes: Axes, line: pd.DataFrame, x: str, color: str, **look) -> Non
 
 
 def draw_theory(axes: Axes, lines: pd.DataFrame) -> None:
-    """One network's rows of `theory_lines`, thin and dashed. In a colour of their own, and on top: where
-    theory holds they lie on the measured line."""
+    """Draw the rows of `theory_lines` of one network, dashed, on top of the measured lines."""
     for (depth, _), line in lines.groupby(["depth", "stage"]):
         dashes = THEORY[line["kind"].iloc[0]][1]
-        with style.of_depth(axes, depth):
+        with tags.tagged(axes, depth):
             axes.plot(line["position"], line["value"], dashes=dashes, zorder=3, **THEORY_LOOK)
 
 
 def theory_handles(lines: pd.DataFrame) -> list[Line2D]:
-    """Legend entries of the kinds of theory that `lines` are of."""
+    """Make the legend entries of the kinds of theory in `lines`."""
     drawn = set(lines["kind"])
     return [
         Line2D([], [], dashes=dashes, label=label, **THEORY_LOOK)
@@ -98,23 +103,23 @@ def theory_handles(lines: pd.DataFrame) -> list[Line2D]:
 
 
 def sources_note(lines: pd.DataFrame) -> str | None:
-    """Says who derived what is drawn of theory, if any is."""
+    """Name the sources of the theory drawn, if any."""
     sources = dict.fromkeys(part for source in lines["source"].unique() for part in source.split("; "))
     return f"Theory: {'; '.join(sources)}" if sources else None
 
 
 def thinned_note(table: pd.DataFrame) -> str | None:
-    """Says of which depths lines are means of neighbouring layers, if any are."""
+    """Name the depths whose lines are means of neighbouring layers, if any."""
     layers = table.groupby("depth")["layer"].nunique()
     depths = ", ".join(f"{depth:,}" for depth in layers.index[layers > MOST_LAYERS])
     return f"Depth {depths}: geometric means of neighbouring layers" if depths else None
 
 
 def seeds_note(table: pd.DataFrame, runs: pd.DataFrame) -> str | None:
-    """Names the lines that stand for fewer seeds than are stored, if any."""
-    told = [f"{r.network} {r.depth} ({r.n} of {r.stored})" for r in fewer_seeds(table, runs).itertuples()]
-    more = f" and {len(told) - 4} more" if len(told) > 4 else ""
-    return f"Fewer seeds than runs at some steps: {', '.join(told[:4])}{more}" if told else None
+    """Name the lines of fewer seeds than are stored, if any."""
+    lines = [f"{r.network} {r.depth} ({r.n} of {r.stored})" for r in fewer_seeds(table, runs).itertuples()]
+    more = f" and {len(lines) - 4} more" if len(lines) > 4 else ""
+    return f"Fewer seeds than runs at some steps: {', '.join(lines[:4])}{more}" if lines else None
 
 
 EDGES = {
@@ -124,9 +129,34 @@ EDGES = {
 
 
 def edge_handles(table: pd.DataFrame) -> list[Line2D]:
-    """Legend entries of the edge marks that `table` makes."""
+    """Make the legend entries of the edge markers of `table`."""
     return [
-        Line2D([], [], color="#444444", marker=marker, markersize=4, linestyle="", label=label)
+        Line2D([], [], color=palette.GREY, marker=marker, markersize=4, linestyle="", label=label)
         for kind, (_, marker, label) in EDGES.items()
         if (table[kind] > 0).any()
     ]
+
+
+PREACTIVATIONS = ReportFigure(
+    partial(draw, column="grad_norm_preact"),
+    title="Gradient by layer",
+    caption=(
+        "Norm of the gradient of the loss by each layer's output before normalisation, from input to "
+        "output. A line that rises towards the input is an exploding gradient, one that falls a vanishing "
+        "one; the steeper, the stronger. The weight gradient can hide both. Dashed lines at step 0 are "
+        "what theory predicts at initialisation, as the legend says."
+    ),
+    choice="pre-activations",
+    needs="the probe grad_norm_preact",
+)
+
+WEIGHTS = ReportFigure(
+    partial(draw, column="grad_norm_weight"),
+    title="Gradient by layer",
+    caption=(
+        "Norm of the gradient of the loss by each layer's weights. It can be equal in all layers while the "
+        "gradient of the pre-activations vanishes, because larger activations compensate for it."
+    ),
+    choice="weights",
+    needs="the probe grad_norm_weight",
+)

@@ -1,4 +1,6 @@
-"""Gradient norm by layer and step, a panel a network and depth, on one logarithmic colour scale."""
+"""Gradient norm by layer and step, one panel per network and depth, on one logarithmic colour scale."""
+
+from functools import partial
 
 import matplotlib
 import numpy as np
@@ -10,65 +12,68 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
 from depthbench.analysis.layers import by_layer
-from depthbench.report import style
+from depthbench.report.entries import ReportFigure
+from depthbench.report.evidence import Evidence
 from depthbench.report.figures.gradient_by_layer import QUANTITIES
-from depthbench.store.results import Results
+from depthbench.report.style import layout, tags, text, ticks
 
 COLOURS = matplotlib.colormaps["viridis"].with_extremes(under="white")
 NO_VALUE = "#c9c9c9"
-BESIDE = 1.4  # in: the scale of colours, and the name and ticks of an axis
+MARGIN = 1.4  # in: the colour bar, and an axis label with its ticks
 
 
-def draw(results: Results, column: str) -> Figure | None:
-    """`column`, the geometric mean over seeds, as colour. Steps are evenly spaced, as probed."""
-    layers = results.layers
+def draw(evidence: Evidence, column: str) -> Figure | None:
+    """Draw the geometric mean over seeds of `column` as colour. Steps are evenly spaced, as probed."""
+    layers = evidence.layers
     if column not in layers or not layers[column].notna().any():
         return None
     table = by_layer(layers, column)
     positive = table.loc[table["mean"] > 0, "mean"]
     if positive.empty:
         return None
-    networks, depths = style.networks_of(layers), sorted(layers["depth"].unique())
+    networks, depths = layout.networks_of(layers), sorted(layers["depth"].unique())
     title, unit = QUANTITIES[column]
     heading = f"{title} by layer and step"
-    figure, panels = style.grid(len(depths), len(networks), 1.35, heading, sharex=False, sharey=False)
+    figure, panels = layout.grid(len(depths), len(networks), 1.35, heading, sharex=False, sharey=False)
     low, high = positive.min(), positive.max()
     norm = LogNorm(low, high if high > low else low * 1.01)
-    table["mean"] = table["mean"].replace(0, low / 10)  # below the scale: it has no place on it
+    table["mean"] = table["mean"].replace(0, low / 10)  # below the scale
     steps = sorted(table["step"].unique())
     parts = dict(list(table.groupby(["network", "depth"])))
     shown = np.array([[(network, depth) in parts for network in networks] for depth in depths])
-    first, last = style.edges(panels, shown)
-    width = (figure.get_figwidth() - BESIDE) / panels[0, 0].get_gridspec().ncols
-    counts = table.groupby(["depth", "network"])["layer"].nunique()  # equal ones stand at the left alone
+    first, last = layout.outer_panels(panels, shown)
+    width = (figure.get_figwidth() - MARGIN) / panels[0, 0].get_gridspec().ncols
+    counts = table.groupby(["depth", "network"])[
+        "layer"
+    ].nunique()  # if equal, only the leftmost are labelled
     for (r, c), axes in np.ndenumerate(panels):
         network, depth = networks[c], depths[r]
-        style.name_panel(axes, f"{network}, depth {depth}", width)
-        style.is_of_depth(axes, depth)
+        layout.set_panel_title(axes, f"{network}, depth {depth}", width)
+        tags.tag_depth(axes, depth)
         axes.set_facecolor(NO_VALUE)
         axes.grid(False)
         axes.set(xticks=[], yticks=[])
-        if shown[r, c]:  # else nothing of this network and depth was probed
+        if shown[r, c]:  # otherwise not probed
             _draw_panel(axes, parts[network, depth], steps, norm)
         if shown[r, c] and (first[r, c] or counts[depth].nunique() > 1):
             _name_layers(axes, counts[depth][network])
         if last[r, c]:
             _name_steps(axes, steps)
     bar = figure.colorbar(ScalarMappable(norm, COLOURS), ax=panels, aspect=40, shrink=0.9, pad=0.02)
-    style.label_log(bar.ax)
-    bar.set_label(f"{unit},\ngeometric mean of {style.seeds(table['n'])}")
+    ticks.label_log(bar.ax)
+    bar.set_label(f"{unit},\ngeometric mean of {text.seed_count(table['n'])}")
     cells = len(steps) * table.groupby(["network", "depth"])["layer"].nunique().sum()
     notes = ["White: exactly zero in a seed."] if table["zeros"].any() else []
     if table["lost"].any() or len(table) < cells or not shown.all():
         notes.append("Grey: not probed, or infinite or not a number in a seed.")
     if notes:
-        note = style.wrapped(" ".join(notes), figure.get_figwidth(), style.NOTE_SIZE)
-        figure.supxlabel(note, x=0.01, ha="left", fontsize=style.NOTE_SIZE)
+        note = text.wrapped(" ".join(notes), figure.get_figwidth(), text.NOTE_SIZE)
+        figure.supxlabel(note, x=0.01, ha="left", fontsize=text.NOTE_SIZE)
     return figure
 
 
 def _draw_panel(axes: Axes, part: pd.DataFrame, steps: list[int], norm: LogNorm) -> None:
-    """A cell a layer and step, drawn as pixels: thousands of shapes would make the SVG slow."""
+    """Draw a cell per layer and step, as pixels: thousands of shapes would make the SVG slow."""
     cells = part.pivot(index="layer", columns="step", values="mean").reindex(columns=steps)
     look = {"cmap": COLOURS, "norm": norm, "cbar": False, "rasterized": True}
     sns.heatmap(cells.astype(float), ax=axes, xticklabels=False, yticklabels=False, **look)
@@ -83,5 +88,29 @@ def _name_layers(axes: Axes, layers: int) -> None:
 
 def _name_steps(axes: Axes, steps: list[int]) -> None:
     shown = np.unique(np.linspace(0, len(steps) - 1, min(len(steps), 11)).round().astype(int))
-    axes.set_xticks(shown + 0.5, [style.count(steps[i]) for i in shown], rotation=0)
+    axes.set_xticks(shown + 0.5, [text.short_count(steps[i]) for i in shown], rotation=0)
     axes.set_xlabel("step (as probed)")
+
+
+PREACTIVATIONS = ReportFigure(
+    partial(draw, column="grad_norm_preact"),
+    title="Gradient by layer and step",
+    caption=(
+        "Norm of the gradient by each layer's output before normalisation. Each row of cells is a layer "
+        "and each column a probed step; all panels share one colour scale. It shows when the early layers "
+        "lose or regain their gradient."
+    ),
+    choice="pre-activations",
+    needs="the probe grad_norm_preact",
+)
+
+WEIGHTS = ReportFigure(
+    partial(draw, column="grad_norm_weight"),
+    title="Gradient by layer and step",
+    caption=(
+        "Norm of the gradient by each layer's weights. Each row of cells is a layer and each column a "
+        "probed step; all panels share one colour scale."
+    ),
+    choice="weights",
+    needs="the probe grad_norm_weight",
+)

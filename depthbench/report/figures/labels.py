@@ -1,4 +1,4 @@
-"""Short labels beside points, where they cover neither each other nor what is drawn."""
+"""Short labels next to points, placed where they cover neither each other nor the data."""
 
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -6,17 +6,16 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.axes import Axes
 
-from depthbench.report import style
+from depthbench.report.style import canvas, tags
 
-DISTANCES = (8.0, 11.0, 15.0, 21.0, 28.0)  # from a point to the middle of its label, in points of 1/72 in
+DISTANCES = (8.0, 11.0, 15.0, 21.0, 28.0)  # points (1/72 in) from a point to the middle of its label
 ANGLES = np.radians([45, 315, 135, 225, 0, 180, 90, 270, 22, 338, 158, 202, 68, 292, 112, 248])
-WITH_LINE = 14.0  # from here on a line joins the two
-DIGIT = (0.64, 0.8)  # width and height, as parts of the font size
+WITH_LINE = 14.0  # from this distance a line joins the two
+DIGIT = (0.64, 0.8)  # width and height relative to the font size
 
 
 class Label(NamedTuple):
-    """`text` for the point (x, y) in data coordinates, whose mark reaches `radius` points of 1/72 in around;
-    it belongs to a depth (style.of_depth)."""
+    """A text for the point (x, y) in data coordinates, whose marker has a `radius` in points (1/72 in)."""
 
     x: float
     y: float
@@ -27,36 +26,36 @@ class Label(NamedTuple):
 
 
 def label_points(axes: Axes, labels: Iterable[Label], lines: Iterable[np.ndarray]) -> None:
-    """Write each label near its point, the first ones nearest. One that finds no room is left out.
+    """Write each label near its point, the first ones nearest. Labels that do not fit are omitted.
 
-    Kept free: the marks; and `lines`, each (2, 2), of upright or level segments in data coordinates. The
-    figure must be laid out: where there is room is looked for on paper."""
-    labels, size = list(labels), style.STYLE["xtick.labelsize"]
+    Labels do not cover markers or `lines`, which are vertical or horizontal segments (2, 2) in data
+    coordinates. The figure must be laid out already."""
+    labels, size = list(labels), canvas.RC["xtick.labelsize"]
     scale = 72 / axes.figure.dpi
     panel = axes.get_window_extent().extents * scale
     points = [axes.transData.transform((label.x, label.y)) * scale for label in labels]
-    taken = [
+    occupied = [
         np.array([*point - label.radius, *point + label.radius])
         for point, label in zip(points, labels, strict=True)
     ]
     ends = (axes.transData.transform(line) * scale for line in lines)
-    taken += [np.array([*end.min(axis=0) - 0.5, *end.max(axis=0) + 0.5]) for end in ends]
+    occupied += [np.array([*end.min(axis=0) - 0.5, *end.max(axis=0) + 0.5]) for end in ends]
     for label, point in zip(labels, points, strict=True):
         half = np.array([DIGIT[0] * len(label.text), DIGIT[1]]) * size / 2
         for distance in DISTANCES:
             around = distance * size / 7 * np.stack([np.cos(ANGLES), np.sin(ANGLES)], axis=1)
             boxes = np.hstack([point + around - half, point + around + half])  # (angle, x0 y0 x1 y1)
-            free = [i for i, box in enumerate(boxes) if _is_free(box, panel, taken)]
+            free = [i for i, box in enumerate(boxes) if _is_free(box, panel, occupied)]
             if free:
-                with style.of_depth(axes, label.depth):
+                with tags.tagged(axes, label.depth):
                     _write(axes, label, around[free[0]], has_line=distance > WITH_LINE)
-                taken.append(boxes[free[0]])
+                occupied.append(boxes[free[0]])
                 break
 
 
-def _is_free(box: np.ndarray, panel: np.ndarray, taken: list[np.ndarray]) -> bool:
-    """Whether `box` (x0, y0, x1, y1) lies in the panel and overlaps nothing that is taken."""
-    others = np.array(taken)
+def _is_free(box: np.ndarray, panel: np.ndarray, occupied: list[np.ndarray]) -> bool:
+    """Return whether `box` (x0, y0, x1, y1) lies in the panel and overlaps nothing occupied."""
+    others = np.array(occupied)
     overlaps = (box[:2] < others[:, 2:]) & (others[:, :2] < box[2:])
     inside = (box[:2] >= panel[:2]).all() and (box[2:] <= panel[2:]).all()
     return inside and not overlaps.all(axis=1).any()
@@ -72,7 +71,7 @@ def _write(axes: Axes, label: Label, offset: np.ndarray, has_line: bool) -> None
         ha="center",
         va="center_baseline" if has_line else "center",
         color=label.colour,
-        fontsize=style.STYLE["xtick.labelsize"],
+        fontsize=canvas.RC["xtick.labelsize"],
         arrowprops=line if has_line else None,
     )
-    text.set_in_layout(False)  # it stands where the layout has left room
+    text.set_in_layout(False)  # it is placed after the layout

@@ -10,45 +10,51 @@ from matplotlib.transforms import ScaledTranslation
 from depthbench.analysis.curves import mean_curves
 from depthbench.analysis.protocol import has_default_options
 from depthbench.analysis.reference import published_for
-from depthbench.report import style
+from depthbench.report.entries import ReportFigure
+from depthbench.report.evidence import Evidence
 from depthbench.report.figures.curves import LINES
-from depthbench.store.results import Results
+from depthbench.report.style import layout, legends, palette, tags, text
 
 PANELS = {"plain": "plain", "resnet": "ResNet"}  # network -> its name in the paper's legend
-TOP = 20  # percent: what lies above leaves the panel
-BELOW = 25  # points of 1/72 in, from a panel to its legend: the ticks and the name of the axis
-ITERATIONS = 1e4  # of one unit of the x axis
-MARK = {"marker": "<", "linestyle": "", "markersize": 4.5}  # of published end points
-PAPER = "He2015"  # the source whose end points are marked
+TOP = 20  # percent: higher errors are outside the panel
+BELOW = 25  # points from a panel to its legend, for the ticks and the axis label
+ITERATIONS = 1e4  # per unit of the x axis
+MARK = {"marker": "<", "linestyle": "", "markersize": 4.5}  # of published errors
+PAPER = "He2015"  # the source whose errors are marked
 
 
-def draw(results: Results) -> Figure | None:
-    """Test error (bold) and on-the-fly train error (thin dashed), the means over seeds, from 0 to 20 %."""
-    runs, history, _ = results
+def draw(evidence: Evidence) -> Figure | None:
+    """Draw mean test error (bold) and train error during training (thin dashed), from 0 to 20 %."""
+    runs, history = evidence.runs, evidence.history
     runs = runs[runs["network"].isin(PANELS)]
     runs = runs[[has_default_options(run) for run in runs.to_dict("records")]]
     if runs.empty or history.empty or not history["test_error"].notna().any():
         return None
     curves = {column: mean_curves(runs, history, column) for column in LINES}
     tests = curves["test_error"]
-    if not tests["mean"].min() < TOP:  # no number is not below it either
+    if not tests["mean"].min() < TOP:  # also if it is NaN
         return None
     networks = [name for name in PANELS if name in set(runs["network"])]
-    colours = style.depth_colours(results.runs["depth"])  # as in the other figures of the report
-    of = f"{', '.join(runs['data.name'].dropna().unique())}, mean of {style.seeds(tests['n'])}"
-    title = f"Error during training on the axes of He et al. 2015, Figure 6 ({of})"
-    figure, panels = style.grid(1, len(networks), 2.9, title)
-    unit = ITERATIONS if runs["steps"].max() >= ITERATIONS else 1  # a short run is a speck in the paper's
+    colours = palette.depth_colours(evidence.runs["depth"])  # as in the other figures
+    data = ", ".join(runs["data.name"].dropna().unique())
+    title = (
+        "Error during training on the axes of He et al. 2015, Figure 6 "
+        f"({data}, mean of {text.seed_count(tests['n'])})"
+    )
+    figure, panels = layout.grid(1, len(networks), 2.9, title)
+    unit = (
+        ITERATIONS if runs["steps"].max() >= ITERATIONS else 1
+    )  # a short run is too small for the paper's unit
     tables = set()
     for axes, network in zip(panels[0], networks, strict=True):
         here = runs[runs["network"] == network].drop_duplicates("depth")
         for column, (_, look) in LINES.items():
             for depth, curve in curves[column].query("network == @network").groupby("depth"):
-                alone = {}
-                if len(curve) == 1:  # a point has no line, and is whole at the panel's edge
-                    alone = {"marker": "o", "markersize": 4, "clip_on": curve["mean"].iloc[0] > TOP}
-                with style.of_depth(axes, depth):
-                    axes.plot(curve["step"] / unit, curve["mean"], color=colours[depth], **look, **alone)
+                single = {}
+                if len(curve) == 1:  # a marker, as it has no line; not cut off at the edge of the panel
+                    single = {"marker": "o", "markersize": 4, "clip_on": curve["mean"].iloc[0] > TOP}
+                with tags.tagged(axes, depth):
+                    axes.plot(curve["step"] / unit, curve["mean"], color=colours[depth], **look, **single)
         tables |= {_draw_published(axes, run, colours[run["depth"]]) for run in here.to_dict("records")}
         _name_depths(axes, network, {depth: colours[depth] for depth in sorted(here["depth"])})
     _as_in_the_paper(
@@ -56,24 +62,25 @@ def draw(results: Results) -> Figure | None:
     )
 
     handles = [Line2D([], [], color="#444444", label=name, **look) for name, look in LINES.values()]
-    if told := sorted(tables - {None}):
-        handles.append(Line2D([], [], color="#444444", label=f"published, {' and '.join(told)}", **MARK))
-    style.legend_below(figure, handles, 3, note=_note(runs, tests))
+    if sources := sorted(table for table in tables if table):
+        label = f"published, {' and '.join(sources)}"
+        handles.append(Line2D([], [], color=palette.GREY, label=label, **MARK))
+    legends.legend_below(figure, handles, 3, note=_note(runs, tests))
     return figure
 
 
 def _name_depths(axes: Axes, network: str, colours: dict[int, str]) -> None:
-    """Each panel has its own legend, as in the paper, here below it."""
-    handles = style.depth_handles(colours, f"{PANELS[network]}-")
+    """Draw a legend of depths below a panel: each has its own, as in the paper."""
+    handles = legends.depth_handles(colours, f"{PANELS[network]}-")
     below = axes.transAxes + ScaledTranslation(0, -BELOW / 72, axes.figure.dpi_scale_trans)
-    columns = style.fitting_columns(handles, 3, axes.figure.get_figwidth() / axes.get_gridspec().ncols)
-    place = {"loc": "upper center", "bbox_to_anchor": (0.5, 0), "bbox_transform": below}
-    style.are_of_depths(axes.legend(handles=handles, ncols=columns, **place), handles)
-    style.name_panel(axes, network)
+    columns = legends.fitting_columns(handles, 3, axes.figure.get_figwidth() / axes.get_gridspec().ncols)
+    position = {"loc": "upper center", "bbox_to_anchor": (0.5, 0), "bbox_transform": below}
+    tags.tag_legend(axes.legend(handles=handles, ncols=columns, **position), handles)
+    layout.set_panel_title(axes, network)
 
 
 def _as_in_the_paper(axes: Axes, last: float, label: str) -> None:
-    """The axes, which all panels share."""
+    """Set the axes of the paper, which all panels share."""
     for panel in axes.figure.axes:
         panel.set_xlabel(label)
     axes.set_ylabel("error (%)")
@@ -84,7 +91,7 @@ def _as_in_the_paper(axes: Axes, last: float, label: str) -> None:
 
 
 def _draw_published(axes: Axes, run: dict, colour: str) -> str | None:
-    """Mark the paper's last test error of `run`'s network at the right edge; the table that it is in."""
+    """Mark the published test error of this network at the right edge; return the table that it is in."""
     rows = published_for(run)
     rows = rows[
         rows["source"].str.startswith(PAPER) & (rows["metric"] == "test_error") & rows["bound"].isna()
@@ -92,20 +99,20 @@ def _draw_published(axes: Axes, run: dict, colour: str) -> str | None:
     if rows.empty:
         return None
     edge = {"transform": axes.get_yaxis_transform(), "clip_on": False, "zorder": 3, "markeredgewidth": 0}
-    with style.of_depth(axes, run["depth"]):
+    with tags.tagged(axes, run["depth"]):
         axes.plot(1.015, rows["value"].iloc[0], color=colour, **MARK, **edge)
     return rows["table"].iloc[0]
 
 
 def _note(runs: pd.DataFrame, tests: pd.DataFrame) -> str | None:
-    """Names what these axes do not show or show but in part, if anything, and why."""
+    """Name the networks that these axes show in part or not at all, and say why."""
     lowest = tests.groupby(["network", "depth"])["mean"].min()
-    told = {
+    reasons = {
         f"Test error never below {TOP} %": [],
         "Diverged, then at chance error": [],
         "No run has finished": [],
     }
-    above, diverged, unfinished = told.values()
+    above, diverged, unfinished = reasons.values()
     for (network, depth), group in runs.groupby(["network", "depth"]):
         name, ended = f"{PANELS[network]}-{depth}", int((group["status"] == "diverged").sum())
         if (network, depth) not in lowest:
@@ -114,4 +121,17 @@ def _note(runs: pd.DataFrame, tests: pd.DataFrame) -> str | None:
             above.append(name)
         if ended:
             diverged.append(f"{name} ({ended} of {len(group)})")
-    return "\n".join(f"{words}: {', '.join(names)}" for words, names in told.items() if names) or None
+    return "\n".join(f"{words}: {', '.join(names)}" for words, names in reasons.items() if names) or None
+
+
+FIGURE = ReportFigure(
+    draw,
+    title="Training curves, as in the paper",
+    caption=(
+        "Same axes and line styles as Figure 6 of He et al. 2015. Bold: test error. Thin dashed: train "
+        "error measured during training. As in the paper, networks whose test error stays above 20 % are "
+        "not shown; they are named below. On the paper's data set, markers at the right edge are its "
+        "published errors."
+    ),
+    needs="a plain or resnet of CIFAR depths, as the paper builds it, with a test error below 20 %",
+)

@@ -1,0 +1,24 @@
+"""TABLES: the tables of a report, in the order of the page. COMPARISON_TABLES: those of a comparison."""
+
+from depthbench.registry import Entry
+
+TABLES: dict[str, Entry] = {
+    "summary": Entry("depthbench.report.tables.summary:TABLE"),
+    "verdicts_train": Entry("depthbench.report.tables.verdicts:TRAIN"),
+    "verdicts_test": Entry("depthbench.report.tables.verdicts:TEST"),
+    "frontier": Entry("depthbench.report.tables.frontier:TABLE"),
+    "choice": Entry("depthbench.report.tables.choice:TABLE"),
+    "runs": Entry("depthbench.report.tables.runs:TABLE"),
+    "missing": Entry("depthbench.report.tables.missing:TABLE"),
+    "classes": Entry("depthbench.report.tables.classes:TABLE"),
+    "robustness": Entry("depthbench.report.tables.robustness:TABLE"),
+    "rates": Entry("depthbench.report.tables.rates:TABLE"),
+    "responses": Entry("depthbench.report.tables.responses:TABLE"),
+    "reproduction": Entry("depthbench.report.tables.reproduction:TABLE"),
+}
+
+COMPARISON_TABLES: dict[str, Entry] = {
+    "differences": Entry("depthbench.report.tables.differences:TABLE"),
+    "settings": Entry("depthbench.report.tables.settings:TABLE"),
+    "summary": Entry("depthbench.report.tables.summary:COMPARISON"),
+}

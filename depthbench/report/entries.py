@@ -1,0 +1,59 @@
+"""The parts of a report: a figure or a table, with its title and how to read it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class ReportFigure:
+    """A figure of a report. Figures with the same title share a section, which shows one at a time."""
+
+    function: Callable[[Any], "Figure | None"]
+    """Draws the figure from `evidence.Evidence` (of a comparison: `Comparison`), or returns None if there is
+    nothing to show."""
+    title: str
+    caption: str
+    needs: str = ""
+    """The data it needs, shown where there is nothing to draw. If empty, the report omits the figure."""
+    choice: str = ""
+    """Its name among the figures with the same title."""
+
+    def draw(self, evidence: Any, style: str = "page") -> "Figure | None":
+        """Draw the figure in one of the report styles; None if there is nothing to show."""
+        from depthbench.report.style.canvas import styled
+
+        with styled(style):
+            return self.function(evidence)
+
+
+@dataclass(frozen=True)
+class Table:
+    """The content of a table."""
+
+    note: str
+    """How to read it."""
+    raw: "pd.DataFrame"
+    """The numbers, for CSV."""
+    shown: "pd.DataFrame"
+    """Text for people, for the page, Markdown and LaTeX. May summarise several rows of `raw` in one."""
+    nothing: str = ""
+    """Shown instead where there are no rows."""
+
+
+@dataclass(frozen=True)
+class ReportTable:
+    """A table of a report."""
+
+    function: Callable[[Any], Table | None]
+    """Builds the table from `evidence.Evidence` (of a comparison: `Comparison`), or returns None if the table
+    does not apply."""
+    title: str
+
+    def build(self, evidence: Any) -> Table | None:
+        """Build the table; None if it does not apply."""
+        return self.function(evidence)

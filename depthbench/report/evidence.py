@@ -1,0 +1,212 @@
+"""What a report is drawn from: the stored results, and each analysis of them, computed when first used."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from depthbench.analysis import FINISHED
+from depthbench.analysis.chance import at_chance
+from depthbench.analysis.choice import choose, incomparable_costs
+from depthbench.analysis.classes import class_metrics, summarise_classes
+from depthbench.analysis.comparison import differences, differing, join_studies, studies_of
+from depthbench.analysis.frontier import Search, searched
+from depthbench.analysis.layers import summarise_responses
+from depthbench.analysis.matching import match_twins
+from depthbench.analysis.missing import missing_runs
+from depthbench.analysis.reference import reproduction
+from depthbench.analysis.robustness import summarise_robustness
+from depthbench.analysis.summary import ERRORS, summarise
+from depthbench.analysis.theory import measured_rates
+from depthbench.analysis.verdict import Verdicts, judge
+from depthbench.report.settings import drop_defaults, settings_of
+from depthbench.store.record import Record
+from depthbench.store.results import Results, load_predictions, load_results, load_robustness
+from depthbench.store.study_store import StudyStore
+from depthbench.study.grid import requested_runs
+
+
+class _OnlyFields:
+    """Pickles a dataclass without its cached analyses: a process that draws computes those that it needs."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class Evidence(_OnlyFields):
+    """The results of one study."""
+
+    results: Results
+    """With all columns, even where a table has no rows (`with_columns`)."""
+    study: Mapping[str, Any]
+    """The content of study.toml."""
+    path: Path | None = None
+    """The results directory, for what is loaded when first used."""
+
+    @classmethod
+    def load(cls, path: Path) -> "Evidence":
+        """Load the results directory `path`. Raises BadInput if it holds no results."""
+        study = StudyStore(path).table()
+        return cls(with_columns(load_results(path)), study, path)
+
+    @cached_property
+    def runs(self) -> pd.DataFrame:
+        return self.results.runs
+
+    @cached_property
+    def history(self) -> pd.DataFrame:
+        return self.results.history
+
+    @cached_property
+    def layers(self) -> pd.DataFrame:
+        return self.results.layers
+
+    @cached_property
+    def records(self) -> list[Record]:
+        """Every readable run.json."""
+        return StudyStore(self.path).records() if self.path else []
+
+    @cached_property
+    def predictions(self) -> pd.DataFrame:
+        """The predicted class of each test image (`store.results.load_predictions`)."""
+        return load_predictions(self.path, self.runs) if self.path else pd.DataFrame()
+
+    @cached_property
+    def corrupted_errors(self) -> pd.DataFrame:
+        """Test errors on corrupted images (`store.results.load_robustness`)."""
+        return load_robustness(self.path, self.runs) if self.path else pd.DataFrame()
+
+    @cached_property
+    def summary(self) -> pd.DataFrame:
+        return summarise(self.runs)
+
+    @cached_property
+    def missing(self) -> pd.DataFrame:
+        """The runs of the study without final errors."""
+        return missing_runs(requested_runs(self.study), self.runs)
+
+    @cached_property
+    def verdicts(self) -> dict[str, Verdicts]:
+        """The verdicts on each of ERRORS."""
+        margin = self.study.get("verdict", {}).get("margin")
+        return {error: judge(self.runs, self.history, error, margin) for error in ERRORS}
+
+    @cached_property
+    def untrained(self) -> list[str]:
+        """The networks at chance at every depth."""
+        return at_chance(self.summary, self.runs)
+
+    @cached_property
+    def twins(self) -> pd.DataFrame:
+        """Pairs of twins, and what they have in common."""
+        return match_twins(self.runs, self.history)
+
+    @cached_property
+    def choice(self) -> pd.DataFrame:
+        """Error and cost of each network and depth, and which are recommended."""
+        return choose(self.runs)
+
+    @cached_property
+    def incomparable_costs(self) -> dict[str, list[str]]:
+        return incomparable_costs(self.runs)
+
+    @cached_property
+    def search(self) -> Search | None:
+        """The frontier that a search measured, if this study is a search."""
+        return searched(self.runs)
+
+    @cached_property
+    def reproduction(self) -> pd.DataFrame:
+        """The study's errors next to published ones."""
+        return reproduction(self.runs)
+
+    @cached_property
+    def rates(self) -> pd.DataFrame:
+        """Measured and predicted rates of the gradient at initialisation."""
+        return measured_rates(self.runs, self.layers)
+
+    @cached_property
+    def responses(self) -> pd.DataFrame:
+        """Layer responses of finished runs."""
+        finished = self.runs.loc[self.runs["status"].isin(FINISHED), "run_id"]
+        return summarise_responses(self.layers[self.layers["run_id"].isin(finished)])
+
+    @cached_property
+    def classes(self) -> pd.DataFrame:
+        """Macro F1, and the recall of each class."""
+        return summarise_classes(class_metrics(self.predictions))
+
+    @cached_property
+    def robustness(self) -> pd.DataFrame:
+        """Errors on corrupted images over the seeds."""
+        return summarise_robustness(self.corrupted_errors)
+
+
+@dataclass(frozen=True)
+class Comparison(_OnlyFields):
+    """The results of several studies. The first is the baseline that the others are compared with."""
+
+    studies: Mapping[str, Evidence]
+    """Label -> the study."""
+
+    @cached_property
+    def joined(self) -> Results:
+        """The tables of all studies as one, with a column `study`."""
+        return join_studies({label: evidence.results for label, evidence in self.studies.items()})
+
+    @cached_property
+    def labels(self) -> list[str]:
+        """The labels of the studies that have runs, the baseline first."""
+        return studies_of(self.joined)
+
+    @cached_property
+    def settings(self) -> pd.DataFrame:
+        """Settings that differ between the studies."""
+        settings = {label: settings_of(each.study, each.records) for label, each in self.studies.items()}
+        drop_defaults(settings, {label: each.runs for label, each in self.studies.items()})
+        return differing(settings)
+
+    @cached_property
+    def other_images(self) -> list[str]:
+        """The studies whose images differ from those of the baseline."""
+        hashes = {label: each.study.get("data_hash") for label, each in self.studies.items()}
+        baseline, *_ = hashes.values()
+        return [label for label, data_hash in hashes.items() if data_hash != baseline]
+
+    @cached_property
+    def differences(self) -> pd.DataFrame:
+        """Errors of each study minus those of the baseline, seed by seed; untested on other images."""
+        table = differences(self.joined)
+        table.loc[table["study"].isin(self.other_images), ["p", "p_holm"]] = math.nan
+        return table
+
+    @cached_property
+    def summaries(self) -> dict[str, pd.DataFrame]:
+        """The summary of each study, with the networks named as in the comparison."""
+        runs = self.joined.runs
+        return {label: summarise(runs[runs["study"] == label]) for label in self.labels}
+
+    @cached_property
+    def summary(self) -> pd.DataFrame:
+        """The summaries of all studies as one, with networks named `STUDY: NETWORK`."""
+        parts = [
+            summarise(runs.assign(network=label + ": " + runs["own_network"]))
+            for label, runs in self.joined.runs.groupby("study", sort=False)
+        ]
+        return pd.concat(parts, ignore_index=True)
+
+
+def with_columns(results: Results) -> Results:
+    """Give tables without rows the columns that every stored table has."""
+    keys = ["run_id", "network", "depth", "seed", "step"]
+    columns = ([*keys, "train_error", "train_error_eval", "test_error"], [*keys, "layer", "name", "stage"])
+    frames = [
+        pd.DataFrame(columns=names) if frame.empty else frame
+        for frame, names in zip(results[1:], columns, strict=True)
+    ]
+    return Results(results.runs, *frames)

@@ -1,0 +1,123 @@
+"""Panel grids: their sizes, shared scales, titles and outer labels."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from depthbench.report.style.canvas import MOST_COLUMNS, current_canvas
+from depthbench.report.style.tags import tag_depth
+from depthbench.report.style.text import TITLE_SIZE, panel_title, wrapped
+
+MIN_ROW = 1.35  # in: an axis label fits beside a panel of this height
+AXIS_LABEL = 0.6  # in: width of the axis label and ticks left of a row
+
+
+def networks_of(frame: pd.DataFrame) -> list[str]:
+    """List the networks of a frame in the order of its rows."""
+    return list(frame["network"].unique())
+
+
+def grid(
+    rows: int,
+    columns: int,
+    row_height: float,
+    title: str,
+    *,
+    sharex: bool | str = True,
+    sharey: bool | str = True,
+) -> tuple[Figure, np.ndarray]:
+    """Make a figure of `rows` x `columns` panels; return it and its axes (rows, columns).
+
+    All panels share their scales, or with "row" those of a row. Columns that do not fit on the page continue
+    in further rows below."""
+    groups, size = _size(rows, columns, row_height)
+    across = -(-columns // groups)
+    figure = Figure(figsize=size, layout="constrained")
+    figure.suptitle(wrapped(title, size[0], TITLE_SIZE), x=0.01, ha="left")
+    if groups == 1:
+        return figure, figure.subplots(rows, columns, squeeze=False, sharex=sharex, sharey=sharey)
+    cells = figure.subplots(rows * groups, across, squeeze=False)
+    positions = [[(c // across * rows + r, c % across) for c in range(columns)] for r in range(rows)]
+    panels = np.array([[cells[position] for position in row] for row in positions])
+    for unused in set(cells.flat) - set(panels.flat):
+        unused.remove()
+    for (r, c), axes in np.ndenumerate(panels):
+        for share, by in ((axes.sharex, sharex), (axes.sharey, sharey)):
+            first = panels[r if by == "row" else 0, 0]
+            if by and axes is not first:
+                share(first)
+        axes.tick_params(labelbottom=r == rows - 1 or sharex in (False, "row"))
+        axes.tick_params(labelleft=c % across == 0 or not sharey)
+    return figure, panels
+
+
+def _size(rows: int, columns: int, row_height: float) -> tuple[int, tuple[float, float]]:
+    """Return the number of groups that the columns are split into, and the figure's width and height (in)."""
+    canvas, sizes = current_canvas(), {}
+    row = max(row_height * canvas.height, min(row_height, MIN_ROW))
+    for groups in range(1, columns + 1):
+        width = max(canvas.width, canvas.panel * -(-columns // groups))
+        height = rows * groups * row + 0.75
+        if canvas.ratio is not None:
+            width = max(width, canvas.ratio * height)
+            height = width / canvas.ratio
+        sizes[groups] = width, height
+    groups = -(-columns // MOST_COLUMNS)
+    if canvas.ratio is not None:  # text looks largest on the smallest canvas
+        groups = min(sizes, key=sizes.__getitem__)
+    return groups, sizes[groups]
+
+
+@contextmanager
+def autoscaled_once(panels: np.ndarray) -> Iterator[None]:
+    """Scale `panels` once, after everything is drawn: shared scales are otherwise updated with every band."""
+    for axes in panels.flat:
+        axes.autoscale(False)
+    yield
+    for axes in panels.flat:
+        axes.autoscale(True)
+
+
+def cells(
+    panels: np.ndarray, networks: Sequence[str], depths: Sequence[int]
+) -> Iterator[tuple[Axes, str, int]]:
+    """Title and tag each panel of a grid of networks x depths; yield (axes, network, depth)."""
+    for row, network in zip(panels, networks, strict=True):
+        for axes, depth in zip(row, depths, strict=True):
+            set_panel_title(axes, f"{network}, depth {depth}")
+            tag_depth(axes, depth)
+            yield axes, network, depth
+
+
+def set_panel_title(axes: Axes, title: str, width: float | None = None) -> None:
+    """Set a title, broken into lines that fit above the panel. `width` (in) defaults to an equal share."""
+    if width is None:
+        width = (axes.figure.get_figwidth() - AXIS_LABEL) / axes.get_gridspec().ncols
+    axes.set_title(panel_title(title, width))
+
+
+def is_leftmost(axes: Axes) -> bool:
+    """Return whether a row of panels of `grid` starts here."""
+    return axes.get_subplotspec().is_first_col()
+
+
+def outer_panels(panels: np.ndarray, shown: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return which of the `shown` panels (rows, columns) start their row, and which end their column.
+
+    These carry the tick labels."""
+    last = shown & (shown[::-1].cumsum(axis=0)[::-1] == 1)
+    first = shown.copy()
+    for r, c in np.ndindex(shown.shape):
+        start = next(k for k in range(c, -1, -1) if is_leftmost(panels[r, k]))
+        first[r, c] &= not shown[r, start:c].any()
+    return first, last
+
+
+def label_left(row: Iterable[Axes], label: str) -> None:
+    """Label the y axis of a row of panels of `grid` wherever the row starts."""
+    for axes in filter(is_leftmost, row):
+        axes.set_ylabel(label)

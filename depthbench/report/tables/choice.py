@@ -1,0 +1,71 @@
+"""Error and cost of each network and depth, and which are recommended."""
+
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+
+from depthbench.analysis.choice import ERRORS, LEAST_SEEDS
+from depthbench.report.entries import ReportTable, Table
+from depthbench.report.evidence import Evidence
+from depthbench.report.tables.formatting import number, without_empty_columns
+
+COSTS = {
+    "parameters": "parameters",
+    "multiply_adds": "multiply-adds",
+    "seconds": "time",
+    "peak_memory": "peak memory",
+}
+RECOMMENDED = {"chosen": "overall", "chosen_of_network": "for its network"}
+
+
+def build(evidence: Evidence) -> Table | None:
+    if evidence.choice.empty:
+        return None
+    return choice_table(evidence.choice, evidence.incomparable_costs, len(evidence.missing))
+
+
+def choice_table(
+    choice: pd.DataFrame, incomparable: Mapping[str, Sequence[str]], unfinished: int = 0
+) -> Table:
+    """Build the table of `analysis.choice.choose`.
+
+    `incomparable` is `analysis.choice.incomparable_costs`. `unfinished`: runs without final errors."""
+    rows, error = choice.to_dict("records"), ERRORS[choice["error"].iloc[0]]
+    shown = pd.DataFrame(
+        {
+            "network": choice["network"],
+            "depth": choice["depth"],
+            "n": choice["n"],
+            f"{error}, mean (%)": [number(x) for x in choice["mean"]],
+            "standard error": [number(x) for x in choice["se"]],
+            "parameters (million)": [number(x, 1e6, 3) for x in choice["parameters"]],
+            "multiply-adds (million)": [number(x, 1e6, 1) for x in choice["multiply_adds"]],
+            "time (s)": [number(x, 1, 1) for x in choice["seconds"]],
+            "peak memory (MB)": [number(x, 1e6, 0) for x in choice["peak_memory"]],
+            "lowest error at its": [
+                ", ".join(
+                    name for cost, name in COSTS.items() if row[f"front_{cost}"] and cost not in incomparable
+                )
+                for row in rows
+            ],
+            "recommended": [
+                ", ".join(words for key, words in RECOMMENDED.items() if row[key]) for row in rows
+            ],
+        }
+    )
+    note = (
+        "For each network we recommend the shallowest depth whose mean validation error is within one "
+        "standard error of the best depth of that network. Overall we recommend the fewest multiply-adds "
+        "within one standard error of the best of all. Nothing is recommended by test error, from fewer than "
+        f"{LEAST_SEEDS} seeds, or if the best is at chance. Lowest error at its cost: nothing else is both "
+        "cheaper and better. Times and memory within 5 % of each other count as equal. Time and memory are "
+        "means over the finished seeds that did not diverge. The time depends on what else the machine ran."
+    )
+    for cost, columns in incomparable.items():
+        note += f" The {COSTS[cost]} cannot be compared: {', '.join(columns)} differ between runs."
+    if unfinished:
+        note += f" Runs without final errors: {unfinished}. They may change the recommendation."
+    return Table(note, choice, without_empty_columns(shown))
+
+
+TABLE = ReportTable(build, title="Errors and costs")

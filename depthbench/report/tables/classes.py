@@ -1,0 +1,42 @@
+"""Macro F1 and the hardest class of each network and depth."""
+
+import pandas as pd
+
+from depthbench.report.entries import ReportTable, Table
+from depthbench.report.evidence import Evidence
+from depthbench.report.tables.formatting import interval, number
+
+
+def build(evidence: Evidence) -> Table | None:
+    return classes_table(evidence.classes) if len(evidence.classes) else None
+
+
+def classes_table(classes: pd.DataFrame) -> Table:
+    """Build the table of `analysis.classes.summarise_classes`: for people, only the worst class."""
+    rows = []
+    for (network, depth), group in classes.groupby(["network", "depth"]):
+        macro_f1, recalls = group[group["metric"] == "macro_f1"].iloc[0], group[group["metric"] == "recall"]
+        worst = recalls.loc[recalls["mean"].idxmin()]
+        rows.append(
+            {
+                "network": network,
+                "depth": depth,
+                "n": macro_f1["n"],
+                "macro F1, mean (%)": number(macro_f1["mean"]),
+                "macro F1, 95% interval (%)": interval(macro_f1[["low", "high"]]),
+                "worst class": worst["class"],
+                "its recall, mean (%)": number(worst["mean"]),
+                "its recall, 95% interval (%)": interval(worst[["low", "high"]]),
+            }
+        )
+    note = (
+        "Recall is the percentage of a class's test images that the trained network classifies correctly. "
+        "The worst class has the lowest mean recall. Macro F1 is the mean over classes of the harmonic mean "
+        "of recall and precision. Means are over n seeds. A diverged run has no predictions and is omitted. "
+        "The interval is Student's t for the mean: with few seeds that differ much it can reach below 0 or "
+        "above 100. The CSV has every class."
+    )
+    return Table(note, classes, pd.DataFrame(rows).astype(str))
+
+
+TABLE = ReportTable(build, title="Classes by network and depth")

@@ -1,0 +1,35 @@
+"""The runs of a study that have no final errors."""
+
+import pandas as pd
+
+from depthbench.report.entries import ReportTable, Table
+from depthbench.report.evidence import Evidence
+from depthbench.report.tables.formatting import status, whole
+
+
+def build(evidence: Evidence) -> Table:
+    return missing_table(evidence.missing)
+
+
+def missing_table(missing: pd.DataFrame) -> Table:
+    """Build the table of `analysis.missing.missing_runs`."""
+    shown = pd.DataFrame(
+        {
+            "network": missing["network"],
+            "depth": missing["depth"],
+            "seed": missing["seed"],
+            "status": [status(run) for run in missing.to_dict("records")],
+            "updates": [
+                "" if pd.isna(made) else f"{whole(made)} of {whole(planned)}"
+                for made, planned in zip(missing["step"], missing["steps"], strict=True)
+            ],
+        }
+    )
+    note = (
+        "Runs of the study without final errors. They enter no mean. A run in progress counts as interrupted "
+        "until it ends."
+    )
+    return Table(note, missing, shown.astype(str), nothing="Nothing: every run of the study has finished.")
+
+
+TABLE = ReportTable(build, title="Missing runs")

@@ -1,0 +1,41 @@
+"""Measured and predicted rates of the gradient at initialisation."""
+
+import pandas as pd
+
+from depthbench.report.entries import ReportTable, Table
+from depthbench.report.evidence import Evidence
+from depthbench.report.tables.formatting import interval, number
+
+
+def build(evidence: Evidence) -> Table | None:
+    return rates_table(evidence.rates) if len(evidence.rates) else None
+
+
+def rates_table(rates: pd.DataFrame) -> Table:
+    """Build the table of `analysis.theory.measured_rates`."""
+    shown = pd.DataFrame(
+        {
+            **{key: rates[key] for key in ("network", "depth", "stage", "per")},
+            "measured": [number(x, 1, 3) for x in rates["mean"]],
+            "95% interval": [interval(ends, 3) for ends in zip(rates["low"], rates["high"], strict=True)],
+            "n": rates["n"],
+            "predicted": [number(x, 1, 3) for x in rates["predicted"]],
+            # a bound is not an expected value
+            "difference (%)": [
+                number(x, 1, 1) for x in rates["difference"].mask(rates["kind"] == "batch_norm_limit")
+            ],
+            **{key: rates[key].astype(object).fillna("") for key in ("formula", "assumption", "source")},
+        }
+    )
+    note = (
+        "The factor by which the squared norm of dL/dz changes at step 0 from one layer, or residual "
+        "block, to the previous one, towards the input. Above 1 gradients explode, below 1 they vanish. "
+        "Measured: a straight line fitted to the logarithms within a stage, as the geometric mean over n "
+        "seeds with its Student's t interval. Predicted is empty where the assumptions of no formula hold. "
+        "Residual networks with batch normalisation and identity shortcuts are omitted: their norm follows "
+        "a power of the depth, so they have no rate."
+    )
+    return Table(note, rates, shown.astype(str))
+
+
+TABLE = ReportTable(build, title="Measured and predicted rates at initialisation")

@@ -1,0 +1,65 @@
+"""The study's errors next to published ones."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from depthbench.report.entries import ReportTable, Table
+from depthbench.report.evidence import Evidence
+from depthbench.report.tables.formatting import number, plus_minus, without_empty_columns, yes_no
+
+METRICS = {
+    "test_error": "test",
+    "train_error": "train",
+    "top1_error": "top-1, 10 crops",
+    "top5_error": "top-5, 10 crops",
+}
+
+
+def build(evidence: Evidence) -> Table | None:
+    return reproduction_table(evidence.reproduction) if len(evidence.reproduction) else None
+
+
+def reproduction_table(reproduction: pd.DataFrame) -> Table:
+    """Build the table of `analysis.reference.reproduction`."""
+    rows = reproduction.to_dict("records")
+    shown = pd.DataFrame(
+        {
+            **{key: reproduction[key] for key in ("network", "depth", "data")},
+            "error": [METRICS[metric] for metric in reproduction["metric"]],
+            "ours (%)": [plus_minus(row["mean"], row["sd"], row["diverged"]) for row in rows],
+            "n": reproduction["n"],
+            "published (%)": [_published(row) for row in rows],
+            "ours - published": [f"{x:+.2f}" if math.isfinite(x) else "" for x in reproduction["difference"]],
+            "within the spread": [_within(row) for row in rows],
+            "same recipe": [yes_no(row["same_protocol"]) if row["source"] else "" for row in rows],
+            "our protocol": reproduction["protocol"],
+            "published protocol": reproduction["published_protocol"],
+            "source": reproduction["source"],
+            "our recipe differs in": reproduction["differs"],
+        }
+    )
+    note = (
+        "Published numbers for the same network, depth and data set. Results on other data, however similar, "
+        "are not compared. Ours is the mean and standard deviation (s.d.) of the last error over n finished "
+        "seeds. A diverged seed counts at chance error. The difference is within the spread if it is at most "
+        "2 s.d., using the larger of our s.d. and the published one. Ours is not used if n is 1 or a run "
+        "diverged. Same recipe: as in He et al. 2015, as far as a run records it; unknown if the source does "
+        "not say. The train error is measured during training."
+    )
+    return Table(note, reproduction, without_empty_columns(shown))
+
+
+def _published(row: Mapping[Any, Any]) -> str:
+    if row["bound"]:
+        return f"{row['bound']} {number(row['published'])}"
+    return plus_minus(row["published"], row["published_sd"])
+
+
+def _within(row: Mapping[Any, Any]) -> str:
+    return row["why"] if pd.isna(row["within"]) else f"{yes_no(row['within'])} ({row['why']})"
+
+
+TABLE = ReportTable(build, title="Comparison with published numbers")

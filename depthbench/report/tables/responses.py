@@ -1,0 +1,34 @@
+"""The standard deviation of the layer responses of each network and depth."""
+
+import pandas as pd
+
+from depthbench.report.entries import ReportTable, Table
+from depthbench.report.evidence import Evidence
+
+
+def build(evidence: Evidence) -> Table | None:
+    return responses_table(evidence.responses) if len(evidence.responses) else None
+
+
+def responses_table(responses: pd.DataFrame) -> Table:
+    """Build the table of `analysis.layers.summarise_responses`."""
+    shown = pd.DataFrame(
+        {
+            **{key: responses[key] for key in ("network", "depth", "n")},
+            "median layer, mean": [f"{x:.3g}" for x in responses["mean"]],
+            "median layer, range": [
+                f"{a:.3g} to {b:.3g}" for a, b in zip(responses["min"], responses["max"], strict=True)
+            ],
+            "smallest of any layer": [f"{x:.3g}" for x in responses["least"]],
+            "largest of any layer": [f"{x:.3g}" for x in responses["greatest"]],
+        }
+    )
+    note = (
+        "Standard deviation of a layer's response at the last probed step of finished runs, after any "
+        "normalisation and before the nonlinearity (He et al. 2015, Figure 7). Mean and range are of the "
+        "median layer over n seeds. Smallest and largest are over all layers and seeds."
+    )
+    return Table(note, responses, shown.astype(str))
+
+
+TABLE = ReportTable(build, title="Layer responses in numbers")

@@ -1,0 +1,43 @@
+"""Test errors on corrupted images of each network and depth."""
+
+import pandas as pd
+
+from depthbench.data.corruptions import CORRUPTIONS
+from depthbench.report.entries import ReportTable, Table
+from depthbench.report.evidence import Evidence
+from depthbench.report.tables.formatting import interval, number
+
+
+def build(evidence: Evidence) -> Table | None:
+    return robustness_table(evidence.robustness) if len(evidence.robustness) else None
+
+
+def robustness_table(robustness: pd.DataFrame) -> Table:
+    """Build the table of `analysis.robustness.summarise_robustness`.
+
+    For people it has one row per network, depth and corruption: clean images and the greatest strength."""
+    rows = []
+    for (network, depth, corruption), group in robustness.groupby(["network", "depth", "corruption"]):
+        clean, most = group.loc[group["strength"].idxmin()], group.loc[group["strength"].idxmax()]
+        rows.append(
+            {
+                "network": network,
+                "depth": depth,
+                "corruption": corruption,
+                "n": most["n"],
+                "clean, mean (%)": number(clean["mean"]),
+                "over all strengths, mean (%)": number(group.loc[group["strength"] > 0, "mean"].mean()),
+                "at the greatest, mean (%)": number(most["mean"]),
+                "95% interval (%)": interval(most[["low", "high"]]),
+                "range (%)": interval(most[["min", "max"]]),
+                "greatest strength": f"{most['strength']:g} ({CORRUPTIONS[corruption].unit})",
+            }
+        )
+    note = (
+        "Last test error over n seeds on corrupted images, which are the same for every run. A diverged run "
+        "counts at chance error. Interval and range are at the greatest strength; the CSV has every strength."
+    )
+    return Table(note, robustness, pd.DataFrame(rows).astype(str))
+
+
+TABLE = ReportTable(build, title="Errors on corrupted images by network and depth")

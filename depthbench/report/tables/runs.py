@@ -1,0 +1,87 @@
+"""Every run, and what it has in common with its twin."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from depthbench.report.entries import ReportTable, Table
+from depthbench.report.evidence import Evidence
+from depthbench.report.tables.formatting import (
+    CROP_ERRORS,
+    number,
+    status,
+    whole,
+    without_empty_columns,
+    yes_no,
+)
+
+
+def build(evidence: Evidence) -> Table:
+    return runs_table(evidence.runs, evidence.twins)
+
+
+def runs_table(runs: pd.DataFrame, twins: pd.DataFrame) -> Table:
+    """Build the table of `Results.runs` with the pairs of `analysis.matching.match_twins`."""
+    records, pairs = runs.to_dict("records"), twins.to_dict("records")
+    matched = pd.DataFrame([_matched(run, pairs) for run in records], index=runs.index)
+    shown = pd.DataFrame(
+        {
+            "run": runs["run_id"],
+            "status": [status(run) for run in records],
+            "updates": [
+                f"{whole(made)} of {whole(planned)}"
+                for made, planned in zip(runs["step"], runs["steps"], strict=True)
+            ],
+            "train error (%)": [number(x) for x in runs["train_error_eval"]],
+            "test error, last (%)": [number(x) for x in runs["test_error"]],
+            **{words: [number(x) for x in runs[key]] for key, words in CROP_ERRORS.items()},
+            "test error, best (%)": [_error_at_step(run, "best_") for run in records],
+            "test error, chosen by validation (%)": [_error_at_step(run, "val_selected_") for run in records],
+            "parameters": runs["parameters"].map(whole),
+            **matched,
+            "multiply-adds (million)": [number(x, 1e6, 1) for x in runs["multiply_adds"]],
+            "time (s)": [number(x, 1, 1) for x in runs["seconds"]],
+            "peak memory (MB)": [number(x, 1e6, 0) for x in runs["peak_memory"]],
+            "device": runs["device"].map(lambda x: "" if pd.isna(x) else str(x)),
+        }
+    )
+    note = (
+        "The errors of an unfinished run are its latest ones and enter no mean. Twins are a plain and a "
+        "residual network of the same depth and seed. They have the same number of parameters, the same "
+        "initial weights and the same batches in the same order. Batches are compared by hash, over all "
+        "updates or over the number given."
+    )
+    return Table(note, runs.join(matched), without_empty_columns(shown))
+
+
+def _error_at_step(run: Mapping[Any, Any], prefix: str) -> str:
+    """Write a test error with the step that it was measured at."""
+    error = number(run[f"{prefix}test_error"])
+    return error and f"{error} at {whole(run[f'{prefix}step'])}"
+
+
+def _matched(run: Mapping[Any, Any], pairs: Sequence[Mapping[Any, Any]]) -> dict[str, str]:
+    """Return a run's twins and what they share, separated by `;`."""
+    own = [
+        pair
+        for pair in pairs
+        if (pair["depth"], pair["seed"]) == (run["depth"], run["seed"])
+        and run["network"] in (pair["network"], pair["twin"])
+    ]
+    return {
+        "twin": "; ".join(p["twin"] if p["network"] == run["network"] else p["network"] for p in own),
+        "same parameters": "; ".join(_yes_no(p["parameters"]) for p in own),
+        "same initial weights": "; ".join(_yes_no(p["initial_weights"]) for p in own),
+        "same batches": "; ".join(
+            f"{_yes_no(p['batches'])} ({whole(p['batches_compared'])} updates)" for p in own
+        ),
+    }
+
+
+def _yes_no(value: Any) -> str:
+    """Write a mismatch in capitals: twins must match."""
+    return "NO" if yes_no(value) == "no" else yes_no(value)
+
+
+TABLE = ReportTable(build, title="Runs and their twins")

@@ -1,0 +1,45 @@
+"""Errors of each network and depth over the seeds."""
+
+import pandas as pd
+
+from depthbench.analysis.summary import ERRORS
+from depthbench.report.entries import ReportTable, Table
+from depthbench.report.evidence import Comparison, Evidence
+from depthbench.report.sentences import train_images
+from depthbench.report.tables.formatting import CROP_ERRORS, interval, number, status_counts
+
+STATISTICS = {"mean": ("mean",), "95% interval": ("low", "high"), "range": ("min", "max")}
+
+
+def build(evidence: Evidence) -> Table:
+    return summary_table(evidence.summary, train_images(evidence.study))
+
+
+def build_comparison(compared: Comparison) -> Table:
+    return summary_table(compared.summary, "the images of each study")
+
+
+def summary_table(summary: pd.DataFrame, train_images: str) -> Table:
+    """Build the table of `analysis.summary.summarise`. `train_images`: where train errors are measured."""
+    shown = pd.DataFrame({"network": summary["network"], "depth": summary["depth"], "n": summary["n"]})
+    for name, title in ERRORS.items():
+        for words, keys in STATISTICS.items():
+            columns = [summary[f"{name}_{key}"] for key in keys]
+            shown[f"{title}, {words} (%)"] = [interval(values) for values in zip(*columns, strict=True)]
+    for name, title in CROP_ERRORS.items():
+        if f"{name}_mean" in summary:
+            shown[f"{title.removesuffix(' (%)')}, mean (%)"] = [number(x) for x in summary[f"{name}_mean"]]
+    shown["runs"] = [status_counts(row) for row in summary.to_dict("records")]
+    note = (
+        f"Last errors over n seeds, in evaluation mode on clean images (train error: {train_images}). A "
+        "diverged run counts at chance error. The interval is Student's t for the mean, which can reach "
+        "below 0 and above 100 %. The best test error is chosen on the test set, so it appears only in the "
+        "table of runs and in no mean."
+    )
+    if any(f"{name}_mean" in summary for name in CROP_ERRORS):
+        note += " Errors over 10 crops and top-5 errors are means over the runs that have them."
+    return Table(note, summary, shown.astype(str))
+
+
+TABLE = ReportTable(build, title="Errors by network and depth")
+COMPARISON = ReportTable(build_comparison, title="Errors by network and depth")

@@ -1,0 +1,86 @@
+"""The statistical tests for degradation, and for its removal by residual connections."""
+
+from collections.abc import Collection, Mapping
+from functools import partial
+from typing import Any
+
+import pandas as pd
+
+from depthbench.analysis.summary import ERRORS
+from depthbench.analysis.verdict import LEAST_SEEDS, Verdicts
+from depthbench.report.entries import ReportTable, Table
+from depthbench.report.evidence import Evidence
+from depthbench.report.tables.formatting import p_value, seed_differences, signed
+
+
+def build(evidence: Evidence, error: str) -> Table | None:
+    verdicts = evidence.verdicts[error]
+    return verdict_table(verdicts, evidence.untrained) if len(verdicts.degradation) else None
+
+
+def verdict_table(verdicts: Verdicts, untrained: Collection[str] = ()) -> Table:
+    """Build the table of `analysis.verdict.judge`. `untrained`: networks at chance at every depth."""
+    pairs, trends, removals = (frame.to_dict("records") for frame in verdicts[1:])
+    for row in (*pairs, *trends, *removals):
+        if row["network"] in untrained and row["n"] >= LEAST_SEEDS:
+            row["verdict"] = "at chance"
+    rows = [_pair(f"{row['network']}: worse when deeper", row) for row in pairs]
+    rows += [_pair(f"{row['residual']}: rises less than {row['network']}", row) for row in removals]
+    rows += [_trend(row) for row in trends]
+    columns = ["question", "depths", "n", "differences", "mean", "upper", "p", "p_sign_flip"]
+    raw = pd.DataFrame(rows, columns=[*columns, "test", "diverged", "verdict"])
+    shown = pd.DataFrame(
+        {
+            "question": raw["question"],
+            "depths": raw["depths"],
+            "verdict": raw["verdict"],
+            "n": raw["n"],
+            "mean difference (points)": [signed(x) for x in raw["mean"]],
+            "95% upper bound": [signed(x) for x in raw["upper"]],
+            "p": [p_value(x) for x in raw["p"]],
+            "p, sign flips": [p_value(x) for x in raw["p_sign_flip"]],
+            "each seed's difference": raw["differences"],
+            "test": raw["test"],
+        }
+    )
+    note = (
+        "A difference is the deeper network's error minus the shallower one's, seed by seed. Degradation "
+        "is present if p <= 0.05 and the mean difference is at least the margin of this study, "
+        f"{verdicts.margin:g} percentage points. It is absent if the one-sided 95% upper bound is below the "
+        "margin. Otherwise, and with fewer than 3 seeds, it is inconclusive. An error is the mean of the "
+        "last five evaluations, or of the last quarter of training if that has fewer. A diverged run "
+        "counts at chance error. p is from the one-sided paired t test, Holm-corrected over the pairs of "
+        "depths of a network. Rises less: the same test on the plain network's difference minus the "
+        "residual one's. At chance: the network is at chance at every depth, so degradation cannot be "
+        "measured."
+    )
+    return Table(note, raw, shown.astype(str))
+
+
+def _pair(question: str, row: Mapping[Any, Any]) -> dict[str, Any]:
+    """Return the row of a pair of depths."""
+    numbers = {key: row[key] for key in ("n", "mean", "upper", "p_sign_flip", "diverged", "verdict")}
+    return numbers | {
+        "question": question,
+        "depths": f"{row['shallow']}, {row['deep']}",
+        "differences": seed_differences(row),
+        "p": row["p_holm"],
+        "test": "paired t",
+    }
+
+
+def _trend(row: Mapping[Any, Any]) -> dict[str, Any]:
+    """Return the row of a trend over all depths of a network."""
+    numbers = {key: row[key] for key in ("n", "upper", "p", "diverged", "verdict")}
+    return numbers | {
+        "question": f"{row['network']}: a rise over all depths",
+        "depths": ", ".join(map(str, row["depths"])),
+        "differences": seed_differences(row),
+        "mean": row["rise"],
+        "test": "Page's trend test",
+    }
+
+
+TRAIN, TEST = (
+    ReportTable(partial(build, error=key), f"Verdicts on the {name}") for key, name in ERRORS.items()
+)
