@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from depthbench.analysis.choice import best, choose, differing
+from depthbench.analysis.choice import best, choose, incomparable_costs
 
 
 def runs_of(errors: dict, **columns) -> pd.DataFrame:
@@ -94,9 +94,11 @@ def test_measured_costs_that_hardly_differ_are_equal_on_a_front():
 
 def test_measured_costs_of_two_devices_are_not_comparable():
     runs = runs_of({("plain", 8): [3.0, 3.2]})
-    assert differing(runs) == {}
-    assert differing(runs.assign(device=["cpu", "gpu"])) == {"seconds": ["device"]}
-    assert differing(runs.assign(peak_memory=1.0, peak_memory_of=["device", "process"], threads=[1, 2])) == {
+    assert incomparable_costs(runs) == {}
+    assert incomparable_costs(runs.assign(device=["cpu", "gpu"])) == {"seconds": ["device"]}
+    assert incomparable_costs(
+        runs.assign(peak_memory=1.0, peak_memory_of=["device", "process"], threads=[1, 2])
+    ) == {
         "seconds": ["threads"],
         "peak_memory": ["threads", "peak_memory_of"],
     }

@@ -9,9 +9,9 @@ from depthbench.analysis.comparison import (
     counterparts,
     differences,
     differing,
-    is_apart,
+    is_significant,
+    join_studies,
     label_each,
-    together,
 )
 from depthbench.errors import BadInput
 from depthbench.store.results import Results
@@ -47,7 +47,7 @@ def one_row(joined):
 def test_differences_are_the_later_study_minus_the_first_seed_by_seed():
     a = results(by_seed("plain", 20, 10.0, 12.0, 14.0))
     b = results({("plain", 20, seed): e for seed, e in {2: 17.0, 0: 11.0, 1: 14.0, 7: 90.0}.items()})
-    row = one_row(together({"a": a, "b": b}))
+    row = one_row(join_studies({"a": a, "b": b}))
     assert row["differences"] == {0: 1.0, 1: 2.0, 2: 3.0}
     assert (row["n"], row["first"], row["other"], row["mean"]) == (3, 12.0, 14.0, 2.0)
     half = 4.302653 / math.sqrt(3)  # t of 2 degrees of freedom; the differences' s.d. is 1
@@ -58,47 +58,47 @@ def test_differences_are_the_later_study_minus_the_first_seed_by_seed():
 def test_p_is_corrected_over_the_rows_of_a_study_and_an_error():
     a = results(by_seed("plain", 20, 1.0, 2.0, 3.0) | by_seed("plain", 56, 1.0, 2.0, 3.0))
     b = results(by_seed("plain", 20, 2.0, 3.1, 4.0) | by_seed("plain", 56, 2.0, 3.1, 4.0))
-    found = differences(together({"a": a, "b": b}))
+    found = differences(join_studies({"a": a, "b": b}))
     assert found["p_holm"].tolist() == pytest.approx((2 * found["p"]).tolist())
-    assert is_apart(found).all()
+    assert is_significant(found).all()
 
 
 def test_two_seeds_tell_nothing_apart():
     a, b = results(by_seed("plain", 20, 1.0, 2.0)), results(by_seed("plain", 20, 50.0, 51.001))
-    found = differences(together({"a": a, "b": b}))
+    found = differences(join_studies({"a": a, "b": b}))
     assert found["p"].lt(0.05).all()
-    assert not is_apart(found).any()
+    assert not is_significant(found).any()
 
 
 @pytest.mark.parametrize(("shift", "p"), [(0.0, 1.0), (1.0, 0.0)])
 def test_differences_without_spread(shift, p):
     a = results(by_seed("plain", 20, 1.0, 2.0, 3.0))
     b = results(by_seed("plain", 20, 1.0 + shift, 2.0 + shift, 3.0 + shift))
-    row = one_row(together({"a": a, "b": b}))
+    row = one_row(join_studies({"a": a, "b": b}))
     assert (row["low"], row["mean"], row["high"], row["p"]) == (shift, shift, shift, p)
 
 
 def test_a_diverged_run_counts_at_chance_and_is_counted():
     a = results(by_seed("plain", 20, 1.0, 2.0, 3.0))
     b = results(by_seed("plain", 20, 90.0, 90.0, 90.0), status="diverged")
-    row = one_row(together({"a": a, "b": b}))
+    row = one_row(join_studies({"a": a, "b": b}))
     assert (row["other"], row["diverged"]) == (90.0, 3)
 
 
 def test_what_pairs_of_runs_share_is_told():
     a, b = (results(by_seed("plain", 20, 1.0, 2.0), weights=w) for w in "wv")
-    row = one_row(together({"a": a, "b": b}))
+    row = one_row(join_studies({"a": a, "b": b}))
     assert not row["same_weights"]
     assert row["same_batches"]
     old = results(by_seed("plain", 20, 1.0, 2.0), initial_weights_hash=None)
-    assert one_row(together({"a": a, "b": old}))["same_weights"] is pd.NA
+    assert one_row(join_studies({"a": a, "b": old}))["same_weights"] is pd.NA
     others = results(by_seed("plain", 20, 1.0, 2.0), data_hash="other images")  # drawn alike
-    assert not one_row(together({"a": a, "b": others}))["same_batches"]
+    assert not one_row(join_studies({"a": a, "b": others}))["same_batches"]
 
 
 def test_each_later_study_is_held_against_the_first():
     errors = {"a": 1.0, "b": 3.0, "c": 6.0}
-    found = differences(together({s: results(by_seed("plain", 20, e, e, e)) for s, e in errors.items()}))
+    found = differences(join_studies({s: results(by_seed("plain", 20, e, e, e)) for s, e in errors.items()}))
     of_test = found[found["error"] == "test error"]
     assert of_test[["study", "mean"]].to_numpy().tolist() == [["b", 2.0], ["c", 5.0]]
 
@@ -108,12 +108,12 @@ def test_the_only_networks_that_differ_are_compared_with_each_other():
     assert counterparts(["plain", "resnet"], ["plain", "mine", "other"]) == {}
     assert counterparts(["plain", "resnet"], ["plain"]) == {}
     a, b = results(by_seed("resnet", 20, 1.0, 2.0)), results(by_seed("mine", 20, 4.0, 5.0))
-    row = one_row(together({"a": a, "b": b}))
+    row = one_row(join_studies({"a": a, "b": b}))
     assert (row["network"], row["own_network"], row["mean"]) == ("resnet / mine", "mine", 3.0)
 
 
 def test_nothing_in_common_is_no_row_and_a_caution():
-    joined = together({"a": results(by_seed("plain", 20, 1.0)), "b": results(by_seed("plain", 56, 1.0))})
+    joined = join_studies({"a": results(by_seed("plain", 20, 1.0)), "b": results(by_seed("plain", 56, 1.0))})
     assert differences(joined).empty
     (sentence,) = cautions(differing({"a": {}, "b": {}}), joined.runs)
     assert sentence == "b has no network and depth in common with a: no errors are compared."
@@ -122,12 +122,12 @@ def test_nothing_in_common_is_no_row_and_a_caution():
 def test_cautions_name_other_images_recipes_and_train_sets():
     a = {"data.split_seed": 0, "images": "x", "recipe.lr": 0.1, "evaluate.train_size": None}
     b = {"data.split_seed": 1, "images": "y", "recipe.lr": 0.2, "evaluate.train_size": 50}
-    runs = together({s: results(by_seed("plain", 20, 1.0, 2.0, 3.0)) for s in "ab"}).runs
+    runs = join_studies({s: results(by_seed("plain", 20, 1.0, 2.0, 3.0)) for s in "ab"}).runs
     told = cautions(differing({"a": a, "b": b}), runs)
-    assert [sentence.partition(":")[0] for sentence in told] == [
-        "b has other images, or another split of them",
+    assert [sentence.partition(",")[0].partition(":")[0] for sentence in told] == [
+        "b has different images or splits",
         "b has another recipe",
-        "b has the train error of other images",
+        "b has train errors on other images",
     ]
     assert "recipe.lr 0.2, not 0.1" in told[1]
     assert "train_size 50, not unset" in told[2]
@@ -136,7 +136,7 @@ def test_cautions_name_other_images_recipes_and_train_sets():
 
 
 def test_images_that_are_the_same_are_no_caution_however_they_were_asked_for():
-    runs = together({s: results(by_seed("plain", 20, 1.0, 2.0, 3.0)) for s in "ab"}).runs
+    runs = join_studies({s: results(by_seed("plain", 20, 1.0, 2.0, 3.0)) for s in "ab"}).runs
     a, b = ({"images": "x", "data.split_seed": seed} for seed in (0, 1))
     assert cautions(differing({"a": a, "b": b}), runs) == []
     (sentence,) = cautions(differing({"a": a, "b": a | {"data.normalisation": "none"}}), runs)
@@ -144,22 +144,22 @@ def test_images_that_are_the_same_are_no_caution_however_they_were_asked_for():
 
 
 def test_other_options_are_a_caution_where_the_recipe_is_another_too():
-    runs = together({s: results(by_seed("plain", 20, 1.0, 2.0, 3.0)) for s in "ab"}).runs
+    runs = join_studies({s: results(by_seed("plain", 20, 1.0, 2.0, 3.0)) for s in "ab"}).runs
     a, b = {"options.norm": "batch", "recipe.lr": 0.1}, {"options.norm": "none", "recipe.lr": 0.1}
     assert cautions(differing({"a": a, "b": b}), runs) == []
     told = cautions(differing({"a": a, "b": b | {"recipe.lr": 0.2}}), runs)
-    assert [sentence.partition(":")[0] for sentence in told] == [
+    assert [sentence.partition(",")[0] for sentence in told] == [
         "b has another recipe",
-        "b has other networks by the same names as well",
+        "b has other network options as well",
     ]
     assert "options.norm none, not batch" in told[1]
 
 
 def test_a_network_of_one_name_that_is_defined_in_two_ways_is_a_caution():
-    runs = together({s: results(by_seed("mine", 20, 1.0, 2.0, 3.0)) for s in "ab"}).runs
+    runs = join_studies({s: results(by_seed("mine", 20, 1.0, 2.0, 3.0)) for s in "ab"}).runs
     a, b = ({"variants.mine": {"of": "plain", "recipe": {"lr": lr}}} for lr in (0.1, 0.2))
     (sentence,) = cautions(differing({"a": a, "b": b}), runs)
-    assert sentence.startswith("b has another network by the same name: a difference may be the definition's")
+    assert sentence.startswith("b has another definition of a network with the same name, which may explain")
     assert "lr = 0.2" in sentence
     assert cautions(differing({"a": a, "b": {}}), runs) == []  # a has more networks, no other ones
     (sentence,) = cautions(differing({"a": {"plug-in.mine": "x"}, "b": {"plug-in.mine": "y"}}), runs)
@@ -168,9 +168,9 @@ def test_a_network_of_one_name_that_is_defined_in_two_ways_is_a_caution():
 
 
 def test_few_common_seeds_are_a_caution():
-    runs = together({s: results(by_seed("plain", 20, 1.0, 2.0)) for s in "ab"}).runs
+    runs = join_studies({s: results(by_seed("plain", 20, 1.0, 2.0)) for s in "ab"}).runs
     assert cautions(differing({"a": {}, "b": {}}), runs) == [
-        "b has 2 seeds in common with a: too few to conclude from."
+        "b has 2 seeds in common with a: too few to judge."
     ]
 
 
@@ -188,7 +188,7 @@ def test_labels_are_the_shortest_ends_that_differ():
 
 
 def test_runs_of_two_studies_keep_apart():
-    joined = together({s: results(by_seed("plain", 20, 1.0)) for s in "ab"})
+    joined = join_studies({s: results(by_seed("plain", 20, 1.0)) for s in "ab"})
     assert joined.runs["run_id"].tolist() == ["a/plain-20-0", "b/plain-20-0"]
     assert joined.history["study"].tolist() == ["a", "b"]
     assert joined.history["run_id"].tolist() == joined.runs["run_id"].tolist()
@@ -200,7 +200,7 @@ def test_evaluations_at_other_steps_make_no_difference():
     more = pd.concat(
         [often.history.assign(step=step, train_error_eval=error) for step, error in ((90, 5.0), (100, 1.0))]
     )
-    joined = together({"rarely": rarely, "often": often._replace(history=more)})
+    joined = join_studies({"rarely": rarely, "often": often._replace(history=more)})
     found = differences(joined)
     assert (found["mean"] == 0).all()
     assert (found["other"] == found["first"]).all()
@@ -209,7 +209,7 @@ def test_evaluations_at_other_steps_make_no_difference():
 def test_seeds_in_common_are_those_of_finished_runs():
     begun = results(by_seed("plain", 20, 1.0, 2.0, 3.0))
     begun.runs.loc[0, "status"] = "interrupted"
-    runs = together({"a": results(by_seed("plain", 20, 1.0, 2.0, 3.0)), "b": begun}).runs
+    runs = join_studies({"a": results(by_seed("plain", 20, 1.0, 2.0, 3.0)), "b": begun}).runs
     assert cautions(differing({"a": {}, "b": {}}), runs) == [
-        "b has 2 seeds in common with a: too few to conclude from."
+        "b has 2 seeds in common with a: too few to judge."
     ]

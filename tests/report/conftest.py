@@ -1,4 +1,4 @@
-"""A synthetic results directory, stored as a study stores it: its numbers are made up, and known."""
+"""Made-up results, stored as a study stores them: their numbers are known."""
 
 import math
 
@@ -6,18 +6,35 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from depthbench.report import FIGURES
+from depthbench.report.evidence import Comparison, Evidence, with_columns
 from depthbench.store.record import Record
-from depthbench.store.results import load_results
+from depthbench.store.results import Results, load_results
 from depthbench.store.study_store import StudyStore
 from depthbench.study.model import Run, Study
 
-DRAWN = [  # the others are of special studies, or of tables that only some runs have
-    name for name, entry in FIGURES.items() if entry.needs and not entry.table
-]
+# the figures of `whole` and of `partial`; the others need a search, or tables that only some runs have
+DRAWN = (
+    "degradation",
+    "curves",
+    "paper_errors",
+    "choice",
+    "gradient_preact",
+    "gradient_weight",
+    "first_steps",
+    "heatmap_preact",
+    "heatmap_weight",
+    "response_std",
+)
 STEPS = 200
 PROBED = (0, 1, 10, 100, 199)
 CHANCE = 90.0
+
+
+def evidence_of(results: Results, study: Study | None = None, **analyses) -> Evidence:
+    """Evidence of results in memory. `analyses` replace what it would compute or load, by name."""
+    evidence = Evidence(with_columns(results), (study or study_of()).model_dump())
+    vars(evidence).update(analyses)
+    return evidence
 
 
 def study_of(networks=("plain", "resnet"), depths=(8, 14, 20), seeds=(0, 1, 2), **settings) -> Study:
@@ -133,10 +150,34 @@ def partial(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def other(tmp_path_factory):
+    """As `whole`, with another initialisation and one depth fewer."""
+    study = study_of(depths=(8, 20), options={"init": "xavier"})
+    return store_study(tmp_path_factory.mktemp("other") / "xavier", study)
+
+
+@pytest.fixture(scope="session")
 def results(whole):
     return load_results(whole)
 
 
 @pytest.fixture(scope="session")
+def compared(whole, partial, other):
+    """A comparison of three studies."""
+    paths = {"whole": whole, "partial": partial, "other": other}
+    return Comparison({label: Evidence.load(path) for label, path in paths.items()})
+
+
+@pytest.fixture(scope="session")
 def partial_results(partial):
     return load_results(partial)
+
+
+@pytest.fixture(scope="session")
+def validated(results):
+    """As if validation errors were test errors and one, and memory were measured; plain-8 is cheapest."""
+    runs = results.runs
+    memory = runs["multiply_adds"] * 1000.0
+    return results._replace(
+        runs=runs.assign(val_error=runs["test_error"] + 1, peak_memory=memory, peak_memory_of="process")
+    )

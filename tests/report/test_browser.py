@@ -1,4 +1,4 @@
-"""The page in a real browser: it opens from disk, asks the network for nothing, and its switches work."""
+"""The page in a real browser: it opens from disk, makes no network requests, and its switches work."""
 
 import json
 import shutil
@@ -9,6 +9,7 @@ from depthbench.report import write_report
 from tests.report.conftest import store_study, study_of
 
 webdriver = pytest.importorskip("selenium.webdriver")
+WebDriverWait = pytest.importorskip("selenium.webdriver.support.wait").WebDriverWait
 CHROMIUM, DRIVER = (shutil.which(name) for name in ("chromium", "chromedriver"))
 pytestmark = pytest.mark.skipif(
     not (CHROMIUM and DRIVER), reason="needs Debian's packages chromium and chromium-driver"
@@ -38,6 +39,9 @@ def browser():
 def opened(browser, page):
     browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
     browser.get(page)
+    WebDriverWait(browser, 30).until(
+        lambda driver: driver.execute_script("return document.readyState") == "complete"
+    )
     return browser
 
 

@@ -2,13 +2,15 @@ import multiprocessing
 import time
 
 from depthbench.report import FIGURES, drawing
+from tests.report.conftest import evidence_of
 
 
 def test_in_processes_figures_are_drawn_as_in_this_one_and_none_stays(results, tmp_path, monkeypatch):
-    drawn = [(name, FIGURES[name], (results,)) for name in ("degradation", "curves")]
-    here = list(drawing.draw_figures(drawn, 2, tmp_path / "here"))
+    entries = {name: FIGURES[name] for name in ("degradation", "curves")}
+    evidence = evidence_of(results)
+    here = list(drawing.draw_figures(entries, evidence, 2, tmp_path / "here"))
     monkeypatch.setattr(drawing, "MANY_FIGURES", 2)
-    there = drawing.draw_figures(drawn, 2, tmp_path / "there")
+    there = drawing.draw_figures(entries, evidence, 2, tmp_path / "there")
     assert list(there) == here
     files = sorted(path.name for path in (tmp_path / "here").iterdir())
     assert files == ["curves.png", "curves.svg", "degradation.png", "degradation.svg"]

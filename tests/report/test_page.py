@@ -6,7 +6,10 @@ from html.parser import HTMLParser
 import pytest
 
 from depthbench.errors import BadInput
+from depthbench.registry import Entry
 from depthbench.report import FIGURES, write_report
+from depthbench.report.entries import ReportTable, Table
+from depthbench.report.tables import TABLES
 from depthbench.store.study_store import StudyStore
 from tests.report.conftest import DRAWN, STEPS, store_study, study_of
 
@@ -114,13 +117,13 @@ def test_ids_are_unique_and_every_reference_has_its_target(html):
 def test_every_figure_has_a_text_alternative_and_says_how_to_read_it(html):
     labels = Page(html).labels
     assert len(labels) == len(DRAWN)
-    for entry, label in zip((FIGURES[name] for name in DRAWN), labels, strict=True):
+    for entry, label in zip((FIGURES[name].load() for name in DRAWN), labels, strict=True):
         title = f"{entry.title}, {entry.choice}" if entry.choice else entry.title
-        assert label == f"{title}. {entry.about}"
+        assert label == f"{title}. {entry.caption}"
 
 
 def test_the_page_says_what_was_run_what_is_missing_and_how_to_run_it_again(html):
-    assert "17 runs: 14 done, 1 diverged, 1 failed, 1 interrupted; 1 more of the grid not begun" in html
+    assert "17 runs: 14 done, 1 diverged, 1 failed, 1 interrupted; 1 not begun" in html
     assert "failed: OSError: the disk | is full" in html
     assert "not begun" in html
     assert "<code>depthbench run made-up/study.toml --results .</code>" in html
@@ -160,7 +163,7 @@ def test_a_study_that_only_began_has_a_report(tmp_path, figures):
         tmp_path / "made-up", study_of(networks=("plain",), depths=(8,), seeds=(0, 1)), endings
     )
     html = write_report(path).read_text()
-    assert "1 run: 1 interrupted; 1 more of the grid not begun" in html
+    assert "1 run: 1 interrupted; 1 not begun" in html
     assert "No run has finished yet." in html
     assert "Nothing to show: this needs a finished run." in html
 
@@ -171,7 +174,7 @@ def test_a_search_asks_up_to_which_depth_and_shows_that_first(tmp_path, figures)
     html = write_report(
         store_study(tmp_path / "made-up", study_of(frontier={"below": 6.0}), endings)
     ).read_text()
-    assert '<h2 id="headline">Up to which depth do they train?</h2>' in html
+    assert '<h2 id="headline">How deep do these networks train?</h2>' in html
     assert "The search is not finished (runs without a final error: 2; networks and seeds that need" in html
     assert re.findall('<h2 id="figure-(.*?)"', html) == ["frontier", "degradation", "curves"]
 
@@ -182,7 +185,7 @@ def test_a_search_without_a_finished_run_says_so(tmp_path, figures):
     html = write_report(
         store_study(tmp_path / "m", study, {("plain", 8, 0): ("interrupted", 150)})
     ).read_text()
-    assert '<h2 id="headline">Up to which depth do they train?</h2>' in html
+    assert '<h2 id="headline">How deep do these networks train?</h2>' in html
     assert "The search is not finished (runs without a final error: 1; networks and seeds that need" in html
 
 
@@ -210,8 +213,8 @@ def test_a_study_that_was_torn_apart_is_no_study_of_gradients(tmp_path, figures)
     endings = {("plain", depth, seed): ("diverged", 60) for depth in (8, 14) for seed in range(3)}
     page = write_report(store_study(tmp_path / "made-up", study, endings)).read_text()
     assert "Do deeper networks train worse?</h2>" in page
-    assert "<strong>At chance at every depth, so that there is nothing to degrade: plain.</strong>" in page
-    assert "Which depth to choose" not in page
+    assert "<strong>At chance at every depth, so degradation cannot be measured: plain.</strong>" in page
+    assert "Recommended depth" not in page
 
 
 def test_of_a_half_finished_study_the_recommendation_is_one_that_may_change(tmp_path, figures, monkeypatch):
@@ -238,7 +241,7 @@ def test_a_directory_without_results_is_refused(tmp_path):
 
 
 def test_out_holds_one_report(partial, whole, tmp_path):
-    with pytest.raises(BadInput, match="one report"):
+    with pytest.raises(BadInput, match="can hold one report"):
         write_report([partial, whole], out=tmp_path)
     with pytest.raises(BadInput, match="no results directory"):
         write_report([])
@@ -258,7 +261,7 @@ def test_slides_lie_beside_the_paper_report(tmp_path, figures):
     (figures_of / "degradation.pdf").write_text("of before")
     write_report(path)
     assert (figures_of / "degradation.pdf").read_bytes().startswith(b"%PDF")  # what is there is of one report
-    with pytest.raises(BadInput, match="--style poster: there are page, paper, slides"):
+    with pytest.raises(BadInput, match="--style poster: no such style, choose from page, paper, slides"):
         write_report(path, style="poster")
 
 
@@ -269,3 +272,13 @@ def test_several_directories_each_get_their_report(tmp_path, figures):
     paths = [store_study(tmp_path / name / "made-up", study, ending) for name in ("a", "b")]
     assert write_report(paths) == paths[1] / "report" / "index.html"
     assert (paths[0] / "report" / "index.html").is_file()
+
+
+def test_a_new_table_is_one_entry_and_the_page_shows_it(tmp_path, figures, monkeypatch):
+    figures()
+    part = ReportTable(lambda evidence: Table("A note.", evidence.summary, evidence.summary), "Mine")
+    monkeypatch.setitem(TABLES, "mine", Entry(part))
+    path = store_study(tmp_path / "made-up", study_of(networks=("plain",), depths=(8,), seeds=(0,)))
+    html = write_report(path).read_text()
+    assert '<h2 id="table-mine">Mine</h2>' in html
+    assert (path / "report" / "tables" / "mine.csv").is_file()

@@ -1,62 +1,67 @@
 import pandas as pd
 import pytest
 
+from depthbench.analysis.chance import at_chance
+from depthbench.analysis.choice import choose
 from depthbench.analysis.missing import missing_runs
 from depthbench.analysis.summary import summarise
 from depthbench.analysis.theory import measured_rates
 from depthbench.analysis.verdict import Verdicts, degradation, judge, removals, trends
-from depthbench.report import sentences as headline
+from depthbench.report import sentences
 from tests.analysis.test_verdict import errors_of
 from tests.report.conftest import study_of
 
 
 def test_statuses_count_every_run_and_those_not_begun(partial_results):
     missing = missing_runs(study_of().grid.cells(), partial_results.runs)
-    told = headline.statuses(partial_results.runs, missing)
-    assert told == "17 runs: 14 done, 1 diverged, 1 failed, 1 interrupted; 1 more of the grid not begun"
+    told = sentences.statuses(partial_results.runs, missing)
+    assert told == "17 runs: 14 done, 1 diverged, 1 failed, 1 interrupted; 1 not begun"
 
 
 def test_degradation_states_both_ends_their_n_and_the_difference(results):
-    assert headline.degradation(summarise(results.runs)) == [
-        "plain: mean train error 2.40 % at depth 8 (n = 3) and 8.40 % at depth 20 (n = 3): "
+    assert sentences.degradation(summarise(results.runs)) == [
+        "plain: mean train error 2.40 % at depth 8 (n = 3) and 8.40 % at depth 20 (n = 3), a change of "
         "+6.00 percentage points.",
-        "resnet: mean train error 2.40 % at depth 8 (n = 3) and 1.20 % at depth 20 (n = 3): "
+        "resnet: mean train error 2.40 % at depth 8 (n = 3) and 1.20 % at depth 20 (n = 3), a change of "
         "-1.20 percentage points.",
     ]
 
 
 def test_one_depth_has_no_difference(results):
     runs = results.runs[(results.runs["depth"] == 8) & (results.runs["network"] == "plain")]
-    assert headline.degradation(summarise(runs)) == ["plain: mean train error 2.40 % at depth 8 (n = 3)."]
+    assert sentences.degradation(summarise(runs)) == ["plain: mean train error 2.40 % at depth 8 (n = 3)."]
 
 
 def test_no_finished_run_says_nothing(results):
-    assert headline.degradation(summarise(results.runs.assign(status="interrupted"))) == []
+    assert sentences.degradation(summarise(results.runs.assign(status="interrupted"))) == []
 
 
 def test_verdicts_are_of_the_least_and_the_greatest_depth_and_of_twins(results):
     """All seeds differ by the same: plain loses 6 points from depth 8 to 20, resnet gains 1.2."""
-    assert headline.verdicts(judge(results.runs, results.history, "train_error_eval")) == [
+    assert sentences.verdicts(judge(results.runs, results.history, "train_error_eval")) == [
         "plain: degradation is present from depth 8 to 20 (+6.00 percentage points, n = 3, p = 0.0046, "
         "Page's trend test).",
         "resnet: degradation is absent from depth 8 to 20 (-1.20 percentage points, n = 3, one-sided 95% "
-        "upper bound -1.20, the margin is 1).",
-        "Residual connections mend it: resnet against plain, depth 8 to 20 (+7.20 percentage points, n = 3, "
-        "p < 0.0001).",
+        "upper bound -1.20, margin 1).",
+        "Residual connections remove the degradation: from depth 8 to 20 the train error of plain rises 7.20 "
+        "percentage points more than that of resnet (n = 3, p < 0.0001).",
     ]
 
 
 def test_too_few_seeds_are_told_and_prove_nothing(results):
     two = results.runs[results.runs["seed"] < 2]
-    told = headline.verdicts(judge(two, results.history, "train_error_eval"))
+    told = sentences.verdicts(judge(two, results.history, "train_error_eval"))
     assert told[0].endswith(
-        "inconclusive from depth 8 to 20 (+6.00 percentage points, n = 2, too few, Page's trend test)."
+        "inconclusive from depth 8 to 20 (+6.00 percentage points, n = 2, too few to judge, Page's trend "
+        "test)."
     )
-    assert told[2].startswith("Whether residual connections mend it is inconclusive: resnet against plain")
+    assert told[2].startswith(
+        "Whether residual connections remove the degradation is inconclusive: resnet compared with plain"
+    )
 
 
 def test_one_depth_has_no_verdict(results):
-    assert headline.verdicts(judge(results.runs.query("depth == 8"), results.history, "test_error")) == []
+    assert sentences.verdicts(judge(results.runs.query("depth == 8"), results.history, "test_error")) == []
 
 
 def test_one_diverged_run_does_not_hide_a_rise_in_every_seed():
@@ -65,7 +70,7 @@ def test_one_diverged_run_does_not_hide_a_rise_in_every_seed():
     table = {("plain", 20): shallow, ("plain", 56): middle, ("plain", 110): [9.0, 12.0, "x", 11.0, 10.0]}
     errors = errors_of(table)
     judged = Verdicts(0.5, degradation(errors, 0.5), trends(errors, 0.5), removals(errors, 0.5))
-    (told,) = headline.verdicts(judged)
+    (told,) = sentences.verdicts(judged)
     assert "degradation is present from depth 20 to 110" in told
     assert "Page" in told
     assert judged.degradation.query("deep == 110")["verdict"].tolist() == ["inconclusive"] * 2
@@ -74,7 +79,7 @@ def test_one_diverged_run_does_not_hide_a_rise_in_every_seed():
 def test_two_depths_are_judged_by_their_difference():
     errors = errors_of({("plain", 20): [1, 2, 3], ("plain", 56): [30, 32, 31]})
     judged = Verdicts(0.5, degradation(errors, 0.5), trends(errors, 0.5), removals(errors, 0.5))
-    (told,) = headline.verdicts(judged)
+    (told,) = sentences.verdicts(judged)
     assert told.startswith(
         "plain: degradation is present from depth 20 to 56 (+29.00 percentage points, n = 3"
     )
@@ -83,7 +88,7 @@ def test_two_depths_are_judged_by_their_difference():
 
 def told_of(table, margin=1.0):
     errors = errors_of(table)
-    return headline.verdicts(
+    return sentences.verdicts(
         Verdicts(margin, degradation(errors, margin), trends(errors, margin), removals(errors, margin))
     )
 
@@ -110,11 +115,15 @@ def test_an_outlier_at_chance_between_two_depths_does_not_hide_a_rise_in_every_s
 @pytest.mark.parametrize(
     ("plain", "residual", "words"),
     [
-        ([81, 82, 80.5], [1.0, 2.1, 3.0], "Residual connections mend it:"),
-        ([81, 82, 80.5], [61.2, 62, 63], "Residual connections mend it in part:"),
-        ([81, 82, 80.5], [1.0, 12, 4.0], "Residual connections mend it, at least in part:"),
+        ([81, 82, 80.5], [1.0, 2.1, 3.0], "Residual connections remove the degradation: from depth 20 to 56"),
+        ([81, 82, 80.5], [61.2, 62, 63], "Residual connections remove the degradation in part:"),
+        ([81, 82, 80.5], [1.0, 12, 4.0], "Residual connections remove the degradation, at least in part:"),
         ([1.1, 2.0, 3.1], [21, 22.3, 23], "Residual connections do not lower the rise by the margin:"),
-        ([1.1, 2.0, 3.1], [-19, -18, -17.1], "The residual network's error rises less, where"),
+        (
+            [1.1, 2.0, 3.1],
+            [-19, -18, -17.1],
+            "Degradation of plain is not shown, but from depth 20 to 56 the train error",
+        ),
     ],
 )
 def test_what_residual_connections_do_is_said_of_what_was_found(plain, residual, words):
@@ -135,21 +144,21 @@ def test_networks_at_chance_are_named_and_not_judged():
     errors = errors_of(table | {("resnet", 56): [1, 2, 3]})
     judged = Verdicts(1.0, degradation(errors, 1.0), trends(errors, 1.0), removals(errors, 1.0))
     summary = summarise(errors.assign(train_error_eval=errors["error"], test_error=errors["error"]))
-    untrained = headline.at_chance(summary, errors.assign(num_classes=10))
+    untrained = at_chance(summary, errors.assign(num_classes=10))
     assert untrained == ["plain"]
-    assert headline.at_chance(summary.assign(n=2), errors.assign(num_classes=10)) == []
-    told = headline.verdicts(judged, untrained)
+    assert at_chance(summary.assign(n=2), errors.assign(num_classes=10)) == []
+    told = sentences.verdicts(judged, untrained)
     assert [sentence.partition(":")[0] for sentence in told] == [
         "resnet",
-        "At chance at every depth, so that there is nothing to degrade",
+        "At chance at every depth, so degradation cannot be measured",
     ]
 
 
 def test_the_rates_of_the_deepest_network_are_told_with_theory(results):
-    told = headline.rates(measured_rates(results.runs, results.layers))
+    told = sentences.rates(measured_rates(results.runs, results.layers))
     assert told == [
-        "plain, depth 20: the gradient vanishes at initialisation, its squared norm multiplied by 0.49 a "
-        "layer towards the input (n = 3; theory of wide, fully connected layers: at most 1.47)."
+        "plain, depth 20: the gradient vanishes at initialisation. Its squared norm is multiplied by 0.49 "
+        "per layer towards the input (n = 3; theory of wide, fully connected layers: at most 1.47)."
     ]
 
 
@@ -158,10 +167,10 @@ def test_the_rates_of_the_deepest_network_are_told_with_theory(results):
     [
         (1.3, 1.5, "explodes"),
         (0.4, 0.5, "vanishes"),
-        (0.99, 1.01, "is about kept"),
-        (0.99, 1.4, "explodes in part"),
-        (0.6, 1.0, "vanishes in part"),
-        (0.85, 1.39, "does both, by stage"),
+        (0.99, 1.01, "stays about constant"),
+        (0.99, 1.4, "explodes in some stages"),
+        (0.6, 1.0, "vanishes in some stages"),
+        (0.85, 1.39, "vanishes in some stages and explodes in others"),
     ],
 )
 def test_what_a_gradient_does_is_said_of_all_its_stages(low, high, does):
@@ -169,7 +178,7 @@ def test_what_a_gradient_does_is_said_of_all_its_stages(low, high, does):
         {"network": "a", "depth": 20, "per": "layer", "mean": mean, "n": 3, "predicted": None, "kind": ""}
         for mean in (low, high)
     ]
-    (told,) = headline.rates(pd.DataFrame(rows))
+    (told,) = sentences.rates(pd.DataFrame(rows))
     assert f"the gradient {does} at initialisation" in told
 
 
@@ -178,9 +187,9 @@ def test_responses_are_told_of_the_greatest_depth():
     found = pd.DataFrame(
         [["plain", 8, 3, 1.0], ["plain", 20, 3, 5.04], ["resnet", 20, 2, 0.99]], columns=columns
     )
-    told = headline.responses(found)
+    told = sentences.responses(found)
     assert told.endswith(": plain 5.04 at depth 20 (n = 3), resnet 0.99 at depth 20 (n = 2).")
-    assert headline.responses(found.iloc[:0]) == ""
+    assert sentences.responses(found.iloc[:0]) == ""
 
 
 def test_errors_that_are_the_same_are_a_copys_unless_they_are_all_one():
@@ -188,8 +197,42 @@ def test_errors_that_are_the_same_are_a_copys_unless_they_are_all_one():
         rows = [{"study": "b", "error": "train error", "first": x, "differences": {0: 0.0}} for x in first]
         return pd.DataFrame(rows)
 
-    (told,) = headline.copies(found(5.0, 7.0))
-    assert told.startswith("b has the very same errors everywhere")
-    assert headline.copies(found(90.0, 90.0)) == []  # all at chance
-    assert headline.copies(found(5.0, 7.0), ["b"]) == []
-    assert headline.copies(found(5.0, 7.0).assign(differences=[{0: 0.0}, {0: 0.1}])) == []
+    (told,) = sentences.copies(found(5.0, 7.0))
+    assert told.startswith("b has exactly the same errors as the baseline")
+    assert sentences.copies(found(90.0, 90.0)) == []  # all at chance
+    assert sentences.copies(found(5.0, 7.0), ["b"]) == []
+    assert sentences.copies(found(5.0, 7.0).assign(differences=[{0: 0.0}, {0: 0.1}])) == []
+
+
+def test_the_recommendation_is_told_with_its_evidence(validated):
+    runs = validated.runs
+    assert sentences.choice(choose(runs)) == [
+        "Recommended: resnet at depth 20, validation error 5.20 ± 0.23 % (mean ± standard error, n = 3) at "
+        "0.2 million multiply-adds per image and 0.02 million parameters. It has the lowest error, and "
+        "nothing with fewer multiply-adds comes within one standard error of it.",
+        "The shallowest depth within one standard error of the best depth of each network: plain 8, resnet "
+        "20.",
+    ]
+    near = runs.assign(val_error=runs["val_error"].where(runs["depth"] > 8, 5.3))
+    assert sentences.choice(choose(near))[0] == (
+        "Recommended: plain at depth 8, validation error 5.30 % (n = 3) at 0.08 million multiply-adds per "
+        "image and 0.008 million parameters. It has the fewest multiply-adds within one standard error of "
+        "the best, resnet at depth 20 (5.20 ± 0.23 %, mean ± standard error, n = 3), which has 2.5 times "
+        "as many."
+    )
+    some = near[(near["seed"] == 0) | (near["depth"] != 8) | (near["network"] != "resnet")]
+    assert sentences.choice(choose(some))[0] == "Depths with fewer than 2 seeds are not considered."
+    caution, same, _ = sentences.choice(choose(near), unfinished=2)
+    assert caution == "This may change: 2 runs of the study have no final errors yet."
+    assert same.startswith("Recommended: plain at depth 8")
+
+
+def test_where_nothing_is_recommended_it_says_how_to_get_it(results, validated):
+    (told,) = sentences.choice(choose(results.runs))
+    assert "--set data.val_fraction=0.1" in told
+    (told,) = sentences.choice(choose(validated.runs.query("seed == 0")))
+    assert "--seeds 3" in told
+
+
+def test_one_depth_leaves_nothing_to_recommend(validated):
+    assert sentences.choice(choose(validated.runs.query("network == 'plain' and depth == 8"))) == []

@@ -1,7 +1,8 @@
 import pandas as pd
 import pytest
 
-from depthbench.report import FIGURES
+from tests.report.looking import draw as draw_figure
+from tests.report.looking import stays_on_paper
 
 DIGITS = list("0123456789")
 
@@ -21,7 +22,7 @@ def predicted(network, depths, seeds=(0, 1), classes=DIGITS):
 
 
 def draw(results, predictions):
-    figure = FIGURES["confusion"].draw(results, predictions)
+    figure = draw_figure("confusion", results, predictions=predictions)
     figure.draw_without_rendering()
     return figure
 
@@ -35,9 +36,7 @@ def test_the_least_and_the_greatest_depth_of_each_network(results):
     figure = draw(results, both)
     assert titles(figure) == ["plain, depth 8", "resnet, depth 14", "plain, depth 20"]
     assert "2 seeds" in figure.get_suptitle()
-    box, (width, height) = figure.get_tightbbox(), figure.get_size_inches()
-    assert min(box.x0, box.y0) >= -0.01
-    assert (box.x1, box.y1) <= (width + 0.01, height + 0.01)
+    assert stays_on_paper(figure)
 
 
 def test_classes_are_named_at_the_edges_of_what_is_shown(results):
@@ -58,4 +57,4 @@ def test_numbers_stand_in_cells_that_have_room_for_them(results, networks, told)
 
 def test_many_classes_and_no_predictions_are_none(results):
     for frame in (pd.DataFrame(), predicted("plain", (8,), classes=list("abcdefghijklm"))):
-        assert FIGURES["confusion"].draw(results, frame) is None
+        assert draw_figure("confusion", results, predictions=frame) is None

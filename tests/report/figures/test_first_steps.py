@@ -1,11 +1,11 @@
 import pytest
 
-from depthbench.report import FIGURES
-from tests.report.test_figures import legend, panels
+from tests.report.looking import draw as draw_figure
+from tests.report.looking import legend, note, panels
 
 
 def draw(results):
-    return FIGURES["first_steps"].draw(results)
+    return draw_figure("first_steps", results)
 
 
 @pytest.fixture(scope="module")
@@ -67,5 +67,4 @@ def test_a_network_probed_too_late_has_an_empty_panel(results):
 
 
 def test_fewer_seeds_are_named(partial_results):
-    note = draw(partial_results).legends[0].get_title().get_text()
-    assert note.startswith("Fewer seeds than runs at some steps: plain 20 (2 of 3)")
+    assert note(draw(partial_results)).startswith("Fewer seeds than runs at some steps: plain 20 (2 of 3)")

@@ -1,8 +1,8 @@
 import pytest
 
-from depthbench.report import FIGURES
 from depthbench.store.results import load_results
 from tests.report.conftest import store_study, study_of
+from tests.report.looking import draw, note
 
 
 @pytest.fixture(scope="module")
@@ -13,7 +13,7 @@ def searched(tmp_path_factory):
 
 
 def test_each_seed_is_a_line_from_what_trains_to_what_does_not(searched):
-    figure = FIGURES["frontier"].draw(searched)
+    figure = draw("frontier", searched)
     (axes,) = figure.axes
     assert [label.get_text() for label in axes.get_yticklabels()] == ["plain", "resnet"]
     lines = [tuple(line.get_xdata()) for line in axes.lines]
@@ -23,37 +23,33 @@ def test_each_seed_is_a_line_from_what_trains_to_what_does_not(searched):
 
 
 def test_there_is_none_without_a_search_or_a_finished_run(results, searched):
-    assert FIGURES["frontier"].draw(results) is None
+    assert draw("frontier", results) is None
     begun = searched.runs.assign(status="interrupted")
-    assert FIGURES["frontier"].draw(searched._replace(runs=begun)) is None
+    assert draw("frontier", searched._replace(runs=begun)) is None
 
 
 def test_a_search_that_is_not_finished_says_so(searched):
     runs = searched.runs.copy()
     runs.loc[runs["run_id"] == runs["run_id"].iloc[-1], "status"] = "interrupted"
-    told = [
-        FIGURES["frontier"].draw(searched._replace(runs=each)).legends[0].get_title().get_text()
-        for each in (searched.runs, runs)
-    ]
+    told = [note(draw("frontier", searched._replace(runs=each))) for each in (searched.runs, runs)]
     assert told == ["", "The search is not finished: some runs have no final error"]
 
 
 def test_a_network_that_never_trains_is_told_in_words(searched):
     runs = searched.runs.assign(**{"frontier.below": 0.1})
-    axes = FIGURES["frontier"].draw(searched._replace(runs=runs)).axes[0]
-    assert {text.get_text() for text in axes.texts} == {" no depth that was tried trains"}
+    axes = draw("frontier", searched._replace(runs=runs)).axes[0]
+    assert {text.get_text() for text in axes.texts} == {" no tested depth trains"}
     assert axes.get_xlim()[1] > runs["depth"].max()  # all that was tried
     some = searched.runs.assign(train_error_eval=searched.runs["train_error_eval"] + 90 * (runs["seed"] == 1))
-    texts = FIGURES["frontier"].draw(searched._replace(runs=some)).axes[0].texts
-    assert {text.get_text() for text in texts} == {" 1 of 3 seeds: no depth that was tried trains"}
+    texts = draw("frontier", searched._replace(runs=some)).axes[0].texts
+    assert {text.get_text() for text in texts} == {" 1 of 3 seeds: no tested depth trains"}
     runs["status"] = runs["status"].where(runs["seed"] > 0, "interrupted")
-    figure = FIGURES["frontier"].draw(searched._replace(runs=runs))
-    assert "not finished" in figure.legends[0].get_title().get_text()
+    assert "not finished" in note(draw("frontier", searched._replace(runs=runs)))
 
 
 def test_the_depth_that_theory_expects_stands_beside(searched):
     """Of plain with batch normalisation 6/ln(pi/(pi - 1)) = 15.7 layers, of resnet none."""
-    axes = FIGURES["frontier"].draw(searched).axes[0]
+    axes = draw("frontier", searched).axes[0]
     marks = [(line.get_xdata()[0], line.get_ydata()[0]) for line in axes.lines if line.get_marker() == "D"]
     assert marks == [(pytest.approx(15.66, abs=0.01), 0)]
 
@@ -61,7 +57,7 @@ def test_the_depth_that_theory_expects_stands_beside(searched):
 def test_an_expected_depth_beyond_the_axis_is_written_at_its_edge(searched):
     runs = searched.runs.assign(**{"options.norm": "none"})  # He, less a small leak
     runs["data.shape"] = [(1, 320, 320)] * len(runs)
-    axes = FIGURES["frontier"].draw(searched._replace(runs=runs)).axes[0]
+    axes = draw("frontier", searched._replace(runs=runs)).axes[0]
     (mark,) = [line for line in axes.lines if line.get_marker() == "D"]
     assert mark.get_xdata()[0] == axes.get_xlim()[1]
     (text,) = axes.texts
@@ -72,7 +68,7 @@ def test_errors_of_a_search_are_not_joined_over_other_seeds(searched, results):
     joined = [
         [
             line
-            for line in FIGURES["degradation"].draw(each).axes[0].lines
+            for line in draw("degradation", each).axes[0].lines
             if len(line.get_xdata()) > 1 and line.get_linestyle() != "None"
         ]
         for each in (searched, results)

@@ -1,14 +1,13 @@
-"""The theory lines of the gradient figure; what it shares with the others is in test_figures.py."""
-
 import math
 
+import numpy as np
 import pytest
 
-from depthbench.report import FIGURES
 from depthbench.report.figures.gradient_by_layer import THEORY
+from depthbench.report.style import palette
 from depthbench.store.results import load_results
 from tests.report.conftest import store_study, study_of
-from tests.report.test_figures import legend, panel, panels, stays_on_paper
+from tests.report.looking import draw, legend, note, panel, panels, stays_on_paper
 
 DASHED = "--"
 
@@ -20,7 +19,7 @@ def theory_of(axes):
 
 @pytest.fixture(scope="module")
 def figure(results):
-    return FIGURES["gradient_preact"].draw(results)
+    return draw("gradient_preact", results)
 
 
 def test_theory_is_on_the_row_of_initialisation_alone(figure):
@@ -46,15 +45,13 @@ def test_theory_is_named_in_the_legend_as_far_as_it_is_drawn(figure):
 
 
 def test_it_is_of_the_pre_activations_alone(results):
-    figure = FIGURES["gradient_weight"].draw(results)
+    figure = draw("gradient_weight", results)
     assert not any(theory_of(axes) for axes in panels(figure))
     assert not any(text.startswith("theory") for text in legend(figure))
 
 
 def test_without_a_measurement_at_initialisation_there_is_no_theory(results):
-    figure = FIGURES["gradient_preact"].draw(
-        results._replace(layers=results.layers[results.layers["step"] > 0])
-    )
+    figure = draw("gradient_preact", results._replace(layers=results.layers[results.layers["step"] > 0]))
     assert not any(theory_of(axes) for axes in panels(figure))
 
 
@@ -70,10 +67,48 @@ def test_every_kind_of_theory_fits_on_the_paper(tmp_path):
     is_mlp = ~results.layers["network"].isin(["plain", "resnet"])
     is_hidden = results.layers["stage"].isin(["2", "3"])
     results.layers.loc[is_mlp & is_hidden, "stage"] = "1"
-    figure = FIGURES["gradient_preact"].draw(results)
+    figure = draw("gradient_preact", results)
     figure.draw_without_rendering()
     assert {label for label, _ in THEORY.values()} <= set(legend(figure))
     assert stays_on_paper(figure)
-    told = figure.legends[0].get_title().get_text().replace("\n", " ")
+    sources = note(figure).replace("\n", " ")
     for source in ("1502.01852", "Glorot & Bengio 2010", "1902.08129", "2002.10444", "variances of shortcut"):
-        assert told.count(source) == 1, source
+        assert sources.count(source) == 1, source
+
+
+def test_gradient_has_a_row_a_chosen_step_and_the_geometric_mean(results):
+    figure = draw("gradient_preact", results)
+    assert [axes.get_title() for axes in panels(figure)[::2]] == [
+        "plain, step 0 (initialisation)",
+        "plain, step 1",
+        "plain, step 100",
+        "plain, step 199",
+    ]
+    axes = panels(figure)[0]
+    assert axes.get_yscale() == "log"
+    line = next(x for x in axes.lines if x.get_color() == palette.depth_colours([8, 14, 20])[8])
+    seeds = (1 * 1.3 * 1.6) ** (1 / 3)
+    assert line.get_xydata()[0] == pytest.approx([0, seeds * 0.7**7])
+    assert line.get_xydata()[-1] == pytest.approx([1, seeds])
+
+
+@pytest.mark.parametrize(
+    ("value", "label"), [(0.0, "exactly zero in a seed"), (np.inf, "infinite or not a number in a seed")]
+)
+def test_gradient_marks_what_a_log_axis_cannot_hold(results, value, label):
+    layers = results.layers.copy()
+    layers.loc[(layers["layer"] == 3) & (layers["seed"] == 1) & (layers["step"] == 0), "grad_norm_weight"] = (
+        value
+    )
+    figure = draw("gradient_weight", results._replace(layers=layers))
+    assert label in legend(figure)
+    marks = [line for line in panels(figure)[0].lines if line.get_marker() in "v^"]
+    assert [line.get_xdata()[0] for line in marks] == pytest.approx([2 / 7, 2 / 13, 2 / 19])
+    assert not any(line.get_marker() in "v^" for line in panels(figure)[2].lines)  # the next step
+
+
+def test_gradient_names_lines_of_fewer_seeds(partial_results):
+    first, *_ = note(draw("gradient_preact", partial_results)).splitlines()
+    assert first == (
+        "Fewer seeds than runs at some steps: plain 14 (2 of 3), plain 20 (2 of 3), resnet 20 (1 of 2)"
+    )

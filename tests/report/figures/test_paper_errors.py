@@ -1,10 +1,11 @@
 import pytest
 
-from depthbench.report import FIGURES, style
 from depthbench.report.figures.paper_errors import MARK, TOP
+from depthbench.report.style import palette
 from depthbench.store.results import Results, load_results
 from tests.report.conftest import CHANCE, STEPS, store_study, study_of
-from tests.report.test_figures import legend, panel, panels
+from tests.report.looking import draw as draw_figure
+from tests.report.looking import legend, note, panel, panels
 
 TIMES = 320  # 200 made-up steps stand for 64,000
 
@@ -15,12 +16,8 @@ def long(results):
     return results._replace(runs=runs, history=results.history.assign(step=results.history["step"] * TIMES))
 
 
-def note(figure):
-    return figure.legends[0].get_title().get_text()
-
-
 def draw(results):
-    return FIGURES["paper_errors"].draw(results)
+    return draw_figure("paper_errors", results)
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +41,7 @@ def test_axes_are_those_of_the_paper(figure):
 
 
 def test_test_error_is_bold_and_ends_at_the_mean(figure):
-    colour = style.depth_colours([20, 32, 56])[20]
+    colour = palette.depth_colours([20, 32, 56])[20]
     lines = [x for x in panel(figure, "plain").lines if x.get_color() == colour]
     test, train = sorted(lines, key=lambda line: -line.get_linewidth())
     assert test.get_linewidth() > 2 * train.get_linewidth()

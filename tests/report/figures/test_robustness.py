@@ -1,8 +1,8 @@
 import pandas as pd
 
 from depthbench.analysis.robustness import summarise_robustness
-from depthbench.report import FIGURES, style
-from depthbench.report.tables.all import robustness_table
+from depthbench.report.style import palette
+from tests.report.looking import draw
 
 ERRORS = {0.0: 5.0, 8.0: 6.0, 64.0: 40.0}
 
@@ -19,26 +19,18 @@ def frame(networks=("plain", "resnet")):
 
 
 def test_twins_share_a_panel_the_plain_one_dashed(results):
-    figure = FIGURES["robustness"].draw(results, frame())
+    figure = draw("robustness", results, robustness=summarise_robustness(frame()))
     (axes,) = (axes for axes in figure.axes if axes.get_title())
     assert axes.get_title() == "plain and resnet, noisy"
     assert axes.get_xlabel() == "standard deviation,\nwhite is 255"
     lines = {(line.get_color(), line.get_linestyle()): line.get_ydata().tolist() for line in axes.lines}
-    colours = style.depth_colours([8, 14, 20])
+    colours = palette.depth_colours([8, 14, 20])
     assert lines[colours[8], "--"] == [7, 8, 42]
     assert lines[colours[20], "-"] == [6, 7, 41]
     assert "2 seeds" in figure.get_suptitle()
 
 
 def test_one_network_alone_and_nothing_at_all(results):
-    figure = FIGURES["robustness"].draw(results, frame(["resnet"]))
+    figure = draw("robustness", results, robustness=summarise_robustness(frame(["resnet"])))
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["depth 8", "depth 14", "depth 20"]
-    assert FIGURES["robustness"].draw(results, pd.DataFrame()) is None
-
-
-def test_the_table_tells_clean_and_strongest():
-    row = robustness_table(summarise_robustness(frame())).shown.to_dict("records")[0]
-    assert (row["network"], row["depth"], row["n"]) == ("plain", "8", "2")
-    assert (row["clean, mean (%)"], row["at the greatest, mean (%)"]) == ("7.00", "42.00")
-    assert (row["over all strengths, mean (%)"], row["range (%)"]) == ("25.00", "41.00 to 43.00")
-    assert row["greatest strength"] == "64 (standard deviation, white is 255)"
+    assert draw("robustness", results, robustness=pd.DataFrame()) is None

@@ -4,7 +4,7 @@ import pytest
 
 from depthbench.analysis.reference import reproduction
 from depthbench.report import write_report
-from depthbench.report.tables.all import reproduction_table
+from depthbench.report.tables.reproduction import reproduction_table
 from depthbench.store.results import load_results
 from tests.report.conftest import store_study, study_of
 
@@ -36,11 +36,11 @@ def test_numbers_stand_with_spread_protocol_and_source(table):
     assert (told["published (%)"], told["ours - published"]) == ("6.61 ± 0.16", "-11.61")
     assert told["within the spread"] == "no (2 sd)"
     assert told["same recipe"] == "no"
-    assert told["our recipe has"] == (
+    assert told["our recipe differs in"] == (
         "steps 200, not 64,000; flip False, not True; normalisation channel, not pixel"
     )
-    assert told["ours is"] == "mean of the last evaluation, 200 steps, batch 128, sgd, lr 0.1"
-    assert told["published is"] == "mean of 5 runs; best 6.43"
+    assert told["our protocol"] == "mean of the last evaluation, 200 steps, batch 128, sgd, lr 0.1"
+    assert told["published protocol"] == "mean of 5 runs; best 6.43"
     assert told["source"] == "He2015 (arXiv:1512.03385), Table 6"
 
 
@@ -55,7 +55,7 @@ def test_one_seed_beside_one_number_claims_nothing(table):
     told = row(table, "resnet", "56", "github:akamaster")
     assert (told["ours (%)"], told["n"]) == ("-0.30", "1")  # the best one, as theirs
     assert (told["within the spread"], told["same recipe"]) == ("no spread", "unknown")
-    assert told["published is"] == "best epoch on the test set"
+    assert told["published protocol"] == "best epoch on the test set"
 
 
 def test_other_data_stands_alone(results):
@@ -69,7 +69,7 @@ def test_other_data_stands_alone(results):
 def test_the_report_holds_the_table(stored, tmp_path, monkeypatch):
     monkeypatch.setattr("depthbench.report.page.FIGURES", {})
     page = write_report(stored, tmp_path / "out")
-    assert "Beside the published numbers" in page.read_text(encoding="utf-8")
+    assert "Comparison with published numbers" in page.read_text(encoding="utf-8")
     assert "6.61 ± 0.16" in (tmp_path / "out" / "tables" / "reproduction.md").read_text(encoding="utf-8")
 
 
@@ -77,5 +77,5 @@ def test_results_without_a_finished_run_have_no_such_table(tmp_path, monkeypatch
     monkeypatch.setattr("depthbench.report.page.FIGURES", {})
     study = study_of(networks=("plain",), depths=(8,), seeds=(0,))
     path = store_study(tmp_path / "made-up", study, {("plain", 8, 0): ("interrupted", 40)})
-    assert "Beside the published numbers" not in write_report(path).read_text(encoding="utf-8")
+    assert "Comparison with published numbers" not in write_report(path).read_text(encoding="utf-8")
     assert not (path / "report" / "tables" / "reproduction.csv").exists()

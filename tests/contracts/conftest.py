@@ -1,0 +1,87 @@
+"""Made-up studies that every entry of a report can show something of."""
+
+import pandas as pd
+import pytest
+
+from depthbench.report.evidence import Comparison, Evidence, with_columns
+from depthbench.store.results import Results, load_results
+from tests.report.conftest import evidence_of, store_study, study_of
+
+CLASSES = ["cat", "dog", "yak"]
+ENDINGS = {  # a diverged, a failed and an interrupted run, and one that was not begun
+    ("plain", 20, 2): ("diverged", 60),
+    ("plain", 14, 1): ("failed", 0),
+    ("resnet", 20, 1): ("interrupted", 120),
+    ("resnet", 20, 2): None,
+}
+
+
+def made_up(folder, endings=None, **grid) -> Evidence:
+    """Evidence of a search with predictions and errors on corrupted images."""
+    study = study_of(frontier={"below": 6.0}, **grid)
+    results = load_results(store_study(folder / "made-up", study, endings))
+    done = results.runs[results.runs["status"] == "done"]
+    evidence = evidence_of(results, study, predictions=predictions(done), corrupted_errors=corrupted(done))
+    return evidence
+
+
+def predictions(runs: pd.DataFrame) -> pd.DataFrame:
+    """Every class once; the first class is predicted as the second."""
+    frames = []
+    for run in runs[["run_id", "network", "depth", "seed"]].to_dict("records"):
+        codes = {"label": [0, 1, 2], "predicted": [1, 1, 2]}
+        names = {key: pd.Categorical.from_codes(values, CLASSES) for key, values in codes.items()}
+        frames.append(pd.DataFrame(run | names))
+    return pd.concat(frames, ignore_index=True)
+
+
+def corrupted(runs: pd.DataFrame) -> pd.DataFrame:
+    return pd.DataFrame(
+        run | {"corruption": "noisy", "strength": strength, "test_error": 5.0 + strength}
+        for run in runs[["run_id", "network", "depth", "seed"]].to_dict("records")
+        for strength in (0.0, 8.0)
+    )
+
+
+def without_data(evidence: Evidence) -> Evidence:
+    """The same study, with every run interrupted before its first step."""
+    runs = evidence.runs.assign(status="interrupted", train_error_eval=None, test_error=None, val_error=None)
+    empty = Results(runs, evidence.history.iloc[:0], evidence.layers.iloc[:0])
+    study = study_of(frontier={"below": 6.0})
+    return evidence_of(
+        with_columns(empty), study, predictions=pd.DataFrame(), corrupted_errors=pd.DataFrame()
+    )
+
+
+@pytest.fixture(scope="session")
+def complete(tmp_path_factory):
+    """Every run is done."""
+    return made_up(tmp_path_factory.mktemp("complete"))
+
+
+@pytest.fixture(scope="session")
+def unfinished(tmp_path_factory):
+    """With a diverged, a failed, an interrupted and a missing run."""
+    return made_up(tmp_path_factory.mktemp("unfinished"), ENDINGS)
+
+
+@pytest.fixture(scope="session")
+def single(tmp_path_factory):
+    """One network, with one seed."""
+    return made_up(tmp_path_factory.mktemp("single"), networks=("resnet",), depths=(8, 14), seeds=(0,))
+
+
+@pytest.fixture(scope="session")
+def empty(complete):
+    """Runs that have no data yet."""
+    return without_data(complete)
+
+
+@pytest.fixture(scope="session")
+def evidence_by_name(complete, unfinished, single, empty):
+    """Name -> the evidence of one study, and the same compared with another study."""
+    studies = {"complete": complete, "unfinished": unfinished, "single": single, "empty": empty}
+    return {
+        name: (study, Comparison({"baseline": single if name == "single" else complete, name: study}))
+        for name, study in studies.items()
+    } | {"empty": (empty, Comparison({"baseline": empty, "empty": empty}))}

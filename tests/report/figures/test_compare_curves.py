@@ -1,0 +1,20 @@
+import pytest
+
+from depthbench.report.figures import COMPARISON_FIGURES
+
+
+@pytest.fixture(scope="module")
+def figure(compared):
+    return COMPARISON_FIGURES["compare_curves"].load().draw(compared)
+
+
+def test_runs_that_ended_early_are_marked(figure):
+    markers = [line.get_marker() for axes in figure.axes for line in axes.lines]
+    assert (markers.count("X"), markers.count("*")) == (1, 1)  # diverged, interrupted
+
+
+def test_each_network_and_depth_has_a_panel(figure):
+    assert [axes.get_title() for axes in figure.axes] == [
+        f"{network}, depth {depth}" for network in ("plain", "resnet") for depth in (8, 14, 20)
+    ]
+    assert [len({line.get_color() for line in axes.lines}) for axes in figure.axes[3:]] == [3, 2, 3]

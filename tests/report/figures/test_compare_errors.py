@@ -1,0 +1,17 @@
+from depthbench.report.figures import COMPARISON_FIGURES
+from depthbench.report.style import palette
+from tests.report.looking import legend, panel
+
+
+def test_each_study_has_a_line_through_its_means(compared):
+    """The diverged run of `partial` raises its mean at depth 20 to that of 8, 8.4 and 90 %."""
+    figure = COMPARISON_FIGURES["compare_errors"].load().draw(compared)
+    looks = palette.study_looks(["whole", "partial", "other"])
+    axes = panel(figure, "plain: train error")
+    ends = {
+        study: [line.get_ydata()[-1] for line in axes.lines if line.get_color() == look["color"]]
+        for study, look in looks.items()
+    }
+    assert any(abs(end - 35.47) < 0.01 for end in ends["partial"])
+    assert not any(abs(end - 35.47) < 0.01 for end in ends["whole"])
+    assert {"whole", "partial", "other"} <= set(legend(figure))

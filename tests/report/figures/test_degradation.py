@@ -1,0 +1,49 @@
+import pytest
+
+from depthbench.store.results import load_results
+from tests.report.conftest import CHANCE, store_study, study_of
+from tests.report.looking import draw, legend, panel
+
+
+def test_degradation_shows_every_seed_mean_and_interval(results):
+    axes = panel(draw("degradation", results), "test error")
+    points = sorted(
+        (*line.get_xydata()[0],)
+        for line in axes.lines
+        if line.get_marker() in "os" and len(line.get_xdata()) == 1
+    )
+    assert len(points) == 18
+    assert points[:3] == [(8, pytest.approx(5)), (8, pytest.approx(5)), (8, pytest.approx(5.4))]
+    means = [line.get_ydata().tolist() for line in axes.lines if line.get_linestyle() == "-"]
+    assert means[0] == pytest.approx([5.4, 8.4])
+    assert means[1] == pytest.approx([8.4, 11.4])
+    ends = axes.collections[0].get_segments()[0][:, 1]  # the bar of plain at depth 8
+    half = 4.302653 * 0.4 / 3**0.5
+    assert ends == pytest.approx([5.4 - half, 5.4 + half], abs=1e-4)
+
+
+def test_degradation_marks_runs_that_did_not_end_well(partial_results):
+    figure = draw("degradation", partial_results)
+    axes = panel(figure, "train error, evaluation mode")
+    marks = {
+        line.get_marker(): line.get_xydata()[0].tolist()
+        for line in axes.lines
+        if line.get_marker() in set("XP*")
+    }
+    assert marks == {"X": [20, CHANCE], "P": [14, 0.98], "*": [20, 0.98]}  # two at the top edge
+    assert "1 to 3 seeds" in figure.get_suptitle()
+    assert "diverged, counted at chance error" in legend(figure)
+
+
+def test_degradation_of_depths_far_apart_is_logarithmic(tmp_path):
+    path = store_study(tmp_path / "far", study_of(depths=(8, 110), seeds=(0,)))
+    axes = panel(draw("degradation", load_results(path)), "test error")
+    assert axes.get_xscale() == "log"
+    assert axes.get_xticks().tolist() == [8, 110]
+
+
+@pytest.mark.parametrize(("depths", "turned"), [((20, 56, 110), False), ((110, 164, 998), True)])
+def test_depths_that_would_touch_stand_upright(depths, turned, tmp_path):
+    path = store_study(tmp_path / "close", study_of(depths=depths, seeds=(0,)))
+    axes = panel(draw("degradation", load_results(path)), "test error")
+    assert {label.get_rotation() for label in axes.get_xticklabels()} == {90.0 if turned else 0.0}

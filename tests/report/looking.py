@@ -1,0 +1,53 @@
+"""Draw figures from made-up results, and look at their parts."""
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from depthbench.report.evidence import Evidence
+from depthbench.report.figures import FIGURES
+from depthbench.store.results import Results
+from tests.report.conftest import evidence_of
+
+
+def draw(name: str, results: Results | Evidence, style: str = "page", **tables) -> Figure | None:
+    """Draw a figure of FIGURES; `tables` are analyses of `Evidence` to use instead of the stored ones."""
+    evidence = results if isinstance(results, Evidence) else evidence_of(results, **tables)
+    return FIGURES[name].load().draw(evidence, style)
+
+
+def panels(figure: Figure) -> list[Axes]:
+    """List the visible axes with a title."""
+    return [axes for axes in figure.axes if axes.get_title() and axes.get_visible()]
+
+
+def panel(figure: Figure, title: str) -> Axes:
+    return next(axes for axes in figure.axes if axes.get_title() == title)
+
+
+def line_colours(axes: Axes) -> set[str]:
+    """The colours of the solid lines of a panel."""
+    return {
+        line.get_color() for line in axes.lines if line.get_linestyle() == "-" and len(line.get_xdata()) > 1
+    }
+
+
+def legend(figure: Figure) -> dict[str, Line2D]:
+    """The entries of the legends below the panels."""
+    return {
+        text.get_text(): handle
+        for box in figure.legends
+        for text, handle in zip(box.get_texts(), box.legend_handles, strict=True)
+    }
+
+
+def note(figure: Figure) -> str:
+    """The note above the legend."""
+    return figure.legends[0].get_title().get_text()
+
+
+def stays_on_paper(figure: Figure) -> bool:
+    """Whether nothing of a figure that is laid out is cut off."""
+    box = figure.get_tightbbox()
+    width, height = figure.get_size_inches()
+    return min(box.x0, box.y0) >= -0.01 and box.x1 <= width + 0.01 and box.y1 <= height + 0.01

@@ -1,0 +1,8 @@
+from depthbench.report.style import canvas
+
+
+def test_fewer_moments_are_shown_where_there_is_less_room():
+    with canvas.styled("page"):
+        assert [canvas.most_steps(columns) for columns in (2, 9)] == [4, 2]
+    with canvas.styled("slides"):
+        assert [canvas.most_steps(columns) for columns in (2, 9)] == [2, 2]

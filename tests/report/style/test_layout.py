@@ -1,0 +1,60 @@
+import contextlib
+
+import numpy as np
+import pytest
+
+from depthbench.report.style import canvas, layout
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(1, 1), (1, 4), (2, 9), (4, 2)])
+def test_a_slide_is_16_to_9_and_no_more_crowded_than_a_page(rows, columns):
+    def sizes(name):
+        with canvas.styled(name):
+            figure, panels = layout.grid(rows, columns, 1.5, "title")
+        grid = panels[0, 0].get_gridspec()
+        width, height = figure.get_size_inches()
+        return width, height, width / grid.ncols
+
+    width, height, panel = sizes("slides")
+    assert width / height == pytest.approx(16 / 9)
+    assert panel >= 1.8
+    assert (rows, columns) != (1, 1) or width < sizes("paper")[0]  # shown as wide, its text is larger
+
+
+def test_panels_that_are_too_many_for_a_row_go_on_below():
+    figure, panels = layout.grid(2, 5, 1.0, "title", sharey="row")
+    places = [
+        [(s.rowspan.start, s.colspan.start) for s in (a.get_subplotspec() for a in row)] for row in panels
+    ]
+    assert places[0] == [(0, 0), (0, 1), (0, 2), (2, 0), (2, 1)]
+    assert places[1] == [(1, 0), (1, 1), (1, 2), (3, 0), (3, 1)]
+    assert len(figure.axes) == 10
+    panels[0, 0].set_xlim(0, 7)
+    panels[0, 0].set_ylim(0, 3)
+    assert panels[1, 4].get_xlim() == (0, 7)
+    assert panels[0, 4].get_ylim() == (0, 3)
+    assert panels[1, 4].get_ylim() != (0, 3)
+    layout.label_left(panels[0], "percent")
+    assert [axes.get_ylabel() for axes in panels[0]] == ["percent", "", "", "percent", ""]
+
+
+def test_ticks_stand_at_the_edges_of_what_is_shown():
+    """Of two rows of six panels, in two groups of three columns."""
+    _, panels = layout.grid(2, 6, 1, "", sharex=False, sharey=False)
+    shown = np.array([[0, 1, 1, 1, 1, 1], [1, 1, 0, 0, 0, 1]], bool)
+    first, last = layout.outer_panels(panels, shown)
+    assert first.astype(int).tolist() == [[0, 1, 0, 1, 0, 0], [1, 0, 0, 0, 0, 1]]
+    assert last.astype(int).tolist() == [[0, 0, 1, 1, 1, 0], [1, 1, 0, 0, 0, 1]]
+
+
+def test_panels_that_are_scaled_once_have_the_scale_of_all_that_is_drawn():
+    limits = []
+    for once in (layout.autoscaled_once, lambda panels: contextlib.nullcontext()):
+        with canvas.styled():
+            _, panels = layout.grid(1, 2, 1.0, "a title")
+            with once(panels):
+                panels[0, 0].fill_between([0, 1], [0, 1], [2, 3])
+                panels[0, 1].plot([5, 9], [-4, 7])
+            limits.append((panels[0, 0].get_xlim(), panels[0, 0].get_ylim()))
+    assert limits[0] == limits[1]
+    assert limits[0][1][0] < -4

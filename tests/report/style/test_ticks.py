@@ -1,0 +1,15 @@
+import pytest
+from matplotlib.figure import Figure
+
+from depthbench.report.style import ticks
+
+
+@pytest.mark.parametrize(("low", "high"), [(1e-22, 1e6), (1e-3, 10), (0.02, 0.2)])
+def test_a_log_axis_has_a_few_labelled_ticks_inside(low, high):
+    axes = Figure().subplots()
+    axes.set_yscale("log")
+    axes.set_ylim(low, high)
+    ticks.label_log(axes)
+    shown = [tick for tick in axes.get_yticks() if low <= tick <= high]
+    assert 3 <= len(shown) <= 8
+    assert axes.get_ylim() == (low, high)

@@ -1,0 +1,13 @@
+from depthbench.analysis.choice import choose
+from depthbench.report.tables.choice import choice_table
+
+
+def test_the_table_words_what_is_chosen_and_leaves_out_what_is_not_known(results, validated):
+    table = choice_table(choose(validated.runs), {"seconds": ["threads"]})
+    best = table.shown.iloc[-1]
+    assert best["recommended"] == "overall, for its network"
+    assert best["lowest error at its"] == "parameters, multiply-adds, peak memory"  # times do not compare
+    assert best["validation error, mean (%)"] == "5.20"
+    assert "The time cannot be compared: threads differ" in table.note
+    without = choice_table(choose(results.runs), {}).shown
+    assert {"recommended", "peak memory (MB)"}.isdisjoint(without)

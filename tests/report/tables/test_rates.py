@@ -1,0 +1,21 @@
+from depthbench.analysis.theory import measured_rates
+from depthbench.report.tables.rates import rates_table
+from tests.report.tables.rows import rows
+
+
+def test_rates_are_beside_their_prediction_formula_and_source(results):
+    table = rates_table(measured_rates(results.runs, results.layers))
+    (row,) = rows(table, network="plain", depth="20", stage="2")
+    assert (row["measured"], row["95% interval"], row["n"]) == ("0.490", "0.490 to 0.490", "3")  # 0.7 squared
+    assert (row["predicted"], row["difference (%)"]) == ("1.467", "")  # from a bound
+    assert row["formula"] == "at most pi/(pi - 1)"
+    assert "upper reference" in row["assumption"]
+    assert "Yang et al. 2019" in row["source"]
+    assert rows(table, network="resnet") == []  # a power of the depth, no rate
+
+
+def test_a_rate_without_prediction_leaves_its_place_empty(results):
+    runs = results.runs.assign(**{"options.activation": "tanh"})
+    row = rows(rates_table(measured_rates(runs, results.layers)), network="plain", depth="20", stage="2")[0]
+    assert row["measured"] == "0.490"
+    assert {row[key] for key in ("predicted", "difference (%)", "formula", "source")} == {""}
