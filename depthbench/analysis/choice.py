@@ -83,7 +83,7 @@ def incomparable_costs(runs: pd.DataFrame) -> dict[str, list[str]]:
 
 
 def _front(cost: pd.Series, error: pd.Series, noise: float) -> np.ndarray:
-    """Return whether each row is Pareto-optimal. Costs within the fraction `noise` of each other are equal."""
+    """Return whether each row is Pareto-optimal. Costs within the fraction `noise` are equal."""
     c, e = cost.to_numpy(float), error.to_numpy(float)
     no_worse = (c <= (1 + noise) * c[:, None]) & (e <= e[:, None])  # (row, other)
     better = ((1 + noise) * c < c[:, None]) | (e < e[:, None])

@@ -69,7 +69,15 @@ def join_studies(results: Mapping[str, Results]) -> Results:
                     run_id=label + "/" + frame["run_id"],
                 )
             )
-    return Results(*(pd.concat(kind, ignore_index=True) if kind else pd.DataFrame() for kind in frames))
+    first, *_ = results.values()
+    return Results(
+        *(
+            pd.concat(kind, ignore_index=True)
+            if kind
+            else pd.DataFrame(columns=[*empty.columns, "study", "own_network"])
+            for kind, empty in zip(frames, first, strict=True)
+        )
+    )
 
 
 def studies_of(joined: Results) -> list[str]:

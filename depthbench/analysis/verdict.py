@@ -98,8 +98,8 @@ def trends(errors: pd.DataFrame, margin: float) -> pd.DataFrame:
 
     Page's trend test (Page 1963), which needs no normal errors. Its blocks are the seeds that have both
     depths of the widest pair (see `widest`), its treatments the depths from one to the other that all these
-    seeds have. `present`: p <= 0.05, and the mean rise from the shallowest to the deepest depth is at least the
-    margin. `absent`: the one-sided 95 % upper bound of the rise is below the margin. Columns: network,
+    seeds have. `present`: p <= 0.05, and the mean rise from the shallowest to the deepest depth is at least
+    the margin. `absent`: the one-sided 95 % upper bound of the rise is below the margin. Columns: network,
     depths, n, differences, {seed: rise}, rise (mean, percentage points), upper, p, diverged (the number of
     diverged runs tested), verdict."""
     rows = []

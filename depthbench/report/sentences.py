@@ -179,8 +179,8 @@ def choice(table: pd.DataFrame, unfinished: int = 0) -> list[str]:
         return []
     if table["error"].iloc[0] != "val_error":
         return [
-            "No depth is recommended, because the study has no validation set, and a depth chosen by its "
-            "test error has no unbiased error left. Add `--set data.val_fraction=0.1` and a new `--name` "
+            "No depth is recommended, because the study has no validation set, and choosing a depth by its "
+            "test error would bias that error. Add `--set data.val_fraction=0.1` and a new `--name` "
             "to the command to set images apart."
         ]
     least = LEAST_SEEDS_TO_CHOOSE

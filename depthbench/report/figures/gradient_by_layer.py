@@ -143,8 +143,8 @@ PREACTIVATIONS = ReportFigure(
     caption=(
         "Norm of the gradient of the loss by each layer's output before normalisation, from input to "
         "output. A line that rises towards the input is an exploding gradient, one that falls a vanishing "
-        "one; the steeper, the stronger. The weight gradient can hide both. Dashed lines at step 0 are "
-        "what theory predicts at initialisation, as the legend says."
+        "one; the steeper, the stronger. The gradient of the weights can hide both. Dashed lines at step 0 "
+        "are what theory predicts at initialisation, as the legend says."
     ),
     choice="pre-activations",
     needs="the probe grad_norm_preact",

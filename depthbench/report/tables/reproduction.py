@@ -45,7 +45,7 @@ def reproduction_table(reproduction: pd.DataFrame) -> Table:
         "Published numbers for the same network, depth and data set. Results on other data, however similar, "
         "are not compared. Ours is the mean and standard deviation (s.d.) of the last error over n finished "
         "seeds. A diverged seed counts at chance error. The difference is within the spread if it is at most "
-        "2 s.d., using the larger of our s.d. and the published one. Ours is not used if n is 1 or a run "
+        "2 s.d., using the larger of our s.d. and the published one. Our s.d. is not used if n is 1 or a run "
         "diverged. Same recipe: as in He et al. 2015, as far as a run records it; unknown if the source does "
         "not say. The train error is measured during training."
     )
