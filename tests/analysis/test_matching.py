@@ -39,7 +39,7 @@ def test_twins_that_share_all_are_told_so_once():
         ("batches", {"batches_hash": "other"}),
     ],
 )
-def test_a_difference_is_told(column, change):
+def test_a_difference_is_found(column, change):
     row = match(run("plain"), run("resnet", **change)).iloc[0]
     differing = [key for key in ("parameters", "initial_weights", "batches") if not row[key]]
     assert differing == [column]

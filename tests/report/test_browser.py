@@ -45,7 +45,7 @@ def opened(browser, page):
     return browser
 
 
-def test_nothing_is_asked_of_the_network_and_no_error_told(opened, page):
+def test_the_page_makes_no_requests_and_logs_no_errors(opened, page):
     messages = [json.loads(entry["message"])["message"] for entry in opened.get_log("performance")]
     asked = [m["params"]["request"]["url"] for m in messages if m["method"] == "Network.requestWillBeSent"]
     assert page in asked

@@ -27,9 +27,9 @@ def one_figure(monkeypatch):
 @pytest.mark.slow
 def test_the_page_says_what_differs_and_takes_no_torch(whole, other):
     command = [sys.executable, "-c", WRITE, str(whole), str(other)]
-    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
     page = whole.parent / "comparisons" / "made-up-vs-xavier" / "index.html"
-    assert told == [str(page), "False"]
+    assert printed == [str(page), "False"]
     text = page.read_text()
     assert re.findall("<li>(xavier has.*)</li>", text) == [  # of what differs, since it is what is compared
         "xavier has exactly the same errors as the baseline: it is a copy, or the changed settings have no "
@@ -64,7 +64,7 @@ def test_two_versions_of_a_plug_in_are_warned_of(tmp_path, one_figure):
     assert f"plug-in.plain {'c' * 12}+{'b' * 12}, not {'c' * 12}+{'a' * 12}" in text
 
 
-def test_how_runs_were_executed_is_told_where_it_differs(whole, tmp_path, one_figure):
+def test_differing_executions_are_listed(whole, tmp_path, one_figure):
     path = store_study(tmp_path / "twice", study_of(depths=(8,)))
     for file in [*path.glob("runs/*/run.json")][:-1]:
         record = json.loads(file.read_text())

@@ -170,7 +170,7 @@ def test_a_study_that_only_began_has_a_report(tmp_path, figures):
     assert "Nothing to show: this needs a finished run." in html
 
 
-def test_a_search_asks_up_to_which_depth_and_shows_that_first(tmp_path, figures):
+def test_a_search_shows_the_frontier_first(tmp_path, figures):
     figures("degradation", "frontier", "curves")
     endings = {("plain", 20, 2): ("interrupted", 40), ("resnet", 20, 2): None}
     html = write_report(
@@ -209,7 +209,7 @@ def test_names_are_escaped(tmp_path, figures):
     assert "Data: &lt;blink&gt;." in html
 
 
-def test_a_study_that_was_torn_apart_is_no_study_of_gradients(tmp_path, figures):
+def test_a_study_whose_runs_all_diverged_is_about_degradation(tmp_path, figures):
     figures()
     study = study_of(networks=("plain",), depths=(8, 14))
     endings = {("plain", depth, seed): ("diverged", 60) for depth in (8, 14) for seed in range(3)}
@@ -219,7 +219,7 @@ def test_a_study_that_was_torn_apart_is_no_study_of_gradients(tmp_path, figures)
     assert "Recommended depth" not in page
 
 
-def test_of_a_half_finished_study_the_recommendation_is_one_that_may_change(tmp_path, figures, monkeypatch):
+def test_an_unfinished_study_says_that_the_recommendation_may_change(tmp_path, figures, monkeypatch):
     figures()
     monkeypatch.setattr(
         "depthbench.report.sentences.choice", lambda table, unfinished: [f"{unfinished} left"]
@@ -249,7 +249,7 @@ def test_out_holds_one_report(partial, whole, tmp_path):
         write_report([])
 
 
-def test_slides_lie_beside_the_paper_report(tmp_path, figures):
+def test_slides_are_written_next_to_the_paper_report(tmp_path, figures):
     figures("degradation")
     study = study_of(networks=("plain",), depths=(8,), seeds=(0,))
     path = store_study(tmp_path / "made-up", study)

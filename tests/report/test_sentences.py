@@ -14,8 +14,8 @@ from tests.report.conftest import study_of
 
 def test_statuses_count_every_run_and_those_not_begun(partial_results):
     missing = missing_runs(study_of().grid.cells(), partial_results.runs)
-    told = sentences.statuses(partial_results.runs, missing)
-    assert told == "17 runs: 14 done, 1 diverged, 1 failed, 1 interrupted; 1 not begun"
+    lines = sentences.statuses(partial_results.runs, missing)
+    assert lines == "17 runs: 14 done, 1 diverged, 1 failed, 1 interrupted; 1 not begun"
 
 
 def test_degradation_states_both_ends_their_n_and_the_difference(results):
@@ -48,14 +48,14 @@ def test_verdicts_are_of_the_least_and_the_greatest_depth_and_of_twins(results):
     ]
 
 
-def test_too_few_seeds_are_told_and_prove_nothing(results):
+def test_too_few_seeds_are_inconclusive(results):
     two = results.runs[results.runs["seed"] < 2]
-    told = sentences.verdicts(judge(two, results.history, "train_error_eval"))
-    assert told[0].endswith(
+    lines = sentences.verdicts(judge(two, results.history, "train_error_eval"))
+    assert lines[0].endswith(
         "inconclusive from depth 8 to 20 (+6.00 percentage points, n = 2, too few to judge, Page's trend "
         "test)."
     )
-    assert told[2].startswith(
+    assert lines[2].startswith(
         "Whether residual connections remove the degradation is inconclusive: resnet compared with plain"
     )
 
@@ -70,23 +70,23 @@ def test_one_diverged_run_does_not_hide_a_rise_in_every_seed():
     table = {("plain", 20): shallow, ("plain", 56): middle, ("plain", 110): [9.0, 12.0, "x", 11.0, 10.0]}
     errors = errors_of(table)
     judged = Verdicts(0.5, degradation(errors, 0.5), trends(errors, 0.5), removals(errors, 0.5))
-    (told,) = sentences.verdicts(judged)
-    assert "degradation is present from depth 20 to 110" in told
-    assert "Page" in told
+    (sentence,) = sentences.verdicts(judged)
+    assert "degradation is present from depth 20 to 110" in sentence
+    assert "Page" in sentence
     assert judged.degradation.query("deep == 110")["verdict"].tolist() == ["inconclusive"] * 2
 
 
 def test_two_depths_are_judged_by_their_difference():
     errors = errors_of({("plain", 20): [1, 2, 3], ("plain", 56): [30, 32, 31]})
     judged = Verdicts(0.5, degradation(errors, 0.5), trends(errors, 0.5), removals(errors, 0.5))
-    (told,) = sentences.verdicts(judged)
-    assert told.startswith(
+    (sentence,) = sentences.verdicts(judged)
+    assert sentence.startswith(
         "plain: degradation is present from depth 20 to 56 (+29.00 percentage points, n = 3"
     )
-    assert "Page" not in told
+    assert "Page" not in sentence
 
 
-def told_of(table, margin=1.0):
+def verdict_sentences(table, margin=1.0):
     errors = errors_of(table)
     return sentences.verdicts(
         Verdicts(margin, degradation(errors, margin), trends(errors, margin), removals(errors, margin))
@@ -95,21 +95,21 @@ def told_of(table, margin=1.0):
 
 def test_one_more_depth_of_one_seed_changes_no_answer():
     table = {("plain", 20): [1, 2, 1, 2], ("plain", 110): [80, 81, 79, 80]}
-    (told,) = told_of(table)
-    assert told_of(table | {("plain", 56): [40]}) == [told]
-    assert told_of(table | {("plain", 206): [90]}) == [told]
-    assert "present from depth 20 to 110" in told
+    (sentence,) = verdict_sentences(table)
+    assert verdict_sentences(table | {("plain", 56): [40]}) == [sentence]
+    assert verdict_sentences(table | {("plain", 206): [90]}) == [sentence]
+    assert "present from depth 20 to 110" in sentence
 
 
 def test_depths_without_a_common_seed_are_not_judged():
-    assert told_of({("plain", 20): [1, None], ("plain", 56): [None, 2]}) == []
+    assert verdict_sentences({("plain", 20): [1, None], ("plain", 56): [None, 2]}) == []
 
 
 def test_an_outlier_at_chance_between_two_depths_does_not_hide_a_rise_in_every_seed():
     table = {("plain", 20): [1, 1.1, 1, 1.2, 1], ("plain", 56): [5, 5.1, 5, "x", 5.2]}
-    (told,) = told_of(table)
-    assert told.endswith("(+21.00 percentage points, n = 5, p = 0.0312, sign-flip test).")
-    assert "present" in told
+    (sentence,) = verdict_sentences(table)
+    assert sentence.endswith("(+21.00 percentage points, n = 5, p = 0.0312, sign-flip test).")
+    assert "present" in sentence
 
 
 @pytest.mark.parametrize(
@@ -126,17 +126,17 @@ def test_an_outlier_at_chance_between_two_depths_does_not_hide_a_rise_in_every_s
         ),
     ],
 )
-def test_what_residual_connections_do_is_said_of_what_was_found(plain, residual, words):
+def test_the_sentence_on_residual_connections_follows_the_verdicts(plain, residual, words):
     shallow = [1, 2, 3]
     table = {("plain", 20): shallow, ("plain", 56): plain, ("resnet", 20): shallow, ("resnet", 56): residual}
-    assert told_of(table)[2].startswith(words)
+    assert verdict_sentences(table)[2].startswith(words)
 
 
 def test_errors_that_all_tie_have_no_p():
     table = {("plain", depth): [0, 0, 0] for depth in (8, 14, 20)}
-    (told,) = told_of(table)
-    assert "nan" not in told
-    assert "absent" in told
+    (sentence,) = verdict_sentences(table)
+    assert "nan" not in sentence
+    assert "absent" in sentence
 
 
 def test_networks_at_chance_are_named_and_not_judged():
@@ -147,16 +147,16 @@ def test_networks_at_chance_are_named_and_not_judged():
     untrained = at_chance(summary, errors.assign(num_classes=10))
     assert untrained == ["plain"]
     assert at_chance(summary.assign(n=2), errors.assign(num_classes=10)) == []
-    told = sentences.verdicts(judged, untrained)
-    assert [sentence.partition(":")[0] for sentence in told] == [
+    lines = sentences.verdicts(judged, untrained)
+    assert [sentence.partition(":")[0] for sentence in lines] == [
         "resnet",
         "At chance at every depth, so degradation cannot be measured",
     ]
 
 
-def test_the_rates_of_the_deepest_network_are_told_with_theory(results):
-    told = sentences.rates(measured_rates(results.runs, results.layers))
-    assert told == [
+def test_the_rates_of_the_deepest_network_are_compared_with_theory(results):
+    lines = sentences.rates(measured_rates(results.runs, results.layers))
+    assert lines == [
         "plain, depth 20: the gradient vanishes at initialisation. Its squared norm is multiplied by 0.49 "
         "per layer towards the input (n = 3; theory of wide, fully connected layers: at most 1.47)."
     ]
@@ -173,38 +173,38 @@ def test_the_rates_of_the_deepest_network_are_told_with_theory(results):
         (0.85, 1.39, "vanishes in some stages and explodes in others"),
     ],
 )
-def test_what_a_gradient_does_is_said_of_all_its_stages(low, high, does):
+def test_the_sentence_on_a_gradient_covers_all_stages(low, high, does):
     rows = [
         {"network": "a", "depth": 20, "per": "layer", "mean": mean, "n": 3, "predicted": None, "kind": ""}
         for mean in (low, high)
     ]
-    (told,) = sentences.rates(pd.DataFrame(rows))
-    assert f"the gradient {does} at initialisation" in told
+    (sentence,) = sentences.rates(pd.DataFrame(rows))
+    assert f"the gradient {does} at initialisation" in sentence
 
 
-def test_responses_are_told_of_the_greatest_depth():
+def test_responses_are_of_the_deepest_depth():
     columns = ["network", "depth", "n", "mean"]
-    found = pd.DataFrame(
+    summary = pd.DataFrame(
         [["plain", 8, 3, 1.0], ["plain", 20, 3, 5.04], ["resnet", 20, 2, 0.99]], columns=columns
     )
-    told = sentences.responses(found)
-    assert told.endswith(": plain 5.04 at depth 20 (n = 3), resnet 0.99 at depth 20 (n = 2).")
-    assert sentences.responses(found.iloc[:0]) == ""
+    lines = sentences.responses(summary)
+    assert lines.endswith(": plain 5.04 at depth 20 (n = 3), resnet 0.99 at depth 20 (n = 2).")
+    assert sentences.responses(summary.iloc[:0]) == ""
 
 
-def test_errors_that_are_the_same_are_a_copys_unless_they_are_all_one():
-    def found(*first):
+def test_equal_errors_are_a_copy_unless_all_are_the_same_number():
+    def differences_of(*first):
         rows = [{"study": "b", "error": "train error", "first": x, "differences": {0: 0.0}} for x in first]
         return pd.DataFrame(rows)
 
-    (told,) = sentences.copies(found(5.0, 7.0))
-    assert told.startswith("b has exactly the same errors as the baseline")
-    assert sentences.copies(found(90.0, 90.0)) == []  # all at chance
-    assert sentences.copies(found(5.0, 7.0), ["b"]) == []
-    assert sentences.copies(found(5.0, 7.0).assign(differences=[{0: 0.0}, {0: 0.1}])) == []
+    (sentence,) = sentences.copies(differences_of(5.0, 7.0))
+    assert sentence.startswith("b has exactly the same errors as the baseline")
+    assert sentences.copies(differences_of(90.0, 90.0)) == []  # all at chance
+    assert sentences.copies(differences_of(5.0, 7.0), ["b"]) == []
+    assert sentences.copies(differences_of(5.0, 7.0).assign(differences=[{0: 0.0}, {0: 0.1}])) == []
 
 
-def test_the_recommendation_is_told_with_its_evidence(validated):
+def test_the_recommendation_gives_its_evidence(validated):
     runs = validated.runs
     assert sentences.choice(choose(runs)) == [
         "Recommended: resnet at depth 20, validation error 5.20 ± 0.23 % (mean ± standard error, n = 3) at "
@@ -228,10 +228,10 @@ def test_the_recommendation_is_told_with_its_evidence(validated):
 
 
 def test_where_nothing_is_recommended_it_says_how_to_get_it(results, validated):
-    (told,) = sentences.choice(choose(results.runs))
-    assert "--set data.val_fraction=0.1" in told
-    (told,) = sentences.choice(choose(validated.runs.query("seed == 0")))
-    assert "--seeds 3" in told
+    (sentence,) = sentences.choice(choose(results.runs))
+    assert "--set data.val_fraction=0.1" in sentence
+    (sentence,) = sentences.choice(choose(validated.runs.query("seed == 0")))
+    assert "--seeds 3" in sentence
 
 
 def test_one_depth_leaves_nothing_to_recommend(validated):

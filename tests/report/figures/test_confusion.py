@@ -43,15 +43,15 @@ def test_classes_are_named_at_the_edges_of_what_is_shown(results):
     both = pd.concat([predicted("plain", (8, 20)), predicted("resnet", (14,))], ignore_index=True)
     panels = {axes.get_title(): axes for axes in draw(results, both).axes if axes.get_visible()}
     below = {title for title, axes in panels.items() if len(axes.get_xticks()) and title}
-    beside = {title for title, axes in panels.items() if axes.get_ylabel() == "class"}
+    left = {title for title, axes in panels.items() if axes.get_ylabel() == "class"}
     assert below == {"plain, depth 20", "resnet, depth 14"}
-    assert beside == {"plain, depth 8", "plain, depth 20"}
+    assert left == {"plain, depth 8", "plain, depth 20"}
 
 
-@pytest.mark.parametrize(("networks", "told"), [(2, ["50", "50", "100"]), (6, [])])
-def test_numbers_stand_in_cells_that_have_room_for_them(results, networks, told):
+@pytest.mark.parametrize(("networks", "numbers"), [(2, ["50", "50", "100"]), (6, [])])
+def test_cells_show_numbers_if_they_fit(results, networks, numbers):
     panel = draw(results, pd.concat([predicted(f"net{i}", (8,)) for i in range(networks)])).axes[0]
-    assert [text.get_text() for text in panel.texts if text.get_text()][:3] == told
+    assert [text.get_text() for text in panel.texts if text.get_text()][:3] == numbers
     assert panel.collections[0].get_array().ravel()[:3].tolist() == [50, 50, 0]
 
 

@@ -37,7 +37,7 @@ def test_curves_mark_where_runs_ended_early(partial_results):
     assert panel(figure, "plain").get_ylim()[1] > CHANCE
 
 
-def test_networks_that_are_nobodys_twin_each_have_a_panel(results):
+def test_networks_without_a_twin_each_have_a_panel(results):
     third = [frame[frame["network"] == "plain"].assign(network="mine") for frame in results]
     for frame in third:
         frame["run_id"] = "mine-" + frame["run_id"]

@@ -22,7 +22,7 @@ def test_degradation_shows_every_seed_mean_and_interval(results):
     assert ends == pytest.approx([5.4 - half, 5.4 + half], abs=1e-4)
 
 
-def test_degradation_marks_runs_that_did_not_end_well(partial_results):
+def test_degradation_marks_runs_that_ended_early(partial_results):
     figure = draw("degradation", partial_results)
     axes = panel(figure, "train error, evaluation mode")
     marks = {
@@ -43,7 +43,7 @@ def test_degradation_of_depths_far_apart_is_logarithmic(tmp_path):
 
 
 @pytest.mark.parametrize(("depths", "turned"), [((20, 56, 110), False), ((110, 164, 998), True)])
-def test_depths_that_would_touch_stand_upright(depths, turned, tmp_path):
+def test_tick_labels_that_would_overlap_are_rotated(depths, turned, tmp_path):
     path = store_study(tmp_path / "close", study_of(depths=depths, seeds=(0,)))
     axes = panel(draw("degradation", load_results(path)), "test error")
     assert {label.get_rotation() for label in axes.get_xticklabels()} == {90.0 if turned else 0.0}

@@ -31,8 +31,8 @@ def test_there_is_none_without_a_search_or_a_finished_run(results, searched):
 def test_a_search_that_is_not_finished_says_so(searched):
     runs = searched.runs.copy()
     runs.loc[runs["run_id"] == runs["run_id"].iloc[-1], "status"] = "interrupted"
-    told = [note(draw("frontier", searched._replace(runs=each))) for each in (searched.runs, runs)]
-    assert told == ["", "The search is not finished: some runs have no final error"]
+    notes = [note(draw("frontier", searched._replace(runs=each))) for each in (searched.runs, runs)]
+    assert notes == ["", "The search is not finished: some runs have no final error"]
 
 
 def test_a_network_that_never_trains_is_told_in_words(searched):
@@ -47,7 +47,7 @@ def test_a_network_that_never_trains_is_told_in_words(searched):
     assert "not finished" in note(draw("frontier", searched._replace(runs=runs)))
 
 
-def test_the_depth_that_theory_expects_stands_beside(searched):
+def test_the_depth_that_theory_expects_is_marked(searched):
     """Of plain with batch normalisation 6/ln(pi/(pi - 1)) = 15.7 layers, of resnet none."""
     axes = draw("frontier", searched).axes[0]
     marks = [(line.get_xdata()[0], line.get_ydata()[0]) for line in axes.lines if line.get_marker() == "D"]

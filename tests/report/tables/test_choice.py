@@ -2,7 +2,7 @@ from depthbench.analysis.choice import choose
 from depthbench.report.tables.choice import choice_table
 
 
-def test_the_table_words_what_is_chosen_and_leaves_out_what_is_not_known(results, validated):
+def test_the_table_marks_what_is_recommended_and_omits_unknown_columns(results, validated):
     table = choice_table(choose(validated.runs), {"seconds": ["threads"]})
     best = table.shown.iloc[-1]
     assert best["recommended"] == "overall, for its network"

@@ -3,7 +3,7 @@ from depthbench.report.tables.rates import rates_table
 from tests.report.tables.rows import rows
 
 
-def test_rates_are_beside_their_prediction_formula_and_source(results):
+def test_rates_are_shown_with_prediction_formula_and_source(results):
     table = rates_table(measured_rates(results.runs, results.layers))
     (row,) = rows(table, network="plain", depth="20", stage="2")
     assert (row["measured"], row["95% interval"], row["n"]) == ("0.490", "0.490 to 0.490", "3")  # 0.7 squared
@@ -14,7 +14,7 @@ def test_rates_are_beside_their_prediction_formula_and_source(results):
     assert rows(table, network="resnet") == []  # a power of the depth, no rate
 
 
-def test_a_rate_without_prediction_leaves_its_place_empty(results):
+def test_a_rate_without_prediction_leaves_its_cells_empty(results):
     runs = results.runs.assign(**{"options.activation": "tanh"})
     row = rows(rates_table(measured_rates(runs, results.layers)), network="plain", depth="20", stage="2")[0]
     assert row["measured"] == "0.490"

@@ -24,38 +24,44 @@ def table(stored):
 
 def row(table, network, depth, source):
     shown = table.shown
-    found = shown[
+    matching = shown[
         (shown["network"] == network) & (shown["depth"] == depth) & shown["source"].str.startswith(source)
     ]
-    return found.iloc[0].to_dict()
+    return matching.iloc[0].to_dict()
 
 
 def test_numbers_stand_with_spread_protocol_and_source(table):
-    told = row(table, "resnet", "110", "He2015")
-    assert (told["ours (%)"], told["n"]) == ("-5.00 ± 0.28", "2")  # made up: 5.2 less than at depth 56
-    assert (told["published (%)"], told["ours - published"]) == ("6.61 ± 0.16", "-11.61")
-    assert told["within the spread"] == "no (2 sd)"
-    assert told["same recipe"] == "no"
-    assert told["our recipe differs in"] == (
+    shown_row = row(table, "resnet", "110", "He2015")
+    assert (shown_row["ours (%)"], shown_row["n"]) == (
+        "-5.00 ± 0.28",
+        "2",
+    )  # made up: 5.2 less than at depth 56
+    assert (shown_row["published (%)"], shown_row["ours - published"]) == ("6.61 ± 0.16", "-11.61")
+    assert shown_row["within the spread"] == "no (2 sd)"
+    assert shown_row["same recipe"] == "no"
+    assert shown_row["our recipe differs in"] == (
         "steps 200, not 64,000; flip False, not True; normalisation channel, not pixel"
     )
-    assert told["our protocol"] == "mean of the last evaluation, 200 steps, batch 128, sgd, lr 0.1"
-    assert told["published protocol"] == "mean of 5 runs; best 6.43"
-    assert told["source"] == "He2015 (arXiv:1512.03385), Table 6"
+    assert shown_row["our protocol"] == "mean of the last evaluation, 200 steps, batch 128, sgd, lr 0.1"
+    assert shown_row["published protocol"] == "mean of 5 runs; best 6.43"
+    assert shown_row["source"] == "He2015 (arXiv:1512.03385), Table 6"
 
 
 def test_a_bound_and_a_diverged_run_are_said(table):
-    told = row(table, "plain", "110", "He2015")
-    assert told["published (%)"] == "above 60.00"
-    assert told["ours (%)"].endswith("(1 diverged)")
-    assert (told["ours - published"], told["within the spread"]) == ("", "yes (lower bound)")
+    shown_row = row(table, "plain", "110", "He2015")
+    assert shown_row["published (%)"] == "above 60.00"
+    assert shown_row["ours (%)"].endswith("(1 diverged)")
+    assert (shown_row["ours - published"], shown_row["within the spread"]) == ("", "yes (lower bound)")
 
 
-def test_one_seed_beside_one_number_claims_nothing(table):
-    told = row(table, "resnet", "56", "github:akamaster")
-    assert (told["ours (%)"], told["n"]) == ("-0.30", "1")  # the best one, as theirs
-    assert (told["within the spread"], told["same recipe"]) == ("no spread", "unknown")
-    assert told["published protocol"] == "best epoch on the test set"
+def test_one_seed_and_one_published_number_have_no_spread(table):
+    shown_row = row(table, "resnet", "56", "github:akamaster")
+    assert (shown_row["ours (%)"], shown_row["n"]) == (
+        "-0.30",
+        "1",
+    )  # the best one; the source reports its best
+    assert (shown_row["within the spread"], shown_row["same recipe"]) == ("no spread", "unknown")
+    assert shown_row["published protocol"] == "best epoch on the test set"
 
 
 def test_other_data_stands_alone(results):

@@ -24,9 +24,11 @@ def test_a_trend_is_shown_with_the_rise_of_each_seed(results):
 
 def test_networks_at_chance_get_no_verdict(results):
     verdicts = judge(results.runs, results.history, "train_error_eval")
-    found = {row["question"]: row["verdict"] for row in rows(verdict_table(verdicts, ["plain"]))}
-    assert found["plain: worse when deeper"] == found["resnet: rises less than plain"] == "at chance"
-    assert found["resnet: worse when deeper"] == "absent"
+    verdict_of = {row["question"]: row["verdict"] for row in rows(verdict_table(verdicts, ["plain"]))}
+    assert (
+        verdict_of["plain: worse when deeper"] == verdict_of["resnet: rises less than plain"] == "at chance"
+    )
+    assert verdict_of["resnet: worse when deeper"] == "absent"
 
 
 def test_of_two_seeds_nothing_is_judged_not_even_at_chance(results):
