@@ -9,7 +9,7 @@ from tests.report.looking import draw, legend, panel, panels
 
 def test_curves_test_error_is_bold_and_train_error_thin_and_dashed(results):
     handles = legend(draw("curves", results))
-    test, train = handles["test error"], handles["train error, on the fly"]
+    test, train = handles["test error"], handles["train error, during training"]
     assert test.get_linewidth() > 2 * train.get_linewidth()
     assert (test.get_linestyle(), train.get_linestyle()) == ("-", "--")
 
