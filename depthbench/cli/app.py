@@ -149,10 +149,11 @@ def frontier(
 ) -> None:
     """Find the deepest network that still trains, for each family and seed.
 
-    The search doubles the depth and then bisects. A run trains if its final
-    train error, in evaluation mode, is below a bound. Every run is stored in
-    the study NAME (default: frontier-STUDY) and never trained again. The
-    report shows the frontier and its spread over seeds.
+    The search chooses the depths: it doubles the depth, and then bisects. A
+    run trains if its final train error, in evaluation mode, is below a
+    bound. Every run is stored in the study NAME (default: frontier-STUDY)
+    and never trained again. The report shows the frontier and its spread
+    over seeds.
 
     Examples:
 
@@ -195,7 +196,7 @@ def bench(
     depths: Annotated[
         str, typer.Option(help="Depths of the networks at 32x32 pixels, or none.")
     ] = "20,56,110",
-    digits: Annotated[str, typer.Option(help="Depths of the networks of the digits study, or none.")] = "56",
+    digits: Annotated[str, typer.Option(help="Depths of the networks on 8x8 digits, or none.")] = "56",
     device: Annotated[
         str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.", autocompletion=completion.devices)
     ] = "auto",
@@ -205,23 +206,23 @@ def bench(
     precision: Annotated[
         str, typer.Option(help="fp32, tf32 or bf16.", autocompletion=completion.precisions)
     ] = "fp32",
-    repeats: Annotated[int, typer.Option(help="Number of times that each arm is timed.")] = 5,
+    repeats: Annotated[int, typer.Option(help="Number of times that each loop is timed.")] = 5,
     seconds: Annotated[
         float | None, option("Approximate length of each timing. Default: 3; on a GPU, 1.")
     ] = None,
     batch_size: Annotated[int, typer.Option(help="Images in each update at 32x32.")] = 128,
     results: Annotated[
-        Path, typer.Option(help="Parent of the directory with this machine's results.")
+        Path, typer.Option(help="Folder in which the directory of this machine's results is created.")
     ] = Path("results/bench"),
 ) -> None:
     """Measure how fast this machine trains, compared with a conventional loop.
 
-    The arms are the conventional loop (DataLoader, torchvision transforms, a
-    loss fetched at every step), depthbench's loop, and a large matrix product
-    and copy as the ceiling. They run alternately, as one run and as several
-    at once, with and without probes. The command prints ratios with their
-    spread, and writes a table and a plot. It takes minutes, during which the
-    machine should do nothing else.
+    It times three loops alternately: a conventional one (DataLoader,
+    torchvision transforms, a loss fetched at every step), depthbench's, and
+    a large matrix product and copy as the upper limit. Each is timed as one
+    run and as several at once, with and without probes. The command prints
+    ratios with their spread, and writes a table and a plot. It takes minutes,
+    during which the machine should do nothing else.
 
     Examples:
 
@@ -271,7 +272,7 @@ def plan_(
     ] = True,
     as_json: Annotated[bool, option("Print the cost as JSON.", "--json", rich_help_panel="Output")] = False,
 ) -> None:
-    """Estimate the cost of a study: parameters, memory and time here.
+    """Estimate the cost of a study: parameters, memory and time on this machine.
 
     The times come from training a few steps of some networks on random
     images, which takes up to a minute. Finished runs are excluded.
@@ -348,16 +349,19 @@ def compare(
     ],
     out_dir: Annotated[
         Path | None,
-        option("Where to write the report. Default: comparisons/A-vs-B beside the first.", "--out"),
+        option(
+            "Where to write the report. Default: comparisons/A-vs-B next to the first results directory.",
+            "--out",
+        ),
     ] = None,
 ) -> None:
     """Compare the settings and errors of several results in one report.
 
     Results can differ in their block, initialisation, version or device. The
-    report draws their curves over each other, lists differences by seed with
-    intervals, and warns about runs that are not comparable. Networks of the
-    same name are compared. If each of two studies has one network that the
-    other lacks, these two are compared as well.
+    report overlays their curves, lists differences by seed with intervals,
+    and warns about runs that are not comparable. Networks of the same name
+    are compared. If two studies differ in exactly one network, these two
+    networks are compared as well.
 
     Examples:
 

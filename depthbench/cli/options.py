@@ -76,8 +76,8 @@ class StudyOptions:
     data: Annotated[
         str | None,
         _study(
-            "A data set (`depthbench list data`) or a folder of images. The folder holds train/ and test/ or "
-            "val/, each with one folder per class, or only the class folders, which are then split.",
+            "A data set (`depthbench list data`) or a folder of images. The folder contains train/ and test/ "
+            "(or val/), each with one folder per class. A folder that contains only class folders is split.",
             autocompletion=completion.data_sets,
         ),
     ] = None
@@ -173,9 +173,9 @@ class ExecutionOptions:
         Path | None,
         _execution("Where downloads and decoded images are kept. Default: the user's cache."),
     ] = None
-    results: Annotated[Path, _execution("Parent of the results directory. Default: results.")] = Path(
-        "results"
-    )
+    results: Annotated[
+        Path, _execution("Folder in which the study's results directory is created. Default: results.")
+    ] = Path("results")
 
     def settings(self, *, fresh: bool = False) -> "Execution":
         """Return the options as one object. Raises BadInput for a bad number of jobs."""
