@@ -121,9 +121,12 @@ class Batches:
 
         Runs on the device alone and needs no value on the host, so that a CUDA graph can contain it."""
         index, top, left, mirrored = batch.numbers
-        pixels = self.source.x[index] if batch.pixels is None else batch.pixels
+        pixels = batch.pixels
+        if pixels is None:
+            assert isinstance(self.source, Resident)
+            pixels = self.source.x[index]
         x = self.scaling(pixels)  # before padding, so that the padding has the mean colour
-        if batch.colour is not None:
+        if self.colour is not None and batch.colour is not None:
             x = x + self.colour(batch.colour) * self.scaling.scale
         if self.pad:
             x = self._crop(x, top, left, mirrored.bool())

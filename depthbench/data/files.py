@@ -7,11 +7,13 @@ scale. Shapes: N images, B batch, S pixels of a side."""
 import hashlib
 import os
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from depthbench.data.decoding import Unreadable, decode
 from depthbench.data.settings import PAPER_CROP_SIDE
@@ -38,7 +40,7 @@ def sides(scale: list[int], size: int) -> tuple[int, int]:
 class Crops(NamedTuple):
     """A random crop of each of B images. Every field is (B,) int64."""
 
-    index: np.ndarray
+    image: np.ndarray  # its index in the set
     side: np.ndarray  # length of the shorter side after scaling, in pixels
     top: np.ndarray  # below POSITIONS: as a fraction of the possible offsets
     left: np.ndarray
@@ -82,10 +84,10 @@ class Files:
     def __getitem__(self, key: int | slice | np.ndarray) -> np.ndarray:
         rows = self.rows[key]
         if np.ndim(rows) == 0:
-            return self._read(rows, self._centre)
+            return self._read(int(rows), self._centre)
         return self._stack([self._read(row, self._centre) for row in rows])
 
-    def __array__(self, dtype=None, copy=None) -> np.ndarray:
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> np.ndarray:
         images = np.empty(self.shape, self.dtype)
         for start, chunk in zip(range(0, len(self), CHUNK), self.split(CHUNK), strict=True):
             images[start : start + CHUNK] = chunk
@@ -95,8 +97,8 @@ class Files:
         """Return the random crops (B, 3, S, S) that `crops` describes."""
         images = []
         for index, side, top, left in zip(*crops, strict=True):
-            row = self.rows[index]
-            images.append(self._read(row, lambda image, at=(side, top, left): self._random_crop(image, *at)))
+            view = partial(self._random_crop, side=side, top=top, left=left)
+            images.append(self._read(self.rows[index], view))
         return self._stack(images)
 
     def choose(self, indices: np.ndarray) -> "Files":
@@ -134,7 +136,7 @@ class Files:
 
         with ThreadPoolExecutor(torch.get_num_threads()) as pool:
 
-            def begin(start: int) -> list:
+            def begin(start: int) -> list[Future[np.ndarray]]:
                 return [pool.submit(self._read, row, view) for row in self.rows[start : start + size]]
 
             following = begin(0)
@@ -165,9 +167,9 @@ class Files:
         return self._crop(image, top, left)
 
     def _ten(self, image: "Image") -> np.ndarray:
-        from torchvision.transforms.v2 import functional
+        from torchvision.transforms.v2 import TenCrop
 
-        crops = functional.ten_crop(self._scaled(image), [self.side, self.side])
+        crops = TenCrop(self.side)(self._scaled(image))
         return np.stack([_array(crop) for crop in crops])  # (10, 3, S, S)
 
     def _scaled(self, image: "Image") -> "Image":
@@ -196,7 +198,8 @@ def _resized(image: "Image", side: int) -> "Image":
     from PIL.Image import Resampling
 
     shortest = min(image.size)
-    return image.resize(tuple(side * length // shortest for length in image.size), Resampling.BILINEAR)
+    width, height = (side * length // shortest for length in image.size)
+    return image.resize((width, height), Resampling.BILINEAR)
 
 
 def _array(image: "Image") -> np.ndarray:

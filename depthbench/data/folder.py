@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import filelock
 import numpy as np
@@ -22,6 +22,9 @@ from depthbench.data.images import Images, split
 from depthbench.data.mapped import Mapped
 from depthbench.data.settings import Data
 from depthbench.errors import BadInput
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
 DECODER = 1  # increased when the decoded pixels would change, so that old arrays are not used
@@ -37,6 +40,7 @@ def load(data: Data, data_dir: Path, report: Report = lambda done, total: None) 
     between train and test. Images of several sizes need data.image_size, and unreadable images need
     data.skip_bad_images. If images are decoded as they are read, only empty files and broken links are
     detected here."""
+    assert data.path is not None
     root = Path(data.path).expanduser()
     if not root.is_dir():
         raise BadInput(f"data folder {root} does not exist: name another with --data")
@@ -45,7 +49,9 @@ def load(data: Data, data_dir: Path, report: Report = lambda done, total: None) 
     if len(classes) < 2:
         raise BadInput(f"data folder {root} has only one class ({classes[0]!r}): add a folder for another")
     files = [file for split_files in splits.values() for file in split_files]
+    images: Files | Mapped
     if data.decode == "as_read":
+        assert data.image_size is not None  # Data requires it
         images = Files.of(root, files, data.image_size)
         bad = np.flatnonzero(images.sizes == 0)
     else:
@@ -77,7 +83,7 @@ def load(data: Data, data_dir: Path, report: Report = lambda done, total: None) 
                 f"data folder {root}: class {classes[missing[0]]!r} has no readable image in {name}: "
                 "add some, or remove the class"
             )
-    train, test, val = (indices.get(name) for name in ("train", "test", "val"))
+    train, test, val = indices["train"], indices["test"], indices.get("val")
     return Images(
         data.name,
         images.choose(train),
@@ -129,8 +135,8 @@ def _load_decoded(files: list[Path], data: Data, data_dir: Path, report: Report)
     Decodes the files unless `data_dir` already has their pixels."""
     key = hashlib.sha256(json.dumps([DECODER, data.image_size, str(files[0].parent.parent)]).encode())
     for file in files:
-        about = file.stat() if file.exists() else None  # a link may be broken
-        about = about and (about.st_size, about.st_mtime_ns)
+        status = file.stat() if file.exists() else None  # a link may be broken
+        about = status and (status.st_size, status.st_mtime_ns)
         key.update(f"{file.parent.name}/{file.name} {about}\n".encode())
     folder = data_dir / "decoded" / key.hexdigest()[:24]
     if not folder.is_dir():
@@ -210,7 +216,7 @@ def _read(files: list[Path], size: int | None) -> Iterator[np.ndarray | None]:
             yield from pool.map(read, files[start : start + CHUNK])
 
 
-def _fitted(image, size: int | None) -> np.ndarray:
+def _fitted(image: "Image", size: int | None) -> np.ndarray:
     """Return pixels (3, H, W). With a size, scale the shorter side to it and crop the middle."""
     if size is not None and image.size != (size, size):
         from PIL import ImageOps

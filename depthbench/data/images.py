@@ -6,9 +6,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from depthbench.data.files import Files
-from depthbench.data.mapped import Mapped, choose
+from depthbench.data.mapped import Mapped
 from depthbench.data.settings import Data
 from depthbench.errors import BadInput
+
+HostPixels = np.ndarray | Mapped | Files
+"""Images (N, C, H, W) uint8 as a data set holds them."""
 
 HASH_CHUNK = 4096  # images read at once to hash them
 
@@ -23,13 +26,13 @@ class Images:
     """Labelled images. N images, C channels, H x W pixels."""
 
     name: str
-    train_x: np.ndarray | Mapped | Files  # (N, C, H, W) uint8
+    train_x: HostPixels  # (N, C, H, W) uint8
     train_y: np.ndarray  # (N,) int64, 0 <= y < len(classes)
-    test_x: np.ndarray | Mapped | Files  # (M, C, H, W) uint8
+    test_x: HostPixels  # (M, C, H, W) uint8
     test_y: np.ndarray  # (M,) int64
     classes: tuple[str, ...]
     flips: bool  # whether a mirrored image keeps its class
-    val_x: np.ndarray | Mapped | Files | None = None
+    val_x: HostPixels | None = None
     val_y: np.ndarray | None = None
     skipped: tuple[str, ...] = ()  # files that could not be read
     white: int = 255  # the highest value that a pixel may have
@@ -37,10 +40,11 @@ class Images:
     @property
     def shape(self) -> tuple[int, int, int]:
         """The shape (C, H, W) of an image."""
-        return self.train_x.shape[1:]
+        _, channels, height, width = self.train_x.shape
+        return channels, height, width
 
     @property
-    def pixels(self) -> list[np.ndarray | Mapped | Files]:
+    def pixels(self) -> list[HostPixels]:
         """The pixels of the training, test and, if there are any, validation images."""
         return [x for x in (self.train_x, self.test_x, self.val_x) if x is not None]
 
@@ -63,6 +67,11 @@ class Images:
                 for start in range(0, len(array), HASH_CHUNK):
                     digest.update(np.ascontiguousarray(array[start : start + HASH_CHUNK]).data)
         return digest.hexdigest()
+
+
+def choose(x: HostPixels, indices: np.ndarray) -> HostPixels:
+    """Return the images of `x` at `indices`. This copies images in memory and reads no others."""
+    return x[indices] if isinstance(x, np.ndarray) else x.choose(indices)
 
 
 def split(y: np.ndarray, size: float | int, seed: int) -> tuple[np.ndarray, np.ndarray]:

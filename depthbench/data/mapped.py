@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 
 class Mapped:
@@ -38,7 +39,7 @@ class Mapped:
             return self.file[self.start : self.start + len(self)][key]
         return np.asarray(self.file[self.rows[key]])
 
-    def __array__(self, dtype=None, copy=None) -> np.ndarray:
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> np.ndarray:
         return np.array(self[:], dtype=dtype, copy=copy)
 
     def choose(self, indices: np.ndarray) -> "Mapped":
@@ -52,7 +53,7 @@ class Mapped:
         for start in range(0, len(self), size):
             yield as_tensor(self[start : start + size])
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Any, ...]:
         whole = self.file
         while isinstance(whole.base, np.memmap):  # numpy gives a slice the offset of the whole file
             whole = whole.base
@@ -68,8 +69,3 @@ def as_mapped(x: Any) -> Any:
     """Return `x` as Mapped if it is a memory-mapped file of bytes, in file order; else `x` unchanged."""
     is_file = isinstance(x, np.memmap) and x.filename is not None and x.flags.c_contiguous
     return Mapped(x) if is_file and x.dtype == np.uint8 and x.mode != "c" else x
-
-
-def choose(x: np.ndarray | Mapped, indices: np.ndarray) -> np.ndarray | Mapped:
-    """Return the images of `x` at `indices`. This copies images in memory and reads no others."""
-    return x[indices] if isinstance(x, np.ndarray) else x.choose(indices)

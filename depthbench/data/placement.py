@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from depthbench.data.files import Files
-from depthbench.data.images import Images
+from depthbench.data.images import HostPixels, Images
 from depthbench.data.mapped import Mapped
 from depthbench.data.residency import should_stream
 from depthbench.data.source import Resident, Stored, Streamed, stream_workers
@@ -36,7 +36,11 @@ class PlacedImages:
 
     def train_source(self) -> Resident | Streamed:
         """Return a source of training images for one run. Runs share only the pixels."""
-        return Streamed(*self.train) if self.is_streamed else Resident(*self.train)
+        x, y = self.train
+        if self.is_streamed:
+            return Streamed(x, y)
+        assert isinstance(x, Tensor)
+        return Resident(x, y)
 
     def train_set(self, indices: np.ndarray | None = None) -> tuple[Stored, Tensor]:
         """Return the training images (x, y) to evaluate on: all, or those at `indices`."""
@@ -68,7 +72,7 @@ _PLACED: weakref.WeakKeyDictionary[Images, dict[tuple[torch.device, bool | None]
 
 def _place(images: Images, device: torch.device, is_streamed: bool) -> PlacedImages:
     arrays = {"train": (images.train_x, images.train_y), "test": (images.test_x, images.test_y)}
-    if images.val_x is not None:
+    if images.val_x is not None and images.val_y is not None:
         arrays["val"] = (images.val_x, images.val_y)
     sets = {
         name: (_on_host(x, name) if is_streamed else _on_device(x, device), as_tensor(y).to(device))
@@ -82,8 +86,9 @@ def _place(images: Images, device: torch.device, is_streamed: bool) -> PlacedIma
     return PlacedImages(sets.pop("train"), sets, is_streamed, f"{count:,} images ({in_bytes(size)}) {where}")
 
 
-def _on_device(x: np.ndarray | Mapped, device: torch.device) -> Tensor:
+def _on_device(x: HostPixels, device: torch.device) -> Tensor:
     """Return x on `device`. This does not copy arrays, or consecutive rows of a file, on a CPU."""
+    assert not isinstance(x, Files)  # always streamed
     if not isinstance(x, Mapped):
         return as_tensor(x).to(device)
     if device.type == "cpu":
@@ -94,7 +99,7 @@ def _on_device(x: np.ndarray | Mapped, device: torch.device) -> Tensor:
     return copy
 
 
-def _on_host(x: np.ndarray | Mapped | Files, name: str) -> Stored:
+def _on_host(x: HostPixels, name: str) -> Stored:
     """Return x for the host. Training images in memory are copied to memory that processes share."""
     if not isinstance(x, np.ndarray):
         return x

@@ -13,11 +13,12 @@ import time
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from depthbench.data.files import Crops, Files
 from depthbench.data.mapped import Mapped
@@ -60,7 +61,8 @@ class Streamed:
     def __init__(self, x: Stored, y: Tensor, workers: int | None = None):
         self.x, self.y, self.workers = x, y, workers or stream_workers(x)
         self._requests = _Requests()
-        self._loader = self._pixels = None
+        self._loader: DataLoader[Any] | None = None
+        self._pixels: Iterator[Tensor | BadInput] | None = None
         self._threads: set[threading.Thread] = set()  # they talk to the processes
         _STREAMS.add(self)
 
@@ -78,7 +80,7 @@ class Streamed:
             with self._collect_threads():
                 self._pixels = iter(self._loader)
         try:
-            pixels = next(self._pixels)
+            pixels: Tensor | BadInput | RuntimeError = next(self._pixels)
         except RuntimeError as error:  # usually, a process has died
             pixels = RuntimeError(str(error))  # its frames would keep the other processes alive
         if isinstance(pixels, BadInput | RuntimeError):
@@ -105,7 +107,7 @@ class Streamed:
         finally:
             self._threads |= set(threading.enumerate()) - before
 
-    def _make_loader(self) -> DataLoader:
+    def _make_loader(self) -> DataLoader[Any]:
         """Return a DataLoader that reads the requests in spawned processes.
 
         A forked process would inherit locks held by threads that it lacks (of torch, CUDA and pinning). A
@@ -137,7 +139,7 @@ class _Requests:
         return self.iterator
 
 
-class _Reader:
+class _Reader(Dataset[Tensor | BadInput]):
     """The images, as a data set for the worker processes."""
 
     def __init__(self, x: Stored):
@@ -147,13 +149,16 @@ class _Reader:
         """Return the pixels (B, C, H, W) of a request, or a BadInput, which a user would see with two
         tracebacks if it were raised here."""
         try:
-            pixels = self.x.crop(request) if isinstance(request, Crops) else self.x[request]
+            if isinstance(request, Crops):
+                assert isinstance(self.x, Files)  # only they can be scaled
+                return as_tensor(self.x.crop(request))
+            pixels = self.x[request]
         except BadInput as error:
             return error
         return pixels if isinstance(pixels, Tensor) else as_tensor(pixels)  # (B, C, H, W) uint8
 
 
-def stream_workers(x: Stored) -> int:
+def stream_workers(x: Stored | np.ndarray) -> int:
     """Return the number of processes for a stream of `x`.
 
     It is at most the number of threads of the run, which is its share of the cores (execution/plan.py).
@@ -179,7 +184,9 @@ def _leave_to_parent(worker: int) -> None:
 
 
 def _end_with_parent() -> None:
-    multiprocessing.parent_process().join()
+    parent = multiprocessing.parent_process()
+    assert parent is not None  # this runs in a worker process
+    parent.join()
     os._exit(0)
 
 

@@ -1,7 +1,9 @@
 """Data sets of torchvision. The first use downloads them to the data directory."""
 
+from collections.abc import Callable
 from http.client import HTTPException
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -25,15 +27,16 @@ def load(data_dir: Path, *, name: str) -> Images:
     from torchvision import datasets
 
     folder = data_dir / name
-    make, splits = {
-        "cifar10": (datasets.CIFAR10, ({"train": True}, {"train": False})),
-        "cifar100": (datasets.CIFAR100, ({"train": True}, {"train": False})),
-        "svhn": (datasets.SVHN, ({"split": "train"}, {"split": "test"})),
-        "mnist": (datasets.MNIST, ({"train": True}, {"train": False})),
-        "fashion_mnist": (datasets.FashionMNIST, ({"train": True}, {"train": False})),
-    }[name]
+    makers: dict[str, Callable[..., Any]] = {
+        "cifar10": datasets.CIFAR10,
+        "cifar100": datasets.CIFAR100,
+        "svhn": datasets.SVHN,
+        "mnist": datasets.MNIST,
+        "fashion_mnist": datasets.FashionMNIST,
+    }
+    parts = [{"split": "train"}, {"split": "test"}] if name == "svhn" else [{"train": True}, {"train": False}]
     try:
-        train, test = (make(folder, download=True, **split) for split in splits)
+        train, test = (makers[name](folder, download=True, **part) for part in parts)
     except (OSError, RuntimeError, HTTPException) as error:  # no network, bad file, read-only
         reason = " ".join(str(getattr(error, "reason", error)).split())
         raise BadInput(
@@ -41,8 +44,15 @@ def load(data_dir: Path, *, name: str) -> Images:
             "network, name the directory that contains it with --data-dir, or use --data digits (bundled)"
         ) from None
     classes = getattr(train, "classes", None) or [str(k) for k in range(10)]
-    arrays = [a for data in (train, test) for a in (_pixels(data), _labels(data))]
-    return Images(name, *arrays, tuple(str(c) for c in classes), flips=FLIPS[name])
+    return Images(
+        name,
+        train_x=_pixels(train),
+        train_y=_labels(train),
+        test_x=_pixels(test),
+        test_y=_labels(test),
+        classes=tuple(str(c) for c in classes),
+        flips=FLIPS[name],
+    )
 
 
 def stand_in(name: str) -> Images:
@@ -56,7 +66,7 @@ def stand_in(name: str) -> Images:
     return Images(name, black[0], labels[0], black[1], labels[1], names, flips=FLIPS[name])
 
 
-def _pixels(data) -> np.ndarray:
+def _pixels(data: Any) -> np.ndarray:
     """Return pixels (N, C, H, W) uint8 from (N, H, W, 3), (N, 3, H, W) or (N, H, W)."""
     x = np.asarray(data.data)
     if x.ndim == 3:
@@ -66,6 +76,6 @@ def _pixels(data) -> np.ndarray:
     return np.ascontiguousarray(x)
 
 
-def _labels(data) -> np.ndarray:
+def _labels(data: Any) -> np.ndarray:
     """Return labels (N,) int64. torchvision calls them `labels` (SVHN) or `targets`."""
     return np.asarray(data.labels if hasattr(data, "labels") else data.targets).astype(np.int64)

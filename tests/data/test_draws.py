@@ -18,7 +18,7 @@ def test_only_what_is_asked_for_is_drawn():
 
 def test_crops_are_of_the_images_of_the_batch_at_every_scale_and_place():
     drawn = make(batch_size=4000, sides=(37, 40)).next()
-    assert drawn.crops.index.tolist() == drawn.numbers[0].tolist()
+    assert drawn.crops.image.tolist() == drawn.numbers[0].tolist()
     assert sorted(set(drawn.crops.side.tolist())) == [37, 38, 39, 40]
     for places in (drawn.crops.top, drawn.crops.left):
         assert places.min() >= 0

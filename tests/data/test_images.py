@@ -5,13 +5,23 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from depthbench.data.images import Images, split, with_validation
+from depthbench.data.images import Images, choose, split, with_validation
+from depthbench.data.mapped import Mapped
 from depthbench.data.settings import Data
 from depthbench.errors import BadInput
 
 LABELS = np.repeat(np.arange(5), 20)  # 100 images, 5 classes
 PIXELS = np.arange(100, dtype=np.uint8).reshape(100, 1, 1, 1)
 IMAGES = Images("hundred", PIXELS, LABELS, PIXELS[:10], LABELS[::10], tuple("abcde"), flips=False)
+
+
+def test_images_are_chosen_in_memory_and_in_a_file(tmp_path):
+    np.save(tmp_path / "x.npy", PIXELS)
+    mapped = Mapped(np.load(tmp_path / "x.npy", mmap_mode="r"))
+    for x in (PIXELS, mapped):
+        chosen = choose(x, np.array([4, 2]))
+        assert type(chosen) is type(x)
+        assert np.array_equal(np.asarray(chosen), PIXELS[[4, 2]])
 
 
 @settings(max_examples=25, deadline=None, derandomize=True)

@@ -8,7 +8,7 @@ import torch
 from depthbench.data import DATASETS
 from depthbench.data.images import Images
 from depthbench.data.load import load_images
-from depthbench.data.mapped import Mapped, as_mapped, choose
+from depthbench.data.mapped import Mapped, as_mapped
 from depthbench.data.settings import Data
 from depthbench.data.tensors import as_tensor
 
@@ -58,8 +58,6 @@ def test_only_a_file_is_mapped(file):
     words = np.memmap(file.filename, np.int16, "r", file.offset, (10, 1, 1, 2))
     for array in (file + 1, file[::2], file[:, :, :1], changed, words):  # in memory, with gaps, not as it is
         assert as_mapped(array) is array
-    assert np.array_equal(choose(PIXELS, np.array([4, 2])), PIXELS[[4, 2]])
-    assert isinstance(choose(as_mapped(file), np.array([4, 2])), Mapped)
 
 
 def test_a_plug_ins_file_is_mapped_before_other_processes_are_given_it(file, tmp_path, monkeypatch):
