@@ -8,6 +8,7 @@ the wrong rate or without momentum would exceed them by far.
 Deeper networks amplify more. With noise of 1e-6 on the gradients, on a CPU, the losses of 8 layers differ by
 5e-7 (bf16: 0) and those of 20 layers by 7e-5 (bf16: 2e-3). No network deeper than DEEPEST is compared."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -25,7 +26,25 @@ LOSS_TOLERANCE = 1e-3  # of the loss of any step, relative
 CHANGE_TOLERANCE = 0.02  # of the change of all weights over all steps, in the L2 norm, relative
 
 
-def check_captured(run: Run, images: Images, device: torch.device) -> dict[str, Any]:
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """How much two trainings from one seed differ, relative to the first. bench.json contains the fields."""
+
+    steps: int
+    loss: float  # the largest of all steps
+    loss_tolerance: float = LOSS_TOLERANCE
+    weights: float  # of their change over all steps
+    weights_tolerance: float = CHANGE_TOLERANCE
+
+    def __str__(self) -> str:
+        return (
+            f"after {self.steps} steps from one seed, losses differ by at most {self.loss:.1e} "
+            f"(tolerated: {self.loss_tolerance:g}) and the weights' change by {self.weights:.1e} "
+            f"(tolerated: {self.weights_tolerance:g}), both relative"
+        )
+
+
+def check_captured(run: Run, images: Images, device: torch.device) -> Difference:
     """Train `run` for STEPS steps, eagerly and captured, and return how much they differ.
 
     Both use the same seed and batches. CUDA only. Raises BenchFailed if they differ by more than is
@@ -34,40 +53,31 @@ def check_captured(run: Run, images: Images, device: torch.device) -> dict[str, 
     run = run.model_copy(update={"recipe": recipe})
     modes = (TrainingMode(str(device), step_mode) for step_mode in ("eager", "captured"))
     eager, captured = (Trainer(run, images, mode) for mode in modes)
-    outcome = compare(_trained(eager), _trained(captured))
+    difference = compare(_trained(eager), _trained(captured))
     if captured.step_note is not None:
         raise BenchFailed(f"{captured.step_note}; nothing was timed")
-    return outcome
+    return difference
 
 
-def compare(one: tuple[list[float], torch.Tensor], other: tuple[list[float], torch.Tensor]) -> dict[str, Any]:
+def compare(one: tuple[list[float], torch.Tensor], other: tuple[list[float], torch.Tensor]) -> Difference:
     """Compare two trainings, each as (losses, change of the weights).
 
     Return the differences. Raises BenchFailed if they are larger than is tolerated."""
     losses = max(abs(b - a) / abs(a) for a, b in zip(one[0], other[0], strict=True))
     change = ((other[1] - one[1]).norm() / one[1].norm()).item()
-    outcome = {"steps": len(one[0]), "loss": losses, "loss_tolerance": LOSS_TOLERANCE}
-    outcome |= {"weights": change, "weights_tolerance": CHANGE_TOLERANCE}
+    difference = Difference(steps=len(one[0]), loss=losses, weights=change)
     if not (losses <= LOSS_TOLERANCE and change <= CHANGE_TOLERANCE):  # written so that NaN fails
-        raise BenchFailed(f"captured steps differ from eager steps: {describe(outcome)}; nothing was timed")
-    return outcome
-
-
-def describe(outcome: dict[str, Any]) -> str:
-    """Return a sentence about the differences."""
-    return (
-        f"after {outcome['steps']} steps from one seed, losses differ by at most {outcome['loss']:.1e} "
-        f"(tolerated: {outcome['loss_tolerance']:g}) and the weights' change by {outcome['weights']:.1e} "
-        f"(tolerated: {outcome['weights_tolerance']:g}), both relative"
-    )
+        raise BenchFailed(f"captured steps differ from eager steps: {difference}; nothing was timed")
+    return difference
 
 
 def _trained(trainer: Trainer) -> tuple[list[float], torch.Tensor]:
     """Return the loss of each step, and the change of all weights, in one row."""
-    before, rows = _flat(trainer), []
+    before = _flat(trainer)
+    rows: list[dict[str, Any]] = []
     for _ in range(trainer.run.steps):
         trainer.advance()
-        rows += trainer.log()  # the last step is evaluated, which fetches all rows
+        rows += trainer.log() or []  # the last step is evaluated, which fetches all rows
     return [row["loss"] for row in rows], _flat(trainer) - before
 
 

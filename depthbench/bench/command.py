@@ -3,7 +3,6 @@
 import contextlib
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from rich.console import Console
@@ -11,7 +10,7 @@ from rich.console import Console
 from depthbench.bench import display, output
 from depthbench.bench.arms import arms_on
 from depthbench.bench.case import ENDLESS, Case
-from depthbench.bench.check import DEEPEST, check_captured, describe
+from depthbench.bench.check import DEEPEST, check_captured
 from depthbench.bench.floor import Cost, step_cost
 from depthbench.bench.measure import Session, measure
 from depthbench.bench.ours import CADENCE
@@ -62,7 +61,7 @@ def run_bench(settings: Settings, results: Path, console: Console) -> Path:
         with console.status("comparing the captured step with the eager step"):
             case = replace(cases[0], depth=min(cases[0].depth, DEEPEST))
             check = check_captured(case.run({"every": 5}), case.images(), torch.device(device))
-        say(console, f"the captured step equals the eager step: {describe(check)}")
+        say(console, f"the captured step equals the eager step: {check}")
     try:
         with display.showing(console) as show_progress:
             rows = measure(cases, arms, Session(device, cores, settings.repeats, seconds, show_progress))
@@ -71,11 +70,17 @@ def run_bench(settings: Settings, results: Path, console: Console) -> Path:
             folder.rmdir()  # fails if it holds earlier results
         raise
 
-    measured = ratios(rows, {case.name: _cost(case) for case in cases}, {c.name: _probed(c) for c in cases})
-    about: dict[str, Any] = {"machine": machine, "cores": cores, "precision": settings.precision}
-    about |= {"command": settings.command(device, jobs, seconds), "check": check}
-    about["environment"] = describe_environment(torch.device(device), torch.get_num_threads())
-    about["floor"] = {case.name: _cost(case)._asdict() for case in cases}
+    costs = {case.name: _cost(case) for case in cases}
+    measured = ratios(rows, costs, {case.name: _probed(case) for case in cases})
+    about = output.About(
+        machine=machine,
+        cores=cores,
+        precision=settings.precision,
+        command=settings.command(device, jobs, seconds),
+        check=check,
+        environment=describe_environment(torch.device(device), torch.get_num_threads()),
+        floor=costs,
+    )
     with console.status("drawing"):
         output.write(folder, rows, measured, about)
     console.print(display.ratio_table(output.ratios_shown(measured), f"{machine}, {settings.precision}"))

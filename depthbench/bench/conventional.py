@@ -6,6 +6,7 @@ network as ours: convolutions and norms are depthbench's, and an incomplete last
 precision is the requested one, whereas torch by default lets cuDNN round to TF32."""
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,10 +27,10 @@ WORKERS = 2
 PREFETCHED = 2 * WORKERS  # batches that idle workers have ready
 
 
-class Pictures(Dataset):
+class Pictures(Dataset[tuple[torch.Tensor, int]]):
     """Images in an array, each made a PIL image on access, as in torchvision.datasets.CIFAR10."""
 
-    def __init__(self, x: np.ndarray, y: np.ndarray, transform):
+    def __init__(self, x: np.ndarray, y: np.ndarray, transform: Callable[[Image.Image], torch.Tensor]):
         x = x.transpose(0, 2, 3, 1)  # (N, H, W, C)
         self.x = np.ascontiguousarray(x[..., 0] if x.shape[3] == 1 else x)
         self.y, self.transform = y.tolist(), transform
@@ -37,7 +38,7 @@ class Pictures(Dataset):
     def __len__(self) -> int:
         return len(self.x)
 
-    def __getitem__(self, index: int):
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
         return self.transform(Image.fromarray(self.x[index])), self.y[index]
 
 
@@ -60,7 +61,9 @@ class Conventional:
             self.network.parameters(), recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay
         )
         loader = DataLoader(
-            Pictures(images.train_x, images.train_y, _transform(images, augmented=not case.digits)),
+            Pictures(
+                np.asarray(images.train_x), images.train_y, _transform(images, augmented=not case.digits)
+            ),
             batch_size=recipe.batch_size,
             shuffle=True,
             num_workers=WORKERS,
@@ -124,6 +127,6 @@ def _transform(images: Images, augmented: bool) -> transforms.Compose:
     )
 
 
-def _endless(loader: DataLoader) -> Iterator:
+def _endless(loader: DataLoader[Any]) -> Iterator[Any]:
     while True:
         yield from loader

@@ -36,7 +36,7 @@ def showing(console: Console) -> Iterator[Callable[[float, str], None]]:
 def ratio_table(shown: pd.DataFrame, title: str) -> Table:
     """Return the rows of `output.ratios_shown` as a table for the terminal."""
     table = Table(title=title, title_justify="left")
-    for column in shown:
+    for column in map(str, shown):
         table.add_column(column, justify="right" if column in ("median", "spread", "n") else "left")
     case = None
     for row in shown.itertuples(index=False):

@@ -1,7 +1,5 @@
 """The figure of a benchmark: speed relative to the conventional loop, and fraction of the ceiling."""
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -16,10 +14,8 @@ OURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E4
 BARS_WIDTH = 0.84  # fraction of the width of a case that its bars fill
 
 
-def draw(rows: pd.DataFrame, ratios: pd.DataFrame, about: dict[str, Any]) -> Figure:
+def draw(rows: pd.DataFrame, ratios: pd.DataFrame, title: str) -> Figure:
     """Draw two panels of bars, grouped by case and coloured by arm: medians, with the spread as whiskers."""
-    cores = f"{about['cores']} core{'s'[: about['cores'] > 1]}"
-    title = f"Training speed on {about['machine']}, {cores}, {about['precision']}"
     figure, panels = layout.grid(2, 1, 2.3, title, sharey=False)
     colours = _colours(ratios)
     cases = list(ratios["case"].unique())
@@ -52,7 +48,7 @@ def _colours(ratios: pd.DataFrame) -> dict[str, str]:
 
 
 def _bars(
-    axes: Axes, frame: pd.DataFrame, cases: list[str], colours: dict, times: float, places: int
+    axes: Axes, frame: pd.DataFrame, cases: list[str], colours: dict[str, str], times: float, places: int
 ) -> None:
     width = BARS_WIDTH / len(colours)
     for i, (arm, colour) in enumerate(colours.items()):

@@ -11,13 +11,16 @@ reads dL/dz and x and writes dL/dx. Both passes read each parameter, and its gra
 reads gradient, parameter and momentum and writes the last two. Data that stays in a cache between maps causes
 no traffic, so small images can come closer to this floor than large ones."""
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
+import numpy as np
+import pandas as pd
 import torch
 from torch import nn
 
 
-class Cost(NamedTuple):
+@dataclass(frozen=True)
+class Cost:
     """The cost of one training step."""
 
     operations: int
@@ -26,7 +29,7 @@ class Cost(NamedTuple):
 
 @torch.no_grad()
 def step_cost(
-    network: nn.Module, image_shape: tuple[int, int, int], batch_size: int, activation_bytes: int = 4
+    network: nn.Module, image_shape: tuple[int, ...], batch_size: int, activation_bytes: int = 4
 ) -> Cost:
     """Return the cost of a step on `batch_size` images (C, H, W).
 
@@ -35,8 +38,9 @@ def step_cost(
     image = torch.zeros(1, *image_shape, device=next(network.parameters()).device)
     operations = numbers = 0
 
-    def count(module: nn.Module, inputs: tuple, z: torch.Tensor) -> None:
+    def count(module: nn.Module, inputs: tuple[torch.Tensor, ...], z: torch.Tensor) -> None:
         nonlocal operations, numbers
+        assert isinstance(module, nn.Conv2d | nn.Linear)
         x = inputs[0]
         is_first = x is image
         multiply_adds = z.numel() * module.weight[0].numel()  # each output is a sum over one filter
@@ -55,8 +59,6 @@ def step_cost(
     return Cost(operations * batch_size, numbers * batch_size * activation_bytes + 8 * parameters * 4)
 
 
-def floor_seconds(cost: Cost, operations_per_second, bytes_per_second):
-    """Return the longer of the times for operations and for bytes. Rates are numbers or arrays."""
-    import numpy as np
-
-    return np.maximum(cost.operations / operations_per_second, cost.bytes / bytes_per_second)
+def floor_seconds(cost: Cost, operations_per_second: pd.Series, bytes_per_second: pd.Series) -> pd.Series:
+    """Return the longer of the times for operations and for bytes, at each pair of rates."""
+    return pd.Series(np.maximum(cost.operations / operations_per_second, cost.bytes / bytes_per_second))

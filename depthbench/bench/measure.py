@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
 
 import pandas as pd
 
@@ -24,17 +23,37 @@ Progress = Callable[[float, str], None]  # takes the fraction done (0 to 1) and 
 Teams = dict[tuple[str, int], Team]  # by contender and number of lanes
 
 
+@dataclass(frozen=True)
+class Segment:
+    """The timing of some steps of an arm: a row of bench.csv."""
+
+    case: str
+    arm: str
+    what: str
+    mode: str
+    jobs: int
+    lanes: int
+    threads: int
+    probes: str  # off, every step or default; empty for a ceiling
+    repeat: int
+    pair: int  # within the repeat, if two kinds of steps alternate
+    seconds: float
+    steps: int
+    per_second: float
+    unit: str  # what is counted: images, operations or bytes
+
+
 @dataclass
 class Session:
-    """The settings that all segments share, and the rows so far."""
+    """The settings that all segments share, and the segments so far."""
 
     device: str
     cores: int
     repeats: int
     seconds: float
     progress: Progress
-    rows: list[dict[str, Any]] = field(default_factory=list)
-    total: int = 1  # segments and warm-ups
+    segments: list[Segment] = field(default_factory=list)
+    total: int = 1  # segments and warm-ups to come
     begun: int = 0  # of these
 
     def begin(self, what: str, count: int = 1) -> None:
@@ -43,21 +62,31 @@ class Session:
         self.begun += count
 
     def add(self, case: Case, arm: Arm, repeat: int, timings: list[Timing], name: str | None = None) -> None:
-        """Add a row for each timing. A contender that alternates within a segment returns pairs."""
+        """Add a segment for each timing. A contender that alternates returns pairs of timings."""
+        is_ceiling = arm.what == "ceiling"
         for i, timing in enumerate(timings):
             seconds = timing.ended - timing.began
-            unit = "images" if arm.what != "ceiling" else "bytes" if arm.mode == "copy" else "operations"
-            row = {"case": case.name, "arm": name or arm.name, "what": arm.what, "mode": arm.mode}
-            row |= {"jobs": arm.jobs, "lanes": arm.lanes, "threads": arm.threads, "probes": timing.label}
-            row |= {"repeat": repeat, "pair": i // 2, "seconds": seconds, "steps": timing.steps}
-            if arm.what == "ceiling":
-                row["probes"] = ""
-            row["per_second"] = timing.steps * work_of(arm, case.batch_size, self.device) / seconds
-            self.rows.append(row | {"unit": unit})
+            segment = Segment(
+                case=case.name,
+                arm=name or arm.name,
+                what=arm.what,
+                mode=arm.mode,
+                jobs=arm.jobs,
+                lanes=arm.lanes,
+                threads=arm.threads,
+                probes="" if is_ceiling else timing.label,
+                repeat=repeat,
+                pair=i // 2,
+                seconds=seconds,
+                steps=timing.steps,
+                per_second=timing.steps * work_of(arm, case.batch_size, self.device) / seconds,
+                unit="images" if not is_ceiling else "bytes" if arm.mode == "copy" else "operations",
+            )
+            self.segments.append(segment)
 
 
 def measure(cases: list[Case], arms: list[Arm], session: Session) -> pd.DataFrame:
-    """Return a row for each timed segment, or several if two kinds of steps alternate within a segment.
+    """Return a row for each `Segment`.
 
     Raises BenchFailed if a process dies."""
     session.total = len(cases) * len(arms) * (1 + session.repeats)
@@ -65,7 +94,7 @@ def measure(cases: list[Case], arms: list[Arm], session: Session) -> pd.DataFram
         session.begin(f"{case.name}: starting processes", 0)
         with _teams(case, arms, session) as teams:
             _measure_case(case, arms, teams, session)
-    return pd.DataFrame(session.rows)
+    return pd.DataFrame(session.segments)
 
 
 def _measure_case(case: Case, arms: list[Arm], teams: Teams, session: Session) -> None:

@@ -1,32 +1,35 @@
 """depthbench's own loop, as in `depthbench run`: one Trainer, or several that take turns."""
 
 from functools import cached_property
+from typing import Any
 
 import torch
 
-from depthbench.bench.case import Case
+from depthbench.bench.case import ENDLESS, Case
 from depthbench.bench.timing import Timing, timed
-from depthbench.training.mode import TrainingMode
+from depthbench.training.mode import StepMode, TrainingMode
 from depthbench.training.trainer import Trainer
 
 PAIRS = 16  # alternations in a segment; slow changes of the machine would hide a ratio of 1 %
 CADENCE = 300  # steps of a whole run of the digits study
 CADENCE_PART = 10  # steps of each turn
 
-NEVER, ALWAYS, DEFAULT = {"names": []}, {"every": 1}, {}
+NEVER: dict[str, Any] = {"names": []}  # sections [probe]
+ALWAYS: dict[str, Any] = {"every": 1}
+DEFAULT: dict[str, Any] = {}
 
 
 class Ours:
     """Contender (b) of the benchmark. `lanes` runs take turns in this process, step by step."""
 
-    def __init__(self, case: Case, device: torch.device, step: str = "auto", lanes: int = 1):
+    def __init__(self, case: Case, device: torch.device, step: StepMode = "auto", lanes: int = 1):
         self.case, self.device, self.images = case, device, case.images()
         self.mode = TrainingMode(str(device), step)
         self.lanes = [self.trainer(NEVER) for _ in range(lanes)]
         self.unprobed = self.lanes[0]
 
-    def trainer(self, probe: dict, **length: int) -> Trainer:
-        return Trainer(self.case.run(probe, **length), self.images, self.mode)
+    def trainer(self, probe: dict[str, Any], steps: int = ENDLESS) -> Trainer:
+        return Trainer(self.case.run(probe, steps), self.images, self.mode)
 
     @cached_property
     def probed(self) -> Trainer:

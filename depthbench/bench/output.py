@@ -2,18 +2,23 @@
 
 import json
 import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from depthbench.bench import check, figure
+from depthbench.bench import figure
+from depthbench.bench.check import Difference
+from depthbench.bench.floor import Cost
 from depthbench.bench.ratios import FRACTION, SPEED, TIME, spread
 from depthbench.files import atomic, write_text
 from depthbench.report.style import canvas, saving
 from depthbench.report.tables.writing import markdown
 
 WORDS = {SPEED: "images a second", TIME: "time a step", FRACTION: "fraction of the ceiling"}
+FORMATS = {SPEED: (1, 2, ""), TIME: (1, 3, ""), FRACTION: (100, 1, " %")}  # factor, decimals and unit in text
 UNSTEADY = 2  # ratio of the fastest to the slowest; an idle machine never drifts as much
 HOW_TO_READ = """\
 All arms of a case are timed alternately in every repeat, and ratios are taken within a repeat. The spread is
@@ -27,32 +32,44 @@ is the longer of operations divided by their rate and bytes divided by their ban
 Otherwise it is *computed* from the fraction of steps that are probed and the cost of a probed step."""
 
 
+@dataclass(frozen=True)
+class About:
+    """What was measured, where and how. bench.json contains the fields."""
+
+    machine: str
+    cores: int
+    precision: str
+    command: str
+    check: Difference | None  # of the captured step of a GPU
+    environment: Mapping[str, Any]
+    floor: Mapping[str, Cost]  # the cost of a step, by case
+
+
 def slug(machine: str, cores: int, precision: str) -> str:
     """Return a folder's name, e.g. `amd-epyc-avx2-2-cores`. It ends with a precision other than fp32."""
     name = re.sub(r"[^a-z0-9]+", "-", machine.lower()).strip("-")
     return f"{name}-{cores}-core{'s'[: cores > 1]}" + (f"-{precision}" if precision != "fp32" else "")
 
 
-def write(folder: Path, rows: pd.DataFrame, ratios: pd.DataFrame, about: dict[str, Any]) -> None:
-    """Write all files. `about` holds machine, environment, command, settings and, on a GPU, the check."""
+def write(folder: Path, rows: pd.DataFrame, ratios: pd.DataFrame, about: About) -> None:
+    """Write all files."""
     with atomic(folder / "bench.csv") as temporary:
         rows.to_csv(temporary, index=False, float_format="%.8g")
     records = ratios.to_dict("records")
-    write_text(folder / "bench.json", json.dumps(about | {"ratios": records}, indent=1) + "\n")
+    write_text(folder / "bench.json", json.dumps(asdict(about) | {"ratios": records}, indent=1) + "\n")
     write_text(folder / "bench.md", _page(rows, ratios, about))
+    cores = f"{about.cores} core{'s'[: about.cores > 1]}"
+    title = f"Training speed on {about.machine}, {cores}, {about.precision}"
     with canvas.styled():
-        saving.save(figure.draw(rows, ratios, about), folder / "bench", (".svg", ".png"))
+        saving.save(figure.draw(rows, ratios, title), folder / "bench", (".svg", ".png"))
 
 
 def ratios_shown(ratios: pd.DataFrame) -> pd.DataFrame:
     """Return the ratios as text for people."""
-    scale, unit = ({of: pair[i] for of, pair in _UNITS.items()} for i in (0, 1))
     rows = []
     for row in ratios.to_dict("records"):
-        times, digits, sign = scale[row["of"]], 3 if row["of"] == TIME else 2, unit[row["of"]]
-        if sign:
-            digits = 1
-        median, low, high = (f"{times * row[key]:.{digits}f}{sign}" for key in ("median", "low", "high"))
+        factor, digits, unit = FORMATS[row["of"]]
+        median, low, high = (f"{factor * row[key]:.{digits}f}{unit}" for key in ("median", "low", "high"))
         over = f" / {row['over']}" if row["over"] else ""
         rows.append(
             {
@@ -65,9 +82,6 @@ def ratios_shown(ratios: pd.DataFrame) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows)
-
-
-_UNITS = {SPEED: (1, ""), TIME: (1, ""), FRACTION: (100, " %")}
 
 
 def _rates_shown(rows: pd.DataFrame) -> pd.DataFrame:
@@ -88,27 +102,27 @@ def unsteady(rows: pd.DataFrame) -> str | None:
     spans = speeds.max() / speeds.min()
     if not spans.max() > UNSTEADY:
         return None
-    case, arm = spans.idxmax()
+    case, arm = spans.index[int(spans.argmax())]
     return (
         f"The machine was busy during the benchmark: the speed of {arm} in {case} varied by a factor of "
         f"{spans.max():.1f}. Measure again while nothing else runs."
     )
 
 
-def _page(rows: pd.DataFrame, ratios: pd.DataFrame, about: dict[str, Any]) -> str:
-    environment = about["environment"]
+def _page(rows: pd.DataFrame, ratios: pd.DataFrame, about: About) -> str:
+    environment = about.environment
     versions = ", ".join(f"{k} {environment[k]}" for k in ("depthbench", "python", "torch", "torchvision"))
     facts = [
-        f"Machine: {about['machine']}, {about['cores']} cores, {environment['platform']}",
+        f"Machine: {about.machine}, {about.cores} cores, {environment['platform']}",
         f"Versions: {versions}; commit {environment['commit']}",
-        f"Command: `{about['command']}`",
+        f"Command: `{about.command}`",
     ]
-    if about["check"]:
-        facts.append(f"The captured step equals the eager step: {check.describe(about['check'])}.")
+    if about.check is not None:
+        facts.append(f"The captured step equals the eager step: {about.check}.")
     if line := unsteady(rows):
         facts.append(line)
     parts = [
-        f"# Speed on {about['machine']}, {about['precision']}",
+        f"# Speed on {about.machine}, {about.precision}",
         "\n".join(f"- {fact}" for fact in facts),
         "![Speed relative to the conventional loop, and fraction of the ceiling](bench.png)",
         HOW_TO_READ,

@@ -1,10 +1,12 @@
 """Computes ratios within a repeat, so that drifts of the machine's speed cancel, with median and spread."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 from depthbench.bench.floor import Cost, floor_seconds
 
@@ -21,79 +23,81 @@ class Spread(NamedTuple):
     n: int
 
 
-def spread(values) -> Spread:
+@dataclass(frozen=True)
+class Ratio:
+    """A ratio of two arms, or of an arm to its ceiling, in every repeat."""
+
+    of: str  # SPEED, TIME or FRACTION
+    arm: str
+    over: str  # the arm it is compared with
+    values: pd.Series
+    how: str = "measured"  # or computed
+
+
+def spread(values: ArrayLike) -> Spread:
     """Return median and range of `values`."""
-    values = np.asarray(values, dtype=float)
-    ends = (25, 75) if len(values) >= QUARTILES_FROM else (0, 100)
-    low, median, high = np.percentile(values, [ends[0], 50, ends[1]])
-    return Spread(float(median), float(low), float(high), len(values))
+    numbers = np.asarray(values, dtype=float)
+    ends = (25, 75) if len(numbers) >= QUARTILES_FROM else (0, 100)
+    low, median, high = np.percentile(numbers, [ends[0], 50, ends[1]])
+    return Spread(float(median), float(low), float(high), len(numbers))
 
 
 def ratios(rows: pd.DataFrame, costs: Mapping[str, Cost], probed: Mapping[str, float]) -> pd.DataFrame:
     """Return a row for each ratio.
 
-    Columns: `case`, `of` (speed, time or fraction of the ceiling), `arm`, `over` (the arm it is compared
-    with), `median`, `low`, `high`, `n`, and `how` (measured or computed). costs: the cost of a step, by case.
-    probed: the fraction of all steps that the default cadence probes, by case."""
+    The columns are `case` and the fields of Ratio, with those of Spread in place of the values. costs: the
+    cost of a step, by case. probed: the fraction of all steps that the default cadence probes, by case."""
     ratio_rows = []
-    for case, of_case in rows.groupby("case", sort=False):
-        ratio_rows += [{"case": case} | row for row in _speeds(of_case)]
-        ratio_rows += [{"case": case} | row for row in _fractions(of_case, costs[case])]
-        ratio_rows += [{"case": case} | row for row in _probe_costs(of_case, probed[case])]
+    for key, of_case in rows.groupby("case", sort=False):
+        case = str(key)
+        in_case = [*_speeds(of_case), *_fractions(of_case, costs[case]), *_probe_costs(of_case, probed[case])]
+        for ratio in in_case:
+            names = {"case": case, "of": ratio.of, "arm": ratio.arm, "over": ratio.over}
+            ratio_rows.append({**names, **spread(ratio.values)._asdict(), "how": ratio.how})
     return pd.DataFrame(ratio_rows)
 
 
-def _speeds(rows: pd.DataFrame) -> list[dict]:
+def _speeds(rows: pd.DataFrame) -> Iterator[Ratio]:
     """Divide the images a second of each arm by those of the conventional loop alone."""
     trained = rows[rows["mode"] == "steps"]
     is_base = (trained["what"] == "conventional") & (trained["jobs"] == 1)
     base = trained[is_base].set_index("repeat")["per_second"]
-    ratio_rows = []
     for arm, of_arm in trained[~is_base].groupby("arm", sort=False):
         quotients = of_arm.set_index("repeat")["per_second"] / base
-        ratio_rows.append(_row(SPEED, arm, "conventional, 1 job", quotients))
-    return ratio_rows
+        yield Ratio(SPEED, str(arm), "conventional, 1 job", quotients)
 
 
-def _fractions(rows: pd.DataFrame, cost: Cost) -> list[dict]:
+def _fractions(rows: pd.DataFrame, cost: Cost) -> Iterator[Ratio]:
     """Divide the floor time of each arm by its measured time.
 
     The ceilings are those of the same repeat and the same number of jobs. On a GPU, which jobs share, they
     are those of one job."""
     ceilings = rows[rows["what"] == "ceiling"]
-    ratio_rows = []
     for arm, of_arm in rows[rows["mode"] == "steps"].groupby("arm", sort=False):
         jobs = of_arm["jobs"].iloc[0]
         shares = ceilings[ceilings["jobs"] == (jobs if jobs in set(ceilings["jobs"]) else 1)]
         rates = shares.groupby(["repeat", "unit"])["per_second"].max().unstack()
         steps = of_arm["steps"] * of_arm["jobs"] * of_arm["lanes"]
         took = (of_arm["seconds"] / steps).set_axis(of_arm["repeat"])
-        floor = pd.Series(floor_seconds(cost, rates["operations"], rates["bytes"]), index=rates.index)
-        ratio_rows.append(_row(FRACTION, arm, "", floor / took))
-    return ratio_rows
+        floor = floor_seconds(cost, rates["operations"], rates["bytes"])
+        yield Ratio(FRACTION, str(arm), "", floor / took)
 
 
-def _probe_costs(rows: pd.DataFrame, probed_fraction: float) -> list[dict]:
+def _probe_costs(rows: pd.DataFrame, probed_fraction: float) -> Iterator[Ratio]:
     """Divide the time with probes by the time without: at every step, and with a study's default probes.
 
     The latter is measured in whole runs, or computed from the fraction of steps that are probed."""
-    ratio_rows = []
     for arm, of_arm in rows[rows["mode"] == "probes"].groupby("arm", sort=False):
         keys = ["repeat", "pair", "probes"]
         seconds = of_arm.set_index(keys)["seconds"].unstack()
         if "default" in seconds:  # whole runs, whose parts alternated
             runs = seconds.groupby("repeat").sum()
             over_none = runs["default"] / runs["off"]
-            name = arm.removesuffix(", cadence")
-            ratio_rows.append(_row(TIME, f"{name}, default probes", "no probes", over_none))
+            name = str(arm).removesuffix(", cadence")
+            yield Ratio(TIME, f"{name}, default probes", "no probes", over_none)
             continue
         quotients = seconds["every step"] / seconds["off"]
-        name = arm.removesuffix(", probes")
-        ratio_rows.append(_row(TIME, f"{name}, probes at every step", "no probes", quotients))
+        name = str(arm).removesuffix(", probes")
+        yield Ratio(TIME, f"{name}, probes at every step", "no probes", quotients)
         expected = 1 + probed_fraction * (quotients - 1)
-        ratio_rows.append(_row(TIME, f"{name}, default probes", "no probes", expected, how="computed"))
-    return ratio_rows
-
-
-def _row(of: str, arm: str, over: str, values: pd.Series, how: str = "measured") -> dict:
-    return {"of": of, "arm": arm, "over": over, **spread(values)._asdict(), "how": how}
+        yield Ratio(TIME, f"{name}, default probes", "no probes", expected, how="computed")

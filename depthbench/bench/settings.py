@@ -24,16 +24,35 @@ class Settings:
     batch_size: int
 
     @classmethod
-    def checked(cls, *, depths: str, digits: str, precision: str, **given) -> Self:
+    def checked(
+        cls,
+        *,
+        depths: str,
+        digits: str,
+        device: str,
+        jobs: int | None,
+        precision: str,
+        repeats: int,
+        seconds: float | None,
+        batch_size: int,
+    ) -> Self:
         """Return the settings that the flags ask for. Raises BadInput for an unusable one."""
+        settings = cls(
+            depths=_depths("--depths", depths),
+            digits=_depths("--digits", digits),
+            device=device,
+            jobs=jobs,
+            precision=precision,
+            repeats=repeats,
+            seconds=seconds,
+            batch_size=batch_size,
+        )
         for name, (low, high) in LIMITS.items():
-            if given[name] is not None and not low <= given[name] <= high:
-                flag = f"--{name.replace('_', '-')}"
-                raise BadInput(f"{flag} {given[name]}: should be {low} to {high}")
+            value = getattr(settings, name)
+            if value is not None and not low <= value <= high:
+                raise BadInput(f"--{name.replace('_', '-')} {value}: should be {low} to {high}")
         if precision not in ("fp32", "tf32", "bf16"):
             raise BadInput(f"--precision {precision}: use fp32, tf32 or bf16")
-        parsed = {"depths": _depths("--depths", depths), "digits": _depths("--digits", digits)}
-        settings = cls(**parsed, precision=precision, **given)
         if not settings.cases():
             raise BadInput("--depths none --digits none: nothing to measure; name a depth")
         for case in settings.cases():

@@ -1,5 +1,7 @@
 """The processes of one contender: as many as the largest number of its jobs. They idle between requests."""
 
+from typing import Any
+
 from depthbench.bench import BenchFailed
 from depthbench.bench.case import Case
 from depthbench.bench.timing import Timing, together
@@ -45,7 +47,8 @@ class Team:
         for member in self.members:
             member.kill()
 
-    def _hear(self, member: Process):
+    def _hear(self, member: Process) -> Any:
+        """Return the next answer of `member`. Raises BenchFailed if it has died."""
         try:
             return member.receive()
         except (EOFError, OSError):

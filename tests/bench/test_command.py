@@ -99,8 +99,8 @@ def test_bad_input(arguments, message):
 @pytest.mark.parametrize("arguments", [["--help"], ["--depths", "21"]])
 def test_help_and_bad_input_never_import_torch(arguments):
     code = (
-        "import sys; from depthbench import cli\n"
-        "try: cli.main()\n"
+        "import sys; from depthbench.cli.app import main\n"
+        "try: main()\n"
         "finally: print('torch' in sys.modules, file=sys.stderr)"
     )
     command = [sys.executable, "-c", code, "bench", *arguments]

@@ -1,5 +1,6 @@
 """The lower bound of the cost of a step, by hand."""
 
+import pandas as pd
 import torch
 from torch import nn
 
@@ -39,5 +40,5 @@ def test_a_network_needs_three_times_its_multiply_adds_but_for_the_first_map():
 
 
 def test_the_floor_is_the_larger_of_the_two():
-    assert floor_seconds(Cost(100, 100), 10.0, 50.0) == 10.0
-    assert floor_seconds(Cost(100, 100), 50.0, 10.0) == 10.0
+    operations_per_second, bytes_per_second = pd.Series([10.0, 50.0]), pd.Series([50.0, 10.0])
+    assert list(floor_seconds(Cost(100, 100), operations_per_second, bytes_per_second)) == [10.0, 10.0]

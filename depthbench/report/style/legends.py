@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
@@ -14,7 +15,9 @@ from depthbench.report.style.text import CHARACTER, NOTE_SIZE, wrapped
 HANDLE = 4.8  # width of a legend's sign and the space around it, relative to the font size
 
 
-def legend_below(figure: Figure, handles: list[Line2D], columns: int = 6, note: str | None = None) -> None:
+def legend_below(
+    figure: Figure, handles: Sequence[Artist], columns: int = 6, note: str | None = None
+) -> None:
     """Draw a legend under the panels, where it covers no data, row by row and with a note above it."""
     width = figure.get_figwidth()
     columns = fitting_columns(handles, columns, width)
@@ -26,7 +29,7 @@ def legend_below(figure: Figure, handles: list[Line2D], columns: int = 6, note: 
     tag_legend(legend, by_column)
 
 
-def fitting_columns(handles: Sequence[Line2D], most: int, width: float) -> int:
+def fitting_columns(handles: Sequence[Artist], most: int, width: float) -> int:
     """Return how many columns of a legend, at most `most`, fit into `width` inches."""
     size = RC["legend.fontsize"] / 72
     entries = [size * (CHARACTER * len(str(handle.get_label())) + HANDLE) for handle in handles]
