@@ -67,7 +67,7 @@ def choose(runs: pd.DataFrame) -> pd.DataFrame:
 
 def best(table: pd.DataFrame) -> pd.Series:
     """Return the first row of `choose` with the lowest mean error."""
-    return table.loc[table["mean"].idxmin()]
+    return table.iloc[int(table["mean"].argmin())]
 
 
 def incomparable_costs(runs: pd.DataFrame) -> dict[str, list[str]]:

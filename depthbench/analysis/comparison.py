@@ -48,8 +48,8 @@ def join_studies(results: Mapping[str, Results]) -> Results:
 
     `network` becomes the name that a network is compared under: `resnet / mine` for two with different names.
     `own_network` keeps its own name. Each run id is prefixed with the label."""
-    baseline, *others = (tables.runs["network"] for tables in results.values())
-    names = [{}, *(counterparts(baseline, other) for other in others)]
+    baseline, *others = (tables.runs["network"].tolist() for tables in results.values())
+    names: list[dict[str, str]] = [{}, *(counterparts(baseline, other) for other in others)]
     compared_as = {
         name: " / ".join(
             [name, *dict.fromkeys(other for pairs in names for other, n in pairs.items() if n == name)]
@@ -99,8 +99,8 @@ def differing(settings: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
 
     Columns: setting, and one per study with its value as text, empty if unset. Environment and execution come
     last."""
-    keys = dict.fromkeys(key for table in settings.values() for key in table)
-    keys = sorted(keys, key=lambda key: key.startswith(MADE_WITH))
+    unsorted = dict.fromkeys(key for table in settings.values() for key in table)
+    keys = sorted(unsorted, key=lambda key: key.startswith(MADE_WITH))
     rows = [
         {"setting": key} | {label: _text(table.get(key)) for label, table in settings.items()}
         for key in keys

@@ -15,11 +15,11 @@ def mean_curves(runs: pd.DataFrame, history: pd.DataFrame, column: str) -> pd.Da
     the mean. Steps before the first value of a seed are omitted."""
     frames = []
     finished = runs[runs["status"].isin(FINISHED)]
-    for (network, depth), group in finished.groupby(["network", "depth"]):
+    for _, group in finished.groupby(["network", "depth"]):
         rows = history[history["run_id"].isin(group["run_id"])].dropna(subset=[column])
         table = rows.pivot_table(index="step", columns="run_id", values=column)  # (steps, seeds)
         final = pd.to_numeric(group.set_index("run_id")[column], errors="coerce")
-        for run_id in table:
+        for run_id in map(str, table):
             table.loc[table.index > table[run_id].last_valid_index(), run_id] = final[run_id]
         for run_id in group.loc[group["status"] == "diverged", "run_id"]:
             if run_id not in table:  # it diverged before its first value: at chance from the start
@@ -27,7 +27,7 @@ def mean_curves(runs: pd.DataFrame, history: pd.DataFrame, column: str) -> pd.Da
         table = thin(table.ffill().dropna())
         spread = {"mean": table.mean(axis=1), "low": table.min(axis=1), "high": table.max(axis=1)}
         curve = pd.DataFrame(spread).assign(n=table.shape[1]).rename_axis("step").reset_index()
-        frames.append(curve.assign(network=network, depth=depth))
+        frames.append(curve.assign(network=group["network"].iloc[0], depth=group["depth"].iloc[0]))
     columns = ["network", "depth", "step", "mean", "low", "high", "n"]
     return pd.concat(frames, ignore_index=True)[columns] if frames else pd.DataFrame(columns=columns)
 

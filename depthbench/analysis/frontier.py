@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from depthbench.analysis.rows import rows_of
 from depthbench.analysis.theory import TRAINABLE, depth_scale
 from depthbench.networks import NETWORKS, DepthList, DepthRule
 
@@ -45,8 +46,10 @@ def tried(runs: pd.DataFrame, below: float) -> dict[tuple[str, int], dict[int, b
     """Return (network, seed) -> depth -> whether it trains, from finished runs."""
     known = runs.assign(does=trains(runs, below)).dropna(subset=["does"])
     return {
-        (network, int(seed)): dict(zip(group["depth"].astype(int), group["does"].astype(bool), strict=True))
-        for (network, seed), group in known.groupby(["network", "seed"])
+        (group["network"].iloc[0], int(group["seed"].iloc[0])): dict(
+            zip(group["depth"].astype(int), group["does"].astype(bool), strict=True)
+        )
+        for _, group in known.groupby(["network", "seed"])
     }
 
 
@@ -93,7 +96,7 @@ def summarise(by_seed: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
         rows.append(
             row
             | {"low": depths.min(), "high": depths.max(), "open": int(group["fails"].isna().sum())}
-            | {"expected": TRAINABLE * depth_scale(runs[runs["network"] == network].iloc[0].to_dict())}
+            | {"expected": TRAINABLE * depth_scale(rows_of(runs[runs["network"] == network].head(1))[0])}
         )
     return pd.DataFrame(rows, columns=["network", "n", "median", "low", "high", "open", "expected"])
 

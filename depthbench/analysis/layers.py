@@ -29,7 +29,7 @@ def by_layer(layers: pd.DataFrame, column: str) -> pd.DataFrame:
         lost=~np.isfinite(values),
     )
     logs = frame.groupby(KEYS)["log"].agg(["mean", "min", "max"])
-    table = np.exp(logs).rename(columns={"min": "low", "max": "high"})
+    table = logs.apply(np.exp).rename(columns={"min": "low", "max": "high"})
     table = table.join(frame.groupby(KEYS)[["n", "zeros", "lost"]].sum()).reset_index()
     table["mean"] = table["mean"].mask(table["zeros"] > 0, 0.0).mask(table["lost"] > 0)
     deepest = table.groupby(["network", "depth"])["layer"].transform("max")
@@ -65,7 +65,7 @@ def summarise_responses(layers: pd.DataFrame) -> pd.DataFrame:
     known = np.isfinite(layers["response_std"].astype(float))
     hidden = last_step(layers[(layers["stage"] != CLASSIFIER) & known])
     keys = ["network", "depth"]
-    runs = hidden.groupby([*keys, "run_id"], as_index=False)["response_std"].median()
+    runs = hidden.groupby([*keys, "run_id"], as_index=False)[["response_std"]].median()
     ends = hidden.groupby(keys)["response_std"].agg(least="min", greatest="max").reset_index()
     return over_seeds(runs, keys, "response_std").merge(ends, on=keys)
 
@@ -78,13 +78,14 @@ def thinned(line: pd.DataFrame, most: int) -> pd.DataFrame:
     if len(line) <= most:
         return line
     values = ["mean", "low", "high"]
-    logs = np.log(line[values].where(line[values] > 0))
     merged = {"n": "min", "zeros": "max", "lost": "max"}
     merged |= dict.fromkeys(["layer", "position", *values], "mean")
-    how = {column: merged.get(column, "first") for column in line}
+    how = {column: merged.get(str(column), "first") for column in line}
     size = 2 * math.ceil(len(line) / most / 2)
-    rows = line.assign(**logs).groupby((line["layer"] - 1) // size).agg(how).reset_index(drop=True)
-    rows[values] = np.exp(rows[values])
+    logs = line.copy()
+    logs[values] = line[values].where(line[values] > 0).apply(np.log)
+    rows = logs.groupby((line["layer"] - 1) // size).agg(how).reset_index(drop=True)
+    rows[values] = rows[values].apply(np.exp)
     rows["mean"] = rows["mean"].mask(rows["zeros"] > 0, 0.0).mask(rows["lost"] > 0)
     return rows
 

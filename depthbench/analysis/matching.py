@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 
+from depthbench.analysis.rows import rows_of
 from depthbench.networks import NETWORKS
 
 
@@ -15,8 +16,8 @@ def match_twins(runs: pd.DataFrame, history: pd.DataFrame) -> pd.DataFrame:
     images in the same order) are True, False, or NA if one side was not recorded; batches_compared is the
     number of updates over which the batches were compared: all, or up to the last row that both logged."""
     rows = []
-    settings = [column for column in runs if column.startswith(("options.", "recipe."))]
-    stored = runs.to_dict("records")
+    settings = [column for column in map(str, runs) if column.startswith(("options.", "recipe."))]
+    stored = rows_of(runs)
     for first, second in _pairs():
         for run in (run for run in stored if run["family"] == first):
             for other in (other for other in stored if other["family"] == second):

@@ -3,14 +3,17 @@
 A published number is compared only with runs of the same network, options, depth and data set. Other
 differences, in the recipe and in the reported evaluation, are stated with it."""
 
+from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from depthbench.analysis import FINISHED
 from depthbench.analysis.protocol import recipe_differences, settled_options
+from depthbench.analysis.rows import rows_of
 
 METRICS = {  # of published.csv -> of Results.runs: the last evaluation, and the train error on the fly
     "test_error": "test_error",
@@ -64,7 +67,7 @@ def published() -> pd.DataFrame:
         return pd.read_csv(file)
 
 
-def published_for(run: pd.Series | dict) -> pd.DataFrame:
+def published_for(run: Mapping[str, Any]) -> pd.DataFrame:
     """Return the rows of `published` with the network, options, depth and data set of `run`, in their order.
 
     `run` is a row of `Results.runs`."""
@@ -76,7 +79,7 @@ def published_for(run: pd.Series | dict) -> pd.DataFrame:
         & (table["depth"] == run["depth"])
         & (table["data"] == run["data.name"])
     ]
-    same = [settled_options(row) == settled_options(run) for row in rows.to_dict("records")]
+    same = [settled_options(row) == settled_options(run) for row in rows_of(rows)]
     return rows[np.array(same, dtype=bool)]
 
 
@@ -96,12 +99,12 @@ def reproduction(runs: pd.DataFrame) -> pd.DataFrame:
         finished = group[group["status"].isin(FINISHED)]
         if finished.empty:
             continue
-        numbers = published_for(finished.iloc[0].to_dict()).to_dict("records")
+        numbers = rows_of(published_for(_first(finished)))
         rows += [_compared(finished, number) for number in numbers] or [_unpublished(finished)]
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
 
 
-def _measured(finished: pd.DataFrame, metric: str, column: str, statistic: str = "mean") -> dict:
+def _measured(finished: pd.DataFrame, metric: str, column: str, statistic: str = "mean") -> dict[str, Any]:
     """Return the measured side of a row. With `statistic` median, `mean` is the median of the runs."""
     run = finished.iloc[0]
     diverged = finished["status"] == "diverged"
@@ -125,7 +128,7 @@ def _measured(finished: pd.DataFrame, metric: str, column: str, statistic: str =
     }
 
 
-def _compared(finished: pd.DataFrame, number: dict) -> dict:
+def _compared(finished: pd.DataFrame, number: Mapping[str, Any]) -> dict[str, Any]:
     """Return the row that compares the runs of one network and depth with one published number."""
     column = METRICS[number["metric"]] if pd.isna(number["compared"]) else number["compared"]
     statistic = "mean" if pd.isna(number["statistic"]) else number["statistic"]
@@ -133,7 +136,7 @@ def _compared(finished: pd.DataFrame, number: dict) -> dict:
     bound = "" if pd.isna(number["bound"]) else number["bound"]
     within, why = _agreement(measured, number["value"], bound, number["std"], column)
     is_known = not pd.isna(number["recipe"])
-    differs = recipe_differences(finished.iloc[0].to_dict(), number["recipe"]) if is_known else []
+    differs = recipe_differences(_first(finished), number["recipe"]) if is_known else []
     return measured | {
         "published": number["value"],
         "bound": bound,
@@ -150,16 +153,20 @@ def _compared(finished: pd.DataFrame, number: dict) -> dict:
     }
 
 
-def _unpublished(finished: pd.DataFrame) -> dict:
+def _unpublished(finished: pd.DataFrame) -> dict[str, Any]:
     """Return the row of one network and depth without a published number."""
-    what = "network" if _is_published_data(finished.iloc[0]) else "data"
+    what = "network" if _is_published_data(_first(finished)) else "data"
     words = dict.fromkeys(("bound", "differs", "published_protocol", "source", "provenance"), "")
     unknown = dict.fromkeys(("within", "same_protocol", "published_runs"), pd.NA)
     why = {"why": f"no published number for this {what}"}
     return _measured(finished, "test_error", "test_error") | words | unknown | why
 
 
-def _is_published_data(run: pd.Series | dict) -> bool:
+def _first(runs: pd.DataFrame) -> dict[str, Any]:
+    return rows_of(runs.head(1))[0]
+
+
+def _is_published_data(run: Mapping[str, Any]) -> bool:
     """Whether `run` was trained on a data set with published numbers.
 
     A folder with the name of such a data set, or cifar10-jpeg, is another data set."""
@@ -169,7 +176,9 @@ def _is_published_data(run: pd.Series | dict) -> bool:
     return run["num_classes"] == NUM_CLASSES.get(name, run["num_classes"])
 
 
-def _agreement(measured: dict, value: float, bound: str, sd: float, column: str) -> tuple[object, str]:
+def _agreement(
+    measured: Mapping[str, Any], value: float, bound: str, sd: float, column: str
+) -> tuple[object, str]:
     """Return whether the measured mean agrees with a published `value` (True, False or NA), and the rule.
 
     They agree within WITHIN standard deviations, the wider of the measured one and the published `sd`. A mean

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from depthbench.analysis.rows import rows_of
 from depthbench.analysis.summary import t_half
 from depthbench.networks import NETWORKS
 from depthbench.networks.family import Family, Structure
@@ -48,9 +49,9 @@ def theory(runs: pd.DataFrame, layers: pd.DataFrame) -> pd.DataFrame:
     """Return a row for each network, depth and stage with a prediction: KEYS and the fields of Prediction.
 
     `runs` and `layers` are those of `Results`."""
-    settings = {(run["network"], run["depth"]): run for run in runs.to_dict("records")}
+    settings = {(run["network"], run["depth"]): run for run in rows_of(runs)}
     rows = []
-    for row in layers[KEYS].drop_duplicates().to_dict("records"):
+    for row in rows_of(layers[KEYS].drop_duplicates()):
         run = settings.get((row["network"], row["depth"]))
         prediction = predict(run, row["stage"]) if run else None
         if prediction is not None:
@@ -79,10 +80,14 @@ def depth_scale(run: Mapping[str, Any]) -> float:
     It is infinite at rate 1, and NaN if a stage has no prediction. Mean-field theory expects a network to
     train up to about TRAINABLE such scales (Schoenholz et al. 2017, arXiv:1611.01232, sec. 5)."""
     structure = _structure(run)
-    predictions = [predict(run, stage) for stage in structure.halvings] if structure else [None]
-    if None in predictions:
+    if structure is None:
         return math.nan
-    logs = [math.log(prediction.predicted) / (prediction.layers or 1) for prediction in predictions]
+    logs = []
+    for stage in structure.halvings:
+        prediction = predict(run, stage)
+        if prediction is None:
+            return math.nan
+        logs.append(math.log(prediction.predicted) / (prediction.layers or 1))
     change = abs(sum(logs)) / len(logs)
     return math.inf if change == 0 else 1 / change
 
@@ -212,8 +217,7 @@ def measured_rates(runs: pd.DataFrame, layers: pd.DataFrame) -> pd.DataFrame:
         return pd.DataFrame(columns=columns)
     first = layers[layers["step"] == 0]
     predictions = theory(runs, first).set_index(KEYS).to_dict("index")
-    stored = runs.to_dict("records")
-    without_rate = {(run["network"], run["depth"]) for run in stored if _follows_a_power(run)}
+    without_rate = {(run["network"], run["depth"]) for run in rows_of(runs) if _follows_a_power(run)}
     rows = []
     for key, group in first.groupby(KEYS, sort=True):
         prediction = predictions.get(key, {"layers": 1, "per": "layer", "kind": "", "predicted": math.nan})

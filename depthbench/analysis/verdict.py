@@ -10,21 +10,19 @@ scipy.stats is imported only where a test is made, because the import takes most
 
 from collections.abc import Sequence
 from itertools import combinations
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from scipy.special import stdtrit
 
 from depthbench.analysis import FINISHED
+from depthbench.analysis.rows import rows_of
 from depthbench.networks import NETWORKS
 
 LEVEL = 0.05
 LEAST_SEEDS = 3  # with fewer, every verdict is inconclusive
-EVALUATIONS, LAST_PART = (
-    5,
-    0.25,
-)  # an error is the mean of up to 5 evaluations in the last quarter of training
+EVALUATIONS, LAST_PART = 5, 0.25  # an error is the mean of up to 5 evaluations in the last quarter
 PAIRED = ["network", "depth", "seed", "status", "error"]
 ROUNDING = 1e-9  # percentage points
 FULL_RECIPE = 64_000  # steps from which a recipe counts as full
@@ -70,7 +68,7 @@ def last_errors(runs: pd.DataFrame, history: pd.DataFrame, column: str) -> pd.Da
     final = pd.to_numeric(finished[column], errors="coerce")  # chance for a diverged run
     ends = finished["run_id"].map(means).fillna(final)  # also for an unreadable history
     finished["error"] = ends.where(finished["status"] == "done", final)
-    settings = [key for key in finished if key.startswith(("options.", "recipe."))]
+    settings = [key for key in map(str, finished) if key.startswith(("options.", "recipe."))]
     return finished.dropna(subset=["error"])[
         ["network", "family", "depth", "seed", "status", *settings, "error"]
     ]
@@ -122,11 +120,21 @@ def trends(errors: pd.DataFrame, margin: float) -> pd.DataFrame:
             from scipy import stats
 
             p = stats.page_trend_test(table.to_numpy(float)).pvalue
-        row = {"network": network, "depths": list(table), "n": len(table), "rise": _mean(rises)}
-        row |= {"upper": _upper(rises), "p": p, "differences": dict(zip(table.index, rises, strict=True))}
+        rise, upper = _mean(rises), _upper(rises)
         tested = group[group["seed"].isin(table.index) & group["depth"].isin(table.columns)]
-        row["diverged"] = int((tested["status"] == "diverged").sum())
-        rows.append(row | {"verdict": decide(len(table), row["rise"], row["upper"], p, margin)})
+        rows.append(
+            {
+                "network": network,
+                "depths": list(table),
+                "n": len(table),
+                "differences": dict(zip(table.index, rises, strict=True)),
+                "rise": rise,
+                "upper": upper,
+                "p": p,
+                "diverged": int((tested["status"] == "diverged").sum()),
+                "verdict": decide(len(table), rise, upper, p, margin),
+            }
+        )
     columns = ["network", "depths", "n", "differences", "rise", "upper", "p", "diverged", "verdict"]
     return pd.DataFrame(rows, columns=columns)
 
@@ -151,7 +159,7 @@ def removals(errors: pd.DataFrame, margin: float) -> pd.DataFrame:
     return _frame(rows, ["network", "residual", "shallow", "deep"])
 
 
-def widest(pairs: Sequence[dict]) -> dict | None:
+def widest(pairs: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
     """Return the pair of depths that lies furthest apart, or None if no pair has a common seed.
 
     Pairs are dicts with shallow, deep and n, the seeds that have both. Pairs with enough seeds for a verdict
@@ -163,8 +171,8 @@ def widest(pairs: Sequence[dict]) -> dict | None:
 
 def twins(errors: pd.DataFrame) -> list[tuple[str, str]]:
     """List (plain, residual) networks of twin families with the same options and recipe."""
-    settings = [key for key in errors if key.startswith(("options.", "recipe."))]
-    networks = errors.drop_duplicates("network")[["network", "family", *settings]].to_dict("records")
+    settings = [key for key in map(str, errors) if key.startswith(("options.", "recipe."))]
+    networks = rows_of(errors.drop_duplicates("network")[["network", "family", *settings]])
     return [
         (plain["network"], residual["network"])
         for plain in networks
@@ -176,7 +184,7 @@ def twins(errors: pd.DataFrame) -> list[tuple[str, str]]:
     ]
 
 
-def _differences(group: pd.DataFrame, shallow: int, deep: int) -> dict:
+def _differences(group: pd.DataFrame, shallow: int, deep: int) -> dict[str, Any]:
     """Return {seed: error(deep) - error(shallow)} of one network, and the number of diverged runs."""
     ends = [group[group["depth"] == depth].set_index("seed") for depth in (shallow, deep)]
     seeds = sorted(ends[0].index.intersection(ends[1].index))
@@ -185,7 +193,7 @@ def _differences(group: pd.DataFrame, shallow: int, deep: int) -> dict:
     return {"differences": dict(zip(seeds, errors[1] - errors[0], strict=True)), "diverged": diverged}
 
 
-def _judged(pairs: list[dict], margin: float) -> list[dict]:
+def _judged(pairs: list[dict[str, Any]], margin: float) -> list[dict[str, Any]]:
     """Add to each of `pairs` its statistics and its verdict, corrected over all of them."""
     for pair in pairs:
         values = np.array(list(pair["differences"].values()), float)
@@ -197,7 +205,7 @@ def _judged(pairs: list[dict], margin: float) -> list[dict]:
     return pairs
 
 
-def _frame(rows: list[dict], keys: list[str]) -> pd.DataFrame:
+def _frame(rows: list[dict[str, Any]], keys: list[str]) -> pd.DataFrame:
     numbers = ["n", "differences", "mean", "upper", "p", "p_holm", "p_sign_flip", "diverged", "verdict"]
     return pd.DataFrame(rows, columns=[*keys, *numbers])
 

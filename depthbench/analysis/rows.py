@@ -1,0 +1,11 @@
+"""The rows of a table, one by one."""
+
+from typing import Any
+
+import pandas as pd
+
+
+def rows_of(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return each row of `table` as column -> value."""
+    row: dict[str, Any] = {}  # only its type counts
+    return table.to_dict("records", into=row)
