@@ -14,7 +14,7 @@ class Interrupted(Exception):
     """The user (Ctrl-C) or the system (SIGTERM) stopped a study; its runs are kept."""
 
 
-def one_line(error: Exception) -> str:
+def one_line(error: BaseException) -> str:
     """Return the message of `error` in one line, with the name of its class unless it is a BadInput."""
     line = " ".join(str(error).split())
     return line if isinstance(error, BadInput) else f"{type(error).__name__}: {line}"

@@ -4,6 +4,7 @@ import hashlib
 import importlib.util
 import sys
 from dataclasses import replace
+from importlib.abc import Loader
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -39,7 +40,7 @@ def load_plugin(path: str | Path) -> None:
     module = importlib.util.module_from_spec(spec)
     sys.modules[module_name] = module  # dataclasses, for example, look up their module there
     try:
-        new_entries = _execute(module, path)
+        new_entries = _execute(module, spec.loader, path)
     except BaseException:
         del sys.modules[module_name]
         raise
@@ -51,10 +52,10 @@ def load_plugin(path: str | Path) -> None:
         )
 
 
-def _execute(module: ModuleType, path: Path) -> dict[str, dict]:
+def _execute(module: ModuleType, loader: Loader, path: Path) -> dict[str, dict[str, Any]]:
     """Execute `module` and return the dicts of LISTS that it defines. Raises BadInput."""
     try:
-        module.__spec__.loader.exec_module(module)
+        loader.exec_module(module)
     except Exception as error:
         raise BadInput(f"--plugin {path}: {one_line(error)}") from error
     defined = {key: vars(module)[key] for key in LISTS if isinstance(vars(module).get(key), dict)}

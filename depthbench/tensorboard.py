@@ -75,7 +75,7 @@ def _scalars(store: RunStore) -> Scalars:
         for step, value in zip(rows["step"], rows[tag], strict=True):
             scalars[step][tag] = value
     digits = max(2, len(str(layers["layer"].max())))  # so that tags sort in the order of the layers
-    for probe in layers.columns.difference(LAYER_KEYS):
+    for probe in layers.columns.difference(list(LAYER_KEYS)):
         for step, layer, name, value in layers[["step", "layer", "name", probe]].itertuples(index=False):
             scalars[step][f"{probe}/{layer:0{digits}}-{name}"] = value
     return scalars

@@ -29,11 +29,14 @@ from depthbench.console import counting, say, saying
 from depthbench.errors import BadInput
 
 if TYPE_CHECKING:
+    from typer._click.exceptions import UsageError  # typer brings its own copy of click
+
     from depthbench.execution.plan import Plan
     from depthbench.execution.settings import Execution
     from depthbench.study.model import Study
+else:
+    UsageError = typer.BadParameter.__base__
 
-UsageError = typer.BadParameter.__base__  # typer brings its own copy of click
 app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -462,7 +465,8 @@ def main() -> None:
         sys.exit(app(sys.argv[1:] or ["--help"], "depthbench", standalone_mode=False))
     except UsageError as error:
         problem = error.format_message().removesuffix(".")
-        say(err, f"depthbench: {problem}; see `{error.ctx.command_path} --help`", "red")
+        command = error.ctx.command_path if error.ctx is not None else "depthbench"
+        say(err, f"depthbench: {problem}; see `{command} --help`", "red")
         sys.exit(2)
     except BadInput as error:
         say(err, f"depthbench: {error}", "red")

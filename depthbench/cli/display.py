@@ -2,6 +2,8 @@
 
 import time
 from collections.abc import Sequence
+from types import TracebackType
+from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
@@ -147,11 +149,13 @@ class Bars(Lines):
         self.bars = Progress(*columns, console=console, transient=True, expand=False)
         self.tasks: dict[str, TaskID] = {}
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         self.bars.start()
         return self
 
-    def __exit__(self, kind, error, trace, /) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None:
         self.bars.stop()
 
     def show(self, event: Event) -> None:

@@ -207,7 +207,7 @@ def expand_options(command: Callable[..., None]) -> Callable[..., None]:
     parameters: list[inspect.Parameter] = []
     groups: dict[str, type] = {}
     for name, parameter in signature.parameters.items():
-        if not is_dataclass(parameter.annotation):
+        if not (isinstance(parameter.annotation, type) and is_dataclass(parameter.annotation)):
             parameters.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
             continue
         groups[name] = parameter.annotation

@@ -57,7 +57,7 @@ def summary_table(rows: list[dict[str, Any]], title: str) -> Table:
         table.add_column(heading, justify="left" if heading == "network" else "right")
     table.add_column("not done")
     for row in summarise(pd.DataFrame(rows)).itertuples():
-        cells = [escape(row.network), str(row.depth), str(row.n)]
+        cells = [escape(str(row.network)), str(row.depth), str(row.n)]
         for key in ("train_error_eval", "test_error"):
             mean, low, high = (getattr(row, f"{key}_{name}") for name in ("mean", "min", "max"))
             cells.append(f"{mean:.2f} ({low:.2f} to {high:.2f})" if row.n else "")

@@ -66,10 +66,11 @@ class WatchAdapter:
                 self.watch.progress(run, {key: getattr(event, key) for key in keys})
             case Activity(run, text):
                 self.watch.progress(run, {"doing": text})
-            case Note(text, None):
-                self.watch.note(text)
             case Note(text, run):
-                self.watch.progress(run, {"note": text})
+                if run is None:
+                    self.watch.note(text)
+                else:
+                    self.watch.progress(run, {"note": text})
             case RunEnded(run, record):
                 self.watch.ended(run, event.status, event.reason, json.loads(record.to_json()))
             case Stopping():

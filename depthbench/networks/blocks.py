@@ -19,7 +19,7 @@ from depthbench.networks.components import (
     identity,
     make_norm,
 )
-from depthbench.networks.fusing import in_parts
+from depthbench.networks.fusing import Respond, in_parts
 from depthbench.networks.layers import response_of
 from depthbench.networks.shortcuts import (
     Addition,
@@ -42,6 +42,10 @@ class Block(nn.Module):
     the shortcut makes of the block's input x; in a plain network it returns y."""
 
     norm_ends_branch = True  # whether the last norm directly follows the last convolution
+    conv1: nn.Conv2d
+    conv2: nn.Conv2d
+    norm1: nn.Module
+    norm2: nn.Module
 
     def __init__(self, convolutions: Sequence[nn.Conv2d], norm: str, activation: str, *, is_first: bool):
         super().__init__()
@@ -51,7 +55,7 @@ class Block(nn.Module):
             self.add_module(f"conv{k}", conv)
             self.add_module(f"norm{k}", own_norm)
         self.activation = ACTIVATIONS[activation]
-        self.respond = in_parts  # or fusing.Fused
+        self.respond: Respond = in_parts  # or fusing.Fused
         self.add: NoAddition = NoAddition()
         self.projects = False  # whether the shortcut changes its input
         self.dropout = False  # whether the block draws random numbers (see checkpointing.draws)
@@ -95,6 +99,9 @@ class BasicBlock(Block):
 
 class Bottleneck(Block):
     """1x1, 3x3 and 1x1 convolutions and the shortcut (He et al. 2015, Fig. 5, right)."""
+
+    conv3: nn.Conv2d
+    norm3: nn.Module
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.respond(self.norm1, self.activation, self.conv1(x))

@@ -1,14 +1,13 @@
 """Deep networks in little memory: the backward pass computes activations again instead of keeping them
 (Chen et al. 2016, arXiv:1604.06174).
 
-A network that supports this has a method `blocks()`, which returns its blocks in the order of their calls.
-Each block is called on the output of the one before and on nothing else. The network calls them by
-`self.run_blocks(blocks, x)`, which is `in_turn` until `recompute_activations` replaces it with a
-`Recomputed`. Nothing else changes: neither the modules, nor the names of parameters, nor any bit of the
-result."""
+A network that supports this is `Blocked` (cost.py). Its `run_blocks` is `in_turn` until
+`recompute_activations` replaces it with a `Recomputed`. Nothing else changes: neither the modules, nor the
+names of parameters, nor any bit of the result."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,7 +15,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from depthbench.errors import BadInput
-from depthbench.networks.cost import count
+from depthbench.networks.cost import Blocked, count
 
 
 def recompute_activations(network: nn.Module, batch_shape: tuple[int, int, int, int]) -> int:
@@ -26,7 +25,7 @@ def recompute_activations(network: nn.Module, batch_shape: tuple[int, int, int, 
 
     It costs one more forward pass per step. The choice makes one forward pass of one image, which changes
     neither the network nor the random numbers. Raises BadInput if the network has no `blocks()`."""
-    if not can_recompute(network):
+    if not isinstance(network, Blocked):
         raise BadInput(
             f"activations of {type(network).__name__} cannot be computed again: it has no blocks(); "
             "use --no-recompute"
@@ -42,7 +41,7 @@ def recompute_activations(network: nn.Module, batch_shape: tuple[int, int, int, 
 
 def can_recompute(network: nn.Module) -> bool:
     """Whether `network` supports `recompute_activations`."""
-    return hasattr(network, "blocks") and hasattr(network, "run_blocks")
+    return isinstance(network, Blocked)
 
 
 def in_turn(blocks: Iterable[nn.Module], x: Tensor) -> Tensor:
@@ -69,9 +68,16 @@ class Recomputed:
                 x,
                 use_reentrant=False,
                 preserve_rng_state=draws(segment),
-                context_fn=lambda segment=segment: (nullcontext(), buffers_copied(segment)),
+                context_fn=partial(_contexts, segment),
             )
         return x
+
+
+def _contexts(
+    blocks: Iterable[nn.Module],
+) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+    """Return the contexts of the first and of the second forward pass."""
+    return nullcontext(), buffers_copied(blocks)
 
 
 def draws(blocks: Iterable[nn.Module]) -> bool:

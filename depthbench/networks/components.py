@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterable
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from depthbench.networks.layers import Weighted
+
 Activation = Callable[[Tensor], Tensor]
 
 
@@ -40,7 +42,7 @@ def make_norm(name: str, channels: int) -> nn.Module:
     return {"batch": nn.BatchNorm2d, "none": nn.Identity}[name](channels)
 
 
-def initialise(layers: Iterable[nn.Module], init: str) -> None:
+def initialise(layers: Iterable[Weighted], init: str) -> None:
     """Fill the weights of convolutions and linear maps, in order, from torch's global generator.
 
     he: normal, variance 2/fan_in (He et al. 2015, arXiv:1502.01852, eq. 10). xavier: uniform, variance

@@ -3,14 +3,15 @@ memory in training.
 
 The pass is a real one, because torch takes five times as long for a pass on the meta device."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
-from depthbench.networks.layers import WEIGHTED
+from depthbench.networks.layers import Weighted
 
 # The memory of training beyond the live tensors, measured on a CPU as growth of the resident memory (CIFAR
 # networks of 20 to 1202 layers, ImageNet networks of 18 to 50, batches of 16 to 256). oneDNN copies tensors
@@ -19,6 +20,19 @@ from depthbench.networks.layers import WEIGHTED
 # see execution/cost). CUDA has the same share of holes; the workspace of its kernels is a guess.
 COPIES = 12
 HOLES, HOLES_OF_BLOCKS = 0.15, 0.75
+
+
+@runtime_checkable
+class Blocked(Protocol):
+    """A network that is made of blocks. Each is called on the output of the one before and on nothing else.
+
+    The network calls them by `self.run_blocks(blocks, x)` (see checkpointing.py)."""
+
+    run_blocks: Callable[[Sequence[nn.Module], Tensor], Tensor]
+
+    def blocks(self) -> Sequence[nn.Module]:
+        """Return the blocks in the order of their calls."""
+        ...
 
 
 def count_parameters(network: nn.Module) -> int:
@@ -45,10 +59,10 @@ def count_multiply_adds(network: nn.Module, image_shape: tuple[int, int, int]) -
 def multiply_adds_of(network: nn.Module) -> Iterator[list[int]]:
     """Inside, append the multiply-adds of every convolution and linear map of `network` to the list.
 
-    If all matrices of the network belong to layers of WEIGHTED, the shapes of their outputs give the counts;
-    products outside of layers are not counted. Otherwise torch's own counter is used, which is slow to
-    import."""
-    layers = [module for module in network.modules() if isinstance(module, WEIGHTED)]
+    If all matrices of the network belong to layers of the types `Weighted`, the shapes of their outputs give
+    the counts, and products outside of layers are not counted. Otherwise torch's own counter is used, which
+    is slow to import."""
+    layers = [module for module in network.modules() if isinstance(module, Weighted)]
     known = {id(layer.weight) for layer in layers}
     made: list[int] = []
     if any(parameter.dim() > 1 and id(parameter) not in known for parameter in network.parameters()):
@@ -59,7 +73,7 @@ def multiply_adds_of(network: nn.Module) -> Iterator[list[int]]:
         made.append(counter.get_total_flops() // 2)  # it counts product and sum as two operations
         return
 
-    def note(layer: nn.Module, inputs: tuple, output: Tensor) -> None:
+    def note(layer: Weighted, inputs: tuple[Any, ...], output: Tensor) -> None:
         made.append(output.numel() * layer.weight[0].numel())  # each output number is a product with one row
 
     handles = [layer.register_forward_hook(note) for layer in layers]
@@ -128,7 +142,7 @@ def count(network: nn.Module, batch_shape: tuple[int, int, int, int]) -> Counts:
     kept: dict[
         int, tuple[torch.UntypedStorage, int]
     ] = {}  # each storage once, with the block that kept it first
-    blocks = network.blocks() if hasattr(network, "run_blocks") else []  # see checkpointing.py
+    blocks = network.blocks() if isinstance(network, Blocked) else []
     inputs = [0] * len(blocks)
     outside = where = len(blocks)  # index of the running block
 
@@ -138,14 +152,14 @@ def count(network: nn.Module, batch_shape: tuple[int, int, int, int]) -> Counts:
             kept.setdefault(storage._cdata, (storage, where))
         return tensor
 
-    def entering(index: int):
-        def note(module: nn.Module, arguments: tuple) -> None:
+    def entering(index: int) -> Callable[[nn.Module, tuple[Any, ...]], None]:
+        def note(module: nn.Module, arguments: tuple[Any, ...]) -> None:
             nonlocal where
             where, inputs[index] = index, arguments[0].nbytes
 
         return note
 
-    def left(module: nn.Module, arguments: tuple, output: Tensor) -> None:
+    def left(module: nn.Module, arguments: tuple[Any, ...], output: Tensor) -> None:
         nonlocal where
         where = outside
 

@@ -133,14 +133,14 @@ class Family(Entry):
         Raises BadInput for a depth or a value that does not exist."""
         if self.takes is None or not self.is_ours:
             return super().__call__(*args, **arguments)
-        return super().__call__(*args, **self._complete(**arguments))
+        return super().__call__(*args, **self._complete(self.takes, **arguments))
 
-    def _complete(self, depth: int, **arguments: Any) -> dict[str, Any]:
-        """Return all arguments of a built-in family's builder."""
+    def _complete(self, takes: frozenset[str], /, depth: int, **arguments: Any) -> dict[str, Any]:
+        """Return all arguments of a built-in family's builder, which takes the options `takes`."""
         self.depths.n(depth)
         chosen = {key: value for key, value in arguments.items() if value is not None}
         check_choices(chosen)
-        defaults = {key: value for key, value in self.defaults(depth).items() if key in self.takes}
+        defaults = {key: value for key, value in self.defaults(depth).items() if key in takes}
         if self.bottlenecks_from is not None:
             defaults["bottleneck"] = self.has_bottlenecks(depth)
         return {"depth": depth, **defaults, **chosen}

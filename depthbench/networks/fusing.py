@@ -6,6 +6,7 @@ network that supports fusing calls `self.respond(norm, activation, z, shortcut)`
 the kernels of torch.compile are several times slower than torch's own (measured with torch 2.14)."""
 
 from collections.abc import Callable
+from typing import Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +15,26 @@ from torch import Tensor, nn
 from depthbench.errors import BadInput
 
 MAX_SHAPES = 64  # torch compiles one kernel per shape, by default at most 8
+
+
+class Respond(Protocol):
+    """A function like `in_parts`."""
+
+    def __call__(
+        self,
+        norm: nn.Module,
+        activation: Callable[[Tensor], Tensor],
+        z: Tensor,
+        shortcut: Tensor | None = None,
+        /,
+    ) -> Tensor: ...
+
+
+@runtime_checkable
+class Fusible(Protocol):
+    """A module whose norm, addition and activation can be fused."""
+
+    respond: Respond
 
 
 def in_parts(
@@ -28,13 +49,13 @@ def fuse(network: nn.Module, backend: str = "inductor") -> None:
     """From now on `network` trains with fused kernels between its convolutions.
 
     Raises BadInput if the network does not support it."""
-    if not hasattr(network, "respond"):
+    if not isinstance(network, Fusible):
         raise BadInput(
             f"{type(network).__name__} cannot be compiled: it has no respond(); use --step captured"
         )
     fused = Fused(backend)
     for module in network.modules():
-        if hasattr(module, "respond"):
+        if isinstance(module, Fusible):
             module.respond = fused
 
 
@@ -45,7 +66,9 @@ class Fused:
 
     def __init__(self, backend: str) -> None:
         torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, MAX_SHAPES)
-        self._compiled = torch.compile(_batch_norm_act, backend=backend, dynamic=False, fullgraph=True)
+        self._compiled: Callable[..., Tensor] = torch.compile(
+            _batch_norm_act, backend=backend, dynamic=False, fullgraph=True
+        )
 
     def __call__(
         self,
@@ -57,7 +80,8 @@ class Fused:
         is_watched = bool(norm._forward_hooks)
         if is_watched or not (norm.training and type(norm) is nn.BatchNorm2d and activation is F.relu_):
             return in_parts(norm, activation, z, shortcut)
-        norm.num_batches_tracked.add_(1)
+        if norm.num_batches_tracked is not None:
+            norm.num_batches_tracked.add_(1)
         return self._compiled(
             z, norm.weight, norm.bias, norm.running_mean, norm.running_var, norm.momentum, norm.eps, shortcut
         )

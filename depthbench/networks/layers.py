@@ -1,10 +1,11 @@
 """The weighted layers of a network, in depth order. Probes measure them, and depth counts them."""
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple, TypeAlias
 
 from torch import nn
 
-WEIGHTED = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
+Weighted: TypeAlias = nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Linear
 NORMS = (nn.modules.batchnorm._BatchNorm, nn.GroupNorm, nn.LayerNorm)
 
 
@@ -13,7 +14,7 @@ class Layer(NamedTuple):
 
     name: str  # as in network.named_modules()
     stage: str  # layers of one stage work on maps of one size; conv1 and fc are stages of their own
-    weighted: nn.Module  # its output is the pre-activation z
+    weighted: Weighted  # its output is the pre-activation z
     response: nn.Module  # its output is the response: the norm after `weighted`, or `weighted` itself
 
 
@@ -31,11 +32,12 @@ def weighted_layers(network: nn.Module) -> list[Layer]:
     is the classifier.
 
     Raises ValueError if there is no such layer."""
-    if hasattr(network, "weighted_layers"):
-        return network.weighted_layers()
+    own: Callable[[], list[Layer]] | None = getattr(network, "weighted_layers", None)
+    if own is not None:
+        return own()
     layers: list[Layer] = []
     for name, module in network.named_modules():
-        if isinstance(module, WEIGHTED):
+        if isinstance(module, Weighted):
             layers.append(Layer(name, "1", module, module))
             follows = True
         elif isinstance(module, NORMS) and layers and follows:

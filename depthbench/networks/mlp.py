@@ -4,6 +4,7 @@ twins in the order of He et al. 2016 (arXiv:1603.05027, sec. 4): norm, activatio
 Depth is 2n + 2 weighted layers. Shapes: B batch, C channels, H W pixels, F units."""
 
 from itertools import pairwise
+from typing import cast
 
 from torch import Tensor, nn
 
@@ -92,9 +93,9 @@ class Mlp(nn.Module):
         x = self.run_blocks(self.blocks(), x)
         return self.fc(self.activation(self.norm(x)))  # (B, num_classes)
 
-    def blocks(self) -> list[nn.Module]:
+    def blocks(self) -> list[PlainBlock]:
         """Return the n blocks, input side first. Each is called on the output of the one before."""
-        return list(self.hidden)
+        return cast("list[PlainBlock]", list(self.hidden))
 
     def weighted_layers(self) -> list[Layer]:
         """Return the 2n + 2 weighted layers, input side first.

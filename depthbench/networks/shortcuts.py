@@ -32,6 +32,8 @@ class Gate(nn.Conv2d):
 
     (B, C_in, H, W) -> (B, C_out, H/stride, W/stride). The network sets its bias to `initial_bias`."""
 
+    bias: nn.Parameter
+
     def __init__(self, c_in: int, c_out: int, stride: int, initial_bias: float):
         super().__init__(c_in, c_out, 1, stride)
         self.initial_bias = initial_bias
@@ -69,7 +71,7 @@ class Addition(NoAddition):
     def __init__(self, shortcut: nn.Module):
         self.shortcut = shortcut
 
-    def carried(self, x: Tensor) -> Tensor | None:
+    def carried(self, x: Tensor) -> Tensor:
         return self.shortcut(x)
 
     def __call__(self, y: Tensor, x: Tensor) -> Tensor:
@@ -83,7 +85,7 @@ class ScaledAddition(Addition):
         super().__init__(shortcut)
         self.branch_scale, self.shortcut_scale, self.dropout = branch_scale, shortcut_scale, dropout
 
-    def carried(self, x: Tensor) -> Tensor | None:
+    def carried(self, x: Tensor) -> Tensor:
         return self.scaled(self.shortcut(x))
 
     def __call__(self, y: Tensor, x: Tensor) -> Tensor:
@@ -103,7 +105,7 @@ class GatedAddition(ScaledAddition):
         super().__init__(shortcut, **scales)
         self.gate = gate
 
-    def carried(self, x: Tensor) -> Tensor | None:
+    def carried(self, x: Tensor) -> Tensor:
         h = self.shortcut(x)
         return self.scaled((1 - self.gate(x)) * h)
 

@@ -2,8 +2,9 @@
 
 Shapes: B batch, C channels, H W pixels."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from depthbench.networks.blocks import Block, BlockOptions, make_block
 from depthbench.networks.checkpointing import in_turn
 from depthbench.networks.components import ACTIVATIONS, initialise, make_norm
-from depthbench.networks.fusing import in_parts
+from depthbench.networks.fusing import Respond, in_parts
 from depthbench.networks.layers import Layer, response_of
 from depthbench.networks.shortcuts import Gate
 
@@ -37,12 +38,12 @@ class StagedNet(nn.Module):
         self.norm1 = make_norm(options.norm, width)
         self.activation = ACTIVATIONS[options.activation]
         self.stages = make_stages(width, blocks_per_stage, options)
-        channels = self.stages[-1][-1].convolutions[-1].out_channels
+        channels = self.blocks()[-1].convolutions[-1].out_channels
         head = options.block.head(options.norm, options.activation, channels)
         self.norm_last, self.last_activation = head
         self.fc = nn.Linear(channels, num_classes)
         self.run_blocks = in_turn  # or checkpointing.Recomputed
-        self.respond = in_parts  # or fusing.Fused
+        self.respond: Respond = in_parts  # or fusing.Fused
 
     def initialise(self, init: str) -> None:
         """Draw all weights: first those that a plain and a residual network share, then those of
@@ -62,12 +63,16 @@ class StagedNet(nn.Module):
 
     def blocks(self) -> list[Block]:
         """Return all blocks, input side first. Each is called on the output of the one before."""
-        return [block for stage in self.stages for block in stage]
+        return [block for stage in self.blocks_of_stages() for block in stage]
+
+    def blocks_of_stages(self) -> Iterable[Iterable[Block]]:
+        """Return the blocks of each stage."""
+        return cast("Iterable[Iterable[Block]]", self.stages)
 
     def weighted_layers(self) -> list[Layer]:
         """Return the `depth` weighted layers, input side first, without projections and gates."""
         layers = [Layer("conv1", "conv1", self.conv1, response_of(self.conv1, self.norm1))]
-        for s, stage in enumerate(self.stages):
+        for s, stage in enumerate(self.blocks_of_stages()):
             for b, block in enumerate(stage):
                 pairs = zip(block.convolutions, block.responses(), strict=True)
                 for k, (conv, response) in enumerate(pairs, 1):

@@ -51,8 +51,16 @@ def l2_of_each(tensors: Sequence[Tensor]) -> Tensor:
     return torch.stack(torch._foreach_norm(list(tensors), dtype=widest_float(tensors[0].device)))
 
 
+def gradient_of(weight: Tensor) -> Tensor:
+    """Return dL/dW of a weight that has one."""
+    assert weight.grad is not None  # see Recorder.values
+    return weight.grad
+
+
 WEIGHT = Probe(
-    "weight", lambda weight: l2(weight.grad), lambda weights: l2_of_each([w.grad for w in weights])
+    "weight",
+    lambda weight: l2(gradient_of(weight)),
+    lambda weights: l2_of_each([gradient_of(weight) for weight in weights]),
 )
 PREACTIVATION = Probe("preactivation_gradient", l2, l2_of_each)
 

@@ -1,13 +1,18 @@
 """Measures probes in probed steps. Other steps cost nothing."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from depthbench.machine.precision import widest_float
 from depthbench.networks.layers import weighted_layers
 from depthbench.probes.probe import Probe
+
+Hook = Callable[[nn.Module, tuple[Any, ...], Tensor], None]
 
 
 class Recorder:
@@ -24,12 +29,16 @@ class Recorder:
     def __init__(self, network: nn.Module, probes: Mapping[str, Probe], at_once: bool = False):
         self.layers = weighted_layers(network)
         self.probes = dict(probes)
-        self.at_once = {name for name, probe in self.probes.items() if at_once and probe.measure_all}
+        self.at_once = {
+            name: probe.measure_all
+            for name, probe in self.probes.items()
+            if at_once and probe.measure_all is not None
+        }
         self._measured: dict[tuple[int, str], Tensor] = {}
         self._kept: dict[str, dict[int, Tensor]] = {}
-        self._handles: list = []
+        self._handles: list[RemovableHandle] = []
 
-    def __enter__(self) -> "Recorder":
+    def __enter__(self) -> Self:
         self._measured.clear()
         self._kept.clear()
         gradients = self._probes_of("preactivation_gradient")
@@ -43,7 +52,9 @@ class Recorder:
                 self._handles.append(layer.response.register_forward_hook(hook))
         return self
 
-    def __exit__(self, *error) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None:
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
@@ -59,7 +70,7 @@ class Recorder:
             if layer.weighted.weight.grad is not None:
                 self._measure(index, weights, layer.weighted.weight)
         for name, kept in self._kept.items():
-            for index, value in zip(kept, self.probes[name].measure_all(list(kept.values())), strict=True):
+            for index, value in zip(kept, self.at_once[name](list(kept.values())), strict=True):
                 self._measured[index, name] = value
         device = self.layers[0].weighted.weight.device
         dtype = widest_float(device)
@@ -80,15 +91,15 @@ class Recorder:
             else:
                 self._measured[index, name] = probe.measure(tensor)
 
-    def _preactivation_hook(self, index: int, probes: dict[str, Probe]):
-        def follow(module: nn.Module, inputs: tuple, output: Tensor) -> None:
+    def _preactivation_hook(self, index: int, probes: dict[str, Probe]) -> Hook:
+        def follow(module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
             if output.requires_grad:  # false for frozen layers
                 output.register_hook(lambda gradient: self._measure(index, probes, gradient))
 
         return follow
 
-    def _response_hook(self, index: int, probes: dict[str, Probe]):
-        def measure(module: nn.Module, inputs: tuple, output: Tensor) -> None:
+    def _response_hook(self, index: int, probes: dict[str, Probe]) -> Hook:
+        def measure(module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
             self._measure(index, probes, output.detach())
 
         return measure

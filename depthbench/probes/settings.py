@@ -1,6 +1,6 @@
 """The section `[probe]` of a study: what to measure in each layer, and when. No torch here."""
 
-from typing import Annotated
+from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
@@ -19,7 +19,7 @@ class Probe(Section):
     """Measure every N steps too."""
 
     @model_validator(mode="after")
-    def _check(self):
+    def _check(self) -> Self:
         for name in self.names:
             look_up(PROBES, "probe", name)
         return self

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from depthbench.data.settings import Data
 from depthbench.errors import BadInput
+from depthbench.schema import Section
 from depthbench.store.record import ALWAYS, FINISHED, Final, Record
 from depthbench.store.study_store import StudyStore
 from depthbench.study.file import check_format
@@ -42,7 +43,7 @@ RECORD_COLUMNS = {
     "threads": "environment.threads",
 }
 # Section of a run -> its type. Every key but `path` is a column, e.g. recipe.lr.
-SETTING_COLUMNS = {"options": NetworkOptions, "recipe": Recipe, "data": Data}
+SETTING_COLUMNS: dict[str, type[Section]] = {"options": NetworkOptions, "recipe": Recipe, "data": Data}
 KEYS = ("run_id", "network", "depth", "seed")  # the columns of every table that name its run
 
 
@@ -124,7 +125,7 @@ def load_predictions(path: str | Path, runs: "pd.DataFrame | None" = None) -> "p
         if record is None or record.classes is None:
             raise BadInput(f"{path}: run.json of {frame['run_id'].iloc[0]} does not name the classes")
         for column in ("label", "predicted"):
-            frame[column] = pd.Categorical.from_codes(frame[column], list(record.classes))
+            frame[column] = pd.Categorical.from_codes(frame[column], pd.Index(record.classes))
     return frame
 
 
@@ -138,8 +139,11 @@ def load_robustness(path: str | Path, runs: "pd.DataFrame | None" = None) -> "pd
 
 
 def _finished(path: str | Path, runs: "pd.DataFrame | None") -> list[dict[str, Any]]:
-    rows = read_runs(path) if runs is None else runs.to_dict("records")
-    return [row for row in rows if row["status"] in FINISHED]
+    if runs is None:
+        return [row for row in read_runs(path) if row["status"] in FINISHED]
+    columns = (*KEYS, "status")
+    finished = runs.loc[runs["status"].isin(FINISHED), list(columns)]
+    return [dict(zip(columns, row, strict=True)) for row in finished.itertuples(index=False)]
 
 
 def _join_tables(path: str | Path, rows: list[dict[str, Any]], name: str) -> "pd.DataFrame":

@@ -31,7 +31,7 @@ def conflicts(stored: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
         for key in sorted(here | there)
         if here.get(key) != there.get(key)
     ]
-    images_there, images_here = stored.get("data_hash"), new.get("data_hash")
-    if not different and images_there not in (None, images_here):
+    images_there, images_here = stored.get("data_hash", ""), new.get("data_hash", "")
+    if not different and images_there and images_there != images_here:
         return [f"images is {images_there[:12]} there and {images_here[:12]} here"]
     return different

@@ -8,7 +8,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 import tomli_w
 from pydantic import (
@@ -57,6 +57,13 @@ class Verdict(Section):
     runs of 64,000 steps or more, 1 for shorter ones."""
 
 
+def _resolved(key: str, value: int | None) -> int:
+    """Return a value that Study.resolve sets. Raises ValueError before."""
+    if value is None:
+        raise ValueError(f"{key} depends on the data: call Study.resolve first")
+    return value
+
+
 class Shared(Section):
     """The settings that all runs of one results directory share."""
 
@@ -65,6 +72,21 @@ class Shared(Section):
     recipe: Recipe = Recipe()
     probe: Probe = Probe()
     evaluate: Evaluate = Evaluate()
+
+    @property
+    def steps(self) -> int:
+        """The number of updates."""
+        return _resolved("recipe.steps", self.recipe.steps)
+
+    @property
+    def evaluate_every(self) -> int:
+        """The number of steps between evaluations."""
+        return _resolved("evaluate.every", self.evaluate.every)
+
+    @property
+    def log_every(self) -> int:
+        """The number of steps between logged rows."""
+        return _resolved("evaluate.log_every", self.evaluate.log_every)
 
 
 class Variant(Section):
@@ -80,7 +102,7 @@ class Variant(Section):
         return section.model_dump(mode="json", exclude_unset=True)
 
     @model_validator(mode="after")
-    def _check(self):
+    def _check(self) -> Self:
         look_up(NETWORKS, "network", self.of)
         for key in ("steps", "epochs"):
             if key in self.recipe.model_fields_set:
@@ -118,13 +140,6 @@ class Run(Shared):
         digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:6]
         return f"{self.network}-{self.depth}-s{self.seed}-{digest}"
 
-    @property
-    def steps(self) -> int:
-        """The number of updates."""
-        if self.recipe.steps is None:
-            raise ValueError("the number of steps depends on the data: call Study.resolve first")
-        return self.recipe.steps
-
     def is_probed(self, step: int) -> bool:
         """Return whether layers are measured at `step` (0 <= step < steps)."""
         if not self.probe.names:
@@ -153,7 +168,7 @@ class Study(Grids, Shared):
     """Whether to keep the last state of finished runs, which includes the trained weights."""
 
     @model_validator(mode="after")
-    def _check_networks(self):
+    def _check_networks(self) -> Self:
         for name in self.variants:
             if name in NETWORKS:
                 raise ValueError(f"variants.{name}: {name} is already a network; use another name")
@@ -261,7 +276,7 @@ class Study(Grids, Shared):
             variant = self.variants.get(network)
             yield Run(
                 network=network,
-                of=variant and variant.of,
+                of=variant.of if variant is not None else None,
                 depth=depth,
                 seed=seed,
                 plugin=self._plugin_of(network),

@@ -13,7 +13,7 @@ from depthbench.data.files import sides
 from depthbench.data.images import Images
 from depthbench.data.placement import PlacedImages
 from depthbench.networks import Family
-from depthbench.networks.layers import WEIGHTED
+from depthbench.networks.layers import Weighted
 from depthbench.registry import look_up
 from depthbench.study.model import Run
 from depthbench.training.optimizers import OPTIMIZERS
@@ -44,10 +44,10 @@ def make_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
 
     It is fused if it can be: a few kernels update all parameters. On CUDA it can be captured, and reads the
     learning rate from the device's memory."""
-    weights = [module.weight for module in network.modules() if isinstance(module, WEIGHTED)]
+    weights = [module.weight for module in network.modules() if isinstance(module, Weighted)]
     ids = {id(parameter) for parameter in weights}
     others = [parameter for parameter in network.parameters() if id(parameter) not in ids]
-    groups = [
+    groups: list[dict[str, Any]] = [
         {"params": weights, "weight_decay": recipe.weight_decay},
         {"params": others, "weight_decay": recipe.weight_decay if recipe.decay_norm else 0.0},
     ]

@@ -4,6 +4,7 @@ Starting the kernels limits the speed of a deep and narrow network. A graph reco
 that they use, and replays them. See "CUDA Graphs" in the CUDA semantics notes of PyTorch's manual."""
 
 import contextlib
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -20,6 +21,15 @@ WARM_UP = 3
 _FAILED: list[torch.cuda.CUDAGraph] = []
 
 
+@dataclass(frozen=True, eq=False)
+class CapturedGraph:
+    """A captured step, the tensors from which it reads its batch, and the tensor of its probes' values."""
+
+    graph: torch.cuda.CUDAGraph
+    batch: Batch
+    values: Tensor | None
+
+
 class CapturedStep:
     """Makes the updates of `step`: the first ones eagerly, the others by replaying a graph.
 
@@ -32,8 +42,7 @@ class CapturedStep:
         self.step, self.stream = step, stream
         self.note: str | None = None
         self._eager_steps = {False: 0, True: 0}  # plain, probed
-        self._graphs: dict[bool, tuple[torch.cuda.CUDAGraph, Tensor | None]] = {}
-        self._batch: Batch | None = None  # the tensors from which the graphs read their batch
+        self._graphs: dict[bool, CapturedGraph] = {}  # all read the same batch
 
     def __call__(self, batch: Batch, lr: float, probed: bool) -> Tensor | None:
         """Make one update at rate `lr`. Return the values of the probes (layers, probes) if `probed`."""
@@ -41,12 +50,11 @@ class CapturedStep:
             self._eager_steps[probed] += 1
             return self.step(batch, lr, probed)
         self.step.set_rate(lr)
-        for ours, given in zip(self._batch, batch, strict=True):
-            if ours is not None:
-                ours.copy_(given)
-        graph, values = self._graphs[probed]
-        graph.replay()
-        return values.clone() if probed else None  # the next replay overwrites them
+        captured = self._graphs[probed]
+        for ours, given in zip(parts(captured.batch), parts(batch), strict=True):
+            ours.copy_(given)
+        captured.graph.replay()
+        return None if captured.values is None else captured.values.clone()  # the next replay overwrites them
 
     def _is_captured(self, batch: Batch, probed: bool) -> bool:
         """Return whether this kind of step has a graph. Capture it if it is time to."""
@@ -82,16 +90,21 @@ class CapturedStep:
             number.add_(1)
 
     def _capture(self, batch: Batch, probed: bool) -> None:
-        if self._batch is None:
-            self._batch = Batch(*(None if part is None else part.clone() for part in batch))
+        other = next(iter(self._graphs.values()), None)
+        read = other.batch if other else Batch._make(None if part is None else part.clone() for part in batch)
         graph = torch.cuda.CUDAGraph()
         # Both graphs share memory: they never run at once, and neither needs results of the other.
-        pool = next(iter(self._graphs.values()))[0].pool() if self._graphs else None
+        pool = other.graph.pool() if other else None
         # "thread_local" lets another run in this process allocate memory during the capture.
         try:
             with torch.cuda.graph(graph, pool=pool, stream=self.stream, capture_error_mode="thread_local"):
-                values = self.step.update(self._batch, probed)
+                values = self.step.update(read, probed)
         except RuntimeError:
             _FAILED.append(graph)
             raise
-        self._graphs[probed] = graph, values
+        self._graphs[probed] = CapturedGraph(graph, read, values)
+
+
+def parts(batch: Batch) -> list[Tensor]:
+    """Return the tensors that a batch has."""
+    return [part for part in batch if part is not None]

@@ -13,7 +13,7 @@ from depthbench.data.pixels import Pixels
 BATCH = {"cpu": 256, "cuda": 2048, "mps": 256}
 
 
-def batch_size(device: torch.device, pixels: tuple[int, int]) -> int:
+def batch_size(device: torch.device, pixels: tuple[int, ...]) -> int:
     """Return the number of images of `pixels` = (H, W) in a batch. Larger images make smaller batches."""
     most, area = BATCH[device.type], pixels[0] * pixels[1]
     return max(1, min(most, most * 32 * 32 // area))

@@ -39,7 +39,8 @@ class Optimizer(Entry):
             if name not in self.settings:
                 known = nearest(name, self.settings)
                 raise ValueError(f"optimizer_settings.{name}: there is no such setting; {known}")
-        model = create_model("Settings", __base__=Section, **self.settings)
+        fields: dict[str, Any] = dict(self.settings)
+        model = create_model("Settings", __base__=Section, **fields)
         try:
             return model(**settings).model_dump()
         except ValidationError as error:

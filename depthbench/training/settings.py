@@ -1,6 +1,6 @@
 """The sections `[recipe]` and `[evaluate]` of a study: how to train and evaluate a network. No torch here."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -70,7 +70,7 @@ class Recipe(Section):
     """Stop after this number of evaluations without a lower validation error."""
 
     @model_validator(mode="after")
-    def _check(self):
+    def _check(self) -> Self:
         look_up(SCHEDULES, "schedule", self.schedule)
         look_up(WARMUPS, "warm-up", self.warmup)
         optimizer = look_up(OPTIMIZERS, "optimizer", self.optimizer)
@@ -107,7 +107,7 @@ class Evaluate(Section):
     """Steps between logged rows. Unset: a five-hundredth of all steps, and at least 10."""
 
     @model_validator(mode="after")
-    def _check(self):
+    def _check(self) -> Self:
         for name in self.robustness:
             look_up(CORRUPTIONS, "corruption", name)
         return self

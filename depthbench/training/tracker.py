@@ -9,7 +9,7 @@ from typing import Any
 class Tracker:
     """Follows the evaluated rows of one run."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.best: tuple[float, int] | None = None  # lowest test error (%), its step
         self.lowest_val: float | None = None  # lowest validation error (%)
         self.selected: tuple[float, int] | None = None  # test error (%) at that evaluation, its step

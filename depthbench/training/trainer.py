@@ -85,8 +85,10 @@ class Trainer:
             self.step_mode = "captured" if device.type == "cuda" else "eager"
         self.make_step: Step | CapturedStep = self.eager_step
         if self.step_mode != "eager":
+            assert self.stream is not None  # a plan refuses the other modes on a CPU
             self.make_step = CapturedStep(self.eager_step, self.stream)
 
+        self.log_every, self.evaluate_every = run.log_every, run.evaluate_every
         self.step = 0  # number of updates made
         self.lr = 0.0  # of the last update
         self.seconds = 0.0  # in all
@@ -102,7 +104,7 @@ class Trainer:
     def _make_network(self, images: Images) -> torch.nn.Module:
         family = look_up(NETWORKS, "network", self.run.family)
         network = build_network(family, self.run, images)
-        network = network.to(self.device, memory_format=torch.channels_last)
+        network = network.to(memory_format=torch.channels_last).to(self.device)
         self.initial_weights = hash_weights(network)
         torch.manual_seed(derived(self.run.seed, "dropout"))
         if self.mode.recompute:
@@ -157,7 +159,7 @@ class Trainer:
         """Whether this step must be logged and is not yet."""
         if self.step == self.records.last_step:
             return False
-        is_logged = self.step % self.run.evaluate.log_every == 0
+        is_logged = self.step % self.log_every == 0
         return is_logged or self.evaluation_is_due or self.learning_rate.needs_row(self.step)
 
     @property
@@ -169,7 +171,7 @@ class Trainer:
     @property
     def evaluation_is_due(self) -> bool:
         """Whether the network is evaluated after this step."""
-        return self.step == self.run.steps or self.step % self.run.evaluate.every == 0
+        return self.step == self.run.steps or self.step % self.evaluate_every == 0
 
     def log(self, should_stop: ShouldStop = lambda: False) -> list[dict[str, Any]] | None:
         """Add the history row of this step, evaluated if that is due. Return the rows that are now known.
@@ -207,12 +209,14 @@ class Trainer:
         began = time.perf_counter()
         with self._on_stream():
             predicted = self._predict(list(self.sets), should_stop)
-            errors = predicted and {
-                ERRORS[name]: percent_wrong(predicted[name], y) for name, (_, y) in self.sets.items()
-            }
+            if predicted is None:
+                errors = None
+            else:
+                self.predicted = predicted["test"]
+                errors = {
+                    ERRORS[name]: percent_wrong(predicted[name], y) for name, (_, y) in self.sets.items()
+                }
         self.evaluating += time.perf_counter() - began
-        if predicted is not None:
-            self.predicted = predicted["test"]
         return errors
 
     def _predict(self, names: list[str], should_stop: ShouldStop) -> dict[str, torch.Tensor] | None:

@@ -9,7 +9,7 @@ import torch
 from depthbench.data.batches import Batch
 from depthbench.data.load import load_images
 from depthbench.training import captured as captured_module
-from depthbench.training.captured import WARM_UP, CapturedStep
+from depthbench.training.captured import WARM_UP, CapturedGraph, CapturedStep
 from depthbench.training.mode import TrainingMode
 from depthbench.training.trainer import Trainer
 from tests.data.photographs import write_photographs
@@ -65,11 +65,11 @@ class ByHand(CapturedStep):
         if self.fails_with is not None:
             captured_module._FAILED.append(self)
             raise RuntimeError(self.fails_with)
-        if self._batch is None:
-            self._batch = Batch(*(None if part is None else part.clone() for part in batch))
+        other = next(iter(self._graphs.values()), None)
+        read = other.batch if other else Batch._make(None if part is None else part.clone() for part in batch)
         self.captured.append(probed)
-        graph = FakeGraph(self.step, self._batch, probed)
-        self._graphs[probed] = graph, graph.values
+        graph = FakeGraph(self.step, read, probed)
+        self._graphs[probed] = CapturedGraph(graph, read, graph.values)
 
 
 def batch(number):

@@ -67,8 +67,9 @@ class _Execution:
                 if not self.signals:
                     self._start_runs()
                 self._handle_signals()
-                for connection in wait(list(self.workers), TICK):
-                    self._receive(self.workers[connection])
+                ready = wait(list(self.workers), TICK)
+                for worker in [worker for worker in self.workers.values() if worker.connection in ready]:
+                    self._receive(worker)
                 self._end_idle_workers()
                 self.display.tick()
         finally:

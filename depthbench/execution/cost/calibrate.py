@@ -152,6 +152,7 @@ def shallower(run: Run, plan: Plan, most: float) -> Run | None:
         return None
     rule, n = look_up(NETWORKS, "network", run.family).depths, 1
     deepest = rule.depth(n)
+    assert deepest is not None  # every family has a shallowest depth
     while (depth := rule.depth(2 * n)) is not None and depth < run.depth and is_little(depth):
         deepest, n = depth, 2 * n
     return run.model_copy(update={"depth": deepest}) if deepest < run.depth else None

@@ -92,7 +92,7 @@ def estimate(plan: Plan, measures: bool = True, progress: Progress = lambda done
         device=plan.device,
         jobs=plan.jobs,
         threads=plan.threads,
-        steps=plan.study.recipe.steps,
+        steps=plan.study.steps,
         batch_sizes=tuple(sorted({run.recipe.batch_size for run in (*plan.finished, *plan.todo)})),
         runs=len(plan.finished) + len(plan.todo),
         done=len(plan.finished),

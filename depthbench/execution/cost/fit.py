@@ -45,7 +45,7 @@ class Fit:
 class _Need:
     """The memory of one run."""
 
-    size: int | float
+    size: float
     recompute: bool = False
     note: str | None = None
 

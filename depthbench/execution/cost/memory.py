@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from functools import cache
 from math import prod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from depthbench.execution.cost.images import ImageFootprint
 from depthbench.networks import NETWORKS
@@ -28,6 +28,7 @@ READER = 310_000_000
 BATCHES_AHEAD = 2  # that each reader has ready
 
 Cell = tuple[str, int]
+Bytes = TypeVar("Bytes", int, float)
 """(network, depth). Runs that differ only in their seed need the same."""
 
 
@@ -72,7 +73,7 @@ def reader_memory(run: Run, images: ImageFootprint, device: str, threads: int) -
     return threads * (READER + BATCHES_AHEAD * run.recipe.batch_size * prod(images.shape))
 
 
-def memory_of_all(needs: Sequence[int], common: int) -> int:
+def memory_of_all(needs: Sequence[Bytes], common: int) -> Bytes:
     """Return the memory of runs at once, each with its need. They share `common`, which counts once."""
     return sum(needs) - common * max(0, len(needs) - 1)
 

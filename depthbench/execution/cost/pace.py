@@ -34,7 +34,7 @@ class Pace:
     def of(self, run: Run, evaluated: int) -> float:
         """Return the seconds of `run`, if each of its evaluations takes `evaluated` images."""
         probed = sum(run.is_probed(step) for step in range(run.steps))
-        evaluations = -(-run.steps // run.evaluate.every)  # the last step is always evaluated
+        evaluations = -(-run.steps // run.evaluate_every)  # the last step is always evaluated
         steps = (run.steps - probed) * self.step + probed * self.probed_step
         return self.build + steps + evaluations * evaluated * self.evaluation
 

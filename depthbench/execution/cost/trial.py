@@ -9,7 +9,7 @@ from multiprocessing.connection import Connection
 
 from depthbench.errors import one_line
 from depthbench.execution.cost.images import ImageFootprint
-from depthbench.execution.cost.pace import measure
+from depthbench.execution.cost.pace import Pace, measure
 from depthbench.execution.process import connect_to_parent
 from depthbench.plugins import load_plugin
 
@@ -38,6 +38,7 @@ def serve(connection: Connection) -> None:
     connection.send("ready")
     while True:
         run, mode = connection.recv()
+        answer: tuple[str, Pace | str]
         try:
             answer = "pace", measure(run, setup.images, mode, setup.lanes)
         except Exception as error:

@@ -6,6 +6,7 @@ sec. 3.4)."""
 import torch
 from torch import Tensor
 
+from depthbench.data.files import Files
 from depthbench.data.images import chance_error
 from depthbench.study.model import Run
 from depthbench.training.evaluate import batch_size
@@ -29,24 +30,25 @@ def evaluate(trained: TrainedNetwork, should_stop: ShouldStop, notify: Notify) -
     `test_error_top5_10crop` that of all 10. The top-5 errors need more than 5 classes. The network is
     evaluated in evaluation mode and left in the mode it was in."""
     notify("10 crops of the test images")
-    network = trained.network
+    network, x = trained.network, trained.x
+    assert isinstance(x, Files)  # Study.checked refuses other images
     is_training = network.training
     network.eval()
     try:
-        wrong = _count_wrong(trained, should_stop)
+        wrong = _count_wrong(trained, x, should_stop)
     finally:
         network.train(is_training)
     if wrong is None:
         return None
-    return Outcome({name: 100 * count.item() / len(trained.x) for name, count in wrong.items()})
+    return Outcome({name: 100 * count.item() / len(x) for name, count in wrong.items()})
 
 
-def _count_wrong(trained: TrainedNetwork, should_stop: ShouldStop) -> dict[str, Tensor] | None:
-    """The number of wrong answers for each error, on the device."""
+def _count_wrong(trained: TrainedNetwork, x: Files, should_stop: ShouldStop) -> dict[str, Tensor] | None:
+    """Return the number of wrong answers for each error, on the device."""
     device = trained.y.device
-    size = max(1, batch_size(device, trained.x.shape[2:]) // 10)
+    size = max(1, batch_size(device, x.shape[2:]) // 10)
     wrong: dict[str, Tensor] = {}
-    for crops, labels in zip(trained.x.ten_crops(size), trained.y.split(size), strict=True):
+    for crops, labels in zip(x.ten_crops(size), trained.y.split(size), strict=True):
         if should_stop():
             return None
         images = trained.scaling(crops.to(device).flatten(0, 1))
