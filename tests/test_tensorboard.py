@@ -96,7 +96,7 @@ def test_a_run_is_written_as_it_ends_and_every_event_is_passed_on(stored):
     assert "cannot write the TensorBoard event files" in shown[1].text
 
 
-def test_layers_sort_as_they_stand_in_the_network(stored):
+def test_tags_sort_in_the_order_of_the_layers(stored):
     store, run = stored
     many = pd.DataFrame({"step": 0, "layer": [9, 100], "name": ["a", "b"], "stage": "1", "weight_norm": 1.0})
     store.run(run.run_id).write_rows(HISTORY[:1], many)

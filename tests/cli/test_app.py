@@ -109,7 +109,7 @@ def test_frontier_finds_where_networks_stop_training_and_reports_it(tmp_path):
         ("plain --below 0", "frontier: below = 0.0: should be greater than 0"),
     ],
 )
-def test_a_frontier_that_cannot_be_found_is_told_in_one_line(tmp_path, arguments, told):
+def test_an_impossible_search_is_refused_in_one_line(tmp_path, arguments, told):
     with pytest.raises(BadInput, match=told):
         invoke("frontier", *arguments.split(), "--results", tmp_path)
 
@@ -136,7 +136,7 @@ def test_show_says_how_many_runs_are_not_begun(trained_study, tmp_path):
 
 
 @pytest.mark.slow
-def test_what_failed_is_told_also_when_quiet(tmp_path):
+def test_failures_are_reported_even_with_quiet(tmp_path):
     (tmp_path / "mine.py").write_text(
         "def build(**options):\n    raise RuntimeError('it cannot be built')\n\n\n"
         "NETWORKS = {'mine': build}\n"
@@ -371,7 +371,7 @@ def test_a_command_that_cannot_be_parsed_is_one_line(monkeypatch, capsys, argume
     assert line.startswith(told)
 
 
-def test_what_a_person_wrote_is_told_as_it_was_written(monkeypatch, capsys):
+def test_a_value_in_an_error_message_is_printed_verbatim(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["depthbench", "run", "--device", "cuda:x:"])
     with pytest.raises(SystemExit):
         main()

@@ -54,7 +54,7 @@ def find(study, folder):
     return rounds, frontiers(load_results(path).runs, study.frontier.below)
 
 
-def test_a_search_trains_what_it_asks_for_and_stores_why(tiny, tmp_path, here):
+def test_a_search_trains_its_runs_and_stores_its_bound(tiny, tmp_path, here):
     study = tiny(frontier={"below": 100.0, "deepest": 19})  # every run trains
     rounds, found = find(study, tmp_path)
     assert rounds == [[("plain", 8), ("resnet", 8)], [("plain", 14), ("resnet", 14)]]
@@ -79,9 +79,7 @@ def test_find_frontier_stores_its_runs_in_a_study_of_their_own(tiny, tmp_path, h
         find_frontier(study, tmp_path, below=0)
 
 
-def test_a_network_that_does_not_train_is_done_with_and_another_bound_is_judged_by_what_is_stored(
-    tiny, tmp_path, here
-):
+def test_a_search_ends_at_a_network_that_does_not_train_and_reuses_stored_runs(tiny, tmp_path, here):
     grid = {"network": ["plain"]}
     rounds, found = find(tiny(frontier={"below": 0.001, "deepest": 8}, grid=grid), tmp_path)
     assert rounds == [[("plain", 8)]]
@@ -94,12 +92,12 @@ def test_a_network_that_does_not_train_is_done_with_and_another_bound_is_judged_
     assert load_results(tmp_path / "tiny").runs["frontier.below"].tolist() == [99.0]
 
 
-def test_a_bound_below_the_least_depth_is_refused(tiny, tmp_path):
+def test_a_maximum_below_the_shallowest_depth_is_refused(tiny, tmp_path):
     with pytest.raises(BadInput, match="--deepest 7: plain has no depth that shallow"):
         find(tiny(frontier={"deepest": 7}), tmp_path)
 
 
-def test_a_search_whose_runs_fail_ends(tiny, tmp_path):
+def test_a_search_ends_if_its_runs_fail(tiny, tmp_path):
     plugin = tmp_path / "broken.py"
     plugin.write_text(BROKEN)
     study = tiny(plugins=[str(plugin)], options={"width": None}, grid={"network": ["broken"], "depth": [1]})
@@ -110,7 +108,7 @@ def test_a_search_whose_runs_fail_ends(tiny, tmp_path):
         del NETWORKS["broken"], sys.modules["depthbench_plugin_broken"]
 
 
-def test_another_version_of_a_plug_in_is_not_answered_with_the_old_one(tiny, tmp_path, here):
+def test_runs_of_an_older_plug_in_are_not_reused(tiny, tmp_path, here):
     plugin = tmp_path / "mine.py"
     for comment in ("", "# now in another way"):
         plugin.write_text(SMALL + comment)
@@ -126,7 +124,7 @@ def test_another_version_of_a_plug_in_is_not_answered_with_the_old_one(tiny, tmp
             del NETWORKS["mine"], sys.modules["depthbench_plugin_mine"]
 
 
-def test_every_round_of_a_search_computes_with_as_many_threads(tiny, tmp_path, monkeypatch):
+def test_all_rounds_of_a_search_use_the_same_number_of_threads(tiny, tmp_path, monkeypatch):
     """A round of one run has not all cores, which would round otherwise."""
     monkeypatch.delenv("OMP_NUM_THREADS")
     monkeypatch.setattr("depthbench.execution.plan.usable_cores", lambda: 2)

@@ -29,7 +29,7 @@ class Notes(Silent):
         ({1: 100.0, 2: 103.0, 4: 99.0}, 1),
     ],
 )
-def test_more_runs_at_once_only_where_they_are_faster(rates, lanes):
+def test_more_lanes_are_used_only_if_they_are_faster(rates, lanes):
     assert fastest(rates) == lanes
 
 
@@ -44,7 +44,7 @@ def test_which_runs_can_take_turns(tiny, monkeypatch):
     assert not can_take_turns(tiny(grid={"network": ["plain", "own"]}))
 
 
-def test_it_is_measured_in_a_process_of_its_own(tiny, tmp_path):
+def test_lanes_are_measured_in_a_separate_process(tiny, tmp_path):
     """On a CPU, where taking turns gains nothing: the way is the same."""
     study = tiny(recipe={"steps": 3000})
     plan = dataclasses.replace(
@@ -68,7 +68,7 @@ def test_a_short_study_is_not_measured(tiny, tmp_path):
     assert display.lines == []
 
 
-def test_what_cannot_be_measured_is_as_it_was(tiny, tmp_path):
+def test_a_plan_that_cannot_be_measured_does_not_change(tiny, tmp_path):
     plan = make_plan(tiny(recipe={"steps": 3000}), Execution(tmp_path, device="cpu"))
     plan = dataclasses.replace(plan, lanes=2, measures_lanes=True, device="no-such-device")
     display = Notes()
@@ -82,6 +82,6 @@ def test_a_captured_step_needs_a_gpu(tiny, tmp_path, step):
         make_plan(tiny(), Execution(tmp_path, device="cpu", step_mode=step))
 
 
-def test_an_unknown_step(tiny, tmp_path):
+def test_an_unknown_step_mode_is_refused(tiny, tmp_path):
     with pytest.raises(BadInput, match="use auto, eager, captured or compiled"):
         make_plan(tiny(), Execution(tmp_path, device="cpu", step_mode="fast"))

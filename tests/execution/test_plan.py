@@ -29,7 +29,7 @@ def test_cores_are_divided_among_the_jobs(monkeypatch):
     assert share_cores("cpu", runs=18, jobs=None) == (8, 1)
 
 
-def test_a_published_set_need_not_be_there_to_be_counted(tiny, tmp_path, monkeypatch):
+def test_a_published_data_set_can_be_planned_without_its_files(tiny, tmp_path, monkeypatch):
     def refuse(*args, **kwargs):
         raise OSError("no network")
 
@@ -47,7 +47,7 @@ def test_tf32_needs_cuda(tiny, tmp_path):
         make_plan(tiny(recipe={"precision": "tf32"}), Execution(tmp_path, device="cpu"))
 
 
-def test_a_network_that_cannot_be_compiled_is_told_before_anything_runs(tiny, tmp_path):
+def test_a_network_that_cannot_be_compiled_is_refused_before_any_run(tiny, tmp_path):
     study = tiny(grid={"network": ["plain", "resnet_mlp"]}, options={"width": 16})
     with pytest.raises(BadInput, match="--step compiled: network 'resnet_mlp' cannot be compiled; use capt"):
         make_plan(study, Execution(tmp_path, device="cpu", step_mode="compiled"))
@@ -56,7 +56,7 @@ def test_a_network_that_cannot_be_compiled_is_told_before_anything_runs(tiny, tm
 
 
 @pytest.mark.parametrize(("asked", "taken"), [(5000, None), (1437, None), (1000, 1000)])
-def test_more_evaluation_images_than_there_are_is_all_of_them(tiny, tmp_path, asked, taken):
+def test_too_many_evaluation_images_means_all(tiny, tmp_path, asked, taken):
     plan = make_plan(tiny(evaluate={"train_size": asked}), Execution(tmp_path, device="cpu"))
     assert plan.study.evaluate.train_size == taken
 
@@ -66,26 +66,26 @@ def test_early_stopping_needs_a_validation_set(tiny, tmp_path):
         make_plan(tiny(recipe={"patience": 3}), Execution(tmp_path, device="cpu"))
 
 
-def test_a_file_where_the_results_should_go(tiny, tmp_path):
+def test_a_file_in_place_of_the_results_directory_is_refused(tiny, tmp_path):
     (tmp_path / "taken").write_text("")
     with pytest.raises(BadInput, match="is a file"):
         make_plan(tiny(), Execution(tmp_path / "taken", device="cpu"))
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_a_directory_that_cannot_be_written(tiny, tmp_path):
+def test_a_results_directory_that_cannot_be_created_is_refused(tiny, tmp_path):
     tmp_path.chmod(0o500)
     with pytest.raises(BadInput, match="not writable"):
         make_plan(tiny(), Execution(tmp_path / "results", device="cpu"))
 
 
-def test_not_writable_is_found_before_any_run(tiny, tmp_path, monkeypatch):
+def test_a_results_directory_that_is_not_writable_is_refused(tiny, tmp_path, monkeypatch):
     monkeypatch.setattr(os, "access", lambda path, mode: False)
     with pytest.raises(BadInput, match="is not writable; give another --results DIR"):
         make_plan(tiny(), Execution(tmp_path / "results", device="cpu"))
 
 
-def test_an_option_that_a_network_does_not_take(tiny, tmp_path, monkeypatch):
+def test_an_option_that_a_network_does_not_take_is_refused(tiny, tmp_path, monkeypatch):
     from depthbench.networks import NETWORKS, Family
 
     monkeypatch.setitem(NETWORKS, "fixed", Family(lambda depth, in_channels, num_classes: None))
@@ -105,7 +105,7 @@ def test_a_plan_that_is_not_executed_need_not_join_what_is_stored(tiny, tmp_path
     assert "stored results are ignored" in plan.notes[0]
 
 
-def test_a_plan_says_how_each_run_is_trained(tiny, tmp_path):
+def test_a_plan_has_the_training_mode_of_each_run(tiny, tmp_path):
     execution = Execution(tmp_path, device="cpu", step_mode="eager", recompute=True)
     study = tiny(grid={"network": ["plain"]}).model_copy(update={"keep_checkpoints": True})
     plan = make_plan(study, execution)

@@ -12,7 +12,7 @@ def test_what_a_run_was_made_with():
     assert described["device"] == f"cpu ({environment.cpu_name()})"
 
 
-def test_a_processor_is_told_with_its_instructions(monkeypatch):
+def test_the_name_of_a_processor_includes_its_instructions(monkeypatch):
     def told(instructions):
         monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: instructions)
         return environment.cpu_name()

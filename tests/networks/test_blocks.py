@@ -170,7 +170,7 @@ def test_a_dropped_shortcut_is_a_scale_of_a_half_on_average_and_in_evaluation():
     assert 0.4 < kept.sum() / (x > 0).sum() < 0.6
 
 
-def test_a_block_says_whether_it_draws():
+def test_dropout_of_a_block_says_whether_it_draws_random_numbers():
     for options in ({"dropout": 0.1}, {"shortcut_dropout": 0.1}):
         assert draws(build("resnet", 8, **options).blocks())
     assert not draws(build("resnet", 8).blocks())
@@ -203,7 +203,7 @@ VARIANTS = [
 
 
 @pytest.mark.parametrize(("name", "options"), VARIANTS)
-def test_computed_again_not_a_bit_changes(name, options):
+def test_recomputation_gives_the_same_bits(name, options):
     usual, saving = build(name, **options), build(name, **options)
     saving.run_blocks = Recomputed(2)
     for a, b in zip(steps_of(usual), steps_of(saving), strict=True):
@@ -211,7 +211,7 @@ def test_computed_again_not_a_bit_changes(name, options):
 
 
 @pytest.mark.parametrize(("name", "options"), [v for v in VARIANTS if "shortcut_dropout" not in v[1]])
-def test_fused_it_computes_the_same(name, options):
+def test_a_fused_block_computes_the_same(name, options):
     network = build(name, 11 if "bottleneck" in name else 8, **options).double()
     fused = copy.deepcopy(network)
     fuse(fused, backend="aot_eager")

@@ -66,14 +66,14 @@ def kept_bytes(network):
         ("resnet", {"shortcut": "C", "norm": "none"}),
     ],
 )
-def test_not_a_bit_of_what_is_computed_changes(name, options, length):
+def test_recomputation_gives_the_same_bits(name, options, length):
     usual, saving = build(name, **options), build(name, **options)
     saving.run_blocks = Recomputed(length)
     for a, b in zip(train(usual), train(saving), strict=True):
         assert torch.equal(a.nan_to_num(), b.nan_to_num())
 
 
-def test_nor_do_the_names_of_what_is_stored():
+def test_recomputation_changes_no_name_in_the_state():
     usual, saving = build(), build()
     recompute_activations(saving, (6, 3, 8, 8))
     assert list(saving.state_dict()) == list(usual.state_dict())
@@ -81,7 +81,7 @@ def test_nor_do_the_names_of_what_is_stored():
     copy.deepcopy(saving).load_state_dict(usual.state_dict())
 
 
-def test_under_autocast():
+def test_recomputation_under_autocast():
     results = []
     for network in (build(), build()):
         if results:
@@ -94,7 +94,7 @@ def test_under_autocast():
     assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
 
 
-def test_turning_it_on_changes_neither_the_network_nor_the_random_numbers():
+def test_turning_on_recomputation_changes_neither_the_network_nor_the_random_numbers():
     network = build(dropout=0.3)
     before, random = copy.deepcopy(network.state_dict()), torch.get_rng_state()
     recompute_activations(network, (6, 3, 8, 8))
@@ -103,7 +103,7 @@ def test_turning_it_on_changes_neither_the_network_nor_the_random_numbers():
     assert torch.equal(torch.get_rng_state(), random)
 
 
-def test_a_tenth_is_kept():
+def test_recomputation_keeps_a_tenth_of_the_activations():
     network = build(depth=110)
     usual = kept_bytes(network)
     length = recompute_activations(network, (6, 3, 8, 8))
@@ -127,16 +127,16 @@ def test_in_evaluation_and_without_gradients_nothing_is_recomputed(monkeypatch):
     assert called
 
 
-def test_a_network_without_blocks_cannot():
+def test_a_network_without_blocks_cannot_be_recomputed():
     with pytest.raises(BadInput, match=r"Sequential cannot be computed again: it has no blocks\(\)"):
         recompute_activations(nn.Sequential(nn.Linear(1, 1)), (2, 1, 1, 1))
 
 
-def test_a_block_that_does_not_say_otherwise_may_draw():
+def test_a_block_without_dropout_attribute_may_draw_random_numbers():
     assert not draws([SimpleNamespace(dropout=0.0)])
     assert draws([SimpleNamespace(dropout=0.0), SimpleNamespace(dropout=0.1)])
     assert draws([nn.Linear(1, 1)])
 
 
-def test_in_turn():
+def test_in_turn_calls_each_block_on_the_last_output():
     assert in_turn([lambda x: x + 1, lambda x: 2 * x], 3) == 8

@@ -114,7 +114,7 @@ def test_twins_share_all_but_the_shortcut(twins, options):
 
 
 @pytest.mark.parametrize("name", ["plain", "preplain_bottleneck"])
-def test_a_plain_network_makes_no_use_of_what_is_of_shortcuts(name):
+def test_a_plain_network_ignores_options_of_shortcuts(name):
     of_shortcuts = {"gate": "exclusive", "gate_bias": 1.0, "shortcut": "C", "shortcut_dropout": 0.5}
     of_shortcuts |= {"shortcut_scale": 0.1, "branch_scale": 0.1}
     bare, other = build(name, 20), build(name, 20, **of_shortcuts)
@@ -122,7 +122,7 @@ def test_a_plain_network_makes_no_use_of_what_is_of_shortcuts(name):
     assert torch.equal(bare(images(4, 3, 8, 8)), other(images(4, 3, 8, 8)))
 
 
-def test_the_network_of_the_paper_is_still_the_one_it_was():
+def test_the_network_of_the_paper_has_not_changed():
     """Weights and logits of the first version, of 14 layers of 4 channels. To tolerance: kernels round."""
     pixels = torch.linspace(-1, 1, 2 * 3 * 8 * 8).reshape(2, 3, 8, 8)
     logits = {
@@ -184,7 +184,7 @@ def test_a_residual_network_without_branches_is_its_shortcuts():
     assert torch.equal(network(x), network.fc(y.mean((2, 3))))
 
 
-def test_a_plain_network_without_branches_says_nothing_of_its_input():
+def test_a_plain_network_without_branches_ignores_its_input():
     network = build("plain", norm="none", width=4)
     nn.init.zeros_(network.stages[1][0].conv2.weight)
     assert network(images(2, 3, 8, 8)).eq(0).all()

@@ -24,7 +24,7 @@ def test_a_convolution_has_them_at_every_place_and_its_norm_has_none():
     assert count_multiply_adds(network, (2, 5, 5)) == (3 * 3 * 2 * 4) * (3 * 3)
 
 
-def test_frozen_numbers_are_not_counted():
+def test_frozen_parameters_are_not_counted():
     network = nn.Sequential(nn.Linear(3, 2), nn.Linear(2, 1))
     network[0].requires_grad_(False)
     assert count_parameters(network) == 3
@@ -60,14 +60,14 @@ class Own(nn.Module):
         nn.Sequential(nn.Conv2d(3, 6, 3, stride=2, groups=3, dilation=2), nn.Flatten(2), nn.Conv1d(6, 4, 2)),
     ],
 )
-def test_counted_as_torch_counts(network):
+def test_multiply_adds_equal_torchs_count(network):
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         network.eval()(torch.zeros(1, 3, 16, 16))
     assert count_multiply_adds(network, (3, 16, 16)) == counter.get_total_flops() // 2
     assert count(network, (2, 3, 16, 16)).multiply_adds == counter.get_total_flops() // 2
 
 
-def test_products_of_a_layer_that_is_not_known():
+def test_products_outside_of_known_layers_are_counted():
     assert count_multiply_adds(Own(), (3, 1, 1)) == 3 * 2 + 2 * 5
 
 

@@ -27,7 +27,7 @@ def test_another_depth_is_refused_with_the_nearest_ones(depth, nearest):
 
 @settings(max_examples=50, deadline=None, derandomize=True)
 @given(step=st.integers(1, 12), offset=st.integers(0, 12), depth=st.integers(1, 400))
-def test_a_rule_has_exactly_the_depths_it_says(step, offset, depth):
+def test_a_rule_accepts_exactly_its_depths(step, offset, depth):
     rule = DepthRule(step, offset)
     if depth in [step * n + offset for n in range(1, 401)]:
         assert step * rule.n(depth) + offset == depth
@@ -40,7 +40,7 @@ def test_a_rule_has_exactly_the_depths_it_says(step, offset, depth):
 
 
 @pytest.mark.parametrize(("rule", "text"), [((), "any"), ((1, 3), "n+3"), ((6, 2), "6n+2")])
-def test_a_rule_says_what_it_allows(rule, text):
+def test_the_text_of_a_rule(rule, text):
     assert str(DepthRule(*rule)) == text
 
 
@@ -48,14 +48,14 @@ def test_a_plugin_family_has_any_depth():
     assert Family(object).depths.n(7) == 7
 
 
-def test_some_depths_are_of_both_rules_and_the_family_says_which():
+def test_the_family_decides_between_blocks_at_depths_of_both_rules():
     assert (SIX_N_PLUS_2.n(110), NINE_N_PLUS_2.n(110)) == (18, 12)
     assert (NINE_N_PLUS_2.n(164), NINE_N_PLUS_2.n(1001)) == (18, 111)
     with pytest.raises(BadInput, match=r"depth 1001 is not 6n\+2, n >= 1; nearest: 998 or 1004"):
         NETWORKS["preresnet"].depths.n(1001)
 
 
-def test_a_list_has_the_depths_that_it_names():
+def test_a_list_accepts_exactly_its_depths():
     depths = DepthList((18, 34))
     assert (str(depths), depths.n(34), depths.depth(2), depths.depth(3)) == ("18, 34", 2, 34, None)
     with pytest.raises(BadInput, match="depth 20 is none of 18, 34"):

@@ -49,6 +49,6 @@ def test_a_probed_step_measures_the_parts(monkeypatch):
     assert torch.equal(*values)
 
 
-def test_a_network_without_such_parts_says_so():
+def test_a_network_without_respond_is_refused():
     with pytest.raises(BadInput, match="--step captured"):
         fuse(nn.Sequential(nn.Linear(2, 2)))

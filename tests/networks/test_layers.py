@@ -30,7 +30,7 @@ def test_a_norm_belongs_to_one_layer_and_one_that_comes_first_to_none():
     assert weighted_layers(network) == [Layer("1", "1", network[1], network[2])]
 
 
-def test_a_network_that_names_its_layers_is_believed():
+def test_layers_that_a_network_names_are_used():
     class Named(Own):
         def weighted_layers(self):
             return [Layer("head", "fc", self.head, self.head)]

@@ -99,12 +99,12 @@ def test_a_seed_decides_all_weights(name):
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_it_says_whether_it_fuses(name):
+def test_fuses_is_true_exactly_for_networks_that_can_be_fused(name):
     assert hasattr(build(name), "respond") == NETWORKS[name].fuses
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_its_stages_are_those_that_theory_knows(name):
+def test_the_stages_of_a_structure_are_those_of_the_network(name):
     structure = NETWORKS[name].structure
     if structure is not None:
         stages = {layer.stage for layer in weighted_layers(build(name))} - {"input", "conv1", "fc"}
@@ -115,7 +115,7 @@ def test_its_stages_are_those_that_theory_knows(name):
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_its_protocols_are_recipes(name):
+def test_protocols_are_valid_recipes(name):
     for protocol in NETWORKS[name].protocols.values():
         recipe = Recipe(**protocol.recipe)
         assert protocol.unstated <= set(Recipe.model_fields)
@@ -123,14 +123,14 @@ def test_its_protocols_are_recipes(name):
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_its_memory_bound_covers_options_that_it_takes(name):
+def test_a_memory_bound_covers_options_that_the_family_takes(name):
     bound = NETWORKS[name].memory
     if bound is not None:
         assert bound.covers <= NETWORKS[name].takes
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_it_has_a_line_about_itself(name):
+def test_every_family_has_a_description(name):
     assert NETWORKS[name].about.startswith("residual" if NETWORKS[name].is_residual else "plain")
     assert "et al." in NETWORKS[name].about
 

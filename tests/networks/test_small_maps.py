@@ -24,7 +24,7 @@ def drawn(*shape, dtype=torch.float64):
 
 @pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize("pixels", [(1, 1), (1, 2), (2, 1), (2, 2)])
-def test_it_is_the_convolution(is_faster, pixels, bias):
+def test_the_output_is_that_of_torchs_convolution(is_faster, pixels, bias):
     torch.manual_seed(0)
     conv = convolution_3x3(3, 5, bias).double().to(memory_format=CHANNELS_LAST)
     x, given = drawn(4, 3, *pixels), drawn(4, 5, *pixels).detach()
@@ -40,14 +40,14 @@ def test_it_is_the_convolution(is_faster, pixels, bias):
         assert ours.stride() == theirs.stride()
 
 
-def test_its_derivatives_are_those_of_finite_differences():
+def test_derivatives_equal_finite_differences():
     torch.manual_seed(0)
     given = drawn(3, 2, 2, 2), drawn(4, 2, 3, 3)
     assert torch.autograd.gradcheck(MatrixConvolution.apply, given)
     assert torch.autograd.gradgradcheck(MatrixConvolution.apply, given)
 
 
-def test_it_rounds_like_the_convolution_that_it_stands_for(is_faster):
+def test_rounding_is_as_small_as_that_of_torchs_convolution(is_faster):
     torch.manual_seed(0)
     conv = convolution_3x3(64, 64, False).to(memory_format=CHANNELS_LAST)
     x, given = drawn(64, 64, 2, 2, dtype=torch.float32), drawn(64, 64, 2, 2, dtype=torch.float32).detach()
@@ -62,7 +62,7 @@ def test_it_rounds_like_the_convolution_that_it_stands_for(is_faster):
 
 
 @pytest.mark.parametrize("options", [{}, {"norm": "none", "order": "act_only_pre"}, {"dropout": 0.2}])
-def test_what_is_computed_again_is_the_same(is_faster, options):
+def test_recomputation_with_probes_gives_the_same_bits(is_faster, options):
     """Of a whole network, whose last stage has maps of 2x2 pixels, with its probes."""
     seen = []
     for recompute in (False, True):
@@ -81,7 +81,7 @@ def test_what_is_computed_again_is_the_same(is_faster, options):
         assert torch.equal(usual, again)
 
 
-def test_what_is_frozen_gets_no_gradient(is_faster):
+def test_frozen_parameters_get_no_gradient(is_faster):
     conv = convolution_3x3(2, 2, False).to(memory_format=CHANNELS_LAST)
     conv.weight.requires_grad_(False)
     x = drawn(1, 2, 2, 2, dtype=torch.float32)
@@ -93,7 +93,7 @@ def test_what_is_frozen_gets_no_gradient(is_faster):
     assert conv.weight.grad is not None
 
 
-def test_its_output_may_be_changed_in_place(is_faster):
+def test_the_output_may_be_changed_in_place(is_faster):
     conv = convolution_3x3(2, 2, False).to(memory_format=CHANNELS_LAST)
     x = drawn(3, 2, 2, 2, dtype=torch.float32)
     F.relu_(conv(x)).sum().backward()
@@ -101,7 +101,7 @@ def test_its_output_may_be_changed_in_place(is_faster):
     torch.testing.assert_close(x.grad, expected)
 
 
-def test_it_is_asked_first_in_an_evaluation_and_then_in_training(is_faster):
+def test_index_tensors_made_in_an_evaluation_work_in_training(is_faster):
     small_maps._taps.cache_clear()
     conv = convolution_3x3(2, 2, False).to(memory_format=CHANNELS_LAST)
     x = drawn(3, 2, 2, 2, dtype=torch.float32)
@@ -113,7 +113,7 @@ def test_it_is_asked_first_in_an_evaluation_and_then_in_training(is_faster):
 
 
 @pytest.mark.parametrize("why", ["larger", "contiguous", "bf16", "other processor", "device"])
-def test_elsewhere_it_is_torchs(is_faster, monkeypatch, why):
+def test_other_shapes_use_torchs_convolution(is_faster, monkeypatch, why):
     conv = convolution_3x3(2, 2, False).to(memory_format=CHANNELS_LAST)
     x = drawn(1, 2, 2, 3 if why == "larger" else 2, dtype=torch.float32)
     if why == "contiguous":

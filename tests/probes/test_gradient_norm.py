@@ -31,7 +31,7 @@ def test_norms_of_short_numbers_are_added_up_in_float64():
     assert l2(x.double()).dtype == torch.float64
 
 
-def test_what_each_probe_looks_at():
+def test_the_tensor_of_each_probe():
     weight = nn.Parameter(torch.ones(2))
     weight.grad = torch.tensor([3.0, 4.0])
     assert WEIGHT.of == "weight"

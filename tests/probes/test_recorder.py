@@ -77,7 +77,7 @@ def test_values_equal_autograd_by_hand_to_the_last_digit(name, norm, dtype):
 
 @pytest.mark.parametrize("name", ["plain", "resnet"])
 @pytest.mark.parametrize("norm", ["batch", "none"])
-def test_recording_changes_nothing_in_what_is_recorded(name, norm):
+def test_recording_does_not_change_the_training(name, norm):
     network = build(name, norm=norm)
     alone = copy.deepcopy(network)
     x, y = batch()
@@ -108,7 +108,7 @@ def test_hooks_are_there_only_inside_the_context():
     assert hooks(network) == 0
 
 
-def test_a_probe_puts_hooks_only_where_it_looks():
+def test_a_probe_adds_only_the_hooks_that_it_needs():
     network = build()
     with Recorder(network, {"weight_norm": ALL["weight_norm"]}):
         assert hooks(network) == 0
@@ -132,7 +132,7 @@ def test_a_layer_that_took_no_part_is_nan_and_not_zero():
     assert math.isnan(values["response_std"])
 
 
-def test_of_a_frozen_layer_only_the_response_is_known():
+def test_a_frozen_layer_has_only_a_response():
     network = nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 2))
     network[0].requires_grad_(False)
     frozen, trained = recorded(network, torch.randn(4, 2), torch.tensor([0, 1, 0, 1]))
@@ -140,7 +140,7 @@ def test_of_a_frozen_layer_only_the_response_is_known():
     assert not trained.isnan().any()
 
 
-def test_values_of_the_step_before_are_forgotten():
+def test_values_of_an_earlier_step_are_cleared():
     network, (x, y) = build(), batch()
     recorder = Recorder(network, ALL)
     with recorder:
@@ -167,7 +167,7 @@ def test_a_nonlinearity_in_place_does_not_touch_the_response():
     assert values["grad_norm_weight"] == 3.0
 
 
-def test_a_probe_of_ones_own():
+def test_custom_probes_are_measured():
     network = nn.Sequential(nn.Linear(1, 4, bias=False))
     network[0].weight.data = torch.tensor([[1.0], [2.0], [3.0], [-1.0]])
     active = Probe("response", lambda response: (response > 0).float().mean())

@@ -19,7 +19,7 @@ def responses(network, x):
         return recorder.values()[:, 0].tolist()
 
 
-def test_it_is_taken_after_the_norm_and_before_the_nonlinearity():
+def test_a_response_is_measured_after_the_norm_and_before_the_nonlinearity():
     torch.manual_seed(0)
     network = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.ReLU())
     nn.init.constant_(network[1].weight, 3.0)
@@ -27,7 +27,7 @@ def test_it_is_taken_after_the_norm_and_before_the_nonlinearity():
     assert responses(network, 100 * torch.randn(64, 4)) == pytest.approx([3.0], rel=1e-5)
 
 
-def test_it_is_taken_before_the_addition():
+def test_a_response_is_measured_before_the_addition():
     torch.manual_seed(0)
     network = NETWORKS["resnet"](depth=8, width=4)
     block = network.stages[0][0]

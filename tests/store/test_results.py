@@ -65,7 +65,7 @@ def test_the_frozen_study_can_be_run_again(stored):
         ({"network": ["plain"]}, 2),  # nothing new
     ],
 )
-def test_what_is_asked_for_joins_and_nothing_else(stored, tiny, grid, expected):
+def test_a_request_adds_exactly_its_runs(stored, tiny, grid, expected):
     store, study = stored
     more = tiny(grid=grid)
     with store.opened(more, "hash"):
@@ -106,7 +106,7 @@ def test_variants_join_and_stay(stored, tiny):
         pass
 
 
-def test_a_row_of_a_variant_says_what_it_is(tmp_path, tiny):
+def test_the_row_of_a_variant_names_its_family(tmp_path, tiny):
     study = tiny(variants={"bare": BARE}, grid={"network": ["bare"]})
     store = StudyStore(tmp_path)
     with store.opened(study, "hash"):
@@ -128,7 +128,7 @@ def test_a_row_of_a_variant_says_what_it_is(tmp_path, tiny):
         ({}, "other", "images is hash there and other here"),
     ],
 )
-def test_another_recipe_or_data_set_is_refused_and_nothing_lost(stored, tiny, changes, data_hash, told):
+def test_another_recipe_or_data_set_is_refused_without_loss(stored, tiny, changes, data_hash, told):
     store, _ = stored
     before = {p: p.read_bytes() for p in store.path.rglob("*") if p.is_file()}
     with pytest.raises(BadInput, match="--name NAME") as error, store.opened(tiny(**changes), data_hash):
@@ -173,7 +173,7 @@ def test_a_run_of_another_format_is_refused(stored):
         read_runs(store.path)
 
 
-def test_a_directory_that_holds_something_else(tiny, tmp_path):
+def test_a_directory_that_is_not_a_study_is_refused(tiny, tmp_path):
     (tmp_path / "thesis.txt").write_text("years of work")
     store = StudyStore(tmp_path)
     for fresh in (False, True):
@@ -183,7 +183,7 @@ def test_a_directory_that_holds_something_else(tiny, tmp_path):
         load_results(tmp_path)
 
 
-def test_two_writers_are_one_too_many(stored):
+def test_a_second_writer_is_refused(stored):
     store, study = stored
     with (
         store.opened(study, "hash"),
@@ -223,7 +223,7 @@ def test_a_truncated_file_is_not_a_finished_run(stored, name, capsys):
 
 
 @pytest.mark.parametrize("name", ["history", "layers"])
-def test_a_missing_table_of_a_finished_run_is_told(stored, name, capsys):
+def test_a_missing_table_of_a_finished_run_is_reported(stored, name, capsys):
     store, _ = stored
     (run_store,) = store.run_stores()
     (run_store.path / f"{name}.parquet").unlink()
@@ -242,7 +242,7 @@ def test_diverged_is_finished_and_failed_is_not(stored, tiny):
     assert not write_run(store, residual, "interrupted").is_finished()
 
 
-def test_a_run_is_interrupted_until_it_says_otherwise(tiny):
+def test_a_new_record_is_interrupted(tiny):
     assert Record.of(next(tiny().runs())).status == "interrupted"
 
 
@@ -253,7 +253,7 @@ def test_run_json_holds_the_full_run(stored):
     assert run == next(study.runs()).model_dump(mode="json")
 
 
-def test_a_margin_that_was_stated_before_stays(stored, tiny):
+def test_a_margin_set_earlier_is_kept(stored, tiny):
     store, _ = stored
     for margin in (2.0, 9.0):
         with store.opened(tiny(verdict={"margin": margin}), "hash"):

@@ -65,7 +65,7 @@ from depthbench.study.model import FORMAT
         ),
     ],
 )
-def test_a_study_file_that_is_wrong(tmp_path, text, told):
+def test_a_wrong_study_file_is_refused(tmp_path, text, told):
     file = tmp_path / "wrong.toml"
     file.write_text(text)
     with pytest.raises(BadInput) as error:
@@ -83,7 +83,7 @@ def test_a_study_file_that_is_wrong(tmp_path, text, told):
         (b"format = '1'\n", r"has results format '1'"),
     ],
 )
-def test_a_file_that_is_no_study(tmp_path, content, told):
+def test_a_file_that_is_not_a_study_is_refused(tmp_path, content, told):
     file = tmp_path / "wrong.toml"
     file.write_bytes(content)
     with pytest.raises(BadInput, match=told) as error:
@@ -99,7 +99,7 @@ def test_a_file_that_is_no_study(tmp_path, content, told):
         ("nosuch.toml", "study 'nosuch.toml': no such file; "),
     ],
 )
-def test_an_unknown_study(name, told):
+def test_an_unknown_study_is_refused(name, told):
     with pytest.raises(BadInput) as error:
         load_study(name)
     assert str(error.value).startswith(told)
@@ -108,7 +108,7 @@ def test_an_unknown_study(name, told):
 # Overrides
 
 
-def test_an_unknown_key_of_a_further_grid_is_told(tmp_path):
+def test_an_unknown_key_of_a_further_grid_is_refused(tmp_path):
     file = tmp_path / "several.toml"
     file.write_text("[[also]]\nsead = [7]\n", encoding="utf-8")
     for grid in ({}, {"grid": {"seed": [1]}}):
@@ -117,33 +117,33 @@ def test_an_unknown_key_of_a_further_grid_is_told(tmp_path):
 
 
 @pytest.mark.parametrize("several", ["also = 3", "also = [3]", "grid = 3\nalso = [{seed = [1]}]"])
-def test_grids_that_are_none_are_told_of(several, tmp_path):
+def test_a_grid_that_is_not_a_table_is_refused(several, tmp_path):
     file = tmp_path / "several.toml"
     file.write_text(several, encoding="utf-8")
     with pytest.raises(BadInput, match=r"study several: (also|also\.0|grid) = 3: should be"):
         load_study(file, grid={"seed": [1]})
 
 
-def test_merge_goes_table_by_table_and_leaves_both_as_they_were():
+def test_merge_goes_table_by_table_and_changes_neither_input():
     below, above = {"a": {"x": 1, "y": 2}, "b": 3}, {"a": {"y": 5}, "c": {"z": 6}}
     assert merge(below, above) == {"a": {"x": 1, "y": 5}, "b": 3, "c": {"z": 6}}
     assert below == {"a": {"x": 1, "y": 2}, "b": 3}
     assert above == {"a": {"y": 5}, "c": {"z": 6}}
 
 
-def test_a_list_is_replaced_and_not_grown():
+def test_a_list_is_replaced_and_not_extended():
     assert merge({"grid": {"depth": [20, 56]}}, {"grid": {"depth": [8]}}) == {"grid": {"depth": [8]}}
 
 
 @pytest.mark.parametrize(
     ("one", "other"), [("steps", "epochs"), ("epochs", "steps"), ("val_size", "val_fraction")]
 )
-def test_a_key_gives_way_to_the_one_that_excludes_it(one, other):
+def test_a_key_replaces_the_key_that_it_excludes(one, other):
     assert merge({one: 1}, {other: 2}) == {other: 2}
     assert merge({}, {one: 1, other: 2}) == {one: 1, other: 2}  # for the validation to refuse
 
 
-def test_epochs_on_top_of_a_study_of_so_many_steps():
+def test_epochs_replace_the_steps_of_a_study():
     assert load_study("quick").recipe.steps is not None
     recipe = load_study("quick", recipe={"epochs": 3}).recipe
     assert (recipe.steps, recipe.epochs) == (None, 3)
@@ -156,7 +156,7 @@ TABLES = st.recursive(
 
 @few(max_examples=50, deadline=None, derandomize=True)
 @given(below=TABLES, above=TABLES)
-def test_what_is_above_holds_and_what_it_does_not_name_stays(below, above):
+def test_overrides_win_and_other_keys_stay(below, above):
     merged = merge(below, above)
     assert merge(merged, above) == merged
     assert set(merged) == set(below) | set(above)
@@ -195,13 +195,13 @@ def test_a_setting_is_a_key_and_a_value_as_in_a_file(setting, values):
         ("every=3", "--set every=3: ambiguous key 'every': write probe.every or evaluate.every"),
     ],
 )
-def test_a_setting_that_is_none(setting, told):
+def test_a_malformed_setting_is_refused(setting, told):
     with pytest.raises(BadInput) as error:
         parse_setting(setting)
     assert str(error.value).startswith(told)
 
 
-def test_a_setting_that_is_wrong_is_told_like_one_of_a_file():
+def test_a_wrong_setting_is_reported_like_one_in_a_file():
     with pytest.raises(BadInput, match=r"study quick: unknown key 'recipe\.nosuch'"):
         load_study("quick", **parse_setting("recipe.nosuch=1"))
 

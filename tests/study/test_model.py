@@ -28,7 +28,7 @@ def test_a_run_id_is_the_same_in_every_process_version_and_place():
     assert run(network="resnet", depth=56, seed=3, recipe=Recipe(steps=100)).run_id == "resnet-56-s3-014f6b"
 
 
-def test_what_is_set_to_its_default_is_as_if_unset():
+def test_a_key_set_to_its_default_does_not_change_the_run_id():
     assert (
         run(recipe=Recipe(lr=0.1), options=NetworkOptions(), data=Data(name="digits")).run_id == run().run_id
     )
@@ -115,7 +115,7 @@ def changed(section, key):
     return load_study(None, **merge(NEEDS.get(key, {}), {section: {key: CHANGED[section][key]}}))
 
 
-def test_everything_that_affects_the_result_makes_another_run():
+def test_everything_that_affects_the_result_changes_the_run_id():
     for section, model in (
         ("data", Data),
         ("options", NetworkOptions),
@@ -152,7 +152,7 @@ def with_variants(**variants):
     )
 
 
-def test_a_variant_is_its_network_with_what_it_sets_and_else_as_the_study():
+def test_a_variant_replaces_the_keys_that_it_sets():
     bare, plain = with_variants().resolve(1000, flips=False).runs()
     assert (bare.network, bare.family, bare.of) == ("bare", "plain", "plain")
     assert (plain.network, plain.family, plain.of) == ("plain", "plain", None)
@@ -163,7 +163,7 @@ def test_a_variant_is_its_network_with_what_it_sets_and_else_as_the_study():
     assert bare.run_id.startswith("bare-8-s0-")
 
 
-def test_a_variant_may_set_what_is_the_default_back():
+def test_a_variant_may_set_a_key_back_to_its_default():
     study = with_variants(bare={"of": "plain", "options": {"norm": "batch"}})
     assert study.options_of("bare").norm == "batch"
 
@@ -185,14 +185,14 @@ def test_a_variant_may_set_what_is_the_default_back():
         ({"of": "resnet_imagenet"}, "grid: bare: depth 8 is none of 18, 34, 50, 101, 152"),
     ],
 )
-def test_a_variant_that_cannot_be_is_told(variant, told):
+def test_an_impossible_variant_is_refused(variant, told):
     with pytest.raises(BadInput) as error:
         with_variants(bare=variant)
     assert told in str(error.value)
     assert "\n" not in str(error.value)
 
 
-def test_what_excludes_itself_only_with_the_study_is_told_with_the_variant():
+def test_a_variant_that_conflicts_with_the_study_is_named():
     with pytest.raises(BadInput, match=r"variants\.fast\.recipe: nesterov = true needs momentum above 0"):
         load_study(
             None,
@@ -207,7 +207,7 @@ def test_a_variant_may_not_take_the_name_of_a_network():
         with_variants(resnet={"of": "plain"})
 
 
-def test_a_variant_survives_being_stored_as_what_it_sets(tmp_path):
+def test_a_stored_variant_has_only_the_keys_that_it_sets(tmp_path):
     study = with_variants()
     (tmp_path / "s.toml").write_text(study.to_toml())
     again = load_study(tmp_path / "s.toml", name=study.name)
@@ -218,7 +218,7 @@ def test_a_variant_survives_being_stored_as_what_it_sets(tmp_path):
     } | {"bare": VARIANTS["bare"]}
 
 
-def test_where_a_folder_lies_makes_no_other_run():
+def test_the_path_of_an_image_folder_does_not_change_the_run_id():
     here, there = (run(data=Data(path=path)) for path in ("/here/photos", "/there/photos"))
     assert here.run_id == there.run_id
     assert here.run_id != run(data=Data(path="/here/drawings")).run_id
@@ -244,7 +244,7 @@ def test_runs_are_a_grid():
     assert all(r.recipe == study.recipe for r in runs)
 
 
-def test_what_is_named_twice_is_run_once():
+def test_duplicates_in_a_grid_are_run_once():
     study = load_study(None, grid={"network": ["plain", "plain"], "depth": [8, 20, 8], "seed": [0, 0]})
     assert len(list(study.runs())) == 2
 
@@ -254,7 +254,7 @@ def test_a_study_never_changes():
         load_study(None).recipe.lr = 1.0
 
 
-def test_without_a_study_it_is_the_recipe_of_the_paper():
+def test_the_default_recipe_is_that_of_the_paper():
     study = load_study(None, data={"name": "cifar10"})
     recipe = study.resolve(50_000, flips=True).recipe
     assert study.name == "cifar10"
@@ -269,7 +269,7 @@ def test_without_a_study_it_is_the_recipe_of_the_paper():
     )
 
 
-def test_a_study_is_called_as_its_file(tmp_path):
+def test_a_study_is_named_after_its_file(tmp_path):
     file = tmp_path / "my-study.v2.toml"
     file.write_text("[grid]\n")
     assert load_study(file).name == "my-study.v2"
@@ -278,14 +278,14 @@ def test_a_study_is_called_as_its_file(tmp_path):
     assert load_study(file).name == "third"
 
 
-def test_an_empty_file_is_no_study(tmp_path):
+def test_an_empty_study_file_is_refused(tmp_path):
     file = tmp_path / "mine.toml"
     file.write_text("# to be written\n")
     with pytest.raises(BadInput, match=r"mine\.toml is empty"):
         load_study(file)
 
 
-def test_a_folder_named_like_a_data_set_is_not_taken_for_it():
+def test_a_folder_named_like_a_data_set_is_not_used_for_it():
     assert Data(path="/somewhere/cifar10").name == "cifar10-folder"
     assert Data(path="/somewhere/flowers").name == "flowers"
     assert Data(path="/somewhere/flowers", name="mine").name == "mine"
@@ -309,7 +309,7 @@ def test_a_folder_named_like_a_data_set_is_not_taken_for_it():
         ),
     ],
 )
-def test_what_can_be_seen_of_an_image_is_checked(sections, told):
+def test_augmentations_that_need_whole_images_are_checked(sections, told):
     with pytest.raises(BadInput) as error:
         load_study(None, **sections)
     assert told in str(error.value)
@@ -317,7 +317,7 @@ def test_what_can_be_seen_of_an_image_is_checked(sections, told):
 
 
 @pytest.mark.parametrize("name", sorted(bundled_studies()))
-def test_a_bundled_study_is_called_as_its_file_and_survives_being_stored(name, tmp_path):
+def test_a_bundled_study_is_named_after_its_file_and_can_be_stored(name, tmp_path):
     study = load_study(name)
     assert study.name == name
     file = tmp_path / "study.toml"
@@ -399,13 +399,13 @@ def test_flips_are_as_the_data_allows_unless_set(flip, flips, flipped):
         (3, 100, 100, 1, None, 3),
     ],
 )
-def test_how_often_errors_are_taken(steps, train_size, other_size, every, subset, log_every):
+def test_the_default_interval_of_evaluations(steps, train_size, other_size, every, subset, log_every):
     study = load_study(None, recipe={"steps": steps, "batch_size": 64})
     evaluate = study.resolve(train_size, True, other_size).evaluate
     assert (evaluate.every, evaluate.train_size, evaluate.log_every) == (every, subset, log_every)
 
 
-def test_what_is_set_stays_and_settling_twice_changes_nothing():
+def test_resolving_keeps_set_keys_and_is_idempotent():
     study = load_study(None, evaluate={"every": 7, "train_size": 300, "log_every": 2})
     once = study.resolve(1000, True)
     assert once.evaluate == study.evaluate
@@ -437,7 +437,7 @@ def test_every_adds_to_the_others():
     assert probed(12, steps=[], every=5) == [0, 5, 10]
 
 
-def test_nothing_to_measure_is_never_measured():
+def test_without_probes_no_step_is_probed():
     assert probed(100, names=[], every=1) == []
 
 
@@ -456,7 +456,7 @@ def test_a_study_of_defaults_is_valid():
         ({"options": {"init": "normal:0"}}, "STD > 0"),
     ],
 )
-def test_values_that_could_never_run(values, told):
+def test_impossible_values_are_refused(values, told):
     with pytest.raises(BadInput, match=re.escape(told)):
         load_study(None, **values)
 

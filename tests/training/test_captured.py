@@ -108,7 +108,7 @@ def test_values_are_kept_from_the_next_replay():
     assert (first.item(), second.item()) == (4.0, 5.0)
 
 
-def test_what_cannot_be_captured_goes_on_eagerly_and_says_so(monkeypatch):
+def test_a_step_that_cannot_be_captured_stays_eager_with_a_note(monkeypatch):
     monkeypatch.setattr(torch.cuda, "synchronize", lambda device: None)
     monkeypatch.setattr(captured_module, "_FAILED", [])
     step = FakeStep()
@@ -122,7 +122,7 @@ def test_what_cannot_be_captured_goes_on_eagerly_and_says_so(monkeypatch):
 
 
 @pytest.mark.parametrize("where", ["copy", "graph"])
-def test_no_room_for_a_capture_is_no_end_of_a_run(monkeypatch, where):
+def test_a_run_survives_a_capture_without_enough_memory(monkeypatch, where):
     """Not where its batch is copied, before there is a graph, and not in the graph, which is then kept."""
     monkeypatch.setattr(torch.cuda, "synchronize", lambda device: None)
     monkeypatch.setattr(captured_module, "_FAILED", [])
@@ -203,7 +203,7 @@ def test_a_captured_step_equals_the_eager_step(tiny, digits, network, optimizer)
 
 @pytest.mark.cuda
 @pytest.mark.parametrize("is_streamed", [False, True])
-def test_it_does_with_colours_of_resident_and_of_streamed_images(tiny, digits, monkeypatch, is_streamed):
+def test_a_captured_step_equals_the_eager_step_with_colours(tiny, digits, monkeypatch, is_streamed):
     monkeypatch.setattr("depthbench.data.placement.should_stream", lambda images, device, free: is_streamed)
     recipe = {"steps": 30, "lr": 0.01, "colour": True, "flip": True}
     run = next(tiny(recipe=recipe, grid={"network": ["resnet"]}, evaluate={"every": 30}).runs())
@@ -211,7 +211,7 @@ def test_it_does_with_colours_of_resident_and_of_streamed_images(tiny, digits, m
 
 
 @pytest.mark.cuda
-def test_it_does_with_crops_that_are_decoded_as_they_are_read(tiny, tmp_path):
+def test_a_captured_step_equals_the_eager_step_with_decoded_crops(tiny, tmp_path):
     write_photographs(tmp_path, {"train": 8, "val": 2})
     data = {"path": str(tmp_path), "name": "photographs", "decode": "as_read", "image_size": 16}
     recipe = {"steps": 30, "lr": 0.01, "augmentation": "scale", "colour": True, "flip": True}
@@ -222,7 +222,7 @@ def test_it_does_with_crops_that_are_decoded_as_they_are_read(tiny, tmp_path):
 
 @pytest.mark.cuda
 @pytest.mark.parametrize("options", [{"dropout": 0.3}, {"shortcut_dropout": 0.3}])
-def test_it_draws_what_the_eager_step_draws(tiny, digits, options):
+def test_a_captured_step_draws_the_random_numbers_of_the_eager_step(tiny, digits, options):
     """A graph takes the generator's state at each replay: other activations are dropped at each step."""
     study = tiny(recipe={"steps": 30, "lr": 0.01}, grid={"network": ["resnet"]}, options=options)
     assert_captured_equals_eager(next(study.runs()), digits, 30)
@@ -230,7 +230,7 @@ def test_it_draws_what_the_eager_step_draws(tiny, digits, options):
 
 @pytest.mark.cuda
 @pytest.mark.parametrize("options", [{}, {"dropout": 0.3}])
-def test_a_network_that_looks_at_its_activations_is_trained_eagerly(tiny, digits, options):
+def test_a_network_that_reads_its_activations_is_trained_eagerly(tiny, digits, options):
     run = next(tiny(options=options).runs())
     trainer = Trainer(run, digits, TrainingMode("cuda", "captured"))
     forward = trainer.network.forward
@@ -242,7 +242,7 @@ def test_a_network_that_looks_at_its_activations_is_trained_eagerly(tiny, digits
 
 
 @pytest.mark.cuda
-def test_a_capture_that_fails_leaves_the_other_runs_of_its_process_alone(tiny, digits):
+def test_a_failed_capture_does_not_affect_other_runs_in_the_process(tiny, digits):
     first, second = tiny(recipe={"steps": 12}).runs()
     alone, way = train_some(first, digits, "captured", 12)
     trainer, failing = (Trainer(run, digits, TrainingMode("cuda:0")) for run in (first, second))

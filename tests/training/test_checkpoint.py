@@ -12,13 +12,13 @@ def path(tmp_path):
     return path
 
 
-def test_the_newest_is_taken(path):
+def test_the_newest_checkpoint_is_read(path):
     state, note = checkpoint.load(path, "a")
     assert (state["step"], note) == (2, None)
     assert torch.equal(state["weights"], torch.arange(1000.0))
 
 
-def test_a_broken_one_gives_way_to_the_one_before(path):
+def test_a_broken_checkpoint_falls_back_to_the_previous_one(path):
     path.write_bytes(path.read_bytes()[:-500])
     state, note = checkpoint.load(path, "a")
     assert state["step"] == 1
@@ -26,7 +26,7 @@ def test_a_broken_one_gives_way_to_the_one_before(path):
     assert note.endswith("resuming from step 1")
 
 
-def test_two_broken_ones_mean_starting_again(path):
+def test_two_broken_checkpoints_mean_a_new_start(path):
     for file in path.parent.iterdir():
         file.write_bytes(b"")
     state, note = checkpoint.load(path, "a")
@@ -40,10 +40,10 @@ def test_another_runs_state_is_never_taken(path):
     assert "belongs to another run" in note
 
 
-def test_none_is_nothing_to_tell(tmp_path):
+def test_no_checkpoint_gives_no_message(tmp_path):
     assert checkpoint.load(tmp_path / "checkpoint.pt", "a") == (None, None)
 
 
-def test_removing_leaves_nothing(path):
+def test_removing_checkpoints_leaves_no_file(path):
     checkpoint.remove(path)
     assert list(path.parent.iterdir()) == []

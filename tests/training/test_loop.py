@@ -33,7 +33,7 @@ def assert_same_tables(one, other):
         pd.testing.assert_frame_equal(one.frame(name), other.frame(name), check_exact=True)
 
 
-def test_a_run_stores_what_the_design_says(tiny, trained):
+def test_a_run_stores_its_record_and_tables(tiny, trained):
     run = next(tiny(data={"val_size": 100}).runs())
     record, store = trained(run)
     history, layers = store.frame("history"), store.frame("layers")
@@ -112,7 +112,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tiny, trained, questions, sto
     assert resumed.hashes == whole.hashes
 
 
-def test_a_run_that_goes_on_with_its_own_threads_says_so(tiny, trained):
+def test_a_run_resumed_with_other_threads_has_a_note(tiny, trained):
     run, threads = next(tiny().runs()), torch.get_num_threads()
     try:
         torch.set_num_threads(2)
@@ -155,7 +155,7 @@ def test_stopping_twice_and_saving_often_changes_nothing(tiny, trained):
         (["checkpoint.pt", "checkpoint.before.pt"], "starting from step 0"),
     ],
 )
-def test_a_truncated_checkpoint_costs_steps_and_not_the_run(tiny, trained, broken, consequence):
+def test_a_run_survives_a_truncated_checkpoint(tiny, trained, broken, consequence):
     run = next(tiny().runs())
     _, store = trained(run, folder="whole")
     for steps in (3, 2):
@@ -206,7 +206,7 @@ def test_a_checkpoint_is_kept_on_request_and_holds_the_trained_weights(tiny, tra
     network.load_state_dict(state["network"])
 
 
-def test_a_kept_checkpoint_of_a_finished_run_ends_again_where_it_ended(tiny, trained):
+def test_a_finished_run_with_a_kept_checkpoint_stays_finished(tiny, trained):
     run = next(tiny().runs())
     first, store = trained(run, mode=KEEPING)
     (store.path / "layers.parquet").unlink()
@@ -216,7 +216,7 @@ def test_a_kept_checkpoint_of_a_finished_run_ends_again_where_it_ended(tiny, tra
     assert store.is_finished()
 
 
-def test_resuming_where_a_row_is_due_tells_a_rate(tiny, trained):
+def test_a_run_resumed_where_a_row_is_due_has_a_rate(tiny, trained):
     run = next(tiny().runs())
     trained(run, should_stop=stop_after(8))  # stopped in the evaluation after step 6
     events = []
@@ -239,7 +239,7 @@ def test_predictions_of_the_test_images_are_stored_in_their_order(tiny, trained,
     assert record.classes == tuple("0123456789")
 
 
-def test_predictions_that_a_stop_has_lost_are_taken_once_more(tiny, trained):
+def test_predictions_lost_by_a_stop_are_computed_again(tiny, trained):
     run = next(tiny().runs())
     _, whole = trained(run, folder="whole", mode=KEEPING)
     shutil.copytree(whole.path, whole.path.parents[1] / "parts" / run.run_id)
@@ -259,7 +259,7 @@ def test_train_error_on_a_part_of_the_training_set(tiny, digits):
     assert torch.bincount(y).min() >= 18  # stratified
 
 
-def test_one_image_size_is_as_good_as_another(tiny, trained, digits):
+def test_images_of_another_size_are_trained_on(tiny, trained, digits):
     wide = dataclasses.replace(
         digits, **{part: getattr(digits, part)[:, :, :, :6] for part in ("train_x", "test_x")}
     )

@@ -63,18 +63,18 @@ def test_twins_see_the_same_crops_and_end_with_ten(root, trained, tmp_path, monk
     (tmp_path / "runs").mkdir()
     (tmp_path / "runs" / "study.toml").write_text(settled.to_toml())
     plain, residual = (trained(run)[0] for run in settled.runs())
-    assert plain["status"] == residual["status"] == "done"
-    assert plain["hashes"] == residual["hashes"]
-    assert plain["parameters"] == residual["parameters"]
+    assert plain.status == residual.status == "done"
+    assert plain.hashes == residual.hashes
+    assert plain.parameters == residual.parameters
     runs = load_results(tmp_path / "runs").runs
     for key in ERRORS:
         assert runs[key].between(0, 100).all()
-        assert runs[key].tolist() == [plain["final"][key], residual["final"][key]]
+        assert runs[key].tolist() == [getattr(record.final, key) for record in (plain, residual)]
     assert (runs.test_error_top5_10crop <= runs.test_error_10crop).all()
     assert (runs.test_error_top5 <= runs.test_error).all()
 
 
-def test_a_stopped_run_goes_on_bit_for_bit(root, trained, monkeypatch):
+def test_a_resumed_run_of_files_equals_an_uninterrupted_one_bit_for_bit(root, trained, monkeypatch):
     run = next(study(root).runs())
     with monkeypatch.context() as patch:
         patch.setattr(source, "stream_workers", lambda x: 1)
@@ -82,12 +82,12 @@ def test_a_stopped_run_goes_on_bit_for_bit(root, trained, monkeypatch):
     read_in_this_process(monkeypatch)
     for questions, step in ((13, 7), (24, 12)):  # between evaluations, and before the 10 crops
         stopped, parts = trained(run, "parts", should_stop=stop_after(questions))
-        assert (stopped["status"], stopped["step"]) == ("interrupted", step)
-        assert "test_error_10crop" not in stopped["final"]
+        assert (stopped.status, stopped.step) == ("interrupted", step)
+        assert stopped.final.test_error_10crop is None
         resumed, _ = trained(run, "parts")
         assert_same_tables(store, parts)
-        assert resumed["final"] == whole["final"]
-        assert resumed["hashes"] == whole["hashes"]
+        assert resumed.final == whole.final
+        assert resumed.hashes == whole.hashes
         parts.path.rename(parts.path.with_name(f"stopped at {step}"))
     rates = store.frame("history").lr
     assert rates.nunique() > 1  # the plateau's state went on too
@@ -101,7 +101,7 @@ def test_a_diverged_run_is_at_chance_in_all_errors(root, trained, monkeypatch):
     assert [getattr(record.final, key) for key in ERRORS] == pytest.approx([500 / 6, 100 / 6, 100 / 6])
 
 
-def test_a_file_that_cannot_be_read_ends_the_run_with_its_name(root, trained, tmp_path, monkeypatch):
+def test_an_unreadable_file_ends_the_run_and_is_named(root, trained, tmp_path, monkeypatch):
     monkeypatch.setattr(source, "stream_workers", lambda x: 1)
     write_photographs(tmp_path / "photographs", {"train": 8, "val": 3})
     file = tmp_path / "photographs" / "val" / "class4" / "1.jpg"

@@ -30,7 +30,7 @@ def fill_and_free():
 
 
 @on_linux
-def test_a_later_run_is_not_charged_with_an_earlier_one(measure):
+def test_the_peak_of_a_run_excludes_earlier_runs(measure):
     first = measure()
     empty = first.bytes
     fill_and_free()
@@ -41,14 +41,14 @@ def test_a_later_run_is_not_charged_with_an_earlier_one(measure):
     assert second.bytes - empty == pytest.approx(0, abs=SIZE / 4)
 
 
-def test_a_process_of_two_runs_tells_the_peak_of_neither(measure):
+def test_two_runs_in_one_process_have_no_peak(measure):
     first, second = measure(), measure()
     first.close()
     assert (first.bytes, second.bytes) == (None, None)
 
 
 @on_linux
-def test_a_resumed_run_keeps_the_greater_peak(measure):
+def test_a_resumed_run_keeps_the_larger_peak(measure):
     peak = measure()
     peak.restore({"of": "process", "bytes": 10**15})
     assert peak.bytes == 10**15
@@ -70,7 +70,7 @@ def test_a_run_records_its_peak(tiny, trained):
     assert record.timing.peak_memory > 1e8  # torch alone is more
 
 
-def test_a_device_is_woken_before_its_counters_are_set_back(monkeypatch):
+def test_a_device_is_initialised_before_its_counters_are_reset(monkeypatch):
     """Nothing else of a new process has touched it, and they are refused before."""
     calls = []
     monkeypatch.setattr(torch.cuda, "init", lambda: calls.append("init"))

@@ -40,7 +40,7 @@ def test_rows_are_known_when_they_are_fetched(records):
     assert len(records.rows) == 3
 
 
-def test_what_comes_after_a_loss_that_is_not_finite_is_dropped(records):
+def test_rows_after_a_loss_that_is_not_finite_are_dropped(records):
     for step in (0, 3, 4, 9):
         records.add_probed(step, torch.full((2, 1), float(step)))
     records.add(row(4), sums(2.0, 5))
@@ -52,7 +52,7 @@ def test_what_comes_after_a_loss_that_is_not_finite_is_dropped(records):
     assert records.layers().step.tolist() == [0, 0, 3, 3, 4, 4]  # step 8 and later are not of the run
 
 
-def test_layers_are_a_row_a_probed_step_and_layer(records):
+def test_layers_have_one_row_per_probed_step_and_layer(records):
     assert records.layers().empty
     assert list(records.layers()) == ["step", "layer", "name", "stage", "weight_norm"]
     records.add_probed(5, torch.tensor([[1.0], [2.0]]))
@@ -60,7 +60,7 @@ def test_layers_are_a_row_a_probed_step_and_layer(records):
     assert table.values.tolist() == [[5, 1, "0", "1", 1.0], [5, 2, "1", "fc", 2.0]]
 
 
-def test_a_state_holds_all_that_is_known(records):
+def test_a_restored_state_has_all_rows(records):
     records.add(row(4, test_error=20.0), sums(2.0, 5))
     records.add_probed(0, torch.ones(2, 1))
     records.fetch()

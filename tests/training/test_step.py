@@ -143,7 +143,7 @@ def test_a_step_asks_the_device_for_no_number(made, probed):
     assert step.take_sums().device == META
 
 
-def test_one_that_does_is_found_out():
+def test_a_step_that_asks_the_device_for_a_number_fails_this_test():
     step, batch = make_step_without_numbers()
     forward = step.network.forward
     step.network.forward = lambda x: forward(x) * (2 if x.sum().item() == 0 else 1)

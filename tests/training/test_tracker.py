@@ -47,7 +47,7 @@ def test_a_diverged_run_ends_at_chance_and_keeps_its_best():
     assert final["val_error"] is None
 
 
-def test_its_state_goes_on():
+def test_a_restored_tracker_continues():
     tracker, other = Tracker(), Tracker()
     tracker.see(row(1, 30.0, 20.0))
     other.restore(tracker.state())

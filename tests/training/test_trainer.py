@@ -36,7 +36,7 @@ def test_rows_that_wait_on_the_device_are_the_same_rows(tiny, digits, warmup):
     assert late.learning_rate.state() == at_once.learning_rate.state()
 
 
-def test_a_divergence_that_is_seen_late_ends_the_run_where_it_happened(tiny, digits):
+def test_a_divergence_that_is_fetched_late_ends_the_run_at_its_step(tiny, digits):
     recipe = {"steps": 40, "lr": 1e20, "schedule": "constant"}
     run = next(tiny(recipe=recipe, evaluate={"every": 40, "log_every": 4}, probe={"every": 1}).runs())
     at_once, _ = train_to_the_end(run, digits, fetch_seconds=0.0)
@@ -47,7 +47,7 @@ def test_a_divergence_that_is_seen_late_ends_the_run_where_it_happened(tiny, dig
     assert late.records.layers().equals(at_once.records.layers())
 
 
-def test_how_steps_are_made_is_told(tiny, digits):
+def test_the_execution_of_steps_is_recorded(tiny, digits):
     trainer = Trainer(next(tiny().runs()), digits, CPU)
     assert trainer.execution == {
         "step": "eager",
@@ -58,7 +58,7 @@ def test_how_steps_are_made_is_told(tiny, digits):
 
 
 @pytest.mark.cuda
-def test_a_checkpoint_is_of_the_step_that_it_names(tiny, digits):
+def test_a_checkpoint_has_the_weights_of_its_step(tiny, digits):
     """No row waits for the device, which is far behind the host when the state is taken."""
     run = next(tiny(recipe={"steps": 4000}, evaluate={"every": 4000, "log_every": 4000}).runs())
     trainer = Trainer(run, digits, TrainingMode("cuda"))

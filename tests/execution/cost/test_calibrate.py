@@ -125,7 +125,7 @@ def test_runs_that_take_turns_are_tried_in_one_process(tiny, tmp_path, monkeypat
         assert {process.sent[0].lanes for process in team.processes} == {lanes}
 
 
-def test_a_trial_that_fails_is_told(tiny, tmp_path):
+def test_a_failed_trial_is_noted(tiny, tmp_path):
     plan = make_plan(tiny(), Execution(tmp_path, device="cpu", jobs=1))
     plan = dataclasses.replace(plan, device="nowhere")
     measured = calibrate(plan)

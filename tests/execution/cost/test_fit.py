@@ -107,7 +107,7 @@ def test_fewer_runs_at_once_have_more_readers_each(runs, free, monkeypatch):
         assert fit(study, streamed, "cpu", 4).jobs == jobs
 
 
-def test_the_pages_of_a_file_keep_others_from_starting_beside_a_run_and_no_run(runs, free):
+def test_the_pages_of_an_image_file_limit_the_jobs_but_not_a_single_run(runs, free):
     """They are given back where memory is short, and are slow to read again."""
     free(4 * GB)
     study, large = runs(56, seeds=4), replace(LARGE, in_file=100 * GB)

@@ -20,7 +20,7 @@ LARGE = ImageFootprint(shape=(3, 32, 32), classes=10, held=0, evaluated=100)
 
 @pytest.mark.parametrize("options", [{}, {"dropout": 0.5, "activation": "silu"}, {"shortcut": "C"}])
 @pytest.mark.parametrize("depth", [8, 110])
-def test_the_bound_is_one(tiny, options, depth):
+def test_the_memory_bound_is_an_upper_bound(tiny, options, depth):
     study = tiny(grid={"depth": [depth]}, options={"width": 16} | options, recipe={"batch_size": 128})
     for run in study.runs():
         training = run_memory(run, LARGE, "cpu", recompute=False) - PROCESS - SHARED
@@ -54,7 +54,7 @@ def test_a_family_without_a_bound_is_counted(tiny, network):
     assert memory._at_most(run, LARGE) == float("inf")
 
 
-def test_nothing_is_known_of_a_users_network(runs, monkeypatch):
+def test_the_memory_of_a_plugins_network_is_unknown(runs, monkeypatch):
     monkeypatch.setitem(NETWORKS, "own", Family(object))
     assert memory._at_most(runs(8, network="own")[0], LARGE) == float("inf")
 

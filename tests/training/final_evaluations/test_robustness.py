@@ -21,7 +21,7 @@ class IsAllBlack(nn.Module):
         return torch.stack([torch.full_like(bright, 1e-6), bright], 1)
 
 
-def test_a_network_that_only_knows_black_fails_on_every_corruption_at_once():
+def test_a_network_that_detects_black_fails_on_every_corruption():
     x = torch.zeros(4, 1, 8, 8, dtype=torch.uint8)
     scaling = Scaling(x.numpy(), "none", torch.device("cpu"))
     y = torch.tensor([0, 0, 0, 1])
@@ -67,7 +67,7 @@ def test_a_run_stores_them_with_the_clean_error_and_its_other_numbers_stay(tiny,
     assert parts.frame("robustness").equals(table)
 
 
-def test_a_diverged_run_guesses(tiny, trained):
+def test_a_diverged_run_is_at_chance(tiny, trained):
     run = next(tiny(evaluate=ASKED, recipe={"lr": 1e30, "steps": 40}, options={"norm": "none"}).runs())
     record, store = trained(run)
     assert record.status == "diverged"

@@ -25,7 +25,7 @@ def test_a_shallow_network_is_never_held():
     assert not hold.needs_row(WINDOW)
 
 
-def test_it_ends_with_a_window_that_was_good_enough_on_average(hold):
+def test_the_warm_up_ends_after_a_window_with_a_low_mean_error(hold):
     see(hold, (40, 90.0), (WINDOW, 79.0))  # 83.4 % over the window
     assert hold.holding
     see(hold, (150, 70.0))
@@ -35,12 +35,12 @@ def test_it_ends_with_a_window_that_was_good_enough_on_average(hold):
     assert not hold.holding
 
 
-def test_the_bound_itself_is_not_below_it(hold):
+def test_an_error_equal_to_the_bound_does_not_end_the_warm_up(hold):
     see(hold, (WINDOW, 80.0))
     assert hold.holding
 
 
-def test_its_state_is_restored_in_the_middle_of_a_window(hold):
+def test_a_state_in_the_middle_of_a_window_is_restored(hold):
     see(hold, (40, 100.0))
     state = hold.state()
     see(hold, (WINDOW, 70.0))
@@ -53,7 +53,7 @@ def test_its_state_is_restored_in_the_middle_of_a_window(hold):
     assert not hold.holding  # 76 %, with what was seen before the state was taken
 
 
-def test_with_hold_steps_it_holds_for_these_whatever_the_error():
+def test_hold_steps_hold_whatever_the_error():
     hold = make(hold_steps=5)
     assert [hold.rate(step, 0.1) for step in (0, 4, 5)] == [0.01, 0.01, 0.1]
     assert not hold.needs_row(WINDOW)
@@ -62,7 +62,7 @@ def test_with_hold_steps_it_holds_for_these_whatever_the_error():
     assert make(depth=7, hold_steps=5).rate(0, 0.1) == 0.1
 
 
-def test_without_hold_steps_it_holds_until_it_has_decided(hold):
+def test_a_window_must_be_complete_before_the_warm_up_ends(hold):
     assert hold.rate(10 * WINDOW, 0.1) == 0.01
     see(hold, (WINDOW, 0.0))
     assert hold.rate(WINDOW, 0.1) == 0.1
