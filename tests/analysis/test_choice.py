@@ -24,7 +24,7 @@ def chosen(table, column="chosen"):
     return list(table.loc[table[column], ["network", "depth"]].itertuples(index=False, name=None))
 
 
-def test_the_least_depth_within_one_standard_error_of_the_best_is_chosen():
+def test_the_shallowest_depth_within_one_standard_error_of_the_best_is_chosen():
     """The best is 56: 2.0 with a standard error of 0.2 / sqrt(4) = 0.1."""
     four = {56: [1.8, 2.2, 2.2, 1.8], 20: [2.11] * 4, 8: [2.12] * 4}
     table = choose(runs_of({("resnet", depth): values for depth, values in four.items()}))
@@ -35,13 +35,13 @@ def test_the_least_depth_within_one_standard_error_of_the_best_is_chosen():
     assert best(table)["depth"] == 56
 
 
-def test_where_the_best_is_at_chance_nothing_is_chosen():
+def test_nothing_is_chosen_if_the_best_is_at_chance():
     errors = {("plain", 8): [89.0, 88.0], ("plain", 20): [90.0, 90.0], ("resnet", 8): [86.0, 88.0]}
     assert not choose(runs_of(errors))[["chosen", "chosen_of_network"]].any(axis=None)
     assert chosen(choose(runs_of(errors | {("resnet", 20): [80.0, 84.0]}))) == [("resnet", 20)]
 
 
-def test_of_all_networks_the_fewest_multiply_adds_are_chosen():
+def test_the_fewest_multiply_adds_of_all_networks_are_chosen():
     errors = {
         ("plain", 8): [3.0, 3.2],
         ("plain", 20): [9, 9],
@@ -58,7 +58,7 @@ def test_of_all_networks_the_fewest_multiply_adds_are_chosen():
     assert chosen(table, "chosen_of_network") == [("plain", 8), ("resnet", 20), ("wide", 4)]
 
 
-def test_nothing_is_chosen_by_test_error_or_of_one_seed():
+def test_nothing_is_chosen_by_test_error_or_with_one_seed():
     table = choose(runs_of({("plain", 8): [3.0, 3.2], ("plain", 20): [1.0, 1.2]}, val_error=None))
     assert set(table["error"]) == {"test_error"}
     assert chosen(table) == chosen(table, "chosen_of_network") == []
@@ -69,21 +69,21 @@ def test_nothing_is_chosen_by_test_error_or_of_one_seed():
     assert chosen(table) == [("plain", 8)]  # a lucky seed is not the best
 
 
-def test_a_diverged_run_is_at_chance_and_costs_what_those_that_are_done_cost():
+def test_a_diverged_run_counts_at_chance_and_not_in_the_costs():
     table = choose(runs_of({("plain", 8): [3.0, 3.2], ("plain", 20): [2.0, 4.0, "x"]}))
     assert table["mean"].tolist() == pytest.approx([3.1, 32.0])
     assert table["seconds"].tolist() == [8.5, 20.5]
     assert table["n"].tolist() == [2, 3]
 
 
-def test_the_front_is_what_nothing_beats():
+def test_no_row_is_better_than_one_on_the_front():
     errors = {("a", 1): [5, 5], ("b", 1): [6, 6], ("a", 2): [5, 5], ("a", 3): [4, 4], ("a", 4): [4.5, 4.5]}
     table = choose(runs_of(errors)).set_index(["network", "depth"])
     assert table.index[table["front_multiply_adds"]].tolist() == [("a", 1), ("a", 3)]
-    assert not table["front_peak_memory"].any()  # it is not known
+    assert not table["front_peak_memory"].any()  # not measured
 
 
-def test_measured_costs_that_hardly_differ_are_equal_on_a_front():
+def test_measured_costs_that_hardly_differ_are_equal():
     runs = runs_of({("a", 1): [5, 5], ("a", 2): [4, 4], ("a", 3): [4, 4]})
     table = choose(runs.assign(peak_memory=runs["depth"].map({1: 1000.0, 2: 1049.0, 3: 1e4})))
     assert table["front_peak_memory"].tolist() == [False, True, False]  # 1 saves too little to be on it
@@ -104,11 +104,11 @@ def test_measured_costs_of_two_devices_are_not_comparable():
     }
 
 
-def test_no_finished_run_is_no_row():
+def test_without_a_finished_run_there_is_no_row():
     assert choose(runs_of({("plain", 8): [3.0, 3.2]}, status="interrupted")).empty
 
 
-def test_a_network_that_only_diverged_is_chosen_by_nobody():
+def test_a_network_whose_runs_all_diverged_is_never_chosen():
     table = choose(runs_of({("hot", 8): ["x", "x"], ("resnet", 8): [2.0, 2.2], ("resnet", 20): [5.0, "x"]}))
     assert chosen(table) == chosen(table, "chosen_of_network") == [("resnet", 8)]
     assert table["done"].tolist() == [0, 2, 1]

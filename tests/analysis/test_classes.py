@@ -24,18 +24,18 @@ TWO = pd.concat(
 def test_recall_and_macro_f1_by_hand():
     values = class_metrics(TWO).set_index(["seed", "metric", "class"])["value"]
     assert values[0, "recall"].tolist()[:2] == [75, 100]
-    assert pd.isna(values[0, "recall", "yak"])  # nothing to recall
+    assert pd.isna(values[0, "recall", "yak"])  # no image of the class
     zebra, ant = 2 * 3 / (2 * 3 + 0 + 1), 2 * 2 / (2 * 2 + 1 + 0)  # 2 tp / (2 tp + fp + fn)
     assert values[0, "macro_f1", ""] == pytest.approx(100 * (zebra + ant) / 2)
 
 
-def test_a_class_that_is_never_found_counts_as_zero():
+def test_a_class_that_is_never_predicted_counts_as_zero():
     values = class_metrics(predicted(0, [0, 1], [0, 0])).set_index(["metric", "class"])["value"]
     assert values["recall"].tolist()[:2] == [100, 0]
     assert values["macro_f1", ""] == pytest.approx(100 * (2 / 3) / 2)
 
 
-def test_a_row_of_a_network_depth_and_class_over_seeds():
+def test_a_row_for_each_network_depth_and_class_over_seeds():
     summary = summarise_classes(class_metrics(TWO)).set_index(["metric", "class"])
     row = summary.loc[("recall", "zebra")]
     assert row[["network", "depth", "n", "mean", "min", "max"]].tolist() == ["plain", 8, 2, 50, 25, 75]
@@ -50,5 +50,5 @@ def test_a_row_of_the_confusion_matrix_is_a_class_and_adds_up_to_100():
     assert matrix.sum(axis=1).tolist() == [100, 100, 0]
 
 
-def test_without_predictions_there_is_nothing():
+def test_without_predictions_the_tables_are_empty():
     assert summarise_classes(class_metrics(pd.DataFrame())).empty

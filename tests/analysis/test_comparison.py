@@ -40,8 +40,8 @@ def by_seed(network, depth, *errors):
 
 
 def one_row(joined):
-    found = differences(joined)
-    return found[found["error"] == "train error"].iloc[0]
+    rows = differences(joined)
+    return rows[rows["error"] == "train error"].iloc[0]
 
 
 def test_differences_are_the_later_study_minus_the_first_seed_by_seed():
@@ -58,16 +58,16 @@ def test_differences_are_the_later_study_minus_the_first_seed_by_seed():
 def test_p_is_corrected_over_the_rows_of_a_study_and_an_error():
     a = results(by_seed("plain", 20, 1.0, 2.0, 3.0) | by_seed("plain", 56, 1.0, 2.0, 3.0))
     b = results(by_seed("plain", 20, 2.0, 3.1, 4.0) | by_seed("plain", 56, 2.0, 3.1, 4.0))
-    found = differences(join_studies({"a": a, "b": b}))
-    assert found["p_holm"].tolist() == pytest.approx((2 * found["p"]).tolist())
-    assert is_significant(found).all()
+    rows = differences(join_studies({"a": a, "b": b}))
+    assert rows["p_holm"].tolist() == pytest.approx((2 * rows["p"]).tolist())
+    assert is_significant(rows).all()
 
 
-def test_two_seeds_tell_nothing_apart():
+def test_two_seeds_are_never_significant():
     a, b = results(by_seed("plain", 20, 1.0, 2.0)), results(by_seed("plain", 20, 50.0, 51.001))
-    found = differences(join_studies({"a": a, "b": b}))
-    assert found["p"].lt(0.05).all()
-    assert not is_significant(found).any()
+    rows = differences(join_studies({"a": a, "b": b}))
+    assert rows["p"].lt(0.05).all()
+    assert not is_significant(rows).any()
 
 
 @pytest.mark.parametrize(("shift", "p"), [(0.0, 1.0), (1.0, 0.0)])
@@ -85,21 +85,21 @@ def test_a_diverged_run_counts_at_chance_and_is_counted():
     assert (row["other"], row["diverged"]) == (90.0, 3)
 
 
-def test_what_pairs_of_runs_share_is_told():
+def test_pairs_of_runs_report_equal_weights_and_batches():
     a, b = (results(by_seed("plain", 20, 1.0, 2.0), weights=w) for w in "wv")
     row = one_row(join_studies({"a": a, "b": b}))
     assert not row["same_weights"]
     assert row["same_batches"]
     old = results(by_seed("plain", 20, 1.0, 2.0), initial_weights_hash=None)
     assert one_row(join_studies({"a": a, "b": old}))["same_weights"] is pd.NA
-    others = results(by_seed("plain", 20, 1.0, 2.0), data_hash="other images")  # drawn alike
+    others = results(by_seed("plain", 20, 1.0, 2.0), data_hash="other")  # the same indices into other images
     assert not one_row(join_studies({"a": a, "b": others}))["same_batches"]
 
 
-def test_each_later_study_is_held_against_the_first():
+def test_each_later_study_is_compared_with_the_first():
     errors = {"a": 1.0, "b": 3.0, "c": 6.0}
-    found = differences(join_studies({s: results(by_seed("plain", 20, e, e, e)) for s, e in errors.items()}))
-    of_test = found[found["error"] == "test error"]
+    rows = differences(join_studies({s: results(by_seed("plain", 20, e, e, e)) for s, e in errors.items()}))
+    of_test = rows[rows["error"] == "test error"]
     assert of_test[["study", "mean"]].to_numpy().tolist() == [["b", 2.0], ["c", 5.0]]
 
 
@@ -112,7 +112,7 @@ def test_the_only_networks_that_differ_are_compared_with_each_other():
     assert (row["network"], row["own_network"], row["mean"]) == ("resnet / mine", "mine", 3.0)
 
 
-def test_nothing_in_common_is_no_row_and_a_caution():
+def test_studies_with_nothing_in_common_have_no_row_and_a_caution():
     joined = join_studies({"a": results(by_seed("plain", 20, 1.0)), "b": results(by_seed("plain", 56, 1.0))})
     assert differences(joined).empty
     (sentence,) = cautions(differing({"a": {}, "b": {}}), joined.runs)
@@ -123,19 +123,19 @@ def test_cautions_name_other_images_recipes_and_train_sets():
     a = {"data.split_seed": 0, "images": "x", "recipe.lr": 0.1, "evaluate.train_size": None}
     b = {"data.split_seed": 1, "images": "y", "recipe.lr": 0.2, "evaluate.train_size": 50}
     runs = join_studies({s: results(by_seed("plain", 20, 1.0, 2.0, 3.0)) for s in "ab"}).runs
-    told = cautions(differing({"a": a, "b": b}), runs)
-    assert [sentence.partition(",")[0].partition(":")[0] for sentence in told] == [
+    sentences = cautions(differing({"a": a, "b": b}), runs)
+    assert [sentence.partition(",")[0].partition(":")[0] for sentence in sentences] == [
         "b has different images or splits",
         "b has another recipe",
         "b has train errors on other images",
     ]
-    assert "recipe.lr 0.2, not 0.1" in told[1]
-    assert "train_size 50, not unset" in told[2]
+    assert "recipe.lr 0.2, not 0.1" in sentences[1]
+    assert "train_size 50, not unset" in sentences[2]
     harmless = {"options.init": "he", "data.name": "cifar10", "environment.device": "cuda"}
     assert cautions(differing({"a": {}, "b": harmless}), runs) == []
 
 
-def test_images_that_are_the_same_are_no_caution_however_they_were_asked_for():
+def test_equal_images_are_no_caution_even_if_specified_differently():
     runs = join_studies({s: results(by_seed("plain", 20, 1.0, 2.0, 3.0)) for s in "ab"}).runs
     a, b = ({"images": "x", "data.split_seed": seed} for seed in (0, 1))
     assert cautions(differing({"a": a, "b": b}), runs) == []
@@ -143,25 +143,25 @@ def test_images_that_are_the_same_are_no_caution_however_they_were_asked_for():
     assert sentence.startswith("b has another recipe")
 
 
-def test_other_options_are_a_caution_where_the_recipe_is_another_too():
+def test_other_options_are_a_caution_only_with_another_recipe():
     runs = join_studies({s: results(by_seed("plain", 20, 1.0, 2.0, 3.0)) for s in "ab"}).runs
     a, b = {"options.norm": "batch", "recipe.lr": 0.1}, {"options.norm": "none", "recipe.lr": 0.1}
     assert cautions(differing({"a": a, "b": b}), runs) == []
-    told = cautions(differing({"a": a, "b": b | {"recipe.lr": 0.2}}), runs)
-    assert [sentence.partition(",")[0] for sentence in told] == [
+    sentences = cautions(differing({"a": a, "b": b | {"recipe.lr": 0.2}}), runs)
+    assert [sentence.partition(",")[0] for sentence in sentences] == [
         "b has another recipe",
         "b has other network options as well",
     ]
-    assert "options.norm none, not batch" in told[1]
+    assert "options.norm none, not batch" in sentences[1]
 
 
-def test_a_network_of_one_name_that_is_defined_in_two_ways_is_a_caution():
+def test_two_definitions_of_a_network_with_one_name_are_a_caution():
     runs = join_studies({s: results(by_seed("mine", 20, 1.0, 2.0, 3.0)) for s in "ab"}).runs
     a, b = ({"variants.mine": {"of": "plain", "recipe": {"lr": lr}}} for lr in (0.1, 0.2))
     (sentence,) = cautions(differing({"a": a, "b": b}), runs)
     assert sentence.startswith("b has another definition of a network with the same name, which may explain")
     assert "lr = 0.2" in sentence
-    assert cautions(differing({"a": a, "b": {}}), runs) == []  # a has more networks, no other ones
+    assert cautions(differing({"a": a, "b": {}}), runs) == []  # only a has more networks
     (sentence,) = cautions(differing({"a": {"plug-in.mine": "x"}, "b": {"plug-in.mine": "y"}}), runs)
     assert sentence.startswith("b has other code in the plug-ins of a network")
     assert "(plug-in.mine y, not x)" in sentence
@@ -176,8 +176,8 @@ def test_few_common_seeds_are_a_caution():
 
 def test_settings_that_agree_are_left_out_and_the_environment_comes_last():
     a, b = {"environment.torch": "2", "x": 1, "y": 1}, {"environment.torch": "3", "x": 1}
-    told = differing({"a": a, "b": b})
-    assert told.to_numpy().tolist() == [["y", "1", ""], ["environment.torch", "2", "3"]]
+    table = differing({"a": a, "b": b})
+    assert table.to_numpy().tolist() == [["y", "1", ""], ["environment.torch", "2", "3"]]
 
 
 def test_labels_are_the_shortest_ends_that_differ():
@@ -187,23 +187,23 @@ def test_labels_are_the_shortest_ends_that_differ():
         label_each([Path("a"), Path("a/../a")])
 
 
-def test_runs_of_two_studies_keep_apart():
+def test_runs_of_two_studies_stay_separate():
     joined = join_studies({s: results(by_seed("plain", 20, 1.0)) for s in "ab"})
     assert joined.runs["run_id"].tolist() == ["a/plain-20-0", "b/plain-20-0"]
     assert joined.history["study"].tolist() == ["a", "b"]
     assert joined.history["run_id"].tolist() == joined.runs["run_id"].tolist()
 
 
-def test_evaluations_at_other_steps_make_no_difference():
-    """The same training, of which one study has evaluated every step of its last quarter."""
+def test_evaluations_at_other_steps_are_not_compared():
+    """Both studies hold the same training, but one evaluated every step of the last quarter."""
     often, rarely = (results({("plain", 20, seed): 1.0 for seed in range(3)}) for _ in range(2))
     more = pd.concat(
         [often.history.assign(step=step, train_error_eval=error) for step, error in ((90, 5.0), (100, 1.0))]
     )
     joined = join_studies({"rarely": rarely, "often": often._replace(history=more)})
-    found = differences(joined)
-    assert (found["mean"] == 0).all()
-    assert (found["other"] == found["first"]).all()
+    rows = differences(joined)
+    assert (rows["mean"] == 0).all()
+    assert (rows["other"] == rows["first"]).all()
 
 
 def test_seeds_in_common_are_those_of_finished_runs():

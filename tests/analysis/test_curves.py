@@ -39,11 +39,11 @@ def test_a_run_that_stopped_early_keeps_its_final_error():
     assert curve((0, "done", 10.0, {50: 30.0, 100: 10.0}), early)[-1] == [100, 15, 10, 20, 2]
 
 
-def test_an_unfinished_run_is_in_no_mean():
+def test_an_unfinished_run_is_omitted():
     assert curve((0, "done", 10.0, {50: 30.0}), (1, "interrupted", 70.0, {50: 70.0})) == [[50, 30, 30, 30, 1]]
 
 
-def test_rows_without_a_value_make_no_point():
+def test_rows_without_a_value_are_omitted():
     runs, history = study((0, "done", 10.0, {50: np.nan, 100: 10.0}))
     assert mean_curves(runs, history, "test_error")["step"].tolist() == [100]
 

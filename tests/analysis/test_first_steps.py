@@ -15,7 +15,7 @@ def probed(network="plain", depth=20, steps=(0, 1), run="a"):
     )
 
 
-def test_three_layers_of_the_greatest_depth():
+def test_three_layers_of_the_deepest_network():
     table = first_steps(pd.concat([probed(depth=8), probed(depth=20)]), "norm")
     assert set(table["depth"]) == {20}
     initial = table[table["step"] == 0].set_index("place")
@@ -23,7 +23,7 @@ def test_three_layers_of_the_greatest_depth():
     assert initial["mean"].round(9).to_dict() == {"first": 2, "middle": 10, "last": 19}
 
 
-def test_each_network_has_its_own_greatest_depth():
+def test_each_network_has_its_own_deepest_depth():
     table = first_steps(pd.concat([probed(depth=8), probed("resnet", 14)]), "norm")
     assert table.groupby("network")["depth"].unique().map(list).to_dict() == {"plain": [8], "resnet": [14]}
     assert table.loc[table["place"] == "last"].groupby("network")["layer"].first().to_dict() == {
@@ -32,12 +32,12 @@ def test_each_network_has_its_own_greatest_depth():
     }
 
 
-def test_steps_are_in_the_order_probed_and_only_the_first():
+def test_only_the_first_steps_are_used_in_the_order_probed():
     table = first_steps(pd.concat([probed(steps=(0, 5, 200)), probed("resnet", steps=(0, 1, 100))]), "norm")
     assert dict(zip(table["step"], table["order"], strict=True)) == {0: 0, 1: 1, 5: 2, 100: 3}
 
 
-def test_the_least_networks_have_fewer_layers():
+def test_the_smallest_networks_have_fewer_layers():
     assert first_steps(probed(depth=4, steps=(0,)), "norm")["place"].tolist() == ["first", "last"]
     assert first_steps(probed(depth=2, steps=(0,)), "norm")["place"].tolist() == ["first"]
 

@@ -18,7 +18,7 @@ from depthbench.networks import NETWORKS
 
 
 def tried_by_a_search(frontier, most):
-    """Every n that a search tries where n trains up to `frontier`, in order."""
+    """Return every n that a search tries, in order, if networks up to `frontier` train."""
     tried = {}
     while (n := next_n(tried, most)) is not None:
         assert n not in tried
@@ -52,13 +52,13 @@ def test_a_search_ends_at_the_frontier(frontier, most):
     assert len(tried) <= 2 * most.bit_length() + 1
 
 
-def test_the_frontier_of_a_network_whose_least_depths_do_not_fit_lies_above_those_that_do():
+def test_the_search_goes_on_above_depths_that_are_too_shallow():
     """3 to 5 train: 1 and 2 are too shallow."""
     tried = {}
     while (n := next_n(tried, 100)) is not None:
         tried[n] = 3 <= n <= 5
     assert list(tried) == [1, 2, 4, 8, 6, 5]
-    assert next_n({18: False}, 100) == 1  # a deeper one that does not train says nothing of those
+    assert next_n({18: False}, 100) == 1  # 18 does not train, but shallower ones may
     assert next_n({3: False, 9: False, 1: True}, 100) == 2
 
 
@@ -78,7 +78,7 @@ RUNS = runs_of(
 )
 
 
-def test_what_trains():
+def test_a_run_trains_if_done_and_below_the_bound():
     assert trains(RUNS, below=20.0).tolist() == [True, False, True, False, True, True, pd.NA]
     assert trains(RUNS, below=5.0).tolist()[2] is False
 
@@ -106,7 +106,7 @@ def test_a_depth_that_is_too_shallow_is_not_the_frontier():
     assert (row.trains, row.fails) == (4, 6)
 
 
-def test_the_summary_counts_a_network_that_never_trains_as_no_depth():
+def test_a_seed_without_a_depth_that_trains_counts_as_depth_0():
     plain, resnet = summarise(frontiers(RUNS, below=20.0), RUNS).itertuples()
     assert (plain.network, plain.n, plain.median, plain.low, plain.high, plain.open) == (
         "plain",
@@ -117,10 +117,10 @@ def test_the_summary_counts_a_network_that_never_trains_as_no_depth():
         0,
     )
     assert (resnet.n, resnet.median, resnet.open) == (1, 14, 1)
-    assert math.isnan(plain.expected)  # without its options nothing is predicted
+    assert math.isnan(plain.expected)  # nothing is predicted without options
 
 
-def test_runs_of_no_search_have_no_frontier():
+def test_runs_without_a_search_have_no_frontier():
     assert searched(RUNS.assign(**{"frontier.below": None})) is None
     begun = RUNS.assign(status="interrupted", **{"frontier.below": 20.0})
     assert searched(begun) is None
@@ -132,7 +132,7 @@ def test_runs_of_no_search_have_no_frontier():
     ("family", "deepest", "n"),
     [("plain", 56, 9), ("plain", 57, 9), ("plain", 7, 0), ("resnet_imagenet", 60, 3)],
 )
-def test_the_greatest_n_of_a_family(family, deepest, n):
+def test_the_largest_n_up_to_a_depth(family, deepest, n):
     assert most_n(NETWORKS[family].depths, deepest) == n
 
 
@@ -145,9 +145,9 @@ def test_a_search_is_open_until_no_depth_is_left_to_try():
         ]
         return pd.DataFrame(rows)
 
-    assert count_open(runs(d8=True, d50=False), 20, 100) == 1  # what lies between was not tried
+    assert count_open(runs(d8=True, d50=False), 20, 100) == 1  # depths between were not tried
     assert count_open(runs(d8=True, d14=False), 20, 100) == 0
-    assert count_open(runs(d8=True, d14=True), 20, 14) == 0  # no deeper one is to be tried
+    assert count_open(runs(d8=True, d14=True), 20, 14) == 0  # the deepest that may be tried
     failed = runs(d8=True, d14=False).assign(status=["done", "failed"])
     assert count_open(failed, 20, 100) == 1
     assert count_open(failed.assign(family="unknown"), 20, 100) == 0

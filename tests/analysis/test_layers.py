@@ -14,7 +14,7 @@ from depthbench.analysis.layers import (
 
 
 def probed(*seeds, step=0, depth=20, network="plain"):
-    """A frame of one step; each seed is its values from the input on."""
+    """Return the layers of one step. Each seed is a list of values, from the input to the output."""
     rows = [
         {
             "run_id": f"r{seed}",
@@ -60,7 +60,7 @@ def test_depths_networks_and_steps_are_kept_apart():
     assert by_layer(frame, "probe")["mean"].round(9).tolist() == [1, 2, 3]
 
 
-def test_many_layers_become_means_of_as_many_neighbours_each():
+def test_many_layers_are_merged_into_means_of_neighbours():
     """Ten layers that alternate, at most five rows: pairs, whose geometric mean is 10."""
     table = by_layer(probed([1.0, 100.0] * 5), "probe")
     assert thinned(table, 10).equals(table)
@@ -80,11 +80,11 @@ def test_responses_are_of_the_median_layer_at_the_last_step():
     frame["stage"] = frame["layer"].map({1: "conv1", 2: "1", 3: "1", 4: "fc"})
     (row,) = summarise_responses(frame).to_dict("records")
     assert (row["n"], row["mean"], row["min"], row["max"]) == (2, 3, 2, 4)
-    assert (row["least"], row["greatest"]) == (1, 9)  # the classifier's 50 is none
+    assert (row["least"], row["greatest"]) == (1, 9)  # without the classifier's 50
     assert summarise_responses(frame.drop(columns="response_std")).empty
 
 
-def test_chosen_steps_hold_the_first_and_the_last():
+def test_chosen_steps_include_the_first_and_the_last():
     steps = [0, 1, 2, 5, 10, 20, 50, 99]
     frame = pd.concat([probed([1.0], step=step) for step in steps])
     assert chosen_steps(frame, 4) == [0, 2, 20, 99]
@@ -92,17 +92,17 @@ def test_chosen_steps_hold_the_first_and_the_last():
     assert chosen_steps(probed([1.0], step=7), 4) == [7]
 
 
-def test_last_step_is_that_of_each_depth():
+def test_the_last_step_is_taken_for_each_depth():
     frame = pd.concat([probed([1.0]), probed([2.0], step=9), probed([3.0], step=4, depth=56)])
     assert last_step(frame)["probe"].tolist() == [2, 3]
 
 
-def test_sorted_layers_rank_each_run_by_itself():
+def test_sorted_layers_are_ranked_within_each_run():
     table = sorted_layers(probed([1.0, 3.0, 2.0], [6.0, 5.0, np.nan]), "probe")
     assert table["layer"].tolist() == [3, 1, 2, 1, 2, 3]
 
 
-def test_fewer_seeds_names_what_stands_for_fewer_runs():
+def test_fewer_seeds_lists_depths_that_lack_probed_runs():
     table = by_layer(
         pd.concat([probed([1.0], [1.0]), probed([1.0], step=5), probed([1.0], depth=56)]), "probe"
     )

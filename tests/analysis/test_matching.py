@@ -23,7 +23,7 @@ def match(*runs, history=()):
     return match_twins(pd.DataFrame(runs), pd.DataFrame(list(history), columns=columns))
 
 
-def test_twins_that_share_all_are_told_so_once():
+def test_twins_that_share_everything_have_one_row():
     table = match(run("resnet"), run("plain"))
     assert table[["network", "twin"]].to_numpy().tolist() == [["plain", "resnet"]]
     row = table.iloc[0]
@@ -39,22 +39,22 @@ def test_twins_that_share_all_are_told_so_once():
         ("batches", {"batches_hash": "other"}),
     ],
 )
-def test_a_difference_is_found(column, change):
+def test_a_difference_is_reported(column, change):
     row = match(run("plain"), run("resnet", **change)).iloc[0]
     differing = [key for key in ("parameters", "initial_weights", "batches") if not row[key]]
     assert differing == [column]
 
 
-def test_what_was_not_recorded_is_not_claimed():
+def test_a_hash_that_was_not_recorded_gives_na():
     row = match(run("plain"), run("resnet", initial_weights_hash=None, batches_hash=None)).iloc[0]
     assert row["initial_weights"] is pd.NA
     assert row["batches"] is pd.NA
 
 
-@pytest.mark.parametrize(("theirs", "same"), [("h60", True), ("else", False)])
-def test_runs_of_unequal_length_are_compared_at_their_last_common_row(theirs, same):
+@pytest.mark.parametrize(("hash_at_60", "same"), [("h60", True), ("else", False)])
+def test_runs_of_unequal_length_are_compared_at_their_last_common_row(hash_at_60, same):
     history = [(run_id, step, f"h{step}") for run_id in ("plain-20-s0",) for step in (30, 60, 100)]
-    history += [("resnet-20-s0", 30, "h30"), ("resnet-20-s0", 60, theirs)]
+    history += [("resnet-20-s0", 30, "h30"), ("resnet-20-s0", 60, hash_at_60)]
     row = match(run("plain"), run("resnet", step=60, batches_hash="other"), history=history).iloc[0]
     assert bool(row["batches"]) is same
     assert row["batches_compared"] == 60
@@ -73,7 +73,7 @@ def test_only_twins_of_one_depth_and_seed_are_compared(other):
     assert "initial_weights" in table
 
 
-def test_variants_are_twins_where_their_settings_agree():
+def test_variants_with_equal_settings_are_twins():
     bare, rapid = {"options.norm": "none"}, {"options.norm": "none", "recipe.lr": 0.5}
     table = match(
         run("plain-bare", family="plain", **bare | {"recipe.lr": 0.1}),

@@ -41,7 +41,7 @@ def test_any_other_option_is_another_network(changed):
     assert not has_default_options(run_of(options=changed))
 
 
-def test_an_option_without_effect_makes_no_other_network():
+def test_an_option_without_effect_keeps_the_network():
     assert has_default_options(run_of("plain", options={"shortcut": "B", "shortcut_scale": 0.5}))
     assert has_default_options(run_of("plain", options={"branch_scale": 0.5}))
     assert not has_default_options(run_of("resnet", options={"branch_scale": 0.5}))
@@ -50,7 +50,7 @@ def test_an_option_without_effect_makes_no_other_network():
 
 
 @pytest.mark.parametrize("family", ["mine", "resnet_mlp"])
-def test_a_network_of_no_paper_on_images_has_no_default(family):
+def test_a_network_without_an_image_paper_has_no_default(family):
     assert not has_default_options(run_of(family))
 
 
@@ -72,7 +72,7 @@ def test_every_difference_is_named_with_both_values():
     ]
 
 
-def test_what_does_nothing_at_a_depth_is_no_difference():
+def test_a_key_without_effect_at_a_depth_is_no_difference():
     same = {"milestones": [32_000.0, 48_000.0], "hold_lr": 0.02, "hold_from_depth": 56, "warmup_steps": 5.0}
     assert recipe_differences(run_of(depth=20, **same), "he2015-cifar") == []
     assert recipe_differences(run_of(depth=20, warmup="none"), "he2015-cifar") == []
@@ -87,7 +87,7 @@ def test_images_kept_for_validation_are_a_difference():
     assert recipe_differences(run_of() | {"val_error": 7.0}, "he2015-cifar") == []  # a set of its own
 
 
-def test_how_images_are_scaled_and_their_size_are_differences():
+def test_normalisation_and_image_size_are_differences():
     run = run_of() | {"data.normalisation": "channel", "data.shape": (3, 64, 64)}
     assert recipe_differences(run, "he2015-cifar") == [
         "normalisation channel, not pixel",
@@ -104,7 +104,7 @@ def test_the_papers_of_2015_and_2016_warm_up_differently():
 
 
 def test_settings_read_back_from_a_table_are_the_same():
-    """Unset numbers become NaN there."""
+    """Unset numbers become NaN in a table."""
     frame = pd.DataFrame([run_of(), run_of(clip_norm=1.0, options={"width": 16})])
     run = frame.to_dict("records")[0]
     assert pd.isna(run["recipe.clip_norm"])

@@ -20,7 +20,7 @@ def runs_of(*errors, data="cifar10", metric="test_error", status=None, **run):
 
 
 def row_of(runs, **where):
-    """The one row of the reproduction with these values; `source` need only begin so."""
+    """Return the only row of the reproduction with these values. `source` is a prefix."""
     table = reproduction(runs)
     for column, value in where.items():
         table = table[
@@ -70,11 +70,11 @@ def test_every_published_row_is_complete_and_of_a_network_that_exists():
         ({"family": "resnet", "depth": 8}, "cifar10", []),
     ],
 )
-def test_a_number_stands_beside_the_same_network_and_data_only(run, data, values):
-    assert published_for(runs_of(9.0, data=data, **run).iloc[0])["value"].tolist() == values
+def test_a_number_is_compared_only_with_the_same_network_and_data(run, data, values):
+    assert published_for(runs_of(9.0, data=data, **run).iloc[0].to_dict())["value"].tolist() == values
 
 
-def test_imagenet_is_a_thousand_classes():
+def test_imagenet_has_a_thousand_classes():
     run = runs_of(30.0, data="imagenet", family="resnet_imagenet", depth=34).iloc[0].to_dict()
     assert published_for(run).empty
     assert published_for(run | {"num_classes": 1000})["value"].tolist() == [25.03, 7.76]
@@ -95,10 +95,10 @@ def test_mean_difference_and_the_wider_spread():
 @pytest.mark.parametrize(
     ("errors", "depth", "within", "why"),
     [
-        ((6.9,), 110, True, "2 sd"),  # within 0.32 by their s.d.
+        ((6.9,), 110, True, "2 sd"),  # within 0.32, twice the published sd
         ((7.0,), 110, False, "2 sd"),
         ((6.97,), 56, None, "no spread"),
-        ((8.0, 8.2), 56, False, "2 sd"),  # ours is 0.14
+        ((8.0, 8.2), 56, False, "2 sd"),  # the measured sd is 0.14
         ((6.0, 8.2), 56, True, "2 sd"),
     ],
 )
@@ -115,7 +115,7 @@ def test_the_spread_of_a_diverged_run_agrees_with_nothing():
 
 
 def test_the_best_error_of_a_diverged_run_is_chance_too():
-    """What it reached before it diverged, or nothing, is no result."""
+    """Its best error before it diverged does not count."""
     runs = runs_of(8.0, 90.0, 90.0, depth=20, status=["done", "diverged", "diverged"])
     row = row_of(runs.assign(best_test_error=[7.0, 50.0, np.nan]), source="github:akamaster")
     assert (row["n"], row["diverged"], row["mean"]) == (3, 2, pytest.approx(187 / 3))
@@ -139,7 +139,7 @@ def test_the_train_error_is_the_one_on_the_fly():
     assert (row["published"], row["mean"]) == (0.40, 0.5)
 
 
-def test_other_data_is_named_and_never_compared():
+def test_other_data_is_named_but_not_compared():
     row = row_of(runs_of(8.0, 9.0, data="cifar10-jpeg"))
     assert (row["data"], row["mean"], row["why"]) == (
         "cifar10-jpeg",
@@ -151,11 +151,11 @@ def test_other_data_is_named_and_never_compared():
     assert (row["within"], row["same_protocol"], row["source"]) == (None, None, "")
 
 
-def test_a_network_of_no_paper_is_said_to_be_one():
+def test_an_unpublished_network_has_a_row_that_says_so():
     assert row_of(runs_of(8.0, depth=26))["why"] == "no published number for this network"
 
 
-def test_an_error_that_was_not_taken_is_asked_for():
+def test_a_row_names_the_evaluation_that_is_missing():
     runs = runs_of(30.0, data="imagenet", family="plain_imagenet", depth=18).assign(num_classes=1000)
     row = row_of(runs, metric="top1_error")
     assert (row["n"], row["published"], row["why"]) == (0, 27.94, "needs test_error_10crop")
@@ -163,7 +163,7 @@ def test_an_error_that_was_not_taken_is_asked_for():
     assert taken["difference"] == pytest.approx(0.06)
 
 
-def test_same_protocol_is_the_recipe_and_unknown_where_theirs_is():
+def test_the_protocol_is_the_same_if_the_recipe_is_and_unknown_if_unpublished():
     same = row_of(runs_of(8.0), source="He2015")
     assert (same["same_protocol"], same["differs"]) == (True, "")
     assert same["protocol"] == "mean of the last evaluation, 64,000 steps, batch 128, sgd, lr 0.1"
@@ -173,8 +173,8 @@ def test_same_protocol_is_the_recipe_and_unknown_where_theirs_is():
     assert (unknown["same_protocol"], unknown["published_protocol"]) == (None, "best epoch on the test set")
 
 
-def test_like_is_held_beside_like():
-    """The best error on the test set beside one so chosen, a median beside a median."""
+def test_each_number_is_compared_with_the_same_statistic():
+    """A best error on the test set is compared with such an error, and a median with a median."""
     runs = runs_of(9.0, 8.0, 40.0, depth=110).assign(best_test_error=[7.0, 7.5, 8.0])
     assert row_of(runs, source="He2015", published=6.61)["mean"] == pytest.approx(19.0)
     assert row_of(runs, source="He2016")["mean"] == 9.0

@@ -25,7 +25,7 @@ def test_a_diverged_run_counts_at_the_chance_error_that_is_stored():
     assert (row["n"], row["diverged"], row["test_error_mean"]) == (2, 1, 50.0)
 
 
-def test_runs_without_final_errors_are_counted_but_in_no_mean():
+def test_runs_without_final_errors_are_counted_but_not_averaged():
     frame = runs(
         ("plain", 20, "done", 1.0, 2.0, 2.0),
         ("plain", 20, "interrupted", 70.0, 70.0, 70.0),
@@ -47,5 +47,5 @@ def test_a_network_whose_runs_all_failed_keeps_its_row():
 def test_rows_are_ordered_by_network_and_depth():
     frame = runs(*[(n, d, "done", 1.0, 1.0, 1.0) for d in (110, 20) for n in ("resnet", "plain")])
     table = summarise(frame)
-    found = list(zip(table["network"], table["depth"], strict=True))
-    assert found == [("plain", 20), ("plain", 110), ("resnet", 20), ("resnet", 110)]
+    cells = list(zip(table["network"], table["depth"], strict=True))
+    assert cells == [("plain", 20), ("plain", 110), ("resnet", 20), ("resnet", 110)]

@@ -19,7 +19,7 @@ from depthbench.store.results import load_results
 from depthbench.store.study_store import StudyStore
 from tests.report.conftest import store_study, study_of
 
-LEAKS = {32: 0.994, 16: 0.977, 8: 0.921}  # of zero padding on maps of so many pixels square
+LEAKS = {32: 0.994, 16: 0.977, 8: 0.921}  # map side in pixels -> leak of zero padding
 BATCH_NORM = {8: 1.788, 16: 1.590, 32: 1.522, 64: 1.493, 128: 1.480, 256: 1.473}
 
 
@@ -31,7 +31,7 @@ def a_run(family="plain_mlp", batch=64, shape=(3, 32, 32), depth=8, **options):
 
 
 def stored(run, rate, layers_a_step=1, seeds=(0,), step=0, spread=0.0):
-    """Results.runs and .layers in which the squared norm grows so towards the input, seed for seed."""
+    """Results.runs and .layers in which the squared norm grows by `rate` towards the input."""
     depth, runs, frames = run["depth"], [], []
     stages = ["1"] * (depth - 2) if "mlp" in run["family"] else [*np.repeat([*"123"], (depth - 2) // 3)]
     layer = np.arange(1, depth + 1)
@@ -47,7 +47,7 @@ def stored(run, rate, layers_a_step=1, seeds=(0,), step=0, spread=0.0):
 
 
 @pytest.mark.parametrize(("batch", "rate"), BATCH_NORM.items())
-def test_batch_norm_rate_is_that_of_the_paper(batch, rate):
+def test_the_batch_norm_rate_agrees_with_the_paper(batch, rate):
     assert batch_norm_rate(batch) == pytest.approx(rate, abs=6e-4)
 
 
@@ -75,22 +75,22 @@ def test_a_chain_without_norm_keeps_or_halves():
 @pytest.mark.parametrize(("stage", "size"), [("1", 32), ("2", 16), ("3", 8)])
 @pytest.mark.parametrize(("init", "rate"), [("he", 1), ("xavier", 0.5)])
 def test_zero_padding_leaks_by_the_size_of_the_stages_maps(stage, size, init, rate):
-    found = predict(a_run("plain", norm="none", init=init), stage)
-    assert found.predicted == pytest.approx(rate * LEAKS[size], abs=6e-4)
-    assert f"map {size}x{size}" in found.assumption
+    prediction = predict(a_run("plain", norm="none", init=init), stage)
+    assert prediction.predicted == pytest.approx(rate * LEAKS[size], abs=6e-4)
+    assert f"map {size}x{size}" in prediction.assumption
 
 
 def test_maps_that_are_not_square_leak_on_both_sides():
-    found = predict(a_run("plain", norm="none", shape=(1, 16, 31)), "2")
+    prediction = predict(a_run("plain", norm="none", shape=(1, 16, 31)), "2")
     wide, high = (1 + 2 * math.cos(math.pi / 17)) / 3, (1 + 2 * math.cos(math.pi / 9)) / 3
-    assert found.predicted == pytest.approx(wide * high)
-    assert "map 8x16" in found.assumption
+    assert prediction.predicted == pytest.approx(wide * high)
+    assert "map 8x16" in prediction.assumption
 
 
 @pytest.mark.parametrize("shape", [None, math.nan])
-def test_nothing_is_said_of_a_leak_where_the_images_were_not_recorded(shape):
+def test_no_leak_is_predicted_if_the_image_shape_was_not_recorded(shape):
     assert predict(a_run("plain", norm="none", shape=shape), "1") is None
-    assert predict(a_run("plain", shape=shape), "1") is not None  # batch norm does not ask
+    assert predict(a_run("plain", shape=shape), "1") is not None  # batch normalisation needs no shape
 
 
 def test_batch_norm_counts_images_of_an_mlp_and_is_a_reference_for_convolutions():
@@ -113,21 +113,21 @@ def test_batch_norm_counts_images_of_an_mlp_and_is_a_reference_for_convolutions(
     ],
 )
 def test_residual_blocks_without_norm_add_the_branch(options, rate):
-    found = predict(a_run("resnet_mlp", norm="none", **options), "1")
-    assert (found.predicted, found.per, found.layers) == (rate, "block", 2)
+    prediction = predict(a_run("resnet_mlp", norm="none", **options), "1")
+    assert (prediction.predicted, prediction.per, prediction.layers) == (rate, "block", 2)
 
 
-def test_a_leak_is_the_branchs_alone_and_in_both_of_its_layers():
-    found = predict(a_run("preresnet", norm="none", shortcut_scale=0.5), "3")
-    assert found.predicted == pytest.approx(0.25 + 0.921**2, abs=2e-3)
+def test_only_the_branch_leaks_in_both_of_its_layers():
+    prediction = predict(a_run("preresnet", norm="none", shortcut_scale=0.5), "3")
+    assert prediction.predicted == pytest.approx(0.25 + 0.921**2, abs=2e-3)
 
 
 @pytest.mark.parametrize("family", ["resnet", "preresnet", "resnet_bottleneck", "resnet_mlp"])
 def test_residual_with_batch_norm_has_a_power_and_no_rate(family):
-    found = predict(a_run(family), "1")
-    assert found.kind == "power"
-    assert math.isnan(found.predicted)
-    assert "2002.10444" in found.source
+    prediction = predict(a_run(family), "1")
+    assert prediction.kind == "power"
+    assert math.isnan(prediction.predicted)
+    assert "2002.10444" in prediction.source
 
 
 @pytest.mark.parametrize(
@@ -154,11 +154,11 @@ def test_residual_with_batch_norm_has_a_power_and_no_rate(family):
         (a_run(), "input"),
     ],
 )
-def test_nothing_is_said_where_the_assumptions_do_not_hold(run, stage):
+def test_nothing_is_predicted_if_the_assumptions_do_not_hold(run, stage):
     assert predict(run, stage) is None
 
 
-def test_theory_has_a_row_a_network_and_stage_that_it_speaks_of():
+def test_theory_has_a_row_for_each_network_and_stage_with_a_prediction():
     plain, mlp = stored(a_run("plain", depth=20), 1), stored(a_run(depth=10), 1, seeds=(0, 1))
     runs, layers = (pd.concat(both, ignore_index=True) for both in zip(plain, mlp, strict=True))
     table = theory(runs, layers)
@@ -179,7 +179,7 @@ def test_the_size_of_the_images_comes_from_what_a_run_recorded(tmp_path):
     )
 
 
-def test_a_measured_rate_is_found_again_with_its_difference():
+def test_the_fit_recovers_a_known_rate_and_its_difference():
     table = measured_rates(*stored(a_run(norm="none", depth=12), 1.1, seeds=(0, 1, 2)))
     assert len(table) == 1
     row = table.iloc[0]
@@ -188,7 +188,7 @@ def test_a_measured_rate_is_found_again_with_its_difference():
     assert row["difference"] == pytest.approx(10)
 
 
-def test_the_interval_is_students_of_the_logarithms():
+def test_the_interval_is_a_t_interval_of_the_logarithms():
     runs, layers = stored(a_run(norm="none", depth=12), 1.0, seeds=(0, 1, 2), spread=0.1)
     row = measured_rates(runs, layers).iloc[0]
     half = 4.302653 * 0.1 / 3**0.5
@@ -198,13 +198,13 @@ def test_the_interval_is_students_of_the_logarithms():
     assert math.isnan(one["low"])
 
 
-def test_a_residual_rate_is_that_of_whole_blocks():
+def test_a_residual_rate_is_per_block():
     row = measured_rates(*stored(a_run("resnet_mlp", norm="none", depth=12), 2, layers_a_step=2)).iloc[0]
     assert row["per"] == "block"
     assert row["mean"] == pytest.approx(2)
 
 
-def test_a_network_of_which_theory_says_nothing_has_its_measured_rate():
+def test_a_network_without_a_prediction_has_a_measured_rate():
     row = measured_rates(*stored(a_run(norm="none", activation="sigmoid", depth=12), 0.1)).iloc[0]
     assert row["mean"] == pytest.approx(0.1)
     assert math.isnan(row["predicted"])
@@ -220,7 +220,7 @@ def test_only_initialisation_counts_and_short_stages_and_powers_have_no_rate():
 
 
 @pytest.mark.parametrize("value", [0.0, math.inf, math.nan])
-def test_a_run_with_a_norm_that_has_no_logarithm_is_left_out(value):
+def test_a_run_whose_norm_has_no_logarithm_is_omitted(value):
     runs, layers = stored(a_run(norm="none", depth=12), 0.5, seeds=(0, 1))
     layers.loc[(layers["seed"] == 1) & (layers["layer"] == 4), COLUMN] = value
     row = measured_rates(runs, layers).iloc[0]

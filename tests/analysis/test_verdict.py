@@ -68,7 +68,7 @@ def test_verdicts(shallow, deep, margin, verdict):
     assert verdict_of(shallow, deep, margin).verdict == verdict
 
 
-def test_a_diverged_run_counts_at_chance_error_and_is_told():
+def test_a_diverged_run_counts_at_chance_error_and_is_counted():
     row = verdict_of([1.0, 2.0, 3.0], [60.0, "x", 70.0])
     assert row.differences == {0: 59.0, 1: 88.0, 2: 67.0}
     assert row.diverged == 1
@@ -83,16 +83,16 @@ def test_p_values_are_corrected_over_the_depths_of_a_network():
         ("resnet", 8): [1, 2, 3, 4],
         ("resnet", 20): [1, 2.1, 3, 3.9],
     }
-    found = degradation(errors_of(table), 0.5)
-    assert found[["network", "shallow", "deep"]].to_numpy().tolist() == [
+    rows = degradation(errors_of(table), 0.5)
+    assert rows[["network", "shallow", "deep"]].to_numpy().tolist() == [
         ["plain", 8, 20],
         ["plain", 8, 56],
         ["plain", 20, 56],
         ["resnet", 8, 20],
     ]
-    plain = found[found["network"] == "plain"]
+    plain = rows[rows["network"] == "plain"]
     assert plain["p_holm"].tolist() == pytest.approx(holm(plain["p"].tolist()))
-    alone = found[found["network"] == "resnet"].iloc[0]
+    alone = rows[rows["network"] == "resnet"].iloc[0]
     assert alone["p_holm"] == alone["p"]
 
 
@@ -125,7 +125,7 @@ def test_a_trend_over_all_depths():
     assert (level.network, level.verdict) == ("resnet", "absent")
 
 
-def test_residual_removes_what_only_plain_has():
+def test_the_residual_network_removes_a_degradation_of_the_plain_one():
     table = {
         ("plain", 20): [1, 2, 3],
         ("plain", 56): [20, 22, 25],
@@ -142,8 +142,8 @@ def test_variants_are_compared_with_the_twin_that_has_their_settings():
     table = {(name, depth): [depth, depth] for name in ("a", "b", "c") for depth in (8, 14)}
     bare, usual = {"options.norm": "none"}, {"options.norm": "batch"}
     families = {"a": "plain", "b": "resnet", "c": "resnet"}
-    found = removals(errors_of(table, families, a=bare, b=usual, c=bare), 1.0)
-    assert found[["network", "residual"]].to_numpy().tolist() == [["a", "c"]]
+    rows = removals(errors_of(table, families, a=bare, b=usual, c=bare), 1.0)
+    assert rows[["network", "residual"]].to_numpy().tolist() == [["a", "c"]]
 
 
 @pytest.mark.parametrize(
@@ -168,15 +168,15 @@ def test_an_error_is_the_mean_of_the_last_evaluations(steps, counted):
         }
     )
     history = pd.DataFrame({"run_id": "a", "step": range(14), "test_error": [np.nan, *range(12), np.nan]})
-    found = last_errors(runs, history, "test_error").set_index("seed")["error"]
-    assert found.to_dict() == {0: pytest.approx(np.mean(counted)), 1: 90.0}
+    errors = last_errors(runs, history, "test_error").set_index("seed")["error"]
+    assert errors.to_dict() == {0: pytest.approx(np.mean(counted)), 1: 90.0}
 
 
 def test_nothing_to_compare_is_an_empty_table():
     errors = errors_of({("plain", 8): [1, 2, 3]})
-    for found in (degradation(errors, 1.0), trends(errors, 1.0), removals(errors, 1.0)):
-        assert found.empty
-        assert "verdict" in found
+    for rows in (degradation(errors, 1.0), trends(errors, 1.0), removals(errors, 1.0)):
+        assert rows.empty
+        assert "verdict" in rows
 
 
 def test_the_margin_is_wider_for_a_short_recipe():
@@ -207,21 +207,21 @@ def simulated(draws, margin):
     ],
 )
 def test_operating_characteristics(n, effect, verdict, rate):
-    found = simulated(np.random.default_rng(0).normal(effect, 1.0, (TRIALS, n)), margin=2.0)
-    share = found.count(verdict) / TRIALS
+    verdicts = simulated(np.random.default_rng(0).normal(effect, 1.0, (TRIALS, n)), margin=2.0)
+    share = verdicts.count(verdict) / TRIALS
     if verdict == "present":
         assert share >= rate - 3 * np.sqrt(rate * (1 - rate) / TRIALS)
     else:
         assert share == pytest.approx(rate, abs=3 * np.sqrt(rate * (1 - rate) / TRIALS) + 0.005)
 
 
-def test_no_effect_is_seldom_called_present():
+def test_without_an_effect_the_verdict_is_seldom_present():
     draws = np.random.default_rng(1).normal(0.0, 1.0, (TRIALS, 5))
-    found = simulated(draws, margin=0.01)
-    assert found.count("present") / TRIALS == pytest.approx(0.05, abs=0.042)  # 3 standard errors
+    verdicts = simulated(draws, margin=0.01)
+    assert verdicts.count("present") / TRIALS == pytest.approx(0.05, abs=0.042)  # 3 standard errors
 
 
-def test_a_seed_with_one_more_depth_does_not_take_the_others_from_the_trend():
+def test_a_seed_with_one_more_depth_does_not_remove_the_others_from_the_trend():
     table = {("plain", 8): [1, 1, 1, 1], ("plain", 14): [5, 6, 5, 6], ("plain", 20): [9, 8, 9, 9]}
     whole = trends(errors_of(table), 1.0).iloc[0]
     grown = trends(errors_of(table | {("plain", 17): [7, None, None, None], ("plain", 26): [90]}), 1.0).iloc[
@@ -231,7 +231,7 @@ def test_a_seed_with_one_more_depth_does_not_take_the_others_from_the_trend():
     assert grown["differences"] == {0: 8, 1: 7, 2: 8, 3: 8}
 
 
-def test_the_widest_pair_is_one_with_seeds_enough():
+def test_the_widest_pair_has_enough_seeds():
     def pair(shallow, deep, n):
         return {"shallow": shallow, "deep": deep, "n": n}
 

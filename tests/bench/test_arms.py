@@ -16,7 +16,7 @@ def test_on_a_cpu_jobs_share_the_cores_and_each_share_has_its_ceiling():
         assert jobs_of(arms, "ceiling", mode) == jobs_of(arms, "depthbench")
 
 
-def test_on_a_gpu_they_share_its_one_ceiling():
+def test_on_a_gpu_all_jobs_share_one_ceiling():
     arms = arms_on("cuda:0", "fp32", 16, 4, 8)
     assert jobs_of(arms, "depthbench eager") == [(1, 16)]
     assert jobs_of(arms, "depthbench captured") == [(1, 16), (2, 8), (4, 4), (1, 16), (1, 16)]
@@ -27,7 +27,7 @@ def test_on_a_gpu_they_share_its_one_ceiling():
     assert jobs_of(arms, "ceiling", "copy") == [(1, 16)]
 
 
-def test_one_job_has_no_competition():
+def test_one_job_has_no_competing_conventional_jobs():
     assert jobs_of(arms_on("cpu", "bf16", 1, 1, 1), "conventional") == [(1, 1)]
 
 

@@ -9,7 +9,7 @@ from depthbench.bench import BenchFailed, check
 from depthbench.bench.case import Case
 
 
-def test_within_the_tolerance_and_beyond():
+def test_a_difference_beyond_the_tolerance_is_an_error():
     change = torch.ones(100, dtype=torch.float64)
     difference = check.compare(([2.0, 1.0], change), ([2.001, 1.0], change * 1.01))
     assert difference.loss == pytest.approx(5e-4)
@@ -21,7 +21,7 @@ def test_within_the_tolerance_and_beyond():
 
 
 @pytest.mark.cuda
-def test_the_captured_step_is_the_eager_step():
+def test_the_captured_step_equals_the_eager_step():
     case = Case(8, True, 16, "fp32")
     difference = check.check_captured(case.run({"every": 5}), case.images(), torch.device("cuda"))
     assert difference.steps == check.STEPS

@@ -19,7 +19,7 @@ def invoke(*arguments):
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
-    """A small benchmark of one core: its folder and what was printed."""
+    """Run a small benchmark on one core. Returns its folder and the printed text."""
     results = tmp_path_factory.mktemp("bench")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(command, "usable_cores", lambda: 1)
@@ -69,10 +69,10 @@ def test_every_arm_has_a_row_in_every_repeat(written):
     for arm in arms:
         assert list(rows.loc[rows["arm"] == arm, "repeat"]) == [0, 1]
     assert (rows["seconds"] > 0).all()
-    found = pd.DataFrame(json.loads((written[0] / "bench.json").read_text())["ratios"])
-    assert (found["low"] <= found["median"]).all()
-    assert (found["median"] <= found["high"]).all()
-    assert set(found["how"]) == {"measured", "computed"}
+    ratios = pd.DataFrame(json.loads((written[0] / "bench.json").read_text())["ratios"])
+    assert (ratios["low"] <= ratios["median"]).all()
+    assert (ratios["median"] <= ratios["high"]).all()
+    assert set(ratios["how"]) == {"measured", "computed"}
 
 
 @pytest.mark.parametrize(

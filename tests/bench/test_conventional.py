@@ -19,13 +19,13 @@ CPU = torch.device("cpu")
 def test_it_trains_the_same_network_as_ours():
     conventional, ours = Conventional(TINY, CPU), Ours(TINY, CPU)
     assert count_parameters(conventional.network) == count_parameters(ours.unprobed.network)
-    for theirs, mine in zip(
+    for parameter, expected in zip(
         conventional.network.parameters(), ours.unprobed.network.parameters(), strict=True
     ):
-        assert torch.equal(theirs, mine)
+        assert torch.equal(parameter, expected)
     kinds = {type(module) for module in conventional.network.modules()}
     assert nn.Conv2d in kinds
-    assert Convolution not in kinds  # which may be faster
+    assert Convolution not in kinds  # it may be faster
     (timing,) = conventional.measure("steps", 3)
     assert (timing.label, timing.steps) == ("off", 3)
     assert 0 < conventional.loss < math.inf

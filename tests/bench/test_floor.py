@@ -11,7 +11,7 @@ from depthbench.networks.cost import count_multiply_adds
 from depthbench.registry import look_up
 
 
-def test_of_two_linear_maps():
+def test_cost_of_two_linear_maps():
     network = nn.Sequential(nn.Linear(3, 5, bias=False), nn.Linear(5, 2, bias=False))
     network.train()
     cost = step_cost(network, (3,), batch_size=7)
@@ -22,7 +22,7 @@ def test_of_two_linear_maps():
     assert network.training
 
 
-def test_of_a_convolution():
+def test_cost_of_a_convolution():
     network = nn.Conv2d(2, 4, 3, stride=2, padding=1, bias=False)
     cost = step_cost(network, (2, 8, 8), batch_size=1, activation_bytes=2)
     outputs = 4 * 4 * 4
@@ -30,7 +30,7 @@ def test_of_a_convolution():
     assert cost.bytes == 2 * (2 * 2 * 64 + 2 * outputs) + 4 * 8 * 4 * 2 * 9
 
 
-def test_a_network_needs_three_times_its_multiply_adds_but_for_the_first_map():
+def test_a_step_takes_three_times_the_multiply_adds_except_in_the_first_map():
     case = Case(8, False, 4, "fp32")
     torch.manual_seed(0)
     network = look_up(NETWORKS, "network", "resnet")(depth=8)

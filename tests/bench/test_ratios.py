@@ -30,7 +30,7 @@ def ceiling(repeat, jobs, operations, bytes):
 
 
 @pytest.fixture(scope="module")
-def found():
+def table():
     rows = []
     for repeat, slow in enumerate((1.0, 3.0, 2.0)):  # a machine that is three times slower for a while
         rows += [row("conventional", repeat, 4 * slow), row("depthbench", repeat, 2 * slow)]
@@ -47,34 +47,34 @@ def found():
     return ratios(pd.DataFrame(rows), costs, {"resnet-8": 0.1})
 
 
-def one(found, of, arm, how="measured"):
-    (match,) = found[(found["of"] == of) & (found["arm"] == arm) & (found["how"] == how)].to_dict("records")
+def one(table, of, arm, how="measured"):
+    (match,) = table[(table["of"] == of) & (table["arm"] == arm) & (table["how"] == how)].to_dict("records")
     return match
 
 
-def test_speed_beside_the_conventional_loop_alone(found):
-    alone = one(found, SPEED, "depthbench, 1 job")
+def test_speed_relative_to_one_job_of_the_conventional_loop(table):
+    alone = one(table, SPEED, "depthbench, 1 job")
     assert (alone["median"], alone["low"], alone["high"], alone["n"]) == (2, 2, 2, 3)
-    assert one(found, SPEED, "depthbench, 2 job")["median"] == 4
-    assert "conventional, 1 job" not in set(found.loc[found["of"] == SPEED, "arm"])
+    assert one(table, SPEED, "depthbench, 2 job")["median"] == 4
+    assert "conventional, 1 job" not in set(table.loc[table["of"] == SPEED, "arm"])
 
 
-def test_part_of_the_ceiling_of_the_same_repeat_and_jobs(found):
+def test_fraction_of_the_ceiling_of_the_same_repeat_and_jobs(table):
     # one job: max(50 / 100, 100 / 1000) s of 2 s / 2 steps; two jobs: max(50 / 400, .1) of 2 / (2 x 2)
-    assert one(found, FRACTION, "depthbench, 1 job")["median"] == pytest.approx(0.5)
-    assert one(found, FRACTION, "depthbench, 2 job")["median"] == pytest.approx(0.25)
-    assert one(found, FRACTION, "conventional, 1 job")["median"] == pytest.approx(0.25)
+    assert one(table, FRACTION, "depthbench, 1 job")["median"] == pytest.approx(0.5)
+    assert one(table, FRACTION, "depthbench, 2 job")["median"] == pytest.approx(0.25)
+    assert one(table, FRACTION, "conventional, 1 job")["median"] == pytest.approx(0.25)
 
 
-def test_what_probes_cost(found):
-    each = one(found, TIME, "depthbench, 1 job, probes at every step")
+def test_cost_of_probes(table):
+    each = one(table, TIME, "depthbench, 1 job, probes at every step")
     assert (each["median"], each["n"]) == (pytest.approx(1.5), 9)
-    computed = one(found, TIME, "depthbench, 1 job, default probes", "computed")
+    computed = one(table, TIME, "depthbench, 1 job, default probes", "computed")
     assert computed["median"] == pytest.approx(1 + 0.1 * 0.5)
-    whole = one(found, TIME, "depthbench, 1 job, default probes")
+    whole = one(table, TIME, "depthbench, 1 job, default probes")
     assert (whole["median"], whole["n"]) == (pytest.approx(4.5 / 4), 1)
 
 
-def test_the_spread_of_few_is_their_range_and_of_many_their_quartiles():
+def test_spread_is_the_range_of_few_values_and_the_quartiles_of_many():
     assert spread([3, 1, 2]) == (2, 1, 3, 3)
     assert spread(range(9)) == (4, 2, 6, 9)

@@ -20,7 +20,7 @@ def pixels(*shape, seed=0):
 
 
 def stream(count=10, size=4, *, batch_size=4, seed=0, pad=0, flip=False, channels=1):
-    """Batches of random images that are labelled 0, 1, 2, ..."""
+    """Return batches of random images labelled 0, 1, 2, ..."""
     x = pixels(count, channels, size, size)
     scaling = Scaling(x, "channel", CPU)
     x, y = torch.from_numpy(x), torch.arange(count)
@@ -28,7 +28,7 @@ def stream(count=10, size=4, *, batch_size=4, seed=0, pad=0, flip=False, channel
 
 
 def take(batches):
-    """The images and labels of the next batch."""
+    """Return the images and labels of the next batch."""
     return batches.images(batches.take())
 
 
@@ -134,7 +134,7 @@ def test_augmentation_equals_a_loop_over_the_images(size, channels, pad, flip, s
         assert torch.equal(y, indices)
 
 
-def test_corners_and_mirrors_take_every_value():
+def test_offsets_and_mirrors_take_every_value():
     draws = Draws(10, batch_size=500, seed=0, pad=2, flip=True)
     _, top, left, mirrored = draws.next().numbers
     assert set(top.tolist()) == set(left.tolist()) == {0, 1, 2, 3, 4}
@@ -149,7 +149,7 @@ def test_nothing_is_changed_when_augmentation_is_off():
 
 
 @pytest.mark.parametrize("taken", [0, 1, 7])
-def test_a_restored_stream_goes_on_identically(taken):
+def test_a_restored_stream_continues_identically(taken):
     batches = stream(pad=1, flip=True)
     for _ in range(taken):
         batches.take()
@@ -194,7 +194,7 @@ def test_colours_are_added_to_pixels_but_not_to_padding():
         np.testing.assert_allclose(image, crop[:, :, ::-1] if mirrored[i] else crop, rtol=1e-4, atol=1e-5)
 
 
-def test_a_state_holds_only_what_is_waiting():
+def test_a_state_contains_only_the_rest_of_the_pass():
     batches = stream(count=1000)
     batches.take()
     waiting = batches.state()["waiting"]

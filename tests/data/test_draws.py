@@ -9,14 +9,14 @@ def make(batch_size=400, seed=0, **options):
     return Draws(400, batch_size=batch_size, seed=seed, **{"pad": 0, "flip": False} | options)
 
 
-def test_only_what_is_asked_for_is_drawn():
+def test_only_the_requested_augmentation_is_drawn():
     drawn = make().next()
     assert drawn.colour is None
     assert drawn.crops is None
     assert drawn.numbers[1:].eq(0).all()
 
 
-def test_crops_are_of_the_images_of_the_batch_at_every_scale_and_place():
+def test_crops_cover_every_scale_and_position():
     drawn = make(batch_size=4000, sides=(37, 40)).next()
     assert drawn.crops.image.tolist() == drawn.numbers[0].tolist()
     assert sorted(set(drawn.crops.side.tolist())) == [37, 38, 39, 40]
@@ -27,7 +27,7 @@ def test_crops_are_of_the_images_of_the_batch_at_every_scale_and_place():
     assert not (drawn.crops.top == drawn.crops.left).any()
 
 
-def test_colours_are_normal_with_a_tenth_of_deviation():
+def test_colours_are_normal_with_a_standard_deviation_of_a_tenth():
     colour = make(batch_size=4000, colours=3).next().colour
     assert colour.shape == (4000, 3)
     assert abs(colour.mean()) < 0.005
@@ -45,7 +45,7 @@ def test_the_hash_covers_scales_and_colours():
 
 
 @pytest.mark.parametrize("taken", [0, 3])
-def test_restored_draws_go_on_identically(taken):
+def test_restored_draws_continue_identically(taken):
     options = {"batch_size": 7, "flip": True, "sides": (37, 69), "colours": 3}
     draws, again = make(**options), make(seed=5, **options)
     for _ in range(taken):

@@ -44,7 +44,7 @@ def array(image):
 @pytest.mark.parametrize(
     ("size", "expected"), [(224, (256, 480)), (112, (128, 240)), (32, (37, 69)), (2, (2, 4))]
 )
-def test_the_papers_scales_in_proportion(size, expected):
+def test_scales_are_proportional_to_those_of_the_paper(size, expected):
     assert sides([256, 480], size) == expected
 
 
@@ -69,7 +69,7 @@ def test_chunks_are_the_images_in_order(root):
     assert torch.equal(torch.cat(parts), torch.from_numpy(np.asarray(x)))
 
 
-def test_an_array_of_all_is_of_the_type_asked_for(root, monkeypatch):
+def test_an_array_has_the_requested_type(root, monkeypatch):
     monkeypatch.setattr(files, "CHUNK", 5)
     x = load(root).test_x
     assert np.array_equal(np.asarray(x), x[:])
@@ -108,7 +108,7 @@ def test_chunks_are_pinned_if_cuda_is_used(root):
     assert torch.equal(torch.cat([part.cuda() for part in parts]).cpu(), torch.from_numpy(np.asarray(x)))
 
 
-def test_ten_crops_are_torchvisions(root):
+def test_ten_crops_equal_those_of_torchvision(root):
     parts = list(load(root).test_x.ten_crops(5))
     assert [tuple(part.shape) for part in parts] == [(count, 10, 3, SIDE, SIDE) for count in (5, 5, 2)]
     expected = [np.stack([array(crop) for crop in crops]) for crops in hand_made(root, v2.TenCrop(SIDE))]
@@ -116,7 +116,7 @@ def test_ten_crops_are_torchvisions(root):
 
 
 @pytest.mark.parametrize("side", [SIDE, 35, 60])
-def test_a_crop_is_that_part_of_the_image_at_that_scale(root, side):
+def test_a_crop_is_the_drawn_part_of_the_scaled_image(root, side):
     x = load(root).train_x
     paths = sorted((root / "train").glob("*/*.png"))
     rng = np.random.default_rng(side)
@@ -142,7 +142,7 @@ def test_crops_reach_the_first_and_the_last_position(root):
     assert np.array_equal(last, whole[:, -SIDE:, -SIDE:])
 
 
-def test_those_chosen_are_read_from_their_own_files(root):
+def test_chosen_images_are_read_from_their_own_files(root):
     x = load(root).train_x
     chosen = x.choose(np.array([20, 3, 8])).choose(np.array([2, 0]))
     assert np.array_equal(np.asarray(chosen), x[np.array([8, 20])])
@@ -165,7 +165,7 @@ def test_validation_and_split_choose_files(root):
     assert (len(one.train_x), len(one.test_x)) == (18, 6)
 
 
-def test_it_is_streamed_and_its_parts_too(root):
+def test_images_in_files_and_their_parts_are_streamed(root):
     images = load(root)
     placed = place_images(images, torch.device("cpu"))
     assert placed.is_streamed

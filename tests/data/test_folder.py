@@ -27,7 +27,7 @@ def root(tmp_path):
 
 @pytest.fixture
 def load(root, tmp_path):
-    """Loads the folder as a study would."""
+    """Return a function that loads the folder as a study does."""
     return lambda **data: load_images(Data(path=str(root), **data), tmp_path / "cache")
 
 
@@ -72,7 +72,7 @@ def test_one_folder_is_split_with_every_class_in_both(root, load):
     assert not np.array_equal(images.test_x, other.test_x)
 
 
-def test_the_order_is_by_class_and_name_however_the_files_came(root, load):
+def test_images_are_ordered_by_class_and_name(root, load):
     for name in ("dog/2.png", "dog/1.png", "cat/b.png", "cat/a.png"):
         for part, red in (("test", 200), ("train", len(name) + ord(name[-5]))):
             picture(root / part / name, (red, 0, 0))
@@ -94,7 +94,7 @@ def test_every_kind_of_image_becomes_rgb(root, load, mode, colour, rgb):
     assert load().train_x[0][:, 0, 0].tolist() == rgb
 
 
-def test_a_size_takes_the_middle_of_each_image(root, load):
+def test_image_size_crops_the_middle_of_each_image(root, load):
     pets(root)
     image = np.zeros((4, 12, 3), np.uint8)
     image[:, 4:8] = 255
@@ -206,7 +206,7 @@ def test_a_folder_that_cannot_be_used(root, load, make, message):
     assert "\n" not in str(error.value)
 
 
-def test_nothing_readable_at_all(root, load):
+def test_a_folder_without_readable_images_is_an_error(root, load):
     for name in ("cat/1.png", "dog/1.png"):
         (root / name).parent.mkdir(parents=True)
         (root / name).write_text("")
@@ -293,7 +293,7 @@ def test_images_stay_in_their_file(root, load, parts):
 def test_few_images_are_decoded_ahead_of_what_is_written(root, load, monkeypatch):
     monkeypatch.setattr(folder, "CHUNK", 5)
     pets(root)
-    (root / "train" / "cat" / "1.png").write_text("no image")  # its place stays empty
+    (root / "train" / "cat" / "1.png").write_text("no image")  # its pixels stay zero
     fit, decoded, reports = folder._fitted, [], []
     monkeypatch.setattr(folder, "_fitted", lambda *a: decoded.append(a) or fit(*a))
     folder.load(

@@ -45,7 +45,7 @@ def test_seeds_split_differently():
 
 
 @pytest.mark.parametrize("asked", [{"val_size": 10}, {"val_fraction": 0.1}])
-def test_validation_is_taken_out_of_training_and_of_nothing_else(asked):
+def test_validation_is_taken_out_of_training_only(asked):
     images = with_validation(IMAGES, Data(**asked))
     assert len(images.train_x) == 90
     assert np.bincount(images.val_y).tolist() == [2] * 5
@@ -68,7 +68,7 @@ def test_a_run_seed_does_not_move_the_split(tiny):
     assert np.array_equal(first.val_x, second.val_x)
 
 
-def test_no_validation_unless_asked():
+def test_no_validation_set_by_default():
     assert with_validation(IMAGES, Data()) is IMAGES
 
 
@@ -80,14 +80,14 @@ def test_no_validation_unless_asked():
         ({"val_fraction": 0.01}, "data.val_fraction = 0.01: cannot split 0.01 off 100 images"),
     ],
 )
-def test_a_split_that_cannot_hold_every_class_is_refused(asked, message):
+def test_a_split_too_small_for_every_class_is_an_error(asked, message):
     with pytest.raises(BadInput) as error:
         with_validation(IMAGES, Data(**asked))
     assert str(error.value).startswith(message)
     assert "\n" not in str(error.value)
 
 
-def test_chance_is_one_of_the_classes():
+def test_chance_error_is_that_of_guessing_a_class():
     assert IMAGES.chance_error == 80.0
     assert IMAGES.shape == (1, 1, 1)
 

@@ -22,7 +22,7 @@ def file(tmp_path):
 
 
 @pytest.mark.parametrize("rows", [np.arange(10), np.arange(3, 8), np.array([7, 0, 2, 9]), np.arange(0)])
-def test_it_reads_as_the_array_would(file, rows):
+def test_it_reads_like_an_array(file, rows):
     images, expected = Mapped(file).choose(rows), PIXELS[rows]
     assert (images.shape, images.nbytes, len(images)) == (expected.shape, expected.nbytes, len(rows))
     assert np.array_equal(images, expected)
@@ -56,11 +56,11 @@ def test_only_a_file_is_mapped(file):
     assert as_mapped(PIXELS) is PIXELS
     changed = np.memmap(file.filename, np.uint8, "c", file.offset, file.shape)
     words = np.memmap(file.filename, np.int16, "r", file.offset, (10, 1, 1, 2))
-    for array in (file + 1, file[::2], file[:, :, :1], changed, words):  # in memory, with gaps, not as it is
+    for array in (file + 1, file[::2], file[:, :, :1], changed, words):  # in memory, with gaps, or changed
         assert as_mapped(array) is array
 
 
-def test_a_plug_ins_file_is_mapped_before_other_processes_are_given_it(file, tmp_path, monkeypatch):
+def test_the_file_of_a_plug_in_is_mapped(file, tmp_path, monkeypatch):
     labels = np.arange(len(file)) % 2
     own = Images("own", file, labels, PIXELS, labels, ("a", "b"), flips=False)
     monkeypatch.setitem(DATASETS, "own", lambda data_dir: own)

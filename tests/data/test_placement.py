@@ -80,7 +80,7 @@ def test_a_stream_reads_training_images_in_memory_from_shared_memory(images):
 
 
 @pytest.mark.parametrize("is_streamed", [None, True])
-def test_runs_share_the_images_and_nothing_else(images, is_streamed):
+def test_runs_share_only_the_images(images, is_streamed):
     placed = place_images(images, CPU, is_streamed)
     assert place_images(images, CPU, is_streamed) is placed
     one, other = placed.train_source(), placed.train_source()
@@ -100,7 +100,7 @@ def test_placed_images_are_released_with_the_images():
 
 @pytest.mark.parametrize("is_streamed", [None, True])
 @pytest.mark.parametrize("kind", ["images", "in_file"])
-def test_some_of_the_training_images(request, kind, is_streamed):
+def test_a_subset_of_the_training_images(request, kind, is_streamed):
     placed = place_images(request.getfixturevalue(kind), CPU, is_streamed)
     assert placed.train_set() is placed.train
     x, y = placed.train_set(np.array([1, 2, 5]))
@@ -109,7 +109,7 @@ def test_some_of_the_training_images(request, kind, is_streamed):
     assert y.tolist() == [1, 0, 1]
 
 
-def test_the_choice_is_noted(digits, images, monkeypatch):
+def test_the_note_says_where_images_are(digits, images, monkeypatch):
     assert place_images(digits, CPU).note == "1,797 images (115 kB) on cpu"
     for workers, said in ((4, "4 worker processes"), (1, "1 worker process")):
         monkeypatch.setattr(placement, "stream_workers", lambda x, workers=workers: workers)

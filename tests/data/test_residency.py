@@ -36,6 +36,6 @@ def test_images_in_memory_are_never_streamed_to_a_cpu():
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda:0"])
-def test_images_that_are_decoded_as_they_are_read_are_always_streamed(device):
+def test_images_decoded_as_read_are_always_streamed(device):
     files = Files.of(Path("/"), [Path("/a.jpg")], 16)
     assert should_stream(replace(IN_MEMORY, train_x=files), device, 10**12)

@@ -39,7 +39,7 @@ def resident(seed=0):
 
 
 def take(batches, count=1):
-    """Images and labels of `count` batches, and the hash after each."""
+    """Return the images and labels of `count` batches, and the hash after each."""
     taken = []
     for _ in range(count):
         x, y = batches.images(batches.take())
@@ -49,7 +49,7 @@ def take(batches, count=1):
 
 @pytest.fixture(scope="module")
 def streamed(tmp_path_factory):
-    """Some images of a file; its two processes start once for all tests here, which takes seconds."""
+    """Return a stream of images of a file. The tests share its two processes, which start slowly."""
     path = tmp_path_factory.mktemp("images") / "x.npy"
     np.save(path, PIXELS)
     source = Streamed(Mapped(np.load(path, mmap_mode="r")).choose(KEPT), LABELS, workers=2)
@@ -57,13 +57,13 @@ def streamed(tmp_path_factory):
     source.close()
 
 
-def test_streamed_images_are_the_resident_ones(streamed):
+def test_streamed_images_equal_resident_images(streamed):
     before = torch.get_rng_state()
     assert take(batches(streamed), 12) == take(resident(), 12)  # more than 4 passes
-    assert torch.equal(torch.get_rng_state(), before)  # from which dropout is drawn
+    assert torch.equal(torch.get_rng_state(), before)  # dropout uses it
 
 
-def test_the_pixels_of_a_batch_come_with_it(streamed):
+def test_a_streamed_batch_contains_its_pixels(streamed):
     batch = batches(streamed).take()
     assert batch.pixels.dtype == torch.uint8
     assert np.array_equal(batch.pixels, PIXELS[KEPT][batch.numbers[0]])
@@ -71,7 +71,7 @@ def test_the_pixels_of_a_batch_come_with_it(streamed):
 
 
 @pytest.mark.parametrize("taken", [0, 1, 7])
-def test_a_state_is_of_what_was_taken_and_not_of_what_was_read_ahead(streamed, taken):
+def test_a_state_ignores_batches_that_were_only_read_ahead(streamed, taken):
     stream, reference = batches(streamed), resident()
     take(stream, taken)
     take(reference, taken)
@@ -81,7 +81,7 @@ def test_a_state_is_of_what_was_taken_and_not_of_what_was_read_ahead(streamed, t
         assert torch.equal(state[key], reference_state[key])
 
     expected = take(reference, 5)
-    assert take(stream, 5) == expected  # a look at the state changes nothing
+    assert take(stream, 5) == expected  # reading the state changes nothing
     stream.restore(state)
     assert take(stream, 5) == expected
     again = resident(seed=9)
@@ -89,7 +89,7 @@ def test_a_state_is_of_what_was_taken_and_not_of_what_was_read_ahead(streamed, t
     assert take(again, 5) == expected
 
 
-def test_a_signal_to_the_whole_job_is_left_to_the_parent(streamed):
+def test_processes_ignore_a_signal_to_the_whole_job(streamed):
     stream, reference = batches(streamed), resident()
     assert take(stream) == take(reference)
     processes = children()
@@ -101,7 +101,7 @@ def test_a_signal_to_the_whole_job_is_left_to_the_parent(streamed):
     assert children() == processes
 
 
-def test_its_processes_end_when_it_is_closed_and_when_it_is_let_go(streamed):
+def test_processes_end_when_the_stream_is_closed_or_deleted(streamed):
     stream, reference = batches(streamed), resident()
     assert take(stream, 2) == take(reference, 2)
     processes = children()
@@ -118,7 +118,7 @@ def test_its_processes_end_when_it_is_closed_and_when_it_is_let_go(streamed):
     assert not is_alive(process.pid)
 
 
-def test_crops_of_files_are_read_by_the_processes_as_they_were_drawn(tmp_path):
+def test_processes_read_the_crops_that_were_drawn(tmp_path):
     write_photographs(tmp_path, {"train": 4, "val": 1})
     x = load_images(Data(path=str(tmp_path), decode="as_read", image_size=16), tmp_path).train_x
     scaling = Scaling(np.asarray(x), "pixel", CPU)
@@ -157,8 +157,8 @@ def test_a_run_reads_with_its_share_of_the_cores(tmp_path, monkeypatch, threads,
     assert stream_workers(torch.from_numpy(PIXELS)) == copying
 
 
-# A thread that talks to a process is the last to hold its semaphores, and takes its time between the two
-# halves of giving one back. Where nothing waits for it, most of these programs end with a warning.
+# The thread that talks to a process is the last to hold its semaphores. Here it pauses while it releases one,
+# so a program that does not wait for the thread usually ends with a warning.
 SLOW_THREADS = """
 import multiprocessing.queues, multiprocessing.synchronize, threading, time
 
@@ -183,7 +183,7 @@ print(stream.next().flatten().tolist(), *(process.pid for process in multiproces
 """
 
 
-def test_its_processes_end_with_python():
+def test_processes_end_with_python():
     program = [sys.executable, "-c", SLOW_THREADS + LEFT_OPEN]
     ended = subprocess.run(program, capture_output=True, text=True, timeout=60, check=True)
     pixels, pid = ended.stdout.rsplit(maxsplit=1)
@@ -209,28 +209,28 @@ stream.next()
 """
 
 
-def test_a_process_ends_though_its_parent_died_while_it_started():
+def test_a_process_ends_if_its_parent_dies_while_it_starts():
     program = [sys.executable, "-W", "ignore::UserWarning:multiprocessing.resource_tracker", "-c", ORPHAN]
-    # waits until no process has its output any more
+    # run() returns when no process holds the output any more
     died = subprocess.run(program, stdout=subprocess.PIPE, text=True, timeout=60)
     assert died.returncode == -signal.SIGKILL
     assert not is_alive(int(died.stdout))
 
 
-class InTheMidst:
-    """Images whose process always has a thread in the midst of torch's work, as one that shares a batch."""
+class Busy:
+    """Images whose process always has a thread at work in torch, like one that shares a batch."""
 
-    def __getitem__(self, wanted):
+    def __getitem__(self, request):
         threading.Thread(target=self.work, daemon=True).start()
-        return torch.from_numpy(PIXELS[wanted])
+        return torch.from_numpy(PIXELS[request])
 
     def work(self):
         while True:
             torch.zeros(1 << 20).sum()
 
 
-def test_a_process_ends_though_its_threads_work(capfd):
-    source = Streamed(InTheMidst(), LABELS, workers=1)
+def test_a_process_ends_while_its_threads_work(capfd):
+    source = Streamed(Busy(), LABELS, workers=1)
     source.begin(iter([np.arange(3)] * 9))
     assert np.array_equal(source.next(), PIXELS[:3])
     source.close()
@@ -238,14 +238,14 @@ def test_a_process_ends_though_its_threads_work(capfd):
 
 
 class Slow:
-    """Images of which a batch takes half a second."""
+    """Images that take half a second to read."""
 
-    def __getitem__(self, wanted):
+    def __getitem__(self, request):
         time.sleep(0.5)
-        return torch.from_numpy(PIXELS[wanted])
+        return torch.from_numpy(PIXELS[request])
 
 
-def test_where_a_process_is_killed_the_others_end_when_it_is_closed():
+def test_if_one_process_is_killed_close_ends_the_others():
     others = set(children())
     source = Streamed(Slow(), LABELS, workers=2)
     source.begin(iter([np.arange(3)] * 9))
@@ -256,7 +256,7 @@ def test_where_a_process_is_killed_the_others_end_when_it_is_closed():
         [source.next() for _ in range(8)]
     source.close()
     assert not other.is_alive()
-    del error  # until now it was there, with its frames and what these refer to
+    del error  # its frames, and all they refer to, existed until here
 
 
 @pytest.mark.cuda

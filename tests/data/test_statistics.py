@@ -7,7 +7,7 @@ from depthbench.data.settings import Data
 from tests.data.photographs import write_photographs
 
 
-def test_chunks_are_all_images_in_order():
+def test_chunks_contain_all_images_in_order():
     x = np.arange(9001, dtype=np.uint16).reshape(-1, 1, 1, 1)
     chunks = list(statistics.in_chunks(x))
     assert len(chunks) > 1
@@ -22,7 +22,7 @@ def test_no_chunk_exceeds_a_limit(monkeypatch, limit, most, sizes):
     assert [len(chunk) for chunk in statistics.in_chunks(x)] == sizes
 
 
-def test_statistics_are_of_all_images_or_of_some_files_that_a_seed_draws(tmp_path, monkeypatch):
+def test_statistics_use_all_images_or_a_seeded_sample_of_files(tmp_path, monkeypatch):
     monkeypatch.setattr(statistics, "SAMPLE_SIZE", 5)
     write_photographs(tmp_path, {"train": 4, "val": 1})
     x = load_images(Data(path=str(tmp_path), decode="as_read", image_size=8), tmp_path).train_x

@@ -26,7 +26,7 @@ ONE_EACH = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 1]
         ("fashion_mnist", ONE_EACH),
     ],
 )
-def test_pixels_and_labels_are_those_of_the_files(tmp_path, monkeypatch, name, labels):
+def test_pixels_and_labels_equal_those_of_the_files(tmp_path, monkeypatch, name, labels):
     x = vision_files.write(name, tmp_path, monkeypatch)
     images = load_images(Data(name=name), tmp_path)
     assert np.array_equal(images.train_x, x)
@@ -34,7 +34,7 @@ def test_pixels_and_labels_are_those_of_the_files(tmp_path, monkeypatch, name, l
     assert np.array_equal(images.test_x, x[: vision_files.SIZES[name][1]])
 
 
-def test_classes_are_called_as_in_the_files(tmp_path, monkeypatch):
+def test_classes_have_the_names_in_the_files(tmp_path, monkeypatch):
     vision_files.write("cifar10", tmp_path, monkeypatch)
     assert load_images(Data(name="cifar10"), tmp_path).classes[:2] == ("airplane", "automobile")
 
