@@ -20,6 +20,7 @@ from depthbench.bench.timing import Timing, timed
 from depthbench.data.images import Images
 from depthbench.machine.precision import set_precision
 from depthbench.networks import NETWORKS
+from depthbench.networks.fusing import Fusible
 from depthbench.networks.small_maps import only_torch
 from depthbench.registry import look_up
 
@@ -100,7 +101,7 @@ class Conventional:
 def _as_they_write_it(network: nn.Module) -> nn.Module:
     """Return `network` without in-place additions and activations, as popular repositories write it."""
     for module in network.modules():
-        if hasattr(module, "respond"):
+        if isinstance(module, Fusible):
             module.respond = _respond
     return network
 
