@@ -129,7 +129,7 @@ def test_what_is_done_costs_nothing(tmp_path, monkeypatch):
         ("--depths 21", "nearest: 20 or 26"),
         ("--jobs 0", "--jobs 0: give auto or a number of runs"),
         ("--networks nosuch", "no network is called 'nosuch'"),
-        ("nosuch", "no study is called so"),
+        ("nosuch", "no such study"),
     ],
 )
 def test_bad_input(tmp_path, arguments, told):
