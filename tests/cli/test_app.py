@@ -1,4 +1,4 @@
-"""The command line as a person meets it: one small study end to end, and the table of bad input."""
+"""The command line: one small study end to end, and a table of bad input."""
 
 import builtins
 import json
@@ -29,21 +29,21 @@ def depthbench(*arguments, **options):
 
 
 def invoke(*arguments):
-    """The same in this process, which starts sooner: (exit code, stdout, stderr)."""
+    """Run a command in this process, which is faster. Return exit code, stdout and stderr."""
     done = CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
     return done.exit_code, done.stdout, done.stderr
 
 
 @pytest.fixture(autouse=True)
 def few_figures(monkeypatch):
-    """Reports of this process have two figures: to draw all takes seconds, and is tested in tests/report."""
+    """Draw only two figures, because all take seconds. tests/report draws all."""
     few = {name: FIGURES[name] for name in ("degradation", "frontier")}
     monkeypatch.setattr("depthbench.report.page.FIGURES", few)
 
 
 @pytest.fixture
 def copied(trained_study, tmp_path):
-    """A copy of the trained study, to change."""
+    """Return a copy of the trained study that a test may change."""
     return shutil.copytree(trained_study.path, tmp_path / "copied" / "small")
 
 
@@ -96,12 +96,12 @@ def test_frontier_finds_where_networks_stop_training_and_reports_it(tmp_path):
     page = (tmp_path / "frontier-quick/report/index.html").read_text()
     assert "How deep networks train" in page
     assert "plain: train error below 100 % up to depth 8 (1 seed)" in page
-    told = invoke(*asked)[1]
-    assert "plain: train error below 100 % up to depth 8 (1 seed)" in told
+    printed = invoke(*asked)[1]
+    assert "plain: train error below 100 % up to depth 8 (1 seed)" in printed
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "complaint"),
     [
         ("nosuch", "no network is called 'nosuch'"),
         ("plain_mlp --set options.order=full_pre", "options.order: plain_mlp has no such option"),
@@ -109,8 +109,8 @@ def test_frontier_finds_where_networks_stop_training_and_reports_it(tmp_path):
         ("plain --below 0", "frontier: below = 0.0: should be greater than 0"),
     ],
 )
-def test_an_impossible_search_is_refused_in_one_line(tmp_path, arguments, told):
-    with pytest.raises(BadInput, match=told):
+def test_an_impossible_search_is_refused_in_one_line(tmp_path, arguments, complaint):
+    with pytest.raises(BadInput, match=complaint):
         invoke("frontier", *arguments.split(), "--results", tmp_path)
 
 
@@ -142,7 +142,7 @@ def test_failures_are_reported_even_with_quiet(tmp_path):
         "NETWORKS = {'mine': build}\n"
     )
     run = ["run", "--networks", "mine", "--depths", "8", "--seeds", "1", "--steps", "2", "--quiet"]
-    done = depthbench(*run, "--plugin", "mine.py", cwd=tmp_path)  # which this process is not to know
+    done = depthbench(*run, "--plugin", "mine.py", cwd=tmp_path)  # a new process loads the plug-in
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("1 of 1 runs failed: mine-8-s0")
     assert "failed (RuntimeError: it cannot be built); see results/quick/runs/mine" in done.stderr
@@ -166,7 +166,7 @@ def test_report_can_be_drawn_again(copied):
         ["list", "probes"],
         ["show"],
     ],
-)  # fmt: skip; of `report`: tests/report/test_page.py
+)  # fmt: skip; tests/report/test_page.py checks `report`
 def test_the_read_side_never_imports_torch(trained_study, arguments):
     if arguments[0] == "show":
         arguments = [*arguments, str(trained_study.path)]
@@ -209,7 +209,7 @@ def test_the_version():
 
 
 @pytest.mark.parametrize(
-    ("command", "where", "told"),
+    ("command", "where", "expected"),
     [
         (["plan", "--depths", "8"], "depthbench.execution.cost.estimate.estimate", "--no-calibrate"),
         (["report", "RESULTS"], "depthbench.report.page.write_page", "small is incomplete; draw it with"),
@@ -217,7 +217,7 @@ def test_the_version():
         (["bench", "--depths", "8"], "depthbench.bench.command.run_bench", "nothing is written"),
     ],
 )
-def test_ctrl_c_is_one_line(trained_study, monkeypatch, command, where, told):
+def test_ctrl_c_is_one_line(trained_study, monkeypatch, command, where, expected):
     def pressed(*args, **options):
         raise KeyboardInterrupt
 
@@ -225,7 +225,7 @@ def test_ctrl_c_is_one_line(trained_study, monkeypatch, command, where, told):
     code, _, complaint = invoke(*[trained_study.path if word == "RESULTS" else word for word in command])
     assert code == 130
     assert complaint.count("\n") == 1
-    assert told in complaint
+    assert expected in complaint
 
 
 def test_ctrl_c_while_it_is_being_imported_is_one_line(monkeypatch, capsys):
@@ -264,7 +264,7 @@ def test_ctrl_c_ends_with_130_and_says_how_to_go_on(tmp_path):
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     deadline = time.monotonic() + 120
-    while not list(tmp_path.glob("quick/runs/*/run.json")):  # written when training begins
+    while not list(tmp_path.glob("quick/runs/*/run.json")):  # written when training starts
         assert time.monotonic() < deadline
         time.sleep(0.2)
     running.send_signal(signal.SIGINT)
@@ -290,7 +290,7 @@ def test_a_run_that_diverges_is_exit_code_1_unless_it_may(tmp_path):
 
 @pytest.fixture
 def folders(tmp_path):
-    """Image folders with something wrong."""
+    """Return a directory with broken image folders and study files."""
     from PIL import Image
 
     (tmp_path / "empty").mkdir()
@@ -304,7 +304,7 @@ def folders(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "complaint"),
     [
         ("--depths 21", "plain: depth 21 is not 6n+2, n >= 1; nearest: 20 or 26"),
         ("--depths 20,x", "--depths 20,x: 'x' is not a whole number; write e.g. --depths 20,56,110"),
@@ -341,7 +341,7 @@ def folders(tmp_path):
         ('--set evaluate.robustness=["noise"]', "no corruption is called 'noise': did you mean 'noisy'?"),
     ],
 )
-def test_bad_input_is_one_line_and_writes_nothing(folders, arguments, told):
+def test_bad_input_is_one_line_and_writes_nothing(folders, arguments, complaint):
     words = arguments.format(folders).split()
     results = folders / "results"
     done = CliRunner().invoke(
@@ -349,26 +349,26 @@ def test_bad_input_is_one_line_and_writes_nothing(folders, arguments, told):
     )
     assert isinstance(done.exception, BadInput)
     message = str(done.exception)
-    assert told in message
+    assert complaint in message
     assert "\n" not in message
     assert not results.exists()
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "complaint"),
     [
         (["list"], "depthbench: Missing argument 'what'; see `depthbench list --help`"),
         (["run", "--nosuch"], "depthbench: No such option: --nosuch"),
         (["nosuch"], "depthbench: No such command 'nosuch'; see `depthbench --help`"),
     ],
 )
-def test_a_command_that_cannot_be_parsed_is_one_line(monkeypatch, capsys, arguments, told):
+def test_a_command_that_cannot_be_parsed_is_one_line(monkeypatch, capsys, arguments, complaint):
     monkeypatch.setattr(sys, "argv", ["depthbench", *arguments])
     with pytest.raises(SystemExit) as end:
         main()
     (line,) = capsys.readouterr().err.splitlines()
     assert end.value.code == 2
-    assert line.startswith(told)
+    assert line.startswith(complaint)
 
 
 def test_a_value_in_an_error_message_is_printed_verbatim(monkeypatch, capsys):

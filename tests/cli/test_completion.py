@@ -1,4 +1,4 @@
-"""Shell completion, driven as a shell does."""
+"""Shell completion, called as bash calls it."""
 
 import os
 import subprocess
@@ -11,7 +11,7 @@ from depthbench.cli.app import app
 
 
 def complete(monkeypatch, words):
-    """The completions of the last word of a command line in bash."""
+    """Return the completions of the last word of a command line in bash."""
     monkeypatch.setenv("_DEPTHBENCH_COMPLETE", "complete_bash")
     monkeypatch.setenv("COMP_WORDS", words)
     monkeypatch.setenv("COMP_CWORD", str(len(words.split(" ")) - 1))

@@ -74,7 +74,7 @@ def test_a_run_that_was_mostly_evaluation_says_so(tiny):
     assert line(33.0).endswith(" 20.00 %, 1 min 7 s")
 
 
-def test_lines_tell_each_end_and_now_and_then_how_far_it_is(runs, console, monkeypatch):
+def test_lines_report_each_end_and_regular_progress(runs, console, monkeypatch):
     now = [100.0]
     monkeypatch.setattr(display.time, "monotonic", lambda: now[0])
     first, second = runs
@@ -84,7 +84,7 @@ def test_lines_tell_each_end_and_now_and_then_how_far_it_is(runs, console, monke
         lines.show(RunStarted(first))
         now[0] += 5
         lines.show(row(first, 6))
-        lines.tick()  # too soon to say anything
+        lines.tick()  # too early for a line
         now[0] += 10
         lines.tick()
         lines.show(Note("checkpoint.pt cannot be read", first))
@@ -106,13 +106,13 @@ def test_lines_tell_each_end_and_now_and_then_how_far_it_is(runs, console, monke
     ]
 
 
-def test_the_time_left_does_not_count_what_a_resumed_run_had_made(runs, monkeypatch):
+def test_the_time_left_excludes_the_steps_before_a_resume(runs, monkeypatch):
     now = [0.0]
     monkeypatch.setattr(display.time, "monotonic", lambda: now[0])
     clock = display._Clock(runs)
-    now[0] = 10.0  # one step in 10 s: 3 and 12 are left
+    now[0] = 10.0  # one step in 10 s; 3 and 12 steps are left
     clock.see(runs[0], step=9, first_step=8)
-    now[0] = 100.0  # it evaluates, say
+    now[0] = 100.0  # for example, an evaluation
     assert clock.left == "about 2 min 30 s left"
 
 

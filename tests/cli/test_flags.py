@@ -21,7 +21,7 @@ def test_a_list_has_each_value_once_in_its_order(flag, text, kind, values):
 
 
 @pytest.mark.parametrize(
-    ("flag", "text", "kind", "told"),
+    ("flag", "text", "kind", "message"),
     [
         ("--depths", "20,x", int, "--depths 20,x: 'x' is not a whole number; write e.g. --depths 20,56,110"),
         ("--depths", "20.0", int, "--depths 20.0: '20.0' is not a whole number"),
@@ -34,10 +34,10 @@ def test_a_list_has_each_value_once_in_its_order(flag, text, kind, values):
         ("--seeds", "a", int, "--seeds a: 'a' is not a whole number; write e.g. --seeds 0,1,2"),
     ],
 )
-def test_a_list_that_is_none_is_refused(flag, text, kind, told):
+def test_a_list_that_is_none_is_refused(flag, text, kind, message):
     with pytest.raises(BadInput) as error:
         parse_list(flag, text, kind)
-    assert str(error.value).startswith(told)
+    assert str(error.value).startswith(message)
 
 
 @pytest.mark.parametrize(
@@ -124,17 +124,17 @@ def test_a_name_given_is_the_studys_name():
 
 
 @pytest.mark.parametrize(
-    ("data", "told"),
+    ("data", "message"),
     [
         ("nosuch", "--data nosuch: no such data set or folder; Known: cifar10, "),
         ("cifar", "--data cifar: no such data set or folder; did you mean 'cifar10'?"),
         ("./nosuch", "--data ./nosuch: no such folder"),
     ],
 )
-def test_data_that_is_not_there(data, told):
+def test_data_that_is_not_there(data, message):
     with pytest.raises(BadInput) as error:
         choose_study(None, data, None, {})
-    assert str(error.value).startswith(told)
+    assert str(error.value).startswith(message)
 
 
 def test_jobs_are_a_number_or_left_to_the_machine():

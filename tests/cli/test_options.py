@@ -1,4 +1,4 @@
-"""Groups of options, and the help that is made of them."""
+"""Groups of options, and their help."""
 
 import dataclasses
 from typing import Annotated

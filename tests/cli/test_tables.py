@@ -25,7 +25,7 @@ ROW = CostRow("plain", 8, 1, 0, 100, 100, 1, recompute=False, seconds=9.0, measu
 
 
 def plan_cost(**changes):
-    """The cost of a study of one run."""
+    """Return the cost of a study with one run."""
     cost = PlanCost("mine", "cpu", 1, 1, 10, (16,), 1, 0, None, 1, "once", notes=(), rows=(ROW,))
     return replace(cost, **changes)
 
@@ -61,23 +61,23 @@ def test_the_summary_has_means_and_ranges_and_what_did_not_end_well():
 
 
 @pytest.mark.parametrize(
-    ("decode", "seconds", "told"), [("as_read", 9.0, True), ("once", 9.0, False), ("as_read", None, False)]
+    ("decode", "seconds", "message"), [("as_read", 9.0, True), ("once", 9.0, False), ("as_read", None, False)]
 )
-def test_times_are_said_to_be_without_decoding_where_it_goes_on(decode, seconds, told):
+def test_times_are_said_to_be_without_decoding_where_it_goes_on(decode, seconds, message):
     shown = plan_lines(plan_cost(decode=decode, rows=(replace(ROW, seconds=seconds),)))
-    assert ("the times exclude decoding images" in shown) == told
+    assert ("the times exclude decoding images" in shown) == message
 
 
 @pytest.mark.parametrize(
-    ("device", "told"),
+    ("device", "message"),
     [
         ("cpu", "peak memory 2.0 GB, shared memory counted once"),
         ("cuda:0", "peak GPU memory 2.0 GB"),
     ],
 )
-def test_memory_is_said_to_be_whose(device, told):
+def test_memory_is_said_to_be_whose(device, message):
     first = plan_lines(plan_cost(device=device, memory_bytes=2_000_000_000))[0]
-    assert first.endswith(f", {told}")
+    assert first.endswith(f", {message}")
 
 
 def test_times_that_were_not_measured_are_marked():
@@ -88,6 +88,6 @@ def test_times_that_were_not_measured_are_marked():
 
 def test_a_network_that_trains_nowhere_is_said_to():
     row = {"network": "plain", "n": 1, "median": 0.0, "low": 0.0, "high": 0.0, "open": 0}
-    told = "plain: train error below 20 % at no tested depth"
-    assert frontier_lines([row], 20) == [f"{told} (1 seed)"]
-    assert frontier_lines([row | {"n": 2}], 20) == [f"{told} (2 seeds)"]
+    message = "plain: train error below 20 % at no tested depth"
+    assert frontier_lines([row], 20) == [f"{message} (1 seed)"]
+    assert frontier_lines([row | {"n": 2}], 20) == [f"{message} (2 seeds)"]

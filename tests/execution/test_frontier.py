@@ -34,7 +34,7 @@ NETWORKS = {"mine": mine}
 
 @pytest.fixture
 def here(monkeypatch):
-    """Runs are trained in this process: to start others takes seconds, and is tested in test_local.py."""
+    """Train runs in this process, because starting others takes seconds. test_local.py tests these."""
 
     def execute_here(plan, display):
         for run in plan.todo:
@@ -45,7 +45,7 @@ def here(monkeypatch):
 
 
 def find(study, folder):
-    """Search the frontier of `study`; the depths of each round, and what was found."""
+    """Search the frontier of `study`. Return the networks and depths of each round, and the frontiers."""
     path = folder / study.name
     rounds = []
     for plan in search(study, path, lambda s: make_plan(s, Execution(folder, device="cpu", jobs=1))):
@@ -56,38 +56,38 @@ def find(study, folder):
 
 def test_a_search_trains_its_runs_and_stores_its_bound(tiny, tmp_path, here):
     study = tiny(frontier={"below": 100.0, "deepest": 19})  # every run trains
-    rounds, found = find(study, tmp_path)
+    rounds, frontiers = find(study, tmp_path)
     assert rounds == [[("plain", 8), ("resnet", 8)], [("plain", 14), ("resnet", 14)]]
-    assert found[["network", "trains"]].to_numpy().tolist() == [["plain", 14], ["resnet", 14]]
-    assert found["fails"].isna().all()
+    assert frontiers[["network", "trains"]].to_numpy().tolist() == [["plain", 14], ["resnet", 14]]
+    assert frontiers["fails"].isna().all()
     stored = StudyStore(tmp_path / "tiny").study()
     assert stored.frontier == Frontier(below=100.0, deepest=19)
-    assert find(study, tmp_path)[0] == [[]]  # what is known is not trained again
-    with pytest.raises(BadInput, match=r"recipe\.lr"):  # nor taken for that of another recipe
+    assert find(study, tmp_path)[0] == [[]]  # nothing is trained again
+    with pytest.raises(BadInput, match=r"recipe\.lr"):  # results of another recipe are not used
         find(tiny(frontier={"below": 100.0, "deepest": 19}, recipe={"lr": 0.5}), tmp_path)
 
 
 def test_find_frontier_stores_its_runs_in_a_study_of_their_own(tiny, tmp_path, here):
     study = tiny(grid={"network": ["resnet"], "depth": [20]})
     limits = {"below": 100.0, "deepest": 14}
-    found = find_frontier(study, tmp_path, networks=["plain"], device="cpu", jobs=1, **limits)
-    assert (found.path, found.below) == (tmp_path / "frontier-tiny", 100.0)
-    assert found.frontiers[["network", "seed", "trains"]].to_numpy().tolist() == [["plain", 0, 14]]
-    assert found.summary[["network", "median", "open"]].to_numpy().tolist() == [["plain", 14, 1]]
-    assert StudyStore(found.path).study().grid.depth == [8, 14]
+    result = find_frontier(study, tmp_path, networks=["plain"], device="cpu", jobs=1, **limits)
+    assert (result.path, result.below) == (tmp_path / "frontier-tiny", 100.0)
+    assert result.frontiers[["network", "seed", "trains"]].to_numpy().tolist() == [["plain", 0, 14]]
+    assert result.summary[["network", "median", "open"]].to_numpy().tolist() == [["plain", 14, 1]]
+    assert StudyStore(result.path).study().grid.depth == [8, 14]
     with pytest.raises(BadInput, match=r"frontier: below = 0: should be greater than 0"):
         find_frontier(study, tmp_path, below=0)
 
 
 def test_a_search_ends_at_a_network_that_does_not_train_and_reuses_stored_runs(tiny, tmp_path, here):
     grid = {"network": ["plain"]}
-    rounds, found = find(tiny(frontier={"below": 0.001, "deepest": 8}, grid=grid), tmp_path)
+    rounds, frontiers = find(tiny(frontier={"below": 0.001, "deepest": 8}, grid=grid), tmp_path)
     assert rounds == [[("plain", 8)]]
-    assert found["trains"].isna().all()
-    assert found["fails"].tolist() == [8]
-    rounds, found = find(tiny(frontier={"below": 99.0, "deepest": 8}, grid=grid), tmp_path)
+    assert frontiers["trains"].isna().all()
+    assert frontiers["fails"].tolist() == [8]
+    rounds, frontiers = find(tiny(frontier={"below": 99.0, "deepest": 8}, grid=grid), tmp_path)
     assert rounds == [[]]
-    assert found["trains"].tolist() == [8]
+    assert frontiers["trains"].tolist() == [8]
     assert StudyStore(tmp_path / "tiny").study().frontier == Frontier(below=99.0, deepest=8)
     assert load_results(tmp_path / "tiny").runs["frontier.below"].tolist() == [99.0]
 
@@ -125,7 +125,7 @@ def test_runs_of_an_older_plug_in_are_not_reused(tiny, tmp_path, here):
 
 
 def test_all_rounds_of_a_search_use_the_same_number_of_threads(tiny, tmp_path, monkeypatch):
-    """A round of one run has not all cores, which would round otherwise."""
+    """A round with a single run does not get all cores, because sums over more threads round differently."""
     monkeypatch.delenv("OMP_NUM_THREADS")
     monkeypatch.setattr("depthbench.execution.plan.usable_cores", lambda: 2)
     monkeypatch.setattr("depthbench.machine.environment.usable_cores", lambda: 2)

@@ -24,7 +24,7 @@ class Notes(Silent):
     [
         ({1: 100.0}, 1),
         ({1: 100.0, 2: 150.0, 4: 200.0}, 4),
-        ({1: 100.0, 2: 150.0, 4: 152.0}, 2),  # hardly faster, and each run ends later
+        ({1: 100.0, 2: 150.0, 4: 152.0}, 2),  # hardly faster, while each run ends later
         ({1: 100.0, 2: 90.0, 4: 120.0}, 4),
         ({1: 100.0, 2: 103.0, 4: 99.0}, 1),
     ],
@@ -35,27 +35,27 @@ def test_more_lanes_are_used_only_if_they_are_faster(rates, lanes):
 
 def test_which_runs_can_take_turns(tiny, monkeypatch):
     assert can_take_turns(tiny())
-    assert not can_take_turns(tiny(options={"dropout": 0.1}))  # they would draw from one generator
+    assert not can_take_turns(tiny(options={"dropout": 0.1}))  # the runs would share a random generator
     mixed = {"rounded": {"of": "plain", "recipe": {"precision": "tf32"}}}
     grid = {"network": ["plain", "rounded"]}
-    assert not can_take_turns(tiny(variants=mixed, grid=grid))  # it is switched for a whole process
+    assert not can_take_turns(tiny(variants=mixed, grid=grid))  # tf32 is a setting of the whole process
     assert can_take_turns(tiny(variants=mixed, grid={"network": ["rounded"]}))
     monkeypatch.setitem(NETWORKS, "own", Family(object))
     assert not can_take_turns(tiny(grid={"network": ["plain", "own"]}))
 
 
 def test_lanes_are_measured_in_a_separate_process(tiny, tmp_path):
-    """On a CPU, where taking turns gains nothing: the way is the same."""
+    """The test runs on a CPU, where taking turns has no advantage, but the code is the same."""
     study = tiny(recipe={"steps": 3000})
     plan = dataclasses.replace(
         make_plan(study, Execution(tmp_path, device="cpu")), lanes=2, measures_lanes=True, threads=1
     )
     display = Notes()
-    found = choose_lanes(plan, display)
-    assert found.lanes == found.jobs
-    assert found.lanes in (1, 2)
-    assert found.threads == cores_each(found.lanes)
-    assert found.todo == plan.todo
+    chosen = choose_lanes(plan, display)
+    assert chosen.lanes == chosen.jobs
+    assert chosen.lanes in (1, 2)
+    assert chosen.threads == cores_each(chosen.lanes)
+    assert chosen.todo == plan.todo
     assert "images/s" in display.lines[-1]
 
 

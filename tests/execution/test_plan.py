@@ -24,7 +24,7 @@ def test_cores_are_divided_among_the_jobs(monkeypatch):
     assert share_cores("cpu", runs=18, jobs=3) == (3, 2)
     assert share_cores("cuda:0", runs=18, jobs=None) == (1, 8)
     assert share_cores("cpu", runs=0, jobs=None) == (1, 8)
-    monkeypatch.setenv("OMP_NUM_THREADS", "2,1")  # a bound, as elsewhere
+    monkeypatch.setenv("OMP_NUM_THREADS", "2,1")  # OpenMP allows a list, one number per nesting level
     assert share_cores("cpu", runs=2, jobs=None) == (2, 2)
     assert share_cores("cpu", runs=18, jobs=None) == (8, 1)
 

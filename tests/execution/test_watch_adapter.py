@@ -6,7 +6,7 @@ from depthbench.store.record import Record
 
 
 class OldWatch:
-    """A display as users of run_study(watch=...) write it."""
+    """A display written for run_study(watch=...)."""
 
     def __init__(self):
         self.calls = []

@@ -13,13 +13,13 @@ def test_what_a_run_was_made_with():
 
 
 def test_the_name_of_a_processor_includes_its_instructions(monkeypatch):
-    def told(instructions):
+    def name_with(instructions):
         monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: instructions)
         return environment.cpu_name()
 
-    name = told("DEFAULT")
+    name = name_with("DEFAULT")
     assert name
-    assert told("AVX2") == f"{name}, AVX2"
+    assert name_with("AVX2") == f"{name}, AVX2"
 
 
 def test_the_commit_is_the_checkouts_own_or_none(tmp_path, monkeypatch):

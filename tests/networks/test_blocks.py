@@ -1,4 +1,4 @@
-"""Every block against its equation written out, out of place and part by part."""
+"""Compare every block with its equation, computed part by part and not in place."""
 
 import copy
 from itertools import product
@@ -14,7 +14,7 @@ from depthbench.networks.checkpointing import Recomputed, draws
 from depthbench.networks.components import ACTIVATIONS
 from depthbench.networks.fusing import fuse
 
-# y is what the block is given, h(y) what the shortcut makes of it, g(F) what the gate makes of the branch F
+# y: input of the block. h(y): output of the shortcut. g(F): the branch F after scale and gate.
 BASIC = {
     "original": lambda b, y, h, g: F.relu(g(b.norm2(b.conv2(F.relu(b.norm1(b.conv1(y)))))) + h(y)),
     "norm_after_addition": lambda b, y, h, g: F.relu(b.norm2(g(b.conv2(F.relu(b.norm1(b.conv1(y))))) + h(y))),
@@ -43,7 +43,7 @@ def maps(channels, seed=0):
 
 
 def written_out(block, y, order, equations=BASIC, *, options):
-    """The block's output (B, C_out, H/stride, W/stride), for its input and the options it was built with."""
+    """Return the output (B, C_out, H/stride, W/stride) of a block with `options` for its input y."""
     plain_shortcut = block.conv1.in_channels == block.convolutions[-1].out_channels
     plain_shortcut = plain_shortcut and options.get("shortcut") != "C"
     taken = y if plain_shortcut or order not in ACTIVATED else ACTIVATED[order](block, y)
@@ -62,9 +62,9 @@ def written_out(block, y, order, equations=BASIC, *, options):
 
 
 def assert_as_written(block, channels, order, equations=BASIC, **options):
-    """Output, and gradients of the input and of every parameter."""
+    """Check the output, and the gradients of the input and of every parameter."""
     block, x = block.double().train(), maps(channels).requires_grad_()
-    weights = maps(1, seed=1)  # of the pixels, since their plain sum has no gradient behind a norm
+    weights = maps(1, seed=1)  # weights of the pixels, because their plain sum has no gradient after a norm
     seen = []
     for compute in (
         lambda x: block(x),
@@ -77,8 +77,8 @@ def assert_as_written(block, channels, order, equations=BASIC, **options):
         seen.append([y, *(tensor.grad.clone() for tensor in inputs)])
         for tensor in inputs:
             tensor.grad = None
-    for ours, theirs in zip(*seen, strict=True):
-        torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-9)
+    for ours, expected in zip(*seen, strict=True):
+        torch.testing.assert_close(ours, expected, rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("order", ORDERS)
@@ -104,7 +104,7 @@ def test_a_bottleneck_is_its_equation(order, norm, stride):
 @pytest.mark.parametrize("activation", ["tanh", "silu", "elu", "identity"])
 @pytest.mark.parametrize("order", ORDERS)
 def test_derivatives_are_those_of_the_function(order, activation):
-    """Of every activation, those included that need what they gave or what they were given."""
+    """This includes activations whose derivative needs their input or their output."""
     network = build(
         order=order, activation=activation, gate="exclusive", gate_bias=0.0, norm="group", width=8
     )
@@ -139,12 +139,12 @@ def test_which_convolution_of_a_bottleneck_shrinks_the_map(strided):
 
 
 @pytest.mark.parametrize("gate", ["exclusive", "shortcut_only"])
-def test_a_gate_that_is_shut_leaves_the_identity_shortcut(gate):
+def test_a_shut_gate_leaves_the_identity_shortcut(gate):
     shut, usual = build(gate=gate, gate_bias=float("-inf")), build()
     x = maps(3).float()
     if gate == "shortcut_only":
         assert torch.equal(shut(x), usual(x))
-    for block in usual.blocks():  # an exclusive gate takes the branch away
+    for block in usual.blocks():  # a shut exclusive gate removes the branch
         nn.init.zeros_(block.norm2.weight)
     if gate == "exclusive":
         assert torch.equal(shut(x), usual(x))
@@ -178,9 +178,9 @@ def test_dropout_of_a_block_says_whether_it_draws_random_numbers():
 
 
 def steps_of(network):
-    """What is left of two steps: losses, gradients, parameters and running statistics."""
+    """Return what two steps produce: losses, gradients, parameters and running statistics."""
     optimizer = torch.optim.SGD(network.parameters(), 0.05)
-    torch.manual_seed(1)  # what is dropped
+    torch.manual_seed(1)  # masks of dropout
     seen = []
     for step in range(2):
         optimizer.zero_grad()
@@ -247,7 +247,7 @@ def test_every_order_normalises_and_activates_once_for_each_convolution(order):
 @pytest.mark.parametrize("bottleneck", ["", "_bottleneck"])
 @pytest.mark.parametrize("norm", ["batch", "none"])
 def test_without_an_addition_all_orders_are_one_network(bottleneck, norm):
-    """He et al. 2016, sec. 4.1: of a plain network it does not matter how one thinks of its activations."""
+    """He et al. 2016, sec. 4.1: in a plain network, pre- and post-activation are the same."""
     seen = []
     for order in ORDERS:
         network = build(f"plain{bottleneck}", norm=norm, order=order)

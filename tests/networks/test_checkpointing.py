@@ -24,10 +24,10 @@ def batch(step, images=6):
 
 
 def train(network, steps=3):
-    """All that can be seen of some steps: losses, gradients, probes, and the state at the end."""
+    """Return the results of some steps: losses, gradients, probes, and the final state."""
     recorder = Recorder(network, {name: probe.load() for name, probe in PROBES.items()})
     optimizer = torch.optim.SGD(network.parameters(), 0.05, momentum=0.9)
-    torch.manual_seed(1)  # dropout's masks
+    torch.manual_seed(1)  # masks of dropout
     seen = []
     for step in range(steps):
         x, y = batch(step)
@@ -42,7 +42,7 @@ def train(network, steps=3):
 
 
 def kept_bytes(network):
-    """What a forward pass keeps for the backward pass."""
+    """Return the bytes that a forward pass keeps for the backward pass."""
     kept = {}
 
     def keep(tensor):

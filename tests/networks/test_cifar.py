@@ -42,23 +42,24 @@ def test_cost_is_that_of_the_paper(name, depth, parameters, millions):
 
 
 def bottleneck_cost(depth, pre_activated):
-    """Parameters, and multiply-adds for an image of 32x32, of the bottleneck network written out as sums: n
-    blocks a stage, working on w channels of the stage's map and giving 4w, projections where the width
-    changes (He et al. 2016: 1x1, 16; 3x3, 16; 1x1, 64 in the first stage)."""
+    """Return the parameters of a bottleneck network, and its multiply-adds for an image of 32x32.
+
+    Each stage has n blocks. They work on w channels and return 4w. Where the width changes, the shortcut is a
+    projection (He et al. 2016: 1x1, 16; 3x3, 16; 1x1, 64 in the first stage)."""
     n, parameters, products = (depth - 2) // 9, 3 * 3 * 3 * 16, 3 * 3 * 3 * 16 * 32**2
-    given, norms = 16, 16  # channels of a stage's input; channels that are normalised, from the first norm on
+    given, norms = 16, 16  # channels of a stage's input; normalised channels of the first norm
     for w, side in ((16, 32), (32, 16), (64, 8)):
         convolutions = n * (4 * w * w + 9 * w * w + w * 4 * w) - (4 * w - given) * w
         projection = given * 4 * w
         parameters += convolutions + projection
         products += (convolutions + projection) * side**2
         inner = 2 * n * w
-        if pre_activated:  # before each convolution; the first block's first is the one counted above
+        if pre_activated:  # a norm precedes each convolution; that of the first convolution is counted above
             norms += inner + given + (n - 1) * 4 * w - (16 if w == 16 else 0)
-        else:  # after each convolution, the projection too
+        else:  # a norm follows each convolution and projection
             norms += inner + n * 4 * w + 4 * w
         given = 4 * w
-    norms += given if pre_activated else 0  # after the last block
+    norms += given if pre_activated else 0  # a norm follows the last block
     return parameters + 2 * norms + (given + 1) * 10, products + given * 10
 
 
@@ -74,7 +75,7 @@ def test_cost_of_bottlenecks(name, depth, millions):
 
 @pytest.mark.parametrize("order", ORDERS)
 def test_every_order_costs_the_same(order):
-    """He et al. 2016, Table 2: what is moved costs nothing."""
+    """He et al. 2016, Table 2: moving norms and activations costs nothing."""
     network = build("resnet", 110, order=order)
     assert count_parameters(network) == 1_727_962
     assert len([m for m in network.modules() if isinstance(m, nn.BatchNorm2d)]) == 109
@@ -123,7 +124,7 @@ def test_a_plain_network_ignores_options_of_shortcuts(name):
 
 
 def test_the_network_of_the_paper_has_not_changed():
-    """Weights and logits of the first version, of 14 layers of 4 channels. To tolerance: kernels round."""
+    """Compare weights and logits with those of the first version (14 layers, 4 channels)."""
     pixels = torch.linspace(-1, 1, 2 * 3 * 8 * 8).reshape(2, 3, 8, 8)
     logits = {
         ("plain", "A"): [0.8054851, 0.8536558, 0.1357862],
@@ -208,11 +209,11 @@ def test_a_block_adds_its_shortcut_before_the_last_nonlinearity():
 )
 def test_projections_are_where_the_option_says(shortcut, projections, parameters):
     network = build("resnet", 20, shortcut=shortcut)
-    found = {n: m for n, m in network.named_modules() if getattr(m, "kernel_size", None) == (1, 1)}
-    assert len(found) == projections
+    pointwise = {n: m for n, m in network.named_modules() if getattr(m, "kernel_size", None) == (1, 1)}
+    assert len(pointwise) == projections
     assert count_parameters(network) == parameters
     strided = ["stages.1.0.shortcut.0", "stages.2.0.shortcut.0"]
-    assert [name for name, m in found.items() if m.stride == (2, 2)] == (strided if projections else [])
+    assert [name for name, m in pointwise.items() if m.stride == (2, 2)] == (strided if projections else [])
     assert network(images(1, 3, 8, 8)).shape == (1, 10)
     assert count_parameters(build("plain", 20, shortcut=shortcut)) == 269_722
 

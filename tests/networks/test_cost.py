@@ -42,7 +42,7 @@ def test_counting_leaves_the_network_and_the_random_numbers_alone():
 
 
 class Own(nn.Module):
-    """A matrix outside of any layer that is known."""
+    """A network with a matrix outside of its layers."""
 
     def __init__(self):
         super().__init__()
@@ -85,12 +85,12 @@ def test_what_a_forward_pass_keeps_is_counted_once():
     network = nn.Sequential(nn.Conv2d(1, 2, 1, bias=False), nn.BatchNorm2d(2), nn.ReLU(), nn.Conv2d(2, 1, 1))
     counts = count(network, (4, 1, 8, 8))
     pixels = 8 * 8 * 4
-    maps = 1 + 2 + 2  # the image, what is normalised, and what the ReLU gives, which the next layer takes
+    maps = 1 + 2 + 2  # channels of the image, of the input of the norm, and of the output of the ReLU
     statistics = 2 * 2 * 4 / 4  # mean and deviation of two channels, once for four images
     assert counts.outside == maps * pixels + statistics
     assert counts.largest == 2 * pixels
     assert counts.blocks == ()
-    assert counts.parameter_bytes == 4 * (2 + 4 + 3) + 4 * 4 + 8  # running statistics, and their counter
+    assert counts.parameter_bytes == 4 * (2 + 4 + 3) + 4 * 4 + 8  # running statistics and their counter
 
 
 def test_a_block_keeps_four_maps_and_its_input_is_one():
@@ -120,7 +120,7 @@ torch.set_num_threads(1)
 
 def peak():
     status = dict(line.split(":", 1) for line in open("/proc/self/status"))
-    return 1024 * int(status["VmHWM"].split()[0])  # ru_maxrss is at least that of the process before exec
+    return 1024 * int(status["VmHWM"].split()[0])  # ru_maxrss includes the process before exec
 
 def train(depth, batch, size, recompute):
     network = NETWORKS["resnet"](depth=depth).to(memory_format=torch.channels_last)

@@ -25,11 +25,11 @@ def test_a_fused_network_computes_the_same(name, options):
     torch.manual_seed(0)
     network = NETWORKS[name](depth=8, width=4, **options)
     fused = copy.deepcopy(network)
-    fuse(fused, backend="aot_eager")  # as it is traced, without writing kernels
+    fuse(fused, backend="aot_eager")  # traces without compiling kernels
     torch.testing.assert_close(step(fused), step(network))
     for (key, one), (_, other) in zip(network.named_parameters(), fused.named_parameters(), strict=True):
         torch.testing.assert_close(other.grad, one.grad, msg=key)
-    for key, buffer in network.named_buffers():  # running statistics, and how many batches they saw
+    for key, buffer in network.named_buffers():  # running statistics and their counter
         torch.testing.assert_close(fused.get_buffer(key), buffer, msg=key)
     x = torch.randn(4, 3, 8, 8)
     torch.testing.assert_close(fused.eval()(x), network.eval()(x))

@@ -26,7 +26,7 @@ def images(*shape, seed=0):
 
 @cache
 def of_torchvision(depth):
-    """torchvision's network with weights and running statistics that are all random."""
+    """Return torchvision's network with random weights and running statistics."""
     with torch.random.fork_rng():
         torch.manual_seed(depth)
         network = getattr(torchvision.models, f"resnet{depth}")(weights=None).eval()
@@ -40,7 +40,7 @@ def of_torchvision(depth):
 
 
 def name_there(ours):
-    """The name in torchvision's network of a parameter or buffer of ours."""
+    """Return torchvision's name of a parameter or buffer."""
     parts = ours.split(".")
     if parts[0] == "stages":
         parts[:2] = [f"layer{int(parts[1]) + 1}"]
@@ -51,15 +51,15 @@ def name_there(ours):
 
 @pytest.mark.parametrize("depth", DEPTHS)
 def test_with_torchvisions_weights_it_has_torchvisions_logits(depth):
-    theirs = of_torchvision(depth)
+    reference = of_torchvision(depth)
     ours = build("resnet_imagenet", depth, shortcut="B", bottleneck_stride="3x3").eval()
-    weights = theirs.state_dict()
+    weights = reference.state_dict()
     assert {name_there(key) for key in ours.state_dict()} == set(weights)
     ours.load_state_dict({key: weights[name_there(key)] for key in ours.state_dict()})
-    assert count_parameters(ours) == count_parameters(theirs)
+    assert count_parameters(ours) == count_parameters(reference)
     x = images(2, 3, 64, 64)
     with torch.no_grad():
-        torch.testing.assert_close(ours(x), theirs(x), rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(ours(x), reference(x), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_with_torchvisions_weights_it_has_torchvisions_logits(depth):
     [
         (18, 1.79, 1.8),
         (34, 3.64, 3.6),
-        (50, 3.86, 3.8),  # the paper cuts the last digit off
+        (50, 3.86, 3.8),  # the paper truncates the last digit
         (101, 7.57, 7.6),
         (152, 11.28, 11.3),
     ],
@@ -116,10 +116,10 @@ def test_twins_are_equal_bit_for_bit_in_the_layers_that_both_have(options):
 )
 def test_projections_are_where_the_option_says(depth, shortcut, projections):
     network = build("resnet_imagenet", depth, shortcut=shortcut, width=4)
-    found = [module for name, module in network.named_modules() if name.endswith("shortcut.0")]
-    assert len(found) == projections
+    shortcuts = [module for name, module in network.named_modules() if name.endswith("shortcut.0")]
+    assert len(shortcuts) == projections
     if shortcut == "B":
-        assert [projection.stride for projection in found] == [(2, 2)] * 3
+        assert [projection.stride for projection in shortcuts] == [(2, 2)] * 3
     assert network(images(2, 3, 40, 40)).shape == (2, 1000)
 
 

@@ -6,7 +6,7 @@ from depthbench.networks.layers import Layer, weighted_layers
 
 
 class Own(nn.Module):
-    """A user's network that knows nothing of weighted layers."""
+    """A user's network without a method weighted_layers()."""
 
     def __init__(self):
         super().__init__()

@@ -1,4 +1,4 @@
-"""What holds of every built-in family."""
+"""Contract of every built-in family."""
 
 import inspect
 import subprocess
@@ -31,7 +31,7 @@ def build(name, **options):
 
 
 def choices_of(name):
-    """Every value of every option of a family, one at a time."""
+    """Iterate over every value of every option of a family, one at a time."""
     numbers = {"shortcut_scale": 0.5, "branch_scale": 0.5, "gate_bias": 0.0}
     numbers |= {"dropout": 0.5, "shortcut_dropout": 0.5}
     for key in sorted(NETWORKS[name].takes - {"width"}):
@@ -42,7 +42,7 @@ def choices_of(name):
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_the_builder_takes_the_options_of_its_family(name):
-    """Without defaults of its own: an option is declared once."""
+    """The builder has no defaults of its own, because an option is declared once."""
     family = NETWORKS[name]
     parameters = dict(inspect.signature(family.load()).parameters)
     assert tuple(parameters)[:3] == BUILT_FROM

@@ -50,7 +50,7 @@ def test_their_order_is_that_of_the_stored_columns():
 
 
 def test_a_new_option_is_declared_once():
-    """Its declaration says which architectures take it, and its help text."""
+    """The declaration names the architectures that take the option, and holds its help text."""
 
     class More(NetworkOptions):
         groups: Annotated[int, TakenBy(ALL)] = 1

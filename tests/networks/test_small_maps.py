@@ -13,7 +13,7 @@ CHANNELS_LAST = torch.channels_last
 
 @pytest.fixture
 def is_faster(monkeypatch):
-    """As on a processor with AVX2 and no more."""
+    """Behave as on a processor whose fastest instructions are AVX2."""
     monkeypatch.setattr(small_maps, "IS_FASTER", True)
 
 
@@ -33,11 +33,11 @@ def test_the_output_is_that_of_torchs_convolution(is_faster, pixels, bias):
     expected = F.conv2d(x, conv.weight, conv.bias, padding=1)
     torch.testing.assert_close(z, expected)
     wanted = (x, *conv.parameters())
-    for ours, theirs in zip(
+    for ours, reference in zip(
         torch.autograd.grad(z, wanted, given), torch.autograd.grad(expected, wanted, given), strict=True
     ):
-        torch.testing.assert_close(ours, theirs)
-        assert ours.stride() == theirs.stride()
+        torch.testing.assert_close(ours, reference)
+        assert ours.stride() == reference.stride()
 
 
 def test_derivatives_equal_finite_differences():
@@ -54,8 +54,8 @@ def test_rounding_is_as_small_as_that_of_torchs_convolution(is_faster):
     exact, w, y = (t.detach().double().requires_grad_() for t in (given, conv.weight, x))
     expected = torch.autograd.grad(F.conv2d(y, w, padding=1), (y, w), exact)
     ours = torch.autograd.grad(conv(x), (x, conv.weight), given)
-    theirs = torch.autograd.grad(F.conv2d(x, conv.weight, padding=1), (x, conv.weight), given)
-    for mine, other, true in zip(ours, theirs, expected, strict=True):
+    reference = torch.autograd.grad(F.conv2d(x, conv.weight, padding=1), (x, conv.weight), given)
+    for mine, other, true in zip(ours, reference, expected, strict=True):
         assert mine.stride() == other.stride()
         assert (mine - true).norm() < 4 * (other - true).norm()
         assert (mine - true).norm() < 1e-6 * true.norm()
@@ -63,7 +63,7 @@ def test_rounding_is_as_small_as_that_of_torchs_convolution(is_faster):
 
 @pytest.mark.parametrize("options", [{}, {"norm": "none", "order": "act_only_pre"}, {"dropout": 0.2}])
 def test_recomputation_with_probes_gives_the_same_bits(is_faster, options):
-    """Of a whole network, whose last stage has maps of 2x2 pixels, with its probes."""
+    """The last stage of this network has maps of 2x2 pixels."""
     seen = []
     for recompute in (False, True):
         torch.manual_seed(0)
@@ -72,7 +72,7 @@ def test_recomputation_with_probes_gives_the_same_bits(is_faster, options):
         if recompute:
             recompute_activations(network, (6, 1, 8, 8))
         recorder = Recorder(network, {name: probe.load() for name, probe in PROBES.items()})
-        torch.manual_seed(1)  # dropout's masks
+        torch.manual_seed(1)  # masks of dropout
         x = torch.randn(6, 1, 8, 8, generator=torch.Generator().manual_seed(2))
         with recorder:
             F.cross_entropy(network(x), torch.tensor([0, 1, 2, 0, 1, 2])).backward()
@@ -108,7 +108,7 @@ def test_index_tensors_made_in_an_evaluation_work_in_training(is_faster):
     with torch.inference_mode():
         seen = conv(x)
     z = conv(x)
-    torch.autograd.grad(z.square().sum(), x, create_graph=True)  # keeps what the evaluation has made
+    torch.autograd.grad(z.square().sum(), x, create_graph=True)  # saves the cached tensor
     assert torch.equal(z, seen)
 
 
@@ -131,8 +131,8 @@ def test_networks_can_be_built_with_torchs_convolutions_only():
     ours = NETWORKS["resnet"](depth=8)
     torch.manual_seed(0)
     with only_torch():
-        theirs = NETWORKS["resnet"](depth=8)
+        reference = NETWORKS["resnet"](depth=8)
     assert Convolution in {type(module) for module in ours.modules()}
-    assert Convolution not in {type(module) for module in theirs.modules()}
-    assert all(torch.equal(a, b) for a, b in zip(ours.parameters(), theirs.parameters(), strict=True))
+    assert Convolution not in {type(module) for module in reference.modules()}
+    assert all(torch.equal(a, b) for a, b in zip(ours.parameters(), reference.parameters(), strict=True))
     assert type(convolution_3x3(1, 1, False)) is Convolution

@@ -34,7 +34,7 @@ def recorded(network, x, y, probes=ALL):
 
 
 def by_hand(network, x, y):
-    """The four probes of a CIFAR network from a forward pass written out: (layers, 4) float64."""
+    """Return the four probes (layers, 4) float64 of a CIFAR network, from a forward pass written out."""
     rows = []
 
     def layer(weighted, norm, x):
@@ -71,7 +71,7 @@ def test_values_equal_autograd_by_hand_to_the_last_digit(name, norm, dtype):
     assert values.shape == (8, 4)
     assert values.dtype == torch.float64
     assert values.gt(0).all()
-    last_digit = torch.finfo(dtype).eps  # of the tensors that are measured
+    last_digit = torch.finfo(dtype).eps  # resolution of the measured tensors
     torch.testing.assert_close(values, by_hand(network, *batch(dtype)), rtol=last_digit, atol=0)
 
 

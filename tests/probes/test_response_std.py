@@ -33,9 +33,9 @@ def test_a_response_is_measured_before_the_addition():
     block = network.stages[0][0]
     nn.init.constant_(block.norm2.weight, 0.5)
     layers = [layer.name for layer in network.weighted_layers()]
-    found = dict(zip(layers, responses(network, torch.randn(16, 3, 8, 8)), strict=True))
-    assert found["stages.0.0.conv2"] == pytest.approx(0.5, rel=1e-3)  # the shortcut alone has more
-    assert found["stages.0.0.conv1"] == pytest.approx(1.0, rel=1e-3)
+    by_layer = dict(zip(layers, responses(network, torch.randn(16, 3, 8, 8)), strict=True))
+    assert by_layer["stages.0.0.conv2"] == pytest.approx(0.5, rel=1e-3)  # the shortcut alone has more
+    assert by_layer["stages.0.0.conv1"] == pytest.approx(1.0, rel=1e-3)
 
 
 @pytest.mark.parametrize("scale", [1e-20, 1.0, 1e12])

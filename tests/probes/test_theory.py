@@ -1,5 +1,7 @@
-"""Gradients at initialisation: our networks and probes measure the rates that theory foresees. Rates are of
-squared norms, towards the input, over random images and the gradient of their cross entropy."""
+"""Gradients at initialisation have the rates that theory predicts.
+
+Rates are those of squared norms from layer to layer towards the input, over random images and the gradient of
+their cross entropy."""
 
 import math
 
@@ -20,7 +22,7 @@ IMAGES = (1, 8, 8)
 
 
 def at_initialisation(network, depth, batch=64, seeds=3, **options):
-    """Results.runs and Results.layers of step 0, as a study would record them."""
+    """Return Results.runs and Results.layers of step 0, like those of a study."""
     family, runs, frames = NETWORKS[network], [], []
     settings = NetworkOptions(**options).model_dump()
     for seed in range(seeds):
@@ -44,32 +46,32 @@ def at_initialisation(network, depth, batch=64, seeds=3, **options):
 
 
 def rate_of(runs, layers, probe=COLUMN, stage="1"):
-    """The row of `measured_rates` of one stage, `probe` in the place of the pre-activation gradient."""
+    """Return the row of `measured_rates` for one stage. `probe` replaces the pre-activation gradient."""
     table = measured_rates(runs, layers.assign(**{COLUMN: layers[probe]}))
     return table.set_index("stage").loc[stage]
 
 
 def test_he_and_relu_keep_gradients_and_responses():
-    found = at_initialisation("plain_mlp", 50, norm="none", seeds=6)
-    row = rate_of(*found)
+    measured = at_initialisation("plain_mlp", 50, norm="none", seeds=6)
+    row = rate_of(*measured)
     assert row["predicted"] == 1
     assert row["mean"] == pytest.approx(1, rel=0.03)
-    assert rate_of(*found, "response_std")["mean"] == pytest.approx(1, rel=0.03)
+    assert rate_of(*measured, "response_std")["mean"] == pytest.approx(1, rel=0.03)
 
 
 def test_xavier_and_relu_halve_them_and_the_weight_gradient_hides_it():
-    found = at_initialisation("plain_mlp", 50, norm="none", init="xavier", seeds=6)
-    row = rate_of(*found)
+    measured = at_initialisation("plain_mlp", 50, norm="none", init="xavier", seeds=6)
+    row = rate_of(*measured)
     assert row["predicted"] == 1 / 2
     assert row["mean"] == pytest.approx(1 / 2, rel=0.03)
-    assert rate_of(*found, "response_std")["mean"] == pytest.approx(2, rel=0.03)  # halved forwards
-    assert rate_of(*found, "grad_norm_weight")["mean"] == pytest.approx(1, rel=0.03)
+    assert rate_of(*measured, "response_std")["mean"] == pytest.approx(2, rel=0.03)  # halved forwards
+    assert rate_of(*measured, "grad_norm_weight")["mean"] == pytest.approx(1, rel=0.03)
 
 
 def test_zero_padding_leaks_by_the_size_of_the_map():
-    found = at_initialisation("plain", 38, batch=8, norm="none", seeds=8)
+    measured = at_initialisation("plain", 38, batch=8, norm="none", seeds=8)
     for stage, kept in (("1", 0.921), ("2", 0.762), ("3", 0.444)):  # maps of 8, 4 and 2 pixels a side
-        row = rate_of(*found, stage=stage)
+        row = rate_of(*measured, stage=stage)
         assert row["predicted"] == pytest.approx(kept, abs=1e-3)
         assert row["mean"] == pytest.approx(kept, rel=0.03)
 
@@ -97,14 +99,14 @@ def test_at_xavier_each_layer_of_a_branch_halves():
 def test_branches_scaled_by_the_root_of_their_number_hold_the_total_near_e():
     blocks = 50
     scale = blocks**-0.5
-    found = at_initialisation("resnet_mlp", 2 * blocks + 2, norm="none", branch_scale=scale, seeds=6)
-    total = rate_of(*found)["mean"] ** blocks
+    measured = at_initialisation("resnet_mlp", 2 * blocks + 2, norm="none", branch_scale=scale, seeds=6)
+    total = rate_of(*measured)["mean"] ** blocks
     assert (1 + scale**2) ** blocks == pytest.approx(math.e, rel=0.01)
     assert total == pytest.approx(math.e, rel=0.1)  # 0.2 % in each of the 50 blocks
 
 
 def test_with_batch_norm_the_norm_falls_as_a_power_of_the_depth_in_residual_networks():
-    """As 1/l, roughly, and not from layer to layer by a factor, as in the plain twin."""
+    """The norm falls roughly as 1/l. In the plain twin it falls by a factor from layer to layer."""
     residual, plain = (_hidden(network) for network in ("resnet_mlp", "plain_mlp"))
     power = np.polyfit(np.log(residual.index), np.log(residual), 1)[0]
     assert -1.15 < power < -0.75
@@ -113,6 +115,6 @@ def test_with_batch_norm_the_norm_falls_as_a_power_of_the_depth_in_residual_netw
 
 
 def _hidden(network, depth=110):
-    """The norm at each layer but the ends, the geometric mean over seeds."""
+    """Return the norm at each layer except the first and the last, as geometric mean over seeds."""
     layers = at_initialisation(network, depth)[1].query(f"1 < layer < {depth}")
     return np.exp(np.log(layers[COLUMN]).groupby(layers["layer"]).mean())

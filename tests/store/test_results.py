@@ -14,7 +14,7 @@ from depthbench.study.model import FORMAT
 
 @pytest.fixture
 def stored(tiny, tmp_path):
-    """A store with one finished run of a tiny study: (store, study)."""
+    """Return a store with one finished run of a tiny study, and the study."""
     store, study = StudyStore(tmp_path / "tiny"), tiny()
     with store.opened(study, "hash"):
         write_run(store, next(study.runs()))
@@ -61,7 +61,7 @@ def test_the_frozen_study_can_be_run_again(stored):
     ("grid", "expected"),
     [
         ({"depth": [20]}, 4),  # a full grid grows
-        ({"network": ["resnet"], "depth": [20], "seed": [3]}, 3),  # by one run, and not by all combinations
+        ({"network": ["resnet"], "depth": [20], "seed": [3]}, 3),  # adds one run, not all combinations
         ({"network": ["plain"]}, 2),  # nothing new
     ],
 )
@@ -120,7 +120,7 @@ def test_the_row_of_a_variant_names_its_family(tmp_path, tiny):
 
 
 @pytest.mark.parametrize(
-    ("changes", "data_hash", "told"),
+    ("changes", "data_hash", "message"),
     [
         ({"recipe": {"lr": 0.5}}, "hash", "recipe.lr is 0.05 there and 0.5 here"),
         ({"data": {"val_size": 100}}, "hash", "data.val_size is unset there and 100 here"),
@@ -128,12 +128,12 @@ def test_the_row_of_a_variant_names_its_family(tmp_path, tiny):
         ({}, "other", "images is hash there and other here"),
     ],
 )
-def test_another_recipe_or_data_set_is_refused_without_loss(stored, tiny, changes, data_hash, told):
+def test_another_recipe_or_data_set_is_refused_without_loss(stored, tiny, changes, data_hash, message):
     store, _ = stored
     before = {p: p.read_bytes() for p in store.path.rglob("*") if p.is_file()}
     with pytest.raises(BadInput, match="--name NAME") as error, store.opened(tiny(**changes), data_hash):
         pytest.fail("it must not open")
-    assert told in str(error.value)
+    assert message in str(error.value)
     assert {p: p.read_bytes() for p in store.path.rglob("*") if p.is_file()} == before
 
 
@@ -195,7 +195,7 @@ def test_a_second_writer_is_refused(stored):
 
 def test_predictions_are_named_by_class(stored):
     store, study = stored
-    assert load_predictions(store.path).empty  # of an earlier version
+    assert load_predictions(store.path).empty  # runs of earlier versions have none
     (run_store,) = store.run_stores()
     run_store.write_frame("predictions", pd.DataFrame({"label": [0, 1], "predicted": [1, 1]}, dtype="uint8"))
     run_store.write(run_store.read().changed(classes=["cat", "dog"]))
@@ -218,7 +218,7 @@ def test_a_truncated_file_is_not_a_finished_run(stored, name, capsys):
     file = run_store.path / name
     file.write_bytes(file.read_bytes()[:-20])
     assert not run_store.is_finished()
-    load_results(store.path)  # says so, and reads what is left
+    load_results(store.path)  # prints a line and reads the rest
     assert "cannot be read" in capsys.readouterr().err
 
 

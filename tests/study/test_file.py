@@ -11,7 +11,7 @@ from depthbench.study.model import FORMAT
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("learning_rate = 1", "unknown key 'learning_rate': "),
         ("[recipes]", "unknown key 'recipes': did you mean 'recipe'?"),
@@ -65,17 +65,17 @@ from depthbench.study.model import FORMAT
         ),
     ],
 )
-def test_a_wrong_study_file_is_refused(tmp_path, text, told):
+def test_a_wrong_study_file_is_refused(tmp_path, text, message):
     file = tmp_path / "wrong.toml"
     file.write_text(text)
     with pytest.raises(BadInput) as error:
         load_study(file)
-    assert str(error.value).startswith(f"study wrong: {told}")
+    assert str(error.value).startswith(f"study wrong: {message}")
     assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         (b"[recipe]\nsteps = 10\nlr =\n", r"wrong.toml: not valid TOML: .*line 3"),
         (b"name = '\xff'\n", r"wrong.toml: not valid TOML: .*utf-8"),
@@ -83,26 +83,26 @@ def test_a_wrong_study_file_is_refused(tmp_path, text, told):
         (b"format = '1'\n", r"has results format '1'"),
     ],
 )
-def test_a_file_that_is_not_a_study_is_refused(tmp_path, content, told):
+def test_a_file_that_is_not_a_study_is_refused(tmp_path, content, message):
     file = tmp_path / "wrong.toml"
     file.write_bytes(content)
-    with pytest.raises(BadInput, match=told) as error:
+    with pytest.raises(BadInput, match=message) as error:
         load_study(file)
     assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "message"),
     [
         ("nosuch", "study 'nosuch': no such study; Known: "),
         ("quik", "study 'quik': no such study; did you mean 'quick'? Known: "),
         ("nosuch.toml", "study 'nosuch.toml': no such file; "),
     ],
 )
-def test_an_unknown_study_is_refused(name, told):
+def test_an_unknown_study_is_refused(name, message):
     with pytest.raises(BadInput) as error:
         load_study(name)
-    assert str(error.value).startswith(told)
+    assert str(error.value).startswith(message)
 
 
 # Overrides
@@ -187,7 +187,7 @@ def test_a_setting_is_a_key_and_a_value_as_in_a_file(setting, values):
 
 
 @pytest.mark.parametrize(
-    ("setting", "told"),
+    ("setting", "message"),
     [
         ("lr", "--set lr: write --set KEY=VALUE, e.g. --set recipe.lr=0.05"),
         ("=1", "--set =1: write --set KEY=VALUE"),
@@ -195,10 +195,10 @@ def test_a_setting_is_a_key_and_a_value_as_in_a_file(setting, values):
         ("every=3", "--set every=3: ambiguous key 'every': write probe.every or evaluate.every"),
     ],
 )
-def test_a_malformed_setting_is_refused(setting, told):
+def test_a_malformed_setting_is_refused(setting, message):
     with pytest.raises(BadInput) as error:
         parse_setting(setting)
-    assert str(error.value).startswith(told)
+    assert str(error.value).startswith(message)
 
 
 def test_a_wrong_setting_is_reported_like_one_in_a_file():

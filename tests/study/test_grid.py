@@ -38,13 +38,13 @@ seed = [7]
 def test_a_grid_applies_to_all_grids_of_a_study(requested, runs, tmp_path):
     file = tmp_path / "several.toml"
     file.write_text(SEVERAL, encoding="utf-8")
-    if runs is None:  # all combinations are requested for, and one cannot be
+    if runs is None:  # one of the combinations is impossible
         with pytest.raises(BadInput, match="grid: resnet"):
             load_study(file, grid=requested)
         return
     study = load_study(file, grid=requested)
-    found = [(" ".join(g.network), tuple(g.depth), tuple(g.seed)) for g in (study.grid, *study.also)]
-    assert found == runs
+    grids = [(" ".join(g.network), tuple(g.depth), tuple(g.seed)) for g in (study.grid, *study.also)]
+    assert grids == runs
 
 
 def test_a_grid_can_be_a_table_or_a_grid_and_also_can_be_replaced(tmp_path):

@@ -22,8 +22,8 @@ def run(**sections):
 # Run ids
 
 
-def test_a_run_id_is_the_same_in_every_process_version_and_place():
-    # Stored results are found by these ids: should this fail, raise FORMAT or mend what changed them.
+def test_a_run_id_never_changes():
+    # Stored results are looked up by these ids. If this fails, restore the ids or raise FORMAT.
     assert run().run_id == "plain-20-s0-0c0483"
     assert run(network="resnet", depth=56, seed=3, recipe=Recipe(steps=100)).run_id == "resnet-56-s3-014f6b"
 
@@ -96,7 +96,7 @@ CHANGED = {
     "evaluate": {"every": 5, "train_size": 100, "log_every": 5, "ten_crop": True, "robustness": ["noisy"]},
 }
 READ = {"data": {"path": "photos", "image_size": 16, "decode": "as_read"}}
-NEEDS = {  # what else must be set for a key not to be refused
+NEEDS = {  # what else must be set before a key is accepted
     "image_size": {"data": {"path": "photos"}},
     "decode": {"data": {"path": "photos", "image_size": 16}},
     "augmentation": READ,
@@ -106,12 +106,12 @@ NEEDS = {  # what else must be set for a key not to be refused
 
 
 def unchanged(key):
-    """The paper's study, with what `key` needs."""
+    """Return the paper's study with what `key` needs."""
     return load_study(None, **NEEDS.get(key, {}))
 
 
 def changed(section, key):
-    """The same with `key` changed."""
+    """Return the same study with `key` changed."""
     return load_study(None, **merge(NEEDS.get(key, {}), {section: {key: CHANGED[section][key]}}))
 
 
@@ -169,7 +169,7 @@ def test_a_variant_may_set_a_key_back_to_its_default():
 
 
 @pytest.mark.parametrize(
-    ("variant", "told"),
+    ("variant", "message"),
     [
         ({"of": "plane"}, "variants.bare: no network is called 'plane': did you mean 'plain'?"),
         ({}, "variants.bare.of is missing"),
@@ -185,10 +185,10 @@ def test_a_variant_may_set_a_key_back_to_its_default():
         ({"of": "resnet_imagenet"}, "grid: bare: depth 8 is none of 18, 34, 50, 101, 152"),
     ],
 )
-def test_an_impossible_variant_is_refused(variant, told):
+def test_an_impossible_variant_is_refused(variant, message):
     with pytest.raises(BadInput) as error:
         with_variants(bare=variant)
-    assert told in str(error.value)
+    assert message in str(error.value)
     assert "\n" not in str(error.value)
 
 
@@ -292,7 +292,7 @@ def test_a_folder_named_like_a_data_set_is_not_used_for_it():
 
 
 @pytest.mark.parametrize(
-    ("sections", "told"),
+    ("sections", "message"),
     [
         ({"data": {"decode": "as_read", "image_size": 8}}, "for a folder of images: name one with --data"),
         ({"data": {"decode": "as_read", "path": "photos"}}, 'decode = "as_read" needs image_size'),
@@ -309,10 +309,10 @@ def test_a_folder_named_like_a_data_set_is_not_used_for_it():
         ),
     ],
 )
-def test_augmentations_that_need_whole_images_are_checked(sections, told):
+def test_augmentations_that_need_whole_images_are_checked(sections, message):
     with pytest.raises(BadInput) as error:
         load_study(None, **sections)
-    assert told in str(error.value)
+    assert message in str(error.value)
     assert "\n" not in str(error.value)
 
 
@@ -328,15 +328,15 @@ def test_a_bundled_study_is_named_after_its_file_and_can_be_stored(name, tmp_pat
 def test_the_imagenet_study_has_the_rows_of_the_papers_tables():
     study = load_study("he2015-imagenet", data={"path": "/somewhere/imagenet"})
     runs = list(study.resolve(1_000_000, flips=True, other_size=50_000).runs())
-    found = {(run.family, run.depth, run.options.shortcut) for run in runs}
-    assert found == {
+    cells = {(run.family, run.depth, run.options.shortcut) for run in runs}
+    assert cells == {
         *(("plain_imagenet", depth, None) for depth in (18, 34)),
         *(("resnet_imagenet", depth, None) for depth in (18, 34, 50, 101, 152)),
         *(("resnet_imagenet", 34, shortcut) for shortcut in "BC"),
     }
     assert len(runs) == 9
     assert {run.data.name for run in runs} == {"imagenet"}
-    assert {run.recipe.warmup for run in runs} == {"none"}  # 152 layers are not held
+    assert {run.recipe.warmup for run in runs} == {"none"}  # no warm-up even for 152 layers
 
 
 @pytest.mark.parametrize("section", sorted(CHANGED))
@@ -349,7 +349,7 @@ def test_a_stored_study_is_the_study(section, tmp_path):
             assert load_study(file) == each
 
 
-# What the data settles
+# Values that depend on the data
 
 
 @pytest.mark.parametrize(
@@ -393,9 +393,9 @@ def test_flips_are_as_the_data_allows_unless_set(flip, flips, flipped):
 @pytest.mark.parametrize(
     ("steps", "train_size", "other_size", "every", "subset", "log_every"),
     [
-        (300, 1437, 360, 30, None, 10),  # 19,200 trained on, 1,797 evaluated: ten times
-        (64_000, 50_000, 10_000, 3200, None, 128),  # at most twenty times
-        (200, 50_000, 10_000, 40, 5000, 10),  # at least five times, train error on 5,000
+        (300, 1437, 360, 30, None, 10),  # 19,200 images trained on, 1,797 evaluated: ten evaluations
+        (64_000, 50_000, 10_000, 3200, None, 128),  # at most 20 evaluations
+        (200, 50_000, 10_000, 40, 5000, 10),  # at least 5 evaluations, train error on 5,000 images
         (3, 100, 100, 1, None, 3),
     ],
 )
@@ -449,20 +449,20 @@ def test_a_study_of_defaults_is_valid():
 
 
 @pytest.mark.parametrize(
-    ("values", "told"),
+    ("values", "message"),
     [
         ({"recipe": {"nesterov": True, "momentum": 0.0}}, "nesterov = true needs momentum above 0"),
         ({"grid": {"seed": [2**63]}}, "should be less than"),
         ({"options": {"init": "normal:0"}}, "STD > 0"),
     ],
 )
-def test_impossible_values_are_refused(values, told):
-    with pytest.raises(BadInput, match=re.escape(told)):
+def test_impossible_values_are_refused(values, message):
+    with pytest.raises(BadInput, match=re.escape(message)):
         load_study(None, **values)
 
 
 @pytest.mark.parametrize(
-    ("values", "told"),
+    ("values", "message"),
     [
         ({"probe": {"steps": [0, 10]}}, "probe.steps = 10: a run has 10 steps, 0 to 9"),
         (
@@ -471,7 +471,7 @@ def test_impossible_values_are_refused(values, told):
         ),
     ],
 )
-def test_steps_beyond_the_end_are_refused_once_the_end_is_known(values, told):
+def test_steps_beyond_the_end_are_refused_once_the_end_is_known(values, message):
     study = load_study(None, **merge({"recipe": {"steps": 10}}, values))
-    with pytest.raises(BadInput, match=re.escape(told)):
+    with pytest.raises(BadInput, match=re.escape(message)):
         study.resolve(1000, False)

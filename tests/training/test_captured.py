@@ -1,5 +1,4 @@
-"""The order of things in a captured step, with a graph that is played by hand; and, where there is a GPU,
-that a captured step equals the eager one."""
+"""When steps are captured, with a fake graph, and on a GPU the comparison with eager steps."""
 
 from dataclasses import replace
 
@@ -16,7 +15,7 @@ from tests.data.photographs import write_photographs
 
 
 class FakeStep:
-    """Notes what it is asked for. Its update reads the batch it was captured with, as a graph does."""
+    """A step that logs its calls."""
 
     device = torch.device("cpu")
 
@@ -37,7 +36,7 @@ class FakeStep:
 
 
 class FakeGraph:
-    """Replays `step` on the batch it was captured with, and writes its values where they were."""
+    """Repeats `step` on the batch of the capture, and overwrites the values of the capture, like a graph."""
 
     def __init__(self, step, batch, probed):
         self.step, self.batch, self.probed = step, batch, probed
@@ -50,14 +49,14 @@ class FakeGraph:
 
 
 class ByHand(CapturedStep):
-    """Captures nothing, but as if."""
+    """A CapturedStep that works without a GPU."""
 
     def __init__(self, step, fails_with=None):
         super().__init__(step, stream=None)
         self.captured, self.fails_with, self.was_reset = [], fails_with, 0
 
     def reset(self):
-        """As the graph that failed."""
+        """Fail like a graph whose capture failed."""
         self.was_reset += 1
         raise RuntimeError("out of memory")
 
@@ -118,31 +117,31 @@ def test_a_step_that_cannot_be_captured_stays_eager_with_a_note(monkeypatch):
     assert [numbers for _, numbers, _ in step.log] == [[n] for n in range(6)]
     assert "eager" in captured.note
     assert captured.note.endswith("operation not permitted when stream is capturing")
-    assert captured.was_reset == 1  # and that this fails in turn ends nothing
+    assert captured.was_reset == 1  # this fails too, and the run continues
 
 
 @pytest.mark.parametrize("where", ["copy", "graph"])
 def test_a_run_survives_a_capture_without_enough_memory(monkeypatch, where):
-    """Not where its batch is copied, before there is a graph, and not in the graph, which is then kept."""
+    """Memory runs out while the batch is copied, or in the graph, which is then kept."""
     monkeypatch.setattr(torch.cuda, "synchronize", lambda device: None)
     monkeypatch.setattr(captured_module, "_FAILED", [])
     graphs = []
 
-    def no_room(*args, **options):
+    def run_out(*args, **options):
         graphs.extend(args)
-        raise torch.OutOfMemoryError("no room")
+        raise torch.OutOfMemoryError("out of memory")
 
     monkeypatch.setattr(torch.cuda, "CUDAGraph", FailedGraph)
-    monkeypatch.setattr(torch.cuda, "graph", no_room)
+    monkeypatch.setattr(torch.cuda, "graph", run_out)
     step = FakeStep()
     captured = CapturedStep(step, stream=None)
     for number in range(6):
         given = batch(number)
         if where == "copy" and number == WARM_UP:
-            given.numbers.clone = no_room
+            given.numbers.clone = run_out
         captured(given, 0.1, probed=False)
     assert [numbers for _, numbers, _ in step.log] == [[n] for n in range(6)]
-    assert captured.note.endswith("no room")
+    assert captured.note.endswith("out of memory")
     kept = captured_module._FAILED
     assert len(kept) == (where == "graph")
     assert kept == graphs[: len(kept)]
@@ -157,7 +156,7 @@ class FailedGraph:
 
 
 def train_some(run, images, kind, steps):
-    """A trainer after so many steps on a GPU, its rows fetched, and the way of its weights, in one row."""
+    """Return a trainer after `steps` steps on a GPU, and the change of its weights in one row."""
     trainer = Trainer(run, images, TrainingMode("cuda:0", kind))
     before = weights(trainer)
     for _ in range(steps):
@@ -174,9 +173,10 @@ def weights(trainer):
 
 
 def assert_captured_equals_eager(run, images, steps):
-    """In its batches, losses and the way of its weights, after as many updates of either kind. Adam divides
-    by the size of a gradient: where that is all rounding, a weight goes this way or that, and so weights are
-    not held against each other one by one."""
+    """Compare batches, losses and the change of the weights after equally many updates of both kinds.
+
+    Adam divides by the size of a gradient. If the gradient is only rounding, the weight can move either way,
+    so single weights are not compared."""
     (eager, way), (captured, other) = (train_some(run, images, kind, steps) for kind in ("eager", "captured"))
     assert (eager.execution["step"], captured.execution["step"]) == ("eager", "captured")
     assert captured.step_note is None
@@ -223,7 +223,7 @@ def test_a_captured_step_equals_the_eager_step_with_decoded_crops(tiny, tmp_path
 @pytest.mark.cuda
 @pytest.mark.parametrize("options", [{"dropout": 0.3}, {"shortcut_dropout": 0.3}])
 def test_a_captured_step_draws_the_random_numbers_of_the_eager_step(tiny, digits, options):
-    """A graph takes the generator's state at each replay: other activations are dropped at each step."""
+    """A graph reads the generator's state at each replay, so that each step drops other activations."""
     study = tiny(recipe={"steps": 30, "lr": 0.01}, grid={"network": ["resnet"]}, options=options)
     assert_captured_equals_eager(next(study.runs()), digits, 30)
 
@@ -250,7 +250,7 @@ def test_a_failed_capture_does_not_affect_other_runs_in_the_process(tiny, digits
     forward = failing.network.forward
     failing.network.forward = lambda x: forward(x) * (2 if x.sum().item() == 0 else 1)
     for step in range(12):
-        trainer.advance()  # captured before the other fails
+        trainer.advance()  # captured before the other run fails
         if step:
             failing.advance()
     trainer.fetch()  # waits for the device

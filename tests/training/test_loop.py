@@ -22,8 +22,9 @@ KEEPING = TrainingMode(keep_checkpoint=True)
 
 
 def stop_after(times):
-    """A should_stop that says no so many times, then yes. It is asked before each step and each batch of an
-    evaluation."""
+    """Return a should_stop that is true after `times` calls.
+
+    It is called before each step and before each batch of an evaluation."""
     asked = iter(range(times + 1))
     return lambda: next(asked) == times
 
@@ -53,7 +54,7 @@ def test_a_run_stores_its_record_and_tables(tiny, trained):
 
 
 @pytest.mark.parametrize("options", [{}, {"norm": "none"}, {"norm": "group", "width": 8}])
-def test_twins_start_alike_and_see_the_same_batches(tiny, trained, options):
+def test_twins_have_the_same_initial_weights_and_batches(tiny, trained, options):
     plain, residual = (trained(run)[0] for run in tiny(options=options).runs())
     assert (plain.network, residual.network) == ("plain", "resnet")
     assert plain.hashes == residual.hashes
@@ -69,7 +70,7 @@ def test_seeds_differ_in_weights_and_batches(tiny, trained):
 
 
 def test_the_loop_equals_one_written_by_hand(tiny, trained, digits):
-    """Same seed, same batches, torch's own SGD: the same losses and gradients to the last digit."""
+    """With the same seed, batches and torch's own SGD, losses and gradients are equal to the last digit."""
     recipe = {"steps": 3, "weight_decay": 0.01, "schedule": "constant"}
     run = next(tiny(recipe=recipe, evaluate={"log_every": 1}).runs())
     _, store = trained(run)
@@ -94,18 +95,18 @@ def test_the_loop_equals_one_written_by_hand(tiny, trained, digits):
 
 
 @pytest.mark.parametrize(
-    ("questions", "stopped_at"),
-    [(0, 0), (1, 1), (5, 5), (6, 6), (8, 6), (13, 6)],  # the evaluation after step 6 asks nine times
+    ("checks", "stopped_at"),
+    [(0, 0), (1, 1), (5, 5), (6, 6), (8, 6), (13, 6)],  # the evaluation after step 6 makes nine checks
 )
-def test_a_resumed_run_equals_an_uninterrupted_one(tiny, trained, questions, stopped_at):
-    options = {"dropout": 0.2}  # draws from torch's own generator, which must go on too
+def test_a_resumed_run_equals_an_uninterrupted_one(tiny, trained, checks, stopped_at):
+    options = {"dropout": 0.2}  # draws from torch's generator, whose state must be restored
     study = tiny(options=options, data={"val_size": 100}, evaluate={"train_size": None})
     run = next(study.runs())
     whole, store = trained(run, folder="whole")
-    half, parts = trained(run, folder="parts", should_stop=stop_after(questions))
+    half, parts = trained(run, folder="parts", should_stop=stop_after(checks))
     assert half.status == "interrupted"
     assert half.step == stopped_at
-    torch.rand(7)  # another state of the world
+    torch.rand(7)  # changes the state of the generator
     resumed, _ = trained(run, folder="parts")
     assert_same_tables(store, parts)
     assert resumed.final == whole.final
@@ -126,7 +127,7 @@ def test_a_run_resumed_with_other_threads_has_a_note(tiny, trained):
         torch.set_num_threads(threads)
 
 
-def test_the_warm_up_rule_survives_a_stop(tiny, trained):
+def test_the_warm_up_is_resumed(tiny, trained):
     recipe = {"warmup": "hold", "hold_from_depth": 8, "hold_until_train_error": 89.0, "steps": 230}
     run = next(tiny(recipe=recipe, probe={"names": []}, evaluate={"every": 230, "log_every": 30}).runs())
     _, store = trained(run, folder="whole")
@@ -134,8 +135,8 @@ def test_the_warm_up_rule_survives_a_stop(tiny, trained):
     _, parts = trained(run, folder="parts")
     assert_same_tables(store, parts)
     rates = store.frame("history").set_index("step").lr
-    assert rates[90] == rates[100] == 0.01  # held for the first window at least
-    assert rates[230] != 0.01  # and let go of, once the error was below the bound
+    assert rates[90] == rates[100] == 0.01  # held for at least the first window
+    assert rates[230] != 0.01  # not held once the error was below the bound
 
 
 def test_stopping_twice_and_saving_often_changes_nothing(tiny, trained):
@@ -218,7 +219,7 @@ def test_a_finished_run_with_a_kept_checkpoint_stays_finished(tiny, trained):
 
 def test_a_run_resumed_where_a_row_is_due_has_a_rate(tiny, trained):
     run = next(tiny().runs())
-    trained(run, should_stop=stop_after(8))  # stopped in the evaluation after step 6
+    trained(run, should_stop=stop_after(8))  # stops in the evaluation after step 6
     events = []
     trained(run, emit=events.append)
     assert events[0] == Activity(run, "evaluating at step 6")
@@ -231,7 +232,7 @@ def test_predictions_of_the_test_images_are_stored_in_their_order(tiny, trained,
     passes = []
     monkeypatch.setattr(trainer, "predict", lambda *given: passes.append(given) or predict(*given))
     record, store = trained(next(tiny().runs()))
-    assert len(passes) == 2  # the evaluations after steps 6 and 12, and no more
+    assert len(passes) == 2  # only the evaluations after steps 6 and 12
     predictions = store.frame("predictions")
     assert list(map(str, predictions.dtypes)) == ["uint8", "uint8"]
     assert predictions.label.tolist() == digits.test_y.tolist()
@@ -246,7 +247,7 @@ def test_predictions_lost_by_a_stop_are_computed_again(tiny, trained):
     before = whole.frame("predictions")
     (whole.path.parents[1] / "parts" / run.run_id / "predictions.parquet").unlink()
     record, parts = trained(run, folder="parts", should_stop=stop_after(0))
-    assert (record.status, parts.is_finished()) == ("interrupted", False)  # asked before the one batch
+    assert (record.status, parts.is_finished()) == ("interrupted", False)  # checked before the only batch
     record, parts = trained(run, folder="parts")
     assert record.status == "done"
     pd.testing.assert_frame_equal(parts.frame("predictions"), before)
@@ -267,7 +268,7 @@ def test_images_of_another_size_are_trained_on(tiny, trained, digits):
     assert record.status == "done"
 
 
-def test_a_streamed_run_is_the_same_run(tiny, trained):
+def test_a_streamed_run_has_the_same_results(tiny, trained):
     run = next(tiny().runs())
     _, resident = trained(run, folder="resident")
     events = []
@@ -280,7 +281,7 @@ def test_a_streamed_run_is_the_same_run(tiny, trained):
         assert resident.frame(name).equals(streamed.frame(name))
 
 
-def test_a_run_that_computes_its_activations_twice_is_the_same_run(tiny, trained):
+def test_a_run_that_recomputes_activations_has_the_same_results(tiny, trained):
     run = next(tiny(grid={"network": ["resnet"]}).runs())
     _, once = trained(run, folder="once")
     record, twice = trained(run, folder="twice", mode=TrainingMode(recompute=True))
@@ -299,7 +300,7 @@ def test_a_cuda_run_resumes_and_matches_its_twin(tiny, digits, tmp_path):
         finish(train(run, digits, parts, mode, data_hash="", should_stop=stop_after(5)))
         record = finish(train(run, digits, parts, mode, data_hash=""))
         assert record.status == "done"
-        # The same images in the same order; sums on a GPU may round differently from run to run.
+        # The images and their order are equal. Sums on a GPU may round differently from run to run.
         one, other = whole.frame("history"), parts.frame("history")
         assert one.batch_hash.tolist() == other.batch_hash.tolist()
         assert other.loss.tolist() == pytest.approx(one.loss.tolist(), rel=1e-3)

@@ -1,5 +1,7 @@
-"""The protocol of He et al. 2015, sec. 3.4, end to end on a small folder: images that are decoded as they are
-read, scale and colour augmentation, a rate that follows plateaus, and 10 crops at the end."""
+"""The ImageNet protocol of He et al. 2015, sec. 3.4, end to end on a small folder.
+
+Images are decoded as they are read. Scale and colour are augmented, the rate follows plateaus, and the final
+errors are over 10 crops."""
 
 import pytest
 from torch.utils.data import DataLoader
@@ -78,10 +80,10 @@ def test_a_resumed_run_of_files_equals_an_uninterrupted_one_bit_for_bit(root, tr
     run = next(study(root).runs())
     with monkeypatch.context() as patch:
         patch.setattr(source, "stream_workers", lambda x: 1)
-        whole, store = trained(run, "whole")  # read by a process; what follows is read here
+        whole, store = trained(run, "whole")  # another process reads the files
     read_in_this_process(monkeypatch)
-    for questions, step in ((13, 7), (24, 12)):  # between evaluations, and before the 10 crops
-        stopped, parts = trained(run, "parts", should_stop=stop_after(questions))
+    for checks, step in ((13, 7), (24, 12)):  # between evaluations, and before the 10 crops
+        stopped, parts = trained(run, "parts", should_stop=stop_after(checks))
         assert (stopped.status, stopped.step) == ("interrupted", step)
         assert stopped.final.test_error_10crop is None
         resumed, _ = trained(run, "parts")
@@ -90,7 +92,7 @@ def test_a_resumed_run_of_files_equals_an_uninterrupted_one_bit_for_bit(root, tr
         assert resumed.hashes == whole.hashes
         parts.path.rename(parts.path.with_name(f"stopped at {step}"))
     rates = store.frame("history").lr
-    assert rates.nunique() > 1  # the plateau's state went on too
+    assert rates.nunique() > 1  # the state of the schedule is resumed too
     assert set(rates) <= {0.01 * 0.1**drops for drops in range(7)}
 
 

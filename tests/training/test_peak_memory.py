@@ -6,14 +6,14 @@ import torch
 from depthbench.training.peak_memory import PeakMemory
 
 CPU = torch.device("cpu")
-SIZE = 200_000_000  # bytes: far above what else comes and goes in a process of tests
+SIZE = 200_000_000  # bytes, far more than other changes in a test process
 
 on_linux = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a process has one peak for good")
 
 
 @pytest.fixture
 def measure():
-    """Makes a PeakMemory that is closed when the test ends."""
+    """Return a function that makes a PeakMemory, closed when the test ends."""
     made = []
 
     def make():
@@ -71,7 +71,7 @@ def test_a_run_records_its_peak(tiny, trained):
 
 
 def test_a_device_is_initialised_before_its_counters_are_reset(monkeypatch):
-    """Nothing else of a new process has touched it, and they are refused before."""
+    """In a new process CUDA is not initialised, and resetting its counters would fail."""
     calls = []
     monkeypatch.setattr(torch.cuda, "init", lambda: calls.append("init"))
     for name in ("reset_peak_memory_stats", "max_memory_allocated"):

@@ -47,9 +47,9 @@ def test_rows_after_a_loss_that_is_not_finite_are_dropped(records):
     records.add(row(8, test_error=70.0), sums(math.inf, 9))
     records.add(row(12, test_error=1.0), sums(0.1, 0))
     assert [r["step"] for r in records.fetch()] == [4, 8]
-    assert math.isnan(records.rows[-1]["test_error"])  # an error of weights that are no numbers
+    assert math.isnan(records.rows[-1]["test_error"])  # measured with weights that are not finite
     assert records.tracker.best is None
-    assert records.layers().step.tolist() == [0, 0, 3, 3, 4, 4]  # step 8 and later are not of the run
+    assert records.layers().step.tolist() == [0, 0, 3, 3, 4, 4]  # the run ends before step 8
 
 
 def test_layers_have_one_row_per_probed_step_and_layer(records):

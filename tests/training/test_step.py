@@ -89,13 +89,14 @@ def test_bf16_computes_in_bf16_and_keeps_float_weights():
     assert {p.dtype for p in network.parameters()} == {torch.float32}
 
 
-META = torch.device("meta")  # no numbers: an error where the host wants one, or where devices meet
+META = torch.device("meta")  # holds no numbers: reading one, or mixing devices, is an error
 PIXELS = np.arange(20 * 3 * 32 * 32, dtype=np.uint8).reshape(20, 3, 32, 32)
 
 
 def make_step_without_numbers(family="resnet", depth=8, recompute=False, colour=False, options=(), **recipe):
-    """A step of batches of 8 images of 3x32x32 on META, and such a batch. Its rate is a number of the host,
-    and its optimiser not fused, of which there is none on META."""
+    """Return a step for batches of 8 images (3, 32, 32) on META, and such a batch.
+
+    The learning rate is a number on the host. The optimiser is not fused, because META has no fused one."""
     family = NETWORKS[family]
     network = family(
         depth=depth, in_channels=family.in_channels((3, 32, 32)), num_classes=10, **dict(options)
@@ -116,7 +117,7 @@ def make_step_without_numbers(family="resnet", depth=8, recompute=False, colour=
     recorder = Recorder(network, {name: probe.load() for name, probe in PROBES.items()}, not recompute)
     optimizer = torch.optim.SGD(network.parameters(), 0.1, momentum=0.9, foreach=True)
     step = Step(network, optimizer, Recipe(steps=9, **recipe), recorder, batches.images, META)
-    step.device = torch.device("cpu")  # the kind that autocast, which is off, is asked for: it knows no META
+    step.device = torch.device("cpu")  # for autocast, which is disabled here but does not accept META
     return step, batches.take()
 
 
@@ -143,7 +144,7 @@ def test_a_step_asks_the_device_for_no_number(made, probed):
     assert step.take_sums().device == META
 
 
-def test_a_step_that_asks_the_device_for_a_number_fails_this_test():
+def test_reading_a_number_from_the_device_is_detected():
     step, batch = make_step_without_numbers()
     forward = step.network.forward
     step.network.forward = lambda x: forward(x) * (2 if x.sum().item() == 0 else 1)

@@ -10,7 +10,7 @@ CPU = TrainingMode()
 
 
 def train_to_the_end(run, images, fetch_seconds):
-    """Its trainer, and how many fetches gave rows."""
+    """Return the trainer of `run` at the end, and the number of fetches that returned rows."""
     trainer = Trainer(run, images, CPU)
     trainer.fetch_seconds = fetch_seconds
     fetches = 0
@@ -25,13 +25,13 @@ def train_to_the_end(run, images, fetch_seconds):
 
 
 @pytest.mark.parametrize("warmup", ["none", "hold"])
-def test_rows_that_wait_on_the_device_are_the_same_rows(tiny, digits, warmup):
+def test_rows_fetched_late_equal_rows_fetched_at_once(tiny, digits, warmup):
     recipe = {"steps": 220, "warmup": warmup, "hold_from_depth": 8, "hold_until_train_error": 100.0}
     run = next(tiny(recipe=recipe, evaluate={"every": 110, "log_every": 10}).runs())
     at_once, many = train_to_the_end(run, digits, fetch_seconds=0.0)
     late, few = train_to_the_end(run, digits, fetch_seconds=math.inf)
     assert many == len(at_once.records.rows) >= 22
-    assert few == {"none": 2, "hold": 3}[warmup]  # the evaluations, and the end of the one window
+    assert few == {"none": 2, "hold": 3}[warmup]  # two evaluations, and the end of the warm-up's window
     assert repr(late.records.rows) == repr(at_once.records.rows)  # repr: NaN equals NaN
     assert late.learning_rate.state() == at_once.learning_rate.state()
 
@@ -59,7 +59,7 @@ def test_the_execution_of_steps_is_recorded(tiny, digits):
 
 @pytest.mark.cuda
 def test_a_checkpoint_has_the_weights_of_its_step(tiny, digits):
-    """No row waits for the device, which is far behind the host when the state is taken."""
+    """No row is fetched, so the device is far behind the host when the state is saved."""
     run = next(tiny(recipe={"steps": 4000}, evaluate={"every": 4000, "log_every": 4000}).runs())
     trainer = Trainer(run, digits, TrainingMode("cuda"))
     for _ in range(500):
@@ -87,7 +87,7 @@ def test_a_state_of_another_device_keeps_this_ones_settings(tiny, digits):
 
 
 def test_a_state_of_an_older_version_is_read(tiny, digits):
-    """It kept the warm-up and the schedule apart, and the oldest knew neither plateaus nor peak memory."""
+    """Older states hold warm-up and schedule separately. The oldest lack the plateau and the peak memory."""
     recipe = {"schedule": "plateau", "plateau_patience": 1, "warmup": "hold", "hold_from_depth": 8}
     run = next(tiny(recipe=recipe).runs())
     trainer = Trainer(run, digits, CPU)

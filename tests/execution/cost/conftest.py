@@ -1,11 +1,11 @@
-"""Free memory as a test needs it, and runs of a network wide enough to be counted."""
+"""Fixtures that set the free memory and make runs of a network that is wide enough to be counted."""
 
 import pytest
 
 
 @pytest.fixture
 def free(monkeypatch):
-    """Sets how many bytes are free."""
+    """Return a function that sets the number of free bytes."""
 
     def set_free(size):
         for module in ("images", "fit"):

@@ -33,19 +33,19 @@ def test_two_measured_depths_are_a_line_and_one_is_a_share():
     assert extrapolate(110, {20: 10.0}, work={20: 40, 110: 240}.__getitem__) == 60.0
 
 
-def test_what_noise_measured_never_makes_a_deep_network_free():
+def test_noise_never_makes_a_deep_network_free():
     assert extrapolate(1000, {20: 10.0, 50: 9.0}, work=None) > 0
 
 
 @pytest.mark.parametrize(
     ("a_step", "tried"),
     [
-        (0.01, [56, 110, 56, 110]),  # all cost seconds
-        (1.0, [56, 56]),  # all would cost a minute: a middle one
-        (10.0, []),  # even that
+        (0.01, [56, 110, 56, 110]),  # all trials take seconds
+        (1.0, [56, 56]),  # all would take a minute, so only a middle one is tried
+        (10.0, []),  # a middle one would take too long too
     ],
 )
-def test_what_is_tried_out(tiny, a_step, tried):
+def test_which_depths_are_tried(tiny, a_step, tried):
     study = tiny(grid={"depth": [20, 56, 110]})
     families = {name: [run for run in study.runs() if run.network == name] for name in ("plain", "resnet")}
     measured = {(name, 20): a_step * 12 for name in families}
@@ -53,18 +53,18 @@ def test_what_is_tried_out(tiny, a_step, tried):
 
 
 @pytest.mark.parametrize(("as_much_as", "less", "tried"), [(26, 0, None), (14, 0, 14), (8, 1, 8)])
-def test_of_a_network_that_is_too_much_work_a_shallower_one_is_tried(tiny, tmp_path, as_much_as, less, tried):
-    """In the last case even the least is too much, and is tried all the same."""
+def test_a_shallower_network_is_tried_if_one_is_too_much_work(tiny, tmp_path, as_much_as, less, tried):
+    """In the last case even the shallowest network is too much work, but it is tried."""
     plan = make_plan(
         tiny(grid={"network": ["plain"], "depth": [26]}), Execution(tmp_path, device="cpu", jobs=1)
     )
     (run,) = plan.todo
     counted = count_run(run.model_copy(update={"depth": as_much_as}), plan.footprint)
-    found = shallower(run, plan, counted.multiply_adds * run.recipe.batch_size - less)
-    assert (found and found.depth) == tried
+    replacement = shallower(run, plan, counted.multiply_adds * run.recipe.batch_size - less)
+    assert (replacement and replacement.depth) == tried
 
 
-def test_what_is_measured_of_a_shallower_one_tells_of_the_deep_one(tiny, tmp_path, monkeypatch):
+def test_times_of_a_deep_network_are_extrapolated_from_a_shallower_one(tiny, tmp_path, monkeypatch):
     monkeypatch.setitem(MOST_WORK, "cpu", 0)
     plan = make_plan(
         tiny(grid={"network": ["plain"], "depth": [26, 32]}), Execution(tmp_path, device="cpu", jobs=1)
@@ -98,7 +98,7 @@ def test_images_of_noise(tiny, tmp_path):
 
 
 class FakeProcess:
-    """Answers at once, and keeps what it was sent."""
+    """Answers at once and keeps the messages that it receives."""
 
     def __init__(self, *args):
         self.sent = []

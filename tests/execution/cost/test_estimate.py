@@ -1,4 +1,4 @@
-"""`depthbench plan` as a person meets it."""
+"""The output of `depthbench plan`."""
 
 import dataclasses
 import json
@@ -37,13 +37,13 @@ def test_counts_alone(tmp_path):
     assert first["seconds"] is cost["seconds"] is None
     assert (first["runs"], first["done"], cost["runs"], cost["done"]) == (2, 0, 8, 0)
     memory = sorted(row["memory_bytes"] for row in cost["rows"])
-    assert cost["memory_bytes"] == 2 * memory[-1] - SHARED  # two seeds of the largest
+    assert cost["memory_bytes"] == 2 * memory[-1] - SHARED  # two seeds of the largest network
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.fixture
 def with_images(tiny, tmp_path):
-    """A plan whose images take so much."""
+    """Return a function that makes a plan with changes to the footprint of its images."""
 
     def make(**changes):
         made = make_plan(tiny(), Execution(tmp_path, device="cpu", jobs=2))
@@ -73,21 +73,19 @@ def idle(monkeypatch):
 
 
 def test_times_are_measured(tmp_path, idle, monkeypatch):
-    monkeypatch.setattr(
-        "depthbench.execution.cost.calibrate.FEW_SECONDS", math.inf
-    )  # however slow the machine
+    monkeypatch.setattr("depthbench.execution.cost.calibrate.FEW_SECONDS", math.inf)  # on a slow machine too
     cost = json.loads(plan("--json", "--results", tmp_path, "--jobs", "1"))
     assert all(row["measured"] for row in cost["rows"])
     each = [row["seconds"] for row in cost["rows"]]
     assert min(each) > 0
-    assert cost["seconds"] > 2 * sum(each)  # one job makes every run, and starts
+    assert cost["seconds"] > 2 * sum(each)  # one job makes all runs, and a process must start
     assert cost["notes"] == []
     assert cost["decode"] == "once"
 
 
 @pytest.fixture
 def known(monkeypatch):
-    """As if a run of plain-8 had been measured: one second."""
+    """Replace the measurement: a run of plain-8 takes one second."""
     measured = Calibration({("plain", 8): 1.0})
     monkeypatch.setattr("depthbench.execution.cost.estimate.calibrate", lambda plan, progress: measured)
     return ["--depths", "8", "--networks", "plain", "--json", "--results"]
@@ -115,7 +113,7 @@ def test_the_table(tmp_path):
 
 
 def test_what_is_done_costs_nothing(tmp_path, monkeypatch):
-    monkeypatch.setattr("depthbench.report.page.FIGURES", {})  # to draw them takes seconds
+    monkeypatch.setattr("depthbench.report.page.FIGURES", {})  # drawing them takes seconds
     first = ["--networks", "plain", "--depths", "8", "--jobs", "1", "--results", str(tmp_path)]
     assert CliRunner().invoke(app, ["run", *SMALL, *first, "--quiet"], catch_exceptions=False).exit_code == 0
     cost = json.loads(plan("--no-calibrate", "--json", "--results", tmp_path))
@@ -124,7 +122,7 @@ def test_what_is_done_costs_nothing(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         ("--depths 21", "nearest: 20 or 26"),
         ("--jobs 0", "--jobs 0: give auto or a number of runs"),
@@ -132,10 +130,10 @@ def test_what_is_done_costs_nothing(tmp_path, monkeypatch):
         ("nosuch", "no such study"),
     ],
 )
-def test_bad_input(tmp_path, arguments, told):
+def test_bad_input(tmp_path, arguments, message):
     done = CliRunner().invoke(app, ["plan", *arguments.split(), "--results", str(tmp_path)])
     assert isinstance(done.exception, BadInput)
-    assert told in str(done.exception)
+    assert message in str(done.exception)
 
 
 @pytest.mark.slow
@@ -154,10 +152,10 @@ def test_the_plan_of_a_small_study_does_not_import_torch(tmp_path):
     ("seconds", "jobs", "end"),
     [
         ([5, 4, 3], 1, 12),
-        ([5, 4, 3], 2, 7),  # 5 beside 4 + 3
-        ([5, 4, 3, 3], 2, 8),  # 5 + 3 beside 4 + 3
+        ([5, 4, 3], 2, 7),  # 5 in one job, 4 + 3 in the other
+        ([5, 4, 3, 3], 2, 8),  # 5 + 3 in one job, 4 + 3 in the other
         ([5, 5, 1], 2, 6),
-        ([1, 1, 5], 2, 6),  # the longest last: one job waits for it
+        ([1, 1, 5], 2, 6),  # the longest run comes last
         ([2], 8, 2),
         ([], 3, 0),
     ],

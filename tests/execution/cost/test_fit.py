@@ -36,16 +36,16 @@ def test_fewer_at_once_where_the_largest_do_not_fit(runs, free):
     free(5 * GB)
     assert fit(study, LARGE, "cpu", 3) == Fit(3)
     free(4 * GB)
-    found = fit(study, LARGE, "cpu", 3)
-    assert (found.jobs, found.recomputed) == (2, frozenset())
-    assert found.notes == ("the 3 largest runs need about 4.1 GB together and 4.0 GB are free: 2 at a time",)
+    fitted = fit(study, LARGE, "cpu", 3)
+    assert (fitted.jobs, fitted.recomputed) == (2, frozenset())
+    assert fitted.notes == ("the 3 largest runs need about 4.1 GB together and 4.0 GB are free: 2 at a time",)
 
 
 def test_what_a_person_has_chosen_is_done(runs, free):
     free(4 * GB)
-    found = fit(runs(8, 56, seeds=3), LARGE, "cpu", 3, execution=Execution(jobs=3))
-    assert found.jobs == 3
-    assert found.notes == (
+    fitted = fit(runs(8, 56, seeds=3), LARGE, "cpu", 3, execution=Execution(jobs=3))
+    assert fitted.jobs == 3
+    assert fitted.notes == (
         "--jobs 3: the 3 largest runs need about 4.1 GB together and 4.0 GB are free: some may be slow "
         "or killed; --jobs 2 needs less",
     )
@@ -53,20 +53,20 @@ def test_what_a_person_has_chosen_is_done(runs, free):
 
 def test_only_the_run_that_does_not_fit_alone_computes_its_activations_twice(runs, free):
     free(3 * GB)
-    found = fit(runs(20, 302), LARGE, "cpu", 1)
-    assert found.recomputed == {("resnet", 302)}
-    assert found.jobs == 1
-    (note,) = found.notes
+    fitted = fit(runs(20, 302), LARGE, "cpu", 1)
+    assert fitted.recomputed == {("resnet", 302)}
+    assert fitted.jobs == 1
+    (note,) = fitted.notes
     assert note.startswith("resnet-302 needs about 4.")
     assert "at batch 128 and 3.0 GB are free: its activations are computed twice (about 1.9" in note
 
 
 def test_a_run_that_does_not_fit_at_all_is_said_to_be_so(runs, free):
     free(1 * GB)
-    found = fit(runs(302), LARGE, "cpu", 1)
-    assert found.recomputed == {("resnet", 302)}
+    fitted = fit(runs(302), LARGE, "cpu", 1)
+    assert fitted.recomputed == {("resnet", 302)}
     assert (
-        "even if it computes its activations twice, and 1.0 GB are free: it may be killed" in found.notes[0]
+        "even if it computes its activations twice, and 1.0 GB are free: it may be killed" in fitted.notes[0]
     )
 
 
@@ -98,7 +98,7 @@ def test_a_users_network_is_built_only_where_it_is_asked_to_compute_again(runs, 
 def test_fewer_runs_at_once_have_more_readers_each(runs, free, monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(4)), raising=False)
     monkeypatch.delenv("OMP_NUM_THREADS")
-    monkeypatch.setattr("depthbench.execution.cost.fit.CLEARLY_FITS", 0)  # no bound will do
+    monkeypatch.setattr("depthbench.execution.cost.fit.CLEARLY_FITS", 0)  # so that the memory is counted
     study, streamed = runs(8, seeds=4), replace(LARGE, are_streamed=True)
     reader = READER + 2 * 128 * 3 * 32 * 32
     two = memory_of_all([run_memory(study[0], LARGE, "cpu", False)] * 2, SHARED)
@@ -108,7 +108,7 @@ def test_fewer_runs_at_once_have_more_readers_each(runs, free, monkeypatch):
 
 
 def test_the_pages_of_an_image_file_limit_the_jobs_but_not_a_single_run(runs, free):
-    """They are given back where memory is short, and are slow to read again."""
+    """The system can take these pages back, but reading them again is slow."""
     free(4 * GB)
     study, large = runs(56, seeds=4), replace(LARGE, in_file=100 * GB)
     assert fit(study, large, "cpu", 1) == fit(study, LARGE, "cpu", 1)
@@ -117,12 +117,12 @@ def test_the_pages_of_an_image_file_limit_the_jobs_but_not_a_single_run(runs, fr
 
 
 def test_runs_that_take_turns_on_a_gpu_share_libraries_and_images(runs, free):
-    """And the memory of the machine is none of the GPU's."""
+    """The memory of the host does not count."""
     study, images = runs(8, seeds=4), replace(LARGE, held=GB)
     one = run_memory(study[0], images, "cuda:0", False)
     assert CONTEXT + GB < one < CONTEXT + GB + PROCESS
     assert common_memory(images, "cuda:0", True) == CONTEXT + GB
-    assert common_memory(images, "cuda:0", False) == 0  # each in a process of its own
+    assert common_memory(images, "cuda:0", False) == 0  # each run has its own process
     for in_turns, four in ((True, 4 * one - 3 * (CONTEXT + GB)), (False, 4 * one)):
         for spare, jobs in ((10, 4), (-10, 3)):
             free(four / USABLE + spare)

@@ -16,8 +16,8 @@ GB = 10**9
 
 
 def test_images_that_every_process_holds(digits):
-    found = measure_footprint(digits, 100, "cpu")
-    assert found == ImageFootprint(
+    footprint = measure_footprint(digits, 100, "cpu")
+    assert footprint == ImageFootprint(
         (1, 8, 8), 10, held=1797 * 64, evaluated=100 + 360, evaluation_copy=100 * 64
     )
     whole = ImageFootprint((1, 8, 8), 10, held=1797 * 64, evaluated=1797)
@@ -33,7 +33,7 @@ def as_read(tmp_path):
 
 @pytest.fixture
 def in_file(digits, tmp_path):
-    """The digits, their training images in a file, in a row or picked from all over it."""
+    """Return a function that makes digits whose training images are in a file, all or every `step`-th."""
     np.save(tmp_path / "x.npy", digits.train_x)
     file = np.load(tmp_path / "x.npy", mmap_mode="r")
     return lambda step=1: replace(digits, train_x=Mapped(file, np.arange(1437)[::step]))
@@ -43,13 +43,13 @@ def test_images_of_a_file_have_no_copy_unless_they_are_picked_or_streamed(digits
     train, test = digits.train_x.nbytes, digits.test_x.nbytes
     for images, held in ((in_file(), test), (in_file(-1), train + test)):
         free(2 * (train + test))
-        found = measure_footprint(images, 100, "cpu")
-        assert (found.held, found.evaluation_copy, found.in_file) == (held, 6400, train)
-        assert not found.are_streamed
+        footprint = measure_footprint(images, 100, "cpu")
+        assert (footprint.held, footprint.evaluation_copy, footprint.in_file) == (held, 6400, train)
+        assert not footprint.are_streamed
         free(2 * (train + test) - 1)
-        found = measure_footprint(images, 100, "cpu")
-        assert (found.held, found.evaluation_copy, found.in_file) == (test, 0, 0)
-        assert found.are_streamed
+        footprint = measure_footprint(images, 100, "cpu")
+        assert (footprint.held, footprint.evaluation_copy, footprint.in_file) == (test, 0, 0)
+        assert footprint.are_streamed
 
 
 def test_a_gpu_holds_images_of_any_kind_where_they_fit(digits, in_file, free):
@@ -57,9 +57,9 @@ def test_a_gpu_holds_images_of_any_kind_where_they_fit(digits, in_file, free):
     for images in (digits, in_file(), in_file(-1)):
         for available, held in ((4 * size, size), (4 * size - 1, 0)):
             free(available)
-            found = measure_footprint(images, 100, "cuda:0")
-            assert (found.held, found.in_file, found.are_streamed) == (held, 0, held == 0)
-            assert found.evaluation_copy == (6400 if held else 0)
+            footprint = measure_footprint(images, 100, "cuda:0")
+            assert (footprint.held, footprint.in_file, footprint.are_streamed) == (held, 0, held == 0)
+            assert footprint.evaluation_copy == (6400 if held else 0)
 
 
 @pytest.mark.parametrize("step", [None, 1, -1])
@@ -67,22 +67,27 @@ def test_a_gpu_holds_images_of_any_kind_where_they_fit(digits, in_file, free):
 def test_it_is_as_images_are_then_placed(digits, in_file, step, val_size):
     images = digits if step is None else in_file(step)
     images = with_validation(images, Data(name="digits", val_size=val_size))
-    found, placed = measure_footprint(images, None, "cpu"), place_images(images, torch.device("cpu"))
+    footprint, placed = measure_footprint(images, None, "cpu"), place_images(images, torch.device("cpu"))
     there = [x for x, _ in (placed.train, *placed.sets.values())]
     given = images.pixels
     files = [getattr(x, "file", None) for x in given]
     copied = [f is None or not np.shares_memory(x.numpy(), f) for x, f in zip(there, files, strict=True)]
-    assert found.are_streamed == placed.is_streamed
-    assert found.held == sum(x.nbytes for x, is_copy in zip(there, copied, strict=True) if is_copy)
+    assert footprint.are_streamed == placed.is_streamed
+    assert footprint.held == sum(x.nbytes for x, is_copy in zip(there, copied, strict=True) if is_copy)
 
 
 def test_another_device_that_is_no_gpu_of_its_own_memory_has_a_copy(digits, in_file):
-    found = measure_footprint(in_file(), None, "mps")
-    assert (found.held, found.in_file) == (1797 * 64, digits.train_x.nbytes)
+    footprint = measure_footprint(in_file(), None, "mps")
+    assert (footprint.held, footprint.in_file) == (1797 * 64, digits.train_x.nbytes)
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda:0"])
 def test_images_that_are_decoded_as_they_are_read_are_held_nowhere(tmp_path, free, device):
     free(GB)
-    found = measure_footprint(as_read(tmp_path), 1, device)
-    assert (found.held, found.evaluation_copy, found.in_file, found.are_streamed) == (0, 0, 0, True)
+    footprint = measure_footprint(as_read(tmp_path), 1, device)
+    assert (footprint.held, footprint.evaluation_copy, footprint.in_file, footprint.are_streamed) == (
+        0,
+        0,
+        0,
+        True,
+    )

@@ -14,7 +14,7 @@ ASKED = {"robustness": NAMES}
 
 
 class IsAllBlack(nn.Module):
-    """Class 0 where every pixel is black, else class 1: right until anything is changed."""
+    """Answers class 0 if every pixel is black, and class 1 otherwise."""
 
     def forward(self, x):
         bright = x.flatten(1).amax(1)
@@ -61,7 +61,7 @@ def test_a_run_stores_them_with_the_clean_error_and_its_other_numbers_stay(tiny,
     assert set(table[table.strength == 0].test_error) == {record.final.test_error}
     assert record.final == without.final
     half, parts = trained(run, folder="parts", should_stop=stop_after(12 + 2 * 7 + 3))
-    assert (half.status, half.step) == ("interrupted", 12)  # among the corrupted images
+    assert (half.status, half.step) == ("interrupted", 12)  # while evaluating corrupted images
     assert not (parts.path / "robustness.parquet").exists()
     trained(run, folder="parts")
     assert parts.frame("robustness").equals(table)

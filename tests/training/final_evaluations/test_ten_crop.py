@@ -20,14 +20,14 @@ RUN = Run(network="plain_imagenet", depth=18, seed=0)
 
 
 def network(classes):
-    """A linear map of the pixels: every place of a crop matters. In training mode it answers nothing."""
+    """Return a linear map of all pixels of a crop. In training mode dropout removes them all."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
         return nn.Sequential(nn.Flatten(), nn.Dropout(1.0), nn.Linear(3 * SIDE**2, classes)).train()
 
 
 def prepare(root, classes):
-    """A network and its test images in files."""
+    """Return a network and its test images in files."""
     write_photographs(root, {"train": 2, "val": 5}, classes, kind="png")
     images = load_images(Data(path=str(root), decode="as_read", image_size=SIDE), root)
     return TrainedNetwork(
@@ -44,7 +44,7 @@ def prepare(root, classes):
 
 @pytest.mark.parametrize("classes", [3, 8])
 def test_errors_equal_those_by_hand_with_torchvisions_crops(tmp_path, monkeypatch, classes):
-    monkeypatch.setitem(evaluate.BATCH, "cpu", 30)  # three images at once, the last part smaller
+    monkeypatch.setitem(evaluate.BATCH, "cpu", 30)  # three images per batch, fewer in the last
     trained = prepare(tmp_path, classes)
     model, y = trained.network, trained.y
     errors = EVALUATION.evaluate(trained, lambda: False, print).numbers

@@ -7,7 +7,7 @@ from depthbench.training.settings import Recipe
 
 
 def see(plateau, *errors, val=False):
-    """The rate after each evaluation. A row that was only logged follows each."""
+    """Return the rate after each evaluation. After each of them a row without evaluation is seen."""
     rates = []
     for error in errors:
         plateau.see({"train_error_eval": 50.0 if val else error, "val_error": error if val else math.nan})

@@ -5,7 +5,7 @@ from depthbench.training.warmups.hold import WINDOW, Hold
 
 
 def make(depth=8, **recipe):
-    """A warm-up from 8 layers on, until the train error is below 80 %."""
+    """Return a warm-up for 8 layers or more that holds until the train error is below 80 %."""
     return Hold(Recipe(hold_from_depth=8, hold_until_train_error=80.0, **recipe), depth)
 
 
@@ -50,7 +50,7 @@ def test_a_state_in_the_middle_of_a_window_is_restored(hold):
     hold.restore(state)
     assert hold.holding
     see(hold, (WINDOW, 60.0))
-    assert not hold.holding  # 76 %, with what was seen before the state was taken
+    assert not hold.holding  # 76 %, including rows seen before the state was saved
 
 
 def test_hold_steps_hold_whatever_the_error():
