@@ -1,6 +1,7 @@
 """Reports: figures, tables and a page that opens offline, for one study or a comparison of several."""
 
 from importlib import import_module
+from typing import Any
 
 __all__ = ["COMPARISON_FIGURES", "COMPARISON_TABLES", "FIGURES", "TABLES", "write_comparison", "write_report"]
 
@@ -14,7 +15,7 @@ _HOMES = {
 }
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> Any:
     """Import each name when it is first used."""
     if name not in _HOMES:
         raise AttributeError(f"module 'depthbench.report' has no attribute {name!r}")

@@ -25,15 +25,15 @@ def write_comparison(paths: Sequence[str | Path], out: str | Path | None = None)
 
     Raises BadInput for fewer than two directories, for one that is named twice or holds no results, and if a
     study has no run with data."""
-    paths = [Path(path) for path in paths]
-    if len(paths) < 2:
+    folders = [Path(path) for path in paths]
+    if len(folders) < 2:
         raise BadInput("a comparison needs two or more results directories: name another one")
-    labels = label_each(paths)
+    labels = label_each(folders)
     chosen = out and Path(out)
-    out = Path(out or paths[0].parent / "comparisons" / "-vs-".join(labels).replace("/", "-"))
+    out = Path(out or folders[0].parent / "comparisons" / "-vs-".join(labels).replace("/", "-"))
     if out.exists() and not out.is_dir():
         raise BadInput(f"--out {out} is a file: give a folder")
-    evidence = {label: Evidence.load(path) for label, path in zip(labels, paths, strict=True)}
+    evidence = {label: Evidence.load(path) for label, path in zip(labels, folders, strict=True)}
     for label, study in evidence.items():
         if study.runs.empty:
             raise BadInput(f"{label}: no run has any data yet: run the study first")
@@ -55,7 +55,7 @@ def write_comparison(paths: Sequence[str | Path], out: str | Path | None = None)
         depths=sorted(runs["depth"].unique()),
         environments={label: environment(study.records) for label, study in evidence.items()},
         tables=tables,
-        command=" ".join(["depthbench compare", *(shlex.quote(str(relative_path(path))) for path in paths)])
+        command=" ".join(["depthbench compare", *(shlex.quote(str(relative_path(path))) for path in folders)])
         + (f" --out {shlex.quote(str(relative_path(chosen)))}" if chosen else ""),
     )
     write_text(out / "index.html", html)

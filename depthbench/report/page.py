@@ -10,6 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from depthbench.analysis import FINISHED
 from depthbench.analysis.frontier import count_open
+from depthbench.analysis.rows import rows_of
 from depthbench.errors import BadInput
 from depthbench.files import write_text
 from depthbench.report import sentences
@@ -81,7 +82,7 @@ def _answers(evidence: Evidence) -> dict[str, Any]:
         not none_trains
         or evidence.rates.empty
         or evidence.search is not None
-        or evidence.summary["diverged"].any()
+        or bool(evidence.summary["diverged"].any())
     )
     return {
         "question": _question(is_search, is_trained, len(verdicts.removals) > 0),
@@ -113,7 +114,7 @@ def _frontier(evidence: Evidence) -> list[str]:
     bounds = Frontier(**evidence.study["frontier"])
     lines = sentences.unfinished(evidence.missing, count_open(evidence.runs, bounds.below, bounds.deepest))
     if search := evidence.search:
-        lines += sentences.frontier_lines(search.summary.to_dict("records"), search.below)
+        lines += sentences.frontier_lines(rows_of(search.summary), search.below)
     return lines
 
 

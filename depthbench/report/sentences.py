@@ -9,6 +9,7 @@ from depthbench.analysis import STATUSES
 from depthbench.analysis.choice import LEAST_SEEDS as LEAST_SEEDS_TO_CHOOSE
 from depthbench.analysis.choice import best
 from depthbench.analysis.comparison import is_significant
+from depthbench.analysis.rows import rows_of
 from depthbench.analysis.verdict import LEAST_SEEDS, Verdicts, decide, widest
 
 FEW_SEEDS = 5  # with fewer, the trend test decides: it needs no normal errors
@@ -34,7 +35,7 @@ def degradation(summary: pd.DataFrame) -> list[str]:
     """Write one sentence per network: its train error at the shallowest and the deepest depth."""
     sentences = []
     for network, rows in summary[summary["n"] > 0].groupby("network", sort=False):
-        ends = [rows.loc[rows["depth"].idxmin()], rows.loc[rows["depth"].idxmax()]]
+        ends = [rows.iloc[rows["depth"].argmin()], rows.iloc[rows["depth"].argmax()]]
         errors = [
             f"{row['train_error_eval_mean']:.2f} % at depth {row['depth']} (n = {row['n']}"
             + (f", {row['diverged']} diverged)" if row["diverged"] else ")")
@@ -58,11 +59,11 @@ def verdicts(judged: Verdicts, untrained: Sequence[str] = ()) -> list[str]:
     with enough seeds. The trend test decides instead if it covers as many seeds and there are 3 or 4 of them
     or a run diverged, since a t test needs roughly normal errors. Without a trend, the sign-flip test decides
     if one of at least 5 seeds diverged."""
-    trends = {row["network"]: row for row in judged.trends.to_dict("records")}
+    trends = {row["network"]: row for row in rows_of(judged.trends)}
     verdict_of: dict[str, str] = {}
     sentences = []
-    for network, rows in judged.degradation.groupby("network", sort=False):
-        row = widest(rows.to_dict("records"))
+    for name, rows in judged.degradation.groupby("network", sort=False):
+        network, row = str(name), widest(rows_of(rows))
         if row is None or network in untrained:
             continue
         trend = trends.get(network)
@@ -81,9 +82,9 @@ def verdicts(judged: Verdicts, untrained: Sequence[str] = ()) -> list[str]:
             f"{network}: degradation is {row['verdict']} from depth {row['shallow']} to {row['deep']} "
             f"({evidence})."
         )
-    for (network, _), rows in judged.removals.groupby(["network", "residual"], sort=False):
-        row = widest(rows.to_dict("records"))
-        if row is not None and network not in untrained:
+    for _, rows in judged.removals.groupby(["network", "residual"], sort=False):
+        row = widest(rows_of(rows))
+        if row is not None and row["network"] not in untrained:
             sentences.append(_removal(row, verdict_of))
     if untrained:
         sentences.append(
@@ -188,7 +189,7 @@ def choice(table: pd.DataFrame, unfinished: int = 0) -> list[str]:
         return [f"No depth is recommended: this needs at least {least} seeds. Add `--seeds {least + 1}`."]
     if not table["chosen"].any():
         return [f"No depth is recommended: no network with at least {least} seeds is better than chance."]
-    (row,) = table[table["chosen"]].to_dict("records")
+    (row,) = rows_of(table[table["chosen"]])
     top = best(table[table["n"] >= least])
     sentences = [_recommendation(row, top)]
     if (table["n"] < least).any():
@@ -281,7 +282,7 @@ def differences(table: pd.DataFrame, baseline: str, other_images: Collection[str
             sentences.append(f"{compared}: the same in every seed of {cells}.")
             continue
         candidates = rows[significant] if significant.any() else rows
-        largest = rows.loc[candidates["mean"].abs().idxmax()].to_dict()
+        largest = rows_of(candidates)[candidates["mean"].abs().argmax()]
         sentences.append(
             f"{compared}: of {cells}, {higher} significantly higher, {lower} significantly lower, "
             f"{len(rows) - higher - lower} not significant. Largest difference: {largest['network']} at "

@@ -60,8 +60,11 @@ def drop_defaults(settings: Mapping[str, dict[str, Any]], runs: Mapping[str, pd.
 
 def _is_default(key: str, value: object, runs: pd.DataFrame) -> bool:
     """Return whether every network of `runs` has this value of an option if it is left unset."""
-    families = runs[["family", "depth"]].drop_duplicates().to_dict("records")
+    networks = [
+        {"family": family, "depth": depth}
+        for family, depth in runs[["family", "depth"]].drop_duplicates().itertuples(index=False, name=None)
+    ]
     return all(
         is_from_paper(run["family"]) and settled_options(run | {key: value}) == settled_options(run)
-        for run in families
+        for run in networks
     )

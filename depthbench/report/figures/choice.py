@@ -11,14 +11,21 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from depthbench.analysis.choice import COSTS, ERRORS
+from depthbench.analysis.rows import rows_of
 from depthbench.report.entries import ReportFigure
 from depthbench.report.evidence import Evidence
 from depthbench.report.figures.labels import Label, label_points
 from depthbench.report.style import layout, legends, palette, tags, text, ticks
 
 WIDE = 5.0  # costs or errors that differ by a larger factor get a logarithmic scale
-FRONT = {"color": "#777777", "linewidth": 1, "zorder": 1.5}
-RING = {"color": "#111111", "marker": "o", "markersize": 11, "markerfacecolor": "none", "linestyle": ""}
+FRONT: palette.Look = {"color": "#777777", "linewidth": 1, "zorder": 1.5}
+RING: palette.Look = {
+    "color": "#111111",
+    "marker": "o",
+    "markersize": 11,
+    "markerfacecolor": "none",
+    "linestyle": "",
+}
 RADIUS = {False: 3.5, True: 6.5}  # of a point, and of a ringed one, in points
 
 
@@ -50,8 +57,8 @@ def draw(evidence: Evidence) -> Figure | None:
     rows = 2 if len(costs) == 4 else 1
     figure, panels = layout.grid(rows, len(costs) // rows, 2.5, title, sharex=False)
     shown = set(table["network"])
-    looks = {
-        network: {key: look[key] for key in ("color", "marker")}
+    looks: dict[str, palette.Look] = {
+        network: {"color": look["color"], "marker": look["marker"]}
         for network, look in palette.network_looks(layout.networks_of(evidence.runs)).items()
         if network in shown
     }
@@ -64,7 +71,7 @@ def draw(evidence: Evidence) -> Figure | None:
     for row in panels:
         layout.label_left(row, f"{error} (%)")
 
-    handles = [Line2D([], [], label=network, linestyle="", **look) for network, look in looks.items()]
+    handles = [Line2D([], [], label=network, **look | {"linestyle": ""}) for network, look in looks.items()]
     handles.append(Line2D([], [], label="lowest error at its cost", **FRONT))
     if (table["done"] < table["n"]).any():
         handles.append(legends.status_handle("diverged", label="with diverged runs, at chance error"))
@@ -78,13 +85,20 @@ def draw(evidence: Evidence) -> Figure | None:
     return figure
 
 
-def _draw_panel(axes: Axes, table: pd.DataFrame, cost: str, looks: dict[str, dict]) -> None:
-    for row in table.to_dict("records"):
+def _draw_panel(axes: Axes, table: pd.DataFrame, cost: str, looks: Mapping[str, palette.Look]) -> None:
+    for row in rows_of(table):
         look, x = looks[row["network"]], row[cost] / COST_AXES[cost].unit
         with tags.tagged(axes, row["depth"]):
             if np.isfinite(row["se"]):
-                bar = {"fmt": "none", "ecolor": look["color"], "elinewidth": 0.9, "capsize": 2}
-                axes.errorbar(x, row["mean"], yerr=row["se"], **bar)
+                axes.errorbar(
+                    x,
+                    row["mean"],
+                    yerr=row["se"],
+                    fmt="none",
+                    ecolor=look["color"],
+                    elinewidth=0.9,
+                    capsize=2,
+                )
             marker = look["marker"] if row["done"] == row["n"] else palette.STATUS_MARKERS["diverged"]
             axes.plot(
                 x, row["mean"], **look | {"marker": marker}, markeredgecolor="white", markeredgewidth=0.4
@@ -105,7 +119,7 @@ def _front(axes: Axes, table: pd.DataFrame, cost: str) -> np.ndarray:
     return np.stack([np.repeat(x, 2)[:-1], np.repeat(y, 2)[1:]], axis=1)
 
 
-def _label(axes: Axes, table: pd.DataFrame, cost: str, looks: dict[str, dict]) -> None:
+def _label(axes: Axes, table: pd.DataFrame, cost: str, looks: Mapping[str, palette.Look]) -> None:
     """Write the depth at each point, at the optimal ones first in case not all labels fit."""
     ordered = table.sort_values(["chosen", f"front_{cost}"], ascending=False, kind="stable")
     labels = [
@@ -117,7 +131,7 @@ def _label(axes: Axes, table: pd.DataFrame, cost: str, looks: dict[str, dict]) -
             depth=row["depth"],
             radius=RADIUS[row["chosen"]],
         )
-        for row in ordered.to_dict("records")
+        for row in rows_of(ordered)
     ]
     front = _front(axes, table, cost)
     lines = [front[i : i + 2] for i in range(len(front) - 1)]

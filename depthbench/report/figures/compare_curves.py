@@ -5,6 +5,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from depthbench.analysis.curves import mean_curves
+from depthbench.analysis.rows import rows_of
 from depthbench.report.entries import ReportFigure
 from depthbench.report.evidence import Comparison
 from depthbench.report.figures import curves
@@ -33,13 +34,17 @@ def draw(compared: Comparison) -> Figure | None:
     early = curves.ended_early(runs)
     for axes, network, depth in layout.cells(panels, networks, depths):
         part = lines[(lines["network"] == network) & (lines["depth"] == depth)]
-        for (study, column), line in part.groupby(["study", "column"], sort=False):
-            curves.draw_curve(axes, line, column, looks[study]["color"], _line(column, looks[study]))
+        for study, look in looks.items():
+            for column in curves.LINES:
+                line = part[(part["study"] == study) & (part["column"] == column)]
+                if len(line):
+                    curves.draw_curve(axes, line, column, look["color"], _line(column, look))
         here = early[(early["network"] == network) & (early["depth"] == depth)]
-        for run in here.itertuples():
-            rows = history[history["run_id"] == run.run_id]
-            curves.draw_ending(axes, run, rows, looks[run.study]["color"])
-    panels[0, 0].set_ylim(0, curves.top(history, runs, dict(tuple(lines.groupby("column")))))
+        for run in rows_of(here):
+            rows = history[history["run_id"] == run["run_id"]]
+            curves.draw_ending(axes, run, rows, looks[run["study"]]["color"])
+    by_column = {column: lines[lines["column"] == column] for column in curves.LINES}
+    panels[0, 0].set_ylim(0, curves.top(history, runs, by_column))
     ticks.step_axis(panels[0, 0], history["step"].max())
     for row in panels:
         layout.label_left(row, "error (%)")
@@ -50,13 +55,13 @@ def draw(compared: Comparison) -> Figure | None:
         for study, look in looks.items()
     ]
     handles += [
-        Line2D([], [], color=palette.GREY, label=name, **look) for name, look in curves.LINES.values()
+        Line2D([], [], label=name, **look | {"color": palette.GREY}) for name, look in curves.LINES.values()
     ]
     legends.legend_below(figure, handles + legends.status_handles(early, curves.ENDINGS), 4)
     return figure
 
 
-def _line(column: str, look: dict) -> dict:
+def _line(column: str, look: palette.Look) -> palette.Look:
     """Return the look of the line of `column` for a study with `look`."""
     line = curves.LINES[column][1]
     return line | {"linewidth": line["linewidth"] * look["linewidth"] / palette.THIN}

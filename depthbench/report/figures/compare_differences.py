@@ -1,11 +1,15 @@
 """Differences between the errors of studies, seed by seed, one row per network and depth."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from depthbench.analysis.rows import rows_of
 from depthbench.analysis.summary import ERRORS
 from depthbench.report.entries import ReportFigure
 from depthbench.report.evidence import Comparison
@@ -30,7 +34,7 @@ def draw(compared: Comparison) -> Figure | None:
     shifts = dict(zip(others, np.linspace(0.25, -0.25, len(others)) if len(others) > 1 else [0], strict=True))
     for axes, error in zip(panels[0], ERRORS.values(), strict=True):
         axes.axvline(0, color="#444444", linewidth=0.8)
-        for row in differences[differences["error"] == error].to_dict("records"):
+        for row in rows_of(differences[differences["error"] == error]):
             with tags.tagged(axes, row["depth"]):
                 height = heights[row["network"], row["depth"]] + shifts[row["study"]]
                 _draw_difference(axes, row, height, looks[row["study"]])
@@ -52,7 +56,7 @@ def draw(compared: Comparison) -> Figure | None:
     return figure
 
 
-def _draw_difference(axes: Axes, row: dict, height: float, look: dict) -> None:
+def _draw_difference(axes: Axes, row: Mapping[str, Any], height: float, look: palette.Look) -> None:
     """Draw the difference of each seed, their mean and its interval."""
     colour = look["color"]
     seeds = list(row["differences"].values())

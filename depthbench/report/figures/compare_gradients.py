@@ -22,10 +22,10 @@ def draw(compared: Comparison, column: str) -> Figure | None:
     steps = sorted(set.intersection(*probed))
     if not steps:
         return None
-    looks = {steps[0]: {"dashes": (2, 1.5)}} | {steps[-1]: {}}
+    looks: dict[int, palette.Look] = {steps[0]: {"dashes": (2, 1.5)}} | {steps[-1]: {}}
     studies = [study for study in compared.labels if study in set(layers["study"])]
-    study_lines = {
-        study: {key: look[key] for key in ("color", "linewidth")}
+    study_lines: dict[str, palette.Look] = {
+        study: {"color": look["color"], "linewidth": look["linewidth"]}
         for study, look in palette.study_looks(compared.labels).items()
     }
     shown = layers[layers["step"].isin(looks)]
@@ -40,8 +40,11 @@ def draw(compared: Comparison, column: str) -> Figure | None:
     with layout.autoscaled_once(panels):
         for axes, network, depth in layout.cells(panels, networks, depths):
             part = table[(table["network"] == network) & (table["depth"] == depth)]
-            for (study, step), line in part.groupby(["study", "step"], sort=False):
-                draw_line(axes, line, "position", **study_lines[study], **looks[step])
+            for study in studies:
+                for step, look in looks.items():
+                    line = part[(part["study"] == study) & (part["step"] == step)]
+                    if len(line):
+                        draw_line(axes, line, "position", study_lines[study] | look)
     ticks.label_log(panels[0, 0])
     panels[0, 0].set_xticks([0, 0.5, 1], ["input", "½", "output"])
     for row in panels:
@@ -51,7 +54,7 @@ def draw(compared: Comparison, column: str) -> Figure | None:
     handles = [Line2D([], [], label=study, **study_lines[study]) for study in studies]
     for step, look in looks.items():
         label = f"step {step:,}{' (initialisation)' if step == 0 else ''}"
-        handles.append(Line2D([], [], color=palette.GREY, label=label, **look))
+        handles.append(Line2D([], [], label=label, **look | {"color": palette.GREY}))
     legends.legend_below(figure, handles + edge_handles(table), 4)
     return figure
 

@@ -48,11 +48,11 @@ def draw(evidence: Evidence) -> Figure | None:
         if r >= len(ends[c]):  # this network has one depth, others have two
             axes.set_visible(False)
             continue
-        network, depth = networks[c], ends[c][r]
+        network, depth = networks[c], int(ends[c][r])
         here = (predictions["network"] == network) & (predictions["depth"] == depth)
         matrix = confusion(predictions[here])
         _draw_panel(axes, matrix, show_numbers=side / len(matrix) >= MIN_CELL)
-        _name_classes(axes, list(matrix.index), first[r, c], last[r, c])
+        _name_classes(axes, list(matrix.index), bool(first[r, c]), bool(last[r, c]))
         layout.set_panel_title(axes, f"{network}, depth {depth}", side)
         tags.tag_depth(axes, depth)
     bar = figure.colorbar(ScalarMappable(SCALE, COLOURS), ax=panels, aspect=40, shrink=0.9, pad=0.02)

@@ -1,5 +1,6 @@
 """Training curves, one panel per network and one colour per depth (He et al. 2015, Figures 1, 4 and 6)."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -10,11 +11,12 @@ from matplotlib.lines import Line2D
 
 from depthbench.analysis import FINISHED
 from depthbench.analysis.curves import mean_curves
+from depthbench.analysis.rows import rows_of
 from depthbench.report.entries import ReportFigure
 from depthbench.report.evidence import Evidence
 from depthbench.report.style import layout, legends, palette, tags, text, ticks
 
-LINES = {  # column -> name, look
+LINES: dict[str, tuple[str, palette.Look]] = {  # column -> name, look
     "test_error": ("test error", {"linewidth": 1.8}),
     "train_error": ("train error, during training", {"linewidth": 0.8, "dashes": (4, 2)}),
 }
@@ -39,12 +41,12 @@ def draw(evidence: Evidence) -> Figure | None:
     early = ended_early(runs)
     for axes, network in zip(panels[0], networks, strict=True):
         for column, (_, look) in LINES.items():
-            for depth, curve in curves[column].query("network == @network").groupby("depth"):
+            for depth, curve in layout.by_depth(curves[column].query("network == @network")):
                 with tags.tagged(axes, depth):
                     draw_curve(axes, curve, column, colours[depth], look)
-        for run in early[early["network"] == network].itertuples():
-            with tags.tagged(axes, run.depth):
-                draw_ending(axes, run, history[history["run_id"] == run.run_id], colours[run.depth])
+        for run in rows_of(early[early["network"] == network]):
+            with tags.tagged(axes, run["depth"]):
+                draw_ending(axes, run, history[history["run_id"] == run["run_id"]], colours[run["depth"]])
         layout.set_panel_title(axes, network)
         axes.set_xlabel("step (updates made)")
     layout.label_left(panels[0], "error (%)")
@@ -52,18 +54,18 @@ def draw(evidence: Evidence) -> Figure | None:
     ticks.step_axis(panels[0, 0], history["step"].max())
 
     handles = legends.depth_handles(colours)
-    handles += [Line2D([], [], color="#444444", label=name, **look) for name, look in LINES.values()]
+    handles += [Line2D([], [], label=name, **look | {"color": palette.GREY}) for name, look in LINES.values()]
     legends.legend_below(figure, handles + legends.status_handles(early, ENDINGS), 5)
     return figure
 
 
-def draw_curve(axes: Axes, curve: pd.DataFrame, column: str, colour: str, look: dict) -> None:
+def draw_curve(axes: Axes, curve: pd.DataFrame, column: str, colour: str, look: palette.Look) -> None:
     """Draw rows of `mean_curves` of one network and depth, and the range of the test error."""
-    single = {"marker": "o", "markersize": 4, "clip_on": False} if len(curve) == 1 else {}  # it has no line
-    axes.plot(curve["step"], curve["mean"], color=colour, **look, **single)
+    if len(curve) == 1:  # a marker, as it has no line
+        look = look | {"marker": "o", "markersize": 4, "clip_on": False}
+    axes.plot(curve["step"], curve["mean"], **look | {"color": colour})
     if column == "test_error":
-        band = {"color": colour, "alpha": 0.15, "linewidth": 0}
-        axes.fill_between(curve["step"], curve["low"], curve["high"], **band)
+        axes.fill_between(curve["step"], curve["low"], curve["high"], color=colour, alpha=0.15, linewidth=0)
 
 
 def ended_early(runs: pd.DataFrame) -> pd.DataFrame:
@@ -71,22 +73,27 @@ def ended_early(runs: pd.DataFrame) -> pd.DataFrame:
     return runs[runs["status"] != "done"]
 
 
-def draw_ending(axes: Axes, run: Any, rows: pd.DataFrame, colour: str) -> None:
+def draw_ending(axes: Axes, run: Mapping[str, Any], rows: pd.DataFrame, colour: str) -> None:
     """Mark where a run ended early.
 
     A run without final errors enters no mean, so its own line is drawn. A run that was never evaluated is
     marked at the top edge."""
-    edge = {"markeredgecolor": "white", "markeredgewidth": 0.5, "clip_on": False, "zorder": 3}
+    edge: palette.Look = {
+        "markeredgecolor": "white",
+        "markeredgewidth": 0.5,
+        "clip_on": False,
+        "zorder": 3,
+    }
     tests = rows.dropna(subset=["test_error"])
     last = rows["step"].max() if len(rows) else 0
-    if run.status in FINISHED:
-        end = (last, run.test_error)
+    if run["status"] in FINISHED:
+        end = (last, run["test_error"])
     elif len(tests):
         axes.plot(tests["step"], tests["test_error"], color=colour, linewidth=0.8)
-        end = tests[["step", "test_error"]].iloc[-1]
+        end = (tests["step"].iloc[-1], tests["test_error"].iloc[-1])
     else:
         end, edge["transform"] = (last, 0.98), axes.get_xaxis_transform()
-    axes.plot(*end, color=colour, marker=palette.STATUS_MARKERS[run.status], markersize=6.5, **edge)
+    axes.plot(*end, color=colour, marker=palette.STATUS_MARKERS[run["status"]], markersize=6.5, **edge)
 
 
 def top(history: pd.DataFrame, runs: pd.DataFrame, curves: dict[str, pd.DataFrame]) -> float:

@@ -1,5 +1,6 @@
 """Final errors against depth: does depth alone make a network harder to train?"""
 
+from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any
 
@@ -12,6 +13,7 @@ from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
 from matplotlib.transforms import ScaledTranslation, Transform
 
 from depthbench.analysis import FINISHED
+from depthbench.analysis.rows import rows_of
 from depthbench.report.entries import ReportFigure
 from depthbench.report.evidence import Evidence
 from depthbench.report.figures.errors_by_network import are_many, draw_rows
@@ -68,7 +70,7 @@ def sideways(index: int, count: int) -> float:
     return width * (index - (count - 1) / 2)
 
 
-def draw_mean(axes: Axes, summary: pd.DataFrame, column: str, look: dict, shift: float) -> None:
+def draw_mean(axes: Axes, summary: pd.DataFrame, column: str, look: palette.Look, shift: float) -> None:
     """Draw a bar at each mean, and a line through the means unless `look` has no line."""
     mean, low, high = (summary[f"{column}_{key}"] for key in ("mean", "low", "high"))
     at = _moved(axes, shift, axes.transData)
@@ -76,33 +78,43 @@ def draw_mean(axes: Axes, summary: pd.DataFrame, column: str, look: dict, shift:
     for (depth, error, *_), (deeper, other, *_) in pairwise(points if look.get("linestyle") != "" else []):
         with tags.tagged(axes, depth, deeper):
             axes.plot([depth, deeper], [error, other], **look | {"marker": ""}, transform=at)
-    bar = {"fmt": "_", "markersize": 7, "color": look["color"], "capsize": 2.5, "elinewidth": 1}
     for depth, error, lowest, highest in points:
         with tags.tagged(axes, depth):
-            axes.errorbar(depth, error, yerr=[[error - lowest], [highest - error]], **bar, transform=at)
+            axes.errorbar(
+                depth,
+                error,
+                yerr=[[error - lowest], [highest - error]],
+                fmt="_",
+                markersize=7,
+                color=look["color"],
+                capsize=2.5,
+                elinewidth=1,
+                transform=at,
+            )
 
 
-def draw_seeds(axes: Axes, runs: pd.DataFrame, column: str, look: dict, shift: float) -> None:
+def draw_seeds(axes: Axes, runs: pd.DataFrame, column: str, look: palette.Look, shift: float) -> None:
     """Draw a point per run. A seed has the same offset from its depth in every network."""
     seeds = sorted(runs["seed"].unique())
     offsets = dict(
         zip(seeds, np.linspace(-1.5, 1.5, len(seeds)) if len(seeds) > 1 else [0] * len(seeds), strict=True)
     )
-    for run in runs.itertuples():
-        with tags.tagged(axes, run.depth):
-            _draw_run(axes, run, getattr(run, column), look, shift + offsets[run.seed])
+    for run in rows_of(runs):
+        with tags.tagged(axes, run["depth"]):
+            _draw_run(axes, run, run[column], look, shift + offsets[run["seed"]])
 
 
-def _draw_run(axes: Axes, run: Any, error: float, look: dict, offset: float) -> None:
-    point = {"color": look["color"], "markeredgecolor": "white", "markeredgewidth": 0.4}
-    if run.status in FINISHED:
-        marker = palette.STATUS_MARKERS.get(run.status, look["marker"])
+def _draw_run(axes: Axes, run: Mapping[str, Any], error: float, look: palette.Look, offset: float) -> None:
+    depth, status = run["depth"], run["status"]
+    point: palette.Look = {"color": look["color"], "markeredgecolor": "white", "markeredgewidth": 0.4}
+    if status in FINISHED:
+        marker = palette.STATUS_MARKERS.get(status, look["marker"])
         point["transform"] = _moved(axes, offset, axes.transData)
-        size = 6.5 if run.status == "diverged" else 4
-        axes.plot(run.depth, error, marker=marker, markersize=size, alpha=0.75, **point)
+        size = 6.5 if status == "diverged" else 4
+        axes.plot(depth, error, marker=marker, markersize=size, alpha=0.75, **point)
     else:  # no error: at the top edge
         point["transform"] = _moved(axes, offset, axes.get_xaxis_transform())
-        axes.plot(run.depth, 0.98, marker=palette.STATUS_MARKERS[run.status], clip_on=False, **point)
+        axes.plot(depth, 0.98, marker=palette.STATUS_MARKERS[status], clip_on=False, **point)
 
 
 def _moved(axes: Axes, points: float, coordinates: Transform) -> Transform:
@@ -129,7 +141,7 @@ def _rotate_if_crowded(axes: Axes, depths: list[int]) -> None:
     """Rotate tick labels that would overlap."""
     scale = np.log if axes.get_xscale() == "log" else np.asarray
     positions = scale(np.array(depths, float))
-    width = 0.8 * 72 * axes.figure.get_figwidth() / axes.get_gridspec().ncols  # points, approximately
+    width = 0.8 * 72 * layout.column_width(axes)  # points, approximately
     gaps = np.diff(positions) / np.ptp(scale(np.array(axes.get_xlim()))) * width
     texts = [text.CHARACTER * canvas.RC["xtick.labelsize"] * (len(str(depth)) + 1) for depth in depths]
     if any(gap < (a + b) / 2 for gap, a, b in zip(gaps, texts, texts[1:], strict=False)):

@@ -6,6 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from depthbench.analysis import FINISHED
+from depthbench.analysis.rows import rows_of
 from depthbench.report.style import layout, palette, tags
 
 MOST_LINES = 4  # networks of one depth that fit side by side
@@ -21,7 +22,7 @@ def are_many(runs: pd.DataFrame) -> bool:
 
 def draw_rows(
     runs: pd.DataFrame, summary: pd.DataFrame, columns: dict[str, str], heading: str
-) -> tuple[Figure, dict]:
+) -> tuple[Figure, dict[int, str]]:
     """Draw a panel for each of `columns` (errors in percent); return the figure and its depth colours.
 
     `summary` is `analysis.summary.summarise` of `runs`."""
@@ -59,12 +60,17 @@ def _draw_mean(axes: Axes, height: float, summary: pd.DataFrame, column: str, co
 def _draw_seeds(axes: Axes, height: float, runs: pd.DataFrame, column: str, colour: str) -> None:
     """Draw a point per run."""
     offsets = np.linspace(-0.22, 0.22, len(runs)) if len(runs) > 1 else [0]
-    for offset, run in zip(offsets, runs.sort_values("seed").itertuples(), strict=True):
-        point = {"color": colour, "markeredgecolor": "white", "markeredgewidth": 0.4, "linestyle": ""}
-        y = height + offset
-        if run.status in FINISHED:
-            marker, size = palette.STATUS_MARKERS.get(run.status, "o"), 6 if run.status == "diverged" else 4
-            axes.plot(getattr(run, column), y, marker=marker, markersize=size, alpha=0.75, **point)
+    point: palette.Look = {
+        "color": colour,
+        "markeredgecolor": "white",
+        "markeredgewidth": 0.4,
+        "linestyle": "",
+    }
+    for offset, run in zip(offsets, rows_of(runs.sort_values("seed")), strict=True):
+        y, status = height + offset, run["status"]
+        if status in FINISHED:
+            marker, size = palette.STATUS_MARKERS.get(status, "o"), 6 if status == "diverged" else 4
+            axes.plot(run[column], y, marker=marker, markersize=size, alpha=0.75, **point)
         else:  # no error: at the right edge
-            point |= {"transform": axes.get_yaxis_transform(), "clip_on": False}
-            axes.plot(0.985, y, marker=palette.STATUS_MARKERS[run.status], markersize=5, **point)
+            edge = point | {"transform": axes.get_yaxis_transform(), "clip_on": False}
+            axes.plot(0.985, y, marker=palette.STATUS_MARKERS[status], markersize=5, **edge)

@@ -36,7 +36,7 @@ def draw(evidence: Evidence) -> Figure | None:
         for axes, network in zip(row, networks, strict=True):
             part = tables[column][tables[column]["network"] == network]
             for place, line in part.groupby("place"):
-                _draw_place(axes, line, looks[place])
+                _draw_place(axes, line, looks[str(place)])
             layout.set_panel_title(axes, f"{network}, depth {part['depth'].max()}" if len(part) else network)
             if len(part):
                 tags.tag_depth(axes, part["depth"].max())
@@ -51,11 +51,17 @@ def draw(evidence: Evidence) -> Figure | None:
     return figure
 
 
-def _draw_place(axes: Axes, line: pd.DataFrame, look: dict) -> None:
+def _draw_place(axes: Axes, line: pd.DataFrame, look: palette.Look) -> None:
     """Draw one layer over the steps."""
-    draw_line(axes, line, "order", look["color"])
-    marks = {"color": look["color"], "marker": look["marker"], "markersize": 3.5, "linestyle": ""}
-    axes.plot(line["order"], line["mean"], **marks)
+    draw_line(axes, line, "order", {"color": look["color"]})
+    axes.plot(
+        line["order"],
+        line["mean"],
+        color=look["color"],
+        marker=look["marker"],
+        markersize=3.5,
+        linestyle="",
+    )
 
 
 FIGURE = ReportFigure(

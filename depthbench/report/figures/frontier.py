@@ -1,6 +1,7 @@
 """The deepest depth at which each network trains, and the depth that mean-field theory expects."""
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
@@ -10,12 +11,13 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from depthbench.analysis import FINISHED
+from depthbench.analysis.rows import rows_of
 from depthbench.analysis.theory import TRAINABLE
 from depthbench.report.entries import ReportFigure
 from depthbench.report.evidence import Evidence
 from depthbench.report.style import layout, legends, palette, text
 
-EXPECTED = {"color": palette.GREY, "marker": "D", "markersize": 6, "markerfacecolor": "none"}
+EXPECTED: palette.Look = {"color": palette.GREY, "marker": "D", "markersize": 6, "markerfacecolor": "none"}
 
 
 def draw(evidence: Evidence) -> Figure | None:
@@ -34,7 +36,7 @@ def draw(evidence: Evidence) -> Figure | None:
     for row, (network, look) in enumerate(looks.items()):
         seeds = frontiers[frontiers["network"] == network].sort_values("trains", na_position="last")
         heights = [row + 0.22 * _spread(index, len(seeds)) for index in range(len(seeds))]
-        for y, seed in zip(heights, seeds.itertuples(), strict=True):
+        for y, seed in zip(heights, rows_of(seeds), strict=True):
             _draw_seed(axes, y, seed, look["color"])
         if nowhere := int(seeds["trains"].isna().sum()):
             which = f"{nowhere} of {len(seeds)} seeds: " if nowhere < len(seeds) else ""
@@ -66,7 +68,7 @@ def draw(evidence: Evidence) -> Figure | None:
         handles.append(_mark(">", "maximum depth tested, trains"))
     if any(expected):
         about = f"theory: {TRAINABLE} depth scales, {TRAINABLE}/|ln rate| (after Schoenholz et al. 2017)"
-        handles.append(Line2D([], [], linestyle="", label=about, **EXPECTED))
+        handles.append(Line2D([], [], label=about, **EXPECTED | {"linestyle": ""}))
     unfinished = (~runs["status"].isin(FINISHED)).any()
     note = "The search is not finished: some runs have no final error" if unfinished else None
     if handles or note:
@@ -89,16 +91,16 @@ def _draw_expected(axes: Axes, row: int, depth: float) -> bool:
     return True
 
 
-def _draw_seed(axes: Axes, y: float, seed: Any, colour: str) -> None:
+def _draw_seed(axes: Axes, y: float, seed: Mapping[str, Any], colour: str) -> None:
     """Draw a line from the deepest depth that trains to the shallowest deeper one that does not."""
-    if seed.trains is pd.NA:
+    if pd.isna(seed["trains"]):
         return
-    trains = int(seed.trains)
-    if seed.fails is pd.NA:
+    trains = int(seed["trains"])
+    if pd.isna(seed["fails"]):
         axes.plot(trains, y, color=colour, marker=">", markersize=6)
         return
-    axes.plot([trains, seed.fails], [y, y], color=colour, linewidth=1, alpha=0.6)
-    axes.plot(seed.fails, y, color=colour, marker="|", markersize=6)
+    axes.plot([trains, seed["fails"]], [y, y], color=colour, linewidth=1, alpha=0.6)
+    axes.plot(seed["fails"], y, color=colour, marker="|", markersize=6)
     axes.plot(trains, y, color=colour, marker="o")
 
 

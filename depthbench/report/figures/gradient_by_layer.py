@@ -1,7 +1,6 @@
 """Gradient norm from input to output at chosen steps, one line per depth, with theory at initialisation."""
 
 from functools import partial
-from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -19,7 +18,9 @@ QUANTITIES = {
     "grad_norm_preact": ("Gradient of the pre-activations", "L2 norm of dL/dz"),
     "grad_norm_weight": ("Gradient of the weights", "L2 norm of dL/dW"),
 }
-THEORY = {  # kind of prediction -> label (rates of the squared norm per layer), dashes
+THEORY: dict[
+    str, tuple[str, tuple[float, ...]]
+] = {  # kind of prediction -> label (rates of the squared norm per layer), dashes
     "he": ("theory: He, rate 1 (minus the leak of padding)", (4, 2)),
     "xavier": ("theory: Xavier, rate 1/2 (minus the leak)", (1.5, 1.5)),
     "batch_norm": ("theory: BN, rate by batch size", (6, 1.5, 1.5, 1.5)),
@@ -28,7 +29,7 @@ THEORY = {  # kind of prediction -> label (rates of the squared norm per layer),
     "power": ("theory: residual with BN, norm of order 1/l", (1, 3)),
 }
 MOST_LAYERS = 300  # of a line: with more, the two layers of each block blur into a band
-THEORY_LOOK = {"color": "#009E73", "linewidth": 0.9}  # unlike the colour of any depth
+THEORY_LOOK: palette.Look = {"color": "#009E73", "linewidth": 0.9}  # unlike the colour of any depth
 
 
 def draw(evidence: Evidence, column: str) -> Figure | None:
@@ -49,9 +50,9 @@ def draw(evidence: Evidence, column: str) -> Figure | None:
         for row, step in zip(panels, steps, strict=True):
             for axes, network in zip(row, networks, strict=True):
                 part = table[(table["network"] == network) & (table["step"] == step)]
-                for depth, line in part.groupby("depth"):
+                for depth, line in layout.by_depth(part):
                     with tags.tagged(axes, depth):
-                        draw_line(axes, thinned(line, MOST_LAYERS), "position", colours[depth])
+                        draw_line(axes, thinned(line, MOST_LAYERS), "position", {"color": colours[depth]})
                 if step == 0:
                     draw_theory(axes, predicted[predicted["network"] == network])
                 layout.set_panel_title(
@@ -71,25 +72,36 @@ def draw(evidence: Evidence, column: str) -> Figure | None:
     return figure
 
 
-def draw_line(axes: Axes, line: pd.DataFrame, x: str, color: str, **look: Any) -> None:
-    """Draw the rows of `by_layer` of one depth; `look` goes to matplotlib's plot.
+def draw_line(axes: Axes, line: pd.DataFrame, x: str, look: palette.Look) -> None:
+    """Draw the rows of `by_layer` of one depth against the column `x`.
 
     Values that a log axis cannot show are marked at its edges."""
-    axes.plot(line[x], line["mean"], color=color, **{"linewidth": palette.THIN} | look)
-    axes.fill_between(line[x], line["low"], line["high"], color=color, alpha=0.15, linewidth=0)
+    solid: palette.Look = {"linewidth": palette.THIN}
+    axes.plot(line[x], line["mean"], **solid | look)
+    axes.fill_between(line[x], line["low"], line["high"], color=look["color"], alpha=0.15, linewidth=0)
     for kind, (height, marker, _) in EDGES.items():
         at = line.loc[line[kind] > 0, x]
         if len(at):
-            edge = {"transform": axes.get_xaxis_transform(), "clip_on": False, "zorder": 3}
-            axes.plot(at, [height] * len(at), color=color, marker=marker, markersize=3, linestyle="", **edge)
+            axes.plot(
+                at,
+                [height] * len(at),
+                color=look["color"],
+                marker=marker,
+                markersize=3,
+                linestyle="",
+                transform=axes.get_xaxis_transform(),
+                clip_on=False,
+                zorder=3,
+            )
 
 
 def draw_theory(axes: Axes, lines: pd.DataFrame) -> None:
     """Draw the rows of `theory_lines` of one network, dashed, on top of the measured lines."""
-    for (depth, _), line in lines.groupby(["depth", "stage"]):
-        dashes = THEORY[line["kind"].iloc[0]][1]
-        with tags.tagged(axes, depth):
-            axes.plot(line["position"], line["value"], dashes=dashes, zorder=3, **THEORY_LOOK)
+    for depth, rows in layout.by_depth(lines):
+        for _, line in rows.groupby("stage"):
+            dashes = THEORY[line["kind"].iloc[0]][1]
+            with tags.tagged(axes, depth):
+                axes.plot(line["position"], line["value"], dashes=dashes, zorder=3, **THEORY_LOOK)
 
 
 def theory_handles(lines: pd.DataFrame) -> list[Line2D]:

@@ -82,7 +82,7 @@ def _draw_panel(axes: Axes, part: pd.DataFrame, steps: list[int], norm: LogNorm)
 
 def _name_layers(axes: Axes, layers: int) -> None:
     ends = sorted({1, layers // 2, layers} - {0})
-    axes.set_yticks([layer - 0.5 for layer in ends], ends, rotation=0)
+    axes.set_yticks([layer - 0.5 for layer in ends], map(str, ends), rotation=0)
     axes.set_ylabel("layer (1 = input)")
 
 

@@ -32,7 +32,7 @@ def label_points(axes: Axes, labels: Iterable[Label], lines: Iterable[np.ndarray
     coordinates. The figure must be laid out already."""
     labels, size = list(labels), canvas.RC["xtick.labelsize"]
     scale = 72 / axes.figure.dpi
-    panel = axes.get_window_extent().extents * scale
+    panel = np.array(axes.get_window_extent().extents) * scale
     points = [axes.transData.transform((label.x, label.y)) * scale for label in labels]
     occupied = [
         np.array([*point - label.radius, *point + label.radius])
@@ -58,7 +58,7 @@ def _is_free(box: np.ndarray, panel: np.ndarray, occupied: list[np.ndarray]) -> 
     others = np.array(occupied)
     overlaps = (box[:2] < others[:, 2:]) & (others[:, :2] < box[2:])
     inside = (box[:2] >= panel[:2]).all() and (box[2:] <= panel[2:]).all()
-    return inside and not overlaps.all(axis=1).any()
+    return bool(inside and not overlaps.all(axis=1).any())
 
 
 def _write(axes: Axes, label: Label, offset: np.ndarray, has_line: bool) -> None:
@@ -66,7 +66,7 @@ def _write(axes: Axes, label: Label, offset: np.ndarray, has_line: bool) -> None
     text = axes.annotate(
         label.text,
         (label.x, label.y),
-        offset,
+        tuple(offset),
         textcoords="offset points",
         ha="center",
         va="center_baseline" if has_line else "center",

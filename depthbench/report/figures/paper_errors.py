@@ -1,5 +1,8 @@
 """Errors during training on the axes of He et al. 2015, Figure 6: plain left, residual right."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -10,6 +13,7 @@ from matplotlib.transforms import ScaledTranslation
 from depthbench.analysis.curves import mean_curves
 from depthbench.analysis.protocol import has_default_options
 from depthbench.analysis.reference import published_for
+from depthbench.analysis.rows import rows_of
 from depthbench.report.entries import ReportFigure
 from depthbench.report.evidence import Evidence
 from depthbench.report.figures.curves import LINES
@@ -19,7 +23,7 @@ PANELS = {"plain": "plain", "resnet": "ResNet"}  # network -> its name in the pa
 TOP = 20  # percent: higher errors are outside the panel
 BELOW = 25  # points from a panel to its legend, for the ticks and the axis label
 ITERATIONS = 1e4  # per unit of the x axis
-MARK = {"marker": "<", "linestyle": "", "markersize": 4.5}  # of published errors
+MARK: palette.Look = {"marker": "<", "linestyle": "", "markersize": 4.5}  # of published errors
 PAPER = "He2015"  # the source whose errors are marked
 
 
@@ -27,7 +31,7 @@ def draw(evidence: Evidence) -> Figure | None:
     """Draw mean test error (bold) and train error during training (thin dashed), from 0 to 20 %."""
     runs, history = evidence.runs, evidence.history
     runs = runs[runs["network"].isin(PANELS)]
-    runs = runs[[has_default_options(run) for run in runs.to_dict("records")]]
+    runs = runs[[has_default_options(run) for run in rows_of(runs)]]
     if runs.empty or history.empty or not history["test_error"].notna().any():
         return None
     curves = {column: mean_curves(runs, history, column) for column in LINES}
@@ -49,22 +53,23 @@ def draw(evidence: Evidence) -> Figure | None:
     for axes, network in zip(panels[0], networks, strict=True):
         here = runs[runs["network"] == network].drop_duplicates("depth")
         for column, (_, look) in LINES.items():
-            for depth, curve in curves[column].query("network == @network").groupby("depth"):
-                single = {}
+            for depth, curve in layout.by_depth(curves[column].query("network == @network")):
+                line = look | {"color": colours[depth]}
                 if len(curve) == 1:  # a marker, as it has no line; not cut off at the edge of the panel
-                    single = {"marker": "o", "markersize": 4, "clip_on": curve["mean"].iloc[0] > TOP}
+                    clips = bool(curve["mean"].iloc[0] > TOP)
+                    line |= {"marker": "o", "markersize": 4, "clip_on": clips}
                 with tags.tagged(axes, depth):
-                    axes.plot(curve["step"] / unit, curve["mean"], color=colours[depth], **look, **single)
-        tables |= {_draw_published(axes, run, colours[run["depth"]]) for run in here.to_dict("records")}
+                    axes.plot(curve["step"] / unit, curve["mean"], **line)
+        tables |= {_draw_published(axes, run, colours[run["depth"]]) for run in rows_of(here)}
         _name_depths(axes, network, {depth: colours[depth] for depth in sorted(here["depth"])})
     _as_in_the_paper(
         panels[0, 0], runs["steps"].max() / unit, "iterations (1e4)" if unit > 1 else "iterations"
     )
 
-    handles = [Line2D([], [], color="#444444", label=name, **look) for name, look in LINES.values()]
+    handles = [Line2D([], [], label=name, **look | {"color": palette.GREY}) for name, look in LINES.values()]
     if sources := sorted(table for table in tables if table):
         label = f"published, {' and '.join(sources)}"
-        handles.append(Line2D([], [], color=palette.GREY, label=label, **MARK))
+        handles.append(Line2D([], [], label=label, **MARK | {"color": palette.GREY}))
     legends.legend_below(figure, handles, 3, note=_note(runs, tests))
     return figure
 
@@ -73,9 +78,15 @@ def _name_depths(axes: Axes, network: str, colours: dict[int, str]) -> None:
     """Draw a legend of depths below a panel: each has its own, as in the paper."""
     handles = legends.depth_handles(colours, f"{PANELS[network]}-")
     below = axes.transAxes + ScaledTranslation(0, -BELOW / 72, axes.figure.dpi_scale_trans)
-    columns = legends.fitting_columns(handles, 3, axes.figure.get_figwidth() / axes.get_gridspec().ncols)
-    position = {"loc": "upper center", "bbox_to_anchor": (0.5, 0), "bbox_transform": below}
-    tags.tag_legend(axes.legend(handles=handles, ncols=columns, **position), handles)
+    columns = legends.fitting_columns(handles, 3, layout.column_width(axes))
+    legend = axes.legend(
+        handles=handles,
+        ncols=columns,
+        loc="upper center",
+        bbox_to_anchor=(0.5, 0),
+        bbox_transform=below,
+    )
+    tags.tag_legend(legend, handles)
     layout.set_panel_title(axes, network)
 
 
@@ -90,7 +101,7 @@ def _as_in_the_paper(axes: Axes, last: float, label: str) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(7, steps=[1, 2, 5, 10]))
 
 
-def _draw_published(axes: Axes, run: dict, colour: str) -> str | None:
+def _draw_published(axes: Axes, run: Mapping[str, Any], colour: str) -> str | None:
     """Mark the published test error of this network at the right edge; return the table that it is in."""
     rows = published_for(run)
     rows = rows[
@@ -98,23 +109,29 @@ def _draw_published(axes: Axes, run: dict, colour: str) -> str | None:
     ]
     if rows.empty:
         return None
-    edge = {"transform": axes.get_yaxis_transform(), "clip_on": False, "zorder": 3, "markeredgewidth": 0}
+    mark = MARK | {
+        "color": colour,
+        "transform": axes.get_yaxis_transform(),
+        "clip_on": False,
+        "zorder": 3,
+        "markeredgewidth": 0,
+    }
     with tags.tagged(axes, run["depth"]):
-        axes.plot(1.015, rows["value"].iloc[0], color=colour, **MARK, **edge)
+        axes.plot(1.015, rows["value"].iloc[0], **mark)
     return rows["table"].iloc[0]
 
 
 def _note(runs: pd.DataFrame, tests: pd.DataFrame) -> str | None:
     """Name the networks that these axes show in part or not at all, and say why."""
-    lowest = tests.groupby(["network", "depth"])["mean"].min()
-    reasons = {
+    lowest = tests.groupby(["network", "depth"])["mean"].min().to_dict()
+    reasons: dict[str, list[str]] = {
         f"Test error never below {TOP} %": [],
         "Diverged, then at chance error": [],
         "No run has finished": [],
     }
     above, diverged, unfinished = reasons.values()
     for (network, depth), group in runs.groupby(["network", "depth"]):
-        name, ended = f"{PANELS[network]}-{depth}", int((group["status"] == "diverged").sum())
+        name, ended = f"{PANELS[str(network)]}-{depth}", int((group["status"] == "diverged").sum())
         if (network, depth) not in lowest:
             unfinished.append(name)
         elif not lowest[network, depth] < TOP:

@@ -14,7 +14,10 @@ from depthbench.report.figures.gradient_by_layer import draw_line, edge_handles,
 from depthbench.report.style import layout, legends, palette, tags, text, ticks
 
 COLUMN = "response_std"
-DASHES = {"plain": (4, 2), "residual": (None, None)}  # of twins that share a panel
+DASHES: dict[str, tuple[float | None, ...]] = {
+    "plain": (4, 2),
+    "residual": (None, None),
+}  # of twins that share a panel
 
 
 def draw(evidence: Evidence) -> Figure | None:
@@ -42,10 +45,11 @@ def draw(evidence: Evidence) -> Figure | None:
     for row, (order, table) in zip(panels, orders.items(), strict=True):
         for axes, networks in zip(row, columns, strict=True):
             for network, kind in reversed(networks.items()):  # dashed lines on top hide less
-                lines = dict(list(table[table["network"] == network].groupby("depth")))
-                for depth, line in reversed(lines.items()):  # otherwise deep networks hide the others
+                lines = list(layout.by_depth(table[table["network"] == network]))
+                for depth, line in reversed(lines):  # otherwise deep networks hide the others
                     with tags.tagged(axes, depth):
-                        draw_line(axes, line, "layer", colours[depth], dashes=DASHES[kind])
+                        look: palette.Look = {"color": colours[depth], "dashes": DASHES[kind]}
+                        draw_line(axes, line, "layer", look)
             shown = "original" if table is orders["layer (1 = input)"] else "sorted"
             layout.set_panel_title(axes, f"{' and '.join(networks)}, {shown}")
             axes.set_xlabel(order)

@@ -9,6 +9,7 @@ from contextvars import ContextVar
 from typing import Any, NamedTuple
 
 import matplotlib
+from matplotlib.typing import RcKeyType
 
 MOST_COLUMNS = 4  # panels side by side on a page
 
@@ -31,7 +32,7 @@ CANVASES = {
     "slides": Canvas(width=16 / 3, panel=1.8, height=0.65, ratio=16 / 9, steps=2, dpi=360),  # 1920 pixels
 }
 
-RC: dict[str, Any] = {
+RC: dict[RcKeyType, Any] = {
     "font.family": "sans-serif",
     "font.size": 8,
     "axes.titlesize": 8,

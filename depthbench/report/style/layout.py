@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -21,14 +22,20 @@ def networks_of(frame: pd.DataFrame) -> list[str]:
     return list(frame["network"].unique())
 
 
+def by_depth(frame: pd.DataFrame) -> Iterator[tuple[int, pd.DataFrame]]:
+    """Yield each depth with its rows, the shallowest first."""
+    for depth in sorted(frame["depth"].unique()):
+        yield int(depth), frame[frame["depth"] == depth]
+
+
 def grid(
     rows: int,
     columns: int,
     row_height: float,
     title: str,
     *,
-    sharex: bool | str = True,
-    sharey: bool | str = True,
+    sharex: bool | Literal["row", "col"] = True,
+    sharey: bool | Literal["row", "col"] = True,
 ) -> tuple[Figure, np.ndarray]:
     """Make a figure of `rows` x `columns` panels; return it and its axes (rows, columns).
 
@@ -96,13 +103,22 @@ def cells(
 def set_panel_title(axes: Axes, title: str, width: float | None = None) -> None:
     """Set a title, broken into lines that fit above the panel. `width` (in) defaults to an equal share."""
     if width is None:
-        width = (axes.figure.get_figwidth() - AXIS_LABEL) / axes.get_gridspec().ncols
+        width = column_width(axes, AXIS_LABEL)
     axes.set_title(panel_title(title, width))
+
+
+def column_width(axes: Axes, margin: float = 0.0) -> float:
+    """Return the width (in) of a column of panels: an equal share of the figure's, less a margin."""
+    figure, position = axes.get_figure(root=True), axes.get_subplotspec()
+    assert figure is not None
+    assert position is not None
+    return (figure.get_figwidth() - margin) / position.get_gridspec().ncols
 
 
 def is_leftmost(axes: Axes) -> bool:
     """Return whether a row of panels of `grid` starts here."""
-    return axes.get_subplotspec().is_first_col()
+    position = axes.get_subplotspec()
+    return position is not None and position.is_first_col()
 
 
 def outer_panels(panels: np.ndarray, shown: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,11 +1,12 @@
 """Colours, markers and dashes of depths, networks, studies and run statuses."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Literal, TypedDict
 
 import matplotlib
 import numpy as np
 from matplotlib.colors import to_hex
+from matplotlib.transforms import Transform
 
 THIN = 1.3  # pt: a line among many
 GREY = "#444444"  # legend entries that stand for every colour
@@ -16,8 +17,26 @@ COLOURS = ("#0072B2", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#333333", "#E
 BASELINE = "#333333"  # the study that others are compared with
 CONTRASTING = ("#D55E00", "#56B4E9", "#009E73", "#CC79A7", "#0072B2", "#E69F00")  # the studies compared
 MARKERS = ("o", "s", "^", "D", "v", "<", ">", "p", "h")
-DASHES = ((None, None), (5, 2), (2, 1.5), (6, 1.5, 1, 1.5), (1, 1))
+DASHES: tuple[tuple[float | None, ...], ...] = ((None, None), (5, 2), (2, 1.5), (6, 1.5, 1, 1.5), (1, 1))
 STATUS_MARKERS = {"diverged": "X", "failed": "P", "interrupted": "*"}
+
+
+class Look(TypedDict, total=False):
+    """How a line or its markers are drawn: keyword arguments of matplotlib's plot and Line2D."""
+
+    color: str
+    linewidth: float
+    linestyle: Literal["", "-"]
+    dashes: tuple[float | None, ...]
+    marker: str
+    markersize: float
+    markerfacecolor: str
+    markeredgecolor: str
+    markeredgewidth: float
+    alpha: float
+    zorder: float
+    clip_on: bool
+    transform: Transform
 
 
 def depth_colours(depths: Iterable[int]) -> dict[int, str]:
@@ -29,7 +48,7 @@ def depth_colours(depths: Iterable[int]) -> dict[int, str]:
     }
 
 
-def network_looks(networks: Sequence[str]) -> dict[str, dict[str, Any]]:
+def network_looks(networks: Sequence[str]) -> dict[str, Look]:
     """Map each network to the colour, marker and dashes that matplotlib's plot takes."""
     n = len(COLOURS)
     return {
@@ -42,7 +61,7 @@ def network_looks(networks: Sequence[str]) -> dict[str, dict[str, Any]]:
     }
 
 
-def study_looks(studies: Sequence[str]) -> dict[str, dict[str, Any]]:
+def study_looks(studies: Sequence[str]) -> dict[str, Look]:
     """Map each study to the look of its lines, as in `network_looks`.
 
     The first, the baseline, is dark and wide: a line on top of it does not hide it."""

@@ -22,7 +22,7 @@ def tag_depth(artist: Artist, *depths: int) -> None:
 def tag_legend(legend: Legend, handles: Sequence[Artist]) -> None:
     """Mark each entry of `legend` with the depths of the handle that it was made from."""
     for handle, *drawn in zip(handles, legend.legend_handles, legend.get_texts(), strict=True):
-        for artist in drawn:
+        for artist in filter(None, drawn):
             artist.set_gid(handle.get_gid())
 
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from depthbench.analysis.choice import ERRORS, LEAST_SEEDS
+from depthbench.analysis.rows import rows_of
 from depthbench.report.entries import ReportTable, Table
 from depthbench.report.evidence import Evidence
 from depthbench.report.tables.formatting import number, without_empty_columns
@@ -30,7 +31,7 @@ def choice_table(
     """Build the table of `analysis.choice.choose`.
 
     `incomparable` is `analysis.choice.incomparable_costs`. `unfinished`: runs without final errors."""
-    rows, error = choice.to_dict("records"), ERRORS[choice["error"].iloc[0]]
+    rows, error = rows_of(choice), ERRORS[choice["error"].iloc[0]]
     shown = pd.DataFrame(
         {
             "network": choice["network"],

@@ -16,7 +16,7 @@ def classes_table(classes: pd.DataFrame) -> Table:
     rows = []
     for (network, depth), group in classes.groupby(["network", "depth"]):
         macro_f1, recalls = group[group["metric"] == "macro_f1"].iloc[0], group[group["metric"] == "recall"]
-        worst = recalls.loc[recalls["mean"].idxmin()]
+        worst = recalls.iloc[recalls["mean"].argmin()]
         rows.append(
             {
                 "network": network,

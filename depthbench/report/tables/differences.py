@@ -6,6 +6,7 @@ from typing import Any
 import pandas as pd
 
 from depthbench.analysis.comparison import is_significant
+from depthbench.analysis.rows import rows_of
 from depthbench.report.entries import ReportTable, Table
 from depthbench.report.evidence import Comparison
 from depthbench.report.tables.formatting import interval, number, p_value, seed_differences, signed, yes_no
@@ -17,7 +18,7 @@ def build(compared: Comparison) -> Table:
 
 def differences_table(differences: pd.DataFrame, baseline: str) -> Table:
     """Build the table of `analysis.comparison.differences`; `baseline` is the label of the first study."""
-    rows = differences.to_dict("records")
+    rows = rows_of(differences)
     raw = differences.assign(differences=[seed_differences(row) for row in rows])
     shown = pd.DataFrame(
         {
@@ -47,7 +48,7 @@ def differences_table(differences: pd.DataFrame, baseline: str) -> Table:
     return Table(note, raw, shown.astype(str), nothing)
 
 
-def _networks(row: Mapping[Any, Any]) -> str:
+def _networks(row: Mapping[str, Any]) -> str:
     same = row["first_network"] == row["own_network"]
     return row["network"] if same else f"{row['own_network']} vs {row['first_network']}"
 

@@ -52,18 +52,18 @@ def yes_no(value: Any) -> str:
     return "unknown" if pd.isna(value) else "yes" if value else "no"
 
 
-def status(run: Mapping[Any, Any]) -> str:
+def status(run: Mapping[str, Any]) -> str:
     """Write the status of a run, with the reason if there is one."""
     reason = run.get("reason")
     return run["status"] if pd.isna(reason) or not reason else f"{run['status']}: {reason}"
 
 
-def status_counts(row: Mapping[Any, Any]) -> str:
+def status_counts(row: Mapping[str, Any]) -> str:
     """Write how many runs have each status, e.g. `2 done, 1 diverged`."""
     return ", ".join(f"{row[name]} {name}" for name in STATUSES if row[name])
 
 
-def seed_differences(row: Mapping[Any, Any]) -> str:
+def seed_differences(row: Mapping[str, Any]) -> str:
     """Write the difference of each seed and the number of diverged runs."""
     text = ", ".join(f"{seed}: {difference:+.2f}" for seed, difference in row["differences"].items())
     return text + (f"; {row['diverged']} diverged" if row["diverged"] else "")

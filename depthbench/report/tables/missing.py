@@ -2,6 +2,7 @@
 
 import pandas as pd
 
+from depthbench.analysis.rows import rows_of
 from depthbench.report.entries import ReportTable, Table
 from depthbench.report.evidence import Evidence
 from depthbench.report.tables.formatting import status, whole
@@ -18,7 +19,7 @@ def missing_table(missing: pd.DataFrame) -> Table:
             "network": missing["network"],
             "depth": missing["depth"],
             "seed": missing["seed"],
-            "status": [status(run) for run in missing.to_dict("records")],
+            "status": [status(run) for run in rows_of(missing)],
             "updates": [
                 "" if pd.isna(made) else f"{whole(made)} of {whole(planned)}"
                 for made, planned in zip(missing["step"], missing["steps"], strict=True)

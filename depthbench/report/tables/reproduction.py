@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from depthbench.analysis.rows import rows_of
 from depthbench.report.entries import ReportTable, Table
 from depthbench.report.evidence import Evidence
 from depthbench.report.tables.formatting import number, plus_minus, without_empty_columns, yes_no
@@ -24,7 +25,7 @@ def build(evidence: Evidence) -> Table | None:
 
 def reproduction_table(reproduction: pd.DataFrame) -> Table:
     """Build the table of `analysis.reference.reproduction`."""
-    rows = reproduction.to_dict("records")
+    rows = rows_of(reproduction)
     shown = pd.DataFrame(
         {
             **{key: reproduction[key] for key in ("network", "depth", "data")},
@@ -52,13 +53,13 @@ def reproduction_table(reproduction: pd.DataFrame) -> Table:
     return Table(note, reproduction, without_empty_columns(shown))
 
 
-def _published(row: Mapping[Any, Any]) -> str:
+def _published(row: Mapping[str, Any]) -> str:
     if row["bound"]:
         return f"{row['bound']} {number(row['published'])}"
     return plus_minus(row["published"], row["published_sd"])
 
 
-def _within(row: Mapping[Any, Any]) -> str:
+def _within(row: Mapping[str, Any]) -> str:
     return row["why"] if pd.isna(row["within"]) else f"{yes_no(row['within'])} ({row['why']})"
 
 

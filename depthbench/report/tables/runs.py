@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 
+from depthbench.analysis.rows import rows_of
 from depthbench.report.entries import ReportTable, Table
 from depthbench.report.evidence import Evidence
 from depthbench.report.tables.formatting import (
@@ -23,7 +24,7 @@ def build(evidence: Evidence) -> Table:
 
 def runs_table(runs: pd.DataFrame, twins: pd.DataFrame) -> Table:
     """Build the table of `Results.runs` with the pairs of `analysis.matching.match_twins`."""
-    records, pairs = runs.to_dict("records"), twins.to_dict("records")
+    records, pairs = rows_of(runs), rows_of(twins)
     matched = pd.DataFrame([_matched(run, pairs) for run in records], index=runs.index)
     shown = pd.DataFrame(
         {
@@ -55,13 +56,13 @@ def runs_table(runs: pd.DataFrame, twins: pd.DataFrame) -> Table:
     return Table(note, runs.join(matched), without_empty_columns(shown))
 
 
-def _error_at_step(run: Mapping[Any, Any], prefix: str) -> str:
+def _error_at_step(run: Mapping[str, Any], prefix: str) -> str:
     """Write a test error with the step that it was measured at."""
     error = number(run[f"{prefix}test_error"])
     return error and f"{error} at {whole(run[f'{prefix}step'])}"
 
 
-def _matched(run: Mapping[Any, Any], pairs: Sequence[Mapping[Any, Any]]) -> dict[str, str]:
+def _matched(run: Mapping[str, Any], pairs: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     """Return a run's twins and what they share, separated by `;`."""
     own = [
         pair

@@ -2,6 +2,7 @@
 
 import pandas as pd
 
+from depthbench.analysis.rows import rows_of
 from depthbench.analysis.summary import ERRORS
 from depthbench.report.entries import ReportTable, Table
 from depthbench.report.evidence import Comparison, Evidence
@@ -29,7 +30,7 @@ def summary_table(summary: pd.DataFrame, train_images: str) -> Table:
     for name, title in CROP_ERRORS.items():
         if f"{name}_mean" in summary:
             shown[f"{title.removesuffix(' (%)')}, mean (%)"] = [number(x) for x in summary[f"{name}_mean"]]
-    shown["runs"] = [status_counts(row) for row in summary.to_dict("records")]
+    shown["runs"] = [status_counts(row) for row in rows_of(summary)]
     note = (
         f"Last errors over n seeds, in evaluation mode on clean images (train error: {train_images}). A "
         "diverged run counts at chance error. The interval is Student's t for the mean, which can reach "

@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from depthbench.analysis.rows import rows_of
 from depthbench.analysis.summary import ERRORS
 from depthbench.analysis.verdict import LEAST_SEEDS, Verdicts
 from depthbench.report.entries import ReportTable, Table
@@ -20,7 +21,7 @@ def build(evidence: Evidence, error: str) -> Table | None:
 
 def verdict_table(verdicts: Verdicts, untrained: Collection[str] = ()) -> Table:
     """Build the table of `analysis.verdict.judge`. `untrained`: networks at chance at every depth."""
-    pairs, trends, removals = (frame.to_dict("records") for frame in verdicts[1:])
+    pairs, trends, removals = (rows_of(frame) for frame in verdicts[1:])
     for row in (*pairs, *trends, *removals):
         if row["network"] in untrained and row["n"] >= LEAST_SEEDS:
             row["verdict"] = "at chance"
@@ -57,7 +58,7 @@ def verdict_table(verdicts: Verdicts, untrained: Collection[str] = ()) -> Table:
     return Table(note, raw, shown.astype(str))
 
 
-def _pair(question: str, row: Mapping[Any, Any]) -> dict[str, Any]:
+def _pair(question: str, row: Mapping[str, Any]) -> dict[str, Any]:
     """Return the row of a pair of depths."""
     numbers = {key: row[key] for key in ("n", "mean", "upper", "p_sign_flip", "diverged", "verdict")}
     return numbers | {
@@ -69,7 +70,7 @@ def _pair(question: str, row: Mapping[Any, Any]) -> dict[str, Any]:
     }
 
 
-def _trend(row: Mapping[Any, Any]) -> dict[str, Any]:
+def _trend(row: Mapping[str, Any]) -> dict[str, Any]:
     """Return the row of a trend over all depths of a network."""
     numbers = {key: row[key] for key in ("n", "upper", "p", "diverged", "verdict")}
     return numbers | {
