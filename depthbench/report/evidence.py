@@ -1,9 +1,11 @@
 """What a report is drawn from: the stored results, and each analysis of them, computed when first used."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext, redirect_stderr
 from dataclasses import dataclass, fields
 from functools import cached_property
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +49,11 @@ class Evidence(_OnlyFields):
     """The content of study.toml."""
     path: Path | None = None
     """The results directory, for what is loaded when first used."""
+    is_copy: bool = False
+    """Whether this is a copy in a process that draws. The original names the tables that cannot be read."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return super().__getstate__() | {"is_copy": True}
 
     @classmethod
     def load(cls, path: Path) -> "Evidence":
@@ -74,12 +81,19 @@ class Evidence(_OnlyFields):
     @cached_property
     def predictions(self) -> pd.DataFrame:
         """The predicted class of each test image (`store.results.load_predictions`)."""
-        return load_predictions(self.path, self.runs) if self.path else pd.DataFrame()
+        return self._load(load_predictions)
 
     @cached_property
     def corrupted_errors(self) -> pd.DataFrame:
         """Test errors on corrupted images (`store.results.load_robustness`)."""
-        return load_robustness(self.path, self.runs) if self.path else pd.DataFrame()
+        return self._load(load_robustness)
+
+    def _load(self, load: Callable[[Path, pd.DataFrame], pd.DataFrame]) -> pd.DataFrame:
+        """Load a table of all runs. A copy omits the messages of the original."""
+        if self.path is None:
+            return pd.DataFrame()
+        with redirect_stderr(StringIO()) if self.is_copy else nullcontext():
+            return load(self.path, self.runs)
 
     @cached_property
     def summary(self) -> pd.DataFrame:
@@ -195,7 +209,7 @@ class Comparison(_OnlyFields):
     def summary(self) -> pd.DataFrame:
         """The summaries of all studies as one, with networks named `STUDY: NETWORK`."""
         parts = [
-            summarise(runs.assign(network=label + ": " + runs["own_network"]))
+            summarise(runs.assign(network=f"{label}: " + runs["own_network"]))
             for label, runs in self.joined.runs.groupby("study", sort=False)
         ]
         return pd.concat(parts, ignore_index=True)
