@@ -20,8 +20,9 @@ def save(figure: Figure, path: Path, suffixes: Iterable[str]) -> None:
     figure.set_dpi(current_canvas().dpi)
     with matplotlib.rc_context({**RC, "svg.hashsalt": path.name}):
         _skip_empty_labels(figure)
-        figure.get_layout_engine().execute(figure)
-        figure.set_layout_engine("none")
+        if (layout := figure.get_layout_engine()) is not None:
+            layout.execute(figure)
+            figure.set_layout_engine("none")
         for suffix, write in PRINTERS.items():
             file = path.with_suffix(suffix)
             if suffix in suffixes or file.exists():
