@@ -1,5 +1,7 @@
 """Test error on corrupted images against the strength of the corruption, one column per corruption."""
 
+import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
@@ -16,7 +18,9 @@ def draw(evidence: Evidence) -> Figure | None:
     if table.empty:
         return None
     rows = group_twins(evidence.twins, layout.networks_of(table))
-    columns = [name for name in CORRUPTIONS if name in set(table["corruption"])]
+    stored = list(table["corruption"].unique())
+    columns = [name for name in CORRUPTIONS if name in stored]
+    columns += [name for name in stored if name not in CORRUPTIONS]  # of another version
     colours = palette.depth_colours(evidence.runs["depth"])
     title = f"Last test error on corrupted images (mean and range of {text.seed_count(table['n'])})"
     figure, panels = layout.grid(len(rows), len(columns), 2.1, title, sharex="col")
@@ -24,22 +28,15 @@ def draw(evidence: Evidence) -> Figure | None:
         for axes, corruption in zip(row, columns, strict=True):
             for network, kind in networks.items():
                 here = table[(table["network"] == network) & (table["corruption"] == corruption)]
-                for depth, line in here.groupby("depth"):
+                for depth, line in layout.by_depth(here):
                     with tags.tagged(axes, depth):
-                        look = {
-                            "color": colours[depth],
-                            "dashes": DASHES[kind],
-                            "marker": "o",
-                            "markersize": 3,
-                        }
-                        axes.plot(line["strength"], line["mean"], **look)
-                        band = {"color": colours[depth], "alpha": 0.13, "linewidth": 0}
-                        axes.fill_between(line["strength"], line["min"], line["max"], **band)
+                        _draw_line(axes, line, colours[depth], DASHES[kind])
             layout.set_panel_title(axes, f"{' and '.join(networks)}, {corruption}")
         layout.label_left(row, "test error (%)")
     for axes, corruption in zip(panels[-1], columns, strict=True):
-        strengths = (0, *CORRUPTIONS[corruption].strengths)
-        axes.set_xlabel(CORRUPTIONS[corruption].unit.replace(", ", ",\n"))
+        strengths = sorted(table.loc[table["corruption"] == corruption, "strength"].unique())
+        unit = CORRUPTIONS[corruption].unit if corruption in CORRUPTIONS else "strength"
+        axes.set_xlabel(unit.replace(", ", ",\n"))
         axes.set_xlim(0, 1.03 * strengths[-1])
         axes.set_xticks(strengths, [f"{strength:g}" for strength in strengths])
     panels[0, 0].set_ylim(0, 1.06 * table["max"].max() or 1)
@@ -48,6 +45,12 @@ def draw(evidence: Evidence) -> Figure | None:
         handles += [Line2D([], [], color=palette.GREY, label=k, dashes=d) for k, d in DASHES.items()]
     legends.legend_below(figure, handles)
     return figure
+
+
+def _draw_line(axes: Axes, line: pd.DataFrame, colour: str, dashes: tuple[float | None, ...]) -> None:
+    """Draw the mean error of one network and depth against the strength, and its range."""
+    axes.plot(line["strength"], line["mean"], color=colour, dashes=dashes, marker="o", markersize=3)
+    axes.fill_between(line["strength"], line["min"], line["max"], color=colour, alpha=0.13, linewidth=0)
 
 
 FIGURE = ReportFigure(

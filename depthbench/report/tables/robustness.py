@@ -18,7 +18,8 @@ def robustness_table(robustness: pd.DataFrame) -> Table:
     For people it has one row per network, depth and corruption: clean images and the greatest strength."""
     rows = []
     for (network, depth, corruption), group in robustness.groupby(["network", "depth", "corruption"]):
-        clean, most = group.loc[group["strength"].idxmin()], group.loc[group["strength"].idxmax()]
+        clean, most = (group.iloc[i] for i in (group["strength"].argmin(), group["strength"].argmax()))
+        known = CORRUPTIONS.get(str(corruption))  # another version may have had more
         rows.append(
             {
                 "network": network,
@@ -30,7 +31,7 @@ def robustness_table(robustness: pd.DataFrame) -> Table:
                 "at the greatest, mean (%)": number(most["mean"]),
                 "95% interval (%)": interval(most[["low", "high"]]),
                 "range (%)": interval(most[["min", "max"]]),
-                "greatest strength": f"{most['strength']:g} ({CORRUPTIONS[corruption].unit})",
+                "greatest strength": f"{most['strength']:g}" + (f" ({known.unit})" if known else ""),
             }
         )
     note = (
