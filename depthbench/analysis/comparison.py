@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from depthbench.analysis import FINISHED
+from depthbench.analysis.rows import rows_of
 from depthbench.analysis.summary import ERRORS, t_half
 from depthbench.analysis.verdict import LEAST_SEEDS, LEVEL, ROUNDING, holm, last_errors
 from depthbench.errors import BadInput
@@ -143,7 +144,7 @@ def cautions(settings: pd.DataFrame, runs: pd.DataFrame) -> list[str]:
             if len(rows):
                 examples = ", ".join(
                     f"{row['setting']} {row[other] or 'unset'}, not {row[baseline] or 'unset'}"
-                    for row in rows.head(4).to_dict("records")
+                    for row in rows_of(rows.head(4))
                 )
                 more = f" and {len(rows) - 4} more" if len(rows) > 4 else ""
                 sentences.append(f"{other} has {reason} ({examples}{more}).")

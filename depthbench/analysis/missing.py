@@ -5,6 +5,7 @@ from collections.abc import Iterable
 import pandas as pd
 
 from depthbench.analysis import FINISHED
+from depthbench.analysis.rows import rows_of
 
 
 def missing_runs(planned: Iterable[tuple[int, str, int]], runs: pd.DataFrame) -> pd.DataFrame:
@@ -12,7 +13,7 @@ def missing_runs(planned: Iterable[tuple[int, str, int]], runs: pd.DataFrame) ->
 
     Columns: network, depth, seed; status, `not begun` if nothing is stored; step, the updates made; steps,
     the updates planned (both NA if not recorded); reason, why it failed, else None."""
-    stored = {(run["network"], run["depth"], run["seed"]): run for run in runs.to_dict("records")}
+    stored = {(run["network"], run["depth"], run["seed"]): run for run in rows_of(runs)}
     rows = []
     for depth, network, seed in planned:
         run = stored.get((network, depth, seed), {"status": "not begun"})
