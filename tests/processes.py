@@ -4,7 +4,7 @@ import psutil
 
 
 def is_alive(pid):
-    """Whether a process is there and has not ended; one that nobody has waited for yet has."""
+    """Return whether a process exists and is not a zombie."""
     try:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
@@ -12,6 +12,7 @@ def is_alive(pid):
 
 
 def children():
-    """The processes that this one has begun and that have not ended, without those that have drawn figures:
-    these end by themselves, some seconds after."""
+    """Return the child processes that still run, without those that draw figures.
+
+    Those end by themselves some seconds later."""
     return [child for child in multiprocessing.active_children() if not child.name.startswith("Loky")]

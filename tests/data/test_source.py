@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 import time
+from subprocess import PIPE
 
 import numpy as np
 import pytest
@@ -183,15 +184,6 @@ print(stream.next().flatten().tolist(), *(process.pid for process in multiproces
 """
 
 
-def test_processes_end_with_python():
-    program = [sys.executable, "-c", SLOW_THREADS + LEFT_OPEN]
-    ended = subprocess.run(program, capture_output=True, text=True, timeout=60, check=True)
-    pixels, pid = ended.stdout.rsplit(maxsplit=1)
-    assert pixels == "[6, 7]"
-    assert not is_alive(int(pid))
-    assert ended.stderr == ""
-
-
 ORPHAN = """
 import multiprocessing, os, signal, threading, time, torch
 from depthbench.data.source import Streamed
@@ -209,12 +201,33 @@ stream.next()
 """
 
 
-def test_a_process_ends_if_its_parent_dies_while_it_starts():
-    program = [sys.executable, "-W", "ignore::UserWarning:multiprocessing.resource_tracker", "-c", ORPHAN]
-    # run() returns when no process holds the output any more
-    died = subprocess.run(program, stdout=subprocess.PIPE, text=True, timeout=60)
-    assert died.returncode == -signal.SIGKILL
-    assert not is_alive(int(died.stdout))
+@pytest.fixture(scope="module")
+def programs():
+    """Start both programs at once, because each imports torch twice."""
+    ignore = "ignore::UserWarning:multiprocessing.resource_tracker"
+    arguments = {"left open": ["-c", SLOW_THREADS + LEFT_OPEN], "orphan": ["-W", ignore, "-c", ORPHAN]}
+    started = {
+        name: subprocess.Popen([sys.executable, *words], stdout=PIPE, stderr=PIPE, text=True)
+        for name, words in arguments.items()
+    }
+    yield started
+    for program in started.values():
+        program.kill()
+
+
+def test_processes_end_with_python(programs):
+    stdout, stderr = programs["left open"].communicate(timeout=60)
+    pixels, pid = stdout.rsplit(maxsplit=1)
+    assert pixels == "[6, 7]"
+    assert not is_alive(int(pid))
+    assert (programs["left open"].returncode, stderr) == (0, "")
+
+
+def test_a_process_ends_if_its_parent_dies_while_it_starts(programs):
+    # communicate() returns when no process holds the output any more
+    stdout, _ = programs["orphan"].communicate(timeout=60)
+    assert programs["orphan"].returncode == -signal.SIGKILL
+    assert not is_alive(int(stdout))
 
 
 class Busy:
