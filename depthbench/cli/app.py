@@ -164,6 +164,7 @@ def frontier(
 
       depthbench frontier mine --plugin my_block.py --steps 500 --below 10
     """
+    from depthbench.analysis.rows import rows_of
     from depthbench.cli.display import choose_display
     from depthbench.cli.flags import parse_list
     from depthbench.execution.frontier import find_frontier
@@ -189,7 +190,7 @@ def frontier(
             outcome[key] = json.loads(table.to_json(orient="records"))
         print(json.dumps(outcome, indent=1))
         return
-    for line in frontier_lines(found.summary.to_dict("records"), found.below):
+    for line in frontier_lines(rows_of(found.summary), found.below):
         say(out, line)
     say(console, f"report: {page}")
 

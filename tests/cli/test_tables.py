@@ -63,7 +63,7 @@ def test_the_summary_has_means_and_ranges_and_what_did_not_end_well():
 @pytest.mark.parametrize(
     ("decode", "seconds", "message"), [("as_read", 9.0, True), ("once", 9.0, False), ("as_read", None, False)]
 )
-def test_times_are_said_to_be_without_decoding_where_it_goes_on(decode, seconds, message):
+def test_a_note_says_that_times_exclude_decoding_while_training(decode, seconds, message):
     shown = plan_lines(plan_cost(decode=decode, rows=(replace(ROW, seconds=seconds),)))
     assert ("the times exclude decoding images" in shown) == message
 
@@ -75,7 +75,7 @@ def test_times_are_said_to_be_without_decoding_where_it_goes_on(decode, seconds,
         ("cuda:0", "peak GPU memory 2.0 GB"),
     ],
 )
-def test_memory_is_said_to_be_whose(device, message):
+def test_the_peak_memory_names_the_device(device, message):
     first = plan_lines(plan_cost(device=device, memory_bytes=2_000_000_000))[0]
     assert first.endswith(f", {message}")
 
@@ -86,7 +86,7 @@ def test_times_that_were_not_measured_are_marked():
     assert "~9 s" in "".join(lines(plan_table(cost)))
 
 
-def test_a_network_that_trains_nowhere_is_said_to():
+def test_a_network_that_trains_at_no_depth():
     row = {"network": "plain", "n": 1, "median": 0.0, "low": 0.0, "high": 0.0, "open": 0}
     message = "plain: train error below 20 % at no tested depth"
     assert frontier_lines([row], 20) == [f"{message} (1 seed)"]
