@@ -34,3 +34,12 @@ def test_one_network_alone_and_nothing_at_all(results):
     figure = draw("robustness", results, robustness=summarise_robustness(frame(["resnet"])))
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["depth 8", "depth 14", "depth 20"]
     assert draw("robustness", results, robustness=pd.DataFrame()) is None
+
+
+def test_a_corruption_of_another_version_comes_last(results):
+    table = pd.concat([frame(["resnet"]).assign(corruption="warped"), frame(["resnet"])], ignore_index=True)
+    figure = draw("robustness", results, robustness=summarise_robustness(table))
+    axes = [axes for axes in figure.axes if axes.get_title()]
+    assert [each.get_title() for each in axes] == ["resnet, noisy", "resnet, warped"]
+    assert axes[1].get_xlabel() == "strength"
+    assert axes[1].get_xticks().tolist() == list(ERRORS)

@@ -1,3 +1,5 @@
+from matplotlib.figure import Figure
+
 from depthbench.report.style import canvas, layout, saving
 
 
@@ -14,3 +16,8 @@ def test_the_same_figure_gives_the_same_bytes(tmp_path):
     assert b"/Subtype /TrueType" in pdf or b"/CIDFontType2" in pdf
     assert b"/Type3" not in pdf
     assert b"CreationDate" not in pdf
+
+
+def test_a_figure_without_a_layout_engine_is_saved(tmp_path):
+    saving.save(Figure(), tmp_path / "name", (".svg",))
+    assert (tmp_path / "name.svg").exists()
