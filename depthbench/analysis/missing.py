@@ -11,12 +11,12 @@ from depthbench.analysis.rows import rows_of
 def missing_runs(planned: Iterable[tuple[int, str, int]], runs: pd.DataFrame) -> pd.DataFrame:
     """Return a row for each of the `planned` runs (depth, network, seed) without final errors, in this order.
 
-    Columns: network, depth, seed; status, `not begun` if nothing is stored; step, the updates made; steps,
+    Columns: network, depth, seed; status, `not started` if nothing is stored; step, the updates made; steps,
     the updates planned (both NA if not recorded); reason, why it failed, else None."""
     stored = {(run["network"], run["depth"], run["seed"]): run for run in rows_of(runs)}
     rows = []
     for depth, network, seed in planned:
-        run = stored.get((network, depth, seed), {"status": "not begun"})
+        run = stored.get((network, depth, seed), {"status": "not started"})
         if run["status"] not in FINISHED:
             row = {"network": network, "depth": depth, "seed": seed}
             rows.append(row | {key: run.get(key) for key in ("status", "step", "steps", "reason")})

@@ -127,7 +127,9 @@ def _batch_norm(batch: int, structure: Structure) -> Prediction | None:
         formula = f"[(B - 1 + J')/(1 - J) - 1]/(B - 3), B = {batch}"
         assumption = "wide layers, ReLU, batch normalisation"
         return Prediction("batch_norm", "layer", 1, batch_norm_rate(batch), formula, YANG, assumption)
-    assumption = "an upper reference: derived for fully connected layers; pixels of an image are alike"
+    assumption = (
+        "upper bound: derived for fully connected layers, whereas neighbouring pixels of an image are similar"
+    )
     limit = math.pi / (math.pi - 1)
     return Prediction("batch_norm_limit", "layer", 1, limit, "at most pi/(pi - 1)", YANG, assumption)
 

@@ -17,12 +17,12 @@ KEPT = (0.95, 1.05)  # rates of a gradient that neither vanishes nor explodes
 
 
 def statuses(runs: pd.DataFrame, missing: pd.DataFrame) -> str:
-    """Count the runs, e.g. `18 runs: 16 done, 1 diverged, 1 failed; 2 not begun`."""
+    """Count the runs, e.g. `18 runs: 16 done, 1 diverged, 1 failed; 2 not started`."""
     counts = runs["status"].value_counts()
     by_status = ", ".join(f"{counts[status]} {status}" for status in STATUSES if status in counts)
     text = f"{len(runs)} run{'' if len(runs) == 1 else 's'}: {by_status}"
-    absent = int((missing["status"] == "not begun").sum())
-    return f"{text}; {absent} not begun" if absent else text
+    absent = int((missing["status"] == "not started").sum())
+    return f"{text}; {absent} not started" if absent else text
 
 
 def train_images(study: Mapping[str, Any]) -> str:
@@ -148,7 +148,7 @@ def responses(summary: pd.DataFrame) -> str:
     ]
     if not networks:
         return ""
-    return f"Standard deviation of the median layer at the last probed step: {', '.join(networks)}."
+    return f"Median standard deviation of the layer responses at the last probed step: {', '.join(networks)}."
 
 
 def _trend(low: float, high: float) -> str:
@@ -180,9 +180,9 @@ def choice(table: pd.DataFrame, unfinished: int = 0) -> list[str]:
         return []
     if table["error"].iloc[0] != "val_error":
         return [
-            "No depth is recommended, because the study has no validation set, and choosing a depth by its "
-            "test error would bias that error. Add `--set data.val_fraction=0.1` and a new `--name` "
-            "to the command to set images apart."
+            "No depth is recommended, because the study has no validation set. Choosing a depth by "
+            "its test error would make that error too optimistic. Add `--set data.val_fraction=0.1` and a "
+            "new `--name` to the command to reserve validation images."
         ]
     least = LEAST_SEEDS_TO_CHOOSE
     if (table["n"] < least).all():

@@ -14,7 +14,7 @@ def test_runs_without_final_errors_are_missing_in_the_order_of_the_grid():
     ]
     missing = missing_runs(asked, pd.DataFrame(stored, columns=columns))
     rows = missing[["depth", "seed", "status"]].to_numpy().tolist()
-    assert rows == [[8, 2, "not begun"], [14, 0, "failed"], [14, 1, "not begun"], [14, 2, "interrupted"]]
+    assert rows == [[8, 2, "not started"], [14, 0, "failed"], [14, 1, "not started"], [14, 2, "interrupted"]]
     assert missing["step"].tolist() == [pd.NA, 0, pd.NA, 60]
     assert missing["reason"][1] == "out of memory"
 

@@ -98,7 +98,7 @@ def test_batch_norm_counts_images_of_an_mlp_and_is_a_reference_for_convolutions(
     assert exact.predicted == batch_norm_rate(16)
     assert exact.formula.endswith("B = 16")
     assert reference.predicted == math.pi / (math.pi - 1)
-    assert "upper reference" in reference.assumption
+    assert "upper bound" in reference.assumption
     assert "1902.08129" in exact.source
 
 

@@ -8,7 +8,7 @@ from depthbench.store.results import Results, load_results
 from tests.report.conftest import evidence_of, store_study, study_of
 
 CLASSES = ["cat", "dog", "yak"]
-ENDINGS = {  # a diverged, a failed and an interrupted run, and one that was not begun
+ENDINGS = {  # a diverged, a failed and an interrupted run, and one that was not started
     ("plain", 20, 2): ("diverged", 60),
     ("plain", 14, 1): ("failed", 0),
     ("resnet", 20, 1): ("interrupted", 120),

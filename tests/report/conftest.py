@@ -121,7 +121,7 @@ def store_run(store: StudyStore, run: Run, status: str = "done", last: int = STE
 
 
 def store_study(path, study: Study, endings: dict | None = None):
-    """Store every run of `study`. `endings`: (network, depth, seed) -> (status, updates), None: not begun."""
+    """Store every run of `study`. `endings`: (network, depth, seed) -> (status, updates), None: unstored."""
     store = StudyStore(path)
     with store.opened(study, "datahash"):
         for run in study.runs():
@@ -139,7 +139,7 @@ def whole(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def partial(tmp_path_factory):
-    """Results of which a run diverged, one failed, one was interrupted, and one was not begun."""
+    """Results of which a run diverged, one failed, one was interrupted, and one was not started."""
     endings = {
         ("plain", 20, 2): ("diverged", 60),
         ("plain", 14, 1): ("failed", 0),

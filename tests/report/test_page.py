@@ -125,9 +125,9 @@ def test_every_figure_has_a_text_alternative_and_says_how_to_read_it(html):
 
 
 def test_the_page_says_what_was_run_what_is_missing_and_how_to_run_it_again(html):
-    assert "17 runs: 14 done, 1 diverged, 1 failed, 1 interrupted; 1 not begun" in html
+    assert "17 runs: 14 done, 1 diverged, 1 failed, 1 interrupted; 1 not started" in html
     assert "failed: OSError: the disk | is full" in html
-    assert "not begun" in html
+    assert "not started" in html
     assert "<code>depthbench run made-up/study.toml --results .</code>" in html
     assert "data_hash = &#34;datahash&#34;" in html
     assert "cpu (made up)" in html
@@ -155,7 +155,7 @@ def test_a_missing_probe_is_said_and_its_old_figure_removed(tmp_path, figures):
     html = write_report(path).read_text()
     assert "Nothing to show: this needs the probe response_std." in html
     assert not old.exists()
-    assert "Nothing: every run of the study has finished." in html
+    assert "No run is missing: all runs of the study have finished." in html
 
 
 def test_a_study_that_only_began_has_a_report(tmp_path, figures):
@@ -165,7 +165,7 @@ def test_a_study_that_only_began_has_a_report(tmp_path, figures):
         tmp_path / "made-up", study_of(networks=("plain",), depths=(8,), seeds=(0, 1)), endings
     )
     html = write_report(path).read_text()
-    assert "1 run: 1 interrupted; 1 not begun" in html
+    assert "1 run: 1 interrupted; 1 not started" in html
     assert "No run has finished yet." in html
     assert "Nothing to show: this needs a finished run." in html
 

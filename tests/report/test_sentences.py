@@ -15,7 +15,7 @@ from tests.report.conftest import study_of
 def test_statuses_count_every_run_and_those_not_begun(partial_results):
     missing = missing_runs(study_of().grid.cells(), partial_results.runs)
     lines = sentences.statuses(partial_results.runs, missing)
-    assert lines == "17 runs: 14 done, 1 diverged, 1 failed, 1 interrupted; 1 not begun"
+    assert lines == "17 runs: 14 done, 1 diverged, 1 failed, 1 interrupted; 1 not started"
 
 
 def test_degradation_states_both_ends_their_n_and_the_difference(results):

@@ -72,7 +72,7 @@ def draw(evidence: Evidence) -> Figure | None:
         layout.label_left(row, f"{error} (%)")
 
     handles = [Line2D([], [], label=network, **look | {"linestyle": ""}) for network, look in looks.items()]
-    handles.append(Line2D([], [], label="lowest error at its cost", **FRONT))
+    handles.append(Line2D([], [], label="not beaten in cost and error", **FRONT))
     if (table["done"] < table["n"]).any():
         handles.append(legends.status_handle("diverged", label="with diverged runs, at chance error"))
     if table["chosen"].any():
@@ -190,12 +190,12 @@ FIGURE = ReportFigure(
     draw,
     title="Error against cost",
     caption=(
-        "Error of each network and depth against what it costs; the lower and further left, the better. "
-        "The number at a point is its depth; unlabelled points are in the table. Nothing is both cheaper "
-        "and better than a point on the grey line, where times and memory within 5 % of each other count "
-        "as equal. The recommended point, ringed, takes the fewest multiply-adds of all whose mean "
-        "validation error is within one standard error of the best. Nothing is recommended by test error, "
-        "or if the best is at chance."
+        "Error of each network and depth against its cost. Points further down and further left are better. "
+        "The number at a point is its depth; unlabelled points are in the table. The grey line connects the "
+        "points that no other point beats in both cost and error (times and memory within 5 % count as "
+        "equal). The ring marks the recommended point: the fewest multiply-adds among those whose mean "
+        "validation error is within one standard error of the best. There is no recommendation without a "
+        "validation set, or if the best network is at chance."
     ),
     needs="two networks or depths with finished runs",
 )

@@ -72,8 +72,8 @@ FIGURE = ReportFigure(
     title="Training curves",
     caption=(
         "Error against training steps. Bold: test error, the mean over seeds with its range as a band. "
-        "Thin dashed: train error measured during training. All panels share one scale, which the first "
-        "fifth of training may exceed."
+        "Thin dashed: train error measured during training. All panels share one scale. Values from "
+        "the first fifth of training may lie outside it."
     ),
     needs="a run with an evaluated step",
 )

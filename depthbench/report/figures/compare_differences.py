@@ -71,9 +71,9 @@ FIGURE = ReportFigure(
     draw,
     title="Differences, seed by seed",
     caption=(
-        "Error of each study minus that of the baseline. Right of zero the study has the higher error. A "
-        "stroke is one seed, the marker their mean, and the bar its 95% t interval. The bars are not "
-        "corrected for the number of rows; the table says which differences are significant after "
+        "Error of each study minus that of the baseline. Right of zero the study has the higher error. Each "
+        "short line is one seed, the marker is their mean, and the bar is its 95% t interval. The bars are "
+        "not corrected for the number of rows. The table below says which differences are significant after "
         "correction."
     ),
     needs="a network and depth with finished runs of the same seed in two studies",

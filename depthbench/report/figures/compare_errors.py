@@ -54,8 +54,8 @@ FIGURE = ReportFigure(
     draw,
     title="Errors against depth",
     caption=(
-        "Last error against depth. Each point is one seed, the line is their mean, and the bar is its 95% "
-        "t interval."
+        "Last error of each run against depth. Each point is one seed. The line connects the means; a short "
+        "stroke marks the mean at each depth. The bar is the 95% t interval of the mean."
     ),
     needs="a finished run",
 )

@@ -63,7 +63,7 @@ PREACTIVATIONS = ReportFigure(
     partial(draw, column="grad_norm_preact"),
     title="Gradient by layer",
     caption=(
-        "Norm of the gradient of the loss by each layer's output before normalisation. Dotted: at "
+        "Norm of the gradient of the loss by each layer's output before normalisation. Dashed: at "
         "initialisation. Solid: at the last step that all studies probed. Studies with the same networks "
         "and initial weights agree at initialisation."
     ),
@@ -75,7 +75,7 @@ WEIGHTS = ReportFigure(
     partial(draw, column="grad_norm_weight"),
     title="Gradient by layer",
     caption=(
-        "Norm of the gradient of the loss by each layer's weights. Dotted: at initialisation. Solid: at "
+        "Norm of the gradient of the loss by each layer's weights. Dashed: at initialisation. Solid: at "
         "the last step that all studies probed."
     ),
     choice="weights",

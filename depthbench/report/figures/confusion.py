@@ -98,8 +98,9 @@ FIGURE = ReportFigure(
     title="Confusion matrices",
     caption=(
         "Predictions of the shallowest and the deepest depth of each network, over all seeds. A row is a "
-        "true class and a column a predicted one; a cell is the percentage of the row's images, written "
-        "from half a percent on if it fits. Cells off the diagonal are mistakes. All panels share one "
+        "true class, and a column is a predicted class. A cell is the percentage of the row's images. It is "
+        "printed if it is at least 0.5 % and fits into the cell. Cells off the diagonal are mistakes. All "
+        "panels share one "
         "square-root colour scale, which makes rare mistakes visible. Diverged runs have no predictions "
         "and are omitted."
     ),

@@ -21,7 +21,7 @@ LINES: dict[str, tuple[str, palette.Look]] = {  # column -> name, look
     "train_error": ("train error, during training", {"linewidth": 0.8, "dashes": (4, 2)}),
 }
 ENDINGS = {"diverged": "diverged, then at chance"}
-SETTLED = 0.2  # the fraction of training that may exceed the scale
+SETTLED = 0.2  # the fraction of training whose values may lie outside the scale
 
 
 def draw(evidence: Evidence) -> Figure | None:
@@ -114,8 +114,8 @@ FIGURE = ReportFigure(
     caption=(
         "Error against training steps. Bold: test error, the mean over seeds with its range as a band. "
         "Thin dashed: train error measured during training (in training mode, on augmented images), as in "
-        "Figures 1 and 6 of He et al. 2015. All panels share one scale, which the first fifth of training "
-        "may exceed."
+        "Figures 1 and 6 of He et al. 2015. All panels share one scale. Values from the first fifth of "
+        "training may lie outside it."
     ),
     needs="a run with an evaluated step",
 )

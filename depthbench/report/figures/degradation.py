@@ -159,10 +159,10 @@ FIGURE = ReportFigure(
     draw,
     title="Degradation",
     caption=(
-        "Last error of each run against depth. Each point is one seed, the line or stroke is the mean, and "
-        "the bar is its 95% t interval. If the train error rises with depth, depth itself makes the "
-        "network harder to train. This is degradation and not overfitting, which would raise only the test "
-        "error."
+        "Last error of each run against depth. Each point is one seed. The line connects the means; a short "
+        "stroke marks the mean at each depth. The bar is the 95% t interval of the mean. If the train error "
+        "rises with depth, depth itself makes the network harder to train. This is degradation and not "
+        "overfitting, which would raise only the test error."
     ),
     needs="a finished run",
 )

@@ -68,12 +68,12 @@ FIGURE = ReportFigure(
     draw,
     title="The first steps",
     caption=(
-        "Gradient norm (top) and weight norm (bottom) of three layers at the steps probed, evenly spaced, "
-        "from initialisation (step 0). In a deep plain network with batch normalisation, the early layers "
-        "start with by far the largest gradient. The first updates make their weights so large that later "
-        "gradients vanish, because a normalised layer learns at a rate that falls with the square of its "
-        "weight norm. If the lines stay close together, as in most residual networks, none of this "
-        "happens."
+        "Gradient norm (top) and weight norm (bottom) of three layers against the training step, from "
+        "initialisation (step 0). The axis spaces the probed steps evenly. In a deep plain network with "
+        "batch normalisation, the early layers start with by far the largest gradient. The first updates "
+        "make their weights so large that later gradients vanish, because a normalised layer learns at a "
+        "rate that falls with the square of its weight norm. In most residual networks the lines stay close "
+        "together, and none of this happens."
     ),
     needs="the probes grad_norm_preact and weight_norm at two or more of the steps 0 to 100",
 )

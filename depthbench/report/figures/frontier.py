@@ -62,8 +62,8 @@ def draw(evidence: Evidence) -> Figure | None:
         handles.append(Line2D([], [], color=palette.GREY, linewidth=2.5, label="median"))
     ends = frontiers[frontiers["trains"].notna()]
     if ends["fails"].notna().any():
-        handles.append(_mark("o", "deepest depth of a seed that trains"))
-        handles.append(_mark("|", "shallowest deeper one that does not"))
+        handles.append(_mark("o", "deepest depth that trains, of one seed"))
+        handles.append(_mark("|", "next tested depth, does not train"))
     if ends["fails"].isna().any():
         handles.append(_mark(">", "maximum depth tested, trains"))
     if any(expected):
@@ -92,7 +92,7 @@ def _draw_expected(axes: Axes, row: int, depth: float) -> bool:
 
 
 def _draw_seed(axes: Axes, y: float, seed: Mapping[str, Any], colour: str) -> None:
-    """Draw a line from the deepest depth that trains to the shallowest deeper one that does not."""
+    """Draw a line from the deepest depth that trains to the next tested depth, which does not."""
     if pd.isna(seed["trains"]):
         return
     trains = int(seed["trains"])
@@ -117,10 +117,10 @@ FIGURE = ReportFigure(
     draw,
     title="How deep networks train",
     caption=(
-        "Each line is a seed, from the deepest depth that trains to the shallowest deeper one that does "
-        "not; the frontier lies between them. The bar is the median over seeds (the lower one for an even "
-        "number). A hollow marker is the depth that the theory of wide networks at initialisation expects, "
-        "if it predicts a rate; one beyond the axis is at the edge with its number. Training may overcome "
-        "what theory expects."
+        "Depth up to which each network trains. Each thin line is a seed. It spans from the deepest depth "
+        "that trains to the next tested depth, which does not; the limit lies between them. The thick bar is "
+        "the median over seeds (for an even number, the lower of the middle two). A hollow marker is the "
+        "depth predicted by the theory of wide networks at initialisation. A marker at the edge is beyond "
+        "the axis; its number is printed. Trained networks can exceed the predicted depth."
     ),
 )

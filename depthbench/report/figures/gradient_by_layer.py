@@ -154,9 +154,10 @@ PREACTIVATIONS = ReportFigure(
     title="Gradient by layer",
     caption=(
         "Norm of the gradient of the loss by each layer's output before normalisation, from input to "
-        "output. A line that rises towards the input is an exploding gradient, one that falls a vanishing "
-        "one; the steeper, the stronger. The gradient of the weights can hide both. Dashed lines at step 0 "
-        "are what theory predicts at initialisation, as the legend says."
+        "output. A line that rises towards the input is an exploding gradient; a line that falls towards the "
+        "input is a vanishing one. A steeper line means a stronger effect. The gradient of the weights, in "
+        "the other figure, can hide both. Dashed and dotted lines at step 0 are predictions of theory at "
+        "initialisation, named in the legend."
     ),
     choice="pre-activations",
     needs="the probe grad_norm_preact",

@@ -96,9 +96,9 @@ PREACTIVATIONS = ReportFigure(
     partial(draw, column="grad_norm_preact"),
     title="Gradient by layer and step",
     caption=(
-        "Norm of the gradient by each layer's output before normalisation. Each row of cells is a layer "
-        "and each column a probed step; all panels share one colour scale. It shows when the early layers "
-        "lose or regain their gradient."
+        "Norm of the gradient of the loss by each layer's output before normalisation. Each row of cells is "
+        "a layer, and each column is a probed step. All panels share one colour scale. The figure shows when "
+        "the early layers lose or regain their gradient."
     ),
     choice="pre-activations",
     needs="the probe grad_norm_preact",
@@ -108,8 +108,8 @@ WEIGHTS = ReportFigure(
     partial(draw, column="grad_norm_weight"),
     title="Gradient by layer and step",
     caption=(
-        "Norm of the gradient by each layer's weights. Each row of cells is a layer and each column a "
-        "probed step; all panels share one colour scale."
+        "Norm of the gradient of the loss by each layer's weights. Each row of cells is a layer, and each "
+        "column is a probed step. All panels share one colour scale."
     ),
     choice="weights",
     needs="the probe grad_norm_weight",

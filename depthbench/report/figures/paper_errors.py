@@ -146,9 +146,9 @@ FIGURE = ReportFigure(
     title="Training curves, as in the paper",
     caption=(
         "Same axes and line styles as Figure 6 of He et al. 2015. Bold: test error. Thin dashed: train "
-        "error measured during training. As in the paper, networks whose test error stays above 20 % are "
-        "not shown; they are named below. On the paper's data set, markers at the right edge are its "
-        "published errors."
+        "error measured during training. As in the paper, the axis ends at 20 %. Networks whose test error "
+        "stays above it are named below the panels. Markers at the right edge are the errors that the paper "
+        "published, if the data set is the paper's."
     ),
-    needs="a plain or resnet of CIFAR depths, as the paper builds it, with a test error below 20 %",
+    needs="a `plain` or `resnet` network with the paper's default options and a test error below 20 %",
 )

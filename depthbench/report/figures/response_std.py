@@ -87,9 +87,9 @@ FIGURE = ReportFigure(
     title="Standard deviation of the layer responses",
     caption=(
         "Standard deviation of each layer's response at the last probed step. Top: in the order of the "
-        "layers. Bottom: the same values from largest to smallest, as in Figure 7 of He et al. 2015. Twins "
-        "share a panel, the plain one dashed. The lower a line, the less each layer changes its input. The "
-        "classifier is omitted."
+        "layers. Bottom: the same values from largest to smallest, as in Figure 7 of He et al. 2015. A "
+        "plain network and its residual twin share a panel, and the plain one is dashed. The lower a line, "
+        "the less each layer changes its input. The classifier is omitted."
     ),
     needs="the probe response_std",
 )

@@ -57,9 +57,9 @@ FIGURE = ReportFigure(
     draw,
     title="Errors on corrupted images",
     caption=(
-        "Last test error against the strength of a corruption, which is the same for every run; the left "
-        "edge is the error on clean images. A line that rises less steeply is more robust. Twins share a "
-        "row, the plain one dashed. The band is the range over seeds, and a diverged run counts at chance "
-        "error."
+        "Test error after training against the strength of a corruption. All runs see the same corrupted "
+        "images, and strength 0 is the clean images. A line that rises less steeply belongs to a more robust "
+        "network. A plain network and its residual twin share a row, and the plain one is dashed. The band "
+        "is the range over seeds. A diverged run counts at chance error."
     ),
 )

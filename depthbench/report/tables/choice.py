@@ -43,7 +43,7 @@ def choice_table(
             "multiply-adds (million)": [number(x, 1e6, 1) for x in choice["multiply_adds"]],
             "time (s)": [number(x, 1, 1) for x in choice["seconds"]],
             "peak memory (MB)": [number(x, 1e6, 0) for x in choice["peak_memory"]],
-            "lowest error at its": [
+            "lowest error for its cost in": [
                 ", ".join(
                     name for cost, name in COSTS.items() if row[f"front_{cost}"] and cost not in incomparable
                 )
@@ -56,10 +56,12 @@ def choice_table(
     )
     note = (
         "For each network we recommend the shallowest depth whose mean validation error is within one "
-        "standard error of the best depth of that network. Overall we recommend the fewest multiply-adds "
-        "within one standard error of the best of all. Nothing is recommended by test error, from fewer than "
-        f"{LEAST_SEEDS} seeds, or if the best is at chance. Lowest error at its cost: nothing else is both "
-        "cheaper and better. Times and memory within 5 % of each other count as equal. Time and memory are "
+        "standard error of the best depth of that network. Overall we recommend the network and depth with "
+        "the fewest multiply-adds whose mean validation error is within one standard error of the best. "
+        "There is no recommendation without a validation set, or if the best network is at chance. Depths "
+        f"with fewer than {LEAST_SEEDS} seeds are not considered. "
+        "A row has the lowest error for its cost if no other row is both cheaper and better (times and "
+        "memory within 5 % count as equal). Time and memory are "
         "means over the finished seeds that did not diverge. The time depends on what else the machine ran."
     )
     for cost, columns in incomparable.items():

@@ -20,6 +20,11 @@ def number(value: float | None, unit: float = 1.0, places: int = 2) -> str:
     return "" if value is None or not math.isfinite(value) else f"{value / unit:,.{places}f}"
 
 
+def significant(value: float) -> str:
+    """Write three significant digits; all digits of a whole number below a million, e.g. `9,660`."""
+    return f"{float(f'{value:.3g}'):,.0f}" if 1000 <= value < 1e6 else f"{value:.3g}"
+
+
 def whole(value: Any) -> str:
     """Write a count; `?` if unknown."""
     return "?" if pd.isna(value) else f"{int(value):,}"

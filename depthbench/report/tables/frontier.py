@@ -26,15 +26,15 @@ def frontier_table(search: Search) -> Table:
             "lowest to highest": [
                 f"{low:g} to {high:g}" for low, high in zip(summary["low"], summary["high"], strict=True)
             ],
-            "each seed: trains, does not": [_each_seed(seeds[name]) for name in summary["network"]],
+            "each seed: trains, next does not": [_each_seed(seeds[name]) for name in summary["network"]],
             "expected by theory": [_expected(x) for x in summary["expected"]],
         }
     )
     note = (
         f"For each seed: the deepest depth that trains (last train error below {search.below:g} %), and the "
-        "shallowest deeper one that does not. Depths too shallow to fit the data are ignored. A seed in "
-        f"which no depth trains counts as 0. Theory: {TRAINABLE} mean-field depth scales at initialisation, "
-        "where theory predicts a rate."
+        "next tested depth, which does not. Depths too shallow to fit the data are ignored. A seed in which "
+        f"no depth trains counts as 0. Theory: {TRAINABLE} times the mean-field depth scale at "
+        "initialisation; empty if theory predicts no rate."
     )
     return Table(note, search.frontiers.merge(summary, on="network"), shown.astype(str))
 

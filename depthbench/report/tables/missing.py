@@ -27,10 +27,12 @@ def missing_table(missing: pd.DataFrame) -> Table:
         }
     )
     note = (
-        "Runs of the study without final errors. They enter no mean. A run in progress counts as interrupted "
-        "until it ends."
+        "Runs of the study without final errors. No mean includes them. A run in progress counts as "
+        "interrupted until it ends."
     )
-    return Table(note, missing, shown.astype(str), nothing="Nothing: every run of the study has finished.")
+    return Table(
+        note, missing, shown.astype(str), nothing="No run is missing: all runs of the study have finished."
+    )
 
 
 TABLE = ReportTable(build, title="Missing runs")

@@ -28,10 +28,10 @@ def rates_table(rates: pd.DataFrame) -> Table:
         }
     )
     note = (
-        "The factor by which the squared norm of dL/dz changes at step 0 from one layer, or residual "
-        "block, to the previous one, towards the input. Above 1 gradients explode, below 1 they vanish. "
-        "Measured: a straight line fitted to the logarithms within a stage, as the geometric mean over n "
-        "seeds with its Student's t interval. Predicted is empty where the assumptions of no formula hold. "
+        "The factor by which the squared norm of dL/dz grows per layer (or residual block) towards the "
+        "input, at step 0. Above 1 gradients explode, below 1 they vanish. Measured: the slope of a straight "
+        "line fitted to the logarithms within a stage; the geometric mean over n seeds, with its Student's t "
+        "interval. Predicted is empty if no formula's assumptions hold. "
         "Residual networks with batch normalisation and identity shortcuts are omitted: their norm follows "
         "a power of the depth, so they have no rate."
     )

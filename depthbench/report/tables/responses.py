@@ -4,6 +4,7 @@ import pandas as pd
 
 from depthbench.report.entries import ReportTable, Table
 from depthbench.report.evidence import Evidence
+from depthbench.report.tables.formatting import significant
 
 
 def build(evidence: Evidence) -> Table | None:
@@ -15,18 +16,20 @@ def responses_table(responses: pd.DataFrame) -> Table:
     shown = pd.DataFrame(
         {
             **{key: responses[key] for key in ("network", "depth", "n")},
-            "median layer, mean": [f"{x:.3g}" for x in responses["mean"]],
+            "median layer, mean": [significant(x) for x in responses["mean"]],
             "median layer, range": [
-                f"{a:.3g} to {b:.3g}" for a, b in zip(responses["min"], responses["max"], strict=True)
+                f"{significant(a)} to {significant(b)}"
+                for a, b in zip(responses["min"], responses["max"], strict=True)
             ],
-            "smallest of any layer": [f"{x:.3g}" for x in responses["least"]],
-            "largest of any layer": [f"{x:.3g}" for x in responses["greatest"]],
+            "smallest of any layer": [significant(x) for x in responses["least"]],
+            "largest of any layer": [significant(x) for x in responses["greatest"]],
         }
     )
     note = (
         "Standard deviation of a layer's response at the last probed step of finished runs, after any "
-        "normalisation and before the nonlinearity (He et al. 2015, Figure 7). Mean and range are of the "
-        "median layer over n seeds. Smallest and largest are over all layers and seeds."
+        "normalisation and before the nonlinearity (He et al. 2015, Figure 7). Mean and range "
+        "over n seeds are of the median over the layers of each run. Smallest and largest are over all "
+        "layers and seeds."
     )
     return Table(note, responses, shown.astype(str))
 

@@ -15,7 +15,7 @@ def build(evidence: Evidence) -> Table | None:
 def robustness_table(robustness: pd.DataFrame) -> Table:
     """Build the table of `analysis.robustness.summarise_robustness`.
 
-    For people it has one row per network, depth and corruption: clean images and the greatest strength."""
+    For people it has one row per network, depth and corruption: clean images and the highest strength."""
     rows = []
     for (network, depth, corruption), group in robustness.groupby(["network", "depth", "corruption"]):
         clean, most = (group.iloc[i] for i in (group["strength"].argmin(), group["strength"].argmax()))
@@ -28,15 +28,15 @@ def robustness_table(robustness: pd.DataFrame) -> Table:
                 "n": most["n"],
                 "clean, mean (%)": number(clean["mean"]),
                 "over all strengths, mean (%)": number(group.loc[group["strength"] > 0, "mean"].mean()),
-                "at the greatest, mean (%)": number(most["mean"]),
+                "at the highest strength, mean (%)": number(most["mean"]),
                 "95% interval (%)": interval(most[["low", "high"]]),
                 "range (%)": interval(most[["min", "max"]]),
-                "greatest strength": f"{most['strength']:g}" + (f" ({known.unit})" if known else ""),
+                "highest strength": f"{most['strength']:g}" + (f" ({known.unit})" if known else ""),
             }
         )
     note = (
-        "Last test error over n seeds on corrupted images, which are the same for every run. A diverged run "
-        "counts at chance error. Interval and range are at the greatest strength; the CSV has every strength."
+        "Last test error over n seeds on corrupted images. All runs see the same images. A diverged run "
+        "counts at chance error. Interval and range are at the highest strength; the CSV has every strength."
     )
     return Table(note, robustness, pd.DataFrame(rows).astype(str))
 

@@ -48,10 +48,10 @@ def runs_table(runs: pd.DataFrame, twins: pd.DataFrame) -> Table:
         }
     )
     note = (
-        "The errors of an unfinished run are its latest ones and enter no mean. Twins are a plain and a "
-        "residual network of the same depth and seed. They have the same number of parameters, the same "
+        "An unfinished run is shown with its latest errors, and no mean includes them. Twins are a plain and "
+        "a residual network of the same depth and seed. They have the same number of parameters, the same "
         "initial weights and the same batches in the same order. Batches are compared by hash, over all "
-        "updates or over the number given."
+        "updates, or over the number of updates shown in the cell."
     )
     return Table(note, runs.join(matched), without_empty_columns(shown))
 

@@ -34,8 +34,8 @@ def summary_table(summary: pd.DataFrame, train_images: str) -> Table:
     note = (
         f"Last errors over n seeds, in evaluation mode on clean images (train error: {train_images}). A "
         "diverged run counts at chance error. The interval is Student's t for the mean, which can reach "
-        "below 0 and above 100 %. The best test error is chosen on the test set, so it appears only in the "
-        "table of runs and in no mean."
+        "below 0 and above 100 %. The best test error is chosen on the test set, so only the table of runs "
+        "shows it and no mean includes it."
     )
     if any(f"{name}_mean" in summary for name in CROP_ERRORS):
         note += " Errors over 10 crops and top-5 errors are means over the runs that have them."

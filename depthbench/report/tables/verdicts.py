@@ -44,16 +44,17 @@ def verdict_table(verdicts: Verdicts, untrained: Collection[str] = ()) -> Table:
             "test": raw["test"],
         }
     )
+    points = "point" if verdicts.margin == 1 else "points"
     note = (
-        "A difference is the deeper network's error minus the shallower one's, seed by seed. Degradation "
-        f"is present if p <= 0.05 and the mean difference is at least {verdicts.margin:g} percentage points, "
+        "A difference is the deeper network's error minus the shallower one's, seed by seed. Degradation is "
+        f"present if p <= 0.05 and the mean difference is at least {verdicts.margin:g} percentage {points}, "
         "the margin of this study. It is absent if the one-sided 95% upper bound is below the "
         "margin. Otherwise, and with fewer than 3 seeds, it is inconclusive. An error is the mean of the "
         "last five evaluations, or of the last quarter of training if that has fewer. A diverged run "
         "counts at chance error. p is from the one-sided paired t test, Holm-corrected over the pairs of "
-        "depths of a network. Rises less: the same test on the plain network's difference minus the "
-        "residual one's. At chance: the network is at chance at every depth, so degradation cannot be "
-        "measured."
+        "depths of a network. Rows `rises less than` apply the same test to the plain network's "
+        "difference minus the residual one's. A network at chance at every depth has the verdict `at "
+        "chance`, because degradation cannot be measured."
     )
     return Table(note, raw, shown.astype(str))
 

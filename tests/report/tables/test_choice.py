@@ -6,7 +6,9 @@ def test_the_table_marks_what_is_recommended_and_omits_unknown_columns(results, 
     table = choice_table(choose(validated.runs), {"seconds": ["threads"]})
     best = table.shown.iloc[-1]
     assert best["recommended"] == "overall, for its network"
-    assert best["lowest error at its"] == "parameters, multiply-adds, peak memory"  # times do not compare
+    assert (
+        best["lowest error for its cost in"] == "parameters, multiply-adds, peak memory"
+    )  # times do not compare
     assert best["validation error, mean (%)"] == "5.20"
     assert "The time cannot be compared: threads differ" in table.note
     without = choice_table(choose(results.runs), {}).shown

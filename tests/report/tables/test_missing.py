@@ -10,5 +10,5 @@ def test_missing_runs_are_named_with_their_reason(partial_results):
     assert shown == [
         ("plain", "failed: OSError: the disk | is full", "0 of 200"),
         ("resnet", "interrupted", "120 of 200"),
-        ("resnet", "not begun", ""),
+        ("resnet", "not started", ""),
     ]

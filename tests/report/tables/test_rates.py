@@ -9,7 +9,7 @@ def test_rates_are_shown_with_prediction_formula_and_source(results):
     assert (row["measured"], row["95% interval"], row["n"]) == ("0.490", "0.490 to 0.490", "3")  # 0.7 squared
     assert (row["predicted"], row["difference (%)"]) == ("1.467", "")  # from a bound
     assert row["formula"] == "at most pi/(pi - 1)"
-    assert "upper reference" in row["assumption"]
+    assert "upper bound" in row["assumption"]
     assert "Yang et al. 2019" in row["source"]
     assert rows(table, network="resnet") == []  # a power of the depth, no rate
 
