@@ -14,9 +14,10 @@ test: .venv/installed-dev  ## set up, run the tests
 test-fast: .venv/installed-dev  ## set up, run the tests that are not marked slow
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
 
-lint: .venv/installed-dev  ## set up, check style
+lint: .venv/installed-dev  ## set up, check style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
 format: .venv/installed-dev  ## set up, fix style
 	$(BIN)/ruff check --fix .
