@@ -50,6 +50,12 @@ def test_links_lead_to_files_and_headings(document):
             assert heading in map(anchor, headings), link
 
 
+def test_contributing_names_files_that_exist():
+    text = (CHECKOUT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    for name in set(re.findall(r"`([\w/.]+/(?:\w+\.(?:py|toml|csv))?)`", text)):
+        assert any((root / name).exists() for root in (CHECKOUT, CHECKOUT / "depthbench")), name
+
+
 def test_the_study_of_the_readme_loads(tmp_path):
     (example,) = code(CHECKOUT / "README.md", "toml")
     file = tmp_path / "my_study.toml"
