@@ -60,7 +60,7 @@ def test_documents_itself(name):
 
 
 @pytest.mark.parametrize("entries", [FIGURES, COMPARISON_FIGURES])
-def test_figures_of_one_title_can_be_told_apart(entries):
+def test_figures_with_the_same_title_have_different_choices(entries):
     names = [(figure.title, figure.choice) for figure in (entry.load() for entry in entries.values())]
     assert len(set(names)) == len(names)
 

@@ -5,7 +5,7 @@ from depthbench.report import FIGURES, drawing
 from tests.report.conftest import evidence_of
 
 
-def test_in_processes_figures_are_drawn_as_in_this_one_and_none_stays(results, tmp_path, monkeypatch):
+def test_other_processes_draw_the_same_figures_and_end(results, tmp_path, monkeypatch):
     entries = {name: FIGURES[name] for name in ("degradation", "curves")}
     evidence = evidence_of(results)
     here = list(drawing.draw_figures(entries, evidence, 2, tmp_path / "here"))

@@ -94,7 +94,7 @@ def test_files_are_where_they_are_promised(report):
     assert tables == {f"{name}.{suffix}" for name in names for suffix in ("csv", "md", "tex")}
 
 
-def test_the_page_stands_alone(html):
+def test_the_page_loads_nothing_else(html):
     page = Page(html)
     inside = [r for r in page.references if r.startswith("#") or r.startswith("data:")]
     assert page.references == inside

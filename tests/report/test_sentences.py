@@ -32,11 +32,11 @@ def test_one_depth_has_no_difference(results):
     assert sentences.degradation(summarise(runs)) == ["plain: mean train error 2.40 % at depth 8 (n = 3)."]
 
 
-def test_no_finished_run_says_nothing(results):
+def test_no_sentence_without_a_finished_run(results):
     assert sentences.degradation(summarise(results.runs.assign(status="interrupted"))) == []
 
 
-def test_verdicts_are_of_the_least_and_the_greatest_depth_and_of_twins(results):
+def test_verdicts_compare_the_shallowest_and_the_deepest_depth_and_twins(results):
     """All seeds differ by the same: plain loses 6 points from depth 8 to 20, resnet gains 1.2."""
     assert sentences.verdicts(judge(results.runs, results.history, "train_error_eval")) == [
         "plain: degradation is present from depth 8 to 20 (+6.00 percentage points, n = 3, p = 0.0046, "
@@ -227,12 +227,12 @@ def test_the_recommendation_gives_its_evidence(validated):
     assert same.startswith("Recommended: plain at depth 8")
 
 
-def test_where_nothing_is_recommended_it_says_how_to_get_it(results, validated):
+def test_without_a_recommendation_the_sentence_names_what_it_needs(results, validated):
     (sentence,) = sentences.choice(choose(results.runs))
     assert "--set data.val_fraction=0.1" in sentence
     (sentence,) = sentences.choice(choose(validated.runs.query("seed == 0")))
     assert "--seeds 3" in sentence
 
 
-def test_one_depth_leaves_nothing_to_recommend(validated):
+def test_one_depth_has_no_recommendation(validated):
     assert sentences.choice(choose(validated.runs.query("network == 'plain' and depth == 8"))) == []

@@ -31,7 +31,7 @@ def titles(figure):
     return [axes.get_title() for axes in figure.axes if axes.get_title() and axes.get_visible()]
 
 
-def test_the_least_and_the_greatest_depth_of_each_network(results):
+def test_the_shallowest_and_the_deepest_depth_of_each_network(results):
     both = pd.concat([predicted("plain", (8, 14, 20)), predicted("resnet", (14,))], ignore_index=True)
     figure = draw(results, both)
     assert titles(figure) == ["plain, depth 8", "resnet, depth 14", "plain, depth 20"]

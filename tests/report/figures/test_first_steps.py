@@ -13,7 +13,7 @@ def figure(results):
     return draw(results)
 
 
-def test_a_row_a_quantity_and_a_column_a_network_at_its_greatest_depth(figure):
+def test_rows_are_quantities_and_columns_the_deepest_networks(figure):
     titles = [axes.get_title() for axes in panels(figure)]
     assert titles == ["plain, depth 20", "resnet, depth 20"] * 2
     labels = [axes.get_ylabel() for axes in panels(figure)[::2]]

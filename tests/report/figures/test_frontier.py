@@ -22,20 +22,20 @@ def test_each_seed_is_a_line_from_what_trains_to_what_does_not(searched):
     assert "6 %" in figure.get_suptitle()
 
 
-def test_there_is_none_without_a_search_or_a_finished_run(results, searched):
+def test_nothing_to_show_without_a_search_or_a_finished_run(results, searched):
     assert draw("frontier", results) is None
     begun = searched.runs.assign(status="interrupted")
     assert draw("frontier", searched._replace(runs=begun)) is None
 
 
-def test_a_search_that_is_not_finished_says_so(searched):
+def test_an_unfinished_search_has_a_note(searched):
     runs = searched.runs.copy()
     runs.loc[runs["run_id"] == runs["run_id"].iloc[-1], "status"] = "interrupted"
     notes = [note(draw("frontier", searched._replace(runs=each))) for each in (searched.runs, runs)]
     assert notes == ["", "The search is not finished: some runs have no final error"]
 
 
-def test_a_network_that_never_trains_is_told_in_words(searched):
+def test_a_network_that_never_trains_has_a_text(searched):
     runs = searched.runs.assign(**{"frontier.below": 0.1})
     axes = draw("frontier", searched._replace(runs=runs)).axes[0]
     assert {text.get_text() for text in axes.texts} == {" no tested depth trains"}

@@ -17,5 +17,5 @@ def test_heatmap_colours_zero_and_lost_unlike_any_norm(results):
     assert "White: exactly zero in a seed. Grey: not probed" in figure.get_supxlabel()
 
 
-def test_heatmap_says_nothing_of_colours_that_are_not_there(results):
+def test_the_note_names_only_colours_that_occur(results):
     assert draw("heatmap_preact", results).get_supxlabel() == ""

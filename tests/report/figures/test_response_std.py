@@ -31,7 +31,7 @@ def test_a_network_without_its_twin_has_solid_lines(results):
     assert not {"plain", "residual"} & set(legend(figure))
 
 
-def test_a_variant_stands_alone_unless_its_twin_has_the_same_options(tmp_path):
+def test_a_variant_has_its_own_panel_unless_its_twin_has_the_same_options(tmp_path):
     variants = {
         "bare": {"of": "plain", "options": {"norm": "none"}},
         "bare-residual": {"of": "resnet", "options": {"norm": "none"}},

@@ -64,7 +64,7 @@ def test_one_seed_and_one_published_number_have_no_spread(table):
     assert shown_row["published protocol"] == "best epoch on the test set"
 
 
-def test_other_data_stands_alone(results):
+def test_results_on_other_data_are_not_compared(results):
     table = reproduction_table(reproduction(results.runs))
     assert set(table.shown["within the spread"]) == {"no published number for this data"}
     assert set(table.shown["data"]) == {"digits"}
