@@ -3,7 +3,7 @@
 Each function describes one family of its architecture; NETWORKS lists them."""
 
 from depthbench.networks.family import DepthList, DepthRule, Family, MemoryBound, Protocol, Structure
-from depthbench.networks.options import CIFAR, IMAGENET, MLP, options_of
+from depthbench.networks.options import CIFAR, IMAGENET, MLP, PAPER_VALUES, options_of
 
 SIX_N_PLUS_2, NINE_N_PLUS_2, TWO_N_PLUS_2 = DepthRule(6, 2), DepthRule(9, 2), DepthRule(2, 2)
 
@@ -14,6 +14,7 @@ IMAGENET_BLOCKS = {  # depth -> number of blocks of each stage (He et al. 2015, 
     101: (3, 4, 23, 3),
     152: (3, 8, 36, 3),
 }
+IMAGENET_DEPTHS = DepthList(tuple(IMAGENET_BLOCKS))
 IMAGENET_BOTTLENECKS_FROM = 50  # layers
 
 HE2015_CIFAR = Protocol({"steps": 64_000, "flip": True}, image_size=32)  # He et al. 2015, sec. 4.2
@@ -73,12 +74,11 @@ def cifar(
     return Family(
         "depthbench.networks.cifar:CifarNet",
         about,
-        {"residual": residual},
+        {"residual": residual, "bottleneck": bottleneck},
         NINE_N_PLUS_2 if bottleneck else SIX_N_PLUS_2,
         twin,
         options_of(CIFAR),
-        unset={"width": 16, "order": order},
-        bottlenecks_from=0 if bottleneck else None,
+        unset=PAPER_VALUES[CIFAR] | {"order": order},
         structure=Structure(
             {"1": 0, "2": 1, "3": 2}, layers_per_block=3 if bottleneck else 2, has_one_width=not bottleneck
         ),
@@ -93,10 +93,10 @@ def imagenet(about: str, twin: str, *, residual: bool) -> Family:
         "depthbench.networks.imagenet:ImageNetNet",
         about,
         {"residual": residual},
-        DepthList(tuple(IMAGENET_BLOCKS)),
+        IMAGENET_DEPTHS,
         twin,
         options_of(IMAGENET),
-        unset={"width": 64, "order": "original"},
+        unset=PAPER_VALUES[IMAGENET],
         bottlenecks_from=IMAGENET_BOTTLENECKS_FROM,
         protocols={"he2015-imagenet": HE2015_IMAGENET},
     )
@@ -113,6 +113,6 @@ def mlp(about: str, twin: str, *, residual: bool) -> Family:
         options_of(MLP),
         flattens=True,
         fuses=False,
-        unset={"width": 256, "order": "full_pre"},
+        unset=PAPER_VALUES[MLP],
         structure=Structure({"1": 0}, layers_per_block=2, is_fully_connected=True),
     )

@@ -6,7 +6,6 @@ of the 2015 paper come first, then the other orders of normalisation and activat
 of the sum are in shortcuts.py. Shapes: B batch, C channels, H W pixels."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import prod
 
 from torch import Tensor, nn
@@ -21,6 +20,7 @@ from depthbench.networks.components import (
 )
 from depthbench.networks.fusing import Respond, in_parts
 from depthbench.networks.layers import response_of
+from depthbench.networks.options import BuiltOptions
 from depthbench.networks.shortcuts import (
     Addition,
     ExclusiveAddition,
@@ -193,45 +193,21 @@ ORDERS: dict[str, type[Block]] = {
 }
 
 
-@dataclass(frozen=True, kw_only=True)
-class BlockOptions:
-    """The options that all blocks of a network share (fields of NetworkOptions)."""
-
-    residual: bool
-    bottleneck: bool
-    shortcut: str
-    norm: str
-    activation: str
-    dropout: float
-    order: str
-    shortcut_scale: float
-    branch_scale: float
-    gate: str
-    gate_bias: float
-    shortcut_dropout: float
-    bottleneck_stride: str
-
-    @property
-    def has_bias(self) -> bool:
-        """Whether convolutions have a bias, which the shift of a norm makes redundant."""
-        return self.norm == "none"
-
-    @property
-    def block(self) -> type[Block]:
-        """The class of the blocks."""
-        weighs_branch = self.residual and (self.branch_scale != 1 or self.gate == "exclusive")
-        if self.order == "original" and not weighs_branch:
-            return Bottleneck if self.bottleneck else BasicBlock
-        return ORDERS[self.order]
+def block_class(options: BuiltOptions) -> type[Block]:
+    """Return the class of the blocks of a network."""
+    weighs_branch = options.residual and (options.branch_scale != 1 or options.gate == "exclusive")
+    if options.order == "original" and not weighs_branch:
+        return Bottleneck if options.bottleneck else BasicBlock
+    return ORDERS[options.order]
 
 
-def make_block(c_in: int, width: int, stride: int, options: BlockOptions, *, is_first: bool) -> Block:
+def make_block(c_in: int, width: int, stride: int, options: BuiltOptions, *, is_first: bool) -> Block:
     """Return a block that works on `width` channels. `is_first`: the first one of its network."""
     if options.bottleneck:
         convolutions = bottleneck_convolutions(c_in, width, stride, options)
     else:
         convolutions = basic_convolutions(c_in, width, stride, options)
-    block = options.block(convolutions, options.norm, options.activation, is_first=is_first)
+    block = block_class(options)(convolutions, options.norm, options.activation, is_first=is_first)
     for conv in convolutions[1:]:
         drop_input(conv, options.dropout)
     block.dropout = options.dropout > 0
@@ -247,7 +223,7 @@ def convolution(size: int, c_in: int, c_out: int, stride: int, bias: bool) -> nn
     return nn.Conv2d(c_in, c_out, size, stride, padding=size // 2, bias=bias)
 
 
-def basic_convolutions(c_in: int, width: int, stride: int, options: BlockOptions) -> list[nn.Conv2d]:
+def basic_convolutions(c_in: int, width: int, stride: int, options: BuiltOptions) -> list[nn.Conv2d]:
     """Return two 3x3 convolutions, the first of which shrinks the map."""
     return [
         convolution(3, c_in, width, stride, options.has_bias),
@@ -255,7 +231,7 @@ def basic_convolutions(c_in: int, width: int, stride: int, options: BlockOptions
     ]
 
 
-def bottleneck_convolutions(c_in: int, width: int, stride: int, options: BlockOptions) -> list[nn.Conv2d]:
+def bottleneck_convolutions(c_in: int, width: int, stride: int, options: BuiltOptions) -> list[nn.Conv2d]:
     """Return a 1x1 convolution to `width` channels, a 3x3 one, and a 1x1 one to EXPANSION times as many."""
     first, second = (stride, 1) if options.bottleneck_stride == "1x1" else (1, stride)
     return [
@@ -265,7 +241,7 @@ def bottleneck_convolutions(c_in: int, width: int, stride: int, options: BlockOp
     ]
 
 
-def add_shortcut(block: Block, options: BlockOptions) -> None:
+def add_shortcut(block: Block, options: BuiltOptions) -> None:
     """Make `block` residual."""
     c_in, c_out = block.convolutions[0].in_channels, block.convolutions[-1].out_channels
     stride = prod(conv.stride[0] for conv in block.convolutions)

@@ -1,6 +1,7 @@
 """The normalisations, activations and initialisations that every architecture offers."""
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -61,11 +62,17 @@ def initialise(layers: Iterable[Weighted], init: str) -> None:
             nn.init.zeros_(layer.bias)
 
 
+@dataclass(frozen=True)
+class InputDropout:
+    """A hook that drops each number that enters a layer in training."""
+
+    probability: float
+
+    def __call__(self, layer: nn.Module, inputs: tuple[Tensor, ...]) -> Tensor:
+        return F.dropout(inputs[0], self.probability, layer.training)
+
+
 def drop_input(layer: nn.Module, probability: float) -> None:
     """From now on drop each number that enters `layer` in training with this probability."""
-
-    def drop(layer: nn.Module, inputs: tuple[Tensor, ...]) -> Tensor:
-        return F.dropout(inputs[0], probability, layer.training)
-
     if probability:
-        layer.register_forward_pre_hook(drop)
+        layer.register_forward_pre_hook(InputDropout(probability))

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from depthbench.errors import BadInput
-from depthbench.networks.options import TAKEN_BY, NetworkOptions, check_choices
+from depthbench.networks.options import TAKEN_BY, defaults
 from depthbench.registry import Entry
 
 
@@ -115,7 +115,8 @@ class Family(Entry):
     """The paper's values of options whose default depends on the family."""
 
     bottlenecks_from: int | None = field(default=None, kw_only=True)
-    """The depth from which blocks are bottlenecks; the builder then takes `bottleneck`. None: at no depth."""
+    """The depth from which the builder makes bottlenecks, if that depends on the depth. `options` say it
+    otherwise."""
 
     structure: Structure | None = field(default=None, kw_only=True)
     """None: no theory of gradients at initialisation applies."""
@@ -129,21 +130,14 @@ class Family(Entry):
     def __call__(self, *args: Any, **arguments: Any) -> Any:
         """Build the network. `arguments` are depth, in_channels, num_classes and options.
 
-        A built-in family completes the options with its defaults. A plug-in's builder gets only those given.
-        Raises BadInput for a depth or a value that does not exist."""
-        if self.takes is None or not self.is_ours:
+        A built-in builder completes the options with the defaults of its paper. A plug-in's builder gets only
+        those given. Raises BadInput for a depth or a value that does not exist."""
+        if not self.is_ours:
             return super().__call__(*args, **arguments)
-        return super().__call__(*args, **self._complete(self.takes, **arguments))
-
-    def _complete(self, takes: frozenset[str], /, depth: int, **arguments: Any) -> dict[str, Any]:
-        """Return all arguments of a built-in family's builder, which takes the options `takes`."""
-        self.depths.n(depth)
-        chosen = {key: value for key, value in arguments.items() if value is not None}
-        check_choices(chosen)
-        defaults = {key: value for key, value in self.defaults(depth).items() if key in takes}
-        if self.bottlenecks_from is not None:
-            defaults["bottleneck"] = self.has_bottlenecks(depth)
-        return {"depth": depth, **defaults, **chosen}
+        takes = self.takes if self.takes is not None else self.unset.keys()
+        own = {key: value for key, value in self.unset.items() if key in takes}
+        given = {key: value for key, value in arguments.items() if value is not None}
+        return super().__call__(*args, **{**own, **given})
 
     @property
     def is_residual(self) -> bool | None:
@@ -156,22 +150,23 @@ class Family(Entry):
 
     def has_bottlenecks(self, depth: int) -> bool:
         """Whether the blocks at `depth` are bottlenecks."""
-        return self.bottlenecks_from is not None and depth >= self.bottlenecks_from
+        if self.bottlenecks_from is None:
+            return bool(self.options.get("bottleneck", False))
+        return depth >= self.bottlenecks_from
 
     def defaults(self, depth: int) -> dict[str, Any]:
         """Return every option as the paper has it at `depth`."""
-        shortcut = "B" if self.has_bottlenecks(depth) else "A"
-        return {**NetworkOptions().model_dump(), "shortcut": shortcut, **self.unset}
+        return {**defaults(has_bottlenecks=self.has_bottlenecks(depth)), **self.unset}
 
     def settle(self, depth: int, chosen: Mapping[str, Any]) -> dict[str, Any]:
         """Return all options of the network at `depth`, given the `chosen` ones (None: unset).
 
         An option without effect has its default, so that equal networks have equal options."""
-        defaults = self.defaults(depth)
+        own = self.defaults(depth)
         acts = {"residual": self.is_residual is not False, "bottleneck": self.has_bottlenecks(depth)}
         settled: dict[str, Any] = {}
-        for name, default in defaults.items():
+        for name, default in own.items():
             value, needs = chosen.get(name), TAKEN_BY[name].needs
-            has_effect = needs is None or acts.get(needs, settled.get(needs) != defaults.get(needs))
+            has_effect = needs is None or acts.get(needs, settled.get(needs) != own.get(needs))
             settled[name] = value if value is not None and has_effect else default
         return settled

@@ -3,18 +3,23 @@
 18 and 34 weighted layers in blocks of two 3x3 convolutions; 50, 101 and 152 in bottlenecks. Shapes: B batch,
 C channels, H W pixels."""
 
+from typing import Any
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from depthbench.networks.architectures import IMAGENET_BLOCKS
-from depthbench.networks.blocks import BlockOptions
+from depthbench.networks.architectures import IMAGENET_BLOCKS, IMAGENET_BOTTLENECKS_FROM, IMAGENET_DEPTHS
+from depthbench.networks.options import IMAGENET, complete
 from depthbench.networks.stages import StagedNet, generator_untouched
 
 
 class ImageNetNet(StagedNet):
     """A 7x7 convolution and 3x3 max pooling, both of stride 2, 4 stages of blocks with `width`, 2, 4 and 8
     times `width` filters (4 times as many after each bottleneck), global average pooling and a linear
-    classifier: (B, in_channels, H, W) -> logits (B, num_classes)."""
+    classifier: (B, in_channels, H, W) -> logits (B, num_classes).
+
+    `options` are those of NetworkOptions that ImageNet networks take. An unset one has the paper's value.
+    Raises BadInput for another depth than those of Table 1, and for an unknown value."""
 
     def __init__(
         self,
@@ -23,35 +28,15 @@ class ImageNetNet(StagedNet):
         num_classes: int = 1000,
         *,
         residual: bool,
-        bottleneck: bool = False,
-        width: int,
-        shortcut: str,
-        norm: str,
-        init: str,
-        activation: str,
-        dropout: float,
-        branch_scale: float,
-        bottleneck_stride: str,
+        **options: Any,
     ):
-        options = BlockOptions(
-            residual=residual,
-            bottleneck=bottleneck,
-            shortcut=shortcut,
-            norm=norm,
-            activation=activation,
-            dropout=dropout,
-            order="original",
-            shortcut_scale=1.0,
-            branch_scale=branch_scale,
-            gate="none",
-            gate_bias=0.0,
-            shortcut_dropout=0.0,
-            bottleneck_stride=bottleneck_stride,
-        )
+        IMAGENET_DEPTHS.n(depth)
+        bottleneck = depth >= IMAGENET_BOTTLENECKS_FROM
+        built = complete(IMAGENET, options, residual=residual, bottleneck=bottleneck)
         with generator_untouched():
-            conv1 = nn.Conv2d(in_channels, width, 7, 2, padding=3, bias=options.has_bias)
-            super().__init__(conv1, IMAGENET_BLOCKS[depth], num_classes, options)
-        self.initialise(init)
+            conv1 = nn.Conv2d(in_channels, built.width, 7, 2, padding=3, bias=built.has_bias)
+            super().__init__(conv1, IMAGENET_BLOCKS[depth], num_classes, built)
+        self.initialise(built.init)
 
     def forward(self, x: Tensor) -> Tensor:  # (B, in_channels, H, W)
         x = self.respond(self.norm1, self.activation, self.conv1(x))  # (B, width, H/2, W/2)

@@ -4,7 +4,7 @@ twins in the order of He et al. 2016 (arXiv:1603.05027, sec. 4): norm, activatio
 Depth is 2n + 2 weighted layers. Shapes: B batch, C channels, H W pixels, F units."""
 
 from itertools import pairwise
-from typing import cast
+from typing import Any, cast
 
 from torch import Tensor, nn
 
@@ -12,6 +12,7 @@ from depthbench.networks.architectures import TWO_N_PLUS_2
 from depthbench.networks.checkpointing import in_turn
 from depthbench.networks.components import OUT_OF_PLACE, drop_input, initialise, make_norm
 from depthbench.networks.layers import Layer, response_of
+from depthbench.networks.options import MLP, BuiltOptions, complete
 
 
 def make_unit_norm(name: str, units: int) -> nn.Module:
@@ -22,16 +23,16 @@ def make_unit_norm(name: str, units: int) -> nn.Module:
 class PlainBlock(nn.Module):
     """Norm, activation and linear map, twice."""
 
-    def __init__(self, width: int, norm: str, activation: str, dropout: float):
+    def __init__(self, options: BuiltOptions):
         super().__init__()
-        bias = norm == "none"  # the shift of a norm makes it redundant
+        width, norm, bias = options.width, options.norm, options.has_bias
         self.norm1 = make_unit_norm(norm, width)
         self.linear1 = nn.Linear(width, width, bias)
         self.norm2 = make_unit_norm(norm, width)
         self.linear2 = nn.Linear(width, width, bias)
-        self.activation = OUT_OF_PLACE[activation]  # a shortcut carries its input
-        self.dropout = dropout
-        drop_input(self.linear2, dropout)
+        self.activation = OUT_OF_PLACE[options.activation]  # a shortcut carries its input
+        self.dropout = options.dropout
+        drop_input(self.linear2, options.dropout)
 
     def forward(self, x: Tensor) -> Tensor:  # (B, F)
         y = self.linear1(self.activation(self.norm1(x)))
@@ -41,9 +42,9 @@ class PlainBlock(nn.Module):
 class ResidualBlock(PlainBlock):
     """A plain block, scaled and added to its input."""
 
-    def __init__(self, width: int, norm: str, activation: str, dropout: float, branch_scale: float):
-        super().__init__(width, norm, activation, dropout)
-        self.branch_scale = branch_scale
+    def __init__(self, options: BuiltOptions):
+        super().__init__(options)
+        self.branch_scale = options.branch_scale
 
     def forward(self, x: Tensor) -> Tensor:  # (B, F)
         return x + self.branch_scale * super().forward(x)  # (B, F)
@@ -53,10 +54,13 @@ class Mlp(nn.Module):
     """A linear map to `width` units, n blocks of two maps each, norm and activation, and a linear classifier:
     images (B, C, H, W) -> logits (B, num_classes).
 
-    `in_channels` is the number of pixels C H W: each is a channel. Without residual connections the network
-    is the textbook's chain of map, norm, activation. `branch_scale` multiplies what a residual block adds to
-    its input; a plain network ignores it. After the same `torch.manual_seed`, the plain and the residual
-    network of one depth have the same initial weights. Raises BadInput for a depth that is not 2n + 2."""
+    `in_channels` is the number of pixels C H W: each is a channel. `options` are those of NetworkOptions that
+    fully connected networks take. An unset one has its default.
+
+    Without residual connections the network is the textbook's chain of map, norm, activation. `branch_scale`
+    multiplies what a residual block adds to its input; a plain network ignores it. After the same
+    `torch.manual_seed`, the plain and the residual network of one depth have the same initial weights. Raises
+    BadInput for a depth that is not 2n + 2, and for an unknown value."""
 
     def __init__(
         self,
@@ -65,28 +69,20 @@ class Mlp(nn.Module):
         num_classes: int = 10,
         *,
         residual: bool,
-        width: int,
-        norm: str,
-        init: str,
-        activation: str,
-        dropout: float,
-        branch_scale: float,
+        **options: Any,
     ):
         super().__init__()
-
-        def block() -> PlainBlock:
-            if residual:
-                return ResidualBlock(width, norm, activation, dropout, branch_scale)
-            return PlainBlock(width, norm, activation, dropout)
-
+        built = complete(MLP, options, residual=residual)
+        width, norm = built.width, built.norm
+        block = ResidualBlock if residual else PlainBlock
         self.residual = residual
-        self.input = nn.Linear(in_channels, width, bias=norm == "none")
-        self.hidden = nn.Sequential(*(block() for _ in range(TWO_N_PLUS_2.n(depth))))
+        self.input = nn.Linear(in_channels, width, bias=built.has_bias)
+        self.hidden = nn.Sequential(*(block(built) for _ in range(TWO_N_PLUS_2.n(depth))))
         self.norm = make_unit_norm(norm, width)
-        self.activation = OUT_OF_PLACE[activation]
+        self.activation = OUT_OF_PLACE[built.activation]
         self.fc = nn.Linear(width, num_classes)
         self.run_blocks = in_turn  # or checkpointing.Recomputed
-        initialise([layer.weighted for layer in self.weighted_layers()], init)
+        initialise([layer.weighted for layer in self.weighted_layers()], built.init)
 
     def forward(self, x: Tensor) -> Tensor:  # (B, C, H, W)
         x = self.input(x.flatten(1))  # (B, F)

@@ -28,6 +28,15 @@ ALL = frozenset({MLP, IMAGENET, CIFAR})
 CONVOLUTIONAL = frozenset({IMAGENET, CIFAR})
 ONLY_CIFAR = frozenset({CIFAR})
 
+Shortcut = Literal["A", "B", "C"]
+Order = Literal["original", "norm_after_addition", "act_before_addition", "act_only_pre", "full_pre"]
+
+PAPER_VALUES: dict[str, dict[str, Any]] = {  # of the options whose default depends on the architecture
+    MLP: {"width": 256, "order": "full_pre"},
+    IMAGENET: {"width": 64, "order": "original"},
+    CIFAR: {"width": 16, "order": "original"},
+}
+
 
 def _check_init(value: str) -> str:
     std = re.fullmatch(r"normal:(\d*\.?\d+(e-?\d+)?)", value)
@@ -45,7 +54,7 @@ class NetworkOptions(Section):
     """Filters of the first stage. Each further stage has twice as many. Units per layer of a fully connected
     network. Unset: 16 for CIFAR networks, 64 for ImageNet networks, 256 units."""
 
-    shortcut: Annotated[Literal["A", "B", "C"] | None, TakenBy(CONVOLUTIONAL, needs="residual")] = None
+    shortcut: Annotated[Shortcut | None, TakenBy(CONVOLUTIONAL, needs="residual")] = None
     """Shortcuts where the shape changes: A pads with zeros, B projects. C projects everywhere (He et al.
     2015, sec. 3.3). Unset: A, or B if the blocks are bottlenecks."""
 
@@ -69,7 +78,7 @@ class NetworkOptions(Section):
     """Probability of dropping an activation between the layers of a block."""
 
     order: Annotated[
-        Literal["original", "norm_after_addition", "act_before_addition", "act_only_pre", "full_pre"] | None,
+        Order | None,
         TakenBy(ONLY_CIFAR),
     ] = None
     """Position of normalisation and activation in a block (He et al. 2016, arXiv:1603.05027, Table 2).
@@ -100,6 +109,21 @@ class NetworkOptions(Section):
     billion multiply-adds with 50 layers), or the 3x3 one, as in torchvision."""
 
 
+class BuiltOptions(NetworkOptions):
+    """The options of a network that is built, each with a value, and the form of its blocks."""
+
+    width: int
+    shortcut: Shortcut
+    order: Order
+    residual: bool
+    bottleneck: bool
+
+    @property
+    def has_bias(self) -> bool:
+        """Whether the layers have a bias, which the shift of a norm makes redundant."""
+        return self.norm == "none"
+
+
 def _taken_by(name: str) -> TakenBy:
     (mark,) = (mark for mark in NetworkOptions.model_fields[name].metadata if isinstance(mark, TakenBy))
     return mark
@@ -120,6 +144,25 @@ def _choices_of(name: str) -> tuple[str, ...]:
 
 
 CHOICES = {name: choices for name in NetworkOptions.model_fields if (choices := _choices_of(name))}
+
+
+def defaults(*, has_bottlenecks: bool) -> dict[str, Any]:
+    """Return the default of every option, for networks with or without bottlenecks."""
+    return {**NetworkOptions().model_dump(), "shortcut": "B" if has_bottlenecks else "A"}
+
+
+def complete(
+    architecture: str, chosen: Mapping[str, Any], *, residual: bool, bottleneck: bool = False
+) -> BuiltOptions:
+    """Return the options of a network: the `chosen` ones, and the paper's values of unset ones (None).
+
+    Raises TypeError for an option that the architecture does not take, BadInput for an unknown value."""
+    if unknown := sorted(set(chosen) - options_of(architecture)):
+        raise TypeError(f"a network of architecture {architecture!r} takes no option {unknown[0]!r}")
+    given = {key: value for key, value in chosen.items() if value is not None}
+    check_choices(given)
+    values = {**defaults(has_bottlenecks=bottleneck), **PAPER_VALUES[architecture], **given}
+    return BuiltOptions.model_construct(residual=residual, bottleneck=bottleneck, **values)
 
 
 def check_choices(chosen: Mapping[str, Any]) -> None:

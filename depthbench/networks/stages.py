@@ -9,11 +9,12 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from depthbench.networks.blocks import Block, BlockOptions, make_block
+from depthbench.networks.blocks import Block, block_class, make_block
 from depthbench.networks.checkpointing import in_turn
 from depthbench.networks.components import ACTIVATIONS, initialise, make_norm
 from depthbench.networks.fusing import Respond, in_parts
 from depthbench.networks.layers import Layer, response_of
+from depthbench.networks.options import BuiltOptions
 from depthbench.networks.shortcuts import Gate
 
 
@@ -30,7 +31,7 @@ class StagedNet(nn.Module):
     weights in every layer, whatever the shortcut, gate and order."""
 
     def __init__(
-        self, conv1: nn.Conv2d, blocks_per_stage: Sequence[int], num_classes: int, options: BlockOptions
+        self, conv1: nn.Conv2d, blocks_per_stage: Sequence[int], num_classes: int, options: BuiltOptions
     ):
         super().__init__()
         width = conv1.out_channels
@@ -39,7 +40,7 @@ class StagedNet(nn.Module):
         self.activation = ACTIVATIONS[options.activation]
         self.stages = make_stages(width, blocks_per_stage, options)
         channels = self.blocks()[-1].convolutions[-1].out_channels
-        head = options.block.head(options.norm, options.activation, channels)
+        head = block_class(options).head(options.norm, options.activation, channels)
         self.norm_last, self.last_activation = head
         self.fc = nn.Linear(channels, num_classes)
         self.run_blocks = in_turn  # or checkpointing.Recomputed
@@ -80,7 +81,7 @@ class StagedNet(nn.Module):
         return [*layers, Layer("fc", "fc", self.fc, self.fc)]
 
 
-def make_stages(width: int, blocks_per_stage: Sequence[int], options: BlockOptions) -> nn.ModuleList:
+def make_stages(width: int, blocks_per_stage: Sequence[int], options: BuiltOptions) -> nn.ModuleList:
     """Return stages that work on `width`, 2 `width`, 4 `width`, ... channels. All but the first halve the
     map."""
     stages = nn.ModuleList()

@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from depthbench.errors import BadInput
-from depthbench.networks import NETWORKS
+from depthbench.networks import NETWORKS, Family
 from depthbench.networks.layers import weighted_layers
 from depthbench.networks.options import CHOICES, NetworkOptions, options_of
+from depthbench.registry import Entry
 from depthbench.study.model import Recipe
 
 BUILT_FROM = ("depth", "in_channels", "num_classes")
-STRUCTURAL = {"residual", "bottleneck"}  # set by the family, not by a study
 SHAPE = (3, 8, 8)
 
 
@@ -42,14 +42,40 @@ def choices_of(name):
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_the_builder_takes_the_options_of_its_family(name):
-    """The builder has no defaults of its own, because an option is declared once."""
+    """The builder names no option, because an option is declared once."""
     family = NETWORKS[name]
-    parameters = dict(inspect.signature(family.load()).parameters)
-    assert tuple(parameters)[:3] == BUILT_FROM
-    options = {key: p for key, p in parameters.items() if key not in STRUCTURAL.union(BUILT_FROM)}
-    assert set(options) == family.takes
-    assert {p.default for p in options.values()} == {inspect.Parameter.empty}
-    assert STRUCTURAL & set(parameters) >= set(family.options)
+    builder = inspect.signature(family.load())
+    assert tuple(builder.parameters)[:3] == BUILT_FROM
+    builder.bind(shallowest(name), 3, 10, **family.options)
+    for option in sorted(NetworkOptions.model_fields.keys() - family.takes):
+        with pytest.raises(TypeError, match=f"takes no option '{option}'"):
+            build(name, **{option: 1})
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_builder_alone_completes_its_options(name):
+    """A plug-in calls the builder itself, or lists it as an entry or family of its own."""
+    family, target = NETWORKS[name], NETWORKS[name].target
+    arguments = {"depth": shallowest(name), "in_channels": family.in_channels(SHAPE), "num_classes": 3}
+    fixed = dict(family.options)
+    order = {"order": family.unset["order"]} if "order" in family.takes else {}
+    torch.manual_seed(0)
+    expected = family(*arguments.values()).state_dict()
+    for builder in (Family(target, "mine", fixed | order), Entry(target, "mine", fixed | order)):
+        torch.manual_seed(0)
+        state = builder(**arguments).state_dict()
+        assert list(state) == list(expected)
+        assert all(torch.equal(state[key], expected[key]) for key in state)
+    network = family.load()(*arguments.values(), **fixed)
+    assert network(torch.randn(2, *SHAPE)).shape == (2, 3)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_network_can_be_pickled(name, tmp_path):
+    network = build(name, dropout=0.1).eval()
+    torch.save(network, tmp_path / "network.pt")
+    x = torch.randn(2, *SHAPE)
+    assert torch.equal(torch.load(tmp_path / "network.pt", weights_only=False)(x), network(x))
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -142,7 +168,7 @@ def test_an_unknown_value_or_option_is_refused(name):
     with pytest.raises(TypeError, match="squeeze"):
         build(name, squeeze=2)
     with pytest.raises(BadInput, match="depth 3 "):
-        NETWORKS[name](depth=3)
+        NETWORKS[name](depth=3, in_channels=3)
 
 
 def test_every_option_belongs_to_some_family():
