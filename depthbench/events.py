@@ -14,6 +14,12 @@ class StudyStarted:
 
     runs: tuple[Run, ...]
     """The runs to train."""
+    jobs: int
+    """Number of runs at once."""
+    lanes: int
+    """Number of runs that take turns in one process."""
+    threads: int
+    """Threads of each run."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +89,8 @@ Event = StudyStarted | RunStarted | RowLogged | Activity | Note | RunEnded | Sto
 
 
 class Display(Protocol):
-    """Shows the progress of a study. It is entered before the first event and left after the last."""
+    """Shows the progress of a study. `execution.run.execute` enters it before the first event and leaves it
+    after the last."""
 
     def __enter__(self) -> Self: ...
 

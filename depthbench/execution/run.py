@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from depthbench.events import Display, Silent
+from depthbench.events import Display, Silent, StudyStarted
 from depthbench.execution.backends import BACKENDS
 from depthbench.execution.backends.backend import Backend
 from depthbench.execution.plan import Decoding, Plan, make_plan
@@ -23,8 +23,10 @@ def execute(plan: Plan, display: Display | None = None) -> None:
 
     display = display or Silent()
     backend: Backend = look_up(BACKENDS, "backend", plan.execution.backend).load()
-    with plan.store.opened(plan.study, plan.data_hash, plan.execution.fresh):
-        backend(choose_lanes(plan, display), display)
+    with plan.store.opened(plan.study, plan.data_hash, plan.execution.fresh), display:
+        plan = choose_lanes(plan, display)
+        display.show(StudyStarted(plan.todo, jobs=plan.jobs, lanes=plan.lanes, threads=plan.threads))
+        backend(plan, display)
 
 
 def run_study(

@@ -80,7 +80,7 @@ def test_lines_report_each_end_and_regular_progress(runs, console, monkeypatch):
     first, second = runs
     lines = Lines(console)
     with lines:
-        lines.show(StudyStarted(runs))
+        lines.show(StudyStarted(runs, jobs=1, lanes=1, threads=1))
         lines.show(RunStarted(first))
         now[0] += 5
         lines.show(row(first, 6))
@@ -120,7 +120,7 @@ def test_bars_show_each_run_in_progress(runs):
     console = Console(file=io.StringIO(), width=160, force_terminal=True)
     first, second = runs
     with Bars(console) as bars:
-        bars.show(StudyStarted(runs))
+        bars.show(StudyStarted(runs, jobs=1, lanes=1, threads=1))
         bars.show(RunStarted(first))
         bars.show(RunStarted(second))
         bars.show(row(first, 6))

@@ -45,8 +45,18 @@ class Recorder(Silent):
 
     def __init__(self, stop_at=None):
         self.events, self.stop_at = [], stop_at
+        self.is_entered = False
+
+    def __enter__(self):
+        assert not self.is_entered
+        self.is_entered = True
+        return self
+
+    def __exit__(self, *error):
+        self.is_entered = False
 
     def show(self, event):
+        assert self.is_entered
         self.events.append(event)
         if isinstance(event, RowLogged) and event.step == self.stop_at:
             self.stop_at = None
@@ -86,7 +96,8 @@ def test_a_study_is_trained_once(backend, tiny, tmp_path):
     execute(plan, display)
     runs = load_results(plan.store.path).runs
     assert runs.status.tolist() == ["done", "done"]
-    assert display.events[0] == StudyStarted(plan.todo)
+    assert display.events[0] == StudyStarted(plan.todo, jobs=1, lanes=1, threads=plan.threads)
+    assert len(display.of(StudyStarted)) == 1
     for run in plan.todo:
         of_run = [event for event in display.events[1:] if event.run.run_id == run.run_id]
         assert isinstance(of_run[0], RunStarted)

@@ -16,7 +16,7 @@ from depthbench import load_results, load_study, run_study, write_report
 from depthbench.data import DATASETS
 from depthbench.data.corruptions import CORRUPTIONS, Corruption
 from depthbench.data.images import Images
-from depthbench.events import RunEnded, RunStarted, StudyStarted
+from depthbench.events import RunEnded, RunStarted
 from depthbench.execution.backends import BACKENDS
 from depthbench.execution.settings import Execution
 from depthbench.networks import NETWORKS
@@ -98,13 +98,11 @@ def count_runs(evidence):
 
 def train_here(plan, display):
     """A backend of one's own: all runs in this process, one after another."""
-    with display:
-        display.show(StudyStarted(plan.todo))
-        for run in plan.todo:
-            display.show(RunStarted(run))
-            store = plan.store.run(run.run_id)
-            record = finish(train(run, plan.data, store, plan.mode_of(run), data_hash=plan.data_hash))
-            display.show(RunEnded(run, record))
+    for run in plan.todo:
+        display.show(RunStarted(run))
+        store = plan.store.run(run.run_id)
+        record = finish(train(run, plan.data, store, plan.mode_of(run), data_hash=plan.data_hash))
+        display.show(RunEnded(run, record))
 
 
 @pytest.fixture

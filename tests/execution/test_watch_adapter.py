@@ -56,7 +56,7 @@ def test_each_event_is_the_call_that_a_watch_expects(tiny):
     row["test_error"] = 50.0
     with WatchAdapter(watch, plan) as display:
         display.show(Note("lanes were measured"))
-        display.show(StudyStarted((run,)))
+        display.show(StudyStarted((run,), jobs=1, lanes=1, threads=1))
         display.show(RunStarted(run))
         display.show(Note("resuming", run))
         display.show(Activity(run, "evaluating at step 6"))

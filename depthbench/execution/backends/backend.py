@@ -9,10 +9,11 @@ from depthbench.execution.plan import Plan
 class Backend(Protocol):
     """Trains the runs of a plan.
 
-    It is called with the results directory open and locked, and it must:
+    It is called with the results directory open and locked, and with a display that is entered and has shown
+    StudyStarted. It must:
 
-    - enter the display, show StudyStarted once, then each event as it happens, and call `tick` about twice a
-      second. Every run that starts gets a RunStarted and, unless it starts again, one RunEnded;
+    - show each event as it happens, and call the display's `tick` about twice a second. Every run that starts
+      gets a RunStarted and, unless it starts again, one RunEnded;
     - train and store each run of `plan.todo` with `training.loop.train`, in the directory
       `plan.store.run(run_id).path`, on `plan.data`, with `plan.threads` threads and the mode of the plan. At
       most `plan.jobs` runs train at once, in the order of `plan.todo`;

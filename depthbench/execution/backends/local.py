@@ -11,7 +11,7 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 
 from depthbench.errors import Interrupted
-from depthbench.events import Display, Event, RunEnded, RunStarted, Stopping, StudyStarted
+from depthbench.events import Display, Event, RunEnded, RunStarted, Stopping
 from depthbench.execution.messages import StartRun, Stop, WorkerSetup
 from depthbench.execution.plan import Plan
 from depthbench.execution.process import Process, worker_environment
@@ -24,7 +24,7 @@ TICK = 0.5  # seconds between two updates of the display
 def execute(plan: Plan, display: Display) -> None:
     """Train `plan.todo`, `plan.jobs` runs at once. See backend.Backend."""
     signals: list[int] = []
-    with _signals_go_to(signals), tempfile.TemporaryDirectory(prefix="depthbench-") as folder, display:
+    with _signals_go_to(signals), tempfile.TemporaryDirectory(prefix="depthbench-") as folder:
         images = Path(folder) / "images"
         with images.open("wb") as file:  # all processes train on what was read and hashed once
             pickle.dump(plan.data, file, protocol=pickle.HIGHEST_PROTOCOL)
@@ -61,7 +61,6 @@ class _Execution:
 
     def finish(self) -> None:
         """Train until nothing is left, or all runs have stopped after a signal."""
-        self.display.show(StudyStarted(self.plan.todo))
         try:
             while self.workers or (self.waiting and not self.signals):
                 if not self.signals:
