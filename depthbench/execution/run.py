@@ -7,7 +7,7 @@ from depthbench.execution.backends import BACKENDS
 from depthbench.execution.backends.backend import Backend
 from depthbench.execution.plan import Decoding, Plan, make_plan
 from depthbench.execution.settings import Execution
-from depthbench.execution.watch_adapter import Watch, WatchAdapter
+from depthbench.execution.watch_adapter import WatchAdapter
 from depthbench.registry import look_up
 from depthbench.study.model import Study
 from depthbench.training.mode import StepMode
@@ -40,7 +40,7 @@ def run_study(
     data_dir: str | Path | None = None,
     fresh: bool = False,
     decoding: Decoding = lambda done, total: None,
-    watch: Watch | None = None,
+    watch: object | None = None,
     display: Display | None = None,
     execution: Execution | None = None,
 ) -> Path:
@@ -52,7 +52,7 @@ def run_study(
     not given, where memory requires it. step: auto, eager, captured or compiled (training/mode.py). data_dir:
     where downloads and decoded images are kept. fresh: discard the study's stored results. decoding: called
     with (done, total) while an image folder is read. display: shows the progress (depthbench/events.py).
-    watch: the older form of a display, with a method for each kind of event (execution/watch_adapter.py).
+    watch: the older form of a display, with methods for some kinds of events (depthbench/progress.py).
     execution: all of these settings as one object, instead of single ones.
 
     Raises BadInput before anything is written, and errors.Interrupted after Ctrl-C. A run that fails or

@@ -1,8 +1,9 @@
-"""Displays written for `run_study(watch=...)`, which have a method for each kind of event."""
+"""Displays for `run_study(watch=...)`, with a method for each kind of event (depthbench/progress.py)."""
 
+import dataclasses
 import json
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 from depthbench.events import (
     Activity,
@@ -14,67 +15,76 @@ from depthbench.events import (
     Stopping,
     StudyStarted,
 )
+from depthbench.execution.cost.images import ImageFootprint
 from depthbench.execution.plan import Plan
-from depthbench.study.model import Run
+from depthbench.training.mode import StepMode
+
+ROW = ("step", "loss", "train_error", "test_error", "steps", "first_step", "images_per_second")
 
 
-class Watch(Protocol):
-    """An object that `run_study(watch=...)` takes. It can be a context manager too."""
+class PlanOfWatch(Plan):
+    """A plan that also has the attributes under which a watch finds some of its values."""
 
-    def begin(self, plan: Plan) -> None: ...
-    def note(self, line: str) -> None: ...
-    def started(self, run: Run) -> None: ...
-    def progress(self, run: Run, event: dict[str, Any]) -> None: ...
-    def ended(self, run: Run, status: str, reason: str | None, record: dict[str, Any]) -> None: ...
-    def stopping(self) -> None: ...
-    def tick(self) -> None: ...
+    @classmethod
+    def of(cls, plan: Plan, started: StudyStarted) -> Self:
+        """Return `plan` with the numbers of jobs, lanes and threads that were chosen at the start."""
+        values = {field.name: getattr(plan, field.name) for field in dataclasses.fields(plan)}
+        return cls(**values | {"jobs": started.jobs, "lanes": started.lanes, "threads": started.threads})
+
+    @property
+    def fresh(self) -> bool:
+        return self.execution.fresh
+
+    @property
+    def step(self) -> StepMode:
+        return self.execution.step_mode
+
+    @property
+    def images(self) -> ImageFootprint:
+        return self.footprint
+
+    @property
+    def skipped(self) -> tuple[str, ...]:
+        return self.data.skipped
 
 
 class WatchAdapter:
-    """A display that turns events into calls of a Watch."""
+    """A display that turns events into calls of those methods that a watch has."""
 
-    def __init__(self, watch: Watch, plan: Plan):
+    def __init__(self, watch: object, plan: Plan):
         self.watch, self.plan = watch, plan
 
     def __enter__(self) -> Self:
-        if hasattr(self.watch, "__enter__"):
-            self.watch.__enter__()
+        self._call("__enter__")
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
     ) -> None:
-        if hasattr(self.watch, "__exit__"):
-            self.watch.__exit__(kind, error, trace)
+        self._call("__exit__", kind, error, trace)
 
     def show(self, event: Event) -> None:
         match event:
             case StudyStarted():
-                self.watch.begin(self.plan)
+                self._call("begin", PlanOfWatch.of(self.plan, event))
             case RunStarted(run):
-                self.watch.started(run)
+                self._call("started", run)
             case RowLogged(run):
-                keys = (
-                    "step",
-                    "loss",
-                    "train_error",
-                    "test_error",
-                    "steps",
-                    "first_step",
-                    "images_per_second",
-                )
-                self.watch.progress(run, {key: getattr(event, key) for key in keys})
+                self._call("progress", run, {key: getattr(event, key) for key in ROW})
             case Activity(run, text):
-                self.watch.progress(run, {"doing": text})
+                self._call("progress", run, {"doing": text})
+            case Note(text, None):
+                self._call("note", text)
             case Note(text, run):
-                if run is None:
-                    self.watch.note(text)
-                else:
-                    self.watch.progress(run, {"note": text})
+                self._call("progress", run, {"note": text})
             case RunEnded(run, record):
-                self.watch.ended(run, event.status, event.reason, json.loads(record.to_json()))
+                self._call("ended", run, event.status, event.reason, json.loads(record.to_json()))
             case Stopping():
-                self.watch.stopping()
+                self._call("stopping")
 
     def tick(self) -> None:
-        self.watch.tick()
+        self._call("tick")
+
+    def _call(self, method: str, *values: Any) -> None:
+        if hasattr(self.watch, method):
+            getattr(self.watch, method)(*values)

@@ -1,7 +1,9 @@
-from types import SimpleNamespace
-
+from depthbench import run_study
 from depthbench.events import Activity, Note, RowLogged, RunEnded, RunStarted, Stopping, StudyStarted
+from depthbench.execution.plan import make_plan
+from depthbench.execution.settings import Execution
 from depthbench.execution.watch_adapter import WatchAdapter
+from depthbench.progress import Silent
 from depthbench.store.record import Record
 
 
@@ -42,9 +44,9 @@ class Entered(OldWatch):
         self.calls.append(("exit", *error))
 
 
-def test_each_event_is_the_call_that_a_watch_expects(tiny):
-    run = next(tiny().runs())
-    plan, watch = SimpleNamespace(todo=(run,)), OldWatch()
+def test_each_event_is_the_call_that_a_watch_expects(tiny, tmp_path):
+    plan, watch = make_plan(tiny(), Execution(tmp_path, device="cpu", jobs=1)), OldWatch()
+    run = plan.todo[0]
     row = {
         "step": 4,
         "steps": 12,
@@ -56,7 +58,7 @@ def test_each_event_is_the_call_that_a_watch_expects(tiny):
     row["test_error"] = 50.0
     with WatchAdapter(watch, plan) as display:
         display.show(Note("lanes were measured"))
-        display.show(StudyStarted((run,), jobs=1, lanes=1, threads=1))
+        display.show(StudyStarted(plan.todo, jobs=4, lanes=2, threads=3))
         display.show(RunStarted(run))
         display.show(Note("resuming", run))
         display.show(Activity(run, "evaluating at step 6"))
@@ -64,10 +66,10 @@ def test_each_event_is_the_call_that_a_watch_expects(tiny):
         display.show(Stopping())
         display.show(RunEnded(run, Record.of(run).changed(status="failed", reason="boom", step=4)))
         display.tick()
-    *calls, ended, tick = watch.calls
+    note, begin, *calls, ended, tick = watch.calls
+    assert note == ("note", "lanes were measured")
+    assert begin[0] == "begin"
     assert calls == [
-        ("note", "lanes were measured"),
-        ("begin", plan),
         ("started", run),
         ("progress", run, {"note": "resuming"}),
         ("progress", run, {"doing": "evaluating at step 6"}),
@@ -77,6 +79,35 @@ def test_each_event_is_the_call_that_a_watch_expects(tiny):
     assert ended[:4] == ("ended", run, "failed", "boom")
     assert (ended[4]["run_id"], ended[4]["status"], ended[4]["step"]) == (run.run_id, "failed", 4)
     assert tick == ("tick",)
+
+
+def test_the_plan_of_a_watch_is_settled_and_has_the_older_names(tiny, tmp_path):
+    plan, watch = make_plan(tiny(), Execution(tmp_path, device="cpu", jobs=1, fresh=True)), OldWatch()
+    WatchAdapter(watch, plan).show(StudyStarted(plan.todo, jobs=4, lanes=2, threads=3))
+    ((_, begun),) = watch.calls
+    assert (begun.jobs, begun.lanes, begun.threads) == (4, 2, 3)
+    for name in ("study", "store", "device", "todo", "finished", "notes", "recompute", "data", "data_hash"):
+        assert getattr(begun, name) is getattr(plan, name)
+    assert (begun.fresh, begun.step, begun.images, begun.skipped) == (True, "auto", plan.footprint, ())
+
+
+def test_a_watch_can_have_some_methods_only(tiny, tmp_path):
+    class Ends:
+        def __init__(self):
+            self.statuses = []
+
+        def ended(self, run, status, reason, record):
+            self.statuses.append(status)
+
+    class Begins(Silent):
+        def begin(self, plan):
+            self.runs = plan.todo
+
+    ends, begins = Ends(), Begins()
+    path = run_study(tiny(grid={"network": ["plain"]}), tmp_path, device="cpu", jobs=1, watch=ends)
+    assert ends.statuses == ["done"]
+    assert run_study(tiny(grid={"network": ["plain"]}), tmp_path, device="cpu", jobs=1, watch=begins) == path
+    assert begins.runs == ()
 
 
 def test_a_watch_that_is_a_context_manager_is_entered():
