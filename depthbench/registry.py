@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from pydantic import AfterValidator
+
 from depthbench.errors import BadInput, nearest
 
 
@@ -37,6 +39,17 @@ class Entry:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call the object. `kwargs` take precedence over `options`."""
         return self.load()(*args, **{**self.options, **kwargs})
+
+
+def is_in(entries: Mapping[str, Any]) -> AfterValidator:
+    """Return the check that the value of a setting is a name in `entries`."""
+
+    def check(name: str) -> str:
+        if name not in entries:
+            raise ValueError(f"unknown name: {nearest(name, entries)}")
+        return name
+
+    return AfterValidator(check)
 
 
 E = TypeVar("E", bound=Entry)

@@ -1,25 +1,19 @@
 """The section `[probe]` of a study: what to measure in each layer, and when. No torch here."""
 
-from typing import Annotated, Self
+from typing import Annotated
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from depthbench.probes import PROBES
-from depthbench.registry import look_up
+from depthbench.registry import is_in
 from depthbench.schema import Count, Section
 
 
 class Probe(Section):
     """What to measure in each layer, and when. Step k is update k + 1, measured before it is made."""
 
-    names: list[str] = list(PROBES)
+    names: list[Annotated[str, is_in(PROBES)]] = list(PROBES)
     steps: list[Annotated[int, Field(ge=0)]] | None = None
     """Unset: 0, 1, 2, 5, 10, 20, 50, ... and the last step."""
     every: Count | None = None
     """Measure every N steps too."""
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        for name in self.names:
-            look_up(PROBES, "probe", name)
-        return self

@@ -6,7 +6,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from depthbench.data.corruptions import CORRUPTIONS
 from depthbench.data.settings import PAPER_CROP_SIDE
-from depthbench.registry import look_up
+from depthbench.registry import is_in
 from depthbench.schema import Count, NotNegative, Percent, Positive, Section, each_once
 from depthbench.training.optimizers import OPTIMIZERS
 from depthbench.training.schedules import SCHEDULES
@@ -20,7 +20,7 @@ class Recipe(Section):
     epochs: Positive | None = None
     """Length of a run in optimiser updates, or in passes over the training set. Unset: 64,000 steps."""
     batch_size: Annotated[int, Field(ge=2)] = 128
-    optimizer: str = "sgd"
+    optimizer: Annotated[str, is_in(OPTIMIZERS)] = "sgd"
     """An entry of OPTIMIZERS (training/optimizers.py)."""
     optimizer_settings: dict[str, Any] = {}
     """Other settings of the optimiser, such as `betas = [0.9, 0.95]`. training/optimizers.py lists them."""
@@ -34,7 +34,7 @@ class Recipe(Section):
     l1: NotNegative = 0.0
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     clip_norm: Positive | None = None
-    schedule: str = "step"
+    schedule: Annotated[str, is_in(SCHEDULES)] = "step"
     """An entry of SCHEDULES (training/schedules). plateau: the rate is multiplied by gamma after
     plateau_patience evaluations without a lower validation error. Without a validation set it follows the
     train error in evaluation mode."""
@@ -42,7 +42,7 @@ class Recipe(Section):
     milestones: list[Annotated[float, Field(gt=0)]] = [0.5, 0.75]
     """Where `step` lowers the rate. A number below 1 is a fraction of all steps (32k and 48k of 64k)."""
     gamma: Positive = 0.1
-    warmup: str = "hold"
+    warmup: Annotated[str, is_in(WARMUPS)] = "hold"
     """An entry of WARMUPS (training/warmups). linear: up from 0 in warmup_steps. hold: the paper's rule, at
     hold_lr for networks of hold_from_depth or more until the train error (on the fly) is below
     hold_until_train_error."""
@@ -71,11 +71,8 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        look_up(SCHEDULES, "schedule", self.schedule)
-        look_up(WARMUPS, "warm-up", self.warmup)
-        optimizer = look_up(OPTIMIZERS, "optimizer", self.optimizer)
         try:
-            optimizer.checked(self.optimizer_settings)
+            OPTIMIZERS[self.optimizer].checked(self.optimizer_settings)
         except ValueError as error:
             raise ValueError(f"{error} (optimizer {self.optimizer})") from None
         if self.steps is not None and self.epochs is not None:
@@ -101,13 +98,7 @@ class Evaluate(Section):
     ten_crop: bool = False
     """At the end of a run, measure the top-1 and top-5 test errors of the centre crop and of 10 crops, whose
     scores are averaged (He et al. 2015, sec. 3.4). Needs decode = "as_read"."""
-    robustness: Annotated[list[str], AfterValidator(each_once)] = []
+    robustness: Annotated[list[Annotated[str, is_in(CORRUPTIONS)]], AfterValidator(each_once)] = []
     """At the end of a run, measure test errors under these CORRUPTIONS, each at several strengths."""
     log_every: Count | None = None
     """Steps between logged rows. Unset: a five-hundredth of all steps, and at least 10."""
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        for name in self.robustness:
-            look_up(CORRUPTIONS, "corruption", name)
-        return self

@@ -338,7 +338,10 @@ def folders(tmp_path):
         ("--plugin {}/nosuch.py", "there is no such file"),
         ("--name a/b", "name"),
         ("--set val_size=100000", "cannot split"),
-        ('--set evaluate.robustness=["noise"]', "no corruption is called 'noise': did you mean 'noisy'?"),
+        (
+            '--set evaluate.robustness=["noise"]',
+            "robustness.0 = \"noise\": unknown name: did you mean 'noisy'?",
+        ),
     ],
 )
 def test_bad_input_is_one_line_and_writes_nothing(folders, arguments, complaint):

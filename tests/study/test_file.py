@@ -54,7 +54,19 @@ from depthbench.study.model import FORMAT
         ("[grid]\nseed = [-1]", "grid.seed.0 = -1: should be greater than or equal to 0"),
         ('[grid]\nnetwork = ["resnets"]', "grid: no network is called 'resnets': did you mean 'resnet'?"),
         ('may_diverge = ["plian"]', "no network is called 'plian': did you mean 'plain'?"),
-        ('[probe]\nnames = ["gradient"]', "probe: no probe is called 'gradient': "),
+        ('[probe]\nnames = ["gradient"]', 'probe.names.0 = "gradient": unknown name: '),
+        (
+            '[recipe]\nschedule = "cosin"\noptimizer = "foo"\nwarmup = "lineal"\nlr = -1',
+            'recipe.optimizer = "foo": unknown name: Known: adam, adamw, sgd; '
+            "recipe.lr = -1: should be greater than 0; "
+            "recipe.schedule = \"cosin\": unknown name: did you mean 'cosine'? "
+            "Known: constant, cosine, plateau, step; "
+            "recipe.warmup = \"lineal\": unknown name: did you mean 'linear'? Known: ",
+        ),
+        (
+            '[variants.a]\nof = "plain"\n[variants.a.recipe]\nschedule = "foo"',
+            'variants.a.recipe.schedule = "foo": unknown name: Known: constant, cosine, plateau, step',
+        ),
         ("[probe]\nsteps = [-1]", "probe.steps.0 = -1: should be greater than or equal to 0"),
         ("[evaluate]\nevery = 0", "evaluate.every = 0: should be greater than or equal to 1"),
         ('name = "a/b"', 'name = "a/b": should be 1 to 100 letters, digits'),
