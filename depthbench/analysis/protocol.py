@@ -10,6 +10,7 @@ import pandas as pd
 from depthbench.networks import NETWORKS
 from depthbench.networks.family import Protocol
 from depthbench.study.model import Recipe
+from depthbench.training.optimizers import OPTIMIZERS
 
 LENGTHS_OF_OTHER_KINDS = {"epochs", "patience"}  # every protocol states its length in steps
 
@@ -37,8 +38,10 @@ def has_default_options(run: Mapping[str, Any]) -> bool:
 
 
 def recipe_of(protocol: Protocol) -> dict[str, Any]:
-    """Return every key of [recipe] that the paper of `protocol` states."""
-    return Recipe(**protocol.recipe).model_dump(exclude=LENGTHS_OF_OTHER_KINDS | protocol.unstated)
+    """Return every key of [recipe] that the paper of `protocol` states, as in a row of `Results.runs`: the
+    settings of the optimiser are keys of their own."""
+    recipe = Recipe(**protocol.recipe).model_dump(exclude=LENGTHS_OF_OTHER_KINDS | protocol.unstated)
+    return {**recipe, **recipe.pop("optimizer_settings")}
 
 
 def recipe_differences(run: Mapping[str, Any], name: str) -> list[str]:
@@ -47,8 +50,9 @@ def recipe_differences(run: Mapping[str, Any], name: str) -> list[str]:
     For example `batch_size 64, not 128`. A key that qualifies another one, as milestones qualify the step
     schedule, counts only if both recipes use it."""
     protocol = NETWORKS[run["family"]].protocols[name]
-    paper = recipe_of(protocol)
-    wanted, given = (_in_effect(values, run["depth"]) for values in (paper, _recipe_of_run(run)))
+    paper = _with_settings(recipe_of(protocol))
+    given = _with_settings(_recipe_of_run(run))
+    wanted, given = (_in_effect(values, run["depth"]) for values in (paper, given))
     differences = [
         f"{key} {_in_words(given.get(key))}, not {_in_words(wanted.get(key))}"
         for key in paper
@@ -67,6 +71,13 @@ def recipe_differences(run: Mapping[str, Any], name: str) -> list[str]:
 def _recipe_of_run(run: Mapping[str, Any]) -> dict[str, Any]:
     prefix = "recipe."
     return {key.removeprefix(prefix): value for key, value in run.items() if key.startswith(prefix)}
+
+
+def _with_settings(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `recipe` with the defaults of the settings of its optimiser that are not set."""
+    entry = OPTIMIZERS.get(recipe.get("optimizer", ""))
+    defaults = {key: default for key, (_, default) in entry.settings.items()} if entry else {}
+    return {**recipe, **{key: value for key, value in defaults.items() if _is_missing(recipe.get(key))}}
 
 
 def _in_effect(recipe: Mapping[str, Any], depth: int) -> dict[str, Any]:

@@ -124,3 +124,15 @@ def test_imagenet_has_its_own_recipe():
     paper |= {"warmup": "none", "augmentation": "scale", "colour": True}
     assert differences_of(152, **paper) == []
     assert differences_of(34, **paper | {"colour": False}) == ["colour False, not True"]
+
+
+def test_another_setting_of_the_optimizer_is_a_difference():
+    run = run_of()
+    assert recipe_differences(run | {"recipe.dampening": 0.5}, "he2015-cifar") == ["dampening 0.5, not 0"]
+    assert recipe_differences(run | {"recipe.dampening": 0.0}, "he2015-cifar") == []
+    assert recipe_differences(run | {"recipe.dampening": float("nan")}, "he2015-cifar") == []
+
+
+def test_settings_of_another_optimizer_are_not_compared():
+    run = run_of(optimizer="adam") | {"recipe.betas": [0.5, 0.9]}
+    assert recipe_differences(run, "he2015-cifar") == ["optimizer adam, not sgd"]
