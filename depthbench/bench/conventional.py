@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
@@ -115,7 +116,7 @@ def _respond(
     out = norm(z)
     if shortcut is not None:
         out += shortcut
-    return nn.functional.relu(out)
+    return F.relu(out) if activation is F.relu_ else activation(out)
 
 
 def _transform(images: Images, augmented: bool) -> transforms.Compose:

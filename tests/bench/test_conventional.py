@@ -2,6 +2,7 @@ import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from depthbench.bench.case import Case
@@ -30,3 +31,13 @@ def test_it_trains_the_same_network_as_ours():
     assert (timing.label, timing.steps) == ("off", 3)
     assert 0 < conventional.loss < math.inf
     assert 0 <= conventional.correct <= 3 * TINY.batch_size
+
+
+def test_it_makes_as_many_activations_as_ours(monkeypatch):
+    made = []
+    network = Conventional(TINY, CPU).network
+    relu = F.relu
+    monkeypatch.setattr(F, "relu", lambda x: made.append(x) or relu(x))
+    with torch.no_grad():
+        network(torch.zeros(2, 1, 8, 8))
+    assert len(made) == TINY.depth - 1  # one after each convolution, and none after the last block's
