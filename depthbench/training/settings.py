@@ -72,13 +72,16 @@ class Recipe(Section):
     @model_validator(mode="after")
     def _check(self) -> Self:
         try:
-            OPTIMIZERS[self.optimizer].checked(self.optimizer_settings)
+            settings = OPTIMIZERS[self.optimizer].checked(self.optimizer_settings)
         except ValueError as error:
             raise ValueError(f"{error} (optimizer {self.optimizer})") from None
         if self.steps is not None and self.epochs is not None:
             raise ValueError("steps and epochs exclude each other: set one")
         if self.nesterov and self.momentum == 0:
             raise ValueError("nesterov = true needs momentum above 0")
+        if self.nesterov and settings.get("dampening"):
+            dampening = f"optimizer_settings.dampening = {settings['dampening']:g}"
+            raise ValueError(f"nesterov = true excludes {dampening}: remove one")
         if not PAPER_CROP_SIDE <= self.scale[0] <= self.scale[1]:
             raise ValueError(
                 f"scale should be two numbers of pixels, {PAPER_CROP_SIDE} <= shortest <= longest"

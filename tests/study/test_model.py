@@ -452,6 +452,10 @@ def test_a_study_of_defaults_is_valid():
     ("values", "message"),
     [
         ({"recipe": {"nesterov": True, "momentum": 0.0}}, "nesterov = true needs momentum above 0"),
+        (
+            {"recipe": {"nesterov": True, "optimizer_settings": {"dampening": 0.5}}},
+            "nesterov = true excludes optimizer_settings.dampening = 0.5: remove one",
+        ),
         ({"grid": {"seed": [2**63]}}, "should be less than"),
         ({"options": {"init": "normal:0"}}, "STD > 0"),
     ],
