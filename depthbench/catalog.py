@@ -1,4 +1,4 @@
-"""Names for plug-ins that import them from here, their former home. Nothing in depthbench imports this."""
+"""Former location of names that plug-ins may import from here. Nothing in depthbench imports this module."""
 
 from depthbench.plugins import load_plugin
 from depthbench.registry import Entry, look_up

@@ -1,4 +1,4 @@
-"""Lines in a terminal, a file or a pipe."""
+"""Output to a terminal, a file or a pipe."""
 
 import threading
 import time
@@ -20,8 +20,9 @@ def say(console: Console, line: str, style: str | None = None) -> None:
 
 @contextmanager
 def saying(console: Console, activity: str) -> Iterator[Status]:
-    """Show what is being done while it is done. A file or a pipe gets a line only if it takes more than a
-    moment, so that bad input prints only its error."""
+    """Show `activity` while the code inside runs.
+
+    A file or a pipe gets a line only after STATUS_DELAY seconds, so that bad input prints only its error."""
     later = threading.Timer(STATUS_DELAY, say, (console, activity))
     if not console.is_terminal:
         later.start()
@@ -34,7 +35,9 @@ def saying(console: Console, activity: str) -> Iterator[Status]:
 
 @contextmanager
 def counting(console: Console, activity: str, counted: str) -> Iterator[Callable[[int, int], None]]:
-    """Do as `saying` does, and yield a function of (done, total) that shows the progress of `counted`."""
+    """Show `activity` like `saying`, and yield a function of (done, total) that shows progress.
+
+    `counted` describes what is counted."""
     last = time.monotonic()
 
     with saying(console, activity) as status:

@@ -1,4 +1,4 @@
-"""What happens while a study runs: one class per event, and the protocol of the displays that show them."""
+"""Events of a running study, one class each, and the protocol of the displays that show them."""
 
 from dataclasses import dataclass
 from types import TracebackType
@@ -24,7 +24,7 @@ class StudyStarted:
 
 @dataclass(frozen=True)
 class RunStarted:
-    """A process takes a run. A run can start again in another process."""
+    """A process starts a run. The same run can start again in another process."""
 
     run: Run
 
@@ -56,7 +56,7 @@ class Activity:
 
 @dataclass(frozen=True)
 class Note:
-    """Something that a person should know."""
+    """A message for the user."""
 
     text: str
     run: Run | None = None
@@ -76,21 +76,22 @@ class RunEnded:
 
     @property
     def reason(self) -> str | None:
-        """Why the run failed."""
+        """The reason for a failure; None for other runs."""
         return self.record.reason
 
 
 @dataclass(frozen=True)
 class Stopping:
-    """A person or the system asked the study to stop. Each run in progress now saves its state."""
+    """The user or the system asked the study to stop. Each run in progress now saves its state."""
 
 
 Event = StudyStarted | RunStarted | RowLogged | Activity | Note | RunEnded | Stopping
 
 
 class Display(Protocol):
-    """Shows the progress of a study. `execution.run.execute` enters it before the first event and leaves it
-    after the last."""
+    """A display of a study's progress.
+
+    `execution.run.execute` enters it before the first event and leaves it after the last."""
 
     def __enter__(self) -> Self: ...
 

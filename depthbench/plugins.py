@@ -1,4 +1,4 @@
-"""Loads a user's own file of networks, data sets and probes."""
+"""Load a user's own file of networks, data sets and probes."""
 
 import hashlib
 import importlib.util
@@ -26,8 +26,8 @@ def load_plugin(path: str | Path) -> None:
     """Add the NETWORKS, DATASETS and PROBES of a user's file to the lists of depthbench.
 
     Each of the three is a dict, name -> entry or the object itself (a builder, a loader, a Probe). The file
-    needs one of them. A known name is refused. Loading the same file twice is harmless.
-    Raises BadInput if the file cannot be imported; nothing of it is kept then."""
+    needs at least one of them. Loading the same file twice is harmless. Raises BadInput if the file cannot be
+    imported or uses a name that exists already; then nothing is added."""
     path = Path(path).resolve()
     module_name = f"depthbench_plugin_{path.stem}"
     if getattr(sys.modules.get(module_name), "__file__", None) == str(path):
@@ -69,7 +69,7 @@ def _execute(module: ModuleType, loader: Loader, path: Path) -> dict[str, dict[s
 
 
 def _as_entry(value: Any, kind: type[Entry]) -> Entry:
-    """Return an entry of `kind` for what a plug-in gives: such an entry, a plain Entry, or an object."""
+    """Return `value` as an entry of `kind`. A plug-in gives such an entry, a plain Entry, or an object."""
     if isinstance(value, kind):
         return value
     return kind(value.target, value.about, value.options) if isinstance(value, Entry) else kind(value)

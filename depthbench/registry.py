@@ -1,4 +1,4 @@
-"""Entries of the lists NETWORKS, DATASETS and PROBES: a name, its Python object, and where to import it from.
+"""Entries of lists such as NETWORKS, DATASETS and PROBES. Each entry stands for a Python object.
 
 An entry imports its object on first use, so that listing and checking names needs no torch."""
 

@@ -1,4 +1,4 @@
-"""Derives independent seeds for each purpose from the one seed of a run."""
+"""Derive independent seeds for each purpose from the one seed of a run."""
 
 import numpy as np
 

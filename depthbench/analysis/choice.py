@@ -1,9 +1,9 @@
-"""Which depth to choose: the error and cost of each network and depth, and the one-standard-error rule.
+"""Choice of a depth: the error and cost of each network and depth, and the one-standard-error rule.
 
-Of all models whose mean error is within one standard error of the best, the rule takes the simplest (Breiman
-et al. 1984, Classification and Regression Trees, sec. 3.4.3; Hastie et al. 2009, The Elements of Statistical
-Learning, sec. 7.10). It uses validation errors: the test error of a model chosen by its test error is
-biased."""
+The rule takes the simplest model with a mean error within one standard error of the best (Breiman et al.
+1984, Classification and Regression Trees, sec. 3.4.3; Hastie et al. 2009, The Elements of Statistical
+Learning, sec. 7.10). It uses validation errors, because the test error of a model that was chosen by its test
+error is biased."""
 
 import numpy as np
 import pandas as pd
@@ -17,7 +17,7 @@ MEASURED_WITH = {  # columns that must agree before a measured cost can be compa
     "seconds": ("device", "threads"),
     "peak_memory": ("device", "threads", "peak_memory_of"),
 }
-DIGITS = 9  # of a mean error: sums of the same errors in another order are equal
+DIGITS = 9  # decimals of a mean error, so that means of the same errors are equal in any order
 NOISE = 0.05  # relative: measured costs that differ by less are equal
 LEAST_SEEDS = 2  # one seed has no standard error
 
@@ -26,14 +26,16 @@ def choose(runs: pd.DataFrame) -> pd.DataFrame:
     """Return a row for each network and depth with a finished run, in this order.
 
     `runs` is `Results.runs`. Columns:
-    - network, depth; error, `val_error`, or `test_error` if there is no validation set;
+    - network, depth; error, the column used: `val_error`, or `test_error` if there is no validation set;
     - n, the finished seeds; done, how many of them did not diverge;
-    - mean and standard error se of their last error (percent; a diverged run at chance; se is NaN for n < 2);
-    - COSTS, means over the seeds that did not diverge, since a diverged run ended early;
+    - mean and se, the mean and standard error of their last errors (percent; a diverged run at chance; se is
+      NaN for n < 2);
+    - COSTS, means over the seeds; measured costs only over those that did not diverge, since a diverged run
+      ended early;
     - front_COST, whether no other row is both cheaper and better, or equal in one and better in the other
       (measured costs within NOISE are equal);
     - chosen_of_network, the shallowest depth of its network within one standard error of that network's best;
-    - chosen, the fewest multiply-adds within one standard error of the best of all.
+    - chosen, the row with the fewest multiply-adds within one standard error of the best row of all.
 
     Rows with fewer than LEAST_SEEDS seeds, or whose runs all diverged, are never chosen and never count as
     the best. Nothing is chosen by test error, or if the best is at chance."""

@@ -1,4 +1,4 @@
-"""How well each class is recognised, and which classes are confused. All values are percentages."""
+"""F1, recall of each class, and confusion matrices. All values are percentages."""
 
 import numpy as np
 import pandas as pd
@@ -51,5 +51,5 @@ def confusion(predictions: pd.DataFrame) -> pd.DataFrame:
 
 
 def _codes(predictions: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    """Return labels and predictions as numbers, in the data set's order: scikit-learn sorts names."""
+    """Return labels and predictions as numbers in the data set's order. scikit-learn would sort names."""
     return predictions["label"].cat.codes.to_numpy(), predictions["predicted"].cat.codes.to_numpy()

@@ -47,8 +47,8 @@ def label_each(paths: Sequence[Path]) -> list[str]:
 def join_studies(results: Mapping[str, Results]) -> Results:
     """Join the tables of several studies (label -> results), and add a column `study` with the label.
 
-    `network` becomes the name that a network is compared under: `resnet / mine` for two with different names.
-    `own_network` keeps its own name. Each run id is prefixed with the label."""
+    `network` becomes the name under which networks are compared: `resnet / mine` for two with different
+    names. `own_network` has the name in its study. Each run id is prefixed with the label."""
     baseline, *others = (tables.runs["network"].tolist() for tables in results.values())
     names: list[dict[str, str]] = [{}, *(counterparts(baseline, other) for other in others)]
     compared_as = {
@@ -87,7 +87,9 @@ def studies_of(joined: Results) -> list[str]:
 
 
 def counterparts(baseline: Sequence[str], other: Sequence[str]) -> dict[str, str]:
-    """Map a network of `other` to the network of `baseline` with another name that it is compared with."""
+    """Map the network that only `other` has to the one that only `baseline` has.
+
+    These two are compared. The map is empty unless each study has exactly one such network."""
     only_baseline, only_other = (
         [name for name in dict.fromkeys(one) if name not in set(two)]
         for one, two in ((baseline, other), (other, baseline))
@@ -111,7 +113,7 @@ def differing(settings: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
 
 
 CAUTIONS = (
-    (IMAGES, "different images or splits, so its errors are of another task"),
+    (IMAGES, "different images or splits, so its errors belong to another task"),
     (TRAINING, "another recipe, which may explain a difference"),
     (OPTIONS, "other network options as well, which may explain a difference"),
     (VARIANTS, "another definition of a network with the same name, which may explain a difference"),
@@ -122,7 +124,7 @@ CAUTIONS = (
 
 
 def cautions(settings: pd.DataFrame, runs: pd.DataFrame) -> list[str]:
-    """Say why the errors of studies may not be comparable, one sentence per reason and study.
+    """List why the errors of studies may not be comparable, one sentence per reason and study.
 
     settings: `differing`. runs: those of `join_studies`."""
     baseline, *others = settings.columns[1:]
@@ -153,7 +155,7 @@ def cautions(settings: pd.DataFrame, runs: pd.DataFrame) -> list[str]:
 
 
 def _little_in_common(runs: pd.DataFrame, baseline: str, other: str) -> list[str]:
-    """Say if two studies share no network and depth, or too few seeds."""
+    """Return a sentence if two studies share no network and depth, or too few seeds."""
     cells = [
         set(runs.loc[runs["study"] == label, ["network", "depth"]].itertuples(index=False, name=None))
         for label in (baseline, other)
@@ -215,8 +217,8 @@ def differences(joined: Results) -> pd.DataFrame:
 def _at_common_steps(runs: pd.DataFrame, history: pd.DataFrame, column: str) -> pd.DataFrame:
     """Return the evaluations of two studies at the steps that both evaluated.
 
-    Means over other steps would differ because they are of another time. All evaluations if the studies have
-    different lengths."""
+    Errors at other steps would differ because training has progressed. If the studies have different lengths,
+    all evaluations are returned."""
     evaluated = history[history["study"].isin(runs["study"])].dropna(subset=[column])
     if runs["steps"].nunique() != 1 or evaluated.empty:
         return evaluated

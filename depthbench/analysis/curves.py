@@ -4,7 +4,7 @@ import pandas as pd
 
 from depthbench.analysis import FINISHED
 
-MOST_POINTS = 600  # of one curve: more are indistinguishable at the width of a column
+MOST_POINTS = 600  # of one curve; more are indistinguishable at the width of a column
 
 
 def mean_curves(runs: pd.DataFrame, history: pd.DataFrame, column: str) -> pd.DataFrame:

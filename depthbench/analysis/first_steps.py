@@ -1,10 +1,10 @@
-"""How early, middle and late layers change during the first updates."""
+"""Change of early, middle and late layers during the first updates."""
 
 import pandas as pd
 
 from depthbench.analysis.layers import CLASSIFIER, by_layer
 
-LAST = 100  # steps: by then early weights that grow by orders of magnitude have done most of it
+LAST = 100  # steps; weights that explode early have done most of their growth by then
 
 
 def first_steps(layers: pd.DataFrame, column: str) -> pd.DataFrame:
@@ -25,7 +25,7 @@ def first_steps(layers: pd.DataFrame, column: str) -> pd.DataFrame:
 
 
 def _three_layers(layers: pd.DataFrame) -> pd.DataFrame:
-    """Return the three layers of one network: layer, place."""
+    """Return three layers of one network. Columns: layer, place."""
     last = layers["layer"].max()
     first = min(2, last)
     return pd.DataFrame(

@@ -1,10 +1,9 @@
 """The frontier: the deepest depth at which a network still trains, for each seed, found by bisection.
 
 A depth is described by its n, which is 1 for the shallowest depth of its family (e.g. depth 6n + 2). The
-shallowest depth can be too shallow to fit what deeper ones do, so the frontier lies above the shallowest
-depth that trains. Between two tried depths above that one, the search assumes that deeper networks train
-worse. If a network trains again beyond a depth at which it did not, the search finds the first frontier that
-it meets."""
+first depths can be too shallow to fit the data, so the search looks for the frontier above the shallowest
+depth that trains. There it assumes that deeper networks train worse. If a network trains again beyond a depth
+at which it did not, the search finds the first frontier that it meets."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -22,8 +21,8 @@ FIRST = (1, 2, 4, 8)  # n; if none of these trains, no deeper network is tried
 def next_n(trains: Mapping[int, bool], most: int) -> int | None:
     """Return the n to try next, or None once the frontier is known. `trains` says which tried n train.
 
-    The order is FIRST until one trains; then twice as much, up to `most`, while all train; then halfway
-    between the largest n that trains and the smallest above it that does not."""
+    It tries FIRST until one trains. Then it doubles n, up to `most`, while all train. Then it tries halfway
+    between the largest n that trains and the smallest one above it that does not."""
     shallowest = min((n for n, does in trains.items() if does), default=None)
     if shallowest is None:
         return next((n for n in (min(n, most) for n in FIRST) if n not in trains), None)
@@ -54,7 +53,7 @@ def tried(runs: pd.DataFrame, below: float) -> dict[tuple[str, int], dict[int, b
 
 
 def next_depth(depths: DepthRule | DepthList, trained: Mapping[int, bool], most: int) -> int | None:
-    """Return the depth to try next, as `next_n`. `trained` has tried depths, but `most` is an n."""
+    """Return the depth to try next, or None (see `next_n`). `trained` has depths as keys; `most` is an n."""
     n = next_n({depths.n(depth): does for depth, does in trained.items()}, most)
     return None if n is None else depths.depth(n)
 
@@ -63,8 +62,8 @@ def frontiers(runs: pd.DataFrame, below: float) -> pd.DataFrame:
     """Return a row for each network and seed, with its frontier.
 
     Columns: network; seed; trains, the deepest depth that trains, NA if none does; fails, the next tried
-    depth, which does not train, NA if there is none and the frontier may be deeper; tried, the number of
-    depths."""
+    depth, which does not train, NA if no deeper depth was tried, so that the frontier may be deeper; tried,
+    the number of depths."""
     rows = []
     known = runs.assign(does=trains(runs, below)).dropna(subset=["does"])
     for (network, seed), group in known.groupby(["network", "seed"]):
@@ -86,8 +85,9 @@ def summarise(by_seed: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     Columns: network; n, the number of seeds; median, low and high, the median, shallowest and deepest
     frontier over seeds, where a seed without a depth that trains counts as 0; open, the number of seeds that
     trained at the maximum depth tested, so that the limit may be deeper; expected, the depth up to which
-    mean-field theory expects the network to train, infinite or NaN where it predicts none. Of two middle
-    seeds the median is the lower, because their mean need not be a depth of the family."""
+    mean-field theory expects the network to train, infinite if it expects no limit, NaN if it has no
+    prediction. For an even number of seeds, the median is the lower of the two middle ones, because their
+    mean need not be a depth of the family."""
     rows = []
     for network, group in by_seed.groupby("network", sort=False):
         depths = group["trains"].fillna(0).to_numpy(float)
@@ -102,7 +102,7 @@ def summarise(by_seed: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
 
 
 class Search(NamedTuple):
-    """What a search found."""
+    """The result of a search."""
 
     below: float
     """A run trains if its train error (percent) is below this."""
@@ -113,7 +113,7 @@ class Search(NamedTuple):
 
 
 def searched(runs: pd.DataFrame) -> Search | None:
-    """Return what the search that made `runs` found. None if no search made them or no run has finished."""
+    """Return the result of the search that made `runs`; None without a search or a finished run."""
     bounds = runs["frontier.below"].dropna()
     if bounds.empty:
         return None
@@ -135,7 +135,7 @@ def count_open(runs: pd.DataFrame, below: float, deepest: int) -> int:
 
 
 def most_n(depths: DepthRule | DepthList, deepest: int) -> int:
-    """Return the largest n with a depth of at most `deepest` layers, 0 if there is none."""
+    """Return the largest n with a depth of at most `deepest` layers, or 0 if every depth is deeper."""
     n = 0
     while (depth := depths.depth(n + 1)) is not None and depth <= deepest:
         n += 1

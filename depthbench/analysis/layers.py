@@ -7,7 +7,7 @@ import pandas as pd
 
 from depthbench.analysis.summary import over_seeds
 
-CLASSIFIER = "fc"  # its stage
+CLASSIFIER = "fc"  # the stage of the classifier
 KEYS = ["network", "depth", "step", "layer"]
 
 
@@ -49,7 +49,7 @@ def fewer_seeds(table: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def chosen_steps(layers: pd.DataFrame, count: int) -> list[int]:
-    """Return the first and the last probed step, and steps evenly spaced between them as probed."""
+    """Return at most `count` probed steps: the first, the last, and evenly spaced ones of those between."""
     steps = sorted(layers["step"].unique())
     indices = np.linspace(0, len(steps) - 1, min(count, len(steps))).round().astype(int)
     return [int(steps[index]) for index in indices]
@@ -58,8 +58,9 @@ def chosen_steps(layers: pd.DataFrame, count: int) -> list[int]:
 def summarise_responses(layers: pd.DataFrame) -> pd.DataFrame:
     """Summarise the standard deviation of layer responses at the last probed step, without the classifier.
 
-    One row per network and depth. Columns: network, depth; n, seeds; mean, low and high (95% t interval), min
-    and max over the seeds of the median layer; least and greatest of any layer and seed."""
+    One row per network and depth. Columns: network, depth; n, the seeds; mean, low and high (its 95 % t
+    interval), min and max over the seeds, of each run's median over layers; least and greatest, the extremes
+    over all layers and seeds."""
     if "response_std" not in layers:
         return pd.DataFrame(columns=["network", "depth"])
     known = np.isfinite(layers["response_std"].astype(float))
@@ -73,8 +74,8 @@ def summarise_responses(layers: pd.DataFrame) -> pd.DataFrame:
 def thinned(line: pd.DataFrame, most: int) -> pd.DataFrame:
     """Reduce the rows of by_layer of one network, depth and step to at most about `most`.
 
-    Neighbouring layers are merged into their geometric mean. Their number is even, since the two layers of a
-    block may differ more than blocks do."""
+    Neighbouring layers are merged into their geometric mean. An even number is merged, because the two layers
+    of a block may differ more than blocks do."""
     if len(line) <= most:
         return line
     values = ["mean", "low", "high"]

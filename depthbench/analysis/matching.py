@@ -1,4 +1,4 @@
-"""What twins of a study have in common: parameters, initial weights, batches in the same order."""
+"""Checks that twins of a study match: parameters, initial weights, batches in the same order."""
 
 from collections.abc import Mapping
 from typing import Any

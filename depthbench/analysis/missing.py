@@ -1,4 +1,4 @@
-"""The runs that a study plans and that have no final errors yet."""
+"""Planned runs of a study that have no final errors yet."""
 
 from collections.abc import Iterable
 

@@ -1,4 +1,4 @@
-"""Compares a stored run with the network of a paper and with the recipe of that paper.
+"""Compare a stored run with the network of a paper and with the recipe of that paper.
 
 A run is a row of `Results.runs`, as a dict: `family`, `depth`, `options.KEY`, `recipe.KEY`, `data.KEY`."""
 
@@ -26,12 +26,12 @@ def settled_options(run: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def is_from_paper(family: str) -> bool:
-    """Whether `family` is an image network of a paper."""
+    """Return whether `family` is an image network of a paper."""
     return family in NETWORKS and bool(NETWORKS[family].protocols)
 
 
 def has_default_options(run: Mapping[str, Any]) -> bool:
-    """Whether `run` is of an image network exactly as its paper builds it."""
+    """Return whether the network of `run` is an image network exactly as its paper builds it."""
     if not is_from_paper(run["family"]):
         return False
     return settled_options(run) == NETWORKS[run["family"]].settle(run["depth"], {})

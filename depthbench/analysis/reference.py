@@ -1,4 +1,4 @@
-"""Compares a study with the published numbers (published.csv). Errors are in percent.
+"""Compare a study with the published numbers (published.csv). Errors are in percent.
 
 A published number is compared only with runs of the same network, options, depth and data set. Other
 differences, in the recipe and in the reported evaluation, are stated with it."""
@@ -15,10 +15,10 @@ from depthbench.analysis import FINISHED
 from depthbench.analysis.protocol import recipe_differences, settled_options
 from depthbench.analysis.rows import rows_of
 
-METRICS = {  # of published.csv -> of Results.runs: the last evaluation, and the train error on the fly
+METRICS = {  # metric of published.csv -> column of Results.runs with the last evaluation
     "test_error": "test_error",
-    "train_error": "train_error",
-    "top1_error": "test_error_10crop",  # all published ones use 10 crops
+    "train_error": "train_error",  # measured during training, on augmented images
+    "top1_error": "test_error_10crop",  # all published top-1 and top-5 errors use 10 crops
     "top5_error": "test_error_top5_10crop",
 }
 EVALUATIONS = {  # columns that are not from the last evaluation
@@ -167,7 +167,7 @@ def _first(runs: pd.DataFrame) -> dict[str, Any]:
 
 
 def _is_published_data(run: Mapping[str, Any]) -> bool:
-    """Whether `run` was trained on a data set with published numbers.
+    """Return whether `run` was trained on a data set with published numbers.
 
     A folder with the name of such a data set, or cifar10-jpeg, is another data set."""
     name = run["data.name"]

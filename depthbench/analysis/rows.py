@@ -7,5 +7,5 @@ import pandas as pd
 
 def rows_of(table: pd.DataFrame) -> list[dict[str, Any]]:
     """Return each row of `table` as column -> value."""
-    row: dict[str, Any] = {}  # only its type counts
+    row: dict[str, Any] = {}  # pandas uses only its type
     return table.to_dict("records", into=row)

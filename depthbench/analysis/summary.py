@@ -47,7 +47,7 @@ def over_seeds(table: pd.DataFrame, keys: list[str], column: str) -> pd.DataFram
 def t_half(values: np.ndarray) -> float:
     """Return half the 95% t interval of the mean of two or more values.
 
-    scipy.special, because importing scipy.stats takes most of a second in each process that draws."""
+    It uses scipy.special, because importing scipy.stats takes most of a second in each process that draws."""
     return stdtrit(len(values) - 1, 0.975) * values.std(ddof=1) / math.sqrt(len(values))
 
 

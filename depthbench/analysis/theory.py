@@ -69,16 +69,16 @@ def predict(run: Mapping[str, Any], stage: str) -> Prediction | None:
     if options["activation"] != "relu" or options["gate"] != "none" or drops:
         return None
     if options["order"] not in ("original", "full_pre"):
-        return None  # another order is no chain of map, norm, activation
+        return None  # other orders are not a chain of map, norm and activation
     return (_residual if family.is_residual else _plain)(run, structure, stage, options)
 
 
 def depth_scale(run: Mapping[str, Any]) -> float:
-    """Return the number of layers over which the squared gradient of a row of `Results.runs` is predicted to
-    change e-fold at initialisation: 1/|ln rate|, where the rate is the geometric mean over stages.
+    """Return the predicted number of layers over which the squared gradient changes e-fold at initialisation.
 
-    It is infinite at rate 1, and NaN if a stage has no prediction. Mean-field theory expects a network to
-    train up to about TRAINABLE such scales (Schoenholz et al. 2017, arXiv:1611.01232, sec. 5)."""
+    `run` is a row of `Results.runs`. The number is 1/|ln rate|, where the rate is the geometric mean over
+    stages. It is infinite at rate 1, and NaN if a stage has no prediction. Mean-field theory expects a
+    network to train up to about TRAINABLE such scales (Schoenholz et al. 2017, arXiv:1611.01232, sec. 5)."""
     structure = _structure(run)
     if structure is None:
         return math.nan
@@ -208,9 +208,9 @@ def measured_rates(runs: pd.DataFrame, layers: pd.DataFrame) -> pd.DataFrame:
 
     A stage needs at least MIN_FITTED layers (blocks, if the theory counts blocks). The rate of a run comes
     from a straight line fitted by least squares to the logarithm of the squared norms; a block counts as the
-    mean of its layers. Columns: KEYS; the geometric mean over n seeds, low and high, its 95% t interval (NaN
-    for n < 2); difference, percent of the predicted rate; and the fields of Prediction, empty without a
-    prediction.
+    mean of its layers. Columns: KEYS; mean, the geometric mean over n seeds; low and high, its 95 % t
+    interval (NaN for n < 2); difference, percent of the predicted rate; and the fields of Prediction, empty
+    without a prediction.
 
     Omitted are residual networks with batch normalisation and identity shortcuts, whose norm follows a power
     of the depth and has no rate, and runs with a norm that is zero or not finite."""
@@ -235,8 +235,10 @@ def measured_rates(runs: pd.DataFrame, layers: pd.DataFrame) -> pd.DataFrame:
 
 
 def _follows_a_power(run: Mapping[str, Any]) -> bool:
-    """Whether a row of `Results.runs` is a residual network with batch normalisation and identity shortcuts,
-    and nothing else between its blocks."""
+    """Return whether the norm of a row of `Results.runs` follows a power of the depth.
+
+    This holds for residual networks with batch normalisation and identity shortcuts, and nothing else between
+    their blocks."""
     family: Family | None = NETWORKS.get(run.get("family", ""))
     if family is None or not family.is_residual:
         return False

@@ -364,8 +364,8 @@ def compare(
     Results can differ in their block, initialisation, version or device. The
     report overlays their curves, lists differences by seed with intervals,
     and warns about runs that are not comparable. Networks of the same name
-    are compared. If two studies differ in exactly one network, these two
-    networks are compared as well.
+    are compared. If each of two studies has exactly one network that the
+    other lacks, these two are compared as well.
 
     Examples:
 

@@ -67,13 +67,13 @@ class _Clock:
         """The part of `steps` that was made before the study was resumed."""
 
     def see(self, run: Run, step: int, first_step: int) -> None:
-        """Note that a run in progress has reached a step."""
+        """Record that a run in progress has reached a step."""
         self.steps[run.run_id] = run.depth * step
         self.resumed_steps[run.run_id] = run.depth * first_step
         self.seen = time.monotonic()
 
     def finish(self, run: Run) -> None:
-        """Note that a run ended, early or not, and that none of it is left."""
+        """Record that a run ended. All its steps count as made, even if it ended early."""
         self.steps[run.run_id] = run.depth * run.steps
         self.resumed_steps.setdefault(run.run_id, self.steps[run.run_id])
         self.seen = time.monotonic()
@@ -83,7 +83,7 @@ class _Clock:
         """The estimated time left, in words."""
         made = sum(self.steps.values()) - sum(self.resumed_steps.values())
         rest = self.total - sum(self.steps.values())
-        elapsed = self.seen - self.started  # up to the last step seen: a run that evaluates makes no steps
+        elapsed = self.seen - self.started  # up to the last step seen, since an evaluating run makes no steps
         return f"about {duration(elapsed * rest / made)} left" if made > 0 else "estimating"
 
 

@@ -10,7 +10,7 @@ LISTS = ("networks", "data", "studies", "probes")
 
 
 def describe_list(what: str) -> dict[str, str]:
-    """Return name -> description of the networks, data, studies or probes. Else raises BadInput."""
+    """Return name -> description of the networks, data, studies or probes. Raises BadInput for others."""
     if what == "networks":
         from depthbench.networks import NETWORKS
 

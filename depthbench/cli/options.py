@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def option(help: str, *names: str, **settings: Any) -> Any:
-    """Return an option whose help alone says what its default does."""
+    """Return an option for which typer adds no default to the help, because `help` describes it."""
     return typer.Option(*names, help=help, show_default=False, **settings)
 
 
@@ -141,7 +141,7 @@ class StudyOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class ExecutionOptions:
-    """How the study is executed."""
+    """Settings of the execution of a study."""
 
     device: Annotated[
         str,
@@ -195,7 +195,7 @@ class ExecutionOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class OutputOptions:
-    """What is printed."""
+    """Settings of the output."""
 
     quiet: Annotated[bool, _output("Print errors only.", "--quiet")] = False
     as_json: Annotated[bool, _output("Print the results as JSON.", "--json")] = False

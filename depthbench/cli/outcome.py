@@ -1,4 +1,4 @@
-"""What `depthbench run` prints before and after it trains."""
+"""Output of `depthbench run` before and after training."""
 
 import json
 from typing import Any
@@ -16,7 +16,7 @@ MOST_NAMES = 5  # in a line
 
 
 def announcement(plan: Plan) -> list[str]:
-    """Return the lines that say what will happen."""
+    """Return the lines that announce a plan."""
     total = len(plan.todo) + len(plan.finished)
     at_once = min(plan.jobs, max(1, len(plan.todo)))
     lines = [

@@ -1,4 +1,4 @@
-"""The consoles of the command line, and what surrounds slow work."""
+"""Consoles of the command line, and contexts for slow work."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -19,10 +19,10 @@ from depthbench.data.statistics import in_chunks
 
 
 class Scaling:
-    """Scales uint8 pixels to floats by statistics of the training set.
+    """Scaling of uint8 pixels to floats by statistics of the training set.
 
     channel: subtract the mean of the channel and divide by its standard deviation. pixel: subtract the mean
-    of each pixel (He et al. 2015, sec. 4.2) and divide by the standard deviation of all that remains. none:
+    of each pixel (He et al. 2015, sec. 4.2) and divide by the standard deviation of all results. none:
     divide by the highest value, to the range 0 to 1."""
 
     def __init__(self, train_x: np.ndarray | Mapped, normalisation: str, device: torch.device):
@@ -108,7 +108,7 @@ class Batches:
         return self._state["hash"]
 
     def take(self) -> Batch:
-        """Return the next batch while it is copied to the device. Does not wait for a GPU."""
+        """Start to copy the next batch to the device, and return it. Does not wait for a GPU."""
         pixels = self.source.next()
         (numbers, colour, _), self._state = self._drawn_ahead.popleft()
         device = self.source.y.device
@@ -135,7 +135,7 @@ class Batches:
         return x.contiguous(memory_format=torch.channels_last), self.source.y[index]
 
     def _crop(self, x: Tensor, top: Tensor, left: Tensor, mirrored: Tensor) -> Tensor:
-        """Pad x (B, C, H, W), crop each image to H x W at `top` and `left`, and mirror the `mirrored`."""
+        """Pad x (B, C, H, W), crop each image to H x W at `top` and `left`, and mirror it if `mirrored`."""
         b, _, h, w = x.shape
         x = F.pad(x, (self.pad,) * 4)
         rows = top[:, None] + torch.arange(h, device=x.device)  # (B, H)
@@ -156,13 +156,13 @@ class Batches:
         self._begin()
 
     def close(self) -> None:
-        """End the worker processes of a stream. The next `take()` starts them again where they were."""
+        """End the worker processes of a stream. The next `take()` starts new ones, at the same batch."""
         self.source.close()
         self.restore(self._state)
 
 
 def _to(device: torch.device, numbers: Tensor) -> Tensor:
-    """Return `numbers` while they are copied to `device`."""
+    """Start to copy `numbers` to `device`, and return the copy."""
     return (numbers.pin_memory() if device.type == "cuda" else numbers).to(device, non_blocking=True)
 
 

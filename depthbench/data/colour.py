@@ -17,8 +17,8 @@ STD = 0.1  # standard deviation of the random numbers
 class Colour:
     """The colour shifts of a training set.
 
-    Eigenvalues are those of the covariance of pixel values from 0 to 1, so a shift has the same scale. The
-    largest component of each eigenvector is positive."""
+    Eigenvalues are those of the covariance of pixel values scaled to 0 to 1. Shifts are converted back to
+    pixel values from 0 to 255. The largest component of each eigenvector is positive."""
 
     def __init__(self, train_x: np.ndarray | Mapped, device: torch.device):
         c = train_x.shape[1]
@@ -35,5 +35,5 @@ class Colour:
         self.shifts = torch.tensor(255 * vectors * values, dtype=torch.float32, device=device)  # (C, C)
 
     def __call__(self, drawn: Tensor) -> Tensor:  # (B, C)
-        """Return what to add to the pixels of each image: (B, C, 1, 1), in pixel values from 0 to 255."""
+        """Return the shift of each image's pixels: (B, C, 1, 1), in pixel values from 0 to 255."""
         return (drawn @ self.shifts.T)[:, :, None, None]

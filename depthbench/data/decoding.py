@@ -1,4 +1,4 @@
-"""Decodes one image file to RGB with 8 bits a channel."""
+"""Decode one image file to RGB with 8 bits per channel."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,19 +28,19 @@ def decode(file: Path) -> "Image":
 
 
 def _rgb(image: "Image") -> "Image":
-    """Return `image` with 8 bits a channel.
+    """Return `image` with 8 bits per channel.
 
     Raises ValueError if its white level is unknown: for pixels of more than 16 bits, and for 16-bit pixels
     that use only the lower bits."""
-    if image.mode == "F" or image.mode.startswith("I"):  # Pillow would make all above 255 white
+    if image.mode == "F" or image.mode.startswith("I"):  # Pillow would turn pixels above 255 white
         from PIL import Image
 
         pixels = np.asarray(image)
         if image.mode == "F" or pixels.min() < 0 or pixels.max() > 0xFFFF:
-            raise ValueError("more than 16 bits a pixel")
+            raise ValueError("more than 16 bits per pixel")
         if 0 < pixels.max() <= TWELVE_BITS:
             raise ValueError(
-                f"16 bits a pixel, none above {pixels.max()}: scale it to all 16, or store it with 8"
+                f"16 bits per pixel, none above {pixels.max()}: scale the pixels to all 16, or store 8"
             )
         image = Image.fromarray((pixels >> 8).astype(np.uint8))
     return image.convert("RGB")

@@ -26,8 +26,9 @@ class Draws:
     """An endless stream of random choices for batches of `count` images.
 
     Every image comes once in each pass. A batch may span two passes, so that all batches have the same size.
-    pad: the largest shift of a crop in each direction, in pixels. sides: the shortest and longest shorter
-    side of scale augmentation, in pixels. colours: the number of channels for colour augmentation, or 0.
+    pad: the largest shift of a crop in each direction, in pixels. sides: the range of scale augmentation: the
+    lowest and highest length of the shorter side, in pixels. colours: the number of channels for colour
+    augmentation, or 0.
     `hash` is a sha256 over everything drawn so far."""
 
     def __init__(

@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 TEST_SCALE = 256 / PAPER_CROP_SIDE  # ratio of the shorter side to the side of a crop, in testing
 POSITIONS = 2**20  # positions of a crop within an image: more than an image has pixels
 CHUNK = 256  # images decoded at once when all are read
-MAX_HASHED = 1000  # files whose bytes are hashed; of the others only names and sizes
+MAX_HASHED = 1000  # files whose bytes are hashed; for the others, only names and sizes
 
 
 def sides(scale: list[int], size: int) -> tuple[int, int]:
-    """Return the shortest and longest shorter side of scale augmentation, both included, in pixels.
+    """Return the range of scale augmentation: the lowest and highest length of the shorter side, in pixels.
 
-    `scale`, which is [256, 480] in the paper, is for crops of PAPER_CROP_SIDE. It is adapted in proportion to
-    crops of `size` pixels."""
+    Both are included. `scale`, which is [256, 480] in the paper, is for crops of PAPER_CROP_SIDE. It is
+    adapted in proportion to crops of `size` pixels."""
     shortest, longest = (round(side * size / PAPER_CROP_SIDE) for side in scale)
     return shortest, longest
 
@@ -42,8 +42,8 @@ class Crops(NamedTuple):
 
     image: np.ndarray  # its index in the set
     side: np.ndarray  # length of the shorter side after scaling, in pixels
-    top: np.ndarray  # below POSITIONS: as a fraction of the possible offsets
-    left: np.ndarray
+    top: np.ndarray  # 0 to POSITIONS - 1: the offset as a fraction of the possible ones, times POSITIONS
+    left: np.ndarray  # as `top`
 
 
 class Files:
@@ -75,7 +75,7 @@ class Files:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of all images, decoded."""
+        """The size of all images when decoded, in bytes."""
         return int(np.prod(self.shape))
 
     def __len__(self) -> int:
@@ -116,7 +116,9 @@ class Files:
         return self._in_chunks(size, self._ten)
 
     def content_hash(self) -> bytes:
-        """Return the sha256 of the name and size of every file, and of all bytes of some, evenly spaced."""
+        """Return the sha256 of the name and size of every file, and of the content of evenly spaced files.
+
+        These are at most MAX_HASHED files. Raises BadInput if one of them cannot be read."""
         digest = hashlib.sha256()
         for row in self.rows:
             digest.update(self.names[row] + b"\0" + int(self.sizes[row]).to_bytes(8, "big"))
@@ -130,8 +132,8 @@ class Files:
     def _in_chunks(self, size: int, view: Callable[["Image"], np.ndarray]) -> Iterator[Any]:
         """Yield views of all images, `size` images at a time.
 
-        As many threads as torch has decode the next images while the caller uses the last ones. If CUDA is in
-        use, the tensors are pinned, so that a copy to the GPU does not block."""
+        A pool with as many threads as torch decodes the next images while the caller uses the last ones. If
+        CUDA is in use, the tensors are pinned, so that a copy to the GPU does not block."""
         import torch  # only training needs it
 
         with ThreadPoolExecutor(torch.get_num_threads()) as pool:

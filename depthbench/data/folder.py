@@ -1,8 +1,8 @@
 """Folders of images: train/ with test/, val/ or both, or one folder that is split here.
 
 Each class is a folder named after it. Images are decoded once and kept in the data directory as arrays that
-every process maps. So 18 runs neither decode them 18 times nor hold 18 copies in memory, and images may
-exceed the memory. If they exceed the disk too, they can stay in their files and be decoded as they are read
+every process maps. Many runs therefore decode them once and share one copy, and images may exceed the
+memory. If they exceed the disk too, they can stay in their files and be decoded as they are read
 (files.py)."""
 
 import hashlib
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
 DECODER = 1  # increased when the decoded pixels would change, so that old arrays are not used
-CHUNK = 500  # images decoded at once, which wait in memory to be written
+CHUNK = 500  # images decoded at once and kept in memory until they are written
 
 Report = Callable[[int, int], None]  # called with the number of decoded images and of all images
 

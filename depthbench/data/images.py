@@ -70,14 +70,14 @@ class Images:
 
 
 def choose(x: HostPixels, indices: np.ndarray) -> HostPixels:
-    """Return the images of `x` at `indices`. This copies images in memory and reads no others."""
+    """Return the images of `x` at `indices`. Images in memory are copied. Images in files are not read."""
     return x[indices] if isinstance(x, np.ndarray) else x.choose(indices)
 
 
 def split(y: np.ndarray, size: float | int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Split `size` (a fraction or a number) of the labels `y` off, at random. Returns indices (kept, taken).
+    """Split off `size` (a fraction or a number) of the labels `y` at random. Returns indices (kept, taken).
 
-    `seed` decides the draw. Each class is divided in proportion, so a rare class may have no image in the
+    `seed` determines the draw. Each class is divided in proportion, so a rare class may have no image in the
     smaller part. Raises BadInput if either part has fewer images than there are classes, or if a class has
     only one image."""
     from sklearn.model_selection import train_test_split
@@ -90,7 +90,7 @@ def split(y: np.ndarray, size: float | int, seed: int) -> tuple[np.ndarray, np.n
 
 
 def with_validation(images: Images, data: Data) -> Images:
-    """Return `images` with a validation set taken out of the training set, as `data` asks.
+    """Return `images` with a validation set taken out of the training set, if `data` requests one.
 
     Raises BadInput if that is impossible, or if `images` already has a validation set."""
     key = "val_fraction" if data.val_size is None else "val_size"

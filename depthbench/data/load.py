@@ -1,4 +1,4 @@
-"""Loads the images that the section `[data]` of a study names."""
+"""Load the images that the section `[data]` of a study names."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +13,7 @@ from depthbench.registry import look_up
 
 
 def default_data_dir() -> Path:
-    """Return the directory for downloads and decoded images that is used without --data-dir."""
+    """Return the default of --data-dir, the directory for downloads and decoded images."""
     return Path(platformdirs.user_cache_dir("depthbench"))
 
 

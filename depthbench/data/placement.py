@@ -1,4 +1,4 @@
-"""Places images on the device if they fit, else keeps them on the host, from where they are streamed.
+"""Place images on the device if they fit; otherwise keep them on the host and stream them.
 
 The choice is automatic (residency.py) and recorded. It is made once for all runs of a process."""
 
@@ -23,7 +23,7 @@ COPY_CHUNK = 4096  # images of a file that are copied to the device at once
 
 @dataclass(frozen=True, eq=False)
 class PlacedImages:
-    """Images where training and evaluation read them.
+    """Images, placed for training and evaluation.
 
     Pixels are on the device, or on the host if they are streamed. Labels are always on the device."""
 
@@ -32,7 +32,7 @@ class PlacedImages:
     """The sets to evaluate on: "test" and, if there is one, "val"."""
     is_streamed: bool
     note: str
-    """The choice in words, for example `1,797 images (115 kB) on cpu`."""
+    """A description of the choice, for example `1,797 images (115 kB) on cpu`."""
 
     def train_source(self) -> Resident | Streamed:
         """Return a source of training images for one run. Runs share only the pixels."""
@@ -87,7 +87,7 @@ def _place(images: Images, device: torch.device, is_streamed: bool) -> PlacedIma
 
 
 def _on_device(x: HostPixels, device: torch.device) -> Tensor:
-    """Return x on `device`. This does not copy arrays, or consecutive rows of a file, on a CPU."""
+    """Return x on `device`. On a CPU, arrays and consecutive rows of a file are not copied."""
     assert not isinstance(x, Files)  # always streamed
     if not isinstance(x, Mapped):
         return as_tensor(x).to(device)

@@ -1,4 +1,4 @@
-"""The section `[data]` of a study: which images, how they are split, how pixels are scaled. No torch here."""
+"""The section `[data]` of a study: the images, their split, and the scaling of pixels. No torch here."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,7 +18,7 @@ PAPER_CROP_SIDE = 224
 
 
 class Data(Section):
-    """Which images to use, how to split them and how to scale their pixels."""
+    """The images to use, their split, and the scaling of their pixels."""
 
     name: str = "digits"
     path: str | None = None

@@ -146,8 +146,9 @@ class _Reader(Dataset[Tensor | BadInput]):
         self.x = x
 
     def __getitem__(self, request: Request) -> Tensor | BadInput:
-        """Return the pixels (B, C, H, W) of a request, or a BadInput, which a user would see with two
-        tracebacks if it were raised here."""
+        """Return the pixels (B, C, H, W) of a request, or a BadInput if an image cannot be read.
+
+        The BadInput is returned because raising it here would show the user two tracebacks."""
         try:
             if isinstance(request, Crops):
                 assert isinstance(self.x, Files)  # only they can be scaled

@@ -8,7 +8,7 @@ from depthbench.data.files import Files
 from depthbench.data.mapped import Mapped
 
 MAX_IMAGES, MAX_BYTES = 4096, 2**25  # of a chunk; as float64 it takes 8 times as many bytes
-SAMPLE_SIZE = 2000  # images in files from which statistics are taken
+SAMPLE_SIZE = 2000  # images in files from which statistics are computed
 
 
 def in_chunks(x: np.ndarray | Mapped) -> Iterator[np.ndarray]:
@@ -19,10 +19,10 @@ def in_chunks(x: np.ndarray | Mapped) -> Iterator[np.ndarray]:
 
 
 def sample_for_statistics(x: np.ndarray | Mapped | Files, seed: int) -> np.ndarray | Mapped:
-    """Return the training images from which mean, deviation and colours are taken.
+    """Return the training images from which mean, deviation and colours are computed.
 
-    These are all of `x`. For images in files, which are decoded each time, they are the centre crops of at
-    most SAMPLE_SIZE images drawn by `seed`."""
+    This is all of `x`. If images stay in their files, it is the centre crops of at most SAMPLE_SIZE images,
+    drawn with `seed`."""
     if not isinstance(x, Files):
         return x
     drawn = np.random.default_rng(seed).permutation(len(x))[:SAMPLE_SIZE]

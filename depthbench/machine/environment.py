@@ -1,4 +1,4 @@
-"""The machine and software that made a run, stored with it, and the cores that runs share."""
+"""The machine and software of a run, as stored with it, and the cores that runs share."""
 
 import os
 import platform
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import torch
 
-IDLE_LOAD = 0.4  # load per core below which nobody else uses the machine
+IDLE_LOAD = 0.4  # load per core below which the machine counts as idle
 
 
 @cache
@@ -44,7 +44,7 @@ def busy() -> str | None:
 
 
 def cores_each(jobs: int) -> int:
-    """Return the usable cores of each of `jobs` runs at once, at most OMP_NUM_THREADS if that is set."""
+    """Return the cores for each of `jobs` simultaneous runs, at most OMP_NUM_THREADS if that is set."""
     limit = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
     share = max(1, usable_cores() // jobs)
     return min(share, int(limit)) if limit.isdecimal() and int(limit) else share

@@ -8,8 +8,8 @@ import psutil
 def available(device: str) -> int:
     """Return the bytes that this process can still use on `device`.
 
-    On a GPU, its free memory. Elsewhere, the machine's free memory, but at most what the container allows,
-    which psutil does not know."""
+    On a GPU, this is its free memory. Elsewhere, it is the machine's free memory, but at most the limit of
+    the container, which psutil does not know."""
     if device.startswith("cuda"):
         import torch
 

@@ -1,4 +1,4 @@
-"""How each kind of device rounds floating-point numbers."""
+"""Rounding of floating-point numbers on each kind of device."""
 
 import torch
 

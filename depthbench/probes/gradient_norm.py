@@ -32,7 +32,7 @@ def l2(x: Tensor) -> Tensor:
 
 
 def is_long(x: Tensor) -> bool:
-    """Return whether a CPU is slow at x in float64, and x has rows."""
+    """Return whether x has rows and is so large that float64 is slow on a CPU."""
     return x.device.type == "cpu" and x.dtype != torch.float64 and x.dim() > 1 and x.numel() > SMALL
 
 
@@ -52,7 +52,7 @@ def l2_of_each(tensors: Sequence[Tensor]) -> Tensor:
 
 
 def gradient_of(weight: Tensor) -> Tensor:
-    """Return dL/dW of a weight that has one."""
+    """Return dL/dW of a weight with a gradient."""
     assert weight.grad is not None  # see Recorder.values
     return weight.grad
 

@@ -1,4 +1,4 @@
-"""Measures probes in probed steps. Other steps cost nothing."""
+"""Measure probes in probed steps. Other steps have no overhead."""
 
 from collections.abc import Callable, Mapping
 from types import TracebackType
@@ -63,8 +63,8 @@ class Recorder:
     def values(self) -> Tensor:
         """Return the values (layers, probes), on the device, in the order of `layers` and `probes`.
 
-        A layer that took no part in the step has NaN. A frozen layer has only its response. Call it inside
-        the context, after the backward pass."""
+        The values of a layer that took no part in the step are NaN. A frozen layer has only its response.
+        Call this inside the context, after the backward pass."""
         weights = self._probes_of("weight")
         for index, layer in enumerate(self.layers):
             if layer.weighted.weight.grad is not None:

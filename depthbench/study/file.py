@@ -1,4 +1,4 @@
-"""TOML + overrides -> Study: find a study, read it, and say in one line what is wrong with it."""
+"""TOML + overrides -> Study: find a study, read it, and report in one line what is wrong with it."""
 
 import json
 import re
@@ -113,8 +113,9 @@ def find_study(name: str) -> Path:
 
 
 def merge(values: Mapping, overrides: Mapping) -> dict:
-    """Return `values` with `overrides` applied, table by table. An override removes the key that it excludes,
-    e.g. steps removes epochs."""
+    """Return `values` with `overrides` applied, table by table.
+
+    An override removes the key that it excludes, e.g. steps removes epochs."""
     merged = dict(values)
     exclusive = {"steps": "epochs", "epochs": "steps", "val_size": "val_fraction", "val_fraction": "val_size"}
     for key, value in overrides.items():
@@ -166,7 +167,8 @@ def _message(error: Mapping) -> str:
 def parse_setting(setting: str) -> dict[str, Any]:
     """Parse `"recipe.lr=0.05"` to `{"recipe": {"lr": 0.05}}`.
 
-    The section can be left out if only one section has the key. A value that is not valid TOML is text.
+    The section can be left out if only one section has the key. A value that is not valid TOML is read as
+    text.
     Raises BadInput for an unknown or ambiguous key."""
     key, equals, text = (part.strip() for part in setting.partition("="))
     if not equals or not key:

@@ -40,8 +40,9 @@ def grids_of(study: Mapping[str, Any]) -> list[Grid]:
 
 
 def join_grids(grids: Sequence[Grid]) -> list[Grid]:
-    """Return grids with the runs of `grids` and no others: a single grid if possible, else the largest of
-    `grids` that are needed."""
+    """Return as few grids as possible with exactly the runs of `grids`.
+
+    This is a single grid if the runs form one, else the largest of `grids` that together have all runs."""
     cells = {cell for grid in grids for cell in grid.cells()}
     depth, network, seed = (sorted(set(axis)) for axis in zip(*cells, strict=True))
     whole = Grid.model_construct(network=network, depth=depth, seed=seed)

@@ -50,7 +50,7 @@ class Frontier(Section):
 
 
 class Verdict(Section):
-    """How the verdict on degradation is reached (analysis/verdict.py)."""
+    """The settings of the verdict on degradation (analysis/verdict.py)."""
 
     margin: Positive | None = None
     """The smallest rise in error that matters, in percentage points, stated before the runs. Unset: 0.5 for
@@ -58,7 +58,7 @@ class Verdict(Section):
 
 
 def _resolved(key: str, value: int | None) -> int:
-    """Return a value that Study.resolve sets. Raises ValueError before."""
+    """Return a value that Study.resolve sets. Raises ValueError if it is not set yet."""
     if value is None:
         raise ValueError(f"{key} depends on the data: call Study.resolve first")
     return value
@@ -185,8 +185,10 @@ class Study(Grids, Shared):
         return self
 
     def checked(self, network: str) -> Family:
-        """Return the family of a network in the grid. Raises BadInput if there is no such family, or it lacks
-        an option that is set, or the study's images do not suit its recipe."""
+        """Return the family of a network in the grid.
+
+        Raises BadInput if the network is unknown, if it lacks an option that is set, or if the study's images
+        do not suit its recipe."""
         try:
             family = self.family(network)
         except BadInput as error:
@@ -198,7 +200,7 @@ class Study(Grids, Shared):
         return family
 
     def _check_views(self, recipe: Recipe) -> None:
-        """Raise BadInput if training or evaluation needs more of an image than is kept of it."""
+        """Raise BadInput if training or evaluation needs whole images, but only decoded crops are kept."""
         for is_set, key in (
             (recipe.augmentation == "scale", 'recipe.augmentation = "scale"'),
             (self.evaluate.ten_crop, "evaluate.ten_crop = true"),
@@ -207,7 +209,7 @@ class Study(Grids, Shared):
                 raise BadInput(f'{key} needs data.decode = "as_read" and a folder of images')
 
     def family(self, network: str) -> Family:
-        """Return the entry of NETWORKS for a network in the grid. Raises BadInput if there is none."""
+        """Return the entry of NETWORKS for a network in the grid. Raises BadInput for an unknown network."""
         if network in self.variants:
             return NETWORKS[self.variants[network].of]
         if network not in NETWORKS:
@@ -235,11 +237,12 @@ class Study(Grids, Shared):
             raise BadInput(f"variants.{network}.{section}: {problem}") from None
 
     def resolve(self, train_size: int, flips: bool, other_size: int = 0) -> "Study":
-        """Return the study with the values that depend on the data: number of steps, flips, and, unless they
-        are set, how often and on how many images errors are measured.
+        """Return the study with the values that depend on the data.
 
-        train_size: number of training images. other_size: number of test and validation images. flips:
-        whether a mirrored image keeps its class."""
+        These are the number of steps, flips, the intervals of evaluations and logged rows, and the number of
+        training images to evaluate on. Values that are set are kept. train_size: number of training images.
+        other_size: number of test and validation images. flips: whether a mirrored image keeps its class.
+        Raises BadInput for a probed step or a warm-up beyond the end of a run."""
         recipe = self.recipe.model_dump()
         if recipe["epochs"] is not None:
             recipe["steps"] = max(1, round(recipe["epochs"] * train_size / recipe["batch_size"]))

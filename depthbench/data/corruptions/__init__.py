@@ -1,4 +1,4 @@
-"""CORRUPTIONS: every corruption of test images, at a glance. They measure how robust a network is.
+"""CORRUPTIONS: every corruption of test images, at a glance. They serve to measure robustness.
 
 Each entry loads a function `corrupt(x, generators, strength, white)` that returns the uint8 images
 x (B, C, H, W) corrupted. There is one numpy random generator for each image, and `white` is the highest value

@@ -1,6 +1,6 @@
 """The functions that corrupt images. Each takes `(x, generators, strength, white)`; see CORRUPTIONS.
 
-A stronger corruption is more of the same: an image draws the same numbers at every strength.
+An image draws the same random numbers at every strength, so that only the strength differs.
 Shapes: B batch, C channels, H W pixels."""
 
 import math
@@ -16,7 +16,7 @@ Generators = list[np.random.Generator]  # one for each image of the batch
 def rotate(x: Tensor, generators: Generators, degrees: float, white: int) -> Tensor:
     """Rotate each image about its middle, in a random direction.
 
-    The pixels at the edge are repeated outwards first. Black corners would be a second corruption."""
+    The pixels at the edge are repeated outwards first, because black corners would be a second corruption."""
     height, width = x.shape[2:]
     margin = math.ceil((math.hypot(height, width) - min(height, width)) / 2)
     padded = functional.pad(x, [margin], padding_mode="edge")
