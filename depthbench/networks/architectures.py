@@ -66,6 +66,11 @@ CIFAR_BOUND = MemoryBound(
 )
 
 
+def cifar_depths(*, bottleneck: bool) -> DepthRule:
+    """Return the depths of a CIFAR network of basic blocks or of bottlenecks."""
+    return NINE_N_PLUS_2 if bottleneck else SIX_N_PLUS_2
+
+
 def cifar(
     about: str, twin: str, *, residual: bool, bottleneck: bool = False, order: str = "original"
 ) -> Family:
@@ -75,7 +80,7 @@ def cifar(
         "depthbench.networks.cifar:CifarNet",
         about,
         {"residual": residual, "bottleneck": bottleneck},
-        NINE_N_PLUS_2 if bottleneck else SIX_N_PLUS_2,
+        cifar_depths(bottleneck=bottleneck),
         twin,
         options_of(CIFAR),
         unset=PAPER_VALUES[CIFAR] | {"order": order},

@@ -216,7 +216,7 @@ def make_block(c_in: int, width: int, stride: int, options: BuiltOptions, *, is_
     return block
 
 
-def convolution(size: int, c_in: int, c_out: int, stride: int, bias: bool) -> nn.Conv2d:
+def convolution(size: int, c_in: int, c_out: int, stride: int = 1, *, bias: bool) -> nn.Conv2d:
     """Return a convolution that keeps the size of the map, or divides it by `stride`."""
     if (size, stride) == (3, 1):
         return convolution_3x3(c_in, c_out, bias)
@@ -226,8 +226,8 @@ def convolution(size: int, c_in: int, c_out: int, stride: int, bias: bool) -> nn
 def basic_convolutions(c_in: int, width: int, stride: int, options: BuiltOptions) -> list[nn.Conv2d]:
     """Return two 3x3 convolutions, the first of which shrinks the map."""
     return [
-        convolution(3, c_in, width, stride, options.has_bias),
-        convolution(3, width, width, 1, options.has_bias),
+        convolution(3, c_in, width, stride, bias=options.has_bias),
+        convolution(3, width, width, bias=options.has_bias),
     ]
 
 
@@ -235,9 +235,9 @@ def bottleneck_convolutions(c_in: int, width: int, stride: int, options: BuiltOp
     """Return a 1x1 convolution to `width` channels, a 3x3 one, and a 1x1 one to EXPANSION times as many."""
     first, second = (stride, 1) if options.bottleneck_stride == "1x1" else (1, stride)
     return [
-        convolution(1, c_in, width, first, options.has_bias),
-        convolution(3, width, width, second, options.has_bias),
-        convolution(1, width, EXPANSION * width, 1, options.has_bias),
+        convolution(1, c_in, width, first, bias=options.has_bias),
+        convolution(3, width, width, second, bias=options.has_bias),
+        convolution(1, width, EXPANSION * width, bias=options.has_bias),
     ]
 
 
@@ -247,7 +247,9 @@ def add_shortcut(block: Block, options: BuiltOptions) -> None:
     stride = prod(conv.stride[0] for conv in block.convolutions)
     # a projection is followed by a norm if the branch that it is added to is
     own_norm = options.norm if block.norm_ends_branch else "none"
-    block.shortcut = make_shortcut(options.shortcut, c_in, c_out, stride, options.norm, own_norm)
+    block.shortcut = make_shortcut(
+        options.shortcut, c_in, c_out, stride, own_norm=own_norm, bias=options.has_bias
+    )
     block.projects = options.shortcut == "C" or stride > 1 or c_in != c_out
     block.dropout |= options.shortcut_dropout > 0
     scales = {

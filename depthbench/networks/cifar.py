@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from depthbench.networks.architectures import NINE_N_PLUS_2, SIX_N_PLUS_2
+from depthbench.networks.architectures import cifar_depths
 from depthbench.networks.blocks import convolution
 from depthbench.networks.options import CIFAR, complete
 from depthbench.networks.stages import StagedNet, generator_untouched
@@ -32,10 +32,10 @@ class CifarNet(StagedNet):
         bottleneck: bool = False,
         **options: Any,
     ):
-        n = (NINE_N_PLUS_2 if bottleneck else SIX_N_PLUS_2).n(depth)
+        n = cifar_depths(bottleneck=bottleneck).n(depth)
         built = complete(CIFAR, options, residual=residual, bottleneck=bottleneck)
         with generator_untouched():
-            conv1 = convolution(3, in_channels, built.width, 1, built.has_bias)
+            conv1 = convolution(3, in_channels, built.width, bias=built.has_bias)
             super().__init__(conv1, (n, n, n), num_classes, built)
         self.initialise(built.init)
 

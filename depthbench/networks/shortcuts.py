@@ -42,14 +42,14 @@ class Gate(nn.Conv2d):
         return super().forward(x).sigmoid_()
 
 
-def make_shortcut(option: str, c_in: int, c_out: int, stride: int, norm: str, own_norm: str) -> nn.Module:
+def make_shortcut(option: str, c_in: int, c_out: int, stride: int, *, own_norm: str, bias: bool) -> nn.Module:
     """Return the shortcut of a block: A pads with zeros, B projects where the shape changes, C everywhere.
 
-    `norm` is the network's: without one, a projection has a bias. `own_norm` follows the projection."""
+    `own_norm` follows a projection, and `bias` is whether the projection has one."""
     changes = stride > 1 or c_in != c_out
     if option == "A" or (option == "B" and not changes):
         return PadShortcut(c_in, c_out, stride)
-    projection = nn.Conv2d(c_in, c_out, 1, stride, bias=norm == "none")
+    projection = nn.Conv2d(c_in, c_out, 1, stride, bias=bias)
     return nn.Sequential(projection, make_norm(own_norm, c_out))
 
 

@@ -7,10 +7,12 @@ from depthbench.errors import BadInput
 from depthbench.networks.options import (
     ALL,
     CHOICES,
+    PAPER_VALUES,
     TAKEN_BY,
     NetworkOptions,
     TakenBy,
     check_choices,
+    defaults,
     options_of,
 )
 from depthbench.study import model
@@ -59,6 +61,15 @@ def test_a_new_option_is_declared_once():
     field = More.model_fields["groups"]
     assert (field.default, field.description) == (1, "Groups of a convolution.")
     assert [mark.architectures for mark in field.metadata if isinstance(mark, TakenBy)] == [ALL]
+
+
+def test_help_texts_state_the_defaults_of_the_papers():
+    help_texts = {name: field.description for name, field in NetworkOptions.model_fields.items()}
+    for values in PAPER_VALUES.values():
+        assert str(values["width"]) in help_texts["width"]
+        assert values["order"] in help_texts["order"]
+    first, second = (defaults(has_bottlenecks=bottleneck)["shortcut"] for bottleneck in (False, True))
+    assert f"Unset: {first}, or {second} if the blocks are bottlenecks" in help_texts["shortcut"]
 
 
 def test_an_architecture_takes_the_options_that_name_it():

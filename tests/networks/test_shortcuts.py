@@ -28,21 +28,17 @@ def test_a_gate_is_the_sigmoid_of_a_weighted_sum_of_channels():
 @pytest.mark.parametrize("option", ["A", "B", "C"])
 @pytest.mark.parametrize(("c_out", "stride"), [(4, 1), (8, 1), (8, 2), (4, 2)])
 def test_b_projects_where_the_shape_changes_and_c_everywhere(option, c_out, stride):
-    shortcut = make_shortcut(option, 4, c_out, stride, "batch", "batch")
+    shortcut = make_shortcut(option, 4, c_out, stride, own_norm="batch", bias=False)
     projects = option == "C" or (option == "B" and (c_out, stride) != (4, 1))
     assert isinstance(shortcut, nn.Sequential if projects else PadShortcut)
     assert shortcut(torch.zeros(2, 4, 6, 6)).shape == (2, c_out, 6 // stride, 6 // stride)
 
 
 @pytest.mark.parametrize(
-    ("norm", "own_norm", "follows", "bias"),
-    [
-        ("batch", "batch", nn.BatchNorm2d, False),
-        ("batch", "none", nn.Identity, False),
-        ("none", "none", nn.Identity, True),
-    ],
+    ("own_norm", "follows", "bias"),
+    [("batch", nn.BatchNorm2d, False), ("none", nn.Identity, False), ("none", nn.Identity, True)],
 )
-def test_a_projection_has_a_bias_only_in_a_network_without_norm(norm, own_norm, follows, bias):
-    projection, after = make_shortcut("C", 4, 4, 1, norm, own_norm)
+def test_a_projection_has_the_norm_and_the_bias_that_are_asked_for(own_norm, follows, bias):
+    projection, after = make_shortcut("C", 4, 4, 1, own_norm=own_norm, bias=bias)
     assert isinstance(after, follows)
     assert (projection.bias is not None) == bias
