@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 from statistics import mean
 from typing import Any
 
-from depthbench.execution.cost.memory import Cell, count_run
 from depthbench.execution.cost.pace import PROBED, SECONDS
+from depthbench.execution.cost.run_memory import Cell, count_run
 from depthbench.execution.cost.trial import TrialSetup
 from depthbench.execution.plan import Plan
 from depthbench.execution.process import Process, worker_environment

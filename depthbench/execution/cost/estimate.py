@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 
 from depthbench.events import Silent
 from depthbench.execution.cost.calibrate import Calibration, Progress, calibrate, extrapolate
-from depthbench.execution.cost.memory import (
+from depthbench.execution.cost.run_memory import (
     Cell,
     common_memory,
     count_run,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from depthbench.errors import BadInput
 from depthbench.execution.cost.images import ImageFootprint
-from depthbench.execution.cost.memory import (
+from depthbench.execution.cost.run_memory import (
     Cell,
     bound_on_memory,
     common_memory,

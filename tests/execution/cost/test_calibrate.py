@@ -12,8 +12,8 @@ from depthbench.execution.cost.calibrate import (
     shallower,
 )
 from depthbench.execution.cost.estimate import estimate
-from depthbench.execution.cost.memory import count_run
 from depthbench.execution.cost.pace import Pace, measure, random_images
+from depthbench.execution.cost.run_memory import count_run
 from depthbench.execution.plan import make_plan
 from depthbench.execution.settings import Execution
 from depthbench.training.mode import TrainingMode

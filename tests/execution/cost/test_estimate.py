@@ -13,7 +13,7 @@ from depthbench.cli.app import app
 from depthbench.errors import BadInput
 from depthbench.execution.cost.calibrate import Calibration
 from depthbench.execution.cost.estimate import estimate, makespan
-from depthbench.execution.cost.memory import CONTEXT, SHARED
+from depthbench.execution.cost.run_memory import CONTEXT, SHARED
 from depthbench.execution.plan import make_plan
 from depthbench.execution.settings import Execution
 

@@ -7,7 +7,7 @@ from torch import nn
 from depthbench.errors import BadInput
 from depthbench.execution.cost.fit import USABLE, Fit, fit
 from depthbench.execution.cost.images import ImageFootprint
-from depthbench.execution.cost.memory import (
+from depthbench.execution.cost.run_memory import (
     CONTEXT,
     PROCESS,
     READER,
