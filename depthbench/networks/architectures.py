@@ -79,11 +79,11 @@ def cifar(
     return Family(
         "depthbench.networks.cifar:CifarNet",
         about,
-        {"residual": residual, "bottleneck": bottleneck},
+        {"residual": residual, "bottleneck": bottleneck, "order": order},
         cifar_depths(bottleneck=bottleneck),
         twin,
         options_of(CIFAR),
-        unset=PAPER_VALUES[CIFAR] | {"order": order},
+        unset=PAPER_VALUES[CIFAR],
         structure=Structure(
             {"1": 0, "2": 1, "3": 2}, layers_per_block=3 if bottleneck else 2, has_one_width=not bottleneck
         ),

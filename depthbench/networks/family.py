@@ -137,7 +137,7 @@ class Family(Entry):
         takes = self.takes if self.takes is not None else self.unset.keys()
         own = {key: value for key, value in self.unset.items() if key in takes}
         given = {key: value for key, value in arguments.items() if value is not None}
-        return super().__call__(*args, **{**own, **given})
+        return super().__call__(*args, **{**own, **self.options, **given})
 
     @property
     def is_residual(self) -> bool | None:
@@ -156,7 +156,8 @@ class Family(Entry):
 
     def defaults(self, depth: int) -> dict[str, Any]:
         """Return every option as the paper has it at `depth`."""
-        return {**defaults(has_bottlenecks=self.has_bottlenecks(depth)), **self.unset}
+        fixed = {key: value for key, value in self.options.items() if key in TAKEN_BY}
+        return {**defaults(has_bottlenecks=self.has_bottlenecks(depth)), **self.unset, **fixed}
 
     def settle(self, depth: int, chosen: Mapping[str, Any]) -> dict[str, Any]:
         """Return all options of the network at `depth`, given the `chosen` ones (None: unset).

@@ -98,3 +98,9 @@ def test_a_plugin_builder_gets_only_what_is_given():
     named = Family(dict, "mine", {"groups": 2}, takes=frozenset({"norm", "width"}))
     assert named(**given) == given | {"groups": 2}
     assert named(**given, groups=4) == given | {"groups": 4}
+
+
+def test_fixed_options_are_defaults_too():
+    mine = Family("depthbench.networks.cifar:CifarNet", "mine", {"residual": True, "shortcut": "C"})
+    assert mine.defaults(20)["shortcut"] == "C"
+    assert mine.settle(20, {"shortcut": "B"})["shortcut"] == "B"
