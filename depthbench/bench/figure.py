@@ -48,7 +48,7 @@ def _colours(ratios: pd.DataFrame) -> dict[str, str]:
 
 
 def _bars(
-    axes: Axes, frame: pd.DataFrame, cases: list[str], colours: dict[str, str], times: float, places: int
+    axes: Axes, frame: pd.DataFrame, cases: list[str], colours: dict[str, str], times: float, decimals: int
 ) -> None:
     width = BARS_WIDTH / len(colours)
     for i, (arm, colour) in enumerate(colours.items()):
@@ -59,7 +59,7 @@ def _bars(
         axes.errorbar(at, median, [median - low, high - median], fmt="none", ecolor="#222222", elinewidth=0.7)
         for x, y, value in zip(at, high, median, strict=True):
             if np.isfinite(value):
-                text = f"{value:.{places if value < 10 else 1}f}"
+                text = f"{value:.{decimals if value < 10 else 1}f}"
                 axes.annotate(text, (x, y), (0, 1.5), textcoords="offset points", ha="center", fontsize=6)
     axes.set_ylim(0, 1.12 * times * frame["high"].max())
     axes.grid(visible=False, axis="x")

@@ -12,7 +12,7 @@ from depthbench.report.figures.gradient_by_layer import draw_line, edge_handles,
 from depthbench.report.style import layout, legends, palette, tags, text, ticks
 
 ROWS = {"grad_norm_preact": "L2 norm of dL/dz", "weight_norm": "L2 norm of W"}
-PLACES = ("first", "middle", "last")
+POSITIONS = ("first", "middle", "last")
 
 
 def draw(evidence: Evidence) -> Figure | None:
@@ -26,7 +26,10 @@ def draw(evidence: Evidence) -> Figure | None:
     if len(steps) < 2:  # nothing has changed yet
         return None
     networks = layout.networks_of(layers)
-    looks = {place: look | {"dashes": (None, None)} for place, look in palette.network_looks(PLACES).items()}
+    looks = {
+        position: look | {"dashes": (None, None)}
+        for position, look in palette.network_looks(POSITIONS).items()
+    }
     title = (
         f"The first steps of the deepest networks (geometric mean and range of {text.seed_count(table['n'])})"
     )
@@ -35,8 +38,8 @@ def draw(evidence: Evidence) -> Figure | None:
         row[0].set_yscale("log", nonpositive="mask")
         for axes, network in zip(row, networks, strict=True):
             part = tables[column][tables[column]["network"] == network]
-            for place, line in part.groupby("place"):
-                _draw_place(axes, line, looks[str(place)])
+            for position, line in part.groupby("place"):
+                _draw_layer(axes, line, looks[str(position)])
             layout.set_panel_title(axes, f"{network}, depth {part['depth'].max()}" if len(part) else network)
             if len(part):
                 tags.tag_depth(axes, part["depth"].max())
@@ -46,12 +49,12 @@ def draw(evidence: Evidence) -> Figure | None:
         axes.set_xlabel("step (updates made)")
         axes.set_xticks(range(len(steps)), [text.short_count(step) for step in steps])
     names = {"first": "layer 2", "middle": "middle layer", "last": "last layer before the classifier"}
-    handles = [Line2D([], [], label=names[place], **looks[place]) for place in PLACES]
+    handles = [Line2D([], [], label=names[position], **looks[position]) for position in POSITIONS]
     legends.legend_below(figure, handles + edge_handles(table), note=seeds_note(table, evidence.runs))
     return figure
 
 
-def _draw_place(axes: Axes, line: pd.DataFrame, look: palette.Look) -> None:
+def _draw_layer(axes: Axes, line: pd.DataFrame, look: palette.Look) -> None:
     """Draw one layer over the steps."""
     draw_line(axes, line, "order", {"color": look["color"]})
     axes.plot(
