@@ -19,7 +19,7 @@ def summarise(runs: pd.DataFrame) -> pd.DataFrame:
     `runs` is `Results.runs`. Columns: network, depth; seeds, the runs stored; done, diverged, failed,
     interrupted, how many ended with each status; n, how many have final errors (done and diverged, a diverged
     one at chance error). For train_error_eval, test_error, and each of CROPS that a run has (percent):
-    NAME_mean, NAME_min, NAME_max, and NAME_low to NAME_high, the 95% t interval of the mean (NaN for
+    NAME_mean, NAME_min, NAME_max, and NAME_low to NAME_high, the 95 % t interval of the mean (NaN for
     n < 2)."""
     rows = []
     errors = (*ERRORS, *(name for name in CROPS if name in runs and runs[name].notna().any()))
@@ -45,14 +45,14 @@ def over_seeds(table: pd.DataFrame, keys: list[str], column: str) -> pd.DataFram
 
 
 def t_half(values: np.ndarray) -> float:
-    """Return half the 95% t interval of the mean of two or more values.
+    """Return half the 95 % t interval of the mean of two or more values.
 
     It uses scipy.special, because importing scipy.stats takes most of a second in each process that draws."""
     return stdtrit(len(values) - 1, 0.975) * values.std(ddof=1) / math.sqrt(len(values))
 
 
 def spread(values: pd.Series) -> dict[str, float]:
-    """Return mean, its 95% t interval low to high (NaN for n < 2), min and max of the known values."""
+    """Return mean, its 95 % t interval low to high (NaN for n < 2), min and max of the known values."""
     known = pd.to_numeric(values, errors="coerce").dropna().to_numpy(float)
     if not len(known):
         return dict.fromkeys(("mean", "low", "high", "min", "max"), np.nan)

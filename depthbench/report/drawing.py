@@ -14,12 +14,12 @@ from depthbench.report.formats import STYLES, SUFFIXES
 
 MANY_FIGURES, MANY_NETWORKS = 8, 4
 MOST_PROCESSES = 4
-IDLE_SECONDS = 5  # for which a process waits for figures of another report
+IDLE_SECONDS = 5  # how long an idle process waits for figures of another report
 
 
 @dataclass(frozen=True)
 class FigureOnPage:
-    """What the page shows of a figure."""
+    """A figure as the page shows it."""
 
     name: str
     title: str
@@ -37,13 +37,13 @@ def draw_figures(
 ) -> Iterable[FigureOnPage]:
     """Draw and write every figure of `entries`, in order.
 
-    Many figures, or figures of many networks, are drawn by other processes while the caller goes on until it
-    asks for them. For a few figures, starting processes takes longer than it saves."""
+    Many figures, or figures of many networks, are drawn by other processes. Meanwhile the caller continues
+    until it needs them. For a few figures, starting processes takes longer than it saves."""
     if len(entries) < MANY_FIGURES and networks < MANY_NETWORKS:
         return [draw_figure(name, entry, evidence, folder, style) for name, entry in entries.items()]
     from joblib import Parallel, delayed
 
-    # joblib replaces a process that large figures have filled, and says so: nobody needs to act
+    # joblib warns when it replaces a process whose memory large figures have filled, which is harmless
     warnings.filterwarnings("ignore", "A worker stopped while some jobs were given", UserWarning)
     warnings.filterwarnings("ignore", ".* still being processed by the workers", UserWarning)  # Ctrl-C
     count = min(usable_cores(), MOST_PROCESSES)
@@ -54,7 +54,7 @@ def draw_figures(
 
 def draw_figure(name: str, entry: Entry, evidence: Any, folder: Path, style: str = "page") -> FigureOnPage:
     """Draw a figure and write its files; remove those of an older report if there is nothing to show."""
-    from depthbench.report.style.canvas import styled  # with matplotlib, in the process that draws
+    from depthbench.report.style.canvas import styled  # imports matplotlib, so only where figures are drawn
     from depthbench.report.style.saving import save
 
     part: ReportFigure = entry.load()

@@ -42,7 +42,7 @@ class Table:
     shown: "pd.DataFrame"
     """Text for people, for the page, Markdown and LaTeX. May summarise several rows of `raw` in one."""
     nothing: str = ""
-    """Shown instead where there are no rows."""
+    """The text shown instead if there are no rows."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What a report is drawn from: the stored results, and each analysis of them, computed when first used."""
+"""The evidence behind a report: stored results, and their analyses, each computed when it is first used."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -33,7 +33,7 @@ from depthbench.study.grid import requested_runs
 
 
 class _OnlyFields:
-    """Pickles a dataclass without its cached analyses: a process that draws computes those that it needs."""
+    """A dataclass pickled without its cached analyses. A process that draws computes those that it needs."""
 
     def __getstate__(self) -> dict[str, Any]:
         return {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
@@ -50,7 +50,7 @@ class Evidence(_OnlyFields):
     path: Path | None = None
     """The results directory, for what is loaded when first used."""
     is_copy: bool = False
-    """Whether this is a copy in a process that draws. The original names the tables that cannot be read."""
+    """Whether this is a copy in a process that draws. Only the original reports unreadable tables."""
 
     def __getstate__(self) -> dict[str, Any]:
         return super().__getstate__() | {"is_copy": True}
@@ -117,12 +117,12 @@ class Evidence(_OnlyFields):
 
     @cached_property
     def twins(self) -> pd.DataFrame:
-        """Pairs of twins, and what they have in common."""
+        """Pairs of twins, and whether they match."""
         return match_twins(self.runs, self.history)
 
     @cached_property
     def choice(self) -> pd.DataFrame:
-        """Error and cost of each network and depth, and which are recommended."""
+        """Error and cost of each network and depth, and the recommendations."""
         return choose(self.runs)
 
     @cached_property
@@ -194,7 +194,7 @@ class Comparison(_OnlyFields):
 
     @cached_property
     def differences(self) -> pd.DataFrame:
-        """Errors of each study minus those of the baseline, seed by seed; untested on other images."""
+        """Errors of each study minus those of the baseline, seed by seed. Not tested if the images differ."""
         table = differences(self.joined)
         table.loc[table["study"].isin(self.other_images), ["p", "p_holm"]] = math.nan
         return table

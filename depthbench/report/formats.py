@@ -1,4 +1,4 @@
-"""The styles of a report: where each is written, and in which file formats its figures are."""
+"""The styles of a report: the folder of each, and the file formats of its figures."""
 
 from typing import NamedTuple
 

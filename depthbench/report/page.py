@@ -77,7 +77,7 @@ def _answers(evidence: Evidence) -> dict[str, Any]:
     is_search = "frontier" in evidence.study
     verdicts = evidence.verdicts["train_error_eval"]
     none_trains = len(evidence.untrained) == evidence.summary["network"].nunique()
-    # networks that hardly learn without diverging: a study of gradients alone
+    # if no network learns and none diverges, the study measures gradients alone
     is_trained = (
         not none_trains
         or evidence.rates.empty
@@ -110,7 +110,7 @@ def _question(is_search: bool, is_trained: bool, has_twins: bool) -> str:
 
 
 def _frontier(evidence: Evidence) -> list[str]:
-    """Say whether a search is finished, and what it measured."""
+    """Return sentences that say whether a search is finished and what it measured."""
     bounds = Frontier(**evidence.study["frontier"])
     lines = sentences.unfinished(evidence.missing, count_open(evidence.runs, bounds.below, bounds.deepest))
     if search := evidence.search:
@@ -119,7 +119,7 @@ def _frontier(evidence: Evidence) -> list[str]:
 
 
 def _command(path: Path, study: Mapping[str, Any]) -> str:
-    """Return the command that runs the study in `path`, or its search, again into the same directory."""
+    """Return the command that repeats the study in `path`, or its search, in the same directory."""
     parent = relative_path(path.resolve().parent)
     results = "" if str(parent) == "results" else f" --results {shlex.quote(str(parent))}"
     file = shlex.quote(str(relative_path(path / "study.toml")))
@@ -133,9 +133,9 @@ def _command(path: Path, study: Mapping[str, Any]) -> str:
 
 
 def grouped(figures: Iterable[FigureOnPage]) -> list[list[FigureOnPage]]:
-    """Group figures by title, in order: those of one title are shown one at a time.
+    """Group figures by title, in order. The page shows one figure of a group at a time.
 
-    Omits figures that show nothing and do not say what they need."""
+    Omits figures that have nothing to show, unless they say what they need."""
     groups: dict[str, list[FigureOnPage]] = {}
     for figure in (figure for figure in figures if figure.svg or figure.needs):
         groups.setdefault(figure.title, []).append(figure)

@@ -12,7 +12,7 @@ from depthbench.analysis.comparison import is_significant
 from depthbench.analysis.rows import rows_of
 from depthbench.analysis.verdict import LEAST_SEEDS, Verdicts, decide, widest
 
-FEW_SEEDS = 5  # with fewer, the trend test decides: it needs no normal errors
+FEW_SEEDS = 5  # with fewer, the trend test decides, because it does not assume normal errors
 KEPT = (0.95, 1.05)  # rates of a gradient that neither vanishes nor explodes
 
 
@@ -26,7 +26,7 @@ def statuses(runs: pd.DataFrame, missing: pd.DataFrame) -> str:
 
 
 def train_images(study: Mapping[str, Any]) -> str:
-    """Word the images on which `study` (study.toml) measures the train error in evaluation mode."""
+    """Describe the images on which `study` (study.toml) measures the train error in evaluation mode."""
     size = study.get("evaluate", {}).get("train_size")
     return f"{size:,} of the training images" if size else "all training images"
 
@@ -56,9 +56,9 @@ def verdicts(judged: Verdicts, untrained: Sequence[str] = ()) -> list[str]:
     """Write one sentence per network on degradation, and one per pair of twins on its removal.
 
     Networks in `untrained` get one sentence that names them. A network is judged by the widest pair of depths
-    with enough seeds. The trend test decides instead if it covers as many seeds and there are 3 or 4 of them
-    or a run diverged, since a t test needs roughly normal errors. Without a trend, the sign-flip test decides
-    if one of at least 5 seeds diverged."""
+    with enough seeds. If there are fewer than 5 seeds or a run diverged, the trend test decides if it covers
+    as many seeds, because a t test needs roughly normal errors. Otherwise the sign-flip test decides if one
+    of at least 5 seeds diverged."""
     trends = {row["network"]: row for row in rows_of(judged.trends)}
     verdict_of: dict[str, str] = {}
     sentences = []
@@ -94,7 +94,7 @@ def verdicts(judged: Verdicts, untrained: Sequence[str] = ()) -> list[str]:
 
 
 def _removal(row: Mapping[str, Any], verdict_of: Mapping[str, str]) -> str:
-    """Say what a row of `removals` shows, given the verdict on each network."""
+    """Describe what a row of `removals` shows, given the verdict on each network."""
     plain, residual = row["network"], row["residual"]
     depths = f"from depth {row['shallow']} to {row['deep']}"
     n = f"n = {row['n']}" + _p(row)
@@ -152,7 +152,7 @@ def responses(summary: pd.DataFrame) -> str:
 
 
 def _trend(low: float, high: float) -> str:
-    """Say what a gradient does whose rates over the stages are `low` to `high`."""
+    """Describe a gradient with rates from `low` to `high` over the stages."""
     if low >= KEPT[0] and high <= KEPT[1]:
         return "stays about constant"
     if low > KEPT[1]:
@@ -226,9 +226,9 @@ def _recommendation(row: Mapping[str, Any], top: pd.Series) -> str:
 
 
 def _evidence(row: Mapping[str, Any], margin: float | None = None) -> str:
-    """Word the difference, n and p of a test. The verdict `absent` rests on the upper bound and `margin`."""
+    """Describe the difference, n and p of a test. The verdict `absent` rests on upper bound and `margin`."""
     if margin is not None and row.get("verdict") == "absent":
-        bound = f"one-sided 95% upper bound {row['upper']:+.2f}, margin {margin:g}"
+        bound = f"one-sided 95 % upper bound {row['upper']:+.2f}, margin {margin:g}"
         return f"{row['mean']:+.2f} percentage points, n = {row['n']}, {bound}"
     return f"{row['mean']:+.2f} percentage points, n = {row['n']}" + _p(row)
 
@@ -244,8 +244,8 @@ def _p(row: Mapping[str, Any]) -> str:
 def copies(differences: pd.DataFrame, other_images: Collection[str] = ()) -> list[str]:
     """Write a sentence for each study with exactly the errors of the baseline.
 
-    `differences` is `analysis.comparison.differences`. Studies of `other_images` are omitted, and those whose
-    errors are all the same number, such as chance or 0."""
+    `differences` is `analysis.comparison.differences`. Studies of `other_images` are omitted, and so are
+    studies in which all errors are the same number, such as chance or 0."""
     return [
         f"{study} has exactly the same errors as the baseline: it is a copy, or the changed settings have no "
         "effect."
@@ -257,7 +257,7 @@ def copies(differences: pd.DataFrame, other_images: Collection[str] = ()) -> lis
 
 
 def unfinished(missing: pd.DataFrame, searching: int) -> list[str]:
-    """Say that a search is not finished: runs are `missing`, or `searching` networks and seeds need more."""
+    """State why a search is not finished: runs are `missing`, or `searching` networks and seeds need more."""
     reasons = [f"runs without a final error: {len(missing)}"] if len(missing) else []
     reasons += [f"networks and seeds that need another depth: {searching}"] if searching else []
     return [f"The search is not finished ({'; '.join(reasons)})."] if reasons else []
@@ -266,10 +266,10 @@ def unfinished(missing: pd.DataFrame, searching: int) -> list[str]:
 def differences(table: pd.DataFrame, baseline: str, other_images: Collection[str] = ()) -> list[str]:
     """Write one sentence per study and kind of error: how often it is higher or lower than the baseline.
 
-    `table` is `analysis.comparison.differences`. Studies of `other_images` solve another task: their errors
-    are not compared."""
+    `table` is `analysis.comparison.differences`. Studies of `other_images` solve another task, so their
+    errors are not compared."""
     sentences = [
-        f"{study} has other images than {baseline}, so no difference is tested." for study in other_images
+        f"{study} has different images from {baseline}, so no difference is tested." for study in other_images
     ]
     for (study, error), rows in table.groupby(["study", "error"], sort=False):
         if study in other_images:

@@ -47,7 +47,7 @@ def environment(records: Iterable[Record], part: str = "environment") -> dict[st
 
 
 def drop_defaults(settings: Mapping[str, dict[str, Any]], runs: Mapping[str, pd.DataFrame]) -> None:
-    """Remove options that one study leaves unset and the others set to what their networks have anyway."""
+    """Remove options that one study leaves unset and the others set to the defaults of their networks."""
     unset = (f"options.{key}" for key, field in NetworkOptions.model_fields.items() if field.default is None)
     for key in unset:
         labels = [label for label, table in settings.items() if key in table]
@@ -59,7 +59,7 @@ def drop_defaults(settings: Mapping[str, dict[str, Any]], runs: Mapping[str, pd.
 
 
 def _is_default(key: str, value: object, runs: pd.DataFrame) -> bool:
-    """Return whether every network of `runs` has this value of an option if it is left unset."""
+    """Return whether `value` is the default of the option `key` in every network of `runs`."""
     networks = [
         {"family": family, "depth": depth}
         for family, depth in runs[["family", "depth"]].drop_duplicates().itertuples(index=False, name=None)

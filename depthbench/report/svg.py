@@ -1,4 +1,4 @@
-"""Turn an SVG file into markup for an HTML page that holds several."""
+"""Turn an SVG file into markup for an HTML page with several figures."""
 
 import re
 from collections.abc import Callable
@@ -14,9 +14,9 @@ def depth_id(*depths: int) -> str:
 def inline(svg: str, name: str, label: str) -> str:
     """Return the text of an SVG file without its prologue, with `label` as its text alternative.
 
-    matplotlib uses the same ids in every file, so they would clash on one page: ids that are referred to get
-    the prefix `name`, the others are dropped. A `depth_id` becomes one class for each depth, and AXIS becomes
-    a class."""
+    matplotlib uses the same ids in every file, so they would clash on one page. Ids with references to them
+    get the prefix `name`, and the others are dropped. A `depth_id` becomes one class for each depth, and AXIS
+    becomes a class."""
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     references = re.findall(r'href="#([^"]+)"|url\(#([^)]+)\)', svg)
@@ -31,7 +31,7 @@ def inline(svg: str, name: str, label: str) -> str:
 
 
 def _scoped(name: str) -> Callable[[re.Match[str]], str]:
-    """Limit the rules of an inlined SVG to this figure: they would apply to the whole page."""
+    """Return a function that limits the rules of an inlined SVG to its figure, instead of the whole page."""
 
     def scope(match: re.Match[str]) -> str:
         rules = match.group(0)[len(match.group(1)) : -len(match.group(2))]

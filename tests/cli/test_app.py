@@ -94,7 +94,7 @@ def test_frontier_finds_where_networks_stop_training_and_reports_it(tmp_path):
     assert outcome["study"] == "frontier-quick"
     assert [(row["network"], row["median"], row["open"]) for row in outcome["networks"]] == [("plain", 8, 1)]
     page = (tmp_path / "frontier-quick/report/index.html").read_text()
-    assert "How deep networks train" in page
+    assert "Deepest trainable depth" in page
     assert "plain: train error below 100 % up to depth 8 (1 seed)" in page
     printed = invoke(*asked)[1]
     assert "plain: train error below 100 % up to depth 8 (1 seed)" in printed

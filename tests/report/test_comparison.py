@@ -110,6 +110,6 @@ def test_of_other_images_no_difference_is_judged(whole, tmp_path, one_figure):
     file = path / "study.toml"
     file.write_text(re.sub('^data_hash = ".*?"', 'data_hash = "another"', file.read_text()))
     text = write_comparison([whole, path], tmp_path / "out").read_text()
-    assert "others has other images than made-up, so no difference is tested." in text
+    assert "others has different images from made-up, so no difference is tested." in text
     assert "others compared with made-up" not in text
     assert f"--out {tmp_path / 'out'}" in text

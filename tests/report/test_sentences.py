@@ -41,7 +41,7 @@ def test_verdicts_compare_the_shallowest_and_the_deepest_depth_and_twins(results
     assert sentences.verdicts(judge(results.runs, results.history, "train_error_eval")) == [
         "plain: degradation is present from depth 8 to 20 (+6.00 percentage points, n = 3, p = 0.0046, "
         "Page's trend test).",
-        "resnet: degradation is absent from depth 8 to 20 (-1.20 percentage points, n = 3, one-sided 95% "
+        "resnet: degradation is absent from depth 8 to 20 (-1.20 percentage points, n = 3, one-sided 95 % "
         "upper bound -1.20, margin 1).",
         "Residual connections remove the degradation: from depth 8 to 20 the train error of plain rises 7.20 "
         "percentage points more than that of resnet (n = 3, p < 0.0001).",

@@ -1,4 +1,4 @@
-"""FIGURES: the figures of a report, in the order of the page. COMPARISON_FIGURES: those of a comparison."""
+"""FIGURES: the figures of a report, in page order. COMPARISON_FIGURES: the figures of a comparison."""
 
 from depthbench.registry import Entry
 

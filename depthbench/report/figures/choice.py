@@ -30,7 +30,7 @@ RADIUS = {False: 3.5, True: 6.5}  # of a point, and of a ringed one, in points
 
 
 class CostAxis(NamedTuple):
-    """How a cost is shown: divided by `unit`."""
+    """The panel title and axis label of a cost, and the unit by which its values are divided."""
 
     title: str
     label: str

@@ -63,9 +63,9 @@ PREACTIVATIONS = ReportFigure(
     partial(draw, column="grad_norm_preact"),
     title="Gradient by layer",
     caption=(
-        "Norm of the gradient of the loss by each layer's output before normalisation. Dashed: at "
-        "initialisation. Solid: at the last step that all studies probed. Studies with the same networks "
-        "and initial weights agree at initialisation."
+        "Norm of the gradient of the loss with respect to each layer's output before normalisation. "
+        "Dashed: at initialisation. Solid: at the last step that all studies probed. Studies with the same "
+        "networks and initial weights agree at initialisation."
     ),
     choice="pre-activations",
     needs="the probe grad_norm_preact at a step that all studies probed",
@@ -75,8 +75,8 @@ WEIGHTS = ReportFigure(
     partial(draw, column="grad_norm_weight"),
     title="Gradient by layer",
     caption=(
-        "Norm of the gradient of the loss by each layer's weights. Dashed: at initialisation. Solid: at "
-        "the last step that all studies probed."
+        "Norm of the gradient of the loss with respect to each layer's weights. Dashed: at initialisation. "
+        "Solid: at the last step that all studies probed."
     ),
     choice="weights",
     needs="the probe grad_norm_weight at a step that all studies probed",

@@ -31,7 +31,7 @@ ENDINGS = {
 
 
 def draw(evidence: Evidence) -> Figure | None:
-    """Draw the last train and test error (percent): every seed, their mean and 95% t interval.
+    """Draw the last train and test error (percent): every seed, their mean and 95 % t interval.
 
     Many networks with one depth each get one row each."""
     runs, summary = evidence.runs, evidence.summary
@@ -39,7 +39,7 @@ def draw(evidence: Evidence) -> Figure | None:
         return None
     networks = layout.networks_of(runs)
     seeds = text.seed_count(summary.loc[summary["n"] > 0, "n"])
-    statistics = seeds if seeds == "1 seed" else f"each seed, mean and 95% t interval of {seeds}"
+    statistics = seeds if seeds == "1 seed" else f"each seed, mean and 95 % t interval of {seeds}"
     if are_many(runs):
         figure, colours = draw_rows(runs, summary, PANELS, f"Last error ({statistics})")
         legends.legend_below(figure, legends.depth_handles(colours) + legends.status_handles(runs, ENDINGS))
@@ -149,7 +149,7 @@ def _rotate_if_crowded(axes: Axes, depths: list[int]) -> None:
 
 
 def error_axis(axes: Axes, summary: pd.DataFrame) -> None:
-    """Scale from 0 to the highest seed or interval: autoscaling ignores moved points."""
+    """Scale from 0 to the highest seed or interval, because autoscaling ignores shifted points."""
     ends = summary[[f"{column}_{key}" for column in PANELS for key in ("high", "max")]]
     top = 1.06 * np.clip(ends.max().max(), 1, 100)
     axes.set_ylim(-0.02 * top, top)  # show all of a point at 0
@@ -160,7 +160,7 @@ FIGURE = ReportFigure(
     title="Degradation",
     caption=(
         "Last error of each run against depth. Each point is one seed. The line connects the means; a short "
-        "stroke marks the mean at each depth. The bar is the 95% t interval of the mean. If the train error "
+        "stroke marks the mean at each depth. The bar is the 95 % t interval of the mean. If the train error "
         "rises with depth, depth itself makes the network harder to train. This is degradation and not "
         "overfitting, which would raise only the test error."
     ),

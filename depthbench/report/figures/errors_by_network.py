@@ -50,7 +50,7 @@ def draw_rows(
 
 
 def _draw_mean(axes: Axes, height: float, summary: pd.DataFrame, column: str, colour: str) -> None:
-    """Draw the mean as a stroke, and its 95% t interval."""
+    """Draw the mean as a stroke, and its 95 % t interval."""
     mean, low, high = (summary[f"{column}_{key}"].iloc[0] for key in ("mean", "low", "high"))
     axes.plot([mean] * 2, [height - 0.36, height + 0.36], color=colour, linewidth=1.6)
     if np.isfinite(low):

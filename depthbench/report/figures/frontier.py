@@ -79,7 +79,7 @@ def draw(evidence: Evidence) -> Figure | None:
 def _draw_expected(axes: Axes, row: int, depth: float) -> bool:
     """Mark the frontier that theory expects; return whether it expects any.
 
-    One beyond the axis is marked at the right edge with its depth."""
+    A frontier beyond the axis is marked at the right edge with its depth."""
     if not math.isfinite(depth):
         return False
     edge = axes.get_xlim()[1]
@@ -115,7 +115,7 @@ def _mark(marker: str, label: str) -> Line2D:
 
 FIGURE = ReportFigure(
     draw,
-    title="How deep networks train",
+    title="Deepest trainable depth",
     caption=(
         "Depth up to which each network trains. Each thin line is a seed. It spans from the deepest depth "
         "that trains to the next tested depth, which does not; the limit lies between them. The thick bar is "

@@ -128,7 +128,7 @@ def thinned_note(table: pd.DataFrame) -> str | None:
 
 
 def seeds_note(table: pd.DataFrame, runs: pd.DataFrame) -> str | None:
-    """Name the lines of fewer seeds than are stored, if any."""
+    """Name the lines with fewer seeds than stored runs, if any."""
     lines = [f"{r.network} {r.depth} ({r.n} of {r.stored})" for r in fewer_seeds(table, runs).itertuples()]
     more = f" and {len(lines) - 4} more" if len(lines) > 4 else ""
     return f"Fewer seeds than runs at some steps: {', '.join(lines[:4])}{more}" if lines else None
@@ -153,11 +153,11 @@ PREACTIVATIONS = ReportFigure(
     partial(draw, column="grad_norm_preact"),
     title="Gradient by layer",
     caption=(
-        "Norm of the gradient of the loss by each layer's output before normalisation, from input to "
-        "output. A line that rises towards the input is an exploding gradient; a line that falls towards the "
-        "input is a vanishing one. A steeper line means a stronger effect. The gradient of the weights, in "
-        "the other figure, can hide both. Dashed and dotted lines at step 0 are predictions of theory at "
-        "initialisation, named in the legend."
+        "Norm of the gradient of the loss with respect to each layer's output before normalisation, from "
+        "input to output. A line that rises towards the input is an exploding gradient; a line that falls "
+        "towards the input is a vanishing one. A steeper line means a stronger effect. The gradient of the "
+        "weights, in the other figure, can hide both. Dashed and dotted lines at step 0 are predictions of "
+        "theory at initialisation, named in the legend."
     ),
     choice="pre-activations",
     needs="the probe grad_norm_preact",
@@ -167,8 +167,9 @@ WEIGHTS = ReportFigure(
     partial(draw, column="grad_norm_weight"),
     title="Gradient by layer",
     caption=(
-        "Norm of the gradient of the loss by each layer's weights. It can be equal in all layers while the "
-        "gradient of the pre-activations vanishes, because larger activations compensate for it."
+        "Norm of the gradient of the loss with respect to each layer's weights. It can be equal in all "
+        "layers while the gradient of the pre-activations vanishes, because larger activations compensate "
+        "for it."
     ),
     choice="weights",
     needs="the probe grad_norm_weight",

@@ -73,7 +73,7 @@ def draw(evidence: Evidence, column: str) -> Figure | None:
 
 
 def _draw_panel(axes: Axes, part: pd.DataFrame, steps: list[int], norm: LogNorm) -> None:
-    """Draw a cell per layer and step, as pixels: thousands of shapes would make the SVG slow."""
+    """Draw a cell per layer and step, as pixels, because thousands of shapes would make the SVG slow."""
     cells = part.pivot(index="layer", columns="step", values="mean").reindex(columns=steps)
     look = {"cmap": COLOURS, "norm": norm, "cbar": False, "rasterized": True}
     sns.heatmap(cells.astype(float), ax=axes, xticklabels=False, yticklabels=False, **look)
@@ -96,9 +96,9 @@ PREACTIVATIONS = ReportFigure(
     partial(draw, column="grad_norm_preact"),
     title="Gradient by layer and step",
     caption=(
-        "Norm of the gradient of the loss by each layer's output before normalisation. Each row of cells is "
-        "a layer, and each column is a probed step. All panels share one colour scale. The figure shows when "
-        "the early layers lose or regain their gradient."
+        "Norm of the gradient of the loss with respect to each layer's output before normalisation. Each "
+        "row of cells is a layer, and each column is a probed step. All panels share one colour scale. The "
+        "figure shows when the early layers lose or regain their gradient."
     ),
     choice="pre-activations",
     needs="the probe grad_norm_preact",
@@ -108,8 +108,8 @@ WEIGHTS = ReportFigure(
     partial(draw, column="grad_norm_weight"),
     title="Gradient by layer and step",
     caption=(
-        "Norm of the gradient of the loss by each layer's weights. Each row of cells is a layer, and each "
-        "column is a probed step. All panels share one colour scale."
+        "Norm of the gradient of the loss with respect to each layer's weights. Each row of cells is a "
+        "layer, and each column is a probed step. All panels share one colour scale."
     ),
     choice="weights",
     needs="the probe grad_norm_weight",

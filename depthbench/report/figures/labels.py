@@ -15,7 +15,7 @@ DIGIT = (0.64, 0.8)  # width and height relative to the font size
 
 
 class Label(NamedTuple):
-    """A text for the point (x, y) in data coordinates, whose marker has a `radius` in points (1/72 in)."""
+    """A text for the point (x, y) in data coordinates. `radius` is that of its marker in points (1/72 in)."""
 
     x: float
     y: float

@@ -75,7 +75,7 @@ def draw(evidence: Evidence) -> Figure | None:
 
 
 def _name_depths(axes: Axes, network: str, colours: dict[int, str]) -> None:
-    """Draw a legend of depths below a panel: each has its own, as in the paper."""
+    """Draw a legend of depths below a panel. Each panel has its own legend, as in the paper."""
     handles = legends.depth_handles(colours, f"{PANELS[network]}-")
     below = axes.transAxes + ScaledTranslation(0, -BELOW / 72, axes.figure.dpi_scale_trans)
     columns = legends.fitting_columns(handles, 3, layout.column_width(axes))

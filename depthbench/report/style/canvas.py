@@ -80,6 +80,6 @@ def current_canvas() -> Canvas:
 def most_steps(columns: int) -> int:
     """Return how many training steps a figure of `columns` panels shows, one row each.
 
-    At most two where the columns do not fit on one row, since every row is then repeated below."""
+    It is at most two if the columns do not fit on one row, because every row then continues below."""
     steps = _canvas.get().steps
     return min(2, steps) if columns > MOST_COLUMNS else steps

@@ -39,8 +39,8 @@ def grid(
 ) -> tuple[Figure, np.ndarray]:
     """Make a figure of `rows` x `columns` panels; return it and its axes (rows, columns).
 
-    All panels share their scales, or with "row" those of a row. Columns that do not fit on the page continue
-    in further rows below."""
+    All panels share their scales. With "row" or "col", only the panels of one row or column do. Columns that
+    do not fit on the page continue in further rows below."""
     groups, size = _size(rows, columns, row_height)
     across = -(-columns // groups)
     figure = Figure(figsize=size, layout="constrained")
@@ -81,7 +81,7 @@ def _size(rows: int, columns: int, row_height: float) -> tuple[int, tuple[float,
 
 @contextmanager
 def autoscaled_once(panels: np.ndarray) -> Iterator[None]:
-    """Scale `panels` once, after everything is drawn: shared scales are otherwise updated with every band."""
+    """Scale `panels` once, after everything is drawn. Otherwise every band would update shared scales."""
     for axes in panels.flat:
         axes.autoscale(False)
     yield

@@ -53,6 +53,6 @@ def status_handle(status: str, label: str | None = None) -> Line2D:
 
 
 def status_handles(runs: pd.DataFrame, labels: Mapping[str, str]) -> list[Line2D]:
-    """Make a legend entry for each status in `runs` other than done; `labels` may word it."""
+    """Make a legend entry for each status in `runs` other than done, with its text in `labels` if any."""
     present = set(runs["status"])
     return [status_handle(status, labels.get(status)) for status in STATUS_MARKERS if status in present]

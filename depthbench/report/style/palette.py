@@ -22,7 +22,7 @@ STATUS_MARKERS = {"diverged": "X", "failed": "P", "interrupted": "*"}
 
 
 class Look(TypedDict, total=False):
-    """How a line or its markers are drawn: keyword arguments of matplotlib's plot and Line2D."""
+    """The look of a line or its markers: keyword arguments of matplotlib's plot and Line2D."""
 
     color: str
     linewidth: float
@@ -64,7 +64,7 @@ def network_looks(networks: Sequence[str]) -> dict[str, Look]:
 def study_looks(studies: Sequence[str]) -> dict[str, Look]:
     """Map each study to the look of its lines, as in `network_looks`.
 
-    The first, the baseline, is dark and wide: a line on top of it does not hide it."""
+    The first, the baseline, is dark and wide, so that a line on top of it does not hide it."""
     colours = (BASELINE, *CONTRASTING)
     looks = {
         study: look | {"color": colours[i % len(colours)], "dashes": DASHES[0], "linewidth": THIN}

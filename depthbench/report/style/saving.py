@@ -33,7 +33,8 @@ def save(figure: Figure, path: Path, suffixes: Iterable[str]) -> None:
 def _skip_empty_labels(figure: Figure) -> None:
     """Leave axes without a label or tick labels out of the layout.
 
-    matplotlib would measure all of their ticks several times. Most axes of many panels are such."""
+    matplotlib would measure all of their ticks several times. In a figure with many panels, most axes have
+    neither."""
     for axes in figure.axes:
         for axis, side in ((axes.xaxis, "bottom"), (axes.yaxis, "left")):
             if not axis.get_label_text():

@@ -11,7 +11,7 @@ from depthbench.report.svg import AXIS, depth_id
 
 
 def tag_depth(artist: Artist, *depths: int) -> None:
-    """Mark `artist` as showing these depths: hiding any of them on the page hides it.
+    """Mark `artist` as showing these depths. The page hides it if it hides any of them.
 
     The axes of a panel stay visible, since other panels may rely on their ticks."""
     artist.set_gid(depth_id(*depths))

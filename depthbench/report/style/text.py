@@ -28,7 +28,7 @@ def panel_title(title: str, width: float) -> str:
 
 
 def seed_count(counts: Iterable[int]) -> str:
-    """Word the number of seeds behind a mean: `3 seeds`, or `1 to 3 seeds` where it differs."""
+    """Describe the number of seeds behind a mean: `3 seeds`, or `1 to 3 seeds` if it differs."""
     distinct = sorted({int(n) for n in counts})
     if len(distinct) > 1:
         return f"{distinct[0]} to {distinct[-1]} seeds"

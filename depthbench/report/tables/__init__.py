@@ -1,4 +1,4 @@
-"""TABLES: the tables of a report, in the order of the page. COMPARISON_TABLES: those of a comparison."""
+"""TABLES: the tables of a report, in page order. COMPARISON_TABLES: the tables of a comparison."""
 
 from depthbench.registry import Entry
 

@@ -1,4 +1,4 @@
-"""Error and cost of each network and depth, and which are recommended."""
+"""Error and cost of each network and depth, and the recommendations."""
 
 from collections.abc import Mapping, Sequence
 

@@ -12,7 +12,7 @@ def build(evidence: Evidence) -> Table | None:
 
 
 def classes_table(classes: pd.DataFrame) -> Table:
-    """Build the table of `analysis.classes.summarise_classes`: for people, only the worst class."""
+    """Build the table of `analysis.classes.summarise_classes`. The text has only the worst class."""
     rows = []
     for (network, depth), group in classes.groupby(["network", "depth"]):
         macro_f1, recalls = group[group["metric"] == "macro_f1"].iloc[0], group[group["metric"] == "recall"]

@@ -15,7 +15,7 @@ def build(evidence: Evidence) -> Table | None:
 
 
 def frontier_table(search: Search) -> Table:
-    """Build the table: one row per network for people, one row per network and seed in the CSV."""
+    """Build the table, with one row per network in the text, and one per network and seed in the CSV."""
     summary = search.summary
     seeds = dict(list(search.frontiers.groupby("network")))
     shown = pd.DataFrame(
@@ -51,4 +51,4 @@ def _expected(depth: float) -> str:
     return "" if math.isnan(depth) else "any depth" if math.isinf(depth) else f"{depth:.0f}"
 
 
-TABLE = ReportTable(build, title="How deep networks train, in numbers")
+TABLE = ReportTable(build, title="Deepest trainable depth, in numbers")

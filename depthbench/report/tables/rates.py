@@ -31,7 +31,7 @@ def rates_table(rates: pd.DataFrame) -> Table:
         "The factor by which the squared norm of dL/dz grows per layer (or residual block) towards the "
         "input, at step 0. Above 1 gradients explode, below 1 they vanish. Measured: the slope of a straight "
         "line fitted to the logarithms within a stage; the geometric mean over n seeds, with its Student's t "
-        "interval. Predicted is empty if no formula's assumptions hold. "
+        "interval. The prediction is empty if no formula applies. "
         "Residual networks with batch normalisation and identity shortcuts are omitted: their norm follows "
         "a power of the depth, so they have no rate."
     )

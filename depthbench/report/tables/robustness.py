@@ -15,11 +15,11 @@ def build(evidence: Evidence) -> Table | None:
 def robustness_table(robustness: pd.DataFrame) -> Table:
     """Build the table of `analysis.robustness.summarise_robustness`.
 
-    For people it has one row per network, depth and corruption: clean images and the highest strength."""
+    The text has one row per network, depth and corruption: clean images and the highest strength."""
     rows = []
     for (network, depth, corruption), group in robustness.groupby(["network", "depth", "corruption"]):
         clean, most = (group.iloc[i] for i in (group["strength"].argmin(), group["strength"].argmax()))
-        known = CORRUPTIONS.get(str(corruption))  # another version may have had more
+        known = CORRUPTIONS.get(str(corruption))  # None for a corruption of another version
         rows.append(
             {
                 "network": network,

@@ -1,4 +1,4 @@
-"""Every run, and what it has in common with its twin."""
+"""Every run, and whether it matches its twin."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -48,7 +48,7 @@ def runs_table(runs: pd.DataFrame, twins: pd.DataFrame) -> Table:
         }
     )
     note = (
-        "An unfinished run is shown with its latest errors, and no mean includes them. Twins are a plain and "
+        "An unfinished run is shown with its latest errors, which no mean includes. Twins are a plain and "
         "a residual network of the same depth and seed. They have the same number of parameters, the same "
         "initial weights and the same batches in the same order. Batches are compared by hash, over all "
         "updates, or over the number of updates shown in the cell."
@@ -81,7 +81,7 @@ def _matched(run: Mapping[str, Any], pairs: Sequence[Mapping[str, Any]]) -> dict
 
 
 def _yes_no(value: Any) -> str:
-    """Write a mismatch in capitals: twins must match."""
+    """Write a truth value, and a mismatch in capitals, because twins must match."""
     return "NO" if yes_no(value) == "no" else yes_no(value)
 
 

@@ -14,4 +14,4 @@ def build(compared: Comparison) -> Table:
     )
 
 
-TABLE = ReportTable(build, title="What differs")
+TABLE = ReportTable(build, title="Settings that differ")

@@ -21,7 +21,7 @@ def build_comparison(compared: Comparison) -> Table:
 
 
 def summary_table(summary: pd.DataFrame, train_images: str) -> Table:
-    """Build the table of `analysis.summary.summarise`. `train_images`: where train errors are measured."""
+    """Build the table of `analysis.summary.summarise`. `train_images` describes those of the train error."""
     shown = pd.DataFrame({"network": summary["network"], "depth": summary["depth"], "n": summary["n"]})
     for name, title in ERRORS.items():
         for words, keys in STATISTICS.items():

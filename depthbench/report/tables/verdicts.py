@@ -48,7 +48,7 @@ def verdict_table(verdicts: Verdicts, untrained: Collection[str] = ()) -> Table:
     note = (
         "A difference is the deeper network's error minus the shallower one's, seed by seed. Degradation is "
         f"present if p <= 0.05 and the mean difference is at least {verdicts.margin:g} percentage {points}, "
-        "the margin of this study. It is absent if the one-sided 95% upper bound is below the "
+        "the margin of this study. It is absent if the one-sided 95 % upper bound is below the "
         "margin. Otherwise, and with fewer than 3 seeds, it is inconclusive. An error is the mean of the "
         "last five evaluations, or of the last quarter of training if that has fewer. A diverged run "
         "counts at chance error. p is from the one-sided paired t test, Holm-corrected over the pairs of "

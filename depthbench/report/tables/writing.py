@@ -17,7 +17,7 @@ FITTED = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%" + "
 
 @dataclass(frozen=True)
 class TableOnPage:
-    """What the page shows of a table."""
+    """A table as the page shows it."""
 
     name: str
     title: str
