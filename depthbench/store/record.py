@@ -140,12 +140,6 @@ class Record(Part):
             **facts,
         )
 
-    @classmethod
-    def from_json(cls, text: str) -> Self:
-        """Return the record that `text` holds, from this version or an older one. Raises ValueError if it is
-        not a record."""
-        return cls.model_validate(json.loads(text))
-
     def to_json(self) -> str:
         """Return the content of run.json."""
         return json.dumps(self.to_dict(), indent=1) + "\n"

@@ -11,7 +11,6 @@ from depthbench.errors import BadInput
 from depthbench.schema import Section
 from depthbench.store.record import ALWAYS, FINISHED, Final, Record
 from depthbench.store.study_store import StudyStore
-from depthbench.study.file import check_format
 from depthbench.study.model import NetworkOptions, Recipe
 
 if TYPE_CHECKING:
@@ -61,7 +60,6 @@ def read_runs(path: str | Path) -> list[dict[str, Any]]:
         if record is None:
             print(f"depthbench: {run_store.path}: run.json cannot be read; skipping the run", file=sys.stderr)
             continue
-        check_format(record.format, run_store.record_file)
         rows.append(_row(record, search))
     return sorted(rows, key=lambda row: (row["depth"], row["network"], row["seed"]))
 

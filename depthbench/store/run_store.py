@@ -1,11 +1,13 @@
 """The directory of one run."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from depthbench.files import atomic, write_text
 from depthbench.store.record import ALWAYS, Record
+from depthbench.study.file import check_format
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,10 +22,18 @@ class RunStore:
         self.checkpoint = path / "checkpoint.pt"
 
     def read(self) -> Record | None:
-        """Return the content of run.json, or None if the file is missing or cannot be read."""
+        """Return the content of run.json, or None if the file is missing or cannot be read.
+
+        Raises BadInput for a record of another results format, which can differ in any key."""
         try:
-            return Record.from_json(self.record_file.read_text(encoding="utf-8"))
+            values = json.loads(self.record_file.read_text(encoding="utf-8"))
         except (OSError, ValueError):
+            return None
+        if isinstance(values, dict) and "status" in values:
+            check_format(values.get("format"), self.record_file)
+        try:
+            return Record.model_validate(values)
+        except ValueError:
             return None
 
     def write(self, record: Record) -> None:

@@ -165,12 +165,31 @@ def test_results_can_be_read_without_the_plugin_that_made_them(stored):
         store.study()
 
 
-def test_a_run_of_another_format_is_refused(stored):
+@pytest.mark.parametrize(
+    ("changes", "version"),
+    [
+        ({"format": 99}, "99"),
+        ({"format": 99, "status": "waiting", "seed": None}, "99"),  # another format can have other types
+        ({"format": "1.1"}, "'1.1'"),
+        ({"format": None}, "None"),
+    ],
+)
+def test_a_run_of_another_format_is_refused(stored, changes, version):
+    store, study = stored
+    (run_store,) = store.run_stores()
+    run_store.record_file.write_text(json.dumps(run_store.read().to_dict() | changes))
+    with pytest.raises(BadInput, match=f"run.json has results format {version}; .* use the version that"):
+        read_runs(store.path)
+    with pytest.raises(BadInput, match=f"run.json has results format {version}"):
+        store.check(study, "hash")
+
+
+def test_a_record_that_this_version_cannot_read_is_skipped(stored, capsys):
     store, _ = stored
     (run_store,) = store.run_stores()
-    run_store.write(run_store.read().changed(format=99))
-    with pytest.raises(BadInput, match=r"run.json has results format 99"):
-        read_runs(store.path)
+    run_store.record_file.write_text(json.dumps(run_store.read().to_dict() | {"status": "waiting"}))
+    assert read_runs(store.path) == []
+    assert "run.json cannot be read; skipping the run" in capsys.readouterr().err
 
 
 def test_a_directory_that_is_not_a_study_is_refused(tiny, tmp_path):
