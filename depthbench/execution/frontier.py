@@ -9,7 +9,7 @@ import pandas as pd
 from depthbench.analysis.frontier import frontiers, most_n, next_depth, summarise, tried
 from depthbench.errors import BadInput
 from depthbench.events import Display
-from depthbench.execution.plan import Decoding, Plan, make_plan
+from depthbench.execution.plan import Plan, make_plan
 from depthbench.execution.run import execute
 from depthbench.execution.settings import Execution
 from depthbench.store.results import load_results, read_runs
@@ -17,7 +17,6 @@ from depthbench.store.study_store import StudyStore
 from depthbench.study.file import build
 from depthbench.study.grid import Grid
 from depthbench.study.model import Frontier, Study
-from depthbench.training.mode import StepMode
 
 Planner = Callable[[Study, Execution], Plan]
 
@@ -38,51 +37,40 @@ class FoundFrontier:
 
 def find_frontier(
     study: Study,
-    results: str | Path = "results",
     *,
-    networks: Sequence[str] | None = None,
+    networks: str | Sequence[str] | None = None,
     below: float | None = None,
     deepest: int | None = None,
     name: str | None = None,
-    device: str = "auto",
-    jobs: int | None = None,
-    recompute: bool | None = None,
-    step: StepMode = "auto",
-    data_dir: str | Path | None = None,
-    decoding: Decoding = lambda done, total: None,
-    display: Display | None = None,
     execution: Execution | None = None,
-    planner: Planner | None = None,
+    display: Display | None = None,
+    planner: Planner = make_plan,
 ) -> FoundFrontier:
     """Find the deepest depth at which each network of `study` still trains, for each seed.
 
     Trains runs with the study's data and recipe at depths chosen by doubling and bisection. Finished runs are
     not trained again, so an interrupted search resumes.
 
-    networks: names in NETWORKS or among the study's variants; the study's own if not given. below: a run
-    trains if its final train error, in evaluation mode, is below this many percent. deepest: the maximum
-    depth to try. Both default to the study's values. name: of the study that stores the runs;
-    `frontier-STUDY` if not given. planner: makes the plan of each round, e.g. to show its progress. The other
-    settings are those of `run_study`.
+    networks: a name or several, in NETWORKS or among the study's variants; the study's own if not given.
+    below: a run trains if its final train error, in evaluation mode, is below this many percent. deepest: the
+    maximum depth to try. Both default to the study's values. name: of the study that stores the runs;
+    `frontier-STUDY` if not given. execution: the results directory, device, number of jobs and so on.
+    display: shows the progress (depthbench/events.py). planner: makes the plan of each round, e.g. with
+    progress while an image folder is read.
 
     Raises BadInput for an unknown network, a bad limit and a network without a depth up to `deepest`, and if
     the runs that the search needs next failed. Raises errors.Interrupted after Ctrl-C."""
+    execution = execution or Execution()
+    if execution.fresh:
+        raise BadInput("a search continues from stored runs: leave out `fresh`, or give another `name`")
+    names = [networks] if isinstance(networks, str) else list(networks or study.grid.network)
     limits = {"below": below, "deepest": deepest}
     chosen = {key: value for key, value in limits.items() if value is not None}
     frontier = build(Frontier, (study.frontier or Frontier()).model_dump() | chosen, "frontier")
-    grid = study.grid.model_copy(update={"network": list(networks or study.grid.network)})
+    grid = study.grid.model_copy(update={"network": names})
     study = study.model_copy(
         update={"grid": grid, "also": [], "frontier": frontier, "name": name or f"frontier-{study.name}"}
     )
-    execution = execution or Execution(
-        results=Path(results),
-        device=device,
-        jobs=jobs,
-        recompute=recompute,
-        step_mode=step,
-        data_dir=None if data_dir is None else Path(data_dir),
-    )
-    planner = planner or (lambda study, execution: make_plan(study, execution, decoding=decoding))
     path = execution.results / study.name
     for plan in search(study, path, lambda study: planner(study, execution)):
         execute(plan, display)

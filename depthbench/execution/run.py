@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from depthbench.errors import BadInput
 from depthbench.events import Display, Silent, StudyStarted
 from depthbench.execution.backends import BACKENDS
 from depthbench.execution.backends.backend import Backend
@@ -53,17 +54,21 @@ def run_study(
     where downloads and decoded images are kept. fresh: discard the study's stored results. decoding: called
     with (done, total) while an image folder is read. display: shows the progress (depthbench/events.py).
     watch: the older form of a display, with methods for some kinds of events (depthbench/progress.py).
-    execution: all of these settings as one object, instead of single ones.
+    execution: all settings as one object, instead of single ones.
 
-    Raises BadInput before anything is written, and errors.Interrupted after Ctrl-C. A run that fails or
-    diverges raises nothing: see `load_results(path).runs.status`."""
-    chosen = execution or Execution(
-        results=Path(results),
+    Raises BadInput before anything is written, also for arguments that contradict each other, and
+    errors.Interrupted after Ctrl-C. A run that fails or diverges raises nothing: see
+    `load_results(path).runs.status`."""
+    if watch is not None and display is not None:
+        raise BadInput("run_study: give `display` or `watch`, not both")
+    chosen = Execution.of(
+        execution,
+        results=results,
         device=device,
         jobs=jobs,
         recompute=recompute,
         step_mode=step,
-        data_dir=None if data_dir is None else Path(data_dir),
+        data_dir=data_dir,
         fresh=fresh,
     )
     plan = make_plan(study, chosen, decoding=decoding)

@@ -1,8 +1,10 @@
 """The settings that a person chooses to execute a study. No torch here."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any, Self
 
+from depthbench.errors import BadInput
 from depthbench.training.mode import StepMode
 
 
@@ -28,3 +30,27 @@ class Execution:
     """Whether to discard the study's stored results."""
     backend: str = "local"
     """The entry of BACKENDS that executes the runs."""
+
+    def __post_init__(self) -> None:
+        """Accept text for the paths."""
+        object.__setattr__(self, "results", Path(self.results))
+        if self.data_dir is not None:
+            object.__setattr__(self, "data_dir", Path(self.data_dir))
+
+    @classmethod
+    def of(cls, execution: Self | None, **settings: Any) -> Self:
+        """Return `execution`, or these settings as one object if it is None.
+
+        Raises BadInput if `execution` is given and contradicts a setting that is not at its default."""
+        chosen = cls(**settings)
+        if execution is None:
+            return chosen
+        contradicting = {
+            field.name: getattr(chosen, field.name)
+            for field in fields(cls)
+            if getattr(chosen, field.name) not in (field.default, getattr(execution, field.name))
+        }
+        if contradicting:
+            given = ", ".join(f"{name} = {value}" for name, value in contradicting.items())
+            raise BadInput(f"{given}: `execution` has another value; set it there, or leave `execution` out")
+        return execution

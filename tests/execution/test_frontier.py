@@ -70,13 +70,16 @@ def test_a_search_trains_its_runs_and_stores_its_bound(tiny, tmp_path, here):
 def test_find_frontier_stores_its_runs_in_a_study_of_their_own(tiny, tmp_path, here):
     study = tiny(grid={"network": ["resnet"], "depth": [20]})
     limits = {"below": 100.0, "deepest": 14}
-    result = find_frontier(study, tmp_path, networks=["plain"], device="cpu", jobs=1, **limits)
+    here_on_cpu = Execution(tmp_path, device="cpu", jobs=1)
+    result = find_frontier(study, networks="plain", execution=here_on_cpu, **limits)
     assert (result.path, result.below) == (tmp_path / "frontier-tiny", 100.0)
     assert result.frontiers[["network", "seed", "trains"]].to_numpy().tolist() == [["plain", 0, 14]]
     assert result.summary[["network", "median", "open"]].to_numpy().tolist() == [["plain", 14, 1]]
     assert StudyStore(result.path).study().grid.depth == [8, 14]
     with pytest.raises(BadInput, match=r"frontier: below = 0: should be greater than 0"):
-        find_frontier(study, tmp_path, below=0)
+        find_frontier(study, below=0)
+    with pytest.raises(BadInput, match="a search continues from stored runs: leave out `fresh`"):
+        find_frontier(study, execution=Execution(tmp_path, fresh=True))
 
 
 def test_a_search_ends_at_a_network_that_does_not_train_and_reuses_stored_runs(tiny, tmp_path, here):
