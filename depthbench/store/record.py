@@ -51,7 +51,9 @@ class Environment(Part):
 
 
 class Final(Part):
-    """The errors that a run ended with, in percent, and the steps at which the best ones were taken."""
+    """The errors that a run ended with, in percent, and the steps at which the best ones were taken.
+
+    The numbers of the final evaluations follow as further keys (training/final_evaluations)."""
 
     train_error: float | None = None
     train_error_eval: float | None = None
@@ -61,9 +63,6 @@ class Final(Part):
     best_step: int | None = None
     val_selected_test_error: float | None = None
     val_selected_step: int | None = None
-    test_error_10crop: float | None = None
-    test_error_top5: float | None = None
-    test_error_top5_10crop: float | None = None
 
 
 class HowExecuted(Part):

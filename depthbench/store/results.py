@@ -12,12 +12,13 @@ from depthbench.schema import Section
 from depthbench.store.record import ALWAYS, FINISHED, Final, Record
 from depthbench.store.study_store import StudyStore
 from depthbench.study.model import NetworkOptions, Recipe
+from depthbench.training.final_evaluations import number_names
 
 if TYPE_CHECKING:
     import pandas as pd
 
-# Column of `Results.runs` -> its attribute of a Record.
-RECORD_COLUMNS = {
+# Column of `Results.runs` -> its attribute of a Record. The columns of `final` are between the two.
+RUN_COLUMNS = {
     "run_id": "run_id",
     "network": "network",
     "depth": "depth",
@@ -30,7 +31,8 @@ RECORD_COLUMNS = {
     "steps": "steps",
     "step": "step",
     "num_classes": "num_classes",
-    **{key: f"final.{key}" for key in Final.model_fields},
+}
+EXECUTION_COLUMNS = {
     "seconds": "timing.seconds",
     "images_per_second": "timing.images_per_second",
     "peak_memory": "timing.peak_memory",
@@ -66,7 +68,9 @@ def read_runs(path: str | Path) -> list[dict[str, Any]]:
 
 def _row(record: Record, search: Mapping[str, Any]) -> dict[str, Any]:
     """Return the row of one run. `search` is the [frontier] table of its study."""
-    row = {column: attrgetter(attribute)(record) for column, attribute in RECORD_COLUMNS.items()}
+    row = {column: attrgetter(attribute)(record) for column, attribute in RUN_COLUMNS.items()}
+    row |= {name: getattr(record.final, name, None) for name in (*Final.model_fields, *number_names())}
+    row |= {column: attrgetter(attribute)(record) for column, attribute in EXECUTION_COLUMNS.items()}
     for name, section in SETTING_COLUMNS.items():
         values = record.run.get(name, {})
         for key, field in section.model_fields.items():

@@ -11,8 +11,9 @@ from torch import nn
 from depthbench.data.batches import Scaling
 from depthbench.data.load import load_images
 from depthbench.data.settings import Data
+from depthbench.store.record import Final
 from depthbench.study.model import Run
-from depthbench.training.final_evaluations import FINAL_EVALUATIONS
+from depthbench.training.final_evaluations import FINAL_EVALUATIONS, number_names
 from depthbench.training.final_evaluations.evaluation import TrainedNetwork
 from depthbench.training.settings import Evaluate
 from tests.data.photographs import write_photographs
@@ -77,6 +78,17 @@ def test_it_is_reproducible_and_leaves_the_network_as_it_was(name, trained):
     assert all(isinstance(note, str) for note in notes)
     assert trained.network.training
     assert all(map(torch.equal, before, trained.network.parameters()))
+
+
+@every_evaluation
+def test_it_declares_the_names_of_its_numbers(name, trained):
+    outcome = load(name).evaluate(trained, lambda: False, print)
+    assert set(outcome.numbers) == set(FINAL_EVALUATIONS[name].numbers)
+
+
+def test_names_of_numbers_are_used_once():
+    names = [*Final.model_fields, *number_names()]
+    assert len(names) == len(set(names))
 
 
 @every_evaluation

@@ -30,7 +30,7 @@ from depthbench.report.figures import FIGURES
 from depthbench.report.tables import TABLES
 from depthbench.store.results import load_robustness
 from depthbench.study.file import bundled_studies
-from depthbench.training.final_evaluations import FINAL_EVALUATIONS
+from depthbench.training.final_evaluations import FINAL_EVALUATIONS, FinalEntry
 from depthbench.training.final_evaluations.evaluation import FinalEvaluation, Outcome
 from depthbench.training.loop import finish, train
 from depthbench.training.optimizers import OPTIMIZERS, Optimizer
@@ -77,9 +77,10 @@ def darken(x, generators, strength, white):
 LABELS = FinalEvaluation(
     applies=lambda run: True,
     evaluate=lambda trained, should_stop, notify: Outcome(
-        table=pd.DataFrame({"predicted": trained.predicted.cpu().numpy()})
+        numbers={"test_zeros": float((trained.predicted == 0).sum())},
+        table=pd.DataFrame({"predicted": trained.predicted.cpu().numpy()}),
     ),
-    at_chance=lambda run, classes: Outcome(),
+    at_chance=lambda run, classes: Outcome({"test_zeros": 0.0}),
 )
 
 
@@ -195,9 +196,13 @@ def test_a_corruption(run_here, add):
 
 
 def test_a_final_evaluation(run_here, add):
-    add(FINAL_EVALUATIONS, "labels", Entry(LABELS, "predicted label of each image"))
-    (file,) = run_here().glob("runs/*/labels.parquet")
-    assert len(pd.read_parquet(file)) == 360
+    entry = FinalEntry(LABELS, "predicted label of each image", numbers=("test_zeros",))
+    add(FINAL_EVALUATIONS, "labels", entry)
+    path = run_here()
+    (file,) = path.glob("runs/*/labels.parquet")
+    labels = pd.read_parquet(file)["predicted"]
+    assert len(labels) == 360
+    assert load_results(path).runs["test_zeros"].tolist() == [(labels == 0).sum()]
 
 
 def test_a_figure_and_a_table(run_here, add):

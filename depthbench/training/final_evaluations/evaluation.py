@@ -41,7 +41,10 @@ class TrainedNetwork:
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """The results of one final evaluation. `numbers` are added to the final errors of run.json."""
+    """The results of one final evaluation.
+
+    `numbers` are added to the final errors of run.json. Their names are those that the entry declares, or
+    some of them."""
 
     numbers: Mapping[str, float] = field(default_factory=dict)
     table: "pd.DataFrame | None" = None
