@@ -1,8 +1,12 @@
-"""What a parent sends to a process that trains. The process answers with events (depthbench/events.py)."""
+"""Messages between a parent and its processes.
+
+The parent sends a WorkerSetup, StartRun and Stop to a process that trains, which answers with events
+(depthbench/events.py). It sends a TrialSetup and Trials to a process that measures (cost/trial.py)."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
+from depthbench.execution.cost.images import ImageFootprint
 from depthbench.study.model import Run
 from depthbench.training.mode import TrainingMode
 
@@ -31,3 +35,33 @@ class StartRun:
 @dataclass(frozen=True)
 class Stop:
     """Save the state of every run, and end."""
+
+
+@dataclass(frozen=True)
+class TrialSetup:
+    """What all runs of a trial process share."""
+
+    plugins: list[str]
+    threads: int
+    images: ImageFootprint
+    lanes: int
+
+
+@dataclass(frozen=True)
+class Ready:
+    """The process has imported all that a run needs."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Measure a run."""
+
+    run: Run
+    mode: TrainingMode
+
+
+@dataclass(frozen=True)
+class Failed:
+    """The run of a trial raised an error."""
+
+    reason: str

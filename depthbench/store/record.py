@@ -19,7 +19,13 @@ class Part(BaseModel):
     model_config = ConfigDict(extra="allow", frozen=True)
 
     def changed(self, **changes: Any) -> Self:
-        """Return a copy with other values for some keys. Raises ValueError for a value of the wrong type."""
+        """Return a copy with other values for some keys.
+
+        Raises TypeError for a key that this version does not know, and ValueError for a value of the wrong
+        type."""
+        unknown = changes.keys() - type(self).model_fields.keys()
+        if unknown:
+            raise TypeError(f"{type(self).__name__} has no {', '.join(sorted(unknown))}")
         return self.model_validate(self.to_dict() | changes)
 
     def to_dict(self) -> dict[str, Any]:
@@ -136,8 +142,7 @@ class Record(Part):
             seed=run.seed,
             status="interrupted",
             run=run.model_dump(mode="json"),
-            **facts,
-        )
+        ).changed(**facts)
 
     def to_json(self) -> str:
         """Return the content of run.json."""

@@ -6,11 +6,11 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import mean
-from typing import Any
+from typing import TypeVar
 
-from depthbench.execution.cost.pace import PROBED, SECONDS
+from depthbench.execution.cost.pace import PROBED, SECONDS, Pace
 from depthbench.execution.cost.run_memory import Cell, count_run
-from depthbench.execution.cost.trial import TrialSetup
+from depthbench.execution.messages import Failed, Ready, Trial, TrialSetup
 from depthbench.execution.plan import Plan
 from depthbench.execution.process import Process, worker_environment
 from depthbench.networks import NETWORKS
@@ -22,6 +22,8 @@ from depthbench.training.mode import TrainingMode
 MOST_WORK = {"cpu": 5e10, "mps": 5e11, "cuda": 5e12}
 # If all trials take at most this many seconds, all are made. Else a shallow and a middle one of each network.
 FEW_SECONDS = 15.0
+
+A = TypeVar("A", Ready, Pace)
 
 Progress = Callable[[int, int], None]
 """Called with (trials made, trials in all)."""
@@ -63,7 +65,7 @@ class Team:
         for process in self.processes:
             process.send(setup)
         try:
-            self._receive()
+            self._receive(Ready)
         except BaseException:
             self.__exit__()
             raise
@@ -79,21 +81,21 @@ class Team:
     def try_run(self, run: Run, mode: TrainingMode) -> float:
         """Return the seconds that `run` will take. Raises TrialFailed."""
         for process in self.processes:
-            process.send((run, mode))
-        return mean(pace.of(run, self.plan.footprint.evaluated) for _, pace in self._receive())
+            process.send(Trial(run, mode))
+        return mean(pace.of(run, self.plan.footprint.evaluated) for pace in self._receive(Pace))
 
-    def _receive(self) -> list[Any]:
-        """Return one answer of each process. Raises TrialFailed."""
+    def _receive(self, kind: type[A]) -> list[A]:
+        """Return one answer of this kind from each process. Raises TrialFailed."""
         answers = []
         for process in self.processes:
             try:
                 answers.append(process.receive())
             except (EOFError, OSError):
                 raise TrialFailed(process.cause_of_death()) from None
-        failed = [answer[1] for answer in answers if answer[0] == "failed"]
-        if failed:
-            raise TrialFailed(failed[0])
-        return answers
+        for answer in answers:
+            if isinstance(answer, Failed):
+                raise TrialFailed(answer.reason)
+        return [answer for answer in answers if isinstance(answer, kind)]
 
 
 def calibrate(plan: Plan, progress: Progress = lambda done, total: None) -> Calibration:

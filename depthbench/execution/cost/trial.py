@@ -1,27 +1,15 @@
 """A process that trains a few steps of runs on random images, to measure how long a run takes.
 
-It receives a TrialSetup, answers "ready", and then receives runs, each with its TrainingMode. It answers each
-with ("pace", Pace) or ("failed", reason)."""
+It receives a TrialSetup, answers Ready, and then receives Trials. It answers each with a Pace or Failed."""
 
 import contextlib
-from dataclasses import dataclass
 from multiprocessing.connection import Connection
 
 from depthbench.errors import one_line
-from depthbench.execution.cost.images import ImageFootprint
 from depthbench.execution.cost.pace import Pace, measure
+from depthbench.execution.messages import Failed, Ready, Trial, TrialSetup
 from depthbench.execution.process import connect_to_parent
 from depthbench.plugins import load_plugin
-
-
-@dataclass(frozen=True)
-class TrialSetup:
-    """What all runs of a trial process share."""
-
-    plugins: list[str]
-    threads: int
-    images: ImageFootprint
-    lanes: int
 
 
 def serve(connection: Connection) -> None:
@@ -35,14 +23,14 @@ def serve(connection: Connection) -> None:
 
     torch.set_num_threads(setup.threads)
     torch.optim.SGD([torch.zeros(1)], lr=0.1)  # importing the first optimiser takes a second
-    connection.send("ready")
+    connection.send(Ready())
     while True:
-        run, mode = connection.recv()
-        answer: tuple[str, Pace | str]
+        trial: Trial = connection.recv()
+        answer: Pace | Failed
         try:
-            answer = "pace", measure(run, setup.images, mode, setup.lanes)
+            answer = measure(trial.run, setup.images, trial.mode, setup.lanes)
         except Exception as error:
-            answer = "failed", one_line(error)
+            answer = Failed(one_line(error))
         connection.send(answer)
 
 

@@ -14,6 +14,7 @@ from depthbench.execution.cost.calibrate import (
 from depthbench.execution.cost.estimate import estimate
 from depthbench.execution.cost.pace import Pace, measure, random_images
 from depthbench.execution.cost.run_memory import count_run
+from depthbench.execution.messages import Ready
 from depthbench.execution.plan import make_plan
 from depthbench.execution.settings import Execution
 from depthbench.training.mode import TrainingMode
@@ -108,8 +109,8 @@ class FakeProcess:
 
     def receive(self):
         if len(self.sent) == 1:
-            return "ready"
-        return "pace", Pace(build=1, step=0, probed_step=0, evaluation=0)
+            return Ready()
+        return Pace(build=1, step=0, probed_step=0, evaluation=0)
 
     def kill(self):
         pass
