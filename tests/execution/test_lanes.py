@@ -2,7 +2,6 @@ import dataclasses
 
 import pytest
 
-from depthbench.errors import BadInput
 from depthbench.events import Silent
 from depthbench.execution.lanes import choose_lanes, fastest
 from depthbench.execution.plan import can_take_turns, make_plan
@@ -74,14 +73,3 @@ def test_a_plan_that_cannot_be_measured_does_not_change(tiny, tmp_path):
     display = Notes()
     assert choose_lanes(plan, display) is plan
     assert "exit code 1" in display.lines[-1]
-
-
-@pytest.mark.parametrize("step", ["captured", "compiled"])
-def test_a_captured_step_needs_a_gpu(tiny, tmp_path, step):
-    with pytest.raises(BadInput, match=f"--step {step} needs a CUDA device"):
-        make_plan(tiny(), Execution(tmp_path, device="cpu", step_mode=step))
-
-
-def test_an_unknown_step_mode_is_refused(tiny, tmp_path):
-    with pytest.raises(BadInput, match="use auto, eager, captured or compiled"):
-        make_plan(tiny(), Execution(tmp_path, device="cpu", step_mode="fast"))

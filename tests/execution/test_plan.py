@@ -42,19 +42,6 @@ def test_a_published_data_set_can_be_planned_without_its_files(tiny, tmp_path, m
         make_plan(study, Execution(tmp_path / "r", device="cpu", data_dir=tmp_path))
 
 
-def test_tf32_needs_cuda(tiny, tmp_path):
-    with pytest.raises(BadInput, match="tf32 needs a CUDA device"):
-        make_plan(tiny(recipe={"precision": "tf32"}), Execution(tmp_path, device="cpu"))
-
-
-def test_a_network_that_cannot_be_compiled_is_refused_before_any_run(tiny, tmp_path):
-    study = tiny(grid={"network": ["plain", "resnet_mlp"]}, options={"width": 16})
-    with pytest.raises(BadInput, match="--step compiled: network 'resnet_mlp' cannot be compiled; use capt"):
-        make_plan(study, Execution(tmp_path, device="cpu", step_mode="compiled"))
-    with pytest.raises(BadInput, match="--step compiled needs a CUDA device"):
-        make_plan(tiny(), Execution(tmp_path, device="cpu", step_mode="compiled"))
-
-
 @pytest.mark.parametrize(("asked", "taken"), [(5000, None), (1437, None), (1000, 1000)])
 def test_too_many_evaluation_images_means_all(tiny, tmp_path, asked, taken):
     plan = make_plan(tiny(evaluate={"train_size": asked}), Execution(tmp_path, device="cpu"))
@@ -64,33 +51,6 @@ def test_too_many_evaluation_images_means_all(tiny, tmp_path, asked, taken):
 def test_early_stopping_needs_a_validation_set(tiny, tmp_path):
     with pytest.raises(BadInput, match=r"recipe.patience needs a validation set: set data.val_fraction"):
         make_plan(tiny(recipe={"patience": 3}), Execution(tmp_path, device="cpu"))
-
-
-def test_a_file_in_place_of_the_results_directory_is_refused(tiny, tmp_path):
-    (tmp_path / "taken").write_text("")
-    with pytest.raises(BadInput, match="is a file"):
-        make_plan(tiny(), Execution(tmp_path / "taken", device="cpu"))
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_a_results_directory_that_cannot_be_created_is_refused(tiny, tmp_path):
-    tmp_path.chmod(0o500)
-    with pytest.raises(BadInput, match="not writable"):
-        make_plan(tiny(), Execution(tmp_path / "results", device="cpu"))
-
-
-def test_a_results_directory_that_is_not_writable_is_refused(tiny, tmp_path, monkeypatch):
-    monkeypatch.setattr(os, "access", lambda path, mode: False)
-    with pytest.raises(BadInput, match="is not writable; give another --results DIR"):
-        make_plan(tiny(), Execution(tmp_path / "results", device="cpu"))
-
-
-def test_an_option_that_a_network_does_not_take_is_refused(tiny, tmp_path, monkeypatch):
-    from depthbench.networks import NETWORKS, Family
-
-    monkeypatch.setitem(NETWORKS, "fixed", Family(lambda depth, in_channels, num_classes: None))
-    with pytest.raises(BadInput, match=r"network 'fixed' cannot be built .*'width'"):
-        make_plan(tiny(grid={"network": ["fixed"]}), Execution(tmp_path, device="cpu"))
 
 
 def test_a_plan_that_is_not_executed_need_not_join_what_is_stored(tiny, tmp_path, trained):

@@ -1,0 +1,69 @@
+import os
+
+import pytest
+
+from depthbench.errors import BadInput
+from depthbench.execution.checks import check_writable
+from depthbench.execution.plan import make_plan
+from depthbench.execution.settings import Execution
+
+
+@pytest.mark.parametrize("step", ["captured", "compiled"])
+def test_a_captured_step_needs_a_gpu(tiny, tmp_path, step):
+    with pytest.raises(BadInput, match=f"--step {step} needs a CUDA device"):
+        make_plan(tiny(), Execution(tmp_path, device="cpu", step_mode=step))
+
+
+def test_an_unknown_step_mode_is_refused(tiny, tmp_path):
+    with pytest.raises(BadInput, match="use auto, eager, captured or compiled"):
+        make_plan(tiny(), Execution(tmp_path, device="cpu", step_mode="fast"))
+
+
+def test_tf32_needs_cuda(tiny, tmp_path):
+    with pytest.raises(BadInput, match="tf32 needs a CUDA device"):
+        make_plan(tiny(recipe={"precision": "tf32"}), Execution(tmp_path, device="cpu"))
+
+
+def test_a_network_that_cannot_be_compiled_is_refused_before_any_run(tiny, tmp_path):
+    study = tiny(grid={"network": ["plain", "resnet_mlp"]}, options={"width": 16})
+    with pytest.raises(BadInput, match="--step compiled: network 'resnet_mlp' cannot be compiled; use capt"):
+        make_plan(study, Execution(tmp_path, device="cpu", step_mode="compiled"))
+    with pytest.raises(BadInput, match="--step compiled needs a CUDA device"):
+        make_plan(tiny(), Execution(tmp_path, device="cpu", step_mode="compiled"))
+
+
+def test_a_file_in_place_of_the_results_directory_is_refused(tiny, tmp_path):
+    (tmp_path / "taken").write_text("")
+    with pytest.raises(BadInput, match="is a file"):
+        make_plan(tiny(), Execution(tmp_path / "taken", device="cpu"))
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_results_directory_that_cannot_be_created_is_refused(tiny, tmp_path):
+    tmp_path.chmod(0o500)
+    with pytest.raises(BadInput, match="not writable"):
+        make_plan(tiny(), Execution(tmp_path / "results", device="cpu"))
+
+
+def test_a_results_directory_that_is_not_writable_is_refused(tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    with pytest.raises(BadInput, match="is not writable; give another --results DIR"):
+        make_plan(tiny(), Execution(tmp_path / "results", device="cpu"))
+
+
+def test_an_option_that_a_network_does_not_take_is_refused(tiny, tmp_path, monkeypatch):
+    from depthbench.networks import NETWORKS, Family
+
+    monkeypatch.setitem(NETWORKS, "fixed", Family(lambda depth, in_channels, num_classes: None))
+    with pytest.raises(BadInput, match=r"network 'fixed' cannot be built .*'width'"):
+        make_plan(tiny(grid={"network": ["fixed"]}), Execution(tmp_path, device="cpu"))
+
+
+def test_checking_a_directory_creates_nothing(tmp_path):
+    check_writable(tmp_path / "results" / "study")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_less_than_one_job_is_refused(tiny, tmp_path):
+    with pytest.raises(BadInput, match="--jobs 0: give at least 1"):
+        make_plan(tiny(), Execution(tmp_path, device="cpu", jobs=0))
