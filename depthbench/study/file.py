@@ -167,9 +167,8 @@ def _message(error: Mapping) -> str:
 def parse_setting(setting: str) -> dict[str, Any]:
     """Parse `"recipe.lr=0.05"` to `{"recipe": {"lr": 0.05}}`.
 
-    The section can be left out if only one section has the key. A value that is not valid TOML is read as
-    text.
-    Raises BadInput for an unknown or ambiguous key."""
+    The section can be left out if only one section has the key, e.g. in `"optimizer_settings.eps=1e-6"`. A
+    value that is not valid TOML is read as text. Raises BadInput for an unknown or ambiguous key."""
     key, equals, text = (part.strip() for part in setting.partition("="))
     if not equals or not key:
         raise BadInput(f"--set {setting}: write --set KEY=VALUE, e.g. --set recipe.lr=0.05")
@@ -179,8 +178,9 @@ def parse_setting(setting: str) -> dict[str, Any]:
         value = text
     sections = {name: field.annotation for name, field in Study.model_fields.items()}
     tables = {name: t for name, t in sections.items() if isinstance(t, type) and issubclass(t, Section)}
-    if "." not in key and key not in sections:
-        homes = [name for name, table in tables.items() if key in table.model_fields]
+    first, dot, _ = key.partition(".")
+    homes = [name for name, table in tables.items() if first in table.model_fields]
+    if first not in sections and (homes or not dot):  # loading the study explains other dotted keys
         if len(homes) != 1:
             if homes:
                 problem = f"ambiguous key {key!r}: write {' or '.join(f'{home}.{key}' for home in homes)}"

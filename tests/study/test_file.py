@@ -191,7 +191,10 @@ def test_overrides_win_and_other_keys_stay(below, above):
         ("name=mine", {"name": "mine"}),
         ("data.name=mnist", {"data": {"name": "mnist"}}),
         ("path=", {"data": {"path": ""}}),
+        ("optimizer_settings.eps=1e-6", {"recipe": {"optimizer_settings": {"eps": 1e-6}}}),
+        ("recipe.optimizer_settings.eps=1", {"recipe": {"optimizer_settings": {"eps": 1}}}),
         ("recipe.nosuch=1", {"recipe": {"nosuch": 1}}),  # for the validation to refuse
+        ("recipes.lr=1", {"recipes": {"lr": 1}}),
     ],
 )
 def test_a_setting_is_a_key_and_a_value_as_in_a_file(setting, values):
