@@ -105,7 +105,7 @@ class _Progress:
             self._update_seconds()
         self.record = self.record.changed(status=status)
         if self.record.is_finished:
-            for name, table in self.trainer.final_tables(self._final_chance()).items():
+            for name, table in self.trainer.final_tables(is_diverged=status == "diverged").items():
                 self.store.write_frame(name, table)
         if status == "interrupted" or keep_checkpoint:
             self._save_state()

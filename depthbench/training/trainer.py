@@ -255,9 +255,9 @@ class Trainer:
             scaling=self.scaling,
         )
 
-    def final_tables(self, chance_error: float | None) -> dict[str, "pd.DataFrame"]:
-        """Return the tables of the final evaluations, by name. `chance_error` is given for a diverged run."""
-        return self.final_evaluations.tables(is_diverged=chance_error is not None)
+    def final_tables(self, *, is_diverged: bool) -> dict[str, "pd.DataFrame"]:
+        """Return the tables of the final evaluations, by name."""
+        return self.final_evaluations.tables(is_diverged)
 
     def final(self, chance_error: float | None) -> dict[str, Any]:
         """Return the final numbers of run.json. `chance_error` is given for a diverged run."""
