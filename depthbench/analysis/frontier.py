@@ -14,6 +14,7 @@ import pandas as pd
 from depthbench.analysis.rows import rows_of
 from depthbench.analysis.theory import TRAINABLE, depth_scale
 from depthbench.networks import NETWORKS, DepthList, DepthRule
+from depthbench.store.record import FINISHED
 
 FIRST = (1, 2, 4, 8)  # n; if none of these trains, no deeper network is tried
 
@@ -38,7 +39,7 @@ def trains(runs: pd.DataFrame, below: float) -> pd.Series:
 
     A run trained if it is done and its train error is below `below` percent."""
     does = (runs["status"] == "done") & (pd.to_numeric(runs["train_error_eval"], errors="coerce") < below)
-    return does.astype("boolean").mask(~runs["status"].isin(("done", "diverged")))
+    return does.astype("boolean").mask(~runs["status"].isin(FINISHED))
 
 
 def tried(runs: pd.DataFrame, below: float) -> dict[tuple[str, int], dict[int, bool]]:

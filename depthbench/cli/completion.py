@@ -3,11 +3,11 @@
 Nothing here imports torch or pandas: a shell waits for the answer."""
 
 from collections.abc import Mapping
+from typing import get_args
 
 from depthbench.cli.lists import LISTS, describe_list
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
-PRECISIONS = ("fp32", "tf32", "bf16")
 REPORT_STYLES = ("page", "paper", "slides")
 
 
@@ -35,7 +35,9 @@ def devices(incomplete: str) -> list[str]:
 
 def precisions(incomplete: str) -> list[str]:
     """Complete a precision."""
-    return _starting(PRECISIONS, incomplete)
+    from depthbench.training.settings import Recipe
+
+    return _starting(get_args(Recipe.model_fields["precision"].annotation), incomplete)
 
 
 def step_modes(incomplete: str) -> list[str]:

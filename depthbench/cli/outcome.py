@@ -10,6 +10,7 @@ from depthbench.cli.tables import summary_table
 from depthbench.cli.terminal import drawing, err
 from depthbench.console import say
 from depthbench.execution.plan import Plan
+from depthbench.store.record import FINISHED
 from depthbench.store.results import read_runs
 
 MOST_NAMES = 5  # in a line
@@ -47,7 +48,7 @@ def finish(plan: Plan, console: Console, as_json: bool) -> None:
     wanted = {run.run_id for run in (*plan.todo, *plan.finished)}
     rows = [row for row in read_runs(plan.store.path) if row["run_id"] in wanted]
     page = None
-    if any(row["status"] in ("done", "diverged") for row in rows):
+    if any(row["status"] in FINISHED for row in rows):
         with drawing(console, plan.store.path):
             page = write_report(plan.store.path)
     if as_json:

@@ -33,7 +33,7 @@ def draw(compared: Comparison) -> Figure | None:
     looks = palette.study_looks([baseline, *others])
     shifts = dict(zip(others, np.linspace(0.25, -0.25, len(others)) if len(others) > 1 else [0], strict=True))
     for axes, error in zip(panels[0], ERRORS.values(), strict=True):
-        axes.axvline(0, color="#444444", linewidth=0.8)
+        axes.axvline(0, color=palette.GREY, linewidth=0.8)
         for row in rows_of(differences[differences["error"] == error]):
             with tags.tagged(axes, row["depth"]):
                 height = heights[row["network"], row["depth"]] + shifts[row["study"]]
