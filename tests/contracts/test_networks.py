@@ -31,12 +31,15 @@ def build(name, **options):
 
 
 def choices_of(name):
-    """Iterate over every value of every option of a family, one at a time."""
-    numbers = {"shortcut_scale": 0.5, "branch_scale": 0.5, "gate_bias": 0.0}
-    numbers |= {"dropout": 0.5, "shortcut_dropout": 0.5}
+    """Iterate over values of every option of a family, one at a time."""
+    of_type = {
+        float: (0.5,),
+        bool: (True, False),
+        int: (4,),
+        str: ("he", "xavier", "orthogonal", "normal:0.01"),
+    }
     for key in sorted(NETWORKS[name].takes - {"width"}):
-        inits = ("he", "xavier", "orthogonal", "normal:0.01")
-        for value in CHOICES.get(key) or (inits if key == "init" else (numbers[key],)):
+        for value in CHOICES.get(key) or of_type[NetworkOptions.model_fields[key].annotation]:
             yield {key: value}
 
 
