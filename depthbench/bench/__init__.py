@@ -1,4 +1,4 @@
-"""Measures how fast depthbench trains here, compared with a conventional loop and with the machine's limits.
+"""Measure how fast depthbench trains here, compared with a conventional loop and with the machine's limits.
 
     settings -> [Case] x [Arm] -> measure: rows -> ratios -> table, figure, files
 

@@ -1,4 +1,4 @@
-"""Checks on a GPU, before anything is timed, that captured steps compute the same as eager steps.
+"""Check on a GPU, before anything is timed, that captured steps compute the same as eager steps.
 
 Rounding alone makes two trainings differ, and training amplifies this. At the rate of the study, the losses
 on a CPU with one and with two threads differ by half after 50 steps. At RATE the losses differ by 1e-4
@@ -28,7 +28,7 @@ CHANGE_TOLERANCE = 0.02  # of the change of all weights over all steps, in the L
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """How much two trainings from one seed differ, relative to the first. bench.json contains the fields."""
+    """The difference between two trainings from one seed, relative to the first. Stored in bench.json."""
 
     steps: int
     loss: float  # the largest of all steps

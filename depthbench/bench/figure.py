@@ -24,7 +24,7 @@ def draw(rows: pd.DataFrame, ratios: pd.DataFrame, title: str) -> Figure:
     speeds = pd.concat([pd.DataFrame([{"case": case} | ones for case in cases]), speeds])
     _bars(panels[0, 0], speeds, cases, colours, 1, 2)
     _bars(panels[1, 0], fractions, cases, colours, 100, 1)
-    panels[0, 0].set_ylabel("images a second, relative to the\nconventional loop in one job")
+    panels[0, 0].set_ylabel("images per second, relative to the\nconventional loop in one job")
     panels[0, 0].set_title("Speed (median and spread of alternating repeats; higher is faster)", loc="left")
     panels[1, 0].set_ylabel("floor time / measured time (%)")
     panels[1, 0].set_title(

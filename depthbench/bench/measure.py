@@ -1,4 +1,4 @@
-"""Measures all cases, arms and repeats, alternately."""
+"""Measure all cases, arms and repeats, alternately."""
 
 import math
 import time

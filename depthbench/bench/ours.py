@@ -20,7 +20,7 @@ DEFAULT: dict[str, Any] = {}
 
 
 class Ours:
-    """Contender (b) of the benchmark. `lanes` runs take turns in this process, step by step."""
+    """The contender that trains as depthbench does. `lanes` runs take turns in this process, step by step."""
 
     def __init__(self, case: Case, device: torch.device, step: StepMode = "auto", lanes: int = 1):
         self.case, self.device, self.images = case, device, case.images()

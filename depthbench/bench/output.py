@@ -1,4 +1,4 @@
-"""Writes the results of a benchmark: bench.csv, bench.md, bench.json, bench.svg and bench.png."""
+"""Write the results of a benchmark: bench.csv, bench.md, bench.json, bench.svg and bench.png."""
 
 import json
 import re
@@ -17,7 +17,7 @@ from depthbench.files import atomic, write_text
 from depthbench.report.style import canvas, saving
 from depthbench.report.tables.writing import markdown
 
-WORDS = {SPEED: "images a second", TIME: "time a step", FRACTION: "fraction of the ceiling"}
+WORDS = {SPEED: "images per second", TIME: "time per step", FRACTION: "fraction of the ceiling"}
 FORMATS = {SPEED: (1, 2, ""), TIME: (1, 3, ""), FRACTION: (100, 1, " %")}  # factor, decimals and unit in text
 UNSTEADY = 2  # ratio of the fastest to the slowest; an idle machine never drifts as much
 HOW_TO_READ = """\
@@ -34,7 +34,7 @@ Otherwise it is *computed* from the fraction of steps that are probed and the co
 
 @dataclass(frozen=True)
 class About:
-    """What was measured, where and how. bench.json contains the fields."""
+    """The machine, the command and the checks of a benchmark. Stored in bench.json."""
 
     machine: str
     cores: int
@@ -85,7 +85,7 @@ def ratios_shown(ratios: pd.DataFrame) -> pd.DataFrame:
 
 
 def _rates_shown(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return images a second and the ceilings of each case, as text."""
+    """Return images per second and the ceilings of each case, as text."""
     cells = []
     for (case, arm), of_arm in rows[rows["mode"] != "probes"].groupby(["case", "arm"], sort=False):
         unit = of_arm["unit"].iloc[0]

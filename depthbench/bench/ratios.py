@@ -1,4 +1,4 @@
-"""Computes ratios within a repeat, so that drifts of the machine's speed cancel, with median and spread."""
+"""Compute ratios within a repeat, so that drifts of the machine's speed cancel, with median and spread."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -58,7 +58,7 @@ def ratios(rows: pd.DataFrame, costs: Mapping[str, Cost], probed: Mapping[str, f
 
 
 def _speeds(rows: pd.DataFrame) -> Iterator[Ratio]:
-    """Divide the images a second of each arm by those of the conventional loop alone."""
+    """Divide the images per second of each arm by those of the conventional loop alone."""
     trained = rows[rows["mode"] == "steps"]
     is_base = (trained["what"] == "conventional") & (trained["jobs"] == 1)
     base = trained[is_base].set_index("repeat")["per_second"]

@@ -13,7 +13,7 @@ class Team:
 
     def __init__(self, what: str, size: int, threads: int, case: Case, device: str, lanes: int = 1):
         self.name = f"{case.name}, {what}"
-        memory = {} if what == "conventional" else KEEP_MEMORY  # users of it rarely set this
+        memory = {} if what == "conventional" else KEEP_MEMORY  # users of that loop rarely set this
         self.members = [Process("depthbench.bench.contender", threads, memory) for _ in range(size)]
         for member in self.members:
             member.send((what, case, device, lanes))

@@ -1,4 +1,4 @@
-"""Times a number of steps."""
+"""Time a number of steps."""
 
 import time
 from collections.abc import Callable

@@ -1,1 +1,1 @@
-"""Where and how runs execute."""
+"""Execution of studies: plans, backends, costs and the search for a frontier."""

@@ -23,7 +23,7 @@ Planner = Callable[[Study, Execution], Plan]
 
 @dataclass(frozen=True)
 class FoundFrontier:
-    """What a search found."""
+    """The result of a search."""
 
     path: Path
     """The results directory."""

@@ -1,6 +1,6 @@
-"""A process that measures how many images a second runs train that take turns on one device.
+"""A process that measures the images per second of runs that take turns on one device.
 
-It receives a LaneTask and answers {number of lanes: images a second}."""
+It receives a LaneTask and answers {number of lanes: images per second}."""
 
 import contextlib
 import time
@@ -24,10 +24,10 @@ SECONDS = 1.5  # of steps, for each number of lanes
 
 @dataclass(frozen=True)
 class LaneTask:
-    """What to measure."""
+    """The runs to measure."""
 
     run: Run
-    """All runs are like it, without probes."""
+    """The run to copy into every lane, without probes."""
     footprint: ImageFootprint
     mode: TrainingMode
     lanes: tuple[int, ...]
@@ -35,7 +35,7 @@ class LaneTask:
 
 
 def measure_rates(task: LaneTask) -> dict[int, float]:
-    """Return the images a second of all runs together, by the number of runs that take turns."""
+    """Return the images per second of all runs together, by the number of runs that take turns."""
     import torch
 
     from depthbench.training.trainer import Trainer

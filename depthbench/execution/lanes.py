@@ -1,4 +1,4 @@
-"""How many runs share a GPU.
+"""The number of runs that share a GPU.
 
 Runs take turns in one process, step by step. Each has its captured step on its own stream, so that the
 kernels of one run fill what those of another leave idle. The best number of runs is measured on the study's
@@ -19,7 +19,7 @@ COUNTS = (1, 2, 4, 8, 16)
 
 
 def choose_lanes(plan: Plan, display: Display) -> Plan:
-    """Return `plan` with the number of lanes, up to `plan.lanes`, that trains the most images a second.
+    """Return `plan` with the number of lanes, up to `plan.lanes`, that trains the most images per second.
 
     Returns `plan` itself if there is nothing to choose or measuring fails."""
     steps = sum(run.steps for run in plan.todo)
@@ -44,7 +44,7 @@ def choose_lanes(plan: Plan, display: Display) -> Plan:
 
 
 def fastest(rates: Mapping[int, float]) -> int:
-    """Return the number of lanes that no larger number beats by GAIN. `rates`: lanes -> images a second."""
+    """Return the number of lanes that no larger number beats by GAIN. `rates`: lanes -> images per second."""
     best = min(rates)
     for lanes, rate in sorted(rates.items()):
         if rate > GAIN * rates[best]:

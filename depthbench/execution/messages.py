@@ -13,7 +13,7 @@ from depthbench.training.mode import TrainingMode
 
 @dataclass(frozen=True)
 class WorkerSetup:
-    """What all runs of a process share. It is the first message."""
+    """The first message: settings that all runs of a process share."""
 
     plugins: tuple[str, ...]
     """Python files to load."""

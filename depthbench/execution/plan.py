@@ -39,7 +39,7 @@ class Plan:
     todo: tuple[Run, ...]
     """The most expensive runs first, so that no long run is left for the end."""
     notes: tuple[str, ...]
-    """What a person should know before training starts."""
+    """Messages for the user before training starts."""
     device: str
     jobs: int
     """Number of runs at once."""
@@ -53,7 +53,7 @@ class Plan:
     """Ids of the runs that compute their activations twice."""
 
     def mode_of(self, run: Run) -> TrainingMode:
-        """Return how `run` is trained."""
+        """Return the mode in which `run` is trained."""
         return TrainingMode(
             device=self.device,
             step_mode=self.execution.step_mode,
@@ -148,7 +148,7 @@ def _limit_evaluation(study: Study, images: Images, *, is_chosen: bool) -> Study
     """Return the resolved `study` with a number of evaluated training images that can be drawn from each
     class.
 
-    If it cannot be drawn, raises BadInput if a person chose the number (`is_chosen`), and else takes all."""
+    If it cannot be drawn, raises BadInput if the user chose the number (`is_chosen`), and else takes all."""
     size = study.evaluate.train_size
     if size is None:
         return study
@@ -202,7 +202,7 @@ def _by_cost(runs: Iterable[Run]) -> tuple[Run, ...]:
 
 @dataclass(frozen=True)
 class _Shares:
-    """How runs share the machine."""
+    """The share of the machine that each run gets."""
 
     fit: Fit
     jobs: int

@@ -1,4 +1,4 @@
-"""A Python process that runs one of our modules, and a pipe to it.
+"""A Python process that runs a module of depthbench, and a pipe to it.
 
 It is started by a command of its own rather than by multiprocessing, so that a caller's script needs no
 `if __name__ == "__main__"`."""
@@ -72,8 +72,9 @@ class Process:
             self.kill()
 
     def kill(self) -> None:
-        """End the process and its children at once. Only the resource tracker ends by itself, after it has
-        released what the others held."""
+        """End the process and its children at once.
+
+        Only the resource tracker ends by itself, after it has released the semaphores of the others."""
         if self._popen.poll() is None:
             self._popen.send_signal(signal.SIGSTOP)  # it then starts no more children
             self._kill_children()
@@ -99,7 +100,7 @@ class Process:
 
     @property
     def ended_well(self) -> bool:
-        """Whether the process, which must have ended, ended by itself and without an error."""
+        """Return whether the process ended by itself and without an error. It must have ended."""
         return self._popen.returncode == 0
 
 

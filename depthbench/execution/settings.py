@@ -1,4 +1,4 @@
-"""The settings that a person chooses to execute a study. No torch here."""
+"""The settings for the execution of a study. No torch here."""
 
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -10,7 +10,7 @@ from depthbench.training.mode import StepMode
 
 @dataclass(frozen=True)
 class Execution:
-    """How a study is executed. None of these settings affects a run's id.
+    """Settings for the execution of a study. None of them affects a run's id.
 
     A value of None or "auto" leaves the choice to the plan, which knows the machine."""
 

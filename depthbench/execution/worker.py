@@ -29,11 +29,11 @@ class Inbox:
         self.connection = connection
         self.starts: deque[StartRun] = deque()
         self.has_failed = False
-        """Whether a run failed in this process, which can spoil the process for other runs."""
+        """Whether a run failed in this process, which can affect other runs in it."""
         self._has_stop = False
 
     def should_stop(self) -> bool:
-        """Return whether the parent said so or died, or a run failed. Does not wait."""
+        """Return whether the parent sent Stop or died, or a run failed. Does not wait."""
         while not self._has_stop and self.connection.poll():
             self.wait()
         return self._has_stop or self.has_failed
@@ -59,8 +59,9 @@ class Turn:
 
 
 class Worker:
-    """Trains runs until the parent says Stop. After the first failure all runs end, since the failure can
-    have spoilt the process."""
+    """A loop that trains runs until the parent sends Stop.
+
+    After the first failure all runs end, because the failure can have damaged the process."""
 
     def __init__(self, connection: Connection, setup: WorkerSetup):
         self.connection, self.setup = connection, setup
@@ -143,7 +144,7 @@ class Worker:
             (store.path / "error.txt").write_text(text, encoding="utf-8")
 
     def _send(self, event: Event) -> None:
-        """Send to the parent. If it is gone, the inbox says so."""
+        """Send to the parent. If it has died, the inbox reports that."""
         with contextlib.suppress(OSError):
             self.connection.send(event)
 

@@ -37,7 +37,7 @@ HE2015_IMAGENET = Protocol(  # He et al. 2015, sec. 3.4
 
 
 def _cifar_bytes(depth: int, width: int, batch_size: int, shape: tuple[int, int, int]) -> float:
-    """An upper bound on the memory of training a CIFAR network of basic blocks.
+    """Return an upper bound on the memory (bytes) of training a CIFAR network of basic blocks.
 
     Every layer is counted with full-size maps. It keeps its input to normalisation, to the nonlinearity and
     to dropout, and the mask of dropout. It is counted with the parameters of the widest layer."""

@@ -38,8 +38,8 @@ EXPANSION = 4  # a bottleneck returns this many times the channels that it works
 class Block(nn.Module):
     """The convolutions and norms of a block: conv1, norm1, conv2, norm2, ...
 
-    A subclass is one order of normalisation, activation and addition. `add(y, x)` adds to the branch y what
-    the shortcut makes of the block's input x; in a plain network it returns y."""
+    A subclass is one order of normalisation, activation and addition. `add(y, x)` returns the sum of the
+    branch y and the shortcut of the block's input x. In a plain network it returns y."""
 
     norm_ends_branch = True  # whether the last norm directly follows the last convolution
     conv1: nn.Conv2d

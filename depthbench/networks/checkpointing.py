@@ -19,11 +19,11 @@ from depthbench.networks.cost import Blocked, count
 
 
 def recompute_activations(network: nn.Module, batch_shape: tuple[int, int, int, int]) -> int:
-    """From now on `network` keeps only the input of every few blocks in training, and computes the
-    activations in between again. Returns this number of blocks, chosen for the lowest peak memory on batches
-    (B, C, H, W).
+    """Make `network` compute activations again in the backward pass. Return the number of blocks per segment.
 
-    It costs one more forward pass per step. The choice makes one forward pass of one image, which changes
+    In training, `network` then keeps only the input of every segment and computes the activations in between
+    again, which costs one more forward pass per step. The number of blocks is chosen for the lowest peak
+    memory on batches (B, C, H, W). The choice makes one forward pass of one image, which changes
     neither the network nor the random numbers. Raises BadInput if the network has no `blocks()`."""
     if not isinstance(network, Blocked):
         raise BadInput(
@@ -40,7 +40,7 @@ def recompute_activations(network: nn.Module, batch_shape: tuple[int, int, int, 
 
 
 def can_recompute(network: nn.Module) -> bool:
-    """Whether `network` supports `recompute_activations`."""
+    """Return whether `network` supports `recompute_activations`."""
     return isinstance(network, Blocked)
 
 
@@ -81,7 +81,7 @@ def _contexts(
 
 
 def draws(blocks: Iterable[nn.Module]) -> bool:
-    """Whether `blocks` may draw random numbers. The second forward pass must then draw the same ones.
+    """Return whether `blocks` may draw random numbers. The second forward pass must then draw the same ones.
 
     A block with `dropout = 0` draws none. Keeping the state of the generator would cost time for nothing
     then, and a CUDA graph cannot capture it."""
@@ -90,7 +90,7 @@ def draws(blocks: Iterable[nn.Module]) -> bool:
 
 @contextmanager
 def buffers_copied(blocks: Iterable[nn.Module]) -> Iterator[None]:
-    """Inside, `blocks` work on copies of their buffers.
+    """Make `blocks` work on copies of their buffers inside this context.
 
     A second forward pass then does not update buffers, such as running statistics, a second time."""
     own: list[tuple[nn.Module, dict[str, Any]]] = []

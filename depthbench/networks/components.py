@@ -73,6 +73,6 @@ class InputDropout:
 
 
 def drop_input(layer: nn.Module, probability: float) -> None:
-    """From now on drop each number that enters `layer` in training with this probability."""
+    """Make `layer` drop each number that enters it in training with this probability."""
     if probability:
         layer.register_forward_pre_hook(InputDropout(probability))

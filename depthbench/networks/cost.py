@@ -57,7 +57,7 @@ def count_multiply_adds(network: nn.Module, image_shape: tuple[int, int, int]) -
 
 @contextmanager
 def multiply_adds_of(network: nn.Module) -> Iterator[list[int]]:
-    """Inside, append the multiply-adds of every convolution and linear map of `network` to the list.
+    """Append the multiply-adds of each call of a convolution or linear map of `network` to the list.
 
     If all matrices of the network belong to layers of the types `Weighted`, the shapes of their outputs give
     the counts, and products outside of layers are not counted. Otherwise torch's own counter is used, which

@@ -58,7 +58,7 @@ class DepthList:
 
 @dataclass(frozen=True)
 class Structure:
-    """What the theory of gradients at initialisation needs to know about a family (analysis/theory.py)."""
+    """The facts about a family that the theory of gradients at initialisation uses (analysis/theory.py)."""
 
     halvings: Mapping[str, int]
     """Stage -> how often the map has been halved before it."""
@@ -71,7 +71,7 @@ class Structure:
 
 @dataclass(frozen=True)
 class Protocol:
-    """How a paper trains a family."""
+    """The protocol by which a paper trains a family."""
 
     recipe: Mapping[str, Any]
     """The keys of [recipe] in which the paper differs from depthbench's defaults."""
@@ -115,8 +115,7 @@ class Family(Entry):
     """The paper's values of options whose default depends on the family."""
 
     bottlenecks_from: int | None = field(default=None, kw_only=True)
-    """The depth from which the builder makes bottlenecks, if that depends on the depth. `options` say it
-    otherwise."""
+    """The depth from which the builder makes bottlenecks. None: `options` says so for all depths."""
 
     structure: Structure | None = field(default=None, kw_only=True)
     """None: no theory of gradients at initialisation applies."""
@@ -149,7 +148,7 @@ class Family(Entry):
         return math.prod(shape) if self.flattens else shape[0]
 
     def has_bottlenecks(self, depth: int) -> bool:
-        """Whether the blocks at `depth` are bottlenecks."""
+        """Return whether the blocks at `depth` are bottlenecks."""
         if self.bottlenecks_from is None:
             return bool(self.options.get("bottleneck", False))
         return depth >= self.bottlenecks_from

@@ -46,7 +46,7 @@ def in_parts(
 
 
 def fuse(network: nn.Module, backend: str = "inductor") -> None:
-    """From now on `network` trains with fused kernels between its convolutions.
+    """Make `network` train with fused kernels between its convolutions.
 
     Raises BadInput if the network does not support it."""
     if not isinstance(network, Fusible):

@@ -15,7 +15,7 @@ MLP, IMAGENET, CIFAR = "mlp", "imagenet", "cifar"  # the architectures
 
 @dataclass(frozen=True)
 class TakenBy:
-    """Marks an option with the architectures that take it.
+    """A mark on an option that names the architectures that take it.
 
     `needs` names what the option acts on: `residual` connections, `bottleneck` blocks, or another option that
     differs from its default. Without it, the option has no effect."""
@@ -46,7 +46,7 @@ def _check_init(value: str) -> str:
 
 
 class NetworkOptions(Section):
-    """What is built at each depth. An unset option has the value of the network's paper."""
+    """The options of the network at each depth. An unset option has the value of the network's paper."""
 
     model_config = ConfigDict(use_attribute_docstrings=True)
 
@@ -102,7 +102,7 @@ class NetworkOptions(Section):
 
     shortcut_dropout: Annotated[float, Field(ge=0, lt=1), TakenBy(ONLY_CIFAR, needs="residual")] = 0.0
     """Probability of dropping a number that the shortcut carries (He et al. 2016, Table 1). The remaining
-    ones are not scaled up in training; all are scaled down in evaluation."""
+    numbers are not scaled up in training, but all are scaled down in evaluation."""
 
     bottleneck_stride: Annotated[Literal["1x1", "3x3"], TakenBy(CONVOLUTIONAL, needs="bottleneck")] = "1x1"
     """The convolution of a bottleneck that halves the map: the first 1x1 convolution, as in the paper (3.8

@@ -1,5 +1,5 @@
-"""What a shortcut carries, and how it is added to the branch (He et al. 2015, arXiv:1512.03385, sec. 3.3;
-He et al. 2016, arXiv:1603.05027, sec. 3).
+"""Shortcuts, and their addition to the branch (He et al. 2015, arXiv:1512.03385, sec. 3.3; He et al. 2016,
+arXiv:1603.05027, sec. 3).
 
 Shapes: B batch, C channels, H W pixels."""
 
@@ -57,11 +57,11 @@ class NoAddition:
     """The end of a plain block: nothing is added to the branch."""
 
     def carried(self, x: Tensor) -> Tensor | None:
-        """Return what the shortcut makes of the block's input x; None without a shortcut."""
+        """Return the term that the shortcut adds, given the block's input x; None without a shortcut."""
         return None
 
     def __call__(self, y: Tensor, x: Tensor) -> Tensor:
-        """Return the sum of the branch y and what the shortcut makes of x."""
+        """Return the sum of the branch y and of the shortcut's term for x."""
         return y
 
 

@@ -1,4 +1,4 @@
-"""What the CIFAR and ImageNet networks share: stages of blocks between a first convolution and a classifier.
+"""Stages of blocks between a first convolution and a classifier, as in CIFAR and ImageNet networks.
 
 Shapes: B batch, C channels, H W pixels."""
 
@@ -24,8 +24,9 @@ class StagedNet(nn.Module):
     Stage k works on 2^k times the width of the first. A subclass makes the first convolution, and its forward
     pass ends with `classify`.
 
-    Norm and activation follow the first convolution in every order. What an order has before a block's first
-    convolution follows the last block too (He et al. 2016, appendix), so that all orders have as many norms.
+    Norm and activation follow the first convolution in every order. The norm and activation that an order has
+    before a block's first convolution also follow the last block (He et al. 2016, appendix), so that all
+    orders have the same number of norms.
 
     The plain and the residual network of one depth have, after the same `torch.manual_seed`, the same initial
     weights in every layer, whatever the shortcut, gate and order."""
@@ -98,7 +99,7 @@ def make_stages(width: int, blocks_per_stage: Sequence[int], options: BuiltOptio
 
 
 def generator_untouched() -> AbstractContextManager[None]:
-    """Keep the default weights that torch draws as it builds out of its global generator.
+    """Return a context in which default weights leave torch's global generator unchanged.
 
-    Otherwise a projection in the residual network would shift what the other layers draw afterwards."""
+    Otherwise a projection in the residual network would change the weights that other layers draw later."""
     return torch.random.fork_rng(devices=[])

@@ -13,8 +13,9 @@ ALWAYS = ("history", "layers")  # the tables that every finished run has
 
 
 class Part(BaseModel):
-    """A table of run.json. A key that the file lacks is None here. Keys that this version does not know, and
-    the difference between a missing key and null, survive reading and rewriting."""
+    """A table of run.json. A key that the file lacks is None here.
+
+    Reading and rewriting preserves unknown keys, and the difference between a missing key and null."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
@@ -43,7 +44,7 @@ class Hashes(Part):
 
 
 class Environment(Part):
-    """What made a run: versions, device and commit."""
+    """The environment of a run: versions, device and commit."""
 
     python: str | None = None
     depthbench: str | None = None
@@ -57,7 +58,7 @@ class Environment(Part):
 
 
 class Final(Part):
-    """The errors that a run ended with, in percent, and the steps at which the best ones were taken.
+    """The final errors of a run, in percent, and the steps of the best and the selected ones.
 
     The numbers of the final evaluations follow as further keys (training/final_evaluations)."""
 
@@ -72,7 +73,7 @@ class Final(Part):
 
 
 class HowExecuted(Part):
-    """How the steps of a run were made."""
+    """The execution of a run."""
 
     step: str | None = None
     """eager, captured or compiled."""
@@ -95,7 +96,7 @@ class Timing(Part):
 
 
 class Record(Part):
-    """Everything that run.json says of a run. Its keys have the order of these fields."""
+    """The content of run.json. Its keys have the order of these fields."""
 
     format: int
     run_id: str
@@ -106,7 +107,7 @@ class Record(Part):
     run: dict[str, Any]
     """The settings of the run, as they were stored."""
     steps: int | None = None
-    """The length that the recipe asks for."""
+    """Updates that the recipe requests."""
     num_classes: int | None = None
     classes: tuple[str, ...] | None = None
     image_shape: tuple[int, ...] | None = None
@@ -121,19 +122,20 @@ class Record(Part):
     hashes: Hashes = Hashes()
     environment: Environment = Environment()
     earlier_environments: tuple[Environment, ...] = ()
-    """The other environments that made steps of this run before it was resumed."""
+    """The other environments in which steps of this run were made before it was resumed."""
     step: int | None = None
     """Updates made so far."""
     final: Final = Final()
     execution: HowExecuted = HowExecuted()
     timing: Timing = Timing()
     reason: str | None = None
-    """Why the run failed."""
+    """The reason for a failure."""
 
     @classmethod
     def of(cls, run: Run, **facts: Any) -> Self:
-        """Return the record of a run that starts. It is `interrupted` until the run says otherwise, so that a
-        kill leaves a true record."""
+        """Return the record of a run that starts.
+
+        Its status is `interrupted` until the run ends, so that a kill leaves a true record."""
         return cls(
             format=FORMAT,
             run_id=run.run_id,

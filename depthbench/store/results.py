@@ -49,11 +49,10 @@ KEYS = ("run_id", "network", "depth", "seed")  # the columns of every table that
 
 
 def read_runs(path: str | Path) -> list[dict[str, Any]]:
-    """Return a flat row for each stored run, sorted by depth, network and seed: the columns of
-    `Results.runs`.
+    """Return a flat row for each stored run, sorted by depth, network and seed.
 
-    Reads run.json only, and needs neither torch nor pandas. Raises BadInput if `path` holds no results, or
-    results of another format."""
+    The keys are the columns of `Results.runs`. Reads run.json only, and needs neither torch nor pandas.
+    Raises BadInput if `path` holds no results, or results of another format."""
     store = StudyStore(path)
     search = store.table().get("frontier", {})
     rows = []
@@ -113,12 +112,12 @@ def load_results(path: str | Path) -> Results:
 
 
 def load_predictions(path: str | Path, runs: "pd.DataFrame | None" = None) -> "pd.DataFrame":
-    """Return one row per test image and done run, in the order of the data set: run_id, network, depth, seed,
-    label (the true class) and predicted (the class that the trained network chose).
+    """Return one row per test image and done run, in the order of the data set.
 
-    Classes are categories with the names and order of the data set. `runs` is `Results.runs` if it was
-    loaded already. Runs from versions that stored no predictions have no rows. Broken tables and BadInput:
-    as in `load_results`."""
+    Columns: run_id, network, depth, seed, label (the true class) and predicted (the class that the trained
+    network chose). Classes are categories with the names and order of the data set. `runs` is `Results.runs`
+    if it was loaded already. Runs from versions that stored no predictions have no rows. Broken tables and
+    BadInput: as in `load_results`."""
     import pandas as pd
 
     frame = _join_tables(path, _finished(path, runs), "predictions")
@@ -132,11 +131,10 @@ def load_predictions(path: str | Path, runs: "pd.DataFrame | None" = None) -> "p
 
 
 def load_robustness(path: str | Path, runs: "pd.DataFrame | None" = None) -> "pd.DataFrame":
-    """Return one row per corruption, strength and finished run that was evaluated with evaluate.robustness:
-    run_id, network, depth, seed, corruption, strength (0: clean images), test_error (percent; chance if the
-    run diverged).
+    """Return one row per corruption, strength and finished run that was evaluated with evaluate.robustness.
 
-    `runs`, broken tables and BadInput: as in `load_predictions`."""
+    Columns: run_id, network, depth, seed, corruption, strength (0: clean images), test_error (percent; chance
+    if the run diverged). `runs`, broken tables and BadInput: as in `load_predictions`."""
     return _join_tables(path, _finished(path, runs), "robustness")
 
 

@@ -21,8 +21,10 @@ def shared_settings(study: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def conflicts(stored: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """Return what keeps the runs of two study.toml tables from sharing a directory, e.g. "recipe.lr is 0.1
-    there and 0.5 here". Depths, seeds, networks and variants may differ, but not variants of one name."""
+    """Return the differences that keep the runs of two study.toml tables from sharing a directory.
+
+    For example "recipe.lr is 0.1 there and 0.5 here". Depths, seeds, networks and variants may differ, but
+    not variants of one name."""
     there, here = shared_settings(stored), shared_settings(new)
     for name in set(new.get("variants", {})) & set(stored.get("variants", {})):
         there[f"variants.{name}"], here[f"variants.{name}"] = stored["variants"][name], new["variants"][name]

@@ -1,4 +1,4 @@
-"""The directory of one study: what it holds, and how it stays readable.
+"""The directory of one study.
 
     results/<study>/study.toml                     the study as run, the results format, the hash of the data
     results/<study>/runs/<run-id>/run.json         the record: run, status, environment, final errors, timing
@@ -68,8 +68,9 @@ class StudyStore:
         return table
 
     def study(self) -> Study:
-        """Return the stored study and load its plug-ins. Raises BadInput as `table` does, or if the study is
-        not valid."""
+        """Return the stored study and load its plug-ins.
+
+        Raises BadInput as `table` does, or if the study is not valid."""
         self.table()
         return load_study(self.study_file)
 
@@ -147,7 +148,7 @@ class StudyStore:
             lock.release()
 
     def _remove_partial_files(self) -> None:
-        """Remove what a kill in the middle of a write left behind."""
+        """Remove the temporary files that a kill in the middle of a write left behind."""
         for file in self.path.glob("runs/*/.*.part"):
             file.unlink(missing_ok=True)
 

@@ -1,4 +1,4 @@
-"""What one run is made of: its network, its optimiser and its batches."""
+"""The parts of one run: its network, its optimiser and its batches."""
 
 import hashlib
 import inspect
@@ -23,7 +23,7 @@ from depthbench.training.settings import Recipe
 def build_network(family: Family, run: Run, images: Images) -> nn.Module:
     """Return the network of `run`, untrained, with the weights of its seed.
 
-    The builder of a plug-in is given only the options that were changed, so it need not know ours."""
+    A builder receives only options that were changed, so a plug-in need not know those of depthbench."""
     torch.manual_seed(run.seed)
     chosen = run.options.model_dump(exclude_defaults=True)
     channels = family.in_channels(images.shape)
@@ -42,8 +42,8 @@ def hash_weights(network: nn.Module) -> str:
 def make_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     """Return the optimiser of `recipe` over all parameters. Weight decay is on all or on weights only.
 
-    It is fused if it can be: a few kernels update all parameters. On CUDA it can be captured, and reads the
-    learning rate from the device's memory."""
+    It is fused if its class supports that, so that a few kernels update all parameters. On CUDA it can be
+    captured, and it reads the learning rate from the device's memory."""
     weights = [module.weight for module in network.modules() if isinstance(module, Weighted)]
     ids = {id(parameter) for parameter in weights}
     others = [parameter for parameter in network.parameters() if id(parameter) not in ids]
@@ -67,8 +67,9 @@ def make_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
-    """Load `state` but keep the settings, which suit this device. The rate stays the tensor that a captured
-    step reads."""
+    """Load `state` but keep the settings, which suit this device.
+
+    The learning rate stays the tensor that a captured step reads."""
     kept = [{k: v for k, v in group.items() if k != "params"} for group in optimizer.param_groups]
     optimizer.load_state_dict(state)
     for group, settings in zip(optimizer.param_groups, kept, strict=True):

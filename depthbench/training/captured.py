@@ -31,7 +31,7 @@ class CapturedGraph:
 
 
 class CapturedStep:
-    """Makes the updates of `step`: the first ones eagerly, the others by replaying a graph.
+    """The updates of `step`, made eagerly at first and then by replaying a graph.
 
     There is one graph for plain steps and one for probed steps. The eager steps are steps of the run, so
     nothing is trained twice. All work is on `stream`. Steps that cannot be captured (for example because
@@ -57,7 +57,7 @@ class CapturedStep:
         return None if captured.values is None else captured.values.clone()  # the next replay overwrites them
 
     def _is_captured(self, batch: Batch, probed: bool) -> bool:
-        """Return whether this kind of step has a graph. Capture it if it is time to."""
+        """Return whether this kind of step has a graph. Captures it after the warm-up."""
         if self.note is not None:
             return False
         if probed in self._graphs:

@@ -25,14 +25,14 @@ def save(path: Path, state: State) -> None:
 def load(path: Path, run_id: str) -> tuple[State | None, str | None]:
     """Return the newest readable state of `run_id`, and a note if a newer one could not be used.
 
-    (None, None) if there is no checkpoint."""
+    Returns (None, None) without a checkpoint."""
     problems = []
     for file in (path, _backup(path)):
         if not file.exists():
             continue
         try:
             state = torch.load(file, map_location="cpu", weights_only=True)
-        except Exception as error:  # a broken zip or pickle raises whatever its reader meets
+        except Exception as error:  # reading a broken zip or pickle can raise anything
             problems.append(f"{file.name} cannot be read ({type(error).__name__})")
             continue
         if state.get("run_id") != run_id:

@@ -27,7 +27,7 @@ class LearningRate:
         return self.warmup.needs_row(step)
 
     def see(self, row: Mapping[str, Any]) -> None:
-        """Take note of a history row."""
+        """Process a history row."""
         self.warmup.see(row)
         self.schedule.see(row)
 

@@ -38,7 +38,7 @@ def train(
     """Train `run` on `images` to its end, from its checkpoint if it has one, and store it.
 
     This is a generator that pauses after each update, so that several runs can take turns in one process,
-    each as if it were alone. `finish` takes it to its end. It returns the record that run.json then holds.
+    each as if it were alone. `finish` runs it to its end. It returns the record that run.json then holds.
 
     `emit` receives RowLogged, Note and Activity events. `should_stop` is called before each step. When it
     returns True, the state is saved and the run is `interrupted`."""
@@ -51,7 +51,7 @@ def train(
 
 
 def finish(steps: Steps) -> Record:
-    """Take a `train` to its end, and return the record of its run."""
+    """Run the generator of `train` to its end, and return the record of its run."""
     while True:
         try:
             next(steps)
@@ -61,7 +61,7 @@ def finish(steps: Steps) -> Record:
 
 @dataclass
 class _Progress:
-    """A run in progress and what is stored of it."""
+    """A run in progress and its stored results."""
 
     trainer: Trainer
     store: RunStore
@@ -178,13 +178,13 @@ class _Progress:
         self.trainer.seconds = time.perf_counter() - self._started
 
     def _report_step_mode(self) -> None:
-        """Emit why steps are not made as requested, once."""
+        """Emit a note, once, if steps are not made in the requested mode."""
         if self.trainer.step_note is not None and not self._has_reported_step_mode:
             self._emit_note(self.trainer.step_note)
             self._has_reported_step_mode = True
 
     def _save_state(self) -> None:
-        """Save the state first, then what is read from it, so that a kill in between loses nothing."""
+        """Save the state and then the results, so that a kill in between loses nothing."""
         checkpoint.save(self.store.checkpoint, self.trainer.state())
         self._store_results()
 
@@ -194,7 +194,7 @@ class _Progress:
         self._write_record()
 
     def _write_record(self) -> None:
-        """Store the record with what is known of the run so far."""
+        """Store the record of the run so far."""
         trainer = self.trainer
         self.record = self.record.changed(
             hashes=self.record.hashes.changed(batches=trainer.batches_hash),
@@ -240,7 +240,7 @@ def _first_record(trainer: Trainer, images: Images, data_hash: str) -> Record:
 
 
 def _earlier_environments(store: RunStore, now: Environment) -> tuple[Environment, ...]:
-    """Return the other environments that made steps of this run before it was resumed."""
+    """Return the other environments in which steps of this run were made before it was resumed."""
     before = store.read()
     if before is None:
         return ()

@@ -1,4 +1,4 @@
-"""How one run is executed. No torch here."""
+"""The settings for the execution of one run. No torch here."""
 
 from dataclasses import dataclass
 from typing import Literal, get_args

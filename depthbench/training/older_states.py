@@ -1,4 +1,4 @@
-"""Reads the checkpoints of older versions."""
+"""Read the checkpoints of older versions."""
 
 from typing import Any
 

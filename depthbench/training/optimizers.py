@@ -16,11 +16,11 @@ Betas = Annotated[list[Decay], Field(min_length=2, max_length=2)]
 
 @dataclass(frozen=True)
 class Optimizer(Entry):
-    """A class like those of `torch.optim`, called with parameter groups (which hold the weight decay), the
-    learning rate and its settings.
+    """An optimiser class with the interface of `torch.optim`.
 
-    It is also given `fused` and `capturable` if it takes them. `capturable` is needed on CUDA unless steps
-    are eager."""
+    It is called with parameter groups (which hold the weight decay), the learning rate and its settings. It
+    also gets `fused` and `capturable` if it takes them. `capturable` is needed on CUDA unless steps are
+    eager."""
 
     settings: Mapping[str, tuple[Any, Any]] = field(default_factory=dict)
     """Key of `recipe.optimizer_settings` -> its type and default."""
@@ -50,7 +50,7 @@ class Optimizer(Entry):
             raise ValueError(f"optimizer_settings.{key} = {first['input']}: {problem}") from None
 
     def keywords(self, recipe: Any) -> dict[str, Any]:
-        """Return the keyword arguments that `recipe` gives it. Lists become tuples, as in torch."""
+        """Return its keyword arguments under `recipe`. Lists become tuples, as in torch."""
         chosen = {key: getattr(recipe, key) for key in self.recipe_keys}
         chosen |= self.checked(recipe.optimizer_settings)
         return {key: tuple(value) if isinstance(value, list) else value for key, value in chosen.items()}

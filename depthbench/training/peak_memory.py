@@ -15,7 +15,9 @@ RESET_PEAK = "5"  # proc(5): /proc/PID/clear_refs
 
 
 class PeakMemory:
-    """Measures from its creation to `close`. A process has one peak, so it is unknown if runs take turns.
+    """A measurement from its creation to `close`.
+
+    A process has one peak, so the peak is unknown if runs take turns.
 
     On a CPU it is the peak resident set. It includes the images and the libraries, but not the processes that
     read images ahead. On a GPU it is the memory of torch's tensors on the device."""

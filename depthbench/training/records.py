@@ -96,7 +96,7 @@ class Records:
         return pd.DataFrame(table | {name: flat[:, i] for i, name in enumerate(self._probes)})
 
     def _values(self) -> Tensor | None:
-        """All probed values (steps, layers, probes) in host memory, or None if there are none."""
+        """Return all probed values (steps, layers, probes) in host memory, or None before the first ones."""
         return torch.stack(self._probed_values).cpu() if self._probed_values else None
 
     def state(self) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from depthbench.training.warmups import WARMUPS
 
 
 class Recipe(Section):
-    """How to train a network. The defaults are the protocol of He et al. 2015 for CIFAR, sec. 4.2."""
+    """The training of a network. The defaults are the protocol of He et al. 2015 for CIFAR, sec. 4.2."""
 
     steps: Count | None = None
     epochs: Positive | None = None
@@ -60,7 +60,8 @@ class Recipe(Section):
     pad: Annotated[int, Field(ge=0)] = 4
     """Pixels padded on each side before a random crop. 0 for none."""
     scale: Annotated[list[Count], Field(min_length=2, max_length=2)] = [256, 480]
-    """Smallest and largest shorter side, in pixels for crops of 224. Other crops scale in proportion."""
+    """Lowest and highest length of the shorter side, in pixels for crops of 224. Other crops scale in
+    proportion."""
     colour: bool = False
     """Colour augmentation (Krizhevsky et al. 2012, sec. 4.1)."""
     flip: bool | None = None
@@ -90,7 +91,7 @@ class Recipe(Section):
 
 
 class Evaluate(Section):
-    """When to measure errors in evaluation mode on clean images, and how often to log a row."""
+    """The evaluations of a run, in evaluation mode on clean images, and the rows that it logs."""
 
     every: Count | None = None
     """Steps between evaluations. Unset: 20 evaluations, or fewer (at least 5) if they would take more images

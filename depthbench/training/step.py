@@ -13,7 +13,7 @@ from depthbench.training.settings import Recipe
 
 
 class Step:
-    """Updates `network` batch by batch and sums losses and errors on the device.
+    """The updates of `network`, batch by batch, and sums of losses and errors, all on the device.
 
     `images` turns a batch into x (B, C, H, W) and y (B,). The recipe's precision applies to the forward pass.
     bf16 uses autocast, and its gradients need no scaling."""

@@ -7,7 +7,7 @@ from typing import Any
 
 
 class Tracker:
-    """Follows the evaluated rows of one run."""
+    """The lowest and the selected errors among the evaluated rows of one run."""
 
     def __init__(self) -> None:
         self.best: tuple[float, int] | None = None  # lowest test error (%), its step
@@ -16,7 +16,7 @@ class Tracker:
         self.evaluations_without_progress = 0
 
     def see(self, row: dict[str, Any]) -> None:
-        """Take note of an evaluated history row. The earlier of equal errors counts."""
+        """Process an evaluated history row. The earlier of equal errors counts."""
         test, val = row["test_error"], row["val_error"]
         if self.best is None or test < self.best[0]:
             self.best = (test, row["step"])

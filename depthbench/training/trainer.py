@@ -49,7 +49,7 @@ FETCH_SECONDS = 2.0  # longest time between two fetches of rows from a GPU, for 
 
 
 class Trainer:
-    """Everything that one run owns while it trains.
+    """One run while it trains: its network, optimiser, batches and results.
 
     Raises BadInput if a step cannot be compiled or activations cannot be recomputed."""
 
@@ -112,7 +112,7 @@ class Trainer:
         return network
 
     def _evaluated_part(self, images: Images) -> np.ndarray | None:
-        """Indices of the training images to evaluate on. None means all."""
+        """Return the indices of the training images to evaluate on; None for all."""
         size = self.run.evaluate.train_size
         if size is None or size >= len(images.train_y):
             return None
@@ -124,7 +124,7 @@ class Trainer:
             return count_multiply_adds(self.network, image_shape)
 
     def _on_stream(self) -> AbstractContextManager:
-        """A context that sends work to this run's own stream, if several runs take turns on a GPU."""
+        """Return a context that sends work to this run's own stream on a GPU, which other runs may share."""
         return contextlib.nullcontext() if self.stream is None else torch.cuda.stream(self.stream)
 
     def close(self) -> None:
@@ -134,17 +134,17 @@ class Trainer:
 
     @property
     def execution(self) -> dict[str, Any]:
-        """How the run is executed, for run.json."""
+        """The execution of the run, for run.json."""
         step = "eager" if self.step_note is not None else self.step_mode
         return {"step": step, "recompute": self.mode.recompute, "images": self.placement}
 
     @property
     def step_note(self) -> str | None:
-        """Why steps are not made in the requested mode, or None if they are."""
+        """The reason why steps are not made in the requested mode; None if they are."""
         return self.make_step.note if isinstance(self.make_step, CapturedStep) else None
 
     def advance(self) -> None:
-        """Make one update, and measure the probes if the study asks for it at this step."""
+        """Make one update, and measure the probes if the study requests them at this step."""
         self.lr = self.learning_rate.rate(self.step)
         with self._on_stream():
             batch = self.batches.take()
@@ -156,7 +156,7 @@ class Trainer:
 
     @property
     def row_is_due(self) -> bool:
-        """Whether this step must be logged and is not yet."""
+        """Whether the row of this step must still be logged."""
         if self.step == self.records.last_step:
             return False
         is_logged = self.step % self.log_every == 0

@@ -38,7 +38,7 @@ def test_all_files_are_written(written):
     names = {f"bench.{suffix}" for suffix in ("csv", "md", "json", "svg", "png")}
     assert {path.name for path in folder.iterdir()} == names
     assert "digits-8" in printed
-    assert "images a second: depthbench, 1 job / conventional, 1 job" in printed
+    assert "images per second: depthbench, 1 job / conventional, 1 job" in printed
     about = json.loads((folder / "bench.json").read_text())
     assert about["environment"]["torch"]
     assert about["floor"]["digits-8"]["operations"] > 0

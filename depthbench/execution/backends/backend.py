@@ -7,7 +7,7 @@ from depthbench.execution.plan import Plan
 
 
 class Backend(Protocol):
-    """Trains the runs of a plan.
+    """A function that trains the runs of a plan.
 
     It is called with the results directory open and locked, and with a display that is entered and has shown
     StudyStarted. It must:

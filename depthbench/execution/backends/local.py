@@ -41,7 +41,7 @@ class _Worker(Process):
         super().__init__("depthbench.execution.worker", plan.threads, environment)
         self.runs: dict[str, Run] = {}
         self.is_ending = False
-        """Whether a run failed in it, so that it takes no more runs."""
+        """Whether a run failed in this process, so that it takes no more runs."""
         self.send(WorkerSetup(tuple(plan.study.plugins), plan.threads, images, plan.data_hash))
 
     def start(self, run: Run, plan: Plan) -> None:
@@ -119,7 +119,7 @@ class _Execution:
         self.display.show(event)
 
     def _bury(self, worker: _Worker) -> None:
-        """Decide what becomes of the runs of a worker that has died."""
+        """Restart or end the runs of a worker that has died."""
         cause = worker.cause_of_death()
         worker.connection.close()
         for run in worker.runs.values():
@@ -128,7 +128,7 @@ class _Execution:
                 continue
             store = self.plan.store.run(run.run_id)
             record = store.read() or Record.of(run)
-            if self.is_stopping:  # what it saved last is kept
+            if self.is_stopping:  # its last saved state is kept
                 record = record.changed(status="interrupted", reason=None)
             else:
                 record = record.changed(status="failed", reason=cause)

@@ -1,4 +1,4 @@
-"""How long the runs of a plan take here: measured on a few steps of some runs, extrapolated to others."""
+"""The time that the runs of a plan take here: measured on a few steps of some runs, else extrapolated."""
 
 import math
 import time
@@ -38,7 +38,7 @@ class Calibration:
     """Measured times."""
 
     seconds: Mapping[Cell, float] = field(default_factory=dict)
-    """Of one run of each (network, depth) that was tried."""
+    """Seconds of one run of each (network, depth) that was tried."""
     startup: float = 0.0
     """Seconds until a process trains."""
     notes: tuple[str, ...] = ()
@@ -122,9 +122,9 @@ def calibrate(plan: Plan, progress: Progress = lambda done, total: None) -> Cali
 
 
 def _runs_to_try(plan: Plan) -> tuple[dict[str, list[Run]], dict[Cell, TrainingMode]]:
-    """Return the runs of each network that may be tried, the shallowest first, and how each is trained.
+    """Return the runs of each network that may be tried, the shallowest first, and the mode of each.
 
-    If even the shallowest is too much work, a shallower run of the same network takes the place of all."""
+    If even the shallowest is too much work, a shallower run of the same network replaces them all."""
     families: dict[str, list[Run]] = defaultdict(list)
     one_of_each = {(run.network, run.depth): run for run in plan.todo}
     for run in sorted(one_of_each.values(), key=lambda run: run.depth):
@@ -141,7 +141,7 @@ def _runs_to_try(plan: Plan) -> tuple[dict[str, list[Run]], dict[Cell, TrainingM
 
 
 def shallower(run: Run, plan: Plan, most: float) -> Run | None:
-    """Return the run to try in place of one whose update takes more than `most` multiply-adds.
+    """Return the run to try in place of `run` if an update of it takes more than `most` multiply-adds.
 
     Its depth is the deepest of n = 1, 2, 4, ... that is not too much work, or the family's shallowest.
     Returns None if `run` can be tried itself or has the shallowest depth."""
@@ -163,7 +163,8 @@ def shallower(run: Run, plan: Plan, most: float) -> Run | None:
 def choose_further(families: Mapping[str, Sequence[Run]], measured: Mapping[Cell, float]) -> list[Run]:
     """Return the runs to try after the shallowest of each network, whose times are known.
 
-    All of them if that takes seconds; else a middle one of each network if it does not take much longer."""
+    These are all of them if that takes only seconds. Otherwise it is a middle one of each network, if that
+    does not take much longer."""
     costs = {}
     for network, (first, *others) in families.items():
         seconds_per_step = measured[network, first.depth] / first.steps

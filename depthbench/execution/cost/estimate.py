@@ -31,13 +31,13 @@ class CostRow:
     done: int
     parameters: int
     multiply_adds: int
-    """Of one image, forward."""
+    """Multiply-adds of the forward pass of one image."""
     memory_bytes: int
     """Peak of one run's process, with the file of images that it reads and the processes that read for it."""
     recompute: bool
     """Whether activations are computed twice."""
     seconds: float | None
-    """Of one run, without decoding images. None where unknown."""
+    """Seconds of one run, without decoding images. None if unknown."""
     measured: bool
     """Whether this network was measured at this depth. If not, `seconds` is extrapolated."""
 
@@ -55,9 +55,9 @@ class PlanCost:
     runs: int
     done: int
     seconds: float | None
-    """Until all runs have ended. None where unknown."""
+    """Seconds until all runs have ended. None if unknown."""
     memory_bytes: int
-    """Of the largest runs that may train at once."""
+    """Peak memory of the largest runs that may train at once."""
     decode: str
     """When images are decoded, as in the study's [data]."""
     notes: tuple[str, ...]
@@ -142,7 +142,7 @@ def _seconds(run: Run, plan: Plan, measured: dict[int, float]) -> float | None:
 
 
 def _seconds_of_all(seconds: list[float | None], jobs: int, startup: float) -> float | None:
-    """Return the seconds until runs have ended that take `seconds` each. None if those of one are unknown."""
+    """Return the seconds until all runs have ended, given the seconds of each. None if one is unknown."""
     if not seconds:
         return 0.0
     known = [value for value in seconds if value is not None]

@@ -1,4 +1,4 @@
-"""How many runs fit into memory at once, and which must compute their activations twice.
+"""The number of runs that fit into memory at once, and the runs that must compute activations twice.
 
 Sizes are in bytes."""
 
@@ -32,7 +32,7 @@ MAY_BE_KILLED = "it may be killed; a smaller --batch-size needs less"
 
 @dataclass(frozen=True)
 class Fit:
-    """How the runs of a study fit into the free memory."""
+    """The way in which the runs of a study fit into the free memory."""
 
     jobs: int
     """Number of runs at once."""

@@ -1,4 +1,4 @@
-"""How the images of a study are held in memory. Sizes are in bytes."""
+"""The memory that holds the images of a study. Sizes are in bytes."""
 
 from dataclasses import dataclass
 from math import prod
@@ -13,7 +13,7 @@ from depthbench.machine.memory import available
 
 @dataclass(frozen=True)
 class ImageFootprint:
-    """What the cost of a run depends on in its images."""
+    """The properties of a study's images that affect the cost of a run."""
 
     shape: tuple[int, int, int]
     """(C, H, W)."""

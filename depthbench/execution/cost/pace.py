@@ -1,4 +1,4 @@
-"""How fast a run trains: a few real steps of it on random images, and one evaluation."""
+"""Measure the speed of a run: a few real steps of it on random images, and one evaluation."""
 
 import contextlib
 import time
@@ -22,7 +22,7 @@ PROBED = 3  # the step that is probed; earlier steps warm up
 
 @dataclass(frozen=True)
 class Pace:
-    """Seconds that the parts of a run take."""
+    """The durations of the parts of a run, in seconds."""
 
     build: float
     """Until the first step."""

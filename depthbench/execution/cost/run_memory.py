@@ -1,4 +1,4 @@
-"""How much memory a run needs: its images, its libraries, its training and its reader processes.
+"""The memory that a run needs: its images, its libraries, its training and its reader processes.
 
 Small networks on a CPU are covered by a bound that needs no torch. Only if that bound is a sizable part of
 the free memory is the network counted (networks/cost.py). Sizes are in bytes."""
@@ -51,12 +51,12 @@ def run_memory(run: Run, images: ImageFootprint, device: str, recompute: bool, t
 
 
 def bound_on_memory(run: Run, images: ImageFootprint, device: str, threads: int) -> float:
-    """Return an upper bound on `run_memory` that needs no torch, infinite where none is known."""
+    """Return an upper bound on `run_memory` that needs no torch; infinite if no bound is known."""
     return fixed_memory(run, images, device, threads) + _at_most(run, images)
 
 
 def fixed_memory(run: Run, images: ImageFootprint, device: str, threads: int) -> int:
-    """Return what a run needs whatever its network: libraries, images and readers.
+    """Return the memory that a run needs for any network: libraries, images and readers.
 
     A file's pages are not included, because the system takes them back where memory is short."""
     libraries = CONTEXT if device.startswith("cuda") else PROCESS + SHARED

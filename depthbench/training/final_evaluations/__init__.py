@@ -1,4 +1,4 @@
-"""FINAL_EVALUATIONS: what is measured once, on the trained network, at a glance.
+"""FINAL_EVALUATIONS: every measurement that is made once, on the trained network, at a glance.
 
 An evaluation that stores a table stores it under its name, as NAME.parquet."""
 

@@ -52,8 +52,9 @@ class Outcome:
 
 @dataclass(frozen=True)
 class FinalEvaluation:
-    """`applies` says whether a run is evaluated. `evaluate` returns None if `should_stop` interrupted it.
+    """One measurement on the trained network.
 
+    `applies` says whether a run is evaluated. `evaluate` returns None if `should_stop` interrupted it.
     `at_chance(run, classes)` is the outcome of a diverged run, which counts as guessing."""
 
     applies: Callable[[Run], bool]

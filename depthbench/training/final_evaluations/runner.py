@@ -1,4 +1,4 @@
-"""Makes the final evaluations of one run and keeps their outcomes."""
+"""Make the final evaluations of one run and keep their outcomes."""
 
 from typing import TYPE_CHECKING
 

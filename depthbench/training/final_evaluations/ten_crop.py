@@ -66,7 +66,9 @@ def _count_wrong(trained: TrainedNetwork, x: Files, should_stop: ShouldStop) -> 
 
 
 def _outside_top(scores: Tensor, labels: Tensor) -> Tensor:
-    """The number of `labels` (B,) that are not among the classes with the 5 highest scores (B, classes)."""
+    """Return the number of `labels` (B,) that are not among the 5 classes with the highest scores.
+
+    scores: (B, classes)."""
     return (scores.topk(TOP, 1).indices != labels[:, None]).all(1).sum()
 
 

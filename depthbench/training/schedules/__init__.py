@@ -1,4 +1,4 @@
-"""SCHEDULES: how the learning rate falls after the warm-up, at a glance."""
+"""SCHEDULES: every rule for the learning rate after the warm-up, at a glance."""
 
 from depthbench.registry import Entry
 

@@ -19,7 +19,7 @@ class Schedule(ABC):
         """Return the learning rate of update `step`."""
 
     def see(self, row: Mapping[str, Any]) -> None:  # noqa: B027 - not abstract, because it is optional
-        """Take note of a history row. Every logged row is seen once, in order."""
+        """Process a history row. Every logged row is seen once, in order."""
 
     def state(self) -> dict[str, Any]:
         """Return the state for a checkpoint: plain values only."""

@@ -1,4 +1,4 @@
-"""WARMUPS: how the learning rate begins, at a glance."""
+"""WARMUPS: every rule for the learning rate of the first steps, at a glance."""
 
 from depthbench.registry import Entry
 

@@ -11,7 +11,7 @@ WINDOW = 100  # steps over which the train error (on the fly) is averaged
 
 
 class Hold(Warmup):
-    """The rate is at most `hold_lr`, for networks of `hold_from_depth` or more.
+    """The rate is at most `hold_lr`, for networks of `hold_from_depth` or more layers.
 
     With `hold_steps` it ends after that number of steps. Otherwise it ends with the first window of steps
     with a train error below `hold_until_train_error`."""

@@ -24,7 +24,7 @@ class Warmup:
         return False
 
     def see(self, row: Mapping[str, Any]) -> None:
-        """Take note of a history row. Every logged row is seen once, in order."""
+        """Process a history row. Every logged row is seen once, in order."""
 
     def state(self) -> dict[str, Any]:
         """Return the state for a checkpoint: plain values only."""
