@@ -51,7 +51,9 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture
 def tiny():
-    """Makes a resolved study of 8 layers and 12 steps on digits. Arguments replace single keys."""
+    """Return a function that makes a resolved study of 8 layers and 12 steps on digits.
+
+    Its arguments replace single keys."""
 
     def make(**overrides):
         study = {key: dict(value) if isinstance(value, dict) else value for key, value in TINY.items()}
@@ -70,7 +72,7 @@ def digits(tmp_path_factory):
 
 @pytest.fixture
 def trained(tmp_path, digits):
-    """Trains a run into its own directory and returns its record and its store."""
+    """Return a function that trains a run into its own directory and returns its record and its store."""
 
     def make(run, images=digits, folder="run", mode=CPU, **options):
         images = with_validation(images, run.data)

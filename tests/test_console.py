@@ -27,7 +27,7 @@ def test_what_takes_long_is_said_and_what_fails_at_once_is_not(console, monkeypa
     assert console.file.getvalue() == "drawing\n"
     for timer in (thread for thread in threading.enumerate() if isinstance(thread, threading.Timer)):
         timer.join(10)
-        assert not timer.is_alive()  # it would say it yet
+        assert not timer.is_alive()  # otherwise it could still print its line
 
 
 def test_what_is_counted_is_said_before_the_first_of_them(console, monkeypatch):

@@ -15,7 +15,7 @@ from depthbench.study.file import load_study
 
 @pytest.fixture
 def plugin(tmp_path):
-    """Writes a plug-in file and returns its path. What it adds is removed after the test."""
+    """Return a function that writes a plug-in file and returns its path. Added entries end with the test."""
     lists = (NETWORKS, DATASETS, PROBES)
     before, modules = [dict(known) for known in lists], set(sys.modules)
 
@@ -76,12 +76,12 @@ def test_entries_keep_what_they_say_of_themselves(plugin):
         plugin(
             "from depthbench.registry import Entry\n"
             "from depthbench.networks import DepthRule, Family\n"
-            "NETWORKS = {'a': Family(dict, 'ours', {'x': 1}, DepthRule(2, 0)), 'b': Entry(dict, 'theirs')}\n"
+            "NETWORKS = {'a': Family(dict, 'ours', {'x': 1}, DepthRule(2, 0)), 'b': Entry(dict, 'other')}\n"
         )
     )
     assert (NETWORKS["a"].about, str(NETWORKS["a"].depths)) == ("ours", "2n+0")
     assert isinstance(NETWORKS["b"], Family)  # it has a depth rule
-    assert (NETWORKS["b"].about, str(NETWORKS["b"].depths)) == ("theirs", "any")
+    assert (NETWORKS["b"].about, str(NETWORKS["b"].depths)) == ("other", "any")
 
 
 @pytest.mark.parametrize(

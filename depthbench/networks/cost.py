@@ -98,9 +98,9 @@ class Counts:
     def kept(self, length: int | None = None) -> float:
         """Return the peak bytes of activations.
 
-        Without `length`, the forward pass keeps all of them. With it, only the input of every `length` blocks
-        is kept: the peak is at the segment whose own activations and the inputs kept before it are
-        largest."""
+        Without `length`, the forward pass keeps all of them. With it, only the input of every segment of
+        `length` blocks is kept. The peak is then in the segment with the largest sum of its own activations
+        and the inputs kept until then."""
         if length is None:
             return self.outside + sum(within for _, within in self.blocks)
         inputs, worst = 0.0, 0.0

@@ -1,4 +1,4 @@
-"""Fully connected networks, which the theory of gradients at initialisation is about, and their residual
+"""Fully connected networks, for which the theory of gradients at initialisation is exact, and their residual
 twins in the order of He et al. 2016 (arXiv:1603.05027, sec. 4): norm, activation, map.
 
 Depth is 2n + 2 weighted layers. Shapes: B batch, C channels, H W pixels, F units."""

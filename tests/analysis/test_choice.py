@@ -83,7 +83,7 @@ def test_no_row_is_better_than_one_on_the_front():
     assert not table["front_peak_memory"].any()  # not measured
 
 
-def test_measured_costs_that_hardly_differ_are_equal():
+def test_measured_costs_within_the_noise_are_equal():
     runs = runs_of({("a", 1): [5, 5], ("a", 2): [4, 4], ("a", 3): [4, 4]})
     table = choose(runs.assign(peak_memory=runs["depth"].map({1: 1000.0, 2: 1049.0, 3: 1e4})))
     assert table["front_peak_memory"].tolist() == [False, True, False]  # 1 saves too little to be on it

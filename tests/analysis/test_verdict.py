@@ -51,8 +51,8 @@ def test_numbers_by_hand():
 @pytest.mark.parametrize(
     ("shallow", "deep", "margin", "verdict"),
     [
-        ([1, 2, 3], [3, 5, 7], 3.5, "inconclusive"),  # significant, and smaller than what matters
-        ([1, 2, 3], [3, 5, 7], 4.8, "absent"),  # ... and surely so
+        ([1, 2, 3], [3, 5, 7], 3.5, "inconclusive"),  # significant, but smaller than the margin
+        ([1, 2, 3], [3, 5, 7], 4.8, "absent"),  # the upper bound is below the margin
         ([1, 2, 3], [1.1, 2.0, 2.9], 1.0, "absent"),
         ([1, 20, 3], [0.1, 0.2, 0.3], 1.0, "inconclusive"),  # better on average, not surely
         ([5, 5, 5], [1, 1.1, 0.9], 1.0, "absent"),

@@ -82,7 +82,7 @@ def test_each_repeat_begins_with_another_arm(teams):
     assert order == ["steps", "probes", "copy", "probes", "copy", "steps", "copy", "steps", "probes"]
     done = [fraction for fraction, _ in progress]
     assert done == sorted(done)
-    assert done[-1] == pytest.approx(11 / 12)  # three warm-ups and nine segments, of which the last begins
+    assert done[-1] == pytest.approx(11 / 12)  # three warm-ups and nine segments; the last one is to come
 
 
 def test_a_team_is_as_large_as_its_largest_arm_and_ends_with_its_case(teams):

@@ -1,4 +1,4 @@
-"""Made-up studies that every entry of a report can show something of."""
+"""Made-up studies that give every entry of a report something to show."""
 
 import pandas as pd
 import pytest
@@ -55,25 +55,25 @@ def without_data(evidence: Evidence) -> Evidence:
 
 @pytest.fixture(scope="session")
 def complete(tmp_path_factory):
-    """Every run is done."""
+    """Evidence in which every run is done."""
     return made_up(tmp_path_factory.mktemp("complete"))
 
 
 @pytest.fixture(scope="session")
 def unfinished(tmp_path_factory):
-    """With a diverged, a failed, an interrupted and a missing run."""
+    """Evidence with a diverged, a failed, an interrupted and a missing run."""
     return made_up(tmp_path_factory.mktemp("unfinished"), ENDINGS)
 
 
 @pytest.fixture(scope="session")
 def single(tmp_path_factory):
-    """One network, with one seed."""
+    """Evidence of one network with one seed."""
     return made_up(tmp_path_factory.mktemp("single"), networks=("resnet",), depths=(8, 14), seeds=(0,))
 
 
 @pytest.fixture(scope="session")
 def empty(complete):
-    """Runs that have no data yet."""
+    """Evidence of runs that have no data yet."""
     return without_data(complete)
 
 

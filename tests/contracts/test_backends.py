@@ -1,4 +1,4 @@
-"""What every backend must do (execution/backends/backend.py)."""
+"""Contract of every backend (execution/backends/backend.py)."""
 
 import os
 import signal
@@ -41,7 +41,7 @@ NETWORKS = {"small": Small, "raises": Raises, "dies": Dies}
 
 
 class Recorder(Silent):
-    """Keeps all events, and presses Ctrl-C once when a run has logged a step."""
+    """A display that keeps all events, and presses Ctrl-C once when a run has logged a step."""
 
     def __init__(self, stop_at=None):
         self.events, self.stop_at = [], stop_at

@@ -1,4 +1,4 @@
-"""What every entry of CORRUPTIONS promises."""
+"""Contract of every entry of CORRUPTIONS."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""What every entry of DATASETS promises."""
+"""Contract of every entry of DATASETS."""
 
 import urllib.request
 from dataclasses import replace
@@ -18,7 +18,7 @@ every_data_set = pytest.mark.parametrize("name", DATASETS)
 
 @pytest.fixture
 def load(tmp_path, monkeypatch):
-    """Loads a data set by name: the bundled one, or small files in the format of a published one."""
+    """Return a function that loads a data set by name: the bundled one, or small stand-ins for the others."""
 
     def refuse(*args, **kwargs):
         raise URLError("tests do not use the network")

@@ -1,4 +1,4 @@
-"""What every figure of a report, and of a comparison, must do."""
+"""Contract of every figure of a report and of a comparison."""
 
 import importlib
 import pkgutil

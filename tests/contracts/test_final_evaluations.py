@@ -1,4 +1,4 @@
-"""What every entry of FINAL_EVALUATIONS promises."""
+"""Contract of every entry of FINAL_EVALUATIONS."""
 
 import math
 

@@ -39,7 +39,7 @@ from depthbench.training.schedules.schedule import Schedule
 
 
 class Classifier(nn.Module):
-    """A network of one's own."""
+    """A custom network."""
 
     def __init__(self, depth, in_channels, num_classes):
         super().__init__()
@@ -55,7 +55,7 @@ class Classifier(nn.Module):
 
 
 def load_stripes(data_dir: Path) -> Images:
-    """A data set of one's own: rows or columns of light."""
+    """A custom data set: rows or columns of light."""
     x = np.zeros((40, 1, 8, 8), np.uint8)
     x[::2, :, 2], x[1::2, :, :, 2] = 200, 200
     y = np.arange(40, dtype=np.int64) % 2
@@ -63,14 +63,14 @@ def load_stripes(data_dir: Path) -> Images:
 
 
 class Halving(Schedule):
-    """A schedule of one's own."""
+    """A custom schedule."""
 
     def rate(self, step):
         return self.recipe.lr * 0.5**step
 
 
 def darken(x, generators, strength, white):
-    """A corruption of one's own."""
+    """A custom corruption."""
     return (x * (1 - strength)).to(x.dtype)
 
 
@@ -85,20 +85,20 @@ LABELS = FinalEvaluation(
 
 
 def draw_steps(evidence):
-    """A figure of one's own."""
+    """A custom figure."""
     figure = Figure(layout="constrained")
     figure.add_subplot().plot(evidence.history["step"], evidence.history["loss"])
     return figure
 
 
 def count_runs(evidence):
-    """A table of one's own."""
+    """A custom table."""
     counts = evidence.runs.groupby("status", as_index=False).size()
     return Table("Runs by status.", counts, counts.astype(str))
 
 
 def train_here(plan, display):
-    """A backend of one's own: all runs in this process, one after another."""
+    """A custom backend: all runs in this process, one after another."""
     for run in plan.todo:
         display.show(RunStarted(run))
         store = plan.store.run(run.run_id)

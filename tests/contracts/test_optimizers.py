@@ -1,4 +1,4 @@
-"""What every entry of OPTIMIZERS promises."""
+"""Contract of every entry of OPTIMIZERS."""
 
 import inspect
 import io

@@ -1,4 +1,4 @@
-"""What every entry of PROBES promises."""
+"""Contract of every entry of PROBES."""
 
 import pytest
 import torch

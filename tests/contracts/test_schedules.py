@@ -1,4 +1,4 @@
-"""What every entry of SCHEDULES and WARMUPS promises, in every combination."""
+"""Contract of every entry of SCHEDULES and WARMUPS, in every combination."""
 
 import itertools
 import json

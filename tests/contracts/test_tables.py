@@ -1,4 +1,4 @@
-"""What every table of a report, and of a comparison, must do."""
+"""Contract of every table of a report and of a comparison."""
 
 import importlib
 import pkgutil

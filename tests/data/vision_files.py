@@ -1,4 +1,4 @@
-"""Writes small files in the formats of torchvision's data sets, so that nothing is downloaded."""
+"""Write small files in the formats of torchvision's data sets, so that nothing is downloaded."""
 
 import pickle
 import struct

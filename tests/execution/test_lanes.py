@@ -23,7 +23,7 @@ class Notes(Silent):
     [
         ({1: 100.0}, 1),
         ({1: 100.0, 2: 150.0, 4: 200.0}, 4),
-        ({1: 100.0, 2: 150.0, 4: 152.0}, 2),  # hardly faster, while each run ends later
+        ({1: 100.0, 2: 150.0, 4: 152.0}, 2),  # barely faster, while each run ends later
         ({1: 100.0, 2: 90.0, 4: 120.0}, 4),
         ({1: 100.0, 2: 103.0, 4: 99.0}, 1),
     ],

@@ -72,7 +72,7 @@ def history_of(run: Run, last: int = STEPS) -> list[dict]:
 
 
 def layers_of(run: Run, last: int = STEPS) -> pd.DataFrame:
-    """Gradients that fall by 0.7 a layer towards the input in plain, and hardly in resnet."""
+    """Gradients that fall by a factor of 0.7 per layer towards the input in plain, and barely in resnet."""
     rate = 0.7 if run.network == "plain" else 0.98
     frames = []
     for step in (s for s in PROBED if s < last):
@@ -133,13 +133,13 @@ def store_study(path, study: Study, endings: dict | None = None):
 
 @pytest.fixture(scope="session")
 def whole(tmp_path_factory):
-    """Results of which every run is done."""
+    """Results in which every run is done."""
     return store_study(tmp_path_factory.mktemp("whole") / "made-up", study_of())
 
 
 @pytest.fixture(scope="session")
 def partial(tmp_path_factory):
-    """Results of which a run diverged, one failed, one was interrupted, and one was not started."""
+    """Results in which one run diverged, one failed, one was interrupted, and one was not started."""
     endings = {
         ("plain", 20, 2): ("diverged", 60),
         ("plain", 14, 1): ("failed", 0),

@@ -47,7 +47,7 @@ def note(figure: Figure) -> str:
 
 
 def stays_on_paper(figure: Figure) -> bool:
-    """Whether nothing of a figure that is laid out is cut off."""
+    """Return whether nothing of a figure, after its layout, is cut off."""
     box = figure.get_tightbbox()
     width, height = figure.get_size_inches()
     return min(box.x0, box.y0) >= -0.01 and box.x1 <= width + 0.01 and box.y1 <= height + 0.01

@@ -75,7 +75,7 @@ def test_a_depth_can_be_hidden_in_every_figure(opened):
 
 
 def test_a_hidden_panel_leaves_its_scales_to_the_others(opened):
-    """The steps of all cells of a column stand below the last, which is of the greatest depth."""
+    """The steps of a column are labelled below its last cell, which has the deepest network."""
     opened.find_element("css selector", "#depths input[value=depth-20]").click()
     panel = "#heatmap_preact-svg g.depth-20"
     of = "return getComputedStyle(document.querySelector('{}')).visibility"

@@ -19,7 +19,7 @@ print(write_comparison(sys.argv[1:]), "torch" in sys.modules)
 
 @pytest.fixture
 def one_figure(monkeypatch):
-    """Reports have one figure: to draw all takes seconds."""
+    """Limit reports to one figure, because drawing them all takes seconds."""
     few = {"compare_errors": COMPARISON_FIGURES["compare_errors"]}
     monkeypatch.setattr("depthbench.report.comparison.COMPARISON_FIGURES", few)
 

@@ -56,7 +56,7 @@ def report(written, partial):
 
 @pytest.fixture
 def figures(monkeypatch):
-    """Limits the figures of a report to those named: drawing them all takes seconds."""
+    """Return a function that limits reports to some figures, because drawing them all takes seconds."""
 
     def only(*names):
         monkeypatch.setattr(

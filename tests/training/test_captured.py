@@ -36,7 +36,7 @@ class FakeStep:
 
 
 class FakeGraph:
-    """Repeats `step` on the batch of the capture, and overwrites the values of the capture, like a graph."""
+    """A graph that repeats `step` on the captured batch and overwrites the captured values, as on CUDA."""
 
     def __init__(self, step, batch, probed):
         self.step, self.batch, self.probed = step, batch, probed

@@ -8,7 +8,7 @@ from depthbench.training import evaluate
 
 
 class FirstPixel(nn.Module):
-    """Answers class 1 if the first pixel is above the mean. In training mode it drops everything."""
+    """A network that answers class 1 if the first pixel is above the mean. Training drops everything."""
 
     def __init__(self):
         super().__init__()

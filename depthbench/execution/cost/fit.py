@@ -32,7 +32,7 @@ MAY_BE_KILLED = "it may be killed; a smaller --batch-size needs less"
 
 @dataclass(frozen=True)
 class Fit:
-    """The way in which the runs of a study fit into the free memory."""
+    """The settings with which the runs of a study fit into the free memory."""
 
     jobs: int
     """Number of runs at once."""

@@ -193,8 +193,8 @@ FIGURE = ReportFigure(
         "Error of each network and depth against its cost. Points further down and further left are better. "
         "The number at a point is its depth; unlabelled points are in the table. The grey line connects the "
         "points that no other point beats in both cost and error (times and memory within 5 % count as "
-        "equal). The ring marks the recommended point: the fewest multiply-adds among those whose mean "
-        "validation error is within one standard error of the best. There is no recommendation without a "
+        "equal). The ring marks the recommended point. It has the fewest multiply-adds of all points with a "
+        "mean validation error within one standard error of the best. There is no recommendation without a "
         "validation set, or if the best network is at chance."
     ),
     needs="two networks or depths with finished runs",

@@ -16,7 +16,7 @@ class Warmup:
         self.recipe, self.depth = recipe, depth
 
     def rate(self, step: int, scheduled: float) -> float:
-        """Return the learning rate of update `step`, for which the schedule gives `scheduled`."""
+        """Return the learning rate of update `step`. `scheduled` is the rate of the schedule."""
         return scheduled
 
     def needs_row(self, step: int) -> bool:

@@ -1,4 +1,4 @@
-"""What only the local backend does. contracts/test_backends.py has what every backend must do."""
+"""Tests of the local backend alone. contracts/test_backends.py has the contract of every backend."""
 
 import dataclasses
 import os
@@ -83,7 +83,7 @@ def test_the_traceback_of_a_failed_run_is_stored(tiny, tmp_path, plugin):
 
 
 class StopAtStep(Silent):
-    """Presses Ctrl-C once, when a run logs this step."""
+    """A display that presses Ctrl-C once, when a run logs this step."""
 
     def __init__(self, step):
         self.step = step
@@ -218,7 +218,7 @@ def reads_images(process):
 
 
 class StopAtOnce(Silent):
-    """Presses Ctrl-C twice as soon as a process that reads images starts."""
+    """A display that presses Ctrl-C twice as soon as a process that reads images starts."""
 
     def __init__(self):
         self.readers = []
@@ -263,7 +263,7 @@ def test_workers_save_their_state_if_the_parent_is_killed(tiny, tmp_path):
 
 
 def wait_until(condition, seconds=120):
-    """Wait for what another process does. Fails after `seconds`."""
+    """Wait until a condition is true because of another process. Fails after `seconds`."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline

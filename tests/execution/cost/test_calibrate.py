@@ -66,7 +66,7 @@ def test_times_of_a_deep_network_are_extrapolated_from_a_shallower_one(tiny, tmp
 
 
 class FakeProcess:
-    """Answers at once and keeps the messages that it receives."""
+    """A process that answers at once and keeps the messages that it receives."""
 
     def __init__(self, *args):
         self.sent = []

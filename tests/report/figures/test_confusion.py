@@ -8,7 +8,7 @@ DIGITS = list("0123456789")
 
 
 def predicted(network, depths, seeds=(0, 1), classes=DIGITS):
-    """Every class once; all are called by their names, but the first class is called the second by seed 1."""
+    """Every class once, predicted correctly, except that seed 1 predicts the first class as the second."""
     frames = []
     for depth in depths:
         for seed in seeds:

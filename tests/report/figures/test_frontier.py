@@ -39,7 +39,7 @@ def test_a_network_that_never_trains_has_a_text(searched):
     runs = searched.runs.assign(**{"frontier.below": 0.1})
     axes = draw("frontier", searched._replace(runs=runs)).axes[0]
     assert {text.get_text() for text in axes.texts} == {" no tested depth trains"}
-    assert axes.get_xlim()[1] > runs["depth"].max()  # all that was tried
+    assert axes.get_xlim()[1] > runs["depth"].max()  # all depths that were tried
     some = searched.runs.assign(train_error_eval=searched.runs["train_error_eval"] + 90 * (runs["seed"] == 1))
     texts = draw("frontier", searched._replace(runs=some)).axes[0].texts
     assert {text.get_text() for text in texts} == {" 1 of 3 seeds: no tested depth trains"}
@@ -48,7 +48,7 @@ def test_a_network_that_never_trains_has_a_text(searched):
 
 
 def test_the_depth_that_theory_expects_is_marked(searched):
-    """Of plain with batch normalisation 6/ln(pi/(pi - 1)) = 15.7 layers, of resnet none."""
+    """Theory expects 6/ln(pi/(pi - 1)) = 15.7 layers of plain with batch norm, and nothing of resnet."""
     axes = draw("frontier", searched).axes[0]
     marks = [(line.get_xdata()[0], line.get_ydata()[0]) for line in axes.lines if line.get_marker() == "D"]
     assert marks == [(pytest.approx(15.66, abs=0.01), 0)]

@@ -22,7 +22,7 @@ def draw(results):
 
 @pytest.fixture(scope="module")
 def published_data(tmp_path_factory):
-    """Results of data that bears the name of the paper's."""
+    """Results on data with the name of the paper's data set."""
     study = study_of(depths=(20, 32, 56), data={"name": "cifar10"})
     return long(load_results(store_study(tmp_path_factory.mktemp("named") / "made-up", study)))
 

@@ -42,7 +42,7 @@ def lab(colour, vision="full"):
 def test_five_depths_differ_for_every_colour_vision(vision):
     colours = [lab(c, vision) for c in palette.depth_colours([20, 32, 44, 56, 110]).values()]
     distances = [np.linalg.norm(a - b) for i, a in enumerate(colours) for b in colours[:i]]
-    assert min(distances) > 10  # 2.3 is the least that is seen side by side
+    assert min(distances) > 10  # 2.3 is the smallest difference that is visible side by side
 
 
 def test_deeper_is_darker_and_no_depth_is_pale():

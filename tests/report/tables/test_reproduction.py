@@ -11,7 +11,7 @@ from tests.report.conftest import store_study, study_of
 
 @pytest.fixture(scope="module")
 def stored(tmp_path_factory):
-    """Results that bear the name of the paper's data: a diverged run, and a depth of one seed."""
+    """Results on data with the name of the paper's: a diverged run, and a depth with one seed."""
     endings = {("plain", 110, 1): ("diverged", 60), ("resnet", 56, 1): None}
     study = study_of(depths=(56, 110), seeds=(0, 1), data={"name": "cifar10"})
     return store_study(tmp_path_factory.mktemp("named") / "made-up", study, endings)

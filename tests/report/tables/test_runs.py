@@ -13,7 +13,7 @@ def test_runs_keep_last_and_best_apart_and_say_what_was_matched(partial_results)
     assert (row["twin"], row["same parameters"], row["same initial weights"]) == ("resnet", "yes", "yes")
     assert row["same batches"] == "yes (200 updates)"
     assert by_run["resnet-20-s1"]["same batches"] == "yes (120 updates)"  # it was interrupted there
-    assert by_run["plain-20-s2"]["twin"] == ""  # whose twin was not started
+    assert by_run["plain-20-s2"]["twin"] == ""  # its twin was not started
     assert by_run["plain-20-s2"]["status"] == "diverged"
     failed = by_run["plain-14-s1"]
     assert failed["status"] == "failed: OSError: the disk | is full"

@@ -14,7 +14,7 @@ ASKED = {"robustness": NAMES}
 
 
 class IsAllBlack(nn.Module):
-    """Answers class 0 if every pixel is black, and class 1 otherwise."""
+    """A network that answers class 0 if every pixel is black, and class 1 otherwise."""
 
     def forward(self, x):
         bright = x.flatten(1).amax(1)
