@@ -39,7 +39,7 @@ class Stop:
 
 @dataclass(frozen=True)
 class TrialSetup:
-    """What all runs of a trial process share."""
+    """The settings that all runs of a trial process share."""
 
     plugins: list[str]
     threads: int
