@@ -7,7 +7,9 @@ from depthbench.study.model import Run
 
 
 class Silent:
-    """Shows nothing. A display of this form has some of these methods, one for each kind of event."""
+    """A display of this older form that shows nothing.
+
+    Such a display has some of these methods, one for each kind of event."""
 
     def __enter__(self) -> Self:
         return self
@@ -21,10 +23,10 @@ class Silent:
         """Called before the first run, with the plan (execution/watch_adapter.py)."""
 
     def note(self, line: str) -> None:
-        """Called with what a person should know about the study."""
+        """Called with a message for the user about the study."""
 
     def started(self, run: Run) -> None:
-        """Called when a process takes a run."""
+        """Called when a process starts a run."""
 
     def progress(self, run: Run, event: dict[str, Any]) -> None:
         """Called with a logged row of a run in progress, {"doing": text} or {"note": text}."""

@@ -35,8 +35,9 @@ def summarise(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def over_seeds(table: pd.DataFrame, keys: list[str], column: str) -> pd.DataFrame:
-    """Return a row for each value of `keys`, in the order of `table`: the keys, the number of rows n, and the
-    `spread` of `column`."""
+    """Return a row for each value of `keys`, in the order of `table`.
+
+    Columns: the keys, the number of rows n, and the `spread` of `column`."""
     rows = [
         dict(zip(keys, key, strict=True)) | {"n": len(group)} | spread(group[column])
         for key, group in (table.groupby(keys, sort=False) if len(table) else ())

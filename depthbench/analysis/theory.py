@@ -189,8 +189,9 @@ def _leak(run: Mapping[str, Any], structure: Structure, stage: str) -> Leak | No
 
 
 def _kept(pixels: int) -> float:
-    """Return the largest eigenvalue of the mean of three neighbours in a row of `pixels`, with zeros beyond
-    its ends."""
+    """Return the largest eigenvalue of the mean of three neighbours in a row of `pixels`.
+
+    Beyond its ends the row is zero."""
     return (1 + 2 * math.cos(math.pi / (pixels + 1))) / 3
 
 
@@ -256,8 +257,9 @@ def _follows_a_power(run: Mapping[str, Any]) -> bool:
 
 
 def _slope(stage: pd.DataFrame, layers: int) -> float:
-    """Return the growth of the logarithm of the squared norm from one layer, or block of `layers` layers, to
-    the one before it. NaN if there are too few, or one norm is zero or not finite."""
+    """Return the growth of the logarithm of the squared norm from one layer or block to the one before it.
+
+    A block has `layers` layers. NaN if there are too few, or one norm is zero or not finite."""
     values = stage.sort_values("layer")[COLUMN].to_numpy(float)
     is_whole = len(values) >= MIN_FITTED * layers and len(values) % layers == 0
     if not is_whole or not np.all(np.isfinite(values) & (values > 0)):

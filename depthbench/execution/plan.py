@@ -145,8 +145,7 @@ def _resolve_study(study: Study, images: Images) -> Study:
 
 
 def _limit_evaluation(study: Study, images: Images, *, is_chosen: bool) -> Study:
-    """Return the resolved `study` with a number of evaluated training images that can be drawn from each
-    class.
+    """Return the resolved `study` with a number of evaluated training images that can be drawn by class.
 
     If it cannot be drawn, raises BadInput if the user chose the number (`is_chosen`), and else takes all."""
     size = study.evaluate.train_size

@@ -82,8 +82,9 @@ class Block(nn.Module):
         return last(y)
 
     def responses(self) -> list[nn.Module]:
-        """Return, for each convolution, the module whose output is its response: the norm that directly
-        follows it, or itself."""
+        """Return the module with the response of each convolution as its output.
+
+        This is the norm that directly follows the convolution, or else the convolution itself."""
         last = self.norms[-1] if self.norm_ends_branch else self.convolutions[-1]
         pairs = zip(self.convolutions, [*self.inner_norms(), last], strict=True)
         return [response_of(conv, norm) for conv, norm in pairs]
@@ -136,8 +137,9 @@ class ActBeforeAddition(Block):
 
 
 class PreActivated(Block):
-    """Activation before the first convolution, except in the first block, whose input is already activated
-    (He et al. 2016, appendix).
+    """Activation before the first convolution (He et al. 2016, appendix).
+
+    The first block has none there, because its input is already activated.
 
     Where the block changes the shape, or the shortcut projects, the shortcut takes the activated input too.
     The appendix describes this for projections. The published code (github.com/KaimingHe/resnet-1k-layers)

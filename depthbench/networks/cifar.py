@@ -14,8 +14,10 @@ from depthbench.networks.stages import StagedNet, generator_untouched
 
 
 class CifarNet(StagedNet):
-    """A 3x3 convolution, 3 stages of n blocks that work on `width`, 2 and 4 times `width` channels, global
-    average pooling and a linear classifier: (B, in_channels, H, W) -> logits (B, num_classes).
+    """A CIFAR network: (B, in_channels, H, W) -> logits (B, num_classes).
+
+    It is a 3x3 convolution, 3 stages of n blocks that work on `width`, 2 and 4 times `width` channels, global
+    average pooling and a linear classifier.
 
     `options` are those of NetworkOptions that CIFAR networks take. An unset one has the paper's value.
     A plain network ignores `shortcut`, `gate`, `shortcut_dropout` and the scales; basic blocks ignore

@@ -111,8 +111,7 @@ class Counts:
         return self.outside + worst
 
     def segment_length(self) -> int:
-        """Return the number of blocks per segment with the lowest peak if only inputs of segments are
-        kept."""
+        """Return the number of blocks per segment with the lowest peak (see `kept`)."""
         return min(range(1, len(self.blocks) + 1), key=self.kept, default=1)
 
     def training_memory(

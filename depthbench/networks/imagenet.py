@@ -14,9 +14,11 @@ from depthbench.networks.stages import StagedNet, generator_untouched
 
 
 class ImageNetNet(StagedNet):
-    """A 7x7 convolution and 3x3 max pooling, both of stride 2, 4 stages of blocks with `width`, 2, 4 and 8
+    """An ImageNet network: (B, in_channels, H, W) -> logits (B, num_classes).
+
+    It is a 7x7 convolution and 3x3 max pooling, both of stride 2, 4 stages of blocks with `width`, 2, 4 and 8
     times `width` filters (4 times as many after each bottleneck), global average pooling and a linear
-    classifier: (B, in_channels, H, W) -> logits (B, num_classes).
+    classifier.
 
     `options` are those of NetworkOptions that ImageNet networks take. An unset one has the paper's value.
     Raises BadInput for another depth than those of Table 1, and for an unknown value."""

@@ -106,8 +106,9 @@ def _matrix(w: Tensor, pixels: torch.Size) -> Tensor:
 
 @cache
 def _taps(o: int, h: int, w: int) -> Tensor:
-    """Return (H W O H W) int64: the row of the weight (9 O, I) that connects each output pixel and channel to
-    each input pixel."""
+    """Return the row of the weight that connects each output number to each input pixel.
+
+    (H W O H W) int64. The weight is (9 O, I)."""
     pixels = list(product(range(h), range(w)))
     with torch.inference_mode(False):  # training may use what an evaluation cached
         return torch.tensor(

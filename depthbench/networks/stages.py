@@ -48,8 +48,7 @@ class StagedNet(nn.Module):
         self.respond: Respond = in_parts  # or fusing.Fused
 
     def initialise(self, init: str) -> None:
-        """Draw all weights: first those that a plain and a residual network share, then those of
-        shortcuts."""
+        """Draw all weights: first those that twins share, then those of shortcuts."""
         shared = dict.fromkeys(layer.weighted for layer in self.weighted_layers())
         initialise(shared, init)
         initialise([m for m in self.modules() if isinstance(m, nn.Conv2d) and m not in shared], init)
@@ -83,8 +82,9 @@ class StagedNet(nn.Module):
 
 
 def make_stages(width: int, blocks_per_stage: Sequence[int], options: BuiltOptions) -> nn.ModuleList:
-    """Return stages that work on `width`, 2 `width`, 4 `width`, ... channels. All but the first halve the
-    map."""
+    """Return stages that work on `width`, 2 `width`, 4 `width`, ... channels.
+
+    All but the first halve the map."""
     stages = nn.ModuleList()
     c_in = width
     for s, count in enumerate(blocks_per_stage):

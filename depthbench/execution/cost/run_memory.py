@@ -79,8 +79,10 @@ def memory_of_all(needs: Sequence[Bytes], common: int) -> Bytes:
 
 
 def common_memory(images: ImageFootprint, device: str, takes_turns: bool) -> int:
-    """Return the memory that runs at once share: libraries on a CPU, and on a GPU libraries and images if the
-    runs take turns in one process."""
+    """Return the memory that simultaneous runs share.
+
+    On a CPU, these are libraries. On a GPU, these are libraries and images if the runs take turns in one
+    process."""
     if device.startswith("cuda"):
         return CONTEXT + images.held if takes_turns else 0
     return SHARED

@@ -1,5 +1,7 @@
-"""The warm-up of the papers: a low rate until the train error is below a bound (He et al. 2015, sec. 4.2), or
-for a number of steps (He et al. 2016, arXiv:1603.05027)."""
+"""The warm-up of the papers: a low rate at the start.
+
+It lasts until the train error is below a bound (He et al. 2015, sec. 4.2), or for a number of steps (He et
+al. 2016, arXiv:1603.05027)."""
 
 from collections.abc import Mapping
 from typing import Any
