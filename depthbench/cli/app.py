@@ -431,7 +431,7 @@ def _plan(console: Console, study: "Study", execution: "Execution", *, executes:
     from depthbench.execution.plan import make_plan
 
     with (
-        interruptible("interrupted before any run started"),
+        interruptible("interrupted before any run started" if executes else "interrupted"),
         counting(console, "preparing", "reading the images") as decoding,
     ):
         return make_plan(study, execution, executes=executes, decoding=decoding)

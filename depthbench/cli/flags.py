@@ -43,7 +43,9 @@ def parse_seeds(text: str | None) -> list[int] | None:
     values = parse_list("--seeds", text, int)
     if text is None or values is None or "," in text:
         return values
-    if values[0] < 1:
+    if values[0] < 0:
+        raise BadInput(f"--seeds {text}: a seed is 0 or more, and a count at least 1")
+    if values[0] == 0:
         raise BadInput(f"--seeds {text}: a count is at least 1; a list needs a comma: --seeds {text},")
     if values[0] > MOST_SEEDS:
         raise BadInput(

@@ -60,7 +60,7 @@ def choice_table(
         "the fewest multiply-adds whose mean validation error is within one standard error of the best. "
         "There is no recommendation without a validation set, or if the best network is at chance. Depths "
         f"with fewer than {LEAST_SEEDS} seeds are not considered. "
-        "A row has the lowest error for its cost if no other row is both cheaper and better (times and "
+        "A row has the lowest error for its cost if no cheaper row has a lower error (times and "
         "memory within 5 % count as equal). Time and memory are "
         "means over the finished seeds that did not diverge. The time depends on what else the machine ran."
     )
