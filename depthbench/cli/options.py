@@ -51,8 +51,8 @@ class GridOptions:
     study: Annotated[
         str | None,
         typer.Argument(
-            help="A bundled study (`depthbench list studies`) or a TOML file. Default: quick. With --data "
-            "other than digits: the recipe of He et al. 2015.",
+            help="A bundled study (`depthbench list studies`) or a TOML file. The default is quick. "
+            "With --data other than digits, it is the recipe of He et al. 2015.",
             show_default=False,
             autocompletion=completion.studies,
         ),

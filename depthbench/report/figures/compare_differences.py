@@ -28,7 +28,7 @@ def draw(compared: Comparison) -> Figure | None:
     cells = list(differences[["network", "depth"]].drop_duplicates().itertuples(index=False, name=None))[::-1]
     heights = {cell: k for k, cell in enumerate(cells)}
     seeds = text.seed_count(differences["n"])
-    heading = f"Error minus that of {baseline}, percentage points (each of {seeds}, mean and 95 % t interval)"
+    heading = f"Error minus the error of {baseline}, in points ({seeds}, mean and 95 % t interval)"
     figure, panels = layout.grid(1, len(ERRORS), 0.4 + ROW * len(cells) * max(1, len(others) / 2), heading)
     looks = palette.study_looks([baseline, *others])
     shifts = dict(zip(others, np.linspace(0.25, -0.25, len(others)) if len(others) > 1 else [0], strict=True))
