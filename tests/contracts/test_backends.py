@@ -14,7 +14,7 @@ from depthbench.execution.plan import make_plan
 from depthbench.execution.run import execute
 from depthbench.execution.settings import Execution
 
-pytestmark = pytest.mark.parametrize("backend", BACKENDS)
+pytestmark = [pytest.mark.slow, pytest.mark.parametrize("backend", BACKENDS)]
 
 PLUGIN = """
 import os, signal

@@ -43,6 +43,7 @@ def test_which_runs_can_take_turns(tiny, monkeypatch):
     assert not can_take_turns(tiny(grid={"network": ["plain", "own"]}))
 
 
+@pytest.mark.slow
 def test_lanes_are_measured_in_a_separate_process(tiny, tmp_path):
     """The test runs on a CPU, where taking turns has no advantage, but the code is the same."""
     study = tiny(recipe={"steps": 3000})

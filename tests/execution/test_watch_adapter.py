@@ -1,3 +1,5 @@
+import pytest
+
 from depthbench import run_study
 from depthbench.events import Activity, Note, RowLogged, RunEnded, RunStarted, Stopping, StudyStarted
 from depthbench.execution.plan import make_plan
@@ -91,6 +93,7 @@ def test_the_plan_of_a_watch_is_settled_and_has_the_older_names(tiny, tmp_path):
     assert (begun.fresh, begun.step, begun.images, begun.skipped) == (True, "auto", plan.footprint, ())
 
 
+@pytest.mark.slow
 def test_a_watch_can_have_some_methods_only(tiny, tmp_path):
     class Ends:
         def __init__(self):

@@ -1,10 +1,13 @@
 import multiprocessing
 import time
 
+import pytest
+
 from depthbench.report import FIGURES, drawing
 from tests.report.conftest import evidence_of
 
 
+@pytest.mark.slow
 def test_other_processes_draw_the_same_figures_and_end(results, tmp_path, monkeypatch):
     entries = {name: FIGURES[name] for name in ("degradation", "curves")}
     evidence = evidence_of(results)

@@ -72,6 +72,7 @@ def idle(monkeypatch):
     monkeypatch.setattr("os.getloadavg", lambda: (0.0, 0.0, 0.0))
 
 
+@pytest.mark.slow
 def test_times_are_measured(tmp_path, idle, monkeypatch):
     monkeypatch.setattr("depthbench.execution.cost.calibrate.FEW_SECONDS", math.inf)  # on a slow machine too
     cost = json.loads(plan("--json", "--results", tmp_path, "--jobs", "1"))
