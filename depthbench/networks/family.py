@@ -48,7 +48,7 @@ class DepthList:
     def n(self, depth: int) -> int:
         """Return the position of a depth in the list, from 1. Raises BadInput with the valid depths."""
         if depth not in self.depths:
-            raise BadInput(f"depth {depth} is none of {self}")
+            raise BadInput(f"depth {depth} is not one of {self}")
         return self.depths.index(depth) + 1
 
     def depth(self, n: int) -> int | None:

@@ -58,7 +58,7 @@ def test_the_family_decides_between_blocks_at_depths_of_both_rules():
 def test_a_list_accepts_exactly_its_depths():
     depths = DepthList((18, 34))
     assert (str(depths), depths.n(34), depths.depth(2), depths.depth(3)) == ("18, 34", 2, 34, None)
-    with pytest.raises(BadInput, match="depth 20 is none of 18, 34"):
+    with pytest.raises(BadInput, match="depth 20 is not one of 18, 34"):
         depths.n(20)
 
 

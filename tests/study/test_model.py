@@ -182,7 +182,7 @@ def test_a_variant_may_set_a_key_back_to_its_default():
             "nesterov = true needs momentum above 0",
         ),
         ({"of": "plain_mlp", "options": {"shortcut": "B"}}, "options.shortcut: bare has no such option"),
-        ({"of": "resnet_imagenet"}, "grid: bare: depth 8 is none of 18, 34, 50, 101, 152"),
+        ({"of": "resnet_imagenet"}, "grid: bare: depth 8 is not one of 18, 34, 50, 101, 152"),
     ],
 )
 def test_an_impossible_variant_is_refused(variant, message):
