@@ -19,6 +19,7 @@ from depthbench.store.run_store import RunStore
 from depthbench.study.file import load_study
 from depthbench.training.loop import finish, train
 from depthbench.training.mode import TrainingMode
+from tests.processes import Forked
 
 torch.set_num_threads(1)  # the bit-for-bit tests compare runs of one thread
 
@@ -29,7 +30,7 @@ TINY = {
     "data": {"name": "digits"},
     "options": {"width": 4},
     "recipe": {"steps": 12, "batch_size": 16, "lr": 0.05, "warmup": "none", "pad": 1, "flip": False},
-    "evaluate": {"every": 6, "log_every": 4, "train_size": 300},
+    "evaluate": {"every": 6, "log_every": 4, "train_size": None},
     "grid": {"network": ["plain", "resnet"], "depth": [8], "seed": [0]},
 }
 
@@ -47,6 +48,15 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
         if SLOW_FIXTURES & set(item.fixturenames):
             item.add_marker(pytest.mark.slow)
+
+
+@pytest.fixture(autouse=True)
+def fast_processes(request, monkeypatch):
+    """Fork the processes that train from a server that has imported torch, unless `real_processes` is set.
+
+    An import takes longer than a tiny study."""
+    if "real_processes" not in request.keywords:
+        monkeypatch.setattr("depthbench.execution.process.Popen", Forked)
 
 
 @pytest.fixture

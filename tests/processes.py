@@ -1,6 +1,20 @@
+"""Help for tests with processes."""
+
 import multiprocessing
+import os
+import runpy
+import signal
+import subprocess
+import sys
+from multiprocessing.connection import Connection
 
 import psutil
+
+PRELOADED = ["torch._dynamo", "sklearn.model_selection", "pyarrow.parquet", "depthbench.training.loop"]
+"""Modules that take a process of depthbench about 5 s of processor time to import."""
+
+SERVER = multiprocessing.get_context("forkserver")
+SERVER.set_forkserver_preload([*PRELOADED, "depthbench.execution.worker"])
 
 
 def is_alive(pid):
@@ -16,3 +30,51 @@ def children():
 
     Those end by themselves some seconds later."""
     return [child for child in multiprocessing.active_children() if not child.name.startswith("Loky")]
+
+
+class Forked:
+    """What depthbench uses of a `subprocess.Popen` that runs a module, forked from a server with its imports."""
+
+    def __init__(self, command, *, pass_fds, process_group, env, stdin):
+        module = command[command.index("-m") + 1]
+        assert (pass_fds, command[-1]) == ([int(command[-1])], str(pass_fds[0]))
+        assert (process_group, stdin) == (0, subprocess.DEVNULL)
+        remote = Connection(os.dup(pass_fds[0]))
+        changes = {name: value for name, value in env.items() if os.environ.get(name) != value}
+        self._process = SERVER.Process(target=_run, args=(module, remote, changes))
+        self._process.start()
+        remote.close()
+
+    @property
+    def pid(self):
+        return self._process.pid
+
+    @property
+    def returncode(self):
+        return self._process.exitcode
+
+    def poll(self):
+        return self._process.exitcode
+
+    def wait(self, timeout=None):
+        self._process.join(timeout)
+        if self._process.exitcode is None:
+            raise subprocess.TimeoutExpired("a forked process", timeout)
+        return self._process.exitcode
+
+    def send_signal(self, number):
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self):
+        self.send_signal(signal.SIGKILL)
+
+
+def _run(module, remote, environment):
+    os.setpgid(0, 0)
+    os.environ.update(environment)
+    descriptor = os.dup(remote.fileno())
+    remote.close()
+    sys.argv = [module, str(descriptor)]
+    sys.modules.pop(module, None)  # `python -m` has not imported it either
+    runpy.run_module(module, run_name="__main__")

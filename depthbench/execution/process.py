@@ -6,9 +6,9 @@ It is started by a command of its own rather than by multiprocessing, so that a 
 import contextlib
 import os
 import signal
-import subprocess
 import sys
 from multiprocessing.connection import Connection, Pipe
+from subprocess import DEVNULL, Popen, TimeoutExpired
 from typing import Any
 
 import psutil
@@ -45,12 +45,12 @@ class Process:
         self.connection, remote = Pipe()
         thread_limits = {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
         warnings = {"PYTHONWARNINGS": ",".join(filter(None, (os.environ.get("PYTHONWARNINGS"), NO_WARNING)))}
-        self._popen = subprocess.Popen(
+        self._popen = Popen(
             [sys.executable, "-P", "-m", module, str(remote.fileno())],
             pass_fds=[remote.fileno()],
             process_group=0,  # Ctrl-C in a terminal reaches only the parent, which decides
             env=os.environ | thread_limits | warnings | environment,
-            stdin=subprocess.DEVNULL,
+            stdin=DEVNULL,
         )
         remote.close()  # so that the death of the process is the end of our file
 
@@ -68,7 +68,7 @@ class Process:
         self.connection.close()
         try:
             self._popen.wait(END_TIMEOUT)
-        except subprocess.TimeoutExpired:
+        except TimeoutExpired:
             self.kill()
 
     def kill(self) -> None:

@@ -237,6 +237,7 @@ class StopAtOnce(Silent):
             os.kill(os.getpid(), signal.SIGINT)
 
 
+@pytest.mark.real_processes  # how they end is what is tested
 def test_ctrl_c_twice_ends_the_processes_that_read_images(tiny, tmp_path, capfd, monkeypatch):
     monkeypatch.setattr("depthbench.execution.backends.local.TICK", 0.02)
     plan = make_plan(tiny(grid={"network": ["resnet"]}), Execution(tmp_path, device="cpu"))
