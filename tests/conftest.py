@@ -4,6 +4,7 @@ import os
 
 os.environ["OMP_NUM_THREADS"] = "1"  # processes that tests start share the cores with other tests
 
+import gc
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -48,6 +49,15 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
         if SLOW_FIXTURES & set(item.fixturenames):
             item.add_marker(pytest.mark.slow)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def fast_collections():
+    """Exempt what exists so far from garbage collection. Every run starts with a collection.
+
+    Looking at the objects of torch and pytest takes longer than a tiny run."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

@@ -127,7 +127,7 @@ def train(depth, batch, size, recompute):
     if recompute:
         recompute_activations(network, (batch, 3, size, size))
     optimizer = torch.optim.SGD(network.parameters(), 0.1, momentum=0.9, foreach=True)
-    for _ in range(3):
+    for _ in range(2):
         x = torch.randn(batch, 3, size, size).contiguous(memory_format=torch.channels_last)
         optimizer.zero_grad()
         F.cross_entropy(network(x), torch.zeros(batch, dtype=torch.long)).backward()
