@@ -25,13 +25,15 @@ each_figure = pytest.mark.parametrize("name", EVERY)
 
 @pytest.fixture(scope="module")
 def drawn(evidence_by_name):
-    """(figure, study) -> the figure, laid out. Drawn once: tests only look at it."""
+    """(figure, study) -> the figure. Drawn once: tests only look at it.
+
+    The complete study is not laid out, which takes most of the time: its tests look at scales and colours."""
 
     @cache
     def draw(name, study):
         single, compared = evidence_by_name[study]
         figure = EVERY[name].load().draw(compared if name in COMPARISON_FIGURES else single)
-        if figure is not None:
+        if figure is not None and study != "complete":
             figure.draw_without_rendering()
         return figure
 
