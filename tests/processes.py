@@ -33,7 +33,7 @@ def children():
 
 
 class Forked:
-    """What depthbench uses of a `subprocess.Popen` that runs a module, forked from a server with its imports."""
+    """The part of `subprocess.Popen` that depthbench uses, with a process forked from a server."""
 
     def __init__(self, command, *, pass_fds, process_group, env, stdin):
         module = command[command.index("-m") + 1]
