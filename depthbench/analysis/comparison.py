@@ -12,8 +12,9 @@ import numpy as np
 import pandas as pd
 
 from depthbench.analysis import FINISHED
+from depthbench.analysis.intervals import POINTS, mean_interval
 from depthbench.analysis.rows import rows_of
-from depthbench.analysis.summary import ERRORS, t_half
+from depthbench.analysis.summary import ERRORS
 from depthbench.analysis.verdict import LEAST_SEEDS, LEVEL, ROUNDING, holm, last_errors
 from depthbench.errors import BadInput
 from depthbench.store.results import Results
@@ -236,10 +237,9 @@ def _errors(runs: pd.DataFrame, history: pd.DataFrame, column: str) -> pd.DataFr
 def _difference(pairs: pd.DataFrame) -> dict[str, Any]:
     """Return the statistics of the differences between paired runs."""
     d = (pairs["error_other"] - pairs["error_first"]).to_numpy(float)
-    mean, half = float(d.mean()), np.nan
-    p = np.nan
+    mean, p = float(d.mean()), np.nan
+    low, high = mean_interval(d, POINTS)
     if len(d) > 1:
-        half = float(t_half(d))
         spread = np.ptp(d) > ROUNDING  # otherwise t is infinite, or undefined if nothing differs
         p = _two_sided_t(d) if spread else float(abs(mean) <= ROUNDING)
     return {
@@ -249,7 +249,7 @@ def _difference(pairs: pd.DataFrame) -> dict[str, Any]:
         "first": float(pairs["error_first"].mean()),
         "other": float(pairs["error_other"].mean()),
         "differences": dict(zip(pairs["seed"], d.tolist(), strict=True)),
-        **{"mean": mean, "low": mean - half, "high": mean + half, "p": p},
+        **{"mean": mean, "low": low, "high": high, "p": p},
         "diverged": int((pairs[["status_first", "status_other"]] == "diverged").to_numpy().sum()),
         "same_weights": _same(pairs, "initial_weights_hash"),
         "same_batches": _same(pairs, "batches_hash", "data_hash"),  # the same indices into the same images

@@ -25,6 +25,8 @@ LEVEL = 0.95
 RESAMPLES = 4999
 PERCENT = (0.0, 100.0)
 """The bounds of a percentage."""
+POINTS = (-100.0, 100.0)
+"""The bounds of a difference of two percentages."""
 NO_BOUNDS = (-math.inf, math.inf)
 
 

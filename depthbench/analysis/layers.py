@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pandas as pd
 
+from depthbench.analysis.intervals import NO_BOUNDS
 from depthbench.analysis.summary import over_seeds
 
 CLASSIFIER = "fc"  # the stage of the classifier
@@ -68,7 +69,7 @@ def summarise_responses(layers: pd.DataFrame) -> pd.DataFrame:
     keys = ["network", "depth"]
     runs = hidden.groupby([*keys, "run_id"], as_index=False)[["response_std"]].median()
     ends = hidden.groupby(keys)["response_std"].agg(least="min", greatest="max").reset_index()
-    return over_seeds(runs, keys, "response_std").merge(ends, on=keys)
+    return over_seeds(runs, keys, "response_std", NO_BOUNDS).merge(ends, on=keys)
 
 
 def thinned(line: pd.DataFrame, most: int) -> pd.DataFrame:

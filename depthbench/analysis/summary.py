@@ -1,12 +1,10 @@
 """Final errors over the seeds of each network and depth."""
 
-import math
-
 import numpy as np
 import pandas as pd
-from scipy.special import stdtrit
 
 from depthbench.analysis import FINISHED, STATUSES
+from depthbench.analysis.intervals import PERCENT, mean_interval
 
 # of the last evaluation, never of the best one: column of `Results.runs` -> words
 ERRORS = {"train_error_eval": "train error", "test_error": "test error"}
@@ -19,8 +17,8 @@ def summarise(runs: pd.DataFrame) -> pd.DataFrame:
     `runs` is `Results.runs`. Columns: network, depth; seeds, the runs stored; done, diverged, failed,
     interrupted, how many ended with each status; n, how many have final errors (done and diverged, a diverged
     one at chance error). For train_error_eval, test_error, and each of CROPS that a run has (percent):
-    NAME_mean, NAME_min, NAME_max, and NAME_low to NAME_high, the 95 % t interval of the mean (NaN for
-    n < 2)."""
+    NAME_mean, NAME_min, NAME_max, and NAME_low to NAME_high, the 95 % interval of the mean
+    (`intervals.mean_interval`; NaN for n < 5)."""
     rows = []
     errors = (*ERRORS, *(name for name in CROPS if name in runs and runs[name].notna().any()))
     for (network, depth), group in runs.groupby(["network", "depth"]):
@@ -34,30 +32,23 @@ def summarise(runs: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def over_seeds(table: pd.DataFrame, keys: list[str], column: str) -> pd.DataFrame:
+def over_seeds(
+    table: pd.DataFrame, keys: list[str], column: str, bounds: tuple[float, float] = PERCENT
+) -> pd.DataFrame:
     """Return a row for each value of `keys`, in the order of `table`.
 
-    Columns: the keys, the number of rows n, and the `spread` of `column`."""
+    Columns: the keys, the number of rows n, and the `spread` of `column` between `bounds`."""
     rows = [
-        dict(zip(keys, key, strict=True)) | {"n": len(group)} | spread(group[column])
+        dict(zip(keys, key, strict=True)) | {"n": len(group)} | spread(group[column], bounds)
         for key, group in (table.groupby(keys, sort=False) if len(table) else ())
     ]
     return pd.DataFrame(rows, columns=[*keys, "n", "mean", "low", "high", "min", "max"])
 
 
-def t_half(values: np.ndarray) -> float:
-    """Return half the 95 % t interval of the mean of two or more values.
-
-    It uses scipy.special, because importing scipy.stats takes most of a second in each process that draws."""
-    return stdtrit(len(values) - 1, 0.975) * values.std(ddof=1) / math.sqrt(len(values))
-
-
-def spread(values: pd.Series) -> dict[str, float]:
-    """Return mean, its 95 % t interval low to high (NaN for n < 2), min and max of the known values."""
+def spread(values: pd.Series, bounds: tuple[float, float] = PERCENT) -> dict[str, float]:
+    """Return mean, its 95 % interval low to high (`mean_interval`), min and max of the known values."""
     known = pd.to_numeric(values, errors="coerce").dropna().to_numpy(float)
     if not len(known):
         return dict.fromkeys(("mean", "low", "high", "min", "max"), np.nan)
-    mean, half = known.mean(), np.nan
-    if len(known) > 1:
-        half = t_half(known)
-    return {"mean": mean, "low": mean - half, "high": mean + half, "min": known.min(), "max": known.max()}
+    low, high = mean_interval(known, bounds)
+    return {"mean": known.mean(), "low": low, "high": high, "min": known.min(), "max": known.max()}

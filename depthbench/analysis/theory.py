@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from depthbench.analysis.intervals import NO_BOUNDS, mean_interval
 from depthbench.analysis.rows import rows_of
-from depthbench.analysis.summary import t_half
 from depthbench.networks import NETWORKS
 from depthbench.networks.family import Family, Structure
 
@@ -269,10 +269,8 @@ def _slope(stage: pd.DataFrame, layers: int) -> float:
 
 
 def _spread(slopes: np.ndarray) -> dict[str, float]:
-    mean, half = slopes.mean(), math.nan
-    if len(slopes) > 1:
-        half = t_half(slopes)
-    return {"mean": np.exp(mean), "low": np.exp(mean - half), "high": np.exp(mean + half), "n": len(slopes)}
+    low, high = mean_interval(slopes, NO_BOUNDS)
+    return {"mean": np.exp(slopes.mean()), "low": np.exp(low), "high": np.exp(high), "n": len(slopes)}
 
 
 def theory_lines(table: pd.DataFrame, runs: pd.DataFrame, layers: pd.DataFrame) -> pd.DataFrame:

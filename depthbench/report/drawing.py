@@ -1,5 +1,6 @@
 """Draw figures and write them, in several processes if there are many or large ones."""
 
+import json
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -28,6 +29,8 @@ class FigureOnPage:
     needs: str
     svg: str | None
     """Markup; None if there is nothing to show."""
+    points: str = "[]"
+    """Its points for the script of the page: the JSON of `points.collect`."""
     suffixes: str = ""
     """The files written, e.g. `.svg, .png`."""
 
@@ -54,7 +57,9 @@ def draw_figures(
 
 def draw_figure(name: str, entry: Entry, evidence: Any, folder: Path, style: str = "page") -> FigureOnPage:
     """Draw a figure and write its files; remove those of an older report if there is nothing to show."""
-    from depthbench.report.style.canvas import styled  # imports matplotlib, so only where figures are drawn
+    # These import matplotlib, so only where figures are drawn.
+    from depthbench.report.style import dark, points
+    from depthbench.report.style.canvas import styled
     from depthbench.report.style.saving import save
 
     part: ReportFigure = entry.load()
@@ -74,6 +79,7 @@ def draw_figure(name: str, entry: Entry, evidence: Any, folder: Path, style: str
         part.choice,
         part.caption,
         part.needs,
-        svg=svg.inline(text, name, label),
+        svg=dark.themed(svg.inline(text, name, label), drawn),
+        points=json.dumps(points.collect(drawn), ensure_ascii=False, separators=(",", ":")),
         suffixes=", ".join(suffix for suffix in SUFFIXES if file.with_suffix(suffix).exists()),
     )

@@ -4,6 +4,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+ANSWER = "answer"
+"""The chapter that the page opens with."""
+CHAPTERS = {
+    "training": "Training",
+    "gradients": "Gradients",
+    "layers": "Layers",
+    "classes": "Classes",
+    "choice": "Choosing a depth",
+    "published": "Published numbers and theory",
+    "runs": "Runs and how to repeat them",
+}
+"""Name -> title of the chapters after it, in page order."""
+
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
@@ -22,6 +35,8 @@ class ReportFigure:
     """The data it needs, shown where there is nothing to draw. If empty, the report omits the figure."""
     choice: str = ""
     """Its name among the figures with the same title."""
+    chapter: str = "training"
+    """ANSWER or a name in CHAPTERS."""
 
     def draw(self, evidence: Any, style: str = "page") -> "Figure | None":
         """Draw the figure in one of the report styles; None if there is nothing to show."""
@@ -53,6 +68,8 @@ class ReportTable:
     """Builds the table from `evidence.Evidence` (of a comparison: `Comparison`), or returns None if the table
     does not apply."""
     title: str
+    chapter: str = "runs"
+    """ANSWER or a name in CHAPTERS."""
 
     def build(self, evidence: Any) -> Table | None:
         """Build the table; None if it does not apply."""

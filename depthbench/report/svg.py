@@ -1,28 +1,40 @@
 """Turn an SVG file into markup for an HTML page with several figures."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
+MARK = "shows:"  # start of an id that becomes classes
 AXIS = "axis"  # id of an axis that stays visible when its panel is hidden
 
 
-def depth_id(*depths: int) -> str:
-    """Return the id that marks a part of a figure as showing these depths."""
-    return "-".join(["depth", *map(str, depths)])
+def mark(depths: Iterable[int] = (), network: str = "") -> str:
+    """Return the id of a part of a figure that shows these depths and this network.
+
+    `inline` turns it into classes, e.g. `depth-20 network-plain`, that the page's script finds."""
+    parts = [f"depth-{depth}" for depth in depths]
+    if network:
+        parts.append(f"network-{re.sub(r'[^A-Za-z0-9_]', '-', network)}")
+    return MARK + ".".join(parts)
+
+
+def classes(marked: str) -> str:
+    """Return the classes of a `mark`."""
+    return marked.removeprefix(MARK).replace(".", " ")
 
 
 def inline(svg: str, name: str, label: str) -> str:
     """Return the text of an SVG file without its prologue, with `label` as its text alternative.
 
     matplotlib uses the same ids in every file, so they would clash on one page. Ids with references to them
-    get the prefix `name`, and the others are dropped. A `depth_id` becomes one class for each depth, and AXIS
-    becomes a class."""
+    get the prefix `name`, and the others are dropped. A `mark` becomes classes, and so do AXIS and the ids of
+    legends."""
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     references = re.findall(r'href="#([^"]+)"|url\(#([^)]+)\)', svg)
     referred = {one or other for one, other in references}
     svg = svg.replace(f' id="{AXIS}"', f' class="{AXIS}"')
-    svg = re.sub(r' id="depth-([\d-]+)"', lambda m: f' class="depth-{m[1].replace("-", " depth-")}"', svg)
+    svg = re.sub(r' id="legend_\d+"', ' class="legend"', svg)
+    svg = re.sub(rf' id="{MARK}([^"]*)"', lambda m: f' class="{classes(m[1])}"', svg)
     svg = re.sub(r' id="([^"]+)"', lambda m: f' id="{name}-{m[1]}"' if m[1] in referred else "", svg)
     svg = re.sub(r'(href="#|url\(#)', rf"\1{name}-", svg)
     svg = re.sub(r"(<style\b[^>]*>).*?(</style>)", _scoped(name), svg, flags=re.DOTALL)

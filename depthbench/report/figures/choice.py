@@ -15,7 +15,7 @@ from depthbench.analysis.rows import rows_of
 from depthbench.report.entries import ReportFigure
 from depthbench.report.evidence import Evidence
 from depthbench.report.figures.labels import Label, label_points
-from depthbench.report.style import layout, legends, palette, tags, text, ticks
+from depthbench.report.style import canvas, layout, legends, palette, tags, text, ticks
 
 WIDE = 5.0  # costs or errors that differ by a larger factor get a logarithmic scale
 FRONT: palette.Look = {"color": "#777777", "linewidth": 1, "zorder": 1.5}
@@ -101,7 +101,7 @@ def _draw_panel(axes: Axes, table: pd.DataFrame, cost: str, looks: Mapping[str, 
                 )
             marker = look["marker"] if row["done"] == row["n"] else palette.STATUS_MARKERS["diverged"]
             axes.plot(
-                x, row["mean"], **look | {"marker": marker}, markeredgecolor="white", markeredgewidth=0.4
+                x, row["mean"], **look | {"marker": marker}, markeredgecolor=canvas.PAPER, markeredgewidth=0.4
             )
             if row["chosen"]:
                 axes.plot(x, row["mean"], **RING)
@@ -189,6 +189,7 @@ def _note(incomparable: Mapping[str, Sequence[str]], costs: Sequence[str]) -> st
 FIGURE = ReportFigure(
     draw,
     title="Error against cost",
+    chapter="choice",
     caption=(
         "Error of each network and depth against its cost. Points further down and further left are better. "
         "The number at a point is its depth; unlabelled points are in the table. The grey line connects the "

@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 
 from depthbench.analysis.rows import rows_of
 from depthbench.analysis.summary import ERRORS
-from depthbench.report.entries import ReportFigure
+from depthbench.report.entries import ANSWER, ReportFigure
 from depthbench.report.evidence import Comparison
 from depthbench.report.style import layout, legends, palette, tags, text
 
@@ -70,6 +70,7 @@ def _draw_difference(axes: Axes, row: Mapping[str, Any], height: float, look: pa
 FIGURE = ReportFigure(
     draw,
     title="Differences, seed by seed",
+    chapter=ANSWER,
     caption=(
         "Error of each study minus that of the baseline. Right of zero the study has the higher error. Each "
         "short line is one seed, the marker is their mean, and the bar is its 95 % t interval. The bars are "

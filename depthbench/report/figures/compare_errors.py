@@ -2,7 +2,6 @@
 
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from depthbench.analysis import FINISHED
 from depthbench.analysis.summary import ERRORS
@@ -14,38 +13,37 @@ from depthbench.report.figures.degradation import (
     draw_mean,
     draw_seeds,
     error_axis,
-    sideways,
+    statistics,
 )
 from depthbench.report.style import layout, legends, palette
 
 
 def draw(compared: Comparison) -> Figure | None:
-    """Draw the last train and test error (percent) of each study: every seed, mean and 95 % t interval."""
+    """Draw the last train and test error (percent) of each study: every seed and the mean."""
     runs = compared.joined.runs
     if not runs["status"].isin(FINISHED).any():
         return None
     summaries, networks = compared.summaries, layout.networks_of(runs)
     all_studies = pd.concat(summaries.values())
     looks = palette.study_looks(compared.labels)
-    heading = "Last error against depth (each seed, mean and 95 % t interval)"
+    heading = f"Last error against depth ({statistics(all_studies.loc[all_studies['n'] > 0, 'n'])})"
     figure, panels = layout.grid(len(networks), len(ERRORS), 2.1, heading, sharey="row")
     for row, network in zip(panels, networks, strict=True):
         for axes, (column, error) in zip(row, ERRORS.items(), strict=True):
             depth_axis(axes, sorted(runs["depth"].unique()))
-            for index, (study, look) in enumerate(looks.items()):
-                shift = sideways(index, len(looks))
+            for study, look in looks.items():
                 summary, own = (
                     frame[frame["network"] == network]
                     for frame in (summaries[study], runs[runs["study"] == study])
                 )
-                draw_mean(axes, summary, column, look, shift)
-                draw_seeds(axes, own, column, look, shift)
+                draw_mean(axes, summary, column, look, study)
+                draw_seeds(axes, own, column, look, study)
             layout.set_panel_title(axes, f"{network}: {error}")
         row[0].set_ylabel("error (%)")
         error_axis(row[0], all_studies[all_studies["network"] == network])
     for axes in panels[-1]:
         axes.set_xlabel("depth (weighted layers)")
-    handles = [Line2D([], [], label=study, **look) for study, look in looks.items()]
+    handles = legends.network_handles(looks)
     legends.legend_below(figure, handles + legends.status_handles(runs, ENDINGS), 3)
     return figure
 

@@ -62,6 +62,7 @@ def draw(compared: Comparison, column: str) -> Figure | None:
 PREACTIVATIONS = ReportFigure(
     partial(draw, column="grad_norm_preact"),
     title="Gradient by layer",
+    chapter="gradients",
     caption=(
         "Norm of the gradient of the loss with respect to each layer's output before normalisation. "
         "Dashed: at initialisation. Solid: at the last step that all studies probed. Studies with the same "
@@ -74,6 +75,7 @@ PREACTIVATIONS = ReportFigure(
 WEIGHTS = ReportFigure(
     partial(draw, column="grad_norm_weight"),
     title="Gradient by layer",
+    chapter="gradients",
     caption=(
         "Norm of the gradient of the loss with respect to each layer's weights. Dashed: at initialisation. "
         "Solid: at the last step that all studies probed."

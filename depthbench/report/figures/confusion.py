@@ -54,7 +54,7 @@ def draw(evidence: Evidence) -> Figure | None:
         _draw_panel(axes, matrix, show_numbers=side / len(matrix) >= MIN_CELL)
         _name_classes(axes, list(matrix.index), bool(first[r, c]), bool(last[r, c]))
         layout.set_panel_title(axes, f"{network}, depth {depth}", side)
-        tags.tag_depth(axes, depth)
+        tags.tag(axes, depth)
     bar = figure.colorbar(ScalarMappable(SCALE, COLOURS), ax=panels, aspect=40, shrink=0.9, pad=0.02)
     bar.set_ticks([0, 1, 5, 10, 25, 50, 75, 100])
     bar.set_label("images of a class (%)")
@@ -96,6 +96,7 @@ def _name_classes(axes: Axes, classes: list[str], is_first: bool, is_last: bool)
 FIGURE = ReportFigure(
     draw,
     title="Confusion matrices",
+    chapter="classes",
     caption=(
         "Predictions of the shallowest and the deepest depth of each network, over all seeds. A row is a "
         "true class, and a column is a predicted class. A cell is the percentage of the row's images. It is "

@@ -14,7 +14,7 @@ from depthbench.analysis.curves import mean_curves
 from depthbench.analysis.rows import rows_of
 from depthbench.report.entries import ReportFigure
 from depthbench.report.evidence import Evidence
-from depthbench.report.style import layout, legends, palette, tags, text, ticks
+from depthbench.report.style import canvas, layout, legends, palette, tags, text, ticks
 
 LINES: dict[str, tuple[str, palette.Look]] = {  # column -> name, look
     "test_error": ("test error", {"linewidth": 1.8}),
@@ -79,7 +79,7 @@ def draw_ending(axes: Axes, run: Mapping[str, Any], rows: pd.DataFrame, colour: 
     A run without final errors enters no mean, so its own line is drawn. A run that was never evaluated is
     marked at the top edge."""
     edge: palette.Look = {
-        "markeredgecolor": "white",
+        "markeredgecolor": canvas.PAPER,
         "markeredgewidth": 0.5,
         "clip_on": False,
         "zorder": 3,

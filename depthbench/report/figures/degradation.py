@@ -1,8 +1,7 @@
 """Final errors against depth: does depth alone make a network harder to train?"""
 
-from collections.abc import Mapping
-from itertools import pairwise
-from typing import Any
+from collections.abc import Iterable
+from itertools import pairwise, zip_longest
 
 import numpy as np
 import pandas as pd
@@ -10,11 +9,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
-from matplotlib.transforms import ScaledTranslation, Transform
 
 from depthbench.analysis import FINISHED
+from depthbench.analysis.intervals import MIN_SEEDS
 from depthbench.analysis.rows import rows_of
-from depthbench.report.entries import ReportFigure
+from depthbench.report.entries import ANSWER, ReportFigure
 from depthbench.report.evidence import Evidence
 from depthbench.report.figures.errors_by_network import are_many, draw_rows
 from depthbench.report.style import canvas, layout, legends, palette, tags, text
@@ -23,6 +22,8 @@ PANELS = {
     "train_error_eval": "train error, evaluation mode",
     "test_error": "test error",
 }
+TEXTS = {"train_error_eval": "train error", "test_error": "test error"}
+MOST_LINES = 6  # networks in one panel; more cannot be told apart
 ENDINGS = {
     "diverged": "diverged, counted at chance error",
     "failed": "failed, no final error",
@@ -31,95 +32,123 @@ ENDINGS = {
 
 
 def draw(evidence: Evidence) -> Figure | None:
-    """Draw the last train and test error (percent): every seed, their mean and 95 % t interval.
+    """Draw the last train and test error (percent) against depth: every seed, the mean and its 95 % interval.
 
-    Many networks with one depth each get one row each."""
+    Many networks get a panel each, and many networks with one depth each get a row each."""
     runs, summary = evidence.runs, evidence.summary
     if not runs["status"].isin(FINISHED).any():
         return None
     networks = layout.networks_of(runs)
-    seeds = text.seed_count(summary.loc[summary["n"] > 0, "n"])
-    statistics = seeds if seeds == "1 seed" else f"each seed, mean and 95 % t interval of {seeds}"
+    counts = summary.loc[summary["n"] > 0, "n"]
+    heading = statistics(counts)
     if are_many(runs):
-        figure, colours = draw_rows(runs, summary, PANELS, f"Last error ({statistics})")
+        figure, colours = draw_rows(runs, summary, PANELS, f"Last error ({heading})")
         legends.legend_below(figure, legends.depth_handles(colours) + legends.status_handles(runs, ENDINGS))
         return figure
-    figure, panels = layout.grid(1, 2, 2.6, f"Last error against depth ({statistics})")
+    if len(networks) > MOST_LINES:
+        return _draw_each_network(evidence, heading)
+    figure, panels = layout.grid(1, 2, 2.6, f"Last error against depth ({heading})")
     looks = palette.network_looks(networks)
-    is_search = runs["frontier.below"].notna().any()  # seeds differ by depth: draw no lines
     for axes, (column, title) in zip(panels[0], PANELS.items(), strict=True):
         depth_axis(axes, sorted(runs["depth"].unique()))
-        for index, (network, look) in enumerate(looks.items()):
-            shift = sideways(index, len(networks))
-            line = look | ({"linestyle": ""} if is_search else {})
-            draw_mean(axes, summary[summary["network"] == network], column, line, shift)
-            draw_seeds(axes, runs[runs["network"] == network], column, look, shift)
+        for network, look in looks.items():
+            draw_network(axes, evidence, network, column, look)
         axes.set_title(title)
         axes.set_xlabel("depth (weighted layers)")
     panels[0, 0].set_ylabel("error (%)")
     error_axis(panels[0, 0], summary)
-
-    handles = [Line2D([], [], label=network, **look) for network, look in looks.items()]
-    legends.legend_below(figure, handles + legends.status_handles(runs, ENDINGS), 3)
+    legends.legend_below(figure, legends.network_handles(looks) + legends.status_handles(runs, ENDINGS), 3)
     return figure
 
 
-def sideways(index: int, count: int) -> float:
-    """Return the offset (points) of one of `count` networks from its depth."""
-    width = min(4.0, 14 / max(count - 1, 1))  # small enough not to look like another depth
-    return width * (index - (count - 1) / 2)
+def _draw_each_network(evidence: Evidence, heading: str) -> Figure:
+    """Draw the train error in a panel for each network, with its twin and all others in the background."""
+    runs, summary = evidence.runs, evidence.summary
+    networks = layout.networks_of(runs)
+    column, title = next(iter(PANELS.items()))
+    columns = min(canvas.MOST_COLUMNS, len(networks))
+    rows = -(-len(networks) // columns)
+    figure, panels = layout.grid(rows, columns, 1.6, f"Last {title}, against depth ({heading})")
+    looks = palette.network_looks(networks)
+    for axes, network in zip_longest(panels.flat, networks):
+        if network is None:
+            axes.remove()
+            continue
+        for other in networks:
+            _draw_background(axes, summary[summary["network"] == other], column)
+        draw_network(axes, evidence, network, column, looks[network])
+        depth_axis(axes, sorted(runs["depth"].unique()))
+        layout.set_panel_title(axes, network)
+        tags.tag(axes, network=network)
+    layout.label_outer(panels, networks, x="depth", y="error (%)")
+    error_axis(panels[0, 0], summary)
+    other = Line2D([], [], color=palette.BACKGROUND, label="the other networks")
+    legends.legend_below(figure, [other, *legends.status_handles(runs, ENDINGS)], 3)
+    return figure
 
 
-def draw_mean(axes: Axes, summary: pd.DataFrame, column: str, look: palette.Look, shift: float) -> None:
-    """Draw a bar at each mean, and a line through the means unless `look` has no line."""
+def statistics(counts: Iterable[int]) -> str:
+    """Say what a figure shows of groups of this many seeds, e.g. `each seed and the mean of 3 seeds`."""
+    counts = [int(n) for n in counts]
+    seeds = text.seed_count(counts)
+    if seeds == "1 seed":
+        return seeds
+    bars = ", with the 95 % interval of the mean" if max(counts) >= MIN_SEEDS else ""
+    return f"each seed and the mean of {seeds}{bars}"
+
+
+def draw_network(axes: Axes, evidence: Evidence, network: str, column: str, look: palette.Look) -> None:
+    """Draw `column` of one network against depth: a line through the means, and a point per run."""
+    runs, summary = evidence.runs, evidence.summary
+    is_search = runs["frontier.below"].notna().any()  # seeds differ by depth: draw no lines
+    line = look | ({"linestyle": ""} if is_search else {})
+    draw_mean(axes, summary[summary["network"] == network], column, line, network)
+    draw_seeds(axes, runs[runs["network"] == network], column, look, network)
+
+
+def draw_mean(axes: Axes, summary: pd.DataFrame, column: str, look: palette.Look, network: str) -> None:
+    """Draw a line through the means unless `look` has none, and the interval of each mean if it has one."""
     mean, low, high = (summary[f"{column}_{key}"] for key in ("mean", "low", "high"))
-    at = _moved(axes, shift, axes.transData)
     points = list(zip(summary["depth"], mean, low, high, strict=True))
     for (depth, error, *_), (deeper, other, *_) in pairwise(points if look.get("linestyle") != "" else []):
-        with tags.tagged(axes, depth, deeper):
-            axes.plot([depth, deeper], [error, other], **look | {"marker": ""}, transform=at)
+        with tags.tagged(axes, depth, deeper, network=network):
+            axes.plot([depth, deeper], [error, other], **look | {"marker": ""})
     for depth, error, lowest, highest in points:
-        with tags.tagged(axes, depth):
+        if not np.isfinite(lowest):
+            continue
+        with tags.tagged(axes, depth, network=network):
+            bars = [[error - lowest], [highest - error]]
             axes.errorbar(
-                depth,
-                error,
-                yerr=[[error - lowest], [highest - error]],
-                fmt="_",
-                markersize=7,
-                color=look["color"],
-                capsize=2.5,
-                elinewidth=1,
-                transform=at,
+                depth, error, yerr=bars, fmt="_", markersize=7, color=look["color"], capsize=2.5, elinewidth=1
             )
 
 
-def draw_seeds(axes: Axes, runs: pd.DataFrame, column: str, look: palette.Look, shift: float) -> None:
-    """Draw a point per run. A seed has the same offset from its depth in every network."""
-    seeds = sorted(runs["seed"].unique())
-    offsets = dict(
-        zip(seeds, np.linspace(-1.5, 1.5, len(seeds)) if len(seeds) > 1 else [0] * len(seeds), strict=True)
-    )
+def draw_seeds(axes: Axes, runs: pd.DataFrame, column: str, look: palette.Look, network: str) -> None:
+    """Draw a point per run. A run without an error is marked at the top edge."""
     for run in rows_of(runs):
-        with tags.tagged(axes, run["depth"]):
-            _draw_run(axes, run, run[column], look, shift + offsets[run["seed"]])
+        depth, status = run["depth"], run["status"]
+        point: palette.Look = {
+            "color": look["color"],
+            "markeredgecolor": canvas.PAPER,
+            "markeredgewidth": 0.4,
+        }
+        name = f"{network}, depth {depth}, seed {run['seed']}"
+        error = TEXTS[column]
+        with tags.tagged(axes, depth, network=network):
+            if status in FINISHED:
+                marker = palette.STATUS_MARKERS.get(status, look["marker"])
+                size = 6.5 if status == "diverged" else 4
+                (drawn,) = axes.plot(depth, run[column], marker=marker, markersize=size, alpha=0.75, **point)
+                ending = "" if status == "done" else f" ({status})"
+                tags.describe(drawn, tags.Series(name + ending, "", error, "%"))
+            else:
+                point |= {"transform": axes.get_xaxis_transform(), "clip_on": False}
+                (drawn,) = axes.plot(depth, 0.98, marker=palette.STATUS_MARKERS[status], **point)
+                tags.describe(drawn, tags.Series(name, "", "status", ys=[status]))
 
 
-def _draw_run(axes: Axes, run: Mapping[str, Any], error: float, look: palette.Look, offset: float) -> None:
-    depth, status = run["depth"], run["status"]
-    point: palette.Look = {"color": look["color"], "markeredgecolor": "white", "markeredgewidth": 0.4}
-    if status in FINISHED:
-        marker = palette.STATUS_MARKERS.get(status, look["marker"])
-        point["transform"] = _moved(axes, offset, axes.transData)
-        size = 6.5 if status == "diverged" else 4
-        axes.plot(depth, error, marker=marker, markersize=size, alpha=0.75, **point)
-    else:  # no error: at the top edge
-        point["transform"] = _moved(axes, offset, axes.get_xaxis_transform())
-        axes.plot(depth, 0.98, marker=palette.STATUS_MARKERS[status], clip_on=False, **point)
-
-
-def _moved(axes: Axes, points: float, coordinates: Transform) -> Transform:
-    """Move `coordinates` sideways by some points."""
-    return coordinates + ScaledTranslation(points / 72, 0, axes.figure.dpi_scale_trans)
+def _draw_background(axes: Axes, summary: pd.DataFrame, column: str) -> None:
+    axes.plot(summary["depth"], summary[f"{column}_mean"], color=palette.BACKGROUND, linewidth=0.8, zorder=1)
 
 
 def depth_axis(axes: Axes, depths: list[int]) -> None:
@@ -149,7 +178,7 @@ def _rotate_if_crowded(axes: Axes, depths: list[int]) -> None:
 
 
 def error_axis(axes: Axes, summary: pd.DataFrame) -> None:
-    """Scale from 0 to the highest seed or interval, because autoscaling ignores shifted points."""
+    """Scale from 0 to the highest seed or interval."""
     ends = summary[[f"{column}_{key}" for column in PANELS for key in ("high", "max")]]
     top = 1.06 * np.clip(ends.max().max(), 1, 100)
     axes.set_ylim(-0.02 * top, top)  # show all of a point at 0
@@ -158,11 +187,11 @@ def error_axis(axes: Axes, summary: pd.DataFrame) -> None:
 FIGURE = ReportFigure(
     draw,
     title="Degradation",
+    chapter=ANSWER,
     caption=(
-        "Last error of each run against depth. Each point is one seed. The line connects the means; a short "
-        "stroke marks the mean at each depth. The bar is the 95 % t interval of the mean. If the train error "
-        "rises with depth, depth itself makes the network harder to train. This is degradation and not "
-        "overfitting, which would raise only the test error."
+        "Last error of each run against depth. Each point is one seed, and the line connects the means. From "
+        "5 seeds on, a bar is the 95 % interval of the mean. A train error that rises with depth is "
+        "degradation. Overfitting would raise only the test error."
     ),
     needs="a finished run",
 )

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from depthbench.analysis import FINISHED
 from depthbench.analysis.rows import rows_of
-from depthbench.report.style import layout, palette, tags
+from depthbench.report.style import canvas, layout, palette, tags
 
 MOST_LINES = 4  # networks of one depth that fit side by side
 ROW = 0.19  # in: per network and depth
@@ -62,7 +62,7 @@ def _draw_seeds(axes: Axes, height: float, runs: pd.DataFrame, column: str, colo
     offsets = np.linspace(-0.22, 0.22, len(runs)) if len(runs) > 1 else [0]
     point: palette.Look = {
         "color": colour,
-        "markeredgecolor": "white",
+        "markeredgecolor": canvas.PAPER,
         "markeredgewidth": 0.4,
         "linestyle": "",
     }

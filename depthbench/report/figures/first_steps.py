@@ -42,7 +42,7 @@ def draw(evidence: Evidence) -> Figure | None:
                 _draw_layer(axes, line, looks[str(position)])
             layout.set_panel_title(axes, f"{network}, depth {part['depth'].max()}" if len(part) else network)
             if len(part):
-                tags.tag_depth(axes, part["depth"].max())
+                tags.tag(axes, part["depth"].max())
         layout.label_left(row, label)
         ticks.label_log(row[0])
     for axes in panels[-1]:
@@ -70,6 +70,7 @@ def _draw_layer(axes: Axes, line: pd.DataFrame, look: palette.Look) -> None:
 FIGURE = ReportFigure(
     draw,
     title="The first steps",
+    chapter="gradients",
     caption=(
         "Gradient norm (top) and weight norm (bottom) of three layers against the training step, from "
         "initialisation (step 0). The axis spaces the probed steps evenly. In a deep plain network with "

@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator
 from depthbench.analysis import FINISHED
 from depthbench.analysis.rows import rows_of
 from depthbench.analysis.theory import TRAINABLE
-from depthbench.report.entries import ReportFigure
+from depthbench.report.entries import ANSWER, ReportFigure
 from depthbench.report.evidence import Evidence
 from depthbench.report.style import layout, legends, palette, text
 
@@ -116,6 +116,7 @@ def _mark(marker: str, label: str) -> Line2D:
 FIGURE = ReportFigure(
     draw,
     title="Deepest trainable depth",
+    chapter=ANSWER,
     caption=(
         "Depth up to which each network trains. Each thin line is a seed. It spans from the deepest depth "
         "that trains to the next tested depth, which does not; the limit lies between them. The thick bar is "

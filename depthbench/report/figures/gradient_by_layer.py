@@ -152,6 +152,7 @@ def edge_handles(table: pd.DataFrame) -> list[Line2D]:
 PREACTIVATIONS = ReportFigure(
     partial(draw, column="grad_norm_preact"),
     title="Gradient by layer",
+    chapter="gradients",
     caption=(
         "Norm of the gradient of the loss with respect to each layer's output before normalisation, from "
         "input to output. A line that rises towards the input is an exploding gradient; a line that falls "
@@ -166,6 +167,7 @@ PREACTIVATIONS = ReportFigure(
 WEIGHTS = ReportFigure(
     partial(draw, column="grad_norm_weight"),
     title="Gradient by layer",
+    chapter="gradients",
     caption=(
         "Norm of the gradient of the loss with respect to each layer's weights. It can be equal in all "
         "layers while the gradient of the pre-activations vanishes, because larger activations compensate "

@@ -49,7 +49,7 @@ def draw(evidence: Evidence, column: str) -> Figure | None:
     for (r, c), axes in np.ndenumerate(panels):
         network, depth = networks[c], depths[r]
         layout.set_panel_title(axes, f"{network}, depth {depth}", width)
-        tags.tag_depth(axes, depth)
+        tags.tag(axes, depth)
         axes.set_facecolor(NO_VALUE)
         axes.grid(False)
         axes.set(xticks=[], yticks=[])
@@ -95,6 +95,7 @@ def _name_steps(axes: Axes, steps: list[int]) -> None:
 PREACTIVATIONS = ReportFigure(
     partial(draw, column="grad_norm_preact"),
     title="Gradient by layer and step",
+    chapter="layers",
     caption=(
         "Norm of the gradient of the loss with respect to each layer's output before normalisation. Each "
         "row of cells is a layer, and each column is a probed step. All panels share one colour scale. The "
@@ -107,6 +108,7 @@ PREACTIVATIONS = ReportFigure(
 WEIGHTS = ReportFigure(
     partial(draw, column="grad_norm_weight"),
     title="Gradient by layer and step",
+    chapter="layers",
     caption=(
         "Norm of the gradient of the loss with respect to each layer's weights. Each row of cells is a "
         "layer, and each column is a probed step. All panels share one colour scale."

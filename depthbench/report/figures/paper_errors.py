@@ -144,6 +144,7 @@ def _note(runs: pd.DataFrame, tests: pd.DataFrame) -> str | None:
 FIGURE = ReportFigure(
     draw,
     title="Training curves, as in the paper",
+    chapter="published",
     caption=(
         "Same axes and line styles as Figure 6 of He et al. 2015. Bold: test error. Thin dashed: train "
         "error measured during training. As in the paper, the axis ends at 20 %. Networks whose test error "

@@ -85,6 +85,7 @@ def group_twins(twins: pd.DataFrame, networks: Sequence[str]) -> list[dict[str, 
 FIGURE = ReportFigure(
     draw,
     title="Standard deviation of the layer responses",
+    chapter="layers",
     caption=(
         "Standard deviation of each layer's response at the last probed step. Top: in the order of the "
         "layers. Bottom: the same values from largest to smallest, as in Figure 7 of He et al. 2015. A "

@@ -56,6 +56,7 @@ def _draw_line(axes: Axes, line: pd.DataFrame, colour: str, dashes: tuple[float 
 FIGURE = ReportFigure(
     draw,
     title="Errors on corrupted images",
+    chapter="classes",
     caption=(
         "Test error after training against the strength of a corruption. All runs see the same corrupted "
         "images, and strength 0 is the clean images. A line that rises less steeply belongs to a more robust "

@@ -32,7 +32,16 @@ CANVASES = {
     "slides": Canvas(width=16 / 3, panel=1.8, height=0.65, ratio=16 / 9, steps=2, dpi=360),  # 1920 pixels
 }
 
+# Each is replaced by a variable of the page (dark.py), so no other colour may equal them.
+INK, GRID, PAPER = "#1c1c1d", "#e4e4e5", "#fefeff"
+
 RC: dict[RcKeyType, Any] = {
+    "text.color": INK,
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "axes.facecolor": PAPER,
     "font.family": "sans-serif",
     "font.size": 8,
     "axes.titlesize": 8,
@@ -48,12 +57,12 @@ RC: dict[RcKeyType, Any] = {
     "axes.linewidth": 0.6,
     "axes.grid": True,
     "axes.axisbelow": True,
-    "grid.color": "#e4e4e4",
+    "grid.color": GRID,
     "grid.linewidth": 0.5,
     "lines.linewidth": 1.5,
     "lines.markersize": 4.5,
     "legend.frameon": False,
-    "figure.facecolor": "white",
+    "figure.facecolor": PAPER,
     "svg.fonttype": "none",  # text stays text: it can be searched, copied and read aloud
     "pdf.fonttype": 42,  # TrueType: publishers refuse the bitmaps of Type 3
 }

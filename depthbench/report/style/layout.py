@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from depthbench.report.style.canvas import MOST_COLUMNS, current_canvas
-from depthbench.report.style.tags import tag_depth
+from depthbench.report.style.tags import tag
 from depthbench.report.style.text import TITLE_SIZE, panel_title, wrapped
 
 MIN_ROW = 1.35  # in: an axis label fits beside a panel of this height
@@ -96,7 +96,7 @@ def cells(
     for row, network in zip(panels, networks, strict=True):
         for axes, depth in zip(row, depths, strict=True):
             set_panel_title(axes, f"{network}, depth {depth}")
-            tag_depth(axes, depth)
+            tag(axes, depth)
             yield axes, network, depth
 
 
@@ -137,3 +137,16 @@ def label_left(row: Iterable[Axes], label: str) -> None:
     """Label the y axis of a row of panels of `grid` wherever the row starts."""
     for axes in filter(is_leftmost, row):
         axes.set_ylabel(label)
+
+
+def label_outer(panels: np.ndarray, names: Sequence[str], *, x: str, y: str) -> None:
+    """Label the x axis under the last panel of each column, and the y axis left of each row.
+
+    Only the first `len(names)` panels of the grid, row by row, are in use."""
+    columns = panels.shape[1]
+    for index, axes in enumerate(panels.flat[: len(names)]):
+        if index % columns == 0:
+            axes.set_ylabel(y)
+        if index + columns >= len(names):
+            axes.set_xlabel(x)
+            axes.tick_params(labelbottom=True)

@@ -8,8 +8,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from depthbench.report.style.canvas import RC
-from depthbench.report.style.palette import GREY, STATUS_MARKERS
-from depthbench.report.style.tags import tag_depth, tag_legend
+from depthbench.report.style.palette import GREY, STATUS_MARKERS, Look
+from depthbench.report.style.tags import tag, tag_legend
 from depthbench.report.style.text import CHARACTER, NOTE_SIZE, wrapped
 
 HANDLE = 4.8  # width of a legend's sign and the space around it, relative to the font size
@@ -43,7 +43,15 @@ def depth_handles(colours: Mapping[int, str], prefix: str = "depth ") -> list[Li
     """Make the legend entries of depths."""
     handles = [Line2D([], [], color=colour, label=f"{prefix}{depth}") for depth, colour in colours.items()]
     for depth, handle in zip(colours, handles, strict=True):
-        tag_depth(handle, depth)
+        tag(handle, depth)
+    return handles
+
+
+def network_handles(looks: Mapping[str, Look]) -> list[Line2D]:
+    """Make the legend entries of networks."""
+    handles = [Line2D([], [], label=network, **look) for network, look in looks.items()]
+    for network, handle in zip(looks, handles, strict=True):
+        tag(handle, network=network)
     return handles
 
 

@@ -10,6 +10,7 @@ from matplotlib.transforms import Transform
 
 THIN = 1.3  # pt: a line among many
 GREY = "#444444"  # zero lines, and legend entries that stand for every colour
+BACKGROUND = "#c9c9cd"  # lines that only give context
 DEPTH_MAP = "inferno"
 DEPTH_RANGE = (0.76, 0.1)  # shallow to deep, light to dark; a paler thin line is lost on white
 # Okabe and Ito 2008; the last two are from Tol's muted scheme

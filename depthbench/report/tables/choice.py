@@ -71,4 +71,4 @@ def choice_table(
     return Table(note, choice, without_empty_columns(shown))
 
 
-TABLE = ReportTable(build, title="Errors and costs")
+TABLE = ReportTable(build, title="Errors and costs", chapter="choice")

@@ -39,4 +39,4 @@ def classes_table(classes: pd.DataFrame) -> Table:
     return Table(note, classes, pd.DataFrame(rows).astype(str))
 
 
-TABLE = ReportTable(build, title="Classes by network and depth")
+TABLE = ReportTable(build, title="Classes by network and depth", chapter="classes")

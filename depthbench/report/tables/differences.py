@@ -53,4 +53,4 @@ def _networks(row: Mapping[str, Any]) -> str:
     return row["network"] if same else f"{row['own_network']} vs {row['first_network']}"
 
 
-TABLE = ReportTable(build, title="Differences in numbers")
+TABLE = ReportTable(build, title="Differences in numbers", chapter="training")

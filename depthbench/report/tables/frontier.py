@@ -51,4 +51,4 @@ def _expected(depth: float) -> str:
     return "" if math.isnan(depth) else "any depth" if math.isinf(depth) else f"{depth:.0f}"
 
 
-TABLE = ReportTable(build, title="Deepest trainable depth, in numbers")
+TABLE = ReportTable(build, title="Deepest trainable depth, in numbers", chapter="training")

@@ -38,4 +38,4 @@ def rates_table(rates: pd.DataFrame) -> Table:
     return Table(note, rates, shown.astype(str))
 
 
-TABLE = ReportTable(build, title="Measured and predicted rates at initialisation")
+TABLE = ReportTable(build, title="Measured and predicted rates at initialisation", chapter="published")

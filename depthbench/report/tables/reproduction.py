@@ -63,4 +63,4 @@ def _within(row: Mapping[str, Any]) -> str:
     return row["why"] if pd.isna(row["within"]) else f"{yes_no(row['within'])} ({row['why']})"
 
 
-TABLE = ReportTable(build, title="Comparison with published numbers")
+TABLE = ReportTable(build, title="Comparison with published numbers", chapter="published")

@@ -34,4 +34,4 @@ def responses_table(responses: pd.DataFrame) -> Table:
     return Table(note, responses, shown.astype(str))
 
 
-TABLE = ReportTable(build, title="Layer responses in numbers")
+TABLE = ReportTable(build, title="Layer responses in numbers", chapter="layers")

@@ -41,4 +41,4 @@ def robustness_table(robustness: pd.DataFrame) -> Table:
     return Table(note, robustness, pd.DataFrame(rows).astype(str))
 
 
-TABLE = ReportTable(build, title="Errors on corrupted images by network and depth")
+TABLE = ReportTable(build, title="Errors on corrupted images by network and depth", chapter="classes")

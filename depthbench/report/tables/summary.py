@@ -42,5 +42,5 @@ def summary_table(summary: pd.DataFrame, train_images: str) -> Table:
     return Table(note, summary, shown.astype(str))
 
 
-TABLE = ReportTable(build, title="Errors by network and depth")
-COMPARISON = ReportTable(build_comparison, title="Errors by network and depth")
+TABLE = ReportTable(build, title="Errors by network and depth", chapter="training")
+COMPARISON = ReportTable(build_comparison, title="Errors by network and depth", chapter="training")

@@ -84,5 +84,6 @@ def _trend(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 TRAIN, TEST = (
-    ReportTable(partial(build, error=key), f"Verdicts on the {name}") for key, name in ERRORS.items()
+    ReportTable(partial(build, error=key), f"Verdicts on the {name}", "training")
+    for key, name in ERRORS.items()
 )
