@@ -4,17 +4,14 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from depthbench.analysis.comparison import cautions, label_each
+from depthbench.analysis.comparison import label_each
 from depthbench.errors import BadInput
-from depthbench.files import write_text
-from depthbench.report import sentences
-from depthbench.report.drawing import draw_figures
+from depthbench.report import opening, sentences
 from depthbench.report.evidence import Comparison, Evidence
 from depthbench.report.figures import COMPARISON_FIGURES
-from depthbench.report.page import grouped, relative_path, template
+from depthbench.report.page import relative_path, render, write_parts
 from depthbench.report.settings import environment
 from depthbench.report.tables import COMPARISON_TABLES
-from depthbench.report.tables.writing import write_tables
 
 
 def write_comparison(paths: Sequence[str | Path], out: str | Path | None = None) -> Path:
@@ -39,24 +36,24 @@ def write_comparison(paths: Sequence[str | Path], out: str | Path | None = None)
             raise BadInput(f"{label}: no run has any data yet: run the study first")
     compared = Comparison(evidence)
     runs = compared.joined.runs
-    figures = draw_figures(COMPARISON_FIGURES, compared, runs["network"].nunique(), out / "figures")
-    tables = write_tables(COMPARISON_TABLES, compared, out / "tables")
-    html = template("comparison.html").render(
+    parts = write_parts(
+        COMPARISON_FIGURES, COMPARISON_TABLES, compared, networks=runs["network"].nunique(), out=out
+    )
+    return render(
+        out,
+        parts,
+        opening.of_comparison(compared),
         title=" and ".join(labels),
-        baseline=labels[0],
-        studies={
-            label: f"{study.study['data']['name']}; {sentences.statuses(study.runs, study.missing)}"
-            for label, study in evidence.items()
+        subtitle=f"each compared with the first, {labels[0]}",
+        sentences={
+            "runs": [
+                f"{label}: {study.study['data']['name']}; {sentences.statuses(study.runs, study.missing)}."
+                for label, study in evidence.items()
+            ]
         },
-        cautions=cautions(compared.settings, runs)
-        + sentences.copies(compared.differences, compared.other_images),
-        sentences=sentences.differences(compared.differences, labels[0], compared.other_images),
-        groups=grouped(figures),
         depths=sorted(runs["depth"].unique()),
         environments={label: environment(study.records) for label, study in evidence.items()},
-        tables=tables,
+        files={},
         command=" ".join(["depthbench compare", *(shlex.quote(str(relative_path(path))) for path in folders)])
         + (f" --out {shlex.quote(str(relative_path(chosen)))}" if chosen else ""),
     )
-    write_text(out / "index.html", html)
-    return out / "index.html"

@@ -27,6 +27,7 @@ class FigureOnPage:
     choice: str
     caption: str
     needs: str
+    chapter: str
     svg: str | None
     """Markup; None if there is nothing to show."""
     points: str = "[]"
@@ -68,7 +69,7 @@ def draw_figure(name: str, entry: Entry, evidence: Any, folder: Path, style: str
     if drawn is None:
         for suffix in SUFFIXES:
             file.with_suffix(suffix).unlink(missing_ok=True)
-        return FigureOnPage(name, part.title, part.choice, part.caption, part.needs, svg=None)
+        return FigureOnPage(name, part.title, part.choice, part.caption, part.needs, part.chapter, svg=None)
     with styled(style):
         save(drawn, file, STYLES[style].suffixes)
     text = file.with_suffix(".svg").read_text(encoding="utf-8")
@@ -79,6 +80,7 @@ def draw_figure(name: str, entry: Entry, evidence: Any, folder: Path, style: str
         part.choice,
         part.caption,
         part.needs,
+        part.chapter,
         svg=dark.themed(svg.inline(text, name, label), drawn),
         points=json.dumps(points.collect(drawn), ensure_ascii=False, separators=(",", ":")),
         suffixes=", ".join(suffix for suffix in SUFFIXES if file.with_suffix(suffix).exists()),

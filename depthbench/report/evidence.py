@@ -12,10 +12,11 @@ from typing import Any
 import pandas as pd
 
 from depthbench.analysis import FINISHED
+from depthbench.analysis.answers import Answer, answer
 from depthbench.analysis.chance import at_chance
 from depthbench.analysis.choice import choose, incomparable_costs
 from depthbench.analysis.classes import class_metrics, summarise_classes
-from depthbench.analysis.comparison import differences, differing, join_studies, studies_of
+from depthbench.analysis.comparison import cautions, differences, differing, join_studies, studies_of
 from depthbench.analysis.frontier import Search, searched
 from depthbench.analysis.layers import summarise_responses
 from depthbench.analysis.matching import match_twins
@@ -25,6 +26,7 @@ from depthbench.analysis.robustness import summarise_robustness
 from depthbench.analysis.summary import ERRORS, summarise
 from depthbench.analysis.theory import measured_rates
 from depthbench.analysis.verdict import Verdicts, judge
+from depthbench.report import sentences
 from depthbench.report.settings import drop_defaults, settings_of
 from depthbench.store.record import Record
 from depthbench.store.results import Results, load_predictions, load_results, load_robustness
@@ -116,6 +118,22 @@ class Evidence(_OnlyFields):
         return at_chance(self.summary, self.runs)
 
     @cached_property
+    def answers(self) -> list[Answer]:
+        """The answer on the train error for each network and each pair of twins."""
+        return answer(self.verdicts["train_error_eval"], self.untrained)
+
+    @cached_property
+    def is_trained(self) -> bool:
+        """Whether the study trains. Otherwise it measures gradients alone, so no network learns or diverges."""
+        none_trains = len(self.untrained) == self.summary["network"].nunique()
+        return (
+            not none_trains
+            or self.rates.empty
+            or self.search is not None
+            or bool(self.summary["diverged"].any())
+        )
+
+    @cached_property
     def twins(self) -> pd.DataFrame:
         """Pairs of twins, and whether they match."""
         return match_twins(self.runs, self.history)
@@ -198,6 +216,12 @@ class Comparison(_OnlyFields):
         table = differences(self.joined)
         table.loc[table["study"].isin(self.other_images), ["p", "p_holm"]] = math.nan
         return table
+
+    @cached_property
+    def cautions(self) -> list[str]:
+        """What must be known before the errors are compared."""
+        copied = sentences.copies(self.differences, self.other_images)
+        return cautions(self.settings, self.joined.runs) + copied
 
     @cached_property
     def summaries(self) -> dict[str, pd.DataFrame]:

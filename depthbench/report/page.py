@@ -1,27 +1,30 @@
 """The report of one study: figures, tables and one HTML page that opens offline."""
 
+import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+from markupsafe import Markup, escape
 
 from depthbench.analysis import FINISHED
-from depthbench.analysis.frontier import count_open
-from depthbench.analysis.rows import rows_of
 from depthbench.errors import BadInput
 from depthbench.files import write_text
-from depthbench.report import sentences
+from depthbench.registry import Entry
+from depthbench.report import opening, sentences
 from depthbench.report.drawing import FigureOnPage, draw_figures
-from depthbench.report.evidence import Evidence
+from depthbench.report.entries import ANSWER, CHAPTERS
+from depthbench.report.evidence import Comparison, Evidence
 from depthbench.report.figures import FIGURES
 from depthbench.report.formats import STYLES
+from depthbench.report.opening import Opening
 from depthbench.report.settings import environment
 from depthbench.report.tables import TABLES
-from depthbench.report.tables.writing import write_tables
-from depthbench.study.model import Frontier
+from depthbench.report.tables.writing import TableOnPage, write_tables
 
 
 def write_report(
@@ -55,67 +58,92 @@ def write_page(path: Path, out: Path, style: str = "page") -> Path:
     runs = evidence.runs
     if runs.empty or not (len(evidence.history) or runs["status"].isin(FINISHED).any()):
         raise BadInput(f"{path}: no run has any data yet: run the study first")
-    figures = draw_figures(FIGURES, evidence, runs["network"].nunique(), out / "figures", style)
-    tables = write_tables(TABLES, evidence, out / "tables")  # while other processes draw
-    html = template("page.html").render(
+    parts = write_parts(FIGURES, TABLES, evidence, networks=runs["network"].nunique(), out=out, style=style)
+    return render(
+        out,
+        parts,
+        opening.of_study(evidence),
         title=evidence.study["name"],
-        study=evidence.study,
-        study_toml=(path / "study.toml").read_text(encoding="utf-8"),
-        command=_command(path, evidence.study),
-        groups=grouped(figures),
+        subtitle=f"{evidence.study['data']['name']}; {sentences.statuses(runs, evidence.missing)}",
+        sentences={
+            "layers": list(filter(None, [sentences.responses(evidence.responses)])),
+            "published": sentences.rates(evidence.rates) if evidence.is_trained else [],
+            "choice": sentences.choice(evidence.choice, len(evidence.missing)) if evidence.is_trained else [],
+        },
         depths=sorted(runs["depth"].unique()),
-        tables=tables,
         environments={evidence.study["name"]: environment(evidence.records)},
-        **_answers(evidence),
+        files={"study.toml, as run": (path / "study.toml").read_text(encoding="utf-8")},
+        command=_command(path, evidence.study),
+    )
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """A chapter of a page."""
+
+    name: str
+    title: str = ""
+    figures: Sequence[Sequence[FigureOnPage]] = ()
+    """Figures in groups of one title, of which the page shows one at a time."""
+    tables: Sequence[TableOnPage] = ()
+    sentences: Sequence[str] = ()
+
+    @property
+    def contents(self) -> str:
+        """What the chapter holds, in a line."""
+        drawn = [group[0].title for group in self.figures if any(figure.svg for figure in group)]
+        return "; ".join([*drawn, *(part.title for part in self.tables)])
+
+    @property
+    def is_empty(self) -> bool:
+        return not (self.figures or self.tables or self.sentences)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The written figures and tables of a report."""
+
+    figures: Sequence[FigureOnPage]
+    tables: Sequence[TableOnPage]
+
+    def chapter(self, name: str, title: str = "", sentences: Sequence[str] = ()) -> Chapter:
+        """Return the chapter of this name."""
+        figures = [figure for figure in self.figures if figure.chapter == name]
+        tables = [table for table in self.tables if table.chapter == name]
+        return Chapter(name, title, grouped(figures), tables, sentences)
+
+
+def write_parts(
+    figures: Mapping[str, Entry],
+    tables: Mapping[str, Entry],
+    evidence: Evidence | Comparison,
+    *,
+    networks: int,
+    out: Path,
+    style: str = "page",
+) -> Parts:
+    """Write the figures and tables of a report to `out`."""
+    drawn = draw_figures(figures, evidence, networks, out / "figures", style)
+    written = write_tables(tables, evidence, out / "tables")  # while other processes draw
+    return Parts(list(drawn), written)
+
+
+def render(
+    out: Path, parts: Parts, first: Opening, *, sentences: Mapping[str, Sequence[str]], **variables: Any
+) -> Path:
+    """Write index.html, one file that opens offline, to `out`; return its path.
+
+    `sentences`: those of each chapter. `variables`: the others that page.html needs."""
+    chapters = [parts.chapter(name, title, sentences.get(name, ())) for name, title in CHAPTERS.items()]
+    html = template("page.html").render(
+        opening=first,
+        headings=opening.HEADINGS,
+        answer=parts.chapter(ANSWER),
+        chapters=[chapter for chapter in chapters if not chapter.is_empty or chapter.name == "runs"],
+        **variables,
     )
     write_text(out / "index.html", html)
     return out / "index.html"
-
-
-def _answers(evidence: Evidence) -> dict[str, Any]:
-    """Return the variables of the page's first section."""
-    is_search = "frontier" in evidence.study
-    verdicts = evidence.verdicts["train_error_eval"]
-    none_trains = len(evidence.untrained) == evidence.summary["network"].nunique()
-    # if no network learns and none diverges, the study measures gradients alone
-    is_trained = (
-        not none_trains
-        or evidence.rates.empty
-        or evidence.search is not None
-        or bool(evidence.summary["diverged"].any())
-    )
-    return {
-        "question": _question(is_search, is_trained, len(verdicts.removals) > 0),
-        "statuses": sentences.statuses(evidence.runs, evidence.missing),
-        "trained": is_trained,
-        "frontier": _frontier(evidence) if is_search else [],
-        "verdicts": sentences.verdicts(verdicts, evidence.untrained),
-        "degradation": sentences.degradation(evidence.summary),
-        "responses": sentences.responses(evidence.responses),
-        "rates": sentences.rates(evidence.rates),
-        "choice": [] if none_trains else sentences.choice(evidence.choice, len(evidence.missing)),
-        "train_images": sentences.train_images(evidence.study),
-    }
-
-
-def _question(is_search: bool, is_trained: bool, has_twins: bool) -> str:
-    """Return the question that the page answers first."""
-    if is_search:
-        return "How deep do these networks train?"
-    if not is_trained:
-        return "How large are the gradients at initialisation?"
-    return "Do deeper networks train worse" + (
-        ", and do residual connections change that?" if has_twins else "?"
-    )
-
-
-def _frontier(evidence: Evidence) -> list[str]:
-    """Return sentences that say whether a search is finished and what it measured."""
-    bounds = Frontier(**evidence.study["frontier"])
-    lines = sentences.unfinished(evidence.missing, count_open(evidence.runs, bounds.below, bounds.deepest))
-    if search := evidence.search:
-        lines += sentences.frontier_lines(rows_of(search.summary), search.below)
-    return lines
 
 
 def _command(path: Path, study: Mapping[str, Any]) -> str:
@@ -149,7 +177,7 @@ def relative_path(path: Path) -> Path:
 
 
 def template(name: str) -> Template:
-    """Load the template of a page, with the script that all pages share."""
+    """Load the template of a page, with the style, the script and the filters that all pages share."""
     environment = Environment(
         loader=PackageLoader("depthbench.report", "."),
         autoescape=True,
@@ -157,5 +185,13 @@ def template(name: str) -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals["script"] = files("depthbench.report").joinpath("page.js").read_text(encoding="utf-8")
+    for name_, file in (("script", "page.js"), ("style", "page.css")):
+        environment.globals[name_] = files("depthbench.report").joinpath(file).read_text(encoding="utf-8")
+    environment.filters["prose"] = _prose
+    environment.filters["json"] = lambda text: Markup(text.replace("<", "\\u003c"))
     return environment.get_template(name)
+
+
+def _prose(text: str) -> Markup:
+    """Return text as HTML, with `code` in backticks as <code>."""
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))

@@ -21,6 +21,7 @@ class TableOnPage:
 
     name: str
     title: str
+    chapter: str
     table: Table
 
 
@@ -32,7 +33,7 @@ def write_tables(entries: Mapping[str, Entry], evidence: Any, folder: Path) -> l
         table = part.build(evidence)
         if table is not None:
             write_table(part.title, table, folder / name)
-            tables.append(TableOnPage(name, part.title, table))
+            tables.append(TableOnPage(name, part.title, part.chapter, table))
     return tables
 
 
