@@ -1,6 +1,6 @@
 """The answers of a study: is there degradation, and do residual connections remove it?
 
-`verdict.judge` tests every pair of depths. Here one test is chosen for each network and each pair of twins."""
+`verdict.judge` tests every pair of depths. Here one test is chosen for each network and pair of twins."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ import pandas as pd
 from depthbench.analysis.intervals import POINTS, mean_interval
 from depthbench.analysis.power import seeds_to_decide
 from depthbench.analysis.rows import rows_of
-from depthbench.analysis.verdict import LEAST_SEEDS, Verdicts, decide, widest
+from depthbench.analysis.verdict import Verdicts, decide, widest
 
 FEW_SEEDS = 5  # with fewer, the trend test decides, because it does not assume normal errors
 AT_CHANCE = "at chance"
@@ -63,8 +63,8 @@ def answer(judged: Verdicts, untrained: Collection[str] = ()) -> list[Answer]:
 
     A network is judged by the widest pair of depths with enough seeds. If there are fewer than 5 seeds or a
     run diverged, the trend test decides if it covers as many seeds, because a t test needs roughly normal
-    errors. Otherwise the sign-flip test decides if one of at least 5 seeds diverged. `untrained`: the networks
-    at chance at every depth, which come last."""
+    errors. Otherwise the sign-flip test decides if one of at least 5 seeds diverged. `untrained`: the
+    networks at chance at every depth, which come last."""
     trends = {row["network"]: row for row in rows_of(judged.trends)}
     answers = {
         str(network): _of_network(rows_of(rows), trends.get(network), judged.margin)
@@ -146,12 +146,5 @@ def _effect(row: Mapping[str, Any], verdict: str, margin: float, tested: int) ->
 
 def steps_of(runs: pd.DataFrame) -> tuple[int, int] | None:
     """Return the fewest and the most steps that the runs were planned for; None if unknown."""
-    steps = (
-        pd.to_numeric(runs["steps"], errors="coerce").dropna() if "steps" in runs else pd.Series(dtype=float)
-    )
+    steps = pd.to_numeric(runs["steps"], errors="coerce").dropna()
     return (int(steps.min()), int(steps.max())) if len(steps) else None
-
-
-def has_enough_seeds(found: Answer) -> bool:
-    """Return whether an answer rests on enough seeds for a verdict."""
-    return found.n >= LEAST_SEEDS

@@ -124,7 +124,7 @@ class Evidence(_OnlyFields):
 
     @cached_property
     def is_trained(self) -> bool:
-        """Whether the study trains. Otherwise it measures gradients alone, so no network learns or diverges."""
+        """Whether the study trains. If it only measures gradients, no network learns or diverges."""
         none_trains = len(self.untrained) == self.summary["network"].nunique()
         return (
             not none_trains

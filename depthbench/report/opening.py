@@ -195,31 +195,26 @@ def _after(runs: pd.DataFrame) -> str:
 def _of_networks(networks: Sequence[Answer], after: str) -> str:
     if len(networks) == 1:
         (one,) = networks
-        says = {"present": "degrades", "absent": "does not degrade", "inconclusive": "may or may not degrade"}
+        says = {"present": "degrades", "absent": "does not degrade"}.get(one.verdict, "may degrade or not")
         return (
-            f"{after}, {one.network} {says[one.verdict]}: from depth {one.shallow} to {one.deep} its train error "
-            f"changes by {signed(one.effect)} percentage points ({_n_and_p(one)})."
+            f"{after}, {one.network} {says}: from depth {one.shallow} to {one.deep} its train error changes "
+            f"by {signed(one.effect)} percentage points ({_n_and_p(one)})."
         )
-    by_verdict: dict[str, list[Answer]] = {}
-    for found in networks:
-        by_verdict.setdefault(found.verdict, []).append(found)
+    depths = {(found.shallow, found.deep) for found in networks}
+    where = " from depth {} to {}".format(*depths.pop()) if len(depths) == 1 else ""
     parts = []
     for verdict in ("present", "absent", "inconclusive"):
-        group = by_verdict.get(verdict, [])
-        if group:
-            parts.append(f"{verdict} in {_counted(group, len(networks))}")
-    return f"{after}, degradation is {_listed(parts)}."
+        group = [found for found in networks if found.verdict == verdict]
+        if len(group) > MOST_NAMES:
+            parts.append(f"{verdict} in {len(group)} of {len(networks)} networks")
+        elif group:
+            parts.append(f"{verdict} in {_listed([_with_effect(found, not where) for found in group])}")
+    return f"{after}, degradation{where} is {'; '.join(parts)}."
 
 
-def _counted(group: Sequence[Answer], total: int) -> str:
-    if len(group) > MOST_NAMES:
-        return f"{len(group)} of {total} networks"
-    return _listed(
-        [
-            f"{found.network} ({signed(found.effect)} points from depth {found.shallow} to {found.deep})"
-            for found in group
-        ]
-    )
+def _with_effect(found: Answer, with_depths: bool) -> str:
+    depths = f" from depth {found.shallow} to {found.deep}" if with_depths else ""
+    return f"{found.network} ({signed(found.effect)} points{depths})"
 
 
 def _of_twins(twins: Sequence[Answer]) -> str:
@@ -239,7 +234,7 @@ def _of_twins(twins: Sequence[Answer]) -> str:
         how_much = {True: "", False: " in part", None: ", at least in part"}[one.is_removed]
         return f"Residual connections remove the degradation{how_much}: {more}"
     removed = [found for found in twins if found.verdict == "present" and found.is_shown]
-    return f"Residual connections remove the degradation, or part of it, in {len(removed)} of {len(twins)} pairs of twins."
+    return f"Residual connections remove degradation, or part of it, in {len(removed)} of {len(twins)} twins."
 
 
 def _n_and_p(found: Answer) -> str:
@@ -260,9 +255,10 @@ def _listed(parts: Sequence[str]) -> str:
 def _notes(evidence: Evidence) -> list[str]:
     margin = evidence.verdicts["train_error_eval"].margin
     return [
-        f"The effect is the rise of the train error from the shallowest to the deepest depth, by seed; for twins, "
-        f"the rise of the plain network minus that of the residual one. The margin is {margin:g} percentage "
-        f"point{'s' * (margin != 1)}. Train error is measured in evaluation mode on "
-        f"{sentences.train_images(evidence.study)}, without augmentation, as the mean of the last five evaluations "
-        "or of those in the last quarter of training. A diverged run counts at chance error."
+        "The rise is the train error at the deepest depth minus that at the shallowest, by seed. For twins it "
+        "is the rise of the plain network minus that of the residual one. The smallest rise that counts as "
+        f"degradation is {margin:g} percentage point{'s' * (margin != 1)}. Train error is measured in "
+        f"evaluation mode on {sentences.train_images(evidence.study)}, without augmentation. It is the mean "
+        "of the last evaluations: at most five, and only from the last quarter of training. A diverged run "
+        "counts at chance error. The table of verdicts names the test behind each p."
     ]
