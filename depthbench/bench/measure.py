@@ -10,6 +10,7 @@ import pandas as pd
 
 from depthbench.bench.arms import Arm, work_of
 from depthbench.bench.case import Case
+from depthbench.bench.messages import Setup
 from depthbench.bench.ours import CADENCE
 from depthbench.bench.team import Team
 from depthbench.bench.timing import Timing
@@ -152,7 +153,8 @@ def _teams(case: Case, arms: list[Arm], session: Session) -> Iterator[Teams]:
             if (key := _team_of(arm)) not in teams:
                 same_team = [other for other in arms if _team_of(other) == key]
                 size, threads = max(a.jobs for a in same_team), max(a.threads for a in same_team)
-                teams[key] = Team(arm.what, size, threads, case, session.device, arm.lanes)
+                setup = Setup(arm.what, case, session.device, arm.lanes)
+                teams[key] = Team(setup, size, threads)
         for team in teams.values():
             team.wait()
         yield teams

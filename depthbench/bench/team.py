@@ -3,20 +3,21 @@
 from typing import Any
 
 from depthbench.bench import BenchFailed
-from depthbench.bench.case import Case
+from depthbench.bench.messages import Request, Setup
 from depthbench.bench.timing import Timing, together
 from depthbench.execution.process import KEEP_MEMORY, Process
 
 
 class Team:
-    """`size` processes of the contender `what`, each with up to `threads` threads and with `lanes` runs."""
+    """`size` processes of one contender, each with up to `threads` threads."""
 
-    def __init__(self, what: str, size: int, threads: int, case: Case, device: str, lanes: int = 1):
-        self.name = f"{case.name}, {what}"
-        memory = {} if what == "conventional" else KEEP_MEMORY  # users of that loop rarely set this
+    def __init__(self, setup: Setup, size: int, threads: int):
+        self.name = f"{setup.case.name}, {setup.what}"
+        # users of the conventional loop rarely set this
+        memory = {} if setup.what == "conventional" else KEEP_MEMORY
         self.members = [Process("depthbench.bench.contender", threads, memory) for _ in range(size)]
         for member in self.members:
-            member.send((what, case, device, lanes))
+            member.send(setup)
 
     def wait(self) -> None:
         """Wait until all processes are ready."""
@@ -27,14 +28,14 @@ class Team:
         """Time `steps` steps in each of `jobs` simultaneous processes."""
         members = self.members[:jobs]
         for member in members:
-            member.send((mode, steps, threads))
+            member.send(Request(mode, steps, threads))
         answers = [self._hear(member) for member in members]
         return [together(list(parts)) for parts in zip(*answers, strict=True)]
 
     def warm_up(self, mode: str, steps: int, jobs: int, threads: int) -> None:
         """Run `steps` steps in one process after the other, since cuDNN times its algorithms in the first."""
         for member in self.members[:jobs]:
-            member.send((mode, steps, threads))
+            member.send(Request(mode, steps, threads))
             self._hear(member)
 
     def end(self) -> None:
