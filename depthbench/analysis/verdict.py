@@ -19,13 +19,14 @@ from scipy.special import stdtrit
 from depthbench.analysis import FINISHED
 from depthbench.analysis.rows import rows_of
 from depthbench.networks import NETWORKS
+from depthbench.networks.architectures import HE2015_CIFAR_STEPS
 
 LEVEL = 0.05
 LEAST_SEEDS = 3  # with fewer, every verdict is inconclusive
 EVALUATIONS, LAST_PART = 5, 0.25  # an error is the mean of up to 5 evaluations in the last quarter
 PAIRED = ["network", "depth", "seed", "status", "error"]
 ROUNDING = 1e-9  # percentage points
-FULL_RECIPE = 64_000  # steps from which a recipe counts as full
+FULL_RECIPE = HE2015_CIFAR_STEPS  # steps from which a recipe counts as full
 FULL_MARGIN, SHORT_MARGIN = 0.5, 1.0  # percentage points
 
 

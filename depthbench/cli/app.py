@@ -27,6 +27,7 @@ from depthbench.cli.tables import plan_lines, plan_table, runs_table
 from depthbench.cli.terminal import RESUME, drawing, err, interruptible, make_console, out
 from depthbench.console import counting, say, saying
 from depthbench.errors import BadInput
+from depthbench.training.precisions import PRECISION_CHOICES
 
 if TYPE_CHECKING:
     from typer._click.exceptions import UsageError  # typer brings its own copy of click
@@ -208,7 +209,7 @@ def bench(
         str, option("Maximum number of runs at once. Default: one per core, up to 8; on a GPU, 4.")
     ] = "auto",
     precision: Annotated[
-        str, typer.Option(help="fp32, tf32 or bf16.", autocompletion=completion.precisions)
+        str, typer.Option(help=f"{PRECISION_CHOICES}.", autocompletion=completion.precisions)
     ] = "fp32",
     repeats: Annotated[int, typer.Option(help="Number of times that each loop is timed.")] = 5,
     seconds: Annotated[

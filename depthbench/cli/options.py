@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from depthbench.cli import completion
+from depthbench.training.precisions import PRECISION_CHOICES
 
 if TYPE_CHECKING:
     from depthbench.execution.settings import Execution
@@ -105,9 +106,9 @@ class StudyOptions:
         float | None, _recipe("Length of each run in passes over the training set, instead of --steps.")
     ] = None
     batch_size: Annotated[int | None, _recipe("Images in each update.")] = None
-    precision: Annotated[str | None, _recipe("fp32, tf32 or bf16.", autocompletion=completion.precisions)] = (
-        None
-    )
+    precision: Annotated[
+        str | None, _recipe(f"{PRECISION_CHOICES}.", autocompletion=completion.precisions)
+    ] = None
 
     def load(self, study: str | None, *, networks: str | None = None, depths: str | None = None) -> "Study":
         """Return the study that the options ask for. Raises BadInput."""

@@ -17,9 +17,10 @@ IMAGENET_BLOCKS = {  # depth -> number of blocks of each stage (He et al. 2015, 
 IMAGENET_DEPTHS = DepthList(tuple(IMAGENET_BLOCKS))
 IMAGENET_BOTTLENECKS_FROM = 50  # layers
 
-HE2015_CIFAR = Protocol({"steps": 64_000, "flip": True}, image_size=32)  # He et al. 2015, sec. 4.2
+HE2015_CIFAR_STEPS = 64_000  # He et al. 2015, sec. 4.2
+HE2015_CIFAR = Protocol({"steps": HE2015_CIFAR_STEPS, "flip": True}, image_size=32)
 HE2016_CIFAR = Protocol(  # holds the rate back at every depth, whatever the error
-    {"steps": 64_000, "flip": True, "hold_steps": 400, "hold_from_depth": 1}, image_size=32
+    {"steps": HE2015_CIFAR_STEPS, "flip": True, "hold_steps": 400, "hold_from_depth": 1}, image_size=32
 )
 HE2015_IMAGENET = Protocol(  # He et al. 2015, sec. 3.4
     {

@@ -22,6 +22,7 @@ from depthbench.data import DATASETS
 from depthbench.data.settings import NOT_OF_THE_RESULT, Data
 from depthbench.errors import BadInput, nearest
 from depthbench.networks import NETWORKS, Family
+from depthbench.networks.architectures import HE2015_CIFAR_STEPS
 from depthbench.networks.options import NetworkOptions
 from depthbench.probes import PROBES
 from depthbench.probes.settings import Probe
@@ -54,7 +55,7 @@ class Verdict(Section):
 
     margin: Positive | None = None
     """The smallest rise in error that matters, in percentage points, stated before the runs. Unset: 0.5 for
-    runs of 64,000 steps or more, 1 for shorter ones."""
+    runs at least as long as in the paper (HE2015_CIFAR_STEPS), 1 for shorter ones."""
 
 
 def _resolved(key: str, value: int | None) -> int:
@@ -247,7 +248,7 @@ class Study(Grids, Shared):
         if recipe["epochs"] is not None:
             recipe["steps"] = max(1, round(recipe["epochs"] * train_size / recipe["batch_size"]))
             recipe["epochs"] = None
-        steps = recipe["steps"] = recipe["steps"] or 64_000
+        steps = recipe["steps"] = recipe["steps"] or HE2015_CIFAR_STEPS
         recipe["flip"] = flips if recipe["flip"] is None else recipe["flip"]
         late = [step for step in self.probe.steps or [] if step >= steps]
         if late:
