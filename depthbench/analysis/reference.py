@@ -134,7 +134,7 @@ def _compared(finished: pd.DataFrame, number: Mapping[str, Any]) -> dict[str, An
     statistic = "mean" if pd.isna(number["statistic"]) else number["statistic"]
     measured = _measured(finished, number["metric"], column, statistic)
     bound = "" if pd.isna(number["bound"]) else number["bound"]
-    within, why = _agreement(measured, number["value"], bound, number["std"], column)
+    within, why = _agreement(measured, column, value=number["value"], bound=bound, sd=number["std"])
     is_known = not pd.isna(number["recipe"])
     differs = recipe_differences(_first(finished), number["recipe"]) if is_known else []
     return measured | {
@@ -177,7 +177,7 @@ def _is_published_data(run: Mapping[str, Any]) -> bool:
 
 
 def _agreement(
-    measured: Mapping[str, Any], value: float, bound: str, sd: float, column: str
+    measured: Mapping[str, Any], column: str, *, value: float, bound: str, sd: float
 ) -> tuple[object, str]:
     """Return whether the measured mean agrees with a published `value` (True, False or NA), and the rule.
 

@@ -133,7 +133,7 @@ def trends(errors: pd.DataFrame, margin: float) -> pd.DataFrame:
                 "upper": upper,
                 "p": p,
                 "diverged": int((tested["status"] == "diverged").sum()),
-                "verdict": decide(len(table), rise, upper, p, margin),
+                "verdict": decide(n=len(table), mean=rise, upper=upper, p=p, margin=margin),
             }
         )
     columns = ["network", "depths", "n", "differences", "rise", "upper", "p", "diverged", "verdict"]
@@ -202,7 +202,9 @@ def _judged(pairs: list[dict[str, Any]], margin: float) -> list[dict[str, Any]]:
         pair |= {"p": _paired_t(values), "p_sign_flip": _sign_flip(values)}
     for pair, corrected in zip(pairs, holm([pair["p"] for pair in pairs]), strict=True):
         pair["p_holm"] = corrected
-        pair["verdict"] = decide(pair["n"], pair["mean"], pair["upper"], corrected, margin)
+        pair["verdict"] = decide(
+            n=pair["n"], mean=pair["mean"], upper=pair["upper"], p=corrected, margin=margin
+        )
     return pairs
 
 
@@ -211,7 +213,7 @@ def _frame(rows: list[dict[str, Any]], keys: list[str]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[*keys, *numbers])
 
 
-def decide(n: int, mean: float, upper: float, p: float, margin: float) -> str:
+def decide(*, n: int, mean: float, upper: float, p: float, margin: float) -> str:
     """Return the verdict on n seeds. `mean` and `upper` are in percentage points."""
     if n < LEAST_SEEDS:
         return "inconclusive"

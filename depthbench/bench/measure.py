@@ -62,7 +62,9 @@ class Session:
         self.progress(self.begun / self.total, what)
         self.begun += count
 
-    def add(self, case: Case, arm: Arm, repeat: int, timings: list[Timing], name: str | None = None) -> None:
+    def add(
+        self, case: Case, arm: Arm, timings: list[Timing], *, repeat: int, name: str | None = None
+    ) -> None:
         """Add a segment for each timing. A contender that alternates returns pairs of timings."""
         is_ceiling = arm.what == "ceiling"
         for i, timing in enumerate(timings):
@@ -107,7 +109,7 @@ def _measure_case(case: Case, arms: list[Arm], teams: Teams, session: Session) -
         shift = repeat % len(arms)
         for arm in arms[shift:] + arms[:shift]:
             session.begin(f"{case.name}: repeat {repeat + 1} of {session.repeats}, {arm.name}")
-            session.add(case, arm, repeat, _segment(arm, teams[_team_of(arm)], steps[arm]))
+            session.add(case, arm, _segment(arm, teams[_team_of(arm)], steps[arm]), repeat=repeat)
     if case.digits:
         arm = next(arm for arm in arms if arm.mode == "probes")
         session.begin(f"{case.name}: whole runs of {CADENCE} steps with and without probes", 0)
@@ -119,7 +121,7 @@ def _measure_cadence(case: Case, arm: Arm, team: Team, session: Session) -> None
     began = time.perf_counter()
     for repeat in range(session.repeats):
         timings = team.measure("cadence", CADENCE, arm.jobs, arm.threads)
-        session.add(case, arm, repeat, timings, name=f"{arm.what}, {arm.jobs} job, cadence")
+        session.add(case, arm, timings, repeat=repeat, name=f"{arm.what}, {arm.jobs} job, cadence")
         took = (time.perf_counter() - began) / (repeat + 1)
         if (repeat + 2) * took > CADENCE_SEGMENTS * session.seconds:
             return

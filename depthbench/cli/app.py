@@ -67,6 +67,7 @@ def depthbench(
 @app.command()
 @expand_options
 def run(
+    *,
     grid: GridOptions,
     changes: StudyOptions,
     how: ExecutionOptions,
@@ -198,6 +199,7 @@ def frontier(
 
 @app.command()
 def bench(
+    *,
     depths: Annotated[
         str, typer.Option(help="Depths of the networks at 32x32 pixels, or none.")
     ] = "20,56,110",
@@ -264,6 +266,7 @@ def bench(
 @app.command("plan")
 @expand_options
 def plan_(
+    *,
     grid: GridOptions,
     changes: StudyOptions,
     how: ExecutionOptions,

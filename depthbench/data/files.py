@@ -56,7 +56,7 @@ class Files:
     dtype = np.dtype(np.uint8)
 
     def __init__(
-        self, root: Path, names: np.ndarray, sizes: np.ndarray, side: int, rows: np.ndarray | None = None
+        self, root: Path, names: np.ndarray, sizes: np.ndarray, *, side: int, rows: np.ndarray | None = None
     ):
         self.root, self.side = root, side
         self.names, self.sizes = names, sizes  # (N,) bytes; (N,) int64, in bytes
@@ -67,7 +67,7 @@ class Files:
         """Return `files`, all below `root`, as Files. A missing file has size 0."""
         sizes = [file.stat().st_size if file.exists() else 0 for file in files]
         names = np.array([os.fsencode(file.relative_to(root)) for file in files])
-        return cls(root, names, np.array(sizes, dtype=np.int64), side)
+        return cls(root, names, np.array(sizes, dtype=np.int64), side=side)
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
@@ -103,7 +103,7 @@ class Files:
 
     def choose(self, indices: np.ndarray) -> "Files":
         """Return the images at `indices` without reading them."""
-        return Files(self.root, self.names, self.sizes, self.side, self.rows[indices])
+        return Files(self.root, self.names, self.sizes, side=self.side, rows=self.rows[indices])
 
     def split(self, size: int, /) -> Iterator[Any]:
         """Yield tensors (B, 3, S, S) of the centre crops of `size` images each, the last one smaller."""

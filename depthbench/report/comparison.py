@@ -39,7 +39,9 @@ def write_comparison(paths: Sequence[str | Path], out: str | Path | None = None)
             raise BadInput(f"{label}: no run has any data yet: run the study first")
     compared = Comparison(evidence)
     runs = compared.joined.runs
-    figures = draw_figures(COMPARISON_FIGURES, compared, runs["network"].nunique(), out / "figures")
+    figures = draw_figures(
+        COMPARISON_FIGURES, compared, networks=runs["network"].nunique(), folder=out / "figures"
+    )
     tables = write_tables(COMPARISON_TABLES, compared, out / "tables")
     html = template("comparison.html").render(
         title=" and ".join(labels),

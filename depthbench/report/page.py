@@ -55,7 +55,9 @@ def write_page(path: Path, out: Path, style: str = "page") -> Path:
     runs = evidence.runs
     if runs.empty or not (len(evidence.history) or runs["status"].isin(FINISHED).any()):
         raise BadInput(f"{path}: no run has any data yet: run the study first")
-    figures = draw_figures(FIGURES, evidence, runs["network"].nunique(), out / "figures", style)
+    figures = draw_figures(
+        FIGURES, evidence, networks=runs["network"].nunique(), folder=out / "figures", style=style
+    )
     tables = write_tables(TABLES, evidence, out / "tables")  # while other processes draw
     html = template("page.html").render(
         title=evidence.study["name"],

@@ -74,7 +74,9 @@ def verdicts(judged: Verdicts, untrained: Sequence[str] = ()) -> list[str]:
             evidence += "" if row["verdict"] == "absent" else ", Page's trend test"
         elif row["diverged"] and row["n"] >= FEW_SEEDS:
             p = row["p_sign_flip"]
-            row |= {"verdict": decide(row["n"], row["mean"], row["upper"], p, judged.margin)}
+            row |= {
+                "verdict": decide(n=row["n"], mean=row["mean"], upper=row["upper"], p=p, margin=judged.margin)
+            }
             evidence = _evidence(row | {"p_holm": p}, judged.margin)
             evidence += "" if row["verdict"] == "absent" else ", sign-flip test"
         verdict_of[network] = row["verdict"]

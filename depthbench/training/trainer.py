@@ -78,7 +78,12 @@ class Trainer:
             self.recorder = Recorder(self.network, probes, at_once=at_once)
             optimizer = make_optimizer(self.network, run.recipe)
             self.eager_step = Step(
-                self.network, optimizer, run.recipe, self.recorder, self.batches.images, device
+                self.network,
+                optimizer,
+                run.recipe,
+                recorder=self.recorder,
+                images=self.batches.images,
+                device=device,
             )
         self.step_mode = mode.step_mode
         if mode.step_mode == "auto":
@@ -221,7 +226,13 @@ class Trainer:
 
     def _predict(self, names: list[str], should_stop: ShouldStop) -> dict[str, torch.Tensor] | None:
         sets = {name: self.sets[name] for name in names}
-        return predict(self.network, sets, self.scaling, self.run.recipe.precision, should_stop)
+        return predict(
+            self.network,
+            sets,
+            self.scaling,
+            precision=self.run.recipe.precision,
+            should_stop=should_stop,
+        )
 
     def evaluate_finally(
         self, should_stop: ShouldStop = lambda: False, notify: Notify = lambda message: None

@@ -230,7 +230,9 @@ def test_a_run_resumed_where_a_row_is_due_has_a_rate(tiny, trained):
 
 def test_predictions_of_the_test_images_are_stored_in_their_order(tiny, trained, digits, monkeypatch):
     passes = []
-    monkeypatch.setattr(trainer, "predict", lambda *given: passes.append(given) or predict(*given))
+    monkeypatch.setattr(
+        trainer, "predict", lambda *given, **how: passes.append(given) or predict(*given, **how)
+    )
     record, store = trained(next(tiny().runs()))
     assert len(passes) == 2  # only the evaluations after steps 6 and 12
     predictions = store.frame("predictions")

@@ -21,7 +21,9 @@ def make_step(**recipe):
     recipe = Recipe(**{"steps": 9, "momentum": 0.0, "weight_decay": 0.0} | recipe)
     probes = {name: PROBES[name].load() for name in ("grad_norm_weight",)}
     optimizer, recorder = make_optimizer(network, recipe), Recorder(network, probes)
-    step = Step(network, optimizer, recipe, recorder, lambda batch: batch, torch.device("cpu"))
+    step = Step(
+        network, optimizer, recipe, recorder=recorder, images=lambda batch: batch, device=torch.device("cpu")
+    )
     return network, step
 
 
@@ -116,7 +118,9 @@ def make_step_without_numbers(family="resnet", depth=8, recompute=False, colour=
     )
     recorder = Recorder(network, {name: probe.load() for name, probe in PROBES.items()}, not recompute)
     optimizer = torch.optim.SGD(network.parameters(), 0.1, momentum=0.9, foreach=True)
-    step = Step(network, optimizer, Recipe(steps=9, **recipe), recorder, batches.images, META)
+    step = Step(
+        network, optimizer, Recipe(steps=9, **recipe), recorder=recorder, images=batches.images, device=META
+    )
     step.device = torch.device("cpu")  # for autocast, which is disabled here but does not accept META
     return step, batches.take()
 

@@ -115,7 +115,7 @@ def group_by_cell(runs: Iterable[Run]) -> dict[Cell, list[Run]]:
 def _row(plan: Plan, runs: list[Run], done: int, times: Calibration) -> CostRow:
     run = runs[0]  # the others differ in their seed only
     counts, recompute = count_run(run, plan.footprint), plan.mode_of(run).recompute
-    memory = run_memory(run, plan.footprint, plan.device, recompute, plan.threads)
+    memory = run_memory(run, plan.footprint, plan.device, recompute=recompute, threads=plan.threads)
     return CostRow(
         network=run.network,
         depth=run.depth,

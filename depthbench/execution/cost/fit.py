@@ -149,4 +149,4 @@ class _Machine:
         )
 
     def _memory(self, run: Run, *, recompute: bool) -> int:
-        return run_memory(run, self.images, self.device, recompute, self.threads)
+        return run_memory(run, self.images, self.device, recompute=recompute, threads=self.threads)

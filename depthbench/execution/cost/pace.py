@@ -92,7 +92,7 @@ def measure(run: Run, images: ImageFootprint, mode: TrainingMode, lanes: int = 1
         trainer, sets = trainers[0], {"test": trainers[0].sets["test"]}
         for _ in range(2):  # the first evaluation also warms up; a slow one needs no second
             evaluation = lanes * seconds(  # the other lanes wait
-                lambda: predict(trainer.network, sets, trainer.scaling, run.recipe.precision)
+                lambda: predict(trainer.network, sets, trainer.scaling, precision=run.recipe.precision)
             )
             if evaluation > SECONDS:
                 break

@@ -32,7 +32,7 @@ Bytes = TypeVar("Bytes", int, float)
 """(network, depth). Runs that differ only in their seed need the same."""
 
 
-def run_memory(run: Run, images: ImageFootprint, device: str, recompute: bool, threads: int = 1) -> int:
+def run_memory(run: Run, images: ImageFootprint, device: str, *, recompute: bool, threads: int = 1) -> int:
     """Return the estimated peak memory of one run.
 
     On a CPU: the resident memory of its process and of those that read images for it. On a GPU: GPU
@@ -91,12 +91,19 @@ def common_memory(images: ImageFootprint, device: str, takes_turns: bool) -> int
 def count_run(run: Run, images: ImageFootprint) -> "Counts":
     """Return the counts of a run's network (networks/cost.py)."""
     options = json.dumps(run.options.model_dump(exclude_defaults=True))
-    return _count(run.family, run.depth, run.plugin, options, images.shape, images.classes)
+    return _count(
+        run.family,
+        run.depth,
+        plugin=run.plugin,
+        options=options,
+        shape=images.shape,
+        classes=images.classes,
+    )
 
 
 @cache
 def _count(
-    network: str, depth: int, plugin: str, options: str, shape: tuple[int, int, int], classes: int
+    network: str, depth: int, *, plugin: str, options: str, shape: tuple[int, int, int], classes: int
 ) -> "Counts":
     """Count on two images, because normalisation over a batch needs two.
 

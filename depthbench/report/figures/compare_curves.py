@@ -38,7 +38,7 @@ def draw(compared: Comparison) -> Figure | None:
             for column in curves.LINES:
                 line = part[(part["study"] == study) & (part["column"] == column)]
                 if len(line):
-                    curves.draw_curve(axes, line, column, look["color"], _line(column, look))
+                    curves.draw_curve(axes, line, column, colour=look["color"], look=_line(column, look))
         here = early[(early["network"] == network) & (early["depth"] == depth)]
         for run in rows_of(here):
             rows = history[history["run_id"] == run["run_id"]]

@@ -38,8 +38,8 @@ def draw(compared: Comparison) -> Figure | None:
                     frame[frame["network"] == network]
                     for frame in (summaries[study], runs[runs["study"] == study])
                 )
-                draw_mean(axes, summary, column, look, shift)
-                draw_seeds(axes, own, column, look, shift)
+                draw_mean(axes, summary, column, look=look, shift=shift)
+                draw_seeds(axes, own, column, look=look, shift=shift)
             layout.set_panel_title(axes, f"{network}: {error}")
         row[0].set_ylabel("error (%)")
         error_axis(row[0], all_studies[all_studies["network"] == network])

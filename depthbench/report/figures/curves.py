@@ -43,7 +43,7 @@ def draw(evidence: Evidence) -> Figure | None:
         for column, (_, look) in LINES.items():
             for depth, curve in layout.by_depth(curves[column].query("network == @network")):
                 with tags.tagged(axes, depth):
-                    draw_curve(axes, curve, column, colours[depth], look)
+                    draw_curve(axes, curve, column, colour=colours[depth], look=look)
         for run in rows_of(early[early["network"] == network]):
             with tags.tagged(axes, run["depth"]):
                 draw_ending(axes, run, history[history["run_id"] == run["run_id"]], colours[run["depth"]])
@@ -59,7 +59,7 @@ def draw(evidence: Evidence) -> Figure | None:
     return figure
 
 
-def draw_curve(axes: Axes, curve: pd.DataFrame, column: str, colour: str, look: palette.Look) -> None:
+def draw_curve(axes: Axes, curve: pd.DataFrame, column: str, *, colour: str, look: palette.Look) -> None:
     """Draw rows of `mean_curves` of one network and depth, and the range of the test error."""
     if len(curve) == 1:  # a marker, as it has no line
         look = look | {"marker": "o", "markersize": 4, "clip_on": False}

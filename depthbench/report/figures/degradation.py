@@ -52,8 +52,8 @@ def draw(evidence: Evidence) -> Figure | None:
         for index, (network, look) in enumerate(looks.items()):
             shift = sideways(index, len(networks))
             line = look | ({"linestyle": ""} if is_search else {})
-            draw_mean(axes, summary[summary["network"] == network], column, line, shift)
-            draw_seeds(axes, runs[runs["network"] == network], column, look, shift)
+            draw_mean(axes, summary[summary["network"] == network], column, look=line, shift=shift)
+            draw_seeds(axes, runs[runs["network"] == network], column, look=look, shift=shift)
         axes.set_title(title)
         axes.set_xlabel("depth (weighted layers)")
     panels[0, 0].set_ylabel("error (%)")
@@ -70,7 +70,7 @@ def sideways(index: int, count: int) -> float:
     return width * (index - (count - 1) / 2)
 
 
-def draw_mean(axes: Axes, summary: pd.DataFrame, column: str, look: palette.Look, shift: float) -> None:
+def draw_mean(axes: Axes, summary: pd.DataFrame, column: str, *, look: palette.Look, shift: float) -> None:
     """Draw a bar at each mean, and a line through the means unless `look` has no line."""
     mean, low, high = (summary[f"{column}_{key}"] for key in ("mean", "low", "high"))
     at = _moved(axes, shift, axes.transData)
@@ -93,7 +93,7 @@ def draw_mean(axes: Axes, summary: pd.DataFrame, column: str, look: palette.Look
             )
 
 
-def draw_seeds(axes: Axes, runs: pd.DataFrame, column: str, look: palette.Look, shift: float) -> None:
+def draw_seeds(axes: Axes, runs: pd.DataFrame, column: str, *, look: palette.Look, shift: float) -> None:
     """Draw a point per run. A seed has the same offset from its depth in every network."""
     seeds = sorted(runs["seed"].unique())
     offsets = dict(
@@ -101,10 +101,10 @@ def draw_seeds(axes: Axes, runs: pd.DataFrame, column: str, look: palette.Look, 
     )
     for run in rows_of(runs):
         with tags.tagged(axes, run["depth"]):
-            _draw_run(axes, run, run[column], look, shift + offsets[run["seed"]])
+            _draw_run(axes, run, run[column], look=look, offset=shift + offsets[run["seed"]])
 
 
-def _draw_run(axes: Axes, run: Mapping[str, Any], error: float, look: palette.Look, offset: float) -> None:
+def _draw_run(axes: Axes, run: Mapping[str, Any], error: float, *, look: palette.Look, offset: float) -> None:
     depth, status = run["depth"], run["status"]
     point: palette.Look = {"color": look["color"], "markeredgecolor": "white", "markeredgewidth": 0.4}
     if status in FINISHED:

@@ -101,7 +101,7 @@ def test_fewer_runs_at_once_have_more_readers_each(runs, free, monkeypatch):
     monkeypatch.setattr("depthbench.execution.cost.fit.CLEARLY_FITS", 0)  # so that the memory is counted
     study, streamed = runs(8, seeds=4), replace(LARGE, are_streamed=True)
     reader = READER + 2 * 128 * 3 * 32 * 32
-    two = memory_of_all([run_memory(study[0], LARGE, "cpu", False)] * 2, SHARED)
+    two = memory_of_all([run_memory(study[0], LARGE, "cpu", recompute=False)] * 2, SHARED)
     for spare, jobs in ((10, 2), (-10, 1)):
         free((two + 4 * reader) / USABLE + spare)
         assert fit(study, streamed, "cpu", 4).jobs == jobs
@@ -119,7 +119,7 @@ def test_the_pages_of_an_image_file_limit_the_jobs_but_not_a_single_run(runs, fr
 def test_runs_that_take_turns_on_a_gpu_share_libraries_and_images(runs, free):
     """The memory of the host does not count."""
     study, images = runs(8, seeds=4), replace(LARGE, held=GB)
-    one = run_memory(study[0], images, "cuda:0", False)
+    one = run_memory(study[0], images, "cuda:0", recompute=False)
     assert CONTEXT + GB < one < CONTEXT + GB + PROCESS
     assert common_memory(images, "cuda:0", True) == CONTEXT + GB
     assert common_memory(images, "cuda:0", False) == 0  # each run has its own process

@@ -72,10 +72,12 @@ def test_half_precision_and_other_optimisers(runs):
 
 def test_a_run_has_the_memory_of_its_readers(runs):
     run, streamed = runs(8)[0], replace(LARGE, are_streamed=True)
-    without = run_memory(run, LARGE, "cpu", False, threads=3)
+    without = run_memory(run, LARGE, "cpu", recompute=False, threads=3)
     reader = READER + 2 * 128 * 3 * 32 * 32  # two batches ahead
-    assert run_memory(run, streamed, "cpu", False, threads=3) == without + 3 * reader
-    assert run_memory(run, streamed, "cuda:0", False, 3) == run_memory(run, LARGE, "cuda:0", False, 3)
+    assert run_memory(run, streamed, "cpu", recompute=False, threads=3) == without + 3 * reader
+    assert run_memory(run, streamed, "cuda:0", recompute=False, threads=3) == run_memory(
+        run, LARGE, "cuda:0", recompute=False, threads=3
+    )
 
 
 def test_what_runs_share_is_there_once():
@@ -86,5 +88,5 @@ def test_what_runs_share_is_there_once():
 def test_processes_share_libraries_and_not_what_each_holds(runs):
     images = replace(LARGE, held=5, evaluation_copy=7)
     assert common_memory(images, "cpu", False) == SHARED
-    without = run_memory(runs(8)[0], LARGE, "cpu", False)
-    assert run_memory(runs(8)[0], images, "cpu", False) == without + 5 + 7
+    without = run_memory(runs(8)[0], LARGE, "cpu", recompute=False)
+    assert run_memory(runs(8)[0], images, "cpu", recompute=False) == without + 5 + 7
