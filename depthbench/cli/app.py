@@ -19,9 +19,10 @@ from depthbench.cli.options import (
     OutputOptions,
     Results,
     StudyOptions,
-    TensorBoard,
     expand_options,
     option,
+    plugin_option,
+    tensorboard_option,
 )
 from depthbench.cli.tables import plan_lines, plan_table, runs_table
 from depthbench.cli.terminal import RESUME, drawing, err, interruptible, make_console, out
@@ -79,7 +80,7 @@ def run(
         bool,
         option("Check everything, list the runs, and stop.", "--dry-run", rich_help_panel="Execution"),
     ] = False,
-    tensorboard: TensorBoard = False,
+    tensorboard: Annotated[bool, tensorboard_option("Output")] = False,
 ) -> None:
     """Train the unfinished runs of a study, and write the report.
 
@@ -321,10 +322,7 @@ def report(
             autocompletion=completion.report_styles,
         ),
     ] = "page",
-    tensorboard: Annotated[
-        bool,
-        option("Also write event files for TensorBoard, in the study's tensorboard/.", "--tensorboard"),
-    ] = False,
+    tensorboard: Annotated[bool, tensorboard_option()] = False,
 ) -> None:
     """Write the reports of stored results.
 
@@ -413,10 +411,7 @@ def list_(
             help="networks, data, studies or probes.", show_default=False, autocompletion=completion.lists
         ),
     ],
-    plugin: Annotated[
-        list[Path] | None,
-        option("A Python file with your own NETWORKS, DATASETS or PROBES.", metavar="FILE"),
-    ] = None,
+    plugin: Annotated[list[Path] | None, plugin_option()] = None,
 ) -> None:
     """List the available networks, data sets, studies or probes."""
     from depthbench.cli.lists import describe_list

@@ -36,13 +36,18 @@ _study, _recipe, _execution, _output = map(_panel, ("Study", "Recipe", "Executio
 Results = Annotated[
     Path, typer.Argument(help="A study's results directory, e.g. results/quick.", show_default=False)
 ]
-Plugins = Annotated[
-    list[Path] | None,
-    _study("A Python file with your own NETWORKS, DATASETS or PROBES.", metavar="FILE"),
-]
-TensorBoard = Annotated[
-    bool, _output("Also write event files for TensorBoard, in the study's tensorboard/.", "--tensorboard")
-]
+
+
+def plugin_option(panel: str | None = None) -> Any:
+    """Return the option `--plugin`, in a panel of the help if one is given."""
+    text = "A Python file with your own NETWORKS, DATASETS or PROBES."
+    return option(text, metavar="FILE", rich_help_panel=panel)
+
+
+def tensorboard_option(panel: str | None = None) -> Any:
+    """Return the option `--tensorboard`, in a panel of the help if one is given."""
+    text = "Also write event files for TensorBoard, in the study's tensorboard/."
+    return option(text, "--tensorboard", rich_help_panel=panel)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +97,7 @@ class StudyOptions:
             "--skip-bad-images",
         ),
     ] = False
-    plugin: Plugins = None
+    plugin: Annotated[list[Path] | None, plugin_option("Study")] = None
     settings: Annotated[
         list[str] | None,
         _study(
