@@ -66,7 +66,7 @@ def as_float32(numbers):
 
 def test_every_number_is_there_once_however_often_it_is_written(stored, monkeypatch):
     store, run = stored
-    monkeypatch.setattr("depthbench.cli.app._write_report", lambda path, style: path)
+    monkeypatch.setattr("depthbench.report.page.write_report", lambda path, style: path)
     for _ in range(2):
         done = CliRunner().invoke(app, ["report", "--tensorboard", str(store.path)], catch_exceptions=False)
         assert done.stdout.splitlines()[0] == str(store.path / "tensorboard")
