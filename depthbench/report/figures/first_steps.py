@@ -38,7 +38,7 @@ def draw(evidence: Evidence) -> Figure | None:
         row[0].set_yscale("log", nonpositive="mask")
         for axes, network in zip(row, networks, strict=True):
             part = tables[column][tables[column]["network"] == network]
-            for position, line in part.groupby("place"):
+            for position, line in part.groupby("which_layer"):
                 _draw_layer(axes, line, looks[str(position)])
             layout.set_panel_title(axes, f"{network}, depth {part['depth'].max()}" if len(part) else network)
             if len(part):
