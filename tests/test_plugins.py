@@ -1,5 +1,4 @@
 import dataclasses
-import sys
 from functools import partial
 
 import pytest
@@ -11,13 +10,12 @@ from depthbench.networks import NETWORKS, Family
 from depthbench.plugins import load_plugin
 from depthbench.probes import PROBES
 from depthbench.study.file import load_study
+from tests.conftest import plugins_forgotten
 
 
 @pytest.fixture
 def plugin(tmp_path):
     """Return a function that writes a plug-in file and returns its path. Added entries end with the test."""
-    lists = (NETWORKS, DATASETS, PROBES)
-    before, modules = [dict(known) for known in lists], set(sys.modules)
 
     def write(text, name="mine.py"):
         path = tmp_path / name
@@ -25,13 +23,8 @@ def plugin(tmp_path):
         path.write_text(text)
         return path
 
-    yield write
-    for known, entries in zip(lists, before, strict=True):
-        known.clear()
-        known.update(entries)
-    for name in set(sys.modules) - modules:
-        if name.startswith("depthbench_plugin_"):
-            del sys.modules[name]
+    with plugins_forgotten():
+        yield write
 
 
 ALL_THREE = """
@@ -174,3 +167,14 @@ def test_a_plugin_builder_gets_only_the_options_that_the_study_changes(plugin):
     chosen = study.options_of("mine").model_dump(exclude_defaults=True)
     given = {"depth": 3, "in_channels": 1, "num_classes": 2}
     assert NETWORKS["mine"](**given, **chosen) == given | {"norm": "none"}
+
+
+def test_an_edited_plugin_changes_the_run_id(plugin, tiny):
+    text, ids = "NETWORKS = {'mine': dict}\n", []
+    for comment in ("", "", "# edited"):
+        with plugins_forgotten():
+            path = plugin(text + comment)
+            study = tiny(plugins=[str(path)], options={"width": None}, grid={"network": ["mine"]})
+            ids.append(next(study.runs()).run_id)
+    before, again, after = ids
+    assert before == again != after
