@@ -15,10 +15,8 @@ from typer.testing import CliRunner
 from depthbench import __version__ as depthbench_version
 from depthbench.__main__ import main as script
 from depthbench.cli.app import app, main
-from depthbench.cli.lists import opening_sentence
 from depthbench.errors import BadInput
 from depthbench.report import FIGURES
-from depthbench.study.file import bundled_studies
 from depthbench.study.model import FORMAT
 from tests.conftest import SMALL
 
@@ -186,22 +184,6 @@ def test_the_read_side_never_imports_torch(trained_study, arguments):
 )
 def test_list(what, expected):
     assert expected in CliRunner().invoke(app, ["list", what]).stdout
-
-
-def test_studies_are_listed_with_the_whole_first_sentence(tmp_path):
-    file = tmp_path / "s.toml"
-    for text, opening in (
-        (
-            "# He et al. 2015, sec. 4.2: a question? And more.\n# Run: x\n",
-            "He et al. 2015, sec. 4.2: a question?",
-        ),
-        ("# A sentence\n# of two lines. More.\n", "A sentence of two lines"),
-        ("# No full stop\n# Run:     it\n[data]\n", "No full stop"),
-        ("[data]\n", ""),
-    ):
-        file.write_text(text)
-        assert opening_sentence(file) == opening
-    assert all(opening_sentence(path) for path in bundled_studies().values())
 
 
 def test_the_version():

@@ -51,8 +51,3 @@ def test_a_validation_set_is_split_off_whatever_the_source(own, tmp_path):
 def test_a_folder_takes_precedence_over_a_name(tmp_path):
     with pytest.raises(BadInput, match=r"data folder .*gone does not exist"):
         load_images(Data(name="digits", path=str(tmp_path / "gone")), tmp_path)
-
-
-def test_an_unknown_name_is_refused_with_the_nearest(tmp_path):
-    with pytest.raises(BadInput, match="no data set is called 'cifar': did you mean"):
-        load_images(Data(name="cifar"), tmp_path)
