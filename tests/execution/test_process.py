@@ -25,9 +25,12 @@ def test_a_process_that_does_not_end_is_killed(monkeypatch):
     hanging = Process(MODULE, threads=1)
     pid = hanging._popen.pid
     os.kill(pid, signal.SIGSTOP)
-    hanging.end()
-    assert not is_alive(pid)
-    assert not hanging.ended_well
+    try:
+        hanging.end()
+        assert not is_alive(pid)
+        assert not hanging.ended_well
+    finally:
+        hanging.kill()
 
 
 class Dead:
@@ -57,6 +60,7 @@ def test_the_parent_of_a_dead_process_learns_how_it_ended(monkeypatch, code, cau
     monkeypatch.setattr(process, "Popen", Dead)
     dead = Process(MODULE, threads=1)
     dead.send("a message")  # raises nothing
+    assert dead.connection.poll(5)
     with pytest.raises((EOFError, OSError)):
         dead.receive()
     assert dead.cause_of_death() == cause

@@ -140,14 +140,6 @@ def test_the_bounds_of_an_earlier_search_are_kept(stored, tiny):
     assert store.study().frontier.below == 30.0
 
 
-def test_an_error_releases_the_lock(stored):
-    store, study = stored
-    with pytest.raises(ZeroDivisionError), store.opened(study, "hash"):
-        raise ZeroDivisionError
-    with store.opened(study, "hash"):
-        pass
-
-
 def test_files_that_a_kill_left_half_written_are_removed(stored):
     store, study = stored
     (run_store,) = store.run_stores()
