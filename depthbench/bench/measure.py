@@ -1,4 +1,4 @@
-"""Measure all cases, arms and repeats, alternately."""
+"""Measure the arms of each case, alternately in every repeat."""
 
 import math
 import time
@@ -20,7 +20,7 @@ CEILING_FRACTION = 0.25  # of the length of a segment; enough for products and c
 CADENCE_SEGMENTS = 10  # total length of the whole runs of the digits study; at least one is made
 WARM_UP_STEPS = {"cpu": 1, "mps": 3, "cuda": 20}  # kernels are chosen and captured in them
 
-Progress = Callable[[float, str], None]  # takes the fraction done (0 to 1) and what is next
+Progress = Callable[[float, str], None]  # takes the fraction done (0 to 1) and what comes next
 Teams = dict[tuple[str, int], Team]  # by contender and number of lanes
 
 
@@ -54,8 +54,8 @@ class Session:
     seconds: float
     progress: Progress
     segments: list[Segment] = field(default_factory=list)
-    total: int = 1  # segments and warm-ups to come
-    begun: int = 0  # of these
+    total: int = 1  # number of segments and warm-ups
+    begun: int = 0  # number of them that have begun
 
     def begin(self, what: str, count: int = 1) -> None:
         """Report that `what` begins, which counts as `count` segments."""
@@ -104,7 +104,7 @@ def _measure_case(case: Case, arms: list[Arm], teams: Teams, session: Session) -
     steps = {}
     for arm in arms:
         session.begin(f"{case.name}: warming up {arm.name}")
-        steps[arm] = _settle(arm, teams[_team_of(arm)], session)
+        steps[arm] = _warm_up(arm, teams[_team_of(arm)], session)
     for repeat in range(session.repeats):
         shift = repeat % len(arms)
         for arm in arms[shift:] + arms[:shift]:
@@ -127,7 +127,7 @@ def _measure_cadence(case: Case, arm: Arm, team: Team, session: Session) -> None
             return
 
 
-def _settle(arm: Arm, team: Team, session: Session) -> int:
+def _warm_up(arm: Arm, team: Team, session: Session) -> int:
     """Warm up `arm`. Returns the number of steps that take about as long as a segment should."""
     aim = session.seconds * (CEILING_FRACTION if arm.what == "ceiling" else 1)
     team.warm_up(arm.mode, WARM_UP_STEPS[session.device.partition(":")[0]], arm.jobs, arm.threads)

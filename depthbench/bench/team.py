@@ -22,21 +22,21 @@ class Team:
     def wait(self) -> None:
         """Wait until all processes are ready."""
         for member in self.members:
-            self._hear(member)
+            self._receive(member)
 
     def measure(self, mode: str, steps: int, jobs: int, threads: int) -> list[Timing]:
         """Time `steps` steps in each of `jobs` simultaneous processes."""
         members = self.members[:jobs]
         for member in members:
             member.send(Request(mode, steps, threads))
-        answers = [self._hear(member) for member in members]
+        answers = [self._receive(member) for member in members]
         return [together(list(parts)) for parts in zip(*answers, strict=True)]
 
     def warm_up(self, mode: str, steps: int, jobs: int, threads: int) -> None:
         """Run `steps` steps in one process after the other, since cuDNN times its algorithms in the first."""
         for member in self.members[:jobs]:
             member.send(Request(mode, steps, threads))
-            self._hear(member)
+            self._receive(member)
 
     def end(self) -> None:
         """Ask the processes to end, and wait for them."""
@@ -48,7 +48,7 @@ class Team:
         for member in self.members:
             member.kill()
 
-    def _hear(self, member: Process) -> Any:
+    def _receive(self, member: Process) -> Any:
         """Return the next answer of `member`. Raises BenchFailed if it has died."""
         try:
             return member.receive()

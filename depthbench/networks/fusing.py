@@ -40,7 +40,9 @@ class Fusible(Protocol):
 def in_parts(
     norm: nn.Module, activation: Callable[[Tensor], Tensor], z: Tensor, shortcut: Tensor | None = None
 ) -> Tensor:
-    """Return the activation of norm(z) + shortcut, or of norm(z) without a shortcut. All (B, C, H, W)."""
+    """Return the activation of norm(z) + shortcut, or of norm(z) without a shortcut.
+
+    All shapes are (B, C, H, W)."""
     y = norm(z)
     return activation(y if shortcut is None else y.add_(shortcut))  # in place: less memory
 

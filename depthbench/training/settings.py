@@ -34,8 +34,10 @@ class Recipe(Section):
     decay_norm: bool = True
     """Whether parameters that are not weights of layers decay too."""
     l1: NotNegative = 0.0
+    """L1 coefficient on every parameter."""
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     clip_norm: Positive | None = None
+    """Largest L2 norm of the gradient of all parameters. A larger gradient is scaled down to it."""
     schedule: Annotated[str, is_in(SCHEDULES)] = "step"
     """An entry of SCHEDULES (training/schedules). plateau: the rate is multiplied by gamma after
     plateau_patience evaluations without a lower validation error. Without a validation set it follows the

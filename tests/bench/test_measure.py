@@ -50,7 +50,7 @@ def teams(monkeypatch):
 
     monkeypatch.setattr(measuring, "Team", make)
     monkeypatch.setattr(measuring, "REST", 0.0)
-    monkeypatch.setattr(measuring, "_settle", lambda arm, team, session: 4)
+    monkeypatch.setattr(measuring, "_warm_up", lambda arm, team, session: 4)
     return made
 
 
@@ -110,6 +110,6 @@ def test_an_arm_warms_up_until_its_steps_fill_a_segment(monkeypatch):
             return super().measure(mode, steps, jobs, threads)
 
     team = Clocked(Setup("depthbench", None, "cpu"), 2, 1)
-    assert measuring._settle(OURS, team, Session("cpu", 2, 1, 1.0, print)) == 100
+    assert measuring._warm_up(OURS, team, Session("cpu", 2, 1, 1.0, print)) == 100
     assert team.calls[0] == ("warm up", "steps", 1, 2, 1)
-    assert measuring._settle(CEILING, team, Session("cpu", 2, 1, 1.0, print)) == 25
+    assert measuring._warm_up(CEILING, team, Session("cpu", 2, 1, 1.0, print)) == 25

@@ -18,18 +18,19 @@ from depthbench.training.optimizers import OPTIMIZERS
 if TYPE_CHECKING:
     from depthbench.networks.cost import Counts
 
-# A process that trains next to nothing, measured on a CPU: its own memory, and libraries, which all share.
+# A process that trains next to nothing, measured on a CPU: its private memory, and libraries that all share.
 PROCESS, SHARED = 480_000_000, 400_000_000
 # GPU memory of each process for libraries and their workspaces. A round guess, not measured.
 CONTEXT = 800_000_000
-# A process that reads images ahead (data/source.py), measured as what each of two that decode crops of 224
-# pixels shares with no other process (USS). torch takes 290 MB of it.
+# A process that reads images ahead (data/source.py), measured as the private memory (USS) of each of two
+# processes that decode crops of 224 pixels. torch takes 290 MB of it.
 READER = 310_000_000
 BATCHES_AHEAD = 2  # that each reader has ready
 
 Cell = tuple[str, int]
+"""(network, depth). Runs that differ only in their seed need the same memory."""
+
 Bytes = TypeVar("Bytes", int, float)
-"""(network, depth). Runs that differ only in their seed need the same."""
 
 
 def run_memory(run: Run, images: ImageFootprint, device: str, *, recompute: bool, threads: int = 1) -> int:
@@ -52,7 +53,7 @@ def run_memory(run: Run, images: ImageFootprint, device: str, *, recompute: bool
 
 def bound_on_memory(run: Run, images: ImageFootprint, device: str, threads: int) -> float:
     """Return an upper bound on `run_memory` that needs no torch; infinite if no bound is known."""
-    return fixed_memory(run, images, device, threads) + _at_most(run, images)
+    return fixed_memory(run, images, device, threads) + _bound_on_training(run, images)
 
 
 def fixed_memory(run: Run, images: ImageFootprint, device: str, threads: int) -> int:
@@ -74,7 +75,7 @@ def reader_memory(run: Run, images: ImageFootprint, device: str, threads: int) -
 
 
 def memory_of_all(needs: Sequence[Bytes], common: int) -> Bytes:
-    """Return the memory of runs at once, each with its need. They share `common`, which counts once."""
+    """Return the memory of simultaneous runs from the need of each. The `common` part of them counts once."""
     return sum(needs) - common * max(0, len(needs) - 1)
 
 
@@ -124,11 +125,11 @@ def _count(
         torch.set_num_threads(threads)
 
 
-def _at_most(run: Run, images: ImageFootprint) -> float:
+def _bound_on_training(run: Run, images: ImageFootprint) -> float:
     """Return the family's bound on the memory of training, which needs no torch.
 
-    It is infinite if the family has no bound, or none that covers an option of the run: the memory must then
-    be counted."""
+    It is infinite if the family has no bound, or if the bound does not cover an option of the run. The memory
+    must then be counted."""
     family = look_up(NETWORKS, "network", run.family)
     changed = run.options.model_dump(exclude_defaults=True)
     if family.memory is None or not family.memory.covers.issuperset(changed):
