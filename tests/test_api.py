@@ -34,7 +34,7 @@ def test_four_calls_from_a_script_without_a_main_guard(tmp_path):
     assert all(isinstance(table, pd.DataFrame) for table in tables)
 
 
-def test_the_api_is_small_and_says_what_it_lacks():
+def test_the_api_is_small_and_an_unknown_name_is_an_error():
     assert sorted(depthbench.__all__) == depthbench.__all__
     assert all(callable(getattr(depthbench, name)) for name in depthbench.__all__)
     with pytest.raises(AttributeError, match="no attribute 'train'"):

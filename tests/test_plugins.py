@@ -64,7 +64,7 @@ def test_loading_it_twice_is_harmless(plugin):
     assert NETWORKS["tiny"] is first
 
 
-def test_entries_keep_what_they_say_of_themselves(plugin):
+def test_entries_keep_their_descriptions_and_depth_rules(plugin):
     load_plugin(
         plugin(
             "from depthbench.registry import Entry\n"
@@ -89,7 +89,7 @@ def test_entries_keep_what_they_say_of_themselves(plugin):
         ("raise ValueError('two\\nlines')\n", "ValueError: two lines"),
     ],
 )
-def test_a_plugin_that_cannot_be_used_is_refused_whole(plugin, text, message):
+def test_a_plugin_that_cannot_be_used_adds_nothing(plugin, text, message):
     path = plugin(text)
     before = [list(known) for known in (NETWORKS, DATASETS, PROBES)]
     for _ in range(2):  # the first failure is not remembered as a success
@@ -103,7 +103,7 @@ def test_a_plugin_that_cannot_be_used_is_refused_whole(plugin, text, message):
 @pytest.mark.parametrize(
     ("name", "message"), [("nosuch.py", "there is no such file"), ("mine.txt", "not a Python file")]
 )
-def test_a_file_that_is_no_plugin(plugin, name, message):
+def test_a_file_that_is_not_a_plugin_is_refused(plugin, name, message):
     path = plugin("NETWORKS = {}", "mine.txt").with_name(name)
     with pytest.raises(BadInput, match=message):
         load_plugin(path)

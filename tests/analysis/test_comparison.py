@@ -20,7 +20,7 @@ STEPS = 100
 
 
 def results(errors, status="done", weights="w", **changes):
-    """errors: {(network, depth, seed): train error}; the test error is one higher."""
+    """Return results with these train errors, {(network, depth, seed): error}. Test errors are one higher."""
     rows = [
         {
             **{"run_id": f"{network}-{depth}-{seed}", "network": network, "family": network, "depth": depth},

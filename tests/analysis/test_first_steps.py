@@ -4,7 +4,7 @@ from depthbench.analysis.first_steps import first_steps
 
 
 def probed(network="plain", depth=20, steps=(0, 1), run="a"):
-    """The value of layer l at step s is l + s / 1000; the classifier is the last layer."""
+    """Return layers whose value at layer l and step s is l + s / 1000. The classifier is the last layer."""
     return pd.DataFrame(
         {
             **{"run_id": run, "network": network, "depth": depth, "step": step, "layer": layer},

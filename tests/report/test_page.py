@@ -44,7 +44,7 @@ print(write_report(sys.argv[1]), early, "torch" in sys.modules)
 
 @pytest.fixture(scope="module")
 def written(partial):
-    """The report of `partial`, written by a process that does nothing else, from the directory above."""
+    """The report of `partial`, written by a separate process in the directory above."""
     command = [sys.executable, "-c", WRITE, partial.name]
     return subprocess.run(command, capture_output=True, text=True, cwd=partial.parent, check=False)
 
@@ -77,7 +77,7 @@ def test_a_report_never_imports_torch_and_draws_lazily(written):
     assert written.stderr == ""  # no warning of a library reaches the person
 
 
-def test_files_are_where_they_are_promised(report):
+def test_the_report_has_exactly_the_documented_files(report):
     figures = {path.name for path in (report.parent / "figures").iterdir()}
     assert figures == {f"{name}.{suffix}" for name in DRAWN for suffix in ("svg", "png")}
     tables = {path.name for path in (report.parent / "tables").iterdir()}
@@ -144,7 +144,7 @@ def test_the_command_names_the_whole_path_from_elsewhere(partial, tmp_path, figu
     )
 
 
-def test_a_missing_probe_is_said_and_its_old_figure_removed(tmp_path, figures):
+def test_a_missing_probe_is_stated_and_its_old_figure_removed(tmp_path, figures):
     figures("response_std")
     study = study_of(networks=("resnet",), depths=(8,), seeds=(0,))
     path = store_study(tmp_path / "made-up", study)
@@ -210,7 +210,7 @@ def test_names_are_escaped(tmp_path, figures):
     assert "Data: &lt;blink&gt;." in html
 
 
-def test_a_study_whose_runs_all_diverged_is_about_degradation(tmp_path, figures):
+def test_a_study_whose_runs_all_diverged_is_still_about_degradation(tmp_path, figures):
     figures()
     study = study_of(networks=("plain",), depths=(8, 14))
     endings = {("plain", depth, seed): ("diverged", 60) for depth in (8, 14) for seed in range(3)}
@@ -243,7 +243,7 @@ def test_a_directory_without_results_is_refused(tmp_path):
         write_report(tmp_path)
 
 
-def test_out_holds_one_report(partial, whole, tmp_path):
+def test_a_given_output_folder_can_hold_one_report(partial, whole, tmp_path):
     with pytest.raises(BadInput, match="can hold one report"):
         write_report([partial, whole], out=tmp_path)
     with pytest.raises(BadInput, match="no results directory"):

@@ -185,7 +185,7 @@ def test_a_diverged_run_is_a_result_at_chance_error(tiny, trained):
     assert store.is_finished()
 
 
-def test_early_stopping_ends_a_run_that_no_longer_gains(tiny, trained):
+def test_early_stopping_ends_a_run_that_no_longer_improves(tiny, trained):
     recipe = {"steps": 500, "lr": 1e-9, "patience": 2}
     run = next(tiny(recipe=recipe, data={"val_size": 100}).runs())
     record, store = trained(run)

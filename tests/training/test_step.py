@@ -91,7 +91,7 @@ def test_bf16_computes_in_bf16_and_keeps_float_weights():
     assert {p.dtype for p in network.parameters()} == {torch.float32}
 
 
-META = torch.device("meta")  # holds no numbers: reading one, or mixing devices, is an error
+META = torch.device("meta")  # its tensors have no values: reading one, or mixing devices, is an error
 PIXELS = np.arange(20 * 3 * 32 * 32, dtype=np.uint8).reshape(20, 3, 32, 32)
 
 
@@ -141,7 +141,7 @@ def make_step_without_numbers(family="resnet", depth=8, recompute=False, colour=
     ],
     ids=str,
 )
-def test_a_step_asks_the_device_for_no_number(made, probed):
+def test_a_step_reads_no_number_from_the_device(made, probed):
     step, batch = make_step_without_numbers(**made)
     values = step.update(batch, probed)
     assert (values is not None) == probed

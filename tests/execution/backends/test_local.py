@@ -214,7 +214,7 @@ def wait_until(condition, seconds=120):
 
 
 def test_every_process_trains_on_the_images_of_the_plan(tiny, tmp_path):
-    """Images are read once. Later changes on the disk change no run."""
+    """Images are read once, so later changes on disk affect no run."""
     plan = make_plan(tiny(grid={"network": ["plain"]}), Execution(tmp_path, device="cpu"))
     half = dataclasses.replace(plan.data, train_x=plan.data.train_x[:700], train_y=plan.data.train_y[:700])
     execute(dataclasses.replace(plan, data=half))

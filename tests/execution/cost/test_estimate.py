@@ -32,7 +32,7 @@ def plan(*arguments):
     return CliRunner().invoke(app, words, catch_exceptions=False).stdout
 
 
-def test_counts_alone(tmp_path):
+def test_counts_without_measured_times(tmp_path):
     cost = json.loads(plan("--no-calibrate", "--json", "--results", tmp_path, "--jobs", "2"))
     assert [(row["network"], row["depth"]) for row in cost["rows"]] == [
         ("plain", 8), ("resnet", 8), ("plain", 14), ("resnet", 14)
@@ -105,7 +105,7 @@ def test_a_busy_machine_is_named(tmp_path, monkeypatch, known):
     assert json.loads(plan(*known, tmp_path, "--no-calibrate"))["notes"] == []
 
 
-def test_what_is_taken_once_at_the_end_is_not_in_the_times(tmp_path, idle, known):
+def test_final_evaluations_are_not_in_the_times(tmp_path, idle, known):
     cost = json.loads(plan(*known, tmp_path, "--set", 'evaluate.robustness=["noisy"]'))
     assert cost["notes"] == ["the times exclude errors on corrupted images and over 10 crops"]
 
@@ -119,7 +119,7 @@ def test_the_table(tmp_path):
     assert "* computes its activations twice to save memory" in printed
 
 
-def test_what_is_done_costs_nothing(tmp_path, monkeypatch):
+def test_finished_runs_cost_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr("depthbench.report.page.FIGURES", {})  # drawing them takes seconds
     first = ["--networks", "plain", "--depths", "8", "--jobs", "1", "--results", str(tmp_path)]
     assert CliRunner().invoke(app, ["run", *SMALL, *first, "--quiet"], catch_exceptions=False).exit_code == 0

@@ -3,7 +3,7 @@ import pandas as pd
 from depthbench.report.tables.classes import classes_table
 
 
-def test_people_see_the_worst_class_and_the_csv_has_all():
+def test_the_shown_table_has_the_worst_class_and_the_csv_has_all():
     keys = {"network": "plain", "depth": 8, "n": 2, "low": 40.0, "high": 90.0, "min": 50.0, "max": 80.0}
     rows = [("macro_f1", "", 70.0), ("recall", "cat", 80.0), ("recall", "dog", 60.0), ("recall", "yak", None)]
     table = classes_table(

@@ -3,7 +3,7 @@ from depthbench.report.tables.runs import runs_table
 from tests.report.tables.rows import rows
 
 
-def test_runs_keep_last_and_best_apart_and_say_what_was_matched(partial_results):
+def test_runs_have_last_and_best_errors_and_what_was_matched(partial_results):
     runs, history, _ = partial_results
     table = runs_table(runs, match_twins(runs, history))
     assert len(table.shown) == 17
