@@ -8,7 +8,7 @@ from scipy.special import stdtrit
 
 from depthbench.analysis import FINISHED, STATUSES
 
-# of the last evaluation, never of the best one: column of `Results.runs` -> words
+# column of `Results.runs` -> words; the last evaluation counts, never the best one
 ERRORS = {"train_error_eval": "train error", "test_error": "test error"}
 CROPS = ("test_error_10crop", "test_error_top5", "test_error_top5_10crop")  # of ImageNet's protocol
 
@@ -16,11 +16,11 @@ CROPS = ("test_error_10crop", "test_error_top5", "test_error_top5_10crop")  # of
 def summarise(runs: pd.DataFrame) -> pd.DataFrame:
     """Return a row for each network and depth, in this order: how its runs ended, and their final errors.
 
-    `runs` is `Results.runs`. Columns: network, depth; seeds, the runs stored; done, diverged, failed,
-    interrupted, how many ended with each status; n, how many have final errors (done and diverged, a diverged
-    one at chance error). For train_error_eval, test_error, and each of CROPS that a run has (percent):
-    NAME_mean, NAME_min, NAME_max, and NAME_low to NAME_high, the 95 % t interval of the mean (NaN for
-    n < 2)."""
+    `runs` is `Results.runs`. Columns: network, depth; seeds, the number of runs stored; done, diverged,
+    failed, interrupted, how many have each status; n, how many have final errors (done or diverged; a
+    diverged run counts at chance error). For train_error_eval, test_error, and each of CROPS that a run has
+    (percent): NAME_mean, NAME_min, NAME_max, and NAME_low to NAME_high, the 95 % t interval of the mean (NaN
+    for n < 2)."""
     rows = []
     errors = (*ERRORS, *(name for name in CROPS if name in runs and runs[name].notna().any()))
     for (network, depth), group in runs.groupby(["network", "depth"]):
@@ -53,7 +53,7 @@ def t_half(values: np.ndarray) -> float:
 
 
 def spread(values: pd.Series) -> dict[str, float]:
-    """Return mean, its 95 % t interval low to high (NaN for n < 2), min and max of the known values."""
+    """Return the mean of the known values, its 95 % t interval low to high (NaN for n < 2), min and max."""
     known = pd.to_numeric(values, errors="coerce").dropna().to_numpy(float)
     if not len(known):
         return dict.fromkeys(("mean", "low", "high", "min", "max"), np.nan)

@@ -144,7 +144,7 @@ def test_other_data_is_named_but_not_compared():
     assert (row["data"], row["mean"], row["why"]) == (
         "cifar10-jpeg",
         8.5,
-        "no published number for this data",
+        "no published number for this data set",
     )
     assert np.isnan(row["published"])
     assert np.isnan(row["difference"])
