@@ -37,13 +37,13 @@ def draw_figures(
 ) -> Iterable[FigureOnPage]:
     """Draw and write every figure of `entries`, in order.
 
-    Many figures, or figures of many networks, are drawn by other processes. Meanwhile the caller continues
-    until it needs them. For a few figures, starting processes takes longer than it saves."""
+    Many figures, or figures of many networks, are drawn by other processes, and the caller continues until it
+    needs them. A few figures are drawn here, because starting processes would take longer than it saves."""
     if len(entries) < MANY_FIGURES and networks < MANY_NETWORKS:
         return [draw_figure(name, entry, evidence, folder, style=style) for name, entry in entries.items()]
     from joblib import Parallel, delayed
 
-    # joblib warns when it replaces a process whose memory large figures have filled, which is harmless
+    # joblib warns when it replaces a process that large figures have made too big, which is harmless
     warnings.filterwarnings("ignore", "A worker stopped while some jobs were given", UserWarning)
     warnings.filterwarnings("ignore", ".* still being processed by the workers", UserWarning)  # Ctrl-C
     count = min(usable_cores(), MOST_PROCESSES)

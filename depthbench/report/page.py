@@ -1,5 +1,6 @@
 """The report of one study: figures, tables and one HTML page that opens offline."""
 
+import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
@@ -7,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+from markupsafe import Markup, escape
 
 from depthbench.analysis import FINISHED
 from depthbench.analysis.frontier import count_open
@@ -27,7 +29,7 @@ from depthbench.study.model import Frontier
 def write_report(
     paths: str | Path | Sequence[str | Path], out: str | Path | None = None, style: str = "page"
 ) -> Path:
-    """Write the report of one study's results, or of each of several; return the path of the last index.html.
+    """Write the report of one study, or of each of several; return the path of the last index.html.
 
     `paths` is a results directory or a list of them. A report is RESULTS/report/, or `out` for one directory:
     index.html, one file that opens offline; figures/NAME.svg and .png; tables/NAME.csv, .md and .tex. Style
@@ -79,7 +81,7 @@ def _answers(evidence: Evidence) -> dict[str, Any]:
     is_search = "frontier" in evidence.study
     verdicts = evidence.verdicts["train_error_eval"]
     none_trains = len(evidence.untrained) == evidence.summary["network"].nunique()
-    # if no network learns and none diverges, the study measures gradients alone
+    # if no network learns and none diverges, the study measures only gradients
     is_trained = (
         not none_trains
         or evidence.rates.empty
@@ -150,8 +152,13 @@ def relative_path(path: Path) -> Path:
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
+def _prose(text: str) -> Markup:
+    """Return text as HTML, with `code` in backticks as <code>."""
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
+
+
 def template(name: str) -> Template:
-    """Load the template of a page, with the script that all pages share."""
+    """Load the template of a page, with the script and the filter that all pages share."""
     environment = Environment(
         loader=PackageLoader("depthbench.report", "."),
         autoescape=True,
@@ -159,5 +166,6 @@ def template(name: str) -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["prose"] = _prose
     environment.globals["script"] = files("depthbench.report").joinpath("page.js").read_text(encoding="utf-8")
     return environment.get_template(name)

@@ -14,7 +14,7 @@ def depth_id(*depths: int) -> str:
 def inline(svg: str, name: str, label: str) -> str:
     """Return the text of an SVG file without its prologue, with `label` as its text alternative.
 
-    matplotlib uses the same ids in every file, so they would clash on one page. Ids with references to them
+    matplotlib uses the same ids in every file, so they would clash on one page. Ids that something refers to
     get the prefix `name`, and the others are dropped. A `depth_id` becomes one class for each depth, and AXIS
     becomes a class."""
     svg = svg[svg.index("<svg") :]

@@ -37,9 +37,8 @@ def test_the_page_says_what_differs_and_imports_no_torch(whole, other):
     ]
     assert "Environment of made-up" in text
     assert "Environment of xavier" in text
-    assert (
-        "xavier compared with made-up, train error: the same in every seed of 4 networks and depths" in text
-    )
+    same = "the same in every seed of 4 combinations of network and depth"
+    assert f"Train error of xavier compared with made-up: {same}" in text
     table = (page.parent / "tables" / "settings.csv").read_text().splitlines()
     assert table == ["setting,made-up,xavier", "options.init,he,xavier"]
 
@@ -48,7 +47,7 @@ def test_another_recipe_has_a_warning(whole, tmp_path, one_figure):
     recipe = {"steps": 200, "flip": False, "lr": 0.5}
     faster = store_study(tmp_path / "lr", study_of(depths=(8,), recipe=recipe))
     text = write_comparison([whole, faster], tmp_path / "out").read_text()
-    assert "lr has another recipe, which may explain a difference (recipe.lr 0.5, not 0.1)." in text
+    assert "lr has a different recipe, which may explain a difference (recipe.lr 0.5, not 0.1)." in text
 
 
 def test_two_versions_of_a_plug_in_have_a_warning(tmp_path, one_figure):
@@ -60,7 +59,7 @@ def test_two_versions_of_a_plug_in_have_a_warning(tmp_path, one_figure):
             record["run"]["plugin"] = code
             file.write_text(json.dumps(record))
     text = write_comparison(paths, tmp_path / "out").read_text()
-    assert "two has other code in the plug-ins of a network" in text
+    assert "two has different plug-in code for a network" in text
     assert f"plug-in.plain {'c' * 12}+{'b' * 12}, not {'c' * 12}+{'a' * 12}" in text
 
 
@@ -92,7 +91,7 @@ def test_networks_and_studies_that_only_one_has_are_shown(whole, tmp_path, one_f
     """A network that one study lacks has panels, and so have two networks compared under both names."""
     alone = store_study(tmp_path / "alone", study_of(networks=("resnet",), depths=(8,), seeds=(0,)))
     page = write_comparison([whole, alone], tmp_path / "one")
-    assert "1 network and depth" in page.read_text()
+    assert "1 combination of network and depth" in page.read_text()
     plain = store_study(tmp_path / "plain", study_of(networks=("plain",), depths=(8,)))
     text = write_comparison([plain, alone], tmp_path / "two").read_text()
     assert "plain / resnet" in text

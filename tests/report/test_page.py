@@ -9,6 +9,7 @@ from depthbench.errors import BadInput
 from depthbench.registry import Entry
 from depthbench.report import FIGURES, write_report
 from depthbench.report.entries import ReportTable, Table
+from depthbench.report.page import template
 from depthbench.report.tables import TABLES
 from depthbench.store.study_store import StudyStore
 from tests.report.conftest import DRAWN, STEPS, store_study, study_of
@@ -154,9 +155,9 @@ def test_a_missing_probe_is_stated_and_its_old_figure_removed(tmp_path, figures)
     (run,) = StudyStore(path).run_stores()
     run.write_rows(run.frame("history").to_dict("records"), run.frame("layers").drop(columns="response_std"))
     html = write_report(path).read_text()
-    assert "Nothing to show: this needs the probe response_std." in html
+    assert "Nothing to show: this needs the probe <code>response_std</code>." in html
     assert not old.exists()
-    assert "No run is missing: all runs of the study have finished." in html
+    assert "All runs of the study have finished." in html
 
 
 def test_a_study_that_only_began_has_a_report(tmp_path, figures):
@@ -288,3 +289,8 @@ def test_a_new_table_is_one_entry_and_the_page_shows_it(tmp_path, figures, monke
     html = write_report(path).read_text()
     assert '<h2 id="table-mine">Mine</h2>' in html
     assert (path / "report" / "tables" / "mine.csv").is_file()
+
+
+def test_backticks_become_code_and_markup_is_escaped():
+    page = template("page.html").environment.from_string("{{ text | prose }}")
+    assert page.render(text="`--name A` & <b>") == "<code>--name A</code> &amp; &lt;b&gt;"
