@@ -71,9 +71,9 @@ FIGURE = ReportFigure(
     draw,
     title="Training curves",
     caption=(
-        "Error against training steps. Bold: test error, the mean over seeds with its range as a band. "
-        "Thin dashed: train error measured during training. All panels share one scale. Values from "
-        "the first fifth of training may lie outside it."
+        "Error against training steps. Bold: test error, as the mean and range over seeds. Thin dashed: "
+        "train error measured during training. All panels share one scale. Values from the first fifth of "
+        "training may lie outside it."
     ),
-    needs="a run with an evaluated step",
+    needs="a run with at least one evaluation",
 )

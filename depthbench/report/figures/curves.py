@@ -21,7 +21,7 @@ LINES: dict[str, tuple[str, palette.Look]] = {  # column -> name, look
     "train_error": ("train error, during training", {"linewidth": 0.8, "dashes": (4, 2)}),
 }
 ENDINGS = {"diverged": "diverged, then at chance"}
-SETTLED = 0.2  # the fraction of training whose values may lie outside the scale
+SETTLED = 0.2  # the first part of training, whose values may lie outside the scale
 
 
 def draw(evidence: Evidence) -> Figure | None:
@@ -76,7 +76,7 @@ def ended_early(runs: pd.DataFrame) -> pd.DataFrame:
 def draw_ending(axes: Axes, run: Mapping[str, Any], rows: pd.DataFrame, colour: str) -> None:
     """Mark where a run ended early.
 
-    A run without final errors enters no mean, so its own line is drawn. A run that was never evaluated is
+    A run without final errors is in no mean, so its own line is drawn. A run that was never evaluated is
     marked at the top edge."""
     edge: palette.Look = {
         "markeredgecolor": "white",
@@ -112,10 +112,10 @@ FIGURE = ReportFigure(
     draw,
     title="Training curves",
     caption=(
-        "Error against training steps. Bold: test error, the mean over seeds with its range as a band. "
-        "Thin dashed: train error measured during training (in training mode, on augmented images), as in "
-        "Figures 1 and 6 of He et al. 2015. All panels share one scale. Values from the first fifth of "
-        "training may lie outside it."
+        "Error against training steps. Bold: test error, as the mean and range over seeds. Thin dashed: "
+        "train error measured during training (in training mode, on augmented images), as in Figures 1 and 6 "
+        "of He et al. 2015. All panels share one scale. Values from the first fifth of training may lie "
+        "outside it."
     ),
-    needs="a run with an evaluated step",
+    needs="a run with at least one evaluation",
 )

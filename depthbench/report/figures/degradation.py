@@ -31,9 +31,9 @@ ENDINGS = {
 
 
 def draw(evidence: Evidence) -> Figure | None:
-    """Draw the last train and test error (percent): every seed, their mean and 95 % t interval.
+    """Draw the final train and test error (percent): every seed, their mean and 95 % t interval.
 
-    Many networks with one depth each get one row each."""
+    If there are many networks with one depth, each network gets a row."""
     runs, summary = evidence.runs, evidence.summary
     if not runs["status"].isin(FINISHED).any():
         return None
@@ -41,12 +41,12 @@ def draw(evidence: Evidence) -> Figure | None:
     seeds = text.seed_count(summary.loc[summary["n"] > 0, "n"])
     statistics = seeds if seeds == "1 seed" else f"each seed, mean and 95 % t interval of {seeds}"
     if are_many(runs):
-        figure, colours = draw_rows(runs, summary, PANELS, f"Last error ({statistics})")
+        figure, colours = draw_rows(runs, summary, PANELS, f"Final error ({statistics})")
         legends.legend_below(figure, legends.depth_handles(colours) + legends.status_handles(runs, ENDINGS))
         return figure
-    figure, panels = layout.grid(1, 2, 2.6, f"Last error against depth ({statistics})")
+    figure, panels = layout.grid(1, 2, 2.6, f"Final error against depth ({statistics})")
     looks = palette.network_looks(networks)
-    is_search = runs["frontier.below"].notna().any()  # seeds differ by depth: draw no lines
+    is_search = runs["frontier.below"].notna().any()  # depths have different seeds, so a line would mislead
     for axes, (column, title) in zip(panels[0], PANELS.items(), strict=True):
         depth_axis(axes, sorted(runs["depth"].unique()))
         for index, (network, look) in enumerate(looks.items()):
@@ -65,7 +65,7 @@ def draw(evidence: Evidence) -> Figure | None:
 
 
 def sideways(index: int, count: int) -> float:
-    """Return the offset (points) of one of `count` networks from its depth."""
+    """Return the horizontal offset (points) of network `index` of `count` from its depth."""
     width = min(4.0, 14 / max(count - 1, 1))  # small enough not to look like another depth
     return width * (index - (count - 1) / 2)
 
@@ -149,7 +149,7 @@ def _rotate_if_crowded(axes: Axes, depths: list[int]) -> None:
 
 
 def error_axis(axes: Axes, summary: pd.DataFrame) -> None:
-    """Scale from 0 to the highest seed or interval, because autoscaling ignores shifted points."""
+    """Scale from 0 to the highest seed or interval; autoscaling would ignore shifted points."""
     ends = summary[[f"{column}_{key}" for column in PANELS for key in ("high", "max")]]
     top = 1.06 * np.clip(ends.max().max(), 1, 100)
     axes.set_ylim(-0.02 * top, top)  # show all of a point at 0
@@ -159,10 +159,10 @@ FIGURE = ReportFigure(
     draw,
     title="Degradation",
     caption=(
-        "Last error of each run against depth. Each point is one seed. The line connects the means; a short "
-        "stroke marks the mean at each depth. The bar is the 95 % t interval of the mean. If the train error "
-        "rises with depth, depth itself makes the network harder to train. This is degradation and not "
-        "overfitting, which would raise only the test error."
+        "Final error of each run against depth. Each point is one seed. A short stroke marks the mean at "
+        "each depth, a line connects the means, and a bar shows the 95 % t interval of the mean. If the "
+        "train error rises with depth, depth itself makes the network harder to train. This is degradation. "
+        "Overfitting, in contrast, would raise only the test error."
     ),
     needs="a finished run",
 )

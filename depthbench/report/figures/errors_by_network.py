@@ -1,4 +1,4 @@
-"""Last errors of many networks with one depth each, one row per network and depth."""
+"""Final errors of many networks with one depth each, one row per network and depth."""
 
 import numpy as np
 import pandas as pd
@@ -14,7 +14,7 @@ ROW = 0.19  # in: per network and depth
 
 
 def are_many(runs: pd.DataFrame) -> bool:
-    """Return whether most networks have one depth, and too many to draw side by side."""
+    """Return whether most networks have one depth, and these are too many to draw side by side."""
     depths = runs.groupby("network")["depth"].nunique()
     single = int((depths == 1).sum())
     return single > MOST_LINES and 2 * single > len(depths)

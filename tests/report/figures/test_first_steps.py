@@ -67,4 +67,6 @@ def test_a_network_probed_too_late_has_an_empty_panel(results):
 
 
 def test_fewer_seeds_are_named(partial_results):
-    assert note(draw(partial_results)).startswith("Fewer seeds than runs at some steps: plain 20 (2 of 3)")
+    assert note(draw(partial_results)).startswith(
+        "Some runs were not probed at every step: plain 20 (2 of 3 runs)"
+    )

@@ -110,5 +110,6 @@ def test_gradient_marks_values_that_a_log_axis_cannot_show(results, value, label
 def test_gradient_names_lines_of_fewer_seeds(partial_results):
     first, *_ = note(draw("gradient_preact", partial_results)).splitlines()
     assert first == (
-        "Fewer seeds than runs at some steps: plain 14 (2 of 3), plain 20 (2 of 3), resnet 20 (1 of 2)"
+        "Some runs were not probed at every step: plain 14 (2 of 3 runs), plain 20 (2 of 3 runs), "
+        "resnet 20 (1 of 2 runs)"
     )
