@@ -10,6 +10,6 @@ def test_the_shown_table_has_the_worst_class_and_the_csv_has_all():
         pd.DataFrame([keys | dict(zip(("metric", "class", "mean"), r, strict=True)) for r in rows])
     )
     (row,) = table.shown.to_dict("records")
-    assert (row["macro F1, mean (%)"], row["macro F1, 95% interval (%)"]) == ("70.00", "40.00 to 90.00")
+    assert (row["macro F1, mean (%)"], row["macro F1, 95 % interval (%)"]) == ("70.00", "40.00 to 90.00")
     assert (row["worst class"], row["its recall, mean (%)"]) == ("dog", "60.00")
     assert len(table.raw) == 4
