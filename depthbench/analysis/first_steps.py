@@ -10,8 +10,8 @@ LAST = 100  # steps; weights that explode early grow most within these steps
 def first_steps(layers: pd.DataFrame, column: str) -> pd.DataFrame:
     """Return `by_layer` of `column` for three layers of each network's deepest depth, up to step LAST.
 
-    Added columns: which_layer, `first` (layer 2, the one after the input layer), `middle` or `last` (before the
-    classifier); order, the index of the step among the steps returned."""
+    Added columns: which_layer, `first` (layer 2, the one after the input layer), `middle` or `last` (before
+    the classifier); order, the index of the step among the steps returned."""
     deepest = layers.groupby("network")["depth"].transform("max")
     early = layers[(layers["depth"] == deepest) & (layers["step"] <= LAST)]
     inner = early[early["stage"] != CLASSIFIER]

@@ -28,7 +28,12 @@ def console():
 def drawn(monkeypatch):
     """Draw no report. Returns the directories of which one was to be drawn."""
     paths = []
-    monkeypatch.setattr("depthbench.report.write_report", lambda path: paths.append(path) or path / "page")
+
+    def write_report(path, style):
+        paths.append(path)
+        return path / "page"
+
+    monkeypatch.setattr("depthbench.report.write_report", write_report)
     return paths
 
 

@@ -14,7 +14,7 @@ MODULE = "depthbench.execution.cost.trial"  # it waits for a message
 def test_a_process_ends_by_itself_when_its_pipe_is_closed(capfd):
     started = Process(MODULE, threads=1)
     started.end()
-    assert started.ended_well
+    assert started.exited_normally
     assert started.cause_of_death() == "its process ended with exit code 0"
     assert capfd.readouterr().err == ""
 
@@ -28,7 +28,7 @@ def test_a_process_that_does_not_end_is_killed(monkeypatch):
     try:
         hanging.end()
         assert not is_alive(pid)
-        assert not hanging.ended_well
+        assert not hanging.exited_normally
     finally:
         hanging.kill()
 
@@ -64,7 +64,7 @@ def test_the_parent_of_a_dead_process_learns_how_it_ended(monkeypatch, code, cau
     with pytest.raises((EOFError, OSError)):
         dead.receive()
     assert dead.cause_of_death() == cause
-    assert not dead.ended_well
+    assert not dead.exited_normally
 
 
 @pytest.mark.parametrize(("before", "after"), [(None, NO_WARNING), ("error", f"error,{NO_WARNING}")])

@@ -69,7 +69,7 @@ def test_variants_join_and_stay(stored, tiny):
         ({"recipe": {"lr": 0.5}}, "hash", "recipe.lr is 0.05 there and 0.5 here"),
         ({"data": {"val_size": 100}}, "hash", "data.val_size is unset there and 100 here"),
         ({"options": {"width": 8}}, "hash", "options.width is 4 there and 8 here"),
-        ({}, "other", "images is hash there and other here"),
+        ({}, "other", "data_hash is hash there and other here"),
     ],
 )
 def test_another_recipe_or_data_set_is_refused_without_loss(stored, tiny, changes, data_hash, message):
