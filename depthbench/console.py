@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.status import Status
 
 STATUS_DELAY = 1.5  # seconds of work before a file or a pipe gets a line about it
-LINE_SECONDS = 10.0  # between two lines of progress in a file or a pipe
+LINE_SECONDS = 10.0  # between two lines of a study's progress in a file or a pipe
 
 
 def say(console: Console, line: str, style: str | None = None) -> None:
@@ -37,7 +37,7 @@ def saying(console: Console, activity: str) -> Iterator[Status]:
 def counting(console: Console, activity: str, counted: str) -> Iterator[Callable[[int, int], None]]:
     """Show `activity` like `saying`, and yield a function of (done, total) that shows progress.
 
-    `counted` describes what is counted."""
+    `counted` describes what is counted. A file or a pipe gets at most one line per LINE_SECONDS / 5."""
     last = time.monotonic()
 
     with saying(console, activity) as status:

@@ -69,7 +69,7 @@ def _execute(module: ModuleType, loader: Loader, path: Path) -> dict[str, dict[s
 
 
 def _as_entry(value: Any, kind: type[Entry]) -> Entry:
-    """Return `value` as an entry of `kind`. A plug-in gives such an entry, a plain Entry, or an object."""
+    """Return `value` as an entry of `kind`. `value` is such an entry, a plain Entry, or the object itself."""
     if isinstance(value, kind):
         return value
     return kind(value.target, value.about, value.options) if isinstance(value, Entry) else kind(value)

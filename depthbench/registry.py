@@ -42,7 +42,7 @@ class Entry:
 
 
 def is_in(entries: Mapping[str, Any]) -> AfterValidator:
-    """Return the check that the value of a setting is a name in `entries`."""
+    """Return a pydantic validator that accepts only the names in `entries`."""
 
     def check(name: str) -> str:
         if name not in entries:

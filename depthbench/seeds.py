@@ -6,9 +6,10 @@ PURPOSES = ("order", "augmentation", "dropout")  # add new ones at the end: the 
 
 
 def derived(seed: int, purpose: str) -> int:
-    """Return a seed (below 2**63) for `purpose`, independent of other purposes and seeds.
+    """Return a seed, 0 to 2**63 - 1, for one of PURPOSES.
 
-    Initial weights use `seed` itself, so `torch.manual_seed(seed)` before a build reproduces the weights
-    of the run."""
+    It is independent of the seeds for other purposes and of those derived from another `seed`. Initial
+    weights use `seed` itself, so `torch.manual_seed(seed)` before a build reproduces the weights of the
+    run."""
     sequence = np.random.SeedSequence([seed, PURPOSES.index(purpose)])
     return int(sequence.generate_state(1, np.uint64)[0] >> 1)

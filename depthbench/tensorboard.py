@@ -18,8 +18,8 @@ from depthbench.store.run_store import RunStore
 from depthbench.store.study_store import StudyStore
 
 FOLDER = "tensorboard"
-HISTORY = ("loss", "lr", "train_error", "train_error_eval", "test_error", "val_error")
-ALWAYS = ("loss", "lr")  # written at every row, finite or not
+HISTORY_TAGS = ("loss", "lr", "train_error", "train_error_eval", "test_error", "val_error")
+WRITTEN_AT_EVERY_ROW = ("loss", "lr")  # whether finite or not
 LAYER_KEYS = ("step", "layer", "name", "stage")  # the columns of layers.parquet that are not probes
 
 Scalars = dict[int, dict[str, float]]  # step -> tag -> value
@@ -70,8 +70,8 @@ def _scalars(store: RunStore) -> Scalars:
     """Return the scalars of one run. Raises OSError or ValueError if a table is missing or broken."""
     history, layers = store.frame("history"), store.frame("layers")
     scalars: Scalars = defaultdict(dict)
-    for tag in (tag for tag in HISTORY if tag in history):
-        rows = history if tag in ALWAYS else history.dropna(subset=[tag])
+    for tag in (tag for tag in HISTORY_TAGS if tag in history):
+        rows = history if tag in WRITTEN_AT_EVERY_ROW else history.dropna(subset=[tag])
         for step, value in zip(rows["step"], rows[tag], strict=True):
             scalars[step][tag] = value
     digits = max(2, len(str(layers["layer"].max())))  # so that tags sort in the order of the layers

@@ -7,6 +7,7 @@ os.environ["OMP_NUM_THREADS"] = "1"  # processes that tests start share the core
 import gc
 import subprocess
 import sys
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import torch
 
 from depthbench.data.images import with_validation
 from depthbench.data.load import load_images
+from depthbench.plugins import LISTS, load_plugin
 from depthbench.store.run_store import RunStore
 from depthbench.study.file import load_study
 from depthbench.training.loop import finish, train
@@ -67,6 +69,31 @@ def fast_processes(request, monkeypatch):
     An import takes longer than a tiny study."""
     if "real_processes" not in request.keywords:
         monkeypatch.setattr("depthbench.execution.process.Popen", Forked)
+
+
+@contextmanager
+def plugins_forgotten():
+    """Forget the plug-ins that are loaded inside, as a new process would."""
+    lists = [entries for entries, _ in LISTS.values()]
+    before, modules = [dict(entries) for entries in lists], set(sys.modules)
+    try:
+        yield
+    finally:
+        for entries, known in zip(lists, before, strict=True):
+            entries.clear()
+            entries.update(known)
+        for name in set(sys.modules) - modules:
+            if name.startswith("depthbench_plugin_"):
+                del sys.modules[name]
+
+
+@pytest.fixture
+def failing_networks():
+    """The path of tests/failing_networks.py, which is loaded."""
+    path = Path(__file__).with_name("failing_networks.py")
+    with plugins_forgotten():
+        load_plugin(path)
+        yield str(path)
 
 
 @pytest.fixture

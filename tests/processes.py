@@ -28,7 +28,7 @@ def is_alive(pid):
 def children():
     """Return the child processes that still run, without those that draw figures.
 
-    Those end by themselves some seconds later."""
+    Processes that draw end by themselves some seconds later."""
     return [child for child in multiprocessing.active_children() if not child.name.startswith("Loky")]
 
 

@@ -1,10 +1,14 @@
+import ast
 import subprocess
 import sys
+from importlib import import_module
+from pathlib import Path
 
 import pandas as pd
 import pytest
 
 import depthbench
+import depthbench.report
 
 
 @pytest.mark.slow
@@ -30,8 +34,22 @@ def test_four_calls_from_a_script_without_a_main_guard(tmp_path):
     assert all(isinstance(table, pd.DataFrame) for table in tables)
 
 
-def test_the_api_is_small_and_says_what_it_lacks():
+def test_the_api_is_small_and_an_unknown_name_is_an_error():
     assert sorted(depthbench.__all__) == depthbench.__all__
     assert all(callable(getattr(depthbench, name)) for name in depthbench.__all__)
     with pytest.raises(AttributeError, match="no attribute 'train'"):
         depthbench.train  # noqa: B018
+
+
+@pytest.mark.parametrize("package", [depthbench, depthbench.report], ids=lambda package: package.__name__)
+def test_the_types_of_a_package_that_loads_lazily_are_those_of_its_names(package):
+    """mypy reads __init__.pyi and does not look at __init__.py."""
+    stub = ast.parse(Path(package.__file__).with_suffix(".pyi").read_text(encoding="utf-8"))
+    typed = {}
+    for statement in stub.body:
+        if isinstance(statement, ast.ImportFrom):
+            module = import_module(statement.module)
+            typed |= {alias.asname: getattr(module, alias.name) for alias in statement.names}
+    assert sorted(typed) == sorted(package.__all__)
+    for name, value in typed.items():
+        assert getattr(package, name) is value, name

@@ -14,7 +14,7 @@ def console():
     return Console(file=io.StringIO(), width=200, force_terminal=False)
 
 
-def test_what_takes_long_is_said_and_what_fails_at_once_is_not(console, monkeypatch):
+def test_long_work_prints_a_line_and_an_immediate_error_does_not(console, monkeypatch):
     monkeypatch.setattr(console_module, "STATUS_DELAY", 0.01)
     with saying(console, "drawing"):
         deadline = time.monotonic() + 10
@@ -30,7 +30,7 @@ def test_what_takes_long_is_said_and_what_fails_at_once_is_not(console, monkeypa
         assert not timer.is_alive()  # otherwise it could still print its line
 
 
-def test_what_is_counted_is_said_before_the_first_of_them(console, monkeypatch):
+def test_the_activity_is_printed_before_the_first_count(console, monkeypatch):
     monkeypatch.setattr(console_module, "STATUS_DELAY", 0.01)
     monkeypatch.setattr(console_module, "LINE_SECONDS", 0)
     with counting(console, "preparing", "reading the images") as show:

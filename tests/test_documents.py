@@ -1,4 +1,4 @@
-"""The READMEs, CONTRIBUTING and the studies' comments stay true: links, paths, examples and sections."""
+"""Check the links, paths, examples and sections of the READMEs, of CONTRIBUTING and of study comments."""
 
 import re
 from pathlib import Path

@@ -20,7 +20,7 @@ def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path):
     assert os.listdir(tmp_path) == ["a.txt"]
 
 
-def test_it_appears_whole_with_usual_rights(tmp_path):
+def test_a_file_appears_complete_with_the_usual_permissions(tmp_path):
     path = tmp_path / "new" / "a.txt"
     with atomic(path) as temporary:
         temporary.write_text("all of it")

@@ -1,5 +1,4 @@
 import dataclasses
-import sys
 from functools import partial
 
 import pytest
@@ -11,13 +10,12 @@ from depthbench.networks import NETWORKS, Family
 from depthbench.plugins import load_plugin
 from depthbench.probes import PROBES
 from depthbench.study.file import load_study
+from tests.conftest import plugins_forgotten
 
 
 @pytest.fixture
 def plugin(tmp_path):
     """Return a function that writes a plug-in file and returns its path. Added entries end with the test."""
-    lists = (NETWORKS, DATASETS, PROBES)
-    before, modules = [dict(known) for known in lists], set(sys.modules)
 
     def write(text, name="mine.py"):
         path = tmp_path / name
@@ -25,13 +23,8 @@ def plugin(tmp_path):
         path.write_text(text)
         return path
 
-    yield write
-    for known, entries in zip(lists, before, strict=True):
-        known.clear()
-        known.update(entries)
-    for name in set(sys.modules) - modules:
-        if name.startswith("depthbench_plugin_"):
-            del sys.modules[name]
+    with plugins_forgotten():
+        yield write
 
 
 ALL_THREE = """
@@ -71,7 +64,7 @@ def test_loading_it_twice_is_harmless(plugin):
     assert NETWORKS["tiny"] is first
 
 
-def test_entries_keep_what_they_say_of_themselves(plugin):
+def test_entries_keep_their_descriptions_and_depth_rules(plugin):
     load_plugin(
         plugin(
             "from depthbench.registry import Entry\n"
@@ -96,7 +89,7 @@ def test_entries_keep_what_they_say_of_themselves(plugin):
         ("raise ValueError('two\\nlines')\n", "ValueError: two lines"),
     ],
 )
-def test_a_plugin_that_cannot_be_used_is_refused_whole(plugin, text, message):
+def test_a_plugin_that_cannot_be_used_adds_nothing(plugin, text, message):
     path = plugin(text)
     before = [list(known) for known in (NETWORKS, DATASETS, PROBES)]
     for _ in range(2):  # the first failure is not remembered as a success
@@ -110,7 +103,7 @@ def test_a_plugin_that_cannot_be_used_is_refused_whole(plugin, text, message):
 @pytest.mark.parametrize(
     ("name", "message"), [("nosuch.py", "there is no such file"), ("mine.txt", "not a Python file")]
 )
-def test_a_file_that_is_no_plugin(plugin, name, message):
+def test_a_file_that_is_not_a_plugin_is_refused(plugin, name, message):
     path = plugin("NETWORKS = {}", "mine.txt").with_name(name)
     with pytest.raises(BadInput, match=message):
         load_plugin(path)
@@ -174,3 +167,14 @@ def test_a_plugin_builder_gets_only_the_options_that_the_study_changes(plugin):
     chosen = study.options_of("mine").model_dump(exclude_defaults=True)
     given = {"depth": 3, "in_channels": 1, "num_classes": 2}
     assert NETWORKS["mine"](**given, **chosen) == given | {"norm": "none"}
+
+
+def test_an_edited_plugin_changes_the_run_id(plugin, tiny):
+    text, ids = "NETWORKS = {'mine': dict}\n", []
+    for comment in ("", "", "# edited"):
+        with plugins_forgotten():
+            path = plugin(text + comment)
+            study = tiny(plugins=[str(path)], options={"width": None}, grid={"network": ["mine"]})
+            ids.append(next(study.runs()).run_id)
+    before, again, after = ids
+    assert before == again != after

@@ -40,7 +40,7 @@ EXPECTED = {
 
 @pytest.fixture
 def stored(tiny, tmp_path):
-    """A study with one run that is done and one that has not begun: (its store, the first run)."""
+    """Return (store, run) of a study in which `run` is done and another one has not started."""
     pytest.importorskip("tensorboard")
     store, study = StudyStore(tmp_path / "tiny"), tiny()
     with store.opened(study, "hash"):
@@ -52,7 +52,7 @@ def stored(tiny, tmp_path):
 
 
 def read(folder):
-    """tag -> [(step, value)], as TensorBoard reads them."""
+    """Return tag -> [(step, value)], as TensorBoard reads them."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     events = EventAccumulator(str(folder))
@@ -64,9 +64,9 @@ def as_float32(numbers):
     return [(step, float(np.float32(value))) for step, value in numbers.items()]
 
 
-def test_every_number_is_there_once_however_often_it_is_written(stored, monkeypatch):
+def test_writing_a_run_again_does_not_repeat_its_numbers(stored, monkeypatch):
     store, run = stored
-    monkeypatch.setattr("depthbench.cli.app._write_report", lambda path, style: path)
+    monkeypatch.setattr("depthbench.report.page.write_report", lambda path, style: path)
     for _ in range(2):
         done = CliRunner().invoke(app, ["report", "--tensorboard", str(store.path)], catch_exceptions=False)
         assert done.stdout.splitlines()[0] == str(store.path / "tensorboard")
@@ -106,7 +106,7 @@ def test_tags_sort_in_the_order_of_the_layers(stored):
 
 
 @pytest.mark.parametrize("command", [["run", "--depths", "8"], ["report", "nowhere"]])
-def test_where_it_is_not_installed_one_line_says_how_to_get_it(monkeypatch, command):
+def test_without_tensorboard_one_line_says_how_to_install_it(monkeypatch, command):
     monkeypatch.setitem(sys.modules, "tensorboard", None)
     done = CliRunner().invoke(app, [*command, "--tensorboard"])
     assert isinstance(done.exception, BadInput)

@@ -4,7 +4,7 @@ import pandas as pd
 
 from depthbench.analysis.verdict import LEAST_SEEDS
 
-NEAR = 5.0  # percentage points below chance that may be luck
+NEAR = 5.0  # percentage points below chance; a smaller distance may be luck
 
 
 def near_chance(runs: pd.DataFrame) -> float:
@@ -15,7 +15,7 @@ def near_chance(runs: pd.DataFrame) -> float:
 
 
 def at_chance(summary: pd.DataFrame, runs: pd.DataFrame) -> list[str]:
-    """List the networks whose mean train error is at chance at every depth: they cannot train worse.
+    """List the networks whose mean train error is at chance at every depth, so it cannot rise.
 
     `summary` is `analysis.summary.summarise` of `runs`. Networks with too few seeds for a verdict are
     omitted."""

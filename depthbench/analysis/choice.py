@@ -13,12 +13,12 @@ from depthbench.analysis.chance import near_chance
 
 ERRORS = {"val_error": "validation error", "test_error": "test error"}
 COSTS = ("parameters", "multiply_adds", "seconds", "peak_memory")
-MEASURED_WITH = {  # columns that must agree before a measured cost can be compared
+MEASURED_WITH = {  # columns that must agree for measured costs to be comparable
     "seconds": ("device", "threads"),
     "peak_memory": ("device", "threads", "peak_memory_of"),
 }
-DIGITS = 9  # decimals of a mean error, so that means of the same errors are equal in any order
-NOISE = 0.05  # relative: measured costs that differ by less are equal
+DIGITS = 9  # decimals kept of a mean error, so that the order of summation does not matter
+NOISE = 0.05  # relative: measured costs that differ by less count as equal
 LEAST_SEEDS = 2  # one seed has no standard error
 
 
@@ -28,21 +28,21 @@ def choose(runs: pd.DataFrame) -> pd.DataFrame:
     `runs` is `Results.runs`. Columns:
     - network, depth; error, the column used: `val_error`, or `test_error` if there is no validation set;
     - n, the finished seeds; done, how many of them did not diverge;
-    - mean and se, the mean and standard error of their last errors (percent; a diverged run at chance; se is
-      NaN for n < 2);
-    - COSTS, means over the seeds; measured costs only over those that did not diverge, since a diverged run
-      ended early;
-    - front_COST, whether no other row is both cheaper and better, or equal in one and better in the other
-      (measured costs within NOISE are equal);
-    - chosen_of_network, the shallowest depth of its network within one standard error of that network's best;
-    - chosen, the row with the fewest multiply-adds within one standard error of the best row of all.
+    - mean and se, the mean and standard error of their final errors (percent; a diverged run counts at chance
+      error; se is NaN for n < 2);
+    - COSTS, means over the seeds; means of measured costs omit diverged runs, which ended early;
+    - front_COST, whether the row is Pareto-optimal: no other row is at least as good in cost and error, and
+      better in one of them (measured costs within NOISE count as equal);
+    - chosen_of_network, whether this is the shallowest depth of its network within one standard error of that
+      network's best depth;
+    - chosen, whether the row has the fewest multiply-adds of all rows within one standard error of the best.
 
     Rows with fewer than LEAST_SEEDS seeds, or whose runs all diverged, are never chosen and never count as
     the best. Nothing is chosen by test error, or if the best is at chance."""
     finished = runs[runs["status"].isin(FINISHED)]
     error = "val_error" if finished["val_error"].notna().any() else "test_error"
     values = finished[error]
-    if error == "val_error":  # a run that diverged before its first evaluation counts at chance too
+    if error == "val_error":  # a run that diverged before its first evaluation counts at chance error too
         values = values.where(finished["status"] != "diverged", finished["test_error"])
     finished = finished.assign(value=pd.to_numeric(values)).dropna(subset=["value"])
     rows = []
@@ -85,7 +85,7 @@ def incomparable_costs(runs: pd.DataFrame) -> dict[str, list[str]]:
 
 
 def _front(cost: pd.Series, error: pd.Series, noise: float) -> np.ndarray:
-    """Return whether each row is Pareto-optimal. Costs within the fraction `noise` are equal."""
+    """Return whether each row is Pareto-optimal. Costs within the fraction `noise` count as equal."""
     c, e = cost.to_numpy(float), error.to_numpy(float)
     no_worse = (c <= (1 + noise) * c[:, None]) & (e <= e[:, None])  # (row, other)
     better = ((1 + noise) * c < c[:, None]) | (e < e[:, None])

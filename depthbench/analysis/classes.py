@@ -10,9 +10,9 @@ def class_metrics(predictions: pd.DataFrame) -> pd.DataFrame:
     """Return a row for each run and metric: its macro F1, and the recall of each class.
 
     `predictions` comes from `store.results.load_predictions`. Columns: run_id, network, depth, seed; metric,
-    `macro_f1` or `recall`; class, its name, empty for macro_f1; value. The F1 of a class is the harmonic mean
-    of its precision and recall. Macro F1 is the mean over the classes that occur as a label or a prediction.
-    The recall of a class without test images is NaN."""
+    `macro_f1` or `recall`; class, the name of the class, empty for macro_f1; value. The F1 of a class is the
+    harmonic mean of its precision and recall. Macro F1 is the mean over the classes that occur as a label or
+    a prediction. The recall of a class without test images is NaN."""
     keys = ["run_id", "network", "depth", "seed"]
     columns = [*keys, "metric", "class", "value"]
     if predictions.empty:
@@ -34,7 +34,8 @@ def class_metrics(predictions: pd.DataFrame) -> pd.DataFrame:
 def summarise_classes(metrics: pd.DataFrame) -> pd.DataFrame:
     """Summarise `class_metrics` over the seeds of each network, depth, metric and class.
 
-    Added columns: n, the seeds; mean, low and high (its 95 % t interval, NaN for n < 2), min, max."""
+    Added columns: n, the number of seeds; mean, low and high (its 95 % t interval, NaN for n < 2), min, max.
+    """
     keys = ["network", "depth", "metric", "class"]
     return over_seeds(metrics, keys, "value").sort_values(keys[:2], kind="stable", ignore_index=True)
 
@@ -51,5 +52,5 @@ def confusion(predictions: pd.DataFrame) -> pd.DataFrame:
 
 
 def _codes(predictions: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    """Return labels and predictions as numbers in the data set's order. scikit-learn would sort names."""
+    """Return labels and predictions as numbers in the data set's order; scikit-learn would sort the names."""
     return predictions["label"].cat.codes.to_numpy(), predictions["predicted"].cat.codes.to_numpy()

@@ -26,7 +26,7 @@ VARIANTS, PLUGINS = (
     ("variants.",),
     ("plug-in.",),
 )  # networks that a study defines, and the code of its plug-ins
-EVALUATION = ("evaluate.train_size",)  # another sample of the training images has another train error
+EVALUATION = ("evaluate.train_size",)  # a different sample of training images gives a different train error
 MADE_WITH = ("environment.", "execution.")
 THREADS = ("environment.threads",)
 IRRELEVANT = ("data.name",)  # the name of a data set does not change its images
@@ -48,8 +48,9 @@ def label_each(paths: Sequence[Path]) -> list[str]:
 def join_studies(results: Mapping[str, Results]) -> Results:
     """Join the tables of several studies (label -> results), and add a column `study` with the label.
 
-    `network` becomes the name under which networks are compared: `resnet / mine` for two with different
-    names. `own_network` has the name in its study. Each run id is prefixed with the label."""
+    `network` becomes the name under which networks are compared, such as `resnet / mine` for two networks
+    with different names. `own_network` keeps the name in the study. Each run id gets the label as a prefix.
+    """
     baseline, *others = (tables.runs["network"].tolist() for tables in results.values())
     names: list[dict[str, str]] = [{}, *(counterparts(baseline, other) for other in others)]
     compared_as = {
@@ -114,13 +115,13 @@ def differing(settings: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
 
 
 CAUTIONS = (
-    (IMAGES, "different images or splits, so its errors belong to another task"),
-    (TRAINING, "another recipe, which may explain a difference"),
-    (OPTIONS, "other network options as well, which may explain a difference"),
-    (VARIANTS, "another definition of a network with the same name, which may explain a difference"),
-    (PLUGINS, "other code in the plug-ins of a network, which may explain a difference"),
-    (THREADS, "another number of threads: sums round differently, and training amplifies this"),
-    (EVALUATION, "train errors on other images: compare the test errors"),
+    (IMAGES, "different images or splits, so its errors are from a different task"),
+    (TRAINING, "a different recipe, which may explain a difference"),
+    (OPTIONS, "different network options as well, which may explain a difference"),
+    (VARIANTS, "a different definition of a network with the same name, which may explain a difference"),
+    (PLUGINS, "different plug-in code for a network, which may explain a difference"),
+    (THREADS, "a different number of threads: sums round differently, and training amplifies the difference"),
+    (EVALUATION, "train errors measured on different images: compare the test errors"),
 )
 
 
@@ -140,7 +141,7 @@ def cautions(settings: pd.DataFrame, runs: pd.DataFrame) -> list[str]:
                 rows = rows[~rows["setting"].str.startswith(TRAINING)]
                 if (rows["setting"] != "images").all():  # specified differently, but the same images
                     continue
-            if keys == OPTIONS and not has_recipe:  # the options are what is compared
+            if keys == OPTIONS and not has_recipe:  # the options are the subject of the comparison
                 continue
             if keys in (VARIANTS, PLUGINS):  # a network that one study lacks is not compared by name
                 rows = rows[(rows[[baseline, other]] != "").all(axis=1)]
@@ -156,7 +157,7 @@ def cautions(settings: pd.DataFrame, runs: pd.DataFrame) -> list[str]:
 
 
 def _little_in_common(runs: pd.DataFrame, baseline: str, other: str) -> list[str]:
-    """Return a sentence if two studies share no network and depth, or too few seeds."""
+    """List a sentence if two studies share no network and depth, or too few seeds."""
     cells = [
         set(runs.loc[runs["study"] == label, ["network", "depth"]].itertuples(index=False, name=None))
         for label in (baseline, other)
@@ -175,11 +176,12 @@ def _little_in_common(runs: pd.DataFrame, baseline: str, other: str) -> list[str
 def differences(joined: Results) -> pd.DataFrame:
     """Return a row for each kind of error, study, network and depth: its error minus that of the baseline.
 
-    Errors (percent) come from `verdict.last_errors`: means of the last evaluations, chance for a diverged
-    run. For two studies of the same length, only evaluations at common steps count. Columns:
+    Errors (percent) come from `verdict.last_errors`: the mean of the last evaluations, or chance error for a
+    diverged run. For two studies of the same length, only evaluations at common steps count. Columns:
     - error, study, network, depth; first_network and own_network, its names in the baseline and the study;
-    - n, the seeds that both have; first and other, the mean errors over these; differences, {seed: D};
-    - mean, low and high, the mean of D and its 95 % t interval; p of the two-sided paired t test, and p_holm,
+    - n, the number of seeds that both have; first and other, the mean errors over these seeds in the baseline
+      and the study; differences, {seed: D}, where D is other minus first;
+    - mean, low and high, the mean of D and its 95 % t interval; p, of the two-sided paired t test; p_holm, p
       corrected over the rows of a study and kind of error;
     - diverged, the number of diverged runs; same_weights and same_batches, whether each pair of runs started
       from the same weights and saw the same batches (NA if not recorded)."""

@@ -4,15 +4,15 @@ import pandas as pd
 
 from depthbench.analysis import FINISHED
 
-MOST_POINTS = 600  # of one curve; more are indistinguishable at the width of a column
+MOST_POINTS = 600  # of one curve; more cannot be told apart at the width of a column
 
 
 def mean_curves(runs: pd.DataFrame, history: pd.DataFrame, column: str) -> pd.DataFrame:
     """Return the mean and range of `column` (percent) over the finished seeds at each logged step.
 
-    Columns: network, depth, step (updates made), mean, low, high (the lowest and highest seed), n. A finished
-    run keeps its final error after its own end, as in the tables: a diverged run stays at chance error and in
-    the mean. Steps before the first value of a seed are omitted."""
+    Columns: network, depth, step (updates made), mean, low, high (the lowest and highest seed), n. After its
+    last step, a finished run keeps its final error, so a diverged run stays in the mean at chance error.
+    Steps at which a seed has no value yet are omitted."""
     frames = []
     finished = runs[runs["status"].isin(FINISHED)]
     for _, group in finished.groupby(["network", "depth"]):

@@ -2,8 +2,8 @@
 
 A depth is described by its n, which is 1 for the shallowest depth of its family (e.g. depth 6n + 2). The
 first depths can be too shallow to fit the data, so the search looks for the frontier above the shallowest
-depth that trains. There it assumes that deeper networks train worse. If a network trains again beyond a depth
-at which it did not, the search finds the first frontier that it meets."""
+depth that trains. There it assumes that deeper networks train worse. If a network fails at one depth but
+trains at a deeper one, the search ends at the first frontier that it meets."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -20,10 +20,11 @@ FIRST = (1, 2, 4, 8)  # n; if none of these trains, no deeper network is tried
 
 
 def next_n(trains: Mapping[int, bool], most: int) -> int | None:
-    """Return the n to try next, or None once the frontier is known. `trains` says which tried n train.
+    """Return the n to try next, or None once the frontier is known.
 
-    It tries FIRST until one trains. Then it doubles n, up to `most`, while all train. Then it tries halfway
-    between the largest n that trains and the smallest one above it that does not."""
+    `trains` maps each n tried so far to whether it trains. The search tries the values of FIRST until one
+    trains. Then it doubles n, up to `most`, as long as every n trains. Then it bisects between the largest n
+    that trains and the smallest n above it that does not."""
     shallowest = min((n for n, does in trains.items() if does), default=None)
     if shallowest is None:
         return next((n for n in (min(n, most) for n in FIRST) if n not in trains), None)
@@ -35,7 +36,7 @@ def next_n(trains: Mapping[int, bool], most: int) -> int | None:
 
 
 def trains(runs: pd.DataFrame, below: float) -> pd.Series:
-    """Return whether each finished run trained, NA for other runs.
+    """Return whether each run trained: True or False for finished runs, NA for others.
 
     A run trained if it is done and its train error is below `below` percent."""
     does = (runs["status"] == "done") & (pd.to_numeric(runs["train_error_eval"], errors="coerce") < below)
@@ -54,7 +55,9 @@ def tried(runs: pd.DataFrame, below: float) -> dict[tuple[str, int], dict[int, b
 
 
 def next_depth(depths: DepthRule | DepthList, trained: Mapping[int, bool], most: int) -> int | None:
-    """Return the depth to try next, or None (see `next_n`). `trained` has depths as keys; `most` is an n."""
+    """Return the depth to try next, or None once the frontier is known (see `next_n`).
+
+    `trained` maps each depth tried so far to whether it trains. `most` is the largest n to try."""
     n = next_n({depths.n(depth): does for depth, does in trained.items()}, most)
     return None if n is None else depths.depth(n)
 
@@ -62,9 +65,9 @@ def next_depth(depths: DepthRule | DepthList, trained: Mapping[int, bool], most:
 def frontiers(runs: pd.DataFrame, below: float) -> pd.DataFrame:
     """Return a row for each network and seed, with its frontier.
 
-    Columns: network; seed; trains, the deepest depth that trains, NA if none does; fails, the next tried
-    depth, which does not train, NA if no deeper depth was tried, so that the frontier may be deeper; tried,
-    the number of depths."""
+    Columns: network; seed; trains, the deepest depth that trains (NA if none does); fails, the next depth
+    tried, which does not train (NA if no deeper depth was tried, in which case the frontier may be deeper);
+    tried, the number of depths tried."""
     rows = []
     known = runs.assign(does=trains(runs, below)).dropna(subset=["does"])
     for (network, seed), group in known.groupby(["network", "seed"]):
@@ -85,10 +88,10 @@ def summarise(by_seed: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
 
     Columns: network; n, the number of seeds; median, low and high, the median, shallowest and deepest
     frontier over seeds, where a seed without a depth that trains counts as 0; open, the number of seeds that
-    trained at the maximum depth tested, so that the limit may be deeper; expected, the depth up to which
-    mean-field theory expects the network to train, infinite if it expects no limit, NaN if it has no
-    prediction. For an even number of seeds, the median is the lower of the two middle ones, because their
-    mean need not be a depth of the family."""
+    trained at the maximum depth tested, whose limit may be deeper; expected, the depth up to which mean-field
+    theory expects the network to train (infinite if it expects no limit, NaN if it has no prediction). For an
+    even number of seeds, the median is the lower of the two middle values, because their mean need not be a
+    depth of the family."""
     rows = []
     for network, group in by_seed.groupby("network", sort=False):
         depths = group["trains"].fillna(0).to_numpy(float)
@@ -125,7 +128,7 @@ def searched(runs: pd.DataFrame) -> Search | None:
 def count_open(runs: pd.DataFrame, below: float, deepest: int) -> int:
     """Count the networks and seeds of `runs` for which a search up to `deepest` layers is not finished.
 
-    Networks of plug-ins that are not loaded are left out, because their depths are unknown."""
+    Omits networks of plug-ins that are not loaded, because their depths are unknown."""
     known, count = tried(runs, below), 0
     for family, network, seed in set(runs[["family", "network", "seed"]].itertuples(index=False, name=None)):
         if family in NETWORKS:

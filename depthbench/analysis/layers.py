@@ -17,9 +17,11 @@ def by_layer(layers: pd.DataFrame, column: str) -> pd.DataFrame:
 
     `layers` is `Results.layers`: runs of any status count for the steps at which they were probed. Columns:
     - the four keys; position, 0 at the input and 1 at the output;
-    - mean, 0 if a seed's value is 0, and NaN if one is infinite or not a number (diverged or not measured);
-    - low and high, the lowest and highest of the positive and finite seeds;
-    - n, the seeds probed; zeros, how many of them are exactly 0; lost, how many are infinite or not a number.
+    - mean, which is 0 if the value of a seed is 0, and NaN if one is infinite or not a number (diverged or
+      not measured);
+    - low and high, the lowest and highest value that is positive and finite;
+    - n, the number of seeds probed; zeros, how many of their values are exactly 0; lost, how many are
+      infinite or not a number.
     """
     values = layers[column].astype(float)
     usable = np.isfinite(values) & (values > 0)
@@ -39,9 +41,9 @@ def by_layer(layers: pd.DataFrame, column: str) -> pd.DataFrame:
 
 
 def fewer_seeds(table: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
-    """Return the networks and depths for which `table` (of by_layer) lacks seeds of `runs` at some step.
+    """Return the networks and depths for which some step of `table` (of `by_layer`) lacks seeds of `runs`.
 
-    Columns: network, depth; n, the fewest seeds probed; stored, the runs stored."""
+    Columns: network, depth; n, the smallest number of seeds probed at a step; stored, the number of runs."""
     keys = ["network", "depth"]
     probed = table.groupby(keys, as_index=False)["n"].min()
     stored = runs.groupby(keys, as_index=False).size().rename(columns={"size": "stored"})
@@ -50,7 +52,7 @@ def fewer_seeds(table: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def chosen_steps(layers: pd.DataFrame, count: int) -> list[int]:
-    """Return at most `count` probed steps: the first, the last, and evenly spaced ones of those between."""
+    """Return at most `count` probed steps: the first, the last, and evenly spaced ones in between."""
     steps = sorted(layers["step"].unique())
     indices = np.linspace(0, len(steps) - 1, min(count, len(steps))).round().astype(int)
     return [int(steps[index]) for index in indices]
@@ -59,9 +61,9 @@ def chosen_steps(layers: pd.DataFrame, count: int) -> list[int]:
 def summarise_responses(layers: pd.DataFrame) -> pd.DataFrame:
     """Summarise the standard deviation of layer responses at the last probed step, without the classifier.
 
-    One row per network and depth. Columns: network, depth; n, the seeds; mean, low and high (its 95 % t
-    interval), min and max over the seeds, of each run's median over layers; least and greatest, the extremes
-    over all layers and seeds."""
+    One row per network and depth. The value of a run is its median over layers. Columns: network, depth; n,
+    the number of seeds; mean, low and high (its 95 % t interval), min and max of the runs' values; least and
+    greatest, the extremes over all layers and seeds."""
     if "response_std" not in layers:
         return pd.DataFrame(columns=["network", "depth"])
     known = np.isfinite(layers["response_std"].astype(float))
@@ -73,10 +75,10 @@ def summarise_responses(layers: pd.DataFrame) -> pd.DataFrame:
 
 
 def thinned(line: pd.DataFrame, most: int) -> pd.DataFrame:
-    """Reduce the rows of by_layer of one network, depth and step to at most about `most`.
+    """Reduce the rows of `by_layer` for one network, depth and step to about `most` or fewer.
 
-    Neighbouring layers are merged into their geometric mean. An even number is merged, because the two layers
-    of a block may differ more than blocks do."""
+    Neighbouring layers are merged into their geometric mean, an even number at a time, because the two layers
+    of a block may differ more than two blocks do."""
     if len(line) <= most:
         return line
     values = ["mean", "low", "high"]

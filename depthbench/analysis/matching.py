@@ -1,4 +1,4 @@
-"""Checks that twins of a study match: parameters, initial weights, batches in the same order."""
+"""Checks that the twins of a study have equal parameters, initial weights and batches in the same order."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,11 +10,12 @@ from depthbench.networks import NETWORKS
 
 
 def match_twins(runs: pd.DataFrame, history: pd.DataFrame) -> pd.DataFrame:
-    """Return a row for each depth and seed at which both twins are stored with one recipe and equal options.
+    """Return a row for each depth and seed for which both twins are stored with equal recipes and options.
 
-    Columns: depth, seed, network and twin; parameters (their number), initial_weights and batches (the same
-    images in the same order) are True, False, or NA if one side was not recorded; batches_compared is the
-    number of updates over which the batches were compared: all, or up to the last row that both logged."""
+    Columns: depth, seed, network and twin; parameters, initial_weights and batches, whether the number of
+    parameters, the initial weights, and the images of each batch and their order are equal (NA if not
+    recorded for both); batches_compared, the number of updates over which the batches were compared: all
+    updates, or those up to the last one that both logged."""
     rows = []
     settings = [column for column in map(str, runs) if column.startswith(("options.", "recipe."))]
     stored = rows_of(runs)

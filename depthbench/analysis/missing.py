@@ -12,7 +12,7 @@ def missing_runs(planned: Iterable[tuple[int, str, int]], runs: pd.DataFrame) ->
     """Return a row for each of the `planned` runs (depth, network, seed) without final errors, in this order.
 
     Columns: network, depth, seed; status, `not started` if nothing is stored; step, the updates made; steps,
-    the updates planned (both NA if not recorded); reason, why it failed, else None."""
+    the updates planned (both NA if not recorded); reason, why the run failed, or None."""
     stored = {(run["network"], run["depth"], run["seed"]): run for run in rows_of(runs)}
     rows = []
     for depth, network, seed in planned:

@@ -25,13 +25,13 @@ def seeds_to_decide(differences: np.ndarray, margin: float, pairs: int = 1) -> i
     mean, sd = float(np.mean(differences)), float(np.std(differences, ddof=1))
 
     def is_enough(n: int) -> bool:
-        return _decided(n, mean, sd, margin, LEVEL / pairs) >= POWER
+        return _decided(n, mean, sd, margin=margin, level=LEVEL / pairs) >= POWER
 
     candidates = range(max(LEAST_SEEDS, len(differences) + 1), MOST_SEEDS + 1)
     return next((n for n in candidates if is_enough(n)), None)
 
 
-def _decided(n: int, mean: float, sd: float, margin: float, level: float) -> float:
+def _decided(n: int, mean: float, sd: float, *, margin: float, level: float) -> float:
     """Return the fraction of simulated studies of n seeds with a verdict (`verdict.decide`)."""
     means, spreads = _standard(n)
     d, error = mean + sd * means, sd * spreads / n**0.5

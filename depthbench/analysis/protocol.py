@@ -12,13 +12,13 @@ from depthbench.networks.family import Protocol
 from depthbench.study.model import Recipe
 from depthbench.training.optimizers import OPTIMIZERS
 
-LENGTHS_OF_OTHER_KINDS = {"epochs", "patience"}  # every protocol states its length in steps
+LENGTHS_OF_OTHER_KINDS = {"epochs", "patience"}  # every protocol gives its length in steps
 
 
 def settled_options(run: Mapping[str, Any]) -> dict[str, Any]:
     """Return all network options of `run`, with the family's defaults for unset ones.
 
-    An option without effect has its default, so that equal networks have equal options."""
+    An option without effect is set to its default, so that equal networks have equal options."""
     prefix = "options."
     given = {key.removeprefix(prefix): value for key, value in run.items() if key.startswith(prefix)}
     chosen = {key: None if pd.isna(value) else value for key, value in given.items()}
@@ -26,7 +26,7 @@ def settled_options(run: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def is_from_paper(family: str) -> bool:
-    """Return whether `family` is an image network of a paper."""
+    """Return whether `family` is an image network with the protocol of a paper."""
     return family in NETWORKS and bool(NETWORKS[family].protocols)
 
 
@@ -38,8 +38,9 @@ def has_default_options(run: Mapping[str, Any]) -> bool:
 
 
 def recipe_of(protocol: Protocol) -> dict[str, Any]:
-    """Return every key of [recipe] that the paper of `protocol` states, as in a row of `Results.runs`: the
-    settings of the optimiser are keys of their own."""
+    """Return the keys of [recipe] that the paper of `protocol` states, with their values.
+
+    As in a row of `Results.runs`, each setting of the optimiser is a separate key."""
     recipe = Recipe(**protocol.recipe).model_dump(exclude=LENGTHS_OF_OTHER_KINDS | protocol.unstated)
     return {**recipe, **recipe.pop("optimizer_settings")}
 
@@ -47,7 +48,7 @@ def recipe_of(protocol: Protocol) -> dict[str, Any]:
 def recipe_differences(run: Mapping[str, Any], name: str) -> list[str]:
     """Return the differences of `run` from the protocol `name` of its family, in words.
 
-    For example `batch_size 64, not 128`. A key that qualifies another one, as milestones qualify the step
+    For example `batch_size 64, not 128`. A key that depends on another one, as milestones depend on the step
     schedule, counts only if both recipes use it."""
     protocol = NETWORKS[run["family"]].protocols[name]
     paper = _with_settings(recipe_of(protocol))
@@ -64,7 +65,7 @@ def recipe_differences(run: Mapping[str, Any], name: str) -> list[str]:
     if isinstance(shape, tuple) and shape[1:] != (size, size):
         differences.append(f"images {shape[2]}x{shape[1]}, not {size}x{size}")
     if not all(pd.isna(run[f"data.{key}"]) for key in ("val_size", "val_fraction")):
-        differences.append("trained on fewer images, some being kept for validation")
+        differences.append("trained on fewer images, because some are kept for validation")
     return differences
 
 
@@ -74,7 +75,7 @@ def _recipe_of_run(run: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _with_settings(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """Return `recipe` with the defaults of the settings of its optimiser that are not set."""
+    """Return `recipe` with the defaults of those settings of its optimiser that are unset."""
     entry = OPTIMIZERS.get(recipe.get("optimizer", ""))
     defaults = {key: default for key, (_, default) in entry.settings.items()} if entry else {}
     return {**recipe, **{key: value for key, value in defaults.items() if _is_missing(recipe.get(key))}}

@@ -1,7 +1,7 @@
-"""Compare a study with the published numbers (published.csv). Errors are in percent.
+"""Compare a study with published numbers (published.csv). Errors are in percent.
 
 A published number is compared only with runs of the same network, options, depth and data set. Other
-differences, in the recipe and in the reported evaluation, are stated with it."""
+differences, such as those of the recipe and the reported evaluation, are listed with it."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -25,7 +25,7 @@ EVALUATIONS = {  # columns that are not from the last evaluation
     "best_test_error": "best evaluation on the test set",
     "val_selected_test_error": "evaluation chosen by validation",
 }
-NUM_CLASSES = {"imagenet": 1000}  # a folder with this name may hold something else
+NUM_CLASSES = {"imagenet": 1000}  # a folder with this name may hold other images
 WITHIN = 2.0  # standard deviations
 
 COLUMNS = {
@@ -59,16 +59,16 @@ COLUMNS = {
 def published() -> pd.DataFrame:
     """Return every published number of a network that depthbench builds.
 
-    Columns: source and table; data, family, depth, options.KEY (NaN: the default); called (the network's name
-    there); metric; compared, the column of `Results.runs` to compare if it is not the last evaluation;
-    statistic, `median` or NaN for a mean; value (percent); bound, `above` for a lower bound; std; runs;
-    recipe, a protocol of the family (NaN: unknown); protocol, what was reported; provenance."""
+    Columns: source and table; data, family, depth, options.KEY (NaN: the default); called, the network's name
+    in the source; metric; compared, the column of `Results.runs` to compare if it is not the last evaluation;
+    statistic, `median`, or NaN for a mean; value (percent); bound, `above` for a lower bound; std; runs;
+    recipe, a protocol of the family (NaN: unknown); protocol, the evaluation reported; provenance."""
     with files("depthbench.analysis").joinpath("published.csv").open(encoding="utf-8") as file:
         return pd.read_csv(file)
 
 
 def published_for(run: Mapping[str, Any]) -> pd.DataFrame:
-    """Return the rows of `published` with the network, options, depth and data set of `run`, in their order.
+    """Return the rows of `published` with the network, options, depth and data set of `run`.
 
     `run` is a row of `Results.runs`."""
     table = published()
@@ -86,14 +86,14 @@ def published_for(run: Mapping[str, Any]) -> pd.DataFrame:
 def reproduction(runs: pd.DataFrame) -> pd.DataFrame:
     """Return a row for each published number of each network and depth of `runs` (`Results.runs`).
 
-    A network and depth without a published number has one row, with the test error alone and the reason in
-    `why`. Networks without a finished run are omitted.
+    A network and depth without a published number has one row, with its test error and the reason in `why`.
+    Networks without a finished run are omitted.
 
-    Columns: network, depth, data, metric (of METRICS); n finished seeds with this error, their mean, sd, low
-    and high, and how many diverged (they count at chance error); published, bound, published_sd,
-    published_runs; difference, measured - published (NaN for a bound); within and why, see `_agreement`;
-    same_protocol and differs, whether the recipe is the paper's and how it differs (NA if the paper's is
-    unknown); protocol and published_protocol in words; source, provenance."""
+    Columns: network, depth, data, metric (of METRICS); n, the number of finished seeds with this error; mean,
+    sd, low and high over these seeds; diverged, how many of them diverged (they count at chance error);
+    published, bound, published_sd, published_runs; difference, measured minus published (NaN for a bound);
+    within and why, see `_agreement`; same_protocol, whether the recipe is that of the source (NA if that is
+    unknown); differs, how it differs; protocol and published_protocol, in words; source, provenance."""
     rows = []
     for _, group in runs.groupby(["depth", "network"]):
         finished = group[group["status"].isin(FINISHED)]
@@ -105,11 +105,11 @@ def reproduction(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def _measured(finished: pd.DataFrame, metric: str, column: str, statistic: str = "mean") -> dict[str, Any]:
-    """Return the measured side of a row. With `statistic` median, `mean` is the median of the runs."""
+    """Return the measured columns of a row. If `statistic` is median, `mean` is the median of the runs."""
     run = finished.iloc[0]
     diverged = finished["status"] == "diverged"
     taken, last = (finished.get(key, pd.Series(np.nan, finished.index)) for key in (column, METRICS[metric]))
-    # the best error of a diverged run is from before it diverged; the last one is at chance
+    # the best error of a diverged run is from before it diverged, so its final error, at chance, replaces it
     values = pd.to_numeric(taken.mask(diverged, last), errors="coerce").dropna()
     return {
         "network": run["network"],
@@ -134,7 +134,7 @@ def _compared(finished: pd.DataFrame, number: Mapping[str, Any]) -> dict[str, An
     statistic = "mean" if pd.isna(number["statistic"]) else number["statistic"]
     measured = _measured(finished, number["metric"], column, statistic)
     bound = "" if pd.isna(number["bound"]) else number["bound"]
-    within, why = _agreement(measured, number["value"], bound, number["std"], column)
+    within, why = _agreement(measured, column, value=number["value"], bound=bound, sd=number["std"])
     is_known = not pd.isna(number["recipe"])
     differs = recipe_differences(_first(finished), number["recipe"]) if is_known else []
     return measured | {
@@ -155,7 +155,7 @@ def _compared(finished: pd.DataFrame, number: Mapping[str, Any]) -> dict[str, An
 
 def _unpublished(finished: pd.DataFrame) -> dict[str, Any]:
     """Return the row of one network and depth without a published number."""
-    what = "network" if _is_published_data(_first(finished)) else "data"
+    what = "network" if _is_published_data(_first(finished)) else "data set"
     words = dict.fromkeys(("bound", "differs", "published_protocol", "source", "provenance"), "")
     unknown = dict.fromkeys(("within", "same_protocol", "published_runs"), pd.NA)
     why = {"why": f"no published number for this {what}"}
@@ -177,12 +177,13 @@ def _is_published_data(run: Mapping[str, Any]) -> bool:
 
 
 def _agreement(
-    measured: Mapping[str, Any], value: float, bound: str, sd: float, column: str
+    measured: Mapping[str, Any], column: str, *, value: float, bound: str, sd: float
 ) -> tuple[object, str]:
     """Return whether the measured mean agrees with a published `value` (True, False or NA), and the rule.
 
-    They agree within WITHIN standard deviations, the wider of the measured one and the published `sd`. A mean
-    above a published lower bound agrees with it. If a run diverged, the measured spread is ignored."""
+    They agree if they differ by at most WITHIN standard deviations, using the larger of the measured one and
+    the published `sd`. If a run diverged, the measured one is ignored. A mean agrees with a published lower
+    bound if it is above the bound."""
     if not measured["n"]:
         return pd.NA, f"needs {column}"
     if bound:

@@ -6,7 +6,7 @@ import pandas as pd
 from depthbench.analysis import FINISHED, STATUSES
 from depthbench.analysis.intervals import PERCENT, mean_interval
 
-# of the last evaluation, never of the best one: column of `Results.runs` -> words
+# column of `Results.runs` -> words; the last evaluation counts, never the best one
 ERRORS = {"train_error_eval": "train error", "test_error": "test error"}
 CROPS = ("test_error_10crop", "test_error_top5", "test_error_top5_10crop")  # of ImageNet's protocol
 

@@ -1,7 +1,7 @@
 """Predicted and measured gradients at initialisation.
 
 A rate is the factor of the squared L2 norm of dL/dz from one layer (or residual block) to the one before it,
-towards the input. z is the output of a weighted layer before normalisation. Nothing is predicted where the
+towards the input. z is the output of a weighted layer before normalisation. There is no prediction where the
 assumptions of a formula do not hold."""
 
 import math
@@ -33,8 +33,9 @@ WIDE = "wide layers, ReLU, no normalisation"
 class Prediction(NamedTuple):
     """The prediction for one stage.
 
-    `predicted` is the rate from one `per` (layer or block, of `layers` layers) to the one before. It is NaN
-    if the gradient follows a power of the depth, which has no rate."""
+    `predicted` is the rate from one layer or block to the one before it. `per` says which of the two, and
+    `layers` is its number of layers. The rate is NaN if the gradient follows a power of the depth, which has
+    no rate."""
 
     kind: str
     per: str
@@ -74,11 +75,12 @@ def predict(run: Mapping[str, Any], stage: str) -> Prediction | None:
 
 
 def depth_scale(run: Mapping[str, Any]) -> float:
-    """Return the predicted number of layers over which the squared gradient changes e-fold at initialisation.
+    """Return the number of layers over which theory expects the squared gradient to change by a factor of e.
 
-    `run` is a row of `Results.runs`. The number is 1/|ln rate|, where the rate is the geometric mean over
-    stages. It is infinite at rate 1, and NaN if a stage has no prediction. Mean-field theory expects a
-    network to train up to about TRAINABLE such scales (Schoenholz et al. 2017, arXiv:1611.01232, sec. 5)."""
+    `run` is a row of `Results.runs`. The number is 1/|ln rate| at initialisation, where the rate is the
+    geometric mean over stages. It is infinite at rate 1, and NaN if a stage has no prediction. Mean-field
+    theory expects a network to train up to about TRAINABLE such scales (Schoenholz et al. 2017,
+    arXiv:1611.01232, sec. 5)."""
     structure = _structure(run)
     if structure is None:
         return math.nan
@@ -128,7 +130,7 @@ def _batch_norm(batch: int, structure: Structure) -> Prediction | None:
         assumption = "wide layers, ReLU, batch normalisation"
         return Prediction("batch_norm", "layer", 1, batch_norm_rate(batch), formula, YANG, assumption)
     assumption = (
-        "upper bound: derived for fully connected layers, whereas neighbouring pixels of an image are similar"
+        "upper bound: derived for fully connected layers, but neighbouring pixels of an image are similar"
     )
     limit = math.pi / (math.pi - 1)
     return Prediction("batch_norm_limit", "layer", 1, limit, "at most pi/(pi - 1)", YANG, assumption)
@@ -149,11 +151,11 @@ def _residual(
 ) -> Prediction | None:
     shortcut, branch = options["shortcut_scale"], options["branch_scale"]
     if options["shortcut"] == "C":
-        return None  # no shortcut is the identity
+        return None  # every shortcut is a projection
     if options["norm"] == "batch":
         if (shortcut, branch) != (1, 1):
             return None
-        assumption = "order of growth alone: the branch is downscaled by the square root of the depth"
+        assumption = "order of growth only: the branch is scaled down by the square root of the depth"
         formula = "norm as 1/l, l = 1 at the input"
         return Prediction("power", "", 0, math.nan, formula, DE_SMITH, assumption)
     leak = _leak(run, structure, stage)
@@ -171,10 +173,10 @@ def _residual(
 
 
 class Leak(NamedTuple):
-    """The fraction of a squared gradient that a 3x3 convolution with zero padding keeps on maps of `size`."""
+    """The fraction `rate` of a squared gradient that a 3x3 convolution with zero padding keeps."""
 
     rate: float
-    size: tuple[int, int] | None  # (H, W); None in a fully connected layer, which loses nothing
+    size: tuple[int, int] | None  # of the map (H, W); None for a fully connected layer, which loses nothing
 
 
 def _leak(run: Mapping[str, Any], structure: Structure, stage: str) -> Leak | None:
@@ -189,32 +191,30 @@ def _leak(run: Mapping[str, Any], structure: Structure, stage: str) -> Leak | No
 
 
 def _kept(pixels: int) -> float:
-    """Return the largest eigenvalue of the mean of three neighbours in a row of `pixels`.
-
-    Beyond its ends the row is zero."""
+    """Return the largest eigenvalue of the mean of three neighbours in a zero-padded row of `pixels`."""
     return (1 + 2 * math.cos(math.pi / (pixels + 1))) / 3
 
 
 def _leak_in_words(leak: Leak, layers: int = 1) -> tuple[str, str]:
-    """Return the factor in the formula and the assumption for zero padding that leaks in `layers` layers."""
+    """Return the factor of the leak in the formula of `layers` layers, and the assumption."""
     if leak.size is None:
         return "", WIDE
     power = "" if layers == 1 else f"^{layers}"
     size = "x".join(map(str, leak.size))
-    return f" * leak{power}", f"{WIDE}; zero padding leaks ((1 + 2 cos(pi/(H + 1)))/3)^2, map {size}"
+    return f" * leak{power}", f"{WIDE}; leak = ((1 + 2 cos(pi/(H + 1)))/3)^2 of zero padding, map {size}"
 
 
 def measured_rates(runs: pd.DataFrame, layers: pd.DataFrame) -> pd.DataFrame:
     """Return the measured and the predicted rate at step 0 for each network, depth and stage.
 
-    A stage needs at least MIN_FITTED layers (blocks, if the theory counts blocks). The rate of a run comes
-    from a straight line fitted by least squares to the logarithm of the squared norms; a block counts as the
-    mean of its layers. Columns: KEYS; mean, the geometric mean over n seeds; low and high, its 95 % t
-    interval (NaN for n < 2); difference, percent of the predicted rate; and the fields of Prediction, empty
-    without a prediction.
+    A stage needs at least MIN_FITTED layers, or blocks if the theory counts blocks. The rate of a run is
+    exp(slope) of a straight line fitted by least squares to the logarithms of the squared norms. For blocks,
+    the logarithms are averaged over the layers of a block. Columns: KEYS; mean, the geometric mean over n
+    seeds; low and high, its 95 % t interval (NaN for n < 2); difference, in percent of the predicted rate;
+    and the fields of Prediction, empty without a prediction.
 
-    Omitted are residual networks with batch normalisation and identity shortcuts, whose norm follows a power
-    of the depth and has no rate, and runs with a norm that is zero or not finite."""
+    Omits residual networks with batch normalisation and identity shortcuts, because their norm follows a
+    power of the depth and has no rate. Omits runs with a norm that is zero or not finite."""
     columns = [*KEYS, "mean", "low", "high", "n", "difference", *PREDICTED]
     if COLUMN not in layers:
         return pd.DataFrame(columns=columns)
@@ -238,8 +238,8 @@ def measured_rates(runs: pd.DataFrame, layers: pd.DataFrame) -> pd.DataFrame:
 def _follows_a_power(run: Mapping[str, Any]) -> bool:
     """Return whether the norm of a row of `Results.runs` follows a power of the depth.
 
-    This holds for residual networks with batch normalisation and identity shortcuts, and nothing else between
-    their blocks."""
+    This holds for residual networks with batch normalisation, identity shortcuts, and no gate, scale or
+    dropout."""
     family: Family | None = NETWORKS.get(run.get("family", ""))
     if family is None or not family.is_residual:
         return False
@@ -259,7 +259,7 @@ def _follows_a_power(run: Mapping[str, Any]) -> bool:
 def _slope(stage: pd.DataFrame, layers: int) -> float:
     """Return the growth of the logarithm of the squared norm from one layer or block to the one before it.
 
-    A block has `layers` layers. NaN if there are too few, or one norm is zero or not finite."""
+    A block has `layers` layers. NaN if there are too few layers, or if a norm is zero or not finite."""
     values = stage.sort_values("layer")[COLUMN].to_numpy(float)
     is_whole = len(values) >= MIN_FITTED * layers and len(values) % layers == 0
     if not is_whole or not np.all(np.isfinite(values) & (values > 0)):
@@ -276,15 +276,15 @@ def _spread(slopes: np.ndarray) -> dict[str, float]:
 def theory_lines(table: pd.DataFrame, runs: pd.DataFrame, layers: pd.DataFrame) -> pd.DataFrame:
     """Return the predicted norms at step 0 as lines.
 
-    The line of a stage starts at the norm measured in its last layer. A power of the depth starts at the last
-    of all hidden layers. `table` is `analysis.layers.by_layer` of COLUMN. Columns: network, depth, stage,
-    kind, source, layer, position, value (L2 norm)."""
+    The line of a stage starts at the norm measured in its last layer. A line for a power of the depth covers
+    all hidden layers and starts at the last one. `table` is `analysis.layers.by_layer` of COLUMN. Columns:
+    network, depth, stage, kind, source, layer, position, value (L2 norm)."""
     first = layers[layers["step"] == 0]
     stages = first[[*KEYS, "layer"]].drop_duplicates()
     points = table[table["step"] == 0].merge(stages, on=["network", "depth", "layer"])
     points = points.merge(theory(runs, first), on=KEYS)
     is_power = points["kind"] == "power"
-    points.loc[is_power, "stage"] = "hidden"  # one line through all of them
+    points.loc[is_power, "stage"] = "hidden"  # one line through all stages
     lines = []
     for _, line in points.groupby(KEYS):
         line = line.sort_values("layer")

@@ -1,10 +1,11 @@
 """Verdicts: do deeper networks train worse here, and do residual connections remove the degradation?
 
-Errors are paired by seed: D is the error of the deep network minus that of the shallow one. `present`: the
-one-sided paired t test, Holm-corrected over the pairs of depths of a network, gives p <= 0.05, and the mean D
-is at least the margin. `absent`: the one-sided 95 % upper bound of the mean D is below the margin. Otherwise,
-and with fewer than 3 seeds, `inconclusive`. A diverged run counts at chance error. An error is the mean of
-the last five evaluations of a run, or of its last quarter if that has fewer.
+Errors are paired by seed: D is the error at the deeper depth minus the error at the shallower one. `present`:
+the one-sided paired t test, Holm-corrected over the pairs of depths of a network, gives p <= 0.05, and the
+mean D is at least the margin. `absent`: the one-sided 95 % upper bound of the mean D is below the margin.
+Otherwise, or with fewer than 3 seeds, the verdict is `inconclusive`. The error of a run is the mean of its
+last evaluations: at most five, and only from the last quarter of training. A diverged run counts at chance
+error.
 
 scipy.stats is imported only where a test is made, because the import takes most of a second."""
 
@@ -19,13 +20,14 @@ from scipy.special import stdtrit
 from depthbench.analysis import FINISHED
 from depthbench.analysis.rows import rows_of
 from depthbench.networks import NETWORKS
+from depthbench.networks.architectures import HE2015_CIFAR_STEPS
 
 LEVEL = 0.05
 LEAST_SEEDS = 3  # with fewer, every verdict is inconclusive
-EVALUATIONS, LAST_PART = 5, 0.25  # an error is the mean of up to 5 evaluations in the last quarter
+EVALUATIONS, LAST_PART = 5, 0.25  # an error is the mean of at most 5 evaluations, from the last quarter
 PAIRED = ["network", "depth", "seed", "status", "error"]
 ROUNDING = 1e-9  # percentage points
-FULL_RECIPE = 64_000  # steps from which a recipe counts as full
+FULL_RECIPE = HE2015_CIFAR_STEPS  # a recipe with at least as many steps counts as full
 FULL_MARGIN, SHORT_MARGIN = 0.5, 1.0  # percentage points
 
 
@@ -41,7 +43,7 @@ class Verdicts(NamedTuple):
 def judge(runs: pd.DataFrame, history: pd.DataFrame, column: str, margin: float | None = None) -> Verdicts:
     """Return all verdicts on `column`, train_error_eval or test_error.
 
-    margin: percentage points; None: the default for the number of steps of the runs."""
+    margin: percentage points; None uses the default for the number of steps of the runs."""
     errors = last_errors(runs, history, column)
     if margin is None:
         margin = default_margin(pd.to_numeric(runs["steps"], errors="coerce").max())
@@ -56,16 +58,16 @@ def default_margin(steps: int) -> float:
 def last_errors(runs: pd.DataFrame, history: pd.DataFrame, column: str) -> pd.DataFrame:
     """Return the finished runs with their `error` (percent).
 
-    This is the mean of `column` over the last five evaluations, or over the last quarter of training if that
-    has fewer; chance for a diverged run. Columns: network, family, depth, seed, status, error, and the
-    settings of each run."""
+    This is the mean of `column` over the last evaluations: at most five, and only from the last quarter of
+    training (the last evaluation always counts). A diverged run has chance error. Columns: network, family,
+    depth, seed, status, error, and the settings of each run."""
     finished = runs[runs["status"].isin(FINISHED)].copy()
     rows = history.dropna(subset=[column]).sort_values("step")
     steps = finished.set_index("run_id")["steps"].reindex(rows["run_id"]).to_numpy()
     settled = rows["step"] > (1 - LAST_PART) * steps
     last = rows["step"] == rows.groupby("run_id")["step"].transform("max")
     means = rows[settled | last].groupby("run_id")[column].apply(lambda e: e.tail(EVALUATIONS).mean())
-    final = pd.to_numeric(finished[column], errors="coerce")  # chance for a diverged run
+    final = pd.to_numeric(finished[column], errors="coerce")  # at chance for a diverged run
     ends = finished["run_id"].map(means).fillna(final)  # also for an unreadable history
     finished["error"] = ends.where(finished["status"] == "done", final)
     settings = [key for key in map(str, finished) if key.startswith(("options.", "recipe."))]
@@ -77,10 +79,10 @@ def last_errors(runs: pd.DataFrame, history: pd.DataFrame, column: str) -> pd.Da
 def degradation(errors: pd.DataFrame, margin: float) -> pd.DataFrame:
     """Return a row for each network and pair of depths: does the deeper one train worse?
 
-    errors: `last_errors`. margin: percentage points. Columns: network, shallow, deep; n, the seeds that both
-    depths have; differences, {seed: D}; mean; upper, the one-sided 95 % upper bound of the mean; p of the
-    one-sided paired t test; p_holm, corrected over the pairs of a network; p_sign_flip of the exact sign-flip
-    test; diverged, the number of diverged runs compared; verdict."""
+    errors: `last_errors`. margin: percentage points. Columns: network, shallow, deep; n, the number of seeds
+    that both depths have; differences, {seed: D}; mean, of D; upper, the one-sided 95 % upper bound of the
+    mean; p, of the one-sided paired t test; p_holm, p corrected over the pairs of a network; p_sign_flip, of
+    the exact sign-flip test; diverged, the number of diverged runs compared; verdict."""
     rows = []
     for network, group in errors[PAIRED].groupby("network", sort=False):
         pairs = [
@@ -92,14 +94,14 @@ def degradation(errors: pd.DataFrame, margin: float) -> pd.DataFrame:
 
 
 def trends(errors: pd.DataFrame, margin: float) -> pd.DataFrame:
-    """Return a row for each network of three depths or more: does its error rise with depth?
+    """Return a row for each network with three or more depths: does its error rise with depth?
 
-    Page's trend test (Page 1963), which needs no normal errors. Its blocks are the seeds that have both
-    depths of the widest pair (see `widest`), its treatments the depths from one to the other that all these
-    seeds have. `present`: p <= 0.05, and the mean rise from the shallowest to the deepest depth is at least
-    the margin. `absent`: the one-sided 95 % upper bound of the rise is below the margin. Columns: network,
-    depths, n, differences, {seed: rise}, rise (mean, percentage points), upper, p, diverged (the number of
-    diverged runs tested), verdict."""
+    The test is Page's trend test (Page 1963), which does not assume normal errors. Its blocks are the seeds
+    that have both depths of the widest pair (see `widest`). Its treatments are these two depths and every
+    depth between them that all these seeds have. `present`: p <= 0.05, and the mean rise from the shallowest
+    to the deepest depth is at least the margin. `absent`: the one-sided 95 % upper bound of the mean rise is
+    below the margin. Columns: network; depths; n, the number of seeds; differences, {seed: rise}; rise, the
+    mean (percentage points); upper, its bound; p; diverged, the number of diverged runs tested; verdict."""
     rows = []
     for network, group in errors[PAIRED].groupby("network", sort=False):
         table = group.pivot_table(index="seed", columns="depth", values="error")  # (seeds, depths)
@@ -132,7 +134,7 @@ def trends(errors: pd.DataFrame, margin: float) -> pd.DataFrame:
                 "upper": upper,
                 "p": p,
                 "diverged": int((tested["status"] == "diverged").sum()),
-                "verdict": decide(len(table), rise, upper, p, margin),
+                "verdict": decide(n=len(table), mean=rise, upper=upper, p=p, margin=margin),
             }
         )
     columns = ["network", "depths", "n", "differences", "rise", "upper", "p", "diverged", "verdict"]
@@ -140,10 +142,11 @@ def trends(errors: pd.DataFrame, margin: float) -> pd.DataFrame:
 
 
 def removals(errors: pd.DataFrame, margin: float) -> pd.DataFrame:
-    """Return a row for each pair of twins and of depths: does the residual network remove the degradation?
+    """Return a row for each pair of twins and pair of depths: is the degradation removed?
 
-    The same test on D of the plain network minus D of the residual one, by seed, corrected over the pairs of
-    depths of two twins. Columns as in `degradation`, and residual, the twin of network."""
+    The test is that of `degradation`, on D of the plain network minus D of the residual one, paired by seed
+    and corrected over the pairs of depths of the twins. Columns as in `degradation`, and residual, the twin
+    of network."""
     rows = []
     for plain, residual in twins(errors):
         of_plain, of_residual = (errors[errors["network"] == network] for network in (plain, residual))
@@ -160,10 +163,10 @@ def removals(errors: pd.DataFrame, margin: float) -> pd.DataFrame:
 
 
 def widest(pairs: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
-    """Return the pair of depths that lies furthest apart, or None if no pair has a common seed.
+    """Return the pair of depths that are furthest apart, or None if no pair has a common seed.
 
-    Pairs are dicts with shallow, deep and n, the seeds that have both. Pairs with enough seeds for a verdict
-    come first."""
+    Each pair is a dict with shallow, deep and n, the number of seeds that have both. If any pair has enough
+    seeds for a verdict, only such pairs count."""
     known = [pair for pair in pairs if pair["n"]]
     enough = [pair for pair in known if pair["n"] >= LEAST_SEEDS]
     return max(enough or known, key=lambda pair: pair["deep"] - pair["shallow"], default=None)
@@ -201,7 +204,9 @@ def _judged(pairs: list[dict[str, Any]], margin: float) -> list[dict[str, Any]]:
         pair |= {"p": _paired_t(values), "p_sign_flip": _sign_flip(values)}
     for pair, corrected in zip(pairs, holm([pair["p"] for pair in pairs]), strict=True):
         pair["p_holm"] = corrected
-        pair["verdict"] = decide(pair["n"], pair["mean"], pair["upper"], corrected, margin)
+        pair["verdict"] = decide(
+            n=pair["n"], mean=pair["mean"], upper=pair["upper"], p=corrected, margin=margin
+        )
     return pairs
 
 
@@ -210,7 +215,7 @@ def _frame(rows: list[dict[str, Any]], keys: list[str]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[*keys, *numbers])
 
 
-def decide(n: int, mean: float, upper: float, p: float, margin: float) -> str:
+def decide(*, n: int, mean: float, upper: float, p: float, margin: float) -> str:
     """Return the verdict on n seeds. `mean` and `upper` are in percentage points."""
     if n < LEAST_SEEDS:
         return "inconclusive"

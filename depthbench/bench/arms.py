@@ -24,7 +24,9 @@ class Arm:
         return f"{self.what}, {jobs}" + (f", {self.mode}" if self.mode != "steps" else "")
 
 
-def arms_on(device: str, precision: str, cores: int, max_jobs: int, conventional_threads: int) -> list[Arm]:
+def arms_on(
+    device: str, precision: str, *, cores: int, max_jobs: int, conventional_threads: int
+) -> list[Arm]:
     """Return the arms of each case, with at most `max_jobs` simultaneous jobs.
 
     Alone, the conventional loop has as many threads as torch uses by default. On a CPU, jobs share the cores,

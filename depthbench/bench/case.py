@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 
 from depthbench.data.images import Images
+from depthbench.networks.architectures import HE2015_CIFAR_STEPS
 from depthbench.study.file import load_study
 from depthbench.study.model import Run
 
-ENDLESS = 64_000  # steps: the length in the paper, which no benchmark reaches
+ENDLESS = HE2015_CIFAR_STEPS  # no benchmark reaches the length in the paper
 CIFAR = (50_000, 3, 32, 32)  # noise images: their content does not affect the timing
 DIGITS = (1437, 1, 8, 8)
 NETWORK = "resnet"  # its plain twin only lacks the additions

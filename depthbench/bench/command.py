@@ -39,7 +39,13 @@ def run_bench(settings: Settings, results: Path, console: Console) -> Path:
     cores = usable_cores()
     jobs = settings.jobs or (min(cores, MAX_JOBS[kind]) if kind == "cpu" else MAX_JOBS[kind])
     seconds = settings.seconds or SECONDS[kind]
-    arms = arms_on(device, settings.precision, cores_each(1), jobs, torch.get_num_threads())
+    arms = arms_on(
+        device,
+        settings.precision,
+        cores=cores_each(1),
+        max_jobs=jobs,
+        conventional_threads=torch.get_num_threads(),
+    )
     cases = settings.cases()
     machine = torch.cuda.get_device_name(device) if kind == "cuda" else cpu_name()
     folder = results / output.slug(machine, cores, settings.precision)

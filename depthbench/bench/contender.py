@@ -1,13 +1,14 @@
 """A process that trains a number of steps on request and returns their timing.
 
-It receives (what, case, device, lanes) and answers "ready". Then it answers each (mode, steps, threads) with
-a list of Timings. It ends with its parent or when the parent closes the pipe."""
+bench/messages.py lists what it receives and answers. It ends with its parent or when the parent closes the
+pipe."""
 
 import contextlib
 from multiprocessing.connection import Connection
 
 import torch
 
+from depthbench.bench.messages import Ready, Request, Setup
 from depthbench.execution.process import connect_to_parent
 from depthbench.registry import Entry
 
@@ -23,16 +24,17 @@ CONTENDERS = {  # made from (case, device), and from lanes if there are several
 
 def serve(connection: Connection) -> None:
     """Answer requests until the parent ends, which raises EOFError."""
-    what, case, device, lanes = connection.recv()
-    device = torch.device(device)
+    setup: Setup = connection.recv()
+    device = torch.device(setup.device)
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    contender = CONTENDERS[what](case, device, **({"lanes": lanes} if lanes > 1 else {}))
-    connection.send("ready")
+    several = {"lanes": setup.lanes} if setup.lanes > 1 else {}
+    contender = CONTENDERS[setup.what](setup.case, device, **several)
+    connection.send(Ready())
     while True:
-        mode, steps, threads = connection.recv()
-        torch.set_num_threads(threads)
-        connection.send(contender.measure(mode, steps))
+        request: Request = connection.recv()
+        torch.set_num_threads(request.threads)
+        connection.send(contender.measure(request.mode, request.steps))
 
 
 if __name__ == "__main__":

@@ -57,7 +57,7 @@ class Conventional:
         shape = {"in_channels": images.shape[0], "num_classes": len(images.classes)}
         with only_torch():
             network = build(depth=case.depth, **shape)
-        self.network = _as_they_write_it(network).to(device)
+        self.network = _without_in_place_activations(network).to(device)
         self.criterion = nn.CrossEntropyLoss()
         self.optimizer = torch.optim.SGD(
             self.network.parameters(), recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay
@@ -99,8 +99,8 @@ class Conventional:
         return [timed("off", self.advance, steps, self.device)]
 
 
-def _as_they_write_it(network: nn.Module) -> nn.Module:
-    """Return `network` without in-place additions and activations, as popular repositories write it."""
+def _without_in_place_activations(network: nn.Module) -> nn.Module:
+    """Return `network` with activations that are not in place, as in popular repositories."""
     for module in network.modules():
         if isinstance(module, Fusible):
             module.respond = _respond

@@ -14,7 +14,7 @@ from depthbench.machine.units import duration
 
 @contextmanager
 def showing(console: Console) -> Iterator[Callable[[float, str], None]]:
-    """Show progress. Yields a function that takes the fraction done (0 to 1) and what is next."""
+    """Show progress. Yields a function that takes the fraction done (0 to 1) and what comes next."""
     began = last = time.monotonic()
 
     with console.status("starting") as status:

@@ -22,8 +22,8 @@ def draw(rows: pd.DataFrame, ratios: pd.DataFrame, title: str) -> Figure:
     speeds, fractions = (ratios[ratios["of"] == of] for of in (SPEED, FRACTION))
     ones = {"arm": speeds["over"].iloc[0] if len(speeds) else "", "median": 1.0, "low": 1.0, "high": 1.0}
     speeds = pd.concat([pd.DataFrame([{"case": case} | ones for case in cases]), speeds])
-    _bars(panels[0, 0], speeds, cases, colours, 1, 2)
-    _bars(panels[1, 0], fractions, cases, colours, 100, 1)
+    _bars(panels[0, 0], speeds, cases, colours, times=1, decimals=2)
+    _bars(panels[1, 0], fractions, cases, colours, times=100, decimals=1)
     panels[0, 0].set_ylabel("images per second, relative to the\nconventional loop in one job")
     panels[0, 0].set_title("Speed (median and spread of alternating repeats; higher is faster)", loc="left")
     panels[1, 0].set_ylabel("floor time / measured time (%)")
@@ -48,7 +48,7 @@ def _colours(ratios: pd.DataFrame) -> dict[str, str]:
 
 
 def _bars(
-    axes: Axes, frame: pd.DataFrame, cases: list[str], colours: dict[str, str], times: float, decimals: int
+    axes: Axes, frame: pd.DataFrame, cases: list[str], colours: dict[str, str], *, times: float, decimals: int
 ) -> None:
     width = BARS_WIDTH / len(colours)
     for i, (arm, colour) in enumerate(colours.items()):

@@ -1,4 +1,4 @@
-"""Measure all cases, arms and repeats, alternately."""
+"""Measure the arms of each case, alternately in every repeat."""
 
 import math
 import time
@@ -10,6 +10,7 @@ import pandas as pd
 
 from depthbench.bench.arms import Arm, work_of
 from depthbench.bench.case import Case
+from depthbench.bench.messages import Setup
 from depthbench.bench.ours import CADENCE
 from depthbench.bench.team import Team
 from depthbench.bench.timing import Timing
@@ -19,7 +20,7 @@ CEILING_FRACTION = 0.25  # of the length of a segment; enough for products and c
 CADENCE_SEGMENTS = 10  # total length of the whole runs of the digits study; at least one is made
 WARM_UP_STEPS = {"cpu": 1, "mps": 3, "cuda": 20}  # kernels are chosen and captured in them
 
-Progress = Callable[[float, str], None]  # takes the fraction done (0 to 1) and what is next
+Progress = Callable[[float, str], None]  # takes the fraction done (0 to 1) and what comes next
 Teams = dict[tuple[str, int], Team]  # by contender and number of lanes
 
 
@@ -53,15 +54,17 @@ class Session:
     seconds: float
     progress: Progress
     segments: list[Segment] = field(default_factory=list)
-    total: int = 1  # segments and warm-ups to come
-    begun: int = 0  # of these
+    total: int = 1  # number of segments and warm-ups
+    begun: int = 0  # number of them that have begun
 
     def begin(self, what: str, count: int = 1) -> None:
         """Report that `what` begins, which counts as `count` segments."""
         self.progress(self.begun / self.total, what)
         self.begun += count
 
-    def add(self, case: Case, arm: Arm, repeat: int, timings: list[Timing], name: str | None = None) -> None:
+    def add(
+        self, case: Case, arm: Arm, timings: list[Timing], *, repeat: int, name: str | None = None
+    ) -> None:
         """Add a segment for each timing. A contender that alternates returns pairs of timings."""
         is_ceiling = arm.what == "ceiling"
         for i, timing in enumerate(timings):
@@ -101,12 +104,12 @@ def _measure_case(case: Case, arms: list[Arm], teams: Teams, session: Session) -
     steps = {}
     for arm in arms:
         session.begin(f"{case.name}: warming up {arm.name}")
-        steps[arm] = _settle(arm, teams[_team_of(arm)], session)
+        steps[arm] = _warm_up(arm, teams[_team_of(arm)], session)
     for repeat in range(session.repeats):
         shift = repeat % len(arms)
         for arm in arms[shift:] + arms[:shift]:
             session.begin(f"{case.name}: repeat {repeat + 1} of {session.repeats}, {arm.name}")
-            session.add(case, arm, repeat, _segment(arm, teams[_team_of(arm)], steps[arm]))
+            session.add(case, arm, _segment(arm, teams[_team_of(arm)], steps[arm]), repeat=repeat)
     if case.digits:
         arm = next(arm for arm in arms if arm.mode == "probes")
         session.begin(f"{case.name}: whole runs of {CADENCE} steps with and without probes", 0)
@@ -118,13 +121,13 @@ def _measure_cadence(case: Case, arm: Arm, team: Team, session: Session) -> None
     began = time.perf_counter()
     for repeat in range(session.repeats):
         timings = team.measure("cadence", CADENCE, arm.jobs, arm.threads)
-        session.add(case, arm, repeat, timings, name=f"{arm.what}, {arm.jobs} job, cadence")
+        session.add(case, arm, timings, repeat=repeat, name=f"{arm.what}, {arm.jobs} job, cadence")
         took = (time.perf_counter() - began) / (repeat + 1)
         if (repeat + 2) * took > CADENCE_SEGMENTS * session.seconds:
             return
 
 
-def _settle(arm: Arm, team: Team, session: Session) -> int:
+def _warm_up(arm: Arm, team: Team, session: Session) -> int:
     """Warm up `arm`. Returns the number of steps that take about as long as a segment should."""
     aim = session.seconds * (CEILING_FRACTION if arm.what == "ceiling" else 1)
     team.warm_up(arm.mode, WARM_UP_STEPS[session.device.partition(":")[0]], arm.jobs, arm.threads)
@@ -152,7 +155,8 @@ def _teams(case: Case, arms: list[Arm], session: Session) -> Iterator[Teams]:
             if (key := _team_of(arm)) not in teams:
                 same_team = [other for other in arms if _team_of(other) == key]
                 size, threads = max(a.jobs for a in same_team), max(a.threads for a in same_team)
-                teams[key] = Team(arm.what, size, threads, case, session.device, arm.lanes)
+                setup = Setup(arm.what, case, session.device, arm.lanes)
+                teams[key] = Team(setup, size, threads)
         for team in teams.values():
             team.wait()
         yield teams

@@ -14,9 +14,9 @@ PAIRS = 16  # alternations in a segment; slow changes of the machine would hide 
 CADENCE = 300  # steps of a whole run of the digits study
 CADENCE_PART = 10  # steps of each turn
 
-NEVER: dict[str, Any] = {"names": []}  # sections [probe]
-ALWAYS: dict[str, Any] = {"every": 1}
-DEFAULT: dict[str, Any] = {}
+NO_PROBES: dict[str, Any] = {"names": []}  # sections [probe] of a study
+PROBES_AT_EVERY_STEP: dict[str, Any] = {"every": 1}
+DEFAULT_PROBES: dict[str, Any] = {}
 
 
 class Ours:
@@ -25,7 +25,7 @@ class Ours:
     def __init__(self, case: Case, device: torch.device, step: StepMode = "auto", lanes: int = 1):
         self.case, self.device, self.images = case, device, case.images()
         self.mode = TrainingMode(str(device), step)
-        self.lanes = [self.trainer(NEVER) for _ in range(lanes)]
+        self.lanes = [self.trainer(NO_PROBES) for _ in range(lanes)]
         self.unprobed = self.lanes[0]
 
     def trainer(self, probe: dict[str, Any], steps: int = ENDLESS) -> Trainer:
@@ -33,7 +33,7 @@ class Ours:
 
     @cached_property
     def probed(self) -> Trainer:
-        return self.trainer(ALWAYS)
+        return self.trainer(PROBES_AT_EVERY_STEP)
 
     def measure(self, mode: str, steps: int) -> list[Timing]:
         """Time `steps` steps.
@@ -47,7 +47,10 @@ class Ours:
             turns = [(steps + i) // pairs for i in range(pairs)]
             return self._alternate({"off": self.unprobed, "every step": self.probed}, turns)
         turns = [CADENCE_PART] * (steps // CADENCE_PART)
-        pair = {"off": self.trainer(NEVER, steps=steps), "default": self.trainer(DEFAULT, steps=steps)}
+        pair = {
+            "off": self.trainer(NO_PROBES, steps=steps),
+            "default": self.trainer(DEFAULT_PROBES, steps=steps),
+        }
         return self._alternate(pair, turns)
 
     def _advance_all(self) -> None:

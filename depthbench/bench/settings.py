@@ -5,6 +5,7 @@ from typing import Self
 
 from depthbench.bench.case import CIFAR, Case
 from depthbench.errors import BadInput
+from depthbench.training.precisions import PRECISION_CHOICES, PRECISIONS
 
 DIGITS_BATCH = 64  # as in the digits study
 LIMITS = {"jobs": (1, 64), "repeats": (1, 100), "seconds": (0.01, 60), "batch_size": (2, CIFAR[0])}
@@ -51,8 +52,8 @@ class Settings:
             value = getattr(settings, name)
             if value is not None and not low <= value <= high:
                 raise BadInput(f"--{name.replace('_', '-')} {value}: should be {low} to {high}")
-        if precision not in ("fp32", "tf32", "bf16"):
-            raise BadInput(f"--precision {precision}: use fp32, tf32 or bf16")
+        if precision not in PRECISIONS:
+            raise BadInput(f"--precision {precision}: use {PRECISION_CHOICES}")
         if not settings.cases():
             raise BadInput("--depths none --digits none: nothing to measure; name a depth")
         for case in settings.cases():

@@ -3,39 +3,40 @@
 from typing import Any
 
 from depthbench.bench import BenchFailed
-from depthbench.bench.case import Case
+from depthbench.bench.messages import Request, Setup
 from depthbench.bench.timing import Timing, together
 from depthbench.execution.process import KEEP_MEMORY, Process
 
 
 class Team:
-    """`size` processes of the contender `what`, each with up to `threads` threads and with `lanes` runs."""
+    """`size` processes of one contender, each with up to `threads` threads."""
 
-    def __init__(self, what: str, size: int, threads: int, case: Case, device: str, lanes: int = 1):
-        self.name = f"{case.name}, {what}"
-        memory = {} if what == "conventional" else KEEP_MEMORY  # users of that loop rarely set this
+    def __init__(self, setup: Setup, size: int, threads: int):
+        self.name = f"{setup.case.name}, {setup.what}"
+        # users of the conventional loop rarely set this
+        memory = {} if setup.what == "conventional" else KEEP_MEMORY
         self.members = [Process("depthbench.bench.contender", threads, memory) for _ in range(size)]
         for member in self.members:
-            member.send((what, case, device, lanes))
+            member.send(setup)
 
     def wait(self) -> None:
         """Wait until all processes are ready."""
         for member in self.members:
-            self._hear(member)
+            self._receive(member)
 
     def measure(self, mode: str, steps: int, jobs: int, threads: int) -> list[Timing]:
         """Time `steps` steps in each of `jobs` simultaneous processes."""
         members = self.members[:jobs]
         for member in members:
-            member.send((mode, steps, threads))
-        answers = [self._hear(member) for member in members]
+            member.send(Request(mode, steps, threads))
+        answers = [self._receive(member) for member in members]
         return [together(list(parts)) for parts in zip(*answers, strict=True)]
 
     def warm_up(self, mode: str, steps: int, jobs: int, threads: int) -> None:
         """Run `steps` steps in one process after the other, since cuDNN times its algorithms in the first."""
         for member in self.members[:jobs]:
-            member.send((mode, steps, threads))
-            self._hear(member)
+            member.send(Request(mode, steps, threads))
+            self._receive(member)
 
     def end(self) -> None:
         """Ask the processes to end, and wait for them."""
@@ -47,7 +48,7 @@ class Team:
         for member in self.members:
             member.kill()
 
-    def _hear(self, member: Process) -> Any:
+    def _receive(self, member: Process) -> Any:
         """Return the next answer of `member`. Raises BenchFailed if it has died."""
         try:
             return member.receive()

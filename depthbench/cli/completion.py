@@ -3,9 +3,9 @@
 Nothing here imports torch or pandas: a shell waits for the answer."""
 
 from collections.abc import Mapping
-from typing import get_args
 
 from depthbench.cli.lists import LISTS, describe_list
+from depthbench.training.precisions import PRECISIONS
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 REPORT_STYLES = ("page", "paper", "slides")
@@ -35,9 +35,7 @@ def devices(incomplete: str) -> list[str]:
 
 def precisions(incomplete: str) -> list[str]:
     """Complete a precision."""
-    from depthbench.training.settings import Recipe
-
-    return _starting(get_args(Recipe.model_fields["precision"].annotation), incomplete)
+    return _starting(PRECISIONS, incomplete)
 
 
 def step_modes(incomplete: str) -> list[str]:

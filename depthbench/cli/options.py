@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from depthbench.cli import completion
+from depthbench.training.precisions import PRECISION_CHOICES
 
 if TYPE_CHECKING:
     from depthbench.execution.settings import Execution
@@ -35,13 +36,18 @@ _study, _recipe, _execution, _output = map(_panel, ("Study", "Recipe", "Executio
 Results = Annotated[
     Path, typer.Argument(help="A study's results directory, e.g. results/quick.", show_default=False)
 ]
-Plugins = Annotated[
-    list[Path] | None,
-    _study("A Python file with your own NETWORKS, DATASETS or PROBES.", metavar="FILE"),
-]
-TensorBoard = Annotated[
-    bool, _output("Also write event files for TensorBoard, in the study's tensorboard/.", "--tensorboard")
-]
+
+
+def plugin_option(panel: str | None = None) -> Any:
+    """Return the option `--plugin`, in a panel of the help if one is given."""
+    text = "A Python file with your own NETWORKS, DATASETS or PROBES."
+    return option(text, metavar="FILE", rich_help_panel=panel)
+
+
+def tensorboard_option(panel: str | None = None) -> Any:
+    """Return the option `--tensorboard`, in a panel of the help if one is given."""
+    text = "Also write event files for TensorBoard, in the study's tensorboard/."
+    return option(text, "--tensorboard", rich_help_panel=panel)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +97,7 @@ class StudyOptions:
             "--skip-bad-images",
         ),
     ] = False
-    plugin: Plugins = None
+    plugin: Annotated[list[Path] | None, plugin_option("Study")] = None
     settings: Annotated[
         list[str] | None,
         _study(
@@ -105,9 +111,9 @@ class StudyOptions:
         float | None, _recipe("Length of each run in passes over the training set, instead of --steps.")
     ] = None
     batch_size: Annotated[int | None, _recipe("Images in each update.")] = None
-    precision: Annotated[str | None, _recipe("fp32, tf32 or bf16.", autocompletion=completion.precisions)] = (
-        None
-    )
+    precision: Annotated[
+        str | None, _recipe(f"{PRECISION_CHOICES}.", autocompletion=completion.precisions)
+    ] = None
 
     def load(self, study: str | None, *, networks: str | None = None, depths: str | None = None) -> "Study":
         """Return the study that the options ask for. Raises BadInput."""

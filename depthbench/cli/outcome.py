@@ -7,7 +7,7 @@ import typer
 from rich.console import Console
 
 from depthbench.cli.tables import summary_table
-from depthbench.cli.terminal import drawing, err
+from depthbench.cli.terminal import draw_report, err
 from depthbench.console import say
 from depthbench.execution.plan import Plan
 from depthbench.store.record import FINISHED
@@ -43,14 +43,11 @@ def planned_rows(plan: Plan) -> list[dict[str, Any]]:
 
 def finish(plan: Plan, console: Console, as_json: bool) -> None:
     """Write the report and print the results. Exits with code 1 if a run failed or diverged unexpectedly."""
-    from depthbench.report import write_report
-
     wanted = {run.run_id for run in (*plan.todo, *plan.finished)}
     rows = [row for row in read_runs(plan.store.path) if row["run_id"] in wanted]
     page = None
     if any(row["status"] in FINISHED for row in rows):
-        with drawing(console, plan.store.path):
-            page = write_report(plan.store.path)
+        page = draw_report(console, plan.store.path)
     if as_json:
         outcome = {"study": plan.study.name, "results": str(plan.store.path), "report": page and str(page)}
         print(json.dumps(outcome | {"runs": rows}, indent=1))

@@ -1,10 +1,12 @@
 """Tables in the terminal. Errors are in percent."""
 
+import json
 from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
 from rich.table import Table
 
+from depthbench.cli.terminal import out
 from depthbench.machine.units import duration, in_bytes
 
 if TYPE_CHECKING:
@@ -36,6 +38,14 @@ def runs_table(rows: list[dict[str, Any]], title: str) -> Table:
         cells += [duration(row["seconds"])] if row.get("seconds") else []
         table.add_row(*cells)
     return table
+
+
+def print_runs(rows: list[dict[str, Any]], title: str, as_json: bool) -> None:
+    """Print `runs_table`, or the rows as JSON."""
+    if as_json:
+        print(json.dumps(rows, indent=1))
+    else:
+        out.print(runs_table(rows, title))
 
 
 def _steps(row: dict[str, Any]) -> str:

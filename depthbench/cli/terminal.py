@@ -33,9 +33,10 @@ def interruptible(message: str) -> Iterator[None]:
         raise typer.Exit(130) from None
 
 
-@contextmanager
-def drawing(console: Console, path: Path) -> Iterator[None]:
-    """Show that the report of `path` is being drawn. Ctrl-C prints how to draw it again."""
+def draw_report(console: Console, path: Path, style: str = "page") -> Path:
+    """Write the report of `path` while the console shows that. Ctrl-C prints how to draw it again."""
     interrupted = f"interrupted: the report of {path} is incomplete; draw it with `depthbench report {path}`"
     with interruptible(interrupted), saying(console, f"drawing the report of {path}"):
-        yield
+        from depthbench.report import write_report  # takes a moment, which the console shows too
+
+        return write_report(path, style=style)

@@ -22,8 +22,8 @@ class Scaling:
     """Scaling of uint8 pixels to floats by statistics of the training set.
 
     channel: subtract the mean of the channel and divide by its standard deviation. pixel: subtract the mean
-    of each pixel (He et al. 2015, sec. 4.2) and divide by the standard deviation of all results. none:
-    divide by the highest value, to the range 0 to 1."""
+    of each pixel (He et al. 2015, sec. 4.2) and divide by the standard deviation of all differences. none:
+    divide by the highest value of the training set, to the range 0 to 1."""
 
     def __init__(self, train_x: np.ndarray | Mapped, normalisation: str, device: torch.device):
         c, h, w = train_x.shape[1:]
@@ -52,7 +52,9 @@ class Scaling:
 
 
 class Batch(NamedTuple):
-    """The random choices for a batch, from which `Batches.images` makes the images."""
+    """The random choices for a batch, and its pixels if they are streamed.
+
+    `Batches.images` makes the images."""
 
     numbers: Tensor  # (4, B) int64 on the device: index, top, left, mirrored
     pixels: Tensor | None  # (B, C, H, W) uint8 on the device, if images are streamed
@@ -108,7 +110,9 @@ class Batches:
         return self._state["hash"]
 
     def take(self) -> Batch:
-        """Start to copy the next batch to the device, and return it. Does not wait for a GPU."""
+        """Start to copy the next batch to the device, and return it. Does not wait for a GPU.
+
+        Raises BadInput if a file cannot be read, and RuntimeError if a process that reads has died."""
         pixels = self.source.next()
         (numbers, colour, _), self._state = self._drawn_ahead.popleft()
         device = self.source.y.device

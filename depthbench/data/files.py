@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 TEST_SCALE = 256 / PAPER_CROP_SIDE  # ratio of the shorter side to the side of a crop, in testing
-POSITIONS = 2**20  # positions of a crop within an image: more than an image has pixels
+POSITIONS = 2**20  # positions of a crop along each axis: more than an image has pixels there
 CHUNK = 256  # images decoded at once when all are read
 MAX_HASHED = 1000  # files whose bytes are hashed; for the others, only names and sizes
 
@@ -56,7 +56,7 @@ class Files:
     dtype = np.dtype(np.uint8)
 
     def __init__(
-        self, root: Path, names: np.ndarray, sizes: np.ndarray, side: int, rows: np.ndarray | None = None
+        self, root: Path, names: np.ndarray, sizes: np.ndarray, *, side: int, rows: np.ndarray | None = None
     ):
         self.root, self.side = root, side
         self.names, self.sizes = names, sizes  # (N,) bytes; (N,) int64, in bytes
@@ -67,7 +67,7 @@ class Files:
         """Return `files`, all below `root`, as Files. A missing file has size 0."""
         sizes = [file.stat().st_size if file.exists() else 0 for file in files]
         names = np.array([os.fsencode(file.relative_to(root)) for file in files])
-        return cls(root, names, np.array(sizes, dtype=np.int64), side)
+        return cls(root, names, np.array(sizes, dtype=np.int64), side=side)
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
@@ -84,8 +84,8 @@ class Files:
     def __getitem__(self, key: int | slice | np.ndarray) -> np.ndarray:
         rows = self.rows[key]
         if np.ndim(rows) == 0:
-            return self._read(int(rows), self._centre)
-        return self._stack([self._read(row, self._centre) for row in rows])
+            return self._read(int(rows), self._centre_crop)
+        return self._stack([self._read(row, self._centre_crop) for row in rows])
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> np.ndarray:
         images = np.empty(self.shape, self.dtype)
@@ -103,17 +103,17 @@ class Files:
 
     def choose(self, indices: np.ndarray) -> "Files":
         """Return the images at `indices` without reading them."""
-        return Files(self.root, self.names, self.sizes, self.side, self.rows[indices])
+        return Files(self.root, self.names, self.sizes, side=self.side, rows=self.rows[indices])
 
     def split(self, size: int, /) -> Iterator[Any]:
-        """Yield tensors (B, 3, S, S) of the centre crops of `size` images each, the last one smaller."""
-        return self._in_chunks(size, self._centre)
+        """Yield tensors (B, 3, S, S) of the centre crops of `size` images each. The last may have fewer."""
+        return self._in_chunks(size, self._centre_crop)
 
     def ten_crops(self, size: int) -> Iterator[Any]:
         """Yield tensors (B, 10, 3, S, S) of ten crops of `size` images each, at the scale of testing.
 
         The first five are the corners and the centre, and the others are their mirror images."""
-        return self._in_chunks(size, self._ten)
+        return self._in_chunks(size, self._ten_crops_of)
 
     def content_hash(self) -> bytes:
         """Return the sha256 of the name and size of every file, and of the content of evenly spaced files.
@@ -163,18 +163,18 @@ class Files:
     def _path(self, row: int) -> Path:
         return self.root / os.fsdecode(self.names[row])
 
-    def _centre(self, image: "Image") -> np.ndarray:
-        image = self._scaled(image)
+    def _centre_crop(self, image: "Image") -> np.ndarray:
+        image = self._at_test_scale(image)
         left, top = (round((length - self.side) / 2) for length in image.size)
         return self._crop(image, top, left)
 
-    def _ten(self, image: "Image") -> np.ndarray:
+    def _ten_crops_of(self, image: "Image") -> np.ndarray:
         from torchvision.transforms.v2 import TenCrop
 
-        crops = TenCrop(self.side)(self._scaled(image))
+        crops = TenCrop(self.side)(self._at_test_scale(image))
         return np.stack([_array(crop) for crop in crops])  # (10, 3, S, S)
 
-    def _scaled(self, image: "Image") -> "Image":
+    def _at_test_scale(self, image: "Image") -> "Image":
         return _resized(image, round(self.side * TEST_SCALE))
 
     def _random_crop(self, image: "Image", side: int, top: int, left: int) -> np.ndarray:

@@ -47,7 +47,7 @@ class Mapped:
         return Mapped(self.file, self.rows[indices])
 
     def split(self, size: int, /) -> Iterator[Any]:
-        """Yield tensors of `size` images each, the last one smaller."""
+        """Yield tensors (B, C, H, W) of `size` images each. The last may have fewer."""
         from depthbench.data.tensors import as_tensor  # imports torch, which only training needs
 
         for start in range(0, len(self), size):

@@ -1,4 +1,4 @@
-"""The interface that evaluation needs of images, wherever they are kept."""
+"""The interface through which evaluation reads images, wherever they are kept."""
 
 from collections.abc import Iterable
 from typing import Protocol
@@ -13,5 +13,5 @@ class Pixels(Protocol):
     def shape(self) -> tuple[int, ...]: ...
 
     def split(self, size: int, /) -> Iterable[Tensor]:
-        """Return tensors of `size` images each, the last one smaller."""
+        """Return tensors (B, C, H, W) of `size` images each. The last may have fewer."""
         ...

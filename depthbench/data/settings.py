@@ -10,8 +10,8 @@ from depthbench.data import DATASETS
 from depthbench.registry import look_up
 from depthbench.schema import Count, Fraction, Section
 
-NOT_OF_THE_RESULT = ("path", "skip_bad_images")
-"""Keys of `[data]` that the run id leaves out: the hash of the images says which images were used."""
+NOT_IN_RUN_ID = ("path", "skip_bad_images")
+"""Keys of `[data]` that do not affect a run's id. The hash of the images identifies the images."""
 
 PAPER_CROP_SIDE = 224
 """Side, in pixels, of the crops for which He et al. 2015 (sec. 3.4) state their scales."""
@@ -34,7 +34,7 @@ class Data(Section):
     """Fraction of a folder without train/ and test/ that becomes the test set."""
     val_fraction: Fraction | None = None
     val_size: Count | None = None
-    """Fraction or number of training images to use for validation instead; stratified by class."""
+    """Fraction or number of training images to use for validation instead, stratified by class."""
     split_seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     normalisation: Literal["channel", "pixel", "none"] = "channel"
     """channel: subtract the mean of each channel and divide by its standard deviation; pixel: subtract the

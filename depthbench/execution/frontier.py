@@ -51,15 +51,16 @@ def find_frontier(
     Trains runs with the study's data and recipe at depths chosen by doubling and bisection. Finished runs are
     not trained again, so an interrupted search resumes.
 
-    networks: a name or several, in NETWORKS or among the study's variants; the study's own if not given.
-    below: a run trains if its final train error, in evaluation mode, is below this many percent. deepest: the
-    maximum depth to try. Both default to the study's values. name: of the study that stores the runs;
-    `frontier-STUDY` if not given. execution: the results directory, device, number of jobs and so on.
-    display: shows the progress (depthbench/events.py). planner: makes the plan of each round, e.g. with
+    networks: one name or several, from NETWORKS or the study's variants. Default: the study's own. below: a
+    run trains if its final train error (percent), in evaluation mode, is below this. deepest: the maximum
+    depth to try. Both default to the study's values. name: the name of the study that stores the runs.
+    Default: `frontier-STUDY`. execution: the results directory, device, number of jobs and so on. display:
+    shows the progress (depthbench/events.py). planner: makes the plan of each round, e.g. one that shows
     progress while an image folder is read.
 
-    Raises BadInput for an unknown network, a bad limit and a network without a depth up to `deepest`, and if
-    the runs that the search needs next failed. Raises errors.Interrupted after Ctrl-C."""
+    Raises BadInput for an unknown network, for a limit that is out of range, for a network without a depth up
+    to `deepest`, and if the runs that the search needs next failed. Raises errors.Interrupted after
+    Ctrl-C."""
     execution = execution or Execution()
     if execution.fresh:
         raise BadInput("a search continues from stored runs: leave out `fresh`, or give another `name`")
@@ -91,15 +92,15 @@ def search(study: Study, path: Path, planner: Callable[[Study], Plan]) -> Iterat
     for name, n in most.items():
         if n == 0:
             raise BadInput(f"--deepest {limits.deepest}: {name} has no depth that shallow")
-    before = None
+    previous = None
     while wanted := _next_grids(study, path, limits.below, most):
-        if wanted == before:  # these runs failed and would fail forever
+        if wanted == previous:  # these runs failed and would fail forever
             raise BadInput(
                 f"{path}: the runs that the search needs next failed; see `depthbench show {path}`"
             )
-        first, *others = before = wanted
+        first, *others = previous = wanted
         yield planner(study.model_copy(update={"grid": first, "also": others}))
-    if before is None:
+    if previous is None:
         # Everything is stored. A plan of one stored run checks that it has this recipe, and stores the
         # limits.
         (name, seed), trained = next(iter(_stored(study, path, limits.below).items()))
@@ -121,7 +122,7 @@ def _next_grids(study: Study, path: Path, below: float, most: dict[str, int]) ->
 
 
 def _stored(study: Study, path: Path, below: float) -> dict[tuple[str, int], dict[int, bool]]:
-    """Return `tried` of the study's networks in the results directory `path`."""
+    """Return which depths were tried in `path`: (network, seed) -> depth -> whether it trained."""
     store = StudyStore(path)
     if not (store.path / "study.toml").exists():
         return {}

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from depthbench.training.trainer import Trainer
 
-WARM_UP = 6  # steps: the first are eager, then graphs are captured
+WARM_UP_STEPS = 6  # the first are eager, then graphs are captured
 SECONDS = 1.5  # of steps, for each number of lanes
 
 
@@ -52,7 +52,7 @@ def measure_rates(task: LaneTask) -> dict[int, float]:
             while len(trainers) < lanes:
                 trainer = Trainer(run, images, mode)
                 trainers.append(open_trainers.enter_context(contextlib.closing(trainer)))
-                for _ in range(WARM_UP):
+                for _ in range(WARM_UP_STEPS):
                     trainer.advance()
             rates[lanes] = _rate(trainers, device)
     return rates

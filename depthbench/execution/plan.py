@@ -145,9 +145,9 @@ def _resolve_study(study: Study, images: Images) -> Study:
 
 
 def _limit_evaluation(study: Study, images: Images, *, is_chosen: bool) -> Study:
-    """Return the resolved `study` with a number of evaluated training images that can be drawn by class.
+    """Return the resolved `study`, evaluated on all training images if a part cannot be drawn by class.
 
-    If it cannot be drawn, raises BadInput if the user chose the number (`is_chosen`), and else takes all."""
+    Raises BadInput instead if the user chose the size of that part (`is_chosen`)."""
     size = study.evaluate.train_size
     if size is None:
         return study
@@ -214,7 +214,8 @@ def _share_machine(study: Study, execution: Execution, device: str, images: Imag
     """Decide how many runs train at once so that they fit into memory, and how many threads each has."""
     runs = _by_cost(study.runs())
     takes_turns = device.startswith("cuda") and execution.step_mode != "eager" and can_take_turns(study)
-    # The rounds of a frontier search have different numbers of runs and must round numbers alike.
+    # The rounds of a frontier search have different numbers of runs, but all need the same number of threads,
+    # because it affects rounding.
     count = len(runs) if study.frontier is None else max(len(runs), usable_cores())
     wanted = MOST_LANES if takes_turns and execution.jobs is None else execution.jobs
     jobs, _ = share_cores(device, count, wanted)
@@ -236,7 +237,7 @@ def share_cores(device: str, runs: int, jobs: int | None) -> tuple[int, int]:
 
 
 def can_take_turns(study: Study) -> bool:
-    """Return whether runs that share a process are each as if alone.
+    """Return whether runs that take turns in one process have the results of runs alone.
 
     Runs that draw random numbers while they train (dropout, and possibly plug-ins) would share a generator.
     TF32 is a setting of the whole process, so all runs must agree on it."""

@@ -22,12 +22,13 @@ KEEP_MEMORY = {
     "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
 }
 
-# For processes whose runs compute activations twice: large pages. Freed segments leave a heap full of holes,
-# and large tensors that begin at large pages leave half as many (ResNet-1202: 2.0 GB instead of 4.3 GB).
-# Returning freed memory to the system leaves none (1.2 GB) but takes twice the time.
+# For processes whose runs compute activations twice. Freed segments fragment the heap. If large tensors begin
+# at large pages, they fragment it less (ResNet-1202: 2.0 GB instead of 4.3 GB). Returning freed memory to the
+# system avoids fragmentation (1.2 GB) but takes twice the time.
 LARGE_PAGES = KEEP_MEMORY | {"THP_MEM_ALLOC_ENABLE": "1"}
 
-# This helper of multiprocessing releases the semaphores of killed processes. Its warning calls for no action.
+# The resource tracker of multiprocessing releases the semaphores of killed processes. Its warning needs no
+# action.
 TRACKER = "from multiprocessing.resource_tracker import main"
 NO_WARNING = "ignore::UserWarning:multiprocessing.resource_tracker"
 END_TIMEOUT = 30.0  # seconds
@@ -39,7 +40,7 @@ def worker_environment(recomputes: bool) -> dict[str, str]:
 
 
 class Process:
-    """`python -m module FD`, where FD is its end of the pipe. It computes with `threads` threads."""
+    """A process that runs `python -m MODULE FD`, where FD is its end of the pipe, with `threads` threads."""
 
     def __init__(self, module: str, threads: int, environment: dict[str, str] = KEEP_MEMORY):
         self.connection, remote = Pipe()
@@ -52,7 +53,7 @@ class Process:
             env=os.environ | thread_limits | warnings | environment,
             stdin=DEVNULL,
         )
-        remote.close()  # so that the death of the process is the end of our file
+        remote.close()  # so that our end of the pipe reports the death of the process
 
     def send(self, message: Any) -> None:
         """Send a message. If the process has died, the next `receive` says so."""
@@ -99,8 +100,8 @@ class Process:
         return f"its process was killed ({name}{'; out of memory?' if name == 'SIGKILL' else ''})"
 
     @property
-    def ended_well(self) -> bool:
-        """Return whether the process ended by itself and without an error. It must have ended."""
+    def exited_normally(self) -> bool:
+        """Whether the process ended by itself and without an error. Valid only once it has ended."""
         return self._popen.returncode == 0
 
 

@@ -23,7 +23,7 @@ ROW = ("step", "loss", "train_error", "test_error", "steps", "first_step", "imag
 
 
 class PlanOfWatch(Plan):
-    """A plan that also has the attributes under which a watch finds some of its values."""
+    """A plan that also has the older names of attributes, which a watch may read."""
 
     @classmethod
     def of(cls, plan: Plan, started: StudyStarted) -> Self:

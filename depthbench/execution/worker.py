@@ -72,7 +72,8 @@ class Worker:
     def serve(self) -> None:
         """Take turns with all runs, step by step, until there is nothing left to do."""
         while True:
-            if not self.inbox.should_stop() and not self.turns and not self.inbox.starts:  # in this order
+            # should_stop comes first, because it receives the messages that have arrived
+            if not self.inbox.should_stop() and not self.turns and not self.inbox.starts:
                 self.inbox.wait()
             while self.inbox.starts and not self.inbox.should_stop():
                 self._begin(self.inbox.starts.popleft())

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def resolve_device(device: str) -> str:
-    """Return the name of a usable device: `auto` becomes CUDA if there is a GPU, else the CPU.
+    """Return the name of a usable device: `auto` becomes `cuda:0` if torch finds a GPU, else `cpu`.
 
     Raises BadInput if `device` is not a known name or cannot be used on this machine."""
     if device == "cpu" or (device == "auto" and not _has_gpu_driver()):
@@ -36,7 +36,7 @@ def resolve_device(device: str) -> str:
 
 
 def _has_gpu_driver() -> bool:
-    """Return whether torch may find a CUDA or ROCm device, without the second that importing torch takes."""
+    """Return whether torch may find a CUDA or ROCm device. Importing torch to be sure takes a second."""
     with contextlib.suppress(OSError):
         ctypes.CDLL("libcuda.so.1")
         return True

@@ -16,7 +16,7 @@ IDLE_LOAD = 0.4  # load per core below which the machine counts as idle
 
 @cache
 def commit() -> str | None:
-    """Return the commit of depthbench's own checkout, "-dirty" if it was changed, and None outside one."""
+    """Return the commit of depthbench's checkout, with "-dirty" appended if it changed; None outside one."""
     folder = Path(__file__).parents[1]
     try:
         git = ["git", "-C", str(folder)]
@@ -38,7 +38,7 @@ def usable_cores() -> int:
 
 
 def busy() -> str | None:
-    """Return a warning if other programs used the machine in the last minute."""
+    """Return a warning if the machine's load of the last minute was high, else None."""
     load, cores = os.getloadavg()[0], usable_cores()
     return f"the machine is busy (load {load:.1f} on {cores} cores)" if load >= IDLE_LOAD * cores else None
 
@@ -51,7 +51,7 @@ def cores_each(jobs: int) -> int:
 
 
 def cpu_name() -> str:
-    """Return the processor's model and the widest instructions that torch uses on it: "AMD EPYC, AVX2".
+    """Return the processor's model and the widest vector instructions that torch uses: "AMD EPYC, AVX2".
 
     The instructions are included because different ones round differently."""
     import torch

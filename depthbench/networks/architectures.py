@@ -1,6 +1,6 @@
-"""The three architectures behind the built-in families: what each knows of itself without torch.
+"""Descriptions of the three architectures behind the built-in families. Nothing here imports torch.
 
-Each function describes one family of its architecture; NETWORKS lists them."""
+Each function describes one family of its architecture. NETWORKS lists the families."""
 
 from depthbench.networks.family import DepthList, DepthRule, Family, MemoryBound, Protocol, Structure
 from depthbench.networks.options import CIFAR, IMAGENET, MLP, PAPER_VALUES, options_of
@@ -17,9 +17,10 @@ IMAGENET_BLOCKS = {  # depth -> number of blocks of each stage (He et al. 2015, 
 IMAGENET_DEPTHS = DepthList(tuple(IMAGENET_BLOCKS))
 IMAGENET_BOTTLENECKS_FROM = 50  # layers
 
-HE2015_CIFAR = Protocol({"steps": 64_000, "flip": True}, image_size=32)  # He et al. 2015, sec. 4.2
-HE2016_CIFAR = Protocol(  # holds the rate back at every depth, whatever the error
-    {"steps": 64_000, "flip": True, "hold_steps": 400, "hold_from_depth": 1}, image_size=32
+HE2015_CIFAR_STEPS = 64_000  # He et al. 2015, sec. 4.2
+HE2015_CIFAR = Protocol({"steps": HE2015_CIFAR_STEPS, "flip": True}, image_size=32)
+HE2016_CIFAR = Protocol(  # He et al. 2016, appendix: 400 steps at a low rate, at every depth
+    {"steps": HE2015_CIFAR_STEPS, "flip": True, "hold_steps": 400, "hold_from_depth": 1}, image_size=32
 )
 HE2015_IMAGENET = Protocol(  # He et al. 2015, sec. 3.4
     {
@@ -39,8 +40,8 @@ HE2015_IMAGENET = Protocol(  # He et al. 2015, sec. 3.4
 def _cifar_bytes(depth: int, width: int, batch_size: int, shape: tuple[int, int, int]) -> float:
     """Return an upper bound on the memory (bytes) of training a CIFAR network of basic blocks.
 
-    Every layer is counted with full-size maps. It keeps its input to normalisation, to the nonlinearity and
-    to dropout, and the mask of dropout. It is counted with the parameters of the widest layer."""
+    It counts every layer as if it had full-size maps and the parameters of the widest layer. A layer keeps
+    the inputs of its normalisation, its nonlinearity and its dropout, and the mask of dropout."""
     _, height, columns = shape
     maps = 4 * depth + 20
     activations = 1.2 * 4 * maps * batch_size * height * columns * width

@@ -1,9 +1,9 @@
 """The blocks of the CIFAR and ImageNet networks, each written as its equation (He et al. 2015,
 arXiv:1512.03385, Fig. 5; He et al. 2016, arXiv:1603.05027, Fig. 2 and 4).
 
-`respond(norm, activation, z, shortcut)` is the activation of norm(z) + shortcut (fusing.py). The two blocks
-of the 2015 paper come first, then the other orders of normalisation and activation. Scales, gates and dropout
-of the sum are in shortcuts.py. Shapes: B batch, C channels, H W pixels."""
+`respond(norm, activation, z, shortcut)` returns the activation of norm(z) + shortcut (fusing.py). The two
+blocks of the 2015 paper come first, then the other orders of normalisation and activation. Scales, gates and
+dropout of the sum are in shortcuts.py. Shapes: B batch, C channels, H W pixels."""
 
 from collections.abc import Sequence
 from math import prod
@@ -38,8 +38,9 @@ EXPANSION = 4  # a bottleneck returns this many times the channels that it works
 class Block(nn.Module):
     """The convolutions and norms of a block: conv1, norm1, conv2, norm2, ...
 
-    A subclass is one order of normalisation, activation and addition. `add(y, x)` returns the sum of the
-    branch y and the shortcut of the block's input x. In a plain network it returns y."""
+    (B, C_in, H, W) -> (B, C_out, H/stride, W/stride). A subclass is one order of normalisation, activation
+    and addition. `add(y, x)` returns the sum of the branch y and the shortcut of the block's input x. In a
+    plain network it returns y."""
 
     norm_ends_branch = True  # whether the last norm directly follows the last convolution
     conv1: nn.Conv2d
@@ -58,11 +59,11 @@ class Block(nn.Module):
         self.respond: Respond = in_parts  # or fusing.Fused
         self.add: NoAddition = NoAddition()
         self.projects = False  # whether the shortcut changes its input
-        self.dropout = False  # whether the block draws random numbers (see checkpointing.draws)
+        self.dropout = False  # whether the block draws random numbers (see checkpointing.py)
 
     @staticmethod
     def make_norms(convolutions: Sequence[nn.Conv2d], norm: str, *, is_first: bool) -> list[nn.Module]:
-        """Return the norm of each convolution."""
+        """Return one norm for each convolution."""
         return [make_norm(norm, conv.out_channels) for conv in convolutions]
 
     @staticmethod
@@ -93,7 +94,7 @@ class Block(nn.Module):
 class BasicBlock(Block):
     """Two 3x3 convolutions and the shortcut (He et al. 2015, Fig. 5, left)."""
 
-    def forward(self, x: Tensor) -> Tensor:  # (B, C_in, H, W) -> (B, C_out, H/stride, W/stride)
+    def forward(self, x: Tensor) -> Tensor:
         y = self.respond(self.norm1, self.activation, self.conv1(x))
         return self.respond(self.norm2, self.activation, self.conv2(y), self.add.carried(x))
 
@@ -204,7 +205,7 @@ def block_class(options: BuiltOptions) -> type[Block]:
 
 
 def make_block(c_in: int, width: int, stride: int, options: BuiltOptions, *, is_first: bool) -> Block:
-    """Return a block that works on `width` channels. `is_first`: the first one of its network."""
+    """Return a block that works on `width` channels. is_first: whether it is the first of its network."""
     if options.bottleneck:
         convolutions = bottleneck_convolutions(c_in, width, stride, options)
     else:
@@ -226,7 +227,7 @@ def convolution(size: int, c_in: int, c_out: int, stride: int = 1, *, bias: bool
 
 
 def basic_convolutions(c_in: int, width: int, stride: int, options: BuiltOptions) -> list[nn.Conv2d]:
-    """Return two 3x3 convolutions, the first of which shrinks the map."""
+    """Return two 3x3 convolutions. The first one has the stride."""
     return [
         convolution(3, c_in, width, stride, bias=options.has_bias),
         convolution(3, width, width, bias=options.has_bias),
@@ -234,7 +235,7 @@ def basic_convolutions(c_in: int, width: int, stride: int, options: BuiltOptions
 
 
 def bottleneck_convolutions(c_in: int, width: int, stride: int, options: BuiltOptions) -> list[nn.Conv2d]:
-    """Return a 1x1 convolution to `width` channels, a 3x3 one, and a 1x1 one to EXPANSION times as many."""
+    """Return a 1x1 convolution to `width` channels, a 3x3 one, and a 1x1 one to EXPANSION * `width`."""
     first, second = (stride, 1) if options.bottleneck_stride == "1x1" else (1, stride)
     return [
         convolution(1, c_in, width, first, bias=options.has_bias),
@@ -247,7 +248,7 @@ def add_shortcut(block: Block, options: BuiltOptions) -> None:
     """Make `block` residual."""
     c_in, c_out = block.convolutions[0].in_channels, block.convolutions[-1].out_channels
     stride = prod(conv.stride[0] for conv in block.convolutions)
-    # a projection is followed by a norm if the branch that it is added to is
+    # a projection ends with a norm if and only if the branch does
     own_norm = options.norm if block.norm_ends_branch else "none"
     block.shortcut = make_shortcut(
         options.shortcut, c_in, c_out, stride, own_norm=own_norm, bias=options.has_bias

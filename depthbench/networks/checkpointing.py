@@ -67,7 +67,7 @@ class Recomputed:
                 segment,
                 x,
                 use_reentrant=False,
-                preserve_rng_state=draws(segment),
+                preserve_rng_state=may_draw_random_numbers(segment),
                 context_fn=partial(_contexts, segment),
             )
         return x
@@ -80,11 +80,11 @@ def _contexts(
     return nullcontext(), buffers_copied(blocks)
 
 
-def draws(blocks: Iterable[nn.Module]) -> bool:
-    """Return whether `blocks` may draw random numbers. The second forward pass must then draw the same ones.
+def may_draw_random_numbers(blocks: Iterable[nn.Module]) -> bool:
+    """Return whether `blocks` may draw random numbers, so that the second forward pass must draw them again.
 
-    A block with `dropout = 0` draws none. Keeping the state of the generator would cost time for nothing
-    then, and a CUDA graph cannot capture it."""
+    A block with `dropout = 0` draws none. Saving the state of the generator would then waste time, and a
+    CUDA graph cannot capture it."""
     return any(getattr(block, "dropout", True) for block in blocks)
 
 

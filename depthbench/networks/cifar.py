@@ -21,8 +21,8 @@ class CifarNet(StagedNet):
 
     `options` are those of NetworkOptions that CIFAR networks take. An unset one has the paper's value.
     A plain network ignores `shortcut`, `gate`, `shortcut_dropout` and the scales; basic blocks ignore
-    `bottleneck_stride`. Raises BadInput for a depth that is not 6n + 2 (9n + 2 with bottlenecks),
-    and for an unknown value."""
+    `bottleneck_stride`. Raises BadInput for a depth that is not 6n + 2 (9n + 2 with bottlenecks) and for an
+    unknown value, and TypeError for an option that CIFAR networks do not take."""
 
     def __init__(
         self,

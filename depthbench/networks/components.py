@@ -34,8 +34,9 @@ OUT_OF_PLACE = ACTIVATIONS | {"relu": F.relu}  # where the input is still needed
 def make_norm(name: str, channels: int) -> nn.Module:
     """Return a normalisation of (B, C, H, W).
 
-    batch: each channel over the batch. none: the identity. group: groups of 8 channels of each image, or all
-    channels if 8 does not divide them. layer: all channels of each image."""
+    batch: each channel over the batch (Ioffe & Szegedy 2015, arXiv:1502.03167). none: the identity. group:
+    groups of 8 channels of each image, or all channels if 8 does not divide them (Wu & He 2018,
+    arXiv:1803.08494). layer: all channels of each image (Ba et al. 2016, arXiv:1607.06450)."""
     if name == "group":
         return nn.GroupNorm(channels // 8 if channels % 8 == 0 else 1, channels)
     if name == "layer":
@@ -47,8 +48,8 @@ def initialise(layers: Iterable[Weighted], init: str) -> None:
     """Fill the weights of convolutions and linear maps, in order, from torch's global generator.
 
     he: normal, variance 2/fan_in (He et al. 2015, arXiv:1502.01852, eq. 10). xavier: uniform, variance
-    2/(fan_in + fan_out) (Glorot & Bengio 2010, eq. 16). orthogonal: Saxe et al. 2014. normal:STD: normal with
-    this standard deviation. Biases are zero."""
+    2/(fan_in + fan_out) (Glorot & Bengio 2010, eq. 16). orthogonal: Saxe et al. 2014, arXiv:1312.6120.
+    normal:STD: normal with this standard deviation. Biases are zero."""
     for layer in layers:
         if init == "he":
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")

@@ -15,16 +15,17 @@ from depthbench.networks.layers import Weighted
 
 # The memory of training beyond the live tensors, measured on a CPU as growth of the resident memory (CIFAR
 # networks of 20 to 1202 layers, ImageNet networks of 18 to 50, batches of 16 to 256). oneDNN copies tensors
-# to a layout of its own: COPIES times the largest tensor that a block takes. The heap has holes: HOLES of
-# what is kept or, with recomputed activations, HOLES_OF_BLOCKS of the inputs of all blocks (with large pages,
-# see execution/cost). CUDA has the same share of holes; the workspace of its kernels is a guess.
+# to its own layout, which takes COPIES times the largest input of a block. Fragmentation of the heap adds the
+# fraction HOLES of what is kept or, with recomputed activations, the fraction HOLES_OF_BLOCKS of the inputs
+# of all blocks (with large pages, see execution/process.py). On CUDA, fragmentation adds HOLES as well. The
+# workspace of CUDA kernels, COPIES times the largest tensor that is kept, is a guess.
 COPIES = 12
 HOLES, HOLES_OF_BLOCKS = 0.15, 0.75
 
 
 @runtime_checkable
 class Blocked(Protocol):
-    """A network that is made of blocks. Each is called on the output of the one before and on nothing else.
+    """A network of blocks. Each is called on the output of the one before and on nothing else.
 
     The network calls them by `self.run_blocks(blocks, x)` (see checkpointing.py)."""
 
@@ -48,37 +49,37 @@ def count_multiply_adds(network: nn.Module, image_shape: tuple[int, int, int]) -
     training = network.training
     image = torch.zeros(1, *image_shape, device=next(network.parameters()).device)
     try:
-        with multiply_adds_of(network) as made:
+        with multiply_adds_of(network) as counted:
             network.eval()(image)
     finally:
         network.train(training)
-    return sum(made)
+    return sum(counted)
 
 
 @contextmanager
 def multiply_adds_of(network: nn.Module) -> Iterator[list[int]]:
-    """Append the multiply-adds of each call of a convolution or linear map of `network` to the list.
+    """Yield a list that receives the multiply-adds of each call of a convolution or linear map of `network`.
 
     If all matrices of the network belong to layers of the types `Weighted`, the shapes of their outputs give
     the counts, and products outside of layers are not counted. Otherwise torch's own counter is used, which
     is slow to import."""
     layers = [module for module in network.modules() if isinstance(module, Weighted)]
     known = {id(layer.weight) for layer in layers}
-    made: list[int] = []
+    counted: list[int] = []
     if any(parameter.dim() > 1 and id(parameter) not in known for parameter in network.parameters()):
         from torch.utils.flop_counter import FlopCounterMode
 
         with FlopCounterMode(display=False) as counter:
-            yield made
-        made.append(counter.get_total_flops() // 2)  # it counts product and sum as two operations
+            yield counted
+        counted.append(counter.get_total_flops() // 2)  # it counts product and sum as two operations
         return
 
     def note(layer: Weighted, inputs: tuple[Any, ...], output: Tensor) -> None:
-        made.append(output.numel() * layer.weight[0].numel())  # each output number is a product with one row
+        counted.append(output.numel() * layer.weight[0].numel())  # an output number is a product with one row
 
     handles = [layer.register_forward_hook(note) for layer in layers]
     try:
-        yield made
+        yield counted
     finally:
         for handle in handles:
             handle.remove()
@@ -143,31 +144,31 @@ def count(network: nn.Module, batch_shape: tuple[int, int, int, int]) -> Counts:
     ] = {}  # each storage once, with the block that kept it first
     blocks = network.blocks() if isinstance(network, Blocked) else []
     inputs = [0] * len(blocks)
-    outside = where = len(blocks)  # index of the running block
+    outside = current_block = len(blocks)
 
     def keep(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
         if storage._cdata not in own:
-            kept.setdefault(storage._cdata, (storage, where))
+            kept.setdefault(storage._cdata, (storage, current_block))
         return tensor
 
     def entering(index: int) -> Callable[[nn.Module, tuple[Any, ...]], None]:
         def note(module: nn.Module, arguments: tuple[Any, ...]) -> None:
-            nonlocal where
-            where, inputs[index] = index, arguments[0].nbytes
+            nonlocal current_block
+            current_block, inputs[index] = index, arguments[0].nbytes
 
         return note
 
     def left(module: nn.Module, arguments: tuple[Any, ...], output: Tensor) -> None:
-        nonlocal where
-        where = outside
+        nonlocal current_block
+        current_block = outside
 
     handles = [block.register_forward_pre_hook(entering(i)) for i, block in enumerate(blocks)]
     handles += [block.register_forward_hook(left) for block in blocks]
     try:
         with (
             torch.enable_grad(),
-            multiply_adds_of(network) as made,
+            multiply_adds_of(network) as counted,
             torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
         ):
             network(torch.zeros(batch_shape, device=parameters[0].device))
@@ -180,7 +181,7 @@ def count(network: nn.Module, batch_shape: tuple[int, int, int, int]) -> Counts:
         within[index] += storage.nbytes()
     return Counts(
         count_parameters(network),
-        sum(made) // images,
+        sum(counted) // images,
         sum(tensor.nbytes for tensor in (*parameters, *network.buffers())),
         tuple((entered / images, kept / images) for entered, kept in zip(inputs, within, strict=False)),
         within[outside] / images,

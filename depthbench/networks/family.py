@@ -32,7 +32,7 @@ class DepthRule:
         return n
 
     def depth(self, n: int) -> int | None:
-        """Return the depth of n, counted from 1."""
+        """Return the depth for n >= 1."""
         return self.step * n + self.offset
 
 
@@ -58,7 +58,7 @@ class DepthList:
 
 @dataclass(frozen=True)
 class Structure:
-    """The facts about a family that the theory of gradients at initialisation uses (analysis/theory.py)."""
+    """The properties of a family that the theory of gradients at initialisation uses (analysis/theory.py)."""
 
     halvings: Mapping[str, int]
     """Stage -> how often the map has been halved before it."""
@@ -86,8 +86,8 @@ class Protocol:
 class MemoryBound:
     """An upper bound on the memory of training, computed without building the network.
 
-    The bound is valid only if every option outside `covers` has its default. `bytes` takes the depth, the
-    width, the batch size and the image shape (C, H, W)."""
+    The bound is valid only if every option outside `covers` has its default. `bytes` is a function of the
+    depth, the width, the batch size and the image shape (C, H, W)."""
 
     covers: frozenset[str]
     bytes: Callable[[int, int, int, tuple[int, int, int]], float]
@@ -115,7 +115,7 @@ class Family(Entry):
     """The paper's values of options whose default depends on the family."""
 
     bottlenecks_from: int | None = field(default=None, kw_only=True)
-    """The depth from which the builder makes bottlenecks. None: `options` says so for all depths."""
+    """The depth from which the builder makes bottlenecks. None: `options` decides for all depths."""
 
     structure: Structure | None = field(default=None, kw_only=True)
     """None: no theory of gradients at initialisation applies."""
@@ -161,12 +161,12 @@ class Family(Entry):
     def settle(self, depth: int, chosen: Mapping[str, Any]) -> dict[str, Any]:
         """Return all options of the network at `depth`, given the `chosen` ones (None: unset).
 
-        An option without effect has its default, so that equal networks have equal options."""
+        An option without effect gets its default, so that equal networks have equal options."""
         own = self.defaults(depth)
-        acts = {"residual": self.is_residual is not False, "bottleneck": self.has_bottlenecks(depth)}
+        present = {"residual": self.is_residual is not False, "bottleneck": self.has_bottlenecks(depth)}
         settled: dict[str, Any] = {}
         for name, default in own.items():
             value, needs = chosen.get(name), TAKEN_BY[name].needs
-            has_effect = needs is None or acts.get(needs, settled.get(needs) != own.get(needs))
+            has_effect = needs is None or present.get(needs, settled.get(needs) != own.get(needs))
             settled[name] = value if value is not None and has_effect else default
         return settled

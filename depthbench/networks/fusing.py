@@ -40,7 +40,9 @@ class Fusible(Protocol):
 def in_parts(
     norm: nn.Module, activation: Callable[[Tensor], Tensor], z: Tensor, shortcut: Tensor | None = None
 ) -> Tensor:
-    """Return the activation of norm(z) + shortcut, or of norm(z) without a shortcut. All (B, C, H, W)."""
+    """Return the activation of norm(z) + shortcut, or of norm(z) without a shortcut.
+
+    All shapes are (B, C, H, W)."""
     y = norm(z)
     return activation(y if shortcut is None else y.add_(shortcut))  # in place: less memory
 
@@ -83,19 +85,27 @@ class Fused:
         if norm.num_batches_tracked is not None:
             norm.num_batches_tracked.add_(1)
         return self._compiled(
-            z, norm.weight, norm.bias, norm.running_mean, norm.running_var, norm.momentum, norm.eps, shortcut
+            z,
+            shortcut,
+            weight=norm.weight,
+            bias=norm.bias,
+            running_mean=norm.running_mean,
+            running_var=norm.running_var,
+            momentum=norm.momentum,
+            eps=norm.eps,
         )
 
 
 def _batch_norm_act(
     z: Tensor,
+    shortcut: Tensor | None,
+    *,
     weight: Tensor,
     bias: Tensor,
     running_mean: Tensor,
     running_var: Tensor,
     momentum: float,
     eps: float,
-    shortcut: Tensor | None,
 ) -> Tensor:
     y = F.batch_norm(z, running_mean, running_var, weight, bias, True, momentum, eps)
     return F.relu(y if shortcut is None else y + shortcut)

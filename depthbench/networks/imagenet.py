@@ -1,7 +1,7 @@
 """ImageNet residual networks and their plain twins (He et al. 2015, arXiv:1512.03385, Table 1).
 
-18 and 34 weighted layers in blocks of two 3x3 convolutions; 50, 101 and 152 in bottlenecks. Shapes: B batch,
-C channels, H W pixels."""
+Networks of 18 and 34 weighted layers have blocks of two 3x3 convolutions, and those of 50, 101 and 152 have
+bottlenecks. Shapes: B batch, C channels, H W pixels."""
 
 from typing import Any
 
@@ -21,7 +21,8 @@ class ImageNetNet(StagedNet):
     classifier.
 
     `options` are those of NetworkOptions that ImageNet networks take. An unset one has the paper's value.
-    Raises BadInput for another depth than those of Table 1, and for an unknown value."""
+    Raises BadInput for a depth that is not in Table 1 and for an unknown value, and TypeError for an option
+    that ImageNet networks do not take."""
 
     def __init__(
         self,

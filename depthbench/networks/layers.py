@@ -27,9 +27,9 @@ def weighted_layers(network: nn.Module) -> list[Layer]:
     """Return the layers of `network`, input side first.
 
     A network may name them with a method `weighted_layers()`. The built-in ones omit the projections of
-    shortcuts, as the paper does. Without the method, they are all convolutions and linear maps in the order
-    of registration, each with the norm registered right after it. If the last of several is a linear map, it
-    is the classifier.
+    shortcuts, as the paper does. Without the method, the layers are all convolutions and linear maps in the
+    order of registration, each with the norm registered right after it. If the last of several layers is a
+    linear map, it is the classifier.
 
     Raises ValueError if there is no such layer."""
     own: Callable[[], list[Layer]] | None = getattr(network, "weighted_layers", None)

@@ -51,16 +51,19 @@ class ResidualBlock(PlainBlock):
 
 
 class Mlp(nn.Module):
-    """A linear map to `width` units, n blocks of two maps each, norm and activation, and a linear classifier:
-    images (B, C, H, W) -> logits (B, num_classes).
+    """A fully connected network: images (B, C, H, W) -> logits (B, num_classes).
 
-    `in_channels` is the number of pixels C H W: each is a channel. `options` are those of NetworkOptions that
-    fully connected networks take. An unset one has its default.
+    It is a linear map to `width` units, n blocks of two maps each, norm and activation, and a linear
+    classifier.
+
+    `in_channels` is C H W, because each pixel of each channel is an input. `options` are those of
+    NetworkOptions that fully connected networks take. An unset one has its default.
 
     Without residual connections the network is the textbook's chain of map, norm, activation. `branch_scale`
-    multiplies what a residual block adds to its input; a plain network ignores it. After the same
+    multiplies what a residual block adds to its input. A plain network ignores it. After the same
     `torch.manual_seed`, the plain and the residual network of one depth have the same initial weights. Raises
-    BadInput for a depth that is not 2n + 2, and for an unknown value."""
+    BadInput for a depth that is not 2n + 2 and for an unknown value, and TypeError for an option that fully
+    connected networks do not take."""
 
     def __init__(
         self,

@@ -18,7 +18,7 @@ class TakenBy:
     """A mark on an option that names the architectures that take it.
 
     `needs` names what the option acts on: `residual` connections, `bottleneck` blocks, or another option that
-    differs from its default. Without it, the option has no effect."""
+    differs from its default. In a network without that, the option has no effect. None: it always has one."""
 
     architectures: frozenset[str]
     needs: str | None = None
@@ -110,7 +110,7 @@ class NetworkOptions(Section):
 
 
 class BuiltOptions(NetworkOptions):
-    """The options of a network that is built, each with a value, and the form of its blocks."""
+    """The options of a network to build, each with a value, and the form of its blocks."""
 
     width: int
     shortcut: Shortcut

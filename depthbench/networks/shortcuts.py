@@ -120,7 +120,7 @@ class ExclusiveAddition(GatedAddition):
 
 
 def times(scale: float, x: Tensor) -> Tensor:
-    """Return `scale` x, without a kernel where the scale is 1."""
+    """Return `scale` times x, without starting a kernel if the scale is 1."""
     return x if scale == 1 else scale * x
 
 
@@ -128,5 +128,6 @@ def drop_unscaled(x: Tensor, probability: float, training: bool) -> Tensor:
     """Drop each number of x at `probability` in training; multiply by 1 - `probability` in evaluation.
 
     This is dropout as in Hinton et al. 2012 (arXiv:1207.0580). Today's dropout scales the remaining numbers
-    up in training instead. The scale below 1 is what makes the shortcut of He et al. 2016 (sec. 3.1) fail."""
+    up in training instead. He et al. 2016 (sec. 3.1) attribute the failure of dropout shortcuts to the scale
+    below 1 that this imposes on average."""
     return (1 - probability) * F.dropout(x, probability, training)

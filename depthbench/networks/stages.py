@@ -57,7 +57,7 @@ class StagedNet(nn.Module):
                 nn.init.constant_(module.bias, module.initial_bias)
 
     def classify(self, x: Tensor) -> Tensor:
-        """Return the logits (B, num_classes) of images after the first convolution and pooling."""
+        """Return the logits (B, num_classes) of x (B, C, H, W), the input of the first stage."""
         x = self.run_blocks(self.blocks(), x)
         x = self.respond(self.norm_last, self.last_activation, x)  # (B, C, H, W)
         return self.fc(x.mean((2, 3)))
@@ -84,7 +84,7 @@ class StagedNet(nn.Module):
 def make_stages(width: int, blocks_per_stage: Sequence[int], options: BuiltOptions) -> nn.ModuleList:
     """Return stages that work on `width`, 2 `width`, 4 `width`, ... channels.
 
-    All but the first halve the map."""
+    Each stage but the first halves the map."""
     stages = nn.ModuleList()
     c_in = width
     for s, count in enumerate(blocks_per_stage):

@@ -1,7 +1,7 @@
 """L2 norms of the gradients that vanish or explode.
 
-The norm of dL/dW alone can hide a vanishing gradient: under Xavier initialisation the activations grow as
-dL/dz falls. Both norms are therefore measured."""
+The norm of dL/dW alone can hide a vanishing gradient. Under Xavier initialisation with ReLU, activations grow
+towards the input by as much as dL/dz falls. Both norms are therefore measured."""
 
 import math
 from collections.abc import Sequence

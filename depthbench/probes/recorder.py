@@ -79,8 +79,8 @@ class Recorder:
         flat = torch.stack([self._measured.get(key, missing).to(dtype) for key in keys])
         return flat.reshape(len(self.layers), len(self.probes))
 
-    def _probes_of(self, moment: str) -> dict[str, Probe]:
-        return {name: probe for name, probe in self.probes.items() if probe.of == moment}
+    def _probes_of(self, tensor: str) -> dict[str, Probe]:
+        return {name: probe for name, probe in self.probes.items() if probe.of == tensor}
 
     def _measure(self, index: int, probes: dict[str, Probe], tensor: Tensor) -> None:
         for name, probe in probes.items():

@@ -16,4 +16,4 @@ class Probe(Section):
     steps: list[Annotated[int, Field(ge=0)]] | None = None
     """Unset: 0, 1, 2, 5, 10, 20, 50, ... and the last step."""
     every: Count | None = None
-    """Measure every N steps too."""
+    """Also measure every N steps, from step 0 on."""

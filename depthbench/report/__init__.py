@@ -3,7 +3,14 @@
 from importlib import import_module
 from typing import Any
 
-__all__ = ["COMPARISON_FIGURES", "COMPARISON_TABLES", "FIGURES", "TABLES", "write_comparison", "write_report"]
+__all__ = [  # typed in __init__.pyi
+    "COMPARISON_FIGURES",
+    "COMPARISON_TABLES",
+    "FIGURES",
+    "TABLES",
+    "write_comparison",
+    "write_report",
+]
 
 _HOMES = {
     "COMPARISON_FIGURES": "depthbench.report.figures",

@@ -37,26 +37,26 @@ class FigureOnPage:
 
 
 def draw_figures(
-    entries: Mapping[str, Entry], evidence: Any, networks: int, folder: Path, style: str = "page"
+    entries: Mapping[str, Entry], evidence: Any, *, networks: int, folder: Path, style: str = "page"
 ) -> Iterable[FigureOnPage]:
     """Draw and write every figure of `entries`, in order.
 
-    Many figures, or figures of many networks, are drawn by other processes. Meanwhile the caller continues
-    until it needs them. For a few figures, starting processes takes longer than it saves."""
+    Many figures, or figures of many networks, are drawn by other processes, and the caller continues until it
+    needs them. A few figures are drawn here, because starting processes would take longer than it saves."""
     if len(entries) < MANY_FIGURES and networks < MANY_NETWORKS:
-        return [draw_figure(name, entry, evidence, folder, style) for name, entry in entries.items()]
+        return [draw_figure(name, entry, evidence, folder, style=style) for name, entry in entries.items()]
     from joblib import Parallel, delayed
 
-    # joblib warns when it replaces a process whose memory large figures have filled, which is harmless
+    # joblib warns when it replaces a process that large figures have made too big, which is harmless
     warnings.filterwarnings("ignore", "A worker stopped while some jobs were given", UserWarning)
     warnings.filterwarnings("ignore", ".* still being processed by the workers", UserWarning)  # Ctrl-C
     count = min(usable_cores(), MOST_PROCESSES)
     return Parallel(count, return_as="generator", idle_worker_timeout=IDLE_SECONDS)(
-        delayed(draw_figure)(name, entry, evidence, folder, style) for name, entry in entries.items()
+        delayed(draw_figure)(name, entry, evidence, folder, style=style) for name, entry in entries.items()
     )
 
 
-def draw_figure(name: str, entry: Entry, evidence: Any, folder: Path, style: str = "page") -> FigureOnPage:
+def draw_figure(name: str, entry: Entry, evidence: Any, folder: Path, *, style: str = "page") -> FigureOnPage:
     """Draw a figure and write its files; remove those of an older report if there is nothing to show."""
     # These import matplotlib, so only where figures are drawn.
     from depthbench.report.style import dark, points

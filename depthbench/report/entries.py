@@ -1,4 +1,4 @@
-"""The parts of a report: a figure or a table, with its title and how to read it."""
+"""The parts of a report: figures and tables, each with a title and how to read it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -32,7 +32,8 @@ class ReportFigure:
     title: str
     caption: str
     needs: str = ""
-    """The data it needs, shown where there is nothing to draw. If empty, the report omits the figure."""
+    """The data that the figure needs. The report says so if there is nothing to draw, or omits the figure if
+    this is empty."""
     choice: str = ""
     """Its name among the figures with the same title."""
     chapter: str = "training"

@@ -46,11 +46,11 @@ class Evidence(_OnlyFields):
     """The results of one study."""
 
     results: Results
-    """With all columns, even where a table has no rows (`with_columns`)."""
+    """The stored tables. Tables without rows have all columns (see `with_columns`)."""
     study: Mapping[str, Any]
     """The content of study.toml."""
     path: Path | None = None
-    """The results directory, for what is loaded when first used."""
+    """The results directory, from which further tables are loaded when they are first used."""
     is_copy: bool = False
     """Whether this is a copy in a process that draws. Only the original reports unreadable tables."""
 
@@ -91,7 +91,7 @@ class Evidence(_OnlyFields):
         return self._load(load_robustness)
 
     def _load(self, load: Callable[[Path, pd.DataFrame], pd.DataFrame]) -> pd.DataFrame:
-        """Load a table of all runs. A copy omits the messages of the original."""
+        """Load a table of all runs. A copy prints no messages, because the original prints them."""
         if self.path is None:
             return pd.DataFrame()
         with redirect_stderr(StringIO()) if self.is_copy else nullcontext():
@@ -212,7 +212,7 @@ class Comparison(_OnlyFields):
 
     @cached_property
     def differences(self) -> pd.DataFrame:
-        """Errors of each study minus those of the baseline, seed by seed. Not tested if the images differ."""
+        """Errors of each study minus those of the baseline, seed by seed; untested if the images differ."""
         table = differences(self.joined)
         table.loc[table["study"].isin(self.other_images), ["p", "p_holm"]] = math.nan
         return table

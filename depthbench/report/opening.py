@@ -256,8 +256,8 @@ def _notes(evidence: Evidence) -> list[str]:
     margin = evidence.verdicts["train_error_eval"].margin
     return [
         "The rise is the train error at the deepest depth minus that at the shallowest, by seed. For twins "
-        "it is the rise of the plain network minus that of the residual one. The smallest rise that counts as "
-        f"degradation is {margin:g} percentage point{'s' * (margin != 1)}. Train error is measured in "
+        "it is the rise of the plain network minus that of the residual one. The smallest rise that counts "
+        f"as degradation is {margin:g} percentage point{'s' * (margin != 1)}. Train error is measured in "
         f"evaluation mode on {sentences.train_images(evidence.study)}, without augmentation. It is the mean "
         "of the last evaluations: at most five, and only from the last quarter of training. A diverged run "
         "counts at chance error. The table of verdicts names the test behind each p."

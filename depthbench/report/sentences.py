@@ -1,6 +1,6 @@
 """The results of a study in sentences, with units and the number of seeds n."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -32,7 +32,7 @@ def train_images(study: Mapping[str, Any]) -> str:
 
 
 def degradation(summary: pd.DataFrame) -> list[str]:
-    """Write one sentence per network: its train error at the shallowest and the deepest depth."""
+    """Write one sentence per network on its train error at the shallowest and the deepest depth."""
     sentences = []
     for network, rows in summary[summary["n"] > 0].groupby("network", sort=False):
         ends = [rows.iloc[rows["depth"].argmin()], rows.iloc[rows["depth"].argmax()]]
@@ -55,10 +55,11 @@ def degradation(summary: pd.DataFrame) -> list[str]:
 def verdicts(judged: Verdicts, untrained: Sequence[str] = ()) -> list[str]:
     """Write one sentence per network on degradation, and one per pair of twins on its removal.
 
-    Networks in `untrained` get one sentence that names them. A network is judged by the widest pair of depths
-    with enough seeds. If there are fewer than 5 seeds or a run diverged, the trend test decides if it covers
-    as many seeds, because a t test needs roughly normal errors. Otherwise the sign-flip test decides if one
-    of at least 5 seeds diverged."""
+    `judged` has the verdicts on the train error. One more sentence names the networks in `untrained`. The
+    verdict on a network is that on its widest pair of depths with enough seeds. The t test needs roughly
+    normal errors, so it does not always decide. With fewer than 5 seeds, or if a run diverged, the trend test
+    decides, provided that it covers as many seeds. If it does not, and one of at least 5 seeds diverged, the
+    sign-flip test decides."""
     trends = {row["network"]: row for row in rows_of(judged.trends)}
     verdict_of: dict[str, str] = {}
     sentences = []
@@ -74,13 +75,15 @@ def verdicts(judged: Verdicts, untrained: Sequence[str] = ()) -> list[str]:
             evidence += "" if row["verdict"] == "absent" else ", Page's trend test"
         elif row["diverged"] and row["n"] >= FEW_SEEDS:
             p = row["p_sign_flip"]
-            row |= {"verdict": decide(row["n"], row["mean"], row["upper"], p, judged.margin)}
+            row |= {
+                "verdict": decide(n=row["n"], mean=row["mean"], upper=row["upper"], p=p, margin=judged.margin)
+            }
             evidence = _evidence(row | {"p_holm": p}, judged.margin)
             evidence += "" if row["verdict"] == "absent" else ", sign-flip test"
         verdict_of[network] = row["verdict"]
         sentences.append(
-            f"{network}: degradation is {row['verdict']} from depth {row['shallow']} to {row['deep']} "
-            f"({evidence})."
+            f"{network}: degradation is {row['verdict']} from depth {row['shallow']} to {row['deep']} (train "
+            f"error {evidence})."
         )
     for _, rows in judged.removals.groupby(["network", "residual"], sort=False):
         row = widest(rows_of(rows))
@@ -97,28 +100,21 @@ def _removal(row: Mapping[str, Any], verdict_of: Mapping[str, str]) -> str:
     """Describe what a row of `removals` shows, given the verdict on each network."""
     plain, residual = row["network"], row["residual"]
     depths = f"from depth {row['shallow']} to {row['deep']}"
-    n = f"n = {row['n']}" + _p(row)
-    more = (
-        f"the train error of {plain} rises {row['mean']:.2f} percentage points more than that of {residual}"
-    )
+    difference = f"{abs(row['mean']):.2f} percentage points {'less' if row['mean'] < 0 else 'more'}"
+    evidence = f"(n = {row['n']}{_p(row)})"
+    rise = f"{depths} the train error of {plain} rises {difference} than that of {residual} {evidence}."
     if row["verdict"] == "inconclusive":
-        return (
-            "Whether residual connections remove the degradation is inconclusive: "
-            f"{residual} compared with {plain} {depths} ({_evidence(row)})."
-        )
+        return f"It is inconclusive whether residual connections remove the degradation: {rise}"
     if row["verdict"] == "absent":
-        return (
-            "Residual connections do not lower the rise by the margin: "
-            f"{residual} compared with {plain} {depths} ({_evidence(row)})."
-        )
+        return f"Residual connections reduce the rise of the train error by less than the margin: {rise}"
     if verdict_of.get(plain) != "present":
-        return f"Degradation of {plain} is not shown, but {depths} {more} ({n})."
+        return f"The degradation of {plain} is not established, but {rise}"
     how_much = {"absent": "", "present": " in part"}.get(verdict_of.get(residual, ""), ", at least in part")
-    return f"Residual connections remove the degradation{how_much}: {depths} {more} ({n})."
+    return f"Residual connections remove the degradation{how_much}: {rise}"
 
 
 def rates(measured: pd.DataFrame) -> list[str]:
-    """Write one sentence per network: how the gradient of its deepest depth grows towards the input.
+    """Describe, for each network, how the gradient of its deepest depth grows towards the input.
 
     `measured` is `analysis.theory.measured_rates`."""
     sentences = []
@@ -201,32 +197,39 @@ def choice(table: pd.DataFrame, unfinished: int = 0) -> list[str]:
         each = table[table["chosen_of_network"]]
         depths = ", ".join(f"{n} {depth}" for n, depth in zip(each["network"], each["depth"], strict=True))
         sentences.append(
-            f"The shallowest depth within one standard error of the best depth of each network: {depths}."
+            f"Shallowest depth of each network within one standard error of its best depth: {depths}."
         )
     return sentences
 
 
 def _recommendation(row: Mapping[str, Any], top: pd.Series) -> str:
-    """Recommend `row` of `choose`; `top` has the lowest mean error."""
+    """Recommend `row` of `choose`; `top` is the row with the lowest mean error."""
     millions = f"{row['multiply_adds'] / 1e6:.3g} million multiply-adds per image"
     size = f"{millions} and {row['parameters'] / 1e6:.2g} million parameters"
     recommended = f"Recommended: {row['network']} at depth {row['depth']}, validation error {row['mean']:.2f}"
     if (row["network"], row["depth"]) == (top["network"], top["depth"]):
         return (
-            f"{recommended} ± {row['se']:.2f} % (mean ± standard error, n = {row['n']}) at {size}. It has "
-            "the lowest error, and nothing with fewer multiply-adds comes within one standard error of it."
+            f"{recommended} ± {row['se']:.2f} % (mean ± standard error, n = {row['n']}), {size}. It has the "
+            "lowest error, and no other choice with fewer multiply-adds is within one standard error of it."
         )
     times = top["multiply_adds"] / row["multiply_adds"]
-    more = f"{times:.2g} times as many" if times >= 1.05 else "as many"
+    more = f"{times:.2g} times as many" if times >= 1.05 else "about as many"
     lowest = f"{top['mean']:.2f} ± {top['se']:.2f} %, mean ± standard error, n = {top['n']}"
     return (
-        f"{recommended} % (n = {row['n']}) at {size}. It has the fewest multiply-adds within one standard "
-        f"error of the best, {top['network']} at depth {top['depth']} ({lowest}), which has {more}."
+        f"{recommended} % (n = {row['n']}), {size}. It has the fewest multiply-adds of all choices within "
+        f"one standard error of the best. The best is {top['network']} at depth {top['depth']} ({lowest}), "
+        f"with {more} multiply-adds."
     )
 
 
+def measured_differently(columns: Iterable[str]) -> str:
+    """Say what differs between the measurements of a cost. `columns`: as in `choice.incomparable_costs`."""
+    words = {"device": "devices", "threads": "numbers of threads", "peak_memory_of": "methods"}
+    return "measured with different " + " and ".join(words[column] for column in columns)
+
+
 def _evidence(row: Mapping[str, Any], margin: float | None = None) -> str:
-    """Describe the difference, n and p of a test. The verdict `absent` rests on upper bound and `margin`."""
+    """Describe the difference, n and p of a test; for `absent`, the upper bound and `margin` instead of p."""
     if margin is not None and row.get("verdict") == "absent":
         bound = f"one-sided 95 % upper bound {row['upper']:+.2f}, margin {margin:g}"
         return f"{row['mean']:+.2f} percentage points, n = {row['n']}, {bound}"
@@ -242,10 +245,10 @@ def _p(row: Mapping[str, Any]) -> str:
 
 
 def copies(differences: pd.DataFrame, other_images: Collection[str] = ()) -> list[str]:
-    """Write a sentence for each study with exactly the errors of the baseline.
+    """Write a sentence for each study that has exactly the errors of the baseline.
 
-    `differences` is `analysis.comparison.differences`. Studies of `other_images` are omitted, and so are
-    studies in which all errors are the same number, such as chance or 0."""
+    `differences` is `analysis.comparison.differences`. Omits studies of `other_images`, and studies in which
+    all errors are the same number, such as chance or 0."""
     return [
         f"{study} has exactly the same errors as the baseline: it is a copy, or the changed settings have no "
         "effect."
@@ -257,17 +260,19 @@ def copies(differences: pd.DataFrame, other_images: Collection[str] = ()) -> lis
 
 
 def unfinished(missing: pd.DataFrame, searching: int) -> list[str]:
-    """State why a search is not finished: runs are `missing`, or `searching` networks and seeds need more."""
+    """State why a search is not finished; empty if it is.
+
+    `searching` is the number of networks and seeds that need another depth."""
     reasons = [f"runs without a final error: {len(missing)}"] if len(missing) else []
     reasons += [f"networks and seeds that need another depth: {searching}"] if searching else []
     return [f"The search is not finished ({'; '.join(reasons)})."] if reasons else []
 
 
 def differences(table: pd.DataFrame, baseline: str, other_images: Collection[str] = ()) -> list[str]:
-    """Write one sentence per study and kind of error: how often it is higher or lower than the baseline.
+    """State, for each study and kind of error, how often it is higher or lower than that of the baseline.
 
-    `table` is `analysis.comparison.differences`. Studies of `other_images` solve another task, so their
-    errors are not compared."""
+    `table` is `analysis.comparison.differences`. Errors of studies of `other_images` are not compared,
+    because they are from a different task."""
     sentences = [
         f"{study} has different images from {baseline}, so no difference is tested." for study in other_images
     ]
@@ -276,17 +281,17 @@ def differences(table: pd.DataFrame, baseline: str, other_images: Collection[str
             continue
         significant = is_significant(rows)
         higher, lower = (int((significant & (sign * rows["mean"] > 0)).sum()) for sign in (1, -1))
-        cells = f"{len(rows)} networks and depths" if len(rows) > 1 else "1 network and depth"
-        compared = f"{study} compared with {baseline}, {error}"
+        cells = f"{len(rows)} combination{'s'[: len(rows) > 1]} of network and depth"
+        compared = f"{str(error).capitalize()} of {study} compared with {baseline}"
         if not any(any(each.values()) for each in rows["differences"]):
             sentences.append(f"{compared}: the same in every seed of {cells}.")
             continue
         candidates = rows[significant] if significant.any() else rows
         largest = rows_of(candidates)[candidates["mean"].abs().argmax()]
         sentences.append(
-            f"{compared}: of {cells}, {higher} significantly higher, {lower} significantly lower, "
-            f"{len(rows) - higher - lower} not significant. Largest difference: {largest['network']} at "
-            f"depth {largest['depth']} ({_evidence(largest)})."
+            f"{compared}, over {cells}: significantly higher in {higher}, significantly lower in {lower}, no "
+            f"significant difference in {len(rows) - higher - lower}. Largest difference: "
+            f"{largest['network']} at depth {largest['depth']} ({_evidence(largest)})."
         )
     return sentences
 
@@ -302,7 +307,7 @@ def frontier_lines(rows: Sequence[Mapping[str, Any]], below: float) -> list[str]
         line = f"{row['network']}: train error below {below:g} % {reached}"
         seeds = f"{row['n']} seed{'s'[: row['n'] > 1]}"
         middle = "median" if row["n"] % 2 else "lower median"
-        has_spread = row["n"] > 1 and row["high"]  # otherwise no seed trains at any depth
+        has_spread = row["n"] > 1 and row["high"]  # without the latter, no seed trains at any depth
         line += f" ({middle} of {seeds}, {row['low']:g} to {row['high']:g})" if has_spread else f" ({seeds})"
         if row["open"]:
             line += (

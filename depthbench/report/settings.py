@@ -34,9 +34,9 @@ def settings_of(study: Mapping[str, Any], records: Iterable[Record]) -> dict[str
 
 
 def environment(records: Iterable[Record], part: str = "environment") -> dict[str, str]:
-    """Return the environment of runs, or their "execution": key -> value.
+    """Return the environment of runs, or their "execution", as key -> value.
 
-    A key whose value differs between runs lists each value with its number of runs."""
+    If a value differs between runs, each value is listed with its number of runs."""
     environments = [getattr(record, part).to_dict() for record in records]
     merged = {}
     for key in dict.fromkeys(key for one in environments for key in one):

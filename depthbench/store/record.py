@@ -9,11 +9,11 @@ from depthbench.study.model import FORMAT, Run
 
 Status = Literal["done", "diverged", "failed", "interrupted"]
 FINISHED: tuple[Status, ...] = ("done", "diverged")  # the statuses of runs that are never trained again
-ALWAYS = ("history", "layers")  # the tables that every finished run has
+REQUIRED_TABLES = ("history", "layers")  # the tables that every finished run has
 
 
 class Part(BaseModel):
-    """A table of run.json. A key that the file lacks is None here.
+    """An object in run.json. A key that the file lacks has its default here, which usually is None.
 
     Reading and rewriting preserves unknown keys, and the difference between a missing key and null."""
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from depthbench.data.settings import Data
 from depthbench.errors import BadInput
 from depthbench.schema import Section
-from depthbench.store.record import ALWAYS, FINISHED, Final, Record
+from depthbench.store.record import FINISHED, REQUIRED_TABLES, Final, Record
 from depthbench.store.study_store import StudyStore
 from depthbench.study.model import NetworkOptions, Recipe
 from depthbench.training.final_evaluations import number_names
@@ -17,7 +17,7 @@ from depthbench.training.final_evaluations import number_names
 if TYPE_CHECKING:
     import pandas as pd
 
-# Column of `Results.runs` -> its attribute of a Record. The columns of `final` are between the two.
+# Column of `Results.runs` -> its attribute of a Record. The columns of `final` come between these two groups.
 RUN_COLUMNS = {
     "run_id": "run_id",
     "network": "network",
@@ -87,9 +87,10 @@ class Results(NamedTuple):
 
     runs: "pd.DataFrame"
     """One row per run: run_id, network, depth, seed, status, parameters, multiply_adds, final errors,
-    seconds, peak_memory (bytes; None if not measured), ...;
-    family: the name in NETWORKS; options.KEY, recipe.KEY and data.KEY: as a study file sets them; data.shape:
-    (C, H, W) if recorded; frontier.below: the bound of a search in percent."""
+    seconds, peak_memory (bytes, None if not measured), ...
+
+    family is the name in NETWORKS. options.KEY, recipe.KEY and data.KEY are as a study file sets them.
+    data.shape is (C, H, W) if recorded. frontier.below is the bound of a search, in percent."""
     history: "pd.DataFrame"
     """One row per logged step: run_id, network, depth, seed, step, epoch, lr, loss, train_error, and, at
     evaluations, train_error_eval, test_error and val_error."""
@@ -157,7 +158,7 @@ def _join_tables(path: str | Path, rows: list[dict[str, Any]], name: str) -> "pd
             frame = store.run(row["run_id"]).frame(name)
         except (OSError, ValueError) as error:
             is_missing = isinstance(error, FileNotFoundError)
-            if is_missing and not (name in ALWAYS and row["status"] in FINISHED):
+            if is_missing and not (name in REQUIRED_TABLES and row["status"] in FINISHED):
                 continue  # not started, failed before the first step, or not a run with this table
             problem = "is missing" if is_missing else "cannot be read"
             print(f"depthbench: {row['run_id']}: {name}.parquet {problem}; run it again", file=sys.stderr)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from depthbench.files import atomic, write_text
-from depthbench.store.record import ALWAYS, Record
+from depthbench.store.record import REQUIRED_TABLES, Record
 from depthbench.study.file import check_format
 
 if TYPE_CHECKING:
@@ -67,4 +67,4 @@ class RunStore:
             tables = {file.stem: self.frame(file.stem) for file in self.path.glob("*.parquet")}
         except (OSError, ValueError):
             return False
-        return len(tables.get("history", ())) > 0 and tables.keys() >= set(ALWAYS)
+        return len(tables.get("history", ())) > 0 and tables.keys() >= set(REQUIRED_TABLES)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from depthbench.data.settings import NOT_OF_THE_RESULT
+from depthbench.data.settings import NOT_IN_RUN_ID
 from depthbench.study.model import Shared
 
 
@@ -16,7 +16,7 @@ def shared_settings(study: Mapping[str, Any]) -> dict[str, Any]:
         f"{section}.{key}": value
         for section in Shared.model_fields
         for key, value in (defaults[section] | study.get(section, {})).items()
-        if value is not None and not (section == "data" and key in NOT_OF_THE_RESULT)
+        if value is not None and not (section == "data" and key in NOT_IN_RUN_ID)
     }
 
 
@@ -24,7 +24,7 @@ def conflicts(stored: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """Return the differences that keep the runs of two study.toml tables from sharing a directory.
 
     For example "recipe.lr is 0.1 there and 0.5 here". Depths, seeds, networks and variants may differ, but
-    not variants of one name."""
+    variants of the same name may not."""
     there, here = shared_settings(stored), shared_settings(new)
     for name in set(new.get("variants", {})) & set(stored.get("variants", {})):
         there[f"variants.{name}"], here[f"variants.{name}"] = stored["variants"][name], new["variants"][name]
@@ -35,5 +35,5 @@ def conflicts(stored: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     ]
     images_there, images_here = stored.get("data_hash", ""), new.get("data_hash", "")
     if not different and images_there and images_there != images_here:
-        return [f"images is {images_there[:12]} there and {images_here[:12]} here"]
+        return [f"data_hash is {images_there[:12]} there and {images_here[:12]} here"]
     return different

@@ -27,7 +27,7 @@ from depthbench.study.file import check_format, load_study
 from depthbench.study.grid import grids_of, join_grids
 from depthbench.study.model import Frontier, Study, Variant, Verdict
 
-DERIVED = ("runs", "report", "report-slides", "tensorboard")  # folders that --fresh discards
+DISCARDED_BY_FRESH = ("runs", "report", "report-slides", "tensorboard")
 
 
 class StudyStore:
@@ -153,7 +153,7 @@ class StudyStore:
             file.unlink(missing_ok=True)
 
     def _discard(self) -> None:
-        for name in DERIVED:
+        for name in DISCARDED_BY_FRESH:
             shutil.rmtree(self.path / name, ignore_errors=True)
         self.study_file.unlink(missing_ok=True)
 

@@ -180,7 +180,7 @@ def parse_setting(setting: str) -> dict[str, Any]:
     tables = {name: t for name, t in sections.items() if isinstance(t, type) and issubclass(t, Section)}
     first, dot, _ = key.partition(".")
     homes = [name for name, table in tables.items() if first in table.model_fields]
-    if first not in sections and (homes or not dot):  # loading the study explains other dotted keys
+    if first not in sections and (homes or not dot):  # loading the study reports other unknown keys
         if len(homes) != 1:
             if homes:
                 problem = f"ambiguous key {key!r}: write {' or '.join(f'{home}.{key}' for home in homes)}"

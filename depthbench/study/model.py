@@ -19,9 +19,10 @@ from pydantic import (
 )
 
 from depthbench.data import DATASETS
-from depthbench.data.settings import NOT_OF_THE_RESULT, Data
+from depthbench.data.settings import NOT_IN_RUN_ID, Data
 from depthbench.errors import BadInput, nearest
 from depthbench.networks import NETWORKS, Family
+from depthbench.networks.architectures import HE2015_CIFAR_STEPS
 from depthbench.networks.options import NetworkOptions
 from depthbench.probes import PROBES
 from depthbench.probes.settings import Probe
@@ -44,9 +45,9 @@ class Frontier(Section):
     """A search for the deepest depth at which a network trains (`depthbench frontier`)."""
 
     below: Percent = 20.0
-    """A run trains if its last train error, in evaluation mode, is below this many percent."""
+    """A run trains if its last train error (percent), in evaluation mode, is below this."""
     deepest: Count = 1000
-    """The search tries no deeper networks."""
+    """The maximum depth to try."""
 
 
 class Verdict(Section):
@@ -54,7 +55,7 @@ class Verdict(Section):
 
     margin: Positive | None = None
     """The smallest rise in error that matters, in percentage points, stated before the runs. Unset: 0.5 for
-    runs of 64,000 steps or more, 1 for shorter ones."""
+    runs at least as long as in the paper (HE2015_CIFAR_STEPS), 1 for shorter ones."""
 
 
 def _resolved(key: str, value: int | None) -> int:
@@ -134,7 +135,7 @@ class Run(Shared):
         when it is read."""
         content = self.model_dump(mode="json", exclude_defaults=True)
         data = content.pop("data", {})
-        if data := {key: value for key, value in data.items() if key not in NOT_OF_THE_RESULT}:
+        if data := {key: value for key, value in data.items() if key not in NOT_IN_RUN_ID}:
             content["data"] = data
         content["format"] = FORMAT
         digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:6]
@@ -247,7 +248,7 @@ class Study(Grids, Shared):
         if recipe["epochs"] is not None:
             recipe["steps"] = max(1, round(recipe["epochs"] * train_size / recipe["batch_size"]))
             recipe["epochs"] = None
-        steps = recipe["steps"] = recipe["steps"] or 64_000
+        steps = recipe["steps"] = recipe["steps"] or HE2015_CIFAR_STEPS
         recipe["flip"] = flips if recipe["flip"] is None else recipe["flip"]
         late = [step for step in self.probe.steps or [] if step >= steps]
         if late:
@@ -268,7 +269,9 @@ class Study(Grids, Shared):
         for network in self.networks():
             own = resolved.recipe_of(network)
             if own.warmup == "linear" and own.warmup_steps > steps:
-                raise BadInput(f"recipe.warmup_steps = {own.warmup_steps:g}: a run has {steps} steps")
+                raise BadInput(
+                    f"recipe.warmup_steps = {own.warmup_steps:g}: a run has {steps} steps; use fewer"
+                )
         return resolved
 
     def runs(self) -> Iterator[Run]:

@@ -23,7 +23,7 @@ from depthbench.training.settings import Recipe
 def build_network(family: Family, run: Run, images: Images) -> nn.Module:
     """Return the network of `run`, untrained, with the weights of its seed.
 
-    A builder receives only options that were changed, so a plug-in need not know those of depthbench."""
+    A builder receives only options that differ from their defaults, so a plug-in need not know the others."""
     torch.manual_seed(run.seed)
     chosen = run.options.model_dump(exclude_defaults=True)
     channels = family.in_channels(images.shape)

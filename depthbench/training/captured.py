@@ -14,7 +14,7 @@ from depthbench.training.step import Step
 
 # Eager steps before the first capture. They initialise libraries and the state of the optimiser, and compile
 # kernels. One of them must be of the kind (plain or probed) that is captured.
-WARM_UP = 3
+WARM_UP_STEPS = 3
 
 # Graphs whose capture failed. They live as long as the process, because torch 2.11 still uses them at each
 # allocation.
@@ -62,7 +62,7 @@ class CapturedStep:
             return False
         if probed in self._graphs:
             return True
-        if sum(self._eager_steps.values()) < WARM_UP or not self._eager_steps[probed]:
+        if sum(self._eager_steps.values()) < WARM_UP_STEPS or not self._eager_steps[probed]:
             return False
         try:
             self._capture(batch, probed)

@@ -24,6 +24,7 @@ def predict(
     network: nn.Module,
     sets: Mapping[str, tuple[Pixels, Tensor]],
     scaling: Scaling,
+    *,
     precision: str,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> dict[str, Tensor] | None:

@@ -38,10 +38,10 @@ def train(
     """Train `run` on `images` to its end, from its checkpoint if it has one, and store it.
 
     This is a generator that pauses after each update, so that several runs can take turns in one process,
-    each as if it were alone. `finish` runs it to its end. It returns the record that run.json then holds.
+    each as if it were alone. It returns the record that run.json then holds. `finish` runs it to its end.
 
     `emit` receives RowLogged, Note and Activity events. `should_stop` is called before each step. When it
-    returns True, the state is saved and the run is `interrupted`."""
+    returns True, the state is saved and the run is `interrupted`. Raises BadInput as `Trainer` does."""
     trainer = Trainer(run, images, mode)
     with contextlib.closing(trainer):
         record = _first_record(trainer, images, data_hash)

@@ -15,9 +15,9 @@ RESET_PEAK = "5"  # proc(5): /proc/PID/clear_refs
 
 
 class PeakMemory:
-    """A measurement from its creation to `close`.
+    """A measurement of the peak memory from its creation to `close`.
 
-    A process has one peak, so the peak is unknown if runs take turns.
+    A process has only one peak, so the peak of a run is unknown if several runs take turns in the process.
 
     On a CPU it is the peak resident set. It includes the images and the libraries, but not the processes that
     read images ahead. On a GPU it is the memory of torch's tensors on the device."""
@@ -57,9 +57,9 @@ class PeakMemory:
         """The peak so far, or None if it is unknown."""
         if not (self._is_alone and self._was_reset) or self._earlier is None:
             return None
-        return max(self._earlier, self._now())
+        return max(self._earlier, self._peak_since_reset())
 
-    def _now(self) -> int:
+    def _peak_since_reset(self) -> int:
         if self.of == "device":
             return torch.cuda.max_memory_allocated(self._device)
         try:
@@ -78,5 +78,5 @@ class PeakMemory:
         return {"of": self.of, "bytes": self.bytes}
 
     def restore(self, state: dict[str, Any] | None) -> None:
-        """Continue from an earlier part of the run. None if its peak was not stored."""
+        """Continue from an earlier part of the run. `state` is None if its peak was not stored."""
         self._earlier = state["bytes"] if state and state["of"] == self.of else None

@@ -19,12 +19,12 @@ from depthbench.training.tracker import Tracker
 if TYPE_CHECKING:
     import pandas as pd
 
-ERRORS = {"train": "train_error_eval", "test": "test_error", "val": "val_error"}
+ERROR_COLUMNS = {"train": "train_error_eval", "test": "test_error", "val": "val_error"}
 """Set of images -> the column of its error (percent) in evaluation mode."""
 
 
 class Records:
-    """The history and the probed values. `rows` are known rows; other rows wait for their sums."""
+    """The history and the probed values. `rows` are the known rows. Other rows wait for their sums."""
 
     def __init__(self, layers: Sequence[Layer], probes: Sequence[str]):
         self._layers, self._probes = list(layers), list(probes)
@@ -69,7 +69,7 @@ class Records:
             row["loss"], row["train_error"] = means(row_sums)
             self.rows.append(row)
             if not math.isfinite(row["loss"]):
-                row |= dict.fromkeys(ERRORS.values(), math.nan)
+                row |= dict.fromkeys(ERROR_COLUMNS.values(), math.nan)
                 self._drop_after(row["step"])
                 break
             if not math.isnan(row["test_error"]):

@@ -9,6 +9,7 @@ from depthbench.data.settings import PAPER_CROP_SIDE
 from depthbench.registry import is_in
 from depthbench.schema import Count, NotNegative, Percent, Positive, Section, each_once
 from depthbench.training.optimizers import OPTIMIZERS
+from depthbench.training.precisions import Precision
 from depthbench.training.schedules import SCHEDULES
 from depthbench.training.warmups import WARMUPS
 
@@ -18,7 +19,8 @@ class Recipe(Section):
 
     steps: Count | None = None
     epochs: Positive | None = None
-    """Length of a run in optimiser updates, or in passes over the training set. Unset: 64,000 steps."""
+    """Length of a run in optimiser updates, or in passes over the training set. Unset: as many steps
+    as in the paper (HE2015_CIFAR_STEPS in networks/architectures.py)."""
     batch_size: Annotated[int, Field(ge=2)] = 128
     optimizer: Annotated[str, is_in(OPTIMIZERS)] = "sgd"
     """An entry of OPTIMIZERS (training/optimizers.py)."""
@@ -32,8 +34,10 @@ class Recipe(Section):
     decay_norm: bool = True
     """Whether parameters that are not weights of layers decay too."""
     l1: NotNegative = 0.0
+    """L1 coefficient on every parameter."""
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     clip_norm: Positive | None = None
+    """Largest L2 norm of the gradient of all parameters. A larger gradient is scaled down to it."""
     schedule: Annotated[str, is_in(SCHEDULES)] = "step"
     """An entry of SCHEDULES (training/schedules). plateau: the rate is multiplied by gamma after
     plateau_patience evaluations without a lower validation error. Without a validation set it follows the
@@ -66,7 +70,7 @@ class Recipe(Section):
     """Colour augmentation (Krizhevsky et al. 2012, sec. 4.1)."""
     flip: bool | None = None
     """Random horizontal flips. Unset: if a mirrored image keeps its class."""
-    precision: Literal["fp32", "tf32", "bf16"] = "fp32"
+    precision: Precision = "fp32"
     patience: Count | None = None
     """Stop after this number of evaluations without a lower validation error."""
 

@@ -23,6 +23,7 @@ class Step:
         network: nn.Module,
         optimizer: torch.optim.Optimizer,
         recipe: Recipe,
+        *,
         recorder: Recorder,
         images: Callable[[Batch], tuple[Tensor, Tensor]],
         device: torch.device,

@@ -39,7 +39,7 @@ from depthbench.training.learning_rate import LearningRate
 from depthbench.training.mode import TrainingMode
 from depthbench.training.older_states import upgraded
 from depthbench.training.peak_memory import PeakMemory
-from depthbench.training.records import ERRORS, Records
+from depthbench.training.records import ERROR_COLUMNS, Records
 from depthbench.training.step import Step
 
 if TYPE_CHECKING:
@@ -78,20 +78,25 @@ class Trainer:
             self.recorder = Recorder(self.network, probes, at_once=at_once)
             optimizer = make_optimizer(self.network, run.recipe)
             self.eager_step = Step(
-                self.network, optimizer, run.recipe, self.recorder, self.batches.images, device
+                self.network,
+                optimizer,
+                run.recipe,
+                recorder=self.recorder,
+                images=self.batches.images,
+                device=device,
             )
         self.step_mode = mode.step_mode
         if mode.step_mode == "auto":
             self.step_mode = "captured" if device.type == "cuda" else "eager"
         self.make_step: Step | CapturedStep = self.eager_step
         if self.step_mode != "eager":
-            assert self.stream is not None  # a plan refuses the other modes on a CPU
+            assert self.stream is not None  # without CUDA, a plan allows eager steps only
             self.make_step = CapturedStep(self.eager_step, self.stream)
 
         self.log_every, self.evaluate_every = run.log_every, run.evaluate_every
         self.step = 0  # number of updates made
         self.lr = 0.0  # of the last update
-        self.seconds = 0.0  # in all
+        self.seconds = 0.0  # of the whole run, including evaluation
         self.evaluating = 0.0  # seconds of these spent on evaluation
         self.records = Records(self.recorder.layers, run.probe.names)
         self.learning_rate = LearningRate(run.recipe, run.depth)
@@ -178,7 +183,7 @@ class Trainer:
 
         Rows wait on the device for an evaluation, a warm-up that needs them, or `fetch_seconds`. Returns
         None and changes nothing if `should_stop` interrupted the evaluation."""
-        errors = dict.fromkeys(ERRORS.values(), math.nan)
+        errors = dict.fromkeys(ERROR_COLUMNS.values(), math.nan)
         if self.evaluation_is_due:
             evaluated = self._evaluate(should_stop)
             if evaluated is None:
@@ -199,13 +204,13 @@ class Trainer:
             self.records.add(row, self.eager_step.take_sums())
         return self.fetch() if must_know or self.records.waited >= self.fetch_seconds else []
 
-    def _settle(self) -> None:
+    def _wait_for_steps(self) -> None:
         """Wait until the device has finished every step so far."""
         if self.stream is not None:
             self.stream.synchronize()
 
     def _evaluate(self, should_stop: ShouldStop) -> dict[str, float] | None:
-        self._settle()  # otherwise the time of queued steps would count as evaluation
+        self._wait_for_steps()  # otherwise the time of queued steps would count as evaluation
         began = time.perf_counter()
         with self._on_stream():
             predicted = self._predict(list(self.sets), should_stop)
@@ -214,14 +219,21 @@ class Trainer:
             else:
                 self.predicted = predicted["test"]
                 errors = {
-                    ERRORS[name]: percent_wrong(predicted[name], y) for name, (_, y) in self.sets.items()
+                    ERROR_COLUMNS[name]: percent_wrong(predicted[name], y)
+                    for name, (_, y) in self.sets.items()
                 }
         self.evaluating += time.perf_counter() - began
         return errors
 
     def _predict(self, names: list[str], should_stop: ShouldStop) -> dict[str, torch.Tensor] | None:
         sets = {name: self.sets[name] for name in names}
-        return predict(self.network, sets, self.scaling, self.run.recipe.precision, should_stop)
+        return predict(
+            self.network,
+            sets,
+            self.scaling,
+            precision=self.run.recipe.precision,
+            should_stop=should_stop,
+        )
 
     def evaluate_finally(
         self, should_stop: ShouldStop = lambda: False, notify: Notify = lambda message: None
@@ -229,7 +241,7 @@ class Trainer:
         """Make the final evaluations of the trained network. Return False if `should_stop` interrupted them.
 
         `notify` receives a description of each part."""
-        self._settle()
+        self._wait_for_steps()
         began = time.perf_counter()
         with self._on_stream():
             trained = self._trained_network(should_stop)
@@ -281,7 +293,7 @@ class Trainer:
     def state(self) -> dict[str, Any]:
         """Return what a checkpoint holds: plain values and tensors only. `restore` reads it."""
         self.fetch()
-        self._settle()  # the state is read on another stream
+        self._wait_for_steps()  # the state is read on another stream
         state = {
             "run_id": self.run.run_id,
             "step": self.step,

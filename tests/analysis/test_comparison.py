@@ -20,7 +20,7 @@ STEPS = 100
 
 
 def results(errors, status="done", weights="w", **changes):
-    """errors: {(network, depth, seed): train error}; the test error is one higher."""
+    """Return results with these train errors, {(network, depth, seed): error}. Test errors are one higher."""
     rows = [
         {
             **{"run_id": f"{network}-{depth}-{seed}", "network": network, "family": network, "depth": depth},
@@ -126,8 +126,8 @@ def test_cautions_name_other_images_recipes_and_train_sets():
     sentences = cautions(differing({"a": a, "b": b}), runs)
     assert [sentence.partition(",")[0].partition(":")[0] for sentence in sentences] == [
         "b has different images or splits",
-        "b has another recipe",
-        "b has train errors on other images",
+        "b has a different recipe",
+        "b has train errors measured on different images",
     ]
     assert "recipe.lr 0.2, not 0.1" in sentences[1]
     assert "train_size 50, not unset" in sentences[2]
@@ -140,7 +140,7 @@ def test_equal_images_are_no_caution_even_if_specified_differently():
     a, b = ({"images": "x", "data.split_seed": seed} for seed in (0, 1))
     assert cautions(differing({"a": a, "b": b}), runs) == []
     (sentence,) = cautions(differing({"a": a, "b": a | {"data.normalisation": "none"}}), runs)
-    assert sentence.startswith("b has another recipe")
+    assert sentence.startswith("b has a different recipe")
 
 
 def test_other_options_are_a_caution_only_with_another_recipe():
@@ -149,8 +149,8 @@ def test_other_options_are_a_caution_only_with_another_recipe():
     assert cautions(differing({"a": a, "b": b}), runs) == []
     sentences = cautions(differing({"a": a, "b": b | {"recipe.lr": 0.2}}), runs)
     assert [sentence.partition(",")[0] for sentence in sentences] == [
-        "b has another recipe",
-        "b has other network options as well",
+        "b has a different recipe",
+        "b has different network options as well",
     ]
     assert "options.norm none, not batch" in sentences[1]
 
@@ -159,11 +159,11 @@ def test_two_definitions_of_a_network_with_one_name_are_a_caution():
     runs = join_studies({s: results(by_seed("mine", 20, 1.0, 2.0, 3.0)) for s in "ab"}).runs
     a, b = ({"variants.mine": {"of": "plain", "recipe": {"lr": lr}}} for lr in (0.1, 0.2))
     (sentence,) = cautions(differing({"a": a, "b": b}), runs)
-    assert sentence.startswith("b has another definition of a network with the same name, which may explain")
+    assert sentence.startswith("b has a different definition of a network with the same name")
     assert "lr = 0.2" in sentence
     assert cautions(differing({"a": a, "b": {}}), runs) == []  # only a has more networks
     (sentence,) = cautions(differing({"a": {"plug-in.mine": "x"}, "b": {"plug-in.mine": "y"}}), runs)
-    assert sentence.startswith("b has other code in the plug-ins of a network")
+    assert sentence.startswith("b has different plug-in code for a network")
     assert "(plug-in.mine y, not x)" in sentence
 
 

@@ -5,7 +5,7 @@ from depthbench.analysis.curves import MOST_POINTS, mean_curves, thin
 
 
 def study(*runs):
-    """Each run: seed, status, final error, {step: error}."""
+    """Return results of runs, each as (seed, status, final error, {step: error})."""
     rows = [
         {"run_id": f"r{seed}", "network": "plain", "depth": 20, "status": status, "test_error": final}
         for seed, status, final, _ in runs

@@ -4,7 +4,7 @@ from depthbench.analysis.first_steps import first_steps
 
 
 def probed(network="plain", depth=20, steps=(0, 1), run="a"):
-    """The value of layer l at step s is l + s / 1000; the classifier is the last layer."""
+    """Return layers whose value at layer l and step s is l + s / 1000. The classifier is the last layer."""
     return pd.DataFrame(
         {
             **{"run_id": run, "network": network, "depth": depth, "step": step, "layer": layer},
@@ -18,7 +18,7 @@ def probed(network="plain", depth=20, steps=(0, 1), run="a"):
 def test_three_layers_of_the_deepest_network():
     table = first_steps(pd.concat([probed(depth=8), probed(depth=20)]), "norm")
     assert set(table["depth"]) == {20}
-    initial = table[table["step"] == 0].set_index("place")
+    initial = table[table["step"] == 0].set_index("which_layer")
     assert initial["layer"].to_dict() == {"first": 2, "middle": 10, "last": 19}
     assert initial["mean"].round(9).to_dict() == {"first": 2, "middle": 10, "last": 19}
 
@@ -26,7 +26,7 @@ def test_three_layers_of_the_deepest_network():
 def test_each_network_has_its_own_deepest_depth():
     table = first_steps(pd.concat([probed(depth=8), probed("resnet", 14)]), "norm")
     assert table.groupby("network")["depth"].unique().map(list).to_dict() == {"plain": [8], "resnet": [14]}
-    assert table.loc[table["place"] == "last"].groupby("network")["layer"].first().to_dict() == {
+    assert table.loc[table["which_layer"] == "last"].groupby("network")["layer"].first().to_dict() == {
         "plain": 7,
         "resnet": 13,
     }
@@ -38,11 +38,11 @@ def test_only_the_first_steps_are_used_in_the_order_probed():
 
 
 def test_the_smallest_networks_have_fewer_layers():
-    assert first_steps(probed(depth=4, steps=(0,)), "norm")["place"].tolist() == ["first", "last"]
-    assert first_steps(probed(depth=2, steps=(0,)), "norm")["place"].tolist() == ["first"]
+    assert first_steps(probed(depth=4, steps=(0,)), "norm")["which_layer"].tolist() == ["first", "last"]
+    assert first_steps(probed(depth=2, steps=(0,)), "norm")["which_layer"].tolist() == ["first"]
 
 
 def test_nothing_probed_early_is_an_empty_table():
     table = first_steps(probed(steps=(500,)), "norm")
     assert table.empty
-    assert {"place", "order", "mean", "n"} <= set(table)
+    assert {"which_layer", "order", "mean", "n"} <= set(table)

@@ -40,7 +40,7 @@ def test_doubling_and_bisection_by_hand():
         (5, 1, [1]),
     ],
 )
-def test_the_ends(frontier, most, tried):
+def test_searches_with_extreme_frontiers_and_limits(frontier, most, tried):
     assert list(tried_by_a_search(frontier, most)) == tried
 
 

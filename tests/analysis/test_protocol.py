@@ -7,7 +7,7 @@ from depthbench.study.model import Recipe
 
 
 def run_of(family="resnet", depth=20, options=None, **recipe):
-    """A row of Results.runs, trained as in He et al. 2015, sec. 4.2, but for `recipe`."""
+    """Return a row of Results.runs, trained as in He et al. 2015, sec. 4.2, except for `recipe`."""
     options = NetworkOptions(**options or {}).model_dump()
     recipe = Recipe(**{"steps": 64_000, "flip": True} | recipe).model_dump()
     named = {"options": options, "recipe": recipe}

@@ -144,7 +144,7 @@ def test_other_data_is_named_but_not_compared():
     assert (row["data"], row["mean"], row["why"]) == (
         "cifar10-jpeg",
         8.5,
-        "no published number for this data",
+        "no published number for this data set",
     )
     assert np.isnan(row["published"])
     assert np.isnan(row["difference"])
@@ -174,7 +174,7 @@ def test_the_protocol_is_the_same_if_the_recipe_is_and_unknown_if_unpublished():
 
 
 def test_each_number_is_compared_with_the_same_statistic():
-    """A best error on the test set is compared with such an error, and a median with a median."""
+    """A best test error is compared with a best test error, and a median with a median."""
     runs = runs_of(9.0, 8.0, 40.0, depth=110).assign(best_test_error=[7.0, 7.5, 8.0])
     assert row_of(runs, source="He2015", published=6.61)["mean"] == pytest.approx(19.0)
     assert row_of(runs, source="He2016")["mean"] == 9.0

@@ -67,7 +67,7 @@ def test_the_depth_scale_is_where_the_squared_gradient_has_changed_e_fold():
         assert math.isnan(depth_scale(unknown))
 
 
-def test_a_chain_without_norm_keeps_or_halves():
+def test_a_chain_without_norm_keeps_or_halves_the_squared_norm():
     assert predict(a_run(norm="none"), "1").predicted == 1
     assert predict(a_run(norm="none", init="xavier"), "1").predicted == 0.5
 

@@ -14,7 +14,7 @@ from depthbench.analysis.verdict import (
 
 
 def errors_of(table, family=None, **settings):
-    """{(network, depth): error of each seed, "x" for one that diverged} -> the frame of `last_errors`."""
+    """Return the frame of `last_errors` for {(network, depth): [error of a seed, ...]}. "x": it diverged."""
     rows = [
         {
             **{
@@ -188,7 +188,7 @@ TRIALS = 250
 
 
 def simulated(draws, margin):
-    """The verdicts on differences (trials, seeds)."""
+    """Return the verdicts on differences (trials, seeds)."""
     table = {}
     for trial, draw in enumerate(draws):
         table |= {(f"trial {trial}", 20): np.zeros(len(draw)), (f"trial {trial}", 56): draw}

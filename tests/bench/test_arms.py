@@ -8,7 +8,7 @@ def jobs_of(arms, what, mode="steps"):
 
 
 def test_on_a_cpu_jobs_share_the_cores_and_each_share_has_its_ceiling():
-    arms = arms_on("cpu", "fp32", 6, 6, conventional_threads=3)
+    arms = arms_on("cpu", "fp32", cores=6, max_jobs=6, conventional_threads=3)
     assert jobs_of(arms, "conventional") == [(1, 3), (6, 1)]
     assert jobs_of(arms, "depthbench") == [(1, 6), (2, 3), (4, 1), (6, 1)]
     assert jobs_of(arms, "depthbench", "probes") == [(1, 6)]
@@ -17,7 +17,7 @@ def test_on_a_cpu_jobs_share_the_cores_and_each_share_has_its_ceiling():
 
 
 def test_on_a_gpu_all_jobs_share_one_ceiling():
-    arms = arms_on("cuda:0", "fp32", 16, 4, 8)
+    arms = arms_on("cuda:0", "fp32", cores=16, max_jobs=4, conventional_threads=8)
     assert jobs_of(arms, "depthbench eager") == [(1, 16)]
     assert jobs_of(arms, "depthbench captured") == [(1, 16), (2, 8), (4, 4), (1, 16), (1, 16)]
     assert [arm.name for arm in arms if arm.lanes > 1] == [
@@ -28,7 +28,9 @@ def test_on_a_gpu_all_jobs_share_one_ceiling():
 
 
 def test_one_job_has_no_competing_conventional_jobs():
-    assert jobs_of(arms_on("cpu", "bf16", 1, 1, 1), "conventional") == [(1, 1)]
+    assert jobs_of(arms_on("cpu", "bf16", cores=1, max_jobs=1, conventional_threads=1), "conventional") == [
+        (1, 1)
+    ]
 
 
 def test_the_work_of_a_step():

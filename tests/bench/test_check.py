@@ -1,4 +1,4 @@
-"""A captured step that differs from the eager step, also by a NaN, is an error."""
+"""A captured step that differs from the eager step, or gives NaN, is an error."""
 
 import math
 

@@ -6,6 +6,7 @@ import torch
 
 from depthbench.bench import contender
 from depthbench.bench.case import Case
+from depthbench.bench.messages import Ready, Request, Setup
 from depthbench.registry import Entry
 
 CASE = Case(8, True, 16, "fp32")
@@ -36,10 +37,10 @@ def test_requests_are_answered_until_the_parent_closes_the_pipe(monkeypatch, lan
 
     thread = Thread(target=serve)
     thread.start()
-    parent.send(("answering", CASE, "cpu", lanes))
-    assert parent.recv() == "ready"
+    parent.send(Setup("answering", CASE, "cpu", lanes))
+    assert parent.recv() == Ready()
     for steps, count in ((5, 1), (7, 2)):
-        parent.send(("steps", steps, count))
+        parent.send(Request("steps", steps, count))
         assert parent.recv() == [(CASE, torch.device("cpu"), lanes, "steps", steps)]
     parent.close()
     thread.join(10)

@@ -33,7 +33,7 @@ def test_it_trains_the_same_network_as_ours():
     assert 0 <= conventional.correct <= 3 * TINY.batch_size
 
 
-def test_it_makes_as_many_activations_as_ours(monkeypatch):
+def test_activations_are_not_in_place_and_as_many_as_ours(monkeypatch):
     made = []
     network = Conventional(TINY, CPU).network
     relu = F.relu

@@ -6,6 +6,7 @@ from depthbench.bench import measure as measuring
 from depthbench.bench.arms import Arm
 from depthbench.bench.case import Case
 from depthbench.bench.measure import Session, measure
+from depthbench.bench.messages import Setup
 from depthbench.bench.timing import Timing
 
 OURS, PROBED = Arm("depthbench", 2, 1), Arm("depthbench", 1, 2, "probes")
@@ -16,8 +17,8 @@ ARMS = [OURS, PROBED, CEILING]
 class FakeTeam:
     """A team whose steps take 0.5 s on its own clock."""
 
-    def __init__(self, what, size, threads, case, device, lanes=1):
-        self.made = (what, size, threads, lanes)
+    def __init__(self, setup, size, threads):
+        self.made = (setup.what, size, threads, setup.lanes)
         self.calls = []
         self.end_calls = []
 
@@ -49,7 +50,7 @@ def teams(monkeypatch):
 
     monkeypatch.setattr(measuring, "Team", make)
     monkeypatch.setattr(measuring, "REST", 0.0)
-    monkeypatch.setattr(measuring, "_settle", lambda arm, team, session: 4)
+    monkeypatch.setattr(measuring, "_warm_up", lambda arm, team, session: 4)
     return made
 
 
@@ -108,7 +109,7 @@ def test_an_arm_warms_up_until_its_steps_fill_a_segment(monkeypatch):
             now[0] += 0.01 * steps
             return super().measure(mode, steps, jobs, threads)
 
-    team = Clocked("depthbench", 2, 1, None, "cpu")
-    assert measuring._settle(OURS, team, Session("cpu", 2, 1, 1.0, print)) == 100
+    team = Clocked(Setup("depthbench", None, "cpu"), 2, 1)
+    assert measuring._warm_up(OURS, team, Session("cpu", 2, 1, 1.0, print)) == 100
     assert team.calls[0] == ("warm up", "steps", 1, 2, 1)
-    assert measuring._settle(CEILING, team, Session("cpu", 2, 1, 1.0, print)) == 25
+    assert measuring._warm_up(CEILING, team, Session("cpu", 2, 1, 1.0, print)) == 25

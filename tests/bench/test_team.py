@@ -2,6 +2,7 @@ import pytest
 
 from depthbench.bench import BenchFailed
 from depthbench.bench.case import Case
+from depthbench.bench.messages import Setup
 from depthbench.bench.team import Team
 
 TINY = Case(8, True, 16, "fp32")
@@ -9,7 +10,7 @@ TINY = Case(8, True, 16, "fp32")
 
 @pytest.mark.slow
 def test_processes_work_together_and_a_death_is_reported():
-    team = Team("ceiling", 2, 1, TINY, "cpu")
+    team = Team(Setup("ceiling", TINY, "cpu"), size=2, threads=1)
     try:
         team.wait()
         (alone,) = team.measure("copy", 2, jobs=1, threads=1)

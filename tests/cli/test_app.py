@@ -15,10 +15,8 @@ from typer.testing import CliRunner
 from depthbench import __version__ as depthbench_version
 from depthbench.__main__ import main as script
 from depthbench.cli.app import app, main
-from depthbench.cli.lists import opening_sentence
 from depthbench.errors import BadInput
 from depthbench.report import FIGURES
-from depthbench.study.file import bundled_studies
 from depthbench.study.model import FORMAT
 from tests.conftest import SMALL
 
@@ -124,7 +122,7 @@ def test_show_prints_a_table_or_json(trained_study):
     assert 0 <= rows[0]["test_error"] <= 100
 
 
-def test_show_says_how_many_runs_are_not_begun(trained_study, tmp_path):
+def test_show_says_how_many_runs_have_not_started(trained_study, tmp_path):
     path = shutil.copytree(trained_study.path, tmp_path / "[bold]part")
     first, second, *_ = (path / "runs").iterdir()
     shutil.rmtree(first)
@@ -188,22 +186,6 @@ def test_list(what, expected):
     assert expected in CliRunner().invoke(app, ["list", what]).stdout
 
 
-def test_studies_are_listed_with_the_whole_first_sentence(tmp_path):
-    file = tmp_path / "s.toml"
-    for text, opening in (
-        (
-            "# He et al. 2015, sec. 4.2: a question? And more.\n# Run: x\n",
-            "He et al. 2015, sec. 4.2: a question?",
-        ),
-        ("# A sentence\n# of two lines. More.\n", "A sentence of two lines"),
-        ("# No full stop\n# Run:     it\n[data]\n", "No full stop"),
-        ("[data]\n", ""),
-    ):
-        file.write_text(text)
-        assert opening_sentence(file) == opening
-    assert all(opening_sentence(path) for path in bundled_studies().values())
-
-
 def test_the_version():
     assert invoke("--version") == (0, f"depthbench {depthbench_version}\n", "")
 
@@ -217,7 +199,7 @@ def test_the_version():
         (["bench", "--depths", "8"], "depthbench.bench.command.run_bench", "nothing is written"),
     ],
 )
-def test_ctrl_c_is_one_line(trained_study, monkeypatch, command, where, expected):
+def test_ctrl_c_prints_one_line(trained_study, monkeypatch, command, where, expected):
     def pressed(*args, **options):
         raise KeyboardInterrupt
 
@@ -228,7 +210,7 @@ def test_ctrl_c_is_one_line(trained_study, monkeypatch, command, where, expected
     assert expected in complaint
 
 
-def test_ctrl_c_while_it_is_being_imported_is_one_line(monkeypatch, capsys):
+def test_ctrl_c_during_the_import_prints_one_line(monkeypatch, capsys):
     load = builtins.__import__
 
     def pressed(name, scope=None, local=None, wanted=(), level=0):
@@ -244,7 +226,7 @@ def test_ctrl_c_while_it_is_being_imported_is_one_line(monkeypatch, capsys):
 
 
 @pytest.mark.slow
-def test_ctrl_c_ends_with_130_and_says_how_to_go_on(tmp_path):
+def test_ctrl_c_gives_exit_code_130_and_says_how_to_resume(tmp_path):
     command = [
         sys.executable,
         "-m",
@@ -277,7 +259,7 @@ def test_ctrl_c_ends_with_130_and_says_how_to_go_on(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_run_that_diverges_is_exit_code_1_unless_it_may(tmp_path):
+def test_a_diverged_run_gives_exit_code_1_unless_it_may_diverge(tmp_path):
     run = ["run", "--depths", "8", "--seeds", "1", "--steps", "20", "--networks", "plain", "--set", "lr=1e30",
            "--set", "norm=none", "--results", tmp_path, *SMALL]  # fmt: skip
     code, _, complaint = invoke(*run)
@@ -344,7 +326,7 @@ def folders(tmp_path):
         ),
     ],
 )
-def test_bad_input_is_one_line_and_writes_nothing(folders, arguments, complaint):
+def test_bad_input_prints_one_line_and_writes_nothing(folders, arguments, complaint):
     words = arguments.format(folders).split()
     results = folders / "results"
     done = CliRunner().invoke(
@@ -365,7 +347,7 @@ def test_bad_input_is_one_line_and_writes_nothing(folders, arguments, complaint)
         (["nosuch"], "depthbench: No such command 'nosuch'; see `depthbench --help`"),
     ],
 )
-def test_a_command_that_cannot_be_parsed_is_one_line(monkeypatch, capsys, arguments, complaint):
+def test_a_command_that_cannot_be_parsed_prints_one_line(monkeypatch, capsys, arguments, complaint):
     monkeypatch.setattr(sys, "argv", ["depthbench", *arguments])
     with pytest.raises(SystemExit) as end:
         main()
@@ -381,7 +363,7 @@ def test_a_value_in_an_error_message_is_printed_verbatim(monkeypatch, capsys):
     assert "--device cuda:x:: use auto, cpu, cuda" in capsys.readouterr().err
 
 
-def test_no_command_is_help(monkeypatch, capsys):
+def test_no_command_prints_help(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["depthbench"])
     with pytest.raises(SystemExit) as end:
         main()
@@ -390,7 +372,7 @@ def test_no_command_is_help(monkeypatch, capsys):
 
 
 @pytest.mark.slow
-def test_bad_input_is_exit_code_2_without_a_traceback(tmp_path):
+def test_bad_input_gives_exit_code_2_without_a_traceback(tmp_path):
     done = depthbench("run", "--depths", "21", cwd=tmp_path)
     assert done.returncode == 2
     assert len(done.stderr.strip().splitlines()) == 1

@@ -7,7 +7,6 @@ from rich.console import Console
 from depthbench.cli import display
 from depthbench.cli.display import Bars, Lines, outcome
 from depthbench.events import Activity, Note, RowLogged, RunEnded, RunStarted, StudyStarted
-from depthbench.machine.units import duration
 from depthbench.store.record import Final, Record, Timing
 
 FINAL = Final(train_error_eval=12.345, test_error=20.0)
@@ -39,12 +38,6 @@ def console():
 @pytest.fixture
 def runs(tiny):
     return tuple(tiny().runs())
-
-
-def test_durations_are_words():
-    assert [duration(s) for s in (0.4, 59.6, 75, 3600, 90_061)] == [
-        "0 s", "1 min 0 s", "1 min 15 s", "1 h 0 min", "25 h 1 min"
-    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from depthbench.study.file import load_study
         ("--networks", "resnet,plain,resnet", str, ["resnet", "plain"]),
     ],
 )
-def test_a_list_has_each_value_once_in_its_order(flag, text, kind, values):
+def test_a_list_has_each_value_once_in_the_given_order(flag, text, kind, values):
     assert parse_list(flag, text, kind) == values
 
 
@@ -34,7 +34,7 @@ def test_a_list_has_each_value_once_in_its_order(flag, text, kind, values):
         ("--seeds", "a", int, "--seeds a: 'a' is not a whole number; write e.g. --seeds 0,1,2"),
     ],
 )
-def test_a_list_that_is_none_is_refused(flag, text, kind, message):
+def test_a_malformed_list_is_refused(flag, text, kind, message):
     with pytest.raises(BadInput) as error:
         parse_list(flag, text, kind)
     assert str(error.value).startswith(message)
@@ -43,7 +43,7 @@ def test_a_list_that_is_none_is_refused(flag, text, kind, message):
 @pytest.mark.parametrize(
     ("text", "seeds"), [(None, None), ("3", [0, 1, 2]), ("1", [0]), ("0,4", [0, 4]), ("4,", [4])]
 )
-def test_seeds_are_a_count_or_with_a_comma_a_list(text, seeds):
+def test_seeds_are_a_number_or_with_a_comma_a_list(text, seeds):
     assert parse_seeds(text) == seeds
 
 
@@ -87,7 +87,7 @@ def test_the_study_to_start_from(study, data, base, data_name):
     assert given.get("data", {}).get("name") == data_name
 
 
-def test_a_folder_is_called_what_it_is_called(tmp_path):
+def test_data_in_a_folder_has_the_name_of_the_folder(tmp_path):
     folder = tmp_path / "My flowers (2)"
     folder.mkdir()
     base, given = choose_study(None, str(folder), None, {})
@@ -102,7 +102,7 @@ def test_a_folder_is_called_what_it_is_called(tmp_path):
     assert study.recipe.steps == 300
 
 
-def test_a_data_set_takes_the_place_of_a_folder(tmp_path):
+def test_a_data_set_replaces_a_folder(tmp_path):
     file = tmp_path / "photos.toml"
     file.write_text('[data]\npath = "photos"\nimage_size = 32\n')
     base, given = choose_study(str(file), "mnist", None, {})
@@ -116,7 +116,7 @@ def test_an_image_size_for_a_data_set_that_has_one_is_refused():
         load_study(base, **given)
 
 
-def test_a_name_given_is_the_studys_name():
+def test_a_given_name_is_the_name_of_the_study():
     given = {"recipe": {"lr": 1.0}}
     base, named = choose_study(None, "cifar10", "big", given)
     assert load_study(base, **named).name == "big"
@@ -131,7 +131,7 @@ def test_a_name_given_is_the_studys_name():
         ("./nosuch", "--data ./nosuch: no such folder"),
     ],
 )
-def test_data_that_is_not_there(data, message):
+def test_missing_data_is_refused(data, message):
     with pytest.raises(BadInput) as error:
         choose_study(None, data, None, {})
     assert str(error.value).startswith(message)

@@ -36,7 +36,7 @@ def lines(table):
     return [line.strip(" │") for line in console.file.getvalue().splitlines()]
 
 
-def test_a_line_a_run_with_blanks_where_nothing_is_known():
+def test_each_run_has_a_row_with_blanks_for_unknown_values():
     shown = lines(runs_table([run("plain", 8, 0, error=12.345), run("resnet", 8, 0, "failed")], "mine"))
     assert shown[0] == "mine"
     cells = [[cell.strip() for cell in line.split("│")] for line in shown]
@@ -49,7 +49,7 @@ def test_planned_runs_have_no_error_columns():
     assert "error" not in "".join(lines(runs_table(planned, "plan")))
 
 
-def test_the_summary_has_means_and_ranges_and_what_did_not_end_well():
+def test_the_summary_has_means_ranges_and_numbers_of_unfinished_runs():
     rows = [run("plain", 8, seed, error=e) for seed, e in enumerate((10.0, 20.0, 60.0))]
     shown = "\n".join(lines(summary_table(rows, "mine")))
     assert "30.00 (10.00 to 60.00)" in shown

@@ -17,7 +17,7 @@ ENDINGS = {  # a diverged, a failed and an interrupted run, and one that was not
 
 
 def made_up(folder, endings=None, **grid) -> Evidence:
-    """Evidence of a search with predictions and errors on corrupted images."""
+    """Return evidence of a search with predictions and errors on corrupted images."""
     study = study_of(frontier={"below": 6.0}, **grid)
     results = load_results(store_study(folder / "made-up", study, endings))
     done = results.runs[results.runs["status"] == "done"]
@@ -26,7 +26,7 @@ def made_up(folder, endings=None, **grid) -> Evidence:
 
 
 def predictions(runs: pd.DataFrame) -> pd.DataFrame:
-    """Every class once; the first class is predicted as the second."""
+    """Return one image per class. The image of the first class is predicted as the second."""
     frames = []
     for run in runs[["run_id", "network", "depth", "seed"]].to_dict("records"):
         codes = {"label": [0, 1, 2], "predicted": [1, 1, 2]}
@@ -44,7 +44,7 @@ def corrupted(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def without_data(evidence: Evidence) -> Evidence:
-    """The same study, with every run interrupted before its first step."""
+    """Return the same study, with every run interrupted before its first step."""
     runs = evidence.runs.assign(status="interrupted", train_error_eval=None, test_error=None, val_error=None)
     empty = Results(runs, evidence.history.iloc[:0], evidence.layers.iloc[:0])
     study = study_of(frontier={"below": 6.0})

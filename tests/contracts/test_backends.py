@@ -2,7 +2,6 @@
 
 import os
 import signal
-import sys
 
 import pytest
 
@@ -15,29 +14,6 @@ from depthbench.execution.run import execute
 from depthbench.execution.settings import Execution
 
 pytestmark = [pytest.mark.slow, pytest.mark.parametrize("backend", BACKENDS)]
-
-PLUGIN = """
-import os, signal
-from torch import nn
-
-class Small(nn.Module):
-    def __init__(self, depth, in_channels, num_classes):
-        super().__init__()
-        self.fc = nn.Linear(in_channels * 64, num_classes)
-
-    def forward(self, x):
-        return self.fc(x.flatten(1))
-
-class Raises(Small):
-    def forward(self, x):
-        raise RuntimeError("wrong shape")
-
-class Dies(Small):
-    def forward(self, x):
-        os.kill(os.getpid(), signal.SIGKILL)
-
-NETWORKS = {"small": Small, "raises": Raises, "dies": Dies}
-"""
 
 
 class Recorder(Silent):
@@ -64,21 +40,6 @@ class Recorder(Silent):
 
     def of(self, kind):
         return [event for event in self.events if isinstance(event, kind)]
-
-
-@pytest.fixture
-def plugin(tmp_path, monkeypatch):
-    from depthbench.networks import NETWORKS
-    from depthbench.plugins import load_plugin
-
-    known = dict(NETWORKS)
-    path = tmp_path / "contract_networks.py"
-    path.write_text(PLUGIN)
-    load_plugin(path)
-    yield str(path)
-    NETWORKS.clear()
-    NETWORKS.update(known)
-    del sys.modules["depthbench_plugin_contract_networks"]
 
 
 def plan_of(study, results, backend):
@@ -130,9 +91,9 @@ def test_an_interrupted_study_resumes(backend, tiny, tmp_path):
         assert steps.tolist() == list(range(1, 201))
 
 
-def test_a_failed_run_stops_no_other_and_is_recorded(backend, tiny, tmp_path, plugin):
+def test_a_failed_run_stops_no_other_and_is_recorded(backend, tiny, tmp_path, failing_networks):
     grid = {"network": ["raises", "dies", "small"], "depth": [1]}
-    study = tiny(grid=grid, options={"width": None}, plugins=[plugin])
+    study = tiny(grid=grid, options={"width": None}, plugins=[failing_networks])
     plan, display = plan_of(study, tmp_path, backend), Recorder()
     execute(plan, display)
     runs = load_results(plan.store.path).runs.set_index("network")

@@ -83,7 +83,7 @@ def test_its_stand_in_has_the_published_size_and_the_same_form(name, load):
 
 
 @every_data_set
-def test_a_validation_set_is_reproducible_stratified_and_apart(name, load):
+def test_a_validation_set_is_reproducible_stratified_and_disjoint(name, load):
     images = stand_in(name) if name in PUBLISHED else load(name)
     pixel = np.zeros((len(images.train_y), 1, 1, 1), np.uint8)  # small, because the split only reads labels
     images = replace(images, train_x=pixel)

@@ -25,7 +25,7 @@ each_figure = pytest.mark.parametrize("name", EVERY)
 
 @pytest.fixture(scope="module")
 def drawn(evidence_by_name):
-    """(figure, study) -> the figure. Drawn once: tests only look at it.
+    """Return a function of (figure, study) that draws the figure once, because tests only look at it.
 
     The complete study is not laid out, which takes most of the time: its tests look at scales and colours."""
 
@@ -155,7 +155,7 @@ def test_a_probe_that_was_not_selected_shows_nothing(complete, name):
 
 @pytest.mark.parametrize("name", sorted(set(FIGURES) - {"confusion", "robustness"}))
 def test_networks_at_different_depths_leave_empty_panels_and_no_error(complete, name):
-    """plain at one depth, joined by resnet at another: a grid with holes."""
+    """plain has one depth and resnet another, so the grid has holes."""
     keep = [
         frame[
             ((frame["network"] == "plain") & (frame["depth"] == 8))
@@ -180,8 +180,8 @@ def test_a_comparison_names_every_study_that_it_shows(drawn, name):
     assert "baseline" in texts or name == "compare_differences"
 
 
-def test_nothing_of_a_norm_is_lost_on_a_page_of_one_layer_probed_once(complete):
-    """A value that a log axis cannot show is marked at its edge."""
+def test_a_norm_that_is_not_finite_is_marked(complete):
+    """A log axis cannot show it, even if one layer was probed only once."""
     layers = complete.layers.assign(grad_norm_preact=np.inf)
     figure = FIGURES["gradient_preact"].load().draw(evidence_of(complete.results._replace(layers=layers)))
     assert "infinite or not a number in a seed" in legend(figure)

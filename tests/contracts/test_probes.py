@@ -23,7 +23,7 @@ def batch(dtype=torch.float32):
 
 
 def recorded(name, dtype=torch.float32, at_once=False):
-    """(layers,): the values of one probe in one training step."""
+    """Return the values (layers,) of one probe in one training step."""
     network = build(dtype)
     recorder = Recorder(network, {name: PROBES[name].load()}, at_once=at_once)
     x, y = batch(dtype)
@@ -33,7 +33,7 @@ def recorded(name, dtype=torch.float32, at_once=False):
 
 
 def tensors(moment):
-    """The tensor of each layer that a probe of `moment` measures, by autograd, in float64."""
+    """Return the tensor of each layer that a probe of `moment` measures, from autograd in float64."""
     network = build(torch.float64)
     layers, kept = weighted_layers(network), {}
     for index, layer in enumerate(layers):

@@ -25,13 +25,13 @@ def learning_rate(schedule, warmup):
 
 
 def row(step):
-    """A history row of a run that learns at first and then stops learning."""
+    """Return a history row of a run that learns at first and then stops learning."""
     error = max(30.0, 95.0 - step / 4)
     return {"step": step, "train_error": error, "train_error_eval": error, "val_error": math.nan}
 
 
 def rates(rule, first=0, last=STEPS):
-    """The rates of updates `first` to `last`, with a row after every 20."""
+    """Return the rates of updates `first` to `last`, with a row after every 20."""
     taken = []
     for step in range(first, last):
         taken.append(rule.rate(step))

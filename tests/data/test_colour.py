@@ -9,7 +9,7 @@ CPU = torch.device("cpu")
 
 
 def test_each_component_is_added_by_its_eigenvalue_by_hand():
-    """Two channels, always equal: one component, (1, 1) / sqrt(2), of variance 2 v; nothing across it."""
+    """Two equal channels of variance v have one component, (1, 1) / sqrt(2), of variance 2 v."""
     x = np.zeros((2, 2, 1, 1), np.uint8)
     x[1] = 102  # 0 and 0.4 of 255: a variance of 0.04 a channel
     shift = Colour(x, CPU)(torch.tensor([[0.0, 1.0], [1.0, 0.0]]))

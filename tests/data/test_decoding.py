@@ -29,7 +29,7 @@ def test_an_incomplete_image_is_unreadable(tmp_path):
     ("dtype", "values"), [(np.uint16, (0, 4095)), (np.int32, (-5, 9000)), (np.int32, (0, 70_000))]
 )
 def test_an_image_with_an_unknown_white_level_is_unreadable(tmp_path, dtype, values):
-    """12 bits in 16 would keep 16 greys, and a number below zero would come out light."""
+    """Of 12 bits stored in 16, only 16 greys would remain, and negative pixels would become bright."""
     Image.fromarray(np.array([values, values], dtype)).save(tmp_path / "x.tif")
     with pytest.raises(Unreadable, match="16 bits"):
         decode(tmp_path / "x.tif")

@@ -27,7 +27,7 @@ def test_crops_cover_every_scale_and_position():
     assert not (drawn.crops.top == drawn.crops.left).any()
 
 
-def test_colours_are_normal_with_a_standard_deviation_of_a_tenth():
+def test_colour_shifts_are_normal_with_a_standard_deviation_of_0_1():
     colour = make(batch_size=4000, colours=3).next().colour
     assert colour.shape == (4000, 3)
     assert abs(colour.mean()) < 0.005

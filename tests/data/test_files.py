@@ -31,7 +31,7 @@ def load(root, **data):
 
 
 def hand_made(root, transform, part="val"):
-    """Apply `transform` to every image of a split, scaled as in the paper for testing."""
+    """Apply `transform` to every image of a split, at the paper's scale for testing."""
     paths = sorted((root / part).glob("*/*.png"))
     scaled = (v2.Resize(32)(Image.open(path).convert("RGB")) for path in paths)
     return [transform(image) for image in scaled]

@@ -5,11 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from depthbench.data import DATASETS
-from depthbench.data.images import Images
-from depthbench.data.load import load_images
 from depthbench.data.mapped import Mapped, as_mapped
-from depthbench.data.settings import Data
 from depthbench.data.tensors import as_tensor
 
 PIXELS = np.arange(10 * 4, dtype=np.uint8).reshape(10, 1, 2, 2)
@@ -58,16 +54,6 @@ def test_only_a_file_is_mapped(file):
     words = np.memmap(file.filename, np.int16, "r", file.offset, (10, 1, 1, 2))
     for array in (file + 1, file[::2], file[:, :, :1], changed, words):  # in memory, with gaps, or changed
         assert as_mapped(array) is array
-
-
-def test_the_file_of_a_plug_in_is_mapped(file, tmp_path, monkeypatch):
-    labels = np.arange(len(file)) % 2
-    own = Images("own", file, labels, PIXELS, labels, ("a", "b"), flips=False)
-    monkeypatch.setitem(DATASETS, "own", lambda data_dir: own)
-    images = load_images(Data(name="own"), tmp_path)
-    assert isinstance(images.train_x, Mapped)
-    assert images.test_x is PIXELS
-    assert images.val_x is None
 
 
 def test_a_tensor_of_a_file_is_not_a_copy_and_does_not_warn(file):

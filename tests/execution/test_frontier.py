@@ -1,5 +1,3 @@
-import sys
-
 import pytest
 
 from depthbench.analysis.frontier import frontiers
@@ -8,19 +6,12 @@ from depthbench.execution.frontier import find_frontier, search
 from depthbench.execution.plan import make_plan
 from depthbench.execution.run import execute
 from depthbench.execution.settings import Execution
-from depthbench.networks import NETWORKS
 from depthbench.store.results import load_results
 from depthbench.store.study_store import StudyStore
 from depthbench.study.model import Frontier
 from depthbench.training.loop import finish, train
 from depthbench.training.mode import TrainingMode
-
-BROKEN = """
-def broken(depth, in_channels, num_classes):
-    raise RuntimeError("it cannot be built")
-
-NETWORKS = {"broken": broken}
-"""
+from tests.conftest import plugins_forgotten
 
 SMALL = """
 from torch import nn
@@ -100,31 +91,27 @@ def test_a_maximum_below_the_shallowest_depth_is_refused(tiny, tmp_path):
         find(tiny(frontier={"deepest": 7}), tmp_path)
 
 
-def test_a_search_ends_if_its_runs_fail(tiny, tmp_path):
-    plugin = tmp_path / "broken.py"
-    plugin.write_text(BROKEN)
-    study = tiny(plugins=[str(plugin)], options={"width": None}, grid={"network": ["broken"], "depth": [1]})
-    try:
-        with pytest.raises(BadInput, match="the runs that the search needs next failed"):
-            find(study.model_copy(update={"frontier": Frontier(deepest=3)}), tmp_path)
-    finally:
-        del NETWORKS["broken"], sys.modules["depthbench_plugin_broken"]
+def test_a_search_ends_if_its_runs_fail(tiny, tmp_path, failing_networks):
+    grid = {"network": ["raises"], "depth": [1]}
+    study = tiny(plugins=[failing_networks], options={"width": None}, grid=grid)
+    with pytest.raises(BadInput, match="the runs that the search needs next failed"):
+        find(study.model_copy(update={"frontier": Frontier(deepest=3)}), tmp_path)
 
 
 def test_runs_of_an_older_plug_in_are_not_reused(tiny, tmp_path, here):
     plugin = tmp_path / "mine.py"
     for comment in ("", "# now in another way"):
         plugin.write_text(SMALL + comment)
-        study = tiny(plugins=[str(plugin)], options={"width": None}, grid={"network": ["mine"], "depth": [1]})
-        study = study.model_copy(update={"frontier": Frontier(below=100.0, deepest=1)})
-        try:
+        with plugins_forgotten():
+            study = tiny(
+                plugins=[str(plugin)], options={"width": None}, grid={"network": ["mine"], "depth": [1]}
+            )
+            study = study.model_copy(update={"frontier": Frontier(below=100.0, deepest=1)})
             if comment:
                 with pytest.raises(BadInput, match="another version of its plug-in: add --name NAME"):
                     find(study, tmp_path)
             else:
                 assert find(study, tmp_path)[0] == [[("mine", 1)]]
-        finally:
-            del NETWORKS["mine"], sys.modules["depthbench_plugin_mine"]
 
 
 def test_all_rounds_of_a_search_use_the_same_number_of_threads(tiny, tmp_path, monkeypatch):

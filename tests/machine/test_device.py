@@ -6,7 +6,7 @@ from depthbench.machine.device import resolve_device, wait_for
 
 
 @pytest.mark.parametrize("name", ["cuda:1", "mps", "cpu"])
-def test_it_is_the_device_at_work_that_is_waited_for(monkeypatch, name):
+def test_only_the_given_device_is_waited_for(monkeypatch, name):
     waits = []
     monkeypatch.setattr(torch.cuda, "synchronize", lambda device: waits.append(str(device)))
     monkeypatch.setattr(torch.mps, "synchronize", lambda: waits.append("mps"))

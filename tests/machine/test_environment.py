@@ -5,7 +5,7 @@ import torch
 from depthbench.machine import environment
 
 
-def test_what_a_run_was_made_with():
+def test_the_environment_has_versions_threads_and_device():
     described = environment.describe_environment(torch.device("cpu"), threads=3)
     assert described["torch"] == torch.__version__.split("+")[0] or described["torch"] == torch.__version__
     assert described["threads"] == 3
@@ -22,7 +22,7 @@ def test_the_name_of_a_processor_includes_its_instructions(monkeypatch):
     assert name_with("AVX2") == f"{name}, AVX2"
 
 
-def test_the_commit_is_the_checkouts_own_or_none(tmp_path, monkeypatch):
+def test_the_commit_is_that_of_the_checkout_or_none(tmp_path, monkeypatch):
     environment.commit.cache_clear()
     monkeypatch.setattr(environment, "__file__", str(tmp_path / "machine" / "environment.py"))
     assert environment.commit() is None

@@ -16,9 +16,9 @@ from depthbench.machine.units import in_bytes
         (2.5e12, "2.5 TB"),
     ],
 )
-def test_bytes_in_words(size, said):
+def test_bytes_as_text(size, said):
     assert in_bytes(size) == said
 
 
-def test_some_memory_is_there():
+def test_some_memory_is_free():
     assert 10**7 < available("cpu") < 10**15

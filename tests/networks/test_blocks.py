@@ -10,7 +10,7 @@ from torch import nn
 
 from depthbench.networks import NETWORKS
 from depthbench.networks.blocks import ORDERS
-from depthbench.networks.checkpointing import Recomputed, draws
+from depthbench.networks.checkpointing import Recomputed, may_draw_random_numbers
 from depthbench.networks.components import ACTIVATIONS
 from depthbench.networks.fusing import fuse
 
@@ -62,7 +62,7 @@ def written_out(block, y, order, equations=BASIC, *, options):
 
 
 def assert_as_written(block, channels, order, equations=BASIC, **options):
-    """Check the output, and the gradients of the input and of every parameter."""
+    """Check the output and the gradients of the input and of every parameter against the equation."""
     block, x = block.double().train(), maps(channels).requires_grad_()
     weights = maps(1, seed=1)  # weights of the pixels, because their plain sum has no gradient after a norm
     seen = []
@@ -114,7 +114,7 @@ def test_derivatives_are_those_of_the_function(order, activation):
 
 
 @pytest.mark.parametrize("order", ["act_only_pre", "full_pre"])
-def test_the_first_block_is_given_its_input_activated(order):
+def test_the_first_block_gets_an_activated_input(order):
     block = build(order=order).stages[0][0].double()
     x = maps(4)
     branch = block.conv2(F.relu((block.norm1 if order == "act_only_pre" else block.norm2)(block.conv1(x))))
@@ -172,9 +172,9 @@ def test_a_dropped_shortcut_is_a_scale_of_a_half_on_average_and_in_evaluation():
 
 def test_dropout_of_a_block_says_whether_it_draws_random_numbers():
     for options in ({"dropout": 0.1}, {"shortcut_dropout": 0.1}):
-        assert draws(build("resnet", 8, **options).blocks())
-    assert not draws(build("resnet", 8).blocks())
-    assert not draws(build("plain", 8, shortcut_dropout=0.1).blocks())
+        assert may_draw_random_numbers(build("resnet", 8, **options).blocks())
+    assert not may_draw_random_numbers(build("resnet", 8).blocks())
+    assert not may_draw_random_numbers(build("plain", 8, shortcut_dropout=0.1).blocks())
 
 
 def steps_of(network):

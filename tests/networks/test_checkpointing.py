@@ -8,7 +8,12 @@ from torch import nn
 
 from depthbench.errors import BadInput
 from depthbench.networks import NETWORKS
-from depthbench.networks.checkpointing import Recomputed, draws, in_turn, recompute_activations
+from depthbench.networks.checkpointing import (
+    Recomputed,
+    in_turn,
+    may_draw_random_numbers,
+    recompute_activations,
+)
 from depthbench.probes import PROBES
 from depthbench.probes.recorder import Recorder
 
@@ -133,9 +138,9 @@ def test_a_network_without_blocks_cannot_be_recomputed():
 
 
 def test_a_block_without_dropout_attribute_may_draw_random_numbers():
-    assert not draws([SimpleNamespace(dropout=0.0)])
-    assert draws([SimpleNamespace(dropout=0.0), SimpleNamespace(dropout=0.1)])
-    assert draws([nn.Linear(1, 1)])
+    assert not may_draw_random_numbers([SimpleNamespace(dropout=0.0)])
+    assert may_draw_random_numbers([SimpleNamespace(dropout=0.0), SimpleNamespace(dropout=0.1)])
+    assert may_draw_random_numbers([nn.Linear(1, 1)])
 
 
 def test_in_turn_calls_each_block_on_the_last_output():

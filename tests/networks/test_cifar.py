@@ -75,14 +75,14 @@ def test_cost_of_bottlenecks(name, depth, millions):
 
 @pytest.mark.parametrize("order", ORDERS)
 def test_every_order_costs_the_same(order):
-    """He et al. 2016, Table 2: moving norms and activations costs nothing."""
+    """Moving norms and activations costs nothing (He et al. 2016, Table 2)."""
     network = build("resnet", 110, order=order)
     assert count_parameters(network) == 1_727_962
     assert len([m for m in network.modules() if isinstance(m, nn.BatchNorm2d)]) == 109
     assert f"{count_multiply_adds(network, (3, 8, 8)) / 1e6:.1f}" == "15.8"  # a 16th of the pixels of 32x32
 
 
-def test_110_layers_are_of_basic_blocks_or_of_bottlenecks_as_the_family_says():
+def test_the_family_decides_whether_110_layers_are_basic_blocks_or_bottlenecks():
     basic, bottleneck = build("preresnet", 110), build("preresnet_bottleneck", 110)
     assert [len(network.blocks()) for network in (basic, bottleneck)] == [54, 36]
     assert [len(network.weighted_layers()) for network in (basic, bottleneck)] == [110, 110]
@@ -229,7 +229,7 @@ def test_projections_are_where_the_option_says(shortcut, projections, parameters
         ({"bottleneck_stride": "2x2"}, "should be 1x1 or 3x3"),
     ],
 )
-def test_what_cannot_be_built_is_refused(name, options, message):
+def test_an_impossible_network_is_refused(name, options, message):
     with pytest.raises(BadInput, match=message):
         build(name, **options)
 

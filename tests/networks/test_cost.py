@@ -12,13 +12,13 @@ from depthbench.networks import NETWORKS
 from depthbench.networks.cost import Counts, count, count_multiply_adds, count_parameters
 
 
-def test_a_linear_map_has_a_product_for_each_weight():
+def test_a_linear_map_has_a_multiply_add_for_each_weight():
     network = nn.Sequential(nn.Flatten(), nn.Linear(3, 2))
     assert count_parameters(network) == 3 * 2 + 2
     assert count_multiply_adds(network, (3, 1, 1)) == 3 * 2
 
 
-def test_a_convolution_has_them_at_every_place_and_its_norm_has_none():
+def test_a_convolution_has_multiply_adds_at_every_position_and_its_norm_none():
     network = nn.Sequential(nn.Conv2d(2, 4, 3, bias=False), nn.BatchNorm2d(4), nn.ReLU())
     assert count_parameters(network) == 3 * 3 * 2 * 4 + 2 * 4
     assert count_multiply_adds(network, (2, 5, 5)) == (3 * 3 * 2 * 4) * (3 * 3)
@@ -30,7 +30,7 @@ def test_frozen_parameters_are_not_counted():
     assert count_parameters(network) == 3
 
 
-def test_counting_leaves_the_network_and_the_random_numbers_alone():
+def test_counting_changes_neither_the_network_nor_the_random_numbers():
     network = nn.Sequential(nn.Conv2d(1, 2, 1), nn.BatchNorm2d(2)).train()
     before = {key: value.clone() for key, value in network.state_dict().items()}
     random = torch.get_rng_state()
@@ -145,7 +145,7 @@ print(counts.training_memory(64, copies=4, recompute=recompute) / (peak() - befo
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.mark.parametrize("recompute", [False, True])
-def test_estimated_memory_is_near_the_truth(recompute):
+def test_estimated_memory_is_near_the_measured_memory(recompute):
     environment = os.environ | (LARGE_PAGES if recompute else KEEP_MEMORY)
     done = subprocess.run(
         [sys.executable, "-c", MEASURE, str(recompute)],

@@ -208,7 +208,7 @@ def test_activations_can_be_computed_again(depth):
         ({"bottleneck_stride": "7x7"}, "should be 1x1 or 3x3"),
     ],
 )
-def test_what_cannot_be_built_is_refused(options, message):
+def test_an_impossible_network_is_refused(options, message):
     with pytest.raises(BadInput, match=message):
         build("resnet_imagenet", **options)
 

@@ -25,7 +25,7 @@ def test_layers_of_a_network_that_does_not_name_them():
     ]
 
 
-def test_a_norm_belongs_to_one_layer_and_one_that_comes_first_to_none():
+def test_a_norm_belongs_to_the_layer_before_it_or_to_none():
     network = nn.Sequential(nn.LayerNorm(2), nn.Linear(2, 2), nn.LayerNorm(2), nn.LayerNorm(2))
     assert weighted_layers(network) == [Layer("1", "1", network[1], network[2])]
 

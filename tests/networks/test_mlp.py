@@ -25,7 +25,7 @@ def images(batch=4, seed=0):
     return torch.randn(batch, *SHAPE, generator=torch.Generator().manual_seed(seed))
 
 
-def test_plain_without_norm_is_the_textbooks_chain():
+def test_plain_without_norm_is_a_chain_of_maps_and_activations():
     network, x = build("plain_mlp", depth=6, width=7, norm="none"), images()
     *hidden, classifier = [layer.weighted for layer in network.weighted_layers()]
     y = x.flatten(1)
@@ -35,7 +35,7 @@ def test_plain_without_norm_is_the_textbooks_chain():
     torch.testing.assert_close(network(x), y @ classifier.weight.T + classifier.bias)
 
 
-def test_residual_adds_the_scaled_branch_to_what_came_in():
+def test_residual_adds_the_scaled_branch_to_its_input():
     network, x = build("resnet_mlp", depth=6, width=7, norm="none", branch_scale=0.5), images()
     first, *maps, classifier = [layer.weighted for layer in network.weighted_layers()]
     y = first(x.flatten(1))
@@ -111,7 +111,7 @@ def test_weighted_layers_are_those_of_the_forward_pass_in_its_order(name, norm):
     assert all(modules[layer.name] is layer.weighted for layer in layers)
 
 
-def test_a_response_is_the_norm_that_a_layers_output_goes_to_unless_it_is_added_first():
+def test_a_response_is_the_output_of_the_next_norm_unless_an_addition_comes_first():
     plain, residual, bare = build(FAMILIES[0]), build(FAMILIES[1]), build(FAMILIES[1], norm="none")
     for network in (plain, residual):
         one, two = network.weighted_layers()[1:3]

@@ -33,7 +33,7 @@ def test_the_study_has_these_options():
     assert model.Study.model_fields["options"].annotation is NetworkOptions
 
 
-def test_their_order_is_that_of_the_stored_columns():
+def test_options_are_in_the_order_of_the_stored_columns():
     assert list(NetworkOptions.model_fields) == [
         "width",
         "shortcut",

@@ -38,7 +38,7 @@ def test_b_projects_where_the_shape_changes_and_c_everywhere(option, c_out, stri
     ("own_norm", "follows", "bias"),
     [("batch", nn.BatchNorm2d, False), ("none", nn.Identity, False), ("none", nn.Identity, True)],
 )
-def test_a_projection_has_the_norm_and_the_bias_that_are_asked_for(own_norm, follows, bias):
+def test_a_projection_has_the_requested_norm_and_bias(own_norm, follows, bias):
     projection, after = make_shortcut("C", 4, 4, 1, own_norm=own_norm, bias=bias)
     assert isinstance(after, follows)
     assert (projection.bias is not None) == bias

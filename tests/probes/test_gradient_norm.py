@@ -24,7 +24,7 @@ def test_a_layer_without_a_gradient_is_nan():
     assert math.isnan(gradient_norm(network)["0"])
 
 
-def test_norms_of_short_numbers_are_added_up_in_float64():
+def test_norms_of_bfloat16_numbers_are_summed_in_float64():
     x = torch.full((10_000,), 0.01, dtype=torch.bfloat16)
     assert l2(x).dtype == torch.float64
     assert l2(x).item() == pytest.approx(100 * x[0].item(), rel=1e-6)
@@ -52,7 +52,7 @@ def test_norms_are_right_to_the_last_digit_at_every_size(size, shape):
     assert l2(x).item() == pytest.approx(x.double().norm().item(), rel=torch.finfo(torch.float32).eps)
 
 
-def test_large_and_vanished_numbers_side_by_side():
+def test_large_and_vanished_numbers_in_one_tensor():
     x = torch.zeros(64, 4096)
     x[0] = 1e-25
     assert l2(x).item() == pytest.approx(1e-25 * 64, rel=1e-7)

@@ -96,7 +96,7 @@ def hooks(network):
     return sum(len(module._forward_hooks) + len(module._backward_hooks) for module in network.modules())
 
 
-def test_hooks_are_there_only_inside_the_context():
+def test_hooks_exist_only_inside_the_context():
     network = build()
     recorder = Recorder(network, ALL)
     assert hooks(network) == 0

@@ -90,13 +90,13 @@ def test_squared_gradients_grow_by_the_branch_in_each_residual_block_without_nor
     assert row["mean"] == pytest.approx(rate, rel=0.03)
 
 
-def test_at_xavier_each_layer_of_a_branch_halves():
+def test_under_xavier_each_layer_of_a_branch_halves_the_squared_norm():
     row = rate_of(*at_initialisation("resnet_mlp", 42, norm="none", init="xavier", seeds=6))
     assert (row["predicted"], row["per"]) == (1.25, "block")
     assert row["mean"] == pytest.approx(1.25, rel=0.03)
 
 
-def test_branches_scaled_by_the_root_of_their_number_hold_the_total_near_e():
+def test_branches_scaled_by_the_root_of_their_number_keep_the_total_growth_near_e():
     blocks = 50
     scale = blocks**-0.5
     measured = at_initialisation("resnet_mlp", 2 * blocks + 2, norm="none", branch_scale=scale, seeds=6)

@@ -94,7 +94,7 @@ def test_every_figure_of_depths_has_parts_that_can_be_hidden(opened, figure):
     assert opened.execute_script(f"return document.querySelectorAll('#{figure}-svg .depth-20').length") > 0
 
 
-def test_of_two_gradients_one_is_seen_and_the_other_can_be(opened):
+def test_one_of_two_gradients_is_shown_and_the_other_can_be_selected(opened):
     section = opened.find_element("css selector", "section[aria-labelledby=figure-gradient_preact]")
     figures = section.find_elements("css selector", "figure")
     assert [figure.is_displayed() for figure in figures] == [True, False]
@@ -123,7 +123,7 @@ def test_a_list_is_sorted_part_by_part_and_blanks_are_last(opened):
         assert len(set(known)) == 2
 
 
-def test_a_table_is_sorted_by_the_column_that_is_pressed(opened):
+def test_a_table_is_sorted_by_the_column_that_is_clicked(opened):
     table = opened.find_element("css selector", "section[aria-labelledby=table-summary] table")
     head = table.find_elements("css selector", "thead th")[1]
     head.find_element("css selector", "button").click()

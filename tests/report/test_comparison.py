@@ -25,7 +25,7 @@ def one_figure(monkeypatch):
 
 
 @pytest.mark.slow
-def test_the_page_says_what_differs_and_takes_no_torch(whole, other):
+def test_the_page_says_what_differs_and_imports_no_torch(whole, other):
     command = [sys.executable, "-c", WRITE, str(whole), str(other)]
     printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
     page = whole.parent / "comparisons" / "made-up-vs-xavier" / "index.html"
@@ -37,21 +37,20 @@ def test_the_page_says_what_differs_and_takes_no_torch(whole, other):
     ]
     assert "Environment of made-up" in text
     assert "Environment of xavier" in text
-    assert (
-        "xavier compared with made-up, train error: the same in every seed of 4 networks and depths" in text
-    )
+    same = "the same in every seed of 4 combinations of network and depth"
+    assert f"Train error of xavier compared with made-up: {same}" in text
     table = (page.parent / "tables" / "settings.csv").read_text().splitlines()
     assert table == ["setting,made-up,xavier", "options.init,he,xavier"]
 
 
-def test_another_recipe_is_warned_of(whole, tmp_path, one_figure):
+def test_another_recipe_has_a_warning(whole, tmp_path, one_figure):
     recipe = {"steps": 200, "flip": False, "lr": 0.5}
     faster = store_study(tmp_path / "lr", study_of(depths=(8,), recipe=recipe))
     text = write_comparison([whole, faster], tmp_path / "out").read_text()
-    assert "lr has another recipe, which may explain a difference (recipe.lr 0.5, not 0.1)." in text
+    assert "lr has a different recipe, which may explain a difference (recipe.lr 0.5, not 0.1)." in text
 
 
-def test_two_versions_of_a_plug_in_are_warned_of(tmp_path, one_figure):
+def test_two_versions_of_a_plug_in_have_a_warning(tmp_path, one_figure):
     paths = []
     for name, code in (("one", f"{'c' * 64}+{'a' * 64}"), ("two", f"{'c' * 64}+{'b' * 64}")):
         paths.append(store_study(tmp_path / name, study_of(networks=("plain",), depths=(8,))))
@@ -60,7 +59,7 @@ def test_two_versions_of_a_plug_in_are_warned_of(tmp_path, one_figure):
             record["run"]["plugin"] = code
             file.write_text(json.dumps(record))
     text = write_comparison(paths, tmp_path / "out").read_text()
-    assert "two has other code in the plug-ins of a network" in text
+    assert "two has different plug-in code for a network" in text
     assert f"plug-in.plain {'c' * 12}+{'b' * 12}, not {'c' * 12}+{'a' * 12}" in text
 
 
@@ -74,7 +73,7 @@ def test_differing_executions_are_listed(whole, tmp_path, one_figure):
     assert "execution.recompute,,True (5 runs); not recorded (1 run)" in table
 
 
-def test_an_option_that_is_set_to_what_it_is_anyway_is_no_difference(whole, tmp_path, one_figure):
+def test_an_option_set_to_its_default_is_no_difference(whole, tmp_path, one_figure):
     set_ = store_study(tmp_path / "set", study_of(depths=(8,), options={"width": 16, "shortcut": "A"}))
     write_comparison([whole, set_], tmp_path / "out")
     assert (tmp_path / "out" / "tables" / "settings.csv").read_text().splitlines() == ["setting,made-up,set"]
@@ -83,29 +82,29 @@ def test_an_option_that_is_set_to_what_it_is_anyway_is_no_difference(whole, tmp_
     assert "options.width,,8" in (tmp_path / "out" / "tables" / "settings.csv").read_text()
 
 
-def test_one_directory_is_no_comparison(whole):
+def test_a_single_directory_cannot_be_compared(whole):
     with pytest.raises(BadInput, match="name another one"):
         write_comparison([whole])
 
 
 def test_networks_and_studies_that_only_one_has_are_shown(whole, tmp_path, one_figure):
-    """Panels of a network that one study lacks, and of two that are compared under both names."""
+    """A network that one study lacks has panels, and so have two networks compared under both names."""
     alone = store_study(tmp_path / "alone", study_of(networks=("resnet",), depths=(8,), seeds=(0,)))
     page = write_comparison([whole, alone], tmp_path / "one")
-    assert "1 network and depth" in page.read_text()
+    assert "1 combination of network and depth" in page.read_text()
     plain = store_study(tmp_path / "plain", study_of(networks=("plain",), depths=(8,)))
     text = write_comparison([plain, alone], tmp_path / "two").read_text()
     assert "plain / resnet" in text
     assert "resnet vs plain" in text
 
 
-def test_a_file_is_no_folder_for_a_report(whole, other, tmp_path):
+def test_a_report_cannot_replace_a_file(whole, other, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(BadInput, match="is a file: give a folder"):
         write_comparison([whole, other], tmp_path / "file")
 
 
-def test_of_other_images_no_difference_is_judged(whole, tmp_path, one_figure):
+def test_differences_between_studies_of_other_images_are_not_tested(whole, tmp_path, one_figure):
     path = store_study(tmp_path / "others", study_of(depths=(8,)))
     file = path / "study.toml"
     file.write_text(re.sub('^data_hash = ".*?"', 'data_hash = "another"', file.read_text()))

@@ -11,9 +11,9 @@ from tests.report.conftest import evidence_of
 def test_other_processes_draw_the_same_figures_and_end(results, tmp_path, monkeypatch):
     entries = {name: FIGURES[name] for name in ("degradation", "curves")}
     evidence = evidence_of(results)
-    here = list(drawing.draw_figures(entries, evidence, 2, tmp_path / "here"))
+    here = list(drawing.draw_figures(entries, evidence, networks=2, folder=tmp_path / "here"))
     monkeypatch.setattr(drawing, "MANY_FIGURES", 2)
-    there = drawing.draw_figures(entries, evidence, 2, tmp_path / "there")
+    there = drawing.draw_figures(entries, evidence, networks=2, folder=tmp_path / "there")
     assert list(there) == here
     files = sorted(path.name for path in (tmp_path / "here").iterdir())
     assert files == ["curves.png", "curves.svg", "degradation.png", "degradation.svg"]

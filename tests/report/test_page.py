@@ -9,6 +9,7 @@ from depthbench.errors import BadInput
 from depthbench.registry import Entry
 from depthbench.report import FIGURES, write_report
 from depthbench.report.entries import ReportTable, Table
+from depthbench.report.page import template
 from depthbench.report.tables import TABLES
 from depthbench.store.study_store import StudyStore
 from tests.report.conftest import DRAWN, STEPS, store_study, study_of
@@ -44,7 +45,7 @@ print(write_report(sys.argv[1]), early, "torch" in sys.modules)
 
 @pytest.fixture(scope="module")
 def written(partial):
-    """The report of `partial`, written by a process that does nothing else, from the directory above."""
+    """The report of `partial`, written by a separate process in the directory above."""
     command = [sys.executable, "-c", WRITE, partial.name]
     return subprocess.run(command, capture_output=True, text=True, cwd=partial.parent, check=False)
 
@@ -77,7 +78,7 @@ def test_a_report_never_imports_torch_and_draws_lazily(written):
     assert written.stderr == ""  # no warning of a library reaches the person
 
 
-def test_files_are_where_they_are_promised(report):
+def test_the_report_has_exactly_the_documented_files(report):
     figures = {path.name for path in (report.parent / "figures").iterdir()}
     assert figures == {f"{name}.{suffix}" for name in DRAWN for suffix in ("svg", "png")}
     tables = {path.name for path in (report.parent / "tables").iterdir()}
@@ -144,7 +145,7 @@ def test_the_command_names_the_whole_path_from_elsewhere(partial, tmp_path, figu
     )
 
 
-def test_a_missing_probe_is_said_and_its_old_figure_removed(tmp_path, figures):
+def test_a_missing_probe_is_stated_and_its_old_figure_removed(tmp_path, figures):
     figures("response_std")
     study = study_of(networks=("resnet",), depths=(8,), seeds=(0,))
     path = store_study(tmp_path / "made-up", study)
@@ -154,9 +155,9 @@ def test_a_missing_probe_is_said_and_its_old_figure_removed(tmp_path, figures):
     (run,) = StudyStore(path).run_stores()
     run.write_rows(run.frame("history").to_dict("records"), run.frame("layers").drop(columns="response_std"))
     html = write_report(path).read_text()
-    assert "Nothing to show: this needs the probe response_std." in html
+    assert "Nothing to show: this needs the probe <code>response_std</code>." in html
     assert not old.exists()
-    assert "No run is missing: all runs of the study have finished." in html
+    assert "All runs of the study have finished." in html
 
 
 def test_a_study_that_only_began_has_a_report(tmp_path, figures):
@@ -210,7 +211,7 @@ def test_names_are_escaped(tmp_path, figures):
     assert "Data: &lt;blink&gt;." in html
 
 
-def test_a_study_whose_runs_all_diverged_is_about_degradation(tmp_path, figures):
+def test_a_study_whose_runs_all_diverged_is_still_about_degradation(tmp_path, figures):
     figures()
     study = study_of(networks=("plain",), depths=(8, 14))
     endings = {("plain", depth, seed): ("diverged", 60) for depth in (8, 14) for seed in range(3)}
@@ -243,7 +244,7 @@ def test_a_directory_without_results_is_refused(tmp_path):
         write_report(tmp_path)
 
 
-def test_out_holds_one_report(partial, whole, tmp_path):
+def test_a_given_output_folder_can_hold_one_report(partial, whole, tmp_path):
     with pytest.raises(BadInput, match="can hold one report"):
         write_report([partial, whole], out=tmp_path)
     with pytest.raises(BadInput, match="no results directory"):
@@ -288,3 +289,8 @@ def test_a_new_table_is_one_entry_and_the_page_shows_it(tmp_path, figures, monke
     html = write_report(path).read_text()
     assert '<h2 id="table-mine">Mine</h2>' in html
     assert (path / "report" / "tables" / "mine.csv").is_file()
+
+
+def test_backticks_become_code_and_markup_is_escaped():
+    page = template("page.html").environment.from_string("{{ text | prose }}")
+    assert page.render(text="`--name A` & <b>") == "<code>--name A</code> &amp; &lt;b&gt;"

@@ -37,12 +37,12 @@ def test_no_sentence_without_a_finished_run(results):
 
 
 def test_verdicts_compare_the_shallowest_and_the_deepest_depth_and_twins(results):
-    """All seeds differ by the same: plain loses 6 points from depth 8 to 20, resnet gains 1.2."""
+    """In every seed, from depth 8 to 20, plain gets 6 points worse and resnet 1.2 points better."""
     assert sentences.verdicts(judge(results.runs, results.history, "train_error_eval")) == [
-        "plain: degradation is present from depth 8 to 20 (+6.00 percentage points, n = 3, p = 0.0046, "
-        "Page's trend test).",
-        "resnet: degradation is absent from depth 8 to 20 (-1.20 percentage points, n = 3, one-sided 95 % "
-        "upper bound -1.20, margin 1).",
+        "plain: degradation is present from depth 8 to 20 (train error +6.00 percentage points, n = 3, p = "
+        "0.0046, Page's trend test).",
+        "resnet: degradation is absent from depth 8 to 20 (train error -1.20 percentage points, n = 3, "
+        "one-sided 95 % upper bound -1.20, margin 1).",
         "Residual connections remove the degradation: from depth 8 to 20 the train error of plain rises 7.20 "
         "percentage points more than that of resnet (n = 3, p < 0.0001).",
     ]
@@ -52,11 +52,12 @@ def test_too_few_seeds_are_inconclusive(results):
     two = results.runs[results.runs["seed"] < 2]
     lines = sentences.verdicts(judge(two, results.history, "train_error_eval"))
     assert lines[0].endswith(
-        "inconclusive from depth 8 to 20 (+6.00 percentage points, n = 2, too few to judge, Page's trend "
-        "test)."
+        "inconclusive from depth 8 to 20 (train error +6.00 percentage points, n = 2, too few to judge, "
+        "Page's trend test)."
     )
     assert lines[2].startswith(
-        "Whether residual connections remove the degradation is inconclusive: resnet compared with plain"
+        "It is inconclusive whether residual connections remove the degradation: from depth 8 to 20 the "
+        "train error of plain rises 7.20 percentage points more than that of resnet (n = 2"
     )
 
 
@@ -81,7 +82,7 @@ def test_two_depths_are_judged_by_their_difference():
     judged = Verdicts(0.5, degradation(errors, 0.5), trends(errors, 0.5), removals(errors, 0.5))
     (sentence,) = sentences.verdicts(judged)
     assert sentence.startswith(
-        "plain: degradation is present from depth 20 to 56 (+29.00 percentage points, n = 3"
+        "plain: degradation is present from depth 20 to 56 (train error +29.00 percentage points, n = 3"
     )
     assert "Page" not in sentence
 
@@ -108,7 +109,7 @@ def test_depths_without_a_common_seed_are_not_judged():
 def test_an_outlier_at_chance_between_two_depths_does_not_hide_a_rise_in_every_seed():
     table = {("plain", 20): [1, 1.1, 1, 1.2, 1], ("plain", 56): [5, 5.1, 5, "x", 5.2]}
     (sentence,) = verdict_sentences(table)
-    assert sentence.endswith("(+21.00 percentage points, n = 5, p = 0.0312, sign-flip test).")
+    assert sentence.endswith("(train error +21.00 percentage points, n = 5, p = 0.0312, sign-flip test).")
     assert "present" in sentence
 
 
@@ -118,11 +119,16 @@ def test_an_outlier_at_chance_between_two_depths_does_not_hide_a_rise_in_every_s
         ([81, 82, 80.5], [1.0, 2.1, 3.0], "Residual connections remove the degradation: from depth 20 to 56"),
         ([81, 82, 80.5], [61.2, 62, 63], "Residual connections remove the degradation in part:"),
         ([81, 82, 80.5], [1.0, 12, 4.0], "Residual connections remove the degradation, at least in part:"),
-        ([1.1, 2.0, 3.1], [21, 22.3, 23], "Residual connections do not lower the rise by the margin:"),
+        (
+            [1.1, 2.0, 3.1],
+            [21, 22.3, 23],
+            "Residual connections reduce the rise of the train error by less than the margin: from depth 20 "
+            "to 56 the train error of plain rises 20.03 percentage points less than that of resnet",
+        ),
         (
             [1.1, 2.0, 3.1],
             [-19, -18, -17.1],
-            "Degradation of plain is not shown, but from depth 20 to 56 the train error",
+            "The degradation of plain is not established, but from depth 20 to 56 the train error",
         ),
     ],
 )
@@ -207,18 +213,17 @@ def test_equal_errors_are_a_copy_unless_all_are_the_same_number():
 def test_the_recommendation_gives_its_evidence(validated):
     runs = validated.runs
     assert sentences.choice(choose(runs)) == [
-        "Recommended: resnet at depth 20, validation error 5.20 ± 0.23 % (mean ± standard error, n = 3) at "
-        "0.2 million multiply-adds per image and 0.02 million parameters. It has the lowest error, and "
-        "nothing with fewer multiply-adds comes within one standard error of it.",
-        "The shallowest depth within one standard error of the best depth of each network: plain 8, resnet "
-        "20.",
+        "Recommended: resnet at depth 20, validation error 5.20 ± 0.23 % (mean ± standard error, n = 3), 0.2 "
+        "million multiply-adds per image and 0.02 million parameters. It has the lowest error, and no other "
+        "choice with fewer multiply-adds is within one standard error of it.",
+        "Shallowest depth of each network within one standard error of its best depth: plain 8, resnet 20.",
     ]
     near = runs.assign(val_error=runs["val_error"].where(runs["depth"] > 8, 5.3))
     assert sentences.choice(choose(near))[0] == (
-        "Recommended: plain at depth 8, validation error 5.30 % (n = 3) at 0.08 million multiply-adds per "
-        "image and 0.008 million parameters. It has the fewest multiply-adds within one standard error of "
-        "the best, resnet at depth 20 (5.20 ± 0.23 %, mean ± standard error, n = 3), which has 2.5 times "
-        "as many."
+        "Recommended: plain at depth 8, validation error 5.30 % (n = 3), 0.08 million multiply-adds per "
+        "image and 0.008 million parameters. It has the fewest multiply-adds of all choices within one "
+        "standard error of the best. The best is resnet at depth 20 (5.20 ± 0.23 %, mean ± standard error, n "
+        "= 3), with 2.5 times as many multiply-adds."
     )
     some = near[(near["seed"] == 0) | (near["depth"] != 8) | (near["network"] != "resnet")]
     assert sentences.choice(choose(some))[0] == "Depths with fewer than 2 seeds are not considered."

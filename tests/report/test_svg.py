@@ -14,18 +14,18 @@ def test_ids_and_references_are_prefixed_alike():
     assert "url(#curves-p2)" in text
 
 
-def test_ids_that_nothing_refers_to_are_gone():
+def test_ids_without_a_reference_are_removed():
     svg = '<svg><g id="axes_1"/><g id="axes_1"/></svg>'
     assert inline(svg, "x", "label") == '<svg id="x-svg" role="img" aria-label="label"><g/><g/></svg>'
 
 
-def test_prologue_and_metadata_are_gone():
+def test_prologue_and_metadata_are_removed():
     text = inline(FILE, "curves", "label")
     assert text.startswith("<svg ")
     assert "example.org" not in text
 
 
-def test_rules_hold_for_this_figure_only():
+def test_style_rules_apply_to_this_figure_only():
     assert "#curves-svg *{fill: red}" in inline(FILE, "curves", "label")
 
 
@@ -34,7 +34,7 @@ def test_label_is_an_escaped_text_alternative():
     assert 'role="img" aria-label="a &lt; b &amp; &quot;c&quot;"' in text
 
 
-def test_what_is_of_a_depth_has_it_as_its_class():
+def test_elements_of_a_depth_have_it_as_their_class():
     svg = '<svg><g id="depth-20"><path id="line"/></g><g id="depth-20"/></svg>'
     text = inline(svg, "x", "label")
     assert text.count('<g class="depth-20"') == 2

@@ -60,3 +60,7 @@ def test_fields_that_do_not_exist_and_values_of_a_wrong_type_are_refused(tiny):
 def test_numbers_of_final_evaluations_are_further_keys_of_final():
     final = Final(test_error=6.5, test_error_10crop=6.0)
     assert final.to_dict() == {"test_error": 6.5, "test_error_10crop": 6.0}
+
+
+def test_a_new_record_is_interrupted(tiny):
+    assert Record.of(next(tiny().runs())).status == "interrupted"

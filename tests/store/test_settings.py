@@ -29,5 +29,5 @@ def test_other_images_conflict_if_the_stored_study_names_its_own():
     hashed = OLD | {"data_hash": "a" * 64}
     assert conflicts(OLD, hashed) == []
     assert conflicts(hashed, OLD | {"data_hash": "b" * 64}) == [
-        f"images is {'a' * 12} there and {'b' * 12} here"
+        f"data_hash is {'a' * 12} there and {'b' * 12} here"
     ]

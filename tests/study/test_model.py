@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-from depthbench.data.settings import NOT_OF_THE_RESULT, Data
+from depthbench.data.settings import NOT_IN_RUN_ID, Data
 from depthbench.errors import BadInput
 from depthbench.study.file import bundled_studies, load_study, merge
 from depthbench.study.model import (
@@ -123,9 +123,7 @@ def test_everything_that_affects_the_result_changes_the_run_id():
         ("probe", Probe),
         ("evaluate", Evaluate),
     ):
-        assert set(CHANGED[section]) == set(model.model_fields) - set(NOT_OF_THE_RESULT), (
-            "a key is not tested"
-        )
+        assert set(CHANGED[section]) == set(model.model_fields) - set(NOT_IN_RUN_ID), "a key is not tested"
 
     ids = {run().run_id, run(network="resnet").run_id, run(depth=26).run_id, run(seed=1).run_id}
     keys = [(section, key) for section, changes in CHANGED.items() for key in changes]
@@ -399,7 +397,7 @@ def test_flips_are_as_the_data_allows_unless_set(flip, flips, flipped):
         (3, 100, 100, 1, None, 3),
     ],
 )
-def test_the_default_interval_of_evaluations(steps, train_size, other_size, every, subset, log_every):
+def test_default_intervals_and_sizes_of_evaluations(steps, train_size, other_size, every, subset, log_every):
     study = load_study(None, recipe={"steps": steps, "batch_size": 64})
     evaluate = study.resolve(train_size, True, other_size).evaluate
     assert (evaluate.every, evaluate.train_size, evaluate.log_every) == (every, subset, log_every)

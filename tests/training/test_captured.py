@@ -1,4 +1,4 @@
-"""When steps are captured, with a fake graph, and on a GPU the comparison with eager steps."""
+"""Which steps are captured, tested with a fake graph, and on a GPU the comparison with eager steps."""
 
 from dataclasses import replace
 
@@ -8,7 +8,7 @@ import torch
 from depthbench.data.batches import Batch
 from depthbench.data.load import load_images
 from depthbench.training import captured as captured_module
-from depthbench.training.captured import WARM_UP, CapturedGraph, CapturedStep
+from depthbench.training.captured import WARM_UP_STEPS, CapturedGraph, CapturedStep
 from depthbench.training.mode import TrainingMode
 from depthbench.training.trainer import Trainer
 from tests.data.photographs import write_photographs
@@ -90,7 +90,7 @@ def test_every_step_is_made_once_with_its_own_batch_and_rate():
 def test_a_kind_of_step_is_eager_before_it_is_captured():
     step = FakeStep()
     captured = ByHand(step)
-    for number in range(WARM_UP + 2):
+    for number in range(WARM_UP_STEPS + 2):
         captured(batch(number), 0.1, probed=False)
     assert captured.captured == [False]
     captured(batch(9), 0.1, probed=True)
@@ -99,9 +99,9 @@ def test_a_kind_of_step_is_eager_before_it_is_captured():
     assert captured.captured == [False, True]
 
 
-def test_values_are_kept_from_the_next_replay():
+def test_values_survive_the_next_replay():
     captured = ByHand(FakeStep())
-    for number in range(WARM_UP):
+    for number in range(WARM_UP_STEPS):
         captured(batch(number), 0.1, probed=True)
     first, second = (captured(batch(number), 0.1, probed=True) for number in (3, 4))
     assert (first.item(), second.item()) == (4.0, 5.0)
@@ -137,7 +137,7 @@ def test_a_run_survives_a_capture_without_enough_memory(monkeypatch, where):
     captured = CapturedStep(step, stream=None)
     for number in range(6):
         given = batch(number)
-        if where == "copy" and number == WARM_UP:
+        if where == "copy" and number == WARM_UP_STEPS:
             given.numbers.clone = run_out
         captured(given, 0.1, probed=False)
     assert [numbers for _, numbers, _ in step.log] == [[n] for n in range(6)]

@@ -26,7 +26,7 @@ def test_a_broken_checkpoint_falls_back_to_the_previous_one(path):
     assert note.endswith("resuming from step 1")
 
 
-def test_two_broken_checkpoints_mean_a_new_start(path):
+def test_two_broken_checkpoints_restart_the_run(path):
     for file in path.parent.iterdir():
         file.write_bytes(b"")
     state, note = checkpoint.load(path, "a")
@@ -34,7 +34,7 @@ def test_two_broken_checkpoints_mean_a_new_start(path):
     assert note.endswith("starting from step 0")
 
 
-def test_another_runs_state_is_never_taken(path):
+def test_the_state_of_another_run_is_never_used(path):
     state, note = checkpoint.load(path, "b")
     assert state is None
     assert "belongs to another run" in note

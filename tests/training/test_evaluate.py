@@ -27,7 +27,7 @@ def test_percent_of_wrong_answers_in_evaluation_mode(monkeypatch):
     y = torch.tensor([0, 0, 0, 1, 1, 1, 1, 0])  # two are labelled wrongly
     network = FirstPixel().train()
     sets = {"test": (torch.from_numpy(x), y), "val": (torch.from_numpy(x[:4]), y[:4])}
-    predicted = evaluate.predict(network, sets, scaling, "fp32")
+    predicted = evaluate.predict(network, sets, scaling, precision="fp32")
     assert predicted["test"].tolist() == [0, 0, 0, 0, 1, 1, 1, 1]
     errors = {name: evaluate.percent_wrong(predicted[name], y) for name, (_, y) in sets.items()}
     assert errors == {"test": 25.0, "val": 25.0}
@@ -41,7 +41,9 @@ def test_it_can_be_stopped_between_batches(monkeypatch):
     network = FirstPixel().train()
     answers = iter([False, False, True])
     sets = {"test": (x, torch.zeros(6, dtype=torch.int64))}
-    assert evaluate.predict(network, sets, scaling, "fp32", lambda: next(answers)) is None
+    assert (
+        evaluate.predict(network, sets, scaling, precision="fp32", should_stop=lambda: next(answers)) is None
+    )
     assert network.training
 
 
@@ -56,7 +58,7 @@ def test_images_in_a_file_are_read_batch_by_batch(monkeypatch, tmp_path):
     sizes, read = [], Mapped.__getitem__
     monkeypatch.setattr(Mapped, "__getitem__", lambda m, rows: sizes.append(rows) or read(m, rows))
     sets = {"all": (there, y), "odd": (there.choose(np.array([1, 3, 5, 7])), y[1::2])}
-    predicted = evaluate.predict(FirstPixel(), sets, scaling, "fp32")
+    predicted = evaluate.predict(FirstPixel(), sets, scaling, precision="fp32")
     assert {name: called.tolist() for name, called in predicted.items()} == {
         "all": [0] * 4 + [1] * 4,
         "odd": [0, 0, 1, 1],

@@ -185,7 +185,7 @@ def test_a_diverged_run_is_a_result_at_chance_error(tiny, trained):
     assert store.is_finished()
 
 
-def test_early_stopping_ends_a_run_that_no_longer_gains(tiny, trained):
+def test_early_stopping_ends_a_run_that_no_longer_improves(tiny, trained):
     recipe = {"steps": 500, "lr": 1e-9, "patience": 2}
     run = next(tiny(recipe=recipe, data={"val_size": 100}).runs())
     record, store = trained(run)
@@ -230,7 +230,9 @@ def test_a_run_resumed_where_a_row_is_due_has_a_rate(tiny, trained):
 
 def test_predictions_of_the_test_images_are_stored_in_their_order(tiny, trained, digits, monkeypatch):
     passes = []
-    monkeypatch.setattr(trainer, "predict", lambda *given: passes.append(given) or predict(*given))
+    monkeypatch.setattr(
+        trainer, "predict", lambda *given, **how: passes.append(given) or predict(*given, **how)
+    )
     record, store = trained(next(tiny().runs()))
     assert len(passes) == 2  # only the evaluations after steps 6 and 12
     predictions = store.frame("predictions")

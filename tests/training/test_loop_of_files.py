@@ -59,7 +59,7 @@ def trained(tmp_path, root):
     return make
 
 
-def test_twins_see_the_same_crops_and_end_with_ten(root, trained, tmp_path, monkeypatch):
+def test_twins_see_the_same_crops_and_end_with_ten_crop_errors(root, trained, tmp_path, monkeypatch):
     read_in_this_process(monkeypatch)
     settled = study(root)
     (tmp_path / "runs").mkdir()

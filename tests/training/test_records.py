@@ -5,13 +5,13 @@ import torch
 from torch import nn
 
 from depthbench.networks.layers import weighted_layers
-from depthbench.training.records import ERRORS, Records
+from depthbench.training.records import ERROR_COLUMNS, Records
 
 LAYERS = weighted_layers(nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 2)))
 
 
 def row(step, test_error=math.nan):
-    errors = dict.fromkeys(list(ERRORS.values()), math.nan) | {"test_error": test_error}
+    errors = dict.fromkeys(list(ERROR_COLUMNS.values()), math.nan) | {"test_error": test_error}
     return {"step": step, "lr": 0.1, "loss": math.nan, "train_error": math.nan, **errors}
 
 

@@ -21,7 +21,9 @@ def make_step(**recipe):
     recipe = Recipe(**{"steps": 9, "momentum": 0.0, "weight_decay": 0.0} | recipe)
     probes = {name: PROBES[name].load() for name in ("grad_norm_weight",)}
     optimizer, recorder = make_optimizer(network, recipe), Recorder(network, probes)
-    step = Step(network, optimizer, recipe, recorder, lambda batch: batch, torch.device("cpu"))
+    step = Step(
+        network, optimizer, recipe, recorder=recorder, images=lambda batch: batch, device=torch.device("cpu")
+    )
     return network, step
 
 
@@ -89,7 +91,7 @@ def test_bf16_computes_in_bf16_and_keeps_float_weights():
     assert {p.dtype for p in network.parameters()} == {torch.float32}
 
 
-META = torch.device("meta")  # holds no numbers: reading one, or mixing devices, is an error
+META = torch.device("meta")  # its tensors have no values: reading one, or mixing devices, is an error
 PIXELS = np.arange(20 * 3 * 32 * 32, dtype=np.uint8).reshape(20, 3, 32, 32)
 
 
@@ -116,7 +118,9 @@ def make_step_without_numbers(family="resnet", depth=8, recompute=False, colour=
     )
     recorder = Recorder(network, {name: probe.load() for name, probe in PROBES.items()}, not recompute)
     optimizer = torch.optim.SGD(network.parameters(), 0.1, momentum=0.9, foreach=True)
-    step = Step(network, optimizer, Recipe(steps=9, **recipe), recorder, batches.images, META)
+    step = Step(
+        network, optimizer, Recipe(steps=9, **recipe), recorder=recorder, images=batches.images, device=META
+    )
     step.device = torch.device("cpu")  # for autocast, which is disabled here but does not accept META
     return step, batches.take()
 
@@ -137,7 +141,7 @@ def make_step_without_numbers(family="resnet", depth=8, recompute=False, colour=
     ],
     ids=str,
 )
-def test_a_step_asks_the_device_for_no_number(made, probed):
+def test_a_step_reads_no_number_from_the_device(made, probed):
     step, batch = make_step_without_numbers(**made)
     values = step.update(batch, probed)
     assert (values is not None) == probed

@@ -25,7 +25,7 @@ class Corrupted:
         return self.x.shape
 
     def split(self, size: int, /) -> Iterator[Tensor]:
-        """Yield tensors of `size` images, the last one smaller."""
+        """Yield tensors (B, C, H, W) of `size` corrupted images each. The last may have fewer."""
         first = 0
         for batch in self.x.split(size):
             indices = range(first, first + len(batch))

@@ -1,4 +1,4 @@
-"""Runs on this machine, several at once, in processes that can die without harm to the others."""
+"""The local backend: runs on this machine, several at once. If a process dies, the others go on."""
 
 import contextlib
 import pickle
@@ -24,11 +24,11 @@ TICK = 0.5  # seconds between two updates of the display
 def execute(plan: Plan, display: Display) -> None:
     """Train `plan.todo`, `plan.jobs` runs at once. See backend.Backend."""
     signals: list[int] = []
-    with _signals_go_to(signals), tempfile.TemporaryDirectory(prefix="depthbench-") as folder:
+    with _collect_signals(signals), tempfile.TemporaryDirectory(prefix="depthbench-") as folder:
         images = Path(folder) / "images"
         with images.open("wb") as file:  # all processes train on what was read and hashed once
             pickle.dump(plan.data, file, protocol=pickle.HIGHEST_PROTOCOL)
-        _Execution(plan, display, images, signals).finish()
+        _PlanInProgress(plan, display, images, signals).finish()
     if signals:
         raise Interrupted
 
@@ -49,7 +49,7 @@ class _Worker(Process):
         self.send(StartRun(run, plan.store.run(run.run_id).path, plan.mode_of(run)))
 
 
-class _Execution:
+class _PlanInProgress:
     """A plan in progress: the runs that wait, and the processes that train."""
 
     def __init__(self, plan: Plan, display: Display, images: Path, signals: list[int]):
@@ -108,23 +108,23 @@ class _Execution:
             event: Event = worker.receive()
         except (EOFError, OSError):
             del self.workers[worker.connection]
-            self._bury(worker)
+            self._handle_death(worker)
             return
         if isinstance(event, RunEnded):
             run = worker.runs.pop(event.run.run_id)
             worker.is_ending |= event.status == "failed"
-            if event.status == "interrupted" and not self.is_stopping:  # since another run failed there
+            if event.status == "interrupted" and not self.is_stopping:  # another run failed in that process
                 self.waiting.appendleft(run)
                 return
         self.display.show(event)
 
-    def _bury(self, worker: _Worker) -> None:
+    def _handle_death(self, worker: _Worker) -> None:
         """Restart or end the runs of a worker that has died."""
         cause = worker.cause_of_death()
         worker.connection.close()
         for run in worker.runs.values():
-            if worker.is_ending and worker.ended_well and not self.is_stopping:
-                self.waiting.appendleft(run)  # it had not begun when another run failed
+            if worker.is_ending and worker.exited_normally and not self.is_stopping:
+                self.waiting.appendleft(run)  # it had not started when another run failed
                 continue
             store = self.plan.store.run(run.run_id)
             record = store.read() or Record.of(run)
@@ -144,7 +144,7 @@ class _Execution:
 
 
 @contextlib.contextmanager
-def _signals_go_to(signals: list[int]) -> Iterator[None]:
+def _collect_signals(signals: list[int]) -> Iterator[None]:
     """Append Ctrl-C and SIGTERM to `signals` instead of raising. Only the main thread can receive signals."""
     if threading.current_thread() is not threading.main_thread():
         yield

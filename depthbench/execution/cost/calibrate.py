@@ -1,4 +1,4 @@
-"""The time that the runs of a plan take here: measured on a few steps of some runs, else extrapolated."""
+"""The time that the runs of a plan take here, measured on a few steps of some runs and extrapolated."""
 
 import math
 import time
@@ -18,9 +18,11 @@ from depthbench.registry import look_up
 from depthbench.study.model import Run
 from depthbench.training.mode import TrainingMode
 
-# The most forward multiply-adds of an update that is tried, for one or two networks. More networks share it.
+# The most forward multiply-adds of an update that is tried. Each of more than two networks may have fewer, so
+# that all together have as many as two.
 MOST_WORK = {"cpu": 5e10, "mps": 5e11, "cuda": 5e12}
-# If all trials take at most this many seconds, all are made. Else a shallow and a middle one of each network.
+# All trials are made if they take at most this many seconds together. Otherwise a shallow run of each network
+# is tried, and also a middle one if that alone takes at most this many seconds.
 FEW_SECONDS = 15.0
 
 A = TypeVar("A", Ready, Pace)
@@ -179,8 +181,8 @@ def choose_further(families: Mapping[str, Sequence[Run]], measured: Mapping[Cell
 def extrapolate(depth: int, measured: Mapping[int, float], work: Callable[[int], float]) -> float:
     """Return the seconds of a run at `depth` from those of measured depths.
 
-    From two or more depths: the line through the shallowest and the deepest. From one: in proportion to
-    `work(depth)`, its multiply-adds."""
+    From two or more depths: the line through the shallowest and the deepest, but never less than the shortest
+    time scaled by depth / deepest. From one: in proportion to `work(depth)`, its multiply-adds."""
     if depth in measured:
         return measured[depth]
     low, high = min(measured), max(measured)

@@ -33,7 +33,7 @@ class CostRow:
     multiply_adds: int
     """Multiply-adds of the forward pass of one image."""
     memory_bytes: int
-    """Peak of one run's process, with the file of images that it reads and the processes that read for it."""
+    """Peak memory of one run: its process, the image file that it maps and the processes that read for it."""
     recompute: bool
     """Whether activations are computed twice."""
     seconds: float | None
@@ -115,7 +115,7 @@ def group_by_cell(runs: Iterable[Run]) -> dict[Cell, list[Run]]:
 def _row(plan: Plan, runs: list[Run], done: int, times: Calibration) -> CostRow:
     run = runs[0]  # the others differ in their seed only
     counts, recompute = count_run(run, plan.footprint), plan.mode_of(run).recompute
-    memory = run_memory(run, plan.footprint, plan.device, recompute, plan.threads)
+    memory = run_memory(run, plan.footprint, plan.device, recompute=recompute, threads=plan.threads)
     return CostRow(
         network=run.network,
         depth=run.depth,
@@ -131,7 +131,7 @@ def _row(plan: Plan, runs: list[Run], done: int, times: Calibration) -> CostRow:
 
 
 def _seconds(run: Run, plan: Plan, measured: dict[int, float]) -> float | None:
-    """Return the seconds of one run, None if no depth of its network was measured."""
+    """Return the seconds of one run, or None if no depth of its network was measured."""
     if not measured:
         return None
 

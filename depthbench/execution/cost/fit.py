@@ -125,7 +125,8 @@ class _Machine:
         can_recompute = bool(count_run(run, self.images).blocks)
         if recompute and not can_recompute:
             raise BadInput(
-                f"--recompute: network {run.network!r} has no blocks() whose activations can be recomputed"
+                f"--recompute: network {run.network!r} has no blocks() whose activations can be recomputed; "
+                "leave it out"
             )
         once = self._memory(run, recompute=False)
         if not recompute and once <= usable:
@@ -149,4 +150,4 @@ class _Machine:
         )
 
     def _memory(self, run: Run, *, recompute: bool) -> int:
-        return run_memory(run, self.images, self.device, recompute, self.threads)
+        return run_memory(run, self.images, self.device, recompute=recompute, threads=self.threads)

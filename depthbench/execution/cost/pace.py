@@ -92,19 +92,20 @@ def measure(run: Run, images: ImageFootprint, mode: TrainingMode, lanes: int = 1
         trainer, sets = trainers[0], {"test": trainers[0].sets["test"]}
         for _ in range(2):  # the first evaluation also warms up; a slow one needs no second
             evaluation = lanes * seconds(  # the other lanes wait
-                lambda: predict(trainer.network, sets, trainer.scaling, run.recipe.precision)
+                lambda: predict(trainer.network, sets, trainer.scaling, precision=run.recipe.precision)
             )
             if evaluation > SECONDS:
                 break
-        plain = median(times[last + 1 :] or times[:last][-1:])  # of slow steps, the warm-up is a small part
+        # If steps are slow, only warm-up steps were timed. Warming up is then a small part of their time.
+        plain = median(times[last + 1 :] or times[:last][-1:])
         probed = times[last] if run.probe.names and len(times) > last else plain
         return Pace(build, plain, probed, evaluation / len(sets["test"][1]))
 
 
 def _probed_at(run: Run, steps: list[int]) -> Run:
-    """Return `run`, probed at `steps` and evaluated on all images: how often it is does not matter here.
+    """Return `run`, probed at `steps`, evaluated on all images and without scale augmentation.
 
-    Noise is in no file, so decoding and scaling of images are not measured."""
+    Noise is not in files, so decoding and scaling cannot be measured."""
     return run.model_copy(
         update={
             "probe": run.probe.model_copy(update={"steps": steps, "every": None}),

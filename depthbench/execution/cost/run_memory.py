@@ -18,21 +18,22 @@ from depthbench.training.optimizers import OPTIMIZERS
 if TYPE_CHECKING:
     from depthbench.networks.cost import Counts
 
-# A process that trains next to nothing, measured on a CPU: its own memory, and libraries, which all share.
+# A process that trains next to nothing, measured on a CPU: its private memory, and libraries that all share.
 PROCESS, SHARED = 480_000_000, 400_000_000
 # GPU memory of each process for libraries and their workspaces. A round guess, not measured.
 CONTEXT = 800_000_000
-# A process that reads images ahead (data/source.py), measured as what each of two that decode crops of 224
-# pixels shares with no other process (USS). torch takes 290 MB of it.
+# A process that reads images ahead (data/source.py), measured as the private memory (USS) of each of two
+# processes that decode crops of 224 pixels. torch takes 290 MB of it.
 READER = 310_000_000
 BATCHES_AHEAD = 2  # that each reader has ready
 
 Cell = tuple[str, int]
+"""(network, depth). Runs that differ only in their seed need the same memory."""
+
 Bytes = TypeVar("Bytes", int, float)
-"""(network, depth). Runs that differ only in their seed need the same."""
 
 
-def run_memory(run: Run, images: ImageFootprint, device: str, recompute: bool, threads: int = 1) -> int:
+def run_memory(run: Run, images: ImageFootprint, device: str, *, recompute: bool, threads: int = 1) -> int:
     """Return the estimated peak memory of one run.
 
     On a CPU: the resident memory of its process and of those that read images for it. On a GPU: GPU
@@ -52,7 +53,7 @@ def run_memory(run: Run, images: ImageFootprint, device: str, recompute: bool, t
 
 def bound_on_memory(run: Run, images: ImageFootprint, device: str, threads: int) -> float:
     """Return an upper bound on `run_memory` that needs no torch; infinite if no bound is known."""
-    return fixed_memory(run, images, device, threads) + _at_most(run, images)
+    return fixed_memory(run, images, device, threads) + _bound_on_training(run, images)
 
 
 def fixed_memory(run: Run, images: ImageFootprint, device: str, threads: int) -> int:
@@ -74,7 +75,7 @@ def reader_memory(run: Run, images: ImageFootprint, device: str, threads: int) -
 
 
 def memory_of_all(needs: Sequence[Bytes], common: int) -> Bytes:
-    """Return the memory of runs at once, each with its need. They share `common`, which counts once."""
+    """Return the memory of simultaneous runs from the need of each. The `common` part of them counts once."""
     return sum(needs) - common * max(0, len(needs) - 1)
 
 
@@ -91,12 +92,19 @@ def common_memory(images: ImageFootprint, device: str, takes_turns: bool) -> int
 def count_run(run: Run, images: ImageFootprint) -> "Counts":
     """Return the counts of a run's network (networks/cost.py)."""
     options = json.dumps(run.options.model_dump(exclude_defaults=True))
-    return _count(run.family, run.depth, run.plugin, options, images.shape, images.classes)
+    return _count(
+        run.family,
+        run.depth,
+        plugin=run.plugin,
+        options=options,
+        shape=images.shape,
+        classes=images.classes,
+    )
 
 
 @cache
 def _count(
-    network: str, depth: int, plugin: str, options: str, shape: tuple[int, int, int], classes: int
+    network: str, depth: int, *, plugin: str, options: str, shape: tuple[int, int, int], classes: int
 ) -> "Counts":
     """Count on two images, because normalisation over a batch needs two.
 
@@ -117,11 +125,11 @@ def _count(
         torch.set_num_threads(threads)
 
 
-def _at_most(run: Run, images: ImageFootprint) -> float:
+def _bound_on_training(run: Run, images: ImageFootprint) -> float:
     """Return the family's bound on the memory of training, which needs no torch.
 
-    It is infinite if the family has no bound, or none that covers an option of the run: the memory must then
-    be counted."""
+    It is infinite if the family has no bound, or if the bound does not cover an option of the run. The memory
+    must then be counted."""
     family = look_up(NETWORKS, "network", run.family)
     changed = run.options.model_dump(exclude_defaults=True)
     if family.memory is None or not family.memory.covers.issuperset(changed):

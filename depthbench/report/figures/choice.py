@@ -15,6 +15,7 @@ from depthbench.analysis.rows import rows_of
 from depthbench.report.entries import ReportFigure
 from depthbench.report.evidence import Evidence
 from depthbench.report.figures.labels import Label, label_points
+from depthbench.report.sentences import measured_differently
 from depthbench.report.style import canvas, layout, legends, palette, tags, text, ticks
 
 WIDE = 5.0  # costs or errors that differ by a larger factor get a logarithmic scale
@@ -26,7 +27,7 @@ RING: palette.Look = {
     "markerfacecolor": "none",
     "linestyle": "",
 }
-RADIUS = {False: 3.5, True: 6.5}  # of a point, and of a ringed one, in points
+RADIUS = {False: 3.5, True: 6.5}  # of a point, without and with a ring, in points (1/72 in)
 
 
 class CostAxis(NamedTuple):
@@ -46,7 +47,7 @@ COST_AXES = {
 
 
 def draw(evidence: Evidence) -> Figure | None:
-    """Draw the mean last error (percent) of each network and depth, ± one standard error, against cost."""
+    """Draw the mean final error (percent) of each network and depth, ± one standard error, against cost."""
     table = evidence.choice
     costs = [cost for cost in COSTS if table[cost].notna().any()]
     if len(table) < 2 or not costs:
@@ -72,7 +73,7 @@ def draw(evidence: Evidence) -> Figure | None:
         layout.label_left(row, f"{error} (%)")
 
     handles = [Line2D([], [], label=network, **look | {"linestyle": ""}) for network, look in looks.items()]
-    handles.append(Line2D([], [], label="not beaten in cost and error", **FRONT))
+    handles.append(Line2D([], [], label="lowest error for its cost", **FRONT))
     if (table["done"] < table["n"]).any():
         handles.append(legends.status_handle("diverged", label="with diverged runs, at chance error"))
     if table["chosen"].any():
@@ -111,8 +112,8 @@ def _draw_panel(axes: Axes, table: pd.DataFrame, cost: str, looks: Mapping[str, 
 def _front(axes: Axes, table: pd.DataFrame, cost: str) -> np.ndarray:
     """Return the corners (corners, 2) of a staircase through the Pareto-optimal points.
 
-    It leads from the top of the panel to its right edge. Every point above or to the right of it is worse
-    than one on it."""
+    It leads from the top of the panel to its right edge. For every point above or to the right of it, a point
+    on it is better."""
     rows = table[table[f"front_{cost}"]].sort_values([cost, "mean"]).drop_duplicates([cost, "mean"])
     x = np.array([*rows[cost] / COST_AXES[cost].unit, axes.get_xlim()[1]], float)
     y = np.array([axes.get_ylim()[1], *rows["mean"]], float)
@@ -175,11 +176,9 @@ def _error_axis(axes: Axes, table: pd.DataFrame) -> None:
 
 
 def _note(incomparable: Mapping[str, Sequence[str]], costs: Sequence[str]) -> str | None:
-    """Name the shown costs that cannot be compared."""
-    words = {"device": "devices", "threads": "numbers of threads", "peak_memory_of": "ways of measuring"}
+    """Name the shown costs that cannot be compared, and say why."""
     notes = [
-        f"{COST_AXES[cost].title}: not comparable, measured with different "
-        + " and ".join(words[column] for column in columns)
+        f"{COST_AXES[cost].title}: not comparable, {measured_differently(columns)}"
         for cost, columns in incomparable.items()
         if cost in costs
     ]
@@ -191,12 +190,11 @@ FIGURE = ReportFigure(
     title="Error against cost",
     chapter="choice",
     caption=(
-        "Error of each network and depth against its cost. Points further down and further left are better. "
-        "The number at a point is its depth; unlabelled points are in the table. The grey line connects the "
-        "points that no other point beats in both cost and error (times and memory within 5 % count as "
-        "equal). The ring marks the recommended point. It has the fewest multiply-adds of all points with a "
-        "mean validation error within one standard error of the best. There is no recommendation without a "
-        "validation set, or if the best network is at chance."
+        "Mean final error of each network and depth against its cost. The number at a point is its depth; "
+        "unlabelled points are in the table. Lower and further left is better. The grey line connects the "
+        "points with the lowest error for their cost. The ring marks the recommended point, if there is one: "
+        "it has the fewest multiply-adds of all points with a mean validation error within one standard "
+        "error of the best."
     ),
     needs="two networks or depths with finished runs",
 )

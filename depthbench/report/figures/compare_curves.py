@@ -38,7 +38,7 @@ def draw(compared: Comparison) -> Figure | None:
             for column in curves.LINES:
                 line = part[(part["study"] == study) & (part["column"] == column)]
                 if len(line):
-                    curves.draw_curve(axes, line, column, look["color"], _line(column, look))
+                    curves.draw_curve(axes, line, column, colour=look["color"], look=_line(column, look))
         here = early[(early["network"] == network) & (early["depth"] == depth)]
         for run in rows_of(here):
             rows = history[history["run_id"] == run["run_id"]]
@@ -71,9 +71,9 @@ FIGURE = ReportFigure(
     draw,
     title="Training curves",
     caption=(
-        "Error against training steps. Bold: test error, the mean over seeds with its range as a band. "
-        "Thin dashed: train error measured during training. All panels share one scale. Values from "
-        "the first fifth of training may lie outside it."
+        "Error against training steps. Bold: test error, as the mean and range over seeds. Thin dashed: "
+        "train error measured during training. All panels share one scale. Values from the first fifth of "
+        "training may lie outside it."
     ),
-    needs="a run with an evaluated step",
+    needs="a run with at least one evaluation",
 )

@@ -15,7 +15,7 @@ from depthbench.report.entries import ANSWER, ReportFigure
 from depthbench.report.evidence import Comparison
 from depthbench.report.style import layout, legends, palette, tags, text
 
-MIN_RANGE = 0.125  # percentage points, so that rounding looks like no difference and 0.1 keeps its label
+MIN_RANGE = 0.125  # percentage points, so that rounding errors look like zero and 0.1 keeps its label
 ROW = 0.24  # in: per network and depth
 
 
@@ -28,7 +28,7 @@ def draw(compared: Comparison) -> Figure | None:
     cells = list(differences[["network", "depth"]].drop_duplicates().itertuples(index=False, name=None))[::-1]
     heights = {cell: k for k, cell in enumerate(cells)}
     seeds = text.seed_count(differences["n"])
-    heading = f"Error minus the error of {baseline}, in points ({seeds}, mean and 95 % t interval)"
+    heading = f"Difference from the error of {baseline} ({seeds}, mean and 95 % t interval)"
     figure, panels = layout.grid(1, len(ERRORS), 0.4 + ROW * len(cells) * max(1, len(others) / 2), heading)
     looks = palette.study_looks([baseline, *others])
     shifts = dict(zip(others, np.linspace(0.25, -0.25, len(others)) if len(others) > 1 else [0], strict=True))
@@ -72,10 +72,10 @@ FIGURE = ReportFigure(
     title="Differences, seed by seed",
     chapter=ANSWER,
     caption=(
-        "Error of each study minus that of the baseline. Right of zero the study has the higher error. Each "
-        "short line is one seed, the marker is their mean, and the bar is its 95 % t interval. The bars are "
-        "not corrected for the number of rows. The table below says which differences are significant after "
-        "correction."
+        "Error of each study minus that of the baseline. To the right of zero, the study has the higher "
+        "error. Each short line is one seed, the marker is the mean of the seeds, and the bar is its 95 % t "
+        "interval. The intervals are not corrected for the number of rows. The table of differences shows "
+        "which ones are significant after correction."
     ),
     needs="a network and depth with finished runs of the same seed in two studies",
 )

@@ -1,4 +1,4 @@
-"""Last errors of studies against depth, one row of panels per network."""
+"""Final errors of studies against depth, one row of panels per network."""
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -19,14 +19,14 @@ from depthbench.report.style import layout, legends, palette
 
 
 def draw(compared: Comparison) -> Figure | None:
-    """Draw the last train and test error (percent) of each study: every seed and the mean."""
+    """Draw the final train and test error (percent) of each study: every seed and the mean."""
     runs = compared.joined.runs
     if not runs["status"].isin(FINISHED).any():
         return None
     summaries, networks = compared.summaries, layout.networks_of(runs)
     all_studies = pd.concat(summaries.values())
     looks = palette.study_looks(compared.labels)
-    heading = f"Last error against depth ({statistics(all_studies.loc[all_studies['n'] > 0, 'n'])})"
+    heading = f"Final error against depth ({statistics(all_studies.loc[all_studies['n'] > 0, 'n'])})"
     figure, panels = layout.grid(len(networks), len(ERRORS), 2.1, heading, sharey="row")
     for row, network in zip(panels, networks, strict=True):
         for axes, (column, error) in zip(row, ERRORS.items(), strict=True):
@@ -36,8 +36,8 @@ def draw(compared: Comparison) -> Figure | None:
                     frame[frame["network"] == network]
                     for frame in (summaries[study], runs[runs["study"] == study])
                 )
-                draw_mean(axes, summary, column, look, study)
-                draw_seeds(axes, own, column, look, study)
+                draw_mean(axes, summary, column, look=look, network=study)
+                draw_seeds(axes, own, column, look=look, network=study)
             layout.set_panel_title(axes, f"{network}: {error}")
         row[0].set_ylabel("error (%)")
         error_axis(row[0], all_studies[all_studies["network"] == network])
@@ -52,8 +52,8 @@ FIGURE = ReportFigure(
     draw,
     title="Errors against depth",
     caption=(
-        "Last error of each run against depth. Each point is one seed. The line connects the means; a short "
-        "stroke marks the mean at each depth. The bar is the 95 % t interval of the mean."
+        "Final error of each run against depth. Each point is one seed. A short stroke marks the mean at "
+        "each depth, a line connects the means, and a bar shows the 95 % t interval of the mean."
     ),
     needs="a finished run",
 )

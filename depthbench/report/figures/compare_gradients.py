@@ -64,12 +64,12 @@ PREACTIVATIONS = ReportFigure(
     title="Gradient by layer",
     chapter="gradients",
     caption=(
-        "Norm of the gradient of the loss with respect to each layer's output before normalisation. "
-        "Dashed: at initialisation. Solid: at the last step that all studies probed. Studies with the same "
-        "networks and initial weights agree at initialisation."
+        "Norm of the gradient of the loss with respect to each layer's output before normalisation. Dashed: "
+        "the first step that all studies probed. Solid: the last one. Studies with the same networks and "
+        "initial weights have the same gradient at initialisation."
     ),
     choice="pre-activations",
-    needs="the probe grad_norm_preact at a step that all studies probed",
+    needs="the probe `grad_norm_preact` at a step that all studies probed",
 )
 
 WEIGHTS = ReportFigure(
@@ -77,9 +77,9 @@ WEIGHTS = ReportFigure(
     title="Gradient by layer",
     chapter="gradients",
     caption=(
-        "Norm of the gradient of the loss with respect to each layer's weights. Dashed: at initialisation. "
-        "Solid: at the last step that all studies probed."
+        "Norm of the gradient of the loss with respect to each layer's weights. Dashed: the first step that "
+        "all studies probed. Solid: the last one."
     ),
     choice="weights",
-    needs="the probe grad_norm_weight at a step that all studies probed",
+    needs="the probe `grad_norm_weight` at a step that all studies probed",
 )

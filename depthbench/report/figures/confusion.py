@@ -16,16 +16,16 @@ from depthbench.report.style import canvas, layout, tags, text
 
 MOST_CLASSES = 12
 COLOURS = matplotlib.colormaps["Blues"]
-SCALE = PowerNorm(0.5, 0, 100)  # on a linear scale a few percent look as white as none
+SCALE = PowerNorm(0.5, 0, 100)  # on a linear scale a few percent would look as white as zero
 MIN_CELL = 0.19  # in: `100` fits at 7 pt
 MARGIN = 1.15  # in: the colour bar and the axis label
-TITLE_LINE = 0.14  # in: the height of a further line
+TITLE_LINE = 0.14  # in: the height of each further line
 SHOWN_FROM = 0.5  # percent
 LONGEST = 12  # characters of a class name
 
 
 def draw(evidence: Evidence) -> Figure | None:
-    """Draw one panel per network and depth: true classes (rows) by predicted classes, in percent of a row."""
+    """Draw one panel per network and depth: true classes (rows) by predicted classes, in % of the row."""
     predictions = evidence.predictions
     if predictions.empty or len(predictions["label"].cat.categories) > MOST_CLASSES:
         return None
@@ -98,12 +98,11 @@ FIGURE = ReportFigure(
     title="Confusion matrices",
     chapter="classes",
     caption=(
-        "Predictions of the shallowest and the deepest depth of each network, over all seeds. A row is a "
-        "true class, and a column is a predicted class. A cell is the percentage of the row's images. It is "
-        "printed if it is at least 0.5 % and fits into the cell. Cells off the diagonal are mistakes. All "
-        "panels share one "
-        "square-root colour scale, which makes rare mistakes visible. Diverged runs have no predictions "
-        "and are omitted."
+        "Predictions at the shallowest and the deepest depth of each network, over all seeds. Each cell is "
+        "the percentage of the images of a true class (row) that are predicted as a class (column). Cells "
+        "off the diagonal are mistakes. The colour scale follows the square root, so that rare mistakes are "
+        "visible. Percentages of at least 0.5 % are printed where they fit. Diverged runs have no "
+        "predictions and are omitted."
     ),
     needs="a finished run with stored predictions and at most 12 classes",
 )

@@ -21,7 +21,7 @@ LINES: dict[str, tuple[str, palette.Look]] = {  # column -> name, look
     "train_error": ("train error, during training", {"linewidth": 0.8, "dashes": (4, 2)}),
 }
 ENDINGS = {"diverged": "diverged, then at chance"}
-SETTLED = 0.2  # the fraction of training whose values may lie outside the scale
+SETTLED = 0.2  # the first part of training, whose values may lie outside the scale
 
 
 def draw(evidence: Evidence) -> Figure | None:
@@ -43,7 +43,7 @@ def draw(evidence: Evidence) -> Figure | None:
         for column, (_, look) in LINES.items():
             for depth, curve in layout.by_depth(curves[column].query("network == @network")):
                 with tags.tagged(axes, depth):
-                    draw_curve(axes, curve, column, colours[depth], look)
+                    draw_curve(axes, curve, column, colour=colours[depth], look=look)
         for run in rows_of(early[early["network"] == network]):
             with tags.tagged(axes, run["depth"]):
                 draw_ending(axes, run, history[history["run_id"] == run["run_id"]], colours[run["depth"]])
@@ -59,7 +59,7 @@ def draw(evidence: Evidence) -> Figure | None:
     return figure
 
 
-def draw_curve(axes: Axes, curve: pd.DataFrame, column: str, colour: str, look: palette.Look) -> None:
+def draw_curve(axes: Axes, curve: pd.DataFrame, column: str, *, colour: str, look: palette.Look) -> None:
     """Draw rows of `mean_curves` of one network and depth, and the range of the test error."""
     if len(curve) == 1:  # a marker, as it has no line
         look = look | {"marker": "o", "markersize": 4, "clip_on": False}
@@ -76,7 +76,7 @@ def ended_early(runs: pd.DataFrame) -> pd.DataFrame:
 def draw_ending(axes: Axes, run: Mapping[str, Any], rows: pd.DataFrame, colour: str) -> None:
     """Mark where a run ended early.
 
-    A run without final errors enters no mean, so its own line is drawn. A run that was never evaluated is
+    A run without final errors is in no mean, so its own line is drawn. A run that was never evaluated is
     marked at the top edge."""
     edge: palette.Look = {
         "markeredgecolor": canvas.PAPER,
@@ -112,10 +112,10 @@ FIGURE = ReportFigure(
     draw,
     title="Training curves",
     caption=(
-        "Error against training steps. Bold: test error, the mean over seeds with its range as a band. "
-        "Thin dashed: train error measured during training (in training mode, on augmented images), as in "
-        "Figures 1 and 6 of He et al. 2015. All panels share one scale. Values from the first fifth of "
-        "training may lie outside it."
+        "Error against training steps. Bold: test error, as the mean and range over seeds. Thin dashed: "
+        "train error measured during training (in training mode, on augmented images), as in Figures 1 and 6 "
+        "of He et al. 2015. All panels share one scale. Values from the first fifth of training may lie "
+        "outside it."
     ),
-    needs="a run with an evaluated step",
+    needs="a run with at least one evaluation",
 )

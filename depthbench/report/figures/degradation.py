@@ -32,7 +32,7 @@ ENDINGS = {
 
 
 def draw(evidence: Evidence) -> Figure | None:
-    """Draw the last train and test error (percent) against depth: every seed, the mean and its 95 % interval.
+    """Draw the final train and test error (percent) against depth: every seed, and their mean.
 
     Many networks get a panel each, and many networks with one depth each get a row each."""
     runs, summary = evidence.runs, evidence.summary
@@ -42,17 +42,17 @@ def draw(evidence: Evidence) -> Figure | None:
     counts = summary.loc[summary["n"] > 0, "n"]
     heading = statistics(counts)
     if are_many(runs):
-        figure, colours = draw_rows(runs, summary, PANELS, f"Last error ({heading})")
+        figure, colours = draw_rows(runs, summary, PANELS, f"Final error ({heading})")
         legends.legend_below(figure, legends.depth_handles(colours) + legends.status_handles(runs, ENDINGS))
         return figure
     if len(networks) > MOST_LINES:
         return _draw_each_network(evidence, heading)
-    figure, panels = layout.grid(1, 2, 2.6, f"Last error against depth ({heading})")
+    figure, panels = layout.grid(1, 2, 2.6, f"Final error against depth ({heading})")
     looks = palette.network_looks(networks)
     for axes, (column, title) in zip(panels[0], PANELS.items(), strict=True):
         depth_axis(axes, sorted(runs["depth"].unique()))
         for network, look in looks.items():
-            draw_network(axes, evidence, network, column, look)
+            draw_network(axes, evidence, network, column=column, look=look)
         axes.set_title(title)
         axes.set_xlabel("depth (weighted layers)")
     panels[0, 0].set_ylabel("error (%)")
@@ -68,7 +68,7 @@ def _draw_each_network(evidence: Evidence, heading: str) -> Figure:
     column, title = next(iter(PANELS.items()))
     columns = min(canvas.MOST_COLUMNS, len(networks))
     rows = -(-len(networks) // columns)
-    figure, panels = layout.grid(rows, columns, 1.6, f"Last {title}, against depth ({heading})")
+    figure, panels = layout.grid(rows, columns, 1.6, f"Final {title}, against depth ({heading})")
     looks = palette.network_looks(networks)
     for axes, network in zip_longest(panels.flat, networks):
         if network is None:
@@ -76,7 +76,7 @@ def _draw_each_network(evidence: Evidence, heading: str) -> Figure:
             continue
         for other in networks:
             _draw_background(axes, summary[summary["network"] == other], column)
-        draw_network(axes, evidence, network, column, looks[network])
+        draw_network(axes, evidence, network, column=column, look=looks[network])
         depth_axis(axes, sorted(runs["depth"].unique()))
         layout.set_panel_title(axes, network)
         tags.tag(axes, network=network)
@@ -97,16 +97,16 @@ def statistics(counts: Iterable[int]) -> str:
     return f"each seed and the mean of {seeds}{bars}"
 
 
-def draw_network(axes: Axes, evidence: Evidence, network: str, column: str, look: palette.Look) -> None:
+def draw_network(axes: Axes, evidence: Evidence, network: str, *, column: str, look: palette.Look) -> None:
     """Draw `column` of one network against depth: a line through the means, and a point per run."""
     runs, summary = evidence.runs, evidence.summary
     is_search = runs["frontier.below"].notna().any()  # seeds differ by depth: draw no lines
     line = look | ({"linestyle": ""} if is_search else {})
-    draw_mean(axes, summary[summary["network"] == network], column, line, network)
-    draw_seeds(axes, runs[runs["network"] == network], column, look, network)
+    draw_mean(axes, summary[summary["network"] == network], column, look=line, network=network)
+    draw_seeds(axes, runs[runs["network"] == network], column, look=look, network=network)
 
 
-def draw_mean(axes: Axes, summary: pd.DataFrame, column: str, look: palette.Look, network: str) -> None:
+def draw_mean(axes: Axes, summary: pd.DataFrame, column: str, *, look: palette.Look, network: str) -> None:
     """Draw a line through the means unless `look` has none, and the interval of each mean if it has one."""
     mean, low, high = (summary[f"{column}_{key}"] for key in ("mean", "low", "high"))
     points = list(zip(summary["depth"], mean, low, high, strict=True))
@@ -123,7 +123,7 @@ def draw_mean(axes: Axes, summary: pd.DataFrame, column: str, look: palette.Look
             )
 
 
-def draw_seeds(axes: Axes, runs: pd.DataFrame, column: str, look: palette.Look, network: str) -> None:
+def draw_seeds(axes: Axes, runs: pd.DataFrame, column: str, *, look: palette.Look, network: str) -> None:
     """Draw a point per run. A run without an error is marked at the top edge."""
     for run in rows_of(runs):
         depth, status = run["depth"], run["status"]
@@ -189,8 +189,8 @@ FIGURE = ReportFigure(
     title="Degradation",
     chapter=ANSWER,
     caption=(
-        "Last error of each run against depth. Each point is one seed, and the line connects the means. From "
-        "5 seeds on, a bar is the 95 % interval of the mean. A train error that rises with depth is "
+        "Final error of each run against depth. Each point is one seed, and the line connects the means. "
+        "From 5 seeds on, a bar is the 95 % interval of the mean. A train error that rises with depth is "
         "degradation. Overfitting would raise only the test error."
     ),
     needs="a finished run",

@@ -1,4 +1,4 @@
-"""Last errors of many networks with one depth each, one row per network and depth."""
+"""Final errors of many networks with one depth each, one row per network and depth."""
 
 import numpy as np
 import pandas as pd
@@ -14,7 +14,7 @@ ROW = 0.19  # in: per network and depth
 
 
 def are_many(runs: pd.DataFrame) -> bool:
-    """Return whether most networks have one depth, and too many to draw side by side."""
+    """Return whether most networks have one depth, and these are too many to draw side by side."""
     depths = runs.groupby("network")["depth"].nunique()
     single = int((depths == 1).sum())
     return single > MOST_LINES and 2 * single > len(depths)
@@ -37,8 +37,8 @@ def draw_rows(
                     frame[(frame["network"] == network) & (frame["depth"] == depth)]
                     for frame in (summary, runs)
                 )
-                _draw_mean(axes, height, mean, column, colours[depth])
-                _draw_seeds(axes, height, seeds, column, colours[depth])
+                _draw_mean(axes, mean, column, height=height, colour=colours[depth])
+                _draw_seeds(axes, seeds, column, height=height, colour=colours[depth])
         top = axes.get_xlim()[1]
         axes.set_xlim(-0.02 * max(top, 1), max(top, 1))  # show all of a point at 0
         axes.set_title(title)
@@ -49,7 +49,7 @@ def draw_rows(
     return figure, colours
 
 
-def _draw_mean(axes: Axes, height: float, summary: pd.DataFrame, column: str, colour: str) -> None:
+def _draw_mean(axes: Axes, summary: pd.DataFrame, column: str, *, height: float, colour: str) -> None:
     """Draw the mean as a stroke, and its 95 % t interval."""
     mean, low, high = (summary[f"{column}_{key}"].iloc[0] for key in ("mean", "low", "high"))
     axes.plot([mean] * 2, [height - 0.36, height + 0.36], color=colour, linewidth=1.6)
@@ -57,7 +57,7 @@ def _draw_mean(axes: Axes, height: float, summary: pd.DataFrame, column: str, co
         axes.plot([max(low, 0), min(high, 100)], [height] * 2, color=colour, linewidth=1)
 
 
-def _draw_seeds(axes: Axes, height: float, runs: pd.DataFrame, column: str, colour: str) -> None:
+def _draw_seeds(axes: Axes, runs: pd.DataFrame, column: str, *, height: float, colour: str) -> None:
     """Draw a point per run."""
     offsets = np.linspace(-0.22, 0.22, len(runs)) if len(runs) > 1 else [0]
     point: palette.Look = {

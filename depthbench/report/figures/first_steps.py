@@ -30,15 +30,14 @@ def draw(evidence: Evidence) -> Figure | None:
         position: look | {"dashes": (None, None)}
         for position, look in palette.network_looks(POSITIONS).items()
     }
-    title = (
-        f"The first steps of the deepest networks (geometric mean and range of {text.seed_count(table['n'])})"
-    )
+    seeds = text.seed_count(table["n"])
+    title = f"First training steps of the deepest networks (geometric mean and range of {seeds})"
     figure, panels = layout.grid(len(ROWS), len(networks), 1.75, title, sharey="row")
     for row, (column, label) in zip(panels, ROWS.items(), strict=True):
         row[0].set_yscale("log", nonpositive="mask")
         for axes, network in zip(row, networks, strict=True):
             part = tables[column][tables[column]["network"] == network]
-            for position, line in part.groupby("place"):
+            for position, line in part.groupby("which_layer"):
                 _draw_layer(axes, line, looks[str(position)])
             layout.set_panel_title(axes, f"{network}, depth {part['depth'].max()}" if len(part) else network)
             if len(part):
@@ -69,15 +68,14 @@ def _draw_layer(axes: Axes, line: pd.DataFrame, look: palette.Look) -> None:
 
 FIGURE = ReportFigure(
     draw,
-    title="The first steps",
+    title="First training steps",
     chapter="gradients",
     caption=(
-        "Gradient norm (top) and weight norm (bottom) of three layers against the training step, from "
-        "initialisation (step 0). The axis spaces the probed steps evenly. In a deep plain network with "
-        "batch normalisation, the early layers start with by far the largest gradient. The first updates "
-        "make their weights so large that later gradients vanish, because a normalised layer learns at a "
-        "rate that falls with the square of its weight norm. In most residual networks the lines stay close "
-        "together, and none of this happens."
+        "Gradient norm (top) and weight norm (bottom) of three layers during the first training steps. The "
+        "axis spaces the probed steps evenly. In a deep plain network with batch normalisation, the early "
+        "layers start with by far the largest gradient. The first updates make their weights so large that "
+        "their later gradients vanish, because the effective learning rate of a normalised layer falls with "
+        "the square of its weight norm. In most residual networks, the lines stay close together."
     ),
-    needs="the probes grad_norm_preact and weight_norm at two or more of the steps 0 to 100",
+    needs="the probes `grad_norm_preact` and `weight_norm` at two or more of the steps 0 to 100",
 )

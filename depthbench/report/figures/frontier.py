@@ -21,16 +21,14 @@ EXPECTED: palette.Look = {"color": palette.GREY, "marker": "D", "markersize": 6,
 
 
 def draw(evidence: Evidence) -> Figure | None:
-    """Draw one row per network: the frontier of each seed, the median, and the depth theory expects."""
+    """Draw one row per network: the frontier of each seed, their median, and the depth expected by theory."""
     search, runs = evidence.search, evidence.runs
     if search is None:
         return None
     below, frontiers, summary = search
     networks = list(summary["network"])
     looks = palette.network_looks(networks)
-    title = (
-        f"Depth up to which networks train: train error below {below:g} % ({text.seed_count(summary['n'])})"
-    )
+    title = f"Deepest depth with a train error below {below:g} % ({text.seed_count(summary['n'])})"
     figure, panels = layout.grid(1, 1, 0.6 + 0.35 * len(networks), title)
     axes = panels[0, 0]
     for row, (network, look) in enumerate(looks.items()):
@@ -62,10 +60,10 @@ def draw(evidence: Evidence) -> Figure | None:
         handles.append(Line2D([], [], color=palette.GREY, linewidth=2.5, label="median"))
     ends = frontiers[frontiers["trains"].notna()]
     if ends["fails"].notna().any():
-        handles.append(_mark("o", "deepest depth that trains, of one seed"))
-        handles.append(_mark("|", "next tested depth, does not train"))
+        handles.append(_mark("o", "deepest depth that trains (one seed)"))
+        handles.append(_mark("|", "next tested depth, which does not train"))
     if ends["fails"].isna().any():
-        handles.append(_mark(">", "maximum depth tested, trains"))
+        handles.append(_mark(">", "maximum depth tested, which trains"))
     if any(expected):
         about = f"theory: {TRAINABLE} depth scales, {TRAINABLE}/|ln rate| (after Schoenholz et al. 2017)"
         handles.append(Line2D([], [], label=about, **EXPECTED | {"linestyle": ""}))
@@ -77,7 +75,7 @@ def draw(evidence: Evidence) -> Figure | None:
 
 
 def _draw_expected(axes: Axes, row: int, depth: float) -> bool:
-    """Mark the frontier that theory expects; return whether it expects any.
+    """Mark the frontier that theory expects; return whether it is finite.
 
     A frontier beyond the axis is marked at the right edge with its depth."""
     if not math.isfinite(depth):
@@ -118,10 +116,10 @@ FIGURE = ReportFigure(
     title="Deepest trainable depth",
     chapter=ANSWER,
     caption=(
-        "Depth up to which each network trains. Each thin line is a seed. It spans from the deepest depth "
-        "that trains to the next tested depth, which does not; the limit lies between them. The thick bar is "
-        "the median over seeds (for an even number, the lower of the middle two). A hollow marker is the "
-        "depth predicted by the theory of wide networks at initialisation. A marker at the edge is beyond "
-        "the axis; its number is printed. Trained networks can exceed the predicted depth."
+        "Deepest depth at which each network trains. Each thin line is one seed. It leads from the deepest "
+        "depth that trains to the next tested depth, which does not. The limit lies between the two. The "
+        "thick bar is the median over seeds, or the lower of the two middle values if their number is even. "
+        "The hollow diamond is the depth predicted by the theory of wide networks at initialisation. Trained "
+        "networks can exceed it. A prediction beyond the axis is drawn at its edge, with its value."
     ),
 )

@@ -21,14 +21,14 @@ QUANTITIES = {
 THEORY: dict[
     str, tuple[str, tuple[float, ...]]
 ] = {  # kind of prediction -> label (rates of the squared norm per layer), dashes
-    "he": ("theory: He, rate 1 (minus the leak of padding)", (4, 2)),
-    "xavier": ("theory: Xavier, rate 1/2 (minus the leak)", (1.5, 1.5)),
-    "batch_norm": ("theory: BN, rate by batch size", (6, 1.5, 1.5, 1.5)),
+    "he": ("theory: He, rate 1 (lower with zero padding)", (4, 2)),
+    "xavier": ("theory: Xavier, rate 1/2 (lower with zero padding)", (1.5, 1.5)),
+    "batch_norm": ("theory: BN, rate set by the batch size", (6, 1.5, 1.5, 1.5)),
     "batch_norm_limit": ("theory: BN, rate at most π/(π-1)", (9, 2)),
-    "residual": ("theory: residual, rate by scale and init", (3, 1, 1, 1, 1, 1)),
+    "residual": ("theory: residual, rate set by scales and init", (3, 1, 1, 1, 1, 1)),
     "power": ("theory: residual with BN, norm of order 1/l", (1, 3)),
 }
-MOST_LAYERS = 300  # of a line: with more, the two layers of each block blur into a band
+MOST_LAYERS = 300  # of a line; with more, the two layers of each block would blur into a band
 THEORY_LOOK: palette.Look = {"color": "#009E73", "linewidth": 0.9}  # unlike the colour of any depth
 
 
@@ -96,7 +96,7 @@ def draw_line(axes: Axes, line: pd.DataFrame, x: str, look: palette.Look) -> Non
 
 
 def draw_theory(axes: Axes, lines: pd.DataFrame) -> None:
-    """Draw the rows of `theory_lines` of one network, dashed, on top of the measured lines."""
+    """Draw the rows of `theory_lines` of one network on top of the measured lines."""
     for depth, rows in layout.by_depth(lines):
         for _, line in rows.groupby("stage"):
             dashes = THEORY[line["kind"].iloc[0]][1]
@@ -124,14 +124,16 @@ def thinned_note(table: pd.DataFrame) -> str | None:
     """Name the depths whose lines are means of neighbouring layers, if any."""
     layers = table.groupby("depth")["layer"].nunique()
     depths = ", ".join(f"{depth:,}" for depth in layers.index[layers > MOST_LAYERS])
-    return f"Depth {depths}: geometric means of neighbouring layers" if depths else None
+    return f"Depth {depths}: each point is the geometric mean of neighbouring layers" if depths else None
 
 
 def seeds_note(table: pd.DataFrame, runs: pd.DataFrame) -> str | None:
-    """Name the lines with fewer seeds than stored runs, if any."""
-    lines = [f"{r.network} {r.depth} ({r.n} of {r.stored})" for r in fewer_seeds(table, runs).itertuples()]
+    """Name the lines for which some runs were not probed at some steps, if any."""
+    lines = [
+        f"{r.network} {r.depth} ({r.n} of {r.stored} runs)" for r in fewer_seeds(table, runs).itertuples()
+    ]
     more = f" and {len(lines) - 4} more" if len(lines) > 4 else ""
-    return f"Fewer seeds than runs at some steps: {', '.join(lines[:4])}{more}" if lines else None
+    return f"Some runs were not probed at every step: {', '.join(lines[:4])}{more}" if lines else None
 
 
 EDGES = {
@@ -155,13 +157,13 @@ PREACTIVATIONS = ReportFigure(
     chapter="gradients",
     caption=(
         "Norm of the gradient of the loss with respect to each layer's output before normalisation, from "
-        "input to output. A line that rises towards the input is an exploding gradient; a line that falls "
-        "towards the input is a vanishing one. A steeper line means a stronger effect. The gradient of the "
-        "weights, in the other figure, can hide both. Dashed and dotted lines at step 0 are predictions of "
-        "theory at initialisation, named in the legend."
+        "input to output. A line that rises towards the input shows an exploding gradient. A line that falls "
+        "towards the input shows a vanishing gradient. Thin green lines at step 0 are the predictions of "
+        "theory that the legend names. The gradient of the weights, in the other figure, can hide both "
+        "effects."
     ),
     choice="pre-activations",
-    needs="the probe grad_norm_preact",
+    needs="the probe `grad_norm_preact`",
 )
 
 WEIGHTS = ReportFigure(
@@ -174,5 +176,5 @@ WEIGHTS = ReportFigure(
         "for it."
     ),
     choice="weights",
-    needs="the probe grad_norm_weight",
+    needs="the probe `grad_norm_weight`",
 )

@@ -23,7 +23,7 @@ MARGIN = 1.4  # in: the colour bar, and an axis label with its ticks
 
 
 def draw(evidence: Evidence, column: str) -> Figure | None:
-    """Draw the geometric mean over seeds of `column` as colour. Steps are evenly spaced, as probed."""
+    """Draw the geometric mean over seeds of `column` as colour. The probed steps are evenly spaced."""
     layers = evidence.layers
     if column not in layers or not layers[column].notna().any():
         return None
@@ -102,7 +102,7 @@ PREACTIVATIONS = ReportFigure(
         "figure shows when the early layers lose or regain their gradient."
     ),
     choice="pre-activations",
-    needs="the probe grad_norm_preact",
+    needs="the probe `grad_norm_preact`",
 )
 
 WEIGHTS = ReportFigure(
@@ -114,5 +114,5 @@ WEIGHTS = ReportFigure(
         "layer, and each column is a probed step. All panels share one colour scale."
     ),
     choice="weights",
-    needs="the probe grad_norm_weight",
+    needs="the probe `grad_norm_weight`",
 )

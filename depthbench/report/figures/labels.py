@@ -10,12 +10,12 @@ from depthbench.report.style import canvas, tags
 
 DISTANCES = (8.0, 11.0, 15.0, 21.0, 28.0)  # points (1/72 in) from a point to the middle of its label
 ANGLES = np.radians([45, 315, 135, 225, 0, 180, 90, 270, 22, 338, 158, 202, 68, 292, 112, 248])
-WITH_LINE = 14.0  # from this distance a line joins the two
+WITH_LINE = 14.0  # from this distance on, a line joins point and label
 DIGIT = (0.64, 0.8)  # width and height relative to the font size
 
 
 class Label(NamedTuple):
-    """A text for the point (x, y) in data coordinates. `radius` is that of its marker in points (1/72 in)."""
+    """A text for the point (x, y) in data coordinates, whose marker has `radius` points (1/72 in)."""
 
     x: float
     y: float
@@ -26,7 +26,7 @@ class Label(NamedTuple):
 
 
 def label_points(axes: Axes, labels: Iterable[Label], lines: Iterable[np.ndarray]) -> None:
-    """Write each label near its point, the first ones nearest. Labels that do not fit are omitted.
+    """Write each label near its point; the first labels get the nearest places. Omits labels that do not fit.
 
     Labels do not cover markers or `lines`, which are vertical or horizontal segments (2, 2) in data
     coordinates. The figure must be laid out already."""

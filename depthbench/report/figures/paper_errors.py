@@ -122,7 +122,7 @@ def _draw_published(axes: Axes, run: Mapping[str, Any], colour: str) -> str | No
 
 
 def _note(runs: pd.DataFrame, tests: pd.DataFrame) -> str | None:
-    """Name the networks that these axes show in part or not at all, and say why."""
+    """Name the networks that these axes show partly or not at all, and say why."""
     lowest = tests.groupby(["network", "depth"])["mean"].min().to_dict()
     reasons: dict[str, list[str]] = {
         f"Test error never below {TOP} %": [],
@@ -143,13 +143,13 @@ def _note(runs: pd.DataFrame, tests: pd.DataFrame) -> str | None:
 
 FIGURE = ReportFigure(
     draw,
-    title="Training curves, as in the paper",
+    title="Training curves, as in He et al. 2015",
     chapter="published",
     caption=(
-        "Same axes and line styles as Figure 6 of He et al. 2015. Bold: test error. Thin dashed: train "
-        "error measured during training. As in the paper, the axis ends at 20 %. Networks whose test error "
-        "stays above it are named below the panels. Markers at the right edge are the errors that the paper "
-        "published, if the data set is the paper's."
+        "Same axes and line styles as Figure 6 of He et al. 2015. Bold: test error. Thin dashed: train error "
+        "measured during training. As in the paper, the axis ends at 20 %. Networks whose test error never "
+        "falls below 20 % are named under the panels. If the data set is the paper's, markers at the right "
+        "edge show the published errors."
     ),
-    needs="a `plain` or `resnet` network with the paper's default options and a test error below 20 %",
+    needs="a `plain` or `resnet` network with the options of He et al. 2015 and a test error below 20 %",
 )

@@ -50,7 +50,7 @@ def draw(evidence: Evidence) -> Figure | None:
                     with tags.tagged(axes, depth):
                         look: palette.Look = {"color": colours[depth], "dashes": DASHES[kind]}
                         draw_line(axes, line, "layer", look)
-            shown = "original" if table is orders["layer (1 = input)"] else "sorted"
+            shown = "layer order" if table is orders["layer (1 = input)"] else "sorted"
             layout.set_panel_title(axes, f"{' and '.join(networks)}, {shown}")
             axes.set_xlabel(order)
             axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
@@ -72,7 +72,7 @@ def draw(evidence: Evidence) -> Figure | None:
 def group_twins(twins: pd.DataFrame, networks: Sequence[str]) -> list[dict[str, str]]:
     """Return the networks of each panel, name -> key of DASHES.
 
-    Twins (`analysis.matching.match_twins`) share a panel if each has no other twin."""
+    Twins (`analysis.matching.match_twins`) share a panel if neither has another twin."""
     columns = {network: {network: "residual"} for network in networks}
     pairs = twins[["network", "twin"]].drop_duplicates()
     for plain, residual in pairs.itertuples(index=False):
@@ -88,9 +88,9 @@ FIGURE = ReportFigure(
     chapter="layers",
     caption=(
         "Standard deviation of each layer's response at the last probed step. Top: in the order of the "
-        "layers. Bottom: the same values from largest to smallest, as in Figure 7 of He et al. 2015. A "
-        "plain network and its residual twin share a panel, and the plain one is dashed. The lower a line, "
-        "the less each layer changes its input. The classifier is omitted."
+        "layers. Bottom: the same values from largest to smallest, as in Figure 7 of He et al. 2015. A plain "
+        "network and its residual twin share a panel, and the plain one is dashed. In a residual network, "
+        "lower values mean that each layer changes its input less. The classifier is omitted."
     ),
-    needs="the probe response_std",
+    needs="the probe `response_std`",
 )

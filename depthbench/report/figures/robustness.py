@@ -22,7 +22,7 @@ def draw(evidence: Evidence) -> Figure | None:
     columns = [name for name in CORRUPTIONS if name in stored]
     columns += [name for name in stored if name not in CORRUPTIONS]  # of another version
     colours = palette.depth_colours(evidence.runs["depth"])
-    title = f"Last test error on corrupted images (mean and range of {text.seed_count(table['n'])})"
+    title = f"Final test error on corrupted images (mean and range of {text.seed_count(table['n'])})"
     figure, panels = layout.grid(len(rows), len(columns), 2.1, title, sharex="col")
     for row, networks in zip(panels, rows, strict=True):
         for axes, corruption in zip(row, columns, strict=True):
@@ -58,9 +58,9 @@ FIGURE = ReportFigure(
     title="Errors on corrupted images",
     chapter="classes",
     caption=(
-        "Test error after training against the strength of a corruption. All runs see the same corrupted "
-        "images, and strength 0 is the clean images. A line that rises less steeply belongs to a more robust "
-        "network. A plain network and its residual twin share a row, and the plain one is dashed. The band "
-        "is the range over seeds. A diverged run counts at chance error."
+        "Final test error against the strength of a corruption. Strength 0 is the clean images. All runs see "
+        "the same corrupted images, and the band is the range over seeds. A flatter line means a more robust "
+        "network. A plain network and its residual twin share a row, and the plain one is dashed. A diverged "
+        "run counts at chance error."
     ),
 )

@@ -1,7 +1,7 @@
 """Figure sizes and matplotlib settings of each report style.
 
 Text is 7 to 9 pt, and a canvas is as large as that text needs. A slide's canvas is smaller and is shown
-larger, so its text and lines look larger."""
+enlarged, so its text and lines look larger."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -89,6 +89,6 @@ def current_canvas() -> Canvas:
 def most_steps(columns: int) -> int:
     """Return how many training steps a figure of `columns` panels shows, one row each.
 
-    It is at most two if the columns do not fit on one row, because every row then continues below."""
+    If the columns do not fit side by side, it is at most two, because each row is then split into several."""
     steps = _canvas.get().steps
     return min(2, steps) if columns > MOST_COLUMNS else steps

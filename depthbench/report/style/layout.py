@@ -13,7 +13,7 @@ from depthbench.report.style.canvas import MOST_COLUMNS, current_canvas
 from depthbench.report.style.tags import tag
 from depthbench.report.style.text import TITLE_SIZE, panel_title, wrapped
 
-MIN_ROW = 1.35  # in: an axis label fits beside a panel of this height
+MIN_ROW = 1.35  # in: the smallest height of a panel with an axis label beside it
 AXIS_LABEL = 0.6  # in: width of the axis label and ticks left of a row
 
 
@@ -40,7 +40,7 @@ def grid(
     """Make a figure of `rows` x `columns` panels; return it and its axes (rows, columns).
 
     All panels share their scales. With "row" or "col", only the panels of one row or column do. Columns that
-    do not fit on the page continue in further rows below."""
+    do not fit on the page continue in further rows."""
     groups, size = _size(rows, columns, row_height)
     across = -(-columns // groups)
     figure = Figure(figsize=size, layout="constrained")

@@ -12,7 +12,7 @@ from depthbench.report.style.palette import GREY, STATUS_MARKERS, Look
 from depthbench.report.style.tags import tag, tag_legend
 from depthbench.report.style.text import CHARACTER, NOTE_SIZE, wrapped
 
-HANDLE = 4.8  # width of a legend's sign and the space around it, relative to the font size
+HANDLE = 4.8  # width of a legend symbol and the space around it, relative to the font size
 
 
 def legend_below(
@@ -61,6 +61,6 @@ def status_handle(status: str, label: str | None = None) -> Line2D:
 
 
 def status_handles(runs: pd.DataFrame, labels: Mapping[str, str]) -> list[Line2D]:
-    """Make a legend entry for each status in `runs` other than done, with its text in `labels` if any."""
+    """Make a legend entry for each status in `runs` except done; `labels` may map a status to its text."""
     present = set(runs["status"])
     return [status_handle(status, labels.get(status)) for status in STATUS_MARKERS if status in present]

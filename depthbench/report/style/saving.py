@@ -13,10 +13,10 @@ from depthbench.report.style.canvas import RC, current_canvas
 
 
 def save(figure: Figure, path: Path, suffixes: Iterable[str]) -> None:
-    """Write `figure` as PATH with each of `suffixes`, and replace files of it with other known suffixes.
+    """Write `figure` as PATH with each of `suffixes`, and rewrite its files in other formats if they exist.
 
-    The figure is laid out once and printed by the canvas of each format. `savefig` would draw it twice for
-    each file, the first time for the layout."""
+    The figure is laid out once, and the canvas of each format prints it. `savefig` would draw it twice per
+    file, because the first drawing is for the layout."""
     figure.set_dpi(current_canvas().dpi)
     with matplotlib.rc_context({**RC, "svg.hashsalt": path.name}):
         _skip_empty_labels(figure)
@@ -33,8 +33,8 @@ def save(figure: Figure, path: Path, suffixes: Iterable[str]) -> None:
 def _skip_empty_labels(figure: Figure) -> None:
     """Leave axes without a label or tick labels out of the layout.
 
-    matplotlib would measure all of their ticks several times. In a figure with many panels, most axes have
-    neither."""
+    In a figure with many panels, most axes have neither, and matplotlib would measure all of their ticks
+    several times."""
     for axes in figure.axes:
         for axis, side in ((axes.xaxis, "bottom"), (axes.yaxis, "left")):
             if not axis.get_label_text():

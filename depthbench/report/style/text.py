@@ -15,7 +15,7 @@ SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def wrapped(text: str, width: float, size: float, hyphens: bool = False) -> str:
-    """Break `text` of `size` points into lines of at most `width` inches; `hyphens`: also after hyphens."""
+    """Break `text` of `size` points into lines of at most `width` inches; also after hyphens if `hyphens`."""
     characters = int(0.97 * width * 72 / (CHARACTER * size))
     return "\n".join(textwrap.fill(line, characters, break_on_hyphens=hyphens) for line in text.splitlines())
 

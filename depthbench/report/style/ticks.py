@@ -15,7 +15,7 @@ def step_axis(axes: Axes, last: float) -> None:
 
 
 def label_log(axes: Axes, which: str = "y") -> None:
-    """Set the ticks of a logarithmic axis, `x` or `y`: powers of ten, or finer where it spans few."""
+    """Set the ticks of a logarithmic axis, `x` or `y`: powers of ten, or finer ticks if it spans few."""
     axis = getattr(axes, f"{which}axis")
     low, high = axis.get_view_interval()
     axes.set(**{f"{which}lim": (low, high)})  # ticks outside would stretch it

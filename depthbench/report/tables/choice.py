@@ -8,6 +8,7 @@ from depthbench.analysis.choice import ERRORS, LEAST_SEEDS
 from depthbench.analysis.rows import rows_of
 from depthbench.report.entries import ReportTable, Table
 from depthbench.report.evidence import Evidence
+from depthbench.report.sentences import measured_differently
 from depthbench.report.tables.formatting import number, without_empty_columns
 
 COSTS = {
@@ -30,7 +31,8 @@ def choice_table(
 ) -> Table:
     """Build the table of `analysis.choice.choose`.
 
-    `incomparable` is `analysis.choice.incomparable_costs`. `unfinished`: runs without final errors."""
+    `incomparable` is `analysis.choice.incomparable_costs`. `unfinished` is the number of runs without final
+    errors."""
     rows, error = rows_of(choice), ERRORS[choice["error"].iloc[0]]
     shown = pd.DataFrame(
         {
@@ -59,13 +61,13 @@ def choice_table(
         "standard error of the best depth of that network. Overall we recommend the network and depth with "
         "the fewest multiply-adds whose mean validation error is within one standard error of the best. "
         "There is no recommendation without a validation set, or if the best network is at chance. Depths "
-        f"with fewer than {LEAST_SEEDS} seeds are not considered. "
-        "A row has the lowest error for its cost if no cheaper row has a lower error (times and "
-        "memory within 5 % count as equal). Time and memory are "
-        "means over the finished seeds that did not diverge. The time depends on what else the machine ran."
+        f"with fewer than {LEAST_SEEDS} seeds are not considered. A row has the lowest error for its cost if "
+        "no row of equal or lower cost has a lower error (times and memory within 5 % count as equal). Time "
+        "and memory are means over the finished seeds that did not diverge. Other work on the machine makes "
+        "the time longer."
     )
     for cost, columns in incomparable.items():
-        note += f" The {COSTS[cost]} cannot be compared: {', '.join(columns)} differ between runs."
+        note += f" Values of {COSTS[cost]} cannot be compared: they were {measured_differently(columns)}."
     if unfinished:
         note += f" Runs without final errors: {unfinished}. They may change the recommendation."
     return Table(note, choice, without_empty_columns(shown))

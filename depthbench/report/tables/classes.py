@@ -12,7 +12,7 @@ def build(evidence: Evidence) -> Table | None:
 
 
 def classes_table(classes: pd.DataFrame) -> Table:
-    """Build the table of `analysis.classes.summarise_classes`. The text has only the worst class."""
+    """Build the table of `analysis.classes.summarise_classes`. The text shows only the worst class."""
     rows = []
     for (network, depth), group in classes.groupby(["network", "depth"]):
         macro_f1, recalls = group[group["metric"] == "macro_f1"].iloc[0], group[group["metric"] == "recall"]
@@ -23,20 +23,20 @@ def classes_table(classes: pd.DataFrame) -> Table:
                 "depth": depth,
                 "n": macro_f1["n"],
                 "macro F1, mean (%)": number(macro_f1["mean"]),
-                "macro F1, 95% interval (%)": interval(macro_f1[["low", "high"]]),
+                "macro F1, 95 % interval (%)": interval(macro_f1[["low", "high"]]),
                 "worst class": worst["class"],
                 "its recall, mean (%)": number(worst["mean"]),
-                "its recall, 95% interval (%)": interval(worst[["low", "high"]]),
+                "its recall, 95 % interval (%)": interval(worst[["low", "high"]]),
             }
         )
     note = (
         "Recall is the percentage of a class's test images that the trained network classifies correctly. "
-        "The worst class has the lowest mean recall. Macro F1 is the mean over classes of the harmonic mean "
-        "of recall and precision. Means are over n seeds. A diverged run has no predictions and is omitted. "
-        "The interval is Student's t for the mean: with few seeds that differ much it can reach below 0 or "
-        "above 100. The CSV has every class."
+        "The worst class has the lowest mean recall. The F1 of a class is the harmonic mean of its precision "
+        "and recall, and macro F1 is the mean over classes. Means are over n seeds. The 95 % t interval of a "
+        "mean can reach below 0 % and above 100 %. A diverged run has no predictions and is omitted. The CSV "
+        "has every class."
     )
     return Table(note, classes, pd.DataFrame(rows).astype(str))
 
 
-TABLE = ReportTable(build, title="Classes by network and depth", chapter="classes")
+TABLE = ReportTable(build, title="F1 and recall by network and depth", chapter="classes")

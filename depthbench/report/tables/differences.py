@@ -30,7 +30,7 @@ def differences_table(differences: pd.DataFrame, baseline: str) -> Table:
             f"{baseline} (%)": [number(x) for x in raw["first"]],
             "the study (%)": [number(x) for x in raw["other"]],
             "mean difference (points)": [signed(x) for x in raw["mean"]],
-            "95% interval": [interval(ends) for ends in zip(raw["low"], raw["high"], strict=True)],
+            "95 % interval": [interval(ends) for ends in zip(raw["low"], raw["high"], strict=True)],
             "p": [p_value(x) for x in raw["p_holm"]],
             "significant": [yes_no(x) for x in is_significant(raw)],
             "each seed's difference": raw["differences"],
@@ -40,9 +40,9 @@ def differences_table(differences: pd.DataFrame, baseline: str) -> Table:
     )
     note = (
         f"The error of each study minus that of {baseline}, seed by seed, over the n seeds that both have. "
-        "The interval is Student's t for the mean difference. p is from the two-sided paired t test, "
+        "The interval is the 95 % t interval of the mean difference. p is from the two-sided paired t test, "
         "Holm-corrected over the rows of a study and kind of error. A difference is significant if p <= 0.05 "
-        "with at least 3 seeds. Same batches: the same images in the same order."
+        "with at least 3 seeds. Same batches are the same images in the same order."
     )
     nothing = "Nothing to compare: no network and depth has finished runs of the same seed in two studies."
     return Table(note, raw, shown.astype(str), nothing)

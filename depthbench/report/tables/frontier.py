@@ -22,19 +22,22 @@ def frontier_table(search: Search) -> Table:
         {
             "network": summary["network"],
             "n": summary["n"],
-            "deepest that trains, (lower) median": [f"{x:g}" for x in summary["median"]],
-            "lowest to highest": [
+            "deepest depth that trains, median": [f"{x:g}" for x in summary["median"]],
+            "range over seeds": [
                 f"{low:g} to {high:g}" for low, high in zip(summary["low"], summary["high"], strict=True)
             ],
-            "each seed: trains, next does not": [_each_seed(seeds[name]) for name in summary["network"]],
+            "each seed: deepest that trains, next tested": [
+                _each_seed(seeds[name]) for name in summary["network"]
+            ],
             "expected by theory": [_expected(x) for x in summary["expected"]],
         }
     )
     note = (
-        f"For each seed: the deepest depth that trains (last train error below {search.below:g} %), and the "
-        "next tested depth, which does not. Depths too shallow to fit the data are ignored. A seed in which "
-        f"no depth trains counts as 0. Theory: {TRAINABLE} times the mean-field depth scale at "
-        "initialisation; empty if theory predicts no rate."
+        f"A depth trains if its final train error is below {search.below:g} %. Each seed is listed with the "
+        "deepest depth that trains and the next tested depth, which does not. Depths too shallow to fit the "
+        "data are ignored. A seed without a depth that trains counts as 0. For an even number of seeds, the "
+        f"median is the lower of the two middle values. The depth expected by theory is {TRAINABLE} times "
+        "the mean-field depth scale at initialisation, and empty if theory predicts no rate."
     )
     return Table(note, search.frontiers.merge(summary, on="network"), shown.astype(str))
 
@@ -51,4 +54,4 @@ def _expected(depth: float) -> str:
     return "" if math.isnan(depth) else "any depth" if math.isinf(depth) else f"{depth:.0f}"
 
 
-TABLE = ReportTable(build, title="Deepest trainable depth, in numbers", chapter="training")
+TABLE = ReportTable(build, title="Deepest trainable depth in numbers", chapter="training")

@@ -30,9 +30,7 @@ def missing_table(missing: pd.DataFrame) -> Table:
         "Runs of the study without final errors. No mean includes them. A run in progress counts as "
         "interrupted until it ends."
     )
-    return Table(
-        note, missing, shown.astype(str), nothing="No run is missing: all runs of the study have finished."
-    )
+    return Table(note, missing, shown.astype(str), nothing="All runs of the study have finished.")
 
 
 TABLE = ReportTable(build, title="Missing runs")

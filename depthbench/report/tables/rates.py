@@ -15,9 +15,10 @@ def rates_table(rates: pd.DataFrame) -> Table:
     """Build the table of `analysis.theory.measured_rates`."""
     shown = pd.DataFrame(
         {
-            **{key: rates[key] for key in ("network", "depth", "stage", "per")},
+            **{key: rates[key] for key in ("network", "depth", "stage")},
+            "rate per": rates["per"],
             "measured": [number(x, 1, 3) for x in rates["mean"]],
-            "95% interval": [interval(ends, 3) for ends in zip(rates["low"], rates["high"], strict=True)],
+            "95 % interval": [interval(ends, 3) for ends in zip(rates["low"], rates["high"], strict=True)],
             "n": rates["n"],
             "predicted": [number(x, 1, 3) for x in rates["predicted"]],
             # a bound is not an expected value
@@ -28,12 +29,13 @@ def rates_table(rates: pd.DataFrame) -> Table:
         }
     )
     note = (
-        "The factor by which the squared norm of dL/dz grows per layer (or residual block) towards the "
-        "input, at step 0. Above 1 gradients explode, below 1 they vanish. Measured: the slope of a straight "
-        "line fitted to the logarithms within a stage; the geometric mean over n seeds, with its Student's t "
-        "interval. The prediction is empty if no formula applies. "
-        "Residual networks with batch normalisation and identity shortcuts are omitted: their norm follows "
-        "a power of the depth, so they have no rate."
+        "A rate is the factor by which the squared norm of dL/dz grows per layer (or residual block) towards "
+        "the input, at initialisation. z is a layer's output before normalisation. Gradients explode if the "
+        "rate is above 1, and vanish if it is below 1. The measured rate comes from a straight line fitted "
+        "to the logarithms of the norms in a stage. The table shows its geometric mean over n seeds with the "
+        "95 % t interval. The prediction is empty if no formula applies. Residual networks with batch "
+        "normalisation and identity shortcuts are omitted, because their norm follows a power of the depth "
+        "and has no rate."
     )
     return Table(note, rates, shown.astype(str))
 

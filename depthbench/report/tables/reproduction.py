@@ -43,12 +43,13 @@ def reproduction_table(reproduction: pd.DataFrame) -> Table:
         }
     )
     note = (
-        "Published numbers for the same network, depth and data set. Results on other data, however similar, "
-        "are not compared. Ours is the mean and standard deviation (s.d.) of the last error over n finished "
-        "seeds. A diverged seed counts at chance error. The difference is within the spread if it is at most "
-        "2 s.d., using the larger of our s.d. and the published one. Our s.d. is not used if n is 1 or a run "
-        "diverged. Same recipe: as in He et al. 2015, as far as a run records it; unknown if the source does "
-        "not say. The train error is measured during training."
+        "Our errors next to published ones for the same network, depth and data set. Results on other data, "
+        "however similar, are not compared. Ours is the mean and standard deviation (s.d.) over n finished "
+        "seeds, of the evaluation that our protocol names. A diverged run counts at chance error. The "
+        "difference is within the spread if it is at most 2 s.d., using the larger of our s.d. and the "
+        "published one. Our s.d. is not used if n is 1 or a run diverged. The recipe is the same if it "
+        "matches that of the source, as far as a run records it, and unknown if the source does not state "
+        "one. The train error is measured during training."
     )
     return Table(note, reproduction, without_empty_columns(shown))
 

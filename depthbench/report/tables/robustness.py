@@ -15,7 +15,7 @@ def build(evidence: Evidence) -> Table | None:
 def robustness_table(robustness: pd.DataFrame) -> Table:
     """Build the table of `analysis.robustness.summarise_robustness`.
 
-    The text has one row per network, depth and corruption: clean images and the highest strength."""
+    The text has one row per network, depth and corruption, on clean images and at the highest strength."""
     rows = []
     for (network, depth, corruption), group in robustness.groupby(["network", "depth", "corruption"]):
         clean, most = (group.iloc[i] for i in (group["strength"].argmin(), group["strength"].argmax()))
@@ -26,17 +26,18 @@ def robustness_table(robustness: pd.DataFrame) -> Table:
                 "depth": depth,
                 "corruption": corruption,
                 "n": most["n"],
-                "clean, mean (%)": number(clean["mean"]),
+                "clean images, mean (%)": number(clean["mean"]),
                 "over all strengths, mean (%)": number(group.loc[group["strength"] > 0, "mean"].mean()),
                 "at the highest strength, mean (%)": number(most["mean"]),
-                "95% interval (%)": interval(most[["low", "high"]]),
+                "95 % interval (%)": interval(most[["low", "high"]]),
                 "range (%)": interval(most[["min", "max"]]),
                 "highest strength": f"{most['strength']:g}" + (f" ({known.unit})" if known else ""),
             }
         )
     note = (
-        "Last test error over n seeds on corrupted images. All runs see the same images. A diverged run "
-        "counts at chance error. Interval and range are at the highest strength; the CSV has every strength."
+        "Final test error over n seeds on corrupted images. All runs see the same images. A diverged run "
+        "counts at chance error. Interval and range are those at the highest strength. The CSV has every "
+        "strength."
     )
     return Table(note, robustness, pd.DataFrame(rows).astype(str))
 

@@ -35,7 +35,7 @@ def runs_table(runs: pd.DataFrame, twins: pd.DataFrame) -> Table:
                 for made, planned in zip(runs["step"], runs["steps"], strict=True)
             ],
             "train error (%)": [number(x) for x in runs["train_error_eval"]],
-            "test error, last (%)": [number(x) for x in runs["test_error"]],
+            "test error, final (%)": [number(x) for x in runs["test_error"]],
             **{words: [number(x) for x in runs[key]] for key, words in CROP_ERRORS.items()},
             "test error, best (%)": [_error_at_step(run, "best_") for run in records],
             "test error, chosen by validation (%)": [_error_at_step(run, "val_selected_") for run in records],
@@ -48,10 +48,10 @@ def runs_table(runs: pd.DataFrame, twins: pd.DataFrame) -> Table:
         }
     )
     note = (
-        "An unfinished run is shown with its latest errors, which no mean includes. Twins are a plain and "
-        "a residual network of the same depth and seed. They have the same number of parameters, the same "
-        "initial weights and the same batches in the same order. Batches are compared by hash, over all "
-        "updates, or over the number of updates shown in the cell."
+        "An unfinished run is shown with its latest errors, which no mean includes. Twins are a plain and a "
+        "residual network of the same depth and seed. Twins should have the same number of parameters, the "
+        "same initial weights, and the same batches in the same order. The table shows NO where they do not. "
+        "Batches are compared by hash, over the number of updates shown."
     )
     return Table(note, runs.join(matched), without_empty_columns(shown))
 
@@ -81,7 +81,7 @@ def _matched(run: Mapping[str, Any], pairs: Sequence[Mapping[str, Any]]) -> dict
 
 
 def _yes_no(value: Any) -> str:
-    """Write a truth value, and a mismatch in capitals, because twins must match."""
+    """Write a truth value; `NO` in capitals, because twins must match."""
     return "NO" if yes_no(value) == "no" else yes_no(value)
 
 

@@ -10,7 +10,7 @@ def build(compared: Comparison) -> Table:
         "Settings, environment and execution that differ between the studies.",
         settings,
         settings.astype(str),
-        nothing="Nothing differs: all settings are the same.",
+        nothing="No setting differs between the studies.",
     )
 
 

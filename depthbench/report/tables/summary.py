@@ -9,7 +9,7 @@ from depthbench.report.evidence import Comparison, Evidence
 from depthbench.report.sentences import train_images
 from depthbench.report.tables.formatting import CROP_ERRORS, interval, number, status_counts
 
-STATISTICS = {"mean": ("mean",), "95% interval": ("low", "high"), "range": ("min", "max")}
+STATISTICS = {"mean": ("mean",), "95 % interval": ("low", "high"), "range": ("min", "max")}
 
 
 def build(evidence: Evidence) -> Table:
@@ -17,11 +17,12 @@ def build(evidence: Evidence) -> Table:
 
 
 def build_comparison(compared: Comparison) -> Table:
-    return summary_table(compared.summary, "the images of each study")
+    return summary_table(compared.summary, "the training images chosen by each study")
 
 
 def summary_table(summary: pd.DataFrame, train_images: str) -> Table:
-    """Build the table of `analysis.summary.summarise`. `train_images` describes those of the train error."""
+    """Build the table of `analysis.summary.summarise`. `train_images` says which images the train error is
+    measured on."""
     shown = pd.DataFrame({"network": summary["network"], "depth": summary["depth"], "n": summary["n"]})
     for name, title in ERRORS.items():
         for words, keys in STATISTICS.items():
@@ -32,10 +33,10 @@ def summary_table(summary: pd.DataFrame, train_images: str) -> Table:
             shown[f"{title.removesuffix(' (%)')}, mean (%)"] = [number(x) for x in summary[f"{name}_mean"]]
     shown["runs"] = [status_counts(row) for row in rows_of(summary)]
     note = (
-        f"Last errors over n seeds, in evaluation mode on clean images (train error: {train_images}). A "
-        "diverged run counts at chance error. The interval is Student's t for the mean, which can reach "
-        "below 0 and above 100 %. The best test error is chosen on the test set, so only the table of runs "
-        "shows it and no mean includes it."
+        "Final errors over n seeds, measured in evaluation mode, without augmentation. The train error is "
+        f"measured on {train_images}. A diverged run counts at chance error. The 95 % t interval of the mean "
+        "can reach below 0 % and above 100 %. The best test error of a run is chosen on the test set, so "
+        "only the table of runs shows it and no mean includes it."
     )
     if any(f"{name}_mean" in summary for name in CROP_ERRORS):
         note += " Errors over 10 crops and top-5 errors are means over the runs that have them."

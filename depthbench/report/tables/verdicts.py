@@ -37,7 +37,7 @@ def verdict_table(verdicts: Verdicts, untrained: Collection[str] = ()) -> Table:
             "verdict": raw["verdict"],
             "n": raw["n"],
             "mean difference (points)": [signed(x) for x in raw["mean"]],
-            "95% upper bound": [signed(x) for x in raw["upper"]],
+            "95 % upper bound": [signed(x) for x in raw["upper"]],
             "p": [p_value(x) for x in raw["p"]],
             "p, sign flips": [p_value(x) for x in raw["p_sign_flip"]],
             "each seed's difference": raw["differences"],
@@ -46,15 +46,16 @@ def verdict_table(verdicts: Verdicts, untrained: Collection[str] = ()) -> Table:
     )
     points = "point" if verdicts.margin == 1 else "points"
     note = (
-        "A difference is the deeper network's error minus the shallower one's, seed by seed. Degradation is "
-        f"present if p <= 0.05 and the mean difference is at least {verdicts.margin:g} percentage {points}, "
-        "the margin of this study. It is absent if the one-sided 95 % upper bound is below the "
-        "margin. Otherwise, and with fewer than 3 seeds, it is inconclusive. An error is the mean of the "
-        "last five evaluations, or of the last quarter of training if that has fewer. A diverged run "
-        "counts at chance error. p is from the one-sided paired t test, Holm-corrected over the pairs of "
-        "depths of a network. Rows `rises less than` apply the same test to the plain network's "
-        "difference minus the residual one's. A network at chance at every depth has the verdict `at "
-        "chance`, because degradation cannot be measured."
+        "A difference is the error at the deeper depth minus the error at the shallower depth, seed by seed. "
+        "The error of a run is the mean of its last evaluations: at most five, and only from the last "
+        "quarter of training. A diverged run counts at chance error. Degradation is present if p <= 0.05 and "
+        f"the mean difference is at least {verdicts.margin:g} percentage {points}, the margin of this study. "
+        "It is absent if the one-sided 95 % upper bound of the mean is below the margin. Otherwise, or with "
+        "fewer than 3 seeds, it is inconclusive. p of the paired t test is one-sided and Holm-corrected over "
+        "the pairs of depths of a network. The sign-flip test does not assume normal errors and is not "
+        "corrected. Rows with `rises less than` test the plain network's difference minus that of its "
+        "residual twin. A network at chance at every depth has the verdict `at chance`, because degradation "
+        "cannot be measured."
     )
     return Table(note, raw, shown.astype(str))
 

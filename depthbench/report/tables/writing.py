@@ -51,7 +51,7 @@ def latex(title: str, table: Table) -> str:
     A table wider than the text is scaled down."""
     style = table.shown.style.hide(axis="index").format(escape="latex").format_index(escape="latex", axis=1)
     text = style.to_latex(hrules=True, caption=title, position_float="centering")
-    text = text.replace("< ", "$<$ ")  # text fonts print another sign for it
+    text = text.replace("< ", "$<$ ")  # text fonts print a different sign for it
     begin, end = r"\begin{tabular}", r"\end{tabular}"
     return f"% {table.note}\n{PREAMBLE}" + text.replace(begin, FITTED + begin).replace(end, end + "}")
 

@@ -43,8 +43,8 @@ class TrainedNetwork:
 class Outcome:
     """The results of one final evaluation.
 
-    `numbers` are added to the final errors of run.json. Their names are those that the entry declares, or
-    some of them."""
+    `numbers` are added to the final errors of run.json. Their names are among those that the entry
+    declares."""
 
     numbers: Mapping[str, float] = field(default_factory=dict)
     table: "pd.DataFrame | None" = None

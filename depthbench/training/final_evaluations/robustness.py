@@ -30,7 +30,13 @@ def evaluate(trained: TrainedNetwork, should_stop: ShouldStop, notify: Notify) -
         for strength in CORRUPTIONS[name].strengths:
             notify(f"test images: {name}, strength {strength:g}")
             sets = {"test": (Corrupted(trained.x, name, strength, trained.white), y)}
-            predicted = predict(trained.network, sets, trained.scaling, trained.precision, should_stop)
+            predicted = predict(
+                trained.network,
+                sets,
+                trained.scaling,
+                precision=trained.precision,
+                should_stop=should_stop,
+            )
             if predicted is None:
                 return None
             errors[name, float(strength)] = percent_wrong(predicted["test"], y)

@@ -24,11 +24,11 @@ CENTRE = 4  # index of the centre crop among the 10
 
 @torch.inference_mode()
 def evaluate(trained: TrainedNetwork, should_stop: ShouldStop, notify: Notify) -> Outcome | None:
-    """Return the test errors (percent) of the centre crop and of all 10 crops. The images are `Files`.
+    """Return the test errors (percent) of the centre crop and of all 10 crops. The images must be `Files`.
 
-    `test_error_10crop` is the top-1 error of all 10, `test_error_top5` the top-5 error of the centre crop and
-    `test_error_top5_10crop` that of all 10. The top-5 errors need more than 5 classes. The network is
-    evaluated in evaluation mode and left in the mode it was in."""
+    `test_error_10crop` is the top-1 error over all 10 crops, `test_error_top5` is the top-5 error of the
+    centre crop, and `test_error_top5_10crop` is the top-5 error over all 10 crops. The top-5 errors are
+    measured only with more than 5 classes. The network is left in the mode it was in."""
     notify("10 crops of the test images")
     network, x = trained.network, trained.x
     assert isinstance(x, Files)  # Study.checked refuses other images

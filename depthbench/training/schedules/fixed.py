@@ -21,7 +21,9 @@ class Step(Schedule):
 
 
 class Cosine(Schedule):
-    """Half a cosine from the end of the warm-up to zero at the last step (Loshchilov and Hutter 2017)."""
+    """Half a cosine from the end of the warm-up to zero after the last step.
+
+    It is one period of Loshchilov and Hutter 2017 (arXiv:1608.03983, eq. 5)."""
 
     def rate(self, step: int) -> float:
         length = max(1, (self.recipe.steps or 0) - self.start)

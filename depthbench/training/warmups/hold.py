@@ -1,7 +1,7 @@
 """The warm-up of the papers: a low rate at the start.
 
-It lasts until the train error is below a bound (He et al. 2015, sec. 4.2), or for a number of steps (He et
-al. 2016, arXiv:1603.05027)."""
+It lasts until the train error is below a bound (He et al. 2015, arXiv:1512.03385, sec. 4.2), or for a number
+of steps (He et al. 2016, arXiv:1603.05027, appendix)."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,8 +15,9 @@ WINDOW = 100  # steps over which the train error (on the fly) is averaged
 class Hold(Warmup):
     """The rate is at most `hold_lr`, for networks of `hold_from_depth` or more layers.
 
-    With `hold_steps` it ends after that number of steps. Otherwise it ends with the first window of steps
-    with a train error below `hold_until_train_error`."""
+    With `hold_steps` it ends after that number of steps. Otherwise it ends after the first window of steps
+    whose mean train error is below `hold_until_train_error` (percent). Windows are WINDOW steps long and do
+    not overlap."""
 
     def __init__(self, recipe: Recipe, depth: int):
         super().__init__(recipe, depth)

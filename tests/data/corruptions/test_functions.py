@@ -31,7 +31,7 @@ def test_a_square_of_a_quarter_of_the_side_hides_a_sixteenth():
     assert len({tuple(image.nonzero()[0].tolist()) for image in hidden}) > 1
 
 
-def test_noise_is_as_strong_as_it_says_in_parts_of_white():
+def test_noise_has_the_stated_deviation_relative_to_white():
     for white, std in ((255, 16.0), (16, 16 / 255 * 16)):
         x = torch.full((4, 1, 64, 64), white // 2, dtype=torch.uint8)
         assert (corrupted(x, "noisy", 16, white=white).float() - white // 2).std() == pytest.approx(
@@ -40,7 +40,7 @@ def test_noise_is_as_strong_as_it_says_in_parts_of_white():
         assert corrupted(x, "noisy", 64, white=white).max() <= white
 
 
-def test_a_quarter_turn_either_way():
+def test_a_rotation_of_90_degrees_goes_in_either_direction():
     x = torch.zeros(7, 1, 9, 9, dtype=torch.uint8)
     x[:, :, 0, 4] = 200  # the middle of the top goes to one side or the other
     places = {tuple(image.nonzero()[0].tolist()) for image in corrupted(x, "rotated", 90)}

@@ -23,64 +23,6 @@ from tests.processes import is_alive
 
 pytestmark = pytest.mark.slow
 
-PLUGIN = """
-from torch import nn
-
-class Small(nn.Module):
-    def __init__(self, depth, in_channels, num_classes):
-        super().__init__()
-        self.fc = nn.Linear(in_channels * 64, num_classes)
-
-    def forward(self, x):
-        return self.fc(x.flatten(1))
-
-class Fatal(Small):
-    def forward(self, x):
-        import os, signal
-        os.kill(os.getpid(), signal.SIGKILL)
-
-class Wrong(Small):
-    def forward(self, x):
-        return self.fc(x)
-
-class Leaving(Small):
-    def forward(self, x):
-        raise SystemExit(0)
-
-NETWORKS = {"small": Small, "fatal": Fatal, "wrong": Wrong, "leaving": Leaving}
-"""
-
-
-@pytest.fixture
-def plugin(tmp_path, monkeypatch):
-    from depthbench.networks import NETWORKS
-    from depthbench.plugins import load_plugin
-
-    known = dict(NETWORKS)
-    path = tmp_path / "my_networks.py"
-    path.write_text(PLUGIN)
-    load_plugin(path)
-    yield str(path)
-    NETWORKS.clear()
-    NETWORKS.update(known)
-    del sys.modules["depthbench_plugin_my_networks"]
-
-
-def test_a_network_that_exits_fails_its_run(tiny, tmp_path, plugin):
-    grid = {"network": ["leaving", "small"], "depth": [1]}
-    study = tiny(grid=grid, options={"width": None}, plugins=[plugin])
-    path = run_study(study, tmp_path, device="cpu", jobs=1)
-    runs = load_results(path).runs.set_index("network")
-    assert runs.status.to_dict() == {"leaving": "failed", "small": "done"}
-    assert "SystemExit" in runs.reason["leaving"]
-
-
-def test_the_traceback_of_a_failed_run_is_stored(tiny, tmp_path, plugin):
-    grid = {"network": ["wrong"], "depth": [1]}
-    study = tiny(grid=grid, options={"width": None}, plugins=[plugin])
-    path = run_study(study, tmp_path, device="cpu", jobs=1)
-    assert "self.fc(x)" in next((path / "runs").glob("wrong-*/error.txt")).read_text()
-
 
 class StopAtStep(Silent):
     """A display that presses Ctrl-C once, when a run logs this step."""
@@ -182,21 +124,21 @@ def test_ctrl_c_keeps_the_state_of_every_run_that_takes_turns(tiny, tmp_path):
     assert max(steps) - min(steps) <= 2  # they took turns
 
 
-def test_a_failure_does_not_fail_the_runs_that_share_its_process(tiny, tmp_path, plugin):
-    grid = {"network": ["small", "wrong"]}
-    study = tiny(grid=grid, options={"width": None}, plugins=[plugin])
+def test_a_failure_does_not_fail_the_runs_that_share_its_process(tiny, tmp_path, failing_networks):
+    grid = {"network": ["small", "raises"]}
+    study = tiny(grid=grid, options={"width": None}, plugins=[failing_networks])
     plan = in_turns(study, tmp_path, lanes=2)
     execute(plan)
     runs = load_results(plan.store.path).runs.set_index("network")
-    assert runs.status.to_dict() == {"small": "done", "wrong": "failed"}
+    assert runs.status.to_dict() == {"small": "done", "raises": "failed"}
 
 
-def test_a_death_fails_all_runs_that_share_the_process(tiny, tmp_path, plugin):
-    study = tiny(grid={"network": ["small", "fatal"]}, options={"width": None}, plugins=[plugin])
+def test_a_death_fails_all_runs_that_share_the_process(tiny, tmp_path, failing_networks):
+    study = tiny(grid={"network": ["small", "dies"]}, options={"width": None}, plugins=[failing_networks])
     plan = in_turns(study, tmp_path, lanes=2)
     execute(plan)
     runs = load_results(plan.store.path).runs.set_index("network")
-    assert runs.status.to_dict() == {"fatal": "failed", "small": "failed"}
+    assert runs.status.to_dict() == {"dies": "failed", "small": "failed"}
     assert runs.reason.str.contains("SIGKILL").all()
 
 
@@ -272,20 +214,9 @@ def wait_until(condition, seconds=120):
 
 
 def test_every_process_trains_on_the_images_of_the_plan(tiny, tmp_path):
-    """Images are read once. Later changes on the disk change no run."""
+    """Images are read once, so later changes on disk affect no run."""
     plan = make_plan(tiny(grid={"network": ["plain"]}), Execution(tmp_path, device="cpu"))
     half = dataclasses.replace(plan.data, train_x=plan.data.train_x[:700], train_y=plan.data.train_y[:700])
     execute(dataclasses.replace(plan, data=half))
     last = load_results(plan.store.path).history.iloc[-1]
     assert last.epoch == last.step * 16 / 700
-
-
-def test_an_edited_plugin_changes_the_run_id(tiny, plugin):
-    from depthbench.networks import NETWORKS
-
-    study = tiny(grid={"network": ["small"], "depth": [1]}, plugins=[plugin])
-    (before,) = study.runs()
-    NETWORKS["small"] = dataclasses.replace(NETWORKS["small"], source="edited")
-    (after,) = study.runs()
-    assert before.plugin
-    assert before.run_id != after.run_id

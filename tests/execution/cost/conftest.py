@@ -1,4 +1,4 @@
-"""Fixtures that set the free memory and make runs of a network that is wide enough to be counted."""
+"""Fixtures that set the free memory and make runs of a network so wide that its memory is counted."""
 
 import pytest
 

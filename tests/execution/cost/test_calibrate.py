@@ -18,7 +18,7 @@ from depthbench.execution.plan import make_plan
 from depthbench.execution.settings import Execution
 
 
-def test_two_measured_depths_are_a_line_and_one_is_a_share():
+def test_two_measured_depths_give_a_line_and_one_a_proportion():
     assert extrapolate(56, {20: 10.0, 44: 22.0}, work=None) == 28.0
     assert extrapolate(20, {20: 10.0, 44: 22.0}, work=None) == 10.0
     assert extrapolate(110, {20: 10.0}, work={20: 40, 110: 240}.__getitem__) == 60.0

@@ -23,13 +23,13 @@ LARGE = ImageFootprint(shape=(3, 32, 32), classes=10, held=0, evaluated=100)
 GB = 10**9
 
 
-def test_a_study_of_small_networks_is_settled_without_counting(runs, free, monkeypatch):
+def test_small_networks_fit_without_being_counted(runs, free, monkeypatch):
     free(100 * GB)
     monkeypatch.setattr("depthbench.execution.cost.fit.count_run", None)
     assert fit(runs(8, 20, seeds=2), LARGE, "cpu", 4) == Fit(4)
 
 
-def test_fewer_at_once_where_the_largest_do_not_fit(runs, free):
+def test_fewer_runs_train_at_once_if_the_largest_do_not_fit_together(runs, free):
     study = runs(8, 56, seeds=3)
     one = run_memory(study[-1], LARGE, "cpu", recompute=False)
     assert 1.5 * GB < one < 1.8 * GB
@@ -41,7 +41,7 @@ def test_fewer_at_once_where_the_largest_do_not_fit(runs, free):
     assert fitted.notes == ("the 3 largest runs need about 4.1 GB together and 4.0 GB are free: 2 at a time",)
 
 
-def test_what_a_person_has_chosen_is_done(runs, free):
+def test_a_chosen_number_of_jobs_is_kept_with_a_warning(runs, free):
     free(4 * GB)
     fitted = fit(runs(8, 56, seeds=3), LARGE, "cpu", 3, execution=Execution(jobs=3))
     assert fitted.jobs == 3
@@ -61,7 +61,7 @@ def test_only_the_run_that_does_not_fit_alone_computes_its_activations_twice(run
     assert "at batch 128 and 3.0 GB are free: its activations are computed twice (about 1.9" in note
 
 
-def test_a_run_that_does_not_fit_at_all_is_said_to_be_so(runs, free):
+def test_a_run_that_does_not_fit_even_with_recomputation_has_a_note(runs, free):
     free(1 * GB)
     fitted = fit(runs(302), LARGE, "cpu", 1)
     assert fitted.recomputed == {("resnet", 302)}
@@ -70,7 +70,7 @@ def test_a_run_that_does_not_fit_at_all_is_said_to_be_so(runs, free):
     )
 
 
-def test_a_person_may_forbid_it_or_want_it_everywhere(runs, free):
+def test_recomputation_can_be_forbidden_or_forced(runs, free):
     free(2 * GB)
     never = fit(runs(302), LARGE, "cpu", 1, execution=Execution(recompute=False))
     assert never.recomputed == frozenset()
@@ -86,7 +86,7 @@ class Linear(nn.Sequential):
         super().__init__(nn.Flatten(), nn.Linear(in_channels * 32 * 32, num_classes))
 
 
-def test_a_users_network_is_built_only_where_it_is_asked_to_compute_again(runs, free, monkeypatch):
+def test_a_plugins_network_is_built_only_if_recomputation_is_forced(runs, free, monkeypatch):
     free(GB)
     monkeypatch.setitem(NETWORKS, "own", Family(lambda **options: pytest.fail("built in the parent")))
     assert fit(runs(8, network="own"), LARGE, "cpu", 1) == Fit(1)
@@ -101,7 +101,7 @@ def test_fewer_runs_at_once_have_more_readers_each(runs, free, monkeypatch):
     monkeypatch.setattr("depthbench.execution.cost.fit.CLEARLY_FITS", 0)  # so that the memory is counted
     study, streamed = runs(8, seeds=4), replace(LARGE, are_streamed=True)
     reader = READER + 2 * 128 * 3 * 32 * 32
-    two = memory_of_all([run_memory(study[0], LARGE, "cpu", False)] * 2, SHARED)
+    two = memory_of_all([run_memory(study[0], LARGE, "cpu", recompute=False)] * 2, SHARED)
     for spare, jobs in ((10, 2), (-10, 1)):
         free((two + 4 * reader) / USABLE + spare)
         assert fit(study, streamed, "cpu", 4).jobs == jobs
@@ -119,7 +119,7 @@ def test_the_pages_of_an_image_file_limit_the_jobs_but_not_a_single_run(runs, fr
 def test_runs_that_take_turns_on_a_gpu_share_libraries_and_images(runs, free):
     """The memory of the host does not count."""
     study, images = runs(8, seeds=4), replace(LARGE, held=GB)
-    one = run_memory(study[0], images, "cuda:0", False)
+    one = run_memory(study[0], images, "cuda:0", recompute=False)
     assert CONTEXT + GB < one < CONTEXT + GB + PROCESS
     assert common_memory(images, "cuda:0", True) == CONTEXT + GB
     assert common_memory(images, "cuda:0", False) == 0  # each run has its own process

@@ -52,7 +52,7 @@ def test_images_of_a_file_have_no_copy_unless_they_are_picked_or_streamed(digits
         assert footprint.are_streamed
 
 
-def test_a_gpu_holds_images_of_any_kind_where_they_fit(digits, in_file, free):
+def test_a_gpu_holds_images_of_any_kind_if_they_fit(digits, in_file, free):
     size = 1797 * 64
     for images in (digits, in_file(), in_file(-1)):
         for available, held in ((4 * size, size), (4 * size - 1, 0)):
@@ -64,7 +64,7 @@ def test_a_gpu_holds_images_of_any_kind_where_they_fit(digits, in_file, free):
 
 @pytest.mark.parametrize("step", [None, 1, -1])
 @pytest.mark.parametrize("val_size", [None, 37])
-def test_it_is_as_images_are_then_placed(digits, in_file, step, val_size):
+def test_the_footprint_agrees_with_the_placement(digits, in_file, step, val_size):
     images = digits if step is None else in_file(step)
     images = with_validation(images, Data(name="digits", val_size=val_size))
     footprint, placed = measure_footprint(images, None, "cpu"), place_images(images, torch.device("cpu"))
@@ -76,13 +76,13 @@ def test_it_is_as_images_are_then_placed(digits, in_file, step, val_size):
     assert footprint.held == sum(x.nbytes for x, is_copy in zip(there, copied, strict=True) if is_copy)
 
 
-def test_another_device_that_is_no_gpu_of_its_own_memory_has_a_copy(digits, in_file):
+def test_an_apple_gpu_has_a_copy_of_images_in_a_file(digits, in_file):
     footprint = measure_footprint(in_file(), None, "mps")
     assert (footprint.held, footprint.in_file) == (1797 * 64, digits.train_x.nbytes)
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda:0"])
-def test_images_that_are_decoded_as_they_are_read_are_held_nowhere(tmp_path, free, device):
+def test_images_decoded_as_read_are_held_nowhere(tmp_path, free, device):
     free(GB)
     footprint = measure_footprint(as_read(tmp_path), 1, device)
     assert (footprint.held, footprint.evaluation_copy, footprint.in_file, footprint.are_streamed) == (

@@ -7,7 +7,7 @@ from depthbench.execution.settings import Execution
 from depthbench.training.mode import TrainingMode
 
 
-def test_a_run_is_its_parts(tiny):
+def test_the_time_of_a_run_is_the_sum_of_its_parts(tiny):
     (run,) = tiny(grid={"network": ["plain"]}, probe={"steps": [0, 5]}).runs()  # 12 steps, evaluated at 6, 12
     pace = Pace(build=100, step=1, probed_step=2, evaluation=0.5)
     assert pace.of(run, evaluated=30) == 100 + 10 * 1 + 2 * 2 + 2 * 30 * 0.5
@@ -15,7 +15,7 @@ def test_a_run_is_its_parts(tiny):
     assert pace.of(late, evaluated=30) - pace.of(run, evaluated=30) == 30 * 0.5
 
 
-def test_slow_steps_are_few():
+def test_when_enough_steps_are_measured():
     assert not pace._is_enough([], 3)
     assert pace._is_enough([16.0], 3)
     assert not pace._is_enough([0.1] * 6, 3)
@@ -24,7 +24,7 @@ def test_slow_steps_are_few():
 
 
 @pytest.mark.parametrize(("recompute", "lanes"), [(False, 1), (True, 1), (False, 2)])
-def test_measuring_is_training(tiny, tmp_path, recompute, lanes):
+def test_every_part_of_a_real_run_is_measured(tiny, tmp_path, recompute, lanes):
     study = tiny(probe={"every": 2}, evaluate={"train_size": 100})
     plan = make_plan(study, Execution(tmp_path, device="cpu"))
     pace = measure(plan.todo[0], plan.footprint, TrainingMode(recompute=recompute), lanes)

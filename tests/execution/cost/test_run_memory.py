@@ -7,7 +7,7 @@ from depthbench.execution.cost.run_memory import (
     PROCESS,
     READER,
     SHARED,
-    _at_most,
+    _bound_on_training,
     common_memory,
     count_run,
     memory_of_all,
@@ -24,7 +24,7 @@ def test_the_memory_bound_is_an_upper_bound(tiny, options, depth):
     study = tiny(grid={"depth": [depth]}, options={"width": 16} | options, recipe={"batch_size": 128})
     for run in study.runs():
         training = run_memory(run, LARGE, "cpu", recompute=False) - PROCESS - SHARED
-        assert training <= _at_most(run, LARGE)
+        assert training <= _bound_on_training(run, LARGE)
 
 
 COVERED = [{"width": 8}, {"shortcut": "C"}, {"norm": "none"}, {"init": "xavier"}, {"activation": "silu"}]
@@ -35,28 +35,28 @@ UNCOVERED = [{"order": "full_pre"}, {"gate": "exclusive"}, {"shortcut_scale": 0.
 @pytest.mark.parametrize("options", [*COVERED, *UNCOVERED])
 def test_an_option_outside_the_bound_makes_the_memory_be_counted(tiny, options):
     run, *_ = tiny(grid={"network": ["resnet"], "depth": [8]}, options=options).runs()
-    assert (_at_most(run, LARGE) < float("inf")) == (options in COVERED)
+    assert (_bound_on_training(run, LARGE) < float("inf")) == (options in COVERED)
 
 
 def test_a_new_option_is_counted_until_its_family_covers_it(tiny, monkeypatch):
     run, *_ = tiny(grid={"network": ["resnet"], "depth": [8]}, options={"norm": "group"}).runs()
     family = NETWORKS["resnet"]
     bound = replace(family.memory, covers=family.memory.covers - {"norm"})
-    assert _at_most(run, LARGE) < float("inf")
+    assert _bound_on_training(run, LARGE) < float("inf")
     monkeypatch.setitem(NETWORKS, "resnet", replace(family, memory=bound))
-    assert _at_most(run, LARGE) == float("inf")
+    assert _bound_on_training(run, LARGE) == float("inf")
 
 
 @pytest.mark.parametrize("network", ["preresnet", "resnet_bottleneck", "resnet_imagenet", "resnet_mlp"])
 def test_a_family_without_a_bound_is_counted(tiny, network):
     depth = NETWORKS[network].depths.depth(1)
     run, *_ = tiny(grid={"network": [network], "depth": [depth]}).runs()
-    assert _at_most(run, LARGE) == float("inf")
+    assert _bound_on_training(run, LARGE) == float("inf")
 
 
 def test_the_memory_of_a_plugins_network_is_unknown(runs, monkeypatch):
     monkeypatch.setitem(NETWORKS, "own", Family(object))
-    assert _at_most(runs(8, network="own")[0], LARGE) == float("inf")
+    assert _bound_on_training(runs(8, network="own")[0], LARGE) == float("inf")
 
 
 def test_half_precision_and_other_optimisers(runs):
@@ -72,19 +72,21 @@ def test_half_precision_and_other_optimisers(runs):
 
 def test_a_run_has_the_memory_of_its_readers(runs):
     run, streamed = runs(8)[0], replace(LARGE, are_streamed=True)
-    without = run_memory(run, LARGE, "cpu", False, threads=3)
+    without = run_memory(run, LARGE, "cpu", recompute=False, threads=3)
     reader = READER + 2 * 128 * 3 * 32 * 32  # two batches ahead
-    assert run_memory(run, streamed, "cpu", False, threads=3) == without + 3 * reader
-    assert run_memory(run, streamed, "cuda:0", False, 3) == run_memory(run, LARGE, "cuda:0", False, 3)
+    assert run_memory(run, streamed, "cpu", recompute=False, threads=3) == without + 3 * reader
+    assert run_memory(run, streamed, "cuda:0", recompute=False, threads=3) == run_memory(
+        run, LARGE, "cuda:0", recompute=False, threads=3
+    )
 
 
-def test_what_runs_share_is_there_once():
+def test_shared_memory_counts_once():
     assert memory_of_all([105, 104, 103], common=100) == 112
     assert memory_of_all([], common=100) == 0
 
 
-def test_processes_share_libraries_and_not_what_each_holds(runs):
+def test_processes_share_libraries_but_not_their_images(runs):
     images = replace(LARGE, held=5, evaluation_copy=7)
     assert common_memory(images, "cpu", False) == SHARED
-    without = run_memory(runs(8)[0], LARGE, "cpu", False)
-    assert run_memory(runs(8)[0], images, "cpu", False) == without + 5 + 7
+    without = run_memory(runs(8)[0], LARGE, "cpu", recompute=False)
+    assert run_memory(runs(8)[0], images, "cpu", recompute=False) == without + 5 + 7

@@ -12,7 +12,7 @@ def figure(validated):
     return draw("choice", validated)
 
 
-def test_a_panel_a_cost_that_is_known(figure, results):
+def test_each_known_cost_has_a_panel(figure, results):
     titles = [axes.get_title() for axes in figure.axes]
     assert titles == ["Parameters", "Multiply-adds", "Training time", "Peak memory"]
     assert figure.axes[0].get_ylabel() == "validation error (%)"
@@ -20,7 +20,7 @@ def test_a_panel_a_cost_that_is_known(figure, results):
 
 
 def test_the_recommended_point_is_ringed_and_the_staircase_goes_through_the_best(figure):
-    """resnet: 5.2 at depth 20, standard error 0.23; at 14 5.8. 8 is 6.4 for both."""
+    """resnet has 5.2 at depth 20 (standard error 0.23) and 5.8 at depth 14. Both networks have 6.4 at 8."""
     axes = figure.axes[1]
     (ring,) = [line for line in axes.lines if line.get_markersize() == 11]
     assert ring.get_xydata()[0] == pytest.approx([0.2, 5.2])
@@ -29,7 +29,7 @@ def test_the_recommended_point_is_ringed_and_the_staircase_goes_through_the_best
     assert stairs.get_xydata().ravel() == pytest.approx(np.ravel([*corners, (axes.get_xlim()[1], 5.2)]))
 
 
-def test_every_depth_is_written_once_a_point_and_over_nothing(figure):
+def test_each_point_has_one_depth_label_that_covers_nothing(figure):
     figure.draw_without_rendering()
     for axes in figure.axes:
         boxes = [text.get_window_extent() for text in axes.texts]
@@ -39,7 +39,7 @@ def test_every_depth_is_written_once_a_point_and_over_nothing(figure):
         assert not any(box.contains(*point) for box in boxes for point in points)
 
 
-def test_without_validation_images_the_test_error_is_shown_and_nothing_ringed(results):
+def test_without_validation_images_the_test_error_is_shown_and_no_point_ringed(results):
     figure = draw("choice", results)
     assert figure.get_suptitle().startswith("Test error against cost")
     assert "recommended" not in [text.get_text() for text in figure.legends[0].get_texts()]

@@ -4,7 +4,7 @@ from tests.report.looking import legend, panel
 
 
 def test_each_study_has_a_line_through_its_means(compared):
-    """The diverged run of `partial` raises its mean at depth 20 to that of 8, 8.4 and 90 %."""
+    """At depth 20, `partial` has errors of 8, 8.4 and, in its diverged run, 90 %."""
     figure = COMPARISON_FIGURES["compare_errors"].load().draw(compared)
     looks = palette.study_looks(["whole", "partial", "other"])
     axes = panel(figure, "plain: train error")

@@ -8,7 +8,7 @@ DIGITS = list("0123456789")
 
 
 def predicted(network, depths, seeds=(0, 1), classes=DIGITS):
-    """Every class once, predicted correctly, except that seed 1 predicts the first class as the second."""
+    """Return one image per class, predicted correctly, except that seed 1 predicts class 2 for class 1."""
     frames = []
     for depth in depths:
         for seed in seeds:
@@ -55,6 +55,6 @@ def test_cells_show_numbers_if_they_fit(results, networks, numbers):
     assert panel.collections[0].get_array().ravel()[:3].tolist() == [50, 50, 0]
 
 
-def test_many_classes_and_no_predictions_are_none(results):
+def test_many_classes_or_no_predictions_give_no_figure(results):
     for frame in (pd.DataFrame(), predicted("plain", (8,), classes=list("abcdefghijklm"))):
         assert draw_figure("confusion", results, predictions=frame) is None

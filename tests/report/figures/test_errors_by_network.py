@@ -7,7 +7,7 @@ from tests.report.looking import draw, legend, panel
 
 
 def test_many_networks_of_one_depth_have_a_row_each(partial_results):
-    """And a diverged, a failed and an interrupted run a mark each."""
+    """A diverged, a failed and an interrupted run each have a mark."""
     frame = partial_results.runs
     alone = [frame[frame["network"] == "plain"].assign(network=f"mine-{i}", depth=20 + i) for i in range(5)]
     many = partial_results._replace(runs=pd.concat([frame, *alone], ignore_index=True))

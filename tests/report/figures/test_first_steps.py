@@ -41,7 +41,7 @@ def test_lines_are_of_the_second_the_middle_and_the_last_layer(figure):
     assert gradient.get_ydata() == pytest.approx([seeds * 0.7**18 / (1 + s) ** 0.3 for s in (0, 1, 10, 100)])
 
 
-def test_what_a_log_axis_cannot_hold_is_marked(results):
+def test_values_that_a_log_axis_cannot_show_are_marked(results):
     layers = results.layers.copy()
     at = (layers["layer"] == 2) & (layers["depth"] == 20) & (layers["seed"] == 1) & (layers["step"] == 10)
     layers.loc[at, "grad_norm_preact"] = 0.0
@@ -50,7 +50,7 @@ def test_what_a_log_axis_cannot_hold_is_marked(results):
 
 
 @pytest.mark.parametrize("steps", [[0], [199], []])
-def test_one_step_shows_no_movement_and_is_none(results, steps):
+def test_fewer_than_two_probed_steps_give_no_figure(results, steps):
     layers = results.layers[results.layers["step"].isin(steps)]
     assert draw(results._replace(layers=layers)) is None
 
@@ -67,4 +67,6 @@ def test_a_network_probed_too_late_has_an_empty_panel(results):
 
 
 def test_fewer_seeds_are_named(partial_results):
-    assert note(draw(partial_results)).startswith("Fewer seeds than runs at some steps: plain 20 (2 of 3)")
+    assert note(draw(partial_results)).startswith(
+        "Some runs were not probed at every step: plain 20 (2 of 3 runs)"
+    )

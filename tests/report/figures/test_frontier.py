@@ -7,12 +7,12 @@ from tests.report.looking import draw, note
 
 @pytest.fixture(scope="module")
 def searched(tmp_path_factory):
-    """Made-up results of a search: plain trains up to depth 14 in seeds 0 and 1, else all train."""
+    """Made-up results of a search: plain trains up to depth 14, and resnet at every depth."""
     study = study_of(frontier={"below": 6.0})
     return load_results(store_study(tmp_path_factory.mktemp("frontier") / "made-up", study))
 
 
-def test_each_seed_is_a_line_from_what_trains_to_what_does_not(searched):
+def test_each_seed_is_a_line_from_the_frontier_to_the_next_tested_depth(searched):
     figure = draw("frontier", searched)
     (axes,) = figure.axes
     assert [label.get_text() for label in axes.get_yticklabels()] == ["plain", "resnet"]
@@ -35,7 +35,7 @@ def test_an_unfinished_search_has_a_note(searched):
     assert notes == ["", "The search is not finished: some runs have no final error"]
 
 
-def test_a_network_that_never_trains_has_a_text(searched):
+def test_a_network_that_never_trains_is_labelled(searched):
     runs = searched.runs.assign(**{"frontier.below": 0.1})
     axes = draw("frontier", searched._replace(runs=runs)).axes[0]
     assert {text.get_text() for text in axes.texts} == {" no tested depth trains"}

@@ -37,14 +37,14 @@ def test_a_theory_line_starts_on_the_measured_line_and_has_its_own_slope(figure)
     assert stage_1[0] == pytest.approx([1 / 7, measured * math.sqrt(math.pi / (math.pi - 1))])
 
 
-def test_theory_is_named_in_the_legend_as_far_as_it_is_drawn(figure):
+def test_the_legend_names_only_theory_that_is_drawn(figure):
     named = {text for text in legend(figure) if text.startswith("theory")}
     assert named == {THEORY["batch_norm_limit"][0], THEORY["power"][0]}
     for text in named:
         assert legend(figure)[text].get_linestyle() == DASHED
 
 
-def test_it_is_of_the_pre_activations_alone(results):
+def test_weight_gradients_have_no_theory(results):
     figure = draw("gradient_weight", results)
     assert not any(theory_of(axes) for axes in panels(figure))
     assert not any(text.startswith("theory") for text in legend(figure))
@@ -76,7 +76,7 @@ def test_every_kind_of_theory_fits_on_the_paper(tmp_path):
         assert sources.count(source) == 1, source
 
 
-def test_gradient_has_a_row_a_chosen_step_and_the_geometric_mean(results):
+def test_gradient_has_a_row_for_each_chosen_step_and_the_geometric_mean(results):
     figure = draw("gradient_preact", results)
     assert [axes.get_title() for axes in panels(figure)[::2]] == [
         "plain, step 0 (initialisation)",
@@ -95,7 +95,7 @@ def test_gradient_has_a_row_a_chosen_step_and_the_geometric_mean(results):
 @pytest.mark.parametrize(
     ("value", "label"), [(0.0, "exactly zero in a seed"), (np.inf, "infinite or not a number in a seed")]
 )
-def test_gradient_marks_what_a_log_axis_cannot_hold(results, value, label):
+def test_gradient_marks_values_that_a_log_axis_cannot_show(results, value, label):
     layers = results.layers.copy()
     layers.loc[(layers["layer"] == 3) & (layers["seed"] == 1) & (layers["step"] == 0), "grad_norm_weight"] = (
         value
@@ -110,5 +110,6 @@ def test_gradient_marks_what_a_log_axis_cannot_hold(results, value, label):
 def test_gradient_names_lines_of_fewer_seeds(partial_results):
     first, *_ = note(draw("gradient_preact", partial_results)).splitlines()
     assert first == (
-        "Fewer seeds than runs at some steps: plain 14 (2 of 3), plain 20 (2 of 3), resnet 20 (1 of 2)"
+        "Some runs were not probed at every step: plain 14 (2 of 3 runs), plain 20 (2 of 3 runs), "
+        "resnet 20 (1 of 2 runs)"
     )

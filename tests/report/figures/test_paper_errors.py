@@ -73,7 +73,7 @@ def test_other_data_has_no_published_ends(results):
     assert note(figure) == ""
 
 
-def test_what_stays_above_is_named(figure):
+def test_networks_that_stay_above_the_axis_are_named(figure):
     assert note(figure) == "Test error never below 20 %: plain-56"  # 29 and more
 
 
@@ -94,18 +94,18 @@ def test_a_short_run_fills_the_axis(results):
     assert axes.get_xlim() == (0, STEPS)
 
 
-def test_one_evaluation_is_seen_as_a_point(results):
+def test_a_single_evaluation_is_drawn_as_a_point(results):
     history = results.history[results.history["step"] == STEPS]
     lines = panel(draw(results._replace(history=history)), "resnet").lines
     assert {line.get_marker() for line in lines} == {"o"}
 
 
 @pytest.mark.parametrize("changed", [{"options.norm": "none"}, {"network": "mine"}, {"family": "mine"}])
-def test_another_network_is_not_the_papers(results, changed):
+def test_networks_that_are_not_in_the_paper_give_no_figure(results, changed):
     assert draw(results._replace(runs=results.runs.assign(**changed))) is None
 
 
-def test_errors_that_never_come_low_are_none(results):
+def test_errors_that_never_reach_the_axis_give_no_figure(results):
     history = results.history.assign(test_error=CHANCE)
     runs = results.runs.assign(test_error=CHANCE)
     assert draw(Results(runs, history, results.layers)) is None

@@ -11,7 +11,7 @@ from tests.report.looking import draw, legend, panel, panels
 def test_twins_share_a_panel_and_differ_by_dashes(results):
     figure = draw("response_std", results)
     assert [axes.get_title() for axes in panels(figure)] == [
-        "plain and resnet, original",
+        "plain and resnet, layer order",
         "plain and resnet, sorted",
     ]
     looks = [
@@ -26,7 +26,7 @@ def test_twins_share_a_panel_and_differ_by_dashes(results):
 def test_a_network_without_its_twin_has_solid_lines(results):
     one = Results(*(frame[frame["network"] == "plain"] for frame in results))
     figure = draw("response_std", one)
-    assert [axes.get_title() for axes in panels(figure)] == ["plain, original", "plain, sorted"]
+    assert [axes.get_title() for axes in panels(figure)] == ["plain, layer order", "plain, sorted"]
     assert {line.get_linestyle() for line in panels(figure)[0].lines} == {"-"}
     assert not {"plain", "residual"} & set(legend(figure))
 
@@ -50,7 +50,7 @@ def test_response_std_leaves_the_classifier_out_and_sorts(results):
     colour = palette.depth_colours([8, 14, 20])[8]
     lines = [
         next(x for x in panel(figure, f"plain and resnet, {order}").lines if x.get_color() == colour)
-        for order in ("original", "sorted")
+        for order in ("layer order", "sorted")
     ]
     original, ranked = (line.get_ydata() for line in lines)
     assert len(original) == 7

@@ -30,7 +30,7 @@ def test_twins_share_a_panel_the_plain_one_dashed(results):
     assert "2 seeds" in figure.get_suptitle()
 
 
-def test_one_network_alone_and_nothing_at_all(results):
+def test_one_network_has_only_depths_in_the_legend_and_none_gives_no_figure(results):
     figure = draw("robustness", results, robustness=summarise_robustness(frame(["resnet"])))
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["depth 8", "depth 14", "depth 20"]
     assert draw("robustness", results, robustness=pd.DataFrame()) is None

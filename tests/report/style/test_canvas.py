@@ -1,7 +1,7 @@
 from depthbench.report.style import canvas
 
 
-def test_fewer_moments_are_shown_where_there_is_less_room():
+def test_fewer_steps_are_shown_in_narrower_panels():
     with canvas.styled("page"):
         assert [canvas.most_steps(columns) for columns in (2, 9)] == [4, 2]
     with canvas.styled("slides"):

@@ -21,7 +21,7 @@ def test_a_slide_is_16_to_9_and_no_more_crowded_than_a_page(rows, columns):
     assert (rows, columns) != (1, 1) or width < sizes("paper")[0]  # shown as wide, its text is larger
 
 
-def test_panels_that_are_too_many_for_a_row_go_on_below():
+def test_panels_that_exceed_a_row_continue_below():
     figure, panels = layout.grid(2, 5, 1.0, "title", sharey="row")
     places = [
         [(s.rowspan.start, s.colspan.start) for s in (a.get_subplotspec() for a in row)] for row in panels
@@ -38,8 +38,8 @@ def test_panels_that_are_too_many_for_a_row_go_on_below():
     assert [axes.get_ylabel() for axes in panels[0]] == ["percent", "", "", "percent", ""]
 
 
-def test_ticks_stand_at_the_edges_of_what_is_shown():
-    """Of two rows of six panels, in two groups of three columns."""
+def test_ticks_are_at_the_edges_of_what_is_shown():
+    """There are two rows of six panels, in two groups of three columns."""
     _, panels = layout.grid(2, 6, 1, "", sharex=False, sharey=False)
     shown = np.array([[0, 1, 1, 1, 1, 1], [1, 1, 0, 0, 0, 1]], bool)
     first, last = layout.outer_panels(panels, shown)
@@ -47,7 +47,7 @@ def test_ticks_stand_at_the_edges_of_what_is_shown():
     assert last.astype(int).tolist() == [[0, 0, 1, 1, 1, 0], [1, 1, 0, 0, 0, 1]]
 
 
-def test_panels_that_are_scaled_once_have_the_scale_of_all_that_is_drawn():
+def test_panels_that_are_scaled_once_have_the_scale_of_all_data():
     limits = []
     for once in (layout.autoscaled_once, lambda panels: contextlib.nullcontext()):
         with canvas.styled():

@@ -51,7 +51,7 @@ def test_deeper_is_darker_and_no_depth_is_pale():
     assert lightness[0] < 75  # white is 100
 
 
-def test_depth_colours_do_not_hang_on_the_order_given():
+def test_depth_colours_do_not_depend_on_the_given_order():
     assert palette.depth_colours([56, 20, 20]) == palette.depth_colours([20, 56])
     assert list(palette.depth_colours([20])) == [20]
 
@@ -62,6 +62,6 @@ def test_networks_differ_by_more_than_colour():
     assert len({look["dashes"] for look in looks.values()}) == 3
 
 
-def test_many_networks_look_each_their_own_way():
+def test_many_networks_all_look_different():
     looks = palette.network_looks([f"network {i}" for i in range(40)]).values()
     assert len({(look["color"], look["marker"]) for look in looks}) == 40  # points have no dashes

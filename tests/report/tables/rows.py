@@ -1,4 +1,4 @@
-"""Rows of a table as people see them."""
+"""The rows of a table as readers see them."""
 
 from depthbench.report.entries import Table
 

@@ -10,6 +10,6 @@ def test_the_table_marks_what_is_recommended_and_omits_unknown_columns(results, 
         best["lowest error for its cost in"] == "parameters, multiply-adds, peak memory"
     )  # times do not compare
     assert best["validation error, mean (%)"] == "5.20"
-    assert "The time cannot be compared: threads differ" in table.note
+    assert "Values of time cannot be compared: they were measured with different numbers of" in table.note
     without = choice_table(choose(results.runs), {}).shown
     assert {"recommended", "peak memory (MB)"}.isdisjoint(without)

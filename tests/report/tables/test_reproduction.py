@@ -30,7 +30,7 @@ def row(table, network, depth, source):
     return matching.iloc[0].to_dict()
 
 
-def test_numbers_stand_with_spread_protocol_and_source(table):
+def test_numbers_have_their_spread_protocol_and_source(table):
     shown_row = row(table, "resnet", "110", "He2015")
     assert (shown_row["ours (%)"], shown_row["n"]) == (
         "-5.00 ± 0.28",
@@ -47,7 +47,7 @@ def test_numbers_stand_with_spread_protocol_and_source(table):
     assert shown_row["source"] == "He2015 (arXiv:1512.03385), Table 6"
 
 
-def test_a_bound_and_a_diverged_run_are_said(table):
+def test_a_bound_and_a_diverged_run_are_stated(table):
     shown_row = row(table, "plain", "110", "He2015")
     assert shown_row["published (%)"] == "above 60.00"
     assert shown_row["ours (%)"].endswith("(1 diverged)")
@@ -66,13 +66,13 @@ def test_one_seed_and_one_published_number_have_no_spread(table):
 
 def test_results_on_other_data_are_not_compared(results):
     table = reproduction_table(reproduction(results.runs))
-    assert set(table.shown["within the spread"]) == {"no published number for this data"}
+    assert set(table.shown["within the spread"]) == {"no published number for this data set"}
     assert set(table.shown["data"]) == {"digits"}
     assert "published (%)" not in table.shown
     assert "source" not in table.shown
 
 
-def test_the_report_holds_the_table(stored, tmp_path, monkeypatch):
+def test_the_report_has_the_table(stored, tmp_path, monkeypatch):
     monkeypatch.setattr("depthbench.report.page.FIGURES", {})
     page = write_report(stored, tmp_path / "out")
     assert "Comparison with published numbers" in page.read_text(encoding="utf-8")

@@ -3,13 +3,13 @@ from depthbench.report.tables.runs import runs_table
 from tests.report.tables.rows import rows
 
 
-def test_runs_keep_last_and_best_apart_and_say_what_was_matched(partial_results):
+def test_runs_have_last_and_best_errors_and_what_was_matched(partial_results):
     runs, history, _ = partial_results
     table = runs_table(runs, match_twins(runs, history))
     assert len(table.shown) == 17
     by_run = {row["run"].rsplit("-", 1)[0]: row for row in rows(table)}
     row = by_run["plain-8-s0"]
-    assert (row["test error, last (%)"], row["test error, best (%)"]) == ("5.00", "4.50 at 180")
+    assert (row["test error, final (%)"], row["test error, best (%)"]) == ("5.00", "4.50 at 180")
     assert (row["twin"], row["same parameters"], row["same initial weights"]) == ("resnet", "yes", "yes")
     assert row["same batches"] == "yes (200 updates)"
     assert by_run["resnet-20-s1"]["same batches"] == "yes (120 updates)"  # it was interrupted there
@@ -18,7 +18,7 @@ def test_runs_keep_last_and_best_apart_and_say_what_was_matched(partial_results)
     failed = by_run["plain-14-s1"]
     assert failed["status"] == "failed: OSError: the disk | is full"
     assert failed["same initial weights"] == "unknown"
-    assert failed["test error, last (%)"] == ""
+    assert failed["test error, final (%)"] == ""
 
 
 def test_a_column_that_no_run_has_is_left_out(results):

@@ -12,4 +12,4 @@ def test_equal_studies_have_nothing_to_list(compared):
     study = compared.studies["whole"]
     table = TABLE.build(Comparison({"one": study, "two": study}))
     assert table.shown.empty
-    assert table.nothing == "Nothing differs: all settings are the same."
+    assert table.nothing == "No setting differs between the studies."

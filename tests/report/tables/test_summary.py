@@ -16,7 +16,7 @@ def test_summary_of_one_seed_claims_no_interval(partial_results):
     (row,) = rows(
         summary_table(summarise(partial_results.runs), "all training images"), network="resnet", depth="20"
     )
-    assert (row["n"], row["train error, 95% interval (%)"]) == ("1", "")
+    assert (row["n"], row["train error, 95 % interval (%)"]) == ("1", "")
     assert row["runs"] == "1 done, 1 interrupted"
 
 

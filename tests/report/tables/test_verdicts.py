@@ -31,7 +31,7 @@ def test_networks_at_chance_get_no_verdict(results):
     assert verdict_of["resnet: worse when deeper"] == "absent"
 
 
-def test_of_two_seeds_nothing_is_judged_not_even_at_chance(results):
+def test_two_seeds_get_no_verdict_not_even_at_chance(results):
     few = (frame[frame["seed"] < 2] for frame in results[:2])
     table = verdict_table(judge(*few, "train_error_eval"), ["plain"])
     assert {row["verdict"] for row in rows(table)} == {"inconclusive"}

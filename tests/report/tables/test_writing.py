@@ -22,6 +22,6 @@ def test_a_latex_table_is_no_wider_than_the_text():
     assert text.index("\\resizebox") < text.index("\\begin{tabular}") < text.index("\\end{tabular}}")
 
 
-def test_latex_has_no_sign_that_text_fonts_lack():
+def test_latex_has_no_character_that_text_fonts_lack():
     shown = pd.DataFrame({"p": ["< 0.0001"]})
     assert "$<$ 0.0001" in latex("Verdicts", Table("A note.", shown, shown))

@@ -1,0 +1,52 @@
+"""The command `depthbench plan`."""
+
+from typing import Annotated
+
+from depthbench.cli.options import ExecutionOptions, GridOptions, StudyOptions, expand_options, option
+from depthbench.cli.planning import plan_study
+from depthbench.cli.tables import plan_lines, plan_table
+from depthbench.cli.terminal import interruptible, make_console, out
+from depthbench.console import counting, say
+
+
+@expand_options
+def plan(
+    *,
+    grid: GridOptions,
+    changes: StudyOptions,
+    how: ExecutionOptions,
+    calibrate: Annotated[
+        bool,
+        option(
+            "Train a few steps to estimate the times. Default: yes.",
+            "--calibrate/--no-calibrate",
+            rich_help_panel="Output",
+        ),
+    ] = True,
+    as_json: Annotated[bool, option("Print the cost as JSON.", "--json", rich_help_panel="Output")] = False,
+) -> None:
+    """Estimate the cost of a study: parameters, memory and time on this machine.
+
+    The times come from training a few steps of some networks on random
+    images, which takes up to a minute. Finished runs are excluded.
+
+    Examples:
+
+      depthbench plan --depths 20,56,110
+
+      depthbench plan --networks resnet --depths 1202 --no-calibrate
+    """
+    from depthbench.execution.cost.estimate import estimate
+
+    console = make_console(stderr=as_json)
+    with interruptible("interrupted: --no-calibrate skips the timing"):
+        study = changes.load(grid.study, networks=grid.networks, depths=grid.depths)
+        planned = plan_study(console, study, how.settings(), executes=False)
+        with counting(console, "counting", "training a few steps") as progress:
+            cost = estimate(planned, calibrate, progress)
+    if as_json:
+        print(cost.to_json())
+        return
+    out.print(plan_table(cost))
+    for line in plan_lines(cost):
+        say(out, line)

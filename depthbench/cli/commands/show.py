@@ -1,0 +1,25 @@
+"""The command `depthbench show`."""
+
+from typing import Annotated
+
+from depthbench.cli.options import Results, option
+from depthbench.cli.tables import print_runs
+from depthbench.cli.terminal import out
+from depthbench.console import say
+
+
+def show(
+    results: Results,
+    as_json: Annotated[bool, option("Print the runs as JSON.", "--json")] = False,
+) -> None:
+    """Show the runs of a results directory: status, errors and time."""
+    from depthbench.store.results import read_runs
+    from depthbench.store.study_store import StudyStore
+    from depthbench.study.grid import requested_runs
+
+    rows = read_runs(results)
+    print_runs(rows, str(results), as_json)
+    store = StudyStore(results)
+    missing = len(requested_runs(store.table())) - len(store.run_stores())
+    if missing > 0 and not as_json:
+        say(out, f"{missing} more run{'s'[: missing > 1]} of the study not started")

@@ -1,0 +1,126 @@
+import dataclasses
+import io
+import json
+
+import pytest
+import typer
+from rich.console import Console
+
+from depthbench.cli.outcome import announcement, finish, planned_rows
+from depthbench.execution.plan import make_plan
+from depthbench.execution.settings import Execution
+from depthbench.files import write_text
+from depthbench.store.record import Record
+
+
+@pytest.fixture
+def plan(tiny, tmp_path):
+    """Return a function that makes a plan of a tiny study."""
+    return lambda jobs=1, **study: make_plan(tiny(**study), Execution(tmp_path, device="cpu", jobs=jobs))
+
+
+@pytest.fixture
+def console():
+    return Console(file=io.StringIO(), width=120)
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """Draw no report. Returns the directories of which one was to be drawn."""
+    paths = []
+
+    def write_report(path, style):
+        paths.append(path)
+        return path / "page"
+
+    monkeypatch.setattr("depthbench.report.write_report", write_report)
+    return paths
+
+
+def store(plan, statuses, **facts):
+    """Store a record of the first runs of a plan for each status."""
+    with plan.store.opened(plan.study, plan.data_hash):
+        for run, status in zip(plan.todo, statuses, strict=False):
+            plan.store.run(run.run_id).write(Record.of(run, **facts).changed(status=status))
+
+
+def failure_line(plan, console, capsys):
+    """Return what `finish` prints about failed runs."""
+    with pytest.raises(typer.Exit) as end:
+        finish(plan, console, as_json=False)
+    assert end.value.exit_code == 1
+    return capsys.readouterr().err.strip()
+
+
+def test_a_plan_is_announced_in_words(plan):
+    several = dataclasses.replace(plan(jobs=2), threads=3, notes=("a note",))
+    first, results, note = announcement(several)
+    assert first == (
+        "tiny: 2 runs on digits, 0 already done; 2 at a time, 3 threads each, on cpu; 12 steps per run"
+    )
+    assert (results, note) == (f"results: {several.store.path}", "a note")
+    one = dataclasses.replace(several, todo=several.todo[:1], threads=1)
+    assert "tiny: 1 run on digits, 0 already done; 1 at a time, 1 thread each" in announcement(one)[0]
+
+
+@pytest.mark.parametrize(
+    ("count", "line"),
+    [(1, "left out 1 unreadable image: 0"), (6, "left out 6 unreadable images: 0, 1, 2, 3, 4, ...")],
+)
+def test_unreadable_images_are_named_up_to_five(plan, count, line):
+    made = plan()
+    data = dataclasses.replace(made.data, skipped=tuple(map(str, range(count))))
+    assert announcement(dataclasses.replace(made, data=data))[-1] == line
+
+
+def test_planned_runs_are_sorted_whether_they_are_done_or_not(plan):
+    made = plan(grid={"depth": [14, 8], "seed": [1, 0]})
+    split = dataclasses.replace(made, todo=made.todo[::2], finished=made.todo[1::2])
+    rows = planned_rows(split)
+    keys = [(row["depth"], row["network"], row["seed"]) for row in rows]
+    assert keys == sorted(keys)
+    assert {row["run_id"] for row in rows if row["status"] == "done"} == {r.run_id for r in split.finished}
+
+
+def test_a_study_without_a_finished_run_has_no_report(plan, console, capsys, drawn):
+    made = plan()
+    store(made, ["failed", "interrupted"])
+    failure_line(made, console, capsys)
+    assert "report: none, because no run has finished" in console.file.getvalue()
+    assert drawn == []
+
+
+def test_the_first_failure_is_explained(plan, console, capsys, drawn):
+    made = plan()
+    store(made, ["failed", "done"], reason="RuntimeError: wrong shape")
+    failed = made.todo[0].run_id
+    reason = f"1 of 2 runs failed: {failed} failed (RuntimeError: wrong shape)"
+    assert failure_line(made, console, capsys) == reason
+    trace = made.store.run(failed).path / "error.txt"
+    write_text(trace, "Traceback")
+    assert failure_line(made, console, capsys) == f"{reason}; see {trace}"
+    assert drawn == [made.store.path] * 2
+
+
+def test_a_run_that_was_never_stored_has_failed(plan, console, capsys, drawn):
+    made = plan()
+    store(made, ["done"])
+    assert failure_line(made, console, capsys) == f"1 of 2 runs failed: {made.todo[1].run_id} not stored"
+
+
+def test_only_networks_that_may_diverge_may(plan, console, capsys, drawn):
+    made = plan(may_diverge=["plain"])
+    store(made, ["diverged", "diverged"])
+    (other,) = (run.run_id for run in made.todo if run.network == "resnet")
+    assert failure_line(made, console, capsys) == f"1 of 2 runs failed: {other} diverged"
+
+
+def test_other_runs_of_the_study_do_not_count(plan, console, capsys, drawn):
+    made = plan()
+    store(made, ["done", "failed"])
+    first = dataclasses.replace(made, todo=made.todo[:1])
+    finish(first, console, as_json=True)  # exits with no error
+    printed = json.loads(capsys.readouterr().out)
+    assert [run["run_id"] for run in printed["runs"]] == [first.todo[0].run_id]
+    assert (printed["study"], printed["report"]) == ("tiny", str(made.store.path / "page"))
+    assert console.file.getvalue() == ""

@@ -1,0 +1,114 @@
+"""`execute` and `run_study` with a backend that trains nothing. contracts/test_backends.py has real ones."""
+
+import dataclasses
+
+import pytest
+
+from depthbench import run_study
+from depthbench.errors import BadInput, Interrupted
+from depthbench.events import Silent, StudyStarted
+from depthbench.execution.backends import BACKENDS
+from depthbench.execution.plan import make_plan
+from depthbench.execution.run import execute
+from depthbench.execution.settings import Execution
+from depthbench.registry import Entry
+from depthbench.store.study_store import StudyStore
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"results": "here"}, "results = here: `execution` has another value; set it there"),
+        ({"jobs": 3, "step": "eager"}, "jobs = 3, step_mode = eager: `execution` has another value"),
+        ({"fresh": True}, "fresh = True: `execution` has another value"),
+        ({"display": Silent(), "watch": object()}, "give `display` or `watch`, not both"),
+    ],
+)
+def test_contradictory_arguments_of_run_study_are_refused(tiny, tmp_path, arguments, message):
+    with pytest.raises(BadInput, match=message):
+        run_study(tiny(), execution=Execution(tmp_path / "elsewhere", jobs=2), **arguments)
+    assert not any(tmp_path.iterdir())
+
+
+class Log(Silent):
+    """A display that keeps its calls."""
+
+    def __init__(self):
+        self.calls = []
+
+    def __enter__(self):
+        self.calls.append("enter")
+        return self
+
+    def __exit__(self, *error):
+        self.calls.append("exit")
+
+    def show(self, event):
+        self.calls.append(event)
+
+
+@pytest.fixture
+def plan(tiny, tmp_path):
+    """A plan for the backend "fake"."""
+    return make_plan(tiny(), Execution(tmp_path / "results", device="cpu", jobs=2, backend="fake"))
+
+
+@pytest.fixture
+def backend(monkeypatch):
+    """Set the backend "fake"."""
+    return lambda function: monkeypatch.setitem(BACKENDS, "fake", Entry(function))
+
+
+@pytest.mark.parametrize("error", [Interrupted, RuntimeError])
+def test_the_display_is_left_and_the_results_are_unlocked_if_a_backend_raises(plan, backend, error):
+    def fails(plan, display):
+        display.show("training")
+        raise error
+
+    backend(fails)
+    display = Log()
+    with pytest.raises(error):
+        execute(plan, display)
+    started = StudyStarted(plan.todo, jobs=2, lanes=1, threads=plan.threads)
+    assert display.calls == ["enter", started, "training", "exit"]
+    with plan.store.opened(plan.study, plan.data_hash):
+        pass
+
+
+def test_no_other_process_can_write_while_a_backend_trains(plan, backend):
+    def trains(plan, display):
+        other = StudyStore(plan.store.path)
+        with pytest.raises(BadInput, match="another depthbench"), other.opened(plan.study, plan.data_hash):
+            pytest.fail("it must not open")
+
+    backend(trains)
+    execute(plan)
+    assert plan.store.study().name == "tiny"
+
+
+def test_a_plan_that_cannot_be_stored_is_refused_before_the_display_is_entered(plan, backend):
+    backend(lambda plan, display: pytest.fail("it must not train"))
+    with plan.store.opened(plan.study, "other images"):
+        pass
+    display = Log()
+    with pytest.raises(BadInput, match="other settings"):
+        execute(plan, display)
+    assert display.calls == []
+
+
+def test_a_backend_of_an_unknown_name_is_refused_before_anything_is_written(plan):
+    with pytest.raises(BadInput, match="no backend is called 'fake'"):
+        execute(plan)
+    assert not plan.store.path.exists()
+
+
+def test_lanes_that_are_measured_first_are_those_of_the_backend(plan, backend, monkeypatch):
+    seen = []
+    backend(lambda plan, display: seen.append(plan.lanes))
+    monkeypatch.setattr(
+        "depthbench.execution.lanes.choose_lanes",
+        lambda plan, display: dataclasses.replace(plan, jobs=4, lanes=4),
+    )
+    display = Log()
+    execute(plan, display)
+    assert (seen, display.calls[1].jobs, display.calls[1].lanes) == ([4], 4, 4)

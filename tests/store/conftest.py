@@ -1,0 +1,29 @@
+"""A stored study of one run."""
+
+import math
+
+import pandas as pd
+import pytest
+
+from depthbench.store.record import Record
+from depthbench.store.study_store import StudyStore
+
+
+@pytest.fixture
+def stored(tiny, tmp_path):
+    """Return a store with one finished run of a tiny study, and the study."""
+    store, study = StudyStore(tmp_path / "tiny"), tiny()
+    with store.opened(study, "hash"):
+        write_run(store, next(study.runs()))
+    return store, study
+
+
+def write_run(store, run, status="done"):
+    """Store a run of two steps and two layers, and return its store."""
+    run_store = store.run(run.run_id)
+    history = [{"step": 1, "loss": 2.5, "test_error": math.nan}, {"step": 2, "loss": 2.0, "test_error": 50.0}]
+    layers = pd.DataFrame({"step": [0, 0], "layer": [1, 2], "name": ["a", "b"], "stage": ["1", "fc"]})
+    run_store.write_rows(history, layers)
+    record = Record.of(run, parameters=7).changed(status=status, final={"test_error": 50.0})
+    run_store.write(record)
+    return run_store

@@ -1,0 +1,80 @@
+import json
+
+import pandas as pd
+import pytest
+
+from depthbench.errors import BadInput
+from depthbench.files import write_text
+from depthbench.store.results import read_runs
+from depthbench.store.run_store import RunStore
+from tests.store.conftest import write_run
+
+
+def test_run_json_holds_the_full_run(stored):
+    store, study = stored
+    (run_store,) = store.run_stores()
+    run = json.loads((run_store.path / "run.json").read_text())["run"]
+    assert run == next(study.runs()).model_dump(mode="json")
+
+
+@pytest.mark.parametrize(
+    ("changes", "version"),
+    [
+        ({"format": 99}, "99"),
+        ({"format": 99, "status": "waiting", "seed": None}, "99"),  # another format can have other types
+        ({"format": "1.1"}, "'1.1'"),
+        ({"format": None}, "None"),
+    ],
+)
+def test_a_run_of_another_format_is_refused(stored, changes, version):
+    store, study = stored
+    (run_store,) = store.run_stores()
+    run_store.record_file.write_text(json.dumps(run_store.read().to_dict() | changes))
+    with pytest.raises(BadInput, match=f"run.json has results format {version}; .* use the version that"):
+        read_runs(store.path)
+    with pytest.raises(BadInput, match=f"run.json has results format {version}"):
+        store.check(study, "hash")
+
+
+@pytest.mark.parametrize("name", ["history.parquet", "layers.parquet", "predictions.parquet", "run.json"])
+def test_a_truncated_file_is_not_a_finished_run(stored, name):
+    store, _ = stored
+    (run_store,) = store.run_stores()
+    run_store.write_frame("predictions", pd.DataFrame({"label": [0], "predicted": [1]}, dtype="uint8"))
+    assert run_store.is_finished()
+    file = run_store.path / name
+    file.write_bytes(file.read_bytes()[:-20])
+    assert not run_store.is_finished()
+
+
+def test_diverged_is_finished_and_failed_is_not(stored, tiny):
+    store, study = stored
+    _, residual = study.runs()
+    assert write_run(store, residual, "diverged").is_finished()
+    assert not write_run(store, residual, "failed").is_finished()
+    assert not write_run(store, residual, "interrupted").is_finished()
+
+
+@pytest.mark.parametrize("name", ["history", "layers"])
+def test_a_run_without_one_of_its_tables_is_not_finished(stored, name):
+    store, _ = stored
+    (run_store,) = store.run_stores()
+    table = run_store.path / f"{name}.parquet"
+    table.rename(table.with_suffix(".old"))
+    assert not run_store.is_finished()
+
+
+def test_a_run_without_a_logged_row_is_not_finished(stored):
+    store, _ = stored
+    (run_store,) = store.run_stores()
+    run_store.write_frame("history", run_store.frame("history").iloc[:0])
+    assert not run_store.is_finished()
+
+
+@pytest.mark.parametrize("content", [None, "", '["status"]', "{}", '{"status": "done"'])
+def test_what_is_not_a_record_is_read_as_none(tmp_path, content):
+    run_store = RunStore(tmp_path / "run")
+    if content is not None:
+        write_text(run_store.record_file, content)
+    assert run_store.read() is None
+    assert not run_store.is_finished()

@@ -1,0 +1,172 @@
+from contextlib import nullcontext
+
+import pytest
+
+from depthbench.errors import BadInput
+from depthbench.networks import NETWORKS, Family
+from depthbench.store.results import load_results
+from depthbench.store.study_store import StudyStore
+from depthbench.study.model import FORMAT
+
+
+def test_the_frozen_study_can_be_run_again(stored):
+    store, study = stored
+    assert store.study() == study
+
+
+@pytest.mark.parametrize(
+    ("grid", "expected"),
+    [
+        ({"depth": [20]}, 4),  # a full grid grows
+        ({"network": ["resnet"], "depth": [20], "seed": [3]}, 3),  # adds one run, not all combinations
+        ({"network": ["plain"]}, 2),  # nothing new
+    ],
+)
+def test_a_request_adds_exactly_its_runs(stored, tiny, grid, expected):
+    store, study = stored
+    more = tiny(grid=grid)
+    with store.opened(more, "hash"):
+        assert len(store.run_stores()) == 1
+    joined = {run.run_id for run in store.study().runs()}
+    assert joined == {run.run_id for each in (study, more) for run in each.runs()}
+    assert len(joined) == expected
+
+
+def test_networks_of_other_depths_may_join(stored, tiny, monkeypatch):
+    monkeypatch.setitem(NETWORKS, "any", Family(lambda depth, in_channels, num_classes, width: None))
+    store, _ = stored
+    with store.opened(tiny(grid={"network": ["any"], "depth": [9]}), "hash"):
+        pass
+    assert {(run.network, run.depth) for run in store.study().runs()} == {
+        ("plain", 8),
+        ("resnet", 8),
+        ("any", 9),
+    }
+
+
+BARE = {"of": "plain", "options": {"norm": "none"}, "recipe": {"batch_size": 8}}
+
+
+def test_variants_join_and_stay(stored, tiny):
+    store, _ = stored
+    for name in ("bare", "bald"):
+        with store.opened(tiny(variants={name: BARE}, grid={"network": [name]}), "hash"):
+            pass
+    study = store.study()
+    assert {run.network for run in study.runs()} == {"plain", "resnet", "bare", "bald"}
+    assert {run.options.norm for run in study.runs() if run.of == "plain"} == {"none"}
+    other = BARE | {"options": {"norm": "group"}}
+    with (
+        pytest.raises(BadInput, match=r"other settings \(variants\.bare is"),
+        store.opened(tiny(variants={"bare": other}, grid={"network": ["bare"]}), "hash"),
+    ):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("changes", "data_hash", "message"),
+    [
+        ({"recipe": {"lr": 0.5}}, "hash", "recipe.lr is 0.05 there and 0.5 here"),
+        ({"data": {"val_size": 100}}, "hash", "data.val_size is unset there and 100 here"),
+        ({"options": {"width": 8}}, "hash", "options.width is 4 there and 8 here"),
+        ({}, "other", "data_hash is hash there and other here"),
+    ],
+)
+def test_another_recipe_or_data_set_is_refused_without_loss(stored, tiny, changes, data_hash, message):
+    store, _ = stored
+    before = {p: p.read_bytes() for p in store.path.rglob("*") if p.is_file()}
+    with pytest.raises(BadInput, match="--name NAME") as error, store.opened(tiny(**changes), data_hash):
+        pytest.fail("it must not open")
+    assert message in str(error.value)
+    assert {p: p.read_bytes() for p in store.path.rglob("*") if p.is_file()} == before
+
+
+def test_fresh_discards_what_depthbench_made_and_nothing_else(stored, tiny):
+    store, _ = stored
+    for name in ("report/index.html", "tensorboard/events", "notes/ideas.txt"):
+        file = store.path / name
+        file.parent.mkdir()
+        file.touch()
+    other = tiny(recipe={"lr": 0.5})
+    with store.opened(other, "hash", fresh=True):
+        assert store.run_stores() == []
+    assert store.study() == other
+    assert {path.name for path in store.path.iterdir()} - {".lock"} == {"study.toml", "notes"}
+    assert (store.path / "notes" / "ideas.txt").exists()
+
+
+def test_an_incompatible_version_is_refused_for_reading_and_writing(stored):
+    store, study = stored
+    file = store.path / "study.toml"
+    file.write_text(file.read_text().replace(f"format = {FORMAT}", "format = 99"))
+    for action in (lambda: load_results(store.path), lambda: store.check(study, "hash")):
+        with pytest.raises(BadInput, match="results format 99; this version of depthbench reads format 1"):
+            action()
+
+
+def test_a_directory_that_is_not_a_study_is_refused(tiny, tmp_path):
+    (tmp_path / "thesis.txt").write_text("years of work")
+    store = StudyStore(tmp_path)
+    for fresh in (False, True):
+        with pytest.raises(BadInput, match="holds other files"):
+            store.check(tiny(), "hash", fresh)
+    with pytest.raises(BadInput, match="holds no results"):
+        load_results(tmp_path)
+
+
+def test_a_second_writer_is_refused(stored):
+    store, study = stored
+    with (
+        store.opened(study, "hash"),
+        pytest.raises(BadInput, match="another depthbench is writing"),
+        StudyStore(store.path).opened(study, "hash"),
+    ):
+        pytest.fail("it must not open")
+
+
+def test_a_margin_set_earlier_is_kept(stored, tiny):
+    store, _ = stored
+    for margin in (2.0, 9.0):
+        with store.opened(tiny(verdict={"margin": margin}), "hash"):
+            pass
+    assert store.study().verdict.margin == 2.0
+
+
+def test_the_bounds_of_an_earlier_search_are_kept(stored, tiny):
+    store, _ = stored
+    for changes in ({"frontier": {"below": 30.0}}, {}):
+        with store.opened(tiny(**changes), "hash"):
+            pass
+    assert store.study().frontier.below == 30.0
+
+
+def test_files_that_a_kill_left_half_written_are_removed(stored):
+    store, study = stored
+    (run_store,) = store.run_stores()
+    part = run_store.path / ".history.parquet.x1y2.part"
+    part.write_bytes(b"PAR1")
+    with store.opened(study, "hash"):
+        assert not part.exists()
+    assert run_store.is_finished()
+
+
+def test_a_directory_of_studies_names_those_in_it(stored):
+    store, _ = stored
+    with pytest.raises(BadInput, match=f"holds no results .*: give one of {store.path}$"):
+        StudyStore(store.path.parent).table()
+
+
+def test_a_broken_study_file_is_refused_until_it_is_discarded(stored):
+    store, study = stored
+    store.study_file.write_text("[grid")
+    for fresh, refusal in ((False, pytest.raises(BadInput, match="not valid TOML")), (True, nullcontext())):
+        with refusal:
+            store.check(study, "hash", fresh)
+
+
+def test_a_path_that_cannot_be_a_directory_is_refused(tiny, tmp_path):
+    (tmp_path / "file").touch()
+    for path, message in (("file", "is a file: give a directory"), ("file/tiny", "cannot be written")):
+        store = StudyStore(tmp_path / path)
+        with pytest.raises(BadInput, match=message), store.opened(tiny(), "hash"):
+            pytest.fail("it must not open")

@@ -1,0 +1,58 @@
+import pytest
+import torch
+from torch import nn
+
+from depthbench.networks import NETWORKS, Family
+from depthbench.training.building import build_network, hash_weights, make_optimizer
+from depthbench.training.settings import Recipe
+
+
+def hash_of(run, digits):
+    return hash_weights(build_network(NETWORKS[run.family], run, digits))
+
+
+def test_initial_weights_depend_on_the_seed_alone(tiny, digits):
+    first, other = tiny(grid={"network": ["plain"], "seed": [0, 1]}).runs()
+    before = hash_of(first, digits)
+    torch.rand(7)
+    assert hash_of(first, digits) == before
+    assert hash_of(other, digits) != before
+
+
+def test_a_builder_gets_the_options_that_were_changed_and_the_shape_of_the_images(tiny, digits):
+    run = next(tiny(options={"norm": "none"}).runs())
+    assert build_network(Family(dict), run, digits) == {
+        "depth": 8,
+        "in_channels": 1,
+        "num_classes": 10,
+        "width": 4,
+        "norm": "none",
+    }
+
+
+def network_of(**parameters):
+    network = nn.Module()
+    for name, value in parameters.items():
+        network.register_parameter(name, nn.Parameter(value))
+    return network
+
+
+def test_the_hash_of_weights_covers_names_shapes_and_numbers():
+    x = torch.arange(24.0).reshape(2, 3, 2, 2)
+    networks = [
+        network_of(a=x),
+        network_of(b=x),
+        network_of(a=x.reshape(3, 2, 2, 2)),
+        network_of(a=x.flip(0)),
+        network_of(a=x[:1], b=x[1:]),
+    ]
+    assert len({hash_weights(network) for network in networks}) == len(networks)
+    strided = x.to(memory_format=torch.channels_last)  # another order in memory, as convolutions use it
+    assert hash_weights(network_of(a=strided)) == hash_weights(networks[0])
+
+
+@pytest.mark.parametrize("decay_norm", [True, False])
+def test_a_network_without_weights_of_layers_can_be_trained(decay_norm):
+    recipe = Recipe(decay_norm=decay_norm, weight_decay=0.5)
+    (group,) = make_optimizer(nn.BatchNorm1d(3), recipe).param_groups
+    assert (len(group["params"]), group["weight_decay"]) == (2, 0.5 if decay_norm else 0.0)
