@@ -278,3 +278,11 @@ def test_a_margin_set_earlier_is_kept(stored, tiny):
         with store.opened(tiny(verdict={"margin": margin}), "hash"):
             pass
     assert store.study().verdict.margin == 2.0
+
+
+def test_a_level_to_reach_joins_a_margin_set_earlier(stored, tiny):
+    store, _ = stored
+    for verdict in ({"margin": 2.0}, {"reach": 5.0, "margin": 9.0}, {}):
+        with store.opened(tiny(verdict=verdict), "hash"):
+            pass
+    assert store.study().verdict.model_dump() == {"margin": 2.0, "reach": 5.0}
