@@ -20,6 +20,7 @@ LATE = 0.5  # a run leaves chance late if it is still at chance after this fract
 FAR = 10.0  # percentage points between evaluation mode and training mode
 START = 10  # updates within which a zero-initialised branch receives its first gradient
 SMALL, LARGE = 1e-3, 1e3  # gradient of the first hidden layer relative to the last one
+ERRORS = ["step", "train_error", "train_error_eval"]  # columns of `Results.history`
 GRADIENTS = ("grad_norm_preact", "grad_norm_weight")
 SATURATING = ("sigmoid", "tanh")
 
@@ -80,9 +81,9 @@ def diagnose(runs: pd.DataFrame, history: pd.DataFrame, layers: pd.DataFrame) ->
     near = near_chance(runs) if len(runs) else np.nan
     settings = {run["run_id"]: run for run in rows_of(runs)}
     found: dict[str, list[_Found]] = {run_id: [] for run_id in settings}
-    by_run = dict(iter(history.sort_values("step").groupby("run_id"))) if len(history) else {}
+    by_run = _by_run(history)
     for run_id, run in settings.items():
-        found[run_id] += _of_errors(run, by_run.get(run_id, history.iloc[:0]), near)
+        found[run_id] += _of_errors(run, by_run.get(run_id, np.zeros((len(ERRORS), 0))), near)
     known = layers[layers["run_id"].isin(list(settings))] if len(layers) else layers
     for run_id, findings in _of_gradients(known, settings):
         found[run_id] += findings
@@ -93,30 +94,42 @@ def diagnose(runs: pd.DataFrame, history: pd.DataFrame, layers: pd.DataFrame) ->
     return _joined(settings, found, ratios)
 
 
-def _of_errors(run: Mapping[str, Any], rows: pd.DataFrame, near: float) -> list[_Found]:
-    """Return the findings in the errors of one run. `rows` is its history, sorted by step."""
+def _by_run(history: pd.DataFrame) -> dict[str, np.ndarray]:
+    """Return run id -> the columns ERRORS of its history as (columns, rows), sorted by step.
+
+    Arrays, because a study may have thousands of runs, and frames are slow to make."""
+    if history.empty:
+        return {}
+    rows = history[["run_id", *ERRORS]].sort_values(["run_id", "step"], kind="stable")
+    run_ids, starts = np.unique(rows["run_id"].to_numpy(str), return_index=True)
+    values = rows[ERRORS].to_numpy(float).T
+    return dict(zip(run_ids.tolist(), np.split(values, starts[1:], axis=1), strict=True))
+
+
+def _of_errors(run: Mapping[str, Any], history: np.ndarray, near: float) -> list[_Found]:
+    """Return the findings in the errors of one run. `history` is that of `_by_run`."""
     steps = float(run["steps"])
+    logged, during, evaluated = history
     if run["status"] == "diverged":
-        last = rows["step"].max() if len(rows) else run["step"]
-        return [_Found("diverged", {"step": float(last), "steps": steps})]
+        return [_Found("diverged", {"step": float(max(logged, default=run["step"])), "steps": steps})]
     if run["status"] != "done" or not run["step"] >= LEAST_STEPS:
         return []
-    during = rows["train_error"].astype(float)
-    beside = np.fmax(during, during.shift(-1))  # a run that has just jumped shows it in the next row
-    table = rows.assign(beside=beside).dropna(subset=["train_error_eval"])
-    if table.empty:
+    beside = np.fmax(during, np.append(during[1:], np.nan))  # a run that just jumped shows it in the next row
+    is_known = ~np.isnan(evaluated)
+    if not is_known.any():
         return []
-    step, error = table["step"].to_numpy(float), table["train_error_eval"].to_numpy(float)
+    step, error, on_the_fly_then = logged[is_known], evaluated[is_known], during[is_known]
     is_last = (step > (1 - LAST_PART) * steps) | (step == step[-1])
     end = float(error[is_last][-EVALUATIONS:].mean())
-    on_the_fly = float(during[rows["step"] > (1 - LAST_PART) * steps].mean())
+    last = during[(logged > (1 - LAST_PART) * steps) & ~np.isnan(during)]
+    on_the_fly = float(last.mean()) if len(last) else np.nan
     errors = {"train_error": end, "on_the_fly": on_the_fly}
-    gap = (error - table["beside"].to_numpy(float))[-2:].min()
+    gap = (error - beside[is_known])[-2:].min()
     if gap > FAR:
         return [_Found("unsettled", errors | {"gap": float(gap)})]
     if end >= near:
         return [_Found("at_chance", errors | {"lowest": float(error.min()), "chance": near + NEAR})]
-    was_at_chance = (error >= near) & (table["train_error"].to_numpy(float) >= near)
+    was_at_chance = (error >= near) & (on_the_fly_then >= near)
     left = int(np.argmin(was_at_chance))  # the first evaluation that is not at chance
     if left and step[left - 1] >= LATE * steps:
         numbers = {"until": float(step[left - 1]), "left": float(step[left]), "steps": steps}
@@ -140,12 +153,12 @@ def _of_gradients(
 
 def _of_run(rows: pd.DataFrame, columns: Sequence[str], run: Mapping[str, Any]) -> list[_Found]:
     """Return the findings in the gradients of one run. `rows` are its layers."""
-    tables = {column: _by_step(rows, column) for column in columns}  # (layers, steps) each
     names = rows.drop_duplicates("layer").set_index("layer")["name"].sort_index()
-    steps = next(iter(tables.values())).columns.to_numpy()
+    tables = {column: _by_step(rows, column) for column in columns}  # (layers, steps) each
+    steps = np.unique(rows["step"].to_numpy())
     # a layer without a number in any step is not measured by this probe, e.g. if its module is not called
-    measured = {column: table.notna().any(axis=1).to_numpy() for column, table in tables.items()}
-    stacked = np.stack([table.to_numpy() for table in tables.values()])  # (columns, layers, steps)
+    stacked = np.stack(list(tables.values()))  # (columns, layers, steps)
+    measured = ~np.isnan(stacked).all(axis=2, keepdims=True)
     arrives = (np.isfinite(stacked) & (stacked > 0)).any(axis=(0, 2))
     is_zero: np.ndarray = (stacked == 0).any(axis=0)
     never = ~arrives & ~np.isinf(stacked).any(axis=(0, 2))
@@ -164,11 +177,8 @@ def _of_run(rows: pd.DataFrame, columns: Sequence[str], run: Mapping[str, Any]) 
     if by_design.any():
         found.append(_Found("zero_by_design", {"layers": float(by_design.sum())}, tuple(names[by_design])))
     is_zero[by_design] = False
-    took_part = ~_is_unused(rows)
     is_infinite: np.ndarray = np.isinf(stacked).any(axis=0)
-    is_nan = np.stack(
-        [table.isna().to_numpy() & took_part & measured[column][:, None] for column, table in tables.items()]
-    ).any(axis=0)
+    is_nan = (np.isnan(stacked) & measured & ~_is_unused(rows)).any(axis=0)
     for finding, table in (
         ("zero_gradient", is_zero),
         ("infinite_gradient", is_infinite),
@@ -178,17 +188,20 @@ def _of_run(rows: pd.DataFrame, columns: Sequence[str], run: Mapping[str, Any]) 
             found.append(_first(finding, table, steps, names))
     if len(tables) == len(GRADIENTS) and steps[-1] > START:
         dead = (tables["grad_norm_weight"] == 0) & (tables["grad_norm_preact"] > 0)
-        dead_inputs = _dead_inputs(dead.to_numpy(), steps, names)
+        dead_inputs = _dead_inputs(dead, steps, names)
         if dead_inputs:  # the zero gradients follow from it
             found = [each for each in found if each.finding != "zero_gradient"]
         found += dead_inputs
     return found
 
 
-def _by_step(rows: pd.DataFrame, column: str) -> pd.DataFrame:
+def _by_step(rows: pd.DataFrame, column: str) -> np.ndarray:
     """Return `column` of one run as (layers, steps), NaN where it is not known."""
-    table = rows.pivot_table(index="layer", columns="step", values=column, dropna=False, aggfunc="first")
-    return table.astype(float)
+    layers, layer = np.unique(rows["layer"].to_numpy(), return_inverse=True)
+    steps, step = np.unique(rows["step"].to_numpy(), return_inverse=True)
+    table = np.full((len(layers), len(steps)), np.nan)
+    table[layer, step] = rows[column].to_numpy(float)
+    return table
 
 
 def _is_unused(rows: pd.DataFrame) -> np.ndarray:
@@ -197,7 +210,7 @@ def _is_unused(rows: pd.DataFrame) -> np.ndarray:
     Its weight is not measured either then."""
     if "weight_norm" not in rows:
         return np.array(False)
-    return _by_step(rows, "weight_norm").isna().to_numpy()
+    return np.isnan(_by_step(rows, "weight_norm"))
 
 
 def _zero_at_start(is_zero: np.ndarray, arrives: np.ndarray, steps: np.ndarray) -> np.ndarray:
@@ -256,12 +269,17 @@ def _gradient_ratios(layers: pd.DataFrame, run_ids: Sequence[str]) -> dict[str, 
     if column not in layers or not len(run_ids):
         return {}
     hidden = layers[(layers["stage"] != CLASSIFIER) & layers["run_id"].isin(run_ids)]
+    table = hidden.sort_values(["run_id", "step", "layer"]).groupby(["run_id", "step"])[column]
+    ends = table.agg(["first", "last", "size"]).reset_index()
+    ends = ends[(ends["size"] > 1) & (ends["first"] > 0) & (ends["last"] > 0)]
+    ends["ratio"] = ends["first"] / ends["last"]
+    span = hidden.groupby("run_id")["step"].agg(["min", "max"])
     ratios: dict[str, dict[str, float]] = {run_id: {} for run_id in run_ids}
-    for run_id, rows in hidden.groupby("run_id", sort=False):
-        for key, step in (("ratio_start", rows["step"].min()), ("ratio_end", rows["step"].max())):
-            norms = rows[rows["step"] == step].sort_values("layer")[column].to_numpy(float)
-            if len(norms) > 1 and np.isfinite(norms[[0, -1]]).all() and (norms[[0, -1]] > 0).all():
-                ratios[str(run_id)][key] = float(norms[0] / norms[-1])
+    for key, end in (("ratio_start", "min"), ("ratio_end", "max")):
+        at_end = ends[ends["step"] == ends["run_id"].map(span[end])]
+        for run_id, ratio in zip(at_end["run_id"], at_end["ratio"], strict=True):
+            if np.isfinite(ratio):
+                ratios[run_id][key] = float(ratio)
     return ratios
 
 

@@ -42,23 +42,22 @@ def reach(runs: pd.DataFrame, history: pd.DataFrame, level: float) -> pd.DataFra
     many of the others diverged; median (steps), where the Kaplan-Meier curve falls to one half, NaN if it
     does not; earliest and latest (steps) of the runs that reach it, NaN if none does; observed (steps), the
     last step at which a run that does not reach it was still observed, NaN if all do."""
-    rows = []
-    for _, group in reach_times(runs, history, level).groupby(KEYS, sort=False):
-        reached, others = group[group["reached"]], group[~group["reached"]]
-        rows.append(
-            {
-                **group.iloc[0][KEYS],
-                "n": len(group),
-                "reached": len(reached),
-                "diverged": int((others["status"] == "diverged").sum()),
-                "median": _median(group),
-                "earliest": reached["step"].min(),
-                "latest": reached["step"].max(),
-                "observed": others["step"].max(),
-            }
-        )
-    columns = ["n", "reached", "diverged", "median", "earliest", "latest", "observed"]
-    return pd.DataFrame(rows, columns=[*KEYS, *columns])
+    times = reach_times(runs, history, level)
+    when, end = times["step"].where(times["reached"]), times["step"].where(~times["reached"])
+    failed = ~times["reached"] & (times["status"] == "diverged")
+    groups = times.assign(n=1, when=when, end=end, failed=failed).groupby(KEYS, sort=False)
+    table = groups.agg(
+        n=("n", "sum"),
+        reached=("reached", "sum"),
+        diverged=("failed", "sum"),
+        earliest=("when", "min"),
+        latest=("when", "max"),
+        observed=("end", "max"),
+    ).reset_index()
+    step, reached = times["step"].to_numpy(), times["reached"].to_numpy(bool)
+    places = (groups.indices[key] for key in zip(table["network"], table["depth"], strict=True))
+    table["median"] = np.array([_median(step[at], reached[at]) for at in places], float)
+    return table[[*KEYS, "n", "reached", "diverged", "median", "earliest", "latest", "observed"]]
 
 
 def reach_curves(times: pd.DataFrame) -> pd.DataFrame:
@@ -67,35 +66,38 @@ def reach_curves(times: pd.DataFrame) -> pd.DataFrame:
     Columns: network, depth; step; reached, the estimated fraction of runs that have reached the level by this
     step, 0 at step 0; at_risk, the runs that were observed and had not reached it before this step; censored,
     how many are censored at it."""
-    frames = [_curve(group).assign(**group.iloc[0][KEYS]) for _, group in times.groupby(KEYS, sort=False)]
+    frames = []
+    for _, group in times.groupby(KEYS, sort=False):
+        step, reached = group["step"].to_numpy(), group["reached"].to_numpy(bool)
+        at, fraction = _curve(step, reached)
+        numbers = {
+            "step": at,
+            "reached": fraction,
+            "at_risk": [int((step >= each).sum()) for each in at],
+            "censored": [int((step[~reached] == each).sum()) for each in at],
+        }
+        frames.append(pd.DataFrame(numbers).assign(**group.iloc[0][KEYS]))
     columns = [*KEYS, "step", "reached", "at_risk", "censored"]
     return pd.concat(frames, ignore_index=True)[columns] if frames else pd.DataFrame(columns=columns)
 
 
-def _curve(group: pd.DataFrame) -> pd.DataFrame:
-    """Estimate the curve of one network and depth."""
+def _curve(step: np.ndarray, reached: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the steps at which runs reach the level or are censored, from 0 on, and the fraction by each."""
     from scipy import stats
 
-    step, reached = group["step"].to_numpy(float), group["reached"].to_numpy(bool)
-    estimate = stats.ecdf(stats.CensoredData(uncensored=step[reached], right=step[~reached])).cdf
-    at = np.concatenate([[0.0], estimate.quantiles])
-    return pd.DataFrame(
-        {
-            "step": at.astype(int),
-            "reached": np.concatenate([[0.0], estimate.probabilities]),
-            "at_risk": [int((step >= each).sum()) for each in at],
-            "censored": [int((step[~reached] == each).sum()) for each in at],
-        }
-    )
+    sample = stats.CensoredData(uncensored=step[reached], right=step[~reached])
+    estimate = stats.ecdf(sample).cdf
+    at, fraction = estimate.quantiles, estimate.probabilities
+    return np.append(0, at).astype(int), np.append(0.0, fraction)
 
 
-def _median(group: pd.DataFrame) -> float:
-    """Return the first step at which half of the runs have reached the level, NaN if there is none."""
-    if not group["reached"].any():
+def _median(step: np.ndarray, reached: np.ndarray) -> float:
+    """Return the first step by which half of the runs have reached the level, NaN if there is none."""
+    if not reached.any():
         return np.nan
-    curve = _curve(group)
-    half = curve.loc[curve["reached"] >= 0.5 - ROUNDING, "step"]
-    return float(half.min()) if len(half) else np.nan
+    at, fraction = _curve(step, reached)
+    half = at[fraction >= 0.5 - ROUNDING]
+    return float(half[0]) if len(half) else np.nan
 
 
 def evaluated_steps(runs: pd.DataFrame, history: pd.DataFrame) -> list[int]:
