@@ -85,6 +85,7 @@ def test_files_are_where_they_are_promised(report):
         "summary",
         "verdicts_train",
         "verdicts_test",
+        "diagnosis",
         "reach",
         "choice",
         "runs",
