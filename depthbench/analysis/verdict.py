@@ -55,6 +55,17 @@ def default_margin(steps: int) -> float:
     return FULL_MARGIN if steps >= FULL_RECIPE else SHORT_MARGIN
 
 
+def budget(runs: pd.DataFrame) -> tuple[int, int] | None:
+    """Return the fewest and the most steps of the finished runs, for which a verdict on them holds.
+
+    Both are equal if all runs have the same number of steps. A run that stopped early, by `recipe.patience`,
+    counts with the steps it made, and a diverged run with those planned. None if no run has finished."""
+    finished = runs[runs["status"].isin(FINISHED)]
+    made, planned = (pd.to_numeric(finished[key], errors="coerce") for key in ("step", "steps"))
+    steps = made.where(finished["status"] == "done", planned).fillna(planned).dropna()
+    return (int(steps.min()), int(steps.max())) if len(steps) else None
+
+
 def last_errors(runs: pd.DataFrame, history: pd.DataFrame, column: str) -> pd.DataFrame:
     """Return the finished runs with their `error` (percent).
 

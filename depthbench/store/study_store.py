@@ -167,7 +167,7 @@ class StudyStore:
         variants = {name: Variant(**v) for name, v in stored.get("variants", {}).items()} | study.variants
         joined = {"grid": first, "also": also, "plugins": plugins, "variants": variants}
         if stored.get("verdict"):  # a margin counts only if it was stated before the runs
-            joined["verdict"] = Verdict(**stored["verdict"])
+            joined["verdict"] = Verdict(**study.verdict.model_dump(exclude_none=True) | stored["verdict"])
         if study.frontier is None and "frontier" in stored:
             joined["frontier"] = Frontier(**stored["frontier"])
         return study.model_copy(update=joined)

@@ -3,6 +3,7 @@ import pandas as pd
 import pytest
 
 from depthbench.analysis.verdict import (
+    budget,
     default_margin,
     degradation,
     holm,
@@ -256,3 +257,14 @@ def test_a_trend_counts_the_diverged_runs_of_its_own_depths():
     }
     row = trends(errors_of(table), 1.0).iloc[0]
     assert (row["depths"], row["diverged"]) == ([8, 14, 20], 1)
+
+
+def test_the_budget_is_the_steps_that_the_runs_of_a_verdict_made():
+    runs = pd.DataFrame(
+        [("done", 300, 300), ("diverged", 40, 300), ("failed", 0, 900), ("interrupted", 5, 900)],
+        columns=["status", "step", "steps"],
+    )
+    assert budget(runs) == (300, 300)
+    early = pd.DataFrame([("done", 120, 300)], columns=runs.columns)  # stopped by recipe.patience
+    assert budget(pd.concat([runs, early])) == (120, 300)
+    assert budget(runs[2:]) is None

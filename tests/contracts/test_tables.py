@@ -14,6 +14,7 @@ from depthbench.report.tables.writing import write_table
 EVERY = {("study", name): entry for name, entry in TABLES.items()}
 EVERY |= {("comparison", name): entry for name, entry in COMPARISON_TABLES.items()}
 SUMMARISED = {"frontier", "classes", "robustness"}  # several rows of the CSV are one row for people
+SILENT = {"diagnosis", "rates"}  # these do not apply to a study without such rows
 STUDIES = ("complete", "unfinished", "single", "empty")
 each_table = pytest.mark.parametrize("key", EVERY, ids="-".join)
 
@@ -44,7 +45,7 @@ def test_every_table_of_the_package_is_in_a_list():
 def test_documents_itself(build, key):
     title = EVERY[key].load().title
     assert title[0].isupper()
-    note = build(key, "complete").note
+    note = next(table for study in STUDIES if (table := build(key, study)) is not None).note
     assert note.endswith(".")
     assert len(note) > 40
 
@@ -54,7 +55,7 @@ def test_documents_itself(build, key):
 def test_keeps_its_types(build, key, study):
     table = build(key, study)
     if table is None:
-        assert study == "empty" or key == ("study", "rates"), "only a table without rows may not apply"
+        assert study == "empty" or key[1] in SILENT, "only a table without rows may not apply"
         return
     assert isinstance(table.raw, pd.DataFrame)
     assert table.shown.map(lambda text: isinstance(text, str)).all(axis=None)

@@ -16,6 +16,7 @@ from depthbench.study.model import Run, Study
 DRAWN = (
     "degradation",
     "curves",
+    "reach",
     "paper_errors",
     "choice",
     "gradient_preact",

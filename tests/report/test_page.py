@@ -86,6 +86,8 @@ def test_the_report_has_exactly_the_documented_files(report):
         "summary",
         "verdicts_train",
         "verdicts_test",
+        "diagnosis",
+        "reach",
         "choice",
         "runs",
         "missing",

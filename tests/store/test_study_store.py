@@ -170,3 +170,11 @@ def test_a_path_that_cannot_be_a_directory_is_refused(tiny, tmp_path):
         store = StudyStore(tmp_path / path)
         with pytest.raises(BadInput, match=message), store.opened(tiny(), "hash"):
             pytest.fail("it must not open")
+
+
+def test_a_level_to_reach_joins_a_margin_set_earlier(stored, tiny):
+    store, _ = stored
+    for verdict in ({"margin": 2.0}, {"reach": 5.0, "margin": 9.0}, {}):
+        with store.opened(tiny(verdict=verdict), "hash"):
+            pass
+    assert store.study().verdict.model_dump() == {"margin": 2.0, "reach": 5.0}

@@ -28,6 +28,13 @@ def test_a_run_id_never_changes():
     assert run(network="resnet", depth=56, seed=3, recipe=Recipe(steps=100)).run_id == "resnet-56-s3-014f6b"
 
 
+def test_the_settings_of_the_verdict_change_no_run_id():
+    studies = Study(), Study.model_validate({"verdict": {"margin": 2.0, "reach": 5.0}})
+    bare, judged = ([run.run_id for run in study.runs()] for study in studies)
+    assert bare == judged
+    assert "reach" not in studies[0].to_toml()  # study.toml of older studies says nothing of it either
+
+
 def test_a_key_set_to_its_default_does_not_change_the_run_id():
     assert (
         run(recipe=Recipe(lr=0.1), options=NetworkOptions(), data=Data(name="digits")).run_id == run().run_id

@@ -6,6 +6,7 @@ FIGURES: dict[str, Entry] = {
     "frontier": Entry("depthbench.report.figures.frontier:FIGURE"),
     "degradation": Entry("depthbench.report.figures.degradation:FIGURE"),
     "curves": Entry("depthbench.report.figures.curves:FIGURE"),
+    "reach": Entry("depthbench.report.figures.reach:FIGURE"),
     "paper_errors": Entry("depthbench.report.figures.paper_errors:FIGURE"),
     "choice": Entry("depthbench.report.figures.choice:FIGURE"),
     "confusion": Entry("depthbench.report.figures.confusion:FIGURE"),
