@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from typing import Self
 
-from depthbench.bench.case import CIFAR, Case
+from depthbench.bench.case import CIFAR, NETWORK, Case
 from depthbench.errors import BadInput
+from depthbench.networks import NETWORKS
 
 DIGITS_BATCH = 64  # as in the digits study
 LIMITS = {"jobs": (1, 64), "repeats": (1, 100), "seconds": (0.01, 60), "batch_size": (2, CIFAR[0])}
@@ -54,12 +55,12 @@ class Settings:
         if precision not in ("fp32", "tf32", "bf16"):
             raise BadInput(f"--precision {precision}: use fp32, tf32 or bf16")
         if not settings.cases():
-            raise BadInput("--depths none --digits none: nothing to measure; name a depth")
+            raise BadInput("--depths none --digits none leaves nothing to measure: name a depth")
         for case in settings.cases():
             try:
-                case.run(probe={})
+                NETWORKS[NETWORK].depths.n(case.depth)
             except BadInput as error:
-                raise BadInput(f"{'--digits' if case.digits else '--depths'} {case.depth}: {error}") from None
+                raise BadInput(f"--{'digits' if case.digits else 'depths'}: {error}") from None
         return settings
 
     def cases(self) -> list[Case]:
@@ -86,5 +87,5 @@ def _depths(flag: str, text: str) -> tuple[int, ...]:
     except ValueError:
         depths = []
     if not depths:
-        raise BadInput(f"{flag} {text}: write depths, e.g. {flag} 20,56, or {flag} none")
+        raise BadInput(f"{flag} {text}: use a list of depths, e.g. {flag} 20,56, or {flag} none")
     return tuple(dict.fromkeys(depths))

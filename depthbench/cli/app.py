@@ -3,6 +3,7 @@
 Exit codes: 0 all runs are done, 1 a run failed or diverged unexpectedly, 2 bad input, 130 interrupted."""
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -81,8 +82,8 @@ def run(
 ) -> None:
     """Train the unfinished runs of a study, and write the report.
 
-    After Ctrl-C, rerun the same command to resume. Runs at more depths, or
-    with more networks or seeds, join the stored ones.
+    After Ctrl-C, rerun the same command to resume. With more depths,
+    networks or seeds, only the additional runs are trained.
 
     Examples:
 
@@ -215,18 +216,18 @@ def bench(
         float | None, option("Approximate length of each timing. Default: 3; on a GPU, 1.")
     ] = None,
     batch_size: Annotated[int, typer.Option(help="Images in each update at 32x32.")] = 128,
-    results: Annotated[
-        Path, typer.Option(help="Folder in which the directory of this machine's results is created.")
-    ] = Path("results/bench"),
+    results: Annotated[Path, typer.Option(help="Folder for the directory of this machine's results.")] = Path(
+        "results/bench"
+    ),
 ) -> None:
     """Measure how fast this machine trains, compared with a conventional loop.
 
-    It times three loops alternately: a conventional one (DataLoader,
-    torchvision transforms, a loss fetched at every step), depthbench's, and
-    a large matrix product and copy as the upper limit. Each is timed as one
-    run and as several at once, with and without probes. The command prints
-    ratios with their spread, and writes a table and a plot. It takes minutes,
-    during which the machine should do nothing else.
+    It times three things alternately: a conventional loop (DataLoader,
+    torchvision transforms, a loss fetched at every step), depthbench's loop
+    (also with probes), and a large matrix product and a large copy as the
+    upper limit. Each is timed as one run and as several at once. The command
+    prints ratios with their spread, and writes a table and a plot. It takes
+    minutes, during which the machine should do nothing else.
 
     Examples:
 
@@ -253,7 +254,7 @@ def bench(
     from depthbench.bench.command import run_bench  # imports torch, so only once the flags are checked
 
     try:
-        with interruptible("interrupted: nothing is written; --repeats 1 takes less time"):
+        with interruptible("interrupted: no results are written (--repeats 1 takes less time)"):
             run_bench(settings, results, out)
     except BenchFailed as error:
         say(err, f"depthbench: {error}", "red")
@@ -290,10 +291,10 @@ def plan_(
     from depthbench.execution.cost.estimate import estimate
 
     console = make_console(stderr=as_json)
-    with interruptible("interrupted: --no-calibrate skips the timing"):
+    with interruptible("interrupted (--no-calibrate skips the timing)"):
         study = changes.load(grid.study, networks=grid.networks, depths=grid.depths)
         plan = _plan(console, study, how.settings(), executes=False)
-        with counting(console, "counting", "training a few steps") as progress:
+        with counting(console, "counting parameters and memory", "timing a few steps") as progress:
             cost = estimate(plan, calibrate, progress)
     if as_json:
         print(cost.to_json())
@@ -376,7 +377,7 @@ def compare(
     from depthbench.report.comparison import write_comparison
 
     with (
-        interruptible("interrupted: the comparison is incomplete; rerun this command to write it"),
+        interruptible("interrupted: the comparison is incomplete, so rerun this command"),
         saying(err, "drawing the comparison"),
     ):
         page = write_comparison(results, out_dir)
@@ -398,7 +399,8 @@ def show(
     store = StudyStore(results)
     missing = len(requested_runs(store.table())) - len(store.run_stores())
     if missing > 0 and not as_json:
-        say(out, f"{missing} more run{'s'[: missing > 1]} of the study not started")
+        runs = "1 more run of the study has" if missing == 1 else f"{missing} more runs of the study have"
+        say(out, f"{runs} not started")
 
 
 @app.command("list")
@@ -460,14 +462,28 @@ def _print_rows(rows: list[dict], title: str, as_json: bool) -> None:
         out.print(runs_table(rows, title))
 
 
+def _usage_problem(error: UsageError) -> str:
+    """Return what is wrong with the arguments, and the command that explains them."""
+    problem = error.format_message().removesuffix(".")
+    for parsed, words in (("integer", "a whole number"), ("number", "a number")):
+        problem = re.sub(rf"Input should be a valid {parsed}(, .*)?$", f"should be {words}", problem)
+    if error.ctx is not None:
+        command = error.ctx.command_path
+    else:  # an option without its value
+        names = {
+            command.name or getattr(command.callback, "__name__", "") for command in app.registered_commands
+        }
+        command = " ".join(["depthbench", *(name for name in sys.argv[1:2] if name in names)])
+    joint = " See" if problem.endswith("?") else "; see"
+    return f"{problem}{joint} `{command} --help`"
+
+
 def main() -> None:
     """Run the command line. Bad input prints one line to stderr and exits with code 2."""
     try:
         sys.exit(app(sys.argv[1:] or ["--help"], "depthbench", standalone_mode=False))
     except UsageError as error:
-        problem = error.format_message().removesuffix(".")
-        command = error.ctx.command_path if error.ctx is not None else "depthbench"
-        say(err, f"depthbench: {problem}; see `{command} --help`", "red")
+        say(err, f"depthbench: {_usage_problem(error)}", "red")
         sys.exit(2)
     except BadInput as error:
         say(err, f"depthbench: {error}", "red")

@@ -36,6 +36,6 @@ def interruptible(message: str) -> Iterator[None]:
 @contextmanager
 def drawing(console: Console, path: Path) -> Iterator[None]:
     """Show that the report of `path` is being drawn. Ctrl-C prints how to draw it again."""
-    interrupted = f"interrupted: the report of {path} is incomplete; draw it with `depthbench report {path}`"
+    interrupted = f"interrupted: the report of {path} is incomplete (`depthbench report {path}` draws it)"
     with interruptible(interrupted), saying(console, f"drawing the report of {path}"):
         yield

@@ -49,7 +49,9 @@ def copied(trained_study, tmp_path):
 
 def test_run_trains_stores_and_reports(trained_study):
     path, printed = trained_study.path, trained_study.printed
-    assert re.search(r"^small: 4 runs on digits, 0 already done; .* 10 steps per run$", printed, re.MULTILINE)
+    assert re.search(
+        r"^small: 4 runs of 10 steps on digits, 0 already done, 4 to do on cpu ", printed, re.MULTILINE
+    )
     assert "[4/4]" in printed
     assert "report: results/small/report/index.html" in printed
     assert (path / "study.toml").read_text().startswith("data_hash = ")
@@ -105,8 +107,8 @@ def test_frontier_finds_where_networks_stop_training_and_reports_it(tmp_path):
     [
         ("nosuch", "no network is called 'nosuch'"),
         ("plain_mlp --set options.order=full_pre", "options.order: plain_mlp has no such option"),
-        ("plain --deepest 7", "--deepest 7: plain has no depth that shallow"),
-        ("plain --below 0", "frontier: below = 0.0: should be greater than 0"),
+        ("plain --deepest 7", "--deepest 7: the shallowest plain has depth 8"),
+        ("plain --below 0", "frontier: below = 0.0: should be above 0"),
     ],
 )
 def test_an_impossible_search_is_refused_in_one_line(tmp_path, arguments, complaint):
@@ -129,10 +131,10 @@ def test_show_says_how_many_runs_are_not_begun(trained_study, tmp_path):
     first, second, *_ = (path / "runs").iterdir()
     shutil.rmtree(first)
     printed = invoke("show", path)[1]
-    assert printed.splitlines()[-1] == "1 more run of the study not started"
+    assert printed.splitlines()[-1] == "1 more run of the study has not started"
     assert "[bold]part" in printed
     shutil.rmtree(second)
-    assert "2 more runs of the study not started" in invoke("show", path)[1]
+    assert "2 more runs of the study have not started" in invoke("show", path)[1]
 
 
 @pytest.mark.slow
@@ -310,7 +312,7 @@ def folders(tmp_path):
         ("--depths 20,x", "--depths 20,x: 'x' is not a whole number; write e.g. --depths 20,56,110"),
         ("--depths=", "--depths is empty: write e.g. --depths 20,56,110"),
         ("--depths 0", "depth"),
-        ("--networks nosuch", "no network is called 'nosuch': Known: plain, plain_bottleneck"),
+        ("--networks nosuch", "no network is called 'nosuch'; networks: plain, plain_bottleneck"),
         ("--networks resnets", "did you mean 'resnet'?"),
         ("--seeds 0", "--seeds 0: a count is at least 1"),
         ("--seeds -1,2", "grid.seed"),
@@ -318,13 +320,13 @@ def folders(tmp_path):
         ("nosuch.toml", "study 'nosuch.toml': no such file"),
         ("{}/syntax.toml", "line 3"),
         ("{}/key.toml", "unknown key 'recipe.lrr': did you mean 'lr'?"),
-        ("{}/type.toml", 'recipe.lr = "0.1": should be a valid number'),
+        ("{}/type.toml", 'recipe.lr = "0.1": should be a number'),
         ("{}/newer.toml", f"results format {FORMAT + 1}; this version of depthbench reads format {FORMAT}"),
         ("--set lrr=1", "unknown key 'lrr': did you mean 'lr'?"),
         ("--set lr", "write --set KEY=VALUE"),
         ("--set every=3", "write probe.every or evaluate.every"),
-        ("--set lr=-1", "recipe.lr = -1: should be greater than 0"),
-        ("--steps 0", "recipe.steps = 0: should be greater than or equal to 1"),
+        ("--set lr=-1", "recipe.lr = -1: should be above 0"),
+        ("--steps 0", "recipe.steps = 0: should be at least 1"),
         ("--steps 5 --epochs 2", "steps and epochs exclude each other"),
         ("--device cuda:99", "--device cuda:99"),
         ("--device gpu", "--device gpu: use auto, cpu, cuda"),
@@ -335,7 +337,7 @@ def folders(tmp_path):
         ("--data ./nosuch", "no such folder"),
         ("--data {}/empty", "contains no images"),
         ("--data {}/one", "has only one class ('cat'): add a folder for another"),
-        ("--plugin {}/nosuch.py", "there is no such file"),
+        ("--plugin {}/nosuch.py", "no such file"),
         ("--name a/b", "name"),
         ("--set val_size=100000", "cannot split"),
         (
@@ -421,7 +423,7 @@ def test_two_recipes_into_one_directory(copied):
     ]
     done = CliRunner().invoke(app, words)
     assert isinstance(done.exception, BadInput)
-    assert "recipe.steps is 10 there and 11 here" in str(done.exception)
+    assert "recipe.steps was 10 and is now 11" in str(done.exception)
     assert {p: p.stat().st_mtime_ns for p in copied.rglob("*")} == before
 
 

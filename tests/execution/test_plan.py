@@ -49,7 +49,9 @@ def test_too_many_evaluation_images_means_all(tiny, tmp_path, asked, taken):
 
 
 def test_early_stopping_needs_a_validation_set(tiny, tmp_path):
-    with pytest.raises(BadInput, match=r"recipe.patience needs a validation set: set data.val_fraction"):
+    with pytest.raises(
+        BadInput, match=r"recipe.patience needs a validation set: add e.g. --set val_fraction=0.1"
+    ):
         make_plan(tiny(recipe={"patience": 3}), Execution(tmp_path, device="cpu"))
 
 

@@ -100,7 +100,7 @@ def test_variants_join_and_stay(stored, tiny):
     assert {run.options.norm for run in study.runs() if run.of == "plain"} == {"none"}
     other = BARE | {"options": {"norm": "group"}}
     with (
-        pytest.raises(BadInput, match=r"other settings \(variants\.bare is"),
+        pytest.raises(BadInput, match=r"other settings \(variants\.bare was"),
         store.opened(tiny(variants={"bare": other}, grid={"network": ["bare"]}), "hash"),
     ):
         pass
@@ -122,10 +122,10 @@ def test_the_row_of_a_variant_names_its_family(tmp_path, tiny):
 @pytest.mark.parametrize(
     ("changes", "data_hash", "message"),
     [
-        ({"recipe": {"lr": 0.5}}, "hash", "recipe.lr is 0.05 there and 0.5 here"),
-        ({"data": {"val_size": 100}}, "hash", "data.val_size is unset there and 100 here"),
-        ({"options": {"width": 8}}, "hash", "options.width is 4 there and 8 here"),
-        ({}, "other", "images is hash there and other here"),
+        ({"recipe": {"lr": 0.5}}, "hash", "recipe.lr was 0.05 and is now 0.5"),
+        ({"data": {"val_size": 100}}, "hash", "data.val_size was unset and is now 100"),
+        ({"options": {"width": 8}}, "hash", "options.width was 4 and is now 8"),
+        ({}, "other", "the hash of the images was hash and is now other"),
     ],
 )
 def test_another_recipe_or_data_set_is_refused_without_loss(stored, tiny, changes, data_hash, message):
@@ -150,7 +150,9 @@ def test_an_incompatible_version_is_refused_for_reading_and_writing(stored):
     file = store.path / "study.toml"
     file.write_text(file.read_text().replace(f"format = {FORMAT}", "format = 99"))
     for action in (lambda: load_results(store.path), lambda: store.check(study, "hash")):
-        with pytest.raises(BadInput, match="results format 99; this version of depthbench reads format 1"):
+        with pytest.raises(
+            BadInput, match="results format 99, but this version of depthbench reads format 1"
+        ):
             action()
 
 
@@ -161,7 +163,7 @@ def test_results_can_be_read_without_the_plugin_that_made_them(stored):
         file.read_text().replace("plugins = []", 'plugins = ["gone.py"]').replace('"plain"', '"mine"')
     )
     assert len(load_results(store.path).runs) == 1
-    with pytest.raises(BadInput, match=r"gone.py: there is no such file"):
+    with pytest.raises(BadInput, match=r"gone.py: no such file"):
         store.study()
 
 
@@ -178,7 +180,7 @@ def test_a_run_of_another_format_is_refused(stored, changes, version):
     store, study = stored
     (run_store,) = store.run_stores()
     run_store.record_file.write_text(json.dumps(run_store.read().to_dict() | changes))
-    with pytest.raises(BadInput, match=f"run.json has results format {version}; .* use the version that"):
+    with pytest.raises(BadInput, match=f"run.json has results format {version}, but .* use the version that"):
         read_runs(store.path)
     with pytest.raises(BadInput, match=f"run.json has results format {version}"):
         store.check(study, "hash")
@@ -247,7 +249,7 @@ def test_a_missing_table_of_a_finished_run_is_reported(stored, name, capsys):
     (run_store,) = store.run_stores()
     (run_store.path / f"{name}.parquet").unlink()
     load_results(store.path)
-    assert capsys.readouterr().err.endswith(f"{name}.parquet is missing; run it again\n")
+    assert capsys.readouterr().err.endswith(f"{name}.parquet is missing; rerun its study\n")
     run_store.write(run_store.read().changed(status="interrupted"))
     load_results(store.path)
     assert capsys.readouterr().err == ""
