@@ -214,9 +214,9 @@ def test_the_version():
     ("command", "where", "expected"),
     [
         (["plan", "--depths", "8"], "depthbench.execution.cost.estimate.estimate", "--no-calibrate"),
-        (["report", "RESULTS"], "depthbench.report.page.write_page", "small is incomplete; draw it with"),
+        (["report", "RESULTS"], "depthbench.report.page.write_page", "small is incomplete (`depthbench report"),
         (["compare", "RESULTS", "RESULTS"], "depthbench.report.comparison.write_comparison", "is incomplete"),
-        (["bench", "--depths", "8"], "depthbench.bench.command.run_bench", "nothing is written"),
+        (["bench", "--depths", "8"], "depthbench.bench.command.run_bench", "no results are written"),
     ],
 )
 def test_ctrl_c_is_one_line(trained_study, monkeypatch, command, where, expected):
@@ -273,7 +273,7 @@ def test_ctrl_c_ends_with_130_and_says_how_to_go_on(tmp_path):
     printed, complaint = running.communicate(timeout=60)
     assert running.returncode == 130
     assert "rerun this command to resume" in complaint
-    assert "interrupted; " in printed
+    assert " interrupted, " in printed
     records = [json.loads(p.read_text()) for p in tmp_path.glob("quick/runs/*/run.json")]
     assert {record["status"] for record in records} == {"interrupted"}
 
@@ -434,7 +434,7 @@ def test_a_truncated_table_makes_that_run_again(copied):
     run = ["run", "--depths", "8,14", "--seeds", "1", "--steps", "10", "--name", "small", *SMALL]
     code, printed, _ = invoke(*run, "--results", copied.parent)
     assert code == 0
-    assert "its tables cannot be read; it will be trained again" in printed
+    assert "its tables cannot be read, so it is trained again" in printed
     assert "[1/1] plain-8 seed 0 done" in printed
     assert file.read_bytes() == whole
 
