@@ -72,9 +72,7 @@ class StudyOptions:
         str | None,
         _study("Number of seeds (3 means 0,1,2), or a list; write `4,` for seed 4 alone."),
     ] = None
-    name: Annotated[str | None, _study("Store the results under another name.")] = (
-        None
-    )
+    name: Annotated[str | None, _study("Store the results under another name.")] = None
     data: Annotated[
         str | None,
         _study(

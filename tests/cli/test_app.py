@@ -147,7 +147,7 @@ def test_failures_are_reported_even_with_quiet(tmp_path):
     done = depthbench(*run, "--plugin", "mine.py", cwd=tmp_path)  # a new process loads the plug-in
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("1 of 1 runs failed: mine-8-s0")
-    assert "failed (RuntimeError: it cannot be built); see results/quick/runs/mine" in done.stderr
+    assert " (RuntimeError: it cannot be built); see results/quick/runs/mine" in done.stderr
 
 
 def test_report_can_be_drawn_again(copied):
@@ -214,7 +214,7 @@ def test_the_version():
     ("command", "where", "expected"),
     [
         (["plan", "--depths", "8"], "depthbench.execution.cost.estimate.estimate", "--no-calibrate"),
-        (["report", "RESULTS"], "depthbench.report.page.write_page", "small is incomplete (`depthbench report"),
+        (["report", "RESULTS"], "depthbench.report.page.write_page", "small is incomplete (`depthbench"),
         (["compare", "RESULTS", "RESULTS"], "depthbench.report.comparison.write_comparison", "is incomplete"),
         (["bench", "--depths", "8"], "depthbench.bench.command.run_bench", "no results are written"),
     ],
@@ -308,22 +308,25 @@ def folders(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        ("--depths 21", "plain: depth 21 is not 6n+2, n >= 1; nearest: 20 or 26"),
+        ("--depths 21", "plain: depth 21 is not 6n+2 with n >= 1; use 20 or 26"),
         ("--depths 20,x", "--depths 20,x: 'x' is not a whole number; write e.g. --depths 20,56,110"),
-        ("--depths=", "--depths is empty: write e.g. --depths 20,56,110"),
+        ("--depths=", "--depths has no value: write e.g. --depths 20,56,110"),
         ("--depths 0", "depth"),
         ("--networks nosuch", "no network is called 'nosuch'; networks: plain, plain_bottleneck"),
         ("--networks resnets", "did you mean 'resnet'?"),
-        ("--seeds 0", "--seeds 0: a count is at least 1"),
+        ("--seeds 0", "--seeds 0: the number of seeds is 1 to"),
         ("--seeds -1,2", "grid.seed"),
         ("nosuch", "study 'nosuch': no such study"),
         ("nosuch.toml", "study 'nosuch.toml': no such file"),
         ("{}/syntax.toml", "line 3"),
-        ("{}/key.toml", "unknown key 'recipe.lrr': did you mean 'lr'?"),
+        ("{}/key.toml", "unknown key 'recipe.lrr'; did you mean 'lr'?"),
         ("{}/type.toml", 'recipe.lr = "0.1": should be a number'),
-        ("{}/newer.toml", f"results format {FORMAT + 1}; this version of depthbench reads format {FORMAT}"),
-        ("--set lrr=1", "unknown key 'lrr': did you mean 'lr'?"),
-        ("--set lr", "write --set KEY=VALUE"),
+        (
+            "{}/newer.toml",
+            f"results format {FORMAT + 1}, but this version of depthbench reads format {FORMAT}",
+        ),
+        ("--set lrr=1", "unknown key 'lrr'; did you mean 'lr'?"),
+        ("--set lr", "is not of the form KEY=VALUE"),
         ("--set every=3", "write probe.every or evaluate.every"),
         ("--set lr=-1", "recipe.lr = -1: should be above 0"),
         ("--steps 0", "recipe.steps = 0: should be at least 1"),
@@ -332,17 +335,17 @@ def folders(tmp_path):
         ("--device gpu", "--device gpu: use auto, cpu, cuda"),
         ("--precision fp8", "recipe.precision"),
         ("--precision tf32 --device cpu", "tf32 needs a CUDA device"),
-        ("--jobs 0", "--jobs 0: give auto or a number of runs"),
+        ("--jobs 0", "--jobs 0: use auto or a whole number"),
         ("--data nosuch", "no such data set or folder"),
         ("--data ./nosuch", "no such folder"),
         ("--data {}/empty", "contains no images"),
-        ("--data {}/one", "has only one class ('cat'): add a folder for another"),
+        ("--data {}/one", "has only one class ('cat'): add a folder of another one"),
         ("--plugin {}/nosuch.py", "no such file"),
         ("--name a/b", "name"),
         ("--set val_size=100000", "cannot split"),
         (
             '--set evaluate.robustness=["noise"]',
-            "robustness.0 = \"noise\": unknown name: did you mean 'noisy'?",
+            'robustness[0] = "noise": should be blurred, noisy, ',
         ),
     ],
 )

@@ -175,7 +175,10 @@ def remove(root, *parts):
     [
         (lambda root: None, "data folder {root} does not exist: name another with --data"),
         (lambda root: root.mkdir(), "data folder {root} contains no images: put the images of each class"),
-        (lambda root: picture(root / "1.png"), "data folder {root} contains no images: put the images of each"),
+        (
+            lambda root: picture(root / "1.png"),
+            "data folder {root} contains no images: put the images of each",
+        ),
         (
             lambda root: pets(root, (".",), ["cat"]),
             "data folder {root} has only one class ('cat'): add",

@@ -244,7 +244,7 @@ def test_a_directory_without_results_is_refused(tmp_path):
 
 
 def test_out_holds_one_report(partial, whole, tmp_path):
-    with pytest.raises(BadInput, match="can hold one report"):
+    with pytest.raises(BadInput, match="can hold only one report"):
         write_report([partial, whole], out=tmp_path)
     with pytest.raises(BadInput, match="no results directory"):
         write_report([])

@@ -297,7 +297,7 @@ def test_a_folder_named_like_a_data_set_is_not_used_for_it():
         ({"data": {"decode": "as_read", "image_size": 8}}, "needs a folder of images: name one with --data"),
         ({"data": {"decode": "as_read", "path": "photos"}}, 'decode = "as_read" needs image_size'),
         ({"recipe": {"augmentation": "scale"}}, 'augmentation = "scale" needs a folder of images: add'),
-        ({"evaluate": {"ten_crop": True}}, 'evaluate.ten_crop = true needs a folder of images: add'),
+        ({"evaluate": {"ten_crop": True}}, "evaluate.ten_crop = true needs a folder of images: add"),
         ({"recipe": {"scale": [480, 256]}}, "two numbers of pixels, the lower first, of at least 224"),
         ({"recipe": {"scale": [200, 256]}}, "two numbers of pixels, the lower first, of at least 224"),
         (

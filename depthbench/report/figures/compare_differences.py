@@ -73,8 +73,8 @@ FIGURE = ReportFigure(
     caption=(
         "Error of each study minus that of the first study. Right of zero the study has the higher error. "
         "Each short line is one seed, the marker is their mean, and the bar is its 95 % t interval. The bars "
-        "are not corrected for the number of rows. The table below says which differences are significant after "
-        "correction."
+        "are not corrected for the number of rows. The table below says which differences are significant "
+        "after correction."
     ),
     needs="a network and depth with finished runs of the same seed in two studies",
 )

@@ -108,7 +108,7 @@ def test_the_table(tmp_path):
     printed = plan("--no-calibrate", "--results", tmp_path, "--recompute", "--jobs", "1")
     assert "quick: 6 steps at batch 16, on cpu" in printed
     assert "4,934" in printed
-    assert "0.1 M" in printed
+    assert " k " in printed
     assert "8 of 8 runs to do (one at a time, " in printed
     assert "* computes its activations twice to save memory" in printed
 
@@ -125,8 +125,8 @@ def test_what_is_done_costs_nothing(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("--depths 21", "nearest: 20 or 26"),
-        ("--jobs 0", "--jobs 0: give auto or a number of runs"),
+        ("--depths 21", "use 20 or 26"),
+        ("--jobs 0", "--jobs 0: use auto or a whole number"),
         ("--networks nosuch", "no network is called 'nosuch'"),
         ("nosuch", "no such study"),
     ],
