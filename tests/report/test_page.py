@@ -264,7 +264,7 @@ def test_slides_are_written_next_to_the_paper_report(tmp_path, figures):
     (figures_of / "degradation.pdf").write_text("of before")
     write_report(path)
     assert (figures_of / "degradation.pdf").read_bytes().startswith(b"%PDF")  # what is there is of one report
-    with pytest.raises(BadInput, match="--style poster: no such style, use page, paper or slides"):
+    with pytest.raises(BadInput, match="--style poster: no such style; use page, paper or slides"):
         write_report(path, style="poster")
 
 
