@@ -13,7 +13,7 @@ from markupsafe import Markup, escape
 from depthbench.analysis import FINISHED
 from depthbench.analysis.frontier import count_open
 from depthbench.analysis.rows import rows_of
-from depthbench.errors import BadInput
+from depthbench.errors import BadInput, any_of
 from depthbench.files import write_text
 from depthbench.report import sentences
 from depthbench.report.drawing import FigureOnPage, draw_figures
@@ -42,9 +42,11 @@ def write_report(
     if not paths:
         raise BadInput("no results directory was given: name at least one")
     if out is not None and len(paths) > 1:
-        raise BadInput(f"out = {out} can hold one report, but {len(paths)} directories were given: omit it")
+        raise BadInput(
+            f"out = {out} can hold only one report, but {len(paths)} results directories were given: omit it"
+        )
     if style not in STYLES:
-        raise BadInput(f"--style {style}: no such style, choose from {', '.join(STYLES)}")
+        raise BadInput(f"--style {style}: no such style; use {any_of(STYLES)}")
     pages = [write_page(Path(path), Path(out or Path(path) / STYLES[style].folder), style) for path in paths]
     return pages[-1]
 
@@ -56,7 +58,7 @@ def write_page(path: Path, out: Path, style: str = "page") -> Path:
     evidence = Evidence.load(path)
     runs = evidence.runs
     if runs.empty or not (len(evidence.history) or runs["status"].isin(FINISHED).any()):
-        raise BadInput(f"{path}: no run has any data yet: run the study first")
+        raise BadInput(f"{path}: no run has any data yet; run the study first")
     figures = draw_figures(
         FIGURES, evidence, networks=runs["network"].nunique(), folder=out / "figures", style=style
     )
