@@ -20,9 +20,20 @@ def one_line(error: BaseException) -> str:
     return line if isinstance(error, BadInput) else f"{type(error).__name__}: {line}"
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
-    """Return the end of a message about an unknown name: the nearest known name, then all of them."""
+def nearest(word: str, known: Iterable[str], kind: str) -> str:
+    """Return the end of a message about an unknown name: the nearest known name, then all of them.
+
+    kind: what the names stand for, in the plural, e.g. "networks"."""
     known = sorted(known)
-    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
-    hint = f"did you mean {close[0]!r}? " if close else ""
-    return f"{hint}Known: {', '.join(known)}" if known else f"{hint}None is known"
+    if not known:
+        return f"there are no {kind}"
+    names = ", ".join(known)
+    if close := difflib.get_close_matches(word, known, n=1, cutoff=0.5):
+        return f"did you mean {close[0]!r}? {kind[0].upper()}{kind[1:]}: {names}"
+    return f"{kind}: {names}"
+
+
+def any_of(names: Iterable[str]) -> str:
+    """Return names as "a, b or c"."""
+    *others, last = names
+    return f"{', '.join(others)} or {last}" if others else last

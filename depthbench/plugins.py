@@ -10,7 +10,7 @@ from types import ModuleType
 from typing import Any
 
 from depthbench.data import DATASETS
-from depthbench.errors import BadInput, one_line
+from depthbench.errors import BadInput, any_of, one_line
 from depthbench.networks import NETWORKS, Family
 from depthbench.probes import PROBES
 from depthbench.registry import Entry
@@ -33,10 +33,10 @@ def load_plugin(path: str | Path) -> None:
     if getattr(sys.modules.get(module_name), "__file__", None) == str(path):
         return
     if not path.is_file():
-        raise BadInput(f"--plugin {path}: there is no such file")
+        raise BadInput(f"--plugin {path}: no such file; give the path of a Python file")
     spec = importlib.util.spec_from_file_location(module_name, path)
     if spec is None or spec.loader is None:
-        raise BadInput(f"--plugin {path}: not a Python file (its name must end in .py)")
+        raise BadInput(f"--plugin {path}: not a Python file; its name must end in .py")
     module = importlib.util.module_from_spec(spec)
     sys.modules[module_name] = module  # dataclasses, for example, look up their module there
     try:
@@ -60,11 +60,11 @@ def _execute(module: ModuleType, loader: Loader, path: Path) -> dict[str, dict[s
         raise BadInput(f"--plugin {path}: {one_line(error)}") from error
     defined = {key: vars(module)[key] for key in LISTS if isinstance(vars(module).get(key), dict)}
     if not defined:
-        raise BadInput(f"--plugin {path}: it defines none of the dicts {', '.join(LISTS)}")
+        raise BadInput(f"--plugin {path}: defines no dict {any_of(LISTS)}; define at least one of them")
     for key, values in defined.items():
         entries, _ = LISTS[key]
         if known := sorted(set(values) & set(entries)):
-            raise BadInput(f"--plugin {path}: {key} has {known[0]!r} already; use another name")
+            raise BadInput(f"--plugin {path}: {key} already has an entry {known[0]!r}; use another name")
     return defined
 
 

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from pydantic import AfterValidator
 
-from depthbench.errors import BadInput, nearest
+from depthbench.errors import BadInput, any_of, nearest
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def is_in(entries: Mapping[str, Any]) -> AfterValidator:
 
     def check(name: str) -> str:
         if name not in entries:
-            raise ValueError(f"unknown name: {nearest(name, entries)}")
+            raise ValueError(f"should be {any_of(sorted(entries))}")
         return name
 
     return AfterValidator(check)
@@ -60,4 +60,4 @@ def look_up(entries: Mapping[str, E], kind: str, name: str) -> E:
     try:
         return entries[name]
     except KeyError:
-        raise BadInput(f"no {kind} is called {name!r}: {nearest(name, entries)}") from None
+        raise BadInput(f"no {kind} is called {name!r}; {nearest(name, entries, f'{kind}s')}") from None

@@ -28,7 +28,7 @@ Scalars = dict[int, dict[str, float]]  # step -> tag -> value
 def check_installed() -> None:
     """Raise BadInput if TensorBoard, which is an extra, is not installed."""
     if importlib.util.find_spec("tensorboard") is None:
-        raise BadInput("--tensorboard needs TensorBoard: pip install 'depthbench[tensorboard]'")
+        raise BadInput("--tensorboard needs TensorBoard: run pip install 'depthbench[tensorboard]'")
 
 
 def write_study(path: str | Path) -> Path:

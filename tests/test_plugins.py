@@ -80,10 +80,10 @@ def test_entries_keep_their_descriptions_and_depth_rules(plugin):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("NETWORKS = {'plain': dict}\n", "NETWORKS has 'plain' already; use another name"),
-        ("PROBES = {'new': dict}\nDATASETS = {'digits': dict}\n", "DATASETS has 'digits' already"),
-        ("x = 1\n", "it defines none of the dicts NETWORKS, DATASETS, PROBES"),
-        ("NETWORKS = ['plain']\n", "it defines none of the dicts"),
+        ("NETWORKS = {'plain': dict}\n", "NETWORKS already has an entry 'plain'; use another name"),
+        ("PROBES = {'new': dict}\nDATASETS = {'digits': dict}\n", "DATASETS already has an entry 'digits'"),
+        ("x = 1\n", "defines no dict NETWORKS, DATASETS or PROBES"),
+        ("NETWORKS = ['plain']\n", "defines no dict NETWORKS"),
         ("x = 1\ndef f(:\n", "SyntaxError: invalid syntax (mine.py, line 2)"),
         ("import nosuch_module\n", "ModuleNotFoundError: No module named 'nosuch_module'"),
         ("raise ValueError('two\\nlines')\n", "ValueError: two lines"),
@@ -101,7 +101,7 @@ def test_a_plugin_that_cannot_be_used_adds_nothing(plugin, text, message):
 
 
 @pytest.mark.parametrize(
-    ("name", "message"), [("nosuch.py", "there is no such file"), ("mine.txt", "not a Python file")]
+    ("name", "message"), [("nosuch.py", "no such file"), ("mine.txt", "not a Python file")]
 )
 def test_a_file_that_is_not_a_plugin_is_refused(plugin, name, message):
     path = plugin("NETWORKS = {}", "mine.txt").with_name(name)
@@ -128,7 +128,7 @@ def test_plugins_of_a_file_and_of_an_override_come_together(plugin, monkeypatch,
 
 @pytest.mark.parametrize("plugins", ["mine.py", [1], {"a": "mine.py"}])
 def test_plugins_are_a_list_of_files(plugins):
-    with pytest.raises(BadInput, match=r"plugins = .*: must be a list of Python files"):
+    with pytest.raises(BadInput, match=r"plugins = .*: should be a list of Python files"):
         load_study(None, plugins=plugins)
 
 

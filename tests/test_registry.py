@@ -29,5 +29,5 @@ def test_every_built_in_entry_can_be_loaded():
 def test_an_unknown_name_is_answered_with_the_nearest():
     with pytest.raises(BadInput) as error:
         look_up(NETWORKS, "network", "resnett")
-    assert str(error.value).startswith("no network is called 'resnett': did you mean 'resnet'? Known: ")
+    assert str(error.value).startswith("no network is called 'resnett'; did you mean 'resnet'? Networks: ")
     assert look_up(NETWORKS, "network", "resnet") is NETWORKS["resnet"]

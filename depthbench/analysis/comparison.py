@@ -42,7 +42,7 @@ def label_each(paths: Sequence[Path]) -> list[str]:
         if len(set(labels)) == len(labels):
             return labels
     repeated = next(path for k, path in enumerate(paths) if parts[k] in parts[:k])
-    raise BadInput(f"{repeated} is named twice: give two or more different results directories")
+    raise BadInput(f"{repeated} is named twice: name each results directory once")
 
 
 def join_studies(results: Mapping[str, Results]) -> Results:

@@ -1,4 +1,4 @@
-"""The ways to train that a benchmark compares."""
+"""The ways to train that a benchmark compares: its arms, called configurations in what it prints."""
 
 from dataclasses import dataclass
 

@@ -38,9 +38,9 @@ class Difference:
 
     def __str__(self) -> str:
         return (
-            f"after {self.steps} steps from one seed, losses differ by at most {self.loss:.1e} "
-            f"(tolerated: {self.loss_tolerance:g}) and the weights' change by {self.weights:.1e} "
-            f"(tolerated: {self.weights_tolerance:g}), both relative"
+            f"after {self.steps} steps from one seed, the relative difference is at most {self.loss:.1e} in "
+            f"the losses (tolerated: {self.loss_tolerance:g}) and {self.weights:.1e} in the change of the "
+            f"weights (tolerated: {self.weights_tolerance:g})"
         )
 
 
@@ -55,7 +55,7 @@ def check_captured(run: Run, images: Images, device: torch.device) -> Difference
     eager, captured = (Trainer(run, images, mode) for mode in modes)
     difference = compare(_trained(eager), _trained(captured))
     if captured.step_note is not None:
-        raise BenchFailed(f"{captured.step_note}; nothing was timed")
+        raise BenchFailed(f"nothing was timed: {captured.step_note}")
     return difference
 
 
@@ -67,7 +67,7 @@ def compare(one: tuple[list[float], torch.Tensor], other: tuple[list[float], tor
     change = ((other[1] - one[1]).norm() / one[1].norm()).item()
     difference = Difference(steps=len(one[0]), loss=losses, weights=change)
     if not (losses <= LOSS_TOLERANCE and change <= CHANGE_TOLERANCE):  # written so that NaN fails
-        raise BenchFailed(f"captured steps differ from eager steps: {difference}; nothing was timed")
+        raise BenchFailed(f"captured steps differ from eager steps, so nothing was timed: {difference}")
     return difference
 
 

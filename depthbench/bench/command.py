@@ -52,13 +52,13 @@ def run_bench(settings: Settings, results: Path, console: Console) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)  # fail now rather than after minutes of measuring
     except OSError as error:
-        raise BadInput(f"{folder} cannot be created ({error.strerror}): name another --results DIR") from None
-    replaces = " (replaces earlier ones)" if (folder / "bench.md").exists() else ""
+        raise BadInput(f"{folder} cannot be created ({error.strerror}): use another --results DIR") from None
+    replaces = " (replacing the stored ones)" if (folder / "bench.md").exists() else ""
     load = busy()
     for line in (
         f"{machine}, {cores} cores, on {device}; results: {folder}{replaces}",
         "This takes minutes, about 10 with the default options. Run nothing else meanwhile.",
-        *([f"{load}: this work will affect the results"] if load else []),
+        *([f"{load}, which affects the results"] if load else []),
     ):
         say(console, line)
 
@@ -67,7 +67,7 @@ def run_bench(settings: Settings, results: Path, console: Console) -> Path:
         with console.status("comparing the captured step with the eager step"):
             case = replace(cases[0], depth=min(cases[0].depth, DEEPEST))
             check = check_captured(case.run({"every": 5}), case.images(), torch.device(device))
-        say(console, f"the captured step equals the eager step: {check}")
+        say(console, f"the captured step agrees with the eager step: {check}")
     try:
         with display.showing(console) as show_progress:
             rows = measure(cases, arms, Session(device, cores, settings.repeats, seconds, show_progress))

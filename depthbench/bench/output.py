@@ -21,8 +21,8 @@ WORDS = {SPEED: "images per second", TIME: "time per step", FRACTION: "fraction 
 FORMATS = {SPEED: (1, 2, ""), TIME: (1, 3, ""), FRACTION: (100, 1, " %")}  # factor, decimals and unit in text
 UNSTEADY = 2  # ratio of the fastest to the slowest; an idle machine never drifts as much
 HOW_TO_READ = """\
-All arms of a case are timed alternately in every repeat, and ratios are taken within a repeat. The spread is
-the range of n ratios, or the range of their middle half if there are 8 or more. The *conventional* loop makes
+All configurations of a case are timed alternately in every repeat, and each ratio is taken within a repeat.
+The spread is the range of n ratios, or of their middle half if n is 8 or more. The *conventional* loop makes
 its images one by one in worker processes, as popular repositories do, and fetches its loss at every step.
 Alone, it has as many threads as torch uses by default. The *ceiling* is the speed of a large matrix product
 and a large copy at the same precision, jobs and threads. On a CPU, the product is the faster of BLAS and
@@ -91,13 +91,13 @@ def _rates_shown(rows: pd.DataFrame) -> pd.DataFrame:
         unit = of_arm["unit"].iloc[0]
         size, name = {"operations": (1e9, "Gflop/s"), "bytes": (1e9, "GB/s")}.get(unit, (1, "images/s"))
         median, low, high, _ = spread(of_arm["per_second"] / size)
-        row = {"case": case, "arm": arm, "threads of each": str(of_arm["threads"].iloc[0])}
+        row = {"case": case, "configuration": arm, "threads per job": str(of_arm["threads"].iloc[0])}
         cells.append(row | {"median": f"{median:,.1f} {name}", "spread": f"{low:,.1f} to {high:,.1f}"})
     return pd.DataFrame(cells)
 
 
 def unsteady(rows: pd.DataFrame) -> str | None:
-    """Return a warning if an arm was much faster at one time than at another, else None."""
+    """Return a warning if a configuration was much faster at one time than at another, else None."""
     speeds = rows[rows["mode"] != "probes"].groupby(["case", "arm"], sort=False)["per_second"]
     spans = speeds.max() / speeds.min()
     if not spans.max() > UNSTEADY:
@@ -118,7 +118,7 @@ def _page(rows: pd.DataFrame, ratios: pd.DataFrame, about: About) -> str:
         f"Command: `{about.command}`",
     ]
     if about.check is not None:
-        facts.append(f"The captured step equals the eager step: {about.check}.")
+        facts.append(f"The captured step agrees with the eager step: {about.check}.")
     if line := unsteady(rows):
         facts.append(line)
     parts = [

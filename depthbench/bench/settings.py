@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from typing import Self
 
-from depthbench.bench.case import CIFAR, Case
+from depthbench.bench.case import CIFAR, NETWORK, Case
 from depthbench.errors import BadInput
+from depthbench.networks import NETWORKS
 from depthbench.training.precisions import PRECISION_CHOICES, PRECISIONS
 
 DIGITS_BATCH = 64  # as in the digits study
@@ -55,12 +56,12 @@ class Settings:
         if precision not in PRECISIONS:
             raise BadInput(f"--precision {precision}: use {PRECISION_CHOICES}")
         if not settings.cases():
-            raise BadInput("--depths none --digits none: nothing to measure; name a depth")
+            raise BadInput("--depths none --digits none leaves nothing to measure: name a depth")
         for case in settings.cases():
             try:
-                case.run(probe={})
+                NETWORKS[NETWORK].depths.n(case.depth)
             except BadInput as error:
-                raise BadInput(f"{'--digits' if case.digits else '--depths'} {case.depth}: {error}") from None
+                raise BadInput(f"--{'digits' if case.digits else 'depths'}: {error}") from None
         return settings
 
     def cases(self) -> list[Case]:
@@ -87,5 +88,5 @@ def _depths(flag: str, text: str) -> tuple[int, ...]:
     except ValueError:
         depths = []
     if not depths:
-        raise BadInput(f"{flag} {text}: write depths, e.g. {flag} 20,56, or {flag} none")
+        raise BadInput(f"{flag} {text}: use a list of depths, e.g. {flag} 20,56, or {flag} none")
     return tuple(dict.fromkeys(depths))

@@ -2,6 +2,7 @@
 
 Exit codes: 0 all runs are done, 1 a run failed or diverged unexpectedly, 2 bad input, 130 interrupted."""
 
+import re
 import sys
 from typing import TYPE_CHECKING, Annotated
 
@@ -56,14 +57,28 @@ for command in (run, frontier, bench, plan, report, compare, show):  # in the or
 app.command("list")(list_)
 
 
+def _usage_problem(error: UsageError) -> str:
+    """Return what is wrong with the arguments, and the command that explains them."""
+    problem = error.format_message().removesuffix(".")
+    for parsed, words in (("integer", "a whole number"), ("number", "a number")):
+        problem = re.sub(rf"Input should be a valid {parsed}(, .*)?$", f"should be {words}", problem)
+    if error.ctx is not None:
+        command = error.ctx.command_path
+    else:  # an option without its value
+        names = {
+            command.name or getattr(command.callback, "__name__", "") for command in app.registered_commands
+        }
+        command = " ".join(["depthbench", *(name for name in sys.argv[1:2] if name in names)])
+    joint = " See" if problem.endswith("?") else "; see"
+    return f"{problem}{joint} `{command} --help`"
+
+
 def main() -> None:
     """Run the command line. Bad input prints one line to stderr and exits with code 2."""
     try:
         sys.exit(app(sys.argv[1:] or ["--help"], "depthbench", standalone_mode=False))
     except UsageError as error:
-        problem = error.format_message().removesuffix(".")
-        command = error.ctx.command_path if error.ctx is not None else "depthbench"
-        say(err, f"depthbench: {problem}; see `{command} --help`", "red")
+        say(err, f"depthbench: {_usage_problem(error)}", "red")
         sys.exit(2)
     except BadInput as error:
         say(err, f"depthbench: {error}", "red")

@@ -38,13 +38,14 @@ def outcome(ended: RunEnded) -> str:
     if ended.status == "failed":
         return f"{name} failed: {ended.reason}"
     if ended.status == "interrupted":
-        return f"{name} interrupted; " + (f"saved at step {record.step}" if record.step else "nothing saved")
+        return f"{name} interrupted, " + (f"saved at step {record.step}" if record.step else "nothing saved")
     if ended.status == "diverged":
-        return f"{name} diverged by step {record.step} (loss is not finite); counted at chance error"
+        return f"{name} diverged by step {record.step}: its loss is not finite, and it counts as chance error"
     final, timing = record.final, record.timing
     errors = f"train error {_percent(final.train_error_eval)}, test error {_percent(final.test_error)}"
     seconds, evaluating = timing.seconds or 0.0, timing.evaluating_seconds or 0.0
-    share = f", {duration(evaluating)} of it evaluation" if evaluating > seconds / 2 else ""
+    is_large = evaluating > seconds / 2 and evaluating >= 1
+    share = f" ({duration(evaluating)} of it for evaluations)" if is_large else ""
     return f"{name} done: {errors}, {duration(seconds)}{share}"
 
 
@@ -84,7 +85,7 @@ class _Clock:
         made = sum(self.steps.values()) - sum(self.resumed_steps.values())
         rest = self.total - sum(self.steps.values())
         elapsed = self.seen - self.started  # up to the last step seen, since an evaluating run makes no steps
-        return f"about {duration(elapsed * rest / made)} left" if made > 0 else "estimating"
+        return f"about {duration(elapsed * rest / made)} left" if made > 0 else "time left not known yet"
 
 
 class Lines(Silent):
@@ -105,8 +106,8 @@ class Lines(Silent):
             case RowLogged(run):
                 self.clock.see(run, event.step, event.first_step)
                 self.current[run.run_id] = (
-                    f"{_name(run)} step {event.step}/{event.steps} loss {event.loss:.3f} "
-                    f"train error {event.train_error:.1f} % {event.images_per_second:.0f} images/s"
+                    f"{_name(run)} step {event.step}/{event.steps}, loss {event.loss:.3f}, "
+                    f"train error {event.train_error:.1f} %, {event.images_per_second:.0f} images/s"
                 )
             case Activity(run, text):
                 self.current[run.run_id] = f"{_name(run)} {text}"
@@ -120,8 +121,8 @@ class Lines(Silent):
                 self._say(f"[{self.done}/{self.total}] {outcome(event)}")
             case Stopping():
                 self._say(
-                    "stopping: each run saves its state (press Ctrl-C again to stop at once with the last "
-                    "saved states)"
+                    "stopping: each run saves its state (press Ctrl-C again to stop at once and keep the "
+                    "states saved before)"
                 )
 
     def tick(self) -> None:

@@ -23,10 +23,10 @@ def parse_list(flag: str, text: str | None, kind: type) -> list | None:
         return None
     example = EXAMPLES[flag]
     if not text.strip(" ,"):
-        raise BadInput(f"{flag} is empty: write e.g. {example}")
+        raise BadInput(f"{flag} has no value: write e.g. {example}")
     parts = [part.strip() for part in text.strip().removesuffix(",").split(",")]
     if "" in parts:
-        raise BadInput(f"{flag} {text}: a value is missing at a comma; write e.g. {example}")
+        raise BadInput(f"{flag} {text}: a value is missing before or after a comma; write e.g. {example}")
     values = []
     for part in parts:
         try:
@@ -44,12 +44,11 @@ def parse_seeds(text: str | None) -> list[int] | None:
     if text is None or values is None or "," in text:
         return values
     if values[0] < 0:
-        raise BadInput(f"--seeds {text}: a seed is 0 or more, and a count at least 1")
-    if values[0] == 0:
-        raise BadInput(f"--seeds {text}: a count is at least 1; a list needs a comma: --seeds {text},")
-    if values[0] > MOST_SEEDS:
+        raise BadInput(f"--seeds {text}: the number of seeds is at least 1; write e.g. --seeds 3")
+    if not 1 <= values[0] <= MOST_SEEDS:
         raise BadInput(
-            f"--seeds {text}: a count is at most {MOST_SEEDS}; a list needs a comma: --seeds {text},"
+            f"--seeds {text}: the number of seeds is 1 to {MOST_SEEDS}; for seed {values[0]} alone write "
+            f"--seeds {text},"
         )
     return list(range(values[0]))
 
@@ -60,7 +59,7 @@ def parse_jobs(text: str) -> int | None:
         return None
     if text.isdigit() and int(text) >= 1:
         return int(text)
-    raise BadInput(f"--jobs {text}: give auto or a number of runs, at least 1")
+    raise BadInput(f"--jobs {text}: use auto or a whole number of at least 1")
 
 
 def overrides(settings: list[str], **sections: dict[str, Any]) -> dict[str, Any]:
@@ -85,9 +84,10 @@ def choose_study(
             folder = Path(data).expanduser()
             table = {"name": folder.resolve().name or "folder", "path": str(folder)}
         elif "/" in data or "\\" in data:
-            raise BadInput(f"--data {data}: no such folder")
+            raise BadInput(f"--data {data}: no such folder; name one, or a data set (`depthbench list data`)")
         else:
-            raise BadInput(f"--data {data}: no such data set or folder; {nearest(data, DATASETS)}")
+            known = nearest(data, DATASETS, "data sets")
+            raise BadInput(f"--data {data}: no such data set or folder; {known}")
         overrides = merge(overrides, {"data": table})
     if name is not None:
         overrides = {**overrides, "name": name}

@@ -4,7 +4,7 @@ import itertools
 import re
 from pathlib import Path
 
-from depthbench.errors import BadInput
+from depthbench.errors import BadInput, any_of
 
 LISTS = ("networks", "data", "studies", "probes")
 
@@ -30,7 +30,7 @@ def describe_list(what: str) -> dict[str, str]:
         from depthbench.probes import PROBES
 
         return {name: entry.about for name, entry in PROBES.items()}
-    raise BadInput(f"list {what}: there is no such list; use {', '.join(LISTS[:-1])} or {LISTS[-1]}")
+    raise BadInput(f"list {what}: no such list; use {any_of(LISTS)}")
 
 
 def opening_sentence(path: Path) -> str:

@@ -57,8 +57,8 @@ class GridOptions:
     study: Annotated[
         str | None,
         typer.Argument(
-            help="A bundled study (`depthbench list studies`) or a TOML file. The default is quick. "
-            "With --data other than digits, it is the recipe of He et al. 2015.",
+            help="A bundled study (`depthbench list studies`) or a TOML file. Default: quick, or the recipe "
+            "of He et al. 2015 if --data names images other than digits.",
             show_default=False,
             autocompletion=completion.studies,
         ),
@@ -78,7 +78,7 @@ class StudyOptions:
         str | None,
         _study("Number of seeds (3 means 0,1,2), or a list; write `4,` for seed 4 alone."),
     ] = None
-    name: Annotated[str | None, _study("Store the results as a study of this name.")] = None
+    name: Annotated[str | None, _study("Store the results under another name.")] = None
     data: Annotated[
         str | None,
         _study(
@@ -93,7 +93,7 @@ class StudyOptions:
     skip_bad_images: Annotated[
         bool,
         _study(
-            'Leave out unreadable images. With data.decode = "as_read", leave out empty files only.',
+            'Leave out unreadable images of a folder. With data.decode = "as_read", only empty files.',
             "--skip-bad-images",
         ),
     ] = False
@@ -156,14 +156,15 @@ class ExecutionOptions:
     jobs: Annotated[
         str,
         _execution(
-            "Number of runs at once. Default: auto, which considers cores and memory. On a CPU, fewer runs "
+            "Number of runs at once. Default: auto, as many as cores and memory allow. On a CPU, fewer runs "
             "have more threads each, which changes how numbers are rounded."
         ),
     ] = "auto"
     recompute: Annotated[
         bool | None,
         _execution(
-            "Compute activations twice instead of keeping them. Default: where memory requires it.",
+            "Compute activations twice instead of keeping them, which saves memory and takes more time. "
+            "Default: only where memory requires it.",
             "--recompute/--no-recompute",
         ),
     ] = None
@@ -177,11 +178,11 @@ class ExecutionOptions:
     ] = "auto"
     data_dir: Annotated[
         Path | None,
-        _execution("Where downloads and decoded images are kept. Default: the user's cache."),
+        _execution("Folder for downloaded and decoded images. Default: the user's cache."),
     ] = None
-    results: Annotated[
-        Path, _execution("Folder in which the study's results directory is created. Default: results.")
-    ] = Path("results")
+    results: Annotated[Path, _execution("Folder for the study's results directory. Default: results.")] = (
+        Path("results")
+    )
 
     def settings(self, *, fresh: bool = False) -> "Execution":
         """Return the options as one object. Raises BadInput for a bad number of jobs."""

@@ -6,7 +6,7 @@ from typing import Any
 import typer
 from rich.console import Console
 
-from depthbench.cli.tables import summary_table
+from depthbench.cli.tables import how_many, summary_table
 from depthbench.cli.terminal import draw_report, err
 from depthbench.console import say
 from depthbench.execution.plan import Plan
@@ -18,14 +18,12 @@ MOST_NAMES = 5  # in a line
 
 def announcement(plan: Plan) -> list[str]:
     """Return the lines that announce a plan."""
-    total = len(plan.todo) + len(plan.finished)
-    at_once = min(plan.jobs, max(1, len(plan.todo)))
-    lines = [
-        f"{plan.study.name}: {total} run{'s'[: total > 1]} on {plan.study.data.name}, "
-        f"{len(plan.finished)} already done; {at_once} at a time, {plan.threads} "
-        f"thread{'s'[: plan.threads > 1]} each, on {plan.device}; {plan.study.recipe.steps} steps per run",
-        f"results: {plan.store.path}",
-    ]
+    total, left = len(plan.todo) + len(plan.finished), len(plan.todo)
+    steps = f"{plan.study.steps} step{'s'[: plan.study.steps > 1]}"
+    runs = f"{plan.study.name}: {total} run{'s'[: total > 1]} of {steps} on {plan.study.data.name}"
+    how = how_many(min(plan.jobs, left), plan.threads)
+    work = f"{left} to do on {plan.device} ({how})" if left else "nothing to do"
+    lines = [f"{runs}, {len(plan.finished)} already done, {work}", f"results: {plan.store.path}"]
     if skipped := plan.data.skipped:
         lines.append(f"left out {len(skipped)} unreadable image{'s'[: len(skipped) > 1]}: {_names(skipped)}")
     return [*lines, *plan.notes]
@@ -79,8 +77,12 @@ def _failure_line(plan: Plan, failures: list[dict[str, Any]], total: int) -> str
     reason = f" ({first['reason']})" if first.get("reason") else ""
     trace = plan.store.path / "runs" / first["run_id"] / "error.txt"
     where = f"; see {trace}" if trace.exists() else ""
+    runs = f"{len(failures)} of {total} runs"
+    statuses = {row["status"] for row in failures}
+    if len(statuses) == 1:
+        return f"{runs} {statuses.pop()}: {_names([row['run_id'] for row in failures])}{reason}{where}"
     names = _names([f"{row['run_id']} {row['status']}" for row in failures])
-    return f"{len(failures)} of {total} runs failed: {names}{reason}{where}"
+    return f"{runs} did not succeed: {names}{reason}{where}"
 
 
 def _names(names: list[str] | tuple[str, ...]) -> str:

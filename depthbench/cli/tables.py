@@ -7,7 +7,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from depthbench.cli.terminal import out
-from depthbench.machine.units import duration, in_bytes
+from depthbench.machine.units import duration, in_bytes, in_count
 
 if TYPE_CHECKING:
     from depthbench.execution.cost.estimate import CostRow, PlanCost
@@ -94,7 +94,7 @@ def plan_table(cost: "PlanCost") -> Table:
             escape(row.network),
             str(row.depth),
             f"{row.parameters:,}",
-            f"{row.multiply_adds / 1e6:,.1f} M",
+            in_count(row.multiply_adds),
             memory,
             f"~{seconds}" if _is_extrapolated(row) else seconds,
             f"{row.runs}" + (f" ({row.done} done)" if row.done else ""),
@@ -106,18 +106,7 @@ def plan_table(cost: "PlanCost") -> Table:
 
 def plan_lines(cost: "PlanCost") -> list[str]:
     """Return the lines below the table of a plan: the cost of the study, notes, and what the signs mean."""
-    left = cost.runs - cost.done
-    line = (
-        f"{left} of {cost.runs} runs to do, {cost.jobs} at a time, "
-        f"{cost.threads} thread{'s'[: cost.threads > 1]} each"
-    )
-    if left and cost.seconds is not None:
-        line += f": about {duration(cost.seconds)}"
-    if left and cost.device.startswith("cuda"):
-        line += f", peak GPU memory {in_bytes(cost.memory_bytes)}"
-    elif left:
-        line += f", peak memory {in_bytes(cost.memory_bytes)}, shared memory counted once"
-    lines = [line, *cost.notes]
+    lines = [_cost_line(cost), *cost.notes]
     if cost.decode == "as_read" and any(row.seconds is not None for row in cost.rows):
         lines.append("the times exclude decoding images")
     if any(row.recompute for row in cost.rows):
@@ -125,6 +114,26 @@ def plan_lines(cost: "PlanCost") -> list[str]:
     if any(_is_extrapolated(row) for row in cost.rows):
         lines.append("~ extrapolated from measured depths")
     return lines
+
+
+def _cost_line(cost: "PlanCost") -> str:
+    left = cost.runs - cost.done
+    if not left:
+        return f"nothing to do: {cost.runs} of {cost.runs} runs are done"
+    runs = f"{left} of {cost.runs} runs to do"
+    line = f"{runs} ({how_many(min(cost.jobs, left), cost.threads)})"
+    costs = [] if cost.seconds is None else [f"about {duration(cost.seconds)}"]
+    if cost.device.startswith("cuda"):
+        costs.append(f"peak GPU memory {in_bytes(cost.memory_bytes)}")
+    else:
+        costs.append(f"peak memory {in_bytes(cost.memory_bytes)}, shared memory counted once")
+    return f"{line}: {', '.join(costs)}"
+
+
+def how_many(at_once: int, threads: int) -> str:
+    """Describe how runs are executed, e.g. "2 at a time, 1 thread each"."""
+    threads_each = f"{threads} thread{'s'[: threads > 1]}"
+    return f"{at_once} at a time, {threads_each} each" if at_once > 1 else f"one at a time, {threads_each}"
 
 
 def _is_extrapolated(row: "CostRow") -> bool:

@@ -35,7 +35,7 @@ def interruptible(message: str) -> Iterator[None]:
 
 def draw_report(console: Console, path: Path, style: str = "page") -> Path:
     """Write the report of `path` while the console shows that. Ctrl-C prints how to draw it again."""
-    interrupted = f"interrupted: the report of {path} is incomplete; draw it with `depthbench report {path}`"
+    interrupted = f"interrupted: the report of {path} is incomplete (`depthbench report {path}` draws it)"
     with interruptible(interrupted), saying(console, f"drawing the report of {path}"):
         from depthbench.report import write_report  # takes a moment, which the console shows too
 

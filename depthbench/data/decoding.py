@@ -40,7 +40,8 @@ def _rgb(image: "Image") -> "Image":
             raise ValueError("more than 16 bits per pixel")
         if 0 < pixels.max() <= TWELVE_BITS:
             raise ValueError(
-                f"16 bits per pixel, none above {pixels.max()}: scale the pixels to all 16, or store 8"
+                f"16 bits per pixel, but no pixel above {pixels.max()}: scale the pixels to the full "
+                "range, or store 8 bits"
             )
         image = Image.fromarray((pixels >> 8).astype(np.uint8))
     return image.convert("RGB")

@@ -47,7 +47,7 @@ def load(data: Data, data_dir: Path, report: Report = lambda done, total: None) 
     splits = _find_splits(root)
     classes = tuple(sorted({p.parent.name for files in splits.values() for p in files}))
     if len(classes) < 2:
-        raise BadInput(f"data folder {root} has only one class ({classes[0]!r}): add a folder for another")
+        raise BadInput(f"data folder {root} has only one class ({classes[0]!r}): add a folder of another one")
     files = [file for split_files in splits.values() for file in split_files]
     images: Files | Mapped
     if data.decode == "as_read":
@@ -69,7 +69,10 @@ def load(data: Data, data_dir: Path, report: Report = lambda done, total: None) 
     label = {name: index for index, name in enumerate(classes)}
     labels = np.array([label[file.parent.name] for file in files], dtype=np.int64)
     if "all" in splits:
-        train, test = (good[part] for part in split(labels[good], data.test_fraction, data.split_seed))
+        try:
+            train, test = (good[part] for part in split(labels[good], data.test_fraction, data.split_seed))
+        except BadInput as error:
+            raise BadInput(f"data.test_fraction = {data.test_fraction}: {error}") from None
         indices = {"train": train, "test": test}
     else:
         ends = np.cumsum([len(split_files) for split_files in splits.values()])
@@ -114,8 +117,8 @@ def _find_splits(root: Path) -> dict[str, list[Path]]:
             existing = (root / folder for folder in (name, "val") if (root / folder).is_dir())
             empty = root if name == "all" else next(existing)
             raise BadInput(
-                f"data folder {empty} contains no images: make each class a folder of images "
-                f"({', '.join(sorted(SUFFIXES))})"
+                f"data folder {empty} contains no images: put the images of each class into a folder of its "
+                f"own ({', '.join(sorted(SUFFIXES))})"
             )
     return splits
 
@@ -184,7 +187,7 @@ def _decode(files: list[Path], size: int | None, path: Path, report: Report) -> 
                 sizes = [
                     f"{file.name} {w}x{h}" for file, (_, h, w) in ((first, shape), (files[i], pixels.shape))
                 ]
-                raise BadInput(f"images of several sizes ({', '.join(sizes)}): use --image-size PIXELS")
+                raise BadInput(f"the images differ in size ({', '.join(sizes)}): add --image-size PIXELS")
             out.seek(begin + i * pixels.size)
             out.write(pixels.tobytes())
         if shape is None:

@@ -84,8 +84,12 @@ def split(y: np.ndarray, size: float | int, seed: int) -> tuple[np.ndarray, np.n
 
     try:
         kept, taken = train_test_split(np.arange(len(y)), test_size=size, random_state=seed, stratify=y)
-    except ValueError as error:
-        raise BadInput(f"cannot split {size} off {len(y)} images with every class in both: {error}") from None
+    except ValueError:
+        classes = len(np.unique(y))
+        raise BadInput(
+            f"cannot split {size} off {len(y)} images: each part needs at least as many images as there are "
+            f"classes ({classes}), and each class needs at least 2"
+        ) from None
     return np.sort(kept), np.sort(taken)
 
 

@@ -55,13 +55,13 @@ class Data(Section):
         if self.path is None:
             look_up(DATASETS, "data set", self.name)
         if self.decode == "as_read" and self.path is None:
-            raise ValueError('decode = "as_read" is for a folder of images: name one with --data')
+            raise ValueError('decode = "as_read" needs a folder of images: name one with --data')
         if self.decode == "as_read" and self.image_size is None:
-            raise ValueError('decode = "as_read" needs image_size (--image-size N)')
+            raise ValueError('decode = "as_read" needs image_size: add --image-size N')
         if self.val_fraction is not None and self.val_size is not None:
-            raise ValueError("val_fraction and val_size exclude each other: set one")
+            raise ValueError("val_fraction and val_size exclude each other: set only one")
         if self.path is None and self.image_size is not None:
             raise ValueError(
-                f"image_size is for a folder of images; {self.name} has its own size: leave it out"
+                f"image_size is only for folders of images, and {self.name} is not one: leave it out"
             )
         return self

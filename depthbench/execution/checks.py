@@ -4,7 +4,7 @@ import inspect
 import os
 from pathlib import Path
 
-from depthbench.errors import BadInput
+from depthbench.errors import BadInput, any_of
 from depthbench.execution.settings import Execution
 from depthbench.study.model import Study
 from depthbench.training.mode import STEP_MODES
@@ -14,7 +14,7 @@ def check_settings(study: Study, execution: Execution, device: str) -> None:
     """Check that `device`, as resolved, can execute the study with these settings."""
     mode, on_cuda = execution.step_mode, device.startswith("cuda")
     if mode not in STEP_MODES:
-        raise BadInput(f"--step {mode}: use {', '.join(STEP_MODES[:-1])} or {STEP_MODES[-1]}")
+        raise BadInput(f"--step {mode}: use {any_of(STEP_MODES)}")
     if mode == "compiled":
         for name in study.networks():
             if not study.family(name).fuses:
@@ -25,7 +25,7 @@ def check_settings(study: Study, execution: Execution, device: str) -> None:
     if "tf32" in precisions and not on_cuda:
         raise BadInput(f"--precision tf32 needs a CUDA device, but the device is {device}; use fp32 or bf16")
     if execution.jobs is not None and execution.jobs < 1:
-        raise BadInput(f"--jobs {execution.jobs}: give at least 1")
+        raise BadInput(f"--jobs {execution.jobs}: use auto or a whole number of at least 1")
 
 
 def check_builders(study: Study) -> None:
@@ -41,9 +41,10 @@ def check_builders(study: Study) -> None:
             signature = inspect.signature(family.load())
             signature.bind(**{**family.options, **chosen, "depth": 1, "in_channels": 1, "num_classes": 2})
         except TypeError as error:
+            arguments = ", ".join(f"{key}=..." for key in ("depth", "in_channels", "num_classes", *chosen))
             raise BadInput(
-                f"network {name!r} cannot be built as {name}(depth=, in_channels=, num_classes=, "
-                f"{', '.join(chosen)}): {error}"
+                f"network {name!r} cannot be built as {name}({arguments}): {error}; change its "
+                "plug-in or the options"
             ) from None
 
 
@@ -53,6 +54,6 @@ def check_writable(path: Path) -> None:
     while not existing.exists():
         existing = existing.parent
     if not existing.is_dir():
-        raise BadInput(f"results directory {path}: {existing} is a file; give another --results DIR")
+        raise BadInput(f"results directory {path}: {existing} is a file; use another --results DIR")
     if not os.access(existing, os.W_OK | os.X_OK):
-        raise BadInput(f"results directory {path}: {existing} is not writable; give another --results DIR")
+        raise BadInput(f"results directory {path}: {existing} is not writable; use another --results DIR")

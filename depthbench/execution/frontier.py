@@ -91,12 +91,16 @@ def search(study: Study, path: Path, planner: Callable[[Study], Plan]) -> Iterat
     most = {name: most_n(study.checked(name).depths, limits.deepest) for name in study.grid.network}
     for name, n in most.items():
         if n == 0:
-            raise BadInput(f"--deepest {limits.deepest}: {name} has no depth that shallow")
+            shallowest = study.family(name).depths.depth(1)
+            raise BadInput(
+                f"--deepest {limits.deepest}: the shallowest {name} has depth {shallowest}; use at least that"
+            )
     previous = None
     while wanted := _next_grids(study, path, limits.below, most):
         if wanted == previous:  # these runs failed and would fail forever
             raise BadInput(
-                f"{path}: the runs that the search needs next failed; see `depthbench show {path}`"
+                f"{path}: the search cannot go on, because the runs that it needs next failed; see "
+                f"`depthbench show {path}`"
             )
         first, *others = previous = wanted
         yield planner(study.model_copy(update={"grid": first, "also": others}))

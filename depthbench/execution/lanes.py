@@ -33,13 +33,14 @@ def choose_lanes(plan: Plan, display: Display) -> Plan:
         process.send(LaneTask(middle, plan.footprint, plan.mode_of(middle), counts))
         rates = process.receive()
     except (EOFError, OSError):
-        display.show(Note(f"not measured: {process.cause_of_death()}; {plan.lanes} runs take turns"))
+        cause = process.cause_of_death()
+        display.show(Note(f"the measurement failed ({cause}), so {plan.lanes} runs take turns"))
         return plan
     finally:
         process.kill()
     lanes = fastest(rates)
     measured = ", ".join(f"{rate:.0f} images/s with {count}" for count, rate in rates.items())
-    display.show(Note(f"runs at once on {plan.device}: {lanes} ({measured}; measured with {middle.run_id})"))
+    display.show(Note(f"runs at once on {plan.device}: {lanes} ({middle.run_id} makes {measured})"))
     return dataclasses.replace(plan, jobs=lanes, lanes=lanes, threads=cores_each(lanes))
 
 

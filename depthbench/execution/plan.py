@@ -122,7 +122,7 @@ def _read_images(
         if executes or study.data.path is not None or study.data.name not in PUBLISHED:
             raise
     images = with_validation(stand_in(study.data.name), study.data)
-    return images, (f"{study.data.name} is not downloaded: its published numbers of images are used",)
+    return images, (f"{study.data.name} is not downloaded, so its published numbers of images are used",)
 
 
 def _resolve_study(study: Study, images: Images) -> Study:
@@ -136,11 +136,11 @@ def _resolve_study(study: Study, images: Images) -> Study:
     batch_size, train_size = max(recipe.batch_size for recipe in recipes), len(images.train_y)
     if batch_size > train_size:
         raise BadInput(
-            f"recipe.batch_size = {batch_size}: the training set has {train_size} images; "
+            f"recipe.batch_size = {batch_size}: the training set has only {train_size} images; "
             f"use a --batch-size of at most {train_size}"
         )
     if images.val_y is None and any(recipe.patience is not None for recipe in recipes):
-        raise BadInput("recipe.patience needs a validation set: set data.val_fraction")
+        raise BadInput("recipe.patience needs a validation set: add e.g. --set val_fraction=0.1")
     return resolved
 
 
@@ -191,7 +191,7 @@ def _sort_runs(study: Study, store: StudyStore, data_hash: str, *, fresh: bool, 
         todo.append(run)
         record = run_store.read()
         if record is not None and record.is_finished:
-            notes.append(f"{run.run_id}: its tables cannot be read; it will be trained again")
+            notes.append(f"{run.run_id}: its tables cannot be read, so it is trained again")
     return _Stored(tuple(finished), _by_cost(todo), tuple(notes))
 
 

@@ -1,4 +1,13 @@
-"""Bytes and seconds as text."""
+"""Counts, bytes and seconds as text."""
+
+
+def in_count(number: float) -> str:
+    """Format a count: `640` as "640", `48_544` as "48.5 k", `41_000_000` as "41.0 M"."""
+    units = iter(("", " k", " M", " G", " T"))
+    unit = next(units)
+    while round(number, 1) >= 1000 and unit != " T":
+        number, unit = number / 1000, next(units)
+    return f"{number:.1f}{unit}" if unit else f"{number:.0f}"
 
 
 def in_bytes(size: float) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from depthbench.errors import BadInput
+from depthbench.errors import BadInput, any_of
 from depthbench.networks.options import TAKEN_BY, defaults
 from depthbench.registry import Entry
 
@@ -28,7 +28,7 @@ class DepthRule:
         if rest or n < 1:
             below, above = (self.step * max(k, 1) + self.offset for k in (n, n + 1))
             near = f"{below}" if below == above else f"{below} or {above}"
-            raise BadInput(f"depth {depth} is not {self}, n >= 1; nearest: {near}")
+            raise BadInput(f"depth {depth} is not {self} with n >= 1; use {near}")
         return n
 
     def depth(self, n: int) -> int | None:
@@ -48,7 +48,7 @@ class DepthList:
     def n(self, depth: int) -> int:
         """Return the position of a depth in the list, from 1. Raises BadInput with the valid depths."""
         if depth not in self.depths:
-            raise BadInput(f"depth {depth} is not one of {self}")
+            raise BadInput(f"depth {depth} does not exist; use {any_of(map(str, self.depths))}")
         return self.depths.index(depth) + 1
 
     def depth(self, n: int) -> int | None:

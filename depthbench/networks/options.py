@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import AfterValidator, ConfigDict, Field
 
-from depthbench.errors import BadInput
+from depthbench.errors import BadInput, any_of
 from depthbench.schema import Count, NotNegative, Section
 
 MLP, IMAGENET, CIFAR = "mlp", "imagenet", "cifar"  # the architectures
@@ -169,5 +169,4 @@ def check_choices(chosen: Mapping[str, Any]) -> None:
     """Raise BadInput for a value that its option does not list."""
     for name, value in chosen.items():
         if name in CHOICES and value not in CHOICES[name]:
-            *others, last = CHOICES[name]
-            raise BadInput(f"{name} {value!r}: should be {', '.join(others)} or {last}")
+            raise BadInput(f"{name} = {value!r}: should be {any_of(CHOICES[name])}")

@@ -24,16 +24,16 @@ def write_comparison(paths: Sequence[str | Path], out: str | Path | None = None)
     study has no run with data."""
     folders = [Path(path) for path in paths]
     if len(folders) < 2:
-        raise BadInput("a comparison needs two or more results directories: name another one")
+        raise BadInput("a comparison needs at least two results directories: name another one")
     labels = label_each(folders)
     chosen = out and Path(out)
     out = Path(out or folders[0].parent / "comparisons" / "-vs-".join(labels).replace("/", "-"))
     if out.exists() and not out.is_dir():
-        raise BadInput(f"--out {out} is a file: give a folder")
+        raise BadInput(f"--out {out} is a file: name a folder")
     evidence = {label: Evidence.load(path) for label, path in zip(labels, folders, strict=True)}
     for label, study in evidence.items():
         if study.runs.empty:
-            raise BadInput(f"{label}: no run has any data yet: run the study first")
+            raise BadInput(f"{label}: no run has any data yet; run the study first")
     compared = Comparison(evidence)
     runs = compared.joined.runs
     parts = write_parts(

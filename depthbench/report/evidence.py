@@ -220,7 +220,7 @@ class Comparison(_OnlyFields):
     @cached_property
     def cautions(self) -> list[str]:
         """What must be known before the errors are compared."""
-        copied = sentences.copies(self.differences, self.other_images)
+        copied = sentences.copies(self.differences, next(iter(self.studies)), self.other_images)
         return cautions(self.settings, self.joined.runs) + copied
 
     @cached_property

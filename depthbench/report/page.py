@@ -12,7 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup, escape
 
 from depthbench.analysis import FINISHED
-from depthbench.errors import BadInput
+from depthbench.errors import BadInput, any_of
 from depthbench.files import write_text
 from depthbench.registry import Entry
 from depthbench.report import opening, sentences
@@ -43,9 +43,11 @@ def write_report(
     if not paths:
         raise BadInput("no results directory was given: name at least one")
     if out is not None and len(paths) > 1:
-        raise BadInput(f"out = {out} can hold one report, but {len(paths)} directories were given: omit it")
+        raise BadInput(
+            f"out = {out} can hold only one report, but {len(paths)} results directories were given: omit it"
+        )
     if style not in STYLES:
-        raise BadInput(f"--style {style}: no such style, choose from {', '.join(STYLES)}")
+        raise BadInput(f"--style {style}: no such style; use {any_of(STYLES)}")
     pages = [write_page(Path(path), Path(out or Path(path) / STYLES[style].folder), style) for path in paths]
     return pages[-1]
 
@@ -57,7 +59,7 @@ def write_page(path: Path, out: Path, style: str = "page") -> Path:
     evidence = Evidence.load(path)
     runs = evidence.runs
     if runs.empty or not (len(evidence.history) or runs["status"].isin(FINISHED).any()):
-        raise BadInput(f"{path}: no run has any data yet: run the study first")
+        raise BadInput(f"{path}: no run has any data yet; run the study first")
     parts = write_parts(FIGURES, TABLES, evidence, networks=runs["network"].nunique(), out=out, style=style)
     return render(
         out,
@@ -123,7 +125,7 @@ def write_parts(
     style: str = "page",
 ) -> Parts:
     """Write the figures and tables of a report to `out`."""
-    drawn = draw_figures(figures, evidence, networks, out / "figures", style)
+    drawn = draw_figures(figures, evidence, networks=networks, folder=out / "figures", style=style)
     written = write_tables(tables, evidence, out / "tables")  # while other processes draw
     return Parts(list(drawn), written)
 

@@ -244,13 +244,13 @@ def _p(row: Mapping[str, Any]) -> str:
     return ", p < 0.0001" if row["p_holm"] < 1e-4 else f", p = {row['p_holm']:.4f}"
 
 
-def copies(differences: pd.DataFrame, other_images: Collection[str] = ()) -> list[str]:
-    """Write a sentence for each study that has exactly the errors of the baseline.
+def copies(differences: pd.DataFrame, baseline: str, other_images: Collection[str] = ()) -> list[str]:
+    """Write a sentence for each study with exactly the errors of `baseline`, the first study.
 
     `differences` is `analysis.comparison.differences`. Omits studies of `other_images`, and studies in which
     all errors are the same number, such as chance or 0."""
     return [
-        f"{study} has exactly the same errors as the baseline: it is a copy, or the changed settings have no "
+        f"{study} has exactly the same errors as {baseline}: it is a copy, or the changed settings have no "
         "effect."
         for study, rows in differences.groupby("study", sort=False)
         if study not in other_images

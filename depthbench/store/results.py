@@ -125,7 +125,8 @@ def load_predictions(path: str | Path, runs: "pd.DataFrame | None" = None) -> "p
     if len(frame):
         record = StudyStore(path).run(frame["run_id"].iloc[0]).read()
         if record is None or record.classes is None:
-            raise BadInput(f"{path}: run.json of {frame['run_id'].iloc[0]} does not name the classes")
+            run_id = frame["run_id"].iloc[0]
+            raise BadInput(f"{path}: run.json of {run_id} does not name the classes; rerun with --fresh")
         for column in ("label", "predicted"):
             frame[column] = pd.Categorical.from_codes(frame[column], pd.Index(record.classes))
     return frame
@@ -161,7 +162,7 @@ def _join_tables(path: str | Path, rows: list[dict[str, Any]], name: str) -> "pd
             if is_missing and not (name in REQUIRED_TABLES and row["status"] in FINISHED):
                 continue  # not started, failed before the first step, or not a run with this table
             problem = "is missing" if is_missing else "cannot be read"
-            print(f"depthbench: {row['run_id']}: {name}.parquet {problem}; run it again", file=sys.stderr)
+            print(f"depthbench: {row['run_id']}: {name}.parquet {problem}; rerun its study", file=sys.stderr)
             continue
         frames.append(frame)
         owners.append({key: row[key] for key in KEYS})

@@ -23,17 +23,17 @@ def shared_settings(study: Mapping[str, Any]) -> dict[str, Any]:
 def conflicts(stored: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """Return the differences that keep the runs of two study.toml tables from sharing a directory.
 
-    For example "recipe.lr is 0.1 there and 0.5 here". Depths, seeds, networks and variants may differ, but
-    variants of the same name may not."""
+    For example "recipe.lr was 0.1 and is now 0.5". Depths, seeds, networks and variants may differ, but
+    not variants of one name."""
     there, here = shared_settings(stored), shared_settings(new)
     for name in set(new.get("variants", {})) & set(stored.get("variants", {})):
         there[f"variants.{name}"], here[f"variants.{name}"] = stored["variants"][name], new["variants"][name]
     different = [
-        f"{key} is {there.get(key, 'unset')} there and {here.get(key, 'unset')} here"
+        f"{key} was {there.get(key, 'unset')} and is now {here.get(key, 'unset')}"
         for key in sorted(here | there)
         if here.get(key) != there.get(key)
     ]
     images_there, images_here = stored.get("data_hash", ""), new.get("data_hash", "")
     if not different and images_there and images_there != images_here:
-        return [f"data_hash is {images_there[:12]} there and {images_here[:12]} here"]
+        return [f"the hash of the images was {images_there[:12]} and is now {images_here[:12]}"]
     return different

@@ -18,7 +18,7 @@ from typing import Any
 
 import filelock
 
-from depthbench.errors import BadInput
+from depthbench.errors import BadInput, any_of
 from depthbench.files import write_text
 from depthbench.store.record import Record
 from depthbench.store.run_store import RunStore
@@ -55,14 +55,14 @@ class StudyStore:
         Raises BadInput if there is no study.toml, it is not valid TOML, or it has another format."""
         if not self.study_file.is_file():
             inside = sorted(str(file.parent) for file in self.path.glob("*/study.toml"))
-            advice = f"one of {', '.join(inside)}" if inside else "a directory that `depthbench run` made"
-            raise BadInput(f"{self.path} holds no results (no study.toml): give {advice}")
+            advice = any_of(inside) if inside else "a directory that `depthbench run` made"
+            raise BadInput(f"{self.path} holds no results (no study.toml): name {advice}")
         try:
             table = tomllib.loads(self.study_file.read_text(encoding="utf-8"))
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise BadInput(
-                f"{self.study_file}: not valid TOML: {error}; fix it, or discard all that is stored there "
-                "with `run --fresh`"
+                f"{self.study_file} is not valid TOML ({error}): fix it, or discard the stored results with "
+                "`depthbench run --fresh`"
             ) from None
         check_format(table.get("format"), self.study_file)
         return table
@@ -91,7 +91,7 @@ class StudyStore:
             if plugins.get(record.network, record.plugin) != record.plugin:
                 raise BadInput(
                     f"{self.path} holds runs of {record.network} by another version of its plug-in: add "
-                    "--name NAME to store this as a study of its own"
+                    "--name NAME to store the new runs as another study"
                 )
 
     @contextlib.contextmanager
@@ -113,11 +113,11 @@ class StudyStore:
     def _holds_a_study(self) -> bool:
         """Return whether a study is stored here. Raises BadInput if anything else is."""
         if self.path.exists() and not self.path.is_dir():
-            raise BadInput(f"{self.path} is a file: give a directory, or --name NAME")
+            raise BadInput(f"{self.path} is a file, not a directory: use another --results or --name")
         if self.study_file.exists():
             return True
         if self.path.is_dir() and any(path.name != ".lock" for path in self.path.iterdir()):
-            raise BadInput(f"{self.path} holds other files but no study: give another --results or --name")
+            raise BadInput(f"{self.path} holds other files but no study: use another --results or --name")
         return False
 
     def _check_settings(self, study: Study, data_hash: str) -> None:
@@ -125,7 +125,8 @@ class StudyStore:
         if different:
             raise BadInput(
                 f"{self.path} holds runs with other settings ({', '.join(different[:3])}): add --name NAME "
-                f"to store this as a study of its own, or remove {self.path} (for `run`, --fresh does)"
+                f"to store the new runs as another study, or delete {self.path} (`depthbench run --fresh` "
+                "does this)"
             )
 
     @contextlib.contextmanager
@@ -136,11 +137,11 @@ class StudyStore:
             lock.acquire()
         except filelock.Timeout:
             raise BadInput(
-                f"{self.path}: another depthbench is writing there; wait for it, or add --name NAME"
+                f"{self.path}: another depthbench is writing to it; wait for its end, or add --name NAME"
             ) from None
         except OSError as error:
             raise BadInput(
-                f"{self.path} cannot be written ({error.strerror}): give another --results DIR"
+                f"{self.path} cannot be written ({error.strerror}): use another --results DIR"
             ) from None
         try:
             yield

@@ -3,16 +3,16 @@
 import json
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from depthbench.errors import BadInput, nearest
+from depthbench.errors import BadInput, any_of, nearest
 from depthbench.plugins import load_plugin
-from depthbench.schema import Section, each_once
+from depthbench.schema import Section, each_once, explain
 from depthbench.study.grid import Grids, restrict_grids
 from depthbench.study.model import FORMAT, Study, Variant
 
@@ -37,10 +37,10 @@ def load_study(study: str | Path | None = None, **overrides: Any) -> Study:
         try:
             values = tomllib.loads(path.read_text(encoding="utf-8"))
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise BadInput(f"{path}: not valid TOML: {error}") from None
+            raise BadInput(f"{path} is not valid TOML: {error}") from None
         if not values:
             raise BadInput(
-                f"{path} is empty: name a bundled study (`depthbench list studies`), or write a [grid]"
+                f"{path} is empty: write a [grid] into it, or use a bundled study (`depthbench list studies`)"
             )
         values.setdefault("name", path.stem)
         check_format(values.pop("format", FORMAT), path)
@@ -80,7 +80,7 @@ def _plugin_paths(values: Mapping, folder: Path) -> list[str]:
     """Return the full paths of the plug-ins that `values` name. Relative paths start from `folder`."""
     plugins = values.get("plugins", [])
     if not isinstance(plugins, list) or not all(isinstance(plugin, str) for plugin in plugins):
-        raise BadInput(f"plugins = {plugins!r}: must be a list of Python files")
+        raise BadInput(f'plugins = {plugins!r}: should be a list of Python files, such as ["my_block.py"]')
     return [str((folder / plugin).resolve()) for plugin in plugins]
 
 
@@ -88,7 +88,7 @@ def check_format(version: Any, path: Path) -> None:
     """Raise BadInput if `path` was written by a version with another results format."""
     if version != FORMAT:
         raise BadInput(
-            f"{path} has results format {version!r}; this version of depthbench reads format {FORMAT}: "
+            f"{path} has results format {version!r}, but this version of depthbench reads format {FORMAT}: "
             "use the version that wrote it, or add --name NAME to store new results as another study"
         )
 
@@ -109,7 +109,7 @@ def find_study(name: str) -> Path:
     if Path(name).is_file():
         return Path(name)
     problem = "no such file" if name.endswith(".toml") else "no such study"
-    raise BadInput(f"study {name!r}: {problem}; {nearest(name, known)}")
+    raise BadInput(f"study {name!r}: {problem}; {nearest(name, known, 'bundled studies')}")
 
 
 def merge(values: Mapping, overrides: Mapping) -> dict:
@@ -133,35 +133,40 @@ def build(model: type[Section], values: Mapping, source: str) -> Any:
     try:
         return model(**values)
     except ValidationError as error:
-        raise BadInput(f"{source}: " + "; ".join(_explain(model, e) for e in error.errors())) from None
+        problems = [_explain(model, e) for e in error.errors()]
+    if len(problems) == 1:
+        raise BadInput(f"{source}: {problems[0]}")
+    numbered = "; ".join(f"({i}) {problem}" for i, problem in enumerate(problems, 1))
+    raise BadInput(f"{source} has {len(problems)} errors: {numbered}")
 
 
 def _explain(model: type[BaseModel], error: Mapping) -> str:
     """Return one validation error in words: the key, the value, and what is allowed."""
     path = error["loc"]
-    key = ".".join(str(part) for part in path)
+    key = _dotted(path)
     if error["type"] == "extra_forbidden":
         parts = [part for i, part in enumerate(path[:-1]) if path[:i] != ("variants",)]  # not their names
         for part in (part for part in parts if isinstance(part, str)):
             model = Variant if part == "variants" else _section(model.model_fields[part].annotation)
-        return f"unknown key {key!r}: {nearest(path[-1], model.model_fields)}"
+        kind = f"keys of {_dotted(path[:-1])}" if len(path) > 1 else "keys"
+        return f"unknown key {key!r}; {nearest(path[-1], model.model_fields, kind)}"
     if error["type"] == "missing":
-        return f"{key} is missing"
+        return f"{key} is missing: add it"
+    problem = explain(error, key)
     if not key or isinstance(error["input"], Mapping | BaseModel):
-        return f"{key}: {_message(error)}" if key else _message(error)
-    return f"{key} = {json.dumps(error['input'], default=str)}: {_message(error)}"
+        return f"{key}: {problem}" if key else problem
+    return f"{key} = {json.dumps(error['input'], default=str)}: {problem}"
+
+
+def _dotted(path: Sequence[str | int]) -> str:
+    """Return the key at `path`, e.g. `grid.depth[0]`."""
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).removeprefix(".")
 
 
 def _section(annotation: Any) -> type[BaseModel]:
     """Return the table type in an annotation: the annotation itself, an option of a union, or a list item."""
     kinds = (annotation, *get_args(annotation))
     return next(kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel))
-
-
-def _message(error: Mapping) -> str:
-    if error["type"] == "model_type":
-        return "should be a table of keys"
-    return error["msg"].removeprefix("Value error, ").replace("Input should", "should", 1)
 
 
 def parse_setting(setting: str) -> dict[str, Any]:
@@ -171,7 +176,7 @@ def parse_setting(setting: str) -> dict[str, Any]:
     value that is not valid TOML is read as text. Raises BadInput for an unknown or ambiguous key."""
     key, equals, text = (part.strip() for part in setting.partition("="))
     if not equals or not key:
-        raise BadInput(f"--set {setting}: write --set KEY=VALUE, e.g. --set recipe.lr=0.05")
+        raise BadInput(f"--set {setting} is not of the form KEY=VALUE: write e.g. --set lr=0.05")
     try:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
@@ -183,10 +188,10 @@ def parse_setting(setting: str) -> dict[str, Any]:
     if first not in sections and (homes or not dot):  # loading the study reports other unknown keys
         if len(homes) != 1:
             if homes:
-                problem = f"ambiguous key {key!r}: write {' or '.join(f'{home}.{key}' for home in homes)}"
+                problem = f"several sections have a key {key!r}: write {any_of(f'{h}.{key}' for h in homes)}"
             else:
                 every = {field for table in tables.values() for field in table.model_fields}
-                problem = f"unknown key {key!r}: {nearest(key, every)}"
+                problem = f"unknown key {key!r}; {nearest(key, every, 'keys')}"
             raise BadInput(f"--set {setting}: {problem}")
         key = f"{homes[0]}.{key}"
     for part in reversed(key.split(".")):

@@ -27,7 +27,7 @@ from depthbench.networks.options import NetworkOptions
 from depthbench.probes import PROBES
 from depthbench.probes.settings import Probe
 from depthbench.registry import look_up
-from depthbench.schema import Count, Percent, Positive, Section
+from depthbench.schema import Count, Percent, Positive, Section, explain
 from depthbench.study.grid import Grids
 from depthbench.training.settings import Evaluate, Recipe
 
@@ -109,7 +109,7 @@ class Variant(Section):
         look_up(NETWORKS, "network", self.of)
         for key in ("steps", "epochs"):
             if key in self.recipe.model_fields_set:
-                raise ValueError(f"recipe.{key} is the same for all runs of a study: set it in [recipe]")
+                raise ValueError(f"recipe.{key} must be the same for all runs: set it in [recipe] instead")
         return self
 
 
@@ -174,7 +174,7 @@ class Study(Grids, Shared):
     def _check_networks(self) -> Self:
         for name in self.variants:
             if name in NETWORKS:
-                raise ValueError(f"variants.{name}: {name} is already a network; use another name")
+                raise ValueError(f"variants.{name}: a bundled network has this name; use another one")
         for grid in (self.grid, *self.also):
             for name in grid.network:
                 family = self.checked(name)
@@ -182,9 +182,12 @@ class Study(Grids, Shared):
                     try:
                         family.depths.n(depth)
                     except BadInput as error:
-                        raise BadInput(f"grid: {name}: {error}") from None
+                        raise BadInput(f"{name}: {error}") from None
         for name in self.may_diverge:
-            self.family(name)
+            try:
+                self.family(name)
+            except BadInput as error:
+                raise BadInput(f"may_diverge: {error}") from None
         return self
 
     def checked(self, network: str) -> Family:
@@ -192,13 +195,11 @@ class Study(Grids, Shared):
 
         Raises BadInput if the network is unknown, if it lacks an option that is set, or if the study's images
         do not suit its recipe."""
-        try:
-            family = self.family(network)
-        except BadInput as error:
-            raise BadInput(f"grid: {error}") from None
+        family = self.family(network)
         chosen = self.options_of(network).model_dump(exclude_defaults=True)
         if unknown := sorted(set(chosen) - set(family.takes or chosen)):
-            raise BadInput(f"options.{unknown[0]}: {network} has no such option")
+            options = nearest(unknown[0], family.takes or (), f"options of {network}")
+            raise BadInput(f"options.{unknown[0]}: {network} has no such option; {options}")
         self._check_views(self.recipe_of(network))
         return family
 
@@ -209,15 +210,15 @@ class Study(Grids, Shared):
             (self.evaluate.ten_crop, "evaluate.ten_crop = true"),
         ):
             if is_set and self.data.decode != "as_read":
-                raise BadInput(f'{key} needs data.decode = "as_read" and a folder of images')
+                raise BadInput(f"{key} needs a folder of images: add --data FOLDER --set data.decode=as_read")
 
     def family(self, network: str) -> Family:
         """Return the entry of NETWORKS for a network in the grid. Raises BadInput for an unknown network."""
         if network in self.variants:
             return NETWORKS[self.variants[network].of]
         if network not in NETWORKS:
-            known = nearest(network, [*self.variants, *NETWORKS])
-            raise BadInput(f"no network is called {network!r}: {known}")
+            known = nearest(network, [*self.variants, *NETWORKS], "networks")
+            raise BadInput(f"no network is called {network!r}; {known}")
         return NETWORKS[network]
 
     def options_of(self, network: str) -> NetworkOptions:
@@ -236,7 +237,7 @@ class Study(Grids, Shared):
         try:
             return type(shared)(**shared.model_dump() | own)
         except ValidationError as error:
-            problem = error.errors()[0]["msg"].removeprefix("Value error, ")
+            problem = explain(error.errors()[0], section)
             raise BadInput(f"variants.{network}.{section}: {problem}") from None
 
     def resolve(self, train_size: int, flips: bool, other_size: int = 0) -> "Study":
@@ -254,7 +255,9 @@ class Study(Grids, Shared):
         recipe["flip"] = flips if recipe["flip"] is None else recipe["flip"]
         late = [step for step in self.probe.steps or [] if step >= steps]
         if late:
-            raise BadInput(f"probe.steps = {late[0]}: a run has {steps} steps, 0 to {steps - 1}")
+            raise BadInput(
+                f"probe.steps contains {late[0]}, but the steps of a run are 0 to {steps - 1}: remove it"
+            )
         evaluate = self.evaluate.model_dump()
         trained_on = steps * recipe["batch_size"]
         part = max(5000, trained_on // 5)  # so that a short run on many images is not mostly evaluation
@@ -272,7 +275,8 @@ class Study(Grids, Shared):
             own = resolved.recipe_of(network)
             if own.warmup == "linear" and own.warmup_steps > steps:
                 raise BadInput(
-                    f"recipe.warmup_steps = {own.warmup_steps:g}: a run has {steps} steps; use fewer"
+                    f"recipe.warmup_steps = {own.warmup_steps:g} is longer than a run of {steps} steps: use "
+                    "fewer, or a fraction below 1"
                 )
         return resolved
 

@@ -8,7 +8,7 @@ from pydantic import Field, ValidationError, create_model
 
 from depthbench.errors import nearest
 from depthbench.registry import Entry
-from depthbench.schema import NotNegative, Positive, Section
+from depthbench.schema import NotNegative, Positive, Section, explain
 
 Decay = Annotated[float, Field(ge=0, lt=1)]
 Betas = Annotated[list[Decay], Field(min_length=2, max_length=2)]
@@ -37,17 +37,18 @@ class Optimizer(Entry):
         Raises ValueError, in one line, for an unknown setting or an impossible value."""
         for name in settings:
             if name not in self.settings:
-                known = nearest(name, self.settings)
-                raise ValueError(f"optimizer_settings.{name}: there is no such setting; {known}")
+                known = nearest(name, self.settings, "settings")
+                raise ValueError(f"optimizer_settings.{name}: no such setting; {known}")
         fields: dict[str, Any] = dict(self.settings)
         model = create_model("Settings", __base__=Section, **fields)
         try:
             return model(**settings).model_dump()
         except ValidationError as error:
             first = error.errors()[0]
-            key = ".".join(map(str, first["loc"]))
-            problem = first["msg"].replace("Input", "it", 1).replace("List", "it", 1)
-            raise ValueError(f"optimizer_settings.{key} = {first['input']}: {problem}") from None
+            name = str(first["loc"][0])
+            _, default = self.settings[name]
+            problem = explain(first, name, default if isinstance(default, list) else None)
+            raise ValueError(f"optimizer_settings.{name} = {settings[name]}: {problem}") from None
 
     def keywords(self, recipe: Any) -> dict[str, Any]:
         """Return its keyword arguments under `recipe`. Lists become tuples, as in torch."""

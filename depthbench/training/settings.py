@@ -79,17 +79,18 @@ class Recipe(Section):
         try:
             settings = OPTIMIZERS[self.optimizer].checked(self.optimizer_settings)
         except ValueError as error:
-            raise ValueError(f"{error} (optimizer {self.optimizer})") from None
+            raise ValueError(f"with {self.optimizer}, {error}") from None
         if self.steps is not None and self.epochs is not None:
-            raise ValueError("steps and epochs exclude each other: set one")
+            raise ValueError("steps and epochs exclude each other: set only one")
         if self.nesterov and self.momentum == 0:
-            raise ValueError("nesterov = true needs momentum above 0")
+            raise ValueError("nesterov = true needs momentum above 0: set momentum, e.g. 0.9")
         if self.nesterov and settings.get("dampening"):
             dampening = f"optimizer_settings.dampening = {settings['dampening']:g}"
-            raise ValueError(f"nesterov = true excludes {dampening}: remove one")
+            raise ValueError(f"nesterov = true excludes {dampening}: remove one of them")
         if not PAPER_CROP_SIDE <= self.scale[0] <= self.scale[1]:
             raise ValueError(
-                f"scale should be two numbers of pixels, {PAPER_CROP_SIDE} <= shortest <= longest"
+                f"scale = {self.scale}: should be two numbers of pixels, the lower first, of at least "
+                f"{PAPER_CROP_SIDE}, e.g. [256, 480]"
             )
         return self
 

@@ -78,12 +78,12 @@ def test_every_arm_has_a_row_in_every_repeat(written):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--depths", "20,x"], "--depths 20,x: write depths"),
-        (["--depths", "21"], "--depths 21: .*nearest: 20 or 26"),
+        (["--depths", "20,x"], "--depths 20,x: use a list of depths"),
+        (["--depths", "21"], "--depths: depth 21 .*use 20 or 26"),
         (["--depths", "none", "--digits", "none"], "nothing to measure"),
         (["--repeats", "0"], "--repeats 0: should be 1 to 100"),
         (["--seconds", "-1"], "--seconds -1.0: should be 0.01 to 60"),
-        (["--jobs", "0"], "--jobs 0: give auto or a number of runs"),
+        (["--jobs", "0"], "--jobs 0: use auto or a whole number"),
         (["--batch-size", "1"], "--batch-size 1: should be 2 to 50000"),
         (["--precision", "fp16"], "--precision fp16: use fp32, tf32 or bf16"),
         (["--precision", "tf32", "--device", "cpu"], "tf32 needs a CUDA device"),

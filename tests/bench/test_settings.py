@@ -41,8 +41,8 @@ def test_the_command_repeats_the_benchmark():
     [
         ({"jobs": 65}, "--jobs 65: should be 1 to 64"),
         ({"batch_size": 1}, "--batch-size 1: should be 2 to 50000"),
-        ({"depths": ","}, "--depths ,: write depths"),
-        ({"digits": "9"}, "--digits 9: "),
+        ({"depths": ","}, "--depths ,: use a list of depths"),
+        ({"digits": "9"}, "--digits: depth 9 is not 6n"),
     ],
 )
 def test_unusable_flags_are_errors(flags, message):

@@ -47,7 +47,9 @@ def copied(trained_study, tmp_path):
 
 def test_run_trains_stores_and_reports(trained_study):
     path, printed = trained_study.path, trained_study.printed
-    assert re.search(r"^small: 4 runs on digits, 0 already done; .* 10 steps per run$", printed, re.MULTILINE)
+    assert re.search(
+        r"^small: 4 runs of 10 steps on digits, 0 already done, 4 to do on cpu ", printed, re.MULTILINE
+    )
     assert "[4/4]" in printed
     assert "report: results/small/report/index.html" in printed
     assert (path / "study.toml").read_text().startswith("data_hash = ")
@@ -103,8 +105,8 @@ def test_frontier_finds_where_networks_stop_training_and_reports_it(tmp_path):
     [
         ("nosuch", "no network is called 'nosuch'"),
         ("plain_mlp --set options.order=full_pre", "options.order: plain_mlp has no such option"),
-        ("plain --deepest 7", "--deepest 7: plain has no depth that shallow"),
-        ("plain --below 0", "frontier: below = 0.0: should be greater than 0"),
+        ("plain --deepest 7", "--deepest 7: the shallowest plain has depth 8"),
+        ("plain --below 0", "frontier: below = 0.0: should be above 0"),
     ],
 )
 def test_an_impossible_search_is_refused_in_one_line(tmp_path, arguments, complaint):
@@ -127,10 +129,10 @@ def test_show_says_how_many_runs_have_not_started(trained_study, tmp_path):
     first, second, *_ = (path / "runs").iterdir()
     shutil.rmtree(first)
     printed = invoke("show", path)[1]
-    assert printed.splitlines()[-1] == "1 more run of the study not started"
+    assert printed.splitlines()[-1] == "1 more run of the study has not started"
     assert "[bold]part" in printed
     shutil.rmtree(second)
-    assert "2 more runs of the study not started" in invoke("show", path)[1]
+    assert "2 more runs of the study have not started" in invoke("show", path)[1]
 
 
 @pytest.mark.slow
@@ -143,7 +145,7 @@ def test_failures_are_reported_even_with_quiet(tmp_path):
     done = depthbench(*run, "--plugin", "mine.py", cwd=tmp_path)  # a new process loads the plug-in
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("1 of 1 runs failed: mine-8-s0")
-    assert "failed (RuntimeError: it cannot be built); see results/quick/runs/mine" in done.stderr
+    assert " (RuntimeError: it cannot be built); see results/quick/runs/mine" in done.stderr
 
 
 def test_report_can_be_drawn_again(copied):
@@ -194,9 +196,9 @@ def test_the_version():
     ("command", "where", "expected"),
     [
         (["plan", "--depths", "8"], "depthbench.execution.cost.estimate.estimate", "--no-calibrate"),
-        (["report", "RESULTS"], "depthbench.report.page.write_page", "small is incomplete; draw it with"),
+        (["report", "RESULTS"], "depthbench.report.page.write_page", "small is incomplete (`depthbench"),
         (["compare", "RESULTS", "RESULTS"], "depthbench.report.comparison.write_comparison", "is incomplete"),
-        (["bench", "--depths", "8"], "depthbench.bench.command.run_bench", "nothing is written"),
+        (["bench", "--depths", "8"], "depthbench.bench.command.run_bench", "no results are written"),
     ],
 )
 def test_ctrl_c_prints_one_line(trained_study, monkeypatch, command, where, expected):
@@ -253,7 +255,7 @@ def test_ctrl_c_gives_exit_code_130_and_says_how_to_resume(tmp_path):
     printed, complaint = running.communicate(timeout=60)
     assert running.returncode == 130
     assert "rerun this command to resume" in complaint
-    assert "interrupted; " in printed
+    assert " interrupted, " in printed
     records = [json.loads(p.read_text()) for p in tmp_path.glob("quick/runs/*/run.json")]
     assert {record["status"] for record in records} == {"interrupted"}
 
@@ -288,41 +290,44 @@ def folders(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        ("--depths 21", "plain: depth 21 is not 6n+2, n >= 1; nearest: 20 or 26"),
+        ("--depths 21", "plain: depth 21 is not 6n+2 with n >= 1; use 20 or 26"),
         ("--depths 20,x", "--depths 20,x: 'x' is not a whole number; write e.g. --depths 20,56,110"),
-        ("--depths=", "--depths is empty: write e.g. --depths 20,56,110"),
+        ("--depths=", "--depths has no value: write e.g. --depths 20,56,110"),
         ("--depths 0", "depth"),
-        ("--networks nosuch", "no network is called 'nosuch': Known: plain, plain_bottleneck"),
+        ("--networks nosuch", "no network is called 'nosuch'; networks: plain, plain_bottleneck"),
         ("--networks resnets", "did you mean 'resnet'?"),
-        ("--seeds 0", "--seeds 0: a count is at least 1"),
+        ("--seeds 0", "--seeds 0: the number of seeds is 1 to"),
         ("--seeds -1,2", "grid.seed"),
         ("nosuch", "study 'nosuch': no such study"),
         ("nosuch.toml", "study 'nosuch.toml': no such file"),
         ("{}/syntax.toml", "line 3"),
-        ("{}/key.toml", "unknown key 'recipe.lrr': did you mean 'lr'?"),
-        ("{}/type.toml", 'recipe.lr = "0.1": should be a valid number'),
-        ("{}/newer.toml", f"results format {FORMAT + 1}; this version of depthbench reads format {FORMAT}"),
-        ("--set lrr=1", "unknown key 'lrr': did you mean 'lr'?"),
-        ("--set lr", "write --set KEY=VALUE"),
+        ("{}/key.toml", "unknown key 'recipe.lrr'; did you mean 'lr'?"),
+        ("{}/type.toml", 'recipe.lr = "0.1": should be a number'),
+        (
+            "{}/newer.toml",
+            f"results format {FORMAT + 1}, but this version of depthbench reads format {FORMAT}",
+        ),
+        ("--set lrr=1", "unknown key 'lrr'; did you mean 'lr'?"),
+        ("--set lr", "is not of the form KEY=VALUE"),
         ("--set every=3", "write probe.every or evaluate.every"),
-        ("--set lr=-1", "recipe.lr = -1: should be greater than 0"),
-        ("--steps 0", "recipe.steps = 0: should be greater than or equal to 1"),
+        ("--set lr=-1", "recipe.lr = -1: should be above 0"),
+        ("--steps 0", "recipe.steps = 0: should be at least 1"),
         ("--steps 5 --epochs 2", "steps and epochs exclude each other"),
         ("--device cuda:99", "--device cuda:99"),
         ("--device gpu", "--device gpu: use auto, cpu, cuda"),
         ("--precision fp8", "recipe.precision"),
         ("--precision tf32 --device cpu", "tf32 needs a CUDA device"),
-        ("--jobs 0", "--jobs 0: give auto or a number of runs"),
+        ("--jobs 0", "--jobs 0: use auto or a whole number"),
         ("--data nosuch", "no such data set or folder"),
         ("--data ./nosuch", "no such folder"),
         ("--data {}/empty", "contains no images"),
-        ("--data {}/one", "has only one class ('cat'): add a folder for another"),
-        ("--plugin {}/nosuch.py", "there is no such file"),
+        ("--data {}/one", "has only one class ('cat'): add a folder of another one"),
+        ("--plugin {}/nosuch.py", "no such file"),
         ("--name a/b", "name"),
         ("--set val_size=100000", "cannot split"),
         (
             '--set evaluate.robustness=["noise"]',
-            "robustness.0 = \"noise\": unknown name: did you mean 'noisy'?",
+            'robustness[0] = "noise": should be blurred, noisy, ',
         ),
     ],
 )
@@ -403,7 +408,7 @@ def test_two_recipes_into_one_directory(copied):
     ]
     done = CliRunner().invoke(app, words)
     assert isinstance(done.exception, BadInput)
-    assert "recipe.steps is 10 there and 11 here" in str(done.exception)
+    assert "recipe.steps was 10 and is now 11" in str(done.exception)
     assert {p: p.stat().st_mtime_ns for p in copied.rglob("*")} == before
 
 
@@ -414,7 +419,7 @@ def test_a_truncated_table_makes_that_run_again(copied):
     run = ["run", "--depths", "8,14", "--seeds", "1", "--steps", "10", "--name", "small", *SMALL]
     code, printed, _ = invoke(*run, "--results", copied.parent)
     assert code == 0
-    assert "its tables cannot be read; it will be trained again" in printed
+    assert "its tables cannot be read, so it is trained again" in printed
     assert "[1/1] plain-8 seed 0 done" in printed
     assert file.read_bytes() == whole
 

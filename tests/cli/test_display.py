@@ -45,7 +45,7 @@ def runs(tiny):
     [
         ("done", None, "plain-8 seed 0 done: train error 12.35 %, test error 20.00 %, 3 s"),
         ("diverged", None, "plain-8 seed 0 diverged by step 7"),
-        ("interrupted", None, "plain-8 seed 0 interrupted; saved at step 7"),
+        ("interrupted", None, "plain-8 seed 0 interrupted, saved at step 7"),
         ("failed", "out of memory", "plain-8 seed 0 failed: out of memory"),
     ],
 )
@@ -55,7 +55,7 @@ def test_outcomes(tiny, status, reason, expected):
 
 def test_a_run_that_saved_nothing_says_so(tiny):
     run = next(tiny().runs())
-    assert outcome(RunEnded(run, Record.of(run))) == "plain-8 seed 0 interrupted; nothing saved"
+    assert outcome(RunEnded(run, Record.of(run))) == "plain-8 seed 0 interrupted, nothing saved"
 
 
 def test_a_run_that_was_mostly_evaluation_says_so(tiny):
@@ -63,7 +63,7 @@ def test_a_run_that_was_mostly_evaluation_says_so(tiny):
         timing = Timing(seconds=67.0, evaluating_seconds=evaluating)
         return outcome(ended(next(tiny().runs()), timing=timing))
 
-    assert line(58.0).endswith(" 20.00 %, 1 min 7 s, 58 s of it evaluation")
+    assert line(58.0).endswith(" 20.00 %, 1 min 7 s (58 s of it for evaluations)")
     assert line(33.0).endswith(" 20.00 %, 1 min 7 s")
 
 
@@ -90,7 +90,7 @@ def test_lines_report_each_end_and_regular_progress(runs, console, monkeypatch):
         lines.show(Note("lanes were measured"))
     printed = console.file.getvalue().splitlines()
     assert printed == [
-        "[0/2] plain-8 seed 0 step 6/12 loss 2.500 train error 90.0 % 40 images/s; about 15 s left",
+        "[0/2] plain-8 seed 0 step 6/12, loss 2.500, train error 90.0 %, 40 images/s; about 15 s left",
         f"{first.run_id}: checkpoint.pt cannot be read",
         "[0/2] plain-8 seed 0 test images noisy, 8; about 15 s left",
         "[1/2] plain-8 seed 0 done: train error 12.35 %, test error 20.00 %, 3 s",

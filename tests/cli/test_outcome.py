@@ -56,11 +56,12 @@ def test_a_plan_is_announced_in_words(plan):
     several = dataclasses.replace(plan(jobs=2), threads=3, notes=("a note",))
     first, results, note = announcement(several)
     assert first == (
-        "tiny: 2 runs on digits, 0 already done; 2 at a time, 3 threads each, on cpu; 12 steps per run"
+        "tiny: 2 runs of 12 steps on digits, 0 already done, 2 to do on cpu (2 at a time, 3 threads each)"
     )
     assert (results, note) == (f"results: {several.store.path}", "a note")
     one = dataclasses.replace(several, todo=several.todo[:1], threads=1)
-    assert "tiny: 1 run on digits, 0 already done; 1 at a time, 1 thread each" in announcement(one)[0]
+    expected = "tiny: 1 run of 12 steps on digits, 0 already done, 1 to do on cpu (one at a time, 1 thread)"
+    assert announcement(one)[0] == expected
 
 
 @pytest.mark.parametrize(
@@ -94,7 +95,7 @@ def test_the_first_failure_is_explained(plan, console, capsys, drawn):
     made = plan()
     store(made, ["failed", "done"], reason="RuntimeError: wrong shape")
     failed = made.todo[0].run_id
-    reason = f"1 of 2 runs failed: {failed} failed (RuntimeError: wrong shape)"
+    reason = f"1 of 2 runs failed: {failed} (RuntimeError: wrong shape)"
     assert failure_line(made, console, capsys) == reason
     trace = made.store.run(failed).path / "error.txt"
     write_text(trace, "Traceback")
@@ -105,14 +106,14 @@ def test_the_first_failure_is_explained(plan, console, capsys, drawn):
 def test_a_run_that_was_never_stored_has_failed(plan, console, capsys, drawn):
     made = plan()
     store(made, ["done"])
-    assert failure_line(made, console, capsys) == f"1 of 2 runs failed: {made.todo[1].run_id} not stored"
+    assert failure_line(made, console, capsys) == f"1 of 2 runs not stored: {made.todo[1].run_id}"
 
 
 def test_only_networks_that_may_diverge_may(plan, console, capsys, drawn):
     made = plan(may_diverge=["plain"])
     store(made, ["diverged", "diverged"])
     (other,) = (run.run_id for run in made.todo if run.network == "resnet")
-    assert failure_line(made, console, capsys) == f"1 of 2 runs failed: {other} diverged"
+    assert failure_line(made, console, capsys) == f"1 of 2 runs diverged: {other}"
 
 
 def test_other_runs_of_the_study_do_not_count(plan, console, capsys, drawn):

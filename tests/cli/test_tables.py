@@ -77,7 +77,7 @@ def test_a_note_says_that_times_exclude_decoding_while_training(decode, seconds,
 )
 def test_the_peak_memory_names_the_device(device, message):
     first = plan_lines(plan_cost(device=device, memory_bytes=2_000_000_000))[0]
-    assert first.endswith(f", {message}")
+    assert first.endswith(f": {message}")
 
 
 def test_times_that_were_not_measured_are_marked():

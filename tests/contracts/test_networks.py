@@ -165,7 +165,7 @@ def test_every_family_has_a_description(name):
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_an_unknown_value_or_option_is_refused(name):
-    with pytest.raises(BadInput, match="norm 'bach': should be batch, none, group or layer"):
+    with pytest.raises(BadInput, match="norm = 'bach': should be batch, none, group or layer"):
         build(name, norm="bach")
     with pytest.raises(TypeError, match="squeeze"):
         build(name, squeeze=2)

@@ -122,8 +122,9 @@ def run_here(tmp_path, add, monkeypatch):
     # Other processes do not see what a test has added.
     monkeypatch.setattr("depthbench.report.drawing.MANY_FIGURES", math.inf)
     add(BACKENDS, "here", Entry(train_here, "this process"))
+    figures = dict(FIGURES)
     for name in set(FIGURES) - {"degradation"}:  # drawing them all takes seconds
-        monkeypatch.delitem(FIGURES, name)
+        del FIGURES[name]
 
     def run(**changes):
         study = {
@@ -139,7 +140,9 @@ def run_here(tmp_path, add, monkeypatch):
         add(NETWORKS, "classifier", Family(Classifier, "a classifier"))
         return run_study(load_study(None, **study), execution=Execution(results=tmp_path, backend="here"))
 
-    return run
+    yield run
+    FIGURES.clear()
+    FIGURES.update(figures)  # in their order
 
 
 def test_a_network_and_a_backend(run_here):

@@ -108,7 +108,7 @@ def test_image_size_crops_the_middle_of_each_image(root, load):
 def test_images_of_several_sizes_need_a_size(root, load):
     pets(root)
     picture(root / "train" / "dog" / "9.png", size=(5, 6))
-    with pytest.raises(BadInput, match=r"several sizes \(0.png 4x4, 9.png 5x6\): use --image-size PIXELS"):
+    with pytest.raises(BadInput, match=r"differ in size \(0.png 4x4, 9.png 5x6\): add --image-size PIXELS"):
         load()
     assert load(image_size=4).train_x.shape == (7, 3, 4, 4)
 
@@ -174,8 +174,11 @@ def remove(root, *parts):
     ("make", "message"),
     [
         (lambda root: None, "data folder {root} does not exist: name another with --data"),
-        (lambda root: root.mkdir(), "data folder {root} contains no images: make each class a folder"),
-        (lambda root: picture(root / "1.png"), "data folder {root} contains no images: make each class"),
+        (lambda root: root.mkdir(), "data folder {root} contains no images: put the images of each class"),
+        (
+            lambda root: picture(root / "1.png"),
+            "data folder {root} contains no images: put the images of each",
+        ),
         (
             lambda root: pets(root, (".",), ["cat"]),
             "data folder {root} has only one class ('cat'): add",

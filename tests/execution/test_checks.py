@@ -47,7 +47,7 @@ def test_a_results_directory_that_cannot_be_created_is_refused(tiny, tmp_path):
 
 def test_a_results_directory_that_is_not_writable_is_refused(tiny, tmp_path, monkeypatch):
     monkeypatch.setattr(os, "access", lambda path, mode: False)
-    with pytest.raises(BadInput, match="is not writable; give another --results DIR"):
+    with pytest.raises(BadInput, match="is not writable; use another --results DIR"):
         make_plan(tiny(), Execution(tmp_path / "results", device="cpu"))
 
 
@@ -65,5 +65,5 @@ def test_checking_a_directory_creates_nothing(tmp_path):
 
 
 def test_less_than_one_job_is_refused(tiny, tmp_path):
-    with pytest.raises(BadInput, match="--jobs 0: give at least 1"):
+    with pytest.raises(BadInput, match="--jobs 0: use auto or a whole number"):
         make_plan(tiny(), Execution(tmp_path, device="cpu", jobs=0))

@@ -67,7 +67,7 @@ def test_find_frontier_stores_its_runs_in_a_study_of_their_own(tiny, tmp_path, h
     assert result.frontiers[["network", "seed", "trains"]].to_numpy().tolist() == [["plain", 0, 14]]
     assert result.summary[["network", "median", "open"]].to_numpy().tolist() == [["plain", 14, 1]]
     assert StudyStore(result.path).study().grid.depth == [8, 14]
-    with pytest.raises(BadInput, match=r"frontier: below = 0: should be greater than 0"):
+    with pytest.raises(BadInput, match=r"frontier: below = 0: should be above 0"):
         find_frontier(study, below=0)
     with pytest.raises(BadInput, match="a search continues from stored runs: leave out `fresh`"):
         find_frontier(study, execution=Execution(tmp_path, fresh=True))
@@ -87,14 +87,14 @@ def test_a_search_ends_at_a_network_that_does_not_train_and_reuses_stored_runs(t
 
 
 def test_a_maximum_below_the_shallowest_depth_is_refused(tiny, tmp_path):
-    with pytest.raises(BadInput, match="--deepest 7: plain has no depth that shallow"):
+    with pytest.raises(BadInput, match="--deepest 7: the shallowest plain has depth 8"):
         find(tiny(frontier={"deepest": 7}), tmp_path)
 
 
 def test_a_search_ends_if_its_runs_fail(tiny, tmp_path, failing_networks):
     grid = {"network": ["raises"], "depth": [1]}
     study = tiny(plugins=[failing_networks], options={"width": None}, grid=grid)
-    with pytest.raises(BadInput, match="the runs that the search needs next failed"):
+    with pytest.raises(BadInput, match="the runs that it needs next failed"):
         find(study.model_copy(update={"frontier": Frontier(deepest=3)}), tmp_path)
 
 

@@ -170,7 +170,7 @@ def test_plug_ins_that_cannot_be_loaded_fail_the_run(parent, tmp_path):
     parent.start(until_stopped)
     (failed,) = parent.ended()
     assert failed.status == "failed"
-    assert "gone.py: there is no such file" in failed.reason
+    assert "gone.py: no such file" in failed.reason
 
 
 def test_a_run_that_ends_well_removes_the_error_of_an_earlier_attempt(parent):

@@ -222,10 +222,10 @@ def test_projections_are_where_the_option_says(shortcut, projections, parameters
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"depth": 21}, "nearest: 20 or 26"),
+        ({"depth": 21}, "use 20 or 26"),
         ({"shortcut": "b"}, "should be A, B or C"),
-        ({"order": "pre"}, "order 'pre': should be original, norm_after_addition, "),
-        ({"gate": "open"}, "gate 'open': should be none, exclusive or shortcut_only"),
+        ({"order": "pre"}, "order = 'pre': should be original, norm_after_addition, "),
+        ({"gate": "open"}, "gate = 'open': should be none, exclusive or shortcut_only"),
         ({"bottleneck_stride": "2x2"}, "should be 1x1 or 3x3"),
     ],
 )

@@ -151,7 +151,7 @@ def test_activations_computed_again_give_the_same_gradients(norm):
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_another_depth_is_refused(name):
-    with pytest.raises(BadInput, match="nearest: 8 or 10"):
+    with pytest.raises(BadInput, match="; use 8 or 10"):
         build(name, depth=9)
 
 

@@ -84,7 +84,7 @@ def test_choices_are_the_values_that_a_study_may_name():
     assert CHOICES["bottleneck_stride"] == ("1x1", "3x3")
     assert set(CHOICES) == {"shortcut", "norm", "activation", "order", "gate", "bottleneck_stride"}
     check_choices({"shortcut": "C", "width": 7, "anything": None})
-    with pytest.raises(BadInput, match="gate 'open': should be none, exclusive or shortcut_only"):
+    with pytest.raises(BadInput, match="gate = 'open': should be none, exclusive or shortcut_only"):
         check_choices({"gate": "open"})
 
 

@@ -32,8 +32,7 @@ def test_the_page_says_what_differs_and_imports_no_torch(whole, other):
     assert printed == [str(page), "False"]
     text = page.read_text()
     assert re.findall("<li>(xavier has.*)</li>", text) == [  # of what differs, since it is what is compared
-        "xavier has exactly the same errors as the baseline: it is a copy, or the changed settings have no "
-        "effect."
+        "xavier has exactly the same errors as made-up: it is a copy, or the changed settings have no effect."
     ]
     assert "Environment of made-up" in text
     assert "Environment of xavier" in text
@@ -100,7 +99,7 @@ def test_networks_and_studies_that_only_one_has_are_shown(whole, tmp_path, one_f
 
 def test_a_report_cannot_replace_a_file(whole, other, tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(BadInput, match="is a file: give a folder"):
+    with pytest.raises(BadInput, match="is a file: name a folder"):
         write_comparison([whole, other], tmp_path / "file")
 
 

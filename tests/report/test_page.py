@@ -247,7 +247,7 @@ def test_a_directory_without_results_is_refused(tmp_path):
 
 
 def test_a_given_output_folder_can_hold_one_report(partial, whole, tmp_path):
-    with pytest.raises(BadInput, match="can hold one report"):
+    with pytest.raises(BadInput, match="can hold only one report"):
         write_report([partial, whole], out=tmp_path)
     with pytest.raises(BadInput, match="no results directory"):
         write_report([])
@@ -267,7 +267,7 @@ def test_slides_are_written_next_to_the_paper_report(tmp_path, figures):
     (figures_of / "degradation.pdf").write_text("of before")
     write_report(path)
     assert (figures_of / "degradation.pdf").read_bytes().startswith(b"%PDF")  # what is there is of one report
-    with pytest.raises(BadInput, match="--style poster: no such style, choose from page, paper, slides"):
+    with pytest.raises(BadInput, match="--style poster: no such style; use page, paper or slides"):
         write_report(path, style="poster")
 
 

@@ -203,11 +203,11 @@ def test_equal_errors_are_a_copy_unless_all_are_the_same_number():
         rows = [{"study": "b", "error": "train error", "first": x, "differences": {0: 0.0}} for x in first]
         return pd.DataFrame(rows)
 
-    (sentence,) = sentences.copies(differences_of(5.0, 7.0))
-    assert sentence.startswith("b has exactly the same errors as the baseline")
-    assert sentences.copies(differences_of(90.0, 90.0)) == []  # all at chance
-    assert sentences.copies(differences_of(5.0, 7.0), ["b"]) == []
-    assert sentences.copies(differences_of(5.0, 7.0).assign(differences=[{0: 0.0}, {0: 0.1}])) == []
+    (sentence,) = sentences.copies(differences_of(5.0, 7.0), "a")
+    assert sentence.startswith("b has exactly the same errors as a: it is a copy")
+    assert sentences.copies(differences_of(90.0, 90.0), "a") == []  # all at chance
+    assert sentences.copies(differences_of(5.0, 7.0), "a", ["b"]) == []
+    assert sentences.copies(differences_of(5.0, 7.0).assign(differences=[{0: 0.0}, {0: 0.1}]), "a") == []
 
 
 def test_the_recommendation_gives_its_evidence(validated):

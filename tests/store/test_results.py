@@ -53,7 +53,7 @@ def test_results_can_be_read_without_the_plugin_that_made_them(stored):
         file.read_text().replace("plugins = []", 'plugins = ["gone.py"]').replace('"plain"', '"mine"')
     )
     assert len(load_results(store.path).runs) == 1
-    with pytest.raises(BadInput, match=r"gone.py: there is no such file"):
+    with pytest.raises(BadInput, match=r"gone.py: no such file"):
         store.study()
 
 
@@ -96,7 +96,7 @@ def test_a_missing_table_of_a_finished_run_is_reported(stored, name, capsys):
     (run_store,) = store.run_stores()
     (run_store.path / f"{name}.parquet").unlink()
     load_results(store.path)
-    assert capsys.readouterr().err.endswith(f"{name}.parquet is missing; run it again\n")
+    assert capsys.readouterr().err.endswith(f"{name}.parquet is missing; rerun its study\n")
     run_store.write(run_store.read().changed(status="interrupted"))
     load_results(store.path)
     assert capsys.readouterr().err == ""

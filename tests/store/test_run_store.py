@@ -30,7 +30,7 @@ def test_a_run_of_another_format_is_refused(stored, changes, version):
     store, study = stored
     (run_store,) = store.run_stores()
     run_store.record_file.write_text(json.dumps(run_store.read().to_dict() | changes))
-    with pytest.raises(BadInput, match=f"run.json has results format {version}; .* use the version that"):
+    with pytest.raises(BadInput, match=f"run.json has results format {version}, but .* use the version that"):
         read_runs(store.path)
     with pytest.raises(BadInput, match=f"run.json has results format {version}"):
         store.check(study, "hash")

@@ -9,7 +9,7 @@ def test_a_key_that_an_older_study_does_not_know_has_its_default():
     assert settings["recipe.schedule"] == "step"
     assert conflicts(OLD, {"recipe": OLD["recipe"] | {"schedule": "step"}, "evaluate": {}}) == []
     assert conflicts(OLD, {"recipe": OLD["recipe"] | {"schedule": "cosine"}}) == [
-        "recipe.schedule is step there and cosine here"
+        "recipe.schedule was step and is now cosine"
     ]
 
 
@@ -22,12 +22,12 @@ def test_keys_without_a_value_or_without_effect_on_the_result_are_left_out():
 def test_grids_and_other_variants_are_no_conflict_but_variants_of_one_name_are():
     stored = OLD | {"grid": {"depth": [20]}, "variants": {"a": {"of": "plain"}, "b": {"of": "plain"}}}
     new = OLD | {"grid": {"depth": [56]}, "variants": {"b": {"of": "resnet"}, "c": {"of": "plain"}}}
-    assert conflicts(stored, new) == ["variants.b is {'of': 'plain'} there and {'of': 'resnet'} here"]
+    assert conflicts(stored, new) == ["variants.b was {'of': 'plain'} and is now {'of': 'resnet'}"]
 
 
 def test_other_images_conflict_if_the_stored_study_names_its_own():
     hashed = OLD | {"data_hash": "a" * 64}
     assert conflicts(OLD, hashed) == []
     assert conflicts(hashed, OLD | {"data_hash": "b" * 64}) == [
-        f"data_hash is {'a' * 12} there and {'b' * 12} here"
+        f"the hash of the images was {'a' * 12} and is now {'b' * 12}"
     ]

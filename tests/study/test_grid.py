@@ -39,7 +39,7 @@ def test_a_grid_applies_to_all_grids_of_a_study(requested, runs, tmp_path):
     file = tmp_path / "several.toml"
     file.write_text(SEVERAL, encoding="utf-8")
     if runs is None:  # one of the combinations is impossible
-        with pytest.raises(BadInput, match="grid: resnet"):
+        with pytest.raises(BadInput, match="several: resnet: depth"):
             load_study(file, grid=requested)
         return
     study = load_study(file, grid=requested)

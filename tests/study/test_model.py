@@ -176,18 +176,18 @@ def test_a_variant_may_set_a_key_back_to_its_default():
 @pytest.mark.parametrize(
     ("variant", "message"),
     [
-        ({"of": "plane"}, "variants.bare: no network is called 'plane': did you mean 'plain'?"),
+        ({"of": "plane"}, "variants.bare: no network is called 'plane'; did you mean 'plain'?"),
         ({}, "variants.bare.of is missing"),
         ({"of": "plain", "norm": "none"}, "unknown key 'variants.bare.norm'"),
         ({"of": "plain", "options": {"nrom": 1}}, "did you mean 'norm'?"),
         ({"of": "plain", "options": {"norm": "n"}}, "variants.bare.options.norm = \"n\": should be 'batch'"),
-        ({"of": "plain", "recipe": {"steps": 5}}, "recipe.steps is the same for all runs of a study"),
+        ({"of": "plain", "recipe": {"steps": 5}}, "recipe.steps must be the same for all runs"),
         (
             {"of": "plain", "recipe": {"nesterov": True, "momentum": 0.0}},
             "nesterov = true needs momentum above 0",
         ),
         ({"of": "plain_mlp", "options": {"shortcut": "B"}}, "options.shortcut: bare has no such option"),
-        ({"of": "resnet_imagenet"}, "grid: bare: depth 8 is not one of 18, 34, 50, 101, 152"),
+        ({"of": "resnet_imagenet"}, "bare: depth 8 does not exist; use 18, 34, 50, 101 or 152"),
     ],
 )
 def test_an_impossible_variant_is_refused(variant, message):
@@ -208,7 +208,7 @@ def test_a_variant_that_conflicts_with_the_study_is_named():
 
 
 def test_a_variant_may_not_take_the_name_of_a_network():
-    with pytest.raises(BadInput, match=r"variants.resnet: resnet is already a network"):
+    with pytest.raises(BadInput, match=r"variants.resnet: a bundled network has this name"):
         with_variants(resnet={"of": "plain"})
 
 
@@ -299,18 +299,18 @@ def test_a_folder_named_like_a_data_set_is_not_used_for_it():
 @pytest.mark.parametrize(
     ("sections", "message"),
     [
-        ({"data": {"decode": "as_read", "image_size": 8}}, "for a folder of images: name one with --data"),
+        ({"data": {"decode": "as_read", "image_size": 8}}, "needs a folder of images: name one with --data"),
         ({"data": {"decode": "as_read", "path": "photos"}}, 'decode = "as_read" needs image_size'),
-        ({"recipe": {"augmentation": "scale"}}, 'augmentation = "scale" needs data.decode = "as_read"'),
-        ({"evaluate": {"ten_crop": True}}, 'evaluate.ten_crop = true needs data.decode = "as_read"'),
-        ({"recipe": {"scale": [480, 256]}}, "two numbers of pixels, 224 <= shortest <= longest"),
-        ({"recipe": {"scale": [200, 256]}}, "two numbers of pixels, 224 <= shortest <= longest"),
+        ({"recipe": {"augmentation": "scale"}}, 'augmentation = "scale" needs a folder of images: add'),
+        ({"evaluate": {"ten_crop": True}}, "evaluate.ten_crop = true needs a folder of images: add"),
+        ({"recipe": {"scale": [480, 256]}}, "two numbers of pixels, the lower first, of at least 224"),
+        ({"recipe": {"scale": [200, 256]}}, "two numbers of pixels, the lower first, of at least 224"),
         (
             {
                 "variants": {"scaled": {"of": "plain", "recipe": {"augmentation": "scale"}}},
                 "grid": {"network": ["scaled"]},
             },
-            'recipe.augmentation = "scale" needs data.decode = "as_read"',
+            'recipe.augmentation = "scale" needs a folder of images: add',
         ),
     ],
 )
@@ -461,7 +461,7 @@ def test_a_study_of_defaults_is_valid():
             {"recipe": {"nesterov": True, "optimizer_settings": {"dampening": 0.5}}},
             "nesterov = true excludes optimizer_settings.dampening = 0.5: remove one",
         ),
-        ({"grid": {"seed": [2**63]}}, "should be less than"),
+        ({"grid": {"seed": [2**63]}}, "should be below"),
         ({"options": {"init": "normal:0"}}, "STD > 0"),
     ],
 )
@@ -473,10 +473,13 @@ def test_impossible_values_are_refused(values, message):
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"probe": {"steps": [0, 10]}}, "probe.steps = 10: a run has 10 steps, 0 to 9"),
+        (
+            {"probe": {"steps": [0, 10]}},
+            "probe.steps contains 10, but the steps of a run are 0 to 9: remove it",
+        ),
         (
             {"recipe": {"warmup": "linear", "warmup_steps": 11}},
-            "recipe.warmup_steps = 11: a run has 10 steps",
+            "recipe.warmup_steps = 11 is longer than a run of 10 steps",
         ),
     ],
 )

@@ -10,10 +10,10 @@ from depthbench.training.settings import Recipe
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"betas": [0.9, 1.0]}, "optimizer_settings.betas.1 = 1.0: it should be less than 1"),
-        ({"betas": [0.9]}, "optimizer_settings.betas = [0.9]: it should have at least 2 items"),
-        ({"eps": 0}, "optimizer_settings.eps = 0: it should be greater than 0"),
-        ({"beta": [0.9, 0.95]}, "optimizer_settings.beta: there is no such setting; did you mean 'betas'?"),
+        ({"betas": [0.9, 1.0]}, "optimizer_settings.betas = [0.9, 1.0]: should be below 1"),
+        ({"betas": [0.9]}, "optimizer_settings.betas = [0.9]: should have at least 2 values"),
+        ({"eps": 0}, "optimizer_settings.eps = 0: should be above 0"),
+        ({"beta": [0.9, 0.95]}, "optimizer_settings.beta: no such setting; did you mean 'betas'?"),
     ],
 )
 def test_an_impossible_setting_is_refused_in_one_line(settings, message):

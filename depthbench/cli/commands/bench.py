@@ -32,18 +32,18 @@ def bench(
         float | None, option("Approximate length of each timing. Default: 3; on a GPU, 1.")
     ] = None,
     batch_size: Annotated[int, typer.Option(help="Images in each update at 32x32.")] = 128,
-    results: Annotated[
-        Path, typer.Option(help="Folder in which the directory of this machine's results is created.")
-    ] = Path("results/bench"),
+    results: Annotated[Path, typer.Option(help="Folder for the directory of this machine's results.")] = Path(
+        "results/bench"
+    ),
 ) -> None:
     """Measure how fast this machine trains, compared with a conventional loop.
 
-    It times three loops alternately: a conventional one (DataLoader,
-    torchvision transforms, a loss fetched at every step), depthbench's, and
-    a large matrix product and copy as the upper limit. Each is timed as one
-    run and as several at once, with and without probes. The command prints
-    ratios with their spread, and writes a table and a plot. It takes minutes,
-    during which the machine should do nothing else.
+    It times three things alternately: a conventional loop (DataLoader,
+    torchvision transforms, a loss fetched at every step), depthbench's loop
+    (also with probes), and a large matrix product and a large copy as the
+    upper limit. Each is timed as one run and as several at once. The command
+    prints ratios with their spread, and writes a table and a plot. It takes
+    minutes, during which the machine should do nothing else.
 
     Examples:
 
@@ -70,7 +70,7 @@ def bench(
     from depthbench.bench.command import run_bench  # imports torch, so only once the flags are checked
 
     try:
-        with interruptible("interrupted: nothing is written; --repeats 1 takes less time"):
+        with interruptible("interrupted: no results are written (--repeats 1 takes less time)"):
             run_bench(settings, results, out)
     except BenchFailed as error:
         say(err, f"depthbench: {error}", "red")

@@ -43,7 +43,7 @@ def compare(
     from depthbench.report.comparison import write_comparison
 
     with (
-        interruptible("interrupted: the comparison is incomplete; rerun this command to write it"),
+        interruptible("interrupted: the comparison is incomplete, so rerun this command"),
         saying(err, "drawing the comparison"),
     ):
         page = write_comparison(results, out_dir)

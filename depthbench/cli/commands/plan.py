@@ -39,10 +39,10 @@ def plan(
     from depthbench.execution.cost.estimate import estimate
 
     console = make_console(stderr=as_json)
-    with interruptible("interrupted: --no-calibrate skips the timing"):
+    with interruptible("interrupted (--no-calibrate skips the timing)"):
         study = changes.load(grid.study, networks=grid.networks, depths=grid.depths)
         planned = plan_study(console, study, how.settings(), executes=False)
-        with counting(console, "counting", "training a few steps") as progress:
+        with counting(console, "counting parameters and memory", "timing a few steps") as progress:
             cost = estimate(planned, calibrate, progress)
     if as_json:
         print(cost.to_json())

@@ -35,8 +35,8 @@ def run(
 ) -> None:
     """Train the unfinished runs of a study, and write the report.
 
-    After Ctrl-C, rerun the same command to resume. Runs at more depths, or
-    with more networks or seeds, join the stored ones.
+    After Ctrl-C, rerun the same command to resume. With more depths,
+    networks or seeds, only the additional runs are trained.
 
     Examples:
 

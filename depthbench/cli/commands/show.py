@@ -22,4 +22,5 @@ def show(
     store = StudyStore(results)
     missing = len(requested_runs(store.table())) - len(store.run_stores())
     if missing > 0 and not as_json:
-        say(out, f"{missing} more run{'s'[: missing > 1]} of the study not started")
+        runs = "1 more run of the study has" if missing == 1 else f"{missing} more runs of the study have"
+        say(out, f"{runs} not started")

@@ -120,7 +120,7 @@ def calibrate(plan: Plan, progress: Progress = lambda done, total: None) -> Cali
                 try_run(run)
             return Calibration(measured, team.startup)
     except TrialFailed as error:
-        return Calibration(measured, notes=(f"not every network could be measured: {error}",))
+        return Calibration(measured, notes=(f"some networks could not be measured: {error}",))
 
 
 def _runs_to_try(plan: Plan) -> tuple[dict[str, list[Run]], dict[Cell, TrainingMode]]:

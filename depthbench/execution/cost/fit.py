@@ -27,7 +27,7 @@ from depthbench.study.model import Run
 
 USABLE = 0.9  # the part of the free memory that runs may fill
 CLEARLY_FITS = 0.25  # a bound below this part of the free memory is not counted exactly
-MAY_BE_KILLED = "it may be killed; a smaller --batch-size needs less"
+MAY_BE_KILLED = "so it may be killed; use a smaller --batch-size"
 
 
 @dataclass(frozen=True)
@@ -84,13 +84,14 @@ def fit(
     fitting = max((n for n in range(1, jobs + 1) if memory_of(n) <= USABLE * free), default=1)
     if fitting < jobs:
         problem = (
-            f"the {jobs} largest runs need about {in_bytes(memory_of(jobs))} together "
-            f"and {in_bytes(free)} are free"
+            f"the {jobs} largest runs need about {in_bytes(memory_of(jobs))} together, "
+            f"but only {in_bytes(free)} are free"
         )
         if execution.jobs is None:
-            notes.append(f"{problem}: {fitting} at a time")
+            notes.append(f"{problem}, so at most {fitting} train{'s'[: fitting == 1]} at a time")
         else:
-            notes.append(f"--jobs {jobs}: {problem}: some may be slow or killed; --jobs {fitting} needs less")
+            consequence = f"so some may be slow or killed; --jobs {fitting} needs less"
+            notes.append(f"--jobs {jobs}: {problem}, {consequence}")
     return Fit(
         jobs=fitting if execution.jobs is None else jobs,
         recomputed=frozenset(cell for cell, need in needs.items() if need.recompute),
@@ -121,32 +122,32 @@ class _Machine:
 
     def _counted_need(self, run: Run, recompute: bool | None) -> _Need:
         name, usable = f"{run.network}-{run.depth}", USABLE * self.free
-        free = f"{in_bytes(self.free)} are free"
+        free = f"but only {in_bytes(self.free)} are free"
         can_recompute = bool(count_run(run, self.images).blocks)
         if recompute and not can_recompute:
             raise BadInput(
                 f"--recompute: network {run.network!r} has no blocks() whose activations can be recomputed; "
-                "leave it out"
+                "use --no-recompute"
             )
         once = self._memory(run, recompute=False)
         if not recompute and once <= usable:
             return _Need(once)
         if recompute is False or not can_recompute:
-            note = f"{name} needs about {in_bytes(once)} and {free}: {MAY_BE_KILLED}"
+            note = f"{name} needs about {in_bytes(once)}, {free}, {MAY_BE_KILLED}"
             if not can_recompute:
-                note += "; its network has no blocks() whose activations can be recomputed"
+                note += " (its network has no blocks() whose activations can be recomputed)"
             return _Need(once, note=note)
         twice = self._memory(run, recompute=True)
         if twice > usable:
             needs = f"{name} needs about {in_bytes(twice)} even if it computes its activations twice"
-            return _Need(twice, recompute=True, note=f"{needs}, and {free}: {MAY_BE_KILLED}")
+            return _Need(twice, recompute=True, note=f"{needs}, {free}, {MAY_BE_KILLED}")
         if recompute:
             return _Need(twice, recompute=True)
         return _Need(
             twice,
             recompute=True,
-            note=f"{name} needs about {in_bytes(once)} at batch {run.recipe.batch_size} and {free}: "
-            f"its activations are computed twice (about {in_bytes(twice)})",
+            note=f"{name} needs about {in_bytes(once)} at batch {run.recipe.batch_size}, {free}, so its "
+            f"activations are computed twice (which needs about {in_bytes(twice)})",
         )
 
     def _memory(self, run: Run, *, recompute: bool) -> int:

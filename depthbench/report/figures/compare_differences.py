@@ -20,7 +20,7 @@ ROW = 0.24  # in: per network and depth
 
 
 def draw(compared: Comparison) -> Figure | None:
-    """Draw each study's error minus that of the baseline (percentage points)."""
+    """Draw each study's error minus that of the first study (percentage points)."""
     differences = compared.differences
     if differences.empty:
         return None
@@ -72,10 +72,10 @@ FIGURE = ReportFigure(
     title="Differences, seed by seed",
     chapter=ANSWER,
     caption=(
-        "Error of each study minus that of the baseline. To the right of zero, the study has the higher "
-        "error. Each short line is one seed, the marker is the mean of the seeds, and the bar is its 95 % t "
-        "interval. The intervals are not corrected for the number of rows. The table of differences shows "
-        "which ones are significant after correction."
+        "Error of each study minus that of the first study. Right of zero the study has the higher error. "
+        "Each short line is one seed, the marker is their mean, and the bar is its 95 % t interval. The bars "
+        "are not corrected for the number of rows. The table below says which differences are significant "
+        "after correction."
     ),
     needs="a network and depth with finished runs of the same seed in two studies",
 )

@@ -39,7 +39,7 @@ def draw(evidence: Evidence) -> Figure | None:
             own = times[(times["network"] == network) & (times["depth"] == depth)]
             shift = min(SHIFT, WIDEST / max(len(depths) - 1, 1)) * (len(depths) - 1 - depths.index(depth))
             with tags.tagged(axes, depth):
-                draw_curve(axes, curve, own, colours[depth], shift, end)
+                draw_curve(axes, curve, own, colour=colours[depth], shift=shift, end=end)
         layout.set_panel_title(axes, network)
         axes.set_xlabel("step (updates made)")
     layout.label_left(panels[0], "runs that have reached it (%)")
@@ -60,7 +60,7 @@ def draw(evidence: Evidence) -> Figure | None:
 
 
 def draw_curve(
-    axes: Axes, curve: pd.DataFrame, times: pd.DataFrame, colour: str, shift: float, end: int
+    axes: Axes, curve: pd.DataFrame, times: pd.DataFrame, *, colour: str, shift: float, end: int
 ) -> None:
     """Draw rows of `reach_curves` of one network and depth, shifted right and down by some points.
 

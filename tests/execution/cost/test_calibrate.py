@@ -98,4 +98,4 @@ def test_a_failed_trial_is_noted(tiny, tmp_path):
     plan = dataclasses.replace(plan, device="nowhere")
     measured = calibrate(plan)
     assert measured.seconds == {}
-    assert measured.notes[0].startswith("not every network could be measured: RuntimeError")
+    assert measured.notes[0].startswith("some networks could not be measured: RuntimeError")

@@ -114,8 +114,8 @@ def test_the_table(tmp_path):
     printed = plan("--no-calibrate", "--results", tmp_path, "--recompute", "--jobs", "1")
     assert "quick: 6 steps at batch 16, on cpu" in printed
     assert "4,934" in printed
-    assert "0.1 M" in printed
-    assert "8 of 8 runs to do, 1 at a time" in printed
+    assert " k " in printed
+    assert "8 of 8 runs to do (one at a time, " in printed
     assert "* computes its activations twice to save memory" in printed
 
 
@@ -125,14 +125,14 @@ def test_finished_runs_cost_nothing(tmp_path, monkeypatch):
     assert CliRunner().invoke(app, ["run", *SMALL, *first, "--quiet"], catch_exceptions=False).exit_code == 0
     cost = json.loads(plan("--no-calibrate", "--json", "--results", tmp_path))
     assert [row["done"] for row in cost["rows"]] == [2, 0, 0, 0]
-    assert "0 of 2 runs to do" in plan(*first)
+    assert "nothing to do: 2 of 2 runs are done" in plan(*first)
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("--depths 21", "nearest: 20 or 26"),
-        ("--jobs 0", "--jobs 0: give auto or a number of runs"),
+        ("--depths 21", "use 20 or 26"),
+        ("--jobs 0", "--jobs 0: use auto or a whole number"),
         ("--networks nosuch", "no network is called 'nosuch'"),
         ("nosuch", "no such study"),
     ],

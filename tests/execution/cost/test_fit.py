@@ -38,7 +38,10 @@ def test_fewer_runs_train_at_once_if_the_largest_do_not_fit_together(runs, free)
     free(4 * GB)
     fitted = fit(study, LARGE, "cpu", 3)
     assert (fitted.jobs, fitted.recomputed) == (2, frozenset())
-    assert fitted.notes == ("the 3 largest runs need about 4.1 GB together and 4.0 GB are free: 2 at a time",)
+    assert fitted.notes == (
+        "the 3 largest runs need about 4.1 GB together, but only 4.0 GB are free, so at most 2 train at a "
+        "time",
+    )
 
 
 def test_a_chosen_number_of_jobs_is_kept_with_a_warning(runs, free):
@@ -46,8 +49,8 @@ def test_a_chosen_number_of_jobs_is_kept_with_a_warning(runs, free):
     fitted = fit(runs(8, 56, seeds=3), LARGE, "cpu", 3, execution=Execution(jobs=3))
     assert fitted.jobs == 3
     assert fitted.notes == (
-        "--jobs 3: the 3 largest runs need about 4.1 GB together and 4.0 GB are free: some may be slow "
-        "or killed; --jobs 2 needs less",
+        "--jobs 3: the 3 largest runs need about 4.1 GB together, but only 4.0 GB are free, so some may be "
+        "slow or killed; --jobs 2 needs less",
     )
 
 
@@ -58,7 +61,10 @@ def test_only_the_run_that_does_not_fit_alone_computes_its_activations_twice(run
     assert fitted.jobs == 1
     (note,) = fitted.notes
     assert note.startswith("resnet-302 needs about 4.")
-    assert "at batch 128 and 3.0 GB are free: its activations are computed twice (about 1.9" in note
+    assert (
+        "at batch 128, but only 3.0 GB are free, so its activations are computed twice (which needs about 1.9"
+        in note
+    )
 
 
 def test_a_run_that_does_not_fit_even_with_recomputation_has_a_note(runs, free):
@@ -66,7 +72,8 @@ def test_a_run_that_does_not_fit_even_with_recomputation_has_a_note(runs, free):
     fitted = fit(runs(302), LARGE, "cpu", 1)
     assert fitted.recomputed == {("resnet", 302)}
     assert (
-        "even if it computes its activations twice, and 1.0 GB are free: it may be killed" in fitted.notes[0]
+        "even if it computes its activations twice, but only 1.0 GB are free, so it may be killed"
+        in fitted.notes[0]
     )
 
 
@@ -75,7 +82,7 @@ def test_recomputation_can_be_forbidden_or_forced(runs, free):
     never = fit(runs(302), LARGE, "cpu", 1, execution=Execution(recompute=False))
     assert never.recomputed == frozenset()
     assert never.notes[0].startswith("resnet-302 needs about 4.")
-    assert never.notes[0].endswith("it may be killed; a smaller --batch-size needs less")
+    assert never.notes[0].endswith("so it may be killed; use a smaller --batch-size")
     free(100 * GB)
     always = fit(runs(8, 20), LARGE, "cpu", 1, execution=Execution(recompute=True))
     assert always == Fit(1, frozenset({("resnet", 8), ("resnet", 20)}))
