@@ -11,7 +11,7 @@ from depthbench.report.style import canvas, ticks
 from depthbench.report.style.text import power_of_ten
 
 RESOLVED = 3  # decades on each side of 1 that are drawn in full
-FAR = 3  # if more decades follow on a side, they are compressed
+FAR = 6  # if more decades follow on a side, they are compressed
 ROOM = 1.5  # to the height of this many
 MARGIN = 0.03  # of the height, above and below the values
 Transform = Callable[[np.ndarray], np.ndarray]
@@ -82,13 +82,15 @@ class NormScale:
             ticks.label_log(axes)
             return
         axis = axes.yaxis
-        low, high = max(-RESOLVED, np.log10(self.low)), min(RESOLVED, np.log10(self.high))
-        exponents = list(range(int(np.ceil(low)), int(np.floor(high)) + 1))
+        low, high = np.log10(self.low), np.log10(self.high)
+        first = -RESOLVED if self.below > FAR else low
+        last = RESOLVED if self.above > FAR else high
+        exponents = list(range(int(np.ceil(first)), int(np.floor(last)) + 1))
         labelled = [e for e in exponents if e % RESOLVED == 0]
-        if self.above > 0.5 * FAR:
-            labelled.append(int(np.floor(np.log10(self.high))))
-        if self.below > 0.5 * FAR:
-            labelled.append(int(np.ceil(np.log10(self.low))))
+        if self.above > FAR:
+            labelled.append(int(np.floor(high)))
+        if self.below > FAR:
+            labelled.append(int(np.ceil(low)))
         axis.set_major_locator(FixedLocator([10.0**e for e in sorted(labelled)]))
         axis.set_major_formatter(FuncFormatter(lambda value, _: power_of_ten(value)))
         axis.set_minor_locator(FixedLocator([10.0**e for e in exponents if e not in labelled]))

@@ -56,12 +56,12 @@ def test_lines_in_the_background_stay_there():
 def test_colours_follow_the_page():
     """Lines, markers, patches and texts do; the cells of a heat map keep their scale."""
     figure = Figure()
-    axes = figure.subplots()
+    axes, below = figure.subplots(2)
     axes.plot([0, 1], color="#cf4705", markerfacecolor="#07537a", markeredgecolor="none")
     axes.scatter([0], [1], color="#4e8e65")
     axes.add_patch(Rectangle((0, 0), 1, 1, facecolor="#8873f5", edgecolor=canvas.GRID))
     axes.text(0, 0, "a", color="#b5789a")
-    mesh = axes.pcolormesh(np.array([[0.0, 1.0]]), cmap="viridis")
+    mesh = below.pcolormesh(np.array([[0.0, 1.0]]), cmap="viridis")
     cell = "#440154"
     svg = f"#cf4705 #07537A #4e8e65 #8873f5 #b5789a {canvas.INK} {canvas.GRID} {canvas.PAPER} {cell}"
     text = themed(svg, figure)

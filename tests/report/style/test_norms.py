@@ -62,6 +62,12 @@ def test_ticks_name_the_end_of_the_compressed_part():
     assert axes.get_yticks() == pytest.approx([1e-25, 1e-3, 1])
 
 
+def test_ticks_continue_where_one_end_alone_is_compressed():
+    axes = Figure().subplots()
+    NormScale([2e-26, 1e6]).apply([axes])
+    assert axes.get_yticks() == pytest.approx([1e-25, 1e-3, 1, 1e3, 1e6])
+
+
 def test_nothing_positive_has_a_scale():
     for values in ([], [0.0, np.inf]):
         scale = NormScale(values)
