@@ -40,6 +40,23 @@ def by_layer(layers: pd.DataFrame, column: str) -> pd.DataFrame:
     return table
 
 
+def zeros_by_design(layers: pd.DataFrame, column: str) -> pd.DataFrame:
+    """Return the layers whose gradient `column` is zero at step 0 by design, as in zero-initialised branches.
+
+    It is exactly 0 in every seed, although a layer nearer to the input has a gradient, which must have passed
+    around this one. If later steps were probed, the layer has a gradient at one of them. Columns: the four
+    keys of `by_layer`; by_design, True."""
+    measured = layers[layers[column].notna()]
+    start = measured[measured["step"] == 0].groupby(KEYS)[column].max().reset_index()
+    nearer = start.groupby(["network", "depth"])[column].cummax()  # up to this layer, from the input on
+    start = start[(start[column] == 0) & (nearer > 0)]
+    later = measured[measured["step"] > 0]
+    keys = ["network", "depth", "layer"]
+    arrives = later.groupby(keys)[column].max().rename("later").reset_index()
+    start = start.merge(arrives, on=keys, how="left")
+    return start.loc[start["later"].isna() | (start["later"] > 0), KEYS].assign(by_design=True)
+
+
 def fewer_seeds(table: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     """Return the networks and depths for which some step of `table` (of `by_layer`) lacks seeds of `runs`.
 

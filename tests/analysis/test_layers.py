@@ -10,6 +10,7 @@ from depthbench.analysis.layers import (
     sorted_layers,
     summarise_responses,
     thinned,
+    zeros_by_design,
 )
 
 
@@ -108,3 +109,20 @@ def test_fewer_seeds_lists_depths_that_lack_probed_runs():
     )
     runs = pd.DataFrame({"network": "plain", "depth": [20, 20, 56]})
     assert fewer_seeds(table, runs).to_numpy().tolist() == [["plain", 20, 1, 2]]
+
+
+@pytest.mark.parametrize(
+    ("start", "later", "expected"),
+    [
+        (([1.0, 0.0, 2.0], [1.0, 0.0, 2.0]), ([1.0, 0.1, 2.0], [1.0, 0.1, 2.0]), [2]),
+        (([1.0, 0.0, 2.0], [1.0, 0.0, 2.0]), None, [2]),
+        (([1.0, 0.0, 2.0], [1.0, 0.3, 2.0]), ([1.0, 0.1, 2.0], [1.0, 0.1, 2.0]), []),  # in one seed alone
+        (([1.0, 0.0, 2.0], [1.0, 0.0, 2.0]), ([1.0, 0.0, 2.0], [1.0, 0.0, 2.0]), []),  # a dead branch
+        (([0.0, 0.0, 2.0], [0.0, 0.0, 2.0]), ([1.0, 0.1, 2.0], [1.0, 0.1, 2.0]), []),  # vanished
+    ],
+)
+def test_a_zero_is_by_design_if_the_gradient_passes_around_it_and_arrives_later(start, later, expected):
+    frames = [probed(*start)] + ([probed(*later, step=1)] if later else [])
+    table = zeros_by_design(pd.concat(frames), "probe")
+    assert table["layer"].tolist() == expected
+    assert table["by_design"].all()

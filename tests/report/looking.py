@@ -6,6 +6,7 @@ from matplotlib.lines import Line2D
 
 from depthbench.report.evidence import Evidence
 from depthbench.report.figures import FIGURES
+from depthbench.report.style import palette
 from depthbench.store.results import Results
 from tests.report.conftest import evidence_of
 
@@ -26,10 +27,9 @@ def panel(figure: Figure, title: str) -> Axes:
 
 
 def line_colours(axes: Axes) -> set[str]:
-    """The colours of the solid lines of a panel."""
-    return {
-        line.get_color() for line in axes.lines if line.get_linestyle() == "-" and len(line.get_xdata()) > 1
-    }
+    """The colours of the solid lines of a panel, without those that only give context."""
+    solid = [line for line in axes.lines if line.get_linestyle() == "-" and len(line.get_xdata()) > 1]
+    return {line.get_color() for line in solid} - {palette.BACKGROUND}
 
 
 def legend(figure: Figure) -> dict[str, Line2D]:

@@ -1,4 +1,8 @@
-from depthbench.report.svg import inline
+import pytest
+from matplotlib.figure import Figure
+
+from depthbench.report.style import saving, tags
+from depthbench.report.svg import AXIS, classes, inline, mark
 
 FILE = """<?xml version="1.0"?>
 <!DOCTYPE svg PUBLIC "x" "http://example.org/svg.dtd">
@@ -34,9 +38,38 @@ def test_label_is_an_escaped_text_alternative():
     assert 'role="img" aria-label="a &lt; b &amp; &quot;c&quot;"' in text
 
 
-def test_elements_of_a_depth_have_it_as_their_class():
-    svg = '<svg><g id="depth-20"><path id="line"/></g><g id="depth-20"/></svg>'
-    text = inline(svg, "x", "label")
-    assert text.count('<g class="depth-20"') == 2
-    assert 'class="depth-20 depth-56"' in inline('<svg><g id="depth-20-56"/></svg>', "name", "what it shows")
+@pytest.mark.parametrize(
+    ("depths", "network", "expected"),
+    [
+        ((20,), "", "depth-20"),
+        ((20, 56), "plain", "depth-20 depth-56 network-plain"),
+        ((), "my net: v1.5 (ü)", "network-my-net--v1-5----"),
+        ((), "", ""),
+    ],
+)
+def test_a_mark_becomes_classes_that_a_script_finds(depths, network, expected):
+    assert classes(mark(depths, network)) == expected
+    text = inline(f'<svg><g id="{mark(depths, network)}"><path id="line"/></g></svg>', "x", "label")
+    assert f'<g class="{expected}"><path/></g>' in text
+
+
+def test_parts_that_show_the_same_have_the_same_classes():
+    marked = mark([20], "plain")
+    text = inline(f'<svg><g id="{marked}"/><g id="{marked}"/></svg>', "x", "label")
+    assert text.count('<g class="depth-20 network-plain"/>') == 2
     assert "id=" not in text.partition(">")[2]
+
+
+def test_axes_and_legends_become_classes():
+    text = inline(f'<svg><g id="{AXIS}"/><g id="legend_1"/><g id="legend_2"/></svg>', "x", "label")
+    assert text.endswith('<g class="axis"/><g class="legend"/><g class="legend"/></svg>')
+
+
+def test_marks_of_a_drawn_figure_are_found(tmp_path):
+    figure = Figure()
+    axes = figure.subplots()
+    with tags.tagged(axes, 20, network="plain"):
+        axes.plot([0, 1], [0, 1])
+    saving.save(figure, tmp_path / "x", (".svg",))
+    text = inline((tmp_path / "x.svg").read_text(encoding="utf-8"), "x", "label")
+    assert '<g class="depth-20 network-plain">' in text

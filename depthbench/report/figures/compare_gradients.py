@@ -1,16 +1,27 @@
 """Gradient norms of all studies from input to output, one panel per network and depth."""
 
 from functools import partial
+from itertools import product
 
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from depthbench.analysis.layers import by_layer
+from depthbench.analysis.layers import by_layer, thinned
+from depthbench.analysis.rows import rows_of
 from depthbench.report.entries import ReportFigure
 from depthbench.report.evidence import Comparison
-from depthbench.report.figures.gradient_by_layer import QUANTITIES, draw_line, edge_handles
-from depthbench.report.style import layout, legends, palette, text, ticks
+from depthbench.report.figures.gradient_by_layer import (
+    MOST_LAYERS,
+    QUANTITIES,
+    draw_line,
+    edge_handles,
+    thinned_note,
+)
+from depthbench.report.style import canvas, layout, legends, palette, tags, text
+from depthbench.report.style.norms import NormScale
+
+MOST_LINES = 6  # of studies and steps in one panel; with more, each step has its own
 
 
 def draw(compared: Comparison, column: str) -> Figure | None:
@@ -25,37 +36,56 @@ def draw(compared: Comparison, column: str) -> Figure | None:
     looks: dict[int, palette.Look] = {steps[0]: {"dashes": (2, 1.5)}} | {steps[-1]: {}}
     studies = [study for study in compared.labels if study in set(layers["study"])]
     study_lines: dict[str, palette.Look] = {
-        study: {"color": look["color"], "linewidth": look["linewidth"]}
-        for study, look in palette.study_looks(compared.labels).items()
+        study: {"color": look["color"]} for study, look in palette.study_looks(compared.labels).items()
     }
+    for study, width in zip(reversed(studies), palette.nested_widths(studies).values(), strict=True):
+        study_lines[study]["linewidth"] = width
+    steps_of = list(looks)
     shown = layers[layers["step"].isin(looks)]
     table = pd.concat(
         [by_layer(shown[shown["study"] == study], column).assign(study=study) for study in studies]
     )
-    networks, depths = layout.networks_of(layers), sorted(layers["depth"].unique())
     title, unit = QUANTITIES[column]
     heading = f"{title} by layer (geometric mean and range of {text.seed_count(table['n'])})"
-    figure, panels = layout.grid(len(networks), len(depths), 1.7, heading)
-    panels[0, 0].set_yscale("log", nonpositive="mask")
-    with layout.autoscaled_once(panels):
-        for axes, network, depth in layout.cells(panels, networks, depths):
-            part = table[(table["network"] == network) & (table["depth"] == depth)]
-            for study in studies:
-                for step, look in looks.items():
-                    line = part[(part["study"] == study) & (part["step"] == step)]
-                    if len(line):
-                        draw_line(axes, line, "position", study_lines[study] | look)
-    ticks.label_log(panels[0, 0])
+    groups = [steps_of] if len(studies) * len(steps_of) <= MOST_LINES else [[step] for step in steps_of]
+    cells = [
+        (row["network"], row["depth"], group)
+        for row in rows_of(table[["network", "depth"]].drop_duplicates())
+        for group in groups
+    ]
+    networks = layout.networks_of(layers)
+    cells.sort(key=lambda cell: (networks.index(cell[0]), cell[1]))  # stable: steps stay in order
+    columns = min(canvas.MOST_COLUMNS, len(cells))
+    if len(groups) > 1:
+        columns = 2  # a row per network and depth
+    figure, panels = layout.grid(-(-len(cells) // columns), columns, 1.7, heading)
+    for unused in panels.flat[len(cells) :]:
+        unused.remove()
+    scale = NormScale(table[["low", "high"]].to_numpy().ravel())
+    scale.apply(panels.flat[: len(cells)])
+    titles = []
+    for axes, (network, depth, group) in zip(panels.flat, cells, strict=False):
+        part = table[(table["network"] == network) & (table["depth"] == depth)]
+        with tags.tagged(axes, depth, network=network):
+            for study, step in product(studies, group):
+                line = part[(part["study"] == study) & (part["step"] == step)]
+                if len(line):
+                    name = f"{study}, {network}, depth {depth}, step {step:,}"
+                    look = study_lines[study] | looks[step]
+                    draw_line(axes, thinned(line, MOST_LAYERS), "position", look, name=name, unit=unit)
+        titles.append(f"{network}, depth {depth}" + (f", step {group[0]:,}" if len(groups) > 1 else ""))
+        layout.set_panel_title(axes, titles[-1])
+        tags.tag(axes, depth, network=network)
+    panels[0, 0].set_xlim(-0.04, 1.04)
     panels[0, 0].set_xticks([0, 0.5, 1], ["input", "½", "output"])
-    for row in panels:
-        layout.label_left(row, unit)
-    for axes in panels[-1]:
-        axes.set_xlabel("layer, as a fraction of the depth")
+    layout.label_outer(panels, titles, x="layer, as a fraction of the depth", y=unit)
     handles = [Line2D([], [], label=study, **study_lines[study]) for study in studies]
     for step, look in looks.items():
         label = f"step {step:,}{' (initialisation)' if step == 0 else ''}"
         handles.append(Line2D([], [], label=label, **look | {"color": palette.GREY}))
-    legends.legend_below(figure, handles + edge_handles(table), 4)
+    notes = (thinned_note(table), scale.note())
+    note = "\n".join(filter(None, notes)) or None
+    legends.legend_below(figure, handles + edge_handles(table), 4, note=note)
     return figure
 
 

@@ -1,18 +1,25 @@
 """Gradient norm from input to output at chosen steps, one line per depth, with theory at initialisation."""
 
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
+from typing import Any, NamedTuple
 
 import pandas as pd
+from matplotlib import patheffects
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from depthbench.analysis.layers import by_layer, chosen_steps, fewer_seeds, thinned
+from depthbench.analysis.layers import by_layer, chosen_steps, fewer_seeds, thinned, zeros_by_design
+from depthbench.analysis.rows import rows_of
 from depthbench.analysis.theory import COLUMN as PREDICTED_COLUMN
 from depthbench.analysis.theory import theory_lines
 from depthbench.report.entries import ReportFigure
 from depthbench.report.evidence import Evidence
-from depthbench.report.style import canvas, layout, legends, palette, tags, text, ticks
+from depthbench.report.figures.twins import twins_of
+from depthbench.report.style import canvas, layout, legends, palette, tags, text
+from depthbench.report.style.norms import NormScale
 
 QUANTITIES = {
     "grad_norm_preact": ("Gradient of the pre-activations", "L2 norm of dL/dz"),
@@ -29,7 +36,11 @@ THEORY: dict[
     "power": ("theory: residual with BN, norm of order 1/l", (1, 3)),
 }
 MOST_LAYERS = 300  # of a line; with more, the two layers of each block would blur into a band
-THEORY_LOOK: palette.Look = {"color": "#009E73", "linewidth": 0.9}  # unlike the colour of any depth
+MOST_DEPTHS = 6  # in colour: more lines cannot be told apart
+MOST_NETWORKS = 6  # with more, twins are far apart on the page: each is repeated behind the other
+# in ink on a casing of paper, as ink alone is lost on the line of a deep network
+THEORY_LOOK: palette.Look = {"color": canvas.INK, "linewidth": 0.8}
+CASING = [patheffects.withStroke(linewidth=2.4, foreground=canvas.PAPER)]
 
 
 def draw(evidence: Evidence, column: str) -> Figure | None:
@@ -40,68 +51,153 @@ def draw(evidence: Evidence, column: str) -> Figure | None:
     networks = layout.networks_of(layers)
     steps = chosen_steps(layers, canvas.most_steps(len(networks)))
     table = by_layer(layers[layers["step"].isin(steps)], column)
+    table = table.merge(zeros_by_design(layers, column), how="left")
     predicted = theory_lines(table if column == PREDICTED_COLUMN else table.iloc[:0], runs, layers)
-    colours = palette.depth_colours(runs["depth"])
+    colours = chosen_colours(sorted(runs["depth"].unique()))
     title, unit = QUANTITIES[column]
     heading = f"{title} by layer (geometric mean and range of {text.seed_count(table['n'])})"
     figure, panels = layout.grid(len(steps), len(networks), 1.45, heading)
-    panels[0, 0].set_yscale("log", nonpositive="mask")
-    with layout.autoscaled_once(panels):
-        for row, step in zip(panels, steps, strict=True):
-            for axes, network in zip(row, networks, strict=True):
-                part = table[(table["network"] == network) & (table["step"] == step)]
-                for depth, line in layout.by_depth(part):
-                    with tags.tagged(axes, depth):
-                        draw_line(axes, thinned(line, MOST_LAYERS), "position", {"color": colours[depth]})
-                if step == 0:
-                    draw_theory(axes, predicted[predicted["network"] == network])
-                layout.set_panel_title(
-                    axes, f"{network}, step {step:,}{' (initialisation)' if step == 0 else ''}"
-                )
-            layout.label_left(row, unit)
-    ticks.label_log(panels[0, 0])
+    scale = NormScale(pd.concat([table["low"], table["high"], predicted["value"]]))
+    scale.apply(panels.flat)
+    twins = twins_of(evidence.twins) if len(networks) > MOST_NETWORKS else {}
+    for row, step in zip(panels, steps, strict=True):
+        at_step = table[table["step"] == step]
+        for axes, network in zip(row, networks, strict=True):
+            tags.tag(axes, network=network)
+            draw_background(axes, at_step[at_step["network"] == twins.get(network)], "position")
+            part = at_step[at_step["network"] == network]
+            draw_depths(axes, part, "position", colours=colours, network=network, unit=unit)
+            if step == 0:
+                draw_theory(axes, predicted[predicted["network"] == network], unit)
+            layout.set_panel_title(
+                axes, f"{network}, step {step:,}{' (initialisation)' if step == 0 else ''}"
+            )
+        layout.label_left(row, unit)
+    panels[0, 0].set_xlim(-0.04, 1.04)
     panels[0, 0].set_xticks([0, 0.25, 0.5, 0.75, 1], ["input", "¼", "½", "¾", "output"])
     for axes in panels[-1]:
         axes.set_xlabel("layer, as a fraction of the depth")
-    handles = legends.depth_handles(colours) + edge_handles(table)
+    handles = legends.depth_handles(named(colours)) + other_handles(colours, twins) + edge_handles(table)
     kinds = theory_handles(predicted)
     columns = 6 if not kinds else 3 if len(kinds) < 3 else 2  # long labels
-    notes = (seeds_note(table, runs), thinned_note(table), sources_note(predicted))
+    notes = (
+        seeds_note(table, runs),
+        steps_note(steps, layers),
+        thinned_note(table),
+        scale.note(),
+        sources_note(predicted),
+    )
     note = "\n".join(filter(None, notes)) or None
     legends.legend_below(figure, handles + kinds, columns, note=note)
     return figure
 
 
-def draw_line(axes: Axes, line: pd.DataFrame, x: str, look: palette.Look) -> None:
-    """Draw the rows of `by_layer` of one depth against the column `x`.
+def chosen_colours(depths: Sequence[int]) -> dict[int, str]:
+    """Map each depth to its colour. Of many depths, the first, the last and some between have one."""
+    if len(depths) <= MOST_DEPTHS:
+        return palette.depth_colours(depths)
+    chosen = {depths[round(i * (len(depths) - 1) / (MOST_DEPTHS - 1))] for i in range(MOST_DEPTHS)}
+    return dict.fromkeys(depths, palette.BACKGROUND) | palette.depth_colours(chosen)
 
-    Values that a log axis cannot show are marked at its edges."""
+
+def named(colours: dict[int, str]) -> dict[int, str]:
+    """Return the depths that have a colour of their own."""
+    return {depth: colour for depth, colour in colours.items() if colour != palette.BACKGROUND}
+
+
+def other_handles(colours: dict[int, str], twins: dict[str, str]) -> list[Line2D]:
+    """Make the legend entry of the lines in the background, if any."""
+    kinds = ["other depths"] if len(named(colours)) < len(colours) else []
+    kinds += ["its twin"] if twins else []
+    label = " and ".join(kinds)
+    return [Line2D([], [], color=palette.BACKGROUND, linewidth=0.8, label=label)] if kinds else []
+
+
+def draw_background(axes: Axes, table: pd.DataFrame, x: str) -> None:
+    """Draw rows of `by_layer` of another network, which give context."""
+    for depth, line in layout.by_depth(table):
+        with tags.tagged(axes, depth):
+            axes.plot(line[x], line["mean"], color=palette.BACKGROUND, linewidth=0.8, zorder=1)
+
+
+def draw_depths(
+    axes: Axes,
+    table: pd.DataFrame,
+    x: str,
+    *,
+    colours: dict[int, str],
+    network: str,
+    unit: str,
+    word: str = "layer",
+) -> None:
+    """Draw the rows of `by_layer` of one network and step, one line per depth. `word` names the position.
+
+    The deepest is the widest and lies behind the others, so that lines that coincide are all visible."""
+    widths = palette.nested_widths(list(named(colours)))
+    for depth, line in reversed(list(layout.by_depth(table))):
+        look: palette.Look = {"color": colours[depth], "linewidth": widths.get(depth, 0.8)}
+        with tags.tagged(axes, depth, network=network):
+            name = f"{network}, depth {depth}"
+            draw_line(axes, thinned(line, MOST_LAYERS), x, look, name=name, unit=unit, along=(word, "layer"))
+
+
+def draw_line(
+    axes: Axes,
+    line: pd.DataFrame,
+    x: str,
+    look: palette.Look,
+    *,
+    name: str,
+    unit: str,
+    along: tuple[str, str] = ("layer", "layer"),
+) -> None:
+    """Draw the rows of `by_layer` of one depth against the column `x`, described as `name`.
+
+    Values that a log axis cannot show are marked at its edges. `along`: the name of the horizontal position
+    for the reader, and its column."""
     solid: palette.Look = {"linewidth": palette.THIN}
-    axes.plot(line[x], line["mean"], **solid | look)
+    (drawn,) = axes.plot(line[x], line["mean"].where(line["mean"] > 0), **solid | look)
+    word, column = along
+    positions = line[column].astype(float).round(1)
+    series = tags.Series(f"{name}, geometric mean of {text.seed_count(line['n'])}", word, unit)
+    tags.describe(drawn, replace(series, xs=positions.tolist()))
     axes.fill_between(line[x], line["low"], line["high"], color=look["color"], alpha=0.15, linewidth=0)
-    for kind, (height, marker, _) in EDGES.items():
-        at = line.loc[line[kind] > 0, x]
+    for edge in edges(line):
+        at = edge.rows
         if len(at):
-            axes.plot(
-                at,
-                [height] * len(at),
+            (marks,) = axes.plot(
+                at[x],
+                [edge.height] * len(at),
                 color=look["color"],
-                marker=marker,
+                marker=edge.marker,
+                markerfacecolor=canvas.PAPER if edge.is_hollow else look["color"],
                 markersize=3,
                 linestyle="",
                 transform=axes.get_xaxis_transform(),
                 clip_on=False,
                 zorder=3,
             )
+            values = [edge.describe(row) for row in rows_of(at)]
+            tags.describe(marks, tags.Series(name, word, unit, xs=positions[at.index].tolist(), ys=values))
 
 
-def draw_theory(axes: Axes, lines: pd.DataFrame) -> None:
-    """Draw the rows of `theory_lines` of one network on top of the measured lines."""
+def draw_theory(axes: Axes, lines: pd.DataFrame, unit: str) -> None:
+    """Draw the rows of `theory_lines` of one network, dashed, on top of the measured lines."""
     for depth, rows in layout.by_depth(lines):
         for _, line in rows.groupby("stage"):
-            dashes = THEORY[line["kind"].iloc[0]][1]
-            with tags.tagged(axes, depth):
-                axes.plot(line["position"], line["value"], dashes=dashes, zorder=3, **THEORY_LOOK)
+            label, dashes = THEORY[line["kind"].iloc[0]]
+            network = line["network"].iloc[0]
+            with tags.tagged(axes, depth, network=network):
+                (drawn,) = axes.plot(
+                    line["position"],
+                    line["value"],
+                    dashes=dashes,
+                    zorder=4,
+                    path_effects=CASING,
+                    **THEORY_LOOK,
+                )
+                name = f"{network}, depth {depth}, {label}"
+                tags.describe(drawn, tags.Series(name, "layer", unit, xs=line["layer"].tolist()))
 
 
 def theory_handles(lines: pd.DataFrame) -> list[Line2D]:
@@ -120,10 +216,21 @@ def sources_note(lines: pd.DataFrame) -> str | None:
     return f"Theory: {'; '.join(sources)}" if sources else None
 
 
-def thinned_note(table: pd.DataFrame) -> str | None:
+def steps_note(steps: Sequence[int], layers: pd.DataFrame) -> str | None:
+    """Name the steps shown if more were probed, and say where the others are."""
+    probed = layers["step"].nunique()
+    if len(steps) == probed:
+        return None
+    *others, last = [f"{step:,}" for step in steps]
+    listed = f"steps {', '.join(others)} and {last}" if others else f"step {last}"
+    more = "The page shows more." if canvas.current_canvas().ratio else "The heat maps by step show all."
+    return f"Shown: {listed} of {probed} probed steps. {more}"
+
+
+def thinned_note(table: pd.DataFrame, most: int = MOST_LAYERS) -> str | None:
     """Name the depths whose lines are means of neighbouring layers, if any."""
     layers = table.groupby("depth")["layer"].nunique()
-    depths = ", ".join(f"{depth:,}" for depth in layers.index[layers > MOST_LAYERS])
+    depths = ", ".join(f"{depth:,}" for depth in layers.index[layers > most])
     return f"Depth {depths}: each point is the geometric mean of neighbouring layers" if depths else None
 
 
@@ -136,18 +243,47 @@ def seeds_note(table: pd.DataFrame, runs: pd.DataFrame) -> str | None:
     return f"Some runs were not probed at every step: {', '.join(lines[:4])}{more}" if lines else None
 
 
-EDGES = {
-    "zeros": (0.0, "v", "exactly zero in a seed"),
-    "lost": (1.0, "^", "infinite or not a number in a seed"),
-}
+class Edge(NamedTuple):
+    """Values that a log axis cannot show, and the mark at its edge that stands for them."""
+
+    rows: pd.DataFrame
+    height: float  # fraction of the panel
+    marker: str
+    label: str
+    is_hollow: bool = False
+
+    def describe(self, row: Mapping[str, Any]) -> str:
+        """Return the text shown instead of a value."""
+        count = row["lost" if self.height else "zeros"]
+        return f"{self.label.removesuffix(' in a seed')} in {count} of {row['n']} seeds"
+
+
+def edges(table: pd.DataFrame) -> list[Edge]:
+    """Return the edge marks of rows of `by_layer`, with a column `by_design` if it is known."""
+    zero = table["zeros"] > 0
+    design = zero & table.get("by_design", pd.Series(False, table.index)).eq(True)
+    return [
+        Edge(table[zero & ~design], 0.0, "v", "exactly zero in a seed"),
+        Edge(table[design], 0.0, "v", "zero by design, as a branch starts at zero", is_hollow=True),
+        Edge(table[table["lost"] > 0], 1.0, "^", "infinite or not a number in a seed"),
+    ]
 
 
 def edge_handles(table: pd.DataFrame) -> list[Line2D]:
-    """Make the legend entries of the edge markers of `table`."""
+    """Make the legend entries of the edge marks of `table`."""
     return [
-        Line2D([], [], color=palette.GREY, marker=marker, markersize=4, linestyle="", label=label)
-        for kind, (_, marker, label) in EDGES.items()
-        if (table[kind] > 0).any()
+        Line2D(
+            [],
+            [],
+            color=palette.GREY,
+            marker=edge.marker,
+            markerfacecolor=canvas.PAPER if edge.is_hollow else palette.GREY,
+            markersize=4,
+            linestyle="",
+            label=edge.label,
+        )
+        for edge in edges(table)
+        if len(edge.rows)
     ]
 
 
@@ -157,10 +293,9 @@ PREACTIVATIONS = ReportFigure(
     chapter="gradients",
     caption=(
         "Norm of the gradient of the loss with respect to each layer's output before normalisation, from "
-        "input to output. A line that rises towards the input shows an exploding gradient. A line that falls "
-        "towards the input shows a vanishing gradient. Thin green lines at step 0 are the predictions of "
-        "theory that the legend names. The gradient of the weights, in the other figure, can hide both "
-        "effects."
+        "input to output. A line that rises towards the input is an exploding gradient, and one that falls "
+        "towards the input is a vanishing one. Thin dashed lines at step 0 are predictions of theory for "
+        "initialisation, named in the legend."
     ),
     choice="pre-activations",
     needs="the probe `grad_norm_preact`",
@@ -171,9 +306,9 @@ WEIGHTS = ReportFigure(
     title="Gradient by layer",
     chapter="gradients",
     caption=(
-        "Norm of the gradient of the loss with respect to each layer's weights. It can be equal in all "
-        "layers while the gradient of the pre-activations vanishes, because larger activations compensate "
-        "for it."
+        "Norm of the gradient of the loss with respect to each layer's weights, from input to output. It can "
+        "be equal in all layers while the gradient of the pre-activations vanishes, because larger "
+        "activations compensate for it."
     ),
     choice="weights",
     needs="the probe `grad_norm_weight`",

@@ -1,5 +1,6 @@
 """Gradient norm by layer and step, one panel per network and depth, on one logarithmic colour scale."""
 
+from dataclasses import replace
 from functools import partial
 
 import matplotlib
@@ -8,17 +9,19 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import LogNorm
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from depthbench.analysis.layers import by_layer
+from depthbench.analysis.layers import by_layer, thinned, zeros_by_design
 from depthbench.report.entries import ReportFigure
 from depthbench.report.evidence import Evidence
-from depthbench.report.figures.gradient_by_layer import QUANTITIES
-from depthbench.report.style import layout, tags, text, ticks
+from depthbench.report.figures.gradient_by_layer import QUANTITIES, thinned_note
+from depthbench.report.style import canvas, layout, tags, text
+from depthbench.report.style.norms import NormScale
 
-COLOURS = matplotlib.colormaps["viridis"].with_extremes(under="white")
+COLOURS = matplotlib.colormaps["viridis"].with_extremes(under=canvas.PAPER)
 NO_VALUE = "#c9c9c9"
+MOST_LAYERS = 40  # rows of a panel: with more, a row is too low to point at
 MARGIN = 1.4  # in: the colour bar, and an axis label with its ticks
 
 
@@ -33,11 +36,11 @@ def draw(evidence: Evidence, column: str) -> Figure | None:
         return None
     networks, depths = layout.networks_of(layers), sorted(layers["depth"].unique())
     title, unit = QUANTITIES[column]
+    seeds = text.seed_count(table["n"])
     heading = f"{title} by layer and step"
     figure, panels = layout.grid(len(depths), len(networks), 1.35, heading, sharex=False, sharey=False)
-    low, high = positive.min(), positive.max()
-    norm = LogNorm(low, high if high > low else low * 1.01)
-    table["mean"] = table["mean"].replace(0, low / 10)  # below the scale
+    scale = NormScale(positive)
+    norm = scale.norm()
     steps = sorted(table["step"].unique())
     parts = dict(list(table.groupby(["network", "depth"])))
     shown = np.array([[(network, depth) in parts for network in networks] for depth in depths])
@@ -49,40 +52,62 @@ def draw(evidence: Evidence, column: str) -> Figure | None:
     for (r, c), axes in np.ndenumerate(panels):
         network, depth = networks[c], depths[r]
         layout.set_panel_title(axes, f"{network}, depth {depth}", width)
-        tags.tag(axes, depth)
+        tags.tag(axes, depth, network=network)
         axes.set_facecolor(NO_VALUE)
         axes.grid(False)
         axes.set(xticks=[], yticks=[])
         if shown[r, c]:  # otherwise not probed
-            _draw_panel(axes, parts[network, depth], steps, norm)
+            part = pd.concat(thinned(line, MOST_LAYERS) for _, line in parts[network, depth].groupby("step"))
+            _draw_panel(axes, part, steps, norm)
+            series = tags.Series(f"{network}, depth {depth}, geometric mean of {seeds}", "layer", unit)
+            _describe(axes, part, steps, series)
         if shown[r, c] and (first[r, c] or counts[depth].nunique() > 1):
-            _name_layers(axes, counts[depth][network])
+            _name_layers(axes, counts[depth][network], part["layer"].nunique())
         if last[r, c]:
             _name_steps(axes, steps)
     bar = figure.colorbar(ScalarMappable(norm, COLOURS), ax=panels, aspect=40, shrink=0.9, pad=0.02)
-    ticks.label_log(bar.ax)
-    bar.set_label(f"{unit},\ngeometric mean of {text.seed_count(table['n'])}")
+    bar.ax.minorticks_off()
+    scale.label(bar.ax)
+    bar.set_label(f"{unit},\ngeometric mean of {seeds}")
     cells = len(steps) * table.groupby(["network", "depth"])["layer"].nunique().sum()
     notes = ["White: exactly zero in a seed."] if table["zeros"].any() else []
+    if len(zeros_by_design(layers, column)):
+        notes.append("White at step 0 is by design, as a branch starts at zero.")
     if table["lost"].any() or len(table) < cells or not shown.all():
         notes.append("Grey: not probed, or infinite or not a number in a seed.")
+    notes += [f"{note}." for note in (scale.note("Colours are"), thinned_note(table, MOST_LAYERS)) if note]
     if notes:
         note = text.wrapped(" ".join(notes), figure.get_figwidth(), text.NOTE_SIZE)
         figure.supxlabel(note, x=0.01, ha="left", fontsize=text.NOTE_SIZE)
     return figure
 
 
-def _draw_panel(axes: Axes, part: pd.DataFrame, steps: list[int], norm: LogNorm) -> None:
+def _draw_panel(axes: Axes, part: pd.DataFrame, steps: list[int], norm: Normalize) -> None:
     """Draw a cell per layer and step, as pixels, because thousands of shapes would make the SVG slow."""
-    cells = part.pivot(index="layer", columns="step", values="mean").reindex(columns=steps)
+    cells = _cells(part, steps)
+    assert norm.vmin is not None
+    below = cells.mask(cells == 0, norm.vmin / 10)  # the scale
     look = {"cmap": COLOURS, "norm": norm, "cbar": False, "rasterized": True}
-    sns.heatmap(cells.astype(float), ax=axes, xticklabels=False, yticklabels=False, **look)
+    sns.heatmap(below.astype(float), ax=axes, xticklabels=False, yticklabels=False, **look)
     axes.set(xlabel=None, ylabel=None)
 
 
-def _name_layers(axes: Axes, layers: int) -> None:
+def _describe(axes: Axes, part: pd.DataFrame, steps: list[int], series: tags.Series) -> None:
+    """Describe each cell by its layer, its step and its value."""
+    cells = _cells(part, steps)
+    places = [f"{layer:g}, step {step}" for layer in cells.index for step in steps]
+    (mesh,) = axes.collections
+    tags.describe(mesh, replace(series, xs=places, ys=cells.to_numpy().ravel().tolist()))
+
+
+def _cells(part: pd.DataFrame, steps: list[int]) -> pd.DataFrame:
+    return part.pivot(index="layer", columns="step", values="mean").reindex(columns=steps)
+
+
+def _name_layers(axes: Axes, layers: int, rows: int) -> None:
+    """Label the first, the middle and the last of the layers, which `rows` rows of cells show."""
     ends = sorted({1, layers // 2, layers} - {0})
-    axes.set_yticks([layer - 0.5 for layer in ends], map(str, ends), rotation=0)
+    axes.set_yticks([(layer - 0.5) * rows / layers for layer in ends], map(str, ends), rotation=0)
     axes.set_ylabel("layer (1 = input)")
 
 
@@ -98,8 +123,8 @@ PREACTIVATIONS = ReportFigure(
     chapter="layers",
     caption=(
         "Norm of the gradient of the loss with respect to each layer's output before normalisation. Each "
-        "row of cells is a layer, and each column is a probed step. All panels share one colour scale. The "
-        "figure shows when the early layers lose or regain their gradient."
+        "row of cells is a layer, and each column is a probed step. All panels share one colour scale. "
+        "A dark corner at the top right means that the early layers have lost their gradient."
     ),
     choice="pre-activations",
     needs="the probe `grad_norm_preact`",

@@ -8,7 +8,7 @@ from matplotlib.lines import Line2D
 from depthbench.data.corruptions import CORRUPTIONS
 from depthbench.report.entries import ReportFigure
 from depthbench.report.evidence import Evidence
-from depthbench.report.figures.response_std import DASHES, group_twins
+from depthbench.report.figures.twins import DASHES, group_twins
 from depthbench.report.style import layout, legends, palette, tags, text
 
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import matplotlib
 from matplotlib.typing import RcKeyType
 
-MOST_COLUMNS = 4  # panels side by side on a page
+MOST_COLUMNS = 3  # panels side by side on a page: with more, 7 pt are too small on a screen
 
 
 class Canvas(NamedTuple):

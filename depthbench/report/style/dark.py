@@ -1,12 +1,14 @@
 """Colours of a figure on a dark page.
 
 Ink, grid and paper become variables of the page. Each other colour gets a dark variant: the same hue with its
-lightness mirrored (in OKLab, Ottosson 2020), so that what stands out on white stands out on the dark page."""
+lightness mirrored (in OKLab, Ottosson 2020). So what stands out on white stands out on the dark page, and
+what only gives context stays in the background."""
 
 import re
 
 import numpy as np
 from matplotlib.artist import Artist
+from matplotlib.cm import ScalarMappable
 from matplotlib.collections import PathCollection, PolyCollection
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
@@ -17,8 +19,8 @@ from matplotlib.text import Text
 from depthbench.report.style.canvas import GRID, INK, PAPER
 
 VARIABLES = {INK: "var(--ink)", GRID: "var(--grid)", PAPER: "var(--paper)"}
-MIRROR = 1.25  # the sum of a colour's lightness and that of its variant
-LIGHTNESS = (0.55, 0.93)  # of variants: on the dark page each has a contrast of at least 3:1
+MIRROR = (1.15, -0.9)  # the lightness of a variant: the first, plus the second times that of the colour
+LIGHTNESS = (0.38, 0.96)  # of variants
 
 # OKLab: linear sRGB -> cone responses -> (their cube roots) -> lightness, green to red, blue to yellow
 TO_CONES = np.array(
@@ -50,7 +52,7 @@ def themed(svg: str, figure: Figure) -> str:
 def dark_variant(colour: str) -> str:
     """Return the colour (hexadecimal) that stands for `colour` on the dark page."""
     lightness, a, b = _lab(np.array(to_rgb(colour)))
-    mirrored = float(np.clip(MIRROR - lightness, *LIGHTNESS))
+    mirrored = float(np.clip(MIRROR[0] + MIRROR[1] * lightness, *LIGHTNESS))
     for chroma in np.linspace(1, 0, 21):  # the most saturated one that a screen can show
         rgb = _rgb(np.array([mirrored, chroma * a, chroma * b]))
         if np.all((rgb >= 0) & (rgb <= 1)):
@@ -90,4 +92,4 @@ def _colours(artist: Artist) -> list:
 
 
 def _is_mesh(artist: Artist) -> bool:
-    return artist.get_array() is not None
+    return isinstance(artist, ScalarMappable) and artist.get_array() is not None

@@ -96,7 +96,7 @@ def cells(
     for row, network in zip(panels, networks, strict=True):
         for axes, depth in zip(row, depths, strict=True):
             set_panel_title(axes, f"{network}, depth {depth}")
-            tag(axes, depth)
+            tag(axes, depth, network=network)
             yield axes, network, depth
 
 

@@ -1,22 +1,25 @@
 """Colours, markers and dashes of depths, networks, studies and run statuses."""
 
 from collections.abc import Iterable, Sequence
-from typing import Literal, TypedDict
+from typing import Any, Literal, TypedDict
 
-import matplotlib
 import numpy as np
-from matplotlib.colors import to_hex
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.transforms import Transform
 
 THIN = 1.3  # pt: a line among many
 GREY = "#444444"  # zero lines, and legend entries that stand for every colour
 BACKGROUND = "#c9c9cd"  # lines that only give context
-DEPTH_MAP = "inferno"
-DEPTH_RANGE = (0.76, 0.1)  # shallow to deep, light to dark; a paler thin line is lost on white
-# Okabe and Ito 2008; the last two are from Tol's muted scheme
-COLOURS = ("#0072B2", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#333333", "#E69F00", "#882255", "#999933")
-BASELINE = "#333333"  # the study that others are compared with
-CONTRASTING = ("#D55E00", "#56B4E9", "#009E73", "#CC79A7", "#0072B2", "#E69F00")  # the studies compared
+# Shallow to deep, each darker than the one before. These and the first six of COLOURS were found by a search
+# for the largest differences under four kinds of colour vision, on a white page and on a dark one. See
+# tests/report/style/vision.py.
+DEPTHS = ("#b4891a", "#cb5560", "#9c5788", "#764fcc", "#4b3397", "#0d2c4d", "#0b0e0e")
+COLOURS = (
+    *("#07537a", "#cf4705", "#4e8e65", "#b5789a", "#26240c", "#8873f5"),
+    *("#8a2050", "#8a8420", "#1a8c96"),  # of further networks, which are also told apart by their markers
+)
+BASELINE = COLOURS[4]  # the study that others are compared with
+CONTRASTING = (*COLOURS[1:4], COLOURS[0], COLOURS[5])  # the studies compared
 MARKERS = ("o", "s", "^", "D", "v", "<", ">", "p", "h")
 DASHES: tuple[tuple[float | None, ...], ...] = ((None, None), (5, 2), (2, 1.5), (6, 1.5, 1, 1.5), (1, 1))
 STATUS_MARKERS = {"diverged": "X", "failed": "P", "interrupted": "*"}
@@ -41,12 +44,23 @@ class Look(TypedDict, total=False):
 
 
 def depth_colours(depths: Iterable[int]) -> dict[int, str]:
-    """Map each depth to a colour. Deeper is darker, so depths differ in luminance, not only in hue."""
+    """Map each depth to a colour. Deeper has more contrast to the page, so depths differ not only in hue."""
     depths = sorted(set(depths))
-    positions = np.linspace(*DEPTH_RANGE, len(depths)) if len(depths) > 1 else [0.45]
-    return {
-        depth: to_hex(matplotlib.colormaps[DEPTH_MAP](x)) for depth, x in zip(depths, positions, strict=True)
-    }
+    count, last = len(depths), len(DEPTHS) - 1
+    places = np.linspace(0, last, count) if count > 1 else np.array([last / 2])
+    if count <= len(DEPTHS):
+        return {depth: DEPTHS[round(place)] for depth, place in zip(depths, places, strict=True)}
+    stops = np.array([to_rgb(colour) for colour in DEPTHS])
+    channels = [np.interp(places, np.arange(len(DEPTHS)), channel) for channel in stops.T]
+    return {depth: to_hex(rgb) for depth, rgb in zip(depths, np.transpose(channels), strict=True)}
+
+
+def nested_widths(keys: Sequence[Any]) -> dict[Any, float]:
+    """Map each key to a line width (pt) that grows from THIN.
+
+    If the last line is drawn first, every one of several lines that coincide is visible."""
+    step = min(0.5, 1.5 / max(len(keys) - 1, 1))
+    return {key: THIN - 0.2 + step * i for i, key in enumerate(keys)}
 
 
 def network_looks(networks: Sequence[str]) -> dict[str, Look]:

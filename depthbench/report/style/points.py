@@ -54,9 +54,10 @@ def shown(value: Any) -> Any:
     if isinstance(value, Integral):
         return int(value)
     if isinstance(value, Real):
-        if not math.isfinite(value):
-            return str(float(value))
-        return int(value) if value == int(value) and abs(value) < 1e6 else float(f"{float(value):.4g}")
+        number = float(value)
+        if not math.isfinite(number):
+            return str(number)
+        return int(number) if number == int(number) and abs(number) < 1e6 else float(f"{number:.4g}")
     return str(value)
 
 
@@ -80,13 +81,14 @@ def _data(artist: Artist) -> tuple[np.ndarray, Sequence[Any], Sequence[Any]]:
         xy = np.asarray(artist.get_offsets(), float)
         return artist.get_offset_transform().transform(xy), *_columns(xy[:, 0], xy[:, 1])
     if isinstance(artist, QuadMesh):
-        corners = artist.get_coordinates()  # (rows + 1, columns + 1, 2)
+        corners = np.asarray(artist.get_coordinates())  # (rows + 1, columns + 1, 2)
         middles = (corners[:-1, :-1] + corners[1:, 1:]) / 2
-        values = np.ma.filled(np.ma.asarray(artist.get_array(), float), np.nan)
+        values: np.ndarray = np.asarray(np.ma.filled(np.ma.asarray(artist.get_array(), float), np.nan))
         xy = middles.reshape(-1, 2)
         return artist.get_transform().transform(xy), xy[:, 0].tolist(), values.ravel().tolist()
     if isinstance(artist, Rectangle):
         x, y = artist.get_center()
+        assert artist.axes is not None
         return artist.axes.transData.transform([[x, y]]), [x], [artist.get_width()]
     raise TypeError(f"points of {type(artist).__name__} are not known: extend style/points.py")
 

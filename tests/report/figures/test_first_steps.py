@@ -1,5 +1,6 @@
 import pytest
 
+from depthbench.report.style import points
 from tests.report.looking import draw as draw_figure
 from tests.report.looking import legend, note, panels
 
@@ -70,3 +71,13 @@ def test_fewer_seeds_are_named(partial_results):
     assert note(draw(partial_results)).startswith(
         "Some runs were not probed at every step: plain 20 (2 of 3 runs)"
     )
+
+
+def test_every_step_of_every_layer_is_described(results):
+    figure = draw(results)
+    figure.draw_without_rendering()
+    described = points.collect(figure)
+    assert len(described) == 2 * 2 * 3  # quantities, networks, layers
+    first = next(s for s in described if s["name"].startswith("plain, depth 20, layer 2,"))
+    assert [x for _, _, x, _ in first["points"]] == [0, 1, 10, 100]
+    assert first["id"] == "shows:depth-20.network-plain"

@@ -3,8 +3,8 @@ import math
 import numpy as np
 import pytest
 
-from depthbench.report.figures.gradient_by_layer import THEORY
-from depthbench.report.style import palette
+from depthbench.report.figures.gradient_by_layer import THEORY, chosen_colours, named, other_handles
+from depthbench.report.style import canvas, palette, points
 from depthbench.store.results import load_results
 from tests.report.conftest import store_study, study_of
 from tests.report.looking import draw, legend, note, panel, panels, stays_on_paper
@@ -103,7 +103,7 @@ def test_gradient_marks_values_that_a_log_axis_cannot_show(results, value, label
     figure = draw("gradient_weight", results._replace(layers=layers))
     assert label in legend(figure)
     marks = [line for line in panels(figure)[0].lines if line.get_marker() in "v^"]
-    assert [line.get_xdata()[0] for line in marks] == pytest.approx([2 / 7, 2 / 13, 2 / 19])
+    assert sorted(line.get_xdata()[0] for line in marks) == pytest.approx([2 / 19, 2 / 13, 2 / 7])
     assert not any(line.get_marker() in "v^" for line in panels(figure)[2].lines)  # the next step
 
 
@@ -113,3 +113,78 @@ def test_gradient_names_lines_of_fewer_seeds(partial_results):
         "Some runs were not probed at every step: plain 14 (2 of 3 runs), plain 20 (2 of 3 runs), "
         "resnet 20 (1 of 2 runs)"
     )
+
+
+def test_theory_is_in_ink_above_the_data(figure):
+    for axes in panels(figure)[:2]:
+        drawn = [line for line in axes.lines if line.get_linestyle() == DASHED]
+        measured = [line for line in axes.lines if line.get_linestyle() == "-"]
+        assert {line.get_color() for line in drawn} == {canvas.INK}
+        assert min(line.get_zorder() for line in drawn) > max(line.get_zorder() for line in measured)
+        assert max(line.get_linewidth() for line in drawn) < min(line.get_linewidth() for line in measured)
+
+
+@pytest.mark.parametrize(
+    ("style", "expected"),
+    [
+        ("page", "Shown: steps 0, 1, 100 and 199 of 5 probed steps. The heat maps by step show all."),
+        ("slides", "Shown: steps 0 and 199 of 5 probed steps. The page shows more."),
+    ],
+)
+def test_the_note_names_the_steps_shown(results, style, expected):
+    assert expected in note(draw("gradient_preact", results, style)).replace("\n", " ")
+
+
+def test_the_note_is_silent_if_all_steps_are_shown(results):
+    layers = results.layers[results.layers["step"].isin([0, 1])]
+    assert "Shown" not in note(draw("gradient_preact", results._replace(layers=layers)))
+
+
+def test_every_layer_of_every_line_is_described(figure):
+    figure.draw_without_rendering()
+    described = points.collect(figure)
+    names = [series["name"] for series in described]
+    assert names.count("plain, depth 20, geometric mean of 3 seeds") == 4  # steps
+    measured = next(series for series in described if series["name"] == names[0])
+    assert [x for _, _, x, _ in measured["points"]] == list(range(1, 21))
+    assert {series["id"] for series in described} >= {"shows:depth-8.network-plain"}
+    theory = [series for series in described if "theory" in series["name"]]
+    assert len(theory) == 12
+
+
+def branches_start_at_zero(layers, column):
+    """Layers 3 and 5 of resnet-8 receive no gradient at step 0."""
+    changed = layers.copy()
+    at = (layers["network"] == "resnet") & (layers["depth"] == 8) & (layers["step"] == 0)
+    changed.loc[at & layers["layer"].isin([3, 5]), column] = 0.0
+    return changed
+
+
+def test_zeros_by_design_are_labelled_at_the_edge(results):
+    layers = branches_start_at_zero(results.layers, "grad_norm_weight")
+    figure = draw("gradient_weight", results._replace(layers=layers))
+    label = "zero by design, as a branch starts at zero"
+    assert label in legend(figure)
+    assert "exactly zero in a seed" not in legend(figure)
+    figure.draw_without_rendering()
+    (marks,) = (s for s in points.collect(figure) if s["name"] == "resnet, depth 8")
+    assert [(x, y) for _, _, x, y in marks["points"]] == [(n, f"{label} in 3 of 3 seeds") for n in (3, 5)]
+
+
+def test_a_few_of_many_depths_have_a_colour():
+    colours = chosen_colours(list(range(10, 130, 10)))
+    assert len(colours) == 12
+    chosen = named(colours)
+    assert len(chosen) == 6
+    assert {10, 120} <= set(chosen)
+    assert "other depths" in [handle.get_label() for handle in other_handles(colours, {})]
+
+
+def test_thirty_decades_do_not_flatten_the_range_around_1(results):
+    layers = results.layers.copy()
+    layers.loc[(layers["layer"] == 1) & (layers["network"] == "plain"), "grad_norm_weight"] = 1e-24
+    figure = draw("gradient_weight", results._replace(layers=layers))
+    assert "Shaded: the scale is compressed below 10⁻³" in note(figure)
+    axes = panels(figure)[1]
+    low, high = axes.transAxes.inverted().transform(axes.transData.transform([(0, 1e-3), (0, 0.1)]))[:, 1]
+    assert high - low > 0.4

@@ -1,54 +1,56 @@
-import numpy as np
+from itertools import pairwise
+
 import pytest
-from matplotlib.colors import to_rgb
 
-from depthbench.report.style import palette
+from depthbench.report.style import canvas, palette
+from tests.report.style.vision import VISIONS, WHITE_PAPER, contrast, least_difference
 
-# Linear RGB as seen with a full lack of one cone (Machado et al. 2009, severity 1.0).
-VISIONS = {
-    "full": np.eye(3),
-    "protan": [
-        [0.152286, 1.052583, -0.204868],
-        [0.114503, 0.786281, 0.099216],
-        [-0.003882, -0.048116, 1.051998],
-    ],
-    "deutan": [
-        [0.367322, 0.860646, -0.227968],
-        [0.280085, 0.672501, 0.047413],
-        [-0.01182, 0.04294, 0.968881],
-    ],
-    "tritan": [
-        [1.255528, -0.076749, -0.178779],
-        [-0.078411, 0.930809, 0.147602],
-        [0.004733, 0.691367, 0.3039],
-    ],
-}
-TO_XYZ = [[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]
+NETWORKS = [look["color"] for look in palette.network_looks([f"network {i}" for i in range(6)]).values()]
+FAR = 15  # CIEDE2000: networks, which differ also by marker and dashes
+NEAR = 10  # depths, which are also in order
 
 
-def linear(colour):
-    rgb = np.array(to_rgb(colour))
-    return np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
-
-
-def lab(colour, vision="full"):
-    """CIELAB of a colour as it is seen."""
-    xyz = np.clip(np.array(TO_XYZ) @ np.array(VISIONS[vision]) @ linear(colour), 0, None)
-    f = np.cbrt(xyz / np.array([0.9505, 1.0, 1.089]))
-    return np.array([116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])])
+def depths(count):
+    return list(palette.depth_colours(range(count)).values())
 
 
 @pytest.mark.parametrize("vision", VISIONS)
-def test_five_depths_differ_for_every_colour_vision(vision):
-    colours = [lab(c, vision) for c in palette.depth_colours([20, 32, 44, 56, 110]).values()]
-    distances = [np.linalg.norm(a - b) for i, a in enumerate(colours) for b in colours[:i]]
-    assert min(distances) > 10  # 2.3 is the smallest difference that is visible side by side
+def test_networks_differ_for_every_colour_vision(vision):
+    assert least_difference(NETWORKS, vision) > FAR
 
 
-def test_deeper_is_darker_and_no_depth_is_pale():
-    lightness = [lab(c)[0] for c in palette.depth_colours([8, 20, 32, 56, 110]).values()]
-    assert lightness == sorted(lightness, reverse=True)
-    assert lightness[0] < 75  # white is 100
+@pytest.mark.parametrize("vision", VISIONS)
+@pytest.mark.parametrize("count", range(2, 8))
+def test_depths_differ_for_every_colour_vision(vision, count):
+    assert least_difference(depths(count), vision) > NEAR
+
+
+@pytest.mark.parametrize("vision", VISIONS)
+def test_studies_differ_for_every_colour_vision(vision):
+    looks = palette.study_looks([f"study {i}" for i in range(6)])
+    assert least_difference([look["color"] for look in looks.values()], vision) > FAR
+
+
+@pytest.mark.parametrize("colour", {*palette.COLOURS, *palette.CONTRASTING, palette.GREY, canvas.INK})
+def test_every_line_stands_out_on_paper(colour):
+    assert contrast(colour, WHITE_PAPER) > 3
+
+
+@pytest.mark.parametrize("count", [*range(2, 8), 12])
+def test_deeper_has_more_contrast_and_no_depth_is_pale(count):
+    contrasts = [contrast(colour, WHITE_PAPER) for colour in depths(count)]
+    assert contrasts[0] > 3
+    assert all(a < b for a, b in pairwise(contrasts))
+
+
+def test_lines_in_the_background_are_paler_than_all_others():
+    assert contrast(palette.BACKGROUND, WHITE_PAPER) < 2
+
+
+def test_nested_lines_are_all_visible():
+    widths = list(palette.nested_widths([8, 20, 56]).values())
+    assert widths == sorted(widths)
+    assert widths[-1] > 1.5 * widths[0]
 
 
 def test_depth_colours_do_not_depend_on_the_given_order():
