@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from depthbench.analysis.intervals import POINTS, mean_interval
 from depthbench.analysis.power import seeds_to_decide
@@ -94,7 +93,7 @@ def _of_network(pairs: list[dict[str, Any]], trend: Mapping[str, Any] | None, ma
         row = dict(row) | {"mean": trend["rise"], "differences": trend["differences"]}
     elif row["diverged"] and row["n"] >= FEW_SEEDS:
         test, p = "sign-flip test", row["p_sign_flip"]
-        verdict = decide(row["n"], row["mean"], row["upper"], p, margin)
+        verdict = decide(n=row["n"], mean=row["mean"], upper=row["upper"], p=p, margin=margin)
     tested = 1 if test == "Page's trend test" else len(pairs)
     return Answer(
         network=row["network"],
@@ -142,9 +141,3 @@ def _effect(row: Mapping[str, Any], verdict: str, margin: float, tested: int) ->
         "greatest": float(values.max()) if len(values) else np.nan,
         "seeds_needed": seeds_to_decide(values, margin, tested) if verdict == "inconclusive" else None,
     }
-
-
-def steps_of(runs: pd.DataFrame) -> tuple[int, int] | None:
-    """Return the fewest and the most steps that the runs were planned for; None if unknown."""
-    steps = pd.to_numeric(runs["steps"], errors="coerce").dropna()
-    return (int(steps.min()), int(steps.max())) if len(steps) else None

@@ -1,14 +1,14 @@
 """What the page says first: the question, a table of verdicts, and a summary in a few sentences."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import pandas as pd
 
-from depthbench.analysis.answers import AT_CHANCE, Answer, steps_of
+from depthbench.analysis.answers import AT_CHANCE, Answer
 from depthbench.analysis.frontier import count_open
 from depthbench.analysis.rows import rows_of
-from depthbench.analysis.verdict import LEAST_SEEDS
+from depthbench.analysis.verdict import LEAST_SEEDS, budget
 from depthbench.report import sentences
 from depthbench.report.evidence import Comparison, Evidence
 from depthbench.report.sparkline import sparkline
@@ -59,8 +59,10 @@ class Opening:
     summary: Sequence[str] = ()
     cautions: Sequence[str] = ()
     """What must be known before the results are compared."""
-    notes: Sequence[str] = field(default_factory=list)
+    notes: Sequence[str] = ()
     """How the table of verdicts is to be read."""
+    chapter: str = ""
+    """The chapter that is open from the start, because it answers the question."""
 
 
 def of_study(evidence: Evidence) -> Opening:
@@ -76,7 +78,8 @@ def of_study(evidence: Evidence) -> Opening:
         question=_question(is_search, evidence.is_trained, any(found.residual for found in answers)),
         rows=[_row(found, evidence.summary) for found in answers] if evidence.is_trained else [],
         summary=summary,
-        notes=_notes(evidence),
+        notes=_notes(evidence) if evidence.is_trained else [],
+        chapter="" if evidence.is_trained else "gradients",
     )
 
 
@@ -184,7 +187,7 @@ def summary_sentences(answers: Sequence[Answer], runs: pd.DataFrame) -> list[str
 
 
 def _after(runs: pd.DataFrame) -> str:
-    steps = steps_of(runs)
+    steps = budget(runs)
     if steps is None:
         return ""
     return (

@@ -10,9 +10,8 @@ from depthbench.analysis.choice import LEAST_SEEDS as LEAST_SEEDS_TO_CHOOSE
 from depthbench.analysis.choice import best
 from depthbench.analysis.comparison import is_significant
 from depthbench.analysis.rows import rows_of
-from depthbench.analysis.verdict import LEAST_SEEDS, Verdicts, decide, widest
+from depthbench.analysis.verdict import LEAST_SEEDS
 
-FEW_SEEDS = 5  # with fewer, the trend test decides, because it does not assume normal errors
 KEPT = (0.95, 1.05)  # rates of a gradient that neither vanishes nor explodes
 
 
@@ -29,88 +28,6 @@ def train_images(study: Mapping[str, Any]) -> str:
     """Describe the images on which `study` (study.toml) measures the train error in evaluation mode."""
     size = study.get("evaluate", {}).get("train_size")
     return f"{size:,} of the training images" if size else "all training images"
-
-
-def degradation(summary: pd.DataFrame) -> list[str]:
-    """Write one sentence per network on its train error at the shallowest and the deepest depth."""
-    sentences = []
-    for network, rows in summary[summary["n"] > 0].groupby("network", sort=False):
-        ends = [rows.iloc[rows["depth"].argmin()], rows.iloc[rows["depth"].argmax()]]
-        errors = [
-            f"{row['train_error_eval_mean']:.2f} % at depth {row['depth']} (n = {row['n']}"
-            + (f", {row['diverged']} diverged)" if row["diverged"] else ")")
-            for row in ends
-        ]
-        if len(rows) == 1:
-            sentences.append(f"{network}: mean train error {errors[0]}.")
-            continue
-        change = ends[1]["train_error_eval_mean"] - ends[0]["train_error_eval_mean"]
-        sentences.append(
-            f"{network}: mean train error {errors[0]} and {errors[1]}, a change of {change:+.2f} percentage "
-            "points."
-        )
-    return sentences
-
-
-def verdicts(judged: Verdicts, untrained: Sequence[str] = ()) -> list[str]:
-    """Write one sentence per network on degradation, and one per pair of twins on its removal.
-
-    `judged` has the verdicts on the train error. One more sentence names the networks in `untrained`. The
-    verdict on a network is that on its widest pair of depths with enough seeds. The t test needs roughly
-    normal errors, so it does not always decide. With fewer than 5 seeds, or if a run diverged, the trend test
-    decides, provided that it covers as many seeds. If it does not, and one of at least 5 seeds diverged, the
-    sign-flip test decides."""
-    trends = {row["network"]: row for row in rows_of(judged.trends)}
-    verdict_of: dict[str, str] = {}
-    sentences = []
-    for name, rows in judged.degradation.groupby("network", sort=False):
-        network, row = str(name), widest(rows_of(rows))
-        if row is None or network in untrained:
-            continue
-        trend = trends.get(network)
-        evidence, has_outlier = _evidence(row, judged.margin), bool(rows["diverged"].sum())
-        if trend and trend["n"] == row["n"] and (row["n"] < FEW_SEEDS or has_outlier):
-            row |= {"verdict": trend["verdict"]}
-            evidence = _evidence(trend | {"mean": trend["rise"], "p_holm": trend["p"]}, judged.margin)
-            evidence += "" if row["verdict"] == "absent" else ", Page's trend test"
-        elif row["diverged"] and row["n"] >= FEW_SEEDS:
-            p = row["p_sign_flip"]
-            row |= {
-                "verdict": decide(n=row["n"], mean=row["mean"], upper=row["upper"], p=p, margin=judged.margin)
-            }
-            evidence = _evidence(row | {"p_holm": p}, judged.margin)
-            evidence += "" if row["verdict"] == "absent" else ", sign-flip test"
-        verdict_of[network] = row["verdict"]
-        sentences.append(
-            f"{network}: degradation is {row['verdict']} from depth {row['shallow']} to {row['deep']} (train "
-            f"error {evidence})."
-        )
-    for _, rows in judged.removals.groupby(["network", "residual"], sort=False):
-        row = widest(rows_of(rows))
-        if row is not None and row["network"] not in untrained:
-            sentences.append(_removal(row, verdict_of))
-    if untrained:
-        sentences.append(
-            f"At chance at every depth, so degradation cannot be measured: {', '.join(untrained)}."
-        )
-    return sentences
-
-
-def _removal(row: Mapping[str, Any], verdict_of: Mapping[str, str]) -> str:
-    """Describe what a row of `removals` shows, given the verdict on each network."""
-    plain, residual = row["network"], row["residual"]
-    depths = f"from depth {row['shallow']} to {row['deep']}"
-    difference = f"{abs(row['mean']):.2f} percentage points {'less' if row['mean'] < 0 else 'more'}"
-    evidence = f"(n = {row['n']}{_p(row)})"
-    rise = f"{depths} the train error of {plain} rises {difference} than that of {residual} {evidence}."
-    if row["verdict"] == "inconclusive":
-        return f"It is inconclusive whether residual connections remove the degradation: {rise}"
-    if row["verdict"] == "absent":
-        return f"Residual connections reduce the rise of the train error by less than the margin: {rise}"
-    if verdict_of.get(plain) != "present":
-        return f"The degradation of {plain} is not established, but {rise}"
-    how_much = {"absent": "", "present": " in part"}.get(verdict_of.get(residual, ""), ", at least in part")
-    return f"Residual connections remove the degradation{how_much}: {rise}"
 
 
 def rates(measured: pd.DataFrame) -> list[str]:

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from depthbench.analysis.intervals import NO_BOUNDS, mean_interval
 from depthbench.analysis.layers import by_layer
 from depthbench.analysis.theory import (
     COLUMN,
@@ -180,20 +181,20 @@ def test_the_size_of_the_images_comes_from_what_a_run_recorded(tmp_path):
 
 
 def test_the_fit_recovers_a_known_rate_and_its_difference():
-    table = measured_rates(*stored(a_run(norm="none", depth=12), 1.1, seeds=(0, 1, 2)))
+    table = measured_rates(*stored(a_run(norm="none", depth=12), 1.1, seeds=range(5)))
     assert len(table) == 1
     row = table.iloc[0]
     assert (row["mean"], row["low"], row["high"]) == (pytest.approx(1.1),) * 3
-    assert (row["n"], row["predicted"], row["per"]) == (3, 1, "layer")
+    assert (row["n"], row["predicted"], row["per"]) == (5, 1, "layer")
     assert row["difference"] == pytest.approx(10)
 
 
-def test_the_interval_is_a_t_interval_of_the_logarithms():
-    runs, layers = stored(a_run(norm="none", depth=12), 1.0, seeds=(0, 1, 2), spread=0.1)
+def test_the_interval_is_that_of_the_logarithms():
+    runs, layers = stored(a_run(norm="none", depth=12), 1.0, seeds=range(5), spread=0.1)
     row = measured_rates(runs, layers).iloc[0]
-    half = 4.302653 * 0.1 / 3**0.5
-    assert row["mean"] == pytest.approx(math.exp(0.1))
-    assert (row["low"], row["high"]) == pytest.approx((math.exp(0.1 - half), math.exp(0.1 + half)))
+    low, high = mean_interval(0.1 * np.arange(5), NO_BOUNDS)
+    assert row["mean"] == pytest.approx(math.exp(0.2))
+    assert (row["low"], row["high"]) == pytest.approx((math.exp(low), math.exp(high)))
     one = measured_rates(runs[:1], layers[layers["seed"] == 0]).iloc[0]
     assert math.isnan(one["low"])
 

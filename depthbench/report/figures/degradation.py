@@ -36,7 +36,7 @@ def draw(evidence: Evidence) -> Figure | None:
 
     Many networks get a panel each, and many networks with one depth each get a row each."""
     runs, summary = evidence.runs, evidence.summary
-    if not runs["status"].isin(FINISHED).any():
+    if not (evidence.is_trained and runs["status"].isin(FINISHED).any()):
         return None
     networks = layout.networks_of(runs)
     counts = summary.loc[summary["n"] > 0, "n"]

@@ -120,7 +120,7 @@ def _name_steps(axes: Axes, steps: list[int]) -> None:
 PREACTIVATIONS = ReportFigure(
     partial(draw, column="grad_norm_preact"),
     title="Gradient by layer and step",
-    chapter="layers",
+    chapter="gradients",
     caption=(
         "Norm of the gradient of the loss with respect to each layer's output before normalisation. Each "
         "row of cells is a layer, and each column is a probed step. All panels share one colour scale. "
@@ -133,7 +133,7 @@ PREACTIVATIONS = ReportFigure(
 WEIGHTS = ReportFigure(
     partial(draw, column="grad_norm_weight"),
     title="Gradient by layer and step",
-    chapter="layers",
+    chapter="gradients",
     caption=(
         "Norm of the gradient of the loss with respect to each layer's weights. Each row of cells is a "
         "layer, and each column is a probed step. All panels share one colour scale."

@@ -194,4 +194,4 @@ EVIDENCE: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "zero_by_design": _by_design,
 }
 
-TABLE = ReportTable(build, title="Runs that failed to train, and the likely reason")
+TABLE = ReportTable(build, title="Runs that failed to train, and the likely reason", chapter="training")

@@ -11,6 +11,7 @@ from depthbench.files import atomic, write_text
 from depthbench.registry import Entry
 from depthbench.report.entries import ReportTable, Table
 
+SUFFIXES = (".csv", ".md", ".tex")
 PREAMBLE = "% the preamble needs: \\usepackage{booktabs, graphicx}\n"
 FITTED = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%" + "\n"  # needs graphicx
 
@@ -26,14 +27,17 @@ class TableOnPage:
 
 
 def write_tables(entries: Mapping[str, Entry], evidence: Any, folder: Path) -> list[TableOnPage]:
-    """Build and write every table of `entries` that applies, in order."""
+    """Build and write every table of `entries` that applies, in order; remove older files of the others."""
     tables = []
     for name, entry in entries.items():
         part: ReportTable = entry.load()
         table = part.build(evidence)
-        if table is not None:
-            write_table(part.title, table, folder / name)
-            tables.append(TableOnPage(name, part.title, part.chapter, table))
+        if table is None:
+            for suffix in SUFFIXES:
+                (folder / name).with_suffix(suffix).unlink(missing_ok=True)
+            continue
+        write_table(part.title, table, folder / name)
+        tables.append(TableOnPage(name, part.title, part.chapter, table))
     return tables
 
 
@@ -41,7 +45,8 @@ def write_table(title: str, table: Table, path: Path) -> None:
     """Write PATH.csv with the raw numbers, and PATH.md and PATH.tex with the text."""
     with atomic(path.with_suffix(".csv")) as temporary:
         table.raw.to_csv(temporary, index=False, float_format="%.8g")
-    write_text(path.with_suffix(".md"), f"# {title}\n\n{table.note}\n\n{markdown(table.shown)}")
+    text = f"{table.nothing}\n" if table.shown.empty else markdown(table.shown)
+    write_text(path.with_suffix(".md"), f"# {title}\n\n{table.note}\n\n{text}")
     write_text(path.with_suffix(".tex"), latex(title, table))
 
 
