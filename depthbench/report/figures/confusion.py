@@ -6,7 +6,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import PowerNorm
+from matplotlib.colors import PowerNorm, to_hex
 from matplotlib.figure import Figure
 
 from depthbench.analysis.classes import confusion
@@ -23,6 +23,7 @@ MARGIN = 0.55  # in: the axis label
 MOST_ON_SLIDE = 8  # panels
 BAR = 0.6  # in: the height of the colour bar with its labels
 TITLE_LINE = 0.14  # in: the height of a further line
+ON_DARK, ON_LIGHT = "#fcfcfd", "#262627"  # numbers on cells
 SHOWN_FROM = 0.5  # percent
 LONGEST = 12  # characters of a class name
 
@@ -129,6 +130,9 @@ def _draw_panel(axes: Axes, matrix: pd.DataFrame, show_numbers: bool) -> None:
         linewidths=0.4,
         linecolor=GRID,
     )
+
+    for number in axes.texts:  # other colours than those of the page, since the cells stay on a dark page too
+        number.set_color(ON_DARK if to_hex(number.get_color()) == "#ffffff" else ON_LIGHT)
 
 
 def _name_classes(axes: Axes, classes: list[str], is_first: bool, is_last: bool) -> None:

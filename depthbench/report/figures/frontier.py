@@ -17,6 +17,7 @@ from depthbench.report.entries import ANSWER, ReportFigure
 from depthbench.report.evidence import Evidence
 from depthbench.report.style import layout, legends, palette, tags, text
 
+LEGEND = 1.3  # in: the height of the legend and the axis
 TRAINS = "deepest depth that trains:"
 EXPECTED: palette.Look = {"color": palette.GREY, "marker": "D", "markersize": 6, "markerfacecolor": "none"}
 
@@ -30,7 +31,7 @@ def draw(evidence: Evidence) -> Figure | None:
     networks = list(summary["network"])
     looks = palette.network_looks(networks)
     title = f"Deepest depth with a train error below {below:g} % ({text.seed_count(summary['n'])})"
-    figure, panels = layout.grid(1, 1, 0.6 + 0.35 * len(networks), title)
+    figure, panels = layout.grid(1, 1, LEGEND + 0.4 * len(networks), title)
     axes = panels[0, 0]
     for row, (network, look) in enumerate(looks.items()):
         seeds = frontiers[frontiers["network"] == network].sort_values("trains", na_position="last")
