@@ -96,7 +96,7 @@ def _panels(
         columns = 2 if are_pairs and len(networks) <= 2 else min(len(cells), MOST_COLUMNS)
         side = (canvas.width - MARGIN - names) / max(columns, 2)
     lines = max(text.panel_title(f"{n}, depth {d}", side).count("\n") for n, d in cells)
-    rows = -(-len(cells) // (columns or MOST_ON_SLIDE // 2))
+    rows = -(-len(cells) // columns) if columns else 1
     height = (side + 0.35 + TITLE_LINE * lines + names / 2 + BAR / rows) / canvas.height
     if are_pairs and len(networks) > 2 and canvas.ratio is None:
         figure, grid = layout.grid(2, len(networks), height, heading, sharex=False, sharey=False)
