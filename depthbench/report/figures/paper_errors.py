@@ -129,7 +129,7 @@ def _draw_published(axes: Axes, row: Mapping[str, Any], name: str, colour: str) 
         "zorder": 3,
         "markeredgewidth": 0,
     }
-    (drawn,) = axes.plot(1.015, row["value"], **mark)
+    (drawn,) = axes.plot(1, row["value"], **mark)
     tags.describe(drawn, tags.Series(f"{name}, published in {row['table']}", "", "test error", "%"))
 
 

@@ -23,8 +23,8 @@ def collect(figure: Figure) -> list[dict[str, Any]]:
     """Return the described series of a laid out figure, as JSON.
 
     Keys of a series: `name`, `x`, `y`, `unit` (see tags.Series); `id`, the mark of the artist (svg.mark);
-    `points`, a list of [left, top, x, y]: position in the SVG file, and the values shown. Points that are
-    cut off at the edge of their panel, and values that are NaN, are omitted."""
+    `points`, a list of [left, top, x, y]: position in the SVG file, and the values shown. Points outside of
+    their panel, and values that are NaN, are omitted."""
     scale = POINTS_PER_INCH / figure.dpi
     height = figure.get_figheight() * POINTS_PER_INCH
     found = []
@@ -37,7 +37,7 @@ def collect(figure: Figure) -> list[dict[str, Any]]:
             points = [
                 [round(float(left), 1), round(float(height - bottom), 1), shown(x), shown(y)]
                 for (left, bottom), x, y in _points(artist, series, scale)
-                if (_is_inside(left, bottom, corners) or not artist.get_clip_on()) and not _is_nan(y)
+                if _is_inside(left, bottom, corners) and not _is_nan(y)
             ]
             if points:
                 found.append(

@@ -62,7 +62,7 @@ def test_published_ends_are_marked_at_the_right_edge(figure):
         for line in panel(figure, "resnet").lines
         if line.get_marker() == MARK["marker"]
     ]
-    assert marks == [[1.015, 8.75], [1.015, 7.51], [1.015, 6.97]]
+    assert marks == [[1, 8.75], [1, 7.51], [1, 6.97]]
     assert not any(line.get_marker() == MARK["marker"] for line in panel(figure, "plain").lines)
     assert "published, Table 6" in legend(figure)
 

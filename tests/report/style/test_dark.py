@@ -83,8 +83,8 @@ def test_cells_of_a_heat_map_and_their_numbers_keep_their_colours():
         axes.pcolormesh([[1, 2], [3, 4]])
         axes.text(0.5, 0.5, "7", color="#fcfcfd")
         axes.plot([0, 1], [0, 1], color="#0072b2")
-    themed = themed("#fcfcfd #0072b2 #1c1c1d", figure)
-    number, line, ink = themed.split(" ", 1)[0], themed[8:-11], themed[-10:]
+    text = themed("#fcfcfd #0072b2 #1c1c1d", figure)
+    number, line, ink = text.split(" ", 1)[0], text[8:-11], text[-10:]
     assert number == "#fcfcfd"
     assert line.startswith("light-dark(#0072b2, #")
     assert ink == "var(--ink)"
