@@ -42,6 +42,7 @@ EXECUTION_COLUMNS = {
     "data_hash": "hashes.data",
     "device": "environment.device",
     "threads": "environment.threads",
+    "commit": "environment.commit",
 }
 # Section of a run -> its type. Every key but `path` is a column, e.g. recipe.lr.
 SETTING_COLUMNS: dict[str, type[Section]] = {"options": NetworkOptions, "recipe": Recipe, "data": Data}

@@ -7,12 +7,13 @@ from functools import cache
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_rgba_array
 
-from depthbench.report import figures
+from depthbench.report import figures, svg
 from depthbench.report.entries import ReportFigure
 from depthbench.report.evidence import Comparison
 from depthbench.report.figures import COMPARISON_FIGURES, FIGURES
-from depthbench.report.style import canvas, palette, saving
+from depthbench.report.style import canvas, palette, points, saving, tags
 from depthbench.store.results import Results
 from tests.report.conftest import evidence_of
 from tests.report.looking import legend, line_colours, panels, stays_on_paper
@@ -95,6 +96,44 @@ def test_nothing_of_a_slide_is_cut_off(unfinished, name):
     assert stays_on_paper(figure)
     widths = [box.get_window_extent().width / figure.dpi for box in figure.legends]
     assert max(widths, default=0) <= figure.get_figwidth()
+
+
+@each_figure
+@pytest.mark.parametrize("study", ["unfinished", "single"])
+def test_every_point_and_line_is_described(drawn, name, study):
+    figure = drawn(name, study)
+    series = points.collect(figure)
+    tagged = [line for axes in panels(figure) for line in axes.lines if line.get_gid()]
+    curves = [line for line in tagged if len(line.get_xdata()) > 1 and line.get_linestyle() != "None"]
+    assert sum(len(each["points"]) for each in series) >= max(1, len(curves))
+    long = [x for x in curves if len(x.get_xdata()) > 2 and x.get_color() != palette.BACKGROUND]
+    assert all(hasattr(line, tags.SERIES) for line in long)  # shorter ones may connect described points
+    for each in series:
+        assert each["name"]
+        assert each["y"]
+        assert each["points"]
+
+
+@each_figure
+def test_every_described_point_is_marked_with_its_network_or_depth(drawn, name):
+    assert all(each["id"].startswith(svg.MARK) for each in points.collect(drawn(name, "unfinished")))
+
+
+@each_figure
+def test_no_part_is_pure_black_or_white(drawn, name):
+    """The dark page replaces ink and paper, which differ from these."""
+    figure = drawn(name, "unfinished")
+    fixed = {(0.0, 0.0, 0.0), (1.0, 1.0, 1.0)}
+    for artist in figure.findobj(lambda artist: artist.get_visible() and artist is not figure):
+        for key in ("color", "facecolor", "edgecolor", "markerfacecolor", "markeredgecolor"):
+            getter = getattr(artist, f"get_{key}", None)
+            value = None if getter is None else getter()
+            if key == "edgecolor" and not np.any(getattr(artist, "get_linewidth", lambda: 1)()):
+                continue
+            if value is None or (isinstance(value, str) and value in ("none", "auto")):
+                continue
+            for colour in to_rgba_array(value):
+                assert colour[3] == 0 or tuple(colour[:3]) not in fixed, (type(artist).__name__, key)
 
 
 @each_figure

@@ -1,6 +1,6 @@
 """Error against cost, for choosing a depth: one panel per cost, one point per network and depth."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -8,9 +8,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
-from depthbench.analysis.choice import COSTS, ERRORS
+from depthbench.analysis.choice import COSTS, ERRORS, MEASURED_WITH
 from depthbench.analysis.rows import rows_of
 from depthbench.report.entries import ReportFigure
 from depthbench.report.evidence import Evidence
@@ -18,10 +18,14 @@ from depthbench.report.figures.labels import Label, label_points
 from depthbench.report.sentences import measured_differently
 from depthbench.report.style import canvas, layout, legends, palette, tags, text, ticks
 
-WIDE = 5.0  # costs or errors that differ by a larger factor get a logarithmic scale
-FRONT: palette.Look = {"color": "#777777", "linewidth": 1, "zorder": 1.5}
+LEAST_RANGE = 2.0  # top / bottom of an axis, at least: small differences look small
+MARGIN = 0.13  # beside the points, relative to the length of the axis between them
+TOP = 110.0  # percent: the end of the error axis, at most
+MOST_LABELS = 12  # in a panel; of more points, only the best are labelled
+NARROW, MEDIUM = 3.0, 20.0  # top / bottom of an axis that needs other ticks than 1, 2, 5
+FRONT: palette.Look = {"color": palette.GREY, "linewidth": 1, "alpha": 0.6, "zorder": 1.5}
 RING: palette.Look = {
-    "color": "#111111",
+    "color": canvas.INK,
     "marker": "o",
     "markersize": 11,
     "markerfacecolor": "none",
@@ -49,7 +53,8 @@ COST_AXES = {
 def draw(evidence: Evidence) -> Figure | None:
     """Draw the mean final error (percent) of each network and depth, ± one standard error, against cost."""
     table = evidence.choice
-    costs = [cost for cost in COSTS if table[cost].notna().any()]
+    omitted = _omitted(table, evidence)
+    costs = [cost for cost in COSTS if table[cost].notna().any() and cost not in omitted]
     if len(table) < 2 or not costs:
         return None
     error = ERRORS[table["error"].iloc[0]]
@@ -57,28 +62,30 @@ def draw(evidence: Evidence) -> Figure | None:
     title = f"{error.capitalize()} against cost ({text.seed_count(table['n'])}{bar})"
     rows = 2 if len(costs) == 4 else 1
     figure, panels = layout.grid(rows, len(costs) // rows, 2.5, title, sharex=False)
+    floor = _log_axis(panels[0, 0], "y", table["mean"], table["se"])
+    is_zero = table["mean"] <= 0
+    table = table.assign(height=table["mean"].clip(lower=floor))
     shown = set(table["network"])
     looks: dict[str, palette.Look] = {
         network: {"color": look["color"], "marker": look["marker"]}
         for network, look in palette.network_looks(layout.networks_of(evidence.runs)).items()
         if network in shown
     }
-    _error_axis(panels[0, 0], table)
     for axes, cost in zip(panels.flat, costs, strict=True):
-        _cost_axis(axes, table[cost] / COST_AXES[cost].unit)
+        _log_axis(axes, "x", table[cost] / COST_AXES[cost].unit)
         _draw_panel(axes, table.dropna(subset=[cost]), cost, looks)
         axes.set_title(COST_AXES[cost].title)
         axes.set_xlabel(COST_AXES[cost].label)
     for row in panels:
         layout.label_left(row, f"{error} (%)")
 
-    handles = [Line2D([], [], label=network, **look | {"linestyle": ""}) for network, look in looks.items()]
+    handles = legends.network_handles({name: look | {"linestyle": ""} for name, look in looks.items()})
     handles.append(Line2D([], [], label="lowest error for its cost", **FRONT))
     if (table["done"] < table["n"]).any():
         handles.append(legends.status_handle("diverged", label="with diverged runs, at chance error"))
     if table["chosen"].any():
         handles.append(Line2D([], [], label="recommended", **RING))
-    legends.legend_below(figure, handles, 5, _note(evidence.incomparable_costs, costs))
+    legends.legend_below(figure, handles, 5, _note(omitted, bool(is_zero.any())))
 
     figure.draw_without_rendering()  # labels need the final layout
     for axes, cost in zip(panels.flat, costs, strict=True):
@@ -89,11 +96,13 @@ def draw(evidence: Evidence) -> Figure | None:
 def _draw_panel(axes: Axes, table: pd.DataFrame, cost: str, looks: Mapping[str, palette.Look]) -> None:
     for row in rows_of(table):
         look, x = looks[row["network"]], row[cost] / COST_AXES[cost].unit
-        with tags.tagged(axes, row["depth"]):
+        name = f"{row['network']}, depth {row['depth']}, {text.mean_of(row['n'])}"
+        error = ERRORS[row["error"]]
+        with tags.tagged(axes, row["depth"], network=row["network"]):
             if np.isfinite(row["se"]):
                 axes.errorbar(
                     x,
-                    row["mean"],
+                    row["height"],
                     yerr=row["se"],
                     fmt="none",
                     ecolor=look["color"],
@@ -101,11 +110,12 @@ def _draw_panel(axes: Axes, table: pd.DataFrame, cost: str, looks: Mapping[str, 
                     capsize=2,
                 )
             marker = look["marker"] if row["done"] == row["n"] else palette.STATUS_MARKERS["diverged"]
-            axes.plot(
-                x, row["mean"], **look | {"marker": marker}, markeredgecolor=canvas.PAPER, markeredgewidth=0.4
-            )
+            edge: palette.Look = {"marker": marker, "markeredgecolor": canvas.PAPER, "markeredgewidth": 0.4}
+            (drawn,) = axes.plot(x, row["height"], **look | edge)
+            label = COST_AXES[cost].label
+            tags.describe(drawn, tags.Series(name, label, error, "%", ys=[row["mean"]]))
             if row["chosen"]:
-                axes.plot(x, row["mean"], **RING)
+                axes.plot(x, row["height"], **RING)
     axes.plot(*_front(axes, table, cost).T, **FRONT)
 
 
@@ -114,22 +124,27 @@ def _front(axes: Axes, table: pd.DataFrame, cost: str) -> np.ndarray:
 
     It leads from the top of the panel to its right edge. For every point above or to the right of it, a point
     on it is better."""
-    rows = table[table[f"front_{cost}"]].sort_values([cost, "mean"]).drop_duplicates([cost, "mean"])
+    rows = table[table[f"front_{cost}"]].sort_values([cost, "height"]).drop_duplicates([cost, "height"])
     x = np.array([*rows[cost] / COST_AXES[cost].unit, axes.get_xlim()[1]], float)
-    y = np.array([axes.get_ylim()[1], *rows["mean"]], float)
+    y = np.array([axes.get_ylim()[1], *rows["height"]], float)
     return np.stack([np.repeat(x, 2)[:-1], np.repeat(y, 2)[1:]], axis=1)
 
 
 def _label(axes: Axes, table: pd.DataFrame, cost: str, looks: Mapping[str, palette.Look]) -> None:
-    """Write the depth at each point, at the optimal ones first in case not all labels fit."""
+    """Write the depth at each point, at the optimal ones first in case not all labels fit.
+
+    Of more than MOST_LABELS points, only the optimal ones get a label, but no label covers a point."""
     ordered = table.sort_values(["chosen", f"front_{cost}"], ascending=False, kind="stable")
     labels = [
         Label(
             x=row[cost] / COST_AXES[cost].unit,
-            y=row["mean"],
-            text=str(row["depth"]),
+            y=row["height"],
+            text=str(row["depth"])
+            if len(table) <= MOST_LABELS or row[f"front_{cost}"] or row["chosen"]
+            else "",
             colour=looks[row["network"]]["color"],
             depth=row["depth"],
+            network=row["network"],
             radius=RADIUS[row["chosen"]],
         )
         for row in rows_of(ordered)
@@ -139,50 +154,69 @@ def _label(axes: Axes, table: pd.DataFrame, cost: str, looks: Mapping[str, palet
     known = table.dropna(subset=["se"])
     x, low, high = (
         known[cost] / COST_AXES[cost].unit,
-        known["mean"] - known["se"],
-        known["mean"] + known["se"],
+        known["height"] - known["se"],
+        known["height"] + known["se"],
     )
     low = low.clip(lower=axes.get_ylim()[0])  # a logarithmic scale has no values below 0
     lines += list(np.stack([[x, low], [x, high]]).transpose(2, 0, 1))
     label_points(axes, labels, lines)
 
 
-def _cost_axis(axes: Axes, costs: pd.Series) -> None:
-    low, high = costs.min(), costs.max()
-    if high > WIDE * low > 0:
-        axes.set_xscale("log")
-        axes.set_xlim(low / (high / low) ** 0.12, high * (high / low) ** 0.12)
-        ticks.label_log(axes, "x")
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+def _log_axis(axes: Axes, which: str, values: pd.Series, errors: pd.Series | None = None) -> float:
+    """Set the logarithmic scale of an axis, `x` or `y`, that shows `values`; return its lower end.
+
+    Values that are 0 belong there. `errors`: their standard errors, if they are percentages."""
+    above = values[values > 0]
+    low, high = (above.min(), above.max()) if len(above) else (1.0, 1.0)
+    if errors is not None:
+        high = max(high, (values + errors).max())
+        low = max((above - errors).min(), low / 2) if errors.notna().any() else low
+    middle, spread = np.sqrt(low * high), max(high / low, LEAST_RANGE)
+    reach = spread ** (0.5 + MARGIN)
+    bottom, top = middle / reach, middle * reach
+    if errors is not None:
+        top = min(top, TOP)
+    if (values <= 0).any():
+        bottom /= spread**MARGIN  # apart from the lowest that is not 0
+    axes.set(**{f"{which}scale": "log", f"{which}lim": (bottom, top)})
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    if top <= NARROW * bottom:
+        nice = MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]).tick_values(bottom, top)
+        axis.set_major_locator(FixedLocator([tick for tick in nice if bottom <= tick <= top]))
+        axis.set_minor_locator(NullLocator())
+        axis.set_minor_formatter(NullFormatter())
+    elif top <= MEDIUM * bottom:
+        axis.set_major_locator(LogLocator(subs=(1, 2, 3, 5, 7)))
+        axis.set_minor_formatter(NullFormatter())
     else:
-        axes.set_xlim(0, 1.2 * high or 1)  # from 0, so that small differences look small
-        axes.xaxis.set_major_locator(MaxNLocator(5))
+        ticks.label_log(axes, which)
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    return float(bottom)
 
 
-def _error_axis(axes: Axes, table: pd.DataFrame) -> None:
-    """Set the scale that all panels share.
+def _omitted(table: pd.DataFrame, evidence: Evidence) -> dict[str, str]:
+    """Map each cost that cannot be compared between the rows of `table` to the reason."""
+    incomparable, runs = evidence.incomparable_costs, evidence.runs
+    done = runs[runs["status"] == "done"]
+    reasons = {}
+    for cost in COSTS:
+        unknown = table.loc[table["done"] > 0, cost].isna()
+        if cost in incomparable:
+            reasons[cost] = f"{measured_differently(incomparable[cost])}, which cannot be compared"
+        elif cost in MEASURED_WITH and done.loc[done[cost].notna(), "commit"].nunique() > 1:
+            # runs of another commit were measured at another time, when the machine may have been busy
+            reasons[cost] = "measured at different times, with different versions of the code"
+        elif unknown.any() and not unknown.all():
+            reasons[cost] = "only some runs recorded it"
+    return reasons
 
-    It is logarithmic if errors differ so much that the low ones, which matter most, would overlap."""
-    low, high = table["mean"].min(), (table["mean"] + table["se"].fillna(0)).max()
-    if high > WIDE * low > 0:
-        axes.set_yscale("log", nonpositive="clip")
-        axes.set_ylim(low / (high / low) ** 0.15, high * (high / low) ** 0.1)
-        ticks.label_log(axes)
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    else:
-        low = (table["mean"] - table["se"].fillna(0)).min()
-        margin = 0.15 * (high - low) or 1
-        axes.set_ylim(max(low - margin, -0.02 * high), high + margin)
 
-
-def _note(incomparable: Mapping[str, Sequence[str]], costs: Sequence[str]) -> str | None:
-    """Name the shown costs that cannot be compared, and say why."""
-    notes = [
-        f"{COST_AXES[cost].title}: not comparable, {measured_differently(columns)}"
-        for cost, columns in incomparable.items()
-        if cost in costs
-    ]
-    return ". ".join(notes) or None
+def _note(omitted: Mapping[str, str], has_zero: bool) -> str | None:
+    """Say which costs are not drawn, and where errors of 0 % are."""
+    notes = [f"{COST_AXES[cost].title} is not drawn: {reason}" for cost, reason in omitted.items()]
+    if has_zero:
+        notes.append("An error of 0 % is drawn at the lower edge")
+    return "\n".join(notes) or None
 
 
 FIGURE = ReportFigure(
@@ -191,10 +225,10 @@ FIGURE = ReportFigure(
     chapter="choice",
     caption=(
         "Mean final error of each network and depth against its cost. The number at a point is its depth; "
-        "unlabelled points are in the table. Lower and further left is better. The grey line connects the "
-        "points with the lowest error for their cost. The ring marks the recommended point, if there is one: "
-        "it has the fewest multiply-adds of all points with a mean validation error within one standard "
-        "error of the best."
+        "unlabelled points are in the table. All axes are logarithmic. Lower and further left is better. The "
+        "grey line connects the points with the lowest error for their cost. The ring marks the recommended "
+        "point, if there is one: it has the fewest multiply-adds of all points with a mean validation error "
+        "within one standard error of the best."
     ),
     needs="two networks or depths with finished runs",
 )

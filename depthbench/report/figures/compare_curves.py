@@ -9,7 +9,7 @@ from depthbench.analysis.rows import rows_of
 from depthbench.report.entries import ReportFigure
 from depthbench.report.evidence import Comparison
 from depthbench.report.figures import curves
-from depthbench.report.style import layout, legends, palette, text, ticks
+from depthbench.report.style import layout, legends, palette, tags, ticks
 
 
 def draw(compared: Comparison) -> Figure | None:
@@ -18,7 +18,11 @@ def draw(compared: Comparison) -> Figure | None:
     if history.empty or not history["test_error"].notna().any():
         return None
     looks = palette.study_looks(compared.labels)
-    networks, depths = layout.networks_of(runs), sorted(runs["depth"].unique())
+    cells = [
+        (network, depth)
+        for network in layout.networks_of(runs)
+        for depth, _ in layout.by_depth(runs[runs["network"] == network])
+    ]
     means = [
         mean_curves(runs[runs["study"] == study], history, column).assign(study=study, column=column)
         for study in looks
@@ -27,33 +31,32 @@ def draw(compared: Comparison) -> Figure | None:
     lines = pd.concat(means, ignore_index=True)
     if lines.empty:
         return None
-    heading = (
-        f"Error during training (mean of {text.seed_count(lines['n'].unique())}, test error with its range)"
-    )
-    figure, panels = layout.grid(len(networks), len(depths), 1.7, heading)
+    heading = f"Error during training ({curves.statistics(lines['n'])})"
+    figure, panels = layout.flow(len(cells), 1.7, heading, layout.columns_of(cells))
     early = curves.ended_early(runs)
-    for axes, network, depth in layout.cells(panels, networks, depths):
+    for axes, (network, depth) in zip(panels.flat, cells, strict=False):
+        layout.set_panel_title(axes, f"{network}, depth {depth}")
+        tags.tag(axes, depth)
         part = lines[(lines["network"] == network) & (lines["depth"] == depth)]
         for study, look in looks.items():
             for column in curves.LINES:
                 line = part[(part["study"] == study) & (part["column"] == column)]
                 if len(line):
-                    curves.draw_curve(axes, line, column, colour=look["color"], look=_line(column, look))
+                    with tags.tagged(axes, depth, network=study):
+                        name = f"{study}: {network}, depth {depth}"
+                        curves.draw_curve(axes, line, column, look=_line(column, look), name=name)
         here = early[(early["network"] == network) & (early["depth"] == depth)]
         for run in rows_of(here):
+            study = run["study"]
             rows = history[history["run_id"] == run["run_id"]]
-            curves.draw_ending(axes, run, rows, looks[run["study"]]["color"])
+            with tags.tagged(axes, depth, network=study):
+                name = f"{study}: {network}"
+                curves.draw_ending(axes, run, rows, colour=looks[study]["color"], network=name)
     by_column = {column: lines[lines["column"] == column] for column in curves.LINES}
     panels[0, 0].set_ylim(0, curves.top(history, runs, by_column))
     ticks.step_axis(panels[0, 0], history["step"].max())
-    for row in panels:
-        layout.label_left(row, "error (%)")
-    for axes in panels[-1]:
-        axes.set_xlabel("step (updates made)")
-    handles = [
-        Line2D([], [], color=look["color"], linewidth=look["linewidth"], label=study)
-        for study, look in looks.items()
-    ]
+    layout.label_outer(panels, cells, x="step (updates made)", y="error (%)")
+    handles = legends.network_handles({study: look | {"marker": ""} for study, look in looks.items()})
     handles += [
         Line2D([], [], label=name, **look | {"color": palette.GREY}) for name, look in curves.LINES.values()
     ]
@@ -64,7 +67,7 @@ def draw(compared: Comparison) -> Figure | None:
 def _line(column: str, look: palette.Look) -> palette.Look:
     """Return the look of the line of `column` for a study with `look`."""
     line = curves.LINES[column][1]
-    return line | {"linewidth": line["linewidth"] * look["linewidth"] / palette.THIN}
+    return line | {"color": look["color"], "linewidth": line["linewidth"] * look["linewidth"] / palette.THIN}
 
 
 FIGURE = ReportFigure(

@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from depthbench.analysis.rows import rows_of
@@ -27,17 +26,19 @@ def draw(compared: Comparison) -> Figure | None:
     baseline, *others = compared.labels
     cells = list(differences[["network", "depth"]].drop_duplicates().itertuples(index=False, name=None))[::-1]
     heights = {cell: k for k, cell in enumerate(cells)}
-    seeds = text.seed_count(differences["n"])
-    heading = f"Difference from the error of {baseline} ({seeds}, mean and 95 % t interval)"
+    statistics = f"each seed and the mean of {text.seed_count(differences['n'])}"
+    if differences["low"].notna().any():
+        statistics += ", with its 95 % interval"
+    heading = f"Difference from the error of {baseline} ({statistics})"
     figure, panels = layout.grid(1, len(ERRORS), 0.4 + ROW * len(cells) * max(1, len(others) / 2), heading)
     looks = palette.study_looks([baseline, *others])
     shifts = dict(zip(others, np.linspace(0.25, -0.25, len(others)) if len(others) > 1 else [0], strict=True))
     for axes, error in zip(panels[0], ERRORS.values(), strict=True):
         axes.axvline(0, color=palette.GREY, linewidth=0.8)
         for row in rows_of(differences[differences["error"] == error]):
-            with tags.tagged(axes, row["depth"]):
+            with tags.tagged(axes, row["depth"], network=row["study"]):
                 height = heights[row["network"], row["depth"]] + shifts[row["study"]]
-                _draw_difference(axes, row, height, looks[row["study"]])
+                _draw_difference(axes, row, error, height=height, look=looks[row["study"]])
         axes.set_title(error)
         axes.set_xlabel("difference (percentage points)")
         axes.grid(axis="y", visible=False)
@@ -47,7 +48,7 @@ def draw(compared: Comparison) -> Figure | None:
     panels[0, 0].xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
     panels[0, 0].set_yticks(range(len(cells)), [f"{network}, depth {depth}" for network, depth in cells])
     panels[0, 0].set_ylim(-0.6, len(cells) - 0.4)
-    handles = [Line2D([], [], **looks[other] | {"linestyle": ""}, label=other) for other in others]
+    handles = legends.network_handles({other: looks[other] | {"linestyle": ""} for other in others})
     if differences["diverged"].any():
         handles.append(
             legends.status_handle("diverged", label="with a diverged run, counted at chance error")
@@ -56,15 +57,23 @@ def draw(compared: Comparison) -> Figure | None:
     return figure
 
 
-def _draw_difference(axes: Axes, row: Mapping[str, Any], height: float, look: palette.Look) -> None:
-    """Draw the difference of each seed, their mean and its interval."""
+def _draw_difference(
+    axes: Axes, row: Mapping[str, Any], error: str, *, height: float, look: palette.Look
+) -> None:
+    """Draw the difference of each seed, their mean and its interval if it has one."""
     colour = look["color"]
     seeds = list(row["differences"].values())
-    axes.plot(seeds, [height] * len(seeds), marker="|", markersize=5, linestyle="", color=colour, alpha=0.6)
+    name, value = f"{row['study']}: {row['network']}, depth {row['depth']}", f"difference in {error}"
+    short: palette.Look = {"marker": "|", "markersize": 5, "linestyle": "", "color": colour, "alpha": 0.6}
+    (strokes,) = axes.plot(seeds, [height] * len(seeds), **short)
+    tags.describe(strokes, tags.Series(name, "seed", value, "points", xs=list(row["differences"]), ys=seeds))
     if np.isfinite(row["low"]):
         axes.plot([row["low"], row["high"]], [height] * 2, color=colour, linewidth=1.2)
     marker = palette.STATUS_MARKERS["diverged"] if row["diverged"] else look["marker"]
-    axes.plot(row["mean"], height, color=colour, marker=marker, markersize=6.5 if row["diverged"] else 4.5)
+    size = 6.5 if row["diverged"] else 4.5
+    (mean,) = axes.plot(row["mean"], height, color=colour, marker=marker, markersize=size)
+    statistic = f"{name}, {text.mean_of(len(seeds))}"
+    tags.describe(mean, tags.Series(statistic, "", value, "points", ys=[row["mean"]]))
 
 
 FIGURE = ReportFigure(
@@ -72,10 +81,10 @@ FIGURE = ReportFigure(
     title="Differences, seed by seed",
     chapter=ANSWER,
     caption=(
-        "Error of each study minus that of the first study. Right of zero the study has the higher error. "
-        "Each short line is one seed, the marker is their mean, and the bar is its 95 % t interval. The bars "
-        "are not corrected for the number of rows. The table below says which differences are significant "
-        "after correction."
+        "Error of each study minus that of the first study. To the right of zero, the study has the higher "
+        "error. Each short line is one seed, and the marker is the mean of the seeds. From 5 seeds on, a bar "
+        "is the 95 % interval of the mean, not corrected for the number of rows. The table of differences "
+        "shows which ones are significant after correction."
     ),
     needs="a network and depth with finished runs of the same seed in two studies",
 )

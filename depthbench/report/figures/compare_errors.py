@@ -37,7 +37,8 @@ def draw(compared: Comparison) -> Figure | None:
                     for frame in (summaries[study], runs[runs["study"] == study])
                 )
                 draw_mean(axes, summary, column, look=look, network=study)
-                draw_seeds(axes, own, column, look=look, network=study)
+                name = f"{study}: {network}"
+                draw_seeds(axes, own, column, look=look, network=study, name=name)
             layout.set_panel_title(axes, f"{network}: {error}")
         row[0].set_ylabel("error (%)")
         error_axis(row[0], all_studies[all_studies["network"] == network])
@@ -52,8 +53,8 @@ FIGURE = ReportFigure(
     draw,
     title="Errors against depth",
     caption=(
-        "Final error of each run against depth. Each point is one seed. A short stroke marks the mean at "
-        "each depth, a line connects the means, and a bar shows the 95 % t interval of the mean."
+        "Final error of each run against depth, one colour per study. Each point is one seed, and the line "
+        "connects the means. From 5 seeds on, a bar is the 95 % interval of the mean."
     ),
     needs="a finished run",
 )

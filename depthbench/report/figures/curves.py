@@ -1,6 +1,6 @@
 """Training curves, one panel per network and one colour per depth (He et al. 2015, Figures 1, 4 and 6)."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ LINES: dict[str, tuple[str, palette.Look]] = {  # column -> name, look
     "test_error": ("test error", {"linewidth": 1.8}),
     "train_error": ("train error, during training", {"linewidth": 0.8, "dashes": (4, 2)}),
 }
+VALUES = {"test_error": "test error", "train_error": "train error"}  # column -> what the page calls a value
 ENDINGS = {"diverged": "diverged, then at chance"}
 SETTLED = 0.2  # the first part of training, whose values may lie outside the scale
 
@@ -32,24 +33,20 @@ def draw(evidence: Evidence) -> Figure | None:
     curves = {column: mean_curves(runs, history, column) for column in LINES}
     networks, colours = layout.networks_of(runs), palette.depth_colours(runs["depth"])
     seeds = pd.concat(curves.values())["n"].unique()
-    statistics = (
-        f"mean of {text.seed_count(seeds)}, test error with its range"
-        if len(seeds)
-        else "no run has finished"
-    )
-    figure, panels = layout.grid(1, len(networks), 2.6, f"Error during training ({statistics})")
+    figure, panels = layout.flow(len(networks), 2.6, f"Error during training ({statistics(seeds)})")
     early = ended_early(runs)
-    for axes, network in zip(panels[0], networks, strict=True):
+    for axes, network in zip(panels.flat, networks, strict=False):
         for column, (_, look) in LINES.items():
             for depth, curve in layout.by_depth(curves[column].query("network == @network")):
-                with tags.tagged(axes, depth):
-                    draw_curve(axes, curve, column, colour=colours[depth], look=look)
+                with tags.tagged(axes, depth, network=network):
+                    name = f"{network}, depth {depth}"
+                    draw_curve(axes, curve, column, look=look | {"color": colours[depth]}, name=name)
         for run in rows_of(early[early["network"] == network]):
-            with tags.tagged(axes, run["depth"]):
-                draw_ending(axes, run, history[history["run_id"] == run["run_id"]], colours[run["depth"]])
+            with tags.tagged(axes, run["depth"], network=network):
+                own = history[history["run_id"] == run["run_id"]]
+                draw_ending(axes, run, own, colour=colours[run["depth"]], network=network)
         layout.set_panel_title(axes, network)
-        axes.set_xlabel("step (updates made)")
-    layout.label_left(panels[0], "error (%)")
+    layout.label_outer(panels, networks, x="step (updates made)", y="error (%)")
     panels[0, 0].set_ylim(0, top(history, runs, curves))
     ticks.step_axis(panels[0, 0], history["step"].max())
 
@@ -59,13 +56,31 @@ def draw(evidence: Evidence) -> Figure | None:
     return figure
 
 
-def draw_curve(axes: Axes, curve: pd.DataFrame, column: str, *, colour: str, look: palette.Look) -> None:
+def statistics(seeds: Iterable[int]) -> str:
+    """Say what is drawn of groups of this many finished seeds."""
+    counts = set(seeds)
+    if not counts:
+        return "no run has finished"
+    if counts == {1}:
+        return "1 seed"
+    return f"mean of {text.seed_count(counts)}, test error with its range"
+
+
+def draw_curve(axes: Axes, curve: pd.DataFrame, column: str, *, look: palette.Look, name: str) -> None:
     """Draw rows of `mean_curves` of one network and depth, and the range of the test error."""
     if len(curve) == 1:  # a marker, as it has no line
         look = look | {"marker": "o", "markersize": 4, "clip_on": False}
-    axes.plot(curve["step"], curve["mean"], **look | {"color": colour})
+    (line,) = axes.plot(curve["step"], curve["mean"], **look)
+    tags.describe(line, described(curve, column, name))
     if column == "test_error":
+        colour = look["color"]
         axes.fill_between(curve["step"], curve["low"], curve["high"], color=colour, alpha=0.15, linewidth=0)
+
+
+def described(curve: pd.DataFrame, column: str, name: str) -> tags.Series:
+    """Return what the rows of `mean_curves` of one network and depth show."""
+    steps = curve["step"].tolist()
+    return tags.Series(f"{name}, {text.mean_of(curve['n'].iloc[0])}", "step", VALUES[column], "%", xs=steps)
 
 
 def ended_early(runs: pd.DataFrame) -> pd.DataFrame:
@@ -73,7 +88,7 @@ def ended_early(runs: pd.DataFrame) -> pd.DataFrame:
     return runs[runs["status"] != "done"]
 
 
-def draw_ending(axes: Axes, run: Mapping[str, Any], rows: pd.DataFrame, colour: str) -> None:
+def draw_ending(axes: Axes, run: Mapping[str, Any], rows: pd.DataFrame, *, colour: str, network: str) -> None:
     """Mark where a run ended early.
 
     A run without final errors is in no mean, so its own line is drawn. A run that was never evaluated is
@@ -84,16 +99,20 @@ def draw_ending(axes: Axes, run: Mapping[str, Any], rows: pd.DataFrame, colour: 
         "clip_on": False,
         "zorder": 3,
     }
+    name = f"{network}, depth {run['depth']}, seed {run['seed']}"
     tests = rows.dropna(subset=["test_error"])
     last = rows["step"].max() if len(rows) else 0
     if run["status"] in FINISHED:
         end = (last, run["test_error"])
     elif len(tests):
-        axes.plot(tests["step"], tests["test_error"], color=colour, linewidth=0.8)
+        (line,) = axes.plot(tests["step"], tests["test_error"], color=colour, linewidth=0.8)
+        tags.describe(line, tags.Series(name, "step", VALUES["test_error"], "%"))
         end = (tests["step"].iloc[-1], tests["test_error"].iloc[-1])
     else:
         end, edge["transform"] = (last, 0.98), axes.get_xaxis_transform()
-    axes.plot(*end, color=colour, marker=palette.STATUS_MARKERS[run["status"]], markersize=6.5, **edge)
+    marker = palette.STATUS_MARKERS[run["status"]]
+    (mark,) = axes.plot(*end, color=colour, marker=marker, markersize=6.5, **edge)
+    tags.describe(mark, tags.Series(name, "step", "status", ys=[run["status"]]))
 
 
 def top(history: pd.DataFrame, runs: pd.DataFrame, curves: dict[str, pd.DataFrame]) -> float:

@@ -82,8 +82,8 @@ def _draw_each_network(evidence: Evidence, heading: str) -> Figure:
         tags.tag(axes, network=network)
     layout.label_outer(panels, networks, x="depth", y="error (%)")
     error_axis(panels[0, 0], summary)
-    other = Line2D([], [], color=palette.BACKGROUND, label="the other networks")
-    legends.legend_below(figure, [other, *legends.status_handles(runs, ENDINGS)], 3)
+    context = Line2D([], [], color=palette.BACKGROUND, label="the other networks")
+    legends.legend_below(figure, [context, *legends.status_handles(runs, ENDINGS)], 3)
     return figure
 
 
@@ -123,8 +123,12 @@ def draw_mean(axes: Axes, summary: pd.DataFrame, column: str, *, look: palette.L
             )
 
 
-def draw_seeds(axes: Axes, runs: pd.DataFrame, column: str, *, look: palette.Look, network: str) -> None:
-    """Draw a point per run. A run without an error is marked at the top edge."""
+def draw_seeds(
+    axes: Axes, runs: pd.DataFrame, column: str, *, look: palette.Look, network: str, name: str | None = None
+) -> None:
+    """Draw a point per run. A run without an error is marked at the top edge.
+
+    `network` is what the points are marked with, and `name` what the page calls them: by default the same."""
     for run in rows_of(runs):
         depth, status = run["depth"], run["status"]
         point: palette.Look = {
@@ -132,7 +136,7 @@ def draw_seeds(axes: Axes, runs: pd.DataFrame, column: str, *, look: palette.Loo
             "markeredgecolor": canvas.PAPER,
             "markeredgewidth": 0.4,
         }
-        name = f"{network}, depth {depth}, seed {run['seed']}"
+        described = f"{name or network}, depth {depth}, seed {run['seed']}"
         error = TEXTS[column]
         with tags.tagged(axes, depth, network=network):
             if status in FINISHED:
@@ -140,11 +144,11 @@ def draw_seeds(axes: Axes, runs: pd.DataFrame, column: str, *, look: palette.Loo
                 size = 6.5 if status == "diverged" else 4
                 (drawn,) = axes.plot(depth, run[column], marker=marker, markersize=size, alpha=0.75, **point)
                 ending = "" if status == "done" else f" ({status})"
-                tags.describe(drawn, tags.Series(name + ending, "", error, "%"))
+                tags.describe(drawn, tags.Series(described + ending, "", error, "%"))
             else:
                 point |= {"transform": axes.get_xaxis_transform(), "clip_on": False}
                 (drawn,) = axes.plot(depth, 0.98, marker=palette.STATUS_MARKERS[status], **point)
-                tags.describe(drawn, tags.Series(name, "", "status", ys=[status]))
+                tags.describe(drawn, tags.Series(described, "", "status", ys=[status]))
 
 
 def _draw_background(axes: Axes, summary: pd.DataFrame, column: str) -> None:

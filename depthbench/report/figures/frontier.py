@@ -15,8 +15,10 @@ from depthbench.analysis.rows import rows_of
 from depthbench.analysis.theory import TRAINABLE
 from depthbench.report.entries import ANSWER, ReportFigure
 from depthbench.report.evidence import Evidence
-from depthbench.report.style import layout, legends, palette, text
+from depthbench.report.style import layout, legends, palette, tags, text
 
+LEGEND = 1.3  # in: the height of the legend and the axis
+TRAINS = "deepest depth that trains:"
 EXPECTED: palette.Look = {"color": palette.GREY, "marker": "D", "markersize": 6, "markerfacecolor": "none"}
 
 
@@ -29,31 +31,28 @@ def draw(evidence: Evidence) -> Figure | None:
     networks = list(summary["network"])
     looks = palette.network_looks(networks)
     title = f"Deepest depth with a train error below {below:g} % ({text.seed_count(summary['n'])})"
-    figure, panels = layout.grid(1, 1, 0.6 + 0.35 * len(networks), title)
+    figure, panels = layout.grid(1, 1, LEGEND + 0.4 * len(networks), title)
     axes = panels[0, 0]
     for row, (network, look) in enumerate(looks.items()):
         seeds = frontiers[frontiers["network"] == network].sort_values("trains", na_position="last")
         heights = [row + 0.22 * _spread(index, len(seeds)) for index in range(len(seeds))]
-        for y, seed in zip(heights, rows_of(seeds), strict=True):
-            _draw_seed(axes, y, seed, look["color"])
-        if nowhere := int(seeds["trains"].isna().sum()):
-            which = f"{nowhere} of {len(seeds)} seeds: " if nowhere < len(seeds) else ""
-            axes.text(
-                0,
-                heights[-1],
-                f" {which}no tested depth trains",
-                color=look["color"],
-                fontsize=7,
-                va="center",
-            )
-        median = summary.loc[summary["network"] == network, "median"].iloc[0]
-        if median:
-            axes.plot([median] * 2, [row - 0.32, row + 0.32], color=look["color"], linewidth=2.5)
+        with tags.tagged(axes, network=network):
+            for y, seed in zip(heights, rows_of(seeds), strict=True):
+                _draw_seed(axes, y, seed, look["color"])
+            median = summary.loc[summary["network"] == network, "median"].iloc[0]
+            if median:
+                span = [row - 0.32, row + 0.32]
+                (bar,) = axes.plot([median] * 2, span, color=look["color"], linewidth=2.5)
+                name = f"{network}, median of {text.seed_count([len(seeds)])}"
+                tags.describe(bar, tags.Series(name, "", TRAINS, ys=[median] * 2))
     axes.set_yticks(range(len(networks)), networks)
     axes.set_ylim(len(networks) - 0.5, -0.5)
     axes.set_xlim(0, 1.08 * runs["depth"].max())
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    expected = [_draw_expected(axes, row, depth) for row, depth in enumerate(summary["expected"])]
+    expected = [
+        _draw_expected(axes, row, each["network"], each["expected"])
+        for row, each in enumerate(rows_of(summary))
+    ]
     axes.set_xlabel("depth (weighted layers)")
     handles = []
     if summary["median"].any():
@@ -67,25 +66,48 @@ def draw(evidence: Evidence) -> Figure | None:
     if any(expected):
         about = f"theory: {TRAINABLE} depth scales, {TRAINABLE}/|ln rate| (after Schoenholz et al. 2017)"
         handles.append(Line2D([], [], label=about, **EXPECTED | {"linestyle": ""}))
-    unfinished = (~runs["status"].isin(FINISHED)).any()
-    note = "The search is not finished: some runs have no final error" if unfinished else None
+    notes = [_nowhere(frontiers, networks)]
+    if (~runs["status"].isin(FINISHED)).any():
+        notes.append("The search is not finished: some runs have no final error")
+    note = "\n".join(filter(None, notes)) or None
     if handles or note:
         legends.legend_below(figure, handles, 2, note)
     return figure
 
 
-def _draw_expected(axes: Axes, row: int, depth: float) -> bool:
-    """Mark the frontier that theory expects; return whether it is finite.
+def _nowhere(frontiers: pd.DataFrame, networks: list[str]) -> str:
+    """Name the networks with seeds that train at no tested depth."""
+    names = []
+    for network in networks:
+        trains = frontiers.loc[frontiers["network"] == network, "trains"]
+        if nowhere := int(trains.isna().sum()):
+            some = f" ({nowhere} of {len(trains)} seeds)" if nowhere < len(trains) else ""
+            names.append(network + some)
+    return f"No tested depth trains: {', '.join(names)}" if names else ""
+
+
+def _draw_expected(axes: Axes, row: int, network: str, depth: float) -> bool:
+    """Mark the frontier that theory expects; return whether it expects any.
 
     A frontier beyond the axis is marked at the right edge with its depth."""
     if not math.isfinite(depth):
         return False
     edge = axes.get_xlim()[1]
-    axes.plot(min(depth, edge), row, clip_on=False, zorder=3, **EXPECTED)
-    if depth > edge:
-        axes.annotate(
-            f"{depth:,.0f} ", (edge, row), ha="right", va="bottom", color=EXPECTED["color"], fontsize=7
-        )
+    with tags.tagged(axes, network=network):
+        (mark,) = axes.plot(min(depth, edge), row, clip_on=False, zorder=3, **EXPECTED)
+        tags.describe(mark, tags.Series(f"{network}, theory", "", "expected depth", ys=[round(depth, 1)]))
+        if depth > edge:
+            number, beside = f"{depth:,.0f}", (6, 0)  # right of the panel, where it covers nothing
+            axes.annotate(
+                number,
+                (edge, row),
+                beside,
+                textcoords="offset points",
+                va="center",
+                color=EXPECTED["color"],
+                fontsize=7,
+                annotation_clip=False,
+            )
     return True
 
 
@@ -93,13 +115,17 @@ def _draw_seed(axes: Axes, y: float, seed: Mapping[str, Any], colour: str) -> No
     """Draw a line from the deepest depth that trains to the next tested depth, which does not."""
     if pd.isna(seed["trains"]):
         return
-    trains = int(seed["trains"])
-    if pd.isna(seed["fails"]):
-        axes.plot(trains, y, color=colour, marker=">", markersize=6)
+    trains, fails = int(seed["trains"]), seed["fails"]
+    name = f"{seed['network']}, seed {seed['seed']}"
+    if pd.isna(fails):
+        (mark,) = axes.plot(trains, y, color=colour, marker=">", markersize=6)
+        tags.describe(mark, tags.Series(name, "", "maximum depth tested, trains:", ys=[trains]))
         return
-    axes.plot([trains, seed["fails"]], [y, y], color=colour, linewidth=1, alpha=0.6)
-    axes.plot(seed["fails"], y, color=colour, marker="|", markersize=6)
-    axes.plot(trains, y, color=colour, marker="o")
+    axes.plot([trains, fails], [y, y], color=colour, linewidth=1, alpha=0.6)
+    (end,) = axes.plot(fails, y, color=colour, marker="|", markersize=6)
+    tags.describe(end, tags.Series(name, "", "next tested depth, does not train:", ys=[int(fails)]))
+    (mark,) = axes.plot(trains, y, color=colour, marker="o")
+    tags.describe(mark, tags.Series(name, "", TRAINS, ys=[trains]))
 
 
 def _spread(index: int, count: int) -> float:

@@ -11,17 +11,21 @@ from depthbench.report.style import canvas, tags
 DISTANCES = (8.0, 11.0, 15.0, 21.0, 28.0)  # points (1/72 in) from a point to the middle of its label
 ANGLES = np.radians([45, 315, 135, 225, 0, 180, 90, 270, 22, 338, 158, 202, 68, 292, 112, 248])
 WITH_LINE = 14.0  # from this distance on, a line joins point and label
+CAP = 2.5  # half the length of the caps of an error bar, in points
 DIGIT = (0.64, 0.8)  # width and height relative to the font size
 
 
 class Label(NamedTuple):
-    """A text for the point (x, y) in data coordinates, whose marker has `radius` points (1/72 in)."""
+    """A text for the point (x, y) in data coordinates. `radius` is that of its marker in points (1/72 in).
+
+    Without a text, its point is only kept free."""
 
     x: float
     y: float
     text: str
     colour: str
     depth: int
+    network: str
     radius: float
 
 
@@ -39,15 +43,17 @@ def label_points(axes: Axes, labels: Iterable[Label], lines: Iterable[np.ndarray
         for point, label in zip(points, labels, strict=True)
     ]
     ends = (axes.transData.transform(line) * scale for line in lines)
-    occupied += [np.array([*end.min(axis=0) - 0.5, *end.max(axis=0) + 0.5]) for end in ends]
+    occupied += [np.array([*end.min(axis=0) - CAP, *end.max(axis=0) + CAP]) for end in ends]
     for label, point in zip(labels, points, strict=True):
+        if not label.text:
+            continue
         half = np.array([DIGIT[0] * len(label.text), DIGIT[1]]) * size / 2
         for distance in DISTANCES:
             around = distance * size / 7 * np.stack([np.cos(ANGLES), np.sin(ANGLES)], axis=1)
             boxes = np.hstack([point + around - half, point + around + half])  # (angle, x0 y0 x1 y1)
             free = [i for i, box in enumerate(boxes) if _is_free(box, panel, occupied)]
             if free:
-                with tags.tagged(axes, label.depth):
+                with tags.tagged(axes, label.depth, network=label.network):
                     _write(axes, label, around[free[0]], has_line=distance > WITH_LINE)
                 occupied.append(boxes[free[0]])
                 break

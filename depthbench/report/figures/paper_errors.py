@@ -16,7 +16,7 @@ from depthbench.analysis.reference import published_for
 from depthbench.analysis.rows import rows_of
 from depthbench.report.entries import ReportFigure
 from depthbench.report.evidence import Evidence
-from depthbench.report.figures.curves import LINES
+from depthbench.report.figures.curves import LINES, described
 from depthbench.report.style import layout, legends, palette, tags, text
 
 PANELS = {"plain": "plain", "resnet": "ResNet"}  # network -> its name in the paper's legend
@@ -38,7 +38,12 @@ def draw(evidence: Evidence) -> Figure | None:
     tests = curves["test_error"]
     if not tests["mean"].min() < TOP:  # also if it is NaN
         return None
-    networks = [name for name in PANELS if name in set(runs["network"])]
+    cells = runs.drop_duplicates(["network", "depth"])
+    published = {(run["network"], run["depth"]): _published(run) for run in rows_of(cells)}
+    below = pd.concat(curves.values()).query("mean < @TOP")
+    drawn = set(zip(below["network"], below["depth"].astype(int), strict=True))
+    drawn |= {cell for cell, row in published.items() if row is not None and row["value"] < TOP}
+    networks = [name for name in PANELS if any(network == name for network, _ in drawn)]
     colours = palette.depth_colours(evidence.runs["depth"])  # as in the other figures
     data = ", ".join(runs["data.name"].dropna().unique())
     title = (
@@ -51,24 +56,29 @@ def draw(evidence: Evidence) -> Figure | None:
     )  # a short run is too small for the paper's unit
     tables = set()
     for axes, network in zip(panels[0], networks, strict=True):
-        here = runs[runs["network"] == network].drop_duplicates("depth")
+        depths = sorted(depth for name, depth in drawn if name == network)
         for column, (_, look) in LINES.items():
             for depth, curve in layout.by_depth(curves[column].query("network == @network")):
                 line = look | {"color": colours[depth]}
                 if len(curve) == 1:  # a marker, as it has no line; not cut off at the edge of the panel
                     clips = bool(curve["mean"].iloc[0] > TOP)
                     line |= {"marker": "o", "markersize": 4, "clip_on": clips}
-                with tags.tagged(axes, depth):
-                    axes.plot(curve["step"] / unit, curve["mean"], **line)
-        tables |= {_draw_published(axes, run, colours[run["depth"]]) for run in rows_of(here)}
-        _name_depths(axes, network, {depth: colours[depth] for depth in sorted(here["depth"])})
+                with tags.tagged(axes, depth, network=network):
+                    (curve_line,) = axes.plot(curve["step"] / unit, curve["mean"], **line)
+                    tags.describe(curve_line, described(curve, column, f"{PANELS[network]}-{depth}"))
+        for depth in depths:
+            if (row := published[network, depth]) is not None:
+                with tags.tagged(axes, depth, network=network):
+                    _draw_published(axes, row, f"{PANELS[network]}-{depth}", colours[depth])
+                tables.add(row["table"])
+        _name_depths(axes, network, {depth: colours[depth] for depth in depths})
     _as_in_the_paper(
         panels[0, 0], runs["steps"].max() / unit, "iterations (1e4)" if unit > 1 else "iterations"
     )
 
     handles = [Line2D([], [], label=name, **look | {"color": palette.GREY}) for name, look in LINES.values()]
-    if sources := sorted(table for table in tables if table):
-        label = f"published, {' and '.join(sources)}"
+    if tables:
+        label = f"published, {' and '.join(sorted(tables))}"
         handles.append(Line2D([], [], label=label, **MARK | {"color": palette.GREY}))
     legends.legend_below(figure, handles, 3, note=_note(runs, tests))
     return figure
@@ -101,14 +111,17 @@ def _as_in_the_paper(axes: Axes, last: float, label: str) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(7, steps=[1, 2, 5, 10]))
 
 
-def _draw_published(axes: Axes, run: Mapping[str, Any], colour: str) -> str | None:
-    """Mark the published test error of this network at the right edge; return the table that it is in."""
+def _published(run: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return the test error that the paper published of this network: a row of published.csv."""
     rows = published_for(run)
     rows = rows[
         rows["source"].str.startswith(PAPER) & (rows["metric"] == "test_error") & rows["bound"].isna()
     ]
-    if rows.empty:
-        return None
+    return next(iter(rows_of(rows)), None)
+
+
+def _draw_published(axes: Axes, row: Mapping[str, Any], name: str, colour: str) -> None:
+    """Mark a published test error at the right edge."""
     mark = MARK | {
         "color": colour,
         "transform": axes.get_yaxis_transform(),
@@ -116,9 +129,8 @@ def _draw_published(axes: Axes, run: Mapping[str, Any], colour: str) -> str | No
         "zorder": 3,
         "markeredgewidth": 0,
     }
-    with tags.tagged(axes, run["depth"]):
-        axes.plot(1.015, rows["value"].iloc[0], **mark)
-    return rows["table"].iloc[0]
+    (drawn,) = axes.plot(1, row["value"], **mark)
+    tags.describe(drawn, tags.Series(f"{name}, published in {row['table']}", "", "test error", "%"))
 
 
 def _note(runs: pd.DataFrame, tests: pd.DataFrame) -> str | None:

@@ -11,6 +11,8 @@ from depthbench.report.evidence import Evidence
 from depthbench.report.figures.twins import DASHES, group_twins
 from depthbench.report.style import layout, legends, palette, tags, text
 
+MOST_DEPTHS = 3  # of twins in one panel: six lines, drawn as if they had no twin if there are more
+
 
 def draw(evidence: Evidence) -> Figure | None:
     """Draw the mean over seeds and the range (percent), one line per depth. Twins share a row."""
@@ -18,6 +20,8 @@ def draw(evidence: Evidence) -> Figure | None:
     if table.empty:
         return None
     rows = group_twins(evidence.twins, layout.networks_of(table))
+    if table["depth"].nunique() > MOST_DEPTHS:
+        rows = [{network: "residual"} for networks in rows for network in networks]
     stored = list(table["corruption"].unique())
     columns = [name for name in CORRUPTIONS if name in stored]
     columns += [name for name in stored if name not in CORRUPTIONS]  # of another version
@@ -29,8 +33,10 @@ def draw(evidence: Evidence) -> Figure | None:
             for network, kind in networks.items():
                 here = table[(table["network"] == network) & (table["corruption"] == corruption)]
                 for depth, line in layout.by_depth(here):
-                    with tags.tagged(axes, depth):
-                        _draw_line(axes, line, colours[depth], DASHES[kind])
+                    with tags.tagged(axes, depth, network=network):
+                        drawn = _draw_line(axes, line, colours[depth], DASHES[kind])
+                    name = f"{network}, depth {depth}, {text.mean_of(line['n'].iloc[0])}; {corruption}"
+                    tags.describe(drawn, tags.Series(name, "strength", "test error", "%"))
             layout.set_panel_title(axes, f"{' and '.join(networks)}, {corruption}")
         layout.label_left(row, "test error (%)")
     for axes, corruption in zip(panels[-1], columns, strict=True):
@@ -47,10 +53,11 @@ def draw(evidence: Evidence) -> Figure | None:
     return figure
 
 
-def _draw_line(axes: Axes, line: pd.DataFrame, colour: str, dashes: tuple[float | None, ...]) -> None:
-    """Draw the mean error of one network and depth against the strength, and its range."""
-    axes.plot(line["strength"], line["mean"], color=colour, dashes=dashes, marker="o", markersize=3)
+def _draw_line(axes: Axes, line: pd.DataFrame, colour: str, dashes: tuple[float | None, ...]) -> Line2D:
+    """Draw the mean error of one network and depth against the strength, and its range; return the line."""
+    (mean,) = axes.plot(line["strength"], line["mean"], color=colour, dashes=dashes, marker="o", markersize=3)
     axes.fill_between(line["strength"], line["min"], line["max"], color=colour, alpha=0.13, linewidth=0)
+    return mean
 
 
 FIGURE = ReportFigure(
@@ -60,7 +67,6 @@ FIGURE = ReportFigure(
     caption=(
         "Final test error against the strength of a corruption. Strength 0 is the clean images. All runs see "
         "the same corrupted images, and the band is the range over seeds. A flatter line means a more robust "
-        "network. A plain network and its residual twin share a row, and the plain one is dashed. A diverged "
-        "run counts at chance error."
+        "network. The plain network of a pair of twins is dashed. A diverged run counts at chance error."
     ),
 )

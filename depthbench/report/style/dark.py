@@ -42,7 +42,7 @@ TO_LAB = np.array(
 def themed(svg: str, figure: Figure) -> str:
     """Replace the colours of the text of an SVG file of `figure` by ones that follow the page.
 
-    The cells of a heat map keep theirs, since their colours have a scale of their own."""
+    The cells of a heat map, and text on them, keep theirs, since they have a scale of their own."""
     colours = {to_hex(colour) for artist in figure.findobj() for colour in _colours(artist)}
     replaced = {colour: f"light-dark({colour}, {dark_variant(colour)})" for colour in colours} | VARIABLES
     pattern = re.compile("|".join(map(re.escape, replaced)), re.IGNORECASE)
@@ -84,11 +84,17 @@ def _colours(artist: Artist) -> list:
         own = [*artist.get_facecolor(), *artist.get_edgecolor()]
     elif isinstance(artist, Patch):
         own = [artist.get_facecolor(), artist.get_edgecolor()]
-    elif isinstance(artist, Text):
+    elif isinstance(artist, Text) and not _is_on_mesh(artist):
         own = [artist.get_color()]
     else:
         own = []
     return [colour for colour in own if not isinstance(colour, str) or colour not in ("none", "auto")]
+
+
+def _is_on_mesh(text: Text) -> bool:
+    """Return whether `text` is inside a panel with a heat map, whose cells keep their colours."""
+    axes = text.axes
+    return axes is not None and text in axes.texts and any(_is_mesh(each) for each in axes.collections)
 
 
 def _is_mesh(artist: Artist) -> bool:

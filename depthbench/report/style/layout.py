@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -60,6 +60,41 @@ def grid(
         axes.tick_params(labelbottom=r == rows - 1 or sharex in (False, "row"))
         axes.tick_params(labelleft=c % across == 0 or not sharey)
     return figure, panels
+
+
+def flow(
+    count: int, row_height: float, title: str, columns: int | None = None, *, share: bool = True
+) -> tuple[Figure, np.ndarray]:
+    """Make a figure of `count` panels in reading order; return it and its axes (rows, columns).
+
+    All panels share their scales unless `share` is false. `columns`: None to choose it. Unused places at
+    the end are None. Label the panels with `label_outer`."""
+    if columns is None:
+        columns = _flow_columns(count, row_height)
+    figure, panels = grid(-(-count // columns), columns, row_height, title, sharex=share, sharey=share)
+    for index in range(count, panels.size):
+        panels.flat[index].remove()
+        panels.flat[index] = None
+    return figure, panels
+
+
+def columns_of(cells: Sequence[tuple[str, int]]) -> int | None:
+    """Return the number of columns of a `flow` of these networks and depths.
+
+    If all networks have the same depths, each has its own rows. None: as `flow` chooses."""
+    depths = {network: tuple(d for other, d in cells if other == network) for network, _ in cells}
+    if len(set(depths.values())) > 1 or len(depths) == 1:
+        return None
+    each = len(cells) // len(depths)
+    rows = -(-each // MOST_COLUMNS)
+    return each // rows if each % rows == 0 else None
+
+
+def _flow_columns(count: int, row_height: float) -> int:
+    """Return the number of columns: on a page the fewest rows, on a slide the smallest canvas."""
+    if current_canvas().ratio is None:
+        return -(-count // -(-count // MOST_COLUMNS))
+    return min(range(1, count + 1), key=lambda columns: _size(-(-count // columns), columns, row_height)[1])
 
 
 def _size(rows: int, columns: int, row_height: float) -> tuple[int, tuple[float, float]]:
@@ -139,7 +174,7 @@ def label_left(row: Iterable[Axes], label: str) -> None:
         axes.set_ylabel(label)
 
 
-def label_outer(panels: np.ndarray, names: Sequence[str], *, x: str, y: str) -> None:
+def label_outer(panels: np.ndarray, names: Sequence[Any], *, x: str, y: str) -> None:
     """Label the x axis under the last panel of each column, and the y axis left of each row.
 
     Only the first `len(names)` panels of the grid, row by row, are in use."""

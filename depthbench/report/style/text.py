@@ -35,6 +35,11 @@ def seed_count(counts: Iterable[int]) -> str:
     return "1 seed" if distinct == [1] else f"{distinct[0]} seeds"
 
 
+def mean_of(n: int) -> str:
+    """Name the statistic of a mean: `mean of 3 seeds`, or `1 seed`."""
+    return f"mean of {n} seeds" if n > 1 else "1 seed"
+
+
 def short_count(value: float) -> str:
     """Shorten a step count for an axis: 1500 becomes 1.5k."""
     for size, letter in ((1e6, "M"), (1e3, "k")):

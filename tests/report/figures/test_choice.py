@@ -1,6 +1,7 @@
 import itertools
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from depthbench.store.results import Results
@@ -45,11 +46,49 @@ def test_without_validation_images_the_test_error_is_shown_and_no_point_ringed(r
     assert "recommended" not in [text.get_text() for text in figure.legends[0].get_texts()]
 
 
-def test_costs_that_cannot_be_compared_are_named(validated):
+def test_costs_that_cannot_be_compared_are_not_drawn(validated):
     runs = validated.runs.assign(threads=[1, 2] * 9)
-    assert note(draw("choice", validated._replace(runs=runs))).startswith(
-        "Training time: not comparable, measured with different numbers of threads"
+    figure = draw("choice", validated._replace(runs=runs))
+    assert [axes.get_title() for axes in figure.axes] == ["Parameters", "Multiply-adds"]
+    assert note(figure).startswith(
+        "Training time is not drawn: measured with different numbers of threads, which cannot be compared"
     )
+    runs = validated.runs.assign(peak_memory=validated.runs["peak_memory"].where(validated.runs["depth"] > 8))
+    assert note(draw("choice", validated._replace(runs=runs))) == (
+        "Peak memory is not drawn: only some runs recorded it"
+    )
+
+
+@pytest.mark.parametrize("factor", [1, 0.001, 12])
+def test_all_axes_are_always_logarithmic(validated, factor):
+    runs = validated.runs.assign(val_error=validated.runs["val_error"] * factor)
+    for axes in draw("choice", validated._replace(runs=runs)).axes:
+        assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
+        for ticks, (low, high) in (
+            (axes.get_xticks(), axes.get_xlim()),
+            (axes.get_yticks(), axes.get_ylim()),
+        ):
+            assert sum(low <= tick <= high for tick in ticks) >= 2
+
+
+def test_an_error_of_zero_is_at_the_lower_edge(validated):
+    runs = validated.runs
+    figure = draw("choice", validated._replace(runs=runs.assign(val_error=10.0 * (runs["depth"] > 8))))
+    axes = figure.axes[0]
+    heights = {line.get_ydata()[0] for line in axes.lines if line.get_marker() in "os"}
+    assert heights == {axes.get_ylim()[0], 10.0}
+    assert "An error of 0 % is drawn at the lower edge" in note(figure)
+
+
+def test_of_many_points_only_the_best_are_labelled(validated):
+    parts = [
+        frame.assign(network=frame["network"] + name, run_id=frame["run_id"] + name)
+        for frame in (validated.runs,)
+        for name in "abc"
+    ]
+    runs = pd.concat(parts, ignore_index=True)
+    axes = draw("choice", validated._replace(runs=runs)).axes[0]
+    assert 0 < len(axes.texts) < 18
 
 
 def test_one_point_leaves_nothing_to_choose_from(validated):

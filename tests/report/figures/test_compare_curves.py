@@ -1,5 +1,6 @@
 import pytest
 
+from depthbench.report.evidence import Comparison
 from depthbench.report.figures import COMPARISON_FIGURES
 
 
@@ -18,3 +19,16 @@ def test_each_network_and_depth_has_a_panel(figure):
         f"{network}, depth {depth}" for network in ("plain", "resnet") for depth in (8, 14, 20)
     ]
     assert [len({line.get_color() for line in axes.lines}) for axes in figure.axes[3:]] == [3, 2, 3]
+
+
+def test_depths_that_only_one_network_has_leave_no_empty_panels(compared):
+    runs = compared.joined.runs
+    keep = (runs["network"] == "plain") | (runs["depth"] == 14)
+    joined = compared.joined._replace(runs=runs[keep])
+    other = Comparison(compared.studies)
+    vars(other).update(joined=joined)
+    figure = COMPARISON_FIGURES["compare_curves"].load().draw(other)
+    assert [axes.get_title() for axes in figure.axes] == [
+        *(f"plain, depth {depth}" for depth in (8, 14, 20)),
+        "resnet, depth 14",
+    ]

@@ -34,23 +34,53 @@ def titles(figure):
 def test_the_shallowest_and_the_deepest_depth_of_each_network(results):
     both = pd.concat([predicted("plain", (8, 14, 20)), predicted("resnet", (14,))], ignore_index=True)
     figure = draw(results, both)
-    assert titles(figure) == ["plain, depth 8", "resnet, depth 14", "plain, depth 20"]
+    assert titles(figure) == ["plain, depth 8", "plain, depth 20", "resnet, depth 14"]
     assert "2 seeds" in figure.get_suptitle()
     assert stays_on_paper(figure)
 
 
 def test_classes_are_named_at_the_edges_of_what_is_shown(results):
-    both = pd.concat([predicted("plain", (8, 20)), predicted("resnet", (14,))], ignore_index=True)
+    """Two networks with two depths each: a row per network."""
+    both = pd.concat([predicted("plain", (8, 20)), predicted("resnet", (8, 20))], ignore_index=True)
     panels = {axes.get_title(): axes for axes in draw(results, both).axes if axes.get_visible()}
     below = {title for title, axes in panels.items() if len(axes.get_xticks()) and title}
     left = {title for title, axes in panels.items() if axes.get_ylabel() == "class"}
-    assert below == {"plain, depth 20", "resnet, depth 14"}
-    assert left == {"plain, depth 8", "plain, depth 20"}
+    assert below == {"resnet, depth 8", "resnet, depth 20"}
+    assert left == {"plain, depth 8", "resnet, depth 8"}
 
 
-@pytest.mark.parametrize(("networks", "numbers"), [(2, ["50", "50", "100"]), (6, [])])
-def test_cells_show_numbers_if_they_fit(results, networks, numbers):
-    panel = draw(results, pd.concat([predicted(f"net{i}", (8,)) for i in range(networks)])).axes[0]
+def test_panels_without_predictions_are_left_out(results):
+    many = pd.concat([predicted("plain", (8,)), *(predicted(f"net{i}", (8, 20)) for i in range(4))])
+    figure = draw(results, many.reset_index(drop=True))
+    assert len(titles(figure)) == 9
+    assert len(figure.axes) == 9 + 1  # and the colour bar
+    assert stays_on_paper(figure)
+
+
+def test_the_depths_of_many_networks_are_below_each_other(results):
+    many = pd.concat([predicted(f"net{i}", (8, 20)) for i in range(4)], ignore_index=True)
+    places = {
+        axes.get_title(): axes.get_subplotspec() for axes in draw(results, many).axes if axes.get_title()
+    }
+    for i in range(4):
+        shallow, deep = places[f"net{i}, depth 8"], places[f"net{i}, depth 20"]
+        assert shallow.colspan == deep.colspan
+        assert shallow.rowspan.start + 1 == deep.rowspan.start
+
+
+def test_a_slide_of_many_networks_shows_the_deepest(results):
+    many = pd.concat([predicted(f"net{i}", (8, 20)) for i in range(5)], ignore_index=True)
+    figure = draw_figure("confusion", results, style="slides", predictions=many)
+    figure.draw_without_rendering()
+    assert titles(figure) == [f"net{i}, depth 20" for i in range(5)]
+    assert "deepest" in figure.get_suptitle()
+    assert stays_on_paper(figure)
+
+
+@pytest.mark.parametrize(("classes", "numbers"), [(DIGITS, ["50", "50", "100"]), (list("abcdefghijkl"), [])])
+def test_cells_show_numbers_if_they_fit(results, classes, numbers):
+    many = [predicted(f"net{i}", (8,), classes=classes) for i in range(6)]
+    panel = draw(results, pd.concat(many)).axes[0]
     assert [text.get_text() for text in panel.texts if text.get_text()][:3] == numbers
     assert panel.collections[0].get_array().ravel()[:3].tolist() == [50, 50, 0]
 

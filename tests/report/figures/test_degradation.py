@@ -5,7 +5,7 @@ from tests.report.conftest import CHANCE, store_study, study_of
 from tests.report.looking import draw, legend, panel
 
 
-def test_degradation_shows_every_seed_mean_and_interval(results):
+def test_degradation_shows_every_seed_and_mean(results):
     axes = panel(draw("degradation", results), "test error")
     points = sorted(
         (*line.get_xydata()[0],)
@@ -17,9 +17,7 @@ def test_degradation_shows_every_seed_mean_and_interval(results):
     means = [line.get_ydata().tolist() for line in axes.lines if line.get_linestyle() == "-"]
     assert means[0] == pytest.approx([5.4, 8.4])
     assert means[1] == pytest.approx([8.4, 11.4])
-    ends = axes.collections[0].get_segments()[0][:, 1]  # the bar of plain at depth 8
-    half = 4.302653 * 0.4 / 3**0.5
-    assert ends == pytest.approx([5.4 - half, 5.4 + half], abs=1e-4)
+    assert not axes.collections  # of 3 seeds there is no interval
 
 
 def test_degradation_marks_runs_that_ended_early(partial_results):

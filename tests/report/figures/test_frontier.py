@@ -35,14 +35,15 @@ def test_an_unfinished_search_has_a_note(searched):
     assert notes == ["", "The search is not finished: some runs have no final error"]
 
 
-def test_a_network_that_never_trains_is_labelled(searched):
+def test_a_network_that_never_trains_is_named_in_the_note(searched):
     runs = searched.runs.assign(**{"frontier.below": 0.1})
-    axes = draw("frontier", searched._replace(runs=runs)).axes[0]
-    assert {text.get_text() for text in axes.texts} == {" no tested depth trains"}
-    assert axes.get_xlim()[1] > runs["depth"].max()  # all depths that were tried
+    figure = draw("frontier", searched._replace(runs=runs))
+    assert note(figure) == "No tested depth trains: plain, resnet"
+    assert not figure.axes[0].texts
+    assert figure.axes[0].get_xlim()[1] > runs["depth"].max()  # all depths that were tried
     some = searched.runs.assign(train_error_eval=searched.runs["train_error_eval"] + 90 * (runs["seed"] == 1))
-    texts = draw("frontier", searched._replace(runs=some)).axes[0].texts
-    assert {text.get_text() for text in texts} == {" 1 of 3 seeds: no tested depth trains"}
+    figure = draw("frontier", searched._replace(runs=some))
+    assert note(figure) == "No tested depth trains: plain (1 of 3 seeds), resnet (1 of 3 seeds)"
     runs["status"] = runs["status"].where(runs["seed"] > 0, "interrupted")
     assert "not finished" in note(draw("frontier", searched._replace(runs=runs)))
 

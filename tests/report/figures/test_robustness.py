@@ -43,3 +43,11 @@ def test_a_corruption_of_another_version_comes_last(results):
     assert [each.get_title() for each in axes] == ["resnet, noisy", "resnet, warped"]
     assert axes[1].get_xlabel() == "strength"
     assert axes[1].get_xticks().tolist() == list(ERRORS)
+
+
+def test_twins_of_many_depths_have_panels_of_their_own(results):
+    """Eight lines in one panel cannot be told apart."""
+    table = pd.concat([frame(), frame().assign(depth=lambda rows: rows["depth"] + 6)], ignore_index=True)
+    runs = pd.concat([results.runs, results.runs.assign(depth=26)], ignore_index=True)
+    figure = draw("robustness", results._replace(runs=runs), robustness=summarise_robustness(table))
+    assert [axes.get_title() for axes in figure.axes] == ["plain, noisy", "resnet, noisy"]

@@ -6,7 +6,7 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from depthbench.report.style import canvas, palette
+from depthbench.report.style import canvas, layout, palette
 from depthbench.report.style.dark import dark_variant, themed
 from tests.report.style.vision import DARK_PAPER, VISIONS, WHITE_PAPER, contrast, least_difference
 
@@ -74,3 +74,17 @@ def test_colours_follow_the_page():
 def test_a_variant_is_always_a_colour_of_a_screen():
     for colour in ("#000000", "#ffffff", "#ff0000", "#00ff00", "#0000ff"):
         assert len(dark_variant(colour)) == 7
+
+
+def test_cells_of_a_heat_map_and_their_numbers_keep_their_colours():
+    with canvas.styled():
+        figure, panels = layout.grid(1, 1, 1.0, "title")
+        axes = panels[0, 0]
+        axes.pcolormesh([[1, 2], [3, 4]])
+        axes.text(0.5, 0.5, "7", color="#fcfcfd")
+        axes.plot([0, 1], [0, 1], color="#0072b2")
+    text = themed("#fcfcfd #0072b2 #1c1c1d", figure)
+    number, line, ink = text.split(" ", 1)[0], text[8:-11], text[-10:]
+    assert number == "#fcfcfd"
+    assert line.startswith("light-dark(#0072b2, #")
+    assert ink == "var(--ink)"

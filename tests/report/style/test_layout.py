@@ -58,3 +58,18 @@ def test_panels_that_are_scaled_once_have_the_scale_of_all_data():
             limits.append((panels[0, 0].get_xlim(), panels[0, 0].get_ylim()))
     assert limits[0] == limits[1]
     assert limits[0][1][0] < -4
+
+
+def test_a_flow_has_no_empty_panels_and_at_most_three_columns():
+    figure, panels = layout.flow(7, 1.0, "title")
+    assert panels.shape == (3, 3)
+    assert len(figure.axes) == 7
+    assert [axes is None for axes in panels.flat] == [False] * 7 + [True] * 2
+    assert layout.flow(4, 1.0, "title")[1].shape == (2, 2)  # not three and one
+
+
+def test_networks_with_the_same_depths_have_rows_of_their_own():
+    same = [(network, depth) for network in ("plain", "resnet") for depth in (8, 20)]
+    assert layout.columns_of(same) == 2
+    assert layout.columns_of([*same, ("resnet", 56)]) is None
+    assert layout.columns_of([(network, depth) for network in "ab" for depth in range(6)]) == 3
