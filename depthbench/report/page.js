@@ -69,7 +69,7 @@ const tip = document.getElementById("tip");
 const isShown = (series) => !series.classes.some((name) => hidden.has(name));
 const describe = (series, [, , x, y]) => {
   const where = series.x ? `${series.x} ${x.toLocaleString?.("en", { maximumSignificantDigits: 6 }) ?? x}, ` : "";
-  return `${series.name}\n${where}${series.y} ${y}${series.unit ? ` ${series.unit}` : ""}`;
+  return `${series.name}\n${where}${[series.y, y, series.unit].filter((part) => part !== "").join(" ")}`;
 };
 for (const box of all(".figure")) {
   const svg = box.querySelector("svg");

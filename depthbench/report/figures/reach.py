@@ -38,7 +38,7 @@ def draw(evidence: Evidence) -> Figure | None:
         for depth, curve in layout.by_depth(curves[curves["network"] == network]):
             own = times[(times["network"] == network) & (times["depth"] == depth)]
             shift = min(SHIFT, WIDEST / max(len(depths) - 1, 1)) * (len(depths) - 1 - depths.index(depth))
-            with tags.tagged(axes, depth):
+            with tags.tagged(axes, depth, network=network):
                 draw_curve(axes, curve, own, colour=colours[depth], shift=shift, end=end)
         layout.set_panel_title(axes, network)
         axes.set_xlabel("step (updates made)")
@@ -72,14 +72,18 @@ def draw_curve(
     steps, heights = list(curve["step"]), list(percent)
     if times["reached"].all():
         steps, heights = [*steps, end], [*heights, 100.0]
-    axes.plot(steps, heights, drawstyle="steps-post", linewidth=palette.THIN, **look)
+    name = f"{times['network'].iloc[0]}, depth {times['depth'].iloc[0]}"
+    (line,) = axes.plot(steps, heights, drawstyle="steps-post", linewidth=palette.THIN, **look)
+    tags.describe(line, tags.Series(f"{name}, {len(times)} runs", "step", "have reached it", "%"))
     for run in rows_of(times[~times["reached"]]):
         height = percent[curve["step"] <= run["step"]].iloc[-1]
         if run["status"] == "diverged":
             mark: palette.Look = {"marker": palette.STATUS_MARKERS["diverged"], "markersize": 6.5}
         else:
             mark = CENSORED
-        axes.plot(run["step"], height, **mark | look)
+        (point,) = axes.plot(run["step"], height, **mark | look)
+        says = "diverged" if run["status"] == "diverged" else "not reached so far"
+        tags.describe(point, tags.Series(f"{name}, seed {run['seed']}", "step", "", ys=[says]))
 
 
 FIGURE = ReportFigure(
