@@ -36,7 +36,7 @@ def test_depths_differ_for_every_colour_vision(vision, count):
     assert least_difference(variants(palette.depth_colours(range(count)).values()), vision) > NEAR
 
 
-@pytest.mark.parametrize("colour", {*palette.COLOURS, *palette.CONTRASTING, palette.GREY})
+@pytest.mark.parametrize("colour", dict.fromkeys([*palette.COLOURS, *palette.CONTRASTING, palette.GREY]))
 def test_every_line_stands_out_on_the_dark_page(colour):
     assert contrast(dark_variant(colour), DARK_PAPER) > 3
 

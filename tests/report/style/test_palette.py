@@ -31,7 +31,9 @@ def test_studies_differ_for_every_colour_vision(vision):
     assert least_difference([look["color"] for look in looks.values()], vision) > FAR
 
 
-@pytest.mark.parametrize("colour", {*palette.COLOURS, *palette.CONTRASTING, palette.GREY, canvas.INK})
+@pytest.mark.parametrize(
+    "colour", dict.fromkeys([*palette.COLOURS, *palette.CONTRASTING, palette.GREY, canvas.INK])
+)
 def test_every_line_stands_out_on_paper(colour):
     assert contrast(colour, WHITE_PAPER) > 3
 
