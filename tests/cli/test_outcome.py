@@ -60,7 +60,8 @@ def test_a_plan_is_announced_in_words(plan):
     )
     assert (results, note) == (f"results: {several.store.path}", "a note")
     one = dataclasses.replace(several, todo=several.todo[:1], threads=1)
-    assert "tiny: 1 run of 12 steps on digits, 0 already done, 1 to do on cpu (one at a time, 1 thread)" in announcement(one)[0]
+    expected = "tiny: 1 run of 12 steps on digits, 0 already done, 1 to do on cpu (one at a time, 1 thread)"
+    assert announcement(one)[0] == expected
 
 
 @pytest.mark.parametrize(
