@@ -349,6 +349,11 @@ def test_bad_input_prints_one_line_and_writes_nothing(folders, arguments, compla
     [
         (["list"], "depthbench: Missing argument 'what'; see `depthbench list --help`"),
         (["run", "--nosuch"], "depthbench: No such option: --nosuch"),
+        (
+            ["run", "--steps", "x"],
+            "depthbench: --steps x: should be a whole number; see `depthbench run --help`",
+        ),
+        (["frontier", "--below=y"], "depthbench: --below y: should be a number"),
         (["nosuch"], "depthbench: No such command 'nosuch'; see `depthbench --help`"),
     ],
 )
