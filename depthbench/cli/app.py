@@ -4,6 +4,7 @@ Exit codes: 0 all runs are done, 1 a run failed or diverged unexpectedly, 2 bad 
 
 import re
 import sys
+from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -60,7 +61,7 @@ app.command("list")(list_)
 def _with_value(option: re.Match[str]) -> str:
     """Return an option with the value that the command line gives it."""
     name, words = option[1], sys.argv[1:]
-    after = [value for word, value in zip(words, words[1:], strict=False) if word == name]
+    after = [value for word, value in pairwise(words) if word == name]
     joined = [word.removeprefix(f"{name}=") for word in words if word.startswith(f"{name}=")]
     return " ".join([name, *(after + joined)[-1:]])
 

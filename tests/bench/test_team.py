@@ -9,7 +9,6 @@ TINY = Case(8, True, 16, "fp32")
 
 
 @pytest.mark.slow
-@pytest.mark.real_processes
 def test_processes_work_together_and_a_death_is_reported():
     team = Team(Setup("ceiling", TINY, "cpu"), size=2, threads=1)
     try:

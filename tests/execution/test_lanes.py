@@ -44,7 +44,6 @@ def test_which_runs_can_take_turns(tiny, monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.real_processes
 def test_lanes_are_measured_in_a_separate_process(tiny, tmp_path):
     """The test runs on a CPU, where taking turns has no advantage, but the code is the same."""
     study = tiny(recipe={"steps": 3000})

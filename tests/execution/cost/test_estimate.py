@@ -79,7 +79,6 @@ def idle(monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.real_processes
 def test_times_are_measured(tmp_path, idle, monkeypatch):
     monkeypatch.setattr("depthbench.execution.cost.calibrate.FEW_SECONDS", math.inf)  # on a slow machine too
     cost = json.loads(plan("--json", "--results", tmp_path, "--jobs", "1"))
