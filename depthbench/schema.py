@@ -50,7 +50,9 @@ def explain(error: Mapping[str, Any], key: str, example: list | None = None) -> 
     if kind in TABLES:
         return f"should be a table: write its keys below [{key}]"
     if kind == "list_type":
-        if example is None and isinstance(value, str | int | float):
+        if example is None and isinstance(value, str):  # `--set names=[a,b]` is text without quotes
+            example = [part.strip() for part in value.strip("[] ").split(",")]
+        elif example is None and isinstance(value, int | float):
             example = [value]
         return "should be a list in square brackets" + (f", such as {json.dumps(example)}" if example else "")
     if kind == "too_short":

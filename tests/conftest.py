@@ -5,7 +5,7 @@ import os
 os.environ["OMP_NUM_THREADS"] = "1"  # processes that tests start share the cores with other tests
 
 import gc
-import subprocess
+import math
 import sys
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +14,9 @@ from pathlib import Path
 import filelock
 import pytest
 import torch
+from typer.testing import CliRunner
 
+from depthbench.cli.app import app
 from depthbench.data.images import with_validation
 from depthbench.data.load import load_images
 from depthbench.plugins import LISTS, load_plugin
@@ -151,11 +153,13 @@ def trained_study(tmp_path_factory) -> TrainedStudy:
     with filelock.FileLock(f"{folder}.lock"):
         if not output.exists():
             folder.mkdir()
-            command = [sys.executable, "-m", "depthbench", "run", "--name", "small", *SMALL, "--jobs", "1"]
+            command = ["run", "--name", "small", *SMALL, "--jobs", "1"]
             command += ["--depths", "8,14", "--seeds", "1", "--steps", "10"]
-            done = subprocess.run(
-                command, capture_output=True, text=True, timeout=300, cwd=folder, check=False
-            )
-            assert done.returncode == 0, done.stderr
+            with pytest.MonkeyPatch.context() as patch:
+                patch.chdir(folder)
+                patch.setattr("depthbench.execution.process.Popen", Forked)
+                patch.setattr("depthbench.report.drawing.MANY_FIGURES", math.inf)
+                done = CliRunner().invoke(app, command)
+            assert done.exit_code == 0, done.output
             output.write_text(done.stdout)
     return TrainedStudy(folder / "results" / "small", output.read_text())

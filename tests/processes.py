@@ -33,15 +33,17 @@ def children():
 
 
 class Forked:
-    """The part of `subprocess.Popen` that depthbench uses, with a process forked from a server."""
+    """The part of `subprocess.Popen` that depthbench uses, with a process forked from a server.
+
+    Some things need `real_processes`: the options of Python, variables that libraries read when they are
+    imported (threads, memory), the order of imports, and output, which goes where that of the server goes."""
 
     def __init__(self, command, *, pass_fds, process_group, env, stdin):
         module = command[command.index("-m") + 1]
         assert (pass_fds, command[-1]) == ([int(command[-1])], str(pass_fds[0]))
         assert (process_group, stdin) == (0, subprocess.DEVNULL)
         remote = Connection(os.dup(pass_fds[0]))
-        changes = {name: value for name, value in env.items() if os.environ.get(name) != value}
-        self._process = SERVER.Process(target=_run, args=(module, remote, changes))
+        self._process = SERVER.Process(target=_run, args=(module, remote, dict(env)))
         self._process.start()
         remote.close()
 
@@ -72,6 +74,7 @@ class Forked:
 
 def _run(module, remote, environment):
     os.setpgid(0, 0)
+    os.environ.clear()  # the server has the variables of the time when it was started
     os.environ.update(environment)
     descriptor = os.dup(remote.fileno())
     remote.close()

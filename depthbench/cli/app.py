@@ -4,6 +4,7 @@ Exit codes: 0 all runs are done, 1 a run failed or diverged unexpectedly, 2 bad 
 
 import re
 import sys
+from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -57,9 +58,18 @@ for command in (run, frontier, bench, plan, report, compare, show):  # in the or
 app.command("list")(list_)
 
 
+def _with_value(option: re.Match[str]) -> str:
+    """Return an option with the value that the command line gives it."""
+    name, words = option[1], sys.argv[1:]
+    after = [value for word, value in pairwise(words) if word == name]
+    joined = [word.removeprefix(f"{name}=") for word in words if word.startswith(f"{name}=")]
+    return " ".join([name, *(after + joined)[-1:]])
+
+
 def _usage_problem(error: UsageError) -> str:
     """Return what is wrong with the arguments, and the command that explains them."""
     problem = error.format_message().removesuffix(".")
+    problem = re.sub(r"Invalid value for '(--[\w-]+)'", _with_value, problem)
     for parsed, words in (("integer", "a whole number"), ("number", "a number")):
         problem = re.sub(rf"Input should be a valid {parsed}(, .*)?$", f"should be {words}", problem)
     if error.ctx is not None:

@@ -40,7 +40,7 @@ def outcome(ended: RunEnded) -> str:
     if ended.status == "interrupted":
         return f"{name} interrupted, " + (f"saved at step {record.step}" if record.step else "nothing saved")
     if ended.status == "diverged":
-        return f"{name} diverged by step {record.step}: its loss is not finite, and it counts as chance error"
+        return f"{name} diverged by step {record.step}: its loss is not finite, and it counts at chance error"
     final, timing = record.final, record.timing
     errors = f"train error {_percent(final.train_error_eval)}, test error {_percent(final.test_error)}"
     seconds, evaluating = timing.seconds or 0.0, timing.evaluating_seconds or 0.0
@@ -121,8 +121,8 @@ class Lines(Silent):
                 self._say(f"[{self.done}/{self.total}] {outcome(event)}")
             case Stopping():
                 self._say(
-                    "stopping: each run saves its state (press Ctrl-C again to stop at once and keep the "
-                    "states saved before)"
+                    "stopping: each run saves its state (press Ctrl-C again to stop at once; runs then "
+                    "resume from their last checkpoint)"
                 )
 
     def tick(self) -> None:

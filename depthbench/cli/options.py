@@ -93,7 +93,8 @@ class StudyOptions:
     skip_bad_images: Annotated[
         bool,
         _study(
-            'Leave out unreadable images of a folder. With data.decode = "as_read", only empty files.',
+            'Leave out unreadable images of a folder. With data.decode = "as_read", leave out '
+            "only empty files and broken links.",
             "--skip-bad-images",
         ),
     ] = False

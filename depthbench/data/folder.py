@@ -47,7 +47,7 @@ def load(data: Data, data_dir: Path, report: Report = lambda done, total: None) 
     splits = _find_splits(root)
     classes = tuple(sorted({p.parent.name for files in splits.values() for p in files}))
     if len(classes) < 2:
-        raise BadInput(f"data folder {root} has only one class ({classes[0]!r}): add a folder of another one")
+        raise BadInput(f"data folder {root} has only one class ({classes[0]!r}): add a second class")
     files = [file for split_files in splits.values() for file in split_files]
     images: Files | Mapped
     if data.decode == "as_read":

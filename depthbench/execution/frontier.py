@@ -93,7 +93,8 @@ def search(study: Study, path: Path, planner: Callable[[Study], Plan]) -> Iterat
         if n == 0:
             shallowest = study.family(name).depths.depth(1)
             raise BadInput(
-                f"--deepest {limits.deepest}: the shallowest {name} has depth {shallowest}; use at least that"
+                f"--deepest {limits.deepest}: the shallowest {name} network has depth {shallowest}; use at "
+                f"least {shallowest}"
             )
     previous = None
     while wanted := _next_grids(study, path, limits.below, most):

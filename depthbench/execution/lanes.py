@@ -34,13 +34,13 @@ def choose_lanes(plan: Plan, display: Display) -> Plan:
         rates = process.receive()
     except (EOFError, OSError):
         cause = process.cause_of_death()
-        display.show(Note(f"the measurement failed ({cause}), so {plan.lanes} runs take turns"))
+        display.show(Note(f"the measurement failed ({cause}), so {plan.lanes} runs alternate"))
         return plan
     finally:
         process.kill()
     lanes = fastest(rates)
     measured = ", ".join(f"{rate:.0f} images/s with {count}" for count, rate in rates.items())
-    display.show(Note(f"runs at once on {plan.device}: {lanes} ({middle.run_id} makes {measured})"))
+    display.show(Note(f"runs at once on {plan.device}: {lanes} (measured with {middle.run_id}: {measured})"))
     return dataclasses.replace(plan, jobs=lanes, lanes=lanes, threads=cores_each(lanes))
 
 

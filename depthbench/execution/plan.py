@@ -122,7 +122,7 @@ def _read_images(
         if executes or study.data.path is not None or study.data.name not in PUBLISHED:
             raise
     images = with_validation(stand_in(study.data.name), study.data)
-    return images, (f"{study.data.name} is not downloaded, so its published numbers of images are used",)
+    return images, (f"{study.data.name} is not downloaded, so the plan uses its published number of images",)
 
 
 def _resolve_study(study: Study, images: Images) -> Study:

@@ -27,7 +27,7 @@ def recompute_activations(network: nn.Module, batch_shape: tuple[int, int, int, 
     neither the network nor the random numbers. Raises BadInput if the network has no `blocks()`."""
     if not isinstance(network, Blocked):
         raise BadInput(
-            f"activations of {type(network).__name__} cannot be computed again: it has no blocks(); "
+            f"activations of {type(network).__name__} cannot be recomputed: it has no blocks(); "
             "use --no-recompute"
         )
     training = network.training

@@ -137,7 +137,7 @@ class StudyStore:
             lock.acquire()
         except filelock.Timeout:
             raise BadInput(
-                f"{self.path}: another depthbench is writing to it; wait for its end, or add --name NAME"
+                f"{self.path}: another depthbench is writing to it; wait until it ends, or add --name NAME"
             ) from None
         except OSError as error:
             raise BadInput(

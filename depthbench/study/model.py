@@ -55,7 +55,7 @@ class Verdict(Section):
 
     margin: Positive | None = None
     """The smallest rise in error that matters, in percentage points, stated before the runs. Unset: 0.5 for
-    runs at least as long as in the paper (HE2015_CIFAR_STEPS), 1 for shorter ones."""
+    runs of 64,000 steps (HE2015_CIFAR_STEPS) or more, 1 for shorter ones."""
     reach: Percent | None = None
     """The report shows how many steps each run takes to reach this train error, in percent. Unset: 10."""
 

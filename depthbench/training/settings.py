@@ -19,8 +19,8 @@ class Recipe(Section):
 
     steps: Count | None = None
     epochs: Positive | None = None
-    """Length of a run in optimiser updates, or in passes over the training set. Unset: as many steps
-    as in the paper (HE2015_CIFAR_STEPS in networks/architectures.py)."""
+    """Length of a run in optimiser updates, or in passes over the training set. Unset: 64,000
+    steps (HE2015_CIFAR_STEPS in networks/architectures.py)."""
     batch_size: Annotated[int, Field(ge=2)] = 128
     optimizer: Annotated[str, is_in(OPTIMIZERS)] = "sgd"
     """An entry of OPTIMIZERS (training/optimizers.py)."""

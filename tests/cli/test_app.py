@@ -105,7 +105,7 @@ def test_frontier_finds_where_networks_stop_training_and_reports_it(tmp_path):
     [
         ("nosuch", "no network is called 'nosuch'"),
         ("plain_mlp --set options.order=full_pre", "options.order: plain_mlp has no such option"),
-        ("plain --deepest 7", "--deepest 7: the shallowest plain has depth 8"),
+        ("plain --deepest 7", "--deepest 7: the shallowest plain network has depth 8"),
         ("plain --below 0", "frontier: below = 0.0: should be above 0"),
     ],
 )
@@ -321,7 +321,7 @@ def folders(tmp_path):
         ("--data nosuch", "no such data set or folder"),
         ("--data ./nosuch", "no such folder"),
         ("--data {}/empty", "contains no images"),
-        ("--data {}/one", "has only one class ('cat'): add a folder of another one"),
+        ("--data {}/one", "has only one class ('cat'): add a second class"),
         ("--plugin {}/nosuch.py", "no such file"),
         ("--name a/b", "name"),
         ("--set val_size=100000", "cannot split"),
@@ -349,6 +349,11 @@ def test_bad_input_prints_one_line_and_writes_nothing(folders, arguments, compla
     [
         (["list"], "depthbench: Missing argument 'what'; see `depthbench list --help`"),
         (["run", "--nosuch"], "depthbench: No such option: --nosuch"),
+        (
+            ["run", "--steps", "x"],
+            "depthbench: --steps x: should be a whole number; see `depthbench run --help`",
+        ),
+        (["frontier", "--below=y"], "depthbench: --below y: should be a number"),
         (["nosuch"], "depthbench: No such command 'nosuch'; see `depthbench --help`"),
     ],
 )

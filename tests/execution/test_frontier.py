@@ -87,7 +87,7 @@ def test_a_search_ends_at_a_network_that_does_not_train_and_reuses_stored_runs(t
 
 
 def test_a_maximum_below_the_shallowest_depth_is_refused(tiny, tmp_path):
-    with pytest.raises(BadInput, match="--deepest 7: the shallowest plain has depth 8"):
+    with pytest.raises(BadInput, match="--deepest 7: the shallowest plain network has depth 8"):
         find(tiny(frontier={"deepest": 7}), tmp_path)
 
 

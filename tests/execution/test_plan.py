@@ -37,7 +37,7 @@ def test_a_published_data_set_can_be_planned_without_its_files(tiny, tmp_path, m
     study = tiny(data={"name": "cifar10", "val_fraction": 0.1})
     plan = make_plan(study, Execution(tmp_path / "r", device="cpu", data_dir=tmp_path), executes=False)
     assert (len(plan.data.train_y), len(plan.data.val_y), plan.data.shape) == (45_000, 5_000, (3, 32, 32))
-    assert "cifar10 is not downloaded, so its published numbers of images are used" in plan.notes
+    assert "cifar10 is not downloaded, so the plan uses its published number of images" in plan.notes
     with pytest.raises(BadInput, match="cannot be downloaded"):
         make_plan(study, Execution(tmp_path / "r", device="cpu", data_dir=tmp_path))
 

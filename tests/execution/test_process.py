@@ -7,7 +7,9 @@ from depthbench.execution import process
 from depthbench.execution.process import NO_WARNING, Process
 from tests.processes import is_alive
 
-MODULE = "depthbench.execution.cost.trial"  # it waits for a message
+MODULE = "depthbench.execution.worker"  # it waits for a message before it imports torch
+
+pytestmark = pytest.mark.real_processes
 
 
 @pytest.mark.slow

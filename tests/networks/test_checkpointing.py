@@ -133,7 +133,7 @@ def test_in_evaluation_and_without_gradients_nothing_is_recomputed(monkeypatch):
 
 
 def test_a_network_without_blocks_cannot_be_recomputed():
-    with pytest.raises(BadInput, match=r"Sequential cannot be computed again: it has no blocks\(\)"):
+    with pytest.raises(BadInput, match=r"Sequential cannot be recomputed: it has no blocks\(\)"):
         recompute_activations(nn.Sequential(nn.Linear(1, 1)), (2, 1, 1, 1))
 
 

@@ -44,7 +44,11 @@ from depthbench.study.model import FORMAT
         ("[data]\nimage_size = 32", "data: image_size is only for folders of images, and digits is not one"),
         ('[data]\npath = "x"\nimage_size = 1', "data.image_size = 1: should be at least 2"),
         ("[grid]\ndepth = []", "grid.depth = []: "),
-        ("[grid]\ndepth = 20", "grid.depth = 20: should be a list in square brackets"),
+        ("[grid]\ndepth = 20", "grid.depth = 20: should be a list in square brackets, such as [20]"),
+        (
+            '[probe]\nnames = "[a, b]"',
+            'probe.names = "[a, b]": should be a list in square brackets, such as ["a", "b"]',
+        ),
         ('[grid]\ndepth = [20, "x"]', 'grid.depth[1] = "x": should be a whole number'),
         (
             "[grid]\ndepth = [20, 21]",

@@ -29,7 +29,7 @@ def bench(
     ] = "fp32",
     repeats: Annotated[int, typer.Option(help="Number of times that each loop is timed.")] = 5,
     seconds: Annotated[
-        float | None, option("Approximate length of each timing. Default: 3; on a GPU, 1.")
+        float | None, option("Approximate seconds of each timing. Default: 3; on a GPU, 1.")
     ] = None,
     batch_size: Annotated[int, typer.Option(help="Images in each update at 32x32.")] = 128,
     results: Annotated[Path, typer.Option(help="Folder for the directory of this machine's results.")] = Path(

@@ -58,7 +58,7 @@ def frontier(
 
       depthbench frontier plain,resnet --deepest 200
 
-      depthbench frontier mine --plugin my_block.py --steps 500 --below 10
+      depthbench frontier no-norm --plugin my_block.py --steps 500 --below 10
     """
     from depthbench.analysis.rows import rows_of
     from depthbench.cli.display import choose_display
