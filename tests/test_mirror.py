@@ -9,6 +9,7 @@ PACKAGE = Path(depthbench.__file__).parent
 ELSEWHERE = {  # tests of several modules together
     "contracts/",
     "probes/test_theory.py",
+    "report/style/test_vision.py",
     "report/test_browser.py",
     "test_api.py",
     "test_documents.py",

@@ -16,6 +16,7 @@ const showCurrent = () => {
   }
 };
 addEventListener("scroll", showCurrent, { passive: true });
+for (const chapter of chapters) chapter.addEventListener("toggle", showCurrent);
 const openTarget = () => {
   const target = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
   const chapter = target && target.closest("details");

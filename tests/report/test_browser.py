@@ -7,9 +7,11 @@ import shutil
 import pytest
 
 from depthbench.report import write_report
+from depthbench.store.results import load_results
 from tests.report.conftest import store_study, study_of
 
 webdriver = pytest.importorskip("selenium.webdriver")
+Keys = pytest.importorskip("selenium.webdriver.common.keys").Keys
 WebDriverWait = pytest.importorskip("selenium.webdriver.support.wait").WebDriverWait
 CHROMIUM, DRIVER = (shutil.which(name) for name in ("chromium", "chromedriver"))
 pytestmark = pytest.mark.skipif(
@@ -18,12 +20,16 @@ pytestmark = pytest.mark.skipif(
 
 
 @pytest.fixture(scope="module")
-def page(tmp_path_factory):
+def study(tmp_path_factory):
+    return store_study(tmp_path_factory.mktemp("browser") / "made-up", study_of())
+
+
+@pytest.fixture(scope="module")
+def page(study):
     """The report of a made-up study, as an address."""
-    path = store_study(tmp_path_factory.mktemp("browser") / "made-up", study_of())
     with pytest.MonkeyPatch.context() as patch:  # starting processes that draw takes longer
         patch.setattr("depthbench.report.drawing.MANY_FIGURES", math.inf)
-        return write_report(path).as_uri()
+        return write_report(study).as_uri()
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +103,93 @@ def test_every_figure_of_depths_has_parts_that_can_be_hidden(opened, figure):
     assert opened.execute_script(f"return document.querySelectorAll('#{figure}-svg .depth-20').length") > 0
 
 
+def open_chapter(browser, name):
+    """Open a chapter with the keyboard."""
+    summary = browser.find_element("css selector", f"#{name} > summary")
+    if not browser.execute_script("return arguments[0].parentElement.open", summary):
+        summary.send_keys(Keys.ENTER)
+    assert browser.execute_script("return arguments[0].parentElement.open", summary)
+
+
+def test_chapters_fold_and_a_link_opens_its_chapter(opened):
+    opened.refresh()
+    is_open = "return document.getElementById('gradients').open"
+    assert not opened.execute_script(is_open)
+    opened.find_element("css selector", "nav a[href='#gradients']").send_keys(Keys.ENTER)
+    WebDriverWait(opened, 5).until(lambda driver: driver.execute_script(is_open))
+    WebDriverWait(opened, 5).until(
+        lambda driver: driver.find_element("css selector", "nav [aria-current]").text == "Gradients"
+    )
+    opened.find_element("css selector", "#gradients > summary").send_keys(Keys.ENTER)
+    assert not opened.execute_script(is_open)
+    opened.execute_script("dispatchEvent(new Event('beforeprint'))")
+    assert opened.execute_script("return [...document.querySelectorAll('details')].every((d) => d.open)")
+
+
+def point_at(browser, figure, name):
+    """Point at the first point of a series; return what the page says."""
+    place = browser.execute_script(
+        """
+        const [figure, name] = arguments;
+        const svg = document.getElementById(`${figure}-svg`);
+        svg.scrollIntoView({ block: "center" });
+        const data = JSON.parse(svg.parentElement.querySelector("script").textContent);
+        const [x, y] = data.find((series) => series.name === name).points[0];
+        const at = new DOMPoint(x, y).matrixTransform(svg.getScreenCTM());
+        return [at.x, at.y];
+        """,
+        figure,
+        name,
+    )
+    browser.execute_cdp_cmd("Input.dispatchMouseEvent", {"type": "mouseMoved", "x": place[0], "y": place[1]})
+    WebDriverWait(browser, 5).until(lambda driver: driver.find_element("id", "tip").is_displayed())
+    return browser.find_element("id", "tip").text
+
+
+def test_pointing_at_a_run_shows_its_error(opened, study):
+    runs = load_results(study).runs.set_index(["network", "depth", "seed"])
+    expected = runs.loc[("plain", 14, 0), "train_error_eval"]
+    text = point_at(opened, "degradation", "plain, depth 14, seed 0")
+    assert text == f"plain, depth 14, seed 0\ntrain error {expected:.4g} %"
+
+
+def test_arrow_keys_go_from_point_to_point(opened):
+    box = opened.find_element("css selector", "#answer .figure")
+    tip = opened.find_element("id", "tip")
+    box.send_keys(Keys.ARROW_RIGHT)
+    first = tip.text
+    box.send_keys(Keys.ARROW_RIGHT)
+    assert first.startswith("plain, depth 8")
+    assert tip.text not in ("", first)
+    box.send_keys(Keys.ESCAPE)
+    assert not tip.is_displayed()
+
+
+def test_pointing_at_a_legend_entry_dims_the_others_in_every_figure(opened):
+    entry = "#degradation-svg .legend .network-plain"
+    opened.execute_script(
+        f"document.querySelector('{entry}').dispatchEvent(new PointerEvent('pointerenter'))"
+    )
+    count = "return document.querySelectorAll('#{}-svg .network-{}.dim').length"
+    for figure in ("degradation", "curves"):
+        assert opened.execute_script(count.format(figure, "resnet")) > 0
+        assert opened.execute_script(count.format(figure, "plain")) == 0
+
+
+def test_figures_follow_the_dark_page(opened):
+    dark = {"features": [{"name": "prefers-color-scheme", "value": "dark"}]}
+    colour = "return getComputedStyle(document.querySelector('#degradation-svg text')).fill"
+    light = opened.execute_script(colour)
+    opened.execute_cdp_cmd("Emulation.setEmulatedMedia", dark)
+    try:
+        assert opened.execute_script(colour) != light
+        assert opened.execute_script(colour) == "rgb(232, 232, 234)"  # --ink
+    finally:
+        opened.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+
+
 def test_one_of_two_gradients_is_shown_and_the_other_can_be_selected(opened):
+    open_chapter(opened, "gradients")
     section = opened.find_element("css selector", "section[aria-labelledby=figure-gradient_preact]")
     figures = section.find_elements("css selector", "figure")
     assert [figure.is_displayed() for figure in figures] == [True, False]
@@ -107,6 +199,7 @@ def test_one_of_two_gradients_is_shown_and_the_other_can_be_selected(opened):
 
 
 def test_a_list_is_sorted_part_by_part_and_blanks_are_last(opened):
+    open_chapter(opened, "training")
     table = opened.find_element("css selector", "section[aria-labelledby=table-verdicts_train] table")
     heads = table.find_elements("css selector", "thead th")
 
@@ -127,6 +220,7 @@ def test_a_list_is_sorted_part_by_part_and_blanks_are_last(opened):
 
 
 def test_a_table_is_sorted_by_the_column_that_is_clicked(opened):
+    open_chapter(opened, "training")
     table = opened.find_element("css selector", "section[aria-labelledby=table-summary] table")
     head = table.find_elements("css selector", "thead th")[1]
     head.find_element("css selector", "button").click()

@@ -83,7 +83,7 @@ def draw_curve(
             mark = CENSORED
         (point,) = axes.plot(run["step"], height, **mark | look)
         says = "diverged" if run["status"] == "diverged" else "not reached so far"
-        tags.describe(point, tags.Series(f"{name}, seed {run['seed']}", "step", "", ys=[says]))
+        tags.describe(point, tags.Series(f"{name}, seed {run['seed']}", "step", "outcome", ys=[says]))
 
 
 FIGURE = ReportFigure(
