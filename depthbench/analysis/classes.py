@@ -34,7 +34,7 @@ def class_metrics(predictions: pd.DataFrame) -> pd.DataFrame:
 def summarise_classes(metrics: pd.DataFrame) -> pd.DataFrame:
     """Summarise `class_metrics` over the seeds of each network, depth, metric and class.
 
-    Added columns: n, the number of seeds; mean, low and high (its 95 % t interval, NaN for n < 2), min, max.
+    Added columns: n, the number of seeds; mean, low and high (its 95 % interval, NaN for n < 5), min, max.
     """
     keys = ["network", "depth", "metric", "class"]
     return over_seeds(metrics, keys, "value").sort_values(keys[:2], kind="stable", ignore_index=True)

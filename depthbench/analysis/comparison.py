@@ -181,7 +181,7 @@ def differences(joined: Results) -> pd.DataFrame:
     - error, study, network, depth; first_network and own_network, its names in the baseline and the study;
     - n, the number of seeds that both have; first and other, the mean errors over these seeds in the baseline
       and the study; differences, {seed: D}, where D is other minus first;
-    - mean, low and high, the mean of D and its 95 % t interval; p, of the two-sided paired t test; p_holm, p
+    - mean, low and high, the mean of D and its 95 % interval; p, of the two-sided paired t test; p_holm, p
       corrected over the rows of a study and kind of error;
     - diverged, the number of diverged runs; same_weights and same_batches, whether each pair of runs started
       from the same weights and saw the same batches (NA if not recorded)."""

@@ -79,7 +79,7 @@ def summarise_responses(layers: pd.DataFrame) -> pd.DataFrame:
     """Summarise the standard deviation of layer responses at the last probed step, without the classifier.
 
     One row per network and depth. The value of a run is its median over layers. Columns: network, depth; n,
-    the number of seeds; mean, low and high (its 95 % t interval), min and max of the runs' values; least and
+    the number of seeds; mean, low and high (its 95 % interval), min and max of the runs' values; least and
     greatest, the extremes over all layers and seeds."""
     if "response_std" not in layers:
         return pd.DataFrame(columns=["network", "depth"])

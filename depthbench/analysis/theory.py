@@ -210,7 +210,7 @@ def measured_rates(runs: pd.DataFrame, layers: pd.DataFrame) -> pd.DataFrame:
     A stage needs at least MIN_FITTED layers, or blocks if the theory counts blocks. The rate of a run is
     exp(slope) of a straight line fitted by least squares to the logarithms of the squared norms. For blocks,
     the logarithms are averaged over the layers of a block. Columns: KEYS; mean, the geometric mean over n
-    seeds; low and high, its 95 % t interval (NaN for n < 2); difference, in percent of the predicted rate;
+    seeds; low and high, its 95 % interval (NaN for n < 5); difference, in percent of the predicted rate;
     and the fields of Prediction, empty without a prediction.
 
     Omits residual networks with batch normalisation and identity shortcuts, because their norm follows a

@@ -237,7 +237,8 @@ def _of_twins(twins: Sequence[Answer]) -> str:
         how_much = {True: "", False: " in part", None: ", at least in part"}[one.is_removed]
         return f"Residual connections remove the degradation{how_much}: {more}"
     removed = [found for found in twins if found.verdict == "present" and found.is_shown]
-    return f"Residual connections remove degradation, or part of it, in {len(removed)} of {len(twins)} twins."
+    pairs = f"{len(removed)} of {len(twins)} pairs of twins"
+    return f"Residual connections remove degradation, or part of it, in {pairs}."
 
 
 def _n_and_p(found: Answer) -> str:

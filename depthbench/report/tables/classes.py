@@ -4,7 +4,7 @@ import pandas as pd
 
 from depthbench.report.entries import ReportTable, Table
 from depthbench.report.evidence import Evidence
-from depthbench.report.tables.formatting import interval, number
+from depthbench.report.tables.formatting import INTERVAL_NOTE, interval, number, without_empty_columns
 
 
 def build(evidence: Evidence) -> Table | None:
@@ -32,11 +32,10 @@ def classes_table(classes: pd.DataFrame) -> Table:
     note = (
         "Recall is the percentage of a class's test images that the trained network classifies correctly. "
         "The worst class has the lowest mean recall. The F1 of a class is the harmonic mean of its precision "
-        "and recall, and macro F1 is the mean over classes. Means are over n seeds. The 95 % t interval of a "
-        "mean can reach below 0 % and above 100 %. A diverged run has no predictions and is omitted. The CSV "
-        "has every class."
+        "and recall, and macro F1 is the mean over classes. Means are over n seeds. A diverged run has "
+        f"no predictions and is omitted. The CSV has every class. {INTERVAL_NOTE}"
     )
-    return Table(note, classes, pd.DataFrame(rows).astype(str))
+    return Table(note, classes, without_empty_columns(pd.DataFrame(rows)))
 
 
 TABLE = ReportTable(build, title="F1 and recall by network and depth", chapter="classes")

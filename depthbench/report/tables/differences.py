@@ -9,7 +9,16 @@ from depthbench.analysis.comparison import is_significant
 from depthbench.analysis.rows import rows_of
 from depthbench.report.entries import ReportTable, Table
 from depthbench.report.evidence import Comparison
-from depthbench.report.tables.formatting import interval, number, p_value, seed_differences, signed, yes_no
+from depthbench.report.tables.formatting import (
+    INTERVAL_NOTE,
+    interval,
+    number,
+    p_value,
+    seed_differences,
+    signed,
+    without_empty_columns,
+    yes_no,
+)
 
 
 def build(compared: Comparison) -> Table:
@@ -40,12 +49,12 @@ def differences_table(differences: pd.DataFrame, baseline: str) -> Table:
     )
     note = (
         f"The error of each study minus that of {baseline}, seed by seed, over the n seeds that both have. "
-        "The interval is the 95 % t interval of the mean difference. p is from the two-sided paired t test, "
+        f"{INTERVAL_NOTE} p is from the two-sided paired t test, "
         "Holm-corrected over the rows of a study and kind of error. A difference is significant if p <= 0.05 "
         "with at least 3 seeds. Same batches are the same images in the same order."
     )
     nothing = "Nothing to compare: no network and depth has finished runs of the same seed in two studies."
-    return Table(note, raw, shown.astype(str), nothing)
+    return Table(note, raw, without_empty_columns(shown), nothing)
 
 
 def _networks(row: Mapping[str, Any]) -> str:

@@ -8,6 +8,9 @@ import pandas as pd
 
 from depthbench.analysis import STATUSES
 
+INTERVAL_NOTE = (
+    "From 5 seeds on, the 95 % interval of a mean is a studentised bootstrap, or Student's t if seeds tie."
+)
 CROP_ERRORS = {  # of ImageNet's protocol: column -> heading
     "test_error_10crop": "test error, 10 crops (%)",
     "test_error_top5": "top-5 error (%)",

@@ -7,7 +7,14 @@ from depthbench.analysis.summary import ERRORS
 from depthbench.report.entries import ReportTable, Table
 from depthbench.report.evidence import Comparison, Evidence
 from depthbench.report.sentences import train_images
-from depthbench.report.tables.formatting import CROP_ERRORS, interval, number, status_counts
+from depthbench.report.tables.formatting import (
+    CROP_ERRORS,
+    INTERVAL_NOTE,
+    interval,
+    number,
+    status_counts,
+    without_empty_columns,
+)
 
 STATISTICS = {"mean": ("mean",), "95 % interval": ("low", "high"), "range": ("min", "max")}
 
@@ -34,13 +41,13 @@ def summary_table(summary: pd.DataFrame, train_images: str) -> Table:
     shown["runs"] = [status_counts(row) for row in rows_of(summary)]
     note = (
         "Final errors over n seeds, measured in evaluation mode, without augmentation. The train error is "
-        f"measured on {train_images}. A diverged run counts at chance error. The 95 % t interval of the mean "
-        "can reach below 0 % and above 100 %. The best test error of a run is chosen on the test set, so "
+        f"measured on {train_images}. A diverged run counts at chance error. {INTERVAL_NOTE} "
+        "The best test error of a run is chosen on the test set, so "
         "only the table of runs shows it and no mean includes it."
     )
     if any(f"{name}_mean" in summary for name in CROP_ERRORS):
         note += " Errors over 10 crops and top-5 errors are means over the runs that have them."
-    return Table(note, summary, shown.astype(str))
+    return Table(note, summary, without_empty_columns(shown))
 
 
 TABLE = ReportTable(build, title="Errors by network and depth", chapter="training")
