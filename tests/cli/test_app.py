@@ -96,7 +96,9 @@ def test_frontier_finds_where_networks_stop_training_and_reports_it(tmp_path):
     page = (tmp_path / "frontier-quick/report/index.html").read_text()
     assert "Deepest trainable depth" in page
     assert "plain: train error below 100 % up to depth 8 (1 seed)" in page
-    printed = invoke(*asked)[1]
+    printed = invoke(*asked, "--no-report")[1]
+    assert "report: none" in printed
+    assert json.loads(invoke(*asked, "--no-report", "--json")[1])["report"] is None
     assert "plain: train error below 100 % up to depth 8 (1 seed)" in printed
 
 
@@ -153,6 +155,16 @@ def test_report_can_be_drawn_again(copied):
     page.unlink()
     assert invoke("report", copied)[1].strip() == str(page)
     assert page.exists()
+
+
+def test_a_folder_of_studies_has_an_index_and_its_reports_stay(copied):
+    pages = [copied / "report" / "index.html", copied.parent / "index.html"]
+    before = pages[0].stat().st_mtime_ns
+    assert invoke("report", copied.parent)[1].strip() == str(pages[1])
+    assert 'href="small/report/index.html"' in pages[1].read_text()
+    assert pages[0].stat().st_mtime_ns == before
+    assert invoke("report", copied.parent, copied)[1].split() == list(map(str, pages))
+    assert pages[0].stat().st_mtime_ns > before
 
 
 @pytest.mark.parametrize(
