@@ -126,6 +126,19 @@ def test_show_prints_a_table_or_json(trained_study):
     assert 0 <= rows[0]["test_error"] <= 100
 
 
+def test_show_and_plan_name_inconclusive_verdicts(trained_study):
+    path = trained_study.path
+    lines = invoke("show", path)[1].splitlines()[-3:]
+    assert all(": inconclusive (" in line and "; a verdict needs 3 seeds" in line for line in lines)
+    assert json.loads(invoke("show", path, "--json")[1])
+    plan = ["plan", "--depths", "8", "--no-calibrate", "--device", "cpu", "--pilot", path]
+    printed = invoke(*plan)[1]
+    assert all(line in printed for line in lines)
+    _, printed, note = invoke(*plan, "--json")
+    assert json.loads(printed)["study"] == "quick"
+    assert all(line in note for line in lines)
+
+
 def test_show_says_how_many_runs_have_not_started(trained_study, tmp_path):
     path = shutil.copytree(trained_study.path, tmp_path / "[bold]part")
     first, second, *_ = (path / "runs").iterdir()
