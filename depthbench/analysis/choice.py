@@ -19,7 +19,7 @@ MEASURED_WITH = {  # columns that must agree for measured costs to be comparable
 }
 DIGITS = 9  # decimals kept of a mean error, so that the order of summation does not matter
 NOISE = 0.05  # relative: measured costs that differ by less count as equal
-LEAST_SEEDS = 2  # one seed has no standard error
+LEAST_SEEDS = 3  # two seeds hardly show a spread: their standard error is often near 0
 
 
 def choose(runs: pd.DataFrame) -> pd.DataFrame:
@@ -29,7 +29,7 @@ def choose(runs: pd.DataFrame) -> pd.DataFrame:
     - network, depth; error, the column used: `val_error`, or `test_error` if there is no validation set;
     - n, the finished seeds; done, how many of them did not diverge;
     - mean and se, the mean and standard error of their final errors (percent; a diverged run counts at chance
-      error; se is NaN for n < 2);
+      error; se is NaN for n < 2); min and max, their range;
     - COSTS, means over the seeds; means of measured costs omit diverged runs, which ended early;
     - front_COST, whether the row is Pareto-optimal: no other row is at least as good in cost and error, and
       better in one of them (measured costs within NOISE count as equal);
@@ -50,13 +50,15 @@ def choose(runs: pd.DataFrame) -> pd.DataFrame:
         done = group[group["status"] == "done"]
         row = {"network": network, "depth": depth, "error": error, "n": len(group), "done": len(done)}
         row |= {"mean": round(group["value"].mean(), DIGITS), "se": group["value"].sem()}
+        row |= {"min": group["value"].min(), "max": group["value"].max()}
         measured = {cost: done if cost in MEASURED_WITH else group for cost in COSTS}
         rows.append(row | {cost: pd.to_numeric(of[cost]).mean() for cost, of in measured.items()})
-    columns = ["network", "depth", "error", "n", "done", "mean", "se", *COSTS]
+    columns = ["network", "depth", "error", "n", "done", "mean", "se", "min", "max", *COSTS]
     table = pd.DataFrame(rows, columns=columns)
     for cost in COSTS:
         table[f"front_{cost}"] = _front(table[cost], table["mean"], NOISE if cost in MEASURED_WITH else 0)
-    eligible = table[(table["n"] >= LEAST_SEEDS) & (table["done"] > 0) & (table["error"] == "val_error")]
+    eligible = considered(table)
+    eligible = eligible[eligible["error"] == "val_error"]
     if not eligible.empty and best(eligible)["mean"] > near_chance(runs):
         eligible = eligible.iloc[:0]
     shallowest = [_within(rows)["depth"].idxmin() for _, rows in eligible.groupby("network")]
@@ -65,6 +67,18 @@ def choose(runs: pd.DataFrame) -> pd.DataFrame:
         chosen_of_network=table.index.isin(shallowest),
         chosen=table.index.isin(cheapest),
     )
+
+
+def considered(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of `choose` with enough seeds, of which at least one did not diverge."""
+    return table[(table["n"] >= LEAST_SEEDS) & (table["done"] > 0)]
+
+
+def runner_up(table: pd.DataFrame) -> pd.Series | None:
+    """Return the row of `choose` with the lowest mean error but the recommended one, if there is another."""
+    others = considered(table)
+    others = others[~others["chosen"].astype(bool)]
+    return None if others.empty else best(others)
 
 
 def best(table: pd.DataFrame) -> pd.Series:

@@ -40,6 +40,19 @@ def summarise_classes(metrics: pd.DataFrame) -> pd.DataFrame:
     return over_seeds(metrics, keys, "value").sort_values(keys[:2], kind="stable", ignore_index=True)
 
 
+def weak_classes(summary: pd.DataFrame, network: str, depth: int) -> tuple[dict[str, float], float]:
+    """Return the classes whose recall is below half of the mean recall, and this mean over the classes.
+
+    `summary` is `summarise_classes`. The first result is {class: recall}, the lowest recall first. It is
+    empty, and the mean NaN, if the network and depth have no predictions."""
+    rows = summary[
+        (summary["network"] == network) & (summary["depth"] == depth) & (summary["metric"] == "recall")
+    ]
+    recalls = rows.set_index("class")["mean"].astype(float).sort_values()
+    mean = float(recalls.mean())
+    return {str(name): recall for name, recall in recalls.items() if recall < mean / 2}, mean
+
+
 def confusion(predictions: pd.DataFrame) -> pd.DataFrame:
     """Return the percentage of the images of each class (rows) that are predicted as each class (columns).
 

@@ -207,6 +207,7 @@ class OutputOptions:
 
     quiet: Annotated[bool, _output("Print errors only.", "--quiet")] = False
     as_json: Annotated[bool, _output("Print the results as JSON.", "--json")] = False
+    no_report: Annotated[bool, _output("Draw no report of the results.", "--no-report")] = False
 
 
 def expand_options(command: Callable[..., None]) -> Callable[..., None]:

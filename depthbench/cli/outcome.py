@@ -7,7 +7,7 @@ import typer
 from rich.console import Console
 
 from depthbench.cli.tables import how_many, summary_table
-from depthbench.cli.terminal import draw_report, err
+from depthbench.cli.terminal import draw_report, err, no_report
 from depthbench.console import say
 from depthbench.execution.plan import Plan
 from depthbench.store.record import FINISHED
@@ -39,12 +39,16 @@ def planned_rows(plan: Plan) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: (row["depth"], row["network"], row["seed"]))
 
 
-def finish(plan: Plan, console: Console, as_json: bool) -> None:
-    """Write the report and print the results. Exits with code 1 if a run failed or diverged unexpectedly."""
+def finish(plan: Plan, console: Console, *, as_json: bool, draws: bool = True) -> None:
+    """Write the report, if `draws`, and print the results.
+
+    Exits with code 1 if a run failed or diverged unexpectedly."""
     wanted = {run.run_id for run in (*plan.todo, *plan.finished)}
     rows = [row for row in read_runs(plan.store.path) if row["run_id"] in wanted]
-    page = None
-    if any(row["status"] in FINISHED for row in rows):
+    page, without = None, no_report(plan.store.path)
+    if not any(row["status"] in FINISHED for row in rows):
+        without = "none, because no run has finished"
+    elif draws:
         page = draw_report(console, plan.store.path)
     if as_json:
         outcome = {"study": plan.study.name, "results": str(plan.store.path), "report": page and str(page)}
@@ -52,7 +56,7 @@ def finish(plan: Plan, console: Console, as_json: bool) -> None:
     else:
         if rows:
             console.print(summary_table(rows, plan.study.name))
-        say(console, f"report: {page or 'none, because no run has finished'}")
+        say(console, f"report: {page or without}")
     failures = _failures(plan, rows)
     if failures:
         say(err, _failure_line(plan, failures, len(wanted)))

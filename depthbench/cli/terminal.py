@@ -33,6 +33,11 @@ def interruptible(message: str) -> Iterator[None]:
         raise typer.Exit(130) from None
 
 
+def no_report(path: Path) -> str:
+    """Say what stands for the report of `path` with `--no-report`."""
+    return f"none (`depthbench report {path}` draws it)"
+
+
 def draw_report(console: Console, path: Path, style: str = "page") -> Path:
     """Write the report of `path` while the console shows that. Ctrl-C prints how to draw it again."""
     interrupted = f"interrupted: the report of {path} is incomplete (`depthbench report {path}` draws it)"

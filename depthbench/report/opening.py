@@ -114,7 +114,7 @@ def _frontier(evidence: Evidence) -> list[str]:
 
 
 def _row(found: Answer, summary: pd.DataFrame) -> Row:
-    name = f"{found.residual} against {found.network}" if found.residual else found.network
+    name = name_of(found)
     badge, kind = _badge(found)
     shown = summary[summary["network"] == (found.residual or found.network)].dropna(
         subset=["train_error_eval_mean"]
@@ -136,6 +136,11 @@ def _row(found: Answer, summary: pd.DataFrame) -> Row:
         spark=spark,
         is_pair=bool(found.residual),
     )
+
+
+def name_of(found: Answer) -> str:
+    """Name the network of an answer, or its pair of twins."""
+    return f"{found.residual} against {found.network}" if found.residual else found.network
 
 
 def _badge(found: Answer) -> tuple[str, str]:

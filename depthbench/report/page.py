@@ -70,12 +70,21 @@ def write_page(path: Path, out: Path, style: str = "page") -> Path:
         sentences={
             "layers": list(filter(None, [sentences.responses(evidence.responses)])),
             "published": sentences.rates(evidence.rates) if evidence.is_trained else [],
-            "choice": sentences.choice(evidence.choice, len(evidence.missing)) if evidence.is_trained else [],
+            "choice": _choice(evidence) if evidence.is_trained else [],
         },
         depths=sorted(runs["depth"].unique()),
         environments={evidence.study["name"]: environment(evidence.records)},
         files={"study.toml, as run": (path / "study.toml").read_text(encoding="utf-8")},
         command=_command(path, evidence.study),
+    )
+
+
+def _choice(evidence: Evidence) -> list[str]:
+    return sentences.choice(
+        evidence.choice,
+        len(evidence.missing),
+        images=sentences.validation_images(evidence.records, evidence.study["data"]),
+        classes=evidence.classes,
     )
 
 

@@ -7,12 +7,15 @@ import pandas as pd
 
 from depthbench.analysis import STATUSES
 from depthbench.analysis.choice import LEAST_SEEDS as LEAST_SEEDS_TO_CHOOSE
-from depthbench.analysis.choice import best
+from depthbench.analysis.choice import runner_up
+from depthbench.analysis.classes import weak_classes
 from depthbench.analysis.comparison import is_significant
 from depthbench.analysis.rows import rows_of
 from depthbench.analysis.verdict import LEAST_SEEDS
+from depthbench.store.record import Record
 
 KEPT = (0.95, 1.05)  # rates of a gradient that neither vanishes nor explodes
+MOST_CLASSES = 5  # that a sentence names
 
 
 def statuses(runs: pd.DataFrame, missing: pd.DataFrame) -> str:
@@ -84,11 +87,17 @@ def _range(values: pd.Series) -> str:
     return low if low == high else f"{low} to {high}"
 
 
-def choice(table: pd.DataFrame, unfinished: int = 0) -> list[str]:
+def choice(
+    table: pd.DataFrame,
+    unfinished: int = 0,
+    *,
+    images: str = "",
+    classes: pd.DataFrame | None = None,
+) -> list[str]:
     """Recommend a network and depth, overall and for each network, or say what a recommendation needs.
 
     `table` is `analysis.choice.choose`. Empty if it has fewer than two rows. `unfinished`: runs of the study
-    without final errors."""
+    without final errors. `images`: `validation_images`. `classes`: `analysis.classes.summarise_classes`."""
     if len(table) < 2:
         return []
     if table["error"].iloc[0] != "val_error":
@@ -99,12 +108,14 @@ def choice(table: pd.DataFrame, unfinished: int = 0) -> list[str]:
         ]
     least = LEAST_SEEDS_TO_CHOOSE
     if (table["n"] < least).all():
-        return [f"No depth is recommended: this needs at least {least} seeds. Add `--seeds {least + 1}`."]
+        return [
+            f"No depth is recommended: this needs at least {least} finished seeds of a network and depth, "
+            f"but there are {table['n'].max()} at most. Add `--seeds {least}`."
+        ]
     if not table["chosen"].any():
         return [f"No depth is recommended: no network with at least {least} seeds is better than chance."]
     (row,) = rows_of(table[table["chosen"]])
-    top = best(table[table["n"] >= least])
-    sentences = [_recommendation(row, top)]
+    sentences = [*_recommendation(row, runner_up(table), images), *_weak_classes(row, classes)]
     if (table["n"] < least).any():
         sentences.insert(0, f"Depths with fewer than {least} seeds are not considered.")
     if unfinished:
@@ -119,24 +130,64 @@ def choice(table: pd.DataFrame, unfinished: int = 0) -> list[str]:
     return sentences
 
 
-def _recommendation(row: Mapping[str, Any], top: pd.Series) -> str:
-    """Recommend `row` of `choose`; `top` is the row with the lowest mean error."""
+def validation_images(records: Iterable[Record], data: Mapping[str, Any]) -> str:
+    """Describe the validation images of a study; empty if the results do not tell their number.
+
+    `data` is the [data] table of study.toml, for records of versions that did not count the images."""
+    if counts := {record.val_images for record in records if record.val_images}:
+        return f"{max(counts):,} images"
+    if size := data.get("val_size"):
+        return f"{size:,} images"
+    if fraction := data.get("val_fraction"):
+        return f"{100 * fraction:g} % of the training images"
+    return ""
+
+
+def _recommendation(row: Mapping[str, Any], other: pd.Series | None, images: str) -> list[str]:
+    """Recommend `row` of `choose`. `other` is the runner-up."""
     millions = f"{row['multiply_adds'] / 1e6:.3g} million multiply-adds per image"
-    size = f"{millions} and {row['parameters'] / 1e6:.2g} million parameters"
-    recommended = f"Recommended: {row['network']} at depth {row['depth']}, validation error {row['mean']:.2f}"
-    if (row["network"], row["depth"]) == (top["network"], top["depth"]):
-        return (
-            f"{recommended} ± {row['se']:.2f} % (mean ± standard error, n = {row['n']}), {size}. It has the "
-            "lowest error, and no other choice with fewer multiply-adds is within one standard error of it."
-        )
-    times = top["multiply_adds"] / row["multiply_adds"]
-    more = f"{times:.2g} times as many" if times >= 1.05 else "about as many"
-    lowest = f"{top['mean']:.2f} ± {top['se']:.2f} %, mean ± standard error, n = {top['n']}"
-    return (
-        f"{recommended} % (n = {row['n']}), {size}. It has the fewest multiply-adds of all choices within "
-        f"one standard error of the best. The best is {top['network']} at depth {top['depth']} ({lowest}), "
-        f"with {more} multiply-adds."
+    on = f" on {images}" if images else ""
+    recommended = (
+        f"Recommended: {row['network']} at depth {row['depth']}, validation error {_error(row)}{on}, "
+        f"{millions} and {row['parameters'] / 1e6:.2g} million parameters."
     )
+    if other is None:
+        return [recommended]
+    times = other["multiply_adds"] / row["multiply_adds"]
+    cost = f"{times:.2g} times as many" if abs(times - 1) >= 0.05 else "about as many"
+    name = f"{other['network']} at depth {other['depth']}"
+    if other["mean"] < row["mean"]:
+        return [
+            f"{recommended} It has the fewest multiply-adds of all choices within one standard error of the "
+            f"best. The best, and the runner-up, is {name}: {_error(other)}, with {cost} multiply-adds."
+        ]
+    return [
+        f"{recommended} It has the lowest error, and no other choice with fewer multiply-adds is within one "
+        f"standard error of it. The runner-up is {name}: {_error(other)}, with {cost} multiply-adds."
+    ]
+
+
+def _error(row: Mapping[str, Any] | pd.Series) -> str:
+    """Write the mean error of a row of `choose` with its spread over the seeds."""
+    return (
+        f"{row['mean']:.2f} % (standard error {row['se']:.2f}, seeds {row['min']:.2f} to {row['max']:.2f}, "
+        f"n = {row['n']})"
+    )
+
+
+def _weak_classes(row: Mapping[str, Any], classes: pd.DataFrame | None) -> list[str]:
+    """Name the classes that the recommended network rarely recognises; empty if there are none."""
+    if classes is None:
+        return []
+    weak, mean = weak_classes(classes, row["network"], row["depth"])
+    if not weak:
+        return []
+    named = [f"{name} ({recall:.2f} %)" for name, recall in list(weak.items())[:MOST_CLASSES]]
+    more = f" and {len(weak) - MOST_CLASSES} more" if len(weak) > MOST_CLASSES else ""
+    return [
+        "Caution: on the test images, this network and depth has a recall below half of the mean over the "
+        f"classes ({mean:.2f} %) for {', '.join(named)}{more}."
+    ]
 
 
 def measured_differently(columns: Iterable[str]) -> str:

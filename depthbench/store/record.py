@@ -112,6 +112,8 @@ class Record(Part):
     classes: tuple[str, ...] | None = None
     image_shape: tuple[int, ...] | None = None
     """(C, H, W)."""
+    val_images: int | None = None
+    """Number of validation images."""
     chance_error: float | None = None
     """Percent."""
     parameters: int | None = None

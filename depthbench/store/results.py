@@ -113,6 +113,11 @@ def load_results(path: str | Path) -> Results:
     )
 
 
+def load_history(path: str | Path, runs: "pd.DataFrame") -> "pd.DataFrame":
+    """Return `Results.history` of finished runs, without the other tables. `runs` is `Results.runs`."""
+    return _join_tables(path, _finished(path, runs), "history")
+
+
 def load_predictions(path: str | Path, runs: "pd.DataFrame | None" = None) -> "pd.DataFrame":
     """Return one row per test image and done run, in the order of the data set.
 

@@ -230,6 +230,7 @@ def _first_record(trainer: Trainer, images: Images, data_hash: str) -> Record:
         num_classes=len(images.classes),
         classes=tuple(images.classes),
         image_shape=tuple(images.shape),
+        val_images=0 if images.val_y is None else len(images.val_y),
         chance_error=images.chance_error,
         parameters=count_parameters(trainer.network),
         multiply_adds=trainer.count_multiply_adds(images.shape),

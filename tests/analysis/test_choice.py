@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from depthbench.analysis.choice import best, choose, incomparable_costs
+from depthbench.analysis.choice import best, choose, incomparable_costs, runner_up
 
 
 def runs_of(errors: dict, **columns) -> pd.DataFrame:
@@ -37,37 +37,40 @@ def test_the_shallowest_depth_within_one_standard_error_of_the_best_is_chosen():
 
 
 def test_nothing_is_chosen_if_the_best_is_at_chance():
-    errors = {("plain", 8): [89.0, 88.0], ("plain", 20): [90.0, 90.0], ("resnet", 8): [86.0, 88.0]}
+    errors = {("plain", 8): [89, 88, 89], ("plain", 20): [90, 90, 90], ("resnet", 8): [86, 88, 88]}
     assert not choose(runs_of(errors))[["chosen", "chosen_of_network"]].any(axis=None)
-    assert chosen(choose(runs_of(errors | {("resnet", 20): [80.0, 84.0]}))) == [("resnet", 20)]
+    assert chosen(choose(runs_of(errors | {("resnet", 20): [80, 82, 84]}))) == [("resnet", 20)]
 
 
 def test_the_fewest_multiply_adds_of_all_networks_are_chosen():
     errors = {
-        ("plain", 8): [3.0, 3.2],
-        ("plain", 20): [9, 9],
-        ("resnet", 20): [3.0, 3.12],
-        ("wide", 4): [3, 3],
+        ("plain", 8): [3.0, 3.1, 3.2],
+        ("plain", 20): [9, 9, 9],
+        ("resnet", 20): [2.94, 3.06, 3.18],
+        ("wide", 4): [3, 3, 3],
     }
     runs = runs_of(errors)
     runs.loc[runs["network"] == "wide", "multiply_adds"] = 1e9
     table = choose(runs)
     assert best(table)["network"] == "wide"
     assert chosen(table) == [("wide", 4)]  # its standard error is 0
-    table = choose(runs.assign(val_error=runs["val_error"].where(runs["network"] != "wide", [3.0, 3.2] * 4)))
+    table = choose(
+        runs.assign(val_error=runs["val_error"].where(runs["network"] != "wide", [2.9, 3.1, 3.3] * 4))
+    )
     assert chosen(table) == [("plain", 8)]
     assert chosen(table, "chosen_of_network") == [("plain", 8), ("resnet", 20), ("wide", 4)]
 
 
-def test_nothing_is_chosen_by_test_error_or_with_one_seed():
-    table = choose(runs_of({("plain", 8): [3.0, 3.2], ("plain", 20): [1.0, 1.2]}, val_error=None))
+def test_nothing_is_chosen_by_test_error_or_with_few_seeds():
+    table = choose(runs_of({("plain", 8): [3.0, 3.1, 3.2], ("plain", 20): [1, 1.1, 1.2]}, val_error=None))
     assert set(table["error"]) == {"test_error"}
     assert chosen(table) == chosen(table, "chosen_of_network") == []
     table = choose(runs_of({("plain", 8): [3.0], ("plain", 20): [1.0]}))
     assert table["se"].isna().all()
     assert chosen(table) == []
-    table = choose(runs_of({("plain", 8): [3.0, 3.2], ("plain", 20): [1.0]}))
-    assert chosen(table) == [("plain", 8)]  # a lucky seed is not the best
+    assert chosen(choose(runs_of({("plain", 8): [3.0, 3.0], ("plain", 20): [1.0, 1.0]}))) == []
+    table = choose(runs_of({("plain", 8): [3.0, 3.1, 3.2], ("plain", 20): [1.0, 1.0]}))
+    assert chosen(table) == [("plain", 8)]  # two lucky seeds are not the best
 
 
 def test_a_diverged_run_counts_at_chance_and_not_in_the_costs():
@@ -110,6 +113,18 @@ def test_without_a_finished_run_there_is_no_row():
 
 
 def test_a_network_whose_runs_all_diverged_is_never_chosen():
-    table = choose(runs_of({("hot", 8): ["x", "x"], ("resnet", 8): [2.0, 2.2], ("resnet", 20): [5.0, "x"]}))
+    errors = {("hot", 8): ["x"] * 3, ("resnet", 8): [2.0, 2.1, 2.2], ("resnet", 20): [5.0, 5.0, "x"]}
+    table = choose(runs_of(errors))
     assert chosen(table) == chosen(table, "chosen_of_network") == [("resnet", 8)]
-    assert table["done"].tolist() == [0, 2, 1]
+    assert table["done"].tolist() == [0, 3, 2]
+    assert runner_up(table)["depth"] == 20
+
+
+def test_the_runner_up_is_the_best_of_the_others_with_enough_seeds():
+    errors = {("plain", 8): [3.0, 3.1, 3.2], ("plain", 20): [1.0, 1.0, 1.3], ("resnet", 8): [0.5, 0.5]}
+    table = choose(runs_of(errors))
+    assert table[["min", "max"]].to_numpy().tolist() == [[3.0, 3.2], [1.0, 1.3], [0.5, 0.5]]
+    assert chosen(table) == [("plain", 20)]
+    other = runner_up(table)
+    assert (other["network"], other["depth"]) == ("plain", 8)
+    assert runner_up(table[table["chosen"]]) is None

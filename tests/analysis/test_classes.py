@@ -1,7 +1,8 @@
+import numpy as np
 import pandas as pd
 import pytest
 
-from depthbench.analysis.classes import class_metrics, confusion, summarise_classes
+from depthbench.analysis.classes import class_metrics, confusion, summarise_classes, weak_classes
 
 CLASSES = ["zebra", "ant", "yak"]  # in no alphabetical order; no image shows a yak
 
@@ -52,3 +53,19 @@ def test_a_row_of_the_confusion_matrix_is_a_class_and_adds_up_to_100():
 
 def test_without_predictions_the_tables_are_empty():
     assert summarise_classes(class_metrics(pd.DataFrame())).empty
+
+
+def test_classes_below_half_of_the_mean_recall_are_weak():
+    recalls = {"a": 88.1, "b": 0.0, "c": 31.9, "d": 100.0, "e": 100.0, "none": np.nan}  # a mean of 64 %
+    rows = [
+        {"network": network, "depth": 8, "metric": "recall", "class": name, "mean": recall * scale}
+        for network, scale in (("plain", 1), ("resnet", 0))
+        for name, recall in recalls.items()
+    ]
+    rows.append({"network": "plain", "depth": 8, "metric": "macro_f1", "class": "", "mean": 1.0})
+    summary = pd.DataFrame(rows)
+    weak, mean = weak_classes(summary, "plain", 8)
+    assert list(weak.items()) == [("b", 0.0), ("c", 31.9)]
+    assert mean == pytest.approx(64)
+    assert weak_classes(summary, "resnet", 8) == ({}, 0)
+    assert weak_classes(summary, "plain", 20)[0] == {}

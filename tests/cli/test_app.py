@@ -96,7 +96,9 @@ def test_frontier_finds_where_networks_stop_training_and_reports_it(tmp_path):
     page = (tmp_path / "frontier-quick/report/index.html").read_text()
     assert "Deepest trainable depth" in page
     assert "plain: train error below 100 % up to depth 8 (1 seed)" in page
-    printed = invoke(*asked)[1]
+    printed = invoke(*asked, "--no-report")[1]
+    assert "report: none" in printed
+    assert json.loads(invoke(*asked, "--no-report", "--json")[1])["report"] is None
     assert "plain: train error below 100 % up to depth 8 (1 seed)" in printed
 
 
@@ -122,6 +124,19 @@ def test_show_prints_a_table_or_json(trained_study):
     rows = json.loads(CliRunner().invoke(app, ["show", str(path), "--json"]).stdout)
     assert rows[0]["network"] == "plain"
     assert 0 <= rows[0]["test_error"] <= 100
+
+
+def test_show_and_plan_name_inconclusive_verdicts(trained_study):
+    path = trained_study.path
+    lines = invoke("show", path)[1].splitlines()[-3:]
+    assert all(": inconclusive (" in line and "; a verdict needs 3 seeds" in line for line in lines)
+    assert json.loads(invoke("show", path, "--json")[1])
+    plan = ["plan", "--depths", "8", "--no-calibrate", "--device", "cpu", "--pilot", path]
+    printed = invoke(*plan)[1]
+    assert all(line in printed for line in lines)
+    _, printed, note = invoke(*plan, "--json")
+    assert json.loads(printed)["study"] == "quick"
+    assert all(line in note for line in lines)
 
 
 def test_show_says_how_many_runs_have_not_started(trained_study, tmp_path):
@@ -153,6 +168,16 @@ def test_report_can_be_drawn_again(copied):
     page.unlink()
     assert invoke("report", copied)[1].strip() == str(page)
     assert page.exists()
+
+
+def test_a_folder_of_studies_has_an_index_and_its_reports_stay(copied):
+    pages = [copied / "report" / "index.html", copied.parent / "index.html"]
+    before = pages[0].stat().st_mtime_ns
+    assert invoke("report", copied.parent)[1].strip() == str(pages[1])
+    assert 'href="small/report/index.html"' in pages[1].read_text()
+    assert pages[0].stat().st_mtime_ns == before
+    assert invoke("report", copied.parent, copied)[1].split() == list(map(str, pages))
+    assert pages[0].stat().st_mtime_ns > before
 
 
 @pytest.mark.parametrize(

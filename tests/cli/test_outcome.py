@@ -125,3 +125,13 @@ def test_other_runs_of_the_study_do_not_count(plan, console, capsys, drawn):
     assert [run["run_id"] for run in printed["runs"]] == [first.todo[0].run_id]
     assert (printed["study"], printed["report"]) == ("tiny", str(made.store.path / "page"))
     assert console.file.getvalue() == ""
+
+
+def test_without_a_report_the_outcome_has_none(plan, console, capsys, drawn):
+    made = plan()
+    store(made, ["done", "done"])
+    finish(made, console, as_json=True, draws=False)
+    assert json.loads(capsys.readouterr().out)["report"] is None
+    finish(made, console, as_json=False, draws=False)
+    assert f"report: none (`depthbench report {made.store.path}` draws it)" in console.file.getvalue()
+    assert drawn == []

@@ -41,6 +41,7 @@ def test_a_run_stores_its_record_and_tables(tiny, trained):
     assert record == store.read()
     assert record.status == "done"
     assert record.run_id == run.run_id
+    assert record.val_images == 100
     assert history.step.tolist() == [4, 6, 8, 12]
     assert history.epoch.tolist() == [16 * step / 1337 for step in (4, 6, 8, 12)]
     evaluated = history.dropna(subset="test_error")

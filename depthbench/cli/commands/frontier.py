@@ -8,7 +8,7 @@ import typer
 from depthbench.cli import completion
 from depthbench.cli.options import ExecutionOptions, OutputOptions, StudyOptions, expand_options, option
 from depthbench.cli.planning import announced_plan
-from depthbench.cli.terminal import RESUME, draw_report, interruptible, make_console, out
+from depthbench.cli.terminal import RESUME, draw_report, interruptible, make_console, no_report, out
 from depthbench.console import say
 
 
@@ -78,13 +78,13 @@ def frontier(
             display=choose_display(console, output.quiet),
             planner=lambda study, execution: announced_plan(console, study, execution),
         )
-    page = draw_report(console, found.path)
+    page = None if output.no_report else draw_report(console, found.path)
     if output.as_json:
-        outcome = {"study": found.path.name, "results": str(found.path), "report": str(page)}
+        outcome = {"study": found.path.name, "results": str(found.path), "report": page and str(page)}
         for key, table in (("seeds", found.frontiers), ("networks", found.summary)):
             outcome[key] = json.loads(table.to_json(orient="records"))
         print(json.dumps(outcome, indent=1))
         return
     for line in frontier_lines(rows_of(found.summary), found.below):
         say(out, line)
-    say(console, f"report: {page}")
+    say(console, f"report: {page or no_report(found.path)}")

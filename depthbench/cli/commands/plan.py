@@ -1,5 +1,6 @@
 """The command `depthbench plan`."""
 
+from pathlib import Path
 from typing import Annotated
 
 from depthbench.cli.options import ExecutionOptions, GridOptions, StudyOptions, expand_options, option
@@ -23,6 +24,14 @@ def plan(
             rich_help_panel="Output",
         ),
     ] = True,
+    pilot: Annotated[
+        Path | None,
+        option(
+            "A results directory. Also print how many seeds would decide each of its inconclusive verdicts.",
+            metavar="RESULTS",
+            rich_help_panel="Output",
+        ),
+    ] = None,
     as_json: Annotated[bool, option("Print the cost as JSON.", "--json", rich_help_panel="Output")] = False,
 ) -> None:
     """Estimate the cost of a study: parameters, memory and time on this machine.
@@ -35,10 +44,14 @@ def plan(
       depthbench plan --depths 20,56,110
 
       depthbench plan --networks resnet --depths 1202 --no-calibrate
+
+      depthbench plan vanishing-gradients --pilot results/vanishing-gradients
     """
     from depthbench.execution.cost.estimate import estimate
+    from depthbench.report.undecided import pilot_lines
 
     console = make_console(stderr=as_json)
+    seeds = pilot_lines(pilot) if pilot else []  # a wrong path fails before the work
     with interruptible("interrupted (--no-calibrate skips the timing)"):
         study = changes.load(grid.study, networks=grid.networks, depths=grid.depths)
         planned = plan_study(console, study, how.settings(), executes=False)
@@ -46,7 +59,9 @@ def plan(
             cost = estimate(planned, calibrate, progress)
     if as_json:
         print(cost.to_json())
-        return
-    out.print(plan_table(cost))
-    for line in plan_lines(cost):
-        say(out, line)
+    else:
+        out.print(plan_table(cost))
+        for line in plan_lines(cost):
+            say(out, line)
+    for line in seeds:
+        say(console, line)

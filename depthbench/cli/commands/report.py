@@ -7,13 +7,17 @@ import typer
 
 from depthbench.cli import completion
 from depthbench.cli.options import option, tensorboard_option
-from depthbench.cli.terminal import draw_report, err
+from depthbench.cli.terminal import draw_report, err, interruptible
+from depthbench.console import saying
 
 
 def report(
     results: Annotated[
         list[Path],
-        typer.Argument(help="Results directories of studies, e.g. results/quick.", show_default=False),
+        typer.Argument(
+            help="Results directories of studies, e.g. results/quick, or folders of them, e.g. results.",
+            show_default=False,
+        ),
     ],
     style: Annotated[
         str,
@@ -29,15 +33,35 @@ def report(
 
     A report is report/index.html, the figures (SVG and PNG) and the tables
     (CSV, Markdown and LaTeX).
+
+    For a folder of studies, the command writes an index of their reports,
+    FOLDER/index.html, and redraws none of them.
+
+    Examples:
+
+      depthbench report results/quick --style slides
+
+      depthbench report results
     """
+    from depthbench.report.index import study_folders, write_index
     from depthbench.store.study_store import StudyStore
     from depthbench.tensorboard import check_installed, write_study
 
     if tensorboard:
         check_installed()
+    folders = {path for path in results if study_folders(path)}
     for path in results:
-        StudyStore(path).table()  # raises BadInput before any report is drawn
-    for path in results:
+        if path not in folders:
+            StudyStore(path).table()  # raises BadInput before any report is drawn
+    for path in sorted(results, key=folders.__contains__):  # an index shows the reports drawn before it
+        if path in folders:
+            with (
+                interruptible(f"interrupted: {path}/index.html is not written"),
+                saying(err, f"writing the index of {path}"),
+            ):
+                page = write_index(path)
+            print(page)
+            continue
         if tensorboard:
             print(write_study(path))
         print(draw_report(err, path, style))

@@ -66,4 +66,4 @@ def run(
         for stored in plan.finished:  # the display has written those of the other runs
             write_run(plan.store.run(stored.run_id))
         say(console, f"event files: tensorboard --logdir {plan.store.path / FOLDER}")
-    finish(plan, console, output.as_json)
+    finish(plan, console, as_json=output.as_json, draws=not output.no_report)

@@ -12,15 +12,24 @@ def show(
     results: Results,
     as_json: Annotated[bool, option("Print the runs as JSON.", "--json")] = False,
 ) -> None:
-    """Show the runs of a results directory: status, errors and time."""
+    """Show the runs of a results directory: status, errors and time.
+
+    Lines below the table name the inconclusive verdicts, and say how many
+    seeds would decide each of them.
+    """
+    from depthbench.report.undecided import undecided
     from depthbench.store.results import read_runs
     from depthbench.store.study_store import StudyStore
     from depthbench.study.grid import requested_runs
 
     rows = read_runs(results)
     print_runs(rows, str(results), as_json)
+    if as_json:
+        return
+    for line in undecided(results, rows).lines:
+        say(out, line)
     store = StudyStore(results)
     missing = len(requested_runs(store.table())) - len(store.run_stores())
-    if missing > 0 and not as_json:
+    if missing > 0:
         runs = "1 more run of the study has" if missing == 1 else f"{missing} more runs of the study have"
         say(out, f"{runs} not started")
