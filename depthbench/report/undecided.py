@@ -10,14 +10,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from depthbench import __version__
 from depthbench.files import write_text
 from depthbench.store.results import load_history, read_runs
 from depthbench.store.study_store import StudyStore
 
 CACHE = ".undecided.json"
 """The file in a results directory that keeps the outcome."""
-EDITION = 1  # raise it if the same runs give another outcome or other words
+PACKAGE = Path(__file__).parents[1]
 
 
 class Undecided(NamedTuple):
@@ -64,8 +63,10 @@ def pilot_lines(path: Path) -> list[str]:
 
 def _key(rows: Sequence[Mapping[str, Any]], study: Mapping[str, Any]) -> str:
     """Return a digest of what the verdicts depend on. A run that is trained again takes another time."""
-    facts = [__version__, EDITION, rows, study.get("verdict")]
-    return hashlib.sha256(json.dumps(facts, default=str).encode()).hexdigest()
+    digest = hashlib.sha256(json.dumps([rows, study.get("verdict")], default=str).encode())
+    for file in (*sorted((PACKAGE / "analysis").glob("*.py")), *sorted((PACKAGE / "report").glob("*.py"))):
+        digest.update(file.read_bytes())  # the code and its words
+    return digest.hexdigest()
 
 
 def _analyse(path: Path, rows: Sequence[Mapping[str, Any]], study: Mapping[str, Any]) -> Undecided:

@@ -17,7 +17,7 @@ def test_summary_of_one_seed_claims_no_interval(partial_results):
         summary_table(summarise(partial_results.runs), "all training images"), network="resnet", depth="20"
     )
     assert row["n"] == "1"
-    assert not any("95 %" in column for column in row.keys())  # none has five seeds
+    assert not any("95 %" in column for column in row)  # none has five seeds
     assert row["runs"] == "1 done, 1 interrupted"
 
 
