@@ -39,7 +39,7 @@ def inline(svg: str, name: str, label: str) -> str:
     svg = re.sub(r'(href="#|url\(#)', rf"\1{name}-", svg)
     svg = re.sub(r"(<style\b[^>]*>).*?(</style>)", _scoped(name), svg, flags=re.DOTALL)
     label = label.replace("&", "&amp;").replace("<", "&lt;").replace('"', "&quot;")
-    return svg.replace("<svg", f'<svg id="{name}-svg" role="img" aria-label="{label}"', 1)
+    return svg.replace("<svg", f'<svg id="{name}-svg" role="group" aria-label="{label}"', 1)
 
 
 def _scoped(name: str) -> Callable[[re.Match[str]], str]:

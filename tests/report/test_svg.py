@@ -20,7 +20,7 @@ def test_ids_and_references_are_prefixed_alike():
 
 def test_ids_without_a_reference_are_removed():
     svg = '<svg><g id="axes_1"/><g id="axes_1"/></svg>'
-    assert inline(svg, "x", "label") == '<svg id="x-svg" role="img" aria-label="label"><g/><g/></svg>'
+    assert inline(svg, "x", "label") == '<svg id="x-svg" role="group" aria-label="label"><g/><g/></svg>'
 
 
 def test_prologue_and_metadata_are_removed():
@@ -35,7 +35,7 @@ def test_style_rules_apply_to_this_figure_only():
 
 def test_label_is_an_escaped_text_alternative():
     text = inline(FILE, "x", 'a < b & "c"')
-    assert 'role="img" aria-label="a &lt; b &amp; &quot;c&quot;"' in text
+    assert 'role="group" aria-label="a &lt; b &amp; &quot;c&quot;"' in text
 
 
 @pytest.mark.parametrize(
