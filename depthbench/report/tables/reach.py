@@ -76,4 +76,4 @@ def _others(row: Mapping[str, Any]) -> str:
     return text + (f", {row['diverged']} of which diverged" if row["diverged"] else "")
 
 
-TABLE = ReportTable(build, title="Steps to reach a train error", chapter="training")
+TABLE = ReportTable(build, title="Steps to reach a train error in numbers", chapter="training")
