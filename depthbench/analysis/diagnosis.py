@@ -108,11 +108,11 @@ def _by_run(history: pd.DataFrame) -> dict[str, np.ndarray]:
 
 def _of_errors(run: Mapping[str, Any], history: np.ndarray, near: float) -> list[_Found]:
     """Return the findings in the errors of one run. `history` is that of `_by_run`."""
-    steps = float(run["steps"])
+    steps = float("nan" if run["steps"] is None else run["steps"])
     logged, during, evaluated = history
     if run["status"] == "diverged":
         return [_Found("diverged", {"step": float(max(logged, default=run["step"])), "steps": steps})]
-    if run["status"] != "done" or not run["step"] >= LEAST_STEPS:
+    if run["status"] != "done" or not (run["step"] or 0) >= LEAST_STEPS:
         return []
     beside = np.fmax(during, np.append(during[1:], np.nan))  # a run that just jumped shows it in the next row
     is_known = ~np.isnan(evaluated)

@@ -74,7 +74,8 @@ def last_errors(runs: pd.DataFrame, history: pd.DataFrame, column: str) -> pd.Da
     depth, seed, status, error, and the settings of each run."""
     finished = runs[runs["status"].isin(FINISHED)].copy()
     rows = history.dropna(subset=[column]).sort_values("step")
-    steps = finished.set_index("run_id")["steps"].reindex(rows["run_id"]).to_numpy()
+    planned = pd.to_numeric(finished.set_index("run_id")["steps"])  # None if not recorded
+    steps = planned.reindex(rows["run_id"]).to_numpy(float)
     settled = rows["step"] > (1 - LAST_PART) * steps
     last = rows["step"] == rows.groupby("run_id")["step"].transform("max")
     means = rows[settled | last].groupby("run_id")[column].apply(lambda e: e.tail(EVALUATIONS).mean())

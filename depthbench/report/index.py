@@ -1,5 +1,6 @@
 """An index of the studies and comparisons in a folder: one page with a card for each."""
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -15,7 +16,7 @@ from depthbench.report.evidence import Evidence
 from depthbench.report.figures import FIGURES
 from depthbench.report.formats import STYLES
 from depthbench.report.opening import Row
-from depthbench.report.page import template
+from depthbench.report.page import relative_path, template
 
 COMPARISONS = "comparisons"
 """The folder next to the studies that holds comparisons."""
@@ -37,6 +38,8 @@ class Card:
     figure: str = ""
     about: str = ""
     """Its data, runs, date and size."""
+    command: str = ""
+    """The command that writes its report."""
     problem: str = ""
     """Why there is nothing to show."""
 
@@ -70,11 +73,10 @@ def _study_card(path: Path, folder: Path) -> Card:
         return Card(path.name, problem=str(error))
     report = path / STYLES["page"].folder
     page = _address(report / "index.html", folder)
-    about = [evidence.study["data"]["name"], sentences.statuses(evidence.runs, evidence.missing)]
-    about += [_date(path), in_bytes(_size(path))]
-    name = evidence.study["name"]
-    if evidence.runs.empty:
-        return Card(name, page, about="; ".join(about), problem="no run has any data yet")
+    name, data = evidence.study["name"], evidence.study["data"]["name"]
+    if evidence.runs.empty:  # then its tables have no columns
+        return Card(name, page, about=data, problem="no run has any data yet")
+    about = [data, sentences.statuses(evidence.runs, evidence.missing), _date(path), in_bytes(_size(path))]
     first = opening.of_study(evidence)
     return Card(
         name=name,
@@ -85,6 +87,7 @@ def _study_card(path: Path, folder: Path) -> Card:
         summary=first.summary[0] if first.summary else "",
         figure=_figure(report, folder),
         about="; ".join(about),
+        command=f"depthbench report {shlex.quote(str(relative_path(path)))}",
     )
 
 

@@ -116,11 +116,15 @@ def _frontier(evidence: Evidence) -> list[str]:
 def _row(found: Answer, summary: pd.DataFrame) -> Row:
     name = name_of(found)
     badge, kind = _badge(found)
-    shown = summary[summary["network"] == (found.residual or found.network)].dropna(
-        subset=["train_error_eval_mean"]
-    )
-    other = summary[summary["network"] == found.network] if found.residual else shown.iloc[:0]
-    spark = sparkline(shown["depth"], shown["train_error_eval_mean"], other["train_error_eval_mean"])
+    known = summary.dropna(subset=["train_error_eval_mean"])
+    errors = {
+        network: dict(zip(rows["depth"], rows["train_error_eval_mean"], strict=True))
+        for network, rows in known.groupby("network")
+    }
+    shown, behind = errors.get(found.network, {}), {}
+    if found.residual:
+        shown, behind = errors.get(found.residual, {}), shown
+    spark = sparkline(shown, shown.values(), behind.values() if behind.keys() == shown.keys() else ())
     if found.verdict == AT_CHANCE:
         return Row(name, badge, kind, spark=spark)
     return Row(
@@ -194,7 +198,7 @@ def summary_sentences(answers: Sequence[Answer], runs: pd.DataFrame) -> list[str
 def _after(runs: pd.DataFrame) -> str:
     steps = budget(runs)
     if steps is None:
-        return ""
+        return "At the end of training"
     return (
         f"After {steps[0]:,} steps" if steps[0] == steps[1] else f"After {steps[0]:,} to {steps[1]:,} steps"
     )

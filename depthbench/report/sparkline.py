@@ -6,13 +6,14 @@ WIDTH, HEIGHT, MARGIN = 96, 28, 4  # pixels
 
 
 def sparkline(depths: Iterable[int], errors: Iterable[float], twin: Iterable[float] = ()) -> str:
-    """Return an SVG of the mean error (0 to 100 %) at each depth; `twin`: those of a network behind it."""
+    """Return an SVG of the mean error (0 to 100 %) at each depth; `twin`: those of a network behind it,
+    at the same depths; empty if there is none."""
     depths, errors, twin = list(depths), list(errors), list(twin)
     if not depths:
         return ""
     label = ", ".join(f"depth {depth}: {error:.1f} %" for depth, error in zip(depths, errors, strict=True))
     parts = []
-    if len(twin) == len(depths):
+    if twin:
         parts.append(f'<polyline class="twin" points="{_path(twin)}"/>')
     parts.append(f'<polyline points="{_path(errors)}"/>')
     parts += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2"/>' for x, y in _points(errors)]
