@@ -111,6 +111,7 @@ def _measured(finished: pd.DataFrame, metric: str, column: str, statistic: str =
     taken, last = (finished.get(key, pd.Series(np.nan, finished.index)) for key in (column, METRICS[metric]))
     # the best error of a diverged run is from before it diverged, so its final error, at chance, replaces it
     values = pd.to_numeric(taken.mask(diverged, last), errors="coerce").dropna()
+    steps = "unknown" if pd.isna(run["steps"]) else f"{run['steps']:,.0f}"
     return {
         "network": run["network"],
         "depth": run["depth"],
@@ -123,7 +124,7 @@ def _measured(finished: pd.DataFrame, metric: str, column: str, statistic: str =
         "high": values.max(),
         "diverged": int(diverged[values.index].sum()),
         "protocol": f"{statistic} of the {EVALUATIONS.get(column, 'last evaluation')}, "
-        f"{run['steps']:,.0f} steps, batch {run['recipe.batch_size']:.0f}, "
+        f"{steps} steps, batch {run['recipe.batch_size']:.0f}, "
         f"{run['recipe.optimizer']}, lr {run['recipe.lr']:g}",
     }
 

@@ -87,6 +87,8 @@ def of_comparison(compared: Comparison) -> Opening:
     """Return the opening of the report of a comparison."""
     baseline, *others = compared.studies
     lines = sentences.differences(compared.differences, baseline, compared.other_images)
+    if not lines:
+        lines = ["No difference can be tested: no finished runs share network, depth and seed."]
     return Opening(
         question=f"How do the errors of {' and '.join(others)} differ from those of {baseline}?",
         summary=lines,

@@ -111,3 +111,13 @@ def test_differences_between_studies_of_other_images_are_not_tested(whole, tmp_p
     assert "others has different images from made-up, so no difference is tested." in text
     assert "others compared with made-up" not in text
     assert f"--out {tmp_path / 'out'}" in text
+
+
+def test_a_study_in_which_every_run_failed_can_be_compared(whole, tmp_path):
+    study = study_of(depths=(8,), seeds=(0,))
+    endings = {(network, 8, 0): ("failed", 0) for network in ("plain", "resnet")}
+    failed = store_study(tmp_path / "failed", study, endings)
+    page = write_comparison([whole, failed], tmp_path / "page")
+    text = page.read_text(encoding="utf-8")
+    assert "2 failed" in text
+    assert "No difference can be tested" in text

@@ -4,6 +4,7 @@ import pytest
 
 from depthbench.report import opening
 from depthbench.report.evidence import Evidence
+from depthbench.report.figures import paper_errors
 from depthbench.report.tables.diagnosis import build
 from tests.report.conftest import store_study, study_of
 
@@ -28,3 +29,5 @@ def test_results_that_do_not_tell_their_steps_are_judged_by_the_last_evaluation(
     (line,) = opening.of_study(evidence).summary
     assert line.startswith("At the end of training, plain degrades: from depth 8 to 20")
     assert build(evidence) is None
+    assert paper_errors.draw(evidence) is not None
+    assert "unknown steps" in evidence.reproduction["protocol"].iloc[0]

@@ -28,7 +28,8 @@ def draw(compared: Comparison) -> Figure | None:
         for study in looks
         for column in curves.LINES
     ]
-    lines = pd.concat(means, ignore_index=True)
+    # a study without finished runs has no curves, and its empty table no types
+    lines = pd.concat([each for each in means if len(each)] or means, ignore_index=True)
     if lines.empty:
         return None
     heading = f"Error during training ({curves.statistics(lines['n'])})"

@@ -51,9 +51,11 @@ def draw(evidence: Evidence) -> Figure | None:
         f"({data}, mean of {text.seed_count(tests['n'])})"
     )
     figure, panels = layout.grid(1, len(networks), 2.9, title)
-    unit = (
-        ITERATIONS if runs["steps"].max() >= ITERATIONS else 1
-    )  # a short run is too small for the paper's unit
+    # old results do not tell the planned steps
+    last = max(
+        pd.to_numeric(runs["steps"]).fillna(0).max(), *(each["step"].max() for each in curves.values())
+    )
+    unit = ITERATIONS if last >= ITERATIONS else 1  # a short run is too small for the paper's unit
     tables = set()
     for axes, network in zip(panels[0], networks, strict=True):
         depths = sorted(depth for name, depth in drawn if name == network)
@@ -72,9 +74,7 @@ def draw(evidence: Evidence) -> Figure | None:
                     _draw_published(axes, row, f"{PANELS[network]}-{depth}", colours[depth])
                 tables.add(row["table"])
         _name_depths(axes, network, {depth: colours[depth] for depth in depths})
-    _as_in_the_paper(
-        panels[0, 0], runs["steps"].max() / unit, "iterations (1e4)" if unit > 1 else "iterations"
-    )
+    _as_in_the_paper(panels[0, 0], last / unit, "iterations (1e4)" if unit > 1 else "iterations")
 
     handles = [Line2D([], [], label=name, **look | {"color": palette.GREY}) for name, look in LINES.values()]
     if tables:
