@@ -183,7 +183,8 @@ def summary_sentences(answers: Sequence[Answer], runs: pd.DataFrame) -> list[str
     networks = [found for found in answers if not found.residual and found.verdict != AT_CHANCE]
     if not networks and not any(found.verdict == AT_CHANCE for found in answers):
         return ["No verdict is possible: it needs two depths with finished runs of the same seed."]
-    lines = [_of_networks(networks, _after(runs), sum(not found.residual for found in answers))] if networks else []
+    total = sum(not found.residual for found in answers)
+    lines = [_of_networks(networks, _after(runs), total)] if networks else []
     if twins := [found for found in answers if found.residual]:
         lines.append(_of_twins(twins))
     if stuck := [found.network for found in answers if found.verdict == AT_CHANCE]:
