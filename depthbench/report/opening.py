@@ -189,7 +189,8 @@ def summary_sentences(answers: Sequence[Answer], runs: pd.DataFrame) -> list[str
     networks = [found for found in answers if not found.residual and found.verdict != AT_CHANCE]
     if not networks and not any(found.verdict == AT_CHANCE for found in answers):
         return ["No verdict is possible: it needs two depths with finished runs of the same seed."]
-    lines = [_of_networks(networks, _after(runs))] if networks else []
+    total = sum(not found.residual for found in answers)
+    lines = [_of_networks(networks, _after(runs), total)] if networks else []
     if twins := [found for found in answers if found.residual]:
         lines.append(_of_twins(twins))
     if stuck := [found.network for found in answers if found.verdict == AT_CHANCE]:
@@ -206,7 +207,7 @@ def _after(runs: pd.DataFrame) -> str:
     )
 
 
-def _of_networks(networks: Sequence[Answer], after: str) -> str:
+def _of_networks(networks: Sequence[Answer], after: str, total: int) -> str:
     if len(networks) == 1:
         (one,) = networks
         says = {"present": "degrades", "absent": "does not degrade"}.get(one.verdict, "may degrade or not")
@@ -220,7 +221,7 @@ def _of_networks(networks: Sequence[Answer], after: str) -> str:
     for verdict in ("present", "absent", "inconclusive"):
         group = [found for found in networks if found.verdict == verdict]
         if len(group) > MOST_NAMES:
-            parts.append(f"{verdict} in {len(group)} of {len(networks)} networks")
+            parts.append(f"{verdict} in {len(group)} of {total} networks")
         elif group:
             parts.append(f"{verdict} in {_listed([_with_effect(found, not where) for found in group])}")
     return f"{after}, degradation{where} is {'; '.join(parts)}."

@@ -103,7 +103,8 @@ class Chapter:
     def contents(self) -> str:
         """What the chapter holds, in a line."""
         drawn = [group[0].title for group in self.figures if any(figure.svg for figure in group)]
-        return "; ".join([*drawn, *(part.title for part in self.tables)])
+        titles = [*drawn, *(part.title for part in self.tables)]
+        return "; ".join(dict.fromkeys(titles))  # a figure and a table may share a title
 
     @property
     def is_empty(self) -> bool:

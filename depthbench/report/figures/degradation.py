@@ -197,5 +197,5 @@ FIGURE = ReportFigure(
         "From 5 seeds on, a bar is the 95 % interval of the mean. A train error that rises with depth is "
         "degradation. Overfitting would raise only the test error."
     ),
-    needs="a finished run",
+    needs="a finished run and a network that trains better than chance",
 )

@@ -91,7 +91,7 @@ FIGURE = ReportFigure(
     title="Steps to reach a train error",
     caption=(
         "Percentage of runs whose train error, in evaluation mode, has been at or below the stated level by "
-        "each step (Kaplan-Meier estimate over seeds; depths are drawn a point or two apart). A curve rises "
+        "each step (Kaplan-Meier estimate over seeds; curves are offset by a point or two). A curve rises "
         "at the first evaluation at the level, so the run reached it at some step since the evaluation "
         "before. An arrow marks a run that had not reached it at its last evaluation: with more steps it may "
         "do so. A cross marks a run that diverged."
