@@ -1,7 +1,6 @@
 """Panel grids: their sizes, shared scales, titles and outer labels."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any, Literal
 
 import numpy as np
@@ -112,16 +111,6 @@ def _size(rows: int, columns: int, row_height: float) -> tuple[int, tuple[float,
     if canvas.ratio is not None:  # text looks largest on the smallest canvas
         groups = min(sizes, key=sizes.__getitem__)
     return groups, sizes[groups]
-
-
-@contextmanager
-def autoscaled_once(panels: np.ndarray) -> Iterator[None]:
-    """Scale `panels` once, after everything is drawn. Otherwise every band would update shared scales."""
-    for axes in panels.flat:
-        axes.autoscale(False)
-    yield
-    for axes in panels.flat:
-        axes.autoscale(True)
 
 
 def cells(

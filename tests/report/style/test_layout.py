@@ -1,5 +1,3 @@
-import contextlib
-
 import numpy as np
 import pytest
 
@@ -45,19 +43,6 @@ def test_ticks_are_at_the_edges_of_what_is_shown():
     first, last = layout.outer_panels(panels, shown)
     assert first.astype(int).tolist() == [[0, 1, 0, 1, 0, 0], [1, 0, 0, 0, 0, 1]]
     assert last.astype(int).tolist() == [[0, 0, 1, 1, 1, 0], [1, 1, 0, 0, 0, 1]]
-
-
-def test_panels_that_are_scaled_once_have_the_scale_of_all_data():
-    limits = []
-    for once in (layout.autoscaled_once, lambda panels: contextlib.nullcontext()):
-        with canvas.styled():
-            _, panels = layout.grid(1, 2, 1.0, "a title")
-            with once(panels):
-                panels[0, 0].fill_between([0, 1], [0, 1], [2, 3])
-                panels[0, 1].plot([5, 9], [-4, 7])
-            limits.append((panels[0, 0].get_xlim(), panels[0, 0].get_ylim()))
-    assert limits[0] == limits[1]
-    assert limits[0][1][0] < -4
 
 
 def test_a_flow_has_no_empty_panels_and_at_most_three_columns():
