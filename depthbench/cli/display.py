@@ -133,17 +133,21 @@ class Lines(Silent):
             case StudyStarted(runs, jobs):
                 self.clock, self.done, self.total = _Clock(runs, jobs), 0, len(runs)
                 self.current: dict[str, str] = {}
+                self.rows: dict[str, RowLogged] = {}
                 self.last = time.monotonic()
             case RunStarted(run):
                 self.clock.start(run)
                 self.current[run.run_id] = f"{_name(run)} starting"
             case RowLogged(run):
-                self.current[run.run_id] = (
-                    f"{_name(run)} step {event.step}/{event.steps}, loss {event.loss:.3f}, "
-                    f"train error {event.train_error:.1f} %, {event.images_per_second:.0f} images/s"
-                )
-            case Progressed():
+                self.rows[run.run_id] = event
+            case Progressed(run):
                 self.clock.see(event)
+                self.current[run.run_id] = f"{_name(run)} step {event.step}/{run.steps}"
+                if (row := self.rows.get(run.run_id)) is not None:
+                    self.current[run.run_id] += (
+                        f", loss {row.loss:.3f}, train error {row.train_error:.1f} %, "
+                        f"{row.images_per_second:.0f} images/s"
+                    )
             case Activity(run, text):
                 self.current[run.run_id] = f"{_name(run)} {text}"
             case Note(text, run):
@@ -184,8 +188,6 @@ class Bars(Lines):
         )
         self.bars = Progress(*columns, console=console, transient=True, expand=False)
         self.tasks: dict[str, TaskID] = {}
-        self.rows: dict[str, str] = {}
-        """The last row of each run, in words."""
 
     def __enter__(self) -> Self:
         self.bars.start()
@@ -209,14 +211,12 @@ class Bars(Lines):
                 self._remove(run)  # it can start again, in another process
                 name = f"{run.network}-{run.depth} s{run.seed}"
                 self.tasks[run.run_id] = self.bars.add_task(name, total=run.steps, detail="starting")
-            case RowLogged(run):
-                self.rows[run.run_id] = (  # short enough for a terminal of 80 columns
-                    f"{event.step}/{event.steps} loss {event.loss:.2f} error {event.train_error:.1f} % "
-                    f"{event.images_per_second:.0f} img/s"
-                )
             case Progressed(run):
-                row = self.rows.get(run.run_id, f"{event.step}/{run.steps}")
-                detail = f"{row} {duration(event.seconds_left)}"
+                parts = [f"{event.step}/{run.steps}"]  # short enough for a terminal of 80 columns
+                if (row := self.rows.get(run.run_id)) is not None:
+                    parts += [f"loss {row.loss:.2f} error {row.train_error:.1f} %"]
+                    parts += [f"{row.images_per_second:.0f} img/s"]
+                detail = " ".join([*parts, duration(event.seconds_left)])
                 self.bars.update(self.tasks[run.run_id], completed=event.step, detail=detail)
             case Activity(run, text):
                 self.bars.update(self.tasks[run.run_id], detail=text)

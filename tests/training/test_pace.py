@@ -51,7 +51,7 @@ def test_the_duration_of_a_run_by_hand():
 @pytest.mark.parametrize("warm_up", [0.0, 2.0])
 @pytest.mark.parametrize("probed", [[], [0, 1, 2, 5, 10, 19]])
 def test_the_time_left_is_close_once_a_tenth_of_the_run_is_done(steps, warm_up, probed):
-    # The first steps are probed, and take a little longer. An evaluated image takes a quarter of a trained one.
+    # The first steps are probed and take a bit longer. An evaluated image takes 1/4 of a trained one.
     pace = Pace(build=0, step=1.0, probed_step=1.2, evaluation=0.025)
     run = make_run(steps=steps, every=max(1, steps // 2), probed=probed)
     meter, states = meter_of(run), durations(run, pace, warm_up)
