@@ -2,8 +2,11 @@
 
 import os
 import signal
+import time
 
 from torch import nn
+
+HANG = "DEPTHBENCH_TEST_HANGS"
 
 
 class Small(nn.Module):
@@ -25,4 +28,13 @@ class Dies(Small):
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-NETWORKS = {"small": Small, "raises": Raises, "dies": Dies}
+class Hangs(Small):
+    """Waits forever in its first update, in a process with this environment variable."""
+
+    def forward(self, x):
+        if self.training and HANG in os.environ:
+            time.sleep(3600)
+        return super().forward(x)
+
+
+NETWORKS = {"small": Small, "raises": Raises, "dies": Dies, "hangs": Hangs}

@@ -13,6 +13,8 @@ from typing import Any
 
 import psutil
 
+from depthbench.machine.parent import end_with_parent
+
 # Settings of glibc. Keep freed memory: by default each large activation goes back to the system, which clears
 # and maps it again at the next step. Use large pages: with small ones the processor looks up an address for
 # every thousand numbers. Other C libraries ignore this.
@@ -32,6 +34,7 @@ LARGE_PAGES = KEEP_MEMORY | {"THP_MEM_ALLOC_ENABLE": "1"}
 TRACKER = "from multiprocessing.resource_tracker import main"
 NO_WARNING = "ignore::UserWarning:multiprocessing.resource_tracker"
 END_TIMEOUT = 30.0  # seconds
+SAVING_SECONDS = 4.0  # that a process has to save its runs after its parent has died
 
 
 def worker_environment(recomputes: bool) -> dict[str, str]:
@@ -106,5 +109,6 @@ class Process:
 
 
 def connect_to_parent() -> Connection:
-    """Return the connection to the parent. For use inside such a process."""
+    """Return the connection to the parent, and end with it. For use inside such a process."""
+    end_with_parent(SAVING_SECONDS)
     return Connection(int(sys.argv[1]))

@@ -19,7 +19,7 @@ from depthbench.execution.messages import StartRun, Stop, WorkerSetup
 from depthbench.execution.process import connect_to_parent
 from depthbench.plugins import load_plugin
 from depthbench.store.record import Record
-from depthbench.store.run_store import RunStore
+from depthbench.store.run_store import LOCK_SECONDS, RunIsBusy, RunStore
 
 
 class Inbox:
@@ -56,6 +56,8 @@ class Turn:
 
     start: StartRun
     steps: Generator[None, None, Record]
+    lock: contextlib.ExitStack
+    """Holds the run until it has ended."""
 
 
 class Worker:
@@ -82,12 +84,23 @@ class Worker:
                 return
 
     def _begin(self, start: StartRun) -> None:
-        try:
-            if self.images is None:
-                self.images = self._load_images()
-            self.turns.append(Turn(start, self._train(start, self.images)))
-        except (Exception, SystemExit) as error:
-            self._fail(start, error)
+        store = RunStore(start.directory)
+        with contextlib.ExitStack() as lock:
+            try:
+                lock.enter_context(store.locked(LOCK_SECONDS))
+                if store.is_finished():  # by another process, since the plan was made
+                    record = store.read()
+                    assert record is not None
+                    self._send(RunEnded(start.run, record))
+                    return
+                if self.images is None:
+                    self.images = self._load_images()
+                self.turns.append(Turn(start, self._train(start, self.images), lock.pop_all()))
+            except RunIsBusy as error:
+                record = store.read() or Record.of(start.run)
+                self._send(RunEnded(start.run, record.changed(status="failed", reason=str(error))))
+            except (Exception, SystemExit) as error:
+                self._fail(start, error)
 
     def _load_images(self) -> Images:
         """Load the plug-ins and the images."""
@@ -117,14 +130,15 @@ class Worker:
         try:
             next(turn.steps)
         except StopIteration as end:
-            self._send(RunEnded(turn.start.run, end.value))
             with contextlib.suppress(OSError):
                 (turn.start.directory / "error.txt").unlink(missing_ok=True)  # from an earlier attempt
-            return False
+            self._send(RunEnded(turn.start.run, end.value))
         except (Exception, SystemExit) as error:
             self._fail(turn.start, error)
-            return False
-        return True
+        else:
+            return True
+        turn.lock.close()
+        return False
 
     def _fail(self, start: StartRun, error: Exception | SystemExit) -> None:
         """Report and store why a run failed, and stop the others.

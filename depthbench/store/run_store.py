@@ -1,9 +1,12 @@
 """The directory of one run."""
 
+import contextlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import filelock
 
 from depthbench.files import atomic, write_text
 from depthbench.store.record import REQUIRED_TABLES, Record
@@ -13,6 +16,14 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+LOCK_SECONDS = 10.0
+"""Seconds to wait for the process that holds a run: more than an orphan lives (execution/process.py)."""
+
+
+class RunIsBusy(RuntimeError):
+    """Another process is writing to a run."""
+
+
 class RunStore:
     """The directory of one run."""
 
@@ -20,6 +31,22 @@ class RunStore:
         self.path = path
         self.record_file = path / "run.json"
         self.checkpoint = path / "checkpoint.pt"
+
+    @contextlib.contextmanager
+    def locked(self, timeout: float = 0.0) -> Iterator[None]:
+        """Hold the run for writing. The system releases it when the process that holds it dies.
+
+        timeout: seconds to wait for another process. Raises RunIsBusy after that."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        lock = filelock.FileLock(self.path / ".lock")
+        try:
+            lock.acquire(timeout)
+        except filelock.Timeout:
+            raise RunIsBusy(f"{self.path}: another process is writing to it") from None
+        try:
+            yield
+        finally:
+            lock.release()
 
     def read(self) -> Record | None:
         """Return the content of run.json, or None if the file is missing or cannot be read.

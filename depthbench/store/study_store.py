@@ -21,7 +21,7 @@ import filelock
 from depthbench.errors import BadInput, any_of
 from depthbench.files import write_text
 from depthbench.store.record import Record
-from depthbench.store.run_store import RunStore
+from depthbench.store.run_store import LOCK_SECONDS, RunIsBusy, RunStore
 from depthbench.store.settings import conflicts
 from depthbench.study.file import check_format, load_study
 from depthbench.study.grid import grids_of, join_grids
@@ -169,6 +169,12 @@ class StudyStore:
             file.unlink(missing_ok=True)
 
     def _discard(self) -> None:
+        for run_store in self.run_stores():
+            try:
+                with run_store.locked(LOCK_SECONDS):
+                    shutil.rmtree(run_store.path, ignore_errors=True)
+            except RunIsBusy as error:
+                raise BadInput(f"{error}; wait until it ends, or add --name NAME") from None
         for name in DISCARDED_BY_FRESH:
             shutil.rmtree(self.path / name, ignore_errors=True)
         self.study_file.unlink(missing_ok=True)

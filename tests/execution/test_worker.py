@@ -14,7 +14,7 @@ from depthbench.execution.messages import StartRun, Stop, WorkerSetup
 from depthbench.execution.worker import Worker
 from depthbench.files import write_text
 from depthbench.store.record import Record
-from depthbench.store.run_store import RunStore
+from depthbench.store.run_store import RunIsBusy, RunStore
 from depthbench.training.mode import TrainingMode
 
 
@@ -113,6 +113,39 @@ def test_runs_take_turns_step_by_step_and_one_can_join(parent):
     assert parent.log[4:] == [(first.run_id, 2), (third.run_id, 0), (first.run_id, 3)]
 
 
+def test_a_run_that_another_process_writes_is_left_alone(parent, monkeypatch):
+    monkeypatch.setattr(worker, "LOCK_SECONDS", 0.1)
+    busy, free = parent.start(steps(1)), parent.start(stops_the_worker(parent))
+    store = parent.store(busy)
+    with store.locked():
+        failed, done = parent.ended()
+    assert (failed.run_id, failed.status) == (busy.run_id, "failed")
+    assert failed.reason == f"{store.path}: another process is writing to it"
+    assert store.read() is None
+    assert (done.run_id, done.status) == (free.run_id, "done")
+
+
+def test_a_run_that_another_process_has_finished_is_not_trained_again(parent, monkeypatch):
+    monkeypatch.setattr(RunStore, "is_finished", lambda store: store.read() is not None)
+    finished, other = parent.start(raising(AssertionError)), parent.start(stops_the_worker(parent))
+    record = Record.of(finished, step=7).changed(status="done")
+    parent.store(finished).write(record)
+    assert parent.ended() == [record, Record.of(other).changed(status="done")]
+
+
+def test_a_run_is_locked_until_it_has_ended(parent):
+    def script(step, should_stop):
+        with pytest.raises(RunIsBusy):
+            parent.store(run).locked().__enter__()
+        parent.stop()
+        return "done"
+
+    run = parent.start(script)
+    parent.ended()
+    with parent.store(run).locked():
+        pass
+
+
 @pytest.mark.parametrize("ending", ["stop", "die"])
 def test_runs_stop_if_the_parent_says_so_or_dies_and_none_begins_after_that(parent, ending):
     def ends(step, should_stop):
@@ -158,9 +191,12 @@ def test_errors_after_the_first_are_attributed_to_it(parent):
     assert not (parent.store(second).path / "error.txt").exists()
 
 
-def test_a_failure_is_reported_even_if_it_cannot_be_stored(parent):
+def test_a_failure_is_reported_even_if_it_cannot_be_stored(parent, monkeypatch):
+    def refuse(store, record):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(RunStore, "write", refuse)
     run = parent.start(raising(OSError("No space left on device")))
-    parent.store(run).path.write_text("a file, where the directory of the run should be")
     (failed,) = parent.ended()
     assert (failed.status, failed.reason) == ("failed", "OSError: No space left on device")
 

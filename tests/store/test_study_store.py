@@ -4,6 +4,7 @@ import pytest
 
 from depthbench.errors import BadInput
 from depthbench.networks import NETWORKS, Family
+from depthbench.store import study_store
 from depthbench.store.results import load_results
 from depthbench.store.study_store import StudyStore
 from depthbench.study.model import FORMAT
@@ -93,6 +94,15 @@ def test_fresh_discards_what_depthbench_made_and_nothing_else(stored, tiny):
     assert store.study() == other
     assert {path.name for path in store.path.iterdir()} - {".lock"} == {"study.toml", "notes"}
     assert (store.path / "notes" / "ideas.txt").exists()
+
+
+def test_fresh_does_not_discard_a_run_that_another_process_writes(stored, tiny, monkeypatch):
+    monkeypatch.setattr(study_store, "LOCK_SECONDS", 0.1)
+    store, study = stored
+    (run_store,) = store.run_stores()
+    with run_store.locked(), pytest.raises(BadInput, match="another process is writing to it"):
+        store.opened(study, "hash", fresh=True).__enter__()
+    assert run_store.read() is not None
 
 
 def test_an_incompatible_version_is_refused_for_reading_and_writing(stored):

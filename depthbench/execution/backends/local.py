@@ -16,6 +16,7 @@ from depthbench.execution.messages import StartRun, Stop, WorkerSetup
 from depthbench.execution.plan import Plan
 from depthbench.execution.process import Process, worker_environment
 from depthbench.store.record import Record
+from depthbench.store.run_store import LOCK_SECONDS, RunIsBusy
 from depthbench.study.model import Run
 
 TICK = 0.5  # seconds between two updates of the display
@@ -132,8 +133,8 @@ class _PlanInProgress:
                 record = record.changed(status="interrupted", reason=None)
             else:
                 record = record.changed(status="failed", reason=cause)
-            with contextlib.suppress(OSError):  # a full disk must not end the other runs
-                store.write(record)
+            with contextlib.suppress(OSError, RunIsBusy), store.locked(LOCK_SECONDS):
+                store.write(record)  # a full disk must not end the other runs
             self.display.show(RunEnded(run, record))
 
     def _end_idle_workers(self) -> None:

@@ -16,9 +16,11 @@ from depthbench.errors import Interrupted
 from depthbench.events import RowLogged, RunEnded, Silent, Stopping
 from depthbench.execution.cost.estimate import estimate
 from depthbench.execution.plan import make_plan
+from depthbench.execution.process import SAVING_SECONDS
 from depthbench.execution.run import execute
 from depthbench.execution.settings import Execution
 from depthbench.store.study_store import StudyStore
+from tests.failing_networks import HANG
 from tests.processes import is_alive
 
 pytestmark = pytest.mark.slow
@@ -148,7 +150,7 @@ def test_a_study_can_run_in_a_thread_other_than_the_main_thread(tiny, tmp_path):
     thread = threading.Thread(target=lambda: paths.append(run_study(study, tmp_path, device="cpu", jobs=1)))
     thread.start()
     thread.join()
-    files = sorted(file.stem for file in paths[0].glob("runs/*/*"))
+    files = sorted(file.stem for file in paths[0].glob("runs/*/[!.]*"))
     assert files == ["history", "layers", "predictions", "run"]
 
 
@@ -203,6 +205,27 @@ def test_workers_save_their_state_if_the_parent_is_killed(tiny, tmp_path):
     parent.wait()
     wait_until(lambda: all(s.checkpoint.exists() for s in store.run_stores()))
     assert {s.read().status for s in store.run_stores()} == {"interrupted"}
+
+
+@pytest.mark.real_processes
+def test_a_hanging_worker_dies_with_its_parent_and_leaves_the_run_to_the_next_command(
+    tiny, tmp_path, failing_networks
+):
+    study = tiny(grid={"network": ["hangs"]}, options={"width": None}, plugins=[failing_networks])
+    file = tmp_path / "study.toml"
+    file.write_text(study.to_toml())
+    command = [sys.executable, "-m", "depthbench", "run", str(file), "--device", "cpu", "--quiet"]
+    parent = subprocess.Popen([*command, "--results", str(tmp_path)], env=os.environ | {HANG: "1"})
+    store = StudyStore(tmp_path / "tiny")
+    wait_until(lambda: any(s.read() is not None for s in store.run_stores()))  # the run has started
+    orphans = psutil.Process(parent.pid).children(recursive=True)
+    parent.kill()
+    parent.wait()
+    killed = time.monotonic()
+    run_study(study, tmp_path, device="cpu", jobs=1)  # waits for the lock of the run
+    assert not any(is_alive(orphan.pid) for orphan in orphans)
+    assert load_results(store.path).runs.status.tolist() == ["done"]
+    assert time.monotonic() - killed > SAVING_SECONDS
 
 
 def wait_until(condition, seconds=120):
