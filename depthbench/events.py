@@ -61,6 +61,16 @@ class Progressed:
 
 
 @dataclass(frozen=True)
+class Alive:
+    """A run in progress trains or evaluates. Sent about once a second, so that a hang is noticed."""
+
+    run: Run
+    step: int
+    longest_step: float
+    """Seconds of the longest step so far. Before the first step: seconds that one takes on a slow CPU."""
+
+
+@dataclass(frozen=True)
 class Activity:
     """A run in progress does something other than training."""
 
@@ -99,7 +109,7 @@ class Stopping:
     """The user or the system asked the study to stop. Each run in progress now saves its state."""
 
 
-Event = StudyStarted | RunStarted | RowLogged | Progressed | Activity | Note | RunEnded | Stopping
+Event = StudyStarted | RunStarted | RowLogged | Progressed | Alive | Activity | Note | RunEnded | Stopping
 
 
 class Display(Protocol):

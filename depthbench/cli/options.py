@@ -177,6 +177,13 @@ class ExecutionOptions:
             autocompletion=completion.step_modes,
         ),
     ] = "auto"
+    stall_timeout: Annotated[
+        float | None,
+        _execution(
+            "Minutes without progress after which a run is ended as failed. Default: ten times its longest "
+            "step so far, and at least 5."
+        ),
+    ] = None
     data_dir: Annotated[
         Path | None,
         _execution("Folder for downloaded and decoded images. Default: the user's cache."),
@@ -186,7 +193,7 @@ class ExecutionOptions:
     )
 
     def settings(self, *, fresh: bool = False) -> "Execution":
-        """Return the options as one object. Raises BadInput for a bad number of jobs."""
+        """Return the options as one object. Raises BadInput for a bad number."""
         from depthbench.cli.flags import parse_jobs
         from depthbench.execution.settings import Execution
 
@@ -196,6 +203,7 @@ class ExecutionOptions:
             jobs=parse_jobs(self.jobs),
             step_mode=cast("StepMode", self.step),  # the plan checks it
             recompute=self.recompute,
+            stall_timeout=self.stall_timeout,
             data_dir=self.data_dir,
             fresh=fresh,
         )

@@ -26,13 +26,18 @@ class Execution:
     """Whether activations are computed twice instead of being kept. None: where memory requires it."""
     data_dir: Path | None = None
     """Where downloads and decoded images are kept. None: the user's cache directory."""
+    stall_timeout: float | None = None
+    """Minutes without a step or a batch of an evaluation after which a run is ended as failed. None: ten
+    times the longest step of the run so far, and at least 5 minutes."""
     fresh: bool = False
     """Whether to discard the study's stored results."""
     backend: str = "local"
     """The entry of BACKENDS that executes the runs."""
 
     def __post_init__(self) -> None:
-        """Accept text for the paths."""
+        """Accept text for the paths. Raises BadInput for a timeout that is not positive."""
+        if self.stall_timeout is not None and not self.stall_timeout > 0:
+            raise BadInput(f"stall timeout {self.stall_timeout:g}: use a number of minutes above 0")
         object.__setattr__(self, "results", Path(self.results))
         if self.data_dir is not None:
             object.__setattr__(self, "data_dir", Path(self.data_dir))

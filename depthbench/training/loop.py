@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import torch
 
 from depthbench.data.images import Images
-from depthbench.events import Activity, Event, Note, Progressed, RowLogged
+from depthbench.events import Activity, Alive, Event, Note, Progressed, RowLogged
 from depthbench.machine.environment import describe_environment
 from depthbench.networks.cost import count_parameters
 from depthbench.store.record import Environment, Final, Hashes, HowExecuted, Record, Status, Timing
@@ -17,7 +17,7 @@ from depthbench.store.run_store import RunStore
 from depthbench.study.model import Run
 from depthbench.training import checkpoint
 from depthbench.training.mode import TrainingMode
-from depthbench.training.pace import Meter
+from depthbench.training.pace import Meter, step_on_slow_cpu
 from depthbench.training.trainer import Trainer
 
 CHECKPOINT_SECONDS = 30.0
@@ -42,9 +42,9 @@ def train(
     This is a generator that pauses after each update, so that several runs can take turns in one process,
     each as if it were alone. It returns the record that run.json then holds. `finish` runs it to its end.
 
-    `emit` receives RowLogged, Progressed, Note and Activity events. `should_stop` is called before each step.
-    When it returns True, the state is saved and the run is `interrupted`. Raises BadInput as `Trainer`
-    does."""
+    `emit` receives RowLogged, Progressed, Alive, Note and Activity events. `should_stop` is called before
+    each step. When it returns True, the state is saved and the run is `interrupted`. Raises BadInput as
+    `Trainer` does."""
     trainer = Trainer(run, images, mode)
     with contextlib.closing(trainer):
         record = _first_record(trainer, images, data_hash)
@@ -83,6 +83,8 @@ class _Progress:
     _meter: Meter = field(init=False)
     _progressed: float = field(init=False)
     """The time of the last Progressed event."""
+    _alive: float = field(init=False)
+    """The time of the last Alive event."""
     _has_reported_step_mode: bool = field(init=False, default=False)
 
     def train(self) -> Generator[None, None, Status]:
@@ -92,7 +94,7 @@ class _Progress:
         while status is None:
             if self.trainer.row_is_due:
                 status = self._log_row()
-            elif self.should_stop():
+            elif self._should_stop():
                 status = "interrupted"
             else:
                 self.trainer.advance()
@@ -110,7 +112,7 @@ class _Progress:
     def end(self, status: Status, keep_checkpoint: bool) -> Record:
         """Run the final evaluations, store the run with its status, and return its record."""
         if status == "done":
-            if not self.trainer.evaluate_finally(self.should_stop, self._emit_activity):
+            if not self.trainer.evaluate_finally(self._should_stop, self._emit_activity):
                 status = "interrupted"
             self._update_seconds()
         self.record = self.record.changed(status=status)
@@ -142,7 +144,7 @@ class _Progress:
         self.first_step = self.trainer.step
         self._began = time.perf_counter()
         self._started = self._began - self.trainer.seconds
-        self._saved = self._progressed = time.perf_counter()
+        self._saved = self._progressed = self._alive = time.perf_counter()
         self._meter = self._make_meter()
 
     def _restore(self, state: checkpoint.State) -> None:
@@ -155,7 +157,7 @@ class _Progress:
         """Log the row of this step, and return the status that it ends the run with, if any."""
         if self.trainer.evaluation_is_due:
             self._emit_activity(f"evaluating at step {self.trainer.step}")
-        rows = self.trainer.log(self.should_stop)
+        rows = self.trainer.log(self._should_stop)
         self._update_seconds()
         if rows is None:
             return "interrupted"
@@ -203,7 +205,15 @@ class _Progress:
             seconds=trainer.seconds - trainer.evaluating,
             evaluating=trainer.evaluating,
             evaluations=sum(not math.isnan(row["test_error"]) for row in trainer.records.rows),
+            longest_step=step_on_slow_cpu(trainer.run, self.record.multiply_adds or 0),
         )
+
+    def _should_stop(self) -> bool:
+        """Return whether the run should stop. Called before each step and between batches of evaluations."""
+        if time.perf_counter() - self._alive > PROGRESS_SECONDS:
+            self.emit(Alive(self.trainer.run, self.trainer.step, self._meter.longest_step))
+            self._alive = time.perf_counter()
+        return self.should_stop()
 
     def _emit_progress(self) -> None:
         trainer = self.trainer

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from depthbench.study.model import Run
 
 FORWARD_PART = 1 / 3  # of the work of a training step: the backward pass computes two gradients per layer
+SLOW_CPU = 1e10  # multiply-adds per second
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,11 @@ class Pace:
 def count_evaluations(run: Run) -> int:
     """Return the number of evaluations of `run`. The last step is always evaluated."""
     return -(-run.steps // run.evaluate_every)
+
+
+def step_on_slow_cpu(run: Run, multiply_adds: int) -> float:
+    """Return the seconds of one step. multiply_adds: of the forward pass of one image."""
+    return run.recipe.batch_size * multiply_adds / FORWARD_PART / SLOW_CPU
 
 
 @dataclass
@@ -68,6 +74,8 @@ class Meter:
     """Seconds of evaluations so far."""
     evaluations: int
     """Number of evaluations made."""
+    longest_step: float = 0.0
+    """Seconds of the longest step of this process so far. Before the first, the time on a slow CPU."""
     _first: float = field(init=False, default=0.0)
     """Duration of the first step of this process, which also warms up. The means exclude it."""
     _plain: _Mean = field(init=False, default_factory=_Mean)
@@ -81,11 +89,13 @@ class Meter:
     def see(self, step: int, seconds: float, evaluating: float) -> None:
         """Record the state after at most one update and one evaluation. The numbers are as in the fields."""
         if step > self.step:
+            duration = seconds - self.seconds
+            self.longest_step = max(duration, self.longest_step if self._first else 0.0)
             if self._first == 0.0:
-                self._first = seconds - self.seconds
+                self._first = duration
             else:
                 mean = self._probed if self.run.is_probed(self.step) else self._plain
-                mean.add(seconds - self.seconds)
+                mean.add(duration)
         if evaluating > self.evaluating:
             self._image.add(evaluating - self.evaluating, self.images)
             self.evaluations += 1

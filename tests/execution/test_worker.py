@@ -196,7 +196,7 @@ def test_a_failure_is_reported_even_if_it_cannot_be_stored(parent, monkeypatch):
         raise OSError("No space left on device")
 
     monkeypatch.setattr(RunStore, "write", refuse)
-    run = parent.start(raising(OSError("No space left on device")))
+    parent.start(raising(OSError("No space left on device")))
     (failed,) = parent.ended()
     assert (failed.status, failed.reason) == ("failed", "OSError: No space left on device")
 

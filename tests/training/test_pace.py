@@ -1,7 +1,7 @@
 import pytest
 
 from depthbench.study.model import Run
-from depthbench.training.pace import Meter, Pace, count_evaluations
+from depthbench.training.pace import Meter, Pace, count_evaluations, step_on_slow_cpu
 
 IMAGES, FINAL_IMAGES = 20, 30
 
@@ -74,6 +74,18 @@ def test_means_replace_what_was_assumed():
         meter.see(step, 8.0 + step - 2, 0.0)
     meter.see(5, 11.0, 4.0)  # an evaluation of 20 images in 4 s
     assert meter.seconds_left == 5 * 1 + (IMAGES + FINAL_IMAGES) * 0.2
+
+
+def test_the_longest_step_replaces_that_of_a_slow_cpu():
+    run = make_run(steps=10, every=5, probed=[])
+    assert step_on_slow_cpu(run, multiply_adds=10**9) == pytest.approx(10 * 1e9 * 3 / 1e10)
+    meter = meter_of(run)
+    meter.longest_step = 30.0
+    meter.see(1, 2.0, 0.0)
+    assert meter.longest_step == 2.0
+    meter.see(2, 7.0, 0.0)
+    meter.see(3, 8.0, 3.0)  # an evaluation is no step
+    assert meter.longest_step == 5.0
 
 
 def test_a_resumed_run_counts_only_what_is_left():

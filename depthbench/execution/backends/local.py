@@ -5,21 +5,26 @@ import pickle
 import signal
 import tempfile
 import threading
+import time
 from collections import deque
 from collections.abc import Iterator
+from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 
 from depthbench.errors import Interrupted
-from depthbench.events import Display, Event, RunEnded, RunStarted, Stopping
+from depthbench.events import Alive, Display, Event, RunEnded, RunStarted, Stopping
 from depthbench.execution.messages import StartRun, Stop, WorkerSetup
 from depthbench.execution.plan import Plan
 from depthbench.execution.process import Process, worker_environment
-from depthbench.store.record import Record
+from depthbench.store.record import Record, Status
 from depthbench.store.run_store import LOCK_SECONDS, RunIsBusy
 from depthbench.study.model import Run
 
 TICK = 0.5  # seconds between two updates of the display
+SHORTEST_STALL = 300.0  # seconds without progress that are always allowed
+STALLED_STEPS = 10  # times the longest step: a run that takes longer without progress has stalled
+SECONDS_TO_STOP = 8.0  # that are always allowed for a step and saving, after Ctrl-C
 
 
 def execute(plan: Plan, display: Display) -> None:
@@ -34,6 +39,15 @@ def execute(plan: Plan, display: Display) -> None:
         raise Interrupted
 
 
+@dataclass
+class _LastSeen:
+    """When a run in progress was last seen to progress."""
+
+    at: float
+    step: int = 0
+    longest_step: float = 0.0
+
+
 class _Worker(Process):
     """A process that trains, and its runs in progress."""
 
@@ -41,13 +55,31 @@ class _Worker(Process):
         environment = worker_environment(recomputes=bool(plan.recompute))
         super().__init__("depthbench.execution.worker", plan.threads, environment)
         self.runs: dict[str, Run] = {}
+        self.progress: dict[str, _LastSeen] = {}
+        """When each run in progress was last seen to progress, by run id."""
         self.is_ending = False
         """Whether a run failed in this process, so that it takes no more runs."""
         self.send(WorkerSetup(tuple(plan.study.plugins), plan.threads, images, plan.data_hash))
 
     def start(self, run: Run, plan: Plan) -> None:
         self.runs[run.run_id] = run
+        self.progress[run.run_id] = _LastSeen(time.monotonic())
         self.send(StartRun(run, plan.store.run(run.run_id).path, plan.mode_of(run)))
+
+    def see(self, event: Event) -> None:
+        """Note that the run of an event progresses."""
+        run = getattr(event, "run", None)
+        if run is None or run.run_id not in self.progress:
+            return
+        seen = self.progress[run.run_id]
+        seen.at = time.monotonic()
+        if isinstance(event, Alive):
+            seen.step, seen.longest_step = event.step, event.longest_step
+
+    def end_of_run(self, run: Run) -> Run:
+        """Forget a run that has ended, and return it."""
+        del self.progress[run.run_id]
+        return self.runs.pop(run.run_id)
 
 
 class _PlanInProgress:
@@ -58,7 +90,12 @@ class _PlanInProgress:
         self.waiting = deque(plan.todo)
         self.workers: dict[Connection, _Worker] = {}
         self.signals = signals  # the handler only fills this list, since it must not touch the pipes
-        self.is_stopping = False
+        self.stopped_at: float | None = None
+        """The time at which all runs were asked to stop."""
+
+    @property
+    def is_stopping(self) -> bool:
+        return self.stopped_at is not None
 
     def finish(self) -> None:
         """Train until nothing is left, or all runs have stopped after a signal."""
@@ -67,10 +104,13 @@ class _PlanInProgress:
                 if not self.signals:
                     self._start_runs()
                 self._handle_signals()
+                waited_since = time.monotonic()
                 ready = wait(list(self.workers), TICK)
+                self._forgive(time.monotonic() - waited_since - TICK)
                 for worker in [worker for worker in self.workers.values() if worker.connection in ready]:
                     self._receive(worker)
                 self._end_idle_workers()
+                self._end_stalled_workers()
                 self.display.tick()
         finally:
             for worker in self.workers.values():
@@ -82,7 +122,7 @@ class _PlanInProgress:
             self.display.show(Stopping())
             for worker in self.workers.values():
                 worker.send(Stop())
-            self.is_stopping = True
+            self.stopped_at = time.monotonic()
         if len(self.signals) > 1:
             for worker in self.workers.values():
                 worker.kill()
@@ -111,13 +151,58 @@ class _PlanInProgress:
             del self.workers[worker.connection]
             self._handle_death(worker)
             return
+        worker.see(event)
         if isinstance(event, RunEnded):
-            run = worker.runs.pop(event.run.run_id)
+            run = worker.end_of_run(event.run)
             worker.is_ending |= event.status == "failed"
             if event.status == "interrupted" and not self.is_stopping:  # another run failed in that process
                 self.waiting.appendleft(run)
                 return
         self.display.show(event)
+
+    def _end_stalled_workers(self) -> None:
+        """Kill every process whose runs make no progress. The one without progress for longest has failed."""
+        for worker in list(self.workers.values()):
+            if not worker.progress:
+                continue
+            run_id, seen = min(worker.progress.items(), key=lambda item: item[1].at)
+            stalled = time.monotonic() - max(seen.at, self.stopped_at or 0.0)
+            if stalled <= self._allowed(seen):
+                continue
+            worker.kill()
+            del self.workers[worker.connection]
+            worker.connection.close()
+            for run in list(worker.runs.values()):
+                if self.is_stopping:
+                    self._store_end(run, "interrupted", None)
+                elif run.run_id == run_id:
+                    reason = f"no progress since step {seen.step} for {stalled / 60:.1f} minutes"
+                    self._store_end(run, "failed", reason)
+                else:
+                    self.waiting.appendleft(run)
+
+    def _forgive(self, seconds: float) -> None:
+        """Count no pause of this process against the runs, such as one of the whole machine."""
+        if seconds > TICK:
+            for worker in self.workers.values():
+                for seen in worker.progress.values():
+                    seen.at += seconds
+
+    def _allowed(self, seen: _LastSeen) -> float:
+        """Return the seconds without progress that a run is allowed."""
+        if self.is_stopping:
+            return max(SECONDS_TO_STOP, 2 * seen.longest_step)
+        if self.plan.execution.stall_timeout is not None:
+            return 60 * self.plan.execution.stall_timeout
+        return max(SHORTEST_STALL, STALLED_STEPS * seen.longest_step)
+
+    def _store_end(self, run: Run, status: Status, reason: str | None) -> None:
+        """Store and show the end of a run whose process has died."""
+        store = self.plan.store.run(run.run_id)
+        record = (store.read() or Record.of(run)).changed(status=status, reason=reason)
+        with contextlib.suppress(OSError, RunIsBusy), store.locked(LOCK_SECONDS):
+            store.write(record)  # a full disk must not end the other runs
+        self.display.show(RunEnded(run, record))
 
     def _handle_death(self, worker: _Worker) -> None:
         """Restart or end the runs of a worker that has died."""
@@ -127,15 +212,10 @@ class _PlanInProgress:
             if worker.is_ending and worker.exited_normally and not self.is_stopping:
                 self.waiting.appendleft(run)  # it had not started when another run failed
                 continue
-            store = self.plan.store.run(run.run_id)
-            record = store.read() or Record.of(run)
             if self.is_stopping:  # its last saved state is kept
-                record = record.changed(status="interrupted", reason=None)
+                self._store_end(run, "interrupted", None)
             else:
-                record = record.changed(status="failed", reason=cause)
-            with contextlib.suppress(OSError, RunIsBusy), store.locked(LOCK_SECONDS):
-                store.write(record)  # a full disk must not end the other runs
-            self.display.show(RunEnded(run, record))
+                self._store_end(run, "failed", cause)
 
     def _end_idle_workers(self) -> None:
         for worker in list(self.workers.values()):

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -14,6 +15,7 @@ import pytest
 from depthbench import load_results, run_study
 from depthbench.errors import Interrupted
 from depthbench.events import RowLogged, RunEnded, Silent, Stopping
+from depthbench.execution.backends import local
 from depthbench.execution.cost.estimate import estimate
 from depthbench.execution.plan import make_plan
 from depthbench.execution.process import SAVING_SECONDS
@@ -205,6 +207,64 @@ def test_workers_save_their_state_if_the_parent_is_killed(tiny, tmp_path):
     parent.wait()
     wait_until(lambda: all(s.checkpoint.exists() for s in store.run_stores()))
     assert {s.read().status for s in store.run_stores()} == {"interrupted"}
+
+
+@pytest.fixture
+def hanging(tiny, tmp_path, failing_networks, monkeypatch):
+    """Return a plan of two runs at once, one of which hangs in its first step."""
+    monkeypatch.setenv(HANG, "1")
+    study = tiny(grid={"network": ["hangs", "small"]}, options={"width": None}, plugins=[failing_networks])
+    return make_plan(study, Execution(tmp_path, device="cpu", jobs=2))
+
+
+def test_a_run_without_progress_fails_and_the_others_go_on(hanging, monkeypatch):
+    monkeypatch.setattr(local, "SHORTEST_STALL", 3.0)
+    execute(hanging)
+    runs = load_results(hanging.store.path).runs.set_index("network")
+    assert runs.status.to_dict() == {"hangs": "failed", "small": "done"}
+    assert runs.reason["hangs"] == "no progress since step 0 for 0.1 minutes"
+
+
+class StopWhenOneIsLeft(Silent):
+    """A display that presses Ctrl-C when the first run has ended."""
+
+    def show(self, event):
+        if isinstance(event, RunEnded) and event.status == "done":
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_ctrl_c_ends_a_run_that_hangs(hanging, monkeypatch):
+    monkeypatch.setattr(local, "SECONDS_TO_STOP", 1.0)
+    with pytest.raises(Interrupted):
+        execute(hanging, StopWhenOneIsLeft())
+    runs = load_results(hanging.store.path).runs.set_index("network")
+    assert runs.status.to_dict() == {"hangs": "interrupted", "small": "done"}
+
+
+def in_progress(hanging, **execution):
+    plan = dataclasses.replace(hanging, execution=dataclasses.replace(hanging.execution, **execution))
+    return local._PlanInProgress(plan, Silent(), images=None, signals=[])
+
+
+def test_how_long_a_run_may_make_no_progress(hanging):
+    seen = local._LastSeen(at=0.0, step=3, longest_step=2.0)
+    slow = dataclasses.replace(seen, longest_step=100.0)
+    usual = in_progress(hanging)
+    assert (usual._allowed(seen), usual._allowed(slow)) == (300, 1000)
+    chosen = in_progress(hanging, stall_timeout=0.5)
+    assert (chosen._allowed(seen), chosen._allowed(slow)) == (30, 30)
+    usual.stopped_at = 1.0
+    assert (usual._allowed(seen), usual._allowed(slow)) == (8, 200)
+
+
+def test_a_pause_of_the_whole_machine_is_no_hang(hanging):
+    plan = in_progress(hanging)
+    seen = local._LastSeen(at=5.0)
+    plan.workers = {None: SimpleNamespace(progress={"a run": seen})}
+    plan._forgive(0.1)  # an ordinary delay
+    assert seen.at == 5.0
+    plan._forgive(1000.0)
+    assert seen.at == 1005.0
 
 
 @pytest.mark.real_processes
