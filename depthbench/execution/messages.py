@@ -6,6 +6,7 @@ The parent sends a WorkerSetup, StartRun and Stop to a process that trains, whic
 from dataclasses import dataclass
 from pathlib import Path
 
+from depthbench.data.shared import SharedImages
 from depthbench.execution.cost.images import ImageFootprint
 from depthbench.study.model import Run
 from depthbench.training.mode import TrainingMode
@@ -18,8 +19,8 @@ class WorkerSetup:
     plugins: tuple[str, ...]
     """Python files to load."""
     threads: int
-    images: Path
-    """A file with the pickled Images."""
+    images: SharedImages
+    """The images. The descriptor of their file follows this message (process.send_descriptor)."""
     data_hash: str
 
 

@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from multiprocessing.connection import Connection, Pipe
+from multiprocessing.reduction import send_handle
 from subprocess import DEVNULL, Popen, TimeoutExpired
 from typing import Any
 
@@ -62,6 +63,11 @@ class Process:
         """Send a message. If the process has died, the next `receive` says so."""
         with contextlib.suppress(OSError):
             self.connection.send(message)
+
+    def send_descriptor(self, descriptor: int) -> None:
+        """Send an open file. The process takes it with `recv_handle`, next after the messages before it."""
+        with contextlib.suppress(OSError):
+            send_handle(self.connection, descriptor, self._popen.pid)
 
     def receive(self) -> Any:
         """Wait for the next message. Raises EOFError or OSError if the process has died."""

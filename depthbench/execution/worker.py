@@ -1,16 +1,16 @@
 """A process that trains runs for its parent, one after another or several in turn.
 
-It receives a WorkerSetup, then StartRun messages, and sends events. After Stop, or when the parent dies, it
-saves the state of every run and ends."""
+It receives a WorkerSetup, the file of the images and then StartRun messages, and sends events. After Stop, or
+when the parent dies, it saves the state of every run and ends."""
 
 import contextlib
-import pickle
 import signal
 import traceback
 from collections import deque
 from collections.abc import Generator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from multiprocessing.reduction import recv_handle
 
 from depthbench.data.images import Images
 from depthbench.errors import one_line
@@ -65,8 +65,8 @@ class Worker:
 
     After the first failure all runs end, because the failure can have damaged the process."""
 
-    def __init__(self, connection: Connection, setup: WorkerSetup):
-        self.connection, self.setup = connection, setup
+    def __init__(self, connection: Connection, setup: WorkerSetup, images_file: int):
+        self.connection, self.setup, self.images_file = connection, setup, images_file
         self.inbox = Inbox(connection)
         self.turns: list[Turn] = []
         self.images: Images | None = None
@@ -106,8 +106,7 @@ class Worker:
         """Load the plug-ins and the images."""
         for plugin in self.setup.plugins:
             load_plugin(plugin)
-        with self.setup.images.open("rb") as file:
-            return pickle.load(file)
+        return self.setup.images.load(self.images_file)
 
     def _train(self, start: StartRun, images: Images) -> Generator[None, None, Record]:
         import torch
@@ -170,7 +169,8 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     with contextlib.suppress(EOFError):  # the parent is gone
         connection = connect_to_parent()
-        Worker(connection, connection.recv()).serve()
+        setup = connection.recv()
+        Worker(connection, setup, recv_handle(connection)).serve()
 
 
 if __name__ == "__main__":

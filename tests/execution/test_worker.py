@@ -1,5 +1,6 @@
 """A worker in this process. tests/execution/backends/test_local.py has workers in processes of their own."""
 
+import os
 import pickle
 import signal
 from dataclasses import replace
@@ -8,6 +9,7 @@ from multiprocessing import Pipe
 import pytest
 import torch
 
+from depthbench.data.shared import SharedImages
 from depthbench.events import RunEnded
 from depthbench.execution import worker
 from depthbench.execution.messages import StartRun, Stop, WorkerSetup
@@ -26,8 +28,10 @@ class Parent:
         self.folder, self.runs = folder, runs
         self.scripts = {}
         self.log = []
-        (folder / "images").write_bytes(pickle.dumps("images"))
-        self.worker = Worker(remote, WorkerSetup((), 1, folder / "images", "hash"))
+        shared = SharedImages(pickle.dumps("images"), spans=())
+        (folder / "images").touch()
+        descriptor = os.open(folder / "images", os.O_RDONLY)
+        self.worker = Worker(remote, WorkerSetup((), 1, shared, "hash"), descriptor)
 
     def start(self, script):
         """Start a run that calls `script(step, should_stop)` before each step, until it returns a status."""

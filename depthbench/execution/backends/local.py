@@ -1,17 +1,15 @@
 """The local backend: runs on this machine, several at once. If a process dies, the others go on."""
 
 import contextlib
-import pickle
 import signal
-import tempfile
 import threading
 import time
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
-from pathlib import Path
 
+from depthbench.data.shared import SharedImages, share
 from depthbench.errors import Interrupted
 from depthbench.events import Alive, Display, Event, RunEnded, RunStarted, Stopping
 from depthbench.execution.messages import StartRun, Stop, WorkerSetup
@@ -30,11 +28,9 @@ SECONDS_TO_STOP = 8.0  # that are always allowed for a step and saving, after Ct
 def execute(plan: Plan, display: Display) -> None:
     """Train `plan.todo`, `plan.jobs` runs at once. See backend.Backend."""
     signals: list[int] = []
-    with _collect_signals(signals), tempfile.TemporaryDirectory(prefix="depthbench-") as folder:
-        images = Path(folder) / "images"
-        with images.open("wb") as file:  # all processes train on what was read and hashed once
-            pickle.dump(plan.data, file, protocol=pickle.HIGHEST_PROTOCOL)
-        _PlanInProgress(plan, display, images, signals).finish()
+    file, images = share(plan.data)  # all processes train on what was read and hashed once
+    with file, _collect_signals(signals):
+        _PlanInProgress(plan, display, (file.fileno(), images), signals=signals).finish()
     if signals:
         raise Interrupted
 
@@ -51,7 +47,7 @@ class _LastSeen:
 class _Worker(Process):
     """A process that trains, and its runs in progress."""
 
-    def __init__(self, plan: Plan, images: Path):
+    def __init__(self, plan: Plan, images: tuple[int, SharedImages]):
         environment = worker_environment(recomputes=bool(plan.recompute))
         super().__init__("depthbench.execution.worker", plan.threads, environment)
         self.runs: dict[str, Run] = {}
@@ -59,7 +55,9 @@ class _Worker(Process):
         """When each run in progress was last seen to progress, by run id."""
         self.is_ending = False
         """Whether a run failed in this process, so that it takes no more runs."""
-        self.send(WorkerSetup(tuple(plan.study.plugins), plan.threads, images, plan.data_hash))
+        descriptor, shared = images
+        self.send(WorkerSetup(tuple(plan.study.plugins), plan.threads, shared, plan.data_hash))
+        self.send_descriptor(descriptor)
 
     def start(self, run: Run, plan: Plan) -> None:
         self.runs[run.run_id] = run
@@ -85,7 +83,7 @@ class _Worker(Process):
 class _PlanInProgress:
     """A plan in progress: the runs that wait, and the processes that train."""
 
-    def __init__(self, plan: Plan, display: Display, images: Path, signals: list[int]):
+    def __init__(self, plan: Plan, display: Display, images: tuple[int, SharedImages], *, signals: list[int]):
         self.plan, self.display, self.images = plan, display, images
         self.waiting = deque(plan.todo)
         self.workers: dict[Connection, _Worker] = {}

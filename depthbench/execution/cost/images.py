@@ -6,7 +6,6 @@ from math import prod
 import numpy as np
 
 from depthbench.data.images import Images
-from depthbench.data.mapped import Mapped
 from depthbench.data.residency import should_stream
 from depthbench.machine.memory import available
 
@@ -27,7 +26,7 @@ class ImageFootprint:
     evaluation_copy: int = 0
     """Bytes of the training images that each run evaluates on. 0 if these are all of them, or streamed."""
     in_file: int = 0
-    """Bytes of images that all processes read from one file. 0 if images are streamed."""
+    """Bytes of images that all processes map from one file (data/shared.py). 0 if images are streamed."""
 
 
 def measure_footprint(images: Images, train_size: int | None, device: str) -> ImageFootprint:
@@ -44,9 +43,9 @@ def measure_footprint(images: Images, train_size: int | None, device: str) -> Im
     if device.startswith("cuda"):
         held = 0 if are_streamed else sum(x.nbytes for x in pixels)
     elif are_streamed:
-        held = sum(x.nbytes for x in pixels if isinstance(x, np.ndarray))
+        held = sum(x.nbytes for x in (images.train_x,) if isinstance(x, np.ndarray))
     else:
-        in_file = sum(x.nbytes for x in pixels if isinstance(x, Mapped))
+        in_file = sum(x.nbytes for x in pixels)
         held = sum(x.nbytes for x in pixels if device != "cpu" or not _is_used_in_place(x))
     return ImageFootprint(
         shape=images.shape,
@@ -60,5 +59,5 @@ def measure_footprint(images: Images, train_size: int | None, device: str) -> Im
 
 
 def _is_used_in_place(pixels: object) -> bool:
-    """Return whether a CPU uses these pixels where they are, consecutive in a file."""
-    return getattr(pixels, "start", None) is not None
+    """Return whether a CPU uses these pixels where they are: all of an array, or consecutive in a file."""
+    return isinstance(pixels, np.ndarray) or getattr(pixels, "start", None) is not None
