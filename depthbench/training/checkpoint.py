@@ -1,8 +1,10 @@
 """The state of a run on disk: enough to resume as if the run had never stopped.
 
 Two states are kept, the newest and the one before it, so that a broken file costs some steps and not the
-run."""
+run. A file is what torch.save writes, and torch.load reads it. After that comes a line with its SHA-256."""
 
+import hashlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,33 +15,73 @@ from depthbench.files import atomic
 State = dict[str, Any]
 """Plain values and tensors. See Trainer.state."""
 
+DIGEST = b"\nsha256 %s\n"
+DIGEST_BYTES = len(DIGEST % bytes(64))
+CHUNK = 1 << 24  # bytes hashed at once
+
+
+class Unusable(Exception):
+    """A state cannot be used. The message says why, as the end of a sentence."""
+
 
 def save(path: Path, state: State) -> None:
     """Write `state` to `path`, and keep the previous state as the backup."""
     with atomic(path) as temporary:
         torch.save(state, temporary)
+        digest = _hash(temporary, temporary.stat().st_size)
+        with temporary.open("ab") as file:
+            file.write(DIGEST % digest.encode())
         if path.exists():
             path.replace(_backup(path))
 
 
-def load(path: Path, run_id: str) -> tuple[State | None, str | None]:
-    """Return the newest readable state of `run_id`, and a note if a newer one could not be used.
+def restore(path: Path, run_id: str, use: Callable[[State], None]) -> str | None:
+    """Call `use` with the newest undamaged state of `run_id`, or with the one before it.
 
-    Returns (None, None) without a checkpoint."""
+    If `use` raises Unusable, the state before is tried. Returns a note if a newer state could not be used."""
     problems = []
     for file in (path, _backup(path)):
         if not file.exists():
             continue
         try:
-            state = torch.load(file, map_location="cpu", weights_only=True)
-        except Exception as error:  # reading a broken zip or pickle can raise anything
-            problems.append(f"{file.name} cannot be read ({type(error).__name__})")
-            continue
-        if state.get("run_id") != run_id:
-            problems.append(f"{file.name} belongs to another run")
-            continue
-        return state, _note(problems, f"resuming from step {state['step']}")
-    return None, _note(problems, "starting from step 0")
+            state = _read(file)
+            if state.get("run_id") != run_id:
+                raise Unusable("belongs to another run")
+            use(state)
+        except Unusable as error:
+            problems.append(f"{file.name} {error}")
+        else:
+            return _note(problems, f"resuming from step {state['step']}")
+    return _note(problems, "starting from step 0")
+
+
+def _read(file: Path) -> State:
+    """Return the state in a file. Files of older versions have no digest.
+
+    Raises Unusable if the file is damaged or is no checkpoint."""
+    size = file.stat().st_size - DIGEST_BYTES
+    with file.open("rb") as opened:
+        opened.seek(max(size, 0))
+        end = opened.read()
+    if end.startswith(DIGEST[:8]) and end != DIGEST % _hash(file, size).encode():
+        raise Unusable("is damaged")
+    try:
+        state: State = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # reading a broken zip or pickle can raise anything
+        raise Unusable(f"cannot be read ({type(error).__name__})") from None
+    if not isinstance(state, dict):
+        raise Unusable("is no checkpoint")
+    return state
+
+
+def _hash(file: Path, size: int) -> str:
+    """Return the SHA-256 of the first `size` bytes of a file."""
+    digest = hashlib.sha256()
+    with file.open("rb") as opened:
+        while size > 0 and (chunk := opened.read(min(size, CHUNK))):
+            digest.update(chunk)
+            size -= len(chunk)
+    return digest.hexdigest()
 
 
 def _note(problems: list[str], consequence: str) -> str | None:

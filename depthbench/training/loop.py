@@ -45,12 +45,51 @@ def train(
     `emit` receives RowLogged, Progressed, Alive, Note and Activity events. `should_stop` is called before
     each step. When it returns True, the state is saved and the run is `interrupted`. Raises BadInput as
     `Trainer` does."""
-    trainer = Trainer(run, images, mode)
-    with contextlib.closing(trainer):
-        record = _first_record(trainer, images, data_hash)
-        progress = _Progress(trainer, store, record, emit, should_stop, checkpoint_seconds)
+    resumed = _resume(run, images, store, mode)
+    with contextlib.closing(resumed.trainer):
+        record = _first_record(resumed.trainer, images, data_hash)
+        progress = _Progress(resumed.trainer, store, record, emit, should_stop, checkpoint_seconds)
+        progress.start(resumed)
         status = yield from progress.train()
         return progress.end(status, mode.keep_checkpoint)
+
+
+@dataclass
+class _Resumed:
+    """A trainer in its first state or in a stored one."""
+
+    trainer: Trainer
+    is_resumed: bool = False
+    notes: list[str] = field(default_factory=list)
+
+
+def _resume(run: Run, images: Images, store: RunStore, mode: TrainingMode) -> _Resumed:
+    """Return a trainer in the newest stored state that is undamaged and fits the run."""
+    threads = torch.get_num_threads()
+    resumed = _Resumed(Trainer(run, images, mode))
+
+    def use(state: checkpoint.State) -> None:
+        try:
+            resumed.trainer.restore(state)
+        except (MemoryError, torch.OutOfMemoryError):
+            raise
+        except Exception as error:  # a part of the state is restored already
+            torch.set_num_threads(threads)
+            resumed.trainer.close()
+            resumed.trainer = Trainer(run, images, mode)
+            raise checkpoint.Unusable(f"does not fit the run ({type(error).__name__})") from error
+        resumed.is_resumed = True
+
+    try:
+        note = checkpoint.restore(store.checkpoint, run.run_id, use)
+    except BaseException:
+        resumed.trainer.close()
+        raise
+    if note is not None:
+        resumed.notes.append(note)
+    if torch.get_num_threads() != threads:
+        resumed.notes.append(f"resuming with {torch.get_num_threads()} threads as before, not {threads}")
+    return resumed
 
 
 def finish(steps: Steps) -> Record:
@@ -87,9 +126,26 @@ class _Progress:
     """The time of the last Alive event."""
     _has_reported_step_mode: bool = field(init=False, default=False)
 
+    def start(self, resumed: _Resumed) -> None:
+        """Store the first record, and start the clocks."""
+        for note in resumed.notes:
+            self._emit_note(note)
+        if self.trainer.is_streamed:
+            self._emit_note(self.trainer.placement)
+        environment = Environment(**describe_environment(self.trainer.device, torch.get_num_threads()))
+        self.record = self.record.changed(environment=environment)
+        if resumed.is_resumed:
+            earlier = _earlier_environments(self.store, environment)
+            self.record = self.record.changed(earlier_environments=earlier)
+        self._write_record()
+        self.first_step = self.trainer.step
+        self._began = time.perf_counter()
+        self._started = self._began - self.trainer.seconds
+        self._saved = self._progressed = self._alive = time.perf_counter()
+        self._meter = self._make_meter()
+
     def train(self) -> Generator[None, None, Status]:
         """Train until the run ends or should stop, and return its status."""
-        self._start()
         status = self._ending()  # a stored state can be a finished one
         while status is None:
             if self.trainer.row_is_due:
@@ -125,33 +181,6 @@ class _Progress:
             self._store_results()
             checkpoint.remove(self.store.checkpoint)
         return self.record
-
-    def _start(self) -> None:
-        """Restore the state if there is one, and store the first record."""
-        state, note = checkpoint.load(self.store.checkpoint, self.trainer.run.run_id)
-        if note is not None:
-            self._emit_note(note)
-        if self.trainer.is_streamed:
-            self._emit_note(self.trainer.placement)
-        if state is not None:
-            self._restore(state)
-        environment = Environment(**describe_environment(self.trainer.device, torch.get_num_threads()))
-        self.record = self.record.changed(environment=environment)
-        if state is not None:
-            earlier = _earlier_environments(self.store, environment)
-            self.record = self.record.changed(earlier_environments=earlier)
-        self._write_record()
-        self.first_step = self.trainer.step
-        self._began = time.perf_counter()
-        self._started = self._began - self.trainer.seconds
-        self._saved = self._progressed = self._alive = time.perf_counter()
-        self._meter = self._make_meter()
-
-    def _restore(self, state: checkpoint.State) -> None:
-        threads = torch.get_num_threads()
-        self.trainer.restore(state)
-        if torch.get_num_threads() != threads:
-            self._emit_note(f"resuming with {torch.get_num_threads()} threads as before, not {threads}")
 
     def _log_row(self) -> Status | None:
         """Log the row of this step, and return the status that it ends the run with, if any."""

@@ -1,47 +1,105 @@
+import io
+import random
+
 import pytest
 import torch
 
 from depthbench.training import checkpoint
+from depthbench.training.checkpoint import Unusable
+
+WEIGHTS = torch.arange(1000.0)
 
 
 @pytest.fixture
 def path(tmp_path):
     path = tmp_path / "checkpoint.pt"
     for step in (1, 2):
-        checkpoint.save(path, {"run_id": "a", "step": step, "weights": torch.arange(1000.0)})
+        checkpoint.save(path, {"run_id": "a", "step": step, "weights": WEIGHTS})
     return path
 
 
+def restored(path, run_id="a", refuses=()):
+    """Return the state that was used, None without one, and the note. Steps in `refuses` do not fit."""
+    used = []
+
+    def use(state):
+        if state["step"] in refuses:
+            raise Unusable("does not fit the run (KeyError)")
+        used.append(state)
+
+    note = checkpoint.restore(path, run_id, use)
+    return (used[0] if used else None), note
+
+
 def test_the_newest_checkpoint_is_read(path):
-    state, note = checkpoint.load(path, "a")
+    state, note = restored(path)
     assert (state["step"], note) == (2, None)
-    assert torch.equal(state["weights"], torch.arange(1000.0))
+    assert torch.equal(state["weights"], WEIGHTS)
+
+
+def test_torch_reads_a_checkpoint(path):
+    assert torch.load(path, weights_only=True)["step"] == 2
+
+
+def test_a_checkpoint_of_an_older_version_has_no_digest(path):
+    torch.save({"run_id": "a", "step": 7}, path)
+    assert restored(path)[0]["step"] == 7
 
 
 def test_a_broken_checkpoint_falls_back_to_the_previous_one(path):
     path.write_bytes(path.read_bytes()[:-500])
-    state, note = checkpoint.load(path, "a")
+    state, note = restored(path)
     assert state["step"] == 1
-    assert note.startswith("checkpoint.pt cannot be read")
-    assert note.endswith("resuming from step 1")
+    assert note.startswith("checkpoint.pt cannot be read (")
+    assert note.endswith("): resuming from step 1")
+
+
+def test_no_flipped_bit_changes_a_state(path):
+    """Each flip is noticed, or it leaves the state as it was (in the digest's own first bytes)."""
+    content, notes = path.read_bytes(), set()
+    for bit in random.Random(0).sample(range(8 * len(content)), 200):
+        damaged = bytearray(content)
+        damaged[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(damaged)
+        state, note = restored(path)
+        notes.add(note)
+        assert torch.equal(state["weights"], WEIGHTS)
+        assert (state["step"], note is None) in ((1, False), (2, True))
+    assert "checkpoint.pt is damaged: resuming from step 1" in notes
 
 
 def test_two_broken_checkpoints_restart_the_run(path):
     for file in path.parent.iterdir():
         file.write_bytes(b"")
-    state, note = checkpoint.load(path, "a")
+    state, note = restored(path)
     assert state is None
     assert note.endswith("starting from step 0")
 
 
+def test_a_state_that_does_not_fit_falls_back_to_the_previous_one(path):
+    state, note = restored(path, refuses=[2])
+    assert state["step"] == 1
+    assert note == "checkpoint.pt does not fit the run (KeyError): resuming from step 1"
+    state, note = restored(path, refuses=[1, 2])
+    assert state is None
+    assert note.endswith("checkpoint.before.pt does not fit the run (KeyError): starting from step 0")
+
+
+def test_what_is_no_checkpoint_is_not_used(path):
+    content = io.BytesIO()
+    torch.save([1, 2], content)
+    path.write_bytes(content.getvalue())
+    assert restored(path)[1] == "checkpoint.pt is no checkpoint: resuming from step 1"
+
+
 def test_the_state_of_another_run_is_never_used(path):
-    state, note = checkpoint.load(path, "b")
+    state, note = restored(path, "b")
     assert state is None
     assert "belongs to another run" in note
 
 
 def test_no_checkpoint_gives_no_message(tmp_path):
-    assert checkpoint.load(tmp_path / "checkpoint.pt", "a") == (None, None)
+    assert restored(tmp_path / "checkpoint.pt") == (None, None)
 
 
 def test_removing_checkpoints_leaves_no_file(path):
