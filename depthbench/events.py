@@ -146,3 +146,25 @@ class Silent:
 
     def tick(self) -> None:
         pass
+
+
+class Forwarding:
+    """A display that passes everything on to another, and a base for displays that also do something else."""
+
+    def __init__(self, display: Display):
+        self.display = display
+
+    def __enter__(self) -> Self:
+        self.display.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None:
+        self.display.__exit__(kind, error, trace)
+
+    def show(self, event: Event) -> None:
+        self.display.show(event)
+
+    def tick(self) -> None:
+        self.display.tick()

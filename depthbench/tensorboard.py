@@ -9,11 +9,9 @@ import importlib.util
 import shutil
 from collections import defaultdict
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from depthbench.errors import BadInput
-from depthbench.events import Display, Event, Note, RunEnded
+from depthbench.events import Display, Event, Forwarding, Note, RunEnded
 from depthbench.store.run_store import RunStore
 from depthbench.store.study_store import StudyStore
 
@@ -81,30 +79,18 @@ def _scalars(store: RunStore) -> Scalars:
     return scalars
 
 
-class TensorBoardDisplay:
+class TensorBoardDisplay(Forwarding):
     """A display that writes the event files of each run as it ends, and passes all events on to another."""
 
     def __init__(self, display: Display, store: StudyStore):
-        self.display, self.store = display, store
-
-    def __enter__(self) -> Self:
-        self.display.__enter__()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
-    ) -> None:
-        self.display.__exit__(kind, error, trace)
+        super().__init__(display)
+        self.store = store
 
     def show(self, event: Event) -> None:
         """Write the event files of a run that ended, and pass the event on."""
         if isinstance(event, RunEnded):
             self._write(event)
-        self.display.show(event)
-
-    def tick(self) -> None:
-        """Pass the tick on."""
-        self.display.tick()
+        super().show(event)
 
     def _write(self, event: RunEnded) -> None:
         try:

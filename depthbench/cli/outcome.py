@@ -1,6 +1,7 @@
 """Output of `depthbench run` before and after training."""
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import typer
@@ -10,7 +11,7 @@ from depthbench.cli.tables import how_many, summary_table
 from depthbench.cli.terminal import draw_report, err, no_report
 from depthbench.console import say
 from depthbench.execution.plan import Plan
-from depthbench.store.record import FINISHED
+from depthbench.store.record import FINISHED, Record
 from depthbench.store.results import read_runs
 
 MOST_NAMES = 5  # in a line
@@ -39,12 +40,17 @@ def planned_rows(plan: Plan) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: (row["depth"], row["network"], row["seed"]))
 
 
-def finish(plan: Plan, console: Console, *, as_json: bool, draws: bool = True) -> None:
-    """Write the report, if `draws`, and print the results.
+def finish(
+    plan: Plan, console: Console, ended: Mapping[str, Record], *, as_json: bool, draws: bool = True
+) -> None:
+    """Write the report, if `draws`, and print the results. `ended`: the record of each run that ended.
 
     Exits with code 1 if a run failed or diverged unexpectedly."""
     wanted = {run.run_id for run in (*plan.todo, *plan.finished)}
     rows = [row for row in read_runs(plan.store.path) if row["run_id"] in wanted]
+    for row in rows:
+        if (record := ended.get(row["run_id"])) is not None:  # it could not be stored if the disk is full
+            row |= {"status": record.status, "reason": record.reason}
     page, without = None, no_report(plan.store.path)
     if not any(row["status"] in FINISHED for row in rows):
         without = "none, because no run has finished"
@@ -57,13 +63,13 @@ def finish(plan: Plan, console: Console, *, as_json: bool, draws: bool = True) -
         if rows:
             console.print(summary_table(rows, plan.study.name))
         say(console, f"report: {page or without}")
-    failures = _failures(plan, rows)
+    failures = _failures(plan, rows, ended)
     if failures:
         say(err, _failure_line(plan, failures, len(wanted)))
         raise typer.Exit(1)
 
 
-def _failures(plan: Plan, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _failures(plan: Plan, rows: list[dict[str, Any]], ended: Mapping[str, Record]) -> list[dict[str, Any]]:
     """Return a row for each run without the result that the study expects, stored or not."""
     may_diverge = set(plan.study.may_diverge)
     failures = [
@@ -73,7 +79,12 @@ def _failures(plan: Plan, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     ]
     stored = {row["run_id"] for row in rows}
     missing = sorted(run.run_id for run in (*plan.todo, *plan.finished) if run.run_id not in stored)
-    return failures + [{"run_id": run_id, "status": "not stored"} for run_id in missing]
+    for run_id in missing:
+        record = ended.get(run_id)
+        has_failed = record is not None and not record.is_finished
+        status, reason = (record.status, record.reason) if record and has_failed else ("not stored", None)
+        failures.append({"run_id": run_id, "status": status, "reason": reason})
+    return failures
 
 
 def _failure_line(plan: Plan, failures: list[dict[str, Any]], total: int) -> str:

@@ -1,33 +1,56 @@
 """Execute a study: `execute` trains the runs of a plan, `run_study` plans and executes."""
 
+import contextlib
 from pathlib import Path
 
 from depthbench.errors import BadInput
-from depthbench.events import Display, Silent, StudyStarted
+from depthbench.events import Display, Event, Forwarding, Note, RunEnded, Silent, StudyStarted
 from depthbench.execution.backends import BACKENDS
 from depthbench.execution.backends.backend import Backend
 from depthbench.execution.plan import Decoding, Plan, make_plan
 from depthbench.execution.settings import Execution
 from depthbench.execution.watch_adapter import WatchAdapter
 from depthbench.registry import look_up
+from depthbench.store.record import Record
+from depthbench.store.study_store import StudyStore
 from depthbench.study.model import Study
 from depthbench.training.mode import StepMode
 
 
-def execute(plan: Plan, display: Display | None = None) -> None:
+def execute(plan: Plan, display: Display | None = None) -> dict[str, Record]:
     """Train and store the unfinished runs of `plan`, and show the progress on `display`.
+
+    Returns the record of each run that ended, by run id, even if it could not be stored.
 
     A run that fails is recorded as failed and stops no other. A process that dies fails the runs that take
     turns in it. Raises errors.Interrupted after Ctrl-C or SIGTERM, once every run in progress has saved its
     state."""
     from depthbench.execution.lanes import choose_lanes
 
-    display = display or Silent()
+    display = observer = _Observer(display or Silent(), plan.store)
     backend: Backend = look_up(BACKENDS, "backend", plan.execution.backend).load()
     with plan.store.opened(plan.study, plan.data_hash, plan.execution.fresh), display:
         plan = choose_lanes(plan, display)
         display.show(StudyStarted(plan.todo, jobs=plan.jobs, lanes=plan.lanes, threads=plan.threads))
         backend(plan, display)
+    return observer.ended
+
+
+class _Observer(Forwarding):
+    """A display that keeps the record of each run that ended, and checks the results directory then."""
+
+    def __init__(self, display: Display, store: StudyStore):
+        super().__init__(display)
+        self.store = store
+        self.ended: dict[str, Record] = {}
+
+    def show(self, event: Event) -> None:
+        if isinstance(event, RunEnded):
+            self.ended[event.run.run_id] = event.record
+            with contextlib.suppress(OSError):  # reported for the runs
+                if self.store.restore():
+                    self.display.show(Note(f"{self.store.path} was deleted and is written again", event.run))
+        self.display.show(event)
 
 
 def run_study(

@@ -4,6 +4,8 @@ It receives a WorkerSetup, the file of the images and then StartRun messages, an
 when the parent dies, it saves the state of every run and ends."""
 
 import contextlib
+import errno
+import shutil
 import signal
 import traceback
 from collections import deque
@@ -11,6 +13,7 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.reduction import recv_handle
+from pathlib import Path
 
 from depthbench.data.images import Images
 from depthbench.errors import one_line
@@ -20,6 +23,8 @@ from depthbench.execution.process import connect_to_parent
 from depthbench.plugins import load_plugin
 from depthbench.store.record import Record
 from depthbench.store.run_store import LOCK_SECONDS, RunIsBusy, RunStore
+
+FULL = 1 << 16  # bytes: a disk with less free space is full
 
 
 class Inbox:
@@ -150,7 +155,7 @@ class Worker:
             self._send(RunEnded(start.run, record.changed(status="interrupted", reason=None)))
             return
         self.inbox.has_failed = True
-        record = record.changed(status="failed", reason=one_line(error))
+        record = record.changed(status="failed", reason=_reason(error, start.directory))
         self._send(RunEnded(start.run, record))  # before anything is written: the disk can be full
         with contextlib.suppress(OSError):
             store.write(record)
@@ -161,6 +166,14 @@ class Worker:
         """Send to the parent. If it has died, the inbox reports that."""
         with contextlib.suppress(OSError):
             self.connection.send(event)
+
+
+def _reason(error: Exception | SystemExit, directory: Path) -> str:
+    """Return why a run failed, in one line. Libraries report a full disk in many ways."""
+    is_full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    with contextlib.suppress(OSError):
+        is_full |= shutil.disk_usage(directory).free < FULL
+    return f"no space left for {directory}" if is_full else one_line(error)
 
 
 def main() -> None:

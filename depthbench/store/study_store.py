@@ -38,6 +38,7 @@ class StudyStore:
     def __init__(self, path: str | Path):
         self.path = Path(path)
         self.study_file = self.path / "study.toml"
+        self._content = ""  # of study.toml, once the study is opened
 
     def run(self, run_id: str) -> RunStore:
         """Return the directory of one run, whether or not it exists."""
@@ -122,8 +123,18 @@ class StudyStore:
             if fresh:
                 self._discard()
             text = self._joined_with(study).to_toml()
-            write_text(self.study_file, f'data_hash = "{data_hash}"\n{text}')
+            self._content = f'data_hash = "{data_hash}"\n{text}'
+            write_text(self.study_file, self._content)
             yield
+
+    def restore(self) -> bool:
+        """Write study.toml again if it was deleted while the study is opened. Return whether it was.
+
+        Without it, later commands would refuse the directory and the runs in it."""
+        if not self._content or self.study_file.exists():
+            return False
+        write_text(self.study_file, self._content)
+        return True
 
     def _holds_a_study(self) -> bool:
         """Return whether a study is stored here. Raises BadInput if anything else is."""

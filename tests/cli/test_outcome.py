@@ -47,7 +47,7 @@ def store(plan, statuses, **facts):
 def failure_line(plan, console, capsys):
     """Return what `finish` prints about failed runs."""
     with pytest.raises(typer.Exit) as end:
-        finish(plan, console, as_json=False)
+        finish(plan, console, {}, as_json=False)
     assert end.value.exit_code == 1
     return capsys.readouterr().err.strip()
 
@@ -109,6 +109,21 @@ def test_a_run_that_was_never_stored_has_failed(plan, console, capsys, drawn):
     assert failure_line(made, console, capsys) == f"1 of 2 runs not stored: {made.todo[1].run_id}"
 
 
+def test_a_failure_that_could_not_be_stored_is_reported(plan, console, capsys, drawn):
+    made = plan()
+    store(made, ["interrupted"])
+    full = {
+        run.run_id: Record.of(run).changed(status="failed", reason="no space left for /results/tiny")
+        for run in made.todo
+    }
+    names = ", ".join(sorted(full))
+    with pytest.raises(typer.Exit):
+        finish(made, console, full, as_json=False)
+    assert capsys.readouterr().err.strip() == (
+        f"2 of 2 runs failed: {names} (no space left for /results/tiny)"
+    )
+
+
 def test_only_networks_that_may_diverge_may(plan, console, capsys, drawn):
     made = plan(may_diverge=["plain"])
     store(made, ["diverged", "diverged"])
@@ -120,7 +135,7 @@ def test_other_runs_of_the_study_do_not_count(plan, console, capsys, drawn):
     made = plan()
     store(made, ["done", "failed"])
     first = dataclasses.replace(made, todo=made.todo[:1])
-    finish(first, console, as_json=True)  # exits with no error
+    finish(first, console, {}, as_json=True)  # exits with no error
     printed = json.loads(capsys.readouterr().out)
     assert [run["run_id"] for run in printed["runs"]] == [first.todo[0].run_id]
     assert (printed["study"], printed["report"]) == ("tiny", str(made.store.path / "page"))
@@ -130,8 +145,8 @@ def test_other_runs_of_the_study_do_not_count(plan, console, capsys, drawn):
 def test_without_a_report_the_outcome_has_none(plan, console, capsys, drawn):
     made = plan()
     store(made, ["done", "done"])
-    finish(made, console, as_json=True, draws=False)
+    finish(made, console, {}, as_json=True, draws=False)
     assert json.loads(capsys.readouterr().out)["report"] is None
-    finish(made, console, as_json=False, draws=False)
+    finish(made, console, {}, as_json=False, draws=False)
     assert f"report: none (`depthbench report {made.store.path}` draws it)" in console.file.getvalue()
     assert drawn == []

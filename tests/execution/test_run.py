@@ -1,17 +1,19 @@
 """`execute` and `run_study` with a backend that trains nothing. contracts/test_backends.py has real ones."""
 
 import dataclasses
+import shutil
 
 import pytest
 
 from depthbench import run_study
 from depthbench.errors import BadInput, Interrupted
-from depthbench.events import Silent, StudyStarted
+from depthbench.events import Note, RunEnded, Silent, StudyStarted
 from depthbench.execution.backends import BACKENDS
 from depthbench.execution.plan import make_plan
 from depthbench.execution.run import execute
 from depthbench.execution.settings import Execution
 from depthbench.registry import Entry
+from depthbench.store.record import Record
 from depthbench.store.study_store import StudyStore
 
 
@@ -84,6 +86,29 @@ def test_no_other_process_can_write_while_a_backend_trains(plan, backend):
     backend(trains)
     execute(plan)
     assert plan.store.study().name == "tiny"
+
+
+def test_the_records_of_runs_that_ended_are_returned(plan, backend):
+    records = {run.run_id: Record.of(run).changed(status="failed", reason="boom") for run in plan.todo}
+    backend(lambda plan, display: [display.show(RunEnded(run, records[run.run_id])) for run in plan.todo])
+    assert execute(plan) == records
+
+
+def test_a_directory_deleted_during_a_run_can_be_read_and_resumed(plan, backend):
+    def trains(plan, display):
+        shutil.rmtree(plan.store.path)
+        for run in plan.todo:
+            plan.store.run(run.run_id).write(record := Record.of(run))
+            display.show(RunEnded(run, record))
+
+    backend(trains)
+    display = Log()
+    execute(plan, display)
+    notes = [event.text for event in display.calls if isinstance(event, Note)]
+    assert notes == [f"{plan.store.path} was deleted and is written again"]
+    assert plan.store.study() == plan.study
+    with plan.store.opened(plan.study, plan.data_hash):
+        assert len(plan.store.records()) == len(plan.todo)
 
 
 def test_a_plan_that_cannot_be_stored_is_refused_before_the_display_is_entered(plan, backend):

@@ -1,10 +1,12 @@
 """A worker in this process. tests/execution/backends/test_local.py has workers in processes of their own."""
 
+import errno
 import os
 import pickle
 import signal
 from dataclasses import replace
 from multiprocessing import Pipe
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -203,6 +205,20 @@ def test_a_failure_is_reported_even_if_it_cannot_be_stored(parent, monkeypatch):
     parent.start(raising(OSError("No space left on device")))
     (failed,) = parent.ended()
     assert (failed.status, failed.reason) == ("failed", "OSError: No space left on device")
+
+
+@pytest.mark.parametrize(
+    ("error", "free"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), 10**9),
+        (RuntimeError("PytorchStreamWriter failed writing file data/0"), 100),  # torch.save on a full disk
+    ],
+)
+def test_a_full_disk_is_named(parent, monkeypatch, error, free):
+    monkeypatch.setattr(worker.shutil, "disk_usage", lambda path: SimpleNamespace(free=free))
+    run = parent.start(raising(error))
+    (failed,) = parent.ended()
+    assert failed.reason == f"no space left for {parent.store(run).path}"
 
 
 def test_plug_ins_that_cannot_be_loaded_fail_the_run(parent, tmp_path):

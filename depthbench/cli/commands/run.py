@@ -61,9 +61,9 @@ def run(
         return
     display = choose_display(console, output.quiet)
     with interruptible(RESUME):
-        execute(plan, TensorBoardDisplay(display, plan.store) if tensorboard else display)
+        ended = execute(plan, TensorBoardDisplay(display, plan.store) if tensorboard else display)
     if tensorboard:
         for stored in plan.finished:  # the display has written those of the other runs
             write_run(plan.store.run(stored.run_id))
         say(console, f"event files: tensorboard --logdir {plan.store.path / FOLDER}")
-    finish(plan, console, as_json=output.as_json, draws=not output.no_report)
+    finish(plan, console, ended, as_json=output.as_json, draws=not output.no_report)
