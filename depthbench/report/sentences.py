@@ -192,7 +192,12 @@ def _weak_classes(row: Mapping[str, Any], classes: pd.DataFrame | None) -> list[
 
 def measured_differently(columns: Iterable[str]) -> str:
     """Say what differs between the measurements of a cost. `columns`: as in `choice.incomparable_costs`."""
-    words = {"device": "devices", "threads": "numbers of threads", "peak_memory_of": "methods"}
+    words = {
+        "device": "devices",
+        "threads": "numbers of threads",
+        "commit": "versions of the code",
+        "peak_memory_of": "methods",
+    }
     return "measured with different " + " and ".join(words[column] for column in columns)
 
 

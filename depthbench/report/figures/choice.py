@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
-from depthbench.analysis.choice import COSTS, ERRORS, MEASURED_WITH
+from depthbench.analysis.choice import COSTS, ERRORS
 from depthbench.analysis.rows import rows_of
 from depthbench.report.entries import ReportFigure
 from depthbench.report.evidence import Evidence
@@ -196,16 +196,11 @@ def _log_axis(axes: Axes, which: str, values: pd.Series, errors: pd.Series | Non
 
 def _omitted(table: pd.DataFrame, evidence: Evidence) -> dict[str, str]:
     """Map each cost that cannot be compared between the rows of `table` to the reason."""
-    incomparable, runs = evidence.incomparable_costs, evidence.runs
-    done = runs[runs["status"] == "done"]
-    reasons = {}
+    incomparable, reasons = evidence.incomparable_costs, {}
     for cost in COSTS:
         unknown = table.loc[table["done"] > 0, cost].isna()
         if cost in incomparable:
             reasons[cost] = f"{measured_differently(incomparable[cost])}, which cannot be compared"
-        elif cost in MEASURED_WITH and done.loc[done[cost].notna(), "commit"].nunique() > 1:
-            # runs of another commit were measured at another time, when the machine may have been busy
-            reasons[cost] = "measured at different times, with different versions of the code"
         elif unknown.any() and not unknown.all():
             reasons[cost] = "only some runs recorded it"
     return reasons
