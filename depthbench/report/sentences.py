@@ -12,6 +12,7 @@ from depthbench.analysis.classes import weak_classes
 from depthbench.analysis.comparison import is_significant
 from depthbench.analysis.rows import rows_of
 from depthbench.analysis.verdict import LEAST_SEEDS
+from depthbench.report.tables.formatting import signed
 from depthbench.store.record import Record
 
 KEPT = (0.95, 1.05)  # rates of a gradient that neither vanishes nor explodes
@@ -204,9 +205,9 @@ def measured_differently(columns: Iterable[str]) -> str:
 def _evidence(row: Mapping[str, Any], margin: float | None = None) -> str:
     """Describe the difference, n and p of a test; for `absent`, the upper bound and `margin` instead of p."""
     if margin is not None and row.get("verdict") == "absent":
-        bound = f"one-sided 95 % upper bound {row['upper']:+.2f}, margin {margin:g}"
-        return f"{row['mean']:+.2f} percentage points, n = {row['n']}, {bound}"
-    return f"{row['mean']:+.2f} percentage points, n = {row['n']}" + _p(row)
+        bound = f"one-sided 95 % upper bound {signed(row['upper'])}, margin {margin:g}"
+        return f"{signed(row['mean'])} percentage points, n = {row['n']}, {bound}"
+    return f"{signed(row['mean'])} percentage points, n = {row['n']}" + _p(row)
 
 
 def _p(row: Mapping[str, Any]) -> str:

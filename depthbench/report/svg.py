@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable
+from urllib.parse import quote
 
 MARK = "shows:"  # start of an id that becomes classes
 AXIS = "axis"  # id of an axis that stays visible when its panel is hidden
@@ -10,10 +11,11 @@ AXIS = "axis"  # id of an axis that stays visible when its panel is hidden
 def mark(depths: Iterable[int] = (), network: str = "") -> str:
     """Return the id of a part of a figure that shows these depths and this network.
 
-    `inline` turns it into classes, e.g. `depth-20 network-plain`, that the page's script finds."""
+    `inline` turns it into classes, e.g. `depth-20 network-plain`, that the page's script finds. The name is
+    encoded as in an address, so that different names are different classes without spaces and dots."""
     parts = [f"depth-{depth}" for depth in depths]
     if network:
-        parts.append(f"network-{re.sub(r'[^A-Za-z0-9_]', '-', network)}")
+        parts.append(f"network-{quote(network, safe='').replace('.', '%2E')}")
     return MARK + ".".join(parts)
 
 

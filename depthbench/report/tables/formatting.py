@@ -19,8 +19,8 @@ CROP_ERRORS = {  # of ImageNet's protocol: column -> heading
 
 
 def number(value: float | None, unit: float = 1.0, places: int = 2) -> str:
-    """Divide by `unit` and round; empty if unknown."""
-    return "" if value is None or not math.isfinite(value) else f"{value / unit:,.{places}f}"
+    """Divide by `unit` and round; empty if unknown. Never `-0.00`."""
+    return "" if value is None or not math.isfinite(value) else f"{value / unit:z,.{places}f}"
 
 
 def significant(value: float) -> str:
@@ -34,8 +34,8 @@ def whole(value: Any) -> str:
 
 
 def signed(value: float) -> str:
-    """Write a difference with its sign; empty if unknown."""
-    return f"{value:+.2f}" if math.isfinite(value) else ""
+    """Write a difference with its sign; empty if unknown. Never `-0.00`."""
+    return f"{value:+z.2f}" if math.isfinite(value) else ""
 
 
 def interval(ends: Iterable[float], places: int = 2) -> str:
@@ -73,7 +73,7 @@ def status_counts(row: Mapping[str, Any]) -> str:
 
 def seed_differences(row: Mapping[str, Any]) -> str:
     """Write the difference of each seed and the number of diverged runs."""
-    text = ", ".join(f"{seed}: {difference:+.2f}" for seed, difference in row["differences"].items())
+    text = ", ".join(f"{seed}: {signed(difference)}" for seed, difference in row["differences"].items())
     return text + (f"; {row['diverged']} diverged" if row["diverged"] else "")
 
 

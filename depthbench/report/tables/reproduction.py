@@ -1,6 +1,5 @@
 """The study's errors next to published ones."""
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,7 +8,13 @@ import pandas as pd
 from depthbench.analysis.rows import rows_of
 from depthbench.report.entries import ReportTable, Table
 from depthbench.report.evidence import Evidence
-from depthbench.report.tables.formatting import number, plus_minus, without_empty_columns, yes_no
+from depthbench.report.tables.formatting import (
+    number,
+    plus_minus,
+    signed,
+    without_empty_columns,
+    yes_no,
+)
 
 METRICS = {
     "test_error": "test",
@@ -33,7 +38,7 @@ def reproduction_table(reproduction: pd.DataFrame) -> Table:
             "ours (%)": [plus_minus(row["mean"], row["sd"], row["diverged"]) for row in rows],
             "n": reproduction["n"],
             "published (%)": [_published(row) for row in rows],
-            "ours - published": [f"{x:+.2f}" if math.isfinite(x) else "" for x in reproduction["difference"]],
+            "ours - published": [signed(x) for x in reproduction["difference"]],
             "within the spread": [_within(row) for row in rows],
             "same recipe": [yes_no(row["same_protocol"]) if row["source"] else "" for row in rows],
             "our protocol": reproduction["protocol"],
