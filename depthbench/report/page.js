@@ -72,10 +72,16 @@ const describe = (series, [, , x, y]) => {
   const where = series.x ? `${series.x} ${x.toLocaleString?.("en", { maximumSignificantDigits: 6 }) ?? x}, ` : "";
   return `${series.name}\n${where}${[series.y, y, series.unit].filter((part) => part !== "").join(" ")}`;
 };
+const cellsOf = ({ left, top, columns, rows, values }) => rows.flatMap((row, r) => columns.map((column, c) => (
+  [left[c], top[r], row + column, values[r * columns.length + c]]
+))).filter((cell) => cell[3] !== null);
 for (const box of all(".figure")) {
   const svg = box.querySelector("svg");
-  const data = JSON.parse(box.querySelector("script").textContent)
-    .map((series) => ({ ...series, classes: series.id.replace("shows:", "").split(".") }));
+  const data = JSON.parse(box.querySelector("script").textContent).map((series) => ({
+    ...series,
+    points: series.points ?? cellsOf(series.grid),
+    classes: series.id.replace("shows:", "").split("."),
+  }));
   if (!data.length) continue;
   const ring = document.createElementNS("http://www.w3.org/2000/svg", "circle");
   ring.setAttribute("r", "4");

@@ -4,6 +4,8 @@ import re
 from collections.abc import Callable, Iterable
 from urllib.parse import quote
 
+from depthbench.report.compact import compact
+
 MARK = "shows:"  # start of an id that becomes classes
 AXIS = "axis"  # id of an axis that stays visible when its panel is hidden
 
@@ -39,6 +41,7 @@ def inline(svg: str, name: str, label: str) -> str:
     svg = re.sub(rf' id="{MARK}([^"]*)"', lambda m: f' class="{classes(m[1])}"', svg)
     svg = re.sub(r' id="([^"]+)"', lambda m: f' id="{name}-{m[1]}"' if m[1] in referred else "", svg)
     svg = re.sub(r'(href="#|url\(#)', rf"\1{name}-", svg)
+    svg = compact(svg)
     svg = re.sub(r"(<style\b[^>]*>).*?(</style>)", _scoped(name), svg, flags=re.DOTALL)
     label = label.replace("&", "&amp;").replace("<", "&lt;").replace('"', "&quot;")
     return svg.replace("<svg", f'<svg id="{name}-svg" role="group" aria-label="{label}"', 1)

@@ -7,7 +7,7 @@ from depthbench.report.svg import AXIS, classes, inline, mark
 FILE = """<?xml version="1.0"?>
 <!DOCTYPE svg PUBLIC "x" "http://example.org/svg.dtd">
 <svg width="7pt" viewBox="0 0 7 7"><metadata><a href="http://example.org"/></metadata>
-<defs><style type="text/css">*{fill: red}</style><path id="m1" d="M0"/><clipPath id="p2"/></defs>
+<defs><style type="text/css">*{fill: red}</style><path id="m1" d="M 0 0"/><clipPath id="p2"/></defs>
 <use xlink:href="#m1" clip-path="url(#p2)"/></svg>"""
 
 

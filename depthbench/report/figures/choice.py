@@ -20,6 +20,7 @@ from depthbench.report.style import canvas, layout, legends, palette, tags, text
 
 LEAST_RANGE = 2.0  # top / bottom of an axis, at least: small differences look small
 MARGIN = 0.13  # beside the points, relative to the length of the axis between them
+ON_SLIDE = ("multiply_adds", "seconds")  # more panels are too small there
 TOP = 110.0  # percent: the end of the error axis, at most
 MOST_LABELS = 12  # in a panel; of more points, only the best are labelled
 NARROW, MEDIUM = 3.0, 20.0  # top / bottom of an axis that needs other ticks than 1, 2, 5
@@ -57,6 +58,10 @@ def draw(evidence: Evidence) -> Figure | None:
     costs = [cost for cost in COSTS if table[cost].notna().any() and cost not in omitted]
     if len(table) < 2 or not costs:
         return None
+    notes = [f"{COST_AXES[cost].title} is not drawn: {reason}" for cost, reason in omitted.items()]
+    if canvas.is_slide() and len(costs) > len(ON_SLIDE):
+        costs = [cost for cost in ON_SLIDE if cost in costs] or costs[:1]
+        notes = ["The page shows the other costs"]
     error = ERRORS[table["error"].iloc[0]]
     bar = ", bar: one standard error" if table["se"].notna().any() else ""
     title = f"{error.capitalize()} against cost ({text.seed_count(table['n'])}{bar})"
@@ -85,7 +90,9 @@ def draw(evidence: Evidence) -> Figure | None:
         handles.append(legends.status_handle("diverged", label="with diverged runs, at chance error"))
     if table["chosen"].any():
         handles.append(Line2D([], [], label="recommended", **RING))
-    legends.legend_below(figure, handles, 5, _note(omitted, bool(is_zero.any())))
+    if is_zero.any():
+        notes.append("An error of 0 % is drawn at the lower edge")
+    legends.legend_below(figure, handles, 5, "\n".join(notes) or None)
 
     figure.draw_without_rendering()  # labels need the final layout
     for axes, cost in zip(panels.flat, costs, strict=True):
@@ -204,14 +211,6 @@ def _omitted(table: pd.DataFrame, evidence: Evidence) -> dict[str, str]:
         elif unknown.any() and not unknown.all():
             reasons[cost] = "only some runs recorded it"
     return reasons
-
-
-def _note(omitted: Mapping[str, str], has_zero: bool) -> str | None:
-    """Say which costs are not drawn, and where errors of 0 % are."""
-    notes = [f"{COST_AXES[cost].title} is not drawn: {reason}" for cost, reason in omitted.items()]
-    if has_zero:
-        notes.append("An error of 0 % is drawn at the lower edge")
-    return "\n".join(notes) or None
 
 
 FIGURE = ReportFigure(

@@ -52,7 +52,7 @@ def draw(evidence: Evidence) -> Figure | None:
 
     handles = legends.depth_handles(colours)
     handles += [Line2D([], [], label=name, **look | {"color": palette.GREY}) for name, look in LINES.values()]
-    legends.legend_below(figure, handles + legends.status_handles(early, ENDINGS), 5)
+    legends.legend_below(figure, handles + legends.status_handles(early, ENDINGS))
     return figure
 
 

@@ -49,7 +49,7 @@ def draw(evidence: Evidence, column: str) -> Figure | None:
     if column not in layers or not layers[column].notna().any():
         return None
     networks = layout.networks_of(layers)
-    steps = chosen_steps(layers, canvas.most_steps(len(networks)))
+    steps = chosen_steps(layers, canvas.most_rows(len(networks)))
     table = by_layer(layers[layers["step"].isin(steps)], column)
     table = table.merge(zeros_by_design(layers, column), how="left")
     predicted = theory_lines(table if column == PREDICTED_COLUMN else table.iloc[:0], runs, layers)
@@ -57,6 +57,7 @@ def draw(evidence: Evidence, column: str) -> Figure | None:
     title, unit = QUANTITIES[column]
     heading = f"{title} by layer (geometric mean and range of {text.seed_count(table['n'])})"
     figure, panels = layout.grid(len(steps), len(networks), 1.45, heading)
+    titles = _titles(panels[0, 0], networks, steps)
     scale = NormScale(pd.concat([table["low"], table["high"], predicted["value"]]))
     scale.apply(panels.flat)
     twins = twins_of(evidence.twins) if len(networks) > MOST_NETWORKS else {}
@@ -69,9 +70,7 @@ def draw(evidence: Evidence, column: str) -> Figure | None:
             draw_depths(axes, part, "position", colours=colours, network=network, unit=unit)
             if step == 0:
                 draw_theory(axes, predicted[predicted["network"] == network], unit)
-            layout.set_panel_title(
-                axes, f"{network}, step {step:,}{' (initialisation)' if step == 0 else ''}"
-            )
+            layout.set_panel_title(axes, titles[network, step])
         layout.label_left(row, unit)
     panels[0, 0].set_xlim(-0.04, 1.04)
     panels[0, 0].set_xticks([0, 0.25, 0.5, 0.75, 1], ["input", "¼", "½", "¾", "output"])
@@ -90,6 +89,13 @@ def draw(evidence: Evidence, column: str) -> Figure | None:
     note = "\n".join(filter(None, notes)) or None
     legends.legend_below(figure, handles + kinds, columns, note=note)
     return figure
+
+
+def _titles(axes: Axes, networks: Sequence[str], steps: Sequence[int]) -> dict[tuple[str, int], str]:
+    """Return the title of each panel, on panels as wide as `axes`."""
+    titles = {(network, step): f"{network}, step {step:,}" for network in networks for step in steps}
+    full = {key: title + " (initialisation)" * (key[1] == 0) for key, title in titles.items()}
+    return full if layout.fits(axes, full.values()) else titles
 
 
 def chosen_colours(depths: Sequence[int]) -> dict[int, str]:
@@ -223,15 +229,16 @@ def steps_note(steps: Sequence[int], layers: pd.DataFrame) -> str | None:
         return None
     *others, last = [f"{step:,}" for step in steps]
     listed = f"steps {', '.join(others)} and {last}" if others else f"step {last}"
-    more = "The page shows more." if canvas.current_canvas().ratio else "The heat maps by step show all."
+    more = "The page shows more." if canvas.is_slide() else "The heat maps by step show all."
     return f"Shown: {listed} of {probed} probed steps. {more}"
 
 
 def thinned_note(table: pd.DataFrame, most: int = MOST_LAYERS) -> str | None:
     """Name the depths whose lines are means of neighbouring layers, if any."""
     layers = table.groupby("depth")["layer"].nunique()
-    depths = ", ".join(f"{depth:,}" for depth in layers.index[layers > most])
-    return f"Depth {depths}: each point is the geometric mean of neighbouring layers" if depths else None
+    *others, last = ["", *(f"{depth:,}" for depth in layers.index[layers > most])]
+    depths = f"depths {', '.join(others[1:])} and {last}" if others[1:] else f"depth {last}"
+    return f"In {depths}, neighbouring layers are averaged (geometric mean)" if last else None
 
 
 def seeds_note(table: pd.DataFrame, runs: pd.DataFrame) -> str | None:

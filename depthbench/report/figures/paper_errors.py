@@ -47,7 +47,7 @@ def draw(evidence: Evidence) -> Figure | None:
     colours = palette.depth_colours(evidence.runs["depth"])  # as in the other figures
     data = ", ".join(runs["data.name"].dropna().unique())
     title = (
-        "Error during training on the axes of He et al. 2015, Figure 6 "
+        "Error during training, as in Figure 6 of He et al. 2015 "
         f"({data}, mean of {text.seed_count(tests['n'])})"
     )
     figure, panels = layout.grid(1, len(networks), 2.9, title)

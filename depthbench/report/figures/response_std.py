@@ -16,7 +16,7 @@ from depthbench.report.figures.gradient_by_layer import (
     seeds_note,
 )
 from depthbench.report.figures.twins import twins_of
-from depthbench.report.style import layout, legends, tags, text, ticks
+from depthbench.report.style import canvas, layout, legends, tags, text, ticks
 
 COLUMN = "response_std"
 
@@ -34,13 +34,15 @@ def draw(evidence: Evidence) -> Figure | None:
         "layer (1 = input)": by_layer(layers, COLUMN),
         "rank (1 = largest)": by_layer(sorted_layers(layers, COLUMN), COLUMN),
     }
+    if canvas.is_slide():
+        orders.popitem()
     steps = sorted(layers["step"].unique())
     when = f"step {steps[0]:,}" if len(steps) == 1 else f"last probed step, {steps[0]:,} to {steps[-1]:,}"
     networks, twins = layout.networks_of(layers), twins_of(evidence.twins)
     colours = chosen_colours(sorted(runs["depth"].unique()))
     seeds = text.seed_count(orders["layer (1 = input)"]["n"])
     title = f"Layer responses, {when} (geometric mean and range of {seeds})"
-    figure, panels = layout.grid(2, len(networks), 1.9, title, sharex="row")
+    figure, panels = layout.grid(len(orders), len(networks), 1.9, title, sharex="row")
     if layers[COLUMN].max() > 100 * layers[COLUMN].min():
         panels[0, 0].set_yscale("log", nonpositive="mask")
     for row, (order, table) in zip(panels, orders.items(), strict=True):
@@ -53,7 +55,7 @@ def draw(evidence: Evidence) -> Figure | None:
                 axes, part, "layer", colours=colours, network=network, unit="standard deviation", word=word
             )
             shown = "layer order" if word == "layer" else "sorted"
-            layout.set_panel_title(axes, f"{network}, {shown}")
+            layout.set_panel_title(axes, f"{network}, {shown}" if len(orders) > 1 else network)
             axes.set_xlabel(order)
             axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         layout.label_left(row, "standard deviation")
@@ -64,7 +66,9 @@ def draw(evidence: Evidence) -> Figure | None:
     table = orders["layer (1 = input)"]
     twins = {network: twin for network, twin in twins.items() if twin in networks}
     handles = legends.depth_handles(named(colours)) + other_handles(colours, twins) + edge_handles(table)
-    legends.legend_below(figure, handles, note=seeds_note(table, runs))
+    sorted_note = None if len(orders) > 1 else "The page also shows the values from largest to smallest"
+    note = "\n".join(filter(None, [seeds_note(table, runs), sorted_note])) or None
+    legends.legend_below(figure, handles, note=note)
     return figure
 
 
@@ -74,7 +78,7 @@ FIGURE = ReportFigure(
     chapter="layers",
     caption=(
         "Standard deviation of each layer's response at the last probed step, without the classifier. "
-        "Top: in the order of the layers. Bottom: the same values from largest to smallest, as in Figure 7 "
+        "They are in the order of the layers, and from largest to smallest, as in Figure 7 "
         "of He et al. 2015. In a residual network, lower values mean "
         "that each layer changes its input less."
     ),

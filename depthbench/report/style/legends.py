@@ -36,7 +36,8 @@ def fitting_columns(handles: Sequence[Artist], most: int, width: float) -> int:
     columns = max(1, min(len(handles), most))
     while columns > 1 and sum(max(entries[start::columns]) for start in range(columns)) > width:
         columns -= 1
-    return columns
+    rows = -(-len(handles) // columns) or 1
+    return max(1, -(-len(handles) // rows))  # rows of equal length: no entry is left alone
 
 
 def depth_handles(colours: Mapping[int, str], prefix: str = "depth ") -> list[Line2D]:

@@ -1,8 +1,9 @@
 import numpy as np
+import pandas as pd
 from matplotlib.colors import to_hex
 
 from depthbench.report.style import canvas, points
-from tests.report.looking import draw, panel
+from tests.report.looking import described_points, draw, panel, panels
 
 
 def test_heatmap_colours_zero_and_lost_unlike_any_norm(results):
@@ -11,12 +12,14 @@ def test_heatmap_colours_zero_and_lost_unlike_any_norm(results):
     layers.loc[at & (layers["layer"] == 1), "grad_norm_preact"] = 0.0
     layers.loc[at & (layers["layer"] == 2), "grad_norm_preact"] = np.nan
     figure = draw("heatmap_preact", results._replace(layers=layers))
-    mesh = panel(figure, "plain, depth 8").collections[0]
-    colours = mesh.to_rgba(mesh.get_array())[:, 0]
-    assert to_hex(colours[0]) == canvas.PAPER
-    assert mesh.get_array().mask[:, 0].tolist() == [False, True] + [False] * 6
-    assert len(np.unique(colours[2:], axis=0)) == 6
-    assert "White: exactly zero in a seed. Grey: not probed" in figure.get_supxlabel()
+    axes = panel(figure, "plain, depth 8")
+    mesh = axes.collections[0]
+    assert mesh.get_array().mask[:, 0].tolist() == [True, True] + [False] * 6
+    assert len(np.unique(mesh.to_rgba(mesh.get_array())[2:, 0], axis=0)) == 6
+    (zero,) = axes.patches
+    assert (zero.get_bbox().bounds, zero.get_hatch()) == ((0, 0, 1, 1), "/////")
+    assert to_hex(zero.get_facecolor()) == canvas.PAPER
+    assert "Hatched: exactly zero in a seed. Grey: not probed" in figure.get_supxlabel()
 
 
 def test_the_note_names_only_colours_that_occur(results):
@@ -27,12 +30,13 @@ def test_every_cell_is_described(results):
     figure = draw("heatmap_preact", results)
     figure.draw_without_rendering()
     series = next(s for s in points.collect(figure) if s["name"].startswith("plain, depth 8,"))
-    assert [x for _, _, x, _ in series["points"]][:6] == [
+    cells = described_points(series)
+    assert [x for _, _, x, _ in cells][:6] == [
         *("1, step 0", "1, step 1", "1, step 10", "1, step 100", "1, step 199"),
         "2, step 0",
     ]
-    assert series["points"][0][3] == points.shown((1 * 1.3 * 1.6) ** (1 / 3) * 0.7**7)
-    assert len(series["points"]) == 8 * 5
+    assert cells[0][3] == points.shown((1 * 1.3 * 1.6) ** (1 / 3) * 0.7**7)
+    assert len(cells) == 8 * 5
 
 
 def test_a_zero_is_described_as_zero(results):
@@ -40,7 +44,7 @@ def test_a_zero_is_described_as_zero(results):
     layers.loc[(layers["layer"] == 1) & (layers["step"] == 0), "grad_norm_preact"] = 0.0
     figure = draw("heatmap_preact", results._replace(layers=layers))
     figure.draw_without_rendering()
-    assert points.collect(figure)[0]["points"][0][2:] == ["1, step 0", 0]
+    assert described_points(points.collect(figure)[0])[0][2:] == ["1, step 0", 0]
 
 
 def test_zeros_by_design_are_named(results):
@@ -48,4 +52,17 @@ def test_zeros_by_design_are_named(results):
     at = (layers["layer"] == 3) & (layers["network"] == "resnet") & (layers["step"] == 0)
     layers.loc[at, "grad_norm_preact"] = 0.0
     text = draw("heatmap_preact", results._replace(layers=layers)).get_supxlabel()
-    assert "White at step 0 is by design, as a branch starts at zero." in text.replace("\n", " ")
+    assert "Hatched at step 0 is by design, as a branch starts at zero." in text.replace("\n", " ")
+
+
+def test_a_slide_shows_the_ends_of_few_networks_and_the_deepest_of_many(results):
+    def titles(layers):
+        figure = draw("heatmap_preact", results._replace(layers=layers), style="slides")
+        assert "of each network. The page shows all." in figure.get_supxlabel()
+        return [axes.get_title() for axes in panels(figure)]
+
+    ends = [f"{network}, depth {depth}" for depth in (8, 20) for network in ("plain", "resnet")]
+    assert titles(results.layers) == ends
+    more = [results.layers.assign(network=results.layers["network"] + name) for name in ("", "b")]
+    deepest = [f"{network}, depth 20" for network in ("plain", "resnet", "plainb", "resnetb")]
+    assert titles(pd.concat(more, ignore_index=True)) == deepest
