@@ -1,4 +1,4 @@
-"""Shorten the SVG files of matplotlib for a page of many figures: the same picture in a third of the bytes."""
+"""Shorten the SVG files of matplotlib for a page of many figures, without changing the picture."""
 
 import re
 from collections import Counter

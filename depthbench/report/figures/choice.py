@@ -56,7 +56,7 @@ def draw(evidence: Evidence) -> Figure | None:
     table = evidence.choice
     omitted = _omitted(table, evidence)
     costs = [cost for cost in COSTS if table[cost].notna().any() and cost not in omitted]
-    if len(table) < 2 or not costs:
+    if not evidence.is_trained or len(table) < 2 or not costs:
         return None
     notes = [f"{COST_AXES[cost].title} is not drawn: {reason}" for cost, reason in omitted.items()]
     if canvas.is_slide() and len(costs) > len(ON_SLIDE):
@@ -224,5 +224,5 @@ FIGURE = ReportFigure(
         "point, if there is one: it has the fewest multiply-adds of all points with a mean validation error "
         "within one standard error of the best."
     ),
-    needs="two networks or depths with finished runs",
+    needs="two networks or depths with finished runs, and a network that trains better than chance",
 )

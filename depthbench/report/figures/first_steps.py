@@ -50,8 +50,8 @@ def draw(evidence: Evidence) -> Figure | None:
             layout.set_panel_title(axes, f"{network}, depth {depth}" if len(part) else network)
             tags.tag(axes, *[depth] if len(part) else [], network=network)
         layout.label_left(row, label)
+    layout.label_bottom(panels[-1], "step (updates made)")
     for axes in panels[-1]:
-        axes.set_xlabel("step (updates made)")
         axes.set_xticks(range(len(steps)), [text.short_count(step) for step in steps])
     handles = [Line2D([], [], label=name, **looks[position]) for position, name in NAMES.items()]
     note = "\n".join(dict.fromkeys(filter(None, notes))) or None

@@ -16,7 +16,7 @@ from depthbench.analysis.reference import published_for
 from depthbench.analysis.rows import rows_of
 from depthbench.report.entries import ReportFigure
 from depthbench.report.evidence import Evidence
-from depthbench.report.figures.curves import LINES, described
+from depthbench.report.figures.curves import LINES, described, line_handles
 from depthbench.report.style import layout, legends, palette, tags, text
 
 PANELS = {"plain": "plain", "resnet": "ResNet"}  # network -> its name in the paper's legend
@@ -76,7 +76,7 @@ def draw(evidence: Evidence) -> Figure | None:
         _name_depths(axes, network, {depth: colours[depth] for depth in depths})
     _as_in_the_paper(panels[0, 0], last / unit, "iterations (1e4)" if unit > 1 else "iterations")
 
-    handles = [Line2D([], [], label=name, **look | {"color": palette.GREY}) for name, look in LINES.values()]
+    handles = line_handles()
     if tables:
         label = f"published, {' and '.join(sorted(tables))}"
         handles.append(Line2D([], [], label=label, **MARK | {"color": palette.GREY}))

@@ -28,7 +28,9 @@ def draw(evidence: Evidence) -> Figure | None:
     if not times["reached"].any():
         return None
     curves = reach_curves(times)
-    networks, colours = layout.networks_of(times), palette.depth_colours(runs["depth"])
+    networks = layout.networks_of(times)
+    colours = palette.chosen_depth_colours(sorted(runs["depth"].unique()))
+    named = palette.named_depths(colours)
     seeds = text.seed_count(times.groupby(["network", "depth"]).size())
     heading = f"Runs that have reached a train error of {level:g} % ({seeds})"
     figure, panels = layout.flow(len(networks), 2.2, heading)
@@ -46,7 +48,8 @@ def draw(evidence: Evidence) -> Figure | None:
     panels[0, 0].set_yticks(range(0, 101, 25))
     ticks.step_axis(panels[0, 0], end)
 
-    handles: list[Line2D] = legends.depth_handles(colours)
+    handles: list[Line2D] = legends.depth_handles(named)
+    handles += legends.background_handles(["other depths"] if len(named) < len(colours) else [])
     handles.append(Line2D([], [], label="half of the runs", **HALF))
     others = times[~times["reached"]]
     if (others["status"] != "diverged").any():
@@ -72,7 +75,9 @@ def draw_curve(
     if times["reached"].all():
         steps, heights = [*steps, end], [*heights, 100.0]
     name = f"{times['network'].iloc[0]}, depth {times['depth'].iloc[0]}"
-    (line,) = axes.plot(steps, heights, drawstyle="steps-post", linewidth=palette.THIN, **look)
+    is_context = colour == palette.BACKGROUND
+    width, order = (0.8, 1) if is_context else (palette.THIN, 2)
+    (line,) = axes.plot(steps, heights, drawstyle="steps-post", linewidth=width, zorder=order, **look)
     tags.describe(line, tags.Series(f"{name}, {len(times)} runs", "step", "have reached it", "%"))
     for run in rows_of(times[~times["reached"]]):
         height = percent[curve["step"] <= run["step"]].iloc[-1]

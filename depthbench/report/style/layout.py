@@ -56,7 +56,8 @@ def grid(
             first = panels[r if by == "row" else 0, 0]
             if by and axes is not first:
                 share(first)
-        axes.tick_params(labelbottom=r == rows - 1 or sharex in (False, "row"))
+        is_last = r == rows - 1 and not (rows == 1 and c + across < columns)
+        axes.tick_params(labelbottom=is_last or sharex in (False, "row"))
         axes.tick_params(labelleft=c % across == 0 or not sharey)
     return figure, panels
 
@@ -151,10 +152,15 @@ def fits(axes: Axes, titles: Iterable[str]) -> bool:
 
 def column_width(axes: Axes, margin: float = 0.0) -> float:
     """Return the width (in) of a column of panels: an equal share of the figure's, less a margin."""
-    figure, position = axes.get_figure(root=True), axes.get_subplotspec()
+    figure = axes.get_figure(root=True)
     assert figure is not None
+    return (figure.get_figwidth() - margin) / _column_count(axes)
+
+
+def _column_count(axes: Axes) -> int:
+    position = axes.get_subplotspec()
     assert position is not None
-    return (figure.get_figwidth() - margin) / position.get_gridspec().ncols
+    return position.get_gridspec().ncols
 
 
 def is_leftmost(axes: Axes) -> bool:
@@ -168,6 +174,9 @@ def outer_panels(panels: np.ndarray, shown: np.ndarray) -> tuple[np.ndarray, np.
 
     These carry the tick labels."""
     last = shown & (shown[::-1].cumsum(axis=0)[::-1] == 1)
+    if len(shown) == 1:  # a row that continues below
+        across = _column_count(panels[0, 0])
+        last[0, :-across] &= ~shown[0, across:]
     first = shown.copy()
     for r, c in np.ndindex(shown.shape):
         start = next(k for k in range(c, -1, -1) if is_leftmost(panels[r, k]))
@@ -179,6 +188,13 @@ def label_left(row: Iterable[Axes], label: str) -> None:
     """Label the y axis of a row of panels of `grid` wherever the row starts."""
     for axes in filter(is_leftmost, row):
         axes.set_ylabel(label)
+
+
+def label_bottom(row: Iterable[Axes], label: str) -> None:
+    """Label the x axis of the panels of the last row of `grid` that have tick labels."""
+    for axes in row:
+        if axes.xaxis.get_tick_params().get("labelbottom", True):
+            axes.set_xlabel(label)
 
 
 def label_outer(panels: np.ndarray, names: Sequence[Any], *, x: str, y: str) -> None:
