@@ -8,7 +8,6 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
 from depthbench.analysis.choice import COSTS, ERRORS
 from depthbench.analysis.rows import rows_of
@@ -23,7 +22,6 @@ MARGIN = 0.13  # beside the points, relative to the length of the axis between t
 ON_SLIDE = ("multiply_adds", "seconds")  # more panels are too small there
 TOP = 110.0  # percent: the end of the error axis, at most
 MOST_LABELS = 12  # in a panel; of more points, only the best are labelled
-NARROW, MEDIUM = 3.0, 20.0  # top / bottom of an axis that needs other ticks than 1, 2, 5
 FRONT: palette.Look = {"color": palette.GREY, "linewidth": 1, "alpha": 0.6, "zorder": 1.5}
 RING: palette.Look = {
     "color": canvas.INK,
@@ -186,18 +184,7 @@ def _log_axis(axes: Axes, which: str, values: pd.Series, errors: pd.Series | Non
     if (values <= 0).any():
         bottom /= spread**MARGIN  # apart from the lowest that is not 0
     axes.set(**{f"{which}scale": "log", f"{which}lim": (bottom, top)})
-    axis = axes.xaxis if which == "x" else axes.yaxis
-    if top <= NARROW * bottom:
-        nice = MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]).tick_values(bottom, top)
-        axis.set_major_locator(FixedLocator([tick for tick in nice if bottom <= tick <= top]))
-        axis.set_minor_locator(NullLocator())
-        axis.set_minor_formatter(NullFormatter())
-    elif top <= MEDIUM * bottom:
-        axis.set_major_locator(LogLocator(subs=(1, 2, 3, 5, 7)))
-        axis.set_minor_formatter(NullFormatter())
-    else:
-        ticks.label_log(axes, which)
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    ticks.label_log(axes, which, powers=False)
     return float(bottom)
 
 

@@ -44,7 +44,8 @@ def draw(evidence: Evidence) -> Figure | None:
     for axes, (network, depth) in zip(panels.values(), cells, strict=True):
         here = (predictions["network"] == network) & (predictions["depth"] == depth)
         matrix = confusion(predictions[here])
-        _draw_panel(axes, matrix, show_numbers=side / len(matrix) >= MIN_CELL)
+        # several panels fill the page, and one would be too wide
+        _draw_panel(axes, matrix, show_numbers=side / len(matrix) >= MIN_CELL, is_square=len(cells) == 1)
         layout.set_panel_title(axes, f"{network}, depth {depth}", side)
         tags.tag(axes, depth, network=network)
         name = f"{network}, depth {depth}, {text.seed_count([seeds[network, depth]])}"
@@ -113,7 +114,7 @@ def _panels(
     )
 
 
-def _draw_panel(axes: Axes, matrix: pd.DataFrame, show_numbers: bool) -> None:
+def _draw_panel(axes: Axes, matrix: pd.DataFrame, show_numbers: bool, is_square: bool) -> None:
     numbers = np.where(matrix >= SHOWN_FROM, matrix.round().astype(int).astype(str), "")
     axes.grid(False)
     sns.heatmap(
@@ -123,7 +124,7 @@ def _draw_panel(axes: Axes, matrix: pd.DataFrame, show_numbers: bool) -> None:
         cmap=COLOURS,
         norm=SCALE,
         cbar=False,
-        square=True,
+        square=is_square,
         annot=numbers if show_numbers else False,
         fmt="",
         annot_kws={"fontsize": 7},
