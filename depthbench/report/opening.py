@@ -71,7 +71,7 @@ def of_study(evidence: Evidence) -> Opening:
     answers = evidence.answers
     summary = _frontier(evidence) if is_search else []
     if not evidence.is_trained:
-        summary += sentences.rates(evidence.rates)[:MOST_NAMES]
+        summary += sentences.rates(evidence.rates)[: MOST_NAMES + 1]
     elif not is_search:
         summary += summary_sentences(answers, evidence.runs)
     return Opening(
