@@ -31,6 +31,12 @@ addEventListener("beforeprint", () => all("details").forEach((chapter) => { chap
 openTarget();
 showCurrent();
 
+// Boxes: those with more than fits say that they scroll.
+const sizes = new ResizeObserver((boxes) => boxes.forEach(({ target }) => {
+  target.classList.toggle("wide", target.scrollWidth > target.clientWidth + 1);
+}));
+for (const box of all(".box")) sizes.observe(box);
+
 // Depths: the switches hide all that shows a depth.
 const depths = document.getElementById("depths");
 const hidden = new Set();

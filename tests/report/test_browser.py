@@ -4,6 +4,7 @@ import json
 import math
 import shutil
 
+import numpy as np
 import pytest
 
 from depthbench.report import write_report
@@ -134,7 +135,8 @@ def point_at(browser, figure, name):
         const svg = document.getElementById(`${figure}-svg`);
         svg.scrollIntoView({ block: "center" });
         const data = JSON.parse(svg.parentElement.querySelector("script").textContent);
-        const [x, y] = data.find((series) => series.name === name).points[0];
+        const { points, grid } = data.find((series) => series.name === name);
+        const [x, y] = grid ? [grid.left[0], grid.top[0]] : points[0];
         const at = new DOMPoint(x, y).matrixTransform(svg.getScreenCTM());
         return [at.x, at.y];
         """,
@@ -151,6 +153,33 @@ def test_pointing_at_a_run_shows_its_error(opened, study):
     expected = runs.loc[("plain", 14, 0), "train_error_eval"]
     text = point_at(opened, "degradation", "plain, depth 14, seed 0")
     assert text == f"plain, depth 14, seed 0\ntrain error {expected:.4g} %"
+
+
+def test_pointing_at_a_cell_shows_its_layer_step_and_value(opened, study):
+    layers = load_results(study).layers.query(
+        "network == 'plain' and depth == 14 and step == 0 and layer == 1"
+    )
+    expected = np.exp(np.log(layers["grad_norm_preact"]).mean())
+    opened.execute_script("document.getElementById('gradients').open = true")
+    name = f"plain, depth 14, geometric mean of {len(layers)} seeds"
+    text = point_at(opened, "heatmap_preact", name)
+    assert text == f"{name}\nlayer 1, step 0, L2 norm of dL/dz {expected:.4g}"
+
+
+def test_boxes_that_scroll_say_so(opened):
+    wide = "return [...document.querySelectorAll('.box')].filter((box) => box.checkVisibility() && {})"
+    marked, overflowing = (
+        wide.format(condition)
+        for condition in ("box.classList.contains('wide')", "box.scrollWidth > box.clientWidth + 1")
+    )
+    for width, is_narrow in ((390, True), (1280, False)):
+        size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+        opened.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+        WebDriverWait(opened, 5).until(
+            lambda driver: driver.execute_script(marked) == driver.execute_script(overflowing)
+        )
+        labels = [box.get_attribute("aria-label") for box in opened.execute_script(marked)]
+        assert ("Degradation" in labels) == is_narrow
 
 
 def test_arrow_keys_go_from_point_to_point(opened):
