@@ -76,7 +76,7 @@ def test_has_a_title_units_and_legible_text(drawn, name):
     texts = [text for text in figure.findobj(lambda a: hasattr(a, "get_fontsize")) if text.get_text()]
     assert min(text.get_fontsize() for text in texts) >= 7
     labels = " ".join(axes.get_xlabel() + axes.get_ylabel() for axes in figure.axes)
-    units = r"\(%\)|\(1 = input\)|fraction of the depth|updates made|percentage points|weighted layers"
+    units = r"\(%\)|\(1 = input\)|layer / depth|updates made|percentage points|weighted layers"
     assert re.search(units, labels)
 
 

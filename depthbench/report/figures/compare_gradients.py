@@ -82,7 +82,7 @@ def draw(compared: Comparison, column: str) -> Figure | None:
         tags.tag(axes, depth, network=network)
     panels[0, 0].set_xlim(-0.04, 1.04)
     panels[0, 0].set_xticks([0, 0.5, 1], ["input", "½", "output"])
-    layout.label_outer(panels, titles, x="layer, as a fraction of the depth", y=unit)
+    layout.label_outer(panels, titles, x="layer / depth", y=unit)
     handles = [Line2D([], [], label=study, **study_lines[study]) for study in studies]
     for step, look in looks.items():
         label = f"step {step:,}{' (initialisation)' if step == 0 else ''}"
@@ -118,7 +118,7 @@ def _draw_each_study(table: pd.DataFrame, column: str, step: int) -> Figure:
         tags.tag(axes, network=network)
     panels[0, 0].set_xlim(-0.04, 1.04)
     panels[0, 0].set_xticks([0, 0.5, 1], ["input", "½", "output"])
-    layout.label_outer(panels, cells, x="layer, as a fraction of the depth", y=unit)
+    layout.label_outer(panels, cells, x="layer / depth", y=unit)
     handles = legends.depth_handles(palette.named_depths(colours))
     kinds = ["other depths"] if palette.BACKGROUND in colours.values() else []
     handles += legends.background_handles([baseline, *kinds]) + edge_handles(table)

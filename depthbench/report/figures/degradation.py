@@ -1,7 +1,7 @@
 """Final errors against depth: does depth alone make a network harder to train?"""
 
 from collections.abc import Iterable
-from itertools import pairwise, zip_longest
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -69,14 +69,9 @@ def _draw_each_network(evidence: Evidence, heading: str) -> Figure:
     runs, summary = evidence.runs, evidence.summary
     networks = layout.networks_of(runs)
     column, title = next(iter(PANELS.items()))
-    columns = min(canvas.MOST_COLUMNS, len(networks))
-    rows = -(-len(networks) // columns)
-    figure, panels = layout.grid(rows, columns, 1.6, f"Final {title}, against depth ({heading})")
+    figure, panels = layout.flow(len(networks), 1.6, f"Final {title}, against depth ({heading})")
     looks, twins = palette.network_looks(networks), twins_of(evidence.twins)
-    for axes, network in zip_longest(panels.flat, networks):
-        if network is None:
-            axes.remove()
-            continue
+    for axes, network in zip(panels.flat, networks, strict=False):
         for other in networks:
             line = TWIN if other == twins.get(network) else CONTEXT
             table = summary[summary["network"] == other]

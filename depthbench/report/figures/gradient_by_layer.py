@@ -74,7 +74,7 @@ def draw(evidence: Evidence, column: str) -> Figure | None:
         layout.label_left(row, unit)
     panels[0, 0].set_xlim(-0.04, 1.04)
     panels[0, 0].set_xticks([0, 0.25, 0.5, 0.75, 1], ["input", "¼", "½", "¾", "output"])
-    layout.label_bottom(panels[-1], "layer, as a fraction of the depth")
+    layout.label_bottom(panels[-1], "layer / depth")
     handles = [
         *legends.depth_handles(palette.named_depths(colours)),
         *background_handles(colours, twins),
@@ -230,7 +230,7 @@ def thinned_note(table: pd.DataFrame, most: int = MOST_LAYERS) -> str | None:
     layers = table.groupby("depth")["layer"].nunique()
     *others, last = ["", *(f"{depth:,}" for depth in layers.index[layers > most])]
     depths = f"depths {', '.join(others[1:])} and {last}" if others[1:] else f"depth {last}"
-    return f"In {depths}, neighbouring layers are averaged (geometric mean)" if last else None
+    return f"At {depths}, neighbouring layers are averaged (geometric mean)" if last else None
 
 
 def seeds_note(table: pd.DataFrame, runs: pd.DataFrame) -> str | None:

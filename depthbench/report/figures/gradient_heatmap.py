@@ -30,6 +30,7 @@ ZERO: dict[str, Any] = {  # of cells: no colour of the scale, on a white page an
     "hatch": "/////",
 }
 MOST_LAYERS = 40  # rows of a panel: with more, a row is too low to point at
+LABEL = 0.22  # in: the width of the number of a step, with space
 MARGIN = 1.4  # in: the colour bar, and an axis label with its ticks
 
 
@@ -72,7 +73,7 @@ def draw(evidence: Evidence, column: str) -> Figure | None:
         if shown[r, c] and (first[r, c] or differ):  # if equal, only the leftmost are labelled
             _name_layers(axes, counts[network, depth], part["layer"].nunique())
         if last[r, c]:
-            _name_steps(axes, steps)
+            _name_steps(axes, steps, width)
     bar = figure.colorbar(ScalarMappable(norm, COLOURS), ax=panels, aspect=40, shrink=0.9, pad=0.02)
     bar.ax.minorticks_off()
     scale.label(bar.ax)
@@ -141,8 +142,10 @@ def _name_layers(axes: Axes, layers: int, rows: int) -> None:
     axes.set_ylabel("layer (1 = input)")
 
 
-def _name_steps(axes: Axes, steps: list[int]) -> None:
-    shown = np.unique(np.linspace(0, len(steps) - 1, min(len(steps), 11)).round().astype(int))
+def _name_steps(axes: Axes, steps: list[int], width: float) -> None:
+    """Label as many of the columns, one for each step, as fit on a panel of `width` inches."""
+    most = min(len(steps), int(width / LABEL))
+    shown = np.unique(np.linspace(0, len(steps) - 1, most).round().astype(int))
     axes.set_xticks(shown + 0.5, [text.short_count(steps[i]) for i in shown], rotation=0)
     axes.set_xlabel("step (as probed)")
 
