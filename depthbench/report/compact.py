@@ -55,12 +55,12 @@ def short_path(path: str) -> str:
 
 def _commands(path: str) -> Iterator[tuple[str, list[str]]]:
     """Yield each command of a path with its numbers."""
-    parts = PART.findall(path)
-    while parts:
-        command = parts.pop(0)
-        count = LENGTHS.get(command, 0)
-        yield command, parts[:count]
-        del parts[:count]
+    parts, at = PART.findall(path), 0
+    while at < len(parts):
+        command = parts[at]
+        end = at + 1 + LENGTHS.get(command, 0)
+        yield command, parts[at + 1 : end]
+        at = end
 
 
 def _units(number: str) -> int:
