@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Iterator
+from functools import cache
 
 PLACES = 100  # units per point: 1/100 pt is far below a pixel
 TAG = re.compile(r"<[A-Za-z][^>]*>")
@@ -67,9 +68,11 @@ def _units(number: str) -> int:
     return round(float(number) * PLACES)
 
 
+@cache
 def _text(units: int) -> str:
+    """Write a length, of which many recur."""
     text = f"{units / PLACES:.2f}".rstrip("0").rstrip(".")
-    return re.sub(r"^(-?)0\.", r"\1.", text)
+    return text.replace("0.", ".", 1) if abs(units) < PLACES else text
 
 
 def _joined(numbers: list[int]) -> str:
