@@ -30,7 +30,6 @@ ZERO: dict[str, Any] = {  # of cells: no colour of the scale, on a white page an
     "hatch": "/////",
 }
 MOST_LAYERS = 40  # rows of a panel: with more, a row is too low to point at
-LABEL = 0.22  # in: the width of the number of a step, with space
 MARGIN = 1.4  # in: the colour bar, and an axis label with its ticks
 
 
@@ -143,10 +142,17 @@ def _name_layers(axes: Axes, layers: int, rows: int) -> None:
 
 
 def _name_steps(axes: Axes, steps: list[int], width: float) -> None:
-    """Label as many of the columns, one for each step, as fit on a panel of `width` inches."""
-    most = min(len(steps), int(width / LABEL))
-    shown = np.unique(np.linspace(0, len(steps) - 1, most).round().astype(int))
-    axes.set_xticks(shown + 0.5, [text.short_count(steps[i]) for i in shown], rotation=0)
+    """Label the first column, the last, and those between whose labels fit on a panel of `width` inches."""
+    labels = [text.short_count(step) for step in steps]
+    character = text.CHARACTER * canvas.RC["xtick.labelsize"] / 72 * len(steps) / width  # in columns
+    sizes = [character * (len(label) + 1) for label in labels]
+    shown = [len(steps) - 1]
+    for column in reversed(range(len(steps) - 1)):
+        if all(
+            abs(other - column) >= (sizes[other] + sizes[column]) / 2 for other in (0, shown[-1]) if column
+        ):
+            shown.append(column)
+    axes.set_xticks([column + 0.5 for column in shown], [labels[column] for column in shown], rotation=0)
     axes.set_xlabel("step (as probed)")
 
 

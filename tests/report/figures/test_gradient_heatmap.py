@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pandas as pd
 from matplotlib.colors import to_hex
@@ -66,3 +68,20 @@ def test_a_slide_shows_the_ends_of_few_networks_and_the_deepest_of_many(results)
     more = [results.layers.assign(network=results.layers["network"] + name) for name in ("", "b")]
     deepest = [f"{network}, depth 20" for network in ("plain", "resnet", "plainb", "resnetb")]
     assert titles(pd.concat(more, ignore_index=True)) == deepest
+
+
+def test_labels_of_steps_never_overlap(results):
+    """Six networks with nine probed steps, the later of many digits."""
+    frames = [
+        results.layers[results.layers["step"] == 0].assign(step=step, network=f"net{i}")
+        for step in (0, 1, 2, 5, 10, 20, 50, 10_050, 10_199)
+        for i in range(6)
+    ]
+    for style in ("page", "slides"):
+        layers = pd.concat(frames, ignore_index=True)
+        figure = draw("heatmap_preact", results._replace(layers=layers), style=style)
+        figure.draw_without_rendering()
+        labels = [label for label in panels(figure)[-1].get_xticklabels() if label.get_text()]
+        boxes = [label.get_window_extent() for label in labels]
+        assert not any(a.overlaps(b) for a, b in itertools.combinations(boxes, 2))
+        assert {"0", "10.199k"} <= {label.get_text() for label in labels}
