@@ -19,12 +19,13 @@ MOST_CLASSES = 5  # that a sentence names
 
 
 def statuses(runs: pd.DataFrame, missing: pd.DataFrame) -> str:
-    """Count the runs, e.g. `18 runs: 16 done, 1 diverged, 1 failed; 2 not started`."""
-    counts = runs["status"].value_counts()
-    by_status = ", ".join(f"{counts[status]} {status}" for status in STATUSES if status in counts)
-    text = f"{len(runs)} run{'' if len(runs) == 1 else 's'}: {by_status}"
-    absent = int((missing["status"] == "not started").sum())
-    return f"{text}; {absent} not started" if absent else text
+    """Count the runs of a study, e.g. `20 runs: 16 done, 1 diverged, 1 failed, 2 not started`."""
+    counts = runs["status"].value_counts().to_dict()
+    if absent := int((missing["status"] == "not started").sum()):
+        counts["not started"] = absent
+    by_status = [f"{counts[status]} {status}" for status in (*STATUSES, "not started") if status in counts]
+    total = sum(counts.values())
+    return f"{total} run{'s'[: total != 1]}: {', '.join(by_status)}"
 
 
 def train_images(study: Mapping[str, Any]) -> str:
@@ -33,24 +34,46 @@ def train_images(study: Mapping[str, Any]) -> str:
     return f"{size:,} of the training images" if size else "all training images"
 
 
+def trends(measured: pd.DataFrame, most_names: int) -> str:
+    """Say in which networks the gradient at initialisation vanishes or explodes, at their deepest depth.
+
+    Of more than `most_names` networks it gives the number. `measured` is `analysis.theory.measured_rates`."""
+    networks: dict[str, list[str]] = {}
+    for network, rows in _deepest(measured):
+        networks.setdefault(_trend(rows["mean"].min(), rows["mean"].max()), []).append(network)
+    total = sum(map(len, networks.values()))
+    parts, of_all = [], f" of {total} networks"
+    for trend, names in networks.items():
+        name = f"{len(names)}{of_all}" if len(names) < total else f"all {total} networks"
+        parts.append(f"{trend} in {listed(names) if total <= most_names else name}")
+        of_all = ""
+    return f"Towards the input, the gradient at initialisation {listed(parts)}."
+
+
 def rates(measured: pd.DataFrame) -> list[str]:
     """Describe, for each network, how the gradient of its deepest depth grows towards the input.
 
     `measured` is `analysis.theory.measured_rates`."""
     sentences = []
-    for network, rows in measured.groupby("network", sort=False):
-        rows = rows[rows["depth"] == rows["depth"].max()]
+    for network, rows in _deepest(measured):
         means, n = rows["mean"], rows["n"].min()
         predicted = rows["predicted"].dropna()
         is_bound = (rows["kind"] == "batch_norm_limit").any()
-        bound = "theory of wide, fully connected layers: at most" if is_bound else "theory:"
-        theory = f"; {bound} {_range(predicted)}" if len(predicted) else ""
+        theory = (
+            "The theory of wide, fully connected layers predicts at most" if is_bound else "Theory predicts"
+        )
         sentences.append(
-            f"{network}, depth {rows['depth'].iloc[0]}: the gradient {_trend(means.min(), means.max())} at "
+            f"{network} at depth {rows['depth'].iloc[0]}: the gradient {_trend(means.min(), means.max())} at "
             f"initialisation. Its squared norm is multiplied by {_range(means)} per {rows['per'].iloc[0]} "
-            f"towards the input (n = {n}{theory})."
+            f"towards the input (n = {n})." + (f" {theory} {_range(predicted)}." if len(predicted) else "")
         )
     return sentences
+
+
+def _deepest(measured: pd.DataFrame) -> Iterable[tuple[str, pd.DataFrame]]:
+    """Yield each network with the rates of its deepest depth."""
+    for network, rows in measured.groupby("network", sort=False):
+        yield str(network), rows[rows["depth"] == rows["depth"].max()]
 
 
 def responses(summary: pd.DataFrame) -> str:
@@ -65,6 +88,11 @@ def responses(summary: pd.DataFrame) -> str:
     if not networks:
         return ""
     return f"Median standard deviation of the layer responses at the last probed step: {', '.join(networks)}."
+
+
+def listed(parts: Sequence[str]) -> str:
+    """Write `a`, `a and b` or `a, b and c`."""
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
 
 
 def _trend(low: float, high: float) -> str:
@@ -231,9 +259,15 @@ def unfinished(missing: pd.DataFrame, searching: int) -> list[str]:
     """State why a search is not finished; empty if it is.
 
     `searching` is the number of networks and seeds that need another depth."""
-    reasons = [f"runs without a final error: {len(missing)}"] if len(missing) else []
-    reasons += [f"networks and seeds that need another depth: {searching}"] if searching else []
-    return [f"The search is not finished ({'; '.join(reasons)})."] if reasons else []
+    reasons = []
+    if runs := len(missing):
+        reasons.append(f"{runs} run{'s have' if runs > 1 else ' has'} no final error")
+    if searching:
+        plural = "s" if searching > 1 else ""
+        reasons.append(
+            f"{searching} combination{plural} of network and seed need{'s'[: searching == 1]} another depth"
+        )
+    return [f"The search is not finished: {', and '.join(reasons)}."] if reasons else []
 
 
 def differences(table: pd.DataFrame, baseline: str, other_images: Collection[str] = ()) -> list[str]:
@@ -279,8 +313,8 @@ def frontier_lines(rows: Sequence[Mapping[str, Any]], below: float) -> list[str]
         line += f" ({middle} of {seeds}, {row['low']:g} to {row['high']:g})" if has_spread else f" ({seeds})"
         if row["open"]:
             line += (
-                f"; {row['open']} seed{'s'[: row['open'] > 1]} trained at the maximum depth tested, so the "
+                f". {row['open']} seed{'s'[: row['open'] > 1]} trained at the maximum depth tested, so the "
                 "limit may be deeper"
             )
-        lines.append(line)
+        lines.append(f"{line}.")
     return lines

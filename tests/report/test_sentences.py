@@ -12,15 +12,28 @@ from tests.report.conftest import study_of
 def test_statuses_count_every_run_and_those_not_begun(partial_results):
     missing = missing_runs(study_of().grid.cells(), partial_results.runs)
     lines = sentences.statuses(partial_results.runs, missing)
-    assert lines == "17 runs: 14 done, 1 diverged, 1 failed, 1 interrupted; 1 not started"
+    assert lines == "18 runs: 14 done, 1 diverged, 1 failed, 1 interrupted, 1 not started"
 
 
 def test_the_rates_of_the_deepest_network_are_compared_with_theory(results):
     lines = sentences.rates(measured_rates(results.runs, results.layers))
     assert lines == [
-        "plain, depth 20: the gradient vanishes at initialisation. Its squared norm is multiplied by 0.49 "
-        "per layer towards the input (n = 3; theory of wide, fully connected layers: at most 1.47)."
+        "plain at depth 20: the gradient vanishes at initialisation. Its squared norm is multiplied by 0.49 "
+        "per layer towards the input (n = 3). The theory of wide, fully connected layers predicts at most "
+        "1.47."
     ]
+
+
+def test_the_trends_of_many_gradients_are_counted():
+    def measured(**means):
+        rows = [{"network": name, "depth": 20, "mean": mean} for name, mean in means.items()]
+        return sentences.trends(pd.DataFrame(rows), most_names=3)
+
+    assert measured(a=1.4, b=0.5, c=1.3) == (
+        "Towards the input, the gradient at initialisation explodes in a and c and vanishes in b."
+    )
+    assert "explodes in 2 of 4 networks, vanishes in 1 and stays" in measured(a=1.4, b=0.5, c=1.3, d=1.0)
+    assert measured(a=2, b=2, c=2, d=2).endswith("explodes in all 4 networks.")
 
 
 @pytest.mark.parametrize(

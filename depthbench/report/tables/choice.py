@@ -21,7 +21,7 @@ RECOMMENDED = {"chosen": "overall", "chosen_of_network": "for its network"}
 
 
 def build(evidence: Evidence) -> Table | None:
-    if evidence.choice.empty:
+    if evidence.choice.empty or not evidence.is_trained:
         return None
     return choice_table(evidence.choice, evidence.incomparable_costs, len(evidence.missing))
 

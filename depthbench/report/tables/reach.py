@@ -20,7 +20,7 @@ def level_of(study: Mapping[str, Any]) -> float:
 
 def build(evidence: Evidence) -> Table | None:
     runs, history = evidence.runs, evidence.history
-    if len(evaluated_steps(runs, history)) < 2:
+    if len(evaluated_steps(runs, history)) < 2 or not evidence.is_trained:
         return None
     level = level_of(evidence.study)
     return reach_table(reach(runs, history, level), level, budget(runs))

@@ -17,7 +17,9 @@ from depthbench.report.tables.formatting import p_value, seed_differences, signe
 
 def build(evidence: Evidence, error: str) -> Table | None:
     verdicts = evidence.verdicts[error]
-    return verdict_table(verdicts, evidence.untrained) if len(verdicts.degradation) else None
+    if verdicts.degradation.empty or not evidence.is_trained:
+        return None
+    return verdict_table(verdicts, evidence.untrained)
 
 
 def verdict_table(verdicts: Verdicts, untrained: Collection[str] = ()) -> Table:
