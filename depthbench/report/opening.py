@@ -28,7 +28,7 @@ HEADINGS = {
 }
 """The headings of the table of verdicts."""
 MOST_NAMES = 3  # networks that a sentence names; of more it gives the number
-MOST_ROWS = 12  # verdicts on the first screen; a longer table scrolls
+MOST_ROWS = {"narrow": 4, "wide": 12}  # verdicts on the first screen by its width; a longer table scrolls
 
 
 @dataclass(frozen=True)
@@ -71,9 +71,9 @@ class Opening:
     """The chapter that is open from the start, because it answers the question."""
 
     @property
-    def is_long(self) -> bool:
-        """Whether the table of verdicts scrolls, so that the figure stays near the top of the page."""
-        return len(self.rows) > MOST_ROWS
+    def scrolls(self) -> str:
+        """The widths of screen on which the table scrolls, so that the figure stays near the top."""
+        return " ".join(width for width, most in MOST_ROWS.items() if len(self.rows) > most)
 
 
 def of_study(evidence: Evidence) -> Opening:
