@@ -13,6 +13,7 @@ from depthbench.analysis.rows import rows_of
 from depthbench.analysis.verdict import LEAST_SEEDS, LEVEL, budget
 from depthbench.report import sentences
 from depthbench.report.evidence import Comparison, Evidence
+from depthbench.report.sentences import MOST_NAMES
 from depthbench.report.sparkline import sparkline
 from depthbench.report.tables.formatting import p_value, signed
 from depthbench.study.model import Frontier
@@ -27,7 +28,6 @@ HEADINGS = {
     "spark": "error by depth",
 }
 """The headings of the table of verdicts."""
-MOST_NAMES = 3  # networks that a sentence names; of more it gives the number
 MOST_ROWS = {"narrow": 4, "wide": 12}  # verdicts on the first screen by its width; a longer table scrolls
 
 
@@ -82,7 +82,7 @@ def of_study(evidence: Evidence) -> Opening:
         is_short = evidence.rates["network"].nunique() <= MOST_NAMES
         return Opening(
             question="How large are the gradients at initialisation?",
-            summary=[sentences.trends(evidence.rates, MOST_NAMES)],
+            summary=[sentences.trends(evidence.rates)],
             points=sentences.rates(evidence.rates) if is_short else [],
             chapter="gradients",
         )
@@ -297,7 +297,7 @@ def _notes(evidence: Evidence) -> list[str]:
     answers = evidence.answers
     margin = evidence.verdicts["train_error_eval"].margin
     points = f"{margin:g} percentage point{'s' * (margin != 1)}"
-    significant = f"p is at most {LEVEL:g} and it is at least {points}"
+    significant = f"p is at most {LEVEL:g} and the difference is at least {points}"
     has_twins = any(found.residual for found in answers)
     badges = dict.fromkeys(_badge(found)[0] for found in answers)
     tests = dict.fromkeys(found.test for found in answers if found.test)
@@ -317,13 +317,11 @@ def _notes(evidence: Evidence) -> list[str]:
         + (", with that of the plain twin dotted." if has_twins else "."),
     ]
     meanings = {
-        "degrades": f"the rise counts, because {significant}.",
+        "degrades": f"p is at most {LEVEL:g} and the rise is at least {points}.",
         "no degradation": f"the one-sided 95 % upper bound of the rise is below {points}.",
-        "removed": f"the difference counts, because {significant}. The residual network does not degrade.",
-        "reduced": f"the difference counts, because {significant}. The residual network still degrades, or "
-        "that is inconclusive.",
-        "rises less": f"the difference counts, because {significant}. The plain network is not shown to "
-        "degrade.",
+        "removed": f"{significant}, and the residual network does not degrade.",
+        "reduced": f"{significant}, but the residual network degrades too, or that is inconclusive.",
+        "rises less": f"{significant}, but the plain network is not shown to degrade.",
         "no gain": f"the one-sided 95 % upper bound of the difference is below {points}.",
         "inconclusive": "none of these can be said.",
         AT_CHANCE: f"the train error is at most {NEAR:g} percentage points below chance at every depth, so "

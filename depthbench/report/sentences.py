@@ -16,6 +16,7 @@ from depthbench.store.record import Record
 
 KEPT = (0.95, 1.05)  # rates of a gradient that neither vanishes nor explodes
 MOST_CLASSES = 5  # that a sentence names
+MOST_NAMES = 3  # networks that a sentence names; of more it gives the number
 
 
 def statuses(runs: pd.DataFrame, missing: pd.DataFrame) -> str:
@@ -34,10 +35,10 @@ def train_images(study: Mapping[str, Any]) -> str:
     return f"{size:,} of the training images" if size else "all training images"
 
 
-def trends(measured: pd.DataFrame, most_names: int) -> str:
+def trends(measured: pd.DataFrame) -> str:
     """Say in which networks the gradient at initialisation vanishes or explodes, at their deepest depth.
 
-    Of more than `most_names` networks it gives the number. `measured` is `analysis.theory.measured_rates`."""
+    `measured` is `analysis.theory.measured_rates`."""
     networks: dict[str, list[str]] = {}
     for network, rows in _deepest(measured):
         networks.setdefault(_trend(rows["mean"].min(), rows["mean"].max()), []).append(network)
@@ -45,7 +46,7 @@ def trends(measured: pd.DataFrame, most_names: int) -> str:
     parts, of_all = [], f" of {total} networks"
     for trend, names in networks.items():
         name = f"{len(names)}{of_all}" if len(names) < total else f"all {total} networks"
-        parts.append(f"{trend} in {listed(names) if total <= most_names else name}")
+        parts.append(f"{trend} in {listed(names) if total <= MOST_NAMES else name}")
         of_all = ""
     return f"Towards the input, the gradient at initialisation {listed(parts)}."
 
@@ -79,13 +80,14 @@ def _deepest(measured: pd.DataFrame) -> Iterable[tuple[str, pd.DataFrame]]:
 def responses(summary: pd.DataFrame) -> str:
     """Write a sentence on the deepest depth of each network; empty if there are no responses.
 
-    `summary` is `analysis.layers.summarise_responses`."""
+    Also empty for more than MOST_NAMES networks, which only the table lists. `summary` is
+    `analysis.layers.summarise_responses`."""
     rows = summary[summary["depth"] == summary.groupby("network")["depth"].transform("max")]
     networks = [
         f"{row.network} {row.mean:.3g} at depth {row.depth} (n = {row.n})"
         for row in rows.itertuples(name="Row")
     ]
-    if not networks:
+    if not 0 < len(networks) <= MOST_NAMES:
         return ""
     return f"Median standard deviation of the layer responses at the last probed step: {', '.join(networks)}."
 
@@ -284,16 +286,20 @@ def differences(table: pd.DataFrame, baseline: str, other_images: Collection[str
         significant = is_significant(rows)
         higher, lower = (int((significant & (sign * rows["mean"] > 0)).sum()) for sign in (1, -1))
         cells = f"{len(rows)} combination{'s'[: len(rows) > 1]} of network and depth"
-        compared = f"{str(error).capitalize()} of {study} compared with {baseline}"
+        compared = f"{str(error).capitalize()} of {study}, compared with {baseline}, is"
         if not any(any(each.values()) for each in rows["differences"]):
-            sentences.append(f"{compared}: the same in every seed of {cells}.")
+            sentences.append(f"{compared} the same in every seed of {cells}.")
             continue
         candidates = rows[significant] if significant.any() else rows
         largest = rows_of(candidates)[candidates["mean"].abs().argmax()]
+        counts = {"higher": higher, "lower": lower}
+        parts = [f"significantly {word} in {count}" for word, count in counts.items() if count]
+        if rest := len(rows) - higher - lower:
+            parts.append(f"not significantly different in {rest}")
         sentences.append(
-            f"{compared}, over {cells}: significantly higher in {higher}, significantly lower in {lower}, no "
-            f"significant difference in {len(rows) - higher - lower}. Largest difference: "
-            f"{largest['network']} at depth {largest['depth']} ({_evidence(largest)})."
+            f"{compared} {listed(parts)} of {cells}. Largest "
+            f"{'significant ' if significant.any() else ''}difference: {largest['network']} at depth "
+            f"{largest['depth']} ({_evidence(largest)})."
         )
     return sentences
 

@@ -1,6 +1,7 @@
 """The statistical tests for degradation, and for its removal by residual connections."""
 
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -14,12 +15,21 @@ from depthbench.report.entries import ReportTable, Table
 from depthbench.report.evidence import Evidence
 from depthbench.report.tables.formatting import p_value, seed_differences, signed
 
+TEST_NOTE = (
+    "As in the table of verdicts on the train error, which explains the tests. A test error that rises with "
+    "depth is degradation only if the train error rises too. A rise of the test error alone can be "
+    "overfitting."
+)
+
 
 def build(evidence: Evidence, error: str) -> Table | None:
     verdicts = evidence.verdicts[error]
     if verdicts.degradation.empty or not evidence.is_trained:
         return None
-    return verdict_table(verdicts, evidence.untrained)
+    table = verdict_table(verdicts, evidence.untrained)
+    if error == "test_error":
+        return replace(table, note=TEST_NOTE)
+    return table
 
 
 def verdict_table(verdicts: Verdicts, untrained: Collection[str] = ()) -> Table:
@@ -56,14 +66,15 @@ def verdict_table(verdicts: Verdicts, untrained: Collection[str] = ()) -> Table:
         "It is absent if the one-sided 95 % upper bound of the mean is below the margin. Otherwise it is "
         f"inconclusive. Fewer than {LEAST_SEEDS} seeds are always inconclusive and have no p. All tests are "
         "one-sided. p of the paired t test and p of the sign-flip test are Holm-corrected over the pairs of "
-        "depths of a network. Networks are questions of their own, so p is not corrected over networks. Only "
-        "the t test assumes normal errors. Rows with `rises less than` make the same tests on the plain "
-        "network's error minus that of its residual twin. The answer at the top of the page is about the "
-        f"widest pair of depths with {LEAST_SEEDS} seeds. With fewer than {FEW_SEEDS} seeds, or if a run "
-        "diverged, Page's trend test decides it, which needs three depths. Without them, the sign-flip test "
-        "decides if a run diverged and there are enough seeds for p <= 0.05. Otherwise the t test decides. A "
-        "network at chance at every depth has the verdict `at chance`, because degradation cannot be "
-        "measured. The same holds for its twins."
+        "depths of a network. Each network is judged on its own, so p is not corrected over networks. The t "
+        "test and the upper bound assume normal differences. With n seeds, p of the sign-flip test is at "
+        "least 1/2^n. Rows with `rises less than` make the same tests on the plain network's error minus "
+        "that of its residual twin. The answer at the top of the page is about the widest pair of depths "
+        f"with {LEAST_SEEDS} seeds. With fewer than {FEW_SEEDS} seeds, or if a run diverged, Page's trend "
+        "test decides it, which needs three depths. Without them, the sign-flip test decides if a run "
+        "diverged and there are enough seeds for p <= 0.05. Otherwise the t test decides. A network at "
+        "chance at every depth has the verdict `at chance`, because degradation cannot be measured. The same "
+        "holds for its twins."
     )
     return Table(note, raw, shown.astype(str))
 
