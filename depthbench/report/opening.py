@@ -79,11 +79,12 @@ class Opening:
 def of_study(evidence: Evidence) -> Opening:
     """Return the opening of the report of one study."""
     if not evidence.is_trained:
-        is_short = evidence.rates["network"].nunique() <= MOST_NAMES
+        lead, *lines = sentences.rates(evidence.rates)
+        is_short = len(lines) <= MOST_ROWS["wide"]
         return Opening(
             question="How large are the gradients at initialisation?",
-            summary=[sentences.trends(evidence.rates)],
-            points=sentences.rates(evidence.rates) if is_short else [],
+            summary=([sentences.trends(evidence.rates)] if lines else []) + ([lead] if is_short else []),
+            points=lines if is_short else [],
             chapter="gradients",
         )
     is_search, answers = "frontier" in evidence.study, evidence.answers

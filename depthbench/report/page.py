@@ -70,7 +70,7 @@ def write_page(path: Path, out: Path, style: str = "page") -> Path:
         subtitle=f"{evidence.study['data']['name']} · {sentences.statuses(runs, evidence.missing)}",
         sentences={
             "layers": list(filter(None, [sentences.responses(evidence.responses)])),
-            "published": sentences.rates(evidence.rates) if evidence.is_trained or not first.points else [],
+            "published": _rates(evidence, first),
             "choice": _choice(evidence) if evidence.is_trained else [],
         },
         depths=sorted(runs["depth"].unique()),
@@ -78,6 +78,12 @@ def write_page(path: Path, out: Path, style: str = "page") -> Path:
         files={"study.toml, as run": (path / "study.toml").read_text(encoding="utf-8")},
         command=_command(path, evidence.study),
     )
+
+
+def _rates(evidence: Evidence, first: Opening) -> list[str]:
+    """Return the sentences on the rates of gradients, unless the page opens with them."""
+    lines = sentences.rates(evidence.rates)
+    return [] if lines and lines[0] in first.summary else lines
 
 
 def _choice(evidence: Evidence) -> list[str]:

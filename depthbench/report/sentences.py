@@ -40,8 +40,9 @@ def trends(measured: pd.DataFrame) -> str:
 
     `measured` is `analysis.theory.measured_rates`."""
     networks: dict[str, list[str]] = {}
-    for network, rows in _deepest(measured):
-        networks.setdefault(_trend(rows["mean"].min(), rows["mean"].max()), []).append(network)
+    deepest = measured[measured["depth"] == measured.groupby("network")["depth"].transform("max")]
+    for network, rows in deepest.groupby("network", sort=False):
+        networks.setdefault(_trend(rows["mean"].min(), rows["mean"].max()), []).append(str(network))
     total = sum(map(len, networks.values()))
     parts, of_all = [], f" of {total} networks"
     for trend, names in networks.items():
@@ -54,42 +55,65 @@ def trends(measured: pd.DataFrame) -> str:
 def rates(measured: pd.DataFrame) -> list[str]:
     """Describe, for each network, how the gradient of its deepest depth grows towards the input.
 
-    `measured` is `analysis.theory.measured_rates`."""
-    sentences = []
-    for network, rows in _deepest(measured):
-        means, n = rows["mean"], rows["n"].min()
-        predicted = rows["predicted"].dropna()
-        is_bound = (rows["kind"] == "batch_norm_limit").any()
-        theory = (
-            "The theory of wide, fully connected layers predicts at most" if is_bound else "Theory predicts"
-        )
-        sentences.append(
-            f"{network} at depth {rows['depth'].iloc[0]}: the gradient {_trend(means.min(), means.max())} at "
-            f"initialisation. Its squared norm is multiplied by {_range(means)} per {rows['per'].iloc[0]} "
-            f"towards the input (n = {n})." + (f" {theory} {_range(predicted)}." if len(predicted) else "")
-        )
-    return sentences
+    `measured` is `analysis.theory.measured_rates`. Several networks have a sentence before them, with what
+    they have in common."""
+    rows = measured[measured["depth"] == measured.groupby("network")["depth"].transform("max")]
+    networks = {str(name): part for name, part in rows.groupby("network", sort=False)}
+    if len(networks) == 1:
+        ((name, part),) = networks.items()
+        low, high, n = part["mean"].min(), part["mean"].max(), part["n"].min()
+        return [
+            f"{name}, depth {part['depth'].iloc[0]}: the gradient {_trend(low, high)} at initialisation. Its "
+            f"squared norm is multiplied by {_rate(part, f'n = {n}', ' towards the input')}"
+        ]
+    if not networks:
+        return []
+    common, each = _depths_and_seeds(rows)
+    lead = (
+        f"Gradients at initialisation{common}, with the factor by which their squared norm is multiplied "
+        "towards the input."
+    )
+    return [lead] + [
+        f"{name} {_trend(part['mean'].min(), part['mean'].max())}: {_rate(part, label)}"
+        for (name, part), label in zip(networks.items(), each, strict=True)
+    ]
 
 
-def _deepest(measured: pd.DataFrame) -> Iterable[tuple[str, pd.DataFrame]]:
-    """Yield each network with the rates of its deepest depth."""
-    for network, rows in measured.groupby("network", sort=False):
-        yield str(network), rows[rows["depth"] == rows["depth"].max()]
+def _rate(rows: pd.DataFrame, label: str, towards: str = "") -> str:
+    """Write the rates of one network, and in brackets its `label`, if any, and the rates of theory."""
+    predicted = rows["predicted"].dropna()
+    is_bound = (rows["kind"] == "batch_norm_limit").any()
+    theory = "theory of wide, fully connected layers: at most" if is_bound else "theory:"
+    notes = [label] * bool(label) + [f"{theory} {_range(predicted)}"] * bool(len(predicted))
+    said = f" ({'; '.join(notes)})" if notes else ""
+    return f"{_range(rows['mean'])} per {rows['per'].iloc[0]}{towards}{said}."
 
 
 def responses(summary: pd.DataFrame) -> str:
     """Write a sentence on the deepest depth of each network; empty if there are no responses.
 
-    Also empty for more than MOST_NAMES networks, which only the table lists. `summary` is
-    `analysis.layers.summarise_responses`."""
+    `summary` is `analysis.layers.summarise_responses`."""
     rows = summary[summary["depth"] == summary.groupby("network")["depth"].transform("max")]
-    networks = [
-        f"{row.network} {row.mean:.3g} at depth {row.depth} (n = {row.n})"
-        for row in rows.itertuples(name="Row")
-    ]
-    if not 0 < len(networks) <= MOST_NAMES:
+    if rows.empty:
         return ""
-    return f"Median standard deviation of the layer responses at the last probed step: {', '.join(networks)}."
+    common, each = _depths_and_seeds(rows)
+    networks = [
+        f"{row['network']} {row['mean']:.3g}" + (f" ({label})" if label else "")
+        for row, label in zip(rows_of(rows), each, strict=True)
+    ]
+    return (
+        f"Median standard deviation of the layer responses at the last probed step{common}: "
+        f"{', '.join(networks)}."
+    )
+
+
+def _depths_and_seeds(rows: pd.DataFrame) -> tuple[str, list[str]]:
+    """Say the depth and the number of seeds once if all networks share them, and else for each network."""
+    each = rows.groupby("network", sort=False).agg({"depth": "first", "n": "min"})
+    labels = [f"depth {row['depth']}, n = {row['n']}" for row in rows_of(each)]
+    if len(set(labels)) == 1:
+        return f" at depth {each['depth'].iloc[0]} (n = {each['n'].iloc[0]})", [""] * len(labels)
+    return "", labels
 
 
 def listed(parts: Sequence[str]) -> str:

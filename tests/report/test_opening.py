@@ -4,11 +4,12 @@ import pandas as pd
 import pytest
 
 from depthbench.analysis.answers import AT_CHANCE, Answer
-from depthbench.report import opening
+from depthbench.analysis.theory import measured_rates
+from depthbench.report import opening, sentences
 from depthbench.report.evidence import Evidence
 from depthbench.report.figures import paper_errors
 from depthbench.report.tables.diagnosis import build
-from tests.report.conftest import store_study, study_of
+from tests.report.conftest import evidence_of, store_study, study_of
 
 
 @pytest.mark.parametrize("seeds", [(0, 1), (0, 1, 2)])
@@ -87,3 +88,24 @@ def test_a_study_of_one_depth_has_neither_verdicts_nor_notes(tmp_path):
     assert first.summary == [
         "No verdict is possible: it needs two depths with finished runs of the same seed."
     ]
+
+
+def test_gradients_alone_are_a_list_of_networks(results):
+    rates = measured_rates(results.runs, results.layers)
+    one = opening.of_study(evidence_of(results, is_trained=False, rates=rates))
+    assert not (one.rows)
+    assert not (one.notes)
+    assert not (one.points)
+    assert one.chapter == "gradients"
+    assert one.summary == sentences.rates(rates)
+    several = pd.concat([rates.assign(network=f"n{i}") for i in range(3)])
+    first = opening.of_study(evidence_of(results, is_trained=False, rates=several))
+    assert first.summary == [
+        "Towards the input, the gradient at initialisation vanishes in n0, n1 and n2.",
+        sentences.rates(several)[0],
+    ]
+    assert [line.split()[0] for line in first.points] == ["n0", "n1", "n2"]
+    many = pd.concat([rates.assign(network=f"n{i}") for i in range(30)])
+    first = opening.of_study(evidence_of(results, is_trained=False, rates=many))
+    assert first.summary == ["Towards the input, the gradient at initialisation vanishes in all 30 networks."]
+    assert first.points == []

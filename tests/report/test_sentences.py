@@ -18,9 +18,8 @@ def test_statuses_count_every_run_and_those_not_begun(partial_results):
 def test_the_rates_of_the_deepest_network_are_compared_with_theory(results):
     lines = sentences.rates(measured_rates(results.runs, results.layers))
     assert lines == [
-        "plain at depth 20: the gradient vanishes at initialisation. Its squared norm is multiplied by 0.49 "
-        "per layer towards the input (n = 3). The theory of wide, fully connected layers predicts at most "
-        "1.47."
+        "plain, depth 20: the gradient vanishes at initialisation. Its squared norm is multiplied by 0.49 "
+        "per layer towards the input (n = 3; theory of wide, fully connected layers: at most 1.47)."
     ]
 
 
@@ -56,13 +55,32 @@ def test_the_sentence_on_a_gradient_covers_all_stages(low, high, does):
     assert f"the gradient {does} at initialisation" in sentence
 
 
+def test_what_networks_have_in_common_is_said_once():
+    columns = ["network", "depth", "n", "mean", "per", "predicted", "kind"]
+    rows = [
+        ["a", 8, 3, 1.2, "layer", None, ""],
+        ["a", 32, 3, 1.4, "layer", 1.47, "batch_norm_limit"],
+        ["b", 32, 3, 0.5, "block", 0.52, "he"],
+    ]
+    measured = pd.DataFrame(rows, columns=columns)
+    lead, first, second = sentences.rates(measured)
+    assert lead.startswith("Gradients at initialisation at depth 32 (n = 3), with the factor")
+    assert first == "a explodes: 1.40 per layer (theory of wide, fully connected layers: at most 1.47)."
+    assert second == "b vanishes: 0.50 per block (theory: 0.52)."
+    lead, *_, second = sentences.rates(measured.assign(n=[3, 3, 2]))
+    assert lead.startswith("Gradients at initialisation, with")
+    assert second == "b vanishes: 0.50 per block (depth 32, n = 2; theory: 0.52)."
+    assert sentences.rates(measured.iloc[:0]) == []
+    assert sentences.responses(measured).endswith(" step at depth 32 (n = 3): a 1.4, b 0.5.")
+
+
 def test_responses_are_of_the_deepest_depth():
     columns = ["network", "depth", "n", "mean"]
     summary = pd.DataFrame(
         [["plain", 8, 3, 1.0], ["plain", 20, 3, 5.04], ["resnet", 20, 2, 0.99]], columns=columns
     )
     lines = sentences.responses(summary)
-    assert lines.endswith(": plain 5.04 at depth 20 (n = 3), resnet 0.99 at depth 20 (n = 2).")
+    assert lines.endswith(": plain 5.04 (depth 20, n = 3), resnet 0.99 (depth 20, n = 2).")
     assert sentences.responses(summary.iloc[:0]) == ""
 
 

@@ -16,16 +16,6 @@ CROP_ERRORS = {  # of ImageNet's protocol: column -> heading
 }
 
 
-def interval_note(n: Iterable[int]) -> str:
-    """Say what the 95 % intervals of means over `n` seeds are; empty if no mean has one."""
-    if max(n, default=0) < MIN_SEEDS:
-        return ""
-    return (
-        f" From {MIN_SEEDS} seeds on, the 95 % interval of a mean is a studentised bootstrap, or Student's t "
-        "if seeds tie."
-    )
-
-
 def number(value: float | None, unit: float = 1.0, places: int = 2) -> str:
     """Divide by `unit` and round; empty if unknown."""
     return "" if value is None or not math.isfinite(value) else f"{value / unit:,.{places}f}"
@@ -89,3 +79,13 @@ def without_empty_columns(shown: pd.DataFrame) -> pd.DataFrame:
     """Drop columns that are empty in every row; the rest as text."""
     shown = shown.astype(str)
     return shown.drop(columns=[column for column in shown if (shown[column] == "").all()])
+
+
+def interval_note(n: Iterable[int]) -> str:
+    """Say what the 95 % intervals of means over `n` seeds are; empty if no mean has one."""
+    if max(n, default=0) < MIN_SEEDS:
+        return ""
+    return (
+        f" From {MIN_SEEDS} seeds on, the 95 % interval of a mean is a studentised bootstrap, or Student's t "
+        "if seeds tie."
+    )
