@@ -72,8 +72,9 @@ class Opening:
 
     @property
     def scrolls(self) -> str:
-        """The widths of screen on which the table scrolls, so that the figure stays near the top."""
-        return " ".join(width for width, most in MOST_ROWS.items() if len(self.rows) > most)
+        """Classes of the page: the widths of screen on which the table scrolls, to keep the figure near."""
+        widths = [f"scrolls-{width}" for width, most in MOST_ROWS.items() if len(self.rows) > most]
+        return " ".join(widths)
 
 
 def of_study(evidence: Evidence) -> Opening:

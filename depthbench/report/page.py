@@ -61,16 +61,15 @@ def write_page(path: Path, out: Path, style: str = "page") -> Path:
     if runs.empty or not (len(evidence.history) or runs["status"].isin(FINISHED).any()):
         raise BadInput(f"{path}: no run has any data yet; run the study first")
     parts = write_parts(FIGURES, TABLES, evidence, networks=runs["network"].nunique(), out=out, style=style)
-    first = opening.of_study(evidence)
     return render(
         out,
         parts,
-        first,
+        opening.of_study(evidence),
         title=evidence.study["name"],
         subtitle=f"{evidence.study['data']['name']} · {sentences.statuses(runs, evidence.missing)}",
         sentences={
             "layers": list(filter(None, [sentences.responses(evidence.responses)])),
-            "published": _rates(evidence, first),
+            "published": _rates(evidence),
             "choice": _choice(evidence) if evidence.is_trained else [],
         },
         depths=sorted(runs["depth"].unique()),
@@ -80,10 +79,10 @@ def write_page(path: Path, out: Path, style: str = "page") -> Path:
     )
 
 
-def _rates(evidence: Evidence, first: Opening) -> list[str]:
+def _rates(evidence: Evidence) -> list[str]:
     """Return the sentences on the rates of gradients, unless the page opens with them."""
     lines = sentences.rates(evidence.rates)
-    return [] if lines and lines[0] in first.summary else lines
+    return lines if evidence.is_trained or lines[0] not in opening.of_study(evidence).summary else []
 
 
 def _choice(evidence: Evidence) -> list[str]:

@@ -35,6 +35,11 @@ def train_images(study: Mapping[str, Any]) -> str:
     return f"{size:,} of the training images" if size else "all training images"
 
 
+def listed(parts: Sequence[str]) -> str:
+    """Write `a`, `a and b` or `a, b and c`."""
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+
+
 def trends(measured: pd.DataFrame) -> str:
     """Say in which networks the gradient at initialisation vanishes or explodes, at their deepest depth.
 
@@ -114,11 +119,6 @@ def _depths_and_seeds(rows: pd.DataFrame) -> tuple[str, list[str]]:
     if len(set(labels)) == 1:
         return f" at depth {each['depth'].iloc[0]} (n = {each['n'].iloc[0]})", [""] * len(labels)
     return "", labels
-
-
-def listed(parts: Sequence[str]) -> str:
-    """Write `a`, `a and b` or `a, b and c`."""
-    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
 
 
 def _trend(low: float, high: float) -> str:
