@@ -228,10 +228,13 @@ def _of_networks(networks: Sequence[Answer]) -> str:
     clauses, of_all = [], f" of {len(networks)} networks"
     for verdict, group in groups.items():
         many = len(group) > 1
+        inconclusive = f"{'are' if many else 'is'} inconclusive"
+        if all(found.n < LEAST_SEEDS for found in group):
+            inconclusive = f"{'have' if many else 'has'} too few seeds for a verdict"
         says = {
             "present": "degrade" if many else "degrades",
             "absent": f"{'do' if many else 'does'} not" + ("" if "present" in groups else " degrade"),
-            "inconclusive": f"{'are' if many else 'is'} inconclusive",
+            "inconclusive": inconclusive,
             AT_CHANCE: f"{'are' if many else 'is'} at chance at every depth"
             + (", so degradation cannot be measured" if len(groups) == 1 else ""),
         }[verdict]
@@ -330,6 +333,8 @@ def _notes(evidence: Evidence) -> list[str]:
         "degradation cannot be measured.",
     }
     notes += [f"{badge.capitalize()}: {text}" for badge, text in meanings.items() if badge in badges]
+    if any(0 < found.n < LEAST_SEEDS for found in answers):
+        notes.append(f"A verdict and a p need {LEAST_SEEDS} seeds.")
     if tests:
         names = " or ".join(f"{'the ' if test[0].islower() else ''}{test}" for test in tests)
         notes.append(

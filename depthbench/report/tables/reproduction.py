@@ -53,7 +53,8 @@ def reproduction_table(reproduction: pd.DataFrame) -> Table:
     )
     shown, nothing = without_empty_columns(shown), ""
     if not any(reproduction["source"]):
-        shown, nothing = shown.iloc[:0], "No published number is known for these networks and data."
+        reproduction, shown = reproduction.iloc[:0], shown.iloc[:0]
+        nothing = "No published number is known for these networks and data."
     return Table(note, reproduction, shown, nothing)
 
 
