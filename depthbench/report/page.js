@@ -7,9 +7,13 @@ const all = (selector, root = document) => [...root.querySelectorAll(selector)];
 // Chapters: the contents list shows the current one, a link opens its chapter, and printing opens all.
 const chapters = all("main > [id]");
 const links = new Map(all("nav a").map((link) => [link.hash.slice(1), link]));
+const LINE = 100; // pixels from the top: the current chapter is the last one that begins above this line
 const showCurrent = () => {
-  const seen = chapters.filter((part) => part.getBoundingClientRect().top < innerHeight / 3);
-  const current = (seen.at(-1) ?? chapters[0]).id;
+  const top = (part) => part.getBoundingClientRect().top;
+  const isAtEnd = scrollY > 0 && innerHeight + scrollY >= document.documentElement.scrollHeight - 2;
+  const target = isAtEnd && chapters.find((part) => `#${part.id}` === location.hash && top(part) >= 0);
+  const seen = chapters.filter((part) => top(part) < (isAtEnd ? innerHeight : LINE));
+  const current = (target || seen.at(-1) || chapters[0]).id;
   for (const [id, link] of links) {
     if (id === current) link.setAttribute("aria-current", "true");
     else link.removeAttribute("aria-current");

@@ -17,21 +17,45 @@ from depthbench.store.record import Record
 
 KEPT = (0.95, 1.05)  # rates of a gradient that neither vanishes nor explodes
 MOST_CLASSES = 5  # that a sentence names
+MOST_NAMES = 3  # networks that a sentence names; of more it gives the number
 
 
 def statuses(runs: pd.DataFrame, missing: pd.DataFrame) -> str:
-    """Count the runs, e.g. `18 runs: 16 done, 1 diverged, 1 failed; 2 not started`."""
-    counts = runs["status"].value_counts()
-    by_status = ", ".join(f"{counts[status]} {status}" for status in STATUSES if status in counts)
-    text = f"{len(runs)} run{'' if len(runs) == 1 else 's'}: {by_status}"
-    absent = int((missing["status"] == "not started").sum())
-    return f"{text}; {absent} not started" if absent else text
+    """Count the runs of a study, e.g. `20 runs: 16 done, 1 diverged, 1 failed, 2 not started`."""
+    counts = runs["status"].value_counts().to_dict()
+    if absent := int((missing["status"] == "not started").sum()):
+        counts["not started"] = absent
+    by_status = [f"{counts[status]} {status}" for status in (*STATUSES, "not started") if status in counts]
+    total = sum(counts.values())
+    return f"{total} run{'s'[: total != 1]}: {', '.join(by_status)}"
 
 
 def train_images(study: Mapping[str, Any]) -> str:
     """Describe the images on which `study` (study.toml) measures the train error in evaluation mode."""
     size = study.get("evaluate", {}).get("train_size")
     return f"{size:,} of the training images" if size else "all training images"
+
+
+def listed(parts: Sequence[str]) -> str:
+    """Write `a`, `a and b` or `a, b and c`."""
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+
+
+def trends(measured: pd.DataFrame) -> str:
+    """Say in which networks the gradient at initialisation vanishes or explodes, at their deepest depth.
+
+    `measured` is `analysis.theory.measured_rates`."""
+    networks: dict[str, list[str]] = {}
+    deepest = measured[measured["depth"] == measured.groupby("network")["depth"].transform("max")]
+    for network, rows in deepest.groupby("network", sort=False):
+        networks.setdefault(_trend(rows["mean"].min(), rows["mean"].max()), []).append(str(network))
+    total = sum(map(len, networks.values()))
+    parts, of_all = [], f" of {total} networks"
+    for trend, names in networks.items():
+        name = f"{len(names)}{of_all}" if len(names) < total else f"all {total} networks"
+        parts.append(f"{trend} in {listed(names) if total <= MOST_NAMES else name}")
+        of_all = ""
+    return f"Towards the input, the gradient at initialisation {listed(parts)}."
 
 
 def rates(measured: pd.DataFrame) -> list[str]:
@@ -267,9 +291,15 @@ def unfinished(missing: pd.DataFrame, searching: int) -> list[str]:
     """State why a search is not finished; empty if it is.
 
     `searching` is the number of networks and seeds that need another depth."""
-    reasons = [f"runs without a final error: {len(missing)}"] if len(missing) else []
-    reasons += [f"networks and seeds that need another depth: {searching}"] if searching else []
-    return [f"The search is not finished ({'; '.join(reasons)})."] if reasons else []
+    reasons = []
+    if runs := len(missing):
+        reasons.append(f"{runs} run{'s have' if runs > 1 else ' has'} no final error")
+    if searching:
+        plural = "s" if searching > 1 else ""
+        reasons.append(
+            f"{searching} combination{plural} of network and seed need{'s'[: searching == 1]} another depth"
+        )
+    return [f"The search is not finished: {', and '.join(reasons)}."] if reasons else []
 
 
 def differences(table: pd.DataFrame, baseline: str, other_images: Collection[str] = ()) -> list[str]:
@@ -286,16 +316,20 @@ def differences(table: pd.DataFrame, baseline: str, other_images: Collection[str
         significant = is_significant(rows)
         higher, lower = (int((significant & (sign * rows["mean"] > 0)).sum()) for sign in (1, -1))
         cells = f"{len(rows)} combination{'s'[: len(rows) > 1]} of network and depth"
-        compared = f"{str(error).capitalize()} of {study} compared with {baseline}"
+        compared = f"{str(error).capitalize()} of {study}, compared with {baseline}, is"
         if not any(any(each.values()) for each in rows["differences"]):
-            sentences.append(f"{compared}: the same in every seed of {cells}.")
+            sentences.append(f"{compared} the same in every seed of {cells}.")
             continue
         candidates = rows[significant] if significant.any() else rows
         largest = rows_of(candidates)[candidates["mean"].abs().argmax()]
+        counts = {"higher": higher, "lower": lower}
+        parts = [f"significantly {word} in {count}" for word, count in counts.items() if count]
+        if rest := len(rows) - higher - lower:
+            parts.append(f"not significantly different in {rest}")
         sentences.append(
-            f"{compared}, over {cells}: significantly higher in {higher}, significantly lower in {lower}, no "
-            f"significant difference in {len(rows) - higher - lower}. Largest difference: "
-            f"{largest['network']} at depth {largest['depth']} ({_evidence(largest)})."
+            f"{compared} {listed(parts)} of {cells}. Largest "
+            f"{'significant ' if significant.any() else ''}difference: {largest['network']} at depth "
+            f"{largest['depth']} ({_evidence(largest)})."
         )
     return sentences
 
@@ -315,8 +349,8 @@ def frontier_lines(rows: Sequence[Mapping[str, Any]], below: float) -> list[str]
         line += f" ({middle} of {seeds}, {row['low']:g} to {row['high']:g})" if has_spread else f" ({seeds})"
         if row["open"]:
             line += (
-                f"; {row['open']} seed{'s'[: row['open'] > 1]} trained at the maximum depth tested, so the "
+                f". {row['open']} seed{'s'[: row['open'] > 1]} trained at the maximum depth tested, so the "
                 "limit may be deeper"
             )
-        lines.append(line)
+        lines.append(f"{line}.")
     return lines

@@ -8,6 +8,9 @@ import numpy as np
 import pytest
 
 from depthbench.report import write_report
+from depthbench.report.opening import Opening, Row
+from depthbench.report.page import Parts, render
+from depthbench.report.sparkline import sparkline
 from depthbench.store.results import load_results
 from tests.report.conftest import store_study, study_of
 
@@ -69,6 +72,39 @@ def test_the_page_does_not_scroll_sideways(opened, width):
     opened.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
     root = "return [document.documentElement.scrollWidth, window.innerWidth]"
     assert opened.execute_script(root)[0] <= width
+
+
+@pytest.mark.parametrize("networks", [1, 2, 9, 30])
+def test_the_table_of_verdicts_fits_the_first_screen(browser, tmp_path, networks):
+    rows = [
+        Row(
+            name=f"a-network-with-a-name-of-forty-letters-{i:02d}"[-40:],
+            badge="inconclusive",
+            kind="open",
+            effect="+89.11 points",
+            spread="95 % interval +88.73 to +89.49",
+            depths="20 to 1202",
+            n="10",
+            p="< 0.0001",
+            note="about 120 seeds in all would decide it",
+            spark=sparkline([20, 56, 110], [0.0, 50.0, 90.0]),
+        )
+        for i in range(networks)
+    ]
+    first = Opening("Do deeper networks train worse?", rows, ["A sentence. Another."])
+    parts = {"title": "", "subtitle": "", "depths": [], "environments": {}, "files": {}, "command": ""}
+    browser.get(render(tmp_path, Parts([], []), first, sentences={}, **parts).as_uri())
+    for width in (320, 390, 740, 1000, 1280):
+        size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+        assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+        table, box = browser.execute_script(
+            "const t = document.querySelector('.verdicts');"
+            "return [t.scrollWidth, t.closest('.box, #answer').clientWidth]"
+        )
+        assert table <= box
+        end = "return document.querySelector('.summary').getBoundingClientRect().bottom"
+        assert browser.execute_script(end) < (900 if networks != 9 or width < 1000 else 1000)
 
 
 def test_a_depth_can_be_hidden_in_every_figure(opened):

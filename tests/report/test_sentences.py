@@ -12,7 +12,7 @@ from tests.report.conftest import study_of
 def test_statuses_count_every_run_and_those_not_begun(partial_results):
     missing = missing_runs(study_of().grid.cells(), partial_results.runs)
     lines = sentences.statuses(partial_results.runs, missing)
-    assert lines == "17 runs: 14 done, 1 diverged, 1 failed, 1 interrupted; 1 not started"
+    assert lines == "18 runs: 14 done, 1 diverged, 1 failed, 1 interrupted, 1 not started"
 
 
 def test_the_rates_of_the_deepest_network_are_compared_with_theory(results):
@@ -21,6 +21,18 @@ def test_the_rates_of_the_deepest_network_are_compared_with_theory(results):
         "plain, depth 20: the gradient vanishes at initialisation. Its squared norm is multiplied by 0.49 "
         "per layer towards the input (n = 3; theory of wide, fully connected layers: at most 1.47)."
     ]
+
+
+def test_the_trends_of_many_gradients_are_counted():
+    def measured(**means):
+        rows = [{"network": name, "depth": 20, "mean": mean} for name, mean in means.items()]
+        return sentences.trends(pd.DataFrame(rows))
+
+    assert measured(a=1.4, b=0.5, c=1.3) == (
+        "Towards the input, the gradient at initialisation explodes in a and c and vanishes in b."
+    )
+    assert "explodes in 2 of 4 networks, vanishes in 1 and stays" in measured(a=1.4, b=0.5, c=1.3, d=1.0)
+    assert measured(a=2, b=2, c=2, d=2).endswith("explodes in all 4 networks.")
 
 
 @pytest.mark.parametrize(
@@ -144,3 +156,25 @@ def test_without_a_recommendation_the_sentence_names_what_it_needs(results, vali
 
 def test_one_depth_has_no_recommendation(validated):
     assert sentences.choice(choose(validated.runs.query("network == 'plain' and depth == 8"))) == []
+
+
+def test_differences_are_counted_without_zeros():
+    def rows(*p_and_mean):
+        return pd.DataFrame(
+            [
+                {"study": "b", "error": "test error", "network": "plain", "depth": 8 + i, "n": 3}
+                | {"mean": mean, "p_holm": p, "differences": {0: mean}}
+                for i, (p, mean) in enumerate(p_and_mean)
+            ]
+        )
+
+    (same,) = sentences.differences(rows((0.5, 1.0), (0.9, -2.0)), "a")
+    assert same == (
+        "Test error of b, compared with a, is not significantly different in 2 of 2 combinations of network "
+        "and depth. Largest difference: plain at depth 9 (-2.00 percentage points, n = 3, p = 0.9000)."
+    )
+    (other,) = sentences.differences(rows((0.01, 1.0), (0.02, -2.0), (0.9, 5.0)), "a")
+    assert (
+        "is significantly higher in 1, significantly lower in 1 and not significantly different in 1" in other
+    )
+    assert "Largest significant difference: plain at depth 9" in other

@@ -7,10 +7,8 @@ from typing import Any
 import pandas as pd
 
 from depthbench.analysis import STATUSES
+from depthbench.analysis.intervals import MIN_SEEDS
 
-INTERVAL_NOTE = (
-    "From 5 seeds on, the 95 % interval of a mean is a studentised bootstrap, or Student's t if seeds tie."
-)
 CROP_ERRORS = {  # of ImageNet's protocol: column -> heading
     "test_error_10crop": "test error, 10 crops (%)",
     "test_error_top5": "top-5 error (%)",
@@ -81,3 +79,13 @@ def without_empty_columns(shown: pd.DataFrame) -> pd.DataFrame:
     """Drop columns that are empty in every row; the rest as text."""
     shown = shown.astype(str)
     return shown.drop(columns=[column for column in shown if (shown[column] == "").all()])
+
+
+def interval_note(n: Iterable[int]) -> str:
+    """Say what the 95 % intervals of means over `n` seeds are; empty if no mean has one."""
+    if max(n, default=0) < MIN_SEEDS:
+        return ""
+    return (
+        f" From {MIN_SEEDS} seeds on, the 95 % interval of a mean is a studentised bootstrap, or Student's t "
+        "if seeds tie."
+    )
