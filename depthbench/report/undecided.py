@@ -78,6 +78,7 @@ def _analyse(path: Path, rows: Sequence[Mapping[str, Any]], study: Mapping[str, 
     from depthbench.analysis.summary import summarise
     from depthbench.analysis.verdict import judge
     from depthbench.report.opening import name_of, needed, spread
+    from depthbench.report.tables.formatting import signed
 
     finished = [dict(row) for row in rows if row["status"] in FINISHED]
     if len({row["depth"] for row in finished}) < 2:
@@ -90,7 +91,7 @@ def _analyse(path: Path, rows: Sequence[Mapping[str, Any]], study: Mapping[str, 
     answers = answer(judged, at_chance(summarise(runs), runs))
     open_ones = [found for found in answers if found.verdict == "inconclusive"]
     lines = [
-        f"{name_of(found)}, depth {found.shallow} to {found.deep}: inconclusive ({found.effect:+.2f} "
+        f"{name_of(found)}, depth {found.shallow} to {found.deep}: inconclusive ({signed(found.effect)} "
         f"points, {spread(found)}, n = {found.n}); {needed(found)}"
         for found in open_ones
     ]
