@@ -1,10 +1,12 @@
-"""Files that are never half written."""
+"""Files that are never half written, and TOML files."""
 
 import os
 import tempfile
+import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 
 @contextmanager
@@ -36,3 +38,25 @@ def _umask() -> int:
     mask = os.umask(0)  # the only way to read it is to set it
     os.umask(mask)
     return mask
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Return the content of a TOML file. A byte order mark is skipped. Raises NotToml and OSError."""
+    try:
+        return parse_toml(path.read_text(encoding="utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise NotToml(str(error)) from None
+
+
+def parse_toml(text: str) -> dict[str, Any]:
+    """Return the content of TOML text. Raises NotToml."""
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise NotToml(str(error)) from None
+    except RecursionError:
+        raise NotToml("its arrays or tables are nested too deeply") from None
+
+
+class NotToml(ValueError):
+    """Text that is not valid TOML. The message says why."""

@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from depthbench.files import atomic, write_text
+from depthbench.files import NotToml, atomic, read_toml, write_text
 
 
 def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -29,3 +29,22 @@ def test_a_file_appears_complete_with_the_usual_permissions(tmp_path):
     plain = tmp_path / "plain"
     plain.write_text("")
     assert path.stat().st_mode == plain.stat().st_mode
+
+
+def test_a_byte_order_mark_is_skipped(tmp_path):
+    (tmp_path / "a.toml").write_bytes(b'\xef\xbb\xbfname = "a"')
+    assert read_toml(tmp_path / "a.toml") == {"name": "a"}
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"name = ", "Invalid value"),
+        (b'name = "\xff"', "can't decode byte 0xff"),
+        (b"x = " + 5000 * b"[" + 5000 * b"]", "nested too deeply"),
+    ],
+)
+def test_what_is_not_toml_is_refused_with_the_reason(tmp_path, content, reason):
+    (tmp_path / "a.toml").write_bytes(content)
+    with pytest.raises(NotToml, match=reason):
+        read_toml(tmp_path / "a.toml")

@@ -1,10 +1,10 @@
 """Translate flags into a study to start from and overrides of its file."""
 
-from pathlib import Path
 from typing import Any
 
 from depthbench.data import DATASETS
 from depthbench.errors import BadInput, nearest
+from depthbench.paths import expand
 from depthbench.study.file import merge, parse_setting
 from depthbench.study.model import DEFAULT_STUDY
 
@@ -80,8 +80,7 @@ def choose_study(
             table = {"name": data, "path": None}
             if "image_size" not in overrides.get("data", {}):
                 table["image_size"] = None  # the study's size is meant for its own folder
-        elif Path(data).expanduser().is_dir():
-            folder = Path(data).expanduser()
+        elif (folder := expand(data)).is_dir():
             table = {"name": folder.resolve().name or "folder", "path": str(folder)}
         elif "/" in data or "\\" in data:
             raise BadInput(f"--data {data}: no such folder; name one, or a data set (`depthbench list data`)")

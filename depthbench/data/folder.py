@@ -22,6 +22,7 @@ from depthbench.data.images import Images, split
 from depthbench.data.mapped import Mapped
 from depthbench.data.settings import Data
 from depthbench.errors import BadInput
+from depthbench.paths import expand
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -41,7 +42,7 @@ def load(data: Data, data_dir: Path, report: Report = lambda done, total: None) 
     data.skip_bad_images. If images are decoded as they are read, only empty files and broken links are
     detected here."""
     assert data.path is not None
-    root = Path(data.path).expanduser()
+    root = expand(data.path)
     if not root.is_dir():
         raise BadInput(f"data folder {root} does not exist: name another with --data")
     splits = _find_splits(root)

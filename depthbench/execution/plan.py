@@ -13,6 +13,7 @@ from depthbench.execution.cost.images import ImageFootprint, measure_footprint
 from depthbench.execution.settings import Execution
 from depthbench.machine.device import resolve_device
 from depthbench.machine.environment import cores_each, usable_cores
+from depthbench.paths import expand
 from depthbench.store.study_store import StudyStore
 from depthbench.study.model import Run, Study
 from depthbench.training.mode import TrainingMode
@@ -122,7 +123,7 @@ def _read_images(
     """Return the images of `study`, and notes.
 
     A plan that is only costed uses a stand-in for a published data set that is not downloaded."""
-    folder = default_data_dir() if data_dir is None else Path(data_dir).expanduser()
+    folder = default_data_dir() if data_dir is None else expand(data_dir)
     try:
         return load_images(study.data, folder, decoding), ()
     except BadInput:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from depthbench.errors import BadInput
+from depthbench.paths import expand
 from depthbench.training.mode import StepMode
 
 
@@ -35,12 +36,12 @@ class Execution:
     """The entry of BACKENDS that executes the runs."""
 
     def __post_init__(self) -> None:
-        """Accept text for the paths. Raises BadInput for a timeout that is not positive."""
+        """Accept text for the paths. Raises BadInput for a bad path and a timeout that is not positive."""
         if self.stall_timeout is not None and not self.stall_timeout > 0:
             raise BadInput(f"stall timeout {self.stall_timeout:g}: use a number of minutes above 0")
-        object.__setattr__(self, "results", Path(self.results))
+        object.__setattr__(self, "results", expand(self.results))
         if self.data_dir is not None:
-            object.__setattr__(self, "data_dir", Path(self.data_dir))
+            object.__setattr__(self, "data_dir", expand(self.data_dir))
 
     @classmethod
     def of(cls, execution: Self | None, **settings: Any) -> Self:

@@ -11,7 +11,6 @@ A record says `interrupted` from the start of a run until its end, so that a kil
 
 import contextlib
 import shutil
-import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,8 @@ from typing import Any
 import filelock
 
 from depthbench.errors import BadInput, any_of
-from depthbench.files import write_text
+from depthbench.files import NotToml, read_toml, write_text
+from depthbench.paths import expand
 from depthbench.store.record import Record
 from depthbench.store.run_store import LOCK_SECONDS, RunIsBusy, RunStore
 from depthbench.store.settings import conflicts
@@ -36,7 +36,7 @@ class StudyStore:
     """The directory of one study."""
 
     def __init__(self, path: str | Path):
-        self.path = Path(path)
+        self.path = expand(path)
         self.study_file = self.path / "study.toml"
         self._content = ""  # of study.toml, once the study is opened
 
@@ -61,8 +61,8 @@ class StudyStore:
             advice = any_of(inside) if inside else "a directory that `depthbench run` made"
             raise BadInput(f"{self.path} holds no results (no study.toml): name {advice}")
         try:
-            table = tomllib.loads(self.study_file.read_text(encoding="utf-8"))
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            table = read_toml(self.study_file)
+        except NotToml as error:
             raise BadInput(
                 f"{self.study_file} is not valid TOML ({error}): fix it, or discard the stored results with "
                 "`depthbench run --fresh`"

@@ -2,7 +2,6 @@
 
 import json
 import re
-import tomllib
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
@@ -11,6 +10,8 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 
 from depthbench.errors import BadInput, any_of, nearest
+from depthbench.files import NotToml, parse_toml, read_toml
+from depthbench.paths import expand
 from depthbench.plugins import load_plugin
 from depthbench.schema import Section, each_once, explain
 from depthbench.study.grid import Grids, restrict_grids
@@ -35,8 +36,8 @@ def load_study(study: str | Path | None = None, **overrides: Any) -> Study:
         path = find_study(str(study))
         source = f"study {path.stem}"
         try:
-            values = tomllib.loads(path.read_text(encoding="utf-8"))
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            values = read_toml(path)
+        except NotToml as error:
             raise BadInput(f"{path} is not valid TOML: {error}") from None
         if not values:
             raise BadInput(
@@ -73,7 +74,7 @@ def _resolve_data_path(values: Mapping, folder: Path) -> dict:
     data = values.get("data")
     if not isinstance(data, Mapping) or not isinstance(data.get("path"), str):
         return dict(values)
-    return {**values, "data": {**data, "path": str((folder / Path(data["path"]).expanduser()).resolve())}}
+    return {**values, "data": {**data, "path": str((folder / expand(data["path"])).resolve())}}
 
 
 def _plugin_paths(values: Mapping, folder: Path) -> list[str]:
@@ -81,7 +82,7 @@ def _plugin_paths(values: Mapping, folder: Path) -> list[str]:
     plugins = values.get("plugins", [])
     if not isinstance(plugins, list) or not all(isinstance(plugin, str) for plugin in plugins):
         raise BadInput(f'plugins = {plugins!r}: should be a list of Python files, such as ["my_block.py"]')
-    return [str((folder / plugin).resolve()) for plugin in plugins]
+    return [str((folder / expand(plugin)).resolve()) for plugin in plugins]
 
 
 def check_format(version: Any, path: Path) -> None:
@@ -178,8 +179,8 @@ def parse_setting(setting: str) -> dict[str, Any]:
     if not equals or not key:
         raise BadInput(f"--set {setting} is not of the form KEY=VALUE: write e.g. --set lr=0.05")
     try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+        value = parse_toml(f"value = {text}")["value"]
+    except NotToml:
         value = text
     sections = {name: field.annotation for name, field in Study.model_fields.items()}
     tables = {name: t for name, t in sections.items() if isinstance(t, type) and issubclass(t, Section)}

@@ -297,18 +297,19 @@ class Study(Grids, Shared):
 
     def runs(self) -> Iterator[Run]:
         """Iterate over the runs, grid by grid, sorted as the grid lists depths, networks and seeds."""
+        settings = {network: self._settings_of(network) for network in self.networks()}
         for depth, network, seed in dict.fromkeys(self._cells()):
-            shared = {name: getattr(self, name) for name in Shared.model_fields}
-            shared |= {"options": self.options_of(network), "recipe": self.recipe_of(network)}
-            variant = self.variants.get(network)
-            yield Run(
-                network=network,
-                of=variant.of if variant is not None else None,
-                depth=depth,
-                seed=seed,
-                plugin=self._plugin_of(network),
-                **shared,
-            )
+            yield Run(network=network, depth=depth, seed=seed, **settings[network])
+
+    def _settings_of(self, network: str) -> dict[str, Any]:
+        """Return what all runs of a network share."""
+        variant = self.variants.get(network)
+        return {name: getattr(self, name) for name in Shared.model_fields} | {
+            "options": self.options_of(network),
+            "recipe": self.recipe_of(network),
+            "of": variant.of if variant is not None else None,
+            "plugin": self._plugin_of(network),
+        }
 
     def networks(self) -> list[str]:
         """Return the networks of all grids."""
