@@ -1,18 +1,57 @@
-"""Paths as users write them."""
+"""Paths and names as users write them."""
 
+import os
+import re
 from pathlib import Path
 
 from depthbench.errors import BadInput
+
+LONGEST_NAME = 100  # bytes, so that a run id with the name is a file name everywhere (255)
+RESERVED = r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?"  # devices on Windows
 
 
 def expand(path: str | Path) -> Path:
     """Return `path` with `~` and `~user` replaced by home directories.
 
-    Raises BadInput for an unknown user and for a character that no file name can have."""
+    Raises BadInput for an unknown user, for a character that no file name can have, and for a name that
+    cannot be stored because it is not UTF-8."""
     if "\0" in str(path):
         raise BadInput(f"path {str(path)!r}: contains the character NUL; remove it")
+    if not _is_text(str(path)):
+        raise BadInput(f"path {readable(str(path))}: its bytes are not UTF-8; rename the file or folder")
     try:
         return Path(path).expanduser()
     except RuntimeError:
         user = Path(path).parts[0]
         raise BadInput(f"path {path}: {user} is no user of this machine; write ./{user} for a file") from None
+
+
+def readable(name: str) -> str:
+    """Return a file name as text. File names are bytes: those that are not UTF-8 are replaced by U+FFFD."""
+    return os.fsencode(name).decode("utf-8", "replace")
+
+
+def problem_of_name(name: str) -> str | None:
+    """Return why `name` cannot be a part of a file name, in words, or None if it can."""
+    if not _is_text(name):
+        return "is not UTF-8"
+    if not name or not name.isprintable():
+        return "is empty" if not name else "has characters that cannot be printed"
+    if bad := re.search(r'[/\\:*?"<>|]', name):
+        return f"contains {bad[0]!r}"
+    if name[0] in ". -" or name[-1] in ". ":
+        return "begins or ends with a dot, a space or a hyphen"
+    if re.fullmatch(RESERVED, name):
+        return "is the name of a device on Windows"
+    if len(name.encode()) > LONGEST_NAME:
+        return f"is longer than {LONGEST_NAME} bytes"
+    return None
+
+
+def _is_text(name: str) -> bool:
+    """Return whether a name can be written as UTF-8. Python keeps other bytes as surrogates."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

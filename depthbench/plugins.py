@@ -12,6 +12,7 @@ from typing import Any
 from depthbench.data import DATASETS
 from depthbench.errors import BadInput, any_of, one_line
 from depthbench.networks import NETWORKS, Family
+from depthbench.paths import problem_of_name, readable
 from depthbench.probes import PROBES
 from depthbench.registry import Entry
 
@@ -63,6 +64,11 @@ def _execute(module: ModuleType, loader: Loader, path: Path) -> dict[str, dict[s
         raise BadInput(f"--plugin {path}: defines no dict {any_of(LISTS)}; define at least one of them")
     for key, values in defined.items():
         entries, _ = LISTS[key]
+        for name in values:  # a network's name is part of the name of its runs' directories
+            problem = problem_of_name(name) if isinstance(name, str) else "is not text"
+            if problem is not None:
+                shown = readable(name) if isinstance(name, str) else name
+                raise BadInput(f"--plugin {path}: the name {shown!r} in {key} {problem}; use another name")
         if known := sorted(set(values) & set(entries)):
             raise BadInput(f"--plugin {path}: {key} already has an entry {known[0]!r}; use another name")
     return defined

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from depthbench.errors import BadInput
-from depthbench.paths import expand
+from depthbench.paths import LONGEST_NAME, expand, problem_of_name, readable
 
 
 def test_a_home_directory_is_expanded(monkeypatch, tmp_path):
@@ -16,6 +16,7 @@ def test_a_home_directory_is_expanded(monkeypatch, tmp_path):
     ("path", "message"),
     [
         ("~nosuchuser/x", "~nosuchuser is no user of this machine; write ./~nosuchuser for a file"),
+        ("caf\udce9", "path caf\ufffd: its bytes are not UTF-8; rename the file or folder"),
         ("a\0b", r"path 'a\x00b': contains the character NUL; remove it"),
     ],
 )
@@ -23,3 +24,45 @@ def test_a_path_that_no_file_can_have_is_refused(path, message):
     with pytest.raises(BadInput) as error:
         expand(path)
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "name", ["plain", "my net", "größe-2", "a.b", "a" * LONGEST_NAME, "console", "com10x"]
+)
+def test_names_that_can_be_a_part_of_a_file_name(name):
+    assert problem_of_name(name) is None
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        ".",
+        "..",
+        ".hidden",
+        "a/b",
+        "../../../outside",
+        "a\\b",
+        "C:x",
+        "a\x00b",
+        "a\nb",
+        "a.",
+        "a ",
+        "-a",
+        "con",
+        "NUL.txt",
+        "lpt1",
+        "a" * (LONGEST_NAME + 1),
+        "ö" * 60,
+        "caf�",
+        'a"b',
+        "a*",
+    ],
+)
+def test_names_that_act_as_paths_or_cannot_be_stored(name):
+    assert problem_of_name(name)
+
+
+def test_bytes_that_are_not_text_are_shown_as_replaced():
+    assert readable("caf\udce9") == "caf\ufffd"
+    assert readable("café") == "café"

@@ -2,6 +2,7 @@
 
 Exit codes: 0 all runs are done, 1 a run failed or diverged unexpectedly, 2 bad input, 130 interrupted."""
 
+import io
 import re
 import sys
 from itertools import pairwise
@@ -85,6 +86,9 @@ def _usage_problem(error: UsageError) -> str:
 
 def main() -> None:
     """Run the command line. Bad input prints one line to stderr and exits with code 2."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a name that it cannot encode must not end a study
+            stream.reconfigure(errors="replace")
     try:
         sys.exit(app(sys.argv[1:] or ["--help"], "depthbench", standalone_mode=False))
     except UsageError as error:

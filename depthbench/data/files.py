@@ -18,6 +18,7 @@ from numpy.typing import DTypeLike
 from depthbench.data.decoding import Unreadable, decode
 from depthbench.data.settings import PAPER_CROP_SIDE
 from depthbench.errors import BadInput
+from depthbench.paths import readable
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -158,7 +159,9 @@ class Files:
 
     def _unreadable(self, row: int, error: Exception) -> BadInput:
         reason = " ".join(str(error).split())
-        return BadInput(f"image {self._path(row)} cannot be read ({reason}): replace or remove it")
+        return BadInput(
+            f"image {readable(str(self._path(row)))} cannot be read ({reason}): replace or remove it"
+        )
 
     def _path(self, row: int) -> Path:
         return self.root / os.fsdecode(self.names[row])

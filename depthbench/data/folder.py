@@ -7,6 +7,7 @@ memory. If they exceed the disk too, they can stay in their files and be decoded
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -22,7 +23,7 @@ from depthbench.data.images import Images, split
 from depthbench.data.mapped import Mapped
 from depthbench.data.settings import Data
 from depthbench.errors import BadInput
-from depthbench.paths import expand
+from depthbench.paths import expand, readable
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -46,9 +47,16 @@ def load(data: Data, data_dir: Path, report: Report = lambda done, total: None) 
     if not root.is_dir():
         raise BadInput(f"data folder {root} does not exist: name another with --data")
     splits = _find_splits(root)
-    classes = tuple(sorted({p.parent.name for files in splits.values() for p in files}))
+    folders = sorted({p.parent.name for files in splits.values() for p in files})
+    classes = tuple(readable(folder) for folder in folders)
     if len(classes) < 2:
         raise BadInput(f"data folder {root} has only one class ({classes[0]!r}): add a second class")
+    if len(set(classes)) < len(classes):
+        double = next(name for name in classes if classes.count(name) > 1)
+        raise BadInput(
+            f"data folder {root}: several classes read as {double!r}, because the bytes of their names are not "
+            "UTF-8: rename their folders"
+        )
     files = [file for split_files in splits.values() for file in split_files]
     images: Files | Mapped
     if data.decode == "as_read":
@@ -58,7 +66,7 @@ def load(data: Data, data_dir: Path, report: Report = lambda done, total: None) 
     else:
         images, bad = _load_decoded(files, data, data_dir, report)
     if len(bad) and not data.skip_bad_images:
-        shown = ", ".join(str(files[i].relative_to(root)) for i in bad[:5])
+        shown = ", ".join(readable(str(files[i].relative_to(root))) for i in bad[:5])
         more = f" and {len(bad) - 5} more" if len(bad) > 5 else ""
         raise BadInput(
             f"data folder {root}: {len(bad)} of {len(files)} images cannot be read ({shown}{more}): "
@@ -67,7 +75,7 @@ def load(data: Data, data_dir: Path, report: Report = lambda done, total: None) 
     good = np.setdiff1d(np.arange(len(files)), bad)
     if len(good) == 0:
         raise BadInput(f"data folder {root}: none of its {len(files)} images can be read: replace them")
-    label = {name: index for index, name in enumerate(classes)}
+    label = {name: index for index, name in enumerate(folders)}
     labels = np.array([label[file.parent.name] for file in files], dtype=np.int64)
     if "all" in splits:
         try:
@@ -98,7 +106,7 @@ def load(data: Data, data_dir: Path, report: Report = lambda done, total: None) 
         flips=True,
         val_x=None if val is None else images.choose(val),
         val_y=None if val is None else labels[val],
-        skipped=tuple(str(files[i].relative_to(root)) for i in bad),
+        skipped=tuple(readable(str(files[i].relative_to(root))) for i in bad),
     )
 
 
@@ -141,7 +149,7 @@ def _load_decoded(files: list[Path], data: Data, data_dir: Path, report: Report)
     for file in files:
         status = file.stat() if file.exists() else None  # a link may be broken
         about = status and (status.st_size, status.st_mtime_ns)
-        key.update(f"{file.parent.name}/{file.name} {about}\n".encode())
+        key.update(os.fsencode(f"{file.parent.name}/{file.name} {about}\n"))
     folder = data_dir / "decoded" / key.hexdigest()[:24]
     if not folder.is_dir():
         try:
@@ -186,7 +194,8 @@ def _decode(files: list[Path], size: int | None, path: Path, report: Report) -> 
                 begin = _write_header(out, (len(files), *shape))
             if pixels.shape != shape:
                 sizes = [
-                    f"{file.name} {w}x{h}" for file, (_, h, w) in ((first, shape), (files[i], pixels.shape))
+                    f"{readable(file.name)} {w}x{h}"
+                    for file, (_, h, w) in ((first, shape), (files[i], pixels.shape))
                 ]
                 raise BadInput(f"the images differ in size ({', '.join(sizes)}): add --image-size PIXELS")
             out.seek(begin + i * pixels.size)

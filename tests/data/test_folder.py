@@ -157,6 +157,20 @@ def test_deep_images_of_unknown_range_cannot_be_read(root, load):
         load()
 
 
+def test_names_that_are_not_utf_8_are_read_and_shown(root, load):
+    pets(root, parts=("train", "test"), classes=("caf\udce9", "cat", "dog"))
+    picture(root / "train" / "cat" / "br\udcfc.png")
+    (root / "train" / "dog" / "bad\udcff.png").write_bytes(b"")
+    with pytest.raises(BadInput, match="train/dog/bad\ufffd.png"):
+        load()
+    images = load(skip_bad_images=True)
+    assert images.classes == ("caf\ufffd", "cat", "dog")
+    assert images.skipped == ("train/dog/bad\ufffd.png",)
+    picture(root / "train" / "caf\udce8" / "0.png")
+    with pytest.raises(BadInput, match="several classes read as 'caf\ufffd'"):
+        load(skip_bad_images=True)
+
+
 def test_hidden_files_and_folders_are_ignored(root, load):
     pets(root)
     picture(root / "train" / ".thumbnails" / "0.png")
