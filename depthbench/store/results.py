@@ -2,14 +2,15 @@
 
 import sys
 from collections.abc import Mapping
-from operator import attrgetter
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from depthbench.data.settings import Data
 from depthbench.errors import BadInput
 from depthbench.schema import Section
-from depthbench.store.record import FINISHED, REQUIRED_TABLES, Final, Record
+from depthbench.store.index import read_records
+from depthbench.store.record import FINISHED, REQUIRED_TABLES, Final
 from depthbench.store.study_store import StudyStore
 from depthbench.study.model import NetworkOptions, Recipe
 from depthbench.training.final_evaluations import number_names
@@ -17,32 +18,31 @@ from depthbench.training.final_evaluations import number_names
 if TYPE_CHECKING:
     import pandas as pd
 
-# Column of `Results.runs` -> its attribute of a Record. The columns of `final` come between these two groups.
-RUN_COLUMNS = {
-    "run_id": "run_id",
-    "network": "network",
-    "depth": "depth",
-    "seed": "seed",
-    "status": "status",
-    "reason": "reason",
-    "family": "family",
-    "parameters": "parameters",
-    "multiply_adds": "multiply_adds",
-    "steps": "steps",
-    "step": "step",
-    "num_classes": "num_classes",
-}
-EXECUTION_COLUMNS = {
-    "seconds": "timing.seconds",
-    "images_per_second": "timing.images_per_second",
-    "peak_memory": "timing.peak_memory",
-    "peak_memory_of": "timing.peak_memory_of",
-    "initial_weights_hash": "hashes.initial_weights",
-    "batches_hash": "hashes.batches",
-    "data_hash": "hashes.data",
-    "device": "environment.device",
-    "threads": "environment.threads",
-    "commit": "environment.commit",
+RUN_COLUMNS = (  # of `Results.runs`, from a record; those of `final` come between these and the next
+    "run_id",
+    "network",
+    "depth",
+    "seed",
+    "status",
+    "reason",
+    "family",
+    "parameters",
+    "multiply_adds",
+    "steps",
+    "step",
+    "num_classes",
+)
+EXECUTION_COLUMNS = {  # column -> part of a record, and its key
+    "seconds": ("timing", "seconds"),
+    "images_per_second": ("timing", "images_per_second"),
+    "peak_memory": ("timing", "peak_memory"),
+    "peak_memory_of": ("timing", "peak_memory_of"),
+    "initial_weights_hash": ("hashes", "initial_weights"),
+    "batches_hash": ("hashes", "batches"),
+    "data_hash": ("hashes", "data"),
+    "device": ("environment", "device"),
+    "threads": ("environment", "threads"),
+    "commit": ("environment", "commit"),
 }
 # Section of a run -> its type. Every key but `path` is a column, e.g. recipe.lr.
 SETTING_COLUMNS: dict[str, type[Section]] = {"options": NetworkOptions, "recipe": Recipe, "data": Data}
@@ -52,35 +52,51 @@ KEYS = ("run_id", "network", "depth", "seed")  # the columns of every table that
 def read_runs(path: str | Path) -> list[dict[str, Any]]:
     """Return a flat row for each stored run, sorted by depth, network and seed.
 
-    The keys are the columns of `Results.runs`. Reads run.json only, and needs neither torch nor pandas.
-    Raises BadInput if `path` holds no results, or results of another format."""
+    The keys are the columns of `Results.runs`. Reads each run.json, or the index of all (store/index.py), and
+    needs neither torch nor pandas. Raises BadInput if `path` holds no results, or results of another
+    format."""
     store = StudyStore(path)
     search = store.table().get("frontier", {})
     rows = []
-    for run_store in store.run_stores():
-        record = run_store.read()
+    for name, record in read_records(store).items():
         if record is None:
-            print(f"depthbench: {run_store.path}: run.json cannot be read; skipping the run", file=sys.stderr)
+            run_path = store.run(name).path
+            print(f"depthbench: {run_path}: run.json cannot be read; skipping the run", file=sys.stderr)
             continue
         rows.append(_row(record, search))
     return sorted(rows, key=lambda row: (row["depth"], row["network"], row["seed"]))
 
 
-def _row(record: Record, search: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the row of one run. `search` is the [frontier] table of its study."""
-    row = {column: attrgetter(attribute)(record) for column, attribute in RUN_COLUMNS.items()}
-    row |= {name: getattr(record.final, name, None) for name in (*Final.model_fields, *number_names())}
-    row |= {column: attrgetter(attribute)(record) for column, attribute in EXECUTION_COLUMNS.items()}
-    for name, section in SETTING_COLUMNS.items():
-        values = record.run.get(name, {})
-        for key, field in section.model_fields.items():
-            if key != "path":
-                row[f"{name}.{key}"] = values.get(key, field.default)
+def _row(record: Mapping[str, Any], search: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the row of the content of a run.json. `search` is the [frontier] table of its study."""
+    run, final, shape = record["run"], record.get("final", {}), record.get("image_shape")
+    row = {column: record.get(column) for column in RUN_COLUMNS}
+    row["family"] = run.get("of") or record["network"]
+    row |= {name: final.get(name) for name in _final_names()}
+    row |= {column: record.get(part, {}).get(key) for column, (part, key) in EXECUTION_COLUMNS.items()}
+    for name, defaults in _setting_defaults().items():
+        values = run.get(name, {})
+        for key, default in defaults.items():
+            row[f"{name}.{key}"] = values.get(key, default)
     for key, value in row.pop("recipe.optimizer_settings").items():
         row[f"recipe.{key}"] = value
     row["frontier.below"] = search.get("below")
-    row["data.shape"] = record.image_shape
+    row["data.shape"] = None if shape is None else tuple(shape)
     return row
+
+
+@cache
+def _final_names() -> tuple[str, ...]:
+    return *Final.model_fields, *number_names()
+
+
+@cache
+def _setting_defaults() -> dict[str, dict[str, Any]]:
+    """Return the default of each setting that is a column."""
+    return {
+        name: {key: field.default for key, field in section.model_fields.items() if key != "path"}
+        for name, section in SETTING_COLUMNS.items()
+    }
 
 
 class Results(NamedTuple):
