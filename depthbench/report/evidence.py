@@ -29,7 +29,14 @@ from depthbench.analysis.verdict import Verdicts, judge
 from depthbench.report import sentences
 from depthbench.report.settings import drop_defaults, settings_of
 from depthbench.store.record import Record
-from depthbench.store.results import Results, load_predictions, load_results, load_robustness
+from depthbench.store.results import (
+    Results,
+    Rows,
+    join_results,
+    load_predictions,
+    load_robustness,
+    read_runs,
+)
 from depthbench.store.study_store import StudyStore
 from depthbench.study.grid import requested_runs
 
@@ -51,6 +58,8 @@ class Evidence(_OnlyFields):
     """The content of study.toml."""
     path: Path | None = None
     """The results directory, from which further tables are loaded when they are first used."""
+    rows: Rows = ()
+    """The runs as `store.results.read_runs` returned them."""
     is_copy: bool = False
     """Whether this is a copy in a process that draws. Only the original reports unreadable tables."""
 
@@ -58,10 +67,12 @@ class Evidence(_OnlyFields):
         return super().__getstate__() | {"is_copy": True}
 
     @classmethod
-    def load(cls, path: Path) -> "Evidence":
-        """Load the results directory `path`. Raises BadInput if it holds no results."""
-        study = StudyStore(path).table()
-        return cls(with_columns(load_results(path)), study, path)
+    def load(cls, path: Path, rows: Rows | None = None, *, layers: bool = True) -> "Evidence":
+        """Load the results directory `path`, or the runs in `rows`. Raises BadInput if it holds no results.
+
+        Without `layers`, that table is empty."""
+        study, rows = StudyStore(path).table(), read_runs(path) if rows is None else rows
+        return cls(with_columns(join_results(path, rows, layers=layers)), study, path, rows)
 
     @cached_property
     def runs(self) -> pd.DataFrame:

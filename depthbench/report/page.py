@@ -25,6 +25,7 @@ from depthbench.report.opening import Opening
 from depthbench.report.settings import environment
 from depthbench.report.tables import TABLES
 from depthbench.report.tables.writing import TableOnPage, write_tables
+from depthbench.report.undecided import keep_undecided
 
 
 def write_report(
@@ -61,6 +62,7 @@ def write_page(path: Path, out: Path, style: str = "page") -> Path:
     if runs.empty or not (len(evidence.history) or runs["status"].isin(FINISHED).any()):
         raise BadInput(f"{path}: no run has any data yet; run the study first")
     parts = write_parts(FIGURES, TABLES, evidence, networks=runs["network"].nunique(), out=out, style=style)
+    keep_undecided(evidence)  # so that `show` need not analyse the runs again
     return render(
         out,
         parts,

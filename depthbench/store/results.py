@@ -1,7 +1,7 @@
 """Stored runs -> DataFrames."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -46,6 +46,7 @@ EXECUTION_COLUMNS = {  # column -> part of a record, and its key
 }
 # Section of a run -> its type. Every key but `path` is a column, e.g. recipe.lr.
 SETTING_COLUMNS: dict[str, type[Section]] = {"options": NetworkOptions, "recipe": Recipe, "data": Data}
+Rows = Sequence[Mapping[str, Any]]
 KEYS = ("run_id", "network", "depth", "seed")  # the columns of every table that name its run
 
 
@@ -70,7 +71,7 @@ def read_runs(path: str | Path) -> list[dict[str, Any]]:
 def _row(record: Mapping[str, Any], search: Mapping[str, Any]) -> dict[str, Any]:
     """Return the row of the content of a run.json. `search` is the [frontier] table of its study."""
     run, final, shape = record["run"], record.get("final", {}), record.get("image_shape")
-    row = {column: record.get(column) for column in RUN_COLUMNS}
+    row: dict[str, Any] = {column: record.get(column) for column in RUN_COLUMNS}
     row["family"] = run.get("of") or record["network"]
     row |= {name: final.get(name) for name in _final_names()}
     row |= {column: record.get(part, {}).get(key) for column, (part, key) in EXECUTION_COLUMNS.items()}
@@ -91,7 +92,7 @@ def _final_names() -> tuple[str, ...]:
 
 
 @cache
-def _setting_defaults() -> dict[str, dict[str, Any]]:
+def _setting_defaults() -> Mapping[str, Mapping[str, Any]]:
     """Return the default of each setting that is a column."""
     return {
         name: {key: field.default for key, field in section.model_fields.items() if key != "path"}
@@ -121,17 +122,15 @@ def load_results(path: str | Path) -> Results:
 
     A run whose tables are missing or broken stays in `runs`, and a line on stderr names it. Raises BadInput
     if `path` holds no results, or results of another format."""
+    return join_results(path, read_runs(path))
+
+
+def join_results(path: str | Path, rows: Rows, *, layers: bool = True) -> Results:
+    """Return what `load_results` does for `rows`, which are those of `read_runs`. Without `layers`, none."""
     import pandas as pd
 
-    rows = read_runs(path)
-    return Results(
-        pd.DataFrame(rows), _join_tables(path, rows, "history"), _join_tables(path, rows, "layers")
-    )
-
-
-def load_history(path: str | Path, runs: "pd.DataFrame") -> "pd.DataFrame":
-    """Return `Results.history` of finished runs, without the other tables. `runs` is `Results.runs`."""
-    return _join_tables(path, _finished(path, runs), "history")
+    joined = _join_tables(path, rows, "layers") if layers else pd.DataFrame()
+    return Results(pd.DataFrame(rows), _join_tables(path, rows, "history"), joined)
 
 
 def load_predictions(path: str | Path, runs: "pd.DataFrame | None" = None) -> "pd.DataFrame":
@@ -170,7 +169,7 @@ def _finished(path: str | Path, runs: "pd.DataFrame | None") -> list[dict[str, A
     return [dict(zip(columns, row, strict=True)) for row in finished.itertuples(index=False)]
 
 
-def _join_tables(path: str | Path, rows: list[dict[str, Any]], name: str) -> "pd.DataFrame":
+def _join_tables(path: str | Path, rows: Rows, name: str) -> "pd.DataFrame":
     """Return NAME.parquet of every run that has it as one table, with the columns that name the run."""
     import numpy as np
     import pandas as pd
