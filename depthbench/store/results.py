@@ -1,8 +1,10 @@
 """Stored runs -> DataFrames."""
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
+from itertools import groupby, islice
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,6 +19,7 @@ from depthbench.training.final_evaluations import number_names
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
 
 RUN_COLUMNS = (  # of `Results.runs`, from a record; those of `final` come between these and the next
     "run_id",
@@ -47,6 +50,7 @@ EXECUTION_COLUMNS = {  # column -> part of a record, and its key
 # Section of a run -> its type. Every key but `path` is a column, e.g. recipe.lr.
 SETTING_COLUMNS: dict[str, type[Section]] = {"options": NetworkOptions, "recipe": Recipe, "data": Data}
 Rows = Sequence[Mapping[str, Any]]
+BATCH = 100  # tables that are read before they are made compact
 KEYS = ("run_id", "network", "depth", "seed")  # the columns of every table that name its run
 
 
@@ -122,11 +126,15 @@ def load_results(path: str | Path) -> Results:
 
     A run whose tables are missing or broken stays in `runs`, and a line on stderr names it. Raises BadInput
     if `path` holds no results, or results of another format."""
-    return join_results(path, read_runs(path))
+    runs, history, layers = join_results(path, read_runs(path))
+    return Results(runs, history.infer_objects(), layers.infer_objects())
 
 
 def join_results(path: str | Path, rows: Rows, *, layers: bool = True) -> Results:
-    """Return what `load_results` does for `rows`, which are those of `read_runs`. Without `layers`, none."""
+    """Return what `load_results` does for `rows`, which are those of `read_runs`. Without `layers`, none.
+
+    The text in `history` and `layers` has the dtype object, which takes less memory than that of strings,
+    because equal values are one object."""
     import pandas as pd
 
     joined = _join_tables(path, rows, "layers") if layers else pd.DataFrame()
@@ -142,7 +150,7 @@ def load_predictions(path: str | Path, runs: "pd.DataFrame | None" = None) -> "p
     BadInput: as in `load_results`."""
     import pandas as pd
 
-    frame = _join_tables(path, _finished(path, runs), "predictions")
+    frame = _join_tables(path, _finished(path, runs), "predictions").infer_objects()
     if len(frame):
         record = StudyStore(path).run(frame["run_id"].iloc[0]).read()
         if record is None or record.classes is None:
@@ -158,7 +166,7 @@ def load_robustness(path: str | Path, runs: "pd.DataFrame | None" = None) -> "pd
 
     Columns: run_id, network, depth, seed, corruption, strength (0: clean images), test_error (percent; chance
     if the run diverged). `runs`, broken tables and BadInput: as in `load_predictions`."""
-    return _join_tables(path, _finished(path, runs), "robustness")
+    return _join_tables(path, _finished(path, runs), "robustness").infer_objects()
 
 
 def _finished(path: str | Path, runs: "pd.DataFrame | None") -> list[dict[str, Any]]:
@@ -174,20 +182,56 @@ def _join_tables(path: str | Path, rows: Rows, name: str) -> "pd.DataFrame":
     import numpy as np
     import pandas as pd
 
-    store, frames, owners = StudyStore(path), [], []
-    for row in rows:
-        try:
-            frame = store.run(row["run_id"]).frame(name)
-        except (OSError, ValueError) as error:
-            is_missing = isinstance(error, FileNotFoundError)
-            if is_missing and not (name in REQUIRED_TABLES and row["status"] in FINISHED):
-                continue  # not started, failed before the first step, or not a run with this table
-            problem = "is missing" if is_missing else "cannot be read"
-            print(f"depthbench: {row['run_id']}: {name}.parquet {problem}; rerun its study", file=sys.stderr)
-            continue
-        frames.append(frame)
-        owners.append({key: row[key] for key in KEYS})
+    store, owners = StudyStore(path), []
+
+    def tables() -> "Iterator[pa.Table]":
+        for row in rows:
+            try:
+                table = store.run(row["run_id"]).table(name)
+            except (OSError, ValueError) as error:
+                is_missing = isinstance(error, FileNotFoundError)
+                if is_missing and not (name in REQUIRED_TABLES and row["status"] in FINISHED):
+                    continue  # not started, failed before the first step, or not a run with this table
+                problem = "is missing" if is_missing else "cannot be read"
+                line = f"depthbench: {row['run_id']}: {name}.parquet {problem}; rerun its study"
+                print(line, file=sys.stderr)
+                continue
+            owners.append({key: row[key] for key in KEYS} | {"rows": len(table)})
+            yield table
+
+    frames = _concatenated(tables())
     if not frames:
         return pd.DataFrame()
-    keys = pd.DataFrame(owners).loc[np.repeat(np.arange(len(frames)), [len(frame) for frame in frames])]
-    return pd.concat([keys.reset_index(drop=True), pd.concat(frames, ignore_index=True)], axis=1)
+    of_runs = pd.DataFrame(owners)
+    index = np.repeat(of_runs.index, of_runs.pop("rows"))
+    texts = {key: of_runs[key].astype(object) for key in ("run_id", "network")}
+    keys = of_runs.assign(**texts).loc[index]
+    joined = frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True)
+    return pd.concat([keys.reset_index(drop=True), joined], axis=1)
+
+
+def _concatenated(tables: "Iterator[pa.Table]") -> "list[pd.DataFrame]":
+    """Return a frame for each series of tables with equal columns: nearly always one for all."""
+    import pyarrow as pa
+
+    frames = []
+    for _, alike in groupby(tables, key=attrgetter("schema")):
+        parts = []
+        while batch := list(islice(alike, BATCH)):
+            parts.append(_compact(pa.concat_tables(batch)))
+        whole = pa.concat_tables(parts)
+        parts.clear()  # so that the memory of each column can be freed as soon as pandas has copied it
+        frame = whole.unify_dictionaries().to_pandas(split_blocks=True, self_destruct=True)
+        texts = frame.select_dtypes("category")
+        frames.append(frame.assign(**{name: texts[name].astype(object) for name in texts}))
+    return frames
+
+
+def _compact(table: "pa.Table") -> "pa.Table":
+    """Return a table in as little memory as possible: one buffer per column, and each text only once."""
+    import pyarrow as pa
+
+    for index, field in enumerate(table.schema):
+        if pa.types.is_string(field.type) or pa.types.is_large_string(field.type):
+            table = table.set_column(index, field.name, table.column(index).dictionary_encode())
+    return table.combine_chunks()
