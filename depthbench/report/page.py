@@ -137,9 +137,9 @@ def write_parts(
     style: str = "page",
 ) -> Parts:
     """Write the figures and tables of a report to `out`."""
+    written = write_tables(tables, evidence, out / "tables")  # first: the figures show the same analyses
     drawn = draw_figures(figures, evidence, networks=networks, folder=out / "figures", style=style)
-    written = write_tables(tables, evidence, out / "tables")  # while other processes draw
-    return Parts(list(drawn), written)
+    return Parts(drawn, written)
 
 
 def render(
