@@ -7,15 +7,16 @@ Otherwise, or with fewer than 3 seeds, the verdict is `inconclusive`. The error 
 last evaluations: at most five, and only from the last quarter of training. A diverged run counts at chance
 error.
 
-scipy.stats is imported only where a test is made, because the import takes most of a second."""
+scipy.stats is imported only for Page's test, because the import takes most of a second."""
 
 from collections.abc import Sequence
-from itertools import combinations
+from functools import cache
+from itertools import combinations, product
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy.special import stdtrit
+from scipy.special import stdtr, stdtrit
 
 from depthbench.analysis import FINISHED
 from depthbench.analysis.rows import rows_of
@@ -26,6 +27,8 @@ LEVEL = 0.05
 LEAST_SEEDS = 3  # with fewer, every verdict is inconclusive
 EVALUATIONS, LAST_PART = 5, 0.25  # an error is the mean of at most 5 evaluations, from the last quarter
 PAIRED = ["network", "depth", "seed", "status", "error"]
+RESAMPLES = 9999  # random sign patterns of more seeds than can be listed
+Ends = dict[int, tuple[float, str]]  # seed -> error and status
 ROUNDING = 1e-9  # percentage points
 FULL_RECIPE = HE2015_CIFAR_STEPS  # a recipe with at least as many steps counts as full
 FULL_MARGIN, SHORT_MARGIN = 0.5, 1.0  # percentage points
@@ -97,9 +100,10 @@ def degradation(errors: pd.DataFrame, margin: float) -> pd.DataFrame:
     the exact sign-flip test; diverged, the number of diverged runs compared; verdict."""
     rows = []
     for network, group in errors[PAIRED].groupby("network", sort=False):
+        ends = _ends(group)
         pairs = [
-            {"network": network, "shallow": shallow, "deep": deep} | _differences(group, shallow, deep)
-            for shallow, deep in combinations(sorted(group["depth"].unique()), 2)
+            {"network": network, "shallow": shallow, "deep": deep} | _differences(ends[shallow], ends[deep])
+            for shallow, deep in combinations(ends, 2)
         ]
         rows += _judged(pairs, margin)
     return _frame(rows, ["network", "shallow", "deep"])
@@ -161,10 +165,10 @@ def removals(errors: pd.DataFrame, margin: float) -> pd.DataFrame:
     of network."""
     rows = []
     for plain, residual in twins(errors):
-        of_plain, of_residual = (errors[errors["network"] == network] for network in (plain, residual))
+        both = [_ends(errors[errors["network"] == network]) for network in (plain, residual)]
         pairs = []
-        for shallow, deep in combinations(sorted(set(of_plain["depth"]) & set(of_residual["depth"])), 2):
-            rise, twin_rise = (_differences(group, shallow, deep) for group in (of_plain, of_residual))
+        for shallow, deep in combinations(sorted(both[0].keys() & both[1].keys()), 2):
+            rise, twin_rise = (_differences(ends[shallow], ends[deep]) for ends in both)
             seeds = [seed for seed in rise["differences"] if seed in twin_rise["differences"]]
             differences = {seed: rise["differences"][seed] - twin_rise["differences"][seed] for seed in seeds}
             diverged = rise["diverged"] + twin_rise["diverged"]
@@ -199,13 +203,22 @@ def twins(errors: pd.DataFrame) -> list[tuple[str, str]]:
     ]
 
 
-def _differences(group: pd.DataFrame, shallow: int, deep: int) -> dict[str, Any]:
+def _ends(errors: pd.DataFrame) -> dict[int, Ends]:
+    """Return for each depth, the shallowest first: seed -> error and status. `errors` are of one network."""
+    ends: dict[int, Ends] = {}
+    for depth, seed, error, status in errors[["depth", "seed", "error", "status"]].itertuples(index=False):
+        ends.setdefault(depth, {})[seed] = (error, status)
+    return dict(sorted(ends.items()))
+
+
+def _differences(shallow: Ends, deep: Ends) -> dict[str, Any]:
     """Return {seed: error(deep) - error(shallow)} of one network, and the number of diverged runs."""
-    ends = [group[group["depth"] == depth].set_index("seed") for depth in (shallow, deep)]
-    seeds = sorted(ends[0].index.intersection(ends[1].index))
-    errors = [end.loc[seeds, "error"] for end in ends]
-    diverged = sum(int((end.loc[seeds, "status"] == "diverged").sum()) for end in ends)
-    return {"differences": dict(zip(seeds, errors[1] - errors[0], strict=True)), "diverged": diverged}
+    seeds = sorted(shallow.keys() & deep.keys())
+    statuses = [end[seed][1] for end in (shallow, deep) for seed in seeds]
+    return {
+        "differences": {seed: deep[seed][0] - shallow[seed][0] for seed in seeds},
+        "diverged": statuses.count("diverged"),
+    }
 
 
 def _judged(pairs: list[dict[str, Any]], margin: float) -> list[dict[str, Any]]:
@@ -263,24 +276,28 @@ def _paired_t(values: np.ndarray) -> float:
         return np.nan
     if np.ptp(values) <= ROUNDING:  # no spread: t is infinite, or undefined if nothing differs
         return 0.0 if values.mean() > ROUNDING else 1.0
-    from scipy import stats
-
-    return float(stats.ttest_1samp(values, 0, alternative="greater").pvalue)
+    t = values.mean() / np.sqrt(values.var(ddof=1) / len(values))
+    return float(stdtr(len(values) - 1, -t))
 
 
 def _sign_flip(values: np.ndarray) -> float:
-    """Return p of the exact one-sided test: the fraction of sign patterns with at least this mean."""
+    """Return p of the one-sided test: the fraction of sign patterns with at least this mean.
+
+    It is exact up to 13 seeds. The number and the rounding of random patterns are those of
+    `scipy.stats.permutation_test`."""
     if len(values) < 2:
         return np.nan
-    from scipy import stats
+    patterns, is_exact = _sign_patterns(len(values))
+    mean = values.mean()
+    rounding = abs(100 * np.finfo(float).eps * mean)
+    count = np.count_nonzero((patterns * values).mean(axis=1) >= mean - rounding)
+    return float(count / len(patterns) if is_exact else (count + 1) / (len(patterns) + 1))
 
-    test = stats.permutation_test(
-        (values,),
-        lambda sample, axis: sample.mean(axis),
-        permutation_type="samples",
-        alternative="greater",
-        vectorized=True,
-        n_resamples=9999,  # exact up to 13 seeds
-        rng=0,
-    )
-    return float(test.pvalue)
+
+@cache
+def _sign_patterns(n: int) -> tuple[np.ndarray, bool]:
+    """Return sign patterns (patterns, n), and whether they are all: random ones for more than 13 values."""
+    if 2**n <= RESAMPLES:
+        return np.array(list(product((1, -1), repeat=n)), np.int8), True
+    choices = np.tile(np.arange(2), (RESAMPLES, n, 1))
+    return 1 - 2 * np.random.default_rng(0).permuted(choices, axis=-1)[..., 0].astype(np.int8), False
