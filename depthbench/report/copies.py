@@ -10,6 +10,8 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.pool import ExceptionWithTraceback  # type: ignore[attr-defined]
 from typing import Any
 
+from depthbench.machine.memory import release
+
 Result = tuple[bool, Any]  # whether the call returned, and what it returned or raised
 
 
@@ -23,6 +25,7 @@ def in_copies(calls: Iterable[Callable[[], Any]], most: int) -> list[Any]:
 
     The memory that a call takes is free after it. Raises what a call raises, and RuntimeError if a copy is
     killed; the other copies end then."""
+    release()
     context = multiprocessing.get_context("fork")
     results: dict[int, Any] = {}
     running: dict[Connection, tuple[int, Any]] = {}

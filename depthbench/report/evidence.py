@@ -32,8 +32,8 @@ from depthbench.store.record import Record
 from depthbench.store.results import (
     Results,
     Rows,
+    join_predictions,
     join_results,
-    load_predictions,
     load_robustness,
     read_runs,
 )
@@ -94,7 +94,7 @@ class Evidence(_OnlyFields):
     @cached_property
     def predictions(self) -> pd.DataFrame:
         """The predicted class of each test image (`store.results.load_predictions`)."""
-        return self._load(load_predictions)
+        return self._load(join_predictions)
 
     @cached_property
     def corrupted_errors(self) -> pd.DataFrame:

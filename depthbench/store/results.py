@@ -148,9 +148,14 @@ def load_predictions(path: str | Path, runs: "pd.DataFrame | None" = None) -> "p
     network chose). Classes are categories with the names and order of the data set. `runs` is `Results.runs`
     if it was loaded already. Runs from versions that stored no predictions have no rows. Broken tables and
     BadInput: as in `load_results`."""
+    return join_predictions(path, runs).infer_objects()
+
+
+def join_predictions(path: str | Path, runs: "pd.DataFrame | None" = None) -> "pd.DataFrame":
+    """Return what `load_predictions` does, with text as in `join_results`."""
     import pandas as pd
 
-    frame = _join_tables(path, _finished(path, runs), "predictions").infer_objects()
+    frame = _join_tables(path, _finished(path, runs), "predictions")
     if len(frame):
         record = StudyStore(path).run(frame["run_id"].iloc[0]).read()
         if record is None or record.classes is None:
@@ -224,6 +229,8 @@ def _concatenated(tables: "Iterator[pa.Table]") -> "list[pd.DataFrame]":
         frame = whole.unify_dictionaries().to_pandas(split_blocks=True, self_destruct=True)
         texts = frame.select_dtypes("category")
         frames.append(frame.assign(**{name: texts[name].astype(object) for name in texts}))
+        del whole, frame, texts
+    pa.default_memory_pool().release_unused()
     return frames
 
 
