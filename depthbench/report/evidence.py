@@ -18,7 +18,7 @@ from depthbench.analysis.choice import choose, incomparable_costs
 from depthbench.analysis.classes import class_metrics, summarise_classes
 from depthbench.analysis.comparison import cautions, differences, differing, join_studies, studies_of
 from depthbench.analysis.frontier import Search, searched
-from depthbench.analysis.layers import summarise_responses
+from depthbench.analysis.layers import by_layer, summarise_responses
 from depthbench.analysis.matching import match_twins
 from depthbench.analysis.missing import missing_runs
 from depthbench.analysis.reference import reproduction
@@ -39,6 +39,8 @@ from depthbench.store.results import (
 )
 from depthbench.store.study_store import StudyStore
 from depthbench.study.grid import requested_runs
+
+GRADIENTS = ("grad_norm_preact", "grad_norm_weight")
 
 
 class _OnlyFields:
@@ -73,6 +75,10 @@ class Evidence(_OnlyFields):
         Without `layers`, that table is empty."""
         study, rows = StudyStore(path).table(), read_runs(path) if rows is None else rows
         return cls(with_columns(join_results(path, rows, layers=layers)), study, path, rows)
+
+    def prepare(self) -> None:
+        """Compute what several figures show, so that the processes that draw them share it."""
+        _ = self.gradients
 
     @cached_property
     def runs(self) -> pd.DataFrame:
@@ -172,6 +178,12 @@ class Evidence(_OnlyFields):
     def rates(self) -> pd.DataFrame:
         """Measured and predicted rates of the gradient at initialisation."""
         return measured_rates(self.runs, self.layers)
+
+    @cached_property
+    def gradients(self) -> dict[str, pd.DataFrame]:
+        """Gradient norms by layer over the seeds (`analysis.layers.by_layer`), for each probe with values."""
+        measured = [name for name in GRADIENTS if name in self.layers and self.layers[name].notna().any()]
+        return {name: by_layer(self.layers, name) for name in measured}
 
     @cached_property
     def responses(self) -> pd.DataFrame:

@@ -61,6 +61,7 @@ def write_page(path: Path, out: Path, style: str = "page") -> Path:
     runs = evidence.runs
     if runs.empty or not (len(evidence.history) or runs["status"].isin(FINISHED).any()):
         raise BadInput(f"{path}: no run has any data yet; run the study first")
+    evidence.prepare()
     parts = write_parts(FIGURES, TABLES, evidence, networks=runs["network"].nunique(), out=out, style=style)
     keep_undecided(evidence)  # so that `show` need not analyse the runs again
     return render(
