@@ -47,6 +47,20 @@ class RowLogged:
 
 
 @dataclass(frozen=True)
+class Progressed:
+    """A run in progress has made steps. Sent about once a second."""
+
+    run: Run
+    step: int
+    first_step: int
+    """The step from which this process trains."""
+    seconds: float
+    """Seconds since this process started to train the run."""
+    seconds_left: float
+    """Estimated seconds until the run ends."""
+
+
+@dataclass(frozen=True)
 class Activity:
     """A run in progress does something other than training."""
 
@@ -85,7 +99,7 @@ class Stopping:
     """The user or the system asked the study to stop. Each run in progress now saves its state."""
 
 
-Event = StudyStarted | RunStarted | RowLogged | Activity | Note | RunEnded | Stopping
+Event = StudyStarted | RunStarted | RowLogged | Progressed | Activity | Note | RunEnded | Stopping
 
 
 class Display(Protocol):

@@ -113,3 +113,14 @@ def test_without_tensorboard_one_line_says_how_to_install_it(monkeypatch, comman
     assert str(done.exception).endswith("pip install 'depthbench[tensorboard]'")
     with pytest.raises(BadInput):
         check_installed()
+
+
+def test_a_folder_of_studies_gets_the_event_files_of_each(stored):
+    store, run = stored
+    store.run(run.run_id).write_rows([row | {"train_error_eval": 75.0} for row in HISTORY], LAYERS)
+    done = CliRunner().invoke(app, ["report", str(store.path.parent), "--tensorboard"])
+    assert done.stdout.splitlines() == [
+        str(store.path / "tensorboard"),
+        str(store.path.parent / "index.html"),
+    ]
+    assert read(store.path / "tensorboard" / run.run_id)["loss"]

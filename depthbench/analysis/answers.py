@@ -3,7 +3,7 @@
 `verdict.judge` tests every pair of depths. Here one test is chosen for each network and pair of twins."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,9 +11,10 @@ import numpy as np
 from depthbench.analysis.intervals import POINTS, mean_interval
 from depthbench.analysis.power import seeds_to_decide
 from depthbench.analysis.rows import rows_of
-from depthbench.analysis.verdict import Verdicts, decide, widest
+from depthbench.analysis.verdict import LEAST_SEEDS, LEVEL, Verdicts, decide, widest
 
 FEW_SEEDS = 5  # with fewer, the trend test decides, because it does not assume normal errors
+T_TEST, TREND_TEST, SIGN_FLIP_TEST = "paired t test", "Page's trend test", "sign-flip test"
 AT_CHANCE = "at chance"
 
 
@@ -25,7 +26,8 @@ class Answer:
     verdict: str
     """present, absent, inconclusive; AT_CHANCE for a network that has learnt nothing at any depth.
 
-    Of twins: whether the residual network removes the degradation, with `present` meaning that it does."""
+    Of twins: whether the residual network removes the degradation, with `present` meaning that it does;
+    AT_CHANCE if one of the two has learnt nothing at any depth."""
     residual: str = ""
     """The residual twin."""
     shallow: int = 0
@@ -45,7 +47,7 @@ class Answer:
     """The one-sided 95 % upper bound of the effect, on which the verdict `absent` rests."""
     p: float = np.nan
     test: str = ""
-    """The test that decides: `paired t test`, `Page's trend test` or `sign-flip test`."""
+    """The test that decides: T_TEST, TREND_TEST or SIGN_FLIP_TEST."""
     diverged: int = 0
     """Number of diverged runs compared."""
     is_removed: bool | None = None
@@ -60,84 +62,67 @@ class Answer:
 def answer(judged: Verdicts, untrained: Collection[str] = ()) -> list[Answer]:
     """Return the answer for each network in `judged`, and for each pair of twins below its residual network.
 
-    A network is judged by the widest pair of depths with enough seeds. If there are fewer than 5 seeds or a
-    run diverged, the trend test decides if it covers as many seeds, because a t test needs roughly normal
-    errors. Otherwise the sign-flip test decides if one of at least 5 seeds diverged. `untrained`: the
-    networks at chance at every depth, which come last."""
-    trends = {row["network"]: row for row in rows_of(judged.trends)}
-    answers = {
-        str(network): _of_network(rows_of(rows), trends.get(network), judged.margin)
-        for network, rows in judged.degradation.groupby("network", sort=False)
-        if network not in untrained
-    }
-    ordered: list[Answer] = []
-    removals = [
-        _of_twins(rows_of(rows), answers, judged.margin)
-        for _, rows in judged.removals.groupby(["network", "residual"], sort=False)
-    ]
-    for network, found in answers.items():
-        if found is not None:
-            ordered.append(found)
-        ordered += [each for each in removals if each is not None and each.residual == network]
-    return ordered + [Answer(network, AT_CHANCE) for network in untrained]
+    A network or pair of twins is judged by the widest pair of depths with enough seeds. If there are fewer
+    than 5 seeds or a run diverged, Page's trend test decides if three depths have these seeds, because a t
+    test needs roughly normal errors. Otherwise the sign-flip test decides if a run diverged and there are
+    enough seeds for it to reach p <= 0.05. Otherwise the paired t test decides. The last two are corrected
+    over the pairs of depths. `untrained`: the networks at chance at every depth, which come last. A pair of
+    twins with such a network is AT_CHANCE and comes below the other one."""
+    trends = {(row["network"], row["residual"]): row for row in rows_of(judged.trends)}
+    networks: dict[str, Answer] = {}
+    for network, rows in judged.degradation.groupby("network", sort=False):
+        if network not in untrained and (found := _answer(rows_of(rows), trends, judged.margin)):
+            networks[str(network)] = found
+    networks |= {network: Answer(network, AT_CHANCE) for network in untrained}
+    below: dict[str, list[Answer]] = {network: [] for network in networks}
+    for (plain, residual), rows in judged.removals.groupby(["network", "residual"], sort=False):
+        if plain not in networks or residual not in networks:  # one without seeds that have two depths
+            continue
+        if plain in untrained or residual in untrained:
+            below[plain if residual in untrained else residual].append(Answer(plain, AT_CHANCE, residual))
+        elif found := _answer(rows_of(rows), trends, judged.margin):
+            below[residual].append(_of_twins(found, networks[plain], networks[residual]))
+    return [each for network, found in networks.items() for each in (found, *below[network])]
 
 
-def _of_network(pairs: list[dict[str, Any]], trend: Mapping[str, Any] | None, margin: float) -> Answer | None:
+def _answer(
+    pairs: list[dict[str, Any]], trends: Mapping[tuple[str, str], Mapping[str, Any]], margin: float
+) -> Answer | None:
+    """Return the answer of the rows of one network or pair of twins; None if no seed has two depths."""
     row = widest(pairs)
     if row is None:
         return None
+    network, residual = row["network"], row.get("residual", "")
+    trend = trends.get((network, residual))
+    tested = len(pairs)
     has_outlier = any(pair["diverged"] for pair in pairs)
-    test, p, verdict, upper = "paired t test", row["p_holm"], row["verdict"], row["upper"]
+    test, p, verdict = T_TEST, row["p_holm"], row["verdict"]
     if trend and trend["n"] == row["n"] and (row["n"] < FEW_SEEDS or has_outlier):
-        test, p, verdict, upper = "Page's trend test", trend["p"], trend["verdict"], trend["upper"]
-        row = dict(row) | {"mean": trend["rise"], "differences": trend["differences"]}
-    elif row["diverged"] and row["n"] >= FEW_SEEDS:
-        test, p = "sign-flip test", row["p_sign_flip"]
+        test, p, verdict, tested = TREND_TEST, trend["p"], trend["verdict"], 1
+    elif row["diverged"] and 0.5 ** row["n"] * sum(pair["n"] >= LEAST_SEEDS for pair in pairs) <= LEVEL:
+        test, p = SIGN_FLIP_TEST, row["p_sign_flip_holm"]
         verdict = decide(n=row["n"], mean=row["mean"], upper=row["upper"], p=p, margin=margin)
-    tested = 1 if test == "Page's trend test" else len(pairs)
-    return Answer(
-        network=row["network"],
-        verdict=verdict,
-        upper=upper,
-        p=p,
-        test=test,
-        **_effect(row, verdict, margin, tested),
-    )
-
-
-def _of_twins(
-    pairs: list[dict[str, Any]], answers: Mapping[str, Answer | None], margin: float
-) -> Answer | None:
-    row = widest(pairs)
-    if row is None or row["network"] not in answers:
-        return None
-    plain, residual = (answers.get(row[key]) for key in ("network", "residual"))
-    is_removed = None
-    if row["verdict"] == "present" and residual is not None and residual.verdict != "inconclusive":
-        is_removed = residual.verdict == "absent"
-    return Answer(
-        network=row["network"],
-        residual=row["residual"],
-        verdict=row["verdict"],
-        upper=row["upper"],
-        p=row["p_holm"],
-        test="paired t test",
-        is_removed=is_removed,
-        is_shown=plain is not None and plain.verdict == "present",
-        **_effect(row, row["verdict"], margin, len(pairs)),
-    )
-
-
-def _effect(row: Mapping[str, Any], verdict: str, margin: float, tested: int) -> dict[str, Any]:
-    """Return the fields of an answer about the effect of a row of `verdict.degradation`."""
     values = np.array(list(row["differences"].values()), float)
     low, high = mean_interval(values, POINTS)
-    return {
-        **{key: row[key] for key in ("shallow", "deep", "n", "diverged")},
-        "effect": row["mean"],
-        "low": low,
-        "high": high,
-        "least": float(values.min()) if len(values) else np.nan,
-        "greatest": float(values.max()) if len(values) else np.nan,
-        "seeds_needed": seeds_to_decide(values, margin, tested) if verdict == "inconclusive" else None,
-    }
+    return Answer(
+        network=network,
+        residual=residual,
+        verdict=verdict,
+        effect=row["mean"],
+        low=low,
+        high=high,
+        least=float(values.min()),
+        greatest=float(values.max()),
+        p=p,
+        test=test,
+        seeds_needed=seeds_to_decide(values, margin, tested) if verdict == "inconclusive" else None,
+        **{key: row[key] for key in ("shallow", "deep", "n", "upper", "diverged")},
+    )
+
+
+def _of_twins(found: Answer, plain: Answer, residual: Answer) -> Answer:
+    """Add to the answer of a pair of twins what the answers of the two networks say about it."""
+    is_removed = None
+    if found.verdict == "present" and residual.verdict != "inconclusive":
+        is_removed = residual.verdict == "absent"
+    return replace(found, is_removed=is_removed, is_shown=plain.verdict == "present")

@@ -14,8 +14,9 @@ from depthbench.analysis.chance import near_chance
 ERRORS = {"val_error": "validation error", "test_error": "test error"}
 COSTS = ("parameters", "multiply_adds", "seconds", "peak_memory")
 MEASURED_WITH = {  # columns that must agree for measured costs to be comparable
-    "seconds": ("device", "threads"),
-    "peak_memory": ("device", "threads", "peak_memory_of"),
+    # of the commit too: other code, and measured at another time, when the machine may have been busy
+    "seconds": ("device", "threads", "commit"),
+    "peak_memory": ("device", "threads", "commit", "peak_memory_of"),
 }
 DIGITS = 9  # decimals kept of a mean error, so that the order of summation does not matter
 NOISE = 0.05  # relative: measured costs that differ by less count as equal

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.special import stdtr
 
 from depthbench.analysis import FINISHED
 from depthbench.analysis.intervals import POINTS, mean_interval
@@ -181,8 +182,8 @@ def differences(joined: Results) -> pd.DataFrame:
     - error, study, network, depth; first_network and own_network, its names in the baseline and the study;
     - n, the number of seeds that both have; first and other, the mean errors over these seeds in the baseline
       and the study; differences, {seed: D}, where D is other minus first;
-    - mean, low and high, the mean of D and its 95 % interval; p, of the two-sided paired t test; p_holm, p
-      corrected over the rows of a study and kind of error;
+    - mean, low and high, the mean of D and its 95 % interval; p, of the two-sided paired t test, NaN below 3
+      seeds; p_holm, p corrected over the rows of a study and kind of error;
     - diverged, the number of diverged runs; same_weights and same_batches, whether each pair of runs started
       from the same weights and saw the same batches (NA if not recorded)."""
     runs, history = joined.runs, joined.history
@@ -241,7 +242,7 @@ def _difference(pairs: pd.DataFrame) -> dict[str, Any]:
     d = (pairs["error_other"] - pairs["error_first"]).to_numpy(float)
     mean, p = float(d.mean()), np.nan
     low, high = mean_interval(d, POINTS)
-    if len(d) > 1:
+    if len(d) >= LEAST_SEEDS:
         spread = np.ptp(d) > ROUNDING  # otherwise t is infinite, or undefined if nothing differs
         p = _two_sided_t(d) if spread else float(abs(mean) <= ROUNDING)
     return {
@@ -259,9 +260,8 @@ def _difference(pairs: pd.DataFrame) -> dict[str, Any]:
 
 
 def _two_sided_t(d: np.ndarray) -> float:
-    from scipy import stats  # its import takes most of a second, and few processes need it
-
-    return float(stats.ttest_1samp(d, 0).pvalue)
+    sem = d.std(ddof=1) / len(d) ** 0.5
+    return 2 * float(stdtr(len(d) - 1, -abs(d.mean()) / sem))
 
 
 def _same(pairs: pd.DataFrame, *columns: str) -> Any:

@@ -336,16 +336,17 @@ def _advice(finding: str, evidence: Mapping[str, Any], run: Mapping[str, Any]) -
     drops = any((run.get(f"options.{key}") or 0) > 0 for key in ("dropout", "shortcut_dropout"))
     structure["less_dropout"] = drops
     change = tuple(key for key, applies in structure.items() if applies)
+    warmup = "warmup" if run.get("recipe.warmup") in (None, "none") else "longer_warmup"
     if finding == "diverged" or finding in ("infinite_gradient", "nan_gradient"):
         fp32 = ("fp32",) if run.get("recipe.precision") == "bf16" else ()
         clip = ("clip",) if pd.isna(run.get("recipe.clip_norm")) else ()
-        return ("lower_lr", "warmup", *clip, *fp32)
+        return ("lower_lr", warmup, *clip, *fp32)
     if finding == "at_chance":
         low, high = evidence.get("ratio_start", (np.nan, np.nan))
         if high < SMALL:
             return change + (("he_init",) if options["init"] not in (None, "he") else ()) or ("other_init",)
         if low > LARGE:
-            return (*change, "lower_lr", "warmup")
+            return (*change, "lower_lr", warmup)
         fell_back = evidence["lowest"][0] < evidence["chance"][0] - NEAR
         return (*change, "lower_lr") if fell_back else (*change, "other_lr", "more_steps")
     if finding == "unsettled":

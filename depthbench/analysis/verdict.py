@@ -5,7 +5,8 @@ the one-sided paired t test, Holm-corrected over the pairs of depths of a networ
 mean D is at least the margin. `absent`: the one-sided 95 % upper bound of the mean D is below the margin.
 Otherwise, or with fewer than 3 seeds, the verdict is `inconclusive`. The error of a run is the mean of its
 last evaluations: at most five, and only from the last quarter of training. A diverged run counts at chance
-error.
+error. `analysis.answers` chooses the test that decides for a network or a pair of twins. Each is a question
+of its own, so p is not corrected over networks.
 
 scipy.stats is imported only for Page's test, because the import takes most of a second."""
 
@@ -28,7 +29,6 @@ LEAST_SEEDS = 3  # with fewer, every verdict is inconclusive
 EVALUATIONS, LAST_PART = 5, 0.25  # an error is the mean of at most 5 evaluations, from the last quarter
 PAIRED = ["network", "depth", "seed", "status", "error"]
 RESAMPLES = 9999  # random sign patterns of more seeds than can be listed
-Ends = dict[int, tuple[float, str]]  # seed -> error and status
 ROUNDING = 1e-9  # percentage points
 FULL_RECIPE = HE2015_CIFAR_STEPS  # a recipe with at least as many steps counts as full
 FULL_MARGIN, SHORT_MARGIN = 0.5, 1.0  # percentage points
@@ -96,31 +96,39 @@ def degradation(errors: pd.DataFrame, margin: float) -> pd.DataFrame:
 
     errors: `last_errors`. margin: percentage points. Columns: network, shallow, deep; n, the number of seeds
     that both depths have; differences, {seed: D}; mean, of D; upper, the one-sided 95 % upper bound of the
-    mean; p, of the one-sided paired t test; p_holm, p corrected over the pairs of a network; p_sign_flip, of
-    the exact sign-flip test; diverged, the number of diverged runs compared; verdict."""
-    rows = []
-    for network, group in errors[PAIRED].groupby("network", sort=False):
-        ends = _ends(group)
-        pairs = [
-            {"network": network, "shallow": shallow, "deep": deep} | _differences(ends[shallow], ends[deep])
-            for shallow, deep in combinations(ends, 2)
-        ]
-        rows += _judged(pairs, margin)
+    mean; p, of the one-sided paired t test; p_sign_flip, of the exact sign-flip test; p_holm and
+    p_sign_flip_holm, corrected over the pairs of a network; diverged, the number of diverged runs compared;
+    verdict, by p_holm. With fewer than 3 seeds no verdict is possible, so there is no p, and the pair does
+    not count in the correction."""
+    rows = [row for subject in _networks(errors) for row in _judged(subject, margin)]
     return _frame(rows, ["network", "shallow", "deep"])
 
 
-def trends(errors: pd.DataFrame, margin: float) -> pd.DataFrame:
-    """Return a row for each network with three or more depths: does its error rise with depth?
+def removals(errors: pd.DataFrame, margin: float) -> pd.DataFrame:
+    """Return a row for each pair of twins and pair of depths: is the degradation removed?
 
-    The test is Page's trend test (Page 1963), which does not assume normal errors. Its blocks are the seeds
-    that have both depths of the widest pair (see `widest`). Its treatments are these two depths and every
-    depth between them that all these seeds have. `present`: p <= 0.05, and the mean rise from the shallowest
-    to the deepest depth is at least the margin. `absent`: the one-sided 95 % upper bound of the mean rise is
-    below the margin. Columns: network; depths; n, the number of seeds; differences, {seed: rise}; rise, the
-    mean (percentage points); upper, its bound; p; diverged, the number of diverged runs tested; verdict."""
+    The tests are those of `degradation`, on D of the plain network minus D of the residual one. Columns as in
+    `degradation`, and residual, the twin of network."""
+    rows = [row for subject in _twins(errors) for row in _judged(subject, margin)]
+    return _frame(rows, ["network", "residual", "shallow", "deep"])
+
+
+def trends(errors: pd.DataFrame, margin: float) -> pd.DataFrame:
+    """Return a row for each network, and each pair of twins, with three or more depths: a rise with depth?
+
+    Of twins, the rise is that of the plain network's error minus the residual one's. The test is Page's trend
+    test (Page 1963), which does not assume normal errors. Its blocks are the seeds that have both depths of
+    the widest pair (see `widest`). Its treatments are these two depths and every depth between them that all
+    these seeds have. `present`: p <= 0.05, and the mean rise from the shallowest to the deepest depth is at
+    least the margin. `absent`: the one-sided 95 % upper bound of the mean rise is below the margin. Columns:
+    network; residual, the twin of network, or empty; depths; n, the number of seeds; differences,
+    {seed: rise}; rise, the mean (percentage points); upper, its bound; p, if there are 3 seeds; diverged, the
+    number of diverged runs tested; verdict."""
     rows = []
-    for network, group in errors[PAIRED].groupby("network", sort=False):
-        table = group.pivot_table(index="seed", columns="depth", values="error")  # (seeds, depths)
+    for subject in (*_networks(errors), *_twins(errors)):
+        if subject.errors["depth"].nunique() < 3:
+            continue
+        table = subject.errors.pivot(index="seed", columns="depth", values="error")  # (seeds, depths)
         shared = [
             {"shallow": shallow, "deep": deep, "n": int(table[[shallow, deep]].notna().all(axis=1).sum())}
             for shallow, deep in combinations(table, 2)
@@ -133,49 +141,25 @@ def trends(errors: pd.DataFrame, margin: float) -> pd.DataFrame:
         if table.shape[1] < 3:
             continue
         rises = (table.iloc[:, -1] - table.iloc[:, 0]).to_numpy(float)
-        p = np.nan
-        if len(table) >= 2 and (table.nunique(axis=1) > 1).any():
-            from scipy import stats
-
-            p = stats.page_trend_test(table.to_numpy(float)).pvalue
+        p = _page(table.to_numpy(float))
         rise, upper = _mean(rises), _upper(rises)
-        tested = group[group["seed"].isin(table.index) & group["depth"].isin(table.columns)]
+        tested = subject.errors["seed"].isin(table.index) & subject.errors["depth"].isin(table.columns)
         rows.append(
             {
-                "network": network,
+                "residual": "",
+                **subject.keys,
                 "depths": list(table),
                 "n": len(table),
                 "differences": dict(zip(table.index, rises, strict=True)),
                 "rise": rise,
                 "upper": upper,
                 "p": p,
-                "diverged": int((tested["status"] == "diverged").sum()),
+                "diverged": int(subject.errors.loc[tested, "diverged"].sum()),
                 "verdict": decide(n=len(table), mean=rise, upper=upper, p=p, margin=margin),
             }
         )
-    columns = ["network", "depths", "n", "differences", "rise", "upper", "p", "diverged", "verdict"]
-    return pd.DataFrame(rows, columns=columns)
-
-
-def removals(errors: pd.DataFrame, margin: float) -> pd.DataFrame:
-    """Return a row for each pair of twins and pair of depths: is the degradation removed?
-
-    The test is that of `degradation`, on D of the plain network minus D of the residual one, paired by seed
-    and corrected over the pairs of depths of the twins. Columns as in `degradation`, and residual, the twin
-    of network."""
-    rows = []
-    for plain, residual in twins(errors):
-        both = [_ends(errors[errors["network"] == network]) for network in (plain, residual)]
-        pairs = []
-        for shallow, deep in combinations(sorted(both[0].keys() & both[1].keys()), 2):
-            rise, twin_rise = (_differences(ends[shallow], ends[deep]) for ends in both)
-            seeds = [seed for seed in rise["differences"] if seed in twin_rise["differences"]]
-            differences = {seed: rise["differences"][seed] - twin_rise["differences"][seed] for seed in seeds}
-            diverged = rise["diverged"] + twin_rise["diverged"]
-            pair = {"network": plain, "residual": residual, "shallow": shallow, "deep": deep}
-            pairs.append(pair | {"differences": differences, "diverged": diverged})
-        rows += _judged(pairs, margin)
-    return _frame(rows, ["network", "residual", "shallow", "deep"])
+    columns = ["network", "residual", "depths", "n", "differences", "rise", "upper", "p", "diverged"]
+    return pd.DataFrame(rows, columns=[*columns, "verdict"])
 
 
 def widest(pairs: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
@@ -203,41 +187,69 @@ def twins(errors: pd.DataFrame) -> list[tuple[str, str]]:
     ]
 
 
-def _ends(errors: pd.DataFrame) -> dict[int, Ends]:
-    """Return for each depth, the shallowest first: seed -> error and status. `errors` are of one network."""
-    ends: dict[int, Ends] = {}
-    for depth, seed, error, status in errors[["depth", "seed", "error", "status"]].itertuples(index=False):
-        ends.setdefault(depth, {})[seed] = (error, status)
-    return dict(sorted(ends.items()))
+class _Subject(NamedTuple):
+    """What is tested: the errors of a network, or those of a plain network minus those of its twin."""
+
+    keys: dict[str, str]
+    """network; of twins also residual."""
+    errors: pd.DataFrame
+    """Columns depth, seed, error, and diverged, the number of diverged runs behind the error."""
 
 
-def _differences(shallow: Ends, deep: Ends) -> dict[str, Any]:
-    """Return {seed: error(deep) - error(shallow)} of one network, and the number of diverged runs."""
-    seeds = sorted(shallow.keys() & deep.keys())
-    statuses = [end[seed][1] for end in (shallow, deep) for seed in seeds]
-    return {
-        "differences": {seed: deep[seed][0] - shallow[seed][0] for seed in seeds},
-        "diverged": statuses.count("diverged"),
-    }
+def _networks(errors: pd.DataFrame) -> list[_Subject]:
+    frame = errors[PAIRED].assign(diverged=(errors["status"] == "diverged").astype(int))
+    return [
+        _Subject({"network": str(network)}, group) for network, group in frame.groupby("network", sort=False)
+    ]
 
 
-def _judged(pairs: list[dict[str, Any]], margin: float) -> list[dict[str, Any]]:
-    """Add to each of `pairs` its statistics and its verdict, corrected over all of them."""
+def _twins(errors: pd.DataFrame) -> list[_Subject]:
+    subjects = []
+    alone = {subject.keys["network"]: subject.errors for subject in _networks(errors)}
+    for plain, residual in twins(errors):
+        both = alone[plain].merge(alone[residual], on=["depth", "seed"], suffixes=("", "_twin"))
+        gaps = both[["depth", "seed"]].assign(
+            error=both["error"] - both["error_twin"], diverged=both["diverged"] + both["diverged_twin"]
+        )
+        subjects.append(_Subject({"network": plain, "residual": residual}, gaps))
+    return subjects
+
+
+def _judged(subject: _Subject, margin: float) -> list[dict[str, Any]]:
+    """Return the statistics and the verdict of each pair of depths, corrected over all of them."""
+    at: dict[int, dict[int, tuple[float, int]]] = {}  # depth -> seed -> error, diverged
+    columns = ["depth", "seed", "error", "diverged"]
+    for depth, seed, error, diverged in subject.errors[columns].itertuples(index=False):
+        at.setdefault(depth, {})[seed] = (error, diverged)
+    pairs: list[dict[str, Any]] = []
+    for shallow, deep in combinations(sorted(at), 2):
+        seeds = sorted(at[shallow].keys() & at[deep].keys())
+        values = np.array([at[deep][seed][0] - at[shallow][seed][0] for seed in seeds], float)
+        pairs.append(
+            {
+                **subject.keys,
+                **{"shallow": shallow, "deep": deep, "n": len(seeds)},
+                "differences": dict(zip(seeds, values.tolist(), strict=True)),
+                "mean": _mean(values),
+                "upper": _upper(values),
+                "p": _paired_t(values),
+                "p_sign_flip": _sign_flip(values),
+                "diverged": sum(at[depth][seed][1] for depth in (shallow, deep) for seed in seeds),
+            }
+        )
+    for key in ("p", "p_sign_flip"):
+        for pair, corrected in zip(pairs, holm([pair[key] for pair in pairs]), strict=True):
+            pair[f"{key}_holm"] = corrected
     for pair in pairs:
-        values = np.array(list(pair["differences"].values()), float)
-        pair |= {"n": len(values), "mean": _mean(values), "upper": _upper(values)}
-        pair |= {"p": _paired_t(values), "p_sign_flip": _sign_flip(values)}
-    for pair, corrected in zip(pairs, holm([pair["p"] for pair in pairs]), strict=True):
-        pair["p_holm"] = corrected
         pair["verdict"] = decide(
-            n=pair["n"], mean=pair["mean"], upper=pair["upper"], p=corrected, margin=margin
+            n=pair["n"], mean=pair["mean"], upper=pair["upper"], p=pair["p_holm"], margin=margin
         )
     return pairs
 
 
 def _frame(rows: list[dict[str, Any]], keys: list[str]) -> pd.DataFrame:
-    numbers = ["n", "differences", "mean", "upper", "p", "p_holm", "p_sign_flip", "diverged", "verdict"]
-    return pd.DataFrame(rows, columns=[*keys, *numbers])
+    numbers = ["n", "differences", "mean", "upper", "p", "p_holm", "p_sign_flip", "p_sign_flip_holm"]
+    return pd.DataFrame(rows, columns=[*keys, *numbers, "diverged", "verdict"])
 
 
 def decide(*, n: int, mean: float, upper: float, p: float, margin: float) -> str:
@@ -271,21 +283,33 @@ def _upper(values: np.ndarray) -> float:
 
 
 def _paired_t(values: np.ndarray) -> float:
-    """Return p of the one-sided test that the mean is above zero."""
-    if len(values) < 2:
+    """Return p of the one-sided test that the mean is above zero; NaN below LEAST_SEEDS."""
+    if len(values) < LEAST_SEEDS:
         return np.nan
     if np.ptp(values) <= ROUNDING:  # no spread: t is infinite, or undefined if nothing differs
         return 0.0 if values.mean() > ROUNDING else 1.0
-    t = values.mean() / np.sqrt(values.var(ddof=1) / len(values))
-    return float(stdtr(len(values) - 1, -t))
+    sem = values.std(ddof=1) / len(values) ** 0.5
+    return float(stdtr(len(values) - 1, -values.mean() / sem))
+
+
+def _page(table: np.ndarray) -> float:
+    """Return p of Page's trend test on errors (seeds, depths); NaN below LEAST_SEEDS, 1 if all seeds tie."""
+    if len(table) < LEAST_SEEDS:
+        return np.nan
+    table = np.round(table / ROUNDING)  # differences of twins that tie up to rounding must tie
+    if (np.ptp(table, axis=1) == 0).all():
+        return 1.0
+    from scipy import stats
+
+    return float(stats.page_trend_test(table).pvalue)
 
 
 def _sign_flip(values: np.ndarray) -> float:
     """Return p of the one-sided test: the fraction of sign patterns with at least this mean.
 
-    It is exact up to 13 seeds. The number and the rounding of random patterns are those of
-    `scipy.stats.permutation_test`."""
-    if len(values) < 2:
+    NaN below LEAST_SEEDS. It is exact up to 13 seeds. For more, the random patterns are those of
+    `scipy.stats.permutation_test`, which would draw them for each test."""
+    if len(values) < LEAST_SEEDS:
         return np.nan
     patterns, is_exact = _sign_patterns(len(values))
     mean = values.mean()

@@ -11,7 +11,7 @@ from depthbench.training.mode import StepMode, TrainingMode
 from depthbench.training.trainer import Trainer
 
 PAIRS = 16  # alternations in a segment; slow changes of the machine would hide a ratio of 1 %
-CADENCE = 300  # steps of a whole run of the digits study
+CADENCE = 300  # steps of a whole run on digits
 CADENCE_PART = 10  # steps of each turn
 
 NO_PROBES: dict[str, Any] = {"names": []}  # sections [probe] of a study

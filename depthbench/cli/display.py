@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from statistics import mean
 from types import TracebackType
 from typing import Self
 
@@ -14,6 +15,7 @@ from depthbench.events import (
     Display,
     Event,
     Note,
+    Progressed,
     RowLogged,
     RunEnded,
     RunStarted,
@@ -21,6 +23,7 @@ from depthbench.events import (
     Stopping,
     StudyStarted,
 )
+from depthbench.execution.schedule import makespan
 from depthbench.machine.units import duration
 from depthbench.study.model import Run
 
@@ -58,34 +61,64 @@ def _name(run: Run) -> str:
 
 
 class _Clock:
-    """The finished part of a study, and the time left. A step counts in proportion to the depth."""
+    """The finished part of a study, and the time left.
 
-    def __init__(self, runs: Sequence[Run]):
-        self.started = self.seen = time.monotonic()
+    A run in progress reports its own time left. A run that has not started is expected to take as long as the
+    others of its network, in proportion to its depth."""
+
+    def __init__(self, runs: Sequence[Run], jobs: int):
+        self.jobs = jobs
+        self.waiting = {run.run_id: run for run in runs}
+        self.progress: dict[str, Progressed] = {}
+        """The last progress of each run in progress, by run id."""
+        self.seen: dict[str, float] = {}
+        """The time at which it was seen."""
+        self.rates: dict[str, dict[str, float]] = {}
+        """The seconds per step and layer of each run seen, by network and run id."""
         self.total = sum(run.depth * run.steps for run in runs)
-        self.steps: dict[str, float] = {}
-        self.resumed_steps: dict[str, float] = {}
-        """The part of `steps` that was made before the study was resumed."""
+        self.done = {run.run_id: 0 for run in runs}
+        """The part of each run that is done, as steps times depth."""
 
-    def see(self, run: Run, step: int, first_step: int) -> None:
-        """Record that a run in progress has reached a step."""
-        self.steps[run.run_id] = run.depth * step
-        self.resumed_steps[run.run_id] = run.depth * first_step
-        self.seen = time.monotonic()
+    def start(self, run: Run) -> None:
+        """Record that a process starts a run, perhaps again after another process failed."""
+        self.waiting[run.run_id] = run
+        self.progress.pop(run.run_id, None)
+
+    def see(self, event: Progressed) -> None:
+        """Record the progress of a run."""
+        run = event.run
+        self.waiting.pop(run.run_id, None)
+        self.progress[run.run_id], self.seen[run.run_id] = event, time.monotonic()
+        self.done[run.run_id] = run.depth * event.step
+        work = run.depth * (run.steps - event.first_step)
+        if work:
+            rates = self.rates.setdefault(run.network, {})
+            rates[run.run_id] = (event.seconds + event.seconds_left) / work
 
     def finish(self, run: Run) -> None:
         """Record that a run ended. All its steps count as made, even if it ended early."""
-        self.steps[run.run_id] = run.depth * run.steps
-        self.resumed_steps.setdefault(run.run_id, self.steps[run.run_id])
-        self.seen = time.monotonic()
+        self.waiting.pop(run.run_id, None)
+        self.progress.pop(run.run_id, None)
+        self.done[run.run_id] = run.depth * run.steps
+
+    def left_of(self, run: Run) -> float:
+        """Return the estimated seconds left of a run in progress."""
+        event = self.progress[run.run_id]
+        return max(0.0, event.seconds_left - (time.monotonic() - self.seen[run.run_id]))
 
     @property
     def left(self) -> str:
         """The estimated time left, in words."""
-        made = sum(self.steps.values()) - sum(self.resumed_steps.values())
-        rest = self.total - sum(self.steps.values())
-        elapsed = self.seen - self.started  # up to the last step seen, since an evaluating run makes no steps
-        return f"about {duration(elapsed * rest / made)} left" if made > 0 else "time left not known yet"
+        if not self.rates:
+            return "time left not known yet"
+        started = [self.left_of(event.run) for event in self.progress.values()]
+        waiting = [run.depth * run.steps * self._rate(run.network) for run in self.waiting.values()]
+        return f"about {duration(makespan([*started, *waiting], self.jobs))} left"
+
+    def _rate(self, network: str) -> float:
+        """Return the mean seconds per step and layer of a network, or of all if no run of it was seen."""
+        of_all = [rate for rates in self.rates.values() for rate in rates.values()]
+        return mean(self.rates[network].values() if network in self.rates else of_all)
 
 
 class Lines(Silent):
@@ -97,18 +130,24 @@ class Lines(Silent):
     def show(self, event: Event) -> None:
         """Print a line, or note the progress of a run for the next line."""
         match event:
-            case StudyStarted(runs):
-                self.clock, self.done, self.total = _Clock(runs), 0, len(runs)
+            case StudyStarted(runs, jobs):
+                self.clock, self.done, self.total = _Clock(runs, jobs), 0, len(runs)
                 self.current: dict[str, str] = {}
+                self.rows: dict[str, RowLogged] = {}
                 self.last = time.monotonic()
             case RunStarted(run):
+                self.clock.start(run)
                 self.current[run.run_id] = f"{_name(run)} starting"
             case RowLogged(run):
-                self.clock.see(run, event.step, event.first_step)
-                self.current[run.run_id] = (
-                    f"{_name(run)} step {event.step}/{event.steps}, loss {event.loss:.3f}, "
-                    f"train error {event.train_error:.1f} %, {event.images_per_second:.0f} images/s"
-                )
+                self.rows[run.run_id] = event
+            case Progressed(run):
+                self.clock.see(event)
+                self.current[run.run_id] = f"{_name(run)} step {event.step}/{run.steps}"
+                if (row := self.rows.get(run.run_id)) is not None:
+                    self.current[run.run_id] += (
+                        f", loss {row.loss:.3f}, train error {row.train_error:.1f} %, "
+                        f"{row.images_per_second:.0f} images/s"
+                    )
             case Activity(run, text):
                 self.current[run.run_id] = f"{_name(run)} {text}"
             case Note(text, run):
@@ -172,12 +211,12 @@ class Bars(Lines):
                 self._remove(run)  # it can start again, in another process
                 name = f"{run.network}-{run.depth} s{run.seed}"
                 self.tasks[run.run_id] = self.bars.add_task(name, total=run.steps, detail="starting")
-            case RowLogged(run):
-                left = (event.steps - event.step) * run.recipe.batch_size / event.images_per_second
-                detail = (  # short enough for a terminal of 80 columns
-                    f"{event.step}/{event.steps} loss {event.loss:.2f} error {event.train_error:.1f} % "
-                    f"{event.images_per_second:.0f} img/s {duration(left)}"
-                )
+            case Progressed(run):
+                parts = [f"{event.step}/{run.steps}"]  # short enough for a terminal of 80 columns
+                if (row := self.rows.get(run.run_id)) is not None:
+                    parts += [f"loss {row.loss:.2f} error {row.train_error:.1f} %"]
+                    parts += [f"{row.images_per_second:.0f} img/s"]
+                detail = " ".join([*parts, duration(event.seconds_left)])
                 self.bars.update(self.tasks[run.run_id], completed=event.step, detail=detail)
             case Activity(run, text):
                 self.bars.update(self.tasks[run.run_id], detail=text)
@@ -191,6 +230,6 @@ class Bars(Lines):
 
     def tick(self) -> None:
         """Update the bar of the study."""
-        done = sum(self.clock.steps.values())
+        done = sum(self.clock.done.values())
         detail = f"{self.done}/{self.total} done, {self.clock.left}"
         self.bars.update(self.whole, completed=done, detail=detail)

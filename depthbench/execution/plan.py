@@ -82,9 +82,18 @@ def make_plan(
     if executes:
         check_writable(store.path)
     images, image_notes = _read_images(study, execution.data_dir, decoding, executes)
-    study = _resolve_study(study, images)
     data_hash = images.content_hash()
-    stored = _sort_runs(study, store, data_hash, fresh=execution.fresh, executes=executes)
+    resolved = _resolve_study(study, images)
+    joined = store.with_stored_evaluation(resolved, study.evaluate)
+    problem = None if execution.fresh else _problem_of_joining(joined, store, data_hash)
+    if problem is not None and executes:
+        raise problem
+    if execution.fresh or problem is not None:
+        study, stored = resolved, _Stored((), _by_cost(resolved.runs()), ())
+    else:
+        study, stored = joined, _sort_runs(joined, store)
+    if problem is not None:
+        image_notes = (*image_notes, f"stored results are ignored: {problem}")
     footprint = measure_footprint(images, study.evaluate.train_size, device)
     shared = _share_machine(study, execution, device, footprint)
     runs = (*stored.finished, *stored.todo)
@@ -169,18 +178,18 @@ class _Stored:
     notes: tuple[str, ...]
 
 
-def _sort_runs(study: Study, store: StudyStore, data_hash: str, *, fresh: bool, executes: bool) -> _Stored:
-    """Separate finished runs from those to train. Raises BadInput if the study cannot join what is stored."""
-    notes: list[str] = []
+def _problem_of_joining(study: Study, store: StudyStore, data_hash: str) -> BadInput | None:
+    """Return why `study` cannot join what is stored, or None if it can."""
     try:
-        store.check(study, data_hash, fresh)
+        store.check(study, data_hash)
     except BadInput as error:
-        if executes:
-            raise
-        fresh = True
-        notes.append(f"stored results are ignored: {error}")
-    if fresh:
-        return _Stored((), _by_cost(study.runs()), tuple(notes))
+        return error
+    return None
+
+
+def _sort_runs(study: Study, store: StudyStore) -> _Stored:
+    """Separate finished runs from those to train."""
+    notes: list[str] = []
     finished: list[Run] = []
     todo: list[Run] = []
     for run in study.runs():

@@ -47,7 +47,7 @@ def write_comparison(paths: Sequence[str | Path], out: str | Path | None = None)
         subtitle=f"each compared with the first, {labels[0]}",
         sentences={
             "runs": [
-                f"{label}: {study.study['data']['name']}; {sentences.statuses(study.runs, study.missing)}."
+                f"{label}, {study.study['data']['name']}, {sentences.statuses(study.runs, study.missing)}."
                 for label, study in evidence.items()
             ]
         },

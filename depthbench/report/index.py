@@ -1,7 +1,7 @@
 """An index of the studies and comparisons in a folder: one page with a card for each."""
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -10,10 +10,11 @@ from urllib.parse import quote
 from depthbench.errors import BadInput
 from depthbench.files import write_text
 from depthbench.machine.units import in_bytes
+from depthbench.registry import Entry
 from depthbench.report import opening, sentences
 from depthbench.report.entries import ANSWER, ReportFigure
 from depthbench.report.evidence import Evidence
-from depthbench.report.figures import FIGURES
+from depthbench.report.figures import COMPARISON_FIGURES, FIGURES
 from depthbench.report.formats import STYLES
 from depthbench.report.opening import Row
 from depthbench.report.page import relative_path, template
@@ -85,27 +86,26 @@ def _study_card(path: Path, folder: Path) -> Card:
         rows=first.rows[:MOST_ROWS],
         more=len(first.rows[MOST_ROWS:]),
         summary=first.summary[0] if first.summary else "",
-        figure=_figure(report, folder),
+        figure=_figure(report, folder, FIGURES),
         about="; ".join(about),
         command=f"depthbench report {shlex.quote(str(relative_path(path)))}",
     )
 
 
 def _comparison_card(page: Path, folder: Path) -> Card:
-    figure = page.parent / "figures" / "compare_differences.svg"
     return Card(
         name=page.parent.name,
         page=_address(page, folder),
         question="How do the errors of these studies differ?",
-        figure=_address(figure, folder),
+        figure=_figure(page.parent, folder, COMPARISON_FIGURES),
         about=f"comparison; {_date(page.parent)}; {in_bytes(_size(page.parent))}",
     )
 
 
-def _figure(report: Path, folder: Path) -> str:
+def _figure(report: Path, folder: Path, figures: Mapping[str, Entry]) -> str:
     """Return the address of the first figure of the report that answers its question, or of its first one."""
-    drawn = [name for name in FIGURES if _drawing(report, name)]
-    first = [name for name in drawn if _part(name).chapter == ANSWER] or drawn
+    drawn = [name for name in figures if _drawing(report, name)]
+    first = [name for name in drawn if _part(figures[name]).chapter == ANSWER] or drawn
     return _address(report / "figures" / _drawing(report, first[0]), folder) if first else ""
 
 
@@ -115,8 +115,8 @@ def _drawing(report: Path, name: str) -> str:
     return next((each for each in names if (report / "figures" / each).is_file()), "")
 
 
-def _part(name: str) -> ReportFigure:
-    return FIGURES[name].load()
+def _part(entry: Entry) -> ReportFigure:
+    return entry.load()
 
 
 def _address(file: Path, folder: Path) -> str:

@@ -6,11 +6,14 @@ from dataclasses import dataclass
 import pandas as pd
 
 from depthbench.analysis.answers import AT_CHANCE, Answer
+from depthbench.analysis.chance import NEAR
 from depthbench.analysis.frontier import count_open
+from depthbench.analysis.power import MOST_SEEDS, POWER
 from depthbench.analysis.rows import rows_of
-from depthbench.analysis.verdict import LEAST_SEEDS, budget
+from depthbench.analysis.verdict import LEAST_SEEDS, LEVEL, budget
 from depthbench.report import sentences
 from depthbench.report.evidence import Comparison, Evidence
+from depthbench.report.sentences import MOST_NAMES
 from depthbench.report.sparkline import sparkline
 from depthbench.report.tables.formatting import p_value, signed
 from depthbench.study.model import Frontier
@@ -25,7 +28,7 @@ HEADINGS = {
     "spark": "error by depth",
 }
 """The headings of the table of verdicts."""
-MOST_NAMES = 3  # networks that a sentence names; of more it gives the number
+MOST_ROWS = {"narrow": 4, "wide": 12}  # verdicts on the first screen by its width; a longer table scrolls
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,7 @@ class Row:
     n: str = ""
     p: str = ""
     note: str = ""
-    """What an inconclusive verdict needs."""
+    """What an inconclusive verdict needs, or why there is none."""
     spark: str = ""
     """An SVG of the error against depth."""
     is_pair: bool = False
@@ -57,29 +60,47 @@ class Opening:
     question: str
     rows: Sequence[Row] = ()
     summary: Sequence[str] = ()
+    """Two or three sentences."""
+    points: Sequence[str] = ()
+    """A list below the summary, or instead of it."""
     cautions: Sequence[str] = ()
     """What must be known before the results are compared."""
     notes: Sequence[str] = ()
-    """How the table of verdicts is to be read."""
+    """How to read the table of verdicts."""
     chapter: str = ""
     """The chapter that is open from the start, because it answers the question."""
+
+    @property
+    def scrolls(self) -> str:
+        """Classes of the page: the widths of screen on which the table scrolls, to keep the figure near."""
+        widths = [f"scrolls-{width}" for width, most in MOST_ROWS.items() if len(self.rows) > most]
+        return " ".join(widths)
 
 
 def of_study(evidence: Evidence) -> Opening:
     """Return the opening of the report of one study."""
-    is_search = "frontier" in evidence.study
-    answers = evidence.answers
-    summary = _frontier(evidence) if is_search else []
     if not evidence.is_trained:
-        summary += sentences.rates(evidence.rates)[:MOST_NAMES]
-    elif not is_search:
-        summary += summary_sentences(answers, evidence.runs)
+        lead, *lines = sentences.rates(evidence.rates)
+        is_short = len(lines) <= MOST_ROWS["wide"]
+        return Opening(
+            question="How large are the gradients at initialisation?",
+            summary=([sentences.trends(evidence.rates)] if lines else []) + ([lead] if is_short else []),
+            points=lines if is_short else [],
+            chapter="gradients",
+        )
+    is_search, answers = "frontier" in evidence.study, evidence.answers
+    question = "How deep do these networks train?"
+    if not is_search:
+        change = any(found.residual for found in answers)
+        question = "Do deeper networks train worse" + (
+            ", and do residual connections change that?" if change else "?"
+        )
     return Opening(
-        question=_question(is_search, evidence.is_trained, any(found.residual for found in answers)),
-        rows=[_row(found, evidence.summary) for found in answers] if evidence.is_trained else [],
-        summary=summary,
-        notes=_notes(evidence) if evidence.is_trained else [],
-        chapter="" if evidence.is_trained else "gradients",
+        question=question,
+        rows=[_row(found, evidence.summary, evidence.untrained) for found in answers],
+        summary=[] if is_search else summary_sentences(answers, evidence.runs),
+        points=_frontier(evidence) if is_search else [],
+        notes=_notes(evidence) if answers else [],
     )
 
 
@@ -91,18 +112,8 @@ def of_comparison(compared: Comparison) -> Opening:
         lines = ["No difference can be tested: no finished runs share network, depth and seed."]
     return Opening(
         question=f"How do the errors of {' and '.join(others)} differ from those of {baseline}?",
-        summary=lines,
+        points=lines,
         cautions=compared.cautions,
-    )
-
-
-def _question(is_search: bool, is_trained: bool, has_twins: bool) -> str:
-    if is_search:
-        return "How deep do these networks train?"
-    if not is_trained:
-        return "How large are the gradients at initialisation?"
-    return "Do deeper networks train worse" + (
-        ", and do residual connections change that?" if has_twins else "?"
     )
 
 
@@ -115,7 +126,7 @@ def _frontier(evidence: Evidence) -> list[str]:
     return lines
 
 
-def _row(found: Answer, summary: pd.DataFrame) -> Row:
+def _row(found: Answer, summary: pd.DataFrame, untrained: Sequence[str]) -> Row:
     name = name_of(found)
     badge, kind = _badge(found)
     known = summary.dropna(subset=["train_error_eval_mean"])
@@ -128,7 +139,9 @@ def _row(found: Answer, summary: pd.DataFrame) -> Row:
         shown, behind = errors.get(found.residual, {}), shown
     spark = sparkline(shown, shown.values(), behind.values() if behind.keys() == shown.keys() else ())
     if found.verdict == AT_CHANCE:
-        return Row(name, badge, kind, spark=spark)
+        stuck = [each for each in (found.network, found.residual) if each in untrained]
+        note = f"{' and '.join(stuck)} at chance at every depth" if found.residual else "at every depth"
+        return Row(name, badge, kind, note=note, spark=spark, is_pair=bool(found.residual))
     return Row(
         name=name,
         badge=badge,
@@ -180,22 +193,17 @@ def needed(found: Answer) -> str:
     if found.n < 2:
         return f"a verdict needs {LEAST_SEEDS} seeds"
     if found.seeds_needed is None:
-        return "more than 200 seeds would be needed"
+        return f"more than {MOST_SEEDS} seeds would be needed"
     return f"about {found.seeds_needed} seeds in all would decide it"
 
 
 def summary_sentences(answers: Sequence[Answer], runs: pd.DataFrame) -> list[str]:
-    """Summarise the answers of a study in two or three sentences."""
-    networks = [found for found in answers if not found.residual and found.verdict != AT_CHANCE]
-    if not networks and not any(found.verdict == AT_CHANCE for found in answers):
+    """Summarise the answers of a study in one sentence on its networks and one on its pairs of twins."""
+    networks = [found for found in answers if not found.residual]
+    if not networks:
         return ["No verdict is possible: it needs two depths with finished runs of the same seed."]
-    total = sum(not found.residual for found in answers)
-    lines = [_of_networks(networks, _after(runs), total)] if networks else []
-    if twins := [found for found in answers if found.residual]:
-        lines.append(_of_twins(twins))
-    if stuck := [found.network for found in answers if found.verdict == AT_CHANCE]:
-        lines.append(f"At chance at every depth, so degradation cannot be measured: {_names(stuck)}.")
-    return lines
+    twins = [found for found in answers if found.residual and found.verdict != AT_CHANCE]
+    return [f"{_after(runs)}, {_of_networks(networks)}", *([_of_twins(twins)] if twins else [])]
 
 
 def _after(runs: pd.DataFrame) -> str:
@@ -207,29 +215,59 @@ def _after(runs: pd.DataFrame) -> str:
     )
 
 
-def _of_networks(networks: Sequence[Answer], after: str, total: int) -> str:
-    if len(networks) == 1:
-        (one,) = networks
-        says = {"present": "degrades", "absent": "does not degrade"}.get(one.verdict, "may degrade or not")
-        return (
-            f"{after}, {one.network} {says}: from depth {one.shallow} to {one.deep} its train error changes "
-            f"by {signed(one.effect)} percentage points ({_n_and_p(one)})."
-        )
-    depths = {(found.shallow, found.deep) for found in networks}
-    where = " from depth {} to {}".format(*depths.pop()) if len(depths) == 1 else ""
-    parts = []
-    for verdict in ("present", "absent", "inconclusive"):
-        group = [found for found in networks if found.verdict == verdict]
-        if len(group) > MOST_NAMES:
-            parts.append(f"{verdict} in {len(group)} of {total} networks")
-        elif group:
-            parts.append(f"{verdict} in {_listed([_with_effect(found, not where) for found in group])}")
-    return f"{after}, degradation{where} is {'; '.join(parts)}."
+def _of_networks(networks: Sequence[Answer]) -> str:
+    if len(networks) == 1 and networks[0].verdict != AT_CHANCE:
+        return _of_one(networks[0])
+    groups = {
+        verdict: group
+        for verdict in ("present", "absent", "inconclusive", AT_CHANCE)
+        if (group := [found for found in networks if found.verdict == verdict])
+    }
+    depths = {(found.shallow, found.deep) for found in networks if found.verdict != AT_CHANCE}
+    where = "from depth {} to {}, ".format(*depths.pop()) if len(depths) == 1 else ""
+    clauses, of_all = [], f" of {len(networks)} networks"
+    for verdict, group in groups.items():
+        many = len(group) > 1
+        inconclusive = f"{'are' if many else 'is'} inconclusive"
+        if all(found.n < LEAST_SEEDS for found in group):
+            inconclusive = f"{'have' if many else 'has'} too few seeds for a verdict"
+        says = {
+            "present": "degrade" if many else "degrades",
+            "absent": f"{'do' if many else 'does'} not" + ("" if "present" in groups else " degrade"),
+            "inconclusive": inconclusive,
+            AT_CHANCE: f"{'are' if many else 'is'} at chance at every depth"
+            + (", so degradation cannot be measured" if len(groups) == 1 else ""),
+        }[verdict]
+        if len(networks) > MOST_NAMES:
+            count = f"{len(group)}{of_all}" if len(groups) > 1 else f"all {len(group)} networks"
+            clauses.append(f"{count} {says}")
+        elif many:
+            names = [found.network + _effect(found, not where) for found in group]
+            clauses.append(f"{sentences.listed(names)} {says}")
+        else:
+            clauses.append(f"{group[0].network} {says}{_effect(group[0], not where)}")
+        of_all = ""
+    return f"{where}{sentences.listed(clauses)}."
 
 
-def _with_effect(found: Answer, with_depths: bool) -> str:
+def _of_one(found: Answer) -> str:
+    """Write the sentence on the only network of a study."""
+    rises = "rises" if found.effect >= 0 else "falls"
+    more = (
+        f"from depth {found.shallow} to {found.deep} its train error {rises} by {abs(found.effect):.2f} "
+        f"percentage points ({_n_and_p(found)})."
+    )
+    if found.verdict == "inconclusive":
+        return f"it is inconclusive whether {found.network} degrades: {more}"
+    return f"{found.network} {'degrades' if found.verdict == 'present' else 'does not degrade'}: {more}"
+
+
+def _effect(found: Answer, with_depths: bool) -> str:
+    """Write the effect in parentheses; empty if there is none."""
+    if found.verdict == AT_CHANCE:
+        return ""
     depths = f" from depth {found.shallow} to {found.deep}" if with_depths else ""
-    return f"{found.network} ({signed(found.effect)} points{depths})"
+    return f" ({signed(found.effect)} points{depths})"
 
 
 def _of_twins(twins: Sequence[Answer]) -> str:
@@ -260,21 +298,53 @@ def _n_and_p(found: Answer) -> str:
     return f"n = {found.n}" + (f", p {p}" if p.startswith("<") else f", p = {p}" if p else "")
 
 
-def _names(names: Sequence[str]) -> str:
-    return _listed(names) if len(names) <= MOST_NAMES else f"{len(names)} networks"
-
-
-def _listed(parts: Sequence[str]) -> str:
-    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
-
-
 def _notes(evidence: Evidence) -> list[str]:
+    answers = evidence.answers
     margin = evidence.verdicts["train_error_eval"].margin
-    return [
-        "The rise is the train error at the deepest depth minus that at the shallowest, by seed. For twins "
-        "it is the rise of the plain network minus that of the residual one. The smallest rise that counts "
-        f"as degradation is {margin:g} percentage point{'s' * (margin != 1)}. Train error is measured in "
-        f"evaluation mode on {sentences.train_images(evidence.study)}, without augmentation. It is the mean "
-        "of the last evaluations: at most five, and only from the last quarter of training. A diverged run "
-        "counts at chance error. The table of verdicts names the test behind each p."
+    points = f"{margin:g} percentage point{'s' * (margin != 1)}"
+    significant = f"p is at most {LEVEL:g} and the difference is at least {points}"
+    has_twins = any(found.residual for found in answers)
+    badges = dict.fromkeys(_badge(found)[0] for found in answers)
+    tests = dict.fromkeys(found.test for found in answers if found.test)
+    notes = [
+        "The rise is the train error at the deepest depth minus that at the shallowest one, seed by seed, "
+        "and n is the number of seeds."
+        + (
+            " For a pair of twins it is the rise of the plain network minus that of the residual one."
+            if has_twins
+            else ""
+        ),
+        "Train error is measured in evaluation mode on "
+        f"{sentences.train_images(evidence.study)}, without augmentation. It is the mean of the last "
+        "evaluations: at most five, and only from the last quarter of training. A diverged run counts at "
+        "chance error.",
+        "The small drawing shows the mean train error from 0 to 100 % at each depth"
+        + (", with that of the plain twin dotted." if has_twins else "."),
     ]
+    meanings = {
+        "degrades": f"p is at most {LEVEL:g} and the rise is at least {points}.",
+        "no degradation": f"the one-sided 95 % upper bound of the rise is below {points}.",
+        "removed": f"{significant}, and the residual network does not degrade.",
+        "reduced": f"{significant}, but the residual network degrades too, or that is inconclusive.",
+        "rises less": f"{significant}, but the plain network is not shown to degrade.",
+        "no gain": f"the one-sided 95 % upper bound of the difference is below {points}.",
+        "inconclusive": "none of these can be said.",
+        AT_CHANCE: f"the train error is at most {NEAR:g} percentage points below chance at every depth, so "
+        "degradation cannot be measured.",
+    }
+    notes += [f"{badge.capitalize()}: {text}" for badge, text in meanings.items() if badge in badges]
+    if any(0 < found.n < LEAST_SEEDS for found in answers):
+        notes.append(f"A verdict and a p need {LEAST_SEEDS} seeds.")
+    if tests:
+        names = " or ".join(f"{'the ' if test[0].islower() else ''}{test}" for test in tests)
+        notes.append(
+            f"Each p is one-sided and from {names}. The tables of verdicts in the chapter Training say which "
+            "test decides when, and what is corrected."
+        )
+    if any(found.seeds_needed for found in answers if found.n > 1):
+        notes.append(
+            "The number of seeds that would decide gives the paired t test a power of "
+            f"{100 * POWER:g} %. It assumes that the rise of each seed is normal, with the mean and the "
+            "spread seen so far."
+        )
+    return notes

@@ -7,9 +7,13 @@ const all = (selector, root = document) => [...root.querySelectorAll(selector)];
 // Chapters: the contents list shows the current one, a link opens its chapter, and printing opens all.
 const chapters = all("main > [id]");
 const links = new Map(all("nav a").map((link) => [link.hash.slice(1), link]));
+const LINE = 100; // pixels from the top: the current chapter is the last one that begins above this line
 const showCurrent = () => {
-  const seen = chapters.filter((part) => part.getBoundingClientRect().top < innerHeight / 3);
-  const current = (seen.at(-1) ?? chapters[0]).id;
+  const top = (part) => part.getBoundingClientRect().top;
+  const isAtEnd = scrollY > 0 && innerHeight + scrollY >= document.documentElement.scrollHeight - 2;
+  const target = isAtEnd && chapters.find((part) => `#${part.id}` === location.hash && top(part) >= 0);
+  const seen = chapters.filter((part) => top(part) < (isAtEnd ? innerHeight : LINE));
+  const current = (target || seen.at(-1) || chapters[0]).id;
   for (const [id, link] of links) {
     if (id === current) link.setAttribute("aria-current", "true");
     else link.removeAttribute("aria-current");
@@ -30,6 +34,12 @@ for (const link of links.values()) link.addEventListener("click", () => setTimeo
 addEventListener("beforeprint", () => all("details").forEach((chapter) => { chapter.open = true; }));
 openTarget();
 showCurrent();
+
+// Boxes: those with more than fits say that they scroll.
+const sizes = new ResizeObserver((boxes) => boxes.forEach(({ target }) => {
+  target.classList.toggle("wide", target.scrollWidth > target.clientWidth + 1);
+}));
+for (const box of all(".box")) sizes.observe(box);
 
 // Depths: the switches hide all that shows a depth.
 const depths = document.getElementById("depths");
@@ -72,10 +82,16 @@ const describe = (series, [, , x, y]) => {
   const where = series.x ? `${series.x} ${x.toLocaleString?.("en", { maximumSignificantDigits: 6 }) ?? x}, ` : "";
   return `${series.name}\n${where}${[series.y, y, series.unit].filter((part) => part !== "").join(" ")}`;
 };
+const cellsOf = ({ left, top, columns, rows, values }) => rows.flatMap((row, r) => columns.map((column, c) => (
+  [left[c], top[r], row + column, values[r * columns.length + c]]
+))).filter((cell) => cell[3] !== null);
 for (const box of all(".figure")) {
   const svg = box.querySelector("svg");
-  const data = JSON.parse(box.querySelector("script").textContent)
-    .map((series) => ({ ...series, classes: series.id.replace("shows:", "").split(".") }));
+  const data = JSON.parse(box.querySelector("script").textContent).map((series) => ({
+    ...series,
+    points: series.points ?? cellsOf(series.grid),
+    classes: series.id.replace("shows:", "").split("."),
+  }));
   if (!data.length) continue;
   const ring = document.createElementNS("http://www.w3.org/2000/svg", "circle");
   ring.setAttribute("r", "4");

@@ -69,10 +69,10 @@ def write_page(path: Path, out: Path, style: str = "page") -> Path:
         parts,
         opening.of_study(evidence),
         title=evidence.study["name"],
-        subtitle=f"{evidence.study['data']['name']}; {sentences.statuses(runs, evidence.missing)}",
+        subtitle=f"{evidence.study['data']['name']} · {sentences.statuses(runs, evidence.missing)}",
         sentences={
             "layers": list(filter(None, [sentences.responses(evidence.responses)])),
-            "published": sentences.rates(evidence.rates) if evidence.is_trained else [],
+            "published": _rates(evidence),
             "choice": _choice(evidence) if evidence.is_trained else [],
         },
         depths=sorted(runs["depth"].unique()),
@@ -80,6 +80,12 @@ def write_page(path: Path, out: Path, style: str = "page") -> Path:
         files={"study.toml, as run": (path / "study.toml").read_text(encoding="utf-8")},
         command=_command(path, evidence.study),
     )
+
+
+def _rates(evidence: Evidence) -> list[str]:
+    """Return the sentences on the rates of gradients, unless the page opens with them."""
+    lines = sentences.rates(evidence.rates)
+    return lines if evidence.is_trained or lines[0] not in opening.of_study(evidence).summary else []
 
 
 def _choice(evidence: Evidence) -> list[str]:
@@ -107,7 +113,7 @@ class Chapter:
         """What the chapter holds, in a line."""
         drawn = [group[0].title for group in self.figures if any(figure.svg for figure in group)]
         titles = [*drawn, *(part.title for part in self.tables)]
-        return "; ".join(dict.fromkeys(titles))  # a figure and a table may share a title
+        return " · ".join(dict.fromkeys(titles))  # a figure and a table may share a title
 
     @property
     def is_empty(self) -> bool:
@@ -207,6 +213,13 @@ def template(name: str) -> Template:
     return environment.get_template(name)
 
 
+UNBROKEN = re.compile(r"(?<=\d) (?=%)|(?<=\b[np]) (?=[=&])|(?<==) (?=\d)|(?<=&lt;) (?=\d)")
+"""The spaces of `57.3 %`, `n = 3` and `p < 0.001`, where a line must not break. Markup is escaped."""
+
+
 def _prose(text: str) -> Markup:
-    """Return text as HTML, with `code` in backticks as <code>."""
-    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
+    """Return text as HTML, with `code` in backticks as <code>, and with no-break spaces in numbers."""
+    parts = re.split(r"`([^`]+)`", str(escape(text)))
+    parts[::2] = [UNBROKEN.sub("\N{NO-BREAK SPACE}", part) for part in parts[::2]]
+    parts[1::2] = [f"<code>{code}</code>" for code in parts[1::2]]
+    return Markup("".join(parts))

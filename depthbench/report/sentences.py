@@ -12,19 +12,22 @@ from depthbench.analysis.classes import weak_classes
 from depthbench.analysis.comparison import is_significant
 from depthbench.analysis.rows import rows_of
 from depthbench.analysis.verdict import LEAST_SEEDS
+from depthbench.report.tables.formatting import signed
 from depthbench.store.record import Record
 
 KEPT = (0.95, 1.05)  # rates of a gradient that neither vanishes nor explodes
 MOST_CLASSES = 5  # that a sentence names
+MOST_NAMES = 3  # networks that a sentence names; of more it gives the number
 
 
 def statuses(runs: pd.DataFrame, missing: pd.DataFrame) -> str:
-    """Count the runs, e.g. `18 runs: 16 done, 1 diverged, 1 failed; 2 not started`."""
-    counts = runs["status"].value_counts()
-    by_status = ", ".join(f"{counts[status]} {status}" for status in STATUSES if status in counts)
-    text = f"{len(runs)} run{'' if len(runs) == 1 else 's'}: {by_status}"
-    absent = int((missing["status"] == "not started").sum())
-    return f"{text}; {absent} not started" if absent else text
+    """Count the runs of a study, e.g. `20 runs: 16 done, 1 diverged, 1 failed, 2 not started`."""
+    counts = runs["status"].value_counts().to_dict()
+    if absent := int((missing["status"] == "not started").sum()):
+        counts["not started"] = absent
+    by_status = [f"{counts[status]} {status}" for status in (*STATUSES, "not started") if status in counts]
+    total = sum(counts.values())
+    return f"{total} run{'s'[: total != 1]}: {', '.join(by_status)}"
 
 
 def train_images(study: Mapping[str, Any]) -> str:
@@ -33,24 +36,63 @@ def train_images(study: Mapping[str, Any]) -> str:
     return f"{size:,} of the training images" if size else "all training images"
 
 
+def listed(parts: Sequence[str]) -> str:
+    """Write `a`, `a and b` or `a, b and c`."""
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+
+
+def trends(measured: pd.DataFrame) -> str:
+    """Say in which networks the gradient at initialisation vanishes or explodes, at their deepest depth.
+
+    `measured` is `analysis.theory.measured_rates`."""
+    networks: dict[str, list[str]] = {}
+    deepest = measured[measured["depth"] == measured.groupby("network")["depth"].transform("max")]
+    for network, rows in deepest.groupby("network", sort=False):
+        networks.setdefault(_trend(rows["mean"].min(), rows["mean"].max()), []).append(str(network))
+    total = sum(map(len, networks.values()))
+    parts, of_all = [], f" of {total} networks"
+    for trend, names in networks.items():
+        name = f"{len(names)}{of_all}" if len(names) < total else f"all {total} networks"
+        parts.append(f"{trend} in {listed(names) if total <= MOST_NAMES else name}")
+        of_all = ""
+    return f"Towards the input, the gradient at initialisation {listed(parts)}."
+
+
 def rates(measured: pd.DataFrame) -> list[str]:
     """Describe, for each network, how the gradient of its deepest depth grows towards the input.
 
-    `measured` is `analysis.theory.measured_rates`."""
-    sentences = []
-    for network, rows in measured.groupby("network", sort=False):
-        rows = rows[rows["depth"] == rows["depth"].max()]
-        means, n = rows["mean"], rows["n"].min()
-        predicted = rows["predicted"].dropna()
-        is_bound = (rows["kind"] == "batch_norm_limit").any()
-        bound = "theory of wide, fully connected layers: at most" if is_bound else "theory:"
-        theory = f"; {bound} {_range(predicted)}" if len(predicted) else ""
-        sentences.append(
-            f"{network}, depth {rows['depth'].iloc[0]}: the gradient {_trend(means.min(), means.max())} at "
-            f"initialisation. Its squared norm is multiplied by {_range(means)} per {rows['per'].iloc[0]} "
-            f"towards the input (n = {n}{theory})."
-        )
-    return sentences
+    `measured` is `analysis.theory.measured_rates`. Several networks have a sentence before them, with what
+    they have in common."""
+    rows = measured[measured["depth"] == measured.groupby("network")["depth"].transform("max")]
+    networks = {str(name): part for name, part in rows.groupby("network", sort=False)}
+    if len(networks) == 1:
+        ((name, part),) = networks.items()
+        low, high, n = part["mean"].min(), part["mean"].max(), part["n"].min()
+        return [
+            f"{name}, depth {part['depth'].iloc[0]}: the gradient {_trend(low, high)} at initialisation. Its "
+            f"squared norm is multiplied by {_rate(part, f'n = {n}', ' towards the input')}"
+        ]
+    if not networks:
+        return []
+    common, each = _depths_and_seeds(rows)
+    lead = (
+        f"Gradients at initialisation{common}, with the factor by which their squared norm is multiplied "
+        "towards the input."
+    )
+    return [lead] + [
+        f"{name} {_trend(part['mean'].min(), part['mean'].max())}: {_rate(part, label)}"
+        for (name, part), label in zip(networks.items(), each, strict=True)
+    ]
+
+
+def _rate(rows: pd.DataFrame, label: str, towards: str = "") -> str:
+    """Write the rates of one network, and in brackets its `label`, if any, and the rates of theory."""
+    predicted = rows["predicted"].dropna()
+    is_bound = (rows["kind"] == "batch_norm_limit").any()
+    theory = "theory of wide, fully connected layers: at most" if is_bound else "theory:"
+    notes = [label] * bool(label) + [f"{theory} {_range(predicted)}"] * bool(len(predicted))
+    said = f" ({'; '.join(notes)})" if notes else ""
+    return f"{_range(rows['mean'])} per {rows['per'].iloc[0]}{towards}{said}."
 
 
 def responses(summary: pd.DataFrame) -> str:
@@ -58,13 +100,26 @@ def responses(summary: pd.DataFrame) -> str:
 
     `summary` is `analysis.layers.summarise_responses`."""
     rows = summary[summary["depth"] == summary.groupby("network")["depth"].transform("max")]
-    networks = [
-        f"{row.network} {row.mean:.3g} at depth {row.depth} (n = {row.n})"
-        for row in rows.itertuples(name="Row")
-    ]
-    if not networks:
+    if rows.empty:
         return ""
-    return f"Median standard deviation of the layer responses at the last probed step: {', '.join(networks)}."
+    common, each = _depths_and_seeds(rows)
+    networks = [
+        f"{row['network']} {row['mean']:.3g}" + (f" ({label})" if label else "")
+        for row, label in zip(rows_of(rows), each, strict=True)
+    ]
+    return (
+        f"Median standard deviation of the layer responses at the last probed step{common}: "
+        f"{', '.join(networks)}."
+    )
+
+
+def _depths_and_seeds(rows: pd.DataFrame) -> tuple[str, list[str]]:
+    """Say the depth and the number of seeds once if all networks share them, and else for each network."""
+    each = rows.groupby("network", sort=False).agg({"depth": "first", "n": "min"})
+    labels = [f"depth {row['depth']}, n = {row['n']}" for row in rows_of(each)]
+    if len(set(labels)) == 1:
+        return f" at depth {each['depth'].iloc[0]} (n = {each['n'].iloc[0]})", [""] * len(labels)
+    return "", labels
 
 
 def _trend(low: float, high: float) -> str:
@@ -192,16 +247,21 @@ def _weak_classes(row: Mapping[str, Any], classes: pd.DataFrame | None) -> list[
 
 def measured_differently(columns: Iterable[str]) -> str:
     """Say what differs between the measurements of a cost. `columns`: as in `choice.incomparable_costs`."""
-    words = {"device": "devices", "threads": "numbers of threads", "peak_memory_of": "methods"}
+    words = {
+        "device": "devices",
+        "threads": "numbers of threads",
+        "commit": "versions of the code",
+        "peak_memory_of": "methods",
+    }
     return "measured with different " + " and ".join(words[column] for column in columns)
 
 
 def _evidence(row: Mapping[str, Any], margin: float | None = None) -> str:
     """Describe the difference, n and p of a test; for `absent`, the upper bound and `margin` instead of p."""
     if margin is not None and row.get("verdict") == "absent":
-        bound = f"one-sided 95 % upper bound {row['upper']:+.2f}, margin {margin:g}"
-        return f"{row['mean']:+.2f} percentage points, n = {row['n']}, {bound}"
-    return f"{row['mean']:+.2f} percentage points, n = {row['n']}" + _p(row)
+        bound = f"one-sided 95 % upper bound {signed(row['upper'])}, margin {margin:g}"
+        return f"{signed(row['mean'])} percentage points, n = {row['n']}, {bound}"
+    return f"{signed(row['mean'])} percentage points, n = {row['n']}" + _p(row)
 
 
 def _p(row: Mapping[str, Any]) -> str:
@@ -231,9 +291,15 @@ def unfinished(missing: pd.DataFrame, searching: int) -> list[str]:
     """State why a search is not finished; empty if it is.
 
     `searching` is the number of networks and seeds that need another depth."""
-    reasons = [f"runs without a final error: {len(missing)}"] if len(missing) else []
-    reasons += [f"networks and seeds that need another depth: {searching}"] if searching else []
-    return [f"The search is not finished ({'; '.join(reasons)})."] if reasons else []
+    reasons = []
+    if runs := len(missing):
+        reasons.append(f"{runs} run{'s have' if runs > 1 else ' has'} no final error")
+    if searching:
+        plural = "s" if searching > 1 else ""
+        reasons.append(
+            f"{searching} combination{plural} of network and seed need{'s'[: searching == 1]} another depth"
+        )
+    return [f"The search is not finished: {', and '.join(reasons)}."] if reasons else []
 
 
 def differences(table: pd.DataFrame, baseline: str, other_images: Collection[str] = ()) -> list[str]:
@@ -250,16 +316,20 @@ def differences(table: pd.DataFrame, baseline: str, other_images: Collection[str
         significant = is_significant(rows)
         higher, lower = (int((significant & (sign * rows["mean"] > 0)).sum()) for sign in (1, -1))
         cells = f"{len(rows)} combination{'s'[: len(rows) > 1]} of network and depth"
-        compared = f"{str(error).capitalize()} of {study} compared with {baseline}"
+        compared = f"{str(error).capitalize()} of {study}, compared with {baseline}, is"
         if not any(any(each.values()) for each in rows["differences"]):
-            sentences.append(f"{compared}: the same in every seed of {cells}.")
+            sentences.append(f"{compared} the same in every seed of {cells}.")
             continue
         candidates = rows[significant] if significant.any() else rows
         largest = rows_of(candidates)[candidates["mean"].abs().argmax()]
+        counts = {"higher": higher, "lower": lower}
+        parts = [f"significantly {word} in {count}" for word, count in counts.items() if count]
+        if rest := len(rows) - higher - lower:
+            parts.append(f"not significantly different in {rest}")
         sentences.append(
-            f"{compared}, over {cells}: significantly higher in {higher}, significantly lower in {lower}, no "
-            f"significant difference in {len(rows) - higher - lower}. Largest difference: "
-            f"{largest['network']} at depth {largest['depth']} ({_evidence(largest)})."
+            f"{compared} {listed(parts)} of {cells}. Largest "
+            f"{'significant ' if significant.any() else ''}difference: {largest['network']} at depth "
+            f"{largest['depth']} ({_evidence(largest)})."
         )
     return sentences
 
@@ -279,8 +349,8 @@ def frontier_lines(rows: Sequence[Mapping[str, Any]], below: float) -> list[str]
         line += f" ({middle} of {seeds}, {row['low']:g} to {row['high']:g})" if has_spread else f" ({seeds})"
         if row["open"]:
             line += (
-                f"; {row['open']} seed{'s'[: row['open'] > 1]} trained at the maximum depth tested, so the "
+                f". {row['open']} seed{'s'[: row['open'] > 1]} trained at the maximum depth tested, so the "
                 "limit may be deeper"
             )
-        lines.append(line)
+        lines.append(f"{line}.")
     return lines

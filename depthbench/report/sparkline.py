@@ -12,7 +12,8 @@ def sparkline(depths: Iterable[int], errors: Iterable[float], twin: Iterable[flo
     if not depths:
         return ""
     label = ", ".join(f"depth {depth}: {error:.1f} %" for depth, error in zip(depths, errors, strict=True))
-    parts = []
+    low, high = HEIGHT - MARGIN, MARGIN
+    parts = [f'<path class="bounds" d="M{MARGIN} {low}H{WIDTH - MARGIN}M{MARGIN} {high}H{WIDTH - MARGIN}"/>']
     if twin:
         parts.append(f'<polyline class="twin" points="{_path(twin)}"/>')
     parts.append(f'<polyline points="{_path(errors)}"/>')

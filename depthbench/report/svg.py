@@ -2,6 +2,9 @@
 
 import re
 from collections.abc import Callable, Iterable
+from urllib.parse import quote
+
+from depthbench.report.compact import compact
 
 MARK = "shows:"  # start of an id that becomes classes
 AXIS = "axis"  # id of an axis that stays visible when its panel is hidden
@@ -10,10 +13,11 @@ AXIS = "axis"  # id of an axis that stays visible when its panel is hidden
 def mark(depths: Iterable[int] = (), network: str = "") -> str:
     """Return the id of a part of a figure that shows these depths and this network.
 
-    `inline` turns it into classes, e.g. `depth-20 network-plain`, that the page's script finds."""
+    `inline` turns it into classes, e.g. `depth-20 network-plain`, that the page's script finds. The name is
+    encoded as in an address, so that different names are different classes without spaces and dots."""
     parts = [f"depth-{depth}" for depth in depths]
     if network:
-        parts.append(f"network-{re.sub(r'[^A-Za-z0-9_]', '-', network)}")
+        parts.append(f"network-{quote(network, safe='').replace('.', '%2E')}")
     return MARK + ".".join(parts)
 
 
@@ -37,6 +41,7 @@ def inline(svg: str, name: str, label: str) -> str:
     svg = re.sub(rf' id="{MARK}([^"]*)"', lambda m: f' class="{classes(m[1])}"', svg)
     svg = re.sub(r' id="([^"]+)"', lambda m: f' id="{name}-{m[1]}"' if m[1] in referred else "", svg)
     svg = re.sub(r'(href="#|url\(#)', rf"\1{name}-", svg)
+    svg = compact(svg)
     svg = re.sub(r"(<style\b[^>]*>).*?(</style>)", _scoped(name), svg, flags=re.DOTALL)
     label = label.replace("&", "&amp;").replace("<", "&lt;").replace('"', "&quot;")
     return svg.replace("<svg", f'<svg id="{name}-svg" role="group" aria-label="{label}"', 1)

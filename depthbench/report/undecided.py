@@ -49,11 +49,12 @@ def undecided(path: Path, rows: Rows) -> Undecided:
 def keep_undecided(evidence: "Evidence") -> Undecided:
     """Return the inconclusive verdicts of loaded results, and keep them in their directory."""
     from depthbench.report.opening import name_of, needed, spread
+    from depthbench.report.tables.formatting import signed
 
     is_judged = evidence.runs["status"].isin(FINISHED).any() if len(evidence.runs) else False
     open_ones = [each for each in evidence.answers if each.verdict == "inconclusive"] if is_judged else []
     lines = [
-        f"{name_of(found)}, depth {found.shallow} to {found.deep}: inconclusive ({found.effect:+.2f} "
+        f"{name_of(found)}, depth {found.shallow} to {found.deep}: inconclusive ({signed(found.effect)} "
         f"points, {spread(found)}, n = {found.n}); {needed(found)}"
         for found in open_ones
     ]

@@ -27,7 +27,9 @@ from depthbench.store.settings import conflicts
 from depthbench.study.file import check_format, load_study
 from depthbench.study.grid import grids_of, join_grids
 from depthbench.study.model import Frontier, Study, Variant, Verdict
+from depthbench.training.settings import Evaluate
 
+CHOSEN_BY_DATA = ("every", "train_size", "log_every")  # keys of [evaluate] that Study.resolve fills in
 DISCARDED_BY_FRESH = ("runs", "report", "report-slides", "tensorboard")
 
 
@@ -92,6 +94,19 @@ class StudyStore:
         if self._holds_a_study() and not fresh:
             self._check_settings(study, data_hash)
             self.check_code(study)
+
+    def with_stored_evaluation(self, study: Study, requested: Evaluate) -> Study:
+        """Return `study` with the stored settings of evaluations where `requested` leaves them unset.
+
+        Versions of depthbench choose them differently, and later runs must be evaluated like stored ones."""
+        try:
+            stored = self.table().get("evaluate", {})
+        except BadInput:  # `check` raises it
+            return study
+        if "every" not in stored:  # the study file was written by hand
+            return study
+        kept = {key: stored.get(key) for key in CHOSEN_BY_DATA if getattr(requested, key) is None}
+        return study.model_copy(update={"evaluate": study.evaluate.model_copy(update=kept)})
 
     def check_code(self, study: Study) -> None:
         """Raise BadInput if stored runs of a network in `study` used another version of its plug-in."""

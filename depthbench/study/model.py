@@ -6,8 +6,9 @@ the value and what is allowed."""
 
 import hashlib
 import json
+import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Self
 
 import tomli_w
@@ -33,6 +34,8 @@ from depthbench.training.settings import Evaluate, Recipe
 
 FORMAT = 1  # of results directories; increased when an older version would misread newer results
 DEFAULT_STUDY = "quick"
+MOST_EVALUATIONS = 20  # of a run, by default
+FEWEST_EVALUATED = 2000  # training images of an evaluation, by default
 
 
 def _file_name(value: str) -> str:
@@ -58,6 +61,26 @@ class Verdict(Section):
     runs of 64,000 steps (HE2015_CIFAR_STEPS) or more, 1 for shorter ones."""
     reach: Percent | None = None
     """The report shows how many steps each run takes to reach this train error, in percent. Unset: 10."""
+
+
+def _choose_evaluations(
+    evaluate: dict[str, Any], recipe: Mapping[str, Any], train_size: int, other_size: int
+) -> None:
+    """Fill in how often and on how many training images a run of `recipe` is evaluated, where unset.
+
+    All evaluations together take at most half as many images as the run trains on. The forward pass is a
+    third of the work of a training step, so they take at most 15 % of the time. The last step is always
+    evaluated, on all test images, even if that takes longer."""
+    trained_on = recipe["steps"] * recipe["batch_size"]
+    part = max(FEWEST_EVALUATED, trained_on // 10 - other_size)  # at least five evaluations, if they fit
+    if evaluate["train_size"] is None and part < 0.9 * train_size:
+        evaluate["train_size"] = part
+    elif evaluate["train_size"] is not None and evaluate["train_size"] >= train_size:
+        evaluate["train_size"] = None
+    if evaluate["every"] is None:
+        images = (evaluate["train_size"] or train_size) + other_size
+        count = min(MOST_EVALUATIONS, max(1, trained_on // 2 // images))
+        evaluate["every"] = math.ceil(recipe["steps"] / count)
 
 
 def _resolved(key: str, value: int | None) -> int:
@@ -259,15 +282,7 @@ class Study(Grids, Shared):
                 f"probe.steps contains {late[0]}, but the steps of a run are 0 to {steps - 1}: remove it"
             )
         evaluate = self.evaluate.model_dump()
-        trained_on = steps * recipe["batch_size"]
-        part = max(5000, trained_on // 5)  # so that a short run on many images is not mostly evaluation
-        if evaluate["train_size"] is not None and evaluate["train_size"] >= train_size:
-            evaluate["train_size"] = None
-        elif evaluate["train_size"] is None and part < 0.9 * train_size:
-            evaluate["train_size"] = part
-        if evaluate["every"] is None:
-            seen = (evaluate["train_size"] or train_size) + other_size
-            evaluate["every"] = max(1, steps // min(20, max(5, trained_on // seen)))
+        _choose_evaluations(evaluate, recipe, train_size, other_size)
         if evaluate["log_every"] is None:
             evaluate["log_every"] = min(max(10, steps // 500), steps)
         resolved = self.model_copy(update={"recipe": Recipe(**recipe), "evaluate": Evaluate(**evaluate)})

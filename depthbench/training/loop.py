@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import torch
 
 from depthbench.data.images import Images
-from depthbench.events import Activity, Event, Note, RowLogged
+from depthbench.events import Activity, Event, Note, Progressed, RowLogged
 from depthbench.machine.environment import describe_environment
 from depthbench.networks.cost import count_parameters
 from depthbench.store.record import Environment, Final, Hashes, HowExecuted, Record, Status, Timing
@@ -17,9 +17,11 @@ from depthbench.store.run_store import RunStore
 from depthbench.study.model import Run
 from depthbench.training import checkpoint
 from depthbench.training.mode import TrainingMode
+from depthbench.training.pace import Meter
 from depthbench.training.trainer import Trainer
 
 CHECKPOINT_SECONDS = 30.0
+PROGRESS_SECONDS = 1.0
 
 Steps = Generator[None, None, Record]
 
@@ -40,8 +42,9 @@ def train(
     This is a generator that pauses after each update, so that several runs can take turns in one process,
     each as if it were alone. It returns the record that run.json then holds. `finish` runs it to its end.
 
-    `emit` receives RowLogged, Note and Activity events. `should_stop` is called before each step. When it
-    returns True, the state is saved and the run is `interrupted`. Raises BadInput as `Trainer` does."""
+    `emit` receives RowLogged, Progressed, Note and Activity events. `should_stop` is called before each step.
+    When it returns True, the state is saved and the run is `interrupted`. Raises BadInput as `Trainer`
+    does."""
     trainer = Trainer(run, images, mode)
     with contextlib.closing(trainer):
         record = _first_record(trainer, images, data_hash)
@@ -73,8 +76,13 @@ class _Progress:
     """The step that this process started from."""
     _started: float = field(init=False)
     """The time at which the run would have started if it had never stopped."""
+    _began: float = field(init=False)
+    """The time at which this process started to train."""
     _saved: float = field(init=False)
     """The time of the last checkpoint."""
+    _meter: Meter = field(init=False)
+    _progressed: float = field(init=False)
+    """The time of the last Progressed event."""
     _has_reported_step_mode: bool = field(init=False, default=False)
 
     def train(self) -> Generator[None, None, Status]:
@@ -90,6 +98,8 @@ class _Progress:
                 self.trainer.advance()
                 self._update_seconds()
                 self._report_step_mode()
+                if time.perf_counter() - self._progressed > PROGRESS_SECONDS:
+                    self._emit_progress()
                 if time.perf_counter() - self._saved > self.checkpoint_seconds:
                     self._save_state()
                     self._saved = time.perf_counter()
@@ -130,8 +140,10 @@ class _Progress:
             self.record = self.record.changed(earlier_environments=earlier)
         self._write_record()
         self.first_step = self.trainer.step
-        self._started = time.perf_counter() - self.trainer.seconds
-        self._saved = time.perf_counter()
+        self._began = time.perf_counter()
+        self._started = self._began - self.trainer.seconds
+        self._saved = self._progressed = time.perf_counter()
+        self._meter = self._make_meter()
 
     def _restore(self, state: checkpoint.State) -> None:
         threads = torch.get_num_threads()
@@ -161,6 +173,7 @@ class _Progress:
             images_per_second=self.trainer.rate,
         )
         self.emit(event)
+        self._emit_progress()
         return self._ending()
 
     def _ending(self) -> Status | None:
@@ -175,7 +188,34 @@ class _Progress:
         return "done" if has_stalled or records.rows[-1]["step"] == run.steps else None
 
     def _update_seconds(self) -> None:
-        self.trainer.seconds = time.perf_counter() - self._started
+        trainer = self.trainer
+        trainer.seconds = time.perf_counter() - self._started
+        self._meter.see(trainer.step, trainer.seconds - trainer.evaluating, trainer.evaluating)
+
+    def _make_meter(self) -> Meter:
+        trainer = self.trainer
+        test_images = len(trainer.sets["test"][1])
+        return Meter(
+            trainer.run,
+            images=sum(len(y) for _, y in trainer.sets.values()),
+            final_images=trainer.final_evaluations.passes * test_images,
+            step=trainer.step,
+            seconds=trainer.seconds - trainer.evaluating,
+            evaluating=trainer.evaluating,
+            evaluations=sum(not math.isnan(row["test_error"]) for row in trainer.records.rows),
+        )
+
+    def _emit_progress(self) -> None:
+        trainer = self.trainer
+        event = Progressed(
+            run=trainer.run,
+            step=trainer.step,
+            first_step=self.first_step,
+            seconds=time.perf_counter() - self._began,
+            seconds_left=self._meter.seconds_left,
+        )
+        self.emit(event)
+        self._progressed = time.perf_counter()
 
     def _report_step_mode(self) -> None:
         """Emit a note, once, if steps are not made in the requested mode."""

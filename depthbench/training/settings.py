@@ -99,11 +99,12 @@ class Evaluate(Section):
     """The evaluations of a run, in evaluation mode on clean images, and the rows that it logs."""
 
     every: Count | None = None
-    """Steps between evaluations. Unset: 20 evaluations, or fewer (at least 5) if they would take more images
-    than the run trains on."""
+    """Steps between evaluations. Unset: 20 evaluations, or fewer (at least 1) if they would take more than
+    half as many images as the run trains on."""
     train_size: Count | None = None
     """Measure the train error on this number of training images, drawn once, or on all if there are no more.
-    Unset: on all, or in a short run on a fifth of the number it trains on (at least 5,000)."""
+    Unset: on all, or in a short run on a tenth of the number it trains on, minus the number of test and
+    validation images (at least 2,000)."""
     ten_crop: bool = False
     """At the end of a run, measure the top-1 and top-5 test errors of the centre crop and of 10 crops, whose
     scores are averaged (He et al. 2015, sec. 3.4). Needs decode = "as_read"."""

@@ -10,10 +10,13 @@ from depthbench.analysis.verdict import Verdicts, degradation, removals, trends
 from tests.analysis.test_verdict import errors_of
 
 
-def answers(table, margin=1.0, untrained=()):
+def judged_of(table, margin):
     errors = errors_of(table)
-    judged = Verdicts(margin, degradation(errors, margin), trends(errors, margin), removals(errors, margin))
-    return answer(judged, untrained)
+    return Verdicts(margin, degradation(errors, margin), trends(errors, margin), removals(errors, margin))
+
+
+def answers(table, margin=1.0, untrained=()):
+    return answer(judged_of(table, margin), untrained)
 
 
 def test_twins_follow_their_residual_network():
@@ -89,6 +92,59 @@ def test_an_outlier_at_chance_between_two_depths_does_not_hide_a_rise_in_every_s
     assert plain.p == pytest.approx(1 / 2**5)
 
 
+def test_the_sign_flip_test_is_corrected_and_decides_only_if_it_can():
+    """The middle depth lacks seeds, so there is no trend over all seeds."""
+    table = {
+        ("plain", 20): [1, 2, 1, 2, 1, 2],
+        ("plain", 56): [3, 5, 3],
+        ("plain", 110): [9, 8, 9, 8, 9, "x"],
+    }
+    (six,) = answers(table)
+    assert (six.verdict, six.test) == ("present", "sign-flip test")
+    assert six.p == pytest.approx(3 / 2**6)  # the strictest of three pairs of depths
+    table = {("plain", 20): [1, 2, 1, 2, 1], ("plain", 56): [3, 5, 3], ("plain", 110): ["x"] * 5}
+    (five,) = answers(table)  # 3 / 2**5 is above 0.05, although all five runs diverged
+    assert (five.verdict, five.test) == ("present", "paired t test")
+
+
+def test_twins_are_judged_by_the_same_tests_as_networks():
+    def pair(*depths):
+        table = {("plain", depth): errors for depth, errors in zip((20, 56, 110), depths, strict=False)}
+        table |= {
+            ("resnet", depth): [1, 1.1, 1, 1.2, 1][: len(errors)] for (_, depth), errors in table.items()
+        }
+        return answers(table)[-1]
+
+    low = [1, 1.1, 1, 1.2, 1]
+    diverged = pair(low, [5, 5.1, 5, "x", 5.2])
+    assert (diverged.residual, diverged.test, diverged.verdict) == ("resnet", "sign-flip test", "present")
+    assert diverged.p == pytest.approx(1 / 2**5)
+    assert diverged.diverged == 1
+    few = pair(low[:3], [5, 5.1, 5], [9, 8, 9])
+    assert (few.test, few.verdict) == ("Page's trend test", "present")
+    assert pair(low, [5, 5.1, 5, 5.3, 5.2]).test == "paired t test"
+
+
+@pytest.mark.parametrize(("effect", "least", "most"), [(0.0, 0.0, 0.05), (4.0, 0.9, 1.0)])
+def test_operating_characteristics_if_some_runs_diverge(effect, least, most, monkeypatch):
+    """A run diverges with probability 0.1, without an effect at both depths, otherwise at the deeper one.
+
+    A t test misses an effect that every seed shows, because chance error widens the spread."""
+    monkeypatch.setattr("depthbench.analysis.answers.seeds_to_decide", lambda *_: None)  # simulates for long
+    rng, studies, seeds = np.random.default_rng(0), 200, 6
+    table = {}
+    for study in range(studies):
+        for depth, mean in ((20, 5.0), (56, 5.0 + effect)):
+            diverges = rng.random(seeds) < (0.1 if depth == 56 or not effect else 0)
+            errors = np.where(diverges, 90.0, rng.normal(mean, 1.0, seeds))
+            table[(f"study {study}", depth)] = ["x" if error == 90 else error for error in errors]
+    judged = judged_of(table, margin=0.1)
+    rate = sum(found.verdict == "present" for found in answer(judged)) / studies
+    assert least <= rate <= most + 3 * (0.05 * 0.95 / studies) ** 0.5
+    if effect:
+        assert (judged.degradation["verdict"] == "present").mean() < 0.7
+
+
 def test_one_more_depth_of_one_seed_changes_no_answer():
     table = {("plain", 20): [1, 2, 1, 2], ("plain", 110): [80, 81, 79, 80]}
     (one,) = answers(table)
@@ -125,7 +181,11 @@ def test_networks_at_chance_come_last_and_are_not_judged():
     untrained = at_chance(summary, errors.assign(num_classes=10))
     assert untrained == ["plain"]
     assert at_chance(summary.assign(n=2), errors.assign(num_classes=10)) == []
-    assert [(each.network, each.verdict) for each in answers(table, untrained=untrained)] == [
-        ("resnet", "absent"),
-        ("plain", AT_CHANCE),
+    assert [(each.network, each.residual, each.verdict) for each in answers(table, untrained=untrained)] == [
+        ("resnet", "", "absent"),
+        ("plain", "resnet", AT_CHANCE),  # nothing can be removed, which is stated
+        ("plain", "", AT_CHANCE),
     ]
+    found = answers(table, untrained=["resnet"])
+    assert [each.residual for each in found] == ["", "resnet", ""]
+    assert [each.network for each in found] == ["plain", "plain", "resnet"]

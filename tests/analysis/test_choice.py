@@ -15,7 +15,7 @@ def runs_of(errors: dict, **columns) -> pd.DataFrame:
             row = {"network": network, "depth": depth, "seed": seed, "status": "done", "val_error": value}
             row |= {"test_error": 50.0, "parameters": 1e3 * depth, "multiply_adds": 2e3 * depth}
             row |= {"seconds": depth + seed, "peak_memory": None, "peak_memory_of": None}
-            row |= {"device": "cpu", "threads": 1, "num_classes": 10}
+            row |= {"device": "cpu", "commit": "abc", "threads": 1, "num_classes": 10}
             diverged = {"status": "diverged", "val_error": None, "test_error": 90.0, "seconds": 0.1}
             rows.append(row | (diverged if value == "x" else {}))
     return pd.DataFrame(rows).assign(**columns)
@@ -106,6 +106,7 @@ def test_measured_costs_of_two_devices_are_not_comparable():
         "seconds": ["threads"],
         "peak_memory": ["threads", "peak_memory_of"],
     }
+    assert incomparable_costs(runs.assign(commit=["abc", "def"])) == {"seconds": ["commit"]}
 
 
 def test_without_a_finished_run_there_is_no_row():

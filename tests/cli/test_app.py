@@ -95,7 +95,7 @@ def test_frontier_finds_where_networks_stop_training_and_reports_it(tmp_path):
     assert [(row["network"], row["median"], row["open"]) for row in outcome["networks"]] == [("plain", 8, 1)]
     page = (tmp_path / "frontier-quick/report/index.html").read_text()
     assert "Deepest trainable depth" in page
-    assert "plain: train error below 100 % up to depth 8 (1 seed)" in page
+    assert "plain: train error below 100\N{NO-BREAK SPACE}% up to depth 8 (1 seed)" in page
     printed = invoke(*asked, "--no-report")[1]
     assert "report: none" in printed
     assert json.loads(invoke(*asked, "--no-report", "--json")[1])["report"] is None

@@ -6,7 +6,7 @@ from rich.console import Console
 
 from depthbench.cli import display
 from depthbench.cli.display import Bars, Lines, outcome
-from depthbench.events import Activity, Note, RowLogged, RunEnded, RunStarted, StudyStarted
+from depthbench.events import Activity, Note, Progressed, RowLogged, RunEnded, RunStarted, StudyStarted
 from depthbench.store.record import Final, Record, Timing
 
 FINAL = Final(train_error_eval=12.345, test_error=20.0)
@@ -67,6 +67,10 @@ def test_a_run_that_was_mostly_evaluation_says_so(tiny):
     assert line(33.0).endswith(" 20.00 %, 1 min 7 s")
 
 
+def progressed(run, step, *, seconds, left, first_step=0):
+    return Progressed(run, step=step, first_step=first_step, seconds=seconds, seconds_left=left)
+
+
 def test_lines_report_each_end_and_regular_progress(runs, console, monkeypatch):
     now = [100.0]
     monkeypatch.setattr(display.time, "monotonic", lambda: now[0])
@@ -77,6 +81,7 @@ def test_lines_report_each_end_and_regular_progress(runs, console, monkeypatch):
         lines.show(RunStarted(first))
         now[0] += 5
         lines.show(row(first, 6))
+        lines.show(progressed(first, 6, seconds=5, left=5))
         lines.tick()  # too early for a line
         now[0] += 10
         lines.tick()
@@ -90,23 +95,52 @@ def test_lines_report_each_end_and_regular_progress(runs, console, monkeypatch):
         lines.show(Note("lanes were measured"))
     printed = console.file.getvalue().splitlines()
     assert printed == [
-        "[0/2] plain-8 seed 0 step 6/12, loss 2.500, train error 90.0 %, 40 images/s; about 15 s left",
+        "[0/2] plain-8 seed 0 step 6/12, loss 2.500, train error 90.0 %, 40 images/s; about 10 s left",
         f"{first.run_id}: checkpoint.pt cannot be read",
-        "[0/2] plain-8 seed 0 test images noisy, 8; about 15 s left",
+        "[0/2] plain-8 seed 0 test images noisy, 8; about 10 s left",
         "[1/2] plain-8 seed 0 done: train error 12.35 %, test error 20.00 %, 3 s",
         "[2/2] resnet-8 seed 0 failed: boom",
         "lanes were measured",
     ]
 
 
-def test_the_time_left_excludes_the_steps_before_a_resume(runs, monkeypatch):
-    now = [0.0]
-    monkeypatch.setattr(display.time, "monotonic", lambda: now[0])
-    clock = display._Clock(runs)
-    now[0] = 10.0  # one step in 10 s; 3 and 12 steps are left
-    clock.see(runs[0], step=9, first_step=8)
-    now[0] = 100.0  # for example, an evaluation
-    assert clock.left == "about 2 min 30 s left"
+@pytest.fixture
+def clock_of(tiny, monkeypatch):
+    """Return a function that makes a clock at 0 s for runs of depths 20 and 8, and the runs of plain."""
+    monkeypatch.setattr(display.time, "monotonic", lambda: 0.0)
+    runs = sorted(tiny(grid={"depth": [8, 20]}).runs(), key=lambda run: -run.depth)
+
+    def make(jobs):
+        return display._Clock(runs, jobs), [run for run in runs if run.network == "plain"]
+
+    return make
+
+
+def test_waiting_runs_take_as_long_as_the_others_of_their_network_by_depth(clock_of, monkeypatch):
+    clock, (deep, shallow) = clock_of(jobs=1)
+    assert clock.left == "time left not known yet"
+    clock.start(deep)
+    clock.see(progressed(deep, 3, seconds=5, left=15))  # 20 s at depth 20, so 8 s at depth 8
+    assert clock.left == "about 51 s left"  # 15 + 20 + 8 + 8
+    clock.finish(deep)
+    clock.start(shallow)
+    clock.see(progressed(shallow, 6, seconds=2, left=2))
+    monkeypatch.setattr(display.time, "monotonic", lambda: 1.0)
+    assert clock.left_of(shallow) == 1
+    monkeypatch.setattr(display.time, "monotonic", lambda: 9.0)  # it takes longer than expected
+    assert clock.left_of(shallow) == 0
+
+
+def test_the_time_left_ends_with_the_last_of_several_jobs(clock_of):
+    clock, (deep, _) = clock_of(jobs=4)
+    clock.see(progressed(deep, 3, seconds=5, left=15))
+    assert clock.left == "about 20 s left"  # the other run of 20 layers has not started
+
+
+def test_the_time_left_excludes_the_steps_before_a_resume(clock_of):
+    clock, (deep, _) = clock_of(jobs=1)
+    clock.see(progressed(deep, 9, seconds=1, left=3, first_step=8))  # 4 s for 4 steps
+    assert clock.left == "about 25 s left"  # 3 + 12 + 2 * 4.8
 
 
 def test_bars_show_each_run_in_progress(runs):
@@ -117,6 +151,7 @@ def test_bars_show_each_run_in_progress(runs):
         bars.show(RunStarted(first))
         bars.show(RunStarted(second))
         bars.show(row(first, 6))
+        bars.show(progressed(first, 6, seconds=5, left=7))
         bars.tick()
         bars.bars.refresh()
         shown = {task.description: (task.completed, task.total) for task in bars.bars.tasks}
@@ -126,4 +161,4 @@ def test_bars_show_each_run_in_progress(runs):
         bars.show(ended(first))
         assert len(bars.bars.tasks) == 2
     assert "plain-8 seed 0 done" in console.file.getvalue()
-    assert "loss 2.50 error 90.0 % 40 img/s" in console.file.getvalue()
+    assert "loss 2.50 error 90.0 % 40 img/s 7 s" in console.file.getvalue()

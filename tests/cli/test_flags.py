@@ -104,7 +104,7 @@ def test_data_in_a_folder_has_the_name_of_the_folder(tmp_path):
     study = load_study(base, **given)
     assert (study.data.name, study.data.path) == ("My flowers (2)", str(folder))
     assert study.name == "quick"
-    assert study.recipe.steps == 300
+    assert study.recipe.steps == load_study("quick").recipe.steps
 
 
 def test_a_data_set_replaces_a_folder(tmp_path):

@@ -89,5 +89,5 @@ def test_times_that_were_not_measured_are_marked():
 def test_a_network_that_trains_at_no_depth():
     row = {"network": "plain", "n": 1, "median": 0.0, "low": 0.0, "high": 0.0, "open": 0}
     message = "plain: train error below 20 % at no tested depth"
-    assert frontier_lines([row], 20) == [f"{message} (1 seed)"]
-    assert frontier_lines([row | {"n": 2}], 20) == [f"{message} (2 seeds)"]
+    assert frontier_lines([row], 20) == [f"{message} (1 seed)."]
+    assert frontier_lines([row | {"n": 2}], 20) == [f"{message} (2 seeds)."]

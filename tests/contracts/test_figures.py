@@ -16,7 +16,7 @@ from depthbench.report.figures import COMPARISON_FIGURES, FIGURES
 from depthbench.report.style import canvas, palette, points, saving, tags
 from depthbench.store.results import Results
 from tests.report.conftest import evidence_of
-from tests.report.looking import legend, line_colours, panels, stays_on_paper
+from tests.report.looking import described_points, legend, line_colours, panels, stays_on_paper
 
 EVERY = {**FIGURES, **COMPARISON_FIGURES}
 PER_PROBE = [name for name in EVERY if re.search("gradient|heatmap|first_steps|response_std", name)]
@@ -76,7 +76,7 @@ def test_has_a_title_units_and_legible_text(drawn, name):
     texts = [text for text in figure.findobj(lambda a: hasattr(a, "get_fontsize")) if text.get_text()]
     assert min(text.get_fontsize() for text in texts) >= 7
     labels = " ".join(axes.get_xlabel() + axes.get_ylabel() for axes in figure.axes)
-    units = r"\(%\)|\(1 = input\)|fraction of the depth|updates made|percentage points|weighted layers"
+    units = r"\(%\)|\(1 = input\)|layer / depth|updates made|percentage points|weighted layers"
     assert re.search(units, labels)
 
 
@@ -105,13 +105,13 @@ def test_every_point_and_line_is_described(drawn, name, study):
     series = points.collect(figure)
     tagged = [line for axes in panels(figure) for line in axes.lines if line.get_gid()]
     curves = [line for line in tagged if len(line.get_xdata()) > 1 and line.get_linestyle() != "None"]
-    assert sum(len(each["points"]) for each in series) >= max(1, len(curves))
+    assert sum(len(described_points(each)) for each in series) >= max(1, len(curves))
     long = [x for x in curves if len(x.get_xdata()) > 2 and x.get_color() != palette.BACKGROUND]
     assert all(hasattr(line, tags.SERIES) for line in long)  # shorter ones may connect described points
     for each in series:
         assert each["name"]
         assert each["y"]
-        assert each["points"]
+        assert described_points(each)
 
 
 @each_figure

@@ -1,4 +1,5 @@
 import os
+from dataclasses import replace
 
 import pytest
 
@@ -46,6 +47,23 @@ def test_a_published_data_set_can_be_planned_without_its_files(tiny, tmp_path, m
 def test_too_many_evaluation_images_means_all(tiny, tmp_path, asked, taken):
     plan = make_plan(tiny(evaluate={"train_size": asked}), Execution(tmp_path, device="cpu"))
     assert plan.study.evaluate.train_size == taken
+
+
+def test_stored_runs_keep_their_evaluations_when_the_defaults_differ(tiny, tmp_path):
+    execution = Execution(tmp_path, device="cpu")
+    plan = make_plan(tiny(evaluate={"every": 5, "train_size": 1000}), execution)
+    with plan.store.opened(plan.study, plan.data_hash):
+        pass
+    unset = {"every": None, "train_size": None, "log_every": None}
+    study = tiny()
+    again = study.model_copy(update={"evaluate": study.evaluate.model_copy(update=unset)})
+    assert make_plan(again, execution).study.evaluate == plan.study.evaluate
+    assert make_plan(again, replace(execution, fresh=True)).study.evaluate.every == 12
+    with pytest.raises(BadInput, match=r"evaluate\.every was 5 and is now 7"):
+        make_plan(tiny(evaluate={"every": 7, "train_size": 1000}), execution)
+    slower = again.model_copy(update={"recipe": again.recipe.model_copy(update={"steps": 24})})
+    with pytest.raises(BadInput, match=r"other settings \(.*recipe\.steps was 12 and is now 24"):
+        make_plan(slower, execution)
 
 
 def test_early_stopping_needs_a_validation_set(tiny, tmp_path):

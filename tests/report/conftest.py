@@ -166,6 +166,11 @@ def results(whole):
 
 
 @pytest.fixture(scope="session")
+def many_studies(results) -> Comparison:
+    return Comparison(dict.fromkeys("abcdefg", evidence_of(results)))
+
+
+@pytest.fixture(scope="session")
 def compared(whole, partial, other):
     """A comparison of three studies."""
     paths = {"whole": whole, "partial": partial, "other": other}

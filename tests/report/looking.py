@@ -1,5 +1,7 @@
 """Draw figures from made-up results, and look at their parts."""
 
+from typing import Any
+
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -51,3 +53,16 @@ def stays_on_paper(figure: Figure) -> bool:
     box = figure.get_tightbbox()
     width, height = figure.get_size_inches()
     return min(box.x0, box.y0) >= -0.01 and box.x1 <= width + 0.01 and box.y1 <= height + 0.01
+
+
+def described_points(series: dict[str, Any]) -> list[list[Any]]:
+    """The points of a series of `points.collect`, those of a grid as the page expands it."""
+    if "points" in series:
+        return series["points"]
+    grid = series["grid"]
+    cells = [
+        [left, top, row + column]
+        for top, row in zip(grid["top"], grid["rows"], strict=True)
+        for left, column in zip(grid["left"], grid["columns"], strict=True)
+    ]
+    return [[*cell, y] for cell, y in zip(cells, grid["values"], strict=True) if y is not None]

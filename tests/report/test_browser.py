@@ -4,9 +4,13 @@ import json
 import math
 import shutil
 
+import numpy as np
 import pytest
 
 from depthbench.report import write_report
+from depthbench.report.opening import Opening, Row
+from depthbench.report.page import Parts, render
+from depthbench.report.sparkline import sparkline
 from depthbench.store.results import load_results
 from tests.report.conftest import store_study, study_of
 
@@ -68,6 +72,39 @@ def test_the_page_does_not_scroll_sideways(opened, width):
     opened.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
     root = "return [document.documentElement.scrollWidth, window.innerWidth]"
     assert opened.execute_script(root)[0] <= width
+
+
+@pytest.mark.parametrize("networks", [1, 2, 9, 30])
+def test_the_table_of_verdicts_fits_the_first_screen(browser, tmp_path, networks):
+    rows = [
+        Row(
+            name=f"a-network-with-a-name-of-forty-letters-{i:02d}"[-40:],
+            badge="inconclusive",
+            kind="open",
+            effect="+89.11 points",
+            spread="95 % interval +88.73 to +89.49",
+            depths="20 to 1202",
+            n="10",
+            p="< 0.0001",
+            note="about 120 seeds in all would decide it",
+            spark=sparkline([20, 56, 110], [0.0, 50.0, 90.0]),
+        )
+        for i in range(networks)
+    ]
+    first = Opening("Do deeper networks train worse?", rows, ["A sentence. Another."])
+    parts = {"title": "", "subtitle": "", "depths": [], "environments": {}, "files": {}, "command": ""}
+    browser.get(render(tmp_path, Parts([], []), first, sentences={}, **parts).as_uri())
+    for width in (320, 390, 740, 1000, 1280):
+        size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+        assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+        table, box = browser.execute_script(
+            "const t = document.querySelector('.verdicts');"
+            "return [t.scrollWidth, t.closest('.box, #answer').clientWidth]"
+        )
+        assert table <= box
+        end = "return document.querySelector('.summary').getBoundingClientRect().bottom"
+        assert browser.execute_script(end) < (900 if networks != 9 or width < 1000 else 1000)
 
 
 def test_a_depth_can_be_hidden_in_every_figure(opened):
@@ -134,7 +171,8 @@ def point_at(browser, figure, name):
         const svg = document.getElementById(`${figure}-svg`);
         svg.scrollIntoView({ block: "center" });
         const data = JSON.parse(svg.parentElement.querySelector("script").textContent);
-        const [x, y] = data.find((series) => series.name === name).points[0];
+        const { points, grid } = data.find((series) => series.name === name);
+        const [x, y] = grid ? [grid.left[0], grid.top[0]] : points[0];
         const at = new DOMPoint(x, y).matrixTransform(svg.getScreenCTM());
         return [at.x, at.y];
         """,
@@ -151,6 +189,33 @@ def test_pointing_at_a_run_shows_its_error(opened, study):
     expected = runs.loc[("plain", 14, 0), "train_error_eval"]
     text = point_at(opened, "degradation", "plain, depth 14, seed 0")
     assert text == f"plain, depth 14, seed 0\ntrain error {expected:.4g} %"
+
+
+def test_pointing_at_a_cell_shows_its_layer_step_and_value(opened, study):
+    layers = load_results(study).layers.query(
+        "network == 'plain' and depth == 14 and step == 0 and layer == 1"
+    )
+    expected = np.exp(np.log(layers["grad_norm_preact"]).mean())
+    opened.execute_script("document.getElementById('gradients').open = true")
+    name = f"plain, depth 14, geometric mean of {len(layers)} seeds"
+    text = point_at(opened, "heatmap_preact", name)
+    assert text == f"{name}\nlayer 1, step 0, L2 norm of dL/dz {expected:.4g}"
+
+
+def test_boxes_that_scroll_say_so(opened):
+    wide = "return [...document.querySelectorAll('.box')].filter((box) => box.checkVisibility() && {})"
+    marked, overflowing = (
+        wide.format(condition)
+        for condition in ("box.classList.contains('wide')", "box.scrollWidth > box.clientWidth + 1")
+    )
+    for width, is_narrow in ((390, True), (1280, False)):
+        size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+        opened.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+        WebDriverWait(opened, 5).until(
+            lambda driver: driver.execute_script(marked) == driver.execute_script(overflowing)
+        )
+        labels = [box.get_attribute("aria-label") for box in opened.execute_script(marked)]
+        assert ("Degradation" in labels) == is_narrow
 
 
 def test_arrow_keys_go_from_point_to_point(opened):

@@ -37,7 +37,7 @@ def test_the_page_says_what_differs_and_imports_no_torch(whole, other):
     assert "Environment of made-up" in text
     assert "Environment of xavier" in text
     same = "the same in every seed of 4 combinations of network and depth"
-    assert f"Train error of xavier compared with made-up: {same}" in text
+    assert f"Train error of xavier, compared with made-up, is {same}" in text
     table = (page.parent / "tables" / "settings.csv").read_text().splitlines()
     assert table == ["setting,made-up,xavier", "options.init,he,xavier"]
 

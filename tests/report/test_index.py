@@ -1,3 +1,7 @@
+import re
+
+import pytest
+
 from depthbench.report.index import write_index
 from tests.report.conftest import store_study, study_of
 
@@ -18,3 +22,22 @@ def test_a_study_without_a_report_has_the_command_that_draws_it(tmp_path, monkey
     monkeypatch.chdir(tmp_path)
     page = write_index(folder).read_text(encoding="utf-8")
     assert "depthbench report &#39;in/all results/renamed&#39;" in page
+
+
+@pytest.mark.parametrize(
+    ("files", "shown"),
+    [
+        (("compare_differences.svg", "compare_differences.png"), "compare_differences.svg"),
+        (("compare_differences.png",), "compare_differences.png"),
+        (("compare_curves.png", "compare_errors.png"), "compare_errors.png"),  # the first one drawn
+        ((), ""),
+    ],
+)
+def test_a_comparison_shows_a_figure_that_is_there(tmp_path, files, shown):
+    store_study(tmp_path / "a", study_of(networks=("plain",), depths=(8, 20), seeds=(0,)))
+    folder = tmp_path / "comparisons" / "a-b"
+    for name in ("index.html", *(f"figures/{file}" for file in files)):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+    page = write_index(tmp_path).read_text(encoding="utf-8")
+    assert re.findall(r'src="comparisons/a-b/figures/(\S+)"', page) == [shown] * bool(shown)

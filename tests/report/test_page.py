@@ -133,17 +133,18 @@ def test_the_answer_comes_first_and_the_evidence_in_chapters(html):
     parts = re.findall('<(?:section id="answer"|details id="(.*?)")', html)
     assert parts == ["", *CHAPTERS]
     assert html.index('class="verdicts"') < html.index('id="degradation-svg"') < html.index("<details")
-    badges = re.findall('<span class="badge (.*?)">(.*?)</span>(?:<small>(.*?)</small>)?', html)
+    badges = re.findall('<span class="badge (.*?)">(.*?)</span>(?: <small>(.*?)</small>)?', html)
     assert badges == [
         ("open", "inconclusive", "about 21 seeds in all would decide it"),  # one run of three diverged
         ("good", "no degradation", ""),
         ("open", "inconclusive", "a verdict needs 3 seeds"),
     ]
-    assert "After 200 steps, degradation is absent in resnet (-0.60 points from depth 8 to 14);" in html
+    assert "resnet does not degrade (-0.60 points from depth 8 to 14) and plain is inconclusive (" in html
+    assert "(n\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}1, too few to judge)" in html
 
 
 def test_the_page_says_what_was_run_what_is_missing_and_how_to_run_it_again(html):
-    assert "17 runs: 14 done, 1 diverged, 1 failed, 1 interrupted; 1 not started" in html
+    assert "18 runs: 14 done, 1 diverged, 1 failed, 1 interrupted, 1 not started" in html
     assert "failed: OSError: the disk | is full" in html
     assert "not started" in html
     assert "<code>depthbench run made-up/study.toml --results .</code>" in html
@@ -183,7 +184,7 @@ def test_a_study_that_only_began_has_a_report(tmp_path, figures):
         tmp_path / "made-up", study_of(networks=("plain",), depths=(8,), seeds=(0, 1)), endings
     )
     html = write_report(path).read_text()
-    assert "1 run: 1 interrupted; 1 not started" in html
+    assert "2 runs: 1 interrupted, 1 not started" in html
     assert "No verdict is possible: it needs two depths with finished runs of the same seed." in html
     assert "Nothing to show: this needs a finished run and a network that trains better than chance." in html
 
@@ -195,7 +196,7 @@ def test_a_search_shows_the_frontier_first(tmp_path, figures):
         store_study(tmp_path / "made-up", study_of(frontier={"below": 6.0}), endings)
     ).read_text()
     assert "<h1>How deep do these networks train?</h1>" in html
-    assert "The search is not finished (runs without a final error: 2; networks and seeds that need" in html
+    assert "The search is not finished: 2 runs have no final error" in html
     assert re.findall('<h3 id="figure-(.*?)"', html) == ["frontier", "degradation", "curves"]
 
 
@@ -206,7 +207,7 @@ def test_a_search_without_a_finished_run_says_so(tmp_path, figures):
         store_study(tmp_path / "m", study, {("plain", 8, 0): ("interrupted", 150)})
     ).read_text()
     assert "<h1>How deep do these networks train?</h1>" in html
-    assert "The search is not finished (runs without a final error: 1; networks and seeds that need" in html
+    assert "The search is not finished: 1 run has no final error" in html
 
 
 def test_responses_of_runs_that_did_not_finish_are_in_no_mean(tmp_path, figures):
@@ -215,7 +216,7 @@ def test_responses_of_runs_that_did_not_finish_are_in_no_mean(tmp_path, figures)
     path = store_study(
         tmp_path / "made-up", study_of(networks=("plain",), depths=(8,), seeds=(0, 1)), endings
     )
-    assert "at depth 8 (n = 1)" in write_report(path).read_text()
+    assert "at depth 8 (n\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}1)" in write_report(path).read_text()
 
 
 def test_names_are_escaped(tmp_path, figures):
@@ -224,7 +225,7 @@ def test_names_are_escaped(tmp_path, figures):
     path = store_study(tmp_path / "made-up", study, {("plain", 8, 0): ("interrupted", 40)})
     html = write_report(path).read_text()
     assert "<blink>" not in html
-    assert "&lt;blink&gt;; 1 run: 1 interrupted" in html
+    assert "&lt;blink&gt; · 1 run: 1 interrupted" in html
 
 
 def test_a_study_whose_runs_all_diverged_is_still_about_degradation(tmp_path, figures):
@@ -233,7 +234,7 @@ def test_a_study_whose_runs_all_diverged_is_still_about_degradation(tmp_path, fi
     endings = {("plain", depth, seed): ("diverged", 60) for depth in (8, 14) for seed in range(3)}
     page = write_report(store_study(tmp_path / "made-up", study, endings)).read_text()
     assert "<h1>Do deeper networks train worse?</h1>" in page
-    assert "At chance at every depth, so degradation cannot be measured: plain." in page
+    assert "plain is at chance at every depth, so degradation cannot be measured." in page
     assert "Recommended" not in page
 
 
@@ -310,3 +311,11 @@ def test_a_new_table_is_one_entry_and_the_page_shows_it(tmp_path, figures, monke
 def test_backticks_become_code_and_markup_is_escaped():
     page = template("page.html").environment.from_string("{{ text | prose }}")
     assert page.render(text="`--name A` & <b>") == "<code>--name A</code> &amp; &lt;b&gt;"
+
+
+def test_numbers_do_not_break_over_lines():
+    page = template("page.html").environment.from_string("{{ text | prose }}")
+    text = "n = 3, p < 0.001, p <= 0.05, 57.3 % of 4 seeds; 1: 5 and `p = 3`"
+    assert page.render(text=text).replace("\N{NO-BREAK SPACE}", "_") == (
+        "n_=_3, p_&lt;_0.001, p_&lt;=_0.05, 57.3_% of 4 seeds; 1: 5 and <code>p = 3</code>"
+    )

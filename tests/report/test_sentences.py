@@ -12,7 +12,7 @@ from tests.report.conftest import study_of
 def test_statuses_count_every_run_and_those_not_begun(partial_results):
     missing = missing_runs(study_of().grid.cells(), partial_results.runs)
     lines = sentences.statuses(partial_results.runs, missing)
-    assert lines == "17 runs: 14 done, 1 diverged, 1 failed, 1 interrupted; 1 not started"
+    assert lines == "18 runs: 14 done, 1 diverged, 1 failed, 1 interrupted, 1 not started"
 
 
 def test_the_rates_of_the_deepest_network_are_compared_with_theory(results):
@@ -21,6 +21,18 @@ def test_the_rates_of_the_deepest_network_are_compared_with_theory(results):
         "plain, depth 20: the gradient vanishes at initialisation. Its squared norm is multiplied by 0.49 "
         "per layer towards the input (n = 3; theory of wide, fully connected layers: at most 1.47)."
     ]
+
+
+def test_the_trends_of_many_gradients_are_counted():
+    def measured(**means):
+        rows = [{"network": name, "depth": 20, "mean": mean} for name, mean in means.items()]
+        return sentences.trends(pd.DataFrame(rows))
+
+    assert measured(a=1.4, b=0.5, c=1.3) == (
+        "Towards the input, the gradient at initialisation explodes in a and c and vanishes in b."
+    )
+    assert "explodes in 2 of 4 networks, vanishes in 1 and stays" in measured(a=1.4, b=0.5, c=1.3, d=1.0)
+    assert measured(a=2, b=2, c=2, d=2).endswith("explodes in all 4 networks.")
 
 
 @pytest.mark.parametrize(
@@ -43,13 +55,32 @@ def test_the_sentence_on_a_gradient_covers_all_stages(low, high, does):
     assert f"the gradient {does} at initialisation" in sentence
 
 
+def test_what_networks_have_in_common_is_said_once():
+    columns = ["network", "depth", "n", "mean", "per", "predicted", "kind"]
+    rows = [
+        ["a", 8, 3, 1.2, "layer", None, ""],
+        ["a", 32, 3, 1.4, "layer", 1.47, "batch_norm_limit"],
+        ["b", 32, 3, 0.5, "block", 0.52, "he"],
+    ]
+    measured = pd.DataFrame(rows, columns=columns)
+    lead, first, second = sentences.rates(measured)
+    assert lead.startswith("Gradients at initialisation at depth 32 (n = 3), with the factor")
+    assert first == "a explodes: 1.40 per layer (theory of wide, fully connected layers: at most 1.47)."
+    assert second == "b vanishes: 0.50 per block (theory: 0.52)."
+    lead, *_, second = sentences.rates(measured.assign(n=[3, 3, 2]))
+    assert lead.startswith("Gradients at initialisation, with")
+    assert second == "b vanishes: 0.50 per block (depth 32, n = 2; theory: 0.52)."
+    assert sentences.rates(measured.iloc[:0]) == []
+    assert sentences.responses(measured).endswith(" step at depth 32 (n = 3): a 1.4, b 0.5.")
+
+
 def test_responses_are_of_the_deepest_depth():
     columns = ["network", "depth", "n", "mean"]
     summary = pd.DataFrame(
         [["plain", 8, 3, 1.0], ["plain", 20, 3, 5.04], ["resnet", 20, 2, 0.99]], columns=columns
     )
     lines = sentences.responses(summary)
-    assert lines.endswith(": plain 5.04 at depth 20 (n = 3), resnet 0.99 at depth 20 (n = 2).")
+    assert lines.endswith(": plain 5.04 (depth 20, n = 3), resnet 0.99 (depth 20, n = 2).")
     assert sentences.responses(summary.iloc[:0]) == ""
 
 
@@ -125,3 +156,25 @@ def test_without_a_recommendation_the_sentence_names_what_it_needs(results, vali
 
 def test_one_depth_has_no_recommendation(validated):
     assert sentences.choice(choose(validated.runs.query("network == 'plain' and depth == 8"))) == []
+
+
+def test_differences_are_counted_without_zeros():
+    def rows(*p_and_mean):
+        return pd.DataFrame(
+            [
+                {"study": "b", "error": "test error", "network": "plain", "depth": 8 + i, "n": 3}
+                | {"mean": mean, "p_holm": p, "differences": {0: mean}}
+                for i, (p, mean) in enumerate(p_and_mean)
+            ]
+        )
+
+    (same,) = sentences.differences(rows((0.5, 1.0), (0.9, -2.0)), "a")
+    assert same == (
+        "Test error of b, compared with a, is not significantly different in 2 of 2 combinations of network "
+        "and depth. Largest difference: plain at depth 9 (-2.00 percentage points, n = 3, p = 0.9000)."
+    )
+    (other,) = sentences.differences(rows((0.01, 1.0), (0.02, -2.0), (0.9, 5.0)), "a")
+    assert (
+        "is significantly higher in 1, significantly lower in 1 and not significantly different in 1" in other
+    )
+    assert "Largest significant difference: plain at depth 9" in other

@@ -7,7 +7,7 @@ from depthbench.report.svg import AXIS, classes, inline, mark
 FILE = """<?xml version="1.0"?>
 <!DOCTYPE svg PUBLIC "x" "http://example.org/svg.dtd">
 <svg width="7pt" viewBox="0 0 7 7"><metadata><a href="http://example.org"/></metadata>
-<defs><style type="text/css">*{fill: red}</style><path id="m1" d="M0"/><clipPath id="p2"/></defs>
+<defs><style type="text/css">*{fill: red}</style><path id="m1" d="M 0 0"/><clipPath id="p2"/></defs>
 <use xlink:href="#m1" clip-path="url(#p2)"/></svg>"""
 
 
@@ -43,7 +43,7 @@ def test_label_is_an_escaped_text_alternative():
     [
         ((20,), "", "depth-20"),
         ((20, 56), "plain", "depth-20 depth-56 network-plain"),
-        ((), "my net: v1.5 (ü)", "network-my-net--v1-5----"),
+        ((), "my net: v1.5 (ü)", "network-my%20net%3A%20v1%2E5%20%28%C3%BC%29"),
         ((), "", ""),
     ],
 )
@@ -51,6 +51,11 @@ def test_a_mark_becomes_classes_that_a_script_finds(depths, network, expected):
     assert classes(mark(depths, network)) == expected
     text = inline(f'<svg><g id="{mark(depths, network)}"><path id="line"/></g></svg>', "x", "label")
     assert f'<g class="{expected}"><path/></g>' in text
+
+
+def test_different_names_have_different_classes():
+    names = ["a.b", "a-b", "a_b", "a b", "a%2Eb", "a:b", "ä"]
+    assert len({classes(mark(network=name)) for name in names}) == len(names)
 
 
 def test_parts_that_show_the_same_have_the_same_classes():

@@ -398,10 +398,12 @@ def test_flips_are_as_the_data_allows_unless_set(flip, flips, flipped):
 @pytest.mark.parametrize(
     ("steps", "train_size", "other_size", "every", "subset", "log_every"),
     [
-        (300, 1437, 360, 30, None, 10),  # 19,200 images trained on, 1,797 evaluated: ten evaluations
+        (300, 1437, 360, 60, None, 10),  # 19,200 images trained on, 1,797 evaluated: five evaluations
         (64_000, 50_000, 10_000, 3200, None, 128),  # at most 20 evaluations
-        (200, 50_000, 10_000, 40, 5000, 10),  # at least 5 evaluations, train error on 5,000 images
-        (3, 100, 100, 1, None, 3),
+        (2000, 50_000, 10_000, 400, 2800, 10),  # five evaluations, train error on fewer images
+        (200, 50_000, 10_000, 200, 2000, 10),  # one evaluation, which takes 15 % of the time already
+        (25, 400, 50, 25, None, 10),
+        (3, 100, 100, 3, None, 3),
     ],
 )
 def test_default_intervals_and_sizes_of_evaluations(steps, train_size, other_size, every, subset, log_every):

@@ -35,7 +35,8 @@ def report(
     (CSV, Markdown and LaTeX).
 
     For a folder of studies, the command writes an index of their reports,
-    FOLDER/index.html, and redraws none of them.
+    FOLDER/index.html, and redraws none of them. With --tensorboard it
+    writes the event files of each study.
 
     Examples:
 
@@ -53,6 +54,9 @@ def report(
     for path in results:
         if path not in folders:
             StudyStore(path).table()  # raises BadInput before any report is drawn
+    if tensorboard:
+        for study in (study for path in results for study in study_folders(path) or [path]):
+            print(write_study(study))
     for path in sorted(results, key=folders.__contains__):  # an index shows the reports drawn before it
         if path in folders:
             with (
@@ -62,6 +66,4 @@ def report(
                 page = write_index(path)
             print(page)
             continue
-        if tensorboard:
-            print(write_study(path))
         print(draw_report(err, path, style))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from statistics import mean
 from typing import TypeVar
 
-from depthbench.execution.cost.pace import PROBED, SECONDS, Pace
+from depthbench.execution.cost.pace import PROBED, SECONDS
 from depthbench.execution.cost.run_memory import Cell, count_run
 from depthbench.execution.messages import Failed, Ready, Trial, TrialSetup
 from depthbench.execution.plan import Plan
@@ -17,6 +17,7 @@ from depthbench.networks import NETWORKS
 from depthbench.registry import look_up
 from depthbench.study.model import Run
 from depthbench.training.mode import TrainingMode
+from depthbench.training.pace import Pace
 
 # The most forward multiply-adds of an update that is tried. Each of more than two networks may have fewer, so
 # that all together have as many as two.

@@ -1,6 +1,5 @@
 """The cost of a plan before any of it runs: parameters, multiply-adds, memory and time."""
 
-import heapq
 import json
 from collections import defaultdict
 from collections.abc import Iterable
@@ -17,6 +16,7 @@ from depthbench.execution.cost.run_memory import (
 )
 from depthbench.execution.lanes import choose_lanes
 from depthbench.execution.plan import Plan
+from depthbench.execution.schedule import makespan
 from depthbench.machine.environment import busy
 from depthbench.study.model import Run
 
@@ -147,14 +147,3 @@ def _seconds_of_all(seconds: list[float | None], jobs: int, startup: float) -> f
         return 0.0
     known = [value for value in seconds if value is not None]
     return startup + makespan(known, jobs) if len(known) == len(seconds) else None
-
-
-def makespan(seconds: Iterable[float], jobs: int) -> float:
-    """Return the seconds until all runs have ended, started in this order, `jobs` at once.
-
-    The next run goes to the job that is free first. With the longest first, that takes at most a third longer
-    than the best schedule (Graham 1969, SIAM J. Appl. Math. 17, 416)."""
-    ends = [0.0] * jobs
-    for duration in seconds:
-        heapq.heapreplace(ends, ends[0] + duration)
-    return max(ends)

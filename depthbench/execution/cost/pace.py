@@ -3,7 +3,6 @@
 import contextlib
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
@@ -13,30 +12,12 @@ from depthbench.data.images import Images
 from depthbench.execution.cost.images import ImageFootprint
 from depthbench.study.model import Run
 from depthbench.training.mode import TrainingMode
+from depthbench.training.pace import Pace
 
 SECONDS = 1.0  # of steps after the warm-up: enough to know how long a step takes
 MOST_SECONDS = 15.0  # of steps, after which no more are made
 MOST_STEPS = 200
 PROBED = 3  # the step that is probed; earlier steps warm up
-
-
-@dataclass(frozen=True)
-class Pace:
-    """The durations of the parts of a run, in seconds."""
-
-    build: float
-    """Until the first step."""
-    step: float
-    probed_step: float
-    evaluation: float
-    """Of one image."""
-
-    def of(self, run: Run, evaluated: int) -> float:
-        """Return the seconds of `run`, if each of its evaluations takes `evaluated` images."""
-        probed = sum(run.is_probed(step) for step in range(run.steps))
-        evaluations = -(-run.steps // run.evaluate_every)  # the last step is always evaluated
-        steps = (run.steps - probed) * self.step + probed * self.probed_step
-        return self.build + steps + evaluations * evaluated * self.evaluation
 
 
 def random_images(images: ImageFootprint, count: int) -> Images:

@@ -6,10 +6,11 @@ import contextlib
 from multiprocessing.connection import Connection
 
 from depthbench.errors import one_line
-from depthbench.execution.cost.pace import Pace, measure
+from depthbench.execution.cost.pace import measure
 from depthbench.execution.messages import Failed, Ready, Trial, TrialSetup
 from depthbench.execution.process import connect_to_parent
 from depthbench.plugins import load_plugin
+from depthbench.training.pace import Pace
 
 
 def serve(connection: Connection) -> None:

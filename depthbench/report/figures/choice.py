@@ -8,9 +8,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
-from depthbench.analysis.choice import COSTS, ERRORS, MEASURED_WITH
+from depthbench.analysis.choice import COSTS, ERRORS
 from depthbench.analysis.rows import rows_of
 from depthbench.report.entries import ReportFigure
 from depthbench.report.evidence import Evidence
@@ -20,9 +19,9 @@ from depthbench.report.style import canvas, layout, legends, palette, tags, text
 
 LEAST_RANGE = 2.0  # top / bottom of an axis, at least: small differences look small
 MARGIN = 0.13  # beside the points, relative to the length of the axis between them
+ON_SLIDE = ("multiply_adds", "seconds")  # more panels are too small there
 TOP = 110.0  # percent: the end of the error axis, at most
 MOST_LABELS = 12  # in a panel; of more points, only the best are labelled
-NARROW, MEDIUM = 3.0, 20.0  # top / bottom of an axis that needs other ticks than 1, 2, 5
 FRONT: palette.Look = {"color": palette.GREY, "linewidth": 1, "alpha": 0.6, "zorder": 1.5}
 RING: palette.Look = {
     "color": canvas.INK,
@@ -55,8 +54,12 @@ def draw(evidence: Evidence) -> Figure | None:
     table = evidence.choice
     omitted = _omitted(table, evidence)
     costs = [cost for cost in COSTS if table[cost].notna().any() and cost not in omitted]
-    if len(table) < 2 or not costs:
+    if not evidence.is_trained or len(table) < 2 or not costs:
         return None
+    notes = [f"{COST_AXES[cost].title} is not drawn: {reason}" for cost, reason in omitted.items()]
+    if canvas.is_slide() and len(costs) > len(ON_SLIDE):
+        costs = [cost for cost in ON_SLIDE if cost in costs] or costs[:1]
+        notes = ["The page shows the other costs"]
     error = ERRORS[table["error"].iloc[0]]
     bar = ", bar: one standard error" if table["se"].notna().any() else ""
     title = f"{error.capitalize()} against cost ({text.seed_count(table['n'])}{bar})"
@@ -85,7 +88,9 @@ def draw(evidence: Evidence) -> Figure | None:
         handles.append(legends.status_handle("diverged", label="with diverged runs, at chance error"))
     if table["chosen"].any():
         handles.append(Line2D([], [], label="recommended", **RING))
-    legends.legend_below(figure, handles, 5, _note(omitted, bool(is_zero.any())))
+    if is_zero.any():
+        notes.append("An error of 0 % is drawn at the lower edge")
+    legends.legend_below(figure, handles, 5, "\n".join(notes) or None)
 
     figure.draw_without_rendering()  # labels need the final layout
     for axes, cost in zip(panels.flat, costs, strict=True):
@@ -179,44 +184,20 @@ def _log_axis(axes: Axes, which: str, values: pd.Series, errors: pd.Series | Non
     if (values <= 0).any():
         bottom /= spread**MARGIN  # apart from the lowest that is not 0
     axes.set(**{f"{which}scale": "log", f"{which}lim": (bottom, top)})
-    axis = axes.xaxis if which == "x" else axes.yaxis
-    if top <= NARROW * bottom:
-        nice = MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]).tick_values(bottom, top)
-        axis.set_major_locator(FixedLocator([tick for tick in nice if bottom <= tick <= top]))
-        axis.set_minor_locator(NullLocator())
-        axis.set_minor_formatter(NullFormatter())
-    elif top <= MEDIUM * bottom:
-        axis.set_major_locator(LogLocator(subs=(1, 2, 3, 5, 7)))
-        axis.set_minor_formatter(NullFormatter())
-    else:
-        ticks.label_log(axes, which)
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    ticks.label_log(axes, which, powers=False)
     return float(bottom)
 
 
 def _omitted(table: pd.DataFrame, evidence: Evidence) -> dict[str, str]:
     """Map each cost that cannot be compared between the rows of `table` to the reason."""
-    incomparable, runs = evidence.incomparable_costs, evidence.runs
-    done = runs[runs["status"] == "done"]
-    reasons = {}
+    incomparable, reasons = evidence.incomparable_costs, {}
     for cost in COSTS:
         unknown = table.loc[table["done"] > 0, cost].isna()
         if cost in incomparable:
             reasons[cost] = f"{measured_differently(incomparable[cost])}, which cannot be compared"
-        elif cost in MEASURED_WITH and done.loc[done[cost].notna(), "commit"].nunique() > 1:
-            # runs of another commit were measured at another time, when the machine may have been busy
-            reasons[cost] = "measured at different times, with different versions of the code"
         elif unknown.any() and not unknown.all():
             reasons[cost] = "only some runs recorded it"
     return reasons
-
-
-def _note(omitted: Mapping[str, str], has_zero: bool) -> str | None:
-    """Say which costs are not drawn, and where errors of 0 % are."""
-    notes = [f"{COST_AXES[cost].title} is not drawn: {reason}" for cost, reason in omitted.items()]
-    if has_zero:
-        notes.append("An error of 0 % is drawn at the lower edge")
-    return "\n".join(notes) or None
 
 
 FIGURE = ReportFigure(
@@ -230,5 +211,5 @@ FIGURE = ReportFigure(
         "point, if there is one: it has the fewest multiply-adds of all points with a mean validation error "
         "within one standard error of the best."
     ),
-    needs="two networks or depths with finished runs",
+    needs="two networks or depths with finished runs, and a network that trains better than chance",
 )

@@ -48,7 +48,12 @@ def draw(compared: Comparison) -> Figure | None:
     panels[0, 0].xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
     panels[0, 0].set_yticks(range(len(cells)), [f"{network}, depth {depth}" for network, depth in cells])
     panels[0, 0].set_ylim(-0.6, len(cells) - 0.4)
-    handles = legends.network_handles({other: looks[other] | {"linestyle": ""} for other in others})
+    handles = legends.network_handles(
+        {
+            other: {"color": looks[other]["color"], "marker": looks[other]["marker"], "linestyle": ""}
+            for other in others
+        }
+    )
     if differences["diverged"].any():
         handles.append(
             legends.status_handle("diverged", label="with a diverged run, counted at chance error")

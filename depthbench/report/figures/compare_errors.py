@@ -8,7 +8,10 @@ from depthbench.analysis.summary import ERRORS
 from depthbench.report.entries import ReportFigure
 from depthbench.report.evidence import Comparison
 from depthbench.report.figures.degradation import (
+    CONTEXT,
     ENDINGS,
+    MOST_LINES,
+    PANELS,
     depth_axis,
     draw_mean,
     draw_seeds,
@@ -26,7 +29,10 @@ def draw(compared: Comparison) -> Figure | None:
     summaries, networks = compared.summaries, layout.networks_of(runs)
     all_studies = pd.concat(summaries.values())
     looks = palette.study_looks(compared.labels)
-    heading = f"Final error against depth ({statistics(all_studies.loc[all_studies['n'] > 0, 'n'])})"
+    said = statistics(all_studies.loc[all_studies["n"] > 0, "n"])
+    if len(looks) > palette.MOST_STUDIES:
+        return _draw_each_study(compared, said)
+    heading = f"Final error against depth ({said})"
     figure, panels = layout.grid(len(networks), len(ERRORS), 2.1, heading, sharey="row")
     for row, network in zip(panels, networks, strict=True):
         for axes, (column, error) in zip(row, ERRORS.items(), strict=True):
@@ -49,11 +55,45 @@ def draw(compared: Comparison) -> Figure | None:
     return figure
 
 
+def _draw_each_study(compared: Comparison, said: str) -> Figure:
+    """Draw the train error in a panel for each study, or each of its networks if these are many.
+
+    The first study is in the background. `said`: what is drawn of the seeds."""
+    runs, summaries = compared.joined.runs, compared.summaries
+    networks, (baseline, *_) = layout.networks_of(runs), compared.labels
+    looks, (column, title) = palette.network_looks(networks), next(iter(PANELS.items()))
+    groups = [networks] if len(networks) <= MOST_LINES else [[network] for network in networks]
+    cells = [(study, group) for study in compared.labels for group in groups]
+    figure, panels = layout.flow(len(cells), 1.6, f"Final {title}, against depth ({said})")
+    for axes, (study, group) in zip(panels.flat, cells, strict=False):
+        depth_axis(axes, sorted(runs["depth"].unique()))
+        for network in group:
+            first, own = (
+                frame[frame["network"] == network]
+                for frame in (summaries[baseline], runs[runs["study"] == study])
+            )
+            if study != baseline:
+                axes.plot(first["depth"], first[f"{column}_mean"], **CONTEXT)
+            summary = summaries[study]
+            summary = summary[summary["network"] == network]
+            draw_mean(axes, summary, column, look=looks[network], network=network)
+            draw_seeds(axes, own, column, look=looks[network], network=network, name=f"{study}: {network}")
+        layout.set_panel_title(axes, study if len(groups) == 1 else f"{study}: {group[0]}")
+    layout.label_outer(panels, cells, x="depth", y="error (%)")
+    error_axis(panels[0, 0], pd.concat(summaries.values()))
+    handles = legends.network_handles(looks) if len(groups) == 1 else []
+    handles += legends.background_handles([baseline])
+    note = "The table of differences shows the test error"
+    legends.legend_below(figure, handles + legends.status_handles(runs, ENDINGS), note=note)
+    return figure
+
+
 FIGURE = ReportFigure(
     draw,
     title="Errors against depth",
     caption=(
-        "Final error of each run against depth, one colour per study. Each point is one seed, and the line "
+        "Final error of each run against depth, one colour per study. With more than six studies, each has a "
+        "panel with the train error. Each point is one seed, and the line "
         "connects the means. From 5 seeds on, a bar is the 95 % interval of the mean."
     ),
     needs="a finished run",

@@ -14,6 +14,8 @@ from depthbench.report.evidence import Comparison
 from depthbench.report.figures.gradient_by_layer import (
     MOST_LAYERS,
     QUANTITIES,
+    draw_background,
+    draw_depths,
     draw_line,
     edge_handles,
     thinned_note,
@@ -45,6 +47,8 @@ def draw(compared: Comparison, column: str) -> Figure | None:
     table = pd.concat(
         [by_layer(shown[shown["study"] == study], column).assign(study=study) for study in studies]
     )
+    if len(studies) > palette.MOST_STUDIES:
+        return _draw_each_study(table[table["step"] == steps[-1]], column, steps[-1])
     title, unit = QUANTITIES[column]
     heading = f"{title} by layer (geometric mean and range of {text.seed_count(table['n'])})"
     groups = [steps_of] if len(studies) * len(steps_of) <= MOST_LINES else [[step] for step in steps_of]
@@ -78,7 +82,7 @@ def draw(compared: Comparison, column: str) -> Figure | None:
         tags.tag(axes, depth, network=network)
     panels[0, 0].set_xlim(-0.04, 1.04)
     panels[0, 0].set_xticks([0, 0.5, 1], ["input", "½", "output"])
-    layout.label_outer(panels, titles, x="layer, as a fraction of the depth", y=unit)
+    layout.label_outer(panels, titles, x="layer / depth", y=unit)
     handles = [Line2D([], [], label=study, **study_lines[study]) for study in studies]
     for step, look in looks.items():
         label = f"step {step:,}{' (initialisation)' if step == 0 else ''}"
@@ -86,6 +90,40 @@ def draw(compared: Comparison, column: str) -> Figure | None:
     notes = (thinned_note(table), scale.note())
     note = "\n".join(filter(None, notes)) or None
     legends.legend_below(figure, handles + edge_handles(table), 4, note=note)
+    return figure
+
+
+def _draw_each_study(table: pd.DataFrame, column: str, step: int) -> Figure:
+    """Draw a panel for each study and network at one step, with the first study in the background.
+
+    `table`: rows of `by_layer` at this step with their study."""
+    title, unit = QUANTITIES[column]
+    heading = f"{title} by layer, step {step:,} (geometric mean and range of {text.seed_count(table['n'])})"
+    cells = list(table[["study", "network"]].drop_duplicates().itertuples(index=False, name=None))
+    baseline, columns = cells[0][0], table["network"].nunique()
+    colours = palette.chosen_depth_colours(sorted(table["depth"].unique()))
+    columns_shown = columns if 1 < columns <= canvas.MOST_COLUMNS else None  # a row for each study
+    figure, panels = layout.flow(len(cells), 1.45, heading, columns_shown)
+    scale = NormScale(table[["low", "high"]].to_numpy().ravel())
+    scale.apply(axes for axes in panels.flat if axes is not None)
+    for axes, (study, network) in zip(panels.flat, cells, strict=False):
+        part = table[table["network"] == network]
+        if study != baseline:
+            draw_background(axes, part[part["study"] == baseline], "position")
+        own = part[part["study"] == study]
+        draw_depths(
+            axes, own, "position", colours=colours, network=network, unit=unit, name=f"{study}: {network}"
+        )
+        layout.set_panel_title(axes, f"{study}: {network}")
+        tags.tag(axes, network=network)
+    panels[0, 0].set_xlim(-0.04, 1.04)
+    panels[0, 0].set_xticks([0, 0.5, 1], ["input", "½", "output"])
+    layout.label_outer(panels, cells, x="layer / depth", y=unit)
+    handles = legends.depth_handles(palette.named_depths(colours))
+    kinds = ["other depths"] if palette.BACKGROUND in colours.values() else []
+    handles += legends.background_handles([baseline, *kinds]) + edge_handles(table)
+    note = "\n".join(filter(None, (thinned_note(table), scale.note()))) or None
+    legends.legend_below(figure, handles, note=note)
     return figure
 
 

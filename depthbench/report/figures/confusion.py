@@ -13,14 +13,15 @@ from depthbench.analysis.classes import confusion
 from depthbench.report.entries import ReportFigure
 from depthbench.report.evidence import Evidence
 from depthbench.report.style import layout, tags, text
-from depthbench.report.style.canvas import GRID, MOST_COLUMNS, current_canvas
+from depthbench.report.style.canvas import GRID, MOST_COLUMNS, PAPER, current_canvas, is_slide
 
 MOST_CLASSES = 12
-COLOURS = matplotlib.colormaps["Blues"]
+# of few colours, so that the bar is drawn as cells: a picture could not follow a dark page
+COLOURS = matplotlib.colormaps["Blues"].resampled(40).with_extremes(bad=PAPER)
 SCALE = PowerNorm(0.5, 0, 100)  # on a linear scale a few percent would look as white as zero
 MIN_CELL = 0.19  # in: `100` fits at 7 pt
 MARGIN = 0.55  # in: the axis label
-MOST_ON_SLIDE = 8  # panels
+MOST_ON_SLIDE = 2  # panels: with more, the numbers are too small
 BAR = 0.6  # in: the height of the colour bar with its labels
 TITLE_LINE = 0.14  # in: the height of a further line
 ON_DARK, ON_LIGHT = "#fcfcfd", "#262627"  # numbers on cells
@@ -34,8 +35,7 @@ def draw(evidence: Evidence) -> Figure | None:
     if predictions.empty or len(predictions["label"].cat.categories) > MOST_CLASSES:
         return None
     cells, heading = _cells(predictions), "Test images of each class by predicted class"
-    is_slide = current_canvas().ratio is not None
-    if is_slide and len(cells) > MOST_ON_SLIDE:
+    if is_slide() and len(cells) > MOST_ON_SLIDE:
         cells, heading = list(dict(cells).items()), f"{heading}, deepest networks"
     seeds = predictions.groupby(["network", "depth"])["run_id"].nunique()
     heading = f"{heading} ({text.seed_count(seeds[cell] for cell in cells)})"
@@ -44,12 +44,14 @@ def draw(evidence: Evidence) -> Figure | None:
     for axes, (network, depth) in zip(panels.values(), cells, strict=True):
         here = (predictions["network"] == network) & (predictions["depth"] == depth)
         matrix = confusion(predictions[here])
-        _draw_panel(axes, matrix, show_numbers=side / len(matrix) >= MIN_CELL)
+        # several panels fill the page, and one would be too wide
+        _draw_panel(axes, matrix, show_numbers=side / len(matrix) >= MIN_CELL, is_square=len(cells) == 1)
         layout.set_panel_title(axes, f"{network}, depth {depth}", side)
         tags.tag(axes, depth, network=network)
         name = f"{network}, depth {depth}, {text.seed_count([seeds[network, depth]])}"
-        pairs = [f"{label} → {predicted}" for label in matrix.index for predicted in matrix.columns]
-        series = tags.Series(name, "class → predicted class", "images of the class", "%", xs=pairs)
+        rows, columns = list(map(str, matrix.index)), [f" → {label}" for label in matrix.columns]
+        x, y, values = "class → predicted class", "images of the class", matrix.to_numpy().ravel().tolist()
+        series = tags.Series(name, x, y, "%", ys=values, rows=rows, columns=columns)
         tags.describe(axes.collections[0], series)
     places = list(panels)
     for (row, column), axes in panels.items():
@@ -89,7 +91,7 @@ def _panels(
     canvas, networks = current_canvas(), list(dict.fromkeys(network for network, _ in cells))
     are_pairs = len(cells) == 2 * len(networks)
     names = 0.06 * longest  # in
-    if canvas.ratio is not None:
+    if is_slide():
         columns = None
         side = canvas.width / 2 - MARGIN if len(cells) <= 2 else canvas.panel - MARGIN / 2
     else:
@@ -98,7 +100,7 @@ def _panels(
     lines = max(text.panel_title(f"{n}, depth {d}", side).count("\n") for n, d in cells)
     rows = -(-len(cells) // columns) if columns else 1
     height = (side + 0.35 + TITLE_LINE * lines + names / 2 + BAR / rows) / canvas.height
-    if are_pairs and len(networks) > 2 and canvas.ratio is None:
+    if are_pairs and len(networks) > 2 and not is_slide():
         figure, grid = layout.grid(2, len(networks), height, heading, sharex=False, sharey=False)
         drawn = list(grid.T.flat)
     else:
@@ -112,16 +114,17 @@ def _panels(
     )
 
 
-def _draw_panel(axes: Axes, matrix: pd.DataFrame, show_numbers: bool) -> None:
+def _draw_panel(axes: Axes, matrix: pd.DataFrame, show_numbers: bool, is_square: bool) -> None:
     numbers = np.where(matrix >= SHOWN_FROM, matrix.round().astype(int).astype(str), "")
     axes.grid(False)
     sns.heatmap(
         matrix.to_numpy(),
+        mask=matrix.to_numpy() == 0,  # the colour of the page
         ax=axes,
         cmap=COLOURS,
         norm=SCALE,
         cbar=False,
-        square=True,
+        square=is_square,
         annot=numbers if show_numbers else False,
         fmt="",
         annot_kws={"fontsize": 7},
@@ -131,7 +134,7 @@ def _draw_panel(axes: Axes, matrix: pd.DataFrame, show_numbers: bool) -> None:
         linecolor=GRID,
     )
 
-    for number in axes.texts:  # other colours than those of the page, since the cells stay on a dark page too
+    for number in axes.texts:  # other colours than those of the page, as a dark page inverts the cells
         number.set_color(ON_DARK if to_hex(number.get_color()) == "#ffffff" else ON_LIGHT)
 
 

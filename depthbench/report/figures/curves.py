@@ -31,16 +31,21 @@ def draw(evidence: Evidence) -> Figure | None:
     if history.empty or not history["test_error"].notna().any():
         return None
     curves = {column: mean_curves(runs, history, column) for column in LINES}
-    networks, colours = layout.networks_of(runs), palette.depth_colours(runs["depth"])
+    networks = layout.networks_of(runs)
+    colours = palette.chosen_depth_colours(sorted(runs["depth"].unique()))
+    named = palette.named_depths(colours)
     seeds = pd.concat(curves.values())["n"].unique()
     figure, panels = layout.flow(len(networks), 2.6, f"Error during training ({statistics(seeds)})")
     early = ended_early(runs)
     for axes, network in zip(panels.flat, networks, strict=False):
         for column, (_, look) in LINES.items():
             for depth, curve in layout.by_depth(curves[column].query("network == @network")):
+                name = f"{network}, depth {depth}"
                 with tags.tagged(axes, depth, network=network):
-                    name = f"{network}, depth {depth}"
-                    draw_curve(axes, curve, column, look=look | {"color": colours[depth]}, name=name)
+                    if depth in named:
+                        draw_curve(axes, curve, column, look=look | {"color": colours[depth]}, name=name)
+                    elif column == "test_error":
+                        draw_background(axes, curve, name)
         for run in rows_of(early[early["network"] == network]):
             with tags.tagged(axes, run["depth"], network=network):
                 own = history[history["run_id"] == run["run_id"]]
@@ -50,10 +55,16 @@ def draw(evidence: Evidence) -> Figure | None:
     panels[0, 0].set_ylim(0, top(history, runs, curves))
     ticks.step_axis(panels[0, 0], history["step"].max())
 
-    handles = legends.depth_handles(colours)
-    handles += [Line2D([], [], label=name, **look | {"color": palette.GREY}) for name, look in LINES.values()]
-    legends.legend_below(figure, handles + legends.status_handles(early, ENDINGS), 5)
+    handles = legends.depth_handles(named)
+    handles += legends.background_handles(["other depths, test error"] if len(named) < len(colours) else [])
+    handles += line_handles()
+    legends.legend_below(figure, handles + legends.status_handles(early, ENDINGS))
     return figure
+
+
+def line_handles() -> list[Line2D]:
+    """Make the legend entries of LINES."""
+    return [Line2D([], [], label=name, **look | {"color": palette.GREY}) for name, look in LINES.values()]
 
 
 def statistics(seeds: Iterable[int]) -> str:
@@ -75,6 +86,12 @@ def draw_curve(axes: Axes, curve: pd.DataFrame, column: str, *, look: palette.Lo
     if column == "test_error":
         colour = look["color"]
         axes.fill_between(curve["step"], curve["low"], curve["high"], color=colour, alpha=0.15, linewidth=0)
+
+
+def draw_background(axes: Axes, curve: pd.DataFrame, name: str) -> None:
+    """Draw the mean test error of one network and depth as a line that gives context."""
+    (line,) = axes.plot(curve["step"], curve["mean"], color=palette.BACKGROUND, linewidth=0.8, zorder=1)
+    tags.describe(line, described(curve, "test_error", name))
 
 
 def described(curve: pd.DataFrame, column: str, name: str) -> tags.Series:

@@ -1,7 +1,7 @@
 """Final errors against depth: does depth alone make a network harder to train?"""
 
 from collections.abc import Iterable
-from itertools import pairwise, zip_longest
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from depthbench.analysis.rows import rows_of
 from depthbench.report.entries import ANSWER, ReportFigure
 from depthbench.report.evidence import Evidence
 from depthbench.report.figures.errors_by_network import are_many, draw_rows
+from depthbench.report.figures.twins import twins_of
 from depthbench.report.style import canvas, layout, legends, palette, tags, text
 
 PANELS = {
@@ -26,6 +27,8 @@ PANELS = {
 TEXTS = {"train_error_eval": "train error", "test_error": "test error"}
 MOST_LINES = 6  # networks in one panel; more cannot be told apart
 MANY_SEEDS = 10  # at one depth
+CONTEXT: palette.Look = {"color": palette.BACKGROUND, "linewidth": 0.8, "zorder": 1}
+TWIN: palette.Look = {"color": palette.GREY, "linewidth": 0.8, "dashes": (2, 1.5), "zorder": 1.5}
 ENDINGS = {
     "diverged": "diverged, counted at chance error",
     "failed": "failed, no final error",
@@ -68,24 +71,22 @@ def _draw_each_network(evidence: Evidence, heading: str) -> Figure:
     runs, summary = evidence.runs, evidence.summary
     networks = layout.networks_of(runs)
     column, title = next(iter(PANELS.items()))
-    columns = min(canvas.MOST_COLUMNS, len(networks))
-    rows = -(-len(networks) // columns)
-    figure, panels = layout.grid(rows, columns, 1.6, f"Final {title}, against depth ({heading})")
-    looks = palette.network_looks(networks)
-    for axes, network in zip_longest(panels.flat, networks):
-        if network is None:
-            axes.remove()
-            continue
+    figure, panels = layout.flow(len(networks), 1.6, f"Final {title}, against depth ({heading})")
+    looks, twins = palette.network_looks(networks), twins_of(evidence.twins)
+    for axes, network in zip(panels.flat, networks, strict=False):
         for other in networks:
-            _draw_background(axes, summary[summary["network"] == other], column)
+            line = TWIN if other == twins.get(network) else CONTEXT
+            table = summary[summary["network"] == other]
+            axes.plot(table["depth"], table[f"{column}_mean"], **line)
         draw_network(axes, evidence, network, column=column, look=looks[network])
         depth_axis(axes, sorted(runs["depth"].unique()))
         layout.set_panel_title(axes, network)
         tags.tag(axes, network=network)
     layout.label_outer(panels, networks, x="depth", y="error (%)")
     error_axis(panels[0, 0], summary)
-    context = Line2D([], [], color=palette.BACKGROUND, label="the other networks")
-    legends.legend_below(figure, [context, *legends.status_handles(runs, ENDINGS)], 3)
+    handles = [Line2D([], [], label="its twin", **TWIN)] if twins else []
+    handles += [Line2D([], [], label="the other networks", **CONTEXT), *legends.status_handles(runs, ENDINGS)]
+    legends.legend_below(figure, handles, 4)
     return figure
 
 
@@ -171,10 +172,6 @@ def _alike(runs: pd.DataFrame) -> list[list[dict[str, Any]]]:
     for row in rows:
         groups.setdefault((row["depth"], row["status"]), []).append(row)
     return list(groups.values())
-
-
-def _draw_background(axes: Axes, summary: pd.DataFrame, column: str) -> None:
-    axes.plot(summary["depth"], summary[f"{column}_mean"], color=palette.BACKGROUND, linewidth=0.8, zorder=1)
 
 
 def depth_axis(axes: Axes, depths: list[int]) -> None:

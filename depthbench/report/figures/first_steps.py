@@ -7,7 +7,7 @@ from depthbench.analysis.first_steps import first_steps
 from depthbench.report.entries import ReportFigure
 from depthbench.report.evidence import Evidence
 from depthbench.report.figures.gradient_by_layer import draw_line, edge_handles, seeds_note
-from depthbench.report.style import layout, legends, palette, tags, text
+from depthbench.report.style import canvas, layout, legends, palette, tags, text
 from depthbench.report.style.norms import NormScale
 
 ROWS = {"grad_norm_preact": "L2 norm of dL/dz", "weight_norm": "L2 norm of W"}
@@ -28,9 +28,12 @@ def draw(evidence: Evidence) -> Figure | None:
     looks = layer_looks()
     seeds = text.seed_count(table["n"])
     title = f"First training steps of the deepest networks (geometric mean and range of {seeds})"
-    figure, panels = layout.grid(len(ROWS), len(networks), 1.75, title, sharey="row")
+    rows = dict(list(ROWS.items())[: canvas.most_rows(len(networks))])
+    figure, panels = layout.grid(len(rows), len(networks), 1.75, title, sharey="row")
     notes = [seeds_note(table, evidence.runs)]
-    for row, (column, label) in zip(panels, ROWS.items(), strict=True):
+    if len(rows) < len(ROWS):
+        notes.append("The page shows the weight norms too")
+    for row, (column, label) in zip(panels, rows.items(), strict=True):
         scale = NormScale(tables[column][["low", "high"]].to_numpy().ravel())
         scale.apply(row)
         notes.append(scale.note())
@@ -47,8 +50,8 @@ def draw(evidence: Evidence) -> Figure | None:
             layout.set_panel_title(axes, f"{network}, depth {depth}" if len(part) else network)
             tags.tag(axes, *[depth] if len(part) else [], network=network)
         layout.label_left(row, label)
+    layout.label_bottom(panels[-1], "step (updates made)")
     for axes in panels[-1]:
-        axes.set_xlabel("step (updates made)")
         axes.set_xticks(range(len(steps)), [text.short_count(step) for step in steps])
     handles = [Line2D([], [], label=name, **looks[position]) for position, name in NAMES.items()]
     note = "\n".join(dict.fromkeys(filter(None, notes))) or None
@@ -76,7 +79,7 @@ FIGURE = ReportFigure(
     title="First training steps",
     chapter="gradients",
     caption=(
-        "Gradient norm (top) and weight norm (bottom) of three layers of the deepest networks against the "
+        "Gradient norm and weight norm of three layers of the deepest networks against the "
         "training step, with the probed steps evenly spaced. Where an early layer of a normalised network "
         "starts with a large gradient, the first updates make its weights so large that its later gradient "
         "vanishes. This explains the vanishing gradient, but it does not show that either causes degradation."

@@ -36,7 +36,6 @@ THEORY: dict[
     "power": ("theory: residual with BN, norm of order 1/l", (1, 3)),
 }
 MOST_LAYERS = 300  # of a line; with more, the two layers of each block would blur into a band
-MOST_DEPTHS = 6  # in colour: more lines cannot be told apart
 MOST_NETWORKS = 6  # with more, twins are far apart on the page: each is repeated behind the other
 # in ink on a casing of paper, as ink alone is lost on the line of a deep network
 THEORY_LOOK: palette.Look = {"color": canvas.INK, "linewidth": 0.8}
@@ -49,14 +48,16 @@ def draw(evidence: Evidence, column: str) -> Figure | None:
     if column not in evidence.gradients:
         return None
     networks = layout.networks_of(layers)
-    steps = chosen_steps(layers, canvas.most_steps(len(networks)))
+    steps = chosen_steps(layers, canvas.most_rows(len(networks)))
     table = evidence.gradients[column]
     table = table[table["step"].isin(steps)].merge(zeros_by_design(layers, column), how="left")
-    predicted = theory_lines(table if column == PREDICTED_COLUMN else table.iloc[:0], runs, layers)
-    colours = chosen_colours(sorted(runs["depth"].unique()))
+    has_theory = column == PREDICTED_COLUMN and canvas.most_rows(len(networks)) > 1
+    predicted = theory_lines(table if has_theory else table.iloc[:0], runs, layers)
+    colours = palette.chosen_depth_colours(sorted(runs["depth"].unique()))
     title, unit = QUANTITIES[column]
     heading = f"{title} by layer (geometric mean and range of {text.seed_count(table['n'])})"
     figure, panels = layout.grid(len(steps), len(networks), 1.45, heading)
+    titles = _titles(panels[0, 0], networks, steps)
     scale = NormScale(pd.concat([table["low"], table["high"], predicted["value"]]))
     scale.apply(panels.flat)
     twins = twins_of(evidence.twins) if len(networks) > MOST_NETWORKS else {}
@@ -69,15 +70,16 @@ def draw(evidence: Evidence, column: str) -> Figure | None:
             draw_depths(axes, part, "position", colours=colours, network=network, unit=unit)
             if step == 0:
                 draw_theory(axes, predicted[predicted["network"] == network], unit)
-            layout.set_panel_title(
-                axes, f"{network}, step {step:,}{' (initialisation)' if step == 0 else ''}"
-            )
+            layout.set_panel_title(axes, titles[network, step])
         layout.label_left(row, unit)
     panels[0, 0].set_xlim(-0.04, 1.04)
     panels[0, 0].set_xticks([0, 0.25, 0.5, 0.75, 1], ["input", "¼", "½", "¾", "output"])
-    for axes in panels[-1]:
-        axes.set_xlabel("layer, as a fraction of the depth")
-    handles = legends.depth_handles(named(colours)) + other_handles(colours, twins) + edge_handles(table)
+    layout.label_bottom(panels[-1], "layer / depth")
+    handles = [
+        *legends.depth_handles(palette.named_depths(colours)),
+        *background_handles(colours, twins),
+        *edge_handles(table),
+    ]
     kinds = theory_handles(predicted)
     columns = 6 if not kinds else 3 if len(kinds) < 3 else 2  # long labels
     notes = (
@@ -85,32 +87,24 @@ def draw(evidence: Evidence, column: str) -> Figure | None:
         steps_note(steps, layers),
         thinned_note(table),
         scale.note(),
-        sources_note(predicted),
+        None if canvas.is_slide() else sources_note(predicted),
     )
     note = "\n".join(filter(None, notes)) or None
     legends.legend_below(figure, handles + kinds, columns, note=note)
     return figure
 
 
-def chosen_colours(depths: Sequence[int]) -> dict[int, str]:
-    """Map each depth to its colour. Of many depths, the first, the last and some between have one."""
-    if len(depths) <= MOST_DEPTHS:
-        return palette.depth_colours(depths)
-    chosen = {depths[round(i * (len(depths) - 1) / (MOST_DEPTHS - 1))] for i in range(MOST_DEPTHS)}
-    return dict.fromkeys(depths, palette.BACKGROUND) | palette.depth_colours(chosen)
+def _titles(axes: Axes, networks: Sequence[str], steps: Sequence[int]) -> dict[tuple[str, int], str]:
+    """Return the title of each panel, on panels as wide as `axes`."""
+    titles = {(network, step): f"{network}, step {step:,}" for network in networks for step in steps}
+    full = {key: title + " (initialisation)" * (key[1] == 0) for key, title in titles.items()}
+    return full if layout.fits(axes, full.values()) else titles
 
 
-def named(colours: dict[int, str]) -> dict[int, str]:
-    """Return the depths that have a colour of their own."""
-    return {depth: colour for depth, colour in colours.items() if colour != palette.BACKGROUND}
-
-
-def other_handles(colours: dict[int, str], twins: dict[str, str]) -> list[Line2D]:
+def background_handles(colours: dict[int, str], twins: dict[str, str]) -> list[Line2D]:
     """Make the legend entry of the lines in the background, if any."""
-    kinds = ["other depths"] if len(named(colours)) < len(colours) else []
-    kinds += ["its twin"] if twins else []
-    label = " and ".join(kinds)
-    return [Line2D([], [], color=palette.BACKGROUND, linewidth=0.8, label=label)] if kinds else []
+    kinds = ["other depths"] if palette.BACKGROUND in colours.values() else []
+    return legends.background_handles([*kinds, "its twin"] if twins else kinds)
 
 
 def draw_background(axes: Axes, table: pd.DataFrame, x: str) -> None:
@@ -129,16 +123,20 @@ def draw_depths(
     network: str,
     unit: str,
     word: str = "layer",
+    name: str = "",
 ) -> None:
     """Draw the rows of `by_layer` of one network and step, one line per depth. `word` names the position.
 
+    `name` is what the page calls the network, if it is not `network`.
+
     The deepest is the widest and lies behind the others, so that lines that coincide are all visible."""
-    widths = palette.nested_widths(list(named(colours)))
+    widths = palette.nested_widths(list(palette.named_depths(colours)))
     for depth, line in reversed(list(layout.by_depth(table))):
         look: palette.Look = {"color": colours[depth], "linewidth": widths.get(depth, 0.8)}
         with tags.tagged(axes, depth, network=network):
-            name = f"{network}, depth {depth}"
-            draw_line(axes, thinned(line, MOST_LAYERS), x, look, name=name, unit=unit, along=(word, "layer"))
+            described = f"{name or network}, depth {depth}"
+            few = thinned(line, MOST_LAYERS)
+            draw_line(axes, few, x, look, name=described, unit=unit, along=(word, "layer"))
 
 
 def draw_line(
@@ -223,15 +221,16 @@ def steps_note(steps: Sequence[int], layers: pd.DataFrame) -> str | None:
         return None
     *others, last = [f"{step:,}" for step in steps]
     listed = f"steps {', '.join(others)} and {last}" if others else f"step {last}"
-    more = "The page shows more." if canvas.current_canvas().ratio else "The heat maps by step show all."
+    more = "The page shows more." if canvas.is_slide() else "The heat maps by step show all."
     return f"Shown: {listed} of {probed} probed steps. {more}"
 
 
 def thinned_note(table: pd.DataFrame, most: int = MOST_LAYERS) -> str | None:
     """Name the depths whose lines are means of neighbouring layers, if any."""
     layers = table.groupby("depth")["layer"].nunique()
-    depths = ", ".join(f"{depth:,}" for depth in layers.index[layers > most])
-    return f"Depth {depths}: each point is the geometric mean of neighbouring layers" if depths else None
+    *others, last = ["", *(f"{depth:,}" for depth in layers.index[layers > most])]
+    depths = f"depths {', '.join(others[1:])} and {last}" if others[1:] else f"depth {last}"
+    return f"At {depths}, neighbouring layers are averaged (geometric mean)" if last else None
 
 
 def seeds_note(table: pd.DataFrame, runs: pd.DataFrame) -> str | None:

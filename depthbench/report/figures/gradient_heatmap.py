@@ -1,7 +1,8 @@
 """Gradient norm by layer and step, one panel per network and depth, on one logarithmic colour scale."""
 
-from dataclasses import replace
 from functools import partial
+from itertools import groupby
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -11,16 +12,23 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 from depthbench.analysis.layers import thinned, zeros_by_design
 from depthbench.report.entries import ReportFigure
 from depthbench.report.evidence import Evidence
 from depthbench.report.figures.gradient_by_layer import QUANTITIES, thinned_note
-from depthbench.report.style import canvas, layout, tags, text
+from depthbench.report.style import canvas, layout, palette, tags, text
 from depthbench.report.style.norms import NormScale
 
-COLOURS = matplotlib.colormaps["viridis"].with_extremes(under=canvas.PAPER)
+COLOURS = matplotlib.colormaps["viridis"]
 NO_VALUE = "#c9c9c9"
+ZERO: dict[str, Any] = {  # of cells: no colour of the scale, on a white page and on a dark one
+    "facecolor": canvas.PAPER,
+    "edgecolor": palette.GREY,
+    "linewidth": 0,
+    "hatch": "/////",
+}
 MOST_LAYERS = 40  # rows of a panel: with more, a row is too low to point at
 MARGIN = 1.4  # in: the colour bar, and an axis label with its ticks
 
@@ -34,23 +42,21 @@ def draw(evidence: Evidence, column: str) -> Figure | None:
     positive = table.loc[table["mean"] > 0, "mean"]
     if positive.empty:
         return None
-    networks, depths = layout.networks_of(layers), sorted(layers["depth"].unique())
+    places = _places(layers)
     title, unit = QUANTITIES[column]
     seeds = text.seed_count(table["n"])
     heading = f"{title} by layer and step"
-    figure, panels = layout.grid(len(depths), len(networks), 1.35, heading, sharex=False, sharey=False)
+    figure, panels = layout.grid(len(places), len(places[0]), 1.35, heading, sharex=False, sharey=False)
     scale = NormScale(positive)
     norm = scale.norm()
     steps = sorted(table["step"].unique())
     parts = dict(list(table.groupby(["network", "depth"])))
-    shown = np.array([[(network, depth) in parts for network in networks] for depth in depths])
+    shown = np.array([[place in parts for place in row] for row in places])
     first, last = layout.outer_panels(panels, shown)
     width = (figure.get_figwidth() - MARGIN) / panels[0, 0].get_gridspec().ncols
-    counts = table.groupby(["depth", "network"])[
-        "layer"
-    ].nunique()  # if equal, only the leftmost are labelled
+    counts = table.groupby(["network", "depth"])["layer"].nunique().to_dict()
     for (r, c), axes in np.ndenumerate(panels):
-        network, depth = networks[c], depths[r]
+        network, depth = places[r][c]
         layout.set_panel_title(axes, f"{network}, depth {depth}", width)
         tags.tag(axes, depth, network=network)
         axes.set_facecolor(NO_VALUE)
@@ -59,22 +65,27 @@ def draw(evidence: Evidence, column: str) -> Figure | None:
         if shown[r, c]:  # otherwise not probed
             part = pd.concat(thinned(line, MOST_LAYERS) for _, line in parts[network, depth].groupby("step"))
             _draw_panel(axes, part, steps, norm)
-            series = tags.Series(f"{network}, depth {depth}, geometric mean of {seeds}", "layer", unit)
-            _describe(axes, part, steps, series)
-        if shown[r, c] and (first[r, c] or counts[depth].nunique() > 1):
-            _name_layers(axes, counts[depth][network], part["layer"].nunique())
+            _describe(
+                axes, part, steps, name=f"{network}, depth {depth}, geometric mean of {seeds}", unit=unit
+            )
+        differ = len({counts[place] for place in places[r] if place in counts}) > 1
+        if shown[r, c] and (first[r, c] or differ):  # if equal, only the leftmost are labelled
+            _name_layers(axes, counts[network, depth], part["layer"].nunique())
         if last[r, c]:
-            _name_steps(axes, steps)
+            _name_steps(axes, steps, width)
     bar = figure.colorbar(ScalarMappable(norm, COLOURS), ax=panels, aspect=40, shrink=0.9, pad=0.02)
     bar.ax.minorticks_off()
     scale.label(bar.ax)
     bar.set_label(f"{unit},\ngeometric mean of {seeds}")
-    cells = len(steps) * table.groupby(["network", "depth"])["layer"].nunique().sum()
-    notes = ["White: exactly zero in a seed."] if table["zeros"].any() else []
+    cells = len(steps) * sum(counts.values())
+    notes = ["Hatched: exactly zero in a seed."] if table["zeros"].any() else []
     if len(zeros_by_design(layers, column)):
-        notes.append("White at step 0 is by design, as a branch starts at zero.")
+        notes.append("Hatched at step 0 is by design, as a branch starts at zero.")
     if table["lost"].any() or len(table) < cells or not shown.all():
         notes.append("Grey: not probed, or infinite or not a number in a seed.")
+    if len(parts) > shown.sum():
+        kinds = "deepest depth" if len(places) == 1 else "shallowest and the deepest depth"
+        notes.append(f"Shown: the {kinds} of each network. The page shows all.")
     notes += [f"{note}." for note in (scale.note("Colours are"), thinned_note(table, MOST_LAYERS)) if note]
     if notes:
         note = text.wrapped(" ".join(notes), figure.get_figwidth(), text.NOTE_SIZE)
@@ -82,22 +93,41 @@ def draw(evidence: Evidence, column: str) -> Figure | None:
     return figure
 
 
+def _places(layers: pd.DataFrame) -> list[list[tuple[str, int]]]:
+    """Return the network and depth of each panel: a column for each network, and a row for each depth.
+
+    A slide shows the shallowest and the deepest depth of each network, or only the deepest of many."""
+    networks, depths = layout.networks_of(layers), sorted(layers["depth"].unique())
+    if not canvas.is_slide():
+        return [[(network, depth) for network in networks] for depth in depths]
+    ends = layers.groupby("network")["depth"].agg(["min", "max"])
+    if canvas.most_rows(len(networks)) == 1 or (ends["min"] == ends["max"]).any():
+        ends = ends[["max"]]
+    return [[(network, int(ends[end][network])) for network in networks] for end in ends]
+
+
 def _draw_panel(axes: Axes, part: pd.DataFrame, steps: list[int], norm: Normalize) -> None:
     """Draw a cell per layer and step, as pixels, because thousands of shapes would make the SVG slow."""
     cells = _cells(part, steps)
-    assert norm.vmin is not None
-    below = cells.mask(cells == 0, norm.vmin / 10)  # the scale
     look = {"cmap": COLOURS, "norm": norm, "cbar": False, "rasterized": True}
-    sns.heatmap(below.astype(float), ax=axes, xticklabels=False, yticklabels=False, **look)
+    sns.heatmap(cells.mask(cells == 0).astype(float), ax=axes, xticklabels=False, yticklabels=False, **look)
     axes.set(xlabel=None, ylabel=None)
+    for column, zeros in enumerate((cells == 0).to_numpy().T):
+        top = 0
+        for is_zero, rows in groupby(zeros):
+            count = len(list(rows))
+            if is_zero:
+                axes.add_patch(Rectangle((column, top), 1, count, **ZERO))
+            top += count
 
 
-def _describe(axes: Axes, part: pd.DataFrame, steps: list[int], series: tags.Series) -> None:
+def _describe(axes: Axes, part: pd.DataFrame, steps: list[int], *, name: str, unit: str) -> None:
     """Describe each cell by its layer, its step and its value."""
     cells = _cells(part, steps)
-    places = [f"{layer:g}, step {step}" for layer in cells.index for step in steps]
     (mesh,) = axes.collections
-    tags.describe(mesh, replace(series, xs=places, ys=cells.to_numpy().ravel().tolist()))
+    rows, columns = [f"{layer:g}" for layer in cells.index], [f", step {step}" for step in steps]
+    values = cells.to_numpy().ravel().tolist()
+    tags.describe(mesh, tags.Series(name, "layer", unit, ys=values, rows=rows, columns=columns))
 
 
 def _cells(part: pd.DataFrame, steps: list[int]) -> pd.DataFrame:
@@ -111,9 +141,18 @@ def _name_layers(axes: Axes, layers: int, rows: int) -> None:
     axes.set_ylabel("layer (1 = input)")
 
 
-def _name_steps(axes: Axes, steps: list[int]) -> None:
-    shown = np.unique(np.linspace(0, len(steps) - 1, min(len(steps), 11)).round().astype(int))
-    axes.set_xticks(shown + 0.5, [text.short_count(steps[i]) for i in shown], rotation=0)
+def _name_steps(axes: Axes, steps: list[int], width: float) -> None:
+    """Label the first column, the last, and those between whose labels fit on a panel of `width` inches."""
+    labels = [text.short_count(step) for step in steps]
+    character = text.CHARACTER * canvas.RC["xtick.labelsize"] / 72 * len(steps) / width  # in columns
+    sizes = [character * (len(label) + 1) for label in labels]
+    shown = [len(steps) - 1]
+    for column in reversed(range(len(steps) - 1)):
+        if all(
+            abs(other - column) >= (sizes[other] + sizes[column]) / 2 for other in (0, shown[-1]) if column
+        ):
+            shown.append(column)
+    axes.set_xticks([column + 0.5 for column in shown], [labels[column] for column in shown], rotation=0)
     axes.set_xlabel("step (as probed)")
 
 

@@ -16,7 +16,7 @@ from depthbench.analysis.reference import published_for
 from depthbench.analysis.rows import rows_of
 from depthbench.report.entries import ReportFigure
 from depthbench.report.evidence import Evidence
-from depthbench.report.figures.curves import LINES, described
+from depthbench.report.figures.curves import LINES, described, line_handles
 from depthbench.report.style import layout, legends, palette, tags, text
 
 PANELS = {"plain": "plain", "resnet": "ResNet"}  # network -> its name in the paper's legend
@@ -47,7 +47,7 @@ def draw(evidence: Evidence) -> Figure | None:
     colours = palette.depth_colours(evidence.runs["depth"])  # as in the other figures
     data = ", ".join(runs["data.name"].dropna().unique())
     title = (
-        "Error during training on the axes of He et al. 2015, Figure 6 "
+        "Error during training, as in Figure 6 of He et al. 2015 "
         f"({data}, mean of {text.seed_count(tests['n'])})"
     )
     figure, panels = layout.grid(1, len(networks), 2.9, title)
@@ -76,7 +76,7 @@ def draw(evidence: Evidence) -> Figure | None:
         _name_depths(axes, network, {depth: colours[depth] for depth in depths})
     _as_in_the_paper(panels[0, 0], last / unit, "iterations (1e4)" if unit > 1 else "iterations")
 
-    handles = [Line2D([], [], label=name, **look | {"color": palette.GREY}) for name, look in LINES.values()]
+    handles = line_handles()
     if tables:
         label = f"published, {' and '.join(sorted(tables))}"
         handles.append(Line2D([], [], label=label, **MARK | {"color": palette.GREY}))

@@ -10,12 +10,12 @@ from depthbench.analysis.reach import evaluated_steps, reach_curves, reach_times
 from depthbench.analysis.rows import rows_of
 from depthbench.report.entries import ReportFigure
 from depthbench.report.evidence import Evidence
-from depthbench.report.style import layout, legends, palette, tags, text, ticks
+from depthbench.report.style import canvas, layout, legends, palette, tags, text, ticks
 from depthbench.report.tables.reach import level_of
 
 SHIFT, WIDEST = 1.6, 6.4  # points between two depths and between all, so that no line hides another
 HALF: palette.Look = {"color": palette.GREY, "linewidth": 0.6, "dashes": (1, 2)}
-CENSORED: palette.Look = {"marker": ">", "markersize": 5, "markerfacecolor": "white", "linestyle": ""}
+CENSORED: palette.Look = {"marker": ">", "markersize": 5, "markerfacecolor": canvas.PAPER, "linestyle": ""}
 
 
 def draw(evidence: Evidence) -> Figure | None:
@@ -28,12 +28,14 @@ def draw(evidence: Evidence) -> Figure | None:
     if not times["reached"].any():
         return None
     curves = reach_curves(times)
-    networks, colours = layout.networks_of(times), palette.depth_colours(runs["depth"])
+    networks = layout.networks_of(times)
+    colours = palette.chosen_depth_colours(sorted(runs["depth"].unique()))
+    named = palette.named_depths(colours)
     seeds = text.seed_count(times.groupby(["network", "depth"]).size())
     heading = f"Runs that have reached a train error of {level:g} % ({seeds})"
-    figure, panels = layout.grid(1, len(networks), 2.2, heading)
+    figure, panels = layout.flow(len(networks), 2.2, heading)
     depths, end = sorted(colours), max(steps[-1], times["step"].max())
-    for axes, network in zip(panels[0], networks, strict=True):
+    for axes, network in zip(panels.flat, networks, strict=False):
         axes.axhline(50, **HALF)
         for depth, curve in layout.by_depth(curves[curves["network"] == network]):
             own = times[(times["network"] == network) & (times["depth"] == depth)]
@@ -41,13 +43,13 @@ def draw(evidence: Evidence) -> Figure | None:
             with tags.tagged(axes, depth, network=network):
                 draw_curve(axes, curve, own, colour=colours[depth], shift=shift, end=end)
         layout.set_panel_title(axes, network)
-        axes.set_xlabel("step (updates made)")
-    layout.label_left(panels[0], "runs that have reached it (%)")
+    layout.label_outer(panels, networks, x="step (updates made)", y="runs (%)")
     panels[0, 0].set_ylim(-8, 104)
     panels[0, 0].set_yticks(range(0, 101, 25))
     ticks.step_axis(panels[0, 0], end)
 
-    handles: list[Line2D] = legends.depth_handles(colours)
+    handles: list[Line2D] = legends.depth_handles(named)
+    handles += legends.background_handles(["other depths"] if len(named) < len(colours) else [])
     handles.append(Line2D([], [], label="half of the runs", **HALF))
     others = times[~times["reached"]]
     if (others["status"] != "diverged").any():
@@ -55,7 +57,7 @@ def draw(evidence: Evidence) -> Figure | None:
     handles += legends.status_handles(
         others[others["status"] == "diverged"], {"diverged": "diverged, cannot reach it"}
     )
-    legends.legend_below(figure, handles, 4)
+    legends.legend_below(figure, handles)
     return figure
 
 
@@ -73,7 +75,9 @@ def draw_curve(
     if times["reached"].all():
         steps, heights = [*steps, end], [*heights, 100.0]
     name = f"{times['network'].iloc[0]}, depth {times['depth'].iloc[0]}"
-    (line,) = axes.plot(steps, heights, drawstyle="steps-post", linewidth=palette.THIN, **look)
+    is_context = colour == palette.BACKGROUND
+    width, order = (0.8, 1) if is_context else (palette.THIN, 2)
+    (line,) = axes.plot(steps, heights, drawstyle="steps-post", linewidth=width, zorder=order, **look)
     tags.describe(line, tags.Series(f"{name}, {len(times)} runs", "step", "have reached it", "%"))
     for run in rows_of(times[~times["reached"]]):
         height = percent[curve["step"] <= run["step"]].iloc[-1]

@@ -7,16 +7,14 @@ from depthbench.analysis.layers import CLASSIFIER, KEYS, by_layer, last_step, so
 from depthbench.report.entries import ReportFigure
 from depthbench.report.evidence import Evidence
 from depthbench.report.figures.gradient_by_layer import (
-    chosen_colours,
+    background_handles,
     draw_background,
     draw_depths,
     edge_handles,
-    named,
-    other_handles,
     seeds_note,
 )
 from depthbench.report.figures.twins import twins_of
-from depthbench.report.style import layout, legends, tags, text, ticks
+from depthbench.report.style import canvas, layout, legends, palette, tags, text, ticks
 
 COLUMN = "response_std"
 
@@ -35,13 +33,17 @@ def draw(evidence: Evidence) -> Figure | None:
         "layer (1 = input)": by_layer(layers, COLUMN),
         "rank (1 = largest)": by_layer(sorted_layers(layers, COLUMN), COLUMN),
     }
+    if canvas.is_slide():
+        orders.popitem()
     steps = sorted(layers["step"].unique())
     when = f"step {steps[0]:,}" if len(steps) == 1 else f"last probed step, {steps[0]:,} to {steps[-1]:,}"
     networks, twins = layout.networks_of(layers), twins_of(evidence.twins)
-    colours = chosen_colours(sorted(runs["depth"].unique()))
+    colours = palette.chosen_depth_colours(sorted(runs["depth"].unique()))
     seeds = text.seed_count(orders["layer (1 = input)"]["n"])
     title = f"Layer responses, {when} (geometric mean and range of {seeds})"
-    figure, panels = layout.grid(2, len(networks), 1.9, title, sharex="row")
+    figure, panels = layout.grid(
+        len(orders), len(networks), 1.9, title, sharex="row" if len(orders) > 1 else True
+    )
     if layers[COLUMN].max() > 100 * layers[COLUMN].min():
         panels[0, 0].set_yscale("log", nonpositive="mask")
     for row, (order, table) in zip(panels, orders.items(), strict=True):
@@ -54,18 +56,24 @@ def draw(evidence: Evidence) -> Figure | None:
                 axes, part, "layer", colours=colours, network=network, unit="standard deviation", word=word
             )
             shown = "layer order" if word == "layer" else "sorted"
-            layout.set_panel_title(axes, f"{network}, {shown}")
-            axes.set_xlabel(order)
+            layout.set_panel_title(axes, f"{network}, {shown}" if len(orders) > 1 else network)
             axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         layout.label_left(row, "standard deviation")
+        layout.label_bottom(row, order)
     if panels[0, 0].get_yscale() == "log":
         ticks.label_log(panels[0, 0])
     else:
         panels[0, 0].set_ylim(bottom=0)
     table = orders["layer (1 = input)"]
     twins = {network: twin for network, twin in twins.items() if twin in networks}
-    handles = legends.depth_handles(named(colours)) + other_handles(colours, twins) + edge_handles(table)
-    legends.legend_below(figure, handles, note=seeds_note(table, runs))
+    handles = [
+        *legends.depth_handles(palette.named_depths(colours)),
+        *background_handles(colours, twins),
+        *edge_handles(table),
+    ]
+    sorted_note = None if len(orders) > 1 else "The page also shows the values from largest to smallest"
+    note = "\n".join(filter(None, [seeds_note(table, runs), sorted_note])) or None
+    legends.legend_below(figure, handles, note=note)
     return figure
 
 
@@ -75,7 +83,7 @@ FIGURE = ReportFigure(
     chapter="layers",
     caption=(
         "Standard deviation of each layer's response at the last probed step, without the classifier. "
-        "Top: in the order of the layers. Bottom: the same values from largest to smallest, as in Figure 7 "
+        "They are in the order of the layers, and from largest to smallest, as in Figure 7 "
         "of He et al. 2015. In a residual network, lower values mean "
         "that each layer changes its input less."
     ),

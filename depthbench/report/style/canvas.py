@@ -86,9 +86,16 @@ def current_canvas() -> Canvas:
     return _canvas.get()
 
 
-def most_steps(columns: int) -> int:
-    """Return how many training steps a figure of `columns` panels shows, one row each.
+def is_slide() -> bool:
+    """Return whether the enclosing `styled` draws slides, which show one idea each: fewer panels."""
+    return _canvas.get().ratio is not None
 
-    If the columns do not fit side by side, it is at most two, because each row is then split into several."""
+
+def most_rows(columns: int) -> int:
+    """Return how many rows of `columns` panels a figure shows, e.g. one for each training step.
+
+    If the columns do not fit side by side, each row is split, and a page shows at most two, a slide one."""
     steps = _canvas.get().steps
-    return min(2, steps) if columns > MOST_COLUMNS else steps
+    if columns <= MOST_COLUMNS:
+        return steps
+    return 1 if is_slide() else min(2, steps)

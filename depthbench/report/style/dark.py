@@ -5,11 +5,12 @@ lightness mirrored (in OKLab, Ottosson 2020). So what stands out on white stands
 what only gives context stays in the background."""
 
 import re
+from typing import Any
 
 import numpy as np
 from matplotlib.artist import Artist
-from matplotlib.cm import ScalarMappable
-from matplotlib.collections import PathCollection, PolyCollection
+from matplotlib.axes import Axes
+from matplotlib.collections import PathCollection, PolyCollection, QuadMesh
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -20,7 +21,8 @@ from depthbench.report.style.canvas import GRID, INK, PAPER
 
 VARIABLES = {INK: "var(--ink)", GRID: "var(--grid)", PAPER: "var(--paper)"}
 MIRROR = (1.15, -0.9)  # the lightness of a variant: the first, plus the second times that of the colour
-LIGHTNESS = (0.38, 0.96)  # of variants
+LIGHTNESS = (0.38, 0.96)  # of variants that stand out
+CELLS = (0.24, 0.96)  # of variants of cells, of which the lightest are close to the page
 
 # OKLab: linear sRGB -> cone responses -> (their cube roots) -> lightness, green to red, blue to yellow
 TO_CONES = np.array(
@@ -42,17 +44,22 @@ TO_LAB = np.array(
 def themed(svg: str, figure: Figure) -> str:
     """Replace the colours of the text of an SVG file of `figure` by ones that follow the page.
 
-    The cells of a heat map, and text on them, keep theirs, since they have a scale of their own."""
-    colours = {to_hex(colour) for artist in figure.findobj() for colour in _colours(artist)}
-    replaced = {colour: f"light-dark({colour}, {dark_variant(colour)})" for colour in colours} | VARIABLES
+    A heat map drawn as a picture keeps its colours, and so does text on it."""
+    variants: dict[str, str] = {}
+    for artist in figure.findobj():
+        lightness = CELLS if _is_mesh(artist) or _is_on_mesh(artist) else LIGHTNESS
+        variants |= {colour: dark_variant(colour, lightness) for colour in map(to_hex, _colours(artist))}
+    replaced = {colour: f"light-dark({colour}, {dark})" for colour, dark in variants.items()} | VARIABLES
     pattern = re.compile("|".join(map(re.escape, replaced)), re.IGNORECASE)
     return pattern.sub(lambda match: replaced[match.group().lower()], svg)
 
 
-def dark_variant(colour: str) -> str:
-    """Return the colour (hexadecimal) that stands for `colour` on the dark page."""
+def dark_variant(colour: str, between: tuple[float, float] = LIGHTNESS) -> str:
+    """Return the colour (hexadecimal) that stands for `colour` on the dark page.
+
+    Its lightness is `between` two values."""
     lightness, a, b = _lab(np.array(to_rgb(colour)))
-    mirrored = float(np.clip(MIRROR[0] + MIRROR[1] * lightness, *LIGHTNESS))
+    mirrored = float(np.clip(MIRROR[0] + MIRROR[1] * lightness, *between))
     for chroma in np.linspace(1, 0, 21):  # the most saturated one that a screen can show
         rgb = _rgb(np.array([mirrored, chroma * a, chroma * b]))
         if np.all((rgb >= 0) & (rgb <= 1)):
@@ -80,22 +87,26 @@ def _colours(artist: Artist) -> list:
     """Return the colours of an artist that follow the page."""
     if isinstance(artist, Line2D):
         own = [artist.get_color(), artist.get_markerfacecolor(), artist.get_markeredgecolor()]
-    elif isinstance(artist, PathCollection | PolyCollection) and not _is_mesh(artist):
+    elif isinstance(artist, PathCollection | PolyCollection | QuadMesh) and not artist.get_rasterized():
         own = [*artist.get_facecolor(), *artist.get_edgecolor()]
     elif isinstance(artist, Patch):
         own = [artist.get_facecolor(), artist.get_edgecolor()]
-    elif isinstance(artist, Text) and not _is_on_mesh(artist):
+    elif isinstance(artist, Text) and not (_is_on_mesh(artist) and _has_picture(artist.axes)):
         own = [artist.get_color()]
     else:
         own = []
     return [colour for colour in own if not isinstance(colour, str) or colour not in ("none", "auto")]
 
 
-def _is_on_mesh(text: Text) -> bool:
-    """Return whether `text` is inside a panel with a heat map, whose cells keep their colours."""
-    axes = text.axes
-    return axes is not None and text in axes.texts and any(_is_mesh(each) for each in axes.collections)
+def _is_on_mesh(artist: Artist) -> bool:
+    """Return whether `artist` is text inside a panel with a heat map."""
+    axes = artist.axes
+    return isinstance(axes, Axes) and artist in axes.texts and any(map(_is_mesh, axes.collections))
+
+
+def _has_picture(axes: Any) -> bool:
+    return axes is not None and any(each.get_rasterized() for each in axes.collections)
 
 
 def _is_mesh(artist: Artist) -> bool:
-    return isinstance(artist, ScalarMappable) and artist.get_array() is not None
+    return isinstance(artist, QuadMesh)

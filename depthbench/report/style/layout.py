@@ -8,9 +8,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from depthbench.report.style.canvas import MOST_COLUMNS, current_canvas
+from depthbench.report.style.canvas import MOST_COLUMNS, RC, current_canvas, is_slide
 from depthbench.report.style.tags import tag
-from depthbench.report.style.text import TITLE_SIZE, panel_title, wrapped
+from depthbench.report.style.text import TITLE_SIZE, fitting_size, panel_title, wrapped
 
 MIN_ROW = 1.35  # in: the smallest height of a panel with an axis label beside it
 AXIS_LABEL = 0.6  # in: width of the axis label and ticks left of a row
@@ -43,7 +43,7 @@ def grid(
     groups, size = _size(rows, columns, row_height)
     across = -(-columns // groups)
     figure = Figure(figsize=size, layout="constrained")
-    figure.suptitle(wrapped(title, size[0], TITLE_SIZE), x=0.01, ha="left")
+    _set_heading(figure, title)
     if groups == 1:
         return figure, figure.subplots(rows, columns, squeeze=False, sharex=sharex, sharey=sharey)
     cells = figure.subplots(rows * groups, across, squeeze=False)
@@ -56,9 +56,19 @@ def grid(
             first = panels[r if by == "row" else 0, 0]
             if by and axes is not first:
                 share(first)
-        axes.tick_params(labelbottom=r == rows - 1 or sharex in (False, "row"))
+        is_last = r == rows - 1 and not (rows == 1 and c + across < columns)
+        axes.tick_params(labelbottom=is_last or sharex in (False, "row"))
         axes.tick_params(labelleft=c % across == 0 or not sharey)
     return figure, panels
+
+
+def _set_heading(figure: Figure, title: str) -> None:
+    """Set the title of a figure, on one line if it is a slide."""
+    width = figure.get_figwidth()
+    if is_slide():
+        figure.suptitle(title, x=0.01, ha="left", fontsize=fitting_size(title, width, TITLE_SIZE))
+    else:
+        figure.suptitle(wrapped(title, width, TITLE_SIZE), x=0.01, ha="left")
 
 
 def flow(
@@ -91,7 +101,7 @@ def columns_of(cells: Sequence[tuple[str, int]]) -> int | None:
 
 def _flow_columns(count: int, row_height: float) -> int:
     """Return the number of columns: on a page the fewest rows, on a slide the smallest canvas."""
-    if current_canvas().ratio is None:
+    if not is_slide():
         return -(-count // -(-count // MOST_COLUMNS))
     return min(range(1, count + 1), key=lambda columns: _size(-(-count // columns), columns, row_height)[1])
 
@@ -128,15 +138,29 @@ def set_panel_title(axes: Axes, title: str, width: float | None = None) -> None:
     """Set a title, broken into lines that fit above the panel. `width` (in) defaults to an equal share."""
     if width is None:
         width = column_width(axes, AXIS_LABEL)
-    axes.set_title(panel_title(title, width))
+    size = RC["axes.titlesize"]
+    if is_slide():
+        size = fitting_size(title, width, size)
+    axes.set_title(panel_title(title, width * RC["axes.titlesize"] / size), fontsize=size)
+
+
+def fits(axes: Axes, titles: Iterable[str]) -> bool:
+    """Return whether each title fits above a panel as wide as `axes` on one line."""
+    width, size = column_width(axes, AXIS_LABEL), RC["axes.titlesize"]
+    return all(fitting_size(title, width, size) == size for title in titles)
 
 
 def column_width(axes: Axes, margin: float = 0.0) -> float:
     """Return the width (in) of a column of panels: an equal share of the figure's, less a margin."""
-    figure, position = axes.get_figure(root=True), axes.get_subplotspec()
+    figure = axes.get_figure(root=True)
     assert figure is not None
+    return (figure.get_figwidth() - margin) / _column_count(axes)
+
+
+def _column_count(axes: Axes) -> int:
+    position = axes.get_subplotspec()
     assert position is not None
-    return (figure.get_figwidth() - margin) / position.get_gridspec().ncols
+    return position.get_gridspec().ncols
 
 
 def is_leftmost(axes: Axes) -> bool:
@@ -150,6 +174,9 @@ def outer_panels(panels: np.ndarray, shown: np.ndarray) -> tuple[np.ndarray, np.
 
     These carry the tick labels."""
     last = shown & (shown[::-1].cumsum(axis=0)[::-1] == 1)
+    if len(shown) == 1:  # a row that continues below
+        across = _column_count(panels[0, 0])
+        last[0, :-across] &= ~shown[0, across:]
     first = shown.copy()
     for r, c in np.ndindex(shown.shape):
         start = next(k for k in range(c, -1, -1) if is_leftmost(panels[r, k]))
@@ -161,6 +188,13 @@ def label_left(row: Iterable[Axes], label: str) -> None:
     """Label the y axis of a row of panels of `grid` wherever the row starts."""
     for axes in filter(is_leftmost, row):
         axes.set_ylabel(label)
+
+
+def label_bottom(row: Iterable[Axes], label: str) -> None:
+    """Label the x axis of the panels of the last row of `grid` that have tick labels."""
+    for axes in row:
+        if axes.xaxis.get_tick_params().get("labelbottom", True):
+            axes.set_xlabel(label)
 
 
 def label_outer(panels: np.ndarray, names: Sequence[Any], *, x: str, y: str) -> None:

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from depthbench.report.style.canvas import RC
-from depthbench.report.style.palette import GREY, STATUS_MARKERS, Look
+from depthbench.report.style.palette import BACKGROUND, GREY, STATUS_MARKERS, Look
 from depthbench.report.style.tags import tag, tag_legend
 from depthbench.report.style.text import CHARACTER, NOTE_SIZE, wrapped
 
@@ -36,7 +36,8 @@ def fitting_columns(handles: Sequence[Artist], most: int, width: float) -> int:
     columns = max(1, min(len(handles), most))
     while columns > 1 and sum(max(entries[start::columns]) for start in range(columns)) > width:
         columns -= 1
-    return columns
+    rows = -(-len(handles) // columns) or 1
+    return max(1, -(-len(handles) // rows))  # rows of equal length: no entry is left alone
 
 
 def depth_handles(colours: Mapping[int, str], prefix: str = "depth ") -> list[Line2D]:
@@ -53,6 +54,12 @@ def network_handles(looks: Mapping[str, Look]) -> list[Line2D]:
     for network, handle in zip(looks, handles, strict=True):
         tag(handle, network=network)
     return handles
+
+
+def background_handles(kinds: Sequence[str]) -> list[Line2D]:
+    """Make the legend entry of the lines in the background, which show these kinds; none if empty."""
+    label = " and ".join(kinds)
+    return [Line2D([], [], color=BACKGROUND, linewidth=0.8, label=label)] if kinds else []
 
 
 def status_handle(status: str, label: str | None = None) -> Line2D:

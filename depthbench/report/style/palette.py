@@ -8,6 +8,7 @@ from matplotlib.colors import to_hex, to_rgb
 from matplotlib.transforms import Transform
 
 THIN = 1.3  # pt: a line among many
+MOST_DEPTHS = 6  # in colour: more lines cannot be told apart
 GREY = "#444444"  # zero lines, and legend entries that stand for every colour
 BACKGROUND = "#c9c9cd"  # lines that only give context
 # Shallow to deep, each darker than the one before. These and the first six of COLOURS were found by a search
@@ -19,7 +20,8 @@ COLOURS = (
     *("#8a2050", "#8a8420", "#1a8c96"),  # of further networks, which are also told apart by their markers
 )
 BASELINE = COLOURS[4]  # the study that others are compared with
-CONTRASTING = (*COLOURS[1:4], COLOURS[0], COLOURS[5])  # the studies compared
+CONTRASTING = (*COLOURS[1:4], COLOURS[0], *COLOURS[5:])  # the studies compared
+MOST_STUDIES = 6  # in a panel: with more, each has its own, with the baseline in the background
 MARKERS = ("o", "s", "^", "D", "v", "<", ">", "p", "h")
 DASHES: tuple[tuple[float | None, ...], ...] = ((None, None), (5, 2), (2, 1.5), (6, 1.5, 1, 1.5), (1, 1))
 STATUS_MARKERS = {"diverged": "X", "failed": "P", "interrupted": "*"}
@@ -61,6 +63,21 @@ def nested_widths(keys: Sequence[Any]) -> dict[Any, float]:
     If the last line is drawn first, every one of several lines that coincide is visible."""
     step = min(0.5, 1.5 / max(len(keys) - 1, 1))
     return {key: THIN - 0.2 + step * i for i, key in enumerate(keys)}
+
+
+def chosen_depth_colours(depths: Sequence[int]) -> dict[int, str]:
+    """Map each depth to its colour. Of many depths, the first, the last and some between have one.
+
+    The others are in the background."""
+    if len(depths) <= MOST_DEPTHS:
+        return depth_colours(depths)
+    chosen = {depths[round(i * (len(depths) - 1) / (MOST_DEPTHS - 1))] for i in range(MOST_DEPTHS)}
+    return dict.fromkeys(depths, BACKGROUND) | depth_colours(chosen)
+
+
+def named_depths(colours: dict[int, str]) -> dict[int, str]:
+    """Return the depths that have a colour of their own."""
+    return {depth: colour for depth, colour in colours.items() if colour != BACKGROUND}
 
 
 def network_looks(networks: Sequence[str]) -> dict[str, Look]:

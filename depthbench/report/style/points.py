@@ -24,7 +24,8 @@ def collect(figure: Figure) -> list[dict[str, Any]]:
 
     Keys of a series: `name`, `x`, `y`, `unit` (see tags.Series); `id`, the mark of the artist (svg.mark);
     `points`, a list of [left, top, x, y]: position in the SVG file, and the values shown. Points outside of
-    their panel, and values that are NaN, are omitted."""
+    their panel, and values that are NaN, are omitted. A mesh has `grid` instead, as its cells are many: their
+    `left` and `top`, the names of `columns` and `rows`, and their `values` row by row, null for NaN."""
     scale = POINTS_PER_INCH / figure.dpi
     height = figure.get_figheight() * POINTS_PER_INCH
     found = []
@@ -34,16 +35,23 @@ def collect(figure: Figure) -> list[dict[str, Any]]:
             series: Series | None = getattr(artist, SERIES, None)
             if series is None:
                 continue
+            described: dict[str, Any] = {
+                "name": series.name,
+                "x": series.x,
+                "y": series.y,
+                "unit": series.unit,
+            }
+            described["id"] = artist.get_gid() or _mark_of(axes)
+            if isinstance(artist, QuadMesh):
+                found.append(described | {"grid": _grid(artist, series, scale, height)})
+                continue
             points = [
                 [round(float(left), 1), round(float(height - bottom), 1), shown(x), shown(y)]
                 for (left, bottom), x, y in _points(artist, series, scale)
                 if _is_inside(left, bottom, corners) and not _is_nan(y)
             ]
             if points:
-                found.append(
-                    {"name": series.name, "x": series.x, "y": series.y, "unit": series.unit}
-                    | {"id": artist.get_gid() or _mark_of(axes), "points": points}
-                )
+                found.append(described | {"points": points})
     return found
 
 
@@ -59,6 +67,24 @@ def shown(value: Any) -> Any:
             return str(number)
         return int(number) if number == int(number) and abs(number) < 1e6 else float(f"{number:.4g}")
     return str(value)
+
+
+def _grid(mesh: QuadMesh, series: Series, scale: float, height: float) -> dict[str, list]:
+    """Return the cells of a mesh whose rows are horizontal, with the values of `series` if it has any."""
+    corners = np.asarray(mesh.get_coordinates())  # (rows + 1, columns + 1, 2)
+    middles = (corners[:-1, :-1] + corners[1:, 1:]) / 2
+    rows, columns = middles.shape[:2]
+    places = mesh.get_transform().transform(middles.reshape(-1, 2)).reshape(rows, columns, 2) * scale
+    drawn: list[float] = np.ma.filled(np.ma.asarray(mesh.get_array(), float), np.nan).ravel().tolist()
+    values = _chosen(series.ys, drawn)
+    assert (len(series.rows), len(series.columns), len(values)) == (rows, columns, rows * columns)
+    return {
+        "left": [round(float(left), 1) for left in places[0, :, 0]],
+        "top": [round(float(height - bottom), 1) for bottom in places[:, 0, 1]],
+        "columns": list(series.columns),
+        "rows": list(series.rows),
+        "values": [None if _is_nan(value) else shown(value) for value in values],
+    }
 
 
 def _points(artist: Artist, series: Series, scale: float) -> Iterator[tuple[np.ndarray, Any, Any]]:
@@ -80,12 +106,6 @@ def _data(artist: Artist) -> tuple[np.ndarray, Sequence[Any], Sequence[Any]]:
     if isinstance(artist, PathCollection):
         xy = np.asarray(artist.get_offsets(), float)
         return artist.get_offset_transform().transform(xy), *_columns(xy[:, 0], xy[:, 1])
-    if isinstance(artist, QuadMesh):
-        corners = np.asarray(artist.get_coordinates())  # (rows + 1, columns + 1, 2)
-        middles = (corners[:-1, :-1] + corners[1:, 1:]) / 2
-        values: np.ndarray = np.asarray(np.ma.filled(np.ma.asarray(artist.get_array(), float), np.nan))
-        xy = middles.reshape(-1, 2)
-        return artist.get_transform().transform(xy), xy[:, 0].tolist(), values.ravel().tolist()
     if isinstance(artist, Rectangle):
         x, y = artist.get_center()
         assert artist.axes is not None

@@ -29,6 +29,11 @@ class Series:
     """The horizontal values shown. None: those drawn."""
     ys: Sequence[Any] | None = None
     """The values shown. None: those drawn."""
+    rows: Sequence[str] = ()
+    """Of a mesh: the name of each row of cells. The horizontal value of a cell is that of its row, then that
+    of its column."""
+    columns: Sequence[str] = ()
+    """Of a mesh: the name of each column of cells."""
 
 
 def describe(artist: Artist, series: Series) -> None:

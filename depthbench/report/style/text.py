@@ -20,6 +20,11 @@ def wrapped(text: str, width: float, size: float, hyphens: bool = False) -> str:
     return "\n".join(textwrap.fill(line, characters, break_on_hyphens=hyphens) for line in text.splitlines())
 
 
+def fitting_size(text: str, width: float, size: float, least: float = 6.0) -> float:
+    """Return the font size, at most `size` and at least `least` points, at which `text` fits on a line."""
+    return max(least, min(size, 0.97 * width * 72 / (CHARACTER * max(len(text), 1))))
+
+
 def panel_title(title: str, width: float) -> str:
     """Break `title` into lines that fit above a panel of `width` inches."""
     unbroken = re.sub(r"(depth|step) (?=\d)", "\\1\N{NO-BREAK SPACE}", title)

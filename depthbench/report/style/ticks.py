@@ -14,18 +14,32 @@ def step_axis(axes: Axes, last: float) -> None:
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short_count(value)))
 
 
-def label_log(axes: Axes, which: str = "y") -> None:
-    """Set the ticks of a logarithmic axis, `x` or `y`: powers of ten, or finer ticks if it spans few."""
+def label_log(axes: Axes, which: str = "y", *, powers: bool = True) -> None:
+    """Set the ticks of a logarithmic axis, `x` or `y`: powers of ten, or finer ticks if it spans few.
+
+    `powers`: whether to write 0.001 as 10⁻³ on an axis that spans many."""
     axis = getattr(axes, f"{which}axis")
     low, high = axis.get_view_interval()
     axes.set(**{f"{which}lim": (low, high)})  # ticks outside would stretch it
+    writes_powers = powers and high > 100 * low
+    axis.set_major_formatter(FuncFormatter(lambda v, _: power_of_ten(v) if writes_powers else f"{v:g}"))
     if high > 100 * low:
         stride = int(np.ceil(np.log10(high / low) / 6))
         exponents = np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)
         axis.set_major_locator(FixedLocator(10.0 ** exponents[exponents % stride == 0]))
-        axis.set_major_formatter(FuncFormatter(lambda value, _: power_of_ten(value)))
         axis.set_minor_locator(NullLocator())
+    elif high > 3 * low:
+        # by default the locator omits some in a low panel
+        axis.set_major_locator(LogLocator(subs=_parts(high / low), numticks=99))
     else:
-        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        nice = MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)
+        axis.set_major_locator(FixedLocator([tick for tick in nice if low <= tick <= high]))
+        axis.set_minor_locator(NullLocator())
     axis.set_minor_formatter(NullFormatter())
+
+
+def _parts(span: float) -> tuple[float, ...]:
+    """Return the ticks in each decade of an axis with this top / bottom."""
+    if span > 20:
+        return (1, 2, 5)
+    return (1, 2, 3, 5, 7) if span > 6 else (1, 1.5, 2, 3, 5, 7)

@@ -21,7 +21,7 @@ RECOMMENDED = {"chosen": "overall", "chosen_of_network": "for its network"}
 
 
 def build(evidence: Evidence) -> Table | None:
-    if evidence.choice.empty:
+    if evidence.choice.empty or not evidence.is_trained:
         return None
     return choice_table(evidence.choice, evidence.incomparable_costs, len(evidence.missing))
 
@@ -57,15 +57,18 @@ def choice_table(
         }
     )
     note = (
-        "For each network we recommend the shallowest depth whose mean validation error is within one "
-        "standard error of the best depth of that network. Overall we recommend the network and depth with "
-        "the fewest multiply-adds whose mean validation error is within one standard error of the best. "
-        "There is no recommendation without a validation set, or if the best network is at chance. Depths "
-        f"with fewer than {LEAST_SEEDS} seeds are not considered. A row has the lowest error for its cost if "
-        "no row of equal or lower cost has a lower error (times and memory within 5 % count as equal). Time "
-        "and memory are means over the finished seeds that did not diverge. Other work on the machine makes "
-        "the time longer."
+        "A row has the lowest error for its cost if no row of equal or lower cost has a lower error (times "
+        "and memory within 5 % count as equal). Time and memory are means over the finished seeds that did "
+        "not diverge. Other work on the machine makes the time longer."
     )
+    if choice["chosen"].any():
+        note = (
+            "For each network we recommend the shallowest depth whose mean validation error is within one "
+            "standard error of the best depth of that network. Overall we recommend the network and depth "
+            "with the fewest multiply-adds whose mean validation error is within one standard error of the "
+            "best. "
+            f"Depths with fewer than {LEAST_SEEDS} seeds are not considered. {note}"
+        )
     for cost, columns in incomparable.items():
         note += f" Values of {COSTS[cost]} cannot be compared: they were {measured_differently(columns)}."
     if unfinished:

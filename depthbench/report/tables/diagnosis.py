@@ -39,6 +39,7 @@ ADVICE = {
     "lower_lr": "lower `recipe.lr`",
     "other_lr": "try a lower and a higher `recipe.lr`",
     "warmup": "warm up the learning rate (`recipe.warmup`)",
+    "longer_warmup": "warm up for longer (`recipe.warmup_steps`)",
     "more_steps": "train for more steps",
     "clip": "clip gradients (`recipe.clip_norm`)",
     "fp32": 'compute in `recipe.precision = "fp32"`',
@@ -77,8 +78,8 @@ def diagnosis_table(table: pd.DataFrame) -> Table:
     )
     note = (
         "Findings in the stored errors and probed layers, with the lowest and highest value over the seeds "
-        "named. Other runs of a network and depth do not show the finding. A finding is a likely reason "
-        "only: no experiment here has shown that it is the cause. At chance: the mean of the last "
+        "named. Seeds that are not named do not show the finding. A finding may be the reason for the "
+        "failure, but no experiment here has tested that. At chance: the mean of the last "
         f"evaluations is at most {NEAR:g} points below chance error. Late: still at chance after "
         f"{100 * LATE:.0f} % of the steps. Far worse: more than {FAR:g} points at the last two evaluations. "
         f"Errors are judged for runs of {LEAST_STEPS} steps or more. Gradients are known at probed steps "
@@ -88,8 +89,8 @@ def diagnosis_table(table: pd.DataFrame) -> Table:
 
 
 def _sentence(advice: Sequence[str]) -> str:
-    text = "; ".join(ADVICE[key] for key in advice)
-    return text[:1].upper() + text[1:]
+    """Write each piece of advice as a sentence of its own."""
+    return " ".join(f"{ADVICE[key][0].upper()}{ADVICE[key][1:]}." for key in advice)
 
 
 def _range(ends: Range, write: Callable[[float], str] = whole) -> str:
@@ -124,7 +125,7 @@ def _diverged(evidence: Mapping[str, Any]) -> str:
 def _at_chance(evidence: Mapping[str, Any]) -> str:
     text = (
         f"Train error {_percent(evidence['train_error'])} (chance: {_percent(evidence['chance'])}), lowest "
-        f"{_percent(evidence['lowest'])}; during training {_percent(evidence['on_the_fly'])}."
+        f"{_percent(evidence['lowest'])}. During training {_percent(evidence['on_the_fly'])}."
     )
     ratios = {"ratio_start": "at the first probed step", "ratio_end": "at the last"}
     known = [
@@ -165,7 +166,7 @@ def _first_gradient(evidence: Mapping[str, Any]) -> str:
 def _dead_inputs(evidence: Mapping[str, Any]) -> str:
     first, last = evidence["step"]
     since = f"step {whole(first)}" + ("" if first == last else f" to {whole(last)}, depending on the seed")
-    return f"Every input of {_layer(evidence)} is 0 since {since}."
+    return f"Every input of {_layer(evidence)} has been 0 since {since}."
 
 
 def _constant_response(evidence: Mapping[str, Any]) -> str:

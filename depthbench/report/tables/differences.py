@@ -7,11 +7,12 @@ import pandas as pd
 
 from depthbench.analysis.comparison import is_significant
 from depthbench.analysis.rows import rows_of
+from depthbench.analysis.verdict import LEAST_SEEDS
 from depthbench.report.entries import ReportTable, Table
 from depthbench.report.evidence import Comparison
 from depthbench.report.tables.formatting import (
-    INTERVAL_NOTE,
     interval,
+    interval_note,
     number,
     p_value,
     seed_differences,
@@ -48,10 +49,11 @@ def differences_table(differences: pd.DataFrame, baseline: str) -> Table:
         }
     )
     note = (
-        f"The error of each study minus that of {baseline}, seed by seed, over the n seeds that both have. "
-        f"{INTERVAL_NOTE} p is from the two-sided paired t test, "
+        f"The error of each study minus that of {baseline}, seed by seed, over the n seeds that both have."
+        f"{interval_note(differences['n'])} p is from the two-sided paired t test, "
         "Holm-corrected over the rows of a study and kind of error. A difference is significant if p <= 0.05 "
-        "with at least 3 seeds. Same batches are the same images in the same order."
+        f"with at least {LEAST_SEEDS} seeds, and fewer have no p. Same batches are the same images in the "
+        "same order."
     )
     nothing = "Nothing to compare: no network and depth has finished runs of the same seed in two studies."
     return Table(note, raw, without_empty_columns(shown), nothing)

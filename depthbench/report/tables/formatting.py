@@ -7,10 +7,8 @@ from typing import Any
 import pandas as pd
 
 from depthbench.analysis import STATUSES
+from depthbench.analysis.intervals import MIN_SEEDS
 
-INTERVAL_NOTE = (
-    "From 5 seeds on, the 95 % interval of a mean is a studentised bootstrap, or Student's t if seeds tie."
-)
 CROP_ERRORS = {  # of ImageNet's protocol: column -> heading
     "test_error_10crop": "test error, 10 crops (%)",
     "test_error_top5": "top-5 error (%)",
@@ -19,8 +17,8 @@ CROP_ERRORS = {  # of ImageNet's protocol: column -> heading
 
 
 def number(value: float | None, unit: float = 1.0, places: int = 2) -> str:
-    """Divide by `unit` and round; empty if unknown."""
-    return "" if value is None or not math.isfinite(value) else f"{value / unit:,.{places}f}"
+    """Divide by `unit` and round; empty if unknown. Never `-0.00`."""
+    return "" if value is None or not math.isfinite(value) else f"{value / unit:z,.{places}f}"
 
 
 def significant(value: float) -> str:
@@ -34,8 +32,8 @@ def whole(value: Any) -> str:
 
 
 def signed(value: float) -> str:
-    """Write a difference with its sign; empty if unknown."""
-    return f"{value:+.2f}" if math.isfinite(value) else ""
+    """Write a difference with its sign; empty if unknown. Never `-0.00`."""
+    return f"{value:+z.2f}" if math.isfinite(value) else ""
 
 
 def interval(ends: Iterable[float], places: int = 2) -> str:
@@ -73,7 +71,7 @@ def status_counts(row: Mapping[str, Any]) -> str:
 
 def seed_differences(row: Mapping[str, Any]) -> str:
     """Write the difference of each seed and the number of diverged runs."""
-    text = ", ".join(f"{seed}: {difference:+.2f}" for seed, difference in row["differences"].items())
+    text = ", ".join(f"{seed}: {signed(difference)}" for seed, difference in row["differences"].items())
     return text + (f"; {row['diverged']} diverged" if row["diverged"] else "")
 
 
@@ -81,3 +79,13 @@ def without_empty_columns(shown: pd.DataFrame) -> pd.DataFrame:
     """Drop columns that are empty in every row; the rest as text."""
     shown = shown.astype(str)
     return shown.drop(columns=[column for column in shown if (shown[column] == "").all()])
+
+
+def interval_note(n: Iterable[int]) -> str:
+    """Say what the 95 % intervals of means over `n` seeds are; empty if no mean has one."""
+    if max(n, default=0) < MIN_SEEDS:
+        return ""
+    return (
+        f" From {MIN_SEEDS} seeds on, the 95 % interval of a mean is a studentised bootstrap, or Student's t "
+        "if seeds tie."
+    )

@@ -4,7 +4,12 @@ import pandas as pd
 
 from depthbench.report.entries import ReportTable, Table
 from depthbench.report.evidence import Evidence
-from depthbench.report.tables.formatting import INTERVAL_NOTE, interval, number
+from depthbench.report.tables.formatting import (
+    interval,
+    interval_note,
+    number,
+    without_empty_columns,
+)
 
 
 def build(evidence: Evidence) -> Table | None:
@@ -32,12 +37,12 @@ def rates_table(rates: pd.DataFrame) -> Table:
         "A rate is the factor by which the squared norm of dL/dz grows per layer (or residual block) towards "
         "the input, at initialisation. z is a layer's output before normalisation. Gradients explode if the "
         "rate is above 1, and vanish if it is below 1. The measured rate comes from a straight line fitted "
-        "to the logarithms of the norms in a stage. The table shows its geometric mean over n seeds. "
-        f"{INTERVAL_NOTE} The prediction is empty if no formula applies. Residual networks with batch "
-        "normalisation and identity shortcuts are omitted, because their norm follows a power of the depth "
-        "and has no rate."
+        "to the logarithms of the norms in a stage. The table shows its geometric mean over n seeds."
+        f"{interval_note(rates['n'])} The prediction is empty if no formula applies. Residual networks with "
+        "batch normalisation and identity shortcuts are omitted, because their norm follows a power of the "
+        "depth and has no rate."
     )
-    return Table(note, rates, shown.astype(str))
+    return Table(note, rates, without_empty_columns(shown))
 
 
 TABLE = ReportTable(build, title="Measured and predicted rates at initialisation", chapter="published")

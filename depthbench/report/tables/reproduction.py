@@ -1,6 +1,5 @@
 """The study's errors next to published ones."""
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,7 +8,13 @@ import pandas as pd
 from depthbench.analysis.rows import rows_of
 from depthbench.report.entries import ReportTable, Table
 from depthbench.report.evidence import Evidence
-from depthbench.report.tables.formatting import number, plus_minus, without_empty_columns, yes_no
+from depthbench.report.tables.formatting import (
+    number,
+    plus_minus,
+    signed,
+    without_empty_columns,
+    yes_no,
+)
 
 METRICS = {
     "test_error": "test",
@@ -33,7 +38,7 @@ def reproduction_table(reproduction: pd.DataFrame) -> Table:
             "ours (%)": [plus_minus(row["mean"], row["sd"], row["diverged"]) for row in rows],
             "n": reproduction["n"],
             "published (%)": [_published(row) for row in rows],
-            "ours - published": [f"{x:+.2f}" if math.isfinite(x) else "" for x in reproduction["difference"]],
+            "ours - published": [signed(x) for x in reproduction["difference"]],
             "within the spread": [_within(row) for row in rows],
             "same recipe": [yes_no(row["same_protocol"]) if row["source"] else "" for row in rows],
             "our protocol": reproduction["protocol"],
@@ -45,13 +50,17 @@ def reproduction_table(reproduction: pd.DataFrame) -> Table:
     note = (
         "Our errors next to published ones for the same network, depth and data set. Results on other data, "
         "however similar, are not compared. Ours is the mean and standard deviation (s.d.) over n finished "
-        "seeds, of the evaluation that our protocol names. A diverged run counts at chance error. The "
+        "seeds. Our protocol says which evaluation counts. A diverged run counts at chance error. The "
         "difference is within the spread if it is at most 2 s.d., using the larger of our s.d. and the "
         "published one. Our s.d. is not used if n is 1 or a run diverged. The recipe is the same if it "
         "matches that of the source, as far as a run records it, and unknown if the source does not state "
         "one. The train error is measured during training."
     )
-    return Table(note, reproduction, without_empty_columns(shown))
+    shown, nothing = without_empty_columns(shown), ""
+    if not any(reproduction["source"]):
+        reproduction, shown = reproduction.iloc[:0], shown.iloc[:0]
+        nothing = "No published number is known for these networks and data."
+    return Table(note, reproduction, shown, nothing)
 
 
 def _published(row: Mapping[str, Any]) -> str:

@@ -28,7 +28,7 @@ def responses_table(responses: pd.DataFrame) -> Table:
     note = (
         "Standard deviation of a layer's response at the last probed step of finished runs, after any "
         "normalisation and before the nonlinearity (He et al. 2015, Figure 7). The value of a run is the "
-        "median over its layers; mean and range are over n seeds. Smallest and largest are over all layers "
+        "median over its layers. Mean and range are over n seeds. Smallest and largest are over all layers "
         "and seeds."
     )
     return Table(note, responses, shown.astype(str))

@@ -5,7 +5,12 @@ import pandas as pd
 from depthbench.data.corruptions import CORRUPTIONS
 from depthbench.report.entries import ReportTable, Table
 from depthbench.report.evidence import Evidence
-from depthbench.report.tables.formatting import INTERVAL_NOTE, interval, number, without_empty_columns
+from depthbench.report.tables.formatting import (
+    interval,
+    interval_note,
+    number,
+    without_empty_columns,
+)
 
 
 def build(evidence: Evidence) -> Table | None:
@@ -37,7 +42,7 @@ def robustness_table(robustness: pd.DataFrame) -> Table:
     note = (
         "Final test error over n seeds on corrupted images. All runs see the same images. A diverged run "
         "counts at chance error. Interval and range are those at the highest strength. The CSV has every "
-        f"strength. {INTERVAL_NOTE}"
+        f"strength.{interval_note(robustness['n'])}"
     )
     return Table(note, robustness, without_empty_columns(pd.DataFrame(rows)))
 

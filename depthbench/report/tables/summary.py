@@ -9,8 +9,8 @@ from depthbench.report.evidence import Comparison, Evidence
 from depthbench.report.sentences import train_images
 from depthbench.report.tables.formatting import (
     CROP_ERRORS,
-    INTERVAL_NOTE,
     interval,
+    interval_note,
     number,
     status_counts,
     without_empty_columns,
@@ -41,7 +41,7 @@ def summary_table(summary: pd.DataFrame, train_images: str) -> Table:
     shown["runs"] = [status_counts(row) for row in rows_of(summary)]
     note = (
         "Final errors over n seeds, measured in evaluation mode, without augmentation. The train error is "
-        f"measured on {train_images}. A diverged run counts at chance error. {INTERVAL_NOTE} "
+        f"measured on {train_images}. A diverged run counts at chance error.{interval_note(summary['n'])} "
         "The best test error of a run is chosen on the test set, so "
         "only the table of runs shows it and no mean includes it."
     )

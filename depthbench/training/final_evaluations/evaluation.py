@@ -55,8 +55,10 @@ class FinalEvaluation:
     """One measurement on the trained network.
 
     `applies` says whether a run is evaluated. `evaluate` returns None if `should_stop` interrupted it.
-    `at_chance(run, classes)` is the outcome of a diverged run, which counts as guessing."""
+    `at_chance(run, classes)` is the outcome of a diverged run, which counts as guessing. `passes` is the
+    number of forward passes per test image, from which the time left is estimated."""
 
     applies: Callable[[Run], bool]
     evaluate: Callable[[TrainedNetwork, ShouldStop, Notify], Outcome | None]
     at_chance: Callable[[Run, int], Outcome]
+    passes: Callable[[Run], int] = lambda run: 0

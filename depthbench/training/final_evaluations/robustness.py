@@ -56,4 +56,9 @@ def _table(errors: Mapping[tuple[str, float], float]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["corruption", "strength", "test_error"])
 
 
-EVALUATION = FinalEvaluation(lambda run: bool(run.evaluate.robustness), evaluate, at_chance)
+EVALUATION = FinalEvaluation(
+    applies=lambda run: bool(run.evaluate.robustness),
+    evaluate=evaluate,
+    at_chance=at_chance,
+    passes=lambda run: sum(len(CORRUPTIONS[name].strengths) for name in run.evaluate.robustness),
+)

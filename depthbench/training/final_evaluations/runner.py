@@ -23,6 +23,11 @@ class FinalEvaluations:
         self.run, self.classes = run, classes
         self._outcomes: dict[str, Outcome] = {}
 
+    @property
+    def passes(self) -> int:
+        """The number of forward passes per test image of all evaluations."""
+        return sum(evaluation.passes(self.run) for evaluation in self._evaluations().values())
+
     def evaluate(self, trained: TrainedNetwork, should_stop: ShouldStop, notify: Notify) -> bool:
         """Make all evaluations. Return False if `should_stop` interrupted them."""
         for name, evaluation in self._evaluations().items():

@@ -19,7 +19,8 @@ from depthbench.training.final_evaluations.evaluation import (
 )
 
 TOP = 5
-CENTRE = 4  # index of the centre crop among the 10
+CROPS = 10
+CENTRE = 4  # index of the centre crop
 
 
 @torch.inference_mode()
@@ -46,7 +47,7 @@ def evaluate(trained: TrainedNetwork, should_stop: ShouldStop, notify: Notify) -
 def _count_wrong(trained: TrainedNetwork, x: Files, should_stop: ShouldStop) -> dict[str, Tensor] | None:
     """Return the number of wrong answers for each error, on the device."""
     device = trained.y.device
-    size = max(1, batch_size(device, x.shape[2:]) // 10)
+    size = max(1, batch_size(device, x.shape[2:]) // CROPS)
     wrong: dict[str, Tensor] = {}
     for crops, labels in zip(x.ten_crops(size), trained.y.split(size), strict=True):
         if should_stop():
@@ -54,8 +55,8 @@ def _count_wrong(trained: TrainedNetwork, x: Files, should_stop: ShouldStop) -> 
         images = trained.scaling(crops.to(device).flatten(0, 1))
         images = images.contiguous(memory_format=torch.channels_last)
         with torch.autocast(device.type, torch.bfloat16, enabled=trained.precision == "bf16"):
-            logits = trained.network(images)  # (10 B, classes)
-        scores = logits.float().softmax(1).unflatten(0, (-1, 10))  # (B, 10, classes)
+            logits = trained.network(images)  # (CROPS * B, classes)
+        scores = logits.float().softmax(1).unflatten(0, (-1, CROPS))  # (B, CROPS, classes)
         mean, centre = scores.mean(1), scores[:, CENTRE]
         counts = {"test_error_10crop": (mean.argmax(1) != labels).sum()}
         if trained.classes > TOP:
@@ -78,4 +79,9 @@ def at_chance(run: Run, classes: int) -> Outcome:
     return Outcome({"test_error_10crop": chance_error(classes)} | (top_5 if classes > TOP else {}))
 
 
-EVALUATION = FinalEvaluation(lambda run: run.evaluate.ten_crop, evaluate, at_chance)
+EVALUATION = FinalEvaluation(
+    applies=lambda run: run.evaluate.ten_crop,
+    evaluate=evaluate,
+    at_chance=at_chance,
+    passes=lambda run: CROPS,
+)

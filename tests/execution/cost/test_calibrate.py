@@ -11,11 +11,11 @@ from depthbench.execution.cost.calibrate import (
     shallower,
 )
 from depthbench.execution.cost.estimate import estimate
-from depthbench.execution.cost.pace import Pace
 from depthbench.execution.cost.run_memory import count_run
 from depthbench.execution.messages import Ready
 from depthbench.execution.plan import make_plan
 from depthbench.execution.settings import Execution
+from depthbench.training.pace import Pace
 
 
 def test_two_measured_depths_give_a_line_and_one_a_proportion():

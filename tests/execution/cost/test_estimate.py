@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from depthbench.cli.app import app
 from depthbench.errors import BadInput
 from depthbench.execution.cost.calibrate import Calibration
-from depthbench.execution.cost.estimate import estimate, makespan
+from depthbench.execution.cost.estimate import estimate
 from depthbench.execution.cost.run_memory import CONTEXT, SHARED
 from depthbench.execution.plan import make_plan
 from depthbench.execution.settings import Execution
@@ -153,19 +153,3 @@ def test_the_plan_of_a_small_study_does_not_import_torch(tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
-
-
-@pytest.mark.parametrize(
-    ("seconds", "jobs", "end"),
-    [
-        ([5, 4, 3], 1, 12),
-        ([5, 4, 3], 2, 7),  # 5 in one job, 4 + 3 in the other
-        ([5, 4, 3, 3], 2, 8),  # 5 + 3 in one job, 4 + 3 in the other
-        ([5, 5, 1], 2, 6),
-        ([1, 1, 5], 2, 6),  # the longest run comes last
-        ([2], 8, 2),
-        ([], 3, 0),
-    ],
-)
-def test_the_next_run_goes_to_the_job_that_is_free_first(seconds, jobs, end):
-    assert makespan(seconds, jobs) == end

@@ -1,18 +1,10 @@
 import pytest
 
 from depthbench.execution.cost import pace
-from depthbench.execution.cost.pace import Pace, measure, random_images
+from depthbench.execution.cost.pace import measure, random_images
 from depthbench.execution.plan import make_plan
 from depthbench.execution.settings import Execution
 from depthbench.training.mode import TrainingMode
-
-
-def test_the_time_of_a_run_is_the_sum_of_its_parts(tiny):
-    (run,) = tiny(grid={"network": ["plain"]}, probe={"steps": [0, 5]}).runs()  # 12 steps, evaluated at 6, 12
-    pace = Pace(build=100, step=1, probed_step=2, evaluation=0.5)
-    assert pace.of(run, evaluated=30) == 100 + 10 * 1 + 2 * 2 + 2 * 30 * 0.5
-    late = run.model_copy(update={"evaluate": run.evaluate.model_copy(update={"every": 5})})  # 5, 10, 12
-    assert pace.of(late, evaluated=30) - pace.of(run, evaluated=30) == 30 * 0.5
 
 
 def test_when_enough_steps_are_measured():

@@ -4,10 +4,10 @@ from multiprocessing import Pipe
 
 from depthbench.execution.cost import trial
 from depthbench.execution.cost.images import ImageFootprint
-from depthbench.execution.cost.pace import Pace
 from depthbench.execution.messages import Failed, Ready, Trial, TrialSetup
 from depthbench.networks import NETWORKS
 from depthbench.training.mode import TrainingMode
+from depthbench.training.pace import Pace
 from tests.conftest import plugins_forgotten
 
 PACE = Pace(build=1, step=2, probed_step=3, evaluation=4)

@@ -53,6 +53,10 @@ def test_costs_that_cannot_be_compared_are_not_drawn(validated):
     assert note(figure).startswith(
         "Training time is not drawn: measured with different numbers of threads, which cannot be compared"
     )
+    runs = validated.runs.assign(commit=["abc", "def"] * 9)
+    assert "measured with different versions of the code" in note(
+        draw("choice", validated._replace(runs=runs))
+    )
     runs = validated.runs.assign(peak_memory=validated.runs["peak_memory"].where(validated.runs["depth"] > 8))
     assert note(draw("choice", validated._replace(runs=runs))) == (
         "Peak memory is not drawn: only some runs recorded it"

@@ -2,6 +2,8 @@ import pytest
 
 from depthbench.report.evidence import Comparison
 from depthbench.report.figures import COMPARISON_FIGURES
+from depthbench.report.style import palette
+from tests.report.looking import legend, line_colours
 
 
 @pytest.fixture(scope="module")
@@ -32,3 +34,14 @@ def test_depths_that_only_one_network_has_leave_no_empty_panels(compared):
         *(f"plain, depth {depth}" for depth in (8, 14, 20)),
         "resnet, depth 14",
     ]
+
+
+def test_each_of_many_studies_has_panels_with_the_first_in_the_background(many_studies):
+    figure = COMPARISON_FIGURES["compare_curves"].load().draw(many_studies)
+    assert [axes.get_title() for axes in figure.axes] == [
+        f"{study}: {network}" for study in "abcdefg" for network in ("plain", "resnet")
+    ]
+    backgrounds = [sum(line.get_color() == palette.BACKGROUND for line in axes.lines) for axes in figure.axes]
+    assert backgrounds == [0, 0, *[3] * 12]  # a line for each depth
+    assert all(len(line_colours(axes)) == 3 for axes in figure.axes)
+    assert "a, test error" in legend(figure)

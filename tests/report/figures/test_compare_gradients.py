@@ -53,3 +53,12 @@ def test_every_line_is_described(compared):
     figure.draw_without_rendering()
     names = {series["name"] for series in points.collect(figure)}
     assert "whole, plain, depth 20, step 199, geometric mean of 3 seeds" in names
+
+
+def test_each_of_many_studies_has_a_panel_for_each_network(many_studies):
+    figure = FIGURE.load().draw(many_studies)
+    assert "step 199" in figure.get_suptitle()
+    shown = {axes.get_title(): len(axes.lines) for axes in panels(figure)}
+    titles = [f"{study}: {network}" for study in "abcdefg" for network in ("plain", "resnet")]
+    assert list(shown) == titles
+    assert list(shown.values()) == [3, 3, *[6] * 12]  # three depths, and those of the first study

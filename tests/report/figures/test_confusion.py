@@ -82,7 +82,7 @@ def test_cells_show_numbers_if_they_fit(results, classes, numbers):
     many = [predicted(f"net{i}", (8,), classes=classes) for i in range(6)]
     panel = draw(results, pd.concat(many)).axes[0]
     assert [text.get_text() for text in panel.texts if text.get_text()][:3] == numbers
-    assert panel.collections[0].get_array().ravel()[:3].tolist() == [50, 50, 0]
+    assert panel.collections[0].get_array().ravel()[:3].tolist() == [50, 50, None]  # zero is not coloured
 
 
 def test_many_classes_or_no_predictions_give_no_figure(results):

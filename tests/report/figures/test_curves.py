@@ -44,3 +44,25 @@ def test_networks_without_a_twin_each_have_a_panel(results):
     three = Results(*(pd.concat([a, b], ignore_index=True) for a, b in zip(results, third, strict=True)))
     assert [axes.get_title() for axes in panels(draw("curves", three))] == ["plain", "resnet", "mine"]
     assert {"plain", "resnet", "mine"} <= set(legend(draw("degradation", three)))
+
+
+def test_of_many_depths_few_have_a_colour_and_both_errors(results):
+    """Nine depths: the other three are in the background, with their test error alone."""
+    runs, history = (
+        pd.concat(
+            [
+                frame.assign(depth=frame["depth"] + shift, run_id=frame["run_id"] + str(shift))
+                for shift in (0, 100, 200)
+            ],
+            ignore_index=True,
+        )
+        for frame in (results.runs, results.history)
+    )
+    figure = draw("curves", results._replace(runs=runs, history=history))
+    for axes in figure.axes:
+        context = [line for line in axes.lines if line.get_color() == palette.BACKGROUND]
+        assert len(context) == 3
+        assert len(axes.lines) - len(context) == 2 * 6
+    assert "other depths, test error" in legend(figure)
+    reached = draw("reach", results._replace(runs=runs, history=history))
+    assert "other depths" in legend(reached)

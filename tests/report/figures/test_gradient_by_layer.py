@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from depthbench.report.figures.gradient_by_layer import THEORY, chosen_colours, named, other_handles
+from depthbench.report.figures.gradient_by_layer import THEORY, background_handles
 from depthbench.report.style import canvas, palette, points
 from depthbench.store.results import load_results
 from tests.report.conftest import store_study, study_of
@@ -172,12 +172,12 @@ def test_zeros_by_design_are_labelled_at_the_edge(results):
 
 
 def test_a_few_of_many_depths_have_a_colour():
-    colours = chosen_colours(list(range(10, 130, 10)))
+    colours = palette.chosen_depth_colours(list(range(10, 130, 10)))
     assert len(colours) == 12
-    chosen = named(colours)
+    chosen = palette.named_depths(colours)
     assert len(chosen) == 6
     assert {10, 120} <= set(chosen)
-    assert "other depths" in [handle.get_label() for handle in other_handles(colours, {})]
+    assert "other depths" in [handle.get_label() for handle in background_handles(colours, {})]
 
 
 def test_thirty_decades_do_not_flatten_the_range_around_1(results):

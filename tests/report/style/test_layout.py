@@ -58,3 +58,33 @@ def test_networks_with_the_same_depths_have_rows_of_their_own():
     assert layout.columns_of(same) == 2
     assert layout.columns_of([*same, ("resnet", 56)]) is None
     assert layout.columns_of([(network, depth) for network in "ab" for depth in range(6)]) == 3
+
+
+def labelled(panels):
+    """The columns of a row of panels that have x tick labels."""
+    return [i for i, axes in enumerate(panels) if axes.xaxis.get_tick_params().get("labelbottom", True)]
+
+
+def test_a_row_that_continues_below_is_labelled_where_nothing_is_below():
+    _, panels = layout.grid(1, 7, 1.0, "title")
+    assert labelled(panels[0]) == [4, 5, 6]
+    layout.label_bottom(panels[0], "step")
+    assert [axes.get_xlabel() for axes in panels[0]] == [""] * 4 + ["step"] * 3
+    _, last = layout.outer_panels(panels, np.ones((1, 7), bool))
+    assert np.flatnonzero(last).tolist() == [4, 5, 6]
+    _, two_rows = layout.grid(2, 7, 1.0, "title")  # each group of three columns has its own
+    assert [labelled(row) for row in two_rows] == [[], list(range(7))]
+    _, own_scales = layout.grid(1, 7, 1.0, "title", sharex=False)
+    assert labelled(own_scales[0]) == list(range(7))
+
+
+def test_titles_of_a_slide_are_on_one_line():
+    long = "Gradient of the pre-activations by layer (geometric mean and range of 3 seeds) of all networks"
+    for style, lines in (("page", 2), ("slides", 1)):
+        with canvas.styled(style):
+            figure, panels = layout.grid(1, 3, 1.0, long)
+            layout.set_panel_title(panels[0, 0], "norm-after-addition, depth 110, step 0")
+            figure.draw_without_rendering()
+        assert figure.get_suptitle().count("\n") + 1 == lines
+        assert panels[0, 0].get_title().count("\n") + 1 == lines
+    assert figure.get_tightbbox().x1 <= figure.get_figwidth()

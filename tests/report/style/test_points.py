@@ -9,6 +9,7 @@ from matplotlib.patches import Rectangle
 
 from depthbench.report.style import points, tags
 from depthbench.report.style.norms import NormScale
+from tests.report.looking import described_points
 
 WIDTH, HEIGHT = 288.0, 144.0
 SERIES = tags.Series("plain, depth 20", "step", "train error", "%")
@@ -152,22 +153,21 @@ def test_a_scatter_on_log_axes_has_its_offsets():
     assert points_of(figure) == [[0, 72, 1, 50], [144, 108, 10, 25]]
 
 
-def test_a_mesh_has_the_middles_of_its_cells():
+def test_a_mesh_is_a_grid_of_the_middles_of_its_cells():
     figure, axes = panel(xlim=(0, 4), ylim=(2, 0))  # the first row is on top, as in a heat map
-    values = np.array([[1.0, 2.0, 3.0, np.nan], [5.0, 6.0, 7.0, 8.0]])
-    drawn = axes.pcolormesh(values)
-    tags.describe(drawn, SERIES)
-    assert points_of(figure) == [
-        *([36, 36, 0.5, 1], [108, 36, 1.5, 2], [180, 36, 2.5, 3]),
-        *([36, 108, 0.5, 5], [108, 108, 1.5, 6], [180, 108, 2.5, 7], [252, 108, 3.5, 8]),
-    ]
-
-
-def test_a_masked_cell_is_omitted():
-    figure, axes = panel(xlim=(0, 2), ylim=(0, 1))
-    drawn = axes.pcolormesh(np.ma.masked_less([[0.0, 3.0]], 1))
-    tags.describe(drawn, SERIES)
-    assert points_of(figure) == [[216, 72, 1.5, 3]]
+    drawn = axes.pcolormesh(np.ma.masked_equal([[1.0, 2.0, 0.0, np.nan], [5.0, 6.0, 7.0, 8.0]], 0))
+    tags.describe(
+        drawn, tags.Series("a", "layer", "norm", rows="12", columns=[f", step {i}" for i in range(4)])
+    )
+    (series,) = points.collect(figure)
+    assert series["grid"] == {
+        "left": [36, 108, 180, 252],
+        "top": [36, 108],
+        "columns": [", step 0", ", step 1", ", step 2", ", step 3"],
+        "rows": ["1", "2"],
+        "values": [1, 2, None, None, 5, 6, 7, 8],
+    }
+    assert described_points(series)[3:5] == [[108, 108, "2, step 1", 6], [180, 108, "2, step 2", 7]]
 
 
 def test_a_horizontal_bar_has_its_middle_and_its_width():

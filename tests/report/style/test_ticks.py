@@ -4,9 +4,11 @@ from matplotlib.figure import Figure
 from depthbench.report.style import ticks
 
 
-@pytest.mark.parametrize(("low", "high"), [(1e-22, 1e6), (1e-3, 10), (0.02, 0.2)])
+@pytest.mark.parametrize(
+    ("low", "high"), [(1e-22, 1e6), (1e-3, 10), (0.02, 0.2), (3, 40), (5.4, 18.3), (40, 100)]
+)
 def test_a_log_axis_has_a_few_labelled_ticks_inside(low, high):
-    axes = Figure().subplots()
+    axes = Figure(figsize=(3, 1.2)).subplots()
     axes.set_yscale("log")
     axes.set_ylim(low, high)
     ticks.label_log(axes)

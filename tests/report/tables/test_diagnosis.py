@@ -19,7 +19,7 @@ def test_a_diverged_run_has_its_evidence_and_advice(partial_results):
     (row,) = rows(build(evidence_of(partial_results)))
     assert (row["network"], row["depth"], row["seeds"], row["finding"]) == ("plain", "20", "2", "diverged")
     assert row["evidence"] == "Loss infinite or not a number by step 60 of 200."
-    assert row["what to try"].startswith("Lower `recipe.lr`; warm up")
+    assert row["what to try"].startswith("Lower `recipe.lr`. Warm up")
 
 
 def test_zero_by_design_alone_shows_no_table(results):

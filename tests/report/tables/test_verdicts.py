@@ -20,6 +20,8 @@ def test_a_trend_is_shown_with_the_rise_of_each_seed(results):
     (row,) = rows(table, question="plain: a rise over all depths")
     assert (row["depths"], row["n"], row["verdict"]) == ("8, 14, 20", "3", "present")
     assert row["each seed's difference"] == "0: +6.00, 1: +6.00, 2: +6.00"
+    (row,) = rows(table, question="resnet: rises less than plain over all depths")
+    assert row["each seed's difference"] == "0: +7.20, 1: +7.20, 2: +7.20"
 
 
 def test_networks_at_chance_get_no_verdict(results):
@@ -29,6 +31,9 @@ def test_networks_at_chance_get_no_verdict(results):
         verdict_of["plain: worse when deeper"] == verdict_of["resnet: rises less than plain"] == "at chance"
     )
     assert verdict_of["resnet: worse when deeper"] == "absent"
+    verdict_of = {row["question"]: row["verdict"] for row in rows(verdict_table(verdicts, ["resnet"]))}
+    assert verdict_of["plain: worse when deeper"] == "present"
+    assert verdict_of["resnet: rises less than plain"] == "at chance"
 
 
 def test_two_seeds_get_no_verdict_not_even_at_chance(results):
