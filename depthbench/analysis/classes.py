@@ -17,14 +17,12 @@ def class_metrics(predictions: pd.DataFrame) -> pd.DataFrame:
     columns = [*keys, "metric", "class", "value"]
     if predictions.empty:
         return pd.DataFrame(columns=columns)
-    from sklearn.metrics import precision_recall_fscore_support  # its import takes half a second
-
     rows = []
     for run, images in predictions.groupby(keys, sort=False):
-        classes = images["label"].cat.categories
-        _, recalls, f1, _ = precision_recall_fscore_support(
-            *_codes(images), labels=range(len(classes)), zero_division=np.nan
-        )
+        classes, counts = images["label"].cat.categories, _counts(images)
+        right, labelled, predicted = counts.diagonal(), counts.sum(axis=1), counts.sum(axis=0)
+        with np.errstate(invalid="ignore"):  # 0 / 0 is NaN
+            recalls, f1 = right / labelled, 2 * right / (labelled + predicted)
         values = [("macro_f1", "", np.nanmean(f1))]
         values += [("recall", name, recall) for name, recall in zip(classes, recalls, strict=True)]
         rows += [(*run, metric, name, 100 * value) for metric, name, value in values]
@@ -57,13 +55,13 @@ def confusion(predictions: pd.DataFrame) -> pd.DataFrame:
     """Return the percentage of the images of each class (rows) that are predicted as each class (columns).
 
     All runs of `predictions` are counted together. The row of a class without test images is 0."""
-    from sklearn.metrics import confusion_matrix
-
-    classes = predictions["label"].cat.categories
-    counts = confusion_matrix(*_codes(predictions), labels=range(len(classes)), normalize="true")
-    return pd.DataFrame(100 * counts, index=classes, columns=classes)
+    classes, counts = predictions["label"].cat.categories, _counts(predictions)
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    return pd.DataFrame(100 * shares, index=classes, columns=classes)
 
 
-def _codes(predictions: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    """Return labels and predictions as numbers in the data set's order; scikit-learn would sort the names."""
-    return predictions["label"].cat.codes.to_numpy(), predictions["predicted"].cat.codes.to_numpy()
+def _counts(predictions: pd.DataFrame) -> np.ndarray:
+    """Return the number of images of each class (rows) that are predicted as each class (columns)."""
+    labels, predicted = (predictions[key].cat.codes.to_numpy(int) for key in ("label", "predicted"))
+    number = len(predictions["label"].cat.categories)
+    return np.bincount(number * labels + predicted, minlength=number**2).reshape(number, number)

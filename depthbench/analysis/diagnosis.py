@@ -84,7 +84,9 @@ def diagnose(runs: pd.DataFrame, history: pd.DataFrame, layers: pd.DataFrame) ->
     by_run = _by_run(history)
     for run_id, run in settings.items():
         found[run_id] += _of_errors(run, by_run.get(run_id, np.zeros((len(ERRORS), 0))), near)
-    known = layers[layers["run_id"].isin(list(settings))] if len(layers) else layers
+    known = layers
+    if len(layers) and not (is_known := layers["run_id"].isin(list(settings))).all():
+        known = layers[is_known]  # a copy of all would take much memory
     for run_id, findings in _of_gradients(known, settings):
         found[run_id] += findings
     for run_id, findings in _of_responses(known):

@@ -23,6 +23,16 @@ def by_layer(layers: pd.DataFrame, column: str) -> pd.DataFrame:
     - n, the number of seeds probed; zeros, how many of their values are exactly 0; lost, how many are
       infinite or not a number.
     """
+    codes, networks = pd.factorize(layers["network"], sort=True)
+    parts = [  # one network at a time, because all layers of a large study take much memory
+        _of_network(layers[[*KEYS, column]].iloc[np.flatnonzero(codes == code)], column)
+        for code in range(len(networks))
+    ]
+    return pd.concat(parts, ignore_index=True) if parts else _of_network(layers[[*KEYS, column]], column)
+
+
+def _of_network(layers: pd.DataFrame, column: str) -> pd.DataFrame:
+    """Return `by_layer` of one network."""
     values = layers[column].astype(float)
     usable = np.isfinite(values) & (values > 0)
     frame = layers[KEYS].assign(
@@ -46,7 +56,7 @@ def zeros_by_design(layers: pd.DataFrame, column: str) -> pd.DataFrame:
     It is exactly 0 in every seed, although a layer nearer to the input has a gradient, which must have passed
     around this one. If later steps were probed, the layer has a gradient at one of them. Columns: the four
     keys of `by_layer`; by_design, True."""
-    measured = layers[layers[column].notna()]
+    measured = layers.loc[layers[column].notna(), [*KEYS, column]]
     start = measured[measured["step"] == 0].groupby(KEYS)[column].max().reset_index()
     nearer = start.groupby(["network", "depth"])[column].cummax()  # up to this layer, from the input on
     start = start[(start[column] == 0) & (nearer > 0)]
@@ -84,8 +94,9 @@ def summarise_responses(layers: pd.DataFrame) -> pd.DataFrame:
     if "response_std" not in layers:
         return pd.DataFrame(columns=["network", "depth"])
     known = np.isfinite(layers["response_std"].astype(float))
-    hidden = last_step(layers[(layers["stage"] != CLASSIFIER) & known])
     keys = ["network", "depth"]
+    columns = [*keys, "run_id", "step", "response_std"]
+    hidden = last_step(layers.loc[(layers["stage"] != CLASSIFIER) & known, columns])
     runs = hidden.groupby([*keys, "run_id"], as_index=False)[["response_std"]].median()
     ends = hidden.groupby(keys)["response_std"].agg(least="min", greatest="max").reset_index()
     return over_seeds(runs, keys, "response_std", NO_BOUNDS).merge(ends, on=keys)

@@ -19,11 +19,13 @@ def match_twins(runs: pd.DataFrame, history: pd.DataFrame) -> pd.DataFrame:
     rows = []
     settings = [column for column in map(str, runs) if column.startswith(("options.", "recipe."))]
     stored = rows_of(runs)
+    alike: dict[tuple[str, ...], list[dict[str, Any]]] = {}  # by family and what twins have in common
+    matches = [tuple(repr(run[key]) for key in ("depth", "seed", *settings)) for run in stored]
+    for run, match in zip(stored, matches, strict=True):
+        alike.setdefault((run["family"], *match), []).append(run)
     for first, second in _pairs():
-        for run in (run for run in stored if run["family"] == first):
-            for other in (other for other in stored if other["family"] == second):
-                if any(repr(run[key]) != repr(other[key]) for key in ("depth", "seed", *settings)):
-                    continue
+        for run, match in zip(stored, matches, strict=True):
+            for other in alike.get((second, *match), ()) if run["family"] == first else ():
                 batches, steps = _same_batches(run, other, history)
                 rows.append(
                     {

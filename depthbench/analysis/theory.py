@@ -226,7 +226,10 @@ def measured_rates(runs: pd.DataFrame, layers: pd.DataFrame) -> pd.DataFrame:
         prediction = predictions.get(key, {"layers": 1, "per": "layer", "kind": "", "predicted": math.nan})
         if key[:2] in without_rate:
             continue
-        slopes = [_slope(run, prediction["layers"]) for _, run in group.groupby("run_id")]
+        group = group.sort_values(["run_id", "layer"])
+        starts = np.flatnonzero(~group["run_id"].duplicated())[1:]
+        norms = np.split(group[COLUMN].to_numpy(float), starts)
+        slopes = [_slope(values, prediction["layers"]) for values in norms]
         slopes = [slope for slope in slopes if math.isfinite(slope)]
         if slopes:
             rate = _spread(np.array(slopes))
@@ -256,15 +259,15 @@ def _follows_a_power(run: Mapping[str, Any]) -> bool:
     return all(pd.isna(chosen[key]) or chosen[key] in values for key, values in required.items())
 
 
-def _slope(stage: pd.DataFrame, layers: int) -> float:
+def _slope(norms: np.ndarray, layers: int) -> float:
     """Return the growth of the logarithm of the squared norm from one layer or block to the one before it.
 
-    A block has `layers` layers. NaN if there are too few layers, or if a norm is zero or not finite."""
-    values = stage.sort_values("layer")[COLUMN].to_numpy(float)
-    is_whole = len(values) >= MIN_FITTED * layers and len(values) % layers == 0
-    if not is_whole or not np.all(np.isfinite(values) & (values > 0)):
+    `norms` (layers of a stage,) are in the order of the layers, and a block has `layers` layers. NaN if there
+    are too few layers, or if a norm is zero or not finite."""
+    is_whole = len(norms) >= MIN_FITTED * layers and len(norms) % layers == 0
+    if not is_whole or not np.all(np.isfinite(norms) & (norms > 0)):
         return math.nan
-    logs = 2 * np.log(values).reshape(-1, layers).mean(axis=1)
+    logs = 2 * np.log(norms).reshape(-1, layers).mean(axis=1)
     return -np.polyfit(np.arange(len(logs)), logs, 1)[0]
 
 

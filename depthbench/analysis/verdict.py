@@ -8,10 +8,11 @@ last evaluations: at most five, and only from the last quarter of training. A di
 error. `analysis.answers` chooses the test that decides for a network or a pair of twins. Each is a question
 of its own, so p is not corrected over networks.
 
-scipy.stats is imported only where a test is made, because the import takes most of a second."""
+scipy.stats is imported only for Page's test, because the import takes most of a second."""
 
 from collections.abc import Sequence
-from itertools import combinations
+from functools import cache
+from itertools import combinations, product
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,6 +28,7 @@ LEVEL = 0.05
 LEAST_SEEDS = 3  # with fewer, every verdict is inconclusive
 EVALUATIONS, LAST_PART = 5, 0.25  # an error is the mean of at most 5 evaluations, from the last quarter
 PAIRED = ["network", "depth", "seed", "status", "error"]
+RESAMPLES = 9999  # random sign patterns of more seeds than can be listed
 ROUNDING = 1e-9  # percentage points
 FULL_RECIPE = HE2015_CIFAR_STEPS  # a recipe with at least as many steps counts as full
 FULL_MARGIN, SHORT_MARGIN = 0.5, 1.0  # percentage points
@@ -215,13 +217,14 @@ def _twins(errors: pd.DataFrame) -> list[_Subject]:
 
 def _judged(subject: _Subject, margin: float) -> list[dict[str, Any]]:
     """Return the statistics and the verdict of each pair of depths, corrected over all of them."""
-    errors = subject.errors
-    at = {depth: errors[errors["depth"] == depth].set_index("seed") for depth in sorted(set(errors["depth"]))}
-    pairs = []
-    for shallow, deep in combinations(at, 2):
-        seeds = sorted(at[shallow].index.intersection(at[deep].index))
-        ends = at[shallow].loc[seeds], at[deep].loc[seeds]
-        values = (ends[1]["error"] - ends[0]["error"]).to_numpy(float)
+    at: dict[int, dict[int, tuple[float, int]]] = {}  # depth -> seed -> error, diverged
+    columns = ["depth", "seed", "error", "diverged"]
+    for depth, seed, error, diverged in subject.errors[columns].itertuples(index=False):
+        at.setdefault(depth, {})[seed] = (error, diverged)
+    pairs: list[dict[str, Any]] = []
+    for shallow, deep in combinations(sorted(at), 2):
+        seeds = sorted(at[shallow].keys() & at[deep].keys())
+        values = np.array([at[deep][seed][0] - at[shallow][seed][0] for seed in seeds], float)
         pairs.append(
             {
                 **subject.keys,
@@ -231,7 +234,7 @@ def _judged(subject: _Subject, margin: float) -> list[dict[str, Any]]:
                 "upper": _upper(values),
                 "p": _paired_t(values),
                 "p_sign_flip": _sign_flip(values),
-                "diverged": int(sum(end["diverged"].sum() for end in ends)),
+                "diverged": sum(at[depth][seed][1] for depth in (shallow, deep) for seed in seeds),
             }
         )
     for key in ("p", "p_sign_flip"):
@@ -302,20 +305,23 @@ def _page(table: np.ndarray) -> float:
 
 
 def _sign_flip(values: np.ndarray) -> float:
-    """Return p of the exact one-sided test: the fraction of sign patterns with at least this mean.
+    """Return p of the one-sided test: the fraction of sign patterns with at least this mean.
 
-    NaN below LEAST_SEEDS."""
+    NaN below LEAST_SEEDS. It is exact up to 13 seeds. For more, the random patterns are those of
+    `scipy.stats.permutation_test`, which would draw them for each test."""
     if len(values) < LEAST_SEEDS:
         return np.nan
-    from scipy import stats
+    patterns, is_exact = _sign_patterns(len(values))
+    mean = values.mean()
+    rounding = abs(100 * np.finfo(float).eps * mean)
+    count = np.count_nonzero((patterns * values).mean(axis=1) >= mean - rounding)
+    return float(count / len(patterns) if is_exact else (count + 1) / (len(patterns) + 1))
 
-    test = stats.permutation_test(
-        (values,),
-        lambda sample, axis: sample.mean(axis),
-        permutation_type="samples",
-        alternative="greater",
-        vectorized=True,
-        n_resamples=9999,  # exact up to 13 seeds
-        rng=0,
-    )
-    return float(test.pvalue)
+
+@cache
+def _sign_patterns(n: int) -> tuple[np.ndarray, bool]:
+    """Return sign patterns (patterns, n), and whether they are all: random ones for more than 13 values."""
+    if 2**n <= RESAMPLES:
+        return np.array(list(product((1, -1), repeat=n)), np.int8), True
+    choices = np.tile(np.arange(2), (RESAMPLES, n, 1))
+    return 1 - 2 * np.random.default_rng(0).permuted(choices, axis=-1)[..., 0].astype(np.int8), False

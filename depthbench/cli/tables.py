@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from rich.markup import escape
 from rich.table import Table
 
+from depthbench.cli.long_table import LongTable
 from depthbench.cli.terminal import out
 from depthbench.machine.units import duration, in_bytes, in_count
 
@@ -45,7 +46,7 @@ def print_runs(rows: list[dict[str, Any]], title: str, as_json: bool) -> None:
     if as_json:
         print(json.dumps(rows, indent=1))
     else:
-        out.print(runs_table(rows, title))
+        out.print(LongTable(runs_table(rows, title)))
 
 
 def _steps(row: dict[str, Any]) -> str:

@@ -2,14 +2,16 @@
 
 import json
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from depthbench.machine.environment import usable_cores
 from depthbench.registry import Entry
 from depthbench.report import svg
+from depthbench.report.copies import can_copy, in_copies
 from depthbench.report.entries import ReportFigure
 from depthbench.report.formats import STYLES, SUFFIXES
 
@@ -38,22 +40,27 @@ class FigureOnPage:
 
 def draw_figures(
     entries: Mapping[str, Entry], evidence: Any, *, networks: int, folder: Path, style: str = "page"
-) -> Iterable[FigureOnPage]:
+) -> list[FigureOnPage]:
     """Draw and write every figure of `entries`, in order.
 
-    Many figures, or figures of many networks, are drawn by other processes, and the caller continues until it
-    needs them. A few figures are drawn here, because starting processes would take longer than it saves."""
+    Many figures, or figures of many networks, are drawn by other processes. A few figures are drawn here,
+    because starting processes would take longer than it saves."""
+    calls = [
+        partial(draw_figure, name, entry, evidence, folder, style=style) for name, entry in entries.items()
+    ]
     if len(entries) < MANY_FIGURES and networks < MANY_NETWORKS:
-        return [draw_figure(name, entry, evidence, folder, style=style) for name, entry in entries.items()]
+        return [call() for call in calls]
+    count = min(usable_cores(), MOST_PROCESSES)
+    if can_copy():
+        for entry in entries.values():
+            entry.load()  # imports matplotlib here once, and not in each copy
+        return in_copies(reversed(calls), count)[::-1]  # the last figures take the longest
     from joblib import Parallel, delayed
 
     # joblib warns when it replaces a process that large figures have made too big, which is harmless
     warnings.filterwarnings("ignore", "A worker stopped while some jobs were given", UserWarning)
     warnings.filterwarnings("ignore", ".* still being processed by the workers", UserWarning)  # Ctrl-C
-    count = min(usable_cores(), MOST_PROCESSES)
-    return Parallel(count, return_as="generator", idle_worker_timeout=IDLE_SECONDS)(
-        delayed(draw_figure)(name, entry, evidence, folder, style=style) for name, entry in entries.items()
-    )
+    return Parallel(count, idle_worker_timeout=IDLE_SECONDS)(delayed(call)() for call in calls)
 
 
 def draw_figure(name: str, entry: Entry, evidence: Any, folder: Path, *, style: str = "page") -> FigureOnPage:

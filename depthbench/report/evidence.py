@@ -18,7 +18,7 @@ from depthbench.analysis.choice import choose, incomparable_costs
 from depthbench.analysis.classes import class_metrics, summarise_classes
 from depthbench.analysis.comparison import cautions, differences, differing, join_studies, studies_of
 from depthbench.analysis.frontier import Search, searched
-from depthbench.analysis.layers import summarise_responses
+from depthbench.analysis.layers import by_layer, summarise_responses
 from depthbench.analysis.matching import match_twins
 from depthbench.analysis.missing import missing_runs
 from depthbench.analysis.reference import reproduction
@@ -29,9 +29,18 @@ from depthbench.analysis.verdict import Verdicts, judge
 from depthbench.report import sentences
 from depthbench.report.settings import drop_defaults, settings_of
 from depthbench.store.record import Record
-from depthbench.store.results import Results, load_predictions, load_results, load_robustness
+from depthbench.store.results import (
+    Results,
+    Rows,
+    join_predictions,
+    join_results,
+    load_robustness,
+    read_runs,
+)
 from depthbench.store.study_store import StudyStore
 from depthbench.study.grid import requested_runs
+
+GRADIENTS = ("grad_norm_preact", "grad_norm_weight")
 
 
 class _OnlyFields:
@@ -51,6 +60,8 @@ class Evidence(_OnlyFields):
     """The content of study.toml."""
     path: Path | None = None
     """The results directory, from which further tables are loaded when they are first used."""
+    rows: Rows = ()
+    """The runs as `store.results.read_runs` returned them."""
     is_copy: bool = False
     """Whether this is a copy in a process that draws. Only the original reports unreadable tables."""
 
@@ -58,10 +69,16 @@ class Evidence(_OnlyFields):
         return super().__getstate__() | {"is_copy": True}
 
     @classmethod
-    def load(cls, path: Path) -> "Evidence":
-        """Load the results directory `path`. Raises BadInput if it holds no results."""
-        study = StudyStore(path).table()
-        return cls(with_columns(load_results(path)), study, path)
+    def load(cls, path: Path, rows: Rows | None = None, *, layers: bool = True) -> "Evidence":
+        """Load the results directory `path`, or the runs in `rows`. Raises BadInput if it holds no results.
+
+        Without `layers`, that table is empty."""
+        study, rows = StudyStore(path).table(), read_runs(path) if rows is None else rows
+        return cls(with_columns(join_results(path, rows, layers=layers)), study, path, rows)
+
+    def prepare(self) -> None:
+        """Compute what several figures show, so that the processes that draw them share it."""
+        _ = self.gradients
 
     @cached_property
     def runs(self) -> pd.DataFrame:
@@ -83,7 +100,7 @@ class Evidence(_OnlyFields):
     @cached_property
     def predictions(self) -> pd.DataFrame:
         """The predicted class of each test image (`store.results.load_predictions`)."""
-        return self._load(load_predictions)
+        return self._load(join_predictions)
 
     @cached_property
     def corrupted_errors(self) -> pd.DataFrame:
@@ -161,6 +178,12 @@ class Evidence(_OnlyFields):
     def rates(self) -> pd.DataFrame:
         """Measured and predicted rates of the gradient at initialisation."""
         return measured_rates(self.runs, self.layers)
+
+    @cached_property
+    def gradients(self) -> dict[str, pd.DataFrame]:
+        """Gradient norms by layer over the seeds (`analysis.layers.by_layer`), for each probe with values."""
+        measured = [name for name in GRADIENTS if name in self.layers and self.layers[name].notna().any()]
+        return {name: by_layer(self.layers, name) for name in measured}
 
     @cached_property
     def responses(self) -> pd.DataFrame:

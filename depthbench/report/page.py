@@ -25,6 +25,7 @@ from depthbench.report.opening import Opening
 from depthbench.report.settings import environment
 from depthbench.report.tables import TABLES
 from depthbench.report.tables.writing import TableOnPage, write_tables
+from depthbench.report.undecided import keep_undecided
 
 
 def write_report(
@@ -60,7 +61,9 @@ def write_page(path: Path, out: Path, style: str = "page") -> Path:
     runs = evidence.runs
     if runs.empty or not (len(evidence.history) or runs["status"].isin(FINISHED).any()):
         raise BadInput(f"{path}: no run has any data yet; run the study first")
+    evidence.prepare()
     parts = write_parts(FIGURES, TABLES, evidence, networks=runs["network"].nunique(), out=out, style=style)
+    keep_undecided(evidence)  # so that `show` need not analyse the runs again
     return render(
         out,
         parts,
@@ -141,9 +144,9 @@ def write_parts(
     style: str = "page",
 ) -> Parts:
     """Write the figures and tables of a report to `out`."""
+    written = write_tables(tables, evidence, out / "tables")  # first: the figures show the same analyses
     drawn = draw_figures(figures, evidence, networks=networks, folder=out / "figures", style=style)
-    written = write_tables(tables, evidence, out / "tables")  # while other processes draw
-    return Parts(list(drawn), written)
+    return Parts(drawn, written)
 
 
 def render(

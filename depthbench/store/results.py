@@ -1,7 +1,9 @@
 """Stored runs -> DataFrames."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from itertools import groupby, islice
 from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -9,78 +11,97 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from depthbench.data.settings import Data
 from depthbench.errors import BadInput
 from depthbench.schema import Section
-from depthbench.store.record import FINISHED, REQUIRED_TABLES, Final, Record
+from depthbench.store.index import read_records
+from depthbench.store.record import FINISHED, REQUIRED_TABLES, Final
 from depthbench.store.study_store import StudyStore
 from depthbench.study.model import NetworkOptions, Recipe
 from depthbench.training.final_evaluations import number_names
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
 
-# Column of `Results.runs` -> its attribute of a Record. The columns of `final` come between these two groups.
-RUN_COLUMNS = {
-    "run_id": "run_id",
-    "network": "network",
-    "depth": "depth",
-    "seed": "seed",
-    "status": "status",
-    "reason": "reason",
-    "family": "family",
-    "parameters": "parameters",
-    "multiply_adds": "multiply_adds",
-    "steps": "steps",
-    "step": "step",
-    "num_classes": "num_classes",
-}
-EXECUTION_COLUMNS = {
-    "seconds": "timing.seconds",
-    "images_per_second": "timing.images_per_second",
-    "peak_memory": "timing.peak_memory",
-    "peak_memory_of": "timing.peak_memory_of",
-    "initial_weights_hash": "hashes.initial_weights",
-    "batches_hash": "hashes.batches",
-    "data_hash": "hashes.data",
-    "device": "environment.device",
-    "threads": "environment.threads",
-    "commit": "environment.commit",
+RUN_COLUMNS = (  # of `Results.runs`, from a record; those of `final` come between these and the next
+    "run_id",
+    "network",
+    "depth",
+    "seed",
+    "status",
+    "reason",
+    "family",
+    "parameters",
+    "multiply_adds",
+    "steps",
+    "step",
+    "num_classes",
+)
+EXECUTION_COLUMNS = {  # column -> part of a record, and its key
+    "seconds": ("timing", "seconds"),
+    "images_per_second": ("timing", "images_per_second"),
+    "peak_memory": ("timing", "peak_memory"),
+    "peak_memory_of": ("timing", "peak_memory_of"),
+    "initial_weights_hash": ("hashes", "initial_weights"),
+    "batches_hash": ("hashes", "batches"),
+    "data_hash": ("hashes", "data"),
+    "device": ("environment", "device"),
+    "threads": ("environment", "threads"),
+    "commit": ("environment", "commit"),
 }
 # Section of a run -> its type. Every key but `path` is a column, e.g. recipe.lr.
 SETTING_COLUMNS: dict[str, type[Section]] = {"options": NetworkOptions, "recipe": Recipe, "data": Data}
+Rows = Sequence[Mapping[str, Any]]
+BATCH = 100  # tables that are read before they are made compact
 KEYS = ("run_id", "network", "depth", "seed")  # the columns of every table that name its run
 
 
 def read_runs(path: str | Path) -> list[dict[str, Any]]:
     """Return a flat row for each stored run, sorted by depth, network and seed.
 
-    The keys are the columns of `Results.runs`. Reads run.json only, and needs neither torch nor pandas.
-    Raises BadInput if `path` holds no results, or results of another format."""
+    The keys are the columns of `Results.runs`. Reads each run.json, or the index of all (store/index.py), and
+    needs neither torch nor pandas. Raises BadInput if `path` holds no results, or results of another
+    format."""
     store = StudyStore(path)
     search = store.table().get("frontier", {})
     rows = []
-    for run_store in store.run_stores():
-        record = run_store.read()
+    for name, record in read_records(store).items():
         if record is None:
-            print(f"depthbench: {run_store.path}: run.json cannot be read; skipping the run", file=sys.stderr)
+            run_path = store.run(name).path
+            print(f"depthbench: {run_path}: run.json cannot be read; skipping the run", file=sys.stderr)
             continue
         rows.append(_row(record, search))
     return sorted(rows, key=lambda row: (row["depth"], row["network"], row["seed"]))
 
 
-def _row(record: Record, search: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the row of one run. `search` is the [frontier] table of its study."""
-    row = {column: attrgetter(attribute)(record) for column, attribute in RUN_COLUMNS.items()}
-    row |= {name: getattr(record.final, name, None) for name in (*Final.model_fields, *number_names())}
-    row |= {column: attrgetter(attribute)(record) for column, attribute in EXECUTION_COLUMNS.items()}
-    for name, section in SETTING_COLUMNS.items():
-        values = record.run.get(name, {})
-        for key, field in section.model_fields.items():
-            if key != "path":
-                row[f"{name}.{key}"] = values.get(key, field.default)
+def _row(record: Mapping[str, Any], search: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the row of the content of a run.json. `search` is the [frontier] table of its study."""
+    run, final, shape = record["run"], record.get("final", {}), record.get("image_shape")
+    row: dict[str, Any] = {column: record.get(column) for column in RUN_COLUMNS}
+    row["family"] = run.get("of") or record["network"]
+    row |= {name: final.get(name) for name in _final_names()}
+    row |= {column: record.get(part, {}).get(key) for column, (part, key) in EXECUTION_COLUMNS.items()}
+    for name, defaults in _setting_defaults().items():
+        values = run.get(name, {})
+        for key, default in defaults.items():
+            row[f"{name}.{key}"] = values.get(key, default)
     for key, value in row.pop("recipe.optimizer_settings").items():
         row[f"recipe.{key}"] = value
     row["frontier.below"] = search.get("below")
-    row["data.shape"] = record.image_shape
+    row["data.shape"] = None if shape is None else tuple(shape)
     return row
+
+
+@cache
+def _final_names() -> tuple[str, ...]:
+    return *Final.model_fields, *number_names()
+
+
+@cache
+def _setting_defaults() -> Mapping[str, Mapping[str, Any]]:
+    """Return the default of each setting that is a column."""
+    return {
+        name: {key: field.default for key, field in section.model_fields.items() if key != "path"}
+        for name, section in SETTING_COLUMNS.items()
+    }
 
 
 class Results(NamedTuple):
@@ -105,17 +126,19 @@ def load_results(path: str | Path) -> Results:
 
     A run whose tables are missing or broken stays in `runs`, and a line on stderr names it. Raises BadInput
     if `path` holds no results, or results of another format."""
+    runs, history, layers = join_results(path, read_runs(path))
+    return Results(runs, history.infer_objects(), layers.infer_objects())
+
+
+def join_results(path: str | Path, rows: Rows, *, layers: bool = True) -> Results:
+    """Return what `load_results` does for `rows`, which are those of `read_runs`. Without `layers`, none.
+
+    The text in `history` and `layers` has the dtype object, which takes less memory than that of strings,
+    because equal values are one object."""
     import pandas as pd
 
-    rows = read_runs(path)
-    return Results(
-        pd.DataFrame(rows), _join_tables(path, rows, "history"), _join_tables(path, rows, "layers")
-    )
-
-
-def load_history(path: str | Path, runs: "pd.DataFrame") -> "pd.DataFrame":
-    """Return `Results.history` of finished runs, without the other tables. `runs` is `Results.runs`."""
-    return _join_tables(path, _finished(path, runs), "history")
+    joined = _join_tables(path, rows, "layers") if layers else pd.DataFrame()
+    return Results(pd.DataFrame(rows), _join_tables(path, rows, "history"), joined)
 
 
 def load_predictions(path: str | Path, runs: "pd.DataFrame | None" = None) -> "pd.DataFrame":
@@ -125,6 +148,11 @@ def load_predictions(path: str | Path, runs: "pd.DataFrame | None" = None) -> "p
     network chose). Classes are categories with the names and order of the data set. `runs` is `Results.runs`
     if it was loaded already. Runs from versions that stored no predictions have no rows. Broken tables and
     BadInput: as in `load_results`."""
+    return join_predictions(path, runs).infer_objects()
+
+
+def join_predictions(path: str | Path, runs: "pd.DataFrame | None" = None) -> "pd.DataFrame":
+    """Return what `load_predictions` does, with text as in `join_results`."""
     import pandas as pd
 
     frame = _join_tables(path, _finished(path, runs), "predictions")
@@ -143,7 +171,7 @@ def load_robustness(path: str | Path, runs: "pd.DataFrame | None" = None) -> "pd
 
     Columns: run_id, network, depth, seed, corruption, strength (0: clean images), test_error (percent; chance
     if the run diverged). `runs`, broken tables and BadInput: as in `load_predictions`."""
-    return _join_tables(path, _finished(path, runs), "robustness")
+    return _join_tables(path, _finished(path, runs), "robustness").infer_objects()
 
 
 def _finished(path: str | Path, runs: "pd.DataFrame | None") -> list[dict[str, Any]]:
@@ -154,25 +182,63 @@ def _finished(path: str | Path, runs: "pd.DataFrame | None") -> list[dict[str, A
     return [dict(zip(columns, row, strict=True)) for row in finished.itertuples(index=False)]
 
 
-def _join_tables(path: str | Path, rows: list[dict[str, Any]], name: str) -> "pd.DataFrame":
+def _join_tables(path: str | Path, rows: Rows, name: str) -> "pd.DataFrame":
     """Return NAME.parquet of every run that has it as one table, with the columns that name the run."""
     import numpy as np
     import pandas as pd
 
-    store, frames, owners = StudyStore(path), [], []
-    for row in rows:
-        try:
-            frame = store.run(row["run_id"]).frame(name)
-        except (OSError, ValueError) as error:
-            is_missing = isinstance(error, FileNotFoundError)
-            if is_missing and not (name in REQUIRED_TABLES and row["status"] in FINISHED):
-                continue  # not started, failed before the first step, or not a run with this table
-            problem = "is missing" if is_missing else "cannot be read"
-            print(f"depthbench: {row['run_id']}: {name}.parquet {problem}; rerun its study", file=sys.stderr)
-            continue
-        frames.append(frame)
-        owners.append({key: row[key] for key in KEYS})
+    store, owners = StudyStore(path), []
+
+    def tables() -> "Iterator[pa.Table]":
+        for row in rows:
+            try:
+                table = store.run(row["run_id"]).table(name)
+            except (OSError, ValueError) as error:
+                is_missing = isinstance(error, FileNotFoundError)
+                if is_missing and not (name in REQUIRED_TABLES and row["status"] in FINISHED):
+                    continue  # not started, failed before the first step, or not a run with this table
+                problem = "is missing" if is_missing else "cannot be read"
+                line = f"depthbench: {row['run_id']}: {name}.parquet {problem}; rerun its study"
+                print(line, file=sys.stderr)
+                continue
+            owners.append({key: row[key] for key in KEYS} | {"rows": len(table)})
+            yield table
+
+    frames = _concatenated(tables())
     if not frames:
         return pd.DataFrame()
-    keys = pd.DataFrame(owners).loc[np.repeat(np.arange(len(frames)), [len(frame) for frame in frames])]
-    return pd.concat([keys.reset_index(drop=True), pd.concat(frames, ignore_index=True)], axis=1)
+    of_runs = pd.DataFrame(owners)
+    index = np.repeat(of_runs.index, of_runs.pop("rows"))
+    texts = {key: of_runs[key].astype(object) for key in ("run_id", "network")}
+    keys = of_runs.assign(**texts).loc[index]
+    joined = frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True)
+    return pd.concat([keys.reset_index(drop=True), joined], axis=1)
+
+
+def _concatenated(tables: "Iterator[pa.Table]") -> "list[pd.DataFrame]":
+    """Return a frame for each series of tables with equal columns: nearly always one for all."""
+    import pyarrow as pa
+
+    frames = []
+    for _, alike in groupby(tables, key=attrgetter("schema")):
+        parts = []
+        while batch := list(islice(alike, BATCH)):
+            parts.append(_compact(pa.concat_tables(batch)))
+        whole = pa.concat_tables(parts)
+        parts.clear()  # so that the memory of each column can be freed as soon as pandas has copied it
+        frame = whole.unify_dictionaries().to_pandas(split_blocks=True, self_destruct=True)
+        texts = frame.select_dtypes("category")
+        frames.append(frame.assign(**{name: texts[name].astype(object) for name in texts}))
+        del whole, frame, texts
+    pa.default_memory_pool().release_unused()
+    return frames
+
+
+def _compact(table: "pa.Table") -> "pa.Table":
+    """Return a table in as little memory as possible: one buffer per column, and each text only once."""
+    import pyarrow as pa
+
+    for index, field in enumerate(table.schema):
+        if pa.types.is_string(field.type) or pa.types.is_large_string(field.type):
+            table = table.set_column(index, field.name, table.column(index).dictionary_encode())
+    return table.combine_chunks()

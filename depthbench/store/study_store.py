@@ -10,6 +10,7 @@
 A record says `interrupted` from the start of a run until its end, so that a kill leaves a true record."""
 
 import contextlib
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -44,9 +45,17 @@ class StudyStore:
         """Return the directory of one run, whether or not it exists."""
         return RunStore(self.path / "runs" / run_id)
 
+    def run_names(self) -> list[str]:
+        """Return the names of the directories of all stored runs, sorted."""
+        try:
+            with os.scandir(self.path / "runs") as entries:
+                return sorted(entry.name for entry in entries if entry.is_dir())
+        except OSError:  # no run has started
+            return []
+
     def run_stores(self) -> list[RunStore]:
         """Return the directories of all stored runs, sorted by name."""
-        return [RunStore(path) for path in sorted((self.path / "runs").glob("*")) if path.is_dir()]
+        return [self.run(name) for name in self.run_names()]
 
     def records(self) -> list[Record]:
         """Return the record of every readable run, sorted by name."""

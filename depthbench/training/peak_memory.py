@@ -1,7 +1,5 @@
 """The peak memory of a run, in bytes: of its process on a CPU, of the device on a GPU."""
 
-import contextlib
-import ctypes
 import gc
 import resource
 import sys
@@ -10,6 +8,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
+
+from depthbench.machine.memory import release
 
 RESET_PEAK = "5"  # proc(5): /proc/PID/clear_refs
 
@@ -43,9 +43,7 @@ class PeakMemory:
             torch.cuda.init()  # the counters exist only after this
             torch.cuda.reset_peak_memory_stats(self._device)
             return True
-        with contextlib.suppress(OSError, AttributeError):  # not Linux, not allowed, or another C library
-            # Workers keep freed memory (execution/process.py). That of an earlier run must not count here.
-            ctypes.CDLL(None).malloc_trim(0)
+        release()  # workers keep freed memory (execution/process.py); an earlier run's must not count here
         try:
             Path("/proc/self/clear_refs").write_text(RESET_PEAK)
         except OSError:

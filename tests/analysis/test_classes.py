@@ -30,6 +30,19 @@ def test_recall_and_macro_f1_by_hand():
     assert values[0, "macro_f1", ""] == pytest.approx(100 * (zebra + ant) / 2)
 
 
+def test_metrics_and_confusion_equal_those_of_scikit_learn():
+    from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+
+    rng = np.random.default_rng(0)
+    labels, called = rng.integers(0, 2, 50), rng.integers(0, 3, 50)
+    predictions = predicted(0, labels, called)
+    _, recalls, f1, _ = precision_recall_fscore_support(labels, called, labels=range(3), zero_division=np.nan)
+    values = class_metrics(predictions)["value"].to_numpy()
+    np.testing.assert_array_equal(values, [100 * np.nanmean(f1), *(100 * recalls)])
+    shares = 100 * confusion_matrix(labels, called, labels=range(3), normalize="true")
+    np.testing.assert_array_equal(confusion(predictions), shares)
+
+
 def test_a_class_that_is_never_predicted_counts_as_zero():
     values = class_metrics(predicted(0, [0, 1], [0, 0])).set_index(["metric", "class"])["value"]
     assert values["recall"].tolist()[:2] == [100, 0]

@@ -1,8 +1,11 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from depthbench.analysis.verdict import (
+    _paired_t,
+    _sign_flip,
     budget,
     default_margin,
     degradation,
@@ -286,3 +289,19 @@ def test_the_budget_is_the_steps_that_the_runs_of_a_verdict_made():
     early = pd.DataFrame([("done", 120, 300)], columns=runs.columns)  # stopped by recipe.patience
     assert budget(pd.concat([runs, early])) == (120, 300)
     assert budget(runs[2:]) is None
+
+
+@pytest.mark.parametrize("n", [3, 5, 13, 14, 40])
+def test_p_values_equal_those_of_scipy(n):
+    values = np.random.default_rng(n).normal(0.3, 1, n)
+    exact = stats.permutation_test(
+        (values,),
+        lambda sample, axis: sample.mean(axis),
+        permutation_type="samples",
+        alternative="greater",
+        vectorized=True,
+        n_resamples=9999,
+        rng=0,
+    )
+    assert _sign_flip(values) == exact.pvalue
+    assert _paired_t(values) == pytest.approx(stats.ttest_1samp(values, 0, alternative="greater").pvalue)

@@ -5,7 +5,7 @@ import pytest
 from depthbench.errors import BadInput
 from depthbench.report import opening
 from depthbench.report.evidence import Evidence
-from depthbench.report.undecided import CACHE, pilot_lines, undecided
+from depthbench.report.undecided import CACHE, keep_undecided, pilot_lines, undecided
 from depthbench.store.results import read_runs
 from tests.report.conftest import store_study, study_of
 
@@ -45,7 +45,7 @@ def test_the_outcome_is_kept_until_a_run_changes(two_seeds, monkeypatch):
     rows = read_runs(two_seeds)
     found = undecided(two_seeds, rows)
     with monkeypatch.context() as patch:
-        patch.setattr("depthbench.report.undecided._analyse", None)  # would raise TypeError
+        patch.setattr("depthbench.report.undecided.keep_undecided", None)  # would raise TypeError
         assert undecided(two_seeds, rows) == found
     (two_seeds / CACHE).write_text("{")
     assert undecided(two_seeds, rows) == found
@@ -53,6 +53,12 @@ def test_the_outcome_is_kept_until_a_run_changes(two_seeds, monkeypatch):
     (line,) = undecided(two_seeds, changed).lines
     assert line.startswith("resnet, ")
     assert json.loads((two_seeds / CACHE).read_text())["lines"] == [line]
+
+
+def test_a_report_keeps_the_outcome(two_seeds, monkeypatch):
+    found = keep_undecided(Evidence.load(two_seeds))
+    monkeypatch.setattr("depthbench.report.undecided.keep_undecided", None)  # would raise TypeError
+    assert undecided(two_seeds, read_runs(two_seeds)) == found
 
 
 def test_results_that_cannot_be_written_are_analysed(two_seeds, monkeypatch):

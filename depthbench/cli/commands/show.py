@@ -29,7 +29,7 @@ def show(
     for line in undecided(results, rows).lines:
         say(out, line)
     store = StudyStore(results)
-    missing = len(requested_runs(store.table())) - len(store.run_stores())
+    missing = len(requested_runs(store.table())) - len(store.run_names())
     if missing > 0:
         runs = "1 more run of the study has" if missing == 1 else f"{missing} more runs of the study have"
         say(out, f"{runs} not started")

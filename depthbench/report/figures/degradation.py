@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -25,6 +26,7 @@ PANELS = {
 }
 TEXTS = {"train_error_eval": "train error", "test_error": "test error"}
 MOST_LINES = 6  # networks in one panel; more cannot be told apart
+MANY_SEEDS = 10  # at one depth
 CONTEXT: palette.Look = {"color": palette.BACKGROUND, "linewidth": 0.8, "zorder": 1}
 TWIN: palette.Look = {"color": palette.GREY, "linewidth": 0.8, "dashes": (2, 1.5), "zorder": 1.5}
 ENDINGS = {
@@ -130,26 +132,46 @@ def draw_seeds(
     """Draw a point per run. A run without an error is marked at the top edge.
 
     `network` is what the points are marked with, and `name` what the page calls them: by default the same."""
-    for run in rows_of(runs):
-        depth, status = run["depth"], run["status"]
+    for alike in _alike(runs):
+        depth, status = alike[0]["depth"], alike[0]["status"]
         point: palette.Look = {
             "color": look["color"],
             "markeredgecolor": canvas.PAPER,
             "markeredgewidth": 0.4,
         }
-        described = f"{name or network}, depth {depth}, seed {run['seed']}"
-        error = TEXTS[column]
+        described, x, seeds = f"{name or network}, depth {depth}", "", None
+        if len(alike) == 1:
+            described += f", seed {alike[0]['seed']}"
+        else:
+            x, seeds, point = "seed", [run["seed"] for run in alike], point | {"linestyle": ""}
+        error, depths = TEXTS[column], [depth] * len(alike)
         with tags.tagged(axes, depth, network=network):
             if status in FINISHED:
                 marker = palette.STATUS_MARKERS.get(status, look["marker"])
                 size = 6.5 if status == "diverged" else 4
-                (drawn,) = axes.plot(depth, run[column], marker=marker, markersize=size, alpha=0.75, **point)
+                errors = [run[column] for run in alike]
+                (drawn,) = axes.plot(depths, errors, marker=marker, markersize=size, alpha=0.75, **point)
                 ending = "" if status == "done" else f" ({status})"
-                tags.describe(drawn, tags.Series(described + ending, "", error, "%"))
+                tags.describe(drawn, tags.Series(described + ending, x, error, "%", xs=seeds))
             else:
                 point |= {"transform": axes.get_xaxis_transform(), "clip_on": False}
-                (drawn,) = axes.plot(depth, 0.98, marker=palette.STATUS_MARKERS[status], **point)
-                tags.describe(drawn, tags.Series(described, "", "status", ys=[status]))
+                heights = [0.98] * len(alike)
+                (drawn,) = axes.plot(depths, heights, marker=palette.STATUS_MARKERS[status], **point)
+                statuses = [status] * len(alike)
+                tags.describe(drawn, tags.Series(described, x, "status", xs=seeds, ys=statuses))
+
+
+def _alike(runs: pd.DataFrame) -> list[list[dict[str, Any]]]:
+    """Group the runs that are drawn as one object: each alone, or of many seeds those of a depth and status.
+
+    Thousands of objects would take long to draw, and their description would fill most of the page."""
+    rows = rows_of(runs)
+    if runs.groupby("depth").size().max() <= MANY_SEEDS:
+        return [[row] for row in rows]
+    groups: dict[tuple[int, str], list[dict[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault((row["depth"], row["status"]), []).append(row)
+    return list(groups.values())
 
 
 def depth_axis(axes: Axes, depths: list[int]) -> None:

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from depthbench.analysis.layers import by_layer, chosen_steps, fewer_seeds, thinned, zeros_by_design
+from depthbench.analysis.layers import chosen_steps, fewer_seeds, thinned, zeros_by_design
 from depthbench.analysis.rows import rows_of
 from depthbench.analysis.theory import COLUMN as PREDICTED_COLUMN
 from depthbench.analysis.theory import theory_lines
@@ -45,12 +45,12 @@ CASING = [patheffects.withStroke(linewidth=2.4, foreground=canvas.PAPER)]
 def draw(evidence: Evidence, column: str) -> Figure | None:
     """Draw `column` against the position of a layer, one row per step and one panel per network."""
     runs, layers = evidence.runs, evidence.layers
-    if column not in layers or not layers[column].notna().any():
+    if column not in evidence.gradients:
         return None
     networks = layout.networks_of(layers)
     steps = chosen_steps(layers, canvas.most_rows(len(networks)))
-    table = by_layer(layers[layers["step"].isin(steps)], column)
-    table = table.merge(zeros_by_design(layers, column), how="left")
+    table = evidence.gradients[column]
+    table = table[table["step"].isin(steps)].merge(zeros_by_design(layers, column), how="left")
     has_theory = column == PREDICTED_COLUMN and canvas.most_rows(len(networks)) > 1
     predicted = theory_lines(table if has_theory else table.iloc[:0], runs, layers)
     colours = palette.chosen_depth_colours(sorted(runs["depth"].unique()))

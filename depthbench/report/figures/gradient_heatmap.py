@@ -14,7 +14,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from depthbench.analysis.layers import by_layer, thinned, zeros_by_design
+from depthbench.analysis.layers import thinned, zeros_by_design
 from depthbench.report.entries import ReportFigure
 from depthbench.report.evidence import Evidence
 from depthbench.report.figures.gradient_by_layer import QUANTITIES, thinned_note
@@ -36,9 +36,9 @@ MARGIN = 1.4  # in: the colour bar, and an axis label with its ticks
 def draw(evidence: Evidence, column: str) -> Figure | None:
     """Draw the geometric mean over seeds of `column` as colour. The probed steps are evenly spaced."""
     layers = evidence.layers
-    if column not in layers or not layers[column].notna().any():
+    if column not in evidence.gradients:
         return None
-    table = by_layer(layers, column)
+    table = evidence.gradients[column]
     positive = table.loc[table["mean"] > 0, "mean"]
     if positive.empty:
         return None

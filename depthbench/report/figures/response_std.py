@@ -3,7 +3,7 @@
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from depthbench.analysis.layers import CLASSIFIER, by_layer, last_step, sorted_layers
+from depthbench.analysis.layers import CLASSIFIER, KEYS, by_layer, last_step, sorted_layers
 from depthbench.report.entries import ReportFigure
 from depthbench.report.evidence import Evidence
 from depthbench.report.figures.gradient_by_layer import (
@@ -24,7 +24,8 @@ def draw(evidence: Evidence) -> Figure | None:
     runs, layers = evidence.runs, evidence.layers
     if COLUMN not in layers:
         return None
-    layers = layers[(layers["stage"] != CLASSIFIER) & layers[COLUMN].notna()]
+    is_shown = (layers["stage"] != CLASSIFIER) & layers[COLUMN].notna()
+    layers = layers.loc[is_shown, ["run_id", *KEYS, COLUMN]]
     if layers.empty:
         return None
     layers = last_step(layers)

@@ -1,5 +1,7 @@
 import pytest
 
+from depthbench.report.figures.degradation import MANY_SEEDS
+from depthbench.report.style import tags
 from depthbench.store.results import load_results
 from tests.report.conftest import CHANCE, store_study, study_of
 from tests.report.looking import draw, legend, panel
@@ -18,6 +20,17 @@ def test_degradation_shows_every_seed_and_mean(results):
     assert means[0] == pytest.approx([5.4, 8.4])
     assert means[1] == pytest.approx([8.4, 11.4])
     assert not axes.collections  # of 3 seeds there is no interval
+
+
+def test_many_seeds_of_a_depth_are_one_object_that_names_each_seed(tmp_path):
+    path = store_study(tmp_path / "many", study_of(networks=["plain"], seeds=range(MANY_SEEDS + 1)))
+    results = load_results(path)
+    axes = panel(draw("degradation", results), "test error")
+    runs = results.runs[results.runs["depth"] == 14]
+    (points,) = (line for line in axes.lines if list(line.get_xdata()) == [14] * len(runs))
+    assert points.get_ydata().tolist() == runs["test_error"].tolist()
+    series = getattr(points, tags.SERIES)
+    assert (series.name, series.x, series.xs) == ("plain, depth 14", "seed", runs["seed"].tolist())
 
 
 def test_degradation_marks_runs_that_ended_early(partial_results):
