@@ -1,12 +1,16 @@
 """Files that are never half written, and TOML files."""
 
 import os
+import re
+import socket
 import tempfile
 import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 
 @contextmanager
@@ -15,7 +19,8 @@ def atomic(path: Path) -> Iterator[Path]:
 
     A kill at any moment leaves either the old file or the complete new one."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    prefix = f".{path.name}.{socket.gethostname()}-{os.getpid()}."  # see remove_partial_files
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=prefix, suffix=".part")
     os.close(handle)
     temporary = Path(name)
     try:
@@ -26,6 +31,15 @@ def atomic(path: Path) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_partial_files(folder: Path) -> None:
+    """Remove the temporary files of `atomic` below `folder` whose process on this machine has died."""
+    host = re.escape(socket.gethostname())
+    for file in folder.rglob(".*.part"):
+        match = re.search(rf"\.{host}-(\d+)\.[^.]+\.part$", file.name)
+        if match is not None and not psutil.pid_exists(int(match[1])):
+            file.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:

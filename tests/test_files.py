@@ -1,8 +1,10 @@
+import multiprocessing
 import os
+import socket
 
 import pytest
 
-from depthbench.files import NotToml, atomic, read_toml, write_text
+from depthbench.files import NotToml, atomic, read_toml, remove_partial_files, write_text
 
 
 def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -48,3 +50,17 @@ def test_what_is_not_toml_is_refused_with_the_reason(tmp_path, content, reason):
     (tmp_path / "a.toml").write_bytes(content)
     with pytest.raises(NotToml, match=reason):
         read_toml(tmp_path / "a.toml")
+
+
+def test_files_of_dead_processes_are_removed_and_no_others(tmp_path):
+    dead = multiprocessing.get_context("fork").Process()
+    dead.start()
+    dead.join()
+    with atomic(tmp_path / "a" / "mine.txt") as mine:
+        assert f"-{os.getpid()}." in mine.name
+        left = mine.with_name(mine.name.replace(f"-{os.getpid()}.", f"-{dead.pid}."))
+        elsewhere = mine.with_name(left.name.replace(socket.gethostname(), f"{socket.gethostname()}2"))
+        for file in (left, elsewhere):
+            file.touch()
+        remove_partial_files(tmp_path)
+        assert (mine.exists(), left.exists(), elsewhere.exists()) == (True, False, True)

@@ -6,13 +6,19 @@ import signal
 import sys
 import warnings
 from collections.abc import Callable, Iterable
+from concurrent.futures import BrokenExecutor
 from multiprocessing.connection import Connection, wait
 from multiprocessing.pool import ExceptionWithTraceback  # type: ignore[attr-defined]
 from typing import Any
 
 from depthbench.machine.memory import release
+from depthbench.machine.parent import end_with_parent
 
 Result = tuple[bool, Any]  # whether the call returned, and what it returned or raised
+
+
+class CopyDied(BrokenExecutor):
+    """A copy ended without a result. The system kills the largest processes if memory is short."""
 
 
 def can_copy() -> bool:
@@ -23,8 +29,8 @@ def can_copy() -> bool:
 def in_copies(calls: Iterable[Callable[[], Any]], most: int) -> list[Any]:
     """Return the results of `calls`, in order. Each is made in a new copy, and `most` run at a time.
 
-    The memory that a call takes is free after it. Raises what a call raises, and RuntimeError if a copy is
-    killed; the other copies end then."""
+    The memory that a call takes is free after it. Raises what a call raises, and CopyDied if a copy is killed;
+    the other copies end then. All end if this process is killed."""
     release()
     context = multiprocessing.get_context("fork")
     results: dict[int, Any] = {}
@@ -38,7 +44,7 @@ def in_copies(calls: Iterable[Callable[[], Any]], most: int) -> list[Any]:
                 has_returned, result = receiver.recv()
             except EOFError:
                 process.join()
-                raise RuntimeError(f"a drawing process was killed (exit code {process.exitcode})") from None
+                raise CopyDied(f"a process was killed (exit code {process.exitcode})") from None
             if not has_returned:
                 raise result
             results[index] = result
@@ -67,6 +73,7 @@ def in_copies(calls: Iterable[Callable[[], Any]], most: int) -> list[Any]:
 
 def _call(call: Callable[[], Any], sender: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the original, which ends its copies
+    end_with_parent(grace=0.0)
     gc.freeze()  # looking for garbage in what the original loaded would copy its memory
     try:
         result: Result = (True, call())

@@ -1,8 +1,10 @@
 """Draw figures and write them, in several processes if there are many or large ones."""
 
 import json
+import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import BrokenExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -50,6 +52,17 @@ def draw_figures(
     ]
     if len(entries) < MANY_FIGURES and networks < MANY_NETWORKS:
         return [call() for call in calls]
+    try:
+        return _draw_in_processes(calls, entries)
+    except BrokenExecutor as error:  # probably killed by the system, because memory is short
+        print(f"depthbench: drawing in one process, because {error}", file=sys.stderr)
+        return [call() for call in calls]
+
+
+def _draw_in_processes(
+    calls: Sequence[Callable[[], FigureOnPage]], entries: Mapping[str, Entry]
+) -> Iterable[FigureOnPage]:
+    """Make `calls`, which draw `entries`. Raises BrokenExecutor if a process is killed."""
     count = min(usable_cores(), MOST_PROCESSES)
     if can_copy():
         for entry in entries.values():

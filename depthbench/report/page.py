@@ -13,7 +13,7 @@ from markupsafe import Markup, escape
 
 from depthbench.analysis import FINISHED
 from depthbench.errors import BadInput, any_of
-from depthbench.files import write_text
+from depthbench.files import remove_partial_files, write_text
 from depthbench.registry import Entry
 from depthbench.report import opening, sentences
 from depthbench.report.drawing import FigureOnPage, draw_figures
@@ -144,6 +144,7 @@ def write_parts(
     style: str = "page",
 ) -> Parts:
     """Write the figures and tables of a report to `out`."""
+    remove_partial_files(out)  # of a report that was killed
     written = write_tables(tables, evidence, out / "tables")  # first: the figures show the same analyses
     drawn = draw_figures(figures, evidence, networks=networks, folder=out / "figures", style=style)
     return Parts(drawn, written)

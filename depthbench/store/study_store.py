@@ -19,7 +19,7 @@ from typing import Any
 import filelock
 
 from depthbench.errors import BadInput, any_of
-from depthbench.files import NotToml, read_toml, write_text
+from depthbench.files import NotToml, read_toml, remove_partial_files, write_text
 from depthbench.paths import expand
 from depthbench.store.record import Record
 from depthbench.store.run_store import LOCK_SECONDS, RunIsBusy, RunStore
@@ -185,6 +185,7 @@ class StudyStore:
 
     def _remove_partial_files(self) -> None:
         """Remove the temporary files that a kill in the middle of a write left behind."""
+        remove_partial_files(self.path)
         for file in self.path.glob("runs/*/.*.part"):
             file.unlink(missing_ok=True)
 

@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 
-from depthbench.report.copies import can_copy, in_copies
+from depthbench.report.copies import CopyDied, can_copy, in_copies
 
 pytestmark = pytest.mark.skipif(not can_copy(), reason="processes are not copied on this system")
 
@@ -36,7 +36,7 @@ def test_an_error_of_a_call_is_raised_and_ends_the_others():
 
 
 def test_a_copy_that_is_killed_is_reported():
-    with pytest.raises(RuntimeError, match="was killed \\(exit code -9\\)"):
+    with pytest.raises(CopyDied, match="was killed \\(exit code -9\\)"):
         in_copies([lambda: os.kill(os.getpid(), signal.SIGKILL)], most=2)
 
 

@@ -4,6 +4,7 @@ import time
 import pytest
 
 from depthbench.report import FIGURES, drawing
+from depthbench.report.copies import CopyDied
 from tests.report.conftest import evidence_of
 
 
@@ -25,3 +26,18 @@ def test_other_processes_draw_the_same_figures_and_end(results, tmp_path, monkey
     while any(child.name.startswith(("Fork", "Loky")) for child in multiprocessing.active_children()):
         assert time.monotonic() < until
         time.sleep(0.1)
+
+
+def test_figures_are_drawn_here_if_a_process_is_killed(results, tmp_path, monkeypatch, capsys):
+    def dies(calls, most):
+        raise CopyDied("a process was killed (exit code -9)")
+
+    monkeypatch.setattr(drawing, "MANY_FIGURES", 1)
+    monkeypatch.setattr(drawing, "can_copy", lambda: True)
+    monkeypatch.setattr(drawing, "in_copies", dies)
+    entries = {"reach": FIGURES["reach"]}
+    (drawn,) = drawing.draw_figures(entries, evidence_of(results), networks=2, folder=tmp_path)
+    assert drawn.name == "reach"
+    assert capsys.readouterr().err == (
+        "depthbench: drawing in one process, because a process was killed (exit code -9)\n"
+    )
