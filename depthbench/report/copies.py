@@ -29,8 +29,8 @@ def can_copy() -> bool:
 def in_copies(calls: Iterable[Callable[[], Any]], most: int) -> list[Any]:
     """Return the results of `calls`, in order. Each is made in a new copy, and `most` run at a time.
 
-    The memory that a call takes is free after it. Raises what a call raises, and CopyDied if a copy is killed;
-    the other copies end then. All end if this process is killed."""
+    The memory that a call takes is free after it. Raises what a call raises, and CopyDied if a copy is
+    killed; the other copies end then. All end if this process is killed."""
     release()
     context = multiprocessing.get_context("fork")
     results: dict[int, Any] = {}

@@ -3,7 +3,7 @@
 import json
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import BrokenExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -61,7 +61,7 @@ def draw_figures(
 
 def _draw_in_processes(
     calls: Sequence[Callable[[], FigureOnPage]], entries: Mapping[str, Entry]
-) -> Iterable[FigureOnPage]:
+) -> list[FigureOnPage]:
     """Make `calls`, which draw `entries`. Raises BrokenExecutor if a process is killed."""
     count = min(usable_cores(), MOST_PROCESSES)
     if can_copy():
@@ -73,7 +73,7 @@ def _draw_in_processes(
     # joblib warns when it replaces a process that large figures have made too big, which is harmless
     warnings.filterwarnings("ignore", "A worker stopped while some jobs were given", UserWarning)
     warnings.filterwarnings("ignore", ".* still being processed by the workers", UserWarning)  # Ctrl-C
-    return Parallel(count, idle_worker_timeout=IDLE_SECONDS)(delayed(call)() for call in calls)
+    return list(Parallel(count, idle_worker_timeout=IDLE_SECONDS)(delayed(call)() for call in calls))
 
 
 def draw_figure(name: str, entry: Entry, evidence: Any, folder: Path, *, style: str = "page") -> FigureOnPage:
