@@ -62,22 +62,23 @@ def read_runs(path: str | Path) -> list[dict[str, Any]]:
     format."""
     store = StudyStore(path)
     search = store.table().get("frontier", {})
+    final_names = (*Final.model_fields, *number_names())
     rows = []
     for name, record in read_records(store).items():
         if record is None:
             run_path = store.run(name).path
             print(f"depthbench: {run_path}: run.json cannot be read; skipping the run", file=sys.stderr)
             continue
-        rows.append(_row(record, search))
+        rows.append(_row(record, search, final_names))
     return sorted(rows, key=lambda row: (row["depth"], row["network"], row["seed"]))
 
 
-def _row(record: Mapping[str, Any], search: Mapping[str, Any]) -> dict[str, Any]:
+def _row(record: Mapping[str, Any], search: Mapping[str, Any], final_names: Sequence[str]) -> dict[str, Any]:
     """Return the row of the content of a run.json. `search` is the [frontier] table of its study."""
     run, final, shape = record["run"], record.get("final", {}), record.get("image_shape")
     row: dict[str, Any] = {column: record.get(column) for column in RUN_COLUMNS}
     row["family"] = run.get("of") or record["network"]
-    row |= {name: final.get(name) for name in _final_names()}
+    row |= {name: final.get(name) for name in final_names}
     row |= {column: record.get(part, {}).get(key) for column, (part, key) in EXECUTION_COLUMNS.items()}
     for name, defaults in _setting_defaults().items():
         values = run.get(name, {})
@@ -88,11 +89,6 @@ def _row(record: Mapping[str, Any], search: Mapping[str, Any]) -> dict[str, Any]
     row["frontier.below"] = search.get("below")
     row["data.shape"] = None if shape is None else tuple(shape)
     return row
-
-
-@cache
-def _final_names() -> tuple[str, ...]:
-    return *Final.model_fields, *number_names()
 
 
 @cache
