@@ -1,9 +1,9 @@
 """The typed record of one run: what run.json holds."""
 
 import json
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from depthbench.study.model import FORMAT, Run
 
@@ -95,20 +95,40 @@ class Timing(Part):
     """process or device."""
 
 
+class Table(Part):
+    """A table of a run: what its file must be."""
+
+    rows: int
+    sha256: str
+    """Of the file."""
+
+
+def _check_sections(run: dict[str, Any]) -> dict[str, Any]:
+    """Raise ValueError if a section of the settings of a run is not a table. Its keys may be unknown."""
+    for name in ("options", "recipe", "data", "probe", "evaluate"):
+        section = run.get(name, {})
+        if not isinstance(section, dict) or not isinstance(section.get("optimizer_settings", {}), dict):
+            raise ValueError(f"{name} is no table")
+    return run
+
+
+Whole = Annotated[int, Field(ge=0, lt=2**63)]
+
+
 class Record(Part):
     """The content of run.json. Its keys have the order of these fields."""
 
     format: int
     run_id: str
     network: str
-    depth: int
-    seed: int
+    depth: Whole
+    seed: Whole
     status: Status
-    run: dict[str, Any]
+    run: Annotated[dict[str, Any], AfterValidator(_check_sections)]
     """The settings of the run, as they were stored."""
-    steps: int | None = None
+    steps: Whole | None = None
     """Updates that the recipe requests."""
-    num_classes: int | None = None
+    num_classes: Whole | None = None
     classes: tuple[str, ...] | None = None
     image_shape: tuple[int, ...] | None = None
     """(C, H, W)."""
@@ -116,8 +136,8 @@ class Record(Part):
     """Number of validation images."""
     chance_error: float | None = None
     """Percent."""
-    parameters: int | None = None
-    multiply_adds: int | None = None
+    parameters: Whole | None = None
+    multiply_adds: Whole | None = None
     """Per image, in the forward pass."""
     weighted_layers: int | None = None
     skipped_images: int | None = None
@@ -125,11 +145,13 @@ class Record(Part):
     environment: Environment = Environment()
     earlier_environments: tuple[Environment, ...] = ()
     """The other environments in which steps of this run were made before it was resumed."""
-    step: int | None = None
+    step: Whole | None = None
     """Updates made so far."""
     final: Final = Final()
     execution: HowExecuted = HowExecuted()
     timing: Timing = Timing()
+    tables: dict[str, Table] = {}
+    """The tables of the run by name. Empty for runs of older versions."""
     reason: str | None = None
     """The reason for a failure."""
 

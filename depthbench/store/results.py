@@ -12,7 +12,7 @@ from depthbench.data.settings import Data
 from depthbench.errors import BadInput
 from depthbench.schema import Section
 from depthbench.store.index import read_records
-from depthbench.store.record import FINISHED, REQUIRED_TABLES, Final
+from depthbench.store.record import FINISHED, REQUIRED_TABLES, Final, Table
 from depthbench.store.study_store import StudyStore
 from depthbench.study.model import NetworkOptions, Recipe
 from depthbench.training.final_evaluations import number_names
@@ -151,14 +151,15 @@ def join_predictions(path: str | Path, runs: "pd.DataFrame | None" = None) -> "p
     """Return what `load_predictions` does, with text as in `join_results`."""
     import pandas as pd
 
-    frame = _join_tables(path, _finished(path, runs), "predictions")
+    rows = _finished(path, runs)
+    frame = _join_tables(path, rows, "predictions")
     if len(frame):
-        record = StudyStore(path).run(frame["run_id"].iloc[0]).read()
-        if record is None or record.classes is None:
-            run_id = frame["run_id"].iloc[0]
-            raise BadInput(f"{path}: run.json of {run_id} does not name the classes; rerun with --fresh")
+        records = (StudyStore(path).run(row["run_id"]).read() for row in rows)
+        classes = next((record.classes for record in records if record and record.classes), None)
+        if classes is None:
+            raise BadInput(f"{path}: no run.json names the classes; rerun with --fresh")
         for column in ("label", "predicted"):
-            frame[column] = pd.Categorical.from_codes(frame[column], pd.Index(record.classes))
+            frame[column] = pd.Categorical.from_codes(frame[column], pd.Index(classes))
     return frame
 
 
@@ -184,16 +185,17 @@ def _join_tables(path: str | Path, rows: Rows, name: str) -> "pd.DataFrame":
     import pandas as pd
 
     store, owners = StudyStore(path), []
+    expected = _expected_tables(store, name)
 
     def tables() -> "Iterator[pa.Table]":
         for row in rows:
             try:
-                table = store.run(row["run_id"]).table(name)
+                table = store.run(row["run_id"]).table(name, expected.get(row["run_id"]))
             except (OSError, ValueError) as error:
                 is_missing = isinstance(error, FileNotFoundError)
                 if is_missing and not (name in REQUIRED_TABLES and row["status"] in FINISHED):
                     continue  # not started, failed before the first step, or not a run with this table
-                problem = "is missing" if is_missing else "cannot be read"
+                problem = "is missing" if is_missing else "is damaged"
                 line = f"depthbench: {row['run_id']}: {name}.parquet {problem}; rerun its study"
                 print(line, file=sys.stderr)
                 continue
@@ -209,6 +211,17 @@ def _join_tables(path: str | Path, rows: Rows, name: str) -> "pd.DataFrame":
     keys = of_runs.assign(**texts).loc[index]
     joined = frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True)
     return pd.concat([keys.reset_index(drop=True), joined], axis=1)
+
+
+def _expected_tables(store: StudyStore, name: str) -> dict[str, Table]:
+    """Return what the file of a table must be for each finished run that recorded it.
+
+    The tables of a run in progress are newer than its record."""
+    return {
+        run_id: Table(**record["tables"][name])
+        for run_id, record in read_records(store).items()
+        if record and record["status"] in FINISHED and name in record.get("tables", {})
+    }
 
 
 def _concatenated(tables: "Iterator[pa.Table]") -> "list[pd.DataFrame]":

@@ -1,6 +1,7 @@
 """The directory of one run."""
 
 import contextlib
+import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import filelock
 
 from depthbench.files import atomic, write_text
-from depthbench.store.record import REQUIRED_TABLES, Record
+from depthbench.store.record import REQUIRED_TABLES, Record, Table
 from depthbench.study.file import check_format
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ class RunStore:
         self.path = path
         self.record_file = path / "run.json"
         self.checkpoint = path / "checkpoint.pt"
+        self.written: dict[str, Table] = {}
+        """The tables that were written here, for the record."""
 
     @contextlib.contextmanager
     def locked(self, timeout: float = 0.0) -> Iterator[None]:
@@ -50,19 +53,20 @@ class RunStore:
             lock.release()
 
     def read(self) -> Record | None:
-        """Return the content of run.json, or None if the file is missing or cannot be read.
+        """Return the content of run.json, or None if the file is missing, unreadable, or of another run.
 
         Raises BadInput for a record of another results format, which can differ in any key."""
         try:
             values = json.loads(self.record_file.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):  # the last by thousands of nested brackets
             return None
         if isinstance(values, dict) and "status" in values:
             check_format(values.get("format"), self.record_file)
         try:
-            return Record.model_validate(values)
+            record = Record.model_validate(values)
         except ValueError:
             return None
+        return record if record.run_id == self.path.name else None
 
     def write(self, record: Record) -> None:
         """Replace run.json."""
@@ -79,9 +83,14 @@ class RunStore:
         """Replace NAME.parquet."""
         with atomic(self.path / f"{name}.parquet") as temporary:
             frame.to_parquet(temporary, index=False)
+            content = temporary.read_bytes()
+        self.written[name] = Table(rows=len(frame), sha256=hashlib.sha256(content).hexdigest())
 
-    def table(self, name: str) -> "pa.Table":
-        """Return the table in NAME.parquet. Raises OSError or ValueError if the file is missing or broken.
+    def table(self, name: str, expected: Table | None = None) -> "pa.Table":
+        """Return the table in NAME.parquet.
+
+        Raises OSError or ValueError if the file is missing or broken, or is not the one that the record
+        `expected`.
 
         Thousands of small files are read in a fifth of the time of `pandas.read_parquet`, which prepares for
         large ones."""
@@ -89,19 +98,25 @@ class RunStore:
         from pyarrow.parquet import ParquetFile
 
         content = (self.path / f"{name}.parquet").read_bytes()
-        return ParquetFile(BufferReader(content)).read(use_threads=False)
+        if expected is not None and hashlib.sha256(content).hexdigest() != expected.sha256:
+            raise ValueError(f"{name}.parquet is not the file that was written")
+        table = ParquetFile(BufferReader(content)).read(use_threads=False)
+        if expected is not None and len(table) != expected.rows:
+            raise ValueError(f"{name}.parquet has {len(table)} rows, not {expected.rows}")
+        return table
 
     def frame(self, name: str) -> "pd.DataFrame":
         """Return the table in NAME.parquet for pandas. See `table`."""
         return self.table(name).to_pandas().infer_objects()
 
     def is_finished(self) -> bool:
-        """Return whether the run is a result and all its files can be read."""
+        """Return whether the run is a result and all its files are as they were written."""
         record = self.read()
         if record is None or not record.is_finished:
             return False
         try:
-            tables = {file.stem: self.table(file.stem) for file in self.path.glob("*.parquet")}
+            names = {file.stem for file in self.path.glob("*.parquet")} | record.tables.keys()
+            tables = {name: self.table(name, record.tables.get(name)) for name in names}
         except (OSError, ValueError):
             return False
         return len(tables.get("history", ())) > 0 and tables.keys() >= set(REQUIRED_TABLES)

@@ -280,6 +280,7 @@ class _Progress:
             step=trainer.step,
             final=Final(**trainer.final(self._final_chance())),
             execution=HowExecuted(**trainer.execution),
+            tables=self.store.written,
             timing=Timing(
                 seconds=round(trainer.seconds, 3),
                 evaluating_seconds=round(trainer.evaluating, 3),

@@ -87,7 +87,7 @@ def test_a_truncated_file_is_reported(stored, name, capsys):
     file = run_store.path / name
     file.write_bytes(file.read_bytes()[:-20])
     load_results(store.path)  # prints a line and reads the rest
-    assert "cannot be read" in capsys.readouterr().err
+    assert "is damaged" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["history", "layers"])
