@@ -1,9 +1,11 @@
 """Files that are never half written, and TOML files."""
 
+import contextlib
 import os
 import re
 import socket
 import tempfile
+import time
 import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+
+DAY = 24 * 60 * 60  # seconds
 
 
 @contextmanager
@@ -34,12 +38,16 @@ def atomic(path: Path) -> Iterator[Path]:
 
 
 def remove_partial_files(folder: Path) -> None:
-    """Remove the temporary files of `atomic` below `folder` whose process on this machine has died."""
+    """Remove the temporary files of `atomic` below `folder` whose process on this machine has died.
+
+    Files that are a day old are removed whoever wrote them: no write takes that long."""
     host = re.escape(socket.gethostname())
     for file in folder.rglob(".*.part"):
         match = re.search(rf"\.{host}-(\d+)\.[^.]+\.part$", file.name)
-        if match is not None and not psutil.pid_exists(int(match[1])):
-            file.unlink(missing_ok=True)
+        is_dead = match is not None and not psutil.pid_exists(int(match[1]))
+        with contextlib.suppress(OSError):  # its process may have renamed it just now
+            if is_dead or time.time() - file.stat().st_mtime > DAY:
+                file.unlink()
 
 
 def write_text(path: Path, text: str) -> None:

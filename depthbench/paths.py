@@ -7,7 +7,7 @@ from pathlib import Path
 from depthbench.errors import BadInput
 
 LONGEST_NAME = 100  # bytes, so that a run id with the name is a file name everywhere (255)
-RESERVED = r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?"  # devices on Windows
+RESERVED = r"(?i)(con|prn|aux|nul|com\d|lpt\d) *(\..*)?"  # devices on Windows
 
 
 def expand(path: str | Path) -> Path:
@@ -28,7 +28,16 @@ def expand(path: str | Path) -> Path:
 
 def readable(name: str) -> str:
     """Return a file name as text. File names are bytes: those that are not UTF-8 are replaced by U+FFFD."""
-    return os.fsencode(name).decode("utf-8", "replace")
+    return name.encode("utf-8", "surrogateescape" if _is_name(name) else "replace").decode("utf-8", "replace")
+
+
+def _is_name(name: str) -> bool:
+    """Return whether a file may have this name: other surrogates than those for bytes have none."""
+    try:
+        os.fsencode(name)
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def problem_of_name(name: str) -> str | None:

@@ -64,8 +64,10 @@ def _execute(module: ModuleType, loader: Loader, path: Path) -> dict[str, dict[s
         raise BadInput(f"--plugin {path}: defines no dict {any_of(LISTS)}; define at least one of them")
     for key, values in defined.items():
         entries, _ = LISTS[key]
-        for name in values:  # a network's name is part of the name of its runs' directories
-            problem = problem_of_name(name) if isinstance(name, str) else "is not text"
+        for name in values:
+            problem = None if isinstance(name, str) else "is not text"
+            if key == "NETWORKS" and problem is None:  # a part of the names of the directories of its runs
+                problem = problem_of_name(name)
             if problem is not None:
                 shown = readable(name) if isinstance(name, str) else name
                 raise BadInput(f"--plugin {path}: the name {shown!r} in {key} {problem}; use another name")

@@ -83,7 +83,7 @@ def test_entries_keep_their_descriptions_and_depth_rules(plugin):
         ("NETWORKS = {'plain': dict}\n", "NETWORKS already has an entry 'plain'; use another name"),
         ("PROBES = {'new': dict}\nDATASETS = {'digits': dict}\n", "DATASETS already has an entry 'digits'"),
         ("NETWORKS = {'mine/v1': dict}\n", "the name 'mine/v1' in NETWORKS contains '/'; use another"),
-        ("DATASETS = {'..': dict}\n", "the name '..' in DATASETS begins or ends with a dot"),
+        ("NETWORKS = {'..': dict}\n", "the name '..' in NETWORKS begins or ends with a dot"),
         ("PROBES = {7: dict}\n", "the name 7 in PROBES is not text; use another name"),
         ("x = 1\n", "defines no dict NETWORKS, DATASETS or PROBES"),
         ("NETWORKS = ['plain']\n", "defines no dict NETWORKS"),

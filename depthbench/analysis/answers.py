@@ -98,7 +98,8 @@ def _answer(
     has_outlier = any(pair["diverged"] for pair in pairs)
     test, p, verdict = T_TEST, row["p_holm"], row["verdict"]
     if trend and trend["n"] == row["n"] and (row["n"] < FEW_SEEDS or has_outlier):
-        test, p, verdict, tested = TREND_TEST, trend["p"], trend["verdict"], 1
+        test, p, verdict = TREND_TEST, trend["p"], trend["verdict"]
+        tested = 1 if has_outlier else tested  # with more seeds, the t test decides again
     elif row["diverged"] and 0.5 ** row["n"] * sum(pair["n"] >= LEAST_SEEDS for pair in pairs) <= LEVEL:
         test, p = SIGN_FLIP_TEST, row["p_sign_flip_holm"]
         verdict = decide(n=row["n"], mean=row["mean"], upper=row["upper"], p=p, margin=margin)
@@ -115,7 +116,11 @@ def _answer(
         greatest=float(values.max()),
         p=p,
         test=test,
-        seeds_needed=seeds_to_decide(values, margin, tested) if verdict == "inconclusive" else None,
+        seeds_needed=(
+            seeds_to_decide(values, margin, tested, uncorrected_below=FEW_SEEDS if test == TREND_TEST else 0)
+            if verdict == "inconclusive"
+            else None
+        ),
         **{key: row[key] for key in ("shallow", "deep", "n", "upper", "diverged")},
     )
 

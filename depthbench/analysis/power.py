@@ -13,19 +13,23 @@ MOST_SEEDS = 200
 TRIALS = 4000
 
 
-def seeds_to_decide(differences: np.ndarray, margin: float, pairs: int = 1) -> int | None:
+def seeds_to_decide(
+    differences: np.ndarray, margin: float, pairs: int = 1, *, uncorrected_below: int = 0
+) -> int | None:
     """Return the number of seeds with which the verdict would be `present` or `absent` with 80 % probability.
 
     `differences` (n,): D of each seed so far, in percentage points (`verdict.degradation`). Assumes that D of
     every seed is normal with the mean and the standard deviation seen so far. `pairs`: the pairs of depths
-    that the p value is corrected for; the strictest correction is assumed. Returns LEAST_SEEDS if there are
-    fewer than two differences, which have no spread, and None if MOST_SEEDS seeds would not be enough."""
+    that the p value is corrected for; the strictest correction is assumed. With fewer than
+    `uncorrected_below` seeds, one test of all depths decides instead. Returns LEAST_SEEDS if there are fewer
+    than two differences, which have no spread, and None if MOST_SEEDS seeds would not be enough."""
     if len(differences) < 2:
         return LEAST_SEEDS
     mean, sd = float(np.mean(differences)), float(np.std(differences, ddof=1))
 
     def is_enough(n: int) -> bool:
-        return _decided(n, mean, sd, margin=margin, level=LEVEL / pairs) >= POWER
+        level = LEVEL if n < uncorrected_below else LEVEL / pairs
+        return _decided(n, mean, sd, margin=margin, level=level) >= POWER
 
     candidates = range(max(LEAST_SEEDS, len(differences) + 1), MOST_SEEDS + 1)
     return next((n for n in candidates if is_enough(n)), None)

@@ -35,7 +35,7 @@ LARGE_PAGES = KEEP_MEMORY | {"THP_MEM_ALLOC_ENABLE": "1"}
 TRACKER = "from multiprocessing.resource_tracker import main"
 NO_WARNING = "ignore::UserWarning:multiprocessing.resource_tracker"
 END_TIMEOUT = 30.0  # seconds
-SAVING_SECONDS = 4.0  # that a process has to save its runs after its parent has died
+SAVING_SECONDS = 4.0  # seconds that a process has for saving its runs after its parent has died
 
 
 def worker_environment(recomputes: bool) -> dict[str, str]:

@@ -16,7 +16,7 @@ from multiprocessing.reduction import recv_handle
 from pathlib import Path
 
 from depthbench.data.images import Images
-from depthbench.errors import one_line
+from depthbench.errors import BadInput, one_line
 from depthbench.events import Event, RunEnded
 from depthbench.execution.messages import StartRun, Stop, WorkerSetup
 from depthbench.execution.process import connect_to_parent
@@ -150,7 +150,9 @@ class Worker:
         Errors of the other runs after that are attributed to the first one: these runs are interrupted, and
         start again in another process."""
         store = RunStore(start.directory)
-        record = store.read() or Record.of(start.run)
+        record = Record.of(start.run)
+        with contextlib.suppress(BadInput):  # a record of another format
+            record = store.read() or record
         if self.inbox.has_failed:
             self._send(RunEnded(start.run, record.changed(status="interrupted", reason=None)))
             return
@@ -169,11 +171,14 @@ class Worker:
 
 
 def _reason(error: Exception | SystemExit, directory: Path) -> str:
-    """Return why a run failed, in one line. Libraries report a full disk in many ways."""
-    is_full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-    with contextlib.suppress(OSError):
-        is_full |= shutil.disk_usage(directory).free < FULL
-    return f"no space left for {directory}" if is_full else one_line(error)
+    """Return why a run failed, in one line. torch reports a full disk as a failed write."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"no space left for {error.filename or directory}"
+    if isinstance(error, RuntimeError) and "PytorchStreamWriter" in str(error):
+        with contextlib.suppress(OSError):
+            if shutil.disk_usage(directory).free < FULL:
+                return f"no space left for {directory}"
+    return one_line(error)
 
 
 def main() -> None:

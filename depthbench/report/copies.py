@@ -42,7 +42,7 @@ def in_copies(calls: Iterable[Callable[[], Any]], most: int) -> list[Any]:
             index, process = running[receiver]
             try:
                 has_returned, result = receiver.recv()
-            except EOFError:
+            except (EOFError, OSError):  # the second if it was killed while it sent
                 process.join()
                 raise CopyDied(f"a process was killed (exit code {process.exitcode})") from None
             if not has_returned:

@@ -55,7 +55,8 @@ def draw_figures(
     try:
         return _draw_in_processes(calls, entries)
     except BrokenExecutor as error:  # probably killed by the system, because memory is short
-        print(f"depthbench: drawing in one process, because {error}", file=sys.stderr)
+        reason = " ".join(str(error).split())
+        print(f"depthbench: drawing in one process, because {reason}", file=sys.stderr)
         return [call() for call in calls]
 
 

@@ -328,7 +328,7 @@ def _notes(evidence: Evidence) -> list[str]:
         "reduced": f"{significant}, but the residual network degrades too, or that is inconclusive.",
         "rises less": f"{significant}, but the plain network is not shown to degrade.",
         "no gain": f"the one-sided 95 % upper bound of the difference is below {points}.",
-        "inconclusive": "none of these can be said.",
+        "inconclusive": "neither a rise that matters nor its absence is shown.",
         AT_CHANCE: f"the train error is at most {NEAR:g} percentage points below chance at every depth, so "
         "degradation cannot be measured.",
     }

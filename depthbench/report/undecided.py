@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from depthbench.files import write_text
 from depthbench.store.record import FINISHED
 from depthbench.store.results import Rows, read_runs
-from depthbench.store.study_store import StudyStore
+from depthbench.store.study_store import UNDECIDED, StudyStore
 
 if TYPE_CHECKING:
     from depthbench.report.evidence import Evidence
 
-CACHE = ".undecided.json"
 """The file in a results directory that keeps the outcome."""
 PACKAGE = Path(__file__).parents[1]
 
@@ -38,7 +37,7 @@ def undecided(path: Path, rows: Rows) -> Undecided:
     `rows` is `store.results.read_runs` of `path`. Raises BadInput if it holds no results."""
     key = _key(rows, StudyStore(path).table())
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        kept = json.loads((path / CACHE).read_text(encoding="utf-8"))
+        kept = json.loads((path / UNDECIDED).read_text(encoding="utf-8"))
         if kept["key"] == key:
             return Undecided(kept["lines"], kept["seeds"])
     from depthbench.report.evidence import Evidence
@@ -63,7 +62,7 @@ def keep_undecided(evidence: "Evidence") -> Undecided:
     if evidence.path is not None:
         content = {"key": _key(evidence.rows, evidence.study), **found._asdict()}
         with contextlib.suppress(OSError):  # results that cannot be written are analysed each time
-            write_text(evidence.path / CACHE, json.dumps(content))
+            write_text(evidence.path / UNDECIDED, json.dumps(content))
     return found
 
 

@@ -1,5 +1,7 @@
 """The index of a results directory: all records in one file, which is read faster than thousands of files.
 
+Its first line is the digest of the rest, a JSON object.
+
 The index only saves time. A record comes from it only if run.json is the file that was indexed. An index that
 is damaged, or that another version wrote, is rebuilt."""
 
@@ -14,11 +16,9 @@ from typing import Any
 
 from depthbench.files import write_text
 from depthbench.store import record
-from depthbench.store.study_store import StudyStore
+from depthbench.store.study_store import INDEX, StudyStore
 from depthbench.study.model import FORMAT
 
-INDEX = ".index.json"
-"""The file in a results directory: a line with the digest of the rest, and a JSON object."""
 SETTLED = 2.0
 """A younger run.json (seconds) is not indexed: it may change again without changing its time stamp."""
 

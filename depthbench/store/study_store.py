@@ -31,6 +31,7 @@ from depthbench.training.settings import Evaluate
 
 CHOSEN_BY_DATA = ("every", "train_size", "log_every")  # keys of [evaluate] that Study.resolve fills in
 DISCARDED_BY_FRESH = ("runs", "report", "report-slides", "tensorboard")
+LOCK, INDEX, UNDECIDED = ".lock", ".index.json", ".undecided.json"  # files of depthbench beside study.toml
 
 
 class StudyStore:
@@ -40,6 +41,8 @@ class StudyStore:
         self.path = expand(path)
         self.study_file = self.path / "study.toml"
         self._content = ""  # of study.toml, once the study is opened
+        self._locks: list[filelock.BaseFileLock] = []
+        self._locked_inode: int | None = None
 
     def run(self, run_id: str) -> RunStore:
         """Return the directory of one run, whether or not it exists."""
@@ -139,11 +142,26 @@ class StudyStore:
     def restore(self) -> bool:
         """Write study.toml again if it was deleted while the study is opened. Return whether it was.
 
-        Without it, later commands would refuse the directory and the runs in it."""
-        if not self._content or self.study_file.exists():
+        Without it, later commands would refuse the directory and the runs in it. Raises BadInput if another
+        process uses the directory since then."""
+        if not self._locks:
+            return False
+        self.path.mkdir(parents=True, exist_ok=True)
+        if self._lock_inode() != self._locked_inode:  # the file that was locked is gone
+            try:
+                self._acquire()
+            except filelock.Timeout:
+                raise BadInput(f"{self.path} was deleted, and another depthbench writes to it now") from None
+        if self.study_file.exists():
             return False
         write_text(self.study_file, self._content)
         return True
+
+    def _lock_inode(self) -> int | None:
+        """Return the number of the lock file in the file system, or None without one."""
+        with contextlib.suppress(OSError):
+            return (self.path / LOCK).stat().st_ino
+        return None
 
     def _holds_a_study(self) -> bool:
         """Return whether a study is stored here. Raises BadInput if anything else is."""
@@ -151,7 +169,9 @@ class StudyStore:
             raise BadInput(f"{self.path} is a file, not a directory: use another --results or --name")
         if self.study_file.exists():
             return True
-        if self.path.is_dir() and any(path.name != ".lock" for path in self.path.iterdir()):
+        if self.path.is_dir() and any(
+            path.name not in (LOCK, INDEX, UNDECIDED) for path in self.path.iterdir()
+        ):
             raise BadInput(f"{self.path} holds other files but no study: use another --results or --name")
         return False
 
@@ -168,8 +188,7 @@ class StudyStore:
     def _locked(self) -> Iterator[None]:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            lock = filelock.FileLock(self.path / ".lock", timeout=0)
-            lock.acquire()
+            self._acquire()
         except filelock.Timeout:
             raise BadInput(
                 f"{self.path}: another depthbench is writing to it; wait until it ends, or add --name NAME"
@@ -181,13 +200,20 @@ class StudyStore:
         try:
             yield
         finally:
-            lock.release()
+            for lock in self._locks:
+                lock.release()
+            self._locks.clear()
+
+    def _acquire(self) -> None:
+        """Lock the directory. Raises filelock.Timeout if another process has locked it."""
+        lock = filelock.FileLock(self.path / LOCK, timeout=0)
+        lock.acquire()
+        self._locks.append(lock)
+        self._locked_inode = self._lock_inode()
 
     def _remove_partial_files(self) -> None:
         """Remove the temporary files that a kill in the middle of a write left behind."""
         remove_partial_files(self.path)
-        for file in self.path.glob("runs/*/.*.part"):
-            file.unlink(missing_ok=True)
 
     def _discard(self) -> None:
         for run_store in self.run_stores():
@@ -198,6 +224,8 @@ class StudyStore:
                 raise BadInput(f"{error}; wait until it ends, or add --name NAME") from None
         for name in DISCARDED_BY_FRESH:
             shutil.rmtree(self.path / name, ignore_errors=True)
+        for name in (INDEX, UNDECIDED):
+            (self.path / name).unlink(missing_ok=True)
         self.study_file.unlink(missing_ok=True)
 
     def _joined_with(self, study: Study) -> Study:

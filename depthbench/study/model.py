@@ -25,6 +25,7 @@ from depthbench.errors import BadInput, nearest
 from depthbench.networks import NETWORKS, Family
 from depthbench.networks.architectures import HE2015_CIFAR_STEPS
 from depthbench.networks.options import NetworkOptions
+from depthbench.paths import problem_of_name
 from depthbench.probes import PROBES
 from depthbench.probes.settings import Probe
 from depthbench.registry import look_up
@@ -40,6 +41,8 @@ FEWEST_EVALUATED = 2000  # training images of an evaluation, by default
 
 def _file_name(value: str) -> str:
     if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", value):
+        if (problem := problem_of_name(value)) is not None:
+            raise ValueError(f"{problem}; use another name")
         return value
     raise ValueError("should be 1 to 100 letters, digits, '.', '_' and '-', the first a letter or digit")
 

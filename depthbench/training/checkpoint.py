@@ -17,6 +17,8 @@ State = dict[str, Any]
 
 DIGEST = b"\nsha256 %s\n"
 DIGEST_BYTES = len(DIGEST % bytes(64))
+HAS_DIGEST = "has_digest"
+"""The key of a state whose file must end with its digest."""
 CHUNK = 1 << 24  # bytes hashed at once
 
 
@@ -27,7 +29,7 @@ class Unusable(Exception):
 def save(path: Path, state: State) -> None:
     """Write `state` to `path`, and keep the previous state as the backup."""
     with atomic(path) as temporary:
-        torch.save(state, temporary)
+        torch.save(state | {HAS_DIGEST: True}, temporary)
         digest = _hash(temporary, temporary.stat().st_size)
         with temporary.open("ab") as file:
             file.write(DIGEST % digest.encode())
@@ -59,18 +61,18 @@ def _read(file: Path) -> State:
     """Return the state in a file. Files of older versions have no digest.
 
     Raises Unusable if the file is damaged or is no checkpoint."""
-    size = file.stat().st_size - DIGEST_BYTES
-    with file.open("rb") as opened:
-        opened.seek(max(size, 0))
-        end = opened.read()
-    if end.startswith(DIGEST[:8]) and end != DIGEST % _hash(file, size).encode():
-        raise Unusable("is damaged")
     try:
+        size = file.stat().st_size - DIGEST_BYTES
+        with file.open("rb") as opened:
+            opened.seek(max(size, 0))
+            is_as_written = opened.read() == DIGEST % _hash(file, size).encode()
         state: State = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # reading a broken zip or pickle can raise anything
         raise Unusable(f"cannot be read ({type(error).__name__})") from None
     if not isinstance(state, dict):
         raise Unusable("is no checkpoint")
+    if not is_as_written and HAS_DIGEST in state:
+        raise Unusable("is damaged")
     return state
 
 

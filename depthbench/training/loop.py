@@ -143,6 +143,7 @@ class _Progress:
         self._started = self._began - self.trainer.seconds
         self._saved = self._progressed = self._alive = time.perf_counter()
         self._meter = self._make_meter()
+        self._emit_alive()
 
     def train(self) -> Generator[None, None, Status]:
         """Train until the run ends or should stop, and return its status."""
@@ -240,9 +241,12 @@ class _Progress:
     def _should_stop(self) -> bool:
         """Return whether the run should stop. Called before each step and between batches of evaluations."""
         if time.perf_counter() - self._alive > PROGRESS_SECONDS:
-            self.emit(Alive(self.trainer.run, self.trainer.step, self._meter.longest_step))
-            self._alive = time.perf_counter()
+            self._emit_alive()
         return self.should_stop()
+
+    def _emit_alive(self) -> None:
+        self.emit(Alive(self.trainer.run, self.trainer.step, self._meter.longest_step))
+        self._alive = time.perf_counter()
 
     def _emit_progress(self) -> None:
         trainer = self.trainer
@@ -264,7 +268,11 @@ class _Progress:
 
     def _save_state(self) -> None:
         """Save the state and then the results, so that a kill in between loses nothing."""
+        began = time.perf_counter()
+        self._emit_alive()  # saving may take as long as it took before
         checkpoint.save(self.store.checkpoint, self.trainer.state())
+        self._meter.longest_step = max(self._meter.longest_step, time.perf_counter() - began)
+        self._emit_alive()
         self._store_results()
 
     def _store_results(self) -> None:

@@ -130,7 +130,9 @@ def test_operating_characteristics_if_some_runs_diverge(effect, least, most, mon
     """A run diverges with probability 0.1, without an effect at both depths, otherwise at the deeper one.
 
     A t test misses an effect that every seed shows, because chance error widens the spread."""
-    monkeypatch.setattr("depthbench.analysis.answers.seeds_to_decide", lambda *_: None)  # simulates for long
+    monkeypatch.setattr(
+        "depthbench.analysis.answers.seeds_to_decide", lambda *_, **__: None
+    )  # simulates for long
     rng, studies, seeds = np.random.default_rng(0), 200, 6
     table = {}
     for study in range(studies):
@@ -159,6 +161,24 @@ def test_an_inconclusive_answer_says_how_many_seeds_it_needs():
     assert 3 < plain.seeds_needed < 30
     (decided,) = answers({("plain", 20): [1, 2, 3], ("plain", 56): [30, 32, 31]})
     assert decided.seeds_needed is None
+
+
+def test_with_the_needed_seeds_the_same_analysis_decides():
+    """With 3 seeds the trend over 4 depths is tested; with 5 or more, pairs of depths, corrected by Holm."""
+    flat = {("plain", 8): [5, 5, 5], ("plain", 20): [5.5, 4.8, 6], ("plain", 32): [5.2, 4.6, 4.9]}
+    differences = np.array([0.2, 2.0, 4.0])
+    (few,) = answers(flat | {("plain", 56): list(5 + differences)})
+    assert (few.test, few.verdict) == ("Page's trend test", "inconclusive")
+    rng, studies, n = np.random.default_rng(0), 60, few.seeds_needed
+    table = {}
+    for study in range(studies):
+        base = rng.normal(5, 0.3, n)
+        for depth in (8, 20, 32):
+            table[(f"study {study}", depth)] = list(base + rng.normal(0, 0.3 * (depth > 8), n))
+        deep = base + rng.normal(differences.mean(), differences.std(ddof=1), n)
+        table[(f"study {study}", 56)] = list(deep)
+    decided = sum(found.verdict != "inconclusive" for found in answers(table))
+    assert decided / studies > 0.65  # 0.8, less three standard errors
 
 
 @pytest.mark.parametrize(

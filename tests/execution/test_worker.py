@@ -211,6 +211,7 @@ def test_a_failure_is_reported_even_if_it_cannot_be_stored(parent, monkeypatch):
     ("error", "free"),
     [
         (OSError(errno.ENOSPC, "No space left on device"), 10**9),
+        (OSError(errno.ENOSPC, "No space left on device", "/elsewhere/x"), 10**9),
         (RuntimeError("PytorchStreamWriter failed writing file data/0"), 100),  # torch.save on a full disk
     ],
 )
@@ -218,7 +219,15 @@ def test_a_full_disk_is_named(parent, monkeypatch, error, free):
     monkeypatch.setattr(worker.shutil, "disk_usage", lambda path: SimpleNamespace(free=free))
     run = parent.start(raising(error))
     (failed,) = parent.ended()
-    assert failed.reason == f"no space left for {parent.store(run).path}"
+    place = getattr(error, "filename", None) or parent.store(run).path
+    assert failed.reason == f"no space left for {place}"
+
+
+def test_an_error_on_a_nearly_full_disk_keeps_its_reason(parent, monkeypatch):
+    monkeypatch.setattr(worker.shutil, "disk_usage", lambda path: SimpleNamespace(free=0))
+    parent.start(raising(ValueError("3 channels")))
+    (failed,) = parent.ended()
+    assert failed.reason == "ValueError: 3 channels"
 
 
 def test_plug_ins_that_cannot_be_loaded_fail_the_run(parent, tmp_path):

@@ -5,8 +5,9 @@ import pytest
 from depthbench.errors import BadInput
 from depthbench.report import opening
 from depthbench.report.evidence import Evidence
-from depthbench.report.undecided import CACHE, keep_undecided, pilot_lines, undecided
+from depthbench.report.undecided import keep_undecided, pilot_lines, undecided
 from depthbench.store.results import read_runs
+from depthbench.store.study_store import UNDECIDED
 from tests.report.conftest import store_study, study_of
 
 
@@ -47,12 +48,12 @@ def test_the_outcome_is_kept_until_a_run_changes(two_seeds, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr("depthbench.report.undecided.keep_undecided", None)  # would raise TypeError
         assert undecided(two_seeds, rows) == found
-    (two_seeds / CACHE).write_text("{")
+    (two_seeds / UNDECIDED).write_text("{")
     assert undecided(two_seeds, rows) == found
     changed = [row | {"status": "failed"} if row["network"] == "plain" else row for row in rows]
     (line,) = undecided(two_seeds, changed).lines
     assert line.startswith("resnet, ")
-    assert json.loads((two_seeds / CACHE).read_text())["lines"] == [line]
+    assert json.loads((two_seeds / UNDECIDED).read_text())["lines"] == [line]
 
 
 def test_a_report_keeps_the_outcome(two_seeds, monkeypatch):

@@ -5,7 +5,7 @@ import pytest
 
 from depthbench.errors import BadInput
 from depthbench.files import write_text
-from depthbench.store.results import read_runs
+from depthbench.store.results import load_results, read_runs
 from depthbench.store.run_store import RunStore
 from tests.store.conftest import write_run
 
@@ -45,6 +45,60 @@ def test_a_truncated_file_is_not_a_finished_run(stored, name):
     file = run_store.path / name
     file.write_bytes(file.read_bytes()[:-20])
     assert not run_store.is_finished()
+
+
+def reversed_rows(file):
+    pd.read_parquet(file)[::-1].to_parquet(file, index=False)
+
+
+def without_the_last_row(file):
+    pd.read_parquet(file)[:-1].to_parquet(file, index=False)
+
+
+def removed(file):
+    file.unlink()
+
+
+@pytest.mark.parametrize("damage", [reversed_rows, without_the_last_row, removed])
+def test_a_table_that_was_changed_is_not_a_finished_run(stored, damage, capsys):
+    store, study = stored
+    (run_store,) = store.run_stores()
+    run_store = write_run(store, next(study.runs()))
+    run_store.write(run_store.read().changed(tables=run_store.written))
+    assert run_store.is_finished()
+    assert len(load_results(store.path).history) == 2
+    damage(run_store.path / "history.parquet")
+    assert not run_store.is_finished()
+    assert load_results(store.path).history.empty
+    assert "history.parquet is" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"run": None},
+        {"run": {"recipe": None}},
+        {"run": {"recipe": {"optimizer_settings": 5}}},
+        {"run": {"data": []}},
+        {"final": None},
+        {"depth": 10**30},
+        {"seed": -1},
+        {"run_id": "plain-8-s1-000000"},  # copied from another run
+    ],
+)
+def test_a_record_of_the_wrong_shape_is_skipped_and_named(stored, changes, capsys):
+    store, _ = stored
+    (run_store,) = store.run_stores()
+    run_store.record_file.write_text(json.dumps(run_store.read().to_dict() | changes))
+    assert run_store.read() is None
+    assert read_runs(store.path) == []
+    assert f"{run_store.path}: run.json cannot be read; skipping the run" in capsys.readouterr().err
+
+
+def test_a_deeply_nested_record_is_unreadable(stored):
+    (run_store,) = stored[0].run_stores()
+    run_store.record_file.write_text(5000 * "[" + 5000 * "]")
+    assert run_store.read() is None
 
 
 def test_diverged_is_finished_and_failed_is_not(stored, tiny):

@@ -1,3 +1,5 @@
+import os
+import shutil
 from contextlib import nullcontext
 
 import pytest
@@ -6,7 +8,7 @@ from depthbench.errors import BadInput
 from depthbench.networks import NETWORKS, Family
 from depthbench.store import study_store
 from depthbench.store.results import load_results
-from depthbench.store.study_store import StudyStore
+from depthbench.store.study_store import INDEX, UNDECIDED, StudyStore
 from depthbench.study.model import FORMAT
 
 
@@ -157,9 +159,34 @@ def test_files_that_a_kill_left_half_written_are_removed(stored):
     (run_store,) = store.run_stores()
     part = run_store.path / ".history.parquet.x1y2.part"
     part.write_bytes(b"PAR1")
+    os.utime(part, (0, 0))  # by an older version, which did not name its process
     with store.opened(study, "hash"):
         assert not part.exists()
     assert run_store.is_finished()
+
+
+def test_fresh_may_be_killed_at_any_moment(stored):
+    store, study = stored
+    for name in (INDEX, UNDECIDED):
+        (store.path / name).write_text("cached")
+    store._discard()
+    assert not any((store.path / name).exists() for name in (INDEX, UNDECIDED))
+    (store.path / INDEX).write_text("cached")  # by a command that read the study meanwhile
+    with store.opened(study, "hash", fresh=True):
+        pass
+
+
+def test_a_directory_that_was_deleted_is_locked_again_or_left_to_the_other_process(stored):
+    store, study = stored
+    other = StudyStore(store.path)
+    with store.opened(study, "hash"):
+        shutil.rmtree(store.path)
+        assert store.restore()
+        with pytest.raises(BadInput, match="another depthbench"), other.opened(study, "hash"):
+            pytest.fail("it must not open")
+        shutil.rmtree(store.path)
+        with other.opened(study, "hash"), pytest.raises(BadInput, match="was deleted, and another"):
+            store.restore()
 
 
 def test_a_directory_of_studies_names_those_in_it(stored):

@@ -68,6 +68,23 @@ def test_no_flipped_bit_changes_a_state(path):
     assert "checkpoint.pt is damaged: resuming from step 1" in notes
 
 
+@pytest.mark.parametrize("cut", [0, 5, 73])
+def test_a_damaged_digest_hides_no_damage(path, cut):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1  # in the weights
+    content[-73] ^= 1  # the first byte of the digest
+    path.write_bytes(content[: len(content) - cut])
+    state, note = restored(path)
+    assert (state["step"], torch.equal(state["weights"], WEIGHTS)) == (1, True)
+    assert note == "checkpoint.pt is damaged: resuming from step 1"
+
+
+def test_a_directory_in_place_of_a_checkpoint_is_skipped(path):
+    path.unlink()
+    path.mkdir()
+    assert restored(path)[0]["step"] == 1
+
+
 def test_two_broken_checkpoints_restart_the_run(path):
     for file in path.parent.iterdir():
         file.write_bytes(b"")

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 
 from depthbench.data.batches import Batches, Scaling
 from depthbench.data.source import Resident
-from depthbench.events import Activity, Note, RowLogged
+from depthbench.events import Activity, Alive, Note, RowLogged
 from depthbench.networks import NETWORKS
 from depthbench.store.run_store import RunStore
 from depthbench.training import trainer
@@ -234,7 +234,9 @@ def test_a_run_resumed_where_a_row_is_due_has_a_rate(tiny, trained):
     trained(run, should_stop=stop_after(8))  # stops in the evaluation after step 6
     events = []
     trained(run, emit=events.append)
-    assert events[0] == Activity(run, "evaluating at step 6")
+    assert isinstance(events[0], Alive)  # with the time that the next step may take
+    assert (events[0].step, events[0].longest_step > 0) == (6, True)
+    assert events[1] == Activity(run, "evaluating at step 6")
     rows = [event for event in events if isinstance(event, RowLogged)]
     assert rows[0].step == rows[0].first_step == 6
     assert all(row.images_per_second > 0 for row in rows)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 
 from depthbench.data.shared import SharedImages, share
-from depthbench.errors import Interrupted
+from depthbench.errors import BadInput, Interrupted
 from depthbench.events import Alive, Display, Event, RunEnded, RunStarted, Stopping
 from depthbench.execution.messages import StartRun, Stop, WorkerSetup
 from depthbench.execution.plan import Plan
@@ -22,7 +22,7 @@ from depthbench.study.model import Run
 TICK = 0.5  # seconds between two updates of the display
 SHORTEST_STALL = 300.0  # seconds without progress that are always allowed
 STALLED_STEPS = 10  # times the longest step: a run that takes longer without progress has stalled
-SECONDS_TO_STOP = 8.0  # that are always allowed for a step and saving, after Ctrl-C
+SECONDS_TO_STOP = 8.0  # seconds that a run always has for a step and saving, after Ctrl-C
 
 
 def execute(plan: Plan, display: Display) -> None:
@@ -71,8 +71,9 @@ class _Worker(Process):
             return
         seen = self.progress[run.run_id]
         seen.at = time.monotonic()
+        seen.step = getattr(event, "step", seen.step)
         if isinstance(event, Alive):
-            seen.step, seen.longest_step = event.step, event.longest_step
+            seen.longest_step = event.longest_step
 
     def end_of_run(self, run: Run) -> Run:
         """Forget a run that has ended, and return it."""
@@ -195,11 +196,19 @@ class _PlanInProgress:
         return max(SHORTEST_STALL, STALLED_STEPS * seen.longest_step)
 
     def _store_end(self, run: Run, status: Status, reason: str | None) -> None:
-        """Store and show the end of a run whose process has died."""
+        """Store and show the end of a run whose process has died.
+
+        The process can have finished the run just before. It is then shown as finished, and stays so."""
         store = self.plan.store.run(run.run_id)
-        record = (store.read() or Record.of(run)).changed(status=status, reason=reason)
-        with contextlib.suppress(OSError, RunIsBusy), store.locked(LOCK_SECONDS):
-            store.write(record)  # a full disk must not end the other runs
+        record = Record.of(run).changed(status=status, reason=reason)
+        # Neither a full disk nor a record that cannot be read may end the other runs.
+        with contextlib.suppress(OSError, RunIsBusy, BadInput), store.locked(LOCK_SECONDS):
+            stored = store.read() or record
+            if store.is_finished():
+                record = stored
+            else:
+                record = stored.changed(status=status, reason=reason)
+                store.write(record)
         self.display.show(RunEnded(run, record))
 
     def _handle_death(self, worker: _Worker) -> None:
