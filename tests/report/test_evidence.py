@@ -26,7 +26,7 @@ def test_a_process_that_draws_does_not_repeat_messages(whole, tmp_path, capsys):
     assert copy.predictions.empty
     assert capsys.readouterr().err == ""
     assert evidence.predictions.empty
-    assert "predictions.parquet cannot be read" in capsys.readouterr().err
+    assert "predictions.parquet is damaged" in capsys.readouterr().err
 
 
 def test_tables_that_no_run_stored_are_empty(whole):
