@@ -67,7 +67,7 @@ class Alive:
     run: Run
     step: int
     longest_step: float
-    """Seconds of the longest step so far. Before the first step: seconds that one takes on a slow CPU."""
+    """Seconds of the longest step so far. Before the first step: the estimate for a slow CPU."""
 
 
 @dataclass(frozen=True)

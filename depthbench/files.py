@@ -40,7 +40,7 @@ def atomic(path: Path) -> Iterator[Path]:
 def remove_partial_files(folder: Path) -> None:
     """Remove the temporary files of `atomic` below `folder` whose process on this machine has died.
 
-    Files that are a day old are removed whoever wrote them: no write takes that long."""
+    Files older than a day are removed whichever process wrote them, because no write takes that long."""
     host = re.escape(socket.gethostname())
     for file in folder.rglob(".*.part"):
         match = re.search(rf"\.{host}-(\d+)\.[^.]+\.part$", file.name)

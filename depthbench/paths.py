@@ -16,23 +16,23 @@ def expand(path: str | Path) -> Path:
     Raises BadInput for an unknown user, for a character that no file name can have, and for a name that
     cannot be stored because it is not UTF-8."""
     if "\0" in str(path):
-        raise BadInput(f"path {str(path)!r}: contains the character NUL; remove it")
+        raise BadInput(f"path {str(path)!r}: contains a NUL character; remove it")
     if not _is_text(str(path)):
         raise BadInput(f"path {readable(str(path))}: its bytes are not UTF-8; rename the file or folder")
     try:
         return Path(path).expanduser()
     except RuntimeError:
         user = Path(path).parts[0]
-        raise BadInput(f"path {path}: {user} is no user of this machine; write ./{user} for a file") from None
+        raise BadInput(f"path {path}: there is no user {user[1:]}; write ./{user} for a file") from None
 
 
 def readable(name: str) -> str:
-    """Return a file name as text. File names are bytes: those that are not UTF-8 are replaced by U+FFFD."""
+    """Return a file name as text. Bytes of the name that are not UTF-8 are replaced by U+FFFD."""
     return name.encode("utf-8", "surrogateescape" if _is_name(name) else "replace").decode("utf-8", "replace")
 
 
 def _is_name(name: str) -> bool:
-    """Return whether a file may have this name: other surrogates than those for bytes have none."""
+    """Return whether a file may have this name. Surrogates that do not stand for bytes are not allowed."""
     try:
         os.fsencode(name)
     except UnicodeEncodeError:
@@ -58,7 +58,7 @@ def problem_of_name(name: str) -> str | None:
 
 
 def _is_text(name: str) -> bool:
-    """Return whether a name can be written as UTF-8. Python keeps other bytes as surrogates."""
+    """Return whether a name can be written as UTF-8. Python represents other bytes by surrogates."""
     try:
         name.encode()
     except UnicodeEncodeError:

@@ -66,7 +66,7 @@ def _execute(module: ModuleType, loader: Loader, path: Path) -> dict[str, dict[s
         entries, _ = LISTS[key]
         for name in values:
             problem = None if isinstance(name, str) else "is not text"
-            if key == "NETWORKS" and problem is None:  # a part of the names of the directories of its runs
+            if key == "NETWORKS" and problem is None:  # the names of run directories contain it
                 problem = problem_of_name(name)
             if problem is not None:
                 shown = readable(name) if isinstance(name, str) else name

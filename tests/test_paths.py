@@ -15,9 +15,9 @@ def test_a_home_directory_is_expanded(monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     ("path", "message"),
     [
-        ("~nosuchuser/x", "~nosuchuser is no user of this machine; write ./~nosuchuser for a file"),
+        ("~nosuchuser/x", "there is no user nosuchuser; write ./~nosuchuser for a file"),
         ("caf\udce9", "path caf\ufffd: its bytes are not UTF-8; rename the file or folder"),
-        ("a\0b", r"path 'a\x00b': contains the character NUL; remove it"),
+        ("a\0b", r"path 'a\x00b': contains a NUL character; remove it"),
     ],
 )
 def test_a_path_that_no_file_can_have_is_refused(path, message):

@@ -24,10 +24,10 @@ class Answer:
 
     network: str
     verdict: str
-    """present, absent, inconclusive; AT_CHANCE for a network that has learnt nothing at any depth.
+    """present, absent, inconclusive, or AT_CHANCE for a network that has learnt nothing at any depth.
 
-    Of twins: whether the residual network removes the degradation, with `present` meaning that it does;
-    AT_CHANCE if one of the two has learnt nothing at any depth."""
+    For twins, `present` means that the residual network removes the degradation, and AT_CHANCE means that one
+    of the two has learnt nothing at any depth."""
     residual: str = ""
     """The residual twin."""
     shallow: int = 0
@@ -76,7 +76,7 @@ def answer(judged: Verdicts, untrained: Collection[str] = ()) -> list[Answer]:
     networks |= {network: Answer(network, AT_CHANCE) for network in untrained}
     below: dict[str, list[Answer]] = {network: [] for network in networks}
     for (plain, residual), rows in judged.removals.groupby(["network", "residual"], sort=False):
-        if plain not in networks or residual not in networks:  # one without seeds that have two depths
+        if plain not in networks or residual not in networks:  # one has no seed with two depths
             continue
         if plain in untrained or residual in untrained:
             below[plain if residual in untrained else residual].append(Answer(plain, AT_CHANCE, residual))
@@ -88,7 +88,7 @@ def answer(judged: Verdicts, untrained: Collection[str] = ()) -> list[Answer]:
 def _answer(
     pairs: list[dict[str, Any]], trends: Mapping[tuple[str, str], Mapping[str, Any]], margin: float
 ) -> Answer | None:
-    """Return the answer of the rows of one network or pair of twins; None if no seed has two depths."""
+    """Return the answer for the rows of one network or pair of twins. None if no seed has two depths."""
     row = widest(pairs)
     if row is None:
         return None
@@ -126,7 +126,7 @@ def _answer(
 
 
 def _of_twins(found: Answer, plain: Answer, residual: Answer) -> Answer:
-    """Add to the answer of a pair of twins what the answers of the two networks say about it."""
+    """Add what the answers of the two networks say about the answer of their pair of twins."""
     is_removed = None
     if found.verdict == "present" and residual.verdict != "inconclusive":
         is_removed = residual.verdict == "absent"

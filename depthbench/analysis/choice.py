@@ -14,7 +14,7 @@ from depthbench.analysis.chance import near_chance
 ERRORS = {"val_error": "validation error", "test_error": "test error"}
 COSTS = ("parameters", "multiply_adds", "seconds", "peak_memory")
 MEASURED_WITH = {  # columns that must agree for measured costs to be comparable
-    # of the commit too: other code, and measured at another time, when the machine may have been busy
+    # the commit counts too: other code, measured at another time, when the machine may have been busy
     "seconds": ("device", "threads", "commit"),
     "peak_memory": ("device", "threads", "commit", "peak_memory_of"),
 }

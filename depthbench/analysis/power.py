@@ -22,7 +22,7 @@ def seeds_to_decide(
     every seed is normal with the mean and the standard deviation seen so far. `pairs`: the pairs of depths
     that the p value is corrected for; the strictest correction is assumed. With fewer than
     `uncorrected_below` seeds, one test of all depths decides instead. Returns LEAST_SEEDS if there are fewer
-    than two differences, which have no spread, and None if MOST_SEEDS seeds would not be enough."""
+    than two differences, because one has no spread, and None if MOST_SEEDS seeds would not be enough."""
     if len(differences) < 2:
         return LEAST_SEEDS
     mean, sd = float(np.mean(differences)), float(np.std(differences, ddof=1))

@@ -5,8 +5,8 @@ the one-sided paired t test, Holm-corrected over the pairs of depths of a networ
 mean D is at least the margin. `absent`: the one-sided 95 % upper bound of the mean D is below the margin.
 Otherwise, or with fewer than 3 seeds, the verdict is `inconclusive`. The error of a run is the mean of its
 last evaluations: at most five, and only from the last quarter of training. A diverged run counts at chance
-error. `analysis.answers` chooses the test that decides for a network or a pair of twins. Each is a question
-of its own, so p is not corrected over networks.
+error. `analysis.answers` chooses the test that decides for a network or a pair of twins. Each network is
+judged on its own, so p is not corrected over networks.
 
 scipy.stats is imported only for Page's test, because the import takes most of a second."""
 
@@ -116,14 +116,14 @@ def removals(errors: pd.DataFrame, margin: float) -> pd.DataFrame:
 def trends(errors: pd.DataFrame, margin: float) -> pd.DataFrame:
     """Return a row for each network, and each pair of twins, with three or more depths: a rise with depth?
 
-    Of twins, the rise is that of the plain network's error minus the residual one's. The test is Page's trend
-    test (Page 1963), which does not assume normal errors. Its blocks are the seeds that have both depths of
-    the widest pair (see `widest`). Its treatments are these two depths and every depth between them that all
-    these seeds have. `present`: p <= 0.05, and the mean rise from the shallowest to the deepest depth is at
-    least the margin. `absent`: the one-sided 95 % upper bound of the mean rise is below the margin. Columns:
-    network; residual, the twin of network, or empty; depths; n, the number of seeds; differences,
-    {seed: rise}; rise, the mean (percentage points); upper, its bound; p, if there are 3 seeds; diverged, the
-    number of diverged runs tested; verdict."""
+    For twins, the rise is that of the plain network's error minus the residual one's. The test is Page's
+    trend test (Page 1963), which does not assume normal errors. Its blocks are the seeds that have both
+    depths of the widest pair (see `widest`). Its treatments are these two depths and every depth between them
+    that all these seeds have. `present`: p <= 0.05, and the mean rise from the shallowest to the deepest
+    depth is at least the margin. `absent`: the one-sided 95 % upper bound of the mean rise is below the
+    margin. Columns: network; residual, the twin of network, or empty; depths; n, the number of seeds;
+    differences, {seed: rise}; rise, the mean (percentage points); upper, its bound; p, if there are 3 seeds;
+    diverged, the number of diverged runs tested; verdict."""
     rows = []
     for subject in (*_networks(errors), *_twins(errors)):
         if subject.errors["depth"].nunique() < 3:
@@ -191,9 +191,9 @@ class _Subject(NamedTuple):
     """What is tested: the errors of a network, or those of a plain network minus those of its twin."""
 
     keys: dict[str, str]
-    """network; of twins also residual."""
+    """The column network. For twins also residual."""
     errors: pd.DataFrame
-    """Columns depth, seed, error, and diverged, the number of diverged runs behind the error."""
+    """The columns depth, seed, error, and diverged, the number of diverged runs behind the error."""
 
 
 def _networks(errors: pd.DataFrame) -> list[_Subject]:
@@ -320,7 +320,7 @@ def _sign_flip(values: np.ndarray) -> float:
 
 @cache
 def _sign_patterns(n: int) -> tuple[np.ndarray, bool]:
-    """Return sign patterns (patterns, n), and whether they are all: random ones for more than 13 values."""
+    """Return sign patterns (patterns, n), and whether these are all. Above 13 values they are random."""
     if 2**n <= RESAMPLES:
         return np.array(list(product((1, -1), repeat=n)), np.int8), True
     choices = np.tile(np.arange(2), (RESAMPLES, n, 1))

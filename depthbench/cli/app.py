@@ -87,7 +87,7 @@ def _usage_problem(error: UsageError) -> str:
 def main() -> None:
     """Run the command line. Bad input prints one line to stderr and exits with code 2."""
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a name that it cannot encode must not end a study
+        if isinstance(stream, io.TextIOWrapper):  # some names cannot be encoded, which must not end a study
             stream.reconfigure(errors="replace")
     try:
         sys.exit(app(sys.argv[1:] or ["--help"], "depthbench", standalone_mode=False))

@@ -61,7 +61,7 @@ def _name(run: Run) -> str:
 
 
 class _Clock:
-    """The finished part of a study, and the time left.
+    """The finished fraction of a study, and the time left.
 
     A run in progress reports its own time left. A run that has not started is expected to take as long as the
     others of its network, in proportion to its depth."""
@@ -72,12 +72,12 @@ class _Clock:
         self.progress: dict[str, Progressed] = {}
         """The last progress of each run in progress, by run id."""
         self.seen: dict[str, float] = {}
-        """The time at which it was seen."""
+        """The time at which that progress was seen."""
         self.rates: dict[str, dict[str, float]] = {}
         """The seconds per step and layer of each run seen, by network and run id."""
         self.total = sum(run.depth * run.steps for run in runs)
         self.done = {run.run_id: 0 for run in runs}
-        """The part of each run that is done, as steps times depth."""
+        """The finished part of each run, as steps times depth."""
 
     def start(self, run: Run) -> None:
         """Record that a process starts a run, perhaps again after another process failed."""

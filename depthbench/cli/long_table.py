@@ -10,7 +10,7 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-FILLER = "\ue000"  # a character for private use, which no name has
+FILLER = "\ue000"  # a private-use character that no name contains
 
 
 @dataclass(frozen=True)

@@ -180,8 +180,8 @@ class ExecutionOptions:
     stall_timeout: Annotated[
         float | None,
         _execution(
-            "Minutes without progress after which a run is ended as failed. Default: ten times its longest "
-            "step so far, and at least 5."
+            "Minutes without progress after which a run is stopped as failed. Default: ten times its longest "
+            "step so far, but at least 5 minutes."
         ),
     ] = None
     data_dir: Annotated[

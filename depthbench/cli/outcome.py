@@ -49,7 +49,7 @@ def finish(
     wanted = {run.run_id for run in (*plan.todo, *plan.finished)}
     rows = [row for row in read_runs(plan.store.path) if row["run_id"] in wanted]
     for row in rows:
-        if (record := ended.get(row["run_id"])) is not None:  # it could not be stored if the disk is full
+        if (record := ended.get(row["run_id"])) is not None:  # on a full disk, the stored record is older
             row |= {"status": record.status, "reason": record.reason}
     page, without = None, no_report(plan.store.path)
     if not any(row["status"] in FINISHED for row in rows):

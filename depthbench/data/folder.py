@@ -54,8 +54,8 @@ def load(data: Data, data_dir: Path, report: Report = lambda done, total: None) 
     if len(set(classes)) < len(classes):
         double = next(name for name in classes if classes.count(name) > 1)
         raise BadInput(
-            f"data folder {root}: several classes read as {double!r}, because the bytes of their names are "
-            "not UTF-8: rename their folders"
+            f"data folder {root}: several classes are shown as {double!r}, because the bytes of their names "
+            "are not UTF-8; rename their folders"
         )
     files = [file for split_files in splits.values() for file in split_files]
     images: Files | Mapped

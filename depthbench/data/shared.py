@@ -1,6 +1,6 @@
-"""A file without a name that several processes map, so that all share one copy of the images.
+"""An unnamed file that several processes map, so that all share one copy of the images.
 
-The system removes it when the last of them has ended, however they end."""
+The system removes the file once the last of these processes has ended, even if it was killed."""
 
 import mmap
 import os

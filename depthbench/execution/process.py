@@ -65,7 +65,7 @@ class Process:
             self.connection.send(message)
 
     def send_descriptor(self, descriptor: int) -> None:
-        """Send an open file. The process takes it with `recv_handle`, next after the messages before it."""
+        """Send an open file. The process takes it with `recv_handle`, after the messages sent before it."""
         with contextlib.suppress(OSError):
             send_handle(self.connection, descriptor, self._popen.pid)
 
@@ -115,6 +115,6 @@ class Process:
 
 
 def connect_to_parent() -> Connection:
-    """Return the connection to the parent, and end with it. For use inside such a process."""
+    """Return the connection to the parent, and end this process when the parent dies."""
     end_with_parent(SAVING_SECONDS)
     return Connection(int(sys.argv[1]))

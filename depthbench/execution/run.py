@@ -49,7 +49,8 @@ class _Observer(Forwarding):
             self.ended[event.run.run_id] = event.record
             with contextlib.suppress(OSError):  # reported for the runs
                 if self.store.restore():
-                    self.display.show(Note(f"{self.store.path} was deleted and is written again", event.run))
+                    message = f"{self.store.path} was deleted and has been created again"
+                    self.display.show(Note(message, event.run))
         self.display.show(event)
 
 

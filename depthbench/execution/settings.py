@@ -28,7 +28,7 @@ class Execution:
     data_dir: Path | None = None
     """Where downloads and decoded images are kept. None: the user's cache directory."""
     stall_timeout: float | None = None
-    """Minutes without a step or a batch of an evaluation after which a run is ended as failed. None: ten
+    """Minutes without a step or a batch of an evaluation after which a run is stopped as failed. None: ten
     times the longest step of the run so far, and at least 5 minutes."""
     fresh: bool = False
     """Whether to discard the study's stored results."""
@@ -38,7 +38,7 @@ class Execution:
     def __post_init__(self) -> None:
         """Accept text for the paths. Raises BadInput for a bad path and a timeout that is not positive."""
         if self.stall_timeout is not None and not self.stall_timeout > 0:
-            raise BadInput(f"stall timeout {self.stall_timeout:g}: use a number of minutes above 0")
+            raise BadInput(f"stall timeout of {self.stall_timeout:g} minutes: use a number above 0")
         object.__setattr__(self, "results", expand(self.results))
         if self.data_dir is not None:
             object.__setattr__(self, "data_dir", expand(self.data_dir))

@@ -103,7 +103,8 @@ class Worker:
                 self.turns.append(Turn(start, self._train(start, self.images), lock.pop_all()))
             except RunIsBusy as error:
                 record = store.read() or Record.of(start.run)
-                self._send(RunEnded(start.run, record.changed(status="failed", reason=str(error))))
+                reason = f"{error}; rerun when it has ended"
+                self._send(RunEnded(start.run, record.changed(status="failed", reason=reason)))
             except (Exception, SystemExit) as error:
                 self._fail(start, error)
 

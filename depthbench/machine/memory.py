@@ -24,6 +24,6 @@ def available(device: str) -> int:
 
 
 def release() -> None:
-    """Return the memory that this process has freed to the system, where the C library can do this."""
-    with contextlib.suppress(OSError, AttributeError):  # another C library than that of Linux
+    """Return freed memory of this process to the system, if the C library can do this."""
+    with contextlib.suppress(OSError, AttributeError):  # not the C library of Linux
         ctypes.CDLL(None).malloc_trim(0)

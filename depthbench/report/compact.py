@@ -13,7 +13,7 @@ LENGTHS = {"M": 2, "L": 2, "Q": 4, "C": 6}  # numbers after each command that ma
 
 
 def compact(svg: str) -> str:
-    """Return the text of an SVG file of matplotlib with rounded positions, and without what has no effect.
+    """Return an SVG file of matplotlib with rounded positions and without parts that have no effect.
 
     Styles that several parts share become classes in its <style>."""
     svg = re.sub(r' d="([^"]*)"', lambda path: f' d="{short_path(path[1])}"', svg)
@@ -70,13 +70,13 @@ def _units(number: str) -> int:
 
 @cache
 def _text(units: int) -> str:
-    """Write a length, of which many recur."""
+    """Write a length. The results are cached, because many lengths recur."""
     text = f"{units / PLACES:.2f}".rstrip("0").rstrip(".")
     return text.replace("0.", ".", 1) if abs(units) < PLACES else text
 
 
 def _joined(numbers: list[int]) -> str:
-    """Write numbers with a space between them where the next does not start with a minus sign."""
+    """Join numbers with a space, except before a minus sign."""
     return re.sub(" -", "-", " ".join(map(_text, numbers)))
 
 

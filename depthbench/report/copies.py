@@ -1,4 +1,4 @@
-"""Calls in copies of this process (fork), which share the memory of what is loaded here."""
+"""Calls in forked copies of this process, which share the memory of the loaded results."""
 
 import gc
 import multiprocessing
@@ -18,7 +18,7 @@ Result = tuple[bool, Any]  # whether the call returned, and what it returned or 
 
 
 class CopyDied(BrokenExecutor):
-    """A copy ended without a result. The system kills the largest processes if memory is short."""
+    """A copy ended without a result. The system may have killed it, because memory was short."""
 
 
 def can_copy() -> bool:
@@ -30,7 +30,7 @@ def in_copies(calls: Iterable[Callable[[], Any]], most: int) -> list[Any]:
     """Return the results of `calls`, in order. Each is made in a new copy, and `most` run at a time.
 
     The memory that a call takes is free after it. Raises what a call raises, and CopyDied if a copy is
-    killed; the other copies end then. All end if this process is killed."""
+    killed. The other copies then end. All copies end if this process is killed."""
     release()
     context = multiprocessing.get_context("fork")
     results: dict[int, Any] = {}
@@ -57,7 +57,7 @@ def in_copies(calls: Iterable[Callable[[], Any]], most: int) -> list[Any]:
                 collect()
             receiver, sender = context.Pipe(duplex=False)
             process = context.Process(target=_call, args=(call, sender), daemon=True)
-            with warnings.catch_warnings():  # Python 3.12 warns of threads, none of which a copy needs
+            with warnings.catch_warnings():  # Python 3.12 warns of threads, but a copy needs none of them
                 warnings.simplefilter("ignore", DeprecationWarning)
                 process.start()
             sender.close()  # so that it is closed if the copy is killed
@@ -74,7 +74,7 @@ def in_copies(calls: Iterable[Callable[[], Any]], most: int) -> list[Any]:
 def _call(call: Callable[[], Any], sender: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the original, which ends its copies
     end_with_parent(grace=0.0)
-    gc.freeze()  # looking for garbage in what the original loaded would copy its memory
+    gc.freeze()  # a garbage collection would copy the memory that is shared with the original
     try:
         result: Result = (True, call())
     except Exception as error:

@@ -46,7 +46,7 @@ def draw_figures(
     """Draw and write every figure of `entries`, in order.
 
     Many figures, or figures of many networks, are drawn by other processes. A few figures are drawn here,
-    because starting processes would take longer than it saves."""
+    because starting processes would cost more time than it saves."""
     calls = [
         partial(draw_figure, name, entry, evidence, folder, style=style) for name, entry in entries.items()
     ]

@@ -47,7 +47,7 @@ class Row:
     n: str = ""
     p: str = ""
     note: str = ""
-    """What an inconclusive verdict needs, or why there is none."""
+    """What an inconclusive verdict needs, or why there is no verdict."""
     spark: str = ""
     """An SVG of the error against depth."""
     is_pair: bool = False
@@ -72,7 +72,7 @@ class Opening:
 
     @property
     def scrolls(self) -> str:
-        """Classes of the page: the widths of screen on which the table scrolls, to keep the figure near."""
+        """CSS classes for the screen widths at which the table scrolls, so that the figure stays near."""
         widths = [f"scrolls-{width}" for width, most in MOST_ROWS.items() if len(self.rows) > most]
         return " ".join(widths)
 
@@ -328,7 +328,7 @@ def _notes(evidence: Evidence) -> list[str]:
         "reduced": f"{significant}, but the residual network degrades too, or that is inconclusive.",
         "rises less": f"{significant}, but the plain network is not shown to degrade.",
         "no gain": f"the one-sided 95 % upper bound of the difference is below {points}.",
-        "inconclusive": "neither a rise that matters nor its absence is shown.",
+        "inconclusive": f"the seeds neither show nor rule out a rise of {points} or more.",
         AT_CHANCE: f"the train error is at most {NEAR:g} percentage points below chance at every depth, so "
         "degradation cannot be measured.",
     }

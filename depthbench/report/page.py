@@ -145,7 +145,7 @@ def write_parts(
 ) -> Parts:
     """Write the figures and tables of a report to `out`."""
     remove_partial_files(out)  # of a report that was killed
-    written = write_tables(tables, evidence, out / "tables")  # first: the figures show the same analyses
+    written = write_tables(tables, evidence, out / "tables")  # first, because the figures reuse the analyses
     drawn = draw_figures(figures, evidence, networks=networks, folder=out / "figures", style=style)
     return Parts(drawn, written)
 
@@ -215,7 +215,7 @@ def template(name: str) -> Template:
 
 
 UNBROKEN = re.compile(r"(?<=\d) (?=%)|(?<=\b[np]) (?=[=&])|(?<==) (?=\d)|(?<=&lt;) (?=\d)")
-"""The spaces of `57.3 %`, `n = 3` and `p < 0.001`, where a line must not break. Markup is escaped."""
+"""Spaces at which a line must not break, as in `57.3 %`, `n = 3` and `p < 0.001`, in escaped HTML."""
 
 
 def _prose(text: str) -> Markup:

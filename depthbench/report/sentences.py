@@ -17,7 +17,7 @@ from depthbench.store.record import Record
 
 KEPT = (0.95, 1.05)  # rates of a gradient that neither vanishes nor explodes
 MOST_CLASSES = 5  # that a sentence names
-MOST_NAMES = 3  # networks that a sentence names; of more it gives the number
+MOST_NAMES = 3  # networks that a sentence names; if there are more, it gives their number
 
 
 def statuses(runs: pd.DataFrame, missing: pd.DataFrame) -> str:
@@ -61,8 +61,8 @@ def trends(measured: pd.DataFrame) -> str:
 def rates(measured: pd.DataFrame) -> list[str]:
     """Describe, for each network, how the gradient of its deepest depth grows towards the input.
 
-    `measured` is `analysis.theory.measured_rates`. Several networks have a sentence before them, with what
-    they have in common."""
+    `measured` is `analysis.theory.measured_rates`. If there are several networks, the first sentence says
+    what they have in common."""
     rows = measured[measured["depth"] == measured.groupby("network")["depth"].transform("max")]
     networks = {str(name): part for name, part in rows.groupby("network", sort=False)}
     if len(networks) == 1:
@@ -114,7 +114,7 @@ def responses(summary: pd.DataFrame) -> str:
 
 
 def _depths_and_seeds(rows: pd.DataFrame) -> tuple[str, list[str]]:
-    """Say the depth and the number of seeds once if all networks share them, and else for each network."""
+    """Say the depth and the number of seeds once if all networks share them, otherwise for each network."""
     each = rows.groupby("network", sort=False).agg({"depth": "first", "n": "min"})
     labels = [f"depth {row['depth']}, n = {row['n']}" for row in rows_of(each)]
     if len(set(labels)) == 1:

@@ -1,7 +1,7 @@
 """The inconclusive verdicts of stored results, in lines for the terminal.
 
-The analysis takes seconds, a part of them to import scipy.stats. Its outcome is therefore kept in the results
-directory, also by a report, and used until a run or the study changes."""
+The analysis takes seconds, partly to import scipy.stats. `show` and `report` therefore keep its outcome in
+the results directory. It is used until a run or the study changes."""
 
 import contextlib
 import hashlib

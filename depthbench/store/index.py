@@ -1,9 +1,9 @@
-"""The index of a results directory: all records in one file, which is read faster than thousands of files.
+"""The index of a results directory: all records in one file, which is faster to read than thousands of files.
 
-Its first line is the digest of the rest, a JSON object.
+The first line is the digest of the rest, which is a JSON object.
 
-The index only saves time. A record comes from it only if run.json is the file that was indexed. An index that
-is damaged, or that another version wrote, is rebuilt."""
+The index only saves time. A record is taken from it only if run.json has not changed since it was indexed. An
+index that is damaged, or that another version wrote, is rebuilt."""
 
 import contextlib
 import hashlib
@@ -20,7 +20,7 @@ from depthbench.store.study_store import INDEX, StudyStore
 from depthbench.study.model import FORMAT
 
 SETTLED = 2.0
-"""A younger run.json (seconds) is not indexed: it may change again without changing its time stamp."""
+"""Seconds. A younger run.json is not indexed, because it may change without a new time stamp."""
 
 
 def read_records(store: StudyStore) -> dict[str, dict[str, Any] | None]:
@@ -56,7 +56,7 @@ def _state(file: str) -> list[int] | None:
 
 
 def _read(file: Path) -> dict[str, dict[str, Any]]:
-    """Return the entries of an index; none if it is missing, damaged, or of another version."""
+    """Return the entries of an index. Empty if it is missing, damaged, or of another version."""
     try:
         digest, _, text = file.read_text(encoding="utf-8").partition("\n")
     except (OSError, ValueError):

@@ -96,11 +96,11 @@ class Timing(Part):
 
 
 class Table(Part):
-    """A table of a run: what its file must be."""
+    """What a record says about the file of a table."""
 
     rows: int
     sha256: str
-    """Of the file."""
+    """SHA-256 of the file."""
 
 
 def _check_sections(run: dict[str, Any]) -> dict[str, Any]:
@@ -108,7 +108,7 @@ def _check_sections(run: dict[str, Any]) -> dict[str, Any]:
     for name in ("options", "recipe", "data", "probe", "evaluate"):
         section = run.get(name, {})
         if not isinstance(section, dict) or not isinstance(section.get("optimizer_settings", {}), dict):
-            raise ValueError(f"{name} is no table")
+            raise ValueError(f"{name} is not a table")
     return run
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-RUN_COLUMNS = (  # of `Results.runs`, from a record; those of `final` come between these and the next
+RUN_COLUMNS = (  # columns of `Results.runs` from a record; the columns of `final` follow them
     "run_id",
     "network",
     "depth",
@@ -50,7 +50,7 @@ EXECUTION_COLUMNS = {  # column -> part of a record, and its key
 # Section of a run -> its type. Every key but `path` is a column, e.g. recipe.lr.
 SETTING_COLUMNS: dict[str, type[Section]] = {"options": NetworkOptions, "recipe": Recipe, "data": Data}
 Rows = Sequence[Mapping[str, Any]]
-BATCH = 100  # tables that are read before they are made compact
+BATCH = 100  # number of tables read before they are made compact
 KEYS = ("run_id", "network", "depth", "seed")  # the columns of every table that name its run
 
 
@@ -127,9 +127,9 @@ def load_results(path: str | Path) -> Results:
 
 
 def join_results(path: str | Path, rows: Rows, *, layers: bool = True) -> Results:
-    """Return what `load_results` does for `rows`, which are those of `read_runs`. Without `layers`, none.
+    """Return what `load_results` does, for the rows of `read_runs`. Without `layers`, that table is empty.
 
-    The text in `history` and `layers` has the dtype object, which takes less memory than that of strings,
+    The text in `history` and `layers` has the dtype object. It takes less memory than the dtype of strings,
     because equal values are one object."""
     import pandas as pd
 
@@ -214,7 +214,7 @@ def _join_tables(path: str | Path, rows: Rows, name: str) -> "pd.DataFrame":
 
 
 def _expected_tables(store: StudyStore, name: str) -> dict[str, Table]:
-    """Return what the file of a table must be for each finished run that recorded it.
+    """Return the recorded rows and digest of a table, for each finished run that has them.
 
     The tables of a run in progress are newer than its record."""
     return {
@@ -225,7 +225,7 @@ def _expected_tables(store: StudyStore, name: str) -> dict[str, Table]:
 
 
 def _concatenated(tables: "Iterator[pa.Table]") -> "list[pd.DataFrame]":
-    """Return a frame for each series of tables with equal columns: nearly always one for all."""
+    """Return a frame for each series of tables with equal columns. There is nearly always only one."""
     import pyarrow as pa
 
     frames = []

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 LOCK_SECONDS = 10.0
-"""Seconds to wait for the process that holds a run: more than an orphan lives (execution/process.py)."""
+"""Seconds to wait for the process that holds a run. An orphan ends sooner (execution/process.py)."""
 
 
 class RunIsBusy(RuntimeError):
@@ -34,7 +34,7 @@ class RunStore:
         self.record_file = path / "run.json"
         self.checkpoint = path / "checkpoint.pt"
         self.written: dict[str, Table] = {}
-        """The tables that were written here, for the record."""
+        """The tables written by this object, for the record."""
 
     @contextlib.contextmanager
     def locked(self, timeout: float = 0.0) -> Iterator[None]:
@@ -58,7 +58,7 @@ class RunStore:
         Raises BadInput for a record of another results format, which can differ in any key."""
         try:
             values = json.loads(self.record_file.read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError):  # the last by thousands of nested brackets
+        except (OSError, ValueError, RecursionError):  # RecursionError: thousands of nested brackets
             return None
         if isinstance(values, dict) and "status" in values:
             check_format(values.get("format"), self.record_file)

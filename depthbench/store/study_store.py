@@ -31,7 +31,7 @@ from depthbench.training.settings import Evaluate
 
 CHOSEN_BY_DATA = ("every", "train_size", "log_every")  # keys of [evaluate] that Study.resolve fills in
 DISCARDED_BY_FRESH = ("runs", "report", "report-slides", "tensorboard")
-LOCK, INDEX, UNDECIDED = ".lock", ".index.json", ".undecided.json"  # files of depthbench beside study.toml
+LOCK, INDEX, UNDECIDED = ".lock", ".index.json", ".undecided.json"  # files next to study.toml
 
 
 class StudyStore:
@@ -143,7 +143,7 @@ class StudyStore:
         """Write study.toml again if it was deleted while the study is opened. Return whether it was.
 
         Without it, later commands would refuse the directory and the runs in it. Raises BadInput if another
-        process uses the directory since then."""
+        process has used the directory since then."""
         if not self._locks:
             return False
         self.path.mkdir(parents=True, exist_ok=True)

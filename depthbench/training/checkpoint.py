@@ -1,7 +1,7 @@
 """The state of a run on disk: enough to resume as if the run had never stopped.
 
 Two states are kept, the newest and the one before it, so that a broken file costs some steps and not the
-run. A file is what torch.save writes, and torch.load reads it. After that comes a line with its SHA-256."""
+run. A file holds what torch.save writes, and then a line with its SHA-256. torch.load can read it."""
 
 import hashlib
 from collections.abc import Callable
@@ -18,7 +18,7 @@ State = dict[str, Any]
 DIGEST = b"\nsha256 %s\n"
 DIGEST_BYTES = len(DIGEST % bytes(64))
 HAS_DIGEST = "has_digest"
-"""The key of a state whose file must end with its digest."""
+"""A state with this key must have a digest at the end of its file."""
 CHUNK = 1 << 24  # bytes hashed at once
 
 
@@ -60,7 +60,7 @@ def restore(path: Path, run_id: str, use: Callable[[State], None]) -> str | None
 def _read(file: Path) -> State:
     """Return the state in a file. Files of older versions have no digest.
 
-    Raises Unusable if the file is damaged or is no checkpoint."""
+    Raises Unusable if the file is damaged or is not a checkpoint."""
     try:
         size = file.stat().st_size - DIGEST_BYTES
         with file.open("rb") as opened:
@@ -70,7 +70,7 @@ def _read(file: Path) -> State:
     except Exception as error:  # reading a broken zip or pickle can raise anything
         raise Unusable(f"cannot be read ({type(error).__name__})") from None
     if not isinstance(state, dict):
-        raise Unusable("is no checkpoint")
+        raise Unusable("is not a checkpoint")
     if not is_as_written and HAS_DIGEST in state:
         raise Unusable("is damaged")
     return state

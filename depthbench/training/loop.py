@@ -56,7 +56,7 @@ def train(
 
 @dataclass
 class _Resumed:
-    """A trainer in its first state or in a stored one."""
+    """A trainer in its initial state or in a stored one."""
 
     trainer: Trainer
     is_resumed: bool = False
@@ -269,7 +269,7 @@ class _Progress:
     def _save_state(self) -> None:
         """Save the state and then the results, so that a kill in between loses nothing."""
         began = time.perf_counter()
-        self._emit_alive()  # saving may take as long as it took before
+        self._emit_alive()  # saving may take long, and must not look like a stall
         checkpoint.save(self.store.checkpoint, self.trainer.state())
         self._meter.longest_step = max(self._meter.longest_step, time.perf_counter() - began)
         self._emit_alive()

@@ -1,4 +1,4 @@
-"""The durations of the parts of a run, and the time that a run in progress still takes."""
+"""The durations of the parts of a run, and the time left of a run in progress."""
 
 from bisect import bisect_left
 from dataclasses import dataclass, field
@@ -14,11 +14,11 @@ class Pace:
     """The durations of the parts of a run, in seconds."""
 
     build: float
-    """Until the first step."""
+    """Seconds until the first step."""
     step: float
     probed_step: float
     evaluation: float
-    """Of one image."""
+    """Seconds per image."""
 
     def of(self, run: Run, evaluated: int) -> float:
         """Return the seconds of `run`, if each of its evaluations takes `evaluated` images."""
@@ -37,7 +37,7 @@ def count_evaluations(run: Run) -> int:
 
 
 def step_on_slow_cpu(run: Run, multiply_adds: int) -> float:
-    """Return the seconds of one step. multiply_adds: of the forward pass of one image."""
+    """Return the seconds of one step. multiply_adds: those of the forward pass of one image."""
     return run.recipe.batch_size * multiply_adds / FORWARD_PART / SLOW_CPU
 
 
@@ -59,7 +59,7 @@ class _Mean:
 
 @dataclass
 class Meter:
-    """The durations measured in a run in progress, and the time that it still takes."""
+    """The durations measured in a run in progress, and its time left."""
 
     run: Run
     images: int
@@ -75,7 +75,7 @@ class Meter:
     evaluations: int
     """Number of evaluations made."""
     longest_step: float = 0.0
-    """Seconds of the longest step of this process so far. Before the first, the time on a slow CPU."""
+    """Seconds of the longest step of this process so far. Before the first: the estimate for a slow CPU."""
     _first: float = field(init=False, default=0.0)
     """Duration of the first step of this process, which also warms up. The means exclude it."""
     _plain: _Mean = field(init=False, default_factory=_Mean)

@@ -43,7 +43,7 @@ class PeakMemory:
             torch.cuda.init()  # the counters exist only after this
             torch.cuda.reset_peak_memory_stats(self._device)
             return True
-        release()  # workers keep freed memory (execution/process.py); an earlier run's must not count here
+        release()  # exclude freed memory of earlier runs, which workers keep (execution/process.py)
         try:
             Path("/proc/self/clear_refs").write_text(RESET_PEAK)
         except OSError:

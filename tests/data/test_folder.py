@@ -167,7 +167,7 @@ def test_names_that_are_not_utf_8_are_read_and_shown(root, load):
     assert images.classes == ("caf\ufffd", "cat", "dog")
     assert images.skipped == ("train/dog/bad\ufffd.png",)
     picture(root / "train" / "caf\udce8" / "0.png")
-    with pytest.raises(BadInput, match="several classes read as 'caf\ufffd'"):
+    with pytest.raises(BadInput, match="several classes are shown as 'caf\ufffd'"):
         load(skip_bad_images=True)
 
 

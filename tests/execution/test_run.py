@@ -105,7 +105,7 @@ def test_a_directory_deleted_during_a_run_can_be_read_and_resumed(plan, backend)
     display = Log()
     execute(plan, display)
     notes = [event.text for event in display.calls if isinstance(event, Note)]
-    assert notes == [f"{plan.store.path} was deleted and is written again"]
+    assert notes == [f"{plan.store.path} was deleted and has been created again"]
     assert plan.store.study() == plan.study
     with plan.store.opened(plan.study, plan.data_hash):
         assert len(plan.store.records()) == len(plan.todo)

@@ -126,7 +126,7 @@ def test_a_run_that_another_process_writes_is_left_alone(parent, monkeypatch):
     with store.locked():
         failed, done = parent.ended()
     assert (failed.run_id, failed.status) == (busy.run_id, "failed")
-    assert failed.reason == f"{store.path}: another process is writing to it"
+    assert failed.reason == f"{store.path}: another process is writing to it; rerun when it has ended"
     assert store.read() is None
     assert (done.run_id, done.status) == (free.run_id, "done")
 

@@ -106,7 +106,7 @@ def test_what_is_no_checkpoint_is_not_used(path):
     content = io.BytesIO()
     torch.save([1, 2], content)
     path.write_bytes(content.getvalue())
-    assert restored(path)[1] == "checkpoint.pt is no checkpoint: resuming from step 1"
+    assert restored(path)[1] == "checkpoint.pt is not a checkpoint: resuming from step 1"
 
 
 def test_the_state_of_another_run_is_never_used(path):

@@ -20,8 +20,8 @@ from depthbench.store.run_store import LOCK_SECONDS, RunIsBusy
 from depthbench.study.model import Run
 
 TICK = 0.5  # seconds between two updates of the display
-SHORTEST_STALL = 300.0  # seconds without progress that are always allowed
-STALLED_STEPS = 10  # times the longest step: a run that takes longer without progress has stalled
+SHORTEST_STALL = 300.0  # seconds without progress that are allowed by default, however short the steps
+STALLED_STEPS = 10  # a run has stalled after this many times its longest step without progress
 SECONDS_TO_STOP = 8.0  # seconds that a run always has for a step and saving, after Ctrl-C
 
 
@@ -160,7 +160,7 @@ class _PlanInProgress:
         self.display.show(event)
 
     def _end_stalled_workers(self) -> None:
-        """Kill every process whose runs make no progress. The one without progress for longest has failed."""
+        """Kill every process whose runs make no progress. Its run without progress for longest has failed."""
         for worker in list(self.workers.values()):
             if not worker.progress:
                 continue
@@ -181,7 +181,7 @@ class _PlanInProgress:
                     self.waiting.appendleft(run)
 
     def _forgive(self, seconds: float) -> None:
-        """Count no pause of this process against the runs, such as one of the whole machine."""
+        """Do not count a pause of this process, for example of the whole machine, as a stall of the runs."""
         if seconds > TICK:
             for worker in self.workers.values():
                 for seen in worker.progress.values():
@@ -198,7 +198,7 @@ class _PlanInProgress:
     def _store_end(self, run: Run, status: Status, reason: str | None) -> None:
         """Store and show the end of a run whose process has died.
 
-        The process can have finished the run just before. It is then shown as finished, and stays so."""
+        If the process finished the run just before it died, the run is shown as finished and stays so."""
         store = self.plan.store.run(run.run_id)
         record = Record.of(run).changed(status=status, reason=reason)
         # Neither a full disk nor a record that cannot be read may end the other runs.

@@ -59,5 +59,5 @@ def measure_footprint(images: Images, train_size: int | None, device: str) -> Im
 
 
 def _is_used_in_place(pixels: object) -> bool:
-    """Return whether a CPU uses these pixels where they are: all of an array, or consecutive in a file."""
+    """Return whether a CPU uses these pixels without a copy: all of an array, or consecutive in a file."""
     return isinstance(pixels, np.ndarray) or getattr(pixels, "start", None) is not None

@@ -87,14 +87,15 @@ def current_canvas() -> Canvas:
 
 
 def is_slide() -> bool:
-    """Return whether the enclosing `styled` draws slides, which show one idea each: fewer panels."""
+    """Return whether the enclosing `styled` draws slides, which have fewer panels."""
     return _canvas.get().ratio is not None
 
 
 def most_rows(columns: int) -> int:
     """Return how many rows of `columns` panels a figure shows, e.g. one for each training step.
 
-    If the columns do not fit side by side, each row is split, and a page shows at most two, a slide one."""
+    If the columns do not fit side by side, each row is split. A page then shows at most two rows,
+    and a slide one."""
     steps = _canvas.get().steps
     if columns <= MOST_COLUMNS:
         return steps

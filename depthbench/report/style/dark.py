@@ -22,7 +22,7 @@ from depthbench.report.style.canvas import GRID, INK, PAPER
 VARIABLES = {INK: "var(--ink)", GRID: "var(--grid)", PAPER: "var(--paper)"}
 MIRROR = (1.15, -0.9)  # the lightness of a variant: the first, plus the second times that of the colour
 LIGHTNESS = (0.38, 0.96)  # of variants that stand out
-CELLS = (0.24, 0.96)  # of variants of cells, of which the lightest are close to the page
+CELLS = (0.24, 0.96)  # of variants of cells: the lightest cells are close to the colour of the page
 
 # OKLab: linear sRGB -> cone responses -> (their cube roots) -> lightness, green to red, blue to yellow
 TO_CONES = np.array(

@@ -174,7 +174,7 @@ def outer_panels(panels: np.ndarray, shown: np.ndarray) -> tuple[np.ndarray, np.
 
     These carry the tick labels."""
     last = shown & (shown[::-1].cumsum(axis=0)[::-1] == 1)
-    if len(shown) == 1:  # a row that continues below
+    if len(shown) == 1:  # the row continues below
         across = _column_count(panels[0, 0])
         last[0, :-across] &= ~shown[0, across:]
     first = shown.copy()

@@ -37,7 +37,7 @@ def fitting_columns(handles: Sequence[Artist], most: int, width: float) -> int:
     while columns > 1 and sum(max(entries[start::columns]) for start in range(columns)) > width:
         columns -= 1
     rows = -(-len(handles) // columns) or 1
-    return max(1, -(-len(handles) // rows))  # rows of equal length: no entry is left alone
+    return max(1, -(-len(handles) // rows))  # rows of nearly equal length, so that no entry is left alone
 
 
 def depth_handles(colours: Mapping[int, str], prefix: str = "depth ") -> list[Line2D]:
@@ -57,7 +57,7 @@ def network_handles(looks: Mapping[str, Look]) -> list[Line2D]:
 
 
 def background_handles(kinds: Sequence[str]) -> list[Line2D]:
-    """Make the legend entry of the lines in the background, which show these kinds; none if empty."""
+    """Make the legend entry of background lines that show these kinds. None if there are no kinds."""
     label = " and ".join(kinds)
     return [Line2D([], [], color=BACKGROUND, linewidth=0.8, label=label)] if kinds else []
 

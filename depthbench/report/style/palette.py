@@ -21,7 +21,7 @@ COLOURS = (
 )
 BASELINE = COLOURS[4]  # the study that others are compared with
 CONTRASTING = (*COLOURS[1:4], COLOURS[0], *COLOURS[5:])  # the studies compared
-MOST_STUDIES = 6  # in a panel: with more, each has its own, with the baseline in the background
+MOST_STUDIES = 6  # in one panel; if there are more, each has its own, with the baseline in the background
 MARKERS = ("o", "s", "^", "D", "v", "<", ">", "p", "h")
 DASHES: tuple[tuple[float | None, ...], ...] = ((None, None), (5, 2), (2, 1.5), (6, 1.5, 1, 1.5), (1, 1))
 STATUS_MARKERS = {"diverged": "X", "failed": "P", "interrupted": "*"}
@@ -66,9 +66,10 @@ def nested_widths(keys: Sequence[Any]) -> dict[Any, float]:
 
 
 def chosen_depth_colours(depths: Sequence[int]) -> dict[int, str]:
-    """Map each depth to its colour. Of many depths, the first, the last and some between have one.
+    """Map each depth to its colour.
 
-    The others are in the background."""
+    Of many depths, only the first, the last and some between have a colour. The others are in the
+    background."""
     if len(depths) <= MOST_DEPTHS:
         return depth_colours(depths)
     chosen = {depths[round(i * (len(depths) - 1) / (MOST_DEPTHS - 1))] for i in range(MOST_DEPTHS)}

@@ -24,7 +24,7 @@ def collect(figure: Figure) -> list[dict[str, Any]]:
 
     Keys of a series: `name`, `x`, `y`, `unit` (see tags.Series); `id`, the mark of the artist (svg.mark);
     `points`, a list of [left, top, x, y]: position in the SVG file, and the values shown. Points outside of
-    their panel, and values that are NaN, are omitted. A mesh has `grid` instead, as its cells are many: their
+    their panel, and values that are NaN, are omitted. A mesh has many cells, so it has `grid` instead: their
     `left` and `top`, the names of `columns` and `rows`, and their `values` row by row, null for NaN."""
     scale = POINTS_PER_INCH / figure.dpi
     height = figure.get_figheight() * POINTS_PER_INCH

@@ -30,10 +30,10 @@ class Series:
     ys: Sequence[Any] | None = None
     """The values shown. None: those drawn."""
     rows: Sequence[str] = ()
-    """Of a mesh: the name of each row of cells. The horizontal value of a cell is that of its row, then that
-    of its column."""
+    """The name of each row of cells of a mesh. The horizontal value of a cell is the name of its row followed
+    by that of its column."""
     columns: Sequence[str] = ()
-    """Of a mesh: the name of each column of cells."""
+    """The name of each column of cells of a mesh."""
 
 
 def describe(artist: Artist, series: Series) -> None:

@@ -15,9 +15,9 @@ def step_axis(axes: Axes, last: float) -> None:
 
 
 def label_log(axes: Axes, which: str = "y", *, powers: bool = True) -> None:
-    """Set the ticks of a logarithmic axis, `x` or `y`: powers of ten, or finer ticks if it spans few.
+    """Set the ticks of a logarithmic axis, `x` or `y`: powers of ten, or finer ticks if it spans few decades.
 
-    `powers`: whether to write 0.001 as 10⁻³ on an axis that spans many."""
+    `powers`: whether to write 0.001 as 10⁻³ on an axis that spans many decades."""
     axis = getattr(axes, f"{which}axis")
     low, high = axis.get_view_interval()
     axes.set(**{f"{which}lim": (low, high)})  # ticks outside would stretch it

@@ -51,9 +51,9 @@ def differences_table(differences: pd.DataFrame, baseline: str) -> Table:
     note = (
         f"The error of each study minus that of {baseline}, seed by seed, over the n seeds that both have."
         f"{interval_note(differences['n'])} p is from the two-sided paired t test, "
-        "Holm-corrected over the rows of a study and kind of error. A difference is significant if p <= 0.05 "
-        f"with at least {LEAST_SEEDS} seeds, and fewer have no p. Same batches are the same images in the "
-        "same order."
+        "Holm-corrected over the rows of a study and kind of error. A difference is significant if p <= 0.05."
+        f" With fewer than {LEAST_SEEDS} seeds there is no p. Same batches are the same images in the same "
+        "order."
     )
     nothing = "Nothing to compare: no network and depth has finished runs of the same seed in two studies."
     return Table(note, raw, without_empty_columns(shown), nothing)
