@@ -35,7 +35,7 @@ addEventListener("beforeprint", () => all("details").forEach((chapter) => { chap
 openTarget();
 showCurrent();
 
-// Boxes: those with more than fits say that they scroll.
+// Boxes: a box that is narrower than its content says that it scrolls.
 const sizes = new ResizeObserver((boxes) => boxes.forEach(({ target }) => {
   target.classList.toggle("wide", target.scrollWidth > target.clientWidth + 1);
 }));
