@@ -83,8 +83,8 @@ FIGURE = ReportFigure(
     caption=(
         "Standard deviation of each layer's response at the last probed step, without the classifier. "
         "The values are in the order of the layers, and from largest to smallest, as in Figure 7 "
-        "of He et al. 2015. They interpret lower values in a residual network as layers that change their "
-        "input less."
+        "of He et al. 2015. The authors interpret lower values in a residual network as layers that change "
+        "their input less."
     ),
     needs="the probe `response_std`",
 )
