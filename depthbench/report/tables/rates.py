@@ -52,8 +52,9 @@ def _sources(rates: pd.DataFrame) -> str:
         return " No formula predicts these rates."
     empty = " A row without a prediction has no formula that applies." if len(known) < len(rates) else ""
     formulas = known.groupby("source", sort=False)["formula"].unique()
-    named = [f"{source} for {listed(list(names))}" for source, names in formulas.items()]
-    return f"{empty} Sources of the formulas: {'; '.join(named)}."
+    return empty + "".join(
+        f" Source of {listed(names.tolist())}: {source}." for source, names in formulas.items()
+    )
 
 
 TABLE = ReportTable(build, title="Measured and predicted rates at initialisation", chapter="published")

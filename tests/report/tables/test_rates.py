@@ -11,7 +11,7 @@ def test_rates_are_shown_with_prediction_formula_and_source(results):
     assert not {"difference (%)", "95 % interval"} & row.keys()  # of a bound, and of three seeds
     assert row["formula"] == "at most pi/(pi - 1)"
     assert "upper bound" in row["assumption"]
-    assert table.note.endswith("formulas: Yang et al. 2019, arXiv:1902.08129 for at most pi/(pi - 1).")
+    assert table.note.endswith(" Source of at most pi/(pi - 1): Yang et al. 2019, arXiv:1902.08129.")
     assert table.raw.loc[table.raw["predicted"].notna(), "source"].str.startswith("Yang").all()
     assert rows(table, network="resnet") == []  # a power of the depth, no rate
 
