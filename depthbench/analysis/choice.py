@@ -99,6 +99,12 @@ def incomparable_costs(runs: pd.DataFrame) -> dict[str, list[str]]:
     return {cost: columns for cost, columns in differing.items() if columns}
 
 
+def partly_recorded(table: pd.DataFrame) -> list[str]:
+    """Return the costs that only some rows of `choose` have. Rows whose runs all diverged have none."""
+    unknown = table.loc[table["done"] > 0, list(COSTS)].isna()
+    return [cost for cost in COSTS if unknown[cost].any() and not unknown[cost].all()]
+
+
 def _front(cost: pd.Series, error: pd.Series, noise: float) -> np.ndarray:
     """Return whether each row is Pareto-optimal. Costs within the fraction `noise` count as equal."""
     c, e = cost.to_numpy(float), error.to_numpy(float)

@@ -43,7 +43,7 @@ def write_comparison(paths: Sequence[str | Path], out: str | Path | None = None)
         out,
         parts,
         opening.of_comparison(compared),
-        title=" and ".join(labels),
+        title=sentences.listed(labels),
         subtitle=f"each compared with the first, {labels[0]}",
         sentences={
             "runs": [

@@ -87,7 +87,7 @@ def _study_card(path: Path, folder: Path) -> Card:
         more=len(first.rows[MOST_ROWS:]),
         summary=first.summary[0] if first.summary else "",
         figure=_figure(report, folder, FIGURES),
-        about="; ".join(about),
+        about=" · ".join(about),
         command=f"depthbench report {shlex.quote(str(relative_path(path)))}",
     )
 
@@ -98,7 +98,7 @@ def _comparison_card(page: Path, folder: Path) -> Card:
         page=_address(page, folder),
         question="How do the errors of these studies differ?",
         figure=_figure(page.parent, folder, COMPARISON_FIGURES),
-        about=f"comparison; {_date(page.parent)}; {in_bytes(_size(page.parent))}",
+        about=f"comparison · {_date(page.parent)} · {in_bytes(_size(page.parent))}",
     )
 
 

@@ -316,9 +316,9 @@ def _notes(evidence: Evidence) -> list[str]:
         ),
         "Train error is measured in evaluation mode on "
         f"{sentences.train_images(evidence.study)}, without augmentation. It is the mean of the last "
-        "evaluations: at most five, and only from the last quarter of training. A diverged run counts at "
-        "chance error.",
-        "The small drawing shows the mean train error from 0 to 100 % at each depth"
+        "evaluations: at most five, and only from the last quarter of training. The figure and the table of "
+        "errors show the last evaluation alone, which can differ. A diverged run counts at chance error.",
+        "The small drawing shows the mean train error of the last evaluation from 0 to 100 % at each depth"
         + (", with that of the plain twin dotted." if has_twins else "."),
     ]
     meanings = {

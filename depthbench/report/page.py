@@ -116,6 +116,14 @@ class Chapter:
         return " · ".join(dict.fromkeys(titles))  # a figure and a table may share a title
 
     @property
+    def needs(self) -> str:
+        """What a chapter without anything to show needs, in a sentence; empty if it shows something."""
+        figures = [figure for group in self.figures for figure in group]
+        if self.tables or self.sentences or not figures or any(figure.svg for figure in figures):
+            return ""
+        return f"Nothing to show: this needs {any_of(dict.fromkeys(figure.needs for figure in figures))}."
+
+    @property
     def is_empty(self) -> bool:
         return not (self.figures or self.tables or self.sentences)
 
@@ -217,10 +225,15 @@ def template(name: str) -> Template:
 UNBROKEN = re.compile(r"(?<=\d) (?=%)|(?<=\b[np]) (?=[=&])|(?<==) (?=\d)|(?<=&lt;) (?=\d)")
 """Spaces at which a line must not break, as in `57.3 %`, `n = 3` and `p < 0.001`, in escaped HTML."""
 
+MINUS = re.compile(r"(?<=\de)-(?=\d)")
+"""The minus sign of `4.87e-06`, after which a line must not break."""
+
 
 def _prose(text: str) -> Markup:
-    """Return text as HTML, with `code` in backticks as <code>, and with no-break spaces in numbers."""
+    """Return text as HTML, with `code` in backticks as <code>, and with numbers that no line breaks."""
     parts = re.split(r"`([^`]+)`", str(escape(text)))
-    parts[::2] = [UNBROKEN.sub("\N{NO-BREAK SPACE}", part) for part in parts[::2]]
+    parts[::2] = [
+        MINUS.sub("\N{NON-BREAKING HYPHEN}", UNBROKEN.sub("\N{NO-BREAK SPACE}", part)) for part in parts[::2]
+    ]
     parts[1::2] = [f"<code>{code}</code>" for code in parts[1::2]]
     return Markup("".join(parts))

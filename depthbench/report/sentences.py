@@ -12,7 +12,7 @@ from depthbench.analysis.classes import weak_classes
 from depthbench.analysis.comparison import is_significant
 from depthbench.analysis.rows import rows_of
 from depthbench.analysis.verdict import LEAST_SEEDS
-from depthbench.report.tables.formatting import signed
+from depthbench.report.tables.formatting import signed, significant
 from depthbench.store.record import Record
 
 KEPT = (0.95, 1.05)  # rates of a gradient that neither vanishes nor explodes
@@ -76,8 +76,8 @@ def rates(measured: pd.DataFrame) -> list[str]:
         return []
     common, each = _depths_and_seeds(rows)
     lead = (
-        f"Gradients at initialisation{common}, with the factor by which their squared norm is multiplied "
-        "towards the input."
+        "The squared norm of the gradient at initialisation is multiplied by these factors towards the "
+        f"input{common}."
     )
     return [lead] + [
         f"{name} {_trend(part['mean'].min(), part['mean'].max())}: {_rate(part, label)}"
@@ -104,12 +104,12 @@ def responses(summary: pd.DataFrame) -> str:
         return ""
     common, each = _depths_and_seeds(rows)
     networks = [
-        f"{row['network']} {row['mean']:.3g}" + (f" ({label})" if label else "")
+        f"{significant(row['mean'])} in {row['network']}" + (f" ({label})" if label else "")
         for row, label in zip(rows_of(rows), each, strict=True)
     ]
     return (
-        f"Median standard deviation of the layer responses at the last probed step{common}: "
-        f"{', '.join(networks)}."
+        f"The median standard deviation of the layer responses at the last probed step{common} is "
+        f"{listed(networks)}."
     )
 
 

@@ -177,6 +177,18 @@ def test_a_missing_probe_is_stated_and_its_old_figure_removed(tmp_path, figures)
     assert "All runs of the study have finished." in html
 
 
+def test_a_chapter_without_anything_to_show_is_one_line(tmp_path, figures):
+    figures("gradient_preact", "heatmap_preact", "gradient_weight")
+    path = store_study(tmp_path / "made-up", study_of(networks=("resnet",), depths=(8,), seeds=(0,)))
+    (run,) = StudyStore(path).run_stores()
+    layers = run.frame("layers").drop(columns=["grad_norm_preact", "grad_norm_weight"])
+    run.write_rows(run.frame("history").to_dict("records"), layers)
+    html = write_report(path).read_text()
+    probes = "the probe <code>grad_norm_preact</code> or the probe <code>grad_norm_weight</code>"
+    assert html.count("othing to show") == 1
+    assert f"Nothing to show: this needs {probes}." in html
+
+
 def test_a_study_that_only_began_has_a_report(tmp_path, figures):
     figures("curves", "degradation")
     endings = {("plain", 8, 0): ("interrupted", 40), ("plain", 8, 1): None}

@@ -64,14 +64,14 @@ def test_what_networks_have_in_common_is_said_once():
     ]
     measured = pd.DataFrame(rows, columns=columns)
     lead, first, second = sentences.rates(measured)
-    assert lead.startswith("Gradients at initialisation at depth 32 (n = 3), with the factor")
+    assert lead.endswith("is multiplied by these factors towards the input at depth 32 (n = 3).")
     assert first == "a explodes: 1.40 per layer (theory of wide, fully connected layers: at most 1.47)."
     assert second == "b vanishes: 0.50 per block (theory: 0.52)."
     lead, *_, second = sentences.rates(measured.assign(n=[3, 3, 2]))
-    assert lead.startswith("Gradients at initialisation, with")
+    assert lead.endswith("factors towards the input.")
     assert second == "b vanishes: 0.50 per block (depth 32, n = 2; theory: 0.52)."
     assert sentences.rates(measured.iloc[:0]) == []
-    assert sentences.responses(measured).endswith(" step at depth 32 (n = 3): a 1.4, b 0.5.")
+    assert sentences.responses(measured).endswith(" at depth 32 (n = 3) is 1.40 in a and 0.500 in b.")
 
 
 def test_responses_are_of_the_deepest_depth():
@@ -80,7 +80,7 @@ def test_responses_are_of_the_deepest_depth():
         [["plain", 8, 3, 1.0], ["plain", 20, 3, 5.04], ["resnet", 20, 2, 0.99]], columns=columns
     )
     lines = sentences.responses(summary)
-    assert lines.endswith(": plain 5.04 (depth 20, n = 3), resnet 0.99 (depth 20, n = 2).")
+    assert lines.endswith(" 5.04 in plain (depth 20, n = 3) and 0.990 in resnet (depth 20, n = 2).")
     assert sentences.responses(summary.iloc[:0]) == ""
 
 

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from depthbench.analysis.choice import COSTS, ERRORS
+from depthbench.analysis.choice import COSTS, ERRORS, partly_recorded
 from depthbench.analysis.rows import rows_of
 from depthbench.report.entries import ReportFigure
 from depthbench.report.evidence import Evidence
@@ -190,14 +190,10 @@ def _log_axis(axes: Axes, which: str, values: pd.Series, errors: pd.Series | Non
 
 def _omitted(table: pd.DataFrame, evidence: Evidence) -> dict[str, str]:
     """Map each cost that cannot be compared between the rows of `table` to the reason."""
-    incomparable, reasons = evidence.incomparable_costs, {}
-    for cost in COSTS:
-        unknown = table.loc[table["done"] > 0, cost].isna()
-        if cost in incomparable:
-            reasons[cost] = f"{measured_differently(incomparable[cost])}, which cannot be compared"
-        elif unknown.any() and not unknown.all():
-            reasons[cost] = "only some runs recorded it"
-    return reasons
+    return dict.fromkeys(partly_recorded(table), "only some runs recorded it") | {
+        cost: f"{measured_differently(columns)}, which cannot be compared"
+        for cost, columns in evidence.incomparable_costs.items()
+    }
 
 
 FIGURE = ReportFigure(
@@ -205,11 +201,11 @@ FIGURE = ReportFigure(
     title="Error against cost",
     chapter="choice",
     caption=(
-        "Mean final error of each network and depth against its cost. The number at a point is its depth; "
-        "unlabelled points are in the table. All axes are logarithmic. Lower and further left is better. The "
-        "grey line connects the points with the lowest error for their cost. The ring marks the recommended "
-        "point, if there is one: it has the fewest multiply-adds of all points with a mean validation error "
-        "within one standard error of the best."
+        "Mean final error of each network and depth against its cost. The number at a point is its depth. "
+        "The table lists points without a number. All axes are logarithmic. Lower and further left is "
+        "better. The grey line connects the points with the lowest error for their cost. The ring marks the "
+        "recommended point, if there is one. It has the fewest multiply-adds of all points with a mean "
+        "validation error within one standard error of the best."
     ),
     needs="two networks or depths with finished runs, and a network that trains better than chance",
 )

@@ -119,7 +119,8 @@ FIGURE = ReportFigure(
     caption=(
         "Error against training steps. Bold: test error, as the mean and range over seeds. Thin dashed: "
         "train error measured during training. With more than six studies, each has panels of its "
-        "own. All panels share one scale. Values from the first fifth of training may lie outside it."
+        "own. Where lines coincide, the studies train alike. All panels share one scale. "
+        "Values from the first fifth of training may lie outside it."
     ),
     needs="a run with at least one evaluation",
 )

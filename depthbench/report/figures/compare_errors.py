@@ -92,9 +92,10 @@ FIGURE = ReportFigure(
     draw,
     title="Errors against depth",
     caption=(
-        "Final error of each run against depth, one colour per study. With more than six studies, each has a "
-        "panel with the train error. Each point is one seed, and the line "
-        "connects the means. From 5 seeds on, a bar is the 95 % interval of the mean."
+        "Error of each run at its last evaluation against depth, one colour per study. With more than six "
+        "studies, each has a panel with the train error. Each point is one seed, and the line connects the "
+        "means. From 5 seeds on, a bar is the 95 % interval of the mean. Where lines coincide, the studies "
+        "have the same errors."
     ),
     needs="a finished run",
 )

@@ -146,7 +146,8 @@ WEIGHTS = ReportFigure(
     chapter="gradients",
     caption=(
         "Norm of the gradient of the loss with respect to each layer's weights. Dashed: the first step that "
-        "all studies probed. Solid: the last one."
+        "all studies probed. Solid: the last one. Studies with the same networks and initial weights have "
+        "the same gradient at initialisation."
     ),
     choice="weights",
     needs="the probe `grad_norm_weight` at a step that all studies probed",

@@ -149,9 +149,10 @@ FIGURE = ReportFigure(
     title="Training curves",
     caption=(
         "Error against training steps. Bold: test error, as the mean and range over seeds. Thin dashed: "
-        "train error measured during training (in training mode, on augmented images), as in Figures 1 and 6 "
-        "of He et al. 2015. All panels share one scale. Values from the first fifth of training may lie "
-        "outside it."
+        "train error measured during training (in training mode, with augmentation if there is any), as in "
+        "Figures 1 and 6 of He et al. 2015. If both lines of a deeper network stay above those of a "
+        "shallower one, it trains worse. All panels share one scale. Values from the first fifth of training "
+        "may lie outside it."
     ),
     needs="a run with at least one evaluation",
 )

@@ -212,7 +212,8 @@ FIGURE = ReportFigure(
     title="Degradation",
     chapter=ANSWER,
     caption=(
-        "Final error of each run against depth. Each point is one seed, and the line connects the means. "
+        "Error of each run at its last evaluation against depth. Each point is one seed, and the line "
+        "connects the means. "
         "From 5 seeds on, a bar is the 95 % interval of the mean. A train error that rises with depth is "
         "degradation. Overfitting would raise only the test error."
     ),

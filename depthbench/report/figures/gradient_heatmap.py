@@ -1,5 +1,6 @@
 """Gradient norm by layer and step, one panel per network and depth, on one logarithmic colour scale."""
 
+from collections.abc import Collection
 from functools import partial
 from itertools import groupby
 from typing import Any
@@ -30,6 +31,7 @@ ZERO: dict[str, Any] = {  # of cells: no colour of the scale, on a white page an
     "hatch": "/////",
 }
 MOST_LAYERS = 40  # rows of a panel: with more, a row is too low to point at
+MOST_PANELS = 24  # of a page: with more, a figure needs minutes and is too long to compare anything
 MARGIN = 1.4  # in: the colour bar, and an axis label with its ticks
 
 
@@ -85,7 +87,8 @@ def draw(evidence: Evidence, column: str) -> Figure | None:
         notes.append("Grey: not probed, or infinite or not a number in a seed.")
     if len(parts) > shown.sum():
         kinds = "deepest depth" if len(places) == 1 else "shallowest and the deepest depth"
-        notes.append(f"Shown: the {kinds} of each network. The page shows all.")
+        why = ". The page shows all." if canvas.is_slide() and len(parts) <= MOST_PANELS else _too_many(parts)
+        notes.append(f"Shown: the {kinds} of each network{why}")
     notes += [f"{note}." for note in (scale.note("Colours are"), thinned_note(table, MOST_LAYERS)) if note]
     if notes:
         note = text.wrapped(" ".join(notes), figure.get_figwidth(), text.NOTE_SIZE)
@@ -96,14 +99,21 @@ def draw(evidence: Evidence, column: str) -> Figure | None:
 def _places(layers: pd.DataFrame) -> list[list[tuple[str, int]]]:
     """Return the network and depth of each panel: a column for each network, and a row for each depth.
 
-    A slide shows the shallowest and the deepest depth of each network, or only the deepest of many."""
+    A slide, or a page that would have more than MOST_PANELS, shows the shallowest and the deepest depth of
+    each network, or only the deepest of many."""
     networks, depths = layout.networks_of(layers), sorted(layers["depth"].unique())
-    if not canvas.is_slide():
+    if not canvas.is_slide() and len(networks) * len(depths) <= MOST_PANELS:
         return [[(network, depth) for network in networks] for depth in depths]
     ends = layers.groupby("network")["depth"].agg(["min", "max"])
-    if canvas.most_rows(len(networks)) == 1 or (ends["min"] == ends["max"]).any():
+    are_many = canvas.most_rows(len(networks)) == 1 if canvas.is_slide() else 2 * len(networks) > MOST_PANELS
+    if are_many or (ends["min"] == ends["max"]).any():
         ends = ends[["max"]]
     return [[(network, int(ends[end][network])) for network in networks] for end in ends]
+
+
+def _too_many(parts: Collection[Any]) -> str:
+    """Say why a figure omits depths."""
+    return f", because {len(parts)} panels would be too many."
 
 
 def _draw_panel(axes: Axes, part: pd.DataFrame, steps: list[int], norm: Normalize) -> None:
@@ -175,7 +185,8 @@ WEIGHTS = ReportFigure(
     chapter="gradients",
     caption=(
         "Norm of the gradient of the loss with respect to each layer's weights. Each row of cells is a "
-        "layer, and each column is a probed step. All panels share one colour scale."
+        "layer, and each column is a probed step. All panels share one colour scale. A dark corner at the "
+        "top right means that the weights of the early layers receive almost no gradient."
     ),
     choice="weights",
     needs="the probe `grad_norm_weight`",

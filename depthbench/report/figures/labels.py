@@ -12,7 +12,7 @@ DISTANCES = (8.0, 11.0, 15.0, 21.0, 28.0)  # points (1/72 in) from a point to th
 ANGLES = np.radians([45, 315, 135, 225, 0, 180, 90, 270, 22, 338, 158, 202, 68, 292, 112, 248])
 WITH_LINE = 14.0  # from this distance on, a line joins point and label
 CAP = 2.5  # half the length of the caps of an error bar, in points
-DIGIT = (0.64, 0.8)  # width and height relative to the font size
+DIGIT = (0.64, 1.05)  # width and height relative to the font size, with a gap to other labels
 
 
 class Label(NamedTuple):

@@ -95,9 +95,10 @@ FIGURE = ReportFigure(
     title="Steps to reach a train error",
     caption=(
         "Percentage of runs whose train error, in evaluation mode, has been at or below the stated level by "
-        "each step (Kaplan-Meier estimate over seeds; curves are offset by a point or two). A curve rises "
-        "at the first evaluation at the level, so the run reached it at some step since the evaluation "
-        "before. An arrow marks a run that had not reached it at its last evaluation: with more steps it may "
-        "do so. A cross marks a run that diverged."
+        "each step, as a Kaplan-Meier estimate over seeds. A curve rises at the first evaluation at the "
+        "level, so the run reached it at some step since the evaluation before. Curves are slightly offset, "
+        "so that none hides another. A curve further to the right means slower training. An arrow marks a "
+        "run that had not reached the level at its last evaluation and may do so with more steps. A cross "
+        "marks a run that diverged."
     ),
 )

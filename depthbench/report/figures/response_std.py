@@ -1,7 +1,6 @@
 """Standard deviation of the layer responses, in layer order and sorted (He et al. 2015, Figure 7)."""
 
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 from depthbench.analysis.layers import CLASSIFIER, KEYS, by_layer, last_step, sorted_layers
 from depthbench.report.entries import ReportFigure
@@ -57,7 +56,7 @@ def draw(evidence: Evidence) -> Figure | None:
             )
             shown = "layer order" if word == "layer" else "sorted"
             layout.set_panel_title(axes, f"{network}, {shown}" if len(orders) > 1 else network)
-            axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+            axes.xaxis.set_major_locator(ticks.FromOne(6, integer=True))
         layout.label_left(row, "standard deviation")
         layout.label_bottom(row, order)
     if panels[0, 0].get_yscale() == "log":
@@ -83,9 +82,9 @@ FIGURE = ReportFigure(
     chapter="layers",
     caption=(
         "Standard deviation of each layer's response at the last probed step, without the classifier. "
-        "They are in the order of the layers, and from largest to smallest, as in Figure 7 "
-        "of He et al. 2015. In a residual network, lower values mean "
-        "that each layer changes its input less."
+        "The values are in the order of the layers, and from largest to smallest, as in Figure 7 "
+        "of He et al. 2015. The authors interpret lower values in a residual network as layers that change "
+        "their input less."
     ),
     needs="the probe `response_std`",
 )

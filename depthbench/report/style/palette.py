@@ -10,7 +10,7 @@ from matplotlib.transforms import Transform
 THIN = 1.3  # pt: a line among many
 MOST_DEPTHS = 6  # in colour: more lines cannot be told apart
 GREY = "#444444"  # zero lines, and legend entries that stand for every colour
-BACKGROUND = "#c9c9cd"  # lines that only give context
+BACKGROUND = "#babac0"  # lines that only give context
 # Shallow to deep, each darker than the one before. These and the first six of COLOURS were found by a search
 # for the largest differences under four kinds of colour vision, on a white page and on a dark one. See
 # tests/report/style/vision.py.

@@ -7,6 +7,13 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocat
 from depthbench.report.style.text import power_of_ten, short_count
 
 
+class FromOne(MaxNLocator):
+    """Ticks at 1 and at round numbers above it, for counts that start at 1."""
+
+    def tick_values(self, vmin: float, vmax: float) -> list[float]:
+        return sorted({tick or 1 for tick in super().tick_values(vmin, vmax) if tick >= 0})
+
+
 def step_axis(axes: Axes, last: float) -> None:
     """Make the x axis count updates from 0 to `last`."""
     axes.set_xlim(0, last)

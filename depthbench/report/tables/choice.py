@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from depthbench.analysis.choice import ERRORS, LEAST_SEEDS
+from depthbench.analysis.choice import ERRORS, LEAST_SEEDS, partly_recorded
 from depthbench.analysis.rows import rows_of
 from depthbench.report.entries import ReportTable, Table
 from depthbench.report.evidence import Evidence
@@ -34,6 +34,7 @@ def choice_table(
     `incomparable` is `analysis.choice.incomparable_costs`. `unfinished` is the number of runs without final
     errors."""
     rows, error = rows_of(choice), ERRORS[choice["error"].iloc[0]]
+    partly = partly_recorded(choice)
     shown = pd.DataFrame(
         {
             "network": choice["network"],
@@ -47,7 +48,9 @@ def choice_table(
             "peak memory (MB)": [number(x, 1e6, 0) for x in choice["peak_memory"]],
             "lowest error for its cost in": [
                 ", ".join(
-                    name for cost, name in COSTS.items() if row[f"front_{cost}"] and cost not in incomparable
+                    name
+                    for cost, name in COSTS.items()
+                    if row[f"front_{cost}"] and cost not in incomparable and cost not in partly
                 )
                 for row in rows
             ],
@@ -71,6 +74,9 @@ def choice_table(
         )
     for cost, columns in incomparable.items():
         note += f" Values of {COSTS[cost]} cannot be compared: they were {measured_differently(columns)}."
+    for cost in partly:
+        if cost not in incomparable:
+            note += f" Values of {COSTS[cost]} are not ranked, because only some runs recorded it."
     if unfinished:
         note += f" Runs without final errors: {unfinished}. They may change the recommendation."
     return Table(note, choice, without_empty_columns(shown))

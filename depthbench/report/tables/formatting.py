@@ -23,7 +23,7 @@ def number(value: float | None, unit: float = 1.0, places: int = 2) -> str:
 
 def significant(value: float) -> str:
     """Write three significant digits; all digits of a whole number below a million, e.g. `9,660`."""
-    return f"{float(f'{value:.3g}'):,.0f}" if 1000 <= value < 1e6 else f"{value:.3g}"
+    return f"{float(f'{value:.3g}'):,.0f}" if 1000 <= value < 1e6 else f"{value:#.3g}".removesuffix(".")
 
 
 def whole(value: Any) -> str:

@@ -4,6 +4,7 @@ import pandas as pd
 
 from depthbench.report.entries import ReportTable, Table
 from depthbench.report.evidence import Evidence
+from depthbench.report.sentences import listed
 from depthbench.report.tables.formatting import (
     interval,
     interval_note,
@@ -30,7 +31,7 @@ def rates_table(rates: pd.DataFrame) -> Table:
             "difference (%)": [
                 number(x, 1, 1) for x in rates["difference"].mask(rates["kind"] == "batch_norm_limit")
             ],
-            **{key: rates[key].astype(object).fillna("") for key in ("formula", "assumption", "source")},
+            **{key: rates[key].astype(object).fillna("") for key in ("formula", "assumption")},
         }
     )
     note = (
@@ -38,11 +39,22 @@ def rates_table(rates: pd.DataFrame) -> Table:
         "the input, at initialisation. z is a layer's output before normalisation. Gradients explode if the "
         "rate is above 1, and vanish if it is below 1. The measured rate comes from a straight line fitted "
         "to the logarithms of the norms in a stage. The table shows its geometric mean over n seeds."
-        f"{interval_note(rates['n'])} The prediction is empty if no formula applies. Residual networks with "
-        "batch normalisation and identity shortcuts are omitted, because their norm follows a power of the "
-        "depth and has no rate."
+        f"{interval_note(rates['n'])} Residual networks with batch normalisation and identity shortcuts are "
+        f"omitted, because their norm follows a power of the depth and has no rate.{_sources(rates)}"
     )
     return Table(note, rates, without_empty_columns(shown))
+
+
+def _sources(rates: pd.DataFrame) -> str:
+    """Name the source of each formula; a column of them would not fit on a page."""
+    known = rates.dropna(subset=["predicted"])
+    if known.empty:
+        return " No formula predicts these rates."
+    empty = " A row without a prediction has no formula that applies." if len(known) < len(rates) else ""
+    formulas = known.groupby("source", sort=False)["formula"].unique()
+    return empty + "".join(
+        f" Source of {listed(names.tolist())}: {source}." for source, names in formulas.items()
+    )
 
 
 TABLE = ReportTable(build, title="Measured and predicted rates at initialisation", chapter="published")

@@ -48,8 +48,8 @@ def reach_table(table: pd.DataFrame, level: float, steps: tuple[int, int] | None
         "over n runs. A run is evaluated every few steps, so it reached the error at some step up to the one "
         "shown, after the evaluation before. The median is that of the Kaplan-Meier curve. A run that did "
         "not reach the error is censored at its last evaluation: with more steps it may reach it. A run that "
-        "diverged cannot, and is censored at its planned end. No median: fewer than half of the runs "
-        "reached it."
+        "diverged cannot, and is censored at its planned end. The median is above the last step if "
+        "fewer than half of the runs reached the error."
     )
     return Table(note, table, shown.astype(str), nothing)
 

@@ -26,6 +26,7 @@ def runs_table(runs: pd.DataFrame, twins: pd.DataFrame) -> Table:
     """Build the table of `Results.runs` with the pairs of `analysis.matching.match_twins`."""
     records, pairs = rows_of(runs), rows_of(twins)
     matched = pd.DataFrame([_matched(run, pairs) for run in records], index=runs.index)
+    devices = runs["device"].map(lambda x: "" if pd.isna(x) else str(x))
     shown = pd.DataFrame(
         {
             "run": runs["run_id"],
@@ -44,7 +45,7 @@ def runs_table(runs: pd.DataFrame, twins: pd.DataFrame) -> Table:
             "multiply-adds (million)": [number(x, 1e6, 1) for x in runs["multiply_adds"]],
             "time (s)": [number(x, 1, 1) for x in runs["seconds"]],
             "peak memory (MB)": [number(x, 1e6, 0) for x in runs["peak_memory"]],
-            "device": runs["device"].map(lambda x: "" if pd.isna(x) else str(x)),
+            "device": devices if devices.nunique() > 1 else "",
         }
     )
     note = (
@@ -53,6 +54,8 @@ def runs_table(runs: pd.DataFrame, twins: pd.DataFrame) -> Table:
         "same initial weights, and the same batches in the same order. The table shows NO where they do not. "
         "Batches are compared by hash, over the number of updates shown."
     )
+    if devices.nunique() == 1 and devices.iloc[0]:
+        note += f" Device of all runs: {devices.iloc[0]}."
     return Table(note, runs.join(matched), without_empty_columns(shown))
 
 

@@ -3,13 +3,15 @@
 from depthbench.report.entries import ReportTable, Table
 from depthbench.report.evidence import Comparison
 
+COMMIT = r"\b([0-9a-f]{12})[0-9a-f]{28}\b"  # twelve digits identify it, and the table fits on a page
+
 
 def build(compared: Comparison) -> Table:
     settings = compared.settings
     return Table(
         "Settings, environment and execution that differ between the studies.",
         settings,
-        settings.astype(str),
+        settings.astype(str).replace(COMMIT, r"\1", regex=True),
         nothing="No setting differs between the studies.",
     )
 

@@ -40,9 +40,9 @@ def summary_table(summary: pd.DataFrame, train_images: str) -> Table:
             shown[f"{title.removesuffix(' (%)')}, mean (%)"] = [number(x) for x in summary[f"{name}_mean"]]
     shown["runs"] = [status_counts(row) for row in rows_of(summary)]
     note = (
-        "Final errors over n seeds, measured in evaluation mode, without augmentation. The train error is "
-        f"measured on {train_images}. A diverged run counts at chance error.{interval_note(summary['n'])} "
-        "The best test error of a run is chosen on the test set, so "
+        "Errors of the last evaluation over n seeds, in evaluation mode, without augmentation. The train "
+        f"error is measured on {train_images}. A diverged run counts at chance error."
+        f"{interval_note(summary['n'])} The best test error of a run is chosen on the test set, so "
         "only the table of runs shows it and no mean includes it."
     )
     if any(f"{name}_mean" in summary for name in CROP_ERRORS):

@@ -70,6 +70,29 @@ def test_a_slide_shows_the_ends_of_few_networks_and_the_deepest_of_many(results)
     assert titles(pd.concat(more, ignore_index=True)) == deepest
 
 
+def test_a_page_of_too_many_panels_shows_the_ends_or_the_deepest_depths(results):
+    """Six networks of five depths would need 30 panels, and 30 networks of two depths 60."""
+
+    def drawn(networks, depths):
+        frames = [
+            results.layers[(results.layers["network"] == "plain") & (results.layers["depth"] == 8)].assign(
+                network=f"net{i:02}", depth=depth
+            )
+            for i in range(networks)
+            for depth in depths
+        ]
+        figure = draw("heatmap_preact", results._replace(layers=pd.concat(frames, ignore_index=True)))
+        shown = {int(axes.get_title().rpartition(" ")[2]) for axes in panels(figure) if axes.get_title()}
+        return len(panels(figure)), shown, figure.get_supxlabel()
+
+    count, shown, note = drawn(6, (8, 9, 10, 11, 12))
+    assert (count, shown) == (12, {8, 12})
+    assert "shallowest and the deepest depth of each network, because 30 panels would be too many." in note
+    count, shown, note = drawn(30, (8, 9))
+    assert (count, shown) == (30, {9})
+    assert "Shown: the deepest depth of each network, because 60 panels would be too many." in note
+
+
 def test_labels_of_steps_never_overlap(results):
     """Six networks with nine probed steps, the later of many digits."""
     frames = [

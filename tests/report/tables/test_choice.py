@@ -13,3 +13,11 @@ def test_the_table_marks_what_is_recommended_and_omits_unknown_columns(results, 
     assert "Values of time cannot be compared: they were measured with different numbers of" in table.note
     without = choice_table(choose(results.runs), {}).shown
     assert {"recommended", "peak memory (MB)"}.isdisjoint(without)
+
+
+def test_a_cost_that_only_some_runs_recorded_is_not_ranked(validated):
+    runs = validated.runs.copy()
+    runs.loc[runs["network"] == "plain", "peak_memory"] = float("nan")
+    table = choice_table(choose(runs), {})
+    assert not table.shown["lowest error for its cost in"].str.contains("peak memory").any()
+    assert "Values of peak memory are not ranked, because only some runs recorded it." in table.note

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from depthbench.report.tables.formatting import number, seed_differences, signed
+from depthbench.report.tables.formatting import number, seed_differences, signed, significant
 
 
 @pytest.mark.parametrize(
@@ -20,3 +20,10 @@ def test_numbers_are_never_minus_zero():
 
 def test_unknown_numbers_are_empty():
     assert (number(None), number(math.inf), signed(math.nan)) == ("", "", "")
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(1, "1.00"), (0.96, "0.960"), (158, "158"), (9660.4, "9,660"), (5.79e-6, "5.79e-06")]
+)
+def test_three_digits_are_significant(value, text):
+    assert significant(value) == text

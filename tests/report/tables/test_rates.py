@@ -11,12 +11,15 @@ def test_rates_are_shown_with_prediction_formula_and_source(results):
     assert not {"difference (%)", "95 % interval"} & row.keys()  # of a bound, and of three seeds
     assert row["formula"] == "at most pi/(pi - 1)"
     assert "upper bound" in row["assumption"]
-    assert "Yang et al. 2019" in row["source"]
+    assert table.note.endswith(" Source of at most pi/(pi - 1): Yang et al. 2019, arXiv:1902.08129.")
+    assert table.raw.loc[table.raw["predicted"].notna(), "source"].str.startswith("Yang").all()
     assert rows(table, network="resnet") == []  # a power of the depth, no rate
 
 
 def test_rates_without_prediction_have_no_columns_for_it(results):
     runs = results.runs.assign(**{"options.activation": "tanh"})
-    row = rows(rates_table(measured_rates(runs, results.layers)), network="plain", depth="20", stage="2")[0]
+    table = rates_table(measured_rates(runs, results.layers))
+    row = rows(table, network="plain", depth="20", stage="2")[0]
     assert row["measured"] == "0.490"
-    assert not {"predicted", "difference (%)", "formula", "source"} & row.keys()
+    assert not {"predicted", "difference (%)", "formula", "assumption"} & row.keys()
+    assert table.note.endswith("No formula predicts these rates.")

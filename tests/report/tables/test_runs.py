@@ -24,3 +24,15 @@ def test_runs_have_last_and_best_errors_and_what_was_matched(partial_results):
 def test_a_column_that_no_run_has_is_left_out(results):
     table = runs_table(results.runs, match_twins(results.runs, results.history))
     assert "test error, chosen by validation (%)" not in table.shown
+
+
+def test_a_device_that_all_runs_share_is_in_the_note(results):
+    def table(devices):
+        return runs_table(results.runs.assign(device=devices), match_twins(results.runs, results.history))
+
+    shared = table("cpu (A)")
+    assert "device" not in shared.shown
+    assert shared.note.endswith("Device of all runs: cpu (A).")
+    several = table(["cpu (A)", *["cpu (B)"] * (len(results.runs) - 1)])
+    assert several.shown["device"].value_counts()["cpu (A)"] == 1
+    assert "Device" not in several.note

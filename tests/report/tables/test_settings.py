@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 from depthbench.report.evidence import Comparison
 from depthbench.report.tables.settings import TABLE
 
@@ -13,3 +15,11 @@ def test_equal_studies_have_nothing_to_list(compared):
     table = TABLE.build(Comparison({"one": study, "two": study}))
     assert table.shown.empty
     assert table.nothing == "No setting differs between the studies."
+
+
+def test_a_commit_is_shortened_only_where_it_is_shown(compared):
+    commit = "2b482855339a37d97295d26c0169a3c1e942e939"
+    settings = compared.settings.replace("xavier", f"{commit} (2 runs)")
+    table = TABLE.build(SimpleNamespace(settings=settings))
+    assert table.shown.iloc[0]["other"] == "2b482855339a (2 runs)"
+    assert table.raw.iloc[0]["other"] == f"{commit} (2 runs)"
