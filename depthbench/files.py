@@ -32,6 +32,8 @@ def atomic(path: Path) -> Iterator[Path]:
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         temporary.chmod(0o666 & ~_umask())  # mkstemp creates files that only the owner can read
+        if path.is_dir():  # not ours; only an empty one is removed
+            path.rmdir()
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -33,6 +33,16 @@ def test_a_file_appears_complete_with_the_usual_permissions(tmp_path):
     assert path.stat().st_mode == plain.stat().st_mode
 
 
+def test_an_empty_directory_in_place_of_a_file_is_replaced_and_a_full_one_is_kept(tmp_path):
+    (tmp_path / "empty").mkdir()
+    write_text(tmp_path / "empty", "text")
+    assert (tmp_path / "empty").read_text() == "text"
+    write_text(tmp_path / "full" / "file", "kept")
+    with pytest.raises(OSError, match="not empty"):
+        write_text(tmp_path / "full", "text")
+    assert (tmp_path / "full" / "file").read_text() == "kept"
+
+
 def test_a_byte_order_mark_is_skipped(tmp_path):
     (tmp_path / "a.toml").write_bytes(b'\xef\xbb\xbfname = "a"')
     assert read_toml(tmp_path / "a.toml") == {"name": "a"}

@@ -140,8 +140,10 @@ class StudyOptions:
                 "precision": self.precision,
             },
         )
+        from depthbench.paths import expand
+
         if plugins:
-            overrides["plugins"] = [str(file.resolve()) for file in plugins]
+            overrides["plugins"] = [str(expand(file).resolve()) for file in plugins]
         base, overrides = flags.choose_study(study, self.data, self.name, overrides)
         return load_study(base, **overrides)
 
@@ -180,8 +182,8 @@ class ExecutionOptions:
     stall_timeout: Annotated[
         float | None,
         _execution(
-            "Minutes without progress after which a run is stopped as failed. Default: ten times its longest "
-            "step so far, but at least 5 minutes."
+            "Minutes without progress after which a run is stopped as failed. The start of its process "
+            "counts. Default: ten times its longest step so far, but at least 5 minutes."
         ),
     ] = None
     data_dir: Annotated[

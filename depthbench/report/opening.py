@@ -341,6 +341,11 @@ def _notes(evidence: Evidence) -> list[str]:
             f"Each p is one-sided and from {names}. The tables of verdicts in the chapter Training say which "
             "test decides when, and what is corrected."
         )
+    if any(found.low is not None and found.low == found.low for found in answers):
+        notes.append(
+            "Each interval is a studentised bootstrap interval, which assumes no normal distribution. It can "
+            "contain 0 although the test finds a difference."
+        )
     if any(found.seeds_needed for found in answers if found.n > 1):
         notes.append(
             "The number of seeds that would decide gives the paired t test a power of "

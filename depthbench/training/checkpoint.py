@@ -33,7 +33,7 @@ def save(path: Path, state: State) -> None:
         digest = _hash(temporary, temporary.stat().st_size)
         with temporary.open("ab") as file:
             file.write(DIGEST % digest.encode())
-        if path.exists():
+        if path.is_file():
             path.replace(_backup(path))
 
 
@@ -92,8 +92,9 @@ def _note(problems: list[str], consequence: str) -> str | None:
 
 def remove(path: Path) -> None:
     """Delete both states."""
-    path.unlink(missing_ok=True)
-    _backup(path).unlink(missing_ok=True)
+    for file in (path, _backup(path)):
+        if not file.is_dir():
+            file.unlink(missing_ok=True)
 
 
 def _backup(path: Path) -> Path:

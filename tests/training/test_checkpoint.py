@@ -83,6 +83,8 @@ def test_a_directory_in_place_of_a_checkpoint_is_skipped(path):
     path.unlink()
     path.mkdir()
     assert restored(path)[0]["step"] == 1
+    checkpoint.save(path, {"run_id": "a", "step": 3, "weights": WEIGHTS})
+    assert restored(path)[0]["step"] == 3
 
 
 def test_two_broken_checkpoints_restart_the_run(path):
