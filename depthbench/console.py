@@ -9,13 +9,17 @@ from rich.console import Console
 from rich.markup import escape
 from rich.status import Status
 
+from depthbench.text import printable
+
 STATUS_DELAY = 1.5  # seconds of work before a file or a pipe gets a line about it
 LINE_SECONDS = 10.0  # between two lines of a study's progress in a file or a pipe
 
 
 def say(console: Console, line: str, style: str | None = None) -> None:
-    """Print a line verbatim. Brackets in it are not markup, and only the terminal wraps it."""
-    console.print(line, style=style, highlight=False, markup=False, soft_wrap=True)
+    """Print a line verbatim, but without control characters (`text.printable`).
+
+    Brackets in it are not markup, and only the terminal wraps it."""
+    console.print(printable(line), style=style, highlight=False, markup=False, soft_wrap=True)
 
 
 @contextmanager

@@ -3,6 +3,8 @@
 import difflib
 from collections.abc import Iterable
 
+from depthbench.text import readable
+
 
 class BadInput(ValueError):
     """Input that cannot be used. The message names the input and what is allowed instead.
@@ -15,8 +17,10 @@ class Interrupted(Exception):
 
 
 def one_line(error: BaseException) -> str:
-    """Return the message of `error` in one line, with the name of its class unless it is a BadInput."""
-    line = " ".join(str(error).split())
+    """Return the message of `error` in one line, with the name of its class unless it is a BadInput.
+
+    Bytes in it that are not UTF-8, as in a file name, are replaced by U+FFFD."""
+    line = " ".join(readable(str(error)).split())
     return line if isinstance(error, BadInput) else f"{type(error).__name__}: {line}"
 
 

@@ -1,10 +1,10 @@
 """Paths and names as users write them."""
 
-import os
 import re
 from pathlib import Path
 
 from depthbench.errors import BadInput
+from depthbench.text import readable
 
 LONGEST_NAME = 100  # bytes, so that a run id with the name is a file name everywhere (255)
 RESERVED = r"(?i)(con|prn|aux|nul|com\d|lpt\d) *(\..*)?"  # devices on Windows
@@ -24,20 +24,6 @@ def expand(path: str | Path) -> Path:
     except RuntimeError:
         user = Path(path).parts[0]
         raise BadInput(f"path {path}: there is no user {user[1:]}; write ./{user} for a file") from None
-
-
-def readable(name: str) -> str:
-    """Return a file name as text. Bytes of the name that are not UTF-8 are replaced by U+FFFD."""
-    return name.encode("utf-8", "surrogateescape" if _is_name(name) else "replace").decode("utf-8", "replace")
-
-
-def _is_name(name: str) -> bool:
-    """Return whether a file may have this name. Surrogates that do not stand for bytes are not allowed."""
-    try:
-        os.fsencode(name)
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def problem_of_name(name: str) -> str | None:

@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from depthbench import console as console_module
-from depthbench.console import counting, saying
+from depthbench.console import counting, say, saying
 
 
 @pytest.fixture
@@ -39,3 +39,8 @@ def test_the_activity_is_printed_before_the_first_count(console, monkeypatch):
             time.sleep(0.01)
         show(3, 8)
     assert console.file.getvalue() == "preparing\nreading the images: 3 of 8\n"
+
+
+def test_a_line_cannot_act_on_the_terminal(console):
+    say(console, "study [red]caf\udce9 \x1b[2J")
+    assert console.file.getvalue() == "study [red]caf\ufffd \ufffd[2J\n"

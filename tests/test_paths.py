@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from depthbench.errors import BadInput
-from depthbench.paths import LONGEST_NAME, expand, problem_of_name, readable
+from depthbench.paths import LONGEST_NAME, expand, problem_of_name
 
 
 def test_a_home_directory_is_expanded(monkeypatch, tmp_path):
@@ -56,8 +56,3 @@ def test_names_that_can_be_a_part_of_a_file_name(name):
 )
 def test_names_that_act_as_paths_or_cannot_be_stored(name):
     assert problem_of_name(name)
-
-
-def test_bytes_that_are_not_text_are_shown_as_replaced():
-    assert readable("caf\udce9") == "caf\ufffd"
-    assert readable("café") == "café"

@@ -9,6 +9,7 @@ from rich.table import Table
 from depthbench.cli.long_table import LongTable
 from depthbench.cli.terminal import out
 from depthbench.machine.units import duration, in_bytes, in_count
+from depthbench.text import printable
 
 if TYPE_CHECKING:
     from depthbench.execution.cost.estimate import CostRow, PlanCost
@@ -20,7 +21,7 @@ def runs_table(rows: list[dict[str, Any]], title: str) -> Table:
     """Return a table with a line per run, from rows of `read_runs` or of planned runs.
 
     Columns that are empty for every run are left out."""
-    table = Table(title=escape(title), title_justify="left")
+    table = Table(title=_cell(title), title_justify="left")
     for heading in ("network", "depth", "seed", "status", "steps"):
         table.add_column(heading, justify="left" if heading in ("network", "status") else "right")
     errors = [key for key in ERRORS if any(row.get(key) is not None for row in rows)]
@@ -29,7 +30,7 @@ def runs_table(rows: list[dict[str, Any]], title: str) -> Table:
         table.add_column(heading, justify="right")
     for row in rows:
         cells = [
-            escape(row["network"]),
+            _cell(row["network"]),
             str(row["depth"]),
             str(row["seed"]),
             row["status"],
@@ -49,6 +50,11 @@ def print_runs(rows: list[dict[str, Any]], title: str, as_json: bool) -> None:
         out.print(LongTable(runs_table(rows, title)))
 
 
+def _cell(text: str) -> str:
+    """Return text from a results directory as one line of a table, without markup and control characters."""
+    return escape(" ".join(printable(str(text)).splitlines()))
+
+
 def _steps(row: dict[str, Any]) -> str:
     """Return the number of steps of a run, as `made/planned` if it ended early."""
     made, steps = row.get("step"), row.get("steps")
@@ -63,12 +69,12 @@ def summary_table(rows: list[dict[str, Any]], title: str) -> Table:
 
     from depthbench.analysis.summary import summarise
 
-    table = Table(title=f"{title}: mean over seeds (lowest to highest)", title_justify="left")
+    table = Table(title=f"{_cell(title)}: mean over seeds (lowest to highest)", title_justify="left")
     for heading in ("network", "depth", "seeds", "train error %", "test error %"):
         table.add_column(heading, justify="left" if heading == "network" else "right")
     table.add_column("not done")
     for row in summarise(pd.DataFrame(rows)).itertuples():
-        cells = [escape(str(row.network)), str(row.depth), str(row.n)]
+        cells = [_cell(row.network), str(row.depth), str(row.n)]
         for key in ("train_error_eval", "test_error"):
             mean, low, high = (getattr(row, f"{key}_{name}") for name in ("mean", "min", "max"))
             cells.append(f"{mean:.2f} ({low:.2f} to {high:.2f})" if row.n else "")
@@ -84,7 +90,7 @@ def plan_table(cost: "PlanCost") -> Table:
     """Return a table with a line per network and depth of what a plan costs."""
     smallest, largest = cost.batch_sizes[0], cost.batch_sizes[-1]
     batch = f"{smallest}" if smallest == largest else f"{smallest} to {largest}"
-    title = f"{cost.study}: {cost.steps} steps at batch {batch}, on {cost.device}"
+    title = f"{_cell(cost.study)}: {cost.steps} steps at batch {batch}, on {cost.device}"
     table = Table(title=title, title_justify="left")
     for heading in ("network", "depth", "parameters", "multiply-adds", "memory", "time of a run", "runs"):
         table.add_column(heading, justify="left" if heading == "network" else "right")
@@ -92,7 +98,7 @@ def plan_table(cost: "PlanCost") -> Table:
         memory = in_bytes(row.memory_bytes) + ("*" if row.recompute else "")
         seconds = "" if row.seconds is None else duration(row.seconds)
         table.add_row(
-            escape(row.network),
+            _cell(row.network),
             str(row.depth),
             f"{row.parameters:,}",
             in_count(row.multiply_adds),

@@ -18,7 +18,7 @@ from numpy.typing import DTypeLike
 from depthbench.data.decoding import Unreadable, decode
 from depthbench.data.settings import PAPER_CROP_SIDE
 from depthbench.errors import BadInput
-from depthbench.paths import readable
+from depthbench.text import readable
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -23,7 +23,8 @@ from depthbench.data.images import Images, split
 from depthbench.data.mapped import Mapped
 from depthbench.data.settings import Data
 from depthbench.errors import BadInput
-from depthbench.paths import expand, readable
+from depthbench.paths import expand
+from depthbench.text import readable
 
 if TYPE_CHECKING:
     from PIL.Image import Image

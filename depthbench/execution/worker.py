@@ -23,6 +23,7 @@ from depthbench.execution.process import connect_to_parent
 from depthbench.plugins import load_plugin
 from depthbench.store.record import Record
 from depthbench.store.run_store import LOCK_SECONDS, RunIsBusy, RunStore
+from depthbench.text import readable
 
 FULL = 1 << 16  # bytes: a disk with less free space is full
 
@@ -162,7 +163,7 @@ class Worker:
         self._send(RunEnded(start.run, record))  # before anything is written: the disk can be full
         with contextlib.suppress(OSError):
             store.write(record)
-            text = "".join(traceback.format_exception(error))
+            text = readable("".join(traceback.format_exception(error)))
             (store.path / "error.txt").write_text(text, encoding="utf-8")
 
     def _send(self, event: Event) -> None:

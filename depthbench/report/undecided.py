@@ -36,10 +36,10 @@ def undecided(path: Path, rows: Rows) -> Undecided:
 
     `rows` is `store.results.read_runs` of `path`. Raises BadInput if it holds no results."""
     key = _key(rows, StudyStore(path).table())
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
         kept = json.loads((path / UNDECIDED).read_text(encoding="utf-8"))
         if kept["key"] == key:
-            return Undecided(kept["lines"], kept["seeds"])
+            return Undecided([str(line) for line in kept["lines"]], kept["seeds"])
     from depthbench.report.evidence import Evidence
 
     return keep_undecided(Evidence.load(path, rows, layers=False))

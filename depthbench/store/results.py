@@ -15,6 +15,7 @@ from depthbench.store.index import read_records
 from depthbench.store.record import FINISHED, REQUIRED_TABLES, Final, Table
 from depthbench.store.study_store import StudyStore
 from depthbench.study.model import NetworkOptions, Recipe
+from depthbench.text import printable
 from depthbench.training.final_evaluations import number_names
 
 if TYPE_CHECKING:
@@ -67,7 +68,8 @@ def read_runs(path: str | Path) -> list[dict[str, Any]]:
     for name, record in read_records(store).items():
         if record is None:
             run_path = store.run(name).path
-            print(f"depthbench: {run_path}: run.json cannot be read; skipping the run", file=sys.stderr)
+            line = f"depthbench: {run_path}: run.json cannot be read; skipping the run"
+            print(printable(line), file=sys.stderr)
             continue
         rows.append(_row(record, search, final_names))
     return sorted(rows, key=lambda row: (row["depth"], row["network"], row["seed"]))
@@ -197,7 +199,7 @@ def _join_tables(path: str | Path, rows: Rows, name: str) -> "pd.DataFrame":
                     continue  # not started, failed before the first step, or not a run with this table
                 problem = "is missing" if is_missing else "is damaged"
                 line = f"depthbench: {row['run_id']}: {name}.parquet {problem}; rerun its study"
-                print(line, file=sys.stderr)
+                print(printable(line), file=sys.stderr)
                 continue
             owners.append({key: row[key] for key in KEYS} | {"rows": len(table)})
             yield table

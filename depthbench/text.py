@@ -1,0 +1,31 @@
+"""Text as people can read it, whatever bytes it came from."""
+
+import os
+import re
+
+
+def readable(text: str) -> str:
+    """Return text, e.g. a file name, in characters that every file and terminal can store.
+
+    Bytes that are not UTF-8, which Python represents by surrogates, are replaced by U+FFFD."""
+    return text.encode("utf-8", "surrogateescape" if _is_name(text) else "replace").decode("utf-8", "replace")
+
+
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+"""Control characters but tabs and line breaks, and those that change the direction of text."""
+
+
+def printable(text: str) -> str:
+    """Return `readable` text in which U+FFFD replaces control characters.
+
+    It cannot change what a terminal shows elsewhere. Tabs and line breaks are kept."""
+    return CONTROL.sub("\ufffd", readable(text))
+
+
+def _is_name(name: str) -> bool:
+    """Return whether a file may have this name. Surrogates that do not stand for bytes are not allowed."""
+    try:
+        os.fsencode(name)
+    except UnicodeEncodeError:
+        return False
+    return True
