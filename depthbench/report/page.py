@@ -14,6 +14,7 @@ from markupsafe import Markup, escape
 from depthbench.analysis import FINISHED
 from depthbench.errors import BadInput, any_of
 from depthbench.files import remove_partial_files, write_text
+from depthbench.paths import expand
 from depthbench.registry import Entry
 from depthbench.report import opening, sentences
 from depthbench.report.drawing import FigureOnPage, draw_figures
@@ -79,6 +80,7 @@ def write_page(path: Path, out: Path, style: str = "page") -> Path:
         environments={evidence.study["name"]: environment(evidence.records)},
         files={"study.toml, as run": (path / "study.toml").read_text(encoding="utf-8")},
         command=_command(path, evidence.study),
+        plugins=_plugins(path, evidence.study),
     )
 
 
@@ -159,17 +161,25 @@ def write_parts(
 
 
 def render(
-    out: Path, parts: Parts, first: Opening, *, sentences: Mapping[str, Sequence[str]], **variables: Any
+    out: Path,
+    parts: Parts,
+    first: Opening,
+    *,
+    sentences: Mapping[str, Sequence[str]],
+    plugins: Sequence[str] = (),
+    **variables: Any,
 ) -> Path:
     """Write index.html, one file that opens offline, to `out`; return its path.
 
-    `sentences`: those of each chapter. `variables`: the others that page.html needs."""
+    `sentences`: those of each chapter. `plugins`: the files that the command on the page executes.
+    `variables`: the others that page.html needs."""
     chapters = [parts.chapter(name, title, sentences.get(name, ())) for name, title in CHAPTERS.items()]
     html = template("page.html").render(
         opening=first,
         headings=opening.HEADINGS,
         answer=parts.chapter(ANSWER),
         chapters=[chapter for chapter in chapters if not chapter.is_empty or chapter.name == "runs"],
+        plugins=plugins,
         **variables,
     )
     write_text(out / "index.html", html)
@@ -177,10 +187,13 @@ def render(
 
 
 def _command(path: Path, study: Mapping[str, Any]) -> str:
-    """Return the command that repeats the study in `path`, or its search, in the same directory."""
+    """Return the command that repeats the study in `path`, or its search, in the same directory.
+
+    It names the plug-ins, because it would otherwise be refused (cli/consent.py)."""
     parent = relative_path(path.resolve().parent)
     results = "" if str(parent) == "results" else f" --results {shlex.quote(str(parent))}"
     file = shlex.quote(str(relative_path(path / "study.toml")))
+    results += "".join(f" --plugin {shlex.quote(plugin)}" for plugin in _plugins(path, study))
     if "frontier" in study:
         grids = [study["grid"], *study.get("also", [])]
         every = {key: dict.fromkeys(x for grid in grids for x in grid[key]) for key in ("network", "seed")}
@@ -188,6 +201,13 @@ def _command(path: Path, study: Mapping[str, Any]) -> str:
         name = shlex.quote(study["name"])
         return f"depthbench frontier {networks} --seeds {seeds}, --study {file} --name {name}{results}"
     return f"depthbench run {file}{results}"
+
+
+def _plugins(path: Path, study: Mapping[str, Any]) -> list[str]:
+    """Return the paths of the plug-ins that the study in `path` names."""
+    named = study.get("plugins")
+    files = [file for file in named if isinstance(file, str)] if isinstance(named, list) else []
+    return [str(relative_path(path / expand(file))) for file in files]
 
 
 def grouped(figures: Iterable[FigureOnPage]) -> list[list[FigureOnPage]]:

@@ -162,6 +162,21 @@ def test_the_command_names_the_whole_path_from_elsewhere(partial, tmp_path, figu
     )
 
 
+def test_the_command_names_the_plugins_that_it_executes(tmp_path, figures, monkeypatch):
+    figures()
+    study = study_of(networks=("resnet",), depths=(8,), seeds=(0,))
+    path = store_study(tmp_path / "results" / "mine", study)
+    monkeypatch.chdir(tmp_path)
+    assert "This command executes" not in write_report(path).read_text()
+    file = path / "study.toml"
+    text = file.read_text()
+    file.write_text(text.replace("plugins = []", f'plugins = ["{tmp_path}/my block.py", "/b.py"]'))
+    html = write_report(path).read_text()
+    command = "depthbench run results/mine/study.toml --plugin &#39;my block.py&#39; --plugin /b.py"
+    assert f"<code>{command}</code>" in html
+    assert "This command executes <code>my block.py</code> and <code>/b.py</code>. Read these files" in html
+
+
 def test_a_missing_probe_is_stated_and_its_old_figure_removed(tmp_path, figures):
     figures("response_std")
     study = study_of(networks=("resnet",), depths=(8,), seeds=(0,))
