@@ -12,9 +12,10 @@ from typing import Any
 from depthbench.data import DATASETS
 from depthbench.errors import BadInput, any_of, one_line
 from depthbench.networks import NETWORKS, Family
-from depthbench.paths import problem_of_name, readable
+from depthbench.paths import problem_of_name
 from depthbench.probes import PROBES
 from depthbench.registry import Entry
+from depthbench.text import readable
 
 LISTS: dict[str, tuple[dict[str, Any], type[Entry]]] = {  # name in the file -> list to extend, kind of entry
     "NETWORKS": (NETWORKS, Family),
@@ -24,15 +25,15 @@ LISTS: dict[str, tuple[dict[str, Any], type[Entry]]] = {  # name in the file -> 
 
 
 def load_plugin(path: str | Path) -> None:
-    """Add the NETWORKS, DATASETS and PROBES of a user's file to the lists of depthbench.
+    """Execute a user's file, and add its NETWORKS, DATASETS and PROBES to the lists of depthbench.
 
     Each of the three is a dict, name -> entry or the object itself (a builder, a loader, a Probe). The file
     needs at least one of them. Loading the same file twice is harmless. Raises BadInput if the file cannot be
     imported or uses a name that exists already; then nothing is added."""
     path = Path(path).resolve()
-    module_name = f"depthbench_plugin_{path.stem}"
-    if getattr(sys.modules.get(module_name), "__file__", None) == str(path):
+    if is_loaded(path):
         return
+    module_name = _module_name(path)
     if not path.is_file():
         raise BadInput(f"--plugin {path}: no such file; give the path of a Python file")
     spec = importlib.util.spec_from_file_location(module_name, path)
@@ -51,6 +52,15 @@ def load_plugin(path: str | Path) -> None:
         entries.update(
             {name: replace(_as_entry(value, kind), source=source) for name, value in values.items()}
         )
+
+
+def is_loaded(path: Path) -> bool:
+    """Return whether the plug-in with this full path has been loaded."""
+    return getattr(sys.modules.get(_module_name(path)), "__file__", None) == str(path)
+
+
+def _module_name(path: Path) -> str:
+    return f"depthbench_plugin_{path.stem}"
 
 
 def _execute(module: ModuleType, loader: Loader, path: Path) -> dict[str, dict[str, Any]]:

@@ -15,6 +15,7 @@ ELSEWHERE = {  # tests of several modules together
     "test_documents.py",
     "test_imports.py",
     "test_mirror.py",
+    "test_trust.py",
     "training/test_loop_of_files.py",
 }
 

@@ -99,6 +99,14 @@ class StudyOptions:
         ),
     ] = False
     plugin: Annotated[list[Path] | None, plugin_option("Study")] = None
+    trust_plugins: Annotated[
+        bool,
+        _study(
+            "Execute the plug-ins that the study file names. Without this, each must also be named with "
+            "--plugin.",
+            "--trust-plugins",
+        ),
+    ] = False
     settings: Annotated[
         list[str] | None,
         _study(
@@ -119,10 +127,12 @@ class StudyOptions:
     def load(self, study: str | None, *, networks: str | None = None, depths: str | None = None) -> "Study":
         """Return the study that the options ask for. Raises BadInput."""
         from depthbench.cli import flags
+        from depthbench.cli.consent import Consent
+        from depthbench.paths import expand
         from depthbench.plugins import load_plugin
-        from depthbench.study.file import load_study
+        from depthbench.study.file import read_study
 
-        plugins = [Path(file) for file in self.plugin or ()]  # typer 0.27.0 gives text
+        plugins = [expand(file).resolve() for file in self.plugin or ()]
         for file in plugins:
             load_plugin(file)
         overrides = flags.overrides(
@@ -140,12 +150,10 @@ class StudyOptions:
                 "precision": self.precision,
             },
         )
-        from depthbench.paths import expand
-
         if plugins:
-            overrides["plugins"] = [str(expand(file).resolve()) for file in plugins]
+            overrides["plugins"] = [str(file) for file in plugins]
         base, overrides = flags.choose_study(study, self.data, self.name, overrides)
-        return load_study(base, **overrides)
+        return read_study(base, overrides, check_consent=Consent(plugins, self.trust_plugins).check)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,10 +21,11 @@ import filelock
 from depthbench.errors import BadInput, any_of
 from depthbench.files import NotToml, read_toml, remove_partial_files, write_text
 from depthbench.paths import expand
+from depthbench.plugins import is_loaded
 from depthbench.store.record import Record
 from depthbench.store.run_store import LOCK_SECONDS, RunIsBusy, RunStore
 from depthbench.store.settings import conflicts
-from depthbench.study.file import check_format, load_study
+from depthbench.study.file import check_format, read_study
 from depthbench.study.grid import grids_of, join_grids
 from depthbench.study.model import Frontier, Study, Variant, Verdict
 from depthbench.training.settings import Evaluate
@@ -32,6 +33,12 @@ from depthbench.training.settings import Evaluate
 CHOSEN_BY_DATA = ("every", "train_size", "log_every")  # keys of [evaluate] that Study.resolve fills in
 DISCARDED_BY_FRESH = ("runs", "report", "report-slides", "tensorboard")
 LOCK, INDEX, UNDECIDED = ".lock", ".index.json", ".undecided.json"  # files next to study.toml
+
+
+def _check_loaded(study_file: Path, plugin: Path) -> None:
+    """Raise BadInput unless this process has loaded `plugin`, because a stored study can come from anyone."""
+    if not is_loaded(plugin):
+        raise BadInput(f"{study_file}: its plug-in {plugin} is not loaded; load it with --plugin {plugin}")
 
 
 class StudyStore:
@@ -83,11 +90,11 @@ class StudyStore:
         return table
 
     def study(self) -> Study:
-        """Return the stored study and load its plug-ins.
+        """Return the stored study. No plug-in is executed that this process has not loaded already.
 
-        Raises BadInput as `table` does, or if the study is not valid."""
+        Raises BadInput as `table` does, if the study is not valid, or if it names another plug-in."""
         self.table()
-        return load_study(self.study_file)
+        return read_study(self.study_file, {}, check_consent=_check_loaded)
 
     def check(self, study: Study, data_hash: str, fresh: bool = False) -> None:
         """Raise BadInput unless `study` can be stored here. Writes nothing.

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any, get_args
@@ -24,11 +24,24 @@ def load_study(study: str | Path | None = None, **overrides: Any) -> Study:
     Overrides are sections or single keys, e.g. `load_study("quick", grid={"depth": [20]},
     recipe={"steps": 100})`. Without `study`, the result is the recipe of He et al. 2015 on `data`, and has
     the name of the data. If a study has several grids, `grid` applies to all of them (`restrict_grids`). The
-    plug-ins that the file and the overrides name are loaded. Relative paths of plug-ins and data start from
-    the folder of the file that names them.
+    plug-ins that the file and the overrides name are executed: read those of a file from someone else first.
+    Relative paths of plug-ins and data start from the folder of the file that names them.
 
     Raises BadInput for an unknown study, a syntax error (with its line), an unknown key (with the
     nearest known one), a wrong type or an impossible value."""
+    return read_study(study, overrides)
+
+
+def read_study(
+    study: str | Path | None,
+    overrides: Mapping[str, Any],
+    *,
+    check_consent: Callable[[Path, Path], None] = lambda file, plugin: None,
+) -> Study:
+    """Return what `load_study` does, but execute a plug-in of a study file only with consent.
+
+    `check_consent` is called with the study file and the full path of a plug-in. It raises BadInput if the
+    file may not execute that plug-in. The plug-ins of `overrides` need no consent."""
     values: dict[str, Any] = {}
     plugins: list[str] = []
     source = "study"
@@ -47,6 +60,8 @@ def load_study(study: str | Path | None = None, **overrides: Any) -> Study:
         check_format(values.pop("format", FORMAT), path)
         values.pop("data_hash", None)  # a stored study names the data it was run on
         plugins += _plugin_paths(values, path.parent)
+        for plugin in plugins:
+            check_consent(path, Path(plugin))
         values = _resolve_data_path(values, path.parent)
     plugins += _plugin_paths(overrides, Path.cwd())
     overrides = _resolve_data_path(overrides, Path.cwd())

@@ -1,4 +1,6 @@
+import hashlib
 import io
+import os
 import random
 
 import pytest
@@ -109,6 +111,32 @@ def test_what_is_no_checkpoint_is_not_used(path):
     torch.save([1, 2], content)
     path.write_bytes(content.getvalue())
     assert restored(path)[1] == "checkpoint.pt is not a checkpoint: resuming from step 1"
+
+
+class Malicious:
+    """A state that would create a file when it is unpickled."""
+
+    def __init__(self, trace):
+        self.trace = trace
+
+    def __reduce__(self):
+        return os.system, (f"touch '{self.trace}'",)
+
+
+@pytest.mark.parametrize("is_zip", [True, False])
+@pytest.mark.parametrize("has_digest", [True, False])
+def test_a_checkpoint_cannot_execute_code(path, tmp_path, is_zip, has_digest):
+    state = {"run_id": "a", "step": 3, "weights": Malicious(tmp_path / "executed")}
+    torch.save(state, path, _use_new_zipfile_serialization=is_zip)
+    if has_digest:
+        digest = checkpoint.DIGEST % hashlib.sha256(path.read_bytes()).hexdigest().encode()
+        path.write_bytes(path.read_bytes() + digest)
+    used, note = restored(path)
+    assert used["step"] == 1
+    assert note == "checkpoint.pt cannot be read (UnpicklingError): resuming from step 1"
+    assert not (tmp_path / "executed").exists()
+    torch.load(path, weights_only=False)
+    assert (tmp_path / "executed").exists()  # the file was a threat
 
 
 def test_the_state_of_another_run_is_never_used(path):
