@@ -28,11 +28,22 @@ SECONDS_TO_STOP = 8.0  # seconds that a run always has for a step and saving, af
 def execute(plan: Plan, display: Display) -> None:
     """Train `plan.todo`, `plan.jobs` runs at once. See backend.Backend."""
     signals: list[int] = []
-    file, images = share(plan.data)  # all processes train on what was read and hashed once
-    with file, _collect_signals(signals):
-        _PlanInProgress(plan, display, (file.fileno(), images), signals=signals).finish()
+    with collect_signals(signals):
+        train_plan(plan, display, signals)
     if signals:
         raise Interrupted
+
+
+def train_plan(plan: Plan, display: Display, signals: list[int]) -> None:
+    """Train `plan.todo` in processes of this machine.
+
+    signals: signals that were received so far. The first one stops all runs, and the second kills them.
+    Another thread or a signal handler may append to it."""
+    if not plan.todo:
+        return
+    file, images = share(plan.data)  # all processes train on what was read and hashed once
+    with file:
+        _PlanInProgress(plan, display, (file.fileno(), images), signals=signals).finish()
 
 
 @dataclass
@@ -232,7 +243,7 @@ class _PlanInProgress:
 
 
 @contextlib.contextmanager
-def _collect_signals(signals: list[int]) -> Iterator[None]:
+def collect_signals(signals: list[int]) -> Iterator[None]:
     """Append Ctrl-C and SIGTERM to `signals` instead of raising. Only the main thread can receive signals."""
     if threading.current_thread() is not threading.main_thread():
         yield
