@@ -7,14 +7,12 @@ from typing import Any
 import typer
 from rich.console import Console
 
-from depthbench.cli.tables import how_many, summary_table
+from depthbench.cli.tables import first_names, how_many, summary_table
 from depthbench.cli.terminal import draw_report, err, no_report
 from depthbench.console import say
 from depthbench.execution.plan import Plan
 from depthbench.store.record import FINISHED, Record
 from depthbench.store.results import read_runs
-
-MOST_NAMES = 5  # in a line
 
 
 def announcement(plan: Plan) -> list[str]:
@@ -26,7 +24,9 @@ def announcement(plan: Plan) -> list[str]:
     work = f"{left} to do on {plan.device} ({how})" if left else "nothing to do"
     lines = [f"{runs}, {len(plan.finished)} already done, {work}", f"results: {plan.store.path}"]
     if skipped := plan.data.skipped:
-        lines.append(f"left out {len(skipped)} unreadable image{'s'[: len(skipped) > 1]}: {_names(skipped)}")
+        lines.append(
+            f"left out {len(skipped)} unreadable image{'s'[: len(skipped) > 1]}: {first_names(skipped)}"
+        )
     return [*lines, *plan.notes]
 
 
@@ -95,10 +95,6 @@ def _failure_line(plan: Plan, failures: list[dict[str, Any]], total: int) -> str
     runs = f"{len(failures)} of {total} runs"
     statuses = {row["status"] for row in failures}
     if len(statuses) == 1:
-        return f"{runs} {statuses.pop()}: {_names([row['run_id'] for row in failures])}{reason}{where}"
-    names = _names([f"{row['run_id']} {row['status']}" for row in failures])
+        return f"{runs} {statuses.pop()}: {first_names([row['run_id'] for row in failures])}{reason}{where}"
+    names = first_names([f"{row['run_id']} {row['status']}" for row in failures])
     return f"{runs} did not succeed: {names}{reason}{where}"
-
-
-def _names(names: list[str] | tuple[str, ...]) -> str:
-    return ", ".join(names[:MOST_NAMES]) + (", ..." if len(names) > MOST_NAMES else "")

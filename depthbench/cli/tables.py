@@ -1,6 +1,7 @@
 """Tables in the terminal. Errors are in percent."""
 
 import json
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
@@ -14,6 +15,7 @@ from depthbench.text import printable
 if TYPE_CHECKING:
     from depthbench.execution.cost.estimate import CostRow, PlanCost
 
+MOST_NAMES = 5  # in a line
 ERRORS = {"train_error_eval": "train error %", "test_error": "test error %", "best_test_error": "best test %"}
 
 
@@ -40,6 +42,20 @@ def runs_table(rows: list[dict[str, Any]], title: str) -> Table:
         cells += [duration(row["seconds"])] if row.get("seconds") else []
         table.add_row(*cells)
     return table
+
+
+def failure_lines(rows: list[dict[str, Any]]) -> list[str]:
+    """Return a line for each reason for which runs failed, from rows of `read_runs`."""
+    reasons: dict[str, list[str]] = {}
+    for row in rows:
+        if row["status"] == "failed":
+            reasons.setdefault(row["reason"] or "the reason is not known", []).append(row["run_id"])
+    return [f"{first_names(names)} failed: {reason}" for reason, names in reasons.items()]
+
+
+def first_names(names: Sequence[str]) -> str:
+    """List names in a line, at most MOST_NAMES of them."""
+    return ", ".join(names[:MOST_NAMES]) + (", ..." if len(names) > MOST_NAMES else "")
 
 
 def print_runs(rows: list[dict[str, Any]], title: str, as_json: bool) -> None:

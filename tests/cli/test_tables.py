@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from depthbench.cli.tables import plan_lines, plan_table, runs_table, summary_table
+from depthbench.cli.tables import failure_lines, plan_lines, plan_table, runs_table, summary_table
 from depthbench.execution.cost.estimate import CostRow, PlanCost
 from depthbench.report.sentences import frontier_lines
 
@@ -42,6 +42,23 @@ def test_each_run_has_a_row_with_blanks_for_unknown_values():
     cells = [[cell.strip() for cell in line.split("│")] for line in shown]
     assert ["plain", "8", "0", "done", "9", "12.35", "12.35", "12.35", "1 min 15 s"] in cells
     assert any("failed" in line and "12.35" not in line for line in shown)
+
+
+def test_runs_that_failed_for_one_reason_share_a_line():
+    rows = [
+        run("plain", depth, 0, "failed") | {"run_id": f"p{depth}", "reason": "boom"} for depth in range(7)
+    ]
+    rows += [run("plain", 8, 1) | {"run_id": "p8", "reason": None}]
+    rows += [run("plain", 9, 1, "failed") | {"run_id": "p9", "reason": None}]
+    assert failure_lines(rows) == [
+        "p0, p1, p2, p3, p4, ... failed: boom",
+        "p9 failed: the reason is not known",
+    ]
+
+
+def test_text_of_results_is_no_markup_and_no_control_character():
+    (line,) = lines(runs_table([run("[red]a\x1b[2J\nb", 8, 0)], "mine"))[4:5]
+    assert line.startswith("[red]a\ufffd[2J b ")
 
 
 def test_planned_runs_have_no_error_columns():

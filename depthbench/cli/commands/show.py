@@ -3,7 +3,7 @@
 from typing import Annotated
 
 from depthbench.cli.options import Results, option
-from depthbench.cli.tables import print_runs
+from depthbench.cli.tables import failure_lines, print_runs
 from depthbench.cli.terminal import out
 from depthbench.console import say
 
@@ -14,8 +14,8 @@ def show(
 ) -> None:
     """Show the runs of a results directory: status, errors and time.
 
-    Lines below the table name the inconclusive verdicts, and say how many
-    seeds would decide each of them.
+    Lines below the table say why runs failed, name the inconclusive
+    verdicts, and say how many seeds would decide each of them.
     """
     from depthbench.report.undecided import undecided
     from depthbench.store.results import read_runs
@@ -26,7 +26,7 @@ def show(
     print_runs(rows, str(results), as_json)
     if as_json:
         return
-    for line in undecided(results, rows).lines:
+    for line in (*failure_lines(rows), *undecided(results, rows).lines):
         say(out, line)
     store = StudyStore(results)
     missing = len(requested_runs(store.table())) - len(store.run_names())
