@@ -60,7 +60,8 @@ class _Resumed:
 
     trainer: Trainer
     is_resumed: bool = False
-    notes: list[str] = field(default_factory=list)
+    note: str | None = None
+    """What the user should know of the state."""
 
 
 def _resume(run: Run, images: Images, store: RunStore, mode: TrainingMode) -> _Resumed:
@@ -85,10 +86,11 @@ def _resume(run: Run, images: Images, store: RunStore, mode: TrainingMode) -> _R
     except BaseException:
         resumed.trainer.close()
         raise
-    if note is not None:
-        resumed.notes.append(note)
+    if note is None and resumed.is_resumed:
+        note = f"resuming from step {resumed.trainer.step}"
     if torch.get_num_threads() != threads:
-        resumed.notes.append(f"resuming with {torch.get_num_threads()} threads as before, not {threads}")
+        note = f"{note}, with {torch.get_num_threads()} threads as before, not {threads}"
+    resumed.note = note
     return resumed
 
 
@@ -128,8 +130,8 @@ class _Progress:
 
     def start(self, resumed: _Resumed) -> None:
         """Store the first record, and start the clocks."""
-        for note in resumed.notes:
-            self._emit_note(note)
+        if resumed.note is not None:
+            self._emit_note(resumed.note)
         if self.trainer.is_streamed:
             self._emit_note(self.trainer.placement)
         environment = Environment(**describe_environment(self.trainer.device, torch.get_num_threads()))

@@ -108,7 +108,10 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tiny, trained, checks, stoppe
     assert half.status == "interrupted"
     assert half.step == stopped_at
     torch.rand(7)  # changes the state of the generator
-    resumed, _ = trained(run, folder="parts")
+    events = []
+    resumed, _ = trained(run, folder="parts", emit=events.append)
+    notes = [event.text for event in events if isinstance(event, Note)]
+    assert notes == [f"resuming from step {stopped_at}"]
     assert_same_tables(store, parts)
     assert resumed.final == whole.final
     assert resumed.hashes == whole.hashes
@@ -123,7 +126,9 @@ def test_a_run_resumed_with_other_threads_has_a_note(tiny, trained):
         events = []
         record, _ = trained(run, emit=events.append)
         assert record.environment.threads == 2
-        assert Note("resuming with 2 threads as before, not 1", run) in events
+        assert [event.text for event in events if isinstance(event, Note)] == [
+            "resuming from step 1, with 2 threads as before, not 1"
+        ]
     finally:
         torch.set_num_threads(threads)
 
@@ -234,9 +239,10 @@ def test_a_run_resumed_where_a_row_is_due_has_a_rate(tiny, trained):
     trained(run, should_stop=stop_after(8))  # stops in the evaluation after step 6
     events = []
     trained(run, emit=events.append)
-    assert isinstance(events[0], Alive)  # with the time that the next step may take
-    assert (events[0].step, events[0].longest_step > 0) == (6, True)
-    assert events[1] == Activity(run, "evaluating at step 6")
+    _, alive, evaluating = events[:3]  # after the note on resuming
+    assert isinstance(alive, Alive)  # with the time that the next step may take
+    assert (alive.step, alive.longest_step > 0) == (6, True)
+    assert evaluating == Activity(run, "evaluating at step 6")
     rows = [event for event in events if isinstance(event, RowLogged)]
     assert rows[0].step == rows[0].first_step == 6
     assert all(row.images_per_second > 0 for row in rows)
