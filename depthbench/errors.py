@@ -12,6 +12,10 @@ class BadInput(ValueError):
     The command line prints it without a traceback and exits with code 2."""
 
 
+class RunsFailed(BadInput):
+    """Runs failed whose results are needed to go on. The message names one and its reason."""
+
+
 class Interrupted(Exception):
     """The user (Ctrl-C) or the system (SIGTERM) stopped a study; its runs are kept."""
 

@@ -21,7 +21,7 @@ from depthbench.cli.commands.show import show
 from depthbench.cli.options import option
 from depthbench.cli.terminal import err
 from depthbench.console import say
-from depthbench.errors import BadInput
+from depthbench.errors import BadInput, RunsFailed
 
 if TYPE_CHECKING:
     from typer._click.exceptions import UsageError  # typer brings its own copy of click
@@ -96,7 +96,7 @@ def main() -> None:
         sys.exit(2)
     except BadInput as error:
         say(err, f"depthbench: {error}", "red")
-        sys.exit(2)
+        sys.exit(1 if isinstance(error, RunsFailed) else 2)
     except OSError as error:  # e.g. a full disk
         say(err, f"depthbench: {error}", "red")
         sys.exit(1)

@@ -1,17 +1,18 @@
 """The search for the frontier, the deepest depth at which a network still trains."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
 from depthbench.analysis.frontier import frontiers, most_n, next_depth, summarise, tried
-from depthbench.errors import BadInput
+from depthbench.errors import BadInput, RunsFailed
 from depthbench.events import Display
 from depthbench.execution.plan import Plan, make_plan
 from depthbench.execution.run import execute
 from depthbench.execution.settings import Execution
+from depthbench.store.record import Record
 from depthbench.store.results import load_results, read_runs
 from depthbench.store.study_store import StudyStore
 from depthbench.study.file import build
@@ -59,8 +60,8 @@ def find_frontier(
     progress while an image folder is read.
 
     Raises BadInput for an unknown network, for a limit that is out of range, for a network without a depth up
-    to `deepest`, and if the runs that the search needs next failed. Raises errors.Interrupted after
-    Ctrl-C."""
+    to `deepest`, and, as errors.RunsFailed, if the runs that the search needs next failed. Raises
+    errors.Interrupted after Ctrl-C."""
     execution = execution or Execution()
     if execution.fresh:
         raise BadInput("a search continues from stored runs: leave out `fresh`, or give another `name`")
@@ -73,11 +74,24 @@ def find_frontier(
         update={"grid": grid, "also": [], "frontier": frontier, "name": name or f"frontier-{study.name}"}
     )
     path = execution.results / study.name
-    for plan in search(study, path, lambda study: planner(study, execution)):
-        execute(plan, display)
+    ended: dict[str, Record] = {}
+    try:
+        for plan in search(study, path, lambda study: planner(study, execution)):
+            ended = execute(plan, display)
+    except RunsFailed as error:
+        raise RunsFailed(f"{error}: {_failures(path, ended)}") from None
     runs = load_results(path).runs
     by_seed = frontiers(runs, frontier.below)
     return FoundFrontier(path, frontier.below, by_seed, summarise(by_seed, runs))
+
+
+def _failures(path: Path, ended: Mapping[str, Record]) -> str:
+    """Name a run that failed and its reason, which a full disk can have kept from being stored."""
+    for run_id, record in ended.items():
+        if record.status == "failed":
+            trace = path / "runs" / run_id / "error.txt"
+            return f"{run_id} ({record.reason})" + (f"; see {trace}" if trace.exists() else "")
+    return f"see `depthbench show {path}`"
 
 
 def search(study: Study, path: Path, planner: Callable[[Study], Plan]) -> Iterator[Plan]:
@@ -99,10 +113,7 @@ def search(study: Study, path: Path, planner: Callable[[Study], Plan]) -> Iterat
     previous = None
     while wanted := _next_grids(study, path, limits.below, most):
         if wanted == previous:  # these runs failed and would fail forever
-            raise BadInput(
-                f"{path}: the search cannot go on, because the runs that it needs next failed; see "
-                f"`depthbench show {path}`"
-            )
+            raise RunsFailed(f"{path}: the search cannot go on, because the runs that it needs next failed")
         first, *others = previous = wanted
         yield planner(study.model_copy(update={"grid": first, "also": others}))
     if previous is None:

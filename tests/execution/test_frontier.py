@@ -1,11 +1,13 @@
 import pytest
 
 from depthbench.analysis.frontier import frontiers
-from depthbench.errors import BadInput
+from depthbench.errors import BadInput, RunsFailed
+from depthbench.events import RunEnded
 from depthbench.execution.frontier import find_frontier, search
 from depthbench.execution.plan import make_plan
 from depthbench.execution.run import execute
 from depthbench.execution.settings import Execution
+from depthbench.store.record import Record
 from depthbench.store.results import load_results
 from depthbench.store.study_store import StudyStore
 from depthbench.study.model import Frontier
@@ -96,6 +98,21 @@ def test_a_search_ends_if_its_runs_fail(tiny, tmp_path, failing_networks):
     study = tiny(plugins=[failing_networks], options={"width": None}, grid=grid)
     with pytest.raises(BadInput, match="the runs that it needs next failed"):
         find(study.model_copy(update={"frontier": Frontier(deepest=3)}), tmp_path)
+    with pytest.raises(RunsFailed, match=r"failed: raises-1-s0-\w+ \(RuntimeError: .*\); see .*error.txt"):
+        find_frontier(study, deepest=3, execution=Execution(tmp_path, device="cpu", jobs=1))
+
+
+def test_a_failure_that_could_not_be_stored_is_named(tiny, tmp_path, monkeypatch):
+    """As on a full disk."""
+
+    def fail(plan, display):
+        for run in plan.todo:
+            record = Record.of(run).changed(status="failed", reason="no space left for it")
+            display.show(RunEnded(run, record))
+
+    monkeypatch.setattr("depthbench.execution.backends.local.execute", fail)
+    with pytest.raises(RunsFailed, match=r"failed: plain-8-s0-\w+ \(no space left for it\)$"):
+        find_frontier(tiny(), networks="plain", deepest=8, execution=Execution(tmp_path, device="cpu"))
 
 
 def test_runs_of_an_older_plug_in_are_not_reused(tiny, tmp_path, here):
