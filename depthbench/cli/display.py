@@ -12,6 +12,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from depthbench.console import LINE_SECONDS, say
 from depthbench.events import (
     Activity,
+    Alive,
     Display,
     Event,
     Note,
@@ -73,6 +74,8 @@ class _Clock:
         """The last progress of each run in progress, by run id."""
         self.seen: dict[str, float] = {}
         """The time at which that progress was seen."""
+        self.alive: dict[str, tuple[float, Alive]] = {}
+        """When each run in progress was last seen to do something, by run id, and its last Alive event."""
         self.rates: dict[str, dict[str, float]] = {}
         """The seconds per step and layer of each run seen, by network and run id."""
         self.total = sum(run.depth * run.steps for run in runs)
@@ -83,6 +86,11 @@ class _Clock:
         """Record that a process starts a run, perhaps again after another process failed."""
         self.waiting[run.run_id] = run
         self.progress.pop(run.run_id, None)
+        self.alive.pop(run.run_id, None)
+
+    def see_alive(self, event: Alive) -> None:
+        """Record that a run does something."""
+        self.alive[event.run.run_id] = time.monotonic(), event
 
     def see(self, event: Progressed) -> None:
         """Record the progress of a run."""
@@ -99,6 +107,7 @@ class _Clock:
         """Record that a run ended. All its steps count as made, even if it ended early."""
         self.waiting.pop(run.run_id, None)
         self.progress.pop(run.run_id, None)
+        self.alive.pop(run.run_id, None)
         self.done[run.run_id] = run.depth * run.steps
 
     def left_of(self, run: Run) -> float:
@@ -108,12 +117,22 @@ class _Clock:
 
     @property
     def left(self) -> str:
-        """The estimated time left, in words."""
+        """The estimated time left, in words, or how long a run has done nothing."""
+        if silence := self._silence():
+            return silence
         if not self.rates:
             return "time left not known yet"
         started = [self.left_of(event.run) for event in self.progress.values()]
         waiting = [run.depth * run.steps * self._rate(run.network) for run in self.waiting.values()]
         return f"about {duration(makespan([*started, *waiting], self.jobs))} left"
+
+    def _silence(self) -> str:
+        """Say how long a run has done nothing, if that is longer than its steps take; otherwise empty."""
+        for since, event in self.alive.values():
+            seconds = time.monotonic() - since
+            if seconds > max(LINE_SECONDS, 2 * event.longest_step):
+                return f"no progress of {_name(event.run)} for {duration(seconds)}"
+        return ""
 
     def _rate(self, network: str) -> float:
         """Return the mean seconds per step and layer of a network, or of all if no run of it was seen."""
@@ -140,6 +159,8 @@ class Lines(Silent):
                 self.current[run.run_id] = f"{_name(run)} starting"
             case RowLogged(run):
                 self.rows[run.run_id] = event
+            case Alive():
+                self.clock.see_alive(event)
             case Progressed(run):
                 self.clock.see(event)
                 self.current[run.run_id] = f"{_name(run)} step {event.step}/{run.steps}"

@@ -6,7 +6,7 @@ from rich.console import Console
 
 from depthbench.cli import display
 from depthbench.cli.display import Bars, Lines, outcome
-from depthbench.events import Activity, Note, Progressed, RowLogged, RunEnded, RunStarted, StudyStarted
+from depthbench.events import Activity, Alive, Note, Progressed, RowLogged, RunEnded, RunStarted, StudyStarted
 from depthbench.store.record import Final, Record, Timing
 
 FINAL = Final(train_error_eval=12.345, test_error=20.0)
@@ -129,6 +129,26 @@ def test_waiting_runs_take_as_long_as_the_others_of_their_network_by_depth(clock
     assert clock.left_of(shallow) == 1
     monkeypatch.setattr(display.time, "monotonic", lambda: 9.0)  # it takes longer than expected
     assert clock.left_of(shallow) == 0
+
+
+def test_a_run_that_does_nothing_is_named_instead_of_the_time_left(clock_of, monkeypatch):
+    clock, (deep, shallow) = clock_of(jobs=2)
+    for run, longest in ((deep, 20.0), (shallow, 1.0)):
+        clock.start(run)
+        clock.see(progressed(run, 3, seconds=5, left=99))
+        clock.see_alive(Alive(run, 3, longest_step=longest))
+
+    def left_at(now):
+        monkeypatch.setattr(display.time, "monotonic", lambda: now)
+        return clock.left
+
+    assert "left" in left_at(9.0)
+    assert left_at(12.0) == "no progress of plain-8 seed 0 for 12 s"
+    clock.finish(shallow)
+    assert "left" in left_at(39.0)
+    assert left_at(41.0) == "no progress of plain-20 seed 0 for 41 s"
+    clock.start(deep)  # in another process
+    assert "left" in left_at(42.0)
 
 
 def test_the_time_left_ends_with_the_last_of_several_jobs(clock_of):
