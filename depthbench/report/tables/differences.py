@@ -22,8 +22,10 @@ from depthbench.report.tables.formatting import (
 )
 
 
-def build(compared: Comparison) -> Table:
-    return differences_table(compared.differences, compared.labels[0])
+def build(compared: Comparison) -> Table | None:
+    """Build the table. Without differences there is none, and the page's opening says why."""
+    differences = compared.differences
+    return None if differences.empty else differences_table(differences, compared.labels[0])
 
 
 def differences_table(differences: pd.DataFrame, baseline: str) -> Table:
@@ -55,8 +57,7 @@ def differences_table(differences: pd.DataFrame, baseline: str) -> Table:
         f" With fewer than {LEAST_SEEDS} seeds there is no p. Same batches are the same images in the same "
         "order."
     )
-    nothing = "Nothing to compare: no network and depth has finished runs of the same seed in two studies."
-    return Table(note, raw, without_empty_columns(shown), nothing)
+    return Table(note, raw, without_empty_columns(shown))
 
 
 def _networks(row: Mapping[str, Any]) -> str:
