@@ -75,6 +75,8 @@ def _study_card(path: Path, folder: Path) -> Card:
     report = path / STYLES["page"].folder
     page = _address(report / "index.html", folder)
     name, data = evidence.study["name"], evidence.study["data"]["name"]
+    if name != path.name:
+        name = f"{name} (in {path.name})"
     if evidence.runs.empty:  # then its tables have no columns
         return Card(name, page, about=data, problem="no run has any data yet")
     about = [data, sentences.statuses(evidence.runs, evidence.missing), _date(path), in_bytes(_size(path))]

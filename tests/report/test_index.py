@@ -22,6 +22,13 @@ def test_a_study_without_a_report_has_the_command_that_draws_it(tmp_path, monkey
     monkeypatch.chdir(tmp_path)
     page = write_index(folder).read_text(encoding="utf-8")
     assert "depthbench report &#39;in/all results/renamed&#39;" in page
+    assert "<h2>made-up (in renamed)</h2>" in page
+    assert "A linked title opens a report" in page
+    figures = folder / "renamed" / "report" / "figures"  # of a report whose page was deleted
+    figures.mkdir(parents=True)
+    (figures / "degradation.svg").touch()
+    page = write_index(folder).read_text(encoding="utf-8")
+    assert "depthbench report &#39;in/all results/renamed&#39;" in page
 
 
 @pytest.mark.parametrize(
