@@ -292,6 +292,7 @@ def test_a_hanging_worker_dies_with_its_parent_and_leaves_the_run_to_the_next_co
     file = tmp_path / "study.toml"
     file.write_text(study.to_toml())
     command = [sys.executable, "-m", "depthbench", "run", str(file), "--device", "cpu", "--quiet"]
+    command += ["--trust-plugins"]
     parent = subprocess.Popen([*command, "--results", str(tmp_path)], env=os.environ | {HANG: "1"})
     store = StudyStore(tmp_path / "tiny")
     wait_until(lambda: any(s.read() is not None for s in store.run_stores()))  # the run has started
