@@ -1,5 +1,6 @@
 """Paths and names as users write them."""
 
+import os
 import re
 from pathlib import Path
 
@@ -17,18 +18,22 @@ def expand(path: str | Path) -> Path:
     cannot be stored because it is not UTF-8."""
     if "\0" in str(path):
         raise BadInput(f"path {str(path)!r}: contains a NUL character; remove it")
-    if not _is_text(str(path)):
-        raise BadInput(f"path {readable(str(path))}: its bytes are not UTF-8; rename the file or folder")
     try:
-        return Path(path).expanduser()
+        expanded = Path(path).expanduser()
     except RuntimeError:
-        user = Path(path).parts[0]
-        raise BadInput(f"path {path}: there is no user {user[1:]}; write ./{user} for a file") from None
+        user = readable(Path(path).parts[0])
+        raise BadInput(
+            f"path {readable(str(path))}: there is no user {user[1:]}; write ./{user} for a file"
+        ) from None
+    for whole in (str(path), os.path.abspath(expanded)):  # the working directory counts as well
+        if not is_text(whole):
+            raise BadInput(f"path {readable(whole)}: its bytes are not UTF-8; rename the file or folder")
+    return expanded
 
 
 def problem_of_name(name: str) -> str | None:
     """Return why `name` cannot be a part of a file name, in words, or None if it can."""
-    if not _is_text(name):
+    if not is_text(name):
         return "is not UTF-8"
     if not name or not name.isprintable():
         return "is empty" if not name else "has characters that cannot be printed"
@@ -43,7 +48,7 @@ def problem_of_name(name: str) -> str | None:
     return None
 
 
-def _is_text(name: str) -> bool:
+def is_text(name: str) -> bool:
     """Return whether a name can be written as UTF-8. Python represents other bytes by surrogates."""
     try:
         name.encode()

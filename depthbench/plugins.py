@@ -12,7 +12,7 @@ from typing import Any
 from depthbench.data import DATASETS
 from depthbench.errors import BadInput, any_of, one_line
 from depthbench.networks import NETWORKS, Family
-from depthbench.paths import problem_of_name
+from depthbench.paths import is_text, problem_of_name
 from depthbench.probes import PROBES
 from depthbench.registry import Entry
 from depthbench.text import readable
@@ -75,9 +75,13 @@ def _execute(module: ModuleType, loader: Loader, path: Path) -> dict[str, dict[s
     for key, values in defined.items():
         entries, _ = LISTS[key]
         for name in values:
-            problem = None if isinstance(name, str) else "is not text"
-            if key == "NETWORKS" and problem is None:  # the names of run directories contain it
+            problem = None
+            if not isinstance(name, str):
+                problem = "is not text"
+            elif key == "NETWORKS":  # the names of run directories contain it
                 problem = problem_of_name(name)
+            elif not name or not is_text(name):
+                problem = "is not UTF-8" if name else "is empty"
             if problem is not None:
                 shown = readable(name) if isinstance(name, str) else name
                 raise BadInput(f"--plugin {path}: the name {shown!r} in {key} {problem}; use another name")

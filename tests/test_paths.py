@@ -26,6 +26,15 @@ def test_a_path_that_no_file_can_have_is_refused(path, message):
     assert message in str(error.value)
 
 
+def test_a_relative_path_in_a_folder_that_is_not_utf8_is_refused(tmp_path, monkeypatch):
+    folder = tmp_path / "caf\udce9"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    with pytest.raises(BadInput, match="caf\ufffd/results: its bytes are not UTF-8"):
+        expand("results")
+    assert expand(tmp_path) == tmp_path
+
+
 @pytest.mark.parametrize(
     "name", ["plain", "my net", "größe-2", "a.b", "a" * LONGEST_NAME, "console", "com10x"]
 )

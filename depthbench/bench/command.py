@@ -21,6 +21,7 @@ from depthbench.errors import BadInput
 from depthbench.machine.device import resolve_device
 from depthbench.machine.environment import busy, cores_each, cpu_name, describe_environment, usable_cores
 from depthbench.networks import NETWORKS
+from depthbench.paths import expand
 from depthbench.registry import look_up
 
 MAX_JOBS = {"cpu": 8, "mps": 2, "cuda": 4}  # simultaneous jobs without --jobs
@@ -48,7 +49,7 @@ def run_bench(settings: Settings, results: Path, console: Console) -> Path:
     )
     cases = settings.cases()
     machine = torch.cuda.get_device_name(device) if kind == "cuda" else cpu_name()
-    folder = results / output.slug(machine, cores, settings.precision)
+    folder = expand(results) / output.slug(machine, cores, settings.precision)
     try:
         folder.mkdir(parents=True, exist_ok=True)  # fail now rather than after minutes of measuring
     except OSError as error:

@@ -17,7 +17,7 @@ from depthbench.store.results import load_results, read_runs
 from depthbench.store.study_store import StudyStore
 from depthbench.study.file import build
 from depthbench.study.grid import Grid
-from depthbench.study.model import Frontier, Study
+from depthbench.study.model import Frontier, Study, file_name
 
 Planner = Callable[[Study, Execution], Plan]
 
@@ -59,9 +59,9 @@ def find_frontier(
     shows the progress (depthbench/events.py). planner: makes the plan of each round, e.g. one that shows
     progress while an image folder is read.
 
-    Raises BadInput for an unknown network, for a limit that is out of range, for a network without a depth up
-    to `deepest`, and, as errors.RunsFailed, if the runs that the search needs next failed. Raises
-    errors.Interrupted after Ctrl-C."""
+    Raises BadInput for an unknown network, for a name that cannot be stored, for a limit that is out of
+    range, for a network without a depth up to `deepest`, and, as errors.RunsFailed, if the runs that the
+    search needs next failed. Raises errors.Interrupted after Ctrl-C."""
     execution = execution or Execution()
     if execution.fresh:
         raise BadInput("a search continues from stored runs: leave out `fresh`, or give another `name`")
@@ -70,9 +70,12 @@ def find_frontier(
     chosen = {key: value for key, value in limits.items() if value is not None}
     frontier = build(Frontier, (study.frontier or Frontier()).model_dump() | chosen, "frontier")
     grid = study.grid.model_copy(update={"network": names})
-    study = study.model_copy(
-        update={"grid": grid, "also": [], "frontier": frontier, "name": name or f"frontier-{study.name}"}
-    )
+    name = name or f"frontier-{study.name}"
+    try:
+        file_name(name)
+    except ValueError as error:
+        raise BadInput(f"name = {name!r}: {error}") from None
+    study = study.model_copy(update={"grid": grid, "also": [], "frontier": frontier, "name": name})
     path = execution.results / study.name
     ended: dict[str, Record] = {}
     try:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from depthbench.analysis.comparison import label_each
 from depthbench.errors import BadInput
+from depthbench.paths import expand
 from depthbench.report import opening, sentences
 from depthbench.report.evidence import Comparison, Evidence
 from depthbench.report.figures import COMPARISON_FIGURES
@@ -22,12 +23,12 @@ def write_comparison(paths: Sequence[str | Path], out: str | Path | None = None)
 
     Raises BadInput for fewer than two directories, for one that is named twice or holds no results, and if a
     study has no run with data."""
-    folders = [Path(path) for path in paths]
+    folders = [expand(path) for path in paths]
     if len(folders) < 2:
         raise BadInput("a comparison needs at least two results directories: name another one")
     labels = label_each(folders)
-    chosen = out and Path(out)
-    out = Path(out or folders[0].parent / "comparisons" / "-vs-".join(labels).replace("/", "-"))
+    chosen = out and expand(out)
+    out = Path(chosen or folders[0].parent / "comparisons" / "-vs-".join(labels).replace("/", "-"))
     if out.exists() and not out.is_dir():
         raise BadInput(f"--out {out} is a file: name a folder")
     evidence = {label: Evidence.load(path) for label, path in zip(labels, folders, strict=True)}

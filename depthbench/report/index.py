@@ -10,6 +10,7 @@ from urllib.parse import quote
 from depthbench.errors import BadInput
 from depthbench.files import write_text
 from depthbench.machine.units import in_bytes
+from depthbench.paths import expand
 from depthbench.registry import Entry
 from depthbench.report import opening, sentences
 from depthbench.report.entries import ANSWER, ReportFigure
@@ -57,6 +58,7 @@ def write_index(folder: Path) -> Path:
 
     The reports themselves are not drawn. A study that cannot be read has a card that says why. Raises
     BadInput if there is no study."""
+    folder = expand(folder)
     studies = study_folders(folder)
     if not studies:
         raise BadInput(f"{folder} holds no studies: give a folder of results directories, e.g. results")

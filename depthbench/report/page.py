@@ -50,7 +50,8 @@ def write_report(
         )
     if style not in STYLES:
         raise BadInput(f"--style {style}: no such style; use {any_of(STYLES)}")
-    pages = [write_page(Path(path), Path(out or Path(path) / STYLES[style].folder), style) for path in paths]
+    folders = [expand(path) for path in paths]
+    pages = [write_page(path, expand(out or path / STYLES[style].folder), style) for path in folders]
     return pages[-1]
 
 

@@ -370,6 +370,28 @@ def test_bad_input_prints_one_line_and_writes_nothing(folders, arguments, compla
 
 
 @pytest.mark.parametrize(
+    "command",
+    [
+        ["run", "--depths", "8", "--results", "PATH"],
+        ["run", "--depths", "8", "--data-dir", "PATH"],
+        ["frontier", "plain", "--results", "PATH"],
+        ["bench", "--results", "PATH"],
+        ["report", "PATH"],
+        ["compare", "STUDY", "PATH/small"],
+        ["compare", "STUDY", "STUDY/..", "--out", "PATH"],
+    ],
+)
+def test_a_path_that_is_not_utf8_is_refused_before_anything_is_written(trained_study, tmp_path, command):
+    path = tmp_path / "caf\udce9"
+    (path / "small").mkdir(parents=True)
+    shutil.copy(trained_study.path / "study.toml", path / "small")
+    words = [w.replace("PATH", str(path)).replace("STUDY", str(trained_study.path)) for w in command]
+    with pytest.raises(BadInput, match=r"caf\ufffd(/small)?: its bytes are not UTF-8; rename"):
+        invoke(*words)
+    assert [file.name for file in path.rglob("*")] == ["small", "study.toml"]
+
+
+@pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
         (["list"], "depthbench: Missing argument 'what'; see `depthbench list --help`"),

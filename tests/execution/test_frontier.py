@@ -71,6 +71,10 @@ def test_find_frontier_stores_its_runs_in_a_study_of_their_own(tiny, tmp_path, h
     assert StudyStore(result.path).study().grid.depth == [8, 14]
     with pytest.raises(BadInput, match=r"frontier: below = 0: should be above 0"):
         find_frontier(study, below=0)
+    with pytest.raises(BadInput, match=r"name = '../x': should be 1 to 100 letters"):
+        find_frontier(study, name="../x")
+    with pytest.raises(BadInput, match=r"name = 'aux': is the name of a device on Windows"):
+        find_frontier(study, name="aux")
     with pytest.raises(BadInput, match="a search continues from stored runs: leave out `fresh`"):
         find_frontier(study, execution=Execution(tmp_path, fresh=True))
 
@@ -134,7 +138,7 @@ def test_runs_of_an_older_plug_in_are_not_reused(tiny, tmp_path, here):
 def test_all_rounds_of_a_search_use_the_same_number_of_threads(tiny, tmp_path, monkeypatch):
     """A round with a single run does not get all cores, because sums over more threads round differently."""
     monkeypatch.delenv("OMP_NUM_THREADS")
-    monkeypatch.setattr("depthbench.execution.plan.usable_cores", lambda: 2)
+    monkeypatch.setattr("depthbench.execution.sharing.usable_cores", lambda: 2)
     monkeypatch.setattr("depthbench.machine.environment.usable_cores", lambda: 2)
     grid = {"network": ["plain"], "seed": [0]}
     alone = make_plan(tiny(grid=grid), Execution(tmp_path, device="cpu"))
