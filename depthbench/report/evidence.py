@@ -26,6 +26,7 @@ from depthbench.analysis.robustness import summarise_robustness
 from depthbench.analysis.summary import ERRORS, summarise
 from depthbench.analysis.theory import measured_rates
 from depthbench.analysis.verdict import Verdicts, judge
+from depthbench.data.settings import Data
 from depthbench.report import sentences
 from depthbench.report.settings import drop_defaults, settings_of
 from depthbench.store.record import Record
@@ -74,6 +75,8 @@ class Evidence(_OnlyFields):
 
         Without `layers`, that table is empty."""
         study, rows = StudyStore(path).table(), read_runs(path) if rows is None else rows
+        study = {"name": Path(path).resolve().name, "data": {}, "grid": {}} | study
+        study["data"] = {"name": Data().name} | study["data"]
         return cls(with_columns(join_results(path, rows, layers=layers)), study, path, rows)
 
     def prepare(self) -> None:

@@ -27,6 +27,7 @@ from depthbench.report.settings import environment
 from depthbench.report.tables import TABLES
 from depthbench.report.tables.writing import TableOnPage, write_tables
 from depthbench.report.undecided import keep_undecided
+from depthbench.study.grid import grids_of
 
 
 def write_report(
@@ -196,9 +197,11 @@ def _command(path: Path, study: Mapping[str, Any]) -> str:
     file = shlex.quote(str(relative_path(path / "study.toml")))
     results += "".join(f" --plugin {shlex.quote(plugin)}" for plugin in _plugins(path, study))
     if "frontier" in study:
-        grids = [study["grid"], *study.get("also", [])]
-        every = {key: dict.fromkeys(x for grid in grids for x in grid[key]) for key in ("network", "seed")}
-        networks, seeds = (",".join(map(str, values)) for values in every.values())
+        grids = grids_of(study)
+        networks, seeds = (
+            ",".join(map(str, dict.fromkeys(value for grid in grids for value in getattr(grid, key))))
+            for key in ("network", "seed")
+        )
         name = shlex.quote(study["name"])
         return f"depthbench frontier {networks} --seeds {seeds}, --study {file} --name {name}{results}"
     return f"depthbench run {file}{results}"

@@ -25,9 +25,10 @@ from depthbench.plugins import is_loaded
 from depthbench.store.record import Record
 from depthbench.store.run_store import LOCK_SECONDS, RunIsBusy, RunStore
 from depthbench.store.settings import conflicts
-from depthbench.study.file import check_format, read_study
+from depthbench.study.file import build, check_format, read_study
 from depthbench.study.grid import grids_of, join_grids
 from depthbench.study.model import Frontier, Study, Variant, Verdict
+from depthbench.study.stored import StoredStudy
 from depthbench.training.settings import Evaluate
 
 CHOSEN_BY_DATA = ("every", "train_size", "log_every")  # keys of [evaluate] that Study.resolve fills in
@@ -74,7 +75,8 @@ class StudyStore:
     def table(self) -> dict[str, Any]:
         """Return the content of study.toml. The networks and plug-ins that it names need not exist.
 
-        Raises BadInput if there is no study.toml, it is not valid TOML, or it has another format."""
+        Raises BadInput if there is no study.toml, it is not valid TOML, it has another format, or a part that
+        results depend on has the wrong type."""
         if not self.study_file.is_file():
             inside = sorted(str(file.parent) for file in self.path.glob("*/study.toml"))
             advice = any_of(inside) if inside else "a directory that `depthbench run` made"
@@ -87,6 +89,7 @@ class StudyStore:
                 "`depthbench run --fresh`"
             ) from None
         check_format(table.get("format"), self.study_file)
+        build(StoredStudy, table, str(self.study_file))
         return table
 
     def study(self) -> Study:
@@ -242,7 +245,11 @@ class StudyStore:
         stored = self.table()
         first, *also = join_grids([*grids_of(stored), study.grid, *study.also])
         plugins = list(dict.fromkeys([*stored.get("plugins", []), *study.plugins]))
-        variants = {name: Variant(**v) for name, v in stored.get("variants", {}).items()} | study.variants
+        variants = {
+            name: build(Variant, values, f"{self.study_file}: variants.{name}")
+            for name, values in stored.get("variants", {}).items()
+        }
+        variants |= study.variants
         joined = {"grid": first, "also": also, "plugins": plugins, "variants": variants}
         if stored.get("verdict"):  # a margin counts only if it was stated before the runs
             joined["verdict"] = Verdict(**study.verdict.model_dump(exclude_none=True) | stored["verdict"])
