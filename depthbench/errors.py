@@ -3,13 +3,17 @@
 import difflib
 from collections.abc import Iterable
 
-from depthbench.text import readable
+from depthbench.text import readable, single_line
 
 
 class BadInput(ValueError):
     """Input that cannot be used. The message names the input and what is allowed instead.
 
-    The command line prints it without a traceback and exits with code 2."""
+    The command line prints it without a traceback and exits with code 2. Values in the message can contain
+    line breaks and characters that cannot be stored, which are replaced."""
+
+    def __init__(self, message: str):
+        super().__init__(single_line(message))
 
 
 class RunsFailed(BadInput):

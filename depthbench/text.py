@@ -22,6 +22,11 @@ def printable(text: str) -> str:
     return CONTROL.sub("\ufffd", readable(text))
 
 
+def single_line(text: str) -> str:
+    """Return `printable` text with a space for each line break."""
+    return printable(" ".join(text.splitlines()))
+
+
 def _is_name(name: str) -> bool:
     """Return whether a file may have this name. Surrogates that do not stand for bytes are not allowed."""
     try:

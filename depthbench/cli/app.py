@@ -22,6 +22,7 @@ from depthbench.cli.options import option
 from depthbench.cli.terminal import err
 from depthbench.console import say
 from depthbench.errors import BadInput, RunsFailed
+from depthbench.text import single_line
 
 if TYPE_CHECKING:
     from typer._click.exceptions import UsageError  # typer brings its own copy of click
@@ -92,13 +93,13 @@ def main() -> None:
     try:
         sys.exit(app(sys.argv[1:] or ["--help"], "depthbench", standalone_mode=False))
     except UsageError as error:
-        say(err, f"depthbench: {_usage_problem(error)}", "red")
+        say(err, f"depthbench: {single_line(_usage_problem(error))}", "red")
         sys.exit(2)
     except BadInput as error:
         say(err, f"depthbench: {error}", "red")
         sys.exit(1 if isinstance(error, RunsFailed) else 2)
     except OSError as error:  # e.g. a full disk
-        say(err, f"depthbench: {error}", "red")
+        say(err, f"depthbench: {single_line(str(error))}", "red")
         sys.exit(1)
     except KeyboardInterrupt:
         say(err, "interrupted")

@@ -10,7 +10,7 @@ from rich.table import Table
 from depthbench.cli.long_table import LongTable
 from depthbench.cli.terminal import out
 from depthbench.machine.units import duration, in_bytes, in_count
-from depthbench.text import printable
+from depthbench.text import single_line
 
 if TYPE_CHECKING:
     from depthbench.execution.cost.estimate import CostRow, PlanCost
@@ -68,7 +68,7 @@ def print_runs(rows: list[dict[str, Any]], title: str, as_json: bool) -> None:
 
 def _cell(text: str) -> str:
     """Return text from a results directory as one line of a table, without markup and control characters."""
-    return escape(" ".join(printable(str(text)).splitlines()))
+    return escape(single_line(str(text)))
 
 
 def _steps(row: dict[str, Any]) -> str:
