@@ -102,6 +102,18 @@ def _setting_defaults() -> Mapping[str, Mapping[str, Any]]:
     }
 
 
+def missing_tables(path: str | Path, rows: Rows) -> list[str]:
+    """Return RUN/NAME.parquet for each table that a finished run lacks, from rows of `read_runs`."""
+    store = StudyStore(path)
+    return [
+        f"{row['run_id']}/{name}.parquet"
+        for row in rows
+        if row["status"] in FINISHED
+        for name in REQUIRED_TABLES
+        if not (store.run(row["run_id"]).path / f"{name}.parquet").is_file()
+    ]
+
+
 class Results(NamedTuple):
     """Three tidy tables. Errors are in percent, and the final errors of a diverged run are at chance."""
 

@@ -3,7 +3,7 @@
 from typing import Annotated
 
 from depthbench.cli.options import Results, option
-from depthbench.cli.tables import failure_lines, print_runs
+from depthbench.cli.tables import failure_lines, first_names, print_runs
 from depthbench.cli.terminal import out
 from depthbench.console import say
 
@@ -18,7 +18,7 @@ def show(
     verdicts, and say how many seeds would decide each of them.
     """
     from depthbench.report.undecided import undecided
-    from depthbench.store.results import read_runs
+    from depthbench.store.results import missing_tables, read_runs
     from depthbench.store.study_store import StudyStore
     from depthbench.study.grid import requested_runs
 
@@ -28,6 +28,8 @@ def show(
         return
     for line in (*failure_lines(rows), *undecided(results, rows).lines):
         say(out, line)
+    if lost := missing_tables(results, rows):
+        say(out, f"missing tables: {first_names(lost)}; rerun the study to train these runs again")
     store = StudyStore(results)
     missing = len(requested_runs(store.table())) - len(store.run_names())
     if missing > 0:
