@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: quickstart test test-fast lint format package-check clean
+.PHONY: quickstart test test-fast fuzz lint format package-check clean
 .DEFAULT_GOAL := quickstart
 
 quickstart: .venv/installed  ## set up, train the quick study on bundled data, write its report
@@ -13,6 +13,9 @@ test: .venv/installed-dev  ## set up, run the tests
 
 test-fast: .venv/installed-dev  ## set up, run the tests that are not marked slow
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
+
+fuzz: .venv/installed-dev  ## set up, test thousands of damaged and odd inputs
+	$(BIN)/python -m pytest -n 2 tests/fuzz --hypothesis-profile=long
 
 lint: .venv/installed-dev  ## set up, check style and types
 	$(BIN)/ruff check .

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import filelock
+import hypothesis
 import pytest
 import torch
 from typer.testing import CliRunner
@@ -25,6 +26,10 @@ from depthbench.study.file import load_study
 from depthbench.training.loop import finish, train
 from depthbench.training.mode import TrainingMode
 from tests.processes import Forked
+
+hypothesis.settings.register_profile("short", deadline=None, derandomize=True, database=None)
+hypothesis.settings.register_profile("long", deadline=None, print_blob=True)
+hypothesis.settings.load_profile("short")  # `--hypothesis-profile` replaces it
 
 torch.set_num_threads(1)  # the bit-for-bit tests compare runs of one thread
 

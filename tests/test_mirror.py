@@ -8,6 +8,7 @@ TESTS = Path(__file__).parent
 PACKAGE = Path(depthbench.__file__).parent
 ELSEWHERE = {  # tests of several modules together
     "contracts/",
+    "fuzz/",
     "probes/test_theory.py",
     "report/style/test_vision.py",
     "report/test_browser.py",
