@@ -29,6 +29,7 @@ from depthbench.data.mapped import Mapped
 from depthbench.data.settings import Data
 from depthbench.errors import BadInput, Interrupted, one_line
 from depthbench.events import Display, Event, Note, RunEnded, RunStarted, Stopping
+from depthbench.execution import janitor
 from depthbench.execution.backends.local import TICK, collect_signals
 from depthbench.execution.ends import store_end
 from depthbench.execution.messages import StartRun, Stop, WorkerSetup
@@ -121,7 +122,7 @@ def _connect(plan: Plan) -> bool:
     stack = contextlib.ExitStack()
     if address is None:
         folder = _temporary_folder("ray")
-        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        stack.enter_context(contextlib.closing(_Janitor(folder)))
         settings |= {"address": "local", "include_dashboard": False, "_temp_dir": folder}
     else:
         _check_address(address)
@@ -134,6 +135,18 @@ def _connect(plan: Plan) -> bool:
     stack.callback(ray.shutdown)
     _connected.append(stack)
     return address is None
+
+
+class _Janitor:
+    """Cleans up after a local cluster, even if this process is killed."""
+
+    def __init__(self, folder: str):
+        self._process = janitor.watch(folder)
+
+    def close(self) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait()
 
 
 def _disconnect() -> None:
