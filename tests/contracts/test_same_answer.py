@@ -21,12 +21,12 @@ from depthbench.study.file import load_study
 from depthbench.training.loop import finish, train
 from tests.conftest import CPU, TINY
 
-pytestmark = [pytest.mark.slow, pytest.mark.parametrize("backend", BACKENDS)]
+pytestmark = pytest.mark.slow
 
 STUDY = TINY | {
     "options": {"width": 4, "dropout": 0.2},  # draws from torch's generator
-    "recipe": TINY["recipe"] | {"steps": 40},
-    "evaluate": {"every": 20, "log_every": 5, "train_size": None},
+    "recipe": TINY["recipe"] | {"steps": 120},
+    "evaluate": {"every": 60, "log_every": 5, "train_size": None},
     "grid": {"network": ["plain", "resnet"], "depth": [8], "seed": [0, 1]},
 }
 TABLES = ("history", "layers", "predictions")
@@ -71,14 +71,6 @@ class Stop(Silent):
             self.ended.append(event.status)
 
 
-def in_order(plan):
-    execute(plan(jobs=1))
-
-
-def two_at_once(plan):
-    execute(plan(jobs=2))
-
-
 def in_reverse(plan):
     made = plan(jobs=1)
     execute(dataclasses.replace(made, todo=made.todo[::-1]))
@@ -86,14 +78,14 @@ def in_reverse(plan):
 
 def interrupted(plan):
     """Stop two runs at once in the middle, and then train one at a time."""
-    display = Stop(15)
+    display = Stop(10)
     with pytest.raises(Interrupted):
         execute(plan(jobs=2), display)
     assert "interrupted" in display.ended
     in_reverse(plan)
 
 
-def on_a_busy_machine(plan):
+def two_at_once_on_a_busy_machine(plan):
     """Train while other processes use all cores."""
     others = [multiprocessing.get_context("fork").Process(target=spin) for _ in range(os.cpu_count() or 1)]
     for other in others:
@@ -111,8 +103,24 @@ def spin():
         pass
 
 
-@pytest.mark.parametrize("way", [in_order, two_at_once, in_reverse, interrupted, on_a_busy_machine])
-def test_the_answer_is_the_same(backend, way, study, expected, tmp_path):
+WAYS = {
+    "local": (in_reverse, two_at_once_on_a_busy_machine, interrupted),
+    "ray": (interrupted,),
+}
+"""The ways to train with each backend."""
+
+
+def test_every_backend_is_tested():
+    assert WAYS.keys() == BACKENDS.keys()
+
+
+@pytest.mark.parametrize(
+    ("backend", "way"), [(backend, way) for backend, ways in WAYS.items() for way in ways]
+)
+def test_the_answer_is_the_same(backend, way, study, expected, tmp_path, request):
+    if backend == "ray":
+        request.getfixturevalue("ray_connection")
+
     def plan(jobs):
         return make_plan(study, Execution(tmp_path, device="cpu", jobs=jobs, backend=backend))
 
