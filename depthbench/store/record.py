@@ -1,11 +1,15 @@
 """The typed record of one run: what run.json holds."""
 
 import json
-from typing import Annotated, Any, Literal, Self
+from collections.abc import Mapping
+from functools import cache
+from types import UnionType
+from typing import Annotated, Any, Literal, Self, Union, get_args, get_origin
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from depthbench.study.model import FORMAT, Run
+from depthbench.schema import Section
+from depthbench.study.model import FORMAT, Run, Shared
 
 Status = Literal["done", "diverged", "failed", "interrupted"]
 FINISHED: tuple[Status, ...] = ("done", "diverged")  # the statuses of runs that are never trained again
@@ -103,13 +107,51 @@ class Table(Part):
     """SHA-256 of the file."""
 
 
-def _check_sections(run: dict[str, Any]) -> dict[str, Any]:
-    """Raise ValueError if a section of the settings of a run is not a table. Its keys may be unknown."""
-    for name in ("options", "recipe", "data", "probe", "evaluate"):
-        section = run.get(name, {})
-        if not isinstance(section, dict) or not isinstance(section.get("optimizer_settings", {}), dict):
-            raise ValueError(f"{name} is not a table")
+def _types_of(annotation: Any) -> tuple[type, ...]:
+    """Return the types that JSON has for the values of a field. Text stands for any choice of words."""
+    origin, inner = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _types_of(inner[0])
+    if origin is Literal:
+        return tuple({type(value) for value in inner})
+    if origin in (Union, UnionType):
+        return tuple({kind for each in inner for kind in _types_of(each)})
+    kind = origin or annotation
+    if issubclass(kind, Section):
+        return (dict,)
+    if issubclass(kind, tuple):
+        return (list,)
+    return (int, float) if kind is float else (kind,)
+
+
+@cache
+def _setting_types() -> Mapping[str, Mapping[str, tuple[type, ...]]]:
+    """Return the types of the keys of a run and of its sections. The keys of the run are those of ""."""
+    sections = {"": Run} | {name: field.annotation for name, field in Shared.model_fields.items()}
+    return {
+        name: {key: _types_of(field.annotation) for key, field in section.model_fields.items()}  # type: ignore[union-attr]
+        for name, section in sections.items()
+    }
+
+
+def _check_settings(run: dict[str, Any]) -> dict[str, Any]:
+    """Raise ValueError if a setting of a run has the wrong type. Keys and choices may be unknown.
+
+    The analyses depend on the types."""
+    for name, types in _setting_types().items():
+        section = run.get(name, {}) if name else run
+        for key, kinds in types.items():
+            value = section.get(key)
+            if key in section and not _is_one_of(value, kinds):
+                raise ValueError(f"{name}.{key} is {value!r}")
     return run
+
+
+def _is_one_of(value: Any, kinds: tuple[type, ...]) -> bool:
+    """Return whether a JSON value has one of these types. Lists must be flat."""
+    if isinstance(value, list):
+        return list in kinds and not any(isinstance(each, list | dict) for each in value)
+    return type(value) in kinds
 
 
 Whole = Annotated[int, Field(ge=0, lt=2**63)]
@@ -124,7 +166,7 @@ class Record(Part):
     depth: Whole
     seed: Whole
     status: Status
-    run: Annotated[dict[str, Any], AfterValidator(_check_sections)]
+    run: Annotated[dict[str, Any], AfterValidator(_check_settings)]
     """The settings of the run, as they were stored."""
     steps: Whole | None = None
     """Updates that the recipe requests."""

@@ -57,7 +57,10 @@ class RunStore:
 
         Raises BadInput for a record of another results format, which can differ in any key."""
         try:
-            values = json.loads(self.record_file.read_text(encoding="utf-8"))
+            text = self.record_file.read_text(encoding="utf-8")
+            values = json.loads(text)
+            if "\\ud" in text.lower():  # half of a character, which cannot be written anywhere
+                json.dumps(values, ensure_ascii=False).encode()
         except (OSError, ValueError, RecursionError):  # RecursionError: thousands of nested brackets
             return None
         if isinstance(values, dict) and "status" in values:

@@ -64,3 +64,29 @@ def test_numbers_of_final_evaluations_are_further_keys_of_final():
 
 def test_a_new_record_is_interrupted(tiny):
     assert Record.of(next(tiny().runs())).status == "interrupted"
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value"),
+    [
+        ("options", "norm", ["batch"]),
+        ("options", "width", "16"),
+        ("recipe", "milestones", [[0.5]]),
+        ("recipe", "nesterov", 1),
+        ("data", "name", {"digits": 1}),
+        ("", "of", 7),
+        ("", "recipe", []),
+    ],
+)
+def test_a_setting_of_the_wrong_type_makes_a_record_unreadable(tiny, section, key, value):
+    values = Record.of(next(tiny().runs())).to_dict()
+    (values["run"][section] if section else values["run"])[key] = value
+    with pytest.raises(ValueError, match=rf"{section}.{key} is "):
+        Record.model_validate(values)
+
+
+def test_choices_and_keys_of_a_newer_version_can_be_read(tiny):
+    values = Record.of(next(tiny().runs())).to_dict()
+    values["run"]["options"] |= {"norm": "newer", "unknown": [[1]]}
+    values["run"]["recipe"]["lr"] = 1
+    assert Record.model_validate(values).run["options"]["norm"] == "newer"

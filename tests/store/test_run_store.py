@@ -132,3 +132,13 @@ def test_what_is_not_a_record_is_read_as_none(tmp_path, content):
         write_text(run_store.record_file, content)
     assert run_store.read() is None
     assert not run_store.is_finished()
+
+
+def test_a_record_with_half_of_a_character_is_unreadable(stored):
+    store, _ = stored
+    (run,) = store.run_stores()
+    text = run.record_file.read_text()
+    run.record_file.write_text(text.replace('"plain"', r'"pl\ud83d\ude00ain"', 1))
+    assert run.read() is not None  # a whole one
+    run.record_file.write_text(text.replace('"plain"', r'"pl\uD83Dain"', 1))
+    assert run.read() is None
