@@ -4,6 +4,7 @@ Two states are kept, the newest and the one before it, so that a broken file cos
 run. A file holds what torch.save writes, and then a line with its SHA-256. torch.load can read it."""
 
 import hashlib
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -67,7 +68,8 @@ def _read(file: Path) -> State:
             opened.seek(max(size, 0))
             end = opened.read()
         is_as_written = end == DIGEST % _hash(file, size).encode()
-        state: State = torch.load(file, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings(action="ignore"):  # of what a damaged file seems to be
+            state: State = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # reading a broken zip or pickle can raise anything
         raise Unusable(f"cannot be read ({type(error).__name__})") from None
     if not isinstance(state, dict):
