@@ -66,7 +66,7 @@ def print_runs(rows: list[dict[str, Any]], title: str, as_json: bool) -> None:
         out.print(LongTable(runs_table(rows, title)))
 
 
-def _cell(text: str) -> str:
+def _cell(text: object) -> str:
     """Return text from a results directory as one line of a table, without markup and control characters."""
     return escape(single_line(str(text)))
 

@@ -6,7 +6,7 @@ import pytest
 
 from depthbench.errors import BadInput
 from depthbench.store.record import Record
-from depthbench.store.results import load_predictions, load_results, read_runs
+from depthbench.store.results import load_predictions, load_results, missing_tables, read_runs
 from depthbench.store.study_store import StudyStore
 from tests.store.conftest import write_run
 
@@ -101,3 +101,13 @@ def test_a_missing_table_of_a_finished_run_is_reported(stored, name, capsys):
     run_store.write(run_store.read().changed(status="interrupted"))
     load_results(store.path)
     assert capsys.readouterr().err == ""
+
+
+def test_tables_that_finished_runs_lack_are_named(stored):
+    store, study = stored
+    rows = read_runs(store.path)
+    assert missing_tables(store.path, rows) == []
+    run_id = next(study.runs()).run_id
+    (store.run(run_id).path / "layers.parquet").unlink()
+    assert missing_tables(store.path, rows) == [f"{run_id}/layers.parquet"]
+    assert missing_tables(store.path, [rows[0] | {"status": "interrupted"}]) == []
