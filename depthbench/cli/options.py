@@ -195,6 +195,14 @@ class ExecutionOptions:
     results: Annotated[Path, _execution("Folder for the study's results directory. Default: results.")] = (
         Path("results")
     )
+    shard: Annotated[
+        str | None,
+        _cluster(
+            "Train only part I of N of the study, e.g. 2/8. Jobs for the other parts can share the results "
+            "directory.",
+            metavar="I/N",
+        ),
+    ] = None
     on: Annotated[
         str,
         _cluster(
@@ -213,7 +221,7 @@ class ExecutionOptions:
 
     def settings(self, *, fresh: bool = False) -> "Execution":
         """Return the options as one object. Raises BadInput for a bad number."""
-        from depthbench.cli.flags import parse_jobs
+        from depthbench.cli.flags import parse_jobs, parse_shard
         from depthbench.execution.settings import Execution
 
         return Execution(
@@ -225,6 +233,7 @@ class ExecutionOptions:
             stall_timeout=self.stall_timeout,
             data_dir=self.data_dir,
             fresh=fresh,
+            shard=parse_shard(self.shard),
             backend=self.on,
             address=self.address,
             cpus_per_run=self.cpus_per_run,

@@ -22,7 +22,7 @@ from depthbench.errors import BadInput, any_of
 from depthbench.files import NotToml, read_toml, remove_partial_files, write_text
 from depthbench.paths import expand
 from depthbench.store.record import Record
-from depthbench.store.run_store import LOCK_SECONDS, RunIsBusy, RunStore
+from depthbench.store.run_store import LOCK, LOCK_SECONDS, RunIsBusy, RunStore
 from depthbench.store.settings import conflicts
 from depthbench.study.file import check_format, load_study
 from depthbench.study.grid import grids_of, join_grids
@@ -30,8 +30,10 @@ from depthbench.study.model import Frontier, Study, Variant, Verdict
 from depthbench.training.settings import Evaluate
 
 CHOSEN_BY_DATA = ("every", "train_size", "log_every")  # keys of [evaluate] that Study.resolve fills in
-DISCARDED_BY_FRESH = ("runs", "report", "report-slides", "tensorboard")
-LOCK, INDEX, UNDECIDED = ".lock", ".index.json", ".undecided.json"  # files next to study.toml
+DISCARDED_BY_FRESH = ("runs", "report", "report-slides", "slurm", "tensorboard")
+INDEX, UNDECIDED = ".index.json", ".undecided.json"  # files next to study.toml
+JOIN_SECONDS = 60.0
+"""Seconds to wait for others that join a shared directory. Each takes milliseconds."""
 
 
 class StudyStore:
@@ -41,6 +43,7 @@ class StudyStore:
         self.path = expand(path)
         self.study_file = self.path / "study.toml"
         self._content = ""  # of study.toml, once the study is opened
+        self._is_shared = False  # opened, but not locked
         self._locks: list[filelock.BaseFileLock] = []
         self._locked_inode: int | None = None
 
@@ -123,27 +126,53 @@ class StudyStore:
                 )
 
     @contextlib.contextmanager
-    def opened(self, study: Study, data_hash: str, fresh: bool = False) -> Iterator[None]:
+    def opened(
+        self, study: Study, data_hash: str, fresh: bool = False, *, shared: bool = False
+    ) -> Iterator[None]:
         """Create and lock the directory, and add `study` to what is stored.
+
+        With `shared`, the directory is locked only until `study` is added, so that other processes can open
+        it in the same way. Then only the locks of the runs protect them.
 
         Raises BadInput as `check` does, or if the directory cannot be written or another process writes
         to it."""
         self.check(study, data_hash, fresh)  # before anything is written
+        if shared:
+            self._remove_partial_files()  # of dead processes only
+            with self._locked(JOIN_SECONDS):
+                if self._holds_a_study():
+                    self._check_settings(study, data_hash)
+                self._add(study, data_hash)
+            self._is_shared = True
+            try:
+                yield
+            finally:
+                self._is_shared = False
+            return
         with self._locked():
             self.check(study, data_hash, fresh)  # again, now that no other process can write
             self._remove_partial_files()
             if fresh:
                 self._discard()
-            text = self._joined_with(study).to_toml()
-            self._content = f'data_hash = "{data_hash}"\n{text}'
-            write_text(self.study_file, self._content)
+            self._add(study, data_hash)
             yield
+
+    def _add(self, study: Study, data_hash: str) -> None:
+        """Add `study` to study.toml."""
+        text = self._joined_with(study).to_toml()
+        self._content = f'data_hash = "{data_hash}"\n{text}'
+        write_text(self.study_file, self._content)
 
     def restore(self) -> bool:
         """Write study.toml again if it was deleted while the study is opened. Return whether it was.
 
         Without it, later commands would refuse the directory and the runs in it. Raises BadInput if another
         process has used the directory since then."""
+        if self._is_shared:
+            if self.study_file.exists():
+                return False
+            with self._locked(JOIN_SECONDS):
+                return self._write_again()
         if not self._locks:
             return False
         self.path.mkdir(parents=True, exist_ok=True)
@@ -152,6 +181,9 @@ class StudyStore:
                 self._acquire()
             except filelock.Timeout:
                 raise BadInput(f"{self.path} was deleted, and another depthbench writes to it now") from None
+        return self._write_again()
+
+    def _write_again(self) -> bool:
         if self.study_file.exists():
             return False
         write_text(self.study_file, self._content)
@@ -170,7 +202,8 @@ class StudyStore:
         if self.study_file.exists():
             return True
         if self.path.is_dir() and any(
-            path.name not in (LOCK, INDEX, UNDECIDED) for path in self.path.iterdir()
+            path.name not in (LOCK, INDEX, UNDECIDED) and path.suffix != ".part"  # study.toml being written
+            for path in self.path.iterdir()
         ):
             raise BadInput(f"{self.path} holds other files but no study: use another --results or --name")
         return False
@@ -185,10 +218,10 @@ class StudyStore:
             )
 
     @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
+    def _locked(self, seconds: float = 0.0) -> Iterator[None]:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            self._acquire()
+            self._acquire(seconds)
         except filelock.Timeout:
             raise BadInput(
                 f"{self.path}: another depthbench is writing to it; wait until it ends, or add --name NAME"
@@ -204,9 +237,9 @@ class StudyStore:
                 lock.release()
             self._locks.clear()
 
-    def _acquire(self) -> None:
-        """Lock the directory. Raises filelock.Timeout if another process has locked it."""
-        lock = filelock.FileLock(self.path / LOCK, timeout=0)
+    def _acquire(self, seconds: float = 0.0) -> None:
+        """Lock the directory. Raises filelock.Timeout if another process keeps it locked for `seconds`."""
+        lock = filelock.FileLock(self.path / LOCK, timeout=seconds)
         lock.acquire()
         self._locks.append(lock)
         self._locked_inode = self._lock_inode()
@@ -216,12 +249,14 @@ class StudyStore:
         remove_partial_files(self.path)
 
     def _discard(self) -> None:
-        for run_store in self.run_stores():
-            try:
-                with run_store.locked(LOCK_SECONDS):
-                    shutil.rmtree(run_store.path, ignore_errors=True)
-            except RunIsBusy as error:
-                raise BadInput(f"{error}; wait until it ends, or add --name NAME") from None
+        for discards in (False, True):  # nothing is deleted if a run is busy
+            for run_store in self.run_stores():
+                try:
+                    with run_store.locked(LOCK_SECONDS):
+                        if discards:
+                            shutil.rmtree(run_store.path, ignore_errors=True)
+                except RunIsBusy as error:
+                    raise BadInput(f"{error}; wait until it ends, or add --name NAME") from None
         for name in DISCARDED_BY_FRESH:
             shutil.rmtree(self.path / name, ignore_errors=True)
         for name in (INDEX, UNDECIDED):
