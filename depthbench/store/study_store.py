@@ -32,6 +32,7 @@ from depthbench.training.settings import Evaluate
 CHOSEN_BY_DATA = ("every", "train_size", "log_every")  # keys of [evaluate] that Study.resolve fills in
 DISCARDED_BY_FRESH = ("runs", "report", "report-slides", "slurm", "tensorboard")
 INDEX, UNDECIDED = ".index.json", ".undecided.json"  # files next to study.toml
+MERGING = ".merging"  # a folder for copies of runs (store/merge.py)
 JOIN_SECONDS = 60.0
 """Seconds to wait for others that join a shared directory. Each takes milliseconds."""
 
@@ -98,7 +99,7 @@ class StudyStore:
         More depths, seeds, networks and variants can join stored runs of the same data and recipe. Runs of
         other data or another recipe can only replace them (`fresh`). A directory that holds no study is
         never used, not even with `fresh`."""
-        if self._holds_a_study() and not fresh:
+        if self.holds_a_study() and not fresh:
             self._check_settings(study, data_hash)
             self.check_code(study)
 
@@ -139,8 +140,8 @@ class StudyStore:
         self.check(study, data_hash, fresh)  # before anything is written
         if shared:
             self._remove_partial_files()  # of dead processes only
-            with self._locked(JOIN_SECONDS):
-                if self._holds_a_study():
+            with self.locked(JOIN_SECONDS):
+                if self.holds_a_study():
                     self._check_settings(study, data_hash)
                 self._add(study, data_hash)
             self._is_shared = True
@@ -149,9 +150,10 @@ class StudyStore:
             finally:
                 self._is_shared = False
             return
-        with self._locked():
+        with self.locked():
             self.check(study, data_hash, fresh)  # again, now that no other process can write
             self._remove_partial_files()
+            shutil.rmtree(self.path / MERGING, ignore_errors=True)  # nobody merges, because it is locked
             if fresh:
                 self._discard()
             self._add(study, data_hash)
@@ -171,7 +173,7 @@ class StudyStore:
         if self._is_shared:
             if self.study_file.exists():
                 return False
-            with self._locked(JOIN_SECONDS):
+            with self.locked(JOIN_SECONDS):
                 return self._write_again()
         if not self._locks:
             return False
@@ -195,7 +197,7 @@ class StudyStore:
             return (self.path / LOCK).stat().st_ino
         return None
 
-    def _holds_a_study(self) -> bool:
+    def holds_a_study(self) -> bool:
         """Return whether a study is stored here. Raises BadInput if anything else is."""
         if self.path.exists() and not self.path.is_dir():
             raise BadInput(f"{self.path} is a file, not a directory: use another --results or --name")
@@ -218,7 +220,8 @@ class StudyStore:
             )
 
     @contextlib.contextmanager
-    def _locked(self, seconds: float = 0.0) -> Iterator[None]:
+    def locked(self, seconds: float = 0.0) -> Iterator[None]:
+        """Create and lock the directory. Raises BadInput if another process keeps it locked for `seconds`."""
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             self._acquire(seconds)
