@@ -211,6 +211,13 @@ class ExecutionOptions:
         ),
     ] = "auto"
     address: Annotated[str | None, _cluster("Address of the cluster, for --on ray.")] = None
+    slurm: Annotated[
+        list[str] | None,
+        _cluster(
+            "A parameter of the jobs, for --on slurm, e.g. --slurm partition=gpu --slurm time=4:00:00.",
+            metavar="KEY=VALUE",
+        ),
+    ] = None
     cpus_per_run: Annotated[
         int | None, _cluster("Cores, and threads, of each run on a cluster. Default: 1.")
     ] = None
@@ -221,7 +228,7 @@ class ExecutionOptions:
 
     def settings(self, *, fresh: bool = False) -> "Execution":
         """Return the options as one object. Raises BadInput for a bad number."""
-        from depthbench.cli.flags import parse_jobs, parse_shard
+        from depthbench.cli.flags import parse_jobs, parse_pairs, parse_shard
         from depthbench.execution.settings import Execution
 
         return Execution(
@@ -236,6 +243,7 @@ class ExecutionOptions:
             shard=parse_shard(self.shard),
             backend=self.on,
             address=self.address,
+            slurm=parse_pairs("--slurm", self.slurm or []),
             cpus_per_run=self.cpus_per_run,
             gpus_per_run=self.gpus_per_run,
         )

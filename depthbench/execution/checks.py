@@ -7,6 +7,7 @@ from pathlib import Path
 from depthbench.errors import BadInput, any_of
 from depthbench.execution.backends import backend_of
 from depthbench.execution.settings import Execution
+from depthbench.registry import Entry
 from depthbench.study.model import Study
 from depthbench.training.mode import STEP_MODES
 
@@ -20,6 +21,11 @@ def check_settings(study: Study, execution: Execution, device: str) -> None:
         if getattr(execution, key) is not None and not backend.is_elsewhere:
             name = key.replace("_", "-")
             raise BadInput(f"--{name} needs a cluster; add --on with the name of a backend, e.g. --on ray")
+    if execution.slurm and execution.backend != "slurm":
+        key, value = execution.slurm[0]
+        raise BadInput(f"--slurm {key}={value} needs --on slurm")
+    if backend.check is not None:
+        Entry(backend.check)(execution)
     mode, on_cuda = execution.step_mode, device.startswith("cuda")
     if mode not in STEP_MODES:
         raise BadInput(f"--step {mode}: use {any_of(STEP_MODES)}")

@@ -45,7 +45,8 @@ def _busy_last(plan: Plan) -> tuple[Plan, tuple[Run, ...]]:
     """Return the plan with the runs last that other processes train now, and these runs.
 
     They may have ended when their turn comes."""
-    free, busy = [], []
+    free: list[Run] = []
+    busy: list[Run] = []
     for run in plan.todo:
         (busy if plan.store.run(run.run_id).is_locked() else free).append(run)
     return dataclasses.replace(plan, todo=(*free, *busy)), tuple(busy)

@@ -39,6 +39,8 @@ class Execution:
     """The entry of BACKENDS that executes the runs, or auto (execution/backends)."""
     address: str | None = None
     """The address of the cluster, for a backend that connects to one."""
+    slurm: tuple[tuple[str, str], ...] = ()
+    """Parameters of the jobs on a Slurm cluster, such as ("partition", "gpu")."""
     cpus_per_run: int | None = None
     """Cores, and threads, of each run on a cluster. None: 1."""
     gpus_per_run: float | None = None

@@ -13,7 +13,13 @@ from depthbench.execution.plan import make_plan
 from depthbench.execution.run import execute
 from depthbench.execution.settings import Execution
 
-pytestmark = [pytest.mark.slow, pytest.mark.parametrize("backend", BACKENDS)]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.parametrize("backend", BACKENDS),
+    pytest.mark.usefixtures("forked_jobs"),
+]
+SETTINGS = {"slurm": {"slurm": (("cluster", "local"),)}}
+"""Settings with which a backend can be tested on one machine."""
 
 
 class Recorder(Silent):
@@ -43,7 +49,8 @@ class Recorder(Silent):
 
 
 def plan_of(study, results, backend):
-    return make_plan(study, Execution(results, device="cpu", jobs=1, backend=backend))
+    settings = SETTINGS.get(backend, {})
+    return make_plan(study, Execution(results, device="cpu", jobs=1, backend=backend, **settings))
 
 
 def test_it_documents_itself(backend):

@@ -9,6 +9,12 @@ BACKENDS = {
         "processes on this machine",
         prepare="depthbench.execution.lanes:choose_lanes",
     ),
+    "slurm": BackendEntry(
+        "depthbench.execution.backends.slurm:execute",
+        "jobs of a Slurm cluster",
+        check="depthbench.execution.backends.slurm:check",
+        is_elsewhere=True,
+    ),
 }
 
 

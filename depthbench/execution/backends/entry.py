@@ -14,6 +14,10 @@ class BackendEntry(Entry):
     """`"module:function"` or a function `(plan, display) -> plan` that completes the plan before the first
     run, e.g. with the number of runs at once. None: the plan is complete."""
 
+    check: Any = field(default=None, kw_only=True)
+    """`"module:function"` or a function `(execution)` that raises BadInput if the backend cannot be used here
+    or not with these settings. None: it always can."""
+
     is_elsewhere: bool = field(default=False, kw_only=True)
     """Whether runs train on other machines. A plan then chooses nothing by the cores, the memory and the
     devices of this one (execution/sharing.py)."""
