@@ -54,7 +54,7 @@ def _busy_last(plan: Plan) -> tuple[Plan, tuple[Run, ...]]:
 
 def _busy_line(busy: Sequence[Run]) -> str:
     names = ", ".join(run.run_id for run in busy[:MOST_NAMES]) + ", ..." * (len(busy) > MOST_NAMES)
-    return f"{len(busy)} run{'s'[: len(busy) > 1]} in training by another process, left for last: {names}"
+    return f"another process trains {len(busy)} of these runs now: {names}"
 
 
 class _Observer(Forwarding):

@@ -9,6 +9,12 @@ BACKENDS = {
         "processes on this machine",
         prepare="depthbench.execution.lanes:choose_lanes",
     ),
+    "ray": BackendEntry(
+        "depthbench.execution.backends.ray:execute",
+        "tasks of a Ray cluster",
+        prepare="depthbench.execution.backends.ray:prepare",
+        is_elsewhere=True,
+    ),
     "slurm": BackendEntry(
         "depthbench.execution.backends.slurm:execute",
         "jobs of a Slurm cluster",

@@ -374,9 +374,11 @@ class _Submission:
     def _clean(self) -> None:
         """Remove what is needed no longer: everything, or all but the logs if a run failed."""
         deadline = time.monotonic() + LATE_SECONDS
-        while self.ending and time.monotonic() < deadline:  # they write to the folder until their end
+        while len(self.signals) < 2:  # jobs write to the folder until their end
             states = self._states(self.ending)
             self.ending = [one for one in self.ending if _is_active(states[one.run.run_id])]
+            if not self.ending or time.monotonic() > deadline:
+                break
             self.display.tick()
             time.sleep(READ_SECONDS_LOCAL if self.is_local else READ_SECONDS)
         if self.ending or self.watched:
@@ -384,7 +386,10 @@ class _Submission:
         if not self.needs_logs:
             shutil.rmtree(self.folder, ignore_errors=True)
             with contextlib.suppress(OSError):
-                self.folder.parent.rmdir()  # unless logs of others are there
+                self.folder.parent.rmdir()  # unless it has logs of other commands
+            records = (self.plan.store.run(run.run_id).read() for run in self.plan.study.runs())
+            if all(record is not None and record.is_finished for record in records):
+                shutil.rmtree(self.folder.parent, ignore_errors=True)  # left by commands that were killed
         for file in (*self.folder.glob("*.pkl"), *self.folder.glob("*.events")):
             file.unlink(missing_ok=True)
 

@@ -13,6 +13,8 @@ from depthbench.execution.plan import make_plan
 from depthbench.execution.run import execute
 from depthbench.execution.settings import Execution
 
+pytest.importorskip("submitit")
+
 LOCAL = (("cluster", "local"),)
 
 
