@@ -85,14 +85,16 @@ def test_shards_train_at_once_in_one_directory(tiny, tmp_path):
     file.write_text(tiny(grid={"seed": [0, 1]}).to_toml())
     command = [sys.executable, "-m", "depthbench", "run", str(file), "--device", "cpu", "--jobs", "1"]
     command += ["--results", str(tmp_path), "--shard"]
-    processes = [
-        subprocess.Popen([*command, shard], stdout=subprocess.PIPE, text=True)
-        for shard in ("1/2", "2/2", "2/2")
-    ]
-    printed = [process.communicate(timeout=120)[0] for process in processes]
-    assert [process.returncode for process in processes] == [0, 0, 0], printed
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    processes = [subprocess.Popen([*command, shard], **pipes) for shard in ("1/2", "2/2", "2/2")]
+    (first, *same), errors = zip(*(process.communicate(timeout=180) for process in processes), strict=True)
+    assert processes[0].returncode == 0, errors[0]
+    for process, error in zip(processes[1:], errors[1:], strict=True):  # it waits for the other, up to 10 s
+        assert process.returncode == 0 or "another process is writing to it" in error
     store = StudyStore(tmp_path / "tiny")
     assert load_results(store.path).runs.status.tolist() == ["done"] * 4
     assert all(run_store.is_finished() for run_store in store.run_stores())
-    assert any(f"all runs of the study have finished; `depthbench report {store.path}`" in p for p in printed)
+    assert any(
+        f"all runs of the study have finished; `depthbench report {store.path}`" in p for p in (first, *same)
+    )
     assert not (store.path / "report").exists()
