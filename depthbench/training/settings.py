@@ -71,6 +71,9 @@ class Recipe(Section):
     flip: bool | None = None
     """Random horizontal flips. Unset: if a mirrored image keeps its class."""
     precision: Precision = "fp32"
+    sync_batch_norm: bool = True
+    """Batch normalisation over the whole batch when several processes train one run (torchrun). Without it,
+    each process normalises over its part of the batch, which changes the results."""
     patience: Count | None = None
     """Stop after this number of evaluations without a lower validation error."""
 
