@@ -3,6 +3,7 @@
 `DistributedDataParallel` averages the gradients (Li et al. 2020, arXiv:2006.15704)."""
 
 import contextlib
+import inspect
 import os
 import socket
 import time
@@ -89,11 +90,15 @@ class Processes(Team):
                 dist.broadcast(buffer, src=0, group=self._tensors)
 
     def wrap(self, network: nn.Module, *, skips_parameters: bool) -> nn.Module:
+        # Buffers are not sent before each step: batch normalisation keeps them equal, or each rank has its
+        # own. Newer versions of torch have another name for this argument and warn about the older one.
+        known = inspect.signature(DistributedDataParallel).parameters
+        key = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
         return DistributedDataParallel(
             network,
             process_group=self._gradients,
-            broadcast_buffers=False,  # batch normalisation keeps them equal, or each rank has its own
             find_unused_parameters=skips_parameters,
+            **{key: False},
         )
 
     def synchronise(self, network: nn.Module) -> nn.Module:
