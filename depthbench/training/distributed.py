@@ -22,6 +22,7 @@ from depthbench.training.team import PeerLost, Team
 
 T = TypeVar("T")
 
+AFTER_FAILURE = timedelta(seconds=20)  # that a rank whose run failed waits for the others to fail, too
 UNTIL_DEAD = 3.0  # seconds in which a process whose connection has closed can be seen to be dead
 
 
@@ -29,10 +30,10 @@ class Processes(Team):
     """The processes of torch's default group, which must exist. See `Team` for the methods.
 
     There is a group for each purpose, so that messages of one cannot be taken for those of another, in
-    whatever order they are sent: the gradients, the tensors of hooks (probes and batch normalisation), and
-    objects of the host. On CUDA the first two share one group, as in torch's own synchronised batch
-    normalisation, because NCCL advises against two at once. A message that is not answered within `timeout`
-    raises."""
+    whatever order they are sent: the gradients, the tensors of hooks (probes and batch normalisation), values
+    of the host, and the ends of runs. On CUDA the first two share one group, as in torch's own synchronised
+    batch normalisation, because NCCL advises against two at once. A message that is not answered within
+    `timeout` raises."""
 
     def __init__(self, device: torch.device, timeout: timedelta):
         self.rank, self.size, self.device = dist.get_rank(), dist.get_world_size(), device
@@ -40,6 +41,7 @@ class Processes(Team):
         self._gradients = dist.new_group(backend="nccl" if is_cuda else "gloo", timeout=timeout)
         self._tensors = self._gradients if is_cuda else dist.new_group(backend="gloo", timeout=timeout)
         self._host = dist.new_group(backend="gloo", timeout=timeout)
+        self._ends, self._timeout = dist.new_group(backend="gloo", timeout=timeout), timeout
         self._peers: list[tuple[str, int]] = [("", 0)] * self.size  # host and process id of each rank
         dist.all_gather_object(self._peers, (socket.gethostname(), os.getpid()), group=self._host)
 
@@ -115,6 +117,14 @@ class Processes(Team):
             yield
         except RuntimeError as error:
             raise self._describe() from error
+
+    def meet(self, *, has_failed: bool) -> bool:
+        timeout = AFTER_FAILURE if has_failed else self._timeout
+        try:
+            dist.monitored_barrier(self._ends, timeout)
+        except RuntimeError:
+            return False
+        return True
 
     def loss_of(self, error: BaseException) -> PeerLost | None:
         if isinstance(error, PeerLost):

@@ -4,7 +4,7 @@ from typing import TypeVar
 
 from torch import Tensor, nn
 
-from depthbench.errors import BadInput
+from depthbench.training.settings import check_parts
 
 T = TypeVar("T")
 
@@ -37,11 +37,7 @@ class Team:
         """Return this rank's part of a batch of `count` images: consecutive images, in the order of ranks.
 
         Parts differ by at most one image. Raises BadInput if a part would be empty."""
-        if count < self.size:
-            raise BadInput(
-                f"recipe.batch_size = {count}: the run has {self.size} processes, and each needs an image of "
-                f"every batch; use at most {count} processes or a --batch-size of at least {self.size}"
-            )
+        check_parts(count, self.size)
         return slice(count * self.rank // self.size, count * (self.rank + 1) // self.size)
 
     def weight(self, count: int) -> float:
@@ -87,6 +83,13 @@ class Team:
 
         skips_parameters: whether a forward pass may leave out some of the parameters."""
         return network
+
+    def meet(self, *, has_failed: bool) -> bool:
+        """Wait for the other ranks at the end of a run. Return whether all came.
+
+        After a failure, it waits only a moment: other ranks that did not fail are in the middle of a step,
+        and wait for this one."""
+        return True
 
     def loss_of(self, error: BaseException) -> PeerLost | None:
         """Return what happened to the team if `error` was raised because another process is gone."""
