@@ -19,10 +19,13 @@ from tests.processes import SERVER
 SECONDS = 120  # that a process may take
 
 
-def start_pair(check, folder, *arguments):
-    """Call `check(team, folder, *arguments)` in two processes, and return them. See `results_of`."""
+def start_pair(check, folder, *arguments, connects=True):
+    """Call `check(team, folder, *arguments)` in two processes, and return them. See `results_of`.
+
+    connects: whether they are a team. Else `check` gets the rank in place of the team."""
     folder.mkdir(parents=True, exist_ok=True)
-    pair = [SERVER.Process(target=_run, args=(check, folder, rank, *arguments)) for rank in range(2)]
+    run = _run if connects else _run_apart
+    pair = [SERVER.Process(target=run, args=(check, folder, rank, *arguments)) for rank in range(2)]
     for process in pair:
         process.start()
     return pair
@@ -39,11 +42,18 @@ def results_of(pair, folder):
 
 
 def _run(check, folder, rank, *arguments):
-    torch.set_num_threads(1)
-    try:
+    def connect_and_check(rank, folder, *arguments):
         store = dist.FileStore(str(folder / "meeting"), 2)
         dist.init_process_group("gloo", store=store, rank=rank, world_size=2)
-        result = check(Processes(torch.device("cpu"), timedelta(seconds=30)), folder, *arguments)
+        return check(Processes(torch.device("cpu"), timedelta(seconds=30)), folder, *arguments)
+
+    _run_apart(connect_and_check, folder, rank, *arguments)
+
+
+def _run_apart(check, folder, rank, *arguments):
+    torch.set_num_threads(1)
+    try:
+        result = check(rank, folder, *arguments)
         (folder / f"result-{rank}").write_bytes(pickle.dumps(result))
     except BaseException:
         (folder / f"failed-{rank}").write_text(traceback.format_exc())

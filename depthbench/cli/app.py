@@ -93,12 +93,12 @@ def _connect(launch: Launch, connection: contextlib.ExitStack) -> None:
     """Connect to the other processes of torchrun until `connection` ends.
 
     Raises BadInput for a command that runs in one process."""
+    if not set(TOGETHER) & set(sys.argv[1:2]):
+        commands = " and ".join(f"`depthbench {name}`" for name in TOGETHER)
+        raise BadInput(f"several processes execute {commands} only: start this command without torchrun")
     from depthbench.execution.ranks import connected
 
     connection.enter_context(connected(launch))
-    command = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
-    if command not in TOGETHER:
-        raise BadInput(f"`depthbench {command}` runs in one process: start it without torchrun")
 
 
 def _follow(launch: Launch) -> int:

@@ -1,7 +1,7 @@
 """The device of a study's runs, and the share of the machine that each run gets."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from depthbench.execution.backends import backend_of
 from depthbench.execution.cost.fit import Fit, fit
@@ -73,7 +73,9 @@ def _share_together(
         part = -(-run.recipe.batch_size // launch.size)
         recipe = run.recipe.model_copy(update={"batch_size": max(2, part)})
         parts.append(run.model_copy(update={"recipe": recipe}))
-    return Shares(fit(parts, images, device, 1, execution=execution), 1, cores_each(launch.local_size))
+    fitted = fit(parts, images, device, 1, execution=execution)
+    note = f"{launch.size} processes train each run together"
+    return Shares(replace(fitted, notes=(note, *fitted.notes)), 1, cores_each(launch.local_size))
 
 
 def _share_elsewhere(runs: tuple[Run, ...], execution: Execution) -> Shares:

@@ -9,7 +9,7 @@ import socket
 import time
 from collections.abc import Iterator
 from datetime import timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import psutil
 import torch
@@ -38,12 +38,16 @@ class Processes(Team):
     def __init__(self, device: torch.device, timeout: timedelta):
         self.rank, self.size, self.device = dist.get_rank(), dist.get_world_size(), device
         is_cuda = device.type == "cuda"
-        self._gradients = dist.new_group(backend="nccl" if is_cuda else "gloo", timeout=timeout)
-        self._tensors = self._gradients if is_cuda else dist.new_group(backend="gloo", timeout=timeout)
-        self._host = dist.new_group(backend="gloo", timeout=timeout)
-        self._ends, self._timeout = dist.new_group(backend="gloo", timeout=timeout), timeout
+        self._timeout = timeout
+        self._gradients = self._group("nccl" if is_cuda else "gloo")
+        self._tensors = self._gradients if is_cuda else self._group("gloo")
+        self._host, self._ends = self._group("gloo"), self._group("gloo")
         self._peers: list[tuple[str, int]] = [("", 0)] * self.size  # host and process id of each rank
         dist.all_gather_object(self._peers, (socket.gethostname(), os.getpid()), group=self._host)
+
+    def _group(self, backend: str) -> dist.ProcessGroup:
+        group: Any = dist.new_group(backend=backend, timeout=self._timeout)  # torch also returns a constant
+        return group
 
     def any(self, flag: bool) -> bool:
         flags = torch.tensor([flag], dtype=torch.uint8)
@@ -96,12 +100,8 @@ class Processes(Team):
         # own. Newer versions of torch have another name for this argument and warn about the older one.
         known = inspect.signature(DistributedDataParallel).parameters
         key = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
-        return DistributedDataParallel(
-            network,
-            process_group=self._gradients,
-            find_unused_parameters=skips_parameters,
-            **{key: False},
-        )
+        settings: dict[str, Any] = {"process_group": self._gradients, key: False}
+        return DistributedDataParallel(network, find_unused_parameters=skips_parameters, **settings)
 
     def synchronise(self, network: nn.Module) -> nn.Module:
         check(network)

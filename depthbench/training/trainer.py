@@ -159,7 +159,7 @@ class Trainer:
     def execution(self) -> dict[str, Any]:
         """The execution of the run, for run.json."""
         step = "eager" if self.step_note is not None else self.step_mode
-        execution = {"step": step, "recompute": self.mode.recompute, "images": self.placement}
+        execution: dict[str, Any] = {"step": step, "recompute": self.mode.recompute, "images": self.placement}
         if not self.team.is_alone:
             execution["processes"] = self.team.size
             execution["sync_batch_norm"] = self.run.recipe.sync_batch_norm

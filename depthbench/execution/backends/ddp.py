@@ -154,7 +154,7 @@ class _Leader:
                 self.ticked = time.monotonic()
 
 
-def _store_failure(run: Run, store: RunStore, error: BaseException) -> Record:
+def _store_failure(run: Run, store: RunStore, error: Exception | SystemExit) -> Record:
     """Store why a run failed, and return its record."""
     record = Record.of(run)
     with contextlib.suppress(BadInput):  # a record of another format
