@@ -58,6 +58,8 @@ def is_connected() -> bool:
 @contextlib.contextmanager
 def connected(launch: Launch) -> Iterator[None]:
     """Connect the processes that torchrun started. At the end, rank 0 dismisses the others."""
+    # Without this, torch warns in every process about a plug-in's network that uses all its parameters.
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # read when torch is imported
     import torch.distributed as dist
 
     global _connected
