@@ -15,6 +15,12 @@ BACKENDS = {
         "all processes of torchrun, together on each run",
         is_together=True,
     ),
+    "ray": BackendEntry(
+        "depthbench.execution.backends.ray:execute",
+        "tasks of a Ray cluster",
+        prepare="depthbench.execution.backends.ray:prepare",
+        is_elsewhere=True,
+    ),
 }
 
 
