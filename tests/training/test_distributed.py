@@ -12,6 +12,7 @@ import torch
 
 from depthbench.data.images import with_validation
 from depthbench.data.load import load_images
+from depthbench.seeds import derived
 from depthbench.store.run_store import RunStore
 from depthbench.study.file import load_study
 from depthbench.training import evaluate
@@ -80,6 +81,7 @@ def train_pairs(team, folder):
     records["float32"] = [train_run(run, images, own / "float32", team=team) for run in runs()]
     dropout = runs()[0].model_copy(update={"options": runs()[0].options.model_copy(update={"dropout": 0.5})})
     records["dropout"] = train_run(dropout, images, own / "dropout", team=team)
+    records["dropout seed"] = torch.initial_seed()
     records["files"] = train_files(folder / "photographs", own / "files", team=team)
     return records, send_all(team)
 
@@ -257,6 +259,8 @@ def test_each_rank_drops_other_numbers(trained_by):
     _, ((first, _), (second, _)) = trained_by
     assert first["dropout"].status == second["dropout"].status == "done"
     assert first["dropout"].final == second["dropout"].final
+    assert first["dropout seed"] == derived(0, "dropout")  # as in one process
+    assert second["dropout seed"] == derived(0, "dropout", 1, 0)
 
 
 def test_messages_between_the_ranks(trained_by):
