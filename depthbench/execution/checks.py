@@ -8,6 +8,7 @@ from depthbench.errors import BadInput, any_of
 from depthbench.execution.backends import backend_of
 from depthbench.execution.settings import Execution
 from depthbench.machine.launch import read_launch
+from depthbench.registry import Entry
 from depthbench.study.model import Study
 from depthbench.training.mode import STEP_MODES
 from depthbench.training.settings import check_parts
@@ -23,6 +24,8 @@ def check_settings(study: Study, execution: Execution, device: str) -> None:
             name = key.replace("_", "-")
             raise BadInput(f"--{name} needs a cluster; add --on with the name of a backend, e.g. --on ray")
     _check_together(study, execution)
+    if backend.check is not None:
+        Entry(backend.check)(execution)
     mode, on_cuda = execution.step_mode, device.startswith("cuda")
     if mode not in STEP_MODES:
         raise BadInput(f"--step {mode}: use {any_of(STEP_MODES)}")

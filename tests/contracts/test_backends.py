@@ -25,7 +25,7 @@ def connection(backend, request, monkeypatch):
     """Connect to what a backend needs."""
     if backend == "ray":
         request.getfixturevalue("ray_connection")
-        monkeypatch.setattr("depthbench.execution.backends.ray.ATTEMPTS", 1)
+        monkeypatch.setattr("depthbench.execution.backends.ray.DEATHS", 1)
 
 
 class Recorder(Silent):

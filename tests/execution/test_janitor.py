@@ -17,12 +17,14 @@ def test_a_janitor_ends_the_processes_that_write_to_its_folder(tmp_path):
     for writer in writers:
         writer.stdout.readline()  # it has opened its file
     process = janitor.watch(str(folder))
+    own = (folder / "own").open("w")
     assert process.poll() is None
     assert folder.exists()
     process.stdin.close()  # as if this process had died
     process.wait()
     assert [is_alive(writer.pid) for writer in writers] == [False, True]
     assert not folder.exists()
+    own.close()  # a command outlives its janitor, although it writes to the folder too
     writers[1].kill()
     for writer in writers:
         writer.wait()

@@ -18,6 +18,7 @@ BACKENDS = {
     "ray": BackendEntry(
         "depthbench.execution.backends.ray:execute",
         "tasks of a Ray cluster",
+        check="depthbench.execution.backends.ray:check",
         prepare="depthbench.execution.backends.ray:prepare",
         is_elsewhere=True,
     ),

@@ -7,6 +7,7 @@ import atexit
 import contextlib
 import os
 import shutil
+import signal
 import socket
 import sys
 import tempfile
@@ -35,22 +36,30 @@ from depthbench.execution.ends import store_end
 from depthbench.execution.messages import StartRun, Stop, WorkerSetup
 from depthbench.execution.plan import Plan
 from depthbench.execution.process import KEEP_MEMORY
+from depthbench.execution.settings import Execution
 from depthbench.execution.stalls import StallWatch
 from depthbench.execution.worker import Worker
 from depthbench.store.record import Status
 from depthbench.study.model import Run
 
-ATTEMPTS = 3  # starts of a run without progress in between, after which it has failed
+DEATHS = 3  # of a run's process or node without progress in between, after which the run has failed
 POLL_SECONDS = 0.5  # between two looks of a task whether it should stop
 PROBE_SECONDS = 120.0  # a node has this time to answer; its first worker process may have to start
 CONNECT_SECONDS = 5.0  # Ray itself waits for minutes, and then ends the process
 SAME_VERSIONS = ("python", "torch", "torchvision", "numpy")  # with others, results differ in the last digits
 
 
+def check(execution: Execution) -> None:
+    """Raise BadInput if Ray is not installed or no cluster answers at the address."""
+    _import_ray()
+    if address := _address_of(execution):
+        _check_address(address)
+
+
 def prepare(plan: Plan, display: Display) -> Plan:
     """Connect to the cluster, and return the plan with the number of runs that it trains at once.
 
-    Raises BadInput if there is no such cluster, or if its nodes lack something that runs need."""
+    Raises BadInput if that fails, or if its nodes lack something that runs need."""
     if not plan.todo:
         return plan
     ray = _import_ray()
@@ -58,13 +67,14 @@ def prepare(plan: Plan, display: Display) -> Plan:
     nodes = [node for node in ray.nodes() if node["Alive"]]
     slots = sum(_slots(node["Resources"], plan) for node in nodes)
     if not slots:
-        wanted = f"{plan.threads} cores" + (f" and {_gpus(plan):g} GPUs" if _gpus(plan) else "")
+        gpus = f" and --gpus-per-run {_gpus(plan):g}" if _gpus(plan) else ""
+        wanted = f"--cpus-per-run {plan.threads}{gpus}"
         if is_ours:
-            ray.shutdown()
+            _disconnect()
             raise BadInput(
-                f"this machine has no {wanted} for a run: use smaller --cpus-per-run, --gpus-per-run"
+                f"{wanted}: this machine has fewer; use smaller numbers, or --address of a cluster"
             )
-        display.show(Note(f"no node of the cluster has {wanted} now: runs wait until one has"))
+        display.show(Note(f"{wanted}: no node of the cluster has as many now, so runs wait until one has"))
     _check_nodes(plan, nodes)
     jobs = max(1, min(plan.jobs, slots, len(plan.todo)))
     display.show(Note(f"Ray: {len(nodes)} node{'s'[: len(nodes) > 1]}, {jobs} runs at once"))
@@ -112,7 +122,7 @@ def _connect(plan: Plan) -> bool:
         return False
     with contextlib.suppress(AttributeError):  # Ray would print to stdout that a process has died
         worker.print_to_stdstream = lambda *args, **keywords: None
-    address = plan.execution.address or os.environ.get("RAY_ADDRESS")
+    address = _address_of(plan.execution)
     package = Path(depthbench.__file__).parent
     settings: dict[str, Any] = {
         "runtime_env": {"py_modules": [str(package)], "excludes": ["__pycache__"]},
@@ -125,13 +135,12 @@ def _connect(plan: Plan) -> bool:
         stack.enter_context(contextlib.closing(_Janitor(folder)))
         settings |= {"address": "local", "include_dashboard": False, "_temp_dir": folder}
     else:
-        _check_address(address)
         settings["address"] = address
     try:
         ray.init(**settings)
     except (OSError, RuntimeError, ValueError) as error:
         stack.close()
-        raise BadInput(f"--address {address}: {one_line(error)}") from None
+        raise BadInput(f"Ray cannot connect to {address or 'a new cluster'}: {one_line(error)}") from None
     stack.callback(ray.shutdown)
     _connected.append(stack)
     return address is None
@@ -154,11 +163,17 @@ def _disconnect() -> None:
         _connected.pop().close()
 
 
+def _address_of(execution: Execution) -> str | None:
+    return execution.address or os.environ.get("RAY_ADDRESS")
+
+
 def _check_address(address: str) -> None:
     """Raise BadInput if nothing listens at an address of the form HOST:PORT."""
     host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if address == "auto":
+        return
     if not colon or not port.isdecimal():
-        return  # auto, for example
+        raise BadInput(f"--address {address}: use HOST:PORT, or auto for a cluster of this machine")
     try:
         socket.create_connection((host, int(port)), CONNECT_SECONDS).close()
     except OSError as error:
@@ -281,22 +296,20 @@ class Job:
 
 
 @dataclass
-class _Attempts:
-    """The starts of a run, each after the death of the process or node of the one before."""
+class _Deaths:
+    """The deaths of the processes or nodes that trained a run."""
 
     step: int = 0
     """The last step that was seen."""
-    step_before: int = 0
-    """The last step that was seen before the latest start."""
-    without_progress: int = 0
-    """The number of starts since the run last got further than before."""
+    furthest: int = -1
+    """The furthest step at which the run died before."""
+    at_furthest: int = 0
+    """The number of deaths since the run last got further than before."""
 
-    def start(self) -> None:
-        """Count a start."""
-        if self.step > self.step_before:
-            self.without_progress = 0
-        self.step_before = self.step
-        self.without_progress += 1
+    def count(self) -> None:
+        """Count a death at `step`."""
+        self.at_furthest = self.at_furthest + 1 if self.step <= self.furthest else 1
+        self.furthest = max(self.furthest, self.step)
 
 
 class _StudyInProgress:
@@ -309,8 +322,8 @@ class _StudyInProgress:
         self.waiting = deque(plan.todo)
         self.tasks: dict[Any, Run] = {}
         """Task -> its run, until the task has ended."""
-        self.attempts: dict[str, _Attempts] = {}
-        """The starts of each run that has started, by run id."""
+        self.deaths: dict[str, _Deaths] = {}
+        """The deaths of each run that has started, by run id."""
         self.ended: set[str] = set()
         self.watch = StallWatch(plan.execution.stall_timeout)
         self.is_stopping = False
@@ -324,7 +337,7 @@ class _StudyInProgress:
         self.task = ray.remote(train_one).options(
             num_cpus=plan.threads,
             num_gpus=_gpus(plan),
-            max_retries=-1,  # _Attempts limits them
+            max_retries=-1,  # _start limits them
             runtime_env={"env_vars": KEEP_MEMORY | threads},
         )
 
@@ -360,7 +373,7 @@ class _StudyInProgress:
         self.waiting.clear()
         self.mailbox.stop.remote()
         for task, run in self.tasks.items():
-            if run.run_id not in self.attempts:
+            if run.run_id not in self.deaths:
                 self._cancel(task)
 
     def _submit(self) -> None:
@@ -383,22 +396,27 @@ class _StudyInProgress:
         elif isinstance(event, RunEnded):
             self._end(event)
         else:
-            self.attempts[run.run_id].step = getattr(event, "step", self.attempts[run.run_id].step)
+            deaths = self.deaths[run.run_id]
+            deaths.step = getattr(event, "step", deaths.step)
             self.display.show(event)
 
     def _start(self, run: Run) -> None:
-        """Handle the start of a run. After too many without progress, the run has failed."""
-        attempts = self.attempts.setdefault(run.run_id, _Attempts())
-        attempts.start()
+        """Handle the start of a run. After too many deaths without progress, the run has failed."""
+        has_died = run.run_id in self.deaths
+        deaths = self.deaths.setdefault(run.run_id, _Deaths())
         self.watch.start(run.run_id)
         self.display.show(RunStarted(run))
-        if attempts.without_progress > ATTEMPTS:
-            self._give_up(run, f"its process or node died {ATTEMPTS} times at step {attempts.step}")
-        elif attempts.without_progress > 1 or attempts.step:
+        if not has_died:
+            return
+        deaths.count()
+        if deaths.at_furthest < DEATHS:
             self.display.show(Note("its process or node died; it starts again", run))
+        else:
+            times = f"{DEATHS} time{'s'[: DEATHS > 1]}"
+            self._give_up(run, f"its process or node died {times} at step {deaths.furthest}")
 
     def _give_up(self, run: Run, reason: str) -> None:
-        task = next(task for task, its_run in self.tasks.items() if its_run is run or its_run == run)
+        task = next(task for task, its_run in self.tasks.items() if its_run == run)
         self._cancel(task, force=True)
         self._store_end(run, "failed", reason)
 
@@ -419,7 +437,7 @@ class _StudyInProgress:
         try:
             self.ray.get(task)
         except self.ray.exceptions.TaskCancelledError:
-            if run.run_id in self.attempts:
+            if run.run_id in self.deaths:
                 self._store_end(run, "interrupted")
         except self.ray.exceptions.RayError as error:
             if self.is_stopping:
@@ -519,6 +537,7 @@ def train_one(job: Job, images: Images | None, start: StartRun, mailbox: Any) ->
     global _has_failed
     if _has_failed:
         os._exit(1)  # Ray starts the task again in another process
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C can reach this process too, but the parent decides
     line = _Line(start, mailbox)
     line.send(RunStarted(start.run))
     setup = replace(job.setup, plugins=_plugin_files(job.plugins))
