@@ -261,6 +261,7 @@ class _Submission:
         execution = Execution(
             results=plan.store.path.resolve().parent,
             device=plan.device,
+            backend="local",
             jobs=1,
             step_mode=chosen.step_mode,
             recompute=chosen.recompute,
