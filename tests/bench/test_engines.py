@@ -79,7 +79,7 @@ def test_a_study_is_timed_and_a_command_that_fails_stops_the_benchmark(tmp_path)
     assert "| ray |" in (tmp_path / "engines.md").read_text()
     assert json.loads((tmp_path / "engines.json").read_text()) == about
     assert pd.read_csv(tmp_path / "engines.csv").tables[0] == measured.tables[0]
-    with pytest.raises(BenchFailed, match="the engine local failed: depthbench: .* depth 9 is not"):
+    with pytest.raises(BenchFailed, match=r"the engine local failed: depthbench: .* depth 9 is not"):
         measure_engines([one], 9, 1, lambda done, what: None, steps=4)
 
 
