@@ -27,7 +27,7 @@ from depthbench.store.run_store import RunStore
 from depthbench.study.file import load_study
 from depthbench.training.loop import finish, train
 from depthbench.training.mode import TrainingMode
-from tests.processes import Forked
+from tests.processes import Forked, start_forked_job
 
 hypothesis.settings.register_profile("short", deadline=None, derandomize=True, database=None)
 hypothesis.settings.register_profile("long", deadline=None, print_blob=True)
@@ -78,6 +78,25 @@ def fast_processes(request, monkeypatch):
     An import takes longer than a tiny study."""
     if "real_processes" not in request.keywords:
         monkeypatch.setattr("depthbench.execution.process.Popen", Forked)
+
+
+@pytest.fixture
+def forked_jobs(monkeypatch):
+    """Fork the jobs of submitit's local executor, whose processes take seconds to start."""
+    pytest.importorskip("submitit")
+    monkeypatch.setattr("submitit.local.local.start_controller", start_forked_job)
+
+
+@pytest.fixture
+def start_torchrun(monkeypatch):
+    """Return a function that sets the variables of rank 0 of torchrun."""
+
+    def start(size, local_size=None):
+        sizes = {"WORLD_SIZE": size, "LOCAL_WORLD_SIZE": local_size or size}
+        for name, value in {"TORCHELASTIC_RUN_ID": "test", "RANK": 0, "LOCAL_RANK": 0, **sizes}.items():
+            monkeypatch.setenv(name, str(value))
+
+    return start
 
 
 @pytest.fixture(scope="module")

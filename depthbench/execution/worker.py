@@ -172,7 +172,7 @@ class Worker:
             self._send(RunEnded(start.run, record.changed(status="interrupted", reason=None)))
             return
         self.inbox.has_failed = True
-        record = record.changed(status="failed", reason=_reason(error, start.directory))
+        record = record.changed(status="failed", reason=reason_of(error, start.directory))
         self._send(RunEnded(start.run, record))  # before anything is written: the disk can be full
         with contextlib.suppress(OSError):
             store.write(record)
@@ -185,7 +185,7 @@ class Worker:
             self.connection.send(event)
 
 
-def _reason(error: Exception | SystemExit, directory: Path) -> str:
+def reason_of(error: Exception | SystemExit, directory: Path) -> str:
     """Return why a run failed, in one line. torch reports a full disk as a failed write."""
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"no space left for {error.filename or directory}"

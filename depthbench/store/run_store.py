@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-
+LOCK = ".lock"
 LOCK_SECONDS = 10.0
 """Seconds to wait for the process that holds a run. An orphan ends sooner (execution/process.py)."""
 
@@ -42,7 +42,7 @@ class RunStore:
 
         timeout: seconds to wait for another process. Raises RunIsBusy after that."""
         self.path.mkdir(parents=True, exist_ok=True)
-        lock = filelock.FileLock(self.path / ".lock")
+        lock = filelock.FileLock(self.path / LOCK)
         try:
             lock.acquire(timeout)
         except filelock.Timeout:
@@ -51,6 +51,18 @@ class RunStore:
             yield
         finally:
             lock.release()
+
+    def is_locked(self) -> bool:
+        """Return whether another process holds the run. Creates nothing."""
+        if not (self.path / LOCK).exists():
+            return False
+        try:
+            with self.locked():
+                return False
+        except RunIsBusy:
+            return True
+        except OSError:  # whoever writes the run reports it
+            return False
 
     def read(self) -> Record | None:
         """Return the content of run.json, or None if the file is missing, unreadable, or of another run.

@@ -23,7 +23,7 @@ from depthbench.files import NotToml, read_toml, remove_partial_files, write_tex
 from depthbench.paths import expand
 from depthbench.plugins import is_loaded
 from depthbench.store.record import Record
-from depthbench.store.run_store import LOCK_SECONDS, RunIsBusy, RunStore
+from depthbench.store.run_store import LOCK, LOCK_SECONDS, RunIsBusy, RunStore
 from depthbench.store.settings import conflicts
 from depthbench.study.file import build, check_format, read_study
 from depthbench.study.grid import grids_of, join_grids
@@ -32,8 +32,11 @@ from depthbench.study.stored import StoredStudy
 from depthbench.training.settings import Evaluate
 
 CHOSEN_BY_DATA = ("every", "train_size", "log_every")  # keys of [evaluate] that Study.resolve fills in
-DISCARDED_BY_FRESH = ("runs", "report", "report-slides", "tensorboard")
-LOCK, INDEX, UNDECIDED = ".lock", ".index.json", ".undecided.json"  # files next to study.toml
+DISCARDED_BY_FRESH = ("runs", "report", "report-slides", "slurm", "tensorboard")
+INDEX, UNDECIDED = ".index.json", ".undecided.json"  # files next to study.toml
+MERGING = ".merging"  # a folder for copies of runs (store/merge.py)
+JOIN_SECONDS = 60.0
+"""Seconds to wait for others that join a shared directory. Each takes milliseconds."""
 
 
 def _check_loaded(study_file: Path, plugin: Path) -> None:
@@ -49,6 +52,7 @@ class StudyStore:
         self.path = expand(path)
         self.study_file = self.path / "study.toml"
         self._content = ""  # of study.toml, once the study is opened
+        self._is_shared = False  # opened, but not locked
         self._locks: list[filelock.BaseFileLock] = []
         self._locked_inode: int | None = None
 
@@ -105,7 +109,7 @@ class StudyStore:
         More depths, seeds, networks and variants can join stored runs of the same data and recipe. Runs of
         other data or another recipe can only replace them (`fresh`). A directory that holds no study is
         never used, not even with `fresh`."""
-        if self._holds_a_study() and not fresh:
+        if self.holds_a_study() and not fresh:
             self._check_settings(study, data_hash)
             self.check_code(study)
 
@@ -133,27 +137,54 @@ class StudyStore:
                 )
 
     @contextlib.contextmanager
-    def opened(self, study: Study, data_hash: str, fresh: bool = False) -> Iterator[None]:
+    def opened(
+        self, study: Study, data_hash: str, fresh: bool = False, *, shared: bool = False
+    ) -> Iterator[None]:
         """Create and lock the directory, and add `study` to what is stored.
+
+        With `shared`, the directory is locked only until `study` is added, so that other processes can open
+        it in the same way. Then only the locks of the runs protect them.
 
         Raises BadInput as `check` does, or if the directory cannot be written or another process writes
         to it."""
         self.check(study, data_hash, fresh)  # before anything is written
-        with self._locked():
+        if shared:
+            self._remove_partial_files()  # of dead processes only
+            with self.locked(JOIN_SECONDS):
+                if self.holds_a_study():
+                    self._check_settings(study, data_hash)
+                self._add(study, data_hash)
+            self._is_shared = True
+            try:
+                yield
+            finally:
+                self._is_shared = False
+            return
+        with self.locked():
             self.check(study, data_hash, fresh)  # again, now that no other process can write
             self._remove_partial_files()
+            shutil.rmtree(self.path / MERGING, ignore_errors=True)  # nobody merges, because it is locked
             if fresh:
                 self._discard()
-            text = self._joined_with(study).to_toml()
-            self._content = f'data_hash = "{data_hash}"\n{text}'
-            write_text(self.study_file, self._content)
+            self._add(study, data_hash)
             yield
+
+    def _add(self, study: Study, data_hash: str) -> None:
+        """Add `study` to study.toml."""
+        text = self._joined_with(study).to_toml()
+        self._content = f'data_hash = "{data_hash}"\n{text}'
+        write_text(self.study_file, self._content)
 
     def restore(self) -> bool:
         """Write study.toml again if it was deleted while the study is opened. Return whether it was.
 
         Without it, later commands would refuse the directory and the runs in it. Raises BadInput if another
         process has used the directory since then."""
+        if self._is_shared:
+            if self.study_file.exists():
+                return False
+            with self.locked(JOIN_SECONDS):
+                return self._write_again()
         if not self._locks:
             return False
         self.path.mkdir(parents=True, exist_ok=True)
@@ -162,6 +193,9 @@ class StudyStore:
                 self._acquire()
             except filelock.Timeout:
                 raise BadInput(f"{self.path} was deleted, and another depthbench writes to it now") from None
+        return self._write_again()
+
+    def _write_again(self) -> bool:
         if self.study_file.exists():
             return False
         write_text(self.study_file, self._content)
@@ -173,14 +207,15 @@ class StudyStore:
             return (self.path / LOCK).stat().st_ino
         return None
 
-    def _holds_a_study(self) -> bool:
+    def holds_a_study(self) -> bool:
         """Return whether a study is stored here. Raises BadInput if anything else is."""
         if self.path.exists() and not self.path.is_dir():
             raise BadInput(f"{self.path} is a file, not a directory: use another --results or --name")
         if self.study_file.exists():
             return True
         if self.path.is_dir() and any(
-            path.name not in (LOCK, INDEX, UNDECIDED) for path in self.path.iterdir()
+            path.name not in (LOCK, INDEX, UNDECIDED) and path.suffix != ".part"  # study.toml being written
+            for path in self.path.iterdir()
         ):
             raise BadInput(f"{self.path} holds other files but no study: use another --results or --name")
         return False
@@ -195,10 +230,11 @@ class StudyStore:
             )
 
     @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
+    def locked(self, seconds: float = 0.0) -> Iterator[None]:
+        """Create and lock the directory. Raises BadInput if another process keeps it locked for `seconds`."""
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            self._acquire()
+            self._acquire(seconds)
         except filelock.Timeout:
             raise BadInput(
                 f"{self.path}: another depthbench is writing to it; wait until it ends, or add --name NAME"
@@ -214,9 +250,9 @@ class StudyStore:
                 lock.release()
             self._locks.clear()
 
-    def _acquire(self) -> None:
-        """Lock the directory. Raises filelock.Timeout if another process has locked it."""
-        lock = filelock.FileLock(self.path / LOCK, timeout=0)
+    def _acquire(self, seconds: float = 0.0) -> None:
+        """Lock the directory. Raises filelock.Timeout if another process keeps it locked for `seconds`."""
+        lock = filelock.FileLock(self.path / LOCK, timeout=seconds)
         lock.acquire()
         self._locks.append(lock)
         self._locked_inode = self._lock_inode()
@@ -226,12 +262,14 @@ class StudyStore:
         remove_partial_files(self.path)
 
     def _discard(self) -> None:
-        for run_store in self.run_stores():
-            try:
-                with run_store.locked(LOCK_SECONDS):
-                    shutil.rmtree(run_store.path, ignore_errors=True)
-            except RunIsBusy as error:
-                raise BadInput(f"{error}; wait until it ends, or add --name NAME") from None
+        for discards in (False, True):  # nothing is deleted if a run is busy
+            for run_store in self.run_stores():
+                try:
+                    with run_store.locked(LOCK_SECONDS):
+                        if discards:
+                            shutil.rmtree(run_store.path, ignore_errors=True)
+                except RunIsBusy as error:
+                    raise BadInput(f"{error}; wait until it ends, or add --name NAME") from None
         for name in DISCARDED_BY_FRESH:
             shutil.rmtree(self.path / name, ignore_errors=True)
         for name in (INDEX, UNDECIDED):

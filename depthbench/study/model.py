@@ -40,7 +40,7 @@ FEWEST_EVALUATED = 2000  # training images of an evaluation, by default
 
 
 def file_name(value: str) -> str:
-    """Return the name of a study or variant, which is a part of file names. Raises ValueError."""
+    """Return the name of a study or a variant. Raises ValueError with the end of a message about it."""
     if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", value):
         if (problem := problem_of_name(value)) is not None:
             raise ValueError(f"{problem}; use another name")

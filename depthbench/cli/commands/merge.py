@@ -1,0 +1,41 @@
+"""The command `depthbench merge`."""
+
+from collections import Counter
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from depthbench.cli.options import option
+from depthbench.cli.terminal import err, interruptible, no_report, out
+from depthbench.console import say, saying
+
+
+def merge(
+    results: Annotated[
+        list[Path], typer.Argument(help="Results directories with the same settings.", show_default=False)
+    ],
+    into: Annotated[
+        Path, option("The directory to copy the runs into. It may exist.", "--into", metavar="DIR")
+    ],
+) -> None:
+    """Join results directories, e.g. of machines without a shared disk.
+
+    The directories must have the same data and recipe; their depths, seeds
+    and networks may differ. Finished runs are preferred to unfinished ones.
+    Nothing is written if the directories do not belong together. `show`,
+    `report` and `run` then work on DIR.
+
+    Examples:
+
+      depthbench merge laptop/quick server/quick --into results/quick
+    """
+    from depthbench.store.merge import merge_results
+    from depthbench.store.study_store import StudyStore
+
+    with interruptible("interrupted: rerun this command to copy the other runs"), saying(err, "merging"):
+        path = merge_results(results, into)
+    counts = Counter(record.status for record in StudyStore(path).records())
+    statuses = ", ".join(f"{count} {status}" for status, count in sorted(counts.items())) or "no runs"
+    say(out, f"results: {path} ({statuses})")
+    say(out, f"report: {no_report(path)}")
