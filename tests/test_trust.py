@@ -79,7 +79,7 @@ def invoke(*words):
     return done.output
 
 
-def test_reading_results_executes_and_unpickles_nothing(given, unpickled):
+def test_reading_results_executes_and_unpickles_nothing(given, unpickled, tmp_path):
     other = shutil.copytree(given, given.parent / "other")
     invoke("show", given)
     invoke("show", given, "--json")
@@ -87,6 +87,7 @@ def test_reading_results_executes_and_unpickles_nothing(given, unpickled):
     invoke("report", given.parent)
     invoke("compare", given, other)
     invoke("plan", "--depths", "8", "--no-calibrate", "--device", "cpu", "--pilot", given)
+    invoke("merge", given, other, "--into", tmp_path / "merged")
     load_results(given)
     load_predictions(given)
     assert not list(given.parent.glob("*/executed"))

@@ -21,7 +21,7 @@ from depthbench.store.settings import differences
 from depthbench.store.study_store import MERGING, StudyStore
 from depthbench.study.file import build
 from depthbench.study.grid import Grid, Grids, join_grids
-from depthbench.study.model import Shared, file_name
+from depthbench.study.model import file_name
 
 MOST_DIFFERENCES = 3  # in a message
 HOW_IT_RAN = ("environment", "earlier_environments", "execution", "timing", "tables", "reason")
@@ -81,7 +81,7 @@ def _check_target(target: StudyStore, stores: Sequence[StudyStore]) -> None:
 
 def _join(stores: Sequence[StudyStore], target: StudyStore) -> dict[str, Any]:
     """Return the study.toml of all directories together. Raises BadInput if they do not belong together."""
-    tables = [_table(store) for store in stores]
+    tables = [store.table() for store in stores]
     joined = dict(tables[0])
     for store, table in zip(stores[1:], tables[1:], strict=True):
         if different := differences(tables[0], table):
@@ -110,20 +110,6 @@ def _join(stores: Sequence[StudyStore], target: StudyStore) -> dict[str, Any]:
                 f"{target.path}: the name of the directory, which names the study, {error}"
             ) from None
     return joined
-
-
-def _table(store: StudyStore) -> dict[str, Any]:
-    """Return the content of study.toml. Raises BadInput if a section has the wrong type."""
-    table = store.table()
-    kinds = dict.fromkeys((*Shared.model_fields, "variants"), dict) | dict.fromkeys(
-        ("plugins", "may_diverge"), list
-    )
-    for key, kind in kinds.items():
-        if not isinstance(table.get(key, kind()), kind):
-            raise BadInput(
-                f"{store.study_file}: {key} is not a {'table' if kind is dict else 'list'}: fix it"
-            )
-    return table
 
 
 def _grids(store: StudyStore, table: dict[str, Any]) -> list[Grid]:

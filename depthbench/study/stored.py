@@ -56,3 +56,4 @@ class StoredStudy(_Open):
     frontier: Frontier | None = None
     verdict: Verdict | None = None
     plugins: list[str] = []
+    may_diverge: list[str] = []

@@ -31,6 +31,7 @@ START = {
     "compare": [RESULTS, "other"],
     "show": [RESULTS],
     "list": [],
+    "merge": [RESULTS, "other", "--into", "merged"],
 }
 NEVER = {"--calibrate", "--install-completion", "--show-completion", "--data-dir"}
 PLAUSIBLE = {
@@ -51,6 +52,8 @@ PLAUSIBLE = {
     "--results": (".", "elsewhere"),
     "--on": ("local", "auto"),
     "--pilot": (RESULTS,),
+    "--shard": ("1/2", "2/2", "3/2"),
+    "--into": ("merged", "elsewhere"),
     "--study": ("quick", "he2015-responses-short"),
     "--below": ("50",),
     "--deepest": ("8", "20"),

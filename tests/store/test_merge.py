@@ -194,7 +194,7 @@ def test_what_is_in_use_or_unclear_is_refused(store_of, tmp_path, tiny):
     with pytest.raises(BadInput, match="name at least one"):
         merge_results([], tmp_path / "ab")
     a.study_file.write_text(a.study_file.read_text().replace("plugins = []", "plugins = 3"))
-    with pytest.raises(BadInput, match="plugins is not a list"):
+    with pytest.raises(BadInput, match="plugins = 3: should be a list"):
         merge_results([a.path], tmp_path / "ab")
 
 
