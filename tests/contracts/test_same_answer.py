@@ -12,7 +12,6 @@ import pytest
 from depthbench.data.load import load_images
 from depthbench.errors import Interrupted
 from depthbench.events import RowLogged, RunEnded, Silent
-from depthbench.execution.backends import BACKENDS
 from depthbench.execution.plan import make_plan
 from depthbench.execution.run import execute
 from depthbench.execution.settings import Execution
@@ -20,13 +19,14 @@ from depthbench.store.study_store import StudyStore
 from depthbench.study.file import load_study
 from depthbench.training.loop import finish, train
 from tests.conftest import CPU, TINY
+from tests.contracts.test_backends import HERE, SETTINGS
 
 pytestmark = pytest.mark.slow
 
 STUDY = TINY | {
     "options": {"width": 4, "dropout": 0.2},  # draws from torch's generator
-    "recipe": TINY["recipe"] | {"steps": 120},
-    "evaluate": {"every": 60, "log_every": 5, "train_size": None},
+    "recipe": TINY["recipe"] | {"steps": 300},
+    "evaluate": {"every": 150, "log_every": 5, "train_size": None},
     "grid": {"network": ["plain", "resnet"], "depth": [8], "seed": [0, 1]},
 }
 TABLES = ("history", "layers", "predictions")
@@ -76,6 +76,11 @@ def in_reverse(plan):
     execute(dataclasses.replace(made, todo=made.todo[::-1]))
 
 
+def in_shards(plan):
+    for index in (2, 1):
+        execute(plan(jobs=1, shard=(index, 2)))
+
+
 def interrupted(plan):
     """Stop two runs at once in the middle, and then train one at a time."""
     display = Stop(10)
@@ -104,25 +109,29 @@ def spin():
 
 
 WAYS = {
-    "local": (in_reverse, two_at_once_on_a_busy_machine, interrupted),
+    "local": (in_reverse, in_shards, two_at_once_on_a_busy_machine, interrupted),
     "ray": (interrupted,),
+    "slurm": (interrupted,),
 }
 """The ways to train with each backend."""
+CONNECTIONS = {"ray": "ray_connection", "slurm": "forked_jobs"}
+"""The fixture that each backend needs."""
 
 
 def test_every_backend_is_tested():
-    assert WAYS.keys() == BACKENDS.keys()
+    assert WAYS.keys() == set(HERE)
 
 
 @pytest.mark.parametrize(
     ("backend", "way"), [(backend, way) for backend, ways in WAYS.items() for way in ways]
 )
 def test_the_answer_is_the_same(backend, way, study, expected, tmp_path, request):
-    if backend == "ray":
-        request.getfixturevalue("ray_connection")
+    if backend in CONNECTIONS:
+        request.getfixturevalue(CONNECTIONS[backend])
 
-    def plan(jobs):
-        return make_plan(study, Execution(tmp_path, device="cpu", jobs=jobs, backend=backend))
+    def plan(jobs, **settings):
+        settings |= SETTINGS.get(backend, {})
+        return make_plan(study, Execution(tmp_path, device="cpu", jobs=jobs, backend=backend, **settings))
 
     way(plan)
     found = answer(StudyStore(tmp_path / "tiny"))

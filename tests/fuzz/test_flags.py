@@ -125,7 +125,7 @@ def _read(read, data, where, show):
         return load_images(data, where, show)
 
 
-@examples(short=40)
+@examples(short=25)
 @given(words=commands())
 def test_any_arguments_end_with_one_line_at_most(nothing_is_trained_or_written, words):
     before = sorted(os.listdir("."))
