@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING, Any
 import filelock
 
 from depthbench.files import atomic, write_text
+from depthbench.store.lease import LeaseIsHeld
+from depthbench.store.mirror import shown
 from depthbench.store.record import REQUIRED_TABLES, Record, Table
+from depthbench.store.remote import Remote
 from depthbench.study.file import check_format
 
 if TYPE_CHECKING:
@@ -27,10 +30,10 @@ class RunIsBusy(RuntimeError):
 
 
 class RunStore:
-    """The directory of one run."""
+    """The directory of one run. With a `remote`, it is a mirror, and each save is pushed."""
 
-    def __init__(self, path: Path):
-        self.path = path
+    def __init__(self, path: Path, remote: Remote | None = None):
+        self.path, self.remote = path, remote
         self.record_file = path / "run.json"
         self.checkpoint = path / "checkpoint.pt"
         self.written: dict[str, Table] = {}
@@ -40,17 +43,24 @@ class RunStore:
     def locked(self, timeout: float = 0.0) -> Iterator[None]:
         """Hold the run for writing. The system releases it when the process that holds it dies.
 
-        timeout: seconds to wait for another process. Raises RunIsBusy after that."""
+        timeout: seconds to wait for another process. Raises RunIsBusy after that. Brings the mirror of a URL
+        up to date. If a process on another machine died with the run, this takes lease.EXPIRY_SECONDS."""
         self.path.mkdir(parents=True, exist_ok=True)
         lock = filelock.FileLock(self.path / ".lock")
         try:
             lock.acquire(timeout)
         except filelock.Timeout:
-            raise RunIsBusy(f"{self.path}: another process is writing to it") from None
-        try:
+            raise RunIsBusy(f"{shown(self.path)}: another process is writing to it") from None
+        with contextlib.ExitStack() as held:
+            held.callback(lock.release)
+            if self.remote is not None:
+                try:
+                    held.enter_context(self.remote.locked(self.path.name, timeout))
+                except LeaseIsHeld as error:
+                    message = f"{shown(self.path)}: a process on {error} is writing to it"
+                    raise RunIsBusy(message) from None
+                self.remote.pull_run(self.path.name)
             yield
-        finally:
-            lock.release()
 
     def read(self) -> Record | None:
         """Return the content of run.json, or None if the file is missing, unreadable, or of another run.
@@ -61,7 +71,9 @@ class RunStore:
         except (OSError, ValueError, RecursionError):  # RecursionError: thousands of nested brackets
             return None
         if isinstance(values, dict) and "status" in values:
-            check_format(values.get("format"), self.record_file)
+            check_format(
+                values.get("format"), self.record_file if self.remote is None else shown(self.record_file)
+            )
         try:
             record = Record.model_validate(values)
         except ValueError:
@@ -69,8 +81,14 @@ class RunStore:
         return record if record.run_id == self.path.name else None
 
     def write(self, record: Record) -> None:
-        """Replace run.json."""
+        """Replace run.json. This is the last write of a save, which is then pushed."""
         write_text(self.record_file, record.to_json())
+        self.push()
+
+    def push(self) -> None:
+        """Push what has changed, if this is the mirror of a URL. Raises OSError if the network fails."""
+        if self.remote is not None:
+            self.remote.push_run(self.path.name)
 
     def write_rows(self, history: Sequence[dict[str, Any]], layers: "pd.DataFrame") -> None:
         """Replace history.parquet and layers.parquet."""

@@ -12,6 +12,7 @@ A record says `interrupted` from the start of a run until its end, so that a kil
 import contextlib
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,10 @@ import filelock
 from depthbench.errors import BadInput, any_of
 from depthbench.files import NotToml, read_toml, remove_partial_files, write_text
 from depthbench.paths import expand
+from depthbench.store.lease import LeaseIsHeld
+from depthbench.store.mirror import STATE, shown
 from depthbench.store.record import Record
+from depthbench.store.remote import remote_of
 from depthbench.store.run_store import LOCK_SECONDS, RunIsBusy, RunStore
 from depthbench.store.settings import conflicts
 from depthbench.study.file import check_format, load_study
@@ -35,18 +39,31 @@ LOCK, INDEX, UNDECIDED = ".lock", ".index.json", ".undecided.json"  # files next
 
 
 class StudyStore:
-    """The directory of one study."""
+    """The directory of one study.
+
+    For a URL it is a mirror. `fetch` brings it up to date, and everything that is stored is pushed."""
 
     def __init__(self, path: str | Path):
-        self.path = expand(path)
+        self.remote = remote_of(path)
+        self.path = expand(path) if self.remote is None else self.remote.mirror
         self.study_file = self.path / "study.toml"
         self._content = ""  # of study.toml, once the study is opened
         self._locks: list[filelock.BaseFileLock] = []
         self._locked_inode: int | None = None
 
+    @property
+    def location(self) -> str:
+        """The directory as the user named it: a path or a URL."""
+        return str(self.path if self.remote is None else self.remote.url)
+
     def run(self, run_id: str) -> RunStore:
         """Return the directory of one run, whether or not it exists."""
-        return RunStore(self.path / "runs" / run_id)
+        return RunStore(self.path / "runs" / run_id, self.remote)
+
+    def fetch(self) -> None:
+        """Bring the mirror of a URL up to date. Raises OSError if the network fails."""
+        if self.remote is not None:
+            self.remote.pull_study()
 
     def run_names(self) -> list[str]:
         """Return the names of the directories of all stored runs, sorted."""
@@ -69,17 +86,17 @@ class StudyStore:
 
         Raises BadInput if there is no study.toml, it is not valid TOML, or it has another format."""
         if not self.study_file.is_file():
-            inside = sorted(str(file.parent) for file in self.path.glob("*/study.toml"))
+            inside = sorted(shown(file.parent) for file in self.path.glob("*/study.toml"))
             advice = any_of(inside) if inside else "a directory that `depthbench run` made"
-            raise BadInput(f"{self.path} holds no results (no study.toml): name {advice}")
+            raise BadInput(f"{self.location} holds no results (no study.toml): name {advice}")
         try:
             table = read_toml(self.study_file)
         except NotToml as error:
             raise BadInput(
-                f"{self.study_file} is not valid TOML ({error}): fix it, or discard the stored results with "
-                "`depthbench run --fresh`"
+                f"{shown(self.study_file)} is not valid TOML ({error}): fix it, or discard the stored "
+                "results with `depthbench run --fresh`"
             ) from None
-        check_format(table.get("format"), self.study_file)
+        check_format(table.get("format"), shown(self.study_file))
         return table
 
     def study(self) -> Study:
@@ -118,7 +135,7 @@ class StudyStore:
         for record in self.records():
             if plugins.get(record.network, record.plugin) != record.plugin:
                 raise BadInput(
-                    f"{self.path} holds runs of {record.network} by another version of its plug-in: add "
+                    f"{self.location} holds runs of {record.network} by another version of its plug-in: add "
                     "--name NAME to store the new runs as another study"
                 )
 
@@ -129,7 +146,8 @@ class StudyStore:
         Raises BadInput as `check` does, or if the directory cannot be written or another process writes
         to it."""
         self.check(study, data_hash, fresh)  # before anything is written
-        with self._locked():
+        with self._locked(), self._locked_remotely():
+            self.fetch()
             self.check(study, data_hash, fresh)  # again, now that no other process can write
             self._remove_partial_files()
             if fresh:
@@ -137,7 +155,17 @@ class StudyStore:
             text = self._joined_with(study).to_toml()
             self._content = f'data_hash = "{data_hash}"\n{text}'
             write_text(self.study_file, self._content)
+            if self.remote is not None:
+                self.remote.push_study()
+                self._push_unfinished_saves()
             yield
+
+    def _push_unfinished_saves(self) -> None:
+        """Push runs that a killed process of this machine saved but did not push."""
+        for run_store in self.run_stores():
+            if self.remote is not None and self.remote.is_ahead(run_store.path.name):
+                with contextlib.suppress(RunIsBusy), run_store.locked():
+                    run_store.push()
 
     def restore(self) -> bool:
         """Write study.toml again if it was deleted while the study is opened. Return whether it was.
@@ -151,11 +179,16 @@ class StudyStore:
             try:
                 self._acquire()
             except filelock.Timeout:
-                raise BadInput(f"{self.path} was deleted, and another depthbench writes to it now") from None
-        if self.study_file.exists():
-            return False
-        write_text(self.study_file, self._content)
-        return True
+                raise BadInput(
+                    f"{self.location} was deleted, and another depthbench writes to it now"
+                ) from None
+        is_missing = not self.study_file.exists()
+        if is_missing:
+            write_text(self.study_file, self._content)
+        if self.remote is not None and self.study_file.name not in self.remote.names():
+            is_missing = True
+            self.remote.push_study()
+        return is_missing
 
     def _lock_inode(self) -> int | None:
         """Return the number of the lock file in the file system, or None without one."""
@@ -166,22 +199,23 @@ class StudyStore:
     def _holds_a_study(self) -> bool:
         """Return whether a study is stored here. Raises BadInput if anything else is."""
         if self.path.exists() and not self.path.is_dir():
-            raise BadInput(f"{self.path} is a file, not a directory: use another --results or --name")
+            raise BadInput(f"{self.location} is a file, not a directory: use another --results or --name")
         if self.study_file.exists():
             return True
-        if self.path.is_dir() and any(
-            path.name not in (LOCK, INDEX, UNDECIDED) for path in self.path.iterdir()
-        ):
-            raise BadInput(f"{self.path} holds other files but no study: use another --results or --name")
+        names = {path.name for path in self.path.iterdir()} if self.path.is_dir() else set()
+        if self.remote is not None:
+            names |= self.remote.names()
+        if names - {LOCK, INDEX, UNDECIDED, STATE}:
+            raise BadInput(f"{self.location} holds other files but no study: use another --results or --name")
         return False
 
     def _check_settings(self, study: Study, data_hash: str) -> None:
         different = conflicts(self.table(), study.model_dump(mode="json") | {"data_hash": data_hash})
         if different:
             raise BadInput(
-                f"{self.path} holds runs with other settings ({', '.join(different[:3])}): add --name NAME "
-                f"to store the new runs as another study, or delete {self.path} (`depthbench run --fresh` "
-                "does this)"
+                f"{self.location} holds runs with other settings ({', '.join(different[:3])}): add --name "
+                f"NAME to store the new runs as another study, or delete {self.location} (`depthbench run "
+                "--fresh` does this)"
             )
 
     @contextlib.contextmanager
@@ -191,11 +225,12 @@ class StudyStore:
             self._acquire()
         except filelock.Timeout:
             raise BadInput(
-                f"{self.path}: another depthbench is writing to it; wait until it ends, or add --name NAME"
+                f"{self.location}: another depthbench is writing to it; wait until it ends, or add --name "
+                "NAME"
             ) from None
         except OSError as error:
             raise BadInput(
-                f"{self.path} cannot be written ({error.strerror}): use another --results DIR"
+                f"{self.location} cannot be written ({error.strerror}): use another --results DIR"
             ) from None
         try:
             yield
@@ -203,6 +238,26 @@ class StudyStore:
             for lock in self._locks:
                 lock.release()
             self._locks.clear()
+
+    @contextlib.contextmanager
+    def _locked_remotely(self) -> Iterator[None]:
+        """Hold the lock at the URL, if there is one."""
+        if self.remote is None:
+            yield
+            return
+        with contextlib.ExitStack() as held:
+            try:
+                held.enter_context(self.remote.locked(waiting=self._say_that_it_waits))
+            except LeaseIsHeld as error:
+                raise BadInput(
+                    f"{self.location}: a depthbench on {error} is writing to it; wait until it ends, or add "
+                    "--name NAME"
+                ) from None
+            yield
+
+    def _say_that_it_waits(self, host: str) -> None:
+        line = f"{self.location}: waiting up to 90 s to see whether the depthbench on {host} is alive"
+        print(f"depthbench: {line}", file=sys.stderr)
 
     def _acquire(self) -> None:
         """Lock the directory. Raises filelock.Timeout if another process has locked it."""
@@ -219,11 +274,15 @@ class StudyStore:
         for run_store in self.run_stores():
             try:
                 with run_store.locked(LOCK_SECONDS):
+                    if self.remote is not None:
+                        self.remote.remove_run(run_store.path.name)
                     shutil.rmtree(run_store.path, ignore_errors=True)
             except RunIsBusy as error:
                 raise BadInput(f"{error}; wait until it ends, or add --name NAME") from None
         for name in DISCARDED_BY_FRESH:
             shutil.rmtree(self.path / name, ignore_errors=True)
+            if self.remote is not None:
+                self.remote.remove_folder(name)
         for name in (INDEX, UNDECIDED):
             (self.path / name).unlink(missing_ok=True)
         self.study_file.unlink(missing_ok=True)

@@ -85,7 +85,7 @@ def _plugin_paths(values: Mapping, folder: Path) -> list[str]:
     return [str((folder / expand(plugin)).resolve()) for plugin in plugins]
 
 
-def check_format(version: Any, path: Path) -> None:
+def check_format(version: Any, path: str | Path) -> None:
     """Raise BadInput if `path` was written by a version with another results format."""
     if version != FORMAT:
         raise BadInput(
