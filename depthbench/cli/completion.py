@@ -45,6 +45,11 @@ def step_modes(incomplete: str) -> list[str]:
     return _starting(STEP_MODES, incomplete)
 
 
+def backends(incomplete: str) -> list[tuple[str, str]]:
+    """Complete the name of a backend."""
+    return _matching(describe_list("backends"), incomplete)
+
+
 def report_styles(incomplete: str) -> list[str]:
     """Complete a report style."""
     return _starting(REPORT_STYLES, incomplete)

@@ -6,11 +6,11 @@ from pathlib import Path
 
 from depthbench.errors import BadInput, any_of
 
-LISTS = ("networks", "data", "studies", "probes")
+LISTS = ("networks", "data", "studies", "probes", "backends")
 
 
 def describe_list(what: str) -> dict[str, str]:
-    """Return name -> description of the networks, data, studies or probes. Raises BadInput for others."""
+    """Return name -> description of the entries of one of LISTS. Raises BadInput for others."""
     if what == "networks":
         from depthbench.networks import NETWORKS
 
@@ -30,6 +30,10 @@ def describe_list(what: str) -> dict[str, str]:
         from depthbench.probes import PROBES
 
         return {name: entry.about for name, entry in PROBES.items()}
+    if what == "backends":
+        from depthbench.execution.backends import BACKENDS
+
+        return {name: entry.about for name, entry in BACKENDS.items()}
     raise BadInput(f"list {what}: no such list; use {any_of(LISTS)}")
 
 

@@ -31,7 +31,9 @@ def _panel(title: str) -> Callable[..., Any]:
     return functools.partial(option, rich_help_panel=title)
 
 
-_study, _recipe, _execution, _output = map(_panel, ("Study", "Recipe", "Execution", "Output"))
+_study, _recipe, _execution, _cluster, _output = map(
+    _panel, ("Study", "Recipe", "Execution", "Cluster", "Output")
+)
 
 Results = Annotated[
     Path, typer.Argument(help="A study's results directory, e.g. results/quick.", show_default=False)
@@ -193,6 +195,21 @@ class ExecutionOptions:
     results: Annotated[Path, _execution("Folder for the study's results directory. Default: results.")] = (
         Path("results")
     )
+    on: Annotated[
+        str,
+        _cluster(
+            "Where runs train (`depthbench list backends`). Default: auto.",
+            autocompletion=completion.backends,
+        ),
+    ] = "auto"
+    address: Annotated[str | None, _cluster("Address of the cluster, for --on ray.")] = None
+    cpus_per_run: Annotated[
+        int | None, _cluster("Cores, and threads, of each run on a cluster. Default: 1.")
+    ] = None
+    gpus_per_run: Annotated[
+        float | None,
+        _cluster("GPUs of each run on a cluster, e.g. 0.25 for four runs on one GPU. Default: 0."),
+    ] = None
 
     def settings(self, *, fresh: bool = False) -> "Execution":
         """Return the options as one object. Raises BadInput for a bad number."""
@@ -208,6 +225,10 @@ class ExecutionOptions:
             stall_timeout=self.stall_timeout,
             data_dir=self.data_dir,
             fresh=fresh,
+            backend=self.on,
+            address=self.address,
+            cpus_per_run=self.cpus_per_run,
+            gpus_per_run=self.gpus_per_run,
         )
 
 

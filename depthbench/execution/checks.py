@@ -5,13 +5,21 @@ import os
 from pathlib import Path
 
 from depthbench.errors import BadInput, any_of
+from depthbench.execution.backends import backend_of
 from depthbench.execution.settings import Execution
 from depthbench.study.model import Study
 from depthbench.training.mode import STEP_MODES
 
+CLUSTER_SETTINGS = ("address", "cpus_per_run", "gpus_per_run")
+
 
 def check_settings(study: Study, execution: Execution, device: str) -> None:
     """Check that `device`, as resolved, can execute the study with these settings."""
+    backend = backend_of(execution.backend)
+    for key in CLUSTER_SETTINGS:
+        if getattr(execution, key) is not None and not backend.is_elsewhere:
+            name = key.replace("_", "-")
+            raise BadInput(f"--{name} needs a cluster; add --on with the name of a backend, e.g. --on ray")
     mode, on_cuda = execution.step_mode, device.startswith("cuda")
     if mode not in STEP_MODES:
         raise BadInput(f"--step {mode}: use {any_of(STEP_MODES)}")

@@ -1,12 +1,12 @@
 """Messages between a parent and its processes.
 
-The parent sends a WorkerSetup, StartRun and Stop to a process that trains, which answers with events
-(depthbench/events.py). It sends a TrialSetup and Trials to a process that measures (cost/trial.py)."""
+The parent sends a WorkerSetup, the images (data/shared.py), StartRun and Stop to a process that trains, which
+answers with events (depthbench/events.py). It sends a TrialSetup and Trials to a process that measures
+(cost/trial.py)."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
-from depthbench.data.shared import SharedImages
 from depthbench.execution.cost.images import ImageFootprint
 from depthbench.study.model import Run
 from depthbench.training.mode import TrainingMode
@@ -19,8 +19,6 @@ class WorkerSetup:
     plugins: tuple[str, ...]
     """Python files to load."""
     threads: int
-    images: SharedImages
-    """The images. The descriptor of their file follows this message (process.send_descriptor)."""
     data_hash: str
 
 

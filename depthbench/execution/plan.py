@@ -1,24 +1,22 @@
 """The plan of a study: which runs to train, where and how, checked before anything is written."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from depthbench.data.images import Images, split, with_validation
 from depthbench.data.load import default_data_dir, load_images
 from depthbench.errors import BadInput
+from depthbench.execution.backends import backend_of
+from depthbench.execution.backends.entry import BackendEntry
 from depthbench.execution.checks import check_builders, check_settings, check_writable
-from depthbench.execution.cost.fit import Fit, fit
 from depthbench.execution.cost.images import ImageFootprint, measure_footprint
 from depthbench.execution.settings import Execution
-from depthbench.machine.device import resolve_device
-from depthbench.machine.environment import cores_each, usable_cores
+from depthbench.execution.sharing import by_cost, choose_device, share
 from depthbench.paths import expand
 from depthbench.store.study_store import StudyStore
 from depthbench.study.model import Run, Study
 from depthbench.training.mode import TrainingMode
-
-MOST_LANES = 4  # runs that share a GPU, unless --jobs sets their number
 
 Decoding = Callable[[int, int], None]
 """Called with (images decoded, images in all) while a folder is read."""
@@ -53,13 +51,18 @@ class Plan:
     recompute: frozenset[str] = frozenset()
     """Ids of the runs that compute their activations twice."""
 
+    @property
+    def backend(self) -> BackendEntry:
+        """The backend that executes the runs."""
+        return backend_of(self.execution.backend)
+
     def mode_of(self, run: Run) -> TrainingMode:
         """Return the mode in which `run` is trained."""
         return TrainingMode(
             device=self.device,
             step_mode=self.execution.step_mode,
             recompute=run.run_id in self.recompute,
-            is_streamed=self.footprint.are_streamed,
+            is_streamed=None if self.backend.is_elsewhere else self.footprint.are_streamed,
             keep_checkpoint=self.study.keep_checkpoints,
         )
 
@@ -76,7 +79,7 @@ def make_plan(
     Reads the images, after downloading or decoding them if necessary, but writes nothing to the results
     directory. Raises BadInput for anything that cannot be used. If `executes` is false, the plan is only
     costed, and stored results that the study cannot join count as absent."""
-    device = resolve_device(execution.device)
+    device = choose_device(execution)
     check_settings(study, execution, device)
     check_builders(study)
     store = StudyStore(execution.results / study.name)
@@ -90,13 +93,14 @@ def make_plan(
     if problem is not None and executes:
         raise problem
     if execution.fresh or problem is not None:
-        study, stored = resolved, _Stored((), _by_cost(resolved.runs()), ())
+        study, stored = resolved, _Stored((), by_cost(resolved.runs()), ())
     else:
         study, stored = joined, _sort_runs(joined, store)
     if problem is not None:
         image_notes = (*image_notes, f"stored results are ignored: {problem}")
-    footprint = measure_footprint(images, study.evaluate.train_size, device)
-    shared = _share_machine(study, execution, device, footprint)
+    here = "cpu" if backend_of(execution.backend).is_elsewhere else device
+    footprint = measure_footprint(images, study.evaluate.train_size, here)
+    shared = share(study, execution, device, footprint)
     runs = (*stored.finished, *stored.todo)
     return Plan(
         study=study,
@@ -202,56 +206,4 @@ def _sort_runs(study: Study, store: StudyStore) -> _Stored:
         record = run_store.read()
         if record is not None and record.is_finished:
             notes.append(f"{run.run_id}: its tables cannot be read, so it is trained again")
-    return _Stored(tuple(finished), _by_cost(todo), tuple(notes))
-
-
-def _by_cost(runs: Iterable[Run]) -> tuple[Run, ...]:
-    return tuple(sorted(runs, key=lambda run: -run.depth))
-
-
-@dataclass(frozen=True)
-class _Shares:
-    """The share of the machine that each run gets."""
-
-    fit: Fit
-    jobs: int
-    threads: int
-    takes_turns: bool
-    """Whether runs share a process on a GPU."""
-
-
-def _share_machine(study: Study, execution: Execution, device: str, images: ImageFootprint) -> _Shares:
-    """Decide how many runs train at once so that they fit into memory, and how many threads each has."""
-    runs = _by_cost(study.runs())
-    takes_turns = device.startswith("cuda") and execution.step_mode != "eager" and can_take_turns(study)
-    # The rounds of a frontier search have different numbers of runs, but all need the same number of threads,
-    # because it affects rounding.
-    count = len(runs) if study.frontier is None else max(len(runs), usable_cores())
-    wanted = MOST_LANES if takes_turns and execution.jobs is None else execution.jobs
-    jobs, _ = share_cores(device, count, wanted)
-    fitted = fit(runs, images, device, jobs, execution=execution, takes_turns=takes_turns)
-    jobs, threads = share_cores(device, count, fitted.jobs)
-    return _Shares(fitted, jobs, threads, takes_turns)
-
-
-def share_cores(device: str, runs: int, jobs: int | None) -> tuple[int, int]:
-    """Return (jobs, threads of each) for a study of `runs` runs, finished ones included.
-
-    Finished runs count because the number of threads affects the last digits of a result, which must not
-    depend on when a run is trained. On a CPU one run per core with one thread each is fastest for networks
-    this small. A GPU trains one run at a time, unless runs take turns (lanes.py)."""
-    if jobs is None:
-        jobs = usable_cores() if device == "cpu" else 1
-    jobs = max(1, min(jobs, runs))
-    return jobs, cores_each(jobs)
-
-
-def can_take_turns(study: Study) -> bool:
-    """Return whether runs that take turns in one process have the results of runs alone.
-
-    Runs that draw random numbers while they train (dropout, and possibly plug-ins) would share a generator.
-    TF32 is a setting of the whole process, so all runs must agree on it."""
-    names = study.networks()
-    draw = any(study.options_of(name).dropout or study.options_of(name).shortcut_dropout for name in names)
-    agree_on_tf32 = len({study.recipe_of(name).precision == "tf32" for name in names}) == 1
-    return agree_on_tf32 and not draw and all(study.family(name).is_ours for name in names)
+    return _Stored(tuple(finished), by_cost(todo), tuple(notes))

@@ -5,12 +5,10 @@ from pathlib import Path
 
 from depthbench.errors import BadInput
 from depthbench.events import Display, Event, Forwarding, Note, RunEnded, Silent, StudyStarted
-from depthbench.execution.backends import BACKENDS
-from depthbench.execution.backends.backend import Backend
 from depthbench.execution.plan import Decoding, Plan, make_plan
 from depthbench.execution.settings import Execution
 from depthbench.execution.watch_adapter import WatchAdapter
-from depthbench.registry import look_up
+from depthbench.registry import Entry
 from depthbench.store.record import Record
 from depthbench.store.study_store import StudyStore
 from depthbench.study.model import Study
@@ -25,12 +23,11 @@ def execute(plan: Plan, display: Display | None = None) -> dict[str, Record]:
     A run that fails is recorded as failed and stops no other. A process that dies fails the runs that take
     turns in it. Raises errors.Interrupted after Ctrl-C or SIGTERM, once every run in progress has saved its
     state."""
-    from depthbench.execution.lanes import choose_lanes
-
     display = observer = _Observer(display or Silent(), plan.store)
-    backend: Backend = look_up(BACKENDS, "backend", plan.execution.backend).load()
+    backend = plan.backend
     with plan.store.opened(plan.study, plan.data_hash, plan.execution.fresh), display:
-        plan = choose_lanes(plan, display)
+        if backend.prepare is not None:
+            plan = Entry(backend.prepare)(plan, display)
         display.show(StudyStarted(plan.todo, jobs=plan.jobs, lanes=plan.lanes, threads=plan.threads))
         backend(plan, display)
     return observer.ended

@@ -32,11 +32,21 @@ class Execution:
     times the longest step of the run so far, and at least 5 minutes."""
     fresh: bool = False
     """Whether to discard the study's stored results."""
-    backend: str = "local"
-    """The entry of BACKENDS that executes the runs."""
+    backend: str = "auto"
+    """The entry of BACKENDS that executes the runs, or auto (execution/backends)."""
+    address: str | None = None
+    """The address of the cluster, for a backend that connects to one."""
+    cpus_per_run: int | None = None
+    """Cores, and threads, of each run on a cluster. None: 1."""
+    gpus_per_run: float | None = None
+    """GPUs of each run on a cluster. A part of 1 lets runs share a GPU. None: none."""
 
     def __post_init__(self) -> None:
-        """Accept text for the paths. Raises BadInput for a bad path and a timeout that is not positive."""
+        """Accept text for the paths. Raises BadInput for a bad path and a number out of range."""
+        if self.cpus_per_run is not None and self.cpus_per_run < 1:
+            raise BadInput(f"{self.cpus_per_run} cores per run: use a whole number of at least 1")
+        if self.gpus_per_run is not None and not self.gpus_per_run >= 0:
+            raise BadInput(f"{self.gpus_per_run:g} GPUs per run: use a number of at least 0, such as 0.25")
         if self.stall_timeout is not None and not self.stall_timeout > 0:
             raise BadInput(f"stall timeout of {self.stall_timeout:g} minutes: use a number above 0")
         object.__setattr__(self, "results", expand(self.results))

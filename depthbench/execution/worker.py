@@ -1,7 +1,7 @@
 """A process that trains runs for its parent, one after another or several in turn.
 
-It receives a WorkerSetup, the file of the images and then StartRun messages, and sends events. After Stop, or
-when the parent dies, it saves the state of every run and ends."""
+It receives a WorkerSetup, SharedImages, the file of these images and then StartRun messages, and sends
+events. After Stop, or when the parent dies, it saves the state of every run and ends."""
 
 import contextlib
 import errno
@@ -9,11 +9,11 @@ import shutil
 import signal
 import traceback
 from collections import deque
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
 from multiprocessing.reduction import recv_handle
 from pathlib import Path
+from typing import Any, Protocol
 
 from depthbench.data.images import Images
 from depthbench.errors import BadInput, one_line
@@ -27,10 +27,22 @@ from depthbench.store.run_store import LOCK_SECONDS, RunIsBusy, RunStore
 FULL = 1 << 16  # bytes: a disk with less free space is full
 
 
+class Parent(Protocol):
+    """The connection of a worker to its parent."""
+
+    def send(self, event: Event, /) -> None: ...
+
+    def recv(self) -> Any:
+        """Wait for a StartRun or Stop. Raises EOFError or OSError if the parent is gone."""
+
+    def poll(self) -> bool:
+        """Return whether a message has arrived. Called before each step."""
+
+
 class Inbox:
     """The messages of the parent that wait to be handled."""
 
-    def __init__(self, connection: Connection):
+    def __init__(self, connection: Parent):
         self.connection = connection
         self.starts: deque[StartRun] = deque()
         self.has_failed = False
@@ -70,8 +82,8 @@ class Worker:
 
     After the first failure all runs end, because the failure can have damaged the process."""
 
-    def __init__(self, connection: Connection, setup: WorkerSetup, images_file: int):
-        self.connection, self.setup, self.images_file = connection, setup, images_file
+    def __init__(self, connection: Parent, setup: WorkerSetup, load_images: Callable[[], Images]):
+        self.connection, self.setup, self.load_images = connection, setup, load_images
         self.inbox = Inbox(connection)
         self.turns: list[Turn] = []
         self.images: Images | None = None
@@ -112,7 +124,7 @@ class Worker:
         """Load the plug-ins and the images."""
         for plugin in self.setup.plugins:
             load_plugin(plugin)
-        return self.setup.images.load(self.images_file)
+        return self.load_images()
 
     def _train(self, start: StartRun, images: Images) -> Generator[None, None, Record]:
         import torch
@@ -188,8 +200,9 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     with contextlib.suppress(EOFError):  # the parent is gone
         connection = connect_to_parent()
-        setup = connection.recv()
-        Worker(connection, setup, recv_handle(connection)).serve()
+        setup, shared = connection.recv(), connection.recv()
+        file = recv_handle(connection)
+        Worker(connection, setup, lambda: shared.load(file)).serve()
 
 
 if __name__ == "__main__":

@@ -42,12 +42,13 @@ def test_a_command_receives_its_options_as_one_object(arguments, group, loud):
     assert received == [(group, loud)]
 
 
-def test_every_setting_of_an_execution_but_the_backend_has_an_option():
+def test_every_setting_of_an_execution_has_an_option():
     given = ExecutionOptions(jobs="3", step="eager", recompute=True, device="cpu").settings(fresh=True)
     assert given == Execution(jobs=3, step_mode="eager", recompute=True, device="cpu", fresh=True)
     assert ExecutionOptions().settings() == Execution()
-    names = {field.name for field in dataclasses.fields(ExecutionOptions)} | {"fresh", "backend"}
-    assert {name.replace("step_mode", "step") for name in Execution.__dataclass_fields__} == names
+    names = {field.name for field in dataclasses.fields(ExecutionOptions)} | {"fresh"}
+    renamed = {"step_mode": "step", "backend": "on"}
+    assert {renamed.get(name, name) for name in Execution.__dataclass_fields__} == names
 
 
 def test_options_change_the_study_that_they_start_from():

@@ -18,6 +18,7 @@ from depthbench.data.corruptions import CORRUPTIONS, Corruption
 from depthbench.data.images import Images
 from depthbench.events import RunEnded, RunStarted
 from depthbench.execution.backends import BACKENDS
+from depthbench.execution.backends.entry import BackendEntry
 from depthbench.execution.settings import Execution
 from depthbench.networks import NETWORKS
 from depthbench.networks.cifar import CifarNet
@@ -121,7 +122,7 @@ def run_here(tmp_path, add, monkeypatch):
     """Run a small study in this process, and return its results directory."""
     # Other processes do not see what a test has added.
     monkeypatch.setattr("depthbench.report.drawing.MANY_FIGURES", math.inf)
-    add(BACKENDS, "here", Entry(train_here, "this process"))
+    add(BACKENDS, "here", BackendEntry(train_here, "this process"))
     figures = dict(FIGURES)
     for name in set(FIGURES) - {"degradation"}:  # drawing them all takes seconds
         del FIGURES[name]

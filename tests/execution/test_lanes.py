@@ -4,10 +4,9 @@ import pytest
 
 from depthbench.events import Silent
 from depthbench.execution.lanes import choose_lanes, fastest
-from depthbench.execution.plan import can_take_turns, make_plan
+from depthbench.execution.plan import make_plan
 from depthbench.execution.settings import Execution
 from depthbench.machine.environment import cores_each
-from depthbench.networks import NETWORKS, Family
 
 
 class Notes(Silent):
@@ -30,17 +29,6 @@ class Notes(Silent):
 )
 def test_more_lanes_are_used_only_if_they_are_faster(rates, lanes):
     assert fastest(rates) == lanes
-
-
-def test_which_runs_can_take_turns(tiny, monkeypatch):
-    assert can_take_turns(tiny())
-    assert not can_take_turns(tiny(options={"dropout": 0.1}))  # the runs would share a random generator
-    mixed = {"rounded": {"of": "plain", "recipe": {"precision": "tf32"}}}
-    grid = {"network": ["plain", "rounded"]}
-    assert not can_take_turns(tiny(variants=mixed, grid=grid))  # tf32 is a setting of the whole process
-    assert can_take_turns(tiny(variants=mixed, grid={"network": ["rounded"]}))
-    monkeypatch.setitem(NETWORKS, "own", Family(object))
-    assert not can_take_turns(tiny(grid={"network": ["plain", "own"]}))
 
 
 @pytest.mark.slow

@@ -1,10 +1,9 @@
-import os
 from dataclasses import replace
 
 import pytest
 
 from depthbench.errors import BadInput
-from depthbench.execution.plan import Plan, make_plan, share_cores
+from depthbench.execution.plan import Plan, make_plan
 from depthbench.execution.settings import Execution
 from depthbench.training.mode import TrainingMode
 
@@ -15,19 +14,6 @@ def test_the_costliest_runs_come_first_and_nothing_is_written(tiny, tmp_path):
     assert [run.depth for run in plan.todo] == [20, 20, 14, 14, 8, 8]
     assert plan.finished == ()
     assert list(tmp_path.iterdir()) == []
-
-
-def test_cores_are_divided_among_the_jobs(monkeypatch):
-    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)), raising=False)
-    monkeypatch.delenv("OMP_NUM_THREADS")
-    assert share_cores("cpu", runs=18, jobs=None) == (8, 1)
-    assert share_cores("cpu", runs=2, jobs=None) == (2, 4)
-    assert share_cores("cpu", runs=18, jobs=3) == (3, 2)
-    assert share_cores("cuda:0", runs=18, jobs=None) == (1, 8)
-    assert share_cores("cpu", runs=0, jobs=None) == (1, 8)
-    monkeypatch.setenv("OMP_NUM_THREADS", "2,1")  # OpenMP allows a list, one number per nesting level
-    assert share_cores("cpu", runs=2, jobs=None) == (2, 2)
-    assert share_cores("cpu", runs=18, jobs=None) == (8, 1)
 
 
 def test_a_published_data_set_can_be_planned_without_its_files(tiny, tmp_path, monkeypatch):

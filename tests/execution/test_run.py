@@ -9,10 +9,10 @@ from depthbench import run_study
 from depthbench.errors import BadInput, Interrupted
 from depthbench.events import Note, RunEnded, Silent, StudyStarted
 from depthbench.execution.backends import BACKENDS
+from depthbench.execution.backends.entry import BackendEntry
 from depthbench.execution.plan import make_plan
 from depthbench.execution.run import execute
 from depthbench.execution.settings import Execution
-from depthbench.registry import Entry
 from depthbench.store.record import Record
 from depthbench.store.study_store import StudyStore
 
@@ -50,15 +50,16 @@ class Log(Silent):
 
 
 @pytest.fixture
-def plan(tiny, tmp_path):
+def plan(tiny, tmp_path, monkeypatch):
     """A plan for the backend "fake"."""
+    monkeypatch.setitem(BACKENDS, "fake", BackendEntry(None))
     return make_plan(tiny(), Execution(tmp_path / "results", device="cpu", jobs=2, backend="fake"))
 
 
 @pytest.fixture
 def backend(monkeypatch):
     """Set the backend "fake"."""
-    return lambda function: monkeypatch.setitem(BACKENDS, "fake", Entry(function))
+    return lambda function, **facts: monkeypatch.setitem(BACKENDS, "fake", BackendEntry(function, **facts))
 
 
 @pytest.mark.parametrize("error", [Interrupted, RuntimeError])
@@ -121,18 +122,17 @@ def test_a_plan_that_cannot_be_stored_is_refused_before_the_display_is_entered(p
     assert display.calls == []
 
 
-def test_a_backend_of_an_unknown_name_is_refused_before_anything_is_written(plan):
+def test_a_backend_of_an_unknown_name_is_refused_before_anything_is_written(tiny, tmp_path):
     with pytest.raises(BadInput, match="no backend is called 'fake'"):
-        execute(plan)
-    assert not plan.store.path.exists()
+        make_plan(tiny(), Execution(tmp_path / "results", device="cpu", backend="fake"))
+    assert not (tmp_path / "results").exists()
 
 
-def test_lanes_that_are_measured_first_are_those_of_the_backend(plan, backend, monkeypatch):
+def test_a_backend_completes_its_plan_before_the_first_run(plan, backend):
     seen = []
-    backend(lambda plan, display: seen.append(plan.lanes))
-    monkeypatch.setattr(
-        "depthbench.execution.lanes.choose_lanes",
-        lambda plan, display: dataclasses.replace(plan, jobs=4, lanes=4),
+    backend(
+        lambda plan, display: seen.append(plan.lanes),
+        prepare=lambda plan, display: dataclasses.replace(plan, jobs=4, lanes=4),
     )
     display = Log()
     execute(plan, display)

@@ -1,8 +1,6 @@
 """A worker in this process. tests/execution/backends/test_local.py has workers in processes of their own."""
 
 import errno
-import os
-import pickle
 import signal
 from dataclasses import replace
 from multiprocessing import Pipe
@@ -11,7 +9,6 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from depthbench.data.shared import SharedImages
 from depthbench.events import RunEnded
 from depthbench.execution import worker
 from depthbench.execution.messages import StartRun, Stop, WorkerSetup
@@ -30,10 +27,7 @@ class Parent:
         self.folder, self.runs = folder, runs
         self.scripts = {}
         self.log = []
-        shared = SharedImages(pickle.dumps("images"), spans=())
-        (folder / "images").touch()
-        descriptor = os.open(folder / "images", os.O_RDONLY)
-        self.worker = Worker(remote, WorkerSetup((), 1, shared, "hash"), descriptor)
+        self.worker = Worker(remote, WorkerSetup((), 1, "hash"), lambda: "images")
 
     def start(self, script):
         """Start a run that calls `script(step, should_stop)` before each step, until it returns a status."""

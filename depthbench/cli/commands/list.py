@@ -16,12 +16,14 @@ def list_(
     what: Annotated[
         str,
         typer.Argument(
-            help="networks, data, studies or probes.", show_default=False, autocompletion=completion.lists
+            help="networks, data, studies, probes or backends.",
+            show_default=False,
+            autocompletion=completion.lists,
         ),
     ],
     plugin: Annotated[list[Path] | None, plugin_option()] = None,
 ) -> None:
-    """List the available networks, data sets, studies or probes."""
+    """List the available networks, data sets, studies, probes or backends."""
     from depthbench.cli.lists import describe_list
     from depthbench.plugins import load_plugin
 

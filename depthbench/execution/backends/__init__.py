@@ -1,7 +1,19 @@
-"""The list of backends, which decide where runs train. No torch here.
+"""The list of backends, which decide where runs train. No torch here."""
 
-An entry names a function with the signature and duties of `backend.Backend`."""
+from depthbench.execution.backends.entry import BackendEntry
+from depthbench.registry import look_up
 
-from depthbench.registry import Entry
+BACKENDS = {
+    "local": BackendEntry(
+        "depthbench.execution.backends.local:execute",
+        "processes on this machine",
+        prepare="depthbench.execution.lanes:choose_lanes",
+    ),
+}
 
-BACKENDS = {"local": Entry("depthbench.execution.backends.local:execute", "processes on this machine")}
+
+def backend_of(name: str) -> BackendEntry:
+    """Return the entry of a backend. `auto` stands for the one that suits how depthbench was started.
+
+    Raises BadInput for an unknown name."""
+    return look_up(BACKENDS, "backend", "local" if name == "auto" else name)

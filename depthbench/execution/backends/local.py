@@ -6,42 +6,41 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 
 from depthbench.data.shared import SharedImages, share
-from depthbench.errors import BadInput, Interrupted
-from depthbench.events import Alive, Display, Event, RunEnded, RunStarted, Stopping
+from depthbench.errors import Interrupted
+from depthbench.events import Display, Event, RunEnded, RunStarted, Stopping
+from depthbench.execution.ends import store_end
 from depthbench.execution.messages import StartRun, Stop, WorkerSetup
 from depthbench.execution.plan import Plan
 from depthbench.execution.process import Process, worker_environment
-from depthbench.store.record import Record, Status
-from depthbench.store.run_store import LOCK_SECONDS, RunIsBusy
+from depthbench.execution.stalls import StallWatch
+from depthbench.store.record import Status
 from depthbench.study.model import Run
 
 TICK = 0.5  # seconds between two updates of the display
-SHORTEST_STALL = 300.0  # seconds without progress that are allowed by default, however short the steps
-STALLED_STEPS = 10  # a run has stalled after this many times its longest step without progress
-SECONDS_TO_STOP = 8.0  # seconds that a run always has for a step and saving, after Ctrl-C
 
 
 def execute(plan: Plan, display: Display) -> None:
     """Train `plan.todo`, `plan.jobs` runs at once. See backend.Backend."""
     signals: list[int] = []
-    file, images = share(plan.data)  # all processes train on what was read and hashed once
-    with file, _collect_signals(signals):
-        _PlanInProgress(plan, display, (file.fileno(), images), signals=signals).finish()
+    with collect_signals(signals):
+        train_plan(plan, display, signals)
     if signals:
         raise Interrupted
 
 
-@dataclass
-class _LastSeen:
-    """When a run in progress was last seen to progress."""
+def train_plan(plan: Plan, display: Display, signals: list[int]) -> None:
+    """Train `plan.todo` in processes of this machine.
 
-    at: float
-    step: int = 0
-    longest_step: float = 0.0
+    signals: signals that were received so far. The first one stops all runs, and the second kills them.
+    Another thread or a signal handler may append to it."""
+    if not plan.todo:
+        return
+    file, images = share(plan.data)  # all processes train on what was read and hashed once
+    with file:
+        _PlanInProgress(plan, display, (file.fileno(), images), signals=signals).finish()
 
 
 class _Worker(Process):
@@ -51,34 +50,16 @@ class _Worker(Process):
         environment = worker_environment(recomputes=bool(plan.recompute))
         super().__init__("depthbench.execution.worker", plan.threads, environment)
         self.runs: dict[str, Run] = {}
-        self.progress: dict[str, _LastSeen] = {}
-        """When each run in progress was last seen to progress, by run id."""
         self.is_ending = False
         """Whether a run failed in this process, so that it takes no more runs."""
         descriptor, shared = images
-        self.send(WorkerSetup(tuple(plan.study.plugins), plan.threads, shared, plan.data_hash))
+        self.send(WorkerSetup(tuple(plan.study.plugins), plan.threads, plan.data_hash))
+        self.send(shared)
         self.send_descriptor(descriptor)
 
     def start(self, run: Run, plan: Plan) -> None:
         self.runs[run.run_id] = run
-        self.progress[run.run_id] = _LastSeen(time.monotonic())
         self.send(StartRun(run, plan.store.run(run.run_id).path, plan.mode_of(run)))
-
-    def see(self, event: Event) -> None:
-        """Note that the run of an event progresses."""
-        run = getattr(event, "run", None)
-        if run is None or run.run_id not in self.progress:
-            return
-        seen = self.progress[run.run_id]
-        seen.at = time.monotonic()
-        seen.step = getattr(event, "step", seen.step)
-        if isinstance(event, Alive):
-            seen.longest_step = event.longest_step
-
-    def end_of_run(self, run: Run) -> Run:
-        """Forget a run that has ended, and return it."""
-        del self.progress[run.run_id]
-        return self.runs.pop(run.run_id)
 
 
 class _PlanInProgress:
@@ -89,12 +70,8 @@ class _PlanInProgress:
         self.waiting = deque(plan.todo)
         self.workers: dict[Connection, _Worker] = {}
         self.signals = signals  # the handler only fills this list, since it must not touch the pipes
-        self.stopped_at: float | None = None
-        """The time at which all runs were asked to stop."""
-
-    @property
-    def is_stopping(self) -> bool:
-        return self.stopped_at is not None
+        self.watch = StallWatch(plan.execution.stall_timeout)
+        self.is_stopping = False
 
     def finish(self) -> None:
         """Train until nothing is left, or all runs have stopped after a signal."""
@@ -105,7 +82,7 @@ class _PlanInProgress:
                 self._handle_signals()
                 waited_since = time.monotonic()
                 ready = wait(list(self.workers), TICK)
-                self._forgive(time.monotonic() - waited_since - TICK)
+                self.watch.forgive(max(0.0, time.monotonic() - waited_since - TICK))
                 for worker in [worker for worker in self.workers.values() if worker.connection in ready]:
                     self._receive(worker)
                 self._end_idle_workers()
@@ -121,7 +98,8 @@ class _PlanInProgress:
             self.display.show(Stopping())
             for worker in self.workers.values():
                 worker.send(Stop())
-            self.stopped_at = time.monotonic()
+            self.watch.stop()
+            self.is_stopping = True
         if len(self.signals) > 1:
             for worker in self.workers.values():
                 worker.kill()
@@ -132,6 +110,7 @@ class _PlanInProgress:
             worker = self._worker_with_a_free_lane()
             run = self.waiting.popleft()
             self.display.show(RunStarted(run))
+            self.watch.start(run.run_id)
             worker.start(run, self.plan)
 
     def _worker_with_a_free_lane(self) -> _Worker:
@@ -150,66 +129,42 @@ class _PlanInProgress:
             del self.workers[worker.connection]
             self._handle_death(worker)
             return
-        worker.see(event)
+        self.watch.see(event)
         if isinstance(event, RunEnded):
-            run = worker.end_of_run(event.run)
+            run = worker.runs.pop(event.run.run_id)
+            self.watch.end(run.run_id)
             worker.is_ending |= event.status == "failed"
             if event.status == "interrupted" and not self.is_stopping:  # another run failed in that process
-                self.waiting.appendleft(run)
+                self._start_again(run)
                 return
         self.display.show(event)
 
     def _end_stalled_workers(self) -> None:
         """Kill every process whose runs make no progress. Its run without progress for longest has failed."""
-        for worker in list(self.workers.values()):
-            if not worker.progress:
-                continue
-            run_id, seen = min(worker.progress.items(), key=lambda item: item[1].at)
-            stalled = time.monotonic() - max(seen.at, self.stopped_at or 0.0)
-            if stalled <= self._allowed(seen):
+        for stall in self.watch.stalled():
+            worker = next((worker for worker in self.workers.values() if stall.run_id in worker.runs), None)
+            if worker is None:  # another run of that process has stalled for longer
                 continue
             worker.kill()
             del self.workers[worker.connection]
             worker.connection.close()
-            for run in list(worker.runs.values()):
+            for run in worker.runs.values():
                 if self.is_stopping:
-                    self._store_end(run, "interrupted", None)
-                elif run.run_id == run_id:
-                    reason = f"no progress since step {seen.step} for {stalled / 60:.1f} minutes"
-                    self._store_end(run, "failed", reason)
+                    self._store_end(run, "interrupted")
+                elif run.run_id == stall.run_id:
+                    self._store_end(run, "failed", stall.reason)
                 else:
-                    self.waiting.appendleft(run)
+                    self._start_again(run)
 
-    def _forgive(self, seconds: float) -> None:
-        """Do not count a pause of this process, for example of the whole machine, as a stall of the runs."""
-        if seconds > TICK:
-            for worker in self.workers.values():
-                for seen in worker.progress.values():
-                    seen.at += seconds
+    def _start_again(self, run: Run) -> None:
+        """Train a run in another process, before the runs that wait."""
+        self.watch.end(run.run_id)
+        self.waiting.appendleft(run)
 
-    def _allowed(self, seen: _LastSeen) -> float:
-        """Return the seconds without progress that a run is allowed."""
-        if self.is_stopping:
-            return max(SECONDS_TO_STOP, 2 * seen.longest_step)
-        if self.plan.execution.stall_timeout is not None:
-            return 60 * self.plan.execution.stall_timeout
-        return max(SHORTEST_STALL, STALLED_STEPS * seen.longest_step)
-
-    def _store_end(self, run: Run, status: Status, reason: str | None) -> None:
-        """Store and show the end of a run whose process has died.
-
-        If the process finished the run just before it died, the run is shown as finished and stays so."""
-        store = self.plan.store.run(run.run_id)
-        record = Record.of(run).changed(status=status, reason=reason)
-        # Neither a full disk nor a record that cannot be read may end the other runs.
-        with contextlib.suppress(OSError, RunIsBusy, BadInput), store.locked(LOCK_SECONDS):
-            stored = store.read() or record
-            if store.is_finished():
-                record = stored
-            else:
-                record = stored.changed(status=status, reason=reason)
-                store.write(record)
-        self.display.show(RunEnded(run, record))
+    def _store_end(self, run: Run, status: Status, reason: str | None = None) -> None:
+        """Store and show the end of a run whose process has died."""
+        self.watch.end(run.run_id)
+        self.display.show(store_end(self.plan.store.run(run.run_id), run, status, reason))
 
     def _handle_death(self, worker: _Worker) -> None:
         """Restart or end the runs of a worker that has died."""
@@ -217,10 +172,10 @@ class _PlanInProgress:
         worker.connection.close()
         for run in worker.runs.values():
             if worker.is_ending and worker.exited_normally and not self.is_stopping:
-                self.waiting.appendleft(run)  # it had not started when another run failed
+                self._start_again(run)  # it had not started when another run failed
                 continue
             if self.is_stopping:  # its last saved state is kept
-                self._store_end(run, "interrupted", None)
+                self._store_end(run, "interrupted")
             else:
                 self._store_end(run, "failed", cause)
 
@@ -232,7 +187,7 @@ class _PlanInProgress:
 
 
 @contextlib.contextmanager
-def _collect_signals(signals: list[int]) -> Iterator[None]:
+def collect_signals(signals: list[int]) -> Iterator[None]:
     """Append Ctrl-C and SIGTERM to `signals` instead of raising. Only the main thread can receive signals."""
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -3,13 +3,11 @@
 import dataclasses
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
-from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -17,7 +15,7 @@ import pytest
 from depthbench import load_results, run_study
 from depthbench.errors import Interrupted
 from depthbench.events import RowLogged, RunEnded, Silent, Stopping
-from depthbench.execution.backends import local
+from depthbench.execution import stalls
 from depthbench.execution.cost.estimate import estimate
 from depthbench.execution.plan import make_plan
 from depthbench.execution.run import execute
@@ -230,58 +228,18 @@ class WhenOneIsLeft(Silent):
 
 
 def test_a_run_without_progress_fails_and_the_others_go_on(hanging, monkeypatch):
-    execute(hanging, WhenOneIsLeft(lambda: monkeypatch.setattr(local, "SHORTEST_STALL", 0.5)))
+    execute(hanging, WhenOneIsLeft(lambda: monkeypatch.setattr(stalls, "SHORTEST_STALL", 0.5)))
     runs = load_results(hanging.store.path).runs.set_index("network")
     assert runs.status.to_dict() == {"hangs": "failed", "small": "done"}
     assert re.fullmatch(r"no progress since step 0 for \d+\.\d minutes", runs.reason["hangs"])
 
 
 def test_ctrl_c_ends_a_run_that_hangs(hanging, monkeypatch):
-    monkeypatch.setattr(local, "SECONDS_TO_STOP", 1.0)
+    monkeypatch.setattr(stalls, "SECONDS_TO_STOP", 1.0)
     with pytest.raises(Interrupted):
         execute(hanging, WhenOneIsLeft(lambda: os.kill(os.getpid(), signal.SIGINT)))
     runs = load_results(hanging.store.path).runs.set_index("network")
     assert runs.status.to_dict() == {"hangs": "interrupted", "small": "done"}
-
-
-def test_a_run_that_was_finished_just_before_its_process_died_stays_finished(tiny, tmp_path, trained):
-    study = tiny(grid={"network": ["plain"]})
-    plan = make_plan(study, Execution(tmp_path, device="cpu"))
-    (run,) = plan.todo
-    record, store = trained(run)
-    shutil.copytree(store.path, plan.store.run(run.run_id).path)
-    shown = []
-    display = SimpleNamespace(show=shown.append)
-    progress = local._PlanInProgress(plan, display, images=None, signals=[])
-    progress._store_end(run, "failed", "its process was killed")
-    assert [event.record for event in shown] == [record]
-    assert plan.store.run(run.run_id).is_finished()
-
-
-def in_progress(hanging, **execution):
-    plan = dataclasses.replace(hanging, execution=dataclasses.replace(hanging.execution, **execution))
-    return local._PlanInProgress(plan, Silent(), images=None, signals=[])
-
-
-def test_how_long_a_run_may_make_no_progress(hanging):
-    seen = local._LastSeen(at=0.0, step=3, longest_step=2.0)
-    slow = dataclasses.replace(seen, longest_step=100.0)
-    usual = in_progress(hanging)
-    assert (usual._allowed(seen), usual._allowed(slow)) == (300, 1000)
-    chosen = in_progress(hanging, stall_timeout=0.5)
-    assert (chosen._allowed(seen), chosen._allowed(slow)) == (30, 30)
-    usual.stopped_at = 1.0
-    assert (usual._allowed(seen), usual._allowed(slow)) == (8, 200)
-
-
-def test_a_pause_of_the_whole_machine_is_no_hang(hanging):
-    plan = in_progress(hanging)
-    seen = local._LastSeen(at=5.0)
-    plan.workers = {None: SimpleNamespace(progress={"a run": seen})}
-    plan._forgive(0.1)  # an ordinary delay
-    assert seen.at == 5.0
-    plan._forgive(1000.0)
-    assert seen.at == 1005.0
 
 
 @pytest.mark.real_processes

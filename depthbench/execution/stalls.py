@@ -1,0 +1,92 @@
+"""Runs that make no progress, as a parent sees them by the events of its runs."""
+
+import time
+from dataclasses import dataclass
+
+from depthbench.events import Alive, Event
+
+SHORTEST_STALL = 300.0  # seconds without progress that are allowed by default, however short the steps
+STALLED_STEPS = 10  # a run has stalled after this many times its longest step without progress
+SECONDS_TO_STOP = 8.0  # seconds that a run always has for a step and saving, after Ctrl-C
+
+
+@dataclass
+class LastSeen:
+    """When a run in progress was last seen to progress."""
+
+    at: float
+    step: int = 0
+    longest_step: float = 0.0
+
+
+@dataclass(frozen=True)
+class Stall:
+    """A run that has stalled."""
+
+    run_id: str
+    seconds: float
+    step: int
+
+    @property
+    def reason(self) -> str:
+        """Why the run is stopped, in words."""
+        return f"no progress since step {self.step} for {self.seconds / 60:.1f} minutes"
+
+
+class StallWatch:
+    """The runs in progress, and when each was last seen to progress.
+
+    timeout: minutes without progress that every run is allowed. None: STALLED_STEPS times its longest step,
+    but at least SHORTEST_STALL seconds."""
+
+    def __init__(self, timeout: float | None = None):
+        self.timeout = timeout
+        self.seen: dict[str, LastSeen] = {}
+        self.stopped_at: float | None = None
+        """The time at which all runs were asked to stop."""
+
+    def start(self, run_id: str) -> None:
+        """Watch a run, from now on."""
+        self.seen[run_id] = LastSeen(time.monotonic())
+
+    def end(self, run_id: str) -> None:
+        """Watch a run no longer."""
+        self.seen.pop(run_id, None)
+
+    def stop(self) -> None:
+        """Give each run the time that it needs to save its state, from now on."""
+        self.stopped_at = time.monotonic()
+
+    def see(self, event: Event) -> None:
+        """Note that the run of an event progresses."""
+        run = getattr(event, "run", None)
+        if run is None or run.run_id not in self.seen:
+            return
+        seen = self.seen[run.run_id]
+        seen.at = time.monotonic()
+        seen.step = getattr(event, "step", seen.step)
+        if isinstance(event, Alive):
+            seen.longest_step = event.longest_step
+
+    def forgive(self, seconds: float) -> None:
+        """Do not count a pause of this process, for example of the whole machine, as a stall of the runs."""
+        for seen in self.seen.values():
+            seen.at += seconds
+
+    def stalled(self) -> list[Stall]:
+        """Return the runs that have stalled, the longest stalled first."""
+        now = time.monotonic()
+        stalls = [
+            Stall(run_id, now - max(seen.at, self.stopped_at or 0.0), seen.step)
+            for run_id, seen in self.seen.items()
+        ]
+        stalls = [stall for stall in stalls if stall.seconds > self._allowed(self.seen[stall.run_id])]
+        return sorted(stalls, key=lambda stall: -stall.seconds)
+
+    def _allowed(self, seen: LastSeen) -> float:
+        """Return the seconds without progress that a run is allowed."""
+        if self.stopped_at is not None:
+            return max(SECONDS_TO_STOP, 2 * seen.longest_step)
+        if self.timeout is not None:
+            return 60 * self.timeout
+        return max(SHORTEST_STALL, STALLED_STEPS * seen.longest_step)
