@@ -7,6 +7,8 @@ from pathlib import Path
 from depthbench.errors import BadInput, any_of
 from depthbench.execution.backends import backend_of
 from depthbench.execution.settings import Execution
+from depthbench.paths import URL
+from depthbench.store.remote import Remote
 from depthbench.study.model import Study
 from depthbench.training.mode import STEP_MODES
 
@@ -56,8 +58,13 @@ def check_builders(study: Study) -> None:
             ) from None
 
 
-def check_writable(path: Path) -> None:
-    """Check that the directory `path` can be created and written. Creates nothing."""
+def check_writable(path: Path | URL) -> None:
+    """Check that the directory `path` can be created and written.
+
+    Creates nothing, except for a file at a URL, which is deleted again."""
+    if isinstance(path, URL):
+        Remote(path).check_writable()
+        return
     existing = path
     while not existing.exists():
         existing = existing.parent

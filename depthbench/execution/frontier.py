@@ -12,6 +12,7 @@ from depthbench.events import Display
 from depthbench.execution.plan import Plan, make_plan
 from depthbench.execution.run import execute
 from depthbench.execution.settings import Execution
+from depthbench.store.mirror import shown
 from depthbench.store.results import load_results, read_runs
 from depthbench.store.study_store import StudyStore
 from depthbench.study.file import build
@@ -72,7 +73,9 @@ def find_frontier(
     study = study.model_copy(
         update={"grid": grid, "also": [], "frontier": frontier, "name": name or f"frontier-{study.name}"}
     )
-    path = execution.results / study.name
+    store = StudyStore(execution.results / study.name)
+    store.fetch()
+    path = store.path
     for plan in search(study, path, lambda study: planner(study, execution)):
         execute(plan, display)
     runs = load_results(path).runs
@@ -100,8 +103,8 @@ def search(study: Study, path: Path, planner: Callable[[Study], Plan]) -> Iterat
     while wanted := _next_grids(study, path, limits.below, most):
         if wanted == previous:  # these runs failed and would fail forever
             raise BadInput(
-                f"{path}: the search cannot go on, because the runs that it needs next failed; see "
-                f"`depthbench show {path}`"
+                f"{shown(path)}: the search cannot go on, because the runs that it needs next failed; see "
+                f"`depthbench show {shown(path)}`"
             )
         first, *others = previous = wanted
         yield planner(study.model_copy(update={"grid": first, "also": others}))

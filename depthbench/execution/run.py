@@ -30,6 +30,7 @@ def execute(plan: Plan, display: Display | None = None) -> dict[str, Record]:
             plan = Entry(backend.prepare)(plan, display)
         display.show(StudyStarted(plan.todo, jobs=plan.jobs, lanes=plan.lanes, threads=plan.threads))
         backend(plan, display)
+        plan.store.fetch()  # what other machines have stored
     return observer.ended
 
 
@@ -46,7 +47,7 @@ class _Observer(Forwarding):
             self.ended[event.run.run_id] = event.record
             with contextlib.suppress(OSError):  # reported for the runs
                 if self.store.restore():
-                    message = f"{self.store.path} was deleted and has been created again"
+                    message = f"{self.store.location} was deleted and has been created again"
                     self.display.show(Note(message, event.run))
         self.display.show(event)
 
@@ -68,7 +69,8 @@ def run_study(
 ) -> Path:
     """Train every unfinished run of `study`, and return its results directory.
 
-    results: the parent directory, in which the study has a directory of its name. device: auto, cpu, cuda,
+    results: the parent directory or its URL, in which the study has a directory of its name. For a URL, the
+    returned path is a mirror on this machine. device: auto, cpu, cuda,
     cuda:N or mps. jobs: number of runs at once, each in its own process or taking turns on a GPU; chosen for
     the machine and its memory if not given. recompute: compute activations twice instead of keeping them; if
     not given, where memory requires it. step: auto, eager, captured or compiled (training/mode.py). data_dir:

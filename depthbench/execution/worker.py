@@ -24,6 +24,7 @@ from depthbench.plugins import load_plugin
 from depthbench.store.record import Record
 from depthbench.store.run_store import LOCK_SECONDS, RunIsBusy, RunStore
 
+ERRORS = "error.txt"  # the traceback of a run that failed
 FULL = 1 << 16  # bytes: a disk with less free space is full
 
 
@@ -72,6 +73,7 @@ class Turn:
     """A run in progress."""
 
     start: StartRun
+    store: RunStore
     steps: Generator[None, None, Record]
     lock: contextlib.ExitStack
     """Holds the run until it has ended."""
@@ -101,7 +103,7 @@ class Worker:
                 return
 
     def _begin(self, start: StartRun) -> None:
-        store = RunStore(start.directory)
+        store = RunStore.at(start.directory)
         with contextlib.ExitStack() as lock:
             try:
                 lock.enter_context(store.locked(LOCK_SECONDS))
@@ -112,13 +114,14 @@ class Worker:
                     return
                 if self.images is None:
                     self.images = self._load_images()
-                self.turns.append(Turn(start, self._train(start, self.images), lock.pop_all()))
+                steps = self._train(start, store, self.images)
+                self.turns.append(Turn(start, store, steps, lock.pop_all()))
             except RunIsBusy as error:
                 record = store.read() or Record.of(start.run)
                 reason = f"{error}; rerun when it has ended"
                 self._send(RunEnded(start.run, record.changed(status="failed", reason=reason)))
             except (Exception, SystemExit) as error:
-                self._fail(start, error)
+                self._fail(start, store, error)
 
     def _load_images(self) -> Images:
         """Load the plug-ins and the images."""
@@ -126,7 +129,7 @@ class Worker:
             load_plugin(plugin)
         return self.load_images()
 
-    def _train(self, start: StartRun, images: Images) -> Generator[None, None, Record]:
+    def _train(self, start: StartRun, store: RunStore, images: Images) -> Generator[None, None, Record]:
         import torch
 
         from depthbench.training.loop import train
@@ -135,7 +138,7 @@ class Worker:
         return train(
             start.run,
             images,
-            RunStore(start.directory),
+            store,
             start.mode,
             data_hash=self.setup.data_hash,
             emit=self._send,
@@ -148,34 +151,38 @@ class Worker:
             next(turn.steps)
         except StopIteration as end:
             with contextlib.suppress(OSError):
-                (turn.start.directory / "error.txt").unlink(missing_ok=True)  # from an earlier attempt
+                (turn.store.path / ERRORS).unlink()  # from an earlier attempt
+                turn.store.push()
             self._send(RunEnded(turn.start.run, end.value))
         except (Exception, SystemExit) as error:
-            self._fail(turn.start, error)
+            self._fail(turn.start, turn.store, error)
         else:
             return True
         turn.lock.close()
         return False
 
-    def _fail(self, start: StartRun, error: Exception | SystemExit) -> None:
+    def _fail(self, start: StartRun, store: RunStore, error: Exception | SystemExit) -> None:
         """Report and store why a run failed, and stop the others.
 
         Errors of the other runs after that are attributed to the first one: these runs are interrupted, and
         start again in another process."""
-        store = RunStore(start.directory)
         record = Record.of(start.run)
+        is_finished = False
         with contextlib.suppress(BadInput):  # a record of another format
             record = store.read() or record
+            is_finished = store.is_finished()
         if self.inbox.has_failed:
             self._send(RunEnded(start.run, record.changed(status="interrupted", reason=None)))
             return
         self.inbox.has_failed = True
-        record = record.changed(status="failed", reason=_reason(error, start.directory))
+        record = record.changed(status="failed", reason=_reason(error, store.path))
         self._send(RunEnded(start.run, record))  # before anything is written: the disk can be full
         with contextlib.suppress(OSError):
-            store.write(record)
             text = "".join(traceback.format_exception(error))
-            (store.path / "error.txt").write_text(text, encoding="utf-8")
+            (store.path / ERRORS).write_text(text, encoding="utf-8")
+        with contextlib.suppress(OSError):
+            if not is_finished:  # a finished run may have failed to be pushed, which the next command does
+                store.write(record)
 
     def _send(self, event: Event) -> None:
         """Send to the parent. If it has died, the inbox reports that."""

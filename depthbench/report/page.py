@@ -26,6 +26,8 @@ from depthbench.report.settings import environment
 from depthbench.report.tables import TABLES
 from depthbench.report.tables.writing import TableOnPage, write_tables
 from depthbench.report.undecided import keep_undecided
+from depthbench.store.mirror import shown
+from depthbench.store.remote import fetch, folder_of, push
 
 
 def write_report(
@@ -33,10 +35,10 @@ def write_report(
 ) -> Path:
     """Write the report of one study's results, or of each of several; return the path of the last index.html.
 
-    `paths` is a results directory or a list of them. A report is RESULTS/report/, or `out` for one directory:
-    index.html, one file that opens offline; figures/NAME.svg and .png; tables/NAME.csv, .md and .tex. Style
-    `paper` adds PDF figures. Style `slides` writes 16:9 figures with larger text and lines, as PDF too, to
-    RESULTS/report-slides/. Files of an older report are replaced. Errors are in percent.
+    `paths` is a results directory, its URL, or a list of these. A report is RESULTS/report/, or `out` for one
+    directory: index.html, one file that opens offline; figures/NAME.svg and .png; tables/NAME.csv, .md and
+    .tex. Style `paper` adds PDF figures. Style `slides` writes 16:9 figures with larger text and lines, as
+    PDF too, to RESULTS/report-slides/. Files of an older report are replaced. Errors are in percent.
 
     Raises BadInput if a directory holds no results or no run has data, for an unknown style, and for `out`
     with several directories."""
@@ -49,8 +51,11 @@ def write_report(
         )
     if style not in STYLES:
         raise BadInput(f"--style {style}: no such style; use {any_of(STYLES)}")
-    pages = [write_page(Path(path), Path(out or Path(path) / STYLES[style].folder), style) for path in paths]
-    return pages[-1]
+    for path in map(fetch, paths):
+        folder = path / STYLES[style].folder if out is None else folder_of(out)
+        page = write_page(path, folder, style)
+        push(folder)
+    return page
 
 
 def write_page(path: Path, out: Path, style: str = "page") -> Path:
@@ -60,7 +65,7 @@ def write_page(path: Path, out: Path, style: str = "page") -> Path:
     evidence = Evidence.load(path)
     runs = evidence.runs
     if runs.empty or not (len(evidence.history) or runs["status"].isin(FINISHED).any()):
-        raise BadInput(f"{path}: no run has any data yet; run the study first")
+        raise BadInput(f"{shown(path)}: no run has any data yet; run the study first")
     evidence.prepare()
     parts = write_parts(FIGURES, TABLES, evidence, networks=runs["network"].nunique(), out=out, style=style)
     keep_undecided(evidence)  # so that `show` need not analyse the runs again
@@ -179,8 +184,8 @@ def render(
 def _command(path: Path, study: Mapping[str, Any]) -> str:
     """Return the command that repeats the study in `path`, or its search, in the same directory."""
     parent = relative_path(path.resolve().parent)
-    results = "" if str(parent) == "results" else f" --results {shlex.quote(str(parent))}"
-    file = shlex.quote(str(relative_path(path / "study.toml")))
+    results = "" if parent == "results" else f" --results {shlex.quote(parent)}"
+    file = shlex.quote(relative_path(path / "study.toml"))
     if "frontier" in study:
         grids = [study["grid"], *study.get("also", [])]
         every = {key: dict.fromkeys(x for grid in grids for x in grid[key]) for key in ("network", "seed")}
@@ -200,10 +205,10 @@ def grouped(figures: Iterable[FigureOnPage]) -> list[list[FigureOnPage]]:
     return list(groups.values())
 
 
-def relative_path(path: Path) -> Path:
-    """Return `path` relative to the working directory if it lies inside it."""
+def relative_path(path: Path) -> str:
+    """Return `path` relative to the working directory if it lies inside it, or the URL that it mirrors."""
     path = path.resolve()
-    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else shown(path))
 
 
 def template(name: str) -> Template:

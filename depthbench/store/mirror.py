@@ -114,6 +114,17 @@ class Folder:
             self.files.download(self.downloads(versions))
             self.accept(versions)
 
+    def pull_file(self, name: str, version: Fingerprint | None) -> None:
+        """Make one file equal to the one at the URL, which has this version or does not exist."""
+        if version is None:
+            if self._known.pop(name, None) is not None:
+                (self.path / name).unlink(missing_ok=True)
+                self._save()
+        elif not self._is_equal(name, version):
+            self.files.download(self.downloads({name: version}))
+            self._accept_file(name, version)
+            self._save()
+
     def downloads(self, versions: Versions, *, ignoring: Collection[str] = ()) -> dict[str, Path]:
         """Return what to download: name at the URL -> temporary path."""
         names = versions.keys() - set(ignoring)
@@ -130,10 +141,13 @@ class Folder:
             del self._known[name]
         for name in sorted(versions, key=_order):
             with contextlib.suppress(FileNotFoundError):  # it was equal already
-                os.replace(self._temporary(name), self.path / name)
-                self._known[name] = (versions[name], self._here(name))
+                self._accept_file(name, versions[name])
         self._is_pushing = False
         self._save()
+
+    def _accept_file(self, name: str, version: Fingerprint) -> None:
+        os.replace(self._temporary(name), self.path / name)
+        self._known[name] = (version, self._here(name))
 
     def push(self, names: Collection[str], versions: Versions) -> None:
         """Make the files `names` at the URL, which holds `versions`, equal to those of the mirror.

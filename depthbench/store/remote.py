@@ -23,6 +23,7 @@ from depthbench.store.lease import Lease
 from depthbench.store.mirror import (
     CHECKPOINT,
     EARLIER_CHECKPOINT,
+    PAGE,
     RECORD,
     Folder,
     Versions,
@@ -31,6 +32,7 @@ from depthbench.store.mirror import (
 )
 
 LOCK, STUDY = ".lock", "study.toml"
+REPORT, COMPARISONS = "report", "comparisons"  # folders
 CHECKPOINTS = frozenset((CHECKPOINT, EARLIER_CHECKPOINT))
 BATCH = 100  # runs that are pulled at once
 
@@ -63,7 +65,7 @@ class Remote:
 
         Runs that a process of this machine is writing are left as they are."""
         listed = self.files.list()
-        self._root().pull({name: version for name, version in listed.items() if name == STUDY})
+        self._root().pull_file(STUDY, listed.get(STUDY))
         runs = _by_run(listed)
         for run_id in self._mirrored_runs() - runs.keys():
             self._forget(run_id)
@@ -114,6 +116,10 @@ class Remote:
         """Push study.toml if it has changed or is missing at the URL."""
         self._check_lease("")
         self.push_file(STUDY)
+
+    def pull_file(self, name: str) -> None:
+        """Pull a file that is not in a folder, or delete it from the mirror if it is gone."""
+        self._root().pull_file(name, self.files.list(is_deep=False).get(name))
 
     def push_file(self, name: str) -> None:
         """Push a file that is not in a folder."""
@@ -205,12 +211,52 @@ def remote_of(path: str | Path) -> Remote | None:
 
 
 def fetch(path: str | Path) -> Path:
-    """Return a results directory as a path of this machine, after bringing the mirror of a URL up to date."""
-    remote = remote_of(path)
-    if remote is None:
-        return Path(path)
+    """Return a results directory as a path of this machine. The mirror of a URL is brought up to date."""
+    location = locate(path)
+    if not isinstance(location, URL):
+        return location
+    remote = Remote(location)
     remote.pull_study()
     return remote.mirror
+
+
+def fetch_all(path: str | Path) -> Path:
+    """Return a folder of results directories as `fetch` does, with the studies and reports in it."""
+    location = locate(path)
+    if not isinstance(location, URL):
+        return location
+    remote = Remote(location)
+    if STUDY in (names := remote.names()):
+        return fetch(location)
+    for name in sorted(names):
+        study = Remote(location / name)
+        if STUDY in study.names():
+            study.pull_study()
+            study.pull_folder(REPORT)
+    remote.pull_folder(COMPARISONS)
+    return remote.mirror
+
+
+def fetch_file(url: URL) -> Path:
+    """Return a file at a URL as a path of this machine. Raises BadInput if there is no such file."""
+    parent, _, name = url.rpartition("/")
+    remote = Remote(parent)
+    remote.pull_file(name)
+    if not (remote.mirror / name).is_file():
+        raise BadInput(f"{url}: there is no such file")
+    return remote.mirror / name
+
+
+def folder_of(path: str | Path) -> Path:
+    """Return a folder to write to as a path of this machine. `push` then pushes what is in it."""
+    location = locate(path)
+    return mirror_of(location) if isinstance(location, URL) else location
+
+
+def push_page(folder: Path) -> None:
+    """Push the index.html of a mirror. Does nothing for any other folder."""
+    if (url := url_of(folder)) is not None:
+        Remote(url).push_file(PAGE)
 
 
 def push(path: Path) -> None:

@@ -12,7 +12,9 @@ from depthbench.data.settings import Data
 from depthbench.errors import BadInput
 from depthbench.schema import Section
 from depthbench.store.index import read_records
+from depthbench.store.mirror import shown
 from depthbench.store.record import FINISHED, REQUIRED_TABLES, Final, Table
+from depthbench.store.remote import fetch
 from depthbench.store.study_store import StudyStore
 from depthbench.study.model import NetworkOptions, Recipe
 from depthbench.training.final_evaluations import number_names
@@ -67,7 +69,9 @@ def read_runs(path: str | Path) -> list[dict[str, Any]]:
     for name, record in read_records(store).items():
         if record is None:
             run_path = store.run(name).path
-            print(f"depthbench: {run_path}: run.json cannot be read; skipping the run", file=sys.stderr)
+            print(
+                f"depthbench: {shown(run_path)}: run.json cannot be read; skipping the run", file=sys.stderr
+            )
             continue
         rows.append(_row(record, search, final_names))
     return sorted(rows, key=lambda row: (row["depth"], row["network"], row["seed"]))
@@ -118,10 +122,11 @@ class Results(NamedTuple):
 
 
 def load_results(path: str | Path) -> Results:
-    """Return the runs, history and layers stored in `path`, the directory of one study.
+    """Return the runs, history and layers stored in `path`, the directory of one study or its URL.
 
     A run whose tables are missing or broken stays in `runs`, and a line on stderr names it. Raises BadInput
     if `path` holds no results, or results of another format."""
+    path = fetch(path)
     runs, history, layers = join_results(path, read_runs(path))
     return Results(runs, history.infer_objects(), layers.infer_objects())
 
@@ -144,7 +149,7 @@ def load_predictions(path: str | Path, runs: "pd.DataFrame | None" = None) -> "p
     network chose). Classes are categories with the names and order of the data set. `runs` is `Results.runs`
     if it was loaded already. Runs from versions that stored no predictions have no rows. Broken tables and
     BadInput: as in `load_results`."""
-    return join_predictions(path, runs).infer_objects()
+    return join_predictions(fetch(path), runs).infer_objects()
 
 
 def join_predictions(path: str | Path, runs: "pd.DataFrame | None" = None) -> "pd.DataFrame":
@@ -157,7 +162,7 @@ def join_predictions(path: str | Path, runs: "pd.DataFrame | None" = None) -> "p
         records = (StudyStore(path).run(row["run_id"]).read() for row in rows)
         classes = next((record.classes for record in records if record and record.classes), None)
         if classes is None:
-            raise BadInput(f"{path}: no run.json names the classes; rerun with --fresh")
+            raise BadInput(f"{shown(Path(path))}: no run.json names the classes; rerun with --fresh")
         for column in ("label", "predicted"):
             frame[column] = pd.Categorical.from_codes(frame[column], pd.Index(classes))
     return frame
@@ -168,6 +173,7 @@ def load_robustness(path: str | Path, runs: "pd.DataFrame | None" = None) -> "pd
 
     Columns: run_id, network, depth, seed, corruption, strength (0: clean images), test_error (percent; chance
     if the run diverged). `runs`, broken tables and BadInput: as in `load_predictions`."""
+    path = fetch(path)
     return _join_tables(path, _finished(path, runs), "robustness").infer_objects()
 
 

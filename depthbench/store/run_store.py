@@ -3,15 +3,17 @@
 import contextlib
 import hashlib
 import json
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import filelock
 
 from depthbench.files import atomic, write_text
+from depthbench.paths import URL
 from depthbench.store.lease import LeaseIsHeld
-from depthbench.store.mirror import shown
+from depthbench.store.mirror import shown, url_of
 from depthbench.store.record import REQUIRED_TABLES, Record, Table
 from depthbench.store.remote import Remote
 from depthbench.study.file import check_format
@@ -38,6 +40,22 @@ class RunStore:
         self.checkpoint = path / "checkpoint.pt"
         self.written: dict[str, Table] = {}
         """The tables written by this object, for the record."""
+        self.push_seconds = 0.0
+        """How long the last push took."""
+
+    @classmethod
+    def at(cls, location: Path | URL) -> Self:
+        """Return the store of the run directory at a path or a URL, as `location` names it."""
+        url = location if isinstance(location, URL) else url_of(location)
+        if url is None:
+            return cls(Path(location))
+        remote = Remote(url.rpartition("/runs/")[0])
+        return cls(remote.mirror / "runs" / url.name, remote)
+
+    @property
+    def location(self) -> Path | URL:
+        """The directory, or its URL. Unlike the path of a mirror, it is valid on other machines."""
+        return self.path if self.remote is None else self.remote.url / "runs" / self.path.name
 
     @contextlib.contextmanager
     def locked(self, timeout: float = 0.0) -> Iterator[None]:
@@ -71,9 +89,8 @@ class RunStore:
         except (OSError, ValueError, RecursionError):  # RecursionError: thousands of nested brackets
             return None
         if isinstance(values, dict) and "status" in values:
-            check_format(
-                values.get("format"), self.record_file if self.remote is None else shown(self.record_file)
-            )
+            file = self.record_file if self.remote is None else shown(self.record_file)
+            check_format(values.get("format"), file)
         try:
             record = Record.model_validate(values)
         except ValueError:
@@ -88,7 +105,9 @@ class RunStore:
     def push(self) -> None:
         """Push what has changed, if this is the mirror of a URL. Raises OSError if the network fails."""
         if self.remote is not None:
+            began = time.perf_counter()
             self.remote.push_run(self.path.name)
+            self.push_seconds = time.perf_counter() - began
 
     def write_rows(self, history: Sequence[dict[str, Any]], layers: "pd.DataFrame") -> None:
         """Replace history.parquet and layers.parquet."""

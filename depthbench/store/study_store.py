@@ -21,7 +21,7 @@ import filelock
 
 from depthbench.errors import BadInput, any_of
 from depthbench.files import NotToml, read_toml, remove_partial_files, write_text
-from depthbench.paths import expand
+from depthbench.paths import URL, expand
 from depthbench.store.lease import LeaseIsHeld
 from depthbench.store.mirror import STATE, shown
 from depthbench.store.record import Record
@@ -52,9 +52,9 @@ class StudyStore:
         self._locked_inode: int | None = None
 
     @property
-    def location(self) -> str:
-        """The directory as the user named it: a path or a URL."""
-        return str(self.path if self.remote is None else self.remote.url)
+    def location(self) -> Path | URL:
+        """The directory, or its URL. It is what messages show."""
+        return self.path if self.remote is None else self.remote.url
 
     def run(self, run_id: str) -> RunStore:
         """Return the directory of one run, whether or not it exists."""

@@ -159,7 +159,9 @@ class _Progress:
                 self._report_step_mode()
                 if time.perf_counter() - self._progressed > PROGRESS_SECONDS:
                     self._emit_progress()
-                if time.perf_counter() - self._saved > self.checkpoint_seconds:
+                # Pushing to a URL takes at most a tenth of the time.
+                interval = max(self.checkpoint_seconds, 9 * self.store.push_seconds)
+                if time.perf_counter() - self._saved > interval:
                     self._save_state()
                     self._saved = time.perf_counter()
                     status = self._ending()  # saving fetched rows, and one may show a divergence
@@ -181,6 +183,7 @@ class _Progress:
         else:
             self._store_results()
             checkpoint.remove(self.store.checkpoint)
+            self.store.push()
         return self.record
 
     def _log_row(self) -> Status | None:
@@ -271,9 +274,10 @@ class _Progress:
         began = time.perf_counter()
         self._emit_alive()  # saving may take long, and must not look like a stall
         checkpoint.save(self.store.checkpoint, self.trainer.state())
-        self._meter.longest_step = max(self._meter.longest_step, time.perf_counter() - began)
         self._emit_alive()
         self._store_results()
+        self._meter.longest_step = max(self._meter.longest_step, time.perf_counter() - began)
+        self._emit_alive()
 
     def _store_results(self) -> None:
         """Write the tables, and run.json last."""

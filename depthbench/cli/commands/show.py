@@ -18,17 +18,19 @@ def show(
     seeds would decide each of them.
     """
     from depthbench.report.undecided import undecided
+    from depthbench.store.remote import fetch
     from depthbench.store.results import read_runs
     from depthbench.store.study_store import StudyStore
     from depthbench.study.grid import requested_runs
 
-    rows = read_runs(results)
-    print_runs(rows, str(results), as_json)
+    path = fetch(results)
+    rows = read_runs(path)
+    print_runs(rows, results, as_json)
     if as_json:
         return
-    for line in undecided(results, rows).lines:
+    for line in undecided(path, rows).lines:
         say(out, line)
-    store = StudyStore(results)
+    store = StudyStore(path)
     missing = len(requested_runs(store.table())) - len(store.run_names())
     if missing > 0:
         runs = "1 more run of the study has" if missing == 1 else f"{missing} more runs of the study have"
