@@ -1,5 +1,6 @@
 """The files of a directory at a URL: what depthbench needs of fsspec, with retries and one-line messages."""
 
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
@@ -39,6 +40,9 @@ VERSIONS = (
 )
 """What a listing may say that changes with the content of a file. The first is used."""
 
+NO_BUCKET = re.compile("bucket does not exist|NoSuchBucket|container does not exist", re.IGNORECASE)
+"""What messages say if more than a file is missing."""
+
 Fingerprint = list[Any]
 """Identifies a version of a file. A value of JSON."""
 T = TypeVar("T")
@@ -68,7 +72,7 @@ class FilesAt:
                     return list(self._fs.find(root, detail=True).values())
                 return list(self._fs.ls(root, detail=True))
             except FileNotFoundError as error:
-                if "bucket" in str(error).lower():
+                if NO_BUCKET.search(str(error)):
                     raise BadInput(f"{self.url} cannot be read ({_reason(error)})") from None
                 return []  # nothing has been written yet
 

@@ -46,6 +46,15 @@ class Lease:
 
         If it is unknown whether the holder is alive, waits until the lease is refreshed or expires, and calls
         `waiting` with the name of the holder's machine."""
+        _held.add(self.owner)  # before others can see the file
+        try:
+            self._acquire(timeout, waiting)
+        except BaseException:
+            _held.discard(self.owner)
+            raise
+        threading.Thread(target=self._refresh, name=f"lease of {self.name}", daemon=True).start()
+
+    def _acquire(self, timeout: float, waiting: Callable[[str], None]) -> None:
         began = seen_at = time.monotonic()
         seen, is_alive, has_asked_for_patience = None, False, False
         while True:
@@ -53,7 +62,7 @@ class Lease:
             now = time.monotonic()
             if content is None:
                 if self._create(is_contested=seen is not None):
-                    break
+                    return
                 continue
             if content != seen:
                 is_alive |= seen is not None
@@ -69,8 +78,6 @@ class Lease:
                 has_asked_for_patience = True
                 waiting(str(holder.get("host", "another machine")))
             time.sleep(POLL_SECONDS)
-        _held.add(self.owner)
-        threading.Thread(target=self._refresh, name=f"lease of {self.name}", daemon=True).start()
 
     def release(self) -> None:
         """Give the lease back. A lease that cannot be deleted expires."""

@@ -145,6 +145,7 @@ class StudyStore:
 
         Raises BadInput as `check` does, or if the directory cannot be written or another process writes
         to it."""
+        self.fetch()
         self.check(study, data_hash, fresh)  # before anything is written
         with self._locked(), self._locked_remotely():
             self.fetch()
