@@ -30,7 +30,10 @@ def execute(plan: Plan, display: Display | None = None) -> dict[str, Record]:
             plan = Entry(backend.prepare)(plan, display)
         display.show(StudyStarted(plan.todo, jobs=plan.jobs, lanes=plan.lanes, threads=plan.threads))
         backend(plan, display)
-        plan.store.fetch()  # what other machines have stored
+        try:
+            plan.store.fetch()  # what other machines have stored
+        except OSError as error:
+            display.show(Note(str(error)))
     return observer.ended
 
 

@@ -43,6 +43,11 @@ VERSIONS = (
 NO_BUCKET = re.compile("bucket does not exist|NoSuchBucket|container does not exist", re.IGNORECASE)
 """What messages say if more than a file is missing."""
 
+
+class NoBucket(PermissionError):
+    """A bucket does not exist. To fsspec, this is a missing file."""
+
+
 Fingerprint = list[Any]
 """Identifies a version of a file. A value of JSON."""
 T = TypeVar("T")
@@ -73,7 +78,7 @@ class FilesAt:
                 return list(self._fs.ls(root, detail=True))
             except FileNotFoundError as error:
                 if NO_BUCKET.search(str(error)):
-                    raise BadInput(f"{self.url} cannot be read ({_reason(error)})") from None
+                    raise NoBucket(str(error)) from None
                 return []  # nothing has been written yet
 
         listed = {

@@ -97,9 +97,11 @@ class Folder:
         )
 
     def is_ahead(self, versions: Versions) -> bool:
-        """Return whether the mirror holds a save that was not pushed, and nobody else has saved since."""
+        """Return whether the mirror holds a save that was not pushed, and nobody else has saved since.
+
+        If the run was deleted at the URL, the save counts: it may be the only copy of a result."""
         there, _ = self._known.get(RECORD, (None, None))
-        return self.has_own_changes() and versions.get(RECORD) == there
+        return self.has_own_changes() and versions.get(RECORD) in (there, None)
 
     def has_own_changes(self) -> bool:
         """Return whether the mirror holds a save that was not pushed, or not wholly."""

@@ -195,9 +195,9 @@ class Remote:
             return set()
 
     def _forget(self, run_id: str) -> None:
-        """Delete a run from the mirror that was deleted at the URL. A run that was never pushed is kept."""
+        """Delete a run from the mirror that was deleted at the URL. A save that was never pushed is kept."""
         folder = self._run(run_id)
-        if folder.was_synced:
+        if folder.was_synced and not folder.is_ahead({}):
             with _unless_locked(folder.path) as is_free:
                 if is_free:
                     shutil.rmtree(folder.path, ignore_errors=True)
@@ -211,12 +211,15 @@ def remote_of(path: str | Path) -> Remote | None:
 
 
 def fetch(path: str | Path) -> Path:
-    """Return a results directory as a path of this machine. The mirror of a URL is brought up to date."""
+    """Return a results directory as a path of this machine. The mirror of a URL is brought up to date.
+
+    Raises BadInput for a URL that cannot be read."""
     location = locate(path)
     if not isinstance(location, URL):
         return location
     remote = Remote(location)
-    remote.pull_study()
+    with _as_bad_input():
+        remote.pull_study()
     return remote.mirror
 
 
@@ -226,14 +229,15 @@ def fetch_all(path: str | Path) -> Path:
     if not isinstance(location, URL):
         return location
     remote = Remote(location)
-    if STUDY in (names := remote.names()):
-        return fetch(location)
-    for name in sorted(names):
-        study = Remote(location / name)
-        if STUDY in study.names():
-            study.pull_study()
-            study.pull_folder(REPORT)
-    remote.pull_folder(COMPARISONS)
+    with _as_bad_input():
+        if STUDY in (names := remote.names()):
+            return fetch(location)
+        for name in sorted(names):
+            study = Remote(location / name)
+            if STUDY in study.names():
+                study.pull_study()
+                study.pull_folder(REPORT)
+        remote.pull_folder(COMPARISONS)
     return remote.mirror
 
 
@@ -241,7 +245,8 @@ def fetch_file(url: URL) -> Path:
     """Return a file at a URL as a path of this machine. Raises BadInput if there is no such file."""
     parent, _, name = url.rpartition("/")
     remote = Remote(parent)
-    remote.pull_file(name)
+    with _as_bad_input():
+        remote.pull_file(name)
     if not (remote.mirror / name).is_file():
         raise BadInput(f"{url}: there is no such file")
     return remote.mirror / name
@@ -264,6 +269,15 @@ def push(path: Path) -> None:
     if (url := url_of(path)) is not None:
         parent, _, name = url.rpartition("/")
         Remote(parent).push_folder(name)
+
+
+@contextlib.contextmanager
+def _as_bad_input() -> Iterator[None]:
+    """Raise BadInput in place of OSError: a command that only reads cannot continue without its input."""
+    try:
+        yield
+    except OSError as error:
+        raise BadInput(str(error)) from None
 
 
 def _by_run(versions: Versions) -> dict[str, dict[str, Fingerprint]]:

@@ -23,7 +23,7 @@ from depthbench.errors import BadInput, any_of
 from depthbench.files import NotToml, read_toml, remove_partial_files, write_text
 from depthbench.paths import URL, expand
 from depthbench.store.lease import LeaseIsHeld
-from depthbench.store.mirror import STATE, shown
+from depthbench.store.mirror import shown
 from depthbench.store.record import Record
 from depthbench.store.remote import remote_of
 from depthbench.store.run_store import LOCK_SECONDS, RunIsBusy, RunStore
@@ -203,10 +203,11 @@ class StudyStore:
             raise BadInput(f"{self.location} is a file, not a directory: use another --results or --name")
         if self.study_file.exists():
             return True
-        names = {path.name for path in self.path.iterdir()} if self.path.is_dir() else set()
         if self.remote is not None:
-            names |= self.remote.names()
-        if names - {LOCK, INDEX, UNDECIDED, STATE}:
+            names = self.remote.names()
+        else:
+            names = {path.name for path in self.path.iterdir()} if self.path.is_dir() else set()
+        if names - {LOCK, INDEX, UNDECIDED}:
             raise BadInput(f"{self.location} holds other files but no study: use another --results or --name")
         return False
 

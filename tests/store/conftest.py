@@ -32,7 +32,7 @@ def write_run(store, run, status="done"):
 
 @pytest.fixture
 def machine(tmp_path, monkeypatch):
-    """Return a function that makes this process another machine: its cache, and so its mirrors, are its own."""
+    """Return a function that makes this process another machine, which has its own cache and mirrors."""
 
     def enter(name):
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / name))

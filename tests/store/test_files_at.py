@@ -138,7 +138,5 @@ def test_a_missing_package_names_the_extra(monkeypatch):
 
 
 def test_an_unknown_protocol_is_refused():
-    with pytest.raises(
-        BadInput, match="^foo://b/x: no such protocol; use a path, or a URL that fsspec knows$"
-    ):
+    with pytest.raises(BadInput, match=r"^foo://b/x: no such protocol; use a path, or a URL that fsspec"):
         FilesAt(URL("foo://b/x")).list()

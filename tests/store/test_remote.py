@@ -1,6 +1,6 @@
+import contextlib
 import math
 import shutil
-from contextlib import contextmanager
 
 import pandas as pd
 import pytest
@@ -23,7 +23,7 @@ class Killed(BaseException):
     """Stands for SIGKILL: nothing after it is executed."""
 
 
-@contextmanager
+@contextlib.contextmanager
 def every_write(action):
     """Call `action(name of the file)` before and after each change of a file in memory."""
     with pytest.MonkeyPatch.context() as patch:
@@ -118,11 +118,12 @@ def test_a_kill_at_any_moment_leaves_a_run_that_another_machine_can_continue(url
     for n in range(1, len(calls) + 1):
         forget(url)
         last_step = -1
-        with every_write(killing_at(n)[0]), pytest.raises(Killed):
+        with every_write(killing_at(n)[0]), contextlib.suppress(Killed):
             for save in saves(run):
                 save(StudyStore(url).run(run.run_id))
                 last_step += 1
-        check_as_another_machine_sees_it(url, run, machine, min(last_step, 2))
+        assert last_step < 3, "it was not killed"
+        check_as_another_machine_sees_it(url, run, machine, last_step)
     assert n > 20
 
 
@@ -165,16 +166,16 @@ def test_the_network_may_fail_and_come_back_at_any_moment(url, machine, run, mon
             if len(calls) >= n:
                 raise ConnectionError("no route")
 
-        store, failed = StudyStore(url).run(run.run_id), 0
+        store, failures = StudyStore(url).run(run.run_id), []
         with every_write(fail):
             for save in saves(run):
                 try:
                     save(store)
                 except OSError as error:
-                    failed += 1
-                    assert str(error) == f"{url} cannot be written (ConnectionError: no route)"
-        if not failed:
+                    failures.append(str(error))
+        if not failures:
             return
+        assert set(failures) == {f"{url} cannot be written (ConnectionError: no route)"}
         assert store.is_finished()  # in the mirror
         for checkpoint in store.path.glob("checkpoint*"):
             checkpoint.unlink()
@@ -211,7 +212,7 @@ def test_results_at_a_url_are_read_on_any_machine(stored_at_url, machine):
 
 
 def test_only_what_has_changed_is_transferred(stored_at_url, machine, monkeypatch):
-    url, study = stored_at_url
+    url, _ = stored_at_url
     read = []
     original = MemoryFileSystem.cat_file
 
@@ -393,7 +394,7 @@ def test_a_report_and_an_index_are_pushed_and_fetched(stored_at_url, machine):
     visible = {file.relative_to(report).as_posix() for file in report.rglob("*") if file.is_file()}
     assert visible - {".remote.json"} == {"index.html", "figures/b.png"}
     assert fetch_file(Remote("memory://bucket").url / "index.html").read_text() == "cards"
-    with pytest.raises(BadInput, match="^memory://bucket/none.toml: there is no such file$"):
+    with pytest.raises(BadInput, match=r"^memory://bucket/none\.toml: there is no such file$"):
         fetch_file(Remote("memory://bucket").url / "none.toml")
 
 
