@@ -83,7 +83,7 @@ def test_a_url_is_kept_as_one(path, expected):
 
 
 @pytest.mark.parametrize(
-    "path", ["results/quick", "/tmp/a", "a:b/c", "s3:/a", "~/x", Path("a"), "C:/results"]
+    "path", ["results/quick", "/tmp/a", "a:b/c", "s3:/a", "~/x", Path("a"), "C:/"]
 )
 def test_other_paths_are_paths(path):
     assert locate(path) == expand(path)

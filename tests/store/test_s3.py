@@ -52,7 +52,7 @@ def server(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def here(server, machine, monkeypatch):
-    """Begin each test on a machine without a mirror. Reports have one figure, because drawing takes seconds."""
+    """Begin each test on a machine without a mirror. Reports have one figure, because drawing is slow."""
     for name, figures in (("page.FIGURES", FIGURES), ("comparison.COMPARISON_FIGURES", COMPARISON_FIGURES)):
         monkeypatch.setattr(f"depthbench.report.{name}", dict([next(iter(figures.items()))]))
 
@@ -87,7 +87,7 @@ class Events(Silent):
 
 @pytest.fixture(scope="module")
 def begun(server, digits):
-    """Another machine has begun the study: a run stopped after 7 steps. Return the names in the bucket then."""
+    """Another machine has begun the study: a run has stopped. Return the names that the bucket held then."""
     study, updates = tiny(), iter(range(100))
     run, _ = study.runs()
     store = StudyStore(STUDY)
