@@ -3,10 +3,12 @@
 import os
 
 os.environ["OMP_NUM_THREADS"] = "1"  # processes that tests start share the cores with other tests
+os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 
 import gc
 import math
 import sys
+import tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,6 +73,31 @@ def fast_processes(request, monkeypatch):
     An import takes longer than a tiny study."""
     if "real_processes" not in request.keywords:
         monkeypatch.setattr("depthbench.execution.process.Popen", Forked)
+
+
+@pytest.fixture(scope="module")
+def ray_cluster():
+    """A Ray cluster of two nodes with one core each. The first one has the object that controls it."""
+    pytest.importorskip("ray")
+    from ray.cluster_utils import Cluster
+
+    memory = {"object_store_memory": 100 << 20}
+    with tempfile.TemporaryDirectory(prefix="ray-") as folder:  # a short path, as sockets need
+        head = {"num_cpus": 1, "include_dashboard": False, "temp_dir": folder, **memory}
+        cluster = Cluster(initialize_head=True, head_node_args=head)
+        cluster.add_node(num_cpus=1, **memory)
+        yield cluster
+        cluster.shutdown()
+
+
+@pytest.fixture(scope="module")
+def ray_connection(ray_cluster):
+    """A connection to the cluster for all tests of a module, so that its processes import torch once."""
+    import ray
+
+    ray.init(ray_cluster.address, log_to_driver=False, logging_level="CRITICAL")
+    yield
+    ray.shutdown()
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from depthbench.errors import BadInput, any_of
 from depthbench.execution.backends import backend_of
 from depthbench.execution.settings import Execution
 from depthbench.paths import URL
+from depthbench.registry import Entry
 from depthbench.store.remote import Remote
 from depthbench.study.model import Study
 from depthbench.training.mode import STEP_MODES
@@ -22,6 +23,8 @@ def check_settings(study: Study, execution: Execution, device: str) -> None:
         if getattr(execution, key) is not None and not backend.is_elsewhere:
             name = key.replace("_", "-")
             raise BadInput(f"--{name} needs a cluster; add --on with the name of a backend, e.g. --on ray")
+    if backend.check is not None:
+        Entry(backend.check)(execution)
     mode, on_cuda = execution.step_mode, device.startswith("cuda")
     if mode not in STEP_MODES:
         raise BadInput(f"--step {mode}: use {any_of(STEP_MODES)}")

@@ -20,7 +20,6 @@ from depthbench.training.mode import TrainingMode
 from depthbench.training.pace import Meter, step_on_slow_cpu
 from depthbench.training.trainer import Trainer
 
-CHECKPOINT_SECONDS = 30.0
 PROGRESS_SECONDS = 1.0
 
 Steps = Generator[None, None, Record]
@@ -35,7 +34,7 @@ def train(
     data_hash: str,
     emit: Callable[[Event], None] = lambda event: None,
     should_stop: Callable[[], bool] = lambda: False,
-    checkpoint_seconds: float = CHECKPOINT_SECONDS,
+    checkpoint_seconds: float = TrainingMode.checkpoint_seconds,
 ) -> Steps:
     """Train `run` on `images` to its end, from its checkpoint if it has one, and store it.
 

@@ -22,3 +22,5 @@ class TrainingMode:
     """Whether worker processes read the images ahead. None: only if the images do not fit on the device."""
     keep_checkpoint: bool = False
     """Whether the last state of a finished run is kept."""
+    checkpoint_seconds: float = 30.0
+    """Seconds between two states that a run in progress saves."""

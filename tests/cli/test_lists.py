@@ -37,5 +37,5 @@ def test_a_network_of_a_plug_in_need_not_be_described(monkeypatch):
 
 
 def test_an_unknown_list_is_refused_with_the_known_ones():
-    with pytest.raises(BadInput, match=r"list colours: .* use networks, data, studies or probes"):
+    with pytest.raises(BadInput, match=r"list colours: .* use networks, data, studies, probes or backends"):
         describe_list("colours")

@@ -9,6 +9,13 @@ BACKENDS = {
         "processes on this machine",
         prepare="depthbench.execution.lanes:choose_lanes",
     ),
+    "ray": BackendEntry(
+        "depthbench.execution.backends.ray:execute",
+        "tasks of a Ray cluster",
+        check="depthbench.execution.backends.ray:check",
+        prepare="depthbench.execution.backends.ray:prepare",
+        is_elsewhere=True,
+    ),
 }
 
 

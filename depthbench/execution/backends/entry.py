@@ -10,6 +10,10 @@ from depthbench.registry import Entry
 class BackendEntry(Entry):
     """A backend. `target` is a function with the signature and duties of `backend.Backend`."""
 
+    check: Any = field(default=None, kw_only=True)
+    """`"module:function"` or a function of the settings (`Execution`) that raises BadInput if the backend
+    cannot be used with them. It is called before anything is written. None: nothing to check."""
+
     prepare: Any = field(default=None, kw_only=True)
     """`"module:function"` or a function `(plan, display) -> plan` that completes the plan before the first
     run, e.g. with the number of runs at once. None: the plan is complete."""

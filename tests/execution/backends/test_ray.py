@@ -1,0 +1,174 @@
+"""Tests of the Ray backend alone. contracts/test_backends.py has the contract of every backend."""
+
+import dataclasses
+import socket
+
+import numpy as np
+import pytest
+
+from depthbench import load_results
+from depthbench.errors import BadInput
+from depthbench.events import Alive, Note, RowLogged, RunEnded, RunStarted, Silent
+from depthbench.execution.backends import ray as ray_backend
+from depthbench.execution.backends.ray import _in_memory, _problem_of_node, _slots, _versions
+from depthbench.execution.plan import Plan, make_plan
+from depthbench.execution.run import execute
+from depthbench.execution.settings import Execution
+
+ray = pytest.importorskip("ray")
+
+
+@pytest.mark.slow
+def test_a_run_whose_node_dies_resumes_on_another_one_and_equals_a_local_run(
+    tiny, tmp_path, ray_cluster, trained, monkeypatch
+):
+    study = tiny(recipe={"steps": 400}, evaluate={"every": 200, "log_every": 10}, grid={"seed": [0, 1]})
+    study = study.model_copy(update={"grid": study.grid.model_copy(update={"network": ["resnet"]})})
+    mode_of = Plan.mode_of
+    monkeypatch.setattr(
+        Plan, "mode_of", lambda plan, run: dataclasses.replace(mode_of(plan, run), checkpoint_seconds=0.1)
+    )
+    plan = make_plan(study, Execution(tmp_path, backend="ray", address=ray_cluster.address))
+    display = NodeKiller(ray_cluster)
+    execute(plan, display)
+    assert load_results(plan.store.path).runs.status.tolist() == ["done", "done"]
+    assert display.nodes[0].endswith("2 nodes, 2 runs at once")
+    starts = [event.run.run_id for event in display.events if isinstance(event, RunStarted)]
+    (again,) = {run_id for run_id in starts if starts.count(run_id) > 1}
+    first_steps = [e.first_step for e in display.of(RowLogged) if e.run.run_id == again]
+    assert first_steps[0] == 0
+    assert first_steps[-1] > 0  # from a checkpoint
+    for run in study.runs():
+        _, alone = trained(run)
+        for name in ("history", "layers", "predictions"):
+            assert alone.frame(name).equals(plan.store.run(run.run_id).frame(name))
+
+
+class NodeKiller(Silent):
+    """A display that removes the second node of a cluster when both runs have logged some rows."""
+
+    def __init__(self, cluster):
+        self.cluster, self.events = cluster, []
+
+    def show(self, event):
+        self.events.append(event)
+        rows = {row.run.run_id for row in self.of(RowLogged) if row.step >= 20}
+        if len(rows) == 2 and len(self.cluster.list_all_nodes()) == 2:
+            self.cluster.remove_node(self.cluster.list_all_nodes()[1], allow_graceful=False)
+
+    def of(self, kind):
+        return [event for event in self.events if isinstance(event, kind)]
+
+    @property
+    def nodes(self):
+        return [note.text for note in self.of(Note) if note.run is None]
+
+
+def test_a_cluster_that_does_not_answer_is_refused_before_anything_is_written(tiny, tmp_path):
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{unused.getsockname()[1]}"
+        with pytest.raises(BadInput, match=f"--address {address}: no cluster answers there"):
+            make_plan(tiny(), Execution(tmp_path, backend="ray", address=address))
+    with pytest.raises(BadInput, match="--address here: use HOST:PORT"):
+        make_plan(tiny(), Execution(tmp_path, backend="ray", address="here"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_ray_its_installation_is_named(tiny, tmp_path, monkeypatch):
+    monkeypatch.setitem(ray_backend.sys.modules, "ray", None)
+    with pytest.raises(BadInput, match=r"--on ray needs Ray: pip install 'depthbench\[ray\]'"):
+        make_plan(tiny(), Execution(tmp_path, backend="ray"))
+
+
+def test_what_a_node_lacks_is_named(tmp_path):
+    file = tmp_path / "study.toml"
+    assert _problem_of_node(str(file), _versions()).startswith(f"does not see {tmp_path}; give --results")
+    file.touch()
+    assert _problem_of_node(str(file), _versions()) is None
+    problem = _problem_of_node(str(file), _versions() | {"torch": "1.0"})
+    assert problem == f"has torch {_versions()['torch']}, not 1.0; install the same version"
+
+
+@pytest.mark.parametrize(
+    ("resources", "threads", "gpus", "slots"),
+    [
+        ({"CPU": 8.0}, 1, None, 8),
+        ({"CPU": 8.0}, 3, None, 2),
+        ({"CPU": 8.0}, 1, 1.0, 0),
+        ({"CPU": 8.0, "GPU": 2.0}, 1, 0.25, 8),
+        ({"CPU": 8.0, "GPU": 1.0}, 1, 0.25, 4),
+        ({"CPU": 8.0, "GPU": 1.0}, 1, 0.4, 2),  # a GPU is not split between runs that need more than is left
+        ({"CPU": 8.0, "GPU": 4.0}, 1, 2.0, 2),
+    ],
+)
+def test_how_many_runs_a_node_trains_at_once(tiny, tmp_path, resources, threads, gpus, slots):
+    execution = Execution(tmp_path, backend="ray", cpus_per_run=threads, gpus_per_run=gpus)
+    assert _slots(resources, make_plan(tiny(), execution)) == slots
+
+
+def test_other_nodes_receive_the_images_of_a_file_as_an_array(tiny, tmp_path):
+    plan = make_plan(tiny(), Execution(tmp_path, backend="ray"))
+    path = tmp_path / "images"
+    np.asarray(plan.data.train_x).tofile(path)
+    mapped = ray_backend.Mapped(np.memmap(path, np.uint8, "r", shape=plan.data.train_x.shape))
+    images = _in_memory(dataclasses.replace(plan.data, train_x=mapped))
+    assert isinstance(images.train_x, np.ndarray)
+    assert images.content_hash() == plan.data_hash
+
+
+class FakeRay:
+    """The calls of Ray that a study in progress makes to give up a task."""
+
+    def __init__(self):
+        self.cancelled = []
+
+    def cancel(self, task, force):
+        self.cancelled.append((task, force))
+
+
+@pytest.fixture
+def in_progress(tiny, tmp_path, monkeypatch):
+    """A study whose two runs are tasks, without a cluster."""
+    plan = make_plan(tiny(), Execution(tmp_path, backend="ray"))
+    study = object.__new__(ray_backend._StudyInProgress)
+    study.ray, study.plan, study.display, study.is_stopping = FakeRay(), plan, NodeKiller(None), False
+    study.tasks = {"a": plan.todo[0], "b": plan.todo[1]}
+    study.deaths, study.ended, study.watch = {}, set(), ray_backend.StallWatch()
+    study.display.show = study.display.events.append
+    return study
+
+
+def test_a_run_that_dies_again_and_again_fails(in_progress):
+    run, other = in_progress.plan.todo
+    for _ in range(ray_backend.DEATHS):
+        in_progress._see(RunStarted(run))
+        in_progress._see(Alive(run, 7, 0.1))
+    assert in_progress.display.of(RunEnded) == []
+    in_progress._see(RunStarted(run))
+    in_progress._see(RunStarted(other))
+    (ended,) = in_progress.display.of(RunEnded)
+    assert (ended.run, ended.status) == (run, "failed")
+    assert ended.reason == "its process or node died 3 times at step 7"
+    assert in_progress.ray.cancelled == [("a", True)]
+    assert in_progress.plan.store.run(run.run_id).read().status == "failed"
+    in_progress._see(Alive(run, 8, 0.1))  # a late event is ignored
+    assert len(in_progress.display.of(Alive)) == 3
+
+
+def test_a_run_that_gets_further_each_time_goes_on(in_progress):
+    run, _ = in_progress.plan.todo
+    for step in range(1, 20):
+        in_progress._see(RunStarted(run))
+        in_progress._see(Alive(run, step, 0.1))
+    assert in_progress.display.of(RunEnded) == []
+
+
+def test_a_run_that_stalls_on_a_node_fails(in_progress, monkeypatch):
+    run, _ = in_progress.plan.todo
+    in_progress._see(RunStarted(run))
+    in_progress.watch.seen[run.run_id].at -= 1000
+    in_progress._end_stalled_runs()
+    (ended,) = in_progress.display.of(RunEnded)
+    assert (ended.status, ended.reason) == ("failed", "no progress since step 0 for 16.7 minutes")
+    assert in_progress.ray.cancelled == [("a", True)]
