@@ -82,9 +82,7 @@ def test_a_url_is_kept_as_one(path, expected):
     assert (located / "quick").name == "quick"
 
 
-@pytest.mark.parametrize(
-    "path", ["results/quick", "/tmp/a", "a:b/c", "s3:/a", "~/x", Path("a"), "C:/"]
-)
+@pytest.mark.parametrize("path", ["results/quick", "/tmp/a", "a:b/c", "s3:/a", "~/x", Path("a"), "C:/"])
 def test_other_paths_are_paths(path):
     assert locate(path) == expand(path)
 

@@ -83,10 +83,10 @@ def test_without_ray_its_installation_is_named(tiny, tmp_path, monkeypatch):
 
 def test_what_a_node_lacks_is_named(tmp_path):
     file = tmp_path / "study.toml"
-    assert _problem_of_node(str(file), _versions()).startswith(f"does not see {tmp_path}; give --results")
+    assert _problem_of_node(file, _versions()).startswith(f"does not see {tmp_path}; give --results")
     file.touch()
-    assert _problem_of_node(str(file), _versions()) is None
-    problem = _problem_of_node(str(file), _versions() | {"torch": "1.0"})
+    assert _problem_of_node(file, _versions()) is None
+    problem = _problem_of_node(file, _versions() | {"torch": "1.0"})
     assert problem == f"has torch {_versions()['torch']}, not 1.0; install the same version"
 
 
