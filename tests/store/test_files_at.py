@@ -39,6 +39,15 @@ def test_files_are_listed_with_what_changes_when_they_change(files):
     assert files.list()["runs/a/run.json"] == listed["runs/a/run.json"]
 
 
+def test_names_that_lead_out_of_a_folder_are_left_out():
+    files = FilesAt(URL("memory://files/here"))
+    files.write("runs/a/run.json", b"1")
+    for path in ("/files/here/../x", "/files/here/runs/../../../x"):
+        MemoryFileSystem.store[path] = MemoryFileSystem.store["/files/here/runs/a/run.json"]
+    assert files.list().keys() == {"runs/a/run.json"}
+    MemoryFileSystem.store.clear()
+
+
 def test_only_one_process_can_create_a_file(files):
     assert files.create("lock", b"mine")
     assert not files.create("lock", b"yours")
