@@ -14,6 +14,12 @@ class Interrupted(Exception):
     """The user (Ctrl-C) or the system (SIGTERM) stopped a study; its runs are kept."""
 
 
+class StudyStopped(Exception):
+    """A study cannot go on in this process; its runs are kept. The message says why and what to do.
+
+    The command line prints it without a traceback and exits with code 1."""
+
+
 def one_line(error: BaseException) -> str:
     """Return the message of `error` in one line, with the name of its class unless it is a BadInput."""
     line = " ".join(str(error).split())

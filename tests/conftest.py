@@ -75,6 +75,18 @@ def fast_processes(request, monkeypatch):
         monkeypatch.setattr("depthbench.execution.process.Popen", Forked)
 
 
+@pytest.fixture
+def start_torchrun(monkeypatch):
+    """Return a function that sets the variables of rank 0 of torchrun."""
+
+    def start(size, local_size=None):
+        sizes = {"WORLD_SIZE": size, "LOCAL_WORLD_SIZE": local_size or size}
+        for name, value in {"TORCHELASTIC_RUN_ID": "test", "RANK": 0, "LOCAL_RANK": 0, **sizes}.items():
+            monkeypatch.setenv(name, str(value))
+
+    return start
+
+
 @pytest.fixture(scope="module")
 def ray_cluster():
     """A Ray cluster of two nodes with one core each. The first one has the object that controls it."""

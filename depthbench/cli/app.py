@@ -2,6 +2,7 @@
 
 Exit codes: 0 all runs are done, 1 a run failed or diverged unexpectedly, 2 bad input, 130 interrupted."""
 
+import contextlib
 import io
 import re
 import sys
@@ -21,12 +22,16 @@ from depthbench.cli.commands.show import show
 from depthbench.cli.options import option
 from depthbench.cli.terminal import err
 from depthbench.console import say
-from depthbench.errors import BadInput
+from depthbench.errors import BadInput, StudyStopped
+from depthbench.machine.launch import Launch, read_launch
 
 if TYPE_CHECKING:
     from typer._click.exceptions import UsageError  # typer brings its own copy of click
 else:
     UsageError = typer.BadParameter.__base__
+
+TOGETHER = ("run", "frontier")
+"""The commands that several processes of torchrun can execute together."""
 
 app = typer.Typer(
     pretty_exceptions_enable=False,
@@ -84,20 +89,46 @@ def _usage_problem(error: UsageError) -> str:
     return f"{problem}{joint} `{command} --help`"
 
 
+def _connect(launch: Launch, connection: contextlib.ExitStack) -> None:
+    """Connect to the other processes of torchrun until `connection` ends.
+
+    Raises BadInput for a command that runs in one process."""
+    if not set(TOGETHER) & set(sys.argv[1:2]):
+        commands = " and ".join(f"`depthbench {name}`" for name in TOGETHER)
+        raise BadInput(f"several processes execute {commands} only: start this command without torchrun")
+    from depthbench.execution.ranks import connected
+
+    connection.enter_context(connected(launch))
+
+
+def _follow(launch: Launch) -> int:
+    from depthbench.execution.ranks import follow
+
+    return follow(launch)
+
+
 def main() -> None:
-    """Run the command line. Bad input prints one line to stderr and exits with code 2."""
+    """Run the command line. Bad input prints one line to stderr and exits with code 2.
+
+    Of the processes that torchrun started, only rank 0 reads the command line."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # some names cannot be encoded, which must not end a study
             stream.reconfigure(errors="replace")
+    launch = read_launch()
+    if launch.rank:
+        sys.exit(_follow(launch))
     try:
-        sys.exit(app(sys.argv[1:] or ["--help"], "depthbench", standalone_mode=False))
+        with contextlib.ExitStack() as connection:
+            if not launch.is_alone:
+                _connect(launch, connection)
+            sys.exit(app(sys.argv[1:] or ["--help"], "depthbench", standalone_mode=False))
     except UsageError as error:
         say(err, f"depthbench: {_usage_problem(error)}", "red")
         sys.exit(2)
     except BadInput as error:
         say(err, f"depthbench: {error}", "red")
         sys.exit(2)
-    except OSError as error:  # e.g. a full disk
+    except (OSError, StudyStopped) as error:  # e.g. a full disk, or a process that died
         say(err, f"depthbench: {error}", "red")
         sys.exit(1)
     except KeyboardInterrupt:

@@ -66,7 +66,8 @@ class Batches:
 
     pad: pad images by this many pixels and crop them at random. sides: instead, scale the shorter side of
     each image to a random length between these two and crop it; the source must hold `Files`. flip: mirror
-    images at random. colour: shift their colours at random.
+    images at random. colour: shift their colours at random. part: make only these images of each batch. All
+    are still drawn, so that processes with different parts share one stream.
 
     `take()` does the host's part of the next batch, and `images(batch)` the device's part. `hash` is a sha256
     over everything taken so far. `close()` ends the worker processes of a stream."""
@@ -82,9 +83,10 @@ class Batches:
         flip: bool,
         sides: tuple[int, int] | None = None,
         colour: Colour | None = None,
+        part: slice | None = None,
     ):
         self.source, self.scaling, self.flip, self.colour = source, scaling, flip, colour
-        self.pad = pad if sides is None else 0
+        self.pad, self.part = pad if sides is None else 0, part
         self.draws = Draws(
             len(self),
             batch_size=batch_size,
@@ -99,7 +101,7 @@ class Batches:
     def _begin(self) -> None:
         self._state = self.draws.state()  # right after the last taken batch was drawn
         self._drawn_ahead: deque[tuple[Drawn, dict[str, Any]]] = deque()  # not taken yet
-        self.source.begin(_requests(self.draws, self._drawn_ahead))
+        self.source.begin(_requests(self.draws, self._drawn_ahead, self.part))
 
     def __len__(self) -> int:
         """The number of images in one pass."""
@@ -149,6 +151,11 @@ class Batches:
         x = x[image, :, rows[:, :, None], columns[:, None, :]]  # (B, H, W, C)
         return x.permute(0, 3, 1, 2)  # (B, C, H, W), already channels_last in memory
 
+    @property
+    def position(self) -> dict[str, Any]:
+        """The state as `restore` reads it. It shares memory with this object, but never changes."""
+        return self._state
+
     def state(self) -> dict[str, Any]:
         """Return what determines the next batch, regardless of what has been drawn and read ahead."""
         waiting = self._state["waiting"].clone()  # a copy, without the rest of the pass
@@ -170,12 +177,18 @@ def _to(device: torch.device, numbers: Tensor) -> Tensor:
     return (numbers.pin_memory() if device.type == "cuda" else numbers).to(device, non_blocking=True)
 
 
-def _requests(draws: Draws, drawn_ahead: deque[tuple[Drawn, dict[str, Any]]]) -> Iterator[Request]:
-    """Yield the request of each batch. Appends what was drawn, and the state after it, to `drawn_ahead`.
+def _requests(
+    draws: Draws, drawn_ahead: deque[tuple[Drawn, dict[str, Any]]], part: slice | None
+) -> Iterator[Request]:
+    """Yield the request of each batch, or of this part of it. Appends what was drawn to `drawn_ahead`.
+
+    With each, it appends the state after the whole batch was drawn.
 
     This is not a method, because a stream holds this generator. If it held the `Batches` too, the reference
     cycle would keep the worker processes alive."""
     while True:
         drawn = draws.next()
+        if part is not None:
+            drawn = drawn.part(part)
         drawn_ahead.append((drawn, draws.state()))
         yield drawn.numbers[0].numpy() if drawn.crops is None else drawn.crops

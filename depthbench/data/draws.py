@@ -21,6 +21,12 @@ class Drawn(NamedTuple):
     colour: Tensor | None  # (B, C) float32, of colour augmentation
     crops: Crops | None  # of scale augmentation
 
+    def part(self, part: slice) -> "Drawn":
+        """Return the choices for the images in one part of the batch."""
+        colour = None if self.colour is None else self.colour[part]
+        crops = None if self.crops is None else Crops(*(column[part] for column in self.crops))
+        return Drawn(self.numbers[:, part], colour, crops)
+
 
 class Draws:
     """An endless stream of random choices for batches of `count` images.

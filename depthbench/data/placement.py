@@ -14,7 +14,7 @@ from depthbench.data.images import HostPixels, Images
 from depthbench.data.mapped import Mapped
 from depthbench.data.residency import should_stream
 from depthbench.data.source import Resident, Stored, Streamed, stream_workers
-from depthbench.data.tensors import as_tensor
+from depthbench.data.tensors import as_tensor, chosen
 from depthbench.machine.memory import available
 from depthbench.machine.units import in_bytes
 
@@ -47,9 +47,7 @@ class PlacedImages:
         if indices is None:
             return self.train
         x, y = self.train
-        chosen = torch.from_numpy(indices)
-        x = x[chosen.to(x.device)] if isinstance(x, Tensor) else x.choose(indices)
-        return x, y[chosen.to(y.device)]
+        return chosen(x, indices), chosen(y, indices)
 
 
 def place_images(images: Images, device: torch.device, is_streamed: bool | None = None) -> PlacedImages:

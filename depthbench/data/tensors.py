@@ -1,4 +1,6 @@
-"""numpy arrays as tensors that share their memory."""
+"""numpy arrays as tensors that share their memory, and images chosen from a set."""
+
+from typing import Any
 
 import numpy as np
 import torch
@@ -8,6 +10,11 @@ from torch import Tensor
 def as_tensor(array: np.ndarray) -> Tensor:
     """Return `array` as a tensor, without a copy. Never write to the tensor of a read-only array."""
     return torch.from_numpy(array if array.flags.writeable else np.asarray(_Writable(array)))
+
+
+def chosen(x: Any, indices: np.ndarray) -> Any:
+    """Return the images or labels of `x` at `indices` (n,), where `x` has them: on its device or in files."""
+    return x[torch.from_numpy(indices).to(x.device)] if isinstance(x, Tensor) else x.choose(indices)
 
 
 class _Writable:

@@ -7,11 +7,13 @@ from pathlib import Path
 from depthbench.errors import BadInput, any_of
 from depthbench.execution.backends import backend_of
 from depthbench.execution.settings import Execution
+from depthbench.machine.launch import read_launch
 from depthbench.paths import URL
 from depthbench.registry import Entry
 from depthbench.store.remote import Remote
 from depthbench.study.model import Study
 from depthbench.training.mode import STEP_MODES
+from depthbench.training.settings import check_parts
 
 CLUSTER_SETTINGS = ("address", "cpus_per_run", "gpus_per_run")
 
@@ -23,6 +25,7 @@ def check_settings(study: Study, execution: Execution, device: str) -> None:
         if getattr(execution, key) is not None and not backend.is_elsewhere:
             name = key.replace("_", "-")
             raise BadInput(f"--{name} needs a cluster; add --on with the name of a backend, e.g. --on ray")
+    _check_together(study, execution)
     if backend.check is not None:
         Entry(backend.check)(execution)
     mode, on_cuda = execution.step_mode, device.startswith("cuda")
@@ -39,6 +42,32 @@ def check_settings(study: Study, execution: Execution, device: str) -> None:
         raise BadInput(f"--precision tf32 needs a CUDA device, but the device is {device}; use fp32 or bf16")
     if execution.jobs is not None and execution.jobs < 1:
         raise BadInput(f"--jobs {execution.jobs}: use auto or a whole number of at least 1")
+
+
+def _check_together(study: Study, execution: Execution) -> None:
+    """Check what several processes that train one run cannot do, and what one process cannot do for them."""
+    launch = read_launch()
+    if not backend_of(execution.backend).is_together:
+        if not launch.is_alone:
+            raise BadInput(
+                f"--on {execution.backend}: torchrun started {launch.size} processes, which train each run "
+                "together; start depthbench without torchrun, or leave out --on"
+            )
+        return
+    if launch.is_alone:
+        raise BadInput(
+            "--on ddp needs several processes: `torchrun --nproc-per-node N -m depthbench run ...`"
+        )
+    if execution.step_mode in ("captured", "compiled"):
+        raise BadInput(f"--step {execution.step_mode}: several processes make eager steps; use auto or eager")
+    if execution.jobs not in (None, 1):
+        raise BadInput(
+            f"--jobs {execution.jobs}: the processes of torchrun train one run at a time; use auto"
+        )
+    if execution.device.partition(":")[2]:
+        raise BadInput(f"--device {execution.device}: each process has a GPU of its own; use cuda")
+    for name in study.networks():
+        check_parts(study.recipe_of(name).batch_size, launch.size)
 
 
 def check_builders(study: Study) -> None:

@@ -1,7 +1,7 @@
 """The device of a study's runs, and the share of the machine that each run gets."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from depthbench.execution.backends import backend_of
 from depthbench.execution.cost.fit import Fit, fit
@@ -9,6 +9,7 @@ from depthbench.execution.cost.images import ImageFootprint
 from depthbench.execution.settings import Execution
 from depthbench.machine.device import resolve_device
 from depthbench.machine.environment import cores_each, usable_cores
+from depthbench.machine.launch import read_launch
 from depthbench.study.model import Run, Study
 
 MOST_LANES = 4  # runs that share a GPU, unless --jobs sets their number
@@ -29,7 +30,10 @@ def choose_device(execution: Execution) -> str:
     """Return the device of the runs as torch names it.
 
     Raises BadInput for an unknown name, and for a device that this machine lacks if the runs train on it."""
-    if not backend_of(execution.backend).is_elsewhere:
+    backend = backend_of(execution.backend)
+    if backend.is_together and execution.device == "cuda":
+        return resolve_device(f"cuda:{read_launch().local_rank}")
+    if not backend.is_elsewhere:
         return resolve_device(execution.device)
     if execution.device == "auto":
         return "cuda:0" if execution.gpus_per_run else "cpu"
@@ -46,6 +50,8 @@ def share(study: Study, execution: Execution, device: str, images: ImageFootprin
     runs = by_cost(study.runs())
     if backend_of(execution.backend).is_elsewhere:
         return _share_elsewhere(runs, execution)
+    if backend_of(execution.backend).is_together:
+        return _share_together(runs, execution, device, images=images)
     takes_turns = device.startswith("cuda") and execution.step_mode != "eager" and can_take_turns(study)
     # The rounds of a frontier search have different numbers of runs, but all need the same number of threads,
     # because it affects rounding.
@@ -55,6 +61,21 @@ def share(study: Study, execution: Execution, device: str, images: ImageFootprin
     fitted = fit(runs, images, device, jobs, execution=execution, takes_turns=takes_turns)
     jobs, threads = share_cores(device, count, fitted.jobs)
     return Shares(fitted, jobs, threads, takes_turns)
+
+
+def _share_together(
+    runs: tuple[Run, ...], execution: Execution, device: str, *, images: ImageFootprint
+) -> Shares:
+    """Return the share of this process, which has a part of every batch, and of the cores of its machine."""
+    launch = read_launch()
+    parts = []
+    for run in runs:
+        part = -(-run.recipe.batch_size // launch.size)
+        recipe = run.recipe.model_copy(update={"batch_size": max(2, part)})
+        parts.append(run.model_copy(update={"recipe": recipe}))
+    fitted = fit(parts, images, device, 1, execution=execution)
+    note = f"{launch.size} processes train each run together"
+    return Shares(replace(fitted, notes=(note, *fitted.notes)), 1, cores_each(launch.local_size))
 
 
 def _share_elsewhere(runs: tuple[Run, ...], execution: Execution) -> Shares:

@@ -7,7 +7,6 @@ import contextlib
 import errno
 import shutil
 import signal
-import traceback
 from collections import deque
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
@@ -18,13 +17,13 @@ from typing import Any, Protocol
 from depthbench.data.images import Images
 from depthbench.errors import BadInput, one_line
 from depthbench.events import Event, RunEnded
+from depthbench.execution.ends import forget_failure, store_failure
 from depthbench.execution.messages import StartRun, Stop, WorkerSetup
 from depthbench.execution.process import connect_to_parent
 from depthbench.plugins import load_plugin
 from depthbench.store.record import Record
 from depthbench.store.run_store import LOCK_SECONDS, RunIsBusy, RunStore
 
-ERRORS = "error.txt"  # the traceback of a run that failed
 FULL = 1 << 16  # bytes: a disk with less free space is full
 
 
@@ -151,9 +150,7 @@ class Worker:
         try:
             next(turn.steps)
         except StopIteration as end:
-            with contextlib.suppress(OSError):
-                (turn.store.path / ERRORS).unlink()  # from an earlier attempt
-                turn.store.push()
+            forget_failure(turn.store)
             self._send(RunEnded(turn.start.run, end.value))
         except (Exception, SystemExit) as error:
             self._fail(turn.start, turn.store, error)
@@ -168,22 +165,15 @@ class Worker:
         Errors of the other runs after that are attributed to the first one: these runs are interrupted, and
         start again in another process."""
         record = Record.of(start.run)
-        is_finished = False
         with contextlib.suppress(BadInput):  # a record of another format
             record = store.read() or record
-            is_finished = store.is_finished()
         if self.inbox.has_failed:
             self._send(RunEnded(start.run, record.changed(status="interrupted", reason=None)))
             return
         self.inbox.has_failed = True
-        record = record.changed(status="failed", reason=_reason(error, store.path))
+        record = record.changed(status="failed", reason=reason_of(error, store.path))
         self._send(RunEnded(start.run, record))  # before anything is written: the disk can be full
-        with contextlib.suppress(OSError):
-            text = "".join(traceback.format_exception(error))
-            (store.path / ERRORS).write_text(text, encoding="utf-8")
-        with contextlib.suppress(OSError):
-            if not is_finished:  # a finished run may have failed to be pushed, which the next command does
-                store.write(record)
+        store_failure(store, record, error)
 
     def _send(self, event: Event) -> None:
         """Send to the parent. If it has died, the inbox reports that."""
@@ -191,7 +181,7 @@ class Worker:
             self.connection.send(event)
 
 
-def _reason(error: Exception | SystemExit, directory: Path) -> str:
+def reason_of(error: Exception | SystemExit, directory: Path) -> str:
     """Return why a run failed, in one line. torch reports a full disk as a failed write."""
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"no space left for {error.filename or directory}"

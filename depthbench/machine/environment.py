@@ -8,6 +8,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from depthbench.machine.launch import thread_limit
+
 if TYPE_CHECKING:
     import torch
 
@@ -44,10 +46,9 @@ def busy() -> str | None:
 
 
 def cores_each(jobs: int) -> int:
-    """Return the cores for each of `jobs` simultaneous runs, at most OMP_NUM_THREADS if that is set."""
-    limit = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
+    """Return the cores for each of `jobs` simultaneous runs, at most OMP_NUM_THREADS if a user sets that."""
     share = max(1, usable_cores() // jobs)
-    return min(share, int(limit)) if limit.isdecimal() and int(limit) else share
+    return min(share, thread_limit() or share)
 
 
 def cpu_name() -> str:

@@ -24,9 +24,22 @@ class Recorder:
 
     Hooks exist only inside the context. Every number stays on the device, so that fetching `values` is the
     only sync of a probed step. `at_once` keeps the tensors of the probes that can measure all layers together
-    until `values` is called. This is faster on a GPU, but needs memory for these tensors."""
+    until `values` is called. This is faster on a GPU, but needs memory for these tensors.
 
-    def __init__(self, network: nn.Module, probes: Mapping[str, Probe], at_once: bool = False):
+    If each of `ranks` processes has a part of the batch, `gather` returns the whole tensor of parts (B, ...),
+    and probes measure that. The backward pass must start from `ranks` times this part's share of the loss,
+    whose mean over the processes is the loss, and weights must have averaged gradients."""
+
+    def __init__(
+        self,
+        network: nn.Module,
+        probes: Mapping[str, Probe],
+        at_once: bool = False,
+        *,
+        gather: Callable[[Tensor], Tensor] = lambda part: part,
+        ranks: int = 1,
+    ):
+        self.gather, self.ranks = gather, ranks
         self.layers = weighted_layers(network)
         self.probes = dict(probes)
         self.at_once = {
@@ -92,14 +105,18 @@ class Recorder:
                 self._measured[index, name] = probe.measure(tensor)
 
     def _preactivation_hook(self, index: int, probes: dict[str, Probe]) -> Hook:
+        def measure(gradient: Tensor) -> None:
+            whole = self.gather(gradient)
+            self._measure(index, probes, whole if self.ranks == 1 else whole / self.ranks)
+
         def follow(module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
             if output.requires_grad:  # false for frozen layers
-                output.register_hook(lambda gradient: self._measure(index, probes, gradient))
+                output.register_hook(measure)
 
         return follow
 
     def _response_hook(self, index: int, probes: dict[str, Probe]) -> Hook:
         def measure(module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
-            self._measure(index, probes, output.detach())
+            self._measure(index, probes, self.gather(output.detach()))
 
         return measure

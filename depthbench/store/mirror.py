@@ -14,6 +14,7 @@ from pathlib import Path
 
 import platformdirs
 
+from depthbench.errors import BadInput
 from depthbench.files import write_text
 from depthbench.paths import URL
 from depthbench.store.files_at import FilesAt, Fingerprint
@@ -31,7 +32,7 @@ Versions = Mapping[str, Fingerprint]
 
 
 def mirror_of(url: URL) -> Path:
-    """Return the directory that mirrors `url`. Creates the root of the mirror."""
+    """Return the directory that mirrors `url`. Creates the root of the mirror. Raises BadInput if it cannot."""
     protocol, _, rest = url.partition("://")
     host, _, path = rest.partition("/")
     address = f"{protocol}://{host}"
@@ -40,8 +41,14 @@ def mirror_of(url: URL) -> Path:
     readable = re.sub(r"[^\w.-]+", "-", f"{protocol}-{host}" if host else protocol)[:80]
     root = _mirrors() / f"{readable}-{digest}"
     if not (root / ADDRESS).is_file():
-        root.mkdir(parents=True, exist_ok=True)
-        write_text(root / ADDRESS, address)
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+            write_text(root / ADDRESS, address)
+        except OSError as error:
+            raise BadInput(
+                f"{url}: its mirror {root} cannot be written ({error.strerror}); set XDG_CACHE_HOME to another "
+                "folder"
+            ) from None
     return root / path
 
 

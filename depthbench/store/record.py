@@ -80,6 +80,10 @@ class HowExecuted(Part):
     recompute: bool | None = None
     images: str | None = None
     """Number, size and location of the images."""
+    processes: int | None = None
+    """The processes that trained the run together, if there were several (torchrun)."""
+    sync_batch_norm: bool | None = None
+    """Whether they normalised over whole batches. None for one process."""
 
 
 class Timing(Part):

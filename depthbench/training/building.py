@@ -18,6 +18,7 @@ from depthbench.registry import look_up
 from depthbench.study.model import Run
 from depthbench.training.optimizers import OPTIMIZERS
 from depthbench.training.settings import Recipe
+from depthbench.training.team import Team
 
 
 def build_network(family: Family, run: Run, images: Images) -> nn.Module:
@@ -76,8 +77,10 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -
         group.update(settings)
 
 
-def make_batches(run: Run, placed: PlacedImages, scaling: Scaling, colour: Colour | None) -> Batches:
-    """Return the stream of training batches of `run`."""
+def make_batches(
+    run: Run, placed: PlacedImages, scaling: Scaling, *, colour: Colour | None, team: Team
+) -> Batches:
+    """Return the stream of training batches of `run`, or of this rank's part of each batch."""
     recipe, source = run.recipe, placed.train_source()
     is_scaled = recipe.augmentation == "scale"
     return Batches(
@@ -89,4 +92,5 @@ def make_batches(run: Run, placed: PlacedImages, scaling: Scaling, colour: Colou
         flip=bool(recipe.flip),
         sides=sides(recipe.scale, source.x.shape[-1]) if is_scaled else None,
         colour=colour,
+        part=None if team.is_alone else team.part(recipe.batch_size),
     )

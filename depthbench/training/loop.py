@@ -18,6 +18,7 @@ from depthbench.study.model import Run
 from depthbench.training import checkpoint
 from depthbench.training.mode import TrainingMode
 from depthbench.training.pace import Meter, step_on_slow_cpu
+from depthbench.training.team import ALONE, Team
 from depthbench.training.trainer import Trainer
 
 PROGRESS_SECONDS = 1.0
@@ -35,6 +36,7 @@ def train(
     emit: Callable[[Event], None] = lambda event: None,
     should_stop: Callable[[], bool] = lambda: False,
     checkpoint_seconds: float = TrainingMode.checkpoint_seconds,
+    team: Team = ALONE,
 ) -> Steps:
     """Train `run` on `images` to its end, from its checkpoint if it has one, and store it.
 
@@ -43,14 +45,26 @@ def train(
 
     `emit` receives RowLogged, Progressed, Alive, Note and Activity events. `should_stop` is called before
     each step. When it returns True, the state is saved and the run is `interrupted`. Raises BadInput as
-    `Trainer` does."""
-    resumed = _resume(run, images, store, mode)
+    `Trainer` does.
+
+    Each process of `team` calls this with the same run and mode, and all return the same record. Only rank 0
+    reads or writes `store`. All stop if `should_stop` returns True on any rank. If a process dies, the others
+    raise PeerLost, after rank 0 has stored the run as `interrupted` with its state after the last complete
+    step; on a GPU, the state is that of the last checkpoint."""
+    resumed = _resume(run, images, store, mode=mode, team=team)
     with contextlib.closing(resumed.trainer):
         record = _first_record(resumed.trainer, images, data_hash)
         progress = _Progress(resumed.trainer, store, record, emit, should_stop, checkpoint_seconds)
         progress.start(resumed)
-        status = yield from progress.train()
-        return progress.end(status, mode.keep_checkpoint)
+        try:
+            status = yield from progress.train()
+            return progress.end(status, mode.keep_checkpoint)
+        except RuntimeError as error:
+            loss = team.loss_of(error)
+            if loss is None:
+                raise
+            progress.end_without_peers(str(loss))
+            raise loss from error
 
 
 @dataclass
@@ -62,25 +76,40 @@ class _Resumed:
     notes: list[str] = field(default_factory=list)
 
 
-def _resume(run: Run, images: Images, store: RunStore, mode: TrainingMode) -> _Resumed:
-    """Return a trainer in the newest stored state that is undamaged and fits the run."""
+def _resume(run: Run, images: Images, store: RunStore, *, mode: TrainingMode, team: Team) -> _Resumed:
+    """Return a trainer in the newest stored state that is undamaged and fits the run.
+
+    Rank 0 of a team reads the states and sends each that it tries to the others."""
     threads = torch.get_num_threads()
-    resumed = _Resumed(Trainer(run, images, mode))
+    resumed = _Resumed(Trainer(run, images, mode, team=team))
 
     def use(state: checkpoint.State) -> None:
+        problem: Exception | None = None
         try:
             resumed.trainer.restore(state)
         except (MemoryError, torch.OutOfMemoryError):
             raise
-        except Exception as error:  # a part of the state is restored already
+        except Exception as error:
+            problem = error
+        if team.any(problem is not None):  # a part of the state is restored already
             torch.set_num_threads(threads)
             resumed.trainer.close()
-            resumed.trainer = Trainer(run, images, mode)
-            raise checkpoint.Unusable(f"does not fit the run ({type(error).__name__})") from error
+            resumed.trainer = Trainer(run, images, mode, team=team)
+            raise checkpoint.Unusable(f"does not fit the run ({type(problem).__name__})") from problem
         resumed.is_resumed = True
 
+    def send_and_use(state: checkpoint.State) -> None:
+        use(team.broadcast(state))
+
     try:
-        note = checkpoint.restore(store.checkpoint, run.run_id, use)
+        note = None
+        if team.writes:
+            note = checkpoint.restore(store.checkpoint, run.run_id, send_and_use)
+            team.broadcast(None)  # no more states
+        else:
+            while (state := team.broadcast(None)) is not None:
+                with contextlib.suppress(checkpoint.Unusable):
+                    use(state)
     except BaseException:
         resumed.trainer.close()
         raise
@@ -133,7 +162,7 @@ class _Progress:
             self._emit_note(self.trainer.placement)
         environment = Environment(**describe_environment(self.trainer.device, torch.get_num_threads()))
         self.record = self.record.changed(environment=environment)
-        if resumed.is_resumed:
+        if resumed.is_resumed and self.trainer.team.writes:
             earlier = _earlier_environments(self.store, environment)
             self.record = self.record.changed(earlier_environments=earlier)
         self._write_record()
@@ -158,14 +187,20 @@ class _Progress:
                 self._report_step_mode()
                 if time.perf_counter() - self._progressed > PROGRESS_SECONDS:
                     self._emit_progress()
-                # Pushing to a URL takes at most a tenth of the time.
-                interval = max(self.checkpoint_seconds, 9 * self.store.push_seconds)
-                if time.perf_counter() - self._saved > interval:
+                if self._save_is_due:
                     self._save_state()
                     self._saved = time.perf_counter()
                     status = self._ending()  # saving fetched rows, and one may show a divergence
                 yield
         return status
+
+    @property
+    def _save_is_due(self) -> bool:
+        """Whether it is time for a checkpoint. Saving sends nothing, so the other ranks need not know.
+
+        Pushing checkpoints to a URL takes at most a tenth of the time."""
+        interval = max(self.checkpoint_seconds, 9 * self.store.push_seconds)
+        return self.trainer.team.writes and time.perf_counter() - self._saved > interval
 
     def end(self, status: Status, keep_checkpoint: bool) -> Record:
         """Run the final evaluations, store the run with its status, and return its record."""
@@ -174,6 +209,9 @@ class _Progress:
                 status = "interrupted"
             self._update_seconds()
         self.record = self.record.changed(status=status)
+        if not self.trainer.team.writes:
+            self._update_record()
+            return self.record
         if self.record.is_finished:
             for name, table in self.trainer.final_tables(is_diverged=status == "diverged").items():
                 self.store.write_frame(name, table)
@@ -184,6 +222,16 @@ class _Progress:
             checkpoint.remove(self.store.checkpoint)
             self.store.push()
         return self.record
+
+    def end_without_peers(self, reason: str) -> None:
+        """Store the run as `interrupted`, after another process of the team was lost."""
+        if not self.trainer.team.writes:
+            return
+        self.record = self.record.changed(status="interrupted", reason=reason)
+        if self.trainer.undo_step():
+            self._save_state()
+        else:
+            self.store.write(self.record)
 
     def _log_row(self) -> Status | None:
         """Log the row of this step, and return the status that it ends the run with, if any."""
@@ -244,7 +292,7 @@ class _Progress:
         """Return whether the run should stop. Called before each step and between batches of evaluations."""
         if time.perf_counter() - self._alive > PROGRESS_SECONDS:
             self._emit_alive()
-        return self.should_stop()
+        return self.trainer.team.any(self.should_stop())
 
     def _emit_alive(self) -> None:
         self.emit(Alive(self.trainer.run, self.trainer.step, self._meter.longest_step))
@@ -285,6 +333,11 @@ class _Progress:
 
     def _write_record(self) -> None:
         """Store the record of the run so far."""
+        self._update_record()
+        if self.trainer.team.writes:
+            self.store.write(self.record)
+
+    def _update_record(self) -> None:
         trainer = self.trainer
         self.record = self.record.changed(
             hashes=self.record.hashes.changed(batches=trainer.batches_hash),
@@ -300,7 +353,6 @@ class _Progress:
                 peak_memory_of=trainer.peak_memory.of,
             ),
         )
-        self.store.write(self.record)
 
     def _final_chance(self) -> float | None:
         """Return the error that a diverged run counts with, or None for other runs."""

@@ -15,7 +15,7 @@ class TrainingMode:
     """As torch names it: cpu, cuda:0 or mps."""
     step_mode: StepMode = "auto"
     """How an update is made: eager; captured, as a CUDA graph; compiled, captured with fused kernels; or
-    auto, captured on CUDA and eager elsewhere."""
+    auto, captured on CUDA and eager elsewhere. Several processes that train one run make eager steps."""
     recompute: bool = False
     """Whether activations are computed twice instead of being kept (networks/checkpointing.py)."""
     is_streamed: bool | None = None

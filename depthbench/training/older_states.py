@@ -8,4 +8,5 @@ def upgraded(state: dict[str, Any]) -> dict[str, Any]:
     if "learning_rate" not in state:  # older versions kept the warm-up and the schedule apart
         parts = {"warmup": state["hold"], "schedule": state.get("plateau", {})}
         state = {**state, "learning_rate": parts}
-    return {"peak_memory": None, **state}  # older versions did not measure memory
+    # older versions did not measure memory, and trained a run in one process
+    return {"peak_memory": None, "processes": 1, **state}

@@ -6,12 +6,22 @@ from pydantic import AfterValidator, Field, model_validator
 
 from depthbench.data.corruptions import CORRUPTIONS
 from depthbench.data.settings import PAPER_CROP_SIDE
+from depthbench.errors import BadInput
 from depthbench.registry import is_in
 from depthbench.schema import Count, NotNegative, Percent, Positive, Section, each_once
 from depthbench.training.optimizers import OPTIMIZERS
 from depthbench.training.precisions import Precision
 from depthbench.training.schedules import SCHEDULES
 from depthbench.training.warmups import WARMUPS
+
+
+def check_parts(batch_size: int, processes: int) -> None:
+    """Raise BadInput if a batch has no image for some of the processes that train one run."""
+    if batch_size < processes:
+        raise BadInput(
+            f"recipe.batch_size = {batch_size}: the run has {processes} processes, and each needs an image "
+            f"of every batch; use at most {batch_size} processes or a --batch-size of at least {processes}"
+        )
 
 
 class Recipe(Section):
@@ -71,6 +81,9 @@ class Recipe(Section):
     flip: bool | None = None
     """Random horizontal flips. Unset: if a mirrored image keeps its class."""
     precision: Precision = "fp32"
+    sync_batch_norm: bool = True
+    """Batch normalisation over the whole batch when several processes train one run (torchrun). Without it,
+    each process normalises over its part of the batch, which changes the results."""
     patience: Count | None = None
     """Stop after this number of evaluations without a lower validation error."""
 

@@ -10,13 +10,16 @@ from depthbench.data.batches import Batch
 from depthbench.machine.precision import widest_float
 from depthbench.probes.recorder import Recorder
 from depthbench.training.settings import Recipe
+from depthbench.training.team import ALONE, Team
 
 
 class Step:
     """The updates of `network`, batch by batch, and sums of losses and errors, all on the device.
 
     `images` turns a batch into x (B, C, H, W) and y (B,). The recipe's precision applies to the forward pass.
-    bf16 uses autocast, and its gradients need no scaling."""
+    bf16 uses autocast, and its gradients need no scaling. Each rank of `team` has a part of the images,
+    and the backward pass of `network` averages gradients over the ranks. Everything that is sent is sent
+    before the parameters change."""
 
     def __init__(
         self,
@@ -27,9 +30,11 @@ class Step:
         recorder: Recorder,
         images: Callable[[Batch], tuple[Tensor, Tensor]],
         device: torch.device,
+        team: Team = ALONE,
     ):
         self.network, self.optimizer, self.recipe, self.recorder = network, optimizer, recipe, recorder
         self.images, self.device = images, device
+        self.team, self.weight = team, team.weight(recipe.batch_size)
         self.parameters = list(network.parameters())
         self.sums = torch.zeros(3, dtype=widest_float(device), device=device)  # loss, wrong answers, images
 
@@ -65,13 +70,15 @@ class Step:
         # no cache of casts: each weight is cast once in a pass anyway, and a cache would outlive the capture
         with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16, cache_enabled=False):
             logits = self.network(x)  # (B, num_classes)
-        loss = F.cross_entropy(logits.float(), y, label_smoothing=self.recipe.label_smoothing)
-        loss.backward()
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        loss = F.cross_entropy(logits, y, label_smoothing=self.recipe.label_smoothing)
+        (loss if self.team.is_alone else loss * self.weight).backward()
         with torch.no_grad():
             wrong = (logits.argmax(1) != y).sum()
             dtype = self.sums.dtype
             images = torch.full((), len(y), dtype=dtype, device=y.device)
-            self.sums += torch.stack([loss.detach().to(dtype) * images, wrong.to(dtype), images])
+            sums = torch.stack([loss.detach().to(dtype) * images, wrong.to(dtype), images])
+            self.sums += self.team.sum(sums)
 
     def _descend(self) -> None:
         if self.recipe.l1:

@@ -4,6 +4,7 @@ import contextlib
 import math
 import time
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -41,6 +42,7 @@ from depthbench.training.older_states import upgraded
 from depthbench.training.peak_memory import PeakMemory
 from depthbench.training.records import ERROR_COLUMNS, Records
 from depthbench.training.step import Step
+from depthbench.training.team import ALONE, Team
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,12 +53,14 @@ FETCH_SECONDS = 2.0  # longest time between two fetches of rows from a GPU, for 
 class Trainer:
     """One run while it trains: its network, optimiser, batches and results.
 
-    Raises BadInput if a step cannot be compiled or activations cannot be recomputed."""
+    All processes of `team` must call the same methods in the same order, but for `state`, which sends nothing
+    to the others. Raises BadInput if a step cannot be compiled, activations cannot be recomputed or batch
+    normalisation cannot be synchronised."""
 
-    def __init__(self, run: Run, images: Images, mode: TrainingMode):
+    def __init__(self, run: Run, images: Images, mode: TrainingMode, *, team: Team = ALONE):
         device = torch.device(mode.device)
         self.peak_memory = PeakMemory(device)  # before this run allocates anything
-        self.run, self.mode, self.device = run, mode, device
+        self.run, self.mode, self.device, self.team = run, mode, device, team
         self.stream = torch.cuda.Stream(device) if device.type == "cuda" else None
         set_precision(run.recipe.precision)
         self.train_size, self.classes, self.white = len(images.train_y), len(images.classes), images.white
@@ -71,23 +75,27 @@ class Trainer:
             pixels = sample_for_statistics(images.train_x, run.data.split_seed)
             self.scaling = Scaling(pixels, run.data.normalisation, device)
             colour = Colour(pixels, device) if run.recipe.colour else None
-            self.batches = make_batches(run, placed, self.scaling, colour)
+            self.batches = make_batches(run, placed, self.scaling, colour=colour, team=team)
             self.sets = {**placed.sets, "train": placed.train_set(self._evaluated_part(images))}
             probes = {name: look_up(PROBES, "probe", name).load() for name in run.probe.names}
-            at_once = device.type == "cuda" and not mode.recompute
-            self.recorder = Recorder(self.network, probes, at_once=at_once)
+            at_once = device.type == "cuda" and not mode.recompute and team.is_alone
+            self.recorder = Recorder(
+                self.network, probes, at_once=at_once, gather=team.gather, ranks=team.size
+            )
             optimizer = make_optimizer(self.network, run.recipe)
+            is_ours = look_up(NETWORKS, "network", run.family).is_ours
             self.eager_step = Step(
-                self.network,
+                team.wrap(self.network, skips_parameters=not is_ours),
                 optimizer,
                 run.recipe,
                 recorder=self.recorder,
                 images=self.batches.images,
                 device=device,
+                team=team,
             )
         self.step_mode = mode.step_mode
         if mode.step_mode == "auto":
-            self.step_mode = "captured" if device.type == "cuda" else "eager"
+            self.step_mode = "captured" if device.type == "cuda" and team.is_alone else "eager"
         self.make_step: Step | CapturedStep = self.eager_step
         if self.step_mode != "eager":
             assert self.stream is not None  # without CUDA, a plan allows eager steps only
@@ -104,17 +112,27 @@ class Trainer:
         self.predicted: torch.Tensor | None = None  # (N,) class of each test image in the last evaluation
         self.batches_hash = ""  # sha256 over all batches up to this step
         self._waiting_hashes: dict[int, str] = {}  # step -> batches_hash, for each row that waits
-        self.fetch_seconds = FETCH_SECONDS if device.type == "cuda" else 0.0  # on a CPU a fetch costs nothing
+        # On a CPU a fetch costs nothing. All processes of a team must know a row at the same step.
+        self.fetch_seconds = FETCH_SECONDS if device.type == "cuda" and team.is_alone else 0.0
+        self._before_step: _BeforeStep | None = None
 
     def _make_network(self, images: Images) -> torch.nn.Module:
         family = look_up(NETWORKS, "network", self.run.family)
         network = build_network(family, self.run, images)
         network = network.to(memory_format=torch.channels_last).to(self.device)
         self.initial_weights = hash_weights(network)
-        torch.manual_seed(derived(self.run.seed, "dropout"))
+        if self.run.recipe.sync_batch_norm:
+            network = self.team.synchronise(network)
+        self._seed_dropout(step=0)
         if self.mode.recompute:
             recompute_activations(network, (self.run.recipe.batch_size, *images.shape))
         return network
+
+    def _seed_dropout(self, step: int) -> None:
+        """Seed the masks of dropout from `step` on. Each rank draws its own."""
+        rank = self.team.rank
+        parts = (rank, step) if rank else ()
+        torch.manual_seed(derived(self.run.seed, "dropout", *parts))
 
     def _evaluated_part(self, images: Images) -> np.ndarray | None:
         """Return the indices of the training images to evaluate on; None for all."""
@@ -141,7 +159,11 @@ class Trainer:
     def execution(self) -> dict[str, Any]:
         """The execution of the run, for run.json."""
         step = "eager" if self.step_note is not None else self.step_mode
-        return {"step": step, "recompute": self.mode.recompute, "images": self.placement}
+        execution: dict[str, Any] = {"step": step, "recompute": self.mode.recompute, "images": self.placement}
+        if not self.team.is_alone:
+            execution["processes"] = self.team.size
+            execution["sync_batch_norm"] = self.run.recipe.sync_batch_norm
+        return execution
 
     @property
     def step_note(self) -> str | None:
@@ -149,7 +171,11 @@ class Trainer:
         return self.make_step.note if isinstance(self.make_step, CapturedStep) else None
 
     def advance(self) -> None:
-        """Make one update, and measure the probes if the study requests them at this step."""
+        """Make one update, and measure the probes if the study requests them at this step.
+
+        If it raises because another process of the team is gone, `undo_step` goes back."""
+        if not self.team.is_alone and self.team.writes:
+            self._before_step = _BeforeStep.of(self)
         self.lr = self.learning_rate.rate(self.step)
         with self._on_stream():
             batch = self.batches.take()
@@ -158,6 +184,19 @@ class Trainer:
             self.records.add_probed(self.step, values)
         self.step += 1
         self.batches_hash = self.batches.hash
+        self._before_step = None
+
+    def undo_step(self) -> bool:
+        """Go back to before the update that raised, if one did. Return whether this is possible.
+
+        Weights change last in an update, after everything is received, so they are still those before it. On
+        a GPU this is unknown: its queue may wait for the other process forever."""
+        if self.device.type != "cpu":
+            return False
+        if self._before_step is not None:
+            self._before_step.restore(self)
+            self._before_step = None
+        return True
 
     @property
     def row_is_due(self) -> bool:
@@ -226,6 +265,7 @@ class Trainer:
         return errors
 
     def _predict(self, names: list[str], should_stop: ShouldStop) -> dict[str, torch.Tensor] | None:
+        self.team.share_buffers(self.network)
         sets = {name: self.sets[name] for name in names}
         return predict(
             self.network,
@@ -233,6 +273,7 @@ class Trainer:
             self.scaling,
             precision=self.run.recipe.precision,
             should_stop=should_stop,
+            team=self.team,
         )
 
     def evaluate_finally(
@@ -265,6 +306,7 @@ class Trainer:
             classes=self.classes,
             white=self.white,
             scaling=self.scaling,
+            team=self.team,
         )
 
     def final_tables(self, *, is_diverged: bool) -> dict[str, "pd.DataFrame"]:
@@ -302,6 +344,7 @@ class Trainer:
             "evaluating": self.evaluating,
             "peak_memory": self.peak_memory.state(),
             "threads": torch.get_num_threads(),
+            "processes": self.team.size,
             "network": self.network.state_dict(),
             "optimizer": self.eager_step.optimizer.state_dict(),
             "sums": self.eager_step.sums.cpu(),
@@ -316,12 +359,15 @@ class Trainer:
         return state
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go back to `state`, bit for bit. On a CPU this includes the number of threads."""
+        """Go back to `state`, bit for bit. On a CPU this includes the number of threads.
+
+        With another number of processes than before, results differ by rounding, and by the masks of
+        dropout."""
         state = upgraded(state)
         self.step, self.lr = state["step"], state["lr"]
         self.seconds, self.evaluating = state["seconds"], state["evaluating"]
         self.peak_memory.restore(state["peak_memory"])
-        if self.device.type == "cpu":
+        if self.device.type == "cpu" and state["processes"] == self.team.size:
             torch.set_num_threads(state["threads"])  # a sum over other threads rounds differently
         with self._on_stream():
             self.network.load_state_dict(state["network"])
@@ -331,6 +377,31 @@ class Trainer:
         self.batches.restore(state["batches"])
         self.batches_hash = state["batches_hash"]
         self.learning_rate.restore(state["learning_rate"])
+        if not self.team.writes:  # the state has the masks of the process that wrote it
+            self._seed_dropout(self.step)
+            return
         torch.set_rng_state(state["rng"])
         if self.device.type == "cuda" and "cuda_rng" in state:
             torch.cuda.set_rng_state(state["cuda_rng"], self.device)
+
+
+@dataclass(frozen=True, eq=False)
+class _BeforeStep:
+    """What an update changes before it has received everything from the other processes of a team."""
+
+    lr: float
+    buffers: list[torch.Tensor]
+    batches: dict[str, Any]
+    rng: torch.Tensor
+
+    @classmethod
+    def of(cls, trainer: Trainer) -> "_BeforeStep":
+        buffers = [buffer.clone() for buffer in trainer.network.buffers()]
+        return cls(trainer.lr, buffers, trainer.batches.position, torch.get_rng_state())
+
+    def restore(self, trainer: Trainer) -> None:
+        trainer.lr = self.lr
+        for buffer, before in zip(trainer.network.buffers(), self.buffers, strict=True):
+            buffer.copy_(before)
+        trainer.batches.restore(self.batches)
+        torch.set_rng_state(self.rng)

@@ -398,6 +398,16 @@ def test_a_value_in_an_error_message_is_printed_verbatim(monkeypatch, capsys):
     assert "--device cuda:x:: use auto, cpu, cuda" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("words", [["report", "results"], ["--version"], []])
+def test_only_commands_that_train_run_in_several_processes(monkeypatch, capsys, start_torchrun, words):
+    start_torchrun(size=2)
+    monkeypatch.setattr("sys.argv", ["depthbench", *words])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 2
+    assert "`depthbench run` and `depthbench frontier` only" in capsys.readouterr().err
+
+
 def test_no_command_prints_help(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["depthbench"])
     with pytest.raises(SystemExit) as end:

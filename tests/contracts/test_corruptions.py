@@ -58,6 +58,8 @@ def test_an_image_depends_only_on_its_index(name):
     state = torch.get_rng_state()
     for size in (1, 2, 7):
         assert torch.equal(corrupted(IMAGES, name, strength, size=size), expected)
+    chosen = Corrupted(IMAGES, name, strength, 255).choose(np.array([5, 1, 6])).choose(np.array([0, 2]))
+    assert torch.equal(torch.cat(list(chosen.split(1))), expected[[5, 6]])
     assert torch.equal(torch.get_rng_state(), state)  # it draws nothing from the generator of the run
 
 

@@ -194,6 +194,26 @@ def test_colours_are_added_to_pixels_but_not_to_padding():
         np.testing.assert_allclose(image, crop[:, :, ::-1] if mirrored[i] else crop, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("part", [slice(0, 2), slice(2, 7), slice(3, 4)])
+def test_a_part_of_each_batch_has_its_images_and_the_hash_and_state_of_the_whole(part):
+    x = pixels(10, 3, 4, 4)
+    source = Resident(torch.from_numpy(x), torch.arange(10))
+    scaling = Scaling(x, "channel", CPU)
+    settings = {"batch_size": 7, "seed": 0, "pad": 1, "flip": True, "colour": Colour(x, CPU)}
+    whole, parted = (
+        Batches(source, scaling, **settings),
+        Batches(Resident(source.x, source.y), scaling, part=part, **settings),
+    )
+    for _ in range(3):
+        (all_x, all_y), (part_x, part_y) = take(whole), take(parted)
+        torch.testing.assert_close(part_x, all_x[part])  # a product of matrices rounds by their shapes
+        assert torch.equal(part_y, all_y[part])
+        assert parted.hash == whole.hash
+    state = whole.state()
+    for key, value in parted.state().items():
+        assert torch.equal(value, state[key]) if isinstance(value, torch.Tensor) else value == state[key]
+
+
 def test_a_state_contains_only_the_rest_of_the_pass():
     batches = stream(count=1000)
     batches.take()

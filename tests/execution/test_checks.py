@@ -3,7 +3,7 @@ import os
 import pytest
 
 from depthbench.errors import BadInput
-from depthbench.execution.checks import check_writable
+from depthbench.execution.checks import check_settings, check_writable
 from depthbench.execution.plan import make_plan
 from depthbench.execution.settings import Execution
 
@@ -67,3 +67,25 @@ def test_checking_a_directory_creates_nothing(tmp_path):
 def test_less_than_one_job_is_refused(tiny, tmp_path):
     with pytest.raises(BadInput, match="--jobs 0: use auto or a whole number"):
         make_plan(tiny(), Execution(tmp_path, device="cpu", jobs=0))
+
+
+@pytest.mark.parametrize(
+    ("settings", "match"),
+    [
+        ({"step_mode": "captured"}, "--step captured: several processes make eager steps"),
+        ({"jobs": 4}, "--jobs 4: the processes of torchrun train one run at a time"),
+        ({"device": "cuda:1"}, "--device cuda:1: each process has a GPU of its own; use cuda"),
+        ({"backend": "local"}, "--on local: torchrun started 20 processes"),
+        ({}, "batch_size = 16: the run has 20 processes.*at most 16 processes"),
+    ],
+)
+def test_what_several_processes_cannot_do(tiny, start_torchrun, settings, match):
+    start_torchrun(size=20)
+    execution = Execution(**{"device": "cpu", **settings})
+    with pytest.raises(BadInput, match=match):
+        check_settings(tiny(), execution, "cpu")
+
+
+def test_several_processes_need_torchrun(tiny):
+    with pytest.raises(BadInput, match="--on ddp needs several processes: `torchrun"):
+        check_settings(tiny(), Execution(device="cpu", backend="ddp"), "cpu")

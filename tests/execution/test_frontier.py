@@ -117,7 +117,7 @@ def test_runs_of_an_older_plug_in_are_not_reused(tiny, tmp_path, here):
 def test_all_rounds_of_a_search_use_the_same_number_of_threads(tiny, tmp_path, monkeypatch):
     """A round with a single run does not get all cores, because sums over more threads round differently."""
     monkeypatch.delenv("OMP_NUM_THREADS")
-    monkeypatch.setattr("depthbench.execution.plan.usable_cores", lambda: 2)
+    monkeypatch.setattr("depthbench.execution.sharing.usable_cores", lambda: 2)
     monkeypatch.setattr("depthbench.machine.environment.usable_cores", lambda: 2)
     grid = {"network": ["plain"], "seed": [0]}
     alone = make_plan(tiny(grid=grid), Execution(tmp_path, device="cpu"))

@@ -67,3 +67,13 @@ def test_the_share_of_gpus_decides_the_device_elsewhere(elsewhere, device, gpus,
 def test_settings_of_a_cluster_are_refused_on_one_machine(tiny, tmp_path, setting):
     with pytest.raises(BadInput, match="needs a cluster; add --on"):
         make_plan(tiny(), Execution(tmp_path, device="cpu", **setting))
+
+
+def test_processes_of_torchrun_share_the_cores_of_their_machine(tiny, tmp_path, start_torchrun, monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)), raising=False)
+    start_torchrun(size=4, local_size=2)
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    plan = make_plan(tiny(), Execution(tmp_path, device="cpu"))
+    assert plan.backend is BACKENDS["ddp"]
+    assert (plan.jobs, plan.lanes, plan.threads) == (1, 1, 4)
+    assert plan.notes == ("4 processes train each run together",)

@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 
+from depthbench.errors import BadInput
 from depthbench.paths import URL
 from depthbench.store.mirror import mirror_of, shown, url_of
 
@@ -22,6 +23,15 @@ def test_other_paths_mirror_nothing(machine, tmp_path):
     for path in (tmp_path, Path("results"), mirror.parents[1], mirror.parents[2]):
         assert url_of(path) is None
         assert shown(path) == str(path)
+
+
+def test_a_cache_that_cannot_be_written_is_named(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    with pytest.raises(
+        BadInput, match=r"^s3://b/x: its mirror .* cannot be written \(Not a directory\); set XDG_"
+    ):
+        mirror_of(URL("s3://b/x"))
 
 
 def test_buckets_of_one_name_on_two_servers_have_two_mirrors(machine, monkeypatch):

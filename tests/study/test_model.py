@@ -81,6 +81,7 @@ CHANGED = {
         "l1": 0.1,
         "label_smoothing": 0.1,
         "clip_norm": 1.0,
+        "sync_batch_norm": False,
         "schedule": "cosine",
         "milestones": [0.5],
         "gamma": 0.2,

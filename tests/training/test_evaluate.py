@@ -1,10 +1,12 @@
 import numpy as np
+import pytest
 import torch
 from torch import nn
 
 from depthbench.data.batches import Scaling
 from depthbench.data.mapped import Mapped
 from depthbench.training import evaluate
+from depthbench.training.team import Team
 
 
 class FirstPixel(nn.Module):
@@ -32,6 +34,32 @@ def test_percent_of_wrong_answers_in_evaluation_mode(monkeypatch):
     errors = {name: evaluate.percent_wrong(predicted[name], y) for name, (_, y) in sets.items()}
     assert errors == {"test": 25.0, "val": 25.0}
     assert network.training
+
+
+class Rank(Team):
+    def __init__(self, rank, size, gathered=None):
+        self.rank, self.size, self.gathered = rank, size, gathered
+
+    def gather(self, tensor):
+        return self.gathered
+
+
+@pytest.mark.parametrize(("count", "ranks"), [(11, 2), (12, 3), (4, 3), (3, 2)])
+def test_batches_are_dealt_to_ranks_and_put_together_again(count, ranks):
+    x = torch.arange(count)
+    whole = list(x.split(4))
+    parts, seen = [], []
+    for rank in range(ranks):
+        dealt = evaluate.Dealt(count, 4, Rank(rank, ranks))
+        batches = list(dealt.batches(x))
+        assert len(batches) == -(-len(whole) // ranks)  # a round for each rank, even without a batch
+        mine = [batch for batch in batches if batch is not None]
+        assert [batch.tolist() for batch in mine] == [batch.tolist() for batch in whole[rank::ranks]]
+        seen += mine
+        parts.append(torch.cat([x[:0], *mine]))
+    assert len(seen) == len(whole)
+    dealt = evaluate.Dealt(count, 4, Rank(0, ranks, torch.cat(parts)))
+    assert torch.equal(dealt.gather(parts[0]), x)
 
 
 def test_it_can_be_stopped_between_batches(monkeypatch):

@@ -1,6 +1,7 @@
 """The list of backends, which decide where runs train. No torch here."""
 
 from depthbench.execution.backends.entry import BackendEntry
+from depthbench.machine.launch import read_launch
 from depthbench.registry import look_up
 
 BACKENDS = {
@@ -8,6 +9,11 @@ BACKENDS = {
         "depthbench.execution.backends.local:execute",
         "processes on this machine",
         prepare="depthbench.execution.lanes:choose_lanes",
+    ),
+    "ddp": BackendEntry(
+        "depthbench.execution.backends.ddp:execute",
+        "all processes of torchrun, together on each run",
+        is_together=True,
     ),
     "ray": BackendEntry(
         "depthbench.execution.backends.ray:execute",
@@ -23,4 +29,6 @@ def backend_of(name: str) -> BackendEntry:
     """Return the entry of a backend. `auto` stands for the one that suits how depthbench was started.
 
     Raises BadInput for an unknown name."""
-    return look_up(BACKENDS, "backend", "local" if name == "auto" else name)
+    if name == "auto":
+        name = "local" if read_launch().is_alone else "ddp"
+    return look_up(BACKENDS, "backend", name)

@@ -21,3 +21,7 @@ class BackendEntry(Entry):
     is_elsewhere: bool = field(default=False, kw_only=True)
     """Whether runs train on other machines. A plan then chooses nothing by the cores, the memory and the
     devices of this one (execution/sharing.py)."""
+
+    is_together: bool = field(default=False, kw_only=True)
+    """Whether all processes that torchrun started train each run together. A plan then gives each its share
+    of the machine."""

@@ -9,12 +9,14 @@ from torch import Tensor, nn
 from depthbench.data.batches import Scaling
 from depthbench.data.pixels import Pixels
 from depthbench.study.model import Run
+from depthbench.training.team import ALONE, Team
 
 if TYPE_CHECKING:
     import pandas as pd
 
 ShouldStop = Callable[[], bool]
-"""Asked between batches. True interrupts the evaluation."""
+"""Asked between batches. True interrupts the evaluation. All processes of a team must ask equally often, and
+all get the same answer."""
 
 Notify = Callable[[str], None]
 """Receives a short description of each part of the evaluation as it begins."""
@@ -32,6 +34,8 @@ class TrainedNetwork:
     classes: int
     white: int  # the largest value of a pixel
     scaling: Scaling
+    team: Team = ALONE
+    """The processes that evaluate the network. All make every final evaluation, and can share the images."""
 
     @property
     def precision(self) -> str:

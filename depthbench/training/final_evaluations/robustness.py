@@ -36,6 +36,7 @@ def evaluate(trained: TrainedNetwork, should_stop: ShouldStop, notify: Notify) -
                 trained.scaling,
                 precision=trained.precision,
                 should_stop=should_stop,
+                team=trained.team,
             )
             if predicted is None:
                 return None

@@ -9,7 +9,7 @@ from torch import Tensor
 from depthbench.data.files import Files
 from depthbench.data.images import chance_error
 from depthbench.study.model import Run
-from depthbench.training.evaluate import batch_size
+from depthbench.training.evaluate import Dealt, batch_size
 from depthbench.training.final_evaluations.evaluation import (
     FinalEvaluation,
     Notify,
@@ -48,10 +48,16 @@ def _count_wrong(trained: TrainedNetwork, x: Files, should_stop: ShouldStop) -> 
     """Return the number of wrong answers for each error, on the device."""
     device = trained.y.device
     size = max(1, batch_size(device, x.shape[2:]) // CROPS)
-    wrong: dict[str, Tensor] = {}
-    for crops, labels in zip(x.ten_crops(size), trained.y.split(size), strict=True):
+    top_5 = ("test_error_top5", "test_error_top5_10crop") if trained.classes > TOP else ()
+    none = torch.zeros((), dtype=torch.int64, device=device)
+    wrong = dict.fromkeys(("test_error_10crop", *top_5), none)
+    dealt = Dealt(len(x), size, trained.team)
+    batches = dealt.rounds_of(dealt.mine(x).ten_crops(size))
+    for crops, labels in zip(batches, dealt.batches(trained.y), strict=True):
         if should_stop():
             return None
+        if crops is None or labels is None:
+            continue
         images = trained.scaling(crops.to(device).flatten(0, 1))
         images = images.contiguous(memory_format=torch.channels_last)
         with torch.autocast(device.type, torch.bfloat16, enabled=trained.precision == "bf16"):
@@ -62,8 +68,8 @@ def _count_wrong(trained: TrainedNetwork, x: Files, should_stop: ShouldStop) -> 
         if trained.classes > TOP:
             counts["test_error_top5"] = _outside_top(centre, labels)
             counts["test_error_top5_10crop"] = _outside_top(mean, labels)
-        wrong = {name: wrong.get(name, 0) + count for name, count in counts.items()}
-    return wrong
+        wrong = {name: wrong[name] + count for name, count in counts.items()}
+    return {name: trained.team.sum(count) for name, count in wrong.items()}
 
 
 def _outside_top(scores: Tensor, labels: Tensor) -> Tensor:
