@@ -32,7 +32,7 @@ Versions = Mapping[str, Fingerprint]
 
 
 def mirror_of(url: URL) -> Path:
-    """Return the directory that mirrors `url`. Creates the root of the mirror. Raises BadInput if it cannot."""
+    """Return the directory that mirrors `url`, and create its root. Raises BadInput if that fails."""
     protocol, _, rest = url.partition("://")
     host, _, path = rest.partition("/")
     address = f"{protocol}://{host}"
@@ -46,8 +46,8 @@ def mirror_of(url: URL) -> Path:
             write_text(root / ADDRESS, address)
         except OSError as error:
             raise BadInput(
-                f"{url}: its mirror {root} cannot be written ({error.strerror}); set XDG_CACHE_HOME to another "
-                "folder"
+                f"{url}: its mirror {root} cannot be written ({error.strerror}); set XDG_CACHE_HOME to "
+                "another folder"
             ) from None
     return root / path
 
