@@ -26,7 +26,7 @@ from depthbench.store.run_store import RunStore
 from depthbench.study.file import load_study
 from depthbench.training.loop import finish, train
 from depthbench.training.mode import TrainingMode
-from tests.processes import Forked
+from tests.processes import Forked, start_forked_job
 
 torch.set_num_threads(1)  # the bit-for-bit tests compare runs of one thread
 
@@ -73,6 +73,13 @@ def fast_processes(request, monkeypatch):
     An import takes longer than a tiny study."""
     if "real_processes" not in request.keywords:
         monkeypatch.setattr("depthbench.execution.process.Popen", Forked)
+
+
+@pytest.fixture
+def forked_jobs(monkeypatch):
+    """Fork the jobs of submitit's local executor, whose processes take seconds to start."""
+    pytest.importorskip("submitit")
+    monkeypatch.setattr("submitit.local.local.start_controller", start_forked_job)
 
 
 @pytest.fixture

@@ -1,14 +1,18 @@
 """Help for tests with processes."""
 
+import contextlib
 import multiprocessing
 import os
 import runpy
 import signal
 import subprocess
 import sys
+import time
 from multiprocessing.connection import Connection
 
 import psutil
+
+from depthbench.execution import process
 
 PRELOADED = ["torch._dynamo", "sklearn.model_selection", "pyarrow.parquet", "depthbench.training.loop"]
 """Modules that take a process of depthbench about 5 s of processor time to import."""
@@ -38,12 +42,14 @@ class Forked:
     Some things need `real_processes`: the options of Python, variables that libraries read when they are
     imported (threads, memory), the order of imports, and output, which goes where that of the server goes."""
 
+    context = SERVER
+
     def __init__(self, command, *, pass_fds, process_group, env, stdin):
         module = command[command.index("-m") + 1]
         assert (pass_fds, command[-1]) == ([int(command[-1])], str(pass_fds[0]))
         assert (process_group, stdin) == (0, subprocess.DEVNULL)
         remote = Connection(os.dup(pass_fds[0]))
-        self._process = SERVER.Process(target=_run, args=(module, remote, dict(env)))
+        self._process = self.context.Process(target=self._run, args=(module, remote, dict(env)))
         self._process.start()
         remote.close()
 
@@ -70,6 +76,55 @@ class Forked:
 
     def kill(self):
         self.send_signal(signal.SIGKILL)
+
+    @staticmethod
+    def _run(module, remote, environment):
+        _run(module, remote, environment)
+
+
+class ForkedHere(Forked):
+    """A process forked from this one, which the server has forked."""
+
+    context = multiprocessing.get_context("fork")
+
+    @staticmethod
+    def _run(module, remote, environment):
+        for descriptor in map(int, os.listdir("/proc/self/fd")):
+            if descriptor > 2 and descriptor != remote.fileno():  # such as the other end of its pipe
+                with contextlib.suppress(OSError):
+                    os.close(descriptor)
+        _run(module, remote, environment)
+
+
+def start_forked_job(folder, **settings):
+    """Do what `submitit.local.local.start_controller` does, with a process forked from a server."""
+    job = ForkedJob(folder)
+    job.start()
+    return job
+
+
+class ForkedJob(SERVER.Process):
+    """A job of submitit's local executor. The process has no controller, which would queue it again."""
+
+    def __init__(self, folder):
+        super().__init__(target=_run_job, args=(folder, dict(os.environ)))
+
+    def poll(self):
+        return self.exitcode
+
+
+def _run_job(folder, environment):
+    from submitit.core.submission import process_job
+
+    os.setpgid(0, 0)
+    os.environ.clear()
+    os.environ.update(environment, SUBMITIT_EXECUTOR="local", SUBMITIT_LOCAL_JOB_ID=str(os.getpid()))
+    process.Popen = ForkedHere
+    log = os.open(folder / f"{os.getpid()}_0_log.err", os.O_CREAT | os.O_WRONLY)
+    os.dup2(log, 2)
+    while not (folder / f"{os.getpid()}_submitted.pkl").exists():
+        time.sleep(0.01)
+    process_job(folder)
 
 
 def _run(module, remote, environment):

@@ -11,6 +11,15 @@ from depthbench.bench import display, output
 from depthbench.bench.arms import arms_on
 from depthbench.bench.case import ENDLESS, Case
 from depthbench.bench.check import DEEPEST, check_captured
+from depthbench.bench.engines import (
+    NETWORK,
+    STEPS,
+    compare_engines,
+    engines_on,
+    find_missing,
+    measure_engines,
+    write_engines,
+)
 from depthbench.bench.floor import Cost, step_cost
 from depthbench.bench.measure import Session, measure
 from depthbench.bench.ours import CADENCE
@@ -48,11 +57,7 @@ def run_bench(settings: Settings, results: Path, console: Console) -> Path:
     )
     cases = settings.cases()
     machine = torch.cuda.get_device_name(device) if kind == "cuda" else cpu_name()
-    folder = results / output.slug(machine, cores, settings.precision)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)  # fail now rather than after minutes of measuring
-    except OSError as error:
-        raise BadInput(f"{folder} cannot be created ({error.strerror}): use another --results DIR") from None
+    folder = _make_folder(results / output.slug(machine, cores, settings.precision))
     replaces = " (replacing the stored ones)" if (folder / "bench.md").exists() else ""
     load = busy()
     for line in (
@@ -93,6 +98,52 @@ def run_bench(settings: Settings, results: Path, console: Console) -> Path:
     if unsteady := output.unsteady(rows):
         say(console, unsteady)
     say(console, f"results: {folder}/bench.md, .csv, .json, .svg and .png")
+    return folder
+
+
+def run_engines(settings: Settings, results: Path, console: Console) -> Path:
+    """Measure the overhead of engines, print it and write all results. Returns the folder of this machine.
+
+    Raises BadInput for a device other than a CPU, and BenchFailed if a study cannot be trained."""
+    if resolve_device(settings.device) != "cpu":
+        raise BadInput("--engines compares processes on the cores of one machine: add --device cpu")
+    cores, machine = usable_cores(), cpu_name()
+    engines = engines_on(cores)
+    depth = (*settings.digits, *settings.depths)[0]
+    folder = _make_folder(results / output.slug(machine, cores, "fp32"))
+    study = f"{NETWORK}-{depth} on digits, {STEPS} steps"
+    say(console, f"{machine}, {cores} cores; {study}; results: {folder}")
+    for package in find_missing(engines):
+        say(console, f"{package} is not installed, so it is not measured")
+    if load := busy():
+        say(console, f"{load}, which affects the results")
+    engines = [engine for engine in engines if engine.is_available]
+    try:
+        with display.showing(console) as show_progress:
+            timings = measure_engines(engines, depth, settings.repeats, show_progress)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            folder.rmdir()  # fails if it holds earlier results
+        raise
+    compared = compare_engines(timings, engines)
+    about = {
+        "machine": machine,
+        "cores": cores,
+        "command": f"depthbench bench --engines --digits {depth} --device cpu --repeats {settings.repeats}",
+        "study": study,
+        "environment": describe_environment(torch.device("cpu"), 1),
+    }
+    write_engines(folder, timings, compared, about)
+    console.print(display.ratio_table(compared, f"{machine}, {study}"))
+    say(console, f"results: {folder}/engines.md, .csv and .json")
+    return folder
+
+
+def _make_folder(folder: Path) -> Path:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)  # fail now rather than after minutes of measuring
+    except OSError as error:
+        raise BadInput(f"{folder} cannot be created ({error.strerror}): use another --results DIR") from None
     return folder
 
 

@@ -15,6 +15,7 @@ from depthbench.cli.commands.bench import bench
 from depthbench.cli.commands.compare import compare
 from depthbench.cli.commands.frontier import frontier
 from depthbench.cli.commands.list import list_
+from depthbench.cli.commands.merge import merge
 from depthbench.cli.commands.plan import plan
 from depthbench.cli.commands.report import report
 from depthbench.cli.commands.run import run
@@ -59,7 +60,7 @@ def depthbench(
     """Parse the options of depthbench itself. Its help text is the app's."""
 
 
-for command in (run, frontier, bench, plan, report, compare, show):  # in the order of the help
+for command in (run, frontier, bench, plan, report, compare, show, merge):  # in the order of the help
     app.command()(command)
 app.command("list")(list_)
 

@@ -62,6 +62,27 @@ def parse_jobs(text: str) -> int | None:
     raise BadInput(f"--jobs {text}: use auto or a whole number of at least 1")
 
 
+def parse_shard(text: str | None) -> tuple[int, int] | None:
+    """Parse `"2/8"` as (2, 8). Raises BadInput. The settings check the range."""
+    if text is None:
+        return None
+    index, slash, count = (part.strip() for part in text.partition("/"))
+    if slash and index.isdecimal() and count.isdecimal():
+        return int(index), int(count)
+    raise BadInput(f"--shard {text}: write the number of the shard and of all shards, e.g. --shard 2/8")
+
+
+def parse_pairs(flag: str, texts: list[str]) -> tuple[tuple[str, str], ...]:
+    """Parse `["partition=gpu"]` as (("partition", "gpu"),). Raises BadInput."""
+    pairs = []
+    for text in texts:
+        key, equals, value = (part.strip() for part in text.partition("="))
+        if not key or not equals:
+            raise BadInput(f"{flag} {text} is not of the form KEY=VALUE: write e.g. {flag} partition=gpu")
+        pairs.append((key, value))
+    return tuple(pairs)
+
+
 def overrides(settings: list[str], **sections: dict[str, Any]) -> dict[str, Any]:
     """Return the given flags as tables of a study file. Flags take precedence over `--set`."""
     given: dict[str, Any] = {}

@@ -199,6 +199,14 @@ class ExecutionOptions:
             "Folder for the study's results directory, or a URL such as s3://bucket/folder. Default: results."
         ),
     ] = "results"
+    shard: Annotated[
+        str | None,
+        _cluster(
+            "Train only part I of N of the study, e.g. 2/8. Jobs for the other parts can share the results "
+            "directory.",
+            metavar="I/N",
+        ),
+    ] = None
     on: Annotated[
         str,
         _cluster(
@@ -207,6 +215,13 @@ class ExecutionOptions:
         ),
     ] = "auto"
     address: Annotated[str | None, _cluster("Address of the cluster, for --on ray.")] = None
+    slurm: Annotated[
+        list[str] | None,
+        _cluster(
+            "A parameter of the jobs, for --on slurm, e.g. --slurm partition=gpu --slurm time=4:00:00.",
+            metavar="KEY=VALUE",
+        ),
+    ] = None
     cpus_per_run: Annotated[
         int | None, _cluster("Cores, and threads, of each run on a cluster. Default: 1.")
     ] = None
@@ -217,7 +232,7 @@ class ExecutionOptions:
 
     def settings(self, *, fresh: bool = False) -> "Execution":
         """Return the options as one object. Raises BadInput for a bad number."""
-        from depthbench.cli.flags import parse_jobs
+        from depthbench.cli.flags import parse_jobs, parse_pairs, parse_shard
         from depthbench.execution.settings import Execution
         from depthbench.paths import locate
 
@@ -230,8 +245,10 @@ class ExecutionOptions:
             stall_timeout=self.stall_timeout,
             data_dir=self.data_dir,
             fresh=fresh,
+            shard=parse_shard(self.shard),
             backend=self.on,
             address=self.address,
+            slurm=parse_pairs("--slurm", self.slurm or []),
             cpus_per_run=self.cpus_per_run,
             gpus_per_run=self.gpus_per_run,
         )

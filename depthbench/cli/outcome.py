@@ -53,7 +53,9 @@ def finish(
         if (record := ended.get(row["run_id"])) is not None:  # on a full disk, the stored record is older
             row |= {"status": record.status, "reason": record.reason}
     page, without = None, no_report(plan.store.path)
-    if not any(row["status"] in FINISHED for row in rows):
+    if plan.execution.shard is not None:
+        without = _other_shards(plan)
+    elif not any(row["status"] in FINISHED for row in rows):
         without = "none, because no run has finished"
     elif draws:
         page = draw_report(console, plan.store.path)
@@ -72,6 +74,17 @@ def finish(
     if failures:
         say(err, _failure_line(plan, failures, len(wanted)))
         raise typer.Exit(1)
+
+
+def _other_shards(plan: Plan) -> str:
+    """Return what stands for the report of a shard: how many runs of the study are left."""
+    finished = {row["run_id"] for row in read_runs(plan.store.path) if row["status"] in FINISHED}
+    study = {run.run_id for run in plan.study.runs()}
+    left = len(study - finished)
+    runs = (
+        f"{left} of the study's {len(study)} runs are left" if left else "all runs of the study have finished"
+    )
+    return f"none, because this is a shard ({runs}; `depthbench report {plan.store.path}` draws it)"
 
 
 def _failures(plan: Plan, rows: list[dict[str, Any]], ended: Mapping[str, Record]) -> list[dict[str, Any]]:

@@ -25,6 +25,9 @@ def check_settings(study: Study, execution: Execution, device: str) -> None:
         if getattr(execution, key) is not None and not backend.is_elsewhere:
             name = key.replace("_", "-")
             raise BadInput(f"--{name} needs a cluster; add --on with the name of a backend, e.g. --on ray")
+    if execution.slurm and execution.backend != "slurm":
+        key, value = execution.slurm[0]
+        raise BadInput(f"--slurm {key}={value} needs --on slurm")
     _check_together(study, execution)
     if backend.check is not None:
         Entry(backend.check)(execution)

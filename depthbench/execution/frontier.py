@@ -65,6 +65,10 @@ def find_frontier(
     execution = execution or Execution()
     if execution.fresh:
         raise BadInput("a search continues from stored runs: leave out `fresh`, or give another `name`")
+    if execution.shard is not None:
+        raise BadInput(
+            "a search cannot be split, because each round depends on the one before: leave out `shard`"
+        )
     names = [networks] if isinstance(networks, str) else list(networks or study.grid.network)
     limits = {"below": below, "deepest": deepest}
     chosen = {key: value for key, value in limits.items() if value is not None}

@@ -1,6 +1,6 @@
 """The plan of a study: which runs to train, where and how, checked before anything is written."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from depthbench.execution.backends.entry import BackendEntry
 from depthbench.execution.checks import check_builders, check_settings, check_writable
 from depthbench.execution.cost.images import ImageFootprint, measure_footprint
 from depthbench.execution.settings import Execution
+from depthbench.execution.shards import shard_of
 from depthbench.execution.sharing import by_cost, choose_device, share
 from depthbench.paths import expand
 from depthbench.store.study_store import StudyStore
@@ -35,6 +36,7 @@ class Plan:
     data_hash: str
     footprint: ImageFootprint
     finished: tuple[Run, ...]
+    """Of the shard, if the study is split (Execution.shard)."""
     todo: tuple[Run, ...]
     """The most expensive runs first, so that no long run is left for the end."""
     notes: tuple[str, ...]
@@ -94,15 +96,16 @@ def make_plan(
     if problem is not None and executes:
         raise problem
     if execution.fresh or problem is not None:
-        study, stored = resolved, _Stored((), by_cost(resolved.runs()), ())
+        study, stored = resolved, _Stored((), by_cost(_runs_of_shard(resolved, execution)), ())
     else:
-        study, stored = joined, _sort_runs(joined, store)
+        study, stored = joined, _sort_runs(_runs_of_shard(joined, execution), store)
     if problem is not None:
         image_notes = (*image_notes, f"stored results are ignored: {problem}")
     here = "cpu" if backend_of(execution.backend).is_elsewhere else device
     footprint = measure_footprint(images, study.evaluate.train_size, here)
     shared = share(study, execution, device, footprint)
     runs = (*stored.finished, *stored.todo)
+    jobs = max(1, min(shared.jobs, len(runs)))
     return Plan(
         study=study,
         execution=execution,
@@ -112,11 +115,16 @@ def make_plan(
         footprint=footprint,
         finished=stored.finished,
         todo=stored.todo,
-        notes=(*image_notes, *stored.notes, *(shared.fit.notes if stored.todo else ())),
+        notes=(
+            *_shard_notes(study, execution, len(runs)),
+            *image_notes,
+            *stored.notes,
+            *(shared.fit.notes if stored.todo else ()),
+        ),
         device=device,
-        jobs=shared.jobs,
+        jobs=jobs,
         threads=shared.threads,
-        lanes=shared.jobs if shared.takes_turns else 1,
+        lanes=jobs if shared.takes_turns else 1,
         measures_lanes=shared.takes_turns and execution.jobs is None,
         recompute=frozenset(run.run_id for run in runs if (run.network, run.depth) in shared.fit.recomputed),
     )
@@ -193,12 +201,24 @@ def _problem_of_joining(study: Study, store: StudyStore, data_hash: str) -> BadI
     return None
 
 
-def _sort_runs(study: Study, store: StudyStore) -> _Stored:
+def _runs_of_shard(study: Study, execution: Execution) -> Iterable[Run]:
+    """Return the runs of the study's shard, or all of them if it is not split."""
+    return study.runs() if execution.shard is None else shard_of(study.runs(), *execution.shard)
+
+
+def _shard_notes(study: Study, execution: Execution, runs: int) -> tuple[str, ...]:
+    if execution.shard is None:
+        return ()
+    index, count = execution.shard
+    return (f"shard {index} of {count}: {runs} of the study's {sum(1 for _ in study.runs())} runs",)
+
+
+def _sort_runs(runs: Iterable[Run], store: StudyStore) -> _Stored:
     """Separate finished runs from those to train."""
     notes: list[str] = []
     finished: list[Run] = []
     todo: list[Run] = []
-    for run in study.runs():
+    for run in runs:
         run_store = store.run(run.run_id)
         if run_store.is_finished():
             finished.append(run)

@@ -1,6 +1,8 @@
 """Execute a study: `execute` trains the runs of a plan, `run_study` plans and executes."""
 
 import contextlib
+import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
 from depthbench.errors import BadInput
@@ -11,8 +13,10 @@ from depthbench.execution.watch_adapter import WatchAdapter
 from depthbench.registry import Entry
 from depthbench.store.record import Record
 from depthbench.store.study_store import StudyStore
-from depthbench.study.model import Study
+from depthbench.study.model import Run, Study
 from depthbench.training.mode import StepMode
+
+MOST_NAMES = 5  # of busy runs in a message
 
 
 def execute(plan: Plan, display: Display | None = None) -> dict[str, Record]:
@@ -25,16 +29,37 @@ def execute(plan: Plan, display: Display | None = None) -> dict[str, Record]:
     state."""
     display = observer = _Observer(display or Silent(), plan.store)
     backend = plan.backend
-    with plan.store.opened(plan.study, plan.data_hash, plan.execution.fresh), display:
+    shared = plan.execution.shard is not None
+    with plan.store.opened(plan.study, plan.data_hash, plan.execution.fresh, shared=shared), display:
+        plan, busy = _busy_last(plan)
         if backend.prepare is not None:
             plan = Entry(backend.prepare)(plan, display)
         display.show(StudyStarted(plan.todo, jobs=plan.jobs, lanes=plan.lanes, threads=plan.threads))
+        if busy:
+            display.show(Note(_busy_line(busy)))
         backend(plan, display)
         try:
             plan.store.fetch()  # what other machines have stored
         except OSError as error:
             display.show(Note(str(error)))
     return observer.ended
+
+
+def _busy_last(plan: Plan) -> tuple[Plan, tuple[Run, ...]]:
+    """Return the plan with the runs last that other processes train now, and these runs.
+
+    They may have ended when their turn comes."""
+    free: list[Run] = []
+    busy: list[Run] = []
+    names = plan.store.busy_runs([run.run_id for run in plan.todo])
+    for run in plan.todo:
+        (busy if run.run_id in names else free).append(run)
+    return dataclasses.replace(plan, todo=(*free, *busy)), tuple(busy)
+
+
+def _busy_line(busy: Sequence[Run]) -> str:
+    names = ", ".join(run.run_id for run in busy[:MOST_NAMES]) + ", ..." * (len(busy) > MOST_NAMES)
+    return f"another process trains {len(busy)} of these runs now: {names}"
 
 
 class _Observer(Forwarding):

@@ -32,10 +32,15 @@ class Execution:
     times the longest step of the run so far, and at least 5 minutes."""
     fresh: bool = False
     """Whether to discard the study's stored results."""
+    shard: tuple[int, int] | None = None
+    """(i, N): train only the i-th of N parts of the study. Jobs that train the other parts may use the same
+    results directory at the same time."""
     backend: str = "auto"
     """The entry of BACKENDS that executes the runs, or auto (execution/backends)."""
     address: str | None = None
     """The address of the cluster, for a backend that connects to one."""
+    slurm: tuple[tuple[str, str], ...] = ()
+    """Parameters of the jobs on a Slurm cluster, such as ("partition", "gpu")."""
     cpus_per_run: int | None = None
     """Cores, and threads, of each run on a cluster. None: 1."""
     gpus_per_run: float | None = None
@@ -49,9 +54,25 @@ class Execution:
             raise BadInput(f"{self.gpus_per_run:g} GPUs per run: use a number of at least 0, such as 0.25")
         if self.stall_timeout is not None and not self.stall_timeout > 0:
             raise BadInput(f"stall timeout of {self.stall_timeout:g} minutes: use a number above 0")
+        self._check_shard()
         object.__setattr__(self, "results", locate(self.results))
         if self.data_dir is not None:
             object.__setattr__(self, "data_dir", expand(self.data_dir))
+
+    def _check_shard(self) -> None:
+        if self.shard is None:
+            return
+        index, count = self.shard
+        if not 1 <= index <= count:
+            last = max(1, count)
+            raise BadInput(
+                f"shard {index}/{count}: shards are numbered from 1; use 1/{last} to {last}/{last}"
+            )
+        if self.fresh:
+            raise BadInput(
+                f"shard {index}/{count} with fresh: another shard may be training in the same directory; "
+                "leave out --fresh, or delete the directory before you start the shards"
+            )
 
     @classmethod
     def of(cls, execution: Self | None, **settings: Any) -> Self:

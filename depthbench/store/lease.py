@@ -11,7 +11,7 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -136,6 +136,24 @@ class Lease:
             "started": _started(os.getpid()),
         }
         return json.dumps(holder).encode()
+
+
+def held(files: FilesAt, names: Collection[str]) -> set[str]:
+    """Return those leases whose holders are alive.
+
+    A holder on another machine is alive if it refreshes its lease, which takes some seconds to see."""
+    seen = files.read_many(list(names))
+    died = {name: _has_died(_parse(content)) for name, content in seen.items()}
+    alive = {name for name in died if died[name] is False}
+    unknown = {name for name in died if died[name] is None}
+    deadline = time.monotonic() + 1.5 * REFRESH_SECONDS
+    while unknown and time.monotonic() < deadline:
+        time.sleep(POLL_SECONDS)
+        newer = files.read_many(list(unknown))
+        changed = {name for name in unknown if newer.get(name) != seen[name]}
+        alive |= changed & newer.keys()  # the others were given back
+        unknown -= changed
+    return alive
 
 
 def _parse(content: bytes) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import contextlib
 import os
 import shutil
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 
 import filelock
@@ -19,7 +19,7 @@ import filelock
 from depthbench.errors import BadInput
 from depthbench.paths import URL, locate
 from depthbench.store.files_at import FilesAt, Fingerprint
-from depthbench.store.lease import Lease
+from depthbench.store.lease import Lease, held
 from depthbench.store.mirror import (
     CHECKPOINT,
     EARLIER_CHECKPOINT,
@@ -84,7 +84,7 @@ class Remote:
             for run_id in behind[start : start + BATCH]:
                 versions[run_id] = newer.get(run_id, {})
                 versions[run_id].pop(RECORD, None)
-                if f"runs/{run_id}/{RECORD}" in records:
+                if f"runs/{run_id}/{RECORD}" in records and RECORD in runs[run_id]:
                     versions[run_id][RECORD] = runs[run_id][RECORD]
             self._pull_runs(versions, records)
 
@@ -132,6 +132,11 @@ class Remote:
         self._check_lease(run_id)
         folder = self._run(run_id)
         folder.push(_visible_files(folder.path), self.files.list(f"runs/{run_id}"))
+
+    def busy_runs(self, run_ids: Collection[str]) -> set[str]:
+        """Return those runs that another process holds. See lease.held."""
+        names = {f"runs/{run_id}/{LOCK}": run_id for run_id in run_ids}
+        return {names[name] for name in held(self.files, names)}
 
     def is_ahead(self, run_id: str) -> bool:
         """Return whether the mirror holds a save of a run that was not pushed."""

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-
+LOCK = ".lock"
 LOCK_SECONDS = 10.0
 """Seconds to wait for the process that holds a run. An orphan ends sooner (execution/process.py)."""
 
@@ -63,14 +63,7 @@ class RunStore:
 
         timeout: seconds to wait for another process. Raises RunIsBusy after that. Brings the mirror of a URL
         up to date. If a process on another machine died with the run, this takes lease.EXPIRY_SECONDS."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        lock = filelock.FileLock(self.path / ".lock")
-        try:
-            lock.acquire(timeout)
-        except filelock.Timeout:
-            raise RunIsBusy(f"{shown(self.path)}: another process is writing to it") from None
-        with contextlib.ExitStack() as held:
-            held.callback(lock.release)
+        with self._locked_here(timeout), contextlib.ExitStack() as held:
             if self.remote is not None:
                 try:
                     held.enter_context(self.remote.locked(self.path.name, timeout))
@@ -79,6 +72,37 @@ class RunStore:
                     raise RunIsBusy(message) from None
                 self.remote.pull_run(self.path.name)
             yield
+
+    @contextlib.contextmanager
+    def _locked_here(self, timeout: float = 0.0) -> Iterator[None]:
+        """Hold the directory, which can be a mirror."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        lock = filelock.FileLock(self.path / LOCK)
+        try:
+            lock.acquire(timeout)
+        except filelock.Timeout:
+            raise RunIsBusy(f"{shown(self.path)}: another process is writing to it") from None
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def is_locked(self) -> bool:
+        """Return whether another process holds the run. Creates nothing."""
+        name = self.path.name
+        return self.is_locked_here() or (self.remote is not None and bool(self.remote.busy_runs([name])))
+
+    def is_locked_here(self) -> bool:
+        """Return whether a process of this machine, or one that shares the directory, holds the run."""
+        if not (self.path / LOCK).exists():
+            return False
+        try:
+            with self._locked_here():
+                return False
+        except RunIsBusy:
+            return True
+        except OSError:  # whoever writes the run reports it
+            return False
 
     def read(self) -> Record | None:
         """Return the content of run.json, or None if the file is missing, unreadable, or of another run.

@@ -25,15 +25,20 @@ def conflicts(stored: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
 
     For example "recipe.lr was 0.1 and is now 0.5". Depths, seeds, networks and variants may differ, but
     not variants of one name."""
+    return [f"{key} was {there} and is now {here}" for key, there, here in differences(stored, new)]
+
+
+def differences(stored: Mapping[str, Any], new: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
+    """Return each difference of `conflicts` as (what differs, its stored value, its new value)."""
     there, here = shared_settings(stored), shared_settings(new)
     for name in set(new.get("variants", {})) & set(stored.get("variants", {})):
         there[f"variants.{name}"], here[f"variants.{name}"] = stored["variants"][name], new["variants"][name]
     different = [
-        f"{key} was {there.get(key, 'unset')} and is now {here.get(key, 'unset')}"
+        (key, there.get(key, "unset"), here.get(key, "unset"))
         for key in sorted(here | there)
         if here.get(key) != there.get(key)
     ]
     images_there, images_here = stored.get("data_hash", ""), new.get("data_hash", "")
     if not different and images_there and images_there != images_here:
-        return [f"the hash of the images was {images_there[:12]} and is now {images_here[:12]}"]
+        return [("the hash of the images", images_there[:12], images_here[:12])]
     return different

@@ -13,7 +13,7 @@ import contextlib
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from depthbench.store.lease import LeaseIsHeld
 from depthbench.store.mirror import shown
 from depthbench.store.record import Record
 from depthbench.store.remote import remote_of
-from depthbench.store.run_store import LOCK_SECONDS, RunIsBusy, RunStore
+from depthbench.store.run_store import LOCK, LOCK_SECONDS, RunIsBusy, RunStore
 from depthbench.store.settings import conflicts
 from depthbench.study.file import check_format, load_study
 from depthbench.study.grid import grids_of, join_grids
@@ -34,8 +34,11 @@ from depthbench.study.model import Frontier, Study, Variant, Verdict
 from depthbench.training.settings import Evaluate
 
 CHOSEN_BY_DATA = ("every", "train_size", "log_every")  # keys of [evaluate] that Study.resolve fills in
-DISCARDED_BY_FRESH = ("runs", "report", "report-slides", "tensorboard")
-LOCK, INDEX, UNDECIDED = ".lock", ".index.json", ".undecided.json"  # files next to study.toml
+DISCARDED_BY_FRESH = ("runs", "report", "report-slides", "slurm", "tensorboard")
+INDEX, UNDECIDED = ".index.json", ".undecided.json"  # files next to study.toml
+MERGING = ".merging"  # a folder for copies of runs (store/merge.py)
+JOIN_SECONDS = 60.0
+"""Seconds to wait for others that join a shared directory. Each takes milliseconds."""
 
 
 class StudyStore:
@@ -48,6 +51,7 @@ class StudyStore:
         self.path = expand(path) if self.remote is None else self.remote.mirror
         self.study_file = self.path / "study.toml"
         self._content = ""  # of study.toml, once the study is opened
+        self._is_shared = False  # opened, but not locked
         self._locks: list[filelock.BaseFileLock] = []
         self._locked_inode: int | None = None
 
@@ -64,6 +68,11 @@ class StudyStore:
         """Bring the mirror of a URL up to date. Raises OSError if the network fails."""
         if self.remote is not None:
             self.remote.pull_study()
+
+    def busy_runs(self, run_ids: Collection[str]) -> set[str]:
+        """Return those runs that another process holds."""
+        here = {run_id for run_id in run_ids if self.run(run_id).is_locked_here()}
+        return here if self.remote is None else here | self.remote.busy_runs(set(run_ids) - here)
 
     def run_names(self) -> list[str]:
         """Return the names of the directories of all stored runs, sorted."""
@@ -112,7 +121,7 @@ class StudyStore:
         More depths, seeds, networks and variants can join stored runs of the same data and recipe. Runs of
         other data or another recipe can only replace them (`fresh`). A directory that holds no study is
         never used, not even with `fresh`."""
-        if self._holds_a_study() and not fresh:
+        if self.holds_a_study() and not fresh:
             self._check_settings(study, data_hash)
             self.check_code(study)
 
@@ -140,26 +149,51 @@ class StudyStore:
                 )
 
     @contextlib.contextmanager
-    def opened(self, study: Study, data_hash: str, fresh: bool = False) -> Iterator[None]:
+    def opened(
+        self, study: Study, data_hash: str, fresh: bool = False, *, shared: bool = False
+    ) -> Iterator[None]:
         """Create and lock the directory, and add `study` to what is stored.
+
+        With `shared`, the directory is locked only until `study` is added, so that other processes can open
+        it in the same way. Then only the locks of the runs protect them.
 
         Raises BadInput as `check` does, or if the directory cannot be written or another process writes
         to it."""
         self.fetch()
         self.check(study, data_hash, fresh)  # before anything is written
-        with self._locked(), self._locked_remotely():
-            self.fetch()
+        if shared:
+            self._remove_partial_files()  # of dead processes only
+            with self.locked(JOIN_SECONDS):
+                if self.holds_a_study():
+                    self._check_settings(study, data_hash)
+                self._add(study, data_hash)
+            self._push_unfinished_saves()
+            self._is_shared = True
+            try:
+                yield
+            finally:
+                self._is_shared = False
+            return
+        with self.locked():
             self.check(study, data_hash, fresh)  # again, now that no other process can write
             self._remove_partial_files()
+            shutil.rmtree(self.path / MERGING, ignore_errors=True)  # nobody merges, because it is locked
             if fresh:
                 self._discard()
-            text = self._joined_with(study).to_toml()
-            self._content = f'data_hash = "{data_hash}"\n{text}'
-            write_text(self.study_file, self._content)
-            if self.remote is not None:
-                self.remote.push_study()
-                self._push_unfinished_saves()
+            self._add(study, data_hash)
+            self._push_unfinished_saves()
             yield
+
+    def _add(self, study: Study, data_hash: str) -> None:
+        """Add `study` to study.toml."""
+        text = self._joined_with(study).to_toml()
+        self._content = f'data_hash = "{data_hash}"\n{text}'
+        self._write()
+
+    def _write(self) -> None:
+        write_text(self.study_file, self._content)
+        if self.remote is not None:
+            self.remote.push_study()
 
     def _push_unfinished_saves(self) -> None:
         """Push runs that a killed process of this machine saved but did not push."""
@@ -173,6 +207,11 @@ class StudyStore:
 
         Without it, later commands would refuse the directory and the runs in it. Raises BadInput if another
         process has used the directory since then."""
+        if self._is_shared:
+            if self._is_stored():
+                return False
+            with self.locked(JOIN_SECONDS):
+                return self._write_again()
         if not self._locks:
             return False
         self.path.mkdir(parents=True, exist_ok=True)
@@ -180,16 +219,19 @@ class StudyStore:
             try:
                 self._acquire()
             except filelock.Timeout:
-                raise BadInput(
-                    f"{self.location} was deleted, and another depthbench writes to it now"
-                ) from None
-        is_missing = not self.study_file.exists()
-        if is_missing:
-            write_text(self.study_file, self._content)
-        if self.remote is not None and self.study_file.name not in self.remote.names():
-            is_missing = True
-            self.remote.push_study()
-        return is_missing
+                problem = f"{self.location} was deleted, and another depthbench writes to it now"
+                raise BadInput(problem) from None
+        return self._write_again()
+
+    def _write_again(self) -> bool:
+        if self._is_stored():
+            return False
+        self._write()
+        return True
+
+    def _is_stored(self) -> bool:
+        is_there = self.remote is None or self.study_file.name in self.remote.names()
+        return is_there and self.study_file.exists()
 
     def _lock_inode(self) -> int | None:
         """Return the number of the lock file in the file system, or None without one."""
@@ -197,7 +239,7 @@ class StudyStore:
             return (self.path / LOCK).stat().st_ino
         return None
 
-    def _holds_a_study(self) -> bool:
+    def holds_a_study(self) -> bool:
         """Return whether a study is stored here. Raises BadInput if anything else is."""
         if self.path.exists() and not self.path.is_dir():
             raise BadInput(f"{self.location} is a file, not a directory: use another --results or --name")
@@ -207,7 +249,8 @@ class StudyStore:
             names = self.remote.names()
         else:
             names = {path.name for path in self.path.iterdir()} if self.path.is_dir() else set()
-        if names - {LOCK, INDEX, UNDECIDED}:
+        names -= {LOCK, INDEX, UNDECIDED}
+        if any(not name.endswith(".part") for name in names):  # study.toml being written
             raise BadInput(f"{self.location} holds other files but no study: use another --results or --name")
         return False
 
@@ -221,10 +264,11 @@ class StudyStore:
             )
 
     @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
+    def locked(self, seconds: float = 0.0) -> Iterator[None]:
+        """Create and lock the directory. Raises BadInput if another process keeps it locked for `seconds`."""
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            self._acquire()
+            self._acquire(seconds)
         except filelock.Timeout:
             raise BadInput(
                 f"{self.location}: another depthbench is writing to it; wait until it ends, or add --name "
@@ -235,35 +279,37 @@ class StudyStore:
                 f"{self.location} cannot be written ({error.strerror}): use another --results DIR"
             ) from None
         try:
-            yield
+            with self._locked_remotely(seconds):
+                yield
         finally:
             for lock in self._locks:
                 lock.release()
             self._locks.clear()
 
     @contextlib.contextmanager
-    def _locked_remotely(self) -> Iterator[None]:
-        """Hold the lock at the URL, if there is one."""
+    def _locked_remotely(self, seconds: float) -> Iterator[None]:
+        """Hold the lock at the URL, if there is one, and bring the mirror up to date."""
         if self.remote is None:
             yield
             return
         with contextlib.ExitStack() as held:
             try:
-                held.enter_context(self.remote.locked(waiting=self._say_that_it_waits))
+                held.enter_context(self.remote.locked("", seconds, self._say_that_it_waits))
             except LeaseIsHeld as error:
                 raise BadInput(
                     f"{self.location}: a depthbench on {error} is writing to it; wait until it ends, or add "
                     "--name NAME"
                 ) from None
+            self.fetch()
             yield
 
     def _say_that_it_waits(self, host: str) -> None:
         line = f"{self.location}: waiting up to 90 s to see whether the depthbench on {host} is alive"
         print(f"depthbench: {line}", file=sys.stderr)
 
-    def _acquire(self) -> None:
-        """Lock the directory. Raises filelock.Timeout if another process has locked it."""
-        lock = filelock.FileLock(self.path / LOCK, timeout=0)
+    def _acquire(self, seconds: float = 0.0) -> None:
+        """Lock the directory. Raises filelock.Timeout if another process keeps it locked for `seconds`."""
+        lock = filelock.FileLock(self.path / LOCK, timeout=seconds)
         lock.acquire()
         self._locks.append(lock)
         self._locked_inode = self._lock_inode()
@@ -273,14 +319,16 @@ class StudyStore:
         remove_partial_files(self.path)
 
     def _discard(self) -> None:
-        for run_store in self.run_stores():
-            try:
-                with run_store.locked(LOCK_SECONDS):
-                    if self.remote is not None:
-                        self.remote.remove_run(run_store.path.name)
-                    shutil.rmtree(run_store.path, ignore_errors=True)
-            except RunIsBusy as error:
-                raise BadInput(f"{error}; wait until it ends, or add --name NAME") from None
+        for discards in (False, True):  # nothing is deleted if a run is busy
+            for run_store in self.run_stores():
+                try:
+                    with run_store.locked(LOCK_SECONDS):
+                        if discards:
+                            if self.remote is not None:
+                                self.remote.remove_run(run_store.path.name)
+                            shutil.rmtree(run_store.path, ignore_errors=True)
+                except RunIsBusy as error:
+                    raise BadInput(f"{error}; wait until it ends, or add --name NAME") from None
         for name in DISCARDED_BY_FRESH:
             shutil.rmtree(self.path / name, ignore_errors=True)
             if self.remote is not None:

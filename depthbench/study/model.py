@@ -39,7 +39,8 @@ MOST_EVALUATIONS = 20  # of a run, by default
 FEWEST_EVALUATED = 2000  # training images of an evaluation, by default
 
 
-def _file_name(value: str) -> str:
+def file_name(value: str) -> str:
+    """Return the name of a study or a variant. Raises ValueError with the end of a message about it."""
     if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", value):
         if (problem := problem_of_name(value)) is not None:
             raise ValueError(f"{problem}; use another name")
@@ -183,8 +184,8 @@ class Run(Shared):
 class Study(Grids, Shared):
     """A grid of runs and what to measure in them."""
 
-    name: Annotated[str, AfterValidator(_file_name)] = DEFAULT_STUDY
-    variants: dict[Annotated[str, AfterValidator(_file_name)], Variant] = {}
+    name: Annotated[str, AfterValidator(file_name)] = DEFAULT_STUDY
+    variants: dict[Annotated[str, AfterValidator(file_name)], Variant] = {}
     """Networks that the grid can name in addition to NETWORKS."""
     frontier: Frontier | None = None
     """The search that chose the grid, if any."""

@@ -1,6 +1,14 @@
 import pytest
 
-from depthbench.cli.flags import choose_study, overrides, parse_jobs, parse_list, parse_seeds
+from depthbench.cli.flags import (
+    choose_study,
+    overrides,
+    parse_jobs,
+    parse_list,
+    parse_pairs,
+    parse_seeds,
+    parse_shard,
+)
 from depthbench.errors import BadInput
 from depthbench.study.file import load_study
 
@@ -148,3 +156,21 @@ def test_jobs_are_a_number_or_left_to_the_machine():
     for text in ("0", "-1", "many", "1.5", ""):
         with pytest.raises(BadInput, match="use auto or a whole number"):
             parse_jobs(text)
+
+
+def test_a_shard_is_two_numbers():
+    assert (parse_shard("2/8"), parse_shard(None)) == ((2, 8), None)
+    for text in ("2", "2/", "/8", "2/x", "-1/8", "2/8/9", "1.5/2"):
+        with pytest.raises(BadInput, match=f"--shard {text}: write the number of the shard"):
+            parse_shard(text)
+
+
+def test_parameters_are_pairs():
+    assert parse_pairs("--slurm", ["time=1:00", "comment=a=b", "exclusive="]) == (
+        ("time", "1:00"),
+        ("comment", "a=b"),
+        ("exclusive", ""),
+    )
+    for text in ("time", "=1"):
+        with pytest.raises(BadInput, match=f"--slurm {text} is not of the form KEY=VALUE"):
+            parse_pairs("--slurm", [text])

@@ -14,6 +14,8 @@ from depthbench.execution.plan import make_plan
 from depthbench.execution.run import execute
 from depthbench.execution.settings import Execution
 
+SETTINGS = {"slurm": {"slurm": (("cluster", "local"),)}}
+"""Settings with which a backend can be tested on one machine."""
 # a backend for torchrun needs its processes (tests/execution/test_ranks.py)
 HERE = [name for name, entry in BACKENDS.items() if not entry.is_together]
 
@@ -26,6 +28,8 @@ def connection(backend, request, monkeypatch):
     if backend == "ray":
         request.getfixturevalue("ray_connection")
         monkeypatch.setattr("depthbench.execution.backends.ray.DEATHS", 1)
+    if backend == "slurm":
+        request.getfixturevalue("forked_jobs")
 
 
 class Recorder(Silent):
@@ -55,7 +59,8 @@ class Recorder(Silent):
 
 
 def plan_of(study, results, backend):
-    return make_plan(study, Execution(results, device="cpu", jobs=1, backend=backend))
+    settings = SETTINGS.get(backend, {})
+    return make_plan(study, Execution(results, device="cpu", jobs=1, backend=backend, **settings))
 
 
 def test_it_documents_itself(backend):
@@ -86,7 +91,7 @@ def test_a_study_is_trained_once(backend, tiny, tmp_path):
 
 
 def test_an_interrupted_study_resumes(backend, tiny, tmp_path):
-    study = tiny(recipe={"steps": 200}, evaluate={"every": 100, "log_every": 1})
+    study = tiny(recipe={"steps": 600}, evaluate={"every": 300, "log_every": 1})
     display = Recorder(stop_at=20)
     with pytest.raises(Interrupted):
         execute(plan_of(study, tmp_path, backend), display)
@@ -99,7 +104,7 @@ def test_an_interrupted_study_resumes(backend, tiny, tmp_path):
     assert max(event.first_step for event in resumed.of(RowLogged)) >= 20
     for run in plan.todo:
         steps = plan.store.run(run.run_id).frame("history").step
-        assert steps.tolist() == list(range(1, 201))
+        assert steps.tolist() == list(range(1, 601))
 
 
 def test_a_failed_run_stops_no_other_and_is_recorded(backend, tiny, tmp_path, failing_networks):

@@ -71,6 +71,8 @@ def test_find_frontier_stores_its_runs_in_a_study_of_their_own(tiny, tmp_path, h
         find_frontier(study, below=0)
     with pytest.raises(BadInput, match="a search continues from stored runs: leave out `fresh`"):
         find_frontier(study, execution=Execution(tmp_path, fresh=True))
+    with pytest.raises(BadInput, match="a search cannot be split"):
+        find_frontier(study, execution=Execution(tmp_path, shard=(1, 2)))
 
 
 def test_a_search_ends_at_a_network_that_does_not_train_and_reuses_stored_runs(tiny, tmp_path, here):

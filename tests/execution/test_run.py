@@ -137,3 +137,17 @@ def test_a_backend_completes_its_plan_before_the_first_run(plan, backend):
     display = Log()
     execute(plan, display)
     assert (seen, display.calls[1].jobs, display.calls[1].lanes) == ([4], 4, 4)
+
+
+def test_runs_that_another_process_trains_come_last_and_are_named(plan, backend):
+    seen = []
+    backend(lambda plan, display: seen.extend(run.run_id for run in plan.todo))
+    first, second = (run.run_id for run in plan.todo)
+    display = Log()
+    with plan.store.opened(plan.study, plan.data_hash):
+        pass
+    with plan.store.run(first).locked():
+        execute(plan, display)
+    assert seen == [second, first]
+    line = f"another process trains 1 of these runs now: {first}"
+    assert [event.text for event in display.calls if isinstance(event, Note)] == [line]

@@ -8,6 +8,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from depthbench.errors import BadInput
 from depthbench.files import write_text
+from depthbench.store.merge import merge_results
 from depthbench.store.record import Record
 from depthbench.store.remote import Remote, fetch, fetch_all, fetch_file, push, push_page, remote_of
 from depthbench.store.results import load_results
@@ -110,6 +111,7 @@ def check_as_another_machine_sees_it(url, run, machine, last_step):
     machine("first")
 
 
+@pytest.mark.slow
 def test_a_kill_at_any_moment_leaves_a_run_that_another_machine_can_continue(url, machine, run):
     action, calls = killing_at(0)
     with every_write(action):
@@ -127,6 +129,7 @@ def test_a_kill_at_any_moment_leaves_a_run_that_another_machine_can_continue(url
     assert n > 20
 
 
+@pytest.mark.slow
 def test_what_a_killed_process_did_not_push_is_pushed_by_the_next_command(url, machine, run, tiny):
     for n in range(1, 100, 3):
         forget(url)
@@ -155,6 +158,7 @@ def test_what_a_killed_process_did_not_push_is_pushed_by_the_next_command(url, m
             return
 
 
+@pytest.mark.slow
 def test_the_network_may_fail_and_come_back_at_any_moment(url, machine, run, monkeypatch):
     monkeypatch.setattr("depthbench.store.files_at.RETRY_SECONDS", {"read": 0.0, "written": 0.0})
     for n in range(1, 100, 4):
@@ -408,3 +412,54 @@ def test_a_run_is_found_by_its_url_and_by_its_mirror(url, machine, tmp_path):
     assert remote_of(tmp_path) is None
     assert remote_of(store.remote.mirror).url == url
     assert StudyStore(store.remote.mirror).location == url
+
+
+def test_a_busy_run_is_seen_on_any_machine(stored_at_url, machine, monkeypatch):
+    url, study = stored_at_url
+    first, second = (run.run_id for run in study.runs())
+    store = StudyStore(url)
+    with store.run(first).locked():
+        assert store.busy_runs([first, second]) == {first}
+        machine("second")
+        assert StudyStore(url).busy_runs([first, second]) == {first}
+        assert StudyStore(url).run(first).is_locked()
+    machine("first")
+    assert store.busy_runs([first, second]) == set()
+    for name in ("REFRESH", "POLL"):
+        monkeypatch.setattr(f"depthbench.store.lease.{name}_SECONDS", 0.1)
+    store.remote.files.write(f"runs/{first}/.lock", b"of a machine that has lost its power")
+    assert store.busy_runs([first, second]) == set()
+
+
+def test_shards_share_a_study_at_a_url(stored_at_url, machine, tiny):
+    url, study = stored_at_url
+    more = tiny(grid={"seed": [1]})
+    with StudyStore(url).opened(study, "hash", shared=True):
+        machine("second")
+        with StudyStore(url).opened(more, "hash", shared=True):
+            write_run(StudyStore(url), next(more.runs()))
+    machine("third")
+    stored = StudyStore(fetch(url)).study()
+    assert {run.run_id for run in stored.runs()} >= {
+        run.run_id for each in (study, more) for run in each.runs()
+    }
+    assert len(load_results(url).runs) == 2
+
+
+def test_results_at_a_url_are_merged_into_a_directory_and_back(stored_at_url, machine, tiny, tmp_path):
+    url, study = stored_at_url
+    run, other = study.runs()
+    unfinished = StudyStore(url).run(other.run_id)
+    write_run(StudyStore(url), other, "interrupted")
+    write_text(unfinished.checkpoint, "state")
+    unfinished.push()
+    machine("second")
+    local = StudyStore(merge_results([url], tmp_path / "tiny"))
+    assert local.run(run.run_id).is_finished()
+    assert local.run(other.run_id).checkpoint.read_text() == "state"
+    write_run(local, other)
+    local.run(other.run_id).checkpoint.unlink()
+    merge_results([tmp_path / "tiny"], url)
+    machine("third")
+    assert load_results(url).runs["status"].tolist() == ["done", "done"]
+    assert not any("checkpoint" in name for name in Remote(url).files.list())

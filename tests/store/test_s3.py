@@ -24,6 +24,8 @@ from depthbench.training.loop import finish, train
 from tests.conftest import CPU, TINY
 from tests.processes import Forked
 
+pytestmark = pytest.mark.slow
+
 RESULTS = "s3://bucket/folder"
 STUDY = f"{RESULTS}/tiny"
 

@@ -10,6 +10,7 @@ from depthbench.store import study_store
 from depthbench.store.results import load_results
 from depthbench.store.study_store import INDEX, UNDECIDED, StudyStore
 from depthbench.study.model import FORMAT
+from tests.store.conftest import write_run
 
 
 def test_the_frozen_study_can_be_run_again(stored):
@@ -101,10 +102,11 @@ def test_fresh_discards_what_depthbench_made_and_nothing_else(stored, tiny):
 def test_fresh_does_not_discard_a_run_that_another_process_writes(stored, tiny, monkeypatch):
     monkeypatch.setattr(study_store, "LOCK_SECONDS", 0.1)
     store, study = stored
-    (run_store,) = store.run_stores()
-    with run_store.locked(), pytest.raises(BadInput, match="another process is writing to it"):
+    busy, other = (write_run(store, run) for run in study.runs())
+    with busy.locked(), pytest.raises(BadInput, match="another process is writing to it"):
         store.opened(study, "hash", fresh=True).__enter__()
-    assert run_store.read() is not None
+    assert busy.read() is not None
+    assert other.read() is not None
 
 
 def test_an_incompatible_version_is_refused_for_reading_and_writing(stored):
@@ -217,3 +219,33 @@ def test_a_level_to_reach_joins_a_margin_set_earlier(stored, tiny):
         with store.opened(tiny(verdict=verdict), "hash"):
             pass
     assert store.study().verdict.model_dump() == {"margin": 2.0, "reach": 5.0}
+
+
+def test_a_shared_directory_is_locked_only_while_a_study_joins(stored, tiny, monkeypatch):
+    monkeypatch.setattr(study_store, "JOIN_SECONDS", 0.1)
+    store, study = stored
+    first, second, alone = (StudyStore(store.path) for _ in range(3))
+    with (
+        first.opened(study, "hash", shared=True),
+        second.opened(tiny(grid={"depth": [14]}), "hash", shared=True),
+    ):
+        assert {run.depth for run in store.study().runs()} == {8, 14}
+        shutil.rmtree(store.path)
+        assert first.restore()
+        assert not second.restore()
+        with alone.opened(study, "hash"):  # the runs have locks of their own
+            pass
+    assert not first.restore()
+    with (
+        alone.opened(study, "hash"),
+        pytest.raises(BadInput, match="another depthbench"),
+        first.opened(study, "hash", shared=True),
+    ):
+        pytest.fail("it must not open")
+
+
+def test_a_study_that_another_process_writes_for_the_first_time_is_no_foreign_directory(tiny, tmp_path):
+    store = StudyStore(tmp_path / "tiny")
+    store.path.mkdir()
+    (store.path / ".study.toml.host-1.abc.part").touch()
+    store.check(tiny(), "hash")

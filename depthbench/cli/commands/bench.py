@@ -32,6 +32,14 @@ def bench(
         float | None, option("Approximate seconds of each timing. Default: 3; on a GPU, 1.")
     ] = None,
     batch_size: Annotated[int, typer.Option(help="Images in each update at 32x32.")] = 128,
+    engines: Annotated[
+        bool,
+        option(
+            "Measure the overhead of Ray, shards and DDP instead: whole studies, compared with local "
+            "execution.",
+            "--engines",
+        ),
+    ] = False,
     results: Annotated[Path, typer.Option(help="Folder for the directory of this machine's results.")] = Path(
         "results/bench"
     ),
@@ -52,6 +60,8 @@ def bench(
       depthbench bench --depths 20 --digits none --seconds 1
 
       depthbench bench --device cuda --precision bf16
+
+      depthbench bench --engines --digits 20 --repeats 3
     """
     from depthbench.bench import BenchFailed
     from depthbench.bench.settings import Settings
@@ -67,11 +77,11 @@ def bench(
         seconds=seconds,
         batch_size=batch_size,
     )
-    from depthbench.bench.command import run_bench  # imports torch, so only once the flags are checked
+    from depthbench.bench.command import run_bench, run_engines  # import torch, so only after the checks
 
     try:
         with interruptible("interrupted: no results are written (--repeats 1 takes less time)"):
-            run_bench(settings, results, out)
+            (run_engines if engines else run_bench)(settings, results, out)
     except BenchFailed as error:
         say(err, f"depthbench: {error}", "red")
         raise typer.Exit(1) from None

@@ -22,6 +22,12 @@ BACKENDS = {
         prepare="depthbench.execution.backends.ray:prepare",
         is_elsewhere=True,
     ),
+    "slurm": BackendEntry(
+        "depthbench.execution.backends.slurm:execute",
+        "jobs of a Slurm cluster",
+        check="depthbench.execution.backends.slurm:check",
+        is_elsewhere=True,
+    ),
 }
 
 

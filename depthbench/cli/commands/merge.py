@@ -1,0 +1,42 @@
+"""The command `depthbench merge`."""
+
+from collections import Counter
+from typing import Annotated
+
+import typer
+
+from depthbench.cli.options import option
+from depthbench.cli.terminal import err, interruptible, no_report, out
+from depthbench.console import say, saying
+
+
+def merge(
+    results: Annotated[
+        list[str],
+        typer.Argument(help="Results directories with the same settings, or their URLs.", show_default=False),
+    ],
+    into: Annotated[
+        str, option("The directory or URL to copy the runs into. It may exist.", "--into", metavar="DIR")
+    ],
+) -> None:
+    """Join results directories, e.g. of machines without a shared disk.
+
+    The directories must have the same data and recipe; their depths, seeds
+    and networks may differ. Finished runs are preferred to unfinished ones.
+    Nothing is written if the directories do not belong together. `show`,
+    `report` and `run` then work on DIR.
+
+    Examples:
+
+      depthbench merge laptop/quick server/quick --into results/quick
+    """
+    from depthbench.store.merge import merge_results
+    from depthbench.store.mirror import shown
+    from depthbench.store.study_store import StudyStore
+
+    with interruptible("interrupted: rerun this command to copy the other runs"), saying(err, "merging"):
+        path = merge_results(results, into)
+    counts = Counter(record.status for record in StudyStore(path).records())
+    statuses = ", ".join(f"{count} {status}" for status, count in sorted(counts.items())) or "no runs"
+    say(out, f"results: {shown(path)} ({statuses})")
+    say(out, f"report: {no_report(path)}")

@@ -1,0 +1,100 @@
+import subprocess
+import sys
+from itertools import product
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from depthbench import load_results
+from depthbench.execution.plan import make_plan
+from depthbench.execution.settings import Execution
+from depthbench.execution.shards import estimate_cost, shard_of
+from depthbench.store.study_store import StudyStore
+from depthbench.study.file import load_study
+
+DEPTHS = st.lists(st.sampled_from([8, 14, 20, 32, 56, 110, 1202]), min_size=1, max_size=4, unique=True)
+SEEDS = st.integers(1, 12)
+
+
+def runs_of(depths, seeds, **study):
+    grid = {"network": ["plain", "resnet"], "depth": depths, "seed": list(range(seeds))}
+    return list(load_study(None, grid=grid, **study).resolve(1437, flips=False).runs())
+
+
+def ids(runs):
+    return [run.run_id for run in runs]
+
+
+def load(runs):
+    return sum(map(estimate_cost, runs))
+
+
+@given(depths=DEPTHS, seeds=SEEDS, count=st.integers(1, 40), order=st.randoms())
+def test_every_run_is_in_exactly_one_shard_whatever_the_order(depths, seeds, count, order):
+    runs = runs_of(depths, seeds)
+    shards = [shard_of(runs, index, count) for index in range(1, count + 1)]
+    assert sorted(ids(run for shard in shards for run in shard)) == sorted(ids(runs))
+    order.shuffle(runs)
+    assert [ids(shard_of(runs, index, count)) for index in range(1, count + 1)] == [*map(ids, shards)]
+    mean, dearest = load(runs) / count, max(map(estimate_cost, runs))
+    assert max(map(load, shards)) <= mean + dearest * (1 + 1e-9)
+    assert max(map(len, shards)) - min(map(len, shards)) <= 1 or len(depths) > 1
+
+
+@given(depths=st.lists(st.sampled_from([8, 14, 20, 32, 44]), min_size=3, max_size=7), count=st.integers(1, 3))
+def test_the_largest_shard_costs_at_most_a_third_more_than_the_best_split(depths, count):
+    run = runs_of([8], 1)[0]
+    runs = [run.model_copy(update={"depth": depth, "seed": seed}) for seed, depth in enumerate(depths)]
+    loads = [load(shard_of(runs, index, count)) for index in range(1, count + 1)]
+    best = min(
+        max(
+            sum(estimate_cost(run) for run, chosen in zip(runs, split, strict=True) if chosen == shard)
+            for shard in range(count)
+        )
+        for split in product(range(count), repeat=len(runs))
+    )
+    assert max(loads) <= best * (4 / 3 + 1e-9)
+
+
+def test_wider_networks_and_larger_batches_cost_more():
+    (usual,) = {estimate_cost(run) for run in runs_of([20], 2)}
+    (wide,) = {estimate_cost(run) for run in runs_of([20], 2, options={"width": 32})}
+    (batch,) = {estimate_cost(run) for run in runs_of([20], 2, recipe={"batch_size": 256})}
+    assert (wide / usual, batch / usual) == (4, 2)
+
+
+def test_a_plan_has_the_runs_of_its_shard_and_the_threads_of_the_study(tiny, tmp_path):
+    study = tiny(grid={"seed": [0, 1, 2]})
+    whole = make_plan(study, Execution(tmp_path, device="cpu"))
+    plans = [make_plan(study, Execution(tmp_path, device="cpu", shard=(i, 6))) for i in (1, 2, 3, 4, 5, 6)]
+    assert sorted(ids(run for plan in plans for run in plan.todo)) == sorted(ids(whole.todo))
+    assert {(plan.jobs, plan.threads) for plan in plans} == {(1, whole.threads)}
+    assert plans[1].notes[0] == "shard 2 of 6: 1 of the study's 6 runs"
+    with whole.store.opened(whole.study, whole.data_hash):
+        pass
+    assert ids(make_plan(study, Execution(tmp_path, device="cpu", shard=(2, 6))).todo) == ids(plans[1].todo)
+    beyond = make_plan(study, Execution(tmp_path, device="cpu", shard=(9, 9)))
+    assert (beyond.todo, beyond.finished) == ((), ())
+
+
+@pytest.mark.slow
+def test_shards_train_at_once_in_one_directory(tiny, tmp_path):
+    """Two processes train different shards. The third has the shard of the second."""
+    file = tmp_path / "study.toml"
+    file.write_text(tiny(grid={"seed": [0, 1]}).to_toml())
+    command = [sys.executable, "-m", "depthbench", "run", str(file), "--device", "cpu", "--jobs", "1"]
+    command += ["--results", str(tmp_path), "--shard"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    processes = [subprocess.Popen([*command, shard], **pipes) for shard in ("1/2", "2/2", "2/2")]
+    (first, *same), errors = zip(*(process.communicate(timeout=180) for process in processes), strict=True)
+    assert processes[0].returncode == 0, errors[0]
+    for process, error in zip(processes[1:], errors[1:], strict=True):  # it waits for the other, up to 10 s
+        assert process.returncode == 0 or "another process is writing to it" in error
+    store = StudyStore(tmp_path / "tiny")
+    assert load_results(store.path).runs.status.tolist() == ["done"] * 4
+    assert all(run_store.is_finished() for run_store in store.run_stores())
+    assert any(
+        f"all runs of the study have finished; `depthbench report {store.path}`" in p for p in (first, *same)
+    )
+    assert not (store.path / "report").exists()
