@@ -1,4 +1,4 @@
-"""Paths and names as users write them."""
+"""Paths, URLs and names as users write them."""
 
 import os
 import re
@@ -29,6 +29,47 @@ def expand(path: str | Path) -> Path:
         if not is_text(whole):
             raise BadInput(f"path {readable(whole)}: its bytes are not UTF-8; rename the file or folder")
     return expanded
+
+
+class URL(str):
+    """The address of a file or directory that fsspec can reach, e.g. s3://bucket/folder.
+
+    It has the few properties of a Path that depthbench uses for results directories."""
+
+    __slots__ = ()
+
+    def __truediv__(self, name: str) -> "URL":
+        return URL(f"{self}{'' if self.endswith('/') else '/'}{name}")
+
+    @property
+    def name(self) -> str:
+        """The last part."""
+        return self.rpartition("/")[2]
+
+
+WITH_PROTOCOL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):(/+)(.*)", re.DOTALL)
+WITH_PASSWORD = re.compile(r"[^/]*:[^/]*@")
+
+
+def locate(path: str | Path) -> Path | URL:
+    """Return the path or the URL of a results directory. A URL gets one slash between its parts.
+
+    A URL that was turned into a Path has lost a slash, which is added again. Raises BadInput as `expand`
+    does, for a URL that names no directory, and for one that contains a password."""
+    text = str(path)
+    match = WITH_PROTOCOL.fullmatch(text)
+    if match is None or (len(match[2]) == 1 and not isinstance(path, Path)):
+        return expand(path)
+    protocol, rest = match[1], match[3]
+    if WITH_PASSWORD.match(rest):
+        raise BadInput(f"URL of {protocol}: contains a password; store it in fsspec's configuration instead")
+    if "\0" in text or not is_text(text):
+        raise BadInput(f"URL {readable(text)!r}: contains bytes that no name can have; remove them")
+    parts = [part for part in rest.split("/") if part not in ("", ".")]
+    if not parts or ".." in parts:
+        raise BadInput(f"URL {text}: names no directory; write e.g. s3://bucket/folder")
+    root = "/" if protocol in ("file", "local") else ""
+    return URL(f"{protocol}://{root}{'/'.join(parts)}")
 
 
 def problem_of_name(name: str) -> str | None:

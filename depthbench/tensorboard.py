@@ -12,6 +12,7 @@ from pathlib import Path
 
 from depthbench.errors import BadInput
 from depthbench.events import Display, Event, Forwarding, Note, RunEnded
+from depthbench.store.remote import fetch
 from depthbench.store.run_store import RunStore
 from depthbench.store.study_store import StudyStore
 
@@ -32,9 +33,11 @@ def check_installed() -> None:
 def write_study(path: str | Path) -> Path:
     """Write the event files of every run stored in `path`, and return the folder for `tensorboard --logdir`.
 
+    The event files of results at a URL stay on this machine.
+
     Raises BadInput if TensorBoard is not installed, or `path` holds no results."""
     check_installed()
-    store = StudyStore(path)
+    store = StudyStore(fetch(path))
     store.table()
     for run in store.run_stores():
         write_run(run)

@@ -12,6 +12,7 @@ ELSEWHERE = {  # tests of several modules together
     "probes/test_theory.py",
     "report/style/test_vision.py",
     "report/test_browser.py",
+    "store/test_s3.py",
     "test_api.py",
     "test_documents.py",
     "test_imports.py",

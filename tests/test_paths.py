@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from depthbench.errors import BadInput
-from depthbench.paths import LONGEST_NAME, expand, problem_of_name
+from depthbench.paths import LONGEST_NAME, URL, expand, locate, problem_of_name
 
 
 def test_a_home_directory_is_expanded(monkeypatch, tmp_path):
@@ -65,3 +65,43 @@ def test_names_that_can_be_a_part_of_a_file_name(name):
 )
 def test_names_that_act_as_paths_or_cannot_be_stored(name):
     assert problem_of_name(name)
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("s3://bucket/a/", "s3://bucket/a"),
+        ("s3://bucket//a/./b", "s3://bucket/a/b"),
+        (Path("s3://bucket/a"), "s3://bucket/a"),  # a Path has only one slash
+        ("file:///tmp/a", "file:///tmp/a"),
+        (Path("file:///tmp/a"), "file:///tmp/a"),
+        ("memory://a", "memory://a"),
+    ],
+)
+def test_a_url_is_kept_as_one(path, expected):
+    located = locate(path)
+    assert isinstance(located, URL)
+    assert located == locate(located) == expected
+    assert located / "quick" == f"{expected}/quick"
+    assert (located / "quick").name == "quick"
+
+
+@pytest.mark.parametrize("path", ["results/quick", "/tmp/a", "a:b/c", "s3:/a", "~/x", Path("a"), "C:/"])
+def test_other_paths_are_paths(path):
+    assert locate(path) == expand(path)
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("s3://", "URL s3://: names no directory; write e.g. s3://bucket/folder"),
+        ("s3://bucket/../x", "URL s3://bucket/../x: names no directory"),
+        ("sftp://me:secret@host/x", "URL of sftp: contains a password; store it in fsspec's configuration"),
+        ("s3://b/caf\udce9", "contains bytes that no name can have"),
+    ],
+)
+def test_a_url_that_names_no_directory_is_refused(url, message):
+    with pytest.raises(BadInput) as error:
+        locate(url)
+    assert message in str(error.value)
+    assert "secret" not in str(error.value)

@@ -9,6 +9,7 @@ from pathlib import Path
 from depthbench.cli.terminal import err
 from depthbench.console import say
 from depthbench.errors import BadInput
+from depthbench.store.mirror import shown
 
 
 @dataclass(frozen=True)
@@ -26,14 +27,13 @@ class Consent:
         On a terminal, the user is asked. `plugin` is a full path."""
         if self.is_general or plugin in self.named:
             return
+        name = shown(study_file)
         if not plugin.is_file():
-            raise BadInput(
-                f"{study_file}: its plug-in {plugin} does not exist; correct `plugins` in the file"
-            )
-        if _is_agreed(f"{study_file} wants to execute {plugin}. Execute it? [y/N]"):
+            raise BadInput(f"{name}: its plug-in {plugin} does not exist; correct `plugins` in the file")
+        if _is_agreed(f"{name} wants to execute {plugin}. Execute it? [y/N]"):
             return
         raise BadInput(
-            f"{study_file} wants to execute {plugin}: read that file first, then add --plugin "
+            f"{name} wants to execute {plugin}: read that file first, then add --plugin "
             f"{shlex.quote(str(plugin))} or --trust-plugins"
         )
 

@@ -36,7 +36,8 @@ _study, _recipe, _execution, _cluster, _output = map(
 )
 
 Results = Annotated[
-    Path, typer.Argument(help="A study's results directory, e.g. results/quick.", show_default=False)
+    str,
+    typer.Argument(help="A study's results directory or its URL, e.g. results/quick.", show_default=False),
 ]
 
 
@@ -200,9 +201,12 @@ class ExecutionOptions:
         Path | None,
         _execution("Folder for downloaded and decoded images. Default: the user's cache."),
     ] = None
-    results: Annotated[Path, _execution("Folder for the study's results directory. Default: results.")] = (
-        Path("results")
-    )
+    results: Annotated[
+        str,
+        _execution(
+            "Folder for the study's results directory, or a URL such as s3://bucket/folder. Default: results."
+        ),
+    ] = "results"
     shard: Annotated[
         str | None,
         _cluster(
@@ -238,9 +242,10 @@ class ExecutionOptions:
         """Return the options as one object. Raises BadInput for a bad number."""
         from depthbench.cli.flags import parse_jobs, parse_pairs, parse_shard
         from depthbench.execution.settings import Execution
+        from depthbench.paths import locate
 
         return Execution(
-            results=Path(self.results),
+            results=locate(self.results),
             device=self.device,
             jobs=parse_jobs(self.jobs),
             step_mode=cast("StepMode", self.step),  # the plan checks it

@@ -8,9 +8,10 @@ import typer
 from rich.console import Console
 
 from depthbench.cli.tables import first_names, how_many, summary_table
-from depthbench.cli.terminal import draw_report, err, no_report
+from depthbench.cli.terminal import draw_report, err, no_report, page_line
 from depthbench.console import say
 from depthbench.execution.plan import Plan
+from depthbench.store.mirror import shown
 from depthbench.store.record import FINISHED, Record
 from depthbench.store.results import read_runs
 
@@ -22,7 +23,7 @@ def announcement(plan: Plan) -> list[str]:
     runs = f"{plan.study.name}: {total} run{'s'[: total > 1]} of {steps} on {plan.study.data.name}"
     how = how_many(min(plan.jobs, left), plan.threads)
     work = f"{left} to do on {plan.device} ({how})" if left else "nothing to do"
-    lines = [f"{runs}, {len(plan.finished)} already done, {work}", f"results: {plan.store.path}"]
+    lines = [f"{runs}, {len(plan.finished)} already done, {work}", f"results: {plan.store.location}"]
     if skipped := plan.data.skipped:
         lines.append(
             f"left out {len(skipped)} unreadable image{'s'[: len(skipped) > 1]}: {first_names(skipped)}"
@@ -59,12 +60,16 @@ def finish(
     elif draws:
         page = draw_report(console, plan.store.path)
     if as_json:
-        outcome = {"study": plan.study.name, "results": str(plan.store.path), "report": page and str(page)}
+        outcome = {
+            "study": plan.study.name,
+            "results": str(plan.store.location),
+            "report": page and str(page),
+        }
         print(json.dumps(outcome | {"runs": rows}, indent=1))
     else:
         if rows:
             console.print(summary_table(rows, plan.study.name))
-        say(console, f"report: {page or without}")
+        say(console, f"report: {page_line(page) if page else without}")
     failures = _failures(plan, rows, ended)
     if failures:
         say(err, _failure_line(plan, failures, len(wanted)))
@@ -104,7 +109,7 @@ def _failure_line(plan: Plan, failures: list[dict[str, Any]], total: int) -> str
     first = failures[0]
     reason = f" ({first['reason']})" if first.get("reason") else ""
     trace = plan.store.path / "runs" / first["run_id"] / "error.txt"
-    where = f"; see {trace}" if trace.exists() else ""
+    where = f"; see {shown(trace)}" if trace.exists() else ""
     runs = f"{len(failures)} of {total} runs"
     statuses = {row["status"] for row in failures}
     if len(statuses) == 1:

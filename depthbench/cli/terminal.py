@@ -10,6 +10,7 @@ from rich.console import Console
 
 from depthbench.console import say, saying
 from depthbench.errors import Interrupted
+from depthbench.store.mirror import shown, url_of
 
 RESUME = "interrupted: rerun this command to resume"
 
@@ -35,13 +36,19 @@ def interruptible(message: str) -> Iterator[None]:
 
 def no_report(path: Path) -> str:
     """Say what stands for the report of `path` with `--no-report`."""
-    return f"none (`depthbench report {path}` draws it)"
+    return f"none (`depthbench report {shown(path)}` draws it)"
+
+
+def page_line(page: Path) -> str:
+    """Return how a page is named in the output: its path, or its URL and the path of its mirror."""
+    return f"{url} (on this machine: {page})" if (url := url_of(page)) else str(page)
 
 
 def draw_report(console: Console, path: Path, style: str = "page") -> Path:
     """Write the report of `path` while the console shows that. Ctrl-C prints how to draw it again."""
-    interrupted = f"interrupted: the report of {path} is incomplete (`depthbench report {path}` draws it)"
-    with interruptible(interrupted), saying(console, f"drawing the report of {path}"):
+    name = shown(path)
+    interrupted = f"interrupted: the report of {name} is incomplete (`depthbench report {name}` draws it)"
+    with interruptible(interrupted), saying(console, f"drawing the report of {name}"):
         from depthbench.report import write_report  # takes a moment, which the console shows too
 
         return write_report(path, style=style)

@@ -8,7 +8,9 @@ from depthbench.errors import BadInput, any_of
 from depthbench.execution.backends import backend_of
 from depthbench.execution.settings import Execution
 from depthbench.machine.launch import read_launch
+from depthbench.paths import URL
 from depthbench.registry import Entry
+from depthbench.store.remote import Remote
 from depthbench.study.model import Study
 from depthbench.training.mode import STEP_MODES
 from depthbench.training.settings import check_parts
@@ -91,8 +93,13 @@ def check_builders(study: Study) -> None:
             ) from None
 
 
-def check_writable(path: Path) -> None:
-    """Check that the directory `path` can be created and written. Creates nothing."""
+def check_writable(path: Path | URL) -> None:
+    """Check that the directory `path` can be created and written.
+
+    Creates nothing, except for a file at a URL, which is deleted again."""
+    if isinstance(path, URL):
+        Remote(path).check_writable()
+        return
     existing = path
     while not existing.exists():
         existing = existing.parent

@@ -1,12 +1,16 @@
-"""The end of a run whose process has died, as its parent stores it."""
+"""The end of a run that failed, and of one whose process has died, as they are stored."""
 
 import contextlib
+import traceback
 
 from depthbench.errors import BadInput
 from depthbench.events import RunEnded
 from depthbench.store.record import Record, Status
 from depthbench.store.run_store import LOCK_SECONDS, RunIsBusy, RunStore
 from depthbench.study.model import Run
+from depthbench.text import readable
+
+ERRORS = "error.txt"  # the traceback of a run that failed
 
 
 def store_end(store: RunStore, run: Run, status: Status, reason: str | None = None) -> RunEnded:
@@ -23,3 +27,25 @@ def store_end(store: RunStore, run: Run, status: Status, reason: str | None = No
             record = stored.changed(status=status, reason=reason)
             store.write(record)
     return RunEnded(run, record)
+
+
+def store_failure(store: RunStore, record: Record, error: BaseException) -> None:
+    """Store `record`, which says that a run failed, and the traceback. Nothing is stored if the disk is full.
+
+    A run that is finished, but could not be pushed to its URL, stays finished. The next command pushes it."""
+    with contextlib.suppress(OSError):
+        text = readable("".join(traceback.format_exception(error)))
+        (store.path / ERRORS).write_text(text, encoding="utf-8")
+    is_finished = False
+    with contextlib.suppress(BadInput):  # a record of another format
+        is_finished = store.is_finished()
+    if not is_finished:
+        with contextlib.suppress(OSError):
+            store.write(record)
+
+
+def forget_failure(store: RunStore) -> None:
+    """Delete the traceback of an earlier attempt, if there is one."""
+    with contextlib.suppress(OSError):
+        (store.path / ERRORS).unlink()
+        store.push()

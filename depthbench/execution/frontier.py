@@ -12,6 +12,7 @@ from depthbench.events import Display
 from depthbench.execution.plan import Plan, make_plan
 from depthbench.execution.run import execute
 from depthbench.execution.settings import Execution
+from depthbench.store.mirror import shown
 from depthbench.store.record import Record
 from depthbench.store.results import load_results, read_runs
 from depthbench.store.study_store import StudyStore
@@ -80,7 +81,9 @@ def find_frontier(
     except ValueError as error:
         raise BadInput(f"name = {name!r}: {error}") from None
     study = study.model_copy(update={"grid": grid, "also": [], "frontier": frontier, "name": name})
-    path = execution.results / study.name
+    store = StudyStore(execution.results / study.name)
+    store.fetch()
+    path = store.path
     ended: dict[str, Record] = {}
     try:
         for plan in search(study, path, lambda study: planner(study, execution)):
@@ -97,8 +100,8 @@ def _failures(path: Path, ended: Mapping[str, Record]) -> str:
     for run_id, record in ended.items():
         if record.status == "failed":
             trace = path / "runs" / run_id / "error.txt"
-            return f"{run_id} ({record.reason})" + (f"; see {trace}" if trace.exists() else "")
-    return f"see `depthbench show {path}`"
+            return f"{run_id} ({record.reason})" + (f"; see {shown(trace)}" if trace.exists() else "")
+    return f"see `depthbench show {shown(path)}`"
 
 
 def search(study: Study, path: Path, planner: Callable[[Study], Plan]) -> Iterator[Plan]:
@@ -120,7 +123,9 @@ def search(study: Study, path: Path, planner: Callable[[Study], Plan]) -> Iterat
     previous = None
     while wanted := _next_grids(study, path, limits.below, most):
         if wanted == previous:  # these runs failed and would fail forever
-            raise RunsFailed(f"{path}: the search cannot go on, because the runs that it needs next failed")
+            raise RunsFailed(
+                f"{shown(path)}: the search cannot go on, because the runs that it needs next failed"
+            )
         first, *others = previous = wanted
         yield planner(study.model_copy(update={"grid": first, "also": others}))
     if previous is None:

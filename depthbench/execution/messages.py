@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from depthbench.execution.cost.images import ImageFootprint
+from depthbench.paths import URL
 from depthbench.study.model import Run
 from depthbench.training.mode import TrainingMode
 
@@ -24,10 +25,11 @@ class WorkerSetup:
 
 @dataclass(frozen=True)
 class StartRun:
-    """Train a run and store it in a directory. The runs of one process take turns."""
+    """Train a run and store it in a directory, or at a URL. The runs of one process take turns."""
 
     run: Run
-    directory: Path
+    directory: Path | URL
+    """`RunStore.location`."""
     mode: TrainingMode
 
 

@@ -86,7 +86,8 @@ def make_plan(
     check_builders(study)
     store = StudyStore(execution.results / study.name)
     if executes:
-        check_writable(store.path)
+        check_writable(store.location)
+    store.fetch()
     images, image_notes = _read_images(study, execution.data_dir, decoding, executes)
     data_hash = images.content_hash()
     resolved = _resolve_study(study, images)

@@ -38,6 +38,10 @@ def execute(plan: Plan, display: Display | None = None) -> dict[str, Record]:
         if busy:
             display.show(Note(_busy_line(busy)))
         backend(plan, display)
+        try:
+            plan.store.fetch()  # what other machines have stored
+        except OSError as error:
+            display.show(Note(str(error)))
     return observer.ended
 
 
@@ -47,8 +51,9 @@ def _busy_last(plan: Plan) -> tuple[Plan, tuple[Run, ...]]:
     They may have ended when their turn comes."""
     free: list[Run] = []
     busy: list[Run] = []
+    names = plan.store.busy_runs([run.run_id for run in plan.todo])
     for run in plan.todo:
-        (busy if plan.store.run(run.run_id).is_locked() else free).append(run)
+        (busy if run.run_id in names else free).append(run)
     return dataclasses.replace(plan, todo=(*free, *busy)), tuple(busy)
 
 
@@ -70,7 +75,7 @@ class _Observer(Forwarding):
             self.ended[event.run.run_id] = event.record
             with contextlib.suppress(OSError):  # reported for the runs
                 if self.store.restore():
-                    message = f"{self.store.path} was deleted and has been created again"
+                    message = f"{self.store.location} was deleted and has been created again"
                     self.display.show(Note(message, event.run))
         self.display.show(event)
 
@@ -92,7 +97,8 @@ def run_study(
 ) -> Path:
     """Train every unfinished run of `study`, and return its results directory.
 
-    results: the parent directory, in which the study has a directory of its name. device: auto, cpu, cuda,
+    results: the parent directory or its URL, in which the study has a directory of its name. For a URL, the
+    returned path is a mirror on this machine. device: auto, cpu, cuda,
     cuda:N or mps. jobs: number of runs at once, each in its own process or taking turns on a GPU; chosen for
     the machine and its memory if not given. recompute: compute activations twice instead of keeping them; if
     not given, where memory requires it. step: auto, eager, captured or compiled (training/mode.py). data_dir:

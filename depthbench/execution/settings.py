@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from depthbench.errors import BadInput
-from depthbench.paths import expand
+from depthbench.paths import URL, expand, locate
 from depthbench.training.mode import StepMode
 
 
@@ -15,8 +15,8 @@ class Execution:
 
     A value of None or "auto" leaves the choice to the plan, which knows the machine."""
 
-    results: Path = Path("results")
-    """The parent of the results directory. Each study has a directory of its name in it."""
+    results: Path | URL = Path("results")
+    """The parent of the results directory, or its URL. Each study has a directory of its name in it."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:N or mps."""
     jobs: int | None = None
@@ -55,7 +55,7 @@ class Execution:
         if self.stall_timeout is not None and not self.stall_timeout > 0:
             raise BadInput(f"stall timeout of {self.stall_timeout:g} minutes: use a number above 0")
         self._check_shard()
-        object.__setattr__(self, "results", expand(self.results))
+        object.__setattr__(self, "results", locate(self.results))
         if self.data_dir is not None:
             object.__setattr__(self, "data_dir", expand(self.data_dir))
 

@@ -7,7 +7,6 @@ import contextlib
 import errno
 import shutil
 import signal
-import traceback
 from collections import deque
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
@@ -18,12 +17,12 @@ from typing import Any, Protocol
 from depthbench.data.images import Images
 from depthbench.errors import BadInput, one_line
 from depthbench.events import Event, RunEnded
+from depthbench.execution.ends import forget_failure, store_failure
 from depthbench.execution.messages import StartRun, Stop, WorkerSetup
 from depthbench.execution.process import connect_to_parent
 from depthbench.plugins import load_plugin
 from depthbench.store.record import Record
 from depthbench.store.run_store import LOCK_SECONDS, RunIsBusy, RunStore
-from depthbench.text import readable
 
 FULL = 1 << 16  # bytes: a disk with less free space is full
 
@@ -73,6 +72,7 @@ class Turn:
     """A run in progress."""
 
     start: StartRun
+    store: RunStore
     steps: Generator[None, None, Record]
     lock: contextlib.ExitStack
     """Holds the run until it has ended."""
@@ -102,7 +102,7 @@ class Worker:
                 return
 
     def _begin(self, start: StartRun) -> None:
-        store = RunStore(start.directory)
+        store = RunStore.at(start.directory)
         with contextlib.ExitStack() as lock:
             try:
                 lock.enter_context(store.locked(LOCK_SECONDS))
@@ -113,13 +113,14 @@ class Worker:
                     return
                 if self.images is None:
                     self.images = self._load_images()
-                self.turns.append(Turn(start, self._train(start, self.images), lock.pop_all()))
+                steps = self._train(start, store, self.images)
+                self.turns.append(Turn(start, store, steps, lock.pop_all()))
             except RunIsBusy as error:
                 record = store.read() or Record.of(start.run)
                 reason = f"{error}; rerun when it has ended"
                 self._send(RunEnded(start.run, record.changed(status="failed", reason=reason)))
             except (Exception, SystemExit) as error:
-                self._fail(start, error)
+                self._fail(start, store, error)
 
     def _load_images(self) -> Images:
         """Load the plug-ins and the images."""
@@ -127,7 +128,7 @@ class Worker:
             load_plugin(plugin)
         return self.load_images()
 
-    def _train(self, start: StartRun, images: Images) -> Generator[None, None, Record]:
+    def _train(self, start: StartRun, store: RunStore, images: Images) -> Generator[None, None, Record]:
         import torch
 
         from depthbench.training.loop import train
@@ -136,7 +137,7 @@ class Worker:
         return train(
             start.run,
             images,
-            RunStore(start.directory),
+            store,
             start.mode,
             data_hash=self.setup.data_hash,
             emit=self._send,
@@ -149,22 +150,20 @@ class Worker:
         try:
             next(turn.steps)
         except StopIteration as end:
-            with contextlib.suppress(OSError):
-                (turn.start.directory / "error.txt").unlink(missing_ok=True)  # from an earlier attempt
+            forget_failure(turn.store)
             self._send(RunEnded(turn.start.run, end.value))
         except (Exception, SystemExit) as error:
-            self._fail(turn.start, error)
+            self._fail(turn.start, turn.store, error)
         else:
             return True
         turn.lock.close()
         return False
 
-    def _fail(self, start: StartRun, error: Exception | SystemExit) -> None:
+    def _fail(self, start: StartRun, store: RunStore, error: Exception | SystemExit) -> None:
         """Report and store why a run failed, and stop the others.
 
         Errors of the other runs after that are attributed to the first one: these runs are interrupted, and
         start again in another process."""
-        store = RunStore(start.directory)
         record = Record.of(start.run)
         with contextlib.suppress(BadInput):  # a record of another format
             record = store.read() or record
@@ -172,12 +171,9 @@ class Worker:
             self._send(RunEnded(start.run, record.changed(status="interrupted", reason=None)))
             return
         self.inbox.has_failed = True
-        record = record.changed(status="failed", reason=reason_of(error, start.directory))
+        record = record.changed(status="failed", reason=reason_of(error, store.path))
         self._send(RunEnded(start.run, record))  # before anything is written: the disk can be full
-        with contextlib.suppress(OSError):
-            store.write(record)
-            text = readable("".join(traceback.format_exception(error)))
-            (store.path / "error.txt").write_text(text, encoding="utf-8")
+        store_failure(store, record, error)
 
     def _send(self, event: Event) -> None:
         """Send to the parent. If it has died, the inbox reports that."""

@@ -6,31 +6,32 @@ from pathlib import Path
 
 from depthbench.analysis.comparison import label_each
 from depthbench.errors import BadInput
-from depthbench.paths import expand
 from depthbench.report import opening, sentences
 from depthbench.report.evidence import Comparison, Evidence
 from depthbench.report.figures import COMPARISON_FIGURES
 from depthbench.report.page import relative_path, render, write_parts
 from depthbench.report.settings import environment
 from depthbench.report.tables import COMPARISON_TABLES
+from depthbench.store.mirror import shown
+from depthbench.store.remote import fetch, folder_of, push
 
 
 def write_comparison(paths: Sequence[str | Path], out: str | Path | None = None) -> Path:
     """Write one report that compares several studies with the first; return the path of index.html.
 
-    `paths` are results directories. The report (index.html, figures/, tables/) goes to `out`, by default
-    comparisons/FIRST-vs-OTHER next to the first directory.
+    `paths` are results directories or their URLs. The report (index.html, figures/, tables/) goes to `out`,
+    by default comparisons/FIRST-vs-OTHER next to the first directory.
 
     Raises BadInput for fewer than two directories, for one that is named twice or holds no results, and if a
     study has no run with data."""
-    folders = [expand(path) for path in paths]
-    if len(folders) < 2:
+    if len(paths) < 2:
         raise BadInput("a comparison needs at least two results directories: name another one")
+    folders = [fetch(path) for path in paths]
     labels = label_each(folders)
-    chosen = out and expand(out)
+    chosen = folder_of(out) if out else None
     out = Path(chosen or folders[0].parent / "comparisons" / "-vs-".join(labels).replace("/", "-"))
     if out.exists() and not out.is_dir():
-        raise BadInput(f"--out {out} is a file: name a folder")
+        raise BadInput(f"--out {shown(out)} is a file: name a folder")
     evidence = {label: Evidence.load(path) for label, path in zip(labels, folders, strict=True)}
     for label, study in evidence.items():
         if study.runs.empty:
@@ -40,7 +41,7 @@ def write_comparison(paths: Sequence[str | Path], out: str | Path | None = None)
     parts = write_parts(
         COMPARISON_FIGURES, COMPARISON_TABLES, compared, networks=runs["network"].nunique(), out=out
     )
-    return render(
+    page = render(
         out,
         parts,
         opening.of_comparison(compared),
@@ -55,6 +56,8 @@ def write_comparison(paths: Sequence[str | Path], out: str | Path | None = None)
         depths=sorted(runs["depth"].unique()),
         environments={label: environment(study.records) for label, study in evidence.items()},
         files={},
-        command=" ".join(["depthbench compare", *(shlex.quote(str(relative_path(path))) for path in folders)])
-        + (f" --out {shlex.quote(str(relative_path(chosen)))}" if chosen else ""),
+        command=" ".join(["depthbench compare", *(shlex.quote(relative_path(path)) for path in folders)])
+        + (f" --out {shlex.quote(relative_path(chosen))}" if chosen else ""),
     )
+    push(out)
+    return page

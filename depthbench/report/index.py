@@ -19,6 +19,8 @@ from depthbench.report.figures import COMPARISON_FIGURES, FIGURES
 from depthbench.report.formats import STYLES
 from depthbench.report.opening import Row
 from depthbench.report.page import relative_path, template
+from depthbench.store.mirror import shown
+from depthbench.store.remote import push_page
 
 COMPARISONS = "comparisons"
 """The folder next to the studies that holds comparisons."""
@@ -61,11 +63,14 @@ def write_index(folder: Path) -> Path:
     folder = expand(folder)
     studies = study_folders(folder)
     if not studies:
-        raise BadInput(f"{folder} holds no studies: give a folder of results directories, e.g. results")
+        raise BadInput(
+            f"{shown(folder)} holds no studies: give a folder of results directories, e.g. results"
+        )
     cards = [_study_card(path, folder) for path in studies]
     cards += [_comparison_card(page, folder) for page in sorted(folder.glob(f"{COMPARISONS}/*/index.html"))]
     html = template("index.html").render(title=folder.resolve().name, cards=cards)
     write_text(folder / "index.html", html)
+    push_page(folder)
     return folder / "index.html"
 
 
@@ -92,7 +97,7 @@ def _study_card(path: Path, folder: Path) -> Card:
         summary=first.summary[0] if first.summary else "",
         figure=_figure(report, folder, FIGURES),
         about=" · ".join(about),
-        command=f"depthbench report {shlex.quote(str(relative_path(path)))}",
+        command=f"depthbench report {shlex.quote(relative_path(path))}",
     )
 
 

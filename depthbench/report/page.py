@@ -27,6 +27,8 @@ from depthbench.report.settings import environment
 from depthbench.report.tables import TABLES
 from depthbench.report.tables.writing import TableOnPage, write_tables
 from depthbench.report.undecided import keep_undecided
+from depthbench.store.mirror import shown
+from depthbench.store.remote import fetch, folder_of, push
 from depthbench.study.grid import grids_of
 
 
@@ -35,10 +37,10 @@ def write_report(
 ) -> Path:
     """Write the report of one study's results, or of each of several; return the path of the last index.html.
 
-    `paths` is a results directory or a list of them. A report is RESULTS/report/, or `out` for one directory:
-    index.html, one file that opens offline; figures/NAME.svg and .png; tables/NAME.csv, .md and .tex. Style
-    `paper` adds PDF figures. Style `slides` writes 16:9 figures with larger text and lines, as PDF too, to
-    RESULTS/report-slides/. Files of an older report are replaced. Errors are in percent.
+    `paths` is a results directory, its URL, or a list of these. A report is RESULTS/report/, or `out` for one
+    directory: index.html, one file that opens offline; figures/NAME.svg and .png; tables/NAME.csv, .md and
+    .tex. Style `paper` adds PDF figures. Style `slides` writes 16:9 figures with larger text and lines, as
+    PDF too, to RESULTS/report-slides/. Files of an older report are replaced. Errors are in percent.
 
     Raises BadInput if a directory holds no results or no run has data, for an unknown style, and for `out`
     with several directories."""
@@ -51,9 +53,11 @@ def write_report(
         )
     if style not in STYLES:
         raise BadInput(f"--style {style}: no such style; use {any_of(STYLES)}")
-    folders = [expand(path) for path in paths]
-    pages = [write_page(path, expand(out or path / STYLES[style].folder), style) for path in folders]
-    return pages[-1]
+    for path in map(fetch, paths):
+        folder = path / STYLES[style].folder if out is None else folder_of(out)
+        page = write_page(path, folder, style)
+        push(folder)
+    return page
 
 
 def write_page(path: Path, out: Path, style: str = "page") -> Path:
@@ -63,7 +67,7 @@ def write_page(path: Path, out: Path, style: str = "page") -> Path:
     evidence = Evidence.load(path)
     runs = evidence.runs
     if runs.empty or not (len(evidence.history) or runs["status"].isin(FINISHED).any()):
-        raise BadInput(f"{path}: no run has any data yet; run the study first")
+        raise BadInput(f"{shown(path)}: no run has any data yet; run the study first")
     evidence.prepare()
     parts = write_parts(FIGURES, TABLES, evidence, networks=runs["network"].nunique(), out=out, style=style)
     keep_undecided(evidence)  # so that `show` need not analyse the runs again
@@ -193,8 +197,8 @@ def _command(path: Path, study: Mapping[str, Any]) -> str:
 
     It names the plug-ins, because it would otherwise be refused (cli/consent.py)."""
     parent = relative_path(path.resolve().parent)
-    results = "" if str(parent) == "results" else f" --results {shlex.quote(str(parent))}"
-    file = shlex.quote(str(relative_path(path / "study.toml")))
+    results = "" if parent == "results" else f" --results {shlex.quote(parent)}"
+    file = shlex.quote(relative_path(path / "study.toml"))
     results += "".join(f" --plugin {shlex.quote(plugin)}" for plugin in _plugins(path, study))
     if "frontier" in study:
         grids = grids_of(study)
@@ -211,7 +215,7 @@ def _plugins(path: Path, study: Mapping[str, Any]) -> list[str]:
     """Return the paths of the plug-ins that the study in `path` names."""
     named = study.get("plugins")
     files = [file for file in named if isinstance(file, str)] if isinstance(named, list) else []
-    return [str(relative_path(path / expand(file))) for file in files]
+    return [relative_path(path / expand(file)) for file in files]
 
 
 def grouped(figures: Iterable[FigureOnPage]) -> list[list[FigureOnPage]]:
@@ -224,10 +228,10 @@ def grouped(figures: Iterable[FigureOnPage]) -> list[list[FigureOnPage]]:
     return list(groups.values())
 
 
-def relative_path(path: Path) -> Path:
-    """Return `path` relative to the working directory if it lies inside it."""
+def relative_path(path: Path) -> str:
+    """Return `path` relative to the working directory if it lies inside it, or the URL that it mirrors."""
     path = path.resolve()
-    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else shown(path))
 
 
 def template(name: str) -> Template:

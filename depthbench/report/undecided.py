@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from depthbench.files import write_text
 from depthbench.store.record import FINISHED
+from depthbench.store.remote import fetch
 from depthbench.store.results import Rows, read_runs
 from depthbench.store.study_store import UNDECIDED, StudyStore
 
@@ -66,17 +67,18 @@ def keep_undecided(evidence: "Evidence") -> Undecided:
     return found
 
 
-def pilot_lines(path: Path) -> list[str]:
+def pilot_lines(path: str | Path) -> list[str]:
     """Say how many seeds would decide the inconclusive verdicts of the pilot in `path`.
 
     Raises BadInput if it holds no results."""
     from depthbench.analysis.power import POWER
 
+    path, name = fetch(path), str(path)
     found = undecided(path, read_runs(path))
     if not found.lines:
-        return [f"pilot {path}: no verdict is inconclusive"]
+        return [f"pilot {name}: no verdict is inconclusive"]
     assumption = (
-        f"pilot {path}: the seeds below decide a verdict with {100 * POWER:g} % power, assuming that the "
+        f"pilot {name}: the seeds below decide a verdict with {100 * POWER:g} % power, assuming that the "
         "differences between depths are normal with the pilot's mean and spread over seeds"
     )
     enough = [f"`--seeds {found.seeds}` gives {found.seeds} seeds in all"] if found.seeds else []

@@ -15,7 +15,7 @@ import tomli_w
 from depthbench.data.settings import NOT_IN_RUN_ID
 from depthbench.errors import BadInput
 from depthbench.files import write_text
-from depthbench.paths import expand
+from depthbench.store.mirror import shown
 from depthbench.store.run_store import LOCK, LOCK_SECONDS, RunIsBusy, RunStore
 from depthbench.store.settings import differences
 from depthbench.store.study_store import MERGING, StudyStore
@@ -48,10 +48,12 @@ def merge_results(sources: Sequence[str | Path], into: str | Path, *, notify: No
     Raises BadInput before anything is written if the directories do not belong together, if two of them have
     different results of the same run, or if another process writes to one of them."""
     target = StudyStore(into)
+    target.fetch()
     stores = [target] if target.study_file.exists() else []
-    for path in sources:
-        if all(not _is_same(store.path, expand(path)) for store in stores):
-            stores.append(StudyStore(path))
+    for source in map(StudyStore, sources):
+        if all(not _is_same(store.path, source.path) for store in stores):
+            _fetch_with_checkpoints(source)
+            stores.append(source)
     if not sources:
         raise BadInput("no results directory to merge: name at least one")
     _check_target(target, stores)
@@ -60,9 +62,18 @@ def merge_results(sources: Sequence[str | Path], into: str | Path, *, notify: No
         runs = _choose(stores, notify)
         with contextlib.nullcontext() if target in stores else target.locked():
             if target not in stores and target.study_file.exists():
-                raise BadInput(f"{target.path} was created by another process just now: rerun this command")
+                problem = f"{target.location} was created by another process just now"
+                raise BadInput(f"{problem}: rerun this command")
             _write(study, runs, target, notify)
     return target.path
+
+
+def _fetch_with_checkpoints(source: StudyStore) -> None:
+    """Bring the mirror of a URL up to date, with the states of unfinished runs."""
+    source.fetch()
+    for run in source.run_stores() if source.remote is not None else ():
+        if not run.is_finished() and not run.is_locked_here() and run.remote is not None:
+            run.remote.pull_run(run.path.name)
 
 
 def _is_same(first: Path, second: Path) -> bool:
@@ -76,7 +87,8 @@ def _check_target(target: StudyStore, stores: Sequence[StudyStore]) -> None:
     for store in stores:
         there = store.path.resolve()
         if here != there and (here in there.parents or there in here.parents):
-            raise BadInput(f"{target.path} and {store.path}: one contains the other; use another --into DIR")
+            names = f"{target.location} and {store.location}"
+            raise BadInput(f"{names}: one contains the other; use another --into DIR")
 
 
 def _join(stores: Sequence[StudyStore], target: StudyStore) -> dict[str, Any]:
@@ -88,8 +100,8 @@ def _join(stores: Sequence[StudyStore], target: StudyStore) -> dict[str, Any]:
             listed = [f"{key} is {there} and {here}" for key, there, here in different[:MOST_DIFFERENCES]]
             more = [f"{len(different) - MOST_DIFFERENCES} more"] if len(different) > MOST_DIFFERENCES else []
             raise BadInput(
-                f"{stores[0].path} and {store.path} have different settings, so they cannot be merged: "
-                f"{'; '.join([*listed, *more])}"
+                f"{stores[0].location} and {store.location} have different settings, so they cannot be "
+                f"merged: {'; '.join([*listed, *more])}"
             )
         joined["variants"] = table.get("variants", {}) | joined.get("variants", {})
         for key in ("data_hash", "frontier", "verdict"):
@@ -107,7 +119,7 @@ def _join(stores: Sequence[StudyStore], target: StudyStore) -> dict[str, Any]:
             joined["name"] = file_name(target.path.resolve().name)
         except ValueError as error:
             raise BadInput(
-                f"{target.path}: the name of the directory, which names the study, {error}"
+                f"{target.location}: the name of the directory, which names the study, {error}"
             ) from None
     return joined
 
@@ -126,13 +138,13 @@ def _check_runs(stores: Sequence[StudyStore], data_hash: str) -> None:
             plugin, first = plugins.setdefault(record.network, (record.plugin, store))
             if plugin != record.plugin:
                 raise BadInput(
-                    f"{first.path} and {store.path} have runs of {record.network} by different versions of "
-                    "its plug-in, so they cannot be merged"
+                    f"{first.location} and {store.location} have runs of {record.network} by different "
+                    "versions of its plug-in, so they cannot be merged"
                 )
             if data_hash and record.hashes.data not in (None, data_hash):
                 raise BadInput(
-                    f"{stores[0].path} and {store.path} cannot be merged: {record.run_id} was trained on "
-                    f"other images (the hash is {record.hashes.data[:12]}, not {data_hash[:12]})"
+                    f"{stores[0].location} and {store.location} cannot be merged: {record.run_id} was "
+                    f"trained on other images (the hash is {record.hashes.data[:12]}, not {data_hash[:12]})"
                 )
 
 
@@ -142,9 +154,10 @@ def _choose(stores: Sequence[StudyStore], notify: Notify) -> list[RunStore]:
     for store in stores:
         for run_store in store.run_stores():
             if run_store.is_locked():
-                raise BadInput(f"{run_store.path}: another process is writing to it; wait until it ends")
+                name = shown(run_store.path)
+                raise BadInput(f"{name}: another process is writing to it; wait until it ends")
             if run_store.read() is None:
-                notify(f"{run_store.path}: run.json cannot be read; skipping the run")
+                notify(f"{shown(run_store.path)}: run.json cannot be read; skipping the run")
             else:
                 copies.setdefault(run_store.path.name, []).append(run_store)
     chosen = (_choose_copy(of_run, notify) for of_run in copies.values())
@@ -160,14 +173,14 @@ def _choose_copy(copies: Sequence[RunStore], notify: Notify) -> RunStore | None:
         if copy.is_finished():
             finished.append(copy)
         elif record is None or record.is_finished:
-            notify(f"{copy.path}: its tables cannot be read; skipping the run")
+            notify(f"{shown(copy.path)}: its tables cannot be read; skipping the run")
         else:
             unfinished.append((copy.checkpoint.exists(), record.step or 0, copy))
     for other in finished[1:]:
         if different := _difference(finished[0], other):
             raise BadInput(
-                f"{finished[0].path} and {other.path} are different results of the same run ({different} "
-                "differ): delete one of them"
+                f"{shown(finished[0].path)} and {shown(other.path)} are different results of the same run "
+                f"({different} differ): delete one of them"
             )
     if finished:
         return finished[0]
@@ -201,6 +214,8 @@ def _write(study: dict[str, Any], runs: Sequence[RunStore], target: StudyStore, 
 
     study.toml comes first: if the command is killed, rerunning it copies what is missing."""
     write_text(target.study_file, tomli_w.dumps(study))
+    if target.remote is not None:
+        target.remote.push_study()
     folder = target.path / MERGING
     shutil.rmtree(folder, ignore_errors=True)
     try:
@@ -223,19 +238,24 @@ def _copy(run: RunStore, to: RunStore, folder: Path, notify: Notify) -> None:
                     _flush(copy.path / file.name)
         record = copy.read()
         if record is None or (record.is_finished and not copy.is_finished()):
-            notify(f"{run.path}: it changed while it was copied; skipping the run")
+            notify(f"{shown(run.path)}: it changed while it was copied; skipping the run")
             return
         to.path.parent.mkdir(exist_ok=True)
         if to.path.exists():
             with to.locked(LOCK_SECONDS):
+                if to.remote is not None:
+                    to.remote.remove_run(to.path.name)
                 to.path.rename(folder / f"{run.path.name}.replaced")
         copy.path.rename(to.path)
+        to.push()
     except RunIsBusy as error:
         notify(f"{error}; skipping the run")
 
 
 def _held(run: RunStore) -> AbstractContextManager[None]:
-    """Hold a run that is copied, unless it cannot be written, e.g. on a read-only disk."""
+    """Hold a run that is copied, unless it cannot be written, e.g. on a read-only disk, or is a mirror."""
+    if run.remote is not None:
+        return contextlib.nullcontext()
     return run.locked(LOCK_SECONDS) if os.access(run.path / LOCK, os.W_OK) else contextlib.nullcontext()
 
 

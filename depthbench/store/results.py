@@ -12,7 +12,9 @@ from depthbench.data.settings import Data
 from depthbench.errors import BadInput
 from depthbench.schema import Section
 from depthbench.store.index import read_records
+from depthbench.store.mirror import shown
 from depthbench.store.record import FINISHED, REQUIRED_TABLES, Final, Table
+from depthbench.store.remote import fetch
 from depthbench.store.study_store import StudyStore
 from depthbench.study.model import NetworkOptions, Recipe
 from depthbench.text import printable
@@ -68,7 +70,7 @@ def read_runs(path: str | Path) -> list[dict[str, Any]]:
     for name, record in read_records(store).items():
         if record is None:
             run_path = store.run(name).path
-            line = f"depthbench: {run_path}: run.json cannot be read; skipping the run"
+            line = f"depthbench: {shown(run_path)}: run.json cannot be read; skipping the run"
             print(printable(line), file=sys.stderr)
             continue
         rows.append(_row(record, search, final_names))
@@ -132,10 +134,11 @@ class Results(NamedTuple):
 
 
 def load_results(path: str | Path) -> Results:
-    """Return the runs, history and layers stored in `path`, the directory of one study.
+    """Return the runs, history and layers stored in `path`, the directory of one study or its URL.
 
     A run whose tables are missing or broken stays in `runs`, and a line on stderr names it. Raises BadInput
     if `path` holds no results, or results of another format."""
+    path = fetch(path)
     runs, history, layers = join_results(path, read_runs(path))
     return Results(runs, history.infer_objects(), layers.infer_objects())
 
@@ -158,7 +161,7 @@ def load_predictions(path: str | Path, runs: "pd.DataFrame | None" = None) -> "p
     network chose). Classes are categories with the names and order of the data set. `runs` is `Results.runs`
     if it was loaded already. Runs from versions that stored no predictions have no rows. Broken tables and
     BadInput: as in `load_results`."""
-    return join_predictions(path, runs).infer_objects()
+    return join_predictions(fetch(path), runs).infer_objects()
 
 
 def join_predictions(path: str | Path, runs: "pd.DataFrame | None" = None) -> "pd.DataFrame":
@@ -171,7 +174,7 @@ def join_predictions(path: str | Path, runs: "pd.DataFrame | None" = None) -> "p
         records = (StudyStore(path).run(row["run_id"]).read() for row in rows)
         classes = next((record.classes for record in records if record and record.classes), None)
         if classes is None:
-            raise BadInput(f"{path}: no run.json names the classes; rerun with --fresh")
+            raise BadInput(f"{shown(Path(path))}: no run.json names the classes; rerun with --fresh")
         for column in ("label", "predicted"):
             frame[column] = pd.Categorical.from_codes(frame[column], pd.Index(classes))
     return frame
@@ -182,6 +185,7 @@ def load_robustness(path: str | Path, runs: "pd.DataFrame | None" = None) -> "pd
 
     Columns: run_id, network, depth, seed, corruption, strength (0: clean images), test_error (percent; chance
     if the run diverged). `runs`, broken tables and BadInput: as in `load_predictions`."""
+    path = fetch(path)
     return _join_tables(path, _finished(path, runs), "robustness").infer_objects()
 
 

@@ -3,14 +3,19 @@
 import contextlib
 import hashlib
 import json
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import filelock
 
 from depthbench.files import atomic, write_text
+from depthbench.paths import URL
+from depthbench.store.lease import LeaseIsHeld
+from depthbench.store.mirror import shown, url_of
 from depthbench.store.record import REQUIRED_TABLES, Record, Table
+from depthbench.store.remote import Remote
 from depthbench.study.file import check_format
 
 if TYPE_CHECKING:
@@ -27,26 +32,56 @@ class RunIsBusy(RuntimeError):
 
 
 class RunStore:
-    """The directory of one run."""
+    """The directory of one run. With a `remote`, it is a mirror, and each save is pushed."""
 
-    def __init__(self, path: Path):
-        self.path = path
+    def __init__(self, path: Path, remote: Remote | None = None):
+        self.path, self.remote = path, remote
         self.record_file = path / "run.json"
         self.checkpoint = path / "checkpoint.pt"
         self.written: dict[str, Table] = {}
         """The tables written by this object, for the record."""
+        self.push_seconds = 0.0
+        """How long the last push took."""
+
+    @classmethod
+    def at(cls, location: Path | URL) -> Self:
+        """Return the store of the run directory at a path or a URL, as `location` names it."""
+        url = location if isinstance(location, URL) else url_of(location)
+        if url is None:
+            return cls(Path(location))
+        remote = Remote(url.rpartition("/runs/")[0])
+        return cls(remote.mirror / "runs" / url.name, remote)
+
+    @property
+    def location(self) -> Path | URL:
+        """The directory, or its URL. Unlike the path of a mirror, it is valid on other machines."""
+        return self.path if self.remote is None else self.remote.url / "runs" / self.path.name
 
     @contextlib.contextmanager
     def locked(self, timeout: float = 0.0) -> Iterator[None]:
         """Hold the run for writing. The system releases it when the process that holds it dies.
 
-        timeout: seconds to wait for another process. Raises RunIsBusy after that."""
+        timeout: seconds to wait for another process. Raises RunIsBusy after that. Brings the mirror of a URL
+        up to date. If a process on another machine died with the run, this takes lease.EXPIRY_SECONDS."""
+        with self._locked_here(timeout), contextlib.ExitStack() as held:
+            if self.remote is not None:
+                try:
+                    held.enter_context(self.remote.locked(self.path.name, timeout))
+                except LeaseIsHeld as error:
+                    message = f"{shown(self.path)}: a process on {error} is writing to it"
+                    raise RunIsBusy(message) from None
+                self.remote.pull_run(self.path.name)
+            yield
+
+    @contextlib.contextmanager
+    def _locked_here(self, timeout: float = 0.0) -> Iterator[None]:
+        """Hold the directory, which can be a mirror."""
         self.path.mkdir(parents=True, exist_ok=True)
         lock = filelock.FileLock(self.path / LOCK)
         try:
             lock.acquire(timeout)
         except filelock.Timeout:
-            raise RunIsBusy(f"{self.path}: another process is writing to it") from None
+            raise RunIsBusy(f"{shown(self.path)}: another process is writing to it") from None
         try:
             yield
         finally:
@@ -54,10 +89,15 @@ class RunStore:
 
     def is_locked(self) -> bool:
         """Return whether another process holds the run. Creates nothing."""
+        name = self.path.name
+        return self.is_locked_here() or (self.remote is not None and bool(self.remote.busy_runs([name])))
+
+    def is_locked_here(self) -> bool:
+        """Return whether a process of this machine, or one that shares the directory, holds the run."""
         if not (self.path / LOCK).exists():
             return False
         try:
-            with self.locked():
+            with self._locked_here():
                 return False
         except RunIsBusy:
             return True
@@ -76,7 +116,8 @@ class RunStore:
         except (OSError, ValueError, RecursionError):  # RecursionError: thousands of nested brackets
             return None
         if isinstance(values, dict) and "status" in values:
-            check_format(values.get("format"), self.record_file)
+            file = self.record_file if self.remote is None else shown(self.record_file)
+            check_format(values.get("format"), file)
         try:
             record = Record.model_validate(values)
         except ValueError:
@@ -84,8 +125,16 @@ class RunStore:
         return record if record.run_id == self.path.name else None
 
     def write(self, record: Record) -> None:
-        """Replace run.json."""
+        """Replace run.json. This is the last write of a save, which is then pushed."""
         write_text(self.record_file, record.to_json())
+        self.push()
+
+    def push(self) -> None:
+        """Push what has changed, if this is the mirror of a URL. Raises OSError if the network fails."""
+        if self.remote is not None:
+            began = time.perf_counter()
+            self.remote.push_run(self.path.name)
+            self.push_seconds = time.perf_counter() - began
 
     def write_rows(self, history: Sequence[dict[str, Any]], layers: "pd.DataFrame") -> None:
         """Replace history.parquet and layers.parquet."""

@@ -12,7 +12,8 @@ A record says `interrupted` from the start of a run until its end, so that a kil
 import contextlib
 import os
 import shutil
-from collections.abc import Iterator
+import sys
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,12 @@ import filelock
 
 from depthbench.errors import BadInput, any_of
 from depthbench.files import NotToml, read_toml, remove_partial_files, write_text
-from depthbench.paths import expand
+from depthbench.paths import URL, expand
 from depthbench.plugins import is_loaded
+from depthbench.store.lease import LeaseIsHeld
+from depthbench.store.mirror import shown
 from depthbench.store.record import Record
+from depthbench.store.remote import remote_of
 from depthbench.store.run_store import LOCK, LOCK_SECONDS, RunIsBusy, RunStore
 from depthbench.store.settings import conflicts
 from depthbench.study.file import build, check_format, read_study
@@ -46,19 +50,37 @@ def _check_loaded(study_file: Path, plugin: Path) -> None:
 
 
 class StudyStore:
-    """The directory of one study."""
+    """The directory of one study.
+
+    For a URL it is a mirror. `fetch` brings it up to date, and everything that is stored is pushed."""
 
     def __init__(self, path: str | Path):
-        self.path = expand(path)
+        self.remote = remote_of(path)
+        self.path = expand(path) if self.remote is None else self.remote.mirror
         self.study_file = self.path / "study.toml"
         self._content = ""  # of study.toml, once the study is opened
         self._is_shared = False  # opened, but not locked
         self._locks: list[filelock.BaseFileLock] = []
         self._locked_inode: int | None = None
 
+    @property
+    def location(self) -> Path | URL:
+        """The directory, or its URL. It is what messages show."""
+        return self.path if self.remote is None else self.remote.url
+
     def run(self, run_id: str) -> RunStore:
         """Return the directory of one run, whether or not it exists."""
-        return RunStore(self.path / "runs" / run_id)
+        return RunStore(self.path / "runs" / run_id, self.remote)
+
+    def fetch(self) -> None:
+        """Bring the mirror of a URL up to date. Raises OSError if the network fails."""
+        if self.remote is not None:
+            self.remote.pull_study()
+
+    def busy_runs(self, run_ids: Collection[str]) -> set[str]:
+        """Return those runs that another process holds."""
+        here = {run_id for run_id in run_ids if self.run(run_id).is_locked_here()}
+        return here if self.remote is None else here | self.remote.busy_runs(set(run_ids) - here)
 
     def run_names(self) -> list[str]:
         """Return the names of the directories of all stored runs, sorted."""
@@ -82,18 +104,18 @@ class StudyStore:
         Raises BadInput if there is no study.toml, it is not valid TOML, it has another format, or a part that
         results depend on has the wrong type."""
         if not self.study_file.is_file():
-            inside = sorted(str(file.parent) for file in self.path.glob("*/study.toml"))
+            inside = sorted(shown(file.parent) for file in self.path.glob("*/study.toml"))
             advice = any_of(inside) if inside else "a directory that `depthbench run` made"
-            raise BadInput(f"{self.path} holds no results (no study.toml): name {advice}")
+            raise BadInput(f"{self.location} holds no results (no study.toml): name {advice}")
         try:
             table = read_toml(self.study_file)
         except NotToml as error:
             raise BadInput(
-                f"{self.study_file} is not valid TOML ({error}): fix it, or discard the stored results with "
-                "`depthbench run --fresh`"
+                f"{shown(self.study_file)} is not valid TOML ({error}): fix it, or discard the stored "
+                "results with `depthbench run --fresh`"
             ) from None
-        check_format(table.get("format"), self.study_file)
-        build(StoredStudy, table, str(self.study_file))
+        check_format(table.get("format"), shown(self.study_file))
+        build(StoredStudy, table, shown(self.study_file))
         return table
 
     def study(self) -> Study:
@@ -132,7 +154,7 @@ class StudyStore:
         for record in self.records():
             if plugins.get(record.network, record.plugin) != record.plugin:
                 raise BadInput(
-                    f"{self.path} holds runs of {record.network} by another version of its plug-in: add "
+                    f"{self.location} holds runs of {record.network} by another version of its plug-in: add "
                     "--name NAME to store the new runs as another study"
                 )
 
@@ -147,6 +169,7 @@ class StudyStore:
 
         Raises BadInput as `check` does, or if the directory cannot be written or another process writes
         to it."""
+        self.fetch()
         self.check(study, data_hash, fresh)  # before anything is written
         if shared:
             self._remove_partial_files()  # of dead processes only
@@ -154,6 +177,7 @@ class StudyStore:
                 if self.holds_a_study():
                     self._check_settings(study, data_hash)
                 self._add(study, data_hash)
+            self._push_unfinished_saves()
             self._is_shared = True
             try:
                 yield
@@ -167,13 +191,26 @@ class StudyStore:
             if fresh:
                 self._discard()
             self._add(study, data_hash)
+            self._push_unfinished_saves()
             yield
 
     def _add(self, study: Study, data_hash: str) -> None:
         """Add `study` to study.toml."""
         text = self._joined_with(study).to_toml()
         self._content = f'data_hash = "{data_hash}"\n{text}'
+        self._write()
+
+    def _write(self) -> None:
         write_text(self.study_file, self._content)
+        if self.remote is not None:
+            self.remote.push_study()
+
+    def _push_unfinished_saves(self) -> None:
+        """Push runs that a killed process of this machine saved but did not push."""
+        for run_store in self.run_stores():
+            if self.remote is not None and self.remote.is_ahead(run_store.path.name):
+                with contextlib.suppress(RunIsBusy), run_store.locked():
+                    run_store.push()
 
     def restore(self) -> bool:
         """Write study.toml again if it was deleted while the study is opened. Return whether it was.
@@ -181,7 +218,7 @@ class StudyStore:
         Without it, later commands would refuse the directory and the runs in it. Raises BadInput if another
         process has used the directory since then."""
         if self._is_shared:
-            if self.study_file.exists():
+            if self._is_stored():
                 return False
             with self.locked(JOIN_SECONDS):
                 return self._write_again()
@@ -192,14 +229,19 @@ class StudyStore:
             try:
                 self._acquire()
             except filelock.Timeout:
-                raise BadInput(f"{self.path} was deleted, and another depthbench writes to it now") from None
+                problem = f"{self.location} was deleted, and another depthbench writes to it now"
+                raise BadInput(problem) from None
         return self._write_again()
 
     def _write_again(self) -> bool:
-        if self.study_file.exists():
+        if self._is_stored():
             return False
-        write_text(self.study_file, self._content)
+        self._write()
         return True
+
+    def _is_stored(self) -> bool:
+        is_there = self.remote is None or self.study_file.name in self.remote.names()
+        return is_there and self.study_file.exists()
 
     def _lock_inode(self) -> int | None:
         """Return the number of the lock file in the file system, or None without one."""
@@ -210,23 +252,25 @@ class StudyStore:
     def holds_a_study(self) -> bool:
         """Return whether a study is stored here. Raises BadInput if anything else is."""
         if self.path.exists() and not self.path.is_dir():
-            raise BadInput(f"{self.path} is a file, not a directory: use another --results or --name")
+            raise BadInput(f"{self.location} is a file, not a directory: use another --results or --name")
         if self.study_file.exists():
             return True
-        if self.path.is_dir() and any(
-            path.name not in (LOCK, INDEX, UNDECIDED) and path.suffix != ".part"  # study.toml being written
-            for path in self.path.iterdir()
-        ):
-            raise BadInput(f"{self.path} holds other files but no study: use another --results or --name")
+        if self.remote is not None:
+            names = self.remote.names()
+        else:
+            names = {path.name for path in self.path.iterdir()} if self.path.is_dir() else set()
+        names -= {LOCK, INDEX, UNDECIDED}
+        if any(not name.endswith(".part") for name in names):  # study.toml being written
+            raise BadInput(f"{self.location} holds other files but no study: use another --results or --name")
         return False
 
     def _check_settings(self, study: Study, data_hash: str) -> None:
         different = conflicts(self.table(), study.model_dump(mode="json") | {"data_hash": data_hash})
         if different:
             raise BadInput(
-                f"{self.path} holds runs with other settings ({', '.join(different[:3])}): add --name NAME "
-                f"to store the new runs as another study, or delete {self.path} (`depthbench run --fresh` "
-                "does this)"
+                f"{self.location} holds runs with other settings ({', '.join(different[:3])}): add --name "
+                f"NAME to store the new runs as another study, or delete {self.location} (`depthbench run "
+                "--fresh` does this)"
             )
 
     @contextlib.contextmanager
@@ -237,18 +281,41 @@ class StudyStore:
             self._acquire(seconds)
         except filelock.Timeout:
             raise BadInput(
-                f"{self.path}: another depthbench is writing to it; wait until it ends, or add --name NAME"
+                f"{self.location}: another depthbench is writing to it; wait until it ends, or add --name "
+                "NAME"
             ) from None
         except OSError as error:
             raise BadInput(
-                f"{self.path} cannot be written ({error.strerror}): use another --results DIR"
+                f"{self.location} cannot be written ({error.strerror}): use another --results DIR"
             ) from None
         try:
-            yield
+            with self._locked_remotely(seconds):
+                yield
         finally:
             for lock in self._locks:
                 lock.release()
             self._locks.clear()
+
+    @contextlib.contextmanager
+    def _locked_remotely(self, seconds: float) -> Iterator[None]:
+        """Hold the lock at the URL, if there is one, and bring the mirror up to date."""
+        if self.remote is None:
+            yield
+            return
+        with contextlib.ExitStack() as held:
+            try:
+                held.enter_context(self.remote.locked("", seconds, self._say_that_it_waits))
+            except LeaseIsHeld as error:
+                raise BadInput(
+                    f"{self.location}: a depthbench on {error} is writing to it; wait until it ends, or add "
+                    "--name NAME"
+                ) from None
+            self.fetch()
+            yield
+
+    def _say_that_it_waits(self, host: str) -> None:
+        line = f"{self.location}: waiting up to 90 s to see whether the depthbench on {host} is alive"
+        print(f"depthbench: {line}", file=sys.stderr)
 
     def _acquire(self, seconds: float = 0.0) -> None:
         """Lock the directory. Raises filelock.Timeout if another process keeps it locked for `seconds`."""
@@ -267,11 +334,15 @@ class StudyStore:
                 try:
                     with run_store.locked(LOCK_SECONDS):
                         if discards:
+                            if self.remote is not None:
+                                self.remote.remove_run(run_store.path.name)
                             shutil.rmtree(run_store.path, ignore_errors=True)
                 except RunIsBusy as error:
                     raise BadInput(f"{error}; wait until it ends, or add --name NAME") from None
         for name in DISCARDED_BY_FRESH:
             shutil.rmtree(self.path / name, ignore_errors=True)
+            if self.remote is not None:
+                self.remote.remove_folder(name)
         for name in (INDEX, UNDECIDED):
             (self.path / name).unlink(missing_ok=True)
         self.study_file.unlink(missing_ok=True)

@@ -11,9 +11,10 @@ from pydantic import BaseModel, ValidationError
 
 from depthbench.errors import BadInput, any_of, nearest
 from depthbench.files import NotToml, parse_toml, read_toml
-from depthbench.paths import expand
+from depthbench.paths import URL, expand, locate
 from depthbench.plugins import load_plugin
 from depthbench.schema import Section, each_once, explain
+from depthbench.store.remote import fetch_file
 from depthbench.study.grid import Grids, restrict_grids
 from depthbench.study.model import FORMAT, Study, Variant
 
@@ -100,7 +101,7 @@ def _plugin_paths(values: Mapping, folder: Path) -> list[str]:
     return [str((folder / expand(plugin)).resolve()) for plugin in plugins]
 
 
-def check_format(version: Any, path: Path) -> None:
+def check_format(version: Any, path: str | Path) -> None:
     """Raise BadInput if `path` was written by a version with another results format."""
     if version != FORMAT:
         raise BadInput(
@@ -118,10 +119,13 @@ def bundled_studies() -> dict[str, Path]:
 
 
 def find_study(name: str) -> Path:
-    """Return the file of a study, given its bundled name or its path. Raises BadInput if it is neither."""
+    """Return the file of a study, given its bundled name, path or URL. Raises BadInput if it is neither."""
     known = bundled_studies()
     if name in known:
         return known[name]
+    location = locate(name)
+    if isinstance(location, URL):
+        return fetch_file(location)
     if Path(name).is_file():
         return Path(name)
     problem = "no such file" if name.endswith(".toml") else "no such study"

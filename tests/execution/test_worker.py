@@ -6,6 +6,7 @@ from dataclasses import replace
 from multiprocessing import Pipe
 from types import SimpleNamespace
 
+import pandas as pd
 import pytest
 import torch
 
@@ -123,6 +124,23 @@ def test_a_run_that_another_process_writes_is_left_alone(parent, monkeypatch):
     assert failed.reason == f"{store.path}: another process is writing to it; rerun when it has ended"
     assert store.read() is None
     assert (done.run_id, done.status) == (free.run_id, "done")
+
+
+def test_a_finished_run_that_cannot_be_pushed_fails_and_stays_finished(parent, monkeypatch):
+    def fail(store):
+        raise OSError("s3://bucket/x cannot be written (ConnectionError: no route)")
+
+    def script(step, should_stop):
+        store = parent.store(run)
+        monkeypatch.setattr(RunStore, "push", fail)
+        store.write_rows([{"step": 1}], pd.DataFrame({"step": [0]}))
+        store.write(Record.of(run).changed(status="done", tables=store.written))
+
+    run = parent.start(script)
+    (record,) = parent.ended()
+    assert record.status == "failed"
+    assert record.reason == "OSError: s3://bucket/x cannot be written (ConnectionError: no route)"
+    assert parent.store(run).is_finished()  # the next command pushes it
 
 
 def test_a_run_that_another_process_has_finished_is_not_trained_again(parent, monkeypatch):

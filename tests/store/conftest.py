@@ -4,6 +4,7 @@ import math
 
 import pandas as pd
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
 from depthbench.store.record import Record
 from depthbench.store.study_store import StudyStore
@@ -27,3 +28,22 @@ def write_run(store, run, status="done"):
     record = Record.of(run, parameters=7).changed(status=status, final={"test_error": 50.0})
     run_store.write(record)
     return run_store
+
+
+@pytest.fixture
+def machine(tmp_path, monkeypatch):
+    """Return a function that makes this process another machine, which has its own cache and mirrors."""
+
+    def enter(name):
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / name))
+
+    enter("first")
+    return enter
+
+
+@pytest.fixture
+def url(machine):
+    """An empty place in memory where a study can be stored."""
+    yield "memory://bucket/tiny"
+    MemoryFileSystem.store.clear()
+    MemoryFileSystem.pseudo_dirs[:] = [""]

@@ -1,25 +1,24 @@
 """The command `depthbench compare`."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from depthbench.cli.options import option
-from depthbench.cli.terminal import err, interruptible
+from depthbench.cli.terminal import err, interruptible, page_line
 from depthbench.console import saying
 
 
 def compare(
     results: Annotated[
-        list[Path],
+        list[str],
         typer.Argument(
-            help="Two or more results directories. The others are compared with the first.",
+            help="Two or more results directories or their URLs. The others are compared with the first.",
             show_default=False,
         ),
     ],
     out_dir: Annotated[
-        Path | None,
+        str | None,
         option(
             "Where to write the report. Default: comparisons/A-vs-B next to the first results directory.",
             "--out",
@@ -47,4 +46,4 @@ def compare(
         saying(err, "drawing the comparison"),
     ):
         page = write_comparison(results, out_dir)
-    print(page)
+    print(page_line(page))

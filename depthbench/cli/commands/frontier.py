@@ -8,7 +8,15 @@ import typer
 from depthbench.cli import completion
 from depthbench.cli.options import ExecutionOptions, OutputOptions, StudyOptions, expand_options, option
 from depthbench.cli.planning import announced_plan
-from depthbench.cli.terminal import RESUME, draw_report, interruptible, make_console, no_report, out
+from depthbench.cli.terminal import (
+    RESUME,
+    draw_report,
+    interruptible,
+    make_console,
+    no_report,
+    out,
+    page_line,
+)
 from depthbench.console import say
 
 
@@ -65,6 +73,7 @@ def frontier(
     from depthbench.cli.flags import parse_list
     from depthbench.execution.frontier import find_frontier
     from depthbench.report.sentences import frontier_lines
+    from depthbench.store.mirror import shown
 
     console = make_console(quiet=output.quiet, stderr=output.as_json)
     with interruptible(RESUME):
@@ -80,11 +89,11 @@ def frontier(
         )
     page = None if output.no_report else draw_report(console, found.path)
     if output.as_json:
-        outcome = {"study": found.path.name, "results": str(found.path), "report": page and str(page)}
+        outcome = {"study": found.path.name, "results": shown(found.path), "report": page and str(page)}
         for key, table in (("seeds", found.frontiers), ("networks", found.summary)):
             outcome[key] = json.loads(table.to_json(orient="records"))
         print(json.dumps(outcome, indent=1))
         return
     for line in frontier_lines(rows_of(found.summary), found.below):
         say(out, line)
-    say(console, f"report: {page or no_report(found.path)}")
+    say(console, f"report: {page_line(page) if page else no_report(found.path)}")

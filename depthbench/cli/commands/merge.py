@@ -1,7 +1,6 @@
 """The command `depthbench merge`."""
 
 from collections import Counter
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -13,10 +12,11 @@ from depthbench.console import say, saying
 
 def merge(
     results: Annotated[
-        list[Path], typer.Argument(help="Results directories with the same settings.", show_default=False)
+        list[str],
+        typer.Argument(help="Results directories with the same settings, or their URLs.", show_default=False),
     ],
     into: Annotated[
-        Path, option("The directory to copy the runs into. It may exist.", "--into", metavar="DIR")
+        str, option("The directory or URL to copy the runs into. It may exist.", "--into", metavar="DIR")
     ],
 ) -> None:
     """Join results directories, e.g. of machines without a shared disk.
@@ -31,11 +31,12 @@ def merge(
       depthbench merge laptop/quick server/quick --into results/quick
     """
     from depthbench.store.merge import merge_results
+    from depthbench.store.mirror import shown
     from depthbench.store.study_store import StudyStore
 
     with interruptible("interrupted: rerun this command to copy the other runs"), saying(err, "merging"):
         path = merge_results(results, into)
     counts = Counter(record.status for record in StudyStore(path).records())
     statuses = ", ".join(f"{count} {status}" for status, count in sorted(counts.items())) or "no runs"
-    say(out, f"results: {path} ({statuses})")
+    say(out, f"results: {shown(path)} ({statuses})")
     say(out, f"report: {no_report(path)}")

@@ -1,6 +1,5 @@
 """The command `depthbench plan`."""
 
-from pathlib import Path
 from typing import Annotated
 
 from depthbench.cli.options import ExecutionOptions, GridOptions, StudyOptions, expand_options, option
@@ -25,9 +24,10 @@ def plan(
         ),
     ] = True,
     pilot: Annotated[
-        Path | None,
+        str | None,
         option(
-            "A results directory. Also print how many seeds would decide each of its inconclusive verdicts.",
+            "A results directory or its URL. Also print how many seeds would decide each of its inconclusive "
+            "verdicts.",
             metavar="RESULTS",
             rich_help_panel="Output",
         ),

@@ -1,21 +1,21 @@
 """The command `depthbench report`."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from depthbench.cli import completion
 from depthbench.cli.options import option, tensorboard_option
-from depthbench.cli.terminal import draw_report, err, interruptible
+from depthbench.cli.terminal import draw_report, err, interruptible, page_line
 from depthbench.console import saying
 
 
 def report(
     results: Annotated[
-        list[Path],
+        list[str],
         typer.Argument(
-            help="Results directories of studies, e.g. results/quick, or folders of them, e.g. results.",
+            help="Results directories of studies, e.g. results/quick, folders of them, e.g. results, or "
+            "their URLs.",
             show_default=False,
         ),
     ],
@@ -45,25 +45,28 @@ def report(
       depthbench report results
     """
     from depthbench.report.index import study_folders, write_index
+    from depthbench.store.mirror import shown
+    from depthbench.store.remote import fetch_all
     from depthbench.store.study_store import StudyStore
     from depthbench.tensorboard import check_installed, write_study
 
     if tensorboard:
         check_installed()
-    folders = {path for path in results if study_folders(path)}
-    for path in results:
+    paths = [fetch_all(path) for path in results]
+    folders = {path for path in paths if study_folders(path)}
+    for path in paths:
         if path not in folders:
             StudyStore(path).table()  # raises BadInput before any report is drawn
     if tensorboard:
-        for study in (study for path in results for study in study_folders(path) or [path]):
+        for study in (study for path in paths for study in study_folders(path) or [path]):
             print(write_study(study))
-    for path in sorted(results, key=folders.__contains__):  # an index shows the reports drawn before it
+    for path in sorted(paths, key=folders.__contains__):  # an index shows the reports drawn before it
         if path in folders:
             with (
-                interruptible(f"interrupted: {path}/index.html is not written"),
-                saying(err, f"writing the index of {path}"),
+                interruptible(f"interrupted: {shown(path)}/index.html is not written"),
+                saying(err, f"writing the index of {shown(path)}"),
             ):
                 page = write_index(path)
-            print(page)
+            print(page_line(page))
             continue
-        print(draw_report(err, path, style))
+        print(page_line(draw_report(err, path, style)))

@@ -18,19 +18,21 @@ def show(
     verdicts, and say how many seeds would decide each of them.
     """
     from depthbench.report.undecided import undecided
+    from depthbench.store.remote import fetch
     from depthbench.store.results import missing_tables, read_runs
     from depthbench.store.study_store import StudyStore
     from depthbench.study.grid import requested_runs
 
-    rows = read_runs(results)
-    print_runs(rows, str(results), as_json)
+    path = fetch(results)
+    rows = read_runs(path)
+    print_runs(rows, results, as_json)
     if as_json:
         return
-    for line in (*failure_lines(rows), *undecided(results, rows).lines):
+    for line in (*failure_lines(rows), *undecided(path, rows).lines):
         say(out, line)
-    if lost := missing_tables(results, rows):
+    if lost := missing_tables(path, rows):
         say(out, f"missing tables: {first_names(lost)}; rerun the study to train these runs again")
-    store = StudyStore(results)
+    store = StudyStore(path)
     missing = len(requested_runs(store.table())) - len(store.run_names())
     if missing > 0:
         runs = "1 more run of the study has" if missing == 1 else f"{missing} more runs of the study have"

@@ -7,7 +7,6 @@ import os
 import signal
 import threading
 import time
-import traceback
 from collections.abc import Generator, Iterator
 
 import torch
@@ -16,6 +15,7 @@ from depthbench.errors import BadInput, Interrupted, StudyStopped
 from depthbench.events import Display, RunEnded, RunStarted, Stopping
 from depthbench.execution import ranks
 from depthbench.execution.backends.local import collect_signals
+from depthbench.execution.ends import forget_failure, store_failure
 from depthbench.execution.plan import Plan
 from depthbench.execution.worker import reason_of
 from depthbench.store.record import Record
@@ -129,8 +129,7 @@ class _Leader:
         failure: BaseException | None = None
         try:
             record = self._finish(steps)
-            with contextlib.suppress(OSError):
-                (store.path / "error.txt").unlink(missing_ok=True)  # from an earlier attempt
+            forget_failure(store)
         except PeerLost:
             self.display.show(RunEnded(run, store.read() or Record.of(run)))
             raise
@@ -160,8 +159,5 @@ def _store_failure(run: Run, store: RunStore, error: Exception | SystemExit) -> 
     with contextlib.suppress(BadInput):  # a record of another format
         record = store.read() or record
     record = record.changed(status="failed", reason=reason_of(error, store.path))
-    with contextlib.suppress(OSError):  # the disk can be full
-        store.write(record)
-        text = "".join(traceback.format_exception(error))
-        (store.path / "error.txt").write_text(text, encoding="utf-8")
+    store_failure(store, record, error)
     return record

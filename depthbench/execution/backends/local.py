@@ -59,7 +59,7 @@ class _Worker(Process):
 
     def start(self, run: Run, plan: Plan) -> None:
         self.runs[run.run_id] = run
-        self.send(StartRun(run, plan.store.run(run.run_id).path, plan.mode_of(run)))
+        self.send(StartRun(run, plan.store.run(run.run_id).location, plan.mode_of(run)))
 
 
 class _PlanInProgress:

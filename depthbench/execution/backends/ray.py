@@ -39,7 +39,9 @@ from depthbench.execution.process import KEEP_MEMORY
 from depthbench.execution.settings import Execution
 from depthbench.execution.stalls import StallWatch
 from depthbench.execution.worker import Worker
+from depthbench.paths import URL
 from depthbench.store.record import Status
+from depthbench.store.remote import fetch_file
 from depthbench.study.model import Run
 
 DEATHS = 3  # of a run's process or node without progress in between, after which the run has failed
@@ -221,9 +223,8 @@ def _check_nodes(plan: Plan, nodes: list[dict[str, Any]]) -> None:
         if node["NodeID"] != here:
             strategy = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
             of_node = probe.options(num_cpus=0, max_retries=0, scheduling_strategy=strategy)
-            answers[node["NodeManagerAddress"]] = of_node.remote(
-                str(plan.store.study_file.absolute()), _versions()
-            )
+            study_file = _on_every_node(plan.store.location) / "study.toml"
+            answers[node["NodeManagerAddress"]] = of_node.remote(study_file, _versions())
     for address, answer in answers.items():
         try:
             problem = ray.get(answer, timeout=PROBE_SECONDS)
@@ -243,15 +244,25 @@ def _versions() -> dict[str, str]:
     return versions
 
 
-def _problem_of_node(study_file: str, versions: dict[str, str]) -> str | None:
+def _on_every_node(location: Path | URL) -> Path | URL:
+    """Return the location of results as another node finds it."""
+    return location if isinstance(location, URL) else location.absolute()
+
+
+def _problem_of_node(study_file: Path | URL, versions: dict[str, str]) -> str | None:
     """Return what this node lacks, as the end of a sentence, or None."""
     own = _versions()
     for package, wanted in versions.items():
         if own.get(package) != wanted:
             has = own.get(package, "none")
             return f"has {package} {has}, not {wanted}; install the same version"
-    if not Path(study_file).exists():
-        folder = Path(study_file).parent
+    if isinstance(study_file, URL):
+        try:
+            fetch_file(study_file)
+        except BadInput as error:
+            return f"cannot read the results: {error}"
+    elif not study_file.exists():
+        folder = study_file.parent
         return f"does not see {folder}; give --results a folder that all nodes share, or a URL"
     return None
 
@@ -381,7 +392,7 @@ class _StudyInProgress:
         most = self.plan.execution.jobs or len(self.plan.todo)
         while self.waiting and len(self.tasks) < most:
             run = self.waiting.popleft()
-            directory = self.plan.store.run(run.run_id).path.absolute()
+            directory = _on_every_node(self.plan.store.run(run.run_id).location)
             start = StartRun(run, directory, self.plan.mode_of(run))
             self.tasks[self.task.remote(self.job, self.images, start, self.mailbox)] = run
 

@@ -224,9 +224,10 @@ class _Submission:
 
     def _leave_busy_runs(self) -> None:
         """End the runs that other jobs train, for example jobs of a command that was killed."""
+        busy = self.plan.store.busy_runs([run.run_id for run in self.plan.todo])
         for run in self.plan.todo:
             store = self.plan.store.run(run.run_id)
-            if store.is_locked():
+            if run.run_id in busy:
                 self.waiting.remove(run)
                 reason = "another process trains it; rerun when it has ended"
                 record = (store.read() or Record.of(run)).changed(status="failed", reason=reason)
@@ -259,7 +260,7 @@ class _Submission:
     def _job(self, run: Run) -> RunJob:
         plan, chosen = self.plan, self.plan.execution
         execution = Execution(
-            results=plan.store.path.resolve().parent,
+            results=chosen.results if plan.store.remote else plan.store.path.resolve().parent,
             device=plan.device,
             backend="local",
             jobs=1,

@@ -14,6 +14,7 @@ from depthbench.execution.backends.ray import _in_memory, _problem_of_node, _slo
 from depthbench.execution.plan import Plan, make_plan
 from depthbench.execution.run import execute
 from depthbench.execution.settings import Execution
+from depthbench.paths import locate
 
 ray = pytest.importorskip("ray")
 
@@ -83,11 +84,20 @@ def test_without_ray_its_installation_is_named(tiny, tmp_path, monkeypatch):
 
 def test_what_a_node_lacks_is_named(tmp_path):
     file = tmp_path / "study.toml"
-    assert _problem_of_node(str(file), _versions()).startswith(f"does not see {tmp_path}; give --results")
+    assert _problem_of_node(file, _versions()).startswith(f"does not see {tmp_path}; give --results")
     file.touch()
-    assert _problem_of_node(str(file), _versions()) is None
-    problem = _problem_of_node(str(file), _versions() | {"torch": "1.0"})
+    assert _problem_of_node(file, _versions()) is None
+    problem = _problem_of_node(file, _versions() | {"torch": "1.0"})
     assert problem == f"has torch {_versions()['torch']}, not 1.0; install the same version"
+
+
+def test_a_node_that_cannot_read_the_results_at_a_url_is_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    url = locate(f"file://{tmp_path}/results/study.toml")
+    assert _problem_of_node(url, _versions()) == f"cannot read the results: {url}: there is no such file"
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "study.toml").touch()
+    assert _problem_of_node(url, _versions()) is None
 
 
 @pytest.mark.parametrize(
