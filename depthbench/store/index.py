@@ -61,7 +61,15 @@ def _read(file: Path) -> dict[str, dict[str, Any]]:
         digest, _, text = file.read_text(encoding="utf-8").partition("\n")
     except (OSError, ValueError):
         return {}
-    return json.loads(text) if digest == _digest(text) else {}
+    with contextlib.suppress(ValueError, RecursionError):
+        entries = json.loads(text) if digest == _digest(text) else {}
+        if isinstance(entries, dict) and all(_is_entry(entry) for entry in entries.values()):
+            return entries
+    return {}
+
+
+def _is_entry(entry: Any) -> bool:
+    return isinstance(entry, dict) and isinstance(entry.get("record"), dict) and "state" in entry
 
 
 def _write(file: Path, entries: Mapping[str, Mapping[str, Any]]) -> None:

@@ -490,3 +490,11 @@ def test_steps_beyond_the_end_are_refused_once_the_end_is_known(values, message)
     study = load_study(None, **merge({"recipe": {"steps": 10}}, values))
     with pytest.raises(BadInput, match=re.escape(message)):
         study.resolve(1000, False)
+
+
+@pytest.mark.parametrize("name", ["aux", "COM1", "nul.txt", "a/b", "..", "a" * 101, "-a", "a b", "a."])
+@pytest.mark.parametrize("place", ["name", "variants"])
+def test_names_of_studies_and_variants_that_cannot_be_stored_are_refused(name, place):
+    overrides = {"name": name} if place == "name" else {"variants": {name: {"of": "plain"}}}
+    with pytest.raises(BadInput, match="should be 1 to 100 letters|use another name"):
+        load_study(None, **overrides)

@@ -1,5 +1,6 @@
 import dataclasses
 import math
+import os
 import shutil
 
 import pandas as pd
@@ -166,7 +167,21 @@ def replace_optimizer(file):
     torch.save(state, file)
 
 
-@pytest.mark.parametrize("damage", [truncate, replace_optimizer])
+class Code:
+    """A state that would delete the results when it is unpickled."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def __reduce__(self):
+        return os.system, (f"rm -r '{self.folder}'",)
+
+
+def write_code(file):
+    torch.save({"run_id": file.parent.name, "step": 3, "network": Code(file.parent)}, file)
+
+
+@pytest.mark.parametrize("damage", [truncate, replace_optimizer, write_code])
 @pytest.mark.parametrize(
     ("broken", "consequence"),
     [
