@@ -496,5 +496,5 @@ def test_steps_beyond_the_end_are_refused_once_the_end_is_known(values, message)
 @pytest.mark.parametrize("place", ["name", "variants"])
 def test_names_of_studies_and_variants_that_cannot_be_stored_are_refused(name, place):
     overrides = {"name": name} if place == "name" else {"variants": {name: {"of": "plain"}}}
-    with pytest.raises(BadInput, match="should be 1 to 100 letters|use another name"):
+    with pytest.raises(BadInput, match=r"should be 1 to 100 letters|use another name"):
         load_study(None, **overrides)
