@@ -112,6 +112,7 @@ def nothing_is_trained_or_written(tmp_path_factory):
         patch.setattr("depthbench.execution.plan.load_images", lambda data, *more: _read(read, data, *more))
         patch.setattr("depthbench.execution.frontier.execute", stop)
         patch.setattr("depthbench.bench.command.measure", stop)
+        patch.setattr("depthbench.bench.command.measure_engines", stop)
         patch.setattr("depthbench.report.page.draw_figures", lambda *arguments, **options: [])
         for name in (RESULTS, "other"):
             store_study(Path(name), study_of(depths=(8, 14), seeds=(0,)))
