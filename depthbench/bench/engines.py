@@ -34,8 +34,10 @@ Every engine trains the same runs on the cores of this machine, with one thread 
 take turns in each repeat, and each ratio is taken within a repeat. The spread is from the lowest to the
 highest. *Time of the study* is the time of the whole command, with the start of Python and of the engine.
 *Images per second* is the median over the runs of an engine, in training alone. *Seconds more* is what the
-engine adds to the time of the study. A part of it, the start, does not grow with the length of the runs.
-*Same results* says whether every table of every run equals that of local execution, byte for byte."""
+engine adds to the time of the study (median). A part of it, the start, does not grow with the length of the runs.
+*Same results* says whether every table of every run equals that of local execution, byte for byte. With
+several processes for one run (DDP) they differ, because each batch is divided and sums are rounded
+differently."""
 
 Progress = Callable[[float, str], None]
 
@@ -164,13 +166,13 @@ def compare_engines(timings: pd.DataFrame, engines: list[Engine]) -> pd.DataFram
         own, base = by_engine[engine.name], by_engine[engine.over]
         time_ratio = spread(own["seconds"] / base["seconds"])
         rate_ratio = spread(own["images_per_second"] / base["images_per_second"])
-        more = spread(own["seconds"] - base["seconds"])
+        more = (own["seconds"] - base["seconds"]).median()
         rows.append(
             {
                 "engine": engine.name,
                 "compared with": f"{engine.over} ({base['seconds'].median():.1f} s)",
                 "time of the study": _shown(*time_ratio[:3], "{:.2f}"),
-                "seconds more": _shown(*more[:3], "{:.1f}"),
+                "seconds more": f"{more:+.1f}",
                 "images per second": _shown(*rate_ratio[:3], "{:.2f}"),
                 "same results": "yes" if (own["tables"] == base["tables"]).all() else "no",
             }
