@@ -33,11 +33,10 @@ HOW_TO_READ = """\
 Every engine trains the same runs on the cores of this machine, with one thread for each process. All engines
 take turns in each repeat, and each ratio is taken within a repeat. The spread is from the lowest to the
 highest. *Time of the study* is the time of the whole command, with the start of Python and of the engine.
-*Images per second* is the median over the runs of an engine, in training alone. *Seconds more* is what the
-engine adds to the time of the study (median). A part of it, the start, does not grow with the length of the runs.
-*Same results* says whether every table of every run equals that of local execution, byte for byte. With
-several processes for one run (DDP) they differ, because each batch is divided and sums are rounded
-differently."""
+*Seconds more* is what the engine adds to it (median). A part of this, the start, does not grow with the
+length of the runs. *Images per second* is the median over the runs of an engine, in training alone. *Same
+results* says whether every table of every run equals that of local execution, byte for byte. With several
+processes for one run (DDP) they differ, because each batch is divided and sums are rounded differently."""
 
 Progress = Callable[[float, str], None]
 
