@@ -101,13 +101,13 @@ def start_torchrun(monkeypatch):
 
 @pytest.fixture(scope="module")
 def ray_cluster():
-    """A Ray cluster of two nodes with one core each. The first one has the object that controls it."""
+    """A Ray cluster of two nodes. The first one controls it and trains nothing, the second has one core."""
     pytest.importorskip("ray")
     from ray.cluster_utils import Cluster
 
     memory = {"object_store_memory": 100 << 20}
     with tempfile.TemporaryDirectory(prefix="ray-") as folder:  # a short path, as sockets need
-        head = {"num_cpus": 1, "include_dashboard": False, "temp_dir": folder, **memory}
+        head = {"num_cpus": 0, "include_dashboard": False, "temp_dir": folder, **memory}
         cluster = Cluster(initialize_head=True, head_node_args=head)
         cluster.add_node(num_cpus=1, **memory)
         yield cluster

@@ -1,6 +1,7 @@
 """A run has the same results, bit for bit, wherever, whenever and next to whatever it is trained.
 
-This holds on a CPU for a fixed number of threads, which is one in all tests."""
+This holds on a CPU for a fixed number of threads, which is one in all tests. test_ray.py and test_slurm.py
+compare runs that moved to another node or job with local ones."""
 
 import dataclasses
 import multiprocessing
@@ -19,14 +20,13 @@ from depthbench.store.study_store import StudyStore
 from depthbench.study.file import load_study
 from depthbench.training.loop import finish, train
 from tests.conftest import CPU, TINY
-from tests.contracts.test_backends import HERE, SETTINGS
 
 pytestmark = pytest.mark.slow
 
 STUDY = TINY | {
     "options": {"width": 4, "dropout": 0.2},  # draws from torch's generator
-    "recipe": TINY["recipe"] | {"steps": 300},
-    "evaluate": {"every": 150, "log_every": 5, "train_size": None},
+    "recipe": TINY["recipe"] | {"steps": 120},
+    "evaluate": {"every": 60, "log_every": 5, "train_size": None},
     "grid": {"network": ["plain", "resnet"], "depth": [8], "seed": [0, 1]},
 }
 TABLES = ("history", "layers", "predictions")
@@ -108,32 +108,9 @@ def spin():
         pass
 
 
-WAYS = {
-    "local": (in_reverse, in_shards, two_at_once_on_a_busy_machine, interrupted),
-    "ray": (interrupted,),
-    "slurm": (interrupted,),
-}
-"""The ways to train with each backend."""
-CONNECTIONS = {"ray": "ray_connection", "slurm": "forked_jobs"}
-"""The fixture that each backend needs."""
-
-
-def test_every_backend_is_tested():
-    assert WAYS.keys() == set(HERE)
-
-
-@pytest.mark.parametrize(
-    ("backend", "way"), [(backend, way) for backend, ways in WAYS.items() for way in ways]
-)
-def test_the_answer_is_the_same(backend, way, study, expected, tmp_path, request):
-    if backend in CONNECTIONS:
-        request.getfixturevalue(CONNECTIONS[backend])
-
-    def plan(jobs, **settings):
-        settings |= SETTINGS.get(backend, {})
-        return make_plan(study, Execution(tmp_path, device="cpu", jobs=jobs, backend=backend, **settings))
-
-    way(plan)
+@pytest.mark.parametrize("way", [in_reverse, in_shards, two_at_once_on_a_busy_machine, interrupted])
+def test_the_answer_is_the_same(way, study, expected, tmp_path):
+    way(lambda jobs, **settings: make_plan(study, Execution(tmp_path, device="cpu", jobs=jobs, **settings)))
     found = answer(StudyStore(tmp_path / "tiny"))
     assert found == expected
     assert {status for status, *_ in found.values()} == {"done"}

@@ -79,7 +79,7 @@ def prepare(plan: Plan, display: Display) -> Plan:
         display.show(Note(f"{wanted}: no node of the cluster has as many now, so runs wait until one has"))
     _check_nodes(plan, nodes)
     jobs = max(1, min(plan.jobs, slots, len(plan.todo)))
-    display.show(Note(f"Ray: {len(nodes)} node{'s'[: len(nodes) > 1]}, {jobs} runs at once"))
+    display.show(Note(f"Ray: {len(nodes)} node{'s'[: len(nodes) > 1]}, {jobs} run{'s'[: jobs > 1]} at once"))
     return replace(plan, jobs=jobs)
 
 
