@@ -1,5 +1,5 @@
-import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
 from itertools import product
 
 import pytest
@@ -7,11 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from depthbench import load_results
+from depthbench.cli import terminal
+from depthbench.cli.app import main
+from depthbench.execution import process
 from depthbench.execution.plan import make_plan
 from depthbench.execution.settings import Execution
 from depthbench.execution.shards import estimate_cost, shard_of
 from depthbench.store.study_store import StudyStore
 from depthbench.study.file import load_study
+from tests.processes import SERVER, Forked
 
 DEPTHS = st.lists(st.sampled_from([8, 14, 20, 32, 56, 110, 1202]), min_size=1, max_size=4, unique=True)
 SEEDS = st.integers(1, 12)
@@ -79,22 +83,36 @@ def test_a_plan_has_the_runs_of_its_shard_and_the_threads_of_the_study(tiny, tmp
 
 
 @pytest.mark.slow
+def run_shard(arguments, output):
+    """Run the command line in a process that has imported torch already."""
+    process.Popen = Forked
+    sys.argv = ["depthbench", *arguments]
+    with output.open("w") as file, redirect_stdout(file), redirect_stderr(file):
+        terminal.out.file = terminal.err.file = file
+        main()
+
+
 def test_shards_train_at_once_in_one_directory(tiny, tmp_path):
     """Two processes train different shards. The third has the shard of the second."""
     file = tmp_path / "study.toml"
     file.write_text(tiny(grid={"seed": [0, 1]}).to_toml())
-    command = [sys.executable, "-m", "depthbench", "run", str(file), "--device", "cpu", "--jobs", "1"]
-    command += ["--results", str(tmp_path), "--shard"]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    processes = [subprocess.Popen([*command, shard], **pipes) for shard in ("1/2", "2/2", "2/2")]
-    (first, *same), errors = zip(*(process.communicate(timeout=180) for process in processes), strict=True)
-    assert processes[0].returncode == 0, errors[0]
-    for process, error in zip(processes[1:], errors[1:], strict=True):  # it waits for the other, up to 10 s
-        assert process.returncode == 0 or "another process is writing to it" in error
+    command = ["run", str(file), "--device", "cpu", "--jobs", "1", "--results", str(tmp_path), "--shard"]
+    outputs = [tmp_path / f"output-{number}" for number in range(3)]
+    processes = [
+        SERVER.Process(target=run_shard, args=([*command, shard], output))
+        for shard, output in zip(("1/2", "2/2", "2/2"), outputs, strict=True)
+    ]
+    for shard in processes:
+        shard.start()
+    for shard in processes:
+        shard.join(180)
+    printed = [output.read_text() for output in outputs]
+    assert processes[0].exitcode == 0, printed[0]
+    for shard, text in zip(processes[1:], printed[1:], strict=True):  # it waits for the other, up to 10 s
+        assert shard.exitcode == 0 or "another process is writing to it" in text
     store = StudyStore(tmp_path / "tiny")
     assert load_results(store.path).runs.status.tolist() == ["done"] * 4
     assert all(run_store.is_finished() for run_store in store.run_stores())
-    assert any(
-        f"all runs of the study have finished; `depthbench report {store.path}`" in p for p in (first, *same)
-    )
+    line = f"all runs of the study have finished; `depthbench report {store.path}`"
+    assert any(line in text for text in printed)
     assert not (store.path / "report").exists()

@@ -106,6 +106,7 @@ _connected: list[contextlib.ExitStack] = []
 
 def _import_ray() -> Any:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # read when Ray is imported
+    os.environ.setdefault("RAY_worker_niceness", "0")  # of a local cluster: runs have the priority of others
     try:
         import ray
     except ImportError:
