@@ -4,7 +4,7 @@ import os
 
 os.environ["OMP_NUM_THREADS"] = "1"  # processes that tests start share the cores with other tests
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-os.environ["RAY_WORKER_NICENESS"] = "0"  # otherwise, tasks wait while other tests use all cores
+os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112 - so that tasks do not wait for other tests
 
 import gc
 import math
