@@ -142,7 +142,6 @@ class Worker:
             data_hash=self.setup.data_hash,
             emit=self._send,
             should_stop=self.inbox.should_stop,
-            checkpoint_seconds=start.mode.checkpoint_seconds,
         )
 
     def _advance(self, turn: Turn) -> bool:
