@@ -22,6 +22,8 @@ def announcement(plan: Plan) -> list[str]:
     steps = f"{plan.study.steps} step{'s'[: plan.study.steps > 1]}"
     runs = f"{plan.study.name}: {total} run{'s'[: total > 1]} of {steps} on {plan.study.data.name}"
     how = how_many(min(plan.jobs, left), plan.threads)
+    if plan.backend.is_elsewhere and plan.execution.jobs is None:  # the cluster decides
+        how = f"{plan.threads} thread{'s'[: plan.threads > 1]} each"
     work = f"{left} to do on {plan.device} ({how})" if left else "nothing to do"
     lines = [f"{runs}, {len(plan.finished)} already done, {work}", f"results: {plan.store.location}"]
     if skipped := plan.data.skipped:

@@ -64,15 +64,26 @@ def prepare(plan: Plan, display: Display) -> Plan:
     Raises BadInput if that fails, or if its nodes lack something that runs need."""
     if not plan.todo:
         return plan
-    ray = _import_ray()
     is_ours = _connect(plan)
+    try:
+        return _with_capacity(plan, display, is_ours)
+    except BaseException:
+        _disconnect()
+        raise
+
+
+def _with_capacity(plan: Plan, display: Display, is_ours: bool) -> Plan:
+    """Return the plan with the number of runs that the cluster trains at once.
+
+    is_ours: whether this process started the cluster, so that it will not grow."""
+    import ray
+
     nodes = [node for node in ray.nodes() if node["Alive"]]
     slots = sum(_slots(node["Resources"], plan) for node in nodes)
     if not slots:
         gpus = f" and --gpus-per-run {_gpus(plan):g}" if _gpus(plan) else ""
         wanted = f"--cpus-per-run {plan.threads}{gpus}"
         if is_ours:
-            _disconnect()
             raise BadInput(
                 f"{wanted}: this machine has fewer; use smaller numbers, or --address of a cluster"
             )
@@ -118,7 +129,7 @@ def _connect(plan: Plan) -> bool:
     """Connect to the cluster of --address or RAY_ADDRESS, or start one of this machine.
 
     Returns whether this process started it. If the caller has connected to a cluster, that one is used."""
-    import ray
+    ray = _import_ray()
     from ray._private import worker
 
     if ray.is_initialized():
@@ -172,10 +183,10 @@ def _address_of(execution: Execution) -> str | None:
 
 def _check_address(address: str) -> None:
     """Raise BadInput if nothing listens at an address of the form HOST:PORT."""
-    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    host, colon, port = address.rpartition(":")
     if address == "auto":
         return
-    if not colon or not port.isdecimal():
+    if not colon or not port.isdecimal() or "/" in host:  # ray:// cannot tell which node this is
         raise BadInput(f"--address {address}: use HOST:PORT, or auto for a cluster of this machine")
     try:
         socket.create_connection((host, int(port)), CONNECT_SECONDS).close()
