@@ -14,6 +14,7 @@ from depthbench.data.images import Images
 from depthbench.data.placement import PlacedImages
 from depthbench.networks import Family
 from depthbench.networks.layers import Weighted
+from depthbench.networks.lazy import initialise_lazily, is_lazy
 from depthbench.registry import look_up
 from depthbench.study.model import Run
 from depthbench.training.optimizers import OPTIMIZERS
@@ -28,7 +29,10 @@ def build_network(family: Family, run: Run, images: Images) -> nn.Module:
     torch.manual_seed(run.seed)
     chosen = run.options.model_dump(exclude_defaults=True)
     channels = family.in_channels(images.shape)
-    return family(depth=run.depth, in_channels=channels, num_classes=len(images.classes), **chosen)
+    network = family(depth=run.depth, in_channels=channels, num_classes=len(images.classes), **chosen)
+    if is_lazy(network):
+        initialise_lazily(network, images.shape)
+    return network
 
 
 def hash_weights(network: nn.Module) -> str:
