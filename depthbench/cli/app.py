@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from depthbench.cli.commands.bench import bench
+from depthbench.cli.commands.check import check
 from depthbench.cli.commands.compare import compare
 from depthbench.cli.commands.frontier import frontier
 from depthbench.cli.commands.list import list_
@@ -61,7 +62,7 @@ def depthbench(
     """Parse the options of depthbench itself. Its help text is the app's."""
 
 
-for command in (run, frontier, bench, plan, report, compare, show, merge):  # in the order of the help
+for command in (run, frontier, bench, plan, check, report, compare, show, merge):  # in the order of the help
     app.command()(command)
 app.command("list")(list_)
 

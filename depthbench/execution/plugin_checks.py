@@ -2,8 +2,25 @@
 
 Without such networks, nothing here imports torch."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 from depthbench.data.images import Images
+from depthbench.data.load import default_data_dir, load_images
+from depthbench.data.settings import Data
+from depthbench.errors import BadInput
+from depthbench.networks import NETWORKS, Family
+from depthbench.networks.family import DepthRule
+from depthbench.plugins import load_plugin, source_of
+from depthbench.registry import look_up
 from depthbench.study.model import Study
+
+if TYPE_CHECKING:
+    from depthbench.networks.check import Subject
+
+USUAL_DEPTHS = (4, 8)  # of a family that exists at any depth
 
 _checked: set[tuple[object, ...]] = set()
 """What was checked in this process. A search plans each round, and must not repeat its notes."""
@@ -37,3 +54,63 @@ def check_plugins(study: Study, images: Images) -> list[str]:
             notes += notes_on_seeds(subject, depths[0])
         _checked.update((*key, depth) for depth in new)
     return list(dict.fromkeys(notes))
+
+
+@dataclass(frozen=True)
+class CheckedNetwork:
+    """The result of the checks of one network."""
+
+    name: str
+    depths: tuple[int, ...]
+    problem: str | None
+    """Why it cannot be trained, in one line. None if it can."""
+    notes: tuple[str, ...] = ()
+
+
+def check_plugin(
+    file: str | Path,
+    *,
+    networks: Sequence[str] | None = None,
+    depths: Sequence[int] | None = None,
+    data_set: str = "digits",
+) -> list[CheckedNetwork]:
+    """Check the networks of a plug-in on random images of the shape of a data set.
+
+    networks: names in the file; default: all. depths: to build; default: the first two of each family. Raises
+    BadInput for a file that cannot be loaded, and for unknown names."""
+    from depthbench.networks.check import Subject
+
+    load_plugin(file)
+    source = source_of(file)
+    names = list(networks or [name for name, family in NETWORKS.items() if family.source == source])
+    if not names:
+        raise BadInput(f"{file}: defines no networks; add a dict NETWORKS, name -> builder")
+    images = load_images(Data(name=data_set), default_data_dir())
+    checked = []
+    for name in names:
+        family = look_up(NETWORKS, "network", name)
+        subject = Subject(family, name, images.shape, len(images.classes))
+        checked.append(_check_all(subject, tuple(depths or _usual_depths(family))))
+    return checked
+
+
+def _usual_depths(family: Family) -> list[int]:
+    if family.depths == DepthRule():
+        return list(USUAL_DEPTHS)
+    return [depth for n in (1, 2) if (depth := family.depths.depth(n)) is not None]
+
+
+def _check_all(subject: "Subject", depths: tuple[int, ...]) -> CheckedNetwork:
+    from depthbench.networks.check import check_depths, check_network, notes_on_seeds
+
+    notes: list[str] = []
+    try:
+        for depth in depths:
+            subject.family.depths.n(depth)
+            notes += check_network(subject, depth)
+        if len(depths) > 1:
+            check_depths(subject, list(depths))
+        notes += notes_on_seeds(subject, depths[0])
+    except BadInput as error:
+        return CheckedNetwork(subject.name, depths, str(error), tuple(dict.fromkeys(notes)))
+    return CheckedNetwork(subject.name, depths, None, tuple(dict.fromkeys(notes)))

@@ -3,8 +3,10 @@ import pytest
 from depthbench.errors import BadInput
 from depthbench.execution import plugin_checks
 from depthbench.execution.plan import make_plan
+from depthbench.execution.plugin_checks import check_plugin
 from depthbench.execution.settings import Execution
 from depthbench.networks import NETWORKS, Family
+from tests.conftest import plugins_forgotten
 from tests.networks.test_check import after, fixed, seeded, stack
 
 
@@ -51,3 +53,30 @@ def test_a_depth_without_effect_is_refused_in_studies_and_searches(plan, study):
         plan(fixed, **study)
     plugin_checks._checked.clear()
     plan(fixed)  # one depth: a network that exists at one depth only
+
+
+MINE = """
+from torch import nn
+
+def good(depth, in_channels, num_classes):
+    hidden = [nn.Linear(64, 64) for _ in range(depth - 1)]
+    return nn.Sequential(nn.Flatten(), *hidden, nn.Linear(64, num_classes))
+
+def bad(depth, in_channels, num_classes):
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 5))
+
+NETWORKS = {"good": good, "bad": bad}
+"""
+
+
+def test_every_network_of_a_file_is_checked(tmp_path):
+    file = tmp_path / "my_networks.py"
+    file.write_text(MINE)
+    with plugins_forgotten():
+        good, bad = check_plugin(file)
+        assert (good.name, good.depths, good.problem, good.notes) == ("good", (4, 8), None, ())
+        assert "returns 4x5 numbers" in bad.problem
+        (only,) = check_plugin(file, networks=["good"], depths=[3])
+        assert only.depths == (3,)
+        with pytest.raises(BadInput, match="no network is called 'god'; did you mean 'good'"):
+            check_plugin(file, networks=["god"])
