@@ -31,8 +31,8 @@ NETWORK = "resnet"
 TABLES = ("history", "layers", "predictions")
 HOW_TO_READ = """\
 Each engine trains the same runs as the local execution that it is compared with, on the cores of this
-machine. Every process has one thread, but *one run, local* uses all cores. The engines are measured alternately. Each
-ratio to local execution is taken within a repeat, and is shown as median (lowest to highest).
+machine. Every process has one thread, but *one run, local* uses all cores. The engines are measured
+alternately. Ratios to local execution are taken within a repeat and shown as median (lowest to highest).
 *Time of the study* is the time of the whole command, including the start of Python and of the engine.
 *Seconds more* is the median difference of these times. The start is a part of it that does not grow with the
 length of the runs. *Images per second* is the rate of training alone (median over the runs). *Same results*

@@ -578,7 +578,7 @@ def _images_here(job: Job) -> Images:
     images = load_images(job.data, job.data_dir)
     if images.content_hash() != job.setup.data_hash:
         raise BadInput(
-            f"{job.data.path or job.data.name}: the images on {socket.gethostname()} differ from those of the "
-            "machine that started the study; give every node the same ones"
+            f"{job.data.path or job.data.name}: the images on {socket.gethostname()} differ from those of "
+            "the machine that started the study; give every node the same ones"
         )
     return images

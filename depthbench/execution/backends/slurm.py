@@ -71,8 +71,8 @@ def check(execution: Execution) -> None:
         raise BadInput("--on slurm needs submitit: install it with `pip install 'depthbench[slurm]'`")
     if execution.address is not None:
         raise BadInput(
-            f"--address {execution.address}: Slurm needs no address; leave it out, and run this command on the "
-            "cluster"
+            f"--address {execution.address}: Slurm needs no address; leave it out, and run this command on "
+            "the cluster"
         )
     gpus = execution.gpus_per_run
     if gpus is not None and gpus != int(gpus):
