@@ -17,7 +17,7 @@ class BadInput(ValueError):
 
 
 class RunsFailed(BadInput):
-    """Runs failed whose results are needed to go on. The message names one and its reason."""
+    """Runs that a search needs have failed. The message names one of them and its reason."""
 
 
 class Interrupted(Exception):
@@ -25,7 +25,7 @@ class Interrupted(Exception):
 
 
 class StudyStopped(Exception):
-    """A study cannot go on in this process; its runs are kept. The message says why and what to do.
+    """A study cannot go on in this process. Its runs are stored. The message says why, and what to do.
 
     The command line prints it without a traceback and exits with code 1."""
 

@@ -34,7 +34,7 @@ else:
     UsageError = typer.BadParameter.__base__
 
 TOGETHER = ("run", "frontier")
-"""The commands that several processes of torchrun can execute together."""
+"""The commands that torchrun can start in several processes."""
 
 app = typer.Typer(
     pretty_exceptions_enable=False,
@@ -98,7 +98,7 @@ def _connect(launch: Launch, connection: contextlib.ExitStack) -> None:
     Raises BadInput for a command that runs in one process."""
     if not set(TOGETHER) & set(sys.argv[1:2]):
         commands = " and ".join(f"`depthbench {name}`" for name in TOGETHER)
-        raise BadInput(f"several processes execute {commands} only: start this command without torchrun")
+        raise BadInput(f"torchrun can start {commands} only: start this command without torchrun")
     from depthbench.execution.ranks import connected
 
     connection.enter_context(connected(launch))

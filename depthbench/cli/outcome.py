@@ -79,7 +79,7 @@ def finish(
 
 
 def _other_shards(plan: Plan) -> str:
-    """Return what stands for the report of a shard: how many runs of the study are left."""
+    """Return the line that a shard prints instead of a report: how many runs of the study are left."""
     finished = {row["run_id"] for row in read_runs(plan.store.path) if row["status"] in FINISHED}
     study = {run.run_id for run in plan.study.runs()}
     left = len(study - finished)

@@ -35,7 +35,7 @@ T = TypeVar("T")
 
 PATIENCE = timedelta(days=7)  # until rank 0 has planned a study or drawn a report
 SHORTEST_TIMEOUT = timedelta(minutes=30)  # of a message while a run trains, unless --stall-timeout is set
-SAVING_SECONDS = 30.0  # that torchrun, too, gives its processes after it has asked them to end
+SAVING_SECONDS = 30.0  # to end after a signal; torchrun gives its processes the same time
 
 _connected = False  # whether this process belongs to torch's default group, with every other one in it
 
@@ -134,7 +134,7 @@ def follow(launch: Launch) -> int:
 
 
 class _FailedAlone(Exception):
-    """A run failed on this rank and not on the others, which wait for it in vain."""
+    """A run failed on this rank only. The other ranks still wait for its messages."""
 
 
 def _is_of_a_message(error: RuntimeError) -> bool:
@@ -214,7 +214,7 @@ def _train_runs(setup: Setup, images: Images, device: str, *, signals: list[int]
             failure = error
         if not team.meet(has_failed=failure is not None):
             raise _FailedAlone(
-                f"{run.run_id}: {one_line(failure)}" if failure else "the others do not answer"
+                f"{run.run_id}: {one_line(failure)}" if failure else "the other ranks do not answer"
             )
         if failure is not None:
             team = connect_team(device, setup.execution)

@@ -35,15 +35,15 @@ def _print(message: str) -> None:
 
 
 def merge_results(sources: Sequence[str | Path], into: str | Path, *, notify: Notify = _print) -> Path:
-    """Copy the runs of several results directories into one, and return its path.
+    """Copy the runs of several results directories into one. Return its path (for a URL, that of its mirror).
 
     The directories must have the same settings, images and plug-ins; their grids may differ. `into` may exist
     and may be one of `sources`. Settings that concern all runs alike, such as the margin of the verdict, come
     from `into` if it exists and else from the first source. The sources are not changed.
 
-    A run that several directories have is copied once. A finished one is preferred to an unfinished one, and
-    the unfinished one with the most steps to the others. Damaged runs are skipped. notify: called with a
-    line about each of them.
+    A run that several directories have is copied once. A finished copy is preferred to an unfinished one.
+    Of unfinished copies, the one with the most steps is copied. Damaged runs are skipped. notify: called with
+    a line about each of them.
 
     Raises BadInput before anything is written if the directories do not belong together, if two of them have
     different results of the same run, or if another process writes to one of them."""

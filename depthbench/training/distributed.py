@@ -22,8 +22,8 @@ from depthbench.training.team import PeerLost, Team
 
 T = TypeVar("T")
 
-AFTER_FAILURE = timedelta(seconds=20)  # that a rank whose run failed waits for the others to fail, too
-UNTIL_DEAD = 3.0  # seconds in which a process whose connection has closed can be seen to be dead
+AFTER_FAILURE = timedelta(seconds=20)  # a rank whose run failed waits this long for the others to fail too
+UNTIL_DEAD = 3.0  # seconds to wait until a process whose connection has closed is dead
 
 
 class Processes(Team):

@@ -53,9 +53,9 @@ FETCH_SECONDS = 2.0  # longest time between two fetches of rows from a GPU, for 
 class Trainer:
     """One run while it trains: its network, optimiser, batches and results.
 
-    All processes of `team` must call the same methods in the same order, but for `state`, which sends nothing
-    to the others. Raises BadInput if a step cannot be compiled, activations cannot be recomputed or batch
-    normalisation cannot be synchronised."""
+    All processes of `team` must call the same methods in the same order, except for `state`, which sends
+    nothing to the others. Raises BadInput if a step cannot be compiled, activations cannot be recomputed or
+    batch normalisation cannot be synchronised."""
 
     def __init__(self, run: Run, images: Images, mode: TrainingMode, *, team: Team = ALONE):
         device = torch.device(mode.device)

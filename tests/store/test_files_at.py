@@ -91,7 +91,7 @@ def test_a_killed_upload_leaves_the_old_file(tmp_path, monkeypatch):
 
 
 def fails(times, error):
-    """Return a method that raises `error` so many times, and then works."""
+    """Return a method that raises `error` as many times as given, and then works."""
     left = [error] * times
     original = MemoryFileSystem.pipe_file
 

@@ -137,7 +137,7 @@ class _Leader:
             failure, record = error, _store_failure(run, store, error)
         self.display.show(RunEnded(run, record))
         if not self.team.meet(has_failed=failure is not None):
-            raise StudyStopped(f"{run.run_id} failed on rank 0 alone ({record.reason})")
+            raise StudyStopped(f"{run.run_id} failed on rank 0 only ({record.reason})")
         if failure is not None:  # messages of the failed run may be on their way
             self.team = ranks.connect_team(self.plan.device, self.plan.execution)
 

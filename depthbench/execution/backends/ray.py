@@ -44,9 +44,9 @@ from depthbench.store.record import Status
 from depthbench.store.remote import fetch_file
 from depthbench.study.model import Run
 
-DEATHS = 3  # of a run's process or node without progress in between, after which the run has failed
-POLL_SECONDS = 0.5  # between two looks of a task whether it should stop
-PROBE_SECONDS = 120.0  # a node has this time to answer; its first worker process may have to start
+DEATHS = 3  # a run has failed after its process or node died this often without progress in between
+POLL_SECONDS = 0.5  # between two checks of a task whether it should stop
+PROBE_SECONDS = 120.0  # for the answer of a node, whose first worker process may have to start
 CONNECT_SECONDS = 5.0  # Ray itself waits for minutes, and then ends the process
 SAME_VERSIONS = ("python", "torch", "torchvision", "numpy")  # with others, results differ in the last digits
 
@@ -117,7 +117,7 @@ _connected: list[contextlib.ExitStack] = []
 
 def _import_ray() -> Any:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # read when Ray is imported
-    os.environ.setdefault("RAY_worker_niceness", "0")  # of a local cluster: runs have the priority of others
+    os.environ.setdefault("RAY_worker_niceness", "0")  # a local cluster must not lower their priority
     try:
         import ray
     except ImportError:
@@ -257,7 +257,7 @@ def _versions() -> dict[str, str]:
 
 
 def _on_every_node(location: Path | URL) -> Path | URL:
-    """Return the location of results as another node finds it."""
+    """Return the location of the results for other nodes: a full path or a URL."""
     return location if isinstance(location, URL) else location.absolute()
 
 
@@ -320,7 +320,7 @@ class Job:
 
 @dataclass
 class _Deaths:
-    """The deaths of the processes or nodes that trained a run."""
+    """How often the process or node that trained a run died."""
 
     step: int = 0
     """The last step that was seen."""
@@ -433,7 +433,7 @@ class _StudyInProgress:
             return
         deaths.count()
         if deaths.at_furthest < DEATHS:
-            self.display.show(Note("its process or node died; it starts again", run))
+            self.display.show(Note("its process or node died; the run starts again", run))
         else:
             times = f"{DEATHS} time{'s'[: DEATHS > 1]}"
             self._give_up(run, f"its process or node died {times} at step {deaths.furthest}")
@@ -483,7 +483,7 @@ class _StudyInProgress:
 
 
 def _stays_in_files(images: Images) -> bool:
-    """Return whether images are read from files while runs train."""
+    """Return whether runs read images from files while they train."""
     return any(isinstance(x, Files) for x in images.pixels)
 
 
@@ -543,7 +543,7 @@ class _Line:
         return bool(self.messages) or self.has_ended.is_set()
 
     def _watch(self) -> None:
-        """Look from time to time whether the run should stop."""
+        """Check from time to time whether the run should stop."""
         import ray
 
         with contextlib.suppress(ray.exceptions.RayError):  # the submitting process has ended
@@ -588,5 +588,8 @@ def _images_here(job: Job) -> Images:
     """Return the images as this node reads them. Raises BadInput if they differ from those of the plan."""
     images = load_images(job.data, job.data_dir)
     if images.content_hash() != job.setup.data_hash:
-        raise BadInput(f"the images of {job.data.path or job.data.name} on {socket.gethostname()} are others")
+        raise BadInput(
+            f"{job.data.path or job.data.name}: the images on {socket.gethostname()} differ from those of "
+            "the machine that started the study; give every node the same ones"
+        )
     return images

@@ -36,7 +36,7 @@ def test_a_run_whose_node_dies_resumes_on_another_one_and_equals_a_local_run(
     assert load_results(plan.store.path).runs.status.tolist() == ["done"]
     notes = [note.text for note in display.of(Note)]
     assert notes[0] == "Ray: 2 nodes, 1 run at once"
-    assert "its process or node died; it starts again" in notes
+    assert "its process or node died; the run starts again" in notes
     assert len(display.of(RunStarted)) == 2
     first_steps = [row.first_step for row in display.of(RowLogged)]
     assert first_steps[0] == 0
