@@ -14,6 +14,7 @@ import tempfile
 import threading
 import time
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -54,8 +55,8 @@ SAME_VERSIONS = ("python", "torch", "torchvision", "numpy")  # with others, resu
 def check(execution: Execution) -> None:
     """Raise BadInput if Ray is not installed or no cluster answers at the address."""
     _import_ray()
-    if address := _address_of(execution):
-        _check_address(address)
+    if (address := _address_of(execution)) is not None:
+        _check_address(address, "RAY_ADDRESS=" if execution.address is None else "--address ")
 
 
 def prepare(plan: Plan, display: Display) -> Plan:
@@ -178,22 +179,27 @@ def _disconnect() -> None:
 
 
 def _address_of(execution: Execution) -> str | None:
-    return execution.address or os.environ.get("RAY_ADDRESS")
+    if execution.address is not None:
+        return execution.address
+    return os.environ.get("RAY_ADDRESS") or None
 
 
-def _check_address(address: str) -> None:
-    """Raise BadInput if nothing listens at an address of the form HOST:PORT."""
+def _check_address(address: str, source: str) -> None:
+    """Raise BadInput if nothing listens at an address of the form HOST:PORT.
+
+    source: what precedes the address where the user gave it."""
+    leave_out = "unset it" if source.endswith("=") else "omit --address"
     host, colon, port = address.rpartition(":")
     if address == "auto":
         return
     if not colon or not port.isdecimal() or "/" in host:  # ray:// cannot tell which node this is
-        raise BadInput(f"--address {address}: use HOST:PORT, or auto for a cluster of this machine")
+        raise BadInput(f"{source}{address}: use HOST:PORT, or auto for a cluster of this machine")
     try:
         socket.create_connection((host, int(port)), CONNECT_SECONDS).close()
     except OSError as error:
         raise BadInput(
-            f"--address {address}: no cluster answers there ({error.strerror or error}); start one with "
-            "`ray start --head`, or omit --address to use this machine"
+            f"{source}{address}: no cluster answers there ({error.strerror or error}); start one with "
+            f"`ray start --head`, or {leave_out} to use this machine"
         ) from None
 
 
@@ -563,25 +569,37 @@ def train_one(job: Job, images: Images | None, start: StartRun, mailbox: Any) ->
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C can reach this process too, but the parent decides
     line = _Line(start, mailbox)
     line.send(RunStarted(start.run))
-    setup = replace(job.setup, plugins=_plugin_files(job.plugins))
-    worker = Worker(line, setup, lambda: _images_here(job) if images is None else images)
-    worker.serve()
+    with _plugin_files(job.plugins) as plugins:
+        setup = replace(job.setup, plugins=plugins)
+        worker = Worker(line, setup, lambda: _images_here(job) if images is None else images)
+        worker.serve()
     _has_failed = worker.inbox.has_failed
 
 
-@cache
-def _plugin_files(plugins: tuple[tuple[str, bytes], ...]) -> tuple[str, ...]:
-    """Write plug-ins to files of this node, once for each process, and return their paths."""
+_plugin_folder = cache(_temporary_folder)
+"""The folder of this process. A plug-in counts as loaded only at the path from which it was loaded."""
+
+
+@contextlib.contextmanager
+def _plugin_files(plugins: tuple[tuple[str, bytes], ...]) -> Iterator[tuple[str, ...]]:
+    """Yield the paths of files of this node with the plug-ins. They are the same for each run of a process.
+
+    The files are removed after the run, because Ray ends its processes without their exit handlers."""
     if not plugins:
-        return ()
-    folder = Path(_temporary_folder("plugins"))
+        yield ()
+        return
+    folder = Path(_plugin_folder("plugins"))
+    folder.mkdir(mode=0o700, exist_ok=True)  # the run before has removed it
     paths = []
-    for number, (name, content) in enumerate(plugins):
-        path = folder / str(number) / name
-        path.parent.mkdir()
-        path.write_bytes(content)
-        paths.append(str(path))
-    return tuple(paths)
+    try:
+        for number, (name, content) in enumerate(plugins):
+            path = folder / str(number) / name
+            path.parent.mkdir()
+            path.write_bytes(content)
+            paths.append(str(path))
+        yield tuple(paths)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _images_here(job: Job) -> Images:

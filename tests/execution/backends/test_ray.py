@@ -2,6 +2,8 @@
 
 import dataclasses
 import socket
+import tempfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ from depthbench import load_results
 from depthbench.errors import BadInput
 from depthbench.events import Alive, Note, RowLogged, RunEnded, RunStarted, Silent
 from depthbench.execution.backends import ray as ray_backend
-from depthbench.execution.backends.ray import _in_memory, _problem_of_node, _slots, _versions
+from depthbench.execution.backends.ray import _in_memory, _plugin_files, _problem_of_node, _slots, _versions
 from depthbench.execution.plan import Plan, make_plan
 from depthbench.execution.run import execute
 from depthbench.execution.settings import Execution
@@ -72,7 +74,29 @@ def test_a_cluster_that_does_not_answer_is_refused_before_anything_is_written(ti
             make_plan(tiny(), Execution(tmp_path, backend="ray", address=address))
     with pytest.raises(BadInput, match="--address here: use HOST:PORT"):
         make_plan(tiny(), Execution(tmp_path, backend="ray", address="here"))
+    with pytest.raises(BadInput, match="--address : use HOST:PORT"):
+        make_plan(tiny(), Execution(tmp_path, backend="ray", address=""))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_address_in_the_environment_is_named_as_such(tiny, tmp_path, monkeypatch):
+    monkeypatch.setenv("RAY_ADDRESS", "there")
+    with pytest.raises(BadInput, match="RAY_ADDRESS=there: use HOST:PORT"):
+        make_plan(tiny(), Execution(tmp_path, backend="ray"))
+
+
+def test_plugins_are_at_the_same_paths_in_each_run_of_a_process_and_leave_no_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    ray_backend._plugin_folder.cache_clear()
+    plugins = (("mine.py", b"NETWORKS = {}"), ("mine.py", b"PROBES = {}"))
+    seen = []
+    for _ in range(2):
+        with _plugin_files(plugins) as paths:
+            seen.append([(path, Path(path).read_bytes()) for path in paths])
+        assert list(tmp_path.iterdir()) == []
+    assert seen[0] == seen[1]
+    assert [content for _, content in seen[0]] == [content for _, content in plugins]
+    ray_backend._plugin_folder.cache_clear()
 
 
 def test_without_ray_its_installation_is_named(tiny, tmp_path, monkeypatch):
