@@ -5,6 +5,7 @@ import socket
 from pathlib import Path
 
 import pytest
+import torch.distributed as dist
 
 from depthbench.data.images import Images
 from depthbench.errors import BadInput, Interrupted
@@ -85,6 +86,7 @@ def lead(folder):
     Images.content_hash = lambda images: "other"  # as on a machine with other images
     found["other images"] = attempt(study_of(name="other"), folder, Recorder())
     Images.content_hash = original
+    found["groups"] = dist.get_world_size(), len(dist.distributed_c10d._world.pg_map)
     return found
 
 
@@ -130,6 +132,11 @@ def test_a_run_that_fails_on_every_rank_stops_no_other(executed):
     assert runs["reason"]["raises"] == "RuntimeError: wrong shape"
     (trace,) = (folder / "results" / "failing" / "runs").glob("raises-*/error.txt")
     assert "wrong shape" in trace.read_text()
+
+
+def test_plans_share_a_team_and_a_failure_leaves_no_connections(executed):
+    _, found, _ = executed
+    assert found["groups"] == (2, 5)  # torch's default group and the four of a team
 
 
 def test_a_signal_saves_the_run_on_every_rank_and_it_resumes(executed):

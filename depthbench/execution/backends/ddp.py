@@ -139,7 +139,7 @@ class _Leader:
         if not self.team.meet(has_failed=failure is not None):
             raise StudyStopped(f"{run.run_id} failed on rank 0 alone ({record.reason})")
         if failure is not None:  # messages of the failed run may be on their way
-            self.team = ranks.connect_team(self.plan.device, self.plan.execution)
+            self.team = ranks.connect_team(self.plan.device, self.plan.execution, after_failure=True)
 
     def _finish(self, steps: Generator[None, None, Record]) -> Record:
         while True:
