@@ -116,7 +116,11 @@ def connect_team(device: str, execution: Execution, *, after_failure: bool = Fal
     if device.startswith("cuda"):
         torch.cuda.set_device(device)
     earlier = _team
-    if earlier is None or after_failure or (earlier.device, earlier.timeout) != (torch.device(device), timeout):
+    if (
+        earlier is None
+        or after_failure
+        or (earlier.device, earlier.timeout) != (torch.device(device), timeout)
+    ):
         _team = Processes(torch.device(device), timeout)
         if earlier is not None:
             earlier.close()
