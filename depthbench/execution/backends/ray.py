@@ -64,15 +64,23 @@ def prepare(plan: Plan, display: Display) -> Plan:
     Raises BadInput if that fails, or if its nodes lack something that runs need."""
     if not plan.todo:
         return plan
-    ray = _import_ray()
     is_ours = _connect(plan)
+    try:
+        return _fit_to_cluster(plan, display, is_ours=is_ours)
+    except BaseException:
+        _disconnect()  # the next plan may want another cluster
+        raise
+
+
+def _fit_to_cluster(plan: Plan, display: Display, *, is_ours: bool) -> Plan:
+    """Return what `prepare` does, on the cluster that this process is connected to."""
+    ray = _import_ray()
     nodes = [node for node in ray.nodes() if node["Alive"]]
     slots = sum(_slots(node["Resources"], plan) for node in nodes)
     if not slots:
         gpus = f" and --gpus-per-run {_gpus(plan):g}" if _gpus(plan) else ""
         wanted = f"--cpus-per-run {plan.threads}{gpus}"
         if is_ours:
-            _disconnect()
             raise BadInput(
                 f"{wanted}: this machine has fewer; use smaller numbers, or --address of a cluster"
             )
