@@ -226,9 +226,10 @@ def _train_runs(setup: Setup, images: Images, device: str, *, signals: list[int]
             raise
         except (Exception, SystemExit) as error:
             failure = error
-        if not team.meet(has_failed=failure is not None):
+        has_failed = team.meet(has_failed=failure is not None)
+        if has_failed is None:
             raise _FailedAlone(
                 f"{run.run_id}: {one_line(failure)}" if failure else "the others do not answer"
             )
-        if failure is not None:
+        if has_failed:
             team = connect_team(device, setup.execution, after_failure=True)

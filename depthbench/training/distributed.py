@@ -124,13 +124,15 @@ class Processes(Team):
         except RuntimeError as error:
             raise self._describe() from error
 
-    def meet(self, *, has_failed: bool) -> bool:
+    def meet(self, *, has_failed: bool) -> bool | None:
         timeout = AFTER_FAILURE if has_failed else self.timeout
+        failures = torch.tensor([has_failed], dtype=torch.uint8)
         try:
             dist.monitored_barrier(self._ends, timeout)
+            dist.all_reduce(failures, dist.ReduceOp.MAX, group=self._ends)
         except RuntimeError:
-            return False
-        return True
+            return None
+        return bool(failures.item())
 
     def loss_of(self, error: BaseException) -> PeerLost | None:
         if isinstance(error, PeerLost):
