@@ -241,6 +241,11 @@ def _copy(run: RunStore, to: RunStore, folder: Path, notify: Notify) -> None:
         if record is None or (record.is_finished and not copy.is_finished()):
             notify(f"{shown(run.path)}: it changed while it was copied; skipping the run")
             return
+        if to.checkpoint.exists() and to.read() is None and not copy.is_finished():
+            notify(
+                f"{shown(to.path)}: keeping its checkpoint, which may be of a later step than other copies"
+            )
+            return
         to.path.parent.mkdir(exist_ok=True)
         if to.path.exists():
             with to.locked(LOCK_SECONDS):
