@@ -38,6 +38,7 @@ SHORTEST_TIMEOUT = timedelta(minutes=30)  # of a message while a run trains, unl
 SAVING_SECONDS = 30.0  # to end after a signal; torchrun gives its processes the same time
 
 _connected = False  # whether this process belongs to torch's default group, with every other one in it
+_team: "Processes | None" = None  # the newest one
 
 
 @dataclass(frozen=True)
@@ -101,8 +102,11 @@ def agree(problem: str | None) -> str | None:
     )
 
 
-def connect_team(device: str, execution: Execution) -> "Processes":
-    """Return the team of all processes for the next runs."""
+def connect_team(device: str, execution: Execution, *, after_failure: bool = False) -> "Processes":
+    """Return the team of all processes for the next runs. Plans share it, because each needs many files.
+
+    after_failure: whether messages of a run that failed may be on their way, so that a new team is needed."""
+    global _team
     import torch
 
     from depthbench.training.distributed import Processes
@@ -111,7 +115,17 @@ def connect_team(device: str, execution: Execution) -> "Processes":
     timeout = SHORTEST_TIMEOUT if minutes is None else timedelta(minutes=minutes)
     if device.startswith("cuda"):
         torch.cuda.set_device(device)
-    return Processes(torch.device(device), timeout)
+    earlier = _team
+    if (
+        earlier is None
+        or after_failure
+        or (earlier.device, earlier.timeout) != (torch.device(device), timeout)
+    ):
+        _team = Processes(torch.device(device), timeout)
+        if earlier is not None:
+            earlier.close()
+    assert _team is not None
+    return _team
 
 
 def follow(launch: Launch) -> int:
@@ -212,9 +226,10 @@ def _train_runs(setup: Setup, images: Images, device: str, *, signals: list[int]
             raise
         except (Exception, SystemExit) as error:
             failure = error
-        if not team.meet(has_failed=failure is not None):
+        has_failed = team.meet(has_failed=failure is not None)
+        if has_failed is None:
             raise _FailedAlone(
                 f"{run.run_id}: {one_line(failure)}" if failure else "the other ranks do not answer"
             )
-        if failure is not None:
-            team = connect_team(device, setup.execution)
+        if has_failed:
+            team = connect_team(device, setup.execution, after_failure=True)

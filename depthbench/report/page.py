@@ -206,7 +206,7 @@ def _command(path: Path, study: Mapping[str, Any]) -> str:
             ",".join(map(str, dict.fromkeys(value for grid in grids for value in getattr(grid, key))))
             for key in ("network", "seed")
         )
-        name = shlex.quote(study["name"])
+        networks, name = shlex.quote(networks), shlex.quote(study.get("name") or path.resolve().name)
         return f"depthbench frontier {networks} --seeds {seeds}, --study {file} --name {name}{results}"
     return f"depthbench run {file}{results}"
 

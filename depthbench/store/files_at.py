@@ -99,8 +99,20 @@ class FilesAt:
         paths = {self._path(name): name for name in names}
         if not paths:
             return {}
-        contents = self._retry("read", lambda: self._fs.cat(list(paths), on_error="omit"))
-        return {paths[path]: content for path, content in contents.items()}
+
+        def read() -> dict[str, bytes]:
+            contents = self._fs.cat(list(paths), on_error="return")
+            found = {
+                name: contents[path]
+                for path, name in paths.items()
+                if not isinstance(contents[path], FileNotFoundError)
+            }
+            for content in found.values():
+                if isinstance(content, Exception):  # not the same as a missing file
+                    raise content
+            return found
+
+        return self._retry("read", read)
 
     def download(self, names: Mapping[str, Path]) -> None:
         """Copy files to paths on this machine."""

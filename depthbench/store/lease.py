@@ -158,7 +158,7 @@ def held(files: FilesAt, names: Collection[str]) -> set[str]:
 
 def _parse(content: bytes) -> dict[str, Any]:
     """Return what a lease says of its holder. Empty if it is damaged or not written yet."""
-    with contextlib.suppress(ValueError):
+    with contextlib.suppress(ValueError, RecursionError):  # RecursionError: thousands of nested brackets
         holder = json.loads(content)
         if isinstance(holder, dict):
             return holder

@@ -22,6 +22,7 @@ from depthbench.store.study_store import MERGING, StudyStore
 from depthbench.study.file import build
 from depthbench.study.grid import Grid, Grids, join_grids
 from depthbench.study.model import file_name
+from depthbench.text import single_line
 
 MOST_DIFFERENCES = 3  # in a message
 HOW_IT_RAN = ("environment", "earlier_environments", "execution", "timing", "tables", "reason")
@@ -31,7 +32,7 @@ Notify = Callable[[str], None]
 
 
 def _print(message: str) -> None:
-    print(f"depthbench: {message}", file=sys.stderr)
+    print(f"depthbench: {single_line(message)}", file=sys.stderr)
 
 
 def merge_results(sources: Sequence[str | Path], into: str | Path, *, notify: Notify = _print) -> Path:
@@ -239,6 +240,11 @@ def _copy(run: RunStore, to: RunStore, folder: Path, notify: Notify) -> None:
         record = copy.read()
         if record is None or (record.is_finished and not copy.is_finished()):
             notify(f"{shown(run.path)}: it changed while it was copied; skipping the run")
+            return
+        if to.checkpoint.exists() and to.read() is None and not copy.is_finished():
+            notify(
+                f"{shown(to.path)}: keeping its checkpoint, which may be of a later step than other copies"
+            )
             return
         to.path.parent.mkdir(exist_ok=True)
         if to.path.exists():

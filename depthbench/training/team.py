@@ -84,12 +84,14 @@ class Team:
         skips_parameters: whether a forward pass may leave out some of the parameters."""
         return network
 
-    def meet(self, *, has_failed: bool) -> bool:
-        """Wait for the other ranks at the end of a run. Return whether all arrived.
+    def meet(self, *, has_failed: bool) -> bool | None:
+        """Wait for the other ranks at the end of a run. Return whether the run failed on any rank.
+
+        Returns None if a rank did not arrive.
 
         After a failure, it waits only a moment: other ranks that did not fail are in the middle of a step,
         and wait for this one."""
-        return True
+        return has_failed
 
     def loss_of(self, error: BaseException) -> PeerLost | None:
         """Return what happened to the team if `error` was raised because another process is gone."""

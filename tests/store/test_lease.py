@@ -65,7 +65,7 @@ def test_the_lease_of_another_machine_is_respected_as_long_as_it_is_refreshed(fi
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"[", b'{"owner": "x", "host": "h", "machine": "elsewhere", "pid": 1}']
+    "content", [b"", b"[" * 100_000, b'{"owner": "x", "host": "h", "machine": "elsewhere", "pid": 1}']
 )
 def test_a_lease_that_is_not_refreshed_expires(files, content):
     files.create(".lock", content)

@@ -105,6 +105,19 @@ def test_without_ray_its_installation_is_named(tiny, tmp_path, monkeypatch):
         make_plan(tiny(), Execution(tmp_path, backend="ray"))
 
 
+def test_a_cluster_that_cannot_be_used_is_left(tiny, tmp_path, monkeypatch):
+    def refuse(plan, display, *, is_ours):
+        raise BadInput("a node has no disk")
+
+    left = []
+    monkeypatch.setattr(ray_backend, "_connect", lambda plan: False)
+    monkeypatch.setattr(ray_backend, "_fit_to_cluster", refuse)
+    monkeypatch.setattr(ray_backend, "_disconnect", lambda: left.append(True))
+    with pytest.raises(BadInput, match="no disk"):
+        ray_backend.prepare(make_plan(tiny(), Execution(tmp_path)), Silent())
+    assert left == [True]
+
+
 def test_what_a_node_lacks_is_named(tmp_path):
     file = tmp_path / "study.toml"
     assert _problem_of_node(file, _versions()).startswith(f"does not see {tmp_path}; give --results")
