@@ -47,10 +47,13 @@ def hash_weights(network: nn.Module) -> str:
 def make_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     """Return the optimiser of `recipe` over all parameters. Weight decay is on all or on weights only.
 
+    A weight that several layers share is one parameter, which a step updates once.
+
     It is fused if its class supports that, so that a few kernels update all parameters. On CUDA it can be
     captured, and it reads the learning rate from the device's memory."""
-    weights = [module.weight for module in network.modules() if isinstance(module, Weighted)]
-    ids = {id(parameter) for parameter in weights}
+    layers = [module for module in network.modules() if isinstance(module, Weighted)]
+    ids = {id(layer.weight) for layer in layers}
+    weights = list({id(layer.weight): layer.weight for layer in layers}.values())
     others = [parameter for parameter in network.parameters() if id(parameter) not in ids]
     groups: list[dict[str, Any]] = [
         {"params": weights, "weight_decay": recipe.weight_decay},
