@@ -7,6 +7,7 @@ from typing import Any
 import typer
 from rich.console import Console
 
+from depthbench.cli.long_table import LongTable
 from depthbench.cli.tables import first_names, how_many, summary_table
 from depthbench.cli.terminal import draw_report, err, no_report, page_line
 from depthbench.console import say
@@ -68,7 +69,7 @@ def finish(
         print(json.dumps(outcome | {"runs": rows}, indent=1))
     else:
         if rows:
-            console.print(summary_table(rows, plan.study.name))
+            console.print(LongTable(summary_table(rows, plan.study.name)))
         say(console, f"report: {page_line(page) if page else without}")
     failures = _failures(plan, rows, ended)
     if failures:
