@@ -46,6 +46,10 @@ class Recipe(Section):
     l1: NotNegative = 0.0
     """L1 coefficient on every parameter."""
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    class_weights: Literal["balanced"] | None = None
+    """Weights of the classes in the loss. balanced: inversely proportional to the number of training images
+    of a class, 1 on average over the images. The loss of a batch is the weighted mean, as in
+    torch.nn.CrossEntropyLoss. Unset: all classes count alike."""
     clip_norm: Positive | None = None
     """Largest L2 norm of the gradient of all parameters. A larger gradient is scaled down to it."""
     schedule: Annotated[str, is_in(SCHEDULES)] = "step"

@@ -1,9 +1,10 @@
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from depthbench.networks import NETWORKS, Family
-from depthbench.training.building import build_network, hash_weights, make_optimizer
+from depthbench.training.building import build_network, hash_weights, make_class_weights, make_optimizer
 from depthbench.training.settings import Recipe
 
 
@@ -56,3 +57,11 @@ def test_a_network_without_weights_of_layers_can_be_trained(decay_norm):
     recipe = Recipe(decay_norm=decay_norm, weight_decay=0.5)
     (group,) = make_optimizer(nn.BatchNorm1d(3), recipe).param_groups
     assert (len(group["params"]), group["weight_decay"]) == (2, 0.5 if decay_norm else 0.0)
+
+
+def test_class_weights_are_inverse_to_frequencies_and_1_on_average():
+    labels = np.array([0] * 6 + [2] * 2)
+    weights = make_class_weights(Recipe(class_weights="balanced"), labels, 4)
+    assert weights.tolist() == pytest.approx([8 / 12, 0, 2, 0])
+    assert weights[labels].mean() == pytest.approx(1)
+    assert make_class_weights(Recipe(), labels, 4) is None
