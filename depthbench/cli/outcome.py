@@ -15,6 +15,16 @@ from depthbench.execution.plan import Plan
 from depthbench.store.mirror import shown
 from depthbench.store.record import FINISHED, Record
 from depthbench.store.results import read_runs
+from depthbench.study.model import Study
+from depthbench.training.settings import Recipe
+
+MAIN_KEYS = (
+    "optimizer",
+    "lr",
+    "weight_decay",
+    "schedule",
+    "warmup",
+)  # of a recipe, which its line always has
 
 
 def announcement(plan: Plan) -> list[str]:
@@ -30,6 +40,28 @@ def announcement(plan: Plan) -> list[str]:
             f"left out {len(skipped)} unreadable image{'s'[: len(skipped) > 1]}: {first_names(skipped)}"
         )
     return [*lines, *plan.notes]
+
+
+def recipe_line(study: Study) -> str:
+    """Describe the recipe of a resolved study in one line: its main keys, and others that are not defaults.
+
+    Of a network with its own recipe or batch size, the keys that it changes follow."""
+    recipe = study.recipe.model_dump()
+    defaults, apart = Recipe().model_dump(), ("steps", "epochs", "batch_size")
+    shown = {key: recipe[key] for key in MAIN_KEYS}
+    shown |= {key: value for key, value in recipe.items() if value != defaults[key] and key not in apart}
+    line = f"recipe: {study.steps} steps of {recipe['batch_size']} images, {_pairs(shown)}"
+    for network in study.networks():
+        own = study.recipe_of(network).model_dump()
+        if changed := {key: value for key, value in own.items() if value != recipe[key]}:
+            line += f"; {network}: {_pairs(changed)}"
+    return line
+
+
+def _pairs(values: Mapping[str, Any]) -> str:
+    return ", ".join(
+        f"{key}={value if isinstance(value, str) else json.dumps(value)}" for key, value in values.items()
+    )
 
 
 def planned_rows(plan: Plan) -> list[dict[str, Any]]:

@@ -64,7 +64,7 @@ def _turn(image: "Image") -> "Transpose | None":
         8: Transpose.ROTATE_90,
     }
     try:
-        return operations.get(image.getexif().get(ORIENTATION))
+        return operations.get(image.getexif().get(ORIENTATION, 1))
     except Exception:  # the parser of EXIF raises many kinds, and the pixels are good
         return None
 
@@ -81,8 +81,8 @@ def _is_transparent(image: "Image") -> bool:
     """Return whether a pixel of `image` is not opaque."""
     if not image.has_transparency_data:
         return False
-    lowest, _ = image.convert("RGBA").getchannel("A").getextrema()
-    return bool(lowest < 255)
+    alpha = np.asarray(image.convert("RGBA").getchannel("A"))
+    return bool((alpha < 255).any())
 
 
 def _rgb(image: "Image") -> "Image":
