@@ -49,7 +49,13 @@ def is_in(entries: Mapping[str, Any]) -> AfterValidator:
             raise ValueError(f"should be {any_of(sorted(entries))}")
         return name
 
+    check.known = entries  # type: ignore[attr-defined]
     return AfterValidator(check)
+
+
+def known_to(validator: object) -> Mapping[str, Any] | None:
+    """Return the entries that a validator of `is_in` accepts, or None for another one."""
+    return getattr(getattr(validator, "func", None), "known", None)
 
 
 E = TypeVar("E", bound=Entry)

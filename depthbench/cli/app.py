@@ -5,6 +5,7 @@ Exit codes: 0 all runs are done, 1 a run failed or diverged unexpectedly, 2 bad 
 import contextlib
 import io
 import re
+import shlex
 import sys
 from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated
@@ -24,7 +25,7 @@ from depthbench.cli.commands.show import show
 from depthbench.cli.options import option
 from depthbench.cli.terminal import err
 from depthbench.console import say
-from depthbench.errors import BadInput, RunsFailed, StudyStopped
+from depthbench.errors import BadInput, RunsFailed, StudyStopped, any_of
 from depthbench.machine.launch import Launch, read_launch
 from depthbench.text import single_line
 
@@ -75,9 +76,25 @@ def _with_value(option: re.Match[str]) -> str:
     return " ".join([name, *(after + joined)[-1:]])
 
 
+def _flag_of_setting(error: UsageError) -> str | None:
+    """Return what to write instead of an unknown flag that is called like a setting of a study."""
+    flag = str(getattr(error, "option_name", "")).partition("=")[0]
+    takes_settings = error.ctx is not None and any("--set" in p.opts for p in error.ctx.command.params)
+    if not (takes_settings and type(error).__name__ == "NoSuchOption"):
+        return None
+    from depthbench.study.keys import settings_named
+
+    found = settings_named(flag)
+    if not found:
+        return None
+    _, _, value = _with_value(re.match("(.*)", flag)).partition(" ")  # type: ignore[arg-type]
+    shown = shlex.quote(value) if value and not value.startswith("--") else "VALUE"
+    return f"{flag} is a setting, not a flag: use {any_of([f'--set {key}={shown}' for key in found])}"
+
+
 def _usage_problem(error: UsageError) -> str:
     """Return what is wrong with the arguments, and the command that explains them."""
-    problem = error.format_message().removesuffix(".")
+    problem = _flag_of_setting(error) or error.format_message().removesuffix(".")
     problem = re.sub(r"Invalid value for '(--[\w-]+)'", _with_value, problem)
     for parsed, words in (("integer", "a whole number"), ("number", "a number")):
         problem = re.sub(rf"Input should be a valid {parsed}(, .*)?$", f"should be {words}", problem)

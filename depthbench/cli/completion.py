@@ -60,6 +60,13 @@ def lists(incomplete: str) -> list[str]:
     return _starting(LISTS, incomplete)
 
 
+def sections(incomplete: str) -> list[str]:
+    """Complete a section of a study file."""
+    from depthbench.study.keys import sections
+
+    return _starting(tuple(sections()), incomplete)
+
+
 def _matching(names: Mapping[str, str], incomplete: str) -> list[tuple[str, str]]:
     return [(name, about) for name, about in names.items() if name.startswith(incomplete)]
 

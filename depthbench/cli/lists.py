@@ -4,13 +4,21 @@ import itertools
 import re
 from pathlib import Path
 
-from depthbench.errors import BadInput, any_of
+from depthbench.errors import BadInput, nearest
 
-LISTS = ("networks", "data", "studies", "probes", "backends")
+LISTS = ("networks", "data", "studies", "probes", "backends", "settings")
 
 
-def describe_list(what: str) -> dict[str, str]:
-    """Return name -> description of the entries of one of LISTS. Raises BadInput for others."""
+def describe_list(what: str, part: str | None = None) -> dict[str, str]:
+    """Return name -> description of the entries of one of LISTS. Raises BadInput for others.
+
+    part: a section of a study file, or a key, which restricts the settings."""
+    if part is not None and what != "settings":
+        raise BadInput(f"list {what} {part}: only `list settings` takes a second word; leave it out")
+    if what == "settings":
+        from depthbench.study.keys import describe_keys
+
+        return {key.name: str(key) for key in describe_keys(part)}
     if what == "networks":
         from depthbench.networks import NETWORKS
 
@@ -34,7 +42,7 @@ def describe_list(what: str) -> dict[str, str]:
         from depthbench.execution.backends import BACKENDS
 
         return {name: entry.about for name, entry in BACKENDS.items()}
-    raise BadInput(f"list {what}: no such list; use {any_of(LISTS)}")
+    raise BadInput(f"list {what}: no such list; {nearest(what, LISTS, 'lists')}")
 
 
 def opening_sentence(path: Path) -> str:

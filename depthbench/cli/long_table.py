@@ -1,15 +1,18 @@
-"""Tables of thousands of rows in the terminal."""
+"""Tables of thousands of rows in the terminal, and tables in a narrow terminal."""
 
 import re
+from collections.abc import Iterator
 from copy import copy
 from dataclasses import dataclass
 
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderResult
+from rich.measure import Measurement
 from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
+UNLIMITED = 10_000  # columns
 FILLER = "\ue000"  # a private-use character that no name contains
 
 
@@ -18,7 +21,8 @@ class LongTable:
     """A table that looks like `table` and is laid out faster. Its cells have one line and no style.
 
     rich lays out one row, with the widest cell of each column, and the rows of the table take its place. If
-    the terminal is too narrow for that row, rich lays out every row."""
+    the terminal is too narrow for that row, rich lays out every row. If rich would have to cut words, each
+    row becomes a paragraph, e.g. `network plain, depth 8, status done`."""
 
     table: Table
 
@@ -26,6 +30,10 @@ class LongTable:
         """Yield the table for rich."""
         if not self.table.rows:
             yield self.table
+            return
+        unlimited = options.update(max_width=UNLIMITED)
+        if Measurement.get(console, unlimited, self.table).minimum > options.max_width:
+            yield from self._paragraphs()
             return
         cells = [[_plain(str(cell)) for cell in column.cells] for column in self.table.columns]
         widest = [FILLER * max([1, *map(cell_len, column)]) for column in cells]
@@ -47,6 +55,16 @@ class LongTable:
             for row in zip(*columns, strict=True):
                 pairs = zip(row, fields[1::2], strict=True)
                 yield Segment(border + "".join(part for pair in pairs for part in pair) + "\n")
+
+    def _paragraphs(self) -> Iterator[Text]:
+        if self.table.title:
+            yield Text(_plain(str(self.table.title)), style="italic")
+        headings = [str(column.header) for column in self.table.columns]
+        for row in zip(*(column.cells for column in self.table.columns), strict=True):
+            cells = [_plain(str(cell)) for cell in row]
+            yield Text(
+                ", ".join(f"{name} {cell}" for name, cell in zip(headings, cells, strict=True) if cell)
+            )
 
 
 def _plain(cell: str) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 import typer
 from rich.console import Console
 
+from depthbench.cli.long_table import LongTable
 from depthbench.cli.tables import first_names, how_many, summary_table
 from depthbench.cli.terminal import draw_report, err, no_report, page_line
 from depthbench.console import say
@@ -14,6 +15,16 @@ from depthbench.execution.plan import Plan
 from depthbench.store.mirror import shown
 from depthbench.store.record import FINISHED, Record
 from depthbench.store.results import read_runs
+from depthbench.study.model import Study
+from depthbench.training.settings import Recipe
+
+MAIN_KEYS = (
+    "optimizer",
+    "lr",
+    "weight_decay",
+    "schedule",
+    "warmup",
+)  # of a recipe, which its line always has
 
 
 def announcement(plan: Plan) -> list[str]:
@@ -31,6 +42,28 @@ def announcement(plan: Plan) -> list[str]:
             f"left out {len(skipped)} unreadable image{'s'[: len(skipped) > 1]}: {first_names(skipped)}"
         )
     return [*lines, *plan.notes]
+
+
+def recipe_line(study: Study) -> str:
+    """Describe the recipe of a resolved study in one line: its main keys, and others that are not defaults.
+
+    Of a network with its own recipe or batch size, the keys that it changes follow."""
+    recipe = study.recipe.model_dump()
+    defaults, apart = Recipe().model_dump(), ("steps", "epochs", "batch_size")
+    shown = {key: recipe[key] for key in MAIN_KEYS}
+    shown |= {key: value for key, value in recipe.items() if value != defaults[key] and key not in apart}
+    line = f"recipe: {study.steps} steps of {recipe['batch_size']} images, {_pairs(shown)}"
+    for network in study.networks():
+        own = study.recipe_of(network).model_dump()
+        if changed := {key: value for key, value in own.items() if value != recipe[key]}:
+            line += f"; {network}: {_pairs(changed)}"
+    return line
+
+
+def _pairs(values: Mapping[str, Any]) -> str:
+    return ", ".join(
+        f"{key}={value if isinstance(value, str) else json.dumps(value)}" for key, value in values.items()
+    )
 
 
 def planned_rows(plan: Plan) -> list[dict[str, Any]]:
@@ -70,7 +103,7 @@ def finish(
         print(json.dumps(outcome | {"runs": rows}, indent=1))
     else:
         if rows:
-            console.print(summary_table(rows, plan.study.name))
+            console.print(LongTable(summary_table(rows, plan.study.name)))
         say(console, f"report: {page_line(page) if page else without}")
     failures = _failures(plan, rows, ended)
     if failures:

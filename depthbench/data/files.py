@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import DTypeLike
 
-from depthbench.data.decoding import Unreadable, decode
+from depthbench.data.decoding import Unreadable, decode, is_turned_or_transparent
 from depthbench.data.settings import PAPER_CROP_SIDE
 from depthbench.errors import BadInput
 from depthbench.text import readable
@@ -119,15 +119,19 @@ class Files:
     def content_hash(self) -> bytes:
         """Return the sha256 of the name and size of every file, and of the content of evenly spaced files.
 
-        These are at most MAX_HASHED files. Raises BadInput if one of them cannot be read."""
+        These are at most MAX_HASHED files. If one of them is turned or blended with white, the hash differs
+        from that of earlier versions, which did neither. Raises BadInput if one cannot be read."""
         digest = hashlib.sha256()
         for row in self.rows:
             digest.update(self.names[row] + b"\0" + int(self.sizes[row]).to_bytes(8, "big"))
         for row in self.rows[:: max(1, -(-len(self) // MAX_HASHED))]:
             try:
-                digest.update(self._path(row).read_bytes())
+                content = self._path(row).read_bytes()
             except OSError as error:
                 raise self._unreadable(row, error) from None
+            digest.update(content)
+            if is_turned_or_transparent(content):
+                digest.update(b"decoded as displayed")
         return digest.digest()
 
     def _in_chunks(self, size: int, view: Callable[["Image"], np.ndarray]) -> Iterator[Any]:

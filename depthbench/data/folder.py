@@ -1,8 +1,8 @@
 """Folders of images: train/ with test/, val/ or both, or one folder that is split here.
 
-Each class is a folder named after it. Images are decoded once and kept in the data directory as arrays that
-every process maps. Many runs therefore decode them once and share one copy, and images may exceed the
-memory. If they exceed the disk too, they can stay in their files and be decoded as they are read
+Each class is a folder named after it (listing.py). Images are decoded once and kept in the data directory as
+arrays that every process maps. Many runs therefore decode them once and share one copy, and images may exceed
+the memory. If they exceed the disk too, they can stay in their files and be decoded as they are read
 (files.py)."""
 
 import hashlib
@@ -20,6 +20,7 @@ import numpy as np
 from depthbench.data.decoding import Unreadable, decode
 from depthbench.data.files import Files
 from depthbench.data.images import Images, split
+from depthbench.data.listing import list_images
 from depthbench.data.mapped import Mapped
 from depthbench.data.settings import Data
 from depthbench.errors import BadInput
@@ -29,8 +30,7 @@ from depthbench.text import readable
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
-DECODER = 1  # increased when the decoded pixels would change, so that old arrays are not used
+DECODER = 2  # increased when the decoded pixels would change, so that old arrays are not used
 CHUNK = 500  # images decoded at once and kept in memory until they are written
 
 Report = Callable[[int, int], None]  # called with the number of decoded images and of all images
@@ -47,11 +47,12 @@ def load(data: Data, data_dir: Path, report: Report = lambda done, total: None) 
     root = expand(data.path)
     if not root.is_dir():
         raise BadInput(f"data folder {root} does not exist: name another with --data")
-    splits = _find_splits(root)
+    listing = list_images(root)
+    splits = listing.splits
     folders = sorted({p.parent.name for files in splits.values() for p in files})
     classes = tuple(readable(folder) for folder in folders)
     if len(classes) < 2:
-        raise BadInput(f"data folder {root} has only one class ({classes[0]!r}): add a second class")
+        raise listing.error(root, f" has only one class ({classes[0]!r}): add a second class")
     if len(set(classes)) < len(classes):
         double = next(name for name in classes if classes.count(name) > 1)
         raise BadInput(
@@ -80,9 +81,10 @@ def load(data: Data, data_dir: Path, report: Report = lambda done, total: None) 
     labels = np.array([label[file.parent.name] for file in files], dtype=np.int64)
     if "all" in splits:
         try:
-            train, test = (good[part] for part in split(labels[good], data.test_fraction, data.split_seed))
+            parts = split(labels[good], data.test_fraction, data.split_seed, classes)
         except BadInput as error:
             raise BadInput(f"data.test_fraction = {data.test_fraction}: {error}") from None
+        train, test = (good[part] for part in parts)
         indices = {"train": train, "test": test}
     else:
         ends = np.cumsum([len(split_files) for split_files in splits.values()])
@@ -92,10 +94,13 @@ def load(data: Data, data_dir: Path, report: Report = lambda done, total: None) 
         }
     for name, chosen in indices.items():
         if missing := sorted(set(range(len(classes))) - set(labels[chosen])):
-            raise BadInput(
-                f"data folder {root}: class {classes[missing[0]]!r} has no readable image in {name}: "
-                "add some, or remove the class"
-            )
+            problem = f": class {classes[missing[0]]!r} has no readable image in {name}"
+            remedy = "add some, or remove the class"
+            if "all" in splits:
+                count = int((labels[good] == missing[0]).sum())
+                problem = f": class {classes[missing[0]]!r} has {count} images, too few for one in {name}"
+                remedy = f"add some, remove the class, or change data.test_fraction = {data.test_fraction:g}"
+            raise listing.error(root, f"{problem}: {remedy}")
     train, test, val = indices["train"], indices["test"], indices.get("val")
     return Images(
         data.name,
@@ -108,38 +113,8 @@ def load(data: Data, data_dir: Path, report: Report = lambda done, total: None) 
         val_x=None if val is None else images.choose(val),
         val_y=None if val is None else labels[val],
         skipped=tuple(readable(str(files[i].relative_to(root))) for i in bad),
+        notes=listing.notes,
     )
-
-
-def _find_splits(root: Path) -> dict[str, list[Path]]:
-    """Return the files of "train", "test" and, if it exists, "val", or of "all" for a folder to be split.
-
-    If there is val/ but no test/, val/ is the test set."""
-    splits = {name: _images(root / name) for name in ("train", "test", "val") if (root / name).is_dir()}
-    if "train" not in splits:
-        splits = {"all": _images(root)}
-    elif len(splits) == 1:
-        raise BadInput(f"data folder {root} has train/ but neither test/ nor val/: add one of them")
-    elif "test" not in splits:
-        splits["test"] = splits.pop("val")
-    for name, files in splits.items():
-        if not files:
-            existing = (root / folder for folder in (name, "val") if (root / folder).is_dir())
-            empty = root if name == "all" else next(existing)
-            raise BadInput(
-                f"data folder {empty} contains no images: put the images of each class into a folder of its "
-                f"own ({', '.join(sorted(SUFFIXES))})"
-            )
-    return splits
-
-
-def _images(folder: Path) -> list[Path]:
-    """Return the images in the class folders of `folder`, in the same order on every machine.
-
-    Hidden files and folders, which editors and file managers leave behind, are ignored."""
-    classes = (c for c in folder.iterdir() if c.is_dir() and not c.name.startswith("."))
-    images = (p for c in classes for p in c.iterdir() if p.suffix.lower() in SUFFIXES)
-    return sorted((p for p in images if not p.name.startswith(".")), key=lambda p: (p.parent.name, p.name))
 
 
 def _load_decoded(files: list[Path], data: Data, data_dir: Path, report: Report) -> tuple[Mapped, np.ndarray]:

@@ -1,6 +1,7 @@
 """A labelled data set, in memory or in files, and its splits."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,6 +14,7 @@ from depthbench.errors import BadInput
 HostPixels = np.ndarray | Mapped | Files
 """Images (N, C, H, W) uint8 as a data set holds them."""
 
+MOST_NAMES = 3  # of classes, in a message
 HASH_CHUNK = 4096  # images read at once to hash them
 
 
@@ -35,6 +37,7 @@ class Images:
     val_x: HostPixels | None = None
     val_y: np.ndarray | None = None
     skipped: tuple[str, ...] = ()  # files that could not be read
+    notes: tuple[str, ...] = ()  # messages for the user before training starts
     white: int = 255  # the highest value that a pixel may have
 
     @property
@@ -74,21 +77,30 @@ def choose(x: HostPixels, indices: np.ndarray) -> HostPixels:
     return x[indices] if isinstance(x, np.ndarray) else x.choose(indices)
 
 
-def split(y: np.ndarray, size: float | int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def split(
+    y: np.ndarray, size: float | int, seed: int, classes: Sequence[str] = ()
+) -> tuple[np.ndarray, np.ndarray]:
     """Split off `size` (a fraction or a number) of the labels `y` at random. Returns indices (kept, taken).
 
     `seed` determines the draw. Each class is divided in proportion, so a rare class may have no image in the
     smaller part. Raises BadInput if either part has fewer images than there are classes, or if a class has
-    only one image."""
+    only one image. The message names it if `classes` has the name of each label."""
     from sklearn.model_selection import train_test_split
 
     try:
         kept, taken = train_test_split(np.arange(len(y)), test_size=size, random_state=seed, stratify=y)
     except ValueError:
-        classes = len(np.unique(y))
+        labels, counts = np.unique(y, return_counts=True)
+        problem = f"cannot split {size} off {len(y)} images"
+        if len(classes) and (single := [classes[label] for label in labels[counts == 1]]):
+            names = ", ".join(map(repr, single[:MOST_NAMES])) + ", ..." * (len(single) > MOST_NAMES)
+            who = f"class {names} has" if len(single) == 1 else f"{len(single)} classes ({names}) have"
+            raise BadInput(
+                f"{problem}: {who} a single image, and each class needs at least 2; add images or remove it"
+            ) from None
         raise BadInput(
-            f"cannot split {size} off {len(y)} images: each part needs at least as many images as there are "
-            f"classes ({classes}), and each class needs at least 2"
+            f"{problem}: each part needs at least as many images as there are classes ({len(labels)}), and "
+            "each class needs at least 2"
         ) from None
     return np.sort(kept), np.sort(taken)
 
@@ -106,7 +118,7 @@ def with_validation(images: Images, data: Data) -> Images:
             f"data.{key} = {size}: {images.name} already has a validation set (val/): remove {key}"
         )
     try:
-        kept, taken = split(images.train_y, size, data.split_seed)
+        kept, taken = split(images.train_y, size, data.split_seed, images.classes)
     except BadInput as error:
         raise BadInput(f"data.{key} = {size}: {error}") from None
     return replace(

@@ -21,6 +21,7 @@ class Data(Section):
     """The images to use, their split, and the scaling of their pixels."""
 
     name: str = "digits"
+    """A data set (`depthbench list data`)."""
     path: str | None = None
     """A folder of images. With it, `name` only labels the results."""
     image_size: Annotated[int, Field(ge=2, le=1024)] | None = None
@@ -33,13 +34,16 @@ class Data(Section):
     test_fraction: Fraction = 0.2
     """Fraction of a folder without train/ and test/ that becomes the test set."""
     val_fraction: Fraction | None = None
+    """Fraction of the training images to use for validation instead, stratified by class."""
     val_size: Count | None = None
-    """Fraction or number of training images to use for validation instead, stratified by class."""
+    """Number of training images to use for validation instead, stratified by class."""
     split_seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    """Seed of every split and of the training images that are evaluated."""
     normalisation: Literal["channel", "pixel", "none"] = "channel"
     """channel: subtract the mean of each channel and divide by its standard deviation; pixel: subtract the
     mean of each pixel (He et al. 2015)."""
     skip_bad_images: bool = False
+    """Whether to leave out images of a folder that cannot be read."""
 
     @model_validator(mode="before")
     @classmethod

@@ -140,7 +140,8 @@ def _read_images(
     A plan that is only costed uses a stand-in for a published data set that is not downloaded."""
     folder = default_data_dir() if data_dir is None else expand(data_dir)
     try:
-        return load_images(study.data, folder, decoding), ()
+        images = load_images(study.data, folder, decoding)
+        return images, images.notes
     except BadInput:
         from depthbench.data.vision import PUBLISHED, stand_in
 
@@ -177,7 +178,7 @@ def _limit_evaluation(study: Study, images: Images, *, is_chosen: bool) -> Study
     if size is None:
         return study
     try:
-        split(images.train_y, size, study.data.split_seed)
+        split(images.train_y, size, study.data.split_seed, images.classes)
     except BadInput as error:
         if is_chosen:
             raise BadInput(f"evaluate.train_size = {size}: {error}") from None

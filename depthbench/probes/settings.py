@@ -13,7 +13,8 @@ class Probe(Section):
     """What to measure in each layer, and when. Step k is update k + 1, measured before it is made."""
 
     names: list[Annotated[str, is_in(PROBES)]] = list(PROBES)
+    """Entries of PROBES (`depthbench list probes`)."""
     steps: list[Annotated[int, Field(ge=0)]] | None = None
-    """Unset: 0, 1, 2, 5, 10, 20, 50, ... and the last step."""
+    """The steps at which layers are measured. Unset: 0, 1, 2, 5, 10, 20, 50, ... and the last step."""
     every: Count | None = None
     """Also measure every N steps, from step 0 on."""

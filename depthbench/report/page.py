@@ -80,6 +80,7 @@ def write_page(path: Path, out: Path, style: str = "page") -> Path:
         sentences={
             "layers": list(filter(None, [sentences.responses(evidence.responses)])),
             "published": _rates(evidence),
+            "classes": sentences.weak_recalls(evidence.classes),
             "choice": _choice(evidence) if evidence.is_trained else [],
         },
         depths=sorted(runs["depth"].unique()),

@@ -6,6 +6,7 @@ from typing import Any
 import pandas as pd
 
 from depthbench.analysis import STATUSES
+from depthbench.analysis.chance import NEAR
 from depthbench.analysis.choice import LEAST_SEEDS as LEAST_SEEDS_TO_CHOOSE
 from depthbench.analysis.choice import runner_up
 from depthbench.analysis.classes import weak_classes
@@ -17,6 +18,7 @@ from depthbench.store.record import Record
 
 KEPT = (0.95, 1.05)  # rates of a gradient that neither vanishes nor explodes
 MOST_CLASSES = 5  # that a sentence names
+MOST_CELLS = 6  # combinations of network and depth with a sentence each
 MOST_NAMES = 3  # networks that a sentence names; if there are more, it gives their number
 
 
@@ -237,11 +239,38 @@ def _weak_classes(row: Mapping[str, Any], classes: pd.DataFrame | None) -> list[
     weak, mean = weak_classes(classes, row["network"], row["depth"])
     if not weak:
         return []
-    named = [f"{name} ({recall:.2f} %)" for name, recall in list(weak.items())[:MOST_CLASSES]]
-    more = f" and {len(weak) - MOST_CLASSES} more" if len(weak) > MOST_CLASSES else ""
     return [
         "Caution: on the test images, this network and depth has a recall below half of the mean over the "
-        f"classes ({mean:.2f} %) for {', '.join(named)}{more}."
+        f"classes ({mean:.2f} %) for {_named_classes(weak)}."
+    ]
+
+
+def _named_classes(recalls: Mapping[str, float]) -> str:
+    named = [f"{name} ({recall:.2f} %)" for name, recall in list(recalls.items())[:MOST_CLASSES]]
+    more = f" and {len(recalls) - MOST_CLASSES} more" if len(recalls) > MOST_CLASSES else ""
+    return f"{', '.join(named)}{more}"
+
+
+def weak_recalls(classes: pd.DataFrame) -> list[str]:
+    """Name the classes with a recall below half of the mean, for each network and depth that has some.
+
+    `classes` is `analysis.classes.summarise_classes`. Omits networks near chance, which predict few
+    classes. The first sentence says what the others list."""
+    lines = []
+    for network, depth in dict.fromkeys(zip(classes["network"], classes["depth"], strict=True)):
+        weak, mean = weak_classes(classes, network, depth)
+        of_cell = (classes["network"] == network) & (classes["depth"] == depth)
+        total = int((of_cell & (classes["metric"] == "recall") & classes["mean"].notna()).sum())
+        if weak and mean > 100 / total + NEAR:
+            lines.append(f"{network} at depth {depth} (mean {mean:.2f} %): {_named_classes(weak)}.")
+    if not lines:
+        return []
+    more = [f"{len(lines) - MOST_CELLS} more combinations are in the table."] * (len(lines) > MOST_CELLS)
+    return [
+        "These classes have a recall below half of the mean over the classes. If they have fewer training "
+        "images than others, `--set class_weights=balanced` gives them more weight.",
+        *lines[:MOST_CELLS],
+        *more,
     ]
 
 

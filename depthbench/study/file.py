@@ -49,23 +49,13 @@ def read_study(
     if study is not None:
         path = find_study(str(study))
         source = f"study {path.stem}"
-        try:
-            values = read_toml(path)
-        except NotToml as error:
-            raise BadInput(f"{path} is not valid TOML: {error}") from None
-        if not values:
-            raise BadInput(
-                f"{path} is empty: write a [grid] into it, or use a bundled study (`depthbench list studies`)"
-            )
+        values = _read_file(path, check_consent)
         values.setdefault("name", path.stem)
-        check_format(values.pop("format", FORMAT), path)
-        values.pop("data_hash", None)  # a stored study names the data it was run on
-        plugins += _plugin_paths(values, path.parent)
-        for plugin in plugins:
-            check_consent(path, Path(plugin))
-        values = _resolve_data_path(values, path.parent)
+        plugins += values.pop("plugins")
     plugins += _plugin_paths(overrides, Path.cwd())
     overrides = _resolve_data_path(overrides, Path.cwd())
+    if "extends" in overrides:
+        raise BadInput("extends: only a study file can extend another; name the other study instead")
     if values.get("also") and "grid" in overrides and "also" not in overrides:
         values, overrides = _restrict(values, overrides, source)
     for plugin in plugins:
@@ -75,6 +65,68 @@ def read_study(
         name = re.sub(r"[^A-Za-z0-9._-]+", "-", built.data.name).strip("._-")
         built = built.model_copy(update={"name": name or "folder"})
     return built
+
+
+def _read_file(path: Path, check_consent: Callable[[Path, Path], None], chain: Sequence[Path] = ()) -> dict:
+    """Return the tables of a study file, merged with those of the study that it extends.
+
+    Paths in it are full paths. chain: the files that extend this one. Raises BadInput for what `read_study`
+    refuses, and for a study that extends itself."""
+    try:
+        values = read_toml(path)
+    except NotToml as error:
+        raise BadInput(f"{path} is not valid TOML: {error}") from None
+    if not values:
+        raise BadInput(
+            f"{path} is empty: write a [grid] into it, or use a bundled study (`depthbench list studies`)"
+        )
+    check_format(values.pop("format", FORMAT), path)
+    values.pop("data_hash", None)  # a stored study names the data it was run on
+    plugins = _plugin_paths(values, path.parent)
+    for plugin in plugins:
+        check_consent(path, Path(plugin))
+    values = {**_resolve_data_path(values, path.parent), "plugins": plugins}
+    if "extends" not in values:
+        return values
+    base = _find_base(path, values.pop("extends"))
+    chain = (*chain, path.resolve())
+    if base.resolve() in chain:
+        names = " -> ".join(file.name for file in (*chain, base))
+        raise BadInput(f"study {chain[0].stem} extends itself ({names}): remove one `extends`")
+    return _extended(_read_file(base, check_consent, chain), values)
+
+
+def _find_base(path: Path, name: Any) -> Path:
+    """Return the file of the study that the file `path` extends: a bundled study, or one relative to it."""
+    if not isinstance(name, str) or not name:
+        raise BadInput(
+            f"study {path.stem}: extends = {json.dumps(name, default=str)}: should be the name of a bundled "
+            'study or a TOML file, such as "quick"'
+        )
+    file = path.parent / expand(name)
+    if name not in bundled_studies() and file.is_file():
+        return file
+    try:
+        return find_study(name if name in bundled_studies() or isinstance(locate(name), URL) else str(file))
+    except BadInput:
+        problem = nearest(name, bundled_studies(), "bundled studies")
+        raise BadInput(f"study {path.stem}: extends = {name!r}: no such study or file; {problem}") from None
+
+
+def _extended(base: Mapping, values: Mapping) -> dict:
+    """Return the tables of a study that extends `base`, key by key.
+
+    The name is not inherited. A grid replaces all grids of `base`, and other data do not keep its path or
+    its name."""
+    base = {key: value for key, value in base.items() if key != "name"}
+    if "grid" in values:
+        base.pop("also", None)
+    own = values.get("data", {})
+    if isinstance(own, Mapping) and {"name", "path"} & own.keys() and isinstance(base.get("data"), Mapping):
+        others = ("name", "path", "image_size")
+        base["data"] = {key: value for key, value in base["data"].items() if key not in others}
+    plugins = each_once([*base.get("plugins", []), *values["plugins"]])
+    return {**merge(base, values), "plugins": plugins}
 
 
 def _restrict(values: Mapping, overrides: Mapping, source: str) -> tuple[dict, dict]:
@@ -169,7 +221,8 @@ def _explain(model: type[BaseModel], error: Mapping) -> str:
         for part in (part for part in parts if isinstance(part, str)):
             model = Variant if part == "variants" else _section(model.model_fields[part].annotation)
         kind = f"keys of {_dotted(path[:-1])}" if len(path) > 1 else "keys"
-        return f"unknown key {key!r}; {nearest(path[-1], model.model_fields, kind)}"
+        known = [*model.model_fields, *(["extends"] if len(path) == 1 else [])]
+        return f"unknown key {key!r}; {nearest(path[-1], known, kind)}"
     if error["type"] == "missing":
         return f"{key} is missing: add it"
     problem = explain(error, key)
@@ -189,6 +242,18 @@ def _section(annotation: Any) -> type[BaseModel]:
     return next(kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel))
 
 
+def tables_of_study() -> dict[str, type[Section]]:
+    """Return the sections of a study that always exist, by name."""
+    sections = {name: field.annotation for name, field in Study.model_fields.items()}
+    return {name: t for name, t in sections.items() if isinstance(t, type) and issubclass(t, Section)}
+
+
+def homes_of(key: str) -> list[str]:
+    """Return the names of the sections that have the first part of `key`."""
+    first = key.partition(".")[0]
+    return [name for name, table in tables_of_study().items() if first in table.model_fields]
+
+
 def parse_setting(setting: str) -> dict[str, Any]:
     """Parse `"recipe.lr=0.05"` to `{"recipe": {"lr": 0.05}}`.
 
@@ -201,11 +266,9 @@ def parse_setting(setting: str) -> dict[str, Any]:
         value = parse_toml(f"value = {text}")["value"]
     except NotToml:
         value = text
-    sections = {name: field.annotation for name, field in Study.model_fields.items()}
-    tables = {name: t for name, t in sections.items() if isinstance(t, type) and issubclass(t, Section)}
-    first, dot, _ = key.partition(".")
-    homes = [name for name, table in tables.items() if first in table.model_fields]
-    if first not in sections and (homes or not dot):  # loading the study reports other unknown keys
+    tables, homes = tables_of_study(), homes_of(key)
+    is_known = key.partition(".")[0] in Study.model_fields
+    if not is_known and (homes or "." not in key):  # loading the study reports other unknown keys
         if len(homes) != 1:
             if homes:
                 problem = f"several sections have a key {key!r}: write {any_of(f'{h}.{key}' for h in homes)}"

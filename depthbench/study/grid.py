@@ -13,8 +13,11 @@ class Grid(Section):
     """The runs of a study: every network at every depth with every seed."""
 
     network: Annotated[list[str], Field(min_length=1), AfterValidator(each_once)] = ["plain", "resnet"]
+    """Networks (`depthbench list networks`) and variants of this study."""
     depth: Annotated[list[Count], Field(min_length=1), AfterValidator(each_once)] = [20, 32, 44, 56, 110]
+    """Numbers of weighted layers."""
     seed: Annotated[list[Seed], Field(min_length=1), AfterValidator(each_once)] = [0, 1, 2]
+    """Seeds of the initial weights, the batches and dropout."""
 
     def cells(self) -> Iterator[tuple[int, str, int]]:
         """Iterate over (depth, network, seed) of every run."""

@@ -185,6 +185,7 @@ class Study(Grids, Shared):
     """A grid of runs and what to measure in them."""
 
     name: Annotated[str, AfterValidator(file_name)] = DEFAULT_STUDY
+    """The name of the results directory. Unset in a file: the name of the file."""
     variants: dict[Annotated[str, AfterValidator(file_name)], Variant] = {}
     """Networks that the grid can name in addition to NETWORKS."""
     frontier: Frontier | None = None

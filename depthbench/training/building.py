@@ -4,8 +4,9 @@ import hashlib
 import inspect
 from typing import Any
 
+import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from depthbench.data.batches import Batches, Scaling
 from depthbench.data.colour import Colour
@@ -72,6 +73,18 @@ def make_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     optimizer = entry(groups, lr, **keywords)
     optimizer._warned_capturable_if_run_uncaptured = True  # the steps before a capture are eager
     return optimizer
+
+
+def make_class_weights(recipe: Recipe, labels: np.ndarray, classes: int) -> Tensor | None:
+    """Return the weight of each class in the loss, (classes,) float32, or None if all count alike.
+
+    labels: (N,), those of the training images, over which the mean weight is 1. A class without training
+    images gets 0."""
+    if recipe.class_weights is None:
+        return None
+    counts = np.bincount(labels, minlength=classes)
+    weights = np.divide(len(labels), counts * (counts > 0).sum(), out=np.zeros(classes), where=counts > 0)
+    return torch.tensor(weights, dtype=torch.float32)
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:

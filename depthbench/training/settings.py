@@ -28,17 +28,22 @@ class Recipe(Section):
     """The training of a network. The defaults are the protocol of He et al. 2015 for CIFAR, sec. 4.2."""
 
     steps: Count | None = None
+    """Length of a run in optimiser updates. Unset: `epochs`, or 64,000 (HE2015_CIFAR_STEPS in
+    networks/architectures.py)."""
     epochs: Positive | None = None
-    """Length of a run in optimiser updates, or in passes over the training set. Unset: 64,000
-    steps (HE2015_CIFAR_STEPS in networks/architectures.py)."""
+    """Length of a run in passes over the training set, instead of `steps`."""
     batch_size: Annotated[int, Field(ge=2)] = 128
+    """Images in each update."""
     optimizer: Annotated[str, is_in(OPTIMIZERS)] = "sgd"
     """An entry of OPTIMIZERS (training/optimizers.py)."""
     optimizer_settings: dict[str, Any] = {}
-    """Other settings of the optimiser, such as `betas = [0.9, 0.95]`. training/optimizers.py lists them."""
+    """Other settings of the optimiser, such as `betas = [0.9, 0.95]` (training/optimizers.py)."""
     lr: Positive = 0.1
+    """The learning rate before warm-up and schedule."""
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    """Momentum of optimisers that have one."""
     nesterov: bool = False
+    """Whether the momentum is that of Nesterov."""
     weight_decay: NotNegative = 1e-4
     """L2 coefficient on every parameter, norms and biases included as in the paper (see decay_norm)."""
     decay_norm: bool = True
@@ -46,6 +51,11 @@ class Recipe(Section):
     l1: NotNegative = 0.0
     """L1 coefficient on every parameter."""
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Fraction of each label that is spread over all classes."""
+    class_weights: Literal["balanced"] | None = None
+    """Weights of the classes in the loss. balanced: inversely proportional to the number of training images
+    of a class, 1 on average over the images. The loss of a batch is the weighted mean, as in
+    torch.nn.CrossEntropyLoss. Unset: all classes count alike."""
     clip_norm: Positive | None = None
     """Largest L2 norm of the gradient of all parameters. A larger gradient is scaled down to it."""
     schedule: Annotated[str, is_in(SCHEDULES)] = "step"
@@ -53,9 +63,11 @@ class Recipe(Section):
     plateau_patience evaluations without a lower validation error. Without a validation set it follows the
     train error in evaluation mode."""
     plateau_patience: Count = 3
+    """Evaluations without a lower error before the schedule `plateau` lowers the rate."""
     milestones: list[Annotated[float, Field(gt=0)]] = [0.5, 0.75]
     """Where `step` lowers the rate. A number below 1 is a fraction of all steps (32k and 48k of 64k)."""
     gamma: Positive = 0.1
+    """Factor of the rate at each milestone, or where the schedule `plateau` lowers it."""
     warmup: Annotated[str, is_in(WARMUPS)] = "hold"
     """An entry of WARMUPS (training/warmups). linear: up from 0 in warmup_steps. hold: the paper's rule, at
     hold_lr for networks of hold_from_depth or more until the train error (on the fly) is below
@@ -63,11 +75,14 @@ class Recipe(Section):
     warmup_steps: Positive = 0.1
     """Length of the linear warm-up. A number below 1 is a fraction of all steps."""
     hold_lr: Positive = 0.01
+    """The learning rate of the warm-up `hold`."""
     hold_until_train_error: Percent = 80.0
+    """The train error (percent) at which the warm-up `hold` ends."""
     hold_steps: Count | None = None
     """Hold for this number of steps, whatever the train error (400 in He et al. 2016). Unset: until the train
     error is below hold_until_train_error."""
     hold_from_depth: Count = 110
+    """The shallowest depth at which the warm-up `hold` has an effect."""
     augmentation: Literal["crop", "scale"] = "crop"
     """crop: a random crop of an image with `pad` more pixels on each side. scale: a random crop of an image
     whose shorter side is drawn from `scale` (He et al. 2015, sec. 3.4); needs decode = "as_read"."""
@@ -81,6 +96,8 @@ class Recipe(Section):
     flip: bool | None = None
     """Random horizontal flips. Unset: if a mirrored image keeps its class."""
     precision: Precision = "fp32"
+    """Precision of the forward and backward pass. fp32: 32-bit floats. tf32: with TF32 in matrix products.
+    bf16: with autocast to bfloat16."""
     sync_batch_norm: bool = True
     """Batch normalisation over the whole batch when several processes train one run (torchrun). Without it,
     each process normalises over its part of the batch, which changes the results."""

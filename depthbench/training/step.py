@@ -20,7 +20,7 @@ class Step:
     `images` turns a batch into x (B, C, H, W) and y (B,). The recipe's precision applies to the forward pass.
     bf16 uses autocast, and its gradients need no scaling. Each rank of `team` has a part of the images,
     and the backward pass of `network` averages gradients over the ranks. Everything that is sent is sent
-    before the parameters change."""
+    before the parameters change. class_weights: (classes,) float32 on the device, or None."""
 
     def __init__(
         self,
@@ -31,10 +31,12 @@ class Step:
         recorder: Recorder,
         images: Callable[[Batch], tuple[Tensor, Tensor]],
         device: torch.device,
+        class_weights: Tensor | None = None,
         team: Team = ALONE,
     ):
         self.network, self.optimizer, self.recipe, self.recorder = network, optimizer, recipe, recorder
         self.images, self.device = images, device
+        self.class_weights = class_weights
         self.team, self.weight = team, team.weight(recipe.batch_size)
         self.parameters = list(network.parameters())
         self.sums = torch.zeros(3, dtype=widest_float(device), device=device)  # loss, wrong answers, images
@@ -72,14 +74,21 @@ class Step:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16, cache_enabled=False):
             logits = logits_of(self.network(x))  # (B, num_classes)
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-        loss = F.cross_entropy(logits, y, label_smoothing=self.recipe.label_smoothing)
-        (loss if self.team.is_alone else loss * self.weight).backward()
+        weights = None if self.class_weights is None else self.class_weights.to(logits.dtype)
+        loss = F.cross_entropy(logits, y, weight=weights, label_smoothing=self.recipe.label_smoothing)
+        share: float | Tensor = self.weight
+        if weights is not None and not self.team.is_alone:
+            own = weights[y].sum()
+            share = own / self.team.sum(own) * self.team.size
+        (loss if self.team.is_alone else loss * share).backward()
         with torch.no_grad():
             wrong = (logits.argmax(1) != y).sum()
             dtype = self.sums.dtype
             images = torch.full((), len(y), dtype=dtype, device=y.device)
-            sums = torch.stack([loss.detach().to(dtype) * images, wrong.to(dtype), images])
-            self.sums += self.team.sum(sums)
+            total = loss.detach().to(dtype) * images
+            if weights is not None:
+                total *= share / self.weight  # the weighted mean of the whole batch counts for each image
+            self.sums += self.team.sum(torch.stack([total, wrong.to(dtype), images]))
 
     def _descend(self) -> None:
         if self.recipe.l1:

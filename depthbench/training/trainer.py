@@ -29,6 +29,7 @@ from depthbench.training.building import (
     build_network,
     hash_weights,
     make_batches,
+    make_class_weights,
     make_optimizer,
     restore_optimizer,
 )
@@ -83,6 +84,7 @@ class Trainer:
                 self.network, probes, at_once=at_once, gather=team.gather, ranks=team.size
             )
             optimizer = make_optimizer(self.network, run.recipe)
+            weights = make_class_weights(run.recipe, images.train_y, self.classes)
             is_ours = look_up(NETWORKS, "network", run.family).is_ours
             self.eager_step = Step(
                 team.wrap(self.network, skips_parameters=not is_ours),
@@ -91,6 +93,7 @@ class Trainer:
                 recorder=self.recorder,
                 images=self.batches.images,
                 device=device,
+                class_weights=None if weights is None else weights.to(device),
                 team=team,
             )
         self.step_mode = mode.step_mode

@@ -395,6 +395,11 @@ def test_a_path_that_is_not_utf8_is_refused_before_anything_is_written(trained_s
     ("arguments", "complaint"),
     [
         (["list"], "depthbench: Missing argument 'what'; see `depthbench list --help`"),
+        (["run", "--lr", "0.1"], "depthbench: --lr is a setting, not a flag: use --set lr=0.1; see"),
+        (
+            ["run", "--weight-decay=0"],
+            "depthbench: --weight-decay is a setting, not a flag: use --set weight_decay=0",
+        ),
         (["run", "--nosuch"], "depthbench: No such option: --nosuch"),
         (
             ["run", "--steps", "x"],

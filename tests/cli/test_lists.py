@@ -37,5 +37,13 @@ def test_a_network_of_a_plug_in_need_not_be_described(monkeypatch):
 
 
 def test_an_unknown_list_is_refused_with_the_known_ones():
-    with pytest.raises(BadInput, match=r"list colours: .* use networks, data, studies, probes or backends"):
+    with pytest.raises(BadInput, match=r"list colours: no such list; .*networks, probes, settings"):
         describe_list("colours")
+    with pytest.raises(BadInput, match="list netwroks: no such list; did you mean 'networks'"):
+        describe_list("netwroks")
+
+
+def test_settings_can_be_restricted_to_a_section():
+    assert list(describe_list("settings", "probe")) == ["probe.names", "probe.steps", "probe.every"]
+    with pytest.raises(BadInput, match="list data probe: only `list settings` takes a second word"):
+        describe_list("data", "probe")

@@ -27,9 +27,21 @@ def table():
 
 
 @pytest.mark.parametrize("terminal", [{}, {"force_terminal": True, "color_system": "truecolor"}])
-@pytest.mark.parametrize("width", [120, 45, 41, 20])  # 41: the heading is wrapped, 20: the rows are
+@pytest.mark.parametrize("width", [120, 52, 46])  # 46: the heading is wrapped
 def test_it_looks_as_rich_draws_it(table, width, terminal):
     assert printed(LongTable(table), width, **terminal) == printed(table, width, **terminal)
+
+
+def test_no_word_is_cut_in_a_narrow_terminal(table):
+    text = printed(LongTable(table), 38)
+    assert text.splitlines() == [
+        "results [1]",
+        "network plain, a long heading 1",
+        "network 深い, a long heading 10",
+        "network mine[b], a long heading 100",
+        "network a-network-of-some-length, a ",
+        "long heading 1000",
+    ]
 
 
 def test_a_table_without_rows():

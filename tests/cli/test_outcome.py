@@ -6,7 +6,7 @@ import pytest
 import typer
 from rich.console import Console
 
-from depthbench.cli.outcome import announcement, finish, planned_rows
+from depthbench.cli.outcome import announcement, finish, planned_rows, recipe_line
 from depthbench.execution.plan import make_plan
 from depthbench.execution.settings import Execution
 from depthbench.files import write_text
@@ -150,3 +150,12 @@ def test_without_a_report_the_outcome_has_none(plan, console, capsys, drawn):
     finish(made, console, {}, as_json=False, draws=False)
     assert f"report: none (`depthbench report {made.store.path}` draws it)" in console.file.getvalue()
     assert drawn == []
+
+
+def test_the_recipe_is_one_line_with_what_differs_from_the_defaults(tiny):
+    variant = {"of": "plain", "recipe": {"lr": 0.01}}
+    study = tiny(variants={"slow": variant}, grid={"network": ["plain", "slow"]}, recipe={"gamma": 0.5})
+    assert recipe_line(study) == (
+        "recipe: 12 steps of 16 images, optimizer=sgd, lr=0.05, weight_decay=0.0001, schedule=step, "
+        "warmup=none, gamma=0.5, pad=1, flip=false; slow: lr=0.01"
+    )

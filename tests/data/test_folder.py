@@ -1,4 +1,5 @@
 import errno
+import hashlib
 import os
 
 import numpy as np
@@ -155,6 +156,48 @@ def test_deep_images_of_unknown_range_cannot_be_read(root, load):
     Image.fromarray(np.full((4, 4), 0.5, np.float32)).save(root / "train" / "cat" / "x.tif")
     with pytest.raises(BadInput, match=r"1 of 13 images cannot be read \(train/cat/x.tif\)"):
         load()
+
+
+def test_skipped_files_are_noted(root, load):
+    pets(root)
+    picture(root / "train" / "bird" / "sparrow" / "0.png")
+    (note,) = [note for note in load().notes if "subfolders" in note]
+    assert note.startswith("skipped 1 image in subfolders of class folders (train/bird/sparrow)")
+
+
+def test_a_class_with_a_single_image_is_named(root, load):
+    pets(root, (".",), count=10)
+    picture(root / "bird" / "0.png")
+    with pytest.raises(BadInput, match="class 'bird' has a single image, and each class needs at least 2"):
+        load()
+    picture(root / "cow" / "0.png")
+    with pytest.raises(BadInput, match=r"2 classes \('bird', 'cow'\) have a single image"):
+        load()
+
+
+def test_a_class_too_small_for_the_test_set_is_named(root, load):
+    pets(root, (".",), count=20)
+    picture(root / "bird" / "0.png")
+    picture(root / "bird" / "1.png")
+    with pytest.raises(BadInput, match="class 'bird' has 2 images, too few for one in test: add some"):
+        load(test_fraction=0.1)
+
+
+def test_an_image_that_is_turned_changes_the_hash_of_files_and_no_other(root, load):
+    pets(root)
+    hashes, plain, exif = [], [], Image.Exif()
+    for orientation in (1, 6):
+        exif[0x0112] = orientation
+        Image.new("RGB", (4, 4)).save(root / "train" / "cat" / "0.png", exif=exif)
+        x = load(decode="as_read", image_size=4).train_x
+        files = [root / name.decode() for name in x.names[x.rows]]
+        parts = [
+            os.fsencode(f.relative_to(root)) + b"\0" + f.stat().st_size.to_bytes(8, "big") for f in files
+        ]
+        plain.append(hashlib.sha256(b"".join(parts + [f.read_bytes() for f in files])).digest())
+        hashes.append(x.content_hash())
+    assert hashes[0] == plain[0]  # as in earlier versions
+    assert hashes[1] != plain[1]
 
 
 def test_names_that_are_not_utf_8_are_read_and_shown(root, load):

@@ -178,3 +178,20 @@ def test_differences_are_counted_without_zeros():
         "is significantly higher in 1, significantly lower in 1 and not significantly different in 1" in other
     )
     assert "Largest significant difference: plain at depth 9" in other
+
+
+def test_classes_with_a_low_recall_are_named_unless_the_network_is_near_chance():
+    recalls = {
+        ("plain", 20): {"cat": 90.0, "dog": 80.0, "bird": 2.5},
+        ("plain", 56): {"cat": 100.0, "dog": 0.0, "bird": 0.0},  # predicts one class
+        ("resnet", 20): {"cat": 90.0, "dog": 80.0, "bird": 70.0},
+    }
+    rows = [
+        {"network": network, "depth": depth, "metric": "recall", "class": name, "mean": recall}
+        for (network, depth), each in recalls.items()
+        for name, recall in each.items()
+    ]
+    first, *others = sentences.weak_recalls(pd.DataFrame(rows))
+    assert "class_weights=balanced" in first
+    assert others == ["plain at depth 20 (mean 57.50 %): bird (2.50 %)."]
+    assert sentences.weak_recalls(pd.DataFrame(rows[-3:])) == []

@@ -4,7 +4,7 @@ from hypothesis import settings as few
 from hypothesis import strategies as st
 
 from depthbench.errors import BadInput
-from depthbench.study.file import load_study, merge, parse_setting
+from depthbench.study.file import load_study, merge, parse_setting, read_study
 from depthbench.study.model import FORMAT
 
 # Bad input: one line that names the key, the value and what is allowed
@@ -231,3 +231,72 @@ def test_a_relative_data_path_starts_from_the_file_that_names_it(tmp_path):
     file = tmp_path / "mine.toml"
     file.write_text('[data]\npath = "photos"\n')
     assert load_study(file).data.path == str(tmp_path / "photos")
+
+
+def written(folder, **files):
+    for name, text in files.items():
+        (folder / f"{name}.toml").write_text(text)
+    return folder
+
+
+def test_a_study_extends_a_bundled_one_or_a_file(tmp_path):
+    folder = written(
+        tmp_path,
+        base='extends = "quick"\nname = "base"\n[recipe]\nlr = 0.5\n[variants.v]\nof = "plain"',
+        mine='extends = "base.toml"\n[grid]\ndepth = [8]\n[variants.v.options]\nnorm = "none"',
+    )
+    study = load_study(folder / "mine.toml")
+    variant = {"v": {"of": "plain", "options": {"norm": "none"}}}
+    expected = load_study("quick", name="mine", recipe={"lr": 0.5}, grid={"depth": [8]}, variants=variant)
+    assert study == expected
+    assert [run.run_id for run in study.runs()] == [run.run_id for run in expected.runs()]
+    assert "extends" not in study.to_toml()
+    (tmp_path / "stored.toml").write_text(study.to_toml())
+    assert load_study(tmp_path / "stored.toml") == study
+
+
+def test_a_grid_replaces_all_grids_of_the_extended_study_and_data_replace_its_data(tmp_path):
+    folder = written(
+        tmp_path,
+        base='[grid]\ndepth = [20]\n[[also]]\ndepth = [56]\n[data]\npath = "photos"\nimage_size = 8',
+        same='extends = "base.toml"',
+        grid='extends = "base.toml"\n[grid]\nseed = [0]',
+        data='extends = "base.toml"\n[data]\nname = "digits"',
+    )
+    same, grid, data = (load_study(folder / f"{name}.toml") for name in ("same", "grid", "data"))
+    assert (same.name, [other.depth for other in same.also]) == ("same", [[56]])
+    assert same.data.path == str(tmp_path / "photos")
+    assert (grid.also, grid.grid.depth, grid.grid.seed) == ([], [20], [0])
+    assert (data.data.name, data.data.path, data.data.image_size) == ("digits", None, None)
+
+
+def test_plug_ins_of_the_extended_study_need_consent(tmp_path):
+    folder = written(tmp_path, base='plugins = ["p.py"]', mine='extends = "base.toml"')
+    asked = []
+
+    def refuse(file, plugin):
+        asked.append((file.name, plugin.name))
+        raise BadInput("no")
+
+    with pytest.raises(BadInput, match="no"):
+        read_study(folder / "mine.toml", {}, check_consent=refuse)
+    assert asked == [("base.toml", "p.py")]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('extends = "c.toml"', r"study c extends itself \(c.toml -> c.toml\): remove one `extends`"),
+        ('extends = "d.toml"', r"study c extends itself \(c.toml -> d.toml -> c.toml\)"),
+        ('extends = "quik"', "study c: extends = 'quik': no such study or file; did you mean 'quick'"),
+        ('extends = "none.toml"', "study c: extends = 'none.toml': no such study or file"),
+        ("extends = 5", "study c: extends = 5: should be the name of a bundled study or a TOML file"),
+        ('extend = "quick"', "study c: unknown key 'extend'; did you mean 'extends'"),
+        ('extends = "empty.toml"', "empty.toml is empty"),
+    ],
+)
+def test_a_study_that_cannot_be_extended(tmp_path, text, message):
+    written(tmp_path, c=text, d='extends = "c.toml"', empty="")
+    with pytest.raises(BadInput, match=message) as error:
+        load_study(tmp_path / "c.toml")
+    assert "\n" not in str(error.value)

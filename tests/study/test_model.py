@@ -80,6 +80,7 @@ CHANGED = {
         "decay_norm": False,
         "l1": 0.1,
         "label_smoothing": 0.1,
+        "class_weights": "balanced",
         "clip_norm": 1.0,
         "sync_batch_norm": False,
         "schedule": "cosine",

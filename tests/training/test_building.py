@@ -1,10 +1,11 @@
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from depthbench.networks import NETWORKS, Family
 from depthbench.networks.cost import count_parameters
-from depthbench.training.building import build_network, hash_weights, make_optimizer
+from depthbench.training.building import build_network, hash_weights, make_class_weights, make_optimizer
 from depthbench.training.settings import Recipe
 
 
@@ -108,3 +109,11 @@ def test_a_shared_weight_is_updated_once_per_step(optimizer, decay_norm):
     assert all(torch.equal(own[name], parameter) for name, parameter in once.named_parameters())
     assert count_parameters(tied) == count_parameters(once)
     assert hash_weights(tied) == hash_weights(once)
+
+
+def test_class_weights_are_inverse_to_frequencies_and_1_on_average():
+    labels = np.array([0] * 6 + [2] * 2)
+    weights = make_class_weights(Recipe(class_weights="balanced"), labels, 4)
+    assert weights.tolist() == pytest.approx([8 / 12, 0, 2, 0])
+    assert weights[labels].mean() == pytest.approx(1)
+    assert make_class_weights(Recipe(), labels, 4) is None

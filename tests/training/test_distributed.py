@@ -3,6 +3,7 @@
 import os
 import pickle
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pandas as pd
 import pytest
 import torch
 
-from depthbench.data.images import with_validation
+from depthbench.data.images import choose, with_validation
 from depthbench.data.load import load_images
 from depthbench.seeds import derived
 from depthbench.store.run_store import RunStore
@@ -44,6 +45,16 @@ def read_images():
     return with_validation(load_images(study.data, Path("unused")), study.data)
 
 
+def skewed(images):
+    """Return `images` with fewer training images of every other class, so that parts of a batch differ."""
+    kept = np.flatnonzero((images.train_y % 2 == 0) | (np.arange(len(images.train_y)) % 5 == 0))
+    return replace(images, train_x=choose(images.train_x, kept), train_y=images.train_y[kept])
+
+
+def weighted():
+    return runs(class_weights="balanced", label_smoothing=0.1)[1]
+
+
 def stop_after(steps):
     """Return a function that says to stop before update `steps` (from 0)."""
     calls = iter(range(10**6))
@@ -75,6 +86,7 @@ def train_pairs(team, folder):
         records["float64"] = [train_run(run, images, own / "float64", team=team) for run in runs()]
         apart = runs(sync_batch_norm=False)[0]
         records["apart"] = train_run(apart, images, own / "apart", team=team)
+        records["weighted"] = train_run(weighted(), skewed(images), own / "weighted", team=team)
         stopping = stop_after(STOPS) if team.rank == 1 else lambda: False
         records["to-one"] = train_run(runs()[1], images, own / "to-one", team=team, should_stop=stopping)
         records["from-one"] = train_run(runs()[1], images, own / "from-one", team=team)
@@ -139,6 +151,7 @@ def trained_by(tmp_path_factory):
             pair = start_pair(train_pairs, folder)
             for run in runs():
                 train_run(run, images, folder / "one" / "float64")
+            train_run(weighted(), skewed(images), folder / "one" / "weighted")
             killed = start_pair(die, folder / "killed")
         for run in runs():
             train_run(run, images, folder / "one" / "float32")
@@ -183,6 +196,13 @@ def test_two_processes_agree_with_one_in_float64(trained_by, index):
     assert largest_difference(two["layers"], one["layers"], PROBED) < 1e-9
     pd.testing.assert_frame_equal(two["history"][ERRORS], one["history"][ERRORS])
     pd.testing.assert_frame_equal(two["predictions"], one["predictions"])
+
+
+def test_the_weighted_loss_is_that_of_the_whole_batch(trained_by):
+    folder, _ = trained_by
+    one, two = (tables_of(folder / name / "weighted", weighted()) for name in ("one", "of-rank-0"))
+    assert largest_difference(two["history"], one["history"], LOSS) < 1e-9
+    assert largest_difference(two["layers"], one["layers"], PROBED) < 1e-9
 
 
 @pytest.mark.parametrize("index", [0, 1])

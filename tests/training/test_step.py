@@ -15,14 +15,20 @@ from depthbench.training.settings import Recipe
 from depthbench.training.step import Step, means
 
 
-def make_step(**recipe):
+def make_step(class_weights=None, **recipe):
     torch.manual_seed(0)
     network = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2))
     recipe = Recipe(**{"steps": 9, "momentum": 0.0, "weight_decay": 0.0} | recipe)
     probes = {name: PROBES[name].load() for name in ("grad_norm_weight",)}
     optimizer, recorder = make_optimizer(network, recipe), Recorder(network, probes)
     step = Step(
-        network, optimizer, recipe, recorder=recorder, images=lambda batch: batch, device=torch.device("cpu")
+        network,
+        optimizer,
+        recipe,
+        recorder=recorder,
+        images=lambda batch: batch,
+        device=torch.device("cpu"),
+        class_weights=class_weights,
     )
     return network, step
 
@@ -49,6 +55,17 @@ def test_the_rate_of_the_step_is_used():
     before = network[0].bias.detach().clone()
     step((X, Y), 0.5, probed=False)
     assert torch.equal(network[0].bias, before - 0.5 * network[0].bias.grad)
+
+
+def test_class_weights_are_those_of_cross_entropy():
+    weights, y = torch.tensor([0.25, 4.0]), torch.tensor([0, 0, 1])
+    network, step = make_step(class_weights=weights)
+    x = torch.cat([X, X[:1]])
+    expected = nn.CrossEntropyLoss(weights)(network(x), y)
+    gradients = torch.autograd.grad(expected, network.parameters())
+    step((x, y), 1e-9, probed=False)
+    assert all(map(torch.equal, (p.grad for p in network.parameters()), gradients))
+    assert means(step.take_sums().tolist())[0] == pytest.approx(expected.item(), rel=1e-6)
 
 
 def test_l1_pulls_each_weight_towards_zero_by_its_sign():

@@ -2,6 +2,7 @@
 
 from typing import Annotated
 
+from depthbench.cli.long_table import LongTable
 from depthbench.cli.options import ExecutionOptions, GridOptions, StudyOptions, expand_options, option
 from depthbench.cli.planning import plan_study
 from depthbench.cli.tables import plan_lines, plan_table
@@ -60,7 +61,7 @@ def plan(
     if as_json:
         print(cost.to_json())
     else:
-        out.print(plan_table(cost))
+        out.print(LongTable(plan_table(cost)))
         for line in plan_lines(cost):
             say(out, line)
     for line in seeds:

@@ -47,7 +47,7 @@ def run(
       depthbench run my_study.toml --set lr=0.05 --name my_study-lr0.05
     """
     from depthbench.cli.display import choose_display
-    from depthbench.cli.outcome import finish, planned_rows
+    from depthbench.cli.outcome import finish, planned_rows, recipe_line
     from depthbench.execution.run import execute
     from depthbench.tensorboard import FOLDER, TensorBoardDisplay, check_installed, write_run
 
@@ -57,6 +57,7 @@ def run(
     study = changes.load(grid.study, networks=grid.networks, depths=grid.depths)
     plan = announced_plan(console, study, how.settings(fresh=fresh))
     if dry_run:
+        say(console, recipe_line(plan.study))
         print_runs(planned_rows(plan), f"{plan.study.name}: planned runs", output.as_json)
         return
     display = choose_display(console, output.quiet)

@@ -1,0 +1,63 @@
+import json
+
+import pytest
+
+from depthbench.errors import BadInput
+from depthbench.study.file import load_study, tables_of_study
+from depthbench.study.keys import describe_keys, sections, settings_named
+from depthbench.study.model import Study
+
+
+def test_every_key_of_a_study_is_described_once():
+    names = [key.name for key in describe_keys()]
+    assert len(set(names)) == len(names)
+    for section, table in tables_of_study().items():
+        assert {f"{section}.{key}" for key in table.model_fields} <= set(names)
+    assert set(Study.model_fields) - set(sections()) <= set(names)
+    for key in describe_keys():
+        assert key.meaning, key.name
+        assert key.kind != "value", key.name
+        assert "\n" not in str(key)
+
+
+def test_the_type_the_allowed_values_and_the_default_come_from_the_declaration():
+    keys = {key.name: (key.kind, key.default) for key in describe_keys()}
+    assert keys["recipe.lr"] == ("number above 0", "0.1")
+    assert keys["data.image_size"] == ("whole number at least 2 and at most 1024", "unset")
+    assert keys["recipe.schedule"] == ('"constant", "cosine", "plateau" or "step"', '"step"')
+    assert keys["recipe.class_weights"] == ('"balanced"', "unset")
+    assert keys["recipe.milestones"] == ("list of: number above 0", "[0.5, 0.75]")
+    assert keys["recipe.optimizer_settings.eps"] == ("number above 0", "1e-08")
+    assert keys["frontier.deepest"] == ("whole number at least 1", "1000")
+
+
+def test_shown_defaults_are_accepted():
+    for key in describe_keys():
+        section, _, name = key.name.partition(".")
+        if key.default != "unset" and section in tables_of_study() and "." not in name:
+            load_study("quick", **{section: {name: json.loads(key.default)}})
+
+
+def test_a_section_or_a_key_can_be_chosen():
+    assert [key.name for key in describe_keys("verdict")] == ["verdict.margin", "verdict.reach"]
+    assert [key.name for key in describe_keys("lr")] == ["recipe.lr"]
+    assert [key.name for key in describe_keys("every")] == ["probe.every", "evaluate.every"]
+    assert "name" in [key.name for key in describe_keys("study")]
+    with pytest.raises(BadInput, match=r"list settings recpe: .* did you mean 'recipe'\? Sections: study"):
+        describe_keys("recpe")
+
+
+@pytest.mark.parametrize(
+    ("option", "keys"),
+    [
+        ("--lr", ["lr"]),
+        ("--weight-decay", ["weight_decay"]),
+        ("--recipe.lr", ["recipe.lr"]),
+        ("--every", ["probe.every", "evaluate.every"]),
+        ("--keep-checkpoints", ["keep_checkpoints"]),
+        ("--betas", ["recipe.optimizer_settings.betas"]),
+        ("--colourful", []),
+    ],
+)
+def test_options_called_like_settings(option, keys):
+    assert settings_named(option) == keys
