@@ -22,8 +22,13 @@ def test_initial_weights_depend_on_the_seed_alone(tiny, digits):
 
 
 def test_a_builder_gets_the_options_that_were_changed_and_the_shape_of_the_images(tiny, digits):
+    class Network(nn.Module):
+        def __init__(self, **arguments):
+            super().__init__()
+            self.arguments = arguments
+
     run = next(tiny(options={"norm": "none"}).runs())
-    assert build_network(Family(dict), run, digits) == {
+    assert build_network(Family(Network), run, digits).arguments == {
         "depth": 8,
         "in_channels": 1,
         "num_classes": 10,

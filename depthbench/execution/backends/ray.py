@@ -30,7 +30,7 @@ from depthbench.data.load import default_data_dir, load_images
 from depthbench.data.mapped import Mapped
 from depthbench.data.settings import Data
 from depthbench.errors import BadInput, Interrupted, one_line
-from depthbench.events import Display, Event, Note, RunEnded, RunStarted, Stopping
+from depthbench.events import Alive, Display, Event, Note, RunEnded, RunStarted, Stopping
 from depthbench.execution import janitor
 from depthbench.execution.backends.local import TICK, collect_signals
 from depthbench.execution.ends import store_end
@@ -526,7 +526,9 @@ class _Line:
 
     def __init__(self, start: StartRun, mailbox: Any):
         self.messages = deque([start])
-        self.mailbox = mailbox
+        self.run, self.mailbox = start.run, mailbox
+        self.is_reading = False
+        """Whether this process reads images, which is no stall, however long it takes."""
         self.has_ended = threading.Event()
         """Whether the run has ended, or should."""
         threading.Thread(target=self._watch, daemon=True).start()
@@ -549,13 +551,15 @@ class _Line:
         return bool(self.messages) or self.has_ended.is_set()
 
     def _watch(self) -> None:
-        """Check from time to time whether the run should stop."""
+        """Check from time to time whether the run should stop, and say that reading images goes on."""
         import ray
 
         with contextlib.suppress(ray.exceptions.RayError):  # the submitting process has ended
             while not self.has_ended.wait(POLL_SECONDS):
                 if ray.get(self.mailbox.should_stop.remote()):
                     self.has_ended.set()
+                elif self.is_reading:
+                    self.mailbox.put.remote(Alive(self.run, 0, 0.0))
         self.has_ended.set()
 
 
@@ -569,9 +573,18 @@ def train_one(job: Job, images: Images | None, start: StartRun, mailbox: Any) ->
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C can reach this process too, but the parent decides
     line = _Line(start, mailbox)
     line.send(RunStarted(start.run))
+
+    def read() -> Images:
+        if images is not None:
+            return images
+        line.is_reading = True
+        try:
+            return _images_here(job)
+        finally:
+            line.is_reading = False
+
     with _plugin_files(job.plugins) as plugins:
-        setup = replace(job.setup, plugins=plugins)
-        worker = Worker(line, setup, lambda: _images_here(job) if images is None else images)
+        worker = Worker(line, replace(job.setup, plugins=plugins), read)
         worker.serve()
     _has_failed = worker.inbox.has_failed
 

@@ -3,7 +3,9 @@
 import dataclasses
 import socket
 import tempfile
+import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,11 +14,20 @@ from depthbench import load_results
 from depthbench.errors import BadInput
 from depthbench.events import Alive, Note, RowLogged, RunEnded, RunStarted, Silent
 from depthbench.execution.backends import ray as ray_backend
-from depthbench.execution.backends.ray import _in_memory, _plugin_files, _problem_of_node, _slots, _versions
+from depthbench.execution.backends.ray import (
+    _in_memory,
+    _Line,
+    _plugin_files,
+    _problem_of_node,
+    _slots,
+    _versions,
+)
+from depthbench.execution.messages import StartRun
 from depthbench.execution.plan import Plan, make_plan
 from depthbench.execution.run import execute
 from depthbench.execution.settings import Execution
 from depthbench.paths import locate
+from depthbench.training.mode import TrainingMode
 
 ray = pytest.importorskip("ray")
 
@@ -116,6 +127,22 @@ def test_a_cluster_that_cannot_be_used_is_left(tiny, tmp_path, monkeypatch):
     with pytest.raises(BadInput, match="no disk"):
         ray_backend.prepare(make_plan(tiny(), Execution(tmp_path)), Silent())
     assert left == [True]
+
+
+def test_a_task_that_reads_images_is_alive(tiny, tmp_path, monkeypatch):
+    (run, *_) = tiny().runs()
+    sent = threading.Event()
+    monkeypatch.setattr(ray_backend, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(ray, "get", lambda answer: answer)
+    mailbox = SimpleNamespace(
+        put=SimpleNamespace(remote=lambda event: isinstance(event, Alive) and sent.set()),
+        should_stop=SimpleNamespace(remote=lambda: False),
+    )
+    line = _Line(StartRun(run, tmp_path, TrainingMode()), mailbox)
+    assert not sent.wait(0.1)
+    line.is_reading = True
+    assert sent.wait(10)
+    line.has_ended.set()
 
 
 def test_what_a_node_lacks_is_named(tmp_path):
