@@ -13,6 +13,7 @@ from typing import Any
 __version__ = version("depthbench")
 __all__ = [  # typed in __init__.pyi
     "BadInput",
+    "RunsFailed",
     "find_frontier",
     "load_predictions",
     "load_results",
@@ -25,6 +26,7 @@ __all__ = [  # typed in __init__.pyi
 
 _HOMES = {
     "BadInput": "depthbench.errors",
+    "RunsFailed": "depthbench.errors",
     "find_frontier": "depthbench.execution.frontier",
     "load_predictions": "depthbench.store.results",
     "load_results": "depthbench.store.results",

@@ -1,6 +1,7 @@
 """The types of the public API, which __init__.py imports when a name is first used."""
 
 from depthbench.errors import BadInput as BadInput
+from depthbench.errors import RunsFailed as RunsFailed
 from depthbench.execution.frontier import find_frontier as find_frontier
 from depthbench.execution.run import run_study as run_study
 from depthbench.report.comparison import write_comparison as write_comparison

@@ -1,7 +1,7 @@
 """Errors that a user can fix, in one line: what is wrong, and what is allowed."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from depthbench.text import readable, single_line
 
@@ -17,7 +17,14 @@ class BadInput(ValueError):
 
 
 class RunsFailed(BadInput):
-    """Runs that a search needs have failed. The message names one of them and its reason."""
+    """Runs failed, so a study or a search has no complete result. Everything else is stored.
+
+    `reasons`: the id of each run that failed -> its reason. The message has them too, the first few if there
+    are many. The command line exits with code 1."""
+
+    def __init__(self, message: str, reasons: Mapping[str, str] | None = None):
+        super().__init__(message)
+        self.reasons = dict(reasons or {})
 
 
 class Interrupted(Exception):

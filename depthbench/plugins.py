@@ -17,6 +17,7 @@ from depthbench.probes import PROBES
 from depthbench.registry import Entry
 from depthbench.text import readable
 
+PREFIX = "depthbench_plugin_"  # of the modules of plug-ins
 LISTS: dict[str, tuple[dict[str, Any], type[Entry]]] = {  # name in the file -> list to extend, kind of entry
     "NETWORKS": (NETWORKS, Family),
     "DATASETS": (DATASETS, Entry),
@@ -64,8 +65,16 @@ def is_loaded(path: Path) -> bool:
     return getattr(sys.modules.get(_module_name(path)), "__file__", None) == str(path)
 
 
+def plugin_with(attribute: str, name: str) -> str | None:
+    """Return the full path of the loaded plug-in whose dict `attribute` has `name`, e.g. in NETWORKS."""
+    for module_name, module in sys.modules.items():
+        if module_name.startswith(PREFIX) and name in getattr(module, attribute, ()):
+            return module.__file__
+    return None
+
+
 def _module_name(path: Path) -> str:
-    return f"depthbench_plugin_{path.stem}"
+    return f"{PREFIX}{path.stem}"
 
 
 def _execute(module: ModuleType, loader: Loader, path: Path) -> dict[str, dict[str, Any]]:

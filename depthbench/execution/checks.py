@@ -4,11 +4,14 @@ import inspect
 import os
 from pathlib import Path
 
+from depthbench.data import DATASETS
 from depthbench.errors import BadInput, any_of
 from depthbench.execution.backends import backend_of
 from depthbench.execution.settings import Execution
 from depthbench.machine.launch import read_launch
 from depthbench.paths import URL
+from depthbench.plugins import plugin_with
+from depthbench.probes import PROBES
 from depthbench.registry import Entry
 from depthbench.store.remote import Remote
 from depthbench.study.model import Study
@@ -93,6 +96,33 @@ def check_builders(study: Study) -> None:
                 f"network {name!r} cannot be built as {name}({arguments}): {error}; change its "
                 "plug-in or the options"
             ) from None
+
+
+def check_importable(study: Study) -> None:
+    """Check that the processes that train can import the networks, the data set and the probes of the study.
+
+    They import built-in entries, those of installed packages, and the plug-ins that the study names. A class
+    of a notebook, of a script or of an interactive session exists in this process alone."""
+    used: list[tuple[str, str, str, Entry]] = [
+        ("network", "NETWORKS", name, study.family(name)) for name in study.networks()
+    ]
+    used += [("probe", "PROBES", name, PROBES[name]) for name in study.probe.names]
+    if study.data.path is None:
+        used.append(("data set", "DATASETS", study.data.name, DATASETS[study.data.name]))
+    for kind, attribute, name, entry in used:
+        if entry.source:
+            file = plugin_with(attribute, name)
+            if file is not None and file not in study.plugins:
+                raise BadInput(
+                    f"{kind} {name!r}: the study does not name its plug-in, which the processes that train "
+                    f"load too; add plugins=[{file!r}] to load_study"
+                )
+        elif not isinstance(entry.target, str) or entry.target.startswith("__main__:"):
+            raise BadInput(
+                f"{kind} {name!r} exists in this notebook or script only, and the processes that train "
+                f"cannot import it; put it into a Python file with {attribute} = {{{name!r}: ...}}, and add "
+                'plugins=["my_file.py"] to load_study (load_plugin makes its names known here)'
+            )
 
 
 def check_writable(path: Path | URL) -> None:

@@ -89,7 +89,9 @@ def find_frontier(
         for plan in search(study, path, lambda study: planner(study, execution)):
             ended = execute(plan, display)
     except RunsFailed as error:
-        raise RunsFailed(f"{error}: {_failures(path, ended)}") from None
+        failed = {name: record for name, record in ended.items() if record.status == "failed"}
+        reasons = {name: record.reason or "the reason is not known" for name, record in failed.items()}
+        raise RunsFailed(f"{error}: {_failures(path, ended)}", reasons) from None
     runs = load_results(path).runs
     by_seed = frontiers(runs, frontier.below)
     return FoundFrontier(path, frontier.below, by_seed, summarise(by_seed, runs))

@@ -9,7 +9,7 @@ from depthbench.data.load import default_data_dir, load_images
 from depthbench.errors import BadInput
 from depthbench.execution.backends import backend_of
 from depthbench.execution.backends.entry import BackendEntry
-from depthbench.execution.checks import check_builders, check_settings, check_writable
+from depthbench.execution.checks import check_builders, check_importable, check_settings, check_writable
 from depthbench.execution.cost.images import ImageFootprint, measure_footprint
 from depthbench.execution.plugin_checks import check_plugins
 from depthbench.execution.settings import Execution
@@ -84,6 +84,8 @@ def make_plan(
     costed, and stored results that the study cannot join count as absent."""
     device = choose_device(execution)
     check_settings(study, execution, device)
+    if executes and backend_of(execution.backend).is_ours:
+        check_importable(study)
     check_builders(study)
     store = StudyStore(execution.results / study.name)
     if executes:

@@ -2,10 +2,11 @@
 
 import contextlib
 import dataclasses
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from depthbench.errors import BadInput
+from depthbench.errors import BadInput, RunsFailed
 from depthbench.events import Display, Event, Forwarding, Note, RunEnded, Silent, StudyStarted
 from depthbench.execution.plan import Decoding, Plan, make_plan
 from depthbench.execution.settings import Execution
@@ -16,7 +17,8 @@ from depthbench.store.study_store import StudyStore
 from depthbench.study.model import Run, Study
 from depthbench.training.mode import StepMode
 
-MOST_NAMES = 5  # of busy runs in a message
+MOST_NAMES = 5  # of runs and of reasons in a message
+NOTEBOOK_COLUMNS = 120
 
 
 def execute(plan: Plan, display: Display | None = None) -> dict[str, Record]:
@@ -58,8 +60,12 @@ def _busy_last(plan: Plan) -> tuple[Plan, tuple[Run, ...]]:
 
 
 def _busy_line(busy: Sequence[Run]) -> str:
-    names = ", ".join(run.run_id for run in busy[:MOST_NAMES]) + ", ..." * (len(busy) > MOST_NAMES)
+    names = _first([run.run_id for run in busy])
     return f"another process is training {len(busy)} of these runs: {names}"
+
+
+def _first(names: Sequence[str]) -> str:
+    return ", ".join(names[:MOST_NAMES]) + ", ..." * (len(names) > MOST_NAMES)
 
 
 class _Observer(Forwarding):
@@ -94,6 +100,7 @@ def run_study(
     watch: object | None = None,
     display: Display | None = None,
     execution: Execution | None = None,
+    raises: bool = True,
 ) -> Path:
     """Train every unfinished run of `study`, and return its results directory.
 
@@ -103,13 +110,15 @@ def run_study(
     given. recompute: compute activations twice instead of keeping them; if not given, where memory requires
     it. step: auto, eager, captured or compiled (training/mode.py). data_dir: where downloads and decoded
     images are kept. fresh: discard the study's stored results. decoding: called with (done, total) while an
-    image folder is read. display: shows the progress (depthbench/events.py). watch: the older form of a
-    display, with methods for some kinds of events (depthbench/progress.py). execution: all settings as one
-    object, instead of single ones.
+    image folder is read. display: shows the progress (depthbench/events.py); lines of text by default in a
+    notebook, and nothing elsewhere. watch: the older form of a display, with methods for some kinds of events
+    (depthbench/progress.py). execution: all settings as one object, instead of single ones. raises: whether
+    runs that fail raise RunsFailed at the end.
 
-    Raises BadInput before anything is written, also for arguments that contradict each other, and
-    errors.Interrupted after Ctrl-C. A run that fails or diverges raises nothing: see
-    `load_results(path).runs.status`."""
+    Raises BadInput before anything is written, also for arguments that contradict each other and for
+    networks that other processes cannot import, such as classes of a notebook. Raises errors.Interrupted
+    after Ctrl-C, and errors.RunsFailed with the reason of each run that failed, once all others are stored.
+    A run that diverges raises nothing: see `load_results(path).runs.status`."""
     if watch is not None and display is not None:
         raise BadInput("run_study: give `display` or `watch`, not both")
     chosen = Execution.of(
@@ -123,5 +132,43 @@ def run_study(
         fresh=fresh,
     )
     plan = make_plan(study, chosen, decoding=decoding)
-    execute(plan, display if watch is None else WatchAdapter(watch, plan))
+    if watch is not None:
+        display = WatchAdapter(watch, plan)
+    elif display is None and is_notebook():
+        from rich.console import Console  # other programs need neither
+
+        from depthbench.cli.display import Lines
+
+        display = Lines(Console(force_jupyter=False, width=NOTEBOOK_COLUMNS))
+    ended = execute(plan, display)
+    if raises:
+        _raise_failures(plan, ended)
     return plan.store.path
+
+
+def _raise_failures(plan: Plan, ended: Mapping[str, Record]) -> None:
+    """Raise RunsFailed if a run failed."""
+    reasons = {
+        run_id: record.reason or "the reason is not known"
+        for run_id, record in ended.items()
+        if record.status == "failed"
+    }
+    if not reasons:
+        return
+    by_reason: dict[str, list[str]] = {}
+    for run_id, reason in reasons.items():
+        by_reason.setdefault(reason, []).append(run_id)
+    shown = [f"{_first(names)} ({reason})" for reason, names in by_reason.items()]
+    more = f"; and {len(shown) - MOST_NAMES} more reasons" if len(shown) > MOST_NAMES else ""
+    total = len(plan.todo) + len(plan.finished)
+    raise RunsFailed(
+        f"{len(reasons)} of {total} run{'s'[: total > 1]} failed: {'; '.join(shown[:MOST_NAMES])}{more}; the "
+        f"results of the others are in {plan.store.location}, and run_study(..., raises=False) returns them",
+        reasons,
+    )
+
+
+def is_notebook() -> bool:
+    """Return whether this process executes the cells of a notebook."""
+    find_shell = getattr(sys.modules.get("IPython"), "get_ipython", None)
+    return getattr(find_shell() if find_shell else None, "kernel", None) is not None

@@ -77,6 +77,15 @@ def read_runs(path: str | Path) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: (row["depth"], row["network"], row["seed"]))
 
 
+def running(store: StudyStore, rows: Rows) -> list[dict[str, Any]]:
+    """Return rows of `read_runs` with the status `running` for runs that a process trains now.
+
+    Until such a run ends, its record says interrupted, or failed if it is tried again."""
+    busy = store.busy_runs([row["run_id"] for row in rows if row["status"] not in FINISHED])
+    change = {"status": "running", "reason": None}
+    return [{**row, **(change if row["run_id"] in busy else {})} for row in rows]
+
+
 def _row(record: Mapping[str, Any], search: Mapping[str, Any], final_names: Sequence[str]) -> dict[str, Any]:
     """Return the row of the content of a run.json. `search` is the [frontier] table of its study."""
     run, final, shape = record["run"], record.get("final", {}), record.get("image_shape")

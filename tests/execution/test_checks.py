@@ -1,11 +1,13 @@
 import os
 
 import pytest
+import torch
 
 from depthbench.errors import BadInput
-from depthbench.execution.checks import check_settings, check_writable
+from depthbench.execution.checks import check_importable, check_settings, check_writable
 from depthbench.execution.plan import make_plan
 from depthbench.execution.settings import Execution
+from depthbench.networks import NETWORKS, Family
 
 
 @pytest.mark.parametrize("step", ["captured", "compiled"])
@@ -54,7 +56,9 @@ def test_a_results_directory_that_is_not_writable_is_refused(tiny, tmp_path, mon
 def test_an_option_that_a_network_does_not_take_is_refused(tiny, tmp_path, monkeypatch):
     from depthbench.networks import NETWORKS, Family
 
-    monkeypatch.setitem(NETWORKS, "fixed", Family(lambda depth, in_channels, num_classes: None))
+    monkeypatch.setitem(
+        NETWORKS, "fixed", Family(lambda depth, in_channels, num_classes: None, source="plug-in")
+    )
     with pytest.raises(BadInput, match=r"network 'fixed' cannot be built .*'width'"):
         make_plan(tiny(grid={"network": ["fixed"]}), Execution(tmp_path, device="cpu"))
 
@@ -89,3 +93,24 @@ def test_what_several_processes_cannot_do(tiny, start_torchrun, settings, match)
 def test_several_processes_need_torchrun(tiny):
     with pytest.raises(BadInput, match="--on ddp needs several processes: `torchrun"):
         check_settings(tiny(), Execution(device="cpu", backend="ddp"), "cpu")
+
+
+class InCell(torch.nn.Linear):
+    """A class of a notebook, for the processes that train: they import no test."""
+
+
+@pytest.mark.parametrize("target", [InCell, "__main__:InCell"])
+def test_what_other_processes_cannot_import_is_refused(tiny, tmp_path, monkeypatch, target):
+    monkeypatch.setitem(NETWORKS, "mine", Family(target))
+    study = tiny(grid={"network": ["plain", "mine"]})
+    with pytest.raises(BadInput, match=r"network 'mine' exists in this notebook or script only.*plugins="):
+        check_importable(study)
+    with pytest.raises(BadInput, match="network 'mine' "):
+        make_plan(study, Execution(tmp_path / "results", device="cpu"))
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_loaded_plug_in_must_be_named_by_the_study(tiny, failing_networks):
+    with pytest.raises(BadInput, match=r"network 'small': .* add plugins=\['.*failing_networks.py'\]"):
+        check_importable(tiny(grid={"network": ["small"]}))
+    check_importable(tiny(grid={"network": ["small"]}, plugins=[failing_networks]))

@@ -2,16 +2,18 @@
 
 import dataclasses
 import shutil
+import sys
+from types import SimpleNamespace
 
 import pytest
 
 from depthbench import run_study
-from depthbench.errors import BadInput, Interrupted
+from depthbench.errors import BadInput, Interrupted, RunsFailed
 from depthbench.events import Note, RunEnded, Silent, StudyStarted
 from depthbench.execution.backends import BACKENDS
 from depthbench.execution.backends.entry import BackendEntry
 from depthbench.execution.plan import make_plan
-from depthbench.execution.run import execute
+from depthbench.execution.run import execute, is_notebook
 from depthbench.execution.settings import Execution
 from depthbench.store.record import Record
 from depthbench.store.study_store import StudyStore
@@ -151,3 +153,43 @@ def test_runs_that_another_process_trains_come_last_and_are_named(plan, backend)
     assert seen == [second, first]
     line = f"another process is training 1 of these runs: {first}"
     assert [event.text for event in display.calls if isinstance(event, Note)] == [line]
+
+
+def fails(plan, display):
+    for run in plan.todo:
+        status = (
+            {"status": "failed", "reason": f"boom at seed {run.seed}"} if run.seed else {"status": "done"}
+        )
+        display.show(RunEnded(run, Record.of(run).changed(**status)))
+
+
+def test_run_study_raises_the_reasons_of_the_runs_that_failed(tiny, tmp_path, backend):
+    backend(fails)
+    study = tiny(grid={"seed": [0, 1, 2]})
+    execution = Execution(tmp_path, device="cpu", backend="fake")
+    with pytest.raises(RunsFailed) as error:
+        run_study(study, execution=execution)
+    failed = {run.run_id: f"boom at seed {run.seed}" for run in study.runs() if run.seed}
+    assert error.value.reasons == failed
+    message = str(error.value)
+    assert message.startswith("4 of 6 runs failed: ")
+    assert all(name in message for name in failed)
+    assert message.count("boom at seed 1") == 1
+    assert run_study(study, execution=execution, raises=False) == tmp_path / "tiny"
+
+
+class Shell:
+    kernel = object()
+
+
+@pytest.mark.parametrize("is_cell", [True, False])
+def test_a_notebook_gets_lines_of_progress(tiny, tmp_path, backend, monkeypatch, capsys, is_cell):
+    backend(fails)
+    shell = Shell() if is_cell else None
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell))
+    assert is_notebook() == is_cell
+    run_study(tiny(), execution=Execution(tmp_path, device="cpu", backend="fake"))
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.partition(" done")[0] for line in lines] == (
+        ["[1/2] plain-8 seed 0", "[2/2] resnet-8 seed 0"] if is_cell else []
+    )

@@ -6,7 +6,7 @@ import pytest
 
 from depthbench.errors import BadInput
 from depthbench.store.record import Record
-from depthbench.store.results import load_predictions, load_results, missing_tables, read_runs
+from depthbench.store.results import load_predictions, load_results, missing_tables, read_runs, running
 from depthbench.store.study_store import StudyStore
 from tests.store.conftest import write_run
 
@@ -111,3 +111,16 @@ def test_tables_that_finished_runs_lack_are_named(stored):
     (store.run(run_id).path / "layers.parquet").unlink()
     assert missing_tables(store.path, rows) == [f"{run_id}/layers.parquet"]
     assert missing_tables(store.path, [rows[0] | {"status": "interrupted"}]) == []
+
+
+def test_a_run_that_a_process_trains_is_running(stored, tiny):
+    store, study = stored
+    busy, other = tiny(grid={"network": ["plain", "resnet"], "depth": [14]}).runs()
+    for run in (busy, other):
+        store.run(run.run_id).write(Record.of(run).changed(status="failed", reason="boom"))
+    with store.run(busy.run_id).locked():
+        rows = {row["run_id"]: row for row in running(store, read_runs(store.path))}
+    assert (rows[busy.run_id]["status"], rows[busy.run_id]["reason"]) == ("running", None)
+    assert rows[other.run_id]["status"] == "failed"
+    assert rows[next(study.runs()).run_id]["status"] == "done"
+    assert [row["status"] for row in running(store, read_runs(store.path))].count("running") == 0

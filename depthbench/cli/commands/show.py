@@ -19,20 +19,20 @@ def show(
     """
     from depthbench.report.undecided import undecided
     from depthbench.store.remote import fetch
-    from depthbench.store.results import missing_tables, read_runs
+    from depthbench.store.results import missing_tables, read_runs, running
     from depthbench.store.study_store import StudyStore
     from depthbench.study.grid import requested_runs
 
     path = fetch(results)
-    rows = read_runs(path)
-    print_runs(rows, results, as_json)
+    store, rows = StudyStore(path), read_runs(path)
+    now = running(store, rows)
+    print_runs(now, results, as_json)
     if as_json:
         return
-    for line in (*failure_lines(rows), *undecided(path, rows).lines):
+    for line in (*failure_lines(now), *undecided(path, rows).lines):
         say(out, line)
     if lost := missing_tables(path, rows):
         say(out, f"missing tables: {first_names(lost)}; rerun the study to train these runs again")
-    store = StudyStore(path)
     missing = len(requested_runs(store.table())) - len(store.run_names())
     if missing > 0:
         runs = "1 more run of the study has" if missing == 1 else f"{missing} more runs of the study have"

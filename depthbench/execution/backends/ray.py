@@ -67,13 +67,13 @@ def prepare(plan: Plan, display: Display) -> Plan:
         return plan
     is_ours = _connect(plan)
     try:
-        return _with_capacity(plan, display, is_ours)
+        return _with_capacity(plan, display, is_ours=is_ours)
     except BaseException:
         _disconnect()
         raise
 
 
-def _with_capacity(plan: Plan, display: Display, is_ours: bool) -> Plan:
+def _with_capacity(plan: Plan, display: Display, *, is_ours: bool) -> Plan:
     """Return the plan with the number of runs that the cluster trains at once.
 
     is_ours: whether this process started the cluster, so that it will not grow."""

@@ -122,7 +122,7 @@ def test_a_cluster_that_cannot_be_used_is_left(tiny, tmp_path, monkeypatch):
 
     left = []
     monkeypatch.setattr(ray_backend, "_connect", lambda plan: False)
-    monkeypatch.setattr(ray_backend, "_fit_to_cluster", refuse)
+    monkeypatch.setattr(ray_backend, "_with_capacity", refuse)
     monkeypatch.setattr(ray_backend, "_disconnect", lambda: left.append(True))
     with pytest.raises(BadInput, match="no disk"):
         ray_backend.prepare(make_plan(tiny(), Execution(tmp_path)), Silent())
