@@ -18,6 +18,7 @@ def nothing_is_checked_yet(monkeypatch):
 @pytest.fixture
 def plan(tiny, tmp_path, monkeypatch):
     """Return the plan of a study of one network, which is a builder of a plug-in."""
+    monkeypatch.setattr("depthbench.execution.plan.check_importable", lambda study: None)
 
     def make(builder, executes=True, **study):
         monkeypatch.setitem(NETWORKS, "mine", Family(builder))
