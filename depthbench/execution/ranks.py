@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 PATIENCE = timedelta(days=7)  # until rank 0 has planned a study or drawn a report
+MINUTE = timedelta(minutes=1)
+MEETING = timedelta(seconds=10)  # that processes have at least to find each other
 SHORTEST_TIMEOUT = timedelta(minutes=30)  # of a message while a run trains, unless --stall-timeout is set
 SAVING_SECONDS = 30.0  # that torchrun, too, gives its processes after it has asked them to end
 
@@ -107,11 +109,20 @@ def connect_team(device: str, execution: Execution) -> "Processes":
 
     from depthbench.training.distributed import Processes
 
-    minutes = execution.stall_timeout
-    timeout = SHORTEST_TIMEOUT if minutes is None else timedelta(minutes=minutes)
     if device.startswith("cuda"):
         torch.cuda.set_device(device)
-    return Processes(torch.device(device), timeout)
+    return Processes(torch.device(device), timeout_of(execution))
+
+
+def timeout_of(execution: Execution) -> timedelta:
+    """Return how long a process waits for a message of another one while a run trains.
+
+    It is between 10 seconds, in which processes of a busy machine find each other, and 7 days."""
+    minutes = execution.stall_timeout
+    if minutes is None:
+        return SHORTEST_TIMEOUT
+    shortest, longest = MEETING / MINUTE, PATIENCE / MINUTE
+    return timedelta(minutes=min(max(minutes, shortest), longest))
 
 
 def follow(launch: Launch) -> int:
