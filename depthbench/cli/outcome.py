@@ -119,7 +119,7 @@ def _other_shards(plan: Plan) -> str:
     runs = (
         f"{left} of the study's {len(study)} runs are left" if left else "all runs of the study have finished"
     )
-    return f"none, because this is a shard ({runs}; `depthbench report {plan.store.path}` draws it)"
+    return f"none, because this is a shard ({runs}; `depthbench report {plan.store.location}` draws it)"
 
 
 def _failures(plan: Plan, rows: list[dict[str, Any]], ended: Mapping[str, Record]) -> list[dict[str, Any]]:

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 PATIENCE = timedelta(days=7)  # until rank 0 has planned a study or drawn a report
+MINUTE = timedelta(minutes=1)
+MEETING = timedelta(seconds=10)  # that processes have at least to find each other
 SHORTEST_TIMEOUT = timedelta(minutes=30)  # of a message while a run trains, unless --stall-timeout is set
 SAVING_SECONDS = 30.0  # to end after a signal; torchrun gives its processes the same time
 
@@ -111,10 +113,9 @@ def connect_team(device: str, execution: Execution, *, after_failure: bool = Fal
 
     from depthbench.training.distributed import Processes
 
-    minutes = execution.stall_timeout
-    timeout = SHORTEST_TIMEOUT if minutes is None else timedelta(minutes=minutes)
     if device.startswith("cuda"):
         torch.cuda.set_device(device)
+    timeout = timeout_of(execution)
     earlier = _team
     if (
         earlier is None
@@ -126,6 +127,17 @@ def connect_team(device: str, execution: Execution, *, after_failure: bool = Fal
             earlier.close()
     assert _team is not None
     return _team
+
+
+def timeout_of(execution: Execution) -> timedelta:
+    """Return how long a process waits for a message of another one while a run trains.
+
+    It is between 10 seconds, in which processes of a busy machine find each other, and 7 days."""
+    minutes = execution.stall_timeout
+    if minutes is None:
+        return SHORTEST_TIMEOUT
+    shortest, longest = MEETING / MINUTE, PATIENCE / MINUTE
+    return timedelta(minutes=min(max(minutes, shortest), longest))
 
 
 def follow(launch: Launch) -> int:

@@ -175,3 +175,10 @@ def test_bad_input_leaves_the_other_ranks_waiting_for_the_next_plan(executed):
     assert found["other images"][1] == (
         "BadInput: on rank 1, the images differ from those of rank 0; give every machine the same ones"
     )
+
+
+@pytest.mark.parametrize(
+    ("minutes", "seconds"), [(None, 1800), (5.0, 300), (1e-9, 10), (1e12, 604_800), (float("inf"), 604_800)]
+)
+def test_any_stall_timeout_is_one_that_torch_takes(minutes, seconds):
+    assert ranks.timeout_of(Execution(stall_timeout=minutes)).total_seconds() == seconds
