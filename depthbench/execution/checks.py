@@ -101,7 +101,9 @@ def check_importable(study: Study) -> None:
 
     They import built-in entries, those of installed packages, and the plug-ins that the study names. A class
     of a notebook, of a script or of an interactive session exists in this process alone."""
-    used = [("network", "NETWORKS", name, study.family(name)) for name in study.networks()]
+    used: list[tuple[str, str, str, Entry]] = [
+        ("network", "NETWORKS", name, study.family(name)) for name in study.networks()
+    ]
     used += [("probe", "PROBES", name, PROBES[name]) for name in study.probe.names]
     if study.data.path is None:
         used.append(("data set", "DATASETS", study.data.name, DATASETS[study.data.name]))
