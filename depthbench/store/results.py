@@ -1,5 +1,6 @@
 """Stored runs -> DataFrames."""
 
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
@@ -69,6 +70,8 @@ def read_runs(path: str | Path) -> list[dict[str, Any]]:
     rows = []
     for name, record in read_records(store).items():
         if record is None:
+            if store.run(name).is_locked_here():  # its process has not stored it yet
+                continue
             run_path = store.run(name).path
             line = f"depthbench: {shown(run_path)}: run.json cannot be read; skipping the run"
             print(printable(line), file=sys.stderr)
@@ -80,10 +83,31 @@ def read_runs(path: str | Path) -> list[dict[str, Any]]:
 def running(store: StudyStore, rows: Rows) -> list[dict[str, Any]]:
     """Return rows of `read_runs` with the status `running` for runs that a process trains now.
 
-    Until such a run ends, its record says interrupted, or failed if it is tried again."""
-    busy = store.busy_runs([row["run_id"] for row in rows if row["status"] not in FINISHED])
-    change = {"status": "running", "reason": None}
-    return [{**row, **(change if row["run_id"] in busy else {})} for row in rows]
+    Until such a run ends, its record says interrupted, or failed if it is tried again. A run that has not
+    been stored yet gets a row with what its name says; other values are None."""
+    known = {row["run_id"]: row for row in rows}
+    busy = store.busy_runs([name for name in store.run_names() if not _is_finished(known.get(name))])
+    now: list[dict[str, Any]] = []
+    for name in sorted({*known, *busy}):
+        row = known.get(name) or _row_of_name(name)
+        if row is not None:
+            now.append({**row, "status": "running", "reason": None} if name in busy else dict(row))
+    return sorted(now, key=lambda row: (row["depth"], row["network"], row["seed"]))
+
+
+def _is_finished(row: Mapping[str, Any] | None) -> bool:
+    return row is not None and row["status"] in FINISHED
+
+
+def _row_of_name(name: str) -> dict[str, Any] | None:
+    """Return the row of a run without a record, or None if `name` is not a run id."""
+    match = re.fullmatch(r"(.+)-(\d+)-s(\d+)-[0-9a-f]+", name)
+    if match is None:
+        return None
+    record = {"run": {}, "run_id": name, "network": match[1], "depth": int(match[2]), "seed": int(match[3])}
+    row = _row(record, {}, (*Final.model_fields, *number_names()))
+    unknown = ("family", *(key for key in row if key.partition(".")[0] in SETTING_COLUMNS))
+    return row | dict.fromkeys(unknown)
 
 
 def _row(record: Mapping[str, Any], search: Mapping[str, Any], final_names: Sequence[str]) -> dict[str, Any]:

@@ -124,3 +124,18 @@ def test_a_run_that_a_process_trains_is_running(stored, tiny):
     assert rows[other.run_id]["status"] == "failed"
     assert rows[next(study.runs()).run_id]["status"] == "done"
     assert [row["status"] for row in running(store, read_runs(store.path))].count("running") == 0
+
+
+def test_a_run_in_progress_without_a_record_has_a_row(stored, tiny, capsys):
+    store, _ = stored
+    (begun,) = tiny(grid={"network": ["resnet"], "depth": [20], "seed": [3]}).runs()
+    with store.run(begun.run_id).locked():
+        (*_, row) = running(store, read_runs(store.path))
+    assert {key: value for key, value in row.items() if value is not None} == {
+        "run_id": begun.run_id,
+        "network": "resnet",
+        "depth": 20,
+        "seed": 3,
+        "status": "running",
+    }
+    assert capsys.readouterr().err == ""
