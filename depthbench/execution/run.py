@@ -31,6 +31,8 @@ def execute(plan: Plan, display: Display | None = None) -> dict[str, Record]:
     state."""
     display = observer = _Observer(display or Silent(), plan.store)
     backend = plan.backend
+    if backend.is_ours and str(plan.store.location).startswith("memory:"):
+        raise BadInput(f"{plan.store.location}: other processes cannot write there; use another --results")
     shared = plan.execution.shard is not None
     with plan.store.opened(plan.study, plan.data_hash, plan.execution.fresh, shared=shared), display:
         plan, busy = _busy_last(plan)

@@ -1,6 +1,7 @@
 """Everything that the package knows about one network family. Nothing here imports torch."""
 
 import math
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -130,9 +131,16 @@ class Family(Entry):
         """Build the network. `arguments` are depth, in_channels, num_classes and options.
 
         A built-in builder completes the options with the defaults of its paper. A plug-in's builder gets only
-        those given. Raises BadInput for a depth or a value that does not exist."""
+        those given, and what it builds is not compiled.
+
+        Raises BadInput for a depth or a value that does not exist."""
         if not self.is_ours:
-            return super().__call__(*args, **arguments)
+            built = super().__call__(*args, **arguments)
+            if "torch._dynamo" not in sys.modules:
+                return built
+            from depthbench.networks.eager import as_eager
+
+            return as_eager(built)
         takes = self.takes if self.takes is not None else self.unset.keys()
         own = {key: value for key, value in self.unset.items() if key in takes}
         given = {key: value for key, value in arguments.items() if value is not None}

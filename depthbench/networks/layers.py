@@ -1,9 +1,10 @@
 """The weighted layers of a network, in depth order. Probes measure them, and depth counts them."""
 
 from collections.abc import Callable
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias, cast
 
 from torch import nn
+from torch.nn.utils.parametrize import is_parametrized
 
 Weighted: TypeAlias = nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Linear
 NORMS = (
@@ -24,6 +25,49 @@ class Layer(NamedTuple):
     response: nn.Module | None = None
     """Its output is the response: the norm after `weighted`, or `weighted` itself. None: the norm that a
     forward pass calls on the output of `weighted`, or `weighted` if there is none."""
+
+
+def leaf_weight(module: nn.Module) -> nn.Parameter | None:
+    """Return the weight of a layer if it is a parameter. None: it is computed from others (weight_norm)."""
+    return module._parameters.get("weight")
+
+
+def weight_parameters(module: nn.Module) -> list[nn.Parameter]:
+    """Return the parameters that the weight of a layer consists of or is computed from."""
+    weight = leaf_weight(module)
+    if weight is not None:
+        return [weight]
+    if is_parametrized(module, "weight"):
+        return list(cast("nn.ModuleDict", module.parametrizations)["weight"].parameters())
+    # the older weight_norm and spectral_norm
+    return [p for name, p in module._parameters.items() if name.startswith("weight_") and p is not None]
+
+
+def outside_of_layers(network: nn.Module) -> list[str]:
+    """Return the names of the matrices of `network` that are in none of its layers.
+
+    Those of a module of torch have the name and the type of the module.
+
+    The list is empty for a network that names its layers itself: it chose them."""
+    if hasattr(network, "weighted_layers"):
+        return []
+    known = {id(p) for layer in weighted_layers(network) for p in layer.weighted.parameters()}
+    found = []
+    for name, module in network.named_modules():
+        if name.rpartition(".")[0].endswith("parametrizations"):
+            continue  # named with the module whose weight it computes
+        own = module.parameters() if is_parametrized(module) else module.parameters(recurse=False)
+        matrices = [p for p in own if p.dim() > 1 and id(p) not in known]
+        known.update(map(id, matrices))
+        if not matrices:
+            continue
+        is_torchs = type(module).__module__.startswith("torch.nn.") and bool(name)
+        if is_torchs:
+            found.append(f"{name} ({type(module).__name__})")
+        else:
+            ids = {id(p) for p in matrices}
+            found += [own_name for own_name, p in network.named_parameters() if id(p) in ids]
+    return found
 
 
 def response_of(weighted: nn.Module, norm: nn.Module) -> nn.Module:

@@ -1,20 +1,31 @@
 """Measure probes in probed steps. Other steps have no overhead."""
 
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import count
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized
 from torch.utils.hooks import RemovableHandle
 from torch.utils.weak import TensorWeakRef
 
 from depthbench.machine.precision import widest_float
-from depthbench.networks.layers import NORMS, weighted_layers
+from depthbench.networks.cost import is_built_in
+from depthbench.networks.layers import NORMS, leaf_weight, weight_parameters, weighted_layers
 from depthbench.probes.probe import Probe
+
+FROZEN = "frozen"
+UNUSED = "not used in the step"
+FUNCTIONAL = "its weight is used without a call of the layer"
+UNREACHED = "no gradient reaches it"
+SEVERAL = "several forward or backward passes in one step"
 
 Hook = Callable[[nn.Module, tuple[Any, ...], Tensor], None]
 
@@ -51,9 +62,10 @@ class Recorder:
     ...     loss(network(x), y).backward()
     ...     values = recorder.values()
 
-    Hooks exist only inside the context. Every number stays on the device, so that fetching `values` is the
-    only sync of a probed step. `at_once` keeps the tensors of the probes that can measure all layers together
-    until `values` is called. This is faster on a GPU, but needs memory for these tensors.
+    Hooks exist only inside the context, and functions that a user's network compiles run uncompiled there.
+    Every number stays on the device, so that fetching `values` is the only sync of a probed step. `at_once`
+    keeps the tensors of the probes that can measure all layers together until `values` is called. This is
+    faster on a GPU, but needs memory for these tensors.
 
     A value covers every use of a layer in the step (see Probe). A forward pass that a backward pass makes
     again, to save memory, is not another use. Tensors of single uses are kept no longer than until the
@@ -80,18 +92,30 @@ class Recorder:
             for name, probe in self.probes.items()
             if at_once and probe.measure_all is not None
         }
+        self._may_be_compiled = not is_built_in(network)
+        self._device = next(network.parameters()).device
         self._norms = [module for module in network.modules() if isinstance(module, NORMS)]
         self._uses: dict[tuple[int, str], _Uses] = {}
         self._calls: Counter[int] = Counter()  # of each layer in the forward pass
         self._outputs: dict[int, _Output] = {}  # by the address of the storage
+        self._effective: dict[int, Tensor] = {}  # the weights that were computed from parameters
         self._numbers = count()
         self._handles: list[RemovableHandle] = []
+        self._stance = ExitStack()
+        self.is_measured = np.ones((len(self.layers), len(self.probes)), dtype=bool)
+        """Which of the last `values` were measured."""
+        self.reasons: dict[str, str] = {}
+        """Why some values of layers were not measured in that step, by the name of the layer."""
 
     def __enter__(self) -> Self:
         self._clear()
+        if self._may_be_compiled and "torch._dynamo" in sys.modules:  # as functions of a network may be
+            self._stance.enter_context(torch.compiler.set_stance("force_eager"))
         gradients = self._probes_of("preactivation_gradient")
         responses = self._probes_of("response")
         for index, layer in enumerate(self.layers):
+            if leaf_weight(layer.weighted) is None and self._probes_of("weight"):
+                self._follow_weight(index, layer.weighted)
             if gradients:
                 self._hook(layer.weighted, self._preactivation_hook(index, gradients))
             if responses:
@@ -107,17 +131,20 @@ class Recorder:
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
+        self._stance.close()
         self._clear()
 
     def values(self) -> Tensor:
         """Return the values (layers, probes), on the device, in the order of `layers` and `probes`.
 
-        The values of a layer that took no part in the step are NaN. A frozen layer has only its response.
-        Call this inside the context, after the backward pass."""
+        The values of a layer that took no part in the step are NaN. `is_measured` tells them from NaN that
+        was measured. A frozen layer has only its response. Call this inside the context, after the backward
+        pass."""
         weights = self._probes_of("weight")
-        for index, layer in enumerate(self.layers):
-            if layer.weighted.weight.grad is not None:
-                self._measure(index, weights, layer.weighted.weight, next(self._numbers))
+        for index in range(len(self.layers)):
+            weight = self._weight(index)
+            if weights and weight is not None and weight.grad is not None:
+                self._measure(index, weights, weight, next(self._numbers))
         measured: dict[tuple[int, str], Tensor] = {}
         for name, measure_all in self.at_once.items():
             kept = {
@@ -131,14 +158,55 @@ class Recorder:
         for key, uses in self._uses.items():
             if key not in measured and not uses.is_lost:
                 measured[key] = _value(self.probes[key[1]], uses)
-        device = self.layers[0].weighted.weight.device
-        dtype = widest_float(device)
-        missing = torch.full((), float("nan"), dtype=dtype, device=device)
+        dtype = widest_float(self._device)
+        missing = torch.full((), float("nan"), dtype=dtype, device=self._device)
         keys = [(index, name) for index in range(len(self.layers)) for name in self.probes]
+        self.is_measured = np.array([key in measured for key in keys]).reshape(self.is_measured.shape)
+        self.reasons = {
+            layer.name: self._reason(index)
+            for index, layer in enumerate(self.layers)
+            if not self.is_measured[index].all()
+        }
         flat = torch.stack([measured.get(key, missing).to(dtype) for key in keys])
         return flat.reshape(len(self.layers), len(self.probes))
 
+    def _reason(self, index: int) -> str:
+        """Return why a value of a layer was not measured."""
+        layer = self.layers[index].weighted
+        parameters = weight_parameters(layer)
+        if not any(parameter.requires_grad for parameter in parameters):
+            return FROZEN
+        has_gradient = any(parameter.grad is not None for parameter in parameters)
+        if self._probes_of("preactivation_gradient") and not self._calls[index]:
+            return FUNCTIONAL if has_gradient else UNUSED
+        return SEVERAL if has_gradient else UNREACHED
+
+    def _weight(self, index: int) -> Tensor | None:
+        """Return the weight that a layer multiplies with, and its gradient."""
+        weight = leaf_weight(self.layers[index].weighted)
+        return self._effective.get(index) if weight is None else weight
+
+    def _follow_weight(self, index: int, layer: nn.Module) -> None:
+        """Collect the gradient of a weight that is computed in the step, perhaps several times."""
+
+        def follow(weight: Tensor) -> None:
+            effective = self._effective.setdefault(index, weight.detach())
+
+            def collect(gradient: Tensor) -> None:
+                mean = gradient if self.ranks == 1 else self.gather(gradient[None]).mean(0)
+                effective.grad = mean if effective.grad is None else effective.grad + mean
+
+            if weight.requires_grad:
+                weight.register_hook(collect)
+
+        if is_parametrized(layer, "weight"):
+            computing = cast("nn.ModuleDict", layer.parametrizations)["weight"]
+            self._hook(computing, lambda module, inputs, output: follow(output))
+        else:  # a hook of the older weight_norm or spectral_norm has computed it
+            self._hook(layer, lambda module, inputs, output: follow(cast("Tensor", module.weight)))
+
     def _clear(self) -> None:
+        self._effective.clear()
         self._uses.clear()
         self._calls.clear()
         self._outputs.clear()

@@ -88,6 +88,9 @@ class HowExecuted(Part):
     """The processes that trained the run together, if there were several (torchrun)."""
     sync_batch_norm: bool | None = None
     """Whether they normalised over whole batches. None for one process."""
+    not_measured: dict[str, str] | None = None
+    """Layers with a value that probes did not measure, and parameters outside of layers, with the reasons.
+    None: everything was measured."""
 
 
 class Timing(Part):

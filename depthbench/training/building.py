@@ -14,7 +14,7 @@ from depthbench.data.files import sides
 from depthbench.data.images import Images
 from depthbench.data.placement import PlacedImages
 from depthbench.networks import Family
-from depthbench.networks.layers import Weighted
+from depthbench.networks.layers import Weighted, weight_parameters
 from depthbench.networks.lazy import initialise_lazily, is_lazy
 from depthbench.registry import look_up
 from depthbench.study.model import Run
@@ -41,7 +41,8 @@ def hash_weights(network: nn.Module) -> str:
     digest = hashlib.sha256()
     for name, parameter in network.named_parameters():
         digest.update(f"{name}{tuple(parameter.shape)}".encode())
-        digest.update(parameter.detach().cpu().contiguous().numpy().tobytes())
+        numbers = parameter.detach().cpu().contiguous().reshape(-1)
+        digest.update(numbers.view(torch.uint8).numpy().tobytes())  # numpy knows no bfloat16
     return digest.hexdigest()
 
 
@@ -53,8 +54,8 @@ def make_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     It is fused if its class supports that, so that a few kernels update all parameters. On CUDA it can be
     captured, and it reads the learning rate from the device's memory."""
     layers = [module for module in network.modules() if isinstance(module, Weighted)]
-    ids = {id(layer.weight) for layer in layers}
-    weights = list({id(layer.weight): layer.weight for layer in layers}.values())
+    weights = list({id(p): p for layer in layers for p in weight_parameters(layer)}.values())
+    ids = {id(parameter) for parameter in weights}
     others = [parameter for parameter in network.parameters() if id(parameter) not in ids]
     groups: list[dict[str, Any]] = [
         {"params": weights, "weight_decay": recipe.weight_decay},

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from depthbench.data.batches import Scaling
 from depthbench.data.pixels import Pixels
 from depthbench.data.tensors import chosen
+from depthbench.networks.cost import in_evaluation_mode
 from depthbench.networks.outputs import logits_of
 from depthbench.training.team import ALONE, Team
 
@@ -57,7 +58,7 @@ class Dealt:
         return ordered
 
 
-@torch.inference_mode()
+@torch.no_grad()  # not inference mode: training may use tensors that a network keeps from here
 def predict(
     network: nn.Module,
     sets: Mapping[str, tuple[Pixels, Tensor]],
@@ -71,13 +72,11 @@ def predict(
 
     A set is (x, y): images (N, C, H, W) uint8 and labels (N,). y and the result are on the network's device.
     x may be on the host, and is then moved batch by batch. Returns None once `should_stop`, which is called
-    between batches, is true. The network is left in the mode it was in. Does not wait for the device.
+    between batches, is true. All modules are left in the mode they were in. Does not wait for the device.
 
     A team deals the batches to its ranks in turn, so that each image is in the same batch whatever the number
     of ranks. `should_stop` must return the same value on all of them."""
-    training = network.training
-    network.eval()
-    try:
+    with in_evaluation_mode(network):
         predicted = {}
         for name, (x, y) in sets.items():
             device, classes = y.device, [y.new_empty(0)]
@@ -94,8 +93,6 @@ def predict(
                 classes.append(logits.argmax(1))
             predicted[name] = dealt.gather(torch.cat(classes))
         return predicted
-    finally:
-        network.train(training)
 
 
 def percent_wrong(predicted: Tensor, y: Tensor) -> float:

@@ -12,6 +12,7 @@ from depthbench.data.images import Images
 from depthbench.events import Activity, Alive, Event, Note, Progressed, RowLogged
 from depthbench.machine.environment import describe_environment
 from depthbench.networks.cost import count_parameters
+from depthbench.networks.eager import NOTE as UNCOMPILED
 from depthbench.store.record import Environment, Final, Hashes, HowExecuted, Record, Status, Timing
 from depthbench.store.run_store import RunStore
 from depthbench.study.model import Run
@@ -154,6 +155,7 @@ class _Progress:
     _alive: float = field(init=False)
     """The time of the last Alive event."""
     _has_reported_step_mode: bool = field(init=False, default=False)
+    _has_reported_probes: bool = field(init=False, default=False)
 
     def start(self, resumed: _Resumed) -> None:
         """Store the first record, and start the clocks."""
@@ -161,6 +163,8 @@ class _Progress:
             self._emit_note(resumed.note)
         if self.trainer.is_streamed:
             self._emit_note(self.trainer.placement)
+        if self.trainer.is_uncompiled:
+            self._emit_note(UNCOMPILED)
         environment = Environment(**describe_environment(self.trainer.device, torch.get_num_threads()))
         self.record = self.record.changed(environment=environment)
         if resumed.is_resumed and self.trainer.team.writes:
@@ -186,6 +190,8 @@ class _Progress:
                 self.trainer.advance()
                 self._update_seconds()
                 self._report_step_mode()
+                if not self._has_reported_probes:
+                    self._report_probes()
                 if time.perf_counter() - self._progressed > PROGRESS_SECONDS:
                     self._emit_progress()
                 if self._save_is_due:
@@ -316,6 +322,13 @@ class _Progress:
         if self.trainer.step_note is not None and not self._has_reported_step_mode:
             self._emit_note(self.trainer.step_note)
             self._has_reported_step_mode = True
+
+    def _report_probes(self) -> None:
+        """Emit a note on what probes do not measure, once, after the first probed step of this process."""
+        note = self.trainer.probe_note
+        if note is not None and not self._has_reported_probes:
+            self._emit_note(note)
+        self._has_reported_probes = True
 
     def _save_state(self) -> None:
         """Save the state and then the results, so that a kill in between loses nothing."""

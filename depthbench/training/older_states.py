@@ -2,11 +2,18 @@
 
 from typing import Any
 
+import torch
+
 
 def upgraded(state: dict[str, Any]) -> dict[str, Any]:
     """Return the state of a checkpoint as this version writes it."""
     if "learning_rate" not in state:  # older versions kept the warm-up and the schedule apart
         parts = {"warmup": state["hold"], "schedule": state.get("plateau", {})}
         state = {**state, "learning_rate": parts}
+    records = state["records"]
+    if "measured" not in records:  # older versions did not tell what is not measured from NaN
+        values = records["probed_values"]
+        measured = [] if values is None else [torch.ones(step.shape, dtype=torch.bool) for step in values]
+        state = {**state, "records": {**records, "measured": measured}}
     # older versions did not measure memory, and trained a run in one process
     return {"peak_memory": None, "processes": 1, **state}

@@ -6,6 +6,7 @@ and a GPU is idle after such a wait."""
 import math
 import time
 from collections.abc import Sequence
+from itertools import compress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,6 +24,10 @@ ERROR_COLUMNS = {"train": "train_error_eval", "test": "test_error", "val": "val_
 """Set of images -> the column of its error (percent) in evaluation mode."""
 
 
+NOT_MEASURED = "not_measured"
+"""The column of layers.parquet that lists the probes that were not measured."""
+
+
 class Records:
     """The history and the probed values. `rows` are the known rows. Other rows wait for their sums."""
 
@@ -34,6 +39,7 @@ class Records:
         self._fetched = time.perf_counter()
         self._probed_steps: list[int] = []
         self._probed_values: list[Tensor] = []  # (layers, probes) each, on the device
+        self._measured: list[np.ndarray] = []  # whether each of them was measured
 
     @property
     def last_step(self) -> int:
@@ -50,10 +56,11 @@ class Records:
         """Add a row without its loss and train error. These follow from `sums` (see Step.take_sums)."""
         self._pending.append((row, sums))
 
-    def add_probed(self, step: int, values: Tensor) -> None:
-        """Add the values (layers, probes) of a probed step."""
+    def add_probed(self, step: int, values: Tensor, is_measured: np.ndarray | None = None) -> None:
+        """Add the values (layers, probes) of a probed step, and whether each was measured. None: all were."""
         self._probed_steps.append(step)
         self._probed_values.append(values)
+        self._measured.append(np.ones(values.shape, bool) if is_measured is None else is_measured)
 
     def fetch(self) -> list[dict[str, Any]]:
         """Fetch the sums of the waiting rows, in one sync with the device. Return these rows.
@@ -79,9 +86,13 @@ class Records:
     def _drop_after(self, step: int) -> None:
         kept = sum(probed < step for probed in self._probed_steps)
         self._probed_steps, self._probed_values = self._probed_steps[:kept], self._probed_values[:kept]
+        self._measured = self._measured[:kept]
 
     def layers(self) -> "pd.DataFrame":
-        """Return the probed values as a table with one row for each probed step and layer."""
+        """Return the probed values as a table with one row for each probed step and layer.
+
+        If some were not measured, the column NOT_MEASURED lists the probes of each row that were not, with
+        commas. Their values are NaN. Every other NaN was measured."""
         import pandas as pd
 
         count, steps = len(self._layers), len(self._probed_steps)
@@ -93,7 +104,11 @@ class Records:
             "name": [layer.name for layer in self._layers] * steps,
             "stage": [layer.stage for layer in self._layers] * steps,
         }
-        return pd.DataFrame(table | {name: flat[:, i] for i, name in enumerate(self._probes)})
+        frame = pd.DataFrame(table | {name: flat[:, i] for i, name in enumerate(self._probes)})
+        measured = np.concatenate(self._measured) if self._measured else np.ones((0, len(self._probes)), bool)
+        if not measured.all():
+            frame[NOT_MEASURED] = [",".join(compress(self._probes, ~row)) for row in measured]
+        return frame
 
     def _values(self) -> Tensor | None:
         """Return all probed values (steps, layers, probes) in host memory, or None before the first ones."""
@@ -105,6 +120,7 @@ class Records:
             "rows": self.rows,
             "probed_steps": self._probed_steps,
             "probed_values": self._values(),
+            "measured": [torch.from_numpy(measured) for measured in self._measured],
             "tracker": self.tracker.state(),
         }
 
@@ -113,4 +129,5 @@ class Records:
         self.rows, self._probed_steps = list(state["rows"]), list(state["probed_steps"])
         values = state["probed_values"]
         self._probed_values = [] if values is None else list(values.to(device))
+        self._measured = [measured.numpy() for measured in state["measured"]]
         self.tracker.restore(state["tracker"])

@@ -3,6 +3,7 @@
 import contextlib
 import math
 import time
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -19,12 +20,15 @@ from depthbench.machine.precision import set_precision
 from depthbench.networks import NETWORKS
 from depthbench.networks.checkpointing import recompute_activations
 from depthbench.networks.cost import count_multiply_adds
+from depthbench.networks.eager import was_compiled
 from depthbench.networks.fusing import fuse
+from depthbench.networks.layers import outside_of_layers
 from depthbench.probes import PROBES
-from depthbench.probes.recorder import Recorder
+from depthbench.probes.recorder import UNREACHED, Recorder
 from depthbench.registry import look_up
 from depthbench.seeds import derived
 from depthbench.study.model import Run
+from depthbench.text import readable
 from depthbench.training.building import (
     build_network,
     hash_weights,
@@ -48,6 +52,8 @@ from depthbench.training.team import ALONE, Team
 if TYPE_CHECKING:
     import pandas as pd
 
+NO_LAYER = "neither convolution nor linear map"
+MOST_NAMES = 6  # of a note
 FETCH_SECONDS = 2.0  # longest time between two fetches of rows from a GPU, for the progress display
 
 
@@ -96,6 +102,7 @@ class Trainer:
                 class_weights=None if weights is None else weights.to(device),
                 team=team,
             )
+        self.is_uncompiled = was_compiled(self.network)
         self.step_mode = mode.step_mode
         if mode.step_mode == "auto":
             self.step_mode = "captured" if device.type == "cuda" and team.is_alone else "eager"
@@ -110,6 +117,8 @@ class Trainer:
         self.seconds = 0.0  # of the whole run, including evaluation
         self.evaluating = 0.0  # seconds of these spent on evaluation
         self.records = Records(self.recorder.layers, run.probe.names)
+        self.unmeasured = dict.fromkeys(outside_of_layers(self.network), NO_LAYER)
+        """What probes do not measure, and why: layers, and parameters outside of them."""
         self.learning_rate = LearningRate(run.recipe, run.depth)
         self.final_evaluations = FinalEvaluations(run, self.classes)
         self.predicted: torch.Tensor | None = None  # (N,) class of each test image in the last evaluation
@@ -160,7 +169,25 @@ class Trainer:
         if not self.team.is_alone:
             execution["processes"] = self.team.size
             execution["sync_batch_norm"] = self.run.recipe.sync_batch_norm
+        if self.unmeasured:
+            execution["not_measured"] = self.unmeasured
         return execution
+
+    @property
+    def probe_note(self) -> str | None:
+        """What probes do not measure, and why. None if they measure everything."""
+        if not self.unmeasured:
+            return None
+        by_reason: dict[str, list[str]] = {}
+        for name, reason in self.unmeasured.items():
+            by_reason.setdefault(reason, []).append(readable(name))
+        listed = [
+            f"no gradient reaches {enumerated(names)}"
+            if reason == UNREACHED
+            else f"{reason}: {enumerated(names)}"
+            for reason, names in by_reason.items()
+        ]
+        return f"not measured or not in full: {'; '.join(listed)}"
 
     @property
     def step_note(self) -> str | None:
@@ -182,7 +209,8 @@ class Trainer:
             batch = self.batches.take()
             values = self.make_step(batch, self.lr, probed=self.run.is_probed(self.step))
         if values is not None:
-            self.records.add_probed(self.step, values)
+            self.records.add_probed(self.step, values, self.recorder.is_measured)
+            self.unmeasured |= self.recorder.reasons
         self.step += 1
         self.batches_hash = self.batches.hash
         self._before_step = None
@@ -383,6 +411,12 @@ class Trainer:
         torch.set_rng_state(state["rng"])
         if self.device.type == "cuda" and "cuda_rng" in state:
             torch.cuda.set_rng_state(state["cuda_rng"], self.device)
+
+
+def enumerated(names: Sequence[str]) -> str:
+    """Return the first names, and how many there are."""
+    more = len(names) - MOST_NAMES
+    return ", ".join(names[:MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,7 +2,8 @@ import pytest
 import torch
 from torch import nn
 
-from depthbench.networks.layers import Layer, weighted_layers
+from depthbench.networks import NETWORKS
+from depthbench.networks.layers import Layer, outside_of_layers, weighted_layers
 
 
 class Own(nn.Module):
@@ -36,3 +37,25 @@ def test_layers_that_a_network_names_are_used():
 def test_a_network_without_layers_cannot_be_measured():
     with pytest.raises(ValueError, match="ReLU has no convolution and no linear layer"):
         weighted_layers(torch.nn.ReLU())
+
+
+class Mixed(nn.Module):
+    """A network with parameters in other modules and of its own."""
+
+    def __init__(self):
+        super().__init__()
+        self.tokens = nn.Parameter(torch.zeros(1, 3, 4))
+        self.words, self.linear = nn.Embedding(5, 4), nn.utils.parametrizations.weight_norm(nn.Linear(4, 4))
+        self.memory = nn.LSTM(4, 4)
+        self.attention, self.norm = nn.MultiheadAttention(4, 1), nn.LayerNorm(4)
+        self.tied = nn.Linear(4, 5)
+        self.tied.weight = self.words.weight
+
+
+def test_matrices_outside_of_layers_are_listed():
+    assert outside_of_layers(Mixed()) == [
+        "tokens",
+        "memory (LSTM)",
+        "attention (MultiheadAttention)",
+    ]
+    assert outside_of_layers(NETWORKS["resnet"](depth=8, width=4, shortcut="C")) == []

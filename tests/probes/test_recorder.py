@@ -6,12 +6,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.nn.utils import parametrizations
 from torch.utils.checkpoint import checkpoint
 
 from depthbench.networks import NETWORKS
 from depthbench.probes import PROBES
 from depthbench.probes.probe import Probe
-from depthbench.probes.recorder import Recorder
+from depthbench.probes.recorder import FROZEN, FUNCTIONAL, UNREACHED, UNUSED, Recorder
 
 ALL = {name: entry.load() for name, entry in PROBES.items()}
 NAMES = ["grad_norm_weight", "grad_norm_preact", "weight_norm", "response_std"]
@@ -360,3 +361,108 @@ def test_the_second_map_of_a_transformer_layer_has_its_own_response():
         names = [layer.name for layer in recorder.layers]
         value = recorder.values()[names.index("linear2"), 0].item()
     assert value == pytest.approx(seen[0].double().std(correction=0).item(), rel=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+@pytest.mark.parametrize("at_once", [False, True])
+@pytest.mark.parametrize("times", [1, 2])
+@pytest.mark.parametrize(
+    "parametrize",
+    [
+        nn.utils.weight_norm,
+        nn.utils.spectral_norm,
+        parametrizations.weight_norm,
+        parametrizations.spectral_norm,
+        parametrizations.orthogonal,
+    ],
+)
+def test_the_effective_weight_and_its_gradient_are_measured(parametrize, times, at_once):
+    torch.manual_seed(0)
+    layer, x = parametrize(nn.Linear(4, 4)), torch.randn(6, 4)
+    network = nn.Sequential(layer)
+    before = [buffer.clone() for buffer in layer.buffers()]
+    recorder = Recorder(network, ALL, at_once)
+    with recorder:
+        layer.eval()  # without the iterations of spectral_norm, every pass has the same weight
+        y = x
+        for _ in range(times):
+            y = layer(y)
+        y.square().sum().backward()
+        values = dict(zip(ALL, recorder.values()[0].tolist(), strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(layer.buffers(), before, strict=True))
+    assert recorder.is_measured.all()
+    layer(x)  # computes the weight of the older ones
+    effective = layer.weight.detach().clone().requires_grad_()
+    z = x
+    for _ in range(times):
+        z = F.linear(z, effective, layer.bias.detach())
+    z.square().sum().backward()
+    assert values["weight_norm"] == pytest.approx(effective.detach().double().norm().item(), rel=1e-6)
+    assert values["grad_norm_weight"] == pytest.approx(effective.grad.double().norm().item(), rel=1e-5)
+
+
+def test_probing_does_not_change_a_parametrized_network():
+    torch.manual_seed(0)
+    probed = nn.Sequential(parametrizations.spectral_norm(nn.Linear(4, 4)), nn.Linear(4, 3))
+    alone = copy.deepcopy(probed)
+    x, y = labelled()
+    recorded(probed, x, y)
+    F.cross_entropy(alone(x), y).backward()
+    assert all(torch.equal(a, b) for a, b in zip(probed.buffers(), alone.buffers(), strict=True))
+    pairs = zip(probed.parameters(), alone.parameters(), strict=True)
+    assert all(torch.equal(a.grad, b.grad) for a, b in pairs)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("at_once", [False, True])
+def test_a_layer_in_half_precision_is_measured(dtype, at_once):
+    torch.manual_seed(0)
+    half, full = nn.Linear(4, 5).to(dtype), nn.Linear(5, 3)
+    recorder = Recorder(nn.Sequential(half, full), ALL, at_once)
+    with recorder:
+        z = half(torch.randn(6, 4).to(dtype))
+        full(z.float()).square().sum().backward()
+        values = recorder.values()
+    assert values.dtype == torch.float64
+    assert values.gt(0).all()
+    assert values[0, list(ALL).index("response_std")] == z.detach().double().std(correction=0)
+
+
+class Partial(nn.Module):
+    """Layers without a gradient or a response, each for another reason."""
+
+    def __init__(self):
+        super().__init__()
+        names = ("detached", "functional", "frozen", "unused", "last")
+        for name in names:
+            setattr(self, name, nn.Linear(4, 4))
+        self.frozen.requires_grad_(False)
+
+    def forward(self, x):
+        x = self.frozen(self.detached(x).detach())
+        return self.last(F.linear(x, self.functional.weight))
+
+
+def test_what_is_not_measured_has_a_reason():
+    network = Partial()
+    recorder = Recorder(network, ALL)
+    with recorder:
+        network(torch.randn(2, 4)).sum().backward()
+        values = recorder.values()
+    assert recorder.reasons == {
+        "detached": UNREACHED,
+        "functional": FUNCTIONAL,
+        "frozen": FROZEN,
+        "unused": UNUSED,
+    }
+    assert (values.isnan().numpy() == ~recorder.is_measured).all()
+
+
+def test_a_gradient_that_is_not_a_number_is_measured():
+    network = nn.Sequential(nn.Linear(2, 2))
+    recorder = Recorder(network, ALL)
+    with recorder:
+        (network(torch.ones(1, 2)) * math.nan).sum().backward()
+        assert recorder.values().isnan().any()
+    assert recorder.is_measured.all()
+    assert recorder.reasons == {}

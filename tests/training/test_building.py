@@ -122,3 +122,30 @@ def test_class_weights_are_inverse_to_frequencies_and_1_on_average():
     assert weights.tolist() == pytest.approx([8 / 12, 0, 2, 0])
     assert weights[labels].mean() == pytest.approx(1)
     assert make_class_weights(Recipe(), labels, 4) is None
+
+
+def test_weights_in_bfloat16_are_hashed():
+    first, other = (network_of(a=torch.full((2, 3), number).bfloat16()) for number in (1.0, 2.0))
+    assert hash_weights(first) != hash_weights(other)
+    assert len(hash_weights(network_of(a=torch.tensor(1.0), b=torch.ones(2).half()))) == 64
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+@pytest.mark.parametrize(
+    "parametrize",
+    [
+        torch.nn.utils.weight_norm,
+        torch.nn.utils.spectral_norm,
+        torch.nn.utils.parametrizations.weight_norm,
+        torch.nn.utils.parametrizations.spectral_norm,
+        torch.nn.utils.parametrizations.orthogonal,
+    ],
+)
+def test_a_parametrized_weight_is_trained_and_decays_as_a_weight(parametrize):
+    network = nn.Sequential(parametrize(nn.Linear(4, 4)), nn.LayerNorm(4))
+    recipe = Recipe(weight_decay=0.5, decay_norm=False)
+    weights, others = make_optimizer(network, recipe).param_groups
+    own = {id(parameter) for name, parameter in network[0].named_parameters() if name != "bias"}
+    assert {id(parameter) for parameter in weights["params"]} == own
+    assert (weights["weight_decay"], others["weight_decay"]) == (0.5, 0.0)
+    assert len(weights["params"]) + len(others["params"]) == len(list(network.parameters()))

@@ -100,3 +100,26 @@ def test_fewer_large_images_are_evaluated_at_once():
     assert evaluate.batch_size(cpu, (64, 64)) == 64
     assert evaluate.batch_size(torch.device("cuda"), (224, 224)) == 41
     assert evaluate.batch_size(cpu, (4096, 4096)) == 1
+
+
+class Remembers(nn.Module):
+    """A network that keeps a tensor of an evaluation and uses it in training."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear, self.frozen, self.kept = nn.Linear(64, 10), nn.BatchNorm2d(1).eval(), None
+
+    def forward(self, x):
+        if self.kept is None:
+            self.kept = torch.ones(64, device=x.device) + self.linear.bias.sum() * 0
+        return self.linear(self.frozen(x).flatten(1) * self.kept)
+
+
+def test_training_can_use_what_an_evaluation_kept(digits):
+    network = Remembers()
+    scaling = Scaling(digits.train_x, "channel", torch.device("cpu"))
+    sets = {"test": (torch.from_numpy(digits.test_x[:8]), torch.from_numpy(digits.test_y[:8]))}
+    evaluate.predict(network, sets, scaling, precision="fp32")
+    assert (network.training, network.frozen.training) == (True, False)
+    network(torch.ones(2, 1, 8, 8)).sum().backward()
+    assert network.linear.weight.grad is not None
