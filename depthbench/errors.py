@@ -32,7 +32,7 @@ class Interrupted(Exception):
 
 
 class StudyStopped(Exception):
-    """A study cannot go on in this process; its runs are kept. The message says why and what to do.
+    """A study cannot go on in this process. Its runs are stored. The message says why, and what to do.
 
     The command line prints it without a traceback and exits with code 1."""
 

@@ -47,12 +47,17 @@ def load_plugin(path: str | Path) -> None:
     except BaseException:
         del sys.modules[module_name]
         raise
-    source = hashlib.sha256(path.read_bytes()).hexdigest()
+    source = source_of(path)
     for key, values in new_entries.items():
         entries, kind = LISTS[key]
         entries.update(
             {name: replace(_as_entry(value, kind), source=source) for name, value in values.items()}
         )
+
+
+def source_of(path: str | Path) -> str:
+    """Return the `source` of the entries that a plug-in file defines: the SHA-256 of the file."""
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 
 def is_loaded(path: Path) -> bool:

@@ -1,4 +1,6 @@
-"""A plug-in: a network of one layer, and networks that fail in training."""
+"""A plug-in: a network of one layer, and networks that fail in their second update.
+
+The first one succeeds, because networks are checked by one update before a study."""
 
 import os
 import signal
@@ -12,29 +14,42 @@ HANG = "DEPTHBENCH_TEST_HANGS"
 class Small(nn.Module):
     def __init__(self, depth, in_channels, num_classes):
         super().__init__()
-        self.fc = nn.Linear(in_channels * 64, num_classes)
+        pixels = in_channels * 64
+        self.hidden = nn.Sequential(*(nn.Linear(pixels, pixels) for _ in range(depth - 1)))
+        self.fc = nn.Linear(pixels, num_classes)
 
     def forward(self, x):
-        return self.fc(x.flatten(1))
+        return self.fc(self.hidden(x.flatten(1)))
 
 
-class Raises(Small):
+class Fails(Small):
+    """A network that fails in its second update."""
+
+    updates = 0
+
     def forward(self, x):
+        self.updates += self.training
+        if self.updates > 1:
+            self.fail()
+        return super().forward(x)
+
+
+class Raises(Fails):
+    def fail(self):
         raise RuntimeError("wrong shape")
 
 
-class Dies(Small):
-    def forward(self, x):
+class Dies(Fails):
+    def fail(self):
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-class Hangs(Small):
-    """Waits forever in its first update, in a process with this environment variable."""
+class Hangs(Fails):
+    """Waits forever, in a process with this environment variable."""
 
-    def forward(self, x):
-        if self.training and HANG in os.environ:
+    def fail(self):
+        if HANG in os.environ:
             time.sleep(3600)
-        return super().forward(x)
 
 
 NETWORKS = {"small": Small, "raises": Raises, "dies": Dies, "hangs": Hangs}

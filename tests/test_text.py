@@ -13,7 +13,7 @@ def test_bytes_that_are_not_text_are_shown_as_replaced():
     [
         ("a\x1b[2Jb", "a\ufffd[2Jb"),  # would clear the screen
         ("a\rb\x07", "a\ufffdb\ufffd"),
-        ("a\u202eb", "a\ufffdb"),  # would turn the direction of text round
+        ("a\u202eb", "a\ufffdb"),  # would reverse the direction of text
         ("a\tb\n  größe 網 \u00a0x", "a\tb\n  größe 網 \u00a0x"),
     ],
 )

@@ -103,11 +103,14 @@ def run_bench(settings: Settings, results: Path, console: Console) -> Path:
 
 
 def run_engines(settings: Settings, results: Path, console: Console) -> Path:
-    """Measure the overhead of engines, print it and write all results. Returns the folder of this machine.
+    """Measure the overhead of engines, print it and write it to a folder. Returns the folder of this machine.
 
-    Raises BadInput for a device other than a CPU, and BenchFailed if a study cannot be trained."""
+    Raises BadInput for a device other than a CPU or a folder that cannot be created, and BenchFailed if a
+    study cannot be trained."""
     if resolve_device(settings.device) != "cpu":
-        raise BadInput("--engines compares processes on the cores of one machine: add --device cpu")
+        raise BadInput(
+            f"--device {settings.device}: --engines compares processes on the cores of one machine; use cpu"
+        )
     cores, machine = usable_cores(), cpu_name()
     engines = engines_on(cores)
     depth = (*settings.digits, *settings.depths)[0]

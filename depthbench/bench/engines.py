@@ -1,7 +1,7 @@
-"""The overhead of engines: each trains whole studies on this machine, and all take turns in every repeat.
+"""Measure the overhead of engines, each of which trains whole studies on this machine.
 
-Times include the start of Python, of the engine and of its processes, as a user waits for them. Images per
-second are those of training alone, as run.json has them."""
+Times include the start of Python, of the engine and of its processes, because a user waits for them. Images
+per second are those of training alone, from run.json."""
 
 import hashlib
 import json
@@ -30,13 +30,14 @@ RUNS_PER_CORE = 2  # so that processes that train several runs start once
 NETWORK = "resnet"
 TABLES = ("history", "layers", "predictions")
 HOW_TO_READ = """\
-Every engine trains the same runs on the cores of this machine, with one thread for each process. All engines
-take turns in each repeat, and each ratio is taken within a repeat. The spread is from the lowest to the
-highest. *Time of the study* is the time of the whole command, with the start of Python and of the engine.
-*Seconds more* is what the engine adds to it (median). A part of this, the start, does not grow with the
-length of the runs. *Images per second* is the median over the runs of an engine, in training alone. *Same
-results* says whether every table of every run equals that of local execution, byte for byte. With several
-processes for one run (DDP) they differ, because each batch is divided and sums are rounded differently."""
+Each engine trains the same runs as the local execution that it is compared with, on the cores of this
+machine. Every process has one thread, but *one run, local* uses all cores. The engines are measured
+alternately. Ratios to local execution are taken within a repeat and shown as median (lowest to highest).
+*Time of the study* is the time of the whole command, including the start of Python and of the engine.
+*Seconds more* is the median difference of these times. The start is a part of it that does not grow with the
+length of the runs. *Images per second* is the rate of training alone (median over the runs). *Same results*
+says whether every table of every run equals that of local execution, byte for byte. With several processes
+for one run (DDP) they differ, because each batch is divided and sums are rounded differently."""
 
 Progress = Callable[[float, str], None]
 
@@ -75,7 +76,7 @@ class Timing:
 
 
 def engines_on(cores: int) -> list[Engine]:
-    """Return the engines, and the local executions that they are compared with."""
+    """Return the engines to measure, and the local executions that they are compared with."""
     python = (sys.executable, "-m")
     run, many = (*python, "depthbench", "run"), RUNS_PER_CORE * cores
     shards = tuple((*run, "--jobs", "1", "--shard", f"{i}/{cores}") for i in range(1, cores + 1))
@@ -92,7 +93,7 @@ def engines_on(cores: int) -> list[Engine]:
 def measure_engines(
     engines: list[Engine], depth: int, repeats: int, progress: Progress, *, steps: int = STEPS
 ) -> pd.DataFrame:
-    """Train a study with each engine in turn, `repeats` times. Returns a row for each `Timing`.
+    """Train a study with each engine alternately, `repeats` times. Returns a row for each `Timing`.
 
     Raises BenchFailed if a command fails."""
     timings: list[Timing] = []
@@ -156,7 +157,7 @@ def _hash_of_tables(path: Path) -> str:
 
 
 def compare_engines(timings: pd.DataFrame, engines: list[Engine]) -> pd.DataFrame:
-    """Return a row for each engine but the local ones, as text: its ratios to local execution."""
+    """Return the ratios of each engine to local execution, as rows of text. Local execution has no row."""
     by_engine = {str(name): rows.set_index("repeat") for name, rows in timings.groupby("engine")}
     rows = []
     for engine in engines:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from depthbench.cli.commands.bench import bench
+from depthbench.cli.commands.check import check
 from depthbench.cli.commands.compare import compare
 from depthbench.cli.commands.frontier import frontier
 from depthbench.cli.commands.list import list_
@@ -34,7 +35,7 @@ else:
     UsageError = typer.BadParameter.__base__
 
 TOGETHER = ("run", "frontier")
-"""The commands that several processes of torchrun can execute together."""
+"""The commands that torchrun can start in several processes."""
 
 app = typer.Typer(
     pretty_exceptions_enable=False,
@@ -62,7 +63,7 @@ def depthbench(
     """Parse the options of depthbench itself. Its help text is the app's."""
 
 
-for command in (run, frontier, bench, plan, report, compare, show, merge):  # in the order of the help
+for command in (run, frontier, bench, plan, check, report, compare, show, merge):  # in the order of the help
     app.command()(command)
 app.command("list")(list_)
 
@@ -114,7 +115,7 @@ def _connect(launch: Launch, connection: contextlib.ExitStack) -> None:
     Raises BadInput for a command that runs in one process."""
     if not set(TOGETHER) & set(sys.argv[1:2]):
         commands = " and ".join(f"`depthbench {name}`" for name in TOGETHER)
-        raise BadInput(f"several processes execute {commands} only: start this command without torchrun")
+        raise BadInput(f"torchrun can start {commands} only: start this command without torchrun")
     from depthbench.execution.ranks import connected
 
     connection.enter_context(connected(launch))

@@ -75,7 +75,7 @@ class _Clock:
         self.seen: dict[str, float] = {}
         """The time at which that progress was seen."""
         self.alive: dict[str, tuple[float, Alive]] = {}
-        """When each run in progress was last seen to do something, by run id, and its last Alive event."""
+        """The last Alive event of each run in progress and the time at which it was seen, by run id."""
         self.rates: dict[str, dict[str, float]] = {}
         """The seconds per step and layer of each run seen, by network and run id."""
         self.total = sum(run.depth * run.steps for run in runs)
@@ -89,7 +89,7 @@ class _Clock:
         self.alive.pop(run.run_id, None)
 
     def see_alive(self, event: Alive) -> None:
-        """Record that a run does something."""
+        """Record a sign of life of a run."""
         self.alive[event.run.run_id] = time.monotonic(), event
 
     def see(self, event: Progressed) -> None:
@@ -117,7 +117,7 @@ class _Clock:
 
     @property
     def left(self) -> str:
-        """The estimated time left, in words, or how long a run has done nothing."""
+        """The estimated time left, in words, or how long a run has made no progress."""
         if silence := self._silence():
             return silence
         if not self.rates:
@@ -127,11 +127,11 @@ class _Clock:
         return f"about {duration(makespan([*started, *waiting], self.jobs))} left"
 
     def _silence(self) -> str:
-        """Say how long a run has done nothing, if that is longer than its steps take; otherwise empty."""
+        """Return how long a run has made no progress, if much longer than its steps, or an empty text."""
         for since, event in self.alive.values():
             seconds = time.monotonic() - since
             if seconds > max(LINE_SECONDS, 2 * event.longest_step):
-                return f"no progress of {_name(event.run)} for {duration(seconds)}"
+                return f"{_name(event.run)}: no progress for {duration(seconds)}"
         return ""
 
     def _rate(self, network: str) -> float:

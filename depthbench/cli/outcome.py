@@ -33,6 +33,8 @@ def announcement(plan: Plan) -> list[str]:
     steps = f"{plan.study.steps} step{'s'[: plan.study.steps > 1]}"
     runs = f"{plan.study.name}: {total} run{'s'[: total > 1]} of {steps} on {plan.study.data.name}"
     how = how_many(min(plan.jobs, left), plan.threads)
+    if plan.backend.is_elsewhere and plan.execution.jobs is None:  # the cluster decides
+        how = f"{plan.threads} thread{'s'[: plan.threads > 1]} each"
     work = f"{left} to do on {plan.device} ({how})" if left else "nothing to do"
     lines = [f"{runs}, {len(plan.finished)} already done, {work}", f"results: {plan.store.location}"]
     if skipped := plan.data.skipped:
@@ -110,14 +112,14 @@ def finish(
 
 
 def _other_shards(plan: Plan) -> str:
-    """Return what stands for the report of a shard: how many runs of the study are left."""
+    """Return the line that a shard prints instead of a report: how many runs of the study are left."""
     finished = {row["run_id"] for row in read_runs(plan.store.path) if row["status"] in FINISHED}
     study = {run.run_id for run in plan.study.runs()}
     left = len(study - finished)
     runs = (
         f"{left} of the study's {len(study)} runs are left" if left else "all runs of the study have finished"
     )
-    return f"none, because this is a shard ({runs}; `depthbench report {plan.store.path}` draws it)"
+    return f"none, because this is a shard ({runs}; `depthbench report {plan.store.location}` draws it)"
 
 
 def _failures(plan: Plan, rows: list[dict[str, Any]], ended: Mapping[str, Record]) -> list[dict[str, Any]]:

@@ -45,7 +45,7 @@ def runs_table(rows: list[dict[str, Any]], title: str) -> Table:
 
 
 def failure_lines(rows: list[dict[str, Any]]) -> list[str]:
-    """Return a line for each reason for which runs failed, from rows of `read_runs`."""
+    """Return one line for each reason why runs failed, from rows of `read_runs`."""
     reasons: dict[str, list[str]] = {}
     for row in rows:
         if row["status"] == "failed":
@@ -54,7 +54,7 @@ def failure_lines(rows: list[dict[str, Any]]) -> list[str]:
 
 
 def first_names(names: Sequence[str]) -> str:
-    """List names in a line, at most MOST_NAMES of them."""
+    """List names in one line, at most MOST_NAMES of them."""
     return ", ".join(names[:MOST_NAMES]) + (", ..." if len(names) > MOST_NAMES else "")
 
 

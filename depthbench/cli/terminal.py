@@ -11,6 +11,7 @@ from rich.console import Console
 from depthbench.console import say, saying
 from depthbench.errors import Interrupted
 from depthbench.store.mirror import shown, url_of
+from depthbench.store.remote import REPORT
 
 RESUME = "interrupted: rerun this command to resume"
 
@@ -35,8 +36,11 @@ def interruptible(message: str) -> Iterator[None]:
 
 
 def no_report(path: Path) -> str:
-    """Say what stands for the report of `path` with `--no-report`."""
-    return f"none (`depthbench report {shown(path)}` draws it)"
+    """Say what stands for the report of `path` if none was drawn. An earlier one may be outdated."""
+    command = f"`depthbench report {shown(path)}`"
+    if (path / REPORT).is_dir():
+        return f"an earlier one ({command} draws it again)"
+    return f"none ({command} draws it)"
 
 
 def page_line(page: Path) -> str:

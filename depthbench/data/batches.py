@@ -182,7 +182,7 @@ def _requests(
 ) -> Iterator[Request]:
     """Yield the request of each batch, or of this part of it. Appends what was drawn to `drawn_ahead`.
 
-    With each, it appends the state after the whole batch was drawn.
+    Each entry includes the state after the whole batch was drawn.
 
     This is not a method, because a stream holds this generator. If it held the `Batches` too, the reference
     cycle would keep the worker processes alive."""

@@ -22,7 +22,7 @@ class Drawn(NamedTuple):
     crops: Crops | None  # of scale augmentation
 
     def part(self, part: slice) -> "Drawn":
-        """Return the choices for the images in one part of the batch."""
+        """Return the random choices for one part of the batch."""
         colour = None if self.colour is None else self.colour[part]
         crops = None if self.crops is None else Crops(*(column[part] for column in self.crops))
         return Drawn(self.numbers[:, part], colour, crops)

@@ -51,7 +51,7 @@ def check_settings(study: Study, execution: Execution, device: str) -> None:
 
 
 def _check_together(study: Study, execution: Execution) -> None:
-    """Check what several processes that train one run cannot do, and what one process cannot do for them."""
+    """Check that the settings suit the number of processes that torchrun started. Raises BadInput."""
     launch = read_launch()
     if not backend_of(execution.backend).is_together:
         if not launch.is_alone:
@@ -65,7 +65,9 @@ def _check_together(study: Study, execution: Execution) -> None:
             "--on ddp needs several processes: `torchrun --nproc-per-node N -m depthbench run ...`"
         )
     if execution.step_mode in ("captured", "compiled"):
-        raise BadInput(f"--step {execution.step_mode}: several processes make eager steps; use auto or eager")
+        raise BadInput(
+            f"--step {execution.step_mode}: several processes can only make eager steps; use auto or eager"
+        )
     if execution.jobs not in (None, 1):
         raise BadInput(
             f"--jobs {execution.jobs}: the processes of torchrun train one run at a time; use auto"

@@ -1,4 +1,4 @@
-"""The end of a run that failed, and of one whose process has died, as they are stored."""
+"""Store the end of a run that failed, or whose process has died."""
 
 import contextlib
 import traceback

@@ -98,7 +98,7 @@ def find_frontier(
 
 
 def _failures(path: Path, ended: Mapping[str, Record]) -> str:
-    """Name a run that failed and its reason, which a full disk can have kept from being stored."""
+    """Return the id and the reason of a failed run. They may not be stored, e.g. because the disk is full."""
     for run_id, record in ended.items():
         if record.status == "failed":
             trace = path / "runs" / run_id / "error.txt"

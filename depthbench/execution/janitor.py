@@ -1,4 +1,4 @@
-"""A process that ends what a command has started if the command is killed.
+"""A process that cleans up after a command that was killed.
 
 Some processes of a local Ray cluster go on after the death of the one that started the cluster. They all
 write to files in the folder of the cluster."""

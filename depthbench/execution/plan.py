@@ -11,6 +11,7 @@ from depthbench.execution.backends import backend_of
 from depthbench.execution.backends.entry import BackendEntry
 from depthbench.execution.checks import check_builders, check_importable, check_settings, check_writable
 from depthbench.execution.cost.images import ImageFootprint, measure_footprint
+from depthbench.execution.plugin_checks import check_plugins
 from depthbench.execution.settings import Execution
 from depthbench.execution.shards import shard_of
 from depthbench.execution.sharing import by_cost, choose_device, share
@@ -91,6 +92,7 @@ def make_plan(
         check_writable(store.location)
     store.fetch()
     images, image_notes = _read_images(study, execution.data_dir, decoding, executes)
+    image_notes = (*image_notes, *check_plugins(study, images))
     data_hash = images.content_hash()
     resolved = _resolve_study(study, images)
     joined = store.with_stored_evaluation(resolved, study.evaluate)

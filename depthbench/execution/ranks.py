@@ -34,10 +34,13 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 PATIENCE = timedelta(days=7)  # until rank 0 has planned a study or drawn a report
+MINUTE = timedelta(minutes=1)
+MEETING = timedelta(seconds=10)  # that processes have at least to find each other
 SHORTEST_TIMEOUT = timedelta(minutes=30)  # of a message while a run trains, unless --stall-timeout is set
-SAVING_SECONDS = 30.0  # that torchrun, too, gives its processes after it has asked them to end
+SAVING_SECONDS = 30.0  # to end after a signal; torchrun gives its processes the same time
 
 _connected = False  # whether this process belongs to torch's default group, with every other one in it
+_team: "Processes | None" = None  # the newest one
 
 
 @dataclass(frozen=True)
@@ -101,17 +104,40 @@ def agree(problem: str | None) -> str | None:
     )
 
 
-def connect_team(device: str, execution: Execution) -> "Processes":
-    """Return the team of all processes for the next runs."""
+def connect_team(device: str, execution: Execution, *, after_failure: bool = False) -> "Processes":
+    """Return the team of all processes for the next runs. Plans share it, because each needs many files.
+
+    after_failure: whether messages of a run that failed may be on their way, so that a new team is needed."""
+    global _team
     import torch
 
     from depthbench.training.distributed import Processes
 
-    minutes = execution.stall_timeout
-    timeout = SHORTEST_TIMEOUT if minutes is None else timedelta(minutes=minutes)
     if device.startswith("cuda"):
         torch.cuda.set_device(device)
-    return Processes(torch.device(device), timeout)
+    timeout = timeout_of(execution)
+    earlier = _team
+    if (
+        earlier is None
+        or after_failure
+        or (earlier.device, earlier.timeout) != (torch.device(device), timeout)
+    ):
+        _team = Processes(torch.device(device), timeout)
+        if earlier is not None:
+            earlier.close()
+    assert _team is not None
+    return _team
+
+
+def timeout_of(execution: Execution) -> timedelta:
+    """Return how long a process waits for a message of another one while a run trains.
+
+    It is between 10 seconds, in which processes of a busy machine find each other, and 7 days."""
+    minutes = execution.stall_timeout
+    if minutes is None:
+        return SHORTEST_TIMEOUT
+    shortest, longest = MEETING / MINUTE, PATIENCE / MINUTE
+    return timedelta(minutes=min(max(minutes, shortest), longest))
 
 
 def follow(launch: Launch) -> int:
@@ -134,7 +160,7 @@ def follow(launch: Launch) -> int:
 
 
 class _FailedAlone(Exception):
-    """A run failed on this rank and not on the others, which wait for it in vain."""
+    """A run failed on this rank only. The other ranks still wait for its messages."""
 
 
 def _is_of_a_message(error: RuntimeError) -> bool:
@@ -212,9 +238,10 @@ def _train_runs(setup: Setup, images: Images, device: str, *, signals: list[int]
             raise
         except (Exception, SystemExit) as error:
             failure = error
-        if not team.meet(has_failed=failure is not None):
+        has_failed = team.meet(has_failed=failure is not None)
+        if has_failed is None:
             raise _FailedAlone(
-                f"{run.run_id}: {one_line(failure)}" if failure else "the others do not answer"
+                f"{run.run_id}: {one_line(failure)}" if failure else "the other ranks do not answer"
             )
-        if failure is not None:
-            team = connect_team(device, setup.execution)
+        if has_failed:
+            team = connect_team(device, setup.execution, after_failure=True)

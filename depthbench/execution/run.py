@@ -48,9 +48,9 @@ def execute(plan: Plan, display: Display | None = None) -> dict[str, Record]:
 
 
 def _busy_last(plan: Plan) -> tuple[Plan, tuple[Run, ...]]:
-    """Return the plan with the runs last that other processes train now, and these runs.
+    """Move the runs that other processes are training to the end of the plan. Return the plan and these runs.
 
-    They may have ended when their turn comes."""
+    They may have finished when the plan reaches them."""
     free: list[Run] = []
     busy: list[Run] = []
     names = plan.store.busy_runs([run.run_id for run in plan.todo])
@@ -61,7 +61,7 @@ def _busy_last(plan: Plan) -> tuple[Plan, tuple[Run, ...]]:
 
 def _busy_line(busy: Sequence[Run]) -> str:
     names = _first([run.run_id for run in busy])
-    return f"another process trains {len(busy)} of these runs now: {names}"
+    return f"another process is training {len(busy)} of these runs: {names}"
 
 
 def _first(names: Sequence[str]) -> str:
@@ -105,16 +105,15 @@ def run_study(
     """Train every unfinished run of `study`, and return its results directory.
 
     results: the parent directory or its URL, in which the study has a directory of its name. For a URL, the
-    returned path is a mirror on this machine. device: auto, cpu, cuda,
-    cuda:N or mps. jobs: number of runs at once, each in its own process or taking turns on a GPU; chosen for
-    the machine and its memory if not given. recompute: compute activations twice instead of keeping them; if
-    not given, where memory requires it. step: auto, eager, captured or compiled (training/mode.py). data_dir:
-    where downloads and decoded images are kept. fresh: discard the study's stored results. decoding: called
-    with (done, total) while an image folder is read. display: shows the progress (depthbench/events.py);
-    lines of text by default in a notebook, and nothing elsewhere.
-    watch: the older form of a display, with methods for some kinds of events (depthbench/progress.py).
-    execution: all settings as one object, instead of single ones. raises: whether runs that fail raise
-    RunsFailed at the end.
+    returned path is a mirror on this machine. device: auto, cpu, cuda, cuda:N or mps. jobs: number of runs at
+    once, each in its own process or taking turns on a GPU; chosen for the machine and its memory if not
+    given. recompute: compute activations twice instead of keeping them; if not given, where memory requires
+    it. step: auto, eager, captured or compiled (training/mode.py). data_dir: where downloads and decoded
+    images are kept. fresh: discard the study's stored results. decoding: called with (done, total) while an
+    image folder is read. display: shows the progress (depthbench/events.py); lines of text by default in a
+    notebook, and nothing elsewhere. watch: the older form of a display, with methods for some kinds of events
+    (depthbench/progress.py). execution: all settings as one object, instead of single ones. raises: whether
+    runs that fail raise RunsFailed at the end.
 
     Raises BadInput before anything is written, also for arguments that contradict each other and for
     networks that other processes cannot import, such as classes of a notebook. Raises errors.Interrupted

@@ -66,7 +66,7 @@ def share(study: Study, execution: Execution, device: str, images: ImageFootprin
 def _share_together(
     runs: tuple[Run, ...], execution: Execution, device: str, *, images: ImageFootprint
 ) -> Shares:
-    """Return the share of this process, which has a part of every batch, and of the cores of its machine."""
+    """Return the share of one process of torchrun: a part of every batch, and of the cores of its machine."""
     launch = read_launch()
     parts = []
     for run in runs:
@@ -79,7 +79,7 @@ def _share_together(
 
 
 def _share_elsewhere(runs: tuple[Run, ...], execution: Execution) -> Shares:
-    """Return what the settings say, because a plan does not know the cores and the memory of other machines.
+    """Return the share that the settings request. The cores and memory of other machines are not known.
 
     Each run has one thread by default, as the runs of a large study have on one machine."""
     jobs = max(1, min(execution.jobs or len(runs), len(runs)))

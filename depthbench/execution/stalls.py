@@ -1,4 +1,4 @@
-"""Runs that make no progress, as a parent sees them by the events of its runs."""
+"""Detect runs that make no progress, from the events that a parent receives."""
 
 import time
 from dataclasses import dataclass
@@ -46,15 +46,15 @@ class StallWatch:
         """The time at which all runs were asked to stop."""
 
     def start(self, run_id: str) -> None:
-        """Watch a run, from now on."""
+        """Start watching a run."""
         self.seen[run_id] = LastSeen(time.monotonic())
 
     def end(self, run_id: str) -> None:
-        """Watch a run no longer."""
+        """Stop watching a run."""
         self.seen.pop(run_id, None)
 
     def stop(self) -> None:
-        """Give each run the time that it needs to save its state, from now on."""
+        """From now on, allow each run only the time that it needs to save its state."""
         self.stopped_at = time.monotonic()
 
     def see(self, event: Event) -> None:

@@ -1,4 +1,4 @@
-"""A process that trains runs for its parent, one after another or several in turn.
+"""A process that trains runs for its parent, one after another or several alternately.
 
 It receives a WorkerSetup, SharedImages, the file of these images and then StartRun messages, and sends
 events. After Stop, or when the parent dies, it saves the state of every run and ends."""
@@ -142,7 +142,6 @@ class Worker:
             data_hash=self.setup.data_hash,
             emit=self._send,
             should_stop=self.inbox.should_stop,
-            checkpoint_seconds=start.mode.checkpoint_seconds,
         )
 
     def _advance(self, turn: Turn) -> bool:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from depthbench.networks.layers import Weighted
+from depthbench.networks.products import products_of
 
 # The memory of training beyond the live tensors, measured on a CPU as growth of the resident memory (CIFAR
 # networks of 20 to 1202 layers, ImageNet networks of 18 to 50, batches of 16 to 256). oneDNN copies tensors
@@ -43,41 +44,55 @@ def count_parameters(network: nn.Module) -> int:
 
 @torch.no_grad()
 def count_multiply_adds(network: nn.Module, image_shape: tuple[int, int, int]) -> int:
-    """Return the multiply-adds of convolutions and linear maps for one image (C, H, W), as the papers count.
+    """Return the multiply-adds of one image (C, H, W), as the papers count (see products.py).
 
-    Makes one forward pass in evaluation mode, and restores the mode of the network."""
-    training = network.training
+    Makes one forward pass in evaluation mode, and restores the mode of every module."""
     image = torch.zeros(1, *image_shape, device=next(network.parameters()).device)
-    try:
-        with multiply_adds_of(network) as counted:
-            network.eval()(image)
-    finally:
-        network.train(training)
-    return sum(counted)
+    counting = products_of_layers if is_built_in(network) else products_of
+    with in_evaluation_mode(network), counting(network) as counted:
+        network(image)
+    return counted.total
 
 
 @contextmanager
-def multiply_adds_of(network: nn.Module) -> Iterator[list[int]]:
-    """Yield a list that receives the multiply-adds of each call of a convolution or linear map of `network`.
+def in_evaluation_mode(network: nn.Module) -> Iterator[None]:
+    """Put `network` into evaluation mode, and restore the mode of every module."""
+    modes = {module: module.training for module in network.modules()}
+    network.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes.items():
+            module.training = training
 
-    If all matrices of the network belong to layers of the types `Weighted`, the shapes of their outputs give
-    the counts, and products outside of layers are not counted. Otherwise torch's own counter is used, which
-    is slow to import."""
-    layers = [module for module in network.modules() if isinstance(module, Weighted)]
-    known = {id(layer.weight) for layer in layers}
-    counted: list[int] = []
-    if any(parameter.dim() > 1 and id(parameter) not in known for parameter in network.parameters()):
-        from torch.utils.flop_counter import FlopCounterMode
 
-        with FlopCounterMode(display=False) as counter:
-            yield counted
-        counted.append(counter.get_total_flops() // 2)  # it counts product and sum as two operations
-        return
+def is_built_in(network: nn.Module) -> bool:
+    """Return whether depthbench defines `network`.
+
+    Such a network has no products outside of its layers, and the same ones in both modes."""
+    return type(network).__module__.startswith("depthbench.")
+
+
+@dataclass
+class Sum:
+    """A number of multiply-adds."""
+
+    total: int = 0
+
+
+@contextmanager
+def products_of_layers(network: nn.Module) -> Iterator[Sum]:
+    """Count the multiply-adds of the layers of the types `Weighted` in this context, by their outputs.
+
+    This spares the import of torch._dynamo, for which `products_of` takes two seconds."""
+    counted = Sum()
 
     def note(layer: Weighted, inputs: tuple[Any, ...], output: Tensor) -> None:
-        counted.append(output.numel() * layer.weight[0].numel())  # an output number is a product with one row
+        counted.total += output.numel() * layer.weight[0].numel()  # a number is a product with one row
 
-    handles = [layer.register_forward_hook(note) for layer in layers]
+    handles = [
+        module.register_forward_hook(note) for module in network.modules() if isinstance(module, Weighted)
+    ]
     try:
         yield counted
     finally:
@@ -136,7 +151,8 @@ class Counts:
 def count(network: nn.Module, batch_shape: tuple[int, int, int, int]) -> Counts:
     """Count the needs of `network` in one forward pass of a batch (B, C, H, W), in its current mode.
 
-    In training mode the pass updates running statistics, draws the masks of dropout, and needs two images."""
+    In training mode the pass updates running statistics, draws the masks of dropout, and needs two images.
+    Multiply-adds are those of `count_multiply_adds`."""
     parameters = list(network.parameters())
     own = {tensor.untyped_storage()._cdata for tensor in (*parameters, *network.buffers())}
     kept: dict[
@@ -168,7 +184,7 @@ def count(network: nn.Module, batch_shape: tuple[int, int, int, int]) -> Counts:
     try:
         with (
             torch.enable_grad(),
-            multiply_adds_of(network) as counted,
+            products_of_layers(network) as counted,
             torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
         ):
             network(torch.zeros(batch_shape, device=parameters[0].device))
@@ -181,7 +197,7 @@ def count(network: nn.Module, batch_shape: tuple[int, int, int, int]) -> Counts:
         within[index] += storage.nbytes()
     return Counts(
         count_parameters(network),
-        sum(counted) // images,
+        counted.total // images if is_built_in(network) else count_multiply_adds(network, batch_shape[1:]),
         sum(tensor.nbytes for tensor in (*parameters, *network.buffers())),
         tuple((entered / images, kept / images) for entered, kept in zip(inputs, within, strict=False)),
         within[outside] / images,

@@ -6,7 +6,13 @@ from typing import NamedTuple, TypeAlias
 from torch import nn
 
 Weighted: TypeAlias = nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Linear
-NORMS = (nn.modules.batchnorm._BatchNorm, nn.GroupNorm, nn.LayerNorm)
+NORMS = (
+    nn.modules.batchnorm._BatchNorm,
+    nn.modules.instancenorm._InstanceNorm,
+    nn.GroupNorm,
+    nn.LayerNorm,
+    nn.RMSNorm,
+)
 
 
 class Layer(NamedTuple):
@@ -15,7 +21,9 @@ class Layer(NamedTuple):
     name: str  # as in network.named_modules()
     stage: str  # layers of one stage work on maps of one size; conv1 and fc are stages of their own
     weighted: Weighted  # its output is the pre-activation z
-    response: nn.Module  # its output is the response: the norm after `weighted`, or `weighted` itself
+    response: nn.Module | None = None
+    """Its output is the response: the norm after `weighted`, or `weighted` itself. None: the norm that a
+    forward pass calls on the output of `weighted`, or `weighted` if there is none."""
 
 
 def response_of(weighted: nn.Module, norm: nn.Module) -> nn.Module:
@@ -28,23 +36,15 @@ def weighted_layers(network: nn.Module) -> list[Layer]:
 
     A network may name them with a method `weighted_layers()`. The built-in ones omit the projections of
     shortcuts, as the paper does. Without the method, the layers are all convolutions and linear maps in the
-    order of registration, each with the norm registered right after it. If the last of several layers is a
-    linear map, it is the classifier.
+    order of registration. If the last of several layers is a linear map, it is the classifier.
 
     Raises ValueError if there is no such layer."""
     own: Callable[[], list[Layer]] | None = getattr(network, "weighted_layers", None)
     if own is not None:
         return own()
-    layers: list[Layer] = []
-    for name, module in network.named_modules():
-        if isinstance(module, Weighted):
-            layers.append(Layer(name, "1", module, module))
-            follows = True
-        elif isinstance(module, NORMS) and layers and follows:
-            layers[-1] = layers[-1]._replace(response=module)
-            follows = False
-        elif not any(module.children()):
-            follows = False
+    layers = [
+        Layer(name, "1", module) for name, module in network.named_modules() if isinstance(module, Weighted)
+    ]
     if len(layers) > 1 and isinstance(layers[-1].weighted, nn.Linear):
         layers[-1] = layers[-1]._replace(stage="fc")
     if not layers:

@@ -62,7 +62,7 @@ WEIGHT = Probe(
     lambda weight: l2(gradient_of(weight)),
     lambda weights: l2_of_each([gradient_of(weight) for weight in weights]),
 )
-PREACTIVATION = Probe("preactivation_gradient", l2, l2_of_each)
+PREACTIVATION = Probe("preactivation_gradient", l2, l2_of_each, combine=lambda norms, sizes: l2(norms))
 
 
 def gradient_norm(network: nn.Module) -> dict[str, float]:

@@ -19,8 +19,16 @@ class Probe:
     `measure_all` is optional. It does the same for the tensors of all layers at once and returns (layers,).
     On a GPU it is called at the end of the step, because starting a kernel for each layer costs more than
     the kernel itself. On a CPU each tensor is measured while it is in the caches.
+
+    A step may use a layer several times. The tensors of its uses are then joined along the batch and measured
+    as one. If their shapes differ in another dimension, all are flattened first. The optional `combine` saves
+    the memory that keeping them takes: it makes this number from the summaries (uses, ...) and the numbers of
+    elements of the tensors. A summary is what `measure` returns for one use, or the optional `summarise`, a
+    vector (k,) whose first number is that of `measure`.
     """
 
     of: Literal["weight", "preactivation_gradient", "response"]
     measure: Callable[[Tensor], Tensor]
     measure_all: Callable[[Sequence[Tensor]], Tensor] | None = None
+    combine: Callable[[Tensor, Sequence[int]], Tensor] | None = None
+    summarise: Callable[[Tensor], Tensor] | None = None

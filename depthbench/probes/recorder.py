@@ -1,18 +1,47 @@
 """Measure probes in probed steps. Other steps have no overhead."""
 
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import count
 from types import TracebackType
 from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
+from torch.utils.weak import TensorWeakRef
 
 from depthbench.machine.precision import widest_float
-from depthbench.networks.layers import weighted_layers
+from depthbench.networks.layers import NORMS, weighted_layers
 from depthbench.probes.probe import Probe
 
 Hook = Callable[[nn.Module, tuple[Any, ...], Tensor], None]
+
+
+@dataclass
+class _Uses:
+    """The uses of one layer in one step, as one probe needs them. The keys number the uses."""
+
+    summaries: dict[int, Tensor] = field(default_factory=dict)
+    sizes: dict[int, int] = field(default_factory=dict)
+    tensors: dict[int, Tensor] = field(default_factory=dict)
+    is_lost: bool = False
+    """Whether a tensor that must be joined with another one is no longer there."""
+
+    def __contains__(self, use: int) -> bool:
+        return use in self.summaries or use in self.tensors
+
+
+@dataclass(frozen=True)
+class _Output:
+    """An output of a layer, whose norm may come."""
+
+    index: int
+    use: int
+    tensor: TensorWeakRef
+    version: int
+    """A number that grows when the tensor is changed in place."""
 
 
 class Recorder:
@@ -25,6 +54,10 @@ class Recorder:
     Hooks exist only inside the context. Every number stays on the device, so that fetching `values` is the
     only sync of a probed step. `at_once` keeps the tensors of the probes that can measure all layers together
     until `values` is called. This is faster on a GPU, but needs memory for these tensors.
+
+    A value covers every use of a layer in the step (see Probe). A forward pass that a backward pass makes
+    again, to save memory, is not another use. Tensors of single uses are kept no longer than until the
+    backward pass begins, and those that a probe can `combine` are not kept at all.
 
     If each of `ranks` processes has a part of the batch, `gather` returns the whole tensor of parts (B, ...),
     and probes measure that. The backward pass must start from `ranks` times this part's share of the loss,
@@ -47,22 +80,25 @@ class Recorder:
             for name, probe in self.probes.items()
             if at_once and probe.measure_all is not None
         }
-        self._measured: dict[tuple[int, str], Tensor] = {}
-        self._kept: dict[str, dict[int, Tensor]] = {}
+        self._norms = [module for module in network.modules() if isinstance(module, NORMS)]
+        self._uses: dict[tuple[int, str], _Uses] = {}
+        self._calls: Counter[int] = Counter()  # of each layer in the forward pass
+        self._outputs: dict[int, _Output] = {}  # by the address of the storage
+        self._numbers = count()
         self._handles: list[RemovableHandle] = []
 
     def __enter__(self) -> Self:
-        self._measured.clear()
-        self._kept.clear()
+        self._clear()
         gradients = self._probes_of("preactivation_gradient")
         responses = self._probes_of("response")
         for index, layer in enumerate(self.layers):
             if gradients:
-                hook = self._preactivation_hook(index, gradients)
-                self._handles.append(layer.weighted.register_forward_hook(hook))
+                self._hook(layer.weighted, self._preactivation_hook(index, gradients))
             if responses:
-                hook = self._response_hook(index, responses)
-                self._handles.append(layer.response.register_forward_hook(hook))
+                self._hook(layer.response or layer.weighted, self._response_hook(index, responses))
+        if responses and any(layer.response is None for layer in self.layers):
+            for norm in self._norms:
+                self._hook(norm, self._norm_hook(responses))
         return self
 
     def __exit__(
@@ -71,7 +107,7 @@ class Recorder:
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
-        self._kept.clear()
+        self._clear()
 
     def values(self) -> Tensor:
         """Return the values (layers, probes), on the device, in the order of `layers` and `probes`.
@@ -81,42 +117,136 @@ class Recorder:
         weights = self._probes_of("weight")
         for index, layer in enumerate(self.layers):
             if layer.weighted.weight.grad is not None:
-                self._measure(index, weights, layer.weighted.weight)
-        for name, kept in self._kept.items():
-            for index, value in zip(kept, self.at_once[name](list(kept.values())), strict=True):
-                self._measured[index, name] = value
+                self._measure(index, weights, layer.weighted.weight, next(self._numbers))
+        measured: dict[tuple[int, str], Tensor] = {}
+        for name, measure_all in self.at_once.items():
+            kept = {
+                index: joined(uses.tensors)
+                for (index, of), uses in self._uses.items()
+                if of == name and not uses.is_lost
+            }
+            if kept:
+                for index, value in zip(kept, measure_all(list(kept.values())), strict=True):
+                    measured[index, name] = value
+        for key, uses in self._uses.items():
+            if key not in measured and not uses.is_lost:
+                measured[key] = _value(self.probes[key[1]], uses)
         device = self.layers[0].weighted.weight.device
         dtype = widest_float(device)
         missing = torch.full((), float("nan"), dtype=dtype, device=device)
         keys = [(index, name) for index in range(len(self.layers)) for name in self.probes]
-        flat = torch.stack([self._measured.get(key, missing).to(dtype) for key in keys])
+        flat = torch.stack([measured.get(key, missing).to(dtype) for key in keys])
         return flat.reshape(len(self.layers), len(self.probes))
+
+    def _clear(self) -> None:
+        self._uses.clear()
+        self._calls.clear()
+        self._outputs.clear()
+
+    def _hook(self, module: nn.Module, hook: Hook) -> None:
+        self._handles.append(module.register_forward_hook(hook))
 
     def _probes_of(self, tensor: str) -> dict[str, Probe]:
         return {name: probe for name, probe in self.probes.items() if probe.of == tensor}
 
-    def _measure(self, index: int, probes: dict[str, Probe], tensor: Tensor) -> None:
+    def _measure(self, index: int, probes: dict[str, Probe], tensor: Tensor, use: int) -> None:
+        """Measure a tensor of one use of a layer, in place of an earlier tensor of that use."""
         for name, probe in probes.items():
-            if name in self.at_once:
+            uses = self._uses.setdefault((index, name), _Uses())
+            is_joined = probe.combine is None and (probe.of == "response" or self._calls[index] > 1)
+            if name in self.at_once or is_joined:
                 # the nonlinearity that follows may change a response in place
-                kept = tensor.clone() if probe.of == "response" else tensor
-                self._kept.setdefault(name, {})[index] = kept
-            else:
-                self._measured[index, name] = probe.measure(tensor)
+                uses.tensors[use] = tensor.clone() if probe.of == "response" else tensor
+            if name in self.at_once:
+                continue
+            if probe.combine is None and uses.summaries.keys() - {use}:  # all are measured as one
+                uses.is_lost = uses.is_lost or not uses.summaries.keys() <= uses.tensors.keys()
+                continue
+            uses.summaries[use] = (probe.summarise or probe.measure)(tensor)
+            uses.sizes[use] = tensor.numel()
 
     def _preactivation_hook(self, index: int, probes: dict[str, Probe]) -> Hook:
-        def measure(gradient: Tensor) -> None:
-            whole = self.gather(gradient)
-            self._measure(index, probes, whole if self.ranks == 1 else whole / self.ranks)
-
         def follow(module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
-            if output.requires_grad:  # false for frozen layers
-                output.register_hook(measure)
+            if not in_backward_pass():
+                self._calls[index] += 1
+            if not output.requires_grad:  # as of frozen layers
+                return
+            use = next(self._numbers)
+
+            def measure(gradient: Tensor) -> None:
+                self._release_single_uses()
+                if any(use in self._uses[index, name] for name in probes if (index, name) in self._uses):
+                    self._lose(index, probes)  # of several backward passes; the gradient is their sum
+                    return
+                whole = self.gather(gradient)
+                self._measure(index, probes, whole if self.ranks == 1 else whole / self.ranks, use)
+
+            output.register_hook(measure)
 
         return follow
 
+    def _lose(self, index: int, probes: Iterable[str]) -> None:
+        """Make the values of a layer missing."""
+        for name in probes:
+            self._uses[index, name].is_lost = True
+
+    def _release_single_uses(self) -> None:
+        """Drop the responses that need not be joined. The forward pass has ended."""
+        for (_, name), uses in self._uses.items():
+            if self.probes[name].of == "response" and name not in self.at_once and len(uses.tensors) == 1:
+                uses.tensors.clear()
+
     def _response_hook(self, index: int, probes: dict[str, Probe]) -> Hook:
+        may_have_norm = self.layers[index].response is None and bool(self._norms)
+
         def measure(module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
-            self._measure(index, probes, self.gather(output.detach()))
+            if in_backward_pass():
+                return
+            use = next(self._numbers)
+            self._measure(index, probes, self.gather(output.detach()), use)
+            if may_have_norm:
+                storage = output.untyped_storage()._cdata
+                self._outputs[storage] = _Output(index, use, TensorWeakRef(output), output._version)
 
         return measure
+
+    def _norm_hook(self, probes: dict[str, Probe]) -> Hook:
+        """Measure the output of a norm instead of that of a layer, if it is called on the latter."""
+
+        def measure(norm: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
+            if in_backward_pass() or not inputs:
+                return
+            given = inputs[0]
+            found = self._outputs.pop(given.untyped_storage()._cdata, None)
+            z = None if found is None else found.tensor()
+            # a view of z, as after a permutation, is z
+            if found is None or z is None or z.numel() != given.numel() or given._version != found.version:
+                return
+            self._measure(found.index, probes, self.gather(output.detach()), found.use)
+
+        return measure
+
+
+def in_backward_pass() -> bool:
+    """Return whether a backward pass of this thread is running, as when it computes activations again."""
+    return torch._C._current_graph_task_id() != -1
+
+
+def joined(tensors: Mapping[int, Tensor]) -> Tensor:
+    """Return the tensors of all uses as one: along the batch, or flattened if other dimensions differ."""
+    parts: Sequence[Tensor] = [tensors[use] for use in sorted(tensors)]
+    if len(parts) == 1:
+        return parts[0]
+    if len({part.shape[1:] for part in parts}) > 1 or not parts[0].dim():
+        parts = [part.flatten() for part in parts]
+    return torch.cat(list(parts))
+
+
+def _value(probe: Probe, uses: _Uses) -> Tensor:
+    """Return the value of a probe over all uses."""
+    if len(uses.tensors) > 1:
+        return probe.measure(joined(uses.tensors))
+    summaries = list(uses.summaries.values())
+    if probe.combine is not None and len(summaries) > 1:
+        return probe.combine(torch.stack(summaries), list(uses.sizes.values()))
+    return summaries[0].flatten()[0]

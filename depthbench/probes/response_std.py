@@ -3,6 +3,7 @@
 A response is the output of a layer after normalisation, before the nonlinearity and the addition."""
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -19,7 +20,7 @@ def std(x: Tensor) -> Tensor:
     x = x.detach()
     if is_long(x):
         x = x.float()
-        mean = rows(x).sum(-1).sum(dtype=torch.float64).item() / x.numel()
+        mean = _mean(x).item()
         variance = l2(x).item() ** 2 / x.numel() - mean**2
         if variance > mean**2:  # a smaller variance has lost digits in the subtraction
             return torch.tensor(math.sqrt(variance), dtype=torch.float64)
@@ -29,4 +30,30 @@ def std(x: Tensor) -> Tensor:
     return torch.std(x.to(widest_float(x.device)), correction=0)
 
 
-PROBE = Probe("response", std)
+def std_and_mean(x: Tensor) -> Tensor:
+    """Return the standard deviation and the mean of all of x, (2,)."""
+    x = x.detach()
+    deviation = std(x)
+    return torch.stack([deviation, _mean(x).to(deviation.dtype)])
+
+
+def _mean(x: Tensor) -> Tensor:
+    """Return the mean of all of x, summed in float64 (float32 on Apple GPUs)."""
+    wide = widest_float(x.device)
+    return (rows(x).float().sum(-1).sum(dtype=wide) if is_long(x) else x.sum(dtype=wide)) / x.numel()
+
+
+def std_of_all(summaries: Tensor, sizes: Sequence[int]) -> Tensor:
+    """Return the standard deviation of all numbers of several tensors (Chan et al. 1979).
+
+    summaries: `std_and_mean` of each, (tensors, 2). sizes: how many numbers each has."""
+    parts = [size / sum(sizes) for size in sizes]  # on the host, as a captured step copies nothing from there
+    mean = torch.stack([part * summary[1] for part, summary in zip(parts, summaries, strict=True)]).sum()
+    variances = [
+        part * (deviation**2 + (own - mean) ** 2)
+        for part, (deviation, own) in zip(parts, summaries, strict=True)
+    ]
+    return torch.stack(variances).sum().sqrt()
+
+
+PROBE = Probe("response", std, combine=std_of_all, summarise=std_and_mean)

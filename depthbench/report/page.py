@@ -178,8 +178,8 @@ def render(
 ) -> Path:
     """Write index.html, one file that opens offline, to `out`; return its path.
 
-    `sentences`: those of each chapter. `plugins`: the files that the command on the page executes.
-    `variables`: the others that page.html needs."""
+    `sentences`: the sentences of each chapter. `plugins`: the plug-ins that the command on the page executes.
+    `variables`: further variables of page.html."""
     chapters = [parts.chapter(name, title, sentences.get(name, ())) for name, title in CHAPTERS.items()]
     html = template("page.html").render(
         opening=first,
@@ -196,7 +196,7 @@ def render(
 def _command(path: Path, study: Mapping[str, Any]) -> str:
     """Return the command that repeats the study in `path`, or its search, in the same directory.
 
-    It names the plug-ins, because it would otherwise be refused (cli/consent.py)."""
+    It names the plug-ins, because it would be refused without them (cli/consent.py)."""
     parent = relative_path(path.resolve().parent)
     results = "" if parent == "results" else f" --results {shlex.quote(parent)}"
     file = shlex.quote(relative_path(path / "study.toml"))
@@ -207,7 +207,7 @@ def _command(path: Path, study: Mapping[str, Any]) -> str:
             ",".join(map(str, dict.fromkeys(value for grid in grids for value in getattr(grid, key))))
             for key in ("network", "seed")
         )
-        name = shlex.quote(study["name"])
+        networks, name = shlex.quote(networks), shlex.quote(study.get("name") or path.resolve().name)
         return f"depthbench frontier {networks} --seeds {seeds}, --study {file} --name {name}{results}"
     return f"depthbench run {file}{results}"
 

@@ -1,4 +1,4 @@
-"""The files of a directory at a URL: what depthbench needs of fsspec, with retries and one-line messages."""
+"""Read and write the files of a directory at a URL through fsspec, with retries and one-line messages."""
 
 import re
 import time
@@ -11,7 +11,8 @@ from depthbench.errors import BadInput, one_line
 from depthbench.paths import URL
 
 RETRY_SECONDS = {"read": 10.0, "written": 60.0}
-"""Seconds after which a request that keeps failing is given up. A result waits longer than a user."""
+"""Seconds after which a request that keeps failing is given up. Writes get more time, so that no result
+is lost."""
 LONGEST_PAUSE = 16.0  # seconds between two attempts
 ATOMIC = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oci", "oss", "memory"}
 """The protocols of stores in which a file appears complete or not at all. They have no directories."""
@@ -38,14 +39,14 @@ VERSIONS = (
     "modified",
     "created",
 )
-"""What a listing may say that changes with the content of a file. The first is used."""
+"""Keys of a listing whose values change with the content of a file. The first one present is used."""
 
 NO_BUCKET = re.compile("bucket does not exist|NoSuchBucket|container does not exist", re.IGNORECASE)
-"""What messages say if more than a file is missing."""
+"""Messages for a missing bucket, in contrast to a missing file."""
 
 
 class NoBucket(PermissionError):
-    """A bucket does not exist. To fsspec, this is a missing file."""
+    """A bucket does not exist. fsspec reports this as a missing file."""
 
 
 Fingerprint = list[Any]
@@ -62,7 +63,7 @@ class FilesAt:
     def __init__(self, url: URL):
         self.url = url
         self.is_exclusive = True
-        """Whether `create` never replaces a file, as far as it is known."""
+        """Whether `create` never replaces a file, as far as is known."""
 
     def list(self, folder: str = "", *, is_deep: bool = True) -> dict[str, Fingerprint]:
         """Return the files in `folder` by their names in it, with fingerprints. Hidden files are left out.
@@ -98,8 +99,20 @@ class FilesAt:
         paths = {self._path(name): name for name in names}
         if not paths:
             return {}
-        contents = self._retry("read", lambda: self._fs.cat(list(paths), on_error="omit"))
-        return {paths[path]: content for path, content in contents.items()}
+
+        def read() -> dict[str, bytes]:
+            contents = self._fs.cat(list(paths), on_error="return")
+            found = {
+                name: contents[path]
+                for path, name in paths.items()
+                if not isinstance(contents[path], FileNotFoundError)
+            }
+            for content in found.values():
+                if isinstance(content, Exception):  # not the same as a missing file
+                    raise content
+            return found
+
+        return self._retry("read", read)
 
     def download(self, names: Mapping[str, Path]) -> None:
         """Copy files to paths on this machine."""

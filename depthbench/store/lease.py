@@ -1,4 +1,4 @@
-"""Locks for stores that have none: a file that its holder refreshes.
+"""Leases: locks for stores that have none. A lease is a file that its holder refreshes.
 
 A lease is taken over when its file has not changed for EXPIRY_SECONDS by the clock of the process that waits.
 The clocks of two machines are never compared. A process on the machine of the holder sees at once whether the
@@ -21,7 +21,7 @@ REFRESH_SECONDS = 20.0
 EXPIRY_SECONDS = 90.0
 POLL_SECONDS = 1.0
 SETTLE_SECONDS = 2.0
-"""How long to wait before looking whether another process took the same lease, where both could."""
+"""Pause before checking whether another process took the same lease, in stores where both can."""
 
 _held: set[str] = set()
 """The owners of the leases that this process holds."""
@@ -158,7 +158,7 @@ def held(files: FilesAt, names: Collection[str]) -> set[str]:
 
 def _parse(content: bytes) -> dict[str, Any]:
     """Return what a lease says of its holder. Empty if it is damaged or not written yet."""
-    with contextlib.suppress(ValueError):
+    with contextlib.suppress(ValueError, RecursionError):  # RecursionError: thousands of nested brackets
         holder = json.loads(content)
         if isinstance(holder, dict):
             return holder

@@ -22,6 +22,7 @@ from depthbench.store.study_store import MERGING, StudyStore
 from depthbench.study.file import build
 from depthbench.study.grid import Grid, Grids, join_grids
 from depthbench.study.model import file_name
+from depthbench.text import single_line
 
 MOST_DIFFERENCES = 3  # in a message
 HOW_IT_RAN = ("environment", "earlier_environments", "execution", "timing", "tables", "reason")
@@ -31,19 +32,19 @@ Notify = Callable[[str], None]
 
 
 def _print(message: str) -> None:
-    print(f"depthbench: {message}", file=sys.stderr)
+    print(f"depthbench: {single_line(message)}", file=sys.stderr)
 
 
 def merge_results(sources: Sequence[str | Path], into: str | Path, *, notify: Notify = _print) -> Path:
-    """Copy the runs of several results directories into one, and return its path.
+    """Copy the runs of several results directories into one. Return its path (for a URL, that of its mirror).
 
     The directories must have the same settings, images and plug-ins; their grids may differ. `into` may exist
     and may be one of `sources`. Settings that concern all runs alike, such as the margin of the verdict, come
     from `into` if it exists and else from the first source. The sources are not changed.
 
-    A run that several directories have is copied once. A finished one is preferred to an unfinished one, and
-    the unfinished one with the most steps to the others. Damaged runs are skipped. notify: called with a
-    line about each of them.
+    A run that several directories have is copied once. A finished copy is preferred to an unfinished one.
+    Of unfinished copies, the one with the most steps is copied. Damaged runs are skipped. notify: called with
+    a line about each of them.
 
     Raises BadInput before anything is written if the directories do not belong together, if two of them have
     different results of the same run, or if another process writes to one of them."""
@@ -239,6 +240,11 @@ def _copy(run: RunStore, to: RunStore, folder: Path, notify: Notify) -> None:
         record = copy.read()
         if record is None or (record.is_finished and not copy.is_finished()):
             notify(f"{shown(run.path)}: it changed while it was copied; skipping the run")
+            return
+        if to.checkpoint.exists() and to.read() is None and not copy.is_finished():
+            notify(
+                f"{shown(to.path)}: keeping its checkpoint, which may be of a later step than other copies"
+            )
             return
         to.path.parent.mkdir(exist_ok=True)
         if to.path.exists():

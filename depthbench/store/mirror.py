@@ -1,7 +1,8 @@
 """The mirror of a URL: a directory in the user's cache that holds copies of its files.
 
 Each folder of a mirror has a file `.remote.json`. It says which version of each file was last pulled or
-pushed. Only changed files are transferred, and changes at the URL are told from changes in the mirror."""
+pushed. Only changed files are transferred, and changes at the URL are distinguished from changes in the
+mirror."""
 
 import contextlib
 import hashlib
@@ -23,9 +24,9 @@ ADDRESS = ".url"  # the file in the root of a mirror that names what it mirrors
 STATE = ".remote.json"
 CHECKPOINT, EARLIER_CHECKPOINT = "checkpoint.pt", "checkpoint.before.pt"
 RECORD, PAGE = "run.json", "index.html"
-COMMITS = (RECORD, PAGE)  # the files that are written after all others of their folder, and make them count
+COMMITS = (RECORD, PAGE)  # files that complete a save: they are written after all others of their folder
 ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "STORAGE_EMULATOR_HOST")
-"""Variables that lead a URL to another server, which needs another mirror."""
+"""Environment variables that direct a URL to another server, which needs another mirror."""
 
 Versions = Mapping[str, Fingerprint]
 """The files of a folder at the URL, by name."""
@@ -111,7 +112,7 @@ class Folder:
         return self.has_own_changes() and versions.get(RECORD) in (there, None)
 
     def has_own_changes(self) -> bool:
-        """Return whether the mirror holds a save that was not pushed, or not wholly."""
+        """Return whether the mirror holds a save that was not pushed completely."""
         saved = {name: here for name in (RECORD, CHECKPOINT) if (here := self._here(name)) is not None}
         return self._is_pushing or any(
             name not in self._known or self._known[name][1] != here for name, here in saved.items()
@@ -161,7 +162,7 @@ class Folder:
     def push(self, names: Collection[str], versions: Versions) -> None:
         """Make the files `names` at the URL, which holds `versions`, equal to those of the mirror.
 
-        New files come first, then the one that makes them count (COMMITS), then deletions."""
+        New files come first, then the one that completes the save (COMMITS), then deletions."""
         here = {name: self._here(name) for name in names}
         changed = {name for name in names if not self._is_equal(name, versions.get(name))}
         gone = [name for name in versions if name in self._known and name not in here]
@@ -193,7 +194,7 @@ class Folder:
         return known is not None and there is not None and known == (there, self._here(name))
 
     def _was_checkpoint(self, here: Fingerprint | None, versions: Versions) -> bool:
-        """Return whether the earlier checkpoint is the checkpoint that is at the URL: then it was renamed."""
+        """Return whether the previous checkpoint is the renamed copy of the checkpoint at the URL."""
         return here is not None and self._known.get(CHECKPOINT) == (versions.get(CHECKPOINT), here)
 
     def _here(self, name: str) -> Fingerprint | None:

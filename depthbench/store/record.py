@@ -112,7 +112,7 @@ class Table(Part):
 
 
 def _types_of(annotation: Any) -> tuple[type, ...]:
-    """Return the types that JSON has for the values of a field. Text stands for any choice of words."""
+    """Return the types that the values of a field have in JSON. A choice of words has the type str."""
     origin, inner = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         return _types_of(inner[0])
@@ -130,7 +130,7 @@ def _types_of(annotation: Any) -> tuple[type, ...]:
 
 @cache
 def _setting_types() -> Mapping[str, Mapping[str, tuple[type, ...]]]:
-    """Return the types of the keys of a run and of its sections. The keys of the run are those of ""."""
+    """Return the types of the settings of a run: section -> key -> types. Section "" is the run itself."""
     sections = {"": Run} | {name: field.annotation for name, field in Shared.model_fields.items()}
     return {
         name: {key: _types_of(field.annotation) for key, field in section.model_fields.items()}  # type: ignore[union-attr]

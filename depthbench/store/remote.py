@@ -209,7 +209,7 @@ class Remote:
 
 
 def remote_of(path: str | Path) -> Remote | None:
-    """Return what `path` stands for, if it is a URL or in a mirror. None for any other directory."""
+    """Return the directory at a URL that `path` names or mirrors. None for any other directory."""
     location = locate(path)
     url = location if isinstance(location, URL) else url_of(location)
     return None if url is None else Remote(url)
@@ -303,7 +303,7 @@ def _visible_files(folder: Path) -> list[str]:
 
 @contextlib.contextmanager
 def _unless_locked(folder: Path) -> Iterator[bool]:
-    """Yield whether no process of this machine writes to a folder of a mirror, which stays so inside."""
+    """Lock a folder of a mirror if no process of this machine writes to it. Yield whether that is so."""
     folder.mkdir(parents=True, exist_ok=True)
     lock = filelock.FileLock(folder / LOCK, timeout=0)
     try:

@@ -88,7 +88,7 @@ class RunStore:
             lock.release()
 
     def is_locked(self) -> bool:
-        """Return whether another process holds the run. Creates nothing."""
+        """Return whether another process holds the run. Creates no file."""
         name = self.path.name
         return self.is_locked_here() or (self.remote is not None and bool(self.remote.busy_runs([name])))
 

@@ -33,6 +33,7 @@ from depthbench.study.file import build, check_format, read_study
 from depthbench.study.grid import grids_of, join_grids
 from depthbench.study.model import Frontier, Study, Variant, Verdict
 from depthbench.study.stored import StoredStudy
+from depthbench.text import single_line
 from depthbench.training.settings import Evaluate
 
 CHOSEN_BY_DATA = ("every", "train_size", "log_every")  # keys of [evaluate] that Study.resolve fills in
@@ -315,7 +316,7 @@ class StudyStore:
 
     def _say_that_it_waits(self, host: str) -> None:
         line = f"{self.location}: waiting up to 90 s to see whether the depthbench on {host} is alive"
-        print(f"depthbench: {line}", file=sys.stderr)
+        print(f"depthbench: {single_line(line)}", file=sys.stderr)
 
     def _acquire(self, seconds: float = 0.0) -> None:
         """Lock the directory. Raises filelock.Timeout if another process keeps it locked for `seconds`."""

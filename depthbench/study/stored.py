@@ -1,4 +1,4 @@
-"""The parts of a stored study.toml that reading results depends on. Other keys can have any value.
+"""The types of those parts of a stored study.toml that reading results needs. Other keys can have any value.
 
 The networks, plug-ins and settings that it names need not exist."""
 

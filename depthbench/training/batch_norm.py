@@ -1,6 +1,6 @@
 """Batch normalisation over the whole batch, when each of several processes has a part of it.
 
-`torch.nn.SyncBatchNorm` does this on CUDA, and refuses tensors of a CPU. `GlobalBatchNorm` does it there."""
+`torch.nn.SyncBatchNorm` does this on CUDA, but refuses CPU tensors. `GlobalBatchNorm` does it on a CPU."""
 
 from typing import Any
 
@@ -29,7 +29,7 @@ def check(network: nn.Module) -> None:
     for module in network.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm) and type(module) not in KINDS:
             raise BadInput(
-                f"the network has a batch normalisation of its own, {type(module).__name__}, which cannot be "
+                f"the network uses its own batch normalisation, {type(module).__name__}, which cannot be "
                 "synchronised between processes; add --set sync_batch_norm=false"
             )
 

@@ -15,6 +15,7 @@ from depthbench.data.images import Images
 from depthbench.data.placement import PlacedImages
 from depthbench.networks import Family
 from depthbench.networks.layers import Weighted
+from depthbench.networks.lazy import initialise_lazily, is_lazy
 from depthbench.registry import look_up
 from depthbench.study.model import Run
 from depthbench.training.optimizers import OPTIMIZERS
@@ -29,7 +30,10 @@ def build_network(family: Family, run: Run, images: Images) -> nn.Module:
     torch.manual_seed(run.seed)
     chosen = run.options.model_dump(exclude_defaults=True)
     channels = family.in_channels(images.shape)
-    return family(depth=run.depth, in_channels=channels, num_classes=len(images.classes), **chosen)
+    network = family(depth=run.depth, in_channels=channels, num_classes=len(images.classes), **chosen)
+    if is_lazy(network):
+        initialise_lazily(network, images.shape)
+    return network
 
 
 def hash_weights(network: nn.Module) -> str:
@@ -44,10 +48,13 @@ def hash_weights(network: nn.Module) -> str:
 def make_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     """Return the optimiser of `recipe` over all parameters. Weight decay is on all or on weights only.
 
+    A weight that several layers share is one parameter, which a step updates once.
+
     It is fused if its class supports that, so that a few kernels update all parameters. On CUDA it can be
     captured, and it reads the learning rate from the device's memory."""
-    weights = [module.weight for module in network.modules() if isinstance(module, Weighted)]
-    ids = {id(parameter) for parameter in weights}
+    layers = [module for module in network.modules() if isinstance(module, Weighted)]
+    ids = {id(layer.weight) for layer in layers}
+    weights = list({id(layer.weight): layer.weight for layer in layers}.values())
     others = [parameter for parameter in network.parameters() if id(parameter) not in ids]
     groups: list[dict[str, Any]] = [
         {"params": weights, "weight_decay": recipe.weight_decay},

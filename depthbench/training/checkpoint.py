@@ -4,6 +4,7 @@ Two states are kept, the newest and the one before it, so that a broken file cos
 run. A file holds what torch.save writes, and then a line with its SHA-256. torch.load can read it."""
 
 import hashlib
+import os
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -34,6 +35,10 @@ def save(path: Path, state: State) -> None:
         digest = _hash(temporary, temporary.stat().st_size)
         with temporary.open("ab") as file:
             file.write(DIGEST % digest.encode())
+            file.flush()
+            os.fsync(
+                file.fileno()
+            )  # before the backup, the only usable state if `path` is damaged, is replaced
         if path.is_file():
             path.replace(_backup(path))
 

@@ -22,8 +22,8 @@ from depthbench.training.team import PeerLost, Team
 
 T = TypeVar("T")
 
-AFTER_FAILURE = timedelta(seconds=20)  # that a rank whose run failed waits for the others to fail, too
-UNTIL_DEAD = 3.0  # seconds in which a process whose connection has closed can be seen to be dead
+AFTER_FAILURE = timedelta(seconds=20)  # a rank whose run failed waits this long for the others to fail too
+UNTIL_DEAD = 3.0  # seconds to wait until a process whose connection has closed is dead
 
 
 class Processes(Team):
@@ -38,7 +38,7 @@ class Processes(Team):
     def __init__(self, device: torch.device, timeout: timedelta):
         self.rank, self.size, self.device = dist.get_rank(), dist.get_world_size(), device
         is_cuda = device.type == "cuda"
-        self._timeout = timeout
+        self.timeout = timeout
         self._gradients = self._group("nccl" if is_cuda else "gloo")
         self._tensors = self._gradients if is_cuda else self._group("gloo")
         self._host, self._ends = self._group("gloo"), self._group("gloo")
@@ -46,8 +46,14 @@ class Processes(Team):
         dist.all_gather_object(self._peers, (socket.gethostname(), os.getpid()), group=self._host)
 
     def _group(self, backend: str) -> dist.ProcessGroup:
-        group: Any = dist.new_group(backend=backend, timeout=self._timeout)  # torch also returns a constant
+        group: Any = dist.new_group(backend=backend, timeout=self.timeout)  # torch also returns a constant
         return group
+
+    def close(self) -> None:
+        """Close the connections on a CPU. NCCL's are kept, because a message of it may wait forever."""
+        for group in dict.fromkeys((self._gradients, self._tensors, self._host, self._ends)):
+            if dist.get_backend(group) == "gloo":
+                dist.destroy_process_group(group)
 
     def any(self, flag: bool) -> bool:
         flags = torch.tensor([flag], dtype=torch.uint8)
@@ -118,13 +124,15 @@ class Processes(Team):
         except RuntimeError as error:
             raise self._describe() from error
 
-    def meet(self, *, has_failed: bool) -> bool:
-        timeout = AFTER_FAILURE if has_failed else self._timeout
+    def meet(self, *, has_failed: bool) -> bool | None:
+        timeout = AFTER_FAILURE if has_failed else self.timeout
+        failures = torch.tensor([has_failed], dtype=torch.uint8)
         try:
             dist.monitored_barrier(self._ends, timeout)
+            dist.all_reduce(failures, dist.ReduceOp.MAX, group=self._ends)
         except RuntimeError:
-            return False
-        return True
+            return None
+        return bool(failures.item())
 
     def loss_of(self, error: BaseException) -> PeerLost | None:
         if isinstance(error, PeerLost):

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from depthbench.data.batches import Scaling
 from depthbench.data.pixels import Pixels
 from depthbench.data.tensors import chosen
+from depthbench.networks.outputs import logits_of
 from depthbench.training.team import ALONE, Team
 
 # Images in a batch. On a CPU larger batches are not faster, because their activations leave the caches. A GPU
@@ -89,7 +90,7 @@ def predict(
                 part = part.to(device, non_blocking=True)  # waits if x is not pinned
                 images = scaling(part).contiguous(memory_format=torch.channels_last)
                 with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
-                    logits = network(images)
+                    logits = logits_of(network(images))
                 classes.append(logits.argmax(1))
             predicted[name] = dealt.gather(torch.cat(classes))
         return predicted

@@ -35,7 +35,6 @@ def train(
     data_hash: str,
     emit: Callable[[Event], None] = lambda event: None,
     should_stop: Callable[[], bool] = lambda: False,
-    checkpoint_seconds: float = TrainingMode.checkpoint_seconds,
     team: Team = ALONE,
 ) -> Steps:
     """Train `run` on `images` to its end, from its checkpoint if it has one, and store it.
@@ -54,7 +53,7 @@ def train(
     resumed = _resume(run, images, store, mode=mode, team=team)
     with contextlib.closing(resumed.trainer):
         record = _first_record(resumed.trainer, images, data_hash)
-        progress = _Progress(resumed.trainer, store, record, emit, should_stop, checkpoint_seconds)
+        progress = _Progress(resumed.trainer, store, record, emit, should_stop, mode.checkpoint_seconds)
         progress.start(resumed)
         try:
             status = yield from progress.train()

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from depthbench.data.batches import Batch
 from depthbench.machine.precision import widest_float
+from depthbench.networks.outputs import logits_of
 from depthbench.probes.recorder import Recorder
 from depthbench.training.settings import Recipe
 from depthbench.training.team import ALONE, Team
@@ -71,7 +72,7 @@ class Step:
         bf16 = self.recipe.precision == "bf16"
         # no cache of casts: each weight is cast once in a pass anyway, and a cache would outlive the capture
         with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16, cache_enabled=False):
-            logits = self.network(x)  # (B, num_classes)
+            logits = logits_of(self.network(x))  # (B, num_classes)
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
         weights = None if self.class_weights is None else self.class_weights.to(logits.dtype)
         loss = F.cross_entropy(logits, y, weight=weights, label_smoothing=self.recipe.label_smoothing)

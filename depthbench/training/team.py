@@ -14,7 +14,7 @@ class PeerLost(RuntimeError):
 
 
 class Team:
-    """The processes that train one run together: here one process, which every method leaves alone.
+    """The processes that train one run together: here a single one, for which every method does nothing.
 
     `distributed.Processes` is a team of several. All its processes must call the same methods in the same
     order, and a method returns the same value in all of them. A process has a `rank`, from 0 to `size` - 1.
@@ -62,7 +62,7 @@ class Team:
     def gather(self, tensor: Tensor) -> Tensor:
         """Return the tensors of all ranks, joined along dimension 0 in the order of ranks.
 
-        Their lengths may differ. Of parts of a batch, the result is the whole batch."""
+        Their lengths may differ. From the parts of a batch, the result is the whole batch."""
         return tensor
 
     def broadcast(self, value: T) -> T:
@@ -84,12 +84,14 @@ class Team:
         skips_parameters: whether a forward pass may leave out some of the parameters."""
         return network
 
-    def meet(self, *, has_failed: bool) -> bool:
-        """Wait for the other ranks at the end of a run. Return whether all came.
+    def meet(self, *, has_failed: bool) -> bool | None:
+        """Wait for the other ranks at the end of a run. Return whether the run failed on any rank.
+
+        Returns None if a rank did not arrive.
 
         After a failure, it waits only a moment: other ranks that did not fail are in the middle of a step,
         and wait for this one."""
-        return True
+        return has_failed
 
     def loss_of(self, error: BaseException) -> PeerLost | None:
         """Return what happened to the team if `error` was raised because another process is gone."""

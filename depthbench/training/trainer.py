@@ -54,9 +54,9 @@ FETCH_SECONDS = 2.0  # longest time between two fetches of rows from a GPU, for 
 class Trainer:
     """One run while it trains: its network, optimiser, batches and results.
 
-    All processes of `team` must call the same methods in the same order, but for `state`, which sends nothing
-    to the others. Raises BadInput if a step cannot be compiled, activations cannot be recomputed or batch
-    normalisation cannot be synchronised."""
+    All processes of `team` must call the same methods in the same order, except for `state`, which sends
+    nothing to the others. Raises BadInput if a step cannot be compiled, activations cannot be recomputed or
+    batch normalisation cannot be synchronised."""
 
     def __init__(self, run: Run, images: Images, mode: TrainingMode, *, team: Team = ALONE):
         device = torch.device(mode.device)
@@ -126,16 +126,10 @@ class Trainer:
         self.initial_weights = hash_weights(network)
         if self.run.recipe.sync_batch_norm:
             network = self.team.synchronise(network)
-        self._seed_dropout(step=0)
+        torch.manual_seed(derived(self.run.seed, "dropout"))
         if self.mode.recompute:
             recompute_activations(network, (self.run.recipe.batch_size, *images.shape))
         return network
-
-    def _seed_dropout(self, step: int) -> None:
-        """Seed the masks of dropout from `step` on. Each rank draws its own."""
-        rank = self.team.rank
-        parts = (rank, step) if rank else ()
-        torch.manual_seed(derived(self.run.seed, "dropout", *parts))
 
     def _evaluated_part(self, images: Images) -> np.ndarray | None:
         """Return the indices of the training images to evaluate on; None for all."""
@@ -179,6 +173,10 @@ class Trainer:
         If it raises because another process of the team is gone, `undo_step` goes back."""
         if not self.team.is_alone and self.team.writes:
             self._before_step = _BeforeStep.of(self)
+        if (
+            not self.team.writes
+        ):  # each rank draws its own masks of dropout, and a checkpoint has rank 0's state
+            torch.manual_seed(derived(self.run.seed, "dropout", self.team.rank, self.step))
         self.lr = self.learning_rate.rate(self.step)
         with self._on_stream():
             batch = self.batches.take()
@@ -380,8 +378,7 @@ class Trainer:
         self.batches.restore(state["batches"])
         self.batches_hash = state["batches_hash"]
         self.learning_rate.restore(state["learning_rate"])
-        if not self.team.writes:  # the state has the masks of the process that wrote it
-            self._seed_dropout(self.step)
+        if not self.team.writes:
             return
         torch.set_rng_state(state["rng"])
         if self.device.type == "cuda" and "cuda_rng" in state:

@@ -143,10 +143,10 @@ def test_a_run_that_does_nothing_is_named_instead_of_the_time_left(clock_of, mon
         return clock.left
 
     assert "left" in left_at(9.0)
-    assert left_at(12.0) == "no progress of plain-8 seed 0 for 12 s"
+    assert left_at(12.0) == "plain-8 seed 0: no progress for 12 s"
     clock.finish(shallow)
     assert "left" in left_at(39.0)
-    assert left_at(41.0) == "no progress of plain-20 seed 0 for 41 s"
+    assert left_at(41.0) == "plain-20 seed 0: no progress for 41 s"
     clock.start(deep)  # in another process
     assert "left" in left_at(42.0)
 

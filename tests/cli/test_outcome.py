@@ -150,6 +150,10 @@ def test_without_a_report_the_outcome_has_none(plan, console, capsys, drawn):
     finish(made, console, {}, as_json=False, draws=False)
     assert f"report: none (`depthbench report {made.store.path}` draws it)" in console.file.getvalue()
     assert drawn == []
+    (made.store.path / "report").mkdir()
+    finish(made, console, {}, as_json=False, draws=False)
+    again = f"report: an earlier one (`depthbench report {made.store.path}` draws it again)"
+    assert again in console.file.getvalue()
 
 
 def test_the_recipe_is_one_line_with_what_differs_from_the_defaults(tiny):
@@ -159,3 +163,10 @@ def test_the_recipe_is_one_line_with_what_differs_from_the_defaults(tiny):
         "recipe: 12 steps of 16 images, optimizer=sgd, lr=0.05, weight_decay=0.0001, schedule=step, "
         "warmup=none, gamma=0.5, pad=1, flip=false; slow: lr=0.01"
     )
+
+
+def test_a_shard_names_the_command_that_draws_the_report_of_a_url(tiny, console):
+    made = make_plan(tiny(), Execution("memory://of-shards", device="cpu", shard=(1, 2)))
+    store(made, ["done"])
+    finish(made, console, {}, as_json=False)
+    assert "`depthbench report memory://of-shards/tiny` draws it" in " ".join(console.file.getvalue().split())

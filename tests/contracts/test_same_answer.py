@@ -1,4 +1,4 @@
-"""A run has the same results, bit for bit, wherever, whenever and next to whatever it is trained.
+"""A run has the same results, bit for bit, whatever the backend, the order, interruptions and the load are.
 
 This holds on a CPU for a fixed number of threads, which is one in all tests. test_ray.py and test_slurm.py
 compare runs that moved to another node or job with local ones."""

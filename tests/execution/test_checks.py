@@ -76,7 +76,7 @@ def test_less_than_one_job_is_refused(tiny, tmp_path):
 @pytest.mark.parametrize(
     ("settings", "match"),
     [
-        ({"step_mode": "captured"}, "--step captured: several processes make eager steps"),
+        ({"step_mode": "captured"}, "--step captured: several processes can only make eager steps"),
         ({"jobs": 4}, "--jobs 4: the processes of torchrun train one run at a time"),
         ({"device": "cuda:1"}, "--device cuda:1: each process has a GPU of its own; use cuda"),
         ({"backend": "local"}, "--on local: torchrun started 20 processes"),

@@ -19,7 +19,8 @@ SMALL = """
 from torch import nn
 
 def mine(depth, in_channels, num_classes):
-    return nn.Sequential(nn.Flatten(), nn.Linear(64, num_classes))
+    hidden = [nn.Linear(64, 64) for _ in range(depth - 1)]
+    return nn.Sequential(nn.Flatten(), *hidden, nn.Linear(64, num_classes))
 
 NETWORKS = {"mine": mine}
 """

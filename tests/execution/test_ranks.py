@@ -1,10 +1,12 @@
 """Two processes, as torchrun would start them, execute plans: rank 0 with the backend, rank 1 follows."""
 
+import errno
 import os
 import socket
 from pathlib import Path
 
 import pytest
+import torch.distributed as dist
 
 from depthbench.data.images import Images
 from depthbench.errors import BadInput, Interrupted
@@ -17,6 +19,7 @@ from depthbench.machine.launch import read_launch
 from depthbench.plugins import load_plugin
 from depthbench.store.results import load_results
 from depthbench.study.file import load_study
+from depthbench.training import checkpoint
 from tests.conftest import TINY
 from tests.teams import results_of, start_pair
 
@@ -65,6 +68,18 @@ def attempt(study, folder, display, **settings):
     return display.names(), None
 
 
+def attempt_on_full_disk(study, folder):
+    """Execute a study where the disk is full at the end of its first run."""
+    remove = checkpoint.remove
+
+    def fail_once(file):
+        checkpoint.remove = remove
+        raise OSError(errno.ENOSPC, "No space left on device", str(file))
+
+    checkpoint.remove = fail_once
+    return attempt(study, folder, Recorder())
+
+
 def lead(folder):
     long = study_of(name="long", recipe={"steps": 40}, evaluate={"every": 40, "log_every": 1})
     failing = study_of(
@@ -78,6 +93,7 @@ def lead(folder):
         "tiny": attempt(study_of(), folder, Recorder()),
         "again": attempt(study_of(), folder, Recorder()),
         "failing": attempt(failing, folder, Recorder()),
+        "full": attempt_on_full_disk(study_of(name="full"), folder),
         "interrupted": attempt(long, folder, Recorder(stop_at=10)),
         "resumed": attempt(long, folder, Recorder()),
     }
@@ -85,6 +101,7 @@ def lead(folder):
     Images.content_hash = lambda images: "other"  # as on a machine with other images
     found["other images"] = attempt(study_of(name="other"), folder, Recorder())
     Images.content_hash = original
+    found["groups"] = dist.get_world_size(), len(dist.distributed_c10d._world.pg_map)
     return found
 
 
@@ -132,6 +149,18 @@ def test_a_run_that_fails_on_every_rank_stops_no_other(executed):
     assert "wrong shape" in trace.read_text()
 
 
+def test_a_full_disk_at_the_end_of_a_run_stops_no_other(executed):
+    _, found, _ = executed
+    events, error = found["full"]
+    assert error is None
+    assert [event[2] for event in events if event[0] == "RunEnded"] == ["failed", "done"]
+
+
+def test_plans_share_a_team_and_a_failure_leaves_no_connections(executed):
+    _, found, _ = executed
+    assert found["groups"] == (2, 5)  # torch's default group and the four of a team
+
+
 def test_a_signal_saves_the_run_on_every_rank_and_it_resumes(executed):
     _, found, _ = executed
     events, error = found["interrupted"]
@@ -146,3 +175,10 @@ def test_bad_input_leaves_the_other_ranks_waiting_for_the_next_plan(executed):
     assert found["other images"][1] == (
         "BadInput: on rank 1, the images differ from those of rank 0; give every machine the same ones"
     )
+
+
+@pytest.mark.parametrize(
+    ("minutes", "seconds"), [(None, 1800), (5.0, 300), (1e-9, 10), (1e12, 604_800), (float("inf"), 604_800)]
+)
+def test_any_stall_timeout_is_one_that_torch_takes(minutes, seconds):
+    assert ranks.timeout_of(Execution(stall_timeout=minutes)).total_seconds() == seconds

@@ -151,7 +151,7 @@ def test_runs_that_another_process_trains_come_last_and_are_named(plan, backend)
     with plan.store.run(first).locked():
         execute(plan, display)
     assert seen == [second, first]
-    line = f"another process trains 1 of these runs now: {first}"
+    line = f"another process is training 1 of these runs: {first}"
     assert [event.text for event in display.calls if isinstance(event, Note)] == [line]
 
 

@@ -43,7 +43,7 @@ class Parent:
     def stop(self):
         self.connection.send(Stop())
 
-    def train(self, run, images, store, mode, *, data_hash, emit, should_stop, checkpoint_seconds):
+    def train(self, run, images, store, mode, *, data_hash, emit, should_stop):
         """Take the place of training.loop.train."""
         assert (images, data_hash, store.path) == ("images", "hash", self.store(run).path)
         step = 0

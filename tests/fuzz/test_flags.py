@@ -27,6 +27,7 @@ START = {
     "plan": ["--depths", "8", "--seeds", "1", *TINY, "--no-calibrate"],
     "frontier": ["plain", "--deepest", "8", "--seeds", "1", *TINY],
     "bench": [],
+    "check": ["mine.py"],
     "report": [RESULTS],
     "compare": [RESULTS, "other"],
     "show": [RESULTS],

@@ -41,17 +41,6 @@ def test_counting_changes_neither_the_network_nor_the_random_numbers():
     assert torch.equal(torch.get_rng_state(), random)
 
 
-class Own(nn.Module):
-    """A network with a matrix outside of its layers."""
-
-    def __init__(self):
-        super().__init__()
-        self.linear, self.matrix = nn.Linear(3, 2), nn.Parameter(torch.zeros(2, 5))
-
-    def forward(self, x):
-        return self.linear(x.flatten(1)) @ self.matrix
-
-
 @pytest.mark.parametrize(
     "network",
     [
@@ -67,8 +56,30 @@ def test_multiply_adds_equal_torchs_count(network):
     assert count(network, (2, 3, 16, 16)).multiply_adds == counter.get_total_flops() // 2
 
 
-def test_products_outside_of_known_layers_are_counted():
-    assert count_multiply_adds(Own(), (3, 1, 1)) == 3 * 2 + 2 * 5
+def test_modes_of_modules_are_restored():
+    network = nn.Sequential(nn.Conv2d(1, 2, 1), nn.BatchNorm2d(2)).train()
+    network[1].eval()
+    count_multiply_adds(network, (1, 2, 2))
+    assert (network[0].training, network[1].training) == (True, False)
+
+
+class OtherInTraining(nn.Module):
+    """A network with an auxiliary head in training."""
+
+    def __init__(self):
+        super().__init__()
+        self.body, self.head, self.auxiliary = nn.Linear(4, 5), nn.Linear(5, 3), nn.Linear(5, 3)
+
+    def forward(self, x):
+        x = self.body(x.flatten(1))
+        return self.head(x) + (self.auxiliary(x) if self.training else 0)
+
+
+def test_multiply_adds_are_those_of_evaluation():
+    network = OtherInTraining()
+    assert count_multiply_adds(network, (1, 2, 2)) == 4 * 5 + 5 * 3
+    assert count(network, (2, 1, 2, 2)).multiply_adds == 4 * 5 + 5 * 3
+    assert network.training
 
 
 @pytest.mark.slow

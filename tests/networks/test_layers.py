@@ -19,15 +19,10 @@ class Own(nn.Module):
 def test_layers_of_a_network_that_does_not_name_them():
     network = Own()
     assert weighted_layers(network) == [
-        Layer("stem.0", "1", network.stem[0], network.stem[1]),
-        Layer("body.0.0", "1", network.body[0][0], network.body[0][0]),  # its norm follows the ReLU
-        Layer("head", "fc", network.head, network.norm),  # the last linear map is the classifier
+        Layer("stem.0", "1", network.stem[0]),
+        Layer("body.0.0", "1", network.body[0][0]),
+        Layer("head", "fc", network.head),  # the last linear map is the classifier
     ]
-
-
-def test_a_norm_belongs_to_the_layer_before_it_or_to_none():
-    network = nn.Sequential(nn.LayerNorm(2), nn.Linear(2, 2), nn.LayerNorm(2), nn.LayerNorm(2))
-    assert weighted_layers(network) == [Layer("1", "1", network[1], network[2])]
 
 
 def test_layers_that_a_network_names_are_used():

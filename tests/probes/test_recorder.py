@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from depthbench.networks import NETWORKS
 from depthbench.probes import PROBES
@@ -194,3 +195,168 @@ def test_measuring_all_layers_at_once_gives_the_same_values(name):
         together = recorder.values()
     assert set(recorder.at_once) == set(NAMES)
     torch.testing.assert_close(together, one_by_one, rtol=torch.finfo(torch.float32).eps, atol=0)
+
+
+class Repeated(nn.Module):
+    """A layer that is applied twice, without and with recomputed activations."""
+
+    def __init__(self, reentrant=None, layers=1):
+        super().__init__()
+        torch.manual_seed(0)
+        self.first = nn.Linear(4, 5)
+        self.hidden = nn.ModuleList(nn.Linear(5, 5) for _ in range(layers))
+        self.last = nn.Linear(5, 3)
+        self.reentrant, self.outputs = reentrant, []
+
+    def apply_hidden(self, k, x):
+        z = self.hidden[k % len(self.hidden)](x)
+        if z.requires_grad and self.reentrant is None:
+            z.retain_grad()
+            self.outputs.append(z)
+        return z.relu()
+
+    def forward(self, x):
+        x = self.first(x).relu()
+        for k in range(2):
+            if self.reentrant is None:
+                x = self.apply_hidden(k, x)
+            else:
+                x = checkpoint(self.apply_hidden, k, x, use_reentrant=self.reentrant)
+        return self.last(x)
+
+
+def labelled():
+    torch.manual_seed(1)
+    return torch.randn(6, 4), torch.arange(6) % 3
+
+
+PLUGGED = {
+    "largest": Probe("preactivation_gradient", lambda gradient: gradient.abs().max()),
+    "active": Probe("response", lambda response: (response > 0).float().mean()),
+}
+
+
+@pytest.mark.parametrize("at_once", [False, True])
+@pytest.mark.parametrize("reentrant", [None, False, True])
+def test_every_use_of_a_layer_is_measured(at_once, reentrant):
+    network = Repeated()
+    F.cross_entropy(network(labelled()[0]), labelled()[1]).backward()
+    z = torch.stack(network.outputs).detach().double()
+    gradients = torch.stack([output.grad for output in network.outputs]).double()
+    recorder = Recorder(checked := Repeated(reentrant), ALL | PLUGGED, at_once)
+    with recorder:
+        F.cross_entropy(checked(labelled()[0]), labelled()[1]).backward()
+        values = dict(zip(recorder.probes, recorder.values()[1].tolist(), strict=True))
+    expected = {
+        "grad_norm_preact": gradients.square().sum((1, 2)).sum().sqrt(),
+        "grad_norm_weight": network.hidden[0].weight.grad.double().norm(),
+        "response_std": z.std(correction=0),
+        "largest": gradients.abs().max(),
+        "active": (z > 0).double().mean(),
+        "weight_norm": network.hidden[0].weight.detach().double().norm(),
+    }
+    assert values == pytest.approx({name: value.item() for name, value in expected.items()}, rel=1e-6)
+
+
+def test_two_layers_that_share_a_weight_have_their_own_gradients_and_responses():
+    once, tied = Repeated(), Repeated(layers=2)
+    tied.load_state_dict(once.state_dict(), strict=False)
+    tied.hidden[1].weight, tied.hidden[1].bias = tied.hidden[0].weight, tied.hidden[0].bias
+    (_, whole, _), (_, first, second, _) = (recorded(n, *labelled()).tolist() for n in (once, tied))
+    for name, both, value in zip(ALL, zip(first, second, strict=True), whole, strict=True):
+        if name == "grad_norm_preact":
+            assert math.hypot(*both) == pytest.approx(value, rel=1e-6)
+            assert both[0] != both[1]
+        elif name != "response_std":
+            assert both == pytest.approx((value, value), rel=1e-6)
+
+
+def test_uses_of_different_shapes_are_measured_together():
+    layer = nn.Linear(4, 4)
+    recorder = Recorder(nn.Sequential(layer), ALL | PLUGGED)
+    small, large = torch.randn(2, 4), 3 + torch.randn(5, 6, 4)
+    with recorder:
+        (layer(small).sum() + 2 * layer(large).sum()).backward()
+        values = dict(zip(recorder.probes, recorder.values()[0].tolist(), strict=True))
+    responses = torch.cat([layer(small).flatten(), layer(large).flatten()]).detach().double()
+    assert values["response_std"] == pytest.approx(responses.std(correction=0).item(), rel=1e-6)
+    assert values["active"] == pytest.approx((responses > 0).double().mean().item(), rel=1e-6)
+    assert values["grad_norm_preact"] == pytest.approx(math.sqrt(8 + 4 * 120))
+    assert values["largest"] == 2
+
+
+def test_micro_batches_are_measured_as_one_batch():
+    x, y = labelled()
+    whole = recorded(Repeated(), x, y)
+    network = Repeated()
+    recorder = Recorder(network, ALL | PLUGGED)
+    with recorder:
+        for part in (slice(0, 3), slice(3, 6)):
+            (F.cross_entropy(network(x[part]), y[part]) / 2).backward()
+        values = recorder.values()
+    torch.testing.assert_close(values[:, : len(ALL)], whole, rtol=1e-6, atol=1e-12)
+    assert values[::2, len(ALL) :].isnan().all()  # tensors of single uses were not kept
+    assert not values[1].isnan().any()
+
+
+def test_the_sum_of_several_backward_passes_is_not_one_of_them():
+    network = Repeated()
+    recorder = Recorder(network, ALL)
+    with recorder:
+        logits = network(labelled()[0])
+        logits.sum().backward(retain_graph=True)
+        logits.square().sum().backward()
+        missing = recorder.values().isnan().all(0).tolist()
+    assert dict(zip(ALL, missing, strict=True)) == {name: name == "grad_norm_preact" for name in ALL}
+
+
+class Norms(nn.Module):
+    """Layers whose norms are registered elsewhere, shared, applied to a permuted output or to a sum."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.shared, self.of_sum = nn.LayerNorm(4), nn.LayerNorm(4)
+        self.conv = nn.Conv2d(3, 4, 1)
+        self.of_conv = nn.LayerNorm(4)
+        self.a, self.b, self.c, self.d = (nn.Linear(4, 4) for _ in range(4))
+        self.after = nn.LayerNorm(4)
+        for scale, norm in enumerate([self.shared, self.of_sum, self.of_conv, self.after], 2):
+            nn.init.constant_(norm.weight, scale)
+
+    def forward(self, x):
+        x = self.of_conv(self.conv(x).permute(0, 2, 3, 1)).mean((1, 2))
+        x = x + self.shared(self.a(x)) + self.shared(self.b(x))
+        x = self.of_sum(x + self.c(x))
+        return self.after(self.d(x).relu_())
+
+
+def test_a_response_is_that_of_the_norm_of_the_layer_and_of_no_other():
+    network, x = Norms(), torch.randn(16, 3, 2, 2)
+    seen = {}
+    for name in "cd":
+        hook = lambda module, inputs, output, name=name: seen.update({name: output.detach().clone()})  # noqa: E731
+        getattr(network, name).register_forward_hook(hook)
+    recorder = Recorder(network, {"response_std": ALL["response_std"]})
+    with recorder:
+        network(x).sum().backward()
+        values = {
+            layer.name: value
+            for layer, value in zip(recorder.layers, recorder.values()[:, 0].tolist(), strict=True)
+        }
+    expected = {"conv": 4.0, "a": 2.0, "b": 2.0}
+    expected |= {name: z.double().std(correction=0).item() for name, z in seen.items()}
+    assert values == pytest.approx(expected, rel=1e-3)
+
+
+def test_the_second_map_of_a_transformer_layer_has_its_own_response():
+    torch.manual_seed(0)
+    network = nn.TransformerEncoderLayer(8, 2, 16, dropout=0, batch_first=True)
+    seen = []
+    network.linear2.register_forward_hook(lambda module, inputs, output: seen.append(output.detach()))
+    recorder = Recorder(network, {"response_std": ALL["response_std"]})
+    with recorder:
+        network(torch.randn(4, 3, 8)).sum().backward()
+        names = [layer.name for layer in recorder.layers]
+        value = recorder.values()[names.index("linear2"), 0].item()
+    assert value == pytest.approx(seen[0].double().std(correction=0).item(), rel=1e-6)

@@ -9,7 +9,7 @@ from depthbench.errors import BadInput
 from depthbench.registry import Entry
 from depthbench.report import FIGURES, write_report
 from depthbench.report.entries import CHAPTERS, ReportTable, Table
-from depthbench.report.page import template
+from depthbench.report.page import _command, template
 from depthbench.report.tables import TABLES
 from depthbench.store.study_store import StudyStore
 from tests.report.conftest import DRAWN, STEPS, store_study, study_of
@@ -175,6 +175,13 @@ def test_the_command_names_the_plugins_that_it_executes(tmp_path, figures, monke
     command = "depthbench run results/mine/study.toml --plugin &#39;my block.py&#39; --plugin /b.py"
     assert f"<code>{command}</code>" in html
     assert "This command executes <code>my block.py</code> and <code>/b.py</code>. Read these files" in html
+
+
+def test_the_command_of_a_search_quotes_what_a_stored_study_names(tmp_path):
+    study = {"frontier": {}, "grid": {"network": ["plain; id", "resnet"], "depth": [8], "seed": [0]}}
+    command = _command(tmp_path / "mine", study)
+    assert command.startswith("depthbench frontier 'plain; id,resnet' --seeds 0, ")
+    assert " --name mine " in command
 
 
 def test_a_missing_probe_is_stated_and_its_old_figure_removed(tmp_path, figures):

@@ -91,7 +91,7 @@ def test_a_killed_upload_leaves_the_old_file(tmp_path, monkeypatch):
 
 
 def fails(times, error):
-    """Return a method that raises `error` so many times, and then works."""
+    """Return a method that raises `error` as many times as given, and then works."""
     left = [error] * times
     original = MemoryFileSystem.pipe_file
 
@@ -109,6 +109,23 @@ def test_a_request_is_repeated_until_the_network_is_back(monkeypatch, no_pauses)
     files.write("a", b"1")
     assert files.read("a") == b"1"
     assert no_pauses == [1, 2, 4, 8]
+
+
+def test_a_file_that_cannot_be_read_is_not_taken_for_a_missing_one(files, monkeypatch, no_pauses):
+    for name in ("one", "two"):
+        files.create(name, name.encode())
+    failures = [ConnectionError("reset"), ConnectionError("reset")]
+    kind = type(files._fs)
+    read = kind.cat_file
+
+    def fail_first(self, path, **options):
+        if path.endswith("/one") and failures:
+            raise failures.pop()
+        return read(self, path, **options)
+
+    monkeypatch.setattr(kind, "cat_file", fail_first)
+    assert files.read_many(["one", "two", "missing"]) == {"one": b"one", "two": b"two"}
+    assert len(no_pauses) == 2
 
 
 def test_a_request_that_keeps_failing_is_given_up_in_one_line(monkeypatch, no_pauses):

@@ -65,7 +65,7 @@ def test_the_lease_of_another_machine_is_respected_as_long_as_it_is_refreshed(fi
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"[", b'{"owner": "x", "host": "h", "machine": "elsewhere", "pid": 1}']
+    "content", [b"", b"[" * 100_000, b'{"owner": "x", "host": "h", "machine": "elsewhere", "pid": 1}']
 )
 def test_a_lease_that_is_not_refreshed_expires(files, content):
     files.create(".lock", content)
@@ -79,7 +79,7 @@ def test_a_lease_that_is_not_refreshed_expires(files, content):
 
 @pytest.mark.skipif(not lease_module._machine(), reason="needs /proc")
 def test_the_lease_of_a_dead_process_of_this_machine_is_taken_at_once(files, held, monkeypatch):
-    held._has_ended.set()  # it is not refreshed any more
+    held._has_ended.set()  # it is no longer refreshed
     monkeypatch.setattr(lease_module, "EXPIRY_SECONDS", 1000.0)
     process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     change(files, pid=process.pid, started=lease_module._started(process.pid))

@@ -155,6 +155,19 @@ def test_damaged_runs_are_skipped_with_a_message(store_of, tmp_path):
     assert broken.is_finished()
 
 
+def test_the_state_of_a_damaged_run_is_kept(store_of, tmp_path):
+    damaged, early, done = store_of("a", ["interrupted"]), store_of("b", ["interrupted"]), store_of("c")
+    change(early, step=4).checkpoint.write_bytes(b"early")
+    (run,) = damaged.run_stores()
+    run.record_file.write_text("null")
+    run.checkpoint.write_bytes(b"late")
+    messages = []
+    merge_results([early.path], damaged.path, notify=messages.append)
+    assert run.checkpoint.read_bytes() == b"late"
+    assert "keeping its checkpoint" in messages[-1]
+    assert set(statuses(merge_results([done.path], damaged.path)).values()) == {"done"}
+
+
 def test_a_kill_leaves_a_directory_that_merging_again_completes(store_of, tmp_path, monkeypatch):
     a = store_of("a", ["done", "done"])
     copy2, copied = shutil.copy2, []

@@ -4,6 +4,7 @@ import torch
 from torch import nn
 
 from depthbench.networks import NETWORKS, Family
+from depthbench.networks.cost import count_parameters
 from depthbench.training.building import build_network, hash_weights, make_class_weights, make_optimizer
 from depthbench.training.settings import Recipe
 
@@ -21,8 +22,13 @@ def test_initial_weights_depend_on_the_seed_alone(tiny, digits):
 
 
 def test_a_builder_gets_the_options_that_were_changed_and_the_shape_of_the_images(tiny, digits):
+    class Network(nn.Module):
+        def __init__(self, **arguments):
+            super().__init__()
+            self.arguments = arguments
+
     run = next(tiny(options={"norm": "none"}).runs())
-    assert build_network(Family(dict), run, digits) == {
+    assert build_network(Family(Network), run, digits).arguments == {
         "depth": 8,
         "in_channels": 1,
         "num_classes": 10,
@@ -57,6 +63,57 @@ def test_a_network_without_weights_of_layers_can_be_trained(decay_norm):
     recipe = Recipe(decay_norm=decay_norm, weight_decay=0.5)
     (group,) = make_optimizer(nn.BatchNorm1d(3), recipe).param_groups
     assert (len(group["params"]), group["weight_decay"]) == (2, 0.5 if decay_norm else 0.0)
+
+
+class Once(nn.Module):
+    """A hidden layer that is applied twice."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.hidden, self.last = nn.Linear(6, 5), nn.Linear(5, 5), nn.Linear(5, 3)
+
+    def again(self, x):
+        return self.hidden(x)
+
+    def forward(self, x):
+        return self.last(self.again(self.hidden(self.first(x).relu()).relu()).relu())
+
+
+class Tied(Once):
+    """The same network, written as two layers that share their parameters."""
+
+    def __init__(self):
+        super().__init__()
+        self.second = nn.Linear(5, 5)
+        self.second.weight, self.second.bias = self.hidden.weight, self.hidden.bias
+
+    def again(self, x):
+        return self.second(x)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+@pytest.mark.parametrize("decay_norm", [True, False])
+def test_a_shared_weight_is_updated_once_per_step(optimizer, decay_norm):
+    recipe = Recipe(optimizer=optimizer, lr=0.1, weight_decay=0.1, decay_norm=decay_norm)
+    trained = []
+    for kind in (Once, Tied):
+        torch.manual_seed(0)
+        network = kind()
+        steps = make_optimizer(network, recipe)
+        torch.manual_seed(1)
+        for _ in range(5):
+            steps.zero_grad()
+            network(torch.randn(8, 6)).square().mean().backward()
+            steps.step()
+        trained.append(network)
+    once, tied = trained
+    assert tied.second.weight is tied.hidden.weight
+    own = dict(tied.named_parameters())
+    assert own.keys() == dict(once.named_parameters()).keys()
+    assert all(torch.equal(own[name], parameter) for name, parameter in once.named_parameters())
+    assert count_parameters(tied) == count_parameters(once)
+    assert hash_weights(tied) == hash_weights(once)
 
 
 def test_class_weights_are_inverse_to_frequencies_and_1_on_average():

@@ -152,3 +152,20 @@ def test_no_checkpoint_gives_no_message(tmp_path):
 def test_removing_checkpoints_leaves_no_file(path):
     checkpoint.remove(path)
     assert list(path.parent.iterdir()) == []
+
+
+def test_a_kill_while_a_state_is_flushed_leaves_the_backup_of_a_damaged_one(tmp_path, monkeypatch):
+    file = tmp_path / "checkpoint.pt"
+    for step in (1, 2):
+        checkpoint.save(file, {"run_id": "r", "step": step})
+    file.write_bytes(b"damaged")
+
+    def kill(descriptor):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("os.fsync", kill)
+    with pytest.raises(KeyboardInterrupt):
+        checkpoint.save(file, {"run_id": "r", "step": 3})
+    restored = []
+    checkpoint.restore(file, "r", restored.append)
+    assert [state["step"] for state in restored] == [1]

@@ -146,12 +146,15 @@ def test_the_warm_up_is_resumed(tiny, trained):
     assert rates[230] != 0.01  # not held once the error was below the bound
 
 
+OFTEN = TrainingMode(checkpoint_seconds=0)
+
+
 def test_stopping_twice_and_saving_often_changes_nothing(tiny, trained):
     run = next(tiny().runs())
     _, store = trained(run, folder="whole")
-    trained(run, folder="parts", should_stop=stop_after(3), checkpoint_seconds=0)
-    trained(run, folder="parts", should_stop=stop_after(4), checkpoint_seconds=0)
-    record, parts = trained(run, folder="parts", checkpoint_seconds=0)
+    trained(run, folder="parts", should_stop=stop_after(3), mode=OFTEN)
+    trained(run, folder="parts", should_stop=stop_after(4), mode=OFTEN)
+    record, parts = trained(run, folder="parts", mode=OFTEN)
     assert record.status == "done"
     assert_same_tables(store, parts)
 

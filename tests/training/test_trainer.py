@@ -1,9 +1,11 @@
+import copy
 import math
 
 import pytest
 import torch
 
 from depthbench.training.mode import TrainingMode
+from depthbench.training.team import Team
 from depthbench.training.trainer import Trainer
 
 CPU = TrainingMode()
@@ -84,3 +86,17 @@ def test_a_state_of_another_device_keeps_this_ones_settings(tiny, digits):
         assert group["lr"] == 0.01
     assert again.eager_step.optimizer.state_dict()["state"]
     again.advance()
+
+
+def test_another_rank_resumes_with_the_masks_of_an_uninterrupted_run(tiny, digits):
+    class Second(Team):
+        rank, size = 1, 2
+
+    run = next(tiny(options={"dropout": 0.5}).runs())
+    whole, resumed = (Trainer(run, digits, CPU, team=Second()) for _ in range(2))
+    whole.advance()
+    resumed.restore(copy.deepcopy(whole.state()))
+    for trainer in (whole, resumed):
+        trainer.advance()
+    for one, other in zip(whole.network.parameters(), resumed.network.parameters(), strict=True):
+        assert torch.equal(one, other)

@@ -22,9 +22,9 @@ def merge(
     """Join results directories, e.g. of machines without a shared disk.
 
     The directories must have the same data and recipe; their depths, seeds
-    and networks may differ. Finished runs are preferred to unfinished ones.
-    Nothing is written if the directories do not belong together. `show`,
-    `report` and `run` then work on DIR.
+    and networks may differ. A finished copy of a run is preferred to
+    an unfinished one. If the settings or the images differ, nothing is
+    written. Afterwards, use `show`, `report` and `run` with DIR.
 
     Examples:
 

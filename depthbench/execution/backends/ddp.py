@@ -136,10 +136,13 @@ class _Leader:
         except (Exception, SystemExit) as error:
             failure, record = error, _store_failure(run, store, error)
         self.display.show(RunEnded(run, record))
-        if not self.team.meet(has_failed=failure is not None):
-            raise StudyStopped(f"{run.run_id} failed on rank 0 alone ({record.reason})")
-        if failure is not None:  # messages of the failed run may be on their way
-            self.team = ranks.connect_team(self.plan.device, self.plan.execution)
+        has_failed = self.team.meet(has_failed=failure is not None)
+        if has_failed is None:
+            if failure is None:
+                raise StudyStopped(f"{run.run_id} ended, but another process does not answer")
+            raise StudyStopped(f"{run.run_id} failed on rank 0 only ({record.reason})")
+        if has_failed:  # messages of the failed run may be on their way
+            self.team = ranks.connect_team(self.plan.device, self.plan.execution, after_failure=True)
 
     def _finish(self, steps: Generator[None, None, Record]) -> Record:
         while True:

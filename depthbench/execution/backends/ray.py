@@ -14,6 +14,7 @@ import tempfile
 import threading
 import time
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -29,7 +30,7 @@ from depthbench.data.load import default_data_dir, load_images
 from depthbench.data.mapped import Mapped
 from depthbench.data.settings import Data
 from depthbench.errors import BadInput, Interrupted, one_line
-from depthbench.events import Display, Event, Note, RunEnded, RunStarted, Stopping
+from depthbench.events import Alive, Display, Event, Note, RunEnded, RunStarted, Stopping
 from depthbench.execution import janitor
 from depthbench.execution.backends.local import TICK, collect_signals
 from depthbench.execution.ends import store_end
@@ -44,9 +45,9 @@ from depthbench.store.record import Status
 from depthbench.store.remote import fetch_file
 from depthbench.study.model import Run
 
-DEATHS = 3  # of a run's process or node without progress in between, after which the run has failed
-POLL_SECONDS = 0.5  # between two looks of a task whether it should stop
-PROBE_SECONDS = 120.0  # a node has this time to answer; its first worker process may have to start
+DEATHS = 3  # a run has failed after its process or node died this often without progress in between
+POLL_SECONDS = 0.5  # between two checks of a task whether it should stop
+PROBE_SECONDS = 120.0  # for the answer of a node, whose first worker process may have to start
 CONNECT_SECONDS = 5.0  # Ray itself waits for minutes, and then ends the process
 SAME_VERSIONS = ("python", "torch", "torchvision", "numpy")  # with others, results differ in the last digits
 
@@ -54,8 +55,8 @@ SAME_VERSIONS = ("python", "torch", "torchvision", "numpy")  # with others, resu
 def check(execution: Execution) -> None:
     """Raise BadInput if Ray is not installed or no cluster answers at the address."""
     _import_ray()
-    if address := _address_of(execution):
-        _check_address(address)
+    if (address := _address_of(execution)) is not None:
+        _check_address(address, "RAY_ADDRESS=" if execution.address is None else "--address ")
 
 
 def prepare(plan: Plan, display: Display) -> Plan:
@@ -64,15 +65,26 @@ def prepare(plan: Plan, display: Display) -> Plan:
     Raises BadInput if that fails, or if its nodes lack something that runs need."""
     if not plan.todo:
         return plan
-    ray = _import_ray()
     is_ours = _connect(plan)
+    try:
+        return _with_capacity(plan, display, is_ours=is_ours)
+    except BaseException:
+        _disconnect()
+        raise
+
+
+def _with_capacity(plan: Plan, display: Display, *, is_ours: bool) -> Plan:
+    """Return the plan with the number of runs that the cluster trains at once.
+
+    is_ours: whether this process started the cluster, so that it will not grow."""
+    import ray
+
     nodes = [node for node in ray.nodes() if node["Alive"]]
     slots = sum(_slots(node["Resources"], plan) for node in nodes)
     if not slots:
         gpus = f" and --gpus-per-run {_gpus(plan):g}" if _gpus(plan) else ""
         wanted = f"--cpus-per-run {plan.threads}{gpus}"
         if is_ours:
-            _disconnect()
             raise BadInput(
                 f"{wanted}: this machine has fewer; use smaller numbers, or --address of a cluster"
             )
@@ -106,7 +118,7 @@ _connected: list[contextlib.ExitStack] = []
 
 def _import_ray() -> Any:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # read when Ray is imported
-    os.environ.setdefault("RAY_worker_niceness", "0")  # of a local cluster: runs have the priority of others
+    os.environ.setdefault("RAY_worker_niceness", "0")  # a local cluster must not lower their priority
     try:
         import ray
     except ImportError:
@@ -118,7 +130,7 @@ def _connect(plan: Plan) -> bool:
     """Connect to the cluster of --address or RAY_ADDRESS, or start one of this machine.
 
     Returns whether this process started it. If the caller has connected to a cluster, that one is used."""
-    import ray
+    ray = _import_ray()
     from ray._private import worker
 
     if ray.is_initialized():
@@ -167,22 +179,27 @@ def _disconnect() -> None:
 
 
 def _address_of(execution: Execution) -> str | None:
-    return execution.address or os.environ.get("RAY_ADDRESS")
+    if execution.address is not None:
+        return execution.address
+    return os.environ.get("RAY_ADDRESS") or None
 
 
-def _check_address(address: str) -> None:
-    """Raise BadInput if nothing listens at an address of the form HOST:PORT."""
-    host, colon, port = address.removeprefix("ray://").rpartition(":")
+def _check_address(address: str, source: str) -> None:
+    """Raise BadInput if nothing listens at an address of the form HOST:PORT.
+
+    source: what precedes the address where the user gave it."""
+    leave_out = "unset it" if source.endswith("=") else "omit --address"
+    host, colon, port = address.rpartition(":")
     if address == "auto":
         return
-    if not colon or not port.isdecimal():
-        raise BadInput(f"--address {address}: use HOST:PORT, or auto for a cluster of this machine")
+    if not colon or not port.isdecimal() or "/" in host:  # ray:// cannot tell which node this is
+        raise BadInput(f"{source}{address}: use HOST:PORT, or auto for a cluster of this machine")
     try:
         socket.create_connection((host, int(port)), CONNECT_SECONDS).close()
     except OSError as error:
         raise BadInput(
-            f"--address {address}: no cluster answers there ({error.strerror or error}); start one with "
-            "`ray start --head`, or omit --address to use this machine"
+            f"{source}{address}: no cluster answers there ({error.strerror or error}); start one with "
+            f"`ray start --head`, or {leave_out} to use this machine"
         ) from None
 
 
@@ -246,7 +263,7 @@ def _versions() -> dict[str, str]:
 
 
 def _on_every_node(location: Path | URL) -> Path | URL:
-    """Return the location of results as another node finds it."""
+    """Return the location of the results for other nodes: a full path or a URL."""
     return location if isinstance(location, URL) else location.absolute()
 
 
@@ -309,7 +326,7 @@ class Job:
 
 @dataclass
 class _Deaths:
-    """The deaths of the processes or nodes that trained a run."""
+    """How often the process or node that trained a run died."""
 
     step: int = 0
     """The last step that was seen."""
@@ -422,7 +439,7 @@ class _StudyInProgress:
             return
         deaths.count()
         if deaths.at_furthest < DEATHS:
-            self.display.show(Note("its process or node died; it starts again", run))
+            self.display.show(Note("its process or node died; the run starts again", run))
         else:
             times = f"{DEATHS} time{'s'[: DEATHS > 1]}"
             self._give_up(run, f"its process or node died {times} at step {deaths.furthest}")
@@ -472,7 +489,7 @@ class _StudyInProgress:
 
 
 def _stays_in_files(images: Images) -> bool:
-    """Return whether images are read from files while runs train."""
+    """Return whether runs read images from files while they train."""
     return any(isinstance(x, Files) for x in images.pixels)
 
 
@@ -509,7 +526,9 @@ class _Line:
 
     def __init__(self, start: StartRun, mailbox: Any):
         self.messages = deque([start])
-        self.mailbox = mailbox
+        self.run, self.mailbox = start.run, mailbox
+        self.is_reading = False
+        """Whether this process reads images, which is no stall, however long it takes."""
         self.has_ended = threading.Event()
         """Whether the run has ended, or should."""
         threading.Thread(target=self._watch, daemon=True).start()
@@ -532,13 +551,15 @@ class _Line:
         return bool(self.messages) or self.has_ended.is_set()
 
     def _watch(self) -> None:
-        """Look from time to time whether the run should stop."""
+        """Check from time to time whether the run should stop, and say that reading images goes on."""
         import ray
 
         with contextlib.suppress(ray.exceptions.RayError):  # the submitting process has ended
             while not self.has_ended.wait(POLL_SECONDS):
                 if ray.get(self.mailbox.should_stop.remote()):
                     self.has_ended.set()
+                elif self.is_reading:
+                    self.mailbox.put.remote(Alive(self.run, 0, 0.0))
         self.has_ended.set()
 
 
@@ -552,30 +573,54 @@ def train_one(job: Job, images: Images | None, start: StartRun, mailbox: Any) ->
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C can reach this process too, but the parent decides
     line = _Line(start, mailbox)
     line.send(RunStarted(start.run))
-    setup = replace(job.setup, plugins=_plugin_files(job.plugins))
-    worker = Worker(line, setup, lambda: _images_here(job) if images is None else images)
-    worker.serve()
+
+    def read() -> Images:
+        if images is not None:
+            return images
+        line.is_reading = True
+        try:
+            return _images_here(job)
+        finally:
+            line.is_reading = False
+
+    with _plugin_files(job.plugins) as plugins:
+        worker = Worker(line, replace(job.setup, plugins=plugins), read)
+        worker.serve()
     _has_failed = worker.inbox.has_failed
 
 
-@cache
-def _plugin_files(plugins: tuple[tuple[str, bytes], ...]) -> tuple[str, ...]:
-    """Write plug-ins to files of this node, once for each process, and return their paths."""
+_plugin_folder = cache(_temporary_folder)
+"""The folder of this process. A plug-in counts as loaded only at the path from which it was loaded."""
+
+
+@contextlib.contextmanager
+def _plugin_files(plugins: tuple[tuple[str, bytes], ...]) -> Iterator[tuple[str, ...]]:
+    """Yield the paths of files of this node with the plug-ins. They are the same for each run of a process.
+
+    The files are removed after the run, because Ray ends its processes without their exit handlers."""
     if not plugins:
-        return ()
-    folder = Path(_temporary_folder("plugins"))
+        yield ()
+        return
+    folder = Path(_plugin_folder("plugins"))
+    folder.mkdir(mode=0o700, exist_ok=True)  # the run before has removed it
     paths = []
-    for number, (name, content) in enumerate(plugins):
-        path = folder / str(number) / name
-        path.parent.mkdir()
-        path.write_bytes(content)
-        paths.append(str(path))
-    return tuple(paths)
+    try:
+        for number, (name, content) in enumerate(plugins):
+            path = folder / str(number) / name
+            path.parent.mkdir()
+            path.write_bytes(content)
+            paths.append(str(path))
+        yield tuple(paths)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _images_here(job: Job) -> Images:
     """Return the images as this node reads them. Raises BadInput if they differ from those of the plan."""
     images = load_images(job.data, job.data_dir)
     if images.content_hash() != job.setup.data_hash:
-        raise BadInput(f"the images of {job.data.path or job.data.name} on {socket.gethostname()} are others")
+        raise BadInput(
+            f"{job.data.path or job.data.name}: the images on {socket.gethostname()} differ from those of "
+            "the machine that started the study; give every node the same ones"
+        )
     return images

@@ -38,18 +38,16 @@ FOLDER = "slurm"
 DAY = 24 * 60  # minutes: the default time limit. A job that reaches its limit is queued again.
 MOST_TIMEOUTS = 100
 LISTS = ("setup", "srun_args", "teardown")  # parameters that may be given several times
-OURS = {  # parameters that other options set
-    "array": "--jobs",
-    "array_parallelism": "--jobs",
-    "cpus_per_task": "--cpus-per-run",
-    "gpus_per_node": "--gpus-per-run",
-    "num_gpus": "--gpus-per-run",
-    "nodes": "nothing, because each run is one job on one node",
-    "ntasks_per_node": "nothing, because each run is one process",
-    "job_name": "--name",
-    **dict.fromkeys(
-        ("output", "error", "open_mode", "signal"), "nothing, because depthbench needs its own value"
-    ),
+OURS = {  # parameters that a user cannot set, and why
+    "array": "--jobs sets it",
+    "array_parallelism": "--jobs sets it",
+    "cpus_per_task": "--cpus-per-run sets it",
+    "gpus_per_node": "--gpus-per-run sets it",
+    "num_gpus": "--gpus-per-run sets it",
+    "nodes": "each run is one job on one node",
+    "ntasks_per_node": "each run is one process",
+    "job_name": "--name sets it",
+    **dict.fromkeys(("output", "error", "open_mode", "signal"), "depthbench needs its own value"),
 }
 
 FINAL_STATES = (
@@ -57,9 +55,9 @@ FINAL_STATES = (
     *("OUT_OF_MEMORY", "PREEMPTED", "REVOKED", "TIMEOUT"),
     *("FINISHED", "INTERRUPTED"),  # of the local executor
 )
-STATE_SECONDS = 30.0  # between two questions to Slurm, and while the last jobs end:
-STATE_SECONDS_ENDING = 5.0
-READ_SECONDS = 2.0  # between two looks at the files of a cluster
+STATE_SECONDS = 30.0  # between two queries of Slurm
+STATE_SECONDS_ENDING = 5.0  # while the last jobs end
+READ_SECONDS = 2.0  # between two reads of the event files of a cluster
 READ_SECONDS_LOCAL = 0.05
 LATE_SECONDS = 60.0
 """Seconds for which a job has a final state before it counts as dead. Slurm may queue it again, and its last
@@ -72,7 +70,10 @@ def check(execution: Execution) -> None:
     if importlib.util.find_spec("submitit") is None:
         raise BadInput("--on slurm needs submitit: install it with `pip install 'depthbench[slurm]'`")
     if execution.address is not None:
-        raise BadInput("--address: Slurm has no address; leave it out, and run this command on the cluster")
+        raise BadInput(
+            f"--address {execution.address}: Slurm needs no address; leave it out, and run this command on "
+            "the cluster"
+        )
     gpus = execution.gpus_per_run
     if gpus is not None and gpus != int(gpus):
         raise BadInput(f"--gpus-per-run {gpus:g}: Slurm gives a job whole GPUs; use a whole number")
@@ -104,7 +105,7 @@ def parameters(execution: Execution, *, jobs: int, name: str) -> dict[str, Any]:
     for given, text in execution.slurm:
         key = given.replace("-", "_")
         if key in OURS:
-            raise BadInput(f"--slurm {given}={text}: this is set by {OURS[key]}; leave it out")
+            raise BadInput(f"--slurm {given}={text}: leave it out, because {OURS[key]}")
         if key == "time":
             chosen[key] = minutes(text)
         elif key in LISTS:
@@ -131,7 +132,7 @@ def _value(text: str) -> str | int | bool:
 
 
 def minutes(text: str) -> int:
-    """Return a time limit as Slurm writes it, in minutes. Seconds are rounded up. Raises BadInput."""
+    """Convert a time limit in Slurm's notation to minutes. Seconds are rounded up. Raises BadInput."""
     match = re.fullmatch(r"(?:(\d+)-(\d+)(?::(\d+))?(?::(\d+))?|(?:(\d+):)?(\d+):(\d+)|(\d+))", text)
     if match is None:
         raise BadInput(f"--slurm time={text}: use minutes, hours:minutes:seconds or days-hours")
@@ -166,7 +167,7 @@ class _Watched:
     end: RunEnded | None = None
     """How the run ended. After `interrupted`, it may start again."""
     gone_since: float | None = None
-    """Since when the job has a final state."""
+    """The time since which the job has a final state."""
 
 
 class _Submission:
@@ -279,7 +280,7 @@ class _Submission:
         )
 
     def _watch(self) -> None:
-        """Show what has happened since the last look."""
+        """Show what has happened since the last call."""
         now = time.monotonic()
         if now - self._read_at < (READ_SECONDS_LOCAL if self.is_local else READ_SECONDS):
             return
@@ -315,7 +316,7 @@ class _Submission:
             self.display.show(event)
 
     def _has_ended(self, watched: _Watched, state: str) -> bool:
-        """Show the end of a run, and return whether its job is watched no longer."""
+        """Show the end of a run. Return whether its job no longer needs to be watched."""
         end, now = watched.end, time.monotonic()
         if end is not None and (end.status != "interrupted" or self.stopped_at is not None):
             self._show_end(watched, end)
@@ -374,7 +375,7 @@ class _Submission:
                 subprocess.run(["scancel", option, *ids], check=False, capture_output=True, timeout=60)
 
     def _clean(self) -> None:
-        """Remove what is needed no longer: everything, or all but the logs if a run failed."""
+        """Remove the files of jobs. If a run failed, the logs are kept."""
         deadline = time.monotonic() + LATE_SECONDS
         while len(self.signals) < 2:  # jobs write to the folder until their end
             states = self._states(self.ending)

@@ -42,7 +42,7 @@ class RunJob:
     execution: Execution
     threads: int
     data_hash: str
-    """Of the images of the machine that submits the job."""
+    """Hash of the images on the machine that submits the job."""
     events: Path
     """The file for the events of the run."""
 
@@ -77,7 +77,8 @@ class RunJob:
         return DelayedSubmission(self)
 
     def _plan(self) -> Plan:
-        """Return the plan of the run on this node. Raises BadInput if the run is another one now."""
+        """Return the plan of the run on this node. Raises BadInput if the images, plug-ins or depthbench
+        differ from those at submission."""
         for plugin in self.study.plugins:
             load_plugin(plugin)
         grid = Grid(network=[self.run.network], depth=[self.run.depth], seed=[self.run.seed])
@@ -90,19 +91,21 @@ class RunJob:
             )
         if [run.run_id for run in (*plan.todo, *plan.finished)] != [self.run.run_id]:
             raise BadInput(
-                f"plug-ins or depthbench on {node} changed after the job was submitted: submit it again"
+                f"plug-ins or depthbench on {node} changed after the job was submitted: rerun the command"
             )
         return dataclasses.replace(plan, threads=self.threads)
 
 
 @contextlib.contextmanager
 def _collected_signals() -> Iterator[tuple[list[int], Callable[[], None]]]:
-    """Yield a list that receives the first signal, and a function that queues the job again if that is asked.
+    """Yield a list for the first signal, and a function that queues the job again if its time is over.
 
     Further signals do not make the run stop faster: Slurm kills a job that takes too long."""
     import submitit
 
-    usual = int(getattr(signal, f"SIG{submitit.JobEnvironment.USR_SIG}"))  # before the end of the time
+    usual = int(
+        getattr(signal, f"SIG{submitit.JobEnvironment.USR_SIG}")
+    )  # Slurm sends it before the time limit
     signals: list[int] = []
 
     def note(number: int, frame: FrameType | None) -> None:

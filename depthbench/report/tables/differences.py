@@ -23,7 +23,7 @@ from depthbench.report.tables.formatting import (
 
 
 def build(compared: Comparison) -> Table | None:
-    """Build the table. Without differences there is none, and the page's opening says why."""
+    """Build the table, or return None if there are no differences. The opening of the page then says why."""
     differences = compared.differences
     return None if differences.empty else differences_table(differences, compared.labels[0])
 

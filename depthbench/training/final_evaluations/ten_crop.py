@@ -8,6 +8,7 @@ from torch import Tensor
 
 from depthbench.data.files import Files
 from depthbench.data.images import chance_error
+from depthbench.networks.outputs import logits_of
 from depthbench.study.model import Run
 from depthbench.training.evaluate import Dealt, batch_size
 from depthbench.training.final_evaluations.evaluation import (
@@ -61,7 +62,7 @@ def _count_wrong(trained: TrainedNetwork, x: Files, should_stop: ShouldStop) -> 
         images = trained.scaling(crops.to(device).flatten(0, 1))
         images = images.contiguous(memory_format=torch.channels_last)
         with torch.autocast(device.type, torch.bfloat16, enabled=trained.precision == "bf16"):
-            logits = trained.network(images)  # (CROPS * B, classes)
+            logits = logits_of(trained.network(images))  # (CROPS * B, classes)
         scores = logits.float().softmax(1).unflatten(0, (-1, CROPS))  # (B, CROPS, classes)
         mean, centre = scores.mean(1), scores[:, CENTRE]
         counts = {"test_error_10crop": (mean.argmax(1) != labels).sum()}

@@ -2,6 +2,10 @@
 
 import dataclasses
 import socket
+import tempfile
+import threading
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,11 +14,20 @@ from depthbench import load_results
 from depthbench.errors import BadInput
 from depthbench.events import Alive, Note, RowLogged, RunEnded, RunStarted, Silent
 from depthbench.execution.backends import ray as ray_backend
-from depthbench.execution.backends.ray import _in_memory, _problem_of_node, _slots, _versions
+from depthbench.execution.backends.ray import (
+    _in_memory,
+    _Line,
+    _plugin_files,
+    _problem_of_node,
+    _slots,
+    _versions,
+)
+from depthbench.execution.messages import StartRun
 from depthbench.execution.plan import Plan, make_plan
 from depthbench.execution.run import execute
 from depthbench.execution.settings import Execution
 from depthbench.paths import locate
+from depthbench.training.mode import TrainingMode
 
 ray = pytest.importorskip("ray")
 
@@ -36,7 +49,7 @@ def test_a_run_whose_node_dies_resumes_on_another_one_and_equals_a_local_run(
     assert load_results(plan.store.path).runs.status.tolist() == ["done"]
     notes = [note.text for note in display.of(Note)]
     assert notes[0] == "Ray: 2 nodes, 1 run at once"
-    assert "its process or node died; it starts again" in notes
+    assert "its process or node died; the run starts again" in notes
     assert len(display.of(RunStarted)) == 2
     first_steps = [row.first_step for row in display.of(RowLogged)]
     assert first_steps[0] == 0
@@ -72,13 +85,64 @@ def test_a_cluster_that_does_not_answer_is_refused_before_anything_is_written(ti
             make_plan(tiny(), Execution(tmp_path, backend="ray", address=address))
     with pytest.raises(BadInput, match="--address here: use HOST:PORT"):
         make_plan(tiny(), Execution(tmp_path, backend="ray", address="here"))
+    with pytest.raises(BadInput, match="--address : use HOST:PORT"):
+        make_plan(tiny(), Execution(tmp_path, backend="ray", address=""))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_address_in_the_environment_is_named_as_such(tiny, tmp_path, monkeypatch):
+    monkeypatch.setenv("RAY_ADDRESS", "there")
+    with pytest.raises(BadInput, match="RAY_ADDRESS=there: use HOST:PORT"):
+        make_plan(tiny(), Execution(tmp_path, backend="ray"))
+
+
+def test_plugins_are_at_the_same_paths_in_each_run_of_a_process_and_leave_no_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    ray_backend._plugin_folder.cache_clear()
+    plugins = (("mine.py", b"NETWORKS = {}"), ("mine.py", b"PROBES = {}"))
+    seen = []
+    for _ in range(2):
+        with _plugin_files(plugins) as paths:
+            seen.append([(path, Path(path).read_bytes()) for path in paths])
+        assert list(tmp_path.iterdir()) == []
+    assert seen[0] == seen[1]
+    assert [content for _, content in seen[0]] == [content for _, content in plugins]
+    ray_backend._plugin_folder.cache_clear()
 
 
 def test_without_ray_its_installation_is_named(tiny, tmp_path, monkeypatch):
     monkeypatch.setitem(ray_backend.sys.modules, "ray", None)
     with pytest.raises(BadInput, match=r"--on ray needs Ray: pip install 'depthbench\[ray\]'"):
         make_plan(tiny(), Execution(tmp_path, backend="ray"))
+
+
+def test_a_cluster_that_cannot_be_used_is_left(tiny, tmp_path, monkeypatch):
+    def refuse(plan, display, *, is_ours):
+        raise BadInput("a node has no disk")
+
+    left = []
+    monkeypatch.setattr(ray_backend, "_connect", lambda plan: False)
+    monkeypatch.setattr(ray_backend, "_with_capacity", refuse)
+    monkeypatch.setattr(ray_backend, "_disconnect", lambda: left.append(True))
+    with pytest.raises(BadInput, match="no disk"):
+        ray_backend.prepare(make_plan(tiny(), Execution(tmp_path)), Silent())
+    assert left == [True]
+
+
+def test_a_task_that_reads_images_is_alive(tiny, tmp_path, monkeypatch):
+    (run, *_) = tiny().runs()
+    sent = threading.Event()
+    monkeypatch.setattr(ray_backend, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(ray, "get", lambda answer: answer)
+    mailbox = SimpleNamespace(
+        put=SimpleNamespace(remote=lambda event: isinstance(event, Alive) and sent.set()),
+        should_stop=SimpleNamespace(remote=lambda: False),
+    )
+    line = _Line(StartRun(run, tmp_path, TrainingMode()), mailbox)
+    assert not sent.wait(0.1)
+    line.is_reading = True
+    assert sent.wait(10)
+    line.has_ended.set()
 
 
 def test_what_a_node_lacks_is_named(tmp_path):

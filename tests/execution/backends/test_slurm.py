@@ -135,10 +135,13 @@ def test_what_sbatch_refuses_is_one_line(tiny, tmp_path, cluster):
     [
         ({}, "no Slurm here .* not found.*--slurm cluster=local"),
         ({"gpus_per_run": 0.5, "slurm": LOCAL}, "--gpus-per-run 0.5: Slurm gives a job whole GPUs"),
-        ({"address": "here", "slurm": LOCAL}, "--address: Slurm has no address"),
+        ({"address": "here", "slurm": LOCAL}, "--address here: Slurm needs no address"),
         ({"slurm": (("cluster", "cloud"),)}, "cluster=cloud: use slurm or local"),
         ({"slurm": (("time", "soon"),)}, "time=soon: use minutes"),
-        ({"slurm": (("cpus-per-task", "4"),)}, "cpus-per-task=4: this is set by --cpus-per-run"),
+        (
+            {"slurm": (("cpus-per-task", "4"),)},
+            "cpus-per-task=4: leave it out, because --cpus-per-run sets it",
+        ),
     ],
 )
 def test_bad_settings_are_refused_when_the_study_is_planned(tiny, tmp_path, monkeypatch, settings, message):

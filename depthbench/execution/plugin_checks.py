@@ -1,0 +1,116 @@
+"""Check the networks of plug-ins in a study, before anything is written.
+
+Without such networks, nothing here imports torch."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from depthbench.data.images import Images
+from depthbench.data.load import default_data_dir, load_images
+from depthbench.data.settings import Data
+from depthbench.errors import BadInput
+from depthbench.networks import NETWORKS, Family
+from depthbench.networks.family import DepthRule
+from depthbench.plugins import load_plugin, source_of
+from depthbench.registry import look_up
+from depthbench.study.model import Study
+
+if TYPE_CHECKING:
+    from depthbench.networks.check import Subject
+
+USUAL_DEPTHS = (4, 8)  # of a family that exists at any depth
+
+_checked: set[tuple[object, ...]] = set()
+"""What was checked in this process. A search plans each round, and must not repeat its notes."""
+
+
+def check_plugins(study: Study, images: Images) -> list[str]:
+    """Check each network that a plug-in builds, at each depth. Returns notes for the user.
+
+    Raises BadInput for a network that cannot be trained on `images`, or whose depth has no effect."""
+    notes: list[str] = []
+    for name in study.networks():
+        family = study.family(name)
+        if family.is_ours:
+            continue
+        from depthbench.networks.check import Subject, check_depths, check_network, notes_on_seeds
+
+        options = study.options_of(name).model_dump(exclude_defaults=True)
+        subject = Subject(family, name, images.shape, len(images.classes), options)
+        depths = sorted({run.depth for run in study.runs() if run.network == name})
+        seeds = {run.seed for run in study.runs() if run.network == name}
+        key = (family.source, name, images.shape, len(images.classes), str(options))
+        new = [depth for depth in depths if (*key, depth) not in _checked]
+        for depth in new:
+            notes += check_network(subject, depth)
+        if study.frontier is not None and len(depths) == 1:  # the search tries another depth next
+            deeper = family.depths.depth(family.depths.n(depths[0]) + 1)
+            depths = depths if deeper is None else [*depths, deeper]
+        if new and len(depths) > 1:
+            check_depths(subject, depths)
+        if new and len(seeds) > 1:
+            notes += notes_on_seeds(subject, depths[0])
+        _checked.update((*key, depth) for depth in new)
+    return list(dict.fromkeys(notes))
+
+
+@dataclass(frozen=True)
+class CheckedNetwork:
+    """The result of the checks of one network."""
+
+    name: str
+    depths: tuple[int, ...]
+    problem: str | None
+    """Why it cannot be trained, in one line. None if it can."""
+    notes: tuple[str, ...] = ()
+
+
+def check_plugin(
+    file: str | Path,
+    *,
+    networks: Sequence[str] | None = None,
+    depths: Sequence[int] | None = None,
+    data_set: str = "digits",
+) -> list[CheckedNetwork]:
+    """Check the networks of a plug-in on random images of the shape of a data set.
+
+    networks: names in the file; default: all. depths: to build; default: the first two of each family. Raises
+    BadInput for a file that cannot be loaded, and for unknown names."""
+    from depthbench.networks.check import Subject
+
+    load_plugin(file)
+    source = source_of(file)
+    names = list(networks or [name for name, family in NETWORKS.items() if family.source == source])
+    if not names:
+        raise BadInput(f"{file}: defines no networks; add a dict NETWORKS, name -> builder")
+    images = load_images(Data(name=data_set), default_data_dir())
+    checked = []
+    for name in names:
+        family = look_up(NETWORKS, "network", name)
+        subject = Subject(family, name, images.shape, len(images.classes))
+        checked.append(_check_all(subject, tuple(depths or _usual_depths(family))))
+    return checked
+
+
+def _usual_depths(family: Family) -> list[int]:
+    if family.depths == DepthRule():
+        return list(USUAL_DEPTHS)
+    return [depth for n in (1, 2) if (depth := family.depths.depth(n)) is not None]
+
+
+def _check_all(subject: "Subject", depths: tuple[int, ...]) -> CheckedNetwork:
+    from depthbench.networks.check import check_depths, check_network, notes_on_seeds
+
+    notes: list[str] = []
+    try:
+        for depth in depths:
+            subject.family.depths.n(depth)
+            notes += check_network(subject, depth)
+        if len(depths) > 1:
+            check_depths(subject, list(depths))
+        notes += notes_on_seeds(subject, depths[0])
+    except BadInput as error:
+        return CheckedNetwork(subject.name, depths, str(error), tuple(dict.fromkeys(notes)))
+    return CheckedNetwork(subject.name, depths, None, tuple(dict.fromkeys(notes)))

@@ -1,0 +1,237 @@
+"""Check a network before it trains: build it, and make a forward pass, a backward pass and an evaluation.
+
+The built-in families pass these checks in their tests. A plug-in's network is checked before each study."""
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from depthbench.errors import BadInput, one_line
+from depthbench.networks.cost import count_multiply_adds
+from depthbench.networks.family import Family
+from depthbench.networks.layers import weighted_layers
+from depthbench.networks.lazy import initialise_lazily, is_lazy
+from depthbench.networks.outputs import describe_output, logits_of
+
+BATCH = 4  # images; batch normalisation needs more than one
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A network to check, and the images that it is for."""
+
+    family: Family
+    name: str
+    shape: tuple[int, int, int]
+    """Of an image, (C, H, W)."""
+    classes: int
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """The options that a study sets."""
+
+    def build(self, depth: int, seed: int = 0) -> nn.Module:
+        """Return the network of a depth and seed. Raises BadInput if its builder fails.
+
+        The random state of the caller is not changed."""
+        channels = self.family.in_channels(self.shape)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            try:
+                network = self.family(
+                    depth=depth, in_channels=channels, num_classes=self.classes, **self.options
+                )
+            except BadInput:
+                raise
+            except RecursionError:
+                raise self.problem(depth, "its builder calls itself too often; use a loop") from None
+            except Exception as error:
+                raise self.problem(depth, f"its builder raised {one_line(error)}; fix its plug-in") from error
+            if not isinstance(network, nn.Module):
+                kind = type(network).__name__
+                raise self.problem(depth, f"its builder returned a {kind}; return a torch.nn.Module")
+            if is_lazy(network):
+                initialise_lazily(network, self.shape)
+        return network
+
+    def problem(self, depth: int, text: str) -> BadInput:
+        """Return the error that names the network and what is wrong with it."""
+        return BadInput(f"network {self.name!r} at depth {depth}: {text}")
+
+
+def check_network(subject: Subject, depth: int) -> list[str]:
+    """Check the network of a depth. Returns notes for the user.
+
+    Raises BadInput, which names the network, the layer and what to do, if the network cannot be trained."""
+    try:
+        return _check(subject, depth)
+    except RecursionError:
+        deepest = _deepest_that_runs(subject, depth)
+        advice = f"use a depth of at most {deepest}" if deepest else "call the layers in a loop"
+        raise subject.problem(depth, f"its modules are nested too deeply for Python; {advice}") from None
+
+
+def _check(subject: Subject, depth: int) -> list[str]:
+    network = subject.build(depth)
+    _check_parameters(network, lambda text: subject.problem(depth, text))
+    notes = []
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        x = torch.rand(BATCH, *subject.shape).contiguous(memory_format=torch.channels_last)
+        y = torch.arange(BATCH) % subject.classes
+        output = _forward(subject, depth, network.train(), x)
+        logits = _checked_logits(subject, depth, output, "training mode")
+        _check_gradients(subject, depth, network, loss=F.cross_entropy(logits.float(), y))
+        with torch.no_grad():
+            evaluated = _forward(subject, depth, network.eval(), x)
+        _checked_logits(subject, depth, evaluated, "evaluation mode")
+    if not isinstance(output, Tensor):
+        kind = describe_output(output)
+        which = "the first of them" if isinstance(output, tuple | list) else "`logits`"
+        notes.append(f"{subject.name} returns {kind}; the loss is that of {which}")
+    notes += _notes_on_layers(subject, depth, network)
+    return notes
+
+
+def _check_parameters(network: nn.Module, problem: Callable[[str], BadInput]) -> None:
+    parameters = dict(network.named_parameters())
+    if not parameters:
+        raise problem("it has no parameters, so there is nothing to train; register them as nn.Parameter")
+    if not any(parameter.requires_grad for parameter in parameters.values()):
+        raise problem("all its parameters are frozen; set requires_grad for some of them")
+    for name, parameter in parameters.items():
+        if parameter.is_complex():
+            raise problem(f"its parameter {name} is complex; store real and imaginary parts as real numbers")
+
+
+def _forward(subject: Subject, depth: int, network: nn.Module, x: Tensor) -> Any:
+    with _entered_layers(network) as entered:
+        try:
+            return network(x)
+        except RecursionError:
+            raise
+        except Exception as error:
+            where = f"layer {entered[-1]!r}" if entered else "its forward pass"
+            images = "x".join(map(str, x.shape))
+            raise subject.problem(
+                depth, f"{where} raised {one_line(error)} for images {images}; fix its plug-in"
+            ) from error
+
+
+@contextlib.contextmanager
+def _entered_layers(network: nn.Module) -> Iterator[list[str]]:
+    """Yield the names of the modules whose forward pass has begun and not ended, the innermost last."""
+    entered: list[str] = []
+    handles = []
+    for name, module in network.named_modules():
+        if name:
+            handles.append(module.register_forward_pre_hook(lambda *_, name=name: entered.append(name)))
+            handles.append(module.register_forward_hook(lambda *_: entered.pop() and None))
+    try:
+        yield entered
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _deepest_that_runs(subject: Subject, depth: int) -> int | None:
+    """Return a depth near the deepest one at which Python can walk through all nested modules."""
+    rule = subject.family.depths
+    passes, fails = 0, rule.n(depth)
+    while fails - passes > max(1, passes // 20):
+        middle = (passes + fails) // 2
+        candidate = rule.depth(middle)
+        try:
+            if candidate is None:
+                return None
+            _check(subject, candidate)
+        except RecursionError:
+            fails = middle
+        except BadInput:
+            return None
+        else:
+            passes = middle
+    return rule.depth(passes) if passes else None
+
+
+def _checked_logits(subject: Subject, depth: int, output: Any, mode: str) -> Tensor:
+    """Return the logits in `output`. Raises BadInput if they do not fit the data."""
+    try:
+        logits = logits_of(output)
+    except TypeError as error:
+        raise subject.problem(
+            depth, f"it {error}; return the logits, a tuple that begins with them, or a dict with `logits`"
+        ) from None
+    wanted = (BATCH, subject.classes)
+    if tuple(logits.shape) != wanted:
+        shape = "x".join(map(str, logits.shape))
+        raise subject.problem(
+            depth,
+            f"in {mode}, it returns {shape} numbers for {BATCH} images of {subject.classes} classes; end it "
+            f"with a layer of num_classes outputs and return {BATCH}x{subject.classes}",
+        )
+    if not logits.is_floating_point():
+        raise subject.problem(depth, f"its logits are {logits.dtype}; return real numbers")
+    return logits
+
+
+def _check_gradients(subject: Subject, depth: int, network: nn.Module, *, loss: Tensor) -> None:
+    if loss.requires_grad:
+        try:
+            loss.backward()
+        except Exception as error:
+            raise subject.problem(
+                depth, f"its backward pass raised {one_line(error)}; fix its plug-in"
+            ) from error
+    if all(parameter.grad is None for parameter in network.parameters()):
+        raise subject.problem(
+            depth, "no gradient reaches any parameter; its output is detached from them (detach, no_grad)"
+        )
+
+
+def _notes_on_layers(subject: Subject, depth: int, network: nn.Module) -> list[str]:
+    try:
+        layers = weighted_layers(network)
+    except ValueError as error:
+        raise subject.problem(depth, f"{error}; give it a method weighted_layers()") from None
+    if len(layers) != depth:
+        count = f"{len(layers)} weighted layer{'s'[: len(layers) > 1]}"
+        return [f"{subject.name} of depth {depth} has {count}"]
+    return []
+
+
+def check_depths(subject: Subject, depths: list[int]) -> None:
+    """Raise BadInput if two depths are one and the same network, so that depth has no effect."""
+    seen: dict[tuple[Any, ...], int] = {}
+    for depth in depths:
+        network = subject.build(depth)
+        shapes = tuple((name, tuple(p.shape)) for name, p in network.named_parameters())
+        key = (shapes, count_multiply_adds(network, subject.shape))
+        if key in seen:
+            raise subject.problem(
+                depth,
+                f"it is the same network as at depth {seen[key]}, so its depth has no effect; let its "
+                "builder use `depth`",
+            )
+        seen[key] = depth
+
+
+def notes_on_seeds(subject: Subject, depth: int) -> list[str]:
+    """Return notes if seeds do not decide the initial weights."""
+    first, again, other = (list(subject.build(depth, seed).parameters()) for seed in (0, 0, 1))
+    if not _are_equal(first, again):
+        return [
+            f"{subject.name} has other weights each time it is built with the same seed; use torch's random "
+            "numbers only"
+        ]
+    if _are_equal(first, other):
+        return [f"{subject.name} has the same initial weights for every seed; does its builder set the seed?"]
+    return []
+
+
+def _are_equal(one: list[nn.Parameter], other: list[nn.Parameter]) -> bool:
+    pairs = zip(one, other, strict=True)
+    return len(one) == len(other) and all(torch.equal(a, b) for a, b in pairs)

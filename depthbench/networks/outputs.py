@@ -1,0 +1,28 @@
+"""The logits in what a network returns."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+
+def logits_of(output: Any) -> Tensor:
+    """Return the logits (B, num_classes) in the output of a network.
+
+    They are the output itself, its entry or attribute `logits`, or the first of several outputs, as networks
+    with auxiliary heads have them. Raises TypeError for any other output."""
+    if isinstance(output, Tensor):
+        return output
+    logits = output.get("logits") if isinstance(output, Mapping) else getattr(output, "logits", None)
+    if logits is None and isinstance(output, tuple | list) and output:
+        logits = output[0]
+    if not isinstance(logits, Tensor):
+        raise TypeError(f"returns {describe_output(output)}, in which no logits can be found")
+    return logits
+
+
+def describe_output(output: Any) -> str:
+    """Return what kind of object a network returned, e.g. "a dict with the keys a, b"."""
+    if isinstance(output, Mapping):
+        return f"a {type(output).__name__} with the keys {', '.join(map(str, output))}"
+    return f"a {type(output).__name__}"

@@ -1,0 +1,83 @@
+import pytest
+
+from depthbench.errors import BadInput
+from depthbench.execution import plugin_checks
+from depthbench.execution.plan import make_plan
+from depthbench.execution.plugin_checks import check_plugin
+from depthbench.execution.settings import Execution
+from depthbench.networks import NETWORKS, Family
+from tests.conftest import plugins_forgotten
+from tests.networks.test_check import after, fixed, seeded, stack
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_checked_yet(monkeypatch):
+    monkeypatch.setattr(plugin_checks, "_checked", set())
+
+
+@pytest.fixture
+def plan(tiny, tmp_path, monkeypatch):
+    """Return the plan of a study of one network, which is a builder of a plug-in."""
+    monkeypatch.setattr("depthbench.execution.plan.check_importable", lambda study: None)
+
+    def make(builder, executes=True, **study):
+        monkeypatch.setitem(NETWORKS, "mine", Family(builder))
+        grid = {"network": ["mine"], "depth": [3]} | study.pop("grid", {})
+        changed = tiny(grid=grid, options={"width": None}, **study)
+        return make_plan(changed, Execution(tmp_path, device="cpu"), executes=executes)
+
+    return make
+
+
+@pytest.mark.parametrize("executes", [True, False])
+def test_a_network_that_cannot_be_trained_is_refused_before_anything_is_written(plan, tmp_path, executes):
+    with pytest.raises(BadInput, match=r"network 'mine' at depth 3: .* it returns 4x5 numbers"):
+        plan(lambda depth, in_channels, num_classes: stack(depth, in_channels, 5), executes)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_notes_of_a_network_are_given_once(plan):
+    note = "mine returns a tuple; the loss is that of the first of them"
+    assert note in plan(after(lambda y, training: (y, y))).notes
+    assert note not in plan(after(lambda y, training: (y, y))).notes
+
+
+def test_the_seeds_are_compared_if_there_are_several(plan):
+    assert plan(seeded).notes == ()
+    plugin_checks._checked.clear()
+    assert any("same initial weights" in note for note in plan(seeded, grid={"seed": [0, 1]}).notes)
+
+
+@pytest.mark.parametrize("study", [{"grid": {"depth": [3, 8]}}, {"frontier": {"deepest": 8}}])
+def test_a_depth_without_effect_is_refused_in_studies_and_searches(plan, study):
+    with pytest.raises(BadInput, match="its depth has no effect"):
+        plan(fixed, **study)
+    plugin_checks._checked.clear()
+    plan(fixed)  # one depth: a network that exists at one depth only
+
+
+MINE = """
+from torch import nn
+
+def good(depth, in_channels, num_classes):
+    hidden = [nn.Linear(64, 64) for _ in range(depth - 1)]
+    return nn.Sequential(nn.Flatten(), *hidden, nn.Linear(64, num_classes))
+
+def bad(depth, in_channels, num_classes):
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 5))
+
+NETWORKS = {"good": good, "bad": bad}
+"""
+
+
+def test_every_network_of_a_file_is_checked(tmp_path):
+    file = tmp_path / "my_networks.py"
+    file.write_text(MINE)
+    with plugins_forgotten():
+        good, bad = check_plugin(file)
+        assert (good.name, good.depths, good.problem, good.notes) == ("good", (4, 8), None, ())
+        assert "returns 4x5 numbers" in bad.problem
+        (only,) = check_plugin(file, networks=["good"], depths=[3])
+        assert only.depths == (3,)
+        with pytest.raises(BadInput, match="no network is called 'god'; did you mean 'good'"):
+            check_plugin(file, networks=["god"])

@@ -1,0 +1,225 @@
+"""Networks that cannot be trained, or only with a note, as builders (depth, in_channels, num_classes)."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from depthbench.errors import BadInput
+from depthbench.networks import NETWORKS, Family
+from depthbench.networks.check import Subject, check_depths, check_network, notes_on_seeds
+from depthbench.networks.family import DepthRule
+from depthbench.networks.options import NetworkOptions
+
+SHAPE, CLASSES = (1, 8, 8), 10
+
+
+def subject(builder, **facts):
+    return Subject(Family(builder, "a network", **facts), "mine", SHAPE, CLASSES)
+
+
+def stack(depth, in_channels, num_classes, *end):
+    hidden = [nn.Linear(64, 64) for _ in range(depth - 1)]
+    return nn.Sequential(nn.Flatten(), *hidden, nn.Linear(64, num_classes), *end)
+
+
+class After(nn.Module):
+    """A network of `depth` layers whose output a function changes."""
+
+    def __init__(self, change, depth, num_classes):
+        super().__init__()
+        self.change, self.network = change, stack(depth, 1, num_classes)
+
+    def forward(self, x):
+        return self.change(self.network(x), self.training)
+
+
+def after(change):
+    return lambda depth, in_channels, num_classes: After(change, depth, num_classes)
+
+
+def frozen(depth, in_channels, num_classes):
+    return stack(depth, in_channels, num_classes).requires_grad_(False)
+
+
+def complex_(depth, in_channels, num_classes):
+    network = stack(depth, in_channels, num_classes)
+    network.phase = nn.Parameter(torch.zeros(3, dtype=torch.complex64))
+    return network
+
+
+class WrongShape(nn.Module):
+    def __init__(self, depth, in_channels, num_classes):
+        super().__init__()
+        self.flatten, self.features = nn.Flatten(), nn.Linear(63, 32)
+        self.head = nn.Linear(32, num_classes)
+
+    def forward(self, x):
+        return self.head(self.features(self.flatten(x)))
+
+
+def endless(depth, in_channels, num_classes):
+    return endless(depth, in_channels, num_classes)
+
+
+def raises(depth, in_channels, num_classes):
+    raise ValueError("no such width\nin two lines")
+
+
+class BadBackward(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx, dy):
+        raise ArithmeticError("no derivative")
+
+
+PROBLEMS = {
+    "its builder raised ValueError: no such width in two lines; fix its plug-in": raises,
+    "its builder calls itself too often": endless,
+    "its builder returned a dict; return a torch.nn.Module": lambda **sizes: {},
+    "it has no parameters": lambda **sizes: nn.Flatten(),
+    "all its parameters are frozen": frozen,
+    "its parameter phase is complex": complex_,
+    r"layer 'features' raised RuntimeError: mat1 and mat2 .* for images 4x1x8x8": WrongShape,
+    "in training mode, it returns 4x5 numbers for 4 images of 10 classes; end it with": (
+        lambda depth, in_channels, num_classes: stack(depth, in_channels, 5)
+    ),
+    "it returns 4x12 numbers": lambda depth, in_channels, num_classes: stack(depth, in_channels, 12),
+    "it returns 4x10x1x1 numbers": after(lambda y, training: y[..., None, None]),
+    "in training mode, it returns 1x10 numbers": after(lambda y, training: y.mean(0, keepdim=True)),
+    "in evaluation mode, it returns 4x1 numbers": after(
+        lambda y, training: y if training else y.argmax(1, keepdim=True)
+    ),
+    "it returns a dict with the keys out, in which no logits": after(lambda y, training: {"out": y}),
+    "its logits are torch.int64": after(lambda y, training: y.long()),
+    "its backward pass raised ArithmeticError: no derivative": after(lambda y, t: BadBackward.apply(y)),
+    "no gradient reaches any parameter": after(lambda y, training: y.detach()),
+    "its builder raised TypeError": lambda depth: nn.Linear(1, 1),
+}
+
+
+@pytest.mark.parametrize(("problem", "builder"), PROBLEMS.items())
+def test_what_cannot_be_trained_is_named_in_one_line(problem, builder):
+    with pytest.raises(BadInput, match=rf"^network 'mine' at depth 3: .*{problem}") as error:
+        check_network(subject(builder), 3)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("builder", "notes"),
+    [
+        (stack, []),
+        (after(lambda y, t: (y, y)), ["mine returns a tuple; the loss is that of the first of them"]),
+        (
+            after(lambda y, t: {"aux": y, "logits": y}),
+            ["mine returns a dict with the keys aux, logits; the loss is that of `logits`"],
+        ),
+        (
+            after(lambda y, t: (y, y) if t else y),
+            ["mine returns a tuple; the loss is that of the first of them"],
+        ),
+        (
+            lambda depth, in_channels, num_classes: stack(2, in_channels, num_classes),
+            ["mine of depth 3 has 2 weighted layers"],
+        ),
+        (
+            lambda depth, in_channels, num_classes: nn.Sequential(
+                nn.Flatten(), nn.LazyLinear(9), nn.LazyLinear(9), nn.LazyLinear(num_classes)
+            ),
+            [],
+        ),
+    ],
+)
+def test_what_can_be_trained_gets_notes(builder, notes):
+    state = torch.random.get_rng_state()
+    assert check_network(subject(builder), 3) == notes
+    assert torch.equal(torch.random.get_rng_state(), state)  # a check changes no later random number
+
+
+class Shell(nn.Module):
+    def __init__(self, inner):
+        super().__init__()
+        self.layer, self.inner = nn.Linear(16, 16), inner
+
+    def forward(self, x):
+        return self.inner(self.layer(x))
+
+
+def nested(depth, in_channels, num_classes):
+    network = nn.Linear(16, num_classes)
+    for _ in range(depth - 2):
+        network = Shell(network)
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 16), network)
+
+
+def test_a_network_that_nests_too_deeply_is_refused_with_a_depth_that_works():
+    with pytest.raises(
+        BadInput, match=r"nested too deeply for Python; use a depth of at most (\d+)"
+    ) as error:
+        check_network(subject(nested), 1000)
+    deepest = int(str(error.value).rpartition(" ")[2])
+    assert 100 < deepest < 1000
+    assert check_network(subject(nested), deepest) == []
+
+
+def fixed(depth, in_channels, num_classes):
+    return stack(8, in_channels, num_classes)
+
+
+class Repeated(nn.Module):
+    """Applies one layer `depth` - 1 times."""
+
+    def __init__(self, depth, in_channels, num_classes):
+        super().__init__()
+        self.count, self.layer, self.head = depth - 1, nn.Linear(64, 64), nn.Linear(64, num_classes)
+
+    def forward(self, x):
+        x = x.flatten(1)
+        for _ in range(self.count):
+            x = self.layer(x)
+        return self.head(x)
+
+
+def test_a_depth_without_effect_is_refused():
+    with pytest.raises(BadInput, match="'mine' at depth 2: it is the same network as at depth 1"):
+        check_depths(subject(fixed), [1, 2, 4])
+    check_depths(subject(stack), [1, 2, 4])
+    check_depths(subject(Repeated), [2, 3])  # the same parameters, but more multiply-adds
+
+
+def seeded(depth, in_channels, num_classes):
+    torch.manual_seed(0)
+    return stack(depth, in_channels, num_classes)
+
+
+def from_numpy(depth, in_channels, num_classes):
+    network = stack(depth, in_channels, num_classes)
+    network[1].weight.data = torch.tensor(np.random.rand(64, 64), dtype=torch.float32)
+    return network
+
+
+def test_a_builder_that_ignores_the_seed_gets_a_note():
+    assert notes_on_seeds(subject(stack), 2) == []
+    (note,) = notes_on_seeds(subject(seeded), 2)
+    assert note == "mine has the same initial weights for every seed; does its builder set the seed?"
+    (note,) = notes_on_seeds(subject(from_numpy), 2)
+    assert note.startswith("mine has other weights each time it is built with the same seed")
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_built_in_family_passes(name):
+    family = NETWORKS[name]
+    options = NetworkOptions(width=4).model_dump(exclude_defaults=True)
+    checked = Subject(family, name, (3, 8, 8), 10, options)
+    depths = [family.depths.depth(1), family.depths.depth(2)]
+    assert check_network(checked, depths[0]) == []
+    check_depths(checked, depths)
+    assert notes_on_seeds(checked, depths[0]) == []
+
+
+def test_the_depth_that_works_is_one_of_the_family():
+    with pytest.raises(BadInput, match=r"use a depth of at most \d+0$"):
+        check_network(subject(nested, depths=DepthRule(10, 0)), 1000)
