@@ -104,7 +104,13 @@ def _row_of_name(name: str) -> dict[str, Any] | None:
     match = re.fullmatch(r"(.+)-(\d+)-s(\d+)-[0-9a-f]+", name)
     if match is None:
         return None
-    record = {"run": {}, "run_id": name, "network": match[1], "depth": int(match[2]), "seed": int(match[3])}
+    record: dict[str, Any] = {
+        "run": {},
+        "run_id": name,
+        "network": match[1],
+        "depth": int(match[2]),
+        "seed": int(match[3]),
+    }
     row = _row(record, {}, (*Final.model_fields, *number_names()))
     unknown = ("family", *(key for key in row if key.partition(".")[0] in SETTING_COLUMNS))
     return row | dict.fromkeys(unknown)
