@@ -97,7 +97,7 @@ def test_frontier_finds_where_networks_stop_training_and_reports_it(tmp_path):
     assert "Deepest trainable depth" in page
     assert "plain: train error below 100\N{NO-BREAK SPACE}% up to depth 8 (1 seed)" in page
     printed = invoke(*asked, "--no-report")[1]
-    assert "report: none" in printed
+    assert "report: an earlier one" in printed
     assert json.loads(invoke(*asked, "--no-report", "--json")[1])["report"] is None
     assert "plain: train error below 100 % up to depth 8 (1 seed)" in printed
 
@@ -151,16 +151,12 @@ def test_show_says_how_many_runs_have_not_started(trained_study, tmp_path):
 
 
 @pytest.mark.slow
-def test_failures_are_reported_even_with_quiet(tmp_path):
-    (tmp_path / "mine.py").write_text(
-        "def build(**options):\n    raise RuntimeError('it cannot be built')\n\n\n"
-        "NETWORKS = {'mine': build}\n"
-    )
-    run = ["run", "--networks", "mine", "--depths", "8", "--seeds", "1", "--steps", "2", "--quiet"]
-    done = depthbench(*run, "--plugin", "mine.py", cwd=tmp_path)  # a new process loads the plug-in
+def test_failures_are_reported_even_with_quiet(tmp_path, failing_networks):
+    run = ["run", "--networks", "raises", "--depths", "1", "--seeds", "1", "--steps", "2", "--quiet"]
+    done = depthbench(*run, "--plugin", failing_networks, cwd=tmp_path)  # a new process loads the plug-in
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith("1 of 1 runs failed: mine-8-s0")
-    assert " (RuntimeError: it cannot be built); see results/quick/runs/mine" in done.stderr
+    assert done.stderr.startswith("1 of 1 runs failed: raises-1-s0")
+    assert " (RuntimeError: wrong shape); see results/quick/runs/raises" in done.stderr
 
 
 def test_report_can_be_drawn_again(copied):

@@ -193,3 +193,9 @@ def test_a_notebook_gets_lines_of_progress(tiny, tmp_path, backend, monkeypatch,
     assert [line.partition(" done")[0] for line in lines] == (
         ["[1/2] plain-8 seed 0", "[2/2] resnet-8 seed 0"] if is_cell else []
     )
+
+
+def test_results_in_the_memory_of_this_process_are_refused(tiny):
+    plan = make_plan(tiny(), Execution("memory://here", device="cpu"))
+    with pytest.raises(BadInput, match="memory://here/tiny: other processes cannot write there"):
+        execute(plan)
