@@ -97,6 +97,7 @@ class Recorder:
         self._norms = [module for module in network.modules() if isinstance(module, NORMS)]
         self._uses: dict[tuple[int, str], _Uses] = {}
         self._calls: Counter[int] = Counter()  # of each layer in the forward pass
+        self._with_gradient: set[int] = set()  # the layers with a gradient when weights were measured
         self._outputs: dict[int, _Output] = {}  # by the address of the storage
         self._effective: dict[int, Tensor] = {}  # the weights that were computed from parameters
         self._numbers = count()
@@ -140,11 +141,23 @@ class Recorder:
         The values of a layer that took no part in the step are NaN. `is_measured` tells them from NaN that
         was measured. A frozen layer has only its response. Call this inside the context, after the backward
         pass."""
+        self.measure_weights()
+        return self.collected()
+
+    def measure_weights(self) -> None:
+        """Measure the weights and their gradients as they are now, in place of an earlier measurement."""
         weights = self._probes_of("weight")
-        for index in range(len(self.layers)):
-            weight = self._weight(index)
-            if weights and weight is not None and weight.grad is not None:
+        for index, layer in enumerate(self.layers):
+            if any(parameter.grad is not None for parameter in weight_parameters(layer.weighted)):
+                self._with_gradient.add(index)
+            weight = self._weight(index) if weights else None
+            if weight is not None and weight.grad is not None:
+                for name in weights:
+                    self._uses.pop((index, name), None)
                 self._measure(index, weights, weight, next(self._numbers))
+
+    def collected(self) -> Tensor:
+        """Return `values` as they were measured so far."""
         measured: dict[tuple[int, str], Tensor] = {}
         for name, measure_all in self.at_once.items():
             kept = {
@@ -155,7 +168,7 @@ class Recorder:
             if kept:
                 for index, value in zip(kept, measure_all(list(kept.values())), strict=True):
                     measured[index, name] = value
-        for key, uses in self._uses.items():
+        for key, uses in self._uses_of_all_processes().items():
             if key not in measured and not uses.is_lost:
                 measured[key] = _value(self.probes[key[1]], uses)
         dtype = widest_float(self._device)
@@ -167,7 +180,7 @@ class Recorder:
             for index, layer in enumerate(self.layers)
             if not self.is_measured[index].all()
         }
-        flat = torch.stack([measured.get(key, missing).to(dtype) for key in keys])
+        flat = torch.stack([measured.get(key, missing).to(self._device, dtype) for key in keys])
         return flat.reshape(len(self.layers), len(self.probes))
 
     def _reason(self, index: int) -> str:
@@ -176,7 +189,7 @@ class Recorder:
         parameters = weight_parameters(layer)
         if not any(parameter.requires_grad for parameter in parameters):
             return FROZEN
-        has_gradient = any(parameter.grad is not None for parameter in parameters)
+        has_gradient = index in self._with_gradient
         if self._probes_of("preactivation_gradient") and not self._calls[index]:
             return FUNCTIONAL if has_gradient else UNUSED
         return SEVERAL if has_gradient else UNREACHED
@@ -193,7 +206,7 @@ class Recorder:
             effective = self._effective.setdefault(index, weight.detach())
 
             def collect(gradient: Tensor) -> None:
-                mean = gradient if self.ranks == 1 else self.gather(gradient[None]).mean(0)
+                mean = self._mean_of_ranks(gradient)
                 effective.grad = mean if effective.grad is None else effective.grad + mean
 
             if weight.requires_grad:
@@ -205,7 +218,21 @@ class Recorder:
         else:  # a hook of the older weight_norm or spectral_norm has computed it
             self._hook(layer, lambda module, inputs, output: follow(cast("Tensor", module.weight)))
 
+    def _whole(self, gradient: Tensor) -> Tensor:
+        """Return the gradient of the loss of the whole batch from that of this process."""
+        whole = self.gather(gradient)
+        return whole if self.ranks == 1 else whole / self.ranks
+
+    def _mean_of_ranks(self, gradient: Tensor) -> Tensor:
+        """Return the gradient of a weight from that of this process."""
+        return gradient if self.ranks == 1 else self.gather(gradient[None]).mean(0)
+
+    def _uses_of_all_processes(self) -> Mapping[tuple[int, str], _Uses]:
+        """Return all uses. Those of other processes are among them already, unless a subclass adds them."""
+        return self._uses
+
     def _clear(self) -> None:
+        self._with_gradient.clear()
         self._effective.clear()
         self._uses.clear()
         self._calls.clear()
@@ -246,8 +273,7 @@ class Recorder:
                 if any(use in self._uses[index, name] for name in probes if (index, name) in self._uses):
                     self._lose(index, probes)  # of several backward passes; the gradient is their sum
                     return
-                whole = self.gather(gradient)
-                self._measure(index, probes, whole if self.ranks == 1 else whole / self.ranks, use)
+                self._measure(index, probes, self._whole(gradient), use)
 
             output.register_hook(measure)
 

@@ -18,3 +18,13 @@ class Probe(Section):
     """The steps at which layers are measured. Unset: 0, 1, 2, 5, 10, 20, 50, ... and the last step."""
     every: Count | None = None
     """Also measure every N steps, from step 0 on."""
+
+    def is_due(self, step: int, last: int | None = None) -> bool:
+        """Return whether layers are measured at `step`. last: the last step of the run, if it is known."""
+        if not self.names:
+            return False
+        if self.every is not None and step % self.every == 0:
+            return True
+        if self.steps is not None:
+            return step in self.steps
+        return step in (0, last) or str(step).rstrip("0") in ("1", "2", "5")

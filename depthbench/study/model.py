@@ -172,13 +172,7 @@ class Run(Shared):
 
     def is_probed(self, step: int) -> bool:
         """Return whether layers are measured at `step` (0 <= step < steps)."""
-        if not self.probe.names:
-            return False
-        if self.probe.every is not None and step % self.probe.every == 0:
-            return True
-        if self.probe.steps is not None:
-            return step in self.probe.steps
-        return step in (0, self.steps - 1) or str(step).rstrip("0") in ("1", "2", "5")
+        return self.probe.is_due(step, self.steps - 1)
 
 
 class Study(Grids, Shared):

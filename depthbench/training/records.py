@@ -5,8 +5,9 @@ and a GPU is idle after such a wait."""
 
 import math
 import time
-from collections.abc import Sequence
-from itertools import compress
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import compress, islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,14 +29,32 @@ NOT_MEASURED = "not_measured"
 """The column of layers.parquet that lists the probes that were not measured."""
 
 
+Reader = Callable[[list[float]], Mapping[str, float]]
+
+
+def read_sums(sums: list[float]) -> dict[str, float]:
+    """Return the values of a row that follow from `Step.take_sums`."""
+    loss, train_error = means(sums)
+    return {"loss": loss, "train_error": train_error}
+
+
+@dataclass(frozen=True)
+class _Pending:
+    """A row that waits for numbers from the device."""
+
+    row: dict[str, Any]
+    numbers: Tensor
+    read: Reader
+
+
 class Records:
-    """The history and the probed values. `rows` are the known rows. Other rows wait for their sums."""
+    """The history and the probed values. `rows` are the known rows. Other rows wait for their numbers."""
 
     def __init__(self, layers: Sequence[Layer], probes: Sequence[str]):
         self._layers, self._probes = list(layers), list(probes)
         self.rows: list[dict[str, Any]] = []
         self.tracker = Tracker()
-        self._pending: list[tuple[dict[str, Any], Tensor]] = []
+        self._pending: list[_Pending] = []
         self._fetched = time.perf_counter()
         self._probed_steps: list[int] = []
         self._probed_values: list[Tensor] = []  # (layers, probes) each, on the device
@@ -44,7 +63,7 @@ class Records:
     @property
     def last_step(self) -> int:
         """The step of the newest row, known or waiting. 0 before the first row."""
-        newest = self._pending[-1][0] if self._pending else self.rows[-1] if self.rows else {"step": 0}
+        newest = self._pending[-1].row if self._pending else self.rows[-1] if self.rows else {"step": 0}
         return newest["step"]
 
     @property
@@ -52,9 +71,11 @@ class Records:
         """Seconds since the last fetch."""
         return time.perf_counter() - self._fetched
 
-    def add(self, row: dict[str, Any], sums: Tensor) -> None:
-        """Add a row without its loss and train error. These follow from `sums` (see Step.take_sums)."""
-        self._pending.append((row, sums))
+    def add(self, row: dict[str, Any], numbers: Tensor, read: Reader = read_sums) -> None:
+        """Add a row without what follows from `numbers` (n,), which may be on a device.
+
+        `read` turns them into values of the row, by default those of `Step.take_sums`."""
+        self._pending.append(_Pending(row, numbers, read))
 
     def add_probed(self, step: int, values: Tensor, is_measured: np.ndarray | None = None) -> None:
         """Add the values (layers, probes) of a probed step, and whether each was measured. None: all were."""
@@ -63,19 +84,20 @@ class Records:
         self._measured.append(np.ones(values.shape, bool) if is_measured is None else is_measured)
 
     def fetch(self) -> list[dict[str, Any]]:
-        """Fetch the sums of the waiting rows, in one sync with the device. Return these rows.
+        """Fetch the numbers of the waiting rows, in one sync with the device. Return these rows.
 
         A row whose loss is not finite is the last of the run. Later rows are dropped."""
         self._fetched = time.perf_counter()
         if not self._pending:
             return []
-        sums = torch.stack([sums for _, sums in self._pending]).tolist()
+        numbers = iter(torch.cat([pending.numbers for pending in self._pending]).tolist())
         pending, self._pending = self._pending, []
         known = len(self.rows)
-        for (row, _), row_sums in zip(pending, sums, strict=True):
-            row["loss"], row["train_error"] = means(row_sums)
+        for each in pending:
+            row, read = each.row, each.read(list(islice(numbers, len(each.numbers))))
+            row |= read
             self.rows.append(row)
-            if not math.isfinite(row["loss"]):
+            if not math.isfinite(read.get("loss", 0.0)):
                 row |= dict.fromkeys(ERROR_COLUMNS.values(), math.nan)
                 self._drop_after(row["step"])
                 break
