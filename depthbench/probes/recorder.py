@@ -31,7 +31,7 @@ Hook = Callable[[nn.Module, tuple[Any, ...], Tensor], None]
 
 
 @dataclass
-class _Uses:
+class Uses:
     """The uses of one layer in one step, as one probe needs them. The keys number the uses."""
 
     summaries: dict[int, Tensor] = field(default_factory=dict)
@@ -95,7 +95,7 @@ class Recorder:
         self._may_be_compiled = not is_built_in(network)
         self._device = next(network.parameters()).device
         self._norms = [module for module in network.modules() if isinstance(module, NORMS)]
-        self._uses: dict[tuple[int, str], _Uses] = {}
+        self._uses: dict[tuple[int, str], Uses] = {}
         self._calls: Counter[int] = Counter()  # of each layer in the forward pass
         self._with_gradient: set[int] = set()  # the layers with a gradient when weights were measured
         self._outputs: dict[int, _Output] = {}  # by the address of the storage
@@ -227,7 +227,7 @@ class Recorder:
         """Return the gradient of a weight from that of this process."""
         return gradient if self.ranks == 1 else self.gather(gradient[None]).mean(0)
 
-    def _uses_of_all_processes(self) -> Mapping[tuple[int, str], _Uses]:
+    def _uses_of_all_processes(self) -> Mapping[tuple[int, str], Uses]:
         """Return all uses. Those of other processes are among them already, unless a subclass adds them."""
         return self._uses
 
@@ -247,7 +247,7 @@ class Recorder:
     def _measure(self, index: int, probes: dict[str, Probe], tensor: Tensor, use: int) -> None:
         """Measure a tensor of one use of a layer, in place of an earlier tensor of that use."""
         for name, probe in probes.items():
-            uses = self._uses.setdefault((index, name), _Uses())
+            uses = self._uses.setdefault((index, name), Uses())
             is_joined = probe.combine is None and (probe.of == "response" or self._calls[index] > 1)
             if name in self.at_once or is_joined:
                 # the nonlinearity that follows may change a response in place
@@ -336,7 +336,7 @@ def joined(tensors: Mapping[int, Tensor]) -> Tensor:
     return torch.cat(list(parts))
 
 
-def _value(probe: Probe, uses: _Uses) -> Tensor:
+def _value(probe: Probe, uses: Uses) -> Tensor:
     """Return the value of a probe over all uses."""
     if len(uses.tensors) > 1:
         return probe.measure(joined(uses.tensors))

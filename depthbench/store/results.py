@@ -121,13 +121,15 @@ def _row(record: Mapping[str, Any], search: Mapping[str, Any], final_names: Sequ
     run, final, shape = record["run"], record.get("final", {}), record.get("image_shape")
     row: dict[str, Any] = {column: record.get(column) for column in RUN_COLUMNS}
     row["family"] = run.get("of") or record["network"]
+    watched = run.get("watched")
+    row |= {key: (watched or {}).get(key) for key in ("residual", "twin")}
     row |= {name: final.get(name) for name in final_names}
     row |= {column: record.get(part, {}).get(key) for column, (part, key) in EXECUTION_COLUMNS.items()}
     for name, defaults in _setting_defaults().items():
         values = run.get(name, {})
         for key, default in defaults.items():
-            row[f"{name}.{key}"] = values.get(key, default)
-    for key, value in row.pop("recipe.optimizer_settings").items():
+            row[f"{name}.{key}"] = values.get(key, default if watched is None else None)
+    for key, value in (row.pop("recipe.optimizer_settings") or {}).items():
         row[f"recipe.{key}"] = value
     row["frontier.below"] = search.get("below")
     row["data.shape"] = None if shape is None else tuple(shape)
@@ -163,7 +165,8 @@ class Results(NamedTuple):
     seconds, peak_memory (bytes, None if not measured), ...
 
     family is the name in NETWORKS. options.KEY, recipe.KEY and data.KEY are as a study file sets them.
-    data.shape is (C, H, W) if recorded. frontier.below is the bound of a search, in percent."""
+    data.shape is (C, H, W) if recorded. residual and twin are what the caller of `watch` states. Settings of
+    such a run are None, because they are unknown. frontier.below is the bound of a search, in percent."""
     history: "pd.DataFrame"
     """One row per logged step: run_id, network, depth, seed, step, epoch, lr, loss, train_error, and, at
     evaluations, train_error_eval, test_error and val_error."""
