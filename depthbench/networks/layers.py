@@ -1,9 +1,11 @@
 """The weighted layers of a network, in depth order. Probes measure them, and depth counts them."""
 
 from collections.abc import Callable
+from inspect import signature
 from typing import NamedTuple, TypeAlias, cast
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
 Weighted: TypeAlias = nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Linear
@@ -30,6 +32,30 @@ class Layer(NamedTuple):
 def leaf_weight(module: nn.Module) -> nn.Parameter | None:
     """Return the weight of a layer if it is a parameter. None: it is computed from others (weight_norm)."""
     return module._parameters.get("weight")
+
+
+@torch.no_grad()
+def current_weight(module: nn.Module) -> Tensor:
+    """Return the weight that a layer multiplies with now, computed from its parameters if need be.
+
+    Computing it changes nothing, e.g. no estimate of `spectral_norm`."""
+    weight = leaf_weight(module)
+    if weight is not None:
+        return weight.detach()
+    if is_parametrized(module, "weight"):
+        computing = cast("nn.ModuleDict", module.parametrizations)["weight"]
+        modes = [(each, each.training) for each in computing.modules()]
+        computing.eval()
+        try:
+            return computing().detach()
+        finally:
+            for each, training in modes:
+                each.training = training
+    for hook in module._forward_pre_hooks.values():  # of the older weight_norm and spectral_norm
+        if hasattr(hook, "compute_weight"):
+            has_estimate = "do_power_iteration" in signature(hook.compute_weight).parameters
+            return hook.compute_weight(module, *[False] * has_estimate).detach()
+    return cast("Tensor", module.weight).detach()
 
 
 def weight_parameters(module: nn.Module) -> list[nn.Parameter]:

@@ -2,8 +2,8 @@
 
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from types import TracebackType
@@ -18,7 +18,8 @@ from torch.utils.weak import TensorWeakRef
 
 from depthbench.machine.precision import widest_float
 from depthbench.networks.cost import is_built_in
-from depthbench.networks.layers import NORMS, leaf_weight, weight_parameters, weighted_layers
+from depthbench.networks.layers import NORMS, current_weight, leaf_weight, weight_parameters, weighted_layers
+from depthbench.probes.kept import KeptGradients
 from depthbench.probes.probe import Probe
 
 FROZEN = "frozen"
@@ -62,6 +63,19 @@ class Recorder:
     ...     loss(network(x), y).backward()
     ...     values = recorder.values()
 
+    Probes over pairs of steps need three more calls. Each does nothing without such a probe.
+
+    >>> if recorder.compares_gradients:  # in the step before a probed one
+    ...     with recorder.preparing():
+    ...         loss(network(x), y).backward()
+    ...         recorder.keep_gradients()  # before clipping
+    >>> with recorder:
+    ...     loss(network(x), y).backward()
+    ...     values = recorder.values()
+    ...     recorder.keep_gradients()  # if the next step is probed as well
+    >>> optimizer.step()
+    >>> values = recorder.with_updates(values)
+
     Hooks exist only inside the context, and functions that a user's network compiles run uncompiled there.
     Every number stays on the device, so that fetching `values` is the only sync of a probed step. `at_once`
     keeps the tensors of the probes that can measure all layers together until `values` is called. This is
@@ -103,20 +117,83 @@ class Recorder:
         self._numbers = count()
         self._handles: list[RemovableHandle] = []
         self._stance = ExitStack()
+        self._kept = KeptGradients()
+        self._earlier: dict[str, Tensor] = {}  # gradients of the step before, by the name of the layer
+        self._compared: dict[tuple[int, str], Tensor] = {}  # values of probes over pairs of tensors
+        self._before: dict[int, Tensor] = {}  # weights before the update
         self.is_measured = np.ones((len(self.layers), len(self.probes)), dtype=bool)
         """Which of the last `values` were measured."""
         self.reasons: dict[str, str] = {}
         """Why some values of layers were not measured in that step, by the name of the layer."""
 
+    @property
+    def compares_gradients(self) -> bool:
+        """Whether a probe needs the gradients of the step before a probed one."""
+        return bool(self._probes_of("weight_gradients"))
+
+    @contextmanager
+    def preparing(self) -> Iterator[None]:
+        """Make a context around the forward and backward pass of the step before a probed one.
+
+        It needs hooks only for weights that are computed from parameters."""
+        self._clear()
+        self._force_eager()
+        try:
+            self._follow_weights()
+            yield
+        finally:
+            self._leave()
+
+    def keep_gradients(self) -> None:
+        """Keep copies of the weights' gradients for the next step, which is probed.
+
+        Call this inside the context of this step, after the backward pass and `values`, and before clipping.
+        With a gradient scaler, unscale the gradients first."""
+        if self.compares_gradients:
+            self._kept.keep(
+                {
+                    self.layers[index].name: weight.grad
+                    for index, weight in self._weights().items()
+                    if weight.grad is not None
+                }
+            )
+
+    def note_replay(self, keeps: bool) -> None:
+        """Note that a captured step was replayed, of which the host sees nothing, and whether it keeps."""
+        self._kept.note_replay(keeps)
+
+    def with_updates(self, values: Tensor) -> Tensor:
+        """Return the `values` of this step with those of the probes over the update.
+
+        Call this after the update. Its context may have ended."""
+        before, self._before = self._before, {}
+        if not before:
+            return values
+        values = values.clone()
+        for column, probe in enumerate(self.probes.values()):
+            if probe.of == "weight_update":
+                for index, weight in before.items():
+                    after = self._current_weight(index)
+                    values[index, column] = probe.measure(weight, after).to(values.dtype)
+        return values
+
+    def state(self) -> dict[str, Tensor]:
+        """Return the gradients that the next step is compared with, for a checkpoint: layer -> dL/dW."""
+        return self._kept.state()
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Go back to `state`."""
+        self._kept.restore(state, self._device)
+
     def __enter__(self) -> Self:
         self._clear()
-        if self._may_be_compiled and "torch._dynamo" in sys.modules:  # as functions of a network may be
-            self._stance.enter_context(torch.compiler.set_stance("force_eager"))
+        self._before.clear()
+        self._earlier = self._kept.take()
+        self._force_eager()
+        self._follow_weights()
         gradients = self._probes_of("preactivation_gradient")
         responses = self._probes_of("response")
         for index, layer in enumerate(self.layers):
-            if leaf_weight(layer.weighted) is None and self._probes_of("weight"):
-                self._follow_weight(index, layer.weighted)
             if gradients:
                 self._hook(layer.weighted, self._preactivation_hook(index, gradients))
             if responses:
@@ -129,11 +206,19 @@ class Recorder:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
     ) -> None:
+        self._leave()
+
+    def _leave(self) -> None:
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
         self._stance.close()
         self._clear()
+
+    def _force_eager(self) -> None:
+        """Run functions uncompiled that a user's network compiles."""
+        if self._may_be_compiled and "torch._dynamo" in sys.modules:
+            self._stance.enter_context(torch.compiler.set_stance("force_eager"))
 
     def values(self) -> Tensor:
         """Return the values (layers, probes), on the device, in the order of `layers` and `probes`.
@@ -150,15 +235,16 @@ class Recorder:
         for index, layer in enumerate(self.layers):
             if any(parameter.grad is not None for parameter in weight_parameters(layer.weighted)):
                 self._with_gradient.add(index)
-            weight = self._weight(index) if weights else None
-            if weight is not None and weight.grad is not None:
-                for name in weights:
-                    self._uses.pop((index, name), None)
-                self._measure(index, weights, weight, next(self._numbers))
+        trained = {index: weight for index, weight in self._weights().items() if weight.grad is not None}
+        for index, weight in trained.items() if weights else ():
+            for name in weights:
+                self._uses.pop((index, name), None)
+            self._measure(index, weights, weight, next(self._numbers))
+        self._compare(trained)
 
     def collected(self) -> Tensor:
         """Return `values` as they were measured so far."""
-        measured: dict[tuple[int, str], Tensor] = {}
+        measured = dict(self._compared)
         for name, measure_all in self.at_once.items():
             kept = {
                 index: joined(uses.tensors)
@@ -183,6 +269,21 @@ class Recorder:
         flat = torch.stack([measured.get(key, missing).to(self._device, dtype) for key in keys])
         return flat.reshape(len(self.layers), len(self.probes))
 
+    def _compare(self, trained: Mapping[int, Tensor]) -> None:
+        """Measure the probes over pairs of gradients, and keep the weights for those over the update."""
+        for name, probe in self._probes_of("weight_gradients").items():
+            for index, weight in trained.items():
+                before = self._earlier.get(self.layers[index].name)
+                if before is not None and weight.grad is not None:
+                    self._compared[index, name] = probe.measure(before, weight.grad)
+        updates = self._probes_of("weight_update")
+        if updates:
+            self._before |= {index: weight.detach().clone() for index, weight in trained.items()}
+        for name in updates:  # `with_updates` measures them
+            self._compared |= {
+                (index, name): torch.full((), float("nan"), device=self._device) for index in trained
+            }
+
     def _reason(self, index: int) -> str:
         """Return why a value of a layer was not measured."""
         layer = self.layers[index].weighted
@@ -194,10 +295,21 @@ class Recorder:
             return FUNCTIONAL if has_gradient else UNUSED
         return SEVERAL if has_gradient else UNREACHED
 
-    def _weight(self, index: int) -> Tensor | None:
-        """Return the weight that a layer multiplies with, and its gradient."""
-        weight = leaf_weight(self.layers[index].weighted)
-        return self._effective.get(index) if weight is None else weight
+    def _weights(self) -> dict[int, Tensor]:
+        """Return the weights that the layers multiply with, each with its gradient."""
+        weights = {index: leaf_weight(layer.weighted) for index, layer in enumerate(self.layers)}
+        found = {index: self._effective.get(index) if w is None else w for index, w in weights.items()}
+        return {index: weight for index, weight in found.items() if weight is not None}
+
+    def _current_weight(self, index: int) -> Tensor:
+        return current_weight(self.layers[index].weighted)
+
+    def _follow_weights(self) -> None:
+        """Collect the gradients of the weights that are computed from parameters."""
+        if any(probe.of in ("weight", "weight_update", "weight_gradients") for probe in self.probes.values()):
+            for index, layer in enumerate(self.layers):
+                if leaf_weight(layer.weighted) is None:
+                    self._follow_weight(index, layer.weighted)
 
     def _follow_weight(self, index: int, layer: nn.Module) -> None:
         """Collect the gradient of a weight that is computed in the step, perhaps several times."""
@@ -232,6 +344,8 @@ class Recorder:
         return self._uses
 
     def _clear(self) -> None:
+        self._earlier = {}
+        self._compared.clear()
         self._with_gradient.clear()
         self._effective.clear()
         self._uses.clear()

@@ -207,13 +207,21 @@ class Trainer:
         self.lr = self.learning_rate.rate(self.step)
         with self._on_stream():
             batch = self.batches.take()
-            values = self.make_step(batch, self.lr, probed=self.run.is_probed(self.step))
+            values = self.make_step(batch, self.lr, probed=self.run.is_probed(self.step), keeps=self._keeps)
         if values is not None:
             self.records.add_probed(self.step, values, self.recorder.is_measured)
             self.unmeasured |= self.recorder.reasons
         self.step += 1
         self.batches_hash = self.batches.hash
         self._before_step = None
+
+    @property
+    def _keeps(self) -> bool:
+        """Whether probes of the next step are compared with the gradients of this one."""
+        following = self.step + 1
+        return (
+            self.recorder.compares_gradients and following < self.run.steps and self.run.is_probed(following)
+        )
 
     def undo_step(self) -> bool:
         """Go back to before the update that raised, if one did. Return whether this is possible.
@@ -382,6 +390,7 @@ class Trainer:
             "rng": torch.get_rng_state(),
             "records": self.records.state(),
             "learning_rate": self.learning_rate.state(),
+            "probes": self.recorder.state(),
         }
         if self.device.type == "cuda":
             state["cuda_rng"] = torch.cuda.get_rng_state(self.device)
@@ -403,6 +412,7 @@ class Trainer:
             restore_optimizer(self.eager_step.optimizer, state["optimizer"])
             self.eager_step.sums.copy_(state["sums"])
             self.records.restore(state["records"], self.device)
+            self.recorder.restore(state["probes"])
         self.batches.restore(state["batches"])
         self.batches_hash = state["batches_hash"]
         self.learning_rate.restore(state["learning_rate"])

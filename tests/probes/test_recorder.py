@@ -10,11 +10,11 @@ from torch.nn.utils import parametrizations
 from torch.utils.checkpoint import checkpoint
 
 from depthbench.networks import NETWORKS
-from depthbench.probes import PROBES
+from depthbench.probes import DEFAULT, PROBES
 from depthbench.probes.probe import Probe
 from depthbench.probes.recorder import FROZEN, FUNCTIONAL, UNREACHED, UNUSED, Recorder
 
-ALL = {name: entry.load() for name, entry in PROBES.items()}
+ALL = {name: PROBES[name].load() for name in DEFAULT}
 NAMES = ["grad_norm_weight", "grad_norm_preact", "weight_norm", "response_std"]
 
 

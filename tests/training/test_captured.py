@@ -4,9 +4,11 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch import nn
 
 from depthbench.data.batches import Batch
 from depthbench.data.load import load_images
+from depthbench.probes.recorder import Recorder
 from depthbench.training import captured as captured_module
 from depthbench.training.captured import WARM_UP_STEPS, CapturedGraph, CapturedStep
 from depthbench.training.mode import TrainingMode
@@ -22,17 +24,18 @@ class FakeStep:
     def __init__(self):
         self.log = []
         self.rate = None
+        self.recorder = Recorder(nn.Linear(1, 1), {})
 
     def set_rate(self, lr):
         self.rate = lr
 
-    def update(self, batch, probed):
+    def update(self, batch, probed, keeps=False):
         self.log.append(("probed" if probed else "plain", batch.numbers.tolist(), self.rate))
         return torch.tensor(float(len(self.log))) if probed else None
 
-    def __call__(self, batch, lr, probed):
+    def __call__(self, batch, lr, probed, keeps=False):
         self.set_rate(lr)
-        return self.update(batch, probed)
+        return self.update(batch, probed, keeps)
 
 
 class FakeGraph:
@@ -60,15 +63,15 @@ class ByHand(CapturedStep):
         self.was_reset += 1
         raise RuntimeError("out of memory")
 
-    def _capture(self, batch, probed):
+    def _capture(self, batch, kind):
         if self.fails_with is not None:
             captured_module._FAILED.append(self)
             raise RuntimeError(self.fails_with)
         other = next(iter(self._graphs.values()), None)
         read = other.batch if other else Batch._make(None if part is None else part.clone() for part in batch)
-        self.captured.append(probed)
-        graph = FakeGraph(self.step, read, probed)
-        self._graphs[probed] = CapturedGraph(graph, read, graph.values)
+        self.captured.append(kind.probed)
+        graph = FakeGraph(self.step, read, kind.probed)
+        self._graphs[kind] = CapturedGraph(graph, read, graph.values)
 
 
 def batch(number):
