@@ -20,6 +20,7 @@ __all__ = [  # typed in __init__.pyi
     "load_study",
     "merge_results",
     "run_study",
+    "watch",
     "write_comparison",
     "write_report",
 ]
@@ -33,6 +34,7 @@ _HOMES = {
     "load_study": "depthbench.study.file",
     "merge_results": "depthbench.store.merge",
     "run_study": "depthbench.execution.run",
+    "watch": "depthbench.watching.watch",
     "write_comparison": "depthbench.report.comparison",
     "write_report": "depthbench.report",
 }

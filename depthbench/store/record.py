@@ -137,7 +137,9 @@ def _types_of(annotation: Any) -> tuple[type, ...]:
 @cache
 def _setting_types() -> Mapping[str, Mapping[str, tuple[type, ...]]]:
     """Return the types of the settings of a run: section -> key -> types. Section "" is the run itself."""
-    sections = {"": Run, "watched": WatchedNetwork} | {name: field.annotation for name, field in Shared.model_fields.items()}
+    sections = {"": Run, "watched": WatchedNetwork} | {
+        name: field.annotation for name, field in Shared.model_fields.items()
+    }
     return {
         name: {key: _types_of(field.annotation) for key, field in section.model_fields.items()}  # type: ignore[union-attr]
         for name, section in sections.items()

@@ -14,7 +14,7 @@ def shared_settings(study: Mapping[str, Any]) -> dict[str, Any]:
     that `depthbench.watch` recorded, only what is stored is known."""
     defaults: dict[str, Any] = Shared().model_dump(mode="json")
     if "watched" in study:
-        defaults = dict.fromkeys(defaults, {})
+        defaults = {name: {} for name in defaults}
     return {
         f"{section}.{key}": value
         for section in Shared.model_fields
@@ -38,7 +38,8 @@ def differences(stored: Mapping[str, Any], new: Mapping[str, Any]) -> list[tuple
         for name in set(new.get(table, {})) & set(stored.get(table, {})):
             there[f"{table}.{name}"], here[f"{table}.{name}"] = stored[table][name], new[table][name]
     if ("watched" in stored) != ("watched" in new):
-        return [("recorded by", *("watch" if "watched" in table else "run" for table in (stored, new)))]
+        there_by, here_by = ("watch" if "watched" in table else "run" for table in (stored, new))
+        return [("recorded by", there_by, here_by)]
     different = [
         (key, there.get(key, "unset"), here.get(key, "unset"))
         for key in sorted(here | there)

@@ -273,8 +273,8 @@ class StudyStore:
         stored = self.table()
         if "watched" in stored:
             raise BadInput(
-                f"{self.location} holds runs that depthbench.watch recorded in another loop: add --name NAME to "
-                "store the new runs as another study"
+                f"{self.location} holds runs that depthbench.watch recorded in another loop: add "
+                "--name NAME to store the new runs as another study"
             )
         different = conflicts(stored, study.model_dump(mode="json") | {"data_hash": data_hash})
         if different:

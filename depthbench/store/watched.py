@@ -14,10 +14,8 @@ def join(store: StudyStore, run: WatchedRun) -> None:
 
     Several processes can do so at the same time. Raises BadInput if the directory holds anything but such
     runs, or such runs with other settings, or if it cannot be written."""
-    source = f"depthbench.watch: {store.location}"
-    new = build(
-        WatchedStudy, WatchedStudy.of(run, store.location.name).model_dump(), source
-    )
+    source = f"watch: {store.location}"
+    new = build(WatchedStudy, WatchedStudy.of(run, store.location.name).model_dump(), source)
     store.fetch()
     store.holds_a_study()  # refuses a directory of anything else before it is locked
     with store.locked(JOIN_SECONDS):
@@ -37,7 +35,9 @@ def _joined(store: StudyStore, new: WatchedStudy) -> WatchedStudy:
             f"{store.location} holds runs with other settings ({', '.join(different[:3])}): use the same "
             "settings or another directory"
         )
-    watched = {name: build(WatchedNetwork, facts, str(store.study_file)) for name, facts in stored["watched"].items()}
+    watched = {
+        name: build(WatchedNetwork, facts, str(store.study_file)) for name, facts in stored["watched"].items()
+    }
     first, *also = join_grids([*grids_of(stored), new.grid])
     return new.model_copy(
         update={"name": stored["name"], "grid": first, "also": also, "watched": watched | new.watched}

@@ -83,7 +83,8 @@ def _read_file(path: Path, check_consent: Callable[[Path, Path], None], chain: S
     check_format(values.pop("format", FORMAT), path)
     if "watched" in values:
         raise BadInput(
-            f"{path} lists runs that depthbench.watch recorded in another loop: run the program with that loop"
+            f"{path} lists runs that depthbench.watch recorded in another loop: run the program "
+            "with that loop"
         )
     values.pop("data_hash", None)  # a stored study names the data it was run on
     plugins = _plugin_paths(values, path.parent)

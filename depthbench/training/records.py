@@ -54,6 +54,8 @@ class Records:
         self._layers, self._probes = list(layers), list(probes)
         self.rows: list[dict[str, Any]] = []
         self.tracker = Tracker()
+        self.has_diverged = False
+        """Whether the loss of the last row is infinite or not a number."""
         self._pending: list[_Pending] = []
         self._fetched = time.perf_counter()
         self._probed_steps: list[int] = []
@@ -99,6 +101,7 @@ class Records:
             self.rows.append(row)
             if not math.isfinite(read.get("loss", 0.0)):
                 row |= dict.fromkeys(ERROR_COLUMNS.values(), math.nan)
+                self.has_diverged = True
                 self._drop_after(row["step"])
                 break
             if not math.isnan(row["test_error"]):

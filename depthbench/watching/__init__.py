@@ -1,0 +1,1 @@
+"""Measure a training loop of the user's own (`depthbench.watch`)."""
