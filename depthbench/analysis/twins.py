@@ -10,7 +10,7 @@ import pandas as pd
 
 from depthbench.networks import NETWORKS
 
-STATED = ("residual", "twin")
+STATED = ("watched.residual", "watched.twin")
 """The columns of what the caller of `watch` states. Results without such runs may lack them."""
 
 
@@ -34,5 +34,5 @@ def is_residual(run: Mapping[str, Any]) -> bool | None:
 
 
 def _stated(run: Mapping[str, Any], column: str) -> Any:
-    value = run.get(column)
+    value = run.get(f"watched.{column}")
     return None if pd.isna(value) else value

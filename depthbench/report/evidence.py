@@ -16,9 +16,10 @@ from depthbench.analysis.answers import Answer, answer
 from depthbench.analysis.chance import at_chance
 from depthbench.analysis.choice import choose, incomparable_costs
 from depthbench.analysis.classes import class_metrics, summarise_classes
-from depthbench.analysis.comparison import cautions, differences, differing, join_studies, studies_of
+from depthbench.analysis.comparison import UNKNOWN, cautions, differences, differing, join_studies, studies_of
 from depthbench.analysis.frontier import Search, searched
 from depthbench.analysis.layers import by_layer, summarise_responses
+from depthbench.analysis.logged import history_with_batch_errors, with_batch_errors
 from depthbench.analysis.matching import match_twins
 from depthbench.analysis.missing import missing_runs
 from depthbench.analysis.reference import reproduction
@@ -41,6 +42,8 @@ from depthbench.store.results import (
 from depthbench.store.study_store import StudyStore
 from depthbench.study.grid import requested_runs
 
+OF_LOOPS = ("images", "data.", "recipe.", "options.", "evaluate.")
+"""Settings that are unknown of runs that another loop trained."""
 GRADIENTS = ("grad_norm_preact", "grad_norm_weight")
 
 
@@ -77,7 +80,9 @@ class Evidence(_OnlyFields):
         study, rows = StudyStore(path).table(), read_runs(path) if rows is None else rows
         study = {"name": Path(path).resolve().name, "data": {}, "grid": {}} | study
         study["data"] = {"name": Data().name} | study["data"]
-        return cls(with_columns(join_results(path, rows, layers=layers)), study, path, rows)
+        runs, history, measured = join_results(path, with_batch_errors(rows), layers=layers)
+        results = Results(runs, history_with_batch_errors(history, rows), measured)
+        return cls(with_columns(results), study, path, rows)
 
     def prepare(self) -> None:
         """Compute what several figures show, so that the processes that draw them share it."""
@@ -227,6 +232,10 @@ class Comparison(_OnlyFields):
         """Settings that differ between the studies."""
         settings = {label: settings_of(each.study, each.records) for label, each in self.studies.items()}
         drop_defaults(settings, {label: each.runs for label, each in self.studies.items()})
+        keys = dict.fromkeys(key for each in settings.values() for key in each if key.startswith(OF_LOOPS))
+        for label, each in self.studies.items():
+            if "watched" in each.study:
+                settings[label] = dict.fromkeys(keys, UNKNOWN) | settings[label]
         return differing(settings)
 
     @cached_property
@@ -235,6 +244,13 @@ class Comparison(_OnlyFields):
         hashes = {label: each.study.get("data_hash") for label, each in self.studies.items()}
         baseline, *_ = hashes.values()
         return [label for label, data_hash in hashes.items() if data_hash != baseline]
+
+    @cached_property
+    def unknown_images(self) -> list[str]:
+        """Those of `other_images` of which it is unknown whether their images differ."""
+        hashes = {label: each.study.get("data_hash") for label, each in self.studies.items()}
+        baseline, *_ = hashes.values()
+        return [label for label in self.other_images if not (baseline and hashes[label])]
 
     @cached_property
     def differences(self) -> pd.DataFrame:

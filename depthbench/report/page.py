@@ -196,7 +196,10 @@ def render(
 def _command(path: Path, study: Mapping[str, Any]) -> str:
     """Return the command that repeats the study in `path`, or its search, in the same directory.
 
-    It names the plug-ins, because it would be refused without them (cli/consent.py)."""
+    Empty for runs that another loop trained. The command names the plug-ins, because it
+    would be refused without them (cli/consent.py)."""
+    if "watched" in study:
+        return ""
     parent = relative_path(path.resolve().parent)
     results = "" if parent == "results" else f" --results {shlex.quote(parent)}"
     file = shlex.quote(relative_path(path / "study.toml"))

@@ -49,6 +49,7 @@ EXECUTION_COLUMNS = {  # column -> part of a record, and its key
     "data_hash": ("hashes", "data"),
     "device": ("environment", "device"),
     "threads": ("environment", "threads"),
+    "loop": ("execution", "loop"),
     "commit": ("environment", "commit"),
 }
 # Section of a run -> its type. Every key but `path` is a column, e.g. recipe.lr.
@@ -122,7 +123,7 @@ def _row(record: Mapping[str, Any], search: Mapping[str, Any], final_names: Sequ
     row: dict[str, Any] = {column: record.get(column) for column in RUN_COLUMNS}
     row["family"] = run.get("of") or record["network"]
     watched = run.get("watched")
-    row |= {key: (watched or {}).get(key) for key in ("residual", "twin")}
+    row |= {f"watched.{key}": (watched or {}).get(key) for key in ("residual", "twin")}
     row |= {name: final.get(name) for name in final_names}
     row |= {column: record.get(part, {}).get(key) for column, (part, key) in EXECUTION_COLUMNS.items()}
     for name, defaults in _setting_defaults().items():
@@ -165,8 +166,8 @@ class Results(NamedTuple):
     seconds, peak_memory (bytes, None if not measured), ...
 
     family is the name in NETWORKS. options.KEY, recipe.KEY and data.KEY are as a study file sets them.
-    data.shape is (C, H, W) if recorded. residual and twin are what the caller of `watch` states. Settings of
-    such a run are None, because they are unknown. frontier.below is the bound of a search, in percent."""
+    data.shape is (C, H, W) if recorded. watched.KEY is what the caller of `watch` states. The settings
+    of such a run are None, because they are unknown. frontier.below is the bound of a search, in percent."""
     history: "pd.DataFrame"
     """One row per logged step: run_id, network, depth, seed, step, epoch, lr, loss, train_error, and, at
     evaluations, train_error_eval, test_error and val_error."""
