@@ -147,7 +147,7 @@ class Watch:
     ):
         if log_every is not None and log_every < 1:
             raise BadInput(f"watch: log_every = {log_every}: should be at least 1")
-        self.run, self.subject = run, subject
+        self.run, self.subject, self.path = run, subject, path
         self.steps_made = 0
         """The number of updates so far."""
         device = next(subject.network.parameters()).device
