@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from depthbench.networks.layers import Layer
+from depthbench.probes.columns import NOT_MEASURED
 from depthbench.training.step import means
 from depthbench.training.tracker import Tracker
 
@@ -22,10 +23,6 @@ if TYPE_CHECKING:
 
 ERROR_COLUMNS = {"train": "train_error_eval", "test": "test_error", "val": "val_error"}
 """Set of images -> the column of its error (percent) in evaluation mode."""
-
-
-NOT_MEASURED = "not_measured"
-"""The column of layers.parquet that lists the probes that were not measured."""
 
 
 class Records:
