@@ -18,3 +18,6 @@ class Probe(Section):
     """The steps at which layers are measured. Unset: 0, 1, 2, 5, 10, 20, 50, ... and the last step."""
     every: Count | None = None
     """Also measure every N steps, from step 0 on."""
+    each_use: Count | None = None
+    """Also store the first N uses of each layer that a step uses several times, in rows `name[0]`, ... The
+    row of the layer always covers all uses."""

@@ -253,7 +253,7 @@ class Edge(NamedTuple):
     """Values that a log axis cannot show, and the mark at its edge that stands for them."""
 
     rows: pd.DataFrame
-    count: str
+    kind: str
     """The column of `rows` that counts these values."""
     height: float
     """Fraction of the panel."""
@@ -263,7 +263,7 @@ class Edge(NamedTuple):
 
     def describe(self, row: Mapping[str, Any]) -> str:
         """Return the text shown instead of a value."""
-        return f"{self.label.removesuffix(' in a seed')} in {row[self.count]} of {row['n']} seeds"
+        return f"{self.label.removesuffix(' in a seed')} in {row[self.kind]} of {row['n']} seeds"
 
     def look(self, colour: str, size: float) -> palette.Look:
         """Return the look of the mark."""
