@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
+from depthbench.networks.attention import PROJECTIONS, projection
+
 Weighted: TypeAlias = nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Linear
 NORMS = (
     nn.modules.batchnorm._BatchNorm,
@@ -23,10 +25,28 @@ class Layer(NamedTuple):
 
     name: str  # as in network.named_modules()
     stage: str  # layers of one stage work on maps of one size; conv1 and fc are stages of their own
-    weighted: Weighted  # its output is the pre-activation z
+    weighted: Weighted  # its output is the pre-activation z; nn.MultiheadAttention for a projection of it
     response: nn.Module | None = None
     """Its output is the response: the norm after `weighted`, or `weighted` itself. None: the norm that a
     forward pass calls on the output of `weighted`, or `weighted` if there is none."""
+    projection: str = ""
+    """Which of the PROJECTIONS of attention this is. Its output is then z."""
+
+    @property
+    def weight(self) -> Tensor | None:
+        """The weight, with its `.grad`. None: it is computed from parameters (weight_norm)."""
+        if isinstance(self.weighted, nn.MultiheadAttention):
+            packed = projection(self.weighted, self.projection)
+            return None if packed is None else packed.weight
+        return leaf_weight(self.weighted)
+
+    @property
+    def weight_parameters(self) -> list[nn.Parameter]:
+        """The parameters that the weight consists of or is computed from."""
+        if isinstance(self.weighted, nn.MultiheadAttention):
+            packed = projection(self.weighted, self.projection)
+            return [] if packed is None else [packed.parameter]
+        return weight_parameters(self.weighted)
 
 
 def leaf_weight(module: nn.Module) -> nn.Parameter | None:
@@ -35,11 +55,11 @@ def leaf_weight(module: nn.Module) -> nn.Parameter | None:
 
 
 @torch.no_grad()
-def current_weight(module: nn.Module) -> Tensor:
+def current_weight(layer: Layer) -> Tensor:
     """Return the weight that a layer multiplies with now, computed from its parameters if need be.
 
     Computing it changes nothing, e.g. no estimate of `spectral_norm`."""
-    weight = leaf_weight(module)
+    weight, module = layer.weight, layer.weighted
     if weight is not None:
         return weight.detach()
     if is_parametrized(module, "weight"):
@@ -55,7 +75,7 @@ def current_weight(module: nn.Module) -> Tensor:
         if hasattr(hook, "compute_weight"):
             has_estimate = "do_power_iteration" in signature(hook.compute_weight).parameters
             return hook.compute_weight(module, *[False] * has_estimate).detach()
-    return cast("Tensor", module.weight).detach()
+    return module.weight.detach()
 
 
 def weight_parameters(module: nn.Module) -> list[nn.Parameter]:
@@ -106,15 +126,24 @@ def weighted_layers(network: nn.Module) -> list[Layer]:
 
     A network may name them with a method `weighted_layers()`. The built-in ones omit the projections of
     shortcuts, as the paper does. Without the method, the layers are all convolutions and linear maps in the
-    order of registration. If the last of several layers is a linear map, it is the classifier.
+    order of registration, among them the four projections of nn.MultiheadAttention. If the last of several
+    layers is a linear map, it is the classifier.
 
     Raises ValueError if there is no such layer."""
     own: Callable[[], list[Layer]] | None = getattr(network, "weighted_layers", None)
     if own is not None:
         return own()
-    layers = [
-        Layer(name, "1", module) for name, module in network.named_modules() if isinstance(module, Weighted)
-    ]
+    layers = []
+    for name, module in network.named_modules():
+        if isinstance(module, Weighted):
+            layers.append(Layer(name, "1", module))
+        elif isinstance(module, nn.MultiheadAttention):
+            prefix = f"{name}." if name else ""
+            layers += [
+                Layer(prefix + each, "1", cast("Weighted", module), projection=each)
+                for each in PROJECTIONS
+                if projection(module, each) is not None
+            ]
     if len(layers) > 1 and isinstance(layers[-1].weighted, nn.Linear):
         layers[-1] = layers[-1]._replace(stage="fc")
     if not layers:

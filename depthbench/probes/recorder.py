@@ -2,9 +2,10 @@
 
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import count
 from types import TracebackType
 from typing import Any, Self, cast
@@ -17,18 +18,25 @@ from torch.utils.hooks import RemovableHandle
 from torch.utils.weak import TensorWeakRef
 
 from depthbench.machine.precision import widest_float
+from depthbench.networks.attention import projected
 from depthbench.networks.cost import is_built_in
-from depthbench.networks.layers import NORMS, current_weight, leaf_weight, weight_parameters, weighted_layers
+from depthbench.networks.layers import NORMS, current_weight, weighted_layers
+from depthbench.probes.attention import follow_projections
 from depthbench.probes.kept import KeptGradients
 from depthbench.probes.probe import Probe
+from depthbench.probes.rows import rows_of, selected
 
 FROZEN = "frozen"
 UNUSED = "not used in the step"
 FUNCTIONAL = "its weight is used without a call of the layer"
 UNREACHED = "no gradient reaches it"
 SEVERAL = "several forward or backward passes in one step"
+OUTPUT = "out_proj"
+WHOLE = "the network"
+NOTHING = "selects no module and no parameter"
+OF_WEIGHTS = ("weight", "weight_update", "weight_gradients")
 
-Hook = Callable[[nn.Module, tuple[Any, ...], Tensor], None]
+Hook = Callable[[nn.Module, tuple[Any, ...], Any], None]
 
 
 @dataclass
@@ -40,6 +48,8 @@ class Uses:
     tensors: dict[int, Tensor] = field(default_factory=dict)
     is_lost: bool = False
     """Whether a tensor that must be joined with another one is no longer there."""
+    is_unordered: bool = False
+    """Whether the numbers do not follow the forward pass, as with activations that are computed again."""
 
     def __contains__(self, use: int) -> bool:
         return use in self.summaries or use in self.tensors
@@ -83,7 +93,8 @@ class Recorder:
 
     A value covers every use of a layer in the step (see Probe). A forward pass that a backward pass makes
     again, to save memory, is not another use. Tensors of single uses are kept no longer than until the
-    backward pass begins, and those that a probe can `combine` are not kept at all.
+    backward pass begins, and those that a probe can `combine` are not kept at all. `each_use` adds rows for
+    the first uses of each layer, as many as it says.
 
     If each of `ranks` processes has a part of the batch, `gather` returns the whole tensor of parts (B, ...),
     and probes measure that. The backward pass must start from `ranks` times this part's share of the loss,
@@ -95,12 +106,17 @@ class Recorder:
         probes: Mapping[str, Probe],
         at_once: bool = False,
         *,
+        each_use: int = 0,
         gather: Callable[[Tensor], Tensor] = lambda part: part,
         ranks: int = 1,
     ):
         self.gather, self.ranks = gather, ranks
         self.layers = weighted_layers(network)
         self.probes = dict(probes)
+        self.selected = selected(network, self.probes)
+        self.each_use = each_use
+        self.rows = rows_of(self.layers, self.selected, each_use)
+        """What the rows of `values` are of: layers, their single uses, selected modules and parameters."""
         self.at_once = {
             name: probe.measure_all
             for name, probe in self.probes.items()
@@ -109,22 +125,22 @@ class Recorder:
         self._may_be_compiled = not is_built_in(network)
         self._device = next(network.parameters()).device
         self._norms = [module for module in network.modules() if isinstance(module, NORMS)]
-        self._uses: dict[tuple[int, str], Uses] = {}
+        self._uses: dict[tuple[int, str], Uses] = {}  # by the row and the probe
         self._calls: Counter[int] = Counter()  # of each layer in the forward pass
-        self._with_gradient: set[int] = set()  # the layers with a gradient when weights were measured
         self._outputs: dict[int, _Output] = {}  # by the address of the storage
         self._effective: dict[int, Tensor] = {}  # the weights that were computed from parameters
         self._numbers = count()
         self._handles: list[RemovableHandle] = []
         self._stance = ExitStack()
         self._kept = KeptGradients()
+        self._with_gradient: set[int] = set()  # the layers with a gradient when weights were measured
         self._earlier: dict[str, Tensor] = {}  # gradients of the step before, by the name of the layer
         self._compared: dict[tuple[int, str], Tensor] = {}  # values of probes over pairs of tensors
         self._before: dict[int, Tensor] = {}  # weights before the update
-        self.is_measured = np.ones((len(self.layers), len(self.probes)), dtype=bool)
+        self.is_measured = np.ones((len(self.rows), len(self.probes)), dtype=bool)
         """Which of the last `values` were measured."""
         self.reasons: dict[str, str] = {}
-        """Why some values of layers were not measured in that step, by the name of the layer."""
+        """Why some values were not measured in that step, by the name of the layer, module or parameter."""
 
     @property
     def compares_gradients(self) -> bool:
@@ -194,10 +210,19 @@ class Recorder:
         gradients = self._probes_of("preactivation_gradient")
         responses = self._probes_of("response")
         for index, layer in enumerate(self.layers):
+            if isinstance(layer.weighted, nn.MultiheadAttention):
+                continue
             if gradients:
                 self._hook(layer.weighted, self._preactivation_hook(index, gradients))
             if responses:
                 self._hook(layer.response or layer.weighted, self._response_hook(index, responses))
+        for attention, indices in self._attentions.items():
+            if gradients or responses:
+                hook = self._attention_hook(indices, gradients, responses)
+                self._handles.append(attention.register_forward_hook(hook, with_kwargs=True))
+        for index, other in enumerate(self.selected, len(self.rows) - len(self.selected)):
+            if other.parameter is None:
+                self._hook(other.module, self._output_hook(index, dict(other.probes)))
         if responses and any(layer.response is None for layer in self.layers):
             for norm in self._norms:
                 self._hook(norm, self._norm_hook(responses))
@@ -221,7 +246,7 @@ class Recorder:
             self._stance.enter_context(torch.compiler.set_stance("force_eager"))
 
     def values(self) -> Tensor:
-        """Return the values (layers, probes), on the device, in the order of `layers` and `probes`.
+        """Return the values (rows, probes), on the device, in the order of `rows` and `probes`.
 
         The values of a layer that took no part in the step are NaN. `is_measured` tells them from NaN that
         was measured. A frozen layer has only its response. Call this inside the context, after the backward
@@ -230,17 +255,24 @@ class Recorder:
         return self.collected()
 
     def measure_weights(self) -> None:
-        """Measure the weights and their gradients as they are now, in place of an earlier measurement."""
+        """Measure weights and parameters as they are now, in place of an earlier measurement in this step."""
         weights = self._probes_of("weight")
         for index, layer in enumerate(self.layers):
-            if any(parameter.grad is not None for parameter in weight_parameters(layer.weighted)):
+            if any(parameter.grad is not None for parameter in layer.weight_parameters):
                 self._with_gradient.add(index)
         trained = {index: weight for index, weight in self._weights().items() if weight.grad is not None}
         for index, weight in trained.items() if weights else ():
-            for name in weights:
-                self._uses.pop((index, name), None)
-            self._measure(index, weights, weight, next(self._numbers))
+            self._measure_again(index, weights, weight)
+        for index, other in enumerate(self.selected, len(self.rows) - len(self.selected)):
+            parameter = None if other.parameter is None else self._differentiated(index, other.parameter)
+            if parameter is not None and parameter.grad is not None:
+                self._measure_again(index, dict(other.probes), parameter)
         self._compare(trained)
+
+    def _measure_again(self, index: int, probes: dict[str, Probe], tensor: Tensor) -> None:
+        for name in probes:
+            self._uses.pop((index, name), None)
+        self._measure(index, probes, tensor, next(self._numbers))
 
     def collected(self) -> Tensor:
         """Return `values` as they were measured so far."""
@@ -257,17 +289,53 @@ class Recorder:
         for key, uses in self._uses_of_all_processes().items():
             if key not in measured and not uses.is_lost:
                 measured[key] = _value(self.probes[key[1]], uses)
+        self._measure_each_use(measured)
         dtype = widest_float(self._device)
         missing = torch.full((), float("nan"), dtype=dtype, device=self._device)
-        keys = [(index, name) for index in range(len(self.layers)) for name in self.probes]
-        self.is_measured = np.array([key in measured for key in keys]).reshape(self.is_measured.shape)
-        self.reasons = {
+        keys = [(index, name) for index in range(len(self.rows)) for name in self.probes]
+        self.is_measured = np.array([key in measured for key in keys], bool).reshape(self.is_measured.shape)
+        self.reasons = self._reasons(measured)
+        flat = torch.stack([measured.get(key, missing).to(self._device, dtype) for key in keys])
+        return flat.reshape(len(self.rows), len(self.probes))
+
+    def _measure_each_use(self, measured: dict[tuple[int, str], Tensor]) -> None:
+        """Add the values of the first uses of each layer, which have rows of their own after the layers."""
+        for (index, name), uses in self._uses.items():
+            if index >= len(self.layers) or self.probes[name].of in OF_WEIGHTS or uses.is_unordered:
+                continue
+            for place, use in enumerate(sorted({*uses.summaries, *uses.tensors})[: self.each_use]):
+                row = len(self.layers) + index * self.each_use + place
+                if use in uses.summaries:
+                    measured[row, name] = uses.summaries[use].flatten()[0]
+                else:
+                    measured[row, name] = self.probes[name].measure(uses.tensors[use])
+
+    def _reasons(self, measured: Collection[tuple[int, str]]) -> dict[str, str]:
+        """Return why values of probes were not measured, by the name of what they are of.
+
+        Without a step before, there are no pairs of gradients, and none is missing."""
+        of_layers = [
+            name
+            for name, probe in self.probes.items()
+            if probe.where is None and (self._earlier or probe.of != "weight_gradients")
+        ]
+        reasons = {
             layer.name: self._reason(index)
             for index, layer in enumerate(self.layers)
-            if not self.is_measured[index].all()
+            if any((index, name) not in measured for name in of_layers)
         }
-        flat = torch.stack([measured.get(key, missing).to(self._device, dtype) for key in keys])
-        return flat.reshape(len(self.layers), len(self.probes))
+        for index, other in enumerate(self.selected, len(self.rows) - len(self.selected)):
+            if any((index, name) not in measured for name in other.probes):
+                reason = UNUSED
+                if other.parameter is not None:
+                    reason = UNREACHED if other.parameter.requires_grad else FROZEN
+                reasons[other.name or WHOLE] = reason
+        used = {name for other in self.selected for name in other.probes}
+        return reasons | {
+            name: NOTHING
+            for name, probe in self.probes.items()
+            if probe.where is not None and name not in used
+        }
 
     def _compare(self, trained: Mapping[int, Tensor]) -> None:
         """Measure the probes over pairs of gradients, and keep the weights for those over the update."""
@@ -286,8 +354,7 @@ class Recorder:
 
     def _reason(self, index: int) -> str:
         """Return why a value of a layer was not measured."""
-        layer = self.layers[index].weighted
-        parameters = weight_parameters(layer)
+        parameters = self.layers[index].weight_parameters
         if not any(parameter.requires_grad for parameter in parameters):
             return FROZEN
         has_gradient = index in self._with_gradient
@@ -297,18 +364,18 @@ class Recorder:
 
     def _weights(self) -> dict[int, Tensor]:
         """Return the weights that the layers multiply with, each with its gradient."""
-        weights = {index: leaf_weight(layer.weighted) for index, layer in enumerate(self.layers)}
+        weights = {index: layer.weight for index, layer in enumerate(self.layers)}
         found = {index: self._effective.get(index) if w is None else w for index, w in weights.items()}
         return {index: weight for index, weight in found.items() if weight is not None}
 
     def _current_weight(self, index: int) -> Tensor:
-        return current_weight(self.layers[index].weighted)
+        return current_weight(self.layers[index])
 
     def _follow_weights(self) -> None:
         """Collect the gradients of the weights that are computed from parameters."""
-        if any(probe.of in ("weight", "weight_update", "weight_gradients") for probe in self.probes.values()):
+        if any(probe.of in OF_WEIGHTS for probe in self.probes.values()):
             for index, layer in enumerate(self.layers):
-                if leaf_weight(layer.weighted) is None:
+                if layer.weight is None:
                     self._follow_weight(index, layer.weighted)
 
     def _follow_weight(self, index: int, layer: nn.Module) -> None:
@@ -339,14 +406,18 @@ class Recorder:
         """Return the gradient of a weight from that of this process."""
         return gradient if self.ranks == 1 else self.gather(gradient[None]).mean(0)
 
+    def _differentiated(self, index: int, parameter: Tensor) -> Tensor | None:
+        """Return the parameter of a row, with its gradient."""
+        return parameter
+
     def _uses_of_all_processes(self) -> Mapping[tuple[int, str], Uses]:
         """Return all uses. Those of other processes are among them already, unless a subclass adds them."""
         return self._uses
 
     def _clear(self) -> None:
+        self._with_gradient.clear()
         self._earlier = {}
         self._compared.clear()
-        self._with_gradient.clear()
         self._effective.clear()
         self._uses.clear()
         self._calls.clear()
@@ -362,10 +433,11 @@ class Recorder:
         """Measure a tensor of one use of a layer, in place of an earlier tensor of that use."""
         for name, probe in probes.items():
             uses = self._uses.setdefault((index, name), Uses())
-            is_joined = probe.combine is None and (probe.of == "response" or self._calls[index] > 1)
+            is_forward = probe.of in ("response", "output")
+            is_joined = probe.combine is None and (is_forward or self._calls[index] > 1)
             if name in self.at_once or is_joined:
                 # the nonlinearity that follows may change a response in place
-                uses.tensors[use] = tensor.clone() if probe.of == "response" else tensor
+                uses.tensors[use] = tensor.clone() if is_forward else tensor
             if name in self.at_once:
                 continue
             if probe.combine is None and uses.summaries.keys() - {use}:  # all are measured as one
@@ -378,20 +450,80 @@ class Recorder:
         def follow(module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
             if not in_backward_pass():
                 self._calls[index] += 1
-            if not output.requires_grad:  # as of frozen layers
-                return
-            use = next(self._numbers)
-
-            def measure(gradient: Tensor) -> None:
-                self._release_single_uses()
-                if any(use in self._uses[index, name] for name in probes if (index, name) in self._uses):
-                    self._lose(index, probes)  # of several backward passes; the gradient is their sum
-                    return
-                self._measure(index, probes, self._whole(gradient), use)
-
-            output.register_hook(measure)
+            if output.requires_grad:  # not that of a frozen layer
+                output.register_hook(self._gradient_hook(index, probes))
 
         return follow
+
+    def _gradient_hook(self, index: int, probes: dict[str, Probe]) -> Callable[[Tensor], None]:
+        """Return a hook of z in one use of a layer, which measures its gradient."""
+        use, is_recomputed = next(self._numbers), in_backward_pass()
+
+        def measure(gradient: Tensor) -> None:
+            self._release_single_uses()
+            if any(use in self._uses[index, name] for name in probes if (index, name) in self._uses):
+                self._lose(index, probes)  # of several backward passes; the gradient is their sum
+                return
+            self._measure(index, probes, self._whole(gradient), use)
+            for name in probes if is_recomputed else ():
+                self._uses[index, name].is_unordered = True
+
+        return measure
+
+    @cached_property
+    def _attentions(self) -> dict[nn.MultiheadAttention, dict[str, int]]:
+        """The modules of attention, and the indices of their layers by projection."""
+        found: dict[nn.MultiheadAttention, dict[str, int]] = {}
+        of_module = {layer.weighted: index for index, layer in enumerate(self.layers)}
+        for index, layer in enumerate(self.layers):
+            if isinstance(layer.weighted, nn.MultiheadAttention):
+                found.setdefault(layer.weighted, {})[layer.projection] = index
+                output = of_module.get(layer.weighted.out_proj)
+                if output is not None:
+                    found[layer.weighted][OUTPUT] = output
+        return found
+
+    def _attention_hook(
+        self, indices: Mapping[str, int], gradients: dict[str, Probe], responses: dict[str, Probe]
+    ) -> Callable[[nn.MultiheadAttention, tuple[Any, ...], dict[str, Any], Any], None]:
+        """Return a hook that measures the projections of one module of attention."""
+        projections = {name: index for name, index in indices.items() if name != OUTPUT}
+        hooks = []
+        if OUTPUT in indices:
+            hooks += [self._preactivation_hook(indices[OUTPUT], gradients)] if gradients else []
+            hooks += [self._response_hook(indices[OUTPUT], responses)] if responses else []
+
+        def measure(
+            attention: nn.MultiheadAttention, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any
+        ) -> None:
+            z = first_tensor(output)
+            given = dict(zip(("query", "key", "value"), args, strict=False)) | kwargs
+            inputs = [given[name] for name in ("query", "key", "value")]
+            if z is None or any(x.is_nested for x in inputs):
+                return
+            for hook in hooks:
+                hook(attention, args, z)
+            if gradients:
+                self._calls.update([] if in_backward_pass() else projections.values())
+                receivers = {
+                    name: self._gradient_hook(index, gradients) for name, index in projections.items()
+                }
+                follow_projections(attention, inputs, z, lambda name, gradient: receivers[name](gradient))
+            if responses and not in_backward_pass():
+                with torch.no_grad():
+                    for (name, index), x in zip(projections.items(), inputs, strict=True):
+                        response = self.gather(projected(attention, name, x))
+                        self._measure(index, responses, response, next(self._numbers))
+
+        return measure
+
+    def _output_hook(self, index: int, probes: dict[str, Probe]) -> Hook:
+        def measure(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+            tensor = first_tensor(output)
+            if tensor is not None and not in_backward_pass():
+                self._measure(index, probes, self.gather(tensor.detach()), next(self._numbers))
+
+        return measure
 
     def _lose(self, index: int, probes: Iterable[str]) -> None:
         """Make the values of a layer missing."""
@@ -401,7 +533,8 @@ class Recorder:
     def _release_single_uses(self) -> None:
         """Drop the responses that need not be joined. The forward pass has ended."""
         for (_, name), uses in self._uses.items():
-            if self.probes[name].of == "response" and name not in self.at_once and len(uses.tensors) == 1:
+            is_forward = self.probes[name].of in ("response", "output")
+            if is_forward and name not in self.at_once and len(uses.tensors) == 1:
                 uses.tensors.clear()
 
     def _response_hook(self, index: int, probes: dict[str, Probe]) -> Hook:
@@ -433,6 +566,15 @@ class Recorder:
             self._measure(found.index, probes, self.gather(output.detach()), found.use)
 
         return measure
+
+
+def first_tensor(output: Any) -> Tensor | None:
+    """Return the first tensor of the output of a module: of a tuple, list or dict, or the output itself."""
+    if isinstance(output, Tensor):
+        return output
+    values = output.values() if isinstance(output, Mapping) else output
+    parts = values if isinstance(values, Iterable) else ()
+    return next((part for part in parts if isinstance(part, Tensor)), None)
 
 
 def in_backward_pass() -> bool:

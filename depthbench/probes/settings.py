@@ -18,6 +18,9 @@ class Probe(Section):
     """The steps at which layers are measured. Unset: 0, 1, 2, 5, 10, 20, 50, ... and the last step."""
     every: Count | None = None
     """Also measure every N steps, from step 0 on."""
+    each_use: Count | None = None
+    """Also store the first N uses of each layer that a step uses several times, in rows `name[0]`, ... The
+    row of the layer always covers all uses."""
 
     def is_due(self, step: int, last: int | None = None) -> bool:
         """Return whether layers are measured at `step`. last: the last step of the run, if it is known."""

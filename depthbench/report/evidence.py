@@ -18,7 +18,7 @@ from depthbench.analysis.choice import choose, incomparable_costs
 from depthbench.analysis.classes import class_metrics, summarise_classes
 from depthbench.analysis.comparison import UNKNOWN, cautions, differences, differing, join_studies, studies_of
 from depthbench.analysis.frontier import Search, searched
-from depthbench.analysis.layers import by_layer, summarise_responses
+from depthbench.analysis.layers import by_layer, of_weighted_layers, summarise_responses
 from depthbench.analysis.logged import history_with_batch_errors, with_batch_errors
 from depthbench.analysis.matching import match_twins
 from depthbench.analysis.missing import missing_runs
@@ -98,7 +98,8 @@ class Evidence(_OnlyFields):
 
     @cached_property
     def layers(self) -> pd.DataFrame:
-        return self.results.layers
+        """The rows of weighted layers."""
+        return of_weighted_layers(self.results.layers)
 
     @cached_property
     def records(self) -> list[Record]:

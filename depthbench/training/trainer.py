@@ -87,7 +87,12 @@ class Trainer:
             probes = {name: look_up(PROBES, "probe", name).load() for name in run.probe.names}
             at_once = device.type == "cuda" and not mode.recompute and team.is_alone
             self.recorder = Recorder(
-                self.network, probes, at_once=at_once, gather=team.gather, ranks=team.size
+                self.network,
+                probes,
+                at_once=at_once,
+                each_use=run.probe.each_use or 0,
+                gather=team.gather,
+                ranks=team.size,
             )
             optimizer = make_optimizer(self.network, run.recipe)
             weights = make_class_weights(run.recipe, images.train_y, self.classes)
@@ -116,7 +121,7 @@ class Trainer:
         self.lr = 0.0  # of the last update
         self.seconds = 0.0  # of the whole run, including evaluation
         self.evaluating = 0.0  # seconds of these spent on evaluation
-        self.records = Records(self.recorder.layers, run.probe.names)
+        self.records = Records(self.recorder.rows, run.probe.names)
         self.unmeasured = dict.fromkeys(outside_of_layers(self.network), NO_LAYER)
         """What probes do not measure, and why: layers, and parameters outside of them."""
         self.learning_rate = LearningRate(run.recipe, run.depth)

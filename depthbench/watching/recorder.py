@@ -12,9 +12,10 @@ from torch.autograd import Variable
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from depthbench.errors import BadInput
-from depthbench.networks.layers import weight_parameters
+from depthbench.networks.layers import Layer
 from depthbench.probes.probe import Probe
-from depthbench.probes.recorder import FROZEN, Recorder, Uses
+from depthbench.probes.recorder import FROZEN, Recorder, Uses, first_tensor
+from depthbench.probes.rows import Selected
 from depthbench.watching.wrappers import Subject, is_sharded, whole
 
 OF_BATCHES = ("preactivation_gradient", "response", "output")
@@ -37,15 +38,16 @@ class LoopRecorder(Recorder):
     can be one of several processes. The gradient of a pre-activation is then that of the mean loss over the
     processes, and `collected` joins what all of them measured."""
 
-    def __init__(self, subject: Subject, probes: Mapping[str, Probe]):
-        super().__init__(subject.network, probes)
+    def __init__(self, subject: Subject, probes: Mapping[str, Probe], each_use: int = 0):
+        super().__init__(subject.network, probes, each_use=each_use)
         for name, probe in probes.items():
             if subject.group is not None and probe.of in OF_BATCHES and probe.combine is None:
                 raise BadInput(
                     f"watch: the probe {name} cannot be joined over processes, because it has no "
                     "`combine`; leave it out with probes="
                 )
-        self.layers = [each._replace(name=each.name.replace("_orig_mod.", "")) for each in self.layers]
+        self.layers = [each._replace(name=_without_wrappers(each.name)) for each in self.layers]
+        self.rows = [row._replace(name=_without_wrappers(row.name)) for row in self.rows]
         self.subject = subject
         self._may_be_compiled = True  # by the loop
         self._scale: Tensor | None = None
@@ -94,7 +96,7 @@ class LoopRecorder(Recorder):
         self._handles.append(register_optimizer_step_pre_hook(self._before_update))
         for index, layer in enumerate(self.layers):
             self._hook(layer.weighted, self._await_backward)
-            for parameter in weight_parameters(layer.weighted):
+            for parameter in layer.weight_parameters:
                 if parameter.requires_grad and not is_sharded(parameter):
                     await_end = partial(self._end_of_gradient, index)
                     self._handles.append(parameter.register_post_accumulate_grad_hook(await_end))
@@ -105,8 +107,9 @@ class LoopRecorder(Recorder):
         self._scale, self._task, self._passes = None, -1, 0
 
     def _await_backward(self, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-        if isinstance(output, Tensor) and output.requires_grad:
-            output.register_hook(lambda gradient: self._await_end())
+        tensor = first_tensor(output)
+        if tensor is not None and tensor.requires_grad:
+            tensor.register_hook(lambda gradient: self._await_end())
 
     def _end_of_gradient(self, index: int, parameter: Tensor) -> None:
         if parameter.grad is None:  # an optimiser has updated it
@@ -144,8 +147,13 @@ class LoopRecorder(Recorder):
         owned = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
         layers = [
             index
-            for index, layer in enumerate(self.layers)
-            if any(id(parameter) in owned for parameter in weight_parameters(layer.weighted))
+            for index, parameters in enumerate(map(_parameters_of, self.layers))
+            if any(id(parameter) in owned for parameter in parameters)
+        ]
+        layers += [
+            index
+            for index, other in enumerate(self.selected, len(self.rows) - len(self.selected))
+            if any(id(parameter) in owned for parameter in _parameters_of(other))
         ]
         closure = kwargs.get("closure", args[1] if len(args) > 1 else None)
         if closure is None:
@@ -194,6 +202,9 @@ class LoopRecorder(Recorder):
         """Return the whole weights of the layers that are not updated yet, with their unscaled gradients."""
         weights = super()._weights()
         return {index: self._current(index, weights[index]) for index in weights if index not in self._closed}
+
+    def _differentiated(self, index: int, parameter: Tensor) -> Tensor | None:
+        return self._current(index, parameter)
 
     def _current(self, index: int, weight: Tensor) -> Tensor:
         must_average = index in self._effective and self.subject.group is not None
@@ -245,3 +256,15 @@ class LoopRecorder(Recorder):
                 use = next(self._numbers)
                 uses.summaries[use], uses.sizes[use] = summary.to(self._device), size
         return joined
+
+
+def _parameters_of(measured: Layer | Selected) -> list[nn.Parameter]:
+    """Return the parameters whose update ends the measurement of a row."""
+    if isinstance(measured, Layer):
+        return measured.weight_parameters
+    return list(measured.module.parameters()) if measured.parameter is None else [measured.parameter]
+
+
+def _without_wrappers(name: str) -> str:
+    """Return the name of a module as it is without torch.compile."""
+    return name.replace("_orig_mod.", "")

@@ -50,6 +50,7 @@ def watch(
     probes: Sequence[str] | None = None,
     every: int | None = None,
     probe_steps: Sequence[int] | None = None,
+    each_use: int | None = None,
     log_every: int | None = None,
     classes: int | None = None,
     data: str | None = None,
@@ -79,7 +80,8 @@ def watch(
     weighted layers, which is the default. seed: tells runs of one network and depth apart. steps: the number
     of updates planned, if it is known; then the last step is probed as well. probes: names from `depthbench
     list probes`; default: all of depthbench's. By default the steps 0, 1, 2, 5, 10, 20, 50, ... are probed.
-    every: also probe every N steps. probe_steps: probe these steps instead. log_every: steps between rows of
+    every: also probe every N steps. probe_steps: probe these steps instead. each_use: also store the first N
+    uses of each layer that is used several times. log_every: steps between rows of
     the history; default: 10, or more in a long run. classes: number of classes, from which chance error
     follows. data: a name for the images. residual, twin: whether the network has residual connections, and
     the name of the network in `path` that differs only in this. overwrite: replace a finished run of the same
@@ -114,6 +116,7 @@ def watch(
                         DEFAULT if probes is None else [probes] if isinstance(probes, str) else probes
                     ),
                     "every": every,
+                    "each_use": each_use,
                     "steps": None if probe_steps is None else list(probe_steps),
                 },
                 "watch: probe",
@@ -152,8 +155,8 @@ class Watch:
         """The number of updates so far."""
         device = next(subject.network.parameters()).device
         probes = {name: look_up(PROBES, "probe", name).load() for name in run.probe.names}
-        self._recorder = LoopRecorder(subject, probes)
-        self._records = Records(self._recorder.layers, run.probe.names)
+        self._recorder = LoopRecorder(subject, probes, run.probe.each_use or 0)
+        self._records = Records(self._recorder.rows, run.probe.names)
         self._log = Log(self._records, device, log_every)
         self._fetch_seconds = 0.0 if device.type == "cpu" else FETCH_SECONDS
         self._unmeasured = dict.fromkeys(outside_of_layers(subject.network), NO_LAYER)

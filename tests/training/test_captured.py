@@ -8,6 +8,7 @@ from torch import nn
 
 from depthbench.data.batches import Batch
 from depthbench.data.load import load_images
+from depthbench.probes import PROBES
 from depthbench.probes.recorder import Recorder
 from depthbench.training import captured as captured_module
 from depthbench.training.captured import WARM_UP_STEPS, CapturedGraph, CapturedStep
@@ -100,6 +101,22 @@ def test_a_kind_of_step_is_eager_before_it_is_captured():
     assert captured.captured == [False]  # the first probed step sets up what probes need
     captured(batch(10), 0.1, probed=True)
     assert captured.captured == [False, True]
+
+
+def test_steps_that_keep_gradients_are_kinds_of_their_own_and_are_noted_after_a_replay():
+    step = FakeStep()
+    captured = ByHand(step)
+    network = nn.Linear(2, 1)
+    recorder = step.recorder = Recorder(network, {"grad_cosine": PROBES["grad_cosine"].load()})
+    with recorder.preparing():
+        network(torch.ones(1, 2)).sum().backward()
+        recorder.keep_gradients()
+    for number in range(6):
+        captured(batch(number), 0.1, probed=False, keeps=number % 2 == 1)
+        is_replayed = number >= WARM_UP_STEPS
+        if is_replayed:  # the host sees nothing of what a graph does
+            assert set(recorder.state()) == ({""} if number % 2 == 1 else set())
+    assert set(captured._graphs) == {(False, True), (False, False)}
 
 
 def test_values_survive_the_next_replay():

@@ -4,6 +4,7 @@ import math
 import pytest
 import torch
 
+from depthbench.probes.recorder import Recorder
 from depthbench.training.mode import TrainingMode
 from depthbench.training.team import Team
 from depthbench.training.trainer import Trainer
@@ -100,3 +101,52 @@ def test_another_rank_resumes_with_the_masks_of_an_uninterrupted_run(tiny, digit
         trainer.advance()
     for one, other in zip(whole.network.parameters(), resumed.network.parameters(), strict=True):
         assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("recompute", [False, True])
+def test_probes_over_pairs_of_steps_resume_bit_for_bit(tiny, digits, recompute):
+    probe = {"names": ["update_ratio", "grad_cosine"], "steps": [0, 2, 3, 6], "every": None}
+    run = next(tiny(recipe={"steps": 8, "clip_norm": 0.1}, probe=probe).runs())
+    mode = TrainingMode(recompute=recompute)
+    trainer = whole = Trainer(run, digits, mode)
+    for step in range(8):
+        kept = set(trainer.state()["probes"])
+        assert bool(kept) == (step in (2, 3, 6))
+        resumed = Trainer(run, digits, mode)
+        resumed.restore(copy.deepcopy(trainer.state()))
+        trainer.advance()
+        resumed.advance()
+        assert resumed.records.layers().equals(trainer.records.layers())
+        trainer = resumed
+    table = whole.records.layers()
+    for _ in range(7):
+        whole.advance()
+    table = whole.records.layers()
+    assert table.equals(trainer.records.layers())
+    assert table["update_ratio"].gt(0).all()
+    assert table[table["step"] == 0]["not_measured"].eq("grad_cosine").all()
+    assert table[table["step"] > 0]["grad_cosine"].between(-1, 1).all()
+    assert trainer.unmeasured == {}
+
+
+def test_a_step_that_is_not_probed_uses_no_probe(tiny, digits, monkeypatch):
+    probe = {"names": ["weight_norm", "update_ratio", "grad_cosine"], "steps": [3]}
+    trainer = Trainer(next(tiny(probe=probe).runs()), digits, CPU)
+    calls = []
+    for name in ("__enter__", "preparing", "values", "keep_gradients", "with_updates"):
+        method = getattr(Recorder, name)
+
+        def called(self, *arguments, name=name, method=method):
+            calls.append((trainer.step, name))
+            return method(self, *arguments)
+
+        monkeypatch.setattr(Recorder, name, called)
+    for _ in range(6):
+        trainer.advance()
+    assert calls == [
+        (2, "preparing"),
+        (2, "keep_gradients"),
+        (3, "__enter__"),
+        (3, "values"),
+        (3, "with_updates"),
+    ]

@@ -1,12 +1,16 @@
 import math
+import warnings
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from depthbench.report.figures.gradient_by_layer import THEORY, background_handles
+from depthbench.report.evidence import Comparison
+from depthbench.report.figures import COMPARISON_FIGURES, FIGURES
+from depthbench.report.figures.gradient_by_layer import THEORY, background_handles, isolated
 from depthbench.report.style import canvas, palette, points
 from depthbench.store.results import load_results
-from tests.report.conftest import store_study, study_of
+from tests.report.conftest import evidence_of, store_study, study_of
 from tests.report.looking import draw, legend, note, panel, panels, stays_on_paper
 
 DASHED = "--"
@@ -92,19 +96,59 @@ def test_gradient_has_a_row_for_each_chosen_step_and_the_geometric_mean(results)
     assert line.get_xydata()[-1] == pytest.approx([1, seeds])
 
 
-@pytest.mark.parametrize(
-    ("value", "label"), [(0.0, "exactly zero in a seed"), (np.inf, "infinite or not a number in a seed")]
-)
-def test_gradient_marks_values_that_a_log_axis_cannot_show(results, value, label):
-    layers = results.layers.copy()
-    layers.loc[(layers["layer"] == 3) & (layers["seed"] == 1) & (layers["step"] == 0), "grad_norm_weight"] = (
-        value
-    )
+KINDS = {  # label -> value, whether it was measured, marker, height
+    "exactly zero in a seed": (0.0, True, "v", 0),
+    "infinite in a seed": (np.inf, True, "^", 1),
+    "not a number in a seed": (np.nan, True, "x", 1),
+    "not measured in a seed": (np.nan, False, "o", 0),
+}
+
+
+@pytest.mark.parametrize("label", KINDS)
+def test_each_kind_of_value_that_a_log_axis_cannot_show_has_its_own_mark(results, label):
+    value, was_measured, marker, height = KINDS[label]
+    layers = results.layers.assign(not_measured="")
+    at = (layers["layer"] == 3) & (layers["seed"] == 1) & (layers["step"] == 0)
+    layers.loc[at, "grad_norm_weight"] = value
+    layers.loc[at, "not_measured"] = "" if was_measured else "grad_norm_weight"
     figure = draw("gradient_weight", results._replace(layers=layers))
-    assert label in legend(figure)
-    marks = [line for line in panels(figure)[0].lines if line.get_marker() in "v^"]
+    assert set(legend(figure)) & set(KINDS) == {label}
+    assert legend(figure)[label].get_marker() == marker
+    marks = [line for line in panels(figure)[0].lines if line.get_linestyle() == "None"]
+    assert {line.get_marker() for line in marks} == {marker}
+    assert [line.get_ydata() for line in marks] == [[height]] * 3
     assert sorted(line.get_xdata()[0] for line in marks) == pytest.approx([2 / 19, 2 / 13, 2 / 7])
-    assert not any(line.get_marker() in "v^" for line in panels(figure)[2].lines)  # the next step
+    assert not any(line.get_linestyle() == "None" for line in panels(figure)[2].lines)  # the next step
+
+
+def test_a_point_between_two_gaps_is_visible(results):
+    layers = results.layers.copy()
+    layers.loc[layers["layer"].isin([1, 3, 8]), "grad_norm_weight"] = np.nan
+    layers.loc[layers["layer"].isin([5]), "grad_norm_weight"] = 0.0
+    figure = draw("gradient_weight", results._replace(layers=layers))
+    line = next(line for line in panels(figure)[0].lines if len(line.get_xdata()) == 8)
+    assert (line.get_marker(), line.get_markevery()) == ("o", [1, 3])  # layers 6 and 7 are a line
+    assert isolated(pd.Series([1.0])) == [0]
+    assert isolated(pd.Series([np.nan, 1.0, 2.0, np.nan, 3.0])) == [4]
+    assert isolated(pd.Series([1.0, 2.0, 3.0])) == []
+
+
+@pytest.mark.parametrize("value", [0.0, np.inf, np.nan])
+@pytest.mark.parametrize(
+    "name", ["gradient_weight", "response_std", "first_steps", "compare_gradient_weight"]
+)
+def test_values_that_are_all_alike_leak_no_warning(results, value, name):
+    columns = ["grad_norm_preact", "grad_norm_weight", "weight_norm", "response_std"]
+    layers = results.layers.assign(**dict.fromkeys(columns, value))
+    evidence = evidence_of(results._replace(layers=layers))
+    with warnings.catch_warnings(action="error"), canvas.styled():
+        if name in COMPARISON_FIGURES:
+            figure = COMPARISON_FIGURES[name].load().draw(Comparison({"a": evidence, "b": evidence}))
+        else:
+            figure = FIGURES[name].load().draw(evidence)
+        if figure is not None:
+            figure.draw_without_rendering()
+    assert figure is not None or np.isnan(value)
 
 
 def test_gradient_names_lines_of_fewer_seeds(partial_results):
