@@ -40,6 +40,7 @@ def subject_of(model: Any, group: dist.ProcessGroup | None = None) -> Subject:
     if not isinstance(model, nn.Module):
         raise BadInput(f"watch: the model is a {type(model).__name__}; pass a torch.nn.Module")
     network = model
+    _check(network)
     while (inner := _inner(network)) is not None:
         if isinstance(network, DistributedDataParallel):
             group = network.process_group
