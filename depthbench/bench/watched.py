@@ -6,6 +6,7 @@ from itertools import count
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor, nn
 
 import depthbench
 from depthbench.bench.case import Case
@@ -22,16 +23,31 @@ class Watched:
         self.ours, self.device = Ours(case, device, "eager"), device
         self.folder = tempfile.TemporaryDirectory(prefix="depthbench-bench-")
         self.seeds = count()
-        self.plain, self.watched = self.loop(), self.loop({"every": 1})
+        self.plain, self.watched = self.loop(), self.watched_loop(every=1)
 
-    def loop(self, probe: dict[str, int] | None = None) -> Callable[[], None]:
-        """Return a function that makes one update.
+    def loop(self) -> Callable[[], object]:
+        """Return a function that makes one update."""
+        return self._updates()[1]
 
-        probe: the cadence of `watch`, {} for the default; None for a loop without it."""
+    def watched_loop(self, every: int | None) -> Callable[[], object]:
+        """Return a function that makes one update with `watch`. every: None for the default cadence."""
+        network, update = self._updates()
+        folder = f"{self.folder.name}/{every or 'default'}"
+        watch = depthbench.watch(network, folder, name="watched", seed=next(self.seeds), every=every)
+
+        def advance() -> None:
+            with watch.step():
+                loss, error = update()
+            watch.log(loss=loss, train_error=error)
+
+        return advance
+
+    def _updates(self) -> tuple[nn.Module, Callable[[], tuple[Tensor, Tensor]]]:
+        """Return a network, and a function that trains it and returns the loss and the train error."""
         trainer = self.ours.trainer(NO_PROBES)
         network, optimizer, batches = trainer.network, trainer.eager_step.optimizer, trainer.batches
 
-        def update() -> tuple[torch.Tensor, torch.Tensor]:
+        def update() -> tuple[Tensor, Tensor]:
             x, y = batches.images(batches.take())
             logits = network(x)
             loss = F.cross_entropy(logits, y)
@@ -41,21 +57,7 @@ class Watched:
             with torch.no_grad():
                 return loss, (logits.argmax(1) != y).float().mean() * 100
 
-        def advance() -> None:
-            update()
-
-        if probe is None:
-            return advance
-        every = probe.get("every", "default")
-        folder = f"{self.folder.name}/{every}"
-        watch = depthbench.watch(network, folder, name="watched", seed=next(self.seeds), **probe)
-
-        def advance_watched() -> None:
-            with watch.step():
-                loss, error = update()
-            watch.log(loss=loss, train_error=error)
-
-        return advance_watched
+        return network, update
 
     def measure(self, mode: str, steps: int) -> list[Timing]:
         """Time `steps` updates without and with `watch`, alternately.
@@ -64,4 +66,4 @@ class Watched:
         if mode == "probes":
             return alternate({"off": self.plain, "every step": self.watched}, turns_of(steps), self.device)
         turns = [CADENCE_PART] * (steps // CADENCE_PART)
-        return alternate({"off": self.loop(), "default": self.loop({})}, turns, self.device)
+        return alternate({"off": self.loop(), "default": self.watched_loop(None)}, turns, self.device)

@@ -1,0 +1,57 @@
+"""What the callbacks share: a step that one call of a loop begins and another one ends."""
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from depthbench.watching.watch import Watch, watch
+
+
+class Steps:
+    """A watch that begins with training, and its current step. `options` are those of `depthbench.watch`."""
+
+    def __init__(self, path: str | Path, **options: Any):
+        self.path, self.options = path, options
+        self.watch: Watch | None = None
+        """The run in progress. None before training begins."""
+        self._step = ExitStack()
+        self._is_in_step = False
+
+    def begin(self, model: nn.Module, made: int, **defaults: Any) -> None:
+        """Begin to watch a model after `made` steps. `defaults`: for options that the caller did not set."""
+        self.watch = watch(model, self.path, **defaults | self.options)
+        self.watch.steps_made = made
+
+    def begin_step(self) -> None:
+        """Begin a step, unless one has begun, as when gradients are accumulated."""
+        if self.watch is not None and not self._is_in_step:
+            self._step.enter_context(self.watch.step())
+            self._is_in_step = True
+
+    def end_step(self) -> None:
+        """End the step."""
+        self._is_in_step = False
+        self._step.close()
+
+    def log(self, **values: Any) -> None:
+        """Log values if a step was made."""
+        if self.watch is not None and self.watch.steps_made and values:
+            self.watch.log(**values)
+
+    def end(self) -> None:
+        """Store the run as done."""
+        self.end_step()
+        if self.watch is not None:
+            self.watch.close()
+
+    def fail(self, error: BaseException) -> None:
+        """Store the run as failed, or as interrupted."""
+        self._is_in_step = False
+        with ExitStack() as ends:
+            ends.push(lambda *raised: True)  # last: the caller raises the error
+            if self.watch is not None:
+                ends.push(self.watch)
+            ends.push(self._step.pop_all())
+            raise error
