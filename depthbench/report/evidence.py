@@ -27,6 +27,7 @@ from depthbench.analysis.summary import ERRORS, summarise
 from depthbench.analysis.theory import measured_rates
 from depthbench.analysis.verdict import Verdicts, judge
 from depthbench.data.settings import Data
+from depthbench.probes import PROBES
 from depthbench.report import sentences
 from depthbench.report.settings import drop_defaults, settings_of
 from depthbench.store.record import Record
@@ -95,6 +96,14 @@ class Evidence(_OnlyFields):
     def layers(self) -> pd.DataFrame:
         """The rows of weighted layers."""
         return of_weighted_layers(self.results.layers)
+
+    @cached_property
+    def about_probes(self) -> dict[str, str]:
+        """What each probe measures, as the runs say, or the list of probes here."""
+        stored = {
+            name: about for record in self.records for name, about in (record.execution.probes or {}).items()
+        }
+        return {name: entry.about for name, entry in PROBES.items()} | stored
 
     @cached_property
     def records(self) -> list[Record]:

@@ -85,4 +85,5 @@ FIGURE = ReportFigure(
         "vanishes. This explains the vanishing gradient, but it does not show that either causes degradation."
     ),
     needs="the probes `grad_norm_preact` and `weight_norm` at two or more of the steps 0 to 100",
+    probes=("weight_norm",),
 )
