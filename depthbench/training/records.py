@@ -145,9 +145,12 @@ class Records:
         }
 
     def restore(self, state: dict[str, Any], device: torch.device) -> None:
-        """Go back to `state`."""
-        self.rows, self._probed_steps = list(state["rows"]), list(state["probed_steps"])
+        """Go back to `state`. Raises ValueError if a version stored it that measured other layers."""
         values = state["probed_values"]
+        shape = (len(self._rows_probed), len(self._probes))
+        if values is not None and values.shape[1:] != shape:
+            raise ValueError(f"the state has values of the shape {tuple(values.shape[1:])}, not {shape}")
+        self.rows, self._probed_steps = list(state["rows"]), list(state["probed_steps"])
         self._probed_values = [] if values is None else list(values.to(device))
         self._measured = [measured.numpy() for measured in state["measured"]]
         self.tracker.restore(state["tracker"])

@@ -732,3 +732,22 @@ def test_zero_weights_and_gradients_have_no_finite_ratio_and_no_cosine():
     x = torch.zeros(1, 2)  # no gradient
     recorded = trained(network, [(x, torch.tensor([0]))] * 2, {1}, ["grad_cosine"])[1]
     assert recorded.isnan().all()
+
+
+@pytest.mark.parametrize("build", [nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d])
+@pytest.mark.parametrize("wrap", [lambda network: network, nn.DataParallel])
+def test_a_transposed_convolution_is_measured(build, wrap):
+    torch.manual_seed(0)
+    layer, x = build(2, 3, 3), torch.randn(2, 2, *[4] * (int(build.__name__[-2]) or 1))
+    network = wrap(nn.Sequential(layer, nn.ReLU()))
+    z = layer(x)
+    z.retain_grad()
+    z.relu().square().sum().backward()
+    norms = [t.detach().double().norm().item() for t in (layer.weight.grad, z.grad, layer.weight)]
+    network.zero_grad()
+    recorder = Recorder(network, {name: ALL[name] for name in NAMES})
+    with recorder:
+        network(x).square().sum().backward()
+        values = recorder.values()[0].tolist()
+    assert values == pytest.approx([*norms, z.detach().double().std(correction=0).item()], rel=1e-6)
+    assert recorder.reasons == {}
