@@ -175,6 +175,7 @@ class Recorder:
         """Note that a captured step was replayed, of which the host sees nothing, and whether it keeps."""
         self._kept.note_replay(keeps)
 
+    @torch.no_grad()
     def with_updates(self, values: Tensor) -> Tensor:
         """Return the `values` of this step with those of the probes over the update.
 
@@ -183,11 +184,11 @@ class Recorder:
         if not before:
             return values
         values = values.clone()
-        for column, probe in enumerate(self.probes.values()):
+        for column, (name, probe) in enumerate(self.probes.items()):
             if probe.of == "weight_update":
                 for index, weight in before.items():
                     after = current_weight(self.layers[index])
-                    values[index, column] = probe.measure(weight, after).to(values.dtype)
+                    values[index, column] = one_number(name, probe.measure(weight, after))
         return values
 
     def state(self) -> dict[str, Tensor]:
@@ -241,12 +242,13 @@ class Recorder:
         if self._may_be_compiled and "torch._dynamo" in sys.modules:
             self._stance.enter_context(torch.compiler.set_stance("force_eager"))
 
+    @torch.no_grad()
     def values(self) -> Tensor:
         """Return the values (rows, probes), on the device, in the order of `rows` and `probes`.
 
         The values of a layer that took no part in the step are NaN. `is_measured` tells them from NaN that
         was measured. A frozen layer has only its response. Call this inside the context, after the backward
-        pass."""
+        pass. Raises ValueError if a probe returns something other than one number."""
         weights = self._probes_of("weight")
         measured: dict[tuple[int, str], Tensor] = {}
         trained = {index: weight for index, weight in self._weights().items() if weight.grad is not None}
@@ -274,7 +276,7 @@ class Recorder:
         keys = [(index, name) for index in range(len(self.rows)) for name in self.probes]
         self.is_measured = np.array([key in measured for key in keys], bool).reshape(self.is_measured.shape)
         self.reasons = self._reasons(needed, measured)
-        flat = torch.stack([measured.get(key, missing).to(dtype) for key in keys])
+        flat = torch.stack([one_number(key[1], measured.get(key, missing)).to(dtype) for key in keys])
         return flat.reshape(len(self.rows), len(self.probes))
 
     def _measure_each_use(self, measured: dict[tuple[int, str], Tensor]) -> None:
@@ -383,6 +385,7 @@ class Recorder:
     def _probes_of(self, tensor: str) -> dict[str, Probe]:
         return {name: probe for name, probe in self.probes.items() if probe.of == tensor}
 
+    @torch.no_grad()
     def _measure(self, index: int, probes: dict[str, Probe], tensor: Tensor, use: int) -> None:
         """Measure a tensor of one use of a layer, in place of an earlier tensor of that use."""
         for name, probe in probes.items():
@@ -397,7 +400,8 @@ class Recorder:
             if probe.combine is None and uses.summaries.keys() - {use}:  # all are measured as one
                 uses.is_lost = uses.is_lost or not uses.summaries.keys() <= uses.tensors.keys()
                 continue
-            uses.summaries[use] = (probe.summarise or probe.measure)(tensor)
+            summary = (probe.summarise or probe.measure)(tensor)
+            uses.summaries[use] = summary if probe.summarise else one_number(name, summary)
             uses.sizes[use] = tensor.numel()
 
     def _preactivation_hook(self, index: int, probes: dict[str, Probe]) -> Hook:
@@ -521,6 +525,14 @@ class Recorder:
             self._measure(found.index, probes, self.gather(output.detach()), found.use)
 
         return measure
+
+
+def one_number(probe: str, value: Any) -> Tensor:
+    """Return what a probe has measured. Raises ValueError if it is not one number."""
+    if isinstance(value, Tensor) and not value.dim():
+        return value
+    what = f"a tensor of the shape {tuple(value.shape)}" if isinstance(value, Tensor) else repr(value)
+    raise ValueError(f"the probe {probe!r} returned {what}; return a tensor without dimensions")
 
 
 def first_tensor(output: Any) -> Tensor | None:

@@ -25,6 +25,7 @@ from depthbench.analysis.reference import reproduction
 from depthbench.analysis.robustness import summarise_robustness
 from depthbench.analysis.summary import ERRORS, summarise
 from depthbench.analysis.theory import measured_rates
+from depthbench.analysis.unmeasured import not_measured
 from depthbench.analysis.verdict import Verdicts, judge
 from depthbench.data.settings import Data
 from depthbench.probes import PROBES
@@ -104,6 +105,17 @@ class Evidence(_OnlyFields):
             name: about for record in self.records for name, about in (record.execution.probes or {}).items()
         }
         return {name: entry.about for name, entry in PROBES.items()} | stored
+
+    @cached_property
+    def not_measured(self) -> pd.DataFrame:
+        """What probes did not measure, and why."""
+        order = {network: place for place, network in enumerate(self.runs["network"].unique())}
+        records = [record for record in self.records if record.network in order]
+        records.sort(key=lambda record: (order[record.network], record.depth, record.seed))
+        return not_measured(
+            (record.network, record.depth, record.seed, record.execution.not_measured or {})
+            for record in records
+        )
 
     @cached_property
     def records(self) -> list[Record]:

@@ -751,3 +751,29 @@ def test_a_transposed_convolution_is_measured(build, wrap):
         values = recorder.values()[0].tolist()
     assert values == pytest.approx([*norms, z.detach().double().std(correction=0).item()], rel=1e-6)
     assert recorder.reasons == {}
+
+
+@pytest.mark.parametrize("at_once", [False, True])
+@pytest.mark.parametrize("value", [torch.ones(2), 1.0, None])
+@pytest.mark.parametrize("of", ["weight", "response", "preactivation_gradient", "weight_update"])
+def test_a_probe_that_returns_no_number_is_named(of, value, at_once):
+    network = nn.Sequential(nn.Linear(2, 2))
+    recorder = Recorder(network, {"mine": Probe(of, lambda *tensors: value)}, at_once)
+
+    def measure():
+        with recorder:
+            network(torch.ones(1, 2)).sum().backward()
+            recorder.with_updates(recorder.values())
+
+    with pytest.raises(ValueError, match=r"the probe 'mine' returned"):
+        measure()
+
+
+def test_a_probe_need_not_detach():
+    network = Gated()
+    recorder = Recorder(network, {"gate": Probe("parameter", lambda gate: gate * 2, where="gate")})
+    with recorder:
+        network(torch.ones(1, 4)).sum().backward()
+        values = recorder.values()
+    assert not values.requires_grad
+    assert values.tolist()[-1] == [1.0]
