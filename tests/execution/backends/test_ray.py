@@ -4,6 +4,7 @@ import dataclasses
 import socket
 import tempfile
 import threading
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -28,50 +29,90 @@ from depthbench.execution.run import execute
 from depthbench.execution.settings import Execution
 from depthbench.paths import locate
 from depthbench.training.mode import TrainingMode
+from tests.conftest import plugins_forgotten
 
 ray = pytest.importorskip("ray")
+
+
+HELD = """
+import time
+from pathlib import Path
+
+from torch import nn
+
+FOLDER = Path({folder!r})
+
+
+class Held(nn.Sequential):
+    'Once a checkpoint is stored, wait until the node of the first attempt has been removed.'
+
+    def __init__(self, depth, in_channels, num_classes):
+        super().__init__(nn.Flatten(), nn.Linear(64, 16), nn.ReLU(), nn.Linear(16, num_classes))
+
+    def forward(self, x):
+        while any(FOLDER.glob("*/runs/*/checkpoint.pt")) and not (FOLDER / "removed").exists():
+            time.sleep(0.01)
+        return super().forward(x)
+
+
+NETWORKS = {{"held": Held}}
+"""
 
 
 @pytest.mark.slow
 def test_a_run_whose_node_dies_resumes_on_another_one_and_equals_a_local_run(
     tiny, tmp_path, ray_cluster, trained, monkeypatch
 ):
-    study = tiny(
-        recipe={"steps": 400}, evaluate={"every": 200, "log_every": 10}, grid={"network": ["resnet"]}
-    )
-    mode_of = Plan.mode_of
-    monkeypatch.setattr(
-        Plan, "mode_of", lambda plan, run: dataclasses.replace(mode_of(plan, run), checkpoint_seconds=0.1)
-    )
-    plan = make_plan(study, Execution(tmp_path, backend="ray", address=ray_cluster.address))
-    display = NodeKiller(ray_cluster)
-    execute(plan, display)
-    assert load_results(plan.store.path).runs.status.tolist() == ["done"]
-    notes = [note.text for note in display.of(Note)]
-    assert notes[0] == "Ray: 2 nodes, 1 run at once"
-    assert "its process or node died; the run starts again" in notes
-    assert len(display.of(RunStarted)) == 2
-    first_steps = [row.first_step for row in display.of(RowLogged)]
-    assert first_steps[0] == 0
-    assert first_steps[-1] > 0  # from a checkpoint
-    (run,) = study.runs()
-    _, alone = trained(run)
-    for name in ("history", "layers", "predictions"):
-        assert alone.frame(name).equals(plan.store.run(run.run_id).frame(name))
+    plugin = tmp_path / "held.py"
+    plugin.write_text(HELD.format(folder=str(tmp_path / "results")))
+    with plugins_forgotten():
+        study = tiny(
+            recipe={"steps": 400},
+            evaluate={"every": 200, "log_every": 10},
+            grid={"network": ["held"], "depth": [2]},
+            options={"width": None},
+            plugins=[str(plugin)],
+        )
+        mode_of = Plan.mode_of
+        monkeypatch.setattr(
+            Plan, "mode_of", lambda plan, run: dataclasses.replace(mode_of(plan, run), checkpoint_seconds=0.1)
+        )
+        execution = Execution(tmp_path / "results", backend="ray", address=ray_cluster.address)
+        plan = make_plan(study, execution)
+        display = NodeKiller(ray_cluster, plan.store.path)
+        execute(plan, display)
+        assert load_results(plan.store.path).runs.status.tolist() == ["done"]
+        notes = [note.text for note in display.of(Note)]
+        assert notes[0] == "Ray: 2 nodes, 1 run at once"
+        assert "its process or node died; the run starts again" in notes
+        assert len(display.of(RunStarted)) == 2
+        assert display.of(RowLogged)[-1].first_step > 0  # from a checkpoint
+        (run,) = study.runs()
+        _, alone = trained(run, folder="alone")
+        for name in ("history", "layers", "predictions"):
+            assert alone.frame(name).equals(plan.store.run(run.run_id).frame(name))
 
 
 class NodeKiller(Silent):
-    """A display that replaces the node that trains when a run has logged some rows."""
+    """A display that replaces the node that trains when a checkpoint is stored."""
 
-    def __init__(self, cluster):
-        self.cluster, self.events = cluster, []
+    def __init__(self, cluster, folder):
+        self.cluster, self.folder, self.events = cluster, folder, []
 
     def show(self, event):
         self.events.append(event)
-        if isinstance(event, RowLogged) and event.step == 30 and event.first_step == 0:
-            _, node = self.cluster.list_all_nodes()
-            self.cluster.add_node(num_cpus=1, object_store_memory=100 << 20)
-            self.cluster.remove_node(node, allow_graceful=False)
+        if isinstance(event, RunStarted) and len(self.of(RunStarted)) == 1:
+            self.replace_node()
+
+    def replace_node(self):
+        began = time.monotonic()
+        while not any(self.folder.glob("runs/*/checkpoint.pt")):
+            assert time.monotonic() - began < 120
+            time.sleep(0.01)
+        _, node = self.cluster.list_all_nodes()
+        self.cluster.add_node(num_cpus=1, object_store_memory=100 << 20)
+        self.cluster.remove_node(node, allow_graceful=False)
+        (self.folder.parent / "removed").touch()
 
     def of(self, kind):
         return [event for event in self.events if isinstance(event, kind)]
