@@ -93,14 +93,28 @@ def test_a_run_whose_node_dies_resumes_on_another_one_and_equals_a_local_run(
             assert alone.frame(name).equals(plan.store.run(run.run_id).frame(name))
 
 
-class NodeKiller(Silent):
-    """A display that replaces the node that trains when a checkpoint is stored."""
+class Recorded(Silent):
+    """A display that keeps the events."""
 
-    def __init__(self, cluster, folder):
-        self.cluster, self.folder, self.events = cluster, folder, []
+    def __init__(self):
+        self.events = []
 
     def show(self, event):
         self.events.append(event)
+
+    def of(self, kind):
+        return [event for event in self.events if isinstance(event, kind)]
+
+
+class NodeKiller(Recorded):
+    """A display that replaces the node that trains when a checkpoint is stored."""
+
+    def __init__(self, cluster, folder):
+        super().__init__()
+        self.cluster, self.folder = cluster, folder
+
+    def show(self, event):
+        super().show(event)
         if isinstance(event, RunStarted) and len(self.of(RunStarted)) == 1:
             self.replace_node()
 
@@ -113,9 +127,6 @@ class NodeKiller(Silent):
         self.cluster.add_node(num_cpus=1, object_store_memory=100 << 20)
         self.cluster.remove_node(node, allow_graceful=False)
         (self.folder.parent / "removed").touch()
-
-    def of(self, kind):
-        return [event for event in self.events if isinstance(event, kind)]
 
 
 def test_a_cluster_that_does_not_answer_is_refused_before_anything_is_written(tiny, tmp_path):
@@ -246,7 +257,7 @@ def in_progress(tiny, tmp_path, monkeypatch):
     """A study whose two runs are tasks, without a cluster."""
     plan = make_plan(tiny(), Execution(tmp_path, backend="ray"))
     study = object.__new__(ray_backend._StudyInProgress)
-    study.ray, study.plan, study.display, study.is_stopping = FakeRay(), plan, NodeKiller(None), False
+    study.ray, study.plan, study.display, study.is_stopping = FakeRay(), plan, Recorded(), False
     study.tasks = {"a": plan.todo[0], "b": plan.todo[1]}
     study.deaths, study.ended, study.watch = {}, set(), ray_backend.StallWatch()
     study.display.show = study.display.events.append
