@@ -148,6 +148,14 @@ def test_an_address_in_the_environment_is_named_as_such(tiny, tmp_path, monkeypa
         make_plan(tiny(), Execution(tmp_path, backend="ray"))
 
 
+@pytest.mark.parametrize("address", ["", "local"])
+def test_the_environment_can_ask_for_a_cluster_of_this_machine(tiny, tmp_path, monkeypatch, address):
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    execution = Execution(tmp_path, backend="ray")
+    make_plan(tiny(), execution)
+    assert ray_backend._address_of(execution) is None
+
+
 def test_plugins_are_at_the_same_paths_in_each_run_of_a_process_and_leave_no_file(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     ray_backend._plugin_folder.cache_clear()
