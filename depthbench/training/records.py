@@ -99,8 +99,8 @@ class Records:
         kept = self._kept_rows(measured)
         rows = [self._rows_probed[index] for index in kept]
         steps = len(self._probed_steps)
-        flat = numbers[:, kept].reshape(-1, shape[2])
-        was_measured: np.ndarray = measured[:, kept].reshape(-1, shape[2])
+        flat = numbers[:, kept].reshape(steps * len(rows), shape[2])
+        was_measured: np.ndarray = measured[:, kept].reshape(steps * len(rows), shape[2])
         table = {
             "step": np.repeat(np.array(self._probed_steps, dtype=np.int64), len(rows)),
             "layer": np.tile(np.array([row.layer for row in rows], dtype=np.int64), steps),
