@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
-from depthbench.networks.attention import PROJECTIONS, projection
+from depthbench.networks.attention import PROJECTIONS, is_known, projection
 
 Weighted: TypeAlias = nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Linear
 Transposed: TypeAlias = nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d
@@ -145,7 +145,7 @@ def weighted_layers(network: nn.Module) -> list[Layer]:
     for name, module in network.named_modules():
         if isinstance(module, Weighted | Transposed):
             layers.append(Layer(name, "1", cast("Weighted", module)))
-        elif isinstance(module, nn.MultiheadAttention):
+        elif isinstance(module, nn.MultiheadAttention) and is_known(module):
             prefix = f"{name}." if name else ""
             layers += [
                 Layer(prefix + each, "1", cast("Weighted", module), projection=each)

@@ -96,3 +96,13 @@ def test_the_current_weight_is_that_of_parameters_that_changed(wrap):
 def test_the_output_of_attention_is_not_the_classifier():
     network = nn.Sequential(nn.Linear(4, 4), nn.MultiheadAttention(4, 1))
     assert [layer.stage for layer in weighted_layers(network)] == ["1"] * 5
+
+
+def test_a_subclass_with_another_forward_pass_is_not_taken_for_attention():
+    class Own(nn.MultiheadAttention):
+        def forward(self, x):
+            return self.out_proj(x)
+
+    network = nn.Sequential(Own(4, 1))
+    assert [layer.name for layer in weighted_layers(network)] == ["0.out_proj"]
+    assert outside_of_layers(network) == ["0.in_proj_weight"]
