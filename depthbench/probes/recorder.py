@@ -30,6 +30,7 @@ FROZEN = "frozen"
 UNUSED = "not used in the step"
 FUNCTIONAL = "its weight is used without a call of the layer"
 UNREACHED = "no gradient reaches it"
+EARLIER = "no gradient reached it in the step before"
 SEVERAL = "several forward or backward passes in one step"
 OUTPUT = "out_proj"
 WHOLE = "the network"
@@ -126,7 +127,8 @@ class Recorder:
         self._device = next(network.parameters()).device
         self._norms = [module for module in network.modules() if isinstance(module, NORMS)]
         self._uses: dict[tuple[int, str], _Uses] = {}  # by the row and the probe
-        self._calls: Counter[int] = Counter()  # of each layer in the forward pass
+        self._calls: Counter[int] = Counter()  # of each layer in the forward pass, if `_counts_calls`
+        self._counts_calls = any(p.of in ("preactivation_gradient", "response") for p in probes.values())
         self._outputs: dict[int, _Output] = {}  # by the address of the storage
         self._effective: dict[int, Tensor] = {}  # the weights that were computed from parameters
         self._numbers = count()
@@ -293,12 +295,15 @@ class Recorder:
 
     def _reasons(self, needed: Sequence[str], measured: Collection[tuple[int, str]]) -> dict[str, str]:
         """Return why values of probes were not measured, by the name of what they are of."""
-        of_layers = [name for name in needed if self.probes[name].where is None]
-        reasons = {
-            layer.name: self._reason(index)
-            for index, layer in enumerate(self.layers)
-            if any((index, name) not in measured for name in of_layers)
-        }
+        reasons = {}
+        for index, layer in enumerate(self.layers):
+            missing = {
+                probe.of
+                for name, probe in self.probes.items()
+                if name in needed and probe.where is None and (index, name) not in measured
+            }
+            if missing:
+                reasons[layer.name] = EARLIER if missing == {"weight_gradients"} else self._reason(index)
         for index, other in enumerate(self.selected, len(self.rows) - len(self.selected)):
             if any((index, name) not in measured for name in other.probes):
                 reason = UNUSED
@@ -337,7 +342,7 @@ class Recorder:
         if not any(parameter.requires_grad for parameter in parameters):
             return FROZEN
         has_gradient = any(parameter.grad is not None for parameter in parameters)
-        if self._probes_of("preactivation_gradient") and not self._calls[index]:
+        if self._counts_calls and not self._calls[index]:
             return FUNCTIONAL if has_gradient else UNUSED
         return SEVERAL if has_gradient else UNREACHED
 
@@ -385,7 +390,6 @@ class Recorder:
     def _probes_of(self, tensor: str) -> dict[str, Probe]:
         return {name: probe for name, probe in self.probes.items() if probe.of == tensor}
 
-    @torch.no_grad()
     def _measure(self, index: int, probes: dict[str, Probe], tensor: Tensor, use: int) -> None:
         """Measure a tensor of one use of a layer, in place of an earlier tensor of that use."""
         for name, probe in probes.items():
@@ -462,8 +466,8 @@ class Recorder:
                 return
             for hook in hooks:
                 hook(attention, args, z)
+            self._calls.update([] if in_backward_pass() else projections.values())
             if gradients:
-                self._calls.update([] if in_backward_pass() else projections.values())
                 receivers = {
                     name: self._gradient_hook(index, gradients) for name, index in projections.items()
                 }
@@ -498,11 +502,13 @@ class Recorder:
 
     def _response_hook(self, index: int, probes: dict[str, Probe]) -> Hook:
         may_have_norm = self.layers[index].response is None and bool(self._norms)
+        counts_gradients = bool(self._probes_of("preactivation_gradient"))  # and calls
 
         def measure(module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
             if in_backward_pass():
                 return
             use = next(self._numbers)
+            self._calls[index] += not counts_gradients
             self._measure(index, probes, self.gather(output.detach()), use)
             if may_have_norm:
                 storage = output.untyped_storage()._cdata

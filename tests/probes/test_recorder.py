@@ -12,7 +12,7 @@ from torch.utils.checkpoint import checkpoint
 from depthbench.networks import NETWORKS
 from depthbench.probes import DEFAULT, PROBES
 from depthbench.probes.probe import Probe
-from depthbench.probes.recorder import FROZEN, FUNCTIONAL, NOTHING, UNREACHED, UNUSED, Recorder
+from depthbench.probes.recorder import EARLIER, FROZEN, FUNCTIONAL, NOTHING, UNREACHED, UNUSED, Recorder
 
 ALL = {name: PROBES[name].load() for name in DEFAULT}
 NAMES = ["grad_norm_weight", "grad_norm_preact", "weight_norm", "response_std"]
@@ -443,9 +443,10 @@ class Partial(nn.Module):
         return self.last(F.linear(x, self.functional.weight))
 
 
-def test_what_is_not_measured_has_a_reason():
+@pytest.mark.parametrize("names", [list(ALL), ["response_std", "weight_norm"], ["grad_norm_preact"]])
+def test_what_is_not_measured_has_a_reason(names):
     network = Partial()
-    recorder = Recorder(network, ALL)
+    recorder = Recorder(network, {name: ALL[name] for name in names})
     with recorder:
         network(torch.randn(2, 4)).sum().backward()
         values = recorder.values()
@@ -777,3 +778,17 @@ def test_a_probe_need_not_detach():
         values = recorder.values()
     assert not values.requires_grad
     assert values.tolist()[-1] == [1.0]
+
+
+def test_a_layer_without_a_gradient_in_the_step_before_has_its_own_reason():
+    network, (x, y) = Repeated(), labelled()
+    recorder = Recorder(network, {name: PROBES[name].load() for name in ("weight_norm", "grad_cosine")})
+    network.first.requires_grad_(False)
+    with recorder.preparing():
+        F.cross_entropy(network(x), y).backward()
+        recorder.keep_gradients()
+    network.first.requires_grad_(True)
+    with recorder:
+        F.cross_entropy(network(x), y).backward()
+        recorder.values()
+    assert recorder.reasons == {"first": EARLIER}
