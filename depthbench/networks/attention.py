@@ -8,6 +8,11 @@ PROJECTIONS = ("q_proj", "k_proj", "v_proj")
 """The projections of the queries, keys and values. The one of the output is a linear map, `out_proj`."""
 
 
+def is_known(module: nn.Module) -> bool:
+    """Return whether `module` is attention as torch computes it. A subclass may compute something else."""
+    return isinstance(module, nn.MultiheadAttention) and type(module).forward is nn.MultiheadAttention.forward
+
+
 class Packed(NamedTuple):
     """A projection as rows of a parameter."""
 

@@ -1,6 +1,6 @@
 """The weighted layers of a network, in depth order. Probes measure them, and depth counts them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from inspect import signature
 from typing import NamedTuple, TypeAlias, cast
 
@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
-from depthbench.networks.attention import PROJECTIONS, projection
+from depthbench.networks.attention import PROJECTIONS, is_known, projection
 
 Weighted: TypeAlias = nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Linear
+Transposed: TypeAlias = nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d
 NORMS = (
     nn.modules.batchnorm._BatchNorm,
     nn.modules.instancenorm._InstanceNorm,
@@ -25,7 +26,9 @@ class Layer(NamedTuple):
 
     name: str  # as in network.named_modules()
     stage: str  # layers of one stage work on maps of one size; conv1 and fc are stages of their own
-    weighted: Weighted  # its output is the pre-activation z; nn.MultiheadAttention for a projection of it
+    weighted: Weighted
+    """Its output is the pre-activation z. In networks of others it may also be a transposed convolution, or
+    nn.MultiheadAttention for a projection of it."""
     response: nn.Module | None = None
     """Its output is the response: the norm after `weighted`, or `weighted` itself. None: the norm that a
     forward pass calls on the output of `weighted`, or `weighted` if there is none."""
@@ -121,13 +124,18 @@ def response_of(weighted: nn.Module, norm: nn.Module) -> nn.Module:
     return weighted if isinstance(norm, nn.Identity) else norm
 
 
+def depth_of(layers: Sequence[Layer]) -> int:
+    """Return how many layers deep these are. The four projections of a module of attention count once."""
+    return sum(not layer.projection for layer in layers)
+
+
 def weighted_layers(network: nn.Module) -> list[Layer]:
     """Return the layers of `network`, input side first.
 
     A network may name them with a method `weighted_layers()`. The built-in ones omit the projections of
     shortcuts, as the paper does. Without the method, the layers are all convolutions and linear maps in the
     order of registration, among them the four projections of nn.MultiheadAttention. If the last of several
-    layers is a linear map, it is the classifier.
+    layers is a linear map and not such a projection, it is the classifier.
 
     Raises ValueError if there is no such layer."""
     own: Callable[[], list[Layer]] | None = getattr(network, "weighted_layers", None)
@@ -135,16 +143,20 @@ def weighted_layers(network: nn.Module) -> list[Layer]:
         return own()
     layers = []
     for name, module in network.named_modules():
-        if isinstance(module, Weighted):
-            layers.append(Layer(name, "1", module))
-        elif isinstance(module, nn.MultiheadAttention):
+        if isinstance(module, Weighted | Transposed):
+            layers.append(Layer(name, "1", cast("Weighted", module)))
+        elif isinstance(module, nn.MultiheadAttention) and is_known(module):
             prefix = f"{name}." if name else ""
             layers += [
                 Layer(prefix + each, "1", cast("Weighted", module), projection=each)
                 for each in PROJECTIONS
                 if projection(module, each) is not None
             ]
-    if len(layers) > 1 and isinstance(layers[-1].weighted, nn.Linear):
+    outputs = [
+        layer.weighted.out_proj for layer in layers if isinstance(layer.weighted, nn.MultiheadAttention)
+    ]
+    last = layers[-1].weighted if layers else None
+    if len(layers) > 1 and isinstance(last, nn.Linear) and not any(last is output for output in outputs):
         layers[-1] = layers[-1]._replace(stage="fc")
     if not layers:
         raise ValueError(f"{type(network).__name__} has no convolution and no linear layer to measure")

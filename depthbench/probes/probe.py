@@ -25,6 +25,11 @@ OF_LAYERS: tuple[Target, ...] = (
 class Probe:
     """`measure` turns a tensor into a number: a tensor without dimensions, on the same device.
 
+    >>> Probe("weight", lambda weight: weight.grad.abs().max())  # of each layer
+    >>> Probe("parameter", lambda gate: gate.abs(), where="*.gate")
+    >>> Probe("output", lambda output: (output == 0).float().mean(), where=nn.ReLU)
+    >>> Probe("weight_update", lambda before, after: (after - before).abs().max())
+
     `of` says which tensor. Of each weighted layer (B is the batch size):
     - "weight": the weight parameter after the backward pass, with its `.grad`
     - "preactivation_gradient": dL/dz, where z (B, ...) is the output of the convolution or linear map

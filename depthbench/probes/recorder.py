@@ -30,6 +30,7 @@ FROZEN = "frozen"
 UNUSED = "not used in the step"
 FUNCTIONAL = "its weight is used without a call of the layer"
 UNREACHED = "no gradient reaches it"
+EARLIER = "no gradient reached it in the step before"
 SEVERAL = "several forward or backward passes in one step"
 OUTPUT = "out_proj"
 WHOLE = "the network"
@@ -126,7 +127,8 @@ class Recorder:
         self._device = next(network.parameters()).device
         self._norms = [module for module in network.modules() if isinstance(module, NORMS)]
         self._uses: dict[tuple[int, str], Uses] = {}  # by the row and the probe
-        self._calls: Counter[int] = Counter()  # of each layer in the forward pass
+        self._calls: Counter[int] = Counter()  # of each layer in the forward pass, if `_counts_calls`
+        self._counts_calls = any(p.of in ("preactivation_gradient", "response") for p in probes.values())
         self._outputs: dict[int, _Output] = {}  # by the address of the storage
         self._effective: dict[int, Tensor] = {}  # the weights that were computed from parameters
         self._numbers = count()
@@ -178,6 +180,7 @@ class Recorder:
         """Note that a captured step was replayed, of which the host sees nothing, and whether it keeps."""
         self._kept.note_replay(keeps)
 
+    @torch.no_grad()
     def with_updates(self, values: Tensor) -> Tensor:
         """Return the `values` of this step with those of the probes over the update.
 
@@ -186,11 +189,11 @@ class Recorder:
         if not before:
             return values
         values = values.clone()
-        for column, probe in enumerate(self.probes.values()):
+        for column, (name, probe) in enumerate(self.probes.items()):
             if probe.of == "weight_update":
                 for index, weight in before.items():
                     after = self._current_weight(index)
-                    values[index, column] = probe.measure(weight, after).to(values.dtype)
+                    values[index, column] = one_number(name, probe.measure(weight, after))
         return values
 
     def state(self) -> dict[str, Tensor]:
@@ -245,12 +248,13 @@ class Recorder:
         if self._may_be_compiled and "torch._dynamo" in sys.modules:
             self._stance.enter_context(torch.compiler.set_stance("force_eager"))
 
+    @torch.no_grad()
     def values(self) -> Tensor:
         """Return the values (rows, probes), on the device, in the order of `rows` and `probes`.
 
         The values of a layer that took no part in the step are NaN. `is_measured` tells them from NaN that
         was measured. A frozen layer has only its response. Call this inside the context, after the backward
-        pass."""
+        pass. Raises ValueError if a probe returns something other than one number."""
         self.measure_weights()
         return self.collected()
 
@@ -295,7 +299,8 @@ class Recorder:
         keys = [(index, name) for index in range(len(self.rows)) for name in self.probes]
         self.is_measured = np.array([key in measured for key in keys], bool).reshape(self.is_measured.shape)
         self.reasons = self._reasons(measured)
-        flat = torch.stack([measured.get(key, missing).to(self._device, dtype) for key in keys])
+        numbers = [one_number(key[1], measured.get(key, missing)) for key in keys]
+        flat = torch.stack([number.to(self._device, dtype) for number in numbers])
         return flat.reshape(len(self.rows), len(self.probes))
 
     def _measure_each_use(self, measured: dict[tuple[int, str], Tensor]) -> None:
@@ -314,16 +319,17 @@ class Recorder:
         """Return why values of probes were not measured, by the name of what they are of.
 
         Without a step before, there are no pairs of gradients, and none is missing."""
-        of_layers = [
-            name
-            for name, probe in self.probes.items()
-            if probe.where is None and (self._earlier or probe.of != "weight_gradients")
-        ]
-        reasons = {
-            layer.name: self._reason(index)
-            for index, layer in enumerate(self.layers)
-            if any((index, name) not in measured for name in of_layers)
-        }
+        reasons = {}
+        for index, layer in enumerate(self.layers):
+            missing = {
+                probe.of
+                for name, probe in self.probes.items()
+                if (self._earlier or probe.of != "weight_gradients")
+                and probe.where is None
+                and (index, name) not in measured
+            }
+            if missing:
+                reasons[layer.name] = EARLIER if missing == {"weight_gradients"} else self._reason(index)
         for index, other in enumerate(self.selected, len(self.rows) - len(self.selected)):
             if any((index, name) not in measured for name in other.probes):
                 reason = UNUSED
@@ -358,7 +364,7 @@ class Recorder:
         if not any(parameter.requires_grad for parameter in parameters):
             return FROZEN
         has_gradient = index in self._with_gradient
-        if self._probes_of("preactivation_gradient") and not self._calls[index]:
+        if self._counts_calls and not self._calls[index]:
             return FUNCTIONAL if has_gradient else UNUSED
         return SEVERAL if has_gradient else UNREACHED
 
@@ -443,7 +449,8 @@ class Recorder:
             if probe.combine is None and uses.summaries.keys() - {use}:  # all are measured as one
                 uses.is_lost = uses.is_lost or not uses.summaries.keys() <= uses.tensors.keys()
                 continue
-            uses.summaries[use] = (probe.summarise or probe.measure)(tensor)
+            summary = (probe.summarise or probe.measure)(tensor)
+            uses.summaries[use] = summary if probe.summarise else one_number(name, summary)
             uses.sizes[use] = tensor.numel()
 
     def _preactivation_hook(self, index: int, probes: dict[str, Probe]) -> Hook:
@@ -503,8 +510,8 @@ class Recorder:
                 return
             for hook in hooks:
                 hook(attention, args, z)
+            self._calls.update([] if in_backward_pass() else projections.values())
             if gradients:
-                self._calls.update([] if in_backward_pass() else projections.values())
                 receivers = {
                     name: self._gradient_hook(index, gradients) for name, index in projections.items()
                 }
@@ -539,11 +546,13 @@ class Recorder:
 
     def _response_hook(self, index: int, probes: dict[str, Probe]) -> Hook:
         may_have_norm = self.layers[index].response is None and bool(self._norms)
+        counts_gradients = bool(self._probes_of("preactivation_gradient"))  # and calls
 
         def measure(module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
             if in_backward_pass():
                 return
             use = next(self._numbers)
+            self._calls[index] += not counts_gradients
             self._measure(index, probes, self.gather(output.detach()), use)
             if may_have_norm:
                 storage = output.untyped_storage()._cdata
@@ -566,6 +575,14 @@ class Recorder:
             self._measure(found.index, probes, self.gather(output.detach()), found.use)
 
         return measure
+
+
+def one_number(probe: str, value: Any) -> Tensor:
+    """Return what a probe has measured. Raises ValueError if it is not one number."""
+    if isinstance(value, Tensor) and not value.dim():
+        return value
+    what = f"a tensor of the shape {tuple(value.shape)}" if isinstance(value, Tensor) else repr(value)
+    raise ValueError(f"the probe {probe!r} returned {what}; return a tensor without dimensions")
 
 
 def first_tensor(output: Any) -> Tensor | None:

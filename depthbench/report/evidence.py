@@ -26,8 +26,10 @@ from depthbench.analysis.reference import reproduction
 from depthbench.analysis.robustness import summarise_robustness
 from depthbench.analysis.summary import ERRORS, summarise
 from depthbench.analysis.theory import measured_rates
+from depthbench.analysis.unmeasured import not_measured
 from depthbench.analysis.verdict import Verdicts, judge
 from depthbench.data.settings import Data
+from depthbench.probes import PROBES
 from depthbench.report import sentences
 from depthbench.report.settings import drop_defaults, settings_of
 from depthbench.store.record import Record
@@ -100,6 +102,25 @@ class Evidence(_OnlyFields):
     def layers(self) -> pd.DataFrame:
         """The rows of weighted layers."""
         return of_weighted_layers(self.results.layers)
+
+    @cached_property
+    def about_probes(self) -> dict[str, str]:
+        """What each probe measures, as the runs say, or the list of probes here."""
+        stored = {
+            name: about for record in self.records for name, about in (record.execution.probes or {}).items()
+        }
+        return {name: entry.about for name, entry in PROBES.items()} | stored
+
+    @cached_property
+    def not_measured(self) -> pd.DataFrame:
+        """What probes did not measure, and why."""
+        order = {network: place for place, network in enumerate(self.runs["network"].unique())}
+        records = [record for record in self.records if record.network in order]
+        records.sort(key=lambda record: (order[record.network], record.depth, record.seed))
+        return not_measured(
+            (record.network, record.depth, record.seed, record.execution.not_measured or {})
+            for record in records
+        )
 
     @cached_property
     def records(self) -> list[Record]:

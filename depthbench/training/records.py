@@ -124,8 +124,8 @@ class Records:
         kept = self._kept_rows(measured)
         rows = [self._rows_probed[index] for index in kept]
         steps = len(self._probed_steps)
-        flat = numbers[:, kept].reshape(-1, shape[2])
-        was_measured: np.ndarray = measured[:, kept].reshape(-1, shape[2])
+        flat = numbers[:, kept].reshape(steps * len(rows), shape[2])
+        was_measured: np.ndarray = measured[:, kept].reshape(steps * len(rows), shape[2])
         table = {
             "step": np.repeat(np.array(self._probed_steps, dtype=np.int64), len(rows)),
             "layer": np.tile(np.array([row.layer for row in rows], dtype=np.int64), steps),
@@ -170,9 +170,12 @@ class Records:
         }
 
     def restore(self, state: dict[str, Any], device: torch.device) -> None:
-        """Go back to `state`."""
-        self.rows, self._probed_steps = list(state["rows"]), list(state["probed_steps"])
+        """Go back to `state`. Raises ValueError if a version stored it that measured other layers."""
         values = state["probed_values"]
+        shape = (len(self._rows_probed), len(self._probes))
+        if values is not None and values.shape[1:] != shape:
+            raise ValueError(f"the state has values of the shape {tuple(values.shape[1:])}, not {shape}")
+        self.rows, self._probed_steps = list(state["rows"]), list(state["probed_steps"])
         self._probed_values = [] if values is None else list(values.to(device))
         self._measured = [measured.numpy() for measured in state["measured"]]
         self.tracker.restore(state["tracker"])

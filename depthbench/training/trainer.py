@@ -23,7 +23,7 @@ from depthbench.networks.cost import count_multiply_adds
 from depthbench.networks.eager import was_compiled
 from depthbench.networks.fusing import fuse
 from depthbench.networks.layers import outside_of_layers
-from depthbench.probes import PROBES
+from depthbench.probes import DEFAULT, PROBES
 from depthbench.probes.recorder import UNREACHED, Recorder
 from depthbench.registry import look_up
 from depthbench.seeds import derived
@@ -174,6 +174,9 @@ class Trainer:
         if not self.team.is_alone:
             execution["processes"] = self.team.size
             execution["sync_batch_norm"] = self.run.recipe.sync_batch_norm
+        others = {name: PROBES[name].about for name in self.run.probe.names if name not in DEFAULT}
+        if others:
+            execution["probes"] = others
         if self.unmeasured:
             execution["not_measured"] = self.unmeasured
         return execution

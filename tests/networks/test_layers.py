@@ -4,7 +4,7 @@ from torch import nn
 from torch.nn.utils import parametrizations
 
 from depthbench.networks import NETWORKS
-from depthbench.networks.layers import Layer, current_weight, outside_of_layers, weighted_layers
+from depthbench.networks.layers import Layer, current_weight, depth_of, outside_of_layers, weighted_layers
 
 
 class Own(nn.Module):
@@ -58,6 +58,7 @@ def test_matrices_outside_of_layers_are_listed():
     names = [layer.name for layer in weighted_layers(Mixed())]
     projections = [f"attention.{x}_proj" for x in ("q", "k", "v", "out")]
     assert names == ["linear", *projections, "tied"]
+    assert depth_of(weighted_layers(Mixed())) == 3
 
 
 def test_attention_whose_weight_is_parametrized_is_outside_of_layers():
@@ -90,3 +91,18 @@ def test_the_current_weight_is_that_of_parameters_that_changed(wrap):
     layer.eval()(torch.ones(1, 3))
     assert torch.equal(weight, layer.weight)
     assert outside_of_layers(NETWORKS["resnet"](depth=8, width=4, shortcut="C")) == []
+
+
+def test_the_output_of_attention_is_not_the_classifier():
+    network = nn.Sequential(nn.Linear(4, 4), nn.MultiheadAttention(4, 1))
+    assert [layer.stage for layer in weighted_layers(network)] == ["1"] * 5
+
+
+def test_a_subclass_with_another_forward_pass_is_not_taken_for_attention():
+    class Own(nn.MultiheadAttention):
+        def forward(self, x):
+            return self.out_proj(x)
+
+    network = nn.Sequential(Own(4, 1))
+    assert [layer.name for layer in weighted_layers(network)] == ["0.out_proj"]
+    assert outside_of_layers(network) == ["0.in_proj_weight"]

@@ -6,6 +6,7 @@ import math
 import pytest
 import torch
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from depthbench.probes import DEFAULT, PROBES
 from depthbench.probes.recorder import FROZEN, UNUSED, Recorder
@@ -111,6 +112,26 @@ def test_recording_does_not_change_attention():
     assert all(torch.equal(a.grad, b.grad) for a, b in pairs)
     assert values.gt(0).all()
     assert len(values) == 6  # four projections and two maps
+
+
+@pytest.mark.parametrize("reentrant", [False, True])
+def test_attention_that_is_computed_again_has_the_same_values(reentrant):
+    def build():
+        torch.manual_seed(0)
+        return nn.TransformerDecoderLayer(8, 2, 16, dropout=0, batch_first=True)
+
+    torch.manual_seed(1)
+    x, memory = torch.randn(4, 3, 8, requires_grad=True), torch.randn(4, 5, 8)
+    values = []
+    for again in (False, True):
+        recorder = Recorder(layer := build(), ALL)
+        with recorder:
+            y = checkpoint(layer, x, memory, use_reentrant=reentrant) if again else layer(x, memory)
+            y.square().sum().backward()
+            values.append(recorder.values())
+        assert recorder.reasons == {}
+    assert len(values[0]) == 10
+    assert torch.equal(*values)
 
 
 def test_frozen_and_unused_attention_have_their_reasons():

@@ -12,7 +12,7 @@ from torch.utils.checkpoint import checkpoint
 from depthbench.networks import NETWORKS
 from depthbench.probes import DEFAULT, PROBES
 from depthbench.probes.probe import Probe
-from depthbench.probes.recorder import FROZEN, FUNCTIONAL, NOTHING, UNREACHED, UNUSED, Recorder
+from depthbench.probes.recorder import EARLIER, FROZEN, FUNCTIONAL, NOTHING, UNREACHED, UNUSED, Recorder
 
 ALL = {name: PROBES[name].load() for name in DEFAULT}
 NAMES = ["grad_norm_weight", "grad_norm_preact", "weight_norm", "response_std"]
@@ -443,9 +443,10 @@ class Partial(nn.Module):
         return self.last(F.linear(x, self.functional.weight))
 
 
-def test_what_is_not_measured_has_a_reason():
+@pytest.mark.parametrize("names", [list(ALL), ["response_std", "weight_norm"], ["grad_norm_preact"]])
+def test_what_is_not_measured_has_a_reason(names):
     network = Partial()
-    recorder = Recorder(network, ALL)
+    recorder = Recorder(network, {name: ALL[name] for name in names})
     with recorder:
         network(torch.randn(2, 4)).sum().backward()
         values = recorder.values()
@@ -734,3 +735,62 @@ def test_zero_weights_and_gradients_have_no_finite_ratio_and_no_cosine():
     x = torch.zeros(1, 2)  # no gradient
     recorded = trained(network, [(x, torch.tensor([0]))] * 2, {1}, ["grad_cosine"])[1]
     assert recorded.isnan().all()
+
+
+@pytest.mark.parametrize("build", [nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d])
+@pytest.mark.parametrize("wrap", [lambda network: network, nn.DataParallel])
+def test_a_transposed_convolution_is_measured(build, wrap):
+    torch.manual_seed(0)
+    layer, x = build(2, 3, 3), torch.randn(2, 2, *[4] * (int(build.__name__[-2]) or 1))
+    network = wrap(nn.Sequential(layer, nn.ReLU()))
+    z = layer(x)
+    z.retain_grad()
+    z.relu().square().sum().backward()
+    norms = [t.detach().double().norm().item() for t in (layer.weight.grad, z.grad, layer.weight)]
+    network.zero_grad()
+    recorder = Recorder(network, {name: ALL[name] for name in NAMES})
+    with recorder:
+        network(x).square().sum().backward()
+        values = recorder.values()[0].tolist()
+    assert values == pytest.approx([*norms, z.detach().double().std(correction=0).item()], rel=1e-6)
+    assert recorder.reasons == {}
+
+
+@pytest.mark.parametrize("at_once", [False, True])
+@pytest.mark.parametrize("value", [torch.ones(2), 1.0, None])
+@pytest.mark.parametrize("of", ["weight", "response", "preactivation_gradient", "weight_update"])
+def test_a_probe_that_returns_no_number_is_named(of, value, at_once):
+    network = nn.Sequential(nn.Linear(2, 2))
+    recorder = Recorder(network, {"mine": Probe(of, lambda *tensors: value)}, at_once)
+
+    def measure():
+        with recorder:
+            network(torch.ones(1, 2)).sum().backward()
+            recorder.with_updates(recorder.values())
+
+    with pytest.raises(ValueError, match=r"the probe 'mine' returned"):
+        measure()
+
+
+def test_a_probe_need_not_detach():
+    network = Gated()
+    recorder = Recorder(network, {"gate": Probe("parameter", lambda gate: gate * 2, where="gate")})
+    with recorder:
+        network(torch.ones(1, 4)).sum().backward()
+        values = recorder.values()
+    assert not values.requires_grad
+    assert values.tolist()[-1] == [1.0]
+
+
+def test_a_layer_without_a_gradient_in_the_step_before_has_its_own_reason():
+    network, (x, y) = Repeated(), labelled()
+    recorder = Recorder(network, {name: PROBES[name].load() for name in ("weight_norm", "grad_cosine")})
+    network.first.requires_grad_(False)
+    with recorder.preparing():
+        F.cross_entropy(network(x), y).backward()
+        recorder.keep_gradients()
+    network.first.requires_grad_(True)
+    with recorder:
+        F.cross_entropy(network(x), y).backward()
+        recorder.values()
+    assert recorder.reasons == {"first": EARLIER}

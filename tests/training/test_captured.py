@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -219,6 +220,22 @@ def test_a_captured_step_equals_the_eager_step(tiny, digits, network, optimizer)
     assert layers[0].step.tolist() == layers[1].step.tolist()
     first = [table[table.step == 0].grad_norm_preact.to_numpy() for table in layers]
     assert first[1] == pytest.approx(first[0], rel=1e-4)
+
+
+@pytest.mark.cuda
+def test_probes_over_pairs_of_steps_are_captured(tiny, digits):
+    """Each kind of steps is eager before it is captured: probed or not, before a probed step or not."""
+    probe = {"names": list(PROBES), "steps": [0, 2, 3, 5, 6, 9, 10, 14, 15, 20, 25, 26, 30]}
+    run = next(tiny(recipe={"steps": 32, "lr": 0.01, "clip_norm": 1.0}, probe=probe).runs())
+    eager, captured = assert_captured_equals_eager(run, digits, 32)
+    first, second = (trainer.records.layers() for trainer in (eager, captured))
+    assert first["not_measured"].tolist() == second["not_measured"].tolist()
+    for name in ("update_ratio", "grad_cosine"):
+        early = first["step"] <= 3  # later, rounding has grown
+        assert second[name][early].to_numpy() == pytest.approx(
+            first[name][early].to_numpy(), rel=1e-2, nan_ok=True
+        )
+        assert np.isfinite(second[name][second["step"] > 0]).all()
 
 
 @pytest.mark.cuda

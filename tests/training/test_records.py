@@ -99,3 +99,12 @@ def test_rows_say_what_was_not_measured_and_what_they_are_of():
     again = Records(rows, ["norm", "size"])
     again.restore(records.state(), torch.device("cpu"))
     assert again.layers().equals(table)
+
+
+def test_a_state_with_other_layers_is_refused(records):
+    records.add_probed(0, torch.ones(2, 1))
+    state = records.state()
+    with pytest.raises(ValueError, match=r"values of the shape \(2, 1\), not \(4, 1\)"):
+        Records(
+            rows_of(weighted_layers(nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 2))), uses=1), ["weight_norm"]
+        ).restore(state, torch.device("cpu"))

@@ -125,6 +125,7 @@ def draw_depths(
     unit: str,
     word: str = "layer",
     name: str = "",
+    mean: str = "geometric mean",
 ) -> None:
     """Draw the rows of `by_layer` of one network and step, one line per depth. `word` names the position.
 
@@ -137,7 +138,7 @@ def draw_depths(
         with tags.tagged(axes, depth, network=network):
             described = f"{name or network}, depth {depth}"
             few = thinned(line, MOST_LAYERS)
-            draw_line(axes, few, x, look, name=described, unit=unit, along=(word, "layer"))
+            draw_line(axes, few, x, look, name=described, unit=unit, along=(word, "layer"), mean=mean)
 
 
 def draw_line(
@@ -149,6 +150,7 @@ def draw_line(
     name: str,
     unit: str,
     along: tuple[str, str] = ("layer", "layer"),
+    mean: str = "geometric mean",
 ) -> None:
     """Draw the rows of `by_layer` of one depth against the column `x`, described as `name`.
 
@@ -162,7 +164,7 @@ def draw_line(
         drawn.set(marker="o", markersize=3 * palette.THIN, markeredgewidth=0, markevery=alone)
     word, column = along
     positions = line[column].astype(float).round(1)
-    series = tags.Series(f"{name}, geometric mean of {text.seed_count(line['n'])}", word, unit)
+    series = tags.Series(f"{name}, {mean} of {text.seed_count(line['n'])}", word, unit)
     tags.describe(drawn, replace(series, xs=positions.tolist()))
     axes.fill_between(line[x], line["low"], line["high"], color=look["color"], alpha=0.15, linewidth=0)
     for edge in edges(line):
@@ -221,15 +223,17 @@ def sources_note(lines: pd.DataFrame) -> str | None:
     return f"Theory: {'; '.join(sources)}" if sources else None
 
 
-def steps_note(steps: Sequence[int], layers: pd.DataFrame) -> str | None:
-    """Name the steps shown if more were probed, and say where the others are."""
+def steps_note(
+    steps: Sequence[int], layers: pd.DataFrame, where: str = "The heat maps by step show all."
+) -> str | None:
+    """Name the steps shown if more were probed, and say `where` the others are."""
     probed = layers["step"].nunique()
     if len(steps) == probed:
         return None
     *others, last = [f"{step:,}" for step in steps]
     listed = f"steps {', '.join(others)} and {last}" if others else f"step {last}"
-    more = "The page shows more." if canvas.is_slide() else "The heat maps by step show all."
-    return f"Shown: {listed} of {probed} probed steps. {more}"
+    more = "The page shows more." if canvas.is_slide() else where
+    return f"Shown: {listed} of {probed} probed steps. {more}".rstrip()
 
 
 def thinned_note(table: pd.DataFrame, most: int = MOST_LAYERS) -> str | None:
@@ -312,6 +316,7 @@ PREACTIVATIONS = ReportFigure(
     ),
     choice="pre-activations",
     needs="the probe `grad_norm_preact`",
+    probes=("grad_norm_preact",),
 )
 
 WEIGHTS = ReportFigure(
@@ -325,4 +330,5 @@ WEIGHTS = ReportFigure(
     ),
     choice="weights",
     needs="the probe `grad_norm_weight`",
+    probes=("grad_norm_weight",),
 )

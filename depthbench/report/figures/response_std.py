@@ -90,4 +90,5 @@ FIGURE = ReportFigure(
         "their input less."
     ),
     needs="the probe `response_std`",
+    probes=("response_std",),
 )

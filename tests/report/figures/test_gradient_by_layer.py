@@ -4,12 +4,22 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
+from torch import nn
 
-from depthbench.report.evidence import Comparison
+from depthbench import load_study, run_study
+from depthbench.analysis.diagnosis import diagnose
+from depthbench.execution.backends import BACKENDS
+from depthbench.execution.backends.entry import BackendEntry
+from depthbench.execution.settings import Execution
+from depthbench.networks import NETWORKS
+from depthbench.networks.family import Family
+from depthbench.probes.recorder import UNREACHED
+from depthbench.report.evidence import Comparison, Evidence
 from depthbench.report.figures import COMPARISON_FIGURES, FIGURES
 from depthbench.report.figures.gradient_by_layer import THEORY, background_handles, isolated
 from depthbench.report.style import canvas, palette, points
 from depthbench.store.results import load_results
+from tests.contracts.test_one_place import train_here
 from tests.report.conftest import evidence_of, store_study, study_of
 from tests.report.looking import draw, legend, note, panel, panels, stays_on_paper
 
@@ -232,3 +242,43 @@ def test_thirty_decades_do_not_flatten_the_range_around_1(results):
     axes = panels(figure)[1]
     low, high = axes.transAxes.inverted().transform(axes.transData.transform([(0, 1e-3), (0, 0.1)]))[:, 1]
     assert high - low > 0.4
+
+
+class Detached(nn.Module):
+    """Only the head learns."""
+
+    def __init__(self, depth, in_channels, num_classes):
+        super().__init__()
+        self.a, self.b, self.h = nn.Linear(64, 32), nn.Linear(32, 32), nn.Linear(32, num_classes)
+
+    def forward(self, x):
+        return self.h(self.b(self.a(x.flatten(1)).relu()).relu().detach())
+
+
+def test_a_run_of_layers_that_no_gradient_reaches(tmp_path, monkeypatch):
+    """Trained, stored, loaded and drawn: the head is a point, and the others are marked as not measured."""
+    monkeypatch.setitem(NETWORKS, "detached", Family(Detached, "only the head learns"))
+    study = {
+        "data": {"name": "digits"},
+        "recipe": {"steps": 2, "batch_size": 64, "pad": 0, "flip": False},
+        "evaluate": {"every": 2, "train_size": 40},
+        "grid": {"network": ["detached"], "depth": [3], "seed": [0]},
+    }
+    monkeypatch.setitem(BACKENDS, "here", BackendEntry(train_here, "this process"))
+    path = run_study(load_study(None, **study), execution=Execution(results=tmp_path, backend="here"))
+    layers = load_results(path).layers
+    assert layers["not_measured"].str.contains("grad_norm_preact").tolist() == [True, True, False] * 2
+    evidence = Evidence.load(path)
+    assert evidence.not_measured.to_dict("records") == [
+        {"network": "detached", "depth": 3, "reason": UNREACHED, "seeds": [0], "names": ["a", "b"]}
+    ]
+    figure = draw("gradient_preact", evidence)
+    assert set(legend(figure)) == {"depth 3", "not measured in a seed"}
+    head, unmeasured = panels(figure)[0].lines[:2]
+    assert (head.get_marker(), head.get_markevery()) == ("o", [2])
+    assert head.get_ydata()[2] == pytest.approx(0.118, abs=0.002)
+    assert unmeasured.get_xdata().tolist() == [0, 0.5]
+    heat = draw("heatmap_preact", evidence)
+    assert set(legend(heat)) == {"not measured in a seed"}
+    (finding,) = diagnose(*evidence.results).to_dict("records")
+    assert (finding["finding"], finding["evidence"]["names"]) == ("no_gradient", ("a", "b"))
