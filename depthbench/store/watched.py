@@ -15,7 +15,8 @@ def join(store: StudyStore, run: WatchedRun) -> None:
     Several processes can do so at the same time. Raises BadInput if the directory holds anything but such
     runs, or such runs with other settings, or if it cannot be written."""
     source = f"watch: {store.location}"
-    new = build(WatchedStudy, WatchedStudy.of(run, store.location.name).model_dump(), source)
+    name = store.path.resolve().name if store.remote is None else store.location.name
+    new = build(WatchedStudy, WatchedStudy.values_of(run, name), source)
     store.fetch()
     store.holds_a_study()  # refuses a directory of anything else before it is locked
     with store.locked(JOIN_SECONDS):

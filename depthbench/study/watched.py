@@ -103,18 +103,11 @@ class WatchedStudy(Grids):
     watched: dict[str, WatchedNetwork]
 
     @classmethod
-    def of(cls, run: WatchedRun, name: str) -> "WatchedStudy":
-        """Return the study of one run. Raises pydantic's ValidationError for a name that cannot be stored."""
+    def values_of(cls, run: WatchedRun, name: str) -> dict[str, Any]:
+        """Return the values of a study with one run, to be validated."""
         grid = {"network": [run.network], "depth": [run.depth], "seed": [run.seed]}
-        return cls.model_validate(
-            {
-                "name": name,
-                "data": run.data,
-                "probe": run.probe,
-                "watched": {run.network: run.stated},
-                "grid": grid,
-            }
-        )
+        watched = {run.network: run.stated}
+        return {"name": name, "data": run.data, "probe": run.probe, "watched": watched, "grid": grid}
 
     def table(self) -> dict[str, Any]:
         """Return the content of study.toml."""

@@ -2,6 +2,7 @@ import math
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from depthbench.errors import BadInput
 from depthbench.training.records import Records
@@ -73,3 +74,25 @@ def test_the_default_interval_grows_with_the_run():
 def test_impossible_values_are_refused(log, values, message):
     with pytest.raises(BadInput, match=message):
         log.add(1, values)
+
+
+class Syncs(TorchDispatchMode):
+    """Count what waits for a device: the numbers that are copied to the host."""
+
+    def __init__(self):
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.count += func.overloadpacket.__name__ == "_local_scalar_dense"
+        return func(*args, **(kwargs or {}))
+
+
+def test_logging_does_not_wait_for_the_device(log):
+    with Syncs() as syncs:
+        for step in range(1, 10):
+            log.add(step, {"loss": torch.tensor(1.0), "train_error": torch.tensor(2.0), "lr": 0.1})
+        assert syncs.count == 0
+        torch.tensor(1.0).item()
+        assert syncs.count == 1
+    assert len(log.records.fetch()) == 3

@@ -11,6 +11,8 @@ from torch.utils.checkpoint import checkpoint
 
 import depthbench
 from depthbench.probes import DEFAULT, PROBES
+from depthbench.probes.probe import Probe
+from depthbench.registry import Entry
 from depthbench.store.results import load_results
 from depthbench.store.study_store import StudyStore
 from depthbench.watching.recorder import NO_BACKWARD, NOT_UPDATED, USED_UP
@@ -366,3 +368,51 @@ def test_successive_gradients_are_compared_before_clipping(net, batches, watchin
             optimizer.step()
             optimizer.zero_grad()
     assert measured(watch)[0].loc[(1, "a"), "grad_cosine"] == pytest.approx(cosine, rel=1e-5)
+
+
+def test_gradients_too_small_for_half_precision_are_measured(net, batches, watching):
+    x, y = batches[0]
+    small = 1e-8  # gradients that float16 holds only when they are scaled
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**24)
+    watch = watching(net, probes=["grad_norm_preact", "grad_norm_weight"])
+    with watch.step():
+        with torch.autocast("cpu", torch.float16):
+            loss = F.cross_entropy(net(x).float(), y) * small
+        scaler.scale(loss).backward()
+    net.zero_grad()
+    check(measured(watch)[0], 0, by_hand(net, batches[:1], small), tolerance=0.02)
+
+
+def test_selected_parameters_and_modules_are_measured_like_layers(batches, watching, monkeypatch):
+    class Gated(Net):
+        def __init__(self):
+            super().__init__()
+            self.gate = nn.Parameter(torch.tensor([0.5]))
+
+        def forward(self, x):
+            return super().forward(x * self.gate)
+
+    probe = Probe("parameter", lambda parameter: parameter.grad.double().norm(), where="gate")
+    monkeypatch.setitem(PROBES, "gate", Entry(probe))
+    net, (x, y) = Gated(), batches[0]
+    scaler = torch.amp.GradScaler("cpu")
+    watch = watching(net, probes=["grad_norm_weight", "gate"])
+    with watch.step():
+        scaler.scale(F.cross_entropy(net(x), y)).backward()
+        net.zero_grad()
+    F.cross_entropy(net(x), y).backward()
+    table, gaps = measured(watch)
+    assert table.loc[(0, "gate"), "gate"] == pytest.approx(net.gate.grad.abs().item())
+    assert gaps == {}
+
+
+def test_attention_is_measured_by_projection(batches, watching):
+    torch.manual_seed(0)
+    net = nn.TransformerEncoderLayer(4, 2, 8, dropout=0.0, batch_first=True)
+    watch = watching(net, probes=["grad_norm_weight"])
+    x = torch.randn(2, 3, 4)
+    with watch.step():
+        net(x).square().sum().backward()
+    q, k, v = (part.double().norm().item() for part in net.self_attn.in_proj_weight.grad.chunk(3))
+    layers = measured(watch)[0].loc[0, "grad_norm_weight"]
+    assert layers.iloc[:3].to_list() == pytest.approx([q, k, v])
