@@ -4,6 +4,8 @@ study = load_study("quick", grid={"depth": [20, 56]})
 path = run_study(study)                        # trains, probes, stores
 runs, history, layers = load_results(path)     # three tidy DataFrames
 page = write_report(path)                      # report/index.html, figures, tables
+
+watch(model, "results/mine") measures a training loop of your own.
 """
 
 from importlib import import_module

@@ -55,15 +55,12 @@ class Log:
 
     def _mean(self, values: Sequence[Value], dtype: torch.dtype) -> Tensor:
         on_host = [value for value in values if not isinstance(value, Tensor)]
-        tensors = [value.to(dtype) for value in values if isinstance(value, Tensor)]
-        if on_host:
-            tensors.append(torch.tensor(on_host, dtype=dtype).sum().to(self.device))
-        return torch.stack([tensor.to(self.device) for tensor in tensors]).sum() / len(values)
-
-    @property
-    def has_values(self) -> bool:
-        """Whether something was logged since the last row."""
-        return bool(self._values)
+        tensors = [value for value in values if isinstance(value, Tensor)]
+        if len({(tensor.device, tensor.dtype) for tensor in tensors}) > 1:
+            tensors = [tensor.to(self.device, dtype) for tensor in tensors]
+        sums = [torch.tensor(on_host, dtype=dtype).sum()] if on_host else []
+        sums += [torch.stack(tensors).to(self.device, dtype).sum()] if tensors else []
+        return torch.stack([each.to(self.device) for each in sums]).sum() / len(values)
 
 
 def _checked(name: str, value: Any) -> Value:
@@ -71,6 +68,8 @@ def _checked(name: str, value: Any) -> Value:
     if name not in COLUMNS:
         raise BadInput(f"watch: log({name}=...): {nearest(name, COLUMNS, 'values')}")
     if isinstance(value, Tensor):
+        if value.dim() == 0 and value.is_floating_point():
+            return value.detach().clone()
         if value.numel() != 1 or value.is_complex():
             shape = "x".join(map(str, value.shape))
             raise BadInput(f"watch: log({name}=...) is a tensor of shape {shape}; pass one number")
