@@ -45,22 +45,24 @@ class Log:
     def end_row(self, step: int) -> None:
         """Make a row of what was logged since the last one. Waits for nothing."""
         row: dict[str, Any] = {"step": step, **dict.fromkeys(COLUMNS, math.nan)}
-        dtype = widest_float(self.device)
-        known = {name: self._mean(values, dtype) for name, values in self._values.items()}
+        known: dict[str, float] = {}
+        waiting: dict[str, Tensor] = {}
+        for name, values in self._values.items():
+            on_host = [value for value in values if not isinstance(value, Tensor)]
+            tensors = [value for value in values if isinstance(value, Tensor)]
+            known[name] = sum(on_host) / len(values)
+            if tensors:
+                waiting[name] = (self._sum(tensors) + sum(on_host)) / len(values)
         self._values.clear()
-        numbers = [number.to(self.device, dtype) for number in known.values()]
-        waiting = torch.stack(numbers) if numbers else torch.zeros(0, dtype=dtype, device=self.device)
-        names = tuple(known)
-        self.records.add(row, waiting, lambda values: dict(zip(names, values, strict=True)))
+        none = torch.zeros(0, dtype=widest_float(self.device), device=self.device)
+        numbers = torch.stack(list(waiting.values())) if waiting else none
+        self.records.add(row, numbers, lambda values: known | dict(zip(waiting, values, strict=True)))
 
-    def _mean(self, values: Sequence[Value], dtype: torch.dtype) -> Tensor:
-        on_host = [value for value in values if not isinstance(value, Tensor)]
-        tensors = [value for value in values if isinstance(value, Tensor)]
+    def _sum(self, tensors: Sequence[Tensor]) -> Tensor:
+        dtype = widest_float(self.device)
         if len({(tensor.device, tensor.dtype) for tensor in tensors}) > 1:
             tensors = [tensor.to(self.device, dtype) for tensor in tensors]
-        sums = [torch.tensor(on_host, dtype=dtype).sum()] if on_host else []
-        sums += [torch.stack(tensors).to(self.device, dtype).sum()] if tensors else []
-        return torch.stack([each.to(self.device) for each in sums]).sum() / len(values)
+        return torch.stack(list(tensors)).to(self.device, dtype).sum()
 
 
 def _checked(name: str, value: Any) -> Value:
@@ -68,13 +70,13 @@ def _checked(name: str, value: Any) -> Value:
     if name not in COLUMNS:
         raise BadInput(f"watch: log({name}=...): {nearest(name, COLUMNS, 'values')}")
     if isinstance(value, Tensor):
-        if value.dim() == 0 and value.is_floating_point():
-            return value.detach().clone()
         if value.numel() != 1 or value.is_complex():
             shape = "x".join(map(str, value.shape))
             raise BadInput(f"watch: log({name}=...) is a tensor of shape {shape}; pass one number")
-        return value.detach().reshape(()).clone()
-    if isinstance(value, bool) or not isinstance(value, int | float | np.number | np.ndarray):
+        if value.device.type != "cpu":  # whose numbers the host need not wait for
+            return value.detach().reshape(()).clone()
+        value = value.item()
+    elif isinstance(value, bool) or not isinstance(value, int | float | np.number | np.ndarray):
         raise BadInput(f"watch: log({name}={value!r}): should be a number")
     number = float(value)
     if name.endswith(("error", "error_eval")) and not (math.isnan(number) or 0 <= number <= 100):

@@ -283,11 +283,12 @@ class Watch:
             raise BadInput("watch: log() is called before the first step; call it after one")
         if not self.has_diverged:
             self._log.add(self.steps_made, values)
-            self._keep_up()
 
     @property
     def has_diverged(self) -> bool:
-        """Whether a loss is known that is infinite or not a number. Nothing after it is stored."""
+        """Whether a loss is known that is infinite or not a number. Nothing after it is stored.
+
+        Logged values are known from the next step on, those on a GPU after at most 2 seconds."""
         return self._records.has_diverged
 
     def close(self) -> None:
