@@ -136,7 +136,7 @@ class Recorder:
         self._stance = ExitStack()
         self._kept = KeptGradients()
         self._with_gradient: set[int] = set()  # the layers with a gradient when weights were measured
-        self._earlier: dict[str, Tensor] = {}  # gradients of the step before, by the name of the layer
+        self._earlier: dict[str, Tensor] | None = None  # gradients of the step before, once they are needed
         self._compared: dict[tuple[int, str], Tensor] = {}  # values of probes over pairs of tensors
         self._before: dict[int, Tensor] = {}  # weights before the update
         self.is_measured = np.ones((len(self.rows), len(self.probes)), dtype=bool)
@@ -207,7 +207,6 @@ class Recorder:
     def __enter__(self) -> Self:
         self._clear()
         self._before.clear()
-        self._earlier = self._kept.take()
         self._force_eager()
         self._follow_weights()
         gradients = self._probes_of("preactivation_gradient")
@@ -319,12 +318,12 @@ class Recorder:
         """Return why values of probes were not measured, by the name of what they are of.
 
         Without a step before, there are no pairs of gradients, and none is missing."""
-        reasons = {}
+        reasons, earlier = {}, self._take_earlier()
         for index, layer in enumerate(self.layers):
             missing = {
                 probe.of
                 for name, probe in self.probes.items()
-                if (self._earlier or probe.of != "weight_gradients")
+                if (earlier or probe.of != "weight_gradients")
                 and probe.where is None
                 and (index, name) not in measured
             }
@@ -343,11 +342,19 @@ class Recorder:
             if probe.where is not None and name not in used
         }
 
+    def _take_earlier(self) -> dict[str, Tensor]:
+        """Return the gradients of the step before, which no later step gets.
+
+        A step that is interrupted before it is measured can be repeated with them."""
+        if self._earlier is None:
+            self._earlier = self._kept.take()
+        return self._earlier
+
     def _compare(self, trained: Mapping[int, Tensor]) -> None:
         """Measure the probes over pairs of gradients, and keep the weights for those over the update."""
         for name, probe in self._probes_of("weight_gradients").items():
             for index, weight in trained.items():
-                before = self._earlier.get(self.layers[index].name)
+                before = self._take_earlier().get(self.layers[index].name)
                 if before is not None and weight.grad is not None:
                     self._compared[index, name] = probe.measure(before, weight.grad)
         updates = self._probes_of("weight_update")
@@ -422,7 +429,7 @@ class Recorder:
 
     def _clear(self) -> None:
         self._with_gradient.clear()
-        self._earlier = {}
+        self._earlier = None
         self._compared.clear()
         self._effective.clear()
         self._uses.clear()
