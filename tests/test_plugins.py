@@ -4,12 +4,13 @@ from functools import partial
 import pytest
 import torch
 
+from depthbench.cli.lists import describe_list
 from depthbench.data import DATASETS
 from depthbench.errors import BadInput
 from depthbench.networks import NETWORKS, Family
 from depthbench.plugins import load_plugin
 from depthbench.probes import PROBES
-from depthbench.study.file import load_study
+from depthbench.study.file import load_study, parse_setting
 from tests.conftest import plugins_forgotten
 
 
@@ -184,3 +185,101 @@ def test_an_edited_plugin_changes_the_run_id(plugin, tiny):
             ids.append(next(study.runs()).run_id)
     before, again, after = ids
     assert before == again != after
+
+
+SCALED = """
+from torch import nn
+
+class Scaled(nn.Sequential):
+    def __init__(self, depth, in_channels, num_classes, *, width=8, alpha0: float = 0.5, sizes: tuple[int, ...] = ()):
+        hidden = [nn.Linear(64 * in_channels, width), *(nn.Linear(width, width) for _ in range(depth - 2))]
+        super().__init__(nn.Flatten(), *hidden, nn.Linear(width, num_classes))
+        self.made_with = (width, alpha0, sizes)
+
+NETWORKS = {"scaled": Scaled}
+"""
+
+
+@pytest.fixture
+def scaled(plugin, tiny):
+    """Return a function that makes a study of a plug-in with options of its own."""
+    path = str(plugin(SCALED))
+
+    def make(options=None, **changes):
+        options = {"width": None, **(options or {})}
+        return tiny(plugins=[path], options=options, grid={"network": ["scaled"]}, **changes)
+
+    return make
+
+
+def id_of(study):
+    return next(study.runs()).run_id
+
+
+def test_options_of_a_builder_are_in_the_run_and_reach_the_builder(scaled):
+    run = next(scaled({"width": 4, "alpha0": 1, "sizes": [2, 3]}).runs())
+    chosen = run.options.model_dump(exclude_defaults=True)
+    assert chosen == {"width": 4, "alpha0": 1.0, "sizes": [2, 3]}
+    network = NETWORKS["scaled"](depth=3, in_channels=1, num_classes=2, **chosen)
+    assert network.made_with == (4, 1.0, (2, 3))
+
+
+def test_only_options_that_differ_from_the_default_change_the_run_id(scaled):
+    assert id_of(scaled()) == id_of(scaled({"alpha0": 0.5, "sizes": []}))
+    assert id_of(scaled({"alpha0": 1})) == id_of(scaled({"alpha0": 1.0})) != id_of(scaled())
+    assert scaled({"alpha0": 0.5}).options.own == {}  # so that further runs can join the study
+    assert load_study(None, plugins=scaled().plugins, grid={"network": ["scaled"]}).options.own == {}
+
+
+def test_variants_are_a_grid_over_the_options_of_a_builder(scaled, tmp_path):
+    variants = {f"a{value}": {"of": "scaled", "options": {"alpha0": value}} for value in (0.1, 0.5)}
+    study = scaled({"sizes": [1]}, variants=variants)
+    study = study.model_copy(update={"grid": study.grid.model_copy(update={"network": list(variants)})})
+    own = {run.network: run.options.own for run in study.runs()}
+    assert own == {"a0.1": {"alpha0": 0.1, "sizes": [1]}, "a0.5": {"sizes": [1]}}
+    file = tmp_path / "stored.toml"
+    file.write_text(study.to_toml())
+    assert [run.run_id for run in load_study(file).resolve(1437, flips=False).runs()] == [
+        run.run_id for run in study.runs()
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "variant", "message"),
+    [
+        ({"alhpa0": 1}, {}, "unknown key 'options.alhpa0'; did you mean 'alpha0'?"),
+        ({}, {"alhpa0": 1}, "variants.v: unknown key 'options.alhpa0'; did you mean 'alpha0'?"),
+        ({"alpha0": "x"}, {}, 'options.alpha0 = "x": should be a number (an option of scaled)'),
+        ({}, {"alpha0": "x"}, 'options.alpha0 = "x": should be a number (an option of v)'),
+    ],
+)
+def test_wrong_options_of_a_builder_are_refused(scaled, options, variant, message):
+    variants = {"v": {"of": "scaled", "options": variant}}
+    with pytest.raises(BadInput) as error:
+        study = scaled(options, variants=variants)
+        load_study(None, **study.model_dump() | {"variants": variants, "grid": {"network": ["v"]}})
+    assert message in str(error.value)
+
+
+def test_a_network_without_the_option_refuses_it_by_name(scaled):
+    study = {"plugins": scaled().plugins, "options": {"alpha0": 1}}
+    with pytest.raises(BadInput, match=r"options.alpha0: plain has no such option; options of plain: "):
+        load_study(None, **study, grid={"network": ["scaled", "plain"], "depth": [8]})
+
+
+def test_a_family_may_restrict_the_options_of_its_builder(plugin):
+    entry = "NETWORKS = {'scaled': Family(Scaled, takes=frozenset({'alpha0'}), options={'sizes': (9,)})}\n"
+    path = str(plugin(f"{SCALED}\nfrom depthbench.plugins import Family\n{entry}"))
+    grid = {"network": ["scaled"], "depth": [3]}
+    study = load_study(None, plugins=[path], grid=grid, options={"alpha0": 1})
+    assert study.options_of("scaled").own == {"alpha0": 1.0}
+    for option in ("sizes", "width"):
+        with pytest.raises(BadInput, match=option):
+            load_study(None, plugins=[path], grid=grid, options={option: [3] if option == "sizes" else 3})
+
+
+def test_settings_list_the_options_of_loaded_plugins(plugin):
+    load_plugin(plugin(SCALED))
+    described = describe_list("settings", "alpha0")
+    assert described == {"options.alpha0": "number; default 0.5. An option of scaled (plug-in)."}
+    assert parse_setting("alpha0=0.1") == {"options": {"alpha0": 0.1}}

@@ -18,7 +18,10 @@ def describe_list(what: str, part: str | None = None) -> dict[str, str]:
     if what == "settings":
         from depthbench.study.keys import describe_keys
 
-        return {key.name: str(key) for key in describe_keys(part)}
+        described: dict[str, str] = {}
+        for key in describe_keys(part):  # networks of plug-ins may have options of the same name
+            described[key.name] = f"{described[key.name]} {key}" if key.name in described else str(key)
+        return described
     if what == "networks":
         from depthbench.networks import NETWORKS
 

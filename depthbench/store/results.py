@@ -127,6 +127,8 @@ def _row(record: Mapping[str, Any], search: Mapping[str, Any], final_names: Sequ
         values = run.get(name, {})
         for key, default in defaults.items():
             row[f"{name}.{key}"] = values.get(key, default)
+    own = run.get("options", {}).keys() - NetworkOptions.model_fields.keys()  # of a plug-in's builder
+    row |= {f"options.{key}": run["options"][key] for key in sorted(own)}
     for key, value in row.pop("recipe.optimizer_settings").items():
         row[f"recipe.{key}"] = value
     row["frontier.below"] = search.get("below")
@@ -162,7 +164,8 @@ class Results(NamedTuple):
     """One row per run: run_id, network, depth, seed, status, parameters, multiply_adds, final errors,
     seconds, peak_memory (bytes, None if not measured), ...
 
-    family is the name in NETWORKS. options.KEY, recipe.KEY and data.KEY are as a study file sets them.
+    family is the name in NETWORKS. options.KEY, recipe.KEY and data.KEY are as a study file sets them. Options
+    of a plug-in's own have a column if a run sets them, with NaN in rows where they have their default.
     data.shape is (C, H, W) if recorded. frontier.below is the bound of a search, in percent."""
     history: "pd.DataFrame"
     """One row per logged step: run_id, network, depth, seed, step, epoch, lr, loss, train_error, and, at

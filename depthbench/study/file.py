@@ -11,6 +11,8 @@ from pydantic import BaseModel, ValidationError
 
 from depthbench.errors import BadInput, any_of, nearest
 from depthbench.files import NotToml, parse_toml, read_toml
+from depthbench.networks import NETWORKS
+from depthbench.parameters import Parameter
 from depthbench.paths import URL, expand, locate
 from depthbench.plugins import load_plugin
 from depthbench.schema import Section, each_once, explain
@@ -249,9 +251,21 @@ def tables_of_study() -> dict[str, type[Section]]:
 
 
 def homes_of(key: str) -> list[str]:
-    """Return the names of the sections that have the first part of `key`."""
+    """Return the names of the sections that have the first part of `key`.
+
+    The options of plug-ins that are loaded are in the section `options`."""
     first = key.partition(".")[0]
-    return [name for name, table in tables_of_study().items() if first in table.model_fields]
+    homes = [name for name, table in tables_of_study().items() if first in table.model_fields]
+    return homes or ["options"] * (first in own_options())
+
+
+def own_options() -> dict[str, dict[str, Parameter]]:
+    """Return the options that builders of plug-ins declare: name -> network -> its declaration."""
+    found: dict[str, dict[str, Parameter]] = {}
+    for network, family in NETWORKS.items():
+        for name, parameter in family.own.known.items() if family.source else ():
+            found.setdefault(name, {})[network] = parameter
+    return found
 
 
 def parse_setting(setting: str) -> dict[str, Any]:
@@ -274,6 +288,7 @@ def parse_setting(setting: str) -> dict[str, Any]:
                 problem = f"several sections have a key {key!r}: write {any_of(f'{h}.{key}' for h in homes)}"
             else:
                 every = {field for table in tables.values() for field in table.model_fields}
+                every |= own_options().keys()
                 problem = f"unknown key {key!r}; {nearest(key, every, 'keys')}"
             raise BadInput(f"--set {setting}: {problem}")
         key = f"{homes[0]}.{key}"

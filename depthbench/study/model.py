@@ -8,7 +8,7 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Annotated, Any, Self
 
 import tomli_w
@@ -119,6 +119,13 @@ class Shared(Section):
         return _resolved("evaluate.log_every", self.evaluate.log_every)
 
 
+def _check_known(options: NetworkOptions, own: Collection[str]) -> None:
+    """Raise ValueError if `options` has a key that is neither ours nor one of `own`."""
+    for name in sorted(options.own.keys() - set(own)):
+        known = nearest(name, {*NetworkOptions.model_fields, *own}, "keys of options")
+        raise ValueError(f"unknown key 'options.{name}'; {known}")
+
+
 class Variant(Section):
     """A network that a study defines: one of NETWORKS with other options or another recipe."""
 
@@ -133,7 +140,8 @@ class Variant(Section):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        look_up(NETWORKS, "network", self.of)
+        family = look_up(NETWORKS, "network", self.of)
+        _check_known(self.options, family.own.known if self.options.own else ())
         for key in ("steps", "epochs"):
             if key in self.recipe.model_fields_set:
                 raise ValueError(f"recipe.{key} must be the same for all runs: set it in [recipe] instead")
@@ -203,6 +211,9 @@ class Study(Grids, Shared):
         for name in self.variants:
             if name in NETWORKS:
                 raise ValueError(f"variants.{name}: a bundled network has this name; use another one")
+        if self.options.own:
+            families = [self.family(name) for name in self.networks()]
+            _check_known(self.options, {name for family in families for name in family.own.known})
         for grid in (self.grid, *self.also):
             for name in grid.network:
                 family = self.checked(name)
@@ -224,10 +235,11 @@ class Study(Grids, Shared):
         Raises BadInput if the network is unknown, if it lacks an option that is set, or if the study's images
         do not suit its recipe."""
         family = self.family(network)
-        chosen = self.options_of(network).model_dump(exclude_defaults=True)
-        if unknown := sorted(set(chosen) - set(family.takes or chosen)):
-            options = nearest(unknown[0], family.takes or (), f"options of {network}")
-            raise BadInput(f"options.{unknown[0]}: {network} has no such option; {options}")
+        options = self.options_of(network)
+        chosen = set(options.model_dump(exclude_defaults=True)) - set(options.own)
+        if unknown := sorted(chosen - set(family.takes or chosen)):
+            known = nearest(unknown[0], family.takes or (), f"options of {network}")
+            raise BadInput(f"options.{unknown[0]}: {network} has no such option; {known}")
         self._check_views(self.recipe_of(network))
         return family
 
@@ -250,8 +262,21 @@ class Study(Grids, Shared):
         return NETWORKS[network]
 
     def options_of(self, network: str) -> NetworkOptions:
-        """Return the options of a network in the grid."""
-        return self._section_of(network, "options")
+        """Return the options of a network in the grid. Own options of its builder differ from their defaults.
+
+        Raises BadInput for own options that the builder does not declare, and for wrong values of them."""
+        options: NetworkOptions = self._section_of(network, "options")
+        own = self.family(network).check_own(options.own, network)
+        return options if own == options.own else options.with_own(own)
+
+    def _options(self) -> NetworkOptions:
+        """Return the shared options, without own options of builders that have their defaults everywhere."""
+        if not self.options.own:
+            return self.options
+        own: dict[str, Any] = {}
+        for network in self.networks():
+            own |= self.family(network).check_own(self.options.own, network)
+        return self.options.with_own(own)
 
     def recipe_of(self, network: str) -> Recipe:
         """Return the recipe of a network in the grid."""
@@ -290,7 +315,8 @@ class Study(Grids, Shared):
         _choose_evaluations(evaluate, recipe, train_size, other_size)
         if evaluate["log_every"] is None:
             evaluate["log_every"] = min(max(10, steps // 500), steps)
-        resolved = self.model_copy(update={"recipe": Recipe(**recipe), "evaluate": Evaluate(**evaluate)})
+        changed = {"recipe": Recipe(**recipe), "evaluate": Evaluate(**evaluate), "options": self._options()}
+        resolved = self.model_copy(update=changed)
         for network in self.networks():
             own = resolved.recipe_of(network)
             if own.warmup == "linear" and own.warmup_steps > steps:
