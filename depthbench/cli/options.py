@@ -132,7 +132,7 @@ class StudyOptions:
         from depthbench.cli import flags
         from depthbench.cli.consent import Consent
         from depthbench.paths import expand
-        from depthbench.plugins import load_plugin
+        from depthbench.plugins.loading import load_plugin
         from depthbench.study.file import read_study
 
         plugins = [expand(file).resolve() for file in self.plugin or ()]

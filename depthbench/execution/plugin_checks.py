@@ -13,7 +13,7 @@ from depthbench.data.settings import Data
 from depthbench.errors import BadInput
 from depthbench.networks import NETWORKS, Family
 from depthbench.networks.family import DepthRule
-from depthbench.plugins import load_plugin, source_of
+from depthbench.plugins.loading import load_plugin, loaded
 from depthbench.registry import look_up
 from depthbench.study.model import Study
 
@@ -81,8 +81,9 @@ def check_plugin(
     from depthbench.networks.check import Subject
 
     load_plugin(file)
-    source = source_of(file)
-    names = list(networks or [name for name, family in NETWORKS.items() if family.source == source])
+    plugin = loaded(Path(file).resolve())
+    assert plugin is not None
+    names = list(networks or [name for name, family in NETWORKS.items() if family.source == plugin.source])
     if not names:
         raise BadInput(f"{file}: defines no networks; add a dict NETWORKS, name -> builder")
     images = load_images(Data(name=data_set), default_data_dir())

@@ -20,7 +20,7 @@ from depthbench.events import Event, RunEnded
 from depthbench.execution.ends import forget_failure, store_failure
 from depthbench.execution.messages import StartRun, Stop, WorkerSetup
 from depthbench.execution.process import connect_to_parent
-from depthbench.plugins import load_plugin
+from depthbench.plugins.loading import load_plugins
 from depthbench.store.record import Record
 from depthbench.store.run_store import LOCK_SECONDS, RunIsBusy, RunStore
 
@@ -124,8 +124,7 @@ class Worker:
 
     def _load_images(self) -> Images:
         """Load the plug-ins and the images."""
-        for plugin in self.setup.plugins:
-            load_plugin(plugin)
+        load_plugins(self.setup.plugins)
         return self.load_images()
 
     def _train(self, start: StartRun, store: RunStore, images: Images) -> Generator[None, None, Record]:

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from depthbench.errors import one_line
 from depthbench.machine.environment import usable_cores
 from depthbench.registry import Entry
 from depthbench.report import svg
@@ -50,6 +51,8 @@ def draw_figures(
     calls = [
         partial(draw_figure, name, entry, evidence, folder, style=style) for name, entry in entries.items()
     ]
+    if not can_copy() and any(entry.origin for entry in entries.values()):
+        return [call() for call in calls]  # other processes have not loaded the plug-ins
     if len(entries) < MANY_FIGURES and networks < MANY_NETWORKS:
         return [call() for call in calls]
     try:
@@ -67,7 +70,8 @@ def _draw_in_processes(
     count = min(usable_cores(), MOST_PROCESSES)
     if can_copy():
         for entry in entries.values():
-            entry.load()  # imports matplotlib here once, and not in each copy
+            if not entry.origin:
+                entry.load()  # imports matplotlib here once, and not in each copy
         return in_copies(reversed(calls), count)[::-1]  # the last figures take the longest
     from joblib import Parallel, delayed
 
@@ -84,13 +88,22 @@ def draw_figure(name: str, entry: Entry, evidence: Any, folder: Path, *, style: 
     from depthbench.report.style.canvas import styled
     from depthbench.report.style.saving import save
 
-    part: ReportFigure = entry.load()
-    file = folder / name
-    drawn = part.draw(evidence, style)
+    part: ReportFigure
+    needs, file = "", folder / name
+    try:
+        part = entry.load()
+        drawn = part.draw(evidence, style)
+        needs = part.needs
+    except Exception as error:
+        if not entry.origin:
+            raise
+        needs = f"a figure {name!r} without errors from {entry.origin}, which raised {one_line(error)}"
+        print(f"depthbench: the report needs {needs}", file=sys.stderr)
+        part, drawn = ReportFigure(lambda evidence: None, title=name, caption=""), None
     if drawn is None:
         for suffix in SUFFIXES:
             file.with_suffix(suffix).unlink(missing_ok=True)
-        return FigureOnPage(name, part.title, part.choice, part.caption, part.needs, part.chapter, svg=None)
+        return FigureOnPage(name, part.title, part.choice, part.caption, needs, part.chapter, svg=None)
     with styled(style):
         save(drawn, file, STYLES[style].suffixes)
     text = file.with_suffix(".svg").read_text(encoding="utf-8")

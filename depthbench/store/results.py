@@ -164,8 +164,8 @@ class Results(NamedTuple):
     """One row per run: run_id, network, depth, seed, status, parameters, multiply_adds, final errors,
     seconds, peak_memory (bytes, None if not measured), ...
 
-    family is the name in NETWORKS. options.KEY, recipe.KEY and data.KEY are as a study file sets them. Options
-    of a plug-in's own have a column if a run sets them, with NaN in rows where they have their default.
+    family is the name in NETWORKS. options.KEY, recipe.KEY and data.KEY are as a study file sets them. An
+    option of a plug-in has a column if a run sets it, with NaN in rows where it has its default.
     data.shape is (C, H, W) if recorded. frontier.below is the bound of a search, in percent."""
     history: "pd.DataFrame"
     """One row per logged step: run_id, network, depth, seed, step, epoch, lr, loss, train_error, and, at

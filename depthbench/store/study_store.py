@@ -22,7 +22,7 @@ import filelock
 from depthbench.errors import BadInput, any_of
 from depthbench.files import NotToml, read_toml, remove_partial_files, write_text
 from depthbench.paths import URL, expand
-from depthbench.plugins import is_loaded
+from depthbench.plugins.loading import loaded
 from depthbench.store.lease import LeaseIsHeld
 from depthbench.store.mirror import shown
 from depthbench.store.record import Record
@@ -46,7 +46,7 @@ JOIN_SECONDS = 60.0
 
 def _check_loaded(study_file: Path, plugin: Path) -> None:
     """Raise BadInput unless this process has loaded `plugin`, because a stored study can come from anyone."""
-    if not is_loaded(plugin):
+    if loaded(plugin) is None:
         raise BadInput(f"{study_file}: its plug-in {plugin} is not loaded; load it with --plugin {plugin}")
 
 

@@ -14,7 +14,7 @@ from depthbench.files import NotToml, parse_toml, read_toml
 from depthbench.networks import NETWORKS
 from depthbench.parameters import Parameter
 from depthbench.paths import URL, expand, locate
-from depthbench.plugins import load_plugin
+from depthbench.plugins.loading import load_plugins
 from depthbench.schema import Section, each_once, explain
 from depthbench.store.remote import fetch_file
 from depthbench.study.grid import Grids, restrict_grids
@@ -60,8 +60,7 @@ def read_study(
         raise BadInput("extends: only a study file can extend another; name the other study instead")
     if values.get("also") and "grid" in overrides and "also" not in overrides:
         values, overrides = _restrict(values, overrides, source)
-    for plugin in plugins:
-        load_plugin(plugin)
+    load_plugins(plugins)
     built = build(Study, {**merge(values, overrides), "plugins": each_once(plugins)}, source)
     if study is None and "name" not in overrides:
         name = re.sub(r"[^A-Za-z0-9._-]+", "-", built.data.name).strip("._-")

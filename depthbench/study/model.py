@@ -28,9 +28,10 @@ from depthbench.networks.options import NetworkOptions
 from depthbench.paths import problem_of_name
 from depthbench.probes import PROBES
 from depthbench.probes.settings import Probe
-from depthbench.registry import look_up
+from depthbench.registry import Entry, look_up
 from depthbench.schema import Count, Percent, Positive, Section, explain
 from depthbench.study.grid import Grids
+from depthbench.training.optimizers import OPTIMIZERS
 from depthbench.training.settings import Evaluate, Recipe
 
 FORMAT = 1  # of results directories; increased when an older version would misread newer results
@@ -157,7 +158,7 @@ class Run(Shared):
     depth: int
     seed: int
     plugin: str = ""
-    """SHA-256 of the plug-in files that define its network, data set or probes."""
+    """SHA-256 of the plug-ins and packages that define its network, optimiser, data set or probes."""
 
     @property
     def family(self) -> str:
@@ -202,7 +203,7 @@ class Study(Grids, Shared):
     may_diverge: list[str] = []
     """Networks whose divergence is an expected result and not a failure of the study."""
     plugins: list[str] = []
-    """Python files with more NETWORKS, DATASETS and PROBES."""
+    """Plug-ins: Python files with more NETWORKS, DATASETS, PROBES, OPTIMIZERS, FIGURES and TABLES."""
     keep_checkpoints: bool = False
     """Whether to keep the last state of finished runs, which includes the trained weights."""
 
@@ -255,11 +256,11 @@ class Study(Grids, Shared):
     def family(self, network: str) -> Family:
         """Return the entry of NETWORKS for a network in the grid. Raises BadInput for an unknown network."""
         if network in self.variants:
-            return NETWORKS[self.variants[network].of]
+            return look_up(NETWORKS, "network", self.variants[network].of)
         if network not in NETWORKS:
             known = nearest(network, [*self.variants, *NETWORKS], "networks")
             raise BadInput(f"no network is called {network!r}; {known}")
-        return NETWORKS[network]
+        return NETWORKS[network].resolved()
 
     def options_of(self, network: str) -> NetworkOptions:
         """Return the options of a network in the grid. Own options of its builder differ from their defaults.
@@ -351,9 +352,11 @@ class Study(Grids, Shared):
 
     def _plugin_of(self, network: str) -> str:
         """Return the SHA-256 of the plug-in files that a run of `network` uses, or "" if it uses none."""
-        entries = [self.family(network), *(PROBES[name] for name in self.probe.names)]
+        optimizer = look_up(OPTIMIZERS, "optimizer", self.recipe_of(network).optimizer)
+        probes = [look_up(PROBES, "probe", name) for name in self.probe.names]
+        entries: list[Entry] = [self.family(network), optimizer, *probes]
         if self.data.path is None:
-            entries.append(DATASETS[self.data.name])
+            entries.append(look_up(DATASETS, "data set", self.data.name))
         return "+".join(sorted({entry.source for entry in entries} - {""}))
 
     def to_toml(self) -> str:

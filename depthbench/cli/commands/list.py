@@ -34,7 +34,7 @@ def list_(
 ) -> None:
     """List the available networks, data sets, studies, probes or backends, or all settings of a study."""
     from depthbench.cli.lists import describe_list
-    from depthbench.plugins import load_plugin
+    from depthbench.plugins.loading import load_plugin
 
     for file in plugin or []:
         load_plugin(file)

@@ -8,9 +8,13 @@ from depthbench.cli.lists import describe_list
 from depthbench.data import DATASETS
 from depthbench.errors import BadInput
 from depthbench.networks import NETWORKS, Family
-from depthbench.plugins import load_plugin
+from depthbench.plugins.loading import load_plugin
 from depthbench.probes import PROBES
+from depthbench.report.figures import FIGURES
+from depthbench.report.tables import TABLES
 from depthbench.study.file import load_study, parse_setting
+from depthbench.training.optimizers import OPTIMIZERS
+from depthbench.training.settings import Recipe
 from tests.conftest import plugins_forgotten
 
 
@@ -89,8 +93,24 @@ def test_entries_keep_their_descriptions_and_depth_rules(plugin):
         ("DATASETS = {'': dict}\n", "the name '' in DATASETS is empty; use another name"),
         ("raise ValueError('caf\\udce9')\n", "ValueError: caf\ufffd"),
         ("PROBES = {7: dict}\n", "the name 7 in PROBES is not text; use another name"),
-        ("x = 1\n", "defines no dict NETWORKS, DATASETS or PROBES"),
-        ("NETWORKS = ['plain']\n", "defines no dict NETWORKS"),
+        ("x = 1\n", "defines no dict NETWORKS, DATASETS, PROBES, OPTIMIZERS, FIGURES or TABLES; define at"),
+        ("NETWORKS = ['plain']\n", "NETWORKS is a list; make it a dict, name -> network"),
+        ("NETWORKS = {18: dict}\n", "the name 18 in NETWORKS is not text; use another name"),
+        ("NETWORKS = {'a': 3}\n", "NETWORKS['a'] is an int; it should be a class or function of (depth,"),
+        (
+            "import torch\nNETWORKS = {'a': torch.nn.ReLU()}\n",
+            "NETWORKS['a'] is a ReLU; it should be a cl",
+        ),
+        ("DATASETS = {'a': (1, 2)}\n", "DATASETS['a'] is a tuple; it should be a function of a folder that"),
+        ("PROBES = {'a': abs}\n", "PROBES['a'] is a builtin_function_or_method; it should be a Probe, or"),
+        ("PROBES = {'../a': abs}\n", "the name '../a' in PROBES contains '/'"),
+        ("OPTIMIZERS = {'a': 'adam'}\n", "OPTIMIZERS['a'] is a str; it should be a class like those of"),
+        ("OPTIMIZERS = {'sgd': dict}\n", "OPTIMIZERS already has an entry 'sgd'"),
+        ("FIGURES = {'a': None}\n", "FIGURES['a'] is a NoneType; it should be a function of the evidence"),
+        (
+            "from depthbench.plugins import Entry\nNETWORKS = {'a': Entry('nets.Net')}\n",
+            "NETWORKS['a'] is an entry for 'nets.Net'; it should be",
+        ),
         ("x = 1\ndef f(:\n", "SyntaxError: invalid syntax (mine.py, line 2)"),
         ("import nosuch_module\n", "ModuleNotFoundError: No module named 'nosuch_module'"),
         ("raise ValueError('two\\nlines')\n", "ValueError: two lines"),
@@ -191,7 +211,9 @@ SCALED = """
 from torch import nn
 
 class Scaled(nn.Sequential):
-    def __init__(self, depth, in_channels, num_classes, *, width=8, alpha0: float = 0.5, sizes: tuple[int, ...] = ()):
+    def __init__(
+        self, depth, in_channels, num_classes, *, width=8, alpha0: float = 0.5, sizes: tuple[int, ...] = ()
+    ):
         hidden = [nn.Linear(64 * in_channels, width), *(nn.Linear(width, width) for _ in range(depth - 2))]
         super().__init__(nn.Flatten(), *hidden, nn.Linear(width, num_classes))
         self.made_with = (width, alpha0, sizes)
@@ -254,10 +276,10 @@ def test_variants_are_a_grid_over_the_options_of_a_builder(scaled, tmp_path):
     ],
 )
 def test_wrong_options_of_a_builder_are_refused(scaled, options, variant, message):
-    variants = {"v": {"of": "scaled", "options": variant}}
+    study = {"variants": {"v": {"of": "scaled", "options": variant}}, "options": options}
+    plugins, networks = scaled().plugins, ["v"] if variant else ["scaled"]
     with pytest.raises(BadInput) as error:
-        study = scaled(options, variants=variants)
-        load_study(None, **study.model_dump() | {"variants": variants, "grid": {"network": ["v"]}})
+        load_study(None, **study, plugins=plugins, grid={"network": networks, "depth": [3]})
     assert message in str(error.value)
 
 
@@ -283,3 +305,34 @@ def test_settings_list_the_options_of_loaded_plugins(plugin):
     described = describe_list("settings", "alpha0")
     assert described == {"options.alpha0": "number; default 0.5. An option of scaled (plug-in)."}
     assert parse_setting("alpha0=0.1") == {"options": {"alpha0": 0.1}}
+
+
+def test_optimizers_figures_and_tables_join_the_lists(plugin):
+    load_plugin(
+        plugin(
+            "import torch\n"
+            "class Slow(torch.optim.SGD):\n"
+            "    def __init__(self, params, lr, momentum=0.0, *, by: float = 2.0, betas=(0.9, 1.0)):\n"
+            "        super().__init__(params, lr / by, momentum)\n"
+            "def my_loss(evidence):\n"
+            "    'The loss\\n    of each run.\\n\\n    More.'\n"
+            "OPTIMIZERS = {'slow': Slow}\n"
+            "FIGURES = {'my_loss': my_loss}\n"
+            "TABLES = {'my_table': my_loss}\n"
+        )
+    )
+    recipe = Recipe(optimizer="slow", lr=0.1, momentum=0.5, optimizer_settings={"by": 4})
+    keywords = OPTIMIZERS["slow"].keywords(recipe)
+    assert keywords == {"momentum": 0.5, "by": 4.0, "betas": (0.9, 1.0)}
+    made = OPTIMIZERS["slow"]([torch.nn.Parameter(torch.ones(1))], 0.1, **keywords)
+    assert made.param_groups[0]["lr"] == 0.025
+    with pytest.raises(ValueError, match=r"optimizer_settings.bi: no such setting; did you mean 'by'"):
+        Recipe(optimizer="slow", optimizer_settings={"bi": 4})
+    figure = FIGURES["my_loss"].load()
+    assert (figure.title, figure.caption) == ("My loss", "The loss of each run.")
+    assert TABLES["my_table"].load().title == "My table"
+
+
+def test_a_plugin_may_import_a_list_that_it_does_not_extend(plugin):
+    load_plugin(plugin("from depthbench.data import DATASETS\nNETWORKS = {'mine': dict}\n"))
+    assert "mine" in NETWORKS
