@@ -23,7 +23,7 @@ from typer.testing import CliRunner
 from depthbench.cli.app import app
 from depthbench.data.images import with_validation
 from depthbench.data.load import load_images
-from depthbench.plugins import loading
+from depthbench.plugins import installed, loading
 from depthbench.plugins.lists import LISTS
 from depthbench.plugins.loading import load_plugin
 from depthbench.plugins.neighbours import PREFIX
@@ -139,6 +139,7 @@ def plugins_forgotten():
         for entries, known in zip(lists, before, strict=True):
             entries.clear()
             entries.update(known)
+        installed._scanned.clear()
         loading._loaded.clear()
         loading._loaded.update(loaded)
         for name in set(sys.modules) - modules:

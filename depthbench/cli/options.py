@@ -43,7 +43,7 @@ Results = Annotated[
 
 def plugin_option(panel: str | None = None) -> Any:
     """Return the option `--plugin`, in a panel of the help if one is given."""
-    text = "A Python file with your own NETWORKS, DATASETS or PROBES."
+    text = "A Python file with your own NETWORKS, DATASETS, PROBES, OPTIMIZERS, FIGURES or TABLES."
     return option(text, metavar="FILE", rich_help_panel=panel)
 
 
@@ -132,12 +132,11 @@ class StudyOptions:
         from depthbench.cli import flags
         from depthbench.cli.consent import Consent
         from depthbench.paths import expand
-        from depthbench.plugins.loading import load_plugin
+        from depthbench.plugins.loading import load_plugins
         from depthbench.study.file import read_study
 
         plugins = [expand(file).resolve() for file in self.plugin or ()]
-        for file in plugins:
-            load_plugin(file)
+        load_plugins(plugins)
         overrides = flags.overrides(
             self.settings or [],
             grid={

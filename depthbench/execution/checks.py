@@ -114,7 +114,7 @@ def check_importable(study: Study) -> None:
         used.append(("data set", "DATASETS", study.data.name, DATASETS[study.data.name]))
     for kind, attribute, name, entry in used:
         if entry.source:
-            plugin = loaded(entry.origin)
+            plugin = loaded(entry.origin)  # None for an installed package
             if plugin is not None and plugin not in map(loaded, study.plugins):
                 raise BadInput(
                     f"{kind} {name!r}: the study does not name its plug-in, which the processes that train "

@@ -8,6 +8,7 @@ from typing import Any
 
 from depthbench.errors import BadInput, any_of, one_line
 from depthbench.paths import problem_of_name
+from depthbench.plugins.installed import add_installed
 from depthbench.plugins.lists import LISTS, describe
 from depthbench.plugins.neighbours import forget, load_module, neighbours_of, public
 from depthbench.registry import Entry
@@ -53,7 +54,8 @@ _loaded: dict[Path, Plugin] = {}
 
 
 def load_plugins(paths: Iterable[str | Path]) -> None:
-    """Load several plug-ins. See `load_plugin`."""
+    """Load several plug-ins, and add the entries of installed packages. See `load_plugin`."""
+    add_installed()
     for path in paths:
         load_plugin(path)
 
@@ -68,6 +70,7 @@ def load_plugin(path: str | Path) -> None:
     then nothing is added."""
     path = Path(path).resolve()
     plugin = _read(path)
+    add_installed()  # so that names that are taken are known
     if (known := _loaded.get(path)) is not None:
         if known.source != plugin.source:
             raise BadInput(f"--plugin {path}: it has changed since it was loaded; restart Python to load it")

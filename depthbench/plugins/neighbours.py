@@ -160,7 +160,7 @@ class _Loader(SourceFileLoader):
 def _importer(key: str) -> Callable[..., Any]:
     """Return the `__import__` of the modules in a folder, which finds neighbours first, at any time."""
 
-    def import_(
+    def import_(  # noqa: PLR0917 - as Python calls it
         name: str, globals: Any = None, locals: Any = None, fromlist: Any = (), level: int = 0
     ) -> ModuleType:
         top = name.partition(".")[0]

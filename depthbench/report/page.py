@@ -15,6 +15,7 @@ from depthbench.analysis import FINISHED
 from depthbench.errors import BadInput, any_of
 from depthbench.files import remove_partial_files, write_text
 from depthbench.paths import expand
+from depthbench.plugins.installed import add_installed
 from depthbench.registry import Entry
 from depthbench.report import opening, sentences
 from depthbench.report.drawing import FigureOnPage, draw_figures
@@ -69,6 +70,7 @@ def write_page(path: Path, out: Path, style: str = "page") -> Path:
     if runs.empty or not (len(evidence.history) or runs["status"].isin(FINISHED).any()):
         raise BadInput(f"{shown(path)}: no run has any data yet; run the study first")
     evidence.prepare()
+    add_installed()  # packages can have figures and tables
     parts = write_parts(FIGURES, TABLES, evidence, networks=runs["network"].nunique(), out=out, style=style)
     keep_undecided(evidence)  # so that `show` need not analyse the runs again
     return render(
