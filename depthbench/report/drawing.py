@@ -17,6 +17,7 @@ from depthbench.report import svg
 from depthbench.report.copies import can_copy, in_copies
 from depthbench.report.entries import ReportFigure
 from depthbench.report.formats import STYLES, SUFFIXES
+from depthbench.text import single_line
 
 MANY_FIGURES, MANY_NETWORKS = 8, 4
 MOST_PROCESSES = 4
@@ -89,21 +90,20 @@ def draw_figure(name: str, entry: Entry, evidence: Any, folder: Path, *, style: 
     from depthbench.report.style.saving import save
 
     part: ReportFigure
-    needs, file = "", folder / name
+    file = folder / name
     try:
         part = entry.load()
         drawn = part.draw(evidence, style)
-        needs = part.needs
     except Exception as error:
         if not entry.origin:
             raise
-        needs = f"a figure {name!r} without errors from {entry.origin}, which raised {one_line(error)}"
-        print(f"depthbench: the report needs {needs}", file=sys.stderr)
+        problem = f"the figure {name!r} of {entry.origin} raised {one_line(error)}"
+        print(f"depthbench: {single_line(problem)}; the report leaves it out", file=sys.stderr)
         part, drawn = ReportFigure(lambda evidence: None, title=name, caption=""), None
     if drawn is None:
         for suffix in SUFFIXES:
             file.with_suffix(suffix).unlink(missing_ok=True)
-        return FigureOnPage(name, part.title, part.choice, part.caption, needs, part.chapter, svg=None)
+        return FigureOnPage(name, part.title, part.choice, part.caption, part.needs, part.chapter, svg=None)
     with styled(style):
         save(drawn, file, STYLES[style].suffixes)
     text = file.with_suffix(".svg").read_text(encoding="utf-8")

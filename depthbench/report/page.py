@@ -29,8 +29,11 @@ from depthbench.report.tables import TABLES
 from depthbench.report.tables.writing import TableOnPage, write_tables
 from depthbench.report.undecided import keep_undecided
 from depthbench.store.mirror import shown
+from depthbench.store.plugin_copies import copy_of, read_copies
+from depthbench.store.record import Record
 from depthbench.store.remote import fetch, folder_of, push
 from depthbench.study.grid import grids_of
+from depthbench.text import printable
 
 
 def write_report(
@@ -88,9 +91,39 @@ def write_page(path: Path, out: Path, style: str = "page") -> Path:
         depths=sorted(runs["depth"].unique()),
         environments={evidence.study["name"]: environment(evidence.records)},
         files={"study.toml, as run": (path / "study.toml").read_text(encoding="utf-8")},
+        copies=_copies(path, evidence.records),
         command=_command(path, evidence.study),
         plugins=_plugins(path, evidence.study),
     )
+
+
+@dataclass(frozen=True)
+class PluginOnPage:
+    """A stored plug-in as the page shows it."""
+
+    name: str
+    path: str
+    source: str
+    networks: Sequence[str]
+    """The networks whose runs used it."""
+    files: Mapping[str, str]
+    """Name -> text of the plug-in and its neighbours."""
+
+
+def _copies(path: Path, records: Sequence[Record]) -> list[PluginOnPage]:
+    """Return the plug-ins that are stored with the results."""
+    return [
+        PluginOnPage(
+            name=plugin.path.name,
+            path=str(plugin.path.relative_to(path)),
+            source=plugin.source,
+            networks=sorted({record.network for record in records if plugin.source in record.plugin}),
+            files={
+                name: printable(content.decode("utf-8", "replace")) for name, content in plugin.files.items()
+            },
+        )
+        for plugin in read_copies(path)
+    ]
 
 
 def _rates(evidence: Evidence) -> list[str]:
@@ -176,12 +209,13 @@ def render(
     *,
     sentences: Mapping[str, Sequence[str]],
     plugins: Sequence[str] = (),
+    copies: Sequence[PluginOnPage] = (),
     **variables: Any,
 ) -> Path:
     """Write index.html, one file that opens offline, to `out`; return its path.
 
     `sentences`: the sentences of each chapter. `plugins`: the plug-ins that the command on the page executes.
-    `variables`: further variables of page.html."""
+    `copies`: the plug-ins that are stored with the results. `variables`: further variables of page.html."""
     chapters = [parts.chapter(name, title, sentences.get(name, ())) for name, title in CHAPTERS.items()]
     html = template("page.html").render(
         opening=first,
@@ -189,6 +223,7 @@ def render(
         answer=parts.chapter(ANSWER),
         chapters=[chapter for chapter in chapters if not chapter.is_empty or chapter.name == "runs"],
         plugins=plugins,
+        copies=copies,
         **variables,
     )
     write_text(out / "index.html", html)
@@ -215,10 +250,15 @@ def _command(path: Path, study: Mapping[str, Any]) -> str:
 
 
 def _plugins(path: Path, study: Mapping[str, Any]) -> list[str]:
-    """Return the paths of the plug-ins that the study in `path` names."""
+    """Return the paths of the plug-ins that the study in `path` names, or of the copies of missing ones."""
     named = study.get("plugins")
-    files = [file for file in named if isinstance(file, str)] if isinstance(named, list) else []
-    return [relative_path(path / expand(file)) for file in files]
+    files = (
+        [path / expand(file) for file in named if isinstance(file, str)] if isinstance(named, list) else []
+    )
+    return [
+        relative_path(file if file.is_file() else copy_of(path / "study.toml", file) or file)
+        for file in files
+    ]
 
 
 def grouped(figures: Iterable[FigureOnPage]) -> list[list[FigureOnPage]]:

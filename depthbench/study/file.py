@@ -2,7 +2,9 @@
 
 import json
 import re
+import shlex
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any, get_args
@@ -14,8 +16,10 @@ from depthbench.files import NotToml, parse_toml, read_toml
 from depthbench.networks import NETWORKS
 from depthbench.parameters import Parameter
 from depthbench.paths import URL, expand, locate
-from depthbench.plugins.loading import load_plugins
+from depthbench.plugins.loading import Plugin, load_plugins
 from depthbench.schema import Section, each_once, explain
+from depthbench.store.mirror import shown
+from depthbench.store.plugin_copies import FOLDER, copy_of
 from depthbench.store.remote import fetch_file
 from depthbench.study.grid import Grids, restrict_grids
 from depthbench.study.model import FORMAT, Study, Variant
@@ -51,7 +55,8 @@ def read_study(
     if study is not None:
         path = find_study(str(study))
         source = f"study {path.stem}"
-        values = _read_file(path, check_consent)
+        named = [Path(file) for file in _plugin_paths(overrides, Path.cwd())]
+        values = _read_file(path, _Consent(check_consent, named))
         values.setdefault("name", path.stem)
         plugins += values.pop("plugins")
     plugins += _plugin_paths(overrides, Path.cwd())
@@ -68,7 +73,48 @@ def read_study(
     return built
 
 
-def _read_file(path: Path, check_consent: Callable[[Path, Path], None], chain: Sequence[Path] = ()) -> dict:
+@dataclass(frozen=True)
+class _Consent:
+    """What decides which plug-ins of a study file are executed."""
+
+    check: Callable[[Path, Path], None]
+    """See `read_study`."""
+    named: Sequence[Path]
+    """The plug-ins of the overrides."""
+
+    def plugins(self, file: Path, listed: Sequence[str]) -> list[str]:
+        """Return the plug-ins of a study file to load, as full paths.
+
+        Leaves out those that a named plug-in replaces. Raises BadInput for one that does not exist, naming
+        the copy that is stored with the results, and for one without consent."""
+        kept = []
+        for path in listed:
+            plugin = Path(path)
+            if any(self._replaces(other, plugin, file) for other in self.named):
+                continue
+            if not plugin.is_file() and (copy := copy_of(file, plugin)) is not None:
+                add = f"add --plugin {shlex.quote(str(copy))}"
+                raise BadInput(
+                    f"{shown(file)}: its plug-in {plugin} does not exist; {add}, the copy that these results "
+                    "were made with, or --plugin with its new path"
+                )
+            self.check(file, plugin)
+            kept.append(path)
+        return kept
+
+    def _replaces(self, other: Path, plugin: Path, file: Path) -> bool:
+        """Return whether a named plug-in takes the place of another one of a study file.
+
+        It does if it has the same content, and if it has the same name and the other does not exist, or if
+        it is the copy that is stored with the study."""
+        if other == plugin or not other.is_file():
+            return False
+        if not plugin.is_file() or other.is_relative_to(file.parent.resolve() / FOLDER):
+            return other.name == plugin.name
+        return Plugin.read(other).source == Plugin.read(plugin).source
+
+
+def _read_file(path: Path, consent: _Consent, chain: Sequence[Path] = ()) -> dict:
     """Return the tables of a study file, merged with those of the study that it extends.
 
     Paths in it are full paths. chain: the files that extend this one. Raises BadInput for what `read_study`
@@ -83,9 +129,7 @@ def _read_file(path: Path, check_consent: Callable[[Path, Path], None], chain: S
         )
     check_format(values.pop("format", FORMAT), path)
     values.pop("data_hash", None)  # a stored study names the data it was run on
-    plugins = _plugin_paths(values, path.parent)
-    for plugin in plugins:
-        check_consent(path, Path(plugin))
+    plugins = consent.plugins(path, _plugin_paths(values, path.parent))
     values = {**_resolve_data_path(values, path.parent), "plugins": plugins}
     if "extends" not in values:
         return values
@@ -94,7 +138,7 @@ def _read_file(path: Path, check_consent: Callable[[Path, Path], None], chain: S
     if base.resolve() in chain:
         names = " -> ".join(file.name for file in (*chain, base))
         raise BadInput(f"study {chain[0].stem} extends itself ({names}): remove one `extends`")
-    return _extended(_read_file(base, check_consent, chain), values)
+    return _extended(_read_file(base, consent, chain), values)
 
 
 def _find_base(path: Path, name: Any) -> Path:

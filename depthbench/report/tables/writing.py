@@ -12,6 +12,7 @@ from depthbench.errors import one_line
 from depthbench.files import atomic, write_text
 from depthbench.registry import Entry
 from depthbench.report.entries import ReportTable, Table
+from depthbench.text import single_line
 
 SUFFIXES = (".csv", ".md", ".tex")
 PREAMBLE = "% the preamble needs: \\usepackage{booktabs, graphicx}\n"
@@ -40,7 +41,7 @@ def write_tables(entries: Mapping[str, Entry], evidence: Any, folder: Path) -> l
             if not entry.origin:
                 raise
             problem = f"the table {name!r} of {entry.origin} raised {one_line(error)}"
-            print(f"depthbench: {problem}; the report has no such table", file=sys.stderr)
+            print(f"depthbench: {single_line(problem)}; the report leaves it out", file=sys.stderr)
             table = None
         if table is None:
             for suffix in SUFFIXES:
