@@ -38,9 +38,11 @@ __all__ = [  # typed in __init__.pyi
     "Series",
     "Structure",
     "Table",
+    "check_plugin",
     "describe",
     "load_plugin",
     "network_looks",
+    "problem_of_images",
     "weighted_layers",
 ]
 
@@ -60,9 +62,11 @@ _HOMES = {
     "Series": "depthbench.report.style.tags",
     "Structure": "depthbench.networks.family",
     "Table": "depthbench.report.entries",
+    "check_plugin": "depthbench.execution.plugin_checks",
     "describe": "depthbench.report.style.tags",
     "load_plugin": "depthbench.plugins.loading",
     "network_looks": "depthbench.report.style.palette",
+    "problem_of_images": "depthbench.data.images",
     "weighted_layers": "depthbench.networks.layers",
 }
 

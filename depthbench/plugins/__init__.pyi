@@ -1,7 +1,9 @@
 """The types of the names of depthbench.plugins, which __init__.py imports when they are first used."""
 
 from depthbench.data.images import Images as Images
+from depthbench.data.images import problem_of_images as problem_of_images
 from depthbench.errors import BadInput as BadInput
+from depthbench.execution.plugin_checks import check_plugin as check_plugin
 from depthbench.networks.family import DepthList as DepthList
 from depthbench.networks.family import DepthRule as DepthRule
 from depthbench.networks.family import Family as Family
