@@ -66,7 +66,8 @@ def locate(path: str | Path) -> Path | URL:
     if "\0" in text or not is_text(text):
         raise BadInput(f"URL {readable(text)!r}: contains bytes that no name can have; remove them")
     parts = [part for part in rest.split("/") if part not in ("", ".")]
-    if not parts or ".." in parts:
+    has_root = protocol in ("file", "local", "memory")
+    if not parts or ".." in parts or (len(match[2]) > 2 and not has_root):
         raise BadInput(f"URL {text}: names no directory; write e.g. s3://bucket/folder")
     root = "/" if protocol in ("file", "local") else ""
     return URL(f"{protocol}://{root}{'/'.join(parts)}")

@@ -110,7 +110,13 @@ def ray_cluster():
     from ray.cluster_utils import Cluster
 
     memory = {"object_store_memory": 100 << 20}
-    with tempfile.TemporaryDirectory(prefix="ray-") as folder:  # a short path, as sockets need
+    with (
+        tempfile.TemporaryDirectory(prefix="ray-") as folder,  # a short path, as sockets need
+        pytest.MonkeyPatch.context() as environment,
+    ):
+        # Ray notes its newest cluster in this folder, which it does not make, and which users share
+        environment.setenv("RAY_TMPDIR", folder)
+        Path(folder, "ray").mkdir()
         head = {"num_cpus": 0, "include_dashboard": False, "temp_dir": folder, **memory}
         cluster = Cluster(initialize_head=True, head_node_args=head)
         cluster.add_node(num_cpus=1, **memory)

@@ -95,6 +95,7 @@ def test_other_paths_are_paths(path):
     ("url", "message"),
     [
         ("s3://", "URL s3://: names no directory; write e.g. s3://bucket/folder"),
+        ("s3:///quick", "URL s3:///quick: names no directory"),  # no bucket
         ("s3://bucket/../x", "URL s3://bucket/../x: names no directory"),
         ("sftp://me:secret@host/x", "URL of sftp: contains a password; store it in fsspec's configuration"),
         ("s3://b/caf\udce9", "contains bytes that no name can have"),

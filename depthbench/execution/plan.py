@@ -11,10 +11,11 @@ from depthbench.execution.backends import backend_of
 from depthbench.execution.backends.entry import BackendEntry
 from depthbench.execution.checks import check_builders, check_importable, check_settings, check_writable
 from depthbench.execution.cost.images import ImageFootprint, measure_footprint
+from depthbench.execution.cost.order import by_cost
 from depthbench.execution.plugin_checks import check_plugins
 from depthbench.execution.settings import Execution
 from depthbench.execution.shards import shard_of
-from depthbench.execution.sharing import by_cost, choose_device, share
+from depthbench.execution.sharing import choose_device, share
 from depthbench.paths import expand
 from depthbench.store.study_store import StudyStore
 from depthbench.study.model import Run, Study

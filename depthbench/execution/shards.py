@@ -3,8 +3,7 @@
 import heapq
 from collections.abc import Iterable
 
-from depthbench.networks import NETWORKS
-from depthbench.registry import look_up
+from depthbench.execution.cost.order import estimate_cost
 from depthbench.study.model import Run
 
 
@@ -23,14 +22,3 @@ def shard_of(runs: Iterable[Run], index: int, count: int) -> tuple[Run, ...]:
         if shard == index:
             chosen.append(run)
     return tuple(chosen)
-
-
-def estimate_cost(run: Run) -> float:
-    """Return the cost of a run relative to other runs of its study, without building its network.
-
-    The multiply-adds of a step grow with the number of layers, the square of the width, and the batch
-    size."""
-    width = run.options.width
-    usual = look_up(NETWORKS, "network", run.family).unset.get("width", width)
-    wider = width / usual if width and usual else 1.0
-    return run.depth * wider**2 * run.recipe.batch_size * run.steps

@@ -1,11 +1,11 @@
 """The device of a study's runs, and the share of the machine that each run gets."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from depthbench.execution.backends import backend_of
 from depthbench.execution.cost.fit import Fit, fit
 from depthbench.execution.cost.images import ImageFootprint
+from depthbench.execution.cost.order import by_cost
 from depthbench.execution.settings import Execution
 from depthbench.machine.device import resolve_device
 from depthbench.machine.environment import cores_each, usable_cores
@@ -38,11 +38,6 @@ def choose_device(execution: Execution) -> str:
     if execution.device == "auto":
         return "cuda:0" if execution.gpus_per_run else "cpu"
     return resolve_device("cpu") if execution.device == "cpu" else "cuda:0"
-
-
-def by_cost(runs: Iterable[Run]) -> tuple[Run, ...]:
-    """Return the runs, the most expensive ones first."""
-    return tuple(sorted(runs, key=lambda run: -run.depth))
 
 
 def share(study: Study, execution: Execution, device: str, images: ImageFootprint) -> Shares:

@@ -1,5 +1,6 @@
 """Detect runs that make no progress, from the events that a parent receives."""
 
+import math
 import time
 from dataclasses import dataclass
 
@@ -76,9 +77,9 @@ class StallWatch:
     def stalled(self) -> list[Stall]:
         """Return the runs that have stalled, the longest stalled first."""
         now = time.monotonic()
+        stopped_at = -math.inf if self.stopped_at is None else self.stopped_at
         stalls = [
-            Stall(run_id, now - max(seen.at, self.stopped_at or 0.0), seen.step)
-            for run_id, seen in self.seen.items()
+            Stall(run_id, now - max(seen.at, stopped_at), seen.step) for run_id, seen in self.seen.items()
         ]
         stalls = [stall for stall in stalls if stall.seconds > self._allowed(self.seen[stall.run_id])]
         return sorted(stalls, key=lambda stall: -stall.seconds)

@@ -10,9 +10,10 @@ from depthbench import load_results
 from depthbench.cli import terminal
 from depthbench.cli.app import main
 from depthbench.execution import process
+from depthbench.execution.cost.order import estimate_cost
 from depthbench.execution.plan import make_plan
 from depthbench.execution.settings import Execution
-from depthbench.execution.shards import estimate_cost, shard_of
+from depthbench.execution.shards import shard_of
 from depthbench.store.study_store import StudyStore
 from depthbench.study.file import load_study
 from tests.processes import SERVER, Forked
@@ -59,13 +60,6 @@ def test_the_largest_shard_costs_at_most_a_third_more_than_the_best_split(depths
         for split in product(range(count), repeat=len(runs))
     )
     assert max(loads) <= best * (4 / 3 + 1e-9)
-
-
-def test_wider_networks_and_larger_batches_cost_more():
-    (usual,) = {estimate_cost(run) for run in runs_of([20], 2)}
-    (wide,) = {estimate_cost(run) for run in runs_of([20], 2, options={"width": 32})}
-    (batch,) = {estimate_cost(run) for run in runs_of([20], 2, recipe={"batch_size": 256})}
-    assert (wide / usual, batch / usual) == (4, 2)
 
 
 def test_a_plan_has_the_runs_of_its_shard_and_the_threads_of_the_study(tiny, tmp_path):

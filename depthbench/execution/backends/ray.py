@@ -83,13 +83,13 @@ def _with_capacity(plan: Plan, display: Display, *, is_ours: bool) -> Plan:
     nodes = [node for node in ray.nodes() if node["Alive"]]
     slots = sum(_slots(node["Resources"], plan) for node in nodes)
     if not slots:
-        gpus = f" and --gpus-per-run {_gpus(plan):g}" if _gpus(plan) else ""
-        wanted = f"--cpus-per-run {plan.threads}{gpus}"
+        gpus = f" and {_gpus(plan):g} GPUs (--gpus-per-run)" if _gpus(plan) else ""
+        wanted = f"each run needs {plan.threads} cores (--cpus-per-run){gpus}"
         if is_ours:
             raise BadInput(
-                f"{wanted}: this machine has fewer; use smaller numbers, or --address of a cluster"
+                f"{wanted}, but this machine has fewer; use smaller numbers, or --address of a cluster"
             )
-        display.show(Note(f"{wanted}: no node of the cluster has as many now, so runs wait until one has"))
+        display.show(Note(f"{wanted}, but no node of the cluster has as many now; runs wait until one has"))
     _check_nodes(plan, nodes)
     jobs = max(1, min(plan.jobs, slots, len(plan.todo)))
     display.show(Note(f"Ray: {len(nodes)} node{'s'[: len(nodes) > 1]}, {jobs} run{'s'[: jobs > 1]} at once"))
@@ -182,7 +182,8 @@ def _disconnect() -> None:
 def _address_of(execution: Execution) -> str | None:
     if execution.address is not None:
         return execution.address
-    return os.environ.get("RAY_ADDRESS") or None
+    address = os.environ.get("RAY_ADDRESS")
+    return None if address in ("", "local") else address  # Ray calls a new cluster of this machine local
 
 
 def _check_address(address: str, source: str) -> None:

@@ -4,6 +4,7 @@ import dataclasses
 import socket
 import tempfile
 import threading
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -29,53 +30,104 @@ from depthbench.execution.settings import Execution
 from depthbench.paths import locate
 from depthbench.plugins.loading import Plugin
 from depthbench.training.mode import TrainingMode
+from tests.conftest import plugins_forgotten
 
 ray = pytest.importorskip("ray")
+
+
+HELD = """
+import time
+from pathlib import Path
+
+from torch import nn
+
+FOLDER = Path({folder!r})
+
+
+class Held(nn.Sequential):
+    'Once a checkpoint is stored, wait until the node of the first attempt has been removed.'
+
+    def __init__(self, depth, in_channels, num_classes):
+        super().__init__(nn.Flatten(), nn.Linear(64, 16), nn.ReLU(), nn.Linear(16, num_classes))
+
+    def forward(self, x):
+        while any(FOLDER.glob("*/runs/*/checkpoint.pt")) and not (FOLDER / "removed").exists():
+            time.sleep(0.01)
+        return super().forward(x)
+
+
+NETWORKS = {{"held": Held}}
+"""
 
 
 @pytest.mark.slow
 def test_a_run_whose_node_dies_resumes_on_another_one_and_equals_a_local_run(
     tiny, tmp_path, ray_cluster, trained, monkeypatch
 ):
-    study = tiny(
-        recipe={"steps": 400}, evaluate={"every": 200, "log_every": 10}, grid={"network": ["resnet"]}
-    )
-    mode_of = Plan.mode_of
-    monkeypatch.setattr(
-        Plan, "mode_of", lambda plan, run: dataclasses.replace(mode_of(plan, run), checkpoint_seconds=0.1)
-    )
-    plan = make_plan(study, Execution(tmp_path, backend="ray", address=ray_cluster.address))
-    display = NodeKiller(ray_cluster)
-    execute(plan, display)
-    assert load_results(plan.store.path).runs.status.tolist() == ["done"]
-    notes = [note.text for note in display.of(Note)]
-    assert notes[0] == "Ray: 2 nodes, 1 run at once"
-    assert "its process or node died; the run starts again" in notes
-    assert len(display.of(RunStarted)) == 2
-    first_steps = [row.first_step for row in display.of(RowLogged)]
-    assert first_steps[0] == 0
-    assert first_steps[-1] > 0  # from a checkpoint
-    (run,) = study.runs()
-    _, alone = trained(run)
-    for name in ("history", "layers", "predictions"):
-        assert alone.frame(name).equals(plan.store.run(run.run_id).frame(name))
+    plugin = tmp_path / "held.py"
+    plugin.write_text(HELD.format(folder=str(tmp_path / "results")))
+    with plugins_forgotten():
+        study = tiny(
+            recipe={"steps": 400},
+            evaluate={"every": 200, "log_every": 10},
+            grid={"network": ["held"], "depth": [2]},
+            options={"width": None},
+            plugins=[str(plugin)],
+        )
+        mode_of = Plan.mode_of
+        monkeypatch.setattr(
+            Plan, "mode_of", lambda plan, run: dataclasses.replace(mode_of(plan, run), checkpoint_seconds=0.1)
+        )
+        execution = Execution(tmp_path / "results", backend="ray", address=ray_cluster.address)
+        plan = make_plan(study, execution)
+        display = NodeKiller(ray_cluster, plan.store.path)
+        execute(plan, display)
+        assert load_results(plan.store.path).runs.status.tolist() == ["done"]
+        notes = [note.text for note in display.of(Note)]
+        assert notes[0] == "Ray: 2 nodes, 1 run at once"
+        assert "its process or node died; the run starts again" in notes
+        assert len(display.of(RunStarted)) == 2
+        assert display.of(RowLogged)[-1].first_step > 0  # from a checkpoint
+        (run,) = study.runs()
+        _, alone = trained(run, folder="alone")
+        for name in ("history", "layers", "predictions"):
+            assert alone.frame(name).equals(plan.store.run(run.run_id).frame(name))
 
 
-class NodeKiller(Silent):
-    """A display that replaces the node that trains when a run has logged some rows."""
+class Recorded(Silent):
+    """A display that keeps the events."""
 
-    def __init__(self, cluster):
-        self.cluster, self.events = cluster, []
+    def __init__(self):
+        self.events = []
 
     def show(self, event):
         self.events.append(event)
-        if isinstance(event, RowLogged) and event.step == 30 and event.first_step == 0:
-            _, node = self.cluster.list_all_nodes()
-            self.cluster.add_node(num_cpus=1, object_store_memory=100 << 20)
-            self.cluster.remove_node(node, allow_graceful=False)
 
     def of(self, kind):
         return [event for event in self.events if isinstance(event, kind)]
+
+
+class NodeKiller(Recorded):
+    """A display that replaces the node that trains when a checkpoint is stored."""
+
+    def __init__(self, cluster, folder):
+        super().__init__()
+        self.cluster, self.folder = cluster, folder
+
+    def show(self, event):
+        super().show(event)
+        if isinstance(event, RunStarted) and len(self.of(RunStarted)) == 1:
+            self.replace_node()
+
+    def replace_node(self):
+        began = time.monotonic()
+        while not any(self.folder.glob("runs/*/checkpoint.pt")):
+            assert time.monotonic() - began < 120
+            time.sleep(0.01)
+        _, node = self.cluster.list_all_nodes()
+        self.cluster.add_node(num_cpus=1, object_store_memory=100 << 20)
+        self.cluster.remove_node(node, allow_graceful=False)
+        (self.folder.parent / "removed").touch()
 
 
 def test_a_cluster_that_does_not_answer_is_refused_before_anything_is_written(tiny, tmp_path):
@@ -95,6 +147,14 @@ def test_an_address_in_the_environment_is_named_as_such(tiny, tmp_path, monkeypa
     monkeypatch.setenv("RAY_ADDRESS", "there")
     with pytest.raises(BadInput, match="RAY_ADDRESS=there: use HOST:PORT"):
         make_plan(tiny(), Execution(tmp_path, backend="ray"))
+
+
+@pytest.mark.parametrize("address", ["", "local"])
+def test_the_environment_can_ask_for_a_cluster_of_this_machine(tiny, tmp_path, monkeypatch, address):
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    execution = Execution(tmp_path, backend="ray")
+    make_plan(tiny(), execution)
+    assert ray_backend._address_of(execution) is None
 
 
 def test_plugins_are_at_the_same_paths_in_each_run_of_a_process_and_leave_no_file(tmp_path, monkeypatch):
@@ -211,7 +271,7 @@ def in_progress(tiny, tmp_path, monkeypatch):
     """A study whose two runs are tasks, without a cluster."""
     plan = make_plan(tiny(), Execution(tmp_path, backend="ray"))
     study = object.__new__(ray_backend._StudyInProgress)
-    study.ray, study.plan, study.display, study.is_stopping = FakeRay(), plan, NodeKiller(None), False
+    study.ray, study.plan, study.display, study.is_stopping = FakeRay(), plan, Recorded(), False
     study.tasks = {"a": plan.todo[0], "b": plan.todo[1]}
     study.deaths, study.ended, study.watch = {}, set(), ray_backend.StallWatch()
     study.display.show = study.display.events.append
