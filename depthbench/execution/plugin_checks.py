@@ -43,6 +43,7 @@ def check_plugins(study: Study, images: Images) -> list[str]:
         seeds = {run.seed for run in study.runs() if run.network == name}
         key = (family.source, name, images.shape, len(images.classes), str(options))
         new = [depth for depth in depths if (*key, depth) not in _checked]
+        notes += _notes_on_defaults(study, name) if new else []
         for depth in new:
             notes += check_network(subject, depth)
         if study.frontier is not None and len(depths) == 1:  # the search tries another depth next
@@ -54,6 +55,17 @@ def check_plugins(study: Study, images: Images) -> list[str]:
             notes += notes_on_seeds(subject, depths[0])
         _checked.update((*key, depth) for depth in new)
     return list(dict.fromkeys(notes))
+
+
+def _notes_on_defaults(study: Study, name: str) -> list[str]:
+    """Return notes on options that are set to depthbench's default, which a builder does not get."""
+    options = study.options_of(name)
+    return [
+        f"{name} has {option} = {default!r}: options.{option} = {getattr(options, option)!r} is the default "
+        "of depthbench, which builders of plug-ins do not get; give the parameter another name to set it"
+        for option, default in study.family(name).other_defaults.items()
+        if option in options.model_fields_set and option not in options.model_dump(exclude_defaults=True)
+    ]
 
 
 @dataclass(frozen=True)

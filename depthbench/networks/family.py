@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from depthbench.errors import BadInput, any_of
-from depthbench.networks.options import TAKEN_BY, defaults
+from depthbench.networks.options import TAKEN_BY, NetworkOptions, defaults
 from depthbench.parameters import Parameters, parameters_of
 from depthbench.registry import Entry
 
@@ -165,6 +165,21 @@ class Family(Entry):
         if self.takes is None:
             return declared
         return Parameters({name: each for name, each in declared.known.items() if name in self.takes})
+
+    @cached_property
+    def other_defaults(self) -> dict[str, Any]:
+        """The defaults of a plug-in's builder for options of NetworkOptions, where they are not ours.
+
+        Our defaults are not passed on, so that the builder has its own."""
+        if self.is_ours:
+            return {}
+        ours = NetworkOptions().model_dump()
+        theirs = parameters_of(self.load(), self.options, given=ARGUMENTS).defaults
+        return {
+            name: default
+            for name, default in theirs.items()
+            if ours.get(name) is not None and ours[name] != default
+        }
 
     def check_own(self, values: Mapping[str, Any], name: str) -> dict[str, Any]:
         """Return those of `values`, options of the builder, that differ from their defaults.
