@@ -2,7 +2,6 @@
 
 import importlib.util
 import keyword
-import os
 import re
 import shlex
 import sys
@@ -88,7 +87,7 @@ def write_new(kind: str, name: str, folder: str | Path = ".") -> Written:
             raise BadInput(f"new {kind} {name}: {path} exists; use another name or --output DIR")
     if module in sys.stdlib_module_names or importlib.util.find_spec(module) is not None:
         raise BadInput(f"new {kind} {name}: Python has a module {module!r} already; use another name")
-    shown = {key: shlex.quote(os.path.relpath(path)) for key, path in (("file", file), ("test", test))}
+    shown = {key: shlex.quote(str(path)) for key, path in (("file", file), ("test", test))}
     values = {
         "name": name,
         "module": module,

@@ -17,6 +17,7 @@ from depthbench.report.entries import ReportFigure as ReportFigure
 from depthbench.report.entries import ReportTable as ReportTable
 from depthbench.report.entries import Table as Table
 from depthbench.report.evidence import Evidence as Evidence
+from depthbench.report.style.palette import depth_colours as depth_colours
 from depthbench.report.style.palette import network_looks as network_looks
 from depthbench.report.style.tags import Series as Series
 from depthbench.report.style.tags import describe as describe
