@@ -29,7 +29,7 @@ from depthbench.report.tables import TABLES
 from depthbench.report.tables.writing import TableOnPage, write_tables
 from depthbench.report.undecided import keep_undecided
 from depthbench.store.mirror import shown
-from depthbench.store.plugin_copies import copy_of, read_copies
+from depthbench.store.plugin_copies import copies_of, read_copies
 from depthbench.store.record import Record
 from depthbench.store.remote import fetch, folder_of, push
 from depthbench.study.grid import grids_of
@@ -252,13 +252,10 @@ def _command(path: Path, study: Mapping[str, Any]) -> str:
 def _plugins(path: Path, study: Mapping[str, Any]) -> list[str]:
     """Return the paths of the plug-ins that the study in `path` names, or of the copies of missing ones."""
     named = study.get("plugins")
-    files = (
-        [path / expand(file) for file in named if isinstance(file, str)] if isinstance(named, list) else []
-    )
-    return [
-        relative_path(file if file.is_file() else copy_of(path / "study.toml", file) or file)
-        for file in files
-    ]
+    names = [name for name in named if isinstance(name, str)] if isinstance(named, list) else []
+    files = [path / expand(name) for name in names]
+    found = [[file] if file.is_file() else copies_of(path / "study.toml", file) or [file] for file in files]
+    return list(dict.fromkeys(relative_path(file) for each in found for file in each))
 
 
 def grouped(figures: Iterable[FigureOnPage]) -> list[list[FigureOnPage]]:

@@ -45,9 +45,9 @@ def read_copies(results: Path) -> list[Plugin]:
     return sorted(copies, key=lambda plugin: (plugin.path.name, plugin.source))
 
 
-def copy_of(study_file: Path, plugin: Path) -> Path | None:
-    """Return the stored copy of a plug-in, by its name, next to a stored study. None if there is none."""
-    return next((each.path for each in read_copies(study_file.parent) if each.path.name == plugin.name), None)
+def copies_of(study_file: Path, plugin: Path) -> list[Path]:
+    """Return the copies of plug-ins of this name that are stored next to a stored study."""
+    return [each.path for each in read_copies(study_file.parent) if each.path.name == plugin.name]
 
 
 def _is_suspect(path: Path) -> bool:

@@ -19,7 +19,7 @@ from depthbench.paths import URL, expand, locate
 from depthbench.plugins.loading import Plugin, load_plugins
 from depthbench.schema import Section, each_once, explain
 from depthbench.store.mirror import shown
-from depthbench.store.plugin_copies import FOLDER, copy_of
+from depthbench.store.plugin_copies import FOLDER, copies_of
 from depthbench.store.remote import fetch_file
 from depthbench.study.grid import Grids, restrict_grids
 from depthbench.study.model import FORMAT, Study, Variant
@@ -44,11 +44,13 @@ def read_study(
     overrides: Mapping[str, Any],
     *,
     check_consent: Callable[[Path, Path], None] = lambda file, plugin: None,
+    searched: Sequence[str] = (),
 ) -> Study:
     """Return what `load_study` does, but execute a plug-in of a study file only with consent.
 
     `check_consent` is called with the study file and the full path of a plug-in. It raises BadInput if the
-    file may not execute that plug-in. The plug-ins of `overrides` need no consent."""
+    file may not execute that plug-in. The plug-ins of `overrides` need no consent. searched: networks for a
+    search. They take the place of the grids, each at its shallowest depth."""
     values: dict[str, Any] = {}
     plugins: list[str] = []
     source = "study"
@@ -66,7 +68,8 @@ def read_study(
     if values.get("also") and "grid" in overrides and "also" not in overrides:
         values, overrides = _restrict(values, overrides, source)
     load_plugins(plugins)
-    built = build(Study, {**merge(values, overrides), "plugins": each_once(plugins)}, source)
+    merged = {**merge(values, overrides), "plugins": each_once(plugins)}
+    built = build(Study, _for_search(merged, searched) if searched else merged, source)
     if study is None and "name" not in overrides:
         name = re.sub(r"[^A-Za-z0-9._-]+", "-", built.data.name).strip("._-")
         built = built.model_copy(update={"name": name or "folder"})
@@ -92,10 +95,10 @@ class _Consent:
             plugin = Path(path)
             if any(self._replaces(other, plugin, file) for other in self.named):
                 continue
-            if not plugin.is_file() and (copy := copy_of(file, plugin)) is not None:
-                add = f"add --plugin {shlex.quote(str(copy))}"
+            if not plugin.is_file() and (copies := copies_of(file, plugin)):
+                named = " or ".join(f"--plugin {shlex.quote(str(copy))}" for copy in copies)
                 raise BadInput(
-                    f"{shown(file)}: its plug-in {plugin} does not exist; {add}, the copy that these results "
+                    f"{shown(file)}: its plug-in {plugin} does not exist; add {named}, which these results "
                     "were made with, or --plugin with its new path"
                 )
             self.check(file, plugin)
@@ -112,6 +115,20 @@ class _Consent:
         if not plugin.is_file() or other.is_relative_to(file.parent.resolve() / FOLDER):
             return other.name == plugin.name
         return Plugin.read(other).source == Plugin.read(plugin).source
+
+
+def _for_search(values: Mapping, networks: Sequence[str]) -> dict:
+    """Return the tables of a study with a grid for each network, at its shallowest depth."""
+    grid, variants = (
+        table if isinstance(table := values.get(key, {}), Mapping) else {} for key in ("grid", "variants")
+    )
+    grids = []
+    for network in networks:
+        variant = variants.get(network, {"of": network})
+        of = variant.get("of") if isinstance(variant, Mapping) else None
+        shallowest = NETWORKS[of].resolved().depths.depth(1) if of in NETWORKS else 1
+        grids.append({**grid, "network": [network], "depth": [shallowest]})
+    return {**values, "grid": grids[0], "also": grids[1:]}
 
 
 def _read_file(path: Path, consent: _Consent, chain: Sequence[Path] = ()) -> dict:

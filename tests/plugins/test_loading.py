@@ -12,7 +12,7 @@ from depthbench.plugins.loading import load_plugin
 from depthbench.probes import PROBES
 from depthbench.report.figures import FIGURES
 from depthbench.report.tables import TABLES
-from depthbench.study.file import load_study, parse_setting
+from depthbench.study.file import load_study, parse_setting, read_study
 from depthbench.training.optimizers import OPTIMIZERS
 from depthbench.training.settings import Recipe
 from tests.conftest import plugins_forgotten
@@ -336,3 +336,17 @@ def test_optimizers_figures_and_tables_join_the_lists(plugin):
 def test_a_plugin_may_import_a_list_that_it_does_not_extend(plugin):
     load_plugin(plugin("from depthbench.data import DATASETS\nNETWORKS = {'mine': dict}\n"))
     assert "mine" in NETWORKS
+
+
+def test_a_search_takes_options_of_its_networks_alone(scaled):
+    overrides = {"plugins": scaled().plugins, "options": {"alpha0": 1}, "grid": {"seed": [4]}}
+    variants = {"small": {"of": "scaled", "options": {"alpha0": 0.1}}}
+    study = read_study("quick", overrides | {"variants": variants}, searched=["scaled", "small"])
+    assert [(run.network, run.depth, run.seed) for run in study.resolve(1437, flips=False).runs()] == [
+        ("scaled", 1, 4),
+        ("small", 1, 4),
+    ]
+    with pytest.raises(BadInput, match="no network is called 'scaledd'; did you mean 'scaled'"):
+        read_study("quick", overrides, searched=["scaledd"])
+    (run,) = read_study("quick", {"grid": {"seed": [0]}}, searched=["resnet_imagenet"]).grid.cells()
+    assert run == (18, "resnet_imagenet", 0)

@@ -9,7 +9,7 @@ from depthbench.cli.app import app
 from depthbench.errors import BadInput
 from depthbench.plugins.loading import Plugin
 from depthbench.report import FIGURES
-from depthbench.store.plugin_copies import copy_of, read_copies, write_copies
+from depthbench.store.plugin_copies import copies_of, read_copies, write_copies
 from depthbench.store.remote import Remote, fetch
 from tests.conftest import plugins_forgotten
 
@@ -75,7 +75,7 @@ def test_a_copy_repeats_a_study_whose_plugin_is_gone(results, plugin, tmp_path):
     run = ["run", results / "study.toml", "--results", results.parent, "--no-report", "--json"]
     refused, _ = invoke(*run)
     assert isinstance(refused, BadInput)
-    assert f"its plug-in {plugin} does not exist; add --plugin {copy}, the copy" in str(refused)
+    assert f"its plug-in {plugin} does not exist; add --plugin {copy}, which these" in str(refused)
     before = (results / "study.toml").read_text()
     refused, output = invoke(*run, "--plugin", copy, "--dry-run")
     assert refused is None, output
@@ -120,7 +120,7 @@ def test_only_copies_as_they_were_stored_are_read(plugin, tmp_path):
     write_copies(results, [Plugin.read(plugin)])
     (copy,) = read_copies(results)
     assert copy.files == Plugin.read(plugin).files
-    assert copy_of(results / "study.toml", plugin) == copy.path
+    assert copies_of(results / "study.toml", plugin) == [copy.path]
     before = copy.path.stat().st_mtime_ns
     write_copies(results, [Plugin.read(plugin)])
     assert copy.path.stat().st_mtime_ns == before
@@ -134,7 +134,7 @@ def test_only_copies_as_they_were_stored_are_read(plugin, tmp_path):
         neighbour.unlink()
         change()
         assert read_copies(results) == []
-        assert copy_of(results / "study.toml", plugin) is None
+        assert copies_of(results / "study.toml", plugin) == []
 
 
 def test_copies_at_a_url_are_pushed_and_pulled(plugin, tmp_path):
