@@ -5,6 +5,7 @@ In pyproject.toml of such a package, `deep = "deep_nets.family:DEEP"` below
 into its dict: a builder or a Family, for example. Its name is known from the package's metadata. The package
 is imported when the entry is first used or listed."""
 
+import contextlib
 import hashlib
 import importlib.util
 import sys
@@ -12,7 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cache
 from importlib.machinery import all_suffixes
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint, distributions, entry_points
 from pathlib import Path
 
 from depthbench.errors import BadInput, one_line
@@ -34,8 +35,20 @@ def add_installed() -> None:
         return
     _scanned[:] = [tuple(sys.path)]
     for known in LISTS.values():
-        for point in sorted(entry_points(group=known.group), key=lambda point: point.name):
+        for point in sorted(_entry_points(known.group), key=lambda point: point.name):
             _add(known, point)
+
+
+def _entry_points(group: str) -> list[EntryPoint]:
+    """Return the entry points of all packages whose metadata can be read."""
+    try:
+        return list(entry_points(group=group))
+    except Exception:  # one package is damaged
+        readable: dict[str, list[EntryPoint]] = {}
+        for package in distributions():
+            with contextlib.suppress(Exception):
+                readable.setdefault(package.name, list(package.entry_points.select(group=group)))
+        return [point for points in readable.values() for point in points]
 
 
 def _add(known: Extensible, point: EntryPoint) -> None:

@@ -16,6 +16,7 @@ from depthbench.errors import BadInput, any_of
 from depthbench.files import remove_partial_files, write_text
 from depthbench.paths import expand
 from depthbench.plugins.installed import add_installed
+from depthbench.plugins.neighbours import neighbours_of
 from depthbench.registry import Entry
 from depthbench.report import opening, sentences
 from depthbench.report.drawing import FigureOnPage, draw_figures
@@ -93,7 +94,7 @@ def write_page(path: Path, out: Path, style: str = "page") -> Path:
         files={"study.toml, as run": (path / "study.toml").read_text(encoding="utf-8")},
         copies=_copies(path, evidence.records),
         command=_command(path, evidence.study),
-        plugins=_plugins(path, evidence.study),
+        plugins=_with_neighbours(_plugins(path, evidence.study)),
     )
 
 
@@ -256,6 +257,15 @@ def _plugins(path: Path, study: Mapping[str, Any]) -> list[str]:
     files = [path / expand(name) for name in names]
     found = [[file] if file.is_file() else copies_of(path / "study.toml", file) or [file] for file in files]
     return list(dict.fromkeys(relative_path(file) for each in found for file in each))
+
+
+def _with_neighbours(plugins: Iterable[str]) -> list[str]:
+    """Return the paths of plug-ins and of the files next to them that they import."""
+    paths = []
+    for plugin in map(Path, plugins):
+        names = neighbours_of(plugin) if plugin.is_file() else ()
+        paths += [str(plugin), *(str(plugin.parent / name) for name in sorted(names))]
+    return paths
 
 
 def grouped(figures: Iterable[FigureOnPage]) -> list[list[FigureOnPage]]:

@@ -175,3 +175,10 @@ def test_a_broken_entry_is_one_line_when_it_is_used_or_listed(install, value, pr
     with pytest.raises(BadInput, match=r"network 'broken' of package deep-nets 1\.2"):
         load_study(None, grid={"network": ["broken"]})
     assert load_study(None, grid={"network": ["good"], "depth": [2]}).networks() == ["good"]
+
+
+def test_a_package_with_damaged_metadata_does_not_hide_the_others(install):
+    install(name="other", entry_points="[depthbench.networks]\nno equals sign\n")
+    install()
+    add_installed()
+    assert NETWORKS["deep"].origin == "package deep-nets 1.2"
