@@ -7,6 +7,7 @@ from pathlib import Path
 
 from depthbench.errors import BadInput, nearest
 from depthbench.networks.family import Family
+from depthbench.plugins.installed import add_installed
 from depthbench.registry import Entry
 
 LISTS = (
@@ -42,7 +43,11 @@ def describe_list(what: str, part: str | None = None, *, imports: bool = False) 
         from depthbench.study.keys import describe_keys
 
         described: dict[str, str] = {}
-        for key in describe_keys(part):  # networks of plug-ins may have options of the same name
+        if imports:
+            add_installed()
+        for key in describe_keys(
+            part, imports=imports
+        ):  # networks of plug-ins may have options of the same name
             described[key.name] = f"{described[key.name]} {key}" if key.name in described else str(key)
         return described
     if what == "studies":
@@ -66,7 +71,6 @@ def origins(what: str) -> dict[str, str]:
 def _entries(what: str) -> Mapping[str, Entry]:
     if what not in EXTENSIBLE:
         raise BadInput(f"list {what}: no such list; {nearest(what, LISTS, 'lists')}")
-    from depthbench.plugins.installed import add_installed
     from depthbench.plugins.lists import LISTS as KNOWN
 
     add_installed()

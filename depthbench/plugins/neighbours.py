@@ -201,17 +201,19 @@ def _imported_names(content: bytes, package: str) -> Iterator[str]:
             yield from (".".join(parts[:count]) for count in range(1, len(parts) + 1))
 
 
-def _executed(node: ast.AST) -> Iterator[ast.AST]:
-    """Yield the nodes below `node` that can be executed when a plug-in is used."""
-    for child in ast.iter_child_nodes(node):
-        if isinstance(child, ast.If) and ast.unparse(child.test) in (
-            "TYPE_CHECKING",
-            "typing.TYPE_CHECKING",
-            "__name__ == '__main__'",
-        ):
-            for other in child.orelse:
-                yield other
-                yield from _executed(other)
-            continue
-        yield child
-        yield from _executed(child)
+def _executed(tree: ast.AST) -> Iterator[ast.AST]:
+    """Yield the nodes that can be executed when a plug-in is used."""
+    stack = [tree]
+    while stack:  # a file from anyone can be nested too deeply for a recursion
+        node = stack.pop()
+        yield node
+        is_skipped = isinstance(node, ast.If) and _is_false(node.test)
+        stack += node.orelse if isinstance(node, ast.If) and is_skipped else ast.iter_child_nodes(node)
+
+
+def _is_false(test: ast.expr) -> bool:
+    """Return whether a condition is `TYPE_CHECKING` or `__name__ == "__main__"`."""
+    if isinstance(test, ast.Compare) and isinstance(test.left, ast.Name):
+        return test.left.id == "__name__" and isinstance(test.ops[0], ast.Eq)
+    name = test.id if isinstance(test, ast.Name) else test.attr if isinstance(test, ast.Attribute) else ""
+    return name == "TYPE_CHECKING"

@@ -1,5 +1,6 @@
 """TOML + overrides -> Study: find a study, read it, and report in one line what is wrong with it."""
 
+import contextlib
 import json
 import re
 import shlex
@@ -319,10 +320,15 @@ def homes_of(key: str) -> list[str]:
     return homes or ["options"] * (first in own_options())
 
 
-def own_options() -> dict[str, dict[str, Parameter]]:
-    """Return the options that builders of plug-ins declare: name -> network -> its declaration."""
+def own_options(*, imports: bool = False) -> dict[str, dict[str, Parameter]]:
+    """Return the options that builders of plug-ins declare: name -> network -> its declaration.
+
+    imports: whether to import the networks of installed packages, too."""
     found: dict[str, dict[str, Parameter]] = {}
-    for network, family in NETWORKS.items():
+    for network, entry in NETWORKS.items():
+        family = entry
+        with contextlib.suppress(BadInput):  # `list networks` says that it cannot be imported
+            family = entry.resolved() if imports else entry
         for name, parameter in family.own.known.items() if family.source else ():
             found.setdefault(name, {})[network] = parameter
     return found

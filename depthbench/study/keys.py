@@ -55,13 +55,14 @@ def sections() -> dict[str, type[Section]]:
     return {TOP: Study, **tables_of_study(), **OTHER_SECTIONS}
 
 
-def describe_keys(what: str | None = None) -> list[Key]:
+def describe_keys(what: str | None = None, *, imports: bool = False) -> list[Key]:
     """Return the keys of a section, one key such as `lr` or `recipe.lr`, or all keys.
 
-    Raises BadInput for an unknown section or key."""
+    imports: whether to import the networks of installed packages, to describe their options, too. Raises
+    BadInput for an unknown section or key."""
     tables = sections()
     keys_of = {name: list(_keys_of(name, table)) for name, table in tables.items()}
-    keys_of["options"] += _keys_of_plugins()
+    keys_of["options"] += _keys_of_plugins(imports)
     keys = [key for of_section in keys_of.values() for key in of_section]
     if what is None:
         return keys
@@ -105,11 +106,11 @@ def _keys_of_optimizers() -> Iterator[Key]:
         yield Key(f"recipe.optimizer_settings.{key}", kind, default, meaning)
 
 
-def _keys_of_plugins() -> Iterator[Key]:
-    """Yield the options of the loaded plug-ins, with the networks that have them.
+def _keys_of_plugins(imports: bool) -> Iterator[Key]:
+    """Yield the options of plug-ins and packages, with the networks that have them.
 
     Networks whose options differ in type or default get a key each."""
-    for name, declared in own_options().items():
+    for name, declared in own_options(imports=imports).items():
         of: dict[tuple[str, str], list[str]] = {}
         for network, parameter in declared.items():
             is_set = parameter.default is not REQUIRED

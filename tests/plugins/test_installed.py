@@ -104,6 +104,9 @@ def test_the_list_shows_where_entries_come_from(install):
     assert describe_list("networks", imports=True)["deep"] == "deep nets; depths 2n+0"
     assert origins("networks")["deep"] == "package deep-nets 1.2"
     assert origins("networks")["plain"] == "built in"
+    assert "options.alpha" not in describe_list("settings", "options")
+    listed = describe_list("settings", "options", imports=True)["options.alpha"]
+    assert listed == "number; default 0.5. An option of deep or deeper (plug-in)."
     assert describe_list("figures", imports=True)["my_loss"] == "My loss"
 
 

@@ -102,6 +102,12 @@ def test_a_neighbour_that_changes_is_noticed(folder_of):
         load_plugin(plugin)
 
 
+def test_a_file_that_is_nested_too_deeply_is_read(tmp_path):
+    (tmp_path / "net.py").write_text("import other\nx = " + "+".join(["1"] * 3000) + "\n")
+    (tmp_path / "other.py").write_text("x = " + "-" * 100_000 + "1\n")
+    assert list(neighbours_of(tmp_path / "net.py")) in (["other.py"], [])
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
