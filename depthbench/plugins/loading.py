@@ -106,7 +106,7 @@ def _execute(plugin: Plugin) -> dict[str, dict[str, Entry]]:
     path = plugin.path
     try:
         module = load_module(path, has_neighbours=len(plugin.files) > 1)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise BadInput(f"--plugin {path}: {public(one_line(error), path)}") from error
     names = vars(module)
     defined = {

@@ -112,6 +112,7 @@ def test_entries_keep_their_descriptions_and_depth_rules(plugin):
             "NETWORKS['a'] is an entry for 'nets.Net'; it should be",
         ),
         ("x = 1\ndef f(:\n", "SyntaxError: invalid syntax (mine.py, line 2)"),
+        ("raise SystemExit(3)\n", "SystemExit: 3"),
         ("import nosuch_module\n", "ModuleNotFoundError: No module named 'nosuch_module'"),
         ("raise ValueError('two\\nlines')\n", "ValueError: two lines"),
     ],
