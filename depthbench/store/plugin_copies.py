@@ -11,8 +11,9 @@ from pathlib import Path
 
 from depthbench.files import atomic
 from depthbench.plugins.loading import Plugin
+from depthbench.store.remote import PLUGINS, remote_of
 
-FOLDER = "plugins"
+FOLDER = PLUGINS
 DIGITS = 12  # of a source, which name a folder
 MOST_BYTES = 1 << 20  # of a file that is read back
 
@@ -46,7 +47,12 @@ def read_copies(results: Path) -> list[Plugin]:
 
 
 def copies_of(study_file: Path, plugin: Path) -> list[Path]:
-    """Return the copies of plug-ins of this name that are stored next to a stored study."""
+    """Return the copies of plug-ins of this name that are stored next to a stored study.
+
+    Those of a study at a URL are fetched first."""
+    if (remote := remote_of(study_file.parent)) is not None:
+        with contextlib.suppress(OSError):
+            remote.pull_folder(FOLDER)
     return [each.path for each in read_copies(study_file.parent) if each.path.name == plugin.name]
 
 
