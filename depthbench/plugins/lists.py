@@ -15,6 +15,7 @@ from depthbench.registry import Entry
 from depthbench.report.entries import ReportFigure, ReportTable
 from depthbench.report.figures import FIGURES
 from depthbench.report.tables import TABLES
+from depthbench.text import single_line
 from depthbench.training.optimizers import OPTIMIZERS, Optimizer
 
 OF_RECIPE = ("momentum", "nesterov")
@@ -52,7 +53,7 @@ class Extensible:
             raise ValueError(f"is {describe(value)}; it should be {self.wanted}")
         if not isinstance(value, Entry):
             assert made is not None
-            return made
+            return replace(made, about=_summary(value))
         target = target if made is None else made.target
         if isinstance(value, self.kind):
             return replace(value, target=target)
@@ -68,6 +69,13 @@ def describe(value: Any) -> str:
     if isinstance(value, type):
         return f"the class {kind}"
     return f"{'an' if kind[:1].lower() in 'aeiou' else 'a'} {kind}"
+
+
+def _summary(value: Any) -> str:
+    """Return the first line of the docstring of a function or class, without its full stop."""
+    if not isinstance(value, type) and not inspect.isroutine(value):
+        return ""
+    return single_line((value.__doc__ or "").strip().partition("\n")[0]).removesuffix(".")
 
 
 def _is_built(value: Any) -> bool:

@@ -313,6 +313,7 @@ def test_optimizers_figures_and_tables_join_the_lists(plugin):
         plugin(
             "import torch\n"
             "class Slow(torch.optim.SGD):\n"
+            "    'SGD at half speed.'\n"
             "    def __init__(self, params, lr, momentum=0.0, *, by: float = 2.0, betas=(0.9, 1.0)):\n"
             "        super().__init__(params, lr / by, momentum)\n"
             "def my_loss(evidence):\n"
@@ -322,6 +323,7 @@ def test_optimizers_figures_and_tables_join_the_lists(plugin):
             "TABLES = {'my_table': my_loss}\n"
         )
     )
+    assert OPTIMIZERS["slow"].about == "SGD at half speed"
     recipe = Recipe(optimizer="slow", lr=0.1, momentum=0.5, optimizer_settings={"by": 4})
     keywords = OPTIMIZERS["slow"].keywords(recipe)
     assert keywords == {"momentum": 0.5, "by": 4.0, "betas": (0.9, 1.0)}
