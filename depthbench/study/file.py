@@ -127,7 +127,8 @@ def _for_search(values: Mapping, networks: Sequence[str]) -> dict:
     for network in networks:
         variant = variants.get(network, {"of": network})
         of = variant.get("of") if isinstance(variant, Mapping) else None
-        shallowest = NETWORKS[of].resolved().depths.depth(1) if of in NETWORKS else 1
+        family = NETWORKS.get(of) if isinstance(of, str) else None
+        shallowest = 1 if family is None else family.resolved().depths.depth(1)
         grids.append({**grid, "network": [network], "depth": [shallowest]})
     return {**values, "grid": grids[0], "also": grids[1:]}
 
