@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from depthbench.data import DATASETS
 from depthbench.data.images import Images
 from depthbench.data.load import default_data_dir, load_images
 from depthbench.data.settings import Data
@@ -98,6 +99,7 @@ def check_plugin(
     names = list(networks or [name for name, family in NETWORKS.items() if family.source == plugin.source])
     if not names:
         raise BadInput(f"{file}: defines no networks; add a dict NETWORKS, name -> builder")
+    look_up(DATASETS, "data set", data_set)
     images = load_images(Data(name=data_set), default_data_dir())
     checked = []
     for name in names:
