@@ -10,7 +10,6 @@ from depthbench.data import DATASETS
 from depthbench.networks import NETWORKS, Family
 from depthbench.parameters import REQUIRED, parameters_of
 from depthbench.probes import PROBES
-from depthbench.probes import settings as settings  # so that its default has the probes of depthbench alone
 from depthbench.registry import Entry
 from depthbench.report.entries import ReportFigure, ReportTable
 from depthbench.report.figures import FIGURES
