@@ -84,6 +84,8 @@ def main() -> None:
         missing = [study.stem for study in studies if study.stem not in listed]
         if missing:
             sys.exit(f"`depthbench list studies` does not list {', '.join(missing)}")
+        call(binaries / "depthbench", "new", "network", "mine", cwd=outside)
+        call(binaries / "depthbench", "check", "mine.py", cwd=outside)
         call(binaries / "depthbench", *RUN.split(), cwd=outside)
         if not (outside / "results/quick/report/index.html").is_file():
             sys.exit(f"`depthbench {RUN}` wrote no report")

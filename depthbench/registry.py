@@ -3,9 +3,9 @@
 An entry imports its object on first use, so that listing and checking names needs no torch."""
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from pydantic import AfterValidator
 
@@ -22,15 +22,31 @@ class Entry:
     """Fixed keyword arguments of the object."""
 
     source: str = field(default="", kw_only=True)
-    """The sha256 of the plug-in file that defines the entry; empty for a built-in one."""
+    """The SHA-256 of the code of the plug-in or package that defines the entry; empty for a built-in one."""
+
+    origin: str = field(default="", kw_only=True)
+    """Where the entry comes from: the path of a plug-in, or the name and version of a package; empty for a
+    built-in one."""
+
+    find: Callable[[], Any] | None = field(default=None, kw_only=True, repr=False, compare=False)
+    """Returns the entry that an installed package defines, which is imported when it is first used."""
 
     @property
     def is_ours(self) -> bool:
         """Whether the object belongs to depthbench. A plug-in's object may do anything when it is called."""
         return isinstance(self.target, str) and self.target.startswith("depthbench.")
 
+    def resolved(self) -> Self:
+        """Return the entry itself, or the one that an installed package defines in its place.
+
+        Raises BadInput if the package cannot be imported."""
+        entry: Self = self if self.find is None else self.find()
+        return entry
+
     def load(self) -> Any:
         """Return the object; the first call imports its module."""
+        if self.find is not None:
+            return self.resolved().load()
         if not isinstance(self.target, str):
             return self.target
         module, attribute = self.target.split(":")
@@ -38,6 +54,8 @@ class Entry:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call the object. `kwargs` take precedence over `options`."""
+        if self.find is not None:
+            return self.resolved()(*args, **kwargs)
         return self.load()(*args, **{**self.options, **kwargs})
 
 
@@ -64,6 +82,7 @@ E = TypeVar("E", bound=Entry)
 def look_up(entries: Mapping[str, E], kind: str, name: str) -> E:
     """Return the entry called `name`. Raises BadInput with the nearest known `kind`."""
     try:
-        return entries[name]
+        entry = entries[name]
     except KeyError:
         raise BadInput(f"no {kind} is called {name!r}; {nearest(name, entries, f'{kind}s')}") from None
+    return entry.resolved()

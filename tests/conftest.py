@@ -23,7 +23,10 @@ from typer.testing import CliRunner
 from depthbench.cli.app import app
 from depthbench.data.images import with_validation
 from depthbench.data.load import load_images
-from depthbench.plugins import LISTS, load_plugin
+from depthbench.plugins import installed, loading
+from depthbench.plugins.lists import LISTS
+from depthbench.plugins.loading import load_plugin
+from depthbench.plugins.neighbours import PREFIX
 from depthbench.store.run_store import RunStore
 from depthbench.study.file import load_study
 from depthbench.training.loop import finish, train
@@ -134,16 +137,19 @@ def ray_connection(ray_cluster):
 @contextmanager
 def plugins_forgotten():
     """Forget the plug-ins that are loaded inside, as a new process would."""
-    lists = [entries for entries, _ in LISTS.values()]
-    before, modules = [dict(entries) for entries in lists], set(sys.modules)
+    lists = [each.entries for each in LISTS.values()]
+    before, modules, loaded = [dict(entries) for entries in lists], set(sys.modules), dict(loading._loaded)
     try:
         yield
     finally:
         for entries, known in zip(lists, before, strict=True):
             entries.clear()
             entries.update(known)
+        installed._scanned.clear()
+        loading._loaded.clear()
+        loading._loaded.update(loaded)
         for name in set(sys.modules) - modules:
-            if name.startswith("depthbench_plugin_"):
+            if name.startswith(PREFIX):
                 del sys.modules[name]
 
 

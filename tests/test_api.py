@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 import depthbench
+import depthbench.plugins
 import depthbench.report
 
 
@@ -41,7 +42,9 @@ def test_the_api_is_small_and_an_unknown_name_is_an_error():
         depthbench.train  # noqa: B018
 
 
-@pytest.mark.parametrize("package", [depthbench, depthbench.report], ids=lambda package: package.__name__)
+@pytest.mark.parametrize(
+    "package", [depthbench, depthbench.report, depthbench.plugins], ids=lambda package: package.__name__
+)
 def test_the_types_of_a_package_that_loads_lazily_are_those_of_its_names(package):
     """mypy reads __init__.pyi and does not look at __init__.py."""
     stub = ast.parse(Path(package.__file__).with_suffix(".pyi").read_text(encoding="utf-8"))

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from depthbench.networks import NETWORKS
-from depthbench.plugins import load_plugin
+from depthbench.plugins.loading import load_plugin
 from depthbench.study.file import load_study
 
 CHECKOUT = Path(__file__).parent.parent

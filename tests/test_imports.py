@@ -17,6 +17,8 @@ READ_SIDE = (
     "depthbench.analysis",
     "depthbench.cli.app",
     "depthbench.execution",
+    "depthbench.plugins",
+    "depthbench.plugins.loading",
     "depthbench.report",
     "depthbench.report.page",
     "depthbench.report.comparison",

@@ -18,6 +18,7 @@ from depthbench.cli.commands.compare import compare
 from depthbench.cli.commands.frontier import frontier
 from depthbench.cli.commands.list import list_
 from depthbench.cli.commands.merge import merge
+from depthbench.cli.commands.new import new
 from depthbench.cli.commands.plan import plan
 from depthbench.cli.commands.report import report
 from depthbench.cli.commands.run import run
@@ -63,7 +64,18 @@ def depthbench(
     """Parse the options of depthbench itself. Its help text is the app's."""
 
 
-for command in (run, frontier, bench, plan, check, report, compare, show, merge):  # in the order of the help
+for command in (
+    run,
+    frontier,
+    bench,
+    plan,
+    new,
+    check,
+    report,
+    compare,
+    show,
+    merge,
+):  # in the order of the help
     app.command()(command)
 app.command("list")(list_)
 

@@ -60,6 +60,13 @@ def lists(incomplete: str) -> list[str]:
     return _starting(LISTS, incomplete)
 
 
+def kinds(incomplete: str) -> list[str]:
+    """Complete what `depthbench new` writes."""
+    from depthbench.scaffold import KINDS
+
+    return _starting(tuple(KINDS), incomplete)
+
+
 def sections(incomplete: str) -> list[str]:
     """Complete a section of a study file."""
     from depthbench.study.keys import sections

@@ -9,6 +9,7 @@ from pathlib import Path
 from depthbench.cli.terminal import err
 from depthbench.console import say
 from depthbench.errors import BadInput
+from depthbench.plugins.neighbours import neighbours_of
 from depthbench.store.mirror import shown
 
 
@@ -30,10 +31,13 @@ class Consent:
         name = shown(study_file)
         if not plugin.is_file():
             raise BadInput(f"{name}: its plug-in {plugin} does not exist; correct `plugins` in the file")
-        if _is_agreed(f"{name} wants to execute {plugin}. Execute it? [y/N]"):
+        neighbours = neighbours_of(plugin)
+        also = f" and, next to it, {', '.join(sorted(neighbours))}" if neighbours else ""
+        if _is_agreed(f"{name} wants to execute {plugin}{also}. Execute it? [y/N]"):
             return
+        these = "these files" if neighbours else "that file"
         raise BadInput(
-            f"{name} wants to execute {plugin}: read that file first, then add --plugin "
+            f"{name} wants to execute {plugin}{also}: read {these} first, then add --plugin "
             f"{shlex.quote(str(plugin))} or --trust-plugins"
         )
 

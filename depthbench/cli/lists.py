@@ -2,47 +2,95 @@
 
 import itertools
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 from depthbench.errors import BadInput, nearest
+from depthbench.networks.family import Family
+from depthbench.plugins.installed import add_installed
+from depthbench.registry import Entry
 
-LISTS = ("networks", "data", "studies", "probes", "backends", "settings")
+LISTS = (
+    "networks",
+    "data",
+    "studies",
+    "probes",
+    "optimizers",
+    "figures",
+    "tables",
+    "backends",
+    "settings",
+)
+EXTENSIBLE = {
+    "networks": "NETWORKS",
+    "data": "DATASETS",
+    "probes": "PROBES",
+    "optimizers": "OPTIMIZERS",
+    "figures": "FIGURES",
+    "tables": "TABLES",
+}
+"""List -> its name in a plug-in."""
 
 
-def describe_list(what: str, part: str | None = None) -> dict[str, str]:
+def describe_list(what: str, part: str | None = None, *, imports: bool = False) -> dict[str, str]:
     """Return name -> description of the entries of one of LISTS. Raises BadInput for others.
 
-    part: a section of a study file, or a key, which restricts the settings."""
+    part: a section of a study file, or a key, which restricts the settings. imports: whether to import the
+    entries of installed packages to describe them. One that cannot be imported is described by the reason."""
     if part is not None and what != "settings":
         raise BadInput(f"list {what} {part}: only `list settings` takes a second word; leave it out")
     if what == "settings":
         from depthbench.study.keys import describe_keys
 
-        return {key.name: str(key) for key in describe_keys(part)}
-    if what == "networks":
-        from depthbench.networks import NETWORKS
-
-        return {
-            name: f"{family.about}; depths {family.depths}" if family.about else f"depths {family.depths}"
-            for name, family in NETWORKS.items()
-        }
-    if what == "data":
-        from depthbench.data import DATASETS
-
-        return {name: entry.about for name, entry in DATASETS.items()}
+        described: dict[str, str] = {}
+        if imports:
+            add_installed()
+        for key in describe_keys(
+            part, imports=imports
+        ):  # networks of plug-ins may have options of the same name
+            described[key.name] = f"{described[key.name]} {key}" if key.name in described else str(key)
+        return described
     if what == "studies":
         from depthbench.study.file import bundled_studies
 
         return {name: opening_sentence(path) for name, path in bundled_studies().items()}
-    if what == "probes":
-        from depthbench.probes import PROBES
-
-        return {name: entry.about for name, entry in PROBES.items()}
     if what == "backends":
         from depthbench.execution.backends import BACKENDS
 
         return {name: entry.about for name, entry in BACKENDS.items()}
-    raise BadInput(f"list {what}: no such list; {nearest(what, LISTS, 'lists')}")
+    return {name: _describe(what, entry, imports=imports) for name, entry in _entries(what).items()}
+
+
+def origins(what: str) -> dict[str, str]:
+    """Return name -> where the entry comes from, for the lists that plug-ins can extend. Others: nothing."""
+    if what not in EXTENSIBLE:
+        return {}
+    return {name: entry.origin or "built in" for name, entry in _entries(what).items()}
+
+
+def _entries(what: str) -> Mapping[str, Entry]:
+    if what not in EXTENSIBLE:
+        raise BadInput(f"list {what}: no such list; {nearest(what, LISTS, 'lists')}")
+    from depthbench.plugins.lists import LISTS as KNOWN
+
+    add_installed()
+    return KNOWN[EXTENSIBLE[what]].entries
+
+
+def _describe(what: str, entry: Entry, *, imports: bool) -> str:
+    if entry.find is not None and not imports:
+        return entry.origin
+    try:
+        entry = entry.resolved()
+        if what == "networks":
+            assert isinstance(entry, Family)
+            return f"{entry.about}; depths {entry.depths}" if entry.about else f"depths {entry.depths}"
+        if what in ("figures", "tables"):
+            title: str = entry.load().title
+            return title
+    except BadInput as error:
+        return str(error)
+    return entry.about or "not described"
 
 
 def opening_sentence(path: Path) -> str:

@@ -5,7 +5,7 @@ one parameter per field, which typer then reads."""
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
@@ -43,7 +43,7 @@ Results = Annotated[
 
 def plugin_option(panel: str | None = None) -> Any:
     """Return the option `--plugin`, in a panel of the help if one is given."""
-    text = "A Python file with your own NETWORKS, DATASETS or PROBES."
+    text = "A Python file with your own NETWORKS, DATASETS, PROBES, OPTIMIZERS, FIGURES or TABLES."
     return option(text, metavar="FILE", rich_help_panel=panel)
 
 
@@ -127,17 +127,23 @@ class StudyOptions:
         str | None, _recipe(f"{PRECISION_CHOICES}.", autocompletion=completion.precisions)
     ] = None
 
-    def load(self, study: str | None, *, networks: str | None = None, depths: str | None = None) -> "Study":
-        """Return the study that the options ask for. Raises BadInput."""
+    def load(
+        self,
+        study: str | None,
+        *,
+        networks: str | None = None,
+        depths: str | None = None,
+        searched: Sequence[str] = (),
+    ) -> "Study":
+        """Return the study that the options ask for. Raises BadInput. searched: see `read_study`."""
         from depthbench.cli import flags
         from depthbench.cli.consent import Consent
         from depthbench.paths import expand
-        from depthbench.plugins import load_plugin
+        from depthbench.plugins.loading import load_plugins
         from depthbench.study.file import read_study
 
         plugins = [expand(file).resolve() for file in self.plugin or ()]
-        for file in plugins:
-            load_plugin(file)
+        load_plugins(plugins)
         overrides = flags.overrides(
             self.settings or [],
             grid={
@@ -156,7 +162,8 @@ class StudyOptions:
         if plugins:
             overrides["plugins"] = [str(file) for file in plugins]
         base, overrides = flags.choose_study(study, self.data, self.name, overrides)
-        return read_study(base, overrides, check_consent=Consent(plugins, self.trust_plugins).check)
+        consent = Consent(plugins, self.trust_plugins)
+        return read_study(base, overrides, check_consent=consent.check, searched=searched)
 
 
 @dataclass(frozen=True, kw_only=True)

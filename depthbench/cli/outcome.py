@@ -47,7 +47,8 @@ def announcement(plan: Plan) -> list[str]:
 def recipe_line(study: Study) -> str:
     """Describe the recipe of a resolved study in one line: its main keys, and others that are not defaults.
 
-    Of a network with its own recipe or batch size, the keys that it changes follow."""
+    For a network with its own recipe or batch size, the keys that it changes follow, and for one of a plug-in
+    its options."""
     recipe = study.recipe.model_dump()
     defaults, apart = Recipe().model_dump(), ("steps", "epochs", "batch_size")
     shown = {key: recipe[key] for key in MAIN_KEYS}
@@ -57,6 +58,8 @@ def recipe_line(study: Study) -> str:
         own = study.recipe_of(network).model_dump()
         if changed := {key: value for key, value in own.items() if value != recipe[key]}:
             line += f"; {network}: {_pairs(changed)}"
+        if own_options := study.family(network).own.defaults | study.options_of(network).own:
+            line += f"; options of {network}: {_pairs(own_options)}"
     return line
 
 

@@ -72,6 +72,33 @@ class Images:
         return digest.hexdigest()
 
 
+def problem_of_images(images: Images) -> str | None:
+    """Return what is wrong with the arrays of a data set, in words, or None if nothing is."""
+    count = len(images.classes)
+    if count < 2:
+        return f"classes has {count} name{'s'[: count != 1]}, but a classifier needs at least 2"
+    shape = None
+    for part in ("train", "test", "val"):
+        x, y = getattr(images, f"{part}_x"), getattr(images, f"{part}_y")
+        if x is None and y is None and part == "val":
+            continue
+        for key, array, dtypes in ((f"{part}_x", x, ("uint8",)), (f"{part}_y", y, ("int64", "uint8"))):
+            if not isinstance(array, HostPixels) or array.dtype not in dtypes:
+                kind = f"has the type {array.dtype}" if hasattr(array, "dtype") else f"is {array!r:.40}"
+                return f"{key} {kind}; it should be a numpy array of {dtypes[0]}"
+        if len(x.shape) != 4 or not len(x):
+            return f"{part}_x has the shape {tuple(x.shape)}; it should be (images, channels, height, width)"
+        if tuple(y.shape) != (len(x),):
+            return f"{part}_y has the shape {tuple(y.shape)}; it should be ({len(x)},), a label per image"
+        if shape not in (None, x.shape[1:]):
+            return f"{part}_x has images of {tuple(x.shape[1:])}, but train_x of {tuple(shape)}"
+        shape = x.shape[1:]
+        if y.min() < 0 or y.max() >= count:
+            labels = f"{part}_y has labels from {y.min()} to {y.max()}"
+            return f"{labels}, but the {count} classes are 0 to {count - 1}"
+    return None
+
+
 def choose(x: HostPixels, indices: np.ndarray) -> HostPixels:
     """Return the images of `x` at `indices`. Images in memory are copied. Images in files are not read."""
     return x[indices] if isinstance(x, np.ndarray) else x.choose(indices)

@@ -6,10 +6,11 @@ from pathlib import Path
 import platformdirs
 
 from depthbench.data import DATASETS, folder
-from depthbench.data.images import Images, with_validation
+from depthbench.data.images import Images, problem_of_images, with_validation
 from depthbench.data.mapped import as_mapped
 from depthbench.data.settings import Data
-from depthbench.registry import look_up
+from depthbench.errors import BadInput, one_line
+from depthbench.registry import Entry, look_up
 
 
 def default_data_dir() -> Path:
@@ -24,7 +25,27 @@ def load_images(data: Data, data_dir: Path, report: folder.Report = lambda done,
     if data.path is not None:
         images = folder.load(data, data_dir, report)
     else:
-        images = look_up(DATASETS, "data set", data.name)(data_dir)
+        entry = look_up(DATASETS, "data set", data.name)
+        images = entry(data_dir) if entry.is_ours else _load_from_plugin(entry, data.name, data_dir)
         pixels = {name: getattr(images, name) for name in ("train_x", "test_x", "val_x")}
         images = replace(images, **{name: as_mapped(x) for name, x in pixels.items()})
     return with_validation(images, data)
+
+
+def _load_from_plugin(entry: Entry, name: str, data_dir: Path) -> Images:
+    """Return what the loader of a plug-in returns. Raises BadInput if it raises, or if it is not as `Images`.
+
+    A loader may raise BadInput itself, to say what to do."""
+    where = f"data set {name!r}{f' of {entry.origin}' if entry.origin else ''}"
+    try:
+        images = entry(data_dir)
+    except BadInput:
+        raise
+    except Exception as error:
+        raise BadInput(f"{where}: its loader raised {one_line(error)}; fix its plug-in") from error
+    if not isinstance(images, Images):
+        kind = type(images).__name__
+        raise BadInput(f"{where}: its loader returned a {kind}; return depthbench.plugins.Images(...)")
+    if (problem := problem_of_images(images)) is not None:
+        raise BadInput(f"{where}: {problem}; fix its plug-in")
+    return images

@@ -10,12 +10,13 @@ from depthbench.execution.backends import backend_of
 from depthbench.execution.settings import Execution
 from depthbench.machine.launch import read_launch
 from depthbench.paths import URL
-from depthbench.plugins import plugin_with
+from depthbench.plugins.loading import loaded
 from depthbench.probes import PROBES
 from depthbench.registry import Entry
 from depthbench.store.remote import Remote
 from depthbench.study.model import Study
 from depthbench.training.mode import STEP_MODES
+from depthbench.training.optimizers import OPTIMIZERS
 from depthbench.training.settings import check_parts
 
 CLUSTER_SETTINGS = ("address", "cpus_per_run", "gpus_per_run")
@@ -99,7 +100,7 @@ def check_builders(study: Study) -> None:
 
 
 def check_importable(study: Study) -> None:
-    """Check that the processes that train can import the networks, the data set and the probes of the study.
+    """Check that the processes that train can import the parts of the study that plug-ins can define.
 
     They import built-in entries, those of installed packages, and the plug-ins that the study names. A class
     of a notebook, of a script or of an interactive session exists in this process alone."""
@@ -107,15 +108,17 @@ def check_importable(study: Study) -> None:
         ("network", "NETWORKS", name, study.family(name)) for name in study.networks()
     ]
     used += [("probe", "PROBES", name, PROBES[name]) for name in study.probe.names]
+    for optimizer in {study.recipe_of(name).optimizer: None for name in study.networks()}:
+        used.append(("optimizer", "OPTIMIZERS", optimizer, OPTIMIZERS[optimizer]))
     if study.data.path is None:
         used.append(("data set", "DATASETS", study.data.name, DATASETS[study.data.name]))
     for kind, attribute, name, entry in used:
         if entry.source:
-            file = plugin_with(attribute, name)
-            if file is not None and file not in study.plugins:
+            plugin = loaded(entry.origin)  # None for an installed package
+            if plugin is not None and plugin not in map(loaded, study.plugins):
                 raise BadInput(
                     f"{kind} {name!r}: the study does not name its plug-in, which the processes that train "
-                    f"load too; add plugins=[{file!r}] to load_study"
+                    f"load too; add plugins=[{entry.origin!r}] to load_study"
                 )
         elif not isinstance(entry.target, str) or entry.target.startswith("__main__:"):
             raise BadInput(

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from depthbench.data import DATASETS
 from depthbench.data.images import Images
 from depthbench.data.load import default_data_dir, load_images
 from depthbench.data.settings import Data
 from depthbench.errors import BadInput
 from depthbench.networks import NETWORKS, Family
 from depthbench.networks.family import DepthRule
-from depthbench.plugins import load_plugin, source_of
+from depthbench.plugins.loading import load_plugin, loaded
 from depthbench.registry import look_up
 from depthbench.study.model import Study
 
@@ -43,6 +44,7 @@ def check_plugins(study: Study, images: Images) -> list[str]:
         seeds = {run.seed for run in study.runs() if run.network == name}
         key = (family.source, name, images.shape, len(images.classes), str(options))
         new = [depth for depth in depths if (*key, depth) not in _checked]
+        notes += _notes_on_defaults(study, name) if new else []
         for depth in new:
             notes += check_network(subject, depth)
         if study.frontier is not None and len(depths) == 1:  # the search tries another depth next
@@ -54,6 +56,17 @@ def check_plugins(study: Study, images: Images) -> list[str]:
             notes += notes_on_seeds(subject, depths[0])
         _checked.update((*key, depth) for depth in new)
     return list(dict.fromkeys(notes))
+
+
+def _notes_on_defaults(study: Study, name: str) -> list[str]:
+    """Return notes on options that are set to depthbench's default, which a builder does not get."""
+    options = study.options_of(name)
+    return [
+        f"{name} has {option} = {default!r}: options.{option} = {getattr(options, option)!r} is the default "
+        "of depthbench, which builders of plug-ins do not get; give the parameter another name to set it"
+        for option, default in study.family(name).other_defaults.items()
+        if option in options.model_fields_set and option not in options.model_dump(exclude_defaults=True)
+    ]
 
 
 @dataclass(frozen=True)
@@ -81,10 +94,12 @@ def check_plugin(
     from depthbench.networks.check import Subject
 
     load_plugin(file)
-    source = source_of(file)
-    names = list(networks or [name for name, family in NETWORKS.items() if family.source == source])
+    plugin = loaded(Path(file).resolve())
+    assert plugin is not None
+    names = list(networks or [name for name, family in NETWORKS.items() if family.source == plugin.source])
     if not names:
         raise BadInput(f"{file}: defines no networks; add a dict NETWORKS, name -> builder")
+    look_up(DATASETS, "data set", data_set)
     images = load_images(Data(name=data_set), default_data_dir())
     checked = []
     for name in names:

@@ -23,7 +23,7 @@ from depthbench.machine.device import resolve_device
 from depthbench.machine.environment import cores_each
 from depthbench.machine.launch import Launch, read_launch
 from depthbench.machine.parent import end_with_parent
-from depthbench.plugins import load_plugin
+from depthbench.plugins.loading import load_plugins
 from depthbench.store.run_store import RunStore
 from depthbench.study.model import Run, Study
 from depthbench.training.mode import TrainingMode
@@ -200,8 +200,7 @@ def _device_of(setup: Setup, launch: Launch) -> str:
 
 def _prepare(setup: Setup) -> Images:
     """Load the plug-ins and the images of a setup. Raises BadInput if this machine cannot train."""
-    for plugin in setup.study.plugins:
-        load_plugin(plugin)
+    load_plugins(setup.study.plugins)
     resolve_device(_device_of(setup, read_launch()))
     images = load_images(setup.study.data, setup.execution.data_dir or default_data_dir())
     if images.content_hash() != setup.data_hash:

@@ -20,9 +20,12 @@ from depthbench.events import Event, RunEnded
 from depthbench.execution.ends import forget_failure, store_failure
 from depthbench.execution.messages import StartRun, Stop, WorkerSetup
 from depthbench.execution.process import connect_to_parent
-from depthbench.plugins import load_plugin
+from depthbench.networks import NETWORKS
+from depthbench.plugins.loading import load_plugins
+from depthbench.registry import look_up
 from depthbench.store.record import Record
 from depthbench.store.run_store import LOCK_SECONDS, RunIsBusy, RunStore
+from depthbench.study.model import Run
 
 FULL = 1 << 16  # bytes: a disk with less free space is full
 
@@ -65,6 +68,13 @@ class Inbox:
             self._has_stop = True
         else:
             self.starts.append(message)
+
+
+def check_code(run: Run) -> None:
+    """Raise BadInput if this process has loaded another version of a run's network than the plan."""
+    source = look_up(NETWORKS, "network", run.family).source
+    if source and source not in run.plugin:
+        raise BadInput(f"the code of {run.family} was edited after the study was planned: rerun the command")
 
 
 @dataclass
@@ -113,6 +123,7 @@ class Worker:
                     return
                 if self.images is None:
                     self.images = self._load_images()
+                check_code(start.run)
                 steps = self._train(start, store, self.images)
                 self.turns.append(Turn(start, store, steps, lock.pop_all()))
             except RunIsBusy as error:
@@ -124,8 +135,7 @@ class Worker:
 
     def _load_images(self) -> Images:
         """Load the plug-ins and the images."""
-        for plugin in self.setup.plugins:
-            load_plugin(plugin)
+        load_plugins(self.setup.plugins)
         return self.load_images()
 
     def _train(self, start: StartRun, store: RunStore, images: Images) -> Generator[None, None, Record]:

@@ -4,11 +4,16 @@ import math
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from depthbench.errors import BadInput, any_of
-from depthbench.networks.options import TAKEN_BY, defaults
+from depthbench.networks.options import TAKEN_BY, NetworkOptions, defaults
+from depthbench.parameters import Parameters, parameters_of
 from depthbench.registry import Entry
+
+ARGUMENTS = ("depth", "in_channels", "num_classes")
+"""What every builder is given."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +108,8 @@ class Family(Entry):
     """The family with the same parameters, with or without residual connections."""
 
     takes: frozenset[str] | None = None
-    """The options (fields of NetworkOptions) that the builder takes. None: unknown, as for a plug-in."""
+    """The options that the builder takes. None: fields of NetworkOptions are not checked, and a plug-in's
+    builder takes all `own` options."""
 
     flattens: bool = False
     """Whether the builder expects flattened images, where each pixel of each channel is a channel."""
@@ -135,6 +141,8 @@ class Family(Entry):
 
         Raises BadInput for a depth or a value that does not exist."""
         if not self.is_ours:
+            if arguments.keys() - {*ARGUMENTS, *TAKEN_BY}:
+                arguments = self.own.arguments(arguments)
             built = super().__call__(*args, **arguments)
             if "torch._dynamo" not in sys.modules:
                 return built
@@ -145,6 +153,41 @@ class Family(Entry):
         own = {key: value for key, value in self.unset.items() if key in takes}
         given = {key: value for key, value in arguments.items() if value is not None}
         return super().__call__(*args, **{**own, **self.options, **given})
+
+    @cached_property
+    def own(self) -> Parameters:
+        """The options that a plug-in's builder declares besides those of NetworkOptions.
+
+        The first use imports the builder."""
+        if self.is_ours:
+            return Parameters()
+        declared = parameters_of(self.load(), self.options, given=(*ARGUMENTS, *TAKEN_BY))
+        if self.takes is None:
+            return declared
+        return Parameters({name: each for name, each in declared.known.items() if name in self.takes})
+
+    @cached_property
+    def other_defaults(self) -> dict[str, Any]:
+        """The defaults of a plug-in's builder for options of NetworkOptions, where they are not ours.
+
+        Our defaults are not passed on, so that the builder has its own."""
+        if self.is_ours:
+            return {}
+        ours = NetworkOptions().model_dump()
+        theirs = parameters_of(self.load(), self.options, given=ARGUMENTS).defaults
+        return {
+            name: default
+            for name, default in theirs.items()
+            if ours.get(name) is not None and ours[name] != default
+        }
+
+    def check_own(self, values: Mapping[str, Any], name: str) -> dict[str, Any]:
+        """Return those of `values`, options of the builder, that differ from their defaults.
+
+        name: that of the network. Raises BadInput for options that it does not have, and for wrong values."""
+        if not values:
+            return {}
+        return self.own.checked(values, name, TAKEN_BY if self.takes is None else self.takes)
 
     @property
     def is_residual(self) -> bool | None:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, Self, get_args, get_origin
 
 from pydantic import AfterValidator, ConfigDict, Field
 
@@ -46,9 +46,11 @@ def _check_init(value: str) -> str:
 
 
 class NetworkOptions(Section):
-    """The options of the network at each depth. An unset option has the value of the network's paper."""
+    """The options of the network at each depth. An unset option has the value of the network's paper.
 
-    model_config = ConfigDict(use_attribute_docstrings=True)
+    A plug-in's builder declares its own options, which are further keys. The study checks them."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True, extra="allow")
 
     width: Annotated[Count | None, TakenBy(ALL)] = None
     """Filters of the first stage. Each further stage has twice as many. Units per layer of a fully connected
@@ -107,6 +109,16 @@ class NetworkOptions(Section):
     bottleneck_stride: Annotated[Literal["1x1", "3x3"], TakenBy(CONVOLUTIONAL, needs="bottleneck")] = "1x1"
     """The convolution of a bottleneck that halves the map: the first 1x1 convolution, as in the paper (3.8
     billion multiply-adds with 50 layers), or the 3x3 one, as in torchvision."""
+
+    @property
+    def own(self) -> dict[str, Any]:
+        """The options of a plug-in's builder."""
+        return dict(self.model_extra or {})
+
+    def with_own(self, values: Mapping[str, Any]) -> Self:
+        """Return a copy with other options of the builder."""
+        ours = self.model_dump(exclude_unset=True, include=set(type(self).model_fields))
+        return type(self)(**ours, **values)
 
 
 class BuiltOptions(NetworkOptions):

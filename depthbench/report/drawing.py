@@ -10,12 +10,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from depthbench.errors import one_line
 from depthbench.machine.environment import usable_cores
 from depthbench.registry import Entry
 from depthbench.report import svg
 from depthbench.report.copies import can_copy, in_copies
 from depthbench.report.entries import ReportFigure
 from depthbench.report.formats import STYLES, SUFFIXES
+from depthbench.text import single_line
 
 MANY_FIGURES, MANY_NETWORKS = 8, 4
 MOST_PROCESSES = 4
@@ -50,6 +52,8 @@ def draw_figures(
     calls = [
         partial(draw_figure, name, entry, evidence, folder, style=style) for name, entry in entries.items()
     ]
+    if not can_copy() and any(entry.origin for entry in entries.values()):
+        return [call() for call in calls]  # other processes have not loaded the plug-ins
     if len(entries) < MANY_FIGURES and networks < MANY_NETWORKS:
         return [call() for call in calls]
     try:
@@ -67,7 +71,8 @@ def _draw_in_processes(
     count = min(usable_cores(), MOST_PROCESSES)
     if can_copy():
         for entry in entries.values():
-            entry.load()  # imports matplotlib here once, and not in each copy
+            if not entry.origin:
+                entry.load()  # imports matplotlib here once, and not in each copy
         return in_copies(reversed(calls), count)[::-1]  # the last figures take the longest
     from joblib import Parallel, delayed
 
@@ -84,9 +89,17 @@ def draw_figure(name: str, entry: Entry, evidence: Any, folder: Path, *, style: 
     from depthbench.report.style.canvas import styled
     from depthbench.report.style.saving import save
 
-    part: ReportFigure = entry.load()
+    part: ReportFigure
     file = folder / name
-    drawn = part.draw(evidence, style)
+    try:
+        part = entry.load()
+        drawn = part.draw(evidence, style)
+    except Exception as error:
+        if not entry.origin:
+            raise
+        problem = f"the figure {name!r} of {entry.origin} raised {one_line(error)}"
+        print(f"depthbench: {single_line(problem)}; the report leaves it out", file=sys.stderr)
+        part, drawn = ReportFigure(lambda evidence: None, title=name, caption=""), None
     if drawn is None:
         for suffix in SUFFIXES:
             file.with_suffix(suffix).unlink(missing_ok=True)

@@ -15,13 +15,14 @@ from depthbench.analysis import FINISHED
 from depthbench.errors import BadInput, any_of
 from depthbench.files import remove_partial_files, write_text
 from depthbench.paths import expand
+from depthbench.plugins.installed import add_installed
+from depthbench.plugins.neighbours import neighbours_of
 from depthbench.registry import Entry
 from depthbench.report import opening, sentences
 from depthbench.report.drawing import FigureOnPage, draw_figures
 from depthbench.report.entries import ANSWER, CHAPTERS
 from depthbench.report.evidence import Comparison, Evidence
 from depthbench.report.figures import FIGURES
-from depthbench.report.figures.probe_by_layer import figures_of_probes
 from depthbench.report.formats import STYLES
 from depthbench.report.opening import Opening
 from depthbench.report.settings import environment
@@ -29,8 +30,11 @@ from depthbench.report.tables import TABLES
 from depthbench.report.tables.writing import TableOnPage, write_tables
 from depthbench.report.undecided import keep_undecided
 from depthbench.store.mirror import shown
+from depthbench.store.plugin_copies import copies_of, read_copies
+from depthbench.store.record import Record
 from depthbench.store.remote import fetch, folder_of, push
 from depthbench.study.grid import grids_of
+from depthbench.text import printable
 
 
 def write_report(
@@ -65,11 +69,15 @@ def write_page(path: Path, out: Path, style: str = "page") -> Path:
     """Write the report of the results in `path` to `out`; return the path of index.html.
 
     Raises BadInput if there are no results, or no run has data."""
+    # It imports matplotlib, so only where figures are drawn.
+    from depthbench.report.figures.probe_by_layer import figures_of_probes
+
     evidence = Evidence.load(path)
     runs = evidence.runs
     if runs.empty or not (len(evidence.history) or runs["status"].isin(FINISHED).any()):
         raise BadInput(f"{shown(path)}: no run has any data yet; run the study first")
     evidence.prepare()
+    add_installed()  # packages can have figures and tables
     figures = FIGURES | figures_of_probes(evidence)
     parts = write_parts(figures, TABLES, evidence, networks=runs["network"].nunique(), out=out, style=style)
     keep_undecided(evidence)  # so that `show` need not analyse the runs again
@@ -88,9 +96,39 @@ def write_page(path: Path, out: Path, style: str = "page") -> Path:
         depths=sorted(runs["depth"].unique()),
         environments={evidence.study["name"]: environment(evidence.records)},
         files={"study.toml, as run": (path / "study.toml").read_text(encoding="utf-8")},
+        copies=_copies(path, evidence.records),
         command=_command(path, evidence.study),
-        plugins=_plugins(path, evidence.study),
+        plugins=_with_neighbours(_plugins(path, evidence.study)),
     )
+
+
+@dataclass(frozen=True)
+class PluginOnPage:
+    """A stored plug-in as the page shows it."""
+
+    name: str
+    path: str
+    source: str
+    networks: Sequence[str]
+    """The networks whose runs used it."""
+    files: Mapping[str, str]
+    """Name -> text of the plug-in and its neighbours."""
+
+
+def _copies(path: Path, records: Sequence[Record]) -> list[PluginOnPage]:
+    """Return the plug-ins that are stored with the results."""
+    return [
+        PluginOnPage(
+            name=plugin.path.name,
+            path=str(plugin.path.relative_to(path)),
+            source=plugin.source,
+            networks=sorted({record.network for record in records if plugin.source in record.plugin}),
+            files={
+                name: printable(content.decode("utf-8", "replace")) for name, content in plugin.files.items()
+            },
+        )
+        for plugin in read_copies(path)
+    ]
 
 
 def _rates(evidence: Evidence) -> list[str]:
@@ -176,12 +214,13 @@ def render(
     *,
     sentences: Mapping[str, Sequence[str]],
     plugins: Sequence[str] = (),
+    copies: Sequence[PluginOnPage] = (),
     **variables: Any,
 ) -> Path:
     """Write index.html, one file that opens offline, to `out`; return its path.
 
     `sentences`: the sentences of each chapter. `plugins`: the plug-ins that the command on the page executes.
-    `variables`: further variables of page.html."""
+    `copies`: the plug-ins that are stored with the results. `variables`: further variables of page.html."""
     chapters = [parts.chapter(name, title, sentences.get(name, ())) for name, title in CHAPTERS.items()]
     html = template("page.html").render(
         opening=first,
@@ -189,6 +228,7 @@ def render(
         answer=parts.chapter(ANSWER),
         chapters=[chapter for chapter in chapters if not chapter.is_empty or chapter.name == "runs"],
         plugins=plugins,
+        copies=copies,
         **variables,
     )
     write_text(out / "index.html", html)
@@ -218,10 +258,21 @@ def _command(path: Path, study: Mapping[str, Any]) -> str:
 
 
 def _plugins(path: Path, study: Mapping[str, Any]) -> list[str]:
-    """Return the paths of the plug-ins that the study in `path` names."""
+    """Return the paths of the plug-ins that the study in `path` names, or of the copies of missing ones."""
     named = study.get("plugins")
-    files = [file for file in named if isinstance(file, str)] if isinstance(named, list) else []
-    return [relative_path(path / expand(file)) for file in files]
+    names = [name for name in named if isinstance(name, str)] if isinstance(named, list) else []
+    files = [path / expand(name) for name in names]
+    found = [[file] if file.is_file() else copies_of(path / "study.toml", file) or [file] for file in files]
+    return list(dict.fromkeys(relative_path(file) for each in found for file in each))
+
+
+def _with_neighbours(plugins: Iterable[str]) -> list[str]:
+    """Return the paths of plug-ins and of the files next to them that they import."""
+    paths = []
+    for plugin in map(Path, plugins):
+        names = neighbours_of(plugin) if plugin.is_file() else ()
+        paths += [str(plugin), *(str(plugin.parent / name) for name in sorted(names))]
+    return paths
 
 
 def grouped(figures: Iterable[FigureOnPage]) -> list[list[FigureOnPage]]:

@@ -16,6 +16,7 @@ from depthbench.data.settings import NOT_IN_RUN_ID
 from depthbench.errors import BadInput
 from depthbench.files import write_text
 from depthbench.store.mirror import shown
+from depthbench.store.plugin_copies import read_copies, write_copies
 from depthbench.store.run_store import LOCK, LOCK_SECONDS, RunIsBusy, RunStore
 from depthbench.store.settings import differences
 from depthbench.store.study_store import MERGING, StudyStore
@@ -66,6 +67,9 @@ def merge_results(sources: Sequence[str | Path], into: str | Path, *, notify: No
                 problem = f"{target.location} was created by another process just now"
                 raise BadInput(f"{problem}: rerun this command")
             _write(study, runs, target, notify)
+            for store in stores:
+                write_copies(target.path, read_copies(store.path))
+            target.push_plugins()
     return target.path
 
 

@@ -32,6 +32,7 @@ from depthbench.store.mirror import (
 )
 
 LOCK, STUDY = ".lock", "study.toml"
+PLUGINS = "plugins"  # a folder (store/plugin_copies.py)
 REPORT, COMPARISONS = "report", "comparisons"  # folders
 CHECKPOINTS = frozenset((CHECKPOINT, EARLIER_CHECKPOINT))
 BATCH = 100  # runs that are pulled at once
@@ -61,11 +62,15 @@ class Remote:
         return set(self.files.list(is_deep=False))
 
     def pull_study(self) -> None:
-        """Bring the mirror up to date, without checkpoints and reports.
+        """Bring the mirror up to date, without checkpoints and reports, but with copies of plug-ins.
 
         Runs that a process of this machine is writing are left as they are."""
         listed = self.files.list()
         self._root().pull_file(STUDY, listed.get(STUDY))
+        of_plugins = f"{PLUGINS}/"
+        self._folder(PLUGINS).pull(
+            {name.removeprefix(of_plugins): listed[name] for name in listed if name.startswith(of_plugins)}
+        )
         runs = _by_run(listed)
         for run_id in self._mirrored_runs() - runs.keys():
             self._forget(run_id)
@@ -151,11 +156,11 @@ class Remote:
     def push_folder(self, name: str) -> None:
         """Make a folder at the URL, e.g. report, equal to the one in the mirror."""
         path = self.mirror / name
-        Folder(path, self.files, name).push(_visible_files(path), self.files.list(name))
+        self._folder(name).push(_visible_files(path), self.files.list(name))
 
     def pull_folder(self, name: str) -> None:
         """Make a folder in the mirror equal to the one at the URL."""
-        Folder(self.mirror / name, self.files, name).pull(self.files.list(name))
+        self._folder(name).pull(self.files.list(name))
 
     def remove_folder(self, name: str) -> None:
         """Delete a folder at the URL."""
@@ -182,6 +187,9 @@ class Remote:
         """Raise OSError if the lock was lost, for example because this machine was suspended."""
         if run_id in self._leases:
             self._leases[run_id].check()
+
+    def _folder(self, name: str) -> Folder:
+        return Folder(self.mirror / name, self.files, name)
 
     def _root(self) -> Folder:
         return Folder(self.mirror, self.files)

@@ -130,6 +130,8 @@ def _row(record: Mapping[str, Any], search: Mapping[str, Any], final_names: Sequ
         values = run.get(name, {})
         for key, default in defaults.items():
             row[f"{name}.{key}"] = values.get(key, default if watched is None else None)
+    own = run.get("options", {}).keys() - NetworkOptions.model_fields.keys()  # of a plug-in's builder
+    row |= {f"options.{key}": run["options"][key] for key in sorted(own)}
     for key, value in (row.pop("recipe.optimizer_settings") or {}).items():
         row[f"recipe.{key}"] = value
     row["frontier.below"] = search.get("below")
@@ -165,7 +167,8 @@ class Results(NamedTuple):
     """One row per run: run_id, network, depth, seed, status, parameters, multiply_adds, final errors,
     seconds, peak_memory (bytes, None if not measured), ...
 
-    family is the name in NETWORKS. options.KEY, recipe.KEY and data.KEY are as a study file sets them.
+    family is the name in NETWORKS. options.KEY, recipe.KEY and data.KEY are as a study file sets them. An
+    option of a plug-in has a column if a run sets it, with NaN in rows where it has its default.
     data.shape is (C, H, W) if recorded. watched.KEY is what the caller of `watch` states. The settings
     of such a run are None, because they are unknown. frontier.below is the bound of a search, in percent."""
     history: "pd.DataFrame"

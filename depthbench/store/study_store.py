@@ -6,6 +6,7 @@
                                   layers.parquet       one row per probed step and layer
                                   predictions.parquet  one row per test image, if the run is done
                                   robustness.parquet   one row per corruption and strength, if requested
+    results/<study>/plugins/                       copies of the plug-ins that produced the runs
 
 A record says `interrupted` from the start of a run until its end, so that a kill leaves a true record."""
 
@@ -22,9 +23,11 @@ import filelock
 from depthbench.errors import BadInput, any_of
 from depthbench.files import NotToml, read_toml, remove_partial_files, write_text
 from depthbench.paths import URL, expand
-from depthbench.plugins import is_loaded
+from depthbench.plugins.loading import Plugin, loaded
+from depthbench.store import plugin_copies
 from depthbench.store.lease import LeaseIsHeld
 from depthbench.store.mirror import shown
+from depthbench.store.plugin_copies import write_copies
 from depthbench.store.record import Record
 from depthbench.store.remote import remote_of
 from depthbench.store.run_store import LOCK, LOCK_SECONDS, RunIsBusy, RunStore
@@ -37,7 +40,7 @@ from depthbench.text import single_line
 from depthbench.training.settings import Evaluate
 
 CHOSEN_BY_DATA = ("every", "train_size", "log_every")  # keys of [evaluate] that Study.resolve fills in
-DISCARDED_BY_FRESH = ("runs", "report", "report-slides", "slurm", "tensorboard")
+DISCARDED_BY_FRESH = ("runs", "report", "report-slides", "slurm", "tensorboard", plugin_copies.FOLDER)
 INDEX, UNDECIDED = ".index.json", ".undecided.json"  # files next to study.toml
 MERGING = ".merging"  # a folder for copies of runs (store/merge.py)
 JOIN_SECONDS = 60.0
@@ -46,7 +49,7 @@ JOIN_SECONDS = 60.0
 
 def _check_loaded(study_file: Path, plugin: Path) -> None:
     """Raise BadInput unless this process has loaded `plugin`, because a stored study can come from anyone."""
-    if not is_loaded(plugin):
+    if loaded(plugin) is None:
         raise BadInput(f"{study_file}: its plug-in {plugin} is not loaded; load it with --plugin {plugin}")
 
 
@@ -60,6 +63,7 @@ class StudyStore:
         self.path = expand(path) if self.remote is None else self.remote.mirror
         self.study_file = self.path / "study.toml"
         self._content = ""  # of study.toml, once the study is opened
+        self._plugins: list[Plugin] = []  # of the study
         self._is_shared = False  # opened, but not locked
         self._locks: list[filelock.BaseFileLock] = []
         self._locked_inode: int | None = None
@@ -198,6 +202,7 @@ class StudyStore:
     def _add(self, study: Study, data_hash: str) -> None:
         """Add `study` to study.toml."""
         text = self._joined_with(study).to_toml()
+        self._plugins = [plugin for path in study.plugins if (plugin := loaded(path)) is not None]
         self.replace(f'data_hash = "{data_hash}"\n{text}')
 
     def replace(self, content: str) -> None:
@@ -207,8 +212,15 @@ class StudyStore:
 
     def _write(self) -> None:
         write_text(self.study_file, self._content)
+        write_copies(self.path, self._plugins)
         if self.remote is not None:
             self.remote.push_study()
+            self.push_plugins()
+
+    def push_plugins(self) -> None:
+        """Push the copies of plug-ins to the URL, if there is one."""
+        if self.remote is not None and (self.path / plugin_copies.FOLDER).is_dir():
+            self.remote.push_folder(plugin_copies.FOLDER)
 
     def _push_unfinished_saves(self) -> None:
         """Push runs that a killed process of this machine saved but did not push."""
@@ -364,7 +376,11 @@ class StudyStore:
             return study
         stored = self.table()
         first, *also = join_grids([*grids_of(stored), study.grid, *study.also])
-        plugins = list(dict.fromkeys([*stored.get("plugins", []), *study.plugins]))
+        own = self.path.resolve() / plugin_copies.FOLDER
+        new = [
+            path for path in study.plugins if not Path(path).is_relative_to(own)
+        ]  # a copy is not a new one
+        plugins = list(dict.fromkeys([*stored.get("plugins", []), *new]))
         variants = {
             name: build(Variant, values, f"{self.study_file}: variants.{name}")
             for name, values in stored.get("variants", {}).items()

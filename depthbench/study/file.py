@@ -1,8 +1,11 @@
 """TOML + overrides -> Study: find a study, read it, and report in one line what is wrong with it."""
 
+import contextlib
 import json
 import re
+import shlex
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any, get_args
@@ -11,9 +14,13 @@ from pydantic import BaseModel, ValidationError
 
 from depthbench.errors import BadInput, any_of, nearest
 from depthbench.files import NotToml, parse_toml, read_toml
+from depthbench.networks import NETWORKS
+from depthbench.parameters import Parameter
 from depthbench.paths import URL, expand, locate
-from depthbench.plugins import load_plugin
+from depthbench.plugins.loading import Plugin, load_plugins
 from depthbench.schema import Section, each_once, explain
+from depthbench.store.mirror import shown
+from depthbench.store.plugin_copies import FOLDER, copies_of
 from depthbench.store.remote import fetch_file
 from depthbench.study.grid import Grids, restrict_grids
 from depthbench.study.model import FORMAT, Study, Variant
@@ -38,18 +45,21 @@ def read_study(
     overrides: Mapping[str, Any],
     *,
     check_consent: Callable[[Path, Path], None] = lambda file, plugin: None,
+    searched: Sequence[str] = (),
 ) -> Study:
     """Return what `load_study` does, but execute a plug-in of a study file only with consent.
 
     `check_consent` is called with the study file and the full path of a plug-in. It raises BadInput if the
-    file may not execute that plug-in. The plug-ins of `overrides` need no consent."""
+    file may not execute that plug-in. The plug-ins of `overrides` need no consent. searched: networks for a
+    search. They take the place of the grids, each at its shallowest depth."""
     values: dict[str, Any] = {}
     plugins: list[str] = []
     source = "study"
     if study is not None:
         path = find_study(str(study))
         source = f"study {path.stem}"
-        values = _read_file(path, check_consent)
+        named = [Path(file) for file in _plugin_paths(overrides, Path.cwd())]
+        values = _read_file(path, _Consent(check_consent, named))
         values.setdefault("name", path.stem)
         plugins += values.pop("plugins")
     plugins += _plugin_paths(overrides, Path.cwd())
@@ -58,16 +68,72 @@ def read_study(
         raise BadInput("extends: only a study file can extend another; name the other study instead")
     if values.get("also") and "grid" in overrides and "also" not in overrides:
         values, overrides = _restrict(values, overrides, source)
-    for plugin in plugins:
-        load_plugin(plugin)
-    built = build(Study, {**merge(values, overrides), "plugins": each_once(plugins)}, source)
+    load_plugins(plugins)
+    merged = {**merge(values, overrides), "plugins": each_once(plugins)}
+    built = build(Study, _for_search(merged, searched) if searched else merged, source)
     if study is None and "name" not in overrides:
         name = re.sub(r"[^A-Za-z0-9._-]+", "-", built.data.name).strip("._-")
         built = built.model_copy(update={"name": name or "folder"})
     return built
 
 
-def _read_file(path: Path, check_consent: Callable[[Path, Path], None], chain: Sequence[Path] = ()) -> dict:
+@dataclass(frozen=True)
+class _Consent:
+    """What decides which plug-ins of a study file are executed."""
+
+    check: Callable[[Path, Path], None]
+    """See `read_study`."""
+    named: Sequence[Path]
+    """The plug-ins of the overrides."""
+
+    def plugins(self, file: Path, listed: Sequence[str]) -> list[str]:
+        """Return the plug-ins of a study file to load, as full paths.
+
+        Leaves out those that a named plug-in replaces. Raises BadInput for one that does not exist, naming
+        the copy that is stored with the results, and for one without consent."""
+        kept = []
+        for path in listed:
+            plugin = Path(path)
+            if any(self._replaces(other, plugin, file) for other in self.named):
+                continue
+            if not plugin.is_file() and (copies := copies_of(file, plugin)):
+                named = " or ".join(f"--plugin {shlex.quote(str(copy))}" for copy in copies)
+                raise BadInput(
+                    f"{shown(file)}: its plug-in {plugin} does not exist; add {named}, which these results "
+                    "were made with, or --plugin with its new path"
+                )
+            self.check(file, plugin)
+            kept.append(path)
+        return kept
+
+    def _replaces(self, other: Path, plugin: Path, file: Path) -> bool:
+        """Return whether a named plug-in takes the place of another one of a study file.
+
+        It does if it has the same content, and if it has the same name and the other does not exist, or if
+        it is the copy that is stored with the study."""
+        if other == plugin or not other.is_file():
+            return False
+        if not plugin.is_file() or other.is_relative_to(file.parent.resolve() / FOLDER):
+            return other.name == plugin.name
+        return Plugin.read(other).source == Plugin.read(plugin).source
+
+
+def _for_search(values: Mapping, networks: Sequence[str]) -> dict:
+    """Return the tables of a study with a grid for each network, at its shallowest depth."""
+    grid, variants = (
+        table if isinstance(table := values.get(key, {}), Mapping) else {} for key in ("grid", "variants")
+    )
+    grids = []
+    for network in networks:
+        variant = variants.get(network, {"of": network})
+        of = variant.get("of") if isinstance(variant, Mapping) else None
+        family = NETWORKS.get(of) if isinstance(of, str) else None
+        shallowest = 1 if family is None else family.resolved().depths.depth(1)
+        grids.append({**grid, "network": [network], "depth": [shallowest]})
+    return {**values, "grid": grids[0], "also": grids[1:]}
+
+
+def _read_file(path: Path, consent: _Consent, chain: Sequence[Path] = ()) -> dict:
     """Return the tables of a study file, merged with those of the study that it extends.
 
     Paths in it are full paths. chain: the files that extend this one. Raises BadInput for what `read_study`
@@ -87,9 +153,7 @@ def _read_file(path: Path, check_consent: Callable[[Path, Path], None], chain: S
             "with that loop"
         )
     values.pop("data_hash", None)  # a stored study names the data it was run on
-    plugins = _plugin_paths(values, path.parent)
-    for plugin in plugins:
-        check_consent(path, Path(plugin))
+    plugins = consent.plugins(path, _plugin_paths(values, path.parent))
     values = {**_resolve_data_path(values, path.parent), "plugins": plugins}
     if "extends" not in values:
         return values
@@ -98,7 +162,7 @@ def _read_file(path: Path, check_consent: Callable[[Path, Path], None], chain: S
     if base.resolve() in chain:
         names = " -> ".join(file.name for file in (*chain, base))
         raise BadInput(f"study {chain[0].stem} extends itself ({names}): remove one `extends`")
-    return _extended(_read_file(base, check_consent, chain), values)
+    return _extended(_read_file(base, consent, chain), values)
 
 
 def _find_base(path: Path, name: Any) -> Path:
@@ -254,9 +318,26 @@ def tables_of_study() -> dict[str, type[Section]]:
 
 
 def homes_of(key: str) -> list[str]:
-    """Return the names of the sections that have the first part of `key`."""
+    """Return the names of the sections that have the first part of `key`.
+
+    The options of plug-ins that are loaded are in the section `options`."""
     first = key.partition(".")[0]
-    return [name for name, table in tables_of_study().items() if first in table.model_fields]
+    homes = [name for name, table in tables_of_study().items() if first in table.model_fields]
+    return homes or ["options"] * (first in own_options())
+
+
+def own_options(*, imports: bool = False) -> dict[str, dict[str, Parameter]]:
+    """Return the options that builders of plug-ins declare: name -> network -> its declaration.
+
+    imports: whether to import the networks of installed packages, too."""
+    found: dict[str, dict[str, Parameter]] = {}
+    for network, entry in NETWORKS.items():
+        family = entry
+        with contextlib.suppress(BadInput):  # `list networks` says that it cannot be imported
+            family = entry.resolved() if imports else entry
+        for name, parameter in family.own.known.items() if family.source else ():
+            found.setdefault(name, {})[network] = parameter
+    return found
 
 
 def parse_setting(setting: str) -> dict[str, Any]:
@@ -279,6 +360,7 @@ def parse_setting(setting: str) -> dict[str, Any]:
                 problem = f"several sections have a key {key!r}: write {any_of(f'{h}.{key}' for h in homes)}"
             else:
                 every = {field for table in tables.values() for field in table.model_fields}
+                every |= own_options().keys()
                 problem = f"unknown key {key!r}; {nearest(key, every, 'keys')}"
             raise BadInput(f"--set {setting}: {problem}")
         key = f"{homes[0]}.{key}"

@@ -14,9 +14,10 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from depthbench.errors import BadInput, any_of, nearest
+from depthbench.parameters import REQUIRED
 from depthbench.registry import known_to
 from depthbench.schema import BOUNDS, Section
-from depthbench.study.file import homes_of, tables_of_study
+from depthbench.study.file import homes_of, own_options, tables_of_study
 from depthbench.study.model import Frontier, Study
 from depthbench.training.optimizers import OPTIMIZERS
 
@@ -26,7 +27,10 @@ KINDS: dict[Any, str] = {
     bool: "true or false",
     str: "text",
     dict: "table",
+    list: "list",
+    tuple: "list",
 }
+UNSET = "none, it must be set"
 TOP = "study"  # stands for the keys that are in no section
 OTHER_SECTIONS: dict[str, type[Section]] = {"frontier": Frontier}  # that a study need not have
 
@@ -51,16 +55,19 @@ def sections() -> dict[str, type[Section]]:
     return {TOP: Study, **tables_of_study(), **OTHER_SECTIONS}
 
 
-def describe_keys(what: str | None = None) -> list[Key]:
+def describe_keys(what: str | None = None, *, imports: bool = False) -> list[Key]:
     """Return the keys of a section, one key such as `lr` or `recipe.lr`, or all keys.
 
-    Raises BadInput for an unknown section or key."""
+    imports: whether to import the networks of installed packages, to describe their options, too. Raises
+    BadInput for an unknown section or key."""
     tables = sections()
-    keys = [key for name, table in tables.items() for key in _keys_of(name, table)]
+    keys_of = {name: list(_keys_of(name, table)) for name, table in tables.items()}
+    keys_of["options"] += _keys_of_plugins(imports)
+    keys = [key for of_section in keys_of.values() for key in of_section]
     if what is None:
         return keys
     if what in tables:
-        return list(_keys_of(what, tables[what]))
+        return keys_of[what]
     if found := [key for key in keys if what in (key.name, key.name.rpartition(".")[2])]:
         return found
     words = {*tables, *(key.name.rpartition(".")[2] for key in keys)}
@@ -99,6 +106,20 @@ def _keys_of_optimizers() -> Iterator[Key]:
         yield Key(f"recipe.optimizer_settings.{key}", kind, default, meaning)
 
 
+def _keys_of_plugins(imports: bool) -> Iterator[Key]:
+    """Yield the options of plug-ins and packages, with the networks that have them.
+
+    Networks whose options differ in type or default get a key each."""
+    for name, declared in own_options(imports=imports).items():
+        of: dict[tuple[str, str], list[str]] = {}
+        for network, parameter in declared.items():
+            is_set = parameter.default is not REQUIRED
+            default = json.dumps(parameter.stored(parameter.default)) if is_set else UNSET
+            of.setdefault((_in_words(parameter.kind), default), []).append(network)
+        for (kind, default), networks in of.items():
+            yield Key(f"options.{name}", kind, default, f"An option of {any_of(networks)} (plug-in).")
+
+
 def _meanings(table: type[BaseModel]) -> dict[str, str]:
     """Return the docstrings below the fields of a class and of its bases."""
     found: dict[str, str] = {}
@@ -120,7 +141,7 @@ def _meanings(table: type[BaseModel]) -> dict[str, str]:
 
 def _default(field: FieldInfo) -> str:
     if field.is_required():
-        return "none, it must be set"
+        return UNSET
     value = field.get_default(call_default_factory=True)
     if value is None:
         return "unset"
@@ -153,7 +174,7 @@ def _in_words(annotation: Any) -> str:
         return any_of(json.dumps(value) for value in arguments)
     if origin in (Union, types.UnionType):
         return any_of(_in_words(each) for each in arguments if each is not type(None))
-    if origin is list:
+    if origin in (list, tuple) and len({*arguments} - {...}) == 1:
         return f"list of: {_in_words(arguments[0])}"
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return "table"

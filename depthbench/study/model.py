@@ -8,7 +8,7 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Annotated, Any, Self
 
 import tomli_w
@@ -28,9 +28,10 @@ from depthbench.networks.options import NetworkOptions
 from depthbench.paths import problem_of_name
 from depthbench.probes import PROBES
 from depthbench.probes.settings import Probe
-from depthbench.registry import look_up
+from depthbench.registry import Entry, look_up
 from depthbench.schema import Count, Percent, Positive, Section, explain
 from depthbench.study.grid import Grids
+from depthbench.training.optimizers import OPTIMIZERS
 from depthbench.training.settings import Evaluate, Recipe
 
 FORMAT = 1  # of results directories; increased when an older version would misread newer results
@@ -119,6 +120,13 @@ class Shared(Section):
         return _resolved("evaluate.log_every", self.evaluate.log_every)
 
 
+def _check_known(options: NetworkOptions, own: Collection[str]) -> None:
+    """Raise ValueError if `options` has a key that is neither ours nor one of `own`."""
+    for name in sorted(options.own.keys() - set(own)):
+        known = nearest(name, {*NetworkOptions.model_fields, *own}, "keys of options")
+        raise ValueError(f"unknown key 'options.{name}'; {known}")
+
+
 class Variant(Section):
     """A network that a study defines: one of NETWORKS with other options or another recipe."""
 
@@ -133,7 +141,8 @@ class Variant(Section):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        look_up(NETWORKS, "network", self.of)
+        family = look_up(NETWORKS, "network", self.of)
+        _check_known(self.options, family.own.known if self.options.own else ())
         for key in ("steps", "epochs"):
             if key in self.recipe.model_fields_set:
                 raise ValueError(f"recipe.{key} must be the same for all runs: set it in [recipe] instead")
@@ -149,7 +158,7 @@ class Run(Shared):
     depth: int
     seed: int
     plugin: str = ""
-    """SHA-256 of the plug-in files that define its network, data set or probes."""
+    """SHA-256 of the plug-ins and packages that define its network, optimiser, data set or probes."""
 
     @property
     def family(self) -> str:
@@ -188,7 +197,7 @@ class Study(Grids, Shared):
     may_diverge: list[str] = []
     """Networks whose divergence is an expected result and not a failure of the study."""
     plugins: list[str] = []
-    """Python files with more NETWORKS, DATASETS and PROBES."""
+    """Plug-ins: Python files with more NETWORKS, DATASETS, PROBES, OPTIMIZERS, FIGURES and TABLES."""
     keep_checkpoints: bool = False
     """Whether to keep the last state of finished runs, which includes the trained weights."""
 
@@ -197,6 +206,9 @@ class Study(Grids, Shared):
         for name in self.variants:
             if name in NETWORKS:
                 raise ValueError(f"variants.{name}: a bundled network has this name; use another one")
+        if self.options.own:
+            families = [self.family(name) for name in self.networks()]
+            _check_known(self.options, {name for family in families for name in family.own.known})
         for grid in (self.grid, *self.also):
             for name in grid.network:
                 family = self.checked(name)
@@ -218,10 +230,11 @@ class Study(Grids, Shared):
         Raises BadInput if the network is unknown, if it lacks an option that is set, or if the study's images
         do not suit its recipe."""
         family = self.family(network)
-        chosen = self.options_of(network).model_dump(exclude_defaults=True)
-        if unknown := sorted(set(chosen) - set(family.takes or chosen)):
-            options = nearest(unknown[0], family.takes or (), f"options of {network}")
-            raise BadInput(f"options.{unknown[0]}: {network} has no such option; {options}")
+        options = self.options_of(network)
+        chosen = set(options.model_dump(exclude_defaults=True)) - set(options.own)
+        if unknown := sorted(chosen - set(family.takes or chosen)):
+            known = nearest(unknown[0], family.takes or (), f"options of {network}")
+            raise BadInput(f"options.{unknown[0]}: {network} has no such option; {known}")
         self._check_views(self.recipe_of(network))
         return family
 
@@ -237,15 +250,28 @@ class Study(Grids, Shared):
     def family(self, network: str) -> Family:
         """Return the entry of NETWORKS for a network in the grid. Raises BadInput for an unknown network."""
         if network in self.variants:
-            return NETWORKS[self.variants[network].of]
+            return look_up(NETWORKS, "network", self.variants[network].of)
         if network not in NETWORKS:
             known = nearest(network, [*self.variants, *NETWORKS], "networks")
             raise BadInput(f"no network is called {network!r}; {known}")
-        return NETWORKS[network]
+        return NETWORKS[network].resolved()
 
     def options_of(self, network: str) -> NetworkOptions:
-        """Return the options of a network in the grid."""
-        return self._section_of(network, "options")
+        """Return the options of a network in the grid. Own options of its builder differ from their defaults.
+
+        Raises BadInput for own options that the builder does not declare, and for wrong values of them."""
+        options: NetworkOptions = self._section_of(network, "options")
+        own = self.family(network).check_own(options.own, network)
+        return options if own == options.own else options.with_own(own)
+
+    def _options(self) -> NetworkOptions:
+        """Return the shared options, without own options of builders that have their defaults everywhere."""
+        if not self.options.own:
+            return self.options
+        own: dict[str, Any] = {}
+        for network in self.networks():
+            own |= self.family(network).check_own(self.options.own, network)
+        return self.options.with_own(own)
 
     def recipe_of(self, network: str) -> Recipe:
         """Return the recipe of a network in the grid."""
@@ -284,7 +310,8 @@ class Study(Grids, Shared):
         _choose_evaluations(evaluate, recipe, train_size, other_size)
         if evaluate["log_every"] is None:
             evaluate["log_every"] = min(max(10, steps // 500), steps)
-        resolved = self.model_copy(update={"recipe": Recipe(**recipe), "evaluate": Evaluate(**evaluate)})
+        changed = {"recipe": Recipe(**recipe), "evaluate": Evaluate(**evaluate), "options": self._options()}
+        resolved = self.model_copy(update=changed)
         for network in self.networks():
             own = resolved.recipe_of(network)
             if own.warmup == "linear" and own.warmup_steps > steps:
@@ -319,9 +346,11 @@ class Study(Grids, Shared):
 
     def _plugin_of(self, network: str) -> str:
         """Return the SHA-256 of the plug-in files that a run of `network` uses, or "" if it uses none."""
-        entries = [self.family(network), *(PROBES[name] for name in self.probe.names)]
+        optimizer = look_up(OPTIMIZERS, "optimizer", self.recipe_of(network).optimizer)
+        probes = [look_up(PROBES, "probe", name) for name in self.probe.names]
+        entries: list[Entry] = [self.family(network), optimizer, *probes]
         if self.data.path is None:
-            entries.append(DATASETS[self.data.name])
+            entries.append(look_up(DATASETS, "data set", self.data.name))
         return "+".join(sorted({entry.source for entry in entries} - {""}))
 
     def to_toml(self) -> str:

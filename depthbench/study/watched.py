@@ -11,6 +11,7 @@ import tomli_w
 from pydantic import AfterValidator, model_validator
 
 from depthbench.networks import NETWORKS
+from depthbench.probes import PROBES
 from depthbench.probes.settings import Probe
 from depthbench.schema import Count, Section, Seed
 from depthbench.study.grid import Grids
@@ -78,6 +79,7 @@ class WatchedRun(WatchedNetwork):
 
     def settings(self) -> dict[str, Any]:
         """Return the settings of the run, for run.json."""
+        plugins = sorted({PROBES[name].source for name in self.probe.names} - {""})
         return {
             "network": self.network,
             "depth": self.depth,
@@ -85,6 +87,7 @@ class WatchedRun(WatchedNetwork):
             "watched": self.stated.model_dump(exclude_none=True),
             "data": {"name": self.data},
             "probe": self.probe.model_dump(mode="json", exclude_none=True),
+            **({"plugin": "+".join(plugins)} if plugins else {}),
         }
 
 

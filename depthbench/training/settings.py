@@ -107,7 +107,7 @@ class Recipe(Section):
     @model_validator(mode="after")
     def _check(self) -> Self:
         try:
-            settings = OPTIMIZERS[self.optimizer].checked(self.optimizer_settings)
+            settings = OPTIMIZERS[self.optimizer].resolved().checked(self.optimizer_settings)
         except ValueError as error:
             raise ValueError(f"with {self.optimizer}, {error}") from None
         if self.steps is not None and self.epochs is not None:

@@ -55,6 +55,14 @@ def test_a_plugin_of_a_study_file_is_not_executed_without_consent(given, command
     assert not (given.parent / "results").exists()
 
 
+def test_the_question_names_the_files_that_a_plugin_imports(given):
+    (given / "their.py").write_text("import helper\n" + PLUGIN)
+    (given / "helper.py").write_text("")
+    refused, _ = invoke(COMMANDS[0], given)
+    plugin = given / "their.py"
+    assert f"wants to execute {plugin} and, next to it, helper.py: read these files first" in str(refused)
+
+
 @pytest.mark.parametrize("consent", [["--trust-plugins"], ["--plugin", "PLUGIN"], ["--plugin", "LINK"]])
 def test_a_plugin_that_is_named_or_trusted_is_executed(given, consent):
     (given.parent / "link.py").symlink_to(given / "their.py")

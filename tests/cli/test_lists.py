@@ -37,7 +37,9 @@ def test_a_network_of_a_plug_in_need_not_be_described(monkeypatch):
 
 
 def test_an_unknown_list_is_refused_with_the_known_ones():
-    with pytest.raises(BadInput, match=r"list colours: no such list; .*networks, probes, settings"):
+    with pytest.raises(
+        BadInput, match=r"list colours: no such list; .*networks, optimizers, probes, settings"
+    ):
         describe_list("colours")
     with pytest.raises(BadInput, match="list netwroks: no such list; did you mean 'networks'"):
         describe_list("netwroks")

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -7,6 +9,7 @@ from depthbench.data.load import load_images
 from depthbench.data.mapped import Mapped
 from depthbench.data.settings import Data
 from depthbench.errors import BadInput
+from depthbench.registry import Entry
 
 PIXELS = np.arange(10 * 4, dtype=np.uint8).reshape(10, 1, 2, 2)
 LABELS = np.arange(10) % 2
@@ -22,7 +25,7 @@ def own(monkeypatch):
             directories.append(data_dir)
             return Images("own", train_x, LABELS, PIXELS, LABELS, ("a", "b"), flips=False)
 
-        monkeypatch.setitem(DATASETS, "own", load)
+        monkeypatch.setitem(DATASETS, "own", Entry(load))
         return directories
 
     return add
@@ -51,3 +54,30 @@ def test_a_validation_set_is_split_off_whatever_the_source(own, tmp_path):
 def test_a_folder_takes_precedence_over_a_name(tmp_path):
     with pytest.raises(BadInput, match=r"data folder .*gone does not exist"):
         load_images(Data(name="digits", path=str(tmp_path / "gone")), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (lambda images: (PIXELS, LABELS), "its loader returned a tuple; return depthbench.plugins.Images"),
+        (lambda images: 1 / 0, "its loader raised ZeroDivisionError: division by zero; fix its plug-in"),
+        ({"classes": ("a",)}, "classes has 1 name, but a classifier needs at least 2"),
+        ({"train_x": PIXELS / 255}, "train_x has the type float64; it should be a numpy array of uint8"),
+        (
+            {"train_y": LABELS.astype("int32")},
+            "train_y has the type int32; it should be a numpy array of i",
+        ),
+        ({"train_y": LABELS.tolist()}, "train_y is .0, 1, 0.*; it should be a numpy array of int64"),
+        ({"train_x": PIXELS[:, 0]}, r"train_x has the shape \(10, 2, 2\); it should be \(images, channels,"),
+        ({"train_y": LABELS[:9]}, r"train_y has the shape \(9,\); it should be \(10,\), a label per image"),
+        ({"test_x": PIXELS[..., :1]}, r"test_x has images of \(1, 2, 1\), but train_x of \(1, 2, 2\)"),
+        ({"test_y": LABELS + 1}, "test_y has labels from 1 to 2, but the 2 classes are 0 to 1"),
+        ({"val_x": PIXELS}, "val_y is None; it should be a numpy array of int64"),
+    ],
+)
+def test_what_a_plug_in_loads_is_checked(monkeypatch, tmp_path, change, problem):
+    images = Images("own", PIXELS, LABELS, PIXELS, LABELS, ("a", "b"), flips=False)
+    load = change if callable(change) else lambda folder: replace(images, **change)
+    monkeypatch.setitem(DATASETS, "own", Entry(load, origin="/mine.py"))
+    with pytest.raises(BadInput, match=f"data set 'own' of /mine.py: {problem}"):
+        load_images(Data(name="own"), tmp_path)

@@ -23,7 +23,7 @@ def plan(tiny, tmp_path, monkeypatch):
     def make(builder, executes=True, **study):
         monkeypatch.setitem(NETWORKS, "mine", Family(builder))
         grid = {"network": ["mine"], "depth": [3]} | study.pop("grid", {})
-        changed = tiny(grid=grid, options={"width": None}, **study)
+        changed = tiny(grid=grid, options={"width": None} | study.pop("options", {}), **study)
         return make_plan(changed, Execution(tmp_path, device="cpu"), executes=executes)
 
     return make
@@ -40,6 +40,16 @@ def test_notes_of_a_network_are_given_once(plan):
     note = "mine returns a tuple; the loss is that of the first of them"
     assert note in plan(after(lambda y, training: (y, y))).notes
     assert note not in plan(after(lambda y, training: (y, y))).notes
+
+
+def test_a_default_of_ours_that_a_builder_does_not_get_is_noted(plan):
+    def build(depth, in_channels, num_classes, norm="none", width=8):
+        return stack(depth, in_channels, num_classes)
+
+    assert plan(build).notes == ()
+    plugin_checks._checked.clear()
+    (note,) = plan(build, options={"norm": "batch"}).notes
+    assert note.startswith("mine has norm = 'none': options.norm = 'batch' is the default of depthbench")
 
 
 def test_the_seeds_are_compared_if_there_are_several(plan):
@@ -81,3 +91,5 @@ def test_every_network_of_a_file_is_checked(tmp_path):
         assert only.depths == (3,)
         with pytest.raises(BadInput, match="no network is called 'god'; did you mean 'good'"):
             check_plugin(file, networks=["god"])
+        with pytest.raises(BadInput, match="no data set is called 'digit'; did you mean 'digits'"):
+            check_plugin(file, data_set="digit")

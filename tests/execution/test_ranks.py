@@ -16,7 +16,7 @@ from depthbench.execution.plan import make_plan
 from depthbench.execution.run import execute
 from depthbench.execution.settings import Execution
 from depthbench.machine.launch import read_launch
-from depthbench.plugins import load_plugin
+from depthbench.plugins.loading import load_plugin
 from depthbench.store.results import load_results
 from depthbench.study.file import load_study
 from depthbench.training import checkpoint

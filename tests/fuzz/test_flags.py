@@ -32,6 +32,7 @@ START = {
     "compare": [RESULTS, "other"],
     "show": [RESULTS],
     "list": [],
+    "new": ["network", "mine"],
     "merge": [RESULTS, "other", "--into", "merged"],
 }
 NEVER = {"--calibrate", "--install-completion", "--show-completion", "--data-dir"}
@@ -55,6 +56,7 @@ PLAUSIBLE = {
     "--pilot": (RESULTS,),
     "--shard": ("1/2", "2/2", "3/2"),
     "--into": ("merged", "elsewhere"),
+    "--output": (".", "elsewhere"),
     "--study": ("quick", "he2015-responses-short"),
     "--below": ("50",),
     "--deepest": ("8", "20"),

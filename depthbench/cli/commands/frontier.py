@@ -76,10 +76,11 @@ def frontier(
     from depthbench.store.mirror import shown
 
     console = make_console(quiet=output.quiet, stderr=output.as_json)
+    names = parse_list("NETWORKS", networks, str)
     with interruptible(RESUME):
         found = find_frontier(
-            changes.load(study),
-            networks=parse_list("NETWORKS", networks, str),
+            changes.load(study, searched=names or ()),
+            networks=names,
             name=changes.name,
             below=below,
             deepest=deepest,

@@ -8,15 +8,17 @@ from rich.markup import escape
 from rich.table import Table
 
 from depthbench.cli import completion
+from depthbench.cli.lists import LISTS
 from depthbench.cli.options import plugin_option
 from depthbench.cli.terminal import out
+from depthbench.errors import any_of
 
 
 def list_(
     what: Annotated[
         str,
         typer.Argument(
-            help="networks, data, studies, probes, backends or settings.",
+            help=f"{any_of(LISTS)}.",
             show_default=False,
             autocompletion=completion.lists,
         ),
@@ -32,13 +34,26 @@ def list_(
     ] = None,
     plugin: Annotated[list[Path] | None, plugin_option()] = None,
 ) -> None:
-    """List the available networks, data sets, studies, probes or backends, or all settings of a study."""
-    from depthbench.cli.lists import describe_list
-    from depthbench.plugins import load_plugin
+    """List the available networks, data sets, studies and so on, or all settings of a study.
 
-    for file in plugin or []:
-        load_plugin(file)
+    Of what plug-ins and installed packages can add, the list also shows
+    where each entry comes from: depthbench itself (built in), a package, or
+    a file. Options of a plug-in's networks are settings.
+
+    Examples:
+
+      depthbench list networks --plugin my_block.py
+
+      depthbench list settings options --plugin my_block.py
+    """
+    from depthbench.cli.lists import describe_list, origins
+    from depthbench.paths import expand
+    from depthbench.plugins.loading import load_plugins
+
+    load_plugins(expand(file) for file in plugin or [])
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-    for name, description in describe_list(what, part).items():
-        table.add_row(f"[bold]{escape(name)}[/bold]", escape(description))
+    known = origins(what)
+    for name, description in describe_list(what, part, imports=True).items():
+        origin = [escape(known[name])] if name in known else []
+        table.add_row(f"[bold]{escape(name)}[/bold]", escape(description), *origin)
     out.print(table)

@@ -1,5 +1,6 @@
 """The command `depthbench report`."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -27,6 +28,9 @@ def report(
             autocompletion=completion.report_styles,
         ),
     ] = "page",
+    plugin: Annotated[
+        list[Path] | None, option("A Python file with FIGURES or TABLES of your own.", metavar="FILE")
+    ] = None,
     tensorboard: Annotated[bool, tensorboard_option()] = False,
 ) -> None:
     """Write the reports of stored results.
@@ -42,14 +46,19 @@ def report(
 
       depthbench report results/quick --style slides
 
+      depthbench report results/quick --plugin my_figure.py
+
       depthbench report results
     """
+    from depthbench.paths import expand
+    from depthbench.plugins.loading import load_plugins
     from depthbench.report.index import study_folders, write_index
     from depthbench.store.mirror import shown
     from depthbench.store.remote import fetch_all
     from depthbench.store.study_store import StudyStore
     from depthbench.tensorboard import check_installed, write_study
 
+    load_plugins(expand(file) for file in plugin or [])
     if tensorboard:
         check_installed()
     paths = [fetch_all(path) for path in results]

@@ -41,6 +41,7 @@ from depthbench.execution.settings import Execution
 from depthbench.execution.stalls import StallWatch
 from depthbench.execution.worker import Worker
 from depthbench.paths import URL
+from depthbench.plugins.loading import Plugin, loaded
 from depthbench.store.record import Status
 from depthbench.store.remote import fetch_file
 from depthbench.study.model import Run
@@ -318,8 +319,7 @@ class Job:
 
     setup: WorkerSetup
     """Without plug-ins. A task writes those to files of its node first."""
-    plugins: tuple[tuple[str, bytes], ...]
-    """(name, content) of each plug-in file."""
+    plugins: tuple[Plugin, ...]
     data: Data
     data_dir: Path
     """Where a node reads images that are not in the object store."""
@@ -509,7 +509,7 @@ def _job_of(plan: Plan) -> Job:
     folder = plan.execution.data_dir or default_data_dir()
     return Job(
         setup=WorkerSetup((), plan.threads, plan.data_hash),
-        plugins=tuple((Path(file).name, Path(file).read_bytes()) for file in plan.study.plugins),
+        plugins=tuple(filter(None, map(loaded, plan.study.plugins))),
         data=plan.study.data,
         data_dir=folder.absolute(),
     )
@@ -595,7 +595,7 @@ _plugin_folder = cache(_temporary_folder)
 
 
 @contextlib.contextmanager
-def _plugin_files(plugins: tuple[tuple[str, bytes], ...]) -> Iterator[tuple[str, ...]]:
+def _plugin_files(plugins: tuple[Plugin, ...]) -> Iterator[tuple[str, ...]]:
     """Yield the paths of files of this node with the plug-ins. They are the same for each run of a process.
 
     The files are removed after the run, because Ray ends its processes without their exit handlers."""
@@ -604,14 +604,8 @@ def _plugin_files(plugins: tuple[tuple[str, bytes], ...]) -> Iterator[tuple[str,
         return
     folder = Path(_plugin_folder("plugins"))
     folder.mkdir(mode=0o700, exist_ok=True)  # the run before has removed it
-    paths = []
     try:
-        for number, (name, content) in enumerate(plugins):
-            path = folder / str(number) / name
-            path.parent.mkdir()
-            path.write_bytes(content)
-            paths.append(str(path))
-        yield tuple(paths)
+        yield tuple(str(plugin.write(folder / str(number))) for number, plugin in enumerate(plugins))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -20,7 +20,7 @@ from depthbench.execution.backends.local import train_plan
 from depthbench.execution.ends import store_end
 from depthbench.execution.plan import Plan, make_plan
 from depthbench.execution.settings import Execution
-from depthbench.plugins import load_plugin
+from depthbench.plugins.loading import load_plugins
 from depthbench.store.record import Record
 from depthbench.store.study_store import StudyStore
 from depthbench.study.grid import Grid
@@ -79,8 +79,7 @@ class RunJob:
     def _plan(self) -> Plan:
         """Return the plan of the run on this node. Raises BadInput if the images, plug-ins or depthbench
         differ from those at submission."""
-        for plugin in self.study.plugins:
-            load_plugin(plugin)
+        load_plugins(self.study.plugins)
         grid = Grid(network=[self.run.network], depth=[self.run.depth], seed=[self.run.seed])
         plan = make_plan(self.study.model_copy(update={"grid": grid, "also": []}), self.execution)
         node = socket.gethostname()

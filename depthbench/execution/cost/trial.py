@@ -9,15 +9,14 @@ from depthbench.errors import one_line
 from depthbench.execution.cost.pace import measure
 from depthbench.execution.messages import Failed, Ready, Trial, TrialSetup
 from depthbench.execution.process import connect_to_parent
-from depthbench.plugins import load_plugin
+from depthbench.plugins.loading import load_plugins
 from depthbench.training.pace import Pace
 
 
 def serve(connection: Connection) -> None:
     """Measure the runs that the parent sends, until it ends."""
     setup: TrialSetup = connection.recv()
-    for plugin in setup.plugins:
-        load_plugin(plugin)
+    load_plugins(setup.plugins)
     import torch
 
     from depthbench.training import loop  # imports all that a run needs  # noqa: F401

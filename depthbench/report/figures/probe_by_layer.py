@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from depthbench.analysis.layers import by_layer, chosen_steps, of_probe
+from depthbench.errors import BadInput
 from depthbench.probes.columns import OTHER_COLUMNS, ROW_COLUMNS, SELECTED_BY
 from depthbench.registry import Entry
 from depthbench.report.entries import ReportFigure
@@ -30,7 +31,7 @@ WIDE = 20  # positive values that span this factor have a logarithmic axis
 
 def figures_of_probes(evidence: Evidence) -> dict[str, Entry]:
     """Return a figure for each probe of a study that no figure of FIGURES shows, by the name of its file."""
-    shown = {probe for entry in FIGURES.values() for probe in entry.load().probes}
+    shown = {probe for entry in FIGURES.values() for probe in _probes_of(entry)}
     known = {*shown, *RUN_COLUMNS, *ROW_COLUMNS, *OTHER_COLUMNS}
     columns = [str(column) for column in evidence.results.layers if column not in known]
     return {
@@ -38,6 +39,15 @@ def figures_of_probes(evidence: Evidence) -> dict[str, Entry]:
         for column in columns
         if re.fullmatch(r"\w[\w.-]*", column)  # it becomes the name of a file
     }
+
+
+def _probes_of(entry: Entry) -> tuple[str, ...]:
+    """Return the probes that a figure shows. None if it is of a package that cannot be imported."""
+    try:
+        part: ReportFigure = entry.load()
+    except BadInput:
+        return ()
+    return part.probes
 
 
 def figure_of(probe: str, about: str) -> ReportFigure:

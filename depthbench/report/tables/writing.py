@@ -1,5 +1,6 @@
 """Write tables as CSV, Markdown and LaTeX."""
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,9 +8,11 @@ from typing import Any
 
 import pandas as pd
 
+from depthbench.errors import one_line
 from depthbench.files import atomic, write_text
 from depthbench.registry import Entry
 from depthbench.report.entries import ReportTable, Table
+from depthbench.text import single_line
 
 SUFFIXES = (".csv", ".md", ".tex")
 PREAMBLE = "% the preamble needs: \\usepackage{booktabs, graphicx}\n"
@@ -30,8 +33,16 @@ def write_tables(entries: Mapping[str, Entry], evidence: Any, folder: Path) -> l
     """Build and write every table of `entries` that applies, in order; remove older files of the others."""
     tables = []
     for name, entry in entries.items():
-        part: ReportTable = entry.load()
-        table = part.build(evidence)
+        part: ReportTable
+        try:
+            part = entry.load()
+            table = part.build(evidence)
+        except Exception as error:
+            if not entry.origin:
+                raise
+            problem = f"the table {name!r} of {entry.origin} raised {one_line(error)}"
+            print(f"depthbench: {single_line(problem)}; the report leaves it out", file=sys.stderr)
+            table = None
         if table is None:
             for suffix in SUFFIXES:
                 (folder / name).with_suffix(suffix).unlink(missing_ok=True)

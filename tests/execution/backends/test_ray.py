@@ -28,6 +28,7 @@ from depthbench.execution.plan import Plan, make_plan
 from depthbench.execution.run import execute
 from depthbench.execution.settings import Execution
 from depthbench.paths import locate
+from depthbench.plugins.loading import Plugin
 from depthbench.training.mode import TrainingMode
 from tests.conftest import plugins_forgotten
 
@@ -159,14 +160,19 @@ def test_the_environment_can_ask_for_a_cluster_of_this_machine(tiny, tmp_path, m
 def test_plugins_are_at_the_same_paths_in_each_run_of_a_process_and_leave_no_file(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     ray_backend._plugin_folder.cache_clear()
-    plugins = (("mine.py", b"NETWORKS = {}"), ("mine.py", b"PROBES = {}"))
+    file = Path("mine.py")
+    plugins = (
+        Plugin(file, {"mine.py": b"NETWORKS = {}"}),
+        Plugin(file, {"mine.py": b"", "part/one.py": b"1"}),
+    )
     seen = []
     for _ in range(2):
         with _plugin_files(plugins) as paths:
             seen.append([(path, Path(path).read_bytes()) for path in paths])
+            assert Path(paths[1]).with_name("part").joinpath("one.py").read_bytes() == b"1"
         assert list(tmp_path.iterdir()) == []
     assert seen[0] == seen[1]
-    assert [content for _, content in seen[0]] == [content for _, content in plugins]
+    assert [content for _, content in seen[0]] == [plugin.files["mine.py"] for plugin in plugins]
     ray_backend._plugin_folder.cache_clear()
 
 

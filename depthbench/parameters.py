@@ -1,0 +1,147 @@
+"""The options that a function or class declares: its keyword parameters, with their types and defaults.
+
+No torch here."""
+
+import inspect
+import json
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic.errors import PydanticUserError
+from pydantic_core import PydanticSerializationError
+
+from depthbench.errors import BadInput, any_of, nearest
+from depthbench.schema import explain
+
+STRICT = ConfigDict(strict=True, allow_inf_nan=False)
+REQUIRED = inspect.Parameter.empty
+"""The default of an option that must be set."""
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One option of a builder."""
+
+    kind: Any
+    """Its type, as pydantic takes it."""
+    default: Any
+    adapter: TypeAdapter[Any] = field(repr=False)
+
+    def parsed(self, value: Any) -> Any:
+        """Return the builder's argument for a value of a study file: a tuple for a list, for example.
+
+        Raises ValidationError."""
+        return self.adapter.validate_json(json.dumps(value, default=str))
+
+    def stored(self, argument: Any) -> Any:
+        """Return the value of a study file for an argument of the builder. See `parsed`."""
+        return self.adapter.dump_python(argument, mode="json", warnings=False)
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """The options of a builder, by name."""
+
+    known: Mapping[str, Parameter] = field(default_factory=dict)
+
+    @cached_property
+    def defaults(self) -> dict[str, Any]:
+        """The values of options that are unset, as a study file has them. Without those that must be set."""
+        return {
+            name: parameter.stored(parameter.default)
+            for name, parameter in self.known.items()
+            if parameter.default is not REQUIRED
+        }
+
+    def checked(self, values: Mapping[str, Any], owner: str, others: Collection[str] = ()) -> dict[str, Any]:
+        """Return the values that differ from their defaults, as a study file has them.
+
+        owner: what has the options. others: its options that are declared elsewhere. Raises BadInput for an
+        unknown option, with the nearest known one, and for a value that the type of the option does not
+        allow."""
+        checked = {}
+        for name, value in values.items():
+            if name not in self.known:
+                known = nearest(name, {*self.known, *others}, f"options of {owner}")
+                raise BadInput(f"options.{name}: {owner} has no such option; {known}")
+            if value is None:  # unset
+                continue
+            try:
+                stored = self.known[name].stored(self.known[name].parsed(value))
+            except ValidationError as error:
+                problem = _explain(error, f"options.{name}")
+                shown = json.dumps(value, default=str)
+                raise BadInput(f"options.{name} = {shown}: {problem} (an option of {owner})") from None
+            if name not in self.defaults or stored != self.defaults[name]:
+                checked[name] = stored
+        return checked
+
+    def arguments(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the arguments of the builder for values that were checked. Other values are left as is."""
+        return {
+            name: self.known[name].parsed(value) if name in self.known else value
+            for name, value in values.items()
+        }
+
+
+def parameters_of(target: Callable[..., Any], fixed: Mapping[str, Any], given: Collection[str]) -> Parameters:
+    """Return the options that a function or class declares.
+
+    These are its parameters that can be passed by name and whose values a study file can hold. A type that is
+    not annotated is that of the default. fixed: arguments that replace defaults. given: parameters that are
+    no options."""
+    known = {}
+    for name, parameter in _signature(target).items():
+        if name in given or parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
+            continue
+        default = fixed.get(name, parameter.default)
+        kind = parameter.annotation
+        if kind is parameter.empty or isinstance(kind, str):  # a name that only a type checker sees
+            kind = _type_of(default)
+        if (adapter := _adapter(kind, default)) is not None:
+            known[name] = Parameter(kind, default, adapter)
+    return Parameters(known)
+
+
+def _signature(target: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
+    for evaluates in (True, False):
+        try:
+            return inspect.signature(target, eval_str=evaluates).parameters
+        except (ValueError, TypeError):  # a class written in C
+            return {}
+        except Exception:  # an annotation that cannot be evaluated
+            continue
+    return {}
+
+
+def _type_of(default: Any) -> Any:
+    """Return the type of an option from its default. The default 1 also allows 0.5."""
+    if default is None or default is REQUIRED:
+        return Any
+    return int | float if type(default) is int else type(default)
+
+
+def _adapter(kind: Any, default: Any) -> TypeAdapter[Any] | None:
+    """Return what checks an option, or None if a study file cannot hold its values, e.g. of a module."""
+    try:
+        try:
+            adapter = TypeAdapter(kind, config=STRICT)
+        except PydanticUserError:  # a type with settings of its own
+            adapter = TypeAdapter(kind)
+        adapter.json_schema()
+        if default is not REQUIRED:
+            json.dumps(adapter.dump_python(default, mode="json", warnings=False))
+    except (PydanticUserError, PydanticSerializationError, TypeError, ValueError, NameError):
+        return None
+    return adapter
+
+
+def _explain(error: ValidationError, key: str) -> str:
+    errors = [each for each in error.errors() if each["type"] != "none_required"] or error.errors()
+    problems = dict.fromkeys(explain(each, key) for each in errors)
+    if all(problem.startswith("should be ") for problem in problems):
+        return f"should be {any_of([problem.removeprefix('should be ') for problem in problems])}"
+    return next(iter(problems))
