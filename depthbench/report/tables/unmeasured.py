@@ -29,7 +29,7 @@ def unmeasured_table(table: pd.DataFrame) -> Table:
     )
     note = (
         "Layers, modules and parameters for which a probe has no value at some probed step, with the reason. "
-        "Figures mark these values as not measured, and zero, infinite and not a number differently."
+        "Figures mark these values differently from zero, infinite and not a number."
     )
     return Table(note, raw, shown.astype(str))
 
