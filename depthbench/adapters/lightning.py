@@ -17,9 +17,11 @@ class DepthbenchCallback(Callback):
     >>> callback = DepthbenchCallback("results/mine", name="my-net", metrics={"val_error": "val_err"})
     >>> Trainer(callbacks=[callback]).fit(module, loader)
 
-    metrics: column of the history (see `Watch.log`) -> the name under which the module logs it, in percent.
-    The loss is what `training_step` returns. Other options are those of `depthbench.watch`. A step is one
-    update, however many batches it accumulates. Raises BadInput as `depthbench.watch` does."""
+    metrics: column of the history (see `Watch.log`) -> the name under which the module logs it. Errors are in
+    percent. options: those of `depthbench.watch`.
+
+    The loss is what `training_step` returns. A step is one update, even if it accumulates several batches.
+    Raises BadInput as `depthbench.watch` does."""
 
     def __init__(self, path: str | Path, metrics: Mapping[str, str] | None = None, **options: Any):
         self.steps = Steps(path, **options)
@@ -44,10 +46,12 @@ class DepthbenchCallback(Callback):
         if isinstance(loss, Tensor):
             self._losses.append(loss.detach())
         if trainer.global_step == self._updates:
-            return  # gradients are accumulated
+            return  # still accumulating gradients
         self._updates = trainer.global_step
         self.steps.end_step()
-        values: dict[str, Any] = {"loss": sum(self._losses)} if self._losses else {}  # each is a share
+        values: dict[str, Any] = (
+            {"loss": sum(self._losses)} if self._losses else {}
+        )  # each batch returns its share
         self._losses.clear()
         if trainer.optimizers:
             values["lr"] = float(trainer.optimizers[0].param_groups[0]["lr"])

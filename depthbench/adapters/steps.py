@@ -1,4 +1,4 @@
-"""What the callbacks share: a step that one call of a loop begins and another one ends."""
+"""A step that begins and ends in different callbacks. The callbacks for all packages use it."""
 
 from contextlib import ExitStack
 from pathlib import Path
@@ -10,7 +10,7 @@ from depthbench.watching.watch import Watch, watch
 
 
 class Steps:
-    """A watch that begins with training, and its current step. `options` are those of `depthbench.watch`."""
+    """A watch that starts with training, and its current step. options: those of `depthbench.watch`."""
 
     def __init__(self, path: str | Path, **options: Any):
         self.path, self.options = path, options
@@ -20,12 +20,12 @@ class Steps:
         self._is_in_step = False
 
     def begin(self, model: nn.Module, made: int, **defaults: Any) -> None:
-        """Begin to watch a model after `made` steps. `defaults`: for options that the caller did not set."""
+        """Start to watch a model after `made` steps. defaults: for options that the caller did not set."""
         self.watch = watch(model, self.path, **defaults | self.options)
         self.watch.steps_made = made
 
     def begin_step(self) -> None:
-        """Begin a step, unless one has begun, as when gradients are accumulated."""
+        """Begin a step. Does nothing within a step, where gradients are accumulated."""
         if self.watch is not None and not self._is_in_step:
             self._step.enter_context(self.watch.step())
             self._is_in_step = True
@@ -47,10 +47,10 @@ class Steps:
             self.watch.close()
 
     def fail(self, error: BaseException) -> None:
-        """Store the run as failed, or as interrupted."""
+        """Store the run as failed, or as interrupted if a user stopped it."""
         self._is_in_step = False
         with ExitStack() as ends:
-            ends.push(lambda *raised: True)  # last: the caller raises the error
+            ends.push(lambda *raised: True)  # outermost: suppresses the error, which the caller raises
             if self.watch is not None:
                 ends.push(self.watch)
             ends.push(self._step.pop_all())

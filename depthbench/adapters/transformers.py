@@ -12,7 +12,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from depthbench.adapters.steps import Steps
 
 LOGGED = {"loss": "loss", "learning_rate": "lr", "epoch": "epoch"}
-"""What a Trainer logs -> the column of the history."""
+"""Name in the logs of a Trainer -> column of the history."""
 
 
 class DepthbenchCallback(TrainerCallback):
@@ -22,10 +22,13 @@ class DepthbenchCallback(TrainerCallback):
     >>> with callback:
     ...     Trainer(model, arguments, train_dataset=data, callbacks=[callback]).train()
 
-    The context stores the run as failed if training raises, which a Trainer does not tell its callbacks.
-    metrics: column of the history (see `Watch.log`) -> the name of a metric of an evaluation, in percent.
-    Loss and learning rate are those that the Trainer logs, every `logging_steps` updates. Other options are
-    those of `depthbench.watch`. Raises BadInput as it does."""
+    The `with` block stores the run as failed if training raises. A Trainer does not notify its callbacks.
+
+    metrics: column of the history (see `Watch.log`) -> name of an evaluation metric. Errors are in percent.
+    options: those of `depthbench.watch`.
+
+    Loss and learning rate are those that the Trainer logs every `logging_steps` updates. Raises BadInput as
+    `depthbench.watch` does."""
 
     def __init__(self, path: str | Path, metrics: Mapping[str, str] | None = None, **options: Any):
         self.steps = Steps(path, **options)
@@ -71,7 +74,7 @@ class DepthbenchCallback(TrainerCallback):
         logs: Mapping[str, Any],
         **others: Any,
     ) -> None:
-        if "loss" in logs:  # not those of an evaluation or of the end of training
+        if "loss" in logs:  # absent after an evaluation and at the end of training
             self.steps.log(**{column: float(logs[name]) for name, column in LOGGED.items() if name in logs})
 
     def on_evaluate(

@@ -116,7 +116,7 @@ def differing(settings: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
 
 
 UNKNOWN = "unknown"
-"""A setting of a study whose runs another loop trained (`depthbench.watch`)."""
+"""The value of a setting that is unknown, because another loop trained the runs (`depthbench.watch`)."""
 
 CAUTIONS = (
     (IMAGES, "different images or splits, so its errors are from a different task"),

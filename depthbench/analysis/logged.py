@@ -1,6 +1,6 @@
-"""Errors of runs that `depthbench.watch` recorded, which are those that their loop logged.
+"""Train errors of runs that `depthbench.watch` recorded, as their loop logged them.
 
-A loop that never measures the train error in evaluation mode is judged by that of its batches."""
+If a loop never logged the train error in evaluation mode, the error of its batches takes its place."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,12 +11,12 @@ BATCHES, JUDGED = "train_error", "train_error_eval"
 
 
 def is_watched(run: Mapping[str, Any]) -> bool:
-    """Return whether `watch` recorded a run, a row of `Results.runs`."""
+    """Return whether `depthbench.watch` recorded a run. run: a row of `Results.runs`."""
     return run.get("loop") == "watch"
 
 
 def with_batch_errors(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return the rows of runs with the train error of the batches where their loop logged no other."""
+    """Return rows of runs, with the train error of the batches in place of a missing one."""
     return [{**row, JUDGED: row[BATCHES]} if _needs_them(row) else dict(row) for row in rows]
 
 
@@ -25,7 +25,7 @@ def _needs_them(row: Mapping[str, Any]) -> bool:
 
 
 def history_with_batch_errors(history: pd.DataFrame, rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """Return the history with the same train errors. rows: those of its runs, as they are stored."""
+    """Return the history with the same replacement. rows: the rows of its runs before the replacement."""
     filled = [row["run_id"] for row in rows if _needs_them(row)]
     if not filled or history.empty:
         return history

@@ -46,7 +46,7 @@ def match_twins(runs: pd.DataFrame, history: pd.DataFrame) -> pd.DataFrame:
 
 
 def _pairs(runs: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
-    """Return every pair of twin families once, in the order of NETWORKS, and then those that runs state."""
+    """Return every pair of twins once: families in the order of NETWORKS, then networks that runs state."""
     order = list(NETWORKS).index
     pairs = {frozenset((name, family.twin)) for name, family in NETWORKS.items() if family.twin in NETWORKS}
     known = sorted((tuple(sorted(pair, key=order)) for pair in pairs), key=lambda pair: [*map(order, pair)])

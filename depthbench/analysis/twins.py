@@ -1,7 +1,7 @@
-"""Which networks are twins: one plain, one with residual connections, with the same weights.
+"""Decide which networks are twins: one plain and one residual, with the same weights.
 
-A network is a row of `Results.runs`, as a dict. depthbench knows the twins of its own families. Of networks
-that `depthbench.watch` recorded, it knows what the caller states."""
+A network is a row of `Results.runs`, as a dict. depthbench knows the twins of its own families. For a network
+that `depthbench.watch` recorded, the caller states its twin."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,7 +11,7 @@ import pandas as pd
 from depthbench.networks import NETWORKS
 
 STATED = ("watched.residual", "watched.twin")
-"""The columns of what the caller of `watch` states. Results without such runs may lack them."""
+"""Columns that hold what the caller of `watch` states. Results without such runs may lack them."""
 
 
 def are_twins(plain: Mapping[str, Any], residual: Mapping[str, Any]) -> bool:

@@ -62,6 +62,6 @@ class Ours:
 
 
 def turns_of(steps: int) -> list[int]:
-    """Divide the steps of a segment into turns of two loops that alternate."""
+    """Divide the steps of a segment into turns, in which two loops alternate."""
     pairs = min(PAIRS, steps)
     return [(steps + i) // pairs for i in range(pairs)]

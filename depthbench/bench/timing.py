@@ -29,7 +29,7 @@ def timed(label: str, advance: Callable[[], object], steps: int, device: torch.d
 def alternate(
     pair: Mapping[str, Callable[[], object]], turns: Sequence[int], device: torch.device
 ) -> list[Timing]:
-    """Time the steps of both loops of `pair` in each turn. The loop that begins alternates."""
+    """Time the steps of both loops of `pair` in each turn. Each loop starts alternately."""
     timings = []
     for i, steps in enumerate(turns):
         for label, advance in list(pair.items())[:: -1 if i % 2 else 1]:

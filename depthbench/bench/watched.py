@@ -1,4 +1,4 @@
-"""A loop of the user's own that `depthbench.watch` measures, next to the same loop without it."""
+"""A training loop in plain PyTorch, with and without `depthbench.watch`."""
 
 import tempfile
 from collections.abc import Callable
@@ -15,9 +15,9 @@ from depthbench.bench.timing import Timing, alternate
 
 
 class Watched:
-    """The contender that trains in such a loop, eagerly, with depthbench's network and batches.
+    """A contender that trains depthbench's network and batches eagerly in such a loop.
 
-    With `watch`, it also logs loss and train error at every step."""
+    With `watch`, the loop also logs the loss and the train error at every step."""
 
     def __init__(self, case: Case, device: torch.device):
         self.ours, self.device = Ours(case, device, "eager"), device
@@ -62,7 +62,8 @@ class Watched:
     def measure(self, mode: str, steps: int) -> list[Timing]:
         """Time `steps` updates without and with `watch`, alternately.
 
-        probes: it measures at every step. cadence: it measures a whole run at the default cadence."""
+        In the mode `probes`, `watch` measures every step. In the mode `cadence`, it measures a whole run at
+        the default cadence."""
         if mode == "probes":
             return alternate({"off": self.plain, "every step": self.watched}, turns_of(steps), self.device)
         turns = [CADENCE_PART] * (steps // CADENCE_PART)

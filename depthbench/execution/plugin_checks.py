@@ -59,11 +59,11 @@ def check_plugins(study: Study, images: Images) -> list[str]:
 
 
 def _notes_on_defaults(study: Study, name: str) -> list[str]:
-    """Return notes on options that are set to depthbench's default, which a builder does not get."""
+    """Return notes on options set to depthbench's default, which is not passed to a builder."""
     options = study.options_of(name)
     return [
         f"{name} has {option} = {default!r}: options.{option} = {getattr(options, option)!r} is the default "
-        "of depthbench, which builders of plug-ins do not get; give the parameter another name to set it"
+        "of depthbench, which is not passed to builders of plug-ins; rename the parameter to set this value"
         for option, default in study.family(name).other_defaults.items()
         if option in options.model_fields_set and option not in options.model_dump(exclude_defaults=True)
     ]

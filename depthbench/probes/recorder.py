@@ -1,4 +1,6 @@
-"""Measure probes in probed steps. Other steps have no overhead."""
+"""Measure probes in probed steps. Other steps have no overhead.
+
+Probes that compare the gradients of two steps also need the step before a probed one."""
 
 import sys
 from collections import Counter
@@ -74,7 +76,8 @@ class Recorder:
     ...     loss(network(x), y).backward()
     ...     values = recorder.values()
 
-    Probes over pairs of steps need three more calls. Each does nothing without such a probe.
+    Probes of `weight_gradients` and `weight_update` need three more calls. Without such a probe, they do
+    nothing.
 
     >>> if recorder.compares_gradients:  # in the step before a probed one
     ...     with recorder.preparing():
@@ -87,15 +90,15 @@ class Recorder:
     >>> optimizer.step()
     >>> values = recorder.with_updates(values)
 
-    Hooks exist only inside the context, and functions that a user's network compiles run uncompiled there.
+    Hooks exist only inside the context. There, functions that a user's network compiles run uncompiled.
     Every number stays on the device, so that fetching `values` is the only sync of a probed step. `at_once`
     keeps the tensors of the probes that can measure all layers together until `values` is called. This is
     faster on a GPU, but needs memory for these tensors.
 
-    A value covers every use of a layer in the step (see Probe). A forward pass that a backward pass makes
-    again, to save memory, is not another use. Tensors of single uses are kept no longer than until the
-    backward pass begins, and those that a probe can `combine` are not kept at all. `each_use` adds rows for
-    the first uses of each layer, as many as it says.
+    A value covers every use of a layer in the step (see Probe). A forward pass that a backward pass
+    repeats to save memory is not another use. Tensors of single uses are kept at most until the backward pass
+    begins. Those that a probe can `combine` are not kept. `each_use=N` adds rows for the first N uses of each
+    layer.
 
     If each of `ranks` processes has a part of the batch, `gather` returns the whole tensor of parts (B, ...),
     and probes measure that. The backward pass must start from `ranks` times this part's share of the loss,
@@ -117,7 +120,7 @@ class Recorder:
         self.selected = selected(network, self.probes)
         self.each_use = each_use
         self.rows = rows_of(self.layers, self.selected, each_use)
-        """What the rows of `values` are of: layers, their single uses, selected modules and parameters."""
+        """The meaning of the rows of `values`: layers, their single uses, selected modules and parameters."""
         self.at_once = {
             name: probe.measure_all
             for name, probe in self.probes.items()
@@ -136,24 +139,24 @@ class Recorder:
         self._stance = ExitStack()
         self._kept = KeptGradients()
         self._with_gradient: set[int] = set()  # the layers with a gradient when weights were measured
-        self._earlier: dict[str, Tensor] | None = None  # gradients of the step before, once they are needed
-        self._compared: dict[tuple[int, str], Tensor] = {}  # values of probes over pairs of tensors
+        self._earlier: dict[str, Tensor] | None = None  # gradients of the step before, taken on first need
+        self._compared: dict[tuple[int, str], Tensor] = {}  # values of probes of pairs of tensors
         self._before: dict[int, Tensor] = {}  # weights before the update
         self.is_measured = np.ones((len(self.rows), len(self.probes)), dtype=bool)
         """Which of the last `values` were measured."""
         self.reasons: dict[str, str] = {}
-        """Why some values were not measured in that step, by the name of the layer, module or parameter."""
+        """Layer, module or parameter -> why values were not measured in the last step."""
 
     @property
     def compares_gradients(self) -> bool:
-        """Whether a probe needs the gradients of the step before a probed one."""
+        """Whether a probe compares the gradients of a probed step with those of the step before."""
         return bool(self._probes_of("weight_gradients"))
 
     @contextmanager
     def preparing(self) -> Iterator[None]:
         """Make a context around the forward and backward pass of the step before a probed one.
 
-        It needs hooks only for weights that are computed from parameters."""
+        It adds hooks only for weights that are computed from parameters."""
         self._clear()
         self._force_eager()
         try:
@@ -177,14 +180,14 @@ class Recorder:
             )
 
     def note_replay(self, keeps: bool) -> None:
-        """Note that a captured step was replayed, of which the host sees nothing, and whether it keeps."""
+        """Note that a captured step was replayed. keeps: whether it kept gradients."""
         self._kept.note_replay(keeps)
 
     @torch.no_grad()
     def with_updates(self, values: Tensor) -> Tensor:
-        """Return the `values` of this step with those of the probes over the update.
+        """Return the `values` of this step, completed with the probes of `weight_update`.
 
-        Call this after the update. Its context may have ended."""
+        Call this after the update, inside the context or after it."""
         before, self._before = self._before, {}
         if not before:
             return values
@@ -243,7 +246,7 @@ class Recorder:
         self._clear()
 
     def _force_eager(self) -> None:
-        """Run functions uncompiled that a user's network compiles."""
+        """Run functions that a user's network compiles uncompiled."""
         if self._may_be_compiled and "torch._dynamo" in sys.modules:
             self._stance.enter_context(torch.compiler.set_stance("force_eager"))
 
@@ -251,14 +254,14 @@ class Recorder:
     def values(self) -> Tensor:
         """Return the values (rows, probes), on the device, in the order of `rows` and `probes`.
 
-        The values of a layer that took no part in the step are NaN. `is_measured` tells them from NaN that
-        was measured. A frozen layer has only its response. Call this inside the context, after the backward
+        The values of a layer that took no part in the step are NaN. `is_measured` distinguishes them from
+        measured NaN. A frozen layer has only its response. Call this inside the context, after the backward
         pass. Raises ValueError if a probe returns something other than one number."""
         self.measure_weights()
         return self.collected()
 
     def measure_weights(self) -> None:
-        """Measure weights and parameters as they are now, in place of an earlier measurement in this step."""
+        """Measure weights and parameters as they are now. Replaces an earlier measurement in this step."""
         weights = self._probes_of("weight")
         for index, layer in enumerate(self.layers):
             if any(parameter.grad is not None for parameter in layer.weight_parameters):
@@ -315,9 +318,9 @@ class Recorder:
                     measured[row, name] = self.probes[name].measure(uses.tensors[use])
 
     def _reasons(self, measured: Collection[tuple[int, str]]) -> dict[str, str]:
-        """Return why values of probes were not measured, by the name of what they are of.
+        """Return name of a layer, module or parameter -> why values were not measured.
 
-        Without a step before, there are no pairs of gradients, and none is missing."""
+        If no gradients of the step before were kept, their comparison does not count as missing."""
         reasons, earlier = {}, self._take_earlier()
         for index, layer in enumerate(self.layers):
             missing = {
@@ -343,15 +346,15 @@ class Recorder:
         }
 
     def _take_earlier(self) -> dict[str, Tensor]:
-        """Return the gradients of the step before, which no later step gets.
+        """Return the gradients of the step before. Later steps cannot get them.
 
-        A step that is interrupted before it is measured can be repeated with them."""
+        They are taken when they are needed, so a step that is interrupted earlier can be repeated."""
         if self._earlier is None:
             self._earlier = self._kept.take()
         return self._earlier
 
     def _compare(self, trained: Mapping[int, Tensor]) -> None:
-        """Measure the probes over pairs of gradients, and keep the weights for those over the update."""
+        """Measure the probes of pairs of gradients, and keep the weights for the probes of the update."""
         for name, probe in self._probes_of("weight_gradients").items():
             for index, weight in trained.items():
                 before = self._take_earlier().get(self.layers[index].name)
@@ -424,7 +427,7 @@ class Recorder:
         return parameter
 
     def _uses_of_all_processes(self) -> Mapping[tuple[int, str], Uses]:
-        """Return all uses. Those of other processes are among them already, unless a subclass adds them."""
+        """Return the uses in all processes. `gather` has already added the other processes."""
         return self._uses
 
     def _clear(self) -> None:
@@ -464,7 +467,7 @@ class Recorder:
         def follow(module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
             if not in_backward_pass():
                 self._calls[index] += 1
-            if output.requires_grad:  # not that of a frozen layer
+            if output.requires_grad:  # false for a frozen layer
                 output.register_hook(self._gradient_hook(index, probes))
 
         return follow
@@ -476,7 +479,7 @@ class Recorder:
         def measure(gradient: Tensor) -> None:
             self._release_single_uses()
             if any(use in self._uses[index, name] for name in probes if (index, name) in self._uses):
-                self._lose(index, probes)  # of several backward passes; the gradient is their sum
+                self._lose(index, probes)  # several backward passes, whose gradients add up
                 return
             self._measure(index, probes, self._whole(gradient), use)
             for name in probes if is_recomputed else ():
@@ -486,7 +489,7 @@ class Recorder:
 
     @cached_property
     def _attentions(self) -> dict[nn.MultiheadAttention, dict[str, int]]:
-        """The modules of attention, and the indices of their layers by projection."""
+        """Module of attention -> projection -> index of its layer."""
         found: dict[nn.MultiheadAttention, dict[str, int]] = {}
         of_module = {layer.weighted: index for index, layer in enumerate(self.layers)}
         for index, layer in enumerate(self.layers):
@@ -585,7 +588,7 @@ class Recorder:
 
 
 def one_number(probe: str, value: Any) -> Tensor:
-    """Return what a probe has measured. Raises ValueError if it is not one number."""
+    """Return the result of a probe. Raises ValueError if it is not one number."""
     if isinstance(value, Tensor) and not value.dim():
         return value
     what = f"a tensor of the shape {tuple(value.shape)}" if isinstance(value, Tensor) else repr(value)
@@ -593,7 +596,7 @@ def one_number(probe: str, value: Any) -> Tensor:
 
 
 def first_tensor(output: Any) -> Tensor | None:
-    """Return the first tensor of the output of a module: of a tuple, list or dict, or the output itself."""
+    """Return the output of a module, or its first tensor if it is a tuple, list or dict."""
     if isinstance(output, Tensor):
         return output
     values = output.values() if isinstance(output, Mapping) else output

@@ -45,7 +45,7 @@ from depthbench.store.study_store import StudyStore
 from depthbench.study.grid import requested_runs
 
 OF_LOOPS = ("images", "data.", "recipe.", "options.", "evaluate.")
-"""Settings that are unknown of runs that another loop trained."""
+"""Settings that are unknown if another loop trained the runs."""
 GRADIENTS = ("grad_norm_preact", "grad_norm_weight")
 
 
@@ -105,7 +105,7 @@ class Evidence(_OnlyFields):
 
     @cached_property
     def about_probes(self) -> dict[str, str]:
-        """What each probe measures, as the runs say, or the list of probes here."""
+        """Probe -> what it measures, from the runs or else from PROBES."""
         stored = {
             name: about for record in self.records for name, about in (record.execution.probes or {}).items()
         }
@@ -113,7 +113,7 @@ class Evidence(_OnlyFields):
 
     @cached_property
     def not_measured(self) -> pd.DataFrame:
-        """What probes did not measure, and why."""
+        """What probes did not measure, and why: `analysis.unmeasured.not_measured`."""
         order = {network: place for place, network in enumerate(self.runs["network"].unique())}
         records = [record for record in self.records if record.network in order]
         records.sort(key=lambda record: (order[record.network], record.depth, record.seed))
@@ -269,7 +269,7 @@ class Comparison(_OnlyFields):
 
     @cached_property
     def unknown_images(self) -> list[str]:
-        """Those of `other_images` of which it is unknown whether their images differ."""
+        """The studies of `other_images` whose images are unknown, so that they may be the same."""
         hashes = {label: each.study.get("data_hash") for label, each in self.studies.items()}
         baseline, *_ = hashes.values()
         return [label for label in self.other_images if not (baseline and hashes[label])]

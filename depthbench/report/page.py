@@ -238,8 +238,8 @@ def render(
 def _command(path: Path, study: Mapping[str, Any]) -> str:
     """Return the command that repeats the study in `path`, or its search, in the same directory.
 
-    Empty for runs that another loop trained. The command names the plug-ins, because it
-    would be refused without them (cli/consent.py)."""
+    Empty for runs that another loop trained. The command names the plug-ins, because it would be refused
+    without them (cli/consent.py)."""
     if "watched" in study:
         return ""
     parent = relative_path(path.resolve().parent)

@@ -46,7 +46,7 @@ def how_errors_are_measured(study: Mapping[str, Any]) -> str:
             "or, if the loop logged none, that of the batches it trained on."
         )
     return (
-        "Errors are measured in evaluation mode, without augmentation, the train error on "
+        "Errors are measured in evaluation mode, without augmentation. The train error is measured on "
         f"{train_images(study)}."
     )
 
@@ -352,8 +352,8 @@ def differences(
 ) -> list[str]:
     """State, for each study and kind of error, how often it is higher or lower than that of the baseline.
 
-    `table` is `analysis.comparison.differences`. Errors of studies of `other_images` are not compared,
-    because they are from a different task, or may be (`unknown_images`)."""
+    `table` is `analysis.comparison.differences`. Errors of the studies in `other_images` are not
+    compared, because their images differ, or may differ (`unknown_images`)."""
     sentences = [
         f"{study} {'may have' if study in unknown_images else 'has'} different images from {baseline}, so no "
         "difference is tested."

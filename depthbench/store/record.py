@@ -86,13 +86,13 @@ class HowExecuted(Part):
     images: str | None = None
     """Number, size and location of the images."""
     loop: str | None = None
-    """watch: depthbench.watch recorded the run in a loop of the user's own. None: depthbench trained it."""
+    """"watch": depthbench.watch recorded the run in a user's training loop. None: depthbench trained it."""
     processes: int | None = None
     """The processes that trained the run together, if there were several (torchrun)."""
     sync_batch_norm: bool | None = None
     """Whether they normalised over whole batches. None for one process."""
     probes: dict[str, str] | None = None
-    """What the probes that are not measured by default measure. None: there are only default ones."""
+    """Probe -> what it measures, for probes that are not in the default. None: only default probes."""
     not_measured: dict[str, str] | None = None
     """Layers with a value that probes did not measure, and parameters outside of layers, with the reasons.
     None: everything was measured."""
@@ -239,7 +239,7 @@ class Record(Part):
 
     @property
     def is_watched(self) -> bool:
-        """Whether `depthbench.watch` recorded the run in a loop of the user's own."""
+        """Whether `depthbench.watch` recorded the run in a user's training loop."""
         return "watched" in self.run
 
     @property

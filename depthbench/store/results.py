@@ -168,9 +168,9 @@ class Results(NamedTuple):
     seconds, peak_memory (bytes, None if not measured), ...
 
     family is the name in NETWORKS. options.KEY, recipe.KEY and data.KEY are as a study file sets them. An
-    option of a plug-in has a column if a run sets it, with NaN in rows where it has its default.
-    data.shape is (C, H, W) if recorded. watched.KEY is what the caller of `watch` states. The settings
-    of such a run are None, because they are unknown. frontier.below is the bound of a search, in percent."""
+    option of a plug-in has a column if a run sets it, with NaN in rows where it has its default. data.shape
+    is (C, H, W) if recorded. watched.KEY is what the caller of `watch` states; other settings of such a run
+    are unknown (None). frontier.below is the bound of a search, in percent."""
     history: "pd.DataFrame"
     """One row per logged step: run_id, network, depth, seed, step, epoch, lr, loss, train_error, and, at
     evaluations, train_error_eval, test_error and val_error."""

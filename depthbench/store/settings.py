@@ -10,8 +10,8 @@ from depthbench.study.model import Shared
 def shared_settings(study: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings that all runs of a study.toml share: dotted key -> value.
 
-    Keys without a value are left out. A key that an older study.toml does not know has its default. Of runs
-    that `depthbench.watch` recorded, only what is stored is known."""
+    Keys without a value are left out. A key that an older study.toml does not know has its default. For
+    runs that `depthbench.watch` recorded, only stored settings are returned."""
     defaults: dict[str, Any] = Shared().model_dump(mode="json")
     if "watched" in study:
         defaults = {name: {} for name in defaults}

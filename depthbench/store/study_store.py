@@ -206,7 +206,7 @@ class StudyStore:
         self.replace(f'data_hash = "{data_hash}"\n{text}')
 
     def replace(self, content: str) -> None:
-        """Write study.toml. The directory must be locked."""
+        """Write study.toml. The caller must have locked the directory."""
         self._content = content
         self._write()
 

@@ -12,13 +12,13 @@ from depthbench.study.watched import WatchedNetwork, WatchedRun, WatchedStudy
 def join(store: StudyStore, run: WatchedRun) -> None:
     """Add `run` to what study.toml lists, and create the directory if needed.
 
-    Several processes can do so at the same time. Raises BadInput if the directory holds anything but such
-    runs, or such runs with other settings, or if it cannot be written."""
+    Several processes can do this at the same time. Raises BadInput if the directory holds other results or
+    runs of `watch` with other settings, or if it cannot be written."""
     source = f"watch: {store.location}"
     name = store.path.resolve().name if store.remote is None else store.location.name
     new = build(WatchedStudy, WatchedStudy.values_of(run, name), source)
     store.fetch()
-    store.holds_a_study()  # refuses a directory of anything else before it is locked
+    store.holds_a_study()  # refuses a directory with anything else, before locking it
     with store.locked(JOIN_SECONDS):
         store.replace((_joined(store, new) if store.holds_a_study() else new).to_toml())
 

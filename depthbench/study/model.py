@@ -257,15 +257,16 @@ class Study(Grids, Shared):
         return NETWORKS[network].resolved()
 
     def options_of(self, network: str) -> NetworkOptions:
-        """Return the options of a network in the grid. Own options of its builder differ from their defaults.
+        """Return the options of a network in the grid.
 
-        Raises BadInput for own options that the builder does not declare, and for wrong values of them."""
+        Its builder's own options are included if they differ from their defaults. Raises BadInput for own
+        options that the builder does not declare, and for wrong values."""
         options: NetworkOptions = self._section_of(network, "options")
         own = self.family(network).check_own(options.own, network)
         return options if own == options.own else options.with_own(own)
 
     def _options(self) -> NetworkOptions:
-        """Return the shared options, without own options of builders that have their defaults everywhere."""
+        """Return the shared options. Leaves out own options that have their default in all networks."""
         if not self.options.own:
             return self.options
         own: dict[str, Any] = {}

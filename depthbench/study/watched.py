@@ -1,7 +1,7 @@
-"""Runs that `depthbench.watch` records in a training loop of the user's own. No torch here.
+"""Runs that `depthbench.watch` records in a user's training loop. No torch here.
 
-depthbench knows what the caller states about such a run and what it measures, and nothing else: a recipe, the
-options of the network and the images are unknown, and no default of depthbench stands for them."""
+depthbench knows only what the caller states about such a run and what it measures. The recipe, the options of
+the network and the images are unknown. No defaults replace them."""
 
 import hashlib
 import json
@@ -18,11 +18,11 @@ from depthbench.study.grid import Grids
 from depthbench.study.model import FORMAT, file_name
 
 UNKNOWN_DATA = "data not stated"
-"""The name of the images of a study that does not state it."""
+"""The name of the images if the caller does not state one."""
 
 
 def own_name(value: str) -> str:
-    """Return the name of a network. Raises ValueError with the end of a message about it."""
+    """Return a valid name of a network. Raises ValueError with the end of a message about the name."""
     if value in NETWORKS:
         raise ValueError("is the name of a network of depthbench; use another one")
     return file_name(value)
@@ -34,11 +34,11 @@ class WatchedNetwork(Section):
     residual: bool | None = None
     """Whether it has residual connections. None: not stated."""
     twin: str | None = None
-    """The network with the same weights but with, or without, residual connections. None: not stated."""
+    """The network that differs only in its residual connections. None: not stated."""
 
 
 class WatchedRun(WatchedNetwork):
-    """One network at one depth with one seed, trained once in a loop of the user's own."""
+    """One network at one depth with one seed, trained once in a user's training loop."""
 
     network: Annotated[str, AfterValidator(own_name)]
     depth: Count

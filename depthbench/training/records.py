@@ -30,7 +30,7 @@ Reader = Callable[[list[float]], Mapping[str, float]]
 
 
 def read_sums(sums: list[float]) -> dict[str, float]:
-    """Return the values of a row that follow from `Step.take_sums`."""
+    """Compute the values of a row from `Step.take_sums`."""
     loss, train_error = means(sums)
     return {"loss": loss, "train_error": train_error}
 
@@ -71,9 +71,9 @@ class Records:
         return time.perf_counter() - self._fetched
 
     def add(self, row: dict[str, Any], numbers: Tensor, read: Reader = read_sums) -> None:
-        """Add a row without what follows from `numbers` (n,), which may be on a device.
+        """Add a row, and the numbers (n,) from which the rest of it is computed. They may be on a device.
 
-        `read` turns them into values of the row, by default those of `Step.take_sums`."""
+        `read` computes values of the row from them, by default from those of `Step.take_sums`."""
         self._pending.append(_Pending(row, numbers, read))
 
     def add_probed(self, step: int, values: Tensor, is_measured: np.ndarray | None = None) -> None:
@@ -113,8 +113,8 @@ class Records:
     def layers(self) -> "pd.DataFrame":
         """Return the probed values as a table with a row for each probed step and row of the recorder.
 
-        `probes.columns` describes the columns. Rows of single uses are only of layers that were used more
-        than once."""
+        `probes.columns` describes the columns. Only layers that were used more than once have rows of single
+        uses."""
         import pandas as pd
 
         values = self._values()
@@ -170,7 +170,7 @@ class Records:
         }
 
     def restore(self, state: dict[str, Any], device: torch.device) -> None:
-        """Go back to `state`. Raises ValueError if a version stored it that measured other layers."""
+        """Go back to `state`. Raises ValueError if the version that stored it measured other layers."""
         values = state["probed_values"]
         shape = (len(self._rows_probed), len(self._probes))
         if values is not None and values.shape[1:] != shape:

@@ -1,1 +1,1 @@
-"""Measure a training loop of the user's own (`depthbench.watch`)."""
+"""Measure a user's training loop (`depthbench.watch`)."""

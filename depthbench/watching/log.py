@@ -1,4 +1,4 @@
-"""What a loop logs: values that stay on the device until a row is due."""
+"""The values that a loop logs. They stay on their device until they are fetched."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -23,8 +23,8 @@ Value = float | Tensor
 class Log:
     """Logged values, which become rows of `records`.
 
-    A row is due every `every` steps, and at each evaluation, i.e. when a column of ERROR_COLUMNS is logged.
-    every: None for 10, or a five-hundredth of the steps so far, whichever is more."""
+    A row is made every `every` steps, and at each evaluation, i.e. when a column of ERROR_COLUMNS is logged.
+    every: steps between rows. None: 10, or a five-hundredth of the steps so far if that is more."""
 
     def __init__(self, records: Records, device: torch.device, every: int | None = None):
         self.records, self.device, self.every = records, device, every
@@ -43,7 +43,7 @@ class Log:
             self.end_row(step)
 
     def end_row(self, step: int) -> None:
-        """Make a row of what was logged since the last one. Waits for nothing."""
+        """Make a row from the values logged since the last one. Does not wait for a device."""
         row: dict[str, Any] = {"step": step, **dict.fromkeys(COLUMNS, math.nan)}
         known: dict[str, float] = {}
         waiting: dict[str, Tensor] = {}
@@ -73,7 +73,7 @@ def _checked(name: str, value: Any) -> Value:
         if value.numel() != 1 or value.is_complex():
             shape = "x".join(map(str, value.shape))
             raise BadInput(f"watch: log({name}=...) is a tensor of shape {shape}; pass one number")
-        if value.device.type != "cpu":  # whose numbers the host need not wait for
+        if value.device.type != "cpu":  # do not wait for the device
             return value.detach().reshape(()).clone()
         value = value.item()
     elif isinstance(value, bool) or not isinstance(value, int | float | np.number | np.ndarray):

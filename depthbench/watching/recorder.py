@@ -19,7 +19,7 @@ from depthbench.probes.rows import Selected
 from depthbench.watching.wrappers import Subject, is_sharded, whole
 
 OF_BATCHES = ("preactivation_gradient", "response", "output")
-"""The tensors of which each process has a part. Weights are alike in all of them."""
+"""Targets of which each process has a part. Weights are the same in all processes."""
 
 NO_BACKWARD = "no backward pass in the step"
 NOT_UPDATED = "no optimiser updates it in the step"
@@ -29,14 +29,14 @@ USED_UP = "its gradient is used up within the backward pass"
 class LoopRecorder(Recorder):
     """A context around one update: its forward and backward passes, and the call of its optimiser.
 
-    It measures weights and their gradients at the end of each backward pass, so before the loop clips or
-    clears them. The last backward pass before an optimiser updates a layer counts, because its gradient is
-    the accumulated one. Pre-activations and responses cover all forward passes until then. Later passes in
-    the step, for example of an optimiser that evaluates its closure again, do not count.
+    It measures weights and their gradients at the end of each backward pass, before the loop clips or clears
+    them. The last measurement before an optimiser updates a layer counts, because it has the accumulated
+    gradient. Pre-activations and responses cover all forward passes before the update. Later passes in the
+    step do not count, for example when an optimiser evaluates its closure again.
 
-    If a GradScaler scaled the loss, gradients are divided by its scale before they are measured. The network
-    can be one of several processes. The gradient of a pre-activation is then that of the mean loss over the
-    processes, and `collected` joins what all of them measured."""
+    If a GradScaler scaled the loss, gradients are divided by its scale before they are measured. If several
+    processes train together, dL/dz is the gradient of the mean loss over the processes, and `collected` joins
+    what all of them measured."""
 
     def __init__(self, subject: Subject, probes: Mapping[str, Probe], each_use: int = 0):
         super().__init__(subject.network, probes, each_use=each_use)
@@ -49,23 +49,23 @@ class LoopRecorder(Recorder):
         self.layers = [each._replace(name=_without_wrappers(each.name)) for each in self.layers]
         self.rows = [row._replace(name=_without_wrappers(row.name)) for row in self.rows]
         self.subject = subject
-        self._may_be_compiled = True  # by the loop
+        self._may_be_compiled = True  # the loop may compile it
         self._scale: Tensor | None = None
-        self._first_use = 0  # of this step; a loop may differentiate older outputs later
-        self._used_up: set[int] = set()  # layers whose gradient was gone as soon as it was there
+        self._first_use = 0  # of this step; outputs of earlier steps do not count
+        self._used_up: set[int] = set()  # layers whose gradient was cleared within the backward pass
         self._closed: set[int] = set()  # layers that were updated in this step
         self._passes = 0  # backward passes in this step
         self._is_probed = self._keeps = False
         self._following: dict[str, Tensor] = {}  # gradients that the next step is compared with
         self.result: Tensor | None = None
-        """The values (layers, probes) of the last step, if it was probed."""
+        """The values (rows, probes) of the last step, if it was probed."""
         self._task = -1  # the backward pass that will measure at its end
 
     @contextmanager
     def measuring(self, *, probed: bool, keeps: bool) -> Iterator[None]:
-        """Make a context around a step. `result` has what it measured, if it is probed.
+        """Make a context around a step. `result` then holds the values, if the step is probed.
 
-        keeps: whether the next step is probed, and compared with this one."""
+        keeps: whether to keep the gradients for the probes of the next step."""
         self._is_probed, self._keeps = probed, keeps and self.compares_gradients
         self._following, self.result = {}, None
         if not (self._is_probed or self._keeps):
@@ -80,7 +80,7 @@ class LoopRecorder(Recorder):
                 self.result = self._with_updates(self.collected())
 
     def _with_updates(self, values: Tensor) -> Tensor:
-        """Measure updates, of those layers that an optimiser has updated in the step."""
+        """Measure the updates of layers that an optimiser has updated in the step."""
         self._before = {index: weight for index, weight in self._before.items() if index in self._closed}
         updates = [column for column, probe in enumerate(self.probes.values()) if probe.of == "weight_update"]
         for index in set(range(len(self.layers))) - self._before.keys() if updates else ():
@@ -112,14 +112,14 @@ class LoopRecorder(Recorder):
             tensor.register_hook(lambda gradient: self._await_end())
 
     def _end_of_gradient(self, index: int, parameter: Tensor) -> None:
-        if parameter.grad is None:  # an optimiser has updated it
+        if parameter.grad is None:  # cleared, e.g. by an optimiser within the backward pass
             self._used_up.add(index)
         self._await_end()
 
     def _await_end(self) -> None:
-        """Measure at the end of this backward pass, after everything else that waits for its end.
+        """Measure at the end of this backward pass, after all other callbacks.
 
-        DistributedDataParallel and fully_shard finish their gradients in such a callback."""
+        In such callbacks, DistributedDataParallel and fully_shard finish their gradients."""
         task = torch._C._current_graph_task_id()
         if task == self._task or not self._handles:
             return
@@ -143,7 +143,9 @@ class LoopRecorder(Recorder):
             }
 
     def _before_update(self, optimizer: Any, args: Any, kwargs: Any) -> Any:
-        """Close the layers that an optimiser updates, after the first evaluation of its closure, if any."""
+        """End the measurement of the layers that an optimiser updates.
+
+        With a closure, this is after its first evaluation."""
         owned = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
         layers = [
             index
@@ -188,7 +190,7 @@ class LoopRecorder(Recorder):
             torch.amp.GradScaler.scale = original  # type: ignore[method-assign]
 
     def _unscaled(self, gradient: Tensor) -> Tensor:
-        """Return a gradient divided by the scale of the loss, which half precision might not hold."""
+        """Return a gradient divided by the scale of the loss, in float32 or wider."""
         if self._scale is None:
             return gradient
         wide = gradient.to(torch.promote_types(gradient.dtype, torch.float32))
@@ -199,7 +201,7 @@ class LoopRecorder(Recorder):
         return unscaled if self.subject.ranks == 1 else unscaled / self.subject.ranks
 
     def _weights(self) -> dict[int, Tensor]:
-        """Return the whole weights of the layers that are not updated yet, with their unscaled gradients."""
+        """Return the whole weights of layers that are not updated yet, with unscaled gradients."""
         weights = super()._weights()
         return {index: self._current(index, weights[index]) for index in weights if index not in self._closed}
 
@@ -211,12 +213,14 @@ class LoopRecorder(Recorder):
         if weight.grad is None or (self._scale is None and not is_sharded(weight) and not must_average):
             return weight
         gradient = whole(weight.grad)
-        if must_average:  # of a weight that is computed from parameters; theirs are averaged
+        if must_average:  # only gradients of parameters are averaged already
             gradient = gradient.clone()
             dist.all_reduce(gradient, group=self.subject.group)
             gradient /= self.subject.ranks
         gradient = self._unscaled(gradient)
-        copy = whole(weight.detach()).to(gradient.dtype).detach()  # another tensor object
+        copy = (
+            whole(weight.detach()).to(gradient.dtype).detach()
+        )  # a new tensor object, which can have another gradient
         copy.grad = gradient
         return copy
 
@@ -238,7 +242,7 @@ class LoopRecorder(Recorder):
         return NO_BACKWARD if reason != FROZEN and not self._passes else reason
 
     def _uses_of_all_processes(self) -> Mapping[tuple[int, str], Uses]:
-        """Return the uses in all processes. Those of weights are the same in all of them."""
+        """Return the uses in all processes. Weights have the same uses in all processes."""
         group = self.subject.group
         if group is None:
             return self._uses
@@ -266,5 +270,5 @@ def _parameters_of(measured: Layer | Selected) -> list[nn.Parameter]:
 
 
 def _without_wrappers(name: str) -> str:
-    """Return the name of a module as it is without torch.compile."""
+    """Return the name that a module has without torch.compile."""
     return name.replace("_orig_mod.", "")

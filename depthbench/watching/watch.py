@@ -1,4 +1,4 @@
-"""`depthbench.watch`: measure a training loop of the user's own, and store it as a run."""
+"""Measure a user's training loop and store it as a run: `depthbench.watch`."""
 
 import contextlib
 import sys
@@ -36,7 +36,7 @@ from depthbench.watching.recorder import LoopRecorder
 from depthbench.watching.wrappers import Subject, subject_of
 
 SAVE_SECONDS = 30.0
-"""Shortest time between two saves of the results so far. Saving takes at most 1 % of the time."""
+"""Shortest time between two saves of the results so far. Saves also take at most 1 % of the time."""
 
 
 def watch(
@@ -71,27 +71,34 @@ def watch(
     ...     watch.log(loss=loss, train_error=error_in_percent)
     >>> watch.close()
 
-    A step is one update of the weights. Its block contains all of its forward and backward passes, so several
-    ones if gradients are accumulated, and the calls of clipping and of the optimiser. Hooks exist in probed
-    steps only. `report`, `compare`, `show` and `load_results` read `path` as any results directory. Several
-    networks, depths and seeds can share it, also at the same time.
+    A step is one update of the weights. Its block contains all forward and backward passes of the update
+    (several if gradients are accumulated), clipping and the call of the optimiser. Hooks exist only in probed
+    steps and, if gradients are compared (`grad_cosine`), in the step before. `report`, `compare`, `show` and
+    `load_results` read `path` like any results directory. Several networks, depths and seeds can share it,
+    also at the same time.
 
-    path: a directory or URL, which is created. name: of the network; default: its class. depth: its number of
-    weighted layers, which is the default. seed: tells runs of one network and depth apart. steps: the number
-    of updates planned, if it is known; then the last step is probed as well. probes: names from `depthbench
-    list probes`; default: all of depthbench's. By default the steps 0, 1, 2, 5, 10, 20, 50, ... are probed.
-    every: also probe every N steps. probe_steps: probe these steps instead. each_use: also store the first N
-    uses of each layer that is used several times. log_every: steps between rows of
-    the history; default: 10, or more in a long run. classes: number of classes, from which chance error
-    follows. data: a name for the images. residual, twin: whether the network has residual connections, and
-    the name of the network in `path` that differs only in this. overwrite: replace a finished run of the same
-    name, depth and seed. process_group: the processes that average gradients, if the model is neither
-    DistributedDataParallel nor sharded with fully_shard.
+    - path: directory or URL of the results. It is created if needed.
+    - name: name of the network. Default: its class.
+    - depth: depth of the network. Default: its number of weighted layers.
+    - seed: distinguishes runs of the same network and depth.
+    - steps: planned number of updates, if known. The last step is then probed as well.
+    - probes: names from `depthbench list probes`. Default: the four that `depthbench run` measures, too.
+    - probe_steps: steps to probe. Default: 0, 1, 2, 5, 10, 20, 50, ...
+    - every: also probe every N steps.
+    - each_use: also store the first N uses of each layer that a step uses several times.
+    - log_every: steps between rows of the history. Default: 10, or more in a long run.
+    - classes: number of classes, which determines the chance error.
+    - data: name of the images.
+    - residual: whether the network has residual connections.
+    - twin: name of the network in `path` that differs only in its residual connections.
+    - overwrite: whether to replace a finished run of the same name, depth and seed.
+    - process_group: the processes that average gradients, if the model is neither DistributedDataParallel nor
+      sharded with fully_shard.
 
-    What is measured: the gradients of the update, before clipping and divided by the scale of a GradScaler,
-    averaged over the processes. dL/dz and responses cover every use of a layer in the step, also in several
-    backward passes (root sum of squares). Compiled models run uncompiled in probed steps. Layers without a
-    value are listed in run.json with the reason.
+    Gradients are those of the update: averaged over the processes, divided by the scale of a GradScaler, and
+    before clipping. dL/dz and responses cover every use of a layer in the step, also in several backward
+    passes (root sum of squares). Compiled models run uncompiled in probed steps. run.json lists layers
+    without a value, with the reason.
 
     Raises BadInput for an unknown name or impossible value, a model whose layers cannot be measured, a
     directory with other results or settings, a finished run without `overwrite`, and a run that another
@@ -141,9 +148,10 @@ def layers_of(network: nn.Module) -> list[Layer]:
 
 
 class Watch:
-    """A run that a loop of the user's own trains. `watch` makes it.
+    """A run in a user's training loop. `watch` makes it.
 
-    As a context, it stores the run as failed, with the reason, if the loop raises."""
+    If an exception leaves its `with` block, the run is stored as failed, with the reason, or as interrupted
+    if a user stopped it."""
 
     def __init__(
         self, subject: Subject, run: WatchedRun, path: str | Path, *, log_every: int | None, overwrite: bool
@@ -165,7 +173,7 @@ class Watch:
         self._has_warned = False
         self._started = self._saved = time.perf_counter()
         self._save_seconds = 0.0
-        initial_weights = hash_weights(subject.network)  # all processes take part in it
+        initial_weights = hash_weights(subject.network)  # all processes must call this
         facts = {
             "steps": run.steps,
             "num_classes": run.classes,
@@ -181,7 +189,7 @@ class Watch:
 
     @contextlib.contextmanager
     def _agreed(self) -> Iterator[None]:
-        """Do this in the process that writes. If it raises BadInput there, it raises in all processes."""
+        """Run the block. If it raises BadInput in the process that writes, all processes raise it."""
         problem: BadInput | None = None
         try:
             yield
@@ -273,10 +281,11 @@ class Watch:
         """Log numbers or tensors with one number, after a step.
 
         Names: loss, train_error (of the batches), train_error_eval, test_error and val_error (in evaluation
-        mode), lr and epoch. Errors are in percent. The history has the mean loss and train error since the
-        row before, and the last value of the others. Tensors stay on their device until then.
+        mode), lr and epoch. Errors are in percent. A row of the history has the mean loss and train error
+        since the row before, and the last value of the others. Tensors stay on their device until rows are
+        fetched.
 
-        Raises BadInput for an unknown name, an error outside of 0 to 100, before the first step and after
+        Raises BadInput for an unknown name, for an error outside 0 to 100, before the first step, and after
         `close`."""
         self._check_open("log")
         if not self.steps_made:
@@ -286,15 +295,17 @@ class Watch:
 
     @property
     def has_diverged(self) -> bool:
-        """Whether a loss is known that is infinite or not a number. Nothing after it is stored.
+        """Whether a row of the history has a loss that is infinite or not a number. That row is the last.
 
-        Logged values are known from the next step on, those on a GPU after at most 2 seconds."""
+        A row is known after the next step, or on a GPU after the first step that ends 2 seconds or more
+        after rows were last fetched."""
         return self._records.has_diverged
 
     def close(self) -> None:
         """Store the run as done, or as diverged if a loss was infinite or not a number.
 
-        Does nothing if the run was closed already. Raises OSError if the results cannot be written."""
+        Without any step, it is stored as interrupted. Does nothing if called again. Raises OSError if the
+        results cannot be written."""
         if not self._is_open:
             return
         self._fetch(ends=True)
@@ -317,7 +328,7 @@ class Watch:
             raise BadInput(f"watch: {method}() is called after close()")
 
     def _keep_up(self) -> None:
-        """Fetch rows and save the results, if enough time has passed."""
+        """Fetch rows and save the results if enough time has passed."""
         if self._records.waited >= self._fetch_seconds:
             self._fetch()
         now = time.perf_counter()
@@ -336,7 +347,7 @@ class Watch:
     def _save(
         self, status: Status, error: BaseException | None = None, *, must_succeed: bool = False
     ) -> None:
-        """Store the results so far. A full disk does not end the loop, unless `must_succeed`."""
+        """Store the results so far. If they cannot be written, warns once, or raises if `must_succeed`."""
         if self._store is None:
             return
         self._record = self._record.changed(
@@ -364,7 +375,7 @@ class Watch:
         final = self._records.tracker.final(self._records.rows, None)
         if status == "diverged":
             final = self._records.tracker.final(self._records.rows, self.run.chance_error)
-            if self.run.chance_error is None:  # it has no error that could count
+            if self.run.chance_error is None:  # a diverged run counts at chance error, which is unknown
                 final = {}
         return {
             "step": step,
@@ -384,5 +395,5 @@ class Watch:
 
 
 def _status_after(error: BaseException) -> Status:
-    """Return how a run ends that an exception ends: a user who stops a loop interrupts it."""
+    """Return the status of a run after an exception: interrupted if a user stopped the loop, else failed."""
     return "failed" if isinstance(error, Exception | SystemExit) else "interrupted"

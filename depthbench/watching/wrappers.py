@@ -1,4 +1,4 @@
-"""The network inside what a loop trains, and the processes that average its gradients."""
+"""Find the network inside wrappers, and the processes that average its gradients."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +10,7 @@ from torch.nn.parallel import DataParallel, DistributedDataParallel
 
 from depthbench.errors import BadInput
 
-SHARDED = "_fsdp_state"  # what fully_shard adds
+SHARDED = "_fsdp_state"  # attribute that fully_shard adds
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,8 @@ class Subject:
 def subject_of(model: Any, group: dist.ProcessGroup | None = None) -> Subject:
     """Return the network inside `model`, which may be compiled or distributed, and its processes.
 
-    group: the processes that average the gradients of a model that does not say so itself. Raises BadInput,
-    which names the wrapper, if its layers cannot be measured."""
+    group: the processes that average the gradients, if the model does not average them itself. Raises
+    BadInput, which names the wrapper, if its layers cannot be measured."""
     if not isinstance(model, nn.Module):
         raise BadInput(f"watch: the model is a {type(model).__name__}; pass a torch.nn.Module")
     network = model
@@ -57,7 +57,7 @@ def subject_of(model: Any, group: dist.ProcessGroup | None = None) -> Subject:
 
 
 def _inner(module: nn.Module) -> nn.Module | None:
-    """Return the module inside a wrapper, or None if it is no wrapper."""
+    """Return the module inside a wrapper, or None if the module is not a wrapper."""
     if isinstance(module, DistributedDataParallel):
         return module.module
     if isinstance(module, DataParallel):
@@ -83,7 +83,8 @@ def _check(module: nn.Module) -> None:
         raise BadInput(f"watch: {name} of DeepSpeed keeps gradients to itself, so they cannot be measured")
     if isinstance(module, torch.jit.ScriptModule):
         raise BadInput(
-            "watch: a TorchScript module calls no Python code that measures; pass the original module"
+            "watch: a TorchScript module runs without Python, so it cannot be measured; pass the original "
+            "module"
         )
 
 
@@ -107,5 +108,5 @@ def is_sharded(tensor: Tensor) -> bool:
 
 
 def whole(tensor: Tensor) -> Tensor:
-    """Return a tensor from its parts. All processes must call this for the same tensors in the same order."""
+    """Assemble a tensor from its parts. All processes must call this, for the same tensors in order."""
     return tensor.full_tensor() if is_sharded(tensor) else tensor  # type: ignore[attr-defined]

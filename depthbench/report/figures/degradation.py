@@ -68,9 +68,10 @@ def draw(evidence: Evidence) -> Figure | None:
 
 
 def panels_of(evidence: Evidence) -> dict[str, str]:
-    """Return the title of each panel by the error that it shows.
+    """Return the error in each panel -> the title of the panel.
 
-    Another loop (`depthbench.watch`) logs errors in its own way, and perhaps no test error."""
+    For runs of another loop (`depthbench.watch`), the title says "as logged", and errors that it did not log
+    are left out."""
     if "watched" not in evidence.study:
         return PANELS
     titles = PANELS | {"train_error_eval": "train error, as logged"}

@@ -1,4 +1,4 @@
-"""Any probe by layer and step: the figure of each probe that no other figure shows."""
+"""Any probe by layer and step. Each probe that no other figure shows is drawn so."""
 
 import re
 from functools import partial
@@ -26,11 +26,11 @@ from depthbench.report.style import canvas, layout, legends, palette, tags, text
 from depthbench.report.style.norms import NormScale
 
 RUN_COLUMNS = ("run_id", "network", "depth", "seed")
-WIDE = 20  # positive values that span this factor have a logarithmic axis
+WIDE = 20  # positive values that span this factor get a logarithmic axis
 
 
 def figures_of_probes(evidence: Evidence) -> dict[str, Entry]:
-    """Return a figure for each probe of a study that no figure of FIGURES shows, by the name of its file."""
+    """Return name of the file -> figure, for each probe of a study that no figure of FIGURES shows."""
     shown = {probe for entry in FIGURES.values() for probe in _probes_of(entry)}
     known = {*shown, *RUN_COLUMNS, *ROW_COLUMNS, *OTHER_COLUMNS}
     columns = [str(column) for column in evidence.results.layers if column not in known]
@@ -42,7 +42,7 @@ def figures_of_probes(evidence: Evidence) -> dict[str, Entry]:
 
 
 def _probes_of(entry: Entry) -> tuple[str, ...]:
-    """Return the probes that a figure shows. None if it is of a package that cannot be imported."""
+    """Return the probes that a figure shows. Empty if its package cannot be imported."""
     try:
         part: ReportFigure = entry.load()
     except BadInput:
@@ -51,7 +51,7 @@ def _probes_of(entry: Entry) -> tuple[str, ...]:
 
 
 def figure_of(probe: str, about: str) -> ReportFigure:
-    """Return the figure of a probe, whose caption begins with what it measures."""
+    """Return the figure of a probe. Its caption begins with what the probe measures."""
     what = f"{probe}: {about[0].upper()}{about[1:].rstrip('.')}." if about else f"The probe {probe}."
     return ReportFigure(
         partial(draw, column=probe),

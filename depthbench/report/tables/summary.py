@@ -26,7 +26,8 @@ def build(evidence: Evidence) -> Table:
 def build_comparison(compared: Comparison) -> Table:
     return summary_table(
         compared.summary,
-        "Each study measures the train error on the training images that it chooses, or as its loop logs it.",
+        "Each study chooses the training images on which it measures the train error. Errors of runs of "
+        "depthbench.watch are those that their loop logged.",
     )
 
 
