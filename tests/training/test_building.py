@@ -5,7 +5,13 @@ from torch import nn
 
 from depthbench.networks import NETWORKS, Family
 from depthbench.networks.cost import count_parameters
-from depthbench.training.building import build_network, hash_weights, make_class_weights, make_optimizer
+from depthbench.training.building import (
+    build_network,
+    hash_weights,
+    make_class_weights,
+    make_optimizer,
+    restore_optimizer,
+)
 from depthbench.training.settings import Recipe
 
 
@@ -114,6 +120,33 @@ def test_a_shared_weight_is_updated_once_per_step(optimizer, decay_norm):
     assert all(torch.equal(own[name], parameter) for name, parameter in once.named_parameters())
     assert count_parameters(tied) == count_parameters(once)
     assert hash_weights(tied) == hash_weights(once)
+
+
+@pytest.mark.parametrize(("momentum", "dampening"), [(0.9, 0.0), (0.9, 0.5), (0.0, 0.0)])
+def test_a_parameter_may_get_its_first_gradient_after_the_first_step(momentum, dampening):
+    def recipe(**changed):
+        return Recipe(lr=0.1, momentum=momentum, optimizer_settings={"dampening": dampening}, **changed)
+
+    gradients = [(1.0, None, None), (2.0, 3.0, None), (None, 4.0, None), (5.0, 6.0, 7.0), (8.0, 9.0, 1.0)]
+    together = network_of(a=torch.ones(3), b=torch.ones(3), c=torch.ones(3))
+    alone = [network_of(**{name: torch.ones(3)}) for name in "abc"]
+    optimizers = [make_optimizer(network, recipe()) for network in (together, *alone)]
+    for step, values in enumerate(gradients):
+        for network, order in ((together, values), *zip(alone, [(v,) for v in values], strict=True)):
+            for parameter, value in zip(network.parameters(), order, strict=True):
+                parameter.grad = None if value is None else torch.full((3,), value) / 7
+        for optimizer in optimizers:
+            optimizer.step()
+        (group,) = optimizers[0].param_groups
+        assert len(group["params"]) == 3
+        if step == 1:  # go on from a checkpoint, with a parameter that was not used yet
+            state = optimizers[0].state_dict()
+            optimizers[0] = make_optimizer(together, recipe())
+            restore_optimizer(optimizers[0], state)
+    trained = [parameter for network in alone for parameter in network.parameters()]
+    for parameter, other in zip(together.parameters(), trained, strict=True):
+        assert torch.equal(parameter, other)
+    assert not torch.equal(trained[2], torch.ones(3))
 
 
 def test_class_weights_are_inverse_to_frequencies_and_1_on_average():
