@@ -16,7 +16,7 @@ from depthbench.networks.cost import count_multiply_adds
 from depthbench.networks.family import Family
 from depthbench.networks.layers import depth_of, weighted_layers
 from depthbench.networks.lazy import initialise_lazily, is_lazy
-from depthbench.networks.outputs import describe_output, logits_of
+from depthbench.networks.outputs import describe_output, describe_place, logits_of
 
 BATCH = 4  # images; batch normalisation needs more than one
 
@@ -90,8 +90,7 @@ def _check(subject: Subject, depth: int) -> list[str]:
         _checked_logits(subject, depth, evaluated, "evaluation mode")
     if not isinstance(output, Tensor):
         kind = describe_output(output)
-        which = "the first of them" if isinstance(output, tuple | list) else "`logits`"
-        notes.append(f"{subject.name} returns {kind}; the loss is that of {which}")
+        notes.append(f"{subject.name} returns {kind}; the loss is that of {describe_place(output)}")
     notes += _notes_on_layers(subject, depth, network)
     return notes
 
