@@ -53,6 +53,14 @@ class Subject:
             if not isinstance(network, nn.Module):
                 kind = type(network).__name__
                 raise self.problem(depth, f"its builder returned a {kind}; return a torch.nn.Module")
+            for name, module in network.named_modules():
+                if isinstance(module, torch.jit.ScriptModule):
+                    what = f"its module {name!r}" if name else "it"
+                    raise self.problem(
+                        depth,
+                        f"{what} is compiled to TorchScript, which cannot be measured; return the module "
+                        "without torch.jit.script or torch.jit.trace",
+                    )
             if is_lazy(network):
                 initialise_lazily(network, self.shape)
         return network

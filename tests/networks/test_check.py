@@ -1,5 +1,7 @@
 """Networks that cannot be trained, or only with a note, as builders (depth, in_channels, num_classes)."""
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -64,6 +66,21 @@ def endless(depth, in_channels, num_classes):
 
 def raises(depth, in_channels, num_classes):
     raise ValueError("no such width\nin two lines")
+
+
+@pytest.fixture
+def scripted():
+    """Return a network in TorchScript, whose compiler warns that it is deprecated."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return torch.jit.script(stack(3, 1, CLASSES))
+
+
+def test_torchscript_is_refused(scripted):
+    with pytest.raises(BadInput, match=r"'mine' at depth 3: it is compiled to TorchScript, .* without torch"):
+        check_network(subject(lambda **sizes: scripted), 3)
+    with pytest.raises(BadInput, match=r"its module '0' is compiled to TorchScript"):
+        check_network(subject(lambda **sizes: nn.Sequential(scripted)), 3)
 
 
 class BadBackward(torch.autograd.Function):
