@@ -16,9 +16,12 @@ from depthbench.networks.cost import count_multiply_adds
 from depthbench.networks.family import Family
 from depthbench.networks.layers import depth_of, weighted_layers
 from depthbench.networks.lazy import initialise_lazily, is_lazy
-from depthbench.networks.outputs import describe_output, describe_place, logits_of
+from depthbench.networks.outputs import describe_output, describe_place, describe_shape, logits_of
 
 BATCH = 4  # images; batch normalisation needs more than one
+OTHER_BATCHES = {"training mode": (2,), "evaluation mode": (2, 3)}
+"""Numbers of images in other batches. Costs are counted on two images in training mode. In an evaluation, the
+last batch has fewer images than the others."""
 
 
 @dataclass(frozen=True)
@@ -93,9 +96,11 @@ def _check(subject: Subject, depth: int) -> list[str]:
         output = _forward(subject, depth, network.train(), x)
         logits = _checked_logits(subject, depth, output, "training mode")
         _check_gradients(subject, depth, network, loss=F.cross_entropy(logits.float(), y))
+        _check_other_batches(subject, depth, network, x)
         with torch.no_grad():
             evaluated = _forward(subject, depth, network.eval(), x)
         _checked_logits(subject, depth, evaluated, "evaluation mode")
+        _check_other_batches(subject, depth, network, x)
     if not isinstance(output, Tensor):
         kind = describe_output(output)
         notes.append(f"{subject.name} returns {kind}; the loss is that of {describe_place(output)}")
@@ -164,6 +169,26 @@ def _deepest_that_runs(subject: Subject, depth: int) -> int | None:
     return rule.depth(passes) if passes else None
 
 
+def _check_other_batches(subject: Subject, depth: int, network: nn.Module, x: Tensor) -> None:
+    """Raise BadInput if `network`, which accepts the images `x`, does not accept fewer of them."""
+    mode = "training mode" if network.training else "evaluation mode"
+    for images in OTHER_BATCHES[mode]:
+        try:
+            with torch.no_grad():
+                shape = tuple(logits_of(network(x[:images])).shape)
+        except Exception as error:
+            failure = f"raised {one_line(error)}"
+        else:
+            if shape == (images, subject.classes):
+                continue
+            failure = f"returned {describe_shape(shape)}"
+        raise subject.problem(
+            depth,
+            f"in {mode}, it accepts a batch of {len(x)} images, but {failure} for a batch of {images}; let it "
+            "accept any number of images",
+        )
+
+
 def _checked_logits(subject: Subject, depth: int, output: Any, mode: str) -> Tensor:
     """Return the logits in `output`. Raises BadInput if they do not fit the data."""
     try:
@@ -174,11 +199,10 @@ def _checked_logits(subject: Subject, depth: int, output: Any, mode: str) -> Ten
         ) from None
     wanted = (BATCH, subject.classes)
     if tuple(logits.shape) != wanted:
-        shape = "x".join(map(str, logits.shape))
         raise subject.problem(
             depth,
-            f"in {mode}, it returns {shape} numbers for {BATCH} images of {subject.classes} classes; end it "
-            f"with a layer of num_classes outputs and return {BATCH}x{subject.classes}",
+            f"in {mode}, it returns {describe_shape(logits.shape)} for {BATCH} images of {subject.classes} "
+            f"classes; end it with a layer of num_classes outputs and return {BATCH}x{subject.classes}",
         )
     if not logits.is_floating_point():
         raise subject.problem(depth, f"its logits are {logits.dtype}; return real numbers")

@@ -1,6 +1,6 @@
 """The logits in what a network returns."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -39,3 +39,8 @@ def describe_place(output: Any) -> str:
     if isinstance(output, tuple | list) and getattr(output, "logits", None) is None:
         return "the first of them"
     return "`logits`"
+
+
+def describe_shape(shape: Sequence[int]) -> str:
+    """Return how many numbers a tensor of a shape has, e.g. "4x10 numbers"."""
+    return f"{'x'.join(map(str, shape))} numbers" if len(shape) else "one number"

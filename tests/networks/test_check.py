@@ -10,6 +10,7 @@ from torch import nn
 from depthbench.errors import BadInput
 from depthbench.networks import NETWORKS, Family
 from depthbench.networks.check import Subject, check_depths, check_network, notes_on_seeds
+from depthbench.networks.cost import count_multiply_adds
 from depthbench.networks.family import DepthRule
 from depthbench.networks.options import NetworkOptions
 
@@ -110,6 +111,14 @@ PROBLEMS = {
     "in evaluation mode, it returns 4x1 numbers": after(
         lambda y, training: y if training else y.argmax(1, keepdim=True)
     ),
+    "in training mode, it returns one number for 4 images": after(lambda y, training: y.sum()),
+    "it accepts a batch of 4 images, but raised RuntimeError: shape .* for a batch of 2; let it accept any": (
+        after(lambda y, training: y.view(4, 10))
+    ),
+    "it accepts a batch of 4 images, but returned 1x10 numbers for a batch of 3": (
+        after(lambda y, training: y[: len(y) // 2 * 2] if len(y) != 3 else y[:1])
+    ),
+    "it returns an empty dict, in which no logits": after(lambda y, training: {}),
     "it returns a dict with the keys out, in which no logits": after(lambda y, training: {"out": y}),
     "its logits are torch.int64": after(lambda y, training: y.long()),
     "its backward pass raised ArithmeticError: no derivative": after(lambda y, t: BadBackward.apply(y)),
@@ -205,6 +214,17 @@ def test_a_depth_without_effect_is_refused():
         check_depths(subject(fixed), [1, 2, 4])
     check_depths(subject(stack), [1, 2, 4])
     check_depths(subject(Repeated), [2, 3])  # the same parameters, but more multiply-adds
+
+
+def test_a_network_that_fails_for_one_image_is_counted_with_two():
+    def more_than_one(y, training):
+        assert len(y) > 1
+        return y
+
+    builder = after(more_than_one)
+    assert check_network(subject(builder), 3) == []
+    check_depths(subject(builder), [2, 3])
+    assert count_multiply_adds(builder(3, 1, CLASSES), SHAPE) == 2 * 64 * 64 + 64 * CLASSES
 
 
 def seeded(depth, in_channels, num_classes):
