@@ -11,7 +11,7 @@ from depthbench.data import DATASETS
 from depthbench.data.images import Images
 from depthbench.data.load import default_data_dir, load_images
 from depthbench.data.settings import Data
-from depthbench.errors import BadInput
+from depthbench.errors import BadInput, one_line
 from depthbench.networks import NETWORKS, Family
 from depthbench.networks.family import DepthRule
 from depthbench.plugins.loading import load_plugin, loaded
@@ -128,4 +128,7 @@ def _check_all(subject: "Subject", depths: tuple[int, ...]) -> CheckedNetwork:
         notes += notes_on_seeds(subject, depths[0])
     except BadInput as error:
         return CheckedNetwork(subject.name, depths, str(error), tuple(dict.fromkeys(notes)))
+    except (Exception, SystemExit) as error:  # the results of the other networks are still of use
+        problem = f"network {subject.name!r}: {one_line(error)}"
+        return CheckedNetwork(subject.name, depths, problem, tuple(dict.fromkeys(notes)))
     return CheckedNetwork(subject.name, depths, None, tuple(dict.fromkeys(notes)))

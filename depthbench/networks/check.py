@@ -51,7 +51,7 @@ class Subject:
                 raise
             except RecursionError:
                 raise self.problem(depth, "its builder calls itself too often; use a loop") from None
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 raise self.problem(depth, f"its builder raised {one_line(error)}; fix its plug-in") from error
             if not isinstance(network, nn.Module):
                 kind = type(network).__name__
@@ -65,7 +65,8 @@ class Subject:
                         "without torch.jit.script or torch.jit.trace",
                     )
             if is_lazy(network):
-                initialise_lazily(network, self.shape)
+                with naming(self, depth):
+                    initialise_lazily(network, self.shape)
         return network
 
     def problem(self, depth: int, text: str) -> BadInput:
@@ -73,12 +74,24 @@ class Subject:
         return BadInput(f"network {self.name!r} at depth {depth}: {text}")
 
 
+@contextlib.contextmanager
+def naming(subject: Subject, depth: int) -> Iterator[None]:
+    """Raise BadInput, which names the network, if its code raises an exception in this context."""
+    try:
+        yield
+    except (BadInput, RecursionError):
+        raise
+    except (Exception, SystemExit) as error:
+        raise subject.problem(depth, f"its code raised {one_line(error)}; fix its plug-in") from error
+
+
 def check_network(subject: Subject, depth: int) -> list[str]:
     """Check the network of a depth. Returns notes for the user.
 
     Raises BadInput, which names the network, the layer and what to do, if the network cannot be trained."""
     try:
-        return _check(subject, depth)
+        with naming(subject, depth):
+            return _check(subject, depth)
     except RecursionError:
         deepest = _deepest_that_runs(subject, depth)
         advice = f"use a depth of at most {deepest}" if deepest else "call the layers in a loop"
@@ -125,7 +138,7 @@ def _forward(subject: Subject, depth: int, network: nn.Module, x: Tensor) -> Any
             return network(x)
         except RecursionError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             where = f"layer {entered[-1]!r}" if entered else "its forward pass"
             images = "x".join(map(str, x.shape))
             raise subject.problem(
@@ -176,7 +189,9 @@ def _check_other_batches(subject: Subject, depth: int, network: nn.Module, x: Te
         try:
             with torch.no_grad():
                 shape = tuple(logits_of(network(x[:images])).shape)
-        except Exception as error:
+        except RecursionError:
+            raise
+        except (Exception, SystemExit) as error:
             failure = f"raised {one_line(error)}"
         else:
             if shape == (images, subject.classes):
@@ -184,8 +199,8 @@ def _check_other_batches(subject: Subject, depth: int, network: nn.Module, x: Te
             failure = f"returned {describe_shape(shape)}"
         raise subject.problem(
             depth,
-            f"in {mode}, it accepts a batch of {len(x)} images, but {failure} for a batch of {images}; let it "
-            "accept any number of images",
+            f"in {mode}, it accepts a batch of {len(x)} images, but {failure} for a batch of {images}; "
+            "let it accept any number of images",
         )
 
 
@@ -213,7 +228,7 @@ def _check_gradients(subject: Subject, depth: int, network: nn.Module, *, loss: 
     if loss.requires_grad:
         try:
             loss.backward()
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise subject.problem(
                 depth, f"its backward pass raised {one_line(error)}; fix its plug-in"
             ) from error
@@ -240,7 +255,8 @@ def check_depths(subject: Subject, depths: list[int]) -> None:
     for depth in depths:
         network = subject.build(depth)
         shapes = tuple((name, tuple(p.shape)) for name, p in network.named_parameters())
-        key = (shapes, count_multiply_adds(network, subject.shape))
+        with naming(subject, depth):
+            key = (shapes, count_multiply_adds(network, subject.shape))
         if key in seen:
             raise subject.problem(
                 depth,

@@ -1,3 +1,5 @@
+import sys
+
 import pytest
 
 from depthbench.errors import BadInput
@@ -64,6 +66,21 @@ def test_a_depth_without_effect_is_refused_in_studies_and_searches(plan, study):
         plan(fixed, **study)
     plugin_checks._checked.clear()
     plan(fixed)  # one depth: a network that exists at one depth only
+
+
+def test_a_problem_that_no_check_names_does_not_hide_other_networks(tmp_path, monkeypatch):
+    file = tmp_path / "my_networks.py"
+    file.write_text(MINE)
+
+    def broken(subject, depth):
+        if subject.name == "bad":
+            sys.exit("two\nlines")
+        return []
+
+    monkeypatch.setattr("depthbench.networks.check.check_network", broken)
+    with plugins_forgotten():
+        bad, good = check_plugin(file, networks=["bad", "good"], depths=[3])
+    assert (bad.problem, good.problem) == ("network 'bad': SystemExit: two lines", None)
 
 
 MINE = """

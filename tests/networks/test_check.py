@@ -1,5 +1,6 @@
 """Networks that cannot be trained, or only with a note, as builders (depth, in_channels, num_classes)."""
 
+import sys
 import warnings
 
 import numpy as np
@@ -84,6 +85,20 @@ def test_torchscript_is_refused(scripted):
         check_network(subject(lambda **sizes: nn.Sequential(scripted)), 3)
 
 
+def exits(depth, in_channels, num_classes):
+    sys.exit(0)
+
+
+class BadCode(nn.Sequential):
+    """A network whose list of layers cannot be read."""
+
+    def __init__(self, depth, in_channels, num_classes):
+        super().__init__(nn.Flatten(), nn.Linear(64, num_classes))
+
+    def weighted_layers(self):
+        raise KeyError("layer4")
+
+
 class BadBackward(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x):
@@ -96,6 +111,9 @@ class BadBackward(torch.autograd.Function):
 
 PROBLEMS = {
     "its builder raised ValueError: no such width in two lines; fix its plug-in": raises,
+    "its builder raised SystemExit: 0; fix": exits,
+    "its forward pass raised SystemExit: 0 for images": after(lambda y, t: sys.exit(0)),
+    "its code raised KeyError: 'layer4'; fix its plug-in": BadCode,
     "its builder calls itself too often": endless,
     "its builder returned a dict; return a torch.nn.Module": lambda **sizes: {},
     "it has no parameters": lambda **sizes: nn.Flatten(),
