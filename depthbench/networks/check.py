@@ -117,6 +117,8 @@ def _check(subject: Subject, depth: int) -> list[str]:
     if not isinstance(output, Tensor):
         kind = describe_output(output)
         notes.append(f"{subject.name} returns {kind}; the loss is that of {describe_place(output)}")
+    if not (logits.isfinite().all() and logits_of(evaluated).isfinite().all()):
+        notes.append(f"{subject.name} of depth {depth}: its logits are not finite at initialisation")
     notes += _notes_on_layers(subject, depth, network)
     return notes
 
@@ -280,5 +282,10 @@ def notes_on_seeds(subject: Subject, depth: int) -> list[str]:
 
 
 def _are_equal(one: list[nn.Parameter], other: list[nn.Parameter]) -> bool:
-    pairs = zip(one, other, strict=True)
-    return len(one) == len(other) and all(torch.equal(a, b) for a, b in pairs)
+    return len(one) == len(other) and all(map(_have_equal_bits, one, other))
+
+
+def _have_equal_bits(one: Tensor, other: Tensor) -> bool:
+    """Return whether two tensors are the same numbers. Unlike in `torch.equal`, NaN is equal to itself."""
+    bits, others = (tensor.detach().contiguous().reshape(-1).view(torch.uint8) for tensor in (one, other))
+    return one.shape == other.shape and one.dtype == other.dtype and torch.equal(bits, others)

@@ -1,5 +1,6 @@
 """Networks that cannot be trained, or only with a note, as builders (depth, in_channels, num_classes)."""
 
+import math
 import sys
 import warnings
 
@@ -166,6 +167,14 @@ def test_what_cannot_be_trained_is_named_in_one_line(problem, builder):
             ["mine returns a tuple; the loss is that of the first of them"],
         ),
         (
+            after(lambda y, t: y / 0 if t else y),
+            ["mine of depth 3: its logits are not finite at initialisation"],
+        ),
+        (
+            after(lambda y, t: y if t else y * math.nan),
+            ["mine of depth 3: its logits are not finite at initialisation"],
+        ),
+        (
             lambda depth, in_channels, num_classes: stack(2, in_channels, num_classes),
             ["mine of depth 3 has 2 weighted layers"],
         ),
@@ -250,6 +259,12 @@ def seeded(depth, in_channels, num_classes):
     return stack(depth, in_channels, num_classes)
 
 
+def with_nan(depth, in_channels, num_classes):
+    network = stack(depth, in_channels, num_classes)
+    nn.init.constant_(network[1].bias, math.nan)
+    return network
+
+
 def from_numpy(depth, in_channels, num_classes):
     network = stack(depth, in_channels, num_classes)
     network[1].weight.data = torch.tensor(np.random.rand(64, 64), dtype=torch.float32)
@@ -258,6 +273,7 @@ def from_numpy(depth, in_channels, num_classes):
 
 def test_a_builder_that_ignores_the_seed_gets_a_note():
     assert notes_on_seeds(subject(stack), 2) == []
+    assert notes_on_seeds(subject(with_nan), 2) == []
     (note,) = notes_on_seeds(subject(seeded), 2)
     assert note == "mine has the same initial weights for every seed; does its builder set the seed?"
     (note,) = notes_on_seeds(subject(from_numpy), 2)
