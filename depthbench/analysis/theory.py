@@ -15,7 +15,7 @@ from depthbench.analysis.intervals import NO_BOUNDS, mean_interval
 from depthbench.analysis.rows import rows_of
 from depthbench.networks import NETWORKS
 from depthbench.networks.family import Family, Structure
-from depthbench.networks.options import TAKEN_BY
+from depthbench.networks.options import NEEDS
 
 COLUMN = "grad_norm_preact"
 KEYS = ["network", "depth", "stage"]
@@ -102,7 +102,7 @@ def _structure(run: Mapping[str, Any]) -> Structure | None:
 
 def _options(run: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options of a row of `Results.runs`, with the family's defaults for unset ones."""
-    given = {key: run.get(f"options.{key}") for key in TAKEN_BY}  # a plug-in's builder has others
+    given = {key: run.get(f"options.{key}") for key in NEEDS}  # a plug-in's builder has others
     chosen = {key: value for key, value in given.items() if not pd.isna(value)}
     return NETWORKS[run["family"]].defaults(run["depth"]) | chosen
 

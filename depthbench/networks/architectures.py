@@ -3,7 +3,18 @@
 Each function describes one family of its architecture. NETWORKS lists the families."""
 
 from depthbench.networks.family import DepthList, DepthRule, Family, MemoryBound, Protocol, Structure
-from depthbench.networks.options import CIFAR, IMAGENET, MLP, PAPER_VALUES, options_of
+from depthbench.networks.options import Architecture
+
+COMMON = frozenset({"width", "norm", "init", "activation", "dropout", "branch_scale"})
+MLP = Architecture("mlp", COMMON, {"width": 256, "order": "full_pre"})
+IMAGENET = Architecture(
+    "imagenet", COMMON | {"shortcut", "bottleneck_stride"}, {"width": 64, "order": "original"}
+)
+CIFAR = Architecture(
+    "cifar",
+    IMAGENET.takes | {"order", "shortcut_scale", "gate", "gate_bias", "shortcut_dropout"},
+    {"width": 16, "order": "original"},
+)
 
 SIX_N_PLUS_2, NINE_N_PLUS_2, TWO_N_PLUS_2 = DepthRule(6, 2), DepthRule(9, 2), DepthRule(2, 2)
 
@@ -83,8 +94,8 @@ def cifar(
         {"residual": residual, "bottleneck": bottleneck, "order": order},
         cifar_depths(bottleneck=bottleneck),
         twin,
-        options_of(CIFAR),
-        unset=PAPER_VALUES[CIFAR],
+        CIFAR.takes,
+        unset=CIFAR.values,
         structure=Structure(
             {"1": 0, "2": 1, "3": 2}, layers_per_block=3 if bottleneck else 2, has_one_width=not bottleneck
         ),
@@ -101,8 +112,8 @@ def imagenet(about: str, twin: str, *, residual: bool) -> Family:
         {"residual": residual},
         IMAGENET_DEPTHS,
         twin,
-        options_of(IMAGENET),
-        unset=PAPER_VALUES[IMAGENET],
+        IMAGENET.takes,
+        unset=IMAGENET.values,
         bottlenecks_from=IMAGENET_BOTTLENECKS_FROM,
         protocols={"he2015-imagenet": HE2015_IMAGENET},
     )
@@ -116,9 +127,9 @@ def mlp(about: str, twin: str, *, residual: bool) -> Family:
         {"residual": residual},
         TWO_N_PLUS_2,
         twin,
-        options_of(MLP),
+        MLP.takes,
         flattens=True,
         fuses=False,
-        unset=PAPER_VALUES[MLP],
+        unset=MLP.values,
         structure=Structure({"1": 0}, layers_per_block=2, is_fully_connected=True),
     )

@@ -7,9 +7,9 @@ from typing import Any
 
 from torch import Tensor
 
-from depthbench.networks.architectures import cifar_depths
+from depthbench.networks.architectures import CIFAR, cifar_depths
 from depthbench.networks.blocks import convolution
-from depthbench.networks.options import CIFAR, complete
+from depthbench.networks.options import complete
 from depthbench.networks.stages import StagedNet, generator_untouched
 
 

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from depthbench.errors import BadInput, any_of
-from depthbench.networks.options import TAKEN_BY, NetworkOptions, defaults
+from depthbench.networks.options import NEEDS, NetworkOptions, defaults
 from depthbench.parameters import Parameters, parameters_of
 from depthbench.registry import Entry
 
@@ -107,6 +107,9 @@ class Family(Entry):
     twin: str | None = None
     """The family with the same parameters, with or without residual connections."""
 
+    matched: str = field(default="", kw_only=True)
+    """For a family without a twin: what it is matched with, and what cannot be matched."""
+
     takes: frozenset[str] | None = None
     """The options that the builder takes. None: fields of NetworkOptions are not checked, and a plug-in's
     builder takes all `own` options."""
@@ -141,7 +144,7 @@ class Family(Entry):
 
         Raises BadInput for a depth or a value that does not exist."""
         if not self.is_ours:
-            if arguments.keys() - {*ARGUMENTS, *TAKEN_BY}:
+            if arguments.keys() - {*ARGUMENTS, *NEEDS}:
                 arguments = self.own.arguments(arguments)
             built = super().__call__(*args, **arguments)
             if "torch._dynamo" not in sys.modules:
@@ -161,7 +164,7 @@ class Family(Entry):
         The first use imports the builder."""
         if self.is_ours:
             return Parameters()
-        declared = parameters_of(self.load(), self.options, given=(*ARGUMENTS, *TAKEN_BY))
+        declared = parameters_of(self.load(), self.options, given=(*ARGUMENTS, *NEEDS))
         if self.takes is None:
             return declared
         return Parameters({name: each for name, each in declared.known.items() if name in self.takes})
@@ -187,7 +190,7 @@ class Family(Entry):
         name: that of the network. Raises BadInput for options that it does not have, and for wrong values."""
         if not values:
             return {}
-        return self.own.checked(values, name, TAKEN_BY if self.takes is None else self.takes)
+        return self.own.checked(values, name, NEEDS if self.takes is None else self.takes)
 
     @property
     def is_residual(self) -> bool | None:
@@ -205,8 +208,8 @@ class Family(Entry):
         return depth >= self.bottlenecks_from
 
     def defaults(self, depth: int) -> dict[str, Any]:
-        """Return every option as the paper has it at `depth`."""
-        fixed = {key: value for key, value in self.options.items() if key in TAKEN_BY}
+        """Return every option as the paper has it at `depth`. Those that the builder does not take are neutral."""
+        fixed = {key: value for key, value in self.options.items() if key in NEEDS}
         return {**defaults(has_bottlenecks=self.has_bottlenecks(depth)), **self.unset, **fixed}
 
     def settle(self, depth: int, chosen: Mapping[str, Any]) -> dict[str, Any]:
@@ -217,7 +220,7 @@ class Family(Entry):
         present = {"residual": self.is_residual is not False, "bottleneck": self.has_bottlenecks(depth)}
         settled: dict[str, Any] = {}
         for name, default in own.items():
-            value, needs = chosen.get(name), TAKEN_BY[name].needs
+            value, needs = chosen.get(name), NEEDS[name]
             has_effect = needs is None or present.get(needs, settled.get(needs) != own.get(needs))
             settled[name] = value if value is not None and has_effect else default
         return settled

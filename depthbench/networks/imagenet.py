@@ -8,8 +8,13 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from depthbench.networks.architectures import IMAGENET_BLOCKS, IMAGENET_BOTTLENECKS_FROM, IMAGENET_DEPTHS
-from depthbench.networks.options import IMAGENET, complete
+from depthbench.networks.architectures import (
+    IMAGENET,
+    IMAGENET_BLOCKS,
+    IMAGENET_BOTTLENECKS_FROM,
+    IMAGENET_DEPTHS,
+)
+from depthbench.networks.options import complete
 from depthbench.networks.stages import StagedNet, generator_untouched
 
 

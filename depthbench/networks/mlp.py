@@ -8,11 +8,11 @@ from typing import Any, cast
 
 from torch import Tensor, nn
 
-from depthbench.networks.architectures import TWO_N_PLUS_2
+from depthbench.networks.architectures import MLP, TWO_N_PLUS_2
 from depthbench.networks.checkpointing import in_turn
 from depthbench.networks.components import OUT_OF_PLACE, drop_input, initialise, make_norm
 from depthbench.networks.layers import Layer, response_of
-from depthbench.networks.options import MLP, BuiltOptions, complete
+from depthbench.networks.options import BuiltOptions, complete
 
 
 def make_unit_norm(name: str, units: int) -> nn.Module:

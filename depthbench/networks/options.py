@@ -1,4 +1,4 @@
-"""Every option of a network: its values, its default, its help text, and the architectures that take it."""
+"""Every option of a network: its values, its default and its help text. An architecture takes some."""
 
 import re
 from collections.abc import Mapping
@@ -10,32 +10,18 @@ from pydantic import AfterValidator, ConfigDict, Field
 from depthbench.errors import BadInput, any_of
 from depthbench.schema import Count, NotNegative, Section
 
-MLP, IMAGENET, CIFAR = "mlp", "imagenet", "cifar"  # the architectures
-
 
 @dataclass(frozen=True)
-class TakenBy:
-    """A mark on an option that names the architectures that take it.
+class Needs:
+    """A mark on an option that names what it acts on. Without that, the option has no effect.
 
-    `needs` names what the option acts on: `residual` connections, `bottleneck` blocks, or another option that
-    differs from its default. In a network without that, the option has no effect. None: it always has one."""
+    `what` is `residual` connections, `bottleneck` blocks, or another option that differs from its default."""
 
-    architectures: frozenset[str]
-    needs: str | None = None
+    what: str
 
-
-ALL = frozenset({MLP, IMAGENET, CIFAR})
-CONVOLUTIONAL = frozenset({IMAGENET, CIFAR})
-ONLY_CIFAR = frozenset({CIFAR})
 
 Shortcut = Literal["A", "B", "C"]
 Order = Literal["original", "norm_after_addition", "act_before_addition", "act_only_pre", "full_pre"]
-
-PAPER_VALUES: dict[str, dict[str, Any]] = {  # of the options whose default depends on the architecture
-    MLP: {"width": 256, "order": "full_pre"},
-    IMAGENET: {"width": 64, "order": "original"},
-    CIFAR: {"width": 16, "order": "original"},
-}
 
 
 def _check_init(value: str) -> str:
@@ -52,61 +38,52 @@ class NetworkOptions(Section):
 
     model_config = ConfigDict(use_attribute_docstrings=True, extra="allow")
 
-    width: Annotated[Count | None, TakenBy(ALL)] = None
+    width: Count | None = None
     """Filters of the first stage. Each further stage has twice as many. Units per layer of a fully connected
     network. Unset: 16 for CIFAR networks, 64 for ImageNet networks, 256 units."""
 
-    shortcut: Annotated[Shortcut | None, TakenBy(CONVOLUTIONAL, needs="residual")] = None
+    shortcut: Annotated[Shortcut | None, Needs("residual")] = None
     """Shortcuts where the shape changes: A pads with zeros, B projects. C projects everywhere (He et al.
     2015, sec. 3.3). Unset: A, or B if the blocks are bottlenecks."""
 
-    norm: Annotated[Literal["batch", "none", "group", "layer"], TakenBy(ALL)] = "batch"
+    norm: Literal["batch", "none", "group", "layer"] = "batch"
     """Normalisation of every layer: over the batch, none, over groups of 8 channels of each image, or over
     all channels of each image."""
 
-    init: Annotated[str, AfterValidator(_check_init), TakenBy(ALL)] = "he"
+    init: Annotated[str, AfterValidator(_check_init)] = "he"
     """Initial weights: he (normal, variance 2 / fan-in), xavier (uniform, variance 2 / (fan-in + fan-out)),
     orthogonal, or normal:STD (normal with this standard deviation)."""
 
-    activation: Annotated[
-        Literal[
-            "relu", "tanh", "sigmoid", "gelu", "silu", "elu", "selu", "leaky_relu", "softplus", "identity"
-        ],
-        TakenBy(ALL),
+    activation: Literal[
+        "relu", "tanh", "sigmoid", "gelu", "silu", "elu", "selu", "leaky_relu", "softplus", "identity"
     ] = "relu"
     """The nonlinearity after each layer."""
 
-    dropout: Annotated[float, Field(ge=0, lt=1), TakenBy(ALL)] = 0.0
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Probability of dropping an activation between the layers of a block."""
 
-    order: Annotated[
-        Order | None,
-        TakenBy(ONLY_CIFAR),
-    ] = None
+    order: Order | None = None
     """Position of normalisation and activation in a block (He et al. 2016, arXiv:1603.05027, Table 2).
     Unset: original, or full_pre in the preplain and preresnet networks."""
 
-    shortcut_scale: Annotated[NotNegative, TakenBy(ONLY_CIFAR, needs="residual")] = 1.0
+    shortcut_scale: Annotated[NotNegative, Needs("residual")] = 1.0
     """Constant factor of the shortcut in the sum of a residual block (He et al. 2016, Table 1)."""
 
-    branch_scale: Annotated[NotNegative, TakenBy(ALL, needs="residual")] = 1.0
+    branch_scale: Annotated[NotNegative, Needs("residual")] = 1.0
     """Constant factor of the branch, which is added to the shortcut (He et al. 2016, Table 1)."""
 
-    gate: Annotated[
-        Literal["none", "exclusive", "shortcut_only"],
-        TakenBy(ONLY_CIFAR, needs="residual"),
-    ] = "none"
+    gate: Annotated[Literal["none", "exclusive", "shortcut_only"], Needs("residual")] = "none"
     """A gate g(x), the sigmoid of a 1x1 convolution. exclusive: scales the branch by g and the shortcut by
     1 - g. shortcut_only: scales the shortcut alone (He et al. 2016, Table 1)."""
 
-    gate_bias: Annotated[float, TakenBy(ONLY_CIFAR, needs="gate")] = -6.0
+    gate_bias: Annotated[float, Needs("gate")] = -6.0
     """Initial bias of the gate. A negative bias opens the shortcut at the start of training."""
 
-    shortcut_dropout: Annotated[float, Field(ge=0, lt=1), TakenBy(ONLY_CIFAR, needs="residual")] = 0.0
+    shortcut_dropout: Annotated[float, Field(ge=0, lt=1), Needs("residual")] = 0.0
     """Probability of dropping a number that the shortcut carries (He et al. 2016, Table 1). The remaining
     numbers are not scaled up in training, but all are scaled down in evaluation."""
 
-    bottleneck_stride: Annotated[Literal["1x1", "3x3"], TakenBy(CONVOLUTIONAL, needs="bottleneck")] = "1x1"
+    bottleneck_stride: Annotated[Literal["1x1", "3x3"], Needs("bottleneck")] = "1x1"
     """The convolution of a bottleneck that halves the map: the first 1x1 convolution, as in the paper (3.8
     billion multiply-adds with 50 layers), or the 3x3 one, as in torchvision."""
 
@@ -136,17 +113,25 @@ class BuiltOptions(NetworkOptions):
         return self.norm == "none"
 
 
-def _taken_by(name: str) -> TakenBy:
-    (mark,) = (mark for mark in NetworkOptions.model_fields[name].metadata if isinstance(mark, TakenBy))
-    return mark
+@dataclass(frozen=True)
+class Architecture:
+    """What the families of one builder have in common."""
+
+    name: str
+    takes: frozenset[str]
+    """The options that its builder takes."""
+
+    values: Mapping[str, Any]
+    """The paper's values of options whose default depends on the architecture."""
 
 
-TAKEN_BY: dict[str, TakenBy] = {name: _taken_by(name) for name in NetworkOptions.model_fields}
+def _need_of(name: str) -> str | None:
+    marks = NetworkOptions.model_fields[name].metadata
+    return next((mark.what for mark in marks if isinstance(mark, Needs)), None)
 
 
-def options_of(architecture: str) -> frozenset[str]:
-    """Return the names of the options that networks of an architecture take."""
-    return frozenset(name for name, mark in TAKEN_BY.items() if architecture in mark.architectures)
+NEEDS: dict[str, str | None] = {name: _need_of(name) for name in NetworkOptions.model_fields}
+"""The name of each option, and what it acts on; see Needs. None: it always has an effect."""
 
 
 def _choices_of(name: str) -> tuple[str, ...]:
@@ -164,16 +149,16 @@ def defaults(*, has_bottlenecks: bool) -> dict[str, Any]:
 
 
 def complete(
-    architecture: str, chosen: Mapping[str, Any], *, residual: bool, bottleneck: bool = False
+    architecture: Architecture, chosen: Mapping[str, Any], *, residual: bool, bottleneck: bool = False
 ) -> BuiltOptions:
     """Return the options of a network: the `chosen` ones, and the paper's values of unset ones (None).
 
     Raises TypeError for an option that the architecture does not take, BadInput for an unknown value."""
-    if unknown := sorted(set(chosen) - options_of(architecture)):
-        raise TypeError(f"a network of architecture {architecture!r} takes no option {unknown[0]!r}")
+    if unknown := sorted(set(chosen) - architecture.takes):
+        raise TypeError(f"a network of architecture {architecture.name!r} takes no option {unknown[0]!r}")
     given = {key: value for key, value in chosen.items() if value is not None}
     check_choices(given)
-    values = {**defaults(has_bottlenecks=bottleneck), **PAPER_VALUES[architecture], **given}
+    values = {**defaults(has_bottlenecks=bottleneck), **architecture.values, **given}
     return BuiltOptions.model_construct(residual=residual, bottleneck=bottleneck, **values)
 
 

@@ -1,31 +1,19 @@
-from typing import Annotated
-
 import pytest
 from pydantic import ValidationError
 
 from depthbench.errors import BadInput
-from depthbench.networks.options import (
-    ALL,
-    CHOICES,
-    PAPER_VALUES,
-    TAKEN_BY,
-    NetworkOptions,
-    TakenBy,
-    check_choices,
-    defaults,
-    options_of,
-)
+from depthbench.networks.architectures import CIFAR, IMAGENET, MLP
+from depthbench.networks.options import CHOICES, NEEDS, NetworkOptions, check_choices, complete, defaults
 from depthbench.study import model
 
 
 @pytest.mark.parametrize("name", NetworkOptions.model_fields)
-def test_every_option_has_a_default_a_help_text_and_architectures(name):
+def test_every_option_has_a_default_and_a_help_text(name):
     field = NetworkOptions.model_fields[name]
     assert not field.is_required()
     assert field.description
     assert field.description.endswith(".")
-    assert TAKEN_BY[name].architectures
-    assert TAKEN_BY[name].needs in (None, "residual", "bottleneck", *NetworkOptions.model_fields)
+    assert NEEDS[name] in (None, "residual", "bottleneck", *NetworkOptions.model_fields)
 
 
 def test_the_study_has_these_options():
@@ -51,32 +39,22 @@ def test_options_are_in_the_order_of_the_stored_columns():
     ]
 
 
-def test_a_new_option_is_declared_once():
-    """The declaration names the architectures that take the option, and holds its help text."""
-
-    class More(NetworkOptions):
-        groups: Annotated[int, TakenBy(ALL)] = 1
-        """Groups of a convolution."""
-
-    field = More.model_fields["groups"]
-    assert (field.default, field.description) == (1, "Groups of a convolution.")
-    assert [mark.architectures for mark in field.metadata if isinstance(mark, TakenBy)] == [ALL]
-
-
 def test_help_texts_state_the_defaults_of_the_papers():
     help_texts = {name: field.description for name, field in NetworkOptions.model_fields.items()}
-    for values in PAPER_VALUES.values():
+    for values in (MLP.values, IMAGENET.values, CIFAR.values):
         assert str(values["width"]) in help_texts["width"]
         assert values["order"] in help_texts["order"]
     first, second = (defaults(has_bottlenecks=bottleneck)["shortcut"] for bottleneck in (False, True))
     assert f"Unset: {first}, or {second} if the blocks are bottlenecks" in help_texts["shortcut"]
 
 
-def test_an_architecture_takes_the_options_that_name_it():
-    assert options_of("mlp") == {"width", "norm", "init", "activation", "dropout", "branch_scale"}
-    assert options_of("imagenet") == options_of("mlp") | {"shortcut", "bottleneck_stride"}
-    assert options_of("cifar") == set(NetworkOptions.model_fields)
-    assert options_of("transformer") == set()
+@pytest.mark.parametrize("architecture", [MLP, IMAGENET, CIFAR], ids=lambda architecture: architecture.name)
+def test_an_architecture_takes_options_that_exist_and_no_others(architecture):
+    assert architecture.takes <= set(NetworkOptions.model_fields)
+    built = complete(architecture, {"width": 3, "norm": None}, residual=True)
+    assert (built.width, built.norm, built.order) == (3, "batch", architecture.values["order"])
+    with pytest.raises(TypeError, match=f"'{architecture.name}' takes no option 'growths'"):
+        complete(architecture, {"growths": 1}, residual=True)
 
 
 def test_choices_are_the_values_that_a_study_may_name():
