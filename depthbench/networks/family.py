@@ -208,7 +208,7 @@ class Family(Entry):
         return depth >= self.bottlenecks_from
 
     def defaults(self, depth: int) -> dict[str, Any]:
-        """Return every option as the paper has it at `depth`. Those that the builder does not take are neutral."""
+        """Return every option as the paper has it at `depth`. An option that the family lacks is neutral."""
         fixed = {key: value for key, value in self.options.items() if key in NEEDS}
         return {**defaults(has_bottlenecks=self.has_bottlenecks(depth)), **self.unset, **fixed}
 
