@@ -10,8 +10,10 @@ import shutil
 from collections import defaultdict
 from pathlib import Path
 
+from depthbench.analysis.layers import was_not_measured
 from depthbench.errors import BadInput
 from depthbench.events import Display, Event, Forwarding, Note, RunEnded
+from depthbench.probes.columns import OTHER_COLUMNS, ROW_COLUMNS
 from depthbench.store.remote import fetch
 from depthbench.store.run_store import RunStore
 from depthbench.store.study_store import StudyStore
@@ -19,7 +21,7 @@ from depthbench.store.study_store import StudyStore
 FOLDER = "tensorboard"
 HISTORY_TAGS = ("loss", "lr", "train_error", "train_error_eval", "test_error", "val_error")
 WRITTEN_AT_EVERY_ROW = ("loss", "lr")  # whether finite or not
-LAYER_KEYS = ("step", "layer", "name", "stage")  # the columns of layers.parquet that are not probes
+LAYER_KEYS = ("step", "layer", "name")
 
 Scalars = dict[int, dict[str, float]]  # step -> tag -> value
 
@@ -76,8 +78,9 @@ def _scalars(store: RunStore) -> Scalars:
         for step, value in zip(rows["step"], rows[tag], strict=True):
             scalars[step][tag] = value
     digits = max(2, len(str(layers["layer"].max())))  # so that tags sort in the order of the layers
-    for probe in layers.columns.difference(list(LAYER_KEYS)):
-        for step, layer, name, value in layers[["step", "layer", "name", probe]].itertuples(index=False):
+    for probe in layers.columns.difference([*ROW_COLUMNS, *OTHER_COLUMNS]):
+        measured = layers[~was_not_measured(layers, probe)]
+        for step, layer, name, value in measured[[*LAYER_KEYS, probe]].itertuples(index=False):
             scalars[step][f"{probe}/{layer:0{digits}}-{name}"] = value
     return scalars
 

@@ -24,7 +24,9 @@ PROBED = {
     "stage": ["conv1", "fc"] * 2,
 }
 LAYERS = pd.DataFrame(
-    PROBED | {"grad_norm_preact": [0.1, 0.2, 0.3, 1e-30], "weight_norm": [1.0, 2.0, 3.0, 4.0]}
+    PROBED
+    | {"grad_norm_preact": [0.1, 0.2, 0.3, 1e-30], "weight_norm": [1.0, 2.0, 3.0, 4.0]}
+    | {"grad_cosine": [math.nan, math.nan, 0.5, math.inf], "not_measured": ["grad_cosine"] * 2 + [""] * 2}
 )
 EXPECTED = {
     "loss": {2: 2.5, 4: math.inf},
@@ -35,6 +37,8 @@ EXPECTED = {
     "grad_norm_preact/02-fc": {0: 0.2, 3: 1e-30},
     "weight_norm/01-conv1": {0: 1.0, 3: 3.0},
     "weight_norm/02-fc": {0: 2.0, 3: 4.0},
+    "grad_cosine/01-conv1": {3: 0.5},
+    "grad_cosine/02-fc": {3: math.inf},
 }
 
 

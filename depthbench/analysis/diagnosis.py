@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from depthbench.analysis.chance import NEAR, near_chance
-from depthbench.analysis.layers import CLASSIFIER
+from depthbench.analysis.layers import CLASSIFIER, was_not_measured
 from depthbench.analysis.rows import rows_of
 from depthbench.analysis.verdict import EVALUATIONS, LAST_PART
 from depthbench.networks import NETWORKS
@@ -180,7 +180,8 @@ def _of_run(rows: pd.DataFrame, columns: Sequence[str], run: Mapping[str, Any]) 
         found.append(_Found("zero_by_design", {"layers": float(by_design.sum())}, tuple(names[by_design])))
     is_zero[by_design] = False
     is_infinite: np.ndarray = np.isinf(stacked).any(axis=0)
-    is_nan = (np.isnan(stacked) & measured & ~_is_unused(rows)).any(axis=0)
+    unmeasured = np.stack([_table(rows, was_not_measured(rows, column)) == 1 for column in columns])
+    is_nan = (np.isnan(stacked) & measured & ~_is_unused(rows) & ~unmeasured).any(axis=0)
     for finding, table in (
         ("zero_gradient", is_zero),
         ("infinite_gradient", is_infinite),
@@ -199,10 +200,15 @@ def _of_run(rows: pd.DataFrame, columns: Sequence[str], run: Mapping[str, Any]) 
 
 def _by_step(rows: pd.DataFrame, column: str) -> np.ndarray:
     """Return `column` of one run as (layers, steps), NaN where it is not known."""
+    return _table(rows, rows[column])
+
+
+def _table(rows: pd.DataFrame, values: pd.Series) -> np.ndarray:
+    """Return a value for each row of one run as (layers, steps), NaN where there is no row."""
     layers, layer = np.unique(rows["layer"].to_numpy(), return_inverse=True)
     steps, step = np.unique(rows["step"].to_numpy(), return_inverse=True)
     table = np.full((len(layers), len(steps)), np.nan)
-    table[layer, step] = rows[column].to_numpy(float)
+    table[layer, step] = values.to_numpy(float)
     return table
 
 

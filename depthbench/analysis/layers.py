@@ -7,47 +7,109 @@ import pandas as pd
 
 from depthbench.analysis.intervals import NO_BOUNDS
 from depthbench.analysis.summary import over_seeds
+from depthbench.probes.columns import NOT_MEASURED, SELECTED_BY, USE
 
 CLASSIFIER = "fc"  # the stage of the classifier
 KEYS = ["network", "depth", "step", "layer"]
+KINDS = ["zeros", "infinite", "nans", "unmeasured"]
+"""The columns of `by_layer` that count values that a log axis cannot show."""
 
 
-def by_layer(layers: pd.DataFrame, column: str) -> pd.DataFrame:
-    """Return the geometric mean of `column` over seeds for each network, depth, step and layer.
+def by_layer(layers: pd.DataFrame, column: str, *, is_log: bool = True) -> pd.DataFrame:
+    """Return the mean of `column` over seeds for each network, depth, step and layer.
 
-    `layers` is `Results.layers`: runs of any status count for the steps at which they were probed. Columns:
+    `layers` is `Results.layers`: runs of any status count for the steps at which they were probed. The mean
+    is geometric, or arithmetic without `is_log`. Columns:
     - the four keys; position, 0 at the input and 1 at the output;
-    - mean, which is 0 if the value of a seed is 0, and NaN if one is infinite or not a number (diverged or
-      not measured);
-    - low and high, the lowest and highest value that is positive and finite;
-    - n, the number of seeds probed; zeros, how many of their values are exactly 0; lost, how many are
-      infinite or not a number.
+    - mean, which is 0 if the value of a seed is 0 (if `is_log`), and NaN if one is infinite or not a number,
+      or if none was measured;
+    - low and high, the lowest and highest value that is finite (and positive, if `is_log`);
+    - n, the number of seeds probed; zeros (if `is_log`), infinite, nans and unmeasured, how many of their
+      values are exactly 0, infinite, measured but not a number, and not measured.
     """
     codes, networks = pd.factorize(layers["network"], sort=True)
+    columns = [*KEYS, column, *({NOT_MEASURED} & set(layers))]
     parts = [  # one network at a time, because all layers of a large study take much memory
-        _of_network(layers[[*KEYS, column]].iloc[np.flatnonzero(codes == code)], column)
+        _of_network(layers[columns].iloc[np.flatnonzero(codes == code)], column, is_log)
         for code in range(len(networks))
     ]
-    return pd.concat(parts, ignore_index=True) if parts else _of_network(layers[[*KEYS, column]], column)
+    return pd.concat(parts, ignore_index=True) if parts else _of_network(layers[columns], column, is_log)
 
 
-def _of_network(layers: pd.DataFrame, column: str) -> pd.DataFrame:
+def _of_network(layers: pd.DataFrame, column: str, is_log: bool) -> pd.DataFrame:
     """Return `by_layer` of one network."""
     values = layers[column].astype(float)
-    usable = np.isfinite(values) & (values > 0)
+    usable = np.isfinite(values) & ((values > 0) | (not is_log))
+    unmeasured = was_not_measured(layers, column)
     frame = layers[KEYS].assign(
-        log=np.log(values.where(usable)),
+        value=np.log(values.where(usable)) if is_log else values.where(usable),
         n=1,
-        zeros=values == 0,
-        lost=~np.isfinite(values),
+        zeros=(values == 0) & is_log,
+        infinite=np.isinf(values),
+        nans=values.isna() & ~unmeasured,
+        unmeasured=unmeasured,
     )
-    logs = frame.groupby(KEYS)["log"].agg(["mean", "min", "max"])
-    table = logs.apply(np.exp).rename(columns={"min": "low", "max": "high"})
-    table = table.join(frame.groupby(KEYS)[["n", "zeros", "lost"]].sum()).reset_index()
-    table["mean"] = table["mean"].mask(table["zeros"] > 0, 0.0).mask(table["lost"] > 0)
+    table = frame.groupby(KEYS)["value"].agg(["mean", "min", "max"])
+    table = (table.apply(np.exp) if is_log else table).rename(columns={"min": "low", "max": "high"})
+    table = table.join(frame.groupby(KEYS)[["n", *KINDS]].sum()).reset_index()
+    table["mean"] = _masked(table, is_log)
     deepest = table.groupby(["network", "depth"])["layer"].transform("max")
     table.insert(len(KEYS), "position", (table["layer"] - 1) / np.maximum(deepest - 1, 1))
     return table
+
+
+def _masked(table: pd.DataFrame, is_log: bool = True) -> pd.Series:
+    """Return the means of `by_layer`, 0 if a value is 0, and NaN if one is infinite or not a number."""
+    means = table["mean"].mask(table["zeros"] > 0, 0.0) if is_log else table["mean"]
+    return means.mask(table["infinite"] + table["nans"] > 0)
+
+
+def was_not_measured(layers: pd.DataFrame, column: str) -> pd.Series:
+    """Return whether the probe `column` was not measured, for each row of `Results.layers`.
+
+    Other values of the probe that are NaN were measured."""
+    if NOT_MEASURED not in layers:
+        return pd.Series(False, layers.index)
+    codes, lists = pd.factorize(layers[NOT_MEASURED])
+    has_column = np.array([column in names.split(",") for names in lists] + [False])  # the last: code -1
+    return pd.Series(has_column[codes] & layers[column].isna().to_numpy(), layers.index)
+
+
+def of_weighted_layers(layers: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of `Results.layers` that are of weighted layers, and of all uses of one.
+
+    The others are of single uses, or of modules and parameters that a probe selects."""
+    return layers[~_is_selected(layers) & ~_is_single_use(layers)] if _has_others(layers) else layers
+
+
+def of_probe(layers: pd.DataFrame, column: str) -> pd.DataFrame:
+    """Return the rows of `Results.layers` that the probe `column` measures: those of modules or parameters
+    if it selects some, and otherwise those of weighted layers.
+
+    `layer` then counts these modules or parameters from 1 on."""
+    if not _has_others(layers) or SELECTED_BY not in layers:
+        return of_weighted_layers(layers)
+    codes, lists = pd.factorize(layers[SELECTED_BY])
+    is_selected = np.array([column in names.split(",") for names in lists] + [False])[codes]
+    if not is_selected.any():
+        return of_weighted_layers(layers)
+    rows = layers[is_selected]
+    ranks = rows.groupby(["network", "depth", "run_id"])["layer"].rank(method="dense")
+    return rows.assign(layer=ranks.astype(int))
+
+
+def _has_others(layers: pd.DataFrame) -> bool:
+    return SELECTED_BY in layers or USE in layers
+
+
+def _is_selected(layers: pd.DataFrame) -> pd.Series:
+    if SELECTED_BY not in layers:
+        return pd.Series(False, layers.index)
+    return layers[SELECTED_BY].fillna("") != ""
+
+
+def _is_single_use(layers: pd.DataFrame) -> pd.Series:
+    return layers[USE].notna() if USE in layers else pd.Series(False, layers.index)
 
 
 def zeros_by_design(layers: pd.DataFrame, column: str) -> pd.DataFrame:
@@ -110,7 +172,7 @@ def thinned(line: pd.DataFrame, most: int) -> pd.DataFrame:
     if len(line) <= most:
         return line
     values = ["mean", "low", "high"]
-    merged = {"n": "min", "zeros": "max", "lost": "max"}
+    merged = {"n": "min"} | dict.fromkeys(KINDS, "max")
     merged |= dict.fromkeys(["layer", "position", *values], "mean")
     how = {column: merged.get(str(column), "first") for column in line}
     size = 2 * math.ceil(len(line) / most / 2)
@@ -118,13 +180,16 @@ def thinned(line: pd.DataFrame, most: int) -> pd.DataFrame:
     logs[values] = line[values].where(line[values] > 0).apply(np.log)
     rows = logs.groupby((line["layer"] - 1) // size).agg(how).reset_index(drop=True)
     rows[values] = rows[values].apply(np.exp)
-    rows["mean"] = rows["mean"].mask(rows["zeros"] > 0, 0.0).mask(rows["lost"] > 0)
+    rows["mean"] = _masked(rows)
     return rows
 
 
-def last_step(layers: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of each network and depth at the last step probed in any seed."""
-    last = layers.groupby(["network", "depth"])["step"].transform("max")
+def last_step(layers: pd.DataFrame, is_known: pd.Series | None = None) -> pd.DataFrame:
+    """Return the rows of each network and depth at the last step probed in any seed.
+
+    With `is_known`, this is the last step at which it is true for some layer."""
+    steps = layers["step"] if is_known is None else layers["step"].where(is_known)
+    last = steps.groupby([layers["network"], layers["depth"]]).transform("max")
     return layers[layers["step"] == last]
 
 

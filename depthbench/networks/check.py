@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from depthbench.errors import BadInput, one_line
 from depthbench.networks.cost import count_multiply_adds
 from depthbench.networks.family import Family
-from depthbench.networks.layers import weighted_layers
+from depthbench.networks.layers import depth_of, weighted_layers
 from depthbench.networks.lazy import initialise_lazily, is_lazy
 from depthbench.networks.outputs import describe_output, logits_of
 
@@ -194,11 +194,11 @@ def _check_gradients(subject: Subject, depth: int, network: nn.Module, *, loss: 
 
 def _notes_on_layers(subject: Subject, depth: int, network: nn.Module) -> list[str]:
     try:
-        layers = weighted_layers(network)
+        layers = depth_of(weighted_layers(network))
     except ValueError as error:
         raise subject.problem(depth, f"{error}; give it a method weighted_layers()") from None
-    if len(layers) != depth:
-        count = f"{len(layers)} weighted layer{'s'[: len(layers) > 1]}"
+    if layers != depth:
+        count = f"{layers} weighted layer{'s'[: layers > 1]}"
         return [f"{subject.name} of depth {depth} has {count}"]
     return []
 

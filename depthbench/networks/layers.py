@@ -1,12 +1,17 @@
 """The weighted layers of a network, in depth order. Probes measure them, and depth counts them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from inspect import signature
 from typing import NamedTuple, TypeAlias, cast
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
+from depthbench.networks.attention import PROJECTIONS, is_known, projection
+
 Weighted: TypeAlias = nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Linear
+Transposed: TypeAlias = nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d
 NORMS = (
     nn.modules.batchnorm._BatchNorm,
     nn.modules.instancenorm._InstanceNorm,
@@ -21,15 +26,59 @@ class Layer(NamedTuple):
 
     name: str  # as in network.named_modules()
     stage: str  # layers of one stage work on maps of one size; conv1 and fc are stages of their own
-    weighted: Weighted  # its output is the pre-activation z
+    weighted: Weighted
+    """Its output is the pre-activation z. In networks of others it may also be a transposed convolution, or
+    nn.MultiheadAttention for a projection of it."""
     response: nn.Module | None = None
     """Its output is the response: the norm after `weighted`, or `weighted` itself. None: the norm that a
     forward pass calls on the output of `weighted`, or `weighted` if there is none."""
+    projection: str = ""
+    """Which of the PROJECTIONS of attention this is. Its output is then z."""
+
+    @property
+    def weight(self) -> Tensor | None:
+        """The weight, with its `.grad`. None: it is computed from parameters (weight_norm)."""
+        if isinstance(self.weighted, nn.MultiheadAttention):
+            packed = projection(self.weighted, self.projection)
+            return None if packed is None else packed.weight
+        return leaf_weight(self.weighted)
+
+    @property
+    def weight_parameters(self) -> list[nn.Parameter]:
+        """The parameters that the weight consists of or is computed from."""
+        if isinstance(self.weighted, nn.MultiheadAttention):
+            packed = projection(self.weighted, self.projection)
+            return [] if packed is None else [packed.parameter]
+        return weight_parameters(self.weighted)
 
 
 def leaf_weight(module: nn.Module) -> nn.Parameter | None:
     """Return the weight of a layer if it is a parameter. None: it is computed from others (weight_norm)."""
     return module._parameters.get("weight")
+
+
+@torch.no_grad()
+def current_weight(layer: Layer) -> Tensor:
+    """Return the weight that a layer multiplies with now, computed from its parameters if need be.
+
+    Computing it changes nothing, e.g. no estimate of `spectral_norm`."""
+    weight, module = layer.weight, layer.weighted
+    if weight is not None:
+        return weight.detach()
+    if is_parametrized(module, "weight"):
+        computing = cast("nn.ModuleDict", module.parametrizations)["weight"]
+        modes = [(each, each.training) for each in computing.modules()]
+        computing.eval()
+        try:
+            return computing().detach()
+        finally:
+            for each, training in modes:
+                each.training = training
+    for hook in module._forward_pre_hooks.values():  # of the older weight_norm and spectral_norm
+        if hasattr(hook, "compute_weight"):
+            has_estimate = "do_power_iteration" in signature(hook.compute_weight).parameters
+            return hook.compute_weight(module, *[False] * has_estimate).detach()
+    return module.weight.detach()
 
 
 def weight_parameters(module: nn.Module) -> list[nn.Parameter]:
@@ -75,21 +124,39 @@ def response_of(weighted: nn.Module, norm: nn.Module) -> nn.Module:
     return weighted if isinstance(norm, nn.Identity) else norm
 
 
+def depth_of(layers: Sequence[Layer]) -> int:
+    """Return how many layers deep these are. The four projections of a module of attention count once."""
+    return sum(not layer.projection for layer in layers)
+
+
 def weighted_layers(network: nn.Module) -> list[Layer]:
     """Return the layers of `network`, input side first.
 
     A network may name them with a method `weighted_layers()`. The built-in ones omit the projections of
     shortcuts, as the paper does. Without the method, the layers are all convolutions and linear maps in the
-    order of registration. If the last of several layers is a linear map, it is the classifier.
+    order of registration, among them the four projections of nn.MultiheadAttention. If the last of several
+    layers is a linear map and not such a projection, it is the classifier.
 
     Raises ValueError if there is no such layer."""
     own: Callable[[], list[Layer]] | None = getattr(network, "weighted_layers", None)
     if own is not None:
         return own()
-    layers = [
-        Layer(name, "1", module) for name, module in network.named_modules() if isinstance(module, Weighted)
+    layers = []
+    for name, module in network.named_modules():
+        if isinstance(module, Weighted | Transposed):
+            layers.append(Layer(name, "1", cast("Weighted", module)))
+        elif isinstance(module, nn.MultiheadAttention) and is_known(module):
+            prefix = f"{name}." if name else ""
+            layers += [
+                Layer(prefix + each, "1", cast("Weighted", module), projection=each)
+                for each in PROJECTIONS
+                if projection(module, each) is not None
+            ]
+    outputs = [
+        layer.weighted.out_proj for layer in layers if isinstance(layer.weighted, nn.MultiheadAttention)
     ]
-    if len(layers) > 1 and isinstance(layers[-1].weighted, nn.Linear):
+    last = layers[-1].weighted if layers else None
+    if len(layers) > 1 and isinstance(last, nn.Linear) and not any(last is output for output in outputs):
         layers[-1] = layers[-1]._replace(stage="fc")
     if not layers:
         raise ValueError(f"{type(network).__name__} has no convolution and no linear layer to measure")

@@ -16,4 +16,15 @@ PROBES: dict[str, Entry] = {
         "standard deviation of the response, after normalisation, before the nonlinearity "
         "(He et al. 2015, Figure 7)",
     ),
+    "update_ratio": Entry(
+        "depthbench.probes.update_ratio:PROBE",
+        "L2 norm of the change of W by the update, relative to the L2 norm of W before it",
+    ),
+    "grad_cosine": Entry(
+        "depthbench.probes.grad_cosine:PROBE",
+        "cosine between dL/dW of this batch and of the batch before it, both before clipping",
+    ),
 }
+
+DEFAULT = ("grad_norm_weight", "grad_norm_preact", "weight_norm", "response_std")
+"""The probes that a study measures unless it names others."""

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from depthbench.machine.precision import widest_float
-from depthbench.networks.layers import leaf_weight, weighted_layers
+from depthbench.networks.layers import weighted_layers
 from depthbench.probes.probe import Probe
 
 SAFE = (1e-15, 1e15)  # root mean squares for which float32 can hold the squares, even of far smaller elements
@@ -69,7 +69,7 @@ def gradient_norm(network: nn.Module) -> dict[str, float]:
     """Return layer name -> L2 norm of its weight gradient after a backward pass. NaN without a gradient."""
     norms = {}
     for layer in weighted_layers(network):
-        weight = leaf_weight(layer.weighted)
+        weight = layer.weight
         gradient = None if weight is None else weight.grad
         norms[layer.name] = math.nan if gradient is None else l2(gradient).item()
     return norms

@@ -1,20 +1,52 @@
-"""The definition of a probe: one number per layer, measured in one training step."""
+"""The definition of a probe: one number per layer, module or parameter, measured in one training step."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from fnmatch import fnmatchcase
+from typing import Literal, TypeAlias
 
-from torch import Tensor
+from torch import Tensor, nn
+
+Where: TypeAlias = str | type[nn.Module] | tuple[type[nn.Module], ...] | Callable[[str, nn.Module], bool]
+Target: TypeAlias = Literal[
+    "weight", "preactivation_gradient", "response", "weight_update", "weight_gradients", "output", "parameter"
+]
+OF_LAYERS: tuple[Target, ...] = (
+    "weight",
+    "preactivation_gradient",
+    "response",
+    "weight_update",
+    "weight_gradients",
+)
+"""What a probe can measure of each weighted layer. It measures the others `where` it says."""
 
 
 @dataclass(frozen=True)
 class Probe:
-    """`measure` turns a tensor of one layer into a number: a tensor without dimensions, on the same device.
+    """`measure` turns a tensor into a number: a tensor without dimensions, on the same device.
 
-    `of` says which tensor (B is the batch size):
+    >>> Probe("weight", lambda weight: weight.grad.abs().max())  # of each layer
+    >>> Probe("parameter", lambda gate: gate.abs(), where="*.gate")
+    >>> Probe("output", lambda output: (output == 0).float().mean(), where=nn.ReLU)
+    >>> Probe("weight_update", lambda before, after: (after - before).abs().max())
+
+    `of` says which tensor. Of each weighted layer (B is the batch size):
     - "weight": the weight parameter after the backward pass, with its `.grad`
     - "preactivation_gradient": dL/dz, where z (B, ...) is the output of the convolution or linear map
     - "response": the output (B, ...) of the layer's norm in the forward pass, or z if it has no norm
+
+    Of each weighted layer, two tensors of equal shapes, so that the call is `measure(first, second)`:
+    - "weight_update": the weight before and after the update of this step
+    - "weight_gradients": the gradient of the weight in the step before, and in this one. It is not measured
+      at step 0.
+
+    Of each module or parameter that `where` selects:
+    - "output": the output (B, ...) of a module in the forward pass, or the first tensor of a tuple
+    - "parameter": a parameter after the backward pass, with its `.grad`
+
+    `where` is a class of modules or a tuple of classes, a pattern of names as in `network.named_modules()` or
+    `network.named_parameters()` (`"*.gate"`), or a function of the name and the module. A class or a function
+    selects a parameter by the module that holds it, and the name is that of the parameter.
 
     `measure_all` is optional. It does the same for the tensors of all layers at once and returns (layers,).
     On a GPU it is called at the end of the step, because starting a kernel for each layer costs more than
@@ -25,10 +57,29 @@ class Probe:
     the memory that keeping them takes: it makes this number from the summaries (uses, ...) and the numbers of
     elements of the tensors. A summary is what `measure` returns for one use, or the optional `summarise`, a
     vector (k,) whose first number is that of `measure`.
+
+    Raises ValueError if `where` is missing for an output or a parameter, or given for another tensor.
     """
 
-    of: Literal["weight", "preactivation_gradient", "response"]
-    measure: Callable[[Tensor], Tensor]
+    of: Target
+    measure: Callable[..., Tensor]
     measure_all: Callable[[Sequence[Tensor]], Tensor] | None = None
     combine: Callable[[Tensor, Sequence[int]], Tensor] | None = None
     summarise: Callable[[Tensor], Tensor] | None = None
+    where: Where | None = None
+
+    def __post_init__(self) -> None:
+        known = (*OF_LAYERS, "output", "parameter")
+        if self.of not in known:
+            raise ValueError(f"a probe is of {self.of!r}; it can be of {', '.join(known)}")
+        if (self.where is None) != (self.of in OF_LAYERS):
+            problem = "needs" if self.where is None else "takes no"
+            raise ValueError(f"a probe of {self.of!r} {problem} `where`, which selects modules or parameters")
+
+    def selects(self, name: str, module: nn.Module) -> bool:
+        """Return whether `where` selects a module, or the parameter `name` of `module`."""
+        if isinstance(self.where, str):
+            return fnmatchcase(name, self.where)
+        if isinstance(self.where, type | tuple):
+            return isinstance(module, self.where)
+        return self.where is not None and bool(self.where(name, module))

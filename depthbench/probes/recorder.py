@@ -2,9 +2,10 @@
 
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import count
 from types import TracebackType
 from typing import Any, Self, cast
@@ -17,17 +18,26 @@ from torch.utils.hooks import RemovableHandle
 from torch.utils.weak import TensorWeakRef
 
 from depthbench.machine.precision import widest_float
+from depthbench.networks.attention import projected
 from depthbench.networks.cost import is_built_in
-from depthbench.networks.layers import NORMS, leaf_weight, weight_parameters, weighted_layers
+from depthbench.networks.layers import NORMS, current_weight, weighted_layers
+from depthbench.probes.attention import follow_projections
+from depthbench.probes.kept import KeptGradients
 from depthbench.probes.probe import Probe
+from depthbench.probes.rows import rows_of, selected
 
 FROZEN = "frozen"
 UNUSED = "not used in the step"
 FUNCTIONAL = "its weight is used without a call of the layer"
 UNREACHED = "no gradient reaches it"
+EARLIER = "no gradient reached it in the step before"
 SEVERAL = "several forward or backward passes in one step"
+OUTPUT = "out_proj"
+WHOLE = "the network"
+NOTHING = "selects no module and no parameter"
+OF_WEIGHTS = ("weight", "weight_update", "weight_gradients")
 
-Hook = Callable[[nn.Module, tuple[Any, ...], Tensor], None]
+Hook = Callable[[nn.Module, tuple[Any, ...], Any], None]
 
 
 @dataclass
@@ -39,6 +49,8 @@ class _Uses:
     tensors: dict[int, Tensor] = field(default_factory=dict)
     is_lost: bool = False
     """Whether a tensor that must be joined with another one is no longer there."""
+    is_unordered: bool = False
+    """Whether the numbers do not follow the forward pass, as with activations that are computed again."""
 
     def __contains__(self, use: int) -> bool:
         return use in self.summaries or use in self.tensors
@@ -62,6 +74,19 @@ class Recorder:
     ...     loss(network(x), y).backward()
     ...     values = recorder.values()
 
+    Probes over pairs of steps need three more calls. Each does nothing without such a probe.
+
+    >>> if recorder.compares_gradients:  # in the step before a probed one
+    ...     with recorder.preparing():
+    ...         loss(network(x), y).backward()
+    ...         recorder.keep_gradients()  # before clipping
+    >>> with recorder:
+    ...     loss(network(x), y).backward()
+    ...     values = recorder.values()
+    ...     recorder.keep_gradients()  # if the next step is probed as well
+    >>> optimizer.step()
+    >>> values = recorder.with_updates(values)
+
     Hooks exist only inside the context, and functions that a user's network compiles run uncompiled there.
     Every number stays on the device, so that fetching `values` is the only sync of a probed step. `at_once`
     keeps the tensors of the probes that can measure all layers together until `values` is called. This is
@@ -69,7 +94,8 @@ class Recorder:
 
     A value covers every use of a layer in the step (see Probe). A forward pass that a backward pass makes
     again, to save memory, is not another use. Tensors of single uses are kept no longer than until the
-    backward pass begins, and those that a probe can `combine` are not kept at all.
+    backward pass begins, and those that a probe can `combine` are not kept at all. `each_use` adds rows for
+    the first uses of each layer, as many as it says.
 
     If each of `ranks` processes has a part of the batch, `gather` returns the whole tensor of parts (B, ...),
     and probes measure that. The backward pass must start from `ranks` times this part's share of the loss,
@@ -81,12 +107,17 @@ class Recorder:
         probes: Mapping[str, Probe],
         at_once: bool = False,
         *,
+        each_use: int = 0,
         gather: Callable[[Tensor], Tensor] = lambda part: part,
         ranks: int = 1,
     ):
         self.gather, self.ranks = gather, ranks
         self.layers = weighted_layers(network)
         self.probes = dict(probes)
+        self.selected = selected(network, self.probes)
+        self.each_use = each_use
+        self.rows = rows_of(self.layers, self.selected, each_use)
+        """What the rows of `values` are of: layers, their single uses, selected modules and parameters."""
         self.at_once = {
             name: probe.measure_all
             for name, probe in self.probes.items()
@@ -95,31 +126,102 @@ class Recorder:
         self._may_be_compiled = not is_built_in(network)
         self._device = next(network.parameters()).device
         self._norms = [module for module in network.modules() if isinstance(module, NORMS)]
-        self._uses: dict[tuple[int, str], _Uses] = {}
-        self._calls: Counter[int] = Counter()  # of each layer in the forward pass
+        self._uses: dict[tuple[int, str], _Uses] = {}  # by the row and the probe
+        self._calls: Counter[int] = Counter()  # of each layer in the forward pass, if `_counts_calls`
+        self._counts_calls = any(p.of in ("preactivation_gradient", "response") for p in probes.values())
         self._outputs: dict[int, _Output] = {}  # by the address of the storage
         self._effective: dict[int, Tensor] = {}  # the weights that were computed from parameters
         self._numbers = count()
         self._handles: list[RemovableHandle] = []
         self._stance = ExitStack()
-        self.is_measured = np.ones((len(self.layers), len(self.probes)), dtype=bool)
+        self._kept = KeptGradients()
+        self._before: dict[int, Tensor] = {}  # weights before the update
+        self.is_measured = np.ones((len(self.rows), len(self.probes)), dtype=bool)
         """Which of the last `values` were measured."""
         self.reasons: dict[str, str] = {}
-        """Why some values of layers were not measured in that step, by the name of the layer."""
+        """Why some values were not measured in that step, by the name of the layer, module or parameter."""
+
+    @property
+    def compares_gradients(self) -> bool:
+        """Whether a probe needs the gradients of the step before a probed one."""
+        return bool(self._probes_of("weight_gradients"))
+
+    @contextmanager
+    def preparing(self) -> Iterator[None]:
+        """Make a context around the forward and backward pass of the step before a probed one.
+
+        It needs hooks only for weights that are computed from parameters."""
+        self._clear()
+        self._force_eager()
+        try:
+            self._follow_weights()
+            yield
+        finally:
+            self._leave()
+
+    def keep_gradients(self) -> None:
+        """Keep copies of the weights' gradients for the next step, which is probed.
+
+        Call this inside the context of this step, after the backward pass and `values`, and before clipping.
+        With a gradient scaler, unscale the gradients first."""
+        if self.compares_gradients:
+            self._kept.keep(
+                {
+                    self.layers[index].name: weight.grad
+                    for index, weight in self._weights().items()
+                    if weight.grad is not None
+                }
+            )
+
+    def note_replay(self, keeps: bool) -> None:
+        """Note that a captured step was replayed, of which the host sees nothing, and whether it keeps."""
+        self._kept.note_replay(keeps)
+
+    @torch.no_grad()
+    def with_updates(self, values: Tensor) -> Tensor:
+        """Return the `values` of this step with those of the probes over the update.
+
+        Call this after the update. Its context may have ended."""
+        before, self._before = self._before, {}
+        if not before:
+            return values
+        values = values.clone()
+        for column, (name, probe) in enumerate(self.probes.items()):
+            if probe.of == "weight_update":
+                for index, weight in before.items():
+                    after = current_weight(self.layers[index])
+                    values[index, column] = one_number(name, probe.measure(weight, after))
+        return values
+
+    def state(self) -> dict[str, Tensor]:
+        """Return the gradients that the next step is compared with, for a checkpoint: layer -> dL/dW."""
+        return self._kept.state()
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Go back to `state`."""
+        self._kept.restore(state, self._device)
 
     def __enter__(self) -> Self:
         self._clear()
-        if self._may_be_compiled and "torch._dynamo" in sys.modules:  # as functions of a network may be
-            self._stance.enter_context(torch.compiler.set_stance("force_eager"))
+        self._before.clear()
+        self._force_eager()
+        self._follow_weights()
         gradients = self._probes_of("preactivation_gradient")
         responses = self._probes_of("response")
         for index, layer in enumerate(self.layers):
-            if leaf_weight(layer.weighted) is None and self._probes_of("weight"):
-                self._follow_weight(index, layer.weighted)
+            if isinstance(layer.weighted, nn.MultiheadAttention):
+                continue
             if gradients:
                 self._hook(layer.weighted, self._preactivation_hook(index, gradients))
             if responses:
                 self._hook(layer.response or layer.weighted, self._response_hook(index, responses))
+        for attention, indices in self._attentions.items():
+            if gradients or responses:
+                hook = self._attention_hook(indices, gradients, responses)
+                self._handles.append(attention.register_forward_hook(hook, with_kwargs=True))
+        for index, other in enumerate(self.selected, len(self.rows) - len(self.selected)):
+            if other.parameter is None:
+                self._hook(other.module, self._output_hook(index, dict(other.probes)))
         if responses and any(layer.response is None for layer in self.layers):
             for norm in self._norms:
                 self._hook(norm, self._norm_hook(responses))
@@ -128,24 +230,36 @@ class Recorder:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
     ) -> None:
+        self._leave()
+
+    def _leave(self) -> None:
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
         self._stance.close()
         self._clear()
 
+    def _force_eager(self) -> None:
+        """Run functions uncompiled that a user's network compiles."""
+        if self._may_be_compiled and "torch._dynamo" in sys.modules:
+            self._stance.enter_context(torch.compiler.set_stance("force_eager"))
+
+    @torch.no_grad()
     def values(self) -> Tensor:
-        """Return the values (layers, probes), on the device, in the order of `layers` and `probes`.
+        """Return the values (rows, probes), on the device, in the order of `rows` and `probes`.
 
         The values of a layer that took no part in the step are NaN. `is_measured` tells them from NaN that
         was measured. A frozen layer has only its response. Call this inside the context, after the backward
-        pass."""
+        pass. Raises ValueError if a probe returns something other than one number."""
         weights = self._probes_of("weight")
-        for index in range(len(self.layers)):
-            weight = self._weight(index)
-            if weights and weight is not None and weight.grad is not None:
-                self._measure(index, weights, weight, next(self._numbers))
         measured: dict[tuple[int, str], Tensor] = {}
+        trained = {index: weight for index, weight in self._weights().items() if weight.grad is not None}
+        for index, weight in trained.items() if weights else ():
+            self._measure(index, weights, weight, next(self._numbers))
+        for index, other in enumerate(self.selected, len(self.rows) - len(self.selected)):
+            if other.parameter is not None and other.parameter.grad is not None:
+                self._measure(index, dict(other.probes), other.parameter, next(self._numbers))
+        needed = self._compare(trained, measured)
         for name, measure_all in self.at_once.items():
             kept = {
                 index: joined(uses.tensors)
@@ -158,33 +272,92 @@ class Recorder:
         for key, uses in self._uses.items():
             if key not in measured and not uses.is_lost:
                 measured[key] = _value(self.probes[key[1]], uses)
+        self._measure_each_use(measured)
         dtype = widest_float(self._device)
         missing = torch.full((), float("nan"), dtype=dtype, device=self._device)
-        keys = [(index, name) for index in range(len(self.layers)) for name in self.probes]
-        self.is_measured = np.array([key in measured for key in keys]).reshape(self.is_measured.shape)
-        self.reasons = {
-            layer.name: self._reason(index)
-            for index, layer in enumerate(self.layers)
-            if not self.is_measured[index].all()
+        keys = [(index, name) for index in range(len(self.rows)) for name in self.probes]
+        self.is_measured = np.array([key in measured for key in keys], bool).reshape(self.is_measured.shape)
+        self.reasons = self._reasons(needed, measured)
+        flat = torch.stack([one_number(key[1], measured.get(key, missing)).to(dtype) for key in keys])
+        return flat.reshape(len(self.rows), len(self.probes))
+
+    def _measure_each_use(self, measured: dict[tuple[int, str], Tensor]) -> None:
+        """Add the values of the first uses of each layer, which have rows of their own after the layers."""
+        for (index, name), uses in self._uses.items():
+            if index >= len(self.layers) or self.probes[name].of in OF_WEIGHTS or uses.is_unordered:
+                continue
+            for place, use in enumerate(sorted({*uses.summaries, *uses.tensors})[: self.each_use]):
+                row = len(self.layers) + index * self.each_use + place
+                if use in uses.summaries:
+                    measured[row, name] = uses.summaries[use].flatten()[0]
+                else:
+                    measured[row, name] = self.probes[name].measure(uses.tensors[use])
+
+    def _reasons(self, needed: Sequence[str], measured: Collection[tuple[int, str]]) -> dict[str, str]:
+        """Return why values of probes were not measured, by the name of what they are of."""
+        reasons = {}
+        for index, layer in enumerate(self.layers):
+            missing = {
+                probe.of
+                for name, probe in self.probes.items()
+                if name in needed and probe.where is None and (index, name) not in measured
+            }
+            if missing:
+                reasons[layer.name] = EARLIER if missing == {"weight_gradients"} else self._reason(index)
+        for index, other in enumerate(self.selected, len(self.rows) - len(self.selected)):
+            if any((index, name) not in measured for name in other.probes):
+                reason = UNUSED
+                if other.parameter is not None:
+                    reason = UNREACHED if other.parameter.requires_grad else FROZEN
+                reasons[other.name or WHOLE] = reason
+        used = {name for other in self.selected for name in other.probes}
+        return reasons | {
+            name: NOTHING
+            for name, probe in self.probes.items()
+            if probe.where is not None and name not in used
         }
-        flat = torch.stack([measured.get(key, missing).to(dtype) for key in keys])
-        return flat.reshape(len(self.layers), len(self.probes))
+
+    def _compare(self, trained: Mapping[int, Tensor], measured: dict[tuple[int, str], Tensor]) -> list[str]:
+        """Measure the probes over pairs of gradients, and keep the weights for those over the update.
+
+        Return the probes that can be measured in this step: without a step before, there are no pairs."""
+        gradients = self._kept.take()
+        for name, probe in self._probes_of("weight_gradients").items():
+            for index, weight in trained.items():
+                before = gradients.get(self.layers[index].name)
+                if before is not None and weight.grad is not None:
+                    measured[index, name] = probe.measure(before, weight.grad)
+        updates = self._probes_of("weight_update")
+        if updates:
+            self._before = {index: weight.detach().clone() for index, weight in trained.items()}
+        for name in updates:  # `with_updates` measures them
+            measured |= {
+                (index, name): torch.full((), float("nan"), device=self._device) for index in trained
+            }
+        return [name for name, probe in self.probes.items() if gradients or probe.of != "weight_gradients"]
 
     def _reason(self, index: int) -> str:
         """Return why a value of a layer was not measured."""
-        layer = self.layers[index].weighted
-        parameters = weight_parameters(layer)
+        parameters = self.layers[index].weight_parameters
         if not any(parameter.requires_grad for parameter in parameters):
             return FROZEN
         has_gradient = any(parameter.grad is not None for parameter in parameters)
-        if self._probes_of("preactivation_gradient") and not self._calls[index]:
+        if self._counts_calls and not self._calls[index]:
             return FUNCTIONAL if has_gradient else UNUSED
         return SEVERAL if has_gradient else UNREACHED
 
-    def _weight(self, index: int) -> Tensor | None:
-        """Return the weight that a layer multiplies with, and its gradient."""
-        weight = leaf_weight(self.layers[index].weighted)
-        return self._effective.get(index) if weight is None else weight
+    def _weights(self) -> dict[int, Tensor]:
+        """Return the weights that the layers multiply with, each with its gradient."""
+        weights = {index: layer.weight for index, layer in enumerate(self.layers)}
+        found = {index: self._effective.get(index) if w is None else w for index, w in weights.items()}
+        return {index: weight for index, weight in found.items() if weight is not None}
+
+    def _follow_weights(self) -> None:
+        """Collect the gradients of the weights that are computed from parameters."""
+        if any(probe.of in OF_WEIGHTS for probe in self.probes.values()):
+            for index, layer in enumerate(self.layers):
+                if layer.weight is None:
+                    self._follow_weight(index, layer.weighted)
 
     def _follow_weight(self, index: int, layer: nn.Module) -> None:
         """Collect the gradient of a weight that is computed in the step, perhaps several times."""
@@ -221,37 +394,99 @@ class Recorder:
         """Measure a tensor of one use of a layer, in place of an earlier tensor of that use."""
         for name, probe in probes.items():
             uses = self._uses.setdefault((index, name), _Uses())
-            is_joined = probe.combine is None and (probe.of == "response" or self._calls[index] > 1)
+            is_forward = probe.of in ("response", "output")
+            is_joined = probe.combine is None and (is_forward or self._calls[index] > 1)
             if name in self.at_once or is_joined:
                 # the nonlinearity that follows may change a response in place
-                uses.tensors[use] = tensor.clone() if probe.of == "response" else tensor
+                uses.tensors[use] = tensor.clone() if is_forward else tensor
             if name in self.at_once:
                 continue
             if probe.combine is None and uses.summaries.keys() - {use}:  # all are measured as one
                 uses.is_lost = uses.is_lost or not uses.summaries.keys() <= uses.tensors.keys()
                 continue
-            uses.summaries[use] = (probe.summarise or probe.measure)(tensor)
+            summary = (probe.summarise or probe.measure)(tensor)
+            uses.summaries[use] = summary if probe.summarise else one_number(name, summary)
             uses.sizes[use] = tensor.numel()
 
     def _preactivation_hook(self, index: int, probes: dict[str, Probe]) -> Hook:
         def follow(module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
             if not in_backward_pass():
                 self._calls[index] += 1
-            if not output.requires_grad:  # as of frozen layers
-                return
-            use = next(self._numbers)
-
-            def measure(gradient: Tensor) -> None:
-                self._release_single_uses()
-                if any(use in self._uses[index, name] for name in probes if (index, name) in self._uses):
-                    self._lose(index, probes)  # of several backward passes; the gradient is their sum
-                    return
-                whole = self.gather(gradient)
-                self._measure(index, probes, whole if self.ranks == 1 else whole / self.ranks, use)
-
-            output.register_hook(measure)
+            if output.requires_grad:  # not that of a frozen layer
+                output.register_hook(self._gradient_hook(index, probes))
 
         return follow
+
+    def _gradient_hook(self, index: int, probes: dict[str, Probe]) -> Callable[[Tensor], None]:
+        """Return a hook of z in one use of a layer, which measures its gradient."""
+        use, is_recomputed = next(self._numbers), in_backward_pass()
+
+        def measure(gradient: Tensor) -> None:
+            self._release_single_uses()
+            if any(use in self._uses[index, name] for name in probes if (index, name) in self._uses):
+                self._lose(index, probes)  # of several backward passes; the gradient is their sum
+                return
+            whole = self.gather(gradient)
+            self._measure(index, probes, whole if self.ranks == 1 else whole / self.ranks, use)
+            for name in probes if is_recomputed else ():
+                self._uses[index, name].is_unordered = True
+
+        return measure
+
+    @cached_property
+    def _attentions(self) -> dict[nn.MultiheadAttention, dict[str, int]]:
+        """The modules of attention, and the indices of their layers by projection."""
+        found: dict[nn.MultiheadAttention, dict[str, int]] = {}
+        of_module = {layer.weighted: index for index, layer in enumerate(self.layers)}
+        for index, layer in enumerate(self.layers):
+            if isinstance(layer.weighted, nn.MultiheadAttention):
+                found.setdefault(layer.weighted, {})[layer.projection] = index
+                output = of_module.get(layer.weighted.out_proj)
+                if output is not None:
+                    found[layer.weighted][OUTPUT] = output
+        return found
+
+    def _attention_hook(
+        self, indices: Mapping[str, int], gradients: dict[str, Probe], responses: dict[str, Probe]
+    ) -> Callable[[nn.MultiheadAttention, tuple[Any, ...], dict[str, Any], Any], None]:
+        """Return a hook that measures the projections of one module of attention."""
+        projections = {name: index for name, index in indices.items() if name != OUTPUT}
+        hooks = []
+        if OUTPUT in indices:
+            hooks += [self._preactivation_hook(indices[OUTPUT], gradients)] if gradients else []
+            hooks += [self._response_hook(indices[OUTPUT], responses)] if responses else []
+
+        def measure(
+            attention: nn.MultiheadAttention, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any
+        ) -> None:
+            z = first_tensor(output)
+            given = dict(zip(("query", "key", "value"), args, strict=False)) | kwargs
+            inputs = [given[name] for name in ("query", "key", "value")]
+            if z is None or any(x.is_nested for x in inputs):
+                return
+            for hook in hooks:
+                hook(attention, args, z)
+            self._calls.update([] if in_backward_pass() else projections.values())
+            if gradients:
+                receivers = {
+                    name: self._gradient_hook(index, gradients) for name, index in projections.items()
+                }
+                follow_projections(attention, inputs, z, lambda name, gradient: receivers[name](gradient))
+            if responses and not in_backward_pass():
+                with torch.no_grad():
+                    for (name, index), x in zip(projections.items(), inputs, strict=True):
+                        response = self.gather(projected(attention, name, x))
+                        self._measure(index, responses, response, next(self._numbers))
+
+        return measure
+
+    def _output_hook(self, index: int, probes: dict[str, Probe]) -> Hook:
+        def measure(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+            tensor = first_tensor(output)
+            if tensor is not None and not in_backward_pass():
+                self._measure(index, probes, self.gather(tensor.detach()), next(self._numbers))
+
+        return measure
 
     def _lose(self, index: int, probes: Iterable[str]) -> None:
         """Make the values of a layer missing."""
@@ -261,16 +496,19 @@ class Recorder:
     def _release_single_uses(self) -> None:
         """Drop the responses that need not be joined. The forward pass has ended."""
         for (_, name), uses in self._uses.items():
-            if self.probes[name].of == "response" and name not in self.at_once and len(uses.tensors) == 1:
+            is_forward = self.probes[name].of in ("response", "output")
+            if is_forward and name not in self.at_once and len(uses.tensors) == 1:
                 uses.tensors.clear()
 
     def _response_hook(self, index: int, probes: dict[str, Probe]) -> Hook:
         may_have_norm = self.layers[index].response is None and bool(self._norms)
+        counts_gradients = bool(self._probes_of("preactivation_gradient"))  # and calls
 
         def measure(module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
             if in_backward_pass():
                 return
             use = next(self._numbers)
+            self._calls[index] += not counts_gradients
             self._measure(index, probes, self.gather(output.detach()), use)
             if may_have_norm:
                 storage = output.untyped_storage()._cdata
@@ -293,6 +531,23 @@ class Recorder:
             self._measure(found.index, probes, self.gather(output.detach()), found.use)
 
         return measure
+
+
+def one_number(probe: str, value: Any) -> Tensor:
+    """Return what a probe has measured. Raises ValueError if it is not one number."""
+    if isinstance(value, Tensor) and not value.dim():
+        return value
+    what = f"a tensor of the shape {tuple(value.shape)}" if isinstance(value, Tensor) else repr(value)
+    raise ValueError(f"the probe {probe!r} returned {what}; return a tensor without dimensions")
+
+
+def first_tensor(output: Any) -> Tensor | None:
+    """Return the first tensor of the output of a module: of a tuple, list or dict, or the output itself."""
+    if isinstance(output, Tensor):
+        return output
+    values = output.values() if isinstance(output, Mapping) else output
+    parts = values if isinstance(values, Iterable) else ()
+    return next((part for part in parts if isinstance(part, Tensor)), None)
 
 
 def in_backward_pass() -> bool:

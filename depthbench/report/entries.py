@@ -38,6 +38,8 @@ class ReportFigure:
     """Its name among the figures with the same title."""
     chapter: str = "training"
     """ANSWER or a name in CHAPTERS."""
+    probes: tuple[str, ...] = ()
+    """The probes that it shows. Each of the others gets a figure by layer and step."""
 
     def draw(self, evidence: Any, style: str = "page") -> "Figure | None":
         """Draw the figure in one of the report styles; None if there is nothing to show."""

@@ -18,15 +18,17 @@ from depthbench.analysis.choice import choose, incomparable_costs
 from depthbench.analysis.classes import class_metrics, summarise_classes
 from depthbench.analysis.comparison import cautions, differences, differing, join_studies, studies_of
 from depthbench.analysis.frontier import Search, searched
-from depthbench.analysis.layers import by_layer, summarise_responses
+from depthbench.analysis.layers import by_layer, of_weighted_layers, summarise_responses
 from depthbench.analysis.matching import match_twins
 from depthbench.analysis.missing import missing_runs
 from depthbench.analysis.reference import reproduction
 from depthbench.analysis.robustness import summarise_robustness
 from depthbench.analysis.summary import ERRORS, summarise
 from depthbench.analysis.theory import measured_rates
+from depthbench.analysis.unmeasured import not_measured
 from depthbench.analysis.verdict import Verdicts, judge
 from depthbench.data.settings import Data
+from depthbench.probes import PROBES
 from depthbench.report import sentences
 from depthbench.report.settings import drop_defaults, settings_of
 from depthbench.store.record import Record
@@ -93,7 +95,27 @@ class Evidence(_OnlyFields):
 
     @cached_property
     def layers(self) -> pd.DataFrame:
-        return self.results.layers
+        """The rows of weighted layers."""
+        return of_weighted_layers(self.results.layers)
+
+    @cached_property
+    def about_probes(self) -> dict[str, str]:
+        """What each probe measures, as the runs say, or the list of probes here."""
+        stored = {
+            name: about for record in self.records for name, about in (record.execution.probes or {}).items()
+        }
+        return {name: entry.about for name, entry in PROBES.items()} | stored
+
+    @cached_property
+    def not_measured(self) -> pd.DataFrame:
+        """What probes did not measure, and why."""
+        order = {network: place for place, network in enumerate(self.runs["network"].unique())}
+        records = [record for record in self.records if record.network in order]
+        records.sort(key=lambda record: (order[record.network], record.depth, record.seed))
+        return not_measured(
+            (record.network, record.depth, record.seed, record.execution.not_measured or {})
+            for record in records
+        )
 
     @cached_property
     def records(self) -> list[Record]:

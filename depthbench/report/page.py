@@ -23,6 +23,7 @@ from depthbench.report.drawing import FigureOnPage, draw_figures
 from depthbench.report.entries import ANSWER, CHAPTERS
 from depthbench.report.evidence import Comparison, Evidence
 from depthbench.report.figures import FIGURES
+from depthbench.report.figures.probe_by_layer import figures_of_probes
 from depthbench.report.formats import STYLES
 from depthbench.report.opening import Opening
 from depthbench.report.settings import environment
@@ -75,7 +76,8 @@ def write_page(path: Path, out: Path, style: str = "page") -> Path:
         raise BadInput(f"{shown(path)}: no run has any data yet; run the study first")
     evidence.prepare()
     add_installed()  # packages can have figures and tables
-    parts = write_parts(FIGURES, TABLES, evidence, networks=runs["network"].nunique(), out=out, style=style)
+    figures = FIGURES | figures_of_probes(evidence)
+    parts = write_parts(figures, TABLES, evidence, networks=runs["network"].nunique(), out=out, style=style)
     keep_undecided(evidence)  # so that `show` need not analyse the runs again
     return render(
         out,

@@ -88,6 +88,8 @@ class HowExecuted(Part):
     """The processes that trained the run together, if there were several (torchrun)."""
     sync_batch_norm: bool | None = None
     """Whether they normalised over whole batches. None for one process."""
+    probes: dict[str, str] | None = None
+    """What the probes that are not measured by default measure. None: there are only default ones."""
     not_measured: dict[str, str] | None = None
     """Layers with a value that probes did not measure, and parameters outside of layers, with the reasons.
     None: everything was measured."""

@@ -172,7 +172,8 @@ class Results(NamedTuple):
     evaluations, train_error_eval, test_error and val_error."""
     layers: "pd.DataFrame"
     """One row per probed step and layer: run_id, network, depth, seed, step, layer (1 = input side), name,
-    stage, and one column per probe."""
+    stage, and one column per probe. `probes.columns` describes the further columns that some tables have:
+    not_measured, selected_by and use."""
 
 
 def load_results(path: str | Path) -> Results:

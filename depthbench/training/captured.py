@@ -4,7 +4,9 @@ Starting the kernels limits the speed of a deep and narrow network. A graph reco
 that they use, and replays them. See "CUDA Graphs" in the CUDA semantics notes of PyTorch's manual."""
 
 import contextlib
+from collections import Counter
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -13,12 +15,20 @@ from depthbench.data.batches import Batch
 from depthbench.training.step import Step
 
 # Eager steps before the first capture. They initialise libraries and the state of the optimiser, and compile
-# kernels. One of them must be of the kind (plain or probed) that is captured.
+# kernels. One of them must be of the kind that is captured.
 WARM_UP_STEPS = 3
 
 # Graphs whose capture failed. They live as long as the process, because torch 2.11 still uses them at each
 # allocation.
 _FAILED: list[torch.cuda.CUDAGraph] = []
+
+
+class Kind(NamedTuple):
+    """A kind of steps. The operations of all steps of a kind are the same."""
+
+    probed: bool
+    keeps: bool
+    """Whether the gradients are kept for the probes of the next step."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,39 +43,41 @@ class CapturedGraph:
 class CapturedStep:
     """The updates of `step`, made eagerly at first and then by replaying a graph.
 
-    There is one graph for plain steps and one for probed steps. The eager steps are steps of the run, so
-    nothing is trained twice. All work is on `stream`. Steps that cannot be captured (for example because
-    the network reads its activations on the host) stay eager, and `note` says so. Python code of a network
-    runs during the capture and not again."""
+    There is one graph for each kind of steps: plain or probed, and with or without keeping gradients. The
+    eager steps are steps of the run, so nothing is trained twice. All work is on `stream`. Steps that cannot
+    be captured (for example because the network reads its activations on the host) stay eager, and `note`
+    says so. Python code of a network runs during the capture and not again."""
 
     def __init__(self, step: Step, stream: torch.cuda.Stream):
         self.step, self.stream = step, stream
         self.note: str | None = None
-        self._eager_steps = {False: 0, True: 0}  # plain, probed
-        self._graphs: dict[bool, CapturedGraph] = {}  # all read the same batch
+        self._eager_steps: Counter[Kind] = Counter()
+        self._graphs: dict[Kind, CapturedGraph] = {}  # all read the same batch
 
-    def __call__(self, batch: Batch, lr: float, probed: bool) -> Tensor | None:
-        """Make one update at rate `lr`. Return the values of the probes (layers, probes) if `probed`."""
-        if not self._is_captured(batch, probed):
-            self._eager_steps[probed] += 1
-            return self.step(batch, lr, probed)
+    def __call__(self, batch: Batch, lr: float, probed: bool, keeps: bool = False) -> Tensor | None:
+        """Make one update at rate `lr`, as Step does."""
+        kind = Kind(probed, keeps)
+        if not self._is_captured(batch, kind):
+            self._eager_steps[kind] += 1
+            return self.step(batch, lr, *kind)
         self.step.set_rate(lr)
-        captured = self._graphs[probed]
+        captured = self._graphs[kind]
         for ours, given in zip(parts(captured.batch), parts(batch), strict=True):
             ours.copy_(given)
         captured.graph.replay()
+        self.step.recorder.note_replay(keeps)
         return None if captured.values is None else captured.values.clone()  # the next replay overwrites them
 
-    def _is_captured(self, batch: Batch, probed: bool) -> bool:
+    def _is_captured(self, batch: Batch, kind: Kind) -> bool:
         """Return whether this kind of step has a graph. Captures it after the warm-up."""
         if self.note is not None:
             return False
-        if probed in self._graphs:
+        if kind in self._graphs:
             return True
-        if sum(self._eager_steps.values()) < WARM_UP_STEPS or not self._eager_steps[probed]:
+        if self._eager_steps.total() < WARM_UP_STEPS or not self._eager_steps[kind]:
             return False
         try:
-            self._capture(batch, probed)
+            self._capture(batch, kind)
         except RuntimeError as error:
             torch.cuda.synchronize(self.step.device)
             self._graphs.clear()
@@ -89,20 +101,21 @@ class CapturedStep:
         with torch.cuda.graph(succeeding, stream=self.stream, capture_error_mode="thread_local"):
             number.add_(1)
 
-    def _capture(self, batch: Batch, probed: bool) -> None:
+    def _capture(self, batch: Batch, kind: Kind) -> None:
         other = next(iter(self._graphs.values()), None)
         read = other.batch if other else Batch._make(None if part is None else part.clone() for part in batch)
         graph = torch.cuda.CUDAGraph()
-        # Both graphs share memory: they never run at once, and neither needs results of the other.
+        # All graphs share memory: they never run at once, and none needs tensors of another. Gradients that
+        # are kept for the next step have memory of their own, since an eager step has kept some before.
         pool = other.graph.pool() if other else None
         # "thread_local" lets another run in this process allocate memory during the capture.
         try:
             with torch.cuda.graph(graph, pool=pool, stream=self.stream, capture_error_mode="thread_local"):
-                values = self.step.update(read, probed)
+                values = self.step.update(read, *kind)
         except RuntimeError:
             _FAILED.append(graph)
             raise
-        self._graphs[probed] = CapturedGraph(graph, read, values)
+        self._graphs[kind] = CapturedGraph(graph, read, values)
 
 
 def parts(batch: Batch) -> list[Tensor]:

@@ -13,6 +13,7 @@ from depthbench.events import Activity, Alive, Event, Note, Progressed, RowLogge
 from depthbench.machine.environment import describe_environment
 from depthbench.networks.cost import count_parameters
 from depthbench.networks.eager import NOTE as UNCOMPILED
+from depthbench.networks.layers import depth_of
 from depthbench.store.record import Environment, Final, Hashes, HowExecuted, Record, Status, Timing
 from depthbench.store.run_store import RunStore
 from depthbench.study.model import Run
@@ -391,7 +392,7 @@ def _first_record(trainer: Trainer, images: Images, data_hash: str) -> Record:
         chance_error=images.chance_error,
         parameters=count_parameters(trainer.network),
         multiply_adds=trainer.count_multiply_adds(images.shape),
-        weighted_layers=len(trainer.recorder.layers),
+        weighted_layers=depth_of(trainer.recorder.layers),
         skipped_images=len(images.skipped),
         hashes=Hashes(initial_weights=trainer.initial_weights, data=data_hash),
     )

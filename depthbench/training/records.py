@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from depthbench.networks.layers import Layer
+from depthbench.probes.columns import NOT_MEASURED, SELECTED_BY, USE
+from depthbench.probes.rows import Row
 from depthbench.training.step import means
 from depthbench.training.tracker import Tracker
 
@@ -24,21 +25,17 @@ ERROR_COLUMNS = {"train": "train_error_eval", "test": "test_error", "val": "val_
 """Set of images -> the column of its error (percent) in evaluation mode."""
 
 
-NOT_MEASURED = "not_measured"
-"""The column of layers.parquet that lists the probes that were not measured."""
-
-
 class Records:
     """The history and the probed values. `rows` are the known rows. Other rows wait for their sums."""
 
-    def __init__(self, layers: Sequence[Layer], probes: Sequence[str]):
-        self._layers, self._probes = list(layers), list(probes)
+    def __init__(self, rows: Sequence[Row], probes: Sequence[str]):
+        self._rows_probed, self._probes = list(rows), list(probes)
         self.rows: list[dict[str, Any]] = []
         self.tracker = Tracker()
         self._pending: list[tuple[dict[str, Any], Tensor]] = []
         self._fetched = time.perf_counter()
         self._probed_steps: list[int] = []
-        self._probed_values: list[Tensor] = []  # (layers, probes) each, on the device
+        self._probed_values: list[Tensor] = []  # (rows, probes) each, on the device
         self._measured: list[np.ndarray] = []  # whether each of them was measured
 
     @property
@@ -57,7 +54,7 @@ class Records:
         self._pending.append((row, sums))
 
     def add_probed(self, step: int, values: Tensor, is_measured: np.ndarray | None = None) -> None:
-        """Add the values (layers, probes) of a probed step, and whether each was measured. None: all were."""
+        """Add the values (rows, probes) of a probed step, and whether each was measured. None: all were."""
         self._probed_steps.append(step)
         self._probed_values.append(values)
         self._measured.append(np.ones(values.shape, bool) if is_measured is None else is_measured)
@@ -89,29 +86,52 @@ class Records:
         self._measured = self._measured[:kept]
 
     def layers(self) -> "pd.DataFrame":
-        """Return the probed values as a table with one row for each probed step and layer.
+        """Return the probed values as a table with a row for each probed step and row of the recorder.
 
-        If some were not measured, the column NOT_MEASURED lists the probes of each row that were not, with
-        commas. Their values are NaN. Every other NaN was measured."""
+        `probes.columns` describes the columns. Rows of single uses are only of layers that were used more
+        than once."""
         import pandas as pd
 
-        count, steps = len(self._layers), len(self._probed_steps)
         values = self._values()
-        flat = np.zeros((0, len(self._probes))) if values is None else values.flatten(0, 1).numpy()
+        shape = (len(self._probed_steps), len(self._rows_probed), len(self._probes))
+        numbers = np.zeros(shape) if values is None else values.numpy()
+        measured = np.stack(self._measured) if self._measured else np.ones(shape, bool)
+        kept = self._kept_rows(measured)
+        rows = [self._rows_probed[index] for index in kept]
+        steps = len(self._probed_steps)
+        flat = numbers[:, kept].reshape(steps * len(rows), shape[2])
+        was_measured: np.ndarray = measured[:, kept].reshape(steps * len(rows), shape[2])
         table = {
-            "step": np.repeat(np.array(self._probed_steps, dtype=np.int64), count),
-            "layer": np.tile(np.arange(1, count + 1), steps),
-            "name": [layer.name for layer in self._layers] * steps,
-            "stage": [layer.stage for layer in self._layers] * steps,
+            "step": np.repeat(np.array(self._probed_steps, dtype=np.int64), len(rows)),
+            "layer": np.tile(np.array([row.layer for row in rows], dtype=np.int64), steps),
+            "name": [row.name for row in rows] * steps,
+            "stage": [row.stage for row in rows] * steps,
         }
         frame = pd.DataFrame(table | {name: flat[:, i] for i, name in enumerate(self._probes)})
-        measured = np.concatenate(self._measured) if self._measured else np.ones((0, len(self._probes)), bool)
-        if not measured.all():
-            frame[NOT_MEASURED] = [",".join(compress(self._probes, ~row)) for row in measured]
+        if not was_measured.all():
+            frame[NOT_MEASURED] = [",".join(compress(self._probes, ~row)) for row in was_measured]
+        if any(row.selected_by for row in rows):
+            frame[SELECTED_BY] = [",".join(row.selected_by) for row in rows] * steps
+        if any(row.use is not None for row in rows):
+            frame[USE] = pd.array([row.use for row in rows] * steps, dtype="Int64")
         return frame
 
+    def _kept_rows(self, measured: np.ndarray) -> list[int]:
+        """Return the indices of the rows to store. `measured`: (steps, rows, probes)."""
+        is_measured: np.ndarray = np.asarray(measured.any(axis=(0, 2)))
+        repeated = {
+            row.layer
+            for row, is_known in zip(self._rows_probed, is_measured, strict=True)
+            if row.use and is_known
+        }
+        return [
+            index
+            for index, row in enumerate(self._rows_probed)
+            if row.use is None or (row.layer in repeated and is_measured[index])
+        ]
+
     def _values(self) -> Tensor | None:
-        """Return all probed values (steps, layers, probes) in host memory, or None before the first ones."""
+        """Return all probed values (steps, rows, probes) in host memory, or None before the first ones."""
         return torch.stack(self._probed_values).cpu() if self._probed_values else None
 
     def state(self) -> dict[str, Any]:
@@ -125,9 +145,12 @@ class Records:
         }
 
     def restore(self, state: dict[str, Any], device: torch.device) -> None:
-        """Go back to `state`."""
-        self.rows, self._probed_steps = list(state["rows"]), list(state["probed_steps"])
+        """Go back to `state`. Raises ValueError if a version stored it that measured other layers."""
         values = state["probed_values"]
+        shape = (len(self._rows_probed), len(self._probes))
+        if values is not None and values.shape[1:] != shape:
+            raise ValueError(f"the state has values of the shape {tuple(values.shape[1:])}, not {shape}")
+        self.rows, self._probed_steps = list(state["rows"]), list(state["probed_steps"])
         self._probed_values = [] if values is None else list(values.to(device))
         self._measured = [measured.numpy() for measured in state["measured"]]
         self.tracker.restore(state["tracker"])

@@ -1,6 +1,7 @@
 """One update: images, forward pass, backward pass, probes, optimiser. Nothing waits for the device."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 
 import torch
 import torch.nn.functional as F
@@ -41,10 +42,12 @@ class Step:
         self.parameters = list(network.parameters())
         self.sums = torch.zeros(3, dtype=widest_float(device), device=device)  # loss, wrong answers, images
 
-    def __call__(self, batch: Batch, lr: float, probed: bool) -> Tensor | None:
-        """Make one update at rate `lr`. Return the values of the probes (layers, probes) if `probed`."""
+    def __call__(self, batch: Batch, lr: float, probed: bool, keeps: bool = False) -> Tensor | None:
+        """Make one update at rate `lr`. Return the values of the probes (layers, probes) if `probed`.
+
+        keeps: keep the gradients, which probes of the next step are compared with."""
         self.set_rate(lr)
-        return self.update(batch, probed)
+        return self.update(batch, probed, keeps)
 
     def set_rate(self, lr: float) -> None:
         """Set the rate of the next update. On a GPU it is a tensor, which a captured step reads."""
@@ -54,17 +57,19 @@ class Step:
             else:
                 group["lr"] = lr
 
-    def update(self, batch: Batch, probed: bool) -> Tensor | None:
-        """Make the part of an update that can be captured: its operations are the same in every step."""
-        if not probed:
+    def update(self, batch: Batch, probed: bool, keeps: bool = False) -> Tensor | None:
+        """Make the part of an update that can be captured.
+
+        Its operations are the same in every step of a kind. `probed` and `keeps` say the kind."""
+        values = None
+        with self.recorder if probed else self.recorder.preparing() if keeps else nullcontext():
             self._differentiate(batch)
-            values = None
-        else:
-            with self.recorder:
-                self._differentiate(batch)
+            if probed:
                 values = self.recorder.values()  # before L1 and clipping change the gradients
+            if keeps:
+                self.recorder.keep_gradients()  # last, as everything from other processes has arrived
         self._descend()
-        return values
+        return None if values is None else self.recorder.with_updates(values)
 
     def _differentiate(self, batch: Batch) -> None:
         self.optimizer.zero_grad(set_to_none=True)

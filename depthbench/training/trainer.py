@@ -23,7 +23,7 @@ from depthbench.networks.cost import count_multiply_adds
 from depthbench.networks.eager import was_compiled
 from depthbench.networks.fusing import fuse
 from depthbench.networks.layers import outside_of_layers
-from depthbench.probes import PROBES
+from depthbench.probes import DEFAULT, PROBES
 from depthbench.probes.recorder import UNREACHED, Recorder
 from depthbench.registry import look_up
 from depthbench.seeds import derived
@@ -87,7 +87,12 @@ class Trainer:
             probes = {name: look_up(PROBES, "probe", name).load() for name in run.probe.names}
             at_once = device.type == "cuda" and not mode.recompute and team.is_alone
             self.recorder = Recorder(
-                self.network, probes, at_once=at_once, gather=team.gather, ranks=team.size
+                self.network,
+                probes,
+                at_once=at_once,
+                each_use=run.probe.each_use or 0,
+                gather=team.gather,
+                ranks=team.size,
             )
             optimizer = make_optimizer(self.network, run.recipe)
             weights = make_class_weights(run.recipe, images.train_y, self.classes)
@@ -116,7 +121,7 @@ class Trainer:
         self.lr = 0.0  # of the last update
         self.seconds = 0.0  # of the whole run, including evaluation
         self.evaluating = 0.0  # seconds of these spent on evaluation
-        self.records = Records(self.recorder.layers, run.probe.names)
+        self.records = Records(self.recorder.rows, run.probe.names)
         self.unmeasured = dict.fromkeys(outside_of_layers(self.network), NO_LAYER)
         """What probes do not measure, and why: layers, and parameters outside of them."""
         self.learning_rate = LearningRate(run.recipe, run.depth)
@@ -169,6 +174,9 @@ class Trainer:
         if not self.team.is_alone:
             execution["processes"] = self.team.size
             execution["sync_batch_norm"] = self.run.recipe.sync_batch_norm
+        others = {name: PROBES[name].about for name in self.run.probe.names if name not in DEFAULT}
+        if others:
+            execution["probes"] = others
         if self.unmeasured:
             execution["not_measured"] = self.unmeasured
         return execution
@@ -207,13 +215,21 @@ class Trainer:
         self.lr = self.learning_rate.rate(self.step)
         with self._on_stream():
             batch = self.batches.take()
-            values = self.make_step(batch, self.lr, probed=self.run.is_probed(self.step))
+            values = self.make_step(batch, self.lr, probed=self.run.is_probed(self.step), keeps=self._keeps)
         if values is not None:
             self.records.add_probed(self.step, values, self.recorder.is_measured)
             self.unmeasured |= self.recorder.reasons
         self.step += 1
         self.batches_hash = self.batches.hash
         self._before_step = None
+
+    @property
+    def _keeps(self) -> bool:
+        """Whether probes of the next step are compared with the gradients of this one."""
+        following = self.step + 1
+        return (
+            self.recorder.compares_gradients and following < self.run.steps and self.run.is_probed(following)
+        )
 
     def undo_step(self) -> bool:
         """Go back to before the update that raised, if one did. Return whether this is possible.
@@ -382,6 +398,7 @@ class Trainer:
             "rng": torch.get_rng_state(),
             "records": self.records.state(),
             "learning_rate": self.learning_rate.state(),
+            "probes": self.recorder.state(),
         }
         if self.device.type == "cuda":
             state["cuda_rng"] = torch.cuda.get_rng_state(self.device)
@@ -403,6 +420,7 @@ class Trainer:
             restore_optimizer(self.eager_step.optimizer, state["optimizer"])
             self.eager_step.sums.copy_(state["sums"])
             self.records.restore(state["records"], self.device)
+            self.recorder.restore(state["probes"])
         self.batches.restore(state["batches"])
         self.batches_hash = state["batches_hash"]
         self.learning_rate.restore(state["learning_rate"])

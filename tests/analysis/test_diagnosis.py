@@ -67,6 +67,13 @@ def test_silent_when_all_is_well():
     assert findings() == {}
 
 
+def test_silent_about_a_gradient_that_was_not_measured():
+    layers = layers_of(run_of(), **both({(2, 50): math.nan})).assign(not_measured="")
+    assert "nan_gradient" in findings(layers=layers)
+    layers.loc[layers["grad_norm_preact"].isna(), "not_measured"] = "grad_norm_preact,grad_norm_weight"
+    assert findings(layers=layers) == {}
+
+
 @pytest.mark.parametrize("status", ["failed", "interrupted"])
 def test_silent_about_errors_of_unfinished_runs(status):
     assert findings(run_of(status=status), history_of(run_of(), [90] * 5)) == {}

@@ -3,6 +3,7 @@ import pandas as pd
 import pytest
 
 from depthbench.analysis.layers import (
+    KINDS,
     by_layer,
     chosen_steps,
     fewer_seeds,
@@ -10,6 +11,7 @@ from depthbench.analysis.layers import (
     sorted_layers,
     summarise_responses,
     thinned,
+    was_not_measured,
     zeros_by_design,
 )
 
@@ -45,15 +47,33 @@ def test_position_runs_from_input_to_output():
 
 def test_a_zero_makes_the_geometric_mean_zero_and_is_counted():
     row = by_layer(probed([0.0], [4.0]), "probe").iloc[0]
-    assert (row["mean"], row["zeros"], row["lost"], row["n"]) == (0, 1, 0, 2)
+    assert (row["mean"], *row[KINDS], row["n"]) == (0, 1, 0, 0, 0, 2)
     assert (row["low"], row["high"]) == (pytest.approx(4), pytest.approx(4))
 
 
-@pytest.mark.parametrize("value", [np.inf, np.nan])
-def test_a_lost_value_leaves_no_mean_and_is_counted(value):
-    row = by_layer(probed([value], [4.0]), "probe").iloc[0]
+@pytest.mark.parametrize(("value", "kind"), [(np.inf, "infinite"), (-np.inf, "infinite"), (np.nan, "nans")])
+@pytest.mark.parametrize("is_log", [True, False])
+def test_a_lost_value_leaves_no_mean_and_is_counted(value, kind, is_log):
+    row = by_layer(probed([value], [4.0]), "probe", is_log=is_log).iloc[0]
     assert np.isnan(row["mean"])
-    assert (row["lost"], row["n"]) == (1, 2)
+    assert row[KINDS].to_dict() == dict.fromkeys(KINDS, 0) | {kind: 1}
+    assert (row["low"], row["high"], row["n"]) == (pytest.approx(4), pytest.approx(4), 2)
+
+
+def test_what_was_not_measured_is_neither_lost_nor_part_of_the_mean():
+    frame = probed([np.nan, np.nan, 2.0], [4.0, np.nan, 8.0])
+    frame["not_measured"] = ["other,probe", "probe", "other", "", np.nan, np.nan]
+    table = by_layer(frame, "probe")
+    assert table["mean"].tolist() == pytest.approx([4, np.nan, 4], nan_ok=True)
+    assert table["unmeasured"].tolist() == [1, 1, 0]
+    assert table["nans"].tolist() == [0, 1, 0]
+    assert not was_not_measured(frame.drop(columns="not_measured"), "probe").any()
+
+
+def test_an_arithmetic_mean_takes_negative_values_and_zeros_as_they_are():
+    row = by_layer(probed([-1.0], [0.0], [4.0]), "probe", is_log=False).iloc[0]
+    assert (row["mean"], row["low"], row["high"]) == (1, -1, 4)
+    assert not row[KINDS].any()
 
 
 def test_depths_networks_and_steps_are_kept_apart():

@@ -46,6 +46,11 @@ def test_an_unknown_list_is_refused_with_the_known_ones():
 
 
 def test_settings_can_be_restricted_to_a_section():
-    assert list(describe_list("settings", "probe")) == ["probe.names", "probe.steps", "probe.every"]
+    assert list(describe_list("settings", "probe")) == [
+        "probe.names",
+        "probe.steps",
+        "probe.every",
+        "probe.each_use",
+    ]
     with pytest.raises(BadInput, match="list data probe: only `list settings` takes a second word"):
         describe_list("data", "probe")

@@ -3,6 +3,7 @@
 import pandas as pd
 import pytest
 
+from depthbench.analysis.unmeasured import not_measured
 from depthbench.report.evidence import Comparison, Evidence, with_columns
 from depthbench.store.results import Results, load_results
 from tests.report.conftest import evidence_of, store_study, study_of
@@ -21,8 +22,13 @@ def made_up(folder, endings=None, **grid) -> Evidence:
     study = study_of(frontier={"below": 6.0}, **grid)
     results = load_results(store_study(folder / "made-up", study, endings))
     done = results.runs[results.runs["status"] == "done"]
-    evidence = evidence_of(results, study, predictions=predictions(done), corrupted_errors=corrupted(done))
-    return evidence
+    return evidence_of(
+        results,
+        study,
+        predictions=predictions(done),
+        corrupted_errors=corrupted(done),
+        not_measured=not_measured([("resnet", 8, 0, {"layer2": "frozen"})]),
+    )
 
 
 def predictions(runs: pd.DataFrame) -> pd.DataFrame:

@@ -178,7 +178,12 @@ def test_a_data_set(run_here, add):
 def test_a_probe(run_here, add):
     largest = Probe("weight", lambda weight: weight.detach().abs().max())
     add(PROBES, "largest", Entry(largest, "largest weight of each layer"))
-    assert (load_results(run_here(probe={"names": ["largest"]})).layers["largest"] > 0).all()
+    path = run_here(probe={"names": ["largest"]})
+    assert (load_results(path).layers["largest"] > 0).all()
+    del PROBES["largest"]  # a report needs no plug-in
+    page = write_report(path)
+    assert "largest: Largest weight of each layer." in page.read_text()
+    assert (page.parent / "figures" / "probe_largest.svg").exists()
 
 
 def test_an_optimizer(run_here, add):

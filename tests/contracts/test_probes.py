@@ -23,19 +23,33 @@ def batch(dtype=torch.float32):
 
 
 def recorded(name, dtype=torch.float32, at_once=False):
-    """Return the values (layers,) of one probe in one training step."""
+    """Return the values (layers,) of one probe in the second of two training steps."""
     network = build(dtype)
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9)
     recorder = Recorder(network, {name: PROBES[name].load()}, at_once=at_once)
     x, y = batch(dtype)
+    with recorder.preparing():
+        F.cross_entropy(network(x.flip(3)), y).backward()
+        recorder.keep_gradients()
+    optimizer.step()
+    optimizer.zero_grad()
     with recorder:
         F.cross_entropy(network(x), y).backward()
-        return recorder.values()[:, 0]
+        values = recorder.values()
+    optimizer.step()
+    return recorder.with_updates(values)[:, 0]
 
 
 def tensors(moment):
-    """Return the tensor of each layer that a probe of `moment` measures, from autograd in float64."""
+    """Return the arguments of a probe of `moment` for each layer, from autograd in float64."""
     network = build(torch.float64)
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9)
+    x, y = batch(torch.float64)
+    F.cross_entropy(network(x.flip(3)), y).backward()
     layers, kept = weighted_layers(network), {}
+    earlier = [layer.weighted.weight.grad.clone() for layer in layers]
+    optimizer.step()
+    optimizer.zero_grad()
     for index, layer in enumerate(layers):
 
         def keep_output(module, inputs, output, index=index):
@@ -47,12 +61,18 @@ def tensors(moment):
 
         layer.weighted.register_forward_hook(keep_output)
         layer.response.register_forward_hook(keep_response)
-    x, y = batch(torch.float64)
     F.cross_entropy(network(x), y).backward()
+    weights = [layer.weighted.weight for layer in layers]
     if moment == "weight":
-        return [layer.weighted.weight for layer in layers]
+        return [(weight,) for weight in weights]
+    if moment == "weight_gradients":
+        return [(before, weight.grad) for before, weight in zip(earlier, weights, strict=True)]
+    if moment == "weight_update":
+        before = [weight.detach().clone() for weight in weights]
+        optimizer.step()
+        return [(old, weight.detach()) for old, weight in zip(before, weights, strict=True)]
     values = [kept[moment, index] for index in range(len(layers))]
-    return [value.grad for value in values] if moment == "preactivation_gradient" else values
+    return [(value.grad if moment == "preactivation_gradient" else value,) for value in values]
 
 
 def test_every_probe_has_a_description():
@@ -62,9 +82,9 @@ def test_every_probe_has_a_description():
 @every_probe
 def test_its_values_are_those_of_the_tensors_that_autograd_gives(name):
     probe = PROBES[name].load()
-    expected = torch.stack([probe.measure(tensor) for tensor in tensors(probe.of)])
-    assert (expected > 0).all()
-    torch.testing.assert_close(recorded(name), expected, rtol=1e-4, atol=0)
+    expected = torch.stack([probe.measure(*each) for each in tensors(probe.of)])
+    assert (expected != 0).all()
+    torch.testing.assert_close(recorded(name), expected, rtol=1e-4, atol=1e-6)
     torch.testing.assert_close(recorded(name, torch.float64), expected, rtol=1e-12, atol=0)
 
 
@@ -83,7 +103,8 @@ def test_a_value_is_one_float64_and_its_tensor_stays_as_it_was(name, dtype):
         if probe.of == "weight":
             tensor.grad = torch.randn(shape).to(dtype)
         before = tensor.detach().clone()
-        value = probe.measure(tensor)
+        is_pair = probe.of in ("weight_update", "weight_gradients")
+        value = probe.measure(tensor, tensor + 1) if is_pair else probe.measure(tensor)
         assert (value.dtype, value.shape) == (torch.float64, ())
         assert tensor.dtype == dtype
         assert torch.equal(tensor.detach(), before)

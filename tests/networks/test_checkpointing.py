@@ -14,7 +14,7 @@ from depthbench.networks.checkpointing import (
     may_draw_random_numbers,
     recompute_activations,
 )
-from depthbench.probes import PROBES
+from depthbench.probes import DEFAULT, PROBES
 from depthbench.probes.recorder import Recorder
 
 
@@ -30,7 +30,7 @@ def batch(step, images=6):
 
 def train(network, steps=3):
     """Return the results of some steps: losses, gradients, probes, and the final state."""
-    recorder = Recorder(network, {name: probe.load() for name, probe in PROBES.items()})
+    recorder = Recorder(network, {name: PROBES[name].load() for name in DEFAULT})
     optimizer = torch.optim.SGD(network.parameters(), 0.05, momentum=0.9)
     torch.manual_seed(1)  # masks of dropout
     seen = []

@@ -1,9 +1,10 @@
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import parametrizations
 
 from depthbench.networks import NETWORKS
-from depthbench.networks.layers import Layer, outside_of_layers, weighted_layers
+from depthbench.networks.layers import Layer, current_weight, depth_of, outside_of_layers, weighted_layers
 
 
 class Own(nn.Module):
@@ -53,9 +54,55 @@ class Mixed(nn.Module):
 
 
 def test_matrices_outside_of_layers_are_listed():
-    assert outside_of_layers(Mixed()) == [
-        "tokens",
-        "memory (LSTM)",
-        "attention (MultiheadAttention)",
-    ]
+    assert outside_of_layers(Mixed()) == ["tokens", "memory (LSTM)"]
+    names = [layer.name for layer in weighted_layers(Mixed())]
+    projections = [f"attention.{x}_proj" for x in ("q", "k", "v", "out")]
+    assert names == ["linear", *projections, "tied"]
+    assert depth_of(weighted_layers(Mixed())) == 3
+
+
+def test_attention_whose_weight_is_parametrized_is_outside_of_layers():
+    network = Mixed()
+    nn.utils.parametrizations.weight_norm(network.attention, "in_proj_weight")
+    assert outside_of_layers(network)[-1] == "attention (ParametrizedMultiheadAttention)"
+
+
+@pytest.mark.parametrize("wrap", [parametrizations.weight_norm, parametrizations.spectral_norm])
+def test_the_current_weight_is_computed_without_a_trace(wrap):
+    torch.manual_seed(0)
+    layer = wrap(nn.Linear(3, 3))
+    before = {name: value.clone() for name, value in layer.state_dict().items()}
+    weight = current_weight(Layer("a", "1", layer))
+    assert all(torch.equal(before[name], value) for name, value in layer.state_dict().items())
+    assert torch.equal(weight, layer.eval().weight)
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+@pytest.mark.parametrize("wrap", [nn.utils.weight_norm, nn.utils.spectral_norm])
+def test_the_current_weight_is_that_of_parameters_that_changed(wrap):
+    torch.manual_seed(0)
+    layer = wrap(nn.Linear(3, 3))
+    layer(torch.ones(1, 3))
+    for name, parameter in layer.named_parameters():
+        parameter.data.mul_(3 if name.startswith("weight_") else 1)
+    before = {name: value.clone() for name, value in layer.named_buffers()}
+    weight = current_weight(Layer("a", "1", layer))
+    assert all(torch.equal(before[name], value) for name, value in layer.named_buffers())
+    layer.eval()(torch.ones(1, 3))
+    assert torch.equal(weight, layer.weight)
     assert outside_of_layers(NETWORKS["resnet"](depth=8, width=4, shortcut="C")) == []
+
+
+def test_the_output_of_attention_is_not_the_classifier():
+    network = nn.Sequential(nn.Linear(4, 4), nn.MultiheadAttention(4, 1))
+    assert [layer.stage for layer in weighted_layers(network)] == ["1"] * 5
+
+
+def test_a_subclass_with_another_forward_pass_is_not_taken_for_attention():
+    class Own(nn.MultiheadAttention):
+        def forward(self, x):
+            return self.out_proj(x)
+
+    network = nn.Sequential(Own(4, 1))
+    assert [layer.name for layer in weighted_layers(network)] == ["0.out_proj"]
+    assert outside_of_layers(network) == ["0.in_proj_weight"]

@@ -10,11 +10,11 @@ from torch.nn.utils import parametrizations
 from torch.utils.checkpoint import checkpoint
 
 from depthbench.networks import NETWORKS
-from depthbench.probes import PROBES
+from depthbench.probes import DEFAULT, PROBES
 from depthbench.probes.probe import Probe
-from depthbench.probes.recorder import FROZEN, FUNCTIONAL, UNREACHED, UNUSED, Recorder
+from depthbench.probes.recorder import EARLIER, FROZEN, FUNCTIONAL, NOTHING, UNREACHED, UNUSED, Recorder
 
-ALL = {name: entry.load() for name, entry in PROBES.items()}
+ALL = {name: PROBES[name].load() for name in DEFAULT}
 NAMES = ["grad_norm_weight", "grad_norm_preact", "weight_norm", "response_std"]
 
 
@@ -443,9 +443,10 @@ class Partial(nn.Module):
         return self.last(F.linear(x, self.functional.weight))
 
 
-def test_what_is_not_measured_has_a_reason():
+@pytest.mark.parametrize("names", [list(ALL), ["response_std", "weight_norm"], ["grad_norm_preact"]])
+def test_what_is_not_measured_has_a_reason(names):
     network = Partial()
-    recorder = Recorder(network, ALL)
+    recorder = Recorder(network, {name: ALL[name] for name in names})
     with recorder:
         network(torch.randn(2, 4)).sum().backward()
         values = recorder.values()
@@ -466,3 +467,328 @@ def test_a_gradient_that_is_not_a_number_is_measured():
         assert recorder.values().isnan().any()
     assert recorder.is_measured.all()
     assert recorder.reasons == {}
+
+
+@pytest.mark.parametrize("at_once", [False, True])
+def test_each_use_of_a_layer_has_a_row_of_its_own_on_request(at_once):
+    network = Repeated()
+    F.cross_entropy(network(labelled()[0]), labelled()[1]).backward()
+    recorder = Recorder(checked := Repeated(), ALL | PLUGGED, at_once, each_use=3)
+    with recorder:
+        F.cross_entropy(checked(labelled()[0]), labelled()[1]).backward()
+        values = recorder.values()
+    names = [row.name for row in recorder.rows]
+    assert names == ["first", "hidden.0", "last"] + [
+        f"{n}[{k}]" for n in ("first", "hidden.0", "last") for k in range(3)
+    ]
+    column = {name: index for index, name in enumerate(recorder.probes)}
+    for use, z in enumerate(network.outputs):
+        row = names.index(f"hidden.0[{use}]")
+        expected = {
+            "grad_norm_preact": z.grad.double().norm(),
+            "response_std": z.detach().double().std(correction=0),
+            "largest": z.grad.abs().max(),
+            "active": (z > 0).double().mean(),
+        }
+        for name, value in expected.items():
+            assert values[row, column[name]].item() == pytest.approx(value.item(), rel=1e-6), name
+        assert recorder.is_measured[row].sum() == len(expected)
+    assert not recorder.is_measured[names.index("hidden.0[2]")].any()
+    assert recorder.reasons == {}
+
+
+def test_uses_that_are_computed_again_in_another_order_are_not_named():
+    recorder = Recorder(network := Repeated(reentrant=True), ALL, each_use=2)
+    with recorder:
+        F.cross_entropy(network(labelled()[0]), labelled()[1]).backward()
+        recorder.values()
+    rows = [row.name for row in recorder.rows]
+    measured = dict(zip(ALL, recorder.is_measured[rows.index("hidden.0[0]")].tolist(), strict=True))
+    assert measured == {name: name == "response_std" for name in ALL}
+
+
+class Gated(nn.Module):
+    """A network with gates, norms, activations and a module that returns a tuple."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.linear, self.norm, self.act = nn.Linear(4, 4), nn.LayerNorm(4), nn.ReLU()
+        self.gate, self.frozen = (
+            nn.Parameter(torch.tensor(0.5)),
+            nn.Parameter(torch.ones(2), requires_grad=False),
+        )
+        self.memory = nn.LSTM(4, 4, batch_first=True)
+
+    def forward(self, x):
+        x = x + self.gate * self.act(self.norm(self.linear(x)))
+        x = self.act(self.memory(x[:, None])[0][:, 0])
+        return x
+
+
+SELECTING = {
+    "gates": Probe("parameter", lambda gate: gate.detach().abs().max(), where="*gate"),
+    "norm_weights": Probe(
+        "parameter",
+        lambda weight: weight.grad.norm(),
+        where=lambda name, module: isinstance(module, nn.LayerNorm) and name.endswith("weight"),
+    ),
+    "inactive": Probe("output", lambda output: (output == 0).float().mean(), where=nn.ReLU),
+    "largest_state": Probe("output", lambda output: output.max(), where=(nn.LSTM, nn.GRU)),
+    "still": Probe("parameter", lambda parameter: parameter.sum(), where="frozen"),
+    "none": Probe("output", lambda output: output.max(), where="nowhere.*"),
+}
+
+
+@pytest.mark.parametrize("at_once", [False, True])
+def test_probes_measure_the_modules_and_parameters_that_they_select(at_once):
+    probes = SELECTING | {"weight_norm": ALL["weight_norm"]}
+    if at_once:
+        largest = SELECTING["largest_state"]
+        together = dataclasses.replace(largest, measure_all=lambda xs: torch.stack([x.max() for x in xs]))
+        probes |= {"largest_state": together}
+    network, x = Gated(), torch.randn(6, 4)
+    seen = []
+    network.act.register_forward_hook(lambda module, inputs, output: seen.append(output.detach()))
+    network.memory.register_forward_hook(lambda module, inputs, output: seen.append(output[0].detach()))
+    recorder = Recorder(network, probes, at_once)
+    with recorder:
+        network(x).sum().backward()
+        values = recorder.values()
+    found = {
+        (row.name, name): values[index, column].item()
+        for index, row in enumerate(recorder.rows)
+        for column, name in enumerate(probes)
+        if recorder.is_measured[index, column]
+    }
+    first, state, second = seen
+    assert found == pytest.approx(
+        {
+            ("linear", "weight_norm"): network.linear.weight.detach().double().norm().item(),
+            ("gate", "gates"): 0.5,
+            ("norm.weight", "norm_weights"): network.norm.weight.grad.norm().item(),
+            ("act", "inactive"): (torch.cat([first, second]) == 0).float().mean().item(),
+            ("memory", "largest_state"): state.max().item(),
+        }
+    )
+    others = [(row.layer, row.name, row.selected_by) for row in recorder.rows if row.selected_by]
+    assert others == [
+        (1, "gate", ("gates",)),
+        (2, "frozen", ("still",)),
+        (3, "norm.weight", ("norm_weights",)),
+        (4, "act", ("inactive",)),
+        (5, "memory", ("largest_state",)),
+    ]
+    assert recorder.reasons == {"frozen": FROZEN, "none": NOTHING}
+    assert hooks(network) == 2
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"of": "output"}, "a probe of 'output' needs `where`"),
+        ({"of": "weight", "where": "a.*"}, "a probe of 'weight' takes no `where`"),
+        ({"of": "gradient"}, "a probe is of 'gradient'; it can be of weight, "),
+    ],
+)
+def test_a_wrong_probe_is_refused(wrong, message):
+    with pytest.raises(ValueError, match=message):
+        Probe(measure=torch.max, **wrong)
+
+
+def trained(network, batches, probed, probes=("update_ratio", "grad_cosine"), **options):
+    """Train on each of `batches` and return step -> the values at the steps `probed`."""
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9, weight_decay=0.01)
+    recorder = Recorder(network, {name: PROBES[name].load() for name in probes}, **options)
+    values = {}
+    for step, (x, y) in enumerate(batches):
+        optimizer.zero_grad()
+        with recorder if step in probed else recorder.preparing():
+            F.cross_entropy(network(x), y).backward()
+            if step in probed:
+                values[step] = recorder.values()
+            if step + 1 in probed:
+                recorder.keep_gradients()
+        nn.utils.clip_grad_norm_(network.parameters(), 0.01)
+        optimizer.step()
+        if step in probed:
+            values[step] = recorder.with_updates(values[step])
+    return values
+
+
+def pairs_by_hand(network, weights_of, batches, probed):
+    """Return what `trained` does, for the update ratio and the cosine of gradients."""
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9, weight_decay=0.01)
+    expected, earlier = {}, None
+    for step, (x, y) in enumerate(batches):
+        optimizer.zero_grad()
+        weights = weights_of(network)
+        logits = network(x)
+        F.cross_entropy(logits, y).backward()
+        gradients = [weight.grad.double().flatten() for weight in weights]
+        before = [weight.detach().double().clone() for weight in weights]
+        nn.utils.clip_grad_norm_(network.parameters(), 0.01)
+        optimizer.step()
+        after = [weight.detach().double() for weight in weights_of(network)]
+        ratios = [(b - a).norm() / a.norm() for a, b in zip(before, after, strict=True)]
+        cosines = [torch.tensor(math.nan)] * len(weights)
+        if earlier:
+            cosines = [F.cosine_similarity(a, b, dim=0) for a, b in zip(earlier, gradients, strict=True)]
+        if step in probed:
+            expected[step] = torch.stack([torch.stack(ratios), torch.stack(cosines).double()], 1)
+        earlier = gradients
+    return expected
+
+
+def made_batches(count=5):
+    torch.manual_seed(3)
+    return [(torch.randn(6, 4), torch.arange(6) % 3) for _ in range(count)]
+
+
+@pytest.mark.parametrize("reentrant", [None, False, True])
+@pytest.mark.parametrize("layers", [1, 2])  # two share one weight
+def test_probes_over_pairs_of_steps_equal_autograd_by_hand(reentrant, layers):
+    def build(reentrant=None):
+        network = Repeated(reentrant, layers)
+        for layer in network.hidden:
+            layer.weight, layer.bias = network.hidden[0].weight, network.hidden[0].bias
+        return network
+
+    weights = lambda network: [network.first.weight, *(h.weight for h in network.hidden), network.last.weight]  # noqa: E731
+    probed = {0, 2, 3}
+    values = trained(build(reentrant), made_batches(), probed)
+    expected = pairs_by_hand(build(), weights, made_batches(), probed)
+    assert values.keys() == expected.keys()
+    for step in probed:
+        torch.testing.assert_close(values[step], expected[step], rtol=1e-6, atol=0, equal_nan=True)
+
+
+@pytest.mark.parametrize("parametrize", [parametrizations.weight_norm, parametrizations.spectral_norm])
+def test_pairs_of_a_computed_weight_are_of_the_effective_weight(parametrize):
+    def build():
+        torch.manual_seed(0)
+        return nn.Sequential(parametrize(nn.Linear(4, 4)), nn.ReLU(), nn.Linear(4, 3))
+
+    network = build()
+    seen = []
+
+    def see(module, inputs, weight):
+        weight.retain_grad()
+        seen.append(weight)
+
+    network[0].parametrizations["weight"].register_forward_hook(see)
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9, weight_decay=0.01)
+    for x, y in made_batches(3):
+        F.cross_entropy(network(x), y).backward()
+        nn.utils.clip_grad_norm_(network.parameters(), 0.01)
+        optimizer.step()
+        optimizer.zero_grad()
+    network[0].eval()  # computes the weight with the vectors of the last step
+    after = network[0].weight.detach().double()
+    first, last = (weight.grad.double().flatten() for weight in seen[1:3])
+    values = trained(build(), made_batches(3), {2})[2][0]
+    before = seen[2].detach().double()
+    expected = [(after - before).norm() / before.norm(), F.cosine_similarity(first, last, dim=0)]
+    assert values.tolist() == pytest.approx([value.item() for value in expected], rel=1e-6)
+
+
+def test_kept_gradients_survive_a_checkpoint_and_are_used_once():
+    network, (x, y) = Repeated(), labelled()
+    probes = {"grad_cosine": PROBES["grad_cosine"].load()}
+    recorder, resumed = Recorder(network, probes), Recorder(network, probes)
+    with recorder.preparing():
+        F.cross_entropy(network(x), y).backward()
+        recorder.keep_gradients()
+    state = recorder.state()
+    assert set(state) == {"first", "hidden.0", "last"}
+    resumed.restore({name: gradient.clone() for name, gradient in state.items()})
+    for each in (recorder, resumed):
+        network.zero_grad()
+        with each:
+            F.cross_entropy(network(x), y).backward()
+            torch.testing.assert_close(
+                each.values(), torch.ones(3, 1, dtype=torch.float64), rtol=1e-6, atol=0
+            )
+            assert each.values().isnan().all()  # there is no batch before
+            assert each.reasons == {}
+        assert each.state() == {}
+
+
+def test_a_step_before_a_probed_one_has_hooks_only_for_computed_weights():
+    plain = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 3))
+    normed = nn.Sequential(parametrizations.weight_norm(nn.Linear(4, 4)))
+    for network, count in ((plain, 0), (normed, 1)):
+        with Recorder(network, {"grad_cosine": PROBES["grad_cosine"].load()}).preparing():
+            assert hooks(network) == count
+        assert hooks(network) == 0
+    assert not Recorder(plain, ALL).compares_gradients
+
+
+def test_zero_weights_and_gradients_have_no_finite_ratio_and_no_cosine():
+    network = nn.Sequential(nn.Linear(2, 2, bias=False))
+    nn.init.zeros_(network[0].weight)
+    batches = [(torch.ones(1, 2), torch.tensor([0]))] * 2
+    (value,) = trained(network, batches, {0}, ["update_ratio"])[0].tolist()
+    assert value == [math.inf]
+    x = torch.zeros(1, 2)  # no gradient
+    recorded = trained(network, [(x, torch.tensor([0]))] * 2, {1}, ["grad_cosine"])[1]
+    assert recorded.isnan().all()
+
+
+@pytest.mark.parametrize("build", [nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d])
+@pytest.mark.parametrize("wrap", [lambda network: network, nn.DataParallel])
+def test_a_transposed_convolution_is_measured(build, wrap):
+    torch.manual_seed(0)
+    layer, x = build(2, 3, 3), torch.randn(2, 2, *[4] * (int(build.__name__[-2]) or 1))
+    network = wrap(nn.Sequential(layer, nn.ReLU()))
+    z = layer(x)
+    z.retain_grad()
+    z.relu().square().sum().backward()
+    norms = [t.detach().double().norm().item() for t in (layer.weight.grad, z.grad, layer.weight)]
+    network.zero_grad()
+    recorder = Recorder(network, {name: ALL[name] for name in NAMES})
+    with recorder:
+        network(x).square().sum().backward()
+        values = recorder.values()[0].tolist()
+    assert values == pytest.approx([*norms, z.detach().double().std(correction=0).item()], rel=1e-6)
+    assert recorder.reasons == {}
+
+
+@pytest.mark.parametrize("at_once", [False, True])
+@pytest.mark.parametrize("value", [torch.ones(2), 1.0, None])
+@pytest.mark.parametrize("of", ["weight", "response", "preactivation_gradient", "weight_update"])
+def test_a_probe_that_returns_no_number_is_named(of, value, at_once):
+    network = nn.Sequential(nn.Linear(2, 2))
+    recorder = Recorder(network, {"mine": Probe(of, lambda *tensors: value)}, at_once)
+
+    def measure():
+        with recorder:
+            network(torch.ones(1, 2)).sum().backward()
+            recorder.with_updates(recorder.values())
+
+    with pytest.raises(ValueError, match=r"the probe 'mine' returned"):
+        measure()
+
+
+def test_a_probe_need_not_detach():
+    network = Gated()
+    recorder = Recorder(network, {"gate": Probe("parameter", lambda gate: gate * 2, where="gate")})
+    with recorder:
+        network(torch.ones(1, 4)).sum().backward()
+        values = recorder.values()
+    assert not values.requires_grad
+    assert values.tolist()[-1] == [1.0]
+
+
+def test_a_layer_without_a_gradient_in_the_step_before_has_its_own_reason():
+    network, (x, y) = Repeated(), labelled()
+    recorder = Recorder(network, {name: PROBES[name].load() for name in ("weight_norm", "grad_cosine")})
+    network.first.requires_grad_(False)
+    with recorder.preparing():
+        F.cross_entropy(network(x), y).backward()
+        recorder.keep_gradients()
+    network.first.requires_grad_(True)
+    with recorder:
+        F.cross_entropy(network(x), y).backward()
+        recorder.values()
+    assert recorder.reasons == {"first": EARLIER}

@@ -101,7 +101,7 @@ CHANGED = {
         "scale": [224, 224],
         "colour": True,
     },
-    "probe": {"names": ["weight_norm"], "steps": [0], "every": 5},
+    "probe": {"names": ["weight_norm"], "steps": [0], "every": 5, "each_use": 2},
     "evaluate": {"every": 5, "train_size": 100, "log_every": 5, "ten_crop": True, "robustness": ["noisy"]},
 }
 READ = {"data": {"path": "photos", "image_size": 16, "decode": "as_read"}}

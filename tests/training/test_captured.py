@@ -2,11 +2,15 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from depthbench.data.batches import Batch
 from depthbench.data.load import load_images
+from depthbench.probes import PROBES
+from depthbench.probes.recorder import Recorder
 from depthbench.training import captured as captured_module
 from depthbench.training.captured import WARM_UP_STEPS, CapturedGraph, CapturedStep
 from depthbench.training.mode import TrainingMode
@@ -22,17 +26,18 @@ class FakeStep:
     def __init__(self):
         self.log = []
         self.rate = None
+        self.recorder = Recorder(nn.Linear(1, 1), {})
 
     def set_rate(self, lr):
         self.rate = lr
 
-    def update(self, batch, probed):
+    def update(self, batch, probed, keeps=False):
         self.log.append(("probed" if probed else "plain", batch.numbers.tolist(), self.rate))
         return torch.tensor(float(len(self.log))) if probed else None
 
-    def __call__(self, batch, lr, probed):
+    def __call__(self, batch, lr, probed, keeps=False):
         self.set_rate(lr)
-        return self.update(batch, probed)
+        return self.update(batch, probed, keeps)
 
 
 class FakeGraph:
@@ -60,15 +65,15 @@ class ByHand(CapturedStep):
         self.was_reset += 1
         raise RuntimeError("out of memory")
 
-    def _capture(self, batch, probed):
+    def _capture(self, batch, kind):
         if self.fails_with is not None:
             captured_module._FAILED.append(self)
             raise RuntimeError(self.fails_with)
         other = next(iter(self._graphs.values()), None)
         read = other.batch if other else Batch._make(None if part is None else part.clone() for part in batch)
-        self.captured.append(probed)
-        graph = FakeGraph(self.step, read, probed)
-        self._graphs[probed] = CapturedGraph(graph, read, graph.values)
+        self.captured.append(kind.probed)
+        graph = FakeGraph(self.step, read, kind.probed)
+        self._graphs[kind] = CapturedGraph(graph, read, graph.values)
 
 
 def batch(number):
@@ -97,6 +102,22 @@ def test_a_kind_of_step_is_eager_before_it_is_captured():
     assert captured.captured == [False]  # the first probed step sets up what probes need
     captured(batch(10), 0.1, probed=True)
     assert captured.captured == [False, True]
+
+
+def test_steps_that_keep_gradients_are_kinds_of_their_own_and_are_noted_after_a_replay():
+    step = FakeStep()
+    captured = ByHand(step)
+    network = nn.Linear(2, 1)
+    recorder = step.recorder = Recorder(network, {"grad_cosine": PROBES["grad_cosine"].load()})
+    with recorder.preparing():
+        network(torch.ones(1, 2)).sum().backward()
+        recorder.keep_gradients()
+    for number in range(6):
+        captured(batch(number), 0.1, probed=False, keeps=number % 2 == 1)
+        is_replayed = number >= WARM_UP_STEPS
+        if is_replayed:  # the host sees nothing of what a graph does
+            assert set(recorder.state()) == ({""} if number % 2 == 1 else set())
+    assert set(captured._graphs) == {(False, True), (False, False)}
 
 
 def test_values_survive_the_next_replay():
@@ -199,6 +220,22 @@ def test_a_captured_step_equals_the_eager_step(tiny, digits, network, optimizer)
     assert layers[0].step.tolist() == layers[1].step.tolist()
     first = [table[table.step == 0].grad_norm_preact.to_numpy() for table in layers]
     assert first[1] == pytest.approx(first[0], rel=1e-4)
+
+
+@pytest.mark.cuda
+def test_probes_over_pairs_of_steps_are_captured(tiny, digits):
+    """Each kind of steps is eager before it is captured: probed or not, before a probed step or not."""
+    probe = {"names": list(PROBES), "steps": [0, 2, 3, 5, 6, 9, 10, 14, 15, 20, 25, 26, 30]}
+    run = next(tiny(recipe={"steps": 32, "lr": 0.01, "clip_norm": 1.0}, probe=probe).runs())
+    eager, captured = assert_captured_equals_eager(run, digits, 32)
+    first, second = (trainer.records.layers() for trainer in (eager, captured))
+    assert first["not_measured"].tolist() == second["not_measured"].tolist()
+    for name in ("update_ratio", "grad_cosine"):
+        early = first["step"] <= 3  # later, rounding has grown
+        assert second[name][early].to_numpy() == pytest.approx(
+            first[name][early].to_numpy(), rel=1e-2, nan_ok=True
+        )
+        assert np.isfinite(second[name][second["step"] > 0]).all()
 
 
 @pytest.mark.cuda

@@ -13,6 +13,7 @@ import torch
 
 from depthbench.data.images import choose, with_validation
 from depthbench.data.load import load_images
+from depthbench.probes import DEFAULT, PROBES
 from depthbench.seeds import derived
 from depthbench.store.run_store import RunStore
 from depthbench.study.file import load_study
@@ -36,7 +37,10 @@ def runs(**recipe):
     """Return runs of plain and resnet with all probes at every step."""
     study = {key: dict(value) if isinstance(value, dict) else value for key, value in TINY.items()}
     study["recipe"] |= {"batch_size": BATCH, "steps": 8} | recipe
-    study |= {"probe": {"every": 1}, "evaluate": {"every": 8, "log_every": 1, "train_size": None}}
+    study |= {
+        "probe": {"every": 1, "names": list(PROBES)},
+        "evaluate": {"every": 8, "log_every": 1, "train_size": None},
+    }
     return list(load_study(None, **study).resolve(1437, flips=False).runs())
 
 
@@ -180,7 +184,7 @@ def largest_difference(a: pd.DataFrame, b: pd.DataFrame, columns):
 
 LOSS = ["loss", "train_error"]
 ERRORS = ["train_error_eval", "test_error"]
-PROBED = ["grad_norm_weight", "grad_norm_preact", "weight_norm", "response_std"]
+PROBED = list(PROBES)
 
 
 @pytest.mark.parametrize("index", [0, 1])
@@ -212,7 +216,7 @@ def test_two_processes_agree_with_one_in_float32_within_rounding(trained_by, ind
     one = tables_of(folder / "one" / "float32", run)
     two = tables_of(folder / "of-rank-0" / "float32", run)
     assert largest_difference(two["history"], one["history"], ["loss"]) < FLOAT32
-    assert largest_difference(two["layers"], one["layers"], PROBED) < FLOAT32
+    assert largest_difference(two["layers"], one["layers"], list(DEFAULT)) < FLOAT32
 
 
 def test_only_rank_0_writes_and_both_return_the_same_record(trained_by):
@@ -268,7 +272,7 @@ def test_images_in_files_and_recomputed_activations(trained_by):
     run = run_of_files(folder / "photographs")
     one, two = (RunStore(folder / name / "files" / run.run_id) for name in ("one", "of-rank-0"))
     assert largest_difference(two.frame("history"), one.frame("history"), LOSS) < 1e-9
-    assert largest_difference(two.frame("layers"), one.frame("layers"), PROBED) < 1e-9
+    assert largest_difference(two.frame("layers"), one.frame("layers"), list(DEFAULT)) < 1e-9
     for name in ("predictions", "robustness"):
         pd.testing.assert_frame_equal(two.frame(name), one.frame(name))
     assert first["files"].final == second["files"].final == one.read().final

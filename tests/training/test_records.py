@@ -1,13 +1,16 @@
 import math
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import nn
 
 from depthbench.networks.layers import weighted_layers
+from depthbench.probes.rows import Row, rows_of
 from depthbench.training.records import ERROR_COLUMNS, Records
 
-LAYERS = weighted_layers(nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 2)))
+LAYERS = rows_of(weighted_layers(nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 2))))
 
 
 def row(step, test_error=math.nan):
@@ -70,3 +73,38 @@ def test_a_restored_state_has_all_rows(records):
     assert again.last_step == 4
     assert again.layers().equals(records.layers())
     assert again.tracker.state() == records.tracker.state()
+
+
+def test_rows_say_what_was_not_measured_and_what_they_are_of():
+    rows = [Row(1, "a", "1"), Row(2, "b", "fc")]
+    rows += [
+        Row(layer, f"{name}[{use}]", "1", use=use)
+        for layer, name in ((1, "a"), (2, "b"))
+        for use in (0, 1, 2)
+    ]
+    rows += [Row(1, "gate", "", ("size",))]
+    records = Records(rows, ["norm", "size"])
+    measured = np.array(
+        [[True, False]] * 4 + [[False, False]] + [[True, False]] + [[False, False]] * 2 + [[False, True]]
+    )
+    values = torch.arange(18.0).reshape(9, 2).masked_fill(~torch.from_numpy(measured), math.nan)
+    records.add_probed(3, values, measured)
+    table = records.layers()
+    assert table["name"].tolist() == ["a", "b", "a[0]", "a[1]", "gate"]  # a was used twice and b once
+    assert table["layer"].tolist() == [1, 2, 1, 1, 1]
+    assert table["not_measured"].tolist() == ["size"] * 4 + ["norm"]
+    assert table["selected_by"].tolist() == [""] * 4 + ["size"]
+    assert table["use"].tolist() == [pd.NA, pd.NA, 0, 1, pd.NA]
+    assert table["norm"].tolist() == pytest.approx([0, 2, 4, 6, math.nan], nan_ok=True)
+    again = Records(rows, ["norm", "size"])
+    again.restore(records.state(), torch.device("cpu"))
+    assert again.layers().equals(table)
+
+
+def test_a_state_with_other_layers_is_refused(records):
+    records.add_probed(0, torch.ones(2, 1))
+    state = records.state()
+    with pytest.raises(ValueError, match=r"values of the shape \(2, 1\), not \(4, 1\)"):
+        Records(
+            rows_of(weighted_layers(nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 2))), uses=1), ["weight_norm"]
+        ).restore(state, torch.device("cpu"))

@@ -133,7 +133,7 @@ def make_step_without_numbers(family="resnet", depth=8, recompute=False, colour=
         flip=True,
         colour=Colour(PIXELS, META) if colour else None,
     )
-    recorder = Recorder(network, {name: probe.load() for name, probe in PROBES.items()}, not recompute)
+    recorder = Recorder(network, {name: PROBES[name].load() for name in PROBES}, not recompute)
     optimizer = torch.optim.SGD(network.parameters(), 0.1, momentum=0.9, foreach=True)
     step = Step(
         network, optimizer, Recipe(steps=9, **recipe), recorder=recorder, images=batches.images, device=META
@@ -160,8 +160,9 @@ def make_step_without_numbers(family="resnet", depth=8, recompute=False, colour=
 )
 def test_a_step_reads_no_number_from_the_device(made, probed):
     step, batch = make_step_without_numbers(**made)
-    values = step.update(batch, probed)
-    assert (values is not None) == probed
+    for keeps in (True, False):
+        values = step.update(batch, probed, keeps)
+        assert (values is not None) == probed
     assert step.take_sums().device == META
 
 

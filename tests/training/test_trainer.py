@@ -3,10 +3,16 @@ import math
 
 import pytest
 import torch
+import torch.nn.functional as F
+from torch import nn
 
+from depthbench.networks import NETWORKS
+from depthbench.networks.family import Family
+from depthbench.probes import DEFAULT
+from depthbench.probes.recorder import FROZEN, FUNCTIONAL, UNUSED, Recorder
 from depthbench.training.mode import TrainingMode
 from depthbench.training.team import Team
-from depthbench.training.trainer import Trainer
+from depthbench.training.trainer import NO_LAYER, Trainer
 
 CPU = TrainingMode()
 
@@ -100,3 +106,113 @@ def test_another_rank_resumes_with_the_masks_of_an_uninterrupted_run(tiny, digit
         trainer.advance()
     for one, other in zip(whole.network.parameters(), resumed.network.parameters(), strict=True):
         assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("recompute", [False, True])
+def test_probes_over_pairs_of_steps_resume_bit_for_bit(tiny, digits, recompute):
+    probe = {"names": ["update_ratio", "grad_cosine"], "steps": [0, 2, 3, 6], "every": None}
+    run = next(tiny(recipe={"steps": 8, "clip_norm": 0.1}, probe=probe).runs())
+    mode = TrainingMode(recompute=recompute)
+    trainer = whole = Trainer(run, digits, mode)
+    for step in range(8):
+        kept = set(trainer.state()["probes"])
+        assert bool(kept) == (step in (2, 3, 6))
+        resumed = Trainer(run, digits, mode)
+        resumed.restore(copy.deepcopy(trainer.state()))
+        trainer.advance()
+        resumed.advance()
+        assert resumed.records.layers().equals(trainer.records.layers())
+        trainer = resumed
+    table = whole.records.layers()
+    for _ in range(7):
+        whole.advance()
+    table = whole.records.layers()
+    assert table.equals(trainer.records.layers())
+    assert table["update_ratio"].gt(0).all()
+    assert table[table["step"] == 0]["not_measured"].eq("grad_cosine").all()
+    assert table[table["step"] > 0]["grad_cosine"].between(-1, 1).all()
+    assert trainer.unmeasured == {}
+
+
+def test_a_step_that_is_not_probed_uses_no_probe(tiny, digits, monkeypatch):
+    probe = {"names": ["weight_norm", "update_ratio", "grad_cosine"], "steps": [3]}
+    trainer = Trainer(next(tiny(probe=probe).runs()), digits, CPU)
+    calls = []
+    for name in ("__enter__", "preparing", "values", "keep_gradients", "with_updates"):
+        method = getattr(Recorder, name)
+
+        def called(self, *arguments, name=name, method=method):
+            calls.append((trainer.step, name))
+            return method(self, *arguments)
+
+        monkeypatch.setattr(Recorder, name, called)
+    for _ in range(6):
+        trainer.advance()
+    assert calls == [
+        (2, "preparing"),
+        (2, "keep_gradients"),
+        (3, "__enter__"),
+        (3, "values"),
+        (3, "with_updates"),
+    ]
+
+
+class Mixed(nn.Module):
+    """Layers of many kinds. `late` is frozen from the second step on."""
+
+    def __init__(self, depth, in_channels, num_classes, width):
+        super().__init__()
+        self.words, self.memory = nn.Embedding(17, 8), nn.LSTM(8, 8, batch_first=True)
+        self.gates, self.attention = (
+            nn.GRU(8, 8, batch_first=True),
+            nn.MultiheadAttention(8, 2, batch_first=True),
+        )
+        self.up, self.functional = nn.ConvTranspose1d(8, 8, 1), nn.Linear(8, 8)
+        self.unused, self.frozen = nn.Linear(8, 8), nn.Linear(8, 8).requires_grad_(False)
+        self.late, self.table = nn.Linear(8, 8), nn.Parameter(torch.randn(8, 8))
+        self.head = nn.Linear(8, num_classes)
+        self.steps = 0
+
+    def forward(self, x):
+        if self.training:
+            self.late.requires_grad_(self.steps == 0)
+            self.steps += 1
+        x = self.words((x.flatten(1)[:, :9] * 16).long().clamp(0, 16))
+        x = self.gates(self.memory(x)[0])[0]
+        x = x + self.attention(x, x, x)[0]
+        x = self.up(x.transpose(1, 2)).mean(2)
+        x = F.linear(x, self.functional.weight) @ self.table
+        return self.head(self.late(self.frozen(x)))
+
+
+def test_all_is_measured_or_named_once_with_the_reason(tiny, digits, monkeypatch):
+    monkeypatch.setitem(NETWORKS, "mixed", Family(Mixed, "many kinds of layers"))
+    study = tiny(grid={"network": ["mixed"], "depth": [6], "seed": [0]}, probe={"every": 1})
+    trainer = Trainer(next(study.runs()), digits, CPU)
+    trainer.advance()
+    first = {
+        "words (Embedding)": NO_LAYER,
+        "memory (LSTM)": NO_LAYER,
+        "gates (GRU)": NO_LAYER,
+        "table": NO_LAYER,
+        "functional": FUNCTIONAL,
+        "unused": UNUSED,
+        "frozen": FROZEN,
+    }
+    assert trainer.unmeasured == first
+    trainer.advance()
+    assert trainer.unmeasured == first | {"late": FROZEN}
+    table = trainer.records.layers().set_index(["step", "name"])
+    measured = [
+        "attention.q_proj",
+        "attention.k_proj",
+        "attention.v_proj",
+        "attention.out_proj",
+        "up",
+        "head",
+    ]
+    columns = list(DEFAULT)
+    assert table.loc[[(step, name) for step in (0, 1) for name in measured], columns].gt(0).all(axis=None)
+    late = table.loc[(1, "late")]
+    assert late["not_measured"] == "grad_norm_weight,weight_norm"
+    assert late["grad_norm_preact"] > 0

@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from depthbench.analysis.layers import by_layer, thinned
+from depthbench.analysis.layers import by_layer, of_weighted_layers, thinned
 from depthbench.analysis.rows import rows_of
 from depthbench.report.entries import ReportFigure
 from depthbench.report.evidence import Comparison
@@ -28,7 +28,7 @@ MOST_LINES = 6  # of studies and steps in one panel; with more, each step has it
 
 def draw(compared: Comparison, column: str) -> Figure | None:
     """Draw `column` against the layer position, at the first and the last step that all studies probed."""
-    layers = compared.joined.layers
+    layers = of_weighted_layers(compared.joined.layers)
     if column not in layers or not layers[column].notna().any():
         return None
     probed = [set(part["step"]) for _, part in layers[layers[column].notna()].groupby("study")]

@@ -1,5 +1,6 @@
 """Gradients and weights of early, middle and late layers during the first updates."""
 
+import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
@@ -55,7 +56,8 @@ def draw(evidence: Evidence) -> Figure | None:
         axes.set_xticks(range(len(steps)), [text.short_count(step) for step in steps])
     handles = [Line2D([], [], label=name, **looks[position]) for position, name in NAMES.items()]
     note = "\n".join(dict.fromkeys(filter(None, notes))) or None
-    legends.legend_below(figure, handles + edge_handles(table), note=note)
+    shown = pd.concat([tables[column] for column in rows])
+    legends.legend_below(figure, handles + edge_handles(shown), note=note)
     return figure
 
 
@@ -85,4 +87,5 @@ FIGURE = ReportFigure(
         "vanishes. This explains the vanishing gradient, but it does not show that either causes degradation."
     ),
     needs="the probes `grad_norm_preact` and `weight_norm` at two or more of the steps 0 to 100",
+    probes=("weight_norm",),
 )

@@ -5,6 +5,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 from matplotlib import patheffects
 from matplotlib.axes import Axes
@@ -124,6 +125,7 @@ def draw_depths(
     unit: str,
     word: str = "layer",
     name: str = "",
+    mean: str = "geometric mean",
 ) -> None:
     """Draw the rows of `by_layer` of one network and step, one line per depth. `word` names the position.
 
@@ -136,7 +138,7 @@ def draw_depths(
         with tags.tagged(axes, depth, network=network):
             described = f"{name or network}, depth {depth}"
             few = thinned(line, MOST_LAYERS)
-            draw_line(axes, few, x, look, name=described, unit=unit, along=(word, "layer"))
+            draw_line(axes, few, x, look, name=described, unit=unit, along=(word, "layer"), mean=mean)
 
 
 def draw_line(
@@ -148,16 +150,21 @@ def draw_line(
     name: str,
     unit: str,
     along: tuple[str, str] = ("layer", "layer"),
+    mean: str = "geometric mean",
 ) -> None:
     """Draw the rows of `by_layer` of one depth against the column `x`, described as `name`.
 
-    Values that a log axis cannot show are marked at its edges. `along`: the name of the horizontal position
-    for the reader, and its column."""
+    A value between two gaps is a point. Values that a log axis cannot show are marked at its edges. `along`:
+    the name of the horizontal position for the reader, and its column."""
+    means = line["mean"].where(line["mean"] > 0) if axes.get_yscale() != "linear" else line["mean"]
     solid: palette.Look = {"linewidth": palette.THIN}
-    (drawn,) = axes.plot(line[x], line["mean"].where(line["mean"] > 0), **solid | look)
+    alone = isolated(means)
+    (drawn,) = axes.plot(line[x], means, **solid | look)
+    if alone and "marker" not in look:  # a line has no length there
+        drawn.set(marker="o", markersize=3 * palette.THIN, markeredgewidth=0, markevery=alone)
     word, column = along
     positions = line[column].astype(float).round(1)
-    series = tags.Series(f"{name}, geometric mean of {text.seed_count(line['n'])}", word, unit)
+    series = tags.Series(f"{name}, {mean} of {text.seed_count(line['n'])}", word, unit)
     tags.describe(drawn, replace(series, xs=positions.tolist()))
     axes.fill_between(line[x], line["low"], line["high"], color=look["color"], alpha=0.15, linewidth=0)
     for edge in edges(line):
@@ -166,17 +173,19 @@ def draw_line(
             (marks,) = axes.plot(
                 at[x],
                 [edge.height] * len(at),
-                color=look["color"],
-                marker=edge.marker,
-                markerfacecolor=canvas.PAPER if edge.is_hollow else look["color"],
-                markersize=3,
-                linestyle="",
                 transform=axes.get_xaxis_transform(),
                 clip_on=False,
                 zorder=3,
+                **edge.look(look["color"], 3),
             )
             values = [edge.describe(row) for row in rows_of(at)]
             tags.describe(marks, tags.Series(name, word, unit, xs=positions[at.index].tolist(), ys=values))
+
+
+def isolated(values: pd.Series) -> list[int]:
+    """Return the positions of the numbers between two gaps, where a line would be invisible."""
+    known = np.concatenate([[False], values.notna(), [False]])
+    return np.flatnonzero(known[1:-1] & ~known[:-2] & ~known[2:]).tolist()
 
 
 def draw_theory(axes: Axes, lines: pd.DataFrame, unit: str) -> None:
@@ -214,15 +223,17 @@ def sources_note(lines: pd.DataFrame) -> str | None:
     return f"Theory: {'; '.join(sources)}" if sources else None
 
 
-def steps_note(steps: Sequence[int], layers: pd.DataFrame) -> str | None:
-    """Name the steps shown if more were probed, and say where the others are."""
+def steps_note(
+    steps: Sequence[int], layers: pd.DataFrame, where: str = "The heat maps by step show all."
+) -> str | None:
+    """Name the steps shown if more were probed, and say `where` the others are."""
     probed = layers["step"].nunique()
     if len(steps) == probed:
         return None
     *others, last = [f"{step:,}" for step in steps]
     listed = f"steps {', '.join(others)} and {last}" if others else f"step {last}"
-    more = "The page shows more." if canvas.is_slide() else "The heat maps by step show all."
-    return f"Shown: {listed} of {probed} probed steps. {more}"
+    more = "The page shows more." if canvas.is_slide() else where
+    return f"Shown: {listed} of {probed} probed steps. {more}".rstrip()
 
 
 def thinned_note(table: pd.DataFrame, most: int = MOST_LAYERS) -> str | None:
@@ -246,41 +257,48 @@ class Edge(NamedTuple):
     """Values that a log axis cannot show, and the mark at its edge that stands for them."""
 
     rows: pd.DataFrame
-    height: float  # fraction of the panel
+    kind: str
+    """The column of `rows` that counts these values."""
+    height: float
+    """Fraction of the panel."""
     marker: str
     label: str
     is_hollow: bool = False
 
     def describe(self, row: Mapping[str, Any]) -> str:
         """Return the text shown instead of a value."""
-        count = row["lost" if self.height else "zeros"]
-        return f"{self.label.removesuffix(' in a seed')} in {count} of {row['n']} seeds"
+        return f"{self.label.removesuffix(' in a seed')} in {row[self.kind]} of {row['n']} seeds"
+
+    def look(self, colour: str, size: float) -> palette.Look:
+        """Return the look of the mark."""
+        face = canvas.PAPER if self.is_hollow else colour
+        return {
+            "color": colour,
+            "marker": self.marker,
+            "markersize": size,
+            "markerfacecolor": face,
+            "linestyle": "",
+        }
 
 
 def edges(table: pd.DataFrame) -> list[Edge]:
     """Return the edge marks of rows of `by_layer`, with a column `by_design` if it is known."""
     zero = table["zeros"] > 0
     design = zero & table.get("by_design", pd.Series(False, table.index)).eq(True)
+    by_design = "zero by design, as a branch starts at zero"
     return [
-        Edge(table[zero & ~design], 0.0, "v", "exactly zero in a seed"),
-        Edge(table[design], 0.0, "v", "zero by design, as a branch starts at zero", is_hollow=True),
-        Edge(table[table["lost"] > 0], 1.0, "^", "infinite or not a number in a seed"),
+        Edge(table[zero & ~design], "zeros", 0.0, "v", "exactly zero in a seed"),
+        Edge(table[design], "zeros", 0.0, "v", by_design, is_hollow=True),
+        Edge(table[table["infinite"] > 0], "infinite", 1.0, "^", "infinite in a seed"),
+        Edge(table[table["nans"] > 0], "nans", 1.0, "x", "not a number in a seed"),
+        Edge(table[table["unmeasured"] > 0], "unmeasured", 0.0, "o", "not measured in a seed", True),
     ]
 
 
 def edge_handles(table: pd.DataFrame) -> list[Line2D]:
     """Make the legend entries of the edge marks of `table`."""
     return [
-        Line2D(
-            [],
-            [],
-            color=palette.GREY,
-            marker=edge.marker,
-            markerfacecolor=canvas.PAPER if edge.is_hollow else palette.GREY,
-            markersize=4,
-            linestyle="",
-            label=edge.label,
-        )
+        Line2D([], [], label=edge.label, **edge.look(palette.GREY, 4))
         for edge in edges(table)
         if len(edge.rows)
     ]
@@ -298,6 +316,7 @@ PREACTIVATIONS = ReportFigure(
     ),
     choice="pre-activations",
     needs="the probe `grad_norm_preact`",
+    probes=("grad_norm_preact",),
 )
 
 WEIGHTS = ReportFigure(
@@ -311,4 +330,5 @@ WEIGHTS = ReportFigure(
     ),
     choice="weights",
     needs="the probe `grad_norm_weight`",
+    probes=("grad_norm_weight",),
 )

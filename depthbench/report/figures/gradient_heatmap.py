@@ -13,23 +13,26 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
+from matplotlib.patches import Patch, Rectangle
 
 from depthbench.analysis.layers import thinned, zeros_by_design
 from depthbench.report.entries import ReportFigure
 from depthbench.report.evidence import Evidence
 from depthbench.report.figures.gradient_by_layer import QUANTITIES, thinned_note
-from depthbench.report.style import canvas, layout, palette, tags, text
+from depthbench.report.style import canvas, layout, legends, palette, tags, text
 from depthbench.report.style.norms import NormScale
 
 COLOURS = matplotlib.colormaps["viridis"]
 NO_VALUE = "#c9c9c9"
-ZERO: dict[str, Any] = {  # of cells: no colour of the scale, on a white page and on a dark one
-    "facecolor": canvas.PAPER,
-    "edgecolor": palette.GREY,
-    "linewidth": 0,
-    "hatch": "/////",
+NOT_PROBED = "not probed"
+MARKED = {  # column of `by_layer` that counts values without a colour -> their name, their hatch
+    "zeros": ("exactly zero in a seed", "/////"),
+    "infinite": ("infinite in a seed", "+++++"),
+    "nans": ("not a number in a seed", "xxxxx"),
+    "unmeasured": ("not measured in a seed", "....."),
 }
+# no colour of the scale, on a white page and on a dark one
+HATCHED: dict[str, Any] = {"facecolor": canvas.PAPER, "edgecolor": palette.GREY, "linewidth": 0}
 MOST_LAYERS = 40  # rows of a panel: with more, a row is too low to point at
 MOST_PANELS = 24  # of a page: with more, a figure needs minutes and is too long to compare anything
 MARGIN = 1.4  # in: the colour bar, and an axis label with its ticks
@@ -80,20 +83,29 @@ def draw(evidence: Evidence, column: str) -> Figure | None:
     scale.label(bar.ax)
     bar.set_label(f"{unit},\ngeometric mean of {seeds}")
     cells = len(steps) * sum(counts.values())
-    notes = ["Hatched: exactly zero in a seed."] if table["zeros"].any() else []
+    notes = []
     if len(zeros_by_design(layers, column)):
-        notes.append("Hatched at step 0 is by design, as a branch starts at zero.")
-    if table["lost"].any() or len(table) < cells or not shown.all():
-        notes.append("Grey: not probed, or infinite or not a number in a seed.")
+        notes.append("A zero at step 0 is by design, as a branch starts at zero.")
     if len(parts) > shown.sum():
         kinds = "deepest depth" if len(places) == 1 else "shallowest and the deepest depth"
         why = ". The page shows all." if canvas.is_slide() and len(parts) <= MOST_PANELS else _too_many(parts)
         notes.append(f"Shown: the {kinds} of each network{why}")
     notes += [f"{note}." for note in (scale.note("Colours are"), thinned_note(table, MOST_LAYERS)) if note]
-    if notes:
-        note = text.wrapped(" ".join(notes), figure.get_figwidth(), text.NOTE_SIZE)
-        figure.supxlabel(note, x=0.01, ha="left", fontsize=text.NOTE_SIZE)
+    handles = marked_handles(table)
+    if len(table) < cells or not shown.all():
+        handles.append(Patch(facecolor=NO_VALUE, label=NOT_PROBED))
+    if handles or notes:
+        legends.legend_below(figure, handles, note=" ".join(notes) or None)
     return figure
+
+
+def marked_handles(table: pd.DataFrame) -> list[Patch]:
+    """Make the legend entries of the cells of `table` that have no colour."""
+    return [
+        Patch(label=label, hatch=hatch, **HATCHED)
+        for column, (label, hatch) in MARKED.items()
+        if table[column].any()
+    ]
 
 
 def _places(layers: pd.DataFrame) -> list[list[tuple[str, int]]]:
@@ -118,16 +130,18 @@ def _too_many(parts: Collection[Any]) -> str:
 
 def _draw_panel(axes: Axes, part: pd.DataFrame, steps: list[int], norm: Normalize) -> None:
     """Draw a cell per layer and step, as pixels, because thousands of shapes would make the SVG slow."""
-    cells = _cells(part, steps)
+    cells, kinds = _cells(part, steps), _kinds(part, steps)
     look = {"cmap": COLOURS, "norm": norm, "cbar": False, "rasterized": True}
-    sns.heatmap(cells.mask(cells == 0).astype(float), ax=axes, xticklabels=False, yticklabels=False, **look)
+    has_colour = cells.where(kinds == "").astype(float)
+    sns.heatmap(has_colour, ax=axes, xticklabels=False, yticklabels=False, **look)
     axes.set(xlabel=None, ylabel=None)
-    for column, zeros in enumerate((cells == 0).to_numpy().T):
+    for column, of_step in enumerate(kinds.to_numpy().T):
         top = 0
-        for is_zero, rows in groupby(zeros):
+        for kind, rows in groupby(of_step):
             count = len(list(rows))
-            if is_zero:
-                axes.add_patch(Rectangle((column, top), 1, count, **ZERO))
+            if kind:
+                _, hatch = MARKED[kind]
+                axes.add_patch(Rectangle((column, top), 1, count, hatch=hatch, **HATCHED))
             top += count
 
 
@@ -136,12 +150,26 @@ def _describe(axes: Axes, part: pd.DataFrame, steps: list[int], *, name: str, un
     cells = _cells(part, steps)
     (mesh,) = axes.collections
     rows, columns = [f"{layer:g}" for layer in cells.index], [f", step {step}" for step in steps]
-    values = cells.to_numpy().ravel().tolist()
+    kinds = _kinds(part, steps).to_numpy().ravel()
+    values = [
+        MARKED[kind][0] if kind and value != 0 else value
+        for kind, value in zip(kinds, cells.to_numpy().ravel().tolist(), strict=True)
+    ]
     tags.describe(mesh, tags.Series(name, "layer", unit, ys=values, rows=rows, columns=columns))
 
 
 def _cells(part: pd.DataFrame, steps: list[int]) -> pd.DataFrame:
     return part.pivot(index="layer", columns="step", values="mean").reindex(columns=steps)
+
+
+def _kinds(part: pd.DataFrame, steps: list[int]) -> pd.DataFrame:
+    """Return the kind in MARKED of each cell, "" for a cell with a colour or without a row."""
+    kinds = pd.Series("", part.index)
+    for column in MARKED:
+        without = part["mean"].isna() if column == "unmeasured" else True  # other seeds may have a mean
+        kinds = kinds.mask((part[column] > 0) & without & (kinds != "infinite"), column)
+    table = part.assign(kind=kinds).pivot(index="layer", columns="step", values="kind")
+    return table.reindex(columns=steps).fillna("")
 
 
 def _name_layers(axes: Axes, layers: int, rows: int) -> None:

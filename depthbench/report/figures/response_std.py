@@ -1,8 +1,10 @@
 """Standard deviation of the layer responses, in layer order and sorted (He et al. 2015, Figure 7)."""
 
+import numpy as np
 from matplotlib.figure import Figure
 
 from depthbench.analysis.layers import CLASSIFIER, KEYS, by_layer, last_step, sorted_layers
+from depthbench.probes.columns import NOT_MEASURED
 from depthbench.report.entries import ReportFigure
 from depthbench.report.evidence import Evidence
 from depthbench.report.figures.gradient_by_layer import (
@@ -23,11 +25,11 @@ def draw(evidence: Evidence) -> Figure | None:
     runs, layers = evidence.runs, evidence.layers
     if COLUMN not in layers:
         return None
-    is_shown = (layers["stage"] != CLASSIFIER) & layers[COLUMN].notna()
-    layers = layers.loc[is_shown, ["run_id", *KEYS, COLUMN]]
+    columns = ["run_id", *KEYS, COLUMN, *({NOT_MEASURED} & set(layers))]
+    layers = layers.loc[layers["stage"] != CLASSIFIER, columns]
+    layers = last_step(layers, layers[COLUMN].notna())
     if layers.empty:
         return None
-    layers = last_step(layers)
     orders = {
         "layer (1 = input)": by_layer(layers, COLUMN),
         "rank (1 = largest)": by_layer(sorted_layers(layers, COLUMN), COLUMN),
@@ -43,7 +45,8 @@ def draw(evidence: Evidence) -> Figure | None:
     figure, panels = layout.grid(
         len(orders), len(networks), 1.9, title, sharex="row" if len(orders) > 1 else True
     )
-    if layers[COLUMN].max() > 100 * layers[COLUMN].min():
+    known = layers.loc[np.isfinite(layers[COLUMN].astype(float)), COLUMN]
+    if known.max() > 100 * known.min():
         panels[0, 0].set_yscale("log", nonpositive="mask")
     for row, (order, table) in zip(panels, orders.items(), strict=True):
         for axes, network in zip(row, networks, strict=True):
@@ -87,4 +90,5 @@ FIGURE = ReportFigure(
         "their input less."
     ),
     needs="the probe `response_std`",
+    probes=("response_std",),
 )

@@ -16,6 +16,7 @@ TABLES: dict[str, Entry] = {
     "robustness": Entry("depthbench.report.tables.robustness:TABLE"),
     "rates": Entry("depthbench.report.tables.rates:TABLE"),
     "responses": Entry("depthbench.report.tables.responses:TABLE"),
+    "unmeasured": Entry("depthbench.report.tables.unmeasured:TABLE"),
     "reproduction": Entry("depthbench.report.tables.reproduction:TABLE"),
 }
 

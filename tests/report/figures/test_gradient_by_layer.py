@@ -1,12 +1,26 @@
 import math
+import warnings
 
 import numpy as np
+import pandas as pd
 import pytest
+from torch import nn
 
-from depthbench.report.figures.gradient_by_layer import THEORY, background_handles
+from depthbench import load_study, run_study
+from depthbench.analysis.diagnosis import diagnose
+from depthbench.execution.backends import BACKENDS
+from depthbench.execution.backends.entry import BackendEntry
+from depthbench.execution.settings import Execution
+from depthbench.networks import NETWORKS
+from depthbench.networks.family import Family
+from depthbench.probes.recorder import UNREACHED
+from depthbench.report.evidence import Comparison, Evidence
+from depthbench.report.figures import COMPARISON_FIGURES, FIGURES
+from depthbench.report.figures.gradient_by_layer import THEORY, background_handles, isolated
 from depthbench.report.style import canvas, palette, points
 from depthbench.store.results import load_results
-from tests.report.conftest import store_study, study_of
+from tests.contracts.test_one_place import train_here
+from tests.report.conftest import evidence_of, store_study, study_of
 from tests.report.looking import draw, legend, note, panel, panels, stays_on_paper
 
 DASHED = "--"
@@ -92,19 +106,59 @@ def test_gradient_has_a_row_for_each_chosen_step_and_the_geometric_mean(results)
     assert line.get_xydata()[-1] == pytest.approx([1, seeds])
 
 
-@pytest.mark.parametrize(
-    ("value", "label"), [(0.0, "exactly zero in a seed"), (np.inf, "infinite or not a number in a seed")]
-)
-def test_gradient_marks_values_that_a_log_axis_cannot_show(results, value, label):
-    layers = results.layers.copy()
-    layers.loc[(layers["layer"] == 3) & (layers["seed"] == 1) & (layers["step"] == 0), "grad_norm_weight"] = (
-        value
-    )
+KINDS = {  # label -> value, whether it was measured, marker, height
+    "exactly zero in a seed": (0.0, True, "v", 0),
+    "infinite in a seed": (np.inf, True, "^", 1),
+    "not a number in a seed": (np.nan, True, "x", 1),
+    "not measured in a seed": (np.nan, False, "o", 0),
+}
+
+
+@pytest.mark.parametrize("label", KINDS)
+def test_each_kind_of_value_that_a_log_axis_cannot_show_has_its_own_mark(results, label):
+    value, was_measured, marker, height = KINDS[label]
+    layers = results.layers.assign(not_measured="")
+    at = (layers["layer"] == 3) & (layers["seed"] == 1) & (layers["step"] == 0)
+    layers.loc[at, "grad_norm_weight"] = value
+    layers.loc[at, "not_measured"] = "" if was_measured else "grad_norm_weight"
     figure = draw("gradient_weight", results._replace(layers=layers))
-    assert label in legend(figure)
-    marks = [line for line in panels(figure)[0].lines if line.get_marker() in "v^"]
+    assert set(legend(figure)) & set(KINDS) == {label}
+    assert legend(figure)[label].get_marker() == marker
+    marks = [line for line in panels(figure)[0].lines if line.get_linestyle() == "None"]
+    assert {line.get_marker() for line in marks} == {marker}
+    assert [line.get_ydata() for line in marks] == [[height]] * 3
     assert sorted(line.get_xdata()[0] for line in marks) == pytest.approx([2 / 19, 2 / 13, 2 / 7])
-    assert not any(line.get_marker() in "v^" for line in panels(figure)[2].lines)  # the next step
+    assert not any(line.get_linestyle() == "None" for line in panels(figure)[2].lines)  # the next step
+
+
+def test_a_point_between_two_gaps_is_visible(results):
+    layers = results.layers.copy()
+    layers.loc[layers["layer"].isin([1, 3, 8]), "grad_norm_weight"] = np.nan
+    layers.loc[layers["layer"].isin([5]), "grad_norm_weight"] = 0.0
+    figure = draw("gradient_weight", results._replace(layers=layers))
+    line = next(line for line in panels(figure)[0].lines if len(line.get_xdata()) == 8)
+    assert (line.get_marker(), line.get_markevery()) == ("o", [1, 3])  # layers 6 and 7 are a line
+    assert isolated(pd.Series([1.0])) == [0]
+    assert isolated(pd.Series([np.nan, 1.0, 2.0, np.nan, 3.0])) == [4]
+    assert isolated(pd.Series([1.0, 2.0, 3.0])) == []
+
+
+@pytest.mark.parametrize("value", [0.0, np.inf, np.nan])
+@pytest.mark.parametrize(
+    "name", ["gradient_weight", "response_std", "first_steps", "compare_gradient_weight"]
+)
+def test_values_that_are_all_alike_leak_no_warning(results, value, name):
+    columns = ["grad_norm_preact", "grad_norm_weight", "weight_norm", "response_std"]
+    layers = results.layers.assign(**dict.fromkeys(columns, value))
+    evidence = evidence_of(results._replace(layers=layers))
+    with warnings.catch_warnings(action="error"), canvas.styled():
+        if name in COMPARISON_FIGURES:
+            figure = COMPARISON_FIGURES[name].load().draw(Comparison({"a": evidence, "b": evidence}))
+        else:
+            figure = FIGURES[name].load().draw(evidence)
+        if figure is not None:
+            figure.draw_without_rendering()
+    assert figure is not None or np.isnan(value)
 
 
 def test_gradient_names_lines_of_fewer_seeds(partial_results):
@@ -188,3 +242,43 @@ def test_thirty_decades_do_not_flatten_the_range_around_1(results):
     axes = panels(figure)[1]
     low, high = axes.transAxes.inverted().transform(axes.transData.transform([(0, 1e-3), (0, 0.1)]))[:, 1]
     assert high - low > 0.4
+
+
+class Detached(nn.Module):
+    """Only the head learns."""
+
+    def __init__(self, depth, in_channels, num_classes):
+        super().__init__()
+        self.a, self.b, self.h = nn.Linear(64, 32), nn.Linear(32, 32), nn.Linear(32, num_classes)
+
+    def forward(self, x):
+        return self.h(self.b(self.a(x.flatten(1)).relu()).relu().detach())
+
+
+def test_a_run_of_layers_that_no_gradient_reaches(tmp_path, monkeypatch):
+    """Trained, stored, loaded and drawn: the head is a point, and the others are marked as not measured."""
+    monkeypatch.setitem(NETWORKS, "detached", Family(Detached, "only the head learns"))
+    study = {
+        "data": {"name": "digits"},
+        "recipe": {"steps": 2, "batch_size": 64, "pad": 0, "flip": False},
+        "evaluate": {"every": 2, "train_size": 40},
+        "grid": {"network": ["detached"], "depth": [3], "seed": [0]},
+    }
+    monkeypatch.setitem(BACKENDS, "here", BackendEntry(train_here, "this process"))
+    path = run_study(load_study(None, **study), execution=Execution(results=tmp_path, backend="here"))
+    layers = load_results(path).layers
+    assert layers["not_measured"].str.contains("grad_norm_preact").tolist() == [True, True, False] * 2
+    evidence = Evidence.load(path)
+    assert evidence.not_measured.to_dict("records") == [
+        {"network": "detached", "depth": 3, "reason": UNREACHED, "seeds": [0], "names": ["a", "b"]}
+    ]
+    figure = draw("gradient_preact", evidence)
+    assert set(legend(figure)) == {"depth 3", "not measured in a seed"}
+    head, unmeasured = panels(figure)[0].lines[:2]
+    assert (head.get_marker(), head.get_markevery()) == ("o", [2])
+    assert head.get_ydata()[2] == pytest.approx(0.118, abs=0.002)
+    assert unmeasured.get_xdata().tolist() == [0, 0.5]
+    heat = draw("heatmap_preact", evidence)
+    assert set(legend(heat)) == {"not measured in a seed"}
+    (finding,) = diagnose(*evidence.results).to_dict("records")
+    assert (finding["finding"], finding["evidence"]["names"]) == ("no_gradient", ("a", "b"))

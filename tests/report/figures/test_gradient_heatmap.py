@@ -5,27 +5,48 @@ import pandas as pd
 from matplotlib.colors import to_hex
 
 from depthbench.report.style import canvas, points
-from tests.report.looking import described_points, draw, panel, panels
+from tests.report.looking import described_points, draw, legend, note, panel, panels
 
 
-def test_heatmap_colours_zero_and_lost_unlike_any_norm(results):
-    layers = results.layers.copy()
+def test_each_kind_of_value_without_a_colour_has_its_own_look(results):
+    layers = results.layers.assign(not_measured="")
     at = (layers["network"] == "plain") & (layers["depth"] == 8) & (layers["step"] == 0)
-    layers.loc[at & (layers["layer"] == 1), "grad_norm_preact"] = 0.0
-    layers.loc[at & (layers["layer"] == 2), "grad_norm_preact"] = np.nan
+    values = {1: 0.0, 2: np.nan, 3: np.inf, 4: np.nan}
+    for layer, value in values.items():
+        layers.loc[at & (layers["layer"] == layer), "grad_norm_preact"] = value
+    layers.loc[at & (layers["layer"] == 4), "not_measured"] = "grad_norm_preact"
     figure = draw("heatmap_preact", results._replace(layers=layers))
     axes = panel(figure, "plain, depth 8")
     mesh = axes.collections[0]
-    assert mesh.get_array().mask[:, 0].tolist() == [True, True] + [False] * 6
-    assert len(np.unique(mesh.to_rgba(mesh.get_array())[2:, 0], axis=0)) == 6
-    (zero,) = axes.patches
-    assert (zero.get_bbox().bounds, zero.get_hatch()) == ((0, 0, 1, 1), "/////")
-    assert to_hex(zero.get_facecolor()) == canvas.PAPER
-    assert "Hatched: exactly zero in a seed. Grey: not probed" in figure.get_supxlabel()
+    assert mesh.get_array().mask[:, 0].tolist() == [True] * 4 + [False] * 4
+    assert len(np.unique(mesh.to_rgba(mesh.get_array())[4:, 0], axis=0)) == 4
+    hatches = ["/////", "xxxxx", "+++++", "....."]
+    assert [patch.get_bbox().bounds for patch in axes.patches] == [(0, y, 1, 1) for y in range(4)]
+    assert [patch.get_hatch() for patch in axes.patches] == hatches
+    assert {to_hex(patch.get_facecolor()) for patch in axes.patches} == {canvas.PAPER}
+    labels = ["exactly zero", "not a number", "infinite", "not measured"]
+    entries = {label: handle.get_hatch() for label, handle in legend(figure).items()}
+    assert entries == {f"{label} in a seed": hatch for label, hatch in zip(labels, hatches, strict=True)}
+    figure.draw_without_rendering()
+    series = next(s for s in points.collect(figure) if s["name"].startswith("plain, depth 8,"))
+    cells = {x: value for *_, x, value in described_points(series)}
+    assert [cells[f"{layer}, step 0"] for layer in (1, 2, 3, 4)] == [
+        0,
+        *(f"{x} in a seed" for x in labels[1:]),
+    ]
 
 
-def test_the_note_names_only_colours_that_occur(results):
-    assert draw("heatmap_preact", results).get_supxlabel() == ""
+def test_a_mean_over_other_seeds_has_a_colour(results):
+    layers = results.layers.assign(not_measured="")
+    at = (layers["layer"] == 1) & (layers["seed"] == 0)
+    layers.loc[at, ["grad_norm_preact", "not_measured"]] = [np.nan, "grad_norm_preact"]
+    assert not any(axes.patches for axes in panels(draw("heatmap_preact", results._replace(layers=layers))))
+
+
+def test_only_what_occurs_is_explained(results):
+    assert not draw("heatmap_preact", results).legends
+    layers = results.layers[(results.layers["depth"] != 8) | (results.layers["network"] == "plain")]
+    assert list(legend(draw("heatmap_preact", results._replace(layers=layers)))) == ["not probed"]
 
 
 def test_every_cell_is_described(results):
@@ -53,14 +74,14 @@ def test_zeros_by_design_are_named(results):
     layers = results.layers.copy()
     at = (layers["layer"] == 3) & (layers["network"] == "resnet") & (layers["step"] == 0)
     layers.loc[at, "grad_norm_preact"] = 0.0
-    text = draw("heatmap_preact", results._replace(layers=layers)).get_supxlabel()
-    assert "Hatched at step 0 is by design, as a branch starts at zero." in text.replace("\n", " ")
+    text = note(draw("heatmap_preact", results._replace(layers=layers)))
+    assert "A zero at step 0 is by design, as a branch starts at zero." in text.replace("\n", " ")
 
 
 def test_a_slide_shows_the_ends_of_few_networks_and_the_deepest_of_many(results):
     def titles(layers):
         figure = draw("heatmap_preact", results._replace(layers=layers), style="slides")
-        assert "of each network. The page shows all." in figure.get_supxlabel()
+        assert "of each network. The page shows all." in note(figure)
         return [axes.get_title() for axes in panels(figure)]
 
     ends = [f"{network}, depth {depth}" for depth in (8, 20) for network in ("plain", "resnet")]
@@ -83,14 +104,14 @@ def test_a_page_of_too_many_panels_shows_the_ends_or_the_deepest_depths(results)
         ]
         figure = draw("heatmap_preact", results._replace(layers=pd.concat(frames, ignore_index=True)))
         shown = {int(axes.get_title().rpartition(" ")[2]) for axes in panels(figure) if axes.get_title()}
-        return len(panels(figure)), shown, figure.get_supxlabel()
+        return len(panels(figure)), shown, note(figure)
 
-    count, shown, note = drawn(6, (8, 9, 10, 11, 12))
+    count, shown, words = drawn(6, (8, 9, 10, 11, 12))
     assert (count, shown) == (12, {8, 12})
-    assert "shallowest and the deepest depth of each network, because 30 panels would be too many." in note
-    count, shown, note = drawn(30, (8, 9))
+    assert "shallowest and the deepest depth of each network, because 30 panels would be too many." in words
+    count, shown, words = drawn(30, (8, 9))
     assert (count, shown) == (30, {9})
-    assert "Shown: the deepest depth of each network, because 60 panels would be too many." in note
+    assert "Shown: the deepest depth of each network, because 60 panels would be too many." in words
 
 
 def test_labels_of_steps_never_overlap(results):
