@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -42,6 +43,20 @@ def make_norm(name: str, channels: int) -> nn.Module:
     if name == "layer":
         return nn.GroupNorm(1, channels)
     return {"batch": nn.BatchNorm2d, "none": nn.Identity}[name](channels)
+
+
+class Scale(nn.Module):
+    """A learned factor of a residual branch or of a part of it: x -> scale * x, of the shape of x.
+
+    `shape` is that of the factor: () for one number, or (C, 1, 1) for one number per channel of (B, C, H, W).
+    All its numbers begin at `initial`. Its module is what the probe `scale` looks for."""
+
+    def __init__(self, initial: float, *shape: int):
+        super().__init__()
+        self.scale = nn.Parameter(torch.full(shape, float(initial)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.scale * x
 
 
 def initialise(layers: Iterable[Weighted], init: str) -> None:

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from depthbench.networks.components import ACTIVATIONS, initialise, make_norm
+from depthbench.networks.components import ACTIVATIONS, Scale, initialise, make_norm
 from depthbench.networks.options import CHOICES
 
 
@@ -89,3 +89,13 @@ def test_a_study_may_name_every_activation_and_norm_that_can_be_built():
     assert set(CHOICES["activation"]) == set(ACTIVATIONS)
     for norm in CHOICES["norm"]:
         assert isinstance(make_norm(norm, 8), nn.Module)
+
+
+def test_a_scale_is_one_number_or_one_per_channel():
+    x = torch.arange(16.0).view(2, 2, 2, 2)
+    assert torch.equal(Scale(0.5)(x), x / 2)
+    per_channel = Scale(1, 2, 1, 1)
+    with torch.no_grad():
+        per_channel.scale[1] = 3
+    assert torch.equal(per_channel(x), torch.stack([x[:, 0], 3 * x[:, 1]], 1))
+    assert [tuple(p.shape) for p in per_channel.parameters()] == [(2, 1, 1)]
