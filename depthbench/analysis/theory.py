@@ -15,7 +15,7 @@ from depthbench.analysis.intervals import NO_BOUNDS, mean_interval
 from depthbench.analysis.rows import rows_of
 from depthbench.networks import NETWORKS
 from depthbench.networks.family import Family, Structure
-from depthbench.networks.options import NEEDS
+from depthbench.networks.options import NEEDS, draws_random_numbers
 
 COLUMN = "grad_norm_preact"
 KEYS = ["network", "depth", "stage"]
@@ -67,8 +67,8 @@ def predict(run: Mapping[str, Any], stage: str) -> Prediction | None:
     if structure is None or stage not in structure.halvings:
         return None
     family, options = NETWORKS[run["family"]], _options(run)
-    drops = options["dropout"] or options["shortcut_dropout"]
-    if options["activation"] != "relu" or options["gate"] != "none" or drops:
+    draws = draws_random_numbers(options)
+    if options["activation"] != "relu" or options["gate"] != "none" or draws:
         return None
     if options["order"] not in ("original", "full_pre"):
         return None  # other orders are not a chain of map, norm and activation
@@ -252,6 +252,7 @@ def _follows_a_power(run: Mapping[str, Any]) -> bool:
         "branch_scale": (1,),
         "gate": ("none",),
         "shortcut_dropout": (0,),
+        "survival": (1,),
         "shortcut": ("A", "B"),
         "order": ("original", "full_pre"),
     }

@@ -3,7 +3,7 @@
 `NETWORKS[name](depth=20, in_channels=3, num_classes=10, ...)` returns an `nn.Module`. To make twins, call
 `torch.manual_seed(seed)` before each build."""
 
-from depthbench.networks.architectures import cifar, imagenet, mlp
+from depthbench.networks.architectures import cifar, imagenet, mlp, resnext, se_resnet, wide_resnet
 from depthbench.networks.family import DepthList, DepthRule, Family
 
 __all__ = ["NETWORKS", "DepthList", "DepthRule", "Family"]
@@ -77,4 +77,7 @@ NETWORKS: dict[str, Family] = {
         twin="plain_mlp",
         residual=True,
     ),
+    "wide_resnet": wide_resnet(),
+    "resnext": resnext(),
+    "se_resnet": se_resnet(),
 }

@@ -110,6 +110,9 @@ class Family(Entry):
     matched: str = field(default="", kw_only=True)
     """For a family without a twin: what it is matched with, and what cannot be matched."""
 
+    depth_counts: str = field(default="", kw_only=True)
+    """What the depth counts, in words, if that is not exactly the layers that `weighted_layers` lists."""
+
     takes: frozenset[str] | None = None
     """The options that the builder takes. None: fields of NetworkOptions are not checked, and a plug-in's
     builder takes all `own` options."""
@@ -215,12 +218,14 @@ class Family(Entry):
     def settle(self, depth: int, chosen: Mapping[str, Any]) -> dict[str, Any]:
         """Return all options of the network at `depth`, given the `chosen` ones (None: unset).
 
-        An option without effect gets its default, so that equal networks have equal options."""
+        An option without effect, or that the family does not take, gets its default, so that equal networks
+        have equal options."""
         own = self.defaults(depth)
         present = {"residual": self.is_residual is not False, "bottleneck": self.has_bottlenecks(depth)}
         settled: dict[str, Any] = {}
         for name, default in own.items():
             value, needs = chosen.get(name), NEEDS[name]
+            is_taken = self.takes is None or name in self.takes
             has_effect = needs is None or present.get(needs, settled.get(needs) != own.get(needs))
-            settled[name] = value if value is not None and has_effect else default
+            settled[name] = value if value is not None and is_taken and has_effect else default
         return settled

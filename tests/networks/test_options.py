@@ -3,7 +3,16 @@ from pydantic import ValidationError
 
 from depthbench.errors import BadInput
 from depthbench.networks.architectures import CIFAR, IMAGENET, MLP
-from depthbench.networks.options import CHOICES, NEEDS, NetworkOptions, check_choices, complete, defaults
+from depthbench.networks.options import (
+    CHOICES,
+    NEEDS,
+    NetworkOptions,
+    check_choices,
+    complete,
+    defaults,
+    draws_random_numbers,
+    survival_of,
+)
 from depthbench.study import model
 
 
@@ -36,6 +45,12 @@ def test_options_are_in_the_order_of_the_stored_columns():
         "gate_bias",
         "shortcut_dropout",
         "bottleneck_stride",
+        "survival",
+        "survival_rule",
+        "widen",
+        "cardinality",
+        "base_width",
+        "reduction",
     ]
 
 
@@ -57,10 +72,13 @@ def test_an_architecture_takes_options_that_exist_and_no_others(architecture):
         complete(architecture, {"growths": 1}, residual=True)
 
 
+RULES = {"bottleneck_stride", "survival_rule"}
+
+
 def test_choices_are_the_values_that_a_study_may_name():
     assert CHOICES["shortcut"] == ("A", "B", "C")
     assert CHOICES["bottleneck_stride"] == ("1x1", "3x3")
-    assert set(CHOICES) == {"shortcut", "norm", "activation", "order", "gate", "bottleneck_stride"}
+    assert set(CHOICES) == {"shortcut", "norm", "activation", "order", "gate", *RULES}
     check_choices({"shortcut": "C", "width": 7, "anything": None})
     with pytest.raises(BadInput, match="gate = 'open': should be none, exclusive or shortcut_only"):
         check_choices({"gate": "open"})
@@ -75,3 +93,23 @@ def test_initialisations(init):
 def test_an_unknown_initialisation_is_refused(init):
     with pytest.raises(ValidationError, match="should be he, xavier, orthogonal or normal:STD"):
         NetworkOptions(init=init)
+
+
+def test_survival_falls_linearly_to_that_of_the_last_block_or_is_constant():
+    """p_l = 1 - (l / L) (1 - p_L). With p_L = 0.5, (3 L - 1) / 4 blocks survive (Huang et al. 2016)."""
+    linear = complete(CIFAR, {"survival": 0.5}, residual=True)
+    survivals = [survival_of(linear, index, 54) for index in range(54)]
+    assert survivals[0] == pytest.approx(1 - 0.5 / 54)
+    assert survivals[26] == 0.75
+    assert survivals[-1] == 0.5
+    assert sum(survivals) == pytest.approx((3 * 54 - 1) / 4)
+    constant = complete(CIFAR, {"survival": 0.5, "survival_rule": "constant"}, residual=True)
+    assert {survival_of(constant, index, 54) for index in range(54)} == {0.5}
+
+
+@pytest.mark.parametrize("option", [{"dropout": 0.1}, {"shortcut_dropout": 0.1}, {"survival": 0.9}])
+def test_options_that_draw_random_numbers_are_known(option):
+    neutral = NetworkOptions().model_dump()
+    assert draws_random_numbers(neutral | option)
+    assert not draws_random_numbers(neutral)
+    assert not draws_random_numbers({"dropout": float("nan"), "survival": None})  # of a stored run

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from depthbench.networks.shortcuts import Gate, PadShortcut, make_shortcut
+from depthbench.networks.shortcuts import Gate, PadShortcut, StochasticDepth, make_shortcut
 
 
 def test_option_a_pads_both_sides_evenly_and_takes_every_second_pixel():
@@ -42,3 +42,16 @@ def test_a_projection_has_the_requested_norm_and_bias(own_norm, follows, bias):
     projection, after = make_shortcut("C", 4, 4, 1, own_norm=own_norm, bias=bias)
     assert isinstance(after, follows)
     assert (projection.bias is not None) == bias
+
+
+def test_stochastic_depth_keeps_or_drops_the_branch_of_a_whole_batch():
+    module, y = StochasticDepth(0.7), torch.rand(3, 2, 4, 4) + 1
+    torch.manual_seed(0)
+    kept = [bool((output := module(y)).any()) for _ in range(1000)]
+    assert torch.equal(output, y if kept[-1] else torch.zeros_like(y))
+    assert sum(kept) == pytest.approx(700, abs=60)  # 4 standard deviations
+    torch.manual_seed(0)
+    assert [bool(module(y).any()) for _ in range(1000)] == kept
+    before = torch.get_rng_state()
+    torch.testing.assert_close(module.eval()(y), 0.7 * y)
+    assert torch.equal(torch.get_rng_state(), before)
