@@ -3,7 +3,7 @@
 `NETWORKS[name](depth=20, in_channels=3, num_classes=10, ...)` returns an `nn.Module`. To make twins, call
 `torch.manual_seed(seed)` before each build."""
 
-from depthbench.networks.architectures import cifar, imagenet, mlp, resnext, se_resnet, wide_resnet
+from depthbench.networks.architectures import cifar, densenet, imagenet, mlp, resnext, se_resnet, wide_resnet
 from depthbench.networks.family import DepthList, DepthRule, Family
 
 __all__ = ["NETWORKS", "DepthList", "DepthRule", "Family"]
@@ -80,4 +80,9 @@ NETWORKS: dict[str, Family] = {
     "wide_resnet": wide_resnet(),
     "resnext": resnext(),
     "se_resnet": se_resnet(),
+    "densenet": densenet("densely connected CIFAR network (Huang et al. 2017, sec. 3)"),
+    "densenet_bc": densenet(
+        "densely connected CIFAR network, bottlenecks and compression (Huang et al. 2017, sec. 3)",
+        bottleneck=True,
+    ),
 }

@@ -2,6 +2,8 @@
 
 Each function describes one family of its architecture. NETWORKS lists the families."""
 
+from dataclasses import replace
+
 from depthbench.networks.family import DepthList, DepthRule, Family, MemoryBound, Protocol, Structure
 from depthbench.networks.options import Architecture
 
@@ -38,8 +40,14 @@ RESNEXT = Architecture(
 SE = Architecture(
     "se_resnet", CIFAR.takes - {"bottleneck_stride"} | {"reduction"}, {**CIFAR.values, "reduction": 16}
 )
+DENSENET = Architecture(
+    "densenet",
+    frozenset({"growth", "norm", "init", "activation", "dropout"}),
+    {"growth": 12, "order": "full_pre"},
+)
+DENSENET_BC = replace(DENSENET, name="densenet_bc")
 
-SIX_N_PLUS_4 = DepthRule(6, 4)
+THREE_N_PLUS_4, SIX_N_PLUS_4 = DepthRule(3, 4), DepthRule(6, 4)
 SIX_N_PLUS_2, NINE_N_PLUS_2, TWO_N_PLUS_2 = DepthRule(6, 2), DepthRule(9, 2), DepthRule(2, 2)
 
 IMAGENET_BLOCKS = {  # depth -> number of blocks of each stage (He et al. 2015, Table 1)
@@ -202,4 +210,21 @@ def se_resnet() -> Family:
         takes=SE.takes,
         unset=SE.values,
         matched="resnet, which has the same layers and initial weights without the gates",
+    )
+
+
+def densenet(about: str, *, bottleneck: bool = False) -> Family:
+    """Describe densely connected networks for CIFAR (Huang et al. 2017)."""
+    architecture = DENSENET_BC if bottleneck else DENSENET
+    return Family(
+        "depthbench.networks.densenet:DenseNet",
+        about,
+        {"bottleneck": bottleneck},
+        SIX_N_PLUS_4 if bottleneck else THREE_N_PLUS_4,
+        takes=architecture.takes,
+        unset=architecture.values,
+        matched=(
+            "nothing: each layer is given all earlier maps of its block, so that no chain of layers has "
+            "these shapes. Compare errors at equal parameters or multiply-adds"
+        ),
     )

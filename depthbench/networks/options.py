@@ -118,6 +118,9 @@ class NetworkOptions(Section):
     """Channels per hidden unit of a squeeze-and-excitation gate (Hu et al. 2018, arXiv:1709.01507). Unset:
     16."""
 
+    growth: Count | None = None
+    """Channels that each layer of a DenseNet adds, k in Huang et al. 2017 (arXiv:1608.06993). Unset: 12."""
+
     @property
     def own(self) -> dict[str, Any]:
         """The options of a plug-in's builder."""

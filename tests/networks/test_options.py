@@ -51,6 +51,7 @@ def test_options_are_in_the_order_of_the_stored_columns():
         "cardinality",
         "base_width",
         "reduction",
+        "growth",
     ]
 
 

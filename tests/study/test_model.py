@@ -72,6 +72,7 @@ CHANGED = {
         "cardinality": 4,
         "base_width": 32,
         "reduction": 8,
+        "growth": 24,
     },
     "recipe": {
         "steps": 10,
@@ -122,6 +123,7 @@ NEEDS = {  # what else must be set before a key is accepted
     "cardinality": RESNEXT,
     "base_width": RESNEXT,
     "reduction": {"grid": {"network": ["se_resnet"]}},
+    "growth": {"grid": {"network": ["densenet"], "depth": [40]}},
 }
 
 
