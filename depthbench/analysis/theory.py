@@ -101,10 +101,10 @@ def _structure(run: Mapping[str, Any]) -> Structure | None:
 
 
 def _options(run: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options of a row of `Results.runs`, with the family's defaults for unset ones."""
+    """Return the options of a row of `Results.runs`, with the family's values of unset and fixed ones."""
     given = {key: run.get(f"options.{key}") for key in NEEDS}  # a plug-in's builder has others
     chosen = {key: value for key, value in given.items() if not pd.isna(value)}
-    return NETWORKS[run["family"]].defaults(run["depth"]) | chosen
+    return NETWORKS[run["family"]].settle(run["depth"], chosen)
 
 
 def _plain(
@@ -256,8 +256,8 @@ def _follows_a_power(run: Mapping[str, Any]) -> bool:
         "shortcut": ("A", "B"),
         "order": ("original", "full_pre"),
     }
-    chosen = {key: run.get(f"options.{key}") for key in required}
-    return all(pd.isna(chosen[key]) or chosen[key] in values for key, values in required.items())
+    chosen = _options(run)
+    return all(chosen[key] in values for key, values in required.items())
 
 
 def _slope(norms: np.ndarray, layers: int) -> float:

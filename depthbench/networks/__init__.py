@@ -3,7 +3,17 @@
 `NETWORKS[name](depth=20, in_channels=3, num_classes=10, ...)` returns an `nn.Module`. To make twins, call
 `torch.manual_seed(seed)` before each build."""
 
-from depthbench.networks.architectures import cifar, densenet, imagenet, mlp, resnext, se_resnet, wide_resnet
+from depthbench.networks.architectures import (
+    cifar,
+    densenet,
+    highway,
+    highway_mlp,
+    imagenet,
+    mlp,
+    resnext,
+    se_resnet,
+    wide_resnet,
+)
 from depthbench.networks.family import DepthList, DepthRule, Family
 
 __all__ = ["NETWORKS", "DepthList", "DepthRule", "Family"]
@@ -85,4 +95,6 @@ NETWORKS: dict[str, Family] = {
         "densely connected CIFAR network, bottlenecks and compression (Huang et al. 2017, sec. 3)",
         bottleneck=True,
     ),
+    "highway": highway(),
+    "highway_mlp": highway_mlp(),
 }

@@ -46,7 +46,14 @@ DENSENET = Architecture(
     {"growth": 12, "order": "full_pre"},
 )
 DENSENET_BC = replace(DENSENET, name="densenet_bc")
+HIGHWAY = Architecture(
+    "highway",
+    frozenset({"width", "init", "activation", "transform_bias"}),
+    {"width": 16, "norm": "none", "transform_bias": -2.0, "order": "original"},
+)
+HIGHWAY_MLP = replace(HIGHWAY, name="highway_mlp", values={**HIGHWAY.values, "width": 50})
 
+N_PLUS_2 = DepthRule(1, 2)
 THREE_N_PLUS_4, SIX_N_PLUS_4 = DepthRule(3, 4), DepthRule(6, 4)
 SIX_N_PLUS_2, NINE_N_PLUS_2, TWO_N_PLUS_2 = DepthRule(6, 2), DepthRule(9, 2), DepthRule(2, 2)
 
@@ -226,5 +233,40 @@ def densenet(about: str, *, bottleneck: bool = False) -> Family:
         matched=(
             "nothing: each layer is given all earlier maps of its block, so that no chain of layers has "
             "these shapes. Compare errors at equal parameters or multiply-adds"
+        ),
+    )
+
+
+def highway() -> Family:
+    """Describe convolutional highway networks (Srivastava et al. 2015)."""
+    return Family(
+        "depthbench.networks.highway:Highway",
+        "residual CIFAR network of highway layers without norm (Srivastava et al. 2015, sec. 2)",
+        {"residual": True},
+        SIX_N_PLUS_2,
+        takes=HIGHWAY.takes,
+        fuses=False,
+        unset=HIGHWAY.values,
+        matched=(
+            "plain with norm = none, which has the same layers and initial weights without the gates. A gate "
+            "has as many parameters as its layer"
+        ),
+    )
+
+
+def highway_mlp() -> Family:
+    """Describe fully connected highway networks (Srivastava et al. 2015)."""
+    return Family(
+        "depthbench.networks.highway:HighwayMlp",
+        "residual fully connected network of highway layers (Srivastava et al. 2015, sec. 3)",
+        {"residual": True},
+        N_PLUS_2,
+        takes=HIGHWAY_MLP.takes,
+        flattens=True,
+        fuses=False,
+        unset=HIGHWAY_MLP.values,
+        matched=(
+            "plain_mlp with norm = none, which has the same layers without the gates. With width = 71 it has "
+            "about as many parameters as this network with width = 50, as in the paper"
         ),
     )

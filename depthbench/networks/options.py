@@ -121,6 +121,10 @@ class NetworkOptions(Section):
     growth: Count | None = None
     """Channels that each layer of a DenseNet adds, k in Huang et al. 2017 (arXiv:1608.06993). Unset: 12."""
 
+    transform_bias: float | None = None
+    """Initial bias of the gates of a highway network. A negative one lets a layer pass on its input at the
+    start of training (Srivastava et al. 2015, arXiv:1505.00387, sec. 2.3). Unset: -2."""
+
     @property
     def own(self) -> dict[str, Any]:
         """The options of a plug-in's builder."""

@@ -52,6 +52,7 @@ def test_options_are_in_the_order_of_the_stored_columns():
         "base_width",
         "reduction",
         "growth",
+        "transform_bias",
     ]
 
 

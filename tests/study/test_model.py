@@ -73,6 +73,7 @@ CHANGED = {
         "base_width": 32,
         "reduction": 8,
         "growth": 24,
+        "transform_bias": -4.0,
     },
     "recipe": {
         "steps": 10,
@@ -123,6 +124,7 @@ NEEDS = {  # what else must be set before a key is accepted
     "cardinality": RESNEXT,
     "base_width": RESNEXT,
     "reduction": {"grid": {"network": ["se_resnet"]}},
+    "transform_bias": {"grid": {"network": ["highway"]}},
     "growth": {"grid": {"network": ["densenet"], "depth": [40]}},
 }
 
