@@ -6,6 +6,7 @@
 from depthbench.networks.architectures import (
     cifar,
     densenet,
+    fractalnet,
     highway,
     highway_mlp,
     imagenet,
@@ -97,4 +98,5 @@ NETWORKS: dict[str, Family] = {
     ),
     "highway": highway(),
     "highway_mlp": highway_mlp(),
+    "fractalnet": fractalnet(),
 }

@@ -52,7 +52,14 @@ HIGHWAY = Architecture(
     {"width": 16, "norm": "none", "transform_bias": -2.0, "order": "original"},
 )
 HIGHWAY_MLP = replace(HIGHWAY, name="highway_mlp", values={**HIGHWAY.values, "width": 50})
+FRACTAL = Architecture(
+    "fractalnet",
+    frozenset({"width", "norm", "init", "activation", "drop_path"}),
+    {"width": 64, "drop_path": 0.15, "order": "original"},
+)
 
+FRACTAL_BLOCKS = 5  # Larsson et al. 2017, sec. 4: 20 layers have 3 columns, 40 layers 4 columns
+FRACTAL_DEPTHS = DepthList(tuple(FRACTAL_BLOCKS * 2**columns for columns in range(6)))
 N_PLUS_2 = DepthRule(1, 2)
 THREE_N_PLUS_4, SIX_N_PLUS_4 = DepthRule(3, 4), DepthRule(6, 4)
 SIX_N_PLUS_2, NINE_N_PLUS_2, TWO_N_PLUS_2 = DepthRule(6, 2), DepthRule(9, 2), DepthRule(2, 2)
@@ -269,4 +276,21 @@ def highway_mlp() -> Family:
             "plain_mlp with norm = none, which has the same layers without the gates. With width = 71 it has "
             "about as many parameters as this network with width = 50, as in the paper"
         ),
+    )
+
+
+def fractalnet() -> Family:
+    """Describe fractal networks (Larsson et al. 2017)."""
+    return Family(
+        "depthbench.networks.fractalnet:FractalNet",
+        "fractal CIFAR network without shortcuts (Larsson et al. 2017, sec. 4)",
+        {},
+        FRACTAL_DEPTHS,
+        takes=FRACTAL.takes,
+        unset=FRACTAL.values,
+        matched=(
+            "its deepest column, which alone is a plain network of the same depth. The other columns have "
+            "about as many parameters again"
+        ),
+        depth_counts="convolutions of the deepest column, without the classifier",
     )

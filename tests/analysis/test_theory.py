@@ -110,7 +110,7 @@ def test_batch_norm_counts_images_of_an_mlp_and_is_a_reference_for_convolutions(
         ({"branch_scale": 0.5}, 1.25),
         ({"branch_scale": 0.0}, 1),
         ({"init": "xavier"}, 1.25),
-        ({"init": "xavier", "shortcut_scale": 0.5, "branch_scale": 2.0}, 1.25),
+        ({"init": "xavier", "branch_scale": 2.0}, 2),
     ],
 )
 def test_residual_blocks_without_norm_add_the_branch(options, rate):
@@ -136,6 +136,7 @@ def test_residual_with_batch_norm_has_a_power_and_no_rate(family):
     [
         (a_run("own"), "1"),
         (a_run("plain_imagenet"), "1"),
+        (a_run("highway"), "1"),
         (a_run("plain_bottleneck", norm="none"), "1"),
         (a_run("resnet", norm="none"), "1"),  # the activation is after the addition
         (a_run("resnet_mlp", norm="none", init="orthogonal"), "1"),

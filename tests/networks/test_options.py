@@ -53,6 +53,7 @@ def test_options_are_in_the_order_of_the_stored_columns():
         "reduction",
         "growth",
         "transform_bias",
+        "drop_path",
     ]
 
 

@@ -74,6 +74,7 @@ CHANGED = {
         "reduction": 8,
         "growth": 24,
         "transform_bias": -4.0,
+        "drop_path": 0.3,
     },
     "recipe": {
         "steps": 10,
@@ -125,6 +126,7 @@ NEEDS = {  # what else must be set before a key is accepted
     "base_width": RESNEXT,
     "reduction": {"grid": {"network": ["se_resnet"]}},
     "transform_bias": {"grid": {"network": ["highway"]}},
+    "drop_path": {"grid": {"network": ["fractalnet"], "depth": [40]}},
     "growth": {"grid": {"network": ["densenet"], "depth": [40]}},
 }
 
