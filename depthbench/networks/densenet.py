@@ -2,7 +2,8 @@
 
 Shapes: B batch, C channels, H W pixels."""
 
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -135,7 +136,11 @@ class DenseNet(nn.Module):
 
     def blocks(self) -> list[PreActivated]:
         """Return the dense layers and transitions, input side first."""
-        return [block for stage in self.stages for block in stage]
+        return [block for stage in self.blocks_of_stages() for block in stage]
+
+    def blocks_of_stages(self) -> Iterable[Iterable[PreActivated]]:
+        """Return the dense layers of each stage, and the transition at its end."""
+        return cast("Iterable[Iterable[PreActivated]]", self.stages)
 
     def weighted_layers(self) -> list[Layer]:
         """Return the `depth` weighted layers, input side first. A transition ends its stage.
@@ -143,7 +148,7 @@ class DenseNet(nn.Module):
         A norm after a layer of 4 k channels is its own. Other outputs are concatenated before a norm, so that
         their response is the output itself."""
         layers = [Layer("conv1", "conv1", self.conv1, self.conv1)]
-        for s, stage in enumerate(self.stages):
+        for s, stage in enumerate(self.blocks_of_stages()):
             for b, block in enumerate(stage):
                 pairs = zip(block.convolutions, block.responses(), strict=True)
                 for k, (conv, response) in enumerate(pairs, 1):

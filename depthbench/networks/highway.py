@@ -2,7 +2,7 @@
 
 They have no normalisation. Shapes: B batch, C channels, H W pixels, F units."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, cast
 
 from torch import Tensor, nn
@@ -62,7 +62,7 @@ class HighwayNet(nn.Module):
         self.fc = fc
         self.run_blocks = in_turn  # or checkpointing.Recomputed
         initialise([layer.weighted for layer in self.weighted_layers()], options.init)
-        gates = [cast("Weighted", m.affine) for m in self.modules() if isinstance(m, TransformGate)]
+        gates = [m.affine for m in self.modules() if isinstance(m, TransformGate)]
         initialise(gates, options.init)
         for gate in gates:
             assert gate.bias is not None
@@ -71,14 +71,18 @@ class HighwayNet(nn.Module):
 
     def blocks(self) -> list[PlainLayer]:
         """Return the layers before the classifier, input side first."""
-        return [layer for stage in self.stages for layer in cast("nn.Sequential", stage)]
+        return [layer for stage in self.layers_of_stages() for layer in stage]
+
+    def layers_of_stages(self) -> Iterable[Iterable[PlainLayer]]:
+        """Return the layers of each stage. The first stage is the first layer."""
+        return cast("Iterable[Iterable[PlainLayer]]", self.stages)
 
     def weighted_layers(self) -> list[Layer]:
         """Return the `depth` weighted layers, input side first, without the gates. None has a norm."""
         first = "input" if isinstance(self.blocks()[0].affine, nn.Linear) else "conv1"
         layers = [
             Layer(f"stages.{s}.{k}.affine", str(s) if s else first, layer.affine, layer.affine)
-            for s, stage in enumerate(self.stages)
+            for s, stage in enumerate(self.layers_of_stages())
             for k, layer in enumerate(stage)
         ]
         return [*layers, Layer("fc", "fc", self.fc, self.fc)]
