@@ -11,6 +11,7 @@ import pandas as pd
 
 from depthbench.analysis.chance import NEAR, near_chance
 from depthbench.analysis.layers import CLASSIFIER, was_not_measured
+from depthbench.analysis.protocol import settled_options
 from depthbench.analysis.rows import rows_of
 from depthbench.analysis.verdict import EVALUATIONS, LAST_PART
 from depthbench.networks import NETWORKS
@@ -78,7 +79,9 @@ def diagnose(runs: pd.DataFrame, history: pd.DataFrame, layers: pd.DataFrame) ->
     - constant_response: the response of a layer is the same for all units and images at the last probed step.
       layer; layers, their number.
     - zero_by_design: no fault. The gradient is zero at the start and arrives within START updates, as for
-      zero-initialised branches, or `branch_scale` is 0. layers, their number."""
+      zero-initialised branches, or `branch_scale` is 0. layers, their number.
+
+    A gradient that is zero because stochastic depth or drop-path left out a layer is no finding."""
     near = near_chance(runs) if len(runs) else np.nan
     settings = {run["run_id"]: run for run in rows_of(runs)}
     found: dict[str, list[_Found]] = {run_id: [] for run_id in settings}
@@ -162,9 +165,13 @@ def _of_run(rows: pd.DataFrame, columns: Sequence[str], run: Mapping[str, Any]) 
     # a layer without a number in any step is not measured by this probe, e.g. if its module is not called
     stacked = np.stack(list(tables.values()))  # (columns, layers, steps)
     measured = ~np.isnan(stacked).all(axis=2, keepdims=True)
-    arrives = (np.isfinite(stacked) & (stacked > 0)).any(axis=(0, 2))
+    arriving = (np.isfinite(stacked) & (stacked > 0)).any(axis=0)  # (layers, steps)
+    arrives = arriving.any(axis=1)
     is_zero: np.ndarray = (stacked == 0).any(axis=0)
     never = ~arrives & ~np.isinf(stacked).any(axis=(0, 2))
+    dropped = is_zero & _may_be_dropped(arriving, run)
+    is_zero &= ~dropped
+    never &= ~dropped.any(axis=1)
     if not arrives.any():  # then nothing sets these layers apart
         never[:] = False
     if steps[-1] <= START:  # too early to tell a zero that stays from one at the start
@@ -197,6 +204,23 @@ def _of_run(rows: pd.DataFrame, columns: Sequence[str], run: Mapping[str, Any]) 
             found = [each for each in found if each.finding != "zero_gradient"]
         found += dead_inputs
     return found
+
+
+def _may_be_dropped(arriving: np.ndarray, run: Mapping[str, Any]) -> np.ndarray:
+    """Return (layers, steps): whether stochastic depth or drop-path explains that a layer has no gradient.
+
+    arriving: (layers, steps), whether a layer has a gradient in a step. One that reaches a layer nearer to the
+    input has passed around a dropped branch. A column of a fractal network is dropped as a whole."""
+    family = NETWORKS.get(run.get("family", ""))
+    if family is None or not family.is_ours:
+        return np.array(False)
+    options = settled_options(run)
+    if options["drop_path"]:
+        return np.array(True)
+    if options["survival"] == 1:
+        return np.array(False)
+    nearer = np.maximum.accumulate(arriving, axis=0)[:-1]
+    return np.concatenate([np.zeros_like(arriving[:1]), nearer])
 
 
 def _by_step(rows: pd.DataFrame, column: str) -> np.ndarray:
