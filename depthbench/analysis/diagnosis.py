@@ -209,7 +209,7 @@ def _of_run(rows: pd.DataFrame, columns: Sequence[str], run: Mapping[str, Any]) 
 def _may_be_dropped(arriving: np.ndarray, run: Mapping[str, Any]) -> np.ndarray:
     """Return (layers, steps): whether stochastic depth or drop-path explains that a layer has no gradient.
 
-    arriving: (layers, steps), whether a layer has a gradient in a step. One that reaches a layer nearer to the
+    arriving: (layers, steps), whether a layer has a gradient in a step. A gradient of a layer nearer to the
     input has passed around a dropped branch. A column of a fractal network is dropped as a whole."""
     family = NETWORKS.get(run.get("family", ""))
     if family is None or not family.is_ours:
