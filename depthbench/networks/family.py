@@ -157,7 +157,10 @@ class Family(Entry):
             return as_eager(built)
         takes = self.takes if self.takes is not None else self.unset.keys()
         own = {key: value for key, value in self.unset.items() if key in takes}
-        given = {key: value for key, value in arguments.items() if value is not None}
+        fixed = self.fixed
+        given = {
+            key: value for key, value in arguments.items() if value is not None and fixed.get(key) != value
+        }
         return super().__call__(*args, **{**own, **self.options, **given})
 
     @cached_property
@@ -194,6 +197,12 @@ class Family(Entry):
         if not values:
             return {}
         return self.own.checked(values, name, NEEDS if self.takes is None else self.takes)
+
+    @cached_property
+    def fixed(self) -> Mapping[str, Any]:
+        """The options that the network has but that cannot be chosen, each with its value."""
+        values = {**self.unset, **self.options}
+        return {key: value for key, value in values.items() if key in NEEDS and key not in (self.takes or ())}
 
     @property
     def is_residual(self) -> bool | None:

@@ -516,3 +516,10 @@ def test_names_of_studies_and_variants_that_cannot_be_stored_are_refused(name, p
     overrides = {"name": name} if place == "name" else {"variants": {name: {"of": "plain"}}}
     with pytest.raises(BadInput, match=r"should be 1 to 100 letters|use another name"):
         load_study(None, **overrides)
+
+
+def test_one_value_of_an_option_suits_networks_that_have_it_or_take_it():
+    grid = {"network": ["plain", "highway"], "depth": [8]}
+    assert len(list(load_study(None, grid=grid, options={"norm": "none"}).runs())) == 2 * 3
+    with pytest.raises(BadInput, match=r"options.norm: highway has no such option; options of highway: "):
+        load_study(None, grid=grid, options={"norm": "group"})
