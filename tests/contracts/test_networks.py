@@ -8,9 +8,12 @@ from typing import get_args
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from depthbench.errors import BadInput
 from depthbench.networks import NETWORKS, Family
+from depthbench.networks.checkpointing import recompute_activations
+from depthbench.networks.fusing import fuse
 from depthbench.networks.layers import weighted_layers
 from depthbench.networks.options import CHOICES, NetworkOptions
 from depthbench.registry import Entry
@@ -149,6 +152,29 @@ def test_a_seed_decides_all_weights(name):
 @pytest.mark.parametrize("name", NETWORKS)
 def test_fuses_is_true_exactly_for_networks_that_can_be_fused(name):
     assert hasattr(build(name), "respond") == NETWORKS[name].fuses
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_recomputed_activations_change_no_bit_and_fused_kernels_little(name):
+    """Also with random numbers, which the second pass must draw again."""
+    draws = {"dropout": 0.3, "survival": 0.6, "drop_path": 0.3}
+    drawn = {key: value for key, value in draws.items() if key in NETWORKS[name].takes}
+    x, y = torch.randn(6, *SHAPE), torch.arange(6) % 3
+
+    def step(change):
+        network = build(name, **drawn)
+        change(network)
+        torch.manual_seed(1)
+        F.cross_entropy(network(x), y).backward()
+        return [*(p.grad for p in network.parameters()), *network.buffers()]
+
+    expected = step(lambda network: None)
+    recomputed = step(lambda network: recompute_activations(network, (6, *SHAPE)))
+    assert all(torch.equal(a, b) for a, b in zip(expected, recomputed, strict=True))
+    if NETWORKS[name].fuses:
+        fused = step(lambda network: fuse(network, "eager"))
+        for a, b in zip(expected, fused, strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
