@@ -3,7 +3,12 @@
 `NETWORKS[name](depth=20, in_channels=3, num_classes=10, ...)` returns an `nn.Module`. To make twins, call
 `torch.manual_seed(seed)` before each build."""
 
-from depthbench.networks.architectures import cifar, imagenet, mlp
+from depthbench.networks.architectures import (
+    cifar,
+    imagenet,
+    mlp,
+    scaled_branches,
+)
 from depthbench.networks.family import DepthList, DepthRule, Family
 
 __all__ = ["NETWORKS", "DepthList", "DepthRule", "Family"]
@@ -76,5 +81,26 @@ NETWORKS: dict[str, Family] = {
         "residual fully connected network, pre-activation (He et al. 2016, sec. 4)",
         twin="plain_mlp",
         residual=True,
+    ),
+    "skipinit": scaled_branches(
+        "residual CIFAR network without normalisation, branches times a learned 0 (De & Smith 2020)",
+        matched="preplain and preresnet with norm = none have the same initial weights; it adds one "
+        "number to each branch",
+        order="full_pre",
+        norm="none",
+        learned_scale="scalar",
+    ),
+    "rezero": scaled_branches(
+        "residual CIFAR network, branches times a learned 0 (Bachlechner et al. 2020)",
+        matched="plain and resnet have the same initial weights; it adds one number to each branch",
+        order="act_before_addition",
+        learned_scale="scalar",
+    ),
+    "layerscale": scaled_branches(
+        "residual CIFAR network, channels of branches times learned small numbers (Touvron et al. 2021)",
+        matched="preplain and preresnet have the same initial weights; it adds one number to each channel "
+        "of a branch",
+        order="full_pre",
+        learned_scale="channels",
     ),
 }

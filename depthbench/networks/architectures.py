@@ -1,11 +1,15 @@
-"""Descriptions of the three architectures behind the built-in families. Nothing here imports torch.
+"""Descriptions of the architectures behind the built-in families. Nothing here imports torch.
 
 Each function describes one family of its architecture. NETWORKS lists the families."""
+
+from typing import Any
 
 from depthbench.networks.family import DepthList, DepthRule, Family, MemoryBound, Protocol, Structure
 from depthbench.networks.options import Architecture
 
-COMMON = frozenset({"width", "norm", "init", "activation", "dropout", "branch_scale"})
+COMMON = frozenset(
+    {"width", "norm", "init", "activation", "tat_eta", "dropout", "branch_scale", "learned_scale"}
+)
 MLP = Architecture("mlp", COMMON, {"width": 256, "order": "full_pre"})
 IMAGENET = Architecture(
     "imagenet", COMMON | {"shortcut", "bottleneck_stride"}, {"width": 64, "order": "original"}
@@ -15,7 +19,6 @@ CIFAR = Architecture(
     IMAGENET.takes | {"order", "shortcut_scale", "gate", "gate_bias", "shortcut_dropout"},
     {"width": 16, "order": "original"},
 )
-
 SIX_N_PLUS_2, NINE_N_PLUS_2, TWO_N_PLUS_2 = DepthRule(6, 2), DepthRule(9, 2), DepthRule(2, 2)
 
 IMAGENET_BLOCKS = {  # depth -> number of blocks of each stage (He et al. 2015, Table 1)
@@ -101,6 +104,22 @@ def cifar(
         ),
         protocols={"he2015-cifar": HE2015_CIFAR, "he2016-cifar": HE2016_CIFAR},
         memory=CIFAR_BOUND if is_bounded else None,
+    )
+
+
+def scaled_branches(about: str, matched: str, **options: Any) -> Family:
+    """Describe a residual CIFAR family whose branches have a learned factor.
+
+    An option whose default is not that of all networks cannot be set back, so that it is fixed: `norm`."""
+    return Family(
+        "depthbench.networks.cifar:CifarNet",
+        about,
+        {"residual": True, **options},
+        SIX_N_PLUS_2,
+        None,
+        CIFAR.takes - ({"norm"} & options.keys()),
+        unset=CIFAR.values,
+        matched=matched,
     )
 
 

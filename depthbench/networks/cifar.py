@@ -3,13 +3,13 @@ arXiv:1603.05027).
 
 Depth is 6n + 2 weighted layers, or 9n + 2 with bottlenecks. Shapes: B batch, C channels, H W pixels."""
 
-from typing import Any
+from typing import Any, ClassVar
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from depthbench.networks.architectures import CIFAR, cifar_depths
 from depthbench.networks.blocks import convolution
-from depthbench.networks.options import complete
+from depthbench.networks.options import Architecture, BuiltOptions, complete
 from depthbench.networks.stages import StagedNet, generator_untouched
 
 
@@ -22,7 +22,11 @@ class CifarNet(StagedNet):
     `options` are those of NetworkOptions that CIFAR networks take. An unset one has the paper's value.
     A plain network ignores `shortcut`, `gate`, `shortcut_dropout` and the scales; basic blocks ignore
     `bottleneck_stride`. Raises BadInput for a depth that is not 6n + 2 (9n + 2 with bottlenecks) and for an
-    unknown value, and TypeError for an option that CIFAR networks do not take."""
+    unknown value, and TypeError for an option that CIFAR networks do not take.
+
+    A subclass is another architecture of such stages."""
+
+    architecture: ClassVar[Architecture] = CIFAR
 
     def __init__(
         self,
@@ -35,11 +39,16 @@ class CifarNet(StagedNet):
         **options: Any,
     ):
         n = cifar_depths(bottleneck=bottleneck).n(depth)
-        built = complete(CIFAR, options, residual=residual, bottleneck=bottleneck)
+        built = complete(self.architecture, options, residual=residual, bottleneck=bottleneck, depth=depth)
         with generator_untouched():
-            conv1 = convolution(3, in_channels, built.width, bias=built.has_bias)
+            conv1 = self.first_convolution(in_channels, built)
             super().__init__(conv1, (n, n, n), num_classes, built)
         self.initialise(built.init)
+
+    @staticmethod
+    def first_convolution(in_channels: int, options: BuiltOptions) -> nn.Conv2d:
+        """Return the first convolution, to `width` channels."""
+        return convolution(3, in_channels, options.width, bias=options.has_bias)
 
     def forward(self, x: Tensor) -> Tensor:  # (B, in_channels, H, W)
         x = self.respond(self.norm1, self.activation, self.conv1(x))  # (B, width, H, W)

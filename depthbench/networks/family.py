@@ -155,6 +155,8 @@ class Family(Entry):
         takes = self.takes if self.takes is not None else self.unset.keys()
         own = {key: value for key, value in self.unset.items() if key in takes}
         given = {key: value for key, value in arguments.items() if value is not None}
+        if lacking := sorted(given.keys() & self.options.keys() - takes):
+            raise TypeError(f"{self.about} takes no option {lacking[0]!r}")
         return super().__call__(*args, **{**own, **self.options, **given})
 
     @cached_property

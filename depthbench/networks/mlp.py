@@ -10,9 +10,10 @@ from torch import Tensor, nn
 
 from depthbench.networks.architectures import MLP, TWO_N_PLUS_2
 from depthbench.networks.checkpointing import in_turn
-from depthbench.networks.components import OUT_OF_PLACE, drop_input, initialise, make_norm
+from depthbench.networks.components import drop_input, identity, initialise, make_nonlinearity, make_norm
 from depthbench.networks.layers import Layer, response_of
 from depthbench.networks.options import BuiltOptions, complete
+from depthbench.networks.shortcuts import BranchScale, make_scale
 
 
 def make_unit_norm(name: str, units: int) -> nn.Module:
@@ -30,7 +31,7 @@ class PlainBlock(nn.Module):
         self.linear1 = nn.Linear(width, width, bias)
         self.norm2 = make_unit_norm(norm, width)
         self.linear2 = nn.Linear(width, width, bias)
-        self.activation = OUT_OF_PLACE[options.activation]  # a shortcut carries its input
+        self.activation = make_nonlinearity(options).out_of_place  # a shortcut carries its input
         self.dropout = options.dropout
         drop_input(self.linear2, options.dropout)
 
@@ -45,9 +46,11 @@ class ResidualBlock(PlainBlock):
     def __init__(self, options: BuiltOptions):
         super().__init__(options)
         self.branch_scale = options.branch_scale
+        is_learned = options.learned_scale != "none"
+        self.scale = make_scale(options.learned_scale, options.width) if is_learned else identity
 
     def forward(self, x: Tensor) -> Tensor:  # (B, F)
-        return x + self.branch_scale * super().forward(x)  # (B, F)
+        return x + self.branch_scale * self.scale(super().forward(x))  # (B, F)
 
 
 class Mlp(nn.Module):
@@ -75,17 +78,20 @@ class Mlp(nn.Module):
         **options: Any,
     ):
         super().__init__()
-        built = complete(MLP, options, residual=residual)
+        built = complete(MLP, options, residual=residual, depth=depth)
         width, norm = built.width, built.norm
         block = ResidualBlock if residual else PlainBlock
         self.residual = residual
         self.input = nn.Linear(in_channels, width, bias=built.has_bias)
         self.hidden = nn.Sequential(*(block(built) for _ in range(TWO_N_PLUS_2.n(depth))))
         self.norm = make_unit_norm(norm, width)
-        self.activation = OUT_OF_PLACE[built.activation]
+        self.activation = make_nonlinearity(built).out_of_place
         self.fc = nn.Linear(width, num_classes)
         self.run_blocks = in_turn  # or checkpointing.Recomputed
         initialise([layer.weighted for layer in self.weighted_layers()], built.init)
+        for module in self.modules():
+            if isinstance(module, BranchScale):
+                module.set_initial(len(self.blocks()))
 
     def forward(self, x: Tensor) -> Tensor:  # (B, C, H, W)
         x = self.input(x.flatten(1))  # (B, F)

@@ -3,10 +3,12 @@ arXiv:1603.05027, sec. 3).
 
 Shapes: B batch, C channels, H W pixels."""
 
+from typing import Any
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from depthbench.networks.components import make_norm
+from depthbench.networks.components import Activation, Scale, identity, make_norm
 
 
 class PadShortcut(nn.Module):
@@ -79,18 +81,29 @@ class Addition(NoAddition):
 
 
 class ScaledAddition(Addition):
-    """The sum b y + drop(s h(x)) with a branch scale b, a shortcut scale s and dropout of the shortcut."""
+    """The sum b a(y) + drop(s h(x)) with a branch scale b, a shortcut scale s and dropout of the shortcut.
 
-    def __init__(self, shortcut: nn.Module, branch_scale: float, shortcut_scale: float, dropout: float):
+    a is a learned scale, or the identity."""
+
+    def __init__(
+        self,
+        shortcut: nn.Module,
+        *,
+        branch_scale: float,
+        shortcut_scale: float,
+        dropout: float,
+        learned_scale: Activation = identity,
+    ):
         super().__init__(shortcut)
         self.branch_scale, self.shortcut_scale, self.dropout = branch_scale, shortcut_scale, dropout
+        self.learned_scale = learned_scale
 
     def carried(self, x: Tensor) -> Tensor:
         return self.scaled(self.shortcut(x))
 
     def __call__(self, y: Tensor, x: Tensor) -> Tensor:
         carried = self.carried(x)
-        return times(self.branch_scale, y) + carried
+        return times(self.branch_scale, self.learned_scale(y)) + carried
 
     def scaled(self, h: Tensor) -> Tensor:
         """Return drop(s h)."""
@@ -99,9 +112,9 @@ class ScaledAddition(Addition):
 
 
 class GatedAddition(ScaledAddition):
-    """The sum b y + drop(s (1 - g(x)) h(x)) with a gate g on the shortcut alone."""
+    """The sum b a(y) + drop(s (1 - g(x)) h(x)) with a gate g on the shortcut alone."""
 
-    def __init__(self, shortcut: nn.Module, gate: Gate, **scales: float):
+    def __init__(self, shortcut: nn.Module, gate: Gate, **scales: Any):
         super().__init__(shortcut, **scales)
         self.gate = gate
 
@@ -111,17 +124,34 @@ class GatedAddition(ScaledAddition):
 
 
 class ExclusiveAddition(GatedAddition):
-    """The sum b g(x) y + drop(s (1 - g(x)) h(x)) with a gate g on branch and shortcut."""
+    """The sum b a(g(x) y) + drop(s (1 - g(x)) h(x)) with a gate g on branch and shortcut."""
 
     def __call__(self, y: Tensor, x: Tensor) -> Tensor:
         h, g = self.shortcut(x), self.gate(x)
         carried = self.scaled((1 - g) * h)
-        return times(self.branch_scale, g * y) + carried
+        return times(self.branch_scale, self.learned_scale(g * y)) + carried
 
 
 def times(scale: float, x: Tensor) -> Tensor:
     """Return `scale` times x, without starting a kernel if the scale is 1."""
     return x if scale == 1 else scale * x
+
+
+class BranchScale(Scale):
+    """The learned factor of a residual branch. The network sets its initial value."""
+
+    def set_initial(self, blocks: int) -> None:
+        """Set the value at the start of training, in a network of `blocks` residual blocks.
+
+        One number begins at 0 (Bachlechner et al. 2020, arXiv:2003.04887; De & Smith 2020, arXiv:2002.10444),
+        one per channel at a small value (Touvron et al. 2021, arXiv:2103.17239, sec. 2)."""
+        of_channels = 0.1 if blocks <= 18 else 1e-5 if blocks <= 24 else 1e-6
+        nn.init.constant_(self.scale, of_channels if self.scale.dim() else 0.0)
+
+
+def make_scale(kind: str, *shape: int) -> BranchScale:
+    """Return the learned factor of a branch: `scalar`, or `channels` with the shape (C, 1, ...)."""
+    return BranchScale(0) if kind == "scalar" else BranchScale(0, *shape)
 
 
 def drop_unscaled(x: Tensor, probability: float, training: bool) -> Tensor:

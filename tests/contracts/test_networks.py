@@ -1,6 +1,7 @@
 """Contract of every built-in family."""
 
 import inspect
+import re
 import subprocess
 import sys
 
@@ -10,7 +11,7 @@ import torch
 from depthbench.errors import BadInput
 from depthbench.networks import NETWORKS, Family
 from depthbench.networks.layers import weighted_layers
-from depthbench.networks.options import CHOICES, NetworkOptions
+from depthbench.networks.options import CHOICES, INITS, NetworkOptions
 from depthbench.registry import Entry
 from depthbench.study.model import Recipe
 
@@ -36,11 +37,12 @@ def choices_of(name):
         float: (0.5,),
         bool: (True, False),
         int: (4,),
-        str: ("he", "xavier", "orthogonal", "normal:0.01"),
+        str: (*INITS, "normal:0.01"),
     }
+    needed = {"tat_eta": {"activation": "leaky_relu"}}
     for key in sorted(NETWORKS[name].takes - {"width"}):
         for value in CHOICES.get(key) or of_type[NetworkOptions.model_fields[key].annotation]:
-            yield {key: value}
+            yield {key: value} | needed.get(key, {})
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -163,13 +165,14 @@ def test_a_memory_bound_covers_options_that_the_family_takes(name):
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_family_has_a_description(name):
     assert NETWORKS[name].about.startswith("residual" if NETWORKS[name].is_residual else "plain")
-    assert "et al." in NETWORKS[name].about
+    assert re.search(r"\((\w+ et al\.|\w+ & \w+) \d{4}", NETWORKS[name].about)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_an_unknown_value_or_option_is_refused(name):
-    with pytest.raises(BadInput, match="norm = 'bach': should be batch, none, group or layer"):
-        build(name, norm="bach")
+    key = sorted(NETWORKS[name].takes & CHOICES.keys())[0]
+    with pytest.raises(BadInput, match=rf"{key} = 'bach': should be {CHOICES[key][0]}, "):
+        build(name, **{key: "bach"})
     with pytest.raises(TypeError, match="squeeze"):
         build(name, squeeze=2)
     with pytest.raises(BadInput, match="depth 3 "):

@@ -3,7 +3,15 @@ from pydantic import ValidationError
 
 from depthbench.errors import BadInput
 from depthbench.networks.architectures import CIFAR, IMAGENET, MLP
-from depthbench.networks.options import CHOICES, NEEDS, NetworkOptions, check_choices, complete, defaults
+from depthbench.networks.options import (
+    CHOICES,
+    INITS,
+    NEEDS,
+    NetworkOptions,
+    check_choices,
+    complete,
+    defaults,
+)
 from depthbench.study import model
 
 
@@ -36,6 +44,8 @@ def test_options_are_in_the_order_of_the_stored_columns():
         "gate_bias",
         "shortcut_dropout",
         "bottleneck_stride",
+        "learned_scale",
+        "tat_eta",
     ]
 
 
@@ -60,18 +70,37 @@ def test_an_architecture_takes_options_that_exist_and_no_others(architecture):
 def test_choices_are_the_values_that_a_study_may_name():
     assert CHOICES["shortcut"] == ("A", "B", "C")
     assert CHOICES["bottleneck_stride"] == ("1x1", "3x3")
-    assert set(CHOICES) == {"shortcut", "norm", "activation", "order", "gate", "bottleneck_stride"}
+    assert set(CHOICES) == {
+        "shortcut",
+        "norm",
+        "activation",
+        "order",
+        "gate",
+        "bottleneck_stride",
+        "learned_scale",
+    }
     check_choices({"shortcut": "C", "width": 7, "anything": None})
     with pytest.raises(BadInput, match="gate = 'open': should be none, exclusive or shortcut_only"):
         check_choices({"gate": "open"})
 
 
-@pytest.mark.parametrize("init", ["he", "xavier", "orthogonal", "normal:0.01", "normal:1e-3", "normal:.5"])
+@pytest.mark.parametrize("init", [*INITS, "normal:0.01", "normal:1e-3", "normal:.5"])
 def test_initialisations(init):
     assert NetworkOptions(init=init).init == init
 
 
 @pytest.mark.parametrize("init", ["glorot", "normal", "normal:0", "normal:-1", "normal:x"])
 def test_an_unknown_initialisation_is_refused(init):
-    with pytest.raises(ValidationError, match="should be he, xavier, orthogonal or normal:STD"):
+    with pytest.raises(
+        ValidationError, match="should be he, xavier, orthogonal, delta_orthogonal or normal:STD"
+    ):
         NetworkOptions(init=init)
+
+
+def test_tat_sets_the_slope_of_leaky_relu_alone():
+    with pytest.raises(
+        BadInput, match=r"tat_eta = 0\.9 sets the slope of leaky_relu, but activation is relu; set"
+    ):
+        complete(CIFAR, {"tat_eta": 0.9}, residual=False)
+    built = complete(CIFAR, {"tat_eta": 0.9, "activation": "leaky_relu"}, residual=False, depth=20)
+    assert (built.tat_eta, built.nonlinear_layers) == (0.9, 19)
