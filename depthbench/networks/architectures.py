@@ -19,6 +19,20 @@ CIFAR = Architecture(
     IMAGENET.takes | {"order", "shortcut_scale", "gate", "gate_bias", "shortcut_dropout"},
     {"width": 16, "order": "original"},
 )
+UNNORMALISED = frozenset({"width", "activation", "dropout"})
+FIXUP = Architecture("fixup", UNNORMALISED, {"width": 16, "order": "original", "norm": "none"})
+NF_RESNET = Architecture(
+    "nf_resnet", UNNORMALISED | {"init"}, {"width": 16, "order": "full_pre", "norm": "none"}
+)
+DIRACNET = Architecture(
+    "diracnet",
+    frozenset({"width", "norm", "init", "activation", "tat_eta", "dropout"}),
+    {"width": 16, "order": "original"},
+)
+REPVGG = Architecture(
+    "repvgg", frozenset({"width", "init", "activation"}), {"width": 16, "order": "original"}
+)
+
 SIX_N_PLUS_2, NINE_N_PLUS_2, TWO_N_PLUS_2 = DepthRule(6, 2), DepthRule(9, 2), DepthRule(2, 2)
 
 IMAGENET_BLOCKS = {  # depth -> number of blocks of each stage (He et al. 2015, Table 1)
@@ -119,6 +133,32 @@ def scaled_branches(about: str, matched: str, **options: Any) -> Family:
         None,
         CIFAR.takes - ({"norm"} & options.keys()),
         unset=CIFAR.values,
+        matched=matched,
+    )
+
+
+def of_cifar(target: str, about: str, architecture: Architecture, *, residual: bool, matched: str) -> Family:
+    """Describe a family with the stages of CIFAR networks and its own blocks."""
+    return Family(
+        f"depthbench.networks.{architecture.name}:{target}",
+        about,
+        {"residual": residual},
+        SIX_N_PLUS_2,
+        None,
+        architecture.takes,
+        unset=architecture.values,
+        matched=matched,
+    )
+
+
+def repvgg(about: str, matched: str) -> Family:
+    """Describe RepVGG with the stages of CIFAR networks (Ding et al. 2021)."""
+    return Family(
+        "depthbench.networks.repvgg:RepVGG",
+        about,
+        depths=SIX_N_PLUS_2,
+        takes=REPVGG.takes,
+        unset=REPVGG.values,
         matched=matched,
     )
 
