@@ -148,6 +148,7 @@ def of_cifar(target: str, about: str, architecture: Architecture, *, residual: b
         architecture.takes,
         unset=architecture.values,
         matched=matched,
+        zero_classifier=architecture is FIXUP,
     )
 
 

@@ -127,6 +127,9 @@ class Family(Entry):
     bottlenecks_from: int | None = field(default=None, kw_only=True)
     """The depth from which the builder makes bottlenecks. None: `options` decides for all depths."""
 
+    zero_classifier: bool = field(default=False, kw_only=True)
+    """Whether the classifier begins at zero, so that no gradient reaches the layers below it at step 0."""
+
     structure: Structure | None = field(default=None, kw_only=True)
     """None: no theory of gradients at initialisation applies."""
 
@@ -217,12 +220,14 @@ class Family(Entry):
     def settle(self, depth: int, chosen: Mapping[str, Any]) -> dict[str, Any]:
         """Return all options of the network at `depth`, given the `chosen` ones (None: unset).
 
-        An option without effect gets its default, so that equal networks have equal options."""
+        An option without effect, or that the family does not take, gets its default, so that equal networks
+        have equal options."""
         own = self.defaults(depth)
         present = {"residual": self.is_residual is not False, "bottleneck": self.has_bottlenecks(depth)}
         settled: dict[str, Any] = {}
         for name, default in own.items():
             value, needs = chosen.get(name), NEEDS[name]
+            is_taken = self.takes is None or name in self.takes
             has_effect = needs is None or present.get(needs, settled.get(needs) != own.get(needs))
-            settled[name] = value if value is not None and has_effect else default
+            settled[name] = value if value is not None and is_taken and has_effect else default
         return settled
