@@ -201,6 +201,8 @@ VARIANTS = [
     ("preresnet_bottleneck", {}),
     ("resnet_bottleneck", {"shortcut": "C", "dropout": 0.2}),
     ("preplain", {"branch_scale": 0.5}),
+    *((name, {}) for name in ("rezero", "layerscale", "fixup", "nf_resnet", "diracnet", "repvgg")),
+    ("plain", {"norm": "none", "init": "delta_orthogonal", "activation": "leaky_relu", "tat_eta": 0.5}),
 ]
 
 
