@@ -15,6 +15,7 @@ from depthbench.analysis.protocol import settled_options
 from depthbench.analysis.rows import rows_of
 from depthbench.analysis.verdict import EVALUATIONS, LAST_PART
 from depthbench.networks import NETWORKS
+from depthbench.networks.options import DRAWS, draws_random_numbers
 
 LEAST_STEPS = 50  # a shorter run measures gradients; it is not expected to leave chance
 LATE = 0.5  # a run leaves chance late if it is still at chance after this fraction of its steps
@@ -346,7 +347,7 @@ def _advice(finding: str, evidence: Mapping[str, Any], run: Mapping[str, Any]) -
         "normalise": options["norm"] == "none" and "norm" in takes,
         "activation": options["activation"] in SATURATING,
     }
-    drops = any((run.get(f"options.{key}") or 0) > 0 for key in ("dropout", "shortcut_dropout"))
+    drops = draws_random_numbers({key: run.get(f"options.{key}") for key in DRAWS})
     structure["less_dropout"] = drops
     change = tuple(key for key, applies in structure.items() if applies)
     warmup = "warmup" if run.get("recipe.warmup") in (None, "none") else "longer_warmup"

@@ -16,6 +16,7 @@ from depthbench.analysis.protocol import settled_options
 from depthbench.analysis.rows import rows_of
 from depthbench.networks import NETWORKS
 from depthbench.networks.family import Family, Structure
+from depthbench.networks.options import draws_random_numbers
 
 COLUMN = "grad_norm_preact"
 KEYS = ["network", "depth", "stage"]
@@ -67,8 +68,8 @@ def predict(run: Mapping[str, Any], stage: str) -> Prediction | None:
     if structure is None or stage not in structure.halvings:
         return None
     family, options = NETWORKS[run["family"]], settled_options(run)
-    drops = options["dropout"] or options["shortcut_dropout"]
-    if options["activation"] != "relu" or options["gate"] != "none" or drops:
+    draws = draws_random_numbers(options)
+    if options["activation"] != "relu" or options["gate"] != "none" or draws:
         return None
     if options["order"] not in ("original", "full_pre"):
         return None  # other orders are not a chain of map, norm and activation
@@ -248,6 +249,7 @@ def _follows_a_power(run: Mapping[str, Any]) -> bool:
         "learned_scale": ("none",),
         "gate": ("none",),
         "shortcut_dropout": (0,),
+        "survival": (1,),
         "shortcut": ("A", "B"),
         "order": ("original", "full_pre"),
     }

@@ -8,11 +8,15 @@ from depthbench.networks.architectures import (
     FIXUP,
     NF_RESNET,
     cifar,
+    densenet,
     imagenet,
     mlp,
     of_cifar,
     repvgg,
+    resnext,
     scaled_branches,
+    se_resnet,
+    wide_resnet,
 )
 from depthbench.networks.family import DepthList, DepthRule, Family
 
@@ -86,6 +90,14 @@ NETWORKS: dict[str, Family] = {
         "residual fully connected network, pre-activation (He et al. 2016, sec. 4)",
         twin="plain_mlp",
         residual=True,
+    ),
+    "wide_resnet": wide_resnet(),
+    "resnext": resnext(),
+    "se_resnet": se_resnet(),
+    "densenet": densenet("densely connected CIFAR network (Huang et al. 2017, sec. 3)"),
+    "densenet_bc": densenet(
+        "densely connected CIFAR network, bottlenecks and compression (Huang et al. 2017, sec. 3)",
+        bottleneck=True,
     ),
     "skipinit": scaled_branches(
         "residual CIFAR network without normalisation, branches times a learned 0 (De & Smith 2020)",

@@ -2,13 +2,25 @@
 
 Each function describes one family of its architecture. NETWORKS lists the families."""
 
+from dataclasses import replace
 from typing import Any
 
 from depthbench.networks.family import DepthList, DepthRule, Family, MemoryBound, Protocol, Structure
 from depthbench.networks.options import Architecture
 
 COMMON = frozenset(
-    {"width", "norm", "init", "activation", "tat_eta", "dropout", "branch_scale", "learned_scale"}
+    {
+        "width",
+        "norm",
+        "init",
+        "activation",
+        "tat_eta",
+        "dropout",
+        "branch_scale",
+        "learned_scale",
+        "survival",
+        "survival_rule",
+    }
 )
 MLP = Architecture("mlp", COMMON, {"width": 256, "order": "full_pre"})
 IMAGENET = Architecture(
@@ -19,7 +31,7 @@ CIFAR = Architecture(
     IMAGENET.takes | {"order", "shortcut_scale", "gate", "gate_bias", "shortcut_dropout"},
     {"width": 16, "order": "original"},
 )
-UNNORMALISED = frozenset({"width", "activation", "dropout"})
+UNNORMALISED = frozenset({"width", "activation", "dropout", "survival", "survival_rule"})
 FIXUP = Architecture("fixup", UNNORMALISED, {"width": 16, "order": "original", "norm": "none"})
 NF_RESNET = Architecture(
     "nf_resnet", UNNORMALISED | {"init"}, {"width": 16, "order": "full_pre", "norm": "none"}
@@ -33,6 +45,34 @@ REPVGG = Architecture(
     "repvgg", frozenset({"width", "init", "activation"}), {"width": 16, "order": "original"}
 )
 
+WIDE = Architecture(
+    "wide_resnet",
+    CIFAR.takes - {"order", "shortcut", "bottleneck_stride"} | {"widen"},
+    {"width": 16, "widen": 10, "order": "full_pre", "shortcut": "B"},
+)
+RESNEXT = Architecture(
+    "resnext",
+    CIFAR.takes - {"bottleneck_stride"} | {"cardinality", "base_width"},
+    {
+        "width": 64,
+        "cardinality": 8,
+        "base_width": 64,
+        "order": "original",
+        "shortcut": "B",
+        "bottleneck_stride": "3x3",
+    },
+)
+SE = Architecture(
+    "se_resnet", CIFAR.takes - {"bottleneck_stride"} | {"reduction"}, {**CIFAR.values, "reduction": 16}
+)
+DENSENET = Architecture(
+    "densenet",
+    frozenset({"growth", "norm", "init", "activation", "dropout"}),
+    {"growth": 12, "order": "full_pre"},
+)
+DENSENET_BC = replace(DENSENET, name="densenet_bc")
+
+THREE_N_PLUS_4, SIX_N_PLUS_4 = DepthRule(3, 4), DepthRule(6, 4)
 SIX_N_PLUS_2, NINE_N_PLUS_2, TWO_N_PLUS_2 = DepthRule(6, 2), DepthRule(9, 2), DepthRule(2, 2)
 
 IMAGENET_BLOCKS = {  # depth -> number of blocks of each stage (He et al. 2015, Table 1)
@@ -192,4 +232,67 @@ def mlp(about: str, twin: str, *, residual: bool) -> Family:
         fuses=False,
         unset=MLP.values,
         structure=Structure({"1": 0}, layers_per_block=2, is_fully_connected=True),
+    )
+
+
+def wide_resnet() -> Family:
+    """Describe wide residual networks (Zagoruyko & Komodakis 2016)."""
+    return Family(
+        "depthbench.networks.wide_resnet:WideResNet",
+        "residual CIFAR network with k times as many filters (Zagoruyko & Komodakis 2016)",
+        {"residual": True},
+        SIX_N_PLUS_4,
+        takes=WIDE.takes,
+        unset=WIDE.values,
+        matched=(
+            "preresnet of 2 layers less and k times the width has the same blocks. Its first convolution is "
+            "k times as wide, and its shortcuts have no projections, which the depth of wide_resnet counts"
+        ),
+        depth_counts="convolutions with three projections, without the classifier",
+    )
+
+
+def resnext() -> Family:
+    """Describe residual networks of grouped bottlenecks (Xie et al. 2017)."""
+    return Family(
+        "depthbench.networks.resnext:ResNeXt",
+        "residual CIFAR network, grouped bottlenecks (Xie et al. 2017, sec. 5.2)",
+        {"residual": True, "bottleneck": True},
+        NINE_N_PLUS_2,
+        takes=RESNEXT.takes,
+        unset=RESNEXT.values,
+        matched=(
+            "resnet_bottleneck has the same shape. No width of it has exactly as many parameters, because "
+            "the 3x3 convolutions here have groups"
+        ),
+    )
+
+
+def se_resnet() -> Family:
+    """Describe residual networks with squeeze-and-excitation (Hu et al. 2018)."""
+    return Family(
+        "depthbench.networks.se_resnet:SEResNet",
+        "residual CIFAR network with a gate of each channel (Hu et al. 2018, sec. 3)",
+        {"residual": True},
+        SIX_N_PLUS_2,
+        takes=SE.takes,
+        unset=SE.values,
+        matched="resnet, which has the same layers and initial weights without the gates",
+    )
+
+
+def densenet(about: str, *, bottleneck: bool = False) -> Family:
+    """Describe densely connected networks for CIFAR (Huang et al. 2017)."""
+    architecture = DENSENET_BC if bottleneck else DENSENET
+    return Family(
+        "depthbench.networks.densenet:DenseNet",
+        about,
+        {"bottleneck": bottleneck},
+        SIX_N_PLUS_4 if bottleneck else THREE_N_PLUS_4,
+        takes=architecture.takes,
+        unset=architecture.values,
+        matched=(
+            "nothing: each layer is given all earlier maps of its block, so that no chain of layers has "
+            "these shapes. Compare errors at equal parameters or multiply-adds"
+        ),
     )

@@ -7,7 +7,6 @@ dropout of the sum are in shortcuts.py. Shapes: B batch, C channels, H W pixels.
 
 from collections.abc import Sequence
 from math import prod
-from typing import Any
 
 from torch import Tensor, nn
 
@@ -29,11 +28,14 @@ from depthbench.networks.shortcuts import (
     GatedAddition,
     NoAddition,
     ScaledAddition,
+    SqueezeAndExcitation,
+    StochasticDepth,
     make_scale,
     make_shortcut,
 )
 from depthbench.networks.small_maps import convolution_3x3
 
+PAPER_WIDTH = 64  # the `width` for which ResNeXt names its base width (Xie et al. 2017, Table 1)
 EXPANSION = 4  # a bottleneck returns this many times the channels that it works on
 
 
@@ -204,9 +206,10 @@ ORDERS: dict[str, type[Block]] = {
 
 def block_class(options: BuiltOptions) -> type[Block]:
     """Return the class of the blocks of a network."""
-    is_scaled = options.branch_scale != 1 or options.learned_scale != "none"
-    weighs_branch = options.residual and (is_scaled or options.gate == "exclusive")
-    if options.order == "original" and not weighs_branch:
+    weighs_branch = options.branch_scale != 1 or options.gate == "exclusive"
+    weighs_branch |= options.learned_scale != "none"
+    weighs_branch |= options.reduction is not None or options.survival < 1
+    if options.order == "original" and not (options.residual and weighs_branch):
         return Bottleneck if options.bottleneck else BasicBlock
     return ORDERS[options.order]
 
@@ -227,11 +230,13 @@ def make_block(c_in: int, width: int, stride: int, options: BuiltOptions, *, is_
     return block
 
 
-def convolution(size: int, c_in: int, c_out: int, stride: int = 1, *, bias: bool) -> nn.Conv2d:
+def convolution(
+    size: int, c_in: int, c_out: int, stride: int = 1, *, bias: bool, groups: int = 1
+) -> nn.Conv2d:
     """Return a convolution that keeps the size of the map, or divides it by `stride`."""
-    if (size, stride) == (3, 1):
+    if (size, stride, groups) == (3, 1, 1):
         return convolution_3x3(c_in, c_out, bias)
-    return nn.Conv2d(c_in, c_out, size, stride, padding=size // 2, bias=bias)
+    return nn.Conv2d(c_in, c_out, size, stride, padding=size // 2, groups=groups, bias=bias)
 
 
 def basic_convolutions(c_in: int, width: int, stride: int, options: BuiltOptions) -> list[nn.Conv2d]:
@@ -243,12 +248,17 @@ def basic_convolutions(c_in: int, width: int, stride: int, options: BuiltOptions
 
 
 def bottleneck_convolutions(c_in: int, width: int, stride: int, options: BuiltOptions) -> list[nn.Conv2d]:
-    """Return a 1x1 convolution to `width` channels, a 3x3 one, and a 1x1 one to EXPANSION * `width`."""
+    """Return a 1x1 convolution to `width` channels, a 3x3 one, and a 1x1 one to EXPANSION * `width`.
+
+    With groups (ResNeXt), the first one returns `width / PAPER_WIDTH * base_width` channels per group."""
     first, second = (stride, 1) if options.bottleneck_stride == "1x1" else (1, stride)
+    inner, groups = width, options.cardinality or 1
+    if options.base_width is not None:
+        inner = max(1, width * options.base_width // PAPER_WIDTH) * groups
     return [
-        convolution(1, c_in, width, first, bias=options.has_bias),
-        convolution(3, width, width, second, bias=options.has_bias),
-        convolution(1, width, EXPANSION * width, bias=options.has_bias),
+        convolution(1, c_in, inner, first, bias=options.has_bias),
+        convolution(3, inner, inner, second, bias=options.has_bias, groups=groups),
+        convolution(1, inner, EXPANSION * width, bias=options.has_bias),
     ]
 
 
@@ -262,19 +272,30 @@ def add_shortcut(block: Block, options: BuiltOptions) -> None:
         options.shortcut, c_in, c_out, stride, own_norm=own_norm, bias=options.has_bias
     )
     block.projects = options.shortcut == "C" or stride > 1 or c_in != c_out
-    block.dropout |= options.shortcut_dropout > 0
-    scales: dict[str, Any] = {
+    block.dropout |= options.shortcut_dropout > 0 or options.survival < 1
+    block.branch_end = branch_end(c_out, options)
+    scales = {
         "branch_scale": options.branch_scale,
         "shortcut_scale": options.shortcut_scale,
         "dropout": options.shortcut_dropout,
     }
-    if options.learned_scale != "none":
-        block.scale = scales["learned_scale"] = make_scale(options.learned_scale, c_out, 1, 1)
     if options.gate != "none":
         block.gate = Gate(c_in, c_out, stride, options.gate_bias)
         kind = ExclusiveAddition if options.gate == "exclusive" else GatedAddition
-        block.add = kind(block.shortcut, block.gate, **scales)
-    elif scales == {"branch_scale": 1, "shortcut_scale": 1, "dropout": 0}:
+        block.add = kind(block.shortcut, block.branch_end, gate=block.gate, **scales)
+    elif scales == {"branch_scale": 1, "shortcut_scale": 1, "dropout": 0} and not len(block.branch_end):
         block.add = Addition(block.shortcut)
     else:
-        block.add = ScaledAddition(block.shortcut, **scales)
+        block.add = ScaledAddition(block.shortcut, block.branch_end, **scales)
+
+
+def branch_end(channels: int, options: BuiltOptions) -> nn.Sequential:
+    """Return the modules that end the branch of a block, before the addition."""
+    end = nn.Sequential()
+    if options.reduction is not None:
+        end.append(SqueezeAndExcitation(channels, options.reduction))
+    if options.learned_scale != "none":
+        end.append(make_scale(options.learned_scale, channels, 1, 1))
+    if options.survival < 1:
+        end.append(StochasticDepth(options.survival))
+    return end

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from depthbench.networks.architectures import CIFAR, cifar_depths
 from depthbench.networks.blocks import convolution
+from depthbench.networks.family import DepthRule
 from depthbench.networks.options import Architecture, BuiltOptions, complete
 from depthbench.networks.stages import StagedNet, generator_untouched
 
@@ -22,11 +23,11 @@ class CifarNet(StagedNet):
     `options` are those of NetworkOptions that CIFAR networks take. An unset one has the paper's value.
     A plain network ignores `shortcut`, `gate`, `shortcut_dropout` and the scales; basic blocks ignore
     `bottleneck_stride`. Raises BadInput for a depth that is not 6n + 2 (9n + 2 with bottlenecks) and for an
-    unknown value, and TypeError for an option that CIFAR networks do not take.
-
-    A subclass is another architecture of such stages."""
+    unknown value, and TypeError for an option that CIFAR networks do not take. A relative is a subclass with
+    an architecture of its own."""
 
     architecture: ClassVar[Architecture] = CIFAR
+    depths: ClassVar[DepthRule | None] = None  # None: that of basic blocks or of bottlenecks
 
     def __init__(
         self,
@@ -38,11 +39,12 @@ class CifarNet(StagedNet):
         bottleneck: bool = False,
         **options: Any,
     ):
-        n = cifar_depths(bottleneck=bottleneck).n(depth)
+        n = (self.depths or cifar_depths(bottleneck=bottleneck)).n(depth)
         built = complete(self.architecture, options, residual=residual, bottleneck=bottleneck, depth=depth)
+        width = built.width * (built.widen or 1)
         with generator_untouched():
             conv1 = self.first_convolution(in_channels, built)
-            super().__init__(conv1, (n, n, n), num_classes, built)
+            super().__init__(conv1, (n, n, n), num_classes, built, width=width)
         self.initialise(built.init)
 
     @staticmethod
@@ -52,4 +54,4 @@ class CifarNet(StagedNet):
 
     def forward(self, x: Tensor) -> Tensor:  # (B, in_channels, H, W)
         x = self.respond(self.norm1, self.activation, self.conv1(x))  # (B, width, H, W)
-        return self.classify(x)  # the last stage is (B, 4 width or 16 width, H/4, W/4)
+        return self.classify(x)  # the last stage divides H and W by 4

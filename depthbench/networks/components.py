@@ -74,6 +74,10 @@ def make_norm(name: str, channels: int) -> nn.Module:
     return {"batch": nn.BatchNorm2d, "none": nn.Identity}[name](channels)
 
 
+class Gating(nn.Module):
+    """The mark of a gate, whose output is between 0 and 1. The probe `gate_mean` looks for it."""
+
+
 class Scale(nn.Module):
     """A learned factor of a residual branch or of a part of it: x -> scale * x, of the shape of x.
 

@@ -110,6 +110,9 @@ class Family(Entry):
     matched: str = field(default="", kw_only=True)
     """For a family without a twin: what it is matched with, and what cannot be matched."""
 
+    depth_counts: str = field(default="", kw_only=True)
+    """What the depth counts, in words, if that is not exactly the layers that `weighted_layers` lists."""
+
     takes: frozenset[str] | None = None
     """The options that the builder takes. None: fields of NetworkOptions are not checked, and a plug-in's
     builder takes all `own` options."""

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from depthbench.networks.architectures import NF_RESNET
-from depthbench.networks.blocks import Block, drop_input
+from depthbench.networks.blocks import Block, branch_end, drop_input
 from depthbench.networks.cifar import CifarNet
 from depthbench.networks.components import Activation, Nonlinearity, make_nonlinearity
 from depthbench.networks.options import BuiltOptions
-from depthbench.networks.shortcuts import Addition
+from depthbench.networks.shortcuts import ScaledAddition
 
 ALPHA = 0.2  # the scale of every branch (sec. 4.1)
 SMALLEST = 1e-4  # below it, the variance of a filter's weights times their number counts as this
@@ -68,7 +68,7 @@ class NormalizerFreeBlock(Block):
     def forward(self, x: Tensor) -> Tensor:
         y = self.gain * self.activation(x / self.beta)
         z = self.conv2(self.gain * self.activation(self.conv1(y)))
-        return self.add(ALPHA * z, y if self.projects else x)
+        return self.add(z, y if self.projects else x)
 
 
 class NormalizerFreeNet(CifarNet):
@@ -94,7 +94,11 @@ class NormalizerFreeNet(CifarNet):
         if options.residual:
             block.projects = stride > 1 or c_in != width
             block.shortcut = StandardisedConv2d(c_in, width, 1, stride) if block.projects else nn.Identity()
-            block.add = Addition(block.shortcut)
+            block.branch_end = branch_end(width, options)
+            block.dropout |= options.survival < 1
+            block.add = ScaledAddition(
+                block.shortcut, block.branch_end, branch_scale=ALPHA, shortcut_scale=1, dropout=0
+            )
         return block
 
     def initialise(self, init: str) -> None:

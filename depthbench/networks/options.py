@@ -20,6 +20,13 @@ class Needs:
     what: str
 
 
+@dataclass(frozen=True)
+class Draws:
+    """A mark on an option that makes a network draw random numbers in training, unless it is `neutral`."""
+
+    neutral: float
+
+
 Shortcut = Literal["A", "B", "C"]
 LearnedScale = Literal["none", "scalar", "channels"]
 INITS = ("he", "xavier", "orthogonal", "delta_orthogonal")
@@ -62,7 +69,7 @@ class NetworkOptions(Section):
     ] = "relu"
     """The nonlinearity after each layer."""
 
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    dropout: Annotated[float, Field(ge=0, lt=1), Draws(0)] = 0.0
     """Probability of dropping an activation between the layers of a block."""
 
     order: Order | None = None
@@ -82,7 +89,7 @@ class NetworkOptions(Section):
     gate_bias: Annotated[float, Needs("gate")] = -6.0
     """Initial bias of the gate. A negative bias opens the shortcut at the start of training."""
 
-    shortcut_dropout: Annotated[float, Field(ge=0, lt=1), Needs("residual")] = 0.0
+    shortcut_dropout: Annotated[float, Field(ge=0, lt=1), Needs("residual"), Draws(0)] = 0.0
     """Probability of dropping a number that the shortcut carries (He et al. 2016, Table 1). The remaining
     numbers are not scaled up in training, but all are scaled down in evaluation."""
 
@@ -90,6 +97,32 @@ class NetworkOptions(Section):
     """The convolution of a bottleneck that halves the map: the first 1x1 convolution, as in the paper (3.8
     billion multiply-adds with 50 layers), or the 3x3 one, as in torchvision."""
 
+    survival: Annotated[float, Field(gt=0, le=1), Needs("residual"), Draws(1)] = 1.0
+    """Stochastic depth: the probability that the last block keeps its branch in a training step, in which a
+    block without a branch is its shortcut. In evaluation, the probability multiplies the branch (Huang et al.
+    2016, arXiv:1603.09382, who use 0.5)."""
+
+    survival_rule: Annotated[Literal["linear", "constant"], Needs("survival")] = "linear"
+    """Survival of the other blocks: falls linearly from 1 at the input to that of the last block, or is
+    constant (Huang et al. 2016, sec. 3)."""
+
+    widen: Count | None = None
+    """Factor k by which the blocks of a wide residual network are wider than its first convolution
+    (Zagoruyko & Komodakis 2016, arXiv:1605.07146). Unset: 10."""
+
+    cardinality: Count | None = None
+    """Groups of the 3x3 convolutions of ResNeXt (Xie et al. 2017, arXiv:1611.05431). Unset: 8."""
+
+    base_width: Count | None = None
+    """Filters in each group of the first stage of ResNeXt, for the paper's `width` of 64; otherwise in
+    proportion to it. Unset: 64."""
+
+    reduction: Count | None = None
+    """Channels per hidden unit of a squeeze-and-excitation gate (Hu et al. 2018, arXiv:1709.01507). Unset:
+    16."""
+
+    growth: Count | None = None
+    """Channels that each layer of a DenseNet adds, k in Huang et al. 2017 (arXiv:1608.06993). Unset: 12."""
     learned_scale: Annotated[LearnedScale | None, Needs("residual")] = None
     """A learned factor of each branch. scalar: one number, initially 0 (ReZero, arXiv:2003.04887; SkipInit,
     arXiv:2002.10444). channels: one number per channel, initially 0.1 in networks of at most 18 blocks, 1e-5
@@ -157,6 +190,23 @@ def _choices_of(name: str) -> tuple[str, ...]:
     return next((get_args(literal) for literal in literals), ())
 
 
+DRAWS: dict[str, float] = {
+    name: mark.neutral
+    for name, field in NetworkOptions.model_fields.items()
+    for mark in field.metadata
+    if isinstance(mark, Draws)
+}
+"""The options that make a network draw random numbers in training, each with the value that does not."""
+
+
+def draws_random_numbers(options: Mapping[str, Any]) -> bool:
+    """Return whether a network with these options draws random numbers in training.
+
+    A missing option, None or NaN, draws none."""
+    known = {name: options.get(name) for name in DRAWS}
+    return any(value is not None and value == value and value != DRAWS[name] for name, value in known.items())
+
+
 CHOICES = {name: choices for name in NetworkOptions.model_fields if (choices := _choices_of(name))}
 
 
@@ -192,6 +242,15 @@ def complete(
     return BuiltOptions.model_construct(
         residual=residual, bottleneck=bottleneck, nonlinear_layers=depth - 1, **values
     )
+
+
+def survival_of(options: BuiltOptions, index: int, blocks: int) -> float:
+    """Return the probability that block `index` of `blocks`, counted from 0, keeps its branch.
+
+    The linear rule is p_l = 1 - (l / L) (1 - p_L) with l = 1, ..., L (Huang et al. 2016, eq. 4)."""
+    if options.survival_rule == "constant":
+        return options.survival
+    return 1 - (index + 1) / blocks * (1 - options.survival)
 
 
 def check_choices(chosen: Mapping[str, Any]) -> None:

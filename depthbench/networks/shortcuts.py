@@ -3,12 +3,11 @@ arXiv:1603.05027, sec. 3).
 
 Shapes: B batch, C channels, H W pixels."""
 
-from typing import Any
-
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from depthbench.networks.components import Activation, Scale, identity, make_norm
+from depthbench.networks.components import Gating, Scale, make_norm
 
 
 class PadShortcut(nn.Module):
@@ -29,7 +28,7 @@ class PadShortcut(nn.Module):
         return x  # (B, C_out, H/stride, W/stride)
 
 
-class Gate(nn.Conv2d):
+class Gate(Gating, nn.Conv2d):
     """A gate g(x) between 0 and 1, the sigmoid of a 1x1 convolution (He et al. 2016, sec. 3.1).
 
     (B, C_in, H, W) -> (B, C_out, H/stride, W/stride). The network sets its bias to `initial_bias`."""
@@ -80,30 +79,80 @@ class Addition(NoAddition):
         return y + self.shortcut(x)  # not in place: an activation may need its y
 
 
-class ScaledAddition(Addition):
-    """The sum b a(y) + drop(s h(x)) with a branch scale b, a shortcut scale s and dropout of the shortcut.
+class ChannelGate(Gating):
+    """A gate of each channel between 0 and 1, the sigmoid of two maps of the channels' means with ReLU in
+    between (Hu et al. 2018, arXiv:1709.01507, eq. 2 and 3).
 
-    a is a learned scale, or the identity."""
+    (B, C, H, W) -> (B, C, 1, 1). The hidden layer has C / `reduction` units, and at least one."""
+
+    def __init__(self, channels: int, reduction: int):
+        super().__init__()
+        hidden = max(1, channels // reduction)
+        self.squeeze = nn.Conv2d(channels, hidden, 1)
+        self.excite = nn.Conv2d(hidden, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        s = x.mean((2, 3), keepdim=True)
+        return self.excite(F.relu(self.squeeze(s))).sigmoid()
+
+
+class SqueezeAndExcitation(nn.Module):
+    """The end of a branch that multiplies each channel by its gate, g(y) y (Hu et al. 2018, eq. 4)."""
+
+    def __init__(self, channels: int, reduction: int):
+        super().__init__()
+        self.gate = ChannelGate(channels, reduction)
+
+    def forward(self, y: Tensor) -> Tensor:  # (B, C, H, W)
+        return self.gate(y) * y
+
+
+class StochasticDepth(nn.Module):
+    """The branch of a block that takes part in a training step at the probability `survival` (Huang et al.
+    2016, arXiv:1603.09382, sec. 3).
+
+    One draw decides for the whole batch, or for the part of it that a process of several has. In evaluation
+    the branch is multiplied by the probability. A dropped branch is computed as well, because a captured step
+    cannot choose. Dropping thus saves no time, and the norms see every batch."""
+
+    def __init__(self, survival: float):
+        super().__init__()
+        self.survival = survival
+
+    def forward(self, y: Tensor) -> Tensor:  # (B, ...)
+        if not self.training:
+            return self.survival * y
+        survives = torch.rand((), device=y.device) < self.survival
+        return survives * y
+
+    def extra_repr(self) -> str:
+        return f"survival={self.survival:g}"
+
+
+class ScaledAddition(Addition):
+    """The sum b e(y) + drop(s h(x)) with a branch scale b, a shortcut scale s and dropout of the shortcut.
+
+    e are the modules that end the branch, if there are any."""
 
     def __init__(
         self,
         shortcut: nn.Module,
+        branch_end: nn.Sequential,
         *,
         branch_scale: float,
         shortcut_scale: float,
         dropout: float,
-        learned_scale: Activation = identity,
     ):
         super().__init__(shortcut)
+        self.branch_end = branch_end
         self.branch_scale, self.shortcut_scale, self.dropout = branch_scale, shortcut_scale, dropout
-        self.learned_scale = learned_scale
 
     def carried(self, x: Tensor) -> Tensor:
         return self.scaled(self.shortcut(x))
 
     def __call__(self, y: Tensor, x: Tensor) -> Tensor:
         carried = self.carried(x)
-        return times(self.branch_scale, self.learned_scale(y)) + carried
+        return times(self.branch_scale, self.branch_end(y)) + carried
 
     def scaled(self, h: Tensor) -> Tensor:
         """Return drop(s h)."""
@@ -112,10 +161,10 @@ class ScaledAddition(Addition):
 
 
 class GatedAddition(ScaledAddition):
-    """The sum b a(y) + drop(s (1 - g(x)) h(x)) with a gate g on the shortcut alone."""
+    """The sum b e(y) + drop(s (1 - g(x)) h(x)) with a gate g on the shortcut alone."""
 
-    def __init__(self, shortcut: nn.Module, gate: Gate, **scales: Any):
-        super().__init__(shortcut, **scales)
+    def __init__(self, shortcut: nn.Module, branch_end: nn.Sequential, *, gate: Gate, **scales: float):
+        super().__init__(shortcut, branch_end, **scales)
         self.gate = gate
 
     def carried(self, x: Tensor) -> Tensor:
@@ -124,12 +173,12 @@ class GatedAddition(ScaledAddition):
 
 
 class ExclusiveAddition(GatedAddition):
-    """The sum b a(g(x) y) + drop(s (1 - g(x)) h(x)) with a gate g on branch and shortcut."""
+    """The sum b g(x) e(y) + drop(s (1 - g(x)) h(x)) with a gate g on branch and shortcut."""
 
     def __call__(self, y: Tensor, x: Tensor) -> Tensor:
         h, g = self.shortcut(x), self.gate(x)
         carried = self.scaled((1 - g) * h)
-        return times(self.branch_scale, self.learned_scale(g * y)) + carried
+        return times(self.branch_scale, g * self.branch_end(y)) + carried
 
 
 def times(scale: float, x: Tensor) -> Tensor:

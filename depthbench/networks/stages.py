@@ -14,15 +14,15 @@ from depthbench.networks.checkpointing import in_turn
 from depthbench.networks.components import initialise, make_nonlinearity, make_norm
 from depthbench.networks.fusing import Respond, in_parts
 from depthbench.networks.layers import Layer, response_of
-from depthbench.networks.options import BuiltOptions
+from depthbench.networks.options import BuiltOptions, survival_of
 from depthbench.networks.shortcuts import BranchScale, Gate
 
 
 class StagedNet(nn.Module):
     """A first convolution, stages of blocks, global average pooling and a linear classifier.
 
-    Stage k works on 2^k times the width of the first. A subclass makes the first convolution, and its forward
-    pass ends with `classify`.
+    Stage k works on 2^k times the `width` of the first, which is that of the first convolution by default. A
+    subclass makes this convolution, and its forward pass ends with `classify`.
 
     Norm and activation follow the first convolution in every order. The norm and activation that an order has
     before a block's first convolution also follow the last block (He et al. 2016, appendix), so that all
@@ -32,15 +32,21 @@ class StagedNet(nn.Module):
     weights in every layer, whatever the shortcut, gate and order."""
 
     def __init__(
-        self, conv1: nn.Conv2d, blocks_per_stage: Sequence[int], num_classes: int, options: BuiltOptions
+        self,
+        conv1: nn.Conv2d,
+        blocks_per_stage: Sequence[int],
+        num_classes: int,
+        options: BuiltOptions,
+        *,
+        width: int | None = None,
     ):
         super().__init__()
-        width = conv1.out_channels
+        c_in = conv1.out_channels
         self.conv1 = conv1
-        self.norm1 = make_norm(options.norm, width)
+        self.norm1 = make_norm(options.norm, c_in)
         nonlinearity = make_nonlinearity(options)
         self.activation = nonlinearity.in_place
-        self.stages = self.make_stages(width, blocks_per_stage, options)
+        self.stages = self.make_stages(c_in, blocks_per_stage, options, width=width or c_in)
         channels = self.blocks()[-1].convolutions[-1].out_channels
         head = block_class(options).head(options.norm, nonlinearity, channels)
         self.norm_last, self.last_activation = head
@@ -49,18 +55,20 @@ class StagedNet(nn.Module):
         self.respond: Respond = in_parts  # or fusing.Fused
 
     def make_stages(
-        self, width: int, blocks_per_stage: Sequence[int], options: BuiltOptions
+        self, c_in: int, blocks_per_stage: Sequence[int], options: BuiltOptions, *, width: int
     ) -> nn.ModuleList:
-        """Return stages that work on `width`, 2 `width`, 4 `width`, ... channels.
+        """Return stages that work on `width`, 2 `width`, 4 `width`, ... channels, given `c_in` channels.
 
         Each stage but the first halves the map."""
-        stages = nn.ModuleList()
-        c_in = width
+        stages, index = nn.ModuleList(), 0
         for s, count in enumerate(blocks_per_stage):
             blocks: list[Block] = []
             for b in range(count):
                 stride = 2 if s > 0 and b == 0 else 1
-                block = self.make_block(c_in, 2**s * width, stride, options, is_first=s == b == 0)
+                survival = survival_of(options, index, sum(blocks_per_stage))
+                own = options.model_copy(update={"survival": survival})
+                block = self.make_block(c_in, 2**s * width, stride, own, is_first=index == 0)
+                index += 1
                 c_in = block.convolutions[-1].out_channels
                 blocks.append(block)
             stages.append(nn.Sequential(*blocks))

@@ -151,6 +151,7 @@ def test_residual_with_batch_norm_has_a_power_and_no_rate(family):
         (a_run("resnet", order="norm_after_addition"), "1"),
         (a_run("resnet", shortcut="C"), "1"),
         (a_run("resnet", shortcut_scale=0.5), "1"),
+        (a_run("resnet", survival=0.5), "1"),
         (a_run("plain"), "conv1"),
         (a_run(), "fc"),
         (a_run(), "input"),

@@ -11,6 +11,8 @@ from depthbench.networks.options import (
     check_choices,
     complete,
     defaults,
+    draws_random_numbers,
+    survival_of,
 )
 from depthbench.study import model
 
@@ -44,6 +46,13 @@ def test_options_are_in_the_order_of_the_stored_columns():
         "gate_bias",
         "shortcut_dropout",
         "bottleneck_stride",
+        "survival",
+        "survival_rule",
+        "widen",
+        "cardinality",
+        "base_width",
+        "reduction",
+        "growth",
         "learned_scale",
         "tat_eta",
     ]
@@ -67,18 +76,13 @@ def test_an_architecture_takes_options_that_exist_and_no_others(architecture):
         complete(architecture, {"growths": 1}, residual=True)
 
 
+RULES = {"bottleneck_stride", "survival_rule", "learned_scale"}
+
+
 def test_choices_are_the_values_that_a_study_may_name():
     assert CHOICES["shortcut"] == ("A", "B", "C")
     assert CHOICES["bottleneck_stride"] == ("1x1", "3x3")
-    assert set(CHOICES) == {
-        "shortcut",
-        "norm",
-        "activation",
-        "order",
-        "gate",
-        "bottleneck_stride",
-        "learned_scale",
-    }
+    assert set(CHOICES) == {"shortcut", "norm", "activation", "order", "gate", *RULES}
     check_choices({"shortcut": "C", "width": 7, "anything": None})
     with pytest.raises(BadInput, match="gate = 'open': should be none, exclusive or shortcut_only"):
         check_choices({"gate": "open"})
@@ -104,3 +108,23 @@ def test_tat_sets_the_slope_of_leaky_relu_alone():
         complete(CIFAR, {"tat_eta": 0.9}, residual=False)
     built = complete(CIFAR, {"tat_eta": 0.9, "activation": "leaky_relu"}, residual=False, depth=20)
     assert (built.tat_eta, built.nonlinear_layers) == (0.9, 19)
+
+
+def test_survival_falls_linearly_to_that_of_the_last_block_or_is_constant():
+    """p_l = 1 - (l / L) (1 - p_L). With p_L = 0.5, (3 L - 1) / 4 blocks survive (Huang et al. 2016)."""
+    linear = complete(CIFAR, {"survival": 0.5}, residual=True)
+    survivals = [survival_of(linear, index, 54) for index in range(54)]
+    assert survivals[0] == pytest.approx(1 - 0.5 / 54)
+    assert survivals[26] == 0.75
+    assert survivals[-1] == 0.5
+    assert sum(survivals) == pytest.approx((3 * 54 - 1) / 4)
+    constant = complete(CIFAR, {"survival": 0.5, "survival_rule": "constant"}, residual=True)
+    assert {survival_of(constant, index, 54) for index in range(54)} == {0.5}
+
+
+@pytest.mark.parametrize("option", [{"dropout": 0.1}, {"shortcut_dropout": 0.1}, {"survival": 0.9}])
+def test_options_that_draw_random_numbers_are_known(option):
+    neutral = NetworkOptions().model_dump()
+    assert draws_random_numbers(neutral | option)
+    assert not draws_random_numbers(neutral)
+    assert not draws_random_numbers({"dropout": float("nan"), "survival": None})  # of a stored run

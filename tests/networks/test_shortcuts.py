@@ -5,7 +5,14 @@ from torch import nn
 
 from depthbench.networks import NETWORKS
 from depthbench.networks.cost import count_parameters
-from depthbench.networks.shortcuts import BranchScale, Gate, PadShortcut, make_scale, make_shortcut
+from depthbench.networks.shortcuts import (
+    BranchScale,
+    Gate,
+    PadShortcut,
+    StochasticDepth,
+    make_scale,
+    make_shortcut,
+)
 
 
 def test_option_a_pads_both_sides_evenly_and_takes_every_second_pixel():
@@ -45,6 +52,19 @@ def test_a_projection_has_the_requested_norm_and_bias(own_norm, follows, bias):
     projection, after = make_shortcut("C", 4, 4, 1, own_norm=own_norm, bias=bias)
     assert isinstance(after, follows)
     assert (projection.bias is not None) == bias
+
+
+def test_stochastic_depth_keeps_or_drops_the_branch_of_a_whole_batch():
+    module, y = StochasticDepth(0.7), torch.rand(3, 2, 4, 4) + 1
+    torch.manual_seed(0)
+    kept = [bool((output := module(y)).any()) for _ in range(1000)]
+    assert torch.equal(output, y if kept[-1] else torch.zeros_like(y))
+    assert sum(kept) == pytest.approx(700, abs=60)  # 4 standard deviations
+    torch.manual_seed(0)
+    assert [bool(module(y).any()) for _ in range(1000)] == kept
+    before = torch.get_rng_state()
+    torch.testing.assert_close(module.eval()(y), 0.7 * y)
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 @pytest.mark.parametrize(("blocks", "initial"), [(18, 0.1), (19, 1e-5), (24, 1e-5), (25, 1e-6)])
@@ -94,9 +114,9 @@ def test_a_scale_of_zero_makes_a_block_its_shortcut_and_has_a_gradient_alone(nam
     gradient = torch.randn_like(y)
     y.backward(gradient)
     with torch.no_grad():
-        block.scale.scale.fill_(1)
+        block.branch_end[0].scale.fill_(1)
         branch = block(x) - x
-    torch.testing.assert_close(block.scale.scale.grad, (gradient * branch).sum())
+    torch.testing.assert_close(block.branch_end[0].scale.grad, (gradient * branch).sum())
     assert block.conv1.weight.grad.eq(0).all()
     assert block.conv2.weight.grad.eq(0).all()
 

@@ -66,6 +66,13 @@ CHANGED = {
         "gate_bias": -7.0,
         "shortcut_dropout": 0.5,
         "bottleneck_stride": "3x3",
+        "survival": 0.5,
+        "survival_rule": "constant",
+        "widen": 2,
+        "cardinality": 4,
+        "base_width": 32,
+        "reduction": 8,
+        "growth": 24,
     },
     "recipe": {
         "steps": 10,
@@ -105,12 +112,18 @@ CHANGED = {
     "evaluate": {"every": 5, "train_size": 100, "log_every": 5, "ten_crop": True, "robustness": ["noisy"]},
 }
 READ = {"data": {"path": "photos", "image_size": 16, "decode": "as_read"}}
+RESNEXT = {"grid": {"network": ["resnext"], "depth": [29]}}
 NEEDS = {  # what else must be set before a key is accepted
     "image_size": {"data": {"path": "photos"}},
     "decode": {"data": {"path": "photos", "image_size": 16}},
     "augmentation": READ,
     "ten_crop": READ,
     "patience": {"data": {"val_size": 60}},
+    "widen": {"grid": {"network": ["wide_resnet"], "depth": [16]}},
+    "cardinality": RESNEXT,
+    "base_width": RESNEXT,
+    "reduction": {"grid": {"network": ["se_resnet"]}},
+    "growth": {"grid": {"network": ["densenet"], "depth": [40]}},
 }
 
 
