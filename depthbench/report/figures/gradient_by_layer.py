@@ -287,7 +287,7 @@ def edges(table: pd.DataFrame) -> list[Edge]:
     """Return the edge marks of rows of `by_layer`, with a column `by_design` if it is known."""
     zero = table["zeros"] > 0
     design = zero & table.get("by_design", pd.Series(False, table.index)).eq(True)
-    by_design = "zero by design, as a branch starts at zero"
+    by_design = "zero by design, as a later factor starts at zero"
     return [
         Edge(table[zero & ~design], "zeros", 0.0, "v", "exactly zero in a seed"),
         Edge(table[design], "zeros", 0.0, "v", by_design, is_hollow=True),

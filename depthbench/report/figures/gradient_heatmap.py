@@ -85,7 +85,7 @@ def draw(evidence: Evidence, column: str) -> Figure | None:
     cells = len(steps) * sum(counts.values())
     notes = []
     if len(zeros_by_design(layers, column, zero_classifiers(evidence.runs))):
-        notes.append("A zero at step 0 is by design, as a branch starts at zero.")
+        notes.append("A zero at step 0 is by design, as a later factor starts at zero.")
     if len(parts) > shown.sum():
         kinds = "deepest depth" if len(places) == 1 else "shallowest and the deepest depth"
         why = ". The page shows all." if canvas.is_slide() and len(parts) <= MOST_PANELS else _too_many(parts)
