@@ -45,7 +45,7 @@ class Nonlinearity(NamedTuple):
 @dataclass(frozen=True)
 class TailoredReLU:
     """Leaky ReLU scaled so that it keeps the second moment of normal numbers (Zhang et al. 2022,
-    arXiv:2203.08120, eq. 8)."""
+    arXiv:2203.08120)."""
 
     slope: float
 
@@ -119,7 +119,7 @@ def delta_orthogonal_(layer: Weighted) -> None:
     """Fill a weight (O, I, ...) with zeros and, at the centre of its kernel, an orthogonal matrix (O, I).
 
     With stride 1 and O >= I, such a convolution keeps the L2 norm of its input exactly, also at the borders
-    (Xiao et al. 2018, arXiv:1806.05393, Algorithm 1). The groups of a grouped convolution have a matrix each.
+    (Xiao et al. 2018, arXiv:1806.05393, sec. 3). The groups of a grouped convolution have a matrix each.
     A linear map is orthogonal."""
     layer.weight.zero_()
     for group in layer.weight.chunk(getattr(layer, "groups", 1)):

@@ -13,11 +13,11 @@ from depthbench.networks.cifar import CifarNet
 from depthbench.networks.components import make_nonlinearity
 from depthbench.networks.options import BuiltOptions
 
-A, B = 1.0, 0.1  # the initial factors of the identity and of the weight (sec. 2.1)
+A, B = 1.0, 0.1  # the initial factors of the identity and of the weight
 
 
 class DiracConv2d(nn.Conv2d):
-    """A convolution with the weight diag(a) I + diag(b) W / |W| (eq. 4).
+    """A convolution with the weight diag(a) I + diag(b) W / |W|.
 
     |W| is the L2 norm of each filter. I maps channel i to channel i, for the channels that both sides have.
     `weight` (O, I, 3, 3) is the parameter W, and `combined` returns the weight in use."""

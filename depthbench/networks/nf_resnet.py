@@ -17,7 +17,7 @@ from depthbench.networks.components import Activation, Nonlinearity, make_nonlin
 from depthbench.networks.options import BuiltOptions
 from depthbench.networks.shortcuts import ScaledAddition
 
-ALPHA = 0.2  # the scale of every branch (sec. 4.1)
+ALPHA = 0.2  # the scale of every branch (sec. 4)
 SMALLEST = 1e-4  # below it, the variance of a filter's weights times their number counts as this
 
 
@@ -55,7 +55,7 @@ def unit_gain(activation: Activation) -> float:
 
 class NormalizerFreeBlock(Block):
     """Activation before each of two 3x3 convolutions. The input of the branch is divided by its expected
-    standard deviation `beta`, and its output is multiplied by ALPHA (sec. 3)."""
+    standard deviation `beta`, and its output is multiplied by ALPHA (sec. 4)."""
 
     norm_ends_branch = False
 

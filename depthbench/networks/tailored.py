@@ -1,5 +1,5 @@
 """Leaky ReLUs whose slope suits the depth: Tailored Activation Transformation (TAT; Zhang, Botev & Martens
-2022, arXiv:2203.08120, sec. 4.1).
+2022, arXiv:2203.08120).
 
 Of two inputs with the cosine c, the outputs of a wide layer have the cosine C(c). In deep plain networks with
 ReLU this cosine tends to 1 with the depth, so that all images look the same to the last layers."""
@@ -12,7 +12,7 @@ BISECTIONS = 60  # halvings of the interval 0 to 1, which is as exact as a doubl
 def cosine_map(c: float, slope: float) -> float:
     """Return the cosine after a wide layer with a leaky ReLU of `slope`, given the cosine c before it.
 
-    It is eq. 9 of the paper; for slope 0 the map of ReLU (Cho & Saul 2009)."""
+    For slope 0 it is the map of ReLU (Cho & Saul 2009), for slope 1 the identity."""
     relu = (math.sqrt(max(1 - c**2, 0.0)) + (math.pi - math.acos(c)) * c) / math.pi
     return min(((1 - slope) ** 2 * relu + 2 * slope * c) / (1 + slope**2), 1.0)
 
