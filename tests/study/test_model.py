@@ -73,6 +73,8 @@ CHANGED = {
         "base_width": 32,
         "reduction": 8,
         "growth": 24,
+        "learned_scale": "scalar",
+        "tat_eta": 0.9,
     },
     "recipe": {
         "steps": 10,
