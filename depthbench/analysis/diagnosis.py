@@ -183,7 +183,9 @@ def _of_run(rows: pd.DataFrame, columns: Sequence[str], run: Mapping[str, Any]) 
         finding = "zero_by_design" if blocked else "no_gradient"
         found.append(_Found(finding, numbers, tuple(names[never])))
     is_zero[never] = False
-    by_design = _zero_at_start(is_zero, arrives, steps)
+    family = NETWORKS.get(run.get("family", ""))
+    has_zero_classifier = family is not None and family.zero_classifier
+    by_design = _zero_at_start(is_zero, arrives, steps, has_zero_classifier=has_zero_classifier)
     if by_design.any():
         found.append(_Found("zero_by_design", {"layers": float(by_design.sum())}, tuple(names[by_design])))
     is_zero[by_design] = False
@@ -246,11 +248,14 @@ def _is_unused(rows: pd.DataFrame) -> np.ndarray:
     return np.isnan(_by_step(rows, "weight_norm"))
 
 
-def _zero_at_start(is_zero: np.ndarray, arrives: np.ndarray, steps: np.ndarray) -> np.ndarray:
+def _zero_at_start(
+    is_zero: np.ndarray, arrives: np.ndarray, steps: np.ndarray, *, has_zero_classifier: bool
+) -> np.ndarray:
     """Return which layers have a zero gradient at step 0 that arrives soon (see `diagnose`).
 
     is_zero: (layers, steps). arrives: (layers,), whether a layer has a gradient at any step. If no later step
-    is probed, a layer nearer to the input that has a gradient shows that zero is no vanished gradient."""
+    is probed, a layer nearer to the input that has a gradient shows that zero is no vanished gradient, and so
+    does a classifier that begins at zero."""
     if steps[0] != 0:
         return np.zeros(len(is_zero), bool)
     prefix = np.cumprod(is_zero, axis=1).astype(bool)
@@ -260,7 +265,7 @@ def _zero_at_start(is_zero: np.ndarray, arrives: np.ndarray, steps: np.ndarray) 
     if steps[-1] > last_zero.max(initial=-1):
         return ends & ~is_zero[:, -1]
     nearer = np.concatenate([[False], np.maximum.accumulate(arrives)[:-1]])
-    return ends & (~is_zero[:, -1] | nearer)
+    return ends & (~is_zero[:, -1] | nearer | has_zero_classifier)
 
 
 def _first(finding: str, table: np.ndarray, steps: np.ndarray, names: pd.Series) -> _Found:
@@ -358,10 +363,11 @@ def _advice(finding: str, evidence: Mapping[str, Any], run: Mapping[str, Any]) -
     """Return what to try, as keys. `run` is a row of `Results.runs` with the finding."""
     family = NETWORKS.get(run.get("family", ""))
     is_ours = family is not None and family.is_ours  # the options of a plug-in say nothing of its network
-    options = {key: run.get(f"options.{key}") if is_ours else None for key in ("norm", "activation", "init")}
+    options = settled_options(run) if is_ours else dict.fromkeys(("norm", "activation", "init"))
+    takes = family.takes or () if family is not None else ()
     structure = {
         "residual": family is not None and family.is_residual is False,
-        "normalise": options["norm"] == "none",
+        "normalise": options["norm"] == "none" and "norm" in takes,
         "activation": options["activation"] in SATURATING,
     }
     drops = draws_random_numbers({key: run.get(f"options.{key}") for key in DRAWS})
@@ -375,7 +381,9 @@ def _advice(finding: str, evidence: Mapping[str, Any], run: Mapping[str, Any]) -
     if finding == "at_chance":
         low, high = evidence.get("ratio_start", (np.nan, np.nan))
         if high < SMALL:
-            return change + (("he_init",) if options["init"] not in (None, "he") else ()) or ("other_init",)
+            return change + (("he_init",) if "init" in takes and options["init"] != "he" else ()) or (
+                "other_init",
+            )
         if low > LARGE:
             return (*change, "lower_lr", warmup)
         fell_back = evidence["lowest"][0] < evidence["chance"][0] - NEAR

@@ -73,6 +73,8 @@ def predict(run: Mapping[str, Any], stage: str) -> Prediction | None:
         return None
     if options["order"] not in ("original", "full_pre"):
         return None  # other orders are not a chain of map, norm and activation
+    if family.is_residual and options["learned_scale"] != "none":
+        return None
     return (_residual if family.is_residual else _plain)(run, structure, stage, options)
 
 
@@ -244,6 +246,7 @@ def _follows_a_power(run: Mapping[str, Any]) -> bool:
         "norm": ("batch",),
         "shortcut_scale": (1,),
         "branch_scale": (1,),
+        "learned_scale": ("none",),
         "gate": ("none",),
         "shortcut_dropout": (0,),
         "survival": (1,),

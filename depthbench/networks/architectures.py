@@ -1,14 +1,26 @@
-"""Descriptions of the three architectures behind the built-in families. Nothing here imports torch.
+"""Descriptions of the architectures behind the built-in families. Nothing here imports torch.
 
 Each function describes one family of its architecture. NETWORKS lists the families."""
 
 from dataclasses import replace
+from typing import Any
 
 from depthbench.networks.family import DepthList, DepthRule, Family, MemoryBound, Protocol, Structure
 from depthbench.networks.options import Architecture
 
 COMMON = frozenset(
-    {"width", "norm", "init", "activation", "dropout", "branch_scale", "survival", "survival_rule"}
+    {
+        "width",
+        "norm",
+        "init",
+        "activation",
+        "tat_eta",
+        "dropout",
+        "branch_scale",
+        "learned_scale",
+        "survival",
+        "survival_rule",
+    }
 )
 MLP = Architecture("mlp", COMMON, {"width": 256, "order": "full_pre"})
 IMAGENET = Architecture(
@@ -18,6 +30,19 @@ CIFAR = Architecture(
     "cifar",
     IMAGENET.takes | {"order", "shortcut_scale", "gate", "gate_bias", "shortcut_dropout"},
     {"width": 16, "order": "original"},
+)
+UNNORMALISED = frozenset({"width", "activation", "dropout", "survival", "survival_rule"})
+FIXUP = Architecture("fixup", UNNORMALISED, {"width": 16, "order": "original", "norm": "none"})
+NF_RESNET = Architecture(
+    "nf_resnet", UNNORMALISED | {"init"}, {"width": 16, "order": "full_pre", "norm": "none"}
+)
+DIRACNET = Architecture(
+    "diracnet",
+    frozenset({"width", "norm", "init", "activation", "tat_eta", "dropout"}),
+    {"width": 16, "order": "original"},
+)
+REPVGG = Architecture(
+    "repvgg", frozenset({"width", "init", "activation"}), {"width": 16, "order": "original"}
 )
 
 WIDE = Architecture(
@@ -147,6 +172,49 @@ def cifar(
         ),
         protocols={"he2015-cifar": HE2015_CIFAR, "he2016-cifar": HE2016_CIFAR},
         memory=CIFAR_BOUND if is_bounded else None,
+    )
+
+
+def scaled_branches(about: str, matched: str, **options: Any) -> Family:
+    """Describe a residual CIFAR family whose branches have a learned factor.
+
+    An option whose default is not that of all networks cannot be set back, so that it is fixed: `norm`."""
+    return Family(
+        "depthbench.networks.cifar:CifarNet",
+        about,
+        {"residual": True, **options},
+        SIX_N_PLUS_2,
+        None,
+        CIFAR.takes - ({"norm"} & options.keys()),
+        unset=CIFAR.values,
+        matched=matched,
+    )
+
+
+def of_cifar(target: str, about: str, architecture: Architecture, *, residual: bool, matched: str) -> Family:
+    """Describe a family with the stages of CIFAR networks and its own blocks."""
+    return Family(
+        f"depthbench.networks.{architecture.name}:{target}",
+        about,
+        {"residual": residual},
+        SIX_N_PLUS_2,
+        None,
+        architecture.takes,
+        unset=architecture.values,
+        matched=matched,
+        zero_classifier=architecture is FIXUP,
+    )
+
+
+def repvgg(about: str, matched: str) -> Family:
+    """Describe RepVGG with the stages of CIFAR networks (Ding et al. 2021)."""
+    return Family(
+        "depthbench.networks.repvgg:RepVGG",
+        about,
+        depths=SIX_N_PLUS_2,
+        takes=REPVGG.takes,
+        unset=REPVGG.values,
+        matched=matched,
     )
 
 

@@ -130,6 +130,9 @@ class Family(Entry):
     bottlenecks_from: int | None = field(default=None, kw_only=True)
     """The depth from which the builder makes bottlenecks. None: `options` decides for all depths."""
 
+    zero_classifier: bool = field(default=False, kw_only=True)
+    """Whether the classifier begins at zero, so that no gradient reaches the layers below it at step 0."""
+
     structure: Structure | None = field(default=None, kw_only=True)
     """None: no theory of gradients at initialisation applies."""
 
@@ -161,6 +164,8 @@ class Family(Entry):
         given = {
             key: value for key, value in arguments.items() if value is not None and fixed.get(key) != value
         }
+        if lacking := sorted(given.keys() & self.options.keys() - takes):
+            raise TypeError(f"{self.about} takes no option {lacking[0]!r}")
         return super().__call__(*args, **{**own, **self.options, **given})
 
     @cached_property

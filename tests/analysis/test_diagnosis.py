@@ -221,6 +221,10 @@ def test_zero_in_the_only_probed_step_is_by_design_if_gradients_pass_it():
     assert set(findings(layers=only)) == {"zero_by_design"}  # layer 1, nearer to the input, has a gradient
     vanished = layers_of(run_of(), steps=(0,), **both({(1, 0): 0.0, (2, 0): 0.0}))
     assert set(findings(layers=vanished)) == {"zero_gradient"}
+    fixup = run_of(family="fixup")  # whose classifier begins at zero
+    assert set(findings(fixup, layers=layers_of(fixup, steps=(0,), **both({(1, 0): 0.0, (2, 0): 0.0})))) == {
+        "zero_by_design"
+    }
 
 
 @pytest.mark.parametrize("value", [0.0, math.nan])

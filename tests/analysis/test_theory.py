@@ -6,6 +6,7 @@ import pytest
 
 from depthbench.analysis.intervals import NO_BOUNDS, mean_interval
 from depthbench.analysis.layers import by_layer
+from depthbench.analysis.protocol import settled_options
 from depthbench.analysis.theory import (
     COLUMN,
     batch_norm_rate,
@@ -251,3 +252,14 @@ def test_a_power_is_one_line_through_all_stages():
 def test_lines_are_those_of_initialisation():
     runs, layers = stored(a_run(norm="none"), 1, step=1)
     assert theory_lines(by_layer(layers, COLUMN), runs, layers).empty
+
+
+@pytest.mark.parametrize("options", [{"learned_scale": "scalar"}, {"learned_scale": "channels"}])
+def test_no_rate_is_predicted_for_branches_with_a_learned_scale(options):
+    assert predict(a_run("resnet_mlp", norm="none", **options), "1") is None
+    assert predict(a_run("plain_mlp", norm="none", **options), "1") is not None  # it has no effect there
+
+
+def test_the_stored_default_of_an_option_that_a_family_lacks_has_no_effect():
+    """skipinit stores norm = batch, the default of all networks, but has none."""
+    assert settled_options(a_run("skipinit", norm="batch"))["norm"] == "none"

@@ -15,7 +15,7 @@ from depthbench.networks import NETWORKS, Family
 from depthbench.networks.checkpointing import recompute_activations
 from depthbench.networks.fusing import fuse
 from depthbench.networks.layers import weighted_layers
-from depthbench.networks.options import CHOICES, NetworkOptions
+from depthbench.networks.options import CHOICES, INITS, NetworkOptions
 from depthbench.registry import Entry
 from depthbench.study.model import Recipe
 
@@ -54,11 +54,12 @@ def choices_of(name):
         float: (0.5,),
         bool: (True, False),
         int: (4,),
-        str: ("he", "xavier", "orthogonal", "normal:0.01"),
+        str: (*INITS, "normal:0.01"),
     }
+    needed = {"tat_eta": {"activation": "leaky_relu"}}
     for key in sorted(NETWORKS[name].takes - small(name).keys()):
         for value in CHOICES.get(key) or of_type[type_of(key)]:
-            yield {key: value}
+            yield {key: value} | needed.get(key, {})
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -212,9 +213,9 @@ def test_every_family_has_a_description(name):
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_an_unknown_value_or_option_is_refused(name):
-    if "norm" in NETWORKS[name].takes:
-        with pytest.raises(BadInput, match="norm = 'bach': should be batch, none, group or layer"):
-            build(name, norm="bach")
+    key = sorted(NETWORKS[name].takes & CHOICES.keys())[0]
+    with pytest.raises(BadInput, match=rf"{key} = 'bach': should be {CHOICES[key][0]}, "):
+        build(name, **{key: "bach"})
     with pytest.raises(TypeError, match="squeeze"):
         build(name, squeeze=2)
     depth = shallowest(name) - 1

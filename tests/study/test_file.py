@@ -34,7 +34,10 @@ from depthbench.study.model import FORMAT
             '[options]\nnorm = "bacth"',
             "options.norm = \"bacth\": should be 'batch', 'none', 'group' or 'layer'",
         ),
-        ('[options]\ninit = "zero"', 'options.init = "zero": should be he, xavier, orthogonal or normal:STD'),
+        (
+            '[options]\ninit = "zero"',
+            'options.init = "zero": should be he, xavier, orthogonal, delta_orthogonal or normal:STD',
+        ),
         ('[options]\ninit = "normal:0.0"', 'options.init = "normal:0.0": should be he, xavier'),
         ('[options]\ninit = "normal:-1"', 'options.init = "normal:-1": should be he, xavier'),
         ("[options]\ndropout = 1", "options.dropout = 1: should be below 1"),

@@ -75,6 +75,8 @@ CHANGED = {
         "growth": 24,
         "transform_bias": -4.0,
         "drop_path": 0.3,
+        "learned_scale": "scalar",
+        "tat_eta": 0.9,
     },
     "recipe": {
         "steps": 10,
