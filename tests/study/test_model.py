@@ -1,9 +1,13 @@
 import re
+from dataclasses import replace
 
 import pytest
 
+from depthbench.data import DATASETS
 from depthbench.data.settings import NOT_IN_RUN_ID, Data
 from depthbench.errors import BadInput
+from depthbench.networks import NETWORKS
+from depthbench.probes import PROBES
 from depthbench.study.file import bundled_studies, load_study, merge
 from depthbench.study.model import (
     Evaluate,
@@ -13,6 +17,7 @@ from depthbench.study.model import (
     Run,
     Study,
 )
+from depthbench.training.optimizers import OPTIMIZERS
 
 
 def run(**sections):
@@ -499,3 +504,19 @@ def test_names_of_studies_and_variants_that_cannot_be_stored_are_refused(name, p
     overrides = {"name": name} if place == "name" else {"variants": {name: {"of": "plain"}}}
     with pytest.raises(BadInput, match=r"should be 1 to 100 letters|use another name"):
         load_study(None, **overrides)
+
+
+@pytest.mark.parametrize(
+    ("entries", "name"),
+    [(NETWORKS, "plain"), (OPTIMIZERS, "sgd"), (PROBES, "weight_norm"), (DATASETS, "digits")],
+)
+def test_a_run_notices_other_code_of_its_network_optimizer_probes_and_data_set(
+    tiny, monkeypatch, entries, name
+):
+    monkeypatch.setitem(entries, name, replace(entries[name], source="abc", origin="p.py"))
+    (run,) = tiny(grid={"network": ["plain"]}).runs()
+    run.check_code()
+    for source in ("abcd", ""):  # a longer hash with the same start; the code is no longer a plug-in
+        monkeypatch.setitem(entries, name, replace(entries[name], source=source))
+        with pytest.raises(BadInput, match=r"^(p.py|a plug-in) was edited after the study was planned"):
+            run.check_code()
