@@ -123,9 +123,10 @@ def _module_of(kind: str, name: str) -> str:
             f"new {kind} {name!r}: the name should be letters, digits, '_', '-' and '.', and begin with a "
             "letter, such as my-block"
         )
-    if (problem := problem_of_name(name)) is not None:
-        raise BadInput(f"{where}: the name {problem}; use another name")
     list_ = KINDS[kind].list
+    problem = problem_of_name(name) if list_ is None else LISTS[list_].problem(name)
+    if problem is not None:
+        raise BadInput(f"{where}: the name {problem}; use another name")
     if list_ is None:
         try:
             file_name(name)

@@ -77,6 +77,7 @@ def test_the_generated_figure_is_in_the_report(trained_study, tmp_path, monkeypa
         ("network", "class", "new network 'class': the name should be letters, digits"),
         ("network", "../x", "new network '../x': the name should be letters, digits"),
         ("probe", "3d", "new probe '3d': the name should be letters"),
+        ("probe", "layer", "new probe layer: the name is that of another column of layers.parquet; use"),
         ("figure", "con", "new figure con: the name is the name of a device on Windows"),
     ],
 )

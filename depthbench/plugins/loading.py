@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from depthbench.errors import BadInput, any_of, one_line
-from depthbench.paths import problem_of_name
 from depthbench.plugins.installed import add_installed
 from depthbench.plugins.lists import LISTS, describe
 from depthbench.plugins.neighbours import forgetting_on_error, load_module, neighbours_of, public
@@ -129,7 +128,7 @@ def _check_names(path: Path, key: str, values: dict[Any, Any]) -> None:
     """Raise BadInput for a name that cannot be part of a file name or that exists."""
     known = LISTS[key].entries
     for name in values:
-        problem = problem_of_name(name) if isinstance(name, str) else "is not text"
+        problem = LISTS[key].problem(name) if isinstance(name, str) else "is not text"
         if problem is not None:
             shown = readable(name) if isinstance(name, str) else name
             raise BadInput(f"--plugin {path}: the name {shown!r} in {key} {problem}; use another name")

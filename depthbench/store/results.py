@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from depthbench.data.settings import Data
 from depthbench.errors import BadInput
+from depthbench.probes.columns import RUN_COLUMNS as KEYS
 from depthbench.schema import Section
 from depthbench.store.index import read_records
 from depthbench.store.mirror import shown
@@ -56,7 +57,6 @@ EXECUTION_COLUMNS = {  # column -> part of a record, and its key
 SETTING_COLUMNS: dict[str, type[Section]] = {"options": NetworkOptions, "recipe": Recipe, "data": Data}
 Rows = Sequence[Mapping[str, Any]]
 BATCH = 100  # number of tables read before they are made compact
-KEYS = ("run_id", "network", "depth", "seed")  # the columns of every table that name its run
 
 
 def read_runs(path: str | Path) -> list[dict[str, Any]]:
