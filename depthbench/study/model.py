@@ -302,8 +302,11 @@ class Study(Grids, Shared):
         return self.options.with_own(own)
 
     def recipe_of(self, network: str) -> Recipe:
-        """Return the recipe of a network in the grid."""
-        return self._section_of(network, "recipe")
+        """Return the recipe of a network in the grid.
+
+        Values that its optimiser does not take are 0. Raises BadInput for those that were set."""
+        recipe: Recipe = self._section_of(network, "recipe")
+        return recipe.without_ignored(network)
 
     def _section_of(self, network: str, section: str) -> Any:
         shared = getattr(self, section)
