@@ -73,12 +73,13 @@ def _notes_on_optimizer(study: Study, name: str) -> list[str]:
 
 def _notes_on_defaults(study: Study, name: str) -> list[str]:
     """Return notes on options set to depthbench's default, which is not passed to a builder."""
-    options = study.options_of(name)
+    options, variant = study.options_of(name), study.variants.get(name)
+    was_set = study.options.model_fields_set | (variant.options.model_fields_set if variant else set())
     return [
         f"{name} has {option} = {default!r}: options.{option} = {getattr(options, option)!r} is the default "
         "of depthbench, which is not passed to builders of plug-ins; rename the parameter to set this value"
         for option, default in study.family(name).other_defaults.items()
-        if option in options.model_fields_set and option not in options.model_dump(exclude_defaults=True)
+        if option in was_set and option not in options.model_dump(exclude_defaults=True)
     ]
 
 

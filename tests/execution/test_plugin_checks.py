@@ -53,6 +53,16 @@ def test_a_default_of_ours_that_a_builder_does_not_get_is_noted(plan):
     assert note.startswith("mine has norm = 'none': options.norm = 'batch' is the default of depthbench")
 
 
+@pytest.mark.parametrize(("options", "is_noted"), [({}, False), ({"norm": "batch"}, True)])
+def test_only_options_that_a_variant_sets_are_noted(plan, options, is_noted):
+    def build(depth, in_channels, num_classes, norm="none"):
+        return stack(depth, in_channels, num_classes)
+
+    variant = {"of": "mine", "options": options, "recipe": {"lr": 0.05}}
+    notes = plan(build, grid={"network": ["v"]}, variants={"v": variant}).notes
+    assert [note.partition(":")[0] for note in notes] == ["v has norm = 'none'"] * is_noted
+
+
 def test_the_seeds_are_compared_if_there_are_several(plan):
     assert plan(seeded).notes == ()
     plugin_checks._checked.clear()
