@@ -289,8 +289,9 @@ class Study(Grids, Shared):
         Its builder's own options are included if they differ from their defaults. Raises BadInput for own
         options that the builder does not declare, and for wrong values."""
         options: NetworkOptions = self._section_of(network, "options")
-        own = self.family(network).check_own(options.own, network)
-        return options if own == options.own else options.with_own(own)
+        if not options.own:
+            return options
+        return options.with_own(self.family(network).check_own(options.own, network))
 
     def _options(self) -> NetworkOptions:
         """Return the shared options. Leaves out own options that have their default in all networks."""
