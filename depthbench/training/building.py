@@ -14,7 +14,7 @@ from depthbench.data.files import sides
 from depthbench.data.images import Images
 from depthbench.data.placement import PlacedImages
 from depthbench.networks import Family
-from depthbench.networks.layers import Weighted, weight_parameters
+from depthbench.networks.layers import all_weights
 from depthbench.networks.lazy import initialise_lazily, is_lazy
 from depthbench.registry import look_up
 from depthbench.study.model import Run
@@ -54,8 +54,7 @@ def make_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
 
     It is fused if its class supports that, so that a few kernels update all parameters. On CUDA it can be
     captured, and it reads the learning rate from the device's memory."""
-    layers = [module for module in network.modules() if isinstance(module, Weighted)]
-    weights = list({id(p): p for layer in layers for p in weight_parameters(layer)}.values())
+    weights = all_weights(network)
     ids = {id(parameter) for parameter in weights}
     others = [parameter for parameter in network.parameters() if id(parameter) not in ids]
     groups: list[dict[str, Any]] = [

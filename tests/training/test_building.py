@@ -5,6 +5,7 @@ from torch import nn
 
 from depthbench.networks import NETWORKS, Family
 from depthbench.networks.cost import count_parameters
+from depthbench.networks.layers import Layer
 from depthbench.training.building import (
     build_network,
     hash_weights,
@@ -69,6 +70,58 @@ def test_a_network_without_weights_of_layers_can_be_trained(decay_norm):
     recipe = Recipe(decay_norm=decay_norm, weight_decay=0.5)
     (group,) = make_optimizer(nn.BatchNorm1d(3), recipe).param_groups
     assert (len(group["params"]), group["weight_decay"]) == (2, 0.5 if decay_norm else 0.0)
+
+
+class Mixed(nn.Module):
+    """Layers of several kinds, one of which only the network itself knows."""
+
+    def __init__(self):
+        super().__init__()
+        self.up = nn.ConvTranspose2d(3, 4, 2)
+        self.norm = nn.LayerNorm(4)
+        self.attention = nn.MultiheadAttention(4, 2)
+        self.cross = nn.MultiheadAttention(4, 2, kdim=3, vdim=3)
+        self.own = Scaled(torch.ones(4, 4))
+        self.fc = nn.Linear(4, 2)
+
+
+class Scaled(nn.Module):
+    def __init__(self, weight):
+        super().__init__()
+        self.weight = nn.Parameter(weight)
+
+
+def test_every_weight_of_a_layer_decays_without_decay_norm():
+    network = Mixed()
+    recipe = Recipe(weight_decay=0.5, decay_norm=False)
+    names = {id(parameter): name for name, parameter in network.named_parameters()}
+
+    def decayed():
+        weights, others = make_optimizer(network, recipe).param_groups
+        assert others["weight_decay"] == 0.0
+        return [names[id(parameter)] for parameter in weights["params"]]
+
+    expected = [
+        "up.weight",
+        "attention.in_proj_weight",
+        "attention.out_proj.weight",
+        *(f"cross.{part}_proj_weight" for part in "qkv"),
+        "cross.out_proj.weight",
+        "fc.weight",
+    ]
+    assert decayed() == expected
+    network.weighted_layers = lambda: [Layer("own", "1", network.own)]
+    assert decayed() == [*expected, "own.weight"]
+
+
+@pytest.mark.parametrize("family", ["resnet_bottleneck", "preresnet", "resnet_mlp"])
+def test_the_order_of_parameters_is_that_of_older_checkpoints(family):
+    network = NETWORKS[family](depth=NETWORKS[family].depths.depth(1), in_channels=3, num_classes=10)
+    layers = [m for m in network.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+    weights, others = make_optimizer(network, Recipe()).param_groups
+    assert [id(p) for p in weights["params"]] == [id(layer.weight) for layer in layers]
+    rest = [p for p in network.parameters() if not any(p is w for w in weights["params"])]
+    assert [id(p) for p in others["params"]] == [id(p) for p in rest]
 
 
 class Once(nn.Module):
