@@ -21,7 +21,16 @@ from depthbench.networks.lazy import is_lazy
 from depthbench.probes import DEFAULT, PROBES
 from depthbench.probes.settings import Probe
 from depthbench.registry import look_up
-from depthbench.store.record import Environment, Final, Hashes, HowExecuted, Record, Status, Timing
+from depthbench.store.record import (
+    REQUIRED_TABLES,
+    Environment,
+    Final,
+    Hashes,
+    HowExecuted,
+    Record,
+    Status,
+    Timing,
+)
 from depthbench.store.run_store import LOCK_SECONDS, RunIsBusy, RunStore
 from depthbench.store.study_store import StudyStore
 from depthbench.store.watched import join
@@ -57,6 +66,7 @@ def watch(
     residual: bool | None = None,
     twin: str | None = None,
     overwrite: bool = False,
+    steps_made: int = 0,
     process_group: "dist.ProcessGroup | None" = None,
 ) -> "Watch":
     """Measure the layers of `model` in a training loop of your own, and store the results in `path`.
@@ -91,7 +101,9 @@ def watch(
     - data: name of the images.
     - residual: whether the network has residual connections.
     - twin: name of the network in `path` that differs only in its residual connections.
-    - overwrite: whether to replace a finished run of the same name, depth and seed.
+    - overwrite: whether to replace a run of the same name, depth and seed that is finished or has rows.
+    - steps_made: updates that the model already has, if the loop resumes from a checkpoint. An unfinished run
+      keeps its rows up to there and goes on.
     - process_group: the processes that average gradients, if the model is neither DistributedDataParallel nor
       sharded with fully_shard.
 
@@ -101,8 +113,8 @@ def watch(
     without a value, with the reason.
 
     Raises BadInput for an unknown name or impossible value, a model whose layers cannot be measured, a
-    directory with other results or settings, a finished run without `overwrite`, and a run that another
-    process writes."""
+    directory with other results or settings, a run that is finished or has rows without `overwrite`, and a
+    run that another process writes."""
     subject = subject_of(model, process_group)
     layers = layers_of(subject.network)
     run = build(
@@ -131,7 +143,7 @@ def watch(
         },
         "depthbench.watch",
     )
-    return Watch(subject, run, path, log_every=log_every, overwrite=overwrite)
+    return Watch(subject, run, path, log_every=log_every, overwrite=overwrite, steps_made=steps_made)
 
 
 def layers_of(network: nn.Module) -> list[Layer]:
@@ -154,14 +166,23 @@ class Watch:
     if a user stopped it."""
 
     def __init__(
-        self, subject: Subject, run: WatchedRun, path: str | Path, *, log_every: int | None, overwrite: bool
+        self,
+        subject: Subject,
+        run: WatchedRun,
+        path: str | Path,
+        *,
+        log_every: int | None,
+        overwrite: bool,
+        steps_made: int,
     ):
+        if steps_made < 0:
+            raise BadInput(f"watch: steps_made = {steps_made}: should be at least 0")
         if log_every is not None and log_every < 1:
             raise BadInput(f"watch: log_every = {log_every}: should be at least 1")
         self.run, self.subject, self.path = run, subject, path
-        self.steps_made = 0
+        self.steps_made = steps_made
         """The number of updates so far."""
-        device = next(subject.network.parameters()).device
+        self._device = device = next(subject.network.parameters()).device
         probes = {name: look_up(PROBES, "probe", name).load() for name in run.probe.names}
         self._recorder = LoopRecorder(subject, probes, run.probe.each_use or 0)
         self._records = Records(self._recorder.rows, run.probe.names)
@@ -172,7 +193,7 @@ class Watch:
         self._is_open, self._is_in_step = True, False
         self._has_warned = False
         self._started = self._saved = time.perf_counter()
-        self._save_seconds = 0.0
+        self._save_seconds = self._earlier_seconds = 0.0
         initial_weights = hash_weights(subject.network)  # all processes must call this
         facts = {
             "steps": run.steps,
@@ -180,7 +201,7 @@ class Watch:
             "chance_error": run.chance_error,
             "parameters": count_parameters(subject.network),
             "weighted_layers": len(self._recorder.layers),
-            "hashes": Hashes(initial_weights=initial_weights),
+            "hashes": Hashes() if steps_made else Hashes(initial_weights=initial_weights),
             "environment": Environment(**describe_environment(device, torch.get_num_threads())),
         }
         self._record = Record.of(run, **facts)
@@ -213,16 +234,55 @@ class Watch:
             self._lock.enter_context(store.locked(LOCK_SECONDS))
         except RunIsBusy as error:
             raise BadInput(f"watch: {error}; use another seed= or name=") from None
-        if store.is_finished() and not overwrite:
+        try:
+            if not self._continues(store, overwrite):
+                for table in store.path.glob("*.parquet"):
+                    table.unlink()
+        except BaseException:
             self._lock.close()
-            raise BadInput(
-                f"{store.location} is finished: use another seed= or name=, or overwrite=True to replace it"
-            )
-        for table in store.path.glob("*.parquet"):  # of an earlier attempt
-            table.unlink()
+            raise
         forget_failure(store)
         store.write(self._record)
         return store
+
+    def _continues(self, store: RunStore, overwrite: bool) -> bool:
+        """Return whether the run goes on from its stored rows. If so, take them over.
+
+        Raises BadInput if it would have to replace them without `overwrite`."""
+        advice = "use another seed= or name=, or overwrite=True to replace it"
+        is_finished, has_rows = store.is_finished(), _has_rows(store)
+        if is_finished and not overwrite:
+            raise BadInput(f"{store.location} is finished: {advice}")
+        if self.steps_made and has_rows and not is_finished:
+            try:
+                self._resume(store)
+                return True
+            except (OSError, ValueError, KeyError) as error:
+                if not overwrite:
+                    problem = f"{store.location} cannot be continued: {one_line(error)}"
+                    raise BadInput(f"{problem}; {advice}") from None
+        elif has_rows and not overwrite:
+            raise BadInput(
+                f"{store.location} has rows of an unfinished run: use steps_made= to continue it from a "
+                f"checkpoint, {advice.removeprefix('use ')}"
+            )
+        return False
+
+    def _resume(self, store: RunStore) -> None:
+        """Take over the rows up to the steps made, and what the stored record says of them."""
+        self._records.resume(
+            {name: store.frame(name) for name in REQUIRED_TABLES}, self.steps_made, self._device
+        )
+        before = store.read() or self._record
+        self._unmeasured |= before.execution.not_measured or {}
+        self._earlier_seconds = before.timing.seconds or 0.0
+        store.write_rows(self._records.rows, self._records.layers())
+        self._record = self._record.changed(
+            hashes=before.hashes,
+            earlier_environments=before.environments_before(self._record.environment),
+            tables=store.written,
+            **self._facts("interrupted"),
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -382,7 +442,7 @@ class Watch:
             "steps": self.run.steps or (self.steps_made if status == "done" else None),
             "final": Final(**final),
             "execution": HowExecuted(**self._execution()),
-            "timing": Timing(seconds=round(time.perf_counter() - self._started, 3)),
+            "timing": Timing(seconds=round(self._earlier_seconds + time.perf_counter() - self._started, 3)),
         }
 
     def _execution(self) -> dict[str, Any]:
@@ -392,6 +452,14 @@ class Watch:
         if self._unmeasured:
             execution["not_measured"] = self._unmeasured
         return execution
+
+
+def _has_rows(store: RunStore) -> bool:
+    """Return whether a run has a table with rows, or one that cannot be read."""
+    try:
+        return any(len(store.table(file.stem)) for file in store.path.glob("*.parquet"))
+    except (OSError, ValueError):
+        return True
 
 
 def _status_after(error: BaseException) -> Status:
