@@ -4,13 +4,13 @@ Probes that compare the gradients of two steps also need the step before a probe
 
 import sys
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import count
 from types import TracebackType
-from typing import Any, Self, cast
+from typing import Any, Self, TypeVar, cast
 
 import numpy as np
 import torch
@@ -39,6 +39,7 @@ WHOLE = "the network"
 NOTHING = "selects no module and no parameter"
 OF_WEIGHTS = ("weight", "weight_update", "weight_gradients")
 
+Key = TypeVar("Key", bound=Hashable)
 Hook = Callable[[nn.Module, tuple[Any, ...], Any], None]
 
 
@@ -56,6 +57,16 @@ class Uses:
 
     def __contains__(self, use: int) -> bool:
         return use in self.summaries or use in self.tensors
+
+    def at(self, place: int) -> "Uses | None":
+        """Return the use at a position of the forward pass, from 0. None: there were fewer."""
+        numbers = sorted({*self.summaries, *self.tensors})
+        if place >= len(numbers):
+            return None
+        use = numbers[place]
+        if use not in self.summaries:
+            return Uses(tensors={use: self.tensors[use]})
+        return Uses({use: self.summaries[use]}, {use: self.sizes[use]})
 
 
 @dataclass(frozen=True)
@@ -292,10 +303,11 @@ class Recorder:
             if kept:
                 for index, value in zip(kept, measure_all(list(kept.values())), strict=True):
                     measured[index, name] = value
-        for key, uses in self._uses_of_all_processes().items():
+        processes = self._uses_by_process()
+        for key, uses in _of_all(processes).items():
             if key not in measured and not uses.is_lost:
                 measured[key] = _value(self.probes[key[1]], uses)
-        self._measure_each_use(measured)
+        self._measure_each_use(measured, processes)
         dtype = widest_float(self._device)
         missing = torch.full((), float("nan"), dtype=dtype, device=self._device)
         keys = [(index, name) for index in range(len(self.rows)) for name in self.probes]
@@ -305,17 +317,23 @@ class Recorder:
         flat = torch.stack([number.to(self._device, dtype) for number in numbers])
         return flat.reshape(len(self.rows), len(self.probes))
 
-    def _measure_each_use(self, measured: dict[tuple[int, str], Tensor]) -> None:
-        """Add the values of the first uses of each layer, which have rows of their own after the layers."""
-        for (index, name), uses in self._uses.items():
-            if index >= len(self.layers) or self.probes[name].of in OF_WEIGHTS or uses.is_unordered:
+    def _measure_each_use(
+        self, measured: dict[tuple[int, str], Tensor], processes: Sequence[Mapping[tuple[int, str], Uses]]
+    ) -> None:
+        """Add the values of the first uses of each layer, which have rows of their own after the layers.
+
+        The n-th uses in all processes are one use of the whole batch."""
+        for index, name in dict.fromkeys(key for process in processes for key in process):
+            parts = [process[index, name] for process in processes if (index, name) in process]
+            is_of_weights = self.probes[name].of in OF_WEIGHTS
+            if index >= len(self.layers) or is_of_weights or any(part.is_unordered for part in parts):
                 continue
-            for place, use in enumerate(sorted({*uses.summaries, *uses.tensors})[: self.each_use]):
-                row = len(self.layers) + index * self.each_use + place
-                if use in uses.summaries:
-                    measured[row, name] = uses.summaries[use].flatten()[0]
-                else:
-                    measured[row, name] = self.probes[name].measure(uses.tensors[use])
+            first_row = len(self.layers) + index * self.each_use
+            for place in range(self.each_use):
+                own = [one for part in parts if (one := part.at(place)) is not None]
+                if own:
+                    whole = own[0] if len(own) == 1 else _of_all([{"": one} for one in own])[""]
+                    measured[first_row + place, name] = _value(self.probes[name], whole)
 
     def _reasons(self, measured: Collection[tuple[int, str]]) -> dict[str, str]:
         """Return name of a layer, module or parameter -> why values were not measured.
@@ -426,9 +444,9 @@ class Recorder:
         """Return the parameter of a row, with its gradient."""
         return parameter
 
-    def _uses_of_all_processes(self) -> Mapping[tuple[int, str], Uses]:
-        """Return the uses in all processes. `gather` has already added the other processes."""
-        return self._uses
+    def _uses_by_process(self) -> Sequence[Mapping[tuple[int, str], Uses]]:
+        """Return the uses in each process. `gather` has already added the other processes."""
+        return [self._uses]
 
     def _clear(self) -> None:
         self._with_gradient.clear()
@@ -619,9 +637,23 @@ def joined(tensors: Mapping[int, Tensor]) -> Tensor:
     return torch.cat(list(parts))
 
 
+def _of_all(processes: Sequence[Mapping[Key, Uses]]) -> Mapping[Key, Uses]:
+    """Return the uses in all processes, one after the other. Several processes have only summaries."""
+    if len(processes) == 1:
+        return processes[0]
+    found: dict[Key, Uses] = {}
+    for key, uses in ((key, uses) for process in processes for key, uses in process.items()):
+        whole = found.setdefault(key, Uses())
+        whole.is_lost = whole.is_lost or uses.is_lost
+        for use, summary in uses.summaries.items():
+            number = len(whole.summaries)
+            whole.summaries[number], whole.sizes[number] = summary, uses.sizes[use]
+    return found
+
+
 def _value(probe: Probe, uses: Uses) -> Tensor:
     """Return the value of a probe over all uses."""
-    if len(uses.tensors) > 1:
+    if len(uses.tensors) > 1 or not uses.summaries:
         return probe.measure(joined(uses.tensors))
     summaries = list(uses.summaries.values())
     if probe.combine is not None and len(summaries) > 1:

@@ -1,6 +1,6 @@
 """Measure one update of a loop that depthbench does not control."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -241,25 +241,33 @@ class LoopRecorder(Recorder):
         reason = super()._reason(index)
         return NO_BACKWARD if reason != FROZEN and not self._passes else reason
 
-    def _uses_of_all_processes(self) -> Mapping[tuple[int, str], Uses]:
-        """Return the uses in all processes. Weights have the same uses in all processes."""
+    def _uses_by_process(self) -> Sequence[Mapping[tuple[int, str], Uses]]:
+        """Return the uses in each process. Weights, which are the same in all processes, come once more."""
         group = self.subject.group
         if group is None:
-            return self._uses
+            return [self._uses]
         own = {
-            key: [(summary.cpu(), uses.sizes[use]) for use, summary in uses.summaries.items()]
+            key: (
+                [(uses.summaries[use].cpu(), uses.sizes[use]) for use in sorted(uses.summaries)],
+                uses.is_lost,
+                uses.is_unordered,
+            )
             for key, uses in self._uses.items()
-            if self.probes[key[1]].of in OF_BATCHES and not uses.is_lost
+            if self.probes[key[1]].of in OF_BATCHES
         }
         everyone: list[Any] = [None] * self.subject.ranks
         dist.all_gather_object(everyone, own, group=group)
-        joined = {key: uses for key, uses in self._uses.items() if self.probes[key[1]].of not in OF_BATCHES}
-        for key, parts in ((key, parts) for each in everyone for key, parts in each.items()):
-            uses = joined.setdefault(key, Uses())
-            for summary, size in parts:
-                use = next(self._numbers)
-                uses.summaries[use], uses.sizes[use] = summary.to(self._device), size
-        return joined
+        weights = {key: uses for key, uses in self._uses.items() if self.probes[key[1]].of not in OF_BATCHES}
+        return [weights, *({key: self._received(*uses) for key, uses in each.items()} for each in everyone)]
+
+    def _received(self, parts: Sequence[tuple[Tensor, int]], is_lost: bool, is_unordered: bool) -> Uses:
+        """Return the uses that a process sent, numbered in their order."""
+        return Uses(
+            {use: summary.to(self._device) for use, (summary, _) in enumerate(parts)},
+            {use: size for use, (_, size) in enumerate(parts)},
+            is_lost=is_lost,
+            is_unordered=is_unordered,
+        )
 
 
 def _parameters_of(measured: Layer | Selected) -> list[nn.Parameter]:
