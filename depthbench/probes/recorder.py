@@ -2,7 +2,6 @@
 
 Probes that compare the gradients of two steps also need the step before a probed one."""
 
-import sys
 from collections import Counter
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -27,6 +26,7 @@ from depthbench.probes.attention import follow_projections
 from depthbench.probes.kept import KeptGradients
 from depthbench.probes.probe import Probe
 from depthbench.probes.rows import rows_of, selected
+from depthbench.probes.uncompiled import uncompiled
 
 FROZEN = "frozen"
 UNUSED = "not used in the step"
@@ -147,7 +147,7 @@ class Recorder:
         self._effective: dict[int, Tensor] = {}  # the weights that were computed from parameters
         self._numbers = count()
         self._handles: list[RemovableHandle] = []
-        self._stance = ExitStack()
+        self._contexts = ExitStack()
         self._kept = KeptGradients()
         self._with_gradient: set[int] = set()  # the layers with a gradient when weights were measured
         self._earlier: dict[str, Tensor] | None = None  # gradients of the step before, taken on first need
@@ -253,13 +253,13 @@ class Recorder:
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
-        self._stance.close()
+        self._contexts.close()
         self._clear()
 
     def _force_eager(self) -> None:
         """Run functions that a user's network compiles uncompiled."""
-        if self._may_be_compiled and "torch._dynamo" in sys.modules:
-            self._stance.enter_context(torch.compiler.set_stance("force_eager"))
+        if self._may_be_compiled:
+            self._contexts.enter_context(uncompiled())
 
     @torch.no_grad()
     def values(self) -> Tensor:

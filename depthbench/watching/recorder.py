@@ -16,6 +16,7 @@ from depthbench.networks.layers import Layer
 from depthbench.probes.probe import Probe
 from depthbench.probes.recorder import FROZEN, Recorder, Uses, first_tensor
 from depthbench.probes.rows import Selected
+from depthbench.watching.scaling import Scale, noticing_scale
 from depthbench.watching.wrappers import Subject, is_sharded, whole
 
 OF_BATCHES = ("preactivation_gradient", "response", "output")
@@ -92,7 +93,7 @@ class LoopRecorder(Recorder):
     def _watch_passes(self) -> None:
         """Follow backward passes, optimisers and gradient scalers until the step ends."""
         self._first_use = next(self._numbers)
-        self._stance.enter_context(self._noticing_scale())
+        self._contexts.enter_context(noticing_scale(self._receive_scale))
         self._handles.append(register_optimizer_step_pre_hook(self._before_update))
         for index, layer in enumerate(self.layers):
             self._hook(layer.weighted, self._await_backward)
@@ -172,22 +173,8 @@ class LoopRecorder(Recorder):
             return args, {**kwargs, "closure": evaluate}
         return (args[0], evaluate, *args[2:]), kwargs
 
-    @contextmanager
-    def _noticing_scale(self) -> Iterator[None]:
-        """Notice the scale of a GradScaler that is used in this context."""
-        original = torch.amp.GradScaler.scale
-
-        def scale(scaler: torch.amp.GradScaler, outputs: Any) -> Any:
-            scaled = original(scaler, outputs)
-            if scaler.is_enabled():
-                self._scale = original(scaler, torch.ones((), device=self._device))
-            return scaled
-
-        torch.amp.GradScaler.scale = scale  # type: ignore[method-assign, assignment]
-        try:
-            yield
-        finally:
-            torch.amp.GradScaler.scale = original  # type: ignore[method-assign]
+    def _receive_scale(self, scaler: torch.amp.GradScaler, scale: Scale) -> None:
+        self._scale = scale(scaler, torch.ones((), device=self._device))
 
     def _unscaled(self, gradient: Tensor) -> Tensor:
         """Return a gradient divided by the scale of the loss, in float32 or wider."""
