@@ -16,7 +16,7 @@ from depthbench.errors import BadInput, one_line
 from depthbench.execution.ends import forget_failure, store_failure
 from depthbench.machine.environment import describe_environment
 from depthbench.networks.cost import count_parameters
-from depthbench.networks.layers import Layer, outside_of_layers, weighted_layers
+from depthbench.networks.layers import Layer, depth_of, outside_of_layers, weighted_layers
 from depthbench.networks.lazy import is_lazy
 from depthbench.probes import DEFAULT, PROBES
 from depthbench.probes.settings import Probe
@@ -89,7 +89,8 @@ def watch(
 
     - path: directory or URL of the results. It is created if needed.
     - name: name of the network. Default: its class.
-    - depth: depth of the network. Default: its number of weighted layers.
+    - depth: depth of the network. Default: its number of weighted layers. The four projections of a module of
+      attention count once.
     - seed: distinguishes runs of the same network and depth.
     - steps: planned number of updates, if known. The last step is then probed as well.
     - probes: names from `depthbench list probes`. Default: the four that `depthbench run` measures, too.
@@ -121,7 +122,7 @@ def watch(
         WatchedRun,
         {
             "network": type(subject.network).__name__ if name is None else name,
-            "depth": len(layers) if depth is None else depth,
+            "depth": depth_of(layers) if depth is None else depth,
             "seed": seed,
             "steps": steps,
             "classes": classes,
@@ -200,7 +201,7 @@ class Watch:
             "num_classes": run.classes,
             "chance_error": run.chance_error,
             "parameters": count_parameters(subject.network),
-            "weighted_layers": len(self._recorder.layers),
+            "weighted_layers": depth_of(self._recorder.layers),
             "hashes": Hashes() if steps_made else Hashes(initial_weights=initial_weights),
             "environment": Environment(**describe_environment(device, torch.get_num_threads())),
         }

@@ -120,6 +120,13 @@ def test_what_is_not_stated_stays_unknown(path):
     assert table["probe"] == {"names": list(DEFAULT)}
 
 
+def test_the_projections_of_attention_count_as_one_layer(path):
+    network = nn.TransformerEncoderLayer(4, 2, 8)
+    depthbench.watch(network, path, name="my-net").close()
+    record = record_of(path)
+    assert (record.depth, record.weighted_layers) == (3, 3)  # attention and two linear maps
+
+
 def test_networks_depths_and_seeds_share_a_directory(path):
     for depth in (3, 5):
         for name in ("flat", "skip"):
