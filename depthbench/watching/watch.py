@@ -347,7 +347,8 @@ class Watch:
         fetched.
 
         Raises BadInput for an unknown name, for an error outside 0 to 100, before the first step, and after
-        `close`."""
+        `close`. The value of a tensor on a GPU is checked when its row is fetched: `step` or `close` raises
+        then, and the history has NaN in its place."""
         self._check_open("log")
         if not self.steps_made:
             raise BadInput("watch: log() is called before the first step; call it after one")
@@ -366,10 +367,14 @@ class Watch:
         """Store the run as done, or as diverged if a loss was infinite or not a number.
 
         Without any step, it is stored as interrupted. Does nothing if called again. Raises OSError if the
-        results cannot be written."""
+        results cannot be written, and BadInput for an impossible value (see `log`)."""
         if not self._is_open:
             return
-        self._fetch(ends=True)
+        try:
+            self._fetch(ends=True)
+        except BadInput as error:
+            self._end("failed", error)
+            raise
         if self.has_diverged:
             status: Status = "diverged"
         else:
@@ -379,7 +384,8 @@ class Watch:
     def _end(self, status: Status, error: BaseException | None = None) -> None:
         self._is_open = False
         try:
-            self._fetch(ends=True)
+            with contextlib.suppress(BadInput) if error else contextlib.nullcontext():  # the first one counts
+                self._fetch(ends=True)
             self._save(status, error, must_succeed=error is None)
         finally:
             self._lock.close()
@@ -399,11 +405,16 @@ class Watch:
             self._save_seconds = self._saved - now
 
     def _fetch(self, *, ends: bool = False) -> None:
-        """Fetch the waiting rows. At the end, the last step gets a row."""
+        """Fetch the waiting rows. At the end, the last step gets a row.
+
+        Raises BadInput, once, if a logged value turns out to be impossible."""
         records = self._records
         if ends and self.steps_made and not self.has_diverged and records.last_step < self.steps_made:
             self._log.end_row(self.steps_made)
         records.fetch()
+        problem, self._log.problem = self._log.problem, None
+        if problem is not None:
+            raise problem
 
     def _save(
         self, status: Status, error: BaseException | None = None, *, must_succeed: bool = False

@@ -416,6 +416,31 @@ def test_calls_in_the_wrong_order_are_refused(path):
         pass
 
 
+@pytest.mark.parametrize("ends_by", ["step", "close", "error"])
+def test_an_impossible_value_on_a_device_fails_the_run_when_it_is_fetched(path, monkeypatch, ends_by):
+    monkeypatch.setattr("depthbench.watching.log._checked", lambda name, value: value)  # as for a GPU
+    network = build()
+    error, message = (
+        (KeyError, r"other") if ends_by == "error" else (BadInput, r"log\(test_error=150\) at step 1")
+    )
+
+    def loop(watch):
+        watch._fetch_seconds = 0.0 if ends_by == "step" else math.inf
+        make_steps(watch, network, 1)
+        watch.log(test_error=torch.tensor(150.0))
+        if ends_by == "step":
+            make_steps(watch, network, 1)
+        if ends_by == "error":
+            raise KeyError("other")
+
+    with pytest.raises(error, match=message), depthbench.watch(network, path, name="my-net") as watch:
+        loop(watch)
+    record = record_of(path, "failed")
+    assert ("other" if ends_by == "error" else "test_error=150") in record.reason
+    assert load_results(path).history["step"].iloc[0] == 1
+    assert not StudyStore(path).run(record.run_id).is_locked()
+
+
 def test_a_full_disk_ends_the_loop_only_at_the_end(path, monkeypatch, capsys):
     monkeypatch.setattr("depthbench.watching.watch.SAVE_SECONDS", 0.0)
     network = build()
