@@ -1,12 +1,14 @@
 """Probe values by layer, over the seeds of each network and depth."""
 
 import math
+from collections.abc import Collection
 
 import numpy as np
 import pandas as pd
 
 from depthbench.analysis.intervals import NO_BOUNDS
 from depthbench.analysis.summary import over_seeds
+from depthbench.networks import NETWORKS
 from depthbench.probes.columns import NOT_MEASURED, SELECTED_BY, USE
 
 CLASSIFIER = "fc"  # the stage of the classifier
@@ -115,16 +117,25 @@ def _is_single_use(layers: pd.DataFrame) -> pd.Series:
     return layers[USE].notna() if USE in layers else pd.Series(False, layers.index)
 
 
-def zeros_by_design(layers: pd.DataFrame, column: str) -> pd.DataFrame:
+def zero_classifiers(runs: pd.DataFrame) -> set[str]:
+    """Return the networks in `Results.runs` whose classifier begins at zero, as in Fixup."""
+    families = runs[["network", "family"]].drop_duplicates()
+    known = {name for name, family in NETWORKS.items() if family.zero_classifier}
+    return set(families.loc[families["family"].isin(known), "network"])
+
+
+def zeros_by_design(
+    layers: pd.DataFrame, column: str, zero_classifiers: Collection[str] = ()
+) -> pd.DataFrame:
     """Return the layers whose gradient `column` is zero at step 0 by design, as in zero-initialised branches.
 
     It is exactly 0 in every seed, although a layer nearer to the input has a gradient, which must have passed
-    around this one. If later steps were probed, the layer has a gradient at one of them. Columns: the four
-    keys of `by_layer`; by_design, True."""
+    around this one, or the network is one of `zero_classifiers`. If later steps were probed, the layer has a
+    gradient at one of them. Columns: the four keys of `by_layer`; by_design, True."""
     measured = layers.loc[layers[column].notna(), [*KEYS, column]]
     start = measured[measured["step"] == 0].groupby(KEYS)[column].max().reset_index()
     nearer = start.groupby(["network", "depth"])[column].cummax()  # up to this layer, from the input on
-    start = start[(start[column] == 0) & (nearer > 0)]
+    start = start[(start[column] == 0) & ((nearer > 0) | start["network"].isin(zero_classifiers))]
     later = measured[measured["step"] > 0]
     keys = ["network", "depth", "layer"]
     arrives = later.groupby(keys)[column].max().rename("later").reset_index()

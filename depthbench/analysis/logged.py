@@ -3,9 +3,10 @@
 If a loop never logged the train error in evaluation mode, the error of its batches takes its place."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
+if TYPE_CHECKING:
+    import pandas as pd
 
 BATCHES, JUDGED = "train_error", "train_error_eval"
 
@@ -21,10 +22,10 @@ def with_batch_errors(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]
 
 
 def _needs_them(row: Mapping[str, Any]) -> bool:
-    return is_watched(row) and row[JUDGED] is None
+    return is_watched(row) and row[JUDGED] is None and row[BATCHES] is not None
 
 
-def history_with_batch_errors(history: pd.DataFrame, rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+def history_with_batch_errors(history: "pd.DataFrame", rows: Sequence[Mapping[str, Any]]) -> "pd.DataFrame":
     """Return the history with the same replacement. rows: the rows of its runs before the replacement."""
     filled = [row["run_id"] for row in rows if _needs_them(row)]
     if not filled or history.empty:

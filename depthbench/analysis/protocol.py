@@ -9,7 +9,7 @@ import pandas as pd
 
 from depthbench.networks import NETWORKS
 from depthbench.networks.family import Protocol
-from depthbench.networks.options import TAKEN_BY
+from depthbench.networks.options import NEEDS
 from depthbench.study.model import Recipe
 from depthbench.training.optimizers import OPTIMIZERS
 
@@ -20,7 +20,7 @@ def settled_options(run: Mapping[str, Any]) -> dict[str, Any]:
     """Return all network options of `run`, with the family's defaults for unset ones.
 
     An option without effect is set to its default, so that equal networks have equal options."""
-    given = {key: run.get(f"options.{key}") for key in TAKEN_BY}  # a plug-in's builder has others
+    given = {key: run.get(f"options.{key}") for key in NEEDS}  # a plug-in's builder has others
     chosen = {key: None if pd.isna(value) else value for key, value in given.items()}
     return NETWORKS[run["family"]].settle(run["depth"], chosen)
 

@@ -10,6 +10,7 @@ from depthbench.execution.settings import Execution
 from depthbench.machine.device import resolve_device
 from depthbench.machine.environment import cores_each, usable_cores
 from depthbench.machine.launch import read_launch
+from depthbench.networks.options import draws_random_numbers
 from depthbench.study.model import Run, Study
 
 MOST_LANES = 4  # runs that share a GPU, unless --jobs sets their number
@@ -97,9 +98,20 @@ def share_cores(device: str, runs: int, jobs: int | None) -> tuple[int, int]:
 def can_take_turns(study: Study) -> bool:
     """Return whether runs that take turns in one process have the results of runs alone.
 
-    Runs that draw random numbers while they train (dropout, and possibly plug-ins) would share a generator.
+    Runs that draw random numbers while they train (dropout, stochastic depth, and possibly plug-ins) would
+    share a generator.
     TF32 is a setting of the whole process, so all runs must agree on it."""
     names = study.networks()
-    draw = any(study.options_of(name).dropout or study.options_of(name).shortcut_dropout for name in names)
+    draw = any(_draws(study, name) for name in names)
     agree_on_tf32 = len({study.recipe_of(name).precision == "tf32" for name in names}) == 1
     return agree_on_tf32 and not draw and all(study.family(name).is_ours for name in names)
+
+
+def _draws(study: Study, network: str) -> bool:
+    """Return whether the runs of a network draw random numbers while they train."""
+    family, chosen = study.family(network), study.options_of(network).model_dump()
+    return any(
+        draws_random_numbers(family.settle(depth, chosen))
+        for grid in (study.grid, *study.also)
+        for depth in (grid.depth if network in grid.network else ())
+    )

@@ -3,7 +3,24 @@
 `NETWORKS[name](depth=20, in_channels=3, num_classes=10, ...)` returns an `nn.Module`. To make twins, call
 `torch.manual_seed(seed)` before each build."""
 
-from depthbench.networks.architectures import cifar, imagenet, mlp
+from depthbench.networks.architectures import (
+    DIRACNET,
+    FIXUP,
+    NF_RESNET,
+    cifar,
+    densenet,
+    fractalnet,
+    highway,
+    highway_mlp,
+    imagenet,
+    mlp,
+    of_cifar,
+    repvgg,
+    resnext,
+    scaled_branches,
+    se_resnet,
+    wide_resnet,
+)
 from depthbench.networks.family import DepthList, DepthRule, Family
 
 __all__ = ["NETWORKS", "DepthList", "DepthRule", "Family"]
@@ -76,5 +93,65 @@ NETWORKS: dict[str, Family] = {
         "residual fully connected network, pre-activation (He et al. 2016, sec. 4)",
         twin="plain_mlp",
         residual=True,
+    ),
+    "wide_resnet": wide_resnet(),
+    "resnext": resnext(),
+    "se_resnet": se_resnet(),
+    "densenet": densenet("densely connected CIFAR network (Huang et al. 2017, sec. 3)"),
+    "densenet_bc": densenet(
+        "densely connected CIFAR network, bottlenecks and compression (Huang et al. 2017, sec. 3)",
+        bottleneck=True,
+    ),
+    "highway": highway(),
+    "highway_mlp": highway_mlp(),
+    "fractalnet": fractalnet(),
+    "skipinit": scaled_branches(
+        "residual CIFAR network without normalisation, branches times a learned 0 (De & Smith 2020)",
+        matched="preplain and preresnet with norm = none have the same initial weights; it adds one "
+        "number to each branch",
+        order="full_pre",
+        norm="none",
+        learned_scale="scalar",
+    ),
+    "rezero": scaled_branches(
+        "residual CIFAR network, branches times a learned 0 (Bachlechner et al. 2020)",
+        matched="plain and resnet have the same initial weights; it adds one number to each branch",
+        order="act_before_addition",
+        learned_scale="scalar",
+    ),
+    "layerscale": scaled_branches(
+        "residual CIFAR network, channels of branches times learned small numbers (Touvron et al. 2021)",
+        matched="preplain and preresnet have the same initial weights; it adds one number to each channel "
+        "of a branch",
+        order="full_pre",
+        learned_scale="channels",
+    ),
+    "fixup": of_cifar(
+        "FixupNet",
+        "residual CIFAR network without normalisation, initialised by Fixup (Zhang et al. 2019)",
+        FIXUP,
+        residual=True,
+        matched="plain with norm = none has the same initial weights, except those that Fixup scales or "
+        "sets to zero; it has a bias for each channel, fixup one for each layer",
+    ),
+    "nf_resnet": of_cifar(
+        "NormalizerFreeNet",
+        "residual CIFAR network without normalisation, standardised weights (Brock et al. 2021)",
+        NF_RESNET,
+        residual=True,
+        matched="preplain and preresnet with norm = none have the same initial weights before "
+        "standardisation; their shortcuts have no projection",
+    ),
+    "diracnet": of_cifar(
+        "DiracNet",
+        "plain CIFAR network, convolutions that contain the identity (Zagoruyko & Komodakis 2017)",
+        DIRACNET,
+        residual=False,
+        matched="plain has the same initial weights; here they are normalised and added to the identity",
+    ),
+    "repvgg": repvgg(
+        "plain CIFAR network after folding, parallel branches in training (Ding et al. 2021)",
+        matched="plain has the same initial weights in its 3x3 convolutions; 1x1 convolutions and norms add "
+        "parameters until they are folded",
     ),
 }

@@ -1,10 +1,92 @@
-"""Descriptions of the three architectures behind the built-in families. Nothing here imports torch.
+"""Descriptions of the architectures behind the built-in families. Nothing here imports torch.
 
 Each function describes one family of its architecture. NETWORKS lists the families."""
 
-from depthbench.networks.family import DepthList, DepthRule, Family, MemoryBound, Protocol, Structure
-from depthbench.networks.options import CIFAR, IMAGENET, MLP, PAPER_VALUES, options_of
+from dataclasses import replace
+from typing import Any
 
+from depthbench.networks.family import DepthList, DepthRule, Family, MemoryBound, Protocol, Structure
+from depthbench.networks.options import Architecture
+
+COMMON = frozenset(
+    {
+        "width",
+        "norm",
+        "init",
+        "activation",
+        "tat_eta",
+        "dropout",
+        "branch_scale",
+        "learned_scale",
+        "survival",
+        "survival_rule",
+    }
+)
+MLP = Architecture("mlp", COMMON, {"width": 256, "order": "full_pre"})
+IMAGENET = Architecture(
+    "imagenet", COMMON | {"shortcut", "bottleneck_stride"}, {"width": 64, "order": "original"}
+)
+CIFAR = Architecture(
+    "cifar",
+    IMAGENET.takes | {"order", "shortcut_scale", "gate", "gate_bias", "shortcut_dropout"},
+    {"width": 16, "order": "original"},
+)
+UNNORMALISED = frozenset({"width", "activation", "dropout", "survival", "survival_rule"})
+FIXUP = Architecture("fixup", UNNORMALISED, {"width": 16, "order": "original", "norm": "none"})
+NF_RESNET = Architecture(
+    "nf_resnet", UNNORMALISED | {"init"}, {"width": 16, "order": "full_pre", "norm": "none"}
+)
+DIRACNET = Architecture(
+    "diracnet",
+    frozenset({"width", "norm", "init", "activation", "tat_eta", "dropout"}),
+    {"width": 16, "order": "original"},
+)
+REPVGG = Architecture(
+    "repvgg", frozenset({"width", "init", "activation"}), {"width": 16, "order": "original"}
+)
+
+WIDE = Architecture(
+    "wide_resnet",
+    CIFAR.takes - {"order", "shortcut", "bottleneck_stride"} | {"widen"},
+    {"width": 16, "widen": 10, "order": "full_pre", "shortcut": "B"},
+)
+RESNEXT = Architecture(
+    "resnext",
+    CIFAR.takes - {"bottleneck_stride"} | {"cardinality", "base_width"},
+    {
+        "width": 64,
+        "cardinality": 8,
+        "base_width": 64,
+        "order": "original",
+        "shortcut": "B",
+        "bottleneck_stride": "3x3",
+    },
+)
+SE = Architecture(
+    "se_resnet", CIFAR.takes - {"bottleneck_stride"} | {"reduction"}, {**CIFAR.values, "reduction": 16}
+)
+DENSENET = Architecture(
+    "densenet",
+    frozenset({"growth", "norm", "init", "activation", "dropout"}),
+    {"growth": 12, "order": "full_pre"},
+)
+DENSENET_BC = replace(DENSENET, name="densenet_bc")
+HIGHWAY = Architecture(
+    "highway",
+    frozenset({"width", "init", "activation", "transform_bias"}),
+    {"width": 16, "norm": "none", "transform_bias": -2.0, "order": "original"},
+)
+HIGHWAY_MLP = replace(HIGHWAY, name="highway_mlp", values={**HIGHWAY.values, "width": 50})
+FRACTAL = Architecture(
+    "fractalnet",
+    frozenset({"width", "norm", "init", "activation", "drop_path"}),
+    {"width": 64, "drop_path": 0.15, "order": "original"},
+)
+
+FRACTAL_BLOCKS = 5  # Larsson et al. 2017, sec. 4: 20 layers have 3 columns, 40 layers 4 columns
+FRACTAL_DEPTHS = DepthList(tuple(FRACTAL_BLOCKS * 2**columns for columns in range(6)))
+N_PLUS_2 = DepthRule(1, 2)
+THREE_N_PLUS_4, SIX_N_PLUS_4 = DepthRule(3, 4), DepthRule(6, 4)
 SIX_N_PLUS_2, NINE_N_PLUS_2, TWO_N_PLUS_2 = DepthRule(6, 2), DepthRule(9, 2), DepthRule(2, 2)
 
 IMAGENET_BLOCKS = {  # depth -> number of blocks of each stage (He et al. 2015, Table 1)
@@ -83,13 +165,56 @@ def cifar(
         {"residual": residual, "bottleneck": bottleneck, "order": order},
         cifar_depths(bottleneck=bottleneck),
         twin,
-        options_of(CIFAR),
-        unset=PAPER_VALUES[CIFAR],
+        CIFAR.takes,
+        unset=CIFAR.values,
         structure=Structure(
             {"1": 0, "2": 1, "3": 2}, layers_per_block=3 if bottleneck else 2, has_one_width=not bottleneck
         ),
         protocols={"he2015-cifar": HE2015_CIFAR, "he2016-cifar": HE2016_CIFAR},
         memory=CIFAR_BOUND if is_bounded else None,
+    )
+
+
+def scaled_branches(about: str, matched: str, **options: Any) -> Family:
+    """Describe a residual CIFAR family whose branches have a learned factor.
+
+    An option whose default is not that of all networks cannot be set back, so that it is fixed: `norm`."""
+    return Family(
+        "depthbench.networks.cifar:CifarNet",
+        about,
+        {"residual": True, **options},
+        SIX_N_PLUS_2,
+        None,
+        CIFAR.takes - ({"norm"} & options.keys()),
+        unset=CIFAR.values,
+        matched=matched,
+    )
+
+
+def of_cifar(target: str, about: str, architecture: Architecture, *, residual: bool, matched: str) -> Family:
+    """Describe a family with the stages of CIFAR networks and its own blocks."""
+    return Family(
+        f"depthbench.networks.{architecture.name}:{target}",
+        about,
+        {"residual": residual},
+        SIX_N_PLUS_2,
+        None,
+        architecture.takes,
+        unset=architecture.values,
+        matched=matched,
+        zero_classifier=architecture is FIXUP,
+    )
+
+
+def repvgg(about: str, matched: str) -> Family:
+    """Describe RepVGG with the stages of CIFAR networks (Ding et al. 2021)."""
+    return Family(
+        "depthbench.networks.repvgg:RepVGG",
+        about,
+        depths=SIX_N_PLUS_2,
+        takes=REPVGG.takes,
+        unset=REPVGG.values,
+        matched=matched,
     )
 
 
@@ -101,8 +226,8 @@ def imagenet(about: str, twin: str, *, residual: bool) -> Family:
         {"residual": residual},
         IMAGENET_DEPTHS,
         twin,
-        options_of(IMAGENET),
-        unset=PAPER_VALUES[IMAGENET],
+        IMAGENET.takes,
+        unset=IMAGENET.values,
         bottlenecks_from=IMAGENET_BOTTLENECKS_FROM,
         protocols={"he2015-imagenet": HE2015_IMAGENET},
     )
@@ -116,9 +241,124 @@ def mlp(about: str, twin: str, *, residual: bool) -> Family:
         {"residual": residual},
         TWO_N_PLUS_2,
         twin,
-        options_of(MLP),
+        MLP.takes,
         flattens=True,
         fuses=False,
-        unset=PAPER_VALUES[MLP],
+        unset=MLP.values,
         structure=Structure({"1": 0}, layers_per_block=2, is_fully_connected=True),
+    )
+
+
+def wide_resnet() -> Family:
+    """Describe wide residual networks (Zagoruyko & Komodakis 2016)."""
+    return Family(
+        "depthbench.networks.wide_resnet:WideResNet",
+        "residual CIFAR network with k times as many filters (Zagoruyko & Komodakis 2016)",
+        {"residual": True},
+        SIX_N_PLUS_4,
+        takes=WIDE.takes,
+        unset=WIDE.values,
+        matched=(
+            "preresnet of 2 layers less and k times the width has the same blocks. Its first convolution is "
+            "k times as wide, and its shortcuts have no projections, which the depth of wide_resnet counts"
+        ),
+        depth_counts="convolutions with three projections, without the classifier",
+    )
+
+
+def resnext() -> Family:
+    """Describe residual networks of grouped bottlenecks (Xie et al. 2017)."""
+    return Family(
+        "depthbench.networks.resnext:ResNeXt",
+        "residual CIFAR network, grouped bottlenecks (Xie et al. 2017, sec. 5.2)",
+        {"residual": True, "bottleneck": True},
+        NINE_N_PLUS_2,
+        takes=RESNEXT.takes,
+        unset=RESNEXT.values,
+        matched=(
+            "resnet_bottleneck has the same shape. No width of it has exactly as many parameters, because "
+            "the 3x3 convolutions here have groups"
+        ),
+    )
+
+
+def se_resnet() -> Family:
+    """Describe residual networks with squeeze-and-excitation (Hu et al. 2018)."""
+    return Family(
+        "depthbench.networks.se_resnet:SEResNet",
+        "residual CIFAR network with a gate of each channel (Hu et al. 2018, sec. 3)",
+        {"residual": True},
+        SIX_N_PLUS_2,
+        takes=SE.takes,
+        unset=SE.values,
+        matched="resnet, which has the same layers and initial weights without the gates",
+    )
+
+
+def densenet(about: str, *, bottleneck: bool = False) -> Family:
+    """Describe densely connected networks for CIFAR (Huang et al. 2017)."""
+    architecture = DENSENET_BC if bottleneck else DENSENET
+    return Family(
+        "depthbench.networks.densenet:DenseNet",
+        about,
+        {"bottleneck": bottleneck},
+        SIX_N_PLUS_4 if bottleneck else THREE_N_PLUS_4,
+        takes=architecture.takes,
+        unset=architecture.values,
+        matched=(
+            "nothing: each layer is given all earlier maps of its block, so that no chain of layers has "
+            "these shapes. Compare errors at equal parameters or multiply-adds"
+        ),
+    )
+
+
+def highway() -> Family:
+    """Describe convolutional highway networks (Srivastava et al. 2015)."""
+    return Family(
+        "depthbench.networks.highway:Highway",
+        "residual CIFAR network of highway layers without norm (Srivastava et al. 2015, sec. 2)",
+        {"residual": True},
+        SIX_N_PLUS_2,
+        takes=HIGHWAY.takes,
+        fuses=False,
+        unset=HIGHWAY.values,
+        matched=(
+            "plain with norm = none, which has the same layers and initial weights without the gates. A gate "
+            "has as many parameters as its layer"
+        ),
+    )
+
+
+def highway_mlp() -> Family:
+    """Describe fully connected highway networks (Srivastava et al. 2015)."""
+    return Family(
+        "depthbench.networks.highway:HighwayMlp",
+        "residual fully connected network of highway layers (Srivastava et al. 2015, sec. 3)",
+        {"residual": True},
+        N_PLUS_2,
+        takes=HIGHWAY_MLP.takes,
+        flattens=True,
+        fuses=False,
+        unset=HIGHWAY_MLP.values,
+        matched=(
+            "plain_mlp with norm = none, which has the same layers without the gates. With width = 71 it has "
+            "about as many parameters as this network with width = 50, as in the paper"
+        ),
+    )
+
+
+def fractalnet() -> Family:
+    """Describe fractal networks (Larsson et al. 2017)."""
+    return Family(
+        "depthbench.networks.fractalnet:FractalNet",
+        "fractal CIFAR network without shortcuts (Larsson et al. 2017, sec. 4)",
+        {},
+        FRACTAL_DEPTHS,
+        takes=FRACTAL.takes,
+        unset=FRACTAL.values,
+        matched=(
+            "its deepest column, which alone is a plain network of the same depth. The other columns have "
+            "about as many parameters again"
+        ),
+        depth_counts="convolutions of the deepest column, without the classifier",
     )

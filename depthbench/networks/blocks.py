@@ -11,11 +11,11 @@ from math import prod
 from torch import Tensor, nn
 
 from depthbench.networks.components import (
-    ACTIVATIONS,
-    OUT_OF_PLACE,
     Activation,
+    Nonlinearity,
     drop_input,
     identity,
+    make_nonlinearity,
     make_norm,
 )
 from depthbench.networks.fusing import Respond, in_parts
@@ -28,10 +28,14 @@ from depthbench.networks.shortcuts import (
     GatedAddition,
     NoAddition,
     ScaledAddition,
+    SqueezeAndExcitation,
+    StochasticDepth,
+    make_scale,
     make_shortcut,
 )
 from depthbench.networks.small_maps import convolution_3x3
 
+PAPER_WIDTH = 64  # the `width` for which ResNeXt names its base width (Xie et al. 2017, Table 1)
 EXPANSION = 4  # a bottleneck returns this many times the channels that it works on
 
 
@@ -48,14 +52,16 @@ class Block(nn.Module):
     norm1: nn.Module
     norm2: nn.Module
 
-    def __init__(self, convolutions: Sequence[nn.Conv2d], norm: str, activation: str, *, is_first: bool):
+    def __init__(
+        self, convolutions: Sequence[nn.Conv2d], norm: str, activation: Nonlinearity, *, is_first: bool
+    ):
         super().__init__()
         self.convolutions = tuple(convolutions)
         self.norms = tuple(self.make_norms(convolutions, norm, is_first=is_first))
         for k, (conv, own_norm) in enumerate(zip(self.convolutions, self.norms, strict=True), 1):
             self.add_module(f"conv{k}", conv)
             self.add_module(f"norm{k}", own_norm)
-        self.activation = ACTIVATIONS[activation]
+        self.activation = activation.in_place
         self.respond: Respond = in_parts  # or fusing.Fused
         self.add: NoAddition = NoAddition()
         self.projects = False  # whether the shortcut changes its input
@@ -67,7 +73,7 @@ class Block(nn.Module):
         return [make_norm(norm, conv.out_channels) for conv in convolutions]
 
     @staticmethod
-    def head(norm: str, activation: str, channels: int) -> tuple[nn.Module, Activation]:
+    def head(norm: str, activation: Nonlinearity, channels: int) -> tuple[nn.Module, Activation]:
         """Return the norm and the activation before a block's first convolution, and after the last block."""
         return nn.Identity(), identity
 
@@ -146,7 +152,9 @@ class PreActivated(Block):
     The appendix describes this for projections. The published code (github.com/KaimingHe/resnet-1k-layers)
     does it in all blocks that change the width."""
 
-    def __init__(self, convolutions: Sequence[nn.Conv2d], norm: str, activation: str, *, is_first: bool):
+    def __init__(
+        self, convolutions: Sequence[nn.Conv2d], norm: str, activation: Nonlinearity, *, is_first: bool
+    ):
         super().__init__(convolutions, norm, activation, is_first=is_first)
         _, first_activation = self.head(norm, activation, convolutions[0].in_channels)
         self.first_activation = identity if is_first else first_activation
@@ -156,8 +164,8 @@ class ActOnlyPre(PreActivated):
     """Activation before each convolution, normalisation after it (He et al. 2016, Fig. 4d)."""
 
     @staticmethod
-    def head(norm: str, activation: str, channels: int) -> tuple[nn.Module, Activation]:
-        return nn.Identity(), OUT_OF_PLACE[activation]  # the shortcut carries the input
+    def head(norm: str, activation: Nonlinearity, channels: int) -> tuple[nn.Module, Activation]:
+        return nn.Identity(), activation.out_of_place  # the shortcut carries the input
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.first_activation(x)
@@ -175,9 +183,9 @@ class FullPre(PreActivated):
         return [nn.Identity(), *norms[1:]] if is_first else norms  # its input is already normalised
 
     @staticmethod
-    def head(norm: str, activation: str, channels: int) -> tuple[nn.Module, Activation]:
+    def head(norm: str, activation: Nonlinearity, channels: int) -> tuple[nn.Module, Activation]:
         in_place = norm != "none"  # the norm's output is a tensor of its own
-        return make_norm(norm, channels), (ACTIVATIONS if in_place else OUT_OF_PLACE)[activation]
+        return make_norm(norm, channels), activation.in_place if in_place else activation.out_of_place
 
     def inner_norms(self) -> tuple[nn.Module, ...]:
         return self.norms[1:]
@@ -198,8 +206,10 @@ ORDERS: dict[str, type[Block]] = {
 
 def block_class(options: BuiltOptions) -> type[Block]:
     """Return the class of the blocks of a network."""
-    weighs_branch = options.residual and (options.branch_scale != 1 or options.gate == "exclusive")
-    if options.order == "original" and not weighs_branch:
+    weighs_branch = options.branch_scale != 1 or options.gate == "exclusive"
+    weighs_branch |= options.learned_scale != "none"
+    weighs_branch |= options.reduction is not None or options.survival < 1
+    if options.order == "original" and not (options.residual and weighs_branch):
         return Bottleneck if options.bottleneck else BasicBlock
     return ORDERS[options.order]
 
@@ -210,7 +220,8 @@ def make_block(c_in: int, width: int, stride: int, options: BuiltOptions, *, is_
         convolutions = bottleneck_convolutions(c_in, width, stride, options)
     else:
         convolutions = basic_convolutions(c_in, width, stride, options)
-    block = block_class(options)(convolutions, options.norm, options.activation, is_first=is_first)
+    nonlinearity = make_nonlinearity(options)
+    block = block_class(options)(convolutions, options.norm, nonlinearity, is_first=is_first)
     for conv in convolutions[1:]:
         drop_input(conv, options.dropout)
     block.dropout = options.dropout > 0
@@ -219,11 +230,13 @@ def make_block(c_in: int, width: int, stride: int, options: BuiltOptions, *, is_
     return block
 
 
-def convolution(size: int, c_in: int, c_out: int, stride: int = 1, *, bias: bool) -> nn.Conv2d:
+def convolution(
+    size: int, c_in: int, c_out: int, stride: int = 1, *, bias: bool, groups: int = 1
+) -> nn.Conv2d:
     """Return a convolution that keeps the size of the map, or divides it by `stride`."""
-    if (size, stride) == (3, 1):
+    if (size, stride, groups) == (3, 1, 1):
         return convolution_3x3(c_in, c_out, bias)
-    return nn.Conv2d(c_in, c_out, size, stride, padding=size // 2, bias=bias)
+    return nn.Conv2d(c_in, c_out, size, stride, padding=size // 2, groups=groups, bias=bias)
 
 
 def basic_convolutions(c_in: int, width: int, stride: int, options: BuiltOptions) -> list[nn.Conv2d]:
@@ -235,12 +248,17 @@ def basic_convolutions(c_in: int, width: int, stride: int, options: BuiltOptions
 
 
 def bottleneck_convolutions(c_in: int, width: int, stride: int, options: BuiltOptions) -> list[nn.Conv2d]:
-    """Return a 1x1 convolution to `width` channels, a 3x3 one, and a 1x1 one to EXPANSION * `width`."""
+    """Return a 1x1 convolution to `width` channels, a 3x3 one, and a 1x1 one to EXPANSION * `width`.
+
+    With groups (ResNeXt), the first one returns `width / PAPER_WIDTH * base_width` channels per group."""
     first, second = (stride, 1) if options.bottleneck_stride == "1x1" else (1, stride)
+    inner, groups = width, options.cardinality or 1
+    if options.base_width is not None:
+        inner = max(1, width * options.base_width // PAPER_WIDTH) * groups
     return [
-        convolution(1, c_in, width, first, bias=options.has_bias),
-        convolution(3, width, width, second, bias=options.has_bias),
-        convolution(1, width, EXPANSION * width, bias=options.has_bias),
+        convolution(1, c_in, inner, first, bias=options.has_bias),
+        convolution(3, inner, inner, second, bias=options.has_bias, groups=groups),
+        convolution(1, inner, EXPANSION * width, bias=options.has_bias),
     ]
 
 
@@ -254,7 +272,8 @@ def add_shortcut(block: Block, options: BuiltOptions) -> None:
         options.shortcut, c_in, c_out, stride, own_norm=own_norm, bias=options.has_bias
     )
     block.projects = options.shortcut == "C" or stride > 1 or c_in != c_out
-    block.dropout |= options.shortcut_dropout > 0
+    block.dropout |= options.shortcut_dropout > 0 or options.survival < 1
+    block.branch_end = branch_end(c_out, options)
     scales = {
         "branch_scale": options.branch_scale,
         "shortcut_scale": options.shortcut_scale,
@@ -263,8 +282,20 @@ def add_shortcut(block: Block, options: BuiltOptions) -> None:
     if options.gate != "none":
         block.gate = Gate(c_in, c_out, stride, options.gate_bias)
         kind = ExclusiveAddition if options.gate == "exclusive" else GatedAddition
-        block.add = kind(block.shortcut, block.gate, **scales)
-    elif scales == {"branch_scale": 1, "shortcut_scale": 1, "dropout": 0}:
+        block.add = kind(block.shortcut, block.branch_end, gate=block.gate, **scales)
+    elif scales == {"branch_scale": 1, "shortcut_scale": 1, "dropout": 0} and not len(block.branch_end):
         block.add = Addition(block.shortcut)
     else:
-        block.add = ScaledAddition(block.shortcut, **scales)
+        block.add = ScaledAddition(block.shortcut, block.branch_end, **scales)
+
+
+def branch_end(channels: int, options: BuiltOptions) -> nn.Sequential:
+    """Return the modules that end the branch of a block, before the addition."""
+    end = nn.Sequential()
+    if options.reduction is not None:
+        end.append(SqueezeAndExcitation(channels, options.reduction))
+    if options.learned_scale != "none":
+        end.append(make_scale(options.learned_scale, channels, 1, 1))
+    if options.survival < 1:
+        end.append(StochasticDepth(options.survival))
+    return end

@@ -3,13 +3,14 @@ arXiv:1603.05027).
 
 Depth is 6n + 2 weighted layers, or 9n + 2 with bottlenecks. Shapes: B batch, C channels, H W pixels."""
 
-from typing import Any
+from typing import Any, ClassVar
 
-from torch import Tensor
+from torch import Tensor, nn
 
-from depthbench.networks.architectures import cifar_depths
+from depthbench.networks.architectures import CIFAR, cifar_depths
 from depthbench.networks.blocks import convolution
-from depthbench.networks.options import CIFAR, complete
+from depthbench.networks.family import DepthRule
+from depthbench.networks.options import Architecture, BuiltOptions, complete
 from depthbench.networks.stages import StagedNet, generator_untouched
 
 
@@ -22,7 +23,11 @@ class CifarNet(StagedNet):
     `options` are those of NetworkOptions that CIFAR networks take. An unset one has the paper's value.
     A plain network ignores `shortcut`, `gate`, `shortcut_dropout` and the scales; basic blocks ignore
     `bottleneck_stride`. Raises BadInput for a depth that is not 6n + 2 (9n + 2 with bottlenecks) and for an
-    unknown value, and TypeError for an option that CIFAR networks do not take."""
+    unknown value, and TypeError for an option that CIFAR networks do not take. A relative is a subclass with
+    an architecture of its own."""
+
+    architecture: ClassVar[Architecture] = CIFAR
+    depths: ClassVar[DepthRule | None] = None  # None: that of basic blocks or of bottlenecks
 
     def __init__(
         self,
@@ -34,13 +39,19 @@ class CifarNet(StagedNet):
         bottleneck: bool = False,
         **options: Any,
     ):
-        n = cifar_depths(bottleneck=bottleneck).n(depth)
-        built = complete(CIFAR, options, residual=residual, bottleneck=bottleneck)
+        n = (self.depths or cifar_depths(bottleneck=bottleneck)).n(depth)
+        built = complete(self.architecture, options, residual=residual, bottleneck=bottleneck, depth=depth)
+        width = built.width * (built.widen or 1)
         with generator_untouched():
-            conv1 = convolution(3, in_channels, built.width, bias=built.has_bias)
-            super().__init__(conv1, (n, n, n), num_classes, built)
+            conv1 = self.first_convolution(in_channels, built)
+            super().__init__(conv1, (n, n, n), num_classes, built, width=width)
         self.initialise(built.init)
+
+    @staticmethod
+    def first_convolution(in_channels: int, options: BuiltOptions) -> nn.Conv2d:
+        """Return the first convolution, to `width` channels."""
+        return convolution(3, in_channels, options.width, bias=options.has_bias)
 
     def forward(self, x: Tensor) -> Tensor:  # (B, in_channels, H, W)
         x = self.respond(self.norm1, self.activation, self.conv1(x))  # (B, width, H, W)
-        return self.classify(x)  # the last stage is (B, 4 width or 16 width, H/4, W/4)
+        return self.classify(x)  # the last stage divides H and W by 4

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from depthbench.errors import BadInput, any_of
-from depthbench.networks.options import TAKEN_BY, NetworkOptions, defaults
+from depthbench.networks.options import NEEDS, NetworkOptions, defaults
 from depthbench.parameters import Parameters, parameters_of
 from depthbench.registry import Entry
 
@@ -107,6 +107,12 @@ class Family(Entry):
     twin: str | None = None
     """The family with the same parameters, with or without residual connections."""
 
+    matched: str = field(default="", kw_only=True)
+    """For a family without a twin: what it is matched with, and what cannot be matched."""
+
+    depth_counts: str = field(default="", kw_only=True)
+    """What the depth counts, in words, if that is not exactly the layers that `weighted_layers` lists."""
+
     takes: frozenset[str] | None = None
     """The options that the builder takes. None: fields of NetworkOptions are not checked, and a plug-in's
     builder takes all `own` options."""
@@ -123,6 +129,9 @@ class Family(Entry):
 
     bottlenecks_from: int | None = field(default=None, kw_only=True)
     """The depth from which the builder makes bottlenecks. None: `options` decides for all depths."""
+
+    zero_classifier: bool = field(default=False, kw_only=True)
+    """Whether the classifier begins at zero, so that no gradient reaches the layers below it at step 0."""
 
     structure: Structure | None = field(default=None, kw_only=True)
     """None: no theory of gradients at initialisation applies."""
@@ -141,7 +150,7 @@ class Family(Entry):
 
         Raises BadInput for a depth or a value that does not exist."""
         if not self.is_ours:
-            if arguments.keys() - {*ARGUMENTS, *TAKEN_BY}:
+            if arguments.keys() - {*ARGUMENTS, *NEEDS}:
                 arguments = self.own.arguments(arguments)
             built = super().__call__(*args, **arguments)
             if "torch._dynamo" not in sys.modules:
@@ -151,7 +160,12 @@ class Family(Entry):
             return as_eager(built)
         takes = self.takes if self.takes is not None else self.unset.keys()
         own = {key: value for key, value in self.unset.items() if key in takes}
-        given = {key: value for key, value in arguments.items() if value is not None}
+        fixed = self.fixed
+        given = {
+            key: value for key, value in arguments.items() if value is not None and fixed.get(key) != value
+        }
+        if lacking := sorted(given.keys() & self.options.keys() - takes):
+            raise TypeError(f"{self.about} takes no option {lacking[0]!r}")
         return super().__call__(*args, **{**own, **self.options, **given})
 
     @cached_property
@@ -161,7 +175,7 @@ class Family(Entry):
         The first use imports the builder."""
         if self.is_ours:
             return Parameters()
-        declared = parameters_of(self.load(), self.options, given=(*ARGUMENTS, *TAKEN_BY))
+        declared = parameters_of(self.load(), self.options, given=(*ARGUMENTS, *NEEDS))
         if self.takes is None:
             return declared
         return Parameters({name: each for name, each in declared.known.items() if name in self.takes})
@@ -187,7 +201,13 @@ class Family(Entry):
         name: that of the network. Raises BadInput for options that it does not have, and for wrong values."""
         if not values:
             return {}
-        return self.own.checked(values, name, TAKEN_BY if self.takes is None else self.takes)
+        return self.own.checked(values, name, NEEDS if self.takes is None else self.takes)
+
+    @cached_property
+    def fixed(self) -> Mapping[str, Any]:
+        """The options that the network has but that cannot be chosen, each with its value."""
+        values = {**self.unset, **self.options}
+        return {key: value for key, value in values.items() if key in NEEDS and key not in (self.takes or ())}
 
     @property
     def is_residual(self) -> bool | None:
@@ -205,19 +225,21 @@ class Family(Entry):
         return depth >= self.bottlenecks_from
 
     def defaults(self, depth: int) -> dict[str, Any]:
-        """Return every option as the paper has it at `depth`."""
-        fixed = {key: value for key, value in self.options.items() if key in TAKEN_BY}
+        """Return every option as the paper has it at `depth`. An option that the family lacks is neutral."""
+        fixed = {key: value for key, value in self.options.items() if key in NEEDS}
         return {**defaults(has_bottlenecks=self.has_bottlenecks(depth)), **self.unset, **fixed}
 
     def settle(self, depth: int, chosen: Mapping[str, Any]) -> dict[str, Any]:
         """Return all options of the network at `depth`, given the `chosen` ones (None: unset).
 
-        An option without effect gets its default, so that equal networks have equal options."""
+        An option without effect, or that the family does not take, gets its default, so that equal networks
+        have equal options."""
         own = self.defaults(depth)
         present = {"residual": self.is_residual is not False, "bottleneck": self.has_bottlenecks(depth)}
         settled: dict[str, Any] = {}
         for name, default in own.items():
-            value, needs = chosen.get(name), TAKEN_BY[name].needs
+            value, needs = chosen.get(name), NEEDS[name]
+            is_taken = self.takes is None or name in self.takes
             has_effect = needs is None or present.get(needs, settled.get(needs) != own.get(needs))
-            settled[name] = value if value is not None and has_effect else default
+            settled[name] = value if value is not None and is_taken and has_effect else default
         return settled

@@ -8,8 +8,13 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from depthbench.networks.architectures import IMAGENET_BLOCKS, IMAGENET_BOTTLENECKS_FROM, IMAGENET_DEPTHS
-from depthbench.networks.options import IMAGENET, complete
+from depthbench.networks.architectures import (
+    IMAGENET,
+    IMAGENET_BLOCKS,
+    IMAGENET_BOTTLENECKS_FROM,
+    IMAGENET_DEPTHS,
+)
+from depthbench.networks.options import complete
 from depthbench.networks.stages import StagedNet, generator_untouched
 
 
@@ -35,7 +40,7 @@ class ImageNetNet(StagedNet):
     ):
         IMAGENET_DEPTHS.n(depth)
         bottleneck = depth >= IMAGENET_BOTTLENECKS_FROM
-        built = complete(IMAGENET, options, residual=residual, bottleneck=bottleneck)
+        built = complete(IMAGENET, options, residual=residual, bottleneck=bottleneck, depth=depth)
         with generator_untouched():
             conv1 = nn.Conv2d(in_channels, built.width, 7, 2, padding=3, bias=built.has_bias)
             super().__init__(conv1, IMAGENET_BLOCKS[depth], num_classes, built)

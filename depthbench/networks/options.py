@@ -1,4 +1,4 @@
-"""Every option of a network: its values, its default, its help text, and the architectures that take it."""
+"""Every option of a network: its values, its default and its help text. An architecture takes some."""
 
 import re
 from collections.abc import Mapping
@@ -10,39 +10,34 @@ from pydantic import AfterValidator, ConfigDict, Field
 from depthbench.errors import BadInput, any_of
 from depthbench.schema import Count, NotNegative, Section
 
-MLP, IMAGENET, CIFAR = "mlp", "imagenet", "cifar"  # the architectures
+
+@dataclass(frozen=True)
+class Needs:
+    """A mark on an option that names what it acts on. Without that, the option has no effect.
+
+    `what` is `residual` connections, `bottleneck` blocks, or another option that differs from its default."""
+
+    what: str
 
 
 @dataclass(frozen=True)
-class TakenBy:
-    """A mark on an option that names the architectures that take it.
+class Draws:
+    """A mark on an option that makes a network draw random numbers in training, unless it is `neutral`."""
 
-    `needs` names what the option acts on: `residual` connections, `bottleneck` blocks, or another option that
-    differs from its default. In a network without that, the option has no effect. None: it always has one."""
+    neutral: float
 
-    architectures: frozenset[str]
-    needs: str | None = None
-
-
-ALL = frozenset({MLP, IMAGENET, CIFAR})
-CONVOLUTIONAL = frozenset({IMAGENET, CIFAR})
-ONLY_CIFAR = frozenset({CIFAR})
 
 Shortcut = Literal["A", "B", "C"]
+LearnedScale = Literal["none", "scalar", "channels"]
+INITS = ("he", "xavier", "orthogonal", "delta_orthogonal")
 Order = Literal["original", "norm_after_addition", "act_before_addition", "act_only_pre", "full_pre"]
-
-PAPER_VALUES: dict[str, dict[str, Any]] = {  # of the options whose default depends on the architecture
-    MLP: {"width": 256, "order": "full_pre"},
-    IMAGENET: {"width": 64, "order": "original"},
-    CIFAR: {"width": 16, "order": "original"},
-}
 
 
 def _check_init(value: str) -> str:
     std = re.fullmatch(r"normal:(\d*\.?\d+(e-?\d+)?)", value)
-    if value in ("he", "xavier", "orthogonal") or (std and float(std[1]) > 0):
+    if value in INITS or (std and float(std[1]) > 0):
         return value
-    raise ValueError("should be he, xavier, orthogonal or normal:STD with STD > 0, e.g. normal:0.01")
+    raise ValueError(f"should be {', '.join(INITS)} or normal:STD with STD > 0, e.g. normal:0.01")
 
 
 class NetworkOptions(Section):
@@ -52,63 +47,101 @@ class NetworkOptions(Section):
 
     model_config = ConfigDict(use_attribute_docstrings=True, extra="allow")
 
-    width: Annotated[Count | None, TakenBy(ALL)] = None
+    width: Count | None = None
     """Filters of the first stage. Each further stage has twice as many. Units per layer of a fully connected
     network. Unset: 16 for CIFAR networks, 64 for ImageNet networks, 256 units."""
 
-    shortcut: Annotated[Shortcut | None, TakenBy(CONVOLUTIONAL, needs="residual")] = None
+    shortcut: Annotated[Shortcut | None, Needs("residual")] = None
     """Shortcuts where the shape changes: A pads with zeros, B projects. C projects everywhere (He et al.
     2015, sec. 3.3). Unset: A, or B if the blocks are bottlenecks."""
 
-    norm: Annotated[Literal["batch", "none", "group", "layer"], TakenBy(ALL)] = "batch"
+    norm: Literal["batch", "none", "group", "layer"] = "batch"
     """Normalisation of every layer: over the batch, none, over groups of 8 channels of each image, or over
     all channels of each image."""
 
-    init: Annotated[str, AfterValidator(_check_init), TakenBy(ALL)] = "he"
+    init: Annotated[str, AfterValidator(_check_init)] = "he"
     """Initial weights: he (normal, variance 2 / fan-in), xavier (uniform, variance 2 / (fan-in + fan-out)),
-    orthogonal, or normal:STD (normal with this standard deviation)."""
+    orthogonal, delta_orthogonal (3x3 kernels that are zero but for their centre, an orthogonal matrix; Xiao
+    et al. 2018, arXiv:1806.05393), or normal:STD (normal with this standard deviation)."""
 
-    activation: Annotated[
-        Literal[
-            "relu", "tanh", "sigmoid", "gelu", "silu", "elu", "selu", "leaky_relu", "softplus", "identity"
-        ],
-        TakenBy(ALL),
+    activation: Literal[
+        "relu", "tanh", "sigmoid", "gelu", "silu", "elu", "selu", "leaky_relu", "softplus", "identity"
     ] = "relu"
     """The nonlinearity after each layer."""
 
-    dropout: Annotated[float, Field(ge=0, lt=1), TakenBy(ALL)] = 0.0
+    dropout: Annotated[float, Field(ge=0, lt=1), Draws(0)] = 0.0
     """Probability of dropping an activation between the layers of a block."""
 
-    order: Annotated[
-        Order | None,
-        TakenBy(ONLY_CIFAR),
-    ] = None
+    order: Order | None = None
     """Position of normalisation and activation in a block (He et al. 2016, arXiv:1603.05027, Table 2).
     Unset: original, or full_pre in the preplain and preresnet networks."""
 
-    shortcut_scale: Annotated[NotNegative, TakenBy(ONLY_CIFAR, needs="residual")] = 1.0
+    shortcut_scale: Annotated[NotNegative, Needs("residual")] = 1.0
     """Constant factor of the shortcut in the sum of a residual block (He et al. 2016, Table 1)."""
 
-    branch_scale: Annotated[NotNegative, TakenBy(ALL, needs="residual")] = 1.0
+    branch_scale: Annotated[NotNegative, Needs("residual")] = 1.0
     """Constant factor of the branch, which is added to the shortcut (He et al. 2016, Table 1)."""
 
-    gate: Annotated[
-        Literal["none", "exclusive", "shortcut_only"],
-        TakenBy(ONLY_CIFAR, needs="residual"),
-    ] = "none"
+    gate: Annotated[Literal["none", "exclusive", "shortcut_only"], Needs("residual")] = "none"
     """A gate g(x), the sigmoid of a 1x1 convolution. exclusive: scales the branch by g and the shortcut by
     1 - g. shortcut_only: scales the shortcut alone (He et al. 2016, Table 1)."""
 
-    gate_bias: Annotated[float, TakenBy(ONLY_CIFAR, needs="gate")] = -6.0
+    gate_bias: Annotated[float, Needs("gate")] = -6.0
     """Initial bias of the gate. A negative bias opens the shortcut at the start of training."""
 
-    shortcut_dropout: Annotated[float, Field(ge=0, lt=1), TakenBy(ONLY_CIFAR, needs="residual")] = 0.0
+    shortcut_dropout: Annotated[float, Field(ge=0, lt=1), Needs("residual"), Draws(0)] = 0.0
     """Probability of dropping a number that the shortcut carries (He et al. 2016, Table 1). The remaining
     numbers are not scaled up in training, but all are scaled down in evaluation."""
 
-    bottleneck_stride: Annotated[Literal["1x1", "3x3"], TakenBy(CONVOLUTIONAL, needs="bottleneck")] = "1x1"
+    bottleneck_stride: Annotated[Literal["1x1", "3x3"], Needs("bottleneck")] = "1x1"
     """The convolution of a bottleneck that halves the map: the first 1x1 convolution, as in the paper (3.8
     billion multiply-adds with 50 layers), or the 3x3 one, as in torchvision."""
+
+    survival: Annotated[float, Field(gt=0, le=1), Needs("residual"), Draws(1)] = 1.0
+    """Stochastic depth: the probability that the last block keeps its branch in a training step, in which a
+    block without a branch is its shortcut. In evaluation, the probability multiplies the branch (Huang et al.
+    2016, arXiv:1603.09382, who use 0.5)."""
+
+    survival_rule: Annotated[Literal["linear", "constant"], Needs("survival")] = "linear"
+    """Survival of the other blocks: falls linearly from 1 at the input to that of the last block, or is
+    constant (Huang et al. 2016, sec. 3)."""
+
+    widen: Count | None = None
+    """Factor k by which the blocks of a wide residual network are wider than its first convolution
+    (Zagoruyko & Komodakis 2016, arXiv:1605.07146). Unset: 10."""
+
+    cardinality: Count | None = None
+    """Groups of the 3x3 convolutions of ResNeXt (Xie et al. 2017, arXiv:1611.05431). Unset: 8."""
+
+    base_width: Count | None = None
+    """Filters in each group of the first stage of ResNeXt, for the paper's `width` of 64; otherwise in
+    proportion to it. Unset: 64."""
+
+    reduction: Count | None = None
+    """Channels per hidden unit of a squeeze-and-excitation gate (Hu et al. 2018, arXiv:1709.01507). Unset:
+    16."""
+
+    growth: Count | None = None
+    """Channels that each layer of a DenseNet adds, k in Huang et al. 2017 (arXiv:1608.06993). Unset: 12."""
+    learned_scale: Annotated[LearnedScale | None, Needs("residual")] = None
+    """A learned factor of each branch. scalar: one number, initially 0 (ReZero, arXiv:2003.04887; SkipInit,
+    arXiv:2002.10444). channels: one number per channel, initially 0.1 in networks of at most 18 blocks, 1e-5
+    of at most 24 and 1e-6 of more (LayerScale, arXiv:2103.17239). Unset: none, but see the networks skipinit,
+    rezero and layerscale."""
+
+    tat_eta: Annotated[float, Field(ge=0, lt=1), Needs("activation")] = 0.0
+    """With activation = leaky_relu: choose the slope so that, without shortcuts, orthogonal images have this
+    cosine after the last nonlinearity, and keep the variance (TAT, arXiv:2203.08120, with 0.9). 0: slope
+    0.01."""
+
+    transform_bias: float | None = None
+    """Initial bias of the gates of a highway network. A negative one lets a layer pass on its input at the
+    start of training (Srivastava et al. 2015, arXiv:1505.00387, sec. 2.3). Unset: -2."""
+
+    drop_path: Annotated[float | None, Field(ge=0, lt=1), Draws(0)] = None
+    """Probability that a join of a FractalNet drops an input in a training step. In half of the steps, all
+    joins use one column instead. 0 drops nothing (Larsson et al. 2017, arXiv:1605.07648, sec. 3). Unset:
+    0.15."""
 
     @property
     def own(self) -> dict[str, Any]:
@@ -127,8 +160,11 @@ class BuiltOptions(NetworkOptions):
     width: int
     shortcut: Shortcut
     order: Order
+    learned_scale: LearnedScale
     residual: bool
     bottleneck: bool
+    nonlinear_layers: int
+    """How many nonlinearities follow each other from the input to the classifier."""
 
     @property
     def has_bias(self) -> bool:
@@ -136,17 +172,25 @@ class BuiltOptions(NetworkOptions):
         return self.norm == "none"
 
 
-def _taken_by(name: str) -> TakenBy:
-    (mark,) = (mark for mark in NetworkOptions.model_fields[name].metadata if isinstance(mark, TakenBy))
-    return mark
+@dataclass(frozen=True)
+class Architecture:
+    """What the families of one builder have in common."""
+
+    name: str
+    takes: frozenset[str]
+    """The options that its builder takes."""
+
+    values: Mapping[str, Any]
+    """The paper's values of options whose default depends on the architecture."""
 
 
-TAKEN_BY: dict[str, TakenBy] = {name: _taken_by(name) for name in NetworkOptions.model_fields}
+def _need_of(name: str) -> str | None:
+    marks = NetworkOptions.model_fields[name].metadata
+    return next((mark.what for mark in marks if isinstance(mark, Needs)), None)
 
 
-def options_of(architecture: str) -> frozenset[str]:
-    """Return the names of the options that networks of an architecture take."""
-    return frozenset(name for name, mark in TAKEN_BY.items() if architecture in mark.architectures)
+NEEDS: dict[str, str | None] = {name: _need_of(name) for name in NetworkOptions.model_fields}
+"""The name of each option, and what it acts on; see Needs. None: it always has an effect."""
 
 
 def _choices_of(name: str) -> tuple[str, ...]:
@@ -155,26 +199,67 @@ def _choices_of(name: str) -> tuple[str, ...]:
     return next((get_args(literal) for literal in literals), ())
 
 
+DRAWS: dict[str, float] = {
+    name: mark.neutral
+    for name, field in NetworkOptions.model_fields.items()
+    for mark in field.metadata
+    if isinstance(mark, Draws)
+}
+"""The options that make a network draw random numbers in training, each with the value that does not."""
+
+
+def draws_random_numbers(options: Mapping[str, Any]) -> bool:
+    """Return whether a network with these options draws random numbers in training.
+
+    A missing option, None or NaN, draws none."""
+    known = {name: options.get(name) for name in DRAWS}
+    return any(value is not None and value == value and value != DRAWS[name] for name, value in known.items())
+
+
 CHOICES = {name: choices for name in NetworkOptions.model_fields if (choices := _choices_of(name))}
 
 
 def defaults(*, has_bottlenecks: bool) -> dict[str, Any]:
     """Return the default of every option, for networks with or without bottlenecks."""
-    return {**NetworkOptions().model_dump(), "shortcut": "B" if has_bottlenecks else "A"}
+    neutral = {"shortcut": "B" if has_bottlenecks else "A", "learned_scale": "none"}
+    return {**NetworkOptions().model_dump(), **neutral}
 
 
 def complete(
-    architecture: str, chosen: Mapping[str, Any], *, residual: bool, bottleneck: bool = False
+    architecture: Architecture,
+    chosen: Mapping[str, Any],
+    *,
+    residual: bool,
+    bottleneck: bool = False,
+    depth: int = 1,
 ) -> BuiltOptions:
     """Return the options of a network: the `chosen` ones, and the paper's values of unset ones (None).
 
+    depth: weighted layers, each of which but the classifier is followed by a nonlinearity.
+
     Raises TypeError for an option that the architecture does not take, BadInput for an unknown value."""
-    if unknown := sorted(set(chosen) - options_of(architecture)):
-        raise TypeError(f"a network of architecture {architecture!r} takes no option {unknown[0]!r}")
+    if unknown := sorted(set(chosen) - architecture.takes):
+        raise TypeError(f"a network of architecture {architecture.name!r} takes no option {unknown[0]!r}")
     given = {key: value for key, value in chosen.items() if value is not None}
     check_choices(given)
-    values = {**defaults(has_bottlenecks=bottleneck), **PAPER_VALUES[architecture], **given}
-    return BuiltOptions.model_construct(residual=residual, bottleneck=bottleneck, **values)
+    values = {**defaults(has_bottlenecks=bottleneck), **architecture.values, **given}
+    if values["tat_eta"] and values["activation"] != "leaky_relu":
+        raise BadInput(
+            f"tat_eta = {values['tat_eta']:g} sets the slope of leaky_relu, but activation is "
+            f"{values['activation']}; set options.activation=leaky_relu"
+        )
+    return BuiltOptions.model_construct(
+        residual=residual, bottleneck=bottleneck, nonlinear_layers=depth - 1, **values
+    )
+
+
+def survival_of(options: BuiltOptions, index: int, blocks: int) -> float:
+    """Return the probability that block `index` of `blocks`, counted from 0, keeps its branch.
+
+    The linear rule is p_l = 1 - (l / L) (1 - p_L) with l = 1, ..., L (Huang et al. 2016, eq. 4)."""
+    if options.survival_rule == "constant":
+        return options.survival
+    return 1 - (index + 1) / blocks * (1 - options.survival)
 
 
 def check_choices(chosen: Mapping[str, Any]) -> None:

@@ -3,10 +3,11 @@ arXiv:1603.05027, sec. 3).
 
 Shapes: B batch, C channels, H W pixels."""
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from depthbench.networks.components import make_norm
+from depthbench.networks.components import Gating, Scale, make_norm
 
 
 class PadShortcut(nn.Module):
@@ -27,7 +28,7 @@ class PadShortcut(nn.Module):
         return x  # (B, C_out, H/stride, W/stride)
 
 
-class Gate(nn.Conv2d):
+class Gate(Gating, nn.Conv2d):
     """A gate g(x) between 0 and 1, the sigmoid of a 1x1 convolution (He et al. 2016, sec. 3.1).
 
     (B, C_in, H, W) -> (B, C_out, H/stride, W/stride). The network sets its bias to `initial_bias`."""
@@ -78,11 +79,72 @@ class Addition(NoAddition):
         return y + self.shortcut(x)  # not in place: an activation may need its y
 
 
-class ScaledAddition(Addition):
-    """The sum b y + drop(s h(x)) with a branch scale b, a shortcut scale s and dropout of the shortcut."""
+class ChannelGate(Gating):
+    """A gate of each channel between 0 and 1, the sigmoid of two maps of the channels' means with ReLU in
+    between (Hu et al. 2018, arXiv:1709.01507, eq. 2 and 3).
 
-    def __init__(self, shortcut: nn.Module, branch_scale: float, shortcut_scale: float, dropout: float):
+    (B, C, H, W) -> (B, C, 1, 1). The hidden layer has C / `reduction` units, and at least one."""
+
+    def __init__(self, channels: int, reduction: int):
+        super().__init__()
+        hidden = max(1, channels // reduction)
+        self.squeeze = nn.Conv2d(channels, hidden, 1)
+        self.excite = nn.Conv2d(hidden, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        s = x.mean((2, 3), keepdim=True)
+        return self.excite(F.relu(self.squeeze(s))).sigmoid()
+
+
+class SqueezeAndExcitation(nn.Module):
+    """The end of a branch that multiplies each channel by its gate, g(y) y (Hu et al. 2018, eq. 4)."""
+
+    def __init__(self, channels: int, reduction: int):
+        super().__init__()
+        self.gate = ChannelGate(channels, reduction)
+
+    def forward(self, y: Tensor) -> Tensor:  # (B, C, H, W)
+        return self.gate(y) * y
+
+
+class StochasticDepth(nn.Module):
+    """The branch of a block that takes part in a training step at the probability `survival` (Huang et al.
+    2016, arXiv:1603.09382, sec. 3).
+
+    One draw decides for the whole batch, or for the part of it that a process of several has. In evaluation
+    the branch is multiplied by the probability. A dropped branch is computed as well, because a captured step
+    cannot choose. Dropping thus saves no time, and the norms see every batch."""
+
+    def __init__(self, survival: float):
+        super().__init__()
+        self.survival = survival
+
+    def forward(self, y: Tensor) -> Tensor:  # (B, ...)
+        if not self.training:
+            return self.survival * y
+        survives = torch.rand((), device=y.device) < self.survival
+        return survives * y
+
+    def extra_repr(self) -> str:
+        return f"survival={self.survival:g}"
+
+
+class ScaledAddition(Addition):
+    """The sum b e(y) + drop(s h(x)) with a branch scale b, a shortcut scale s and dropout of the shortcut.
+
+    e are the modules that end the branch, if there are any."""
+
+    def __init__(
+        self,
+        shortcut: nn.Module,
+        branch_end: nn.Sequential,
+        *,
+        branch_scale: float,
+        shortcut_scale: float,
+        dropout: float,
+    ):
         super().__init__(shortcut)
+        self.branch_end = branch_end
         self.branch_scale, self.shortcut_scale, self.dropout = branch_scale, shortcut_scale, dropout
 
     def carried(self, x: Tensor) -> Tensor:
@@ -90,7 +152,7 @@ class ScaledAddition(Addition):
 
     def __call__(self, y: Tensor, x: Tensor) -> Tensor:
         carried = self.carried(x)
-        return times(self.branch_scale, y) + carried
+        return times(self.branch_scale, self.branch_end(y)) + carried
 
     def scaled(self, h: Tensor) -> Tensor:
         """Return drop(s h)."""
@@ -99,10 +161,10 @@ class ScaledAddition(Addition):
 
 
 class GatedAddition(ScaledAddition):
-    """The sum b y + drop(s (1 - g(x)) h(x)) with a gate g on the shortcut alone."""
+    """The sum b e(y) + drop(s (1 - g(x)) h(x)) with a gate g on the shortcut alone."""
 
-    def __init__(self, shortcut: nn.Module, gate: Gate, **scales: float):
-        super().__init__(shortcut, **scales)
+    def __init__(self, shortcut: nn.Module, branch_end: nn.Sequential, *, gate: Gate, **scales: float):
+        super().__init__(shortcut, branch_end, **scales)
         self.gate = gate
 
     def carried(self, x: Tensor) -> Tensor:
@@ -111,17 +173,34 @@ class GatedAddition(ScaledAddition):
 
 
 class ExclusiveAddition(GatedAddition):
-    """The sum b g(x) y + drop(s (1 - g(x)) h(x)) with a gate g on branch and shortcut."""
+    """The sum b g(x) e(y) + drop(s (1 - g(x)) h(x)) with a gate g on branch and shortcut."""
 
     def __call__(self, y: Tensor, x: Tensor) -> Tensor:
         h, g = self.shortcut(x), self.gate(x)
         carried = self.scaled((1 - g) * h)
-        return times(self.branch_scale, g * y) + carried
+        return times(self.branch_scale, g * self.branch_end(y)) + carried
 
 
 def times(scale: float, x: Tensor) -> Tensor:
     """Return `scale` times x, without starting a kernel if the scale is 1."""
     return x if scale == 1 else scale * x
+
+
+class BranchScale(Scale):
+    """The learned factor of a residual branch. The network sets its initial value."""
+
+    def set_initial(self, blocks: int) -> None:
+        """Set the value at the start of training, in a network of `blocks` residual blocks.
+
+        One number begins at 0 (Bachlechner et al. 2020, arXiv:2003.04887; De & Smith 2020, arXiv:2002.10444),
+        one per channel at a small value (Touvron et al. 2021, arXiv:2103.17239, sec. 2)."""
+        of_channels = 0.1 if blocks <= 18 else 1e-5 if blocks <= 24 else 1e-6
+        nn.init.constant_(self.scale, of_channels if self.scale.dim() else 0.0)
+
+
+def make_scale(kind: str, *shape: int) -> BranchScale:
+    """Return the learned factor of a branch: `scalar`, or `channels` with the shape (C, 1, ...)."""
+    return BranchScale(0) if kind == "scalar" else BranchScale(0, *shape)
 
 
 def drop_unscaled(x: Tensor, probability: float, training: bool) -> Tensor:

@@ -231,7 +231,8 @@ class Study(Grids, Shared):
         do not suit its recipe."""
         family = self.family(network)
         options = self.options_of(network)
-        chosen = set(options.model_dump(exclude_defaults=True)) - set(options.own)
+        given = options.model_dump(exclude_defaults=True)
+        chosen = {key for key, value in given.items() if family.fixed.get(key) != value} - set(options.own)
         if unknown := sorted(chosen - set(family.takes or chosen)):
             known = nearest(unknown[0], family.takes or (), f"options of {network}")
             raise BadInput(f"options.{unknown[0]}: {network} has no such option; {known}")

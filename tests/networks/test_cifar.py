@@ -328,3 +328,26 @@ def test_small_and_odd_images_pass(size):
     for name in ("resnet", "preresnet", "preresnet_bottleneck"):
         network = build(name, 20, in_channels=1, num_classes=5, gate="exclusive")
         assert network(images(2, 1, size, size)).shape == (2, 5)
+
+
+@pytest.mark.parametrize("name", ["resnet", "preresnet", "resnet_bottleneck"])
+def test_stochastic_depth_has_the_weights_of_the_network_and_no_gradient_in_dropped_branches(name):
+    network, always = build(name, 20, width=4, survival=1e-9), build(name, 20, width=4)
+    assert all(torch.equal(a, b) for a, b in zip(network.parameters(), always.parameters(), strict=True))
+    F.cross_entropy(network(images(4, 3, 8, 8)), torch.arange(4)).backward()
+    last = network.blocks()[-1]  # its branch never survives
+    assert all(not p.grad.any() for conv in last.convolutions for p in conv.parameters())
+    assert network.conv1.weight.grad.any()
+    survivals = [block.branch_end[0].survival for block in network.blocks()]
+    assert survivals == pytest.approx(
+        [1 - k / len(survivals) for k in range(1, len(survivals) + 1)], abs=1e-8
+    )
+    x = images(2, 3, 8, 8)
+    assert torch.equal(build(name, 20, width=4, survival=1.0).eval()(x), always.eval()(x))
+
+
+def test_evaluation_multiplies_a_branch_by_its_survival():
+    block = build("resnet", width=4, norm="none", survival=0.4, survival_rule="constant").stages[0][0].eval()
+    x = images(2, 4, 8, 8)
+    branch = block.conv2(F.relu(block.conv1(x)))
+    torch.testing.assert_close(block(x), F.relu(x + 0.4 * branch))

@@ -1,31 +1,29 @@
-from typing import Annotated
-
 import pytest
 from pydantic import ValidationError
 
 from depthbench.errors import BadInput
+from depthbench.networks.architectures import CIFAR, IMAGENET, MLP
 from depthbench.networks.options import (
-    ALL,
     CHOICES,
-    PAPER_VALUES,
-    TAKEN_BY,
+    INITS,
+    NEEDS,
     NetworkOptions,
-    TakenBy,
     check_choices,
+    complete,
     defaults,
-    options_of,
+    draws_random_numbers,
+    survival_of,
 )
 from depthbench.study import model
 
 
 @pytest.mark.parametrize("name", NetworkOptions.model_fields)
-def test_every_option_has_a_default_a_help_text_and_architectures(name):
+def test_every_option_has_a_default_and_a_help_text(name):
     field = NetworkOptions.model_fields[name]
     assert not field.is_required()
     assert field.description
     assert field.description.endswith(".")
-    assert TAKEN_BY[name].architectures
-    assert TAKEN_BY[name].needs in (None, "residual", "bottleneck", *NetworkOptions.model_fields)
+    assert NEEDS[name] in (None, "residual", "bottleneck", *NetworkOptions.model_fields)
 
 
 def test_the_study_has_these_options():
@@ -48,52 +46,87 @@ def test_options_are_in_the_order_of_the_stored_columns():
         "gate_bias",
         "shortcut_dropout",
         "bottleneck_stride",
+        "survival",
+        "survival_rule",
+        "widen",
+        "cardinality",
+        "base_width",
+        "reduction",
+        "growth",
+        "learned_scale",
+        "tat_eta",
+        "transform_bias",
+        "drop_path",
     ]
-
-
-def test_a_new_option_is_declared_once():
-    """The declaration names the architectures that take the option, and holds its help text."""
-
-    class More(NetworkOptions):
-        groups: Annotated[int, TakenBy(ALL)] = 1
-        """Groups of a convolution."""
-
-    field = More.model_fields["groups"]
-    assert (field.default, field.description) == (1, "Groups of a convolution.")
-    assert [mark.architectures for mark in field.metadata if isinstance(mark, TakenBy)] == [ALL]
 
 
 def test_help_texts_state_the_defaults_of_the_papers():
     help_texts = {name: field.description for name, field in NetworkOptions.model_fields.items()}
-    for values in PAPER_VALUES.values():
+    for values in (MLP.values, IMAGENET.values, CIFAR.values):
         assert str(values["width"]) in help_texts["width"]
         assert values["order"] in help_texts["order"]
     first, second = (defaults(has_bottlenecks=bottleneck)["shortcut"] for bottleneck in (False, True))
     assert f"Unset: {first}, or {second} if the blocks are bottlenecks" in help_texts["shortcut"]
 
 
-def test_an_architecture_takes_the_options_that_name_it():
-    assert options_of("mlp") == {"width", "norm", "init", "activation", "dropout", "branch_scale"}
-    assert options_of("imagenet") == options_of("mlp") | {"shortcut", "bottleneck_stride"}
-    assert options_of("cifar") == set(NetworkOptions.model_fields)
-    assert options_of("transformer") == set()
+@pytest.mark.parametrize("architecture", [MLP, IMAGENET, CIFAR], ids=lambda architecture: architecture.name)
+def test_an_architecture_takes_options_that_exist_and_no_others(architecture):
+    assert architecture.takes <= set(NetworkOptions.model_fields)
+    built = complete(architecture, {"width": 3, "norm": None}, residual=True)
+    assert (built.width, built.norm, built.order) == (3, "batch", architecture.values["order"])
+    with pytest.raises(TypeError, match=f"'{architecture.name}' takes no option 'growths'"):
+        complete(architecture, {"growths": 1}, residual=True)
+
+
+RULES = {"bottleneck_stride", "survival_rule", "learned_scale"}
 
 
 def test_choices_are_the_values_that_a_study_may_name():
     assert CHOICES["shortcut"] == ("A", "B", "C")
     assert CHOICES["bottleneck_stride"] == ("1x1", "3x3")
-    assert set(CHOICES) == {"shortcut", "norm", "activation", "order", "gate", "bottleneck_stride"}
+    assert set(CHOICES) == {"shortcut", "norm", "activation", "order", "gate", *RULES}
     check_choices({"shortcut": "C", "width": 7, "anything": None})
     with pytest.raises(BadInput, match="gate = 'open': should be none, exclusive or shortcut_only"):
         check_choices({"gate": "open"})
 
 
-@pytest.mark.parametrize("init", ["he", "xavier", "orthogonal", "normal:0.01", "normal:1e-3", "normal:.5"])
+@pytest.mark.parametrize("init", [*INITS, "normal:0.01", "normal:1e-3", "normal:.5"])
 def test_initialisations(init):
     assert NetworkOptions(init=init).init == init
 
 
 @pytest.mark.parametrize("init", ["glorot", "normal", "normal:0", "normal:-1", "normal:x"])
 def test_an_unknown_initialisation_is_refused(init):
-    with pytest.raises(ValidationError, match="should be he, xavier, orthogonal or normal:STD"):
+    with pytest.raises(
+        ValidationError, match="should be he, xavier, orthogonal, delta_orthogonal or normal:STD"
+    ):
         NetworkOptions(init=init)
+
+
+def test_tat_sets_the_slope_of_leaky_relu_alone():
+    with pytest.raises(
+        BadInput, match=r"tat_eta = 0\.9 sets the slope of leaky_relu, but activation is relu; set"
+    ):
+        complete(CIFAR, {"tat_eta": 0.9}, residual=False)
+    built = complete(CIFAR, {"tat_eta": 0.9, "activation": "leaky_relu"}, residual=False, depth=20)
+    assert (built.tat_eta, built.nonlinear_layers) == (0.9, 19)
+
+
+def test_survival_falls_linearly_to_that_of_the_last_block_or_is_constant():
+    """p_l = 1 - (l / L) (1 - p_L). With p_L = 0.5, (3 L - 1) / 4 blocks survive (Huang et al. 2016)."""
+    linear = complete(CIFAR, {"survival": 0.5}, residual=True)
+    survivals = [survival_of(linear, index, 54) for index in range(54)]
+    assert survivals[0] == pytest.approx(1 - 0.5 / 54)
+    assert survivals[26] == 0.75
+    assert survivals[-1] == 0.5
+    assert sum(survivals) == pytest.approx((3 * 54 - 1) / 4)
+    constant = complete(CIFAR, {"survival": 0.5, "survival_rule": "constant"}, residual=True)
+    assert {survival_of(constant, index, 54) for index in range(54)} == {0.5}
+
+
+@pytest.mark.parametrize("option", [{"dropout": 0.1}, {"shortcut_dropout": 0.1}, {"survival": 0.9}])
+def test_options_that_draw_random_numbers_are_known(option):
+    neutral = NetworkOptions().model_dump()
+    assert draws_random_numbers(neutral | option)
+    assert not draws_random_numbers(neutral)
+    assert not draws_random_numbers({"dropout": float("nan"), "survival": None})  # of a stored run

@@ -66,6 +66,17 @@ CHANGED = {
         "gate_bias": -7.0,
         "shortcut_dropout": 0.5,
         "bottleneck_stride": "3x3",
+        "survival": 0.5,
+        "survival_rule": "constant",
+        "widen": 2,
+        "cardinality": 4,
+        "base_width": 32,
+        "reduction": 8,
+        "growth": 24,
+        "transform_bias": -4.0,
+        "drop_path": 0.3,
+        "learned_scale": "scalar",
+        "tat_eta": 0.9,
     },
     "recipe": {
         "steps": 10,
@@ -105,12 +116,20 @@ CHANGED = {
     "evaluate": {"every": 5, "train_size": 100, "log_every": 5, "ten_crop": True, "robustness": ["noisy"]},
 }
 READ = {"data": {"path": "photos", "image_size": 16, "decode": "as_read"}}
+RESNEXT = {"grid": {"network": ["resnext"], "depth": [29]}}
 NEEDS = {  # what else must be set before a key is accepted
     "image_size": {"data": {"path": "photos"}},
     "decode": {"data": {"path": "photos", "image_size": 16}},
     "augmentation": READ,
     "ten_crop": READ,
     "patience": {"data": {"val_size": 60}},
+    "widen": {"grid": {"network": ["wide_resnet"], "depth": [16]}},
+    "cardinality": RESNEXT,
+    "base_width": RESNEXT,
+    "reduction": {"grid": {"network": ["se_resnet"]}},
+    "transform_bias": {"grid": {"network": ["highway"]}},
+    "drop_path": {"grid": {"network": ["fractalnet"], "depth": [40]}},
+    "growth": {"grid": {"network": ["densenet"], "depth": [40]}},
 }
 
 
@@ -499,3 +518,10 @@ def test_names_of_studies_and_variants_that_cannot_be_stored_are_refused(name, p
     overrides = {"name": name} if place == "name" else {"variants": {name: {"of": "plain"}}}
     with pytest.raises(BadInput, match=r"should be 1 to 100 letters|use another name"):
         load_study(None, **overrides)
+
+
+def test_one_value_of_an_option_suits_networks_that_have_it_or_take_it():
+    grid = {"network": ["plain", "highway"], "depth": [8]}
+    assert len(list(load_study(None, grid=grid, options={"norm": "none"}).runs())) == 2 * 3
+    with pytest.raises(BadInput, match=r"options.norm: highway has no such option; options of highway: "):
+        load_study(None, grid=grid, options={"norm": "group"})

@@ -258,10 +258,17 @@ def test_a_captured_step_equals_the_eager_step_with_decoded_crops(tiny, tmp_path
 
 
 @pytest.mark.cuda
-@pytest.mark.parametrize("options", [{"dropout": 0.3}, {"shortcut_dropout": 0.3}])
+@pytest.mark.parametrize("options", [{"dropout": 0.3}, {"shortcut_dropout": 0.3}, {"survival": 0.5}])
 def test_a_captured_step_draws_the_random_numbers_of_the_eager_step(tiny, digits, options):
     """A graph reads the generator's state at each replay, so that each step drops other activations."""
     study = tiny(recipe={"steps": 30, "lr": 0.01}, grid={"network": ["resnet"]}, options=options)
+    assert_captured_equals_eager(next(study.runs()), digits, 30)
+
+
+@pytest.mark.cuda
+def test_a_captured_step_draws_the_paths_of_a_fractal_network(tiny, digits):
+    grid = {"network": ["fractalnet"], "depth": [10]}
+    study = tiny(recipe={"steps": 30, "lr": 0.01}, grid=grid, options={"width": 4})
     assert_captured_equals_eager(next(study.runs()), digits, 30)
 
 

@@ -101,8 +101,10 @@ def test_the_loop_equals_one_written_by_hand(tiny, trained, digits):
     [(0, 0), (1, 1), (5, 5), (6, 6), (8, 6), (13, 6)],  # the evaluation after step 6 makes nine checks
 )
 def test_a_resumed_run_equals_an_uninterrupted_one(tiny, trained, checks, stopped_at):
-    options = {"dropout": 0.2}  # draws from torch's generator, whose state must be restored
-    study = tiny(options=options, data={"val_size": 100}, evaluate={"train_size": None})
+    options = {"dropout": 0.2, "survival": 0.7}  # draw from torch's generator, whose state must be restored
+    study = tiny(
+        options=options, data={"val_size": 100}, evaluate={"train_size": None}, grid={"network": ["resnet"]}
+    )
     run = next(study.runs())
     whole, store = trained(run, folder="whole")
     half, parts = trained(run, folder="parts", should_stop=stop_after(checks))
@@ -115,6 +117,16 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tiny, trained, checks, stoppe
     assert notes == [f"resuming from step {stopped_at}"]
     assert_same_tables(store, parts)
     assert resumed.final == whole.final
+    assert resumed.hashes == whole.hashes
+
+
+def test_a_resumed_run_draws_the_paths_of_an_uninterrupted_one(tiny, trained):
+    run = next(tiny(grid={"network": ["fractalnet"], "depth": [10]}, options={"width": 2}).runs())
+    whole, store = trained(run, folder="whole")
+    assert trained(run, folder="parts", should_stop=stop_after(5))[0].status == "interrupted"
+    torch.rand(7)  # changes the state of the generator
+    resumed, parts = trained(run, folder="parts")
+    assert_same_tables(store, parts)
     assert resumed.hashes == whole.hashes
 
 

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from depthbench.analysis.layers import chosen_steps, fewer_seeds, thinned, zeros_by_design
+from depthbench.analysis.layers import chosen_steps, fewer_seeds, thinned, zero_classifiers, zeros_by_design
 from depthbench.analysis.rows import rows_of
 from depthbench.analysis.theory import COLUMN as PREDICTED_COLUMN
 from depthbench.analysis.theory import theory_lines
@@ -51,7 +51,9 @@ def draw(evidence: Evidence, column: str) -> Figure | None:
     networks = layout.networks_of(layers)
     steps = chosen_steps(layers, canvas.most_rows(len(networks)))
     table = evidence.gradients[column]
-    table = table[table["step"].isin(steps)].merge(zeros_by_design(layers, column), how="left")
+    table = table[table["step"].isin(steps)].merge(
+        zeros_by_design(layers, column, zero_classifiers(runs)), how="left"
+    )
     has_theory = column == PREDICTED_COLUMN and canvas.most_rows(len(networks)) > 1
     predicted = theory_lines(table if has_theory else table.iloc[:0], runs, layers)
     colours = palette.chosen_depth_colours(sorted(runs["depth"].unique()))
@@ -285,7 +287,7 @@ def edges(table: pd.DataFrame) -> list[Edge]:
     """Return the edge marks of rows of `by_layer`, with a column `by_design` if it is known."""
     zero = table["zeros"] > 0
     design = zero & table.get("by_design", pd.Series(False, table.index)).eq(True)
-    by_design = "zero by design, as a branch starts at zero"
+    by_design = "zero by design, as a later factor starts at zero or a branch is dropped"
     return [
         Edge(table[zero & ~design], "zeros", 0.0, "v", "exactly zero in a seed"),
         Edge(table[design], "zeros", 0.0, "v", by_design, is_hollow=True),

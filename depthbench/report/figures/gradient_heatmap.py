@@ -15,7 +15,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
-from depthbench.analysis.layers import thinned, zeros_by_design
+from depthbench.analysis.layers import thinned, zero_classifiers, zeros_by_design
 from depthbench.report.entries import ReportFigure
 from depthbench.report.evidence import Evidence
 from depthbench.report.figures.gradient_by_layer import QUANTITIES, thinned_note
@@ -84,8 +84,10 @@ def draw(evidence: Evidence, column: str) -> Figure | None:
     bar.set_label(f"{unit},\ngeometric mean of {seeds}")
     cells = len(steps) * sum(counts.values())
     notes = []
-    if len(zeros_by_design(layers, column)):
-        notes.append("A zero at step 0 is by design, as a branch starts at zero.")
+    if len(zeros_by_design(layers, column, zero_classifiers(evidence.runs))):
+        notes.append(
+            "A zero at step 0 is by design, as a later factor starts at zero or a branch is dropped."
+        )
     if len(parts) > shown.sum():
         kinds = "deepest depth" if len(places) == 1 else "shallowest and the deepest depth"
         why = ". The page shows all." if canvas.is_slide() and len(parts) <= MOST_PANELS else _too_many(parts)

@@ -45,7 +45,7 @@ ADVICE = {
     "fp32": 'compute in `recipe.precision = "fp32"`',
     "larger_batch": "use a larger batch",
     "faster_statistics": "update the batch statistics faster (momentum of the normalisation)",
-    "less_dropout": "use less dropout, which acts differently in evaluation mode",
+    "less_dropout": "use less dropout or stochastic depth, which act differently in evaluation mode",
     "connect": "check that these layers are used, not frozen and not detached",
     "leaky": "use an activation that is never flat, e.g. leaky_relu",
 }

@@ -30,6 +30,7 @@ def test_the_memory_bound_is_an_upper_bound(tiny, options, depth):
 COVERED = [{"width": 8}, {"shortcut": "C"}, {"norm": "none"}, {"init": "xavier"}, {"activation": "silu"}]
 COVERED += [{"dropout": 0.5}, {"branch_scale": 0.5}, {"gate_bias": 0.0}, {"bottleneck_stride": "3x3"}]
 UNCOVERED = [{"order": "full_pre"}, {"gate": "exclusive"}, {"shortcut_scale": 0.5}, {"shortcut_dropout": 0.5}]
+UNCOVERED += [{"survival": 0.5}]
 
 
 @pytest.mark.parametrize("options", [*COVERED, *UNCOVERED])
