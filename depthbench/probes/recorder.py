@@ -52,8 +52,9 @@ class Uses:
     tensors: dict[int, Tensor] = field(default_factory=dict)
     is_lost: bool = False
     """Whether a tensor that must be joined with another one is no longer there."""
-    is_unordered: bool = False
-    """Whether the numbers do not follow the forward pass, as with activations that are computed again."""
+    is_inseparable: bool = False
+    """Whether single uses have no values: their numbers do not follow the forward pass, as with activations
+    that are computed again, or their gradients add up over several backward passes."""
 
     def __contains__(self, use: int) -> bool:
         return use in self.summaries or use in self.tensors
@@ -326,7 +327,7 @@ class Recorder:
         for index, name in dict.fromkeys(key for process in processes for key in process):
             parts = [process[index, name] for process in processes if (index, name) in process]
             is_of_weights = self.probes[name].of in OF_WEIGHTS
-            if index >= len(self.layers) or is_of_weights or any(part.is_unordered for part in parts):
+            if index >= len(self.layers) or is_of_weights or any(part.is_inseparable for part in parts):
                 continue
             first_row = len(self.layers) + index * self.each_use
             for place in range(self.each_use):
@@ -498,10 +499,12 @@ class Recorder:
             self._release_single_uses()
             if any(use in self._uses[index, name] for name in probes if (index, name) in self._uses):
                 self._lose(index, probes)  # several backward passes, whose gradients add up
+                for name in probes:
+                    self._uses[index, name].is_inseparable = True
                 return
             self._measure(index, probes, self._whole(gradient), use)
             for name in probes if is_recomputed else ():
-                self._uses[index, name].is_unordered = True
+                self._uses[index, name].is_inseparable = True
 
         return measure
 

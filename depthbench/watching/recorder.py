@@ -237,7 +237,7 @@ class LoopRecorder(Recorder):
             key: (
                 [(uses.summaries[use].cpu(), uses.sizes[use]) for use in sorted(uses.summaries)],
                 uses.is_lost,
-                uses.is_unordered,
+                uses.is_inseparable,
             )
             for key, uses in self._uses.items()
             if self.probes[key[1]].of in OF_BATCHES
@@ -247,13 +247,13 @@ class LoopRecorder(Recorder):
         weights = {key: uses for key, uses in self._uses.items() if self.probes[key[1]].of not in OF_BATCHES}
         return [weights, *({key: self._received(*uses) for key, uses in each.items()} for each in everyone)]
 
-    def _received(self, parts: Sequence[tuple[Tensor, int]], is_lost: bool, is_unordered: bool) -> Uses:
+    def _received(self, parts: Sequence[tuple[Tensor, int]], is_lost: bool, is_inseparable: bool) -> Uses:
         """Return the uses that a process sent, numbered in their order."""
         return Uses(
             {use: summary.to(self._device) for use, (summary, _) in enumerate(parts)},
             {use: size for use, (_, size) in enumerate(parts)},
             is_lost=is_lost,
-            is_unordered=is_unordered,
+            is_inseparable=is_inseparable,
         )
 
 

@@ -146,7 +146,7 @@ def test_clipping_and_clearing_after_the_backward_pass(net, batches, watching):
 def test_several_losses_in_one_and_in_several_backward_passes(net, batches, watching):
     (x, y), (other, _) = batches[:2]
     expected = by_hand(net, [(x, y), (other, y)])
-    watch = watching(net)
+    watch = watching(net, each_use=2)
     with watch.step():
         F.cross_entropy(net(x), y).backward()
         F.cross_entropy(net(other), y).backward()
@@ -161,6 +161,9 @@ def test_several_losses_in_one_and_in_several_backward_passes(net, batches, watc
     assert table.loc[(1, "a"), "grad_norm_weight"] == pytest.approx(whole)
     assert math.isnan(table.loc[(1, "a"), "grad_norm_preact"])
     assert "several" in gaps["a"]
+    assert table.loc[(0, "b[1]"), "grad_norm_preact"] > 0
+    assert math.isnan(table.loc[(1, "b[1]"), "grad_norm_preact"])
+    assert table.loc[(1, "b[1]"), "response_std"] > 0
 
 
 @pytest.mark.parametrize("clips", [False, True])
