@@ -2,15 +2,14 @@
 
 Probes that compare the gradients of two steps also need the step before a probed one."""
 
-import sys
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import count
 from types import TracebackType
-from typing import Any, Self, cast
+from typing import Any, Self, TypeVar, cast
 
 import numpy as np
 import torch
@@ -27,6 +26,7 @@ from depthbench.probes.attention import follow_projections
 from depthbench.probes.kept import KeptGradients
 from depthbench.probes.probe import Probe
 from depthbench.probes.rows import rows_of, selected
+from depthbench.probes.uncompiled import uncompiled
 
 FROZEN = "frozen"
 UNUSED = "not used in the step"
@@ -40,6 +40,7 @@ WHOLE = "the network"
 NOTHING = "selects no module and no parameter"
 OF_WEIGHTS = ("weight", "weight_update", "weight_gradients")
 
+Key = TypeVar("Key", bound=Hashable)
 Hook = Callable[[nn.Module, tuple[Any, ...], Any], None]
 
 
@@ -52,11 +53,22 @@ class Uses:
     tensors: dict[int, Tensor] = field(default_factory=dict)
     is_lost: bool = False
     """Whether a tensor that must be joined with another one is no longer there."""
-    is_unordered: bool = False
-    """Whether the numbers do not follow the forward pass, as with activations that are computed again."""
+    is_inseparable: bool = False
+    """Whether single uses have no values: their numbers do not follow the forward pass, as with activations
+    that are computed again, or their gradients add up over several backward passes."""
 
     def __contains__(self, use: int) -> bool:
         return use in self.summaries or use in self.tensors
+
+    def at(self, place: int) -> "Uses | None":
+        """Return the use at a position of the forward pass, from 0. None: there were fewer."""
+        numbers = sorted({*self.summaries, *self.tensors})
+        if place >= len(numbers):
+            return None
+        use = numbers[place]
+        if use not in self.summaries:
+            return Uses(tensors={use: self.tensors[use]})
+        return Uses({use: self.summaries[use]}, {use: self.sizes[use]})
 
 
 @dataclass(frozen=True)
@@ -138,7 +150,7 @@ class Recorder:
         self._transformed: set[nn.Module] = set()  # modules that were called in a transformation
         self._numbers = count()
         self._handles: list[RemovableHandle] = []
-        self._stance = ExitStack()
+        self._contexts = ExitStack()
         self._kept = KeptGradients()
         self._with_gradient: set[int] = set()  # the layers with a gradient when weights were measured
         self._earlier: dict[str, Tensor] | None = None  # gradients of the step before, taken on first need
@@ -244,13 +256,13 @@ class Recorder:
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
-        self._stance.close()
+        self._contexts.close()
         self._clear()
 
     def _force_eager(self) -> None:
         """Run functions that a user's network compiles uncompiled."""
-        if self._may_be_compiled and "torch._dynamo" in sys.modules:
-            self._stance.enter_context(torch.compiler.set_stance("force_eager"))
+        if self._may_be_compiled:
+            self._contexts.enter_context(uncompiled())
 
     @torch.no_grad()
     def values(self) -> Tensor:
@@ -296,10 +308,11 @@ class Recorder:
             if kept:
                 for index, value in zip(kept, measure_all(list(kept.values())), strict=True):
                     measured[index, name] = value
-        for key, uses in self._uses_of_all_processes().items():
+        processes = self._uses_by_process()
+        for key, uses in _of_all(processes).items():
             if key not in measured and not uses.is_lost:
                 measured[key] = _value(self.probes[key[1]], uses)
-        self._measure_each_use(measured)
+        self._measure_each_use(measured, processes)
         dtype = widest_float(self._device)
         missing = torch.full((), float("nan"), dtype=dtype, device=self._device)
         keys = [(index, name) for index in range(len(self.rows)) for name in self.probes]
@@ -309,19 +322,25 @@ class Recorder:
         flat = torch.stack([number.to(self._device, dtype) for number in numbers])
         return flat.reshape(len(self.rows), len(self.probes))
 
-    def _measure_each_use(self, measured: dict[tuple[int, str], Tensor]) -> None:
-        """Add the values of the first uses of each layer, which have rows of their own after the layers."""
-        for (index, name), uses in self._uses.items():
-            if index >= len(self.layers) or self.probes[name].of in OF_WEIGHTS or uses.is_unordered:
+    def _measure_each_use(
+        self, measured: dict[tuple[int, str], Tensor], processes: Sequence[Mapping[tuple[int, str], Uses]]
+    ) -> None:
+        """Add the values of the first uses of each layer, which have rows of their own after the layers.
+
+        The n-th uses in all processes are one use of the whole batch."""
+        for index, name in dict.fromkeys(key for process in processes for key in process):
+            parts = [process[index, name] for process in processes if (index, name) in process]
+            is_of_weights = self.probes[name].of in OF_WEIGHTS
+            if index >= len(self.layers) or is_of_weights or any(part.is_inseparable for part in parts):
                 continue
             if self._is_transformed(index, name):
                 continue
-            for place, use in enumerate(sorted({*uses.summaries, *uses.tensors})[: self.each_use]):
-                row = len(self.layers) + index * self.each_use + place
-                if use in uses.summaries:
-                    measured[row, name] = uses.summaries[use].flatten()[0]
-                else:
-                    measured[row, name] = self.probes[name].measure(uses.tensors[use])
+            first_row = len(self.layers) + index * self.each_use
+            for place in range(self.each_use):
+                own = [one for part in parts if (one := part.at(place)) is not None]
+                if own:
+                    whole = own[0] if len(own) == 1 else _of_all([{"": one} for one in own])[""]
+                    measured[first_row + place, name] = _value(self.probes[name], whole)
 
     def _reasons(self, measured: Collection[tuple[int, str]]) -> dict[str, str]:
         """Return name of a layer, module or parameter -> why values were not measured.
@@ -434,9 +453,9 @@ class Recorder:
         """Return the parameter of a row, with its gradient."""
         return parameter
 
-    def _uses_of_all_processes(self) -> Mapping[tuple[int, str], Uses]:
-        """Return the uses in all processes. `gather` has already added the other processes."""
-        return self._uses
+    def _uses_by_process(self) -> Sequence[Mapping[tuple[int, str], Uses]]:
+        """Return the uses in each process. `gather` has already added the other processes."""
+        return [self._uses]
 
     def _clear(self) -> None:
         self._with_gradient.clear()
@@ -504,10 +523,12 @@ class Recorder:
             self._release_single_uses()
             if any(use in self._uses[index, name] for name in probes if (index, name) in self._uses):
                 self._lose(index, probes)  # several backward passes, whose gradients add up
+                for name in probes:
+                    self._uses[index, name].is_inseparable = True
                 return
             self._measure(index, probes, self._whole(gradient), use)
             for name in probes if is_recomputed else ():
-                self._uses[index, name].is_unordered = True
+                self._uses[index, name].is_inseparable = True
 
         return measure
 
@@ -651,9 +672,23 @@ def joined(tensors: Mapping[int, Tensor]) -> Tensor:
     return torch.cat(list(parts))
 
 
+def _of_all(processes: Sequence[Mapping[Key, Uses]]) -> Mapping[Key, Uses]:
+    """Return the uses in all processes, one after the other. Several processes have only summaries."""
+    if len(processes) == 1:
+        return processes[0]
+    found: dict[Key, Uses] = {}
+    for key, uses in ((key, uses) for process in processes for key, uses in process.items()):
+        whole = found.setdefault(key, Uses())
+        whole.is_lost = whole.is_lost or uses.is_lost
+        for use, summary in uses.summaries.items():
+            number = len(whole.summaries)
+            whole.summaries[number], whole.sizes[number] = summary, uses.sizes[use]
+    return found
+
+
 def _value(probe: Probe, uses: Uses) -> Tensor:
     """Return the value of a probe over all uses."""
-    if len(uses.tensors) > 1:
+    if len(uses.tensors) > 1 or not uses.summaries:
         return probe.measure(joined(uses.tensors))
     summaries = list(uses.summaries.values())
     if probe.combine is not None and len(summaries) > 1:

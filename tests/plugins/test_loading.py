@@ -186,10 +186,10 @@ def test_a_plugin_may_change_a_built_in_family(plugin):
             "from depthbench.networks import NETWORKS as BUILT_IN\n"
             "resnet = BUILT_IN['resnet']\n"
             "wide = replace(resnet, about='4 times as wide', unset={**resnet.unset, 'width': 64})\n"
-            "NETWORKS = {'wide_resnet': wide}\n"
+            "NETWORKS = {'broad_resnet': wide}\n"
         )
     )
-    wide = NETWORKS["wide_resnet"]
+    wide = NETWORKS["broad_resnet"]
     assert wide(depth=8).conv1.out_channels == 64
     assert dataclasses.replace(wide, source="").defaults(8)["width"] == 64
 
