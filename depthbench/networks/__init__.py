@@ -6,13 +6,16 @@
 from depthbench.networks.architectures import (
     cifar,
     densenet,
+    densenet_imagenet,
     highway,
     highway_mlp,
     imagenet,
     mlp,
     resnext,
+    resnext_imagenet,
     se_resnet,
     wide_resnet,
+    wide_resnet_imagenet,
 )
 from depthbench.networks.family import DepthList, DepthRule, Family
 
@@ -95,6 +98,9 @@ NETWORKS: dict[str, Family] = {
         "densely connected CIFAR network, bottlenecks and compression (Huang et al. 2017, sec. 3)",
         bottleneck=True,
     ),
+    "wide_resnet_imagenet": wide_resnet_imagenet(),
+    "resnext_imagenet": resnext_imagenet(),
+    "densenet_imagenet": densenet_imagenet(),
     "highway": highway(),
     "highway_mlp": highway_mlp(),
 }

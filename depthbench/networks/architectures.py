@@ -12,11 +12,13 @@ COMMON = frozenset(
 )
 MLP = Architecture("mlp", COMMON, {"width": 256, "order": "full_pre"})
 IMAGENET = Architecture(
-    "imagenet", COMMON | {"shortcut", "bottleneck_stride"}, {"width": 64, "order": "original"}
+    "imagenet",
+    COMMON | {"shortcut", "bottleneck_stride", "stem"},
+    {"width": 64, "order": "original", "stem": "imagenet"},
 )
 CIFAR = Architecture(
     "cifar",
-    IMAGENET.takes | {"order", "shortcut_scale", "gate", "gate_bias", "shortcut_dropout"},
+    IMAGENET.takes - {"stem"} | {"order", "shortcut_scale", "gate", "gate_bias", "shortcut_dropout"},
     {"width": 16, "order": "original"},
 )
 
@@ -37,6 +39,16 @@ RESNEXT = Architecture(
         "bottleneck_stride": "3x3",
     },
 )
+WIDE_IMAGENET = Architecture(
+    "wide_resnet_imagenet",
+    IMAGENET.takes - {"bottleneck_stride"} | {"widen"},
+    {**IMAGENET.values, "widen": 2, "bottleneck_stride": "3x3"},
+)
+RESNEXT_IMAGENET = Architecture(
+    "resnext_imagenet",
+    IMAGENET.takes - {"bottleneck_stride"} | {"cardinality", "base_width"},
+    {**IMAGENET.values, "cardinality": 32, "base_width": 4, "bottleneck_stride": "3x3"},
+)
 SE = Architecture(
     "se_resnet", CIFAR.takes - {"bottleneck_stride"} | {"reduction"}, {**CIFAR.values, "reduction": 16}
 )
@@ -46,6 +58,11 @@ DENSENET = Architecture(
     {"growth": 12, "order": "full_pre"},
 )
 DENSENET_BC = replace(DENSENET, name="densenet_bc")
+DENSENET_IMAGENET = Architecture(
+    "densenet_imagenet",
+    DENSENET.takes | {"stem"},
+    {"growth": 32, "order": "full_pre", "stem": "imagenet"},
+)
 HIGHWAY = Architecture(
     "highway",
     frozenset({"width", "init", "activation", "transform_bias"}),
@@ -66,6 +83,15 @@ IMAGENET_BLOCKS = {  # depth -> number of blocks of each stage (He et al. 2015, 
 }
 IMAGENET_DEPTHS = DepthList(tuple(IMAGENET_BLOCKS))
 IMAGENET_BOTTLENECKS_FROM = 50  # layers
+BOTTLENECK_DEPTHS = DepthList((50, 101))  # Xie et al. 2017, Table 3
+DENSENET_BLOCKS = {  # depth -> layers of each block (Huang et al. 2017, Table 1; 161 in its first versions)
+    121: (6, 12, 24, 16),
+    161: (6, 12, 36, 24),
+    169: (6, 12, 32, 32),
+    201: (6, 12, 48, 32),
+    264: (6, 12, 64, 48),
+}
+DENSENET_DEPTHS = DepthList(tuple(DENSENET_BLOCKS))
 
 HE2015_CIFAR_STEPS = 64_000  # He et al. 2015, sec. 4.2
 HE2015_CIFAR = Protocol({"steps": HE2015_CIFAR_STEPS, "flip": True}, image_size=32)
@@ -207,6 +233,40 @@ def resnext() -> Family:
     )
 
 
+def wide_resnet_imagenet() -> Family:
+    """Describe wide residual networks for ImageNet (Zagoruyko & Komodakis 2016)."""
+    return Family(
+        "depthbench.networks.wide_resnet:WideImageNetResNet",
+        "residual ImageNet network with wide bottlenecks (Zagoruyko & Komodakis 2016, sec. 3)",
+        {"residual": True},
+        BOTTLENECK_DEPTHS,
+        takes=WIDE_IMAGENET.takes,
+        unset=WIDE_IMAGENET.values,
+        bottlenecks_from=IMAGENET_BOTTLENECKS_FROM,
+        matched=(
+            "resnet_imagenet with bottleneck_stride = 3x3, which has the same blocks with 1/k of the filters "
+            "inside. No width of it has as many parameters"
+        ),
+    )
+
+
+def resnext_imagenet() -> Family:
+    """Describe residual networks of grouped bottlenecks for ImageNet (Xie et al. 2017)."""
+    return Family(
+        "depthbench.networks.resnext:ResNeXtImageNet",
+        "residual ImageNet network, grouped bottlenecks (Xie et al. 2017, Table 1)",
+        {"residual": True},
+        BOTTLENECK_DEPTHS,
+        takes=RESNEXT_IMAGENET.takes,
+        unset=RESNEXT_IMAGENET.values,
+        bottlenecks_from=IMAGENET_BOTTLENECKS_FROM,
+        matched=(
+            "resnet_imagenet with bottleneck_stride = 3x3, which has 2 % more parameters at depth 50. The "
+            "3x3 convolutions here have groups, so that no weights can be shared"
+        ),
+    )
+
+
 def se_resnet() -> Family:
     """Describe residual networks with squeeze-and-excitation (Hu et al. 2018)."""
     return Family(
@@ -230,6 +290,22 @@ def densenet(about: str, *, bottleneck: bool = False) -> Family:
         SIX_N_PLUS_4 if bottleneck else THREE_N_PLUS_4,
         takes=architecture.takes,
         unset=architecture.values,
+        matched=(
+            "nothing: each layer is given all earlier maps of its block, so that no chain of layers has "
+            "these shapes. Compare errors at equal parameters or multiply-adds"
+        ),
+    )
+
+
+def densenet_imagenet() -> Family:
+    """Describe densely connected networks for ImageNet (Huang et al. 2017)."""
+    return Family(
+        "depthbench.networks.densenet:ImageNetDenseNet",
+        "densely connected ImageNet network, bottlenecks and compression (Huang et al. 2017, Table 1)",
+        {"bottleneck": True},
+        DENSENET_DEPTHS,
+        takes=DENSENET_IMAGENET.takes,
+        unset=DENSENET_IMAGENET.values,
         matched=(
             "nothing: each layer is given all earlier maps of its block, so that no chain of layers has "
             "these shapes. Compare errors at equal parameters or multiply-adds"

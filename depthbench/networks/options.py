@@ -105,25 +105,33 @@ class NetworkOptions(Section):
 
     widen: Count | None = None
     """Factor k by which the blocks of a wide residual network are wider than its first convolution
-    (Zagoruyko & Komodakis 2016, arXiv:1605.07146). Unset: 10."""
+    (Zagoruyko & Komodakis 2016, arXiv:1605.07146). In an ImageNet network, only the inner convolutions of the
+    bottlenecks are wider. Unset: 10, or 2 for ImageNet networks."""
 
     cardinality: Count | None = None
-    """Groups of the 3x3 convolutions of ResNeXt (Xie et al. 2017, arXiv:1611.05431). Unset: 8."""
+    """Groups of the 3x3 convolutions of ResNeXt (Xie et al. 2017, arXiv:1611.05431). Unset: 8, or 32
+    for ImageNet networks."""
 
     base_width: Count | None = None
     """Filters in each group of the first stage of ResNeXt, for the paper's `width` of 64; otherwise in
-    proportion to it. Unset: 64."""
+    proportion to it. Unset: 64, or 4 for ImageNet networks."""
 
     reduction: Count | None = None
     """Channels per hidden unit of a squeeze-and-excitation gate (Hu et al. 2018, arXiv:1709.01507). Unset:
     16."""
 
     growth: Count | None = None
-    """Channels that each layer of a DenseNet adds, k in Huang et al. 2017 (arXiv:1608.06993). Unset: 12."""
+    """Channels that each layer of a DenseNet adds, k in Huang et al. 2017 (arXiv:1608.06993). Unset: 12, or 32
+    for ImageNet networks."""
 
     transform_bias: float | None = None
     """Initial bias of the gates of a highway network. A negative one lets a layer pass on its input at the
     start of training (Srivastava et al. 2015, arXiv:1505.00387, sec. 2.3). Unset: -2."""
+
+    stem: Literal["imagenet", "cifar"] | None = None
+    """The beginning of an ImageNet network. imagenet: a 7x7 convolution and 3x3 max pooling, both of stride
+    2, which leave 8x8 of 32x32 pixels. cifar: a 3x3 convolution of stride 1 without pooling. Unset:
+    imagenet."""
 
     @property
     def own(self) -> dict[str, Any]:

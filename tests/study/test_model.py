@@ -74,6 +74,7 @@ CHANGED = {
         "reduction": 8,
         "growth": 24,
         "transform_bias": -4.0,
+        "stem": "cifar",
     },
     "recipe": {
         "steps": 10,
@@ -126,6 +127,7 @@ NEEDS = {  # what else must be set before a key is accepted
     "reduction": {"grid": {"network": ["se_resnet"]}},
     "transform_bias": {"grid": {"network": ["highway"]}},
     "growth": {"grid": {"network": ["densenet"], "depth": [40]}},
+    "stem": {"grid": {"network": ["resnet_imagenet"], "depth": [18]}},
 }
 
 
