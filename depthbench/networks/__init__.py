@@ -7,6 +7,8 @@ from depthbench.networks.architectures import (
     cifar,
     densenet,
     densenet_imagenet,
+    googlenet,
+    googlenet_imagenet,
     highway,
     highway_mlp,
     imagenet,
@@ -14,6 +16,9 @@ from depthbench.networks.architectures import (
     resnext,
     resnext_imagenet,
     se_resnet,
+    tutorial_cnn,
+    vgg,
+    vgg_imagenet,
     wide_resnet,
     wide_resnet_imagenet,
 )
@@ -103,4 +108,18 @@ NETWORKS: dict[str, Family] = {
     "densenet_imagenet": densenet_imagenet(),
     "highway": highway(),
     "highway_mlp": highway_mlp(),
+    "vgg": vgg(),
+    "vgg_imagenet": vgg_imagenet(),
+    "googlenet": googlenet(),
+    "googlenet_imagenet": googlenet_imagenet(),
+    "tutorial_cnn": tutorial_cnn(
+        "plain network of CIFAR tutorials, without norm (Extends the example of Keras, 2015)",
+        twin="tutorial_cnn_residual",
+        residual=False,
+    ),
+    "tutorial_cnn_residual": tutorial_cnn(
+        "residual form of the network of CIFAR tutorials (Extends the example of Keras, 2015)",
+        twin="tutorial_cnn",
+        residual=True,
+    ),
 }

@@ -70,7 +70,22 @@ HIGHWAY = Architecture(
 )
 HIGHWAY_MLP = replace(HIGHWAY, name="highway_mlp", values={**HIGHWAY.values, "width": 50})
 
+VGG = Architecture(
+    "vgg",
+    frozenset({"width", "norm", "init", "activation", "dropout"}),
+    {"width": 64, "order": "original"},
+)
+VGG_IMAGENET = replace(VGG, name="vgg_imagenet")
+GOOGLENET = replace(VGG, name="googlenet")
+GOOGLENET_IMAGENET = replace(VGG, name="googlenet_imagenet")
+TUTORIAL = Architecture(
+    "tutorial_cnn",
+    COMMON - {"norm"} | {"shortcut"},
+    {"width": 32, "norm": "none", "order": "original"},
+)
+
 N_PLUS_2 = DepthRule(1, 2)
+SIX_N_PLUS_3 = DepthRule(6, 3)
 THREE_N_PLUS_4, SIX_N_PLUS_4 = DepthRule(3, 4), DepthRule(6, 4)
 SIX_N_PLUS_2, NINE_N_PLUS_2, TWO_N_PLUS_2 = DepthRule(6, 2), DepthRule(9, 2), DepthRule(2, 2)
 
@@ -92,6 +107,14 @@ DENSENET_BLOCKS = {  # depth -> layers of each block (Huang et al. 2017, Table 1
     264: (6, 12, 64, 48),
 }
 DENSENET_DEPTHS = DepthList(tuple(DENSENET_BLOCKS))
+VGG_CONVOLUTIONS = {  # depth -> convolutions of each stage (Simonyan & Zisserman 2015, Table 1)
+    11: (1, 1, 2, 2, 2),
+    13: (2, 2, 2, 2, 2),
+    16: (2, 2, 3, 3, 3),
+    19: (2, 2, 4, 4, 4),
+}
+VGG_DEPTHS = DepthList(tuple(VGG_CONVOLUTIONS), goes_on=True)
+GOOGLENET_DEPTHS = DepthList((22,))
 
 HE2015_CIFAR_STEPS = 64_000  # He et al. 2015, sec. 4.2
 HE2015_CIFAR = Protocol({"steps": HE2015_CIFAR_STEPS, "flip": True}, image_size=32)
@@ -182,6 +205,20 @@ def imagenet(about: str, twin: str, *, residual: bool) -> Family:
         bottlenecks_from=IMAGENET_BOTTLENECKS_FROM,
         protocols={"he2015-imagenet": HE2015_IMAGENET},
     )
+
+
+def vgg_convolutions(depth: int) -> tuple[int, ...]:
+    """Return the number of 3x3 convolutions of each stage of a VGG network.
+
+    Networks deeper than those of the paper repeat one more 3x3 convolution at a time: in stage 5, 4, 3, 2, 1,
+    5 and so on. Depth 22 has (2, 2, 5, 5, 5), the paper's next step, and depth 24 has one more than depth 19
+    in each stage. Raises BadInput for another depth."""
+    VGG_DEPTHS.n(depth)
+    deepest = max(VGG_CONVOLUTIONS)
+    counts = list(VGG_CONVOLUTIONS[min(depth, deepest)])
+    for k in range(depth - deepest):
+        counts[-1 - k % len(counts)] += 1
+    return tuple(counts)
 
 
 def mlp(about: str, twin: str, *, residual: bool) -> Family:
@@ -345,4 +382,80 @@ def highway_mlp() -> Family:
             "plain_mlp with norm = none, which has the same layers without the gates. With width = 71 it has "
             "about as many parameters as this network with width = 50, as in the paper"
         ),
+    )
+
+
+def vgg() -> Family:
+    """Describe VGG networks for small images (Simonyan & Zisserman 2015)."""
+    return Family(
+        "depthbench.networks.vgg:Vgg",
+        "plain network of 3x3 convolutions and max pooling (Simonyan & Zisserman 2015)",
+        {"residual": False},
+        VGG_DEPTHS,
+        takes=VGG.takes,
+        unset=VGG.values,
+        matched=(
+            "nothing: plain halves the map with strides and not by pooling, and has other widths. Compare "
+            "errors at equal parameters or multiply-adds"
+        ),
+        depth_counts="the paper's three fully connected layers, in place of which there is one classifier",
+    )
+
+
+def vgg_imagenet() -> Family:
+    """Describe VGG networks for ImageNet (Simonyan & Zisserman 2015)."""
+    return Family(
+        "depthbench.networks.vgg:ImageNetVgg",
+        "plain ImageNet network of 3x3 convolutions and max pooling (Simonyan & Zisserman 2015)",
+        {"residual": False},
+        VGG_DEPTHS,
+        takes=VGG_IMAGENET.takes,
+        unset=VGG_IMAGENET.values,
+        matched=(
+            "nothing: most of its parameters are in the fully connected layers, which later networks lack. "
+            "Compare errors at equal parameters or multiply-adds"
+        ),
+        smallest_side=32,
+    )
+
+
+def googlenet() -> Family:
+    """Describe GoogLeNet for small images (Szegedy et al. 2015)."""
+    return Family(
+        "depthbench.networks.googlenet:GoogLeNet",
+        "plain network of inception modules (Szegedy et al. 2015, Table 1)",
+        {"residual": False},
+        GOOGLENET_DEPTHS,
+        takes=GOOGLENET.takes,
+        unset=GOOGLENET.values,
+        matched=(
+            "nothing: its modules have parallel branches. Compare errors at equal parameters or multiply-adds"
+        ),
+    )
+
+
+def googlenet_imagenet() -> Family:
+    """Describe GoogLeNet for ImageNet (Szegedy et al. 2015)."""
+    small = googlenet()
+    return replace(
+        small,
+        target="depthbench.networks.googlenet:ImageNetGoogLeNet",
+        about="plain ImageNet network of inception modules (Szegedy et al. 2015, Table 1)",
+        takes=GOOGLENET_IMAGENET.takes,
+        unset=GOOGLENET_IMAGENET.values,
+        smallest_side=15,
+    )
+
+
+def tutorial_cnn(about: str, twin: str, *, residual: bool) -> Family:
+    """Describe the network of CIFAR tutorials, or the same network with shortcuts."""
+    return Family(
+        "depthbench.networks.tutorial_cnn:TutorialCnn",
+        about,
+        {"residual": residual},
+        SIX_N_PLUS_3,
+        twin,
+        TUTORIAL.takes,
+        fuses=False,
+        unset=TUTORIAL.values,
     )

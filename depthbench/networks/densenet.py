@@ -25,7 +25,7 @@ from depthbench.networks.fusing import Respond, in_parts
 from depthbench.networks.imagenet import first_convolution, has_pooling, pool_stem
 from depthbench.networks.layers import Layer, response_of
 from depthbench.networks.options import BuiltOptions, complete
-from depthbench.networks.stages import generator_untouched
+from depthbench.networks.stages import blocks_of, generator_untouched
 
 FIRST_CHANNELS = 16  # that the first convolution returns, or with bottlenecks 2 k (sec. 3, implementation)
 BOTTLENECK = 4  # a bottleneck returns this many times the growth rate
@@ -140,7 +140,7 @@ class ConcatenatingNet(nn.Module):
 
     def blocks(self) -> list[PreActivated]:
         """Return the dense layers and transitions, input side first."""
-        return [block for stage in self.stages for block in stage]
+        return [block for stage in blocks_of(self.stages) for block in stage]
 
     def weighted_layers(self) -> list[Layer]:
         """Return the `depth` weighted layers, input side first. A transition ends its stage.
@@ -148,7 +148,7 @@ class ConcatenatingNet(nn.Module):
         A norm after a layer of 4 k channels is its own. Other outputs are concatenated before a norm, so that
         their response is the output itself."""
         layers = [Layer("conv1", "conv1", self.conv1, response_of(self.conv1, self.norm1))]
-        for s, stage in enumerate(self.stages):
+        for s, stage in enumerate(blocks_of(self.stages)):
             for b, block in enumerate(stage):
                 pairs = zip(block.convolutions, block.responses(), strict=True)
                 for k, (conv, response) in enumerate(pairs, 1):

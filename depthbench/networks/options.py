@@ -67,7 +67,9 @@ class NetworkOptions(Section):
     """The nonlinearity after each layer."""
 
     dropout: Annotated[float, Field(ge=0, lt=1), Draws(0)] = 0.0
-    """Probability of dropping an activation between the layers of a block."""
+    """Probability of dropping an activation between the layers of a block. In VGG networks and GoogLeNet,
+    which have no such blocks: one that enters the classifier or, in vgg_imagenet, the last two of the fully
+    connected layers."""
 
     order: Order | None = None
     """Position of normalisation and activation in a block (He et al. 2016, arXiv:1603.05027, Table 2).
@@ -121,8 +123,8 @@ class NetworkOptions(Section):
     16."""
 
     growth: Count | None = None
-    """Channels that each layer of a DenseNet adds, k in Huang et al. 2017 (arXiv:1608.06993). Unset: 12, or 32
-    for ImageNet networks."""
+    """Channels that each layer of a DenseNet adds, k in Huang et al. 2017 (arXiv:1608.06993). Unset: 12, or
+    32 for ImageNet networks."""
 
     transform_bias: float | None = None
     """Initial bias of the gates of a highway network. A negative one lets a layer pass on its input at the
