@@ -9,7 +9,10 @@ from depthbench.networks.architectures import (
     NF_RESNET,
     cifar,
     densenet,
+    densenet_imagenet,
     fractalnet,
+    googlenet,
+    googlenet_imagenet,
     highway,
     highway_mlp,
     imagenet,
@@ -17,9 +20,14 @@ from depthbench.networks.architectures import (
     of_cifar,
     repvgg,
     resnext,
+    resnext_imagenet,
     scaled_branches,
     se_resnet,
+    tutorial_cnn,
+    vgg,
+    vgg_imagenet,
     wide_resnet,
+    wide_resnet_imagenet,
 )
 from depthbench.networks.family import DepthList, DepthRule, Family
 
@@ -102,6 +110,9 @@ NETWORKS: dict[str, Family] = {
         "densely connected CIFAR network, bottlenecks and compression (Huang et al. 2017, sec. 3)",
         bottleneck=True,
     ),
+    "wide_resnet_imagenet": wide_resnet_imagenet(),
+    "resnext_imagenet": resnext_imagenet(),
+    "densenet_imagenet": densenet_imagenet(),
     "highway": highway(),
     "highway_mlp": highway_mlp(),
     "fractalnet": fractalnet(),
@@ -153,5 +164,19 @@ NETWORKS: dict[str, Family] = {
         "plain CIFAR network after folding, parallel branches in training (Ding et al. 2021)",
         matched="plain has the same initial weights in its 3x3 convolutions; 1x1 convolutions and norms add "
         "parameters until they are folded",
+    ),
+    "vgg": vgg(),
+    "vgg_imagenet": vgg_imagenet(),
+    "googlenet": googlenet(),
+    "googlenet_imagenet": googlenet_imagenet(),
+    "tutorial_cnn": tutorial_cnn(
+        "plain network of CIFAR tutorials, without norm (Extends the example of Keras, 2015)",
+        twin="tutorial_cnn_residual",
+        residual=False,
+    ),
+    "tutorial_cnn_residual": tutorial_cnn(
+        "residual form of the network of CIFAR tutorials (Extends the example of Keras, 2015)",
+        twin="tutorial_cnn",
+        residual=True,
     ),
 }
