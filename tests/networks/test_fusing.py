@@ -7,7 +7,7 @@ from torch import nn
 
 from depthbench.errors import BadInput
 from depthbench.networks import NETWORKS
-from depthbench.networks.fusing import fuse
+from depthbench.networks.fusing import MAX_SHAPES, Fused, fuse
 from depthbench.probes import DEFAULT, PROBES
 from depthbench.probes.recorder import Recorder
 
@@ -41,6 +41,18 @@ def check_fused(name, depth, **options):
         torch.testing.assert_close(fused.get_buffer(key), buffer, msg=key)
     x = torch.randn(4, 3, 8, 8)
     torch.testing.assert_close(fused.eval()(x), network.eval()(x))
+
+
+def test_kernels_of_many_shapes_can_be_compiled():
+    with torch._dynamo.config.patch(recompile_limit=1, accumulated_recompile_limit=1):
+        fused = Fused("eager")
+        for channels in (2, 3, 4):
+            x = torch.randn(2, channels, 5, 5)
+            expected = F.relu(F.batch_norm(x, None, None, training=True))
+            torch.testing.assert_close(fused(nn.BatchNorm2d(channels), F.relu_, x), expected)
+    network = NETWORKS["densenet_imagenet"](depth=264, growth=1)
+    channels = {m.num_features for m in network.modules() if isinstance(m, nn.BatchNorm2d)}
+    assert 64 < len(channels) < MAX_SHAPES
 
 
 def test_a_probed_step_measures_the_parts(monkeypatch):
