@@ -31,6 +31,7 @@ from depthbench.probes.uncompiled import uncompiled
 FROZEN = "frozen"
 UNUSED = "not used in the step"
 FUNCTIONAL = "its weight is used without a call of the layer"
+TRANSFORMED = "called in a transformation of torch.func, e.g. vmap"
 UNREACHED = "no gradient reaches it"
 EARLIER = "no gradient reached it in the step before"
 SEVERAL = "several forward or backward passes in one step"
@@ -54,7 +55,8 @@ class Uses:
     """Whether a tensor that must be joined with another one is no longer there."""
     is_inseparable: bool = False
     """Whether single uses have no values: their numbers do not follow the forward pass, as with activations
-    that are computed again, or their gradients add up over several backward passes."""
+    that are computed again, or their gradients add up over several backward passes, or some were in a
+    transformation."""
 
     def __contains__(self, use: int) -> bool:
         return use in self.summaries or use in self.tensors
@@ -146,6 +148,7 @@ class Recorder:
         self._counts_calls = any(p.of in ("preactivation_gradient", "response") for p in probes.values())
         self._outputs: dict[int, _Output] = {}  # by the address of the storage
         self._effective: dict[int, Tensor] = {}  # the weights that were computed from parameters
+        self._transformed: set[nn.Module] = set()  # modules that were called in a transformation
         self._numbers = count()
         self._handles: list[RemovableHandle] = []
         self._contexts = ExitStack()
@@ -295,6 +298,9 @@ class Recorder:
     def collected(self) -> Tensor:
         """Return `values` as they were measured so far."""
         measured = dict(self._compared)
+        for (index, name), uses in self._uses.items():
+            if self._is_transformed(index, name):
+                uses.is_lost = uses.is_inseparable = True
         for name, measure_all in self.at_once.items():
             kept = {
                 index: joined(uses.tensors)
@@ -353,7 +359,7 @@ class Recorder:
                 reasons[layer.name] = EARLIER if missing == {"weight_gradients"} else self._reason(index)
         for index, other in enumerate(self.selected, len(self.rows) - len(self.selected)):
             if any((index, name) not in measured for name in other.probes):
-                reason = UNUSED
+                reason = TRANSFORMED if other.module in self._transformed else UNUSED
                 if other.parameter is not None:
                     reason = UNREACHED if other.parameter.requires_grad else FROZEN
                 reasons[other.name or WHOLE] = reason
@@ -392,6 +398,8 @@ class Recorder:
         parameters = self.layers[index].weight_parameters
         if not any(parameter.requires_grad for parameter in parameters):
             return FROZEN
+        if self.layers[index].weighted in self._transformed:
+            return TRANSFORMED
         has_gradient = index in self._with_gradient
         if self._counts_calls and not self._calls[index]:
             return FUNCTIONAL if has_gradient else UNUSED
@@ -457,9 +465,25 @@ class Recorder:
         self._uses.clear()
         self._calls.clear()
         self._outputs.clear()
+        self._transformed.clear()
 
     def _hook(self, module: nn.Module, hook: Hook) -> None:
-        self._handles.append(module.register_forward_hook(hook))
+        def untransformed(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+            if is_transformed(first_tensor(output)):
+                self._transformed.add(module)
+            else:
+                hook(module, inputs, output)
+
+        self._handles.append(module.register_forward_hook(untransformed))
+
+    def _is_transformed(self, index: int, probe: str) -> bool:
+        """Return whether a probe lacks uses of a row, because they were in a transformation."""
+        if self.probes[probe].of in (*OF_WEIGHTS, "parameter"):
+            return False
+        if index < len(self.layers):
+            layer = self.layers[index]
+            return not self._transformed.isdisjoint({layer.weighted, layer.response or layer.weighted})
+        return self.selected[index - (len(self.rows) - len(self.selected))].module in self._transformed
 
     def _probes_of(self, tensor: str) -> dict[str, Probe]:
         return {name: probe for name, probe in self.probes.items() if probe.of == tensor}
@@ -535,6 +559,9 @@ class Recorder:
             attention: nn.MultiheadAttention, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any
         ) -> None:
             z = first_tensor(output)
+            if is_transformed(z):
+                self._transformed |= {attention, attention.out_proj}
+                return
             given = dict(zip(("query", "key", "value"), args, strict=False)) | kwargs
             inputs = [given[name] for name in ("query", "key", "value")]
             if z is None or any(x.is_nested for x in inputs):
@@ -623,6 +650,11 @@ def first_tensor(output: Any) -> Tensor | None:
     values = output.values() if isinstance(output, Mapping) else output
     parts = values if isinstance(values, Iterable) else ()
     return next((part for part in parts if isinstance(part, Tensor)), None)
+
+
+def is_transformed(tensor: Tensor | None) -> bool:
+    """Return whether a transformation of torch.func (vmap, grad) made `tensor`, which must not escape it."""
+    return tensor is not None and torch._C._functorch.is_functorch_wrapped_tensor(tensor)
 
 
 def in_backward_pass() -> bool:

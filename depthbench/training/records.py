@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from depthbench.machine.precision import widest_float
-from depthbench.probes.columns import NOT_MEASURED, SELECTED_BY, USE
+from depthbench.probes.columns import NOT_MEASURED, ROW_COLUMNS, SELECTED_BY, USE
 from depthbench.probes.rows import Row
 from depthbench.training.step import means
 from depthbench.training.tracker import Tracker
@@ -127,12 +127,13 @@ class Records:
         steps = len(self._probed_steps)
         flat = numbers[:, kept].reshape(steps * len(rows), shape[2])
         was_measured: np.ndarray = measured[:, kept].reshape(steps * len(rows), shape[2])
-        table = {
-            "step": np.repeat(np.array(self._probed_steps, dtype=np.int64), len(rows)),
-            "layer": np.tile(np.array([row.layer for row in rows], dtype=np.int64), steps),
-            "name": [row.name for row in rows] * steps,
-            "stage": [row.stage for row in rows] * steps,
-        }
+        of_rows = (
+            np.repeat(np.array(self._probed_steps, dtype=np.int64), len(rows)),
+            np.tile(np.array([row.layer for row in rows], dtype=np.int64), steps),
+            [row.name for row in rows] * steps,
+            [row.stage for row in rows] * steps,
+        )
+        table: dict[str, Any] = dict(zip(ROW_COLUMNS, of_rows, strict=True))
         frame = pd.DataFrame(table | {name: flat[:, i] for i, name in enumerate(self._probes)})
         if not was_measured.all():
             frame[NOT_MEASURED] = [",".join(compress(self._probes, ~row)) for row in was_measured]
