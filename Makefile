@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: quickstart test test-fast fuzz lint format package-check clean
+.PHONY: quickstart test test-fast fuzz notebook lint format package-check clean
 .DEFAULT_GOAL := quickstart
 
 quickstart: .venv/installed  ## set up, train the quick study on bundled data, write its report
@@ -16,6 +16,11 @@ test-fast: .venv/installed-dev  ## set up, run the tests that are not marked slo
 
 fuzz: .venv/installed-dev  ## set up, test thousands of damaged and odd inputs
 	$(BIN)/python -m pytest -n 3 tests/fuzz --hypothesis-profile=long
+
+notebook: .venv/installed-dev  ## set up, execute the tutorial in build/notebook
+	mkdir -p build/notebook
+	cp studies/tutorial.ipynb build/notebook
+	cd build/notebook && PATH="$(CURDIR)/$(BIN):$$PATH" jupyter execute --inplace tutorial.ipynb
 
 lint: .venv/installed-dev  ## set up, check style and types
 	$(BIN)/ruff check .

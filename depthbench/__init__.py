@@ -4,6 +4,8 @@ study = load_study("quick", grid={"depth": [20, 56]})
 path = run_study(study)                        # trains, probes, stores
 runs, history, layers = load_results(path)     # three tidy DataFrames
 page = write_report(path)                      # report/index.html, figures, tables
+
+watch(model, "results/mine") measures a training loop of your own.
 """
 
 from importlib import import_module
@@ -20,6 +22,7 @@ __all__ = [  # typed in __init__.pyi
     "load_study",
     "merge_results",
     "run_study",
+    "watch",
     "write_comparison",
     "write_report",
 ]
@@ -33,6 +36,7 @@ _HOMES = {
     "load_study": "depthbench.study.file",
     "merge_results": "depthbench.store.merge",
     "run_study": "depthbench.execution.run",
+    "watch": "depthbench.watching.watch",
     "write_comparison": "depthbench.report.comparison",
     "write_report": "depthbench.report",
 }

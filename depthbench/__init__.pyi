@@ -10,5 +10,6 @@ from depthbench.store.merge import merge_results as merge_results
 from depthbench.store.results import load_predictions as load_predictions
 from depthbench.store.results import load_results as load_results
 from depthbench.study.file import load_study as load_study
+from depthbench.watching.watch import watch as watch
 
 __version__: str

@@ -1,6 +1,4 @@
-"""The options that a function or class declares: its keyword parameters, with their types and defaults.
-
-No torch here."""
+"""The options that a function or class declares: parameters with their types and defaults. No torch here."""
 
 import inspect
 import json
@@ -26,18 +24,18 @@ class Parameter:
     """One option of a builder."""
 
     kind: Any
-    """Its type, as pydantic takes it."""
+    """Its type. Anything that pydantic accepts as one."""
     default: Any
     adapter: TypeAdapter[Any] = field(repr=False)
 
     def parsed(self, value: Any) -> Any:
-        """Return the builder's argument for a value of a study file: a tuple for a list, for example.
+        """Convert a value of a study file to an argument of the builder, for example a list to a tuple.
 
         Raises ValidationError."""
         return self.adapter.validate_json(json.dumps(value, default=str))
 
     def stored(self, argument: Any) -> Any:
-        """Return the value of a study file for an argument of the builder. See `parsed`."""
+        """Convert an argument of the builder to a value of a study file. See `parsed`."""
         return self.adapter.dump_python(argument, mode="json", warnings=False)
 
 
@@ -49,7 +47,7 @@ class Parameters:
 
     @cached_property
     def defaults(self) -> dict[str, Any]:
-        """The values of options that are unset, as a study file has them. Without those that must be set."""
+        """The defaults, as values of a study file. Options that must be set are left out."""
         return {
             name: parameter.stored(parameter.default)
             for name, parameter in self.known.items()
@@ -57,11 +55,10 @@ class Parameters:
         }
 
     def checked(self, values: Mapping[str, Any], owner: str, others: Collection[str] = ()) -> dict[str, Any]:
-        """Return the values that differ from their defaults, as a study file has them.
+        """Check the values of options, and return those that differ from their defaults.
 
-        owner: what has the options. others: its options that are declared elsewhere. Raises BadInput for an
-        unknown option, with the nearest known one, and for a value that the type of the option does not
-        allow."""
+        owner: the name of the network. others: options of it that are declared elsewhere. Raises BadInput for
+        an unknown option, with the nearest known one, and for a value of the wrong type."""
         checked = {}
         for name, value in values.items():
             if name not in self.known:
@@ -80,7 +77,7 @@ class Parameters:
         return checked
 
     def arguments(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the arguments of the builder for values that were checked. Other values are left as is."""
+        """Convert checked values to arguments of the builder. Values of other options are unchanged."""
         return {
             name: self.known[name].parsed(value) if name in self.known else value
             for name, value in values.items()
@@ -90,16 +87,16 @@ class Parameters:
 def parameters_of(target: Callable[..., Any], fixed: Mapping[str, Any], given: Collection[str]) -> Parameters:
     """Return the options that a function or class declares.
 
-    These are its parameters that can be passed by name and whose values a study file can hold. A type that is
-    not annotated is that of the default. fixed: arguments that replace defaults. given: parameters that are
-    no options."""
+    These are the parameters that can be passed by name and whose values a study file can hold. Without an
+    annotation, the type is that of the default. fixed: arguments that replace defaults. given: parameters
+    that are not options."""
     known = {}
     for name, parameter in _signature(target).items():
         if name in given or parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
             continue
         default = fixed.get(name, parameter.default)
         kind = parameter.annotation
-        if kind is parameter.empty or isinstance(kind, str):  # a name that only a type checker sees
+        if kind is parameter.empty or isinstance(kind, str):  # absent, or known only to a type checker
             kind = _type_of(default)
         if (adapter := _adapter(kind, default)) is not None:
             known[name] = Parameter(kind, default, adapter)
@@ -118,18 +115,18 @@ def _signature(target: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
 
 
 def _type_of(default: Any) -> Any:
-    """Return the type of an option from its default. The default 1 also allows 0.5."""
+    """Return the type that the default of an option implies. An int also allows a float."""
     if default is None or default is REQUIRED:
         return Any
     return int | float if type(default) is int else type(default)
 
 
 def _adapter(kind: Any, default: Any) -> TypeAdapter[Any] | None:
-    """Return what checks an option, or None if a study file cannot hold its values, e.g. of a module."""
+    """Return what checks an option, or None if a study file cannot hold its values, e.g. modules."""
     try:
         try:
             adapter = TypeAdapter(kind, config=STRICT)
-        except PydanticUserError:  # a type with settings of its own
+        except PydanticUserError:  # a type that has its own pydantic config
             adapter = TypeAdapter(kind)
         adapter.json_schema()
         if default is not REQUIRED:

@@ -79,7 +79,7 @@ def problem_of_name(name: str) -> str | None:
         return "is not UTF-8"
     if not name or not name.isprintable():
         return "is empty" if not name else "has characters that cannot be printed"
-    if bad := re.search(r'[/\\:*?"<>|]', name):
+    if bad := re.search(r'[/\\:*?"<>|,]', name):  # a comma separates names on the command line
         return f"contains {bad[0]!r}"
     if name[0] in ". -" or name[-1] in ". ":
         return "begins or ends with a dot, a space or a hyphen"

@@ -29,7 +29,7 @@ class Entry:
     built-in one."""
 
     find: Callable[[], Any] | None = field(default=None, kw_only=True, repr=False, compare=False)
-    """Returns the entry that an installed package defines, which is imported when it is first used."""
+    """Imports and returns the entry of an installed package. None: this is the entry itself."""
 
     @property
     def is_ours(self) -> bool:
@@ -37,7 +37,7 @@ class Entry:
         return isinstance(self.target, str) and self.target.startswith("depthbench.")
 
     def resolved(self) -> Self:
-        """Return the entry itself, or the one that an installed package defines in its place.
+        """Return the entry itself, or import it from the installed package that defines it.
 
         Raises BadInput if the package cannot be imported."""
         entry: Self = self if self.find is None else self.find()

@@ -1,4 +1,4 @@
-"""Write a plug-in or a study to start from, with its test, from the templates in depthbench/templates."""
+"""Write an example of a plug-in or study, and its test, from the templates in depthbench/templates."""
 
 import importlib.util
 import keyword
@@ -21,12 +21,12 @@ from depthbench.study.model import file_name
 
 @dataclass(frozen=True)
 class Kind:
-    """What `depthbench new` can write."""
+    """A kind of file that `depthbench new` can write."""
 
     commands: Sequence[str]
-    """What to do next, besides running the test. Each works as it is."""
+    """The commands to run next, after the test. They work without changes to the file."""
     list: str | None = None
-    """The list that it extends, if it is a plug-in."""
+    """The list that it extends. None: it is not a plug-in."""
 
 
 KINDS: dict[str, Kind] = {
@@ -68,14 +68,14 @@ class Written:
     file: Path
     test: Path
     commands: Sequence[str]
-    """What to do next, in the shell."""
+    """The shell commands to run next."""
 
 
 def write_new(kind: str, name: str, folder: str | Path = ".") -> Written:
     """Write a file of a kind, one of KINDS, and its test to `folder`, which is created.
 
-    name: that of the entry or the study. The file has the same name, with underscores. Raises BadInput for an
-    unknown kind, for a name that cannot be used, and if one of the files exists; then nothing is written."""
+    name: the name of the entry or study. The file has the same name, with underscores. Raises BadInput for an
+    unknown kind, for a name that cannot be used, and if one of the files exists. Then nothing is written."""
     if kind not in KINDS:
         raise BadInput(f"new {kind}: {nearest(kind, KINDS, 'kinds')}")
     folder = expand(folder)
@@ -115,7 +115,7 @@ def write_new(kind: str, name: str, folder: str | Path = ".") -> Written:
 
 
 def _module_of(kind: str, name: str) -> str:
-    """Return the name of the file, without suffix. Raises BadInput for a name that cannot be used."""
+    """Return the name of the file without suffix. Raises BadInput for a name that cannot be used."""
     where = f"new {kind} {name}"
     module = re.sub(r"[-.]", "_", name)
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_.-]*", name) or keyword.iskeyword(module):

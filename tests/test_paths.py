@@ -60,7 +60,7 @@ def test_names_that_can_be_a_part_of_a_file_name(name):
             "a ",
             "-a",
         ),
-        *("con", "NUL.txt", "lpt1", "a" * (LONGEST_NAME + 1), "ö" * 60, "caf\udce9", 'a"b', "a*"),
+        *("con", "NUL.txt", "lpt1", "a" * (LONGEST_NAME + 1), "ö" * 60, "caf\udce9", 'a"b', "a*", "a,b"),
     ],
 )
 def test_names_that_act_as_paths_or_cannot_be_stored(name):

@@ -115,6 +115,9 @@ def differing(settings: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["setting", *settings])
 
 
+UNKNOWN = "unknown"
+"""The value of a setting that is unknown, because another loop trained the runs (`depthbench.watch`)."""
+
 CAUTIONS = (
     (IMAGES, "different images or splits, so its errors are from a different task"),
     (TRAINING, "a different recipe, which may explain a difference"),
@@ -131,9 +134,15 @@ def cautions(settings: pd.DataFrame, runs: pd.DataFrame) -> list[str]:
 
     settings: `differing`. runs: those of `join_studies`."""
     baseline, *others = settings.columns[1:]
-    sentences = []
+    sentences = [
+        f"{label} was trained by another loop (depthbench.watch), so its recipe, options and images are "
+        "unknown."
+        for label in (baseline, *others)
+        if (settings[label] == UNKNOWN).any()
+    ]
     for other in others:
         changed = settings.loc[settings[baseline] != settings[other]]
+        changed = changed[(changed[[baseline, other]] != UNKNOWN).all(axis=1)]
         changed = changed[~changed["setting"].isin(IRRELEVANT)]
         has_recipe = changed["setting"].str.startswith(TRAINING).any()
         for keys, reason in CAUTIONS:

@@ -11,6 +11,7 @@ import pandas as pd
 
 from depthbench.analysis.chance import NEAR, near_chance
 from depthbench.analysis.layers import CLASSIFIER, was_not_measured
+from depthbench.analysis.protocol import settled_options
 from depthbench.analysis.rows import rows_of
 from depthbench.analysis.verdict import EVALUATIONS, LAST_PART
 from depthbench.networks import NETWORKS
@@ -78,7 +79,9 @@ def diagnose(runs: pd.DataFrame, history: pd.DataFrame, layers: pd.DataFrame) ->
     - constant_response: the response of a layer is the same for all units and images at the last probed step.
       layer; layers, their number.
     - zero_by_design: no fault. The gradient is zero at the start and arrives within START updates, as for
-      zero-initialised branches, or `branch_scale` is 0. layers, their number."""
+      zero-initialised branches, or `branch_scale` is 0. layers, their number.
+
+    A gradient that is zero because stochastic depth or drop-path left out a layer is no finding."""
     near = near_chance(runs) if len(runs) else np.nan
     settings = {run["run_id"]: run for run in rows_of(runs)}
     found: dict[str, list[_Found]] = {run_id: [] for run_id in settings}
@@ -162,9 +165,13 @@ def _of_run(rows: pd.DataFrame, columns: Sequence[str], run: Mapping[str, Any]) 
     # a layer without a number in any step is not measured by this probe, e.g. if its module is not called
     stacked = np.stack(list(tables.values()))  # (columns, layers, steps)
     measured = ~np.isnan(stacked).all(axis=2, keepdims=True)
-    arrives = (np.isfinite(stacked) & (stacked > 0)).any(axis=(0, 2))
+    arriving = (np.isfinite(stacked) & (stacked > 0)).any(axis=0)  # (layers, steps)
+    arrives = arriving.any(axis=1)
     is_zero: np.ndarray = (stacked == 0).any(axis=0)
     never = ~arrives & ~np.isinf(stacked).any(axis=(0, 2))
+    dropped = is_zero & _may_be_dropped(arriving, run)
+    is_zero &= ~dropped
+    never &= ~dropped.any(axis=1)
     if not arrives.any():  # then nothing sets these layers apart
         never[:] = False
     if steps[-1] <= START:  # too early to tell a zero that stays from one at the start
@@ -176,7 +183,9 @@ def _of_run(rows: pd.DataFrame, columns: Sequence[str], run: Mapping[str, Any]) 
         finding = "zero_by_design" if blocked else "no_gradient"
         found.append(_Found(finding, numbers, tuple(names[never])))
     is_zero[never] = False
-    by_design = _zero_at_start(is_zero, arrives, steps)
+    family = NETWORKS.get(run.get("family", ""))
+    has_zero_classifier = family is not None and family.zero_classifier
+    by_design = _zero_at_start(is_zero, arrives, steps, has_zero_classifier=has_zero_classifier)
     if by_design.any():
         found.append(_Found("zero_by_design", {"layers": float(by_design.sum())}, tuple(names[by_design])))
     is_zero[by_design] = False
@@ -197,6 +206,23 @@ def _of_run(rows: pd.DataFrame, columns: Sequence[str], run: Mapping[str, Any]) 
             found = [each for each in found if each.finding != "zero_gradient"]
         found += dead_inputs
     return found
+
+
+def _may_be_dropped(arriving: np.ndarray, run: Mapping[str, Any]) -> np.ndarray:
+    """Return (layers, steps): whether stochastic depth or drop-path explains that a layer has no gradient.
+
+    arriving: (layers, steps), whether a layer has a gradient in a step. A gradient of a layer nearer to the
+    input has passed around a dropped branch. A column of a fractal network is dropped as a whole."""
+    family = NETWORKS.get(run.get("family", ""))
+    if family is None or not family.is_ours:
+        return np.array(False)
+    options = settled_options(run)
+    if options["drop_path"]:
+        return np.array(True)
+    if options["survival"] == 1:
+        return np.array(False)
+    nearer = np.maximum.accumulate(arriving, axis=0)[:-1]
+    return np.concatenate([np.zeros_like(arriving[:1]), nearer])
 
 
 def _by_step(rows: pd.DataFrame, column: str) -> np.ndarray:
@@ -222,11 +248,14 @@ def _is_unused(rows: pd.DataFrame) -> np.ndarray:
     return np.isnan(_by_step(rows, "weight_norm"))
 
 
-def _zero_at_start(is_zero: np.ndarray, arrives: np.ndarray, steps: np.ndarray) -> np.ndarray:
+def _zero_at_start(
+    is_zero: np.ndarray, arrives: np.ndarray, steps: np.ndarray, *, has_zero_classifier: bool
+) -> np.ndarray:
     """Return which layers have a zero gradient at step 0 that arrives soon (see `diagnose`).
 
     is_zero: (layers, steps). arrives: (layers,), whether a layer has a gradient at any step. If no later step
-    is probed, a layer nearer to the input that has a gradient shows that zero is no vanished gradient."""
+    is probed, a layer nearer to the input that has a gradient shows that zero is no vanished gradient, and so
+    does a classifier that begins at zero."""
     if steps[0] != 0:
         return np.zeros(len(is_zero), bool)
     prefix = np.cumprod(is_zero, axis=1).astype(bool)
@@ -236,7 +265,7 @@ def _zero_at_start(is_zero: np.ndarray, arrives: np.ndarray, steps: np.ndarray) 
     if steps[-1] > last_zero.max(initial=-1):
         return ends & ~is_zero[:, -1]
     nearer = np.concatenate([[False], np.maximum.accumulate(arrives)[:-1]])
-    return ends & (~is_zero[:, -1] | nearer)
+    return ends & (~is_zero[:, -1] | nearer | has_zero_classifier)
 
 
 def _first(finding: str, table: np.ndarray, steps: np.ndarray, names: pd.Series) -> _Found:
@@ -334,10 +363,11 @@ def _advice(finding: str, evidence: Mapping[str, Any], run: Mapping[str, Any]) -
     """Return what to try, as keys. `run` is a row of `Results.runs` with the finding."""
     family = NETWORKS.get(run.get("family", ""))
     is_ours = family is not None and family.is_ours  # the options of a plug-in say nothing of its network
-    options = {key: run.get(f"options.{key}") if is_ours else None for key in ("norm", "activation", "init")}
+    options = settled_options(run) if is_ours else dict.fromkeys(("norm", "activation", "init"))
+    takes = family.takes or () if family is not None else ()
     structure = {
         "residual": family is not None and family.is_residual is False,
-        "normalise": options["norm"] == "none",
+        "normalise": options["norm"] == "none" and "norm" in takes,
         "activation": options["activation"] in SATURATING,
     }
     drops = draws_random_numbers({key: run.get(f"options.{key}") for key in DRAWS})
@@ -351,7 +381,9 @@ def _advice(finding: str, evidence: Mapping[str, Any], run: Mapping[str, Any]) -
     if finding == "at_chance":
         low, high = evidence.get("ratio_start", (np.nan, np.nan))
         if high < SMALL:
-            return change + (("he_init",) if options["init"] not in (None, "he") else ()) or ("other_init",)
+            return change + (("he_init",) if "init" in takes and options["init"] != "he" else ()) or (
+                "other_init",
+            )
         if low > LARGE:
             return (*change, "lower_lr", warmup)
         fell_back = evidence["lowest"][0] < evidence["chance"][0] - NEAR

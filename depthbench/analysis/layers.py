@@ -1,18 +1,20 @@
 """Probe values by layer, over the seeds of each network and depth."""
 
 import math
+from collections.abc import Collection
 
 import numpy as np
 import pandas as pd
 
 from depthbench.analysis.intervals import NO_BOUNDS
 from depthbench.analysis.summary import over_seeds
+from depthbench.networks import NETWORKS
 from depthbench.probes.columns import NOT_MEASURED, SELECTED_BY, USE
 
 CLASSIFIER = "fc"  # the stage of the classifier
 KEYS = ["network", "depth", "step", "layer"]
 KINDS = ["zeros", "infinite", "nans", "unmeasured"]
-"""The columns of `by_layer` that count values that a log axis cannot show."""
+"""Columns of `by_layer`: the counts of values that a log axis cannot show."""
 
 
 def by_layer(layers: pd.DataFrame, column: str, *, is_log: bool = True) -> pd.DataFrame:
@@ -21,11 +23,12 @@ def by_layer(layers: pd.DataFrame, column: str, *, is_log: bool = True) -> pd.Da
     `layers` is `Results.layers`: runs of any status count for the steps at which they were probed. The mean
     is geometric, or arithmetic without `is_log`. Columns:
     - the four keys; position, 0 at the input and 1 at the output;
-    - mean, which is 0 if the value of a seed is 0 (if `is_log`), and NaN if one is infinite or not a number,
-      or if none was measured;
-    - low and high, the lowest and highest value that is finite (and positive, if `is_log`);
-    - n, the number of seeds probed; zeros (if `is_log`), infinite, nans and unmeasured, how many of their
-      values are exactly 0, infinite, measured but not a number, and not measured.
+    - mean: 0 if `is_log` and some seed is 0; NaN if some seed is infinite or not a number, or if no seed was
+      measured;
+    - low and high, the lowest and highest finite value (only positive values, if `is_log`);
+    - n, the number of seeds probed;
+    - zeros (if `is_log`), infinite, nans and unmeasured, the numbers of seeds whose value is exactly 0,
+      infinite, measured but not a number, and not measured.
     """
     codes, networks = pd.factorize(layers["network"], sort=True)
     columns = [*KEYS, column, *({NOT_MEASURED} & set(layers))]
@@ -59,34 +62,36 @@ def _of_network(layers: pd.DataFrame, column: str, is_log: bool) -> pd.DataFrame
 
 
 def _masked(table: pd.DataFrame, is_log: bool = True) -> pd.Series:
-    """Return the means of `by_layer`, 0 if a value is 0, and NaN if one is infinite or not a number."""
+    """Return the column `mean` of `by_layer`, with its exceptions for 0, infinite and not a number."""
     means = table["mean"].mask(table["zeros"] > 0, 0.0) if is_log else table["mean"]
     return means.mask(table["infinite"] + table["nans"] > 0)
 
 
 def was_not_measured(layers: pd.DataFrame, column: str) -> pd.Series:
-    """Return whether the probe `column` was not measured, for each row of `Results.layers`.
+    """Return, for each row of `Results.layers`, whether the probe `column` was not measured.
 
-    Other values of the probe that are NaN were measured."""
+    Every other NaN of the probe was measured."""
     if NOT_MEASURED not in layers:
         return pd.Series(False, layers.index)
     codes, lists = pd.factorize(layers[NOT_MEASURED])
-    has_column = np.array([column in names.split(",") for names in lists] + [False])  # the last: code -1
+    has_column = np.array(
+        [column in names.split(",") for names in lists] + [False]
+    )  # the last one is for code -1, a missing list
     return pd.Series(has_column[codes] & layers[column].isna().to_numpy(), layers.index)
 
 
 def of_weighted_layers(layers: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of `Results.layers` that are of weighted layers, and of all uses of one.
+    """Return the rows of `Results.layers` for weighted layers, each over all its uses.
 
-    The others are of single uses, or of modules and parameters that a probe selects."""
+    Leaves out rows of single uses, and of modules and parameters that a probe selects."""
     return layers[~_is_selected(layers) & ~_is_single_use(layers)] if _has_others(layers) else layers
 
 
 def of_probe(layers: pd.DataFrame, column: str) -> pd.DataFrame:
-    """Return the rows of `Results.layers` that the probe `column` measures: those of modules or parameters
-    if it selects some, and otherwise those of weighted layers.
+    """Return the rows of `Results.layers` that the probe `column` measures.
 
-    `layer` then counts these modules or parameters from 1 on."""
+    If it selects modules or parameters, these are their rows, and `layer` counts them from 1. Otherwise they
+    are the rows of weighted layers."""
     if not _has_others(layers) or SELECTED_BY not in layers:
         return of_weighted_layers(layers)
     codes, lists = pd.factorize(layers[SELECTED_BY])
@@ -112,16 +117,25 @@ def _is_single_use(layers: pd.DataFrame) -> pd.Series:
     return layers[USE].notna() if USE in layers else pd.Series(False, layers.index)
 
 
-def zeros_by_design(layers: pd.DataFrame, column: str) -> pd.DataFrame:
+def zero_classifiers(runs: pd.DataFrame) -> set[str]:
+    """Return the networks in `Results.runs` whose classifier begins at zero, as in Fixup."""
+    families = runs[["network", "family"]].drop_duplicates()
+    known = {name for name, family in NETWORKS.items() if family.zero_classifier}
+    return set(families.loc[families["family"].isin(known), "network"])
+
+
+def zeros_by_design(
+    layers: pd.DataFrame, column: str, zero_classifiers: Collection[str] = ()
+) -> pd.DataFrame:
     """Return the layers whose gradient `column` is zero at step 0 by design, as in zero-initialised branches.
 
     It is exactly 0 in every seed, although a layer nearer to the input has a gradient, which must have passed
-    around this one. If later steps were probed, the layer has a gradient at one of them. Columns: the four
-    keys of `by_layer`; by_design, True."""
+    around this one, or the network is one of `zero_classifiers`. If later steps were probed, the layer has a
+    gradient at one of them. Columns: the four keys of `by_layer`; by_design, True."""
     measured = layers.loc[layers[column].notna(), [*KEYS, column]]
     start = measured[measured["step"] == 0].groupby(KEYS)[column].max().reset_index()
     nearer = start.groupby(["network", "depth"])[column].cummax()  # up to this layer, from the input on
-    start = start[(start[column] == 0) & (nearer > 0)]
+    start = start[(start[column] == 0) & ((nearer > 0) | start["network"].isin(zero_classifiers))]
     later = measured[measured["step"] > 0]
     keys = ["network", "depth", "layer"]
     arrives = later.groupby(keys)[column].max().rename("later").reset_index()
@@ -187,7 +201,7 @@ def thinned(line: pd.DataFrame, most: int) -> pd.DataFrame:
 def last_step(layers: pd.DataFrame, is_known: pd.Series | None = None) -> pd.DataFrame:
     """Return the rows of each network and depth at the last step probed in any seed.
 
-    With `is_known`, this is the last step at which it is true for some layer."""
+    With `is_known`, only steps count at which it is true for some layer."""
     steps = layers["step"] if is_known is None else layers["step"].where(is_known)
     last = steps.groupby([layers["network"], layers["depth"]]).transform("max")
     return layers[layers["step"] == last]

@@ -1,11 +1,12 @@
 """Checks that the twins of a study have equal parameters, initial weights and batches in the same order."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
 from depthbench.analysis.rows import rows_of
+from depthbench.analysis.twins import are_twins
 from depthbench.networks import NETWORKS
 
 
@@ -23,7 +24,7 @@ def match_twins(runs: pd.DataFrame, history: pd.DataFrame) -> pd.DataFrame:
     matches = [tuple(repr(run[key]) for key in ("depth", "seed", *settings)) for run in stored]
     for run, match in zip(stored, matches, strict=True):
         alike.setdefault((run["family"], *match), []).append(run)
-    for first, second in _pairs():
+    for first, second in _pairs(stored):
         for run, match in zip(stored, matches, strict=True):
             for other in alike.get((second, *match), ()) if run["family"] == first else ():
                 batches, steps = _same_batches(run, other, history)
@@ -44,11 +45,14 @@ def match_twins(runs: pd.DataFrame, history: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns).astype(kinds | {"batches_compared": "Int64"})
 
 
-def _pairs() -> list[tuple[str, ...]]:
-    """Return every pair of twin families once, in the order of NETWORKS."""
+def _pairs(runs: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
+    """Return every pair of twins once: families in the order of NETWORKS, then networks that runs state."""
     order = list(NETWORKS).index
     pairs = {frozenset((name, family.twin)) for name, family in NETWORKS.items() if family.twin in NETWORKS}
-    return sorted((tuple(sorted(pair, key=order)) for pair in pairs), key=lambda pair: [*map(order, pair)])
+    known = sorted((tuple(sorted(pair, key=order)) for pair in pairs), key=lambda pair: [*map(order, pair)])
+    others = {run["network"]: run for run in runs if run["family"] not in NETWORKS}.values()
+    stated = [(a["family"], b["family"]) for a in others for b in others if are_twins(a, b)]
+    return [*known, *stated]
 
 
 def _same(one: Any, other: Any) -> Any:

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from depthbench.analysis import FINISHED
+from depthbench.analysis.logged import is_watched
 from depthbench.analysis.protocol import recipe_differences, settled_options
 from depthbench.analysis.rows import rows_of
 
@@ -87,7 +88,7 @@ def reproduction(runs: pd.DataFrame) -> pd.DataFrame:
     """Return a row for each published number of each network and depth of `runs` (`Results.runs`).
 
     A network and depth without a published number has one row, with its test error and the reason in `why`.
-    Networks without a finished run are omitted.
+    Networks without a finished run, and those of `watch`, are omitted.
 
     Columns: network, depth, data, metric (of METRICS); n, the number of finished seeds with this error; mean,
     sd, low and high over these seeds; diverged, how many of them diverged (they count at chance error);
@@ -97,7 +98,7 @@ def reproduction(runs: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for _, group in runs.groupby(["depth", "network"]):
         finished = group[group["status"].isin(FINISHED)]
-        if finished.empty:
+        if finished.empty or is_watched(_first(finished)):  # its recipe is unknown
             continue
         numbers = rows_of(published_for(_first(finished)))
         rows += [_compared(finished, number) for number in numbers] or [_unpublished(finished)]

@@ -12,10 +12,11 @@ import numpy as np
 import pandas as pd
 
 from depthbench.analysis.intervals import NO_BOUNDS, mean_interval
+from depthbench.analysis.protocol import settled_options
 from depthbench.analysis.rows import rows_of
 from depthbench.networks import NETWORKS
 from depthbench.networks.family import Family, Structure
-from depthbench.networks.options import NEEDS, draws_random_numbers
+from depthbench.networks.options import draws_random_numbers
 
 COLUMN = "grad_norm_preact"
 KEYS = ["network", "depth", "stage"]
@@ -66,12 +67,14 @@ def predict(run: Mapping[str, Any], stage: str) -> Prediction | None:
     structure = _structure(run)
     if structure is None or stage not in structure.halvings:
         return None
-    family, options = NETWORKS[run["family"]], _options(run)
+    family, options = NETWORKS[run["family"]], settled_options(run)
     draws = draws_random_numbers(options)
     if options["activation"] != "relu" or options["gate"] != "none" or draws:
         return None
     if options["order"] not in ("original", "full_pre"):
         return None  # other orders are not a chain of map, norm and activation
+    if family.is_residual and options["learned_scale"] != "none":
+        return None
     return (_residual if family.is_residual else _plain)(run, structure, stage, options)
 
 
@@ -98,13 +101,6 @@ def depth_scale(run: Mapping[str, Any]) -> float:
 def _structure(run: Mapping[str, Any]) -> Structure | None:
     family = NETWORKS.get(run.get("family", ""))
     return None if family is None else family.structure
-
-
-def _options(run: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options of a row of `Results.runs`, with the family's values of unset and fixed ones."""
-    given = {key: run.get(f"options.{key}") for key in NEEDS}  # a plug-in's builder has others
-    chosen = {key: value for key, value in given.items() if not pd.isna(value)}
-    return NETWORKS[run["family"]].settle(run["depth"], chosen)
 
 
 def _plain(
@@ -250,14 +246,15 @@ def _follows_a_power(run: Mapping[str, Any]) -> bool:
         "norm": ("batch",),
         "shortcut_scale": (1,),
         "branch_scale": (1,),
+        "learned_scale": ("none",),
         "gate": ("none",),
         "shortcut_dropout": (0,),
         "survival": (1,),
         "shortcut": ("A", "B"),
         "order": ("original", "full_pre"),
     }
-    chosen = _options(run)
-    return all(chosen[key] in values for key, values in required.items())
+    options = settled_options(run)
+    return all(options[key] in values for key, values in required.items())
 
 
 def _slope(norms: np.ndarray, layers: int) -> float:

@@ -21,7 +21,7 @@ from scipy.special import stdtr, stdtrit
 
 from depthbench.analysis import FINISHED
 from depthbench.analysis.rows import rows_of
-from depthbench.networks import NETWORKS
+from depthbench.analysis.twins import STATED, are_twins
 from depthbench.networks.architectures import HE2015_CIFAR_STEPS
 
 LEVEL = 0.05
@@ -86,6 +86,7 @@ def last_errors(runs: pd.DataFrame, history: pd.DataFrame, column: str) -> pd.Da
     ends = finished["run_id"].map(means).fillna(final)  # also for an unreadable history
     finished["error"] = ends.where(finished["status"] == "done", final)
     settings = [key for key in map(str, finished) if key.startswith(("options.", "recipe."))]
+    settings += [column for column in STATED if column in finished]
     return finished.dropna(subset=["error"])[
         ["network", "family", "depth", "seed", "status", *settings, "error"]
     ]
@@ -175,15 +176,13 @@ def widest(pairs: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
 def twins(errors: pd.DataFrame) -> list[tuple[str, str]]:
     """List (plain, residual) networks of twin families with the same options and recipe."""
     settings = [key for key in map(str, errors) if key.startswith(("options.", "recipe."))]
-    networks = rows_of(errors.drop_duplicates("network")[["network", "family", *settings]])
+    stated = [column for column in STATED if column in errors]
+    networks = rows_of(errors.drop_duplicates("network")[["network", "family", *stated, *settings]])
     return [
         (plain["network"], residual["network"])
         for plain in networks
         for residual in networks
-        if (family := NETWORKS.get(plain["family"])) is not None
-        and family.twin == residual["family"]
-        and family.options.get("residual") is False
-        and all(repr(plain[key]) == repr(residual[key]) for key in settings)
+        if are_twins(plain, residual) and all(repr(plain[key]) == repr(residual[key]) for key in settings)
     ]
 
 

@@ -46,7 +46,8 @@ def arms_on(
     best = ours[-1]
     competing = [Arm("conventional", best.jobs, best.threads)] if best.jobs > 1 else []
     ceilings = [Arm("ceiling", *share, mode) for share in shares for mode in modes(device, precision)]
-    return [alone, *competing, *ours, *lanes, Arm(best.what, 1, cores, "probes"), *ceilings]
+    probed = [Arm(best.what, 1, cores, "probes"), Arm("watch", 1, cores, "probes")]
+    return [alone, *competing, *ours, *lanes, *probed, *ceilings]
 
 
 def work_of(arm: Arm, batch_size: int, device: str) -> int:

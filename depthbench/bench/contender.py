@@ -18,6 +18,7 @@ CONTENDERS = {  # made from (case, device), and from lanes if there are several
     "depthbench": Entry(OURS),
     "depthbench eager": Entry(OURS, options={"step": "eager"}),
     "depthbench captured": Entry(OURS, options={"step": "captured"}),
+    "watch": Entry("depthbench.bench.watched:Watched"),
     "ceiling": Entry("depthbench.bench.ceiling:Ceiling"),
 }
 

@@ -110,9 +110,10 @@ def _measure_case(case: Case, arms: list[Arm], teams: Teams, session: Session) -
         for arm in arms[shift:] + arms[:shift]:
             session.begin(f"{case.name}: repeat {repeat + 1} of {session.repeats}, {arm.name}")
             session.add(case, arm, _segment(arm, teams[_team_of(arm)], steps[arm]), repeat=repeat)
-    if case.digits:
-        arm = next(arm for arm in arms if arm.mode == "probes")
-        session.begin(f"{case.name}: whole runs of {CADENCE} steps with and without probes", 0)
+    for arm in arms if case.digits else ():
+        if arm.mode != "probes":
+            continue
+        session.begin(f"{case.name}: whole runs of {CADENCE} steps, {arm.name}", 0)
         _measure_cadence(case, arm, teams[_team_of(arm)], session)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from depthbench.bench.case import ENDLESS, Case
-from depthbench.bench.timing import Timing, timed
+from depthbench.bench.timing import Timing, alternate, timed
 from depthbench.training.mode import StepMode, TrainingMode
 from depthbench.training.trainer import Trainer
 
@@ -43,9 +43,8 @@ class Ours:
         if mode == "steps":
             return [timed("off", self._advance_all, steps, self.device)]
         if mode == "probes":
-            pairs = min(PAIRS, steps)
-            turns = [(steps + i) // pairs for i in range(pairs)]
-            return self._alternate({"off": self.unprobed, "every step": self.probed}, turns)
+            pair = {"off": self.unprobed, "every step": self.probed}
+            return self._alternate(pair, turns_of(steps))
         turns = [CADENCE_PART] * (steps // CADENCE_PART)
         pair = {
             "off": self.trainer(NO_PROBES, steps=steps),
@@ -58,9 +57,11 @@ class Ours:
             trainer.advance()
 
     def _alternate(self, pair: dict[str, Trainer], turns: list[int]) -> list[Timing]:
-        """Time both trainers of `pair` in each turn. The one that begins alternates."""
-        timings = []
-        for i, steps in enumerate(turns):
-            for label, trainer in list(pair.items())[:: -1 if i % 2 else 1]:
-                timings.append(timed(label, trainer.advance, steps, self.device))
-        return timings
+        steps = {label: trainer.advance for label, trainer in pair.items()}
+        return alternate(steps, turns, self.device)
+
+
+def turns_of(steps: int) -> list[int]:
+    """Divide the steps of a segment into turns, in which two loops alternate."""
+    pairs = min(PAIRS, steps)
+    return [(steps + i) // pairs for i in range(pairs)]

@@ -28,7 +28,8 @@ Alone, it has as many threads as torch uses by default. The *ceiling* is the spe
 and a large copy at the same precision, jobs and threads. On a CPU, the product is the faster of BLAS and
 oneDNN. The fraction of the ceiling is the floor time of a step divided by the measured time. The floor time
 is the longer of operations divided by their rate and bytes divided by their bandwidth
-(depthbench/bench/floor.py). The cost of default probes is *measured* in whole runs of the digits study.
+(depthbench/bench/floor.py). *watch* is a training loop in plain, eager PyTorch, with and without
+`depthbench.watch`. The cost of default probes is *measured* in whole runs of the digits study.
 Otherwise it is *computed* from the fraction of steps that are probed and the cost of a probed step."""
 
 

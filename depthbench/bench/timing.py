@@ -1,7 +1,7 @@
 """Time a number of steps."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -24,6 +24,17 @@ def timed(label: str, advance: Callable[[], object], steps: int, device: torch.d
     for _ in range(steps):
         advance()
     return Timing(label, steps, began, _now(device))
+
+
+def alternate(
+    pair: Mapping[str, Callable[[], object]], turns: Sequence[int], device: torch.device
+) -> list[Timing]:
+    """Time the steps of both loops of `pair` in each turn. Each loop starts alternately."""
+    timings = []
+    for i, steps in enumerate(turns):
+        for label, advance in list(pair.items())[:: -1 if i % 2 else 1]:
+            timings.append(timed(label, advance, steps, device))
+    return timings
 
 
 def together(parts: list[Timing]) -> Timing:

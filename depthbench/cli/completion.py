@@ -61,7 +61,7 @@ def lists(incomplete: str) -> list[str]:
 
 
 def kinds(incomplete: str) -> list[str]:
-    """Complete what `depthbench new` writes."""
+    """Complete the kinds of files that `depthbench new` writes."""
     from depthbench.scaffold import KINDS
 
     return _starting(tuple(KINDS), incomplete)

@@ -29,14 +29,14 @@ EXTENSIBLE = {
     "figures": "FIGURES",
     "tables": "TABLES",
 }
-"""List -> its name in a plug-in."""
+"""Argument of `depthbench list` -> name of the dict in a plug-in."""
 
 
 def describe_list(what: str, part: str | None = None, *, imports: bool = False) -> dict[str, str]:
     """Return name -> description of the entries of one of LISTS. Raises BadInput for others.
 
-    part: a section of a study file, or a key, which restricts the settings. imports: whether to import the
-    entries of installed packages to describe them. One that cannot be imported is described by the reason."""
+    part: a section or key of a study file; only its settings are returned. imports: whether to import the
+    entries of installed packages to describe them. If that fails, the description of an entry says why."""
     if part is not None and what != "settings":
         raise BadInput(f"list {what} {part}: only `list settings` takes a second word; leave it out")
     if what == "settings":
@@ -45,9 +45,7 @@ def describe_list(what: str, part: str | None = None, *, imports: bool = False) 
         described: dict[str, str] = {}
         if imports:
             add_installed()
-        for key in describe_keys(
-            part, imports=imports
-        ):  # networks of plug-ins may have options of the same name
+        for key in describe_keys(part, imports=imports):  # several plug-ins may have options of one name
             described[key.name] = f"{described[key.name]} {key}" if key.name in described else str(key)
         return described
     if what == "studies":
@@ -62,7 +60,7 @@ def describe_list(what: str, part: str | None = None, *, imports: bool = False) 
 
 
 def origins(what: str) -> dict[str, str]:
-    """Return name -> where the entry comes from, for the lists that plug-ins can extend. Others: nothing."""
+    """Return name -> where the entry comes from. Empty for a list that plug-ins cannot extend."""
     if what not in EXTENSIBLE:
         return {}
     return {name: entry.origin or "built in" for name, entry in _entries(what).items()}

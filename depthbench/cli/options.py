@@ -135,7 +135,7 @@ class StudyOptions:
         depths: str | None = None,
         searched: Sequence[str] = (),
     ) -> "Study":
-        """Return the study that the options ask for. Raises BadInput. searched: see `read_study`."""
+        """Return the study that the options describe. Raises BadInput. searched: see `read_study`."""
         from depthbench.cli import flags
         from depthbench.cli.consent import Consent
         from depthbench.paths import expand

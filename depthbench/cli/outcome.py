@@ -47,8 +47,8 @@ def announcement(plan: Plan) -> list[str]:
 def recipe_line(study: Study) -> str:
     """Describe the recipe of a resolved study in one line: its main keys, and others that are not defaults.
 
-    For a network with its own recipe or batch size, the keys that it changes follow, and for one of a plug-in
-    its options."""
+    Then follow, for each network with its own recipe or batch size, the keys that it changes, and for each
+    network of a plug-in, its options."""
     recipe = study.recipe.model_dump()
     defaults, apart = Recipe().model_dump(), ("steps", "epochs", "batch_size")
     shown = {key: recipe[key] for key in MAIN_KEYS}

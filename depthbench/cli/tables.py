@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from rich.markup import escape
 from rich.table import Table
 
+from depthbench.analysis.logged import with_batch_errors
 from depthbench.cli.long_table import LongTable
 from depthbench.cli.terminal import out
 from depthbench.machine.units import duration, in_bytes, in_count
@@ -22,13 +23,19 @@ ERRORS = {"train_error_eval": "train error %", "test_error": "test error %", "be
 def runs_table(rows: list[dict[str, Any]], title: str) -> Table:
     """Return a table with a line per run, from rows of `read_runs` or of planned runs.
 
-    Columns that are empty for every run are left out."""
+    Columns that are empty for every run are left out. A loop that `depthbench.watch` recorded may have logged
+    only the train error of its batches."""
+    filled = with_batch_errors(rows)
+    headings = dict(ERRORS)
+    if filled != rows:
+        headings["train_error_eval"] += " (as logged)"
+    rows = filled
     table = Table(title=_cell(title), title_justify="left")
     for heading in ("network", "depth", "seed", "status", "steps"):
         table.add_column(heading, justify="left" if heading in ("network", "status") else "right")
     errors = [key for key in ERRORS if any(row.get(key) is not None for row in rows)]
     timed = any(row.get("seconds") for row in rows)
-    for heading in (*(ERRORS[key] for key in errors), *(["time"] if timed else [])):
+    for heading in (*(headings[key] for key in errors), *(["time"] if timed else [])):
         table.add_column(heading, justify="right")
     for row in rows:
         cells = [
@@ -38,7 +45,7 @@ def runs_table(rows: list[dict[str, Any]], title: str) -> Table:
             row["status"],
             _steps(row),
         ]
-        cells += ["" if row[key] is None else f"{row[key]:.2f}" for key in errors]
+        cells += ["" if row.get(key) is None else f"{row[key]:.2f}" for key in errors]
         cells += [duration(row["seconds"])] if row.get("seconds") else []
         table.add_row(*cells)
     return table

@@ -17,9 +17,13 @@ RESUME = "interrupted: rerun this command to resume"
 
 
 def make_console(**settings: Any) -> Console:
-    """Return a console. A file or a pipe has no width of its own and gets 120 columns."""
-    made = Console(emoji=False, **settings)  # `:x:` in a name or a path is not an emoji
-    return made if made.is_terminal else Console(emoji=False, width=120, **settings)
+    """Return a console. A file or a pipe has no width of its own and gets 120 columns.
+
+    It is never taken for a terminal, as rich does if FORCE_COLOR is set, which it is in notebooks: each frame
+    of a spinner would be one more line."""
+    settings["emoji"] = False  # `:x:` in a name or a path is not one
+    made = Console(**settings)
+    return made if made.file.isatty() else Console(width=120, force_terminal=False, **settings)
 
 
 out, err = make_console(), make_console(stderr=True)

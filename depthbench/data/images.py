@@ -73,7 +73,7 @@ class Images:
 
 
 def problem_of_images(images: Images) -> str | None:
-    """Return what is wrong with the arrays of a data set, in words, or None if nothing is."""
+    """Return a description of what is wrong with the arrays of a data set, or None."""
     count = len(images.classes)
     if count < 2:
         return f"classes has {count} name{'s'[: count != 1]}, but a classifier needs at least 2"

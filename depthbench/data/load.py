@@ -33,9 +33,10 @@ def load_images(data: Data, data_dir: Path, report: folder.Report = lambda done,
 
 
 def _load_from_plugin(entry: Entry, name: str, data_dir: Path) -> Images:
-    """Return what the loader of a plug-in returns. Raises BadInput if it raises, or if it is not as `Images`.
+    """Return the images that a plug-in's loader returns.
 
-    A loader may raise BadInput itself, to say what to do."""
+    Raises BadInput if the loader fails or returns something other than valid `Images`. A BadInput that the
+    loader raises is passed on."""
     where = f"data set {name!r}{f' of {entry.origin}' if entry.origin else ''}"
     try:
         images = entry(data_dir)

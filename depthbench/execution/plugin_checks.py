@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from depthbench.data import DATASETS
 from depthbench.data.images import Images
 from depthbench.data.load import default_data_dir, load_images
 from depthbench.data.settings import Data
@@ -58,11 +59,11 @@ def check_plugins(study: Study, images: Images) -> list[str]:
 
 
 def _notes_on_defaults(study: Study, name: str) -> list[str]:
-    """Return notes on options that are set to depthbench's default, which a builder does not get."""
+    """Return notes on options set to depthbench's default, which is not passed to a builder."""
     options = study.options_of(name)
     return [
         f"{name} has {option} = {default!r}: options.{option} = {getattr(options, option)!r} is the default "
-        "of depthbench, which builders of plug-ins do not get; give the parameter another name to set it"
+        "of depthbench, which is not passed to builders of plug-ins; rename the parameter to set this value"
         for option, default in study.family(name).other_defaults.items()
         if option in options.model_fields_set and option not in options.model_dump(exclude_defaults=True)
     ]
@@ -98,6 +99,7 @@ def check_plugin(
     names = list(networks or [name for name, family in NETWORKS.items() if family.source == plugin.source])
     if not names:
         raise BadInput(f"{file}: defines no networks; add a dict NETWORKS, name -> builder")
+    look_up(DATASETS, "data set", data_set)
     images = load_images(Data(name=data_set), default_data_dir())
     checked = []
     for name in names:

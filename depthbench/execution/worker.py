@@ -71,7 +71,7 @@ class Inbox:
 
 
 def check_code(run: Run) -> None:
-    """Raise BadInput if this process has loaded another version of a run's network than the plan."""
+    """Raise BadInput if the code of a run's network has changed since the study was planned."""
     source = look_up(NETWORKS, "network", run.family).source
     if source and source not in run.plugin:
         raise BadInput(f"the code of {run.family} was edited after the study was planned: rerun the command")

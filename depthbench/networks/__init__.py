@@ -4,17 +4,24 @@
 `torch.manual_seed(seed)` before each build."""
 
 from depthbench.networks.architectures import (
+    DIRACNET,
+    FIXUP,
+    NF_RESNET,
     cifar,
     densenet,
     densenet_imagenet,
+    fractalnet,
     googlenet,
     googlenet_imagenet,
     highway,
     highway_mlp,
     imagenet,
     mlp,
+    of_cifar,
+    repvgg,
     resnext,
     resnext_imagenet,
+    scaled_branches,
     se_resnet,
     tutorial_cnn,
     vgg,
@@ -121,5 +128,55 @@ NETWORKS: dict[str, Family] = {
         "residual form of the network of CIFAR tutorials (Extends the example of Keras, 2015)",
         twin="tutorial_cnn",
         residual=True,
+    ),
+    "fractalnet": fractalnet(),
+    "skipinit": scaled_branches(
+        "residual CIFAR network without normalisation, branches times a learned 0 (De & Smith 2020)",
+        matched="preplain and preresnet with norm = none have the same initial weights; it adds one "
+        "number to each branch",
+        order="full_pre",
+        norm="none",
+        learned_scale="scalar",
+    ),
+    "rezero": scaled_branches(
+        "residual CIFAR network, branches times a learned 0 (Bachlechner et al. 2020)",
+        matched="plain and resnet have the same initial weights; it adds one number to each branch",
+        order="act_before_addition",
+        learned_scale="scalar",
+    ),
+    "layerscale": scaled_branches(
+        "residual CIFAR network, channels of branches times learned small numbers (Touvron et al. 2021)",
+        matched="preplain and preresnet have the same initial weights; it adds one number to each channel "
+        "of a branch",
+        order="full_pre",
+        learned_scale="channels",
+    ),
+    "fixup": of_cifar(
+        "FixupNet",
+        "residual CIFAR network without normalisation, initialised by Fixup (Zhang et al. 2019)",
+        FIXUP,
+        residual=True,
+        matched="plain with norm = none has the same initial weights, except those that Fixup scales or "
+        "sets to zero; it has a bias for each channel, fixup one for each layer",
+    ),
+    "nf_resnet": of_cifar(
+        "NormalizerFreeNet",
+        "residual CIFAR network without normalisation, standardised weights (Brock et al. 2021)",
+        NF_RESNET,
+        residual=True,
+        matched="preplain and preresnet with norm = none have the same initial weights before "
+        "standardisation; their shortcuts have no projection",
+    ),
+    "diracnet": of_cifar(
+        "DiracNet",
+        "plain CIFAR network, convolutions that contain the identity (Zagoruyko & Komodakis 2017)",
+        DIRACNET,
+        residual=False,
+        matched="plain has the same initial weights; here they are normalised and added to the identity",
+    ),
+    "repvgg": repvgg(
+        "plain CIFAR network after folding, parallel branches in training (Ding et al. 2021)",
+        matched="plain has the same initial weights in its 3x3 convolutions; 1x1 convolutions and norms add "
+        "parameters until they are folded",
     ),
 }

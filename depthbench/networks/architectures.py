@@ -1,14 +1,26 @@
-"""Descriptions of the three architectures behind the built-in families. Nothing here imports torch.
+"""Descriptions of the architectures behind the built-in families. Nothing here imports torch.
 
 Each function describes one family of its architecture. NETWORKS lists the families."""
 
 from dataclasses import replace
+from typing import Any
 
 from depthbench.networks.family import DepthList, DepthRule, Family, MemoryBound, Protocol, Structure
 from depthbench.networks.options import Architecture
 
 COMMON = frozenset(
-    {"width", "norm", "init", "activation", "dropout", "branch_scale", "survival", "survival_rule"}
+    {
+        "width",
+        "norm",
+        "init",
+        "activation",
+        "tat_eta",
+        "dropout",
+        "branch_scale",
+        "learned_scale",
+        "survival",
+        "survival_rule",
+    }
 )
 MLP = Architecture("mlp", COMMON, {"width": 256, "order": "full_pre"})
 IMAGENET = Architecture(
@@ -20,6 +32,19 @@ CIFAR = Architecture(
     "cifar",
     IMAGENET.takes - {"stem"} | {"order", "shortcut_scale", "gate", "gate_bias", "shortcut_dropout"},
     {"width": 16, "order": "original"},
+)
+UNNORMALISED = frozenset({"width", "activation", "dropout", "survival", "survival_rule"})
+FIXUP = Architecture("fixup", UNNORMALISED, {"width": 16, "order": "original", "norm": "none"})
+NF_RESNET = Architecture(
+    "nf_resnet", UNNORMALISED | {"init"}, {"width": 16, "order": "full_pre", "norm": "none"}
+)
+DIRACNET = Architecture(
+    "diracnet",
+    frozenset({"width", "norm", "init", "activation", "tat_eta", "dropout"}),
+    {"width": 16, "order": "original"},
+)
+REPVGG = Architecture(
+    "repvgg", frozenset({"width", "init", "activation"}), {"width": 16, "order": "original"}
 )
 
 WIDE = Architecture(
@@ -69,6 +94,11 @@ HIGHWAY = Architecture(
     {"width": 16, "norm": "none", "transform_bias": -2.0, "order": "original"},
 )
 HIGHWAY_MLP = replace(HIGHWAY, name="highway_mlp", values={**HIGHWAY.values, "width": 50})
+FRACTAL = Architecture(
+    "fractalnet",
+    frozenset({"width", "norm", "init", "activation", "drop_path"}),
+    {"width": 64, "drop_path": 0.15, "order": "original"},
+)
 
 VGG = Architecture(
     "vgg",
@@ -84,6 +114,8 @@ TUTORIAL = Architecture(
     {"width": 32, "norm": "none", "order": "original"},
 )
 
+FRACTAL_BLOCKS = 5  # Larsson et al. 2017, sec. 4: 20 layers have 3 columns, 40 layers 4 columns
+FRACTAL_DEPTHS = DepthList(tuple(FRACTAL_BLOCKS * 2**columns for columns in range(6)))
 N_PLUS_2 = DepthRule(1, 2)
 SIX_N_PLUS_3 = DepthRule(6, 3)
 THREE_N_PLUS_4, SIX_N_PLUS_4 = DepthRule(3, 4), DepthRule(6, 4)
@@ -189,6 +221,49 @@ def cifar(
         ),
         protocols={"he2015-cifar": HE2015_CIFAR, "he2016-cifar": HE2016_CIFAR},
         memory=CIFAR_BOUND if is_bounded else None,
+    )
+
+
+def scaled_branches(about: str, matched: str, **options: Any) -> Family:
+    """Describe a residual CIFAR family whose branches have a learned factor.
+
+    An option whose default is not that of all networks cannot be set back, so that it is fixed: `norm`."""
+    return Family(
+        "depthbench.networks.cifar:CifarNet",
+        about,
+        {"residual": True, **options},
+        SIX_N_PLUS_2,
+        None,
+        CIFAR.takes - ({"norm"} & options.keys()),
+        unset=CIFAR.values,
+        matched=matched,
+    )
+
+
+def of_cifar(target: str, about: str, architecture: Architecture, *, residual: bool, matched: str) -> Family:
+    """Describe a family with the stages of CIFAR networks and its own blocks."""
+    return Family(
+        f"depthbench.networks.{architecture.name}:{target}",
+        about,
+        {"residual": residual},
+        SIX_N_PLUS_2,
+        None,
+        architecture.takes,
+        unset=architecture.values,
+        matched=matched,
+        zero_classifier=architecture is FIXUP,
+    )
+
+
+def repvgg(about: str, matched: str) -> Family:
+    """Describe RepVGG with the stages of CIFAR networks (Ding et al. 2021)."""
+    return Family(
+        "depthbench.networks.repvgg:RepVGG",
+        about,
+        depths=SIX_N_PLUS_2,
+        takes=REPVGG.takes,
+        unset=REPVGG.values,
+        matched=matched,
     )
 
 
@@ -458,4 +533,21 @@ def tutorial_cnn(about: str, twin: str, *, residual: bool) -> Family:
         TUTORIAL.takes,
         fuses=False,
         unset=TUTORIAL.values,
+    )
+
+
+def fractalnet() -> Family:
+    """Describe fractal networks (Larsson et al. 2017)."""
+    return Family(
+        "depthbench.networks.fractalnet:FractalNet",
+        "fractal CIFAR network without shortcuts (Larsson et al. 2017, sec. 4)",
+        {},
+        FRACTAL_DEPTHS,
+        takes=FRACTAL.takes,
+        unset=FRACTAL.values,
+        matched=(
+            "its deepest column, which alone is a plain network of the same depth. The other columns have "
+            "about as many parameters again"
+        ),
+        depth_counts="convolutions of the deepest column, without the classifier",
     )

@@ -11,11 +11,11 @@ from math import prod
 from torch import Tensor, nn
 
 from depthbench.networks.components import (
-    ACTIVATIONS,
-    OUT_OF_PLACE,
     Activation,
+    Nonlinearity,
     drop_input,
     identity,
+    make_nonlinearity,
     make_norm,
 )
 from depthbench.networks.fusing import Respond, in_parts
@@ -30,6 +30,7 @@ from depthbench.networks.shortcuts import (
     ScaledAddition,
     SqueezeAndExcitation,
     StochasticDepth,
+    make_scale,
     make_shortcut,
 )
 from depthbench.networks.small_maps import convolution_3x3
@@ -51,14 +52,16 @@ class Block(nn.Module):
     norm1: nn.Module
     norm2: nn.Module
 
-    def __init__(self, convolutions: Sequence[nn.Conv2d], norm: str, activation: str, *, is_first: bool):
+    def __init__(
+        self, convolutions: Sequence[nn.Conv2d], norm: str, activation: Nonlinearity, *, is_first: bool
+    ):
         super().__init__()
         self.convolutions = tuple(convolutions)
         self.norms = tuple(self.make_norms(convolutions, norm, is_first=is_first))
         for k, (conv, own_norm) in enumerate(zip(self.convolutions, self.norms, strict=True), 1):
             self.add_module(f"conv{k}", conv)
             self.add_module(f"norm{k}", own_norm)
-        self.activation = ACTIVATIONS[activation]
+        self.activation = activation.in_place
         self.respond: Respond = in_parts  # or fusing.Fused
         self.add: NoAddition = NoAddition()
         self.projects = False  # whether the shortcut changes its input
@@ -70,7 +73,7 @@ class Block(nn.Module):
         return [make_norm(norm, conv.out_channels) for conv in convolutions]
 
     @staticmethod
-    def head(norm: str, activation: str, channels: int) -> tuple[nn.Module, Activation]:
+    def head(norm: str, activation: Nonlinearity, channels: int) -> tuple[nn.Module, Activation]:
         """Return the norm and the activation before a block's first convolution, and after the last block."""
         return nn.Identity(), identity
 
@@ -149,7 +152,9 @@ class PreActivated(Block):
     The appendix describes this for projections. The published code (github.com/KaimingHe/resnet-1k-layers)
     does it in all blocks that change the width."""
 
-    def __init__(self, convolutions: Sequence[nn.Conv2d], norm: str, activation: str, *, is_first: bool):
+    def __init__(
+        self, convolutions: Sequence[nn.Conv2d], norm: str, activation: Nonlinearity, *, is_first: bool
+    ):
         super().__init__(convolutions, norm, activation, is_first=is_first)
         _, first_activation = self.head(norm, activation, convolutions[0].in_channels)
         self.first_activation = identity if is_first else first_activation
@@ -159,8 +164,8 @@ class ActOnlyPre(PreActivated):
     """Activation before each convolution, normalisation after it (He et al. 2016, Fig. 4d)."""
 
     @staticmethod
-    def head(norm: str, activation: str, channels: int) -> tuple[nn.Module, Activation]:
-        return nn.Identity(), OUT_OF_PLACE[activation]  # the shortcut carries the input
+    def head(norm: str, activation: Nonlinearity, channels: int) -> tuple[nn.Module, Activation]:
+        return nn.Identity(), activation.out_of_place  # the shortcut carries the input
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.first_activation(x)
@@ -178,9 +183,9 @@ class FullPre(PreActivated):
         return [nn.Identity(), *norms[1:]] if is_first else norms  # its input is already normalised
 
     @staticmethod
-    def head(norm: str, activation: str, channels: int) -> tuple[nn.Module, Activation]:
+    def head(norm: str, activation: Nonlinearity, channels: int) -> tuple[nn.Module, Activation]:
         in_place = norm != "none"  # the norm's output is a tensor of its own
-        return make_norm(norm, channels), (ACTIVATIONS if in_place else OUT_OF_PLACE)[activation]
+        return make_norm(norm, channels), activation.in_place if in_place else activation.out_of_place
 
     def inner_norms(self) -> tuple[nn.Module, ...]:
         return self.norms[1:]
@@ -202,6 +207,7 @@ ORDERS: dict[str, type[Block]] = {
 def block_class(options: BuiltOptions) -> type[Block]:
     """Return the class of the blocks of a network."""
     weighs_branch = options.branch_scale != 1 or options.gate == "exclusive"
+    weighs_branch |= options.learned_scale != "none"
     weighs_branch |= options.reduction is not None or options.survival < 1
     if options.order == "original" and not (options.residual and weighs_branch):
         return Bottleneck if options.bottleneck else BasicBlock
@@ -214,7 +220,8 @@ def make_block(c_in: int, width: int, stride: int, options: BuiltOptions, *, is_
         convolutions = bottleneck_convolutions(c_in, width, stride, options)
     else:
         convolutions = basic_convolutions(c_in, width, stride, options)
-    block = block_class(options)(convolutions, options.norm, options.activation, is_first=is_first)
+    nonlinearity = make_nonlinearity(options)
+    block = block_class(options)(convolutions, options.norm, nonlinearity, is_first=is_first)
     for conv in convolutions[1:]:
         drop_input(conv, options.dropout)
     block.dropout = options.dropout > 0
@@ -288,6 +295,8 @@ def branch_end(channels: int, options: BuiltOptions) -> nn.Sequential:
     end = nn.Sequential()
     if options.reduction is not None:
         end.append(SqueezeAndExcitation(channels, options.reduction))
+    if options.learned_scale != "none":
+        end.append(make_scale(options.learned_scale, channels, 1, 1))
     if options.survival < 1:
         end.append(StochasticDepth(options.survival))
     return end

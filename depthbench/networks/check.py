@@ -197,7 +197,7 @@ def _notes_on_layers(subject: Subject, depth: int, network: nn.Module) -> list[s
         layers = depth_of(weighted_layers(network))
     except ValueError as error:
         raise subject.problem(depth, f"{error}; give it a method weighted_layers()") from None
-    if layers != depth:
+    if layers != depth and not subject.family.depth_counts:
         count = f"{layers} weighted layer{'s'[: layers > 1]}"
         return [f"{subject.name} of depth {depth} has {count}"]
     return []

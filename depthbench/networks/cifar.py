@@ -5,12 +5,12 @@ Depth is 6n + 2 weighted layers, or 9n + 2 with bottlenecks. Shapes: B batch, C 
 
 from typing import Any, ClassVar
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from depthbench.networks.architectures import CIFAR, cifar_depths
 from depthbench.networks.blocks import convolution
 from depthbench.networks.family import DepthRule
-from depthbench.networks.options import Architecture, complete
+from depthbench.networks.options import Architecture, BuiltOptions, complete
 from depthbench.networks.stages import StagedNet, generator_untouched
 
 
@@ -40,12 +40,17 @@ class CifarNet(StagedNet):
         **options: Any,
     ):
         n = (self.depths or cifar_depths(bottleneck=bottleneck)).n(depth)
-        built = complete(self.architecture, options, residual=residual, bottleneck=bottleneck)
+        built = complete(self.architecture, options, residual=residual, bottleneck=bottleneck, depth=depth)
         width = built.width * (built.widen or 1)
         with generator_untouched():
-            conv1 = convolution(3, in_channels, built.width, bias=built.has_bias)
+            conv1 = self.first_convolution(in_channels, built)
             super().__init__(conv1, (n, n, n), num_classes, built, width=width)
         self.initialise(built.init)
+
+    @staticmethod
+    def first_convolution(in_channels: int, options: BuiltOptions) -> nn.Conv2d:
+        """Return the first convolution, to `width` channels."""
+        return convolution(3, in_channels, options.width, bias=options.has_bias)
 
     def forward(self, x: Tensor) -> Tensor:  # (B, in_channels, H, W)
         x = self.respond(self.norm1, self.activation, self.conv1(x))  # (B, width, H, W)

@@ -2,12 +2,15 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from depthbench.networks.layers import Weighted
+from depthbench.networks.options import BuiltOptions
+from depthbench.networks.tailored import tailored_slope
 
 Activation = Callable[[Tensor], Tensor]
 
@@ -30,6 +33,32 @@ ACTIVATIONS: dict[str, Activation] = {
     "identity": identity,
 }
 OUT_OF_PLACE = ACTIVATIONS | {"relu": F.relu}  # where the input is still needed
+
+
+class Nonlinearity(NamedTuple):
+    """The activation of a network."""
+
+    in_place: Activation
+    out_of_place: Activation  # where the input is still needed
+
+
+@dataclass(frozen=True)
+class TailoredReLU:
+    """Leaky ReLU scaled so that it keeps the second moment of normal numbers (Zhang et al. 2022,
+    arXiv:2203.08120)."""
+
+    slope: float
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return F.leaky_relu(x, self.slope) * (2 / (1 + self.slope**2)) ** 0.5
+
+
+def make_nonlinearity(options: BuiltOptions) -> Nonlinearity:
+    """Return the activation of a network. That of TAT depends on how many of them follow each other."""
+    if options.tat_eta:
+        tailored = TailoredReLU(tailored_slope(options.nonlinear_layers, options.tat_eta))
+        return Nonlinearity(tailored, tailored)
+    return Nonlinearity(ACTIVATIONS[options.activation], OUT_OF_PLACE[options.activation])
 
 
 def make_norm(name: str, channels: int) -> nn.Module:
@@ -78,7 +107,8 @@ def initialise(layers: Iterable[Weighted], init: str) -> None:
 
     he: normal, variance 2/fan_in (He et al. 2015, arXiv:1502.01852, eq. 10). xavier: uniform, variance
     2/(fan_in + fan_out) (Glorot & Bengio 2010, eq. 16). orthogonal: Saxe et al. 2014, arXiv:1312.6120.
-    normal:STD: normal with this standard deviation. Biases are zero."""
+    delta_orthogonal: as `orthogonal`, but kernels are zero except for their centre. normal:STD: normal with
+    this standard deviation. Biases are zero."""
     for layer in layers:
         if init == "he":
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
@@ -86,10 +116,27 @@ def initialise(layers: Iterable[Weighted], init: str) -> None:
             nn.init.xavier_uniform_(layer.weight)
         elif init == "orthogonal":
             nn.init.orthogonal_(layer.weight)
+        elif init == "delta_orthogonal":
+            delta_orthogonal_(layer)
         else:
             nn.init.normal_(layer.weight, std=float(init.removeprefix("normal:")))
         if layer.bias is not None:
             nn.init.zeros_(layer.bias)
+
+
+@torch.no_grad()
+def delta_orthogonal_(layer: Weighted) -> None:
+    """Fill a weight (O, I, ...) with zeros and, at the centre of its kernel, an orthogonal matrix (O, I).
+
+    With stride 1 and O >= I, such a convolution keeps the L2 norm of its input exactly, also at the borders
+    (Xiao et al. 2018, arXiv:1806.05393, sec. 3). The groups of a grouped convolution have a matrix each.
+    A linear map is orthogonal."""
+    layer.weight.zero_()
+    for group in layer.weight.chunk(getattr(layer, "groups", 1)):
+        centre = group
+        for size in group.shape[2:]:
+            centre = centre.select(2, size // 2)
+        centre.copy_(nn.init.orthogonal_(torch.empty_like(centre, memory_format=torch.contiguous_format)))
 
 
 @dataclass(frozen=True)

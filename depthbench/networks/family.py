@@ -141,6 +141,9 @@ class Family(Entry):
     bottlenecks_from: int | None = field(default=None, kw_only=True)
     """The depth from which the builder makes bottlenecks. None: `options` decides for all depths."""
 
+    zero_classifier: bool = field(default=False, kw_only=True)
+    """Whether the classifier begins at zero, so that no gradient reaches the layers below it at step 0."""
+
     structure: Structure | None = field(default=None, kw_only=True)
     """None: no theory of gradients at initialisation applies."""
 
@@ -168,7 +171,12 @@ class Family(Entry):
             return as_eager(built)
         takes = self.takes if self.takes is not None else self.unset.keys()
         own = {key: value for key, value in self.unset.items() if key in takes}
-        given = {key: value for key, value in arguments.items() if value is not None}
+        fixed = self.fixed
+        given = {
+            key: value for key, value in arguments.items() if value is not None and fixed.get(key) != value
+        }
+        if lacking := sorted(given.keys() & self.options.keys() - takes):
+            raise TypeError(f"{self.about} takes no option {lacking[0]!r}")
         return super().__call__(*args, **{**own, **self.options, **given})
 
     @cached_property
@@ -205,6 +213,12 @@ class Family(Entry):
         if not values:
             return {}
         return self.own.checked(values, name, NEEDS if self.takes is None else self.takes)
+
+    @cached_property
+    def fixed(self) -> Mapping[str, Any]:
+        """The options that the network has but that cannot be chosen, each with its value."""
+        values = {**self.unset, **self.options}
+        return {key: value for key, value in values.items() if key in NEEDS and key not in (self.takes or ())}
 
     @property
     def is_residual(self) -> bool | None:

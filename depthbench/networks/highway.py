@@ -2,7 +2,7 @@
 
 They have no normalisation. Shapes: B batch, C channels, H W pixels, F units."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, cast
 
 from torch import Tensor, nn
@@ -62,7 +62,7 @@ class HighwayNet(nn.Module):
         self.fc = fc
         self.run_blocks = in_turn  # or checkpointing.Recomputed
         initialise([layer.weighted for layer in self.weighted_layers()], options.init)
-        gates = [cast("Weighted", m.affine) for m in self.modules() if isinstance(m, TransformGate)]
+        gates = [m.affine for m in self.modules() if isinstance(m, TransformGate)]
         initialise(gates, options.init)
         for gate in gates:
             assert gate.bias is not None
@@ -71,14 +71,18 @@ class HighwayNet(nn.Module):
 
     def blocks(self) -> list[PlainLayer]:
         """Return the layers before the classifier, input side first."""
-        return [layer for stage in self.stages for layer in cast("nn.Sequential", stage)]
+        return [layer for stage in self.layers_of_stages() for layer in stage]
+
+    def layers_of_stages(self) -> Iterable[Iterable[PlainLayer]]:
+        """Return the layers of each stage. The first stage is the first layer."""
+        return cast("Iterable[Iterable[PlainLayer]]", self.stages)
 
     def weighted_layers(self) -> list[Layer]:
         """Return the `depth` weighted layers, input side first, without the gates. None has a norm."""
         first = "input" if isinstance(self.blocks()[0].affine, nn.Linear) else "conv1"
         layers = [
             Layer(f"stages.{s}.{k}.affine", str(s) if s else first, layer.affine, layer.affine)
-            for s, stage in enumerate(self.stages)
+            for s, stage in enumerate(self.layers_of_stages())
             for k, layer in enumerate(stage)
         ]
         return [*layers, Layer("fc", "fc", self.fc, self.fc)]
@@ -89,8 +93,8 @@ class Highway(HighwayNet):
 
     It is a 3x3 convolution and 3 stages of 2n 3x3 convolutions with `width`, 2 and 4 times `width` filters,
     global average pooling and a linear classifier: the shape of the CIFAR networks of He et al. 2015,
-    because the paper describes layers and no such network. A layer that changes the shape is plain, and all others are
-    highway layers, whose gates are 3x3 convolutions as well (sec. 2.2).
+    because the paper describes layers and no such network. A layer that changes the shape is plain, and all
+    others are highway layers, whose gates are 3x3 convolutions as well (sec. 2.2).
 
     After the same `torch.manual_seed`, the layers have the initial weights of `plain` without norm. The gates
     are drawn last. Raises BadInput for a depth that is not 6n + 2 and for an unknown value, and TypeError for

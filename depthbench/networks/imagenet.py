@@ -45,7 +45,7 @@ class ImageNetNet(StagedNet):
     ):
         self.depths.n(depth)
         bottleneck = depth >= IMAGENET_BOTTLENECKS_FROM
-        built = complete(self.architecture, options, residual=residual, bottleneck=bottleneck)
+        built = complete(self.architecture, options, residual=residual, bottleneck=bottleneck, depth=depth)
         with generator_untouched():
             conv1 = first_convolution(in_channels, built.width, built)
             super().__init__(conv1, IMAGENET_BLOCKS[depth], num_classes, built)

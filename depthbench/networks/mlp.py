@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from depthbench.networks.architectures import MLP, TWO_N_PLUS_2
 from depthbench.networks.checkpointing import in_turn
-from depthbench.networks.components import OUT_OF_PLACE, drop_input, initialise, make_norm
+from depthbench.networks.components import drop_input, initialise, make_nonlinearity, make_norm
 from depthbench.networks.layers import Layer, response_of
 from depthbench.networks.options import BuiltOptions, complete, survival_of
-from depthbench.networks.shortcuts import StochasticDepth
+from depthbench.networks.shortcuts import BranchScale, StochasticDepth, make_scale
 
 
 def make_unit_norm(name: str, units: int) -> nn.Module:
@@ -31,7 +31,7 @@ class PlainBlock(nn.Module):
         self.linear1 = nn.Linear(width, width, bias)
         self.norm2 = make_unit_norm(norm, width)
         self.linear2 = nn.Linear(width, width, bias)
-        self.activation = OUT_OF_PLACE[options.activation]  # a shortcut carries its input
+        self.activation = make_nonlinearity(options).out_of_place  # a shortcut carries its input
         self.dropout = options.dropout > 0  # whether the block draws random numbers (see checkpointing.py)
         drop_input(self.linear2, options.dropout)
 
@@ -46,7 +46,11 @@ class ResidualBlock(PlainBlock):
     def __init__(self, options: BuiltOptions, survival: float = 1.0):
         super().__init__(options)
         self.branch_scale = options.branch_scale
-        self.branch_end = StochasticDepth(survival) if survival < 1 else nn.Identity()
+        self.branch_end = nn.Sequential()
+        if options.learned_scale != "none":
+            self.branch_end.append(make_scale(options.learned_scale, options.width))
+        if survival < 1:
+            self.branch_end.append(StochasticDepth(survival))
         self.dropout = options.dropout > 0 or survival < 1
 
     def forward(self, x: Tensor) -> Tensor:  # (B, F)
@@ -78,7 +82,7 @@ class Mlp(nn.Module):
         **options: Any,
     ):
         super().__init__()
-        built = complete(MLP, options, residual=residual)
+        built = complete(MLP, options, residual=residual, depth=depth)
         width, norm = built.width, built.norm
         n = TWO_N_PLUS_2.n(depth)
         block = ResidualBlock if residual else PlainBlock
@@ -87,10 +91,13 @@ class Mlp(nn.Module):
         self.input = nn.Linear(in_channels, width, bias=built.has_bias)
         self.hidden = nn.Sequential(*(block(built, survival) for survival in survivals))
         self.norm = make_unit_norm(norm, width)
-        self.activation = OUT_OF_PLACE[built.activation]
+        self.activation = make_nonlinearity(built).out_of_place
         self.fc = nn.Linear(width, num_classes)
         self.run_blocks = in_turn  # or checkpointing.Recomputed
         initialise([layer.weighted for layer in self.weighted_layers()], built.init)
+        for module in self.modules():
+            if isinstance(module, BranchScale):
+                module.set_initial(len(self.blocks()))
 
     def forward(self, x: Tensor) -> Tensor:  # (B, C, H, W)
         x = self.input(x.flatten(1))  # (B, F)

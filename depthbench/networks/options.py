@@ -28,14 +28,16 @@ class Draws:
 
 
 Shortcut = Literal["A", "B", "C"]
+LearnedScale = Literal["none", "scalar", "channels"]
+INITS = ("he", "xavier", "orthogonal", "delta_orthogonal")
 Order = Literal["original", "norm_after_addition", "act_before_addition", "act_only_pre", "full_pre"]
 
 
 def _check_init(value: str) -> str:
     std = re.fullmatch(r"normal:(\d*\.?\d+(e-?\d+)?)", value)
-    if value in ("he", "xavier", "orthogonal") or (std and float(std[1]) > 0):
+    if value in INITS or (std and float(std[1]) > 0):
         return value
-    raise ValueError("should be he, xavier, orthogonal or normal:STD with STD > 0, e.g. normal:0.01")
+    raise ValueError(f"should be {', '.join(INITS)} or normal:STD with STD > 0, e.g. normal:0.01")
 
 
 class NetworkOptions(Section):
@@ -59,7 +61,8 @@ class NetworkOptions(Section):
 
     init: Annotated[str, AfterValidator(_check_init)] = "he"
     """Initial weights: he (normal, variance 2 / fan-in), xavier (uniform, variance 2 / (fan-in + fan-out)),
-    orthogonal, or normal:STD (normal with this standard deviation)."""
+    orthogonal, delta_orthogonal (3x3 kernels that are zero but for their centre, an orthogonal matrix; Xiao
+    et al. 2018, arXiv:1806.05393), or normal:STD (normal with this standard deviation)."""
 
     activation: Literal[
         "relu", "tanh", "sigmoid", "gelu", "silu", "elu", "selu", "leaky_relu", "softplus", "identity"
@@ -126,9 +129,25 @@ class NetworkOptions(Section):
     """Channels that each layer of a DenseNet adds, k in Huang et al. 2017 (arXiv:1608.06993). Unset: 12, or
     32 for ImageNet networks."""
 
+    learned_scale: Annotated[LearnedScale | None, Needs("residual")] = None
+    """A learned factor of each branch. scalar: one number, initially 0 (ReZero, arXiv:2003.04887; SkipInit,
+    arXiv:2002.10444). channels: one number per channel, initially 0.1 in networks of at most 18 blocks, 1e-5
+    of at most 24 and 1e-6 of more (LayerScale, arXiv:2103.17239). Unset: none, but see the networks skipinit,
+    rezero and layerscale."""
+
+    tat_eta: Annotated[float, Field(ge=0, lt=1), Needs("activation")] = 0.0
+    """With activation = leaky_relu: choose the slope so that, without shortcuts, orthogonal images have this
+    cosine after the last nonlinearity, and keep the variance (TAT, arXiv:2203.08120, with 0.9). 0: slope
+    0.01."""
+
     transform_bias: float | None = None
     """Initial bias of the gates of a highway network. A negative one lets a layer pass on its input at the
     start of training (Srivastava et al. 2015, arXiv:1505.00387, sec. 2.3). Unset: -2."""
+
+    drop_path: Annotated[float | None, Field(ge=0, lt=1), Draws(0)] = None
+    """Probability that a join of a FractalNet drops an input in a training step. In half of the steps, all
+    joins use one column instead. 0 drops nothing (Larsson et al. 2017, arXiv:1605.07648, sec. 3). Unset:
+    0.15."""
 
     stem: Literal["imagenet", "cifar"] | None = None
     """The beginning of an ImageNet network. imagenet: a 7x7 convolution and 3x3 max pooling, both of stride
@@ -152,8 +171,11 @@ class BuiltOptions(NetworkOptions):
     width: int
     shortcut: Shortcut
     order: Order
+    learned_scale: LearnedScale
     residual: bool
     bottleneck: bool
+    nonlinear_layers: int
+    """How many nonlinearities follow each other from the input to the classifier."""
 
     @property
     def has_bias(self) -> bool:
@@ -210,13 +232,21 @@ CHOICES = {name: choices for name in NetworkOptions.model_fields if (choices := 
 
 def defaults(*, has_bottlenecks: bool) -> dict[str, Any]:
     """Return the default of every option, for networks with or without bottlenecks."""
-    return {**NetworkOptions().model_dump(), "shortcut": "B" if has_bottlenecks else "A"}
+    neutral = {"shortcut": "B" if has_bottlenecks else "A", "learned_scale": "none"}
+    return {**NetworkOptions().model_dump(), **neutral}
 
 
 def complete(
-    architecture: Architecture, chosen: Mapping[str, Any], *, residual: bool, bottleneck: bool = False
+    architecture: Architecture,
+    chosen: Mapping[str, Any],
+    *,
+    residual: bool,
+    bottleneck: bool = False,
+    depth: int = 1,
 ) -> BuiltOptions:
     """Return the options of a network: the `chosen` ones, and the paper's values of unset ones (None).
+
+    depth: weighted layers, each of which but the classifier is followed by a nonlinearity.
 
     Raises TypeError for an option that the architecture does not take, BadInput for an unknown value."""
     if unknown := sorted(set(chosen) - architecture.takes):
@@ -224,7 +254,14 @@ def complete(
     given = {key: value for key, value in chosen.items() if value is not None}
     check_choices(given)
     values = {**defaults(has_bottlenecks=bottleneck), **architecture.values, **given}
-    return BuiltOptions.model_construct(residual=residual, bottleneck=bottleneck, **values)
+    if values["tat_eta"] and values["activation"] != "leaky_relu":
+        raise BadInput(
+            f"tat_eta = {values['tat_eta']:g} sets the slope of leaky_relu, but activation is "
+            f"{values['activation']}; set options.activation=leaky_relu"
+        )
+    return BuiltOptions.model_construct(
+        residual=residual, bottleneck=bottleneck, nonlinear_layers=depth - 1, **values
+    )
 
 
 def survival_of(options: BuiltOptions, index: int, blocks: int) -> float:

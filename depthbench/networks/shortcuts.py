@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from depthbench.networks.components import Gating, make_norm
+from depthbench.networks.components import Gating, Scale, make_norm
 
 
 class PadShortcut(nn.Module):
@@ -184,6 +184,23 @@ class ExclusiveAddition(GatedAddition):
 def times(scale: float, x: Tensor) -> Tensor:
     """Return `scale` times x, without starting a kernel if the scale is 1."""
     return x if scale == 1 else scale * x
+
+
+class BranchScale(Scale):
+    """The learned factor of a residual branch. The network sets its initial value."""
+
+    def set_initial(self, blocks: int) -> None:
+        """Set the value at the start of training, in a network of `blocks` residual blocks.
+
+        One number begins at 0 (Bachlechner et al. 2020, arXiv:2003.04887; De & Smith 2020, arXiv:2002.10444),
+        one per channel at a small value (Touvron et al. 2021, arXiv:2103.17239, sec. 2)."""
+        of_channels = 0.1 if blocks <= 18 else 1e-5 if blocks <= 24 else 1e-6
+        nn.init.constant_(self.scale, of_channels if self.scale.dim() else 0.0)
+
+
+def make_scale(kind: str, *shape: int) -> BranchScale:
+    """Return the learned factor of a branch: `scalar`, or `channels` with the shape (C, 1, ...)."""
+    return BranchScale(0) if kind == "scalar" else BranchScale(0, *shape)
 
 
 def drop_unscaled(x: Tensor, probability: float, training: bool) -> Tensor:

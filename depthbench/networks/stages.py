@@ -11,11 +11,11 @@ from torch import Tensor, nn
 
 from depthbench.networks.blocks import Block, block_class, make_block
 from depthbench.networks.checkpointing import in_turn
-from depthbench.networks.components import ACTIVATIONS, initialise, make_norm
+from depthbench.networks.components import initialise, make_nonlinearity, make_norm
 from depthbench.networks.fusing import Respond, in_parts
 from depthbench.networks.layers import Layer, response_of
 from depthbench.networks.options import BuiltOptions, survival_of
-from depthbench.networks.shortcuts import Gate
+from depthbench.networks.shortcuts import BranchScale, Gate
 
 
 class StagedNet(nn.Module):
@@ -44,14 +44,40 @@ class StagedNet(nn.Module):
         c_in = conv1.out_channels
         self.conv1 = conv1
         self.norm1 = make_norm(options.norm, c_in)
-        self.activation = ACTIVATIONS[options.activation]
-        self.stages = make_stages(c_in, blocks_per_stage, options, width=width or c_in)
+        nonlinearity = make_nonlinearity(options)
+        self.activation = nonlinearity.in_place
+        self.stages = self.make_stages(c_in, blocks_per_stage, options, width=width or c_in)
         channels = self.blocks()[-1].convolutions[-1].out_channels
-        head = block_class(options).head(options.norm, options.activation, channels)
+        head = block_class(options).head(options.norm, nonlinearity, channels)
         self.norm_last, self.last_activation = head
         self.fc = nn.Linear(channels, num_classes)
         self.run_blocks = in_turn  # or checkpointing.Recomputed
         self.respond: Respond = in_parts  # or fusing.Fused
+
+    def make_stages(
+        self, c_in: int, blocks_per_stage: Sequence[int], options: BuiltOptions, *, width: int
+    ) -> nn.ModuleList:
+        """Return stages that work on `width`, 2 `width`, 4 `width`, ... channels, given `c_in` channels.
+
+        Each stage but the first halves the map."""
+        stages, index = nn.ModuleList(), 0
+        for s, count in enumerate(blocks_per_stage):
+            blocks: list[Block] = []
+            for b in range(count):
+                stride = 2 if s > 0 and b == 0 else 1
+                survival = survival_of(options, index, sum(blocks_per_stage))
+                own = options.model_copy(update={"survival": survival})
+                block = self.make_block(c_in, 2**s * width, stride, own, is_first=index == 0)
+                index += 1
+                c_in = block.convolutions[-1].out_channels
+                blocks.append(block)
+            stages.append(nn.Sequential(*blocks))
+        return stages
+
+    @staticmethod
+    def make_block(c_in: int, width: int, stride: int, options: BuiltOptions, *, is_first: bool) -> Block:
+        """Return a block that works on `width` channels. is_first: whether it is the first of its network."""
+        return make_block(c_in, width, stride, options, is_first=is_first)
 
     def initialise(self, init: str) -> None:
         """Draw all weights: first those that twins share, then those of shortcuts."""
@@ -61,6 +87,8 @@ class StagedNet(nn.Module):
         for module in self.modules():
             if isinstance(module, Gate):
                 nn.init.constant_(module.bias, module.initial_bias)
+            elif isinstance(module, BranchScale):
+                module.set_initial(len(self.blocks()))
 
     def classify(self, x: Tensor) -> Tensor:
         """Return the logits (B, num_classes) of x (B, C, H, W), the input of the first stage."""
@@ -90,27 +118,6 @@ class StagedNet(nn.Module):
 def blocks_of(stages: nn.ModuleList) -> list[list[Any]]:
     """Return the blocks of each stage, which is an nn.Sequential of them."""
     return [list(cast("nn.Sequential", stage)) for stage in stages]
-
-
-def make_stages(
-    c_in: int, blocks_per_stage: Sequence[int], options: BuiltOptions, *, width: int
-) -> nn.ModuleList:
-    """Return stages that work on `width`, 2 `width`, 4 `width`, ... channels, given `c_in` channels.
-
-    Each stage but the first halves the map."""
-    stages, index = nn.ModuleList(), 0
-    for s, count in enumerate(blocks_per_stage):
-        blocks: list[Block] = []
-        for b in range(count):
-            stride = 2 if s > 0 and b == 0 else 1
-            survival = survival_of(options, index, sum(blocks_per_stage))
-            own = options.model_copy(update={"survival": survival})
-            block = make_block(c_in, 2**s * width, stride, own, is_first=index == 0)
-            index += 1
-            c_in = block.convolutions[-1].out_channels
-            blocks.append(block)
-        stages.append(nn.Sequential(*blocks))
-    return stages
 
 
 def generator_untouched() -> AbstractContextManager[None]:

@@ -10,9 +10,10 @@ from torch import Tensor, nn
 from depthbench.networks.architectures import SIX_N_PLUS_3, TUTORIAL
 from depthbench.networks.blocks import Original, add_shortcut, convolution
 from depthbench.networks.checkpointing import in_turn
-from depthbench.networks.components import drop_input, halve, initialise, to_side
+from depthbench.networks.components import drop_input, halve, initialise, make_nonlinearity, to_side
 from depthbench.networks.layers import Layer
 from depthbench.networks.options import BuiltOptions, complete, survival_of
+from depthbench.networks.shortcuts import BranchScale
 from depthbench.networks.stages import blocks_of, generator_untouched
 
 STAGES = 3
@@ -26,7 +27,7 @@ class TutorialBlock(Original):
     In the residual network, the shortcut is added before the last activation, which precedes the pooling."""
 
     def __init__(self, convolutions: list[nn.Conv2d], options: BuiltOptions, *, ends_stage: bool):
-        super().__init__(convolutions, options.norm, options.activation, is_first=False)
+        super().__init__(convolutions, options.norm, make_nonlinearity(options), is_first=False)
         self.ends_stage = ends_stage
         for conv in convolutions[1:]:
             drop_input(conv, options.dropout)
@@ -57,7 +58,7 @@ class TutorialCnn(nn.Module):
     ):
         super().__init__()
         n = SIX_N_PLUS_3.n(depth)
-        built = complete(TUTORIAL, options, residual=residual)
+        built = complete(TUTORIAL, options, residual=residual, depth=depth)
         with generator_untouched():
             self.stages = nn.ModuleList()
             c_in = in_channels
@@ -84,6 +85,9 @@ class TutorialCnn(nn.Module):
         shared = [layer.weighted for layer in self.weighted_layers()]
         initialise(shared, init)
         initialise([m for m in self.modules() if isinstance(m, nn.Conv2d) and m not in shared], init)
+        for module in self.modules():
+            if isinstance(module, BranchScale):
+                module.set_initial(len(self.blocks()))
 
     def forward(self, x: Tensor) -> Tensor:  # (B, in_channels, H, W)
         x = self.run_blocks(self.blocks(), x)  # (B, 4 width, H/8, W/8)

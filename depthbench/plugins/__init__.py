@@ -1,8 +1,8 @@
-"""What a plug-in may import. A name is imported when it is first used, and torch only for names that need it.
+"""The names that plug-ins can import. Each is imported on first use, and torch only if a name needs it.
 
 A plug-in is a Python file with one or more of these dicts. Each maps names to entries:
 
-| dict | entry | what is called, and what it returns |
+| dict | entry | arguments -> result |
 | ---- | ----- | ----------------------------------- |
 | `NETWORKS` | a class or function, or a `Family` | `(depth, in_channels, num_classes, **options)` -> module |
 | `DATASETS` | a function, or an `Entry` | `(data_dir)` -> `Images` |
@@ -15,7 +15,7 @@ A network's module takes images (B, C, H, W) float32 and returns logits (B, num_
 of its builder are options: `--set options.NAME=VALUE`, `[options]` and `[variants.V.options]` set them, and
 their annotations say which values are allowed.
 
-A plug-in may import the Python files next to it. `depthbench new network NAME` writes one to start from, and
+A plug-in may import the Python files next to it. `depthbench new network NAME` writes an example, and
 `depthbench check FILE` looks for mistakes. Installed packages register entries with entry points of the
 groups depthbench.networks, .datasets, .probes, .optimizers, .figures and .tables."""
 

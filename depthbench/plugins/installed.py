@@ -1,9 +1,9 @@
-"""Entries that installed packages register with entry points, in the groups depthbench.networks and so on.
+"""Entries that installed packages register with entry points of the groups depthbench.networks and so on.
 
-In pyproject.toml of such a package, `deep = "deep_nets.family:DEEP"` below
-`[project.entry-points."depthbench.networks"]` adds the network `deep`. The object is what a plug-in would put
-into its dict: a builder or a Family, for example. Its name is known from the package's metadata. The package
-is imported when the entry is first used or listed."""
+In the pyproject.toml of such a package, `deep = "deep_nets.family:DEEP"` below
+`[project.entry-points."depthbench.networks"]` adds the network `deep`. `DEEP` is what a plug-in would put
+into its dict, e.g. a builder or a Family. The name is read from the metadata of the package. The package is
+imported when the entry is first used or listed."""
 
 import contextlib
 import hashlib
@@ -23,14 +23,14 @@ from depthbench.registry import Entry
 from depthbench.text import single_line
 
 _scanned: list[tuple[str, ...]] = []
-"""The search path with which packages were last looked for."""
+"""The search path of the last search for packages."""
 _told: set[str] = set()
 
 
 def add_installed() -> None:
     """Add the entries of installed packages to the lists of depthbench.
 
-    An entry that cannot be added is named in a line on stderr, once. Nothing is imported."""
+    Nothing is imported. If an entry cannot be added, one line on stderr says why."""
     if _scanned == [tuple(sys.path)]:
         return
     _scanned[:] = [tuple(sys.path)]
@@ -43,7 +43,7 @@ def _entry_points(group: str) -> list[EntryPoint]:
     """Return the entry points of all packages whose metadata can be read."""
     try:
         return list(entry_points(group=group))
-    except Exception:  # one package is damaged
+    except Exception:  # the metadata of a package is damaged
         readable: dict[str, list[EntryPoint]] = {}
         for package in distributions():
             with contextlib.suppress(Exception):
@@ -56,7 +56,7 @@ def _add(known: Extensible, point: EntryPoint) -> None:
     problem = problem_of_name(point.name)
     old = known.entries.get(point.name)
     if old is not None and old.origin == origin and old.find is not None:
-        return  # of an earlier search path
+        return  # added with an earlier search path
     if problem is None and old is not None:
         problem = f"is that of {old.origin or f'a built-in {known.noun}'}"
     if problem is None and point.value.count(":") != 1:
@@ -80,7 +80,7 @@ def _origin(point: EntryPoint) -> str:
 
 
 def _finder(known: Extensible, point: EntryPoint) -> Callable[[], Entry]:
-    """Return a function that imports the entry. It is imported once; an error is raised each time."""
+    """Return a function that imports the entry once. If that fails, each call tries again and raises."""
 
     @cache
     def find() -> Entry:
@@ -103,8 +103,8 @@ def _finder(known: Extensible, point: EntryPoint) -> Callable[[], Entry]:
 def source_of(point: EntryPoint) -> str:
     """Return the `source` of an entry: a SHA-256 of the package's name, version and code.
 
-    The code is every file that Python can import in the top-level package or module of the entry, so that an
-    edited package gives new run ids even if its version stays. Where it is installed does not matter."""
+    The code is every file that Python can import in the top-level package or module of the entry. Editing the
+    package thus changes run ids, even at the same version. The place of installation does not."""
     name, version = (point.dist.name, point.dist.version) if point.dist is not None else ("", "")
     return _source(name, version, point.module.partition(".")[0])
 

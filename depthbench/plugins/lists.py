@@ -1,4 +1,4 @@
-"""The lists that plug-ins and installed packages can extend, and what their entries may be."""
+"""The lists that plug-ins and installed packages can extend, and the forms of their entries."""
 
 import inspect
 import sys
@@ -10,19 +10,19 @@ from depthbench.data import DATASETS
 from depthbench.networks import NETWORKS, Family
 from depthbench.parameters import REQUIRED, parameters_of
 from depthbench.probes import PROBES
-from depthbench.probes import settings as settings
 from depthbench.registry import Entry
 from depthbench.report.entries import ReportFigure, ReportTable
 from depthbench.report.figures import FIGURES
 from depthbench.report.tables import TABLES
+from depthbench.text import single_line
 from depthbench.training.optimizers import OPTIMIZERS, Optimizer
 
 OF_RECIPE = ("momentum", "nesterov")
 """Parameters of an optimiser that are keys of a recipe."""
 OF_STEPS = ("params", "lr", "weight_decay", "fused", "capturable", "foreach", "maximize", "differentiable")
-"""Parameters of an optimiser that are no settings."""
+"""Parameters of an optimiser that are not settings."""
 STATE_TENSORS = 2
-"""Of an optimiser that does not say how many it has. Adam has as many."""
+"""Tensors per parameter in the state of an optimiser that does not state it. Adam has 2."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Extensible:
     wanted: str
     """What an entry may be, in words."""
     convert: Callable[[str, Any], Entry | None]
-    """Makes an entry of a name and an object. None: the object is of the wrong kind."""
+    """Makes an entry from a name and an object. Returns None if the object is of the wrong kind."""
 
     @property
     def group(self) -> str:
@@ -44,7 +44,7 @@ class Extensible:
         return f"depthbench.{next(name for name, each in LISTS.items() if each is self).lower()}"
 
     def as_entry(self, name: str, value: Any) -> Entry:
-        """Return an object of a plug-in as an entry. Raises ValueError with what is wrong with it."""
+        """Convert an object of a plug-in to an entry. Raises ValueError, which says what is wrong with it."""
         target = value.target if isinstance(value, Entry) else value
         is_lazy = isinstance(value, Entry) and isinstance(target, str) and target.count(":") == 1
         made = None if is_lazy else self.convert(name, target)
@@ -52,7 +52,7 @@ class Extensible:
             raise ValueError(f"is {describe(value)}; it should be {self.wanted}")
         if not isinstance(value, Entry):
             assert made is not None
-            return made
+            return replace(made, about=_summary(value))
         target = target if made is None else made.target
         if isinstance(value, self.kind):
             return replace(value, target=target)
@@ -70,8 +70,15 @@ def describe(value: Any) -> str:
     return f"{'an' if kind[:1].lower() in 'aeiou' else 'a'} {kind}"
 
 
+def _summary(value: Any) -> str:
+    """Return the first line of the docstring of a function or class, without its full stop."""
+    if not isinstance(value, type) and not inspect.isroutine(value):
+        return ""
+    return single_line((value.__doc__ or "").strip().partition("\n")[0]).removesuffix(".")
+
+
 def _is_built(value: Any) -> bool:
-    """Return whether a value is a network that was built already, which can be called but builds nothing."""
+    """Return whether a value is a built network, which is callable but not a builder."""
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(value, torch.nn.Module)
 
@@ -85,7 +92,7 @@ def _data_set(name: str, value: Any) -> Entry | None:
 
 
 def _probe(name: str, value: Any) -> Entry | None:
-    """Return an entry if the value is a Probe. Only who has imported torch can have made one."""
+    """Return an entry if the value is a Probe. Checks this without importing torch."""
     bases = [base.__module__ for base in type(value).__mro__]
     return Entry(value) if "depthbench.probes.probe" in bases else None
 
@@ -109,7 +116,7 @@ def _title(name: str) -> str:
 
 
 def _figure(name: str, value: Any) -> Entry | None:
-    """Return the entry of a ReportFigure, or of a function, whose docstring is the caption."""
+    """Return the entry of a ReportFigure or of a function. The caption of a function is its docstring."""
     if isinstance(value, ReportFigure):
         return Entry(value)
     if not callable(value) or isinstance(value, type):
@@ -152,4 +159,4 @@ LISTS: dict[str, Extensible] = {
         TABLES, Entry, "table", "a function of the evidence that returns a Table, or a ReportTable", _table
     ),
 }
-"""Name in a plug-in -> the list."""
+"""Name of a dict in a plug-in -> the list that it extends."""

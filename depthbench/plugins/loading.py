@@ -1,4 +1,4 @@
-"""Load a user's own file of networks, data sets, probes, optimisers, figures and tables."""
+"""Load plug-ins: a user's files of networks, data sets, probes, optimisers, figures and tables."""
 
 import hashlib
 from collections.abc import Iterable, Mapping
@@ -30,9 +30,9 @@ class Plugin:
 
     @property
     def source(self) -> str:
-        """The SHA-256 of its files. That of a plug-in without neighbours is the SHA-256 of the file.
+        """The SHA-256 of its files. Without neighbours, it is the SHA-256 of the plug-in.
 
-        It does not depend on the name or the place of the plug-in."""
+        It does not depend on the name or the location of the plug-in."""
         (_, content), *neighbours = self.files.items()
         digest = hashlib.sha256(content)
         for name, other in neighbours:
@@ -63,14 +63,15 @@ def load_plugins(paths: Iterable[str | Path]) -> None:
 def load_plugin(path: str | Path) -> None:
     """Execute a user's file, and add the dicts of LISTS that it defines to the lists of depthbench.
 
-    These are NETWORKS, DATASETS, PROBES, OPTIMIZERS, FIGURES and TABLES. Each is a dict, name -> entry or the
-    object itself (a builder, a loader, a Probe). The file needs at least one of them. It may import the files
-    next to it. Loading the same content twice is harmless. Raises BadInput if the file cannot be imported,
-    uses a name that exists already, defines a dict of the wrong form, or has changed since it was loaded;
-    then nothing is added."""
+    These are NETWORKS, DATASETS, PROBES, OPTIMIZERS, FIGURES and TABLES. Each maps names to entries or to the
+    objects themselves (e.g. a builder, a loader, a Probe). The file needs at least one of them. It may import
+    the files next to it. Loading the same content twice is harmless.
+
+    Raises BadInput if the file cannot be imported, uses a name that exists, defines a dict of the wrong form,
+    or has changed since it was loaded. Then nothing is added."""
     path = Path(path).resolve()
     plugin = _read(path)
-    add_installed()  # so that names that are taken are known
+    add_installed()  # to detect names that packages use
     if (known := _loaded.get(path)) is not None:
         if known.source != plugin.source:
             raise BadInput(f"--plugin {path}: it has changed since it was loaded; restart Python to load it")
@@ -106,13 +107,13 @@ def _execute(plugin: Plugin) -> dict[str, dict[str, Entry]]:
     path = plugin.path
     try:
         module = load_module(path, has_neighbours=len(plugin.files) > 1)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise BadInput(f"--plugin {path}: {public(one_line(error), path)}") from error
     names = vars(module)
     defined = {
         key: names[key]
         for key, known in LISTS.items()
-        if key in names and names[key] is not known.entries  # which a plug-in may import
+        if key in names and names[key] is not known.entries  # a plug-in may import depthbench's own list
     }
     try:
         if not defined:
@@ -129,7 +130,7 @@ def _execute(plugin: Plugin) -> dict[str, dict[str, Entry]]:
 
 
 def _check_names(path: Path, key: str, values: dict[Any, Any]) -> None:
-    """Raise BadInput for a name that cannot be used. Names are parts of the names of files."""
+    """Raise BadInput for a name that cannot be part of a file name or that exists."""
     known = LISTS[key].entries
     for name in values:
         problem = problem_of_name(name) if isinstance(name, str) else "is not text"

@@ -1,7 +1,7 @@
 """The Python files next to a plug-in that it imports, such as `my_layers.py` next to `my_block.py`.
 
-A neighbour is imported under a private name that contains a key of its folder. Two plug-ins in different
-folders therefore never get each other's modules, and no other module sees theirs. As in a script, a neighbour
+A neighbour is imported under a private name that contains a key of its folder. Plug-ins in different folders
+therefore cannot import each other's modules, and neither can other code. As in a script, a neighbour
 takes precedence over an installed package of the same name, but not over the standard library."""
 
 import ast
@@ -19,17 +19,17 @@ from typing import Any
 
 PREFIX = "depthbench_plugin_"  # of the modules of plug-ins
 NEVER = sys.stdlib_module_names | {"depthbench"}
-"""Modules that are never those of a neighbour."""
+"""Names that a neighbour cannot have."""
 
 _folders: dict[str, Path] = {}
 """Key -> folder of plug-ins."""
 
 
 def neighbours_of(file: Path) -> dict[str, bytes]:
-    """Return the neighbours that a plug-in imports, directly or not: path relative to its folder -> content.
+    """Return all neighbours that a plug-in imports, directly or not: path relative to its folder -> content.
 
-    They are found in the text of the files, so that imports inside functions count too. Blocks for type
-    checkers and `if __name__ == "__main__"` do not count. Nothing is executed."""
+    They are found in the text of the files, so imports inside functions count. Blocks for type checkers and
+    `if __name__ == "__main__"` do not count. Nothing is executed."""
     folder, found = file.parent, {}
     queue = [(file, "", file.read_bytes())]
     while queue:
@@ -49,7 +49,7 @@ def neighbours_of(file: Path) -> dict[str, bytes]:
 def locate(folder: Path, name: str) -> Path | None:
     """Return the file of a module in `folder`, or the folder of a package without `__init__.py`.
 
-    name: of the module, with dots. None if there is no such neighbour."""
+    Returns None if there is no such neighbour. name: the name of the module, with dots."""
     parts = name.split(".")
     if parts[0] in NEVER or not all(part.isidentifier() for part in parts):
         return None
@@ -63,7 +63,7 @@ def locate(folder: Path, name: str) -> Path | None:
 
 
 def load_module(file: Path, *, has_neighbours: bool) -> ModuleType:
-    """Execute a plug-in and return its module. Raises what it raises, and then forgets its modules."""
+    """Execute a plug-in and return its module. If it raises, its modules are forgotten."""
     name = _module_name(file)
     if name in sys.modules:  # another plug-in in this folder imported it
         return sys.modules[name]
@@ -84,12 +84,12 @@ def load_module(file: Path, *, has_neighbours: bool) -> ModuleType:
 
 
 def forget(file: Path) -> None:
-    """Forget the module of a plug-in, so that it is executed again when it is loaded again."""
+    """Forget the module of a plug-in, so that loading it again executes it again."""
     sys.modules.pop(_module_name(file), None)
 
 
 def public(text: str, file: Path) -> str:
-    """Return a message with the names of neighbours as the plug-in `file` writes them."""
+    """Replace the private names of neighbours in a message by those that the plug-in `file` uses."""
     return text.replace(f"{_key(file.parent)}.", "")
 
 
@@ -98,7 +98,7 @@ def _module_name(file: Path) -> str:
 
 
 def _key(folder: Path) -> str:
-    """Return the name of the private package of a folder, which then exists."""
+    """Return the name of the private package of a folder, and create the package if needed."""
     key = f"{PREFIX}{sha256(str(folder).encode()).hexdigest()[:12]}"
     _folders[key] = folder
     if key not in sys.modules:
@@ -139,9 +139,9 @@ _FINDER = _Finder()
 
 
 class _Loader(SourceFileLoader):
-    """Loads a plug-in or a neighbour from its text, so that what runs is what was hashed.
+    """Loads a plug-in or a neighbour from its text, so that the hashed code is what runs.
 
-    It leaves no `__pycache__` behind."""
+    It writes no `__pycache__`."""
 
     def __init__(self, name: str, path: str, *, has_neighbours: bool = True):
         super().__init__(name, path)
@@ -158,7 +158,7 @@ class _Loader(SourceFileLoader):
 
 
 def _importer(key: str) -> Callable[..., Any]:
-    """Return the `__import__` of the modules in a folder, which finds neighbours first, at any time."""
+    """Return an `__import__` for the modules in a folder, which looks for neighbours first."""
 
     def import_(  # noqa: PLR0917 - as Python calls it
         name: str, globals: Any = None, locals: Any = None, fromlist: Any = (), level: int = 0
@@ -178,10 +178,10 @@ def _importer(key: str) -> Callable[..., Any]:
 def _imported_names(content: bytes, package: str) -> Iterator[str]:
     """Yield the modules that a file may import, with dots, and the packages that contain them.
 
-    package: that of the file, to which relative imports refer."""
+    package: the package of the file, which relative imports refer to."""
     try:
         tree = ast.parse(content)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):  # loading the file says so
+    except (SyntaxError, ValueError, RecursionError, MemoryError):  # reported when the file is loaded
         return
     for node in _executed(tree):
         if isinstance(node, ast.Import):
@@ -204,7 +204,7 @@ def _imported_names(content: bytes, package: str) -> Iterator[str]:
 def _executed(tree: ast.AST) -> Iterator[ast.AST]:
     """Yield the nodes that can be executed when a plug-in is used."""
     stack = [tree]
-    while stack:  # a file from anyone can be nested too deeply for a recursion
+    while stack:  # the file may be nested too deeply for recursion
         node = stack.pop()
         yield node
         is_skipped = isinstance(node, ast.If) and _is_false(node.test)

@@ -24,6 +24,13 @@ PROBES: dict[str, Entry] = {
         "depthbench.probes.grad_cosine:PROBE",
         "cosine between dL/dW of this batch and of the batch before it, both before clipping",
     ),
+    "gate_mean": Entry(
+        "depthbench.probes.gate_mean:PROBE",
+        "mean output of each gate, of highway layers, squeeze and excitation, or gated shortcuts",
+    ),
+    "scale": Entry(
+        "depthbench.probes.scale:PROBE", "mean absolute value of each learned scale of a residual branch"
+    ),
 }
 
 DEFAULT = ("grad_norm_weight", "grad_norm_preact", "weight_norm", "response_std")

@@ -9,7 +9,7 @@ from torch.autograd.graph import Node
 from depthbench.networks.attention import PROJECTIONS
 
 Receive: TypeAlias = Callable[[str, Tensor], None]
-"""Takes the name of a projection, and dL/dz (positions, features)."""
+"""A function of the name of a projection and its dL/dz (positions, features)."""
 
 
 def follow_projections(
@@ -17,8 +17,8 @@ def follow_projections(
 ) -> None:
     """Call `receive` in the backward pass with dL/dz of each projection of one call of `attention`.
 
-    The operations that multiply with the weights are found in the graph between the inputs and the output.
-    Frozen weights are not in it."""
+    The graph between the inputs and the output contains the operations that multiply with the weights.
+    Frozen weights are not in this graph."""
     ends = {tensor.grad_fn for tensor in inputs if tensor.grad_fn is not None}
     parameters = {
         id(parameter): name
@@ -32,7 +32,7 @@ def follow_projections(
             if name != "in_proj_weight":
                 receive(name.removesuffix("_weight"), gradient)
                 return
-            size = attention.embed_dim  # of each of the projections that this product has computed
+            size = attention.embed_dim  # the output size of each projection in this product
             for place, columns in enumerate(gradient.split(size, -1)):
                 receive(PROJECTIONS[part + place], columns)
 
@@ -58,9 +58,9 @@ def _products(
 
 
 def _leaf(node: Node | None, output: int, ends: set[Node]) -> tuple[Any, int] | None:
-    """Return the parameter that a series of views or casts ends at, and which part of it they take.
+    """Return the parameter at the end of a series of views or casts, and the part of it that they select.
 
-    None if there are other operations on the way."""
+    Returns None if there are other operations on the way."""
     part = 0
     while node is not None and node not in ends:
         if hasattr(node, "variable"):

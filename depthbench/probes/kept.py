@@ -1,4 +1,4 @@
-"""The tensors of an earlier moment that probes compare with those of a later one."""
+"""Gradients that are kept for the probes of the next step."""
 
 from collections.abc import Mapping
 
@@ -27,11 +27,11 @@ class KeptGradients:
         self._current = tuple(gradients)
 
     def note_replay(self, keeps: bool) -> None:
-        """Note that a captured step was replayed, and whether it has kept gradients at the same addresses."""
+        """Note that a captured step was replayed. keeps: whether it wrote gradients to the copies."""
         self._current = tuple(self._copies) if keeps else ()
 
     def take(self) -> dict[str, Tensor]:
-        """Return the gradients of the batch before, once. They are empty if none were kept."""
+        """Return the gradients of the batch before, and forget them. Empty if none were kept."""
         names, self._current = self._current, ()
         return {name: self._copies[name] for name in names}
 

@@ -18,35 +18,37 @@ OF_LAYERS: tuple[Target, ...] = (
     "weight_update",
     "weight_gradients",
 )
-"""What a probe can measure of each weighted layer. It measures the others `where` it says."""
+"""What a probe can measure in each weighted layer. The other targets need `where`."""
 
 
 @dataclass(frozen=True)
 class Probe:
-    """`measure` turns a tensor into a number: a tensor without dimensions, on the same device.
+    """A measurement of layers, modules or parameters.
+
+    `measure` computes a number from a tensor: a tensor without dimensions, on the same device.
 
     >>> Probe("weight", lambda weight: weight.grad.abs().max())  # of each layer
     >>> Probe("parameter", lambda gate: gate.abs(), where="*.gate")
     >>> Probe("output", lambda output: (output == 0).float().mean(), where=nn.ReLU)
     >>> Probe("weight_update", lambda before, after: (after - before).abs().max())
 
-    `of` says which tensor. Of each weighted layer (B is the batch size):
+    `of` says which tensor. In each weighted layer (B is the batch size):
     - "weight": the weight parameter after the backward pass, with its `.grad`
     - "preactivation_gradient": dL/dz, where z (B, ...) is the output of the convolution or linear map
     - "response": the output (B, ...) of the layer's norm in the forward pass, or z if it has no norm
 
-    Of each weighted layer, two tensors of equal shapes, so that the call is `measure(first, second)`:
+    In each weighted layer, two tensors of equal shapes, for `measure(first, second)`:
     - "weight_update": the weight before and after the update of this step
-    - "weight_gradients": the gradient of the weight in the step before, and in this one. It is not measured
-      at step 0.
+    - "weight_gradients": the gradient of the weight in the step before and in this step; not measured at
+      step 0
 
-    Of each module or parameter that `where` selects:
+    In each module or parameter that `where` selects:
     - "output": the output (B, ...) of a module in the forward pass, or the first tensor of a tuple
     - "parameter": a parameter after the backward pass, with its `.grad`
 
-    `where` is a class of modules or a tuple of classes, a pattern of names as in `network.named_modules()` or
-    `network.named_parameters()` (`"*.gate"`), or a function of the name and the module. A class or a function
-    selects a parameter by the module that holds it, and the name is that of the parameter.
+    `where` is a class of modules, a tuple of classes, a name pattern, or a function of name and module.
+    Names are those of `network.named_modules()` or `network.named_parameters()`. For a parameter, the module
+    is the one that holds it, and the name is that of the parameter.
 
     `measure_all` is optional. It does the same for the tensors of all layers at once and returns (layers,).
     On a GPU it is called at the end of the step, because starting a kernel for each layer costs more than

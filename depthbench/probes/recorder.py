@@ -1,4 +1,6 @@
-"""Measure probes in probed steps. Other steps have no overhead."""
+"""Measure probes in probed steps. Other steps have no overhead.
+
+Probes that compare the gradients of two steps also need the step before a probed one."""
 
 import sys
 from collections import Counter
@@ -41,7 +43,7 @@ Hook = Callable[[nn.Module, tuple[Any, ...], Any], None]
 
 
 @dataclass
-class _Uses:
+class Uses:
     """The uses of one layer in one step, as one probe needs them. The keys number the uses."""
 
     summaries: dict[int, Tensor] = field(default_factory=dict)
@@ -74,7 +76,8 @@ class Recorder:
     ...     loss(network(x), y).backward()
     ...     values = recorder.values()
 
-    Probes over pairs of steps need three more calls. Each does nothing without such a probe.
+    Probes of `weight_gradients` and `weight_update` need three more calls. Without such a probe, they do
+    nothing.
 
     >>> if recorder.compares_gradients:  # in the step before a probed one
     ...     with recorder.preparing():
@@ -87,15 +90,15 @@ class Recorder:
     >>> optimizer.step()
     >>> values = recorder.with_updates(values)
 
-    Hooks exist only inside the context, and functions that a user's network compiles run uncompiled there.
+    Hooks exist only inside the context. There, functions that a user's network compiles run uncompiled.
     Every number stays on the device, so that fetching `values` is the only sync of a probed step. `at_once`
     keeps the tensors of the probes that can measure all layers together until `values` is called. This is
     faster on a GPU, but needs memory for these tensors.
 
-    A value covers every use of a layer in the step (see Probe). A forward pass that a backward pass makes
-    again, to save memory, is not another use. Tensors of single uses are kept no longer than until the
-    backward pass begins, and those that a probe can `combine` are not kept at all. `each_use` adds rows for
-    the first uses of each layer, as many as it says.
+    A value covers every use of a layer in the step (see Probe). A forward pass that a backward pass
+    repeats to save memory is not another use. Tensors of single uses are kept at most until the backward pass
+    begins. Those that a probe can `combine` are not kept. `each_use=N` adds rows for the first N uses of each
+    layer.
 
     If each of `ranks` processes has a part of the batch, `gather` returns the whole tensor of parts (B, ...),
     and probes measure that. The backward pass must start from `ranks` times this part's share of the loss,
@@ -117,7 +120,7 @@ class Recorder:
         self.selected = selected(network, self.probes)
         self.each_use = each_use
         self.rows = rows_of(self.layers, self.selected, each_use)
-        """What the rows of `values` are of: layers, their single uses, selected modules and parameters."""
+        """The meaning of the rows of `values`: layers, their single uses, selected modules and parameters."""
         self.at_once = {
             name: probe.measure_all
             for name, probe in self.probes.items()
@@ -126,7 +129,7 @@ class Recorder:
         self._may_be_compiled = not is_built_in(network)
         self._device = next(network.parameters()).device
         self._norms = [module for module in network.modules() if isinstance(module, NORMS)]
-        self._uses: dict[tuple[int, str], _Uses] = {}  # by the row and the probe
+        self._uses: dict[tuple[int, str], Uses] = {}  # by the row and the probe
         self._calls: Counter[int] = Counter()  # of each layer in the forward pass, if `_counts_calls`
         self._counts_calls = any(p.of in ("preactivation_gradient", "response") for p in probes.values())
         self._outputs: dict[int, _Output] = {}  # by the address of the storage
@@ -135,22 +138,25 @@ class Recorder:
         self._handles: list[RemovableHandle] = []
         self._stance = ExitStack()
         self._kept = KeptGradients()
+        self._with_gradient: set[int] = set()  # the layers with a gradient when weights were measured
+        self._earlier: dict[str, Tensor] | None = None  # gradients of the step before, taken on first need
+        self._compared: dict[tuple[int, str], Tensor] = {}  # values of probes of pairs of tensors
         self._before: dict[int, Tensor] = {}  # weights before the update
         self.is_measured = np.ones((len(self.rows), len(self.probes)), dtype=bool)
         """Which of the last `values` were measured."""
         self.reasons: dict[str, str] = {}
-        """Why some values were not measured in that step, by the name of the layer, module or parameter."""
+        """Layer, module or parameter -> why values were not measured in the last step."""
 
     @property
     def compares_gradients(self) -> bool:
-        """Whether a probe needs the gradients of the step before a probed one."""
+        """Whether a probe compares the gradients of a probed step with those of the step before."""
         return bool(self._probes_of("weight_gradients"))
 
     @contextmanager
     def preparing(self) -> Iterator[None]:
         """Make a context around the forward and backward pass of the step before a probed one.
 
-        It needs hooks only for weights that are computed from parameters."""
+        It adds hooks only for weights that are computed from parameters."""
         self._clear()
         self._force_eager()
         try:
@@ -174,14 +180,14 @@ class Recorder:
             )
 
     def note_replay(self, keeps: bool) -> None:
-        """Note that a captured step was replayed, of which the host sees nothing, and whether it keeps."""
+        """Note that a captured step was replayed. keeps: whether it kept gradients."""
         self._kept.note_replay(keeps)
 
     @torch.no_grad()
     def with_updates(self, values: Tensor) -> Tensor:
-        """Return the `values` of this step with those of the probes over the update.
+        """Return the `values` of this step, completed with the probes of `weight_update`.
 
-        Call this after the update. Its context may have ended."""
+        Call this after the update, inside the context or after it."""
         before, self._before = self._before, {}
         if not before:
             return values
@@ -189,7 +195,7 @@ class Recorder:
         for column, (name, probe) in enumerate(self.probes.items()):
             if probe.of == "weight_update":
                 for index, weight in before.items():
-                    after = current_weight(self.layers[index])
+                    after = self._current_weight(index)
                     values[index, column] = one_number(name, probe.measure(weight, after))
         return values
 
@@ -240,7 +246,7 @@ class Recorder:
         self._clear()
 
     def _force_eager(self) -> None:
-        """Run functions uncompiled that a user's network compiles."""
+        """Run functions that a user's network compiles uncompiled."""
         if self._may_be_compiled and "torch._dynamo" in sys.modules:
             self._stance.enter_context(torch.compiler.set_stance("force_eager"))
 
@@ -248,18 +254,35 @@ class Recorder:
     def values(self) -> Tensor:
         """Return the values (rows, probes), on the device, in the order of `rows` and `probes`.
 
-        The values of a layer that took no part in the step are NaN. `is_measured` tells them from NaN that
-        was measured. A frozen layer has only its response. Call this inside the context, after the backward
+        The values of a layer that took no part in the step are NaN. `is_measured` distinguishes them from
+        measured NaN. A frozen layer has only its response. Call this inside the context, after the backward
         pass. Raises ValueError if a probe returns something other than one number."""
+        self.measure_weights()
+        return self.collected()
+
+    def measure_weights(self) -> None:
+        """Measure weights and parameters as they are now. Replaces an earlier measurement in this step."""
         weights = self._probes_of("weight")
-        measured: dict[tuple[int, str], Tensor] = {}
+        for index, layer in enumerate(self.layers):
+            if any(parameter.grad is not None for parameter in layer.weight_parameters):
+                self._with_gradient.add(index)
         trained = {index: weight for index, weight in self._weights().items() if weight.grad is not None}
         for index, weight in trained.items() if weights else ():
-            self._measure(index, weights, weight, next(self._numbers))
+            self._measure_again(index, weights, weight)
         for index, other in enumerate(self.selected, len(self.rows) - len(self.selected)):
-            if other.parameter is not None and other.parameter.grad is not None:
-                self._measure(index, dict(other.probes), other.parameter, next(self._numbers))
-        needed = self._compare(trained, measured)
+            parameter = None if other.parameter is None else self._differentiated(index, other.parameter)
+            if parameter is not None and parameter.grad is not None:
+                self._measure_again(index, dict(other.probes), parameter)
+        self._compare(trained)
+
+    def _measure_again(self, index: int, probes: dict[str, Probe], tensor: Tensor) -> None:
+        for name in probes:
+            self._uses.pop((index, name), None)
+        self._measure(index, probes, tensor, next(self._numbers))
+
+    def collected(self) -> Tensor:
+        """Return `values` as they were measured so far."""
+        measured = dict(self._compared)
         for name, measure_all in self.at_once.items():
             kept = {
                 index: joined(uses.tensors)
@@ -269,7 +292,7 @@ class Recorder:
             if kept:
                 for index, value in zip(kept, measure_all(list(kept.values())), strict=True):
                     measured[index, name] = value
-        for key, uses in self._uses.items():
+        for key, uses in self._uses_of_all_processes().items():
             if key not in measured and not uses.is_lost:
                 measured[key] = _value(self.probes[key[1]], uses)
         self._measure_each_use(measured)
@@ -277,8 +300,9 @@ class Recorder:
         missing = torch.full((), float("nan"), dtype=dtype, device=self._device)
         keys = [(index, name) for index in range(len(self.rows)) for name in self.probes]
         self.is_measured = np.array([key in measured for key in keys], bool).reshape(self.is_measured.shape)
-        self.reasons = self._reasons(needed, measured)
-        flat = torch.stack([one_number(key[1], measured.get(key, missing)).to(dtype) for key in keys])
+        self.reasons = self._reasons(measured)
+        numbers = [one_number(key[1], measured.get(key, missing)) for key in keys]
+        flat = torch.stack([number.to(self._device, dtype) for number in numbers])
         return flat.reshape(len(self.rows), len(self.probes))
 
     def _measure_each_use(self, measured: dict[tuple[int, str], Tensor]) -> None:
@@ -293,14 +317,18 @@ class Recorder:
                 else:
                     measured[row, name] = self.probes[name].measure(uses.tensors[use])
 
-    def _reasons(self, needed: Sequence[str], measured: Collection[tuple[int, str]]) -> dict[str, str]:
-        """Return why values of probes were not measured, by the name of what they are of."""
-        reasons = {}
+    def _reasons(self, measured: Collection[tuple[int, str]]) -> dict[str, str]:
+        """Return name of a layer, module or parameter -> why values were not measured.
+
+        If no gradients of the step before were kept, their comparison does not count as missing."""
+        reasons, earlier = {}, self._take_earlier()
         for index, layer in enumerate(self.layers):
             missing = {
                 probe.of
                 for name, probe in self.probes.items()
-                if name in needed and probe.where is None and (index, name) not in measured
+                if (earlier or probe.of != "weight_gradients")
+                and probe.where is None
+                and (index, name) not in measured
             }
             if missing:
                 reasons[layer.name] = EARLIER if missing == {"weight_gradients"} else self._reason(index)
@@ -317,31 +345,35 @@ class Recorder:
             if probe.where is not None and name not in used
         }
 
-    def _compare(self, trained: Mapping[int, Tensor], measured: dict[tuple[int, str], Tensor]) -> list[str]:
-        """Measure the probes over pairs of gradients, and keep the weights for those over the update.
+    def _take_earlier(self) -> dict[str, Tensor]:
+        """Return the gradients of the step before. Later steps cannot get them.
 
-        Return the probes that can be measured in this step: without a step before, there are no pairs."""
-        gradients = self._kept.take()
+        They are taken when they are needed, so a step that is interrupted earlier can be repeated."""
+        if self._earlier is None:
+            self._earlier = self._kept.take()
+        return self._earlier
+
+    def _compare(self, trained: Mapping[int, Tensor]) -> None:
+        """Measure the probes of pairs of gradients, and keep the weights for the probes of the update."""
         for name, probe in self._probes_of("weight_gradients").items():
             for index, weight in trained.items():
-                before = gradients.get(self.layers[index].name)
+                before = self._take_earlier().get(self.layers[index].name)
                 if before is not None and weight.grad is not None:
-                    measured[index, name] = probe.measure(before, weight.grad)
+                    self._compared[index, name] = probe.measure(before, weight.grad)
         updates = self._probes_of("weight_update")
         if updates:
-            self._before = {index: weight.detach().clone() for index, weight in trained.items()}
+            self._before |= {index: weight.detach().clone() for index, weight in trained.items()}
         for name in updates:  # `with_updates` measures them
-            measured |= {
+            self._compared |= {
                 (index, name): torch.full((), float("nan"), device=self._device) for index in trained
             }
-        return [name for name, probe in self.probes.items() if gradients or probe.of != "weight_gradients"]
 
     def _reason(self, index: int) -> str:
         """Return why a value of a layer was not measured."""
         parameters = self.layers[index].weight_parameters
         if not any(parameter.requires_grad for parameter in parameters):
             return FROZEN
-        has_gradient = any(parameter.grad is not None for parameter in parameters)
+        has_gradient = index in self._with_gradient
         if self._counts_calls and not self._calls[index]:
             return FUNCTIONAL if has_gradient else UNUSED
         return SEVERAL if has_gradient else UNREACHED
@@ -351,6 +383,9 @@ class Recorder:
         weights = {index: layer.weight for index, layer in enumerate(self.layers)}
         found = {index: self._effective.get(index) if w is None else w for index, w in weights.items()}
         return {index: weight for index, weight in found.items() if weight is not None}
+
+    def _current_weight(self, index: int) -> Tensor:
+        return current_weight(self.layers[index])
 
     def _follow_weights(self) -> None:
         """Collect the gradients of the weights that are computed from parameters."""
@@ -366,7 +401,7 @@ class Recorder:
             effective = self._effective.setdefault(index, weight.detach())
 
             def collect(gradient: Tensor) -> None:
-                mean = gradient if self.ranks == 1 else self.gather(gradient[None]).mean(0)
+                mean = self._mean_of_ranks(gradient)
                 effective.grad = mean if effective.grad is None else effective.grad + mean
 
             if weight.requires_grad:
@@ -378,7 +413,27 @@ class Recorder:
         else:  # a hook of the older weight_norm or spectral_norm has computed it
             self._hook(layer, lambda module, inputs, output: follow(cast("Tensor", module.weight)))
 
+    def _whole(self, gradient: Tensor) -> Tensor:
+        """Return the gradient of the loss of the whole batch from that of this process."""
+        whole = self.gather(gradient)
+        return whole if self.ranks == 1 else whole / self.ranks
+
+    def _mean_of_ranks(self, gradient: Tensor) -> Tensor:
+        """Return the gradient of a weight from that of this process."""
+        return gradient if self.ranks == 1 else self.gather(gradient[None]).mean(0)
+
+    def _differentiated(self, index: int, parameter: Tensor) -> Tensor | None:
+        """Return the parameter of a row, with its gradient."""
+        return parameter
+
+    def _uses_of_all_processes(self) -> Mapping[tuple[int, str], Uses]:
+        """Return the uses in all processes. `gather` has already added the other processes."""
+        return self._uses
+
     def _clear(self) -> None:
+        self._with_gradient.clear()
+        self._earlier = None
+        self._compared.clear()
         self._effective.clear()
         self._uses.clear()
         self._calls.clear()
@@ -393,7 +448,7 @@ class Recorder:
     def _measure(self, index: int, probes: dict[str, Probe], tensor: Tensor, use: int) -> None:
         """Measure a tensor of one use of a layer, in place of an earlier tensor of that use."""
         for name, probe in probes.items():
-            uses = self._uses.setdefault((index, name), _Uses())
+            uses = self._uses.setdefault((index, name), Uses())
             is_forward = probe.of in ("response", "output")
             is_joined = probe.combine is None and (is_forward or self._calls[index] > 1)
             if name in self.at_once or is_joined:
@@ -412,7 +467,7 @@ class Recorder:
         def follow(module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
             if not in_backward_pass():
                 self._calls[index] += 1
-            if output.requires_grad:  # not that of a frozen layer
+            if output.requires_grad:  # false for a frozen layer
                 output.register_hook(self._gradient_hook(index, probes))
 
         return follow
@@ -424,10 +479,9 @@ class Recorder:
         def measure(gradient: Tensor) -> None:
             self._release_single_uses()
             if any(use in self._uses[index, name] for name in probes if (index, name) in self._uses):
-                self._lose(index, probes)  # of several backward passes; the gradient is their sum
+                self._lose(index, probes)  # several backward passes, whose gradients add up
                 return
-            whole = self.gather(gradient)
-            self._measure(index, probes, whole if self.ranks == 1 else whole / self.ranks, use)
+            self._measure(index, probes, self._whole(gradient), use)
             for name in probes if is_recomputed else ():
                 self._uses[index, name].is_unordered = True
 
@@ -435,7 +489,7 @@ class Recorder:
 
     @cached_property
     def _attentions(self) -> dict[nn.MultiheadAttention, dict[str, int]]:
-        """The modules of attention, and the indices of their layers by projection."""
+        """Module of attention -> projection -> index of its layer."""
         found: dict[nn.MultiheadAttention, dict[str, int]] = {}
         of_module = {layer.weighted: index for index, layer in enumerate(self.layers)}
         for index, layer in enumerate(self.layers):
@@ -534,7 +588,7 @@ class Recorder:
 
 
 def one_number(probe: str, value: Any) -> Tensor:
-    """Return what a probe has measured. Raises ValueError if it is not one number."""
+    """Return the result of a probe. Raises ValueError if it is not one number."""
     if isinstance(value, Tensor) and not value.dim():
         return value
     what = f"a tensor of the shape {tuple(value.shape)}" if isinstance(value, Tensor) else repr(value)
@@ -542,7 +596,7 @@ def one_number(probe: str, value: Any) -> Tensor:
 
 
 def first_tensor(output: Any) -> Tensor | None:
-    """Return the first tensor of the output of a module: of a tuple, list or dict, or the output itself."""
+    """Return the output of a module, or its first tensor if it is a tuple, list or dict."""
     if isinstance(output, Tensor):
         return output
     values = output.values() if isinstance(output, Mapping) else output
@@ -565,7 +619,7 @@ def joined(tensors: Mapping[int, Tensor]) -> Tensor:
     return torch.cat(list(parts))
 
 
-def _value(probe: Probe, uses: _Uses) -> Tensor:
+def _value(probe: Probe, uses: Uses) -> Tensor:
     """Return the value of a probe over all uses."""
     if len(uses.tensors) > 1:
         return probe.measure(joined(uses.tensors))

@@ -1,4 +1,4 @@
-"""What is measured in a network, one row of layers.parquet each."""
+"""The rows of layers.parquet in each probed step: what is measured in a network."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,14 +14,14 @@ class Row(NamedTuple):
     """One row of each probed step."""
 
     layer: int
-    """The position from the input side, from 1 on: of weighted layers, or of the modules and parameters that
+    """The position from the input side, from 1. Counts weighted layers, or the modules and parameters that
     probes select."""
     name: str
     stage: str
     selected_by: tuple[str, ...] = ()
     """The probes that select this module or parameter. Empty for weighted layers."""
     use: int | None = None
-    """Which use of the layer this is, from 0 on. None: all uses."""
+    """The number of a use of the layer, from 0. None: all uses."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +37,7 @@ class Selected:
 def selected(network: nn.Module, probes: Mapping[str, Probe]) -> list[Selected]:
     """Return the modules and parameters that `probes` select, in the order of registration.
 
-    The parameters of a module follow the module. A shared one has the first of its names."""
+    The parameters of a module follow the module. A shared parameter appears once, under its first name."""
     found = []
     for name, module, parameter in _everything(network):
         of = "output" if parameter is None else "parameter"
@@ -58,7 +58,7 @@ def _everything(network: nn.Module) -> Iterator[tuple[str, nn.Module, nn.Paramet
 
 
 def rows_of(layers: Sequence[Layer], others: Sequence[Selected] = (), uses: int = 0) -> list[Row]:
-    """Return a row for each layer, `uses` rows of single uses of each, and a row for each of the others."""
+    """Return a row for each layer, `uses` rows of single uses of each, and a row for each of `others`."""
     rows = [Row(index, layer.name, layer.stage) for index, layer in enumerate(layers, 1)]
     rows += [
         Row(index, f"{layer.name}[{use}]", layer.stage, use=use)

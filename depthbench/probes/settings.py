@@ -19,5 +19,15 @@ class Probe(Section):
     every: Count | None = None
     """Also measure every N steps, from step 0 on."""
     each_use: Count | None = None
-    """Also store the first N uses of each layer that a step uses several times, in rows `name[0]`, ... The
-    row of the layer always covers all uses."""
+    """If a step uses a layer several times, also store its first N uses, in rows `name[0]`, ... The row of
+    the layer covers all uses."""
+
+    def is_due(self, step: int, last: int | None = None) -> bool:
+        """Return whether layers are measured at `step`. last: the run's last step, or None if unknown."""
+        if not self.names:
+            return False
+        if self.every is not None and step % self.every == 0:
+            return True
+        if self.steps is not None:
+            return step in self.steps
+        return step in (0, last) or str(step).rstrip("0") in ("1", "2", "5")

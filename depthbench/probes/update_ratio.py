@@ -13,7 +13,7 @@ from depthbench.probes.probe import Probe
 def update_ratio(before: Tensor, after: Tensor) -> Tensor:
     """Return ||after - before|| / ||before|| (L2 norms), computed in float64 (float32 on Apple GPUs).
 
-    It is infinite if the weight was 0 before the update."""
+    If the weight was 0 before the update, it is infinite, or NaN if the weight still is 0."""
     wide = widest_float(before.device)
     before = before.to(wide)
     return torch.linalg.vector_norm(after.to(wide) - before) / torch.linalg.vector_norm(before)

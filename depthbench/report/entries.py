@@ -39,7 +39,7 @@ class ReportFigure:
     chapter: str = "training"
     """ANSWER or a name in CHAPTERS."""
     probes: tuple[str, ...] = ()
-    """The probes that it shows. Each of the others gets a figure by layer and step."""
+    """The probes that it shows. Each probe that no figure shows gets a figure by layer and step."""
 
     def draw(self, evidence: Any, style: str = "page") -> "Figure | None":
         """Draw the figure in one of the report styles; None if there is nothing to show."""

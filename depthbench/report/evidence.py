@@ -16,9 +16,10 @@ from depthbench.analysis.answers import Answer, answer
 from depthbench.analysis.chance import at_chance
 from depthbench.analysis.choice import choose, incomparable_costs
 from depthbench.analysis.classes import class_metrics, summarise_classes
-from depthbench.analysis.comparison import cautions, differences, differing, join_studies, studies_of
+from depthbench.analysis.comparison import UNKNOWN, cautions, differences, differing, join_studies, studies_of
 from depthbench.analysis.frontier import Search, searched
 from depthbench.analysis.layers import by_layer, of_weighted_layers, summarise_responses
+from depthbench.analysis.logged import history_with_batch_errors, with_batch_errors
 from depthbench.analysis.matching import match_twins
 from depthbench.analysis.missing import missing_runs
 from depthbench.analysis.reference import reproduction
@@ -43,6 +44,8 @@ from depthbench.store.results import (
 from depthbench.store.study_store import StudyStore
 from depthbench.study.grid import requested_runs
 
+OF_LOOPS = ("images", "data.", "recipe.", "options.", "evaluate.")
+"""Settings that are unknown if another loop trained the runs."""
 GRADIENTS = ("grad_norm_preact", "grad_norm_weight")
 
 
@@ -79,7 +82,9 @@ class Evidence(_OnlyFields):
         study, rows = StudyStore(path).table(), read_runs(path) if rows is None else rows
         study = {"name": Path(path).resolve().name, "data": {}, "grid": {}} | study
         study["data"] = {"name": Data().name} | study["data"]
-        return cls(with_columns(join_results(path, rows, layers=layers)), study, path, rows)
+        runs, history, measured = join_results(path, with_batch_errors(rows), layers=layers)
+        results = Results(runs, history_with_batch_errors(history, rows), measured)
+        return cls(with_columns(results), study, path, rows)
 
     def prepare(self) -> None:
         """Compute what several figures show, so that the processes that draw them share it."""
@@ -100,7 +105,7 @@ class Evidence(_OnlyFields):
 
     @cached_property
     def about_probes(self) -> dict[str, str]:
-        """What each probe measures, as the runs say, or the list of probes here."""
+        """Probe -> what it measures, from the runs or else from PROBES."""
         stored = {
             name: about for record in self.records for name, about in (record.execution.probes or {}).items()
         }
@@ -108,7 +113,7 @@ class Evidence(_OnlyFields):
 
     @cached_property
     def not_measured(self) -> pd.DataFrame:
-        """What probes did not measure, and why."""
+        """What probes did not measure, and why: `analysis.unmeasured.not_measured`."""
         order = {network: place for place, network in enumerate(self.runs["network"].unique())}
         records = [record for record in self.records if record.network in order]
         records.sort(key=lambda record: (order[record.network], record.depth, record.seed))
@@ -249,6 +254,10 @@ class Comparison(_OnlyFields):
         """Settings that differ between the studies."""
         settings = {label: settings_of(each.study, each.records) for label, each in self.studies.items()}
         drop_defaults(settings, {label: each.runs for label, each in self.studies.items()})
+        keys = dict.fromkeys(key for each in settings.values() for key in each if key.startswith(OF_LOOPS))
+        for label, each in self.studies.items():
+            if "watched" in each.study:
+                settings[label] = dict.fromkeys(keys, UNKNOWN) | settings[label]
         return differing(settings)
 
     @cached_property
@@ -257,6 +266,13 @@ class Comparison(_OnlyFields):
         hashes = {label: each.study.get("data_hash") for label, each in self.studies.items()}
         baseline, *_ = hashes.values()
         return [label for label, data_hash in hashes.items() if data_hash != baseline]
+
+    @cached_property
+    def unknown_images(self) -> list[str]:
+        """The studies of `other_images` whose images are unknown, so that they may be the same."""
+        hashes = {label: each.study.get("data_hash") for label, each in self.studies.items()}
+        baseline, *_ = hashes.values()
+        return [label for label in self.other_images if not (baseline and hashes[label])]
 
     @cached_property
     def differences(self) -> pd.DataFrame:

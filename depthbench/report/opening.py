@@ -107,7 +107,9 @@ def of_study(evidence: Evidence) -> Opening:
 def of_comparison(compared: Comparison) -> Opening:
     """Return the opening of the report of a comparison."""
     baseline, *others = compared.studies
-    lines = sentences.differences(compared.differences, baseline, compared.other_images)
+    lines = sentences.differences(
+        compared.differences, baseline, compared.other_images, compared.unknown_images
+    )
     if not lines:
         lines = ["No difference can be tested: no finished runs share network, depth and seed."]
     return Opening(
@@ -314,8 +316,7 @@ def _notes(evidence: Evidence) -> list[str]:
             if has_twins
             else ""
         ),
-        "Train error is measured in evaluation mode on "
-        f"{sentences.train_images(evidence.study)}, without augmentation. It is the mean of the last "
+        f"{sentences.how_errors_are_measured(evidence.study)} The train error is the mean of the last "
         "evaluations: at most five, and only from the last quarter of training. The figure and the table of "
         "errors show the last evaluation alone, which can differ. A diverged run counts at chance error.",
         "The small drawing shows the mean train error of the last evaluation from 0 to 100 % at each depth"

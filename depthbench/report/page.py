@@ -23,7 +23,6 @@ from depthbench.report.drawing import FigureOnPage, draw_figures
 from depthbench.report.entries import ANSWER, CHAPTERS
 from depthbench.report.evidence import Comparison, Evidence
 from depthbench.report.figures import FIGURES
-from depthbench.report.figures.probe_by_layer import figures_of_probes
 from depthbench.report.formats import STYLES
 from depthbench.report.opening import Opening
 from depthbench.report.settings import environment
@@ -70,6 +69,9 @@ def write_page(path: Path, out: Path, style: str = "page") -> Path:
     """Write the report of the results in `path` to `out`; return the path of index.html.
 
     Raises BadInput if there are no results, or no run has data."""
+    # It imports matplotlib, so only where figures are drawn.
+    from depthbench.report.figures.probe_by_layer import figures_of_probes
+
     evidence = Evidence.load(path)
     runs = evidence.runs
     if runs.empty or not (len(evidence.history) or runs["status"].isin(FINISHED).any()):
@@ -236,7 +238,10 @@ def render(
 def _command(path: Path, study: Mapping[str, Any]) -> str:
     """Return the command that repeats the study in `path`, or its search, in the same directory.
 
-    It names the plug-ins, because it would be refused without them (cli/consent.py)."""
+    Empty for runs that another loop trained. The command names the plug-ins, because it would be refused
+    without them (cli/consent.py)."""
+    if "watched" in study:
+        return ""
     parent = relative_path(path.resolve().parent)
     results = "" if parent == "results" else f" --results {shlex.quote(parent)}"
     file = shlex.quote(relative_path(path / "study.toml"))

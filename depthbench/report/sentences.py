@@ -38,6 +38,19 @@ def train_images(study: Mapping[str, Any]) -> str:
     return f"{size:,} of the training images" if size else "all training images"
 
 
+def how_errors_are_measured(study: Mapping[str, Any]) -> str:
+    """Say how the runs of `study` (study.toml) measured their errors."""
+    if "watched" in study:
+        return (
+            "Errors are those that the training loop logged. The train error is the one in evaluation mode "
+            "or, if the loop logged none, that of the batches it trained on."
+        )
+    return (
+        "Errors are measured in evaluation mode, without augmentation. The train error is measured on "
+        f"{train_images(study)}."
+    )
+
+
 def listed(parts: Sequence[str]) -> str:
     """Write `a`, `a and b` or `a, b and c`."""
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
@@ -331,13 +344,20 @@ def unfinished(missing: pd.DataFrame, searching: int) -> list[str]:
     return [f"The search is not finished: {', and '.join(reasons)}."] if reasons else []
 
 
-def differences(table: pd.DataFrame, baseline: str, other_images: Collection[str] = ()) -> list[str]:
+def differences(
+    table: pd.DataFrame,
+    baseline: str,
+    other_images: Collection[str] = (),
+    unknown_images: Collection[str] = (),
+) -> list[str]:
     """State, for each study and kind of error, how often it is higher or lower than that of the baseline.
 
-    `table` is `analysis.comparison.differences`. Errors of studies of `other_images` are not compared,
-    because they are from a different task."""
+    `table` is `analysis.comparison.differences`. Errors of the studies in `other_images` are not
+    compared, because their images differ, or may differ (`unknown_images`)."""
     sentences = [
-        f"{study} has different images from {baseline}, so no difference is tested." for study in other_images
+        f"{study} {'may have' if study in unknown_images else 'has'} different images from {baseline}, so no "
+        "difference is tested."
+        for study in other_images
     ]
     for (study, error), rows in table.groupby(["study", "error"], sort=False):
         if study in other_images:

@@ -18,7 +18,8 @@ def settings_of(study: Mapping[str, Any], records: Iterable[Record]) -> dict[str
 
     Includes the hash of its images, its variants, the code of its plug-ins, and the environment and execution
     of its runs."""
-    settings = {"images": study.get("data_hash", "")[:12]} | shared_settings(study)
+    images = study.get("data_hash", "")[:12]
+    settings = ({"images": images} if images or "watched" not in study else {}) | shared_settings(study)
     settings |= {f"variants.{name}": variant for name, variant in study.get("variants", {}).items()}
     records = list(records)
     code = {record.network: record.plugin for record in records}

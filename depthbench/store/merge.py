@@ -108,7 +108,9 @@ def _join(stores: Sequence[StudyStore], target: StudyStore) -> dict[str, Any]:
                 f"{stores[0].location} and {store.location} have different settings, so they cannot be "
                 f"merged: {'; '.join([*listed, *more])}"
             )
-        joined["variants"] = table.get("variants", {}) | joined.get("variants", {})
+        for key in ("variants", "watched"):
+            if key in table:
+                joined[key] = table[key] | joined.get(key, {})
         for key in ("data_hash", "frontier", "verdict"):
             if key in table:
                 joined.setdefault(key, table[key])

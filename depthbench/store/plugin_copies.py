@@ -2,8 +2,8 @@
 
     results/<study>/plugins/<first 12 digits of the source>/my_block.py    and the neighbours that it imports
 
-A copy has the same source as the plug-in (`Plugin.source`), so that runs by it have the same ids. Nothing
-here executes a plug-in."""
+A copy has the same source as the plug-in (`Plugin.source`), so runs of a copy have the same ids. This module
+executes no plug-in."""
 
 import contextlib
 from collections.abc import Iterable
@@ -11,14 +11,15 @@ from pathlib import Path
 
 from depthbench.files import atomic
 from depthbench.plugins.loading import Plugin
+from depthbench.store.remote import PLUGINS, remote_of
 
-FOLDER = "plugins"
-DIGITS = 12  # of a source, which name a folder
-MOST_BYTES = 1 << 20  # of a file that is read back
+FOLDER = PLUGINS
+DIGITS = 12  # of a source, in the name of a folder
+MOST_BYTES = 1 << 20  # larger files are not read back
 
 
 def write_copies(results: Path, plugins: Iterable[Plugin]) -> None:
-    """Store plug-ins in a results directory. Copies that exist are not written again."""
+    """Store plug-ins in a results directory. Existing copies are not written again."""
     for plugin in plugins:
         folder = results / FOLDER / plugin.source[:DIGITS]
         for name, content in plugin.files.items():
@@ -32,7 +33,7 @@ def write_copies(results: Path, plugins: Iterable[Plugin]) -> None:
 def read_copies(results: Path) -> list[Plugin]:
     """Return the plug-ins that are stored in a results directory, sorted by name and source.
 
-    Leaves out what is not as it was stored, and what cannot have been stored by `write_copies`."""
+    Leaves out copies that were changed, and files that `write_copies` cannot have written."""
     copies = []
     for folder in (results / FOLDER).glob("*"):
         if len(folder.name) != DIGITS or any(map(_is_suspect, (folder, *folder.rglob("*")))):
@@ -46,7 +47,12 @@ def read_copies(results: Path) -> list[Plugin]:
 
 
 def copies_of(study_file: Path, plugin: Path) -> list[Path]:
-    """Return the copies of plug-ins of this name that are stored next to a stored study."""
+    """Return the copies of plug-ins that have the name of `plugin` and are stored with a study.
+
+    If the study is at a URL, they are fetched first."""
+    if (remote := remote_of(study_file.parent)) is not None:
+        with contextlib.suppress(OSError):
+            remote.pull_folder(FOLDER)
     return [each.path for each in read_copies(study_file.parent) if each.path.name == plugin.name]
 
 

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from depthbench.schema import Section
 from depthbench.study.model import FORMAT, Run, Shared
+from depthbench.study.watched import WatchedNetwork, WatchedRun
 
 Status = Literal["done", "diverged", "failed", "interrupted"]
 FINISHED: tuple[Status, ...] = ("done", "diverged")  # the statuses of runs that are never trained again
@@ -84,12 +85,14 @@ class HowExecuted(Part):
     recompute: bool | None = None
     images: str | None = None
     """Number, size and location of the images."""
+    loop: str | None = None
+    """"watch": depthbench.watch recorded the run in a user's training loop. None: depthbench trained it."""
     processes: int | None = None
     """The processes that trained the run together, if there were several (torchrun)."""
     sync_batch_norm: bool | None = None
     """Whether they normalised over whole batches. None for one process."""
     probes: dict[str, str] | None = None
-    """What the probes that are not measured by default measure. None: there are only default ones."""
+    """Probe -> what it measures, for probes that are not in the default. None: only default probes."""
     not_measured: dict[str, str] | None = None
     """Layers with a value that probes did not measure, and parameters outside of layers, with the reasons.
     None: everything was measured."""
@@ -136,7 +139,9 @@ def _types_of(annotation: Any) -> tuple[type, ...]:
 @cache
 def _setting_types() -> Mapping[str, Mapping[str, tuple[type, ...]]]:
     """Return the types of the settings of a run: section -> key -> types. Section "" is the run itself."""
-    sections = {"": Run} | {name: field.annotation for name, field in Shared.model_fields.items()}
+    sections = {"": Run, "watched": WatchedNetwork} | {
+        name: field.annotation for name, field in Shared.model_fields.items()
+    }
     return {
         name: {key: _types_of(field.annotation) for key, field in section.model_fields.items()}  # type: ignore[union-attr]
         for name, section in sections.items()
@@ -149,6 +154,8 @@ def _check_settings(run: dict[str, Any]) -> dict[str, Any]:
     The analyses depend on the types."""
     for name, types in _setting_types().items():
         section = run.get(name, {}) if name else run
+        if not isinstance(section, dict):
+            raise ValueError(f"{name} is {section!r}")
         for key, kinds in types.items():
             value = section.get(key)
             if key in section and not _is_one_of(value, kinds):
@@ -207,7 +214,7 @@ class Record(Part):
     """The reason for a failure."""
 
     @classmethod
-    def of(cls, run: Run, **facts: Any) -> Self:
+    def of(cls, run: Run | WatchedRun, **facts: Any) -> Self:
         """Return the record of a run that starts.
 
         Its status is `interrupted` until the run ends, so that a kill leaves a true record."""
@@ -218,7 +225,7 @@ class Record(Part):
             depth=run.depth,
             seed=run.seed,
             status="interrupted",
-            run=run.model_dump(mode="json"),
+            run=run.settings() if isinstance(run, WatchedRun) else run.model_dump(mode="json"),
         ).changed(**facts)
 
     def to_json(self) -> str:
@@ -229,6 +236,11 @@ class Record(Part):
     def is_finished(self) -> bool:
         """Whether the run is a result and is never trained again."""
         return self.status in FINISHED
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether `depthbench.watch` recorded the run in a user's training loop."""
+        return "watched" in self.run
 
     @property
     def family(self) -> str:

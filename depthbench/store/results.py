@@ -49,6 +49,7 @@ EXECUTION_COLUMNS = {  # column -> part of a record, and its key
     "data_hash": ("hashes", "data"),
     "device": ("environment", "device"),
     "threads": ("environment", "threads"),
+    "loop": ("execution", "loop"),
     "commit": ("environment", "commit"),
 }
 # Section of a run -> its type. Every key but `path` is a column, e.g. recipe.lr.
@@ -121,15 +122,17 @@ def _row(record: Mapping[str, Any], search: Mapping[str, Any], final_names: Sequ
     run, final, shape = record["run"], record.get("final", {}), record.get("image_shape")
     row: dict[str, Any] = {column: record.get(column) for column in RUN_COLUMNS}
     row["family"] = run.get("of") or record["network"]
+    watched = run.get("watched")
+    row |= {f"watched.{key}": (watched or {}).get(key) for key in ("residual", "twin")}
     row |= {name: final.get(name) for name in final_names}
     row |= {column: record.get(part, {}).get(key) for column, (part, key) in EXECUTION_COLUMNS.items()}
     for name, defaults in _setting_defaults().items():
         values = run.get(name, {})
         for key, default in defaults.items():
-            row[f"{name}.{key}"] = values.get(key, default)
+            row[f"{name}.{key}"] = values.get(key, default if watched is None else None)
     own = run.get("options", {}).keys() - NetworkOptions.model_fields.keys()  # of a plug-in's builder
     row |= {f"options.{key}": run["options"][key] for key in sorted(own)}
-    for key, value in row.pop("recipe.optimizer_settings").items():
+    for key, value in (row.pop("recipe.optimizer_settings") or {}).items():
         row[f"recipe.{key}"] = value
     row["frontier.below"] = search.get("below")
     row["data.shape"] = None if shape is None else tuple(shape)
@@ -165,8 +168,9 @@ class Results(NamedTuple):
     seconds, peak_memory (bytes, None if not measured), ...
 
     family is the name in NETWORKS. options.KEY, recipe.KEY and data.KEY are as a study file sets them. An
-    option of a plug-in has a column if a run sets it, with NaN in rows where it has its default.
-    data.shape is (C, H, W) if recorded. frontier.below is the bound of a search, in percent."""
+    option of a plug-in has a column if a run sets it, with NaN in rows where it has its default. data.shape
+    is (C, H, W) if recorded. watched.KEY is what the caller of `watch` states; other settings of such a run
+    are unknown (None). frontier.below is the bound of a search, in percent."""
     history: "pd.DataFrame"
     """One row per logged step: run_id, network, depth, seed, step, epoch, lr, loss, train_error, and, at
     evaluations, train_error_eval, test_error and val_error."""

@@ -10,8 +10,11 @@ from depthbench.study.model import Shared
 def shared_settings(study: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings that all runs of a study.toml share: dotted key -> value.
 
-    Keys without a value are left out. A key that an older study.toml does not know has its default."""
-    defaults = Shared().model_dump(mode="json")
+    Keys without a value are left out. A key that an older study.toml does not know has its default. For
+    runs that `depthbench.watch` recorded, only stored settings are returned."""
+    defaults: dict[str, Any] = Shared().model_dump(mode="json")
+    if "watched" in study:
+        defaults = {name: {} for name in defaults}
     return {
         f"{section}.{key}": value
         for section in Shared.model_fields
@@ -31,8 +34,12 @@ def conflicts(stored: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
 def differences(stored: Mapping[str, Any], new: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
     """Return each difference of `conflicts` as (what differs, its stored value, its new value)."""
     there, here = shared_settings(stored), shared_settings(new)
-    for name in set(new.get("variants", {})) & set(stored.get("variants", {})):
-        there[f"variants.{name}"], here[f"variants.{name}"] = stored["variants"][name], new["variants"][name]
+    for table in ("variants", "watched"):
+        for name in set(new.get(table, {})) & set(stored.get(table, {})):
+            there[f"{table}.{name}"], here[f"{table}.{name}"] = stored[table][name], new[table][name]
+    if ("watched" in stored) != ("watched" in new):
+        there_by, here_by = ("watch" if "watched" in table else "run" for table in (stored, new))
+        return [("recorded by", there_by, here_by)]
     different = [
         (key, there.get(key, "unset"), here.get(key, "unset"))
         for key in sorted(here | there)

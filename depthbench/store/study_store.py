@@ -202,8 +202,12 @@ class StudyStore:
     def _add(self, study: Study, data_hash: str) -> None:
         """Add `study` to study.toml."""
         text = self._joined_with(study).to_toml()
-        self._content = f'data_hash = "{data_hash}"\n{text}'
         self._plugins = [plugin for path in study.plugins if (plugin := loaded(path)) is not None]
+        self.replace(f'data_hash = "{data_hash}"\n{text}')
+
+    def replace(self, content: str) -> None:
+        """Write study.toml. The caller must have locked the directory."""
+        self._content = content
         self._write()
 
     def _write(self) -> None:
@@ -278,7 +282,13 @@ class StudyStore:
         return False
 
     def _check_settings(self, study: Study, data_hash: str) -> None:
-        different = conflicts(self.table(), study.model_dump(mode="json") | {"data_hash": data_hash})
+        stored = self.table()
+        if "watched" in stored:
+            raise BadInput(
+                f"{self.location} holds runs that depthbench.watch recorded in another loop: add "
+                "--name NAME to store the new runs as another study"
+            )
+        different = conflicts(stored, study.model_dump(mode="json") | {"data_hash": data_hash})
         if different:
             raise BadInput(
                 f"{self.location} holds runs with other settings ({', '.join(different[:3])}): add --name "

@@ -50,8 +50,8 @@ def read_study(
     """Return what `load_study` does, but execute a plug-in of a study file only with consent.
 
     `check_consent` is called with the study file and the full path of a plug-in. It raises BadInput if the
-    file may not execute that plug-in. The plug-ins of `overrides` need no consent. searched: networks for a
-    search. They take the place of the grids, each at its shallowest depth."""
+    file may not execute that plug-in. The plug-ins of `overrides` need no consent. searched: networks of a
+    search, each at its shallowest depth. They replace the grids."""
     values: dict[str, Any] = {}
     plugins: list[str] = []
     source = "study"
@@ -79,7 +79,7 @@ def read_study(
 
 @dataclass(frozen=True)
 class _Consent:
-    """What decides which plug-ins of a study file are executed."""
+    """The rules by which plug-ins of a study file are executed."""
 
     check: Callable[[Path, Path], None]
     """See `read_study`."""
@@ -89,8 +89,8 @@ class _Consent:
     def plugins(self, file: Path, listed: Sequence[str]) -> list[str]:
         """Return the plug-ins of a study file to load, as full paths.
 
-        Leaves out those that a named plug-in replaces. Raises BadInput for one that does not exist, naming
-        the copy that is stored with the results, and for one without consent."""
+        Leaves out plug-ins that a named plug-in replaces. Raises BadInput for a plug-in without consent, and
+        for one that does not exist; the message names the copies stored with the results."""
         kept = []
         for path in listed:
             plugin = Path(path)
@@ -107,10 +107,10 @@ class _Consent:
         return kept
 
     def _replaces(self, other: Path, plugin: Path, file: Path) -> bool:
-        """Return whether a named plug-in takes the place of another one of a study file.
+        """Return whether the named plug-in `other` replaces `plugin`, which a study file lists.
 
-        It does if it has the same content, and if it has the same name and the other does not exist, or if
-        it is the copy that is stored with the study."""
+        It does if both have the same content. If `plugin` does not exist, or `other` is a copy that is stored
+        with the study, the same name is enough."""
         if other == plugin or not other.is_file():
             return False
         if not plugin.is_file() or other.is_relative_to(file.parent.resolve() / FOLDER):
@@ -127,7 +127,8 @@ def _for_search(values: Mapping, networks: Sequence[str]) -> dict:
     for network in networks:
         variant = variants.get(network, {"of": network})
         of = variant.get("of") if isinstance(variant, Mapping) else None
-        shallowest = NETWORKS[of].resolved().depths.depth(1) if of in NETWORKS else 1
+        family = NETWORKS.get(of) if isinstance(of, str) else None
+        shallowest = 1 if family is None else family.resolved().depths.depth(1)
         grids.append({**grid, "network": [network], "depth": [shallowest]})
     return {**values, "grid": grids[0], "also": grids[1:]}
 
@@ -146,6 +147,11 @@ def _read_file(path: Path, consent: _Consent, chain: Sequence[Path] = ()) -> dic
             f"{path} is empty: write a [grid] into it, or use a bundled study (`depthbench list studies`)"
         )
     check_format(values.pop("format", FORMAT), path)
+    if "watched" in values:
+        raise BadInput(
+            f"{path} lists runs that depthbench.watch recorded in another loop: run the program "
+            "with that loop"
+        )
     values.pop("data_hash", None)  # a stored study names the data it was run on
     plugins = consent.plugins(path, _plugin_paths(values, path.parent))
     values = {**_resolve_data_path(values, path.parent), "plugins": plugins}
@@ -312,9 +318,9 @@ def tables_of_study() -> dict[str, type[Section]]:
 
 
 def homes_of(key: str) -> list[str]:
-    """Return the names of the sections that have the first part of `key`.
+    """Return the names of the sections that contain the first part of `key`.
 
-    The options of plug-ins that are loaded are in the section `options`."""
+    Options of loaded plug-ins are in the section `options`."""
     first = key.partition(".")[0]
     homes = [name for name, table in tables_of_study().items() if first in table.model_fields]
     return homes or ["options"] * (first in own_options())
@@ -323,11 +329,11 @@ def homes_of(key: str) -> list[str]:
 def own_options(*, imports: bool = False) -> dict[str, dict[str, Parameter]]:
     """Return the options that builders of plug-ins declare: name -> network -> its declaration.
 
-    imports: whether to import the networks of installed packages, too."""
+    imports: whether to import the networks of installed packages as well."""
     found: dict[str, dict[str, Parameter]] = {}
     for network, entry in NETWORKS.items():
         family = entry
-        with contextlib.suppress(BadInput):  # `list networks` says that it cannot be imported
+        with contextlib.suppress(BadInput):  # `list networks` shows why it cannot be imported
             family = entry.resolved() if imports else entry
         for name, parameter in family.own.known.items() if family.source else ():
             found.setdefault(name, {})[network] = parameter

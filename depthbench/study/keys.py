@@ -58,7 +58,7 @@ def sections() -> dict[str, type[Section]]:
 def describe_keys(what: str | None = None, *, imports: bool = False) -> list[Key]:
     """Return the keys of a section, one key such as `lr` or `recipe.lr`, or all keys.
 
-    imports: whether to import the networks of installed packages, to describe their options, too. Raises
+    imports: whether to import the networks of installed packages to describe their options. Raises
     BadInput for an unknown section or key."""
     tables = sections()
     keys_of = {name: list(_keys_of(name, table)) for name, table in tables.items()}
@@ -109,7 +109,7 @@ def _keys_of_optimizers() -> Iterator[Key]:
 def _keys_of_plugins(imports: bool) -> Iterator[Key]:
     """Yield the options of plug-ins and packages, with the networks that have them.
 
-    Networks whose options differ in type or default get a key each."""
+    If an option differs in type or default between networks, it has several keys."""
     for name, declared in own_options(imports=imports).items():
         of: dict[tuple[str, str], list[str]] = {}
         for network, parameter in declared.items():

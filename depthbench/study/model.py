@@ -181,13 +181,7 @@ class Run(Shared):
 
     def is_probed(self, step: int) -> bool:
         """Return whether layers are measured at `step` (0 <= step < steps)."""
-        if not self.probe.names:
-            return False
-        if self.probe.every is not None and step % self.probe.every == 0:
-            return True
-        if self.probe.steps is not None:
-            return step in self.probe.steps
-        return step in (0, self.steps - 1) or str(step).rstrip("0") in ("1", "2", "5")
+        return self.probe.is_due(step, self.steps - 1)
 
 
 class Study(Grids, Shared):
@@ -237,7 +231,8 @@ class Study(Grids, Shared):
         do not suit its recipe."""
         family = self.family(network)
         options = self.options_of(network)
-        chosen = set(options.model_dump(exclude_defaults=True)) - set(options.own)
+        given = options.model_dump(exclude_defaults=True)
+        chosen = {key for key, value in given.items() if family.fixed.get(key) != value} - set(options.own)
         if unknown := sorted(chosen - set(family.takes or chosen)):
             known = nearest(unknown[0], family.takes or (), f"options of {network}")
             raise BadInput(f"options.{unknown[0]}: {network} has no such option; {known}")
@@ -263,15 +258,16 @@ class Study(Grids, Shared):
         return NETWORKS[network].resolved()
 
     def options_of(self, network: str) -> NetworkOptions:
-        """Return the options of a network in the grid. Own options of its builder differ from their defaults.
+        """Return the options of a network in the grid.
 
-        Raises BadInput for own options that the builder does not declare, and for wrong values of them."""
+        Its builder's own options are included if they differ from their defaults. Raises BadInput for own
+        options that the builder does not declare, and for wrong values."""
         options: NetworkOptions = self._section_of(network, "options")
         own = self.family(network).check_own(options.own, network)
         return options if own == options.own else options.with_own(own)
 
     def _options(self) -> NetworkOptions:
-        """Return the shared options, without own options of builders that have their defaults everywhere."""
+        """Return the shared options. Leaves out own options that have their default in all networks."""
         if not self.options.own:
             return self.options
         own: dict[str, Any] = {}

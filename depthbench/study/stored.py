@@ -32,6 +32,13 @@ class StoredData(_Open):
     name: str | None = None
 
 
+class StoredNetwork(_Open):
+    """What the caller of `depthbench.watch` states about a network."""
+
+    residual: bool | None = None
+    twin: str | None = None
+
+
 class StoredEvaluate(_Open):
     """The settings of evaluations that further runs take over."""
 
@@ -57,3 +64,5 @@ class StoredStudy(_Open):
     verdict: Verdict | None = None
     plugins: list[str] = []
     may_diverge: list[str] = []
+    watched: dict[str, StoredNetwork] = {}
+    """The networks of runs that `depthbench.watch` recorded. Every run of such a study is one of them."""

@@ -41,7 +41,8 @@ def hash_weights(network: nn.Module) -> str:
     digest = hashlib.sha256()
     for name, parameter in network.named_parameters():
         digest.update(f"{name}{tuple(parameter.shape)}".encode())
-        numbers = parameter.detach().cpu().contiguous().reshape(-1)
+        whole = parameter.full_tensor() if hasattr(parameter, "full_tensor") else parameter  # of DTensors
+        numbers = whole.detach().cpu().contiguous().reshape(-1)
         digest.update(numbers.view(torch.uint8).numpy().tobytes())  # numpy knows no bfloat16
     return digest.hexdigest()
 

@@ -24,11 +24,11 @@ _FAILED: list[torch.cuda.CUDAGraph] = []
 
 
 class Kind(NamedTuple):
-    """A kind of steps. The operations of all steps of a kind are the same."""
+    """A kind of steps. All steps of a kind make the same operations."""
 
     probed: bool
     keeps: bool
-    """Whether the gradients are kept for the probes of the next step."""
+    """Whether to keep the gradients for the probes of the next step."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,7 +106,7 @@ class CapturedStep:
         read = other.batch if other else Batch._make(None if part is None else part.clone() for part in batch)
         graph = torch.cuda.CUDAGraph()
         # All graphs share memory: they never run at once, and none needs tensors of another. Gradients that
-        # are kept for the next step have memory of their own, since an eager step has kept some before.
+        # are kept for the next step are in separate memory, which an eager step allocated before.
         pool = other.graph.pool() if other else None
         # "thread_local" lets another run in this process allocate memory during the capture.
         try:

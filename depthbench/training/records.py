@@ -5,8 +5,9 @@ and a GPU is idle after such a wait."""
 
 import math
 import time
-from collections.abc import Sequence
-from itertools import compress
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import compress, islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,14 +26,34 @@ ERROR_COLUMNS = {"train": "train_error_eval", "test": "test_error", "val": "val_
 """Set of images -> the column of its error (percent) in evaluation mode."""
 
 
+Reader = Callable[[list[float]], Mapping[str, float]]
+
+
+def read_sums(sums: list[float]) -> dict[str, float]:
+    """Compute the values of a row from `Step.take_sums`."""
+    loss, train_error = means(sums)
+    return {"loss": loss, "train_error": train_error}
+
+
+@dataclass(frozen=True)
+class _Pending:
+    """A row that waits for numbers from the device."""
+
+    row: dict[str, Any]
+    numbers: Tensor
+    read: Reader
+
+
 class Records:
-    """The history and the probed values. `rows` are the known rows. Other rows wait for their sums."""
+    """The history and the probed values. `rows` are the known rows. Other rows wait for their numbers."""
 
     def __init__(self, rows: Sequence[Row], probes: Sequence[str]):
         self._rows_probed, self._probes = list(rows), list(probes)
         self.rows: list[dict[str, Any]] = []
         self.tracker = Tracker()
-        self._pending: list[tuple[dict[str, Any], Tensor]] = []
+        self.has_diverged = False
+        """Whether the loss of the last row is infinite or not a number."""
+        self._pending: list[_Pending] = []
         self._fetched = time.perf_counter()
         self._probed_steps: list[int] = []
         self._probed_values: list[Tensor] = []  # (rows, probes) each, on the device
@@ -41,7 +62,7 @@ class Records:
     @property
     def last_step(self) -> int:
         """The step of the newest row, known or waiting. 0 before the first row."""
-        newest = self._pending[-1][0] if self._pending else self.rows[-1] if self.rows else {"step": 0}
+        newest = self._pending[-1].row if self._pending else self.rows[-1] if self.rows else {"step": 0}
         return newest["step"]
 
     @property
@@ -49,9 +70,11 @@ class Records:
         """Seconds since the last fetch."""
         return time.perf_counter() - self._fetched
 
-    def add(self, row: dict[str, Any], sums: Tensor) -> None:
-        """Add a row without its loss and train error. These follow from `sums` (see Step.take_sums)."""
-        self._pending.append((row, sums))
+    def add(self, row: dict[str, Any], numbers: Tensor, read: Reader = read_sums) -> None:
+        """Add a row, and the numbers (n,) from which the rest of it is computed. They may be on a device.
+
+        `read` computes values of the row from them, by default from those of `Step.take_sums`."""
+        self._pending.append(_Pending(row, numbers, read))
 
     def add_probed(self, step: int, values: Tensor, is_measured: np.ndarray | None = None) -> None:
         """Add the values (rows, probes) of a probed step, and whether each was measured. None: all were."""
@@ -60,20 +83,22 @@ class Records:
         self._measured.append(np.ones(values.shape, bool) if is_measured is None else is_measured)
 
     def fetch(self) -> list[dict[str, Any]]:
-        """Fetch the sums of the waiting rows, in one sync with the device. Return these rows.
+        """Fetch the numbers of the waiting rows, in one sync with the device. Return these rows.
 
         A row whose loss is not finite is the last of the run. Later rows are dropped."""
         self._fetched = time.perf_counter()
         if not self._pending:
             return []
-        sums = torch.stack([sums for _, sums in self._pending]).tolist()
+        numbers = iter(torch.cat([pending.numbers for pending in self._pending]).tolist())
         pending, self._pending = self._pending, []
         known = len(self.rows)
-        for (row, _), row_sums in zip(pending, sums, strict=True):
-            row["loss"], row["train_error"] = means(row_sums)
+        for each in pending:
+            row, read = each.row, each.read(list(islice(numbers, len(each.numbers))))
+            row |= read
             self.rows.append(row)
-            if not math.isfinite(row["loss"]):
+            if not math.isfinite(read.get("loss", 0.0)):
                 row |= dict.fromkeys(ERROR_COLUMNS.values(), math.nan)
+                self.has_diverged = True
                 self._drop_after(row["step"])
                 break
             if not math.isnan(row["test_error"]):
@@ -88,8 +113,8 @@ class Records:
     def layers(self) -> "pd.DataFrame":
         """Return the probed values as a table with a row for each probed step and row of the recorder.
 
-        `probes.columns` describes the columns. Rows of single uses are only of layers that were used more
-        than once."""
+        `probes.columns` describes the columns. Only layers that were used more than once have rows of single
+        uses."""
         import pandas as pd
 
         values = self._values()
@@ -145,7 +170,7 @@ class Records:
         }
 
     def restore(self, state: dict[str, Any], device: torch.device) -> None:
-        """Go back to `state`. Raises ValueError if a version stored it that measured other layers."""
+        """Go back to `state`. Raises ValueError if the version that stored it measured other layers."""
         values = state["probed_values"]
         shape = (len(self._rows_probed), len(self._probes))
         if values is not None and values.shape[1:] != shape:

@@ -43,9 +43,9 @@ class Step:
         self.sums = torch.zeros(3, dtype=widest_float(device), device=device)  # loss, wrong answers, images
 
     def __call__(self, batch: Batch, lr: float, probed: bool, keeps: bool = False) -> Tensor | None:
-        """Make one update at rate `lr`. Return the values of the probes (layers, probes) if `probed`.
+        """Make one update at rate `lr`. Return the values of the probes (rows, probes) if `probed`.
 
-        keeps: keep the gradients, which probes of the next step are compared with."""
+        keeps: whether to keep the gradients for the probes of the next step."""
         self.set_rate(lr)
         return self.update(batch, probed, keeps)
 
@@ -60,14 +60,14 @@ class Step:
     def update(self, batch: Batch, probed: bool, keeps: bool = False) -> Tensor | None:
         """Make the part of an update that can be captured.
 
-        Its operations are the same in every step of a kind. `probed` and `keeps` say the kind."""
+        Its operations are the same in all steps with the same `probed` and `keeps`."""
         values = None
         with self.recorder if probed else self.recorder.preparing() if keeps else nullcontext():
             self._differentiate(batch)
             if probed:
                 values = self.recorder.values()  # before L1 and clipping change the gradients
             if keeps:
-                self.recorder.keep_gradients()  # last, as everything from other processes has arrived
+                self.recorder.keep_gradients()  # last, when gradients of all processes have arrived
         self._descend()
         return None if values is None else self.recorder.with_updates(values)
 

@@ -225,7 +225,7 @@ class Trainer:
 
     @property
     def _keeps(self) -> bool:
-        """Whether probes of the next step are compared with the gradients of this one."""
+        """Whether probes of the next step compare its gradients with those of this step."""
         following = self.step + 1
         return (
             self.recorder.compares_gradients and following < self.run.steps and self.run.is_probed(following)

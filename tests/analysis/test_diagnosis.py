@@ -221,6 +221,10 @@ def test_zero_in_the_only_probed_step_is_by_design_if_gradients_pass_it():
     assert set(findings(layers=only)) == {"zero_by_design"}  # layer 1, nearer to the input, has a gradient
     vanished = layers_of(run_of(), steps=(0,), **both({(1, 0): 0.0, (2, 0): 0.0}))
     assert set(findings(layers=vanished)) == {"zero_gradient"}
+    fixup = run_of(family="fixup")  # whose classifier begins at zero
+    assert set(findings(fixup, layers=layers_of(fixup, steps=(0,), **both({(1, 0): 0.0, (2, 0): 0.0})))) == {
+        "zero_by_design"
+    }
 
 
 @pytest.mark.parametrize("value", [0.0, math.nan])
@@ -234,6 +238,25 @@ def test_layers_that_never_receive_a_gradient(value):
 def test_a_branch_of_scale_zero_has_no_gradient_by_design():
     run = run_of(**{"options.branch_scale": 0.0})
     assert set(findings(run, layers=layers_of(run, **both({(2, None): 0.0})))) == {"zero_by_design"}
+
+
+@pytest.mark.parametrize("steps", [PROBED, (50,)])
+def test_a_branch_that_stochastic_depth_drops_is_no_fault(steps):
+    run = run_of(family="resnet", **{"options.survival": 0.5})
+    zero = {(2, 50): 0.0, (3, 50): 0.0}
+    assert findings(run, layers=layers_of(run, steps=steps, **both(zero))) == {}
+    vanished = both({(1, 50): 0.0} | zero)  # nothing passes around the branches
+    expected = "zero_gradient" if len(steps) > 1 else "no_gradient"
+    assert set(findings(run, layers=layers_of(run, steps=steps, **vanished))) == {expected}
+    always = run_of(family="resnet")
+    assert findings(always, layers=layers_of(always, **both(zero)))
+
+
+def test_a_column_that_drop_path_leaves_out_is_no_fault():
+    run = run_of(family="fractalnet", depth=20)  # whose default is drop-path
+    assert findings(run, layers=layers_of(run, **both({(1, 50): 0.0, (2, 50): 0.0}))) == {}
+    run |= {"options.drop_path": 0.0}
+    assert findings(run, layers=layers_of(run, **both({(1, 50): 0.0, (2, 50): 0.0})))
 
 
 def test_a_probe_that_does_not_measure_a_layer_is_no_fault():

@@ -12,6 +12,7 @@ from depthbench.analysis.layers import (
     summarise_responses,
     thinned,
     was_not_measured,
+    zero_classifiers,
     zeros_by_design,
 )
 
@@ -111,6 +112,16 @@ def test_chosen_steps_include_the_first_and_the_last():
     assert chosen_steps(frame, 4) == [0, 2, 20, 99]
     assert chosen_steps(frame, 2) == [0, 99]
     assert chosen_steps(probed([1.0], step=7), 4) == [7]
+
+
+def test_zeros_below_a_classifier_that_begins_at_zero_are_by_design():
+    runs = pd.DataFrame({"network": ["mine", "plain"], "family": ["fixup", "plain"], "depth": 20})
+    assert zero_classifiers(runs) == {"mine"}
+    start = probed([0.0, 0.0, 0.0, 1.0])
+    assert zeros_by_design(start, "probe").empty
+    assert zeros_by_design(start, "probe", {"plain"})["layer"].tolist() == [1, 2, 3]
+    never = pd.concat([start, probed([0.0, 1.0, 1.0, 1.0], step=9)])
+    assert zeros_by_design(never, "probe", {"plain"})["layer"].tolist() == [2, 3]
 
 
 def test_the_last_step_is_taken_for_each_depth():

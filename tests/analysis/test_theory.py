@@ -6,6 +6,7 @@ import pytest
 
 from depthbench.analysis.intervals import NO_BOUNDS, mean_interval
 from depthbench.analysis.layers import by_layer
+from depthbench.analysis.protocol import settled_options
 from depthbench.analysis.theory import (
     COLUMN,
     batch_norm_rate,
@@ -110,7 +111,7 @@ def test_batch_norm_counts_images_of_an_mlp_and_is_a_reference_for_convolutions(
         ({"branch_scale": 0.5}, 1.25),
         ({"branch_scale": 0.0}, 1),
         ({"init": "xavier"}, 1.25),
-        ({"init": "xavier", "shortcut_scale": 0.5, "branch_scale": 2.0}, 1.25),
+        ({"init": "xavier", "branch_scale": 2.0}, 2),
     ],
 )
 def test_residual_blocks_without_norm_add_the_branch(options, rate):
@@ -136,6 +137,7 @@ def test_residual_with_batch_norm_has_a_power_and_no_rate(family):
     [
         (a_run("own"), "1"),
         (a_run("plain_imagenet"), "1"),
+        (a_run("highway"), "1"),
         (a_run("plain_bottleneck", norm="none"), "1"),
         (a_run("resnet", norm="none"), "1"),  # the activation is after the addition
         (a_run("resnet_mlp", norm="none", init="orthogonal"), "1"),
@@ -250,3 +252,14 @@ def test_a_power_is_one_line_through_all_stages():
 def test_lines_are_those_of_initialisation():
     runs, layers = stored(a_run(norm="none"), 1, step=1)
     assert theory_lines(by_layer(layers, COLUMN), runs, layers).empty
+
+
+@pytest.mark.parametrize("options", [{"learned_scale": "scalar"}, {"learned_scale": "channels"}])
+def test_no_rate_is_predicted_for_branches_with_a_learned_scale(options):
+    assert predict(a_run("resnet_mlp", norm="none", **options), "1") is None
+    assert predict(a_run("plain_mlp", norm="none", **options), "1") is not None  # it has no effect there
+
+
+def test_the_stored_default_of_an_option_that_a_family_lacks_has_no_effect():
+    """skipinit stores norm = batch, the default of all networks, but has none."""
+    assert settled_options(a_run("skipinit", norm="batch"))["norm"] == "none"

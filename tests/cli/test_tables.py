@@ -44,6 +44,13 @@ def test_each_run_has_a_row_with_blanks_for_unknown_values():
     assert any("failed" in line and "12.35" not in line for line in shown)
 
 
+def test_a_watched_loop_that_logged_only_the_error_of_its_batches_has_that_error():
+    row = run("mine", 8, 0) | {"loop": "watch", "train_error": 50.0}
+    shown = lines(runs_table([row], "mine"))
+    assert "train error % (as logged)" in shown[2]
+    assert "50.00" in shown[4]
+
+
 def test_runs_that_failed_for_one_reason_share_a_line():
     rows = [
         run("plain", depth, 0, "failed") | {"run_id": f"p{depth}", "reason": "boom"} for depth in range(7)

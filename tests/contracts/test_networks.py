@@ -8,11 +8,14 @@ from typing import get_args
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from depthbench.errors import BadInput
 from depthbench.networks import NETWORKS, Family
+from depthbench.networks.checkpointing import recompute_activations
+from depthbench.networks.fusing import fuse
 from depthbench.networks.layers import weighted_layers
-from depthbench.networks.options import CHOICES, NetworkOptions
+from depthbench.networks.options import CHOICES, INITS, NetworkOptions
 from depthbench.registry import Entry
 from depthbench.study.model import Recipe
 
@@ -55,11 +58,12 @@ def choices_of(name):
         float: (0.5,),
         bool: (True, False),
         int: (4,),
-        str: ("he", "xavier", "orthogonal", "normal:0.01"),
+        str: (*INITS, "normal:0.01"),
     }
+    needed = {"tat_eta": {"activation": "leaky_relu"}}
     for key in sorted(NETWORKS[name].takes - small(name).keys()):
         for value in CHOICES.get(key) or of_type[type_of(key)]:
-            yield {key: value}
+            yield {key: value} | needed.get(key, {})
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -157,6 +161,29 @@ def test_fuses_is_true_exactly_for_networks_that_can_be_fused(name):
 
 
 @pytest.mark.parametrize("name", NETWORKS)
+def test_recomputed_activations_change_no_bit_and_fused_kernels_little(name):
+    """Also with random numbers, which the second pass must draw again."""
+    draws = {"dropout": 0.3, "survival": 0.6, "drop_path": 0.3}
+    drawn = {key: value for key, value in draws.items() if key in NETWORKS[name].takes}
+    x, y = torch.randn(6, *shape(name)), torch.arange(6) % 3
+
+    def step(change):
+        network = build(name, **drawn)
+        change(network)
+        torch.manual_seed(1)
+        F.cross_entropy(network(x), y).backward()
+        return [*(p.grad for p in network.parameters()), *network.buffers()]
+
+    expected = step(lambda network: None)
+    recomputed = step(lambda network: recompute_activations(network, (6, *shape(name))))
+    assert all(torch.equal(a, b) for a, b in zip(expected, recomputed, strict=True))
+    if NETWORKS[name].fuses:
+        fused = step(lambda network: fuse(network, "eager"))
+        for a, b in zip(expected, fused, strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
 def test_the_stages_of_a_structure_are_those_of_the_network(name):
     structure = NETWORKS[name].structure
     if structure is not None:
@@ -191,9 +218,9 @@ def test_every_family_has_a_description(name):
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_an_unknown_value_or_option_is_refused(name):
-    if "norm" in NETWORKS[name].takes:
-        with pytest.raises(BadInput, match="norm = 'bach': should be batch, none, group or layer"):
-            build(name, norm="bach")
+    key = sorted(NETWORKS[name].takes & CHOICES.keys())[0]
+    with pytest.raises(BadInput, match=rf"{key} = 'bach': should be {CHOICES[key][0]}, "):
+        build(name, **{key: "bach"})
     with pytest.raises(TypeError, match="squeeze"):
         build(name, squeeze=2)
     depth = shallowest(name) - 1

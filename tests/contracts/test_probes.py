@@ -6,10 +6,14 @@ import torch.nn.functional as F
 
 from depthbench.networks import NETWORKS
 from depthbench.networks.layers import weighted_layers
-from depthbench.probes import PROBES
+from depthbench.probes import DEFAULT, PROBES
+from depthbench.probes.probe import OF_LAYERS
 from depthbench.probes.recorder import Recorder
 
 every_probe = pytest.mark.parametrize("name", PROBES)
+every_probe_of_layers = pytest.mark.parametrize(
+    "name", [name for name, entry in PROBES.items() if entry.load().of in OF_LAYERS]
+)
 
 
 def build(dtype=torch.float32):
@@ -79,7 +83,11 @@ def test_every_probe_has_a_description():
     assert all(entry.about for entry in PROBES.values())
 
 
-@every_probe
+def test_probes_of_modules_and_parameters_are_not_measured_by_default():
+    assert {PROBES[name].load().where for name in DEFAULT} == {None}
+
+
+@every_probe_of_layers
 def test_its_values_are_those_of_the_tensors_that_autograd_gives(name):
     probe = PROBES[name].load()
     expected = torch.stack([probe.measure(*each) for each in tensors(probe.of)])
@@ -88,7 +96,7 @@ def test_its_values_are_those_of_the_tensors_that_autograd_gives(name):
     torch.testing.assert_close(recorded(name, torch.float64), expected, rtol=1e-12, atol=0)
 
 
-@every_probe
+@every_probe_of_layers
 def test_all_layers_at_once_give_the_same_values(name):
     torch.testing.assert_close(recorded(name, at_once=True), recorded(name), rtol=1e-6, atol=0)
 
@@ -110,6 +118,6 @@ def test_a_value_is_one_float64_and_its_tensor_stays_as_it_was(name, dtype):
         assert torch.equal(tensor.detach(), before)
 
 
-@every_probe
+@every_probe_of_layers
 def test_it_is_reproducible(name):
     assert torch.equal(recorded(name), recorded(name))

@@ -91,3 +91,5 @@ def test_every_network_of_a_file_is_checked(tmp_path):
         assert only.depths == (3,)
         with pytest.raises(BadInput, match="no network is called 'god'; did you mean 'good'"):
             check_plugin(file, networks=["god"])
+        with pytest.raises(BadInput, match="no data set is called 'digit'; did you mean 'digits'"):
+            check_plugin(file, data_set="digit")

@@ -31,6 +31,9 @@ def test_which_runs_can_take_turns(tiny, monkeypatch):
     stochastic = {"options": {"survival": 0.5}}
     assert not can_take_turns(tiny(**stochastic, grid={"network": ["plain", "resnet"]}))
     assert can_take_turns(tiny(**stochastic, grid={"network": ["plain"]}))  # which has no branch to drop
+    fractal = {"network": ["fractalnet"], "depth": [5]}
+    assert not can_take_turns(tiny(grid=fractal))  # drop-path is its default
+    assert can_take_turns(tiny(grid=fractal, options={"drop_path": 0.0}))
     mixed = {"rounded": {"of": "plain", "recipe": {"precision": "tf32"}}}
     grid = {"network": ["plain", "rounded"]}
     assert not can_take_turns(tiny(variants=mixed, grid=grid))  # tf32 is a setting of the whole process

@@ -11,8 +11,10 @@ from torch import nn
 from depthbench.networks import NETWORKS
 from depthbench.networks.blocks import ORDERS
 from depthbench.networks.checkpointing import Recomputed, may_draw_random_numbers
-from depthbench.networks.components import ACTIVATIONS
+from depthbench.networks.components import ACTIVATIONS, OUT_OF_PLACE, Nonlinearity
 from depthbench.networks.fusing import fuse
+
+RELU = Nonlinearity(ACTIVATIONS["relu"], OUT_OF_PLACE["relu"])
 
 # y: input of the block. h(y): output of the shortcut. g(F): the branch F after scale and gate.
 BASIC = {
@@ -199,6 +201,8 @@ VARIANTS = [
     ("preresnet_bottleneck", {}),
     ("resnet_bottleneck", {"shortcut": "C", "dropout": 0.2}),
     ("preplain", {"branch_scale": 0.5}),
+    *((name, {}) for name in ("rezero", "layerscale", "fixup", "nf_resnet", "diracnet", "repvgg")),
+    ("plain", {"norm": "none", "init": "delta_orthogonal", "activation": "leaky_relu", "tat_eta": 0.5}),
 ]
 
 
@@ -228,7 +232,7 @@ def test_a_fused_block_computes_the_same(name, options):
 @pytest.mark.parametrize("order", ORDERS.values(), ids=ORDERS)
 def test_every_order_normalises_and_activates_once_for_each_convolution(order):
     convolutions = [nn.Conv2d(4, 4, 3, padding=1) for _ in range(2)]
-    block, calls = order(convolutions, "batch", "relu", is_first=False), []
+    block, calls = order(convolutions, "batch", RELU, is_first=False), []
 
     def activate(y):
         calls.append("A")
@@ -258,14 +262,14 @@ def test_without_an_addition_all_orders_are_one_network(bottleneck, norm):
 def test_the_first_activation_leaves_what_a_shortcut_carries_as_it_is():
     for name in ("act_only_pre", "full_pre"):
         for norm in ("batch", "none"):
-            _, activation = ORDERS[name].head(norm, "relu", 4)
+            _, activation = ORDERS[name].head(norm, RELU, 4)
             in_place = activation is ACTIVATIONS["relu"]
             assert in_place == (name == "full_pre" and norm == "batch")
 
 
 @pytest.mark.parametrize("order", ["original", "norm_after_addition", "act_before_addition"])
 def test_the_other_orders_have_nothing_before_the_first_convolution(order):
-    norm, activation = ORDERS[order].head("batch", "relu", 4)
+    norm, activation = ORDERS[order].head("batch", RELU, 4)
     x = -maps(4)
     assert isinstance(norm, nn.Identity)
     assert activation(x) is x

@@ -9,7 +9,6 @@ from depthbench.errors import BadInput
 from depthbench.networks import NETWORKS, Family
 from depthbench.networks.check import Subject, check_depths, check_network, notes_on_seeds
 from depthbench.networks.family import DepthRule
-from depthbench.networks.options import NetworkOptions
 
 SHAPE, CLASSES = (1, 8, 8), 10
 
@@ -212,7 +211,8 @@ def test_a_builder_that_ignores_the_seed_gets_a_note():
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_built_in_family_passes(name):
     family = NETWORKS[name]
-    options = NetworkOptions(width=4).model_dump(exclude_defaults=True)
+    sizes = {"width": 4, "growth": 4, "widen": 2}
+    options = {key: size for key, size in sizes.items() if key in family.takes}
     checked = Subject(family, name, (3, 8, 8), 10, options)
     depths = [family.depths.depth(1), family.depths.depth(2)]
     assert check_network(checked, depths[0]) == []

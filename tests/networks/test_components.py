@@ -2,8 +2,17 @@ import pytest
 import torch
 from torch import nn
 
-from depthbench.networks.components import ACTIVATIONS, Scale, halve, initialise, make_norm, to_side
-from depthbench.networks.options import CHOICES
+from depthbench.networks.architectures import CIFAR
+from depthbench.networks.components import (
+    ACTIVATIONS,
+    Scale,
+    halve,
+    initialise,
+    make_nonlinearity,
+    make_norm,
+    to_side,
+)
+from depthbench.networks.options import CHOICES, complete
 
 
 def convolution(init):
@@ -113,3 +122,46 @@ def test_a_map_is_averaged_to_a_side_or_repeated():
     assert to_side(x, 4) is x
     assert to_side(x, 2).tolist() == [[[[2.5, 4.5], [10.5, 12.5]]]]
     assert to_side(x[:, :, :1, :1], 2).tolist() == [[[[0, 0], [0, 0]]]]
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape"),
+    [
+        (nn.Conv2d(4, 6, 3, padding=1), (2, 4, 5, 5)),
+        (nn.Conv2d(4, 8, 3, padding=1, groups=2), (2, 4, 5, 5)),
+        (nn.Conv1d(4, 4, 5, padding=2), (2, 4, 7)),
+        (nn.Conv2d(4, 4, 1), (2, 4, 3, 3)),
+        (nn.Linear(4, 6), (2, 4)),
+    ],
+)
+def test_delta_orthogonal_layers_keep_the_norm_exactly(layer, shape):
+    """Xiao et al. 2018, sec. 3: also at the borders, unlike other orthogonal convolutions."""
+    initialise([layer.double()], "delta_orthogonal")
+    x = torch.randn(shape, dtype=torch.float64)
+    y = layer(x)
+    torch.testing.assert_close(y.square().sum(1), x.square().sum(1))  # in every pixel
+    assert layer.bias.eq(0).all()
+
+
+def test_a_stack_of_delta_orthogonal_layers_has_dynamical_isometry():
+    """All singular values of the Jacobian are 1, while those of He initialisation spread."""
+    for init, lowest, highest in (("delta_orthogonal", 1, 1), ("he", 0, 0.1)):
+        layers = [nn.Conv2d(3, 3, 3, padding=1, bias=False).double() for _ in range(20)]
+        torch.manual_seed(0)
+        initialise(layers, init)
+        x = torch.eye(27, dtype=torch.float64).view(27, 3, 3, 3)
+        jacobian = nn.Sequential(*layers)(x).flatten(1)
+        values = torch.linalg.svdvals(jacobian)
+        condition = (values[-1] / values[0]).item()
+        assert lowest - 1e-9 <= condition <= highest + 1e-9
+
+
+def test_tat_keeps_the_second_moment_at_the_slope_of_the_depth():
+    options = {"activation": "leaky_relu", "tat_eta": 0.9}
+    z = torch.randn(400_000, generator=torch.Generator().manual_seed(0))
+    slopes = []
+    for depth in (20, 110):
+        activation = make_nonlinearity(complete(CIFAR, options, residual=False, depth=depth)).in_place
+        assert activation(z).square().mean().item() == pytest.approx(1, abs=0.01)
+        slopes.append((activation(-z.abs()) / activation(z.abs())).abs().mean().item())
+    assert slopes == pytest.approx([0.16444, 0.58643], abs=2e-3)

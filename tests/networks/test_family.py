@@ -113,3 +113,16 @@ def test_fixed_options_are_defaults_too():
     mine = Family("depthbench.networks.cifar:CifarNet", "mine", {"residual": True, "shortcut": "C"})
     assert mine.defaults(20)["shortcut"] == "C"
     assert mine.settle(20, {"shortcut": "B"})["shortcut"] == "B"
+
+
+def test_a_fixed_option_may_be_set_to_its_value_and_to_no_other():
+    highway = NETWORKS["highway"]
+    assert highway.fixed == {"norm": "none", "order": "original"}
+    named = highway(depth=8, in_channels=3, width=4, norm="none")
+    assert [name for name, _ in named.named_parameters()] == [
+        name for name, _ in highway(depth=8, in_channels=3, width=4).named_parameters()
+    ]
+    with pytest.raises(TypeError, match="takes no option 'norm'"):
+        highway(depth=8, in_channels=3, norm="group")
+    settled = highway.settle(8, {"norm": "batch", "width": 4})  # a study file always has a norm
+    assert (settled["norm"], settled["width"]) == ("none", 4)

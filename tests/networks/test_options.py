@@ -5,6 +5,7 @@ from depthbench.errors import BadInput
 from depthbench.networks.architectures import CIFAR, IMAGENET, MLP
 from depthbench.networks.options import (
     CHOICES,
+    INITS,
     NEEDS,
     NetworkOptions,
     check_choices,
@@ -52,7 +53,10 @@ def test_options_are_in_the_order_of_the_stored_columns():
         "base_width",
         "reduction",
         "growth",
+        "learned_scale",
+        "tat_eta",
         "transform_bias",
+        "drop_path",
         "stem",
     ]
 
@@ -75,7 +79,7 @@ def test_an_architecture_takes_options_that_exist_and_no_others(architecture):
         complete(architecture, {"growths": 1}, residual=True)
 
 
-RULES = {"bottleneck_stride", "survival_rule", "stem"}
+RULES = {"bottleneck_stride", "survival_rule", "learned_scale", "stem"}
 
 
 def test_choices_are_the_values_that_a_study_may_name():
@@ -87,15 +91,26 @@ def test_choices_are_the_values_that_a_study_may_name():
         check_choices({"gate": "open"})
 
 
-@pytest.mark.parametrize("init", ["he", "xavier", "orthogonal", "normal:0.01", "normal:1e-3", "normal:.5"])
+@pytest.mark.parametrize("init", [*INITS, "normal:0.01", "normal:1e-3", "normal:.5"])
 def test_initialisations(init):
     assert NetworkOptions(init=init).init == init
 
 
 @pytest.mark.parametrize("init", ["glorot", "normal", "normal:0", "normal:-1", "normal:x"])
 def test_an_unknown_initialisation_is_refused(init):
-    with pytest.raises(ValidationError, match="should be he, xavier, orthogonal or normal:STD"):
+    with pytest.raises(
+        ValidationError, match="should be he, xavier, orthogonal, delta_orthogonal or normal:STD"
+    ):
         NetworkOptions(init=init)
+
+
+def test_tat_sets_the_slope_of_leaky_relu_alone():
+    with pytest.raises(
+        BadInput, match=r"tat_eta = 0\.9 sets the slope of leaky_relu, but activation is relu; set"
+    ):
+        complete(CIFAR, {"tat_eta": 0.9}, residual=False)
+    built = complete(CIFAR, {"tat_eta": 0.9, "activation": "leaky_relu"}, residual=False, depth=20)
+    assert (built.tat_eta, built.nonlinear_layers) == (0.9, 19)
 
 
 def test_survival_falls_linearly_to_that_of_the_last_block_or_is_constant():

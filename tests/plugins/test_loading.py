@@ -112,6 +112,7 @@ def test_entries_keep_their_descriptions_and_depth_rules(plugin):
             "NETWORKS['a'] is an entry for 'nets.Net'; it should be",
         ),
         ("x = 1\ndef f(:\n", "SyntaxError: invalid syntax (mine.py, line 2)"),
+        ("raise SystemExit(3)\n", "SystemExit: 3"),
         ("import nosuch_module\n", "ModuleNotFoundError: No module named 'nosuch_module'"),
         ("raise ValueError('two\\nlines')\n", "ValueError: two lines"),
     ],
@@ -312,6 +313,7 @@ def test_optimizers_figures_and_tables_join_the_lists(plugin):
         plugin(
             "import torch\n"
             "class Slow(torch.optim.SGD):\n"
+            "    'SGD at half speed.'\n"
             "    def __init__(self, params, lr, momentum=0.0, *, by: float = 2.0, betas=(0.9, 1.0)):\n"
             "        super().__init__(params, lr / by, momentum)\n"
             "def my_loss(evidence):\n"
@@ -321,6 +323,7 @@ def test_optimizers_figures_and_tables_join_the_lists(plugin):
             "TABLES = {'my_table': my_loss}\n"
         )
     )
+    assert OPTIMIZERS["slow"].about == "SGD at half speed"
     recipe = Recipe(optimizer="slow", lr=0.1, momentum=0.5, optimizer_settings={"by": 4})
     keywords = OPTIMIZERS["slow"].keywords(recipe)
     assert keywords == {"momentum": 0.5, "by": 4.0, "betas": (0.9, 1.0)}

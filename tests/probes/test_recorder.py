@@ -709,9 +709,11 @@ def test_kept_gradients_survive_a_checkpoint_and_are_used_once():
             torch.testing.assert_close(
                 each.values(), torch.ones(3, 1, dtype=torch.float64), rtol=1e-6, atol=0
             )
+        assert each.state() == {}
+        with each:
+            F.cross_entropy(network(x), y).backward()
             assert each.values().isnan().all()  # there is no batch before
             assert each.reasons == {}
-        assert each.state() == {}
 
 
 def test_a_step_before_a_probed_one_has_hooks_only_for_computed_weights():

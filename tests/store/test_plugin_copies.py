@@ -144,5 +144,6 @@ def test_copies_at_a_url_are_pushed_and_pulled(plugin, tmp_path):
     remote.push_folder("plugins")
     (stored,) = (tmp_path / "bucket" / "small" / "plugins").glob("*/my_block.py")
     assert stored.read_text() == PLUGIN
-    shutil.rmtree(remote.mirror)
-    assert [copy.path.name for copy in read_copies(fetch(url))] == ["my_block.py"]
+    for read in (lambda: read_copies(fetch(url)), lambda: copies_of(remote.mirror / "study.toml", plugin)):
+        shutil.rmtree(remote.mirror)
+        assert len(read()) == 1

@@ -34,7 +34,10 @@ from depthbench.study.model import FORMAT
             '[options]\nnorm = "bacth"',
             "options.norm = \"bacth\": should be 'batch', 'none', 'group' or 'layer'",
         ),
-        ('[options]\ninit = "zero"', 'options.init = "zero": should be he, xavier, orthogonal or normal:STD'),
+        (
+            '[options]\ninit = "zero"',
+            'options.init = "zero": should be he, xavier, orthogonal, delta_orthogonal or normal:STD',
+        ),
         ('[options]\ninit = "normal:0.0"', 'options.init = "normal:0.0": should be he, xavier'),
         ('[options]\ninit = "normal:-1"', 'options.init = "normal:-1": should be he, xavier'),
         ("[options]\ndropout = 1", "options.dropout = 1: should be below 1"),
@@ -58,7 +61,7 @@ from depthbench.study.model import FORMAT
         ("[grid]\nseed = [-1]", "grid.seed[0] = -1: should be at least 0"),
         ('[grid]\nnetwork = ["resnets"]', "no network is called 'resnets'; did you mean 'resnet'?"),
         ('may_diverge = ["plian"]', "may_diverge: no network is called 'plian'; did you mean 'plain'?"),
-        ('[probe]\nnames = ["gradient"]', 'probe.names[0] = "gradient": should be grad_cosine, '),
+        ('[probe]\nnames = ["gradient"]', 'probe.names[0] = "gradient": should be gate_mean, '),
         (
             '[recipe]\nschedule = "cosin"\noptimizer = "foo"\nwarmup = "lineal"\nlr = -1',
             'has 4 errors: (1) recipe.optimizer = "foo": should be adam, adamw or sgd; '

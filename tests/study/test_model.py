@@ -75,6 +75,9 @@ CHANGED = {
         "growth": 24,
         "transform_bias": -4.0,
         "stem": "cifar",
+        "drop_path": 0.3,
+        "learned_scale": "scalar",
+        "tat_eta": 0.9,
     },
     "recipe": {
         "steps": 10,
@@ -126,6 +129,7 @@ NEEDS = {  # what else must be set before a key is accepted
     "base_width": RESNEXT,
     "reduction": {"grid": {"network": ["se_resnet"]}},
     "transform_bias": {"grid": {"network": ["highway"]}},
+    "drop_path": {"grid": {"network": ["fractalnet"], "depth": [40]}},
     "growth": {"grid": {"network": ["densenet"], "depth": [40]}},
     "stem": {"grid": {"network": ["resnet_imagenet"], "depth": [18]}},
 }
@@ -516,3 +520,10 @@ def test_names_of_studies_and_variants_that_cannot_be_stored_are_refused(name, p
     overrides = {"name": name} if place == "name" else {"variants": {name: {"of": "plain"}}}
     with pytest.raises(BadInput, match=r"should be 1 to 100 letters|use another name"):
         load_study(None, **overrides)
+
+
+def test_one_value_of_an_option_suits_networks_that_have_it_or_take_it():
+    grid = {"network": ["plain", "highway"], "depth": [8]}
+    assert len(list(load_study(None, grid=grid, options={"norm": "none"}).runs())) == 2 * 3
+    with pytest.raises(BadInput, match=r"options.norm: highway has no such option; options of highway: "):
+        load_study(None, grid=grid, options={"norm": "group"})

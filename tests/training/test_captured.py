@@ -266,6 +266,13 @@ def test_a_captured_step_draws_the_random_numbers_of_the_eager_step(tiny, digits
 
 
 @pytest.mark.cuda
+def test_a_captured_step_draws_the_paths_of_a_fractal_network(tiny, digits):
+    grid = {"network": ["fractalnet"], "depth": [10]}
+    study = tiny(recipe={"steps": 30, "lr": 0.01}, grid=grid, options={"width": 4})
+    assert_captured_equals_eager(next(study.runs()), digits, 30)
+
+
+@pytest.mark.cuda
 @pytest.mark.parametrize("options", [{}, {"dropout": 0.3}])
 def test_a_network_that_reads_its_activations_is_trained_eagerly(tiny, digits, options):
     run = next(tiny(options=options).runs())

@@ -120,6 +120,16 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tiny, trained, checks, stoppe
     assert resumed.hashes == whole.hashes
 
 
+def test_a_resumed_run_draws_the_paths_of_an_uninterrupted_one(tiny, trained):
+    run = next(tiny(grid={"network": ["fractalnet"], "depth": [10]}, options={"width": 2}).runs())
+    whole, store = trained(run, folder="whole")
+    assert trained(run, folder="parts", should_stop=stop_after(5))[0].status == "interrupted"
+    torch.rand(7)  # changes the state of the generator
+    resumed, parts = trained(run, folder="parts")
+    assert_same_tables(store, parts)
+    assert resumed.hashes == whole.hashes
+
+
 def test_a_run_resumed_with_other_threads_has_a_note(tiny, trained):
     run, threads = next(tiny().runs()), torch.get_num_threads()
     try:

@@ -36,9 +36,9 @@ def list_(
 ) -> None:
     """List the available networks, data sets, studies and so on, or all settings of a study.
 
-    Of what plug-ins and installed packages can add, the list also shows
-    where each entry comes from: depthbench itself (built in), a package, or
-    a file. Options of a plug-in's networks are settings.
+    If plug-ins or installed packages can extend the list, it also shows
+    where each entry comes from: built in, a package, or a file. The options
+    of a plug-in's networks are listed with the settings.
 
     Examples:
 

@@ -20,17 +20,16 @@ def new(
         ),
     ],
     name: Annotated[
-        str, typer.Argument(help="Its name, e.g. my-block. The file is my_block.py.", show_default=False)
+        str, typer.Argument(help="Its name. my-block is written to my_block.py.", show_default=False)
     ],
     output: Annotated[
-        str, option("The folder to write to. Default: this one.", "--output", metavar="DIR")
+        str, option("The folder to write to. Default: the current one.", "--output", metavar="DIR")
     ] = ".",
 ) -> None:
-    """Write a file to start from, and its test.
+    """Write a working example to start from, and its test.
 
-    The file is short, commented and works as it is: a plug-in with a
-    network, probe, data set or figure, or a study. Existing files are not
-    replaced.
+    The file is a plug-in with a network, probe, data set or figure, or a
+    study. It is short and commented. Existing files are not replaced.
 
     Examples:
 

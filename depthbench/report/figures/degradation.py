@@ -47,14 +47,15 @@ def draw(evidence: Evidence) -> Figure | None:
     counts = summary.loc[summary["n"] > 0, "n"]
     heading = statistics(counts)
     if are_many(runs):
-        figure, colours = draw_rows(runs, summary, PANELS, f"Final error ({heading})")
+        figure, colours = draw_rows(runs, summary, panels_of(evidence), f"Final error ({heading})")
         legends.legend_below(figure, legends.depth_handles(colours) + legends.status_handles(runs, ENDINGS))
         return figure
     if len(networks) > MOST_LINES:
         return _draw_each_network(evidence, heading)
-    figure, panels = layout.grid(1, 2, 2.6, f"Final error against depth ({heading})")
+    titles = panels_of(evidence)
+    figure, panels = layout.grid(1, len(titles), 2.6, f"Final error against depth ({heading})")
     looks = palette.network_looks(networks)
-    for axes, (column, title) in zip(panels[0], PANELS.items(), strict=True):
+    for axes, (column, title) in zip(panels[0], titles.items(), strict=True):
         depth_axis(axes, sorted(runs["depth"].unique()))
         for network, look in looks.items():
             draw_network(axes, evidence, network, column=column, look=look)
@@ -66,11 +67,23 @@ def draw(evidence: Evidence) -> Figure | None:
     return figure
 
 
+def panels_of(evidence: Evidence) -> dict[str, str]:
+    """Return the error in each panel -> the title of the panel.
+
+    For runs of another loop (`depthbench.watch`), the title says "as logged", and errors that it did not log
+    are left out."""
+    if "watched" not in evidence.study:
+        return PANELS
+    titles = PANELS | {"train_error_eval": "train error, as logged"}
+    known = {error: title for error, title in titles.items() if evidence.runs[error].notna().any()}
+    return known or titles
+
+
 def _draw_each_network(evidence: Evidence, heading: str) -> Figure:
     """Draw the train error in a panel for each network, with its twin and all others in the background."""
     runs, summary = evidence.runs, evidence.summary
     networks = layout.networks_of(runs)
-    column, title = next(iter(PANELS.items()))
+    column, title = next(iter(panels_of(evidence).items()))
     figure, panels = layout.flow(len(networks), 1.6, f"Final {title}, against depth ({heading})")
     looks, twins = palette.network_looks(networks), twins_of(evidence.twins)
     for axes, network in zip(panels.flat, networks, strict=False):

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from depthbench.analysis.layers import chosen_steps, fewer_seeds, thinned, zeros_by_design
+from depthbench.analysis.layers import chosen_steps, fewer_seeds, thinned, zero_classifiers, zeros_by_design
 from depthbench.analysis.rows import rows_of
 from depthbench.analysis.theory import COLUMN as PREDICTED_COLUMN
 from depthbench.analysis.theory import theory_lines
@@ -51,7 +51,9 @@ def draw(evidence: Evidence, column: str) -> Figure | None:
     networks = layout.networks_of(layers)
     steps = chosen_steps(layers, canvas.most_rows(len(networks)))
     table = evidence.gradients[column]
-    table = table[table["step"].isin(steps)].merge(zeros_by_design(layers, column), how="left")
+    table = table[table["step"].isin(steps)].merge(
+        zeros_by_design(layers, column, zero_classifiers(runs)), how="left"
+    )
     has_theory = column == PREDICTED_COLUMN and canvas.most_rows(len(networks)) > 1
     predicted = theory_lines(table if has_theory else table.iloc[:0], runs, layers)
     colours = palette.chosen_depth_colours(sorted(runs["depth"].unique()))
@@ -154,13 +156,13 @@ def draw_line(
 ) -> None:
     """Draw the rows of `by_layer` of one depth against the column `x`, described as `name`.
 
-    A value between two gaps is a point. Values that a log axis cannot show are marked at its edges. `along`:
-    the name of the horizontal position for the reader, and its column."""
+    A value between two gaps is drawn as a point. Values that a log axis cannot show are marked at its edges.
+    along: the name of the horizontal position and its column."""
     means = line["mean"].where(line["mean"] > 0) if axes.get_yscale() != "linear" else line["mean"]
     solid: palette.Look = {"linewidth": palette.THIN}
     alone = isolated(means)
     (drawn,) = axes.plot(line[x], means, **solid | look)
-    if alone and "marker" not in look:  # a line has no length there
+    if alone and "marker" not in look:  # a line through one point is invisible
         drawn.set(marker="o", markersize=3 * palette.THIN, markeredgewidth=0, markevery=alone)
     word, column = along
     positions = line[column].astype(float).round(1)
@@ -183,7 +185,7 @@ def draw_line(
 
 
 def isolated(values: pd.Series) -> list[int]:
-    """Return the positions of the numbers between two gaps, where a line would be invisible."""
+    """Return the positions of numbers between two gaps. A line through one of them is invisible."""
     known = np.concatenate([[False], values.notna(), [False]])
     return np.flatnonzero(known[1:-1] & ~known[:-2] & ~known[2:]).tolist()
 
@@ -226,7 +228,7 @@ def sources_note(lines: pd.DataFrame) -> str | None:
 def steps_note(
     steps: Sequence[int], layers: pd.DataFrame, where: str = "The heat maps by step show all."
 ) -> str | None:
-    """Name the steps shown if more were probed, and say `where` the others are."""
+    """Name the steps shown if more were probed. where: a sentence that says where the others are shown."""
     probed = layers["step"].nunique()
     if len(steps) == probed:
         return None
@@ -258,9 +260,9 @@ class Edge(NamedTuple):
 
     rows: pd.DataFrame
     kind: str
-    """The column of `rows` that counts these values."""
+    """The column of `rows` with the counts of these values."""
     height: float
-    """Fraction of the panel."""
+    """Height of the mark as a fraction of the panel."""
     marker: str
     label: str
     is_hollow: bool = False
@@ -285,7 +287,7 @@ def edges(table: pd.DataFrame) -> list[Edge]:
     """Return the edge marks of rows of `by_layer`, with a column `by_design` if it is known."""
     zero = table["zeros"] > 0
     design = zero & table.get("by_design", pd.Series(False, table.index)).eq(True)
-    by_design = "zero by design, as a branch starts at zero"
+    by_design = "zero by design, as a later factor starts at zero or a branch is dropped"
     return [
         Edge(table[zero & ~design], "zeros", 0.0, "v", "exactly zero in a seed"),
         Edge(table[design], "zeros", 0.0, "v", by_design, is_hollow=True),

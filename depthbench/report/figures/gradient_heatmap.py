@@ -15,7 +15,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
-from depthbench.analysis.layers import thinned, zeros_by_design
+from depthbench.analysis.layers import thinned, zero_classifiers, zeros_by_design
 from depthbench.report.entries import ReportFigure
 from depthbench.report.evidence import Evidence
 from depthbench.report.figures.gradient_by_layer import QUANTITIES, thinned_note
@@ -25,13 +25,13 @@ from depthbench.report.style.norms import NormScale
 COLOURS = matplotlib.colormaps["viridis"]
 NO_VALUE = "#c9c9c9"
 NOT_PROBED = "not probed"
-MARKED = {  # column of `by_layer` that counts values without a colour -> their name, their hatch
+MARKED = {  # column of `by_layer` with the count of values without a colour -> name, hatch
     "zeros": ("exactly zero in a seed", "/////"),
     "infinite": ("infinite in a seed", "+++++"),
     "nans": ("not a number in a seed", "xxxxx"),
     "unmeasured": ("not measured in a seed", "....."),
 }
-# no colour of the scale, on a white page and on a dark one
+# differs from the colours of the scale, on white and on dark pages
 HATCHED: dict[str, Any] = {"facecolor": canvas.PAPER, "edgecolor": palette.GREY, "linewidth": 0}
 MOST_LAYERS = 40  # rows of a panel: with more, a row is too low to point at
 MOST_PANELS = 24  # of a page: with more, a figure needs minutes and is too long to compare anything
@@ -84,8 +84,10 @@ def draw(evidence: Evidence, column: str) -> Figure | None:
     bar.set_label(f"{unit},\ngeometric mean of {seeds}")
     cells = len(steps) * sum(counts.values())
     notes = []
-    if len(zeros_by_design(layers, column)):
-        notes.append("A zero at step 0 is by design, as a branch starts at zero.")
+    if len(zeros_by_design(layers, column, zero_classifiers(evidence.runs))):
+        notes.append(
+            "A zero at step 0 is by design, as a later factor starts at zero or a branch is dropped."
+        )
     if len(parts) > shown.sum():
         kinds = "deepest depth" if len(places) == 1 else "shallowest and the deepest depth"
         why = ". The page shows all." if canvas.is_slide() and len(parts) <= MOST_PANELS else _too_many(parts)
@@ -163,7 +165,7 @@ def _cells(part: pd.DataFrame, steps: list[int]) -> pd.DataFrame:
 
 
 def _kinds(part: pd.DataFrame, steps: list[int]) -> pd.DataFrame:
-    """Return the kind in MARKED of each cell, "" for a cell with a colour or without a row."""
+    """Return the key of MARKED for each cell, or "" for a cell with a colour or without a row."""
     kinds = pd.Series("", part.index)
     for column in MARKED:
         without = part["mean"].isna() if column == "unmeasured" else True  # other seeds may have a mean

@@ -1,4 +1,4 @@
-"""Any probe by layer and step: the figure of each probe that no other figure shows."""
+"""Any probe by layer and step. Each probe that no other figure shows is drawn so."""
 
 import re
 from functools import partial
@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from depthbench.analysis.layers import by_layer, chosen_steps, of_probe
+from depthbench.errors import BadInput
 from depthbench.probes.columns import OTHER_COLUMNS, ROW_COLUMNS, SELECTED_BY
 from depthbench.registry import Entry
 from depthbench.report.entries import ReportFigure
@@ -25,12 +26,12 @@ from depthbench.report.style import canvas, layout, legends, palette, tags, text
 from depthbench.report.style.norms import NormScale
 
 RUN_COLUMNS = ("run_id", "network", "depth", "seed")
-WIDE = 20  # positive values that span this factor have a logarithmic axis
+WIDE = 20  # positive values that span this factor get a logarithmic axis
 
 
 def figures_of_probes(evidence: Evidence) -> dict[str, Entry]:
-    """Return a figure for each probe of a study that no figure of FIGURES shows, by the name of its file."""
-    shown = {probe for entry in FIGURES.values() for probe in entry.load().probes}
+    """Return name of the file -> figure, for each probe of a study that no figure of FIGURES shows."""
+    shown = {probe for entry in FIGURES.values() for probe in _probes_of(entry)}
     known = {*shown, *RUN_COLUMNS, *ROW_COLUMNS, *OTHER_COLUMNS}
     columns = [str(column) for column in evidence.results.layers if column not in known]
     return {
@@ -40,8 +41,17 @@ def figures_of_probes(evidence: Evidence) -> dict[str, Entry]:
     }
 
 
+def _probes_of(entry: Entry) -> tuple[str, ...]:
+    """Return the probes that a figure shows. Empty if its package cannot be imported."""
+    try:
+        part: ReportFigure = entry.load()
+    except BadInput:
+        return ()
+    return part.probes
+
+
 def figure_of(probe: str, about: str) -> ReportFigure:
-    """Return the figure of a probe, whose caption begins with what it measures."""
+    """Return the figure of a probe. Its caption begins with what the probe measures."""
     what = f"{probe}: {about[0].upper()}{about[1:].rstrip('.')}." if about else f"The probe {probe}."
     return ReportFigure(
         partial(draw, column=probe),

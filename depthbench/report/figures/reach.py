@@ -94,7 +94,7 @@ FIGURE = ReportFigure(
     draw,
     title="Steps to reach a train error",
     caption=(
-        "Percentage of runs whose train error, in evaluation mode, has been at or below the stated level by "
+        "Percentage of runs whose train error at an evaluation has been at or below the stated level by "
         "each step, as a Kaplan-Meier estimate over seeds. A curve rises at the first evaluation at the "
         "level, so the run reached it at some step since the evaluation before. Curves are slightly offset, "
         "so that none hides another. A curve further to the right means slower training. An arrow marks a "

@@ -44,7 +44,7 @@ def reach_table(table: pd.DataFrame, level: float, steps: tuple[int, int] | None
         nothing = f"No run reached a train error of {level:g} %{within}."
         table, shown = table.iloc[:0], shown.iloc[:0]
     note = (
-        f"Steps until the train error is first {level:g} % or less (`verdict.reach`), in evaluation mode, "
+        f"Steps until the train error is first {level:g} % or less (`verdict.reach`) at an evaluation, "
         "over n runs. A run is evaluated every few steps, so it reached the error at some step up to the one "
         "shown, after the evaluation before. The median is that of the Kaplan-Meier curve. A run that did "
         "not reach the error is censored at its last evaluation: with more steps it may reach it. A run that "

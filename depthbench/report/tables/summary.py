@@ -6,7 +6,7 @@ from depthbench.analysis.rows import rows_of
 from depthbench.analysis.summary import ERRORS
 from depthbench.report.entries import ReportTable, Table
 from depthbench.report.evidence import Comparison, Evidence
-from depthbench.report.sentences import train_images
+from depthbench.report.sentences import how_errors_are_measured
 from depthbench.report.tables.formatting import (
     CROP_ERRORS,
     interval,
@@ -20,16 +20,19 @@ STATISTICS = {"mean": ("mean",), "95 % interval": ("low", "high"), "range": ("mi
 
 
 def build(evidence: Evidence) -> Table:
-    return summary_table(evidence.summary, train_images(evidence.study))
+    return summary_table(evidence.summary, how_errors_are_measured(evidence.study))
 
 
 def build_comparison(compared: Comparison) -> Table:
-    return summary_table(compared.summary, "the training images chosen by each study")
+    return summary_table(
+        compared.summary,
+        "Each study chooses the training images on which it measures the train error. Errors of runs of "
+        "depthbench.watch are those that their loop logged.",
+    )
 
 
-def summary_table(summary: pd.DataFrame, train_images: str) -> Table:
-    """Build the table of `analysis.summary.summarise`. `train_images` says which images the train error is
-    measured on."""
+def summary_table(summary: pd.DataFrame, measured: str) -> Table:
+    """Build the table of `analysis.summary.summarise`. `measured` says how errors are measured."""
     shown = pd.DataFrame({"network": summary["network"], "depth": summary["depth"], "n": summary["n"]})
     for name, title in ERRORS.items():
         for words, keys in STATISTICS.items():
@@ -40,8 +43,7 @@ def summary_table(summary: pd.DataFrame, train_images: str) -> Table:
             shown[f"{title.removesuffix(' (%)')}, mean (%)"] = [number(x) for x in summary[f"{name}_mean"]]
     shown["runs"] = [status_counts(row) for row in rows_of(summary)]
     note = (
-        "Errors of the last evaluation over n seeds, in evaluation mode, without augmentation. The train "
-        f"error is measured on {train_images}. A diverged run counts at chance error."
+        f"Errors of the last evaluation over n seeds. {measured} A diverged run counts at chance error."
         f"{interval_note(summary['n'])} The best test error of a run is chosen on the test set, so "
         "only the table of runs shows it and no mean includes it."
     )

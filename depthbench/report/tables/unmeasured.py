@@ -1,4 +1,4 @@
-"""What the probes of a study did not measure, and why."""
+"""The table of what the probes of a study did not measure, and why."""
 
 import pandas as pd
 
@@ -28,8 +28,8 @@ def unmeasured_table(table: pd.DataFrame) -> Table:
         names=[" ".join(names) for names in table["names"]],
     )
     note = (
-        "Layers, modules and parameters for which a probe has no value at some step, although it was probed. "
-        "Figures mark these values as not measured, which is neither zero nor infinite nor not a number."
+        "Layers, modules and parameters for which a probe has no value at some probed step, with the reason. "
+        "Figures mark these values differently from zero, infinite and not a number."
     )
     return Table(note, raw, shown.astype(str))
 

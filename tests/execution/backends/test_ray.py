@@ -1,12 +1,7 @@
 """Tests of the Ray backend alone. contracts/test_backends.py has the contract of every backend."""
 
 import dataclasses
-import socket
-import tempfile
-import threading
 import time
-from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,21 +10,10 @@ from depthbench import load_results
 from depthbench.errors import BadInput
 from depthbench.events import Alive, Note, RowLogged, RunEnded, RunStarted, Silent
 from depthbench.execution.backends import ray as ray_backend
-from depthbench.execution.backends.ray import (
-    _in_memory,
-    _Line,
-    _plugin_files,
-    _problem_of_node,
-    _slots,
-    _versions,
-)
-from depthbench.execution.messages import StartRun
+from depthbench.execution.backends.ray import _in_memory
 from depthbench.execution.plan import Plan, make_plan
 from depthbench.execution.run import execute
 from depthbench.execution.settings import Execution
-from depthbench.paths import locate
-from depthbench.plugins.loading import Plugin
-from depthbench.training.mode import TrainingMode
 from tests.conftest import plugins_forgotten
 
 ray = pytest.importorskip("ray")
@@ -130,120 +114,17 @@ class NodeKiller(Recorded):
         (self.folder.parent / "removed").touch()
 
 
-def test_a_cluster_that_does_not_answer_is_refused_before_anything_is_written(tiny, tmp_path):
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{unused.getsockname()[1]}"
-        with pytest.raises(BadInput, match=f"--address {address}: no cluster answers there"):
-            make_plan(tiny(), Execution(tmp_path, backend="ray", address=address))
-    with pytest.raises(BadInput, match="--address here: use HOST:PORT"):
-        make_plan(tiny(), Execution(tmp_path, backend="ray", address="here"))
-    with pytest.raises(BadInput, match="--address : use HOST:PORT"):
-        make_plan(tiny(), Execution(tmp_path, backend="ray", address=""))
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_an_address_in_the_environment_is_named_as_such(tiny, tmp_path, monkeypatch):
-    monkeypatch.setenv("RAY_ADDRESS", "there")
-    with pytest.raises(BadInput, match="RAY_ADDRESS=there: use HOST:PORT"):
-        make_plan(tiny(), Execution(tmp_path, backend="ray"))
-
-
-@pytest.mark.parametrize("address", ["", "local"])
-def test_the_environment_can_ask_for_a_cluster_of_this_machine(tiny, tmp_path, monkeypatch, address):
-    monkeypatch.setenv("RAY_ADDRESS", address)
-    execution = Execution(tmp_path, backend="ray")
-    make_plan(tiny(), execution)
-    assert ray_backend._address_of(execution) is None
-
-
-def test_plugins_are_at_the_same_paths_in_each_run_of_a_process_and_leave_no_file(tmp_path, monkeypatch):
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    ray_backend._plugin_folder.cache_clear()
-    file = Path("mine.py")
-    plugins = (
-        Plugin(file, {"mine.py": b"NETWORKS = {}"}),
-        Plugin(file, {"mine.py": b"", "part/one.py": b"1"}),
-    )
-    seen = []
-    for _ in range(2):
-        with _plugin_files(plugins) as paths:
-            seen.append([(path, Path(path).read_bytes()) for path in paths])
-            assert Path(paths[1]).with_name("part").joinpath("one.py").read_bytes() == b"1"
-        assert list(tmp_path.iterdir()) == []
-    assert seen[0] == seen[1]
-    assert [content for _, content in seen[0]] == [plugin.files["mine.py"] for plugin in plugins]
-    ray_backend._plugin_folder.cache_clear()
-
-
-def test_without_ray_its_installation_is_named(tiny, tmp_path, monkeypatch):
-    monkeypatch.setitem(ray_backend.sys.modules, "ray", None)
-    with pytest.raises(BadInput, match=r"--on ray needs Ray: pip install 'depthbench\[ray\]'"):
-        make_plan(tiny(), Execution(tmp_path, backend="ray"))
-
-
 def test_a_cluster_that_cannot_be_used_is_left(tiny, tmp_path, monkeypatch):
     def refuse(plan, display, *, is_ours):
         raise BadInput("a node has no disk")
 
     left = []
-    monkeypatch.setattr(ray_backend, "_connect", lambda plan: False)
+    monkeypatch.setattr(ray_backend, "connect", lambda plan: False)
     monkeypatch.setattr(ray_backend, "_with_capacity", refuse)
-    monkeypatch.setattr(ray_backend, "_disconnect", lambda: left.append(True))
+    monkeypatch.setattr(ray_backend, "disconnect", lambda: left.append(True))
     with pytest.raises(BadInput, match="no disk"):
         ray_backend.prepare(make_plan(tiny(), Execution(tmp_path)), Silent())
     assert left == [True]
-
-
-def test_a_task_that_reads_images_is_alive(tiny, tmp_path, monkeypatch):
-    (run, *_) = tiny().runs()
-    sent = threading.Event()
-    monkeypatch.setattr(ray_backend, "POLL_SECONDS", 0.01)
-    monkeypatch.setattr(ray, "get", lambda answer: answer)
-    mailbox = SimpleNamespace(
-        put=SimpleNamespace(remote=lambda event: isinstance(event, Alive) and sent.set()),
-        should_stop=SimpleNamespace(remote=lambda: False),
-    )
-    line = _Line(StartRun(run, tmp_path, TrainingMode()), mailbox)
-    assert not sent.wait(0.1)
-    line.is_reading = True
-    assert sent.wait(10)
-    line.has_ended.set()
-
-
-def test_what_a_node_lacks_is_named(tmp_path):
-    file = tmp_path / "study.toml"
-    assert _problem_of_node(file, _versions()).startswith(f"does not see {tmp_path}; give --results")
-    file.touch()
-    assert _problem_of_node(file, _versions()) is None
-    problem = _problem_of_node(file, _versions() | {"torch": "1.0"})
-    assert problem == f"has torch {_versions()['torch']}, not 1.0; install the same version"
-
-
-def test_a_node_that_cannot_read_the_results_at_a_url_is_named(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    url = locate(f"file://{tmp_path}/results/study.toml")
-    assert _problem_of_node(url, _versions()) == f"cannot read the results: {url}: there is no such file"
-    (tmp_path / "results").mkdir()
-    (tmp_path / "results" / "study.toml").touch()
-    assert _problem_of_node(url, _versions()) is None
-
-
-@pytest.mark.parametrize(
-    ("resources", "threads", "gpus", "slots"),
-    [
-        ({"CPU": 8.0}, 1, None, 8),
-        ({"CPU": 8.0}, 3, None, 2),
-        ({"CPU": 8.0}, 1, 1.0, 0),
-        ({"CPU": 8.0, "GPU": 2.0}, 1, 0.25, 8),
-        ({"CPU": 8.0, "GPU": 1.0}, 1, 0.25, 4),
-        ({"CPU": 8.0, "GPU": 1.0}, 1, 0.4, 2),  # a GPU is not split between runs that need more than is left
-        ({"CPU": 8.0, "GPU": 4.0}, 1, 2.0, 2),
-    ],
-)
-def test_how_many_runs_a_node_trains_at_once(tiny, tmp_path, resources, threads, gpus, slots):
-    execution = Execution(tmp_path, backend="ray", cpus_per_run=threads, gpus_per_run=gpus)
-    assert _slots(resources, make_plan(tiny(), execution)) == slots
 
 
 def test_other_nodes_receive_the_images_of_a_file_as_an_array(tiny, tmp_path):

@@ -1,0 +1,1 @@
+"""Measure a user's training loop (`depthbench.watch`)."""

@@ -1,0 +1,274 @@
+"""Measure one update of a loop that depthbench does not control."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.autograd import Variable
+from torch.optim.optimizer import register_optimizer_step_pre_hook
+
+from depthbench.errors import BadInput
+from depthbench.networks.layers import Layer
+from depthbench.probes.probe import Probe
+from depthbench.probes.recorder import FROZEN, Recorder, Uses, first_tensor
+from depthbench.probes.rows import Selected
+from depthbench.watching.wrappers import Subject, is_sharded, whole
+
+OF_BATCHES = ("preactivation_gradient", "response", "output")
+"""Targets of which each process has a part. Weights are the same in all processes."""
+
+NO_BACKWARD = "no backward pass in the step"
+NOT_UPDATED = "no optimiser updates it in the step"
+USED_UP = "its gradient is used up within the backward pass"
+
+
+class LoopRecorder(Recorder):
+    """A context around one update: its forward and backward passes, and the call of its optimiser.
+
+    It measures weights and their gradients at the end of each backward pass, before the loop clips or clears
+    them. The last measurement before an optimiser updates a layer counts, because it has the accumulated
+    gradient. Pre-activations and responses cover all forward passes before the update. Later passes in the
+    step do not count, for example when an optimiser evaluates its closure again.
+
+    If a GradScaler scaled the loss, gradients are divided by its scale before they are measured. If several
+    processes train together, dL/dz is the gradient of the mean loss over the processes, and `collected` joins
+    what all of them measured."""
+
+    def __init__(self, subject: Subject, probes: Mapping[str, Probe], each_use: int = 0):
+        super().__init__(subject.network, probes, each_use=each_use)
+        for name, probe in probes.items():
+            if subject.group is not None and probe.of in OF_BATCHES and probe.combine is None:
+                raise BadInput(
+                    f"watch: the probe {name} cannot be joined over processes, because it has no "
+                    "`combine`; leave it out with probes="
+                )
+        self.layers = [each._replace(name=_without_wrappers(each.name)) for each in self.layers]
+        self.rows = [row._replace(name=_without_wrappers(row.name)) for row in self.rows]
+        self.subject = subject
+        self._may_be_compiled = True  # the loop may compile it
+        self._scale: Tensor | None = None
+        self._first_use = 0  # of this step; outputs of earlier steps do not count
+        self._used_up: set[int] = set()  # layers whose gradient was cleared within the backward pass
+        self._closed: set[int] = set()  # layers that were updated in this step
+        self._passes = 0  # backward passes in this step
+        self._is_probed = self._keeps = False
+        self._following: dict[str, Tensor] = {}  # gradients that the next step is compared with
+        self.result: Tensor | None = None
+        """The values (rows, probes) of the last step, if it was probed."""
+        self._task = -1  # the backward pass that will measure at its end
+
+    @contextmanager
+    def measuring(self, *, probed: bool, keeps: bool) -> Iterator[None]:
+        """Make a context around a step. `result` then holds the values, if the step is probed.
+
+        keeps: whether to keep the gradients for the probes of the next step."""
+        self._is_probed, self._keeps = probed, keeps and self.compares_gradients
+        self._following, self.result = {}, None
+        if not (self._is_probed or self._keeps):
+            yield
+            return
+        with self if probed else self.preparing():
+            self._watch_passes()
+            yield
+            if self._keeps:
+                self._kept.keep(self._following)
+            if probed:
+                self.result = self._with_updates(self.collected())
+
+    def _with_updates(self, values: Tensor) -> Tensor:
+        """Measure the updates of layers that an optimiser has updated in the step."""
+        self._before = {index: weight for index, weight in self._before.items() if index in self._closed}
+        updates = [column for column, probe in enumerate(self.probes.values()) if probe.of == "weight_update"]
+        for index in set(range(len(self.layers))) - self._before.keys() if updates else ():
+            if self.is_measured[index, updates].any():
+                self.reasons.setdefault(self.layers[index].name, NOT_UPDATED)
+            self.is_measured[index, updates] = False
+        return self.with_updates(values)
+
+    def _watch_passes(self) -> None:
+        """Follow backward passes, optimisers and gradient scalers until the step ends."""
+        self._first_use = next(self._numbers)
+        self._stance.enter_context(self._noticing_scale())
+        self._handles.append(register_optimizer_step_pre_hook(self._before_update))
+        for index, layer in enumerate(self.layers):
+            self._hook(layer.weighted, self._await_backward)
+            for parameter in layer.weight_parameters:
+                if parameter.requires_grad and not is_sharded(parameter):
+                    await_end = partial(self._end_of_gradient, index)
+                    self._handles.append(parameter.register_post_accumulate_grad_hook(await_end))
+
+    def _clear(self) -> None:
+        super()._clear()
+        self._closed, self._used_up = set(), set()
+        self._scale, self._task, self._passes = None, -1, 0
+
+    def _await_backward(self, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        tensor = first_tensor(output)
+        if tensor is not None and tensor.requires_grad:
+            tensor.register_hook(lambda gradient: self._await_end())
+
+    def _end_of_gradient(self, index: int, parameter: Tensor) -> None:
+        if parameter.grad is None:  # cleared, e.g. by an optimiser within the backward pass
+            self._used_up.add(index)
+        self._await_end()
+
+    def _await_end(self) -> None:
+        """Measure at the end of this backward pass, after all other callbacks.
+
+        In such callbacks, DistributedDataParallel and fully_shard finish their gradients."""
+        task = torch._C._current_graph_task_id()
+        if task == self._task or not self._handles:
+            return
+        self._task = task
+        engine = Variable._execution_engine
+        engine.queue_callback(lambda: engine.queue_callback(self._end_of_backward))
+
+    @torch.no_grad()
+    def _end_of_backward(self) -> None:
+        self._task = -1
+        if not self._handles:  # the step has ended
+            return
+        self._passes += 1
+        if self._is_probed:
+            self.measure_weights()
+        if self._keeps:
+            self._following |= {
+                self.layers[index].name: weight.grad.clone()
+                for index, weight in self._weights().items()
+                if weight.grad is not None
+            }
+
+    def _before_update(self, optimizer: Any, args: Any, kwargs: Any) -> Any:
+        """End the measurement of the layers that an optimiser updates.
+
+        With a closure, this is after its first evaluation."""
+        owned = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+        layers = [
+            index
+            for index, parameters in enumerate(map(_parameters_of, self.layers))
+            if any(id(parameter) in owned for parameter in parameters)
+        ]
+        layers += [
+            index
+            for index, other in enumerate(self.selected, len(self.rows) - len(self.selected))
+            if any(id(parameter) in owned for parameter in _parameters_of(other))
+        ]
+        closure = kwargs.get("closure", args[1] if len(args) > 1 else None)
+        if closure is None:
+            self._closed.update(layers)
+            return None
+
+        def evaluate(*arguments: Any, **keywords: Any) -> Any:
+            try:
+                return closure(*arguments, **keywords)
+            finally:
+                self._closed.update(layers)
+
+        if "closure" in kwargs:
+            return args, {**kwargs, "closure": evaluate}
+        return (args[0], evaluate, *args[2:]), kwargs
+
+    @contextmanager
+    def _noticing_scale(self) -> Iterator[None]:
+        """Notice the scale of a GradScaler that is used in this context."""
+        original = torch.amp.GradScaler.scale
+
+        def scale(scaler: torch.amp.GradScaler, outputs: Any) -> Any:
+            scaled = original(scaler, outputs)
+            if scaler.is_enabled():
+                self._scale = original(scaler, torch.ones((), device=self._device))
+            return scaled
+
+        torch.amp.GradScaler.scale = scale  # type: ignore[method-assign, assignment]
+        try:
+            yield
+        finally:
+            torch.amp.GradScaler.scale = original  # type: ignore[method-assign]
+
+    def _unscaled(self, gradient: Tensor) -> Tensor:
+        """Return a gradient divided by the scale of the loss, in float32 or wider."""
+        if self._scale is None:
+            return gradient
+        wide = gradient.to(torch.promote_types(gradient.dtype, torch.float32))
+        return wide / self._scale.to(gradient.device)
+
+    def _whole(self, gradient: Tensor) -> Tensor:
+        unscaled = self._unscaled(gradient)
+        return unscaled if self.subject.ranks == 1 else unscaled / self.subject.ranks
+
+    def _weights(self) -> dict[int, Tensor]:
+        """Return the whole weights of layers that are not updated yet, with unscaled gradients."""
+        weights = super()._weights()
+        return {index: self._current(index, weights[index]) for index in weights if index not in self._closed}
+
+    def _differentiated(self, index: int, parameter: Tensor) -> Tensor | None:
+        return self._current(index, parameter)
+
+    def _current(self, index: int, weight: Tensor) -> Tensor:
+        must_average = index in self._effective and self.subject.group is not None
+        if weight.grad is None or (self._scale is None and not is_sharded(weight) and not must_average):
+            return weight
+        gradient = whole(weight.grad)
+        if must_average:  # only gradients of parameters are averaged already
+            gradient = gradient.clone()
+            dist.all_reduce(gradient, group=self.subject.group)
+            gradient /= self.subject.ranks
+        gradient = self._unscaled(gradient)
+        copy = (
+            whole(weight.detach()).to(gradient.dtype).detach()
+        )  # a new tensor object, which can have another gradient
+        copy.grad = gradient
+        return copy
+
+    def _current_weight(self, index: int) -> Tensor:
+        return whole(super()._current_weight(index))
+
+    def _measure(self, index: int, probes: dict[str, Probe], tensor: Tensor, use: int) -> None:
+        if index not in self._closed and use >= self._first_use:
+            super()._measure(index, probes, tensor, use)
+
+    def _lose(self, index: int, probes: Iterable[str]) -> None:
+        if index not in self._closed:
+            super()._lose(index, probes)
+
+    def _reason(self, index: int) -> str:
+        if index in self._used_up:
+            return USED_UP
+        reason = super()._reason(index)
+        return NO_BACKWARD if reason != FROZEN and not self._passes else reason
+
+    def _uses_of_all_processes(self) -> Mapping[tuple[int, str], Uses]:
+        """Return the uses in all processes. Weights have the same uses in all processes."""
+        group = self.subject.group
+        if group is None:
+            return self._uses
+        own = {
+            key: [(summary.cpu(), uses.sizes[use]) for use, summary in uses.summaries.items()]
+            for key, uses in self._uses.items()
+            if self.probes[key[1]].of in OF_BATCHES and not uses.is_lost
+        }
+        everyone: list[Any] = [None] * self.subject.ranks
+        dist.all_gather_object(everyone, own, group=group)
+        joined = {key: uses for key, uses in self._uses.items() if self.probes[key[1]].of not in OF_BATCHES}
+        for key, parts in ((key, parts) for each in everyone for key, parts in each.items()):
+            uses = joined.setdefault(key, Uses())
+            for summary, size in parts:
+                use = next(self._numbers)
+                uses.summaries[use], uses.sizes[use] = summary.to(self._device), size
+        return joined
+
+
+def _parameters_of(measured: Layer | Selected) -> list[nn.Parameter]:
+    """Return the parameters whose update ends the measurement of a row."""
+    if isinstance(measured, Layer):
+        return measured.weight_parameters
+    return list(measured.module.parameters()) if measured.parameter is None else [measured.parameter]
+
+
+def _without_wrappers(name: str) -> str:
+    """Return the name that a module has without torch.compile."""
+    return name.replace("_orig_mod.", "")

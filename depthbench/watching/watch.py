@@ -1,0 +1,399 @@
+"""Measure a user's training loop and store it as a run: `depthbench.watch`."""
+
+import contextlib
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import torch
+import torch.distributed as dist
+from torch import nn
+
+from depthbench.errors import BadInput, one_line
+from depthbench.execution.ends import forget_failure, store_failure
+from depthbench.machine.environment import describe_environment
+from depthbench.networks.cost import count_parameters
+from depthbench.networks.layers import Layer, outside_of_layers, weighted_layers
+from depthbench.networks.lazy import is_lazy
+from depthbench.probes import DEFAULT, PROBES
+from depthbench.probes.settings import Probe
+from depthbench.registry import look_up
+from depthbench.store.record import Environment, Final, Hashes, HowExecuted, Record, Status, Timing
+from depthbench.store.run_store import LOCK_SECONDS, RunIsBusy, RunStore
+from depthbench.store.study_store import StudyStore
+from depthbench.store.watched import join
+from depthbench.study.file import build
+from depthbench.study.watched import UNKNOWN_DATA, WatchedRun
+from depthbench.text import printable
+from depthbench.training.building import hash_weights
+from depthbench.training.records import Records
+from depthbench.training.trainer import FETCH_SECONDS, NO_LAYER
+from depthbench.watching.log import Log
+from depthbench.watching.recorder import LoopRecorder
+from depthbench.watching.wrappers import Subject, subject_of
+
+SAVE_SECONDS = 30.0
+"""Shortest time between two saves of the results so far. Saves also take at most 1 % of the time."""
+
+
+def watch(
+    model: nn.Module,
+    path: str | Path,
+    *,
+    name: str | None = None,
+    depth: int | None = None,
+    seed: int = 0,
+    steps: int | None = None,
+    probes: Sequence[str] | None = None,
+    every: int | None = None,
+    probe_steps: Sequence[int] | None = None,
+    each_use: int | None = None,
+    log_every: int | None = None,
+    classes: int | None = None,
+    data: str | None = None,
+    residual: bool | None = None,
+    twin: str | None = None,
+    overwrite: bool = False,
+    process_group: "dist.ProcessGroup | None" = None,
+) -> "Watch":
+    """Measure the layers of `model` in a training loop of your own, and store the results in `path`.
+
+    >>> watch = depthbench.watch(model, "results/mine", name="my-net", depth=50, seed=0)
+    >>> for x, y in loader:
+    ...     with watch.step():
+    ...         loss = criterion(model(x), y)
+    ...         loss.backward()
+    ...         optimizer.step()
+    ...         optimizer.zero_grad()
+    ...     watch.log(loss=loss, train_error=error_in_percent)
+    >>> watch.close()
+
+    A step is one update of the weights. Its block contains all forward and backward passes of the update
+    (several if gradients are accumulated), clipping and the call of the optimiser. Hooks exist only in probed
+    steps and, if gradients are compared (`grad_cosine`), in the step before. `report`, `compare`, `show` and
+    `load_results` read `path` like any results directory. Several networks, depths and seeds can share it,
+    also at the same time.
+
+    - path: directory or URL of the results. It is created if needed.
+    - name: name of the network. Default: its class.
+    - depth: depth of the network. Default: its number of weighted layers.
+    - seed: distinguishes runs of the same network and depth.
+    - steps: planned number of updates, if known. The last step is then probed as well.
+    - probes: names from `depthbench list probes`. Default: the four that `depthbench run` measures, too.
+    - probe_steps: steps to probe. Default: 0, 1, 2, 5, 10, 20, 50, ...
+    - every: also probe every N steps.
+    - each_use: also store the first N uses of each layer that a step uses several times.
+    - log_every: steps between rows of the history. Default: 10, or more in a long run.
+    - classes: number of classes, which determines the chance error.
+    - data: name of the images.
+    - residual: whether the network has residual connections.
+    - twin: name of the network in `path` that differs only in its residual connections.
+    - overwrite: whether to replace a finished run of the same name, depth and seed.
+    - process_group: the processes that average gradients, if the model is neither DistributedDataParallel nor
+      sharded with fully_shard.
+
+    Gradients are those of the update: averaged over the processes, divided by the scale of a GradScaler, and
+    before clipping. dL/dz and responses cover every use of a layer in the step, also in several backward
+    passes (root sum of squares). Compiled models run uncompiled in probed steps. run.json lists layers
+    without a value, with the reason.
+
+    Raises BadInput for an unknown name or impossible value, a model whose layers cannot be measured, a
+    directory with other results or settings, a finished run without `overwrite`, and a run that another
+    process writes."""
+    subject = subject_of(model, process_group)
+    layers = layers_of(subject.network)
+    run = build(
+        WatchedRun,
+        {
+            "network": type(subject.network).__name__ if name is None else name,
+            "depth": len(layers) if depth is None else depth,
+            "seed": seed,
+            "steps": steps,
+            "classes": classes,
+            "data": UNKNOWN_DATA if data is None else data,
+            "residual": residual,
+            "twin": twin,
+            "probe": build(
+                Probe,
+                {
+                    "names": list(
+                        DEFAULT if probes is None else [probes] if isinstance(probes, str) else probes
+                    ),
+                    "every": every,
+                    "each_use": each_use,
+                    "steps": None if probe_steps is None else list(probe_steps),
+                },
+                "watch: probe",
+            ),
+        },
+        "depthbench.watch",
+    )
+    return Watch(subject, run, path, log_every=log_every, overwrite=overwrite)
+
+
+def layers_of(network: nn.Module) -> list[Layer]:
+    """Return the weighted layers of a network. Raises BadInput if it has none, or has no memory yet."""
+    parameters = list(network.parameters())
+    if is_lazy(network):
+        raise BadInput("watch: the model has lazy layers; call it with a batch first")
+    if any(parameter.is_meta for parameter in parameters):
+        raise BadInput("watch: the parameters are on the meta device; initialise them first")
+    try:
+        return weighted_layers(network)
+    except ValueError as error:
+        raise BadInput(f"watch: {error}") from None
+
+
+class Watch:
+    """A run in a user's training loop. `watch` makes it.
+
+    If an exception leaves its `with` block, the run is stored as failed, with the reason, or as interrupted
+    if a user stopped it."""
+
+    def __init__(
+        self, subject: Subject, run: WatchedRun, path: str | Path, *, log_every: int | None, overwrite: bool
+    ):
+        if log_every is not None and log_every < 1:
+            raise BadInput(f"watch: log_every = {log_every}: should be at least 1")
+        self.run, self.subject, self.path = run, subject, path
+        self.steps_made = 0
+        """The number of updates so far."""
+        device = next(subject.network.parameters()).device
+        probes = {name: look_up(PROBES, "probe", name).load() for name in run.probe.names}
+        self._recorder = LoopRecorder(subject, probes, run.probe.each_use or 0)
+        self._records = Records(self._recorder.rows, run.probe.names)
+        self._log = Log(self._records, device, log_every)
+        self._fetch_seconds = 0.0 if device.type == "cpu" else FETCH_SECONDS
+        self._unmeasured = dict.fromkeys(outside_of_layers(subject.network), NO_LAYER)
+        self._lock = contextlib.ExitStack()
+        self._is_open, self._is_in_step = True, False
+        self._has_warned = False
+        self._started = self._saved = time.perf_counter()
+        self._save_seconds = 0.0
+        initial_weights = hash_weights(subject.network)  # all processes must call this
+        facts = {
+            "steps": run.steps,
+            "num_classes": run.classes,
+            "chance_error": run.chance_error,
+            "parameters": count_parameters(subject.network),
+            "weighted_layers": len(self._recorder.layers),
+            "hashes": Hashes(initial_weights=initial_weights),
+            "environment": Environment(**describe_environment(device, torch.get_num_threads())),
+        }
+        self._record = Record.of(run, **facts)
+        with self._agreed():
+            self._store = self._open(path, overwrite)
+
+    @contextlib.contextmanager
+    def _agreed(self) -> Iterator[None]:
+        """Run the block. If it raises BadInput in the process that writes, all processes raise it."""
+        problem: BadInput | None = None
+        try:
+            yield
+        except BadInput as error:
+            problem = error
+        if self.subject.group is not None:
+            texts = [None if problem is None else str(problem)]
+            dist.broadcast_object_list(texts, group=self.subject.group, group_src=0)
+            problem = None if texts[0] is None else BadInput(texts[0])
+        if problem is not None:
+            raise problem
+
+    def _open(self, path: str | Path, overwrite: bool) -> RunStore | None:
+        """Lock the run, and store its first record. Return None in a process that does not write."""
+        if not self.subject.writes:
+            return None
+        study = StudyStore(path)
+        join(study, self.run)
+        store = study.run(self.run.run_id)
+        try:
+            self._lock.enter_context(store.locked(LOCK_SECONDS))
+        except RunIsBusy as error:
+            raise BadInput(f"watch: {error}; use another seed= or name=") from None
+        if store.is_finished() and not overwrite:
+            self._lock.close()
+            raise BadInput(
+                f"{store.location} is finished: use another seed= or name=, or overwrite=True to replace it"
+            )
+        for table in store.path.glob("*.parquet"):  # of an earlier attempt
+            table.unlink()
+        forget_failure(store)
+        store.write(self._record)
+        return store
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None:
+        if error is None:
+            self.close()
+        elif self._is_open:
+            self._end(_status_after(error), error)
+
+    @contextlib.contextmanager
+    def step(self) -> Iterator[None]:
+        """Make a context around one update. It counts as a step unless its block raises.
+
+        Raises BadInput within another step and after `close`."""
+        self._check_open("step")
+        if self._is_in_step:
+            raise BadInput("watch: step() is called within a step; end that one first")
+        self._is_in_step = True
+        index = self.steps_made
+        try:
+            if not self._must_measure(index):
+                yield
+            else:
+                probed, keeps = self._is_probed(index), self._is_probed(index + 1)
+                with self._recorder.measuring(probed=probed, keeps=keeps):
+                    yield
+                if self._recorder.result is not None:
+                    self._add_probed(index)
+        except BaseException as error:
+            if self._is_open:
+                self._save(_status_after(error), error)
+            raise
+        finally:
+            self._is_in_step = False
+        self.steps_made += 1
+        self._keep_up()
+
+    def _is_probed(self, index: int) -> bool:
+        last = None if self.run.steps is None else self.run.steps - 1
+        return self.run.probe.is_due(index, last)
+
+    def _must_measure(self, index: int) -> bool:
+        return self._is_probed(index) or (self._recorder.compares_gradients and self._is_probed(index + 1))
+
+    def _add_probed(self, index: int) -> None:
+        values = self._recorder.result
+        assert values is not None
+        self._unmeasured |= self._recorder.reasons
+        if not self.has_diverged:
+            self._records.add_probed(index, values, self._recorder.is_measured)
+
+    def log(self, **values: Any) -> None:
+        """Log numbers or tensors with one number, after a step.
+
+        Names: loss, train_error (of the batches), train_error_eval, test_error and val_error (in evaluation
+        mode), lr and epoch. Errors are in percent. A row of the history has the mean loss and train error
+        since the row before, and the last value of the others. Tensors stay on their device until rows are
+        fetched.
+
+        Raises BadInput for an unknown name, for an error outside 0 to 100, before the first step, and after
+        `close`."""
+        self._check_open("log")
+        if not self.steps_made:
+            raise BadInput("watch: log() is called before the first step; call it after one")
+        if not self.has_diverged:
+            self._log.add(self.steps_made, values)
+
+    @property
+    def has_diverged(self) -> bool:
+        """Whether a row of the history has a loss that is infinite or not a number. That row is the last.
+
+        A row is known after the next step, or on a GPU after the first step that ends 2 seconds or more
+        after rows were last fetched."""
+        return self._records.has_diverged
+
+    def close(self) -> None:
+        """Store the run as done, or as diverged if a loss was infinite or not a number.
+
+        Without any step, it is stored as interrupted. Does nothing if called again. Raises OSError if the
+        results cannot be written."""
+        if not self._is_open:
+            return
+        self._fetch(ends=True)
+        if self.has_diverged:
+            status: Status = "diverged"
+        else:
+            status = "done" if self.steps_made else "interrupted"
+        self._end(status)
+
+    def _end(self, status: Status, error: BaseException | None = None) -> None:
+        self._is_open = False
+        try:
+            self._fetch(ends=True)
+            self._save(status, error, must_succeed=error is None)
+        finally:
+            self._lock.close()
+
+    def _check_open(self, method: str) -> None:
+        if not self._is_open:
+            raise BadInput(f"watch: {method}() is called after close()")
+
+    def _keep_up(self) -> None:
+        """Fetch rows and save the results if enough time has passed."""
+        if self._records.waited >= self._fetch_seconds:
+            self._fetch()
+        now = time.perf_counter()
+        if now - self._saved > max(SAVE_SECONDS, 100 * self._save_seconds):
+            self._save("interrupted")
+            self._saved = time.perf_counter()
+            self._save_seconds = self._saved - now
+
+    def _fetch(self, *, ends: bool = False) -> None:
+        """Fetch the waiting rows. At the end, the last step gets a row."""
+        records = self._records
+        if ends and self.steps_made and not self.has_diverged and records.last_step < self.steps_made:
+            self._log.end_row(self.steps_made)
+        records.fetch()
+
+    def _save(
+        self, status: Status, error: BaseException | None = None, *, must_succeed: bool = False
+    ) -> None:
+        """Store the results so far. If they cannot be written, warns once, or raises if `must_succeed`."""
+        if self._store is None:
+            return
+        self._record = self._record.changed(
+            status=status, reason=None if error is None else one_line(error), **self._facts(status)
+        )
+        try:
+            self._store.write_rows(self._records.rows, self._records.layers())
+            self._record = self._record.changed(tables=self._store.written)
+            if status == "failed" and error is not None:
+                store_failure(self._store, self._record, error)
+            else:
+                forget_failure(self._store)
+                self._store.write(self._record)
+        except OSError as problem:
+            if must_succeed:
+                raise
+            if not self._has_warned:
+                line = f"watch: {self._store.location} cannot be written: {one_line(problem)}"
+                print(printable(line), file=sys.stderr)
+            self._has_warned = True
+
+    def _facts(self, status: Status) -> dict[str, Any]:
+        """Return what the record says about the run so far."""
+        step = self._records.last_step if status == "diverged" else self.steps_made
+        final = self._records.tracker.final(self._records.rows, None)
+        if status == "diverged":
+            final = self._records.tracker.final(self._records.rows, self.run.chance_error)
+            if self.run.chance_error is None:  # a diverged run counts at chance error, which is unknown
+                final = {}
+        return {
+            "step": step,
+            "steps": self.run.steps or (self.steps_made if status == "done" else None),
+            "final": Final(**final),
+            "execution": HowExecuted(**self._execution()),
+            "timing": Timing(seconds=round(time.perf_counter() - self._started, 3)),
+        }
+
+    def _execution(self) -> dict[str, Any]:
+        execution: dict[str, Any] = {"loop": "watch"}
+        if self.subject.ranks > 1:
+            execution["processes"] = self.subject.ranks
+        if self._unmeasured:
+            execution["not_measured"] = self._unmeasured
+        return execution
+
+
+def _status_after(error: BaseException) -> Status:
+    """Return the status of a run after an exception: interrupted if a user stopped the loop, else failed."""
+    return "failed" if isinstance(error, Exception | SystemExit) else "interrupted"

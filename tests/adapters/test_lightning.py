@@ -1,0 +1,116 @@
+"""A real fit of Lightning, compared with a loop by hand."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+import depthbench
+from depthbench.probes import PROBES
+from depthbench.store.results import load_results
+
+pytest.importorskip("lightning")
+pytestmark = pytest.mark.filterwarnings("ignore")  # of Lightning, on its own settings
+
+OPTIONS = {"name": "net", "every": 1, "probes": list(PROBES)}
+
+
+def build():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(5, 6), nn.ReLU(), nn.Linear(6, 6), nn.ReLU(), nn.Linear(6, 3))
+
+
+def batches(count=4):
+    generator = torch.Generator().manual_seed(1)
+    return [(torch.randn(6, 5, generator=generator), torch.arange(6) % 3) for _ in range(count)]
+
+
+def train_by_hand(path, accumulated=1, clip=None):
+    network, data = build(), batches()
+    optimizer = torch.optim.SGD(network.parameters(), 0.1, momentum=0.9)
+    watch = depthbench.watch(network, path, **OPTIONS)
+    for start in range(0, len(data), accumulated):
+        with watch.step():
+            for x, y in data[start : start + accumulated]:
+                (F.cross_entropy(network(x), y) / accumulated).backward()
+            if clip:
+                torch.nn.utils.clip_grad_norm_(network.parameters(), clip)
+            optimizer.step()
+            optimizer.zero_grad()
+        watch.log(loss=0.0)
+    watch.close()
+    return load_results(path)
+
+
+def fit(path, error=None, **options):
+    from lightning.pytorch import LightningModule, Trainer
+    from torch.utils.data import DataLoader
+
+    from depthbench.adapters.lightning import DepthbenchCallback
+
+    class Module(LightningModule):
+        def __init__(self):
+            super().__init__()
+            self.network = build()
+
+        def training_step(self, batch, index):
+            if error is not None and index == 2:
+                raise error
+            x, y = batch
+            logits = self.network(x)
+            self.log("err", 100.0 * (logits.argmax(1) != y).float().mean())
+            return F.cross_entropy(logits, y)
+
+        def validation_step(self, batch, index):
+            self.log("val_err", 40.0)
+
+        def configure_optimizers(self):
+            return torch.optim.SGD(self.parameters(), 0.1, momentum=0.9)
+
+    callback = DepthbenchCallback(path, {"train_error": "err", "val_error": "val_err"}, **OPTIONS)
+    silent = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
+    trainer = Trainer(
+        max_epochs=1,
+        accelerator="cpu",
+        callbacks=[callback],
+        enable_checkpointing=False,
+        log_every_n_steps=1,
+        **silent,
+        **options,
+    )
+    data = DataLoader(batches(), batch_size=None)
+    trainer.fit(Module(), data, data)
+    return load_results(path)
+
+
+@pytest.mark.parametrize("settings", [{}, {"accumulated": 2, "clip": 0.01}])
+def test_a_fit_has_the_values_of_a_loop_by_hand(tmp_path, settings):
+    expected = train_by_hand(tmp_path / "hand", **settings)
+    options = {
+        "accumulate_grad_batches": settings.get("accumulated", 1),
+        "gradient_clip_val": settings.get("clip"),
+    }
+    results = fit(tmp_path / "fit", **options)
+    assert [name.removeprefix("network.") for name in results.layers["name"]] == list(expected.layers["name"])
+    for column in ("step", *PROBES):
+        assert results.layers[column].equals(expected.layers[column])
+    row = results.runs.iloc[0]
+    assert (row["status"], row["step"], row["val_error"]) == ("done", 4 // settings.get("accumulated", 1), 40)
+
+
+def test_the_history_has_the_loss_of_each_update(tmp_path):
+    history = fit(tmp_path / "fit", accumulate_grad_batches=2).history
+    network = build()
+    losses = [F.cross_entropy(network(x), y).item() for x, y in batches(2)]
+    assert history["step"].tolist() == [2]
+    assert history["lr"].tolist() == [0.1]
+    assert history["val_error"].tolist() == [40]
+    results = fit(tmp_path / "short", accumulate_grad_batches=2, max_steps=1)
+    assert results.history["loss"].tolist() == pytest.approx([sum(losses) / 2])
+
+
+def test_a_fit_that_raises_fails_with_its_reason(tmp_path):
+    with pytest.raises(RuntimeError, match=r"out of luck"):
+        fit(tmp_path / "fit", RuntimeError("out of luck"))
+    row = load_results(tmp_path / "fit").runs.iloc[0]
+    assert (row["status"], row["reason"], row["step"]) == ("failed", "RuntimeError: out of luck", 2)

@@ -1,0 +1,355 @@
+"""Runs that `depthbench.watch` stores: equal to depthbench's own, and true about how they ended."""
+
+import json
+import math
+import os
+import signal
+from contextlib import nullcontext
+
+import pandas as pd
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+import depthbench
+from depthbench.errors import BadInput
+from depthbench.files import read_toml
+from depthbench.probes import DEFAULT, PROBES
+from depthbench.store.merge import merge_results
+from depthbench.store.results import load_results, read_runs, running
+from depthbench.store.study_store import StudyStore
+from depthbench.study.file import load_study
+from depthbench.training.mode import TrainingMode
+from depthbench.training.trainer import Trainer
+from tests.processes import SERVER
+
+
+def build(depth=3, seed=0):
+    torch.manual_seed(seed)
+    hidden = [part for _ in range(depth - 2) for part in (nn.Linear(6, 6), nn.ReLU())]
+    return nn.Sequential(nn.Linear(4, 6), nn.ReLU(), *hidden, nn.Linear(6, 3))
+
+
+def make_steps(watch, network, count, loss=None, **logged):
+    optimizer = torch.optim.SGD(network.parameters(), 0.1)
+    for step in range(count):
+        x, y = torch.randn(9, 4, generator=torch.Generator().manual_seed(step)), torch.arange(9) % 3
+        with watch.step():
+            error = F.cross_entropy(network(x), y)
+            error.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+        watch.log(loss=error if loss is None else loss(step), **logged)
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "mine"
+
+
+def record_of(path, status=None):
+    (record,) = StudyStore(path).records()
+    assert status in (None, record.status)
+    return record
+
+
+@pytest.mark.parametrize("family", ["plain", "resnet"])
+def test_values_are_those_of_the_trainer_bit_for_bit(tiny, digits, path, family):
+    study = tiny(probe={"names": list(PROBES)}, grid={"network": [family]})
+    run = next(study.runs())
+    trainer, other = (Trainer(run, digits, TrainingMode()) for _ in range(2))
+    for _ in range(run.steps):
+        trainer.advance()
+    optimizer = other.eager_step.optimizer
+    watch = depthbench.watch(
+        other.network, path, name="mine", depth=8, seed=0, steps=run.steps, probes=list(PROBES)
+    )
+    for step in range(run.steps):
+        other.eager_step.set_rate(other.learning_rate.rate(step))
+        x, y = other.batches.images(other.batches.take())
+        with watch.step():
+            F.cross_entropy(other.network(x), y).backward()
+            optimizer.step()
+            optimizer.zero_grad()
+    watch.close()
+    results = load_results(path)
+    expected = trainer.records.layers()
+    measured = results.layers[list(expected)].astype(expected.dtypes)
+    pd.testing.assert_frame_equal(measured, expected, check_exact=True)
+    assert sorted(set(expected["step"])) == [0, 1, 2, 5, 10, 11]
+    assert results.runs["initial_weights_hash"].tolist() == [trainer.initial_weights]
+    for trained, watched in zip(trainer.network.parameters(), other.network.parameters(), strict=True):
+        assert torch.equal(trained, watched)
+
+
+def test_a_closed_run_is_read_like_any_other(path):
+    network = build()
+    watch = depthbench.watch(network, path, name="my-net", seed=4, classes=3, data="blobs")
+    make_steps(watch, network, 12, loss=float, train_error=50.0)
+    watch.log(test_error=torch.tensor(25.0), lr=0.1)
+    assert running(StudyStore(path), read_runs(path))[0]["status"] == "running"
+    watch.close()
+    watch.close()
+    runs, history, layers = load_results(path)
+    row = runs.iloc[0]
+    assert (row["network"], row["depth"], row["seed"], row["status"]) == ("my-net", 3, 4, "done")
+    assert (row["steps"], row["step"], row["parameters"], row["num_classes"]) == (12, 12, 93, 3)
+    assert (row["test_error"], row["train_error"]) == (25, 50)
+    assert history["step"].tolist() == [10, 12]
+    assert history["loss"].tolist() == [4.5, 10.5]  # means since the row before
+    assert history["lr"].tolist()[1] == 0.1
+    assert sorted(set(layers["step"])) == [0, 1, 2, 5, 10]
+    assert layers["name"].tolist()[:3] == ["0", "2", "4"]
+    assert not StudyStore(path).run(row["run_id"]).is_locked()
+
+
+def test_what_is_not_stated_stays_unknown(path):
+    network = build()
+    with depthbench.watch(network, path, name="my-net") as watch:
+        make_steps(watch, network, 2)
+    row = load_results(path).runs.iloc[0]
+    settings = [key for key in row.index if key.startswith(("recipe.", "options."))]
+    assert len(settings) > 20
+    assert row[settings].isna().all()
+    assert pd.isna(row["num_classes"])
+    assert (row["loop"], row["data.name"]) == ("watch", "data not stated")
+    table = read_toml(path / "study.toml")
+    assert table.keys() == {"format", "name", "also", "grid", "data", "probe", "watched"}
+    assert table["probe"] == {"names": list(DEFAULT)}
+
+
+def test_networks_depths_and_seeds_share_a_directory(path):
+    for depth in (3, 5):
+        for name in ("flat", "skip"):
+            network = build(depth)
+            stated = {"residual": name == "skip", "twin": "flat" if name == "skip" else None}
+            with depthbench.watch(network, path, name=name, **stated) as watch:
+                make_steps(watch, network, 2, train_error=10.0 * depth)
+    table = read_toml(path / "study.toml")
+    assert table["grid"] == {"network": ["flat", "skip"], "depth": [3, 5], "seed": [0]}
+    assert table["watched"] == {"flat": {"residual": False}, "skip": {"residual": True, "twin": "flat"}}
+    from depthbench.report.evidence import Evidence
+
+    evidence = Evidence.load(path)
+    assert evidence.twins[["network", "twin"]].drop_duplicates().to_numpy().tolist() == [["flat", "skip"]]
+    assert evidence.twins["initial_weights"].all()
+    assert [found.residual for found in evidence.answers] == ["", "", "skip"]
+    assert evidence.runs["train_error_eval"].tolist() == [30, 30, 50, 50]  # no other was logged
+    assert load_results(path).runs["train_error_eval"].isna().all()
+    page = depthbench.write_report(path).read_text(encoding="utf-8")
+    assert "train error, as logged" in page
+    assert "depthbench run" not in page
+
+
+def test_a_finished_run_is_replaced_only_if_asked_for(path):
+    network = build()
+    for count, overwrite in ((3, False), (2, True)):
+        with depthbench.watch(network, path, name="my-net", overwrite=overwrite) as watch:
+            make_steps(watch, network, count)
+    assert record_of(path, "done").step == 2
+    with pytest.raises(BadInput, match=r"my-net-3-s0-\w+ is finished: use another seed= or name="):
+        depthbench.watch(network, path, name="my-net")
+
+
+def test_a_run_in_progress_is_refused(path, monkeypatch):
+    monkeypatch.setattr("depthbench.watching.watch.LOCK_SECONDS", 0.1)
+    watch = depthbench.watch(build(), path, name="my-net")
+    with pytest.raises(BadInput, match=r"another process is writing to it; use another seed= or name="):
+        depthbench.watch(build(), path, name="my-net")
+    watch.close()
+    assert record_of(path, "interrupted").reason is None  # no step was made
+
+
+@pytest.mark.parametrize("as_context", [False, True])
+def test_an_exception_fails_the_run_with_its_reason(path, as_context):
+    network = build()
+    watch = depthbench.watch(network, path, name="my-net")
+
+    def loop():
+        make_steps(watch, network, 3)
+        with watch.step():
+            raise RuntimeError("out of luck")
+
+    with pytest.raises(RuntimeError, match=r"out of luck"), watch if as_context else nullcontext():
+        loop()
+    record = record_of(path, "failed")
+    assert record.reason == "RuntimeError: out of luck"
+    assert record.step == 3
+    assert "in loop" in (StudyStore(path).run(record.run_id).path / "error.txt").read_text()
+    assert not any(module._forward_hooks for module in network.modules())
+    watch.close()
+    assert record_of(path).status == ("failed" if as_context else "done")
+
+
+def test_a_user_who_stops_the_loop_interrupts_the_run(path):
+    network = build()
+
+    def stop(step):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), depthbench.watch(network, path, name="my-net") as watch:
+        make_steps(watch, network, 3, loss=stop)
+    record_of(path, "interrupted")
+    with depthbench.watch(network, path, name="my-net") as watch:  # may be repeated
+        make_steps(watch, network, 3)
+    record_of(path, "done")
+
+
+def test_a_loss_that_is_not_a_number_diverges_the_run(path):
+    network = build()
+    watch = depthbench.watch(network, path, name="my-net", classes=3, every=1, log_every=1)
+    losses = [1.0, 0.5, math.nan, 0.1]
+    make_steps(watch, network, 4, loss=lambda step: torch.tensor(losses[step]), train_error=10.0)
+    assert watch.has_diverged
+    watch.close()
+    record = record_of(path, "diverged")
+    assert record.step == 3
+    assert record.final.train_error_eval == pytest.approx(100 * 2 / 3)
+    runs, history, layers = load_results(path)
+    assert history["step"].tolist() == [1, 2, 3]
+    assert layers["step"].max() == 2
+    assert len(runs) == 1
+
+
+def test_without_chance_error_a_diverged_run_has_no_error(path):
+    network = build()
+    with depthbench.watch(network, path, name="my-net", log_every=1) as watch:
+        make_steps(watch, network, 2, loss=lambda step: math.inf, train_error=10.0)
+    assert record_of(path, "diverged").final.train_error is None
+
+
+def test_a_process_that_dies_leaves_results_that_can_be_read(path):
+    child = SERVER.Process(target=die_in_a_loop, args=(path,))
+    child.start()
+    child.join(60)
+    assert child.exitcode == -signal.SIGKILL
+    record = record_of(path, "interrupted")
+    assert record.step == 6
+    assert load_results(path).layers["step"].max() == 5
+    assert not StudyStore(path).run(record.run_id).is_locked()
+
+
+def die_in_a_loop(path):
+    from depthbench.watching import watch as module
+
+    module.SAVE_SECONDS = 0.0
+    network = build()
+    watch = depthbench.watch(network, path, name="my-net")
+    watch._save_seconds = 0.0
+    make_steps(watch, network, 6)
+    watch._save("interrupted")
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_damaged_tables_are_noticed(path, capsys):
+    network = build()
+    with depthbench.watch(network, path, name="my-net") as watch:
+        make_steps(watch, network, 2)
+    store = StudyStore(path).run(watch.run.run_id)
+    file = store.path / "layers.parquet"
+    file.write_bytes(file.read_bytes()[:-1] + b"x")
+    assert not store.is_finished()
+    assert load_results(path).layers.empty
+    assert "layers.parquet is damaged" in capsys.readouterr().err
+    with depthbench.watch(network, path, name="my-net") as watch:
+        make_steps(watch, network, 2)
+    assert store.is_finished()
+
+
+def test_results_of_depthbench_and_of_other_loops_stay_apart(path, tiny, trained_study):
+    network = build()
+    with depthbench.watch(network, path, name="my-net") as watch:
+        make_steps(watch, network, 2)
+    with (
+        pytest.raises(BadInput, match=r"holds runs that depthbench.watch recorded"),
+        StudyStore(path).opened(tiny(), ""),
+    ):
+        pass
+    with pytest.raises(BadInput, match=r"lists runs that depthbench.watch recorded"):
+        load_study(path / "study.toml")
+    with pytest.raises(BadInput, match=r"holds runs of `depthbench run`"):
+        depthbench.watch(network, trained_study.path, name="my-net")
+    with pytest.raises(BadInput, match=r"recorded by is watch and run"):
+        merge_results([path, trained_study.path], path.parent / "both")
+    with pytest.raises(BadInput, match=r"probe.every was unset and is now 3"):
+        depthbench.watch(network, path, name="my-net", seed=1, every=3)
+
+
+def test_directories_of_watch_can_be_merged(path):
+    for seed, name in enumerate(("flat", "skip")):
+        network = build()
+        with depthbench.watch(network, path / name, name=name, seed=seed) as watch:
+            make_steps(watch, network, 2)
+    merged = merge_results([path / "flat", path / "skip"], path / "both")
+    assert set(load_results(merged).runs["network"]) == {"flat", "skip"}
+    assert read_toml(merged / "study.toml")["watched"].keys() == {"flat", "skip"}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"name": "resnet"}, r'network = "resnet": is the name of a network of depthbench'),
+        ({"name": "../x"}, r"should be 1 to 100 letters"),
+        ({"depth": 0}, r"depth = 0: should be at least 1"),
+        ({"seed": -1}, r"seed = -1: should be at least 0"),
+        ({"probes": ["nothing"]}, r"should be grad_cosine, "),
+        ({"every": 0}, r"every = 0: should be at least 1"),
+        ({"steps": 5, "probe_steps": [7]}, r"probe_steps contains 7, but the steps are 0 to 4"),
+        ({"log_every": 0}, r"log_every = 0: should be at least 1"),
+        ({"classes": 1}, r"classes = 1: should be at least 2"),
+        ({"twin": "other"}, r"twin needs residual"),
+    ],
+)
+def test_impossible_options_are_refused_before_anything_is_written(path, options, message):
+    with pytest.raises(BadInput, match=message):
+        depthbench.watch(build(), path, **options)
+    assert not path.exists()
+
+
+def test_models_without_layers_or_memory_are_refused(path):
+    with pytest.raises(BadInput, match=r"no convolution and no linear layer"):
+        depthbench.watch(nn.BatchNorm1d(3), path)
+    with pytest.raises(BadInput, match=r"lazy layers; call it with a batch first"):
+        depthbench.watch(nn.LazyLinear(3), path)
+    with pytest.raises(BadInput, match=r"meta device; initialise them first"):
+        depthbench.watch(nn.Linear(3, 3, device="meta"), path)
+
+
+def test_calls_in_the_wrong_order_are_refused(path):
+    network = build()
+    watch = depthbench.watch(network, path, name="my-net")
+    with pytest.raises(BadInput, match=r"log\(\) is called before the first step"):
+        watch.log(loss=1.0)
+    with watch.step(), pytest.raises(BadInput, match=r"within a step"), watch.step():
+        pass
+    watch.close()
+    with pytest.raises(BadInput, match=r"step\(\) is called after close"), watch.step():
+        pass
+
+
+def test_a_full_disk_ends_the_loop_only_at_the_end(path, monkeypatch, capsys):
+    monkeypatch.setattr("depthbench.watching.watch.SAVE_SECONDS", 0.0)
+    network = build()
+    watch = depthbench.watch(network, path, name="my-net")
+
+    def fail(*arguments):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(watch._store, "write_rows", fail)
+    make_steps(watch, network, 3)
+    assert capsys.readouterr().err.count("No space left on device") == 1
+    with pytest.raises(OSError, match=r"No space left"):
+        watch.close()
+    assert json.loads(watch._store.record_file.read_text())["status"] == "interrupted"
+
+
+def test_no_hook_exists_in_other_steps(path):
+    network = build()
+    watch = depthbench.watch(network, path, name="my-net", probe_steps=[1])
+    hooks = []
+    for _ in range(3):
+        with watch.step():
+            hooks.append(sum(len(module._forward_hooks) for module in network.modules()))
+    watch.close()
+    assert hooks[0] == hooks[2] == 0 < hooks[1]
