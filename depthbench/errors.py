@@ -42,7 +42,8 @@ def one_line(error: BaseException) -> str:
 
     Bytes in it that are not UTF-8, as in a file name, are replaced by U+FFFD."""
     line = " ".join(readable(str(error)).split())
-    return line if isinstance(error, BadInput) else f"{type(error).__name__}: {line}"
+    name = type(error).__name__
+    return line if isinstance(error, BadInput) else f"{name}: {line}" if line else name
 
 
 def nearest(word: str, known: Iterable[str], kind: str) -> str:

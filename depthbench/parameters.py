@@ -1,5 +1,6 @@
 """The options that a function or class declares: parameters with their types and defaults. No torch here."""
 
+import contextlib
 import inspect
 import json
 from collections.abc import Callable, Collection, Mapping
@@ -38,6 +39,21 @@ class Parameter:
         """Convert an argument of the builder to a value of a study file. See `parsed`."""
         return self.adapter.dump_python(argument, mode="json", warnings=False)
 
+    @cached_property
+    def default_text(self) -> str | None:
+        """The default as `text_of` a value, or None if it must be set."""
+        if self.default is REQUIRED:
+            return None
+        value = self.stored(self.default)
+        with contextlib.suppress(ValidationError):  # a default that its own annotation does not allow
+            value = self.stored(self.parsed(value))  # 1 becomes 1.0 for a float
+        return text_of(value)
+
+
+def text_of(stored: Any) -> str:
+    """Return the JSON text of a value of a study file. It tells true, 1 and 1.0 apart."""
+    return json.dumps(stored, sort_keys=True, default=str)
+
 
 @dataclass(frozen=True)
 class Parameters:
@@ -72,7 +88,7 @@ class Parameters:
                 problem = _explain(error, f"options.{name}")
                 shown = json.dumps(value, default=str)
                 raise BadInput(f"options.{name} = {shown}: {problem} (an option of {owner})") from None
-            if name not in self.defaults or stored != self.defaults[name]:
+            if text_of(stored) != self.known[name].default_text:
                 checked[name] = stored
         return checked
 

@@ -5,7 +5,7 @@ import keyword
 import re
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,23 +88,24 @@ def write_new(kind: str, name: str, folder: str | Path = ".") -> Written:
     if module in sys.stdlib_module_names or importlib.util.find_spec(module) is not None:
         raise BadInput(f"new {kind} {name}: Python has a module {module!r} already; use another name")
     shown = {key: shlex.quote(str(path)) for key, path in (("file", file), ("test", test))}
-    values = {
-        "name": name,
-        "module": module,
-        "class_name": "".join(part[:1].upper() + part[1:] for part in module.split("_")),
-        "study": f"try-{module}",
-        **shown,
-    }
-    commands = [line.format(**values) for line in KINDS[kind].commands]
     templates = Environment(
         loader=PackageLoader("depthbench", "templates"),
         undefined=StrictUndefined,
         keep_trailing_newline=True,
         trim_blocks=True,
     )
+    sources = (f"{kind}{suffix}.jinja", f"test_{kind}.py.jinja")
+    values = {
+        "name": name,
+        "module": module,
+        "class_name": _class_name(module, _words_of(templates, sources)),
+        "study": f"try-{module}",
+        **shown,
+    }
+    commands = [line.format(**values) for line in KINDS[kind].commands]
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for path, template in ((file, f"{kind}{suffix}.jinja"), (test, f"test_{kind}.py.jinja")):
+        for path, template in zip((file, test), sources, strict=True):
             with path.open("x", encoding="utf-8") as opened:
                 opened.write(templates.get_template(template).render(values, commands=commands))
     except OSError as error:
@@ -112,6 +113,20 @@ def write_new(kind: str, name: str, folder: str | Path = ".") -> Written:
             f"new {kind} {name}: {folder} cannot be written ({error.strerror}); use another --output DIR"
         ) from None
     return Written(file, test, [f"pytest {shown['test']}", *commands])
+
+
+def _class_name(module: str, taken: Collection[str]) -> str:
+    """Return the name of the class in a file: that of the file in capitals, unless it is taken."""
+    name = "".join(part[:1].upper() + part[1:] for part in module.split("_"))
+    return f"{name}Network" if name in taken or keyword.iskeyword(name) else name
+
+
+def _words_of(templates: Environment, names: Iterable[str]) -> set[str]:
+    """Return all words of templates, among them every name that their code uses."""
+    assert templates.loader is not None
+    return {
+        word for name in names for word in re.findall(r"\w+", templates.loader.get_source(templates, name)[0])
+    }
 
 
 def _module_of(kind: str, name: str) -> str:
@@ -123,9 +138,10 @@ def _module_of(kind: str, name: str) -> str:
             f"new {kind} {name!r}: the name should be letters, digits, '_', '-' and '.', and begin with a "
             "letter, such as my-block"
         )
-    if (problem := problem_of_name(name)) is not None:
-        raise BadInput(f"{where}: the name {problem}; use another name")
     list_ = KINDS[kind].list
+    problem = problem_of_name(name) if list_ is None else LISTS[list_].problem(name)
+    if problem is not None:
+        raise BadInput(f"{where}: the name {problem}; use another name")
     if list_ is None:
         try:
             file_name(name)

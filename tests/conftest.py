@@ -23,7 +23,7 @@ from typer.testing import CliRunner
 from depthbench.cli.app import app
 from depthbench.data.images import with_validation
 from depthbench.data.load import load_images
-from depthbench.plugins import installed, loading
+from depthbench.plugins import installed, loading, neighbours
 from depthbench.plugins.lists import LISTS
 from depthbench.plugins.loading import load_plugin
 from depthbench.plugins.neighbours import PREFIX
@@ -151,6 +151,7 @@ def plugins_forgotten():
         for name in set(sys.modules) - modules:
             if name.startswith(PREFIX):
                 del sys.modules[name]
+                neighbours._digests.pop(name, None)
 
 
 @pytest.fixture

@@ -107,3 +107,17 @@ def test_types_come_from_defaults_where_annotations_do_not_help():
 
 def test_a_class_of_c_declares_nothing():
     assert parameters_of(dict, {}, given=()).known == {}
+
+
+def test_only_the_same_value_of_the_same_type_is_the_default():
+    def build(
+        mode: int | bool = 1, rate: int | float = 1, alpha: float = 1, sizes=(1, 2), wrong: int = "x"
+    ): ...
+
+    options = parameters_of(build, {}, given=())
+    same = {"mode": 1, "rate": 1, "alpha": 1, "sizes": [1, 2]}
+    assert options.checked(same | {"alpha": 1.0}, "net") == options.checked(same, "net") == {}
+    others = {"mode": True, "rate": 1.0, "wrong": 1}
+    checked = options.checked(others, "net")
+    assert list(map(repr, checked.values())) == ["True", "1.0", "1"]
+    assert repr(options.arguments(checked)["mode"]) == "True"

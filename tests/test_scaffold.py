@@ -1,3 +1,4 @@
+import ast
 import shlex
 import shutil
 
@@ -6,6 +7,7 @@ from typer.testing import CliRunner
 
 from depthbench.cli.app import app
 from depthbench.errors import BadInput
+from depthbench.execution.plugin_checks import check_plugin
 from depthbench.report import FIGURES
 from depthbench.scaffold import KINDS, write_new
 from tests.conftest import SMALL, plugins_forgotten
@@ -77,6 +79,7 @@ def test_the_generated_figure_is_in_the_report(trained_study, tmp_path, monkeypa
         ("network", "class", "new network 'class': the name should be letters, digits"),
         ("network", "../x", "new network '../x': the name should be letters, digits"),
         ("probe", "3d", "new probe '3d': the name should be letters"),
+        ("probe", "layer", "new probe layer: the name is that of another column of layers.parquet; use"),
         ("figure", "con", "new figure con: the name is the name of a device on Windows"),
     ],
 )
@@ -85,6 +88,30 @@ def test_names_that_cannot_be_used_are_refused(kind, name, message, tmp_path):
         write_new(kind, name)
     assert str(error.value).startswith(message)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "name", ["family", "Family", "Block", "depth_rule", "Tensor", "path", "PLUGIN", "NETWORKS", "none"]
+)
+def test_the_class_of_a_network_has_a_name_that_its_file_does_not_use(name, tmp_path):
+    written = write_new("network", name)
+    module, test = (ast.parse(path.read_text()) for path in (written.file, written.test))
+    block, network = (node.name for node in module.body if isinstance(node, ast.ClassDef))
+    assert (block, network.casefold()) == ("Block", f"{name.replace('_', '')}network".casefold())
+    for tree in (module, test):
+        defined = [
+            alias.asname or alias.name
+            for node in tree.body
+            if isinstance(node, ast.Import | ast.ImportFrom)
+            for alias in node.names
+        ]
+        defined += [
+            target.id for node in tree.body if isinstance(node, ast.Assign) for target in node.targets
+        ]
+        assert defined.count(network) == (tree is test)
+    with plugins_forgotten():
+        (checked,) = check_plugin(written.file, depths=[4])
+        assert (checked.name, checked.problem) == (name, None)
 
 
 @pytest.mark.parametrize("taken", ["mine.py", "test_mine.py"])

@@ -7,6 +7,7 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
+from torch.optim import Optimizer
 
 from depthbench.adapters.steps import Steps
 
@@ -28,6 +29,7 @@ class DepthbenchCallback(Callback):
         self.metrics = dict(metrics or {})
         self._updates = 0
         self._losses: list[Tensor] = []  # of the batches of this step
+        self._rate: float | None = None  # of this step; schedulers change that of the optimiser after it
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         planned = trainer.estimated_stepping_batches
@@ -38,6 +40,13 @@ class DepthbenchCallback(Callback):
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, *batch: Any) -> None:
         self.steps.begin_step()
+        self._rate = None
+
+    def on_before_optimizer_step(
+        self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer
+    ) -> None:
+        if trainer.optimizers and self._rate is None:
+            self._rate = float(trainer.optimizers[0].param_groups[0]["lr"])
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *batch: Any
@@ -53,8 +62,8 @@ class DepthbenchCallback(Callback):
             {"loss": sum(self._losses)} if self._losses else {}
         )  # each batch returns its share
         self._losses.clear()
-        if trainer.optimizers:
-            values["lr"] = float(trainer.optimizers[0].param_groups[0]["lr"])
+        if self._rate is not None:
+            values["lr"] = self._rate
         self.steps.log(**values, **self._logged(trainer, {"train_error"}))
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -21,8 +21,7 @@ class Steps:
 
     def begin(self, model: nn.Module, made: int, **defaults: Any) -> None:
         """Start to watch a model after `made` steps. defaults: for options that the caller did not set."""
-        self.watch = watch(model, self.path, **defaults | self.options)
-        self.watch.steps_made = made
+        self.watch = watch(model, self.path, **{"steps_made": made, **defaults} | self.options)
 
     def begin_step(self) -> None:
         """Begin a step. Does nothing within a step, where gradients are accumulated."""

@@ -18,6 +18,7 @@ from depthbench.analysis.rows import rows_of
 from depthbench.analysis.summary import ERRORS
 from depthbench.analysis.verdict import LEAST_SEEDS, LEVEL, ROUNDING, holm, last_errors
 from depthbench.errors import BadInput
+from depthbench.probes.columns import COMPARISON_COLUMNS
 from depthbench.store.results import Results
 
 IMAGES = ("data.", "images")  # settings that say which images a run sees; `images` is their hash
@@ -78,7 +79,7 @@ def join_studies(results: Mapping[str, Results]) -> Results:
         *(
             pd.concat(kind, ignore_index=True)
             if kind
-            else pd.DataFrame(columns=[*empty.columns, "study", "own_network"])
+            else pd.DataFrame(columns=[*empty.columns, *COMPARISON_COLUMNS])
             for kind, empty in zip(frames, first, strict=True)
         )
     )

@@ -1,6 +1,6 @@
-"""Check the networks of plug-ins in a study, before anything is written.
+"""Check the networks and optimisers of plug-ins in a study, before anything is written.
 
-Without such networks, nothing here imports torch."""
+Without them, nothing here imports torch."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,12 +11,13 @@ from depthbench.data import DATASETS
 from depthbench.data.images import Images
 from depthbench.data.load import default_data_dir, load_images
 from depthbench.data.settings import Data
-from depthbench.errors import BadInput
+from depthbench.errors import BadInput, one_line
 from depthbench.networks import NETWORKS, Family
 from depthbench.networks.family import DepthRule
 from depthbench.plugins.loading import load_plugin, loaded
 from depthbench.registry import look_up
 from depthbench.study.model import Study
+from depthbench.training.optimizers import OPTIMIZERS
 
 if TYPE_CHECKING:
     from depthbench.networks.check import Subject
@@ -30,10 +31,12 @@ _checked: set[tuple[object, ...]] = set()
 def check_plugins(study: Study, images: Images) -> list[str]:
     """Check each network that a plug-in builds, at each depth. Returns notes for the user.
 
-    Raises BadInput for a network that cannot be trained on `images`, or whose depth has no effect."""
+    The notes also name optimisers of plug-ins that take no weight decay. Raises BadInput for a network that
+    cannot be trained on `images`, or whose depth has no effect."""
     notes: list[str] = []
     for name in study.networks():
         family = study.family(name)
+        notes += _notes_on_optimizer(study, name)
         if family.is_ours:
             continue
         from depthbench.networks.check import Subject, check_depths, check_network, notes_on_seeds
@@ -58,14 +61,25 @@ def check_plugins(study: Study, images: Images) -> list[str]:
     return list(dict.fromkeys(notes))
 
 
+def _notes_on_optimizer(study: Study, name: str) -> list[str]:
+    """Return a note if the network trains without the default weight decay, once."""
+    recipe = study.recipe_of(name)
+    key = (recipe.optimizer, name)
+    if "weight_decay" not in look_up(OPTIMIZERS, "optimizer", recipe.optimizer).ignored or key in _checked:
+        return []
+    _checked.add(key)
+    return [f"{name} trains with recipe.weight_decay = 0, because {recipe.optimizer} takes no weight decay"]
+
+
 def _notes_on_defaults(study: Study, name: str) -> list[str]:
     """Return notes on options set to depthbench's default, which is not passed to a builder."""
-    options = study.options_of(name)
+    options, variant = study.options_of(name), study.variants.get(name)
+    was_set = study.options.model_fields_set | (variant.options.model_fields_set if variant else set())
     return [
         f"{name} has {option} = {default!r}: options.{option} = {getattr(options, option)!r} is the default "
         "of depthbench, which is not passed to builders of plug-ins; rename the parameter to set this value"
         for option, default in study.family(name).other_defaults.items()
-        if option in options.model_fields_set and option not in options.model_dump(exclude_defaults=True)
+        if option in was_set and option not in options.model_dump(exclude_defaults=True)
     ]
 
 
@@ -128,4 +142,7 @@ def _check_all(subject: "Subject", depths: tuple[int, ...]) -> CheckedNetwork:
         notes += notes_on_seeds(subject, depths[0])
     except BadInput as error:
         return CheckedNetwork(subject.name, depths, str(error), tuple(dict.fromkeys(notes)))
+    except (Exception, SystemExit) as error:  # the results of the other networks are still of use
+        problem = f"network {subject.name!r}: {one_line(error)}"
+        return CheckedNetwork(subject.name, depths, problem, tuple(dict.fromkeys(notes)))
     return CheckedNetwork(subject.name, depths, None, tuple(dict.fromkeys(notes)))

@@ -8,7 +8,7 @@ wait for days, because rank 0 may be decoding a folder of images."""
 import contextlib
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -45,12 +45,14 @@ _team: "Processes | None" = None  # the newest one
 
 @dataclass(frozen=True)
 class Setup:
-    """What the followers of a plan must know, apart from its runs."""
+    """What the followers of a plan must know before its runs begin."""
 
     study: Study
     execution: Execution
     data_hash: str
     device: str
+    runs: Sequence[Run]
+    """Those to train."""
 
 
 def is_connected() -> bool:
@@ -201,6 +203,8 @@ def _device_of(setup: Setup, launch: Launch) -> str:
 def _prepare(setup: Setup) -> Images:
     """Load the plug-ins and the images of a setup. Raises BadInput if this machine cannot train."""
     load_plugins(setup.study.plugins)
+    for run in setup.runs:
+        run.check_code()
     resolve_device(_device_of(setup, read_launch()))
     images = load_images(setup.study.data, setup.execution.data_dir or default_data_dir())
     if images.content_hash() != setup.data_hash:

@@ -20,12 +20,9 @@ from depthbench.events import Event, RunEnded
 from depthbench.execution.ends import forget_failure, store_failure
 from depthbench.execution.messages import StartRun, Stop, WorkerSetup
 from depthbench.execution.process import connect_to_parent
-from depthbench.networks import NETWORKS
 from depthbench.plugins.loading import load_plugins
-from depthbench.registry import look_up
 from depthbench.store.record import Record
 from depthbench.store.run_store import LOCK_SECONDS, RunIsBusy, RunStore
-from depthbench.study.model import Run
 
 FULL = 1 << 16  # bytes: a disk with less free space is full
 
@@ -68,13 +65,6 @@ class Inbox:
             self._has_stop = True
         else:
             self.starts.append(message)
-
-
-def check_code(run: Run) -> None:
-    """Raise BadInput if the code of a run's network has changed since the study was planned."""
-    source = look_up(NETWORKS, "network", run.family).source
-    if source and source not in run.plugin:
-        raise BadInput(f"the code of {run.family} was edited after the study was planned: rerun the command")
 
 
 @dataclass
@@ -123,7 +113,7 @@ class Worker:
                     return
                 if self.images is None:
                     self.images = self._load_images()
-                check_code(start.run)
+                start.run.check_code()
                 steps = self._train(start, store, self.images)
                 self.turns.append(Turn(start, store, steps, lock.pop_all()))
             except RunIsBusy as error:

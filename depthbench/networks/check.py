@@ -16,9 +16,12 @@ from depthbench.networks.cost import count_multiply_adds
 from depthbench.networks.family import Family
 from depthbench.networks.layers import depth_of, weighted_layers
 from depthbench.networks.lazy import initialise_lazily, is_lazy
-from depthbench.networks.outputs import describe_output, logits_of
+from depthbench.networks.outputs import describe_output, describe_place, describe_shape, logits_of
 
 BATCH = 4  # images; batch normalisation needs more than one
+OTHER_BATCHES = {"training mode": (2,), "evaluation mode": (2, 3)}
+"""Numbers of images in other batches. Costs are counted on two images in training mode. In an evaluation, the
+last batch has fewer images than the others."""
 
 
 @dataclass(frozen=True)
@@ -48,13 +51,22 @@ class Subject:
                 raise
             except RecursionError:
                 raise self.problem(depth, "its builder calls itself too often; use a loop") from None
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 raise self.problem(depth, f"its builder raised {one_line(error)}; fix its plug-in") from error
             if not isinstance(network, nn.Module):
                 kind = type(network).__name__
                 raise self.problem(depth, f"its builder returned a {kind}; return a torch.nn.Module")
+            for name, module in network.named_modules():
+                if isinstance(module, torch.jit.ScriptModule):
+                    what = f"its module {name!r}" if name else "it"
+                    raise self.problem(
+                        depth,
+                        f"{what} is compiled to TorchScript, which cannot be measured; return the module "
+                        "without torch.jit.script or torch.jit.trace",
+                    )
             if is_lazy(network):
-                initialise_lazily(network, self.shape)
+                with naming(self, depth):
+                    initialise_lazily(network, self.shape)
         return network
 
     def problem(self, depth: int, text: str) -> BadInput:
@@ -62,12 +74,24 @@ class Subject:
         return BadInput(f"network {self.name!r} at depth {depth}: {text}")
 
 
+@contextlib.contextmanager
+def naming(subject: Subject, depth: int) -> Iterator[None]:
+    """Raise BadInput, which names the network, if its code raises an exception in this context."""
+    try:
+        yield
+    except (BadInput, RecursionError):
+        raise
+    except (Exception, SystemExit) as error:
+        raise subject.problem(depth, f"its code raised {one_line(error)}; fix its plug-in") from error
+
+
 def check_network(subject: Subject, depth: int) -> list[str]:
     """Check the network of a depth. Returns notes for the user.
 
     Raises BadInput, which names the network, the layer and what to do, if the network cannot be trained."""
     try:
-        return _check(subject, depth)
+        with naming(subject, depth):
+            return _check(subject, depth)
     except RecursionError:
         deepest = _deepest_that_runs(subject, depth)
         advice = f"use a depth of at most {deepest}" if deepest else "call the layers in a loop"
@@ -85,13 +109,16 @@ def _check(subject: Subject, depth: int) -> list[str]:
         output = _forward(subject, depth, network.train(), x)
         logits = _checked_logits(subject, depth, output, "training mode")
         _check_gradients(subject, depth, network, loss=F.cross_entropy(logits.float(), y))
+        _check_other_batches(subject, depth, network, x)
         with torch.no_grad():
             evaluated = _forward(subject, depth, network.eval(), x)
         _checked_logits(subject, depth, evaluated, "evaluation mode")
+        _check_other_batches(subject, depth, network, x)
     if not isinstance(output, Tensor):
         kind = describe_output(output)
-        which = "the first of them" if isinstance(output, tuple | list) else "`logits`"
-        notes.append(f"{subject.name} returns {kind}; the loss is that of {which}")
+        notes.append(f"{subject.name} returns {kind}; the loss is that of {describe_place(output)}")
+    if not (logits.isfinite().all() and logits_of(evaluated).isfinite().all()):
+        notes.append(f"{subject.name} of depth {depth}: its logits are not finite at initialisation")
     notes += _notes_on_layers(subject, depth, network)
     return notes
 
@@ -113,7 +140,7 @@ def _forward(subject: Subject, depth: int, network: nn.Module, x: Tensor) -> Any
             return network(x)
         except RecursionError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             where = f"layer {entered[-1]!r}" if entered else "its forward pass"
             images = "x".join(map(str, x.shape))
             raise subject.problem(
@@ -157,6 +184,28 @@ def _deepest_that_runs(subject: Subject, depth: int) -> int | None:
     return rule.depth(passes) if passes else None
 
 
+def _check_other_batches(subject: Subject, depth: int, network: nn.Module, x: Tensor) -> None:
+    """Raise BadInput if `network`, which accepts the images `x`, does not accept fewer of them."""
+    mode = "training mode" if network.training else "evaluation mode"
+    for images in OTHER_BATCHES[mode]:
+        try:
+            with torch.no_grad():
+                shape = tuple(logits_of(network(x[:images])).shape)
+        except RecursionError:
+            raise
+        except (Exception, SystemExit) as error:
+            failure = f"raised {one_line(error)}"
+        else:
+            if shape == (images, subject.classes):
+                continue
+            failure = f"returned {describe_shape(shape)}"
+        raise subject.problem(
+            depth,
+            f"in {mode}, it accepts a batch of {len(x)} images, but {failure} for a batch of {images}; "
+            "let it accept any number of images",
+        )
+
+
 def _checked_logits(subject: Subject, depth: int, output: Any, mode: str) -> Tensor:
     """Return the logits in `output`. Raises BadInput if they do not fit the data."""
     try:
@@ -167,11 +216,10 @@ def _checked_logits(subject: Subject, depth: int, output: Any, mode: str) -> Ten
         ) from None
     wanted = (BATCH, subject.classes)
     if tuple(logits.shape) != wanted:
-        shape = "x".join(map(str, logits.shape))
         raise subject.problem(
             depth,
-            f"in {mode}, it returns {shape} numbers for {BATCH} images of {subject.classes} classes; end it "
-            f"with a layer of num_classes outputs and return {BATCH}x{subject.classes}",
+            f"in {mode}, it returns {describe_shape(logits.shape)} for {BATCH} images of {subject.classes} "
+            f"classes; end it with a layer of num_classes outputs and return {BATCH}x{subject.classes}",
         )
     if not logits.is_floating_point():
         raise subject.problem(depth, f"its logits are {logits.dtype}; return real numbers")
@@ -182,7 +230,7 @@ def _check_gradients(subject: Subject, depth: int, network: nn.Module, *, loss: 
     if loss.requires_grad:
         try:
             loss.backward()
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise subject.problem(
                 depth, f"its backward pass raised {one_line(error)}; fix its plug-in"
             ) from error
@@ -209,7 +257,8 @@ def check_depths(subject: Subject, depths: list[int]) -> None:
     for depth in depths:
         network = subject.build(depth)
         shapes = tuple((name, tuple(p.shape)) for name, p in network.named_parameters())
-        key = (shapes, count_multiply_adds(network, subject.shape))
+        with naming(subject, depth):
+            key = (shapes, count_multiply_adds(network, subject.shape))
         if key in seen:
             raise subject.problem(
                 depth,
@@ -233,5 +282,10 @@ def notes_on_seeds(subject: Subject, depth: int) -> list[str]:
 
 
 def _are_equal(one: list[nn.Parameter], other: list[nn.Parameter]) -> bool:
-    pairs = zip(one, other, strict=True)
-    return len(one) == len(other) and all(torch.equal(a, b) for a, b in pairs)
+    return len(one) == len(other) and all(map(_have_equal_bits, one, other))
+
+
+def _have_equal_bits(one: Tensor, other: Tensor) -> bool:
+    """Return whether two tensors are the same numbers. Unlike in `torch.equal`, NaN is equal to itself."""
+    bits, others = (tensor.detach().contiguous().reshape(-1).view(torch.uint8) for tensor in (one, other))
+    return one.shape == other.shape and one.dtype == other.dtype and torch.equal(bits, others)

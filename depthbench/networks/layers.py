@@ -141,6 +141,23 @@ def weighted_layers(network: nn.Module) -> list[Layer]:
     own: Callable[[], list[Layer]] | None = getattr(network, "weighted_layers", None)
     if own is not None:
         return own()
+    layers = registered_layers(network)
+    outputs = [
+        layer.weighted.out_proj for layer in layers if isinstance(layer.weighted, nn.MultiheadAttention)
+    ]
+    last = layers[-1].weighted if layers else None
+    if len(layers) > 1 and isinstance(last, nn.Linear) and not any(last is output for output in outputs):
+        layers[-1] = layers[-1]._replace(stage="fc")
+    if not layers:
+        raise ValueError(f"{type(network).__name__} has no convolution and no linear layer to measure")
+    return layers
+
+
+def registered_layers(network: nn.Module) -> list[Layer]:
+    """Return all convolutions and linear maps of `network`, in the order of registration.
+
+    Among them are the four projections of nn.MultiheadAttention, and layers that the network itself does not
+    count, such as projections of shortcuts."""
     layers = []
     for name, module in network.named_modules():
         if isinstance(module, Weighted | Transposed):
@@ -152,12 +169,14 @@ def weighted_layers(network: nn.Module) -> list[Layer]:
                 for each in PROJECTIONS
                 if projection(module, each) is not None
             ]
-    outputs = [
-        layer.weighted.out_proj for layer in layers if isinstance(layer.weighted, nn.MultiheadAttention)
-    ]
-    last = layers[-1].weighted if layers else None
-    if len(layers) > 1 and isinstance(last, nn.Linear) and not any(last is output for output in outputs):
-        layers[-1] = layers[-1]._replace(stage="fc")
-    if not layers:
-        raise ValueError(f"{type(network).__name__} has no convolution and no linear layer to measure")
     return layers
+
+
+def all_weights(network: nn.Module) -> list[nn.Parameter]:
+    """Return the parameters that are or compute the weight of a layer, each once.
+
+    The layers are the registered ones, and then others that the network names itself."""
+    layers = registered_layers(network)
+    if hasattr(network, "weighted_layers"):
+        layers += weighted_layers(network)
+    return list({id(p): p for layer in layers for p in layer.weight_parameters}.values())

@@ -1,6 +1,6 @@
 """The logits in what a network returns."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -23,6 +23,24 @@ def logits_of(output: Any) -> Tensor:
 
 def describe_output(output: Any) -> str:
     """Return what kind of object a network returned, e.g. "a dict with the keys a, b"."""
+    kind = type(output).__name__
+    fields = getattr(output, "_fields", ())  # of a named tuple
+    if isinstance(output, Mapping) and not output:
+        return f"an empty {kind}"
     if isinstance(output, Mapping):
-        return f"a {type(output).__name__} with the keys {', '.join(map(str, output))}"
-    return f"a {type(output).__name__}"
+        return f"a {kind} with the keys {', '.join(map(str, output))}"
+    if isinstance(output, tuple) and fields:
+        return f"a {kind} with the fields {', '.join(map(str, fields))}"
+    return f"a {kind}"
+
+
+def describe_place(output: Any) -> str:
+    """Return which part of an output with several parts `logits_of` takes: its `logits`, or the first."""
+    if isinstance(output, tuple | list) and getattr(output, "logits", None) is None:
+        return "the first of them"
+    return "`logits`"
+
+
+def describe_shape(shape: Sequence[int]) -> str:
+    """Return how many numbers a tensor of a shape has, e.g. "4x10 numbers"."""
+    return f"{'x'.join(map(str, shape))} numbers" if len(shape) else "one number"

@@ -17,7 +17,6 @@ from importlib.metadata import EntryPoint, distributions, entry_points
 from pathlib import Path
 
 from depthbench.errors import BadInput, one_line
-from depthbench.paths import problem_of_name
 from depthbench.plugins.lists import LISTS, Extensible
 from depthbench.registry import Entry
 from depthbench.text import single_line
@@ -53,7 +52,7 @@ def _entry_points(group: str) -> list[EntryPoint]:
 
 def _add(known: Extensible, point: EntryPoint) -> None:
     origin = _origin(point)
-    problem = problem_of_name(point.name)
+    problem = known.problem(point.name)
     old = known.entries.get(point.name)
     if old is not None and old.origin == origin and old.find is not None:
         return  # added with an earlier search path

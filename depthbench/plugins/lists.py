@@ -9,7 +9,9 @@ from typing import Any
 from depthbench.data import DATASETS
 from depthbench.networks import NETWORKS, Family
 from depthbench.parameters import REQUIRED, parameters_of
+from depthbench.paths import problem_of_name
 from depthbench.probes import PROBES
+from depthbench.probes.columns import problem_of_probe_name
 from depthbench.registry import Entry
 from depthbench.report.entries import ReportFigure, ReportTable
 from depthbench.report.figures import FIGURES
@@ -37,6 +39,8 @@ class Extensible:
     """What an entry may be, in words."""
     convert: Callable[[str, Any], Entry | None]
     """Makes an entry from a name and an object. Returns None if the object is of the wrong kind."""
+    problem: Callable[[str], str | None] = problem_of_name
+    """Returns why an entry cannot have a name, in words, or None if it can."""
 
     @property
     def group(self) -> str:
@@ -97,6 +101,10 @@ def _probe(name: str, value: Any) -> Entry | None:
     return Entry(value) if "depthbench.probes.probe" in bases else None
 
 
+def _problem_of_probe(name: str) -> str | None:
+    return problem_of_name(name) or problem_of_probe_name(name)
+
+
 def _optimizer(name: str, value: Any) -> Entry | None:
     """Return an optimiser whose settings are the keyword parameters of its class."""
     if not callable(value):
@@ -144,7 +152,7 @@ LISTS: dict[str, Extensible] = {
     "DATASETS": Extensible(
         DATASETS, Entry, "data set", "a function of a folder that returns Images, or an Entry", _data_set
     ),
-    "PROBES": Extensible(PROBES, Entry, "probe", "a Probe, or an Entry of one", _probe),
+    "PROBES": Extensible(PROBES, Entry, "probe", "a Probe, or an Entry of one", _probe, _problem_of_probe),
     "OPTIMIZERS": Extensible(
         OPTIMIZERS, Optimizer, "optimizer", "a class like those of torch.optim, or an Optimizer", _optimizer
     ),

@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from depthbench.errors import BadInput, any_of, one_line
-from depthbench.paths import problem_of_name
 from depthbench.plugins.installed import add_installed
 from depthbench.plugins.lists import LISTS, describe
-from depthbench.plugins.neighbours import forget, load_module, neighbours_of, public
+from depthbench.plugins.neighbours import forgetting_on_error, load_module, neighbours_of, public
 from depthbench.registry import Entry
 from depthbench.text import readable
 
@@ -78,7 +77,8 @@ def load_plugin(path: str | Path) -> None:
         return
     same = next((each for each in _loaded.values() if each.source == plugin.source), None)
     if same is None:
-        added = _execute(plugin)
+        with forgetting_on_error():
+            added = _execute(plugin)
         for key, entries in added.items():
             LISTS[key].entries.update(entries)
     _loaded[path] = same or plugin
@@ -106,34 +106,29 @@ def _execute(plugin: Plugin) -> dict[str, dict[str, Entry]]:
     """Execute a plug-in and return the entries that it defines, by list. Raises BadInput."""
     path = plugin.path
     try:
-        module = load_module(path, has_neighbours=len(plugin.files) > 1)
+        names = vars(load_module(path, plugin.files))
     except (Exception, SystemExit) as error:
         raise BadInput(f"--plugin {path}: {public(one_line(error), path)}") from error
-    names = vars(module)
     defined = {
         key: names[key]
         for key, known in LISTS.items()
         if key in names and names[key] is not known.entries  # a plug-in may import depthbench's own list
     }
-    try:
-        if not defined:
-            raise BadInput(f"--plugin {path}: defines no dict {any_of(LISTS)}; define at least one of them")
-        for key, values in defined.items():
-            if not isinstance(values, dict):
-                kind = describe(values)
-                raise BadInput(f"--plugin {path}: {key} is {kind}; make it a dict, name -> {LISTS[key].noun}")
-            _check_names(path, key, values)
-        return {key: _entries(plugin, key, values) for key, values in defined.items()}
-    except BadInput:
-        forget(path)
-        raise
+    if not defined:
+        raise BadInput(f"--plugin {path}: defines no dict {any_of(LISTS)}; define at least one of them")
+    for key, values in defined.items():
+        if not isinstance(values, dict):
+            kind = describe(values)
+            raise BadInput(f"--plugin {path}: {key} is {kind}; make it a dict, name -> {LISTS[key].noun}")
+        _check_names(path, key, values)
+    return {key: _entries(plugin, key, values) for key, values in defined.items()}
 
 
 def _check_names(path: Path, key: str, values: dict[Any, Any]) -> None:
     """Raise BadInput for a name that cannot be part of a file name or that exists."""
     known = LISTS[key].entries
     for name in values:
-        problem = problem_of_name(name) if isinstance(name, str) else "is not text"
+        problem = LISTS[key].problem(name) if isinstance(name, str) else "is not text"
         if problem is not None:
             shown = readable(name) if isinstance(name, str) else name
             raise BadInput(f"--plugin {path}: the name {shown!r} in {key} {problem}; use another name")

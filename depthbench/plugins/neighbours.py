@@ -6,9 +6,10 @@ takes precedence over an installed package of the same name, but not over the st
 
 import ast
 import builtins
+import contextlib
 import importlib
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from hashlib import sha256
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
@@ -17,12 +18,18 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from depthbench.errors import BadInput
+
 PREFIX = "depthbench_plugin_"  # of the modules of plug-ins
 NEVER = sys.stdlib_module_names | {"depthbench"}
 """Names that a neighbour cannot have."""
 
 _folders: dict[str, Path] = {}
 """Key -> folder of plug-ins."""
+
+
+_digests: dict[str, tuple[str, bytes]] = {}
+"""Private name of a module -> its file, and the SHA-256 of its content when it was hashed or loaded."""
 
 
 def neighbours_of(file: Path) -> dict[str, bytes]:
@@ -62,30 +69,54 @@ def locate(folder: Path, name: str) -> Path | None:
     return None
 
 
-def load_module(file: Path, *, has_neighbours: bool) -> ModuleType:
-    """Execute a plug-in and return its module. If it raises, its modules are forgotten."""
+@contextlib.contextmanager
+def forgetting_on_error() -> Iterator[None]:
+    """If an exception is raised inside, forget the modules of plug-ins that were imported inside.
+
+    Loading the plug-in again then executes its files again, which can have been corrected."""
+    modules, digests = set(sys.modules), dict(_digests)
+    try:
+        yield
+    except BaseException:
+        for name in [name for name in sys.modules if name.startswith(PREFIX) and name not in modules]:
+            del sys.modules[name]
+            package, _, attribute = name.rpartition(".")
+            if package in sys.modules:
+                vars(sys.modules[package]).pop(attribute, None)
+        _digests.clear()
+        _digests.update(digests)
+        raise
+
+
+def load_module(file: Path, files: Mapping[str, bytes]) -> ModuleType:
+    """Execute a plug-in and return its module.
+
+    files: the content of the plug-in and of its neighbours, as in `Plugin.files`. Raises BadInput if one of
+    them was loaded earlier with another content."""
     name = _module_name(file)
+    key, (_, *neighbours) = _key(file.parent), files
+    _check_digest(name, file, files[file.name])
+    for path in neighbours:
+        dotted = path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+        _check_digest(f"{key}.{dotted}", file.parent / path, files[path])
     if name in sys.modules:  # another plug-in in this folder imported it
         return sys.modules[name]
-    before = set(sys.modules)
-    spec = spec_from_file_location(name, file, loader=_Loader(name, str(file), has_neighbours=has_neighbours))
+    spec = spec_from_file_location(
+        name, file, loader=_Loader(name, str(file), has_neighbours=bool(neighbours))
+    )
     assert spec is not None
     assert spec.loader is not None
     module = module_from_spec(spec)
     sys.modules[name] = module  # dataclasses, for example, look up their module there
-    try:
-        spec.loader.exec_module(module)
-    except BaseException:
-        for other in set(sys.modules) - before:
-            if other.startswith(f"{name.partition('.')[0]}."):
-                del sys.modules[other]
-        raise
+    spec.loader.exec_module(module)
     return module
 
 
-def forget(file: Path) -> None:
-    """Forget the module of a plug-in, so that loading it again executes it again."""
-    sys.modules.pop(_module_name(file), None)
+def _check_digest(name: str, file: Path, content: bytes) -> None:
+    """Raise BadInput if a module was loaded, or hashed for `Plugin.source`, with another content."""
+    digest = (str(file), sha256(content).digest())
+    if _digests.setdefault(name, digest) != digest:
+        raise BadInput(f"{file.name} has changed since it was loaded; start a new process")
 
 
 def public(text: str, file: Path) -> str:
@@ -94,7 +125,10 @@ def public(text: str, file: Path) -> str:
 
 
 def _module_name(file: Path) -> str:
-    return f"{_key(file.parent)}.{file.stem.replace('.', '_')}"
+    stem = file.stem
+    if not stem.isidentifier():  # its name differs from that of any neighbour
+        stem = f"{stem.replace('.', '_')}_{sha256(stem.encode()).hexdigest()[:8]}"
+    return f"{_key(file.parent)}.{stem}"
 
 
 def _key(folder: Path) -> str:
@@ -148,7 +182,9 @@ class _Loader(SourceFileLoader):
         self.has_neighbours = has_neighbours
 
     def get_code(self, fullname: str) -> Any:
-        return self.source_to_code(self.get_data(self.path), self.path)
+        content = self.get_data(self.path)
+        _check_digest(fullname, Path(self.path), content)
+        return self.source_to_code(content, self.path)
 
     def exec_module(self, module: ModuleType) -> None:
         if self.has_neighbours:

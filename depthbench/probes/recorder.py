@@ -2,15 +2,14 @@
 
 Probes that compare the gradients of two steps also need the step before a probed one."""
 
-import sys
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import count
 from types import TracebackType
-from typing import Any, Self, cast
+from typing import Any, Self, TypeVar, cast
 
 import numpy as np
 import torch
@@ -27,10 +26,12 @@ from depthbench.probes.attention import follow_projections
 from depthbench.probes.kept import KeptGradients
 from depthbench.probes.probe import Probe
 from depthbench.probes.rows import rows_of, selected
+from depthbench.probes.uncompiled import uncompiled
 
 FROZEN = "frozen"
 UNUSED = "not used in the step"
 FUNCTIONAL = "its weight is used without a call of the layer"
+TRANSFORMED = "called in a transformation of torch.func, e.g. vmap"
 UNREACHED = "no gradient reaches it"
 EARLIER = "no gradient reached it in the step before"
 SEVERAL = "several forward or backward passes in one step"
@@ -39,6 +40,7 @@ WHOLE = "the network"
 NOTHING = "selects no module and no parameter"
 OF_WEIGHTS = ("weight", "weight_update", "weight_gradients")
 
+Key = TypeVar("Key", bound=Hashable)
 Hook = Callable[[nn.Module, tuple[Any, ...], Any], None]
 
 
@@ -51,11 +53,22 @@ class Uses:
     tensors: dict[int, Tensor] = field(default_factory=dict)
     is_lost: bool = False
     """Whether a tensor that must be joined with another one is no longer there."""
-    is_unordered: bool = False
-    """Whether the numbers do not follow the forward pass, as with activations that are computed again."""
+    is_inseparable: bool = False
+    """Whether single uses have no values: their numbers do not follow the forward pass, as with activations
+    that are computed again, or their gradients add up over several backward passes."""
 
     def __contains__(self, use: int) -> bool:
         return use in self.summaries or use in self.tensors
+
+    def at(self, place: int) -> "Uses | None":
+        """Return the use at a position of the forward pass, from 0. None: there were fewer."""
+        numbers = sorted({*self.summaries, *self.tensors})
+        if place >= len(numbers):
+            return None
+        use = numbers[place]
+        if use not in self.summaries:
+            return Uses(tensors={use: self.tensors[use]})
+        return Uses({use: self.summaries[use]}, {use: self.sizes[use]})
 
 
 @dataclass(frozen=True)
@@ -134,9 +147,10 @@ class Recorder:
         self._counts_calls = any(p.of in ("preactivation_gradient", "response") for p in probes.values())
         self._outputs: dict[int, _Output] = {}  # by the address of the storage
         self._effective: dict[int, Tensor] = {}  # the weights that were computed from parameters
+        self._transformed: set[nn.Module] = set()  # modules that were called in a transformation
         self._numbers = count()
         self._handles: list[RemovableHandle] = []
-        self._stance = ExitStack()
+        self._contexts = ExitStack()
         self._kept = KeptGradients()
         self._with_gradient: set[int] = set()  # the layers with a gradient when weights were measured
         self._earlier: dict[str, Tensor] | None = None  # gradients of the step before, taken on first need
@@ -242,13 +256,13 @@ class Recorder:
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
-        self._stance.close()
+        self._contexts.close()
         self._clear()
 
     def _force_eager(self) -> None:
         """Run functions that a user's network compiles uncompiled."""
-        if self._may_be_compiled and "torch._dynamo" in sys.modules:
-            self._stance.enter_context(torch.compiler.set_stance("force_eager"))
+        if self._may_be_compiled:
+            self._contexts.enter_context(uncompiled())
 
     @torch.no_grad()
     def values(self) -> Tensor:
@@ -283,6 +297,8 @@ class Recorder:
     def collected(self) -> Tensor:
         """Return `values` as they were measured so far."""
         measured = dict(self._compared)
+        for (index, name), uses in self._uses.items():
+            uses.is_lost = uses.is_lost or self._is_transformed(index, name)
         for name, measure_all in self.at_once.items():
             kept = {
                 index: joined(uses.tensors)
@@ -292,10 +308,11 @@ class Recorder:
             if kept:
                 for index, value in zip(kept, measure_all(list(kept.values())), strict=True):
                     measured[index, name] = value
-        for key, uses in self._uses_of_all_processes().items():
+        processes = self._uses_by_process()
+        for key, uses in _of_all(processes).items():
             if key not in measured and not uses.is_lost:
                 measured[key] = _value(self.probes[key[1]], uses)
-        self._measure_each_use(measured)
+        self._measure_each_use(measured, processes)
         dtype = widest_float(self._device)
         missing = torch.full((), float("nan"), dtype=dtype, device=self._device)
         keys = [(index, name) for index in range(len(self.rows)) for name in self.probes]
@@ -305,17 +322,25 @@ class Recorder:
         flat = torch.stack([number.to(self._device, dtype) for number in numbers])
         return flat.reshape(len(self.rows), len(self.probes))
 
-    def _measure_each_use(self, measured: dict[tuple[int, str], Tensor]) -> None:
-        """Add the values of the first uses of each layer, which have rows of their own after the layers."""
-        for (index, name), uses in self._uses.items():
-            if index >= len(self.layers) or self.probes[name].of in OF_WEIGHTS or uses.is_unordered:
+    def _measure_each_use(
+        self, measured: dict[tuple[int, str], Tensor], processes: Sequence[Mapping[tuple[int, str], Uses]]
+    ) -> None:
+        """Add the values of the first uses of each layer, which have rows of their own after the layers.
+
+        The n-th uses in all processes are one use of the whole batch."""
+        for index, name in dict.fromkeys(key for process in processes for key in process):
+            parts = [process[index, name] for process in processes if (index, name) in process]
+            is_of_weights = self.probes[name].of in OF_WEIGHTS
+            if index >= len(self.layers) or is_of_weights or any(part.is_inseparable for part in parts):
                 continue
-            for place, use in enumerate(sorted({*uses.summaries, *uses.tensors})[: self.each_use]):
-                row = len(self.layers) + index * self.each_use + place
-                if use in uses.summaries:
-                    measured[row, name] = uses.summaries[use].flatten()[0]
-                else:
-                    measured[row, name] = self.probes[name].measure(uses.tensors[use])
+            if self._is_transformed(index, name):
+                continue
+            first_row = len(self.layers) + index * self.each_use
+            for place in range(self.each_use):
+                own = [one for part in parts if (one := part.at(place)) is not None]
+                if own:
+                    whole = own[0] if len(own) == 1 else _of_all([{"": one} for one in own])[""]
+                    measured[first_row + place, name] = _value(self.probes[name], whole)
 
     def _reasons(self, measured: Collection[tuple[int, str]]) -> dict[str, str]:
         """Return name of a layer, module or parameter -> why values were not measured.
@@ -334,7 +359,7 @@ class Recorder:
                 reasons[layer.name] = EARLIER if missing == {"weight_gradients"} else self._reason(index)
         for index, other in enumerate(self.selected, len(self.rows) - len(self.selected)):
             if any((index, name) not in measured for name in other.probes):
-                reason = UNUSED
+                reason = TRANSFORMED if other.module in self._transformed else UNUSED
                 if other.parameter is not None:
                     reason = UNREACHED if other.parameter.requires_grad else FROZEN
                 reasons[other.name or WHOLE] = reason
@@ -373,6 +398,8 @@ class Recorder:
         parameters = self.layers[index].weight_parameters
         if not any(parameter.requires_grad for parameter in parameters):
             return FROZEN
+        if self.layers[index].weighted in self._transformed:
+            return TRANSFORMED
         has_gradient = index in self._with_gradient
         if self._counts_calls and not self._calls[index]:
             return FUNCTIONAL if has_gradient else UNUSED
@@ -426,9 +453,9 @@ class Recorder:
         """Return the parameter of a row, with its gradient."""
         return parameter
 
-    def _uses_of_all_processes(self) -> Mapping[tuple[int, str], Uses]:
-        """Return the uses in all processes. `gather` has already added the other processes."""
-        return self._uses
+    def _uses_by_process(self) -> Sequence[Mapping[tuple[int, str], Uses]]:
+        """Return the uses in each process. `gather` has already added the other processes."""
+        return [self._uses]
 
     def _clear(self) -> None:
         self._with_gradient.clear()
@@ -438,9 +465,25 @@ class Recorder:
         self._uses.clear()
         self._calls.clear()
         self._outputs.clear()
+        self._transformed.clear()
 
     def _hook(self, module: nn.Module, hook: Hook) -> None:
-        self._handles.append(module.register_forward_hook(hook))
+        def untransformed(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+            if is_transformed(first_tensor(output)):
+                self._transformed.add(module)
+            else:
+                hook(module, inputs, output)
+
+        self._handles.append(module.register_forward_hook(untransformed))
+
+    def _is_transformed(self, index: int, probe: str) -> bool:
+        """Return whether a probe lacks uses of a row, because they were in a transformation."""
+        if self.probes[probe].of in (*OF_WEIGHTS, "parameter"):
+            return False
+        if index < len(self.layers):
+            layer = self.layers[index]
+            return not self._transformed.isdisjoint({layer.weighted, layer.response or layer.weighted})
+        return self.selected[index - (len(self.rows) - len(self.selected))].module in self._transformed
 
     def _probes_of(self, tensor: str) -> dict[str, Probe]:
         return {name: probe for name, probe in self.probes.items() if probe.of == tensor}
@@ -480,10 +523,12 @@ class Recorder:
             self._release_single_uses()
             if any(use in self._uses[index, name] for name in probes if (index, name) in self._uses):
                 self._lose(index, probes)  # several backward passes, whose gradients add up
+                for name in probes:
+                    self._uses[index, name].is_inseparable = True
                 return
             self._measure(index, probes, self._whole(gradient), use)
             for name in probes if is_recomputed else ():
-                self._uses[index, name].is_unordered = True
+                self._uses[index, name].is_inseparable = True
 
         return measure
 
@@ -514,6 +559,9 @@ class Recorder:
             attention: nn.MultiheadAttention, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any
         ) -> None:
             z = first_tensor(output)
+            if is_transformed(z):
+                self._transformed |= {attention, attention.out_proj}
+                return
             given = dict(zip(("query", "key", "value"), args, strict=False)) | kwargs
             inputs = [given[name] for name in ("query", "key", "value")]
             if z is None or any(x.is_nested for x in inputs):
@@ -604,6 +652,11 @@ def first_tensor(output: Any) -> Tensor | None:
     return next((part for part in parts if isinstance(part, Tensor)), None)
 
 
+def is_transformed(tensor: Tensor | None) -> bool:
+    """Return whether a transformation of torch.func (vmap, grad) made `tensor`, which must not escape it."""
+    return tensor is not None and torch._C._functorch.is_functorch_wrapped_tensor(tensor)
+
+
 def in_backward_pass() -> bool:
     """Return whether a backward pass of this thread is running, as when it computes activations again."""
     return torch._C._current_graph_task_id() != -1
@@ -619,9 +672,23 @@ def joined(tensors: Mapping[int, Tensor]) -> Tensor:
     return torch.cat(list(parts))
 
 
+def _of_all(processes: Sequence[Mapping[Key, Uses]]) -> Mapping[Key, Uses]:
+    """Return the uses in all processes, one after the other. Several processes have only summaries."""
+    if len(processes) == 1:
+        return processes[0]
+    found: dict[Key, Uses] = {}
+    for key, uses in ((key, uses) for process in processes for key, uses in process.items()):
+        whole = found.setdefault(key, Uses())
+        whole.is_lost = whole.is_lost or uses.is_lost
+        for use, summary in uses.summaries.items():
+            number = len(whole.summaries)
+            whole.summaries[number], whole.sizes[number] = summary, uses.sizes[use]
+    return found
+
+
 def _value(probe: Probe, uses: Uses) -> Tensor:
     """Return the value of a probe over all uses."""
-    if len(uses.tensors) > 1:
+    if len(uses.tensors) > 1 or not uses.summaries:
         return probe.measure(joined(uses.tensors))
     summaries = list(uses.summaries.values())
     if probe.combine is not None and len(summaries) > 1:

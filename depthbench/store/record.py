@@ -242,6 +242,11 @@ class Record(Part):
         """Whether `depthbench.watch` recorded the run in a user's training loop."""
         return "watched" in self.run
 
+    def environments_before(self, now: Environment) -> tuple[Environment, ...]:
+        """Return the other environments in which steps of this run were made before it is resumed."""
+        stored = (*self.earlier_environments, self.environment)
+        return tuple(environment for environment in stored if environment.to_dict() and environment != now)
+
     @property
     def family(self) -> str:
         """The name in NETWORKS."""

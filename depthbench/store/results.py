@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from depthbench.data.settings import Data
 from depthbench.errors import BadInput
+from depthbench.probes.columns import RUN_COLUMNS as KEYS
 from depthbench.schema import Section
 from depthbench.store.index import read_records
 from depthbench.store.mirror import shown
@@ -56,7 +57,6 @@ EXECUTION_COLUMNS = {  # column -> part of a record, and its key
 SETTING_COLUMNS: dict[str, type[Section]] = {"options": NetworkOptions, "recipe": Recipe, "data": Data}
 Rows = Sequence[Mapping[str, Any]]
 BATCH = 100  # number of tables read before they are made compact
-KEYS = ("run_id", "network", "depth", "seed")  # the columns of every table that name its run
 
 
 def read_runs(path: str | Path) -> list[dict[str, Any]]:
@@ -133,7 +133,8 @@ def _row(record: Mapping[str, Any], search: Mapping[str, Any], final_names: Sequ
     own = run.get("options", {}).keys() - NetworkOptions.model_fields.keys()  # of a plug-in's builder
     row |= {f"options.{key}": run["options"][key] for key in sorted(own)}
     for key, value in (row.pop("recipe.optimizer_settings") or {}).items():
-        row[f"recipe.{key}"] = value
+        is_key = key in Recipe.model_fields  # such as warmup_steps of a plug-in's optimiser
+        row[f"recipe.optimizer_settings.{key}" if is_key else f"recipe.{key}"] = value
     row["frontier.below"] = search.get("below")
     row["data.shape"] = None if shape is None else tuple(shape)
     return row
@@ -167,7 +168,8 @@ class Results(NamedTuple):
     """One row per run: run_id, network, depth, seed, status, parameters, multiply_adds, final errors,
     seconds, peak_memory (bytes, None if not measured), ...
 
-    family is the name in NETWORKS. options.KEY, recipe.KEY and data.KEY are as a study file sets them. An
+    family is the name in NETWORKS. options.KEY, recipe.KEY and data.KEY are as a study file sets them. A
+    setting of the optimiser is recipe.KEY, or recipe.optimizer_settings.KEY if the recipe has such a key. An
     option of a plug-in has a column if a run sets it, with NaN in rows where it has its default. data.shape
     is (C, H, W) if recorded. watched.KEY is what the caller of `watch` states; other settings of such a run
     are unknown (None). frontier.below is the bound of a search, in percent."""

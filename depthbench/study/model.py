@@ -8,7 +8,7 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Annotated, Any, Self
 
 import tomli_w
@@ -149,6 +149,23 @@ class Variant(Section):
         return self
 
 
+def _code_of(family: str, shared: Shared, recipe: Recipe) -> list[Entry]:
+    """Return the network, optimiser, probes and data set of a run, whose code affects its results.
+
+    family: the name in NETWORKS. Raises BadInput for an unknown name."""
+    optimizer = look_up(OPTIMIZERS, "optimizer", recipe.optimizer)
+    probes = [look_up(PROBES, "probe", name) for name in shared.probe.names]
+    entries: list[Entry] = [look_up(NETWORKS, "network", family), optimizer, *probes]
+    if shared.data.path is None:
+        entries.append(look_up(DATASETS, "data set", shared.data.name))
+    return entries
+
+
+def _hash_of(code: Iterable[Entry]) -> str:
+    """Return the SHA-256 of the plug-in files of entries, or "" if they are all built in."""
+    return "+".join(sorted({entry.source for entry in code} - {""}))
+
+
 class Run(Shared):
     """One network at one depth with one seed, trained once on one data set by one recipe."""
 
@@ -178,6 +195,16 @@ class Run(Shared):
         content["format"] = FORMAT
         digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:6]
         return f"{self.network}-{self.depth}-s{self.seed}-{digest}"
+
+    def check_code(self) -> None:
+        """Raise BadInput unless the code that this process has loaded is that with which the run was planned.
+
+        It is the code of its network, optimiser, data set and probes."""
+        code = _code_of(self.family, self, self.recipe)
+        if _hash_of(code) != self.plugin:
+            edited = {entry.origin for entry in code if entry.source and entry.source not in self.plugin}
+            names = ", ".join(sorted(edited)) or "a plug-in"
+            raise BadInput(f"{names} was edited after the study was planned: rerun the command")
 
     def is_probed(self, step: int) -> bool:
         """Return whether layers are measured at `step` (0 <= step < steps)."""
@@ -263,8 +290,9 @@ class Study(Grids, Shared):
         Its builder's own options are included if they differ from their defaults. Raises BadInput for own
         options that the builder does not declare, and for wrong values."""
         options: NetworkOptions = self._section_of(network, "options")
-        own = self.family(network).check_own(options.own, network)
-        return options if own == options.own else options.with_own(own)
+        if not options.own:
+            return options
+        return options.with_own(self.family(network).check_own(options.own, network))
 
     def _options(self) -> NetworkOptions:
         """Return the shared options. Leaves out own options that have their default in all networks."""
@@ -276,8 +304,11 @@ class Study(Grids, Shared):
         return self.options.with_own(own)
 
     def recipe_of(self, network: str) -> Recipe:
-        """Return the recipe of a network in the grid."""
-        return self._section_of(network, "recipe")
+        """Return the recipe of a network in the grid.
+
+        Values that its optimiser does not take are 0. Raises BadInput for those that were set."""
+        recipe: Recipe = self._section_of(network, "recipe")
+        return recipe.without_ignored(network)
 
     def _section_of(self, network: str, section: str) -> Any:
         shared = getattr(self, section)
@@ -348,12 +379,9 @@ class Study(Grids, Shared):
 
     def _plugin_of(self, network: str) -> str:
         """Return the SHA-256 of the plug-in files that a run of `network` uses, or "" if it uses none."""
-        optimizer = look_up(OPTIMIZERS, "optimizer", self.recipe_of(network).optimizer)
-        probes = [look_up(PROBES, "probe", name) for name in self.probe.names]
-        entries: list[Entry] = [self.family(network), optimizer, *probes]
-        if self.data.path is None:
-            entries.append(look_up(DATASETS, "data set", self.data.name))
-        return "+".join(sorted({entry.source for entry in entries} - {""}))
+        variant = self.variants.get(network)
+        family = variant.of if variant is not None else network
+        return _hash_of(_code_of(family, self, self.recipe_of(network)))
 
     def to_toml(self) -> str:
         """Return the study as a study file, with all defaults written out."""

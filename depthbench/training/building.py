@@ -14,7 +14,7 @@ from depthbench.data.files import sides
 from depthbench.data.images import Images
 from depthbench.data.placement import PlacedImages
 from depthbench.networks import Family
-from depthbench.networks.layers import Weighted, weight_parameters
+from depthbench.networks.layers import all_weights
 from depthbench.networks.lazy import initialise_lazily, is_lazy
 from depthbench.registry import look_up
 from depthbench.study.model import Run
@@ -54,8 +54,7 @@ def make_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
 
     It is fused if its class supports that, so that a few kernels update all parameters. On CUDA it can be
     captured, and it reads the learning rate from the device's memory."""
-    layers = [module for module in network.modules() if isinstance(module, Weighted)]
-    weights = list({id(p): p for layer in layers for p in weight_parameters(layer)}.values())
+    weights = all_weights(network)
     ids = {id(parameter) for parameter in weights}
     others = [parameter for parameter in network.parameters() if id(parameter) not in ids]
     groups: list[dict[str, Any]] = [
@@ -74,7 +73,40 @@ def make_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
         keywords["capturable"] = device.type == "cuda"
     optimizer = entry(groups, lr, **keywords)
     optimizer._warned_capturable_if_run_uncaptured = True  # the steps before a capture are eager
+    if isinstance(optimizer, torch.optim.SGD):
+        start_momentum_later(optimizer)
     return optimizer
+
+
+def start_momentum_later(optimizer: torch.optim.SGD) -> None:
+    """Let parameters get their first gradient after the first step, as with stochastic depth.
+
+    A fused step of torch needs the momentum of all parameters of a group or of none. During a step, those
+    without momentum are a group of their own."""
+    whole: list[dict[str, Any]] = []
+
+    def split(*arguments: Any) -> None:
+        join()  # an earlier step may have raised
+        parts: list[dict[str, Any]] = []
+        for group in optimizer.param_groups:
+            used = [p for p in group["params"] if p.grad is not None]
+            has_momentum = [optimizer.state.get(p, {}).get("momentum_buffer") is not None for p in used]
+            if not group["momentum"] or all(has_momentum) or not any(has_momentum):
+                parts.append(group)
+                continue
+            for has in (True, False):
+                chosen = [p for p, h in zip(used, has_momentum, strict=True) if h is has]
+                parts.append({**group, "params": chosen})
+        if len(parts) > len(optimizer.param_groups):
+            whole[:], optimizer.param_groups = optimizer.param_groups, parts
+
+    def join(*arguments: Any) -> None:
+        if whole:
+            optimizer.param_groups = [*whole]
+            whole.clear()
+
+    optimizer.register_step_pre_hook(split)
+    optimizer.register_step_post_hook(join)
 
 
 def make_class_weights(recipe: Recipe, labels: np.ndarray, classes: int) -> Tensor | None:

@@ -399,9 +399,5 @@ def _first_record(trainer: Trainer, images: Images, data_hash: str) -> Record:
 
 
 def _earlier_environments(store: RunStore, now: Environment) -> tuple[Environment, ...]:
-    """Return the other environments in which steps of this run were made before it was resumed."""
     before = store.read()
-    if before is None:
-        return ()
-    stored = (*before.earlier_environments, before.environment)
-    return tuple(environment for environment in stored if environment.to_dict() and environment != now)
+    return () if before is None else before.environments_before(now)

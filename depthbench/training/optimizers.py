@@ -1,5 +1,6 @@
 """OPTIMIZERS: every optimiser, at a glance. No torch here."""
 
+import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -31,6 +32,22 @@ class Optimizer(Entry):
     """Number of tensors that it keeps for each parameter, of the parameter's shape."""
     extra_state: str = ""
     """The setting or recipe key that adds one such tensor unless it is zero."""
+
+    @cached_property
+    def ignored(self) -> tuple[str, ...]:
+        """The keys of a recipe that a plug-in's class does not take. Empty if that cannot be known.
+
+        A function can take the weight decay from the parameter groups. The first use imports the class."""
+        target = self.load() if self.source else None
+        if not isinstance(target, type):
+            return ()
+        try:
+            known = inspect.signature(target).parameters
+        except (ValueError, TypeError):  # a class written in C
+            return ()
+        if any(each.kind is each.VAR_KEYWORD for each in known.values()):
+            return ()
+        return tuple(key for key in ("weight_decay", "momentum", "nesterov") if key not in known)
 
     @cached_property
     def _model(self) -> type[Section]:

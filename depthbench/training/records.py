@@ -8,13 +8,14 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import compress, islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from depthbench.probes.columns import NOT_MEASURED, SELECTED_BY, USE
+from depthbench.machine.precision import widest_float
+from depthbench.probes.columns import NOT_MEASURED, ROW_COLUMNS, SELECTED_BY, USE
 from depthbench.probes.rows import Row
 from depthbench.training.step import means
 from depthbench.training.tracker import Tracker
@@ -126,12 +127,13 @@ class Records:
         steps = len(self._probed_steps)
         flat = numbers[:, kept].reshape(steps * len(rows), shape[2])
         was_measured: np.ndarray = measured[:, kept].reshape(steps * len(rows), shape[2])
-        table = {
-            "step": np.repeat(np.array(self._probed_steps, dtype=np.int64), len(rows)),
-            "layer": np.tile(np.array([row.layer for row in rows], dtype=np.int64), steps),
-            "name": [row.name for row in rows] * steps,
-            "stage": [row.stage for row in rows] * steps,
-        }
+        of_rows = (
+            np.repeat(np.array(self._probed_steps, dtype=np.int64), len(rows)),
+            np.tile(np.array([row.layer for row in rows], dtype=np.int64), steps),
+            [row.name for row in rows] * steps,
+            [row.stage for row in rows] * steps,
+        )
+        table: dict[str, Any] = dict(zip(ROW_COLUMNS, of_rows, strict=True))
         frame = pd.DataFrame(table | {name: flat[:, i] for i, name in enumerate(self._probes)})
         if not was_measured.all():
             frame[NOT_MEASURED] = [",".join(compress(self._probes, ~row)) for row in was_measured]
@@ -158,6 +160,37 @@ class Records:
     def _values(self) -> Tensor | None:
         """Return all probed values (steps, rows, probes) in host memory, or None before the first ones."""
         return torch.stack(self._probed_values).cpu() if self._probed_values else None
+
+    def resume(self, tables: Mapping[str, "pd.DataFrame"], step: int, device: torch.device) -> None:
+        """Go back to the stored `tables` (history and layers) of this run, as they were after `step` updates.
+
+        Raises ValueError if they have other layers, modules or parameters."""
+        rows = cast("list[dict[str, Any]]", tables["history"].to_dict("records"))
+        self.rows = [row for row in rows if row["step"] <= step]
+        for row in self.rows:
+            if not math.isnan(row["test_error"]):
+                self.tracker.see(row)
+        layers = tables["layers"]
+        layers = layers[layers["step"] < step]
+        missing: dict[str, Any] = {SELECTED_BY: "", USE: -1, NOT_MEASURED: ""}
+        layers = layers.assign(**{name: missing[name] for name in missing if name not in layers})
+        keys = list(zip(layers["name"], layers[SELECTED_BY], layers[USE].fillna(-1), strict=True))
+        indices = {
+            (row.name, ",".join(row.selected_by), -1 if row.use is None else row.use): index
+            for index, row in enumerate(self._rows_probed)
+        }
+        needed = {key for key in indices if key[2] == -1}
+        if keys and not needed <= set(keys) <= indices.keys():
+            raise ValueError("its rows are of other layers, modules or parameters")
+        shape = (len(self._rows_probed), len(self._probes))
+        for probed, part in layers.assign(row=[indices[key] for key in keys]).groupby("step"):
+            values, measured = np.full(shape, np.nan), np.zeros(shape, bool)
+            values[part["row"]] = part[self._probes]
+            unmeasured = [set(names.split(",")) for names in part[NOT_MEASURED]]
+            measured[part["row"]] = [[name not in each for name in self._probes] for each in unmeasured]
+            self.add_probed(
+                cast("int", probed), torch.tensor(values, dtype=widest_float(device), device=device), measured
+            )
 
     def state(self) -> dict[str, Any]:
         """Return everything, for a checkpoint. Call `fetch` first, so that no row waits."""

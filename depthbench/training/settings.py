@@ -1,5 +1,6 @@
 """The sections `[recipe]` and `[evaluate]` of a study: how to train and evaluate a network. No torch here."""
 
+import json
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
@@ -123,6 +124,21 @@ class Recipe(Section):
                 f"{PAPER_CROP_SIDE}, e.g. [256, 480]"
             )
         return self
+
+    def without_ignored(self, network: str) -> "Recipe":
+        """Return the recipe with 0 or false in place of defaults that a plug-in's optimiser does not take.
+
+        network: the name to show. Raises BadInput for another value that would be ignored."""
+        zeros = {}
+        for key in OPTIMIZERS[self.optimizer].resolved().ignored:
+            value, default = getattr(self, key), Recipe.model_fields[key].default
+            zeros[key] = type(default)(0)
+            if value not in (zeros[key], default):
+                raise BadInput(
+                    f"recipe.{key} = {json.dumps(value)}: {self.optimizer}, the optimizer of {network}, does "
+                    f"not take it; set recipe.{key} = {json.dumps(zeros[key])}"
+                )
+        return self.model_copy(update=zeros) if zeros else self
 
 
 class Evaluate(Section):

@@ -1,7 +1,7 @@
 """The values that a loop logs. They stay on their device until they are fetched."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,9 @@ MEANS = ("loss", "train_error")
 LAST = ("epoch", "lr", *ERROR_COLUMNS.values())
 COLUMNS = ("epoch", "lr", *MEANS, *ERROR_COLUMNS.values())
 
+ROUNDING = 1e-3
+"""How far the mean of errors (%) on a device may be outside 0 to 100."""
+
 Value = float | Tensor
 
 
@@ -28,6 +31,8 @@ class Log:
 
     def __init__(self, records: Records, device: torch.device, every: int | None = None):
         self.records, self.device, self.every = records, device, every
+        self.problem: BadInput | None = None
+        """A value that turned out to be impossible when its row was fetched."""
         self._values: dict[str, list[Value]] = {}
 
     def add(self, step: int, values: Mapping[str, Any]) -> None:
@@ -56,7 +61,18 @@ class Log:
         self._values.clear()
         none = torch.zeros(0, dtype=widest_float(self.device), device=self.device)
         numbers = torch.stack(list(waiting.values())) if waiting else none
-        self.records.add(row, numbers, lambda values: known | dict(zip(waiting, values, strict=True)))
+        self.records.add(row, numbers, lambda fetched: known | self._read(step, waiting, fetched))
+
+    def _read(self, step: int, names: Iterable[str], fetched: Iterable[float]) -> dict[str, float]:
+        """Return fetched values by name. An error outside 0 to 100 % becomes NaN and a `problem`."""
+        values = dict(zip(names, fetched, strict=True))
+        for name, value in values.items():
+            if _is_no_percentage(name, value, ROUNDING):
+                values[name] = math.nan
+                self.problem = self.problem or BadInput(
+                    f"watch: log({name}={value:g}) at step {step}: should be in percent, 0 to 100"
+                )
+        return values
 
     def _sum(self, tensors: Sequence[Tensor]) -> Tensor:
         dtype = widest_float(self.device)
@@ -69,16 +85,28 @@ def _checked(name: str, value: Any) -> Value:
     """Return a number, or a copy of a tensor with one number. Raises BadInput for anything else."""
     if name not in COLUMNS:
         raise BadInput(f"watch: log({name}=...): {nearest(name, COLUMNS, 'values')}")
-    if isinstance(value, Tensor):
-        if value.numel() != 1 or value.is_complex():
+    if isinstance(value, Tensor | np.ndarray):
+        if math.prod(value.shape) != 1:
+            kind = "a tensor" if isinstance(value, Tensor) else "an array"
             shape = "x".join(map(str, value.shape))
-            raise BadInput(f"watch: log({name}=...) is a tensor of shape {shape}; pass one number")
-        if value.device.type != "cpu":  # do not wait for the device
+            raise BadInput(f"watch: log({name}=...) is {kind} of shape {shape}; pass one number")
+        if isinstance(value, Tensor) and (value.is_complex() or value.dtype == torch.bool):
+            raise BadInput(f"watch: log({name}=...) is a tensor of {value.dtype}; pass a real number")
+        if isinstance(value, Tensor) and value.device.type != "cpu":  # do not wait for the device
             return value.detach().reshape(()).clone()
         value = value.item()
-    elif isinstance(value, bool) or not isinstance(value, int | float | np.number | np.ndarray):
+    if isinstance(value, bool) or not isinstance(value, int | float | np.floating | np.integer):
         raise BadInput(f"watch: log({name}={value!r}): should be a number")
-    number = float(value)
-    if name.endswith(("error", "error_eval")) and not (math.isnan(number) or 0 <= number <= 100):
+    try:
+        number = float(value)
+    except OverflowError:  # of an integer
+        raise BadInput(f"watch: log({name}=...): is larger than any float") from None
+    if _is_no_percentage(name, number):
         raise BadInput(f"watch: log({name}={number:g}): should be in percent, 0 to 100")
     return number
+
+
+def _is_no_percentage(name: str, number: float, tolerance: float = 0.0) -> bool:
+    """Return whether a value is an error (%) outside 0 to 100."""
+    is_error = name.endswith(("error", "error_eval"))
+    return is_error and not (math.isnan(number) or -tolerance <= number <= 100 + tolerance)

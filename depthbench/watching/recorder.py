@@ -1,6 +1,6 @@
 """Measure one update of a loop that depthbench does not control."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -16,6 +16,7 @@ from depthbench.networks.layers import Layer
 from depthbench.probes.probe import Probe
 from depthbench.probes.recorder import FROZEN, Recorder, Uses, first_tensor
 from depthbench.probes.rows import Selected
+from depthbench.watching.scaling import Scale, noticing_scale
 from depthbench.watching.wrappers import Subject, is_sharded, whole
 
 OF_BATCHES = ("preactivation_gradient", "response", "output")
@@ -92,7 +93,7 @@ class LoopRecorder(Recorder):
     def _watch_passes(self) -> None:
         """Follow backward passes, optimisers and gradient scalers until the step ends."""
         self._first_use = next(self._numbers)
-        self._stance.enter_context(self._noticing_scale())
+        self._contexts.enter_context(noticing_scale(self._receive_scale))
         self._handles.append(register_optimizer_step_pre_hook(self._before_update))
         for index, layer in enumerate(self.layers):
             self._hook(layer.weighted, self._await_backward)
@@ -172,22 +173,8 @@ class LoopRecorder(Recorder):
             return args, {**kwargs, "closure": evaluate}
         return (args[0], evaluate, *args[2:]), kwargs
 
-    @contextmanager
-    def _noticing_scale(self) -> Iterator[None]:
-        """Notice the scale of a GradScaler that is used in this context."""
-        original = torch.amp.GradScaler.scale
-
-        def scale(scaler: torch.amp.GradScaler, outputs: Any) -> Any:
-            scaled = original(scaler, outputs)
-            if scaler.is_enabled():
-                self._scale = original(scaler, torch.ones((), device=self._device))
-            return scaled
-
-        torch.amp.GradScaler.scale = scale  # type: ignore[method-assign, assignment]
-        try:
-            yield
-        finally:
-            torch.amp.GradScaler.scale = original  # type: ignore[method-assign]
+    def _receive_scale(self, scaler: torch.amp.GradScaler, scale: Scale) -> None:
+        self._scale = scale(scaler, torch.ones((), device=self._device))
 
     def _unscaled(self, gradient: Tensor) -> Tensor:
         """Return a gradient divided by the scale of the loss, in float32 or wider."""
@@ -241,25 +228,33 @@ class LoopRecorder(Recorder):
         reason = super()._reason(index)
         return NO_BACKWARD if reason != FROZEN and not self._passes else reason
 
-    def _uses_of_all_processes(self) -> Mapping[tuple[int, str], Uses]:
-        """Return the uses in all processes. Weights have the same uses in all processes."""
+    def _uses_by_process(self) -> Sequence[Mapping[tuple[int, str], Uses]]:
+        """Return the uses in each process. Weights, which are the same in all processes, come once more."""
         group = self.subject.group
         if group is None:
-            return self._uses
+            return [self._uses]
         own = {
-            key: [(summary.cpu(), uses.sizes[use]) for use, summary in uses.summaries.items()]
+            key: (
+                [(uses.summaries[use].cpu(), uses.sizes[use]) for use in sorted(uses.summaries)],
+                uses.is_lost,
+                uses.is_inseparable,
+            )
             for key, uses in self._uses.items()
-            if self.probes[key[1]].of in OF_BATCHES and not uses.is_lost
+            if self.probes[key[1]].of in OF_BATCHES
         }
         everyone: list[Any] = [None] * self.subject.ranks
         dist.all_gather_object(everyone, own, group=group)
-        joined = {key: uses for key, uses in self._uses.items() if self.probes[key[1]].of not in OF_BATCHES}
-        for key, parts in ((key, parts) for each in everyone for key, parts in each.items()):
-            uses = joined.setdefault(key, Uses())
-            for summary, size in parts:
-                use = next(self._numbers)
-                uses.summaries[use], uses.sizes[use] = summary.to(self._device), size
-        return joined
+        weights = {key: uses for key, uses in self._uses.items() if self.probes[key[1]].of not in OF_BATCHES}
+        return [weights, *({key: self._received(*uses) for key, uses in each.items()} for each in everyone)]
+
+    def _received(self, parts: Sequence[tuple[Tensor, int]], is_lost: bool, is_inseparable: bool) -> Uses:
+        """Return the uses that a process sent, numbered in their order."""
+        return Uses(
+            {use: summary.to(self._device) for use, (summary, _) in enumerate(parts)},
+            {use: size for use, (_, size) in enumerate(parts)},
+            is_lost=is_lost,
+            is_inseparable=is_inseparable,
+        )
 
 
 def _parameters_of(measured: Layer | Selected) -> list[nn.Parameter]:

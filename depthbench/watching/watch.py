@@ -16,12 +16,21 @@ from depthbench.errors import BadInput, one_line
 from depthbench.execution.ends import forget_failure, store_failure
 from depthbench.machine.environment import describe_environment
 from depthbench.networks.cost import count_parameters
-from depthbench.networks.layers import Layer, outside_of_layers, weighted_layers
+from depthbench.networks.layers import Layer, depth_of, outside_of_layers, weighted_layers
 from depthbench.networks.lazy import is_lazy
 from depthbench.probes import DEFAULT, PROBES
 from depthbench.probes.settings import Probe
 from depthbench.registry import look_up
-from depthbench.store.record import Environment, Final, Hashes, HowExecuted, Record, Status, Timing
+from depthbench.store.record import (
+    REQUIRED_TABLES,
+    Environment,
+    Final,
+    Hashes,
+    HowExecuted,
+    Record,
+    Status,
+    Timing,
+)
 from depthbench.store.run_store import LOCK_SECONDS, RunIsBusy, RunStore
 from depthbench.store.study_store import StudyStore
 from depthbench.store.watched import join
@@ -57,6 +66,7 @@ def watch(
     residual: bool | None = None,
     twin: str | None = None,
     overwrite: bool = False,
+    steps_made: int = 0,
     process_group: "dist.ProcessGroup | None" = None,
 ) -> "Watch":
     """Measure the layers of `model` in a training loop of your own, and store the results in `path`.
@@ -79,7 +89,8 @@ def watch(
 
     - path: directory or URL of the results. It is created if needed.
     - name: name of the network. Default: its class.
-    - depth: depth of the network. Default: its number of weighted layers.
+    - depth: depth of the network. Default: its number of weighted layers. The four projections of a module of
+      attention count once.
     - seed: distinguishes runs of the same network and depth.
     - steps: planned number of updates, if known. The last step is then probed as well.
     - probes: names from `depthbench list probes`. Default: the four that `depthbench run` measures, too.
@@ -91,7 +102,9 @@ def watch(
     - data: name of the images.
     - residual: whether the network has residual connections.
     - twin: name of the network in `path` that differs only in its residual connections.
-    - overwrite: whether to replace a finished run of the same name, depth and seed.
+    - overwrite: whether to replace a run of the same name, depth and seed that is finished or has rows.
+    - steps_made: updates that the model already has, if the loop resumes from a checkpoint. An unfinished run
+      keeps its rows up to there and goes on.
     - process_group: the processes that average gradients, if the model is neither DistributedDataParallel nor
       sharded with fully_shard.
 
@@ -101,15 +114,15 @@ def watch(
     without a value, with the reason.
 
     Raises BadInput for an unknown name or impossible value, a model whose layers cannot be measured, a
-    directory with other results or settings, a finished run without `overwrite`, and a run that another
-    process writes."""
+    directory with other results or settings, a run that is finished or has rows without `overwrite`, and a
+    run that another process writes."""
     subject = subject_of(model, process_group)
     layers = layers_of(subject.network)
     run = build(
         WatchedRun,
         {
             "network": type(subject.network).__name__ if name is None else name,
-            "depth": len(layers) if depth is None else depth,
+            "depth": depth_of(layers) if depth is None else depth,
             "seed": seed,
             "steps": steps,
             "classes": classes,
@@ -131,7 +144,7 @@ def watch(
         },
         "depthbench.watch",
     )
-    return Watch(subject, run, path, log_every=log_every, overwrite=overwrite)
+    return Watch(subject, run, path, log_every=log_every, overwrite=overwrite, steps_made=steps_made)
 
 
 def layers_of(network: nn.Module) -> list[Layer]:
@@ -154,14 +167,23 @@ class Watch:
     if a user stopped it."""
 
     def __init__(
-        self, subject: Subject, run: WatchedRun, path: str | Path, *, log_every: int | None, overwrite: bool
+        self,
+        subject: Subject,
+        run: WatchedRun,
+        path: str | Path,
+        *,
+        log_every: int | None,
+        overwrite: bool,
+        steps_made: int,
     ):
+        if steps_made < 0:
+            raise BadInput(f"watch: steps_made = {steps_made}: should be at least 0")
         if log_every is not None and log_every < 1:
             raise BadInput(f"watch: log_every = {log_every}: should be at least 1")
         self.run, self.subject, self.path = run, subject, path
-        self.steps_made = 0
+        self.steps_made = steps_made
         """The number of updates so far."""
-        device = next(subject.network.parameters()).device
+        self._device = device = next(subject.network.parameters()).device
         probes = {name: look_up(PROBES, "probe", name).load() for name in run.probe.names}
         self._recorder = LoopRecorder(subject, probes, run.probe.each_use or 0)
         self._records = Records(self._recorder.rows, run.probe.names)
@@ -172,15 +194,15 @@ class Watch:
         self._is_open, self._is_in_step = True, False
         self._has_warned = False
         self._started = self._saved = time.perf_counter()
-        self._save_seconds = 0.0
+        self._save_seconds = self._earlier_seconds = 0.0
         initial_weights = hash_weights(subject.network)  # all processes must call this
         facts = {
             "steps": run.steps,
             "num_classes": run.classes,
             "chance_error": run.chance_error,
             "parameters": count_parameters(subject.network),
-            "weighted_layers": len(self._recorder.layers),
-            "hashes": Hashes(initial_weights=initial_weights),
+            "weighted_layers": depth_of(self._recorder.layers),
+            "hashes": Hashes() if steps_made else Hashes(initial_weights=initial_weights),
             "environment": Environment(**describe_environment(device, torch.get_num_threads())),
         }
         self._record = Record.of(run, **facts)
@@ -213,16 +235,55 @@ class Watch:
             self._lock.enter_context(store.locked(LOCK_SECONDS))
         except RunIsBusy as error:
             raise BadInput(f"watch: {error}; use another seed= or name=") from None
-        if store.is_finished() and not overwrite:
+        try:
+            if not self._continues(store, overwrite):
+                for table in store.path.glob("*.parquet"):
+                    table.unlink()
+        except BaseException:
             self._lock.close()
-            raise BadInput(
-                f"{store.location} is finished: use another seed= or name=, or overwrite=True to replace it"
-            )
-        for table in store.path.glob("*.parquet"):  # of an earlier attempt
-            table.unlink()
+            raise
         forget_failure(store)
         store.write(self._record)
         return store
+
+    def _continues(self, store: RunStore, overwrite: bool) -> bool:
+        """Return whether the run goes on from its stored rows. If so, take them over.
+
+        Raises BadInput if it would have to replace them without `overwrite`."""
+        advice = "use another seed= or name=, or overwrite=True to replace it"
+        is_finished, has_rows = store.is_finished(), _has_rows(store)
+        if is_finished and not overwrite:
+            raise BadInput(f"{store.location} is finished: {advice}")
+        if self.steps_made and has_rows and not is_finished:
+            try:
+                self._resume(store)
+                return True
+            except (OSError, ValueError, KeyError) as error:
+                if not overwrite:
+                    problem = f"{store.location} cannot be continued: {one_line(error)}"
+                    raise BadInput(f"{problem}; {advice}") from None
+        elif has_rows and not overwrite:
+            raise BadInput(
+                f"{store.location} has rows of an unfinished run: use steps_made= to continue it from a "
+                f"checkpoint, {advice.removeprefix('use ')}"
+            )
+        return False
+
+    def _resume(self, store: RunStore) -> None:
+        """Take over the rows up to the steps made, and what the stored record says of them."""
+        self._records.resume(
+            {name: store.frame(name) for name in REQUIRED_TABLES}, self.steps_made, self._device
+        )
+        before = store.read() or self._record
+        self._unmeasured |= before.execution.not_measured or {}
+        self._earlier_seconds = before.timing.seconds or 0.0
+        store.write_rows(self._records.rows, self._records.layers())
+        self._record = self._record.changed(
+            hashes=before.hashes,
+            earlier_environments=before.environments_before(self._record.environment),
+            tables=store.written,
+            **self._facts("interrupted"),
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -286,7 +347,8 @@ class Watch:
         fetched.
 
         Raises BadInput for an unknown name, for an error outside 0 to 100, before the first step, and after
-        `close`."""
+        `close`. The value of a tensor on a GPU is checked when its row is fetched: `step` or `close` raises
+        then, and the history has NaN in its place."""
         self._check_open("log")
         if not self.steps_made:
             raise BadInput("watch: log() is called before the first step; call it after one")
@@ -305,10 +367,14 @@ class Watch:
         """Store the run as done, or as diverged if a loss was infinite or not a number.
 
         Without any step, it is stored as interrupted. Does nothing if called again. Raises OSError if the
-        results cannot be written."""
+        results cannot be written, and BadInput for an impossible value (see `log`)."""
         if not self._is_open:
             return
-        self._fetch(ends=True)
+        try:
+            self._fetch(ends=True)
+        except BadInput as error:
+            self._end("failed", error)
+            raise
         if self.has_diverged:
             status: Status = "diverged"
         else:
@@ -318,7 +384,8 @@ class Watch:
     def _end(self, status: Status, error: BaseException | None = None) -> None:
         self._is_open = False
         try:
-            self._fetch(ends=True)
+            with contextlib.suppress(BadInput) if error else contextlib.nullcontext():  # the first one counts
+                self._fetch(ends=True)
             self._save(status, error, must_succeed=error is None)
         finally:
             self._lock.close()
@@ -338,11 +405,16 @@ class Watch:
             self._save_seconds = self._saved - now
 
     def _fetch(self, *, ends: bool = False) -> None:
-        """Fetch the waiting rows. At the end, the last step gets a row."""
+        """Fetch the waiting rows. At the end, the last step gets a row.
+
+        Raises BadInput, once, if a logged value turns out to be impossible."""
         records = self._records
         if ends and self.steps_made and not self.has_diverged and records.last_step < self.steps_made:
             self._log.end_row(self.steps_made)
         records.fetch()
+        problem, self._log.problem = self._log.problem, None
+        if problem is not None:
+            raise problem
 
     def _save(
         self, status: Status, error: BaseException | None = None, *, must_succeed: bool = False
@@ -382,7 +454,7 @@ class Watch:
             "steps": self.run.steps or (self.steps_made if status == "done" else None),
             "final": Final(**final),
             "execution": HowExecuted(**self._execution()),
-            "timing": Timing(seconds=round(time.perf_counter() - self._started, 3)),
+            "timing": Timing(seconds=round(self._earlier_seconds + time.perf_counter() - self._started, 3)),
         }
 
     def _execution(self) -> dict[str, Any]:
@@ -392,6 +464,14 @@ class Watch:
         if self._unmeasured:
             execution["not_measured"] = self._unmeasured
         return execution
+
+
+def _has_rows(store: RunStore) -> bool:
+    """Return whether a run has a table with rows, or one that cannot be read."""
+    try:
+        return any(len(store.table(file.stem)) for file in store.path.glob("*.parquet"))
+    except (OSError, ValueError):
+        return True
 
 
 def _status_after(error: BaseException) -> Status:

@@ -42,7 +42,7 @@ def train_by_hand(path, accumulated=1, clip=None):
     return load_results(path)
 
 
-def fit(path, error=None, **options):
+def fit(path, error=None, decay=1.0, log_every=None, **options):
     from lightning.pytorch import LightningModule, Trainer
     from torch.utils.data import DataLoader
 
@@ -65,9 +65,12 @@ def fit(path, error=None, **options):
             self.log("val_err", 40.0)
 
         def configure_optimizers(self):
-            return torch.optim.SGD(self.parameters(), 0.1, momentum=0.9)
+            optimizer = torch.optim.SGD(self.parameters(), 0.1, momentum=0.9)
+            scheduler = torch.optim.lr_scheduler.ExponentialLR(optimizer, decay)
+            return [optimizer], [{"scheduler": scheduler, "interval": "step"}]
 
-    callback = DepthbenchCallback(path, {"train_error": "err", "val_error": "val_err"}, **OPTIONS)
+    metrics = {"train_error": "err", "val_error": "val_err"}
+    callback = DepthbenchCallback(path, metrics, log_every=log_every, **OPTIONS)
     silent = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
     trainer = Trainer(
         max_epochs=1,
@@ -107,6 +110,12 @@ def test_the_history_has_the_loss_of_each_update(tmp_path):
     assert history["val_error"].tolist() == [40]
     results = fit(tmp_path / "short", accumulate_grad_batches=2, max_steps=1)
     assert results.history["loss"].tolist() == pytest.approx([sum(losses) / 2])
+
+
+@pytest.mark.parametrize(("accumulated", "rates"), [(1, [0.1, 0.05, 0.025, 0.0125]), (2, [0.1, 0.05])])
+def test_the_history_has_the_rate_of_each_update(tmp_path, accumulated, rates):
+    results = fit(tmp_path / "fit", decay=0.5, log_every=1, accumulate_grad_batches=accumulated)
+    assert results.history["lr"].dropna().tolist() == pytest.approx(rates)
 
 
 def test_a_fit_that_raises_fails_with_its_reason(tmp_path):

@@ -48,6 +48,19 @@ def test_a_failure_ends_the_step_and_the_run(steps, tmp_path):
     assert not steps.watch.subject.network._forward_hooks
 
 
+def test_training_that_resumes_a_checkpoint_keeps_the_rows_up_to_there(steps, tmp_path):
+    for _ in range(2):
+        make_step(steps)
+    steps.fail(KeyboardInterrupt())
+    steps.begin(nn.Linear(2, 2), 1, steps=3)
+    make_step(steps)
+    steps.end()
+    runs, _, layers = load_results(tmp_path / "mine")
+    assert (runs.iloc[0]["status"], runs.iloc[0]["step"]) == ("done", 2)
+    assert layers["step"].tolist() == [0, 1]
+    assert steps.watch.run.steps == 3
+
+
 def test_nothing_happens_before_training(tmp_path):
     steps = Steps(tmp_path / "mine")
     steps.begin_step()

@@ -51,7 +51,7 @@ def train_by_hand(path, accumulated):
     return load_results(path)
 
 
-def train(path, accumulated=1, error=None):
+def train(path, accumulated=1, error=None, schedule="constant"):
     from torch.utils.data import SequentialSampler
     from transformers import Trainer, TrainingArguments
 
@@ -72,7 +72,7 @@ def train(path, accumulated=1, error=None):
         gradient_accumulation_steps=accumulated,
         max_grad_norm=0.05,
         learning_rate=0.1,
-        lr_scheduler_type="constant",
+        lr_scheduler_type=schedule,
         optim="sgd",
         num_train_epochs=1,
         logging_steps=1,
@@ -107,6 +107,11 @@ def test_a_run_has_the_values_of_a_loop_by_hand(tmp_path, accumulated):
     assert row["val_error"] == 25
     assert results.history["loss"].notna().any()
     assert results.history["lr"].dropna().unique().tolist() == [0.1]
+
+
+def test_the_history_has_the_rate_of_each_update(tmp_path):
+    history = train(tmp_path, schedule="linear").history
+    assert history["lr"].dropna().tolist() == pytest.approx([0.025])  # the rate of the last update, not 0
 
 
 def test_a_run_that_raises_fails_with_its_reason(tmp_path):

@@ -1,3 +1,5 @@
+import sys
+
 import pytest
 
 from depthbench.errors import BadInput
@@ -6,6 +8,7 @@ from depthbench.execution.plan import make_plan
 from depthbench.execution.plugin_checks import check_plugin
 from depthbench.execution.settings import Execution
 from depthbench.networks import NETWORKS, Family
+from depthbench.plugins.loading import load_plugin
 from tests.conftest import plugins_forgotten
 from tests.networks.test_check import after, fixed, seeded, stack
 
@@ -52,6 +55,16 @@ def test_a_default_of_ours_that_a_builder_does_not_get_is_noted(plan):
     assert note.startswith("mine has norm = 'none': options.norm = 'batch' is the default of depthbench")
 
 
+@pytest.mark.parametrize(("options", "is_noted"), [({}, False), ({"norm": "batch"}, True)])
+def test_only_options_that_a_variant_sets_are_noted(plan, options, is_noted):
+    def build(depth, in_channels, num_classes, norm="none"):
+        return stack(depth, in_channels, num_classes)
+
+    variant = {"of": "mine", "options": options, "recipe": {"lr": 0.05}}
+    notes = plan(build, grid={"network": ["v"]}, variants={"v": variant}).notes
+    assert [note.partition(":")[0] for note in notes] == ["v has norm = 'none'"] * is_noted
+
+
 def test_the_seeds_are_compared_if_there_are_several(plan):
     assert plan(seeded).notes == ()
     plugin_checks._checked.clear()
@@ -64,6 +77,21 @@ def test_a_depth_without_effect_is_refused_in_studies_and_searches(plan, study):
         plan(fixed, **study)
     plugin_checks._checked.clear()
     plan(fixed)  # one depth: a network that exists at one depth only
+
+
+def test_a_problem_that_no_check_names_does_not_hide_other_networks(tmp_path, monkeypatch):
+    file = tmp_path / "my_networks.py"
+    file.write_text(MINE)
+
+    def broken(subject, depth):
+        if subject.name == "bad":
+            sys.exit("two\nlines")
+        return []
+
+    monkeypatch.setattr("depthbench.networks.check.check_network", broken)
+    with plugins_forgotten():
+        bad, good = check_plugin(file, networks=["bad", "good"], depths=[3])
+    assert (bad.problem, good.problem) == ("network 'bad': SystemExit: two lines", None)
 
 
 MINE = """
@@ -93,3 +121,53 @@ def test_every_network_of_a_file_is_checked(tmp_path):
             check_plugin(file, networks=["god"])
         with pytest.raises(BadInput, match="no data set is called 'digit'; did you mean 'digits'"):
             check_plugin(file, data_set="digit")
+
+
+OPTIMIZER = """
+import torch
+
+class Slow(torch.optim.SGD):
+    def __init__(self, params, lr=0.1, momentum=0.0):
+        super().__init__(params, lr, momentum)
+
+OPTIMIZERS = {"rprop": torch.optim.Rprop, "slow": Slow, "function": lambda params, lr: Slow(params, lr)}
+"""
+
+
+@pytest.fixture
+def optimizers(tmp_path):
+    file = tmp_path / "my_optimizers.py"
+    file.write_text(OPTIMIZER)
+    with plugins_forgotten():
+        load_plugin(file)
+        yield str(file)
+
+
+@pytest.mark.parametrize(
+    ("name", "recipe", "message"),
+    [
+        (
+            "rprop",
+            {"weight_decay": 0.01},
+            "recipe.weight_decay = 0.01: rprop, the optimizer of plain, does not",
+        ),
+        ("rprop", {"momentum": 0.5}, "recipe.momentum = 0.5: rprop, .* set recipe.momentum = 0.0"),
+        ("slow", {"nesterov": True}, "recipe.nesterov = true: slow, .* set recipe.nesterov = false"),
+    ],
+)
+def test_a_value_that_an_optimizer_ignores_is_refused(optimizers, tiny, name, recipe, message):
+    with pytest.raises(BadInput, match=message):
+        tiny(grid={"network": ["plain"]}, recipe={"optimizer": name, **recipe})
+
+
+def test_a_default_that_an_optimizer_ignores_is_0_in_its_runs_only(optimizers, tiny, tmp_path):
+    grid, variants = {"network": ["plain", "v"]}, {"v": {"of": "plain", "recipe": {"optimizer": "sgd"}}}
+    study = tiny(grid=grid, variants=variants, recipe={"optimizer": "slow"}, plugins=[optimizers])
+    plan = make_plan(study, Execution(tmp_path, device="cpu"))
+    (slow, sgd) = (run.recipe for run in plan.todo)
+    assert (slow.weight_decay, slow.momentum, slow.nesterov) == (0.0, 0.9, False)
+    assert (sgd.weight_decay, sgd.momentum) == (1e-4, 0.9)
+    assert plan.notes == ("plain trains with recipe.weight_decay = 0, because slow takes no weight decay",)
+    assert make_plan(study, Execution(tmp_path, device="cpu")).notes == ()
+    again = tiny(grid={"network": ["plain"]}, recipe={"optimizer": "function", "weight_decay": 0.01})
+    assert next(again.runs()).recipe.weight_decay == 0.01  # a function may take it from the groups

@@ -3,6 +3,7 @@
 import errno
 import os
 import socket
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from depthbench.execution.run import execute
 from depthbench.execution.settings import Execution
 from depthbench.machine.launch import read_launch
 from depthbench.plugins.loading import load_plugin
+from depthbench.probes import PROBES
 from depthbench.store.results import load_results
 from depthbench.study.file import load_study
 from depthbench.training import checkpoint
@@ -101,6 +103,10 @@ def lead(folder):
     Images.content_hash = lambda images: "other"  # as on a machine with other images
     found["other images"] = attempt(study_of(name="other"), folder, Recorder())
     Images.content_hash = original
+    norm = PROBES["weight_norm"]
+    PROBES["weight_norm"] = replace(norm, source="abc")  # as with a plug-in that rank 1 read later
+    found["other code"] = attempt(study_of(name="code"), folder, Recorder())
+    PROBES["weight_norm"] = norm
     found["groups"] = dist.get_world_size(), len(dist.distributed_c10d._world.pg_map)
     return found
 
@@ -174,6 +180,14 @@ def test_bad_input_leaves_the_other_ranks_waiting_for_the_next_plan(executed):
     _, found, _ = executed
     assert found["other images"][1] == (
         "BadInput: on rank 1, the images differ from those of rank 0; give every machine the same ones"
+    )
+
+
+def test_a_rank_with_other_code_than_rank_0_trains_nothing(executed):
+    _, found, _ = executed
+    assert found["other code"] == (
+        [],
+        "BadInput: on rank 1, a plug-in was edited after the study was planned: rerun the command",
     )
 
 

@@ -15,7 +15,7 @@ from depthbench.execution import worker
 from depthbench.execution.messages import StartRun, Stop, WorkerSetup
 from depthbench.execution.worker import Worker
 from depthbench.files import write_text
-from depthbench.networks import NETWORKS
+from depthbench.probes import PROBES
 from depthbench.store.record import Record
 from depthbench.store.run_store import RunIsBusy, RunStore
 from depthbench.training.mode import TrainingMode
@@ -252,11 +252,11 @@ def test_plug_ins_that_cannot_be_loaded_fail_the_run(parent, tmp_path):
 
 
 def test_a_plug_in_that_was_edited_after_the_plan_fails_the_run(parent, monkeypatch):
-    monkeypatch.setitem(NETWORKS, "plain", replace(NETWORKS["plain"], source="abc"))
+    monkeypatch.setitem(PROBES, "weight_norm", replace(PROBES["weight_norm"], source="abc", origin="p.py"))
     parent.start(steps(1))
     (record,) = parent.ended()
     assert record.status == "failed"
-    assert "the code of plain was edited after the study was planned: rerun" in record.reason
+    assert "p.py was edited after the study was planned: rerun" in record.reason
 
 
 def test_a_run_that_ends_well_removes_the_error_of_an_earlier_attempt(parent):

@@ -1,5 +1,9 @@
 """Networks that cannot be trained, or only with a note, as builders (depth, in_channels, num_classes)."""
 
+import math
+import sys
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +12,7 @@ from torch import nn
 from depthbench.errors import BadInput
 from depthbench.networks import NETWORKS, Family
 from depthbench.networks.check import Subject, check_depths, check_network, notes_on_seeds
+from depthbench.networks.cost import count_multiply_adds
 from depthbench.networks.family import DepthRule
 
 SHAPE, CLASSES = (1, 8, 8), 10
@@ -65,6 +70,35 @@ def raises(depth, in_channels, num_classes):
     raise ValueError("no such width\nin two lines")
 
 
+@pytest.fixture
+def scripted():
+    """Return a network in TorchScript, whose compiler warns that it is deprecated."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return torch.jit.script(stack(3, 1, CLASSES))
+
+
+def test_torchscript_is_refused(scripted):
+    with pytest.raises(BadInput, match=r"'mine' at depth 3: it is compiled to TorchScript, .* without torch"):
+        check_network(subject(lambda **sizes: scripted), 3)
+    with pytest.raises(BadInput, match=r"its module '0' is compiled to TorchScript"):
+        check_network(subject(lambda **sizes: nn.Sequential(scripted)), 3)
+
+
+def exits(depth, in_channels, num_classes):
+    sys.exit(0)
+
+
+class BadCode(nn.Sequential):
+    """A network whose list of layers cannot be read."""
+
+    def __init__(self, depth, in_channels, num_classes):
+        super().__init__(nn.Flatten(), nn.Linear(64, num_classes))
+
+    def weighted_layers(self):
+        raise KeyError("layer4")
+
+
 class BadBackward(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x):
@@ -77,6 +111,9 @@ class BadBackward(torch.autograd.Function):
 
 PROBLEMS = {
     "its builder raised ValueError: no such width in two lines; fix its plug-in": raises,
+    "its builder raised SystemExit: 0; fix": exits,
+    "its forward pass raised SystemExit: 0 for images": after(lambda y, t: sys.exit(0)),
+    "its code raised KeyError: 'layer4'; fix its plug-in": BadCode,
     "its builder calls itself too often": endless,
     "its builder returned a dict; return a torch.nn.Module": lambda **sizes: {},
     "it has no parameters": lambda **sizes: nn.Flatten(),
@@ -92,6 +129,14 @@ PROBLEMS = {
     "in evaluation mode, it returns 4x1 numbers": after(
         lambda y, training: y if training else y.argmax(1, keepdim=True)
     ),
+    "in training mode, it returns one number for 4 images": after(lambda y, training: y.sum()),
+    "it accepts a batch of 4 images, but raised RuntimeError: shape .* for a batch of 2; let it accept any": (
+        after(lambda y, training: y.view(4, 10))
+    ),
+    "it accepts a batch of 4 images, but returned 1x10 numbers for a batch of 3": (
+        after(lambda y, training: y[: len(y) // 2 * 2] if len(y) != 3 else y[:1])
+    ),
+    "it returns an empty dict, in which no logits": after(lambda y, training: {}),
     "it returns a dict with the keys out, in which no logits": after(lambda y, training: {"out": y}),
     "its logits are torch.int64": after(lambda y, training: y.long()),
     "its backward pass raised ArithmeticError: no derivative": after(lambda y, t: BadBackward.apply(y)),
@@ -119,6 +164,14 @@ def test_what_cannot_be_trained_is_named_in_one_line(problem, builder):
         (
             after(lambda y, t: (y, y) if t else y),
             ["mine returns a tuple; the loss is that of the first of them"],
+        ),
+        (
+            after(lambda y, t: y / 0 if t else y),
+            ["mine of depth 3: its logits are not finite at initialisation"],
+        ),
+        (
+            after(lambda y, t: y if t else y * math.nan),
+            ["mine of depth 3: its logits are not finite at initialisation"],
         ),
         (
             lambda depth, in_channels, num_classes: stack(2, in_channels, num_classes),
@@ -189,9 +242,26 @@ def test_a_depth_without_effect_is_refused():
     check_depths(subject(Repeated), [2, 3])  # the same parameters, but more multiply-adds
 
 
+def test_a_network_that_fails_for_one_image_is_counted_with_two():
+    def more_than_one(y, training):
+        assert len(y) > 1
+        return y
+
+    builder = after(more_than_one)
+    assert check_network(subject(builder), 3) == []
+    check_depths(subject(builder), [2, 3])
+    assert count_multiply_adds(builder(3, 1, CLASSES), SHAPE) == 2 * 64 * 64 + 64 * CLASSES
+
+
 def seeded(depth, in_channels, num_classes):
     torch.manual_seed(0)
     return stack(depth, in_channels, num_classes)
+
+
+def with_nan(depth, in_channels, num_classes):
+    network = stack(depth, in_channels, num_classes)
+    nn.init.constant_(network[1].bias, math.nan)
+    return network
 
 
 def from_numpy(depth, in_channels, num_classes):
@@ -202,6 +272,7 @@ def from_numpy(depth, in_channels, num_classes):
 
 def test_a_builder_that_ignores_the_seed_gets_a_note():
     assert notes_on_seeds(subject(stack), 2) == []
+    assert notes_on_seeds(subject(with_nan), 2) == []
     (note,) = notes_on_seeds(subject(seeded), 2)
     assert note == "mine has the same initial weights for every seed; does its builder set the seed?"
     (note,) = notes_on_seeds(subject(from_numpy), 2)

@@ -1,12 +1,13 @@
-from collections import OrderedDict
+from collections import OrderedDict, namedtuple
 from types import SimpleNamespace
 
 import pytest
 import torch
 
-from depthbench.networks.outputs import logits_of
+from depthbench.networks.outputs import describe_output, describe_place, logits_of
 
 LOGITS, OTHER = torch.ones(2, 3), torch.zeros(2, 3)
+Named = namedtuple("Named", "aux logits")
 
 
 @pytest.mark.parametrize(
@@ -18,6 +19,8 @@ LOGITS, OTHER = torch.ones(2, 3), torch.zeros(2, 3)
         {"aux": OTHER, "logits": LOGITS},
         OrderedDict(loss=None, logits=LOGITS),
         SimpleNamespace(logits=LOGITS),
+        Named(OTHER, LOGITS),
+        Named(LOGITS, None),
     ],
 )
 def test_the_logits_are_found(output):
@@ -28,6 +31,7 @@ def test_the_logits_are_found(output):
     ("output", "message"),
     [
         ({"out": LOGITS}, "returns a dict with the keys out, in which no logits"),
+        ({}, "returns an empty dict, in which no logits"),
         ((), "returns a tuple, in which no logits"),
         (None, "returns a NoneType"),
         ([None, LOGITS], "returns a list"),
@@ -36,3 +40,17 @@ def test_the_logits_are_found(output):
 def test_other_outputs_are_described(output, message):
     with pytest.raises(TypeError, match=message):
         logits_of(output)
+
+
+@pytest.mark.parametrize(
+    ("output", "kind", "place"),
+    [
+        (Named(OTHER, LOGITS), "a Named with the fields aux, logits", "`logits`"),
+        (Named(LOGITS, None), "a Named with the fields aux, logits", "the first of them"),
+        ((LOGITS, OTHER), "a tuple", "the first of them"),
+        ({"logits": LOGITS}, "a dict with the keys logits", "`logits`"),
+        (SimpleNamespace(logits=LOGITS), "a SimpleNamespace", "`logits`"),
+    ],
+)
+def test_the_place_of_the_logits_is_described(output, kind, place):
+    assert (describe_output(output), describe_place(output)) == (kind, place)

@@ -151,6 +151,13 @@ def test_an_entry_that_cannot_be_added_is_one_line_and_no_other_suffers(install,
     assert told.count("\n") == 1
 
 
+def test_a_probe_with_the_name_of_a_column_is_left_out(install, capsys):
+    install("[depthbench.probes]\nuse = deep_nets.family:DEEP\n")
+    add_installed()
+    assert "use" not in PROBES
+    assert "the name 'use' of its probe is that of another column" in capsys.readouterr().err
+
+
 def test_two_packages_of_one_name_are_named(install, capsys):
     install(name="other", entry_points="[depthbench.networks]\ndeep = other.family:DEEP\n")
     install()

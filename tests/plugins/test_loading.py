@@ -92,6 +92,11 @@ def test_entries_keep_their_descriptions_and_depth_rules(plugin):
         ("PROBES = {'caf\\udce9': dict}\n", "the name 'caf\ufffd' in PROBES is not UTF-8; use another name"),
         ("DATASETS = {'': dict}\n", "the name '' in DATASETS is empty; use another name"),
         ("raise ValueError('caf\\udce9')\n", "ValueError: caf\ufffd"),
+        (
+            "PROBES = {'step': dict}\n",
+            "the name 'step' in PROBES is that of another column of layers.parquet",
+        ),
+        ("PROBES = {'a,b': dict}\n", "the name 'a,b' in PROBES contains ','; use another name"),
         ("PROBES = {7: dict}\n", "the name 7 in PROBES is not text; use another name"),
         ("x = 1\n", "defines no dict NETWORKS, DATASETS, PROBES, OPTIMIZERS, FIGURES or TABLES; define at"),
         ("NETWORKS = ['plain']\n", "NETWORKS is a list; make it a dict, name -> network"),
@@ -181,10 +186,10 @@ def test_a_plugin_may_change_a_built_in_family(plugin):
             "from depthbench.networks import NETWORKS as BUILT_IN\n"
             "resnet = BUILT_IN['resnet']\n"
             "wide = replace(resnet, about='4 times as wide', unset={**resnet.unset, 'width': 64})\n"
-            "NETWORKS = {'wide_resnet': wide}\n"
+            "NETWORKS = {'broad_resnet': wide}\n"
         )
     )
-    wide = NETWORKS["wide_resnet"]
+    wide = NETWORKS["broad_resnet"]
     assert wide(depth=8).conv1.out_channels == 64
     assert dataclasses.replace(wide, source="").defaults(8)["width"] == 64
 

@@ -138,3 +138,65 @@ def test_relative_imports_and_packages_without_init_are_neighbours(tmp_path):
     with plugins_forgotten():
         load_plugin(plugin)
         assert NETWORKS["n1"].target is NETWORKS["n2"].target is dict
+
+
+def write_plugin(folder, name, imported="helper"):
+    """Write a plug-in whose builder returns the V of the neighbour `helper`."""
+    plugin = folder / f"{name}.py"
+    line = {"helper": "import helper", "relative": "from . import helper"}[imported]
+    plugin.write_text(f"{line}\ndef build(depth, in_channels, num_classes): return helper.V\n")
+    plugin.write_text(plugin.read_text() + f"NETWORKS = {{{name!r}: build}}\n")
+    return plugin
+
+
+@pytest.mark.parametrize("imported", ["helper", "relative"])
+def test_a_plugin_never_runs_a_neighbour_that_another_one_loaded_before_an_edit(tmp_path, imported):
+    helper = tmp_path / "helper.py"
+    helper.write_text("V = 1\n")
+    with plugins_forgotten():
+        load_plugin(write_plugin(tmp_path, "one", imported))
+        second = write_plugin(tmp_path, "two", imported)
+        helper.write_text("V = 2\n")
+        line = rf"^--plugin {second}: helper.py has changed since it was loaded; start a new process$"
+        with pytest.raises(BadInput, match=line):
+            load_plugin(second)
+        assert "two" not in NETWORKS
+        helper.write_text("V = 1\n")
+        load_plugin(second)
+        assert NETWORKS["two"](depth=1, in_channels=1, num_classes=2) == 1
+
+
+def test_a_neighbour_that_is_imported_after_an_edit_is_refused(folder_of):
+    plugin = folder_of("a")
+    load_plugin(plugin)
+    plugin.with_name("late.py").write_text("LATE = 3\n")
+    with pytest.raises(BadInput, match=r"^late.py has changed since it was loaded; start a new process$"):
+        NETWORKS["a"](depth=1, in_channels=1, num_classes=2)
+
+
+@pytest.mark.parametrize("imported", ["helper", "relative"])
+def test_the_neighbours_of_a_refused_plugin_are_loaded_again(tmp_path, imported):
+    helper = tmp_path / "helper.py"
+    helper.write_text("V = 1\n")
+    with plugins_forgotten():
+        (tmp_path / "first.py").write_text("NETWORKS = {'first': dict}\n")
+        load_plugin(tmp_path / "first.py")  # so that the package of the folder stays
+        plugin = write_plugin(tmp_path, "net", imported)
+        good = plugin.read_text()
+        plugin.write_text(good + "NETWORKS = {18: build}\n")
+        with pytest.raises(BadInput, match="the name 18 in NETWORKS is not text"):
+            load_plugin(plugin)
+        plugin.write_text(good)
+        helper.write_text("V = 2\n")
+        load_plugin(plugin)
+        assert NETWORKS["net"](depth=1, in_channels=1, num_classes=2) == 2
+
+
+def test_two_plugins_whose_names_differ_in_a_dot_are_two(tmp_path):
+    for stem, name in (("block.v1", "dotted"), ("block_v1", "plain-name")):
+        (tmp_path / f"{stem}.py").write_text(f"NETWORKS = {{{name!r}: dict}}\n")
+    with plugins_forgotten():
+        load_plugin(tmp_path / "block.v1.py")
+        load_plugin(tmp_path / "block_v1.py")
+        assert NETWORKS["dotted"].origin.endswith("block.v1.py")
+        assert NETWORKS["plain-name"].origin.endswith("block_v1.py")

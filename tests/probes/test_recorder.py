@@ -12,7 +12,16 @@ from torch.utils.checkpoint import checkpoint
 from depthbench.networks import NETWORKS
 from depthbench.probes import DEFAULT, PROBES
 from depthbench.probes.probe import Probe
-from depthbench.probes.recorder import EARLIER, FROZEN, FUNCTIONAL, NOTHING, UNREACHED, UNUSED, Recorder
+from depthbench.probes.recorder import (
+    EARLIER,
+    FROZEN,
+    FUNCTIONAL,
+    NOTHING,
+    TRANSFORMED,
+    UNREACHED,
+    UNUSED,
+    Recorder,
+)
 
 ALL = {name: PROBES[name].load() for name in DEFAULT}
 NAMES = ["grad_norm_weight", "grad_norm_preact", "weight_norm", "response_std"]
@@ -794,3 +803,45 @@ def test_a_layer_without_a_gradient_in_the_step_before_has_its_own_reason():
         F.cross_entropy(network(x), y).backward()
         recorder.values()
     assert recorder.reasons == {"first": EARLIER}
+
+
+class Mapped(nn.Module):
+    """Layers that are called within vmap, once within it and once outside, and outside only."""
+
+    def __init__(self):
+        super().__init__()
+        self.within, self.both, self.outside = nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 3)
+        self.attention = nn.MultiheadAttention(4, 2)
+        self.norm = nn.LayerNorm(4)
+
+    def forward(self, x):
+        y = torch.vmap(lambda image: self.norm(self.both(self.within(image).relu())))(x)
+        z = torch.vmap(lambda image: self.attention(image[None], image[None], image[None])[0][0])(y)
+        return self.outside(self.both(z))
+
+
+def test_calls_within_vmap_are_not_measured():
+    torch.manual_seed(0)
+    network, x, y = Mapped(), torch.randn(5, 4), torch.arange(5) % 3
+    F.cross_entropy(network(x), y).backward()
+    gradients = {name: p.grad.clone() for name, p in network.named_parameters()}
+    network.zero_grad()
+    outputs = Probe("output", lambda output: output.norm(), where="within")
+    for at_once in (False, True):
+        recorder = Recorder(network, ALL | {"outputs": outputs}, at_once=at_once, each_use=2)
+        with recorder:
+            F.cross_entropy(network(x), y).backward()
+            values = recorder.values()
+        columns = list(recorder.probes)
+        of_layers = {row.name: i for i, row in enumerate(recorder.rows) if i < len(recorder.layers)}
+        assert recorder.reasons.pop("within") == TRANSFORMED
+        assert recorder.reasons.pop("both") == TRANSFORMED
+        assert set(recorder.reasons.values()) == {TRANSFORMED}, recorder.reasons
+        for name in ("within", "both", "outside"):
+            norm = values[of_layers[name], columns.index("grad_norm_weight")]
+            assert norm == pytest.approx(gradients[f"{name}.weight"].norm().item())
+        for probe in ("grad_norm_preact", "response_std"):
+            measured = recorder.is_measured[: len(recorder.layers), columns.index(probe)]
+            assert [i for i, is_there in enumerate(measured) if is_there] == [of_layers["outside"]]
+        assert not recorder.is_measured[:, columns.index("outputs")].any()
+        network.zero_grad()

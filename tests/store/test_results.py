@@ -8,6 +8,7 @@ from depthbench.errors import BadInput
 from depthbench.store.record import Record
 from depthbench.store.results import load_predictions, load_results, missing_tables, read_runs, running
 from depthbench.store.study_store import StudyStore
+from depthbench.training.optimizers import OPTIMIZERS, Optimizer
 from tests.store.conftest import write_run
 
 
@@ -30,6 +31,16 @@ def test_settings_of_an_optimiser_are_columns_where_a_run_sets_them(stored, tiny
     write_run(store, next(tiny(recipe=recipe, grid={"depth": [14]}).runs()))
     first, second = load_results(store.path).runs["recipe.betas"]
     assert (math.isnan(first), second) == (True, [0.9, 0.95])
+
+
+def test_a_setting_of_an_optimiser_does_not_replace_a_key_of_the_recipe(stored, tiny, monkeypatch):
+    settings = {"warmup_steps": (int, 7)}  # as a plug-in's class declares it
+    monkeypatch.setitem(OPTIMIZERS, "sf", Optimizer("torch.optim:SGD", settings=settings))
+    store, _ = stored
+    recipe = {"optimizer": "sf", "optimizer_settings": {"warmup_steps": 9}, "warmup_steps": 0.35}
+    write_run(store, next(tiny(recipe=recipe, grid={"depth": [14]}).runs()))
+    row = read_runs(store.path)[-1]
+    assert (row["recipe.warmup_steps"], row["recipe.optimizer_settings.warmup_steps"]) == (0.35, 9)
 
 
 def test_the_row_of_a_variant_names_its_family(tmp_path, tiny):

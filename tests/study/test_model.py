@@ -1,9 +1,13 @@
 import re
+from dataclasses import replace
 
 import pytest
 
+from depthbench.data import DATASETS
 from depthbench.data.settings import NOT_IN_RUN_ID, Data
 from depthbench.errors import BadInput
+from depthbench.networks import NETWORKS, Family
+from depthbench.probes import PROBES
 from depthbench.study.file import bundled_studies, load_study, merge
 from depthbench.study.model import (
     Evaluate,
@@ -13,6 +17,7 @@ from depthbench.study.model import (
     Run,
     Study,
 )
+from depthbench.training.optimizers import OPTIMIZERS
 
 
 def run(**sections):
@@ -520,6 +525,38 @@ def test_names_of_studies_and_variants_that_cannot_be_stored_are_refused(name, p
     overrides = {"name": name} if place == "name" else {"variants": {name: {"of": "plain"}}}
     with pytest.raises(BadInput, match=r"should be 1 to 100 letters|use another name"):
         load_study(None, **overrides)
+
+
+@pytest.mark.parametrize(
+    ("entries", "name"),
+    [(NETWORKS, "plain"), (OPTIMIZERS, "sgd"), (PROBES, "weight_norm"), (DATASETS, "digits")],
+)
+def test_a_run_notices_other_code_of_its_network_optimizer_probes_and_data_set(
+    tiny, monkeypatch, entries, name
+):
+    monkeypatch.setitem(entries, name, replace(entries[name], source="abc", origin="p.py"))
+    (run,) = tiny(grid={"network": ["plain"]}).runs()
+    run.check_code()
+    for source in ("abcd", ""):  # a longer hash with the same start; the code is no longer a plug-in
+        monkeypatch.setitem(entries, name, replace(entries[name], source=source))
+        with pytest.raises(BadInput, match=r"^(p.py|a plug-in) was edited after the study was planned"):
+            run.check_code()
+
+
+def test_equal_values_of_own_options_have_one_run_id_and_different_ones_their_own(tiny, monkeypatch):
+    def build(depth, in_channels, num_classes, *, alpha: float = 0.5, mode: int | bool = 1): ...
+
+    monkeypatch.setitem(NETWORKS, "mine", Family(build))
+
+    def run_of(**options):
+        variants = {"v": {"of": "mine", "options": options}}
+        (run,) = tiny(grid={"network": ["v"]}, options={"width": None}, variants=variants).runs()
+        return run
+
+    assert run_of(alpha=1).run_id == run_of(alpha=1.0).run_id
+    assert run_of(mode=1).run_id == run_of().run_id
+    assert run_of(mode=True).options.own["mode"] is True
+    assert run_of(mode=True).run_id != run_of().run_id
 
 
 def test_one_value_of_an_option_suits_networks_that_have_it_or_take_it():

@@ -5,7 +5,14 @@ from torch import nn
 
 from depthbench.networks import NETWORKS, Family
 from depthbench.networks.cost import count_parameters
-from depthbench.training.building import build_network, hash_weights, make_class_weights, make_optimizer
+from depthbench.networks.layers import Layer
+from depthbench.training.building import (
+    build_network,
+    hash_weights,
+    make_class_weights,
+    make_optimizer,
+    restore_optimizer,
+)
 from depthbench.training.settings import Recipe
 
 
@@ -65,6 +72,58 @@ def test_a_network_without_weights_of_layers_can_be_trained(decay_norm):
     assert (len(group["params"]), group["weight_decay"]) == (2, 0.5 if decay_norm else 0.0)
 
 
+class Mixed(nn.Module):
+    """Layers of several kinds, one of which only the network itself knows."""
+
+    def __init__(self):
+        super().__init__()
+        self.up = nn.ConvTranspose2d(3, 4, 2)
+        self.norm = nn.LayerNorm(4)
+        self.attention = nn.MultiheadAttention(4, 2)
+        self.cross = nn.MultiheadAttention(4, 2, kdim=3, vdim=3)
+        self.own = Scaled(torch.ones(4, 4))
+        self.fc = nn.Linear(4, 2)
+
+
+class Scaled(nn.Module):
+    def __init__(self, weight):
+        super().__init__()
+        self.weight = nn.Parameter(weight)
+
+
+def test_every_weight_of_a_layer_decays_without_decay_norm():
+    network = Mixed()
+    recipe = Recipe(weight_decay=0.5, decay_norm=False)
+    names = {id(parameter): name for name, parameter in network.named_parameters()}
+
+    def decayed():
+        weights, others = make_optimizer(network, recipe).param_groups
+        assert others["weight_decay"] == 0.0
+        return [names[id(parameter)] for parameter in weights["params"]]
+
+    expected = [
+        "up.weight",
+        "attention.in_proj_weight",
+        "attention.out_proj.weight",
+        *(f"cross.{part}_proj_weight" for part in "qkv"),
+        "cross.out_proj.weight",
+        "fc.weight",
+    ]
+    assert decayed() == expected
+    network.weighted_layers = lambda: [Layer("own", "1", network.own)]
+    assert decayed() == [*expected, "own.weight"]
+
+
+@pytest.mark.parametrize("family", ["resnet_bottleneck", "preresnet", "resnet_mlp"])
+def test_the_order_of_parameters_is_that_of_older_checkpoints(family):
+    network = NETWORKS[family](depth=NETWORKS[family].depths.depth(1), in_channels=3, num_classes=10)
+    layers = [m for m in network.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+    weights, others = make_optimizer(network, Recipe()).param_groups
+    assert [id(p) for p in weights["params"]] == [id(layer.weight) for layer in layers]
+    rest = [p for p in network.parameters() if not any(p is w for w in weights["params"])]
+    assert [id(p) for p in others["params"]] == [id(p) for p in rest]
+
+
 class Once(nn.Module):
     """A hidden layer that is applied twice."""
 
@@ -114,6 +173,33 @@ def test_a_shared_weight_is_updated_once_per_step(optimizer, decay_norm):
     assert all(torch.equal(own[name], parameter) for name, parameter in once.named_parameters())
     assert count_parameters(tied) == count_parameters(once)
     assert hash_weights(tied) == hash_weights(once)
+
+
+@pytest.mark.parametrize(("momentum", "dampening"), [(0.9, 0.0), (0.9, 0.5), (0.0, 0.0)])
+def test_a_parameter_may_get_its_first_gradient_after_the_first_step(momentum, dampening):
+    def recipe(**changed):
+        return Recipe(lr=0.1, momentum=momentum, optimizer_settings={"dampening": dampening}, **changed)
+
+    gradients = [(1.0, None, None), (2.0, 3.0, None), (None, 4.0, None), (5.0, 6.0, 7.0), (8.0, 9.0, 1.0)]
+    together = network_of(a=torch.ones(3), b=torch.ones(3), c=torch.ones(3))
+    alone = [network_of(**{name: torch.ones(3)}) for name in "abc"]
+    optimizers = [make_optimizer(network, recipe()) for network in (together, *alone)]
+    for step, values in enumerate(gradients):
+        for network, order in ((together, values), *zip(alone, [(v,) for v in values], strict=True)):
+            for parameter, value in zip(network.parameters(), order, strict=True):
+                parameter.grad = None if value is None else torch.full((3,), value) / 7
+        for optimizer in optimizers:
+            optimizer.step()
+        (group,) = optimizers[0].param_groups
+        assert len(group["params"]) == 3
+        if step == 1:  # go on from a checkpoint, with a parameter that was not used yet
+            state = optimizers[0].state_dict()
+            optimizers[0] = make_optimizer(together, recipe())
+            restore_optimizer(optimizers[0], state)
+    trained = [parameter for network in alone for parameter in network.parameters()]
+    for parameter, other in zip(together.parameters(), trained, strict=True):
+        assert torch.equal(parameter, other)
+    assert not torch.equal(trained[2], torch.ones(3))
 
 
 def test_class_weights_are_inverse_to_frequencies_and_1_on_average():

@@ -14,6 +14,7 @@ import torch
 from depthbench.data.images import choose, with_validation
 from depthbench.data.load import load_images
 from depthbench.probes import DEFAULT, PROBES
+from depthbench.probes.recorder import Recorder
 from depthbench.seeds import derived
 from depthbench.store.run_store import RunStore
 from depthbench.study.file import load_study
@@ -81,6 +82,20 @@ def train_files(root, folder, **options):
         return train_run(run, load_images(run.data, folder), folder, recompute=True, **options)
 
 
+def values_of_uses(gather=lambda part: part, rank=0, ranks=1):
+    """Return the values of a network that uses a layer twice, from this process's part of a batch."""
+    torch.manual_seed(0)
+    first, repeated, head = torch.nn.Linear(4, 5), torch.nn.Linear(5, 5), torch.nn.Linear(5, 3)
+    network = torch.nn.Sequential(first, repeated, torch.nn.Tanh(), repeated, torch.nn.Tanh(), head).double()
+    x, y = torch.randn(BATCH, 4).double().chunk(ranks)[rank], (torch.arange(BATCH) % 3).chunk(ranks)[rank]
+    probes = {name: PROBES[name].load() for name in ("grad_norm_preact", "response_std")}
+    recorder = Recorder(network, probes, each_use=3, gather=gather, ranks=ranks)
+    with recorder:
+        loss = torch.nn.functional.cross_entropy(network(x), y, reduction="sum") / BATCH
+        (ranks * loss).backward()
+        return recorder.values()
+
+
 def train_pairs(team, folder):
     """Everything that two processes do in this module. Rank 1 has no results directory."""
     evaluate.BATCH["cpu"] = 100  # of the 360 test images: batches for both ranks, the last one shorter
@@ -99,6 +114,7 @@ def train_pairs(team, folder):
     records["dropout"] = train_run(dropout, images, own / "dropout", team=team)
     records["dropout seed"] = torch.initial_seed()
     records["files"] = train_files(folder / "photographs", own / "files", team=team)
+    records["uses"] = values_of_uses(team.gather, team.rank, team.size)
     return records, send_all(team)
 
 
@@ -200,6 +216,14 @@ def test_two_processes_agree_with_one_in_float64(trained_by, index):
     assert largest_difference(two["layers"], one["layers"], PROBED) < 1e-9
     pd.testing.assert_frame_equal(two["history"][ERRORS], one["history"][ERRORS])
     pd.testing.assert_frame_equal(two["predictions"], one["predictions"])
+
+
+def test_each_use_of_a_layer_is_measured_over_the_whole_batch(trained_by):
+    _, results = trained_by
+    expected = values_of_uses()
+    assert expected[6:8].isfinite().all()  # the uses of the layer
+    for records, _ in results:
+        torch.testing.assert_close(records["uses"], expected, rtol=1e-9, atol=0, equal_nan=True)
 
 
 def test_the_weighted_loss_is_that_of_the_whole_batch(trained_by):

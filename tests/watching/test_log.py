@@ -1,5 +1,6 @@
 import math
 
+import numpy as np
 import pytest
 import torch
 
@@ -66,6 +67,15 @@ def test_the_default_interval_grows_with_the_run():
         ({"loss": torch.ones(2)}, r"is a tensor of shape 2; pass one number"),
         ({"loss": "high"}, r"log\(loss='high'\): should be a number"),
         ({"loss": True}, r"should be a number"),
+        ({"loss": np.ones(2)}, r"is an array of shape 2; pass one number"),
+        ({"loss": np.array(["high"])}, r"log\(loss='high'\): should be a number"),
+        ({"loss": np.array(True)}, r"should be a number"),
+        ({"loss": torch.tensor(True)}, r"is a tensor of torch.bool; pass a real number"),
+        ({"loss": torch.tensor(1j)}, r"is a tensor of torch.complex64; pass a real number"),
+        ({"loss": np.complex64(1)}, r"should be a number"),
+        ({"loss": np.array([1j])}, r"log\(loss=1j\): should be a number"),
+        ({"loss": 10**400}, r"log\(loss=...\): is larger than any float"),
+        ({"test_error": np.array([101.0])}, r"should be in percent, 0 to 100"),
         ({"test_error": 101.0}, r"should be in percent, 0 to 100"),
         ({"train_error_eval": -1}, r"should be in percent, 0 to 100"),
         ({"val_error": torch.tensor(200.0)}, r"log\(val_error=200\): should be in percent, 0 to 100"),
@@ -74,6 +84,23 @@ def test_the_default_interval_grows_with_the_run():
 def test_impossible_values_are_refused(log, values, message):
     with pytest.raises(BadInput, match=message):
         log.add(1, values)
+
+
+@pytest.mark.parametrize("value", [2, 2.0, np.float16(2), np.int64(2), np.array([2.0]), torch.tensor([[2]])])
+def test_single_numbers_of_every_kind_are_logged(log, value):
+    log.add(3, {"loss": value})
+    assert log.records.fetch()[0]["loss"] == 2
+
+
+def test_values_on_a_device_are_checked_when_they_are_fetched(log, monkeypatch):
+    on_device = torch.tensor(150.0)
+    monkeypatch.setattr("depthbench.watching.log._checked", lambda name, value: value)  # as for a GPU
+    log.add(1, {"loss": torch.tensor(2.0), "test_error": on_device})
+    log.add(2, {"test_error": torch.tensor(100.0001)})  # a mean that was rounded
+    rows = log.records.fetch()
+    assert math.isnan(rows[0]["test_error"])
+    assert (rows[0]["loss"], rows[1]["test_error"]) == (2, pytest.approx(100))
+    assert str(log.problem) == "watch: log(test_error=150) at step 1: should be in percent, 0 to 100"
 
 
 def test_logging_does_not_wait_for_the_device():

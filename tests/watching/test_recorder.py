@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.distributed.fsdp.sharded_grad_scaler import ShardedGradScaler
 from torch.nn.utils import parametrizations
 from torch.utils.checkpoint import checkpoint
 
@@ -16,6 +17,8 @@ from depthbench.registry import Entry
 from depthbench.store.results import load_results
 from depthbench.store.study_store import StudyStore
 from depthbench.watching.recorder import NO_BACKWARD, NOT_UPDATED, USED_UP
+
+GROUP = {ShardedGradScaler: {"process_group": object()}}  # else it asks for the default one
 
 
 class Net(nn.Module):
@@ -143,7 +146,7 @@ def test_clipping_and_clearing_after_the_backward_pass(net, batches, watching):
 def test_several_losses_in_one_and_in_several_backward_passes(net, batches, watching):
     (x, y), (other, _) = batches[:2]
     expected = by_hand(net, [(x, y), (other, y)])
-    watch = watching(net)
+    watch = watching(net, each_use=2)
     with watch.step():
         F.cross_entropy(net(x), y).backward()
         F.cross_entropy(net(other), y).backward()
@@ -158,6 +161,9 @@ def test_several_losses_in_one_and_in_several_backward_passes(net, batches, watc
     assert table.loc[(1, "a"), "grad_norm_weight"] == pytest.approx(whole)
     assert math.isnan(table.loc[(1, "a"), "grad_norm_preact"])
     assert "several" in gaps["a"]
+    assert table.loc[(0, "b[1]"), "grad_norm_preact"] > 0
+    assert math.isnan(table.loc[(1, "b[1]"), "grad_norm_preact"])
+    assert table.loc[(1, "b[1]"), "response_std"] > 0
 
 
 @pytest.mark.parametrize("clips", [False, True])
@@ -175,9 +181,68 @@ def test_scaled_gradients_are_divided_by_the_scale(net, batches, watching, clips
         scaler.step(optimizer)
         scaler.update()
         optimizer.zero_grad()
-    original = torch.amp.GradScaler.scale
-    assert original.__qualname__ == "GradScaler.scale"
     check(measured(watch)[0], 0, expected)
+
+
+def test_a_scaler_with_a_method_of_its_own_is_noticed(net, batches, watching):
+    class Twice(torch.amp.GradScaler):
+        def scale(self, outputs):
+            return 2 * super().scale(outputs)
+
+    (x, y), optimizer = batches[0], torch.optim.SGD(net.parameters(), 0.0)
+    watch = watching(net)
+    with watch.step():
+        F.cross_entropy(net(x), y).backward()
+        optimizer.step()
+
+    class Later(torch.amp.GradScaler):
+        def scale(self, outputs):
+            return outputs * 8
+
+    net.zero_grad()
+    expected = by_hand(net, batches[:1])
+    for kind in (Twice, ShardedGradScaler, Later, torch.amp.GradScaler):
+        with watch.step():
+            scaler = kind(device="cpu", init_scale=2.0**10, **GROUP.get(kind, {}))
+            scaler.scale(F.cross_entropy(net(x), y)).backward()
+            optimizer.step()
+            optimizer.zero_grad()
+    table, _ = measured(watch)
+    for step in range(5):
+        check(table, step, expected)
+
+
+def test_steps_that_overlap_end_in_any_order(batches, watching):
+    networks = [Net(), Net()]
+    traces = []
+
+    def backend(graph, inputs):
+        traces.append(graph)
+        return graph.forward
+
+    compiled = [torch.compile(network, backend=backend) for network in networks]
+    watches = [watching(model, name=f"net{i}") for i, model in enumerate(compiled)]
+    expected = [by_hand(network, batches[:1]) for network in networks]
+    x, y = batches[0]
+    steps = [watch.step() for watch in watches]
+    for step in steps:
+        step.__enter__()
+    scaler = torch.amp.GradScaler("cpu")
+    scaler.scale(F.cross_entropy(compiled[0](x), y)).backward()
+    steps[0].__exit__(None, None, None)
+    scaler.scale(F.cross_entropy(compiled[1](x), y)).backward()
+    steps[1].__exit__(None, None, None)
+    assert traces == []
+    compiled[0](x)
+    torch._dynamo.reset()
+    assert traces
+    assert watches[0]._recorder._scale is None
+    for watch in watches:
+        watch.close()
+    layers = load_results(watches[0].path).layers
+    for i, values in enumerate(expected):
+        own = layers[layers["run_id"] == watches[i].run.run_id].set_index(["step", "name"])
+        check(own, 0, values)
 
 
 def test_an_update_that_overflows_is_infinite_and_not_dropped(net, batches, watching):

@@ -5,6 +5,7 @@ import math
 import os
 import signal
 from contextlib import nullcontext
+from copy import deepcopy
 
 import pandas as pd
 import pytest
@@ -119,6 +120,13 @@ def test_what_is_not_stated_stays_unknown(path):
     assert table["probe"] == {"names": list(DEFAULT)}
 
 
+def test_the_projections_of_attention_count_as_one_layer(path):
+    network = nn.TransformerEncoderLayer(4, 2, 8)
+    depthbench.watch(network, path, name="my-net").close()
+    record = record_of(path)
+    assert (record.depth, record.weighted_layers) == (3, 3)  # attention and two linear maps
+
+
 def test_networks_depths_and_seeds_share_a_directory(path):
     for depth in (3, 5):
         for name in ("flat", "skip"):
@@ -191,9 +199,88 @@ def test_a_user_who_stops_the_loop_interrupts_the_run(path):
     with pytest.raises(KeyboardInterrupt), depthbench.watch(network, path, name="my-net") as watch:
         make_steps(watch, network, 3, loss=stop)
     record_of(path, "interrupted")
-    with depthbench.watch(network, path, name="my-net") as watch:  # may be repeated
+    with depthbench.watch(network, path, name="my-net", overwrite=True) as watch:  # may be repeated
         make_steps(watch, network, 3)
     record_of(path, "done")
+
+
+def train_until(error, path, network, count, **options):
+    """Make steps until `error` ends the run. None: close it."""
+    watch = depthbench.watch(network, path, **{"name": "my-net"} | options)
+    make_steps(watch, network, count, test_error=30.0)
+    watch.__exit__(type(error), error, None)
+    return watch
+
+
+def test_rows_of_an_unfinished_run_are_replaced_only_if_asked_for(path):
+    network = build()
+    train_until(KeyboardInterrupt(), path, network, 0)
+    watch = train_until(KeyboardInterrupt(), path, network, 3)  # replaces a run without rows
+    store = StudyStore(path).run(watch.run.run_id)
+    before = [store.frame(name) for name in ("history", "layers")]
+    with pytest.raises(BadInput, match=r"my-net-3-s0-\w+ has rows of an unfinished run: use steps_made= "):
+        depthbench.watch(network, path, name="my-net")
+    for name, frame in zip(("history", "layers"), before, strict=True):
+        pd.testing.assert_frame_equal(store.frame(name), frame)
+    train_until(None, path, network, 1, overwrite=True)
+    assert store.frame("history")["step"].tolist() == [1]
+
+
+class Shared(nn.Module):
+    """A layer that is used twice, and a frozen one."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.a, self.b, self.head = nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 3)
+        self.b.requires_grad_(False)
+
+    def forward(self, x):
+        return self.head(torch.tanh(self.b(torch.tanh(self.a(torch.tanh(self.a(x)))))))
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), ValueError()])
+def test_a_run_that_resumes_a_checkpoint_keeps_its_rows_up_to_there(path, error):
+    options = {"every": 1, "each_use": 2, "log_every": 1}
+    whole, network = Shared(), Shared()
+    with depthbench.watch(whole, path / "whole", name="my-net", **options) as watch:
+        for _ in range(2):
+            make_steps(watch, whole, 3, test_error=30.0)
+    expected = load_results(path / "whole")
+
+    run_id = train_until(error, path / "parts", network, 3, **options).run.run_id
+    store = StudyStore(path / "parts").run(run_id)
+    first, checkpoint = store.read(), deepcopy(network.state_dict())
+    train_until(error, path / "parts", network, 2, **options, steps_made=3)
+    assert store.read().step == 5
+    network.load_state_dict(checkpoint)  # two steps are lost
+    train_until(None, path / "parts", network, 3, **options, steps_made=3)
+    results, last = load_results(path / "parts"), store.read()
+    pd.testing.assert_frame_equal(results.layers, expected.layers)
+    pd.testing.assert_frame_equal(results.history, expected.history)
+    assert (last.status, last.step, last.final.best_step) == ("done", 6, 1)
+    assert last.hashes == first.hashes
+    assert last.timing.seconds > first.timing.seconds
+    assert last.execution.not_measured == {"b": "frozen"}
+    with pytest.raises(BadInput, match=r"is finished"):
+        depthbench.watch(network, path / "parts", name="my-net", **options, steps_made=3)
+
+
+def test_a_run_cannot_be_continued_with_other_layers_or_damaged_tables(path):
+    network = build()
+    watch = train_until(KeyboardInterrupt(), path, network, 3)
+    other = nn.Sequential(nn.Linear(4, 6), nn.Linear(6, 6), nn.Linear(6, 3))
+    with pytest.raises(BadInput, match=r"cannot be continued: .* of other layers.*; use another seed="):
+        depthbench.watch(other, path, name="my-net", steps_made=3)
+    file = StudyStore(path).run(watch.run.run_id).path / "history.parquet"
+    file.write_bytes(b"damaged")
+    with pytest.raises(BadInput, match=r"has rows of an unfinished run"):
+        depthbench.watch(network, path, name="my-net")
+    with pytest.raises(BadInput, match=r"cannot be continued: "):
+        depthbench.watch(network, path, name="my-net", steps_made=3)
+    train_until(None, path, network, 1, steps_made=3, overwrite=True)
+    record = record_of(path, "done")
+    assert (record.step, record.hashes.initial_weights) == (4, None)  # the first weights are unknown
 
 
 def test_a_loss_that_is_not_a_number_diverges_the_run(path):
@@ -252,7 +339,7 @@ def test_damaged_tables_are_noticed(path, capsys):
     assert not store.is_finished()
     assert load_results(path).layers.empty
     assert "layers.parquet is damaged" in capsys.readouterr().err
-    with depthbench.watch(network, path, name="my-net") as watch:
+    with depthbench.watch(network, path, name="my-net", overwrite=True) as watch:
         make_steps(watch, network, 2)
     assert store.is_finished()
 
@@ -293,10 +380,11 @@ def test_directories_of_watch_can_be_merged(path):
         ({"name": "../x"}, r"should be 1 to 100 letters"),
         ({"depth": 0}, r"depth = 0: should be at least 1"),
         ({"seed": -1}, r"seed = -1: should be at least 0"),
-        ({"probes": ["nothing"]}, r"should be grad_cosine, "),
+        ({"probes": ["nothing"]}, r"should be gate_mean, "),
         ({"every": 0}, r"every = 0: should be at least 1"),
         ({"steps": 5, "probe_steps": [7]}, r"probe_steps contains 7, but the steps are 0 to 4"),
         ({"log_every": 0}, r"log_every = 0: should be at least 1"),
+        ({"steps_made": -1}, r"steps_made = -1: should be at least 0"),
         ({"classes": 1}, r"classes = 1: should be at least 2"),
         ({"twin": "other"}, r"twin needs residual"),
     ],
@@ -326,6 +414,31 @@ def test_calls_in_the_wrong_order_are_refused(path):
     watch.close()
     with pytest.raises(BadInput, match=r"step\(\) is called after close"), watch.step():
         pass
+
+
+@pytest.mark.parametrize("ends_by", ["step", "close", "error"])
+def test_an_impossible_value_on_a_device_fails_the_run_when_it_is_fetched(path, monkeypatch, ends_by):
+    monkeypatch.setattr("depthbench.watching.log._checked", lambda name, value: value)  # as for a GPU
+    network = build()
+    error, message = (
+        (KeyError, r"other") if ends_by == "error" else (BadInput, r"log\(test_error=150\) at step 1")
+    )
+
+    def loop(watch):
+        watch._fetch_seconds = 0.0 if ends_by == "step" else math.inf
+        make_steps(watch, network, 1)
+        watch.log(test_error=torch.tensor(150.0))
+        if ends_by == "step":
+            make_steps(watch, network, 1)
+        if ends_by == "error":
+            raise KeyError("other")
+
+    with pytest.raises(error, match=message), depthbench.watch(network, path, name="my-net") as watch:
+        loop(watch)
+    record = record_of(path, "failed")
+    assert ("other" if ends_by == "error" else "test_error=150") in record.reason
+    assert load_results(path).history["step"].iloc[0] == 1
+    assert not StudyStore(path).run(record.run_id).is_locked()
 
 
 def test_a_full_disk_ends_the_loop_only_at_the_end(path, monkeypatch, capsys):

@@ -16,7 +16,7 @@ from depthbench.store.study_store import StudyStore
 from depthbench.watching.wrappers import subject_of
 from tests.teams import results_of, start_pair
 
-PROBES_OF_ALL = [*PROBES]
+PROBES_OF_ALL = [name for name, entry in PROBES.items() if not entry.load().where]
 STEPS = 3
 
 
@@ -24,6 +24,12 @@ def build():
     torch.manual_seed(0)
     network = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 3))
     return network.double()
+
+
+def build_repeated():
+    """Build a network that uses its middle layer twice."""
+    network = build()
+    return nn.Sequential(*network[:4], network[2], network[3], network[4])
 
 
 def batch(step, micro=0):
@@ -48,8 +54,8 @@ def train(watch, model, part, micro=1):
     watch.close()
 
 
-def watch_alone(path, network, micro=1):
-    watch = depthbench.watch(network, path, name="net", every=1, probes=PROBES_OF_ALL)
+def watch_alone(path, network, micro=1, **options):
+    watch = depthbench.watch(network, path, name="net", every=1, probes=PROBES_OF_ALL, **options)
     train(watch, network, slice(0, 8), micro)
     return load_results(path).layers
 
@@ -81,6 +87,10 @@ def train_in_both(team, folder):
         depthbench.watch(build(), folder / "apart", **options)
     except BadInput as error:
         seen["apart"] = str(error)
+
+    model = DistributedDataParallel(build_repeated())
+    options_of_uses = {**options, "each_use": 3}
+    train(depthbench.watch(model, folder / "repeated", **options_of_uses), model, part, micro=2)
 
     network = build()
     for layer in network[::2]:
@@ -126,6 +136,17 @@ def test_values_are_those_of_one_process_with_the_whole_batch(trained, tmp_path,
     for probe in PROBES_OF_ALL:
         assert values[probe].to_list() == pytest.approx(expected[probe].to_list(), rel=1e-9, nan_ok=True)
         assert expected[probe].notna().sum() >= 6
+
+
+def test_values_of_each_use_are_those_of_one_process_with_the_whole_batch(trained, tmp_path):
+    folder, _ = trained
+    expected = watch_alone(tmp_path / "alone", build_repeated(), micro=2, each_use=3)
+    values = load_results(folder / "repeated").layers
+    rows = values[["name", "use"]].drop_duplicates().astype({"use": "float"})
+    assert rows["use"].value_counts().to_dict() == {0: 3, 1: 3, 2: 1}  # of two micro-batches
+    assert list(values["name"]) == list(expected["name"])
+    for probe in PROBES_OF_ALL:
+        assert values[probe].to_list() == pytest.approx(expected[probe].to_list(), rel=1e-9, nan_ok=True)
 
 
 def test_parameters_that_are_sharded_have_the_hash_of_whole_ones(trained):

@@ -73,7 +73,7 @@ class _Leader:
         self.is_stopping = False
         if not ranks.is_connected():
             raise BadInput(NOT_CONNECTED)
-        setup = ranks.Setup(plan.study, plan.execution, plan.data_hash, plan.device)
+        setup = ranks.Setup(plan.study, plan.execution, plan.data_hash, plan.device, plan.todo)
         ranks.tell(setup)
         ranks.wait_for_turn()
         if (problem := ranks.agree(None)) is not None:

@@ -123,6 +123,8 @@ def _draw_panel(axes: Axes, matrix: pd.DataFrame, show_numbers: bool, is_square:
         ax=axes,
         cmap=COLOURS,
         norm=SCALE,
+        vmin=SCALE.vmin,
+        vmax=SCALE.vmax,
         cbar=False,
         square=is_square,
         annot=numbers if show_numbers else False,

@@ -133,7 +133,9 @@ def _too_many(parts: Collection[Any]) -> str:
 def _draw_panel(axes: Axes, part: pd.DataFrame, steps: list[int], norm: Normalize) -> None:
     """Draw a cell per layer and step, as pixels, because thousands of shapes would make the SVG slow."""
     cells, kinds = _cells(part, steps), _kinds(part, steps)
-    look = {"cmap": COLOURS, "norm": norm, "cbar": False, "rasterized": True}
+    # seaborn would look for limits in the cells, of which none may be a number
+    limits = {"norm": norm, "vmin": norm.vmin, "vmax": norm.vmax}
+    look = {**limits, "cmap": COLOURS, "cbar": False, "rasterized": True}
     has_colour = cells.where(kinds == "").astype(float)
     sns.heatmap(has_colour, ax=axes, xticklabels=False, yticklabels=False, **look)
     axes.set(xlabel=None, ylabel=None)

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from depthbench.analysis.layers import by_layer, chosen_steps, of_probe
 from depthbench.errors import BadInput
-from depthbench.probes.columns import OTHER_COLUMNS, ROW_COLUMNS, SELECTED_BY
+from depthbench.probes.columns import RESERVED, SELECTED_BY
 from depthbench.registry import Entry
 from depthbench.report.entries import ReportFigure
 from depthbench.report.evidence import Evidence
@@ -25,14 +25,13 @@ from depthbench.report.figures.gradient_by_layer import (
 from depthbench.report.style import canvas, layout, legends, palette, tags, text
 from depthbench.report.style.norms import NormScale
 
-RUN_COLUMNS = ("run_id", "network", "depth", "seed")
 WIDE = 20  # positive values that span this factor get a logarithmic axis
 
 
 def figures_of_probes(evidence: Evidence) -> dict[str, Entry]:
     """Return name of the file -> figure, for each probe of a study that no figure of FIGURES shows."""
     shown = {probe for entry in FIGURES.values() for probe in _probes_of(entry)}
-    known = {*shown, *RUN_COLUMNS, *ROW_COLUMNS, *OTHER_COLUMNS}
+    known = {*shown, *RESERVED}
     columns = [str(column) for column in evidence.results.layers if column not in known]
     return {
         f"probe_{column}": Entry(figure_of(column, evidence.about_probes.get(column, "")))

@@ -2,6 +2,7 @@ import itertools
 
 import numpy as np
 import pandas as pd
+import pytest
 from matplotlib.colors import to_hex
 
 from depthbench.report.style import canvas, points
@@ -34,6 +35,17 @@ def test_each_kind_of_value_without_a_colour_has_its_own_look(results):
         0,
         *(f"{x} in a seed" for x in labels[1:]),
     ]
+
+
+@pytest.mark.filterwarnings("error")
+def test_panels_without_any_number_are_drawn_without_a_warning(results):
+    layers = results.layers.assign(not_measured="")
+    layers.loc[layers["network"] == "plain", "grad_norm_preact"] = np.nan
+    figure = draw("heatmap_preact", results._replace(layers=layers))
+    figure.draw_without_rendering()
+    mesh = panel(figure, "plain, depth 8").collections[0]
+    assert mesh.get_array().mask.all()
+    assert list(legend(figure)) == ["not a number in a seed"]
 
 
 def test_a_mean_over_other_seeds_has_a_colour(results):
