@@ -41,7 +41,7 @@ class Data(Section):
     """Seed of every split and of the training images that are evaluated."""
     normalisation: Literal["channel", "pixel", "none"] = "channel"
     """channel: subtract the mean of each channel and divide by its standard deviation; pixel: subtract the
-    mean of each pixel (He et al. 2015)."""
+    mean of each pixel (He et al. 2015); none: divide by the highest value, to the range 0 to 1."""
     skip_bad_images: bool = False
     """Whether to leave out images of a folder that cannot be read."""
 

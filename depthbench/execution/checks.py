@@ -99,6 +99,18 @@ def check_builders(study: Study) -> None:
             ) from None
 
 
+def check_images(study: Study, shape: tuple[int, int, int]) -> None:
+    """Check that the images (C, H, W) are large enough for each network."""
+    side = min(shape[1:])
+    for name in study.networks():
+        smallest = study.family(name).smallest_side
+        if side < smallest:
+            raise BadInput(
+                f"network {name!r}: its stem and pooling leave nothing of images of {shape[1]}x{shape[2]} "
+                f"pixels; use images of at least {smallest}x{smallest}, or a network for small images"
+            )
+
+
 def check_importable(study: Study) -> None:
     """Check that the processes that train can import the parts of the study that plug-ins can define.
 

@@ -9,7 +9,13 @@ from depthbench.data.load import default_data_dir, load_images
 from depthbench.errors import BadInput
 from depthbench.execution.backends import backend_of
 from depthbench.execution.backends.entry import BackendEntry
-from depthbench.execution.checks import check_builders, check_importable, check_settings, check_writable
+from depthbench.execution.checks import (
+    check_builders,
+    check_images,
+    check_importable,
+    check_settings,
+    check_writable,
+)
 from depthbench.execution.cost.images import ImageFootprint, measure_footprint
 from depthbench.execution.cost.order import by_cost
 from depthbench.execution.plugin_checks import check_plugins
@@ -93,6 +99,7 @@ def make_plan(
         check_writable(store.location)
     store.fetch()
     images, image_notes = _read_images(study, execution.data_dir, decoding, executes)
+    check_images(study, images.shape)
     image_notes = (*image_notes, *check_plugins(study, images))
     data_hash = images.content_hash()
     resolved = _resolve_study(study, images)

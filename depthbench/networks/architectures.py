@@ -24,11 +24,13 @@ COMMON = frozenset(
 )
 MLP = Architecture("mlp", COMMON, {"width": 256, "order": "full_pre"})
 IMAGENET = Architecture(
-    "imagenet", COMMON | {"shortcut", "bottleneck_stride"}, {"width": 64, "order": "original"}
+    "imagenet",
+    COMMON | {"shortcut", "bottleneck_stride", "stem"},
+    {"width": 64, "order": "original", "stem": "imagenet"},
 )
 CIFAR = Architecture(
     "cifar",
-    IMAGENET.takes | {"order", "shortcut_scale", "gate", "gate_bias", "shortcut_dropout"},
+    IMAGENET.takes - {"stem"} | {"order", "shortcut_scale", "gate", "gate_bias", "shortcut_dropout"},
     {"width": 16, "order": "original"},
 )
 UNNORMALISED = frozenset({"width", "activation", "dropout", "survival", "survival_rule"})
@@ -62,6 +64,16 @@ RESNEXT = Architecture(
         "bottleneck_stride": "3x3",
     },
 )
+WIDE_IMAGENET = Architecture(
+    "wide_resnet_imagenet",
+    IMAGENET.takes - {"bottleneck_stride"} | {"widen"},
+    {**IMAGENET.values, "widen": 2, "bottleneck_stride": "3x3"},
+)
+RESNEXT_IMAGENET = Architecture(
+    "resnext_imagenet",
+    IMAGENET.takes - {"bottleneck_stride"} | {"cardinality", "base_width"},
+    {**IMAGENET.values, "cardinality": 32, "base_width": 4, "bottleneck_stride": "3x3"},
+)
 SE = Architecture(
     "se_resnet", CIFAR.takes - {"bottleneck_stride"} | {"reduction"}, {**CIFAR.values, "reduction": 16}
 )
@@ -71,6 +83,11 @@ DENSENET = Architecture(
     {"growth": 12, "order": "full_pre"},
 )
 DENSENET_BC = replace(DENSENET, name="densenet_bc")
+DENSENET_IMAGENET = Architecture(
+    "densenet_imagenet",
+    DENSENET.takes | {"stem"},
+    {"growth": 32, "order": "full_pre", "stem": "imagenet"},
+)
 HIGHWAY = Architecture(
     "highway",
     frozenset({"width", "init", "activation", "transform_bias"}),
@@ -83,9 +100,24 @@ FRACTAL = Architecture(
     {"width": 64, "drop_path": 0.15, "order": "original"},
 )
 
+VGG = Architecture(
+    "vgg",
+    frozenset({"width", "norm", "init", "activation", "dropout"}),
+    {"width": 64, "order": "original"},
+)
+VGG_IMAGENET = replace(VGG, name="vgg_imagenet")
+GOOGLENET = replace(VGG, name="googlenet")
+GOOGLENET_IMAGENET = replace(VGG, name="googlenet_imagenet")
+TUTORIAL = Architecture(
+    "tutorial_cnn",
+    COMMON - {"norm"} | {"shortcut"},
+    {"width": 32, "norm": "none", "order": "original"},
+)
+
 FRACTAL_BLOCKS = 5  # Larsson et al. 2017, sec. 4: 20 layers have 3 columns, 40 layers 4 columns
 FRACTAL_DEPTHS = DepthList(tuple(FRACTAL_BLOCKS * 2**columns for columns in range(6)))
 N_PLUS_2 = DepthRule(1, 2)
+SIX_N_PLUS_3 = DepthRule(6, 3)
 THREE_N_PLUS_4, SIX_N_PLUS_4 = DepthRule(3, 4), DepthRule(6, 4)
 SIX_N_PLUS_2, NINE_N_PLUS_2, TWO_N_PLUS_2 = DepthRule(6, 2), DepthRule(9, 2), DepthRule(2, 2)
 
@@ -98,6 +130,23 @@ IMAGENET_BLOCKS = {  # depth -> number of blocks of each stage (He et al. 2015, 
 }
 IMAGENET_DEPTHS = DepthList(tuple(IMAGENET_BLOCKS))
 IMAGENET_BOTTLENECKS_FROM = 50  # layers
+BOTTLENECK_DEPTHS = DepthList((50, 101))  # Xie et al. 2017, Table 3
+DENSENET_BLOCKS = {  # depth -> layers of each block (Huang et al. 2017, Table 1; 161 in its first versions)
+    121: (6, 12, 24, 16),
+    161: (6, 12, 36, 24),
+    169: (6, 12, 32, 32),
+    201: (6, 12, 48, 32),
+    264: (6, 12, 64, 48),
+}
+DENSENET_DEPTHS = DepthList(tuple(DENSENET_BLOCKS))
+VGG_CONVOLUTIONS = {  # depth -> convolutions of each stage (Simonyan & Zisserman 2015, Table 1)
+    11: (1, 1, 2, 2, 2),
+    13: (2, 2, 2, 2, 2),
+    16: (2, 2, 3, 3, 3),
+    19: (2, 2, 4, 4, 4),
+}
+VGG_DEPTHS = DepthList(tuple(VGG_CONVOLUTIONS), goes_on=True)
+GOOGLENET_DEPTHS = DepthList((22,))
 
 HE2015_CIFAR_STEPS = 64_000  # He et al. 2015, sec. 4.2
 HE2015_CIFAR = Protocol({"steps": HE2015_CIFAR_STEPS, "flip": True}, image_size=32)
@@ -233,6 +282,20 @@ def imagenet(about: str, twin: str, *, residual: bool) -> Family:
     )
 
 
+def vgg_convolutions(depth: int) -> tuple[int, ...]:
+    """Return the number of 3x3 convolutions of each stage of a VGG network.
+
+    Networks deeper than those of the paper repeat one more 3x3 convolution at a time: in stage 5, 4, 3, 2, 1,
+    5 and so on. Depth 22 has (2, 2, 5, 5, 5), the paper's next step, and depth 24 has one more than depth 19
+    in each stage. Raises BadInput for another depth."""
+    VGG_DEPTHS.n(depth)
+    deepest = max(VGG_CONVOLUTIONS)
+    counts = list(VGG_CONVOLUTIONS[min(depth, deepest)])
+    for k in range(depth - deepest):
+        counts[-1 - k % len(counts)] += 1
+    return tuple(counts)
+
+
 def mlp(about: str, twin: str, *, residual: bool) -> Family:
     """Describe a fully connected family in the order of He et al. 2016, sec. 4."""
     return Family(
@@ -282,6 +345,40 @@ def resnext() -> Family:
     )
 
 
+def wide_resnet_imagenet() -> Family:
+    """Describe wide residual networks for ImageNet (Zagoruyko & Komodakis 2016)."""
+    return Family(
+        "depthbench.networks.wide_resnet:WideImageNetResNet",
+        "residual ImageNet network with wide bottlenecks (Zagoruyko & Komodakis 2016, sec. 3)",
+        {"residual": True},
+        BOTTLENECK_DEPTHS,
+        takes=WIDE_IMAGENET.takes,
+        unset=WIDE_IMAGENET.values,
+        bottlenecks_from=IMAGENET_BOTTLENECKS_FROM,
+        matched=(
+            "resnet_imagenet with bottleneck_stride = 3x3, which has the same blocks with 1/k of the filters "
+            "inside. No width of it has as many parameters"
+        ),
+    )
+
+
+def resnext_imagenet() -> Family:
+    """Describe residual networks of grouped bottlenecks for ImageNet (Xie et al. 2017)."""
+    return Family(
+        "depthbench.networks.resnext:ResNeXtImageNet",
+        "residual ImageNet network, grouped bottlenecks (Xie et al. 2017, Table 1)",
+        {"residual": True},
+        BOTTLENECK_DEPTHS,
+        takes=RESNEXT_IMAGENET.takes,
+        unset=RESNEXT_IMAGENET.values,
+        bottlenecks_from=IMAGENET_BOTTLENECKS_FROM,
+        matched=(
+            "resnet_imagenet with bottleneck_stride = 3x3, which has 2 % more parameters at depth 50. The "
+            "3x3 convolutions here have groups, so that no weights can be shared"
+        ),
+    )
+
+
 def se_resnet() -> Family:
     """Describe residual networks with squeeze-and-excitation (Hu et al. 2018)."""
     return Family(
@@ -305,6 +402,22 @@ def densenet(about: str, *, bottleneck: bool = False) -> Family:
         SIX_N_PLUS_4 if bottleneck else THREE_N_PLUS_4,
         takes=architecture.takes,
         unset=architecture.values,
+        matched=(
+            "nothing: each layer is given all earlier maps of its block, so that no chain of layers has "
+            "these shapes. Compare errors at equal parameters or multiply-adds"
+        ),
+    )
+
+
+def densenet_imagenet() -> Family:
+    """Describe densely connected networks for ImageNet (Huang et al. 2017)."""
+    return Family(
+        "depthbench.networks.densenet:ImageNetDenseNet",
+        "densely connected ImageNet network, bottlenecks and compression (Huang et al. 2017, Table 1)",
+        {"bottleneck": True},
+        DENSENET_DEPTHS,
+        takes=DENSENET_IMAGENET.takes,
+        unset=DENSENET_IMAGENET.values,
         matched=(
             "nothing: each layer is given all earlier maps of its block, so that no chain of layers has "
             "these shapes. Compare errors at equal parameters or multiply-adds"
@@ -344,6 +457,82 @@ def highway_mlp() -> Family:
             "plain_mlp with norm = none, which has the same layers without the gates. With width = 71 it has "
             "about as many parameters as this network with width = 50, as in the paper"
         ),
+    )
+
+
+def vgg() -> Family:
+    """Describe VGG networks for small images (Simonyan & Zisserman 2015)."""
+    return Family(
+        "depthbench.networks.vgg:Vgg",
+        "plain network of 3x3 convolutions and max pooling (Simonyan & Zisserman 2015)",
+        {"residual": False},
+        VGG_DEPTHS,
+        takes=VGG.takes,
+        unset=VGG.values,
+        matched=(
+            "nothing: plain halves the map with strides and not by pooling, and has other widths. Compare "
+            "errors at equal parameters or multiply-adds"
+        ),
+        depth_counts="the paper's three fully connected layers, in place of which there is one classifier",
+    )
+
+
+def vgg_imagenet() -> Family:
+    """Describe VGG networks for ImageNet (Simonyan & Zisserman 2015)."""
+    return Family(
+        "depthbench.networks.vgg:ImageNetVgg",
+        "plain ImageNet network of 3x3 convolutions and max pooling (Simonyan & Zisserman 2015)",
+        {"residual": False},
+        VGG_DEPTHS,
+        takes=VGG_IMAGENET.takes,
+        unset=VGG_IMAGENET.values,
+        matched=(
+            "nothing: most of its parameters are in the fully connected layers, which later networks lack. "
+            "Compare errors at equal parameters or multiply-adds"
+        ),
+        smallest_side=32,
+    )
+
+
+def googlenet() -> Family:
+    """Describe GoogLeNet for small images (Szegedy et al. 2015)."""
+    return Family(
+        "depthbench.networks.googlenet:GoogLeNet",
+        "plain network of inception modules (Szegedy et al. 2015, Table 1)",
+        {"residual": False},
+        GOOGLENET_DEPTHS,
+        takes=GOOGLENET.takes,
+        unset=GOOGLENET.values,
+        matched=(
+            "nothing: its modules have parallel branches. Compare errors at equal parameters or multiply-adds"
+        ),
+    )
+
+
+def googlenet_imagenet() -> Family:
+    """Describe GoogLeNet for ImageNet (Szegedy et al. 2015)."""
+    small = googlenet()
+    return replace(
+        small,
+        target="depthbench.networks.googlenet:ImageNetGoogLeNet",
+        about="plain ImageNet network of inception modules (Szegedy et al. 2015, Table 1)",
+        takes=GOOGLENET_IMAGENET.takes,
+        unset=GOOGLENET_IMAGENET.values,
+        smallest_side=15,
+    )
+
+
+def tutorial_cnn(about: str, twin: str, *, residual: bool) -> Family:
+    """Describe the network of CIFAR tutorials, or the same network with shortcuts."""
+    return Family(
+        "depthbench.networks.tutorial_cnn:TutorialCnn",
+        about,
+        {"residual": residual},
+        SIX_N_PLUS_3,
+        twin,
+        TUTORIAL.takes,
+        fuses=False,
+        unset=TUTORIAL.values,
     )
 
 

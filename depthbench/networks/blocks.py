@@ -250,9 +250,10 @@ def basic_convolutions(c_in: int, width: int, stride: int, options: BuiltOptions
 def bottleneck_convolutions(c_in: int, width: int, stride: int, options: BuiltOptions) -> list[nn.Conv2d]:
     """Return a 1x1 convolution to `width` channels, a 3x3 one, and a 1x1 one to EXPANSION * `width`.
 
-    With groups (ResNeXt), the first one returns `width / PAPER_WIDTH * base_width` channels per group."""
+    In a wide network, the first two return `widen` times as many channels. With groups (ResNeXt), the first
+    one returns `width / PAPER_WIDTH * base_width` channels per group."""
     first, second = (stride, 1) if options.bottleneck_stride == "1x1" else (1, stride)
-    inner, groups = width, options.cardinality or 1
+    inner, groups = width * (options.widen or 1), options.cardinality or 1
     if options.base_width is not None:
         inner = max(1, width * options.base_width // PAPER_WIDTH) * groups
     return [

@@ -74,6 +74,16 @@ def make_norm(name: str, channels: int) -> nn.Module:
     return {"batch": nn.BatchNorm2d, "none": nn.Identity}[name](channels)
 
 
+def halve(x: Tensor) -> Tensor:
+    """Return the 2x2 max pooling of x (B, C, H, W). A side of one pixel stays."""
+    return F.max_pool2d(x, (min(2, x.shape[2]), min(2, x.shape[3])))
+
+
+def to_side(x: Tensor, side: int) -> Tensor:
+    """Return x (B, C, H, W) averaged to, or repeated in, `side` x `side` pixels, which a linear map needs."""
+    return x if x.shape[2:] == (side, side) else F.adaptive_avg_pool2d(x, side)
+
+
 class Gating(nn.Module):
     """The mark of a gate, whose output is between 0 and 1. The probe `gate_mean` looks for it."""
 

@@ -44,22 +44,29 @@ class DepthRule:
 
 @dataclass(frozen=True)
 class DepthList:
-    """A fixed list of depths (He et al. 2015, Table 1)."""
+    """A list of depths (He et al. 2015, Table 1), after whose last one every depth exists if it `goes_on`."""
 
     depths: tuple[int, ...]
+    goes_on: bool = False
 
     def __str__(self) -> str:
-        return ", ".join(map(str, self.depths))
+        return ", ".join(map(str, self.depths)) + " or more" * self.goes_on
 
     def n(self, depth: int) -> int:
         """Return the position of a depth in the list, from 1. Raises BadInput with the valid depths."""
-        if depth not in self.depths:
-            raise BadInput(f"depth {depth} does not exist; use {any_of(map(str, self.depths))}")
-        return self.depths.index(depth) + 1
+        if depth in self.depths:
+            return self.depths.index(depth) + 1
+        if self.goes_on and depth > self.depths[-1]:
+            return len(self.depths) + depth - self.depths[-1]
+        valid = f"{self}" if self.goes_on else any_of(map(str, self.depths))
+        raise BadInput(f"depth {depth} does not exist; use {valid}")
 
     def depth(self, n: int) -> int | None:
         """Return the n-th depth, from 1, or None beyond the last."""
-        return self.depths[n - 1] if n <= len(self.depths) else None
+        beyond = n - len(self.depths)
+        if beyond <= 0:
+            return self.depths[n - 1]
+        return self.depths[-1] + beyond if self.goes_on else None
 
 
 @dataclass(frozen=True)
@@ -126,6 +133,10 @@ class Family(Entry):
 
     unset: Mapping[str, Any] = field(default_factory=dict, kw_only=True)
     """The paper's values of options whose default depends on the family."""
+
+    smallest_side: int = field(default=1, kw_only=True)
+    """Side of the smallest images that the builder's network takes, in pixels. Smaller ones leave nothing
+    after its stem or pooling."""
 
     bottlenecks_from: int | None = field(default=None, kw_only=True)
     """The depth from which the builder makes bottlenecks. None: `options` decides for all depths."""

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from depthbench.errors import BadInput
 
-MAX_SHAPES = 64  # torch compiles one kernel per shape, by default at most 8
+MAX_SHAPES = 1024  # torch compiles one kernel per shape, by default at most 8; a DenseNet has many shapes
 
 
 class Respond(Protocol):
@@ -67,7 +67,9 @@ class Fused:
     Everything else, and a norm that a probe observes, is computed by `in_parts`."""
 
     def __init__(self, backend: str) -> None:
-        torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, MAX_SHAPES)
+        config = torch._dynamo.config
+        config.recompile_limit = max(config.recompile_limit, MAX_SHAPES)
+        config.accumulated_recompile_limit = max(config.accumulated_recompile_limit, MAX_SHAPES)
         self._compiled: Callable[..., Tensor] = torch.compile(
             _batch_norm_act, backend=backend, dynamic=False, fullgraph=True
         )

@@ -70,7 +70,9 @@ class NetworkOptions(Section):
     """The nonlinearity after each layer."""
 
     dropout: Annotated[float, Field(ge=0, lt=1), Draws(0)] = 0.0
-    """Probability of dropping an activation between the layers of a block."""
+    """Probability of dropping an activation between the layers of a block. In VGG networks and GoogLeNet,
+    which have no such blocks: one that enters the classifier or, in vgg_imagenet, the last two of the fully
+    connected layers."""
 
     order: Order | None = None
     """Position of normalisation and activation in a block (He et al. 2016, arXiv:1603.05027, Table 2).
@@ -108,21 +110,25 @@ class NetworkOptions(Section):
 
     widen: Count | None = None
     """Factor k by which the blocks of a wide residual network are wider than its first convolution
-    (Zagoruyko & Komodakis 2016, arXiv:1605.07146). Unset: 10."""
+    (Zagoruyko & Komodakis 2016, arXiv:1605.07146). In an ImageNet network, only the inner convolutions of the
+    bottlenecks are wider. Unset: 10, or 2 for ImageNet networks."""
 
     cardinality: Count | None = None
-    """Groups of the 3x3 convolutions of ResNeXt (Xie et al. 2017, arXiv:1611.05431). Unset: 8."""
+    """Groups of the 3x3 convolutions of ResNeXt (Xie et al. 2017, arXiv:1611.05431). Unset: 8, or 32
+    for ImageNet networks."""
 
     base_width: Count | None = None
     """Filters in each group of the first stage of ResNeXt, for the paper's `width` of 64; otherwise in
-    proportion to it. Unset: 64."""
+    proportion to it. Unset: 64, or 4 for ImageNet networks."""
 
     reduction: Count | None = None
     """Channels per hidden unit of a squeeze-and-excitation gate (Hu et al. 2018, arXiv:1709.01507). Unset:
     16."""
 
     growth: Count | None = None
-    """Channels that each layer of a DenseNet adds, k in Huang et al. 2017 (arXiv:1608.06993). Unset: 12."""
+    """Channels that each layer of a DenseNet adds, k in Huang et al. 2017 (arXiv:1608.06993). Unset: 12, or
+    32 for ImageNet networks."""
+
     learned_scale: Annotated[LearnedScale | None, Needs("residual")] = None
     """A learned factor of each branch. scalar: one number, initially 0 (ReZero, arXiv:2003.04887; SkipInit,
     arXiv:2002.10444). channels: one number per channel, initially 0.1 in networks of at most 18 blocks, 1e-5
@@ -142,6 +148,11 @@ class NetworkOptions(Section):
     """Probability that a join of a FractalNet drops an input in a training step. In half of the steps, all
     joins use one column instead. 0 drops nothing (Larsson et al. 2017, arXiv:1605.07648, sec. 3). Unset:
     0.15."""
+
+    stem: Literal["imagenet", "cifar"] | None = None
+    """The beginning of an ImageNet network. imagenet: a 7x7 convolution and 3x3 max pooling, both of stride
+    2, which leave 8x8 of 32x32 pixels. cifar: a 3x3 convolution of stride 1 without pooling. Unset:
+    imagenet."""
 
     @property
     def own(self) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """Residual networks of grouped bottlenecks (Xie et al. 2017, arXiv:1611.05431, sec. 3.3 and 5.2)."""
 
-from depthbench.networks.architectures import RESNEXT
+from depthbench.networks.architectures import BOTTLENECK_DEPTHS, RESNEXT, RESNEXT_IMAGENET
 from depthbench.networks.cifar import CifarNet
+from depthbench.networks.imagenet import ImageNetNet
 
 
 class ResNeXt(CifarNet):
@@ -16,3 +17,16 @@ class ResNeXt(CifarNet):
     ResNeXt does not take."""
 
     architecture = RESNEXT
+
+
+class ResNeXtImageNet(ImageNetNet):
+    """A ResNeXt for ImageNet: (B, in_channels, H, W) -> logits (B, num_classes).
+
+    It is `imagenet.ImageNetNet` with grouped bottlenecks (Table 1). The 3x3 convolution has the stride.
+    ResNeXt-50 32x4d, torchvision's `resnext50_32x4d`, is depth 50 with the default options.
+
+    Raises BadInput for a depth other than 50 and 101 and for an unknown value, and TypeError for an option
+    that ResNeXt does not take."""
+
+    architecture = RESNEXT_IMAGENET
+    depths = BOTTLENECK_DEPTHS

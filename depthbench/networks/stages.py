@@ -4,7 +4,7 @@ Shapes: B batch, C channels, H W pixels."""
 
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -113,6 +113,11 @@ class StagedNet(nn.Module):
                 for k, (conv, response) in enumerate(pairs, 1):
                     layers.append(Layer(f"stages.{s}.{b}.conv{k}", str(s + 1), conv, response))
         return [*layers, Layer("fc", "fc", self.fc, self.fc)]
+
+
+def blocks_of(stages: nn.ModuleList) -> list[list[Any]]:
+    """Return the blocks of each stage, which is an nn.Sequential of them."""
+    return [list(cast("nn.Sequential", stage)) for stage in stages]
 
 
 def generator_untouched() -> AbstractContextManager[None]:

@@ -1,7 +1,8 @@
 """Wide residual networks (Zagoruyko & Komodakis 2016, arXiv:1605.07146, sec. 2.3 and Table 1)."""
 
-from depthbench.networks.architectures import SIX_N_PLUS_4, WIDE
+from depthbench.networks.architectures import BOTTLENECK_DEPTHS, SIX_N_PLUS_4, WIDE, WIDE_IMAGENET
 from depthbench.networks.cifar import CifarNet
+from depthbench.networks.imagenet import ImageNetNet
 
 
 class WideResNet(CifarNet):
@@ -19,3 +20,17 @@ class WideResNet(CifarNet):
 
     architecture = WIDE
     depths = SIX_N_PLUS_4
+
+
+class WideImageNetResNet(ImageNetNet):
+    """A wide residual network for ImageNet: (B, in_channels, H, W) -> logits (B, num_classes).
+
+    It is `imagenet.ImageNetNet` with k = `widen` times as many filters in the first two convolutions of each
+    bottleneck (WRN-50-2-bottleneck in Table 8 of the paper). The 3x3 convolution has the stride, as in
+    torchvision, whose `wide_resnet50_2` and `wide_resnet101_2` these are, except for the initial weights.
+
+    Raises BadInput for a depth other than 50 and 101 and for an unknown value, and TypeError for an option
+    that these networks do not take."""
+
+    architecture = WIDE_IMAGENET
+    depths = BOTTLENECK_DEPTHS

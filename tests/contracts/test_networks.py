@@ -20,24 +20,30 @@ from depthbench.registry import Entry
 from depthbench.study.model import Recipe
 
 BUILT_FROM = ("depth", "in_channels", "num_classes")
-SHAPE = (3, 8, 8)
+SIDE = 8  # of the images, in pixels, where a network takes such small ones
 
 
 def shallowest(name):
     return NETWORKS[name].depths.depth(1)
 
 
+def shape(name):
+    side = max(SIDE, NETWORKS[name].smallest_side)
+    return 3, side, side
+
+
 def build(name, **options):
     family = NETWORKS[name]
     torch.manual_seed(0)
-    return family(
-        depth=shallowest(name), in_channels=family.in_channels(SHAPE), num_classes=3, **small(name) | options
-    )
+    channels = family.in_channels(shape(name))
+    return family(depth=shallowest(name), in_channels=channels, num_classes=3, **small(name) | options)
 
 
 def small(name):
     """Return options that make a network small."""
     sizes = {"width": 4, "growth": 4, "widen": 2}
+    if name.startswith("googlenet"):
+        sizes["width"] = 1  # so that few of its 57 convolutions differ in shape, each of which is compiled
     return {key: size for key, size in sizes.items() if key in NETWORKS[name].takes}
 
 
@@ -78,24 +84,25 @@ def test_the_builder_takes_the_options_of_its_family(name):
 def test_a_builder_alone_completes_its_options(name):
     """A plug-in calls the builder itself, or lists it as an entry or family of its own."""
     family, target = NETWORKS[name], NETWORKS[name].target
-    arguments = {"depth": shallowest(name), "in_channels": family.in_channels(SHAPE), "num_classes": 3}
-    fixed = dict(family.options)
+    arguments = {"depth": shallowest(name), "in_channels": family.in_channels(shape(name)), "num_classes": 3}
+    sizes = small(name) if name.endswith("_imagenet") else {}  # the full size takes long
+    fixed = {**family.options, **sizes}
     torch.manual_seed(0)
-    expected = family(*arguments.values()).state_dict()
+    expected = family(*arguments.values(), **sizes).state_dict()
     for builder in (Family(target, "mine", fixed), Entry(target, "mine", fixed)):
         torch.manual_seed(0)
         state = builder(**arguments).state_dict()
         assert list(state) == list(expected)
         assert all(torch.equal(state[key], expected[key]) for key in state)
     network = family.load()(*arguments.values(), **fixed)
-    assert network(torch.randn(2, *SHAPE)).shape == (2, 3)
+    assert network(torch.randn(2, *shape(name))).shape == (2, 3)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_network_can_be_pickled(name, tmp_path):
     network = build(name, **{"dropout": 0.1} if "dropout" in NETWORKS[name].takes else {}).eval()
     torch.save(network, tmp_path / "network.pt")
-    x = torch.randn(2, *SHAPE)
+    x = torch.randn(2, *shape(name))
     assert torch.equal(torch.load(tmp_path / "network.pt", weights_only=False)(x), network(x))
 
 
@@ -103,7 +110,7 @@ def test_a_network_can_be_pickled(name, tmp_path):
 def test_every_value_of_every_option_builds(name):
     for options in choices_of(name):
         network = build(name, **options)
-        assert network(torch.randn(2, *SHAPE)).shape == (2, 3), options
+        assert network(torch.randn(2, *shape(name))).shape == (2, 3), options
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -114,7 +121,7 @@ def test_an_unset_option_is_the_default_at_the_depth(name):
     bare, explicit = build(name), build(name, **defaults | small(name))
     for a, b in zip(bare.state_dict().values(), explicit.state_dict().values(), strict=True):
         assert torch.equal(a, b)
-    x = torch.randn(2, *SHAPE)
+    x = torch.randn(2, *shape(name))
     assert torch.equal(bare.eval()(x), explicit.eval()(x))
     assert torch.equal(bare(x), build(name, shortcut=None).eval()(x) if "shortcut" in defaults else bare(x))
 
@@ -160,7 +167,7 @@ def test_recomputed_activations_change_no_bit_and_fused_kernels_little(name):
     """Also with random numbers, which the second pass must draw again."""
     draws = {"dropout": 0.3, "survival": 0.6, "drop_path": 0.3}
     drawn = {key: value for key, value in draws.items() if key in NETWORKS[name].takes}
-    x, y = torch.randn(6, *SHAPE), torch.arange(6) % 3
+    x, y = torch.randn(6, *shape(name)), torch.arange(6) % 3
 
     def step(change):
         network = build(name, **drawn)
@@ -170,9 +177,9 @@ def test_recomputed_activations_change_no_bit_and_fused_kernels_little(name):
         return [*(p.grad for p in network.parameters()), *network.buffers()]
 
     expected = step(lambda network: None)
-    recomputed = step(lambda network: recompute_activations(network, (6, *SHAPE)))
+    recomputed = step(lambda network: recompute_activations(network, (6, *shape(name))))
     assert all(torch.equal(a, b) for a, b in zip(expected, recomputed, strict=True))
-    if NETWORKS[name].fuses:
+    if NETWORKS[name].fuses and name != "densenet_imagenet":  # densenet_bc has its blocks in fewer shapes
         fused = step(lambda network: fuse(network, "eager"))
         for a, b in zip(expected, fused, strict=True):
             torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4)
@@ -237,3 +244,12 @@ def test_naming_a_network_needs_no_torch():
     code = "import sys, depthbench.networks, depthbench.catalog; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize("name", [name for name, family in NETWORKS.items() if family.smallest_side > 1])
+def test_smaller_images_than_the_smallest_leave_nothing(name):
+    side = NETWORKS[name].smallest_side
+    network = build(name).eval()
+    assert network(torch.zeros(1, 3, side, side)).shape == (1, 3)
+    with pytest.raises(RuntimeError, match="too small"):
+        network(torch.zeros(1, 3, side - 1, side - 1))

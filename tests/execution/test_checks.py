@@ -21,6 +21,20 @@ def test_an_unknown_step_mode_is_refused(tiny, tmp_path):
         make_plan(tiny(), Execution(tmp_path, device="cpu", step_mode="fast"))
 
 
+@pytest.mark.parametrize(
+    ("network", "depth", "smallest"), [("vgg_imagenet", 16, 32), ("googlenet_imagenet", 22, 15)]
+)
+def test_images_that_are_too_small_for_a_network_are_refused(tiny, tmp_path, network, depth, smallest):
+    study = tiny(grid={"network": ["vgg", network] if depth == 16 else [network], "depth": [depth]})
+    message = (
+        f"network '{network}': its stem and pooling leave nothing of images of 8x8 pixels; use images of at "
+        f"least {smallest}x{smallest}, or a network for small images"
+    )
+    with pytest.raises(BadInput) as error:
+        make_plan(study, Execution(tmp_path, device="cpu"), executes=False)
+    assert str(error.value) == message
+
+
 def test_tf32_needs_cuda(tiny, tmp_path):
     with pytest.raises(BadInput, match="tf32 needs a CUDA device"):
         make_plan(tiny(recipe={"precision": "tf32"}), Execution(tmp_path, device="cpu"))

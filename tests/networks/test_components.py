@@ -3,7 +3,15 @@ import torch
 from torch import nn
 
 from depthbench.networks.architectures import CIFAR
-from depthbench.networks.components import ACTIVATIONS, Scale, initialise, make_nonlinearity, make_norm
+from depthbench.networks.components import (
+    ACTIVATIONS,
+    Scale,
+    halve,
+    initialise,
+    make_nonlinearity,
+    make_norm,
+    to_side,
+)
 from depthbench.networks.options import CHOICES, complete
 
 
@@ -100,6 +108,20 @@ def test_a_scale_is_one_number_or_one_per_channel():
         per_channel.scale[1] = 3
     assert torch.equal(per_channel(x), torch.stack([x[:, 0], 3 * x[:, 1]], 1))
     assert [tuple(p.shape) for p in per_channel.parameters()] == [(2, 1, 1)]
+
+
+def test_pooling_halves_each_side_down_to_one_pixel():
+    x = torch.arange(10.0).view(1, 1, 2, 5)
+    assert halve(x).tolist() == [[[[6, 8]]]]
+    assert halve(halve(x)).tolist() == [[[[8]]]]
+    assert halve(halve(halve(x))).tolist() == [[[[8]]]]
+
+
+def test_a_map_is_averaged_to_a_side_or_repeated():
+    x = torch.arange(16.0).view(1, 1, 4, 4)
+    assert to_side(x, 4) is x
+    assert to_side(x, 2).tolist() == [[[[2.5, 4.5], [10.5, 12.5]]]]
+    assert to_side(x[:, :, :1, :1], 2).tolist() == [[[[0, 0], [0, 0]]]]
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,13 @@
 import pytest
 import torch
 import torch.nn.functional as F
+import torchvision.models
 from torch import nn
 
 from depthbench.networks import NETWORKS
 from depthbench.networks.cost import count_multiply_adds, count_parameters
 from depthbench.networks.densenet import DenseLayer
+from tests.networks.torchvision_networks import assert_equal_to_torchvisions
 
 
 @pytest.mark.parametrize(
@@ -84,3 +86,25 @@ def test_gradients_reach_every_parameter_and_dropout_follows_convolutions():
     nn.init.ones_(layer.conv1.weight)
     dropped = (layer.new(torch.randn(4, 16, 8, 8)) == 0).float().mean()
     assert 0.4 < dropped < 0.6
+
+
+@pytest.mark.parametrize(
+    ("options", "parameters"),
+    [({"depth": 121}, 7_978_856), ({"depth": 161, "growth": 48}, 28_681_000)],
+)
+def test_for_imagenet_it_is_torchvisions(options, parameters):
+    reference = getattr(torchvision.models, f"densenet{options['depth']}")
+    assert_equal_to_torchvisions(
+        lambda: NETWORKS["densenet_imagenet"](**options), reference, parameters=parameters
+    )
+
+
+@pytest.mark.parametrize("depth", [121, 169, 201])
+def test_multiply_adds_for_imagenet_are_those_of_torchvision(depth):
+    """The paper shows them in a figure only. torchvision states 2.834, 3.36 and 4.291 billion."""
+    weights = getattr(torchvision.models, f"DenseNet{depth}_Weights").IMAGENET1K_V1
+    with torch.device("meta"):
+        network = NETWORKS["densenet_imagenet"](depth=depth)
+        products = count_multiply_adds(network, (3, 224, 224))
+        assert len(network.weighted_layers()) == depth
+    assert products == pytest.approx(1e9 * weights.meta["_ops"], rel=0.001)

@@ -62,6 +62,15 @@ def test_a_list_accepts_exactly_its_depths():
         depths.n(20)
 
 
+def test_a_list_that_goes_on_accepts_every_depth_after_its_last():
+    depths = DepthList((11, 13, 16), goes_on=True)
+    assert str(depths) == "11, 13, 16 or more"
+    assert [depths.depth(n) for n in (1, 3, 4, 40)] == [11, 16, 17, 53]
+    assert [depths.n(depth) for depth in (11, 16, 17, 53)] == [1, 3, 4, 40]
+    with pytest.raises(BadInput, match="depth 12 does not exist; use 11, 13, 16 or more"):
+        depths.n(12)
+
+
 @pytest.mark.parametrize(
     ("name", "depth", "width", "shortcut", "order"),
     [

@@ -216,3 +216,27 @@ def test_an_impossible_network_is_refused(options, message):
 @pytest.mark.parametrize("size", [2, 33])
 def test_small_and_odd_images_pass(size):
     assert build("resnet_imagenet", 50, width=2).eval()(images(1, 3, size, size)).shape == (1, 1000)
+
+
+@pytest.mark.parametrize("name", ["resnet_imagenet", "resnext_imagenet", "densenet_imagenet"])
+def test_the_stem_of_cifar_networks_keeps_the_size_of_the_map(name):
+    """It multiplies the pixels of every stage by 16: all products but those of the stem."""
+    depth = NETWORKS[name].depths.depth(1)
+    seen = {}
+    for stem in ("imagenet", "cifar"):
+        with torch.device("meta"):
+            network = build(name, depth, stem=stem)
+        first = network.blocks()[0]
+        first.register_forward_pre_hook(lambda _, inputs, stem=stem: seen.update({stem: inputs[0].shape[2:]}))
+        seen[stem, "products"] = count_multiply_adds(network, (3, 32, 32))
+    assert (seen["imagenet"], seen["cifar"]) == ((8, 8), (32, 32))
+    channels, classes = network.conv1.out_channels, network.fc.weight.numel()
+    stages = seen["imagenet", "products"] - 147 * channels * 16**2 - classes
+    assert seen["cifar", "products"] == 16 * stages + 27 * channels * 32**2 + classes
+
+
+def test_the_stem_does_not_change_the_twins():
+    plain, residual = (dict(build(name, width=4, stem="cifar").named_parameters()) for name in FAMILIES)
+    assert list(plain) == list(residual)
+    assert all(torch.equal(plain[key], residual[key]) for key in plain)
+    assert plain["conv1.weight"].shape == (4, 3, 3, 3)

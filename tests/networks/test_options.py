@@ -57,6 +57,7 @@ def test_options_are_in_the_order_of_the_stored_columns():
         "tat_eta",
         "transform_bias",
         "drop_path",
+        "stem",
     ]
 
 
@@ -78,7 +79,7 @@ def test_an_architecture_takes_options_that_exist_and_no_others(architecture):
         complete(architecture, {"growths": 1}, residual=True)
 
 
-RULES = {"bottleneck_stride", "survival_rule", "learned_scale"}
+RULES = {"bottleneck_stride", "survival_rule", "learned_scale", "stem"}
 
 
 def test_choices_are_the_values_that_a_study_may_name():

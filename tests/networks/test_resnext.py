@@ -1,12 +1,14 @@
 import pytest
 import torch
 import torch.nn.functional as F
+import torchvision.models
 
 from depthbench.networks import NETWORKS
 from depthbench.networks.cost import count_multiply_adds, count_parameters
 from depthbench.networks.products import products_of
 from depthbench.probes import PROBES
 from depthbench.probes.recorder import Recorder
+from tests.networks.torchvision_networks import assert_equal_to_torchvisions
 
 
 @pytest.mark.parametrize(("cardinality", "parameters"), [(8, 34_426_698), (16, 68_155_210)])
@@ -75,3 +77,25 @@ def test_probes_measure_grouped_weights():
         std = responses[layer.response].std(correction=0)
         expected = [conv.weight.grad.norm(), z.grad.norm(), conv.weight.norm(), std]
         torch.testing.assert_close(values[layer.name].float(), torch.stack(expected))
+
+
+@pytest.mark.parametrize(
+    ("options", "name", "parameters"),
+    [
+        ({"depth": 50}, "resnext50_32x4d", 25_028_904),
+        ({"depth": 101, "cardinality": 64}, "resnext101_64x4d", 83_455_272),
+    ],
+)
+def test_for_imagenet_it_is_torchvisions(options, name, parameters):
+    reference = getattr(torchvision.models, name)
+    assert_equal_to_torchvisions(
+        lambda: NETWORKS["resnext_imagenet"](**options), reference, parameters=parameters
+    )
+
+
+def test_multiply_adds_for_imagenet_are_those_of_the_paper():
+    """Xie et al. 2017, Table 1: 4.2 billion."""
+    with torch.device("meta"):
+        network = NETWORKS["resnext_imagenet"](depth=50)
+        assert count_multiply_adds(network, (3, 224, 224)) == pytest.approx(4.2e9, rel=0.01)
+        assert len(network.weighted_layers()) == 50

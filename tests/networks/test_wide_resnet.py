@@ -1,10 +1,12 @@
 import pytest
 import torch
+import torchvision.models
 from torch import nn
 
 from depthbench.errors import BadInput
 from depthbench.networks import NETWORKS
 from depthbench.networks.cost import count_multiply_adds, count_parameters
+from tests.networks.torchvision_networks import assert_equal_to_torchvisions
 
 
 @pytest.mark.parametrize(
@@ -43,3 +45,28 @@ def test_widening_by_one_is_the_preactivation_network_with_projections():
 def test_the_nearest_depths_are_named():
     with pytest.raises(BadInput, match=r"depth 20 is not 6n\+4 with n >= 1; use 16 or 22"):
         NETWORKS["wide_resnet"](depth=20)
+
+
+def test_for_imagenet_it_is_torchvisions():
+    assert_equal_to_torchvisions(
+        lambda: NETWORKS["wide_resnet_imagenet"](depth=50), torchvision.models.wide_resnet50_2, 68_883_240
+    )
+
+
+def test_multiply_adds_for_imagenet_are_those_of_torchvision():
+    """The paper states none. torchvision states 11.398 and 22.753 billion."""
+    for depth, weights in (
+        (50, torchvision.models.Wide_ResNet50_2_Weights.IMAGENET1K_V1),
+        (101, torchvision.models.Wide_ResNet101_2_Weights.IMAGENET1K_V1),
+    ):
+        with torch.device("meta"):
+            network = NETWORKS["wide_resnet_imagenet"](depth=depth)
+            products = count_multiply_adds(network, (3, 224, 224))
+        assert products == pytest.approx(1e9 * weights.meta["_ops"], rel=0.001)
+
+
+def test_a_bottleneck_is_wide_inside_only():
+    block = NETWORKS["wide_resnet_imagenet"](depth=50, width=4, widen=3).stages[1][1]
+    assert [conv.out_channels for conv in block.convolutions] == [24, 24, 32]
+    with pytest.raises(BadInput, match="depth 34 does not exist; use 50 or 101"):
+        NETWORKS["wide_resnet_imagenet"](depth=34)

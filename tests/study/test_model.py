@@ -79,6 +79,7 @@ CHANGED = {
         "reduction": 8,
         "growth": 24,
         "transform_bias": -4.0,
+        "stem": "cifar",
         "drop_path": 0.3,
         "learned_scale": "scalar",
         "tat_eta": 0.9,
@@ -135,6 +136,7 @@ NEEDS = {  # what else must be set before a key is accepted
     "transform_bias": {"grid": {"network": ["highway"]}},
     "drop_path": {"grid": {"network": ["fractalnet"], "depth": [40]}},
     "growth": {"grid": {"network": ["densenet"], "depth": [40]}},
+    "stem": {"grid": {"network": ["resnet_imagenet"], "depth": [18]}},
 }
 
 
