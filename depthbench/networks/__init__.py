@@ -115,6 +115,20 @@ NETWORKS: dict[str, Family] = {
     "densenet_imagenet": densenet_imagenet(),
     "highway": highway(),
     "highway_mlp": highway_mlp(),
+    "vgg": vgg(),
+    "vgg_imagenet": vgg_imagenet(),
+    "googlenet": googlenet(),
+    "googlenet_imagenet": googlenet_imagenet(),
+    "tutorial_cnn": tutorial_cnn(
+        "plain network of CIFAR tutorials, without norm (Extends the example of Keras, 2015)",
+        twin="tutorial_cnn_residual",
+        residual=False,
+    ),
+    "tutorial_cnn_residual": tutorial_cnn(
+        "residual form of the network of CIFAR tutorials (Extends the example of Keras, 2015)",
+        twin="tutorial_cnn",
+        residual=True,
+    ),
     "fractalnet": fractalnet(),
     "skipinit": scaled_branches(
         "residual CIFAR network without normalisation, branches times a learned 0 (De & Smith 2020)",
@@ -164,19 +178,5 @@ NETWORKS: dict[str, Family] = {
         "plain CIFAR network after folding, parallel branches in training (Ding et al. 2021)",
         matched="plain has the same initial weights in its 3x3 convolutions; 1x1 convolutions and norms add "
         "parameters until they are folded",
-    ),
-    "vgg": vgg(),
-    "vgg_imagenet": vgg_imagenet(),
-    "googlenet": googlenet(),
-    "googlenet_imagenet": googlenet_imagenet(),
-    "tutorial_cnn": tutorial_cnn(
-        "plain network of CIFAR tutorials, without norm (Extends the example of Keras, 2015)",
-        twin="tutorial_cnn_residual",
-        residual=False,
-    ),
-    "tutorial_cnn_residual": tutorial_cnn(
-        "residual form of the network of CIFAR tutorials (Extends the example of Keras, 2015)",
-        twin="tutorial_cnn",
-        residual=True,
     ),
 }

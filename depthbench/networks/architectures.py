@@ -460,23 +460,6 @@ def highway_mlp() -> Family:
     )
 
 
-def fractalnet() -> Family:
-    """Describe fractal networks (Larsson et al. 2017)."""
-    return Family(
-        "depthbench.networks.fractalnet:FractalNet",
-        "fractal CIFAR network without shortcuts (Larsson et al. 2017, sec. 4)",
-        {},
-        FRACTAL_DEPTHS,
-        takes=FRACTAL.takes,
-        unset=FRACTAL.values,
-        matched=(
-            "its deepest column, which alone is a plain network of the same depth. The other columns have "
-            "about as many parameters again"
-        ),
-        depth_counts="convolutions of the deepest column, without the classifier",
-    )
-
-
 def vgg() -> Family:
     """Describe VGG networks for small images (Simonyan & Zisserman 2015)."""
     return Family(
@@ -550,4 +533,21 @@ def tutorial_cnn(about: str, twin: str, *, residual: bool) -> Family:
         TUTORIAL.takes,
         fuses=False,
         unset=TUTORIAL.values,
+    )
+
+
+def fractalnet() -> Family:
+    """Describe fractal networks (Larsson et al. 2017)."""
+    return Family(
+        "depthbench.networks.fractalnet:FractalNet",
+        "fractal CIFAR network without shortcuts (Larsson et al. 2017, sec. 4)",
+        {},
+        FRACTAL_DEPTHS,
+        takes=FRACTAL.takes,
+        unset=FRACTAL.values,
+        matched=(
+            "its deepest column, which alone is a plain network of the same depth. The other columns have "
+            "about as many parameters again"
+        ),
+        depth_counts="convolutions of the deepest column, without the classifier",
     )

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from depthbench.errors import BadInput
 
-MAX_SHAPES = 10_000  # torch compiles one kernel per shape, by default at most 8; a DenseNet has hundreds
+MAX_SHAPES = 1024  # torch compiles one kernel per shape, by default at most 8; a DenseNet has many shapes
 
 
 class Respond(Protocol):

@@ -55,7 +55,8 @@ class Uses:
     """Whether a tensor that must be joined with another one is no longer there."""
     is_inseparable: bool = False
     """Whether single uses have no values: their numbers do not follow the forward pass, as with activations
-    that are computed again, or their gradients add up over several backward passes."""
+    that are computed again, or their gradients add up over several backward passes, or some were in a
+    transformation."""
 
     def __contains__(self, use: int) -> bool:
         return use in self.summaries or use in self.tensors
@@ -298,7 +299,8 @@ class Recorder:
         """Return `values` as they were measured so far."""
         measured = dict(self._compared)
         for (index, name), uses in self._uses.items():
-            uses.is_lost = uses.is_lost or self._is_transformed(index, name)
+            if self._is_transformed(index, name):
+                uses.is_lost = uses.is_inseparable = True
         for name, measure_all in self.at_once.items():
             kept = {
                 index: joined(uses.tensors)
@@ -332,8 +334,6 @@ class Recorder:
             parts = [process[index, name] for process in processes if (index, name) in process]
             is_of_weights = self.probes[name].of in OF_WEIGHTS
             if index >= len(self.layers) or is_of_weights or any(part.is_inseparable for part in parts):
-                continue
-            if self._is_transformed(index, name):
                 continue
             first_row = len(self.layers) + index * self.each_use
             for place in range(self.each_use):

@@ -42,6 +42,8 @@ def build(name, **options):
 def small(name):
     """Return options that make a network small."""
     sizes = {"width": 4, "growth": 4, "widen": 2}
+    if name.startswith("googlenet"):
+        sizes["width"] = 1  # so that few of its 57 convolutions differ in shape, each of which is compiled
     return {key: size for key, size in sizes.items() if key in NETWORKS[name].takes}
 
 
@@ -177,7 +179,7 @@ def test_recomputed_activations_change_no_bit_and_fused_kernels_little(name):
     expected = step(lambda network: None)
     recomputed = step(lambda network: recompute_activations(network, (6, *shape(name))))
     assert all(torch.equal(a, b) for a, b in zip(expected, recomputed, strict=True))
-    if NETWORKS[name].fuses:
+    if NETWORKS[name].fuses and name != "densenet_imagenet":  # densenet_bc has its blocks in fewer shapes
         fused = step(lambda network: fuse(network, "eager"))
         for a, b in zip(expected, fused, strict=True):
             torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4)

@@ -110,6 +110,20 @@ def test_a_scale_is_one_number_or_one_per_channel():
     assert [tuple(p.shape) for p in per_channel.parameters()] == [(2, 1, 1)]
 
 
+def test_pooling_halves_each_side_down_to_one_pixel():
+    x = torch.arange(10.0).view(1, 1, 2, 5)
+    assert halve(x).tolist() == [[[[6, 8]]]]
+    assert halve(halve(x)).tolist() == [[[[8]]]]
+    assert halve(halve(halve(x))).tolist() == [[[[8]]]]
+
+
+def test_a_map_is_averaged_to_a_side_or_repeated():
+    x = torch.arange(16.0).view(1, 1, 4, 4)
+    assert to_side(x, 4) is x
+    assert to_side(x, 2).tolist() == [[[[2.5, 4.5], [10.5, 12.5]]]]
+    assert to_side(x[:, :, :1, :1], 2).tolist() == [[[[0, 0], [0, 0]]]]
+
+
 @pytest.mark.parametrize(
     ("layer", "shape"),
     [
@@ -151,17 +165,3 @@ def test_tat_keeps_the_second_moment_at_the_slope_of_the_depth():
         assert activation(z).square().mean().item() == pytest.approx(1, abs=0.01)
         slopes.append((activation(-z.abs()) / activation(z.abs())).abs().mean().item())
     assert slopes == pytest.approx([0.16444, 0.58643], abs=2e-3)
-
-
-def test_pooling_halves_each_side_down_to_one_pixel():
-    x = torch.arange(10.0).view(1, 1, 2, 5)
-    assert halve(x).tolist() == [[[[6, 8]]]]
-    assert halve(halve(x)).tolist() == [[[[8]]]]
-    assert halve(halve(halve(x))).tolist() == [[[[8]]]]
-
-
-def test_a_map_is_averaged_to_a_side_or_repeated():
-    x = torch.arange(16.0).view(1, 1, 4, 4)
-    assert to_side(x, 4) is x
-    assert to_side(x, 2).tolist() == [[[[2.5, 4.5], [10.5, 12.5]]]]
-    assert to_side(x[:, :, :1, :1], 2).tolist() == [[[[0, 0], [0, 0]]]]

@@ -79,10 +79,10 @@ CHANGED = {
         "reduction": 8,
         "growth": 24,
         "transform_bias": -4.0,
+        "stem": "cifar",
         "drop_path": 0.3,
         "learned_scale": "scalar",
         "tat_eta": 0.9,
-        "stem": "cifar",
     },
     "recipe": {
         "steps": 10,
