@@ -106,7 +106,7 @@ def test_frontier_finds_where_networks_stop_training_and_reports_it(tmp_path):
     ("arguments", "complaint"),
     [
         ("nosuch", "no network is called 'nosuch'"),
-        ("plain_mlp --set options.order=full_pre", "options.order: plain_mlp has no such option"),
+        ("plain_mlp --set options.shortcut=B", "options.shortcut: plain_mlp has no such option"),
         ("plain --deepest 7", "--deepest 7: the shallowest plain network has depth 8"),
         ("plain --below 0", "frontier: below = 0.0: should be above 0"),
     ],
@@ -315,7 +315,7 @@ def folders(tmp_path):
         ("--depths 20,x", "--depths 20,x: 'x' is not a whole number; write e.g. --depths 20,56,110"),
         ("--depths=", "--depths has no value: write e.g. --depths 20,56,110"),
         ("--depths 0", "depth"),
-        ("--networks nosuch", "no network is called 'nosuch'; networks: plain, plain_bottleneck"),
+        ("--networks nosuch", "no network is called 'nosuch'; networks: densenet, densenet_bc"),
         ("--networks resnets", "did you mean 'resnet'?"),
         ("--seeds 0", "--seeds 0: the number of seeds is 1 to"),
         ("--seeds -1,2", "grid.seed"),
