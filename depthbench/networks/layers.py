@@ -135,22 +135,29 @@ def weighted_layers(network: nn.Module) -> list[Layer]:
     A network may name them with a method `weighted_layers()`. The built-in ones omit the projections of
     shortcuts, as the paper does. Without the method, the layers are all convolutions and linear maps in the
     order of registration, among them the four projections of nn.MultiheadAttention. If the last of several
-    layers is a linear map and not such a projection, it is the classifier.
+    layers is a linear map and not such a projection, it is the classifier. Stored rows number such layers in
+    the order of their first use (see probes/order.py).
 
     Raises ValueError if there is no such layer."""
     own: Callable[[], list[Layer]] | None = getattr(network, "weighted_layers", None)
     if own is not None:
         return own()
     layers = registered_layers(network)
+    if not layers:
+        raise ValueError(f"{type(network).__name__} has no convolution and no linear layer to measure")
+    return staged(layers)
+
+
+def staged(layers: Sequence[Layer]) -> list[Layer]:
+    """Return layers that the network does not name itself, in this order, with their stages."""
+    found = [layer._replace(stage="1") for layer in layers]
     outputs = [
         layer.weighted.out_proj for layer in layers if isinstance(layer.weighted, nn.MultiheadAttention)
     ]
-    last = layers[-1].weighted if layers else None
+    last = layers[-1].weighted
     if len(layers) > 1 and isinstance(last, nn.Linear) and not any(last is output for output in outputs):
-        layers[-1] = layers[-1]._replace(stage="fc")
-    if not layers:
-        raise ValueError(f"{type(network).__name__} has no convolution and no linear layer to measure")
-    return layers
+        found[-1] = found[-1]._replace(stage="fc")
+    return found
 
 
 def registered_layers(network: nn.Module) -> list[Layer]:

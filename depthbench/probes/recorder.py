@@ -21,9 +21,10 @@ from torch.utils.weak import TensorWeakRef
 from depthbench.machine.precision import widest_float
 from depthbench.networks.attention import projected
 from depthbench.networks.cost import is_built_in
-from depthbench.networks.layers import NORMS, current_weight, weighted_layers
+from depthbench.networks.layers import NORMS, current_weight, staged, weighted_layers
 from depthbench.probes.attention import follow_projections
 from depthbench.probes.kept import KeptGradients
+from depthbench.probes.order import OrderOfUse
 from depthbench.probes.probe import Probe
 from depthbench.probes.rows import rows_of, selected
 from depthbench.probes.uncompiled import uncompiled
@@ -134,7 +135,11 @@ class Recorder:
         self.selected = selected(network, self.probes)
         self.each_use = each_use
         self.rows = rows_of(self.layers, self.selected, each_use)
-        """The meaning of the rows of `values`: layers, their single uses, selected modules and parameters."""
+        """The meaning of the rows of `values`: layers, their single uses, selected modules and parameters.
+
+        A probed step shows the order in which a network uses layers that it does not name itself. Their rows
+        then get other numbers and stages."""
+        self._order = None if hasattr(network, "weighted_layers") else OrderOfUse(self.layers)
         self.at_once = {
             name: probe.measure_all
             for name, probe in self.probes.items()
@@ -214,6 +219,26 @@ class Recorder:
                     values[index, column] = one_number(name, probe.measure(weight, after))
         return values
 
+    def layer_order(self) -> list[str]:
+        """Return the names of the layers in their order of use as far as it is known, for a checkpoint."""
+        return [] if self._order is None else self._order.state()
+
+    def restore_layer_order(self, names: Sequence[str]) -> None:
+        """Go back to a `layer_order`."""
+        if self._order is not None:
+            self._order.restore(names)
+            self._number_rows()
+
+    def _number_rows(self) -> None:
+        """Number the rows of layers in their order of use."""
+        if self._order is None:
+            return
+        order = self._order.order
+        for index, layer in zip(order, staged([self.layers[index] for index in order]), strict=True):
+            self.layers[index] = layer
+        numbers = [number for number, _ in sorted(enumerate(order, 1), key=lambda place: place[1])]
+        self.rows = rows_of(self.layers, self.selected, self.each_use, numbers=numbers)
+
     def state(self) -> dict[str, Tensor]:
         """Return the gradients that the next step is compared with, for a checkpoint: layer -> dL/dW."""
         return self._kept.state()
@@ -227,6 +252,7 @@ class Recorder:
         self._before.clear()
         self._force_eager()
         self._follow_weights()
+        self._handles += [] if self._order is None else self._order.hooks(in_backward_pass)
         gradients = self._probes_of("preactivation_gradient")
         responses = self._probes_of("response")
         for index, layer in enumerate(self.layers):
@@ -297,6 +323,8 @@ class Recorder:
 
     def collected(self) -> Tensor:
         """Return `values` as they were measured so far."""
+        if self._order is not None and self._order.end_pass():
+            self._number_rows()
         measured = dict(self._compared)
         for (index, name), uses in self._uses.items():
             if self._is_transformed(index, name):

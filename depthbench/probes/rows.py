@@ -57,12 +57,21 @@ def _everything(network: nn.Module) -> Iterator[tuple[str, nn.Module, nn.Paramet
                 yield name, module, parameter
 
 
-def rows_of(layers: Sequence[Layer], others: Sequence[Selected] = (), uses: int = 0) -> list[Row]:
-    """Return a row for each layer, `uses` rows of single uses of each, and a row for each of `others`."""
-    rows = [Row(index, layer.name, layer.stage) for index, layer in enumerate(layers, 1)]
+def rows_of(
+    layers: Sequence[Layer],
+    others: Sequence[Selected] = (),
+    uses: int = 0,
+    *,
+    numbers: Sequence[int] | None = None,
+) -> list[Row]:
+    """Return a row for each layer, `uses` rows of single uses of each, and a row for each of `others`.
+
+    numbers: those of the layers, from 1, if they are in another order than depth."""
+    numbers = range(1, len(layers) + 1) if numbers is None else numbers
+    rows = [Row(number, layer.name, layer.stage) for number, layer in zip(numbers, layers, strict=True)]
     rows += [
-        Row(index, f"{layer.name}[{use}]", layer.stage, use=use)
-        for index, layer in enumerate(layers, 1)
+        Row(number, f"{layer.name}[{use}]", layer.stage, use=use)
+        for number, layer in zip(numbers, layers, strict=True)
         for use in range(uses)
     ]
     rows += [Row(index, other.name, "", tuple(other.probes)) for index, other in enumerate(others, 1)]

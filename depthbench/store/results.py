@@ -15,6 +15,7 @@ from depthbench.probes.columns import RUN_COLUMNS as KEYS
 from depthbench.schema import Section
 from depthbench.store.index import read_records
 from depthbench.store.mirror import shown
+from depthbench.store.numbering import numbered_alike
 from depthbench.store.record import FINISHED, REQUIRED_TABLES, Final, Table
 from depthbench.store.remote import fetch
 from depthbench.store.study_store import StudyStore
@@ -199,7 +200,7 @@ def join_results(path: str | Path, rows: Rows, *, layers: bool = True) -> Result
     because equal values are one object."""
     import pandas as pd
 
-    joined = _join_tables(path, rows, "layers") if layers else pd.DataFrame()
+    joined = numbered_alike(_join_tables(path, rows, "layers"), rows) if layers else pd.DataFrame()
     return Results(pd.DataFrame(rows), _join_tables(path, rows, "history"), joined)
 
 

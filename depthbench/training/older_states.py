@@ -15,5 +15,6 @@ def upgraded(state: dict[str, Any]) -> dict[str, Any]:
         values = records["probed_values"]
         measured = [] if values is None else [torch.ones(step.shape, dtype=torch.bool) for step in values]
         state = {**state, "records": {**records, "measured": measured}}
-    # older versions did not measure memory, used one process per run, and had no probes of two steps
-    return {"peak_memory": None, "processes": 1, "probes": {}, **state}
+    # older versions did not measure memory, used one process per run, had no probes of two steps, and
+    # numbered layers in the order of registration
+    return {"peak_memory": None, "processes": 1, "probes": {}, "layer_order": [], **state}

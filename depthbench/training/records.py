@@ -77,6 +77,10 @@ class Records:
         `read` computes values of the row from them, by default from those of `Step.take_sums`."""
         self._pending.append(_Pending(row, numbers, read))
 
+    def number(self, rows: Sequence[Row]) -> None:
+        """Let `rows`, which are the same ones with other numbers and stages, hold for all steps."""
+        self._rows_probed = list(rows)
+
     def add_probed(self, step: int, values: Tensor, is_measured: np.ndarray | None = None) -> None:
         """Add the values (rows, probes) of a probed step, and whether each was measured. None: all were."""
         self._probed_steps.append(step)
@@ -144,18 +148,24 @@ class Records:
         return frame
 
     def _kept_rows(self, measured: np.ndarray) -> list[int]:
-        """Return the indices of the rows to store. `measured`: (steps, rows, probes)."""
+        """Return the indices of the rows to store, in their order. `measured`: (steps, rows, probes)."""
         is_measured: np.ndarray = np.asarray(measured.any(axis=(0, 2)))
         repeated = {
             row.layer
             for row, is_known in zip(self._rows_probed, is_measured, strict=True)
             if row.use and is_known
         }
-        return [
+        kept = [
             index
             for index, row in enumerate(self._rows_probed)
             if row.use is None or (row.layer in repeated and is_measured[index])
         ]
+        return sorted(kept, key=self._place)
+
+    def _place(self, index: int) -> tuple[bool, bool, int, int]:
+        """Return the key by which the rows of a step are sorted: layers, their single uses, then others."""
+        row = self._rows_probed[index]
+        return bool(row.selected_by), row.use is not None, row.layer, row.use or 0
 
     def _values(self) -> Tensor | None:
         """Return all probed values (steps, rows, probes) in host memory, or None before the first ones."""

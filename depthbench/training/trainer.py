@@ -218,6 +218,7 @@ class Trainer:
             values = self.make_step(batch, self.lr, probed=self.run.is_probed(self.step), keeps=self._keeps)
         if values is not None:
             self.records.add_probed(self.step, values, self.recorder.is_measured)
+            self.records.number(self.recorder.rows)
             self.unmeasured |= self.recorder.reasons
         self.step += 1
         self.batches_hash = self.batches.hash
@@ -399,6 +400,7 @@ class Trainer:
             "records": self.records.state(),
             "learning_rate": self.learning_rate.state(),
             "probes": self.recorder.state(),
+            "layer_order": self.recorder.layer_order(),
         }
         if self.device.type == "cuda":
             state["cuda_rng"] = torch.cuda.get_rng_state(self.device)
@@ -421,6 +423,8 @@ class Trainer:
             self.eager_step.sums.copy_(state["sums"])
             self.records.restore(state["records"], self.device)
             self.recorder.restore(state["probes"])
+            self.recorder.restore_layer_order(state["layer_order"])
+            self.records.number(self.recorder.rows)
         self.batches.restore(state["batches"])
         self.batches_hash = state["batches_hash"]
         self.learning_rate.restore(state["learning_rate"])

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -13,9 +14,10 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from depthbench.errors import BadInput
 from depthbench.networks.layers import Layer
+from depthbench.probes.order import OrderOfUse
 from depthbench.probes.probe import Probe
 from depthbench.probes.recorder import FROZEN, Recorder, Uses, first_tensor
-from depthbench.probes.rows import Selected
+from depthbench.probes.rows import Selected, rows_of
 from depthbench.watching.scaling import Scale, noticing_scale
 from depthbench.watching.wrappers import Subject, is_sharded, whole
 
@@ -48,7 +50,9 @@ class LoopRecorder(Recorder):
                     "`combine`; leave it out with probes="
                 )
         self.layers = [each._replace(name=_without_wrappers(each.name)) for each in self.layers]
-        self.rows = [row._replace(name=_without_wrappers(row.name)) for row in self.rows]
+        self.selected = [replace(each, name=_without_wrappers(each.name)) for each in self.selected]
+        self.rows = rows_of(self.layers, self.selected, each_use)
+        self._order = None if self._order is None else OrderOfUse(self.layers)
         self.subject = subject
         self._may_be_compiled = True  # the loop may compile it
         self._scale: Tensor | None = None

@@ -19,6 +19,7 @@ from depthbench.networks.cost import count_parameters
 from depthbench.networks.layers import Layer, depth_of, outside_of_layers, weighted_layers
 from depthbench.networks.lazy import is_lazy
 from depthbench.probes import DEFAULT, PROBES
+from depthbench.probes.order import stored_order
 from depthbench.probes.settings import Probe
 from depthbench.registry import look_up
 from depthbench.store.record import (
@@ -271,9 +272,10 @@ class Watch:
 
     def _resume(self, store: RunStore) -> None:
         """Take over the rows up to the steps made, and what the stored record says of them."""
-        self._records.resume(
-            {name: store.frame(name) for name in REQUIRED_TABLES}, self.steps_made, self._device
-        )
+        tables = {name: store.frame(name) for name in REQUIRED_TABLES}
+        self._records.resume(tables, self.steps_made, self._device)
+        self._recorder.restore_layer_order(stored_order(tables["layers"], self._recorder.probes))
+        self._records.number(self._recorder.rows)
         before = store.read() or self._record
         self._unmeasured |= before.execution.not_measured or {}
         self._earlier_seconds = before.timing.seconds or 0.0
@@ -337,6 +339,7 @@ class Watch:
         self._unmeasured |= self._recorder.reasons
         if not self.has_diverged:
             self._records.add_probed(index, values, self._recorder.is_measured)
+            self._records.number(self._recorder.rows)
 
     def log(self, **values: Any) -> None:
         """Log numbers or tensors with one number, after a step.

@@ -1,6 +1,7 @@
 import copy
 import math
 
+import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
@@ -216,3 +217,41 @@ def test_all_is_measured_or_named_once_with_the_reason(tiny, digits, monkeypatch
     late = table.loc[(1, "late")]
     assert late["not_measured"] == "grad_norm_weight,weight_norm"
     assert late["grad_norm_preact"] > 0
+
+
+class HeadFirst(nn.Module):
+    """Registers its layers from the output to the input."""
+
+    def __init__(self, depth, in_channels, num_classes, width):
+        super().__init__()
+        self.head = nn.Linear(width, num_classes)
+        self.second, self.first = nn.Linear(width, width), nn.Linear(64, width)
+
+    def forward(self, x):
+        return self.head(self.second(self.first(x.flatten(1))))
+
+
+@pytest.mark.parametrize("is_older", [False, True])
+def test_layers_are_numbered_in_the_order_of_their_use(tiny, digits, monkeypatch, is_older):
+    """The head is not early on the layer axis, and every row of a resumed run has the same numbering."""
+    monkeypatch.setitem(NETWORKS, "backwards", Family(HeadFirst))
+    study = tiny(grid={"network": ["backwards"], "depth": [3]}, probe={"steps": [0, 1, 3]})
+    trainer, again = (Trainer(next(study.runs()), digits, CPU) for _ in range(2))
+    expected = ["first", "second", "head"]
+    trainer.advance()
+    trainer.advance()
+    assert trainer.records.layers()["name"].tolist() == expected * 2
+    state = copy.deepcopy(trainer.state())
+    if is_older:
+        del state["layer_order"]
+    again.restore(state)
+    names = expected if not is_older else expected[::-1]
+    assert again.records.layers()["name"].tolist() == names * 2
+    for _ in range(2):
+        trainer.advance()
+        again.advance()
+    layers = again.records.layers()
+    pd.testing.assert_frame_equal(layers, trainer.records.layers())
+    assert layers["name"].tolist() == expected * 3
+    assert layers["layer"].tolist() == [1, 2, 3] * 3
+    assert layers["stage"].tolist() == ["1", "1", "fc"] * 3

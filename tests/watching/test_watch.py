@@ -266,6 +266,27 @@ def test_a_run_that_resumes_a_checkpoint_keeps_its_rows_up_to_there(path, error)
         depthbench.watch(network, path / "parts", name="my-net", **options, steps_made=3)
 
 
+class Backwards(Shared):
+    """Registers its head first."""
+
+    def __init__(self):
+        super().__init__()
+        self.head, self.b, self.a = (self._modules.pop(name) for name in ("head", "b", "a"))
+
+
+@pytest.mark.parametrize("steps", [None, [0]])
+def test_layers_are_numbered_in_the_order_of_their_use(path, steps):
+    network = Backwards()
+    run_id = train_until(KeyboardInterrupt(), path, network, 2, probe_steps=steps).run.run_id
+    train_until(None, path, network, 2, probe_steps=steps, steps_made=2)
+    layers = StudyStore(path).run(run_id).frame("layers")
+    assert [*dict(network.named_children())] == ["head", "b", "a"]
+    for _, rows in layers.groupby("step"):
+        assert rows["name"].tolist() == ["a", "b", "head"]
+        assert rows["layer"].tolist() == [1, 2, 3]
+        assert rows["stage"].tolist() == ["1", "1", "fc"]
+
+
 def test_a_run_cannot_be_continued_with_other_layers_or_damaged_tables(path):
     network = build()
     watch = train_until(KeyboardInterrupt(), path, network, 3)

@@ -1,0 +1,95 @@
+"""The order in which a network uses its layers. It numbers layers that the network does not name itself."""
+
+from collections.abc import Callable, Collection, Sequence
+from typing import TYPE_CHECKING
+
+from torch import nn
+from torch.utils.hooks import RemovableHandle
+
+from depthbench.networks.layers import Layer
+from depthbench.probes.columns import NOT_MEASURED, SELECTED_BY, USE
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class OrderOfUse:
+    """The order in which forward passes first use `layers`.
+
+    A layer that a pass uses for the first time, e.g. after stochastic depth skipped it, comes right after the
+    layer that this pass used before it. Layers that were never used come last, as they are registered."""
+
+    def __init__(self, layers: Sequence[Layer]):
+        self._layers = list(layers)
+        self._known: list[int] = []  # indices into layers
+        self._pass: dict[int, None] = {}  # those of the current step, in the order of their first calls
+        self._gradients: dict[int, None] = {}  # and in the order in which their weights get gradients
+
+    @property
+    def order(self) -> list[int]:
+        """The indices of all layers, input side first."""
+        return [*self._known, *sorted(set(range(len(self._layers))) - set(self._known))]
+
+    def hooks(self, is_repeated: Callable[[], bool]) -> list[RemovableHandle]:
+        """Add hooks that follow the calls and the gradients of the layers in a step. Forget the step before.
+
+        is_repeated: whether a call repeats an earlier one, to compute activations again."""
+        self._pass, self._gradients = {}, {}
+        indices: dict[nn.Module, list[int]] = {}
+        for index, layer in enumerate(self._layers):
+            indices.setdefault(layer.weighted, []).append(index)
+        for module, own in list(indices.items()):
+            if isinstance(module, nn.MultiheadAttention):  # does not call its output projection
+                own += indices.pop(module.out_proj, [])
+
+        def follow(module: nn.Module, *arguments: object) -> None:
+            if not is_repeated():
+                self._pass.update(dict.fromkeys(indices[module]))
+
+        handles = [module.register_forward_hook(follow) for module in indices]
+        for index, layer in enumerate(self._layers):
+            handles += [
+                parameter.register_hook(lambda gradient, index=index: self._gradients.setdefault(index))
+                for parameter in layer.weight_parameters
+                if parameter.requires_grad
+            ]
+        return handles
+
+    def end_pass(self) -> bool:
+        """Take over the order of a step after its backward pass. Return whether anything new is known.
+
+        A weight that was used without a call of its layer has the place that the backward pass shows: it gets
+        its gradient just after the layer that follows."""
+        before = list(self._known)
+        called = list(self._pass)
+        parameters = {id(p) for index in called for p in self._layers[index].weight_parameters}
+        follower = None
+        for index in self._gradients:
+            if index not in called and parameters.isdisjoint(map(id, self._layers[index].weight_parameters)):
+                called.insert(len(called) if follower is None else called.index(follower), index)
+            follower = index if index in called else follower
+        for place, index in enumerate(called):
+            if index not in self._known:
+                self._known.insert(self._known.index(called[place - 1]) + 1 if place else 0, index)
+        return self._known != before
+
+    def state(self) -> list[str]:
+        """Return the names of the layers in the order that is known, for a checkpoint."""
+        return [self._layers[index].name for index in self._known]
+
+    def restore(self, names: Sequence[str]) -> None:
+        """Go back to the known order `names`. Layers that no longer exist are left out."""
+        indices = {layer.name: index for index, layer in enumerate(self._layers)}
+        self._known = [indices[name] for name in names if name in indices]
+
+
+def stored_order(layers: "pd.DataFrame", probes: Collection[str]) -> list[str]:
+    """Return the names of the layers with a value in a stored layers.parquet, in the order of their numbers.
+
+    probes: the names of all probes of the run."""
+    for column in (SELECTED_BY, USE):
+        if column in layers:
+            layers = layers[layers[column].isna() | (layers[column] == "")]
+    if NOT_MEASURED in layers:
+        layers = layers[[set(probes) > set(names.split(",")) or not names for names in layers[NOT_MEASURED]]]
+    return list(layers.sort_values("layer")["name"].unique())
