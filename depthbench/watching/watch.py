@@ -93,7 +93,8 @@ def watch(
     - depth: depth of the network. Default: its number of weighted layers. The four projections of a module of
       attention count once.
     - seed: distinguishes runs of the same network and depth.
-    - steps: planned number of updates, if known. The last step is then probed as well.
+    - steps: planned number of updates, if known. The last step is then probed as well. A run that makes more
+      says so, and its record has the number that it made.
     - probes: names from `depthbench list probes`. Default: the four that `depthbench run` measures, too.
     - probe_steps: steps to probe. Default: 0, 1, 2, 5, 10, 20, 50, ...
     - every: also probe every N steps.
@@ -324,6 +325,11 @@ class Watch:
         finally:
             self._is_in_step = False
         self.steps_made += 1
+        if self.steps_made - 1 == self.run.steps:
+            self._say(
+                f"{self.run.run_id} makes more updates than steps={self.run.steps} states; all are recorded, "
+                "but the last one is probed only if it is due"
+            )
         self._keep_up()
 
     def _is_probed(self, index: int) -> bool:
@@ -440,9 +446,13 @@ class Watch:
             if must_succeed:
                 raise
             if not self._has_warned:
-                line = f"watch: {self._store.location} cannot be written: {one_line(problem)}"
-                print(printable(line), file=sys.stderr)
+                self._say(f"{self._store.location} cannot be written: {one_line(problem)}")
             self._has_warned = True
+
+    def _say(self, text: str) -> None:
+        """Print a line on stderr, in the process that writes."""
+        if self._store is not None:
+            print(printable(f"watch: {text}"), file=sys.stderr)
 
     def _facts(self, status: Status) -> dict[str, Any]:
         """Return what the record says about the run so far."""
@@ -452,9 +462,13 @@ class Watch:
             final = self._records.tracker.final(self._records.rows, self.run.chance_error)
             if self.run.chance_error is None:  # a diverged run counts at chance error, which is unknown
                 final = {}
+        if self.run.steps is not None:
+            planned: int | None = max(self.run.steps, self.steps_made)
+        else:
+            planned = self.steps_made if status == "done" else None
         return {
             "step": step,
-            "steps": self.run.steps or (self.steps_made if status == "done" else None),
+            "steps": planned,
             "final": Final(**final),
             "execution": HowExecuted(**self._execution()),
             "timing": Timing(seconds=round(self._earlier_seconds + time.perf_counter() - self._started, 3)),

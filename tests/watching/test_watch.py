@@ -266,6 +266,29 @@ def test_a_run_that_resumes_a_checkpoint_keeps_its_rows_up_to_there(path, error)
         depthbench.watch(network, path / "parts", name="my-net", **options, steps_made=3)
 
 
+def test_more_updates_than_stated_are_recorded_and_said_once(path, capsys):
+    network = build()
+    with depthbench.watch(network, path, name="my-net", steps=3, log_every=1) as watch:
+        make_steps(watch, network, 3)
+        assert capsys.readouterr().err == ""
+        make_steps(watch, network, 3)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "makes more updates than steps=3 states" in line
+    record = record_of(path, "done")
+    assert (record.step, record.steps) == (6, 6)
+    results = load_results(path)
+    assert results.history["step"].tolist() == [1, 2, 3, 4, 5, 6]
+    assert results.layers["step"].unique().tolist() == [0, 1, 2, 5]
+
+
+def test_fewer_updates_than_stated_keep_the_number_that_was_planned(path):
+    network = build()
+    with depthbench.watch(network, path, name="my-net", steps=9) as watch:
+        make_steps(watch, network, 2)
+    record = record_of(path, "done")
+    assert (record.step, record.steps) == (2, 9)
+
+
 class Backwards(Shared):
     """Registers its head first."""
 
