@@ -3,14 +3,14 @@
 import contextlib
 import inspect
 import json
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
-from pydantic_core import PydanticSerializationError
+from pydantic_core import ErrorDetails, PydanticSerializationError
 
 from depthbench.errors import BadInput, any_of, nearest
 from depthbench.schema import explain
@@ -154,7 +154,18 @@ def _adapter(kind: Any, default: Any) -> TypeAdapter[Any] | None:
 
 def _explain(error: ValidationError, key: str) -> str:
     errors = [each for each in error.errors() if each["type"] != "none_required"] or error.errors()
+    missing = [each["loc"][-1] for each in errors if each["type"] == "missing"]
+    if missing:
+        places = [place for place in missing if isinstance(place, int)]
+        return f"should have {max(places) + 1} values" if places else f"should have a key {missing[0]!r}"
     problems = dict.fromkeys(explain(each, key) for each in errors)
+    position = _position(errors)
     if all(problem.startswith("should be ") for problem in problems):
-        return f"should be {any_of([problem.removeprefix('should be ') for problem in problems])}"
-    return next(iter(problems))
+        return f"should be {any_of([problem.removeprefix('should be ') for problem in problems])}{position}"
+    return next(iter(problems)) + position
+
+
+def _position(errors: Sequence[ErrorDetails]) -> str:
+    """Return where in a list the first value is that is wrong, in words. "" if it is in no list."""
+    places = [place for place in errors[0]["loc"] if isinstance(place, int)]
+    return f" at position {places[0] + 1}" if places else ""

@@ -33,6 +33,7 @@ BOUNDS = {
     "less_than": ("lt", "below"),
     "less_than_equal": ("le", "at most"),
 }
+LISTS = ("list_type", "tuple_type", "set_type", "frozen_set_type")
 TABLES = ("model_type", "model_attributes_type", "dict_type")
 
 
@@ -49,7 +50,7 @@ def explain(error: Mapping[str, Any], key: str, example: list | None = None) -> 
         return f"should be {words} {f'{limit:g}' if isinstance(limit, float) else limit}"
     if kind in TABLES:
         return f"should be a table: write its keys below [{key}]"
-    if kind == "list_type":
+    if kind in LISTS:
         if example is None and isinstance(value, str):  # `--set names=[a,b]` is text without quotes
             example = [part.strip() for part in value.strip("[] ").split(",")]
         elif example is None and isinstance(value, int | float):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import pytest
@@ -19,6 +20,12 @@ class Mode(enum.Enum):
     SLOW = "slow"
 
 
+@dataclass
+class Table:
+    x: int
+    y: int
+
+
 class Builder:
     def __init__(
         self,
@@ -32,6 +39,9 @@ class Builder:
         clip: float | None = None,
         bias=True,
         heads=4,
+        pair: tuple[int, int] = (1, 2),
+        maybe: tuple[int, int] | None = None,
+        table: Table | None = None,
         act: Callable = len,
         kind: type = dict,
         **others,
@@ -53,6 +63,9 @@ def test_keyword_parameters_that_a_study_file_can_hold_are_options(options):
         "clip": None,
         "bias": True,
         "heads": 4,
+        "pair": [1, 2],
+        "maybe": None,
+        "table": None,
     }
 
 
@@ -83,7 +96,15 @@ def test_a_builder_gets_arguments_of_its_types(options):
         ({"clip": "x"}, 'options.clip = "x": should be a number (an'),
         ({"heads": "x"}, 'options.heads = "x": should be a whole number or a number'),
         ({"bias": 1}, "options.bias = 1: should be true or false"),
-        ({"widths": 4}, "options.widths = 4: should be"),
+        ({"widths": 4}, "options.widths = 4: should be a list in square brackets, such as [4] (an option"),
+        ({"widths": [4, "x"]}, 'options.widths = [4, "x"]: should be a whole number at position 2 (an'),
+        ({"pair": [3]}, "options.pair = [3]: should have 2 values (an option of net)"),
+        ({"pair": []}, "options.pair = []: should have 2 values (an option of net)"),
+        ({"pair": [3, 4, 5]}, "options.pair = [3, 4, 5]: should have at most 2 values (an option of net)"),
+        ({"pair": [3, "x"]}, 'options.pair = [3, "x"]: should be a whole number at position 2 (an option'),
+        ({"pair": 3}, "options.pair = 3: should be a list in square brackets"),
+        ({"maybe": [3]}, "options.maybe = [3]: should have 2 values (an option of net)"),
+        ({"table": {"x": 1}}, "options.table = {\"x\": 1}: should have a key 'y' (an option of net)"),
     ],
 )
 def test_other_values_are_refused_in_one_line(options, values, message):
