@@ -154,13 +154,16 @@ class StudyStore:
         return study.model_copy(update={"evaluate": study.evaluate.model_copy(update=kept)})
 
     def check_code(self, study: Study) -> None:
-        """Raise BadInput if stored runs of a network in `study` used another version of its plug-in."""
-        plugins = {run.network: run.plugin for run in study.runs()}
+        """Raise BadInput if stored runs of a network in `study` used other versions of plug-ins."""
+        runs = {run.network: run for run in study.runs()}
         for record in self.records():
-            if plugins.get(record.network, record.plugin) != record.plugin:
+            run = runs.get(record.network)
+            if run is not None and run.plugin != record.plugin:
+                edited = run.other_code(record.plugin)
+                how = f"by another version of {' and of '.join(edited)}" if edited else "with other plug-ins"
                 raise BadInput(
-                    f"{self.location} holds runs of {record.network} by another version of its plug-in: add "
-                    "--name NAME to store the new runs as another study"
+                    f"{self.location} holds runs of {record.network} {how}: add --name NAME to store the new "
+                    "runs as another study"
                 )
 
     @contextlib.contextmanager

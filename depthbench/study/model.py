@@ -149,16 +149,19 @@ class Variant(Section):
         return self
 
 
-def _code_of(family: str, shared: Shared, recipe: Recipe) -> list[Entry]:
+def _code_of(family: str, shared: Shared, recipe: Recipe) -> dict[str, Entry]:
     """Return the network, optimiser, probes and data set of a run, whose code affects its results.
 
-    family: the name in NETWORKS. Raises BadInput for an unknown name."""
-    optimizer = look_up(OPTIMIZERS, "optimizer", recipe.optimizer)
-    probes = [look_up(PROBES, "probe", name) for name in shared.probe.names]
-    entries: list[Entry] = [look_up(NETWORKS, "network", family), optimizer, *probes]
+    The keys say what an entry is, e.g. "probe weight_norm". family: the name in NETWORKS. Raises BadInput for
+    an unknown name."""
+    named: list[tuple[str, Mapping[str, Entry], str]] = [
+        ("network", NETWORKS, family),
+        ("optimizer", OPTIMIZERS, recipe.optimizer),
+        *(("probe", PROBES, name) for name in shared.probe.names),
+    ]
     if shared.data.path is None:
-        entries.append(look_up(DATASETS, "data set", shared.data.name))
-    return entries
+        named.append(("data set", DATASETS, shared.data.name))
+    return {f"{noun} {name}": look_up(entries, noun, name) for noun, entries, name in named}
 
 
 def _hash_of(code: Iterable[Entry]) -> str:
@@ -200,11 +203,19 @@ class Run(Shared):
         """Raise BadInput unless the code that this process has loaded is that with which the run was planned.
 
         It is the code of its network, optimiser, data set and probes."""
-        code = _code_of(self.family, self, self.recipe)
-        if _hash_of(code) != self.plugin:
-            edited = {entry.origin for entry in code if entry.source and entry.source not in self.plugin}
-            names = ", ".join(sorted(edited)) or "a plug-in"
+        if _hash_of(_code_of(self.family, self, self.recipe).values()) != self.plugin:
+            names = " and ".join(self.other_code(self.plugin)) or "a plug-in"
             raise BadInput(f"{names} was edited after the study was planned: rerun the command")
+
+    def other_code(self, plugin: str) -> list[str]:
+        """Return the plug-ins and packages that this run uses and a run with the hash `plugin` did not use.
+
+        Each comes with what this run uses of it, e.g. "my_probe.py (probe rms)"."""
+        used: dict[str, list[str]] = {}
+        for what, entry in _code_of(self.family, self, self.recipe).items():
+            if entry.source and entry.source not in plugin.split("+"):
+                used.setdefault(entry.origin, []).append(what)
+        return [f"{origin} ({', '.join(what)})" for origin, what in used.items()]
 
     def is_probed(self, step: int) -> bool:
         """Return whether layers are measured at `step` (0 <= step < steps)."""
@@ -381,7 +392,7 @@ class Study(Grids, Shared):
         """Return the SHA-256 of the plug-in files that a run of `network` uses, or "" if it uses none."""
         variant = self.variants.get(network)
         family = variant.of if variant is not None else network
-        return _hash_of(_code_of(family, self, self.recipe_of(network)))
+        return _hash_of(_code_of(family, self, self.recipe_of(network)).values())
 
     def to_toml(self) -> str:
         """Return the study as a study file, with all defaults written out."""

@@ -132,7 +132,9 @@ def test_runs_of_an_older_plug_in_are_not_reused(tiny, tmp_path, here):
             )
             study = study.model_copy(update={"frontier": Frontier(below=100.0, deepest=1)})
             if comment:
-                with pytest.raises(BadInput, match="another version of its plug-in: add --name NAME"):
+                with pytest.raises(
+                    BadInput, match=r"by another version of \S+mine.py \(network mine\): add --name NAME"
+                ):
                     find(study, tmp_path)
             else:
                 assert find(study, tmp_path)[0] == [[("mine", 1)]]

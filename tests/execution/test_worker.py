@@ -256,7 +256,7 @@ def test_a_plug_in_that_was_edited_after_the_plan_fails_the_run(parent, monkeypa
     parent.start(steps(1))
     (record,) = parent.ended()
     assert record.status == "failed"
-    assert "p.py was edited after the study was planned: rerun" in record.reason
+    assert "p.py (probe weight_norm) was edited after the study was planned: rerun" in record.reason
 
 
 def test_a_run_that_ends_well_removes_the_error_of_an_earlier_attempt(parent):

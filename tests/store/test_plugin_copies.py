@@ -96,7 +96,7 @@ def test_a_named_copy_takes_the_place_of_an_edited_plugin(results, plugin):
     plugin.write_text(PLUGIN + "# edited\n")
     run = ["run", results / "study.toml", "--results", results.parent, "--dry-run"]
     refused, _ = invoke(*run, "--plugin", plugin)
-    assert "another version of its plug-in" in str(refused)
+    assert f"by another version of {plugin} (network mine): add --name" in str(refused)
     refused, output = invoke(*run, "--plugin", copy)
     assert refused is None, output
 

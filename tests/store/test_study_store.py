@@ -1,15 +1,19 @@
 import os
 import shutil
 from contextlib import nullcontext
+from dataclasses import replace
 
 import pytest
 
+from depthbench.data import DATASETS
 from depthbench.errors import BadInput
 from depthbench.networks import NETWORKS, Family
+from depthbench.probes import PROBES
 from depthbench.store import study_store
 from depthbench.store.results import load_results
 from depthbench.store.study_store import INDEX, UNDECIDED, StudyStore
 from depthbench.study.model import FORMAT
+from depthbench.training.optimizers import OPTIMIZERS
 from tests.store.conftest import write_run
 
 
@@ -46,6 +50,33 @@ def test_networks_of_other_depths_may_join(stored, tiny, monkeypatch):
         ("resnet", 8),
         ("any", 9),
     }
+
+
+@pytest.mark.parametrize(
+    ("entries", "name", "what"),
+    [
+        (NETWORKS, "plain", "network plain"),
+        (OPTIMIZERS, "sgd", "optimizer sgd"),
+        (PROBES, "weight_norm", "probe weight_norm"),
+        (DATASETS, "digits", "data set digits"),
+    ],
+)
+def test_an_edited_plugin_is_named_with_what_the_study_uses_of_it(
+    tmp_path, tiny, monkeypatch, entries, name, what
+):
+    """An edited probe is not an edited network."""
+    for other, known in ((NETWORKS, "plain"), (PROBES, "grad_norm_weight")):  # another plug-in, not edited
+        monkeypatch.setitem(other, known, replace(other[known], source="same", origin="same.py"))
+    store = StudyStore(tmp_path)
+    for source in ("old", "new"):
+        monkeypatch.setitem(entries, name, replace(entries[name], source=source, origin="edited.py"))
+        study = tiny(grid={"network": ["plain"]})
+        if source == "old":
+            with store.opened(study, "hash"):
+                write_run(store, next(study.runs()))
+    message = rf"runs of plain by another version of edited\.py \({what}\): add --name NAME"
+    with pytest.raises(BadInput, match=message):
+        store.check(study, "hash")
 
 
 BARE = {"of": "plain", "options": {"norm": "none"}, "recipe": {"batch_size": 8}}

@@ -539,7 +539,9 @@ def test_a_run_notices_other_code_of_its_network_optimizer_probes_and_data_set(
     run.check_code()
     for source in ("abcd", ""):  # a longer hash with the same start; the code is no longer a plug-in
         monkeypatch.setitem(entries, name, replace(entries[name], source=source))
-        with pytest.raises(BadInput, match=r"^(p.py|a plug-in) was edited after the study was planned"):
+        with pytest.raises(
+            BadInput, match=r"^(p.py \(.*\)|a plug-in) was edited after the study was planned"
+        ):
             run.check_code()
 
 
