@@ -16,6 +16,8 @@ from depthbench.errors import BadInput, any_of, nearest
 from depthbench.schema import explain
 
 STRICT = ConfigDict(strict=True, allow_inf_nan=False)
+NONE = "none"
+"""The value of a study file that stands for None, which TOML lacks."""
 REQUIRED = inspect.Parameter.empty
 """The default of an option that must be set."""
 
@@ -33,11 +35,27 @@ class Parameter:
         """Convert a value of a study file to an argument of the builder, for example a list to a tuple.
 
         Raises ValidationError."""
+        if value == NONE and self.takes_none:
+            return None
         return self.adapter.validate_json(json.dumps(value, default=str))
 
     def stored(self, argument: Any) -> Any:
         """Convert an argument of the builder to a value of a study file. See `parsed`."""
+        if argument is None and self.takes_none:
+            return NONE
         return self.adapter.dump_python(argument, mode="json", warnings=False)
+
+    @cached_property
+    def takes_none(self) -> bool:
+        """Whether None is a value, and a study file spells it "none". False if the text "none" is a value."""
+        return self._allows("null") and not self._allows(json.dumps(NONE))
+
+    def _allows(self, text: str) -> bool:
+        try:
+            self.adapter.validate_json(text)
+        except ValidationError:
+            return False
+        return True
 
     @cached_property
     def default_text(self) -> str | None:
@@ -65,7 +83,7 @@ class Parameters:
     def defaults(self) -> dict[str, Any]:
         """The defaults, as values of a study file. Options that must be set are left out."""
         return {
-            name: parameter.stored(parameter.default)
+            name: None if parameter.default is None else parameter.stored(parameter.default)
             for name, parameter in self.known.items()
             if parameter.default is not REQUIRED
         }

@@ -113,6 +113,21 @@ def test_other_values_are_refused_in_one_line(options, values, message):
     assert str(error.value).startswith(message)
 
 
+def test_none_is_a_value_of_options_that_allow_it_whatever_their_default():
+    def build(a: float | None = 2.0, b: float | None = None, c: str | None = "x", *, d: int | None): ...
+
+    options = parameters_of(build, {}, given=())
+    assert options.checked({"a": "none", "b": "none", "c": "none", "d": "none"}, "net") == {
+        "a": "none",  # b has its default
+        "c": "none",  # the text
+        "d": "none",
+    }
+    given = options.arguments({"a": "none", "c": "none", "d": "none"})
+    assert given == {"a": None, "c": "none", "d": None}
+    with pytest.raises(BadInput, match=r"options\.alpha = "):
+        parameters_of(Builder, {}, given=()).checked({"alpha": "none"}, "net")
+
+
 def unannotated(depth, scale=1.0, *, required, seen_by_checkers: Unknown = 2): ...
 
 

@@ -23,7 +23,9 @@ from depthbench.store.mirror import shown
 from depthbench.store.plugin_copies import FOLDER, copies_of
 from depthbench.store.remote import fetch_file
 from depthbench.study.grid import Grids, restrict_grids
-from depthbench.study.model import FORMAT, Study, Variant
+from depthbench.study.model import FORMAT, Frontier, Study, Variant
+from depthbench.study.unset import is_unset, without_unset
+from depthbench.training.optimizers import OPTIMIZERS
 
 
 def load_study(study: str | Path | None = None, **overrides: Any) -> Study:
@@ -69,7 +71,8 @@ def read_study(
     if values.get("also") and "grid" in overrides and "also" not in overrides:
         values, overrides = _restrict(values, overrides, source)
     load_plugins(plugins)
-    merged = {**merge(values, overrides), "plugins": each_once(plugins)}
+    merged = without_unset(merge(values, overrides), Study, _known_keys())
+    merged["plugins"] = each_once(plugins)
     built = build(Study, _for_search(merged, searched) if searched else merged, source)
     if study is None and "name" not in overrides:
         name = re.sub(r"[^A-Za-z0-9._-]+", "-", built.data.name).strip("._-")
@@ -209,7 +212,7 @@ def _restrict(values: Mapping, overrides: Mapping, source: str) -> tuple[dict, d
 def _resolve_data_path(values: Mapping, folder: Path) -> dict:
     """Return `values` with the full path of its data. Relative paths start from `folder`."""
     data = values.get("data")
-    if not isinstance(data, Mapping) or not isinstance(data.get("path"), str):
+    if not isinstance(data, Mapping) or not isinstance(data.get("path"), str) or is_unset(data["path"]):
         return dict(values)
     return {**values, "data": {**data, "path": str((folder / expand(data["path"])).resolve())}}
 
@@ -256,7 +259,7 @@ def find_study(name: str) -> Path:
 def merge(values: Mapping, overrides: Mapping) -> dict:
     """Return `values` with `overrides` applied, table by table.
 
-    An override removes the key that it excludes, e.g. steps removes epochs."""
+    An override removes the key that it excludes, e.g. steps removes epochs. The override "unset" does not."""
     merged = dict(values)
     exclusive = {"steps": "epochs", "epochs": "steps", "val_size": "val_fraction", "val_fraction": "val_size"}
     for key, value in overrides.items():
@@ -264,7 +267,7 @@ def merge(values: Mapping, overrides: Mapping) -> dict:
             merged[key] = merge(merged.get(key, {}), value)
         else:
             merged[key] = value
-            if exclusive.get(key) not in overrides:
+            if exclusive.get(key) not in overrides and not is_unset(value):
                 merged.pop(exclusive.get(key), None)
     return merged
 
@@ -315,6 +318,15 @@ def tables_of_study() -> dict[str, type[Section]]:
     """Return the sections of a study that always exist, by name."""
     sections = {name: field.annotation for name, field in Study.model_fields.items()}
     return {name: t for name, t in sections.items() if isinstance(t, type) and issubclass(t, Section)}
+
+
+def _known_keys() -> dict[str, set[str]]:
+    """Return the keys of each section, and those of its table of settings of optimisers."""
+    known = {name: set(table.model_fields) for name, table in tables_of_study().items()}
+    known["frontier"] = set(Frontier.model_fields)
+    known["options"] |= own_options().keys()
+    known["recipe.optimizer_settings"] = {key for entry in OPTIMIZERS.values() for key in entry.settings}
+    return known
 
 
 def homes_of(key: str) -> list[str]:

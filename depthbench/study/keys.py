@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from depthbench.errors import BadInput, any_of, nearest
-from depthbench.parameters import REQUIRED
+from depthbench.parameters import NONE, REQUIRED
 from depthbench.registry import known_to
 from depthbench.schema import BOUNDS, Section
 from depthbench.study.file import homes_of, own_options, tables_of_study
@@ -115,7 +115,10 @@ def _keys_of_plugins(imports: bool) -> Iterator[Key]:
         for network, parameter in declared.items():
             is_set = parameter.default is not REQUIRED
             default = json.dumps(parameter.stored(parameter.default)) if is_set else UNSET
-            of.setdefault((_in_words(parameter.kind), default), []).append(network)
+            kind = _in_words(parameter.kind)
+            if parameter.takes_none:
+                kind = any_of([kind, json.dumps(NONE)])
+            of.setdefault((kind, default), []).append(network)
         for (kind, default), networks in of.items():
             yield Key(f"options.{name}", kind, default, f"An option of {any_of(networks)} (plug-in).")
 
