@@ -25,7 +25,7 @@ from depthbench.errors import BadInput, nearest
 from depthbench.networks import NETWORKS, Family
 from depthbench.networks.architectures import HE2015_CIFAR_STEPS
 from depthbench.networks.options import NetworkOptions
-from depthbench.paths import problem_of_name
+from depthbench.paths import confusable, problem_of_name
 from depthbench.probes import PROBES
 from depthbench.probes.settings import Probe
 from depthbench.registry import Entry, look_up
@@ -244,6 +244,10 @@ class Study(Grids, Shared):
         for name in self.variants:
             if name in NETWORKS:
                 raise ValueError(f"variants.{name}: a bundled network has this name; use another one")
+            if (other := confusable(name, [*NETWORKS, *self.variants])) is not None:
+                raise ValueError(
+                    f"variants.{name}: is the same file name as {other} on many disks; use another name"
+                )
         if self.options.own:
             families = [self.family(name) for name in self.networks()]
             _check_known(self.options, {name for family in families for name in family.own.known})

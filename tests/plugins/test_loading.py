@@ -87,6 +87,14 @@ def test_entries_keep_their_descriptions_and_depth_rules(plugin):
     [
         ("NETWORKS = {'plain': dict}\n", "NETWORKS already has an entry 'plain'; use another name"),
         ("PROBES = {'new': dict}\nDATASETS = {'digits': dict}\n", "DATASETS already has an entry 'digits'"),
+        (
+            "NETWORKS = {'ResNet': dict}\n",
+            "the name 'ResNet' in NETWORKS is the same file name as 'resnet' on many disks; use another",
+        ),
+        (
+            "NETWORKS = {'mine': dict, 'Mine': dict}\n",
+            "the name 'mine' in NETWORKS is the same file name as 'Mine' on many disks; use another",
+        ),
         ("NETWORKS = {'mine/v1': dict}\n", "the name 'mine/v1' in NETWORKS contains '/'; use another"),
         ("NETWORKS = {'..': dict}\n", "the name '..' in NETWORKS begins or ends with a dot"),
         ("PROBES = {'caf\\udce9': dict}\n", "the name 'caf\ufffd' in PROBES is not UTF-8; use another name"),
@@ -100,7 +108,7 @@ def test_entries_keep_their_descriptions_and_depth_rules(plugin):
         ("PROBES = {7: dict}\n", "the name 7 in PROBES is not text; use another name"),
         ("x = 1\n", "defines no dict NETWORKS, DATASETS, PROBES, OPTIMIZERS, FIGURES or TABLES; define at"),
         ("NETWORKS = ['plain']\n", "NETWORKS is a list; make it a dict, name -> network"),
-        ("NETWORKS = {18: dict}\n", "the name 18 in NETWORKS is not text; use another name"),
+        ("NETWORKS = {'a': dict, 18: dict}\n", "the name 18 in NETWORKS is not text; use another name"),
         ("NETWORKS = {'a': 3}\n", "NETWORKS['a'] is an int; it should be a class or function of (depth,"),
         (
             "import torch\nNETWORKS = {'a': torch.nn.ReLU()}\n",

@@ -79,6 +79,17 @@ def test_an_edited_plugin_is_named_with_what_the_study_uses_of_it(
         store.check(study, "hash")
 
 
+def test_a_network_whose_files_another_one_would_replace_cannot_join(stored, tiny):
+    store, _ = stored
+    with store.opened(tiny(variants={"bare": {"of": "plain"}}, grid={"network": ["bare"]}), "hash"):
+        write_run(store, next(tiny(variants={"bare": {"of": "plain"}}, grid={"network": ["bare"]}).runs()))
+    other = tiny(variants={"Bare": {"of": "plain"}}, grid={"network": ["Bare"]})
+    with pytest.raises(
+        BadInput, match="holds runs of bare, whose file names are those of Bare on many disks"
+    ):
+        store.check(other, "hash")
+
+
 BARE = {"of": "plain", "options": {"norm": "none"}, "recipe": {"batch_size": 8}}
 
 

@@ -240,6 +240,12 @@ def test_a_variant_may_not_take_the_name_of_a_network():
         with_variants(resnet={"of": "plain"})
 
 
+@pytest.mark.parametrize("names", [["ResNet"], ["bare", "Bare"]])
+def test_a_variant_may_not_differ_from_another_network_only_in_case(names):
+    with pytest.raises(BadInput, match=r"is the same file name as (resnet|Bare) on many disks; use another"):
+        with_variants(**{name: {"of": "plain"} for name in names})
+
+
 def test_a_stored_variant_has_only_the_keys_that_it_sets(tmp_path):
     study = with_variants()
     (tmp_path / "s.toml").write_text(study.to_toml())

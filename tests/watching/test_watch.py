@@ -417,10 +417,21 @@ def test_directories_of_watch_can_be_merged(path):
     assert read_toml(merged / "study.toml")["watched"].keys() == {"flat", "skip"}
 
 
+def test_networks_whose_names_differ_only_in_case_cannot_share_a_directory(path):
+    network = build()
+    depthbench.watch(network, path, name="my-net").close()
+    with pytest.raises(BadInput, match=r"holds runs of my-net, whose file names are those of My-Net on many"):
+        depthbench.watch(network, path, name="My-Net")
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"name": "resnet"}, r'network = "resnet": is the name of a network of depthbench'),
+        (
+            {"name": "PLAIN"},
+            r'network = "PLAIN": is the same file name as the network plain on many disks; use',
+        ),
         ({"name": "../x"}, r"should be 1 to 100 letters"),
         ({"depth": 0}, r"depth = 0: should be at least 1"),
         ({"seed": -1}, r"seed = -1: should be at least 0"),
