@@ -12,7 +12,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from depthbench.errors import BadInput, nearest
-from depthbench.paths import expand, problem_of_name
+from depthbench.paths import confusable, expand, problem_of_name
 from depthbench.plugins.installed import add_installed
 from depthbench.plugins.lists import LISTS
 from depthbench.study.file import bundled_studies
@@ -133,7 +133,9 @@ def _module_of(kind: str, name: str) -> str:
     """Return the name of the file without suffix. Raises BadInput for a name that cannot be used."""
     where = f"new {kind} {name}"
     module = re.sub(r"[-.]", "_", name)
-    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_.-]*", name) or keyword.iskeyword(module):
+    if keyword.iskeyword(module):
+        raise BadInput(f"{where}: {module} is a Python keyword, not the name of a module; use another name")
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_.-]*", name):
         raise BadInput(
             f"new {kind} {name!r}: the name should be letters, digits, '_', '-' and '.', and begin with a "
             "letter, such as my-block"
@@ -153,4 +155,6 @@ def _module_of(kind: str, name: str) -> str:
     add_installed()
     if name in LISTS[list_].entries:
         raise BadInput(f"{where}: depthbench has a {kind} of this name; use another name")
+    if (other := confusable(name, LISTS[list_].entries)) is not None:
+        raise BadInput(f"{where}: the name is the same file name as {other} on many disks; use another name")
     return module

@@ -81,12 +81,12 @@ def test_an_edited_plugin_is_named_with_what_the_study_uses_of_it(
 
 def test_a_network_whose_files_another_one_would_replace_cannot_join(stored, tiny):
     store, _ = stored
-    with store.opened(tiny(variants={"bare": {"of": "plain"}}, grid={"network": ["bare"]}), "hash"):
-        write_run(store, next(tiny(variants={"bare": {"of": "plain"}}, grid={"network": ["bare"]}).runs()))
-    other = tiny(variants={"Bare": {"of": "plain"}}, grid={"network": ["Bare"]})
-    with pytest.raises(
-        BadInput, match="holds runs of bare, whose file names are those of Bare on many disks"
-    ):
+    first, other = (
+        tiny(variants={name: {"of": "plain"}}, grid={"network": [name]}) for name in ("bare", "Bare")
+    )
+    with store.opened(first, "hash"):
+        write_run(store, next(first.runs()))
+    with pytest.raises(BadInput, match="holds runs of bare, whose file names are those of Bare on many"):
         store.check(other, "hash")
 
 
