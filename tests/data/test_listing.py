@@ -77,10 +77,31 @@ def test_errors_name_what_was_skipped(root):
         list_images(root)
 
 
-def test_two_folders_of_a_split_are_ambiguous(root):
-    write(root, "train/cat/1.png", "val/cat/1.png", "valid/cat/1.png")
-    with pytest.raises(BadInput, match="pets has val/ and valid/, which both mean val: merge or rename one"):
+@pytest.mark.parametrize(
+    ("first", "second", "others", "split"),
+    [
+        ("val", "valid", ["train"], "val"),
+        ("val", "validation", ["train", "test"], "val"),
+        ("Training", "train", ["val"], "train"),
+        ("TEST", "testing", ["train", "val"], "test"),
+    ],
+)
+def test_two_folders_of_a_split_are_ambiguous(root, first, second, others, split):
+    write(root, *(f"{name}/cat/1.png" for name in (first, second, *others)))
+    message = f"pets has {first}/ and {second}/, which both mean {split}: merge or rename one"
+    with pytest.raises(BadInput, match=message):
         list_images(root)
+
+
+def test_splits_without_training_images_are_named(root):
+    write(root, "val/cat/1.png", "Test/cat/1.png", "other/notes.txt")
+    with pytest.raises(BadInput, match="pets has Test/, val/ but no train/: add the training images"):
+        list_images(root)
+
+
+def test_classes_may_be_called_like_a_split(root):
+    write(root, "test/1.png", "val/1.png", "other/x/1.png")
+    assert names_of(list_images(root)) == {"all": ["test/1.png", "val/1.png"]}
 
 
 def test_links_that_form_a_loop_are_followed_once(root):
