@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from depthbench.errors import BadInput, one_line
 from depthbench.networks.cost import count_multiply_adds
-from depthbench.networks.family import Family
+from depthbench.networks.family import DepthRule, Family
 from depthbench.networks.layers import depth_of, weighted_layers
 from depthbench.networks.lazy import initialise_lazily, is_lazy
 from depthbench.networks.outputs import describe_output, describe_place, describe_shape, logits_of
@@ -255,17 +255,33 @@ def check_depths(subject: Subject, depths: list[int]) -> None:
     """Raise BadInput if two depths are one and the same network, so that depth has no effect."""
     seen: dict[tuple[Any, ...], int] = {}
     for depth in depths:
-        network = subject.build(depth)
-        shapes = tuple((name, tuple(p.shape)) for name, p in network.named_parameters())
-        with naming(subject, depth):
-            key = (shapes, count_multiply_adds(network, subject.shape))
+        key = _identity(subject, depth)
         if key in seen:
-            raise subject.problem(
-                depth,
-                f"it is the same network as at depth {seen[key]}, so its depth has no effect; let its "
-                "builder use `depth`",
-            )
+            same = f"it is the same network as at depth {seen[key]}"
+            if subject.family.depths == DepthRule() and _differs(subject, depth + 1, key):
+                raise subject.problem(
+                    depth,
+                    f"{same}, but not as at depth {depth + 1}; declare which depths exist, e.g. {depth} or "
+                    f"more with Family(builder, depths=DepthRule(1, {depth - 1}))",
+                )
+            raise subject.problem(depth, f"{same}, so its depth has no effect; let its builder use `depth`")
         seen[key] = depth
+
+
+def _differs(subject: Subject, depth: int, key: tuple[Any, ...]) -> bool:
+    """Return whether the network of a depth exists and is another one than that of `key`."""
+    try:
+        return _identity(subject, depth) != key
+    except BadInput:
+        return False
+
+
+def _identity(subject: Subject, depth: int) -> tuple[Any, ...]:
+    """Return what tells the networks of two depths apart."""
+    network = subject.build(depth)
+    shapes = tuple((name, tuple(p.shape)) for name, p in network.named_parameters())
+    with naming(subject, depth):
+        return shapes, count_multiply_adds(network, subject.shape)
 
 
 def notes_on_seeds(subject: Subject, depth: int) -> list[str]:

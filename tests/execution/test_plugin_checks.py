@@ -79,6 +79,17 @@ def test_a_depth_without_effect_is_refused_in_studies_and_searches(plan, study):
     plan(fixed)  # one depth: a network that exists at one depth only
 
 
+def test_depths_that_are_one_network_among_others_should_be_declared(plan):
+    """A search starts at depth 1, where many builders have the network of depth 2."""
+    message = r"same network as at depth 1, but not as at depth 3; declare .* DepthRule\(1, 1\)\)"
+    with pytest.raises(BadInput, match=message):
+        plan(
+            lambda depth, **others: stack(max(depth, 2), **others),
+            grid={"depth": [1]},
+            frontier={"deepest": 8},
+        )
+
+
 def test_a_problem_that_no_check_names_does_not_hide_other_networks(tmp_path, monkeypatch):
     file = tmp_path / "my_networks.py"
     file.write_text(MINE)
