@@ -81,7 +81,7 @@ def test_a_depth_without_effect_is_refused_in_studies_and_searches(plan, study):
 
 def test_depths_that_are_one_network_among_others_should_be_declared(plan):
     """A search starts at depth 1, where many builders have the network of depth 2."""
-    message = r"same network as at depth 1, but not as at depth 3; declare .* DepthRule\(1, 1\)\)"
+    message = r"same network as at depth 1, but not as at depth 3; declare .*DepthRule\(1, 1\)\)"
     with pytest.raises(BadInput, match=message):
         plan(
             lambda depth, **others: stack(max(depth, 2), **others),
