@@ -124,7 +124,7 @@ CAUTIONS = (
     (TRAINING, "a different recipe, which may explain a difference"),
     (OPTIONS, "different network options as well, which may explain a difference"),
     (VARIANTS, "a different definition of a network with the same name, which may explain a difference"),
-    (PLUGINS, "different plug-in code for a network, which may explain a difference"),
+    (PLUGINS, "different plug-in code in the runs of a network, which may explain a difference"),
     (THREADS, "a different number of threads: sums round differently, and training amplifies the difference"),
     (EVALUATION, "train errors measured on different images: compare the test errors"),
 )

@@ -146,7 +146,7 @@ def _check_runs(stores: Sequence[StudyStore], data_hash: str) -> None:
             if plugin != record.plugin:
                 raise BadInput(
                     f"{first.location} and {store.location} have runs of {record.network} by different "
-                    "versions of its plug-in, so they cannot be merged"
+                    "versions of a plug-in, so they cannot be merged"
                 )
             if data_hash and record.hashes.data not in (None, data_hash):
                 raise BadInput(

@@ -163,7 +163,7 @@ def test_two_definitions_of_a_network_with_one_name_are_a_caution():
     assert "lr = 0.2" in sentence
     assert cautions(differing({"a": a, "b": {}}), runs) == []  # only a has more networks
     (sentence,) = cautions(differing({"a": {"plug-in.mine": "x"}, "b": {"plug-in.mine": "y"}}), runs)
-    assert sentence.startswith("b has different plug-in code for a network")
+    assert sentence.startswith("b has different plug-in code in the runs of a network")
     assert "(plug-in.mine y, not x)" in sentence
 
 

@@ -58,7 +58,7 @@ def test_two_versions_of_a_plug_in_have_a_warning(tmp_path, one_figure):
             record["run"]["plugin"] = code
             file.write_text(json.dumps(record))
     text = write_comparison(paths, tmp_path / "out").read_text()
-    assert "two has different plug-in code for a network" in text
+    assert "two has different plug-in code in the runs of a network" in text
     assert f"plug-in.plain {'c' * 12}+{'b' * 12}, not {'c' * 12}+{'a' * 12}" in text
 
 

@@ -99,7 +99,7 @@ def test_another_version_of_a_plugin_or_other_images_are_refused(store_of, tmp_p
     a, b = store_of("a"), store_of("b")
     (record,) = b.records()
     change(b, run=record.run | {"plugin": "f00"})
-    with pytest.raises(BadInput, match="runs of plain by different versions of its plug-in"):
+    with pytest.raises(BadInput, match="runs of plain by different versions of a plug-in"):
         merge_results([a.path, b.path], tmp_path / "ab")
     change(b, run=record.run, hashes={"data": "other"})
     with pytest.raises(BadInput, match=f"{record.run_id} was trained on other images"):
