@@ -54,8 +54,9 @@ class Subject:
             except (Exception, SystemExit) as error:
                 raise self.problem(depth, f"its builder raised {one_line(error)}; fix its plug-in") from error
             if not isinstance(network, nn.Module):
-                kind = type(network).__name__
-                raise self.problem(depth, f"its builder returned a {kind}; return a torch.nn.Module")
+                is_class = isinstance(network, type)
+                kind = f"the class {network.__name__}" if is_class else f"a {type(network).__name__}"
+                raise self.problem(depth, f"its builder returned {kind}; return a torch.nn.Module")
             for name, module in network.named_modules():
                 if isinstance(module, torch.jit.ScriptModule):
                     what = f"its module {name!r}" if name else "it"
@@ -212,7 +213,8 @@ def _checked_logits(subject: Subject, depth: int, output: Any, mode: str) -> Ten
         logits = logits_of(output)
     except TypeError as error:
         raise subject.problem(
-            depth, f"it {error}; return the logits, a tuple that begins with them, or a dict with `logits`"
+            depth,
+            f"it {error}; return the logits, a tuple or dict that begins with them, or `logits` in a dict",
         ) from None
     wanted = (BATCH, subject.classes)
     if tuple(logits.shape) != wanted:

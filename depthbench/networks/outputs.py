@@ -9,13 +9,13 @@ from torch import Tensor
 def logits_of(output: Any) -> Tensor:
     """Return the logits (B, num_classes) in the output of a network.
 
-    They are the output itself, its entry or attribute `logits`, or the first of several outputs, as networks
-    with auxiliary heads have them. Raises TypeError for any other output."""
+    They are the output itself, its entry or attribute `logits`, or the first of several outputs in a tuple,
+    list or dict, as networks with auxiliary heads have them. Raises TypeError for any other output."""
     if isinstance(output, Tensor):
         return output
     logits = output.get("logits") if isinstance(output, Mapping) else getattr(output, "logits", None)
-    if logits is None and isinstance(output, tuple | list) and output:
-        logits = output[0]
+    if logits is None and isinstance(output, tuple | list | Mapping) and output:
+        logits = next(iter(output.values() if isinstance(output, Mapping) else output))
     if not isinstance(logits, Tensor):
         raise TypeError(f"returns {describe_output(output)}, in which no logits can be found")
     return logits
@@ -24,18 +24,21 @@ def logits_of(output: Any) -> Tensor:
 def describe_output(output: Any) -> str:
     """Return what kind of object a network returned, e.g. "a dict with the keys a, b"."""
     kind = type(output).__name__
+    article = "an" if kind[:1].lower() in "aeiou" else "a"
     fields = getattr(output, "_fields", ())  # of a named tuple
     if isinstance(output, Mapping) and not output:
         return f"an empty {kind}"
     if isinstance(output, Mapping):
-        return f"a {kind} with the keys {', '.join(map(str, output))}"
+        return f"{article} {kind} with the keys {', '.join(map(str, output))}"
     if isinstance(output, tuple) and fields:
-        return f"a {kind} with the fields {', '.join(map(str, fields))}"
-    return f"a {kind}"
+        return f"{article} {kind} with the fields {', '.join(map(str, fields))}"
+    return f"{article} {kind}"
 
 
 def describe_place(output: Any) -> str:
     """Return which part of an output with several parts `logits_of` takes: its `logits`, or the first."""
+    if isinstance(output, Mapping):
+        return "`logits`" if output.get("logits") is not None else f"`{next(iter(output))}`"
     if isinstance(output, tuple | list) and getattr(output, "logits", None) is None:
         return "the first of them"
     return "`logits`"

@@ -137,7 +137,8 @@ PROBLEMS = {
         after(lambda y, training: y[: len(y) // 2 * 2] if len(y) != 3 else y[:1])
     ),
     "it returns an empty dict, in which no logits": after(lambda y, training: {}),
-    "it returns a dict with the keys out, in which no logits": after(lambda y, training: {"out": y}),
+    "it returns a dict with the keys out, in which no logits": after(lambda y, training: {"out": [y]}),
+    "its builder returned the class Linear; return": lambda depth, in_channels, num_classes: nn.Linear,
     "its logits are torch.int64": after(lambda y, training: y.long()),
     "its backward pass raised ArithmeticError: no derivative": after(lambda y, t: BadBackward.apply(y)),
     "no gradient reaches any parameter": after(lambda y, training: y.detach()),

@@ -21,6 +21,8 @@ Named = namedtuple("Named", "aux logits")
         SimpleNamespace(logits=LOGITS),
         Named(OTHER, LOGITS),
         Named(LOGITS, None),
+        {"out": LOGITS, "aux": OTHER},
+        OrderedDict(out=LOGITS, logits=None),
     ],
 )
 def test_the_logits_are_found(output):
@@ -30,7 +32,8 @@ def test_the_logits_are_found(output):
 @pytest.mark.parametrize(
     ("output", "message"),
     [
-        ({"out": LOGITS}, "returns a dict with the keys out, in which no logits"),
+        ({"loss": None, "out": LOGITS}, "returns a dict with the keys loss, out, in which no logits"),
+        (OrderedDict(loss=None), "returns an OrderedDict with the keys loss, in which no logits"),
         ({}, "returns an empty dict, in which no logits"),
         ((), "returns a tuple, in which no logits"),
         (None, "returns a NoneType"),
@@ -49,6 +52,7 @@ def test_other_outputs_are_described(output, message):
         (Named(LOGITS, None), "a Named with the fields aux, logits", "the first of them"),
         ((LOGITS, OTHER), "a tuple", "the first of them"),
         ({"logits": LOGITS}, "a dict with the keys logits", "`logits`"),
+        ({"out": LOGITS, "aux": OTHER}, "a dict with the keys out, aux", "`out`"),
         (SimpleNamespace(logits=LOGITS), "a SimpleNamespace", "`logits`"),
     ],
 )
