@@ -14,6 +14,7 @@ from depthbench.data.settings import Data
 from depthbench.errors import BadInput, one_line
 from depthbench.networks import NETWORKS, Family
 from depthbench.networks.family import DepthRule
+from depthbench.paths import expand
 from depthbench.plugins.loading import load_plugin, loaded
 from depthbench.registry import look_up
 from depthbench.study.model import Study
@@ -108,7 +109,7 @@ def check_plugin(
     from depthbench.networks.check import Subject
 
     load_plugin(file)
-    plugin = loaded(Path(file).resolve())
+    plugin = loaded(expand(file).resolve())
     assert plugin is not None
     names = list(networks or [name for name, family in NETWORKS.items() if family.source == plugin.source])
     if not names:

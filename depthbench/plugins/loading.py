@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from depthbench.errors import BadInput, any_of, one_line
-from depthbench.paths import confusable
+from depthbench.paths import confusable, expand
 from depthbench.plugins.installed import add_installed
 from depthbench.plugins.lists import LISTS, describe
 from depthbench.plugins.neighbours import forgetting_on_error, load_module, neighbours_of, public
@@ -69,7 +69,7 @@ def load_plugin(path: str | Path) -> None:
 
     Raises BadInput if the file cannot be imported, uses a name that exists, defines a dict of the wrong form,
     or has changed since it was loaded. Then nothing is added."""
-    path = Path(path).resolve()
+    path = expand(path).resolve()
     plugin = _read(path)
     add_installed()  # to detect names that packages use
     if (known := _loaded.get(path)) is not None:

@@ -142,7 +142,12 @@ def test_a_plugin_that_cannot_be_used_adds_nothing(plugin, text, message):
 
 
 @pytest.mark.parametrize(
-    ("name", "message"), [("nosuch.py", "no such file"), ("mine.txt", "not a Python file")]
+    ("name", "message"),
+    [
+        ("nosuch.py", "no such file"),
+        ("mine.txt", "not a Python file"),
+        ("caf\udce9.py", "caf\ufffd.py: its bytes are not UTF-8; rename the file"),
+    ],
 )
 def test_a_file_that_is_not_a_plugin_is_refused(plugin, name, message):
     path = plugin("NETWORKS = {}", "mine.txt").with_name(name)
