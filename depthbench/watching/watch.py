@@ -118,8 +118,14 @@ def watch(
     Raises BadInput for an unknown name or impossible value, a model whose layers cannot be measured, a
     directory with other results or settings, a run that is finished or has rows without `overwrite`, and a
     run that another process writes."""
-    subject = subject_of(model, process_group)
-    layers = layers_of(subject.network)
+    try:
+        subject = subject_of(model, process_group)
+        layers = layers_of(subject.network)
+    except RecursionError:
+        raise BadInput(
+            "watch: the modules of the model are nested too deeply for Python; call its layers in a loop, or "
+            "raise sys.setrecursionlimit"
+        ) from None
     run = build(
         WatchedRun,
         {

@@ -417,6 +417,14 @@ def test_directories_of_watch_can_be_merged(path):
     assert read_toml(merged / "study.toml")["watched"].keys() == {"flat", "skip"}
 
 
+def test_a_model_that_is_nested_too_deeply_is_refused_in_one_line(path):
+    network = nn.Linear(4, 3)
+    for _ in range(1000):
+        network = nn.Sequential(network)
+    with pytest.raises(BadInput, match="nested too deeply for Python; call its layers in a loop"):
+        depthbench.watch(network, path)
+
+
 def test_networks_whose_names_differ_only_in_case_cannot_share_a_directory(path):
     network = build()
     depthbench.watch(network, path, name="my-net").close()
