@@ -9,18 +9,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from depthbench.networks.architectures import (
-    DENSENET,
-    DENSENET_BC,
-    DENSENET_BLOCKS,
-    DENSENET_DEPTHS,
-    DENSENET_IMAGENET,
-    SIX_N_PLUS_4,
-    THREE_N_PLUS_4,
-)
 from depthbench.networks.blocks import convolution
 from depthbench.networks.checkpointing import in_turn
 from depthbench.networks.components import ACTIVATIONS, OUT_OF_PLACE, initialise, make_norm
+from depthbench.networks.families.common import SIX_N_PLUS_4
+from depthbench.networks.families.densenet import (
+    DENSENET_BC_OPTIONS,
+    DENSENET_BLOCKS,
+    DENSENET_DEPTHS,
+    DENSENET_IMAGENET_OPTIONS,
+    DENSENET_OPTIONS,
+    THREE_N_PLUS_4,
+)
 from depthbench.networks.fusing import Respond, in_parts
 from depthbench.networks.imagenet import first_convolution, has_pooling, pool_stem
 from depthbench.networks.layers import Layer, response_of
@@ -178,7 +178,7 @@ class DenseNet(ConcatenatingNet):
         **options: Any,
     ):
         n = (SIX_N_PLUS_4 if bottleneck else THREE_N_PLUS_4).n(depth)
-        architecture = DENSENET_BC if bottleneck else DENSENET
+        architecture = DENSENET_BC_OPTIONS if bottleneck else DENSENET_OPTIONS
         built = complete(architecture, options, residual=False, bottleneck=bottleneck)
         channels = 2 * built.growth if bottleneck and built.growth else FIRST_CHANNELS
         with generator_untouched():
@@ -211,7 +211,7 @@ class ImageNetDenseNet(ConcatenatingNet):
         **options: Any,
     ):
         DENSENET_DEPTHS.n(depth)
-        built = complete(DENSENET_IMAGENET, options, residual=False, bottleneck=bottleneck)
+        built = complete(DENSENET_IMAGENET_OPTIONS, options, residual=False, bottleneck=bottleneck)
         assert built.growth is not None  # the architecture has a value
         with generator_untouched():
             conv1 = first_convolution(in_channels, 2 * built.growth, built)

@@ -9,10 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from depthbench.networks.architectures import FRACTAL, FRACTAL_BLOCKS, FRACTAL_DEPTHS
 from depthbench.networks.blocks import convolution
 from depthbench.networks.checkpointing import in_turn
 from depthbench.networks.components import ACTIVATIONS, initialise, make_norm
+from depthbench.networks.families.fractalnet import FRACTAL_BLOCKS, FRACTAL_DEPTHS, FRACTAL_OPTIONS
 from depthbench.networks.fusing import Respond, in_parts
 from depthbench.networks.layers import Layer, response_of
 from depthbench.networks.options import BuiltOptions, complete
@@ -128,7 +128,7 @@ class FractalNet(nn.Module):
     def __init__(self, depth: int, in_channels: int = 3, num_classes: int = 10, **options: Any):
         super().__init__()
         columns = FRACTAL_DEPTHS.n(depth)
-        built = complete(FRACTAL, options, residual=False)
+        built = complete(FRACTAL_OPTIONS, options, residual=False)
         assert built.drop_path is not None  # FRACTAL has a value
         self.choice = ColumnChoice(columns, built.drop_path)
         with generator_untouched():

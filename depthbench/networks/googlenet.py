@@ -10,9 +10,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.models.googlenet import Inception
 
-from depthbench.networks.architectures import GOOGLENET, GOOGLENET_DEPTHS, GOOGLENET_IMAGENET
 from depthbench.networks.checkpointing import in_turn
 from depthbench.networks.components import ACTIVATIONS, drop_input, identity, initialise, make_norm
+from depthbench.networks.families.googlenet import (
+    GOOGLENET_DEPTHS,
+    GOOGLENET_IMAGENET_OPTIONS,
+    GOOGLENET_OPTIONS,
+)
 from depthbench.networks.fusing import Respond, in_parts
 from depthbench.networks.layers import Layer, response_of
 from depthbench.networks.options import Architecture, BuiltOptions, complete
@@ -95,7 +99,7 @@ class GoogLeNet(nn.Module):
     0.4. Raises BadInput for another depth and for an unknown value, and TypeError for an option that
     GoogLeNet does not take."""
 
-    architecture: ClassVar[Architecture] = GOOGLENET
+    architecture: ClassVar[Architecture] = GOOGLENET_OPTIONS
     first: ClassVar[dict[str, int]] = {"kernel_size": 3, "padding": 1}  # the first convolution
     largest: ClassVar[int] = 5  # convolution of an inception module
 
@@ -173,7 +177,7 @@ class ImageNetGoogLeNet(GoogLeNet):
     convolution too. It is torchvision's `googlenet` without auxiliary classifiers, except for the initial
     weights, and has 3x3 convolutions for the paper's 5x5 ones. The rest is as in `GoogLeNet`."""
 
-    architecture = GOOGLENET_IMAGENET
+    architecture = GOOGLENET_IMAGENET_OPTIONS
     first: ClassVar[dict[str, int]] = {"kernel_size": 7, "stride": 2, "padding": 3}
     largest = 3
 

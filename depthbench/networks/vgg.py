@@ -8,7 +8,6 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from depthbench.networks.architectures import VGG, VGG_IMAGENET, vgg_convolutions
 from depthbench.networks.blocks import convolution
 from depthbench.networks.checkpointing import in_turn
 from depthbench.networks.components import (
@@ -21,6 +20,7 @@ from depthbench.networks.components import (
     make_norm,
     to_side,
 )
+from depthbench.networks.families.vgg import VGG_IMAGENET_OPTIONS, VGG_OPTIONS, vgg_convolutions
 from depthbench.networks.fusing import Respond, in_parts
 from depthbench.networks.layers import Layer, response_of
 from depthbench.networks.options import BuiltOptions, complete
@@ -111,8 +111,8 @@ class Vgg(VggNet):
     layers. 32x32 pixels leave one pixel after the last pooling. A side of one pixel is not pooled further.
 
     `norm` is batch, as in all later work, and none in the paper. Dropout is on the input of the classifier.
-    Depths are those of Table 1 and deeper ones (see architectures.vgg_convolutions). Raises BadInput for
-    another depth and for an unknown value, and TypeError for an option that VGG networks do not take."""
+    Depths are those of Table 1 and deeper ones (see vgg_convolutions). Raises BadInput for another
+    depth and for an unknown value, and TypeError for an option that VGG networks do not take."""
 
     def __init__(
         self,
@@ -124,7 +124,7 @@ class Vgg(VggNet):
         **options: Any,
     ):
         convolutions = vgg_convolutions(depth)
-        built = complete(VGG, options, residual=residual)
+        built = complete(VGG_OPTIONS, options, residual=residual)
         with generator_untouched():
             super().__init__(convolutions, in_channels, built, bias=built.has_bias, pool=halve)
             self.fc = nn.Linear(self.channels, num_classes)
@@ -157,7 +157,7 @@ class ImageNetVgg(VggNet):
         **options: Any,
     ):
         convolutions = vgg_convolutions(depth)
-        built = complete(VGG_IMAGENET, options, residual=residual)
+        built = complete(VGG_IMAGENET_OPTIONS, options, residual=residual)
         with generator_untouched():
             # a bias with a norm too, as in torchvision
             super().__init__(convolutions, in_channels, built, bias=True, pool=pool_2x2)
