@@ -25,7 +25,7 @@ from depthbench.networks.fusing import Respond, in_parts
 from depthbench.networks.imagenet import first_convolution, has_pooling, pool_stem
 from depthbench.networks.layers import Layer, response_of
 from depthbench.networks.options import BuiltOptions, complete
-from depthbench.networks.stages import blocks_of, generator_untouched
+from depthbench.networks.stages import blocks_of, generator_untouched, layers_of
 
 FIRST_CHANNELS = 16  # that the first convolution returns, or with bottlenecks 2 k (sec. 3, implementation)
 BOTTLENECK = 4  # a bottleneck returns this many times the growth rate
@@ -148,12 +148,7 @@ class ConcatenatingNet(nn.Module):
         A norm after a layer of 4 k channels is its own. Other outputs are concatenated before a norm, so that
         their response is the output itself."""
         layers = [Layer("conv1", "conv1", self.conv1, response_of(self.conv1, self.norm1))]
-        for s, stage in enumerate(blocks_of(self.stages)):
-            for b, block in enumerate(stage):
-                pairs = zip(block.convolutions, block.responses(), strict=True)
-                for k, (conv, response) in enumerate(pairs, 1):
-                    layers.append(Layer(f"stages.{s}.{b}.conv{k}", str(s + 1), conv, response))
-        return [*layers, Layer("fc", "fc", self.fc, self.fc)]
+        return [*layers, *layers_of(blocks_of(self.stages)), Layer("fc", "fc", self.fc, self.fc)]
 
 
 class DenseNet(ConcatenatingNet):

@@ -17,12 +17,12 @@ from depthbench.networks.components import (
     halve,
     identity,
     initialise,
-    make_norm,
     to_side,
 )
+from depthbench.networks.conv_layer import ConvLayer
 from depthbench.networks.families.vgg import VGG_IMAGENET_OPTIONS, VGG_OPTIONS, vgg_convolutions
 from depthbench.networks.fusing import Respond, in_parts
-from depthbench.networks.layers import Layer, response_of
+from depthbench.networks.layers import Layer
 from depthbench.networks.options import BuiltOptions, complete
 from depthbench.networks.stages import blocks_of, generator_untouched
 
@@ -36,21 +36,17 @@ def pool_2x2(x: Tensor) -> Tensor:
     return F.max_pool2d(x, 2)
 
 
-class VggLayer(nn.Module):
+class VggLayer(ConvLayer):
     """A 3x3 convolution, norm, activation and `pool`, which is the identity unless it ends its stage."""
 
     dropout = False  # it draws no random numbers (see checkpointing.py)
 
     def __init__(self, conv: nn.Conv2d, options: BuiltOptions, *, pool: Activation):
-        super().__init__()
-        self.conv = conv
-        self.norm = make_norm(options.norm, conv.out_channels)
-        self.activation = ACTIVATIONS[options.activation]
+        super().__init__(conv, options)
         self.pool = pool
-        self.respond: Respond = in_parts  # or fusing.Fused
 
     def forward(self, x: Tensor) -> Tensor:  # (B, C_in, H, W)
-        return self.pool(self.respond(self.norm, self.activation, self.conv(x)))
+        return self.pool(super().forward(x))
 
 
 class VggNet(nn.Module):
@@ -96,7 +92,7 @@ class VggNet(nn.Module):
     def weighted_layers(self) -> list[Layer]:
         """Return the weighted layers, input side first."""
         layers = [
-            Layer(f"stages.{s}.{k}.conv", str(s + 1), layer.conv, response_of(layer.conv, layer.norm))
+            layer.as_layer(f"stages.{s}.{k}", str(s + 1))
             for s, stage in enumerate(blocks_of(self.stages))
             for k, layer in enumerate(stage)
         ]
