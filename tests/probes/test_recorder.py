@@ -12,16 +12,8 @@ from torch.utils.checkpoint import checkpoint
 from depthbench.networks import NETWORKS
 from depthbench.probes import DEFAULT, PROBES
 from depthbench.probes.probe import Probe
-from depthbench.probes.recorder import (
-    EARLIER,
-    FROZEN,
-    FUNCTIONAL,
-    NOTHING,
-    TRANSFORMED,
-    UNREACHED,
-    UNUSED,
-    Recorder,
-)
+from depthbench.probes.reasons import EARLIER, FROZEN, FUNCTIONAL, NOTHING, TRANSFORMED, UNREACHED, UNUSED
+from depthbench.probes.recorder import Recorder
 
 ALL = {name: PROBES[name].load() for name in DEFAULT}
 NAMES = ["grad_norm_weight", "grad_norm_preact", "weight_norm", "response_std"]

@@ -236,7 +236,7 @@ def test_steps_that_overlap_end_in_any_order(batches, watching):
     compiled[0](x)
     torch._dynamo.reset()
     assert traces
-    assert watches[0]._recorder._scale is None
+    assert watches[0]._recorder._scale.value is None
     for watch in watches:
         watch.close()
     layers = load_results(watches[0].path).layers
