@@ -103,7 +103,9 @@ class StepUses:
             uses.sizes[use] = tensor.numel()
 
     def measure_again(self, index: int, probes: Mapping[str, Probe], tensor: Tensor) -> None:
-        """Measure a weight or parameter, in place of an earlier measurement."""
+        """Measure a weight or parameter, in place of an earlier measurement. A closed row keeps its own."""
+        if index in self.closed:
+            return
         for name in probes:
             self.by_key.pop((index, name), None)
         self.measure(index, probes, tensor, self.next_number())
@@ -122,7 +124,8 @@ class StepUses:
     def make_inseparable(self, index: int, probes: Iterable[str]) -> None:
         """Give single uses no values, because the activations of the layer were computed again."""
         for name in probes:
-            self.by_key[index, name].is_inseparable = True
+            if (index, name) in self.by_key:  # not if the row was closed before its first measurement
+                self.by_key[index, name].is_inseparable = True
 
     def release_single_uses(self) -> None:
         """Drop the responses that need not be joined. The forward pass has ended."""
