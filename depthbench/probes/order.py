@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
-from depthbench.networks.layers import Layer
+from depthbench.networks.layers import Layer, staged
 from depthbench.probes.columns import NOT_MEASURED, SELECTED_BY, USE
 
 if TYPE_CHECKING:
@@ -29,6 +29,15 @@ class OrderOfUse:
     def order(self) -> list[int]:
         """The indices of all layers, input side first."""
         return [*self._known, *sorted(set(range(len(self._layers))) - set(self._known))]
+
+    def numbered(self) -> tuple[list[Layer], list[int]]:
+        """Return all layers as they are registered, with their stages, and the number of each, from 1."""
+        layers, numbers = list(self._layers), [0] * len(self._layers)
+        order = self.order
+        in_order = staged([layers[index] for index in order])
+        for number, (index, layer) in enumerate(zip(order, in_order, strict=True), 1):
+            layers[index], numbers[index] = layer, number
+        return layers, numbers
 
     def hooks(self, is_repeated: Callable[[], bool]) -> list[RemovableHandle]:
         """Add hooks that follow the calls and the gradients of the layers in a step. Forget the step before.
