@@ -6,9 +6,9 @@ import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import BeforeValidator, ConfigDict, TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
 from pydantic_core import ErrorDetails, PydanticSerializationError
 
@@ -18,6 +18,8 @@ from depthbench.schema import explain
 STRICT = ConfigDict(strict=True, allow_inf_nan=False)
 NONE = "none"
 """The value of a study file that stands for None, which TOML lacks."""
+SPELLS_NONE = BeforeValidator(lambda value: None if value == NONE else value)
+"""A mark on a type whose values include None, which is spelled NONE."""
 REQUIRED = inspect.Parameter.empty
 """The default of an option that must be set."""
 
@@ -56,6 +58,11 @@ class Parameter:
         except ValidationError:
             return False
         return True
+
+    @property
+    def annotation(self) -> Any:
+        """The type, which also accepts NONE if None is a value."""
+        return Annotated[self.kind, SPELLS_NONE] if self.takes_none else self.kind
 
     @cached_property
     def default_text(self) -> str | None:

@@ -122,6 +122,7 @@ def test_none_is_a_value_of_options_that_allow_it_whatever_their_default():
         "c": "none",  # the text
         "d": "none",
     }
+    assert [name for name, each in options.known.items() if each.takes_none] == ["a", "b", "d"]
     given = options.arguments({"a": "none", "c": "none", "d": "none"})
     assert given == {"a": None, "c": "none", "d": None}
     with pytest.raises(BadInput, match=r"options\.alpha = "):

@@ -111,7 +111,9 @@ def _optimizer(name: str, value: Any) -> Entry | None:
         return None
     declared = parameters_of(value, {}, given=(*OF_RECIPE, *OF_STEPS)).known
     settings = {
-        key: (list, list(each.default)) if isinstance(each.default, tuple) else (each.kind, each.default)
+        key: (list, list(each.default))
+        if isinstance(each.default, tuple)
+        else (each.annotation, each.default)
         for key, each in declared.items()
         if each.default is not REQUIRED
     }

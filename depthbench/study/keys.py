@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from depthbench.errors import BadInput, any_of, nearest
-from depthbench.parameters import NONE, REQUIRED
+from depthbench.parameters import NONE, REQUIRED, SPELLS_NONE
 from depthbench.registry import known_to
 from depthbench.schema import BOUNDS, Section
 from depthbench.study.file import homes_of, own_options, tables_of_study
@@ -115,10 +115,7 @@ def _keys_of_plugins(imports: bool) -> Iterator[Key]:
         for network, parameter in declared.items():
             is_set = parameter.default is not REQUIRED
             default = json.dumps(parameter.stored(parameter.default)) if is_set else UNSET
-            kind = _in_words(parameter.kind)
-            if parameter.takes_none:
-                kind = any_of([kind, json.dumps(NONE)])
-            of.setdefault((kind, default), []).append(network)
+            of.setdefault((_in_words(parameter.annotation), default), []).append(network)
         for (kind, default), networks in of.items():
             yield Key(f"options.{name}", kind, default, f"An option of {any_of(networks)} (plug-in).")
 
@@ -171,6 +168,8 @@ def _in_words(annotation: Any) -> str:
     origin, arguments = get_origin(annotation), get_args(annotation)
     if annotation == "":
         return ""
+    if origin is Annotated and SPELLS_NONE in arguments[1:]:
+        return any_of([_in_words(arguments[0]), json.dumps(NONE)])
     if origin is Annotated:
         return _with_bounds(arguments[0], arguments[1:])
     if origin is Literal:

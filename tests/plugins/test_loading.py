@@ -326,6 +326,25 @@ def test_settings_list_the_options_of_loaded_plugins(plugin):
     assert parse_setting("alpha0=0.1") == {"options": {"alpha0": 0.1}}
 
 
+def test_none_is_a_setting_of_an_optimizer_that_allows_it(plugin):
+    load_plugin(
+        plugin(
+            "import torch\n"
+            "class Clipped(torch.optim.SGD):\n"
+            "    def __init__(self, params, lr, *, clip: float | None = 1.0, by: float = 2.0): ...\n"
+            "OPTIMIZERS = {'clipped': Clipped}\n"
+        )
+    )
+    recipe = Recipe(optimizer="clipped", optimizer_settings={"clip": "none"})
+    assert recipe.optimizer_settings == {"clip": "none"}  # as a study file stores it
+    assert OPTIMIZERS["clipped"].keywords(recipe) == {"clip": None, "by": 2.0}
+    assert OPTIMIZERS["clipped"].keywords(Recipe(optimizer="clipped"))["clip"] == 1.0
+    with pytest.raises(ValueError, match=r"optimizer_settings.by = none: should be a number"):
+        Recipe(optimizer="clipped", optimizer_settings={"by": "none"})
+    described = describe_list("settings", "clip")["recipe.optimizer_settings.clip"]
+    assert described.startswith('number or "none"; default 1.0.')
+
+
 def test_optimizers_figures_and_tables_join_the_lists(plugin):
     load_plugin(
         plugin(
