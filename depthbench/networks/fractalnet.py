@@ -1,4 +1,4 @@
-"""Fractal networks: ultra-deep networks without shortcuts (Larsson et al. 2017, arXiv:1605.07648, sec. 2).
+"""Fractal networks: ultra-deep networks without shortcuts (Larsson et al. 2017, arXiv:1605.07648).
 
 Shapes: B batch, C channels, H W pixels."""
 
@@ -18,11 +18,11 @@ from depthbench.networks.layers import Layer, response_of
 from depthbench.networks.options import BuiltOptions, complete
 from depthbench.networks.stages import generator_untouched
 
-WIDTHS = (1, 2, 4, 8, 8)  # of each block, relative to the first (sec. 4: 64, 128, 256, 512, 512)
+WIDTHS = (1, 2, 4, 8, 8)  # of each block, relative to the first (64, 128, 256, 512, 512 in the paper)
 
 
 class ColumnChoice(nn.Module):
-    """The draw of one step for the whole network: whether all joins use one column, and which (sec. 3).
+    """The draw of one step for the whole network: whether all joins use one column, and which.
 
     `weights` (columns,) is 1 for the chosen column and 0 for the others, or 0 for all if each join drops
     inputs on its own. None in evaluation, and without drop-path."""
@@ -73,7 +73,7 @@ class Layer3x3(nn.Module):
 class FractalBlock(nn.Module):
     """f_C(x) and 2x2 max pooling: (B, C_in, H, W) -> (B, C_out, H/2, W/2).
 
-    f_1(x) = layer(x), and f_{C+1}(x) = join(f_C(f_C(x)), layer(x)) (eq. 1), where the join is the mean. As a
+    f_1(x) = layer(x), and f_{C+1}(x) = join(f_C(f_C(x)), layer(x)), where the join is the mean. As a
     grid, column c = 0, ..., C - 1 has 2^c layers, each as long as 2^(C - 1 - c) layers of the last column.
     Where layers of several columns end at one row, they are joined, and the join is the input of the next
     layers of these columns."""
@@ -121,7 +121,7 @@ class FractalNet(nn.Module):
     2x2 max pooling, the mean over the pixels that are left (one of 32x32) and a linear classifier.
 
     Depth 5 * 2^(C - 1) counts the convolutions of the deepest column. With drop-path, a training step either
-    uses one column everywhere or lets each join drop inputs (sec. 3). The paper's dropout between blocks is
+    uses one column everywhere or lets each join drop inputs. The paper's dropout between blocks is
     not included. Raises BadInput for a depth that is not 5, 10, 20, ..., 160 and for an unknown value, and
     TypeError for an option that fractal networks do not take."""
 
