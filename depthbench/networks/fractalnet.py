@@ -40,6 +40,14 @@ class ColumnChoice(nn.Module):
             column = torch.rand(self.columns, device=device).argmax()
             self.weights = (torch.arange(self.columns, device=device) == column) * is_global
 
+    def restore(self, statistics: Sequence[Tensor], before: Sequence[Tensor]) -> None:
+        """Give running statistics their values from `before` the step if all joins use one column in it."""
+        if self.weights is None:
+            return
+        is_global = self.weights.any()
+        for now, earlier in zip(statistics, before, strict=True):
+            now.data.copy_(torch.where(is_global, earlier, now))  # autograd need not know of it
+
     def of_join(self, first: int, device: torch.device) -> Tensor | None:
         """Return the weights (inputs,) of a join of the columns from `first` on; None to weigh all equally.
 
@@ -121,8 +129,9 @@ class FractalNet(nn.Module):
     2x2 max pooling, the mean over the pixels that are left (one of 32x32) and a linear classifier.
 
     Depth 5 * 2^(C - 1) counts the convolutions of the deepest column. With drop-path, a training step either
-    uses one column everywhere or lets each join drop inputs. The paper's dropout between blocks is
-    not included. Raises BadInput for a depth that is not 5, 10, 20, ..., 160 and for an unknown value, and
+    uses one column everywhere or lets each join drop inputs. The paper's dropout between blocks is not
+    included. The running statistics of batch normalisation are those of steps of the second kind, because
+    evaluation uses all columns, whose mean varies less than one of them. Raises BadInput for a depth that is not 5, 10, 20, ..., 160 and for an unknown value, and
     TypeError for an option that fractal networks do not take."""
 
     def __init__(self, depth: int, in_channels: int = 3, num_classes: int = 10, **options: Any):
@@ -148,7 +157,11 @@ class FractalNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:  # (B, in_channels, H, W)
         self.choice.draw(x.device)
+        is_drawn = self.choice.weights is not None
+        statistics = [b for b in self.buffers() if b.is_floating_point()] if is_drawn else []
+        before = [each.clone() for each in statistics]
         x = self.run_blocks(self.blocks(), x)  # (B, 8 width, H/32, W/32)
+        self.choice.restore(statistics, before)
         return self.fc(x.mean((2, 3)))
 
     def blocks(self) -> list[FractalBlock]:
