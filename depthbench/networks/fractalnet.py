@@ -118,9 +118,11 @@ class FractalNet(nn.Module):
 
     Depth 5 * 2^(C - 1) counts the convolutions of the deepest column. With drop-path, a training step either
     uses one column everywhere or lets each join drop inputs. The paper's dropout between blocks is not
-    included. The running statistics of batch normalisation are those of steps of the second kind, because
-    evaluation uses all columns, whose mean varies less than one of them. Raises BadInput for a depth that is not 5, 10, 20, ..., 160 and for an unknown value, and
-    TypeError for an option that fractal networks do not take."""
+    included. Steps of one column do not change the running statistics of batch normalisation, because
+    evaluation uses all columns, whose mean varies less than one of them.
+
+    Raises BadInput for a depth that is not 5, 10, 20, ..., 160 and for an unknown value, and TypeError for an
+    option that fractal networks do not take."""
 
     def __init__(self, depth: int, in_channels: int = 3, num_classes: int = 10, **options: Any):
         super().__init__()

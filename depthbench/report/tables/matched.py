@@ -1,7 +1,5 @@
 """What networks without a twin are matched with, and what cannot be matched."""
 
-import pandas as pd
-
 from depthbench.networks import NETWORKS
 from depthbench.report.entries import ReportTable, Table
 from depthbench.report.evidence import Evidence
