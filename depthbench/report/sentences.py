@@ -15,6 +15,7 @@ from depthbench.analysis.rows import rows_of
 from depthbench.analysis.verdict import LEAST_SEEDS
 from depthbench.report.tables.formatting import signed, significant
 from depthbench.store.record import Record
+from depthbench.text import listed
 
 KEPT = (0.95, 1.05)  # rates of a gradient that neither vanishes nor explodes
 MOST_CLASSES = 5  # that a sentence names
@@ -49,11 +50,6 @@ def how_errors_are_measured(study: Mapping[str, Any]) -> str:
         "Errors are measured in evaluation mode, without augmentation. The train error is measured on "
         f"{train_images(study)}."
     )
-
-
-def listed(parts: Sequence[str]) -> str:
-    """Write `a`, `a and b` or `a, b and c`."""
-    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
 
 
 def trends(measured: pd.DataFrame) -> str:
