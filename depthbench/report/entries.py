@@ -11,7 +11,7 @@ CHAPTERS = {
     "gradients": "Gradients",
     "layers": "Layers",
     "classes": "Classes",
-    "choice": "Choosing a depth",
+    "choice": "Which network and depth, at what cost",
     "published": "Published numbers and theory",
     "runs": "Runs and how to repeat them",
 }
