@@ -68,9 +68,10 @@ def choice(
 def pareto(table: pd.DataFrame, incomparable: Collection[str] = ()) -> list[str]:
     """Name the networks and depths that no other beats in both error and cost, with their uncertainty.
 
-    `table` is `analysis.choice.choose`. Empty if it has fewer than two rows. The first sentence is on
-    multiply-adds, the second on other costs. incomparable: costs to leave out."""
-    if len(table) < 2:
+    `table` is `analysis.choice.choose`. Empty if it has fewer than two rows, or some have no multiply-adds.
+    The first text is on multiply-adds, the second on other costs. incomparable: costs to leave out."""
+    costs = ranked_costs(table, incomparable)
+    if len(table) < 2 or "multiply_adds" not in costs:
         return []
     front = table[table["front_multiply_adds"]].sort_values("multiply_adds")
     shown = [_on_front(row) for row in rows_of(front)][:MOST_CELLS]
@@ -81,15 +82,11 @@ def pareto(table: pd.DataFrame, incomparable: Collection[str] = ()) -> list[str]
         "image, the mean error with its standard error, and the seeds whose errors alone say the same."
     )
     others = [
-        f"in {COSTS[cost]} {_names(table[table[f'front_{cost}']].sort_values(cost), front)}"
-        for cost in ranked_costs(table, incomparable)
+        f"Lowest for their {COSTS[cost]}: {_names(table[table[f'front_{cost}']].sort_values(cost), front)}."
+        for cost in costs
         if cost != "multiply_adds"
     ]
-    return (
-        [first, f"By other costs, the lowest errors are those of: {'; '.join(others)}."]
-        if others
-        else [first]
-    )
+    return [first, *filter(None, [" ".join(others)])]
 
 
 def _names(rows: pd.DataFrame, known: pd.DataFrame) -> str:

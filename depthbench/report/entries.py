@@ -11,7 +11,7 @@ CHAPTERS = {
     "gradients": "Gradients",
     "layers": "Layers",
     "classes": "Classes",
-    "choice": "Which network and depth, at what cost",
+    "choice": "Choosing a depth",
     "published": "Published numbers and theory",
     "runs": "Runs and how to repeat them",
 }

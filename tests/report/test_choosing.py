@@ -85,17 +85,19 @@ def test_pareto_optimal_networks_are_named_with_their_uncertainty():
         "error with its standard error, and the seeds whose errors alone say the same."
     )
     assert (
-        others == "By other costs, the lowest errors are those of: in parameters the same; in time the same."
+        others == "Lowest for their parameters: the same. Lowest for their time: the same."
     )
     runs["parameters"] = runs["parameters"].where(runs["network"] == "plain", 1e6)
     _, others = choosing.pareto(choose(runs), incomparable=["seconds"])
-    assert others == "By other costs, the lowest errors are those of: in parameters plain 8 and plain 20."
+    assert others == "Lowest for their parameters: plain 8 and plain 20."
 
 
 def test_without_a_standard_error_or_another_row_less_is_said():
     (first, _) = choosing.pareto(choose(runs_of({("plain", 8): [9.0], ("plain", 20): [5.0]})))
     assert "plain 8 (16.0 k, 9.00 %, 1 of 1 seed) and plain 20 (40.0 k, 5.00 %, 1 of 1 seed)." in first
     assert choosing.pareto(choose(runs_of({("plain", 8): [9.0]}))) == []
+    watched = runs_of({("mine", 8): [9.0], ("mine", 20): [5.0]}, multiply_adds=None)  # in another loop
+    assert choosing.pareto(choose(watched)) == []
 
 
 def test_a_long_front_is_cut():
