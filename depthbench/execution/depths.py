@@ -15,7 +15,8 @@ from depthbench.execution.cost.images import ImageFootprint
 from depthbench.execution.cost.run_memory import Cell, count_run
 from depthbench.execution.plugin_checks import check_plugins
 from depthbench.machine.units import in_count
-from depthbench.networks import DepthList, DepthRule
+from depthbench.networks import NETWORKS, DepthList, DepthRule
+from depthbench.registry import look_up
 from depthbench.study.grid import Grid
 from depthbench.study.model import Run, Study
 from depthbench.text import listed
@@ -125,12 +126,14 @@ def depths_to_choose_from(rule: DepthRule | DepthList) -> list[int]:
 def _counting(run: Run, footprint: ImageFootprint) -> Callable[[int], int]:
     """Return the function that counts the multiply-adds of the network of `run` at another depth.
 
-    It raises BadInput if the network cannot be built there."""
+    It raises BadInput if the network is that of a plug-in and fails there."""
 
     def cost_of(depth: int) -> int:
         try:
             return count_run(run.model_copy(update={"depth": depth}), footprint).multiply_adds
         except Exception as error:
+            if look_up(NETWORKS, "network", run.family).is_ours:
+                raise
             raise BadInput(
                 f"network {run.network!r} at depth {depth}: its code raised {one_line(error)}; fix its "
                 "plug-in, or list depths instead of auto"
@@ -156,10 +159,11 @@ def _choose(ladders: Sequence[Ladder], image: str) -> DepthChoice:
         if missing := [word for cost, word in zip(costs, words, strict=True) if cost not in chosen.values()]:
             notes.append(f"auto: {_note(ladder, costs, missing)}")
         reasons |= {(ladder.network, depth): f"about {in_count(cost)}" for depth, cost in chosen.items()}
-        if not chosen:
-            chosen = {_closest(ladder, costs)[0]: math.nan}
-            reasons[ladder.network, *chosen] = "the nearest"
         depths[ladder.network] = tuple(chosen)
+        if not chosen:
+            nearest, _ = _closest(ladder, costs)
+            depths[ladder.network] = (nearest,)
+            reasons[ladder.network, nearest] = "the nearest"
     return DepthChoice(depths, reasons, tuple(notes))
 
 

@@ -84,9 +84,7 @@ def test_pareto_optimal_networks_are_named_with_their_uncertainty():
         "plain 20 (40.0 k, 6.00 ± 1.53 %, 1 of 3 seeds). Brackets give multiply-adds per image, the mean "
         "error with its standard error, and the seeds whose errors alone say the same."
     )
-    assert (
-        others == "Lowest for their parameters: the same. Lowest for their time: the same."
-    )
+    assert others == "Lowest for their parameters: the same. Lowest for their time: the same."
     runs["parameters"] = runs["parameters"].where(runs["network"] == "plain", 1e6)
     _, others = choosing.pareto(choose(runs), incomparable=["seconds"])
     assert others == "Lowest for their parameters: plain 8 and plain 20."
