@@ -35,8 +35,8 @@ def announced_plan(console: Console, study: "Study", execution: "Execution") -> 
     for line in announcement(plan):
         say(console, line)
     if plan.depth_choice is not None and not console.quiet:
-        # The plan's machine is not the one that trains if the runs are elsewhere.
-        measures = not (plan.backend.is_elsewhere or plan.backend.is_together)
+        # A study that is resumed need not wait for times, and other machines have other times.
+        measures = not (plan.finished or plan.backend.is_elsewhere or plan.backend.is_together)
         with interruptible("interrupted before any run started"):
             cost = estimate_cost(console, plan, measures)
         console.print(LongTable(plan_table(cost)))

@@ -15,7 +15,7 @@ from depthbench.study.file import load_study
 def announce(tmp_path, monkeypatch):
     """Return a function that prints a plan and returns the text, and whether steps were timed."""
 
-    def run(depth, backend="local", **console):
+    def run(depth, backend="local", done=0, **console):
         timed = []
 
         def calibrate(plan, progress):
@@ -24,7 +24,10 @@ def announce(tmp_path, monkeypatch):
 
         def planned(study, execution, **options):
             plan = make_plan(study, execution, **options)
-            return dataclasses.replace(plan, execution=dataclasses.replace(execution, backend=backend))
+            runs = {"finished": plan.todo[:done], "todo": plan.todo[done:]}
+            return dataclasses.replace(
+                plan, execution=dataclasses.replace(execution, backend=backend), **runs
+            )
 
         monkeypatch.setattr("depthbench.execution.cost.estimate.calibrate", calibrate)
         monkeypatch.setattr("depthbench.execution.plan.make_plan", planned)
@@ -59,3 +62,9 @@ def test_runs_on_other_machines_are_not_timed_here(announce):
     assert not is_timed
     assert "about 3.0 M" in printed
     assert "time of a run" not in printed
+
+
+def test_a_study_that_is_resumed_does_not_wait_for_times(announce):
+    printed, is_timed = announce("auto", done=1)
+    assert not is_timed
+    assert "1 (1 done)" in printed
