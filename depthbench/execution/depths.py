@@ -21,7 +21,7 @@ from depthbench.study.grid import Grid
 from depthbench.study.model import Run, Study
 from depthbench.text import listed
 
-SHALLOWEST, DEEPEST = 8, 200  # layers; the first is that of the smallest CIFAR ResNet
+SHALLOWEST, DEEPEST = 8, 200  # layers, where a paper lists none; the smallest CIFAR ResNet has 8
 LEVELS = 3  # costs, for each of which every network gets a depth
 FACTORS = (4, 2)  # each cost is this many times the one before
 MOST_RISE = 32  # of the first cost over the lowest cost of any network; else a costly one would raise all
@@ -112,15 +112,15 @@ def _with_depths(grid: Grid, depths: Mapping[str, tuple[int, ...]]) -> list[Grid
 
 
 def depths_to_choose_from(rule: DepthRule | DepthList) -> list[int]:
-    """Return the depths of a family up to DEEPEST, or its shallowest if that is deeper.
+    """Return the depths of a family from SHALLOWEST to DEEPEST, and those that its paper lists.
 
-    Those below SHALLOWEST are left out, unless its paper lists them."""
-    depths = (rule.depth(n) for n in count(1))
-    known = [*takewhile(lambda depth: depth is not None and depth <= DEEPEST, depths)]
-    kept = [depth for depth in known if depth and (depth >= SHALLOWEST or isinstance(rule, DepthList))]
+    Returns its shallowest depth if there are none."""
+    of_paper = rule.depths if isinstance(rule, DepthList) else ()
+    depths = (rule.depth(n) for n in count(len(of_paper) + 1))
+    others = takewhile(lambda depth: depth is not None and depth <= DEEPEST, depths)
     first = rule.depth(1)
     assert first is not None  # every family has a shallowest depth
-    return kept or [first]
+    return [*of_paper, *(depth for depth in others if depth and depth >= SHALLOWEST)] or [first]
 
 
 def _counting(run: Run, footprint: ImageFootprint) -> Callable[[int], int]:
@@ -151,8 +151,8 @@ def _choose(ladders: Sequence[Ladder], image: str) -> DepthChoice:
         f"{ladder.network} (depth {ladder.depths[0]})" for ladder in ladders if ladder.lowest == costs[0]
     ]
     notes = [
-        f"auto: depths up to {DEEPEST} of about {listed(words)} multiply-adds per image of {image}; the "
-        f"first is the lowest of {listed(lowest)}"
+        f"auto: depths of about {listed(words)} multiply-adds per image of {image}; the first is the "
+        f"lowest of {listed(lowest)}"
     ]
     for ladder in ladders:
         chosen = ladder.similar(costs)
@@ -200,7 +200,8 @@ def _closest(ladder: Ladder, costs: Sequence[float]) -> tuple[int, float]:
 def _note(ladder: Ladder, costs: Sequence[float], missing: Sequence[str]) -> str:
     """Say that a network has no depth for the `missing` of `costs`."""
     if len(missing) < len(costs):
-        return f"{ladder.network} has no depth of about {listed(missing)}"
+        depths = f"{ladder.depths[0]} to {ladder.depths[-1]}"
+        return f"{ladder.network} has no depth of about {listed(missing)}, from {depths} layers"
     depth, cost = _closest(ladder, costs)
     own = ladder.cost_of(depth)
     places = {ladder.depths[-1]: "deepest", ladder.depths[0]: "shallowest"}

@@ -85,7 +85,7 @@ def test_a_network_with_one_depth_and_one_that_costs_far_more_do_not_raise_the_c
         (DepthRule(), 8, 200, 193),  # as of most plug-ins
         (DepthRule(2, 2), 8, 200, 97),
         (DepthRule(1, 300), 301, 301, 1),
-        (DepthList((5, 10, 400)), 5, 10, 2),
+        (DepthList((5, 10, 400)), 5, 400, 3),
         (DepthList((22,)), 22, 22, 1),
         (DepthList((264,)), 264, 264, 1),
         (DepthList((11, 13), goes_on=True), 11, 200, 189),
@@ -111,10 +111,10 @@ def test_networks_get_depths_of_similar_cost_at_the_size_of_the_images(choose, d
     assert all(max(each) / min(each) < SIMILAR for each in costs.values())
     lowest, missing = notes
     assert lowest == (
-        "depths up to 200 of about 13.0 M, 26.0 M and 52.1 M multiply-adds per image of 1x8x8; the first is "
+        "depths of about 13.0 M, 26.0 M and 52.1 M multiply-adds per image of 1x8x8; the first is "
         "the lowest of vgg (depth 11)"
     )
-    assert missing == "resnet has no depth of about 52.1 M"
+    assert missing == "resnet has no depth of about 52.1 M, from 8 to 200 layers"
     assert choose("resnet", "densenet_bc", "vgg")[0] == study
 
 
