@@ -19,6 +19,7 @@ from depthbench.store.study_store import StudyStore
 from depthbench.study.file import build
 from depthbench.study.grid import Grid
 from depthbench.study.model import Frontier, Study, file_name
+from depthbench.text import shell
 
 Planner = Callable[[Study, Execution], Plan]
 
@@ -103,7 +104,7 @@ def _failures(path: Path, ended: Mapping[str, Record]) -> str:
         if record.status == "failed":
             trace = path / "runs" / run_id / "error.txt"
             return f"{run_id} ({record.reason})" + (f"; see {shown(trace)}" if trace.exists() else "")
-    return f"see `depthbench show {shown(path)}`"
+    return f"see `{shell('depthbench', 'show', shown(path))}`"
 
 
 def search(study: Study, path: Path, planner: Callable[[Study], Plan]) -> Iterator[Plan]:

@@ -36,7 +36,7 @@ from depthbench.study.file import build, check_format, read_study
 from depthbench.study.grid import grids_of, join_grids
 from depthbench.study.model import Frontier, Study, Variant, Verdict
 from depthbench.study.stored import StoredStudy
-from depthbench.text import single_line
+from depthbench.text import shell, single_line
 from depthbench.training.settings import Evaluate
 
 CHOSEN_BY_DATA = ("every", "train_size", "log_every")  # keys of [evaluate] that Study.resolve fills in
@@ -50,7 +50,8 @@ JOIN_SECONDS = 60.0
 def _check_loaded(study_file: Path, plugin: Path) -> None:
     """Raise BadInput unless this process has loaded `plugin`, because a stored study can come from anyone."""
     if loaded(plugin) is None:
-        raise BadInput(f"{study_file}: its plug-in {plugin} is not loaded; load it with --plugin {plugin}")
+        advice = f"load it with {shell('--plugin', plugin)}"
+        raise BadInput(f"{study_file}: its plug-in {plugin} is not loaded; {advice}")
 
 
 class StudyStore:
