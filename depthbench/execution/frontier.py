@@ -1,5 +1,6 @@
 """The search for the frontier, the deepest depth at which a network still trains."""
 
+import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,8 +88,10 @@ def find_frontier(
     path = store.path
     ended: dict[str, Record] = {}
     try:
-        for plan in search(study, path, lambda study: planner(study, execution)):
-            ended = execute(plan, display)
+        with contextlib.ExitStack() as connection:
+            for plan in search(study, path, lambda study: planner(study, execution)):
+                connection.enter_context(plan.backend.connected(plan))  # one for all rounds
+                ended = execute(plan, display)
     except RunsFailed as error:
         failed = {name: record for name, record in ended.items() if record.status == "failed"}
         reasons = {name: record.reason or "the reason is not known" for name, record in failed.items()}
