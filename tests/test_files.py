@@ -1,3 +1,4 @@
+import errno
 import multiprocessing
 import os
 import socket
@@ -20,6 +21,22 @@ def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path):
         fail_half_way()
     assert path.read_text() == "old"
     assert os.listdir(tmp_path) == ["a.txt"]
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "full"), OSError(errno.EROFS, "x", "/a/.b.part")])
+def test_an_error_of_the_disk_names_the_file(tmp_path, error):
+    path = tmp_path / "a.txt"
+    with pytest.raises(OSError, match=path.name) as raised, atomic(path):
+        raise error
+    assert raised.value.filename == str(path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_error_of_the_network_keeps_its_message(tmp_path):
+    error = ConnectionResetError(errno.ECONNRESET, "reset")
+    with pytest.raises(ConnectionResetError) as raised, atomic(tmp_path / "a.txt"):
+        raise error
+    assert raised.value.filename is None
 
 
 def test_a_file_appears_complete_with_the_usual_permissions(tmp_path):

@@ -25,7 +25,7 @@ from depthbench.cli.commands.show import show
 from depthbench.cli.options import option
 from depthbench.cli.terminal import err
 from depthbench.console import say
-from depthbench.errors import BadInput, RunsFailed, StudyStopped, any_of
+from depthbench.errors import BadInput, RunsFailed, StudyStopped, any_of, of_system
 from depthbench.machine.launch import Launch, read_launch
 from depthbench.text import shell, single_line
 
@@ -160,7 +160,8 @@ def main() -> None:
         say(err, f"depthbench: {error}", "red")
         sys.exit(1 if isinstance(error, RunsFailed) else 2)
     except (OSError, StudyStopped) as error:  # e.g. a full disk, or a process that died
-        say(err, f"depthbench: {single_line(str(error))}", "red")
+        problem = of_system(error) if isinstance(error, OSError) else str(error)
+        say(err, f"depthbench: {single_line(problem)}", "red")
         sys.exit(1)
     except KeyboardInterrupt:
         say(err, "interrupted")
