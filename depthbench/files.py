@@ -5,6 +5,7 @@ import errno
 import os
 import re
 import socket
+import stat
 import tempfile
 import time
 import tomllib
@@ -70,6 +71,20 @@ def remove_partial_files(folder: Path) -> None:
         with contextlib.suppress(OSError):  # its process may have renamed it just now
             if is_dead or time.time() - file.stat().st_mtime > DAY:
                 file.unlink()
+
+
+def read_regular(path: Path) -> bytes:
+    """Return the content of a file of results, which anyone may have made.
+
+    Raises OSError for what is not a regular file: a pipe would wait forever, and a device may have no end."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "Not a regular file", str(path))
+        with open(descriptor, "rb", closefd=False) as file:
+            return file.read()
+    finally:
+        os.close(descriptor)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from depthbench.files import NotToml, atomic, read_toml, remove_partial_files, write_text
+from depthbench.files import NotToml, atomic, read_regular, read_toml, remove_partial_files, write_text
 
 
 def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -91,3 +91,13 @@ def test_files_of_dead_processes_are_removed_and_no_others(tmp_path):
             file.touch()
         remove_partial_files(tmp_path)
         assert (mine.exists(), left.exists(), elsewhere.exists()) == (True, False, True)
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: os.symlink("/dev/zero", path)])
+def test_only_regular_files_are_read(tmp_path, make):
+    """A pipe without a writer and a device without an end would never return."""
+    make(tmp_path / "a")
+    with pytest.raises(OSError, match="Not a regular file"):
+        read_regular(tmp_path / "a")
+    (tmp_path / "b").write_bytes(b"content")
+    assert read_regular(tmp_path / "b") == b"content"
