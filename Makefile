@@ -9,10 +9,10 @@ quickstart: .venv/installed  ## set up, train the quick study on bundled data, w
 	$(BIN)/depthbench run --depths 20,56,110
 
 test: .venv/installed-dev  ## set up, run the tests
-	$(BIN)/python -m pytest -n 3 --dist loadfile
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 test-fast: .venv/installed-dev  ## set up, run the tests that are not marked slow
-	$(BIN)/python -m pytest -n 3 --dist loadfile -m "not slow"
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not slow"
 
 fuzz: .venv/installed-dev  ## set up, test thousands of damaged and odd inputs
 	$(BIN)/python -m pytest -n 3 tests/fuzz --hypothesis-profile=long

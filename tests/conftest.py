@@ -58,12 +58,16 @@ SLOW_FIXTURES = {"trained", "trained_study", "browser", "written"}
 
 
 def pytest_collection_modifyitems(items):
-    """Skip tests marked `cuda` without a CUDA device, and mark tests that train or open a browser as slow."""
+    """Skip tests marked `cuda` without a CUDA device, and mark tests that train or open a browser as slow.
+
+    Files with slow tests come first, so that no process has one left when the others are done."""
     for item in items:
         if "cuda" in item.keywords and not torch.cuda.is_available():
             item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
         if SLOW_FIXTURES & set(item.fixturenames):
             item.add_marker(pytest.mark.slow)
+    slow = {item.path for item in items if "slow" in item.keywords}
+    items.sort(key=lambda item: item.path not in slow)
 
 
 @pytest.fixture(autouse=True, scope="module")

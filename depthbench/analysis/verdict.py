@@ -22,7 +22,7 @@ from scipy.special import stdtr, stdtrit
 from depthbench.analysis import FINISHED
 from depthbench.analysis.rows import rows_of
 from depthbench.analysis.twins import STATED, are_twins
-from depthbench.networks.architectures import HE2015_CIFAR_STEPS
+from depthbench.networks.families.cifar import HE2015_CIFAR_STEPS
 
 LEVEL = 0.05
 LEAST_SEEDS = 3  # with fewer, every verdict is inconclusive

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from depthbench.data.images import Images
-from depthbench.networks.architectures import HE2015_CIFAR_STEPS
+from depthbench.networks.families.cifar import HE2015_CIFAR_STEPS
 from depthbench.study.file import load_study
 from depthbench.study.model import Run
 

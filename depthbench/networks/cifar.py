@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from depthbench.networks.architectures import CIFAR, cifar_depths
 from depthbench.networks.blocks import convolution
+from depthbench.networks.families.cifar import CIFAR_OPTIONS, cifar_depths
 from depthbench.networks.family import DepthRule
 from depthbench.networks.options import Architecture, BuiltOptions, complete
 from depthbench.networks.stages import StagedNet, generator_untouched
@@ -26,7 +26,7 @@ class CifarNet(StagedNet):
     unknown value, and TypeError for an option that CIFAR networks do not take. A relative is a subclass with
     an architecture of its own."""
 
-    architecture: ClassVar[Architecture] = CIFAR
+    architecture: ClassVar[Architecture] = CIFAR_OPTIONS
     depths: ClassVar[DepthRule | None] = None  # None: that of basic blocks or of bottlenecks
 
     def __init__(

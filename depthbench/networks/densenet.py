@@ -9,23 +9,23 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from depthbench.networks.architectures import (
-    DENSENET,
-    DENSENET_BC,
-    DENSENET_BLOCKS,
-    DENSENET_DEPTHS,
-    DENSENET_IMAGENET,
-    SIX_N_PLUS_4,
-    THREE_N_PLUS_4,
-)
 from depthbench.networks.blocks import convolution
 from depthbench.networks.checkpointing import in_turn
 from depthbench.networks.components import ACTIVATIONS, OUT_OF_PLACE, initialise, make_norm
+from depthbench.networks.families.common import SIX_N_PLUS_4
+from depthbench.networks.families.densenet import (
+    DENSENET_BC_OPTIONS,
+    DENSENET_BLOCKS,
+    DENSENET_DEPTHS,
+    DENSENET_IMAGENET_OPTIONS,
+    DENSENET_OPTIONS,
+    THREE_N_PLUS_4,
+)
 from depthbench.networks.fusing import Respond, in_parts
 from depthbench.networks.imagenet import first_convolution, has_pooling, pool_stem
 from depthbench.networks.layers import Layer, response_of
 from depthbench.networks.options import BuiltOptions, complete
-from depthbench.networks.stages import blocks_of, generator_untouched
+from depthbench.networks.stages import blocks_of, generator_untouched, layers_of
 
 FIRST_CHANNELS = 16  # that the first convolution returns, or with bottlenecks 2 k (sec. 3, implementation)
 BOTTLENECK = 4  # a bottleneck returns this many times the growth rate
@@ -148,12 +148,7 @@ class ConcatenatingNet(nn.Module):
         A norm after a layer of 4 k channels is its own. Other outputs are concatenated before a norm, so that
         their response is the output itself."""
         layers = [Layer("conv1", "conv1", self.conv1, response_of(self.conv1, self.norm1))]
-        for s, stage in enumerate(blocks_of(self.stages)):
-            for b, block in enumerate(stage):
-                pairs = zip(block.convolutions, block.responses(), strict=True)
-                for k, (conv, response) in enumerate(pairs, 1):
-                    layers.append(Layer(f"stages.{s}.{b}.conv{k}", str(s + 1), conv, response))
-        return [*layers, Layer("fc", "fc", self.fc, self.fc)]
+        return [*layers, *layers_of(blocks_of(self.stages)), Layer("fc", "fc", self.fc, self.fc)]
 
 
 class DenseNet(ConcatenatingNet):
@@ -178,7 +173,7 @@ class DenseNet(ConcatenatingNet):
         **options: Any,
     ):
         n = (SIX_N_PLUS_4 if bottleneck else THREE_N_PLUS_4).n(depth)
-        architecture = DENSENET_BC if bottleneck else DENSENET
+        architecture = DENSENET_BC_OPTIONS if bottleneck else DENSENET_OPTIONS
         built = complete(architecture, options, residual=False, bottleneck=bottleneck)
         channels = 2 * built.growth if bottleneck and built.growth else FIRST_CHANNELS
         with generator_untouched():
@@ -211,7 +206,7 @@ class ImageNetDenseNet(ConcatenatingNet):
         **options: Any,
     ):
         DENSENET_DEPTHS.n(depth)
-        built = complete(DENSENET_IMAGENET, options, residual=False, bottleneck=bottleneck)
+        built = complete(DENSENET_IMAGENET_OPTIONS, options, residual=False, bottleneck=bottleneck)
         assert built.growth is not None  # the architecture has a value
         with generator_untouched():
             conv1 = first_convolution(in_channels, 2 * built.growth, built)

@@ -7,10 +7,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from depthbench.networks.architectures import DIRACNET
 from depthbench.networks.blocks import BasicBlock, Block, drop_input
 from depthbench.networks.cifar import CifarNet
 from depthbench.networks.components import make_nonlinearity
+from depthbench.networks.families.diracnet import DIRACNET_OPTIONS
 from depthbench.networks.options import BuiltOptions
 
 A, B = 1.0, 0.1  # the initial factors of the identity and of the weight
@@ -44,7 +44,7 @@ class DiracNet(CifarNet):
     Its layers are those of CifarNet without shortcuts. All convolutions but the first contain the identity,
     also those that halve the map. Raises BadInput and TypeError as CifarNet does."""
 
-    architecture = DIRACNET
+    architecture = DIRACNET_OPTIONS
 
     @staticmethod
     def make_block(c_in: int, width: int, stride: int, options: BuiltOptions, *, is_first: bool) -> Block:

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from depthbench.networks.architectures import FIXUP
 from depthbench.networks.blocks import Block, add_shortcut, convolution
 from depthbench.networks.cifar import CifarNet
 from depthbench.networks.components import Nonlinearity, Scale, drop_input, make_nonlinearity
+from depthbench.networks.families.fixup import FIXUP_OPTIONS
 from depthbench.networks.options import BuiltOptions
 
 
@@ -53,7 +53,7 @@ class FixupNet(CifarNet):
     Raises BadInput and TypeError as CifarNet does. In the paper, biases and factors learn at a tenth of the
     learning rate; here all parameters have the same."""
 
-    architecture = FIXUP
+    architecture = FIXUP_OPTIONS
 
     @staticmethod
     def first_convolution(in_channels: int, options: BuiltOptions) -> nn.Conv2d:

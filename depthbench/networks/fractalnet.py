@@ -9,12 +9,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from depthbench.networks.architectures import FRACTAL, FRACTAL_BLOCKS, FRACTAL_DEPTHS
 from depthbench.networks.blocks import convolution
 from depthbench.networks.checkpointing import in_turn
-from depthbench.networks.components import ACTIVATIONS, initialise, make_norm
+from depthbench.networks.components import initialise
+from depthbench.networks.conv_layer import ConvLayer
+from depthbench.networks.families.fractalnet import FRACTAL_BLOCKS, FRACTAL_DEPTHS, FRACTAL_OPTIONS
 from depthbench.networks.fusing import Respond, in_parts
-from depthbench.networks.layers import Layer, response_of
+from depthbench.networks.layers import Layer
 from depthbench.networks.options import BuiltOptions, complete
 from depthbench.networks.stages import generator_untouched
 
@@ -56,20 +57,6 @@ class ColumnChoice(nn.Module):
         return kept / kept.sum()
 
 
-class Layer3x3(nn.Module):
-    """The convolution of a fractal, with norm and activation."""
-
-    def __init__(self, c_in: int, c_out: int, options: BuiltOptions):
-        super().__init__()
-        self.conv = convolution(3, c_in, c_out, bias=options.has_bias)
-        self.norm = make_norm(options.norm, c_out)
-        self.activation = ACTIVATIONS[options.activation]
-        self.respond: Respond = in_parts  # or fusing.Fused
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.respond(self.norm, self.activation, self.conv(x))
-
-
 class FractalBlock(nn.Module):
     """f_C(x) and 2x2 max pooling: (B, C_in, H, W) -> (B, C_out, H/2, W/2).
 
@@ -83,7 +70,8 @@ class FractalBlock(nn.Module):
         self.columns = nn.ModuleList()
         for c in range(choice.columns):
             widths = [c_in] + [c_out] * (2**c - 1)
-            self.columns.append(nn.Sequential(*(Layer3x3(width, c_out, options) for width in widths)))
+            convolutions = (convolution(3, width, c_out, bias=options.has_bias) for width in widths)
+            self.columns.append(nn.Sequential(*(ConvLayer(conv, options) for conv in convolutions)))
         self.choice = choice
         self.dropout = choice.drop_path > 0  # whether it draws random numbers (see checkpointing.py)
 
@@ -109,9 +97,9 @@ class FractalBlock(nn.Module):
         parts = [end * weight.to(end.dtype) for end, weight in zip(ends, weights, strict=True)]
         return sum(parts[1:], parts[0])
 
-    def layers_of(self, column: int) -> list[Layer3x3]:
+    def layers_of(self, column: int) -> list[ConvLayer]:
         """Return the layers of a column, input side first."""
-        return cast("list[Layer3x3]", list(cast("nn.Sequential", self.columns[column])))
+        return cast("list[ConvLayer]", list(cast("nn.Sequential", self.columns[column])))
 
 
 class FractalNet(nn.Module):
@@ -128,7 +116,7 @@ class FractalNet(nn.Module):
     def __init__(self, depth: int, in_channels: int = 3, num_classes: int = 10, **options: Any):
         super().__init__()
         columns = FRACTAL_DEPTHS.n(depth)
-        built = complete(FRACTAL, options, residual=False)
+        built = complete(FRACTAL_OPTIONS, options, residual=False)
         assert built.drop_path is not None  # FRACTAL has a value
         self.choice = ColumnChoice(columns, built.drop_path)
         with generator_untouched():
@@ -161,6 +149,5 @@ class FractalNet(nn.Module):
         for s, block in enumerate(self.blocks()):
             deepest = len(block.columns) - 1
             for k, layer in enumerate(block.layers_of(deepest)):
-                name = f"stages.{s}.columns.{deepest}.{k}.conv"
-                layers.append(Layer(name, str(s + 1), layer.conv, response_of(layer.conv, layer.norm)))
+                layers.append(layer.as_layer(f"stages.{s}.columns.{deepest}.{k}", str(s + 1)))
         return [*layers, Layer("fc", "fc", self.fc, self.fc)]

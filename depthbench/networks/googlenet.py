@@ -10,11 +10,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.models.googlenet import Inception
 
-from depthbench.networks.architectures import GOOGLENET, GOOGLENET_DEPTHS, GOOGLENET_IMAGENET
 from depthbench.networks.checkpointing import in_turn
-from depthbench.networks.components import ACTIVATIONS, drop_input, identity, initialise, make_norm
+from depthbench.networks.components import drop_input, identity, initialise
+from depthbench.networks.conv_layer import ConvLayer
+from depthbench.networks.families.googlenet import (
+    GOOGLENET_DEPTHS,
+    GOOGLENET_IMAGENET_OPTIONS,
+    GOOGLENET_OPTIONS,
+)
 from depthbench.networks.fusing import Respond, in_parts
-from depthbench.networks.layers import Layer, response_of
+from depthbench.networks.layers import Layer
 from depthbench.networks.options import Architecture, BuiltOptions, complete
 from depthbench.networks.stages import blocks_of, generator_untouched
 
@@ -39,20 +44,12 @@ INCEPTIONS: tuple[
 )
 
 
-class ConvLayer(nn.Module):
-    """A convolution, norm and activation. Options of the convolution are keywords."""
-
-    def __init__(self, c_in: int, c_out: int, *, options: BuiltOptions, **convolution: Any):
-        super().__init__()
-        self.conv = nn.Conv2d(c_in, c_out, bias=options.has_bias, **convolution)
-        self.norm = make_norm(options.norm, c_out)
-        if isinstance(self.norm, nn.BatchNorm2d):
-            self.norm.eps = EPSILON
-        self.activation = ACTIVATIONS[options.activation]
-        self.respond: Respond = in_parts  # or fusing.Fused
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.respond(self.norm, self.activation, self.conv(x))
+def conv_layer(c_in: int, c_out: int, *, options: BuiltOptions, **convolution: Any) -> ConvLayer:
+    """Return a convolution, norm and activation. Options of the convolution are keywords."""
+    layer = ConvLayer(nn.Conv2d(c_in, c_out, bias=options.has_bias, **convolution), options)
+    if isinstance(layer.norm, nn.BatchNorm2d):
+        layer.norm.eps = EPSILON
+    return layer
 
 
 class InceptionModule(Inception):
@@ -74,7 +71,7 @@ class InceptionModule(Inception):
         pool: Pool,
     ):
         def conv_block(c_in: int, c_out: int, **convolution: Any) -> nn.Module:
-            return ConvLayer(c_in, c_out, options=options, **convolution)
+            return conv_layer(c_in, c_out, options=options, **convolution)
 
         super().__init__(c_in, *filters, conv_block)
         self.branch3[1] = conv_block(filters[3], filters[4], kernel_size=largest, padding=largest // 2)
@@ -95,7 +92,7 @@ class GoogLeNet(nn.Module):
     0.4. Raises BadInput for another depth and for an unknown value, and TypeError for an option that
     GoogLeNet does not take."""
 
-    architecture: ClassVar[Architecture] = GOOGLENET
+    architecture: ClassVar[Architecture] = GOOGLENET_OPTIONS
     first: ClassVar[dict[str, int]] = {"kernel_size": 3, "padding": 1}  # the first convolution
     largest: ClassVar[int] = 5  # convolution of an inception module
 
@@ -117,9 +114,9 @@ class GoogLeNet(nn.Module):
 
         c_in, inner = scaled(64), scaled(192)
         with generator_untouched():
-            self.conv1 = ConvLayer(in_channels, c_in, options=built, **self.first)
-            self.conv2 = ConvLayer(c_in, c_in, options=built, kernel_size=1)
-            self.conv3 = ConvLayer(c_in, inner, options=built, kernel_size=3, padding=1)
+            self.conv1 = conv_layer(in_channels, c_in, options=built, **self.first)
+            self.conv2 = conv_layer(c_in, c_in, options=built, kernel_size=1)
+            self.conv3 = conv_layer(c_in, inner, options=built, kernel_size=3, padding=1)
             self.stages = nn.ModuleList()
             c_in = inner
             for pool, modules in zip(self.pools(), INCEPTIONS, strict=True):
@@ -154,10 +151,7 @@ class GoogLeNet(nn.Module):
             for k, module in enumerate(stage):
                 for b, layer in enumerate(module.branch2):
                     path.append((f"stages.{s}.{k}.branch2.{b}", str(s + 2), layer))
-        layers = [
-            Layer(f"{name}.conv", stage, each.conv, response_of(each.conv, each.norm))
-            for name, stage, each in path
-        ]
+        layers = [each.as_layer(name, stage) for name, stage, each in path]
         return [*layers, Layer("fc", "fc", self.fc, self.fc)]
 
     @staticmethod
@@ -173,7 +167,7 @@ class ImageNetGoogLeNet(GoogLeNet):
     convolution too. It is torchvision's `googlenet` without auxiliary classifiers, except for the initial
     weights, and has 3x3 convolutions for the paper's 5x5 ones. The rest is as in `GoogLeNet`."""
 
-    architecture = GOOGLENET_IMAGENET
+    architecture = GOOGLENET_IMAGENET_OPTIONS
     first: ClassVar[dict[str, int]] = {"kernel_size": 7, "stride": 2, "padding": 3}
     largest = 3
 

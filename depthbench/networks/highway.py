@@ -7,10 +7,11 @@ from typing import Any, cast
 
 from torch import Tensor, nn
 
-from depthbench.networks.architectures import HIGHWAY, HIGHWAY_MLP, N_PLUS_2, SIX_N_PLUS_2
 from depthbench.networks.blocks import convolution
 from depthbench.networks.checkpointing import in_turn
 from depthbench.networks.components import OUT_OF_PLACE, Gating, initialise
+from depthbench.networks.families.common import SIX_N_PLUS_2
+from depthbench.networks.families.highway import HIGHWAY_MLP_OPTIONS, HIGHWAY_OPTIONS, N_PLUS_2
 from depthbench.networks.layers import Layer, Weighted
 from depthbench.networks.options import BuiltOptions, complete
 from depthbench.networks.stages import generator_untouched
@@ -110,7 +111,7 @@ class Highway(HighwayNet):
         **options: Any,
     ):
         n = SIX_N_PLUS_2.n(depth)
-        built = complete(HIGHWAY, options, residual=residual)
+        built = complete(HIGHWAY_OPTIONS, options, residual=residual)
         width, activation = built.width, built.activation
         with generator_untouched():
             stages = [[PlainLayer(convolution(3, in_channels, width, bias=True), activation)]]
@@ -154,7 +155,7 @@ class HighwayMlp(HighwayNet):
         **options: Any,
     ):
         layers = N_PLUS_2.n(depth)
-        built = complete(HIGHWAY_MLP, options, residual=residual)
+        built = complete(HIGHWAY_MLP_OPTIONS, options, residual=residual)
         width, activation = built.width, built.activation
         with generator_untouched():
             first = PlainLayer(nn.Linear(in_channels, width), activation)

@@ -8,13 +8,13 @@ from typing import Any, ClassVar
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from depthbench.networks.architectures import (
-    IMAGENET,
+from depthbench.networks.blocks import convolution
+from depthbench.networks.families.imagenet import (
     IMAGENET_BLOCKS,
     IMAGENET_BOTTLENECKS_FROM,
     IMAGENET_DEPTHS,
+    IMAGENET_OPTIONS,
 )
-from depthbench.networks.blocks import convolution
 from depthbench.networks.family import DepthList
 from depthbench.networks.options import Architecture, BuiltOptions, complete
 from depthbench.networks.stages import StagedNet, generator_untouched
@@ -31,7 +31,7 @@ class ImageNetNet(StagedNet):
     Raises BadInput for a depth that is not in Table 1 and for an unknown value, and TypeError for an option
     that ImageNet networks do not take. A relative is a subclass with an architecture of its own."""
 
-    architecture: ClassVar[Architecture] = IMAGENET
+    architecture: ClassVar[Architecture] = IMAGENET_OPTIONS
     depths: ClassVar[DepthList] = IMAGENET_DEPTHS
 
     def __init__(

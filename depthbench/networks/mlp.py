@@ -8,9 +8,9 @@ from typing import Any, cast
 
 from torch import Tensor, nn
 
-from depthbench.networks.architectures import MLP, TWO_N_PLUS_2
 from depthbench.networks.checkpointing import in_turn
 from depthbench.networks.components import drop_input, initialise, make_nonlinearity, make_norm
+from depthbench.networks.families.mlp import MLP_OPTIONS, TWO_N_PLUS_2
 from depthbench.networks.layers import Layer, response_of
 from depthbench.networks.options import BuiltOptions, complete, survival_of
 from depthbench.networks.shortcuts import BranchScale, StochasticDepth, make_scale
@@ -82,7 +82,7 @@ class Mlp(nn.Module):
         **options: Any,
     ):
         super().__init__()
-        built = complete(MLP, options, residual=residual, depth=depth)
+        built = complete(MLP_OPTIONS, options, residual=residual, depth=depth)
         width, norm = built.width, built.norm
         n = TWO_N_PLUS_2.n(depth)
         block = ResidualBlock if residual else PlainBlock

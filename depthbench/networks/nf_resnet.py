@@ -10,10 +10,10 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from depthbench.networks.architectures import NF_RESNET
 from depthbench.networks.blocks import Block, branch_end, drop_input
 from depthbench.networks.cifar import CifarNet
 from depthbench.networks.components import Activation, Nonlinearity, make_nonlinearity
+from depthbench.networks.families.nf_resnet import NF_RESNET_OPTIONS
 from depthbench.networks.options import BuiltOptions
 from depthbench.networks.shortcuts import ScaledAddition
 
@@ -79,7 +79,7 @@ class NormalizerFreeNet(CifarNet):
     convolution of the activated input. The expected variance of a block's output is that of its input plus
     ALPHA^2, and 1 + ALPHA^2 after a projection. Raises BadInput and TypeError as CifarNet does."""
 
-    architecture = NF_RESNET
+    architecture = NF_RESNET_OPTIONS
 
     @staticmethod
     def first_convolution(in_channels: int, options: BuiltOptions) -> nn.Conv2d:

@@ -10,10 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from depthbench.networks.architectures import REPVGG, SIX_N_PLUS_2
 from depthbench.networks.blocks import convolution
 from depthbench.networks.checkpointing import in_turn
 from depthbench.networks.components import initialise, make_nonlinearity
+from depthbench.networks.families.common import SIX_N_PLUS_2
+from depthbench.networks.families.repvgg import REPVGG_OPTIONS
 from depthbench.networks.fusing import Respond, in_parts
 from depthbench.networks.layers import Layer
 from depthbench.networks.options import BuiltOptions, complete
@@ -107,7 +108,7 @@ class RepVGG(nn.Module):
     def __init__(self, depth: int, in_channels: int = 3, num_classes: int = 10, **options: Any):
         super().__init__()
         n = SIX_N_PLUS_2.n(depth)
-        built = complete(REPVGG, options, residual=False, depth=depth)
+        built = complete(REPVGG_OPTIONS, options, residual=False, depth=depth)
         with generator_untouched():
             self.stem: AnyLayer = RepVGGLayer(in_channels, built.width, 1, built)
             self.stages = nn.ModuleList()

@@ -1,7 +1,8 @@
 """Residual networks of grouped bottlenecks (Xie et al. 2017, arXiv:1611.05431, sec. 3.3 and 5.2)."""
 
-from depthbench.networks.architectures import BOTTLENECK_DEPTHS, RESNEXT, RESNEXT_IMAGENET
 from depthbench.networks.cifar import CifarNet
+from depthbench.networks.families.imagenet import BOTTLENECK_DEPTHS
+from depthbench.networks.families.resnext import RESNEXT_IMAGENET_OPTIONS, RESNEXT_OPTIONS
 from depthbench.networks.imagenet import ImageNetNet
 
 
@@ -16,7 +17,7 @@ class ResNeXt(CifarNet):
     Raises BadInput for a depth that is not 9n + 2 and for an unknown value, and TypeError for an option that
     ResNeXt does not take."""
 
-    architecture = RESNEXT
+    architecture = RESNEXT_OPTIONS
 
 
 class ResNeXtImageNet(ImageNetNet):
@@ -28,5 +29,5 @@ class ResNeXtImageNet(ImageNetNet):
     Raises BadInput for a depth other than 50 and 101 and for an unknown value, and TypeError for an option
     that ResNeXt does not take."""
 
-    architecture = RESNEXT_IMAGENET
+    architecture = RESNEXT_IMAGENET_OPTIONS
     depths = BOTTLENECK_DEPTHS

@@ -1,7 +1,7 @@
 """Residual networks with squeeze-and-excitation (Hu et al. 2018, arXiv:1709.01507, sec. 3 and Fig. 3)."""
 
-from depthbench.networks.architectures import SE
 from depthbench.networks.cifar import CifarNet
+from depthbench.networks.families.se_resnet import SE_OPTIONS
 
 
 class SEResNet(CifarNet):
@@ -14,4 +14,4 @@ class SEResNet(CifarNet):
     Raises BadInput for a depth that is not 6n + 2 and for an unknown value, and TypeError for an option that
     SE networks do not take."""
 
-    architecture = SE
+    architecture = SE_OPTIONS

@@ -4,7 +4,7 @@ Shapes: B batch, C channels, H W pixels."""
 
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -107,12 +107,26 @@ class StagedNet(nn.Module):
     def weighted_layers(self) -> list[Layer]:
         """Return the `depth` weighted layers, input side first, without projections and gates."""
         layers = [Layer("conv1", "conv1", self.conv1, response_of(self.conv1, self.norm1))]
-        for s, stage in enumerate(self.blocks_of_stages()):
-            for b, block in enumerate(stage):
-                pairs = zip(block.convolutions, block.responses(), strict=True)
-                for k, (conv, response) in enumerate(pairs, 1):
-                    layers.append(Layer(f"stages.{s}.{b}.conv{k}", str(s + 1), conv, response))
-        return [*layers, Layer("fc", "fc", self.fc, self.fc)]
+        return [*layers, *layers_of(self.blocks_of_stages()), Layer("fc", "fc", self.fc, self.fc)]
+
+
+class HasConvolutions(Protocol):
+    """A block whose convolutions are its attributes conv1, conv2, ..."""
+
+    convolutions: tuple[nn.Conv2d, ...]
+
+    def responses(self) -> Sequence[nn.Module]:
+        """Return the module with the response of each convolution as its output."""
+
+
+def layers_of(stages: Iterable[Iterable[HasConvolutions]]) -> list[Layer]:
+    """Return the convolutions in the blocks of the stages of a network, input side first."""
+    return [
+        Layer(f"stages.{s}.{b}.conv{k}", str(s + 1), conv, response)
+        for s, stage in enumerate(stages)
+        for b, block in enumerate(stage)
+        for k, (conv, response) in enumerate(zip(block.convolutions, block.responses(), strict=True), 1)
+    ]
 
 
 def blocks_of(stages: nn.ModuleList) -> list[list[Any]]:

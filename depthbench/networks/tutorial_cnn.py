@@ -7,10 +7,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from depthbench.networks.architectures import SIX_N_PLUS_3, TUTORIAL
 from depthbench.networks.blocks import Original, add_shortcut, convolution
 from depthbench.networks.checkpointing import in_turn
 from depthbench.networks.components import drop_input, halve, initialise, make_nonlinearity, to_side
+from depthbench.networks.families.tutorial_cnn import SIX_N_PLUS_3, TUTORIAL_OPTIONS
 from depthbench.networks.layers import Layer
 from depthbench.networks.options import BuiltOptions, complete, survival_of
 from depthbench.networks.shortcuts import BranchScale
@@ -58,7 +58,7 @@ class TutorialCnn(nn.Module):
     ):
         super().__init__()
         n = SIX_N_PLUS_3.n(depth)
-        built = complete(TUTORIAL, options, residual=residual, depth=depth)
+        built = complete(TUTORIAL_OPTIONS, options, residual=residual, depth=depth)
         with generator_untouched():
             self.stages = nn.ModuleList()
             c_in = in_channels

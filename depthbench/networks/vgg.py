@@ -8,7 +8,6 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from depthbench.networks.architectures import VGG, VGG_IMAGENET, vgg_convolutions
 from depthbench.networks.blocks import convolution
 from depthbench.networks.checkpointing import in_turn
 from depthbench.networks.components import (
@@ -18,11 +17,12 @@ from depthbench.networks.components import (
     halve,
     identity,
     initialise,
-    make_norm,
     to_side,
 )
+from depthbench.networks.conv_layer import ConvLayer
+from depthbench.networks.families.vgg import VGG_IMAGENET_OPTIONS, VGG_OPTIONS, vgg_convolutions
 from depthbench.networks.fusing import Respond, in_parts
-from depthbench.networks.layers import Layer, response_of
+from depthbench.networks.layers import Layer
 from depthbench.networks.options import BuiltOptions, complete
 from depthbench.networks.stages import blocks_of, generator_untouched
 
@@ -36,21 +36,17 @@ def pool_2x2(x: Tensor) -> Tensor:
     return F.max_pool2d(x, 2)
 
 
-class VggLayer(nn.Module):
+class VggLayer(ConvLayer):
     """A 3x3 convolution, norm, activation and `pool`, which is the identity unless it ends its stage."""
 
     dropout = False  # it draws no random numbers (see checkpointing.py)
 
     def __init__(self, conv: nn.Conv2d, options: BuiltOptions, *, pool: Activation):
-        super().__init__()
-        self.conv = conv
-        self.norm = make_norm(options.norm, conv.out_channels)
-        self.activation = ACTIVATIONS[options.activation]
+        super().__init__(conv, options)
         self.pool = pool
-        self.respond: Respond = in_parts  # or fusing.Fused
 
     def forward(self, x: Tensor) -> Tensor:  # (B, C_in, H, W)
-        return self.pool(self.respond(self.norm, self.activation, self.conv(x)))
+        return self.pool(super().forward(x))
 
 
 class VggNet(nn.Module):
@@ -96,7 +92,7 @@ class VggNet(nn.Module):
     def weighted_layers(self) -> list[Layer]:
         """Return the weighted layers, input side first."""
         layers = [
-            Layer(f"stages.{s}.{k}.conv", str(s + 1), layer.conv, response_of(layer.conv, layer.norm))
+            layer.as_layer(f"stages.{s}.{k}", str(s + 1))
             for s, stage in enumerate(blocks_of(self.stages))
             for k, layer in enumerate(stage)
         ]
@@ -111,8 +107,8 @@ class Vgg(VggNet):
     layers. 32x32 pixels leave one pixel after the last pooling. A side of one pixel is not pooled further.
 
     `norm` is batch, as in all later work, and none in the paper. Dropout is on the input of the classifier.
-    Depths are those of Table 1 and deeper ones (see architectures.vgg_convolutions). Raises BadInput for
-    another depth and for an unknown value, and TypeError for an option that VGG networks do not take."""
+    Depths are those of Table 1 and deeper ones (see vgg_convolutions). Raises BadInput for another
+    depth and for an unknown value, and TypeError for an option that VGG networks do not take."""
 
     def __init__(
         self,
@@ -124,7 +120,7 @@ class Vgg(VggNet):
         **options: Any,
     ):
         convolutions = vgg_convolutions(depth)
-        built = complete(VGG, options, residual=residual)
+        built = complete(VGG_OPTIONS, options, residual=residual)
         with generator_untouched():
             super().__init__(convolutions, in_channels, built, bias=built.has_bias, pool=halve)
             self.fc = nn.Linear(self.channels, num_classes)
@@ -157,7 +153,7 @@ class ImageNetVgg(VggNet):
         **options: Any,
     ):
         convolutions = vgg_convolutions(depth)
-        built = complete(VGG_IMAGENET, options, residual=residual)
+        built = complete(VGG_IMAGENET_OPTIONS, options, residual=residual)
         with generator_untouched():
             # a bias with a norm too, as in torchvision
             super().__init__(convolutions, in_channels, built, bias=True, pool=pool_2x2)

@@ -1,7 +1,9 @@
 """Wide residual networks (Zagoruyko & Komodakis 2016, arXiv:1605.07146, sec. 2.3 and Table 1)."""
 
-from depthbench.networks.architectures import BOTTLENECK_DEPTHS, SIX_N_PLUS_4, WIDE, WIDE_IMAGENET
 from depthbench.networks.cifar import CifarNet
+from depthbench.networks.families.common import SIX_N_PLUS_4
+from depthbench.networks.families.imagenet import BOTTLENECK_DEPTHS
+from depthbench.networks.families.wide_resnet import WIDE_IMAGENET_OPTIONS, WIDE_OPTIONS
 from depthbench.networks.imagenet import ImageNetNet
 
 
@@ -18,7 +20,7 @@ class WideResNet(CifarNet):
     Raises BadInput for a depth that is not 6n + 4 and for an unknown value, and TypeError for an option that
     wide residual networks do not take."""
 
-    architecture = WIDE
+    architecture = WIDE_OPTIONS
     depths = SIX_N_PLUS_4
 
 
@@ -32,5 +34,5 @@ class WideImageNetResNet(ImageNetNet):
     Raises BadInput for a depth other than 50 and 101 and for an unknown value, and TypeError for an option
     that these networks do not take."""
 
-    architecture = WIDE_IMAGENET
+    architecture = WIDE_IMAGENET_OPTIONS
     depths = BOTTLENECK_DEPTHS

@@ -1,6 +1,6 @@
 """The definition of a probe: one number per layer, module or parameter, measured in one training step."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Literal, TypeAlias
@@ -19,6 +19,9 @@ OF_LAYERS: tuple[Target, ...] = (
     "weight_gradients",
 )
 """What a probe can measure in each weighted layer. The other targets need `where`."""
+
+OF_WEIGHTS: tuple[Target, ...] = ("weight", "weight_update", "weight_gradients")
+"""What a probe can measure in the weight of a layer."""
 
 
 @dataclass(frozen=True)
@@ -85,3 +88,8 @@ class Probe:
         if isinstance(self.where, type | tuple):
             return isinstance(module, self.where)
         return self.where is not None and bool(self.where(name, module))
+
+
+def probes_of(probes: Mapping[str, Probe], target: Target) -> dict[str, Probe]:
+    """Return those of `probes` that measure a target."""
+    return {name: probe for name, probe in probes.items() if probe.of == target}

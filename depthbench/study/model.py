@@ -23,7 +23,7 @@ from depthbench.data import DATASETS
 from depthbench.data.settings import NOT_IN_RUN_ID, Data
 from depthbench.errors import BadInput, nearest
 from depthbench.networks import NETWORKS, Family
-from depthbench.networks.architectures import HE2015_CIFAR_STEPS
+from depthbench.networks.families.cifar import HE2015_CIFAR_STEPS
 from depthbench.networks.options import NetworkOptions
 from depthbench.paths import problem_of_name
 from depthbench.probes import PROBES

@@ -30,7 +30,7 @@ class Recipe(Section):
 
     steps: Count | None = None
     """Length of a run in optimiser updates. Unset: `epochs`, or 64,000 (HE2015_CIFAR_STEPS in
-    networks/architectures.py)."""
+    networks/families/cifar.py)."""
     epochs: Positive | None = None
     """Length of a run in passes over the training set, instead of `steps`."""
     batch_size: Annotated[int, Field(ge=2)] = 128

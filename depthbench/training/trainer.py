@@ -24,7 +24,8 @@ from depthbench.networks.eager import was_compiled
 from depthbench.networks.fusing import fuse
 from depthbench.networks.layers import outside_of_layers
 from depthbench.probes import DEFAULT, PROBES
-from depthbench.probes.recorder import UNREACHED, Recorder
+from depthbench.probes.reasons import UNREACHED
+from depthbench.probes.recorder import Recorder
 from depthbench.registry import look_up
 from depthbench.seeds import derived
 from depthbench.study.model import Run

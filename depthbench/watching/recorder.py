@@ -1,6 +1,6 @@
 """Measure one update of a loop that depthbench does not control."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -13,9 +13,12 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from depthbench.errors import BadInput
 from depthbench.networks.layers import Layer
+from depthbench.probes.hooks import first_tensor
 from depthbench.probes.probe import Probe
-from depthbench.probes.recorder import FROZEN, Recorder, Uses, first_tensor
+from depthbench.probes.reasons import FROZEN
+from depthbench.probes.recorder import Recorder
 from depthbench.probes.rows import Selected
+from depthbench.probes.uses import Key, Uses
 from depthbench.watching.scaling import Scale, noticing_scale
 from depthbench.watching.wrappers import Subject, is_sharded, whole
 
@@ -25,6 +28,27 @@ OF_BATCHES = ("preactivation_gradient", "response", "output")
 NO_BACKWARD = "no backward pass in the step"
 NOT_UPDATED = "no optimiser updates it in the step"
 USED_UP = "its gradient is used up within the backward pass"
+
+
+class LossScale:
+    """The factor by which a GradScaler multiplied the loss of a step that `ranks` processes share."""
+
+    def __init__(self, ranks: int):
+        self._ranks = ranks
+        self.value: Tensor | None = None
+        """None: there was no GradScaler."""
+
+    def unscaled(self, gradient: Tensor) -> Tensor:
+        """Return a gradient divided by the scale, in float32 or wider."""
+        if self.value is None:
+            return gradient
+        wide = gradient.to(torch.promote_types(gradient.dtype, torch.float32))
+        return wide / self.value.to(gradient.device)
+
+    def whole(self, gradient: Tensor) -> Tensor:
+        """Return dL/dz of the mean loss over the processes from that of the scaled loss of this one."""
+        unscaled = self.unscaled(gradient)
+        return unscaled if self._ranks == 1 else unscaled / self._ranks
 
 
 class LoopRecorder(Recorder):
@@ -40,7 +64,8 @@ class LoopRecorder(Recorder):
     what all of them measured."""
 
     def __init__(self, subject: Subject, probes: Mapping[str, Probe], each_use: int = 0):
-        super().__init__(subject.network, probes, each_use=each_use)
+        self._scale = LossScale(subject.ranks)
+        super().__init__(subject.network, probes, each_use=each_use, whole=self._scale.whole)
         for name, probe in probes.items():
             if subject.group is not None and probe.of in OF_BATCHES and probe.combine is None:
                 raise BadInput(
@@ -51,10 +76,7 @@ class LoopRecorder(Recorder):
         self.rows = [row._replace(name=_without_wrappers(row.name)) for row in self.rows]
         self.subject = subject
         self._may_be_compiled = True  # the loop may compile it
-        self._scale: Tensor | None = None
-        self._first_use = 0  # of this step; outputs of earlier steps do not count
         self._used_up: set[int] = set()  # layers whose gradient was cleared within the backward pass
-        self._closed: set[int] = set()  # layers that were updated in this step
         self._passes = 0  # backward passes in this step
         self._is_probed = self._keeps = False
         self._following: dict[str, Tensor] = {}  # gradients that the next step is compared with
@@ -76,15 +98,16 @@ class LoopRecorder(Recorder):
             self._watch_passes()
             yield
             if self._keeps:
-                self._kept.keep(self._following)
+                self._pairs.kept.keep(self._following)
             if probed:
                 self.result = self._with_updates(self.collected())
 
     def _with_updates(self, values: Tensor) -> Tensor:
         """Measure the updates of layers that an optimiser has updated in the step."""
-        self._before = {index: weight for index, weight in self._before.items() if index in self._closed}
+        before = {index: weight for index, weight in self._pairs.before.items() if index in self._uses.closed}
+        self._pairs.before = before
         updates = [column for column, probe in enumerate(self.probes.values()) if probe.of == "weight_update"]
-        for index in set(range(len(self.layers))) - self._before.keys() if updates else ():
+        for index in set(range(len(self.layers))) - before.keys() if updates else ():
             if self.is_measured[index, updates].any():
                 self.reasons.setdefault(self.layers[index].name, NOT_UPDATED)
             self.is_measured[index, updates] = False
@@ -92,20 +115,21 @@ class LoopRecorder(Recorder):
 
     def _watch_passes(self) -> None:
         """Follow backward passes, optimisers and gradient scalers until the step ends."""
-        self._first_use = next(self._numbers)
+        self._uses.first = self._uses.next_number()  # outputs of earlier steps do not count
         self._contexts.enter_context(noticing_scale(self._receive_scale))
-        self._handles.append(register_optimizer_step_pre_hook(self._before_update))
+        self._hooks.handles.append(register_optimizer_step_pre_hook(self._before_update))
         for index, layer in enumerate(self.layers):
-            self._hook(layer.weighted, self._await_backward)
+            self._hooks.add(layer.weighted, self._await_backward)
             for parameter in layer.weight_parameters:
                 if parameter.requires_grad and not is_sharded(parameter):
                     await_end = partial(self._end_of_gradient, index)
-                    self._handles.append(parameter.register_post_accumulate_grad_hook(await_end))
+                    self._hooks.handles.append(parameter.register_post_accumulate_grad_hook(await_end))
 
     def _clear(self) -> None:
         super()._clear()
-        self._closed, self._used_up = set(), set()
-        self._scale, self._task, self._passes = None, -1, 0
+        self._used_up.clear()
+        self._scale.value = None
+        self._task, self._passes = -1, 0
 
     def _await_backward(self, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
         tensor = first_tensor(output)
@@ -122,7 +146,7 @@ class LoopRecorder(Recorder):
 
         In such callbacks, DistributedDataParallel and fully_shard finish their gradients."""
         task = torch._C._current_graph_task_id()
-        if task == self._task or not self._handles:
+        if task == self._task or not self._hooks.handles:
             return
         self._task = task
         engine = Variable._execution_engine
@@ -131,7 +155,7 @@ class LoopRecorder(Recorder):
     @torch.no_grad()
     def _end_of_backward(self) -> None:
         self._task = -1
-        if not self._handles:  # the step has ended
+        if not self._hooks.handles:  # the step has ended
             return
         self._passes += 1
         if self._is_probed:
@@ -155,56 +179,46 @@ class LoopRecorder(Recorder):
         ]
         layers += [
             index
-            for index, other in enumerate(self.selected, len(self.rows) - len(self.selected))
-            if any(id(parameter) in owned for parameter in _parameters_of(other))
+            for index, each in self.selected.items()
+            if any(id(parameter) in owned for parameter in _parameters_of(each))
         ]
         closure = kwargs.get("closure", args[1] if len(args) > 1 else None)
         if closure is None:
-            self._closed.update(layers)
+            self._uses.closed.update(layers)
             return None
 
         def evaluate(*arguments: Any, **keywords: Any) -> Any:
             try:
                 return closure(*arguments, **keywords)
             finally:
-                self._closed.update(layers)
+                self._uses.closed.update(layers)
 
         if "closure" in kwargs:
             return args, {**kwargs, "closure": evaluate}
         return (args[0], evaluate, *args[2:]), kwargs
 
     def _receive_scale(self, scaler: torch.amp.GradScaler, scale: Scale) -> None:
-        self._scale = scale(scaler, torch.ones((), device=self._device))
-
-    def _unscaled(self, gradient: Tensor) -> Tensor:
-        """Return a gradient divided by the scale of the loss, in float32 or wider."""
-        if self._scale is None:
-            return gradient
-        wide = gradient.to(torch.promote_types(gradient.dtype, torch.float32))
-        return wide / self._scale.to(gradient.device)
-
-    def _whole(self, gradient: Tensor) -> Tensor:
-        unscaled = self._unscaled(gradient)
-        return unscaled if self.subject.ranks == 1 else unscaled / self.subject.ranks
+        self._scale.value = scale(scaler, torch.ones((), device=self._device))
 
     def _weights(self) -> dict[int, Tensor]:
         """Return the whole weights of layers that are not updated yet, with unscaled gradients."""
         weights = super()._weights()
-        return {index: self._current(index, weights[index]) for index in weights if index not in self._closed}
+        closed = self._uses.closed
+        return {index: self._current(index, weights[index]) for index in weights if index not in closed}
 
     def _differentiated(self, index: int, parameter: Tensor) -> Tensor | None:
         return self._current(index, parameter)
 
     def _current(self, index: int, weight: Tensor) -> Tensor:
-        must_average = index in self._effective and self.subject.group is not None
-        if weight.grad is None or (self._scale is None and not is_sharded(weight) and not must_average):
+        must_average = index in self._step_weights.computed and self.subject.group is not None
+        if weight.grad is None or (self._scale.value is None and not is_sharded(weight) and not must_average):
             return weight
         gradient = whole(weight.grad)
         if must_average:  # only gradients of parameters are averaged already
             gradient = gradient.clone()
             dist.all_reduce(gradient, group=self.subject.group)
             gradient /= self.subject.ranks
-        gradient = self._unscaled(gradient)
+        gradient = self._scale.unscaled(gradient)
         copy = (
             whole(weight.detach()).to(gradient.dtype).detach()
         )  # a new tensor object, which can have another gradient
@@ -214,37 +228,30 @@ class LoopRecorder(Recorder):
     def _current_weight(self, index: int) -> Tensor:
         return whole(super()._current_weight(index))
 
-    def _measure(self, index: int, probes: dict[str, Probe], tensor: Tensor, use: int) -> None:
-        if index not in self._closed and use >= self._first_use:
-            super()._measure(index, probes, tensor, use)
-
-    def _lose(self, index: int, probes: Iterable[str]) -> None:
-        if index not in self._closed:
-            super()._lose(index, probes)
-
     def _reason(self, index: int) -> str:
         if index in self._used_up:
             return USED_UP
         reason = super()._reason(index)
         return NO_BACKWARD if reason != FROZEN and not self._passes else reason
 
-    def _uses_by_process(self) -> Sequence[Mapping[tuple[int, str], Uses]]:
+    def _uses_by_process(self) -> Sequence[Mapping[Key, Uses]]:
         """Return the uses in each process. Weights, which are the same in all processes, come once more."""
         group = self.subject.group
         if group is None:
-            return [self._uses]
+            return [self._uses.by_key]
         own = {
             key: (
                 [(uses.summaries[use].cpu(), uses.sizes[use]) for use in sorted(uses.summaries)],
                 uses.is_lost,
                 uses.is_inseparable,
             )
-            for key, uses in self._uses.items()
+            for key, uses in self._uses.by_key.items()
             if self.probes[key[1]].of in OF_BATCHES
         }
         everyone: list[Any] = [None] * self.subject.ranks
         dist.all_gather_object(everyone, own, group=group)
-        weights = {key: uses for key, uses in self._uses.items() if self.probes[key[1]].of not in OF_BATCHES}
+        by_key = self._uses.by_key
+        weights = {key: uses for key, uses in by_key.items() if self.probes[key[1]].of not in OF_BATCHES}
         return [weights, *({key: self._received(*uses) for key, uses in each.items()} for each in everyone)]
 
     def _received(self, parts: Sequence[tuple[Tensor, int]], is_lost: bool, is_inseparable: bool) -> Uses:

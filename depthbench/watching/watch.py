@@ -1,7 +1,6 @@
 """Measure a user's training loop and store it as a run: `depthbench.watch`."""
 
 import contextlib
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,8 +11,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from depthbench.errors import BadInput, one_line
-from depthbench.execution.ends import forget_failure, store_failure
+from depthbench.errors import BadInput
 from depthbench.machine.environment import describe_environment
 from depthbench.networks.cost import count_parameters
 from depthbench.networks.layers import Layer, depth_of, outside_of_layers, weighted_layers
@@ -21,27 +19,15 @@ from depthbench.networks.lazy import is_lazy
 from depthbench.probes import DEFAULT, PROBES
 from depthbench.probes.settings import Probe
 from depthbench.registry import look_up
-from depthbench.store.record import (
-    REQUIRED_TABLES,
-    Environment,
-    Final,
-    Hashes,
-    HowExecuted,
-    Record,
-    Status,
-    Timing,
-)
-from depthbench.store.run_store import LOCK_SECONDS, RunIsBusy, RunStore
-from depthbench.store.study_store import StudyStore
-from depthbench.store.watched import join
+from depthbench.store.record import Environment, Hashes, Record, Status
 from depthbench.study.file import build
 from depthbench.study.watched import UNKNOWN_DATA, WatchedRun
-from depthbench.text import printable
 from depthbench.training.building import hash_weights
 from depthbench.training.records import Records
 from depthbench.training.trainer import FETCH_SECONDS, NO_LAYER
 from depthbench.watching.log import Log
 from depthbench.watching.recorder import LoopRecorder
+from depthbench.watching.stored import StoredRun
 from depthbench.watching.wrappers import Subject, subject_of
 
 SAVE_SECONDS = 30.0
@@ -183,18 +169,14 @@ class Watch:
         self.run, self.subject, self.path = run, subject, path
         self.steps_made = steps_made
         """The number of updates so far."""
-        self._device = device = next(subject.network.parameters()).device
+        device = next(subject.network.parameters()).device
         probes = {name: look_up(PROBES, "probe", name).load() for name in run.probe.names}
         self._recorder = LoopRecorder(subject, probes, run.probe.each_use or 0)
         self._records = Records(self._recorder.rows, run.probe.names)
         self._log = Log(self._records, device, log_every)
         self._fetch_seconds = 0.0 if device.type == "cpu" else FETCH_SECONDS
-        self._unmeasured = dict.fromkeys(outside_of_layers(subject.network), NO_LAYER)
-        self._lock = contextlib.ExitStack()
         self._is_open, self._is_in_step = True, False
-        self._has_warned = False
-        self._started = self._saved = time.perf_counter()
-        self._save_seconds = self._earlier_seconds = 0.0
+        self._saved, self._save_seconds = time.perf_counter(), 0.0
         initial_weights = hash_weights(subject.network)  # all processes must call this
         facts = {
             "steps": run.steps,
@@ -205,9 +187,12 @@ class Watch:
             "hashes": Hashes() if steps_made else Hashes(initial_weights=initial_weights),
             "environment": Environment(**describe_environment(device, torch.get_num_threads())),
         }
-        self._record = Record.of(run, **facts)
+        record = Record.of(run, **facts)
+        self._stored = StoredRun(run, record, self._records, ranks=subject.ranks, started=self._saved)
+        self._stored.unmeasured |= dict.fromkeys(outside_of_layers(subject.network), NO_LAYER)
         with self._agreed():
-            self._store = self._open(path, overwrite)
+            if subject.writes:
+                self._stored.open(path, steps_made=steps_made, overwrite=overwrite, device=device)
 
     @contextlib.contextmanager
     def _agreed(self) -> Iterator[None]:
@@ -223,67 +208,6 @@ class Watch:
             problem = None if texts[0] is None else BadInput(texts[0])
         if problem is not None:
             raise problem
-
-    def _open(self, path: str | Path, overwrite: bool) -> RunStore | None:
-        """Lock the run, and store its first record. Return None in a process that does not write."""
-        if not self.subject.writes:
-            return None
-        study = StudyStore(path)
-        join(study, self.run)
-        store = study.run(self.run.run_id)
-        try:
-            self._lock.enter_context(store.locked(LOCK_SECONDS))
-        except RunIsBusy as error:
-            raise BadInput(f"watch: {error}; use another seed= or name=") from None
-        try:
-            if not self._continues(store, overwrite):
-                for table in store.path.glob("*.parquet"):
-                    table.unlink()
-        except BaseException:
-            self._lock.close()
-            raise
-        forget_failure(store)
-        store.write(self._record)
-        return store
-
-    def _continues(self, store: RunStore, overwrite: bool) -> bool:
-        """Return whether the run goes on from its stored rows. If so, take them over.
-
-        Raises BadInput if it would have to replace them without `overwrite`."""
-        advice = "use another seed= or name=, or overwrite=True to replace it"
-        is_finished, has_rows = store.is_finished(), _has_rows(store)
-        if is_finished and not overwrite:
-            raise BadInput(f"{store.location} is finished: {advice}")
-        if self.steps_made and has_rows and not is_finished:
-            try:
-                self._resume(store)
-                return True
-            except (OSError, ValueError, KeyError) as error:
-                if not overwrite:
-                    problem = f"{store.location} cannot be continued: {one_line(error)}"
-                    raise BadInput(f"{problem}; {advice}") from None
-        elif has_rows and not overwrite:
-            raise BadInput(
-                f"{store.location} has rows of an unfinished run: use steps_made= to continue it from a "
-                f"checkpoint, {advice.removeprefix('use ')}"
-            )
-        return False
-
-    def _resume(self, store: RunStore) -> None:
-        """Take over the rows up to the steps made, and what the stored record says of them."""
-        self._records.resume(
-            {name: store.frame(name) for name in REQUIRED_TABLES}, self.steps_made, self._device
-        )
-        before = store.read() or self._record
-        self._unmeasured |= before.execution.not_measured or {}
-        self._earlier_seconds = before.timing.seconds or 0.0
-        store.write_rows(self._records.rows, self._records.layers())
-        self._record = self._record.changed(
-            hashes=before.hashes,
-            earlier_environments=before.environments_before(self._record.environment),
-            tables=store.written,
-            **self._facts("interrupted"),
-        )
 
     def __enter__(self) -> Self:
         return self
@@ -317,7 +241,7 @@ class Watch:
                     self._add_probed(index)
         except BaseException as error:
             if self._is_open:
-                self._save(_status_after(error), error)
+                self._stored.save(_status_after(error), self.steps_made, error)
             raise
         finally:
             self._is_in_step = False
@@ -334,7 +258,7 @@ class Watch:
     def _add_probed(self, index: int) -> None:
         values = self._recorder.result
         assert values is not None
-        self._unmeasured |= self._recorder.reasons
+        self._stored.unmeasured |= self._recorder.reasons
         if not self.has_diverged:
             self._records.add_probed(index, values, self._recorder.is_measured)
 
@@ -386,9 +310,9 @@ class Watch:
         try:
             with contextlib.suppress(BadInput) if error else contextlib.nullcontext():  # the first one counts
                 self._fetch(ends=True)
-            self._save(status, error, must_succeed=error is None)
+            self._stored.save(status, self.steps_made, error, must_succeed=error is None)
         finally:
-            self._lock.close()
+            self._stored.unlock()
 
     def _check_open(self, method: str) -> None:
         if not self._is_open:
@@ -400,7 +324,7 @@ class Watch:
             self._fetch()
         now = time.perf_counter()
         if now - self._saved > max(SAVE_SECONDS, 100 * self._save_seconds):
-            self._save("interrupted")
+            self._stored.save("interrupted", self.steps_made)
             self._saved = time.perf_counter()
             self._save_seconds = self._saved - now
 
@@ -415,63 +339,6 @@ class Watch:
         problem, self._log.problem = self._log.problem, None
         if problem is not None:
             raise problem
-
-    def _save(
-        self, status: Status, error: BaseException | None = None, *, must_succeed: bool = False
-    ) -> None:
-        """Store the results so far. If they cannot be written, warns once, or raises if `must_succeed`."""
-        if self._store is None:
-            return
-        self._record = self._record.changed(
-            status=status, reason=None if error is None else one_line(error), **self._facts(status)
-        )
-        try:
-            self._store.write_rows(self._records.rows, self._records.layers())
-            self._record = self._record.changed(tables=self._store.written)
-            if status == "failed" and error is not None:
-                store_failure(self._store, self._record, error)
-            else:
-                forget_failure(self._store)
-                self._store.write(self._record)
-        except OSError as problem:
-            if must_succeed:
-                raise
-            if not self._has_warned:
-                line = f"watch: {self._store.location} cannot be written: {one_line(problem)}"
-                print(printable(line), file=sys.stderr)
-            self._has_warned = True
-
-    def _facts(self, status: Status) -> dict[str, Any]:
-        """Return what the record says about the run so far."""
-        step = self._records.last_step if status == "diverged" else self.steps_made
-        final = self._records.tracker.final(self._records.rows, None)
-        if status == "diverged":
-            final = self._records.tracker.final(self._records.rows, self.run.chance_error)
-            if self.run.chance_error is None:  # a diverged run counts at chance error, which is unknown
-                final = {}
-        return {
-            "step": step,
-            "steps": self.run.steps or (self.steps_made if status == "done" else None),
-            "final": Final(**final),
-            "execution": HowExecuted(**self._execution()),
-            "timing": Timing(seconds=round(self._earlier_seconds + time.perf_counter() - self._started, 3)),
-        }
-
-    def _execution(self) -> dict[str, Any]:
-        execution: dict[str, Any] = {"loop": "watch"}
-        if self.subject.ranks > 1:
-            execution["processes"] = self.subject.ranks
-        if self._unmeasured:
-            execution["not_measured"] = self._unmeasured
-        return execution
-
-
-def _has_rows(store: RunStore) -> bool:
-    """Return whether a run has a table with rows, or one that cannot be read."""
-    try:
-        return any(len(store.table(file.stem)) for file in store.path.glob("*.parquet"))
-    except (OSError, ValueError):
-        return True
 
 
 def _status_after(error: BaseException) -> Status:

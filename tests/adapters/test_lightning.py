@@ -9,10 +9,15 @@ import depthbench
 from depthbench.probes import PROBES
 from depthbench.store.results import load_results
 
-pytest.importorskip("lightning")
 pytestmark = pytest.mark.filterwarnings("ignore")  # of Lightning, on its own settings
 
 OPTIONS = {"name": "net", "every": 1, "probes": list(PROBES)}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def lightning():
+    """Import Lightning, or skip the tests. Its import takes seconds, also where these tests do not run."""
+    return pytest.importorskip("lightning")
 
 
 def build():

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from depthbench.bench import command, measure
 from depthbench.cli.app import app
 from depthbench.errors import BadInput
+from tests.processes import Forked
 
 
 def invoke(*arguments):
@@ -25,6 +26,7 @@ def written(tmp_path_factory):
         patch.setattr(command, "usable_cores", lambda: 1)
         patch.setattr(command, "cpu_name", lambda: "Fast (R) CPU")
         patch.setattr(measure, "CADENCE", 20)
+        patch.setattr("depthbench.execution.process.Popen", Forked)
         done = invoke(
             "--depths", "none", "--digits", "8", "--device", "cpu", "--jobs", 1, "--repeats", 2, "--seconds",
             0.05, "--results", results,

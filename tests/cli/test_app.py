@@ -155,10 +155,10 @@ def test_show_says_how_many_runs_have_not_started(trained_study, tmp_path):
 @pytest.mark.slow
 def test_failures_are_reported_even_with_quiet(tmp_path, failing_networks):
     run = ["run", "--networks", "raises", "--depths", "1", "--seeds", "1", "--steps", "2", "--quiet"]
-    done = depthbench(*run, "--plugin", failing_networks, cwd=tmp_path)  # a new process loads the plug-in
-    assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith("1 of 1 runs failed: raises-1-s0")
-    assert " (RuntimeError: wrong shape); see results/quick/runs/raises" in done.stderr
+    code, printed, errors = invoke(*run, "--plugin", failing_networks, "--results", tmp_path)
+    assert (code, printed) == (1, "")
+    assert errors.startswith("1 of 1 runs failed: raises-1-s0")
+    assert f" (RuntimeError: wrong shape); see {tmp_path}/quick/runs/raises" in errors
 
 
 def test_report_can_be_drawn_again(copied):

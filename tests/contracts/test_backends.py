@@ -91,7 +91,7 @@ def test_a_study_is_trained_once(backend, tiny, tmp_path):
 
 
 def test_an_interrupted_study_resumes(backend, tiny, tmp_path):
-    study = tiny(recipe={"steps": 600}, evaluate={"every": 300, "log_every": 10})
+    study = tiny(recipe={"steps": 400}, evaluate={"every": 200, "log_every": 10})
     display = Recorder(stop_at=20)
     with pytest.raises(Interrupted):
         execute(plan_of(study, tmp_path, backend), display)
@@ -104,7 +104,7 @@ def test_an_interrupted_study_resumes(backend, tiny, tmp_path):
     assert max(event.first_step for event in resumed.of(RowLogged)) >= 20
     for run in plan.todo:
         steps = plan.store.run(run.run_id).frame("history").step
-        assert steps.tolist() == list(range(10, 601, 10))
+        assert steps.tolist() == list(range(10, 401, 10))
 
 
 def test_a_failed_run_stops_no_other_and_is_recorded(backend, tiny, tmp_path, failing_networks):

@@ -1,5 +1,6 @@
 """Contract of every built-in family."""
 
+import importlib
 import inspect
 import re
 import subprocess
@@ -66,6 +67,13 @@ def choices_of(name):
     for key in sorted(NETWORKS[name].takes - small(name).keys()):
         for value in CHOICES.get(key) or of_type[type_of(key)]:
             yield {key: value} | needed.get(key, {})
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_module_of_its_name_in_families_describes_each_network(name):
+    module, _ = NETWORKS[name].target.removeprefix("depthbench.networks.").split(":")
+    described = importlib.import_module(f"depthbench.networks.families.{module}")
+    assert getattr(described, name.upper()) is NETWORKS[name]
 
 
 @pytest.mark.parametrize("name", NETWORKS)

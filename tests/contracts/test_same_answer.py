@@ -25,8 +25,8 @@ pytestmark = pytest.mark.slow
 
 STUDY = TINY | {
     "options": {"width": 4, "dropout": 0.2},  # draws from torch's generator
-    "recipe": TINY["recipe"] | {"steps": 120},
-    "evaluate": {"every": 60, "log_every": 5, "train_size": None},
+    "recipe": TINY["recipe"] | {"steps": 60},
+    "evaluate": {"every": 30, "log_every": 5, "train_size": None},
     "grid": {"network": ["plain", "resnet"], "depth": [8], "seed": [0, 1]},
 }
 TABLES = ("history", "layers", "predictions")

@@ -2,7 +2,6 @@ import pytest
 import torch
 from torch import nn
 
-from depthbench.networks.architectures import CIFAR
 from depthbench.networks.components import (
     ACTIVATIONS,
     Scale,
@@ -12,6 +11,7 @@ from depthbench.networks.components import (
     make_norm,
     to_side,
 )
+from depthbench.networks.families.cifar import CIFAR_OPTIONS
 from depthbench.networks.options import CHOICES, complete
 
 
@@ -161,7 +161,7 @@ def test_tat_keeps_the_second_moment_at_the_slope_of_the_depth():
     z = torch.randn(400_000, generator=torch.Generator().manual_seed(0))
     slopes = []
     for depth in (20, 110):
-        activation = make_nonlinearity(complete(CIFAR, options, residual=False, depth=depth)).in_place
+        activation = make_nonlinearity(complete(CIFAR_OPTIONS, options, residual=False, depth=depth)).in_place
         assert activation(z).square().mean().item() == pytest.approx(1, abs=0.01)
         slopes.append((activation(-z.abs()) / activation(z.abs())).abs().mean().item())
     assert slopes == pytest.approx([0.16444, 0.58643], abs=2e-3)

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from depthbench.errors import BadInput
 from depthbench.networks import NETWORKS
-from depthbench.networks.architectures import NINE_N_PLUS_2, SIX_N_PLUS_2
+from depthbench.networks.families.common import NINE_N_PLUS_2, SIX_N_PLUS_2
 from depthbench.networks.family import DepthList, DepthRule, Family
 
 

@@ -2,7 +2,9 @@ import pytest
 from pydantic import ValidationError
 
 from depthbench.errors import BadInput
-from depthbench.networks.architectures import CIFAR, IMAGENET, MLP
+from depthbench.networks.families.cifar import CIFAR_OPTIONS
+from depthbench.networks.families.imagenet import IMAGENET_OPTIONS
+from depthbench.networks.families.mlp import MLP_OPTIONS
 from depthbench.networks.options import (
     CHOICES,
     INITS,
@@ -63,14 +65,16 @@ def test_options_are_in_the_order_of_the_stored_columns():
 
 def test_help_texts_state_the_defaults_of_the_papers():
     help_texts = {name: field.description for name, field in NetworkOptions.model_fields.items()}
-    for values in (MLP.values, IMAGENET.values, CIFAR.values):
+    for values in (MLP_OPTIONS.values, IMAGENET_OPTIONS.values, CIFAR_OPTIONS.values):
         assert str(values["width"]) in help_texts["width"]
         assert values["order"] in help_texts["order"]
     first, second = (defaults(has_bottlenecks=bottleneck)["shortcut"] for bottleneck in (False, True))
     assert f"Unset: {first}, or {second} if the blocks are bottlenecks" in help_texts["shortcut"]
 
 
-@pytest.mark.parametrize("architecture", [MLP, IMAGENET, CIFAR], ids=lambda architecture: architecture.name)
+@pytest.mark.parametrize(
+    "architecture", [MLP_OPTIONS, IMAGENET_OPTIONS, CIFAR_OPTIONS], ids=lambda architecture: architecture.name
+)
 def test_an_architecture_takes_options_that_exist_and_no_others(architecture):
     assert architecture.takes <= set(NetworkOptions.model_fields)
     built = complete(architecture, {"width": 3, "norm": None}, residual=True)
@@ -108,20 +112,20 @@ def test_tat_sets_the_slope_of_leaky_relu_alone():
     with pytest.raises(
         BadInput, match=r"tat_eta = 0\.9 sets the slope of leaky_relu, but activation is relu; set"
     ):
-        complete(CIFAR, {"tat_eta": 0.9}, residual=False)
-    built = complete(CIFAR, {"tat_eta": 0.9, "activation": "leaky_relu"}, residual=False, depth=20)
+        complete(CIFAR_OPTIONS, {"tat_eta": 0.9}, residual=False)
+    built = complete(CIFAR_OPTIONS, {"tat_eta": 0.9, "activation": "leaky_relu"}, residual=False, depth=20)
     assert (built.tat_eta, built.nonlinear_layers) == (0.9, 19)
 
 
 def test_survival_falls_linearly_to_that_of_the_last_block_or_is_constant():
     """p_l = 1 - (l / L) (1 - p_L). With p_L = 0.5, (3 L - 1) / 4 blocks survive (Huang et al. 2016)."""
-    linear = complete(CIFAR, {"survival": 0.5}, residual=True)
+    linear = complete(CIFAR_OPTIONS, {"survival": 0.5}, residual=True)
     survivals = [survival_of(linear, index, 54) for index in range(54)]
     assert survivals[0] == pytest.approx(1 - 0.5 / 54)
     assert survivals[26] == 0.75
     assert survivals[-1] == 0.5
     assert sum(survivals) == pytest.approx((3 * 54 - 1) / 4)
-    constant = complete(CIFAR, {"survival": 0.5, "survival_rule": "constant"}, residual=True)
+    constant = complete(CIFAR_OPTIONS, {"survival": 0.5, "survival_rule": "constant"}, residual=True)
     assert {survival_of(constant, index, 54) for index in range(54)} == {0.5}
 
 

@@ -7,9 +7,9 @@ import torchvision.models
 
 from depthbench.errors import BadInput
 from depthbench.networks import NETWORKS
-from depthbench.networks.architectures import VGG_CONVOLUTIONS, vgg_convolutions
 from depthbench.networks.checkpointing import recompute_activations
 from depthbench.networks.cost import count_multiply_adds, count_parameters
+from depthbench.networks.families.vgg import VGG_CONVOLUTIONS, vgg_convolutions
 from tests.networks.torchvision_networks import assert_equal_to_torchvisions
 
 

@@ -9,7 +9,8 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from depthbench.probes import DEFAULT, PROBES
-from depthbench.probes.recorder import FROZEN, UNUSED, Recorder
+from depthbench.probes.reasons import FROZEN, UNUSED
+from depthbench.probes.recorder import Recorder
 
 ALL = {name: PROBES[name].load() for name in DEFAULT}
 LAYERS = ("q_proj", "k_proj", "v_proj", "out_proj")

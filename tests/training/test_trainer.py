@@ -9,7 +9,8 @@ from torch import nn
 from depthbench.networks import NETWORKS
 from depthbench.networks.family import Family
 from depthbench.probes import DEFAULT
-from depthbench.probes.recorder import FROZEN, FUNCTIONAL, UNUSED, Recorder
+from depthbench.probes.reasons import FROZEN, FUNCTIONAL, UNUSED
+from depthbench.probes.recorder import Recorder
 from depthbench.training.mode import TrainingMode
 from depthbench.training.team import Team
 from depthbench.training.trainer import NO_LAYER, Trainer

@@ -16,7 +16,8 @@ from depthbench.probes.probe import Probe
 from depthbench.registry import Entry
 from depthbench.store.results import load_results
 from depthbench.store.study_store import StudyStore
-from depthbench.watching.recorder import NO_BACKWARD, NOT_UPDATED, USED_UP
+from depthbench.watching.recorder import NO_BACKWARD, NOT_UPDATED, USED_UP, LoopRecorder
+from depthbench.watching.wrappers import Subject
 
 GROUP = {ShardedGradScaler: {"process_group": object()}}  # else it asks for the default one
 
@@ -236,7 +237,7 @@ def test_steps_that_overlap_end_in_any_order(batches, watching):
     compiled[0](x)
     torch._dynamo.reset()
     assert traces
-    assert watches[0]._recorder._scale is None
+    assert watches[0]._recorder._scale.value is None
     for watch in watches:
         watch.close()
     layers = load_results(watches[0].path).layers
@@ -481,3 +482,28 @@ def test_attention_is_measured_by_projection(batches, watching):
     q, k, v = (part.double().norm().item() for part in net.self_attn.in_proj_weight.grad.chunk(3))
     layers = measured(watch)[0].loc[0, "grad_norm_weight"]
     assert layers.iloc[:3].to_list() == pytest.approx([q, k, v])
+
+
+def test_a_selected_parameter_keeps_its_last_measurement_before_the_update(net, batches):
+    probes = {"norm": Probe("parameter", lambda weight: weight.grad.norm(), where="a.weight")}
+    recorder = LoopRecorder(Subject(net), probes)
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    (x, y), (other_x, other_y) = batches[:2]
+    with recorder.measuring(probed=True, keeps=False):
+        F.cross_entropy(net(x), y).backward()
+        expected = net.a.weight.grad.norm().item()
+        optimizer.step()
+        F.cross_entropy(net(other_x), other_y).backward()
+    assert recorder.result[-1].tolist() == pytest.approx([expected])
+
+
+def test_a_checkpointed_layer_may_be_updated_before_its_first_backward_pass(net, batches):
+    recorder = LoopRecorder(Subject(net), {name: PROBES[name].load() for name in DEFAULT})
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    x, y = batches[0]
+    F.cross_entropy(net(x), y).backward()
+    with recorder.measuring(probed=True, keeps=False):
+        optimizer.step()
+        hidden = checkpoint(net.a, x.requires_grad_(), use_reentrant=True)
+        net.head(hidden).sum().backward()
+    assert not recorder.is_measured[0, list(DEFAULT).index("grad_norm_preact")]

@@ -161,7 +161,7 @@ def test_a_finished_run_is_replaced_only_if_asked_for(path):
 
 
 def test_a_run_in_progress_is_refused(path, monkeypatch):
-    monkeypatch.setattr("depthbench.watching.watch.LOCK_SECONDS", 0.1)
+    monkeypatch.setattr("depthbench.watching.stored.LOCK_SECONDS", 0.1)
     watch = depthbench.watch(build(), path, name="my-net")
     with pytest.raises(BadInput, match=r"another process is writing to it; use another seed= or name="):
         depthbench.watch(build(), path, name="my-net")
@@ -325,7 +325,7 @@ def die_in_a_loop(path):
     watch = depthbench.watch(network, path, name="my-net")
     watch._save_seconds = 0.0
     make_steps(watch, network, 6)
-    watch._save("interrupted")
+    watch._stored.save("interrupted", watch.steps_made)
     os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -449,12 +449,12 @@ def test_a_full_disk_ends_the_loop_only_at_the_end(path, monkeypatch, capsys):
     def fail(*arguments):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(watch._store, "write_rows", fail)
+    monkeypatch.setattr(watch._stored.store, "write_rows", fail)
     make_steps(watch, network, 3)
     assert capsys.readouterr().err.count("No space left on device") == 1
     with pytest.raises(OSError, match=r"No space left"):
         watch.close()
-    assert json.loads(watch._store.record_file.read_text())["status"] == "interrupted"
+    assert json.loads(watch._stored.store.record_file.read_text())["status"] == "interrupted"
 
 
 def test_no_hook_exists_in_other_steps(path):

@@ -69,7 +69,7 @@ def train_in_both(team, folder):
     model = DistributedDataParallel(build())
     watch = depthbench.watch(model, folder / "ddp", **options)
     train(watch, model, part)
-    seen["stores"] = watch._store is not None
+    seen["stores"] = watch._stored.store is not None
     try:
         depthbench.watch(model, folder / "ddp", **options)
     except BadInput as error:

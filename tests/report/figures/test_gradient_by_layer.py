@@ -13,7 +13,7 @@ from depthbench.execution.backends.entry import BackendEntry
 from depthbench.execution.settings import Execution
 from depthbench.networks import NETWORKS
 from depthbench.networks.family import Family
-from depthbench.probes.recorder import UNREACHED
+from depthbench.probes.reasons import UNREACHED
 from depthbench.report.evidence import Comparison, Evidence
 from depthbench.report.figures import COMPARISON_FIGURES, FIGURES
 from depthbench.report.figures.gradient_by_layer import THEORY, background_handles, isolated

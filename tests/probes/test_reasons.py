@@ -1,0 +1,54 @@
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from depthbench.probes import PROBES
+from depthbench.probes.reasons import EARLIER, FROZEN, FUNCTIONAL, UNREACHED, UNUSED
+from depthbench.probes.recorder import Recorder
+from tests.probes.recording import ALL, Repeated, labelled
+
+
+class Partial(nn.Module):
+    """Layers without a gradient or a response, each for another reason."""
+
+    def __init__(self):
+        super().__init__()
+        names = ("detached", "functional", "frozen", "unused", "last")
+        for name in names:
+            setattr(self, name, nn.Linear(4, 4))
+        self.frozen.requires_grad_(False)
+
+    def forward(self, x):
+        x = self.frozen(self.detached(x).detach())
+        return self.last(F.linear(x, self.functional.weight))
+
+
+@pytest.mark.parametrize("names", [list(ALL), ["response_std", "weight_norm"], ["grad_norm_preact"]])
+def test_what_is_not_measured_has_a_reason(names):
+    network = Partial()
+    recorder = Recorder(network, {name: ALL[name] for name in names})
+    with recorder:
+        network(torch.randn(2, 4)).sum().backward()
+        values = recorder.values()
+    assert recorder.reasons == {
+        "detached": UNREACHED,
+        "functional": FUNCTIONAL,
+        "frozen": FROZEN,
+        "unused": UNUSED,
+    }
+    assert (values.isnan().numpy() == ~recorder.is_measured).all()
+
+
+def test_a_layer_without_a_gradient_in_the_step_before_has_its_own_reason():
+    network, (x, y) = Repeated(), labelled()
+    recorder = Recorder(network, {name: PROBES[name].load() for name in ("weight_norm", "grad_cosine")})
+    network.first.requires_grad_(False)
+    with recorder.preparing():
+        F.cross_entropy(network(x), y).backward()
+        recorder.keep_gradients()
+    network.first.requires_grad_(True)
+    with recorder:
+        F.cross_entropy(network(x), y).backward()
+        recorder.values()
+    assert recorder.reasons == {"first": EARLIER}
