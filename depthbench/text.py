@@ -2,6 +2,13 @@
 
 import os
 import re
+import shlex
+from collections.abc import Sequence
+
+
+def listed(parts: Sequence[str]) -> str:
+    """Write `a`, `a and b` or `a, b and c`."""
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
 
 
 def readable(text: str) -> str:
@@ -25,6 +32,11 @@ def printable(text: str) -> str:
 def single_line(text: str) -> str:
     """Return `printable` text with a space for each line break."""
     return printable(" ".join(text.splitlines()))
+
+
+def shell(*words: object) -> str:
+    """Return a command, or a part of one, that can be pasted into a shell. Words are quoted if necessary."""
+    return shlex.join(map(str, words))
 
 
 def _is_name(name: str) -> bool:
