@@ -11,7 +11,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from depthbench.errors import BadInput, nearest
-from depthbench.paths import confusable, expand, problem_of_name
+from depthbench.paths import expand, problem_of_name
 from depthbench.plugins.installed import add_installed
 from depthbench.plugins.lists import LISTS
 from depthbench.study.file import bundled_studies
@@ -155,6 +155,4 @@ def _module_of(kind: str, name: str) -> str:
     add_installed()
     if name in LISTS[list_].entries:
         raise BadInput(f"{where}: depthbench has a {kind} of this name; use another name")
-    if (other := confusable(name, LISTS[list_].entries)) is not None:
-        raise BadInput(f"{where}: the name is the same file name as {other} on many disks; use another name")
     return module

@@ -78,7 +78,6 @@ def test_the_generated_figure_is_in_the_report(trained_study, tmp_path, monkeypa
         ("network", "random", "new network random: Python has a module 'random' already"),
         ("network", "class", "new network class: class is a Python keyword, not the name of a module; use"),
         ("probe", "None", "new probe None: None is a Python keyword"),
-        ("network", "ResNet", "new network ResNet: the name is the same file name as resnet on many disks"),
         ("network", "../x", "new network '../x': the name should be letters, digits"),
         ("probe", "3d", "new probe '3d': the name should be letters"),
         ("probe", "layer", "new probe layer: the name is that of another column of layers.parquet; use"),

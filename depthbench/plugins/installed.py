@@ -17,7 +17,6 @@ from importlib.metadata import EntryPoint, distributions, entry_points
 from pathlib import Path
 
 from depthbench.errors import BadInput, one_line
-from depthbench.paths import confusable
 from depthbench.plugins.lists import LISTS, Extensible
 from depthbench.registry import Entry
 from depthbench.text import single_line
@@ -59,8 +58,6 @@ def _add(known: Extensible, point: EntryPoint) -> None:
         return  # added with an earlier search path
     if problem is None and old is not None:
         problem = f"is that of {old.origin or f'a built-in {known.noun}'}"
-    if problem is None and (other := confusable(point.name, known.entries)) is not None:
-        problem = f"is the same file name as {other!r} on many disks"
     if problem is None and point.value.count(":") != 1:
         problem = f"stands for {point.value!r}, which is not of the form module:attribute"
     if problem is not None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from depthbench.errors import BadInput, any_of, one_line
-from depthbench.paths import confusable, expand
+from depthbench.paths import expand
 from depthbench.plugins.installed import add_installed
 from depthbench.plugins.lists import LISTS, describe
 from depthbench.plugins.neighbours import forgetting_on_error, load_module, neighbours_of, public
@@ -136,15 +136,6 @@ def _check_names(path: Path, key: str, values: dict[Any, Any]) -> None:
         if name in known:
             owner = f" (of {known[name].origin})" if known[name].origin else ""
             raise BadInput(f"--plugin {path}: {key} already has an entry {name!r}{owner}; use another name")
-        if (other := confusable(name, [*known, *filter(_is_text, values)])) is not None:
-            raise BadInput(
-                f"--plugin {path}: the name {name!r} in {key} is the same file name as {other!r} on many "
-                "disks; use another name"
-            )
-
-
-def _is_text(name: Any) -> bool:
-    return isinstance(name, str)
 
 
 def _entries(plugin: Plugin, key: str, values: dict[str, Any]) -> dict[str, Entry]:

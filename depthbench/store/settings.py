@@ -39,7 +39,7 @@ def check_names(networks: Iterable[str], stored: Iterable[str], location: object
     That is so on disks that do not tell upper from lower case."""
     stored = list(stored)
     for name in networks:
-        if (other := confusable(name, stored)) is not None:
+        if name not in stored and (other := confusable(name, stored)) is not None:
             raise BadInput(
                 f"{location} holds runs of {other}, whose file names are those of {name} on many disks: use "
                 "another name for the network"

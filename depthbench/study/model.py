@@ -244,9 +244,10 @@ class Study(Grids, Shared):
         for name in self.variants:
             if name in NETWORKS:
                 raise ValueError(f"variants.{name}: a bundled network has this name; use another one")
-            if (other := confusable(name, [*NETWORKS, *self.variants])) is not None:
+        for name in (networks := self.networks()):
+            if (other := confusable(name, networks)) is not None:
                 raise ValueError(
-                    f"variants.{name}: is the same file name as {other} on many disks; use another name"
+                    f"the networks {name} and {other} have the same file names on many disks; use other names"
                 )
         if self.options.own:
             families = [self.family(name) for name in self.networks()]

@@ -11,7 +11,6 @@ import tomli_w
 from pydantic import AfterValidator, model_validator
 
 from depthbench.networks import NETWORKS
-from depthbench.paths import confusable
 from depthbench.probes import PROBES
 from depthbench.probes.settings import Probe
 from depthbench.schema import Count, Section, Seed
@@ -26,8 +25,6 @@ def own_name(value: str) -> str:
     """Return a valid name of a network. Raises ValueError with the end of a message about the name."""
     if value in NETWORKS:
         raise ValueError("is the name of a network of depthbench; use another one")
-    if (other := confusable(value, NETWORKS)) is not None:
-        raise ValueError(f"is the same file name as the network {other} on many disks; use another name")
     return file_name(value)
 
 

@@ -87,14 +87,6 @@ def test_entries_keep_their_descriptions_and_depth_rules(plugin):
     [
         ("NETWORKS = {'plain': dict}\n", "NETWORKS already has an entry 'plain'; use another name"),
         ("PROBES = {'new': dict}\nDATASETS = {'digits': dict}\n", "DATASETS already has an entry 'digits'"),
-        (
-            "NETWORKS = {'ResNet': dict}\n",
-            "the name 'ResNet' in NETWORKS is the same file name as 'resnet' on many disks; use another",
-        ),
-        (
-            "NETWORKS = {'mine': dict, 'Mine': dict}\n",
-            "the name 'mine' in NETWORKS is the same file name as 'Mine' on many disks; use another",
-        ),
         ("NETWORKS = {'mine/v1': dict}\n", "the name 'mine/v1' in NETWORKS contains '/'; use another"),
         ("NETWORKS = {'..': dict}\n", "the name '..' in NETWORKS begins or ends with a dot"),
         ("PROBES = {'caf\\udce9': dict}\n", "the name 'caf\ufffd' in PROBES is not UTF-8; use another name"),
