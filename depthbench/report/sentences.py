@@ -12,6 +12,7 @@ from depthbench.analysis.choice import runner_up
 from depthbench.analysis.classes import weak_classes
 from depthbench.analysis.comparison import is_significant
 from depthbench.analysis.rows import rows_of
+from depthbench.analysis.theory import BOUNDS
 from depthbench.analysis.verdict import LEAST_SEEDS
 from depthbench.report.tables.formatting import signed, significant
 from depthbench.store.record import Record
@@ -103,8 +104,9 @@ def rates(measured: pd.DataFrame) -> list[str]:
 def _rate(rows: pd.DataFrame, label: str, towards: str = "") -> str:
     """Write the rates of one network, and in brackets its `label`, if any, and the rates of theory."""
     predicted = rows["predicted"].dropna()
-    is_bound = (rows["kind"] == "batch_norm_limit").any()
-    theory = "theory of wide, fully connected layers: at most" if is_bound else "theory:"
+    kinds = set(rows["kind"])
+    theory = "theory of wide, fully connected layers:" if "batch_norm_limit" in kinds else "theory:"
+    theory += " at most" if kinds & set(BOUNDS) else ""
     notes = [label] * bool(label) + [f"{theory} {_range(predicted)}"] * bool(len(predicted))
     said = f" ({'; '.join(notes)})" if notes else ""
     return f"{_range(rows['mean'])} per {rows['per'].iloc[0]}{towards}{said}."

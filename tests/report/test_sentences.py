@@ -55,6 +55,12 @@ def test_the_sentence_on_a_gradient_covers_all_stages(low, high, does):
     assert f"the gradient {does} at initialisation" in sentence
 
 
+def test_a_bound_is_not_an_expected_rate():
+    row = {"network": "a", "depth": 8, "n": 3, "mean": 0.98, "per": "layer", "predicted": 1}
+    (line,) = sentences.rates(pd.DataFrame([row | {"kind": "slope_limit"}]))
+    assert line.endswith("0.98 per layer towards the input (n = 3; theory: at most 1.00).")
+
+
 def test_what_networks_have_in_common_is_said_once():
     columns = ["network", "depth", "n", "mean", "per", "predicted", "kind"]
     rows = [

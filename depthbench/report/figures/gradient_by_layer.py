@@ -34,6 +34,9 @@ THEORY: dict[
     "batch_norm": ("theory: BN, rate set by the batch size", (6, 1.5, 1.5, 1.5)),
     "batch_norm_limit": ("theory: BN, rate at most π/(π-1)", (9, 2)),
     "residual": ("theory: residual, rate set by scales and init", (3, 1, 1, 1, 1, 1)),
+    "layer": ("theory: rate set by init and activation", (2, 1)),
+    "slope_limit": ("theory: orthogonal with tanh, rate at most 1", (9, 2, 1.5, 2)),
+    "shortcut": ("theory: blocks begin as their shortcut", (6, 2, 2, 2)),
     "power": ("theory: residual with BN, norm of order 1/l", (1, 3)),
 }
 MOST_LAYERS = 300  # of a line; with more, the two layers of each block would blur into a band

@@ -2,6 +2,7 @@
 
 import pandas as pd
 
+from depthbench.analysis.theory import BOUNDS
 from depthbench.report.entries import ReportTable, Table
 from depthbench.report.evidence import Evidence
 from depthbench.report.sentences import listed
@@ -28,9 +29,7 @@ def rates_table(rates: pd.DataFrame) -> Table:
             "n": rates["n"],
             "predicted": [number(x, 1, 3) for x in rates["predicted"]],
             # a bound is not an expected value
-            "difference (%)": [
-                number(x, 1, 1) for x in rates["difference"].mask(rates["kind"] == "batch_norm_limit")
-            ],
+            "difference (%)": [number(x, 1, 1) for x in rates["difference"].mask(rates["kind"].isin(BOUNDS))],
             **{key: rates[key].astype(object).fillna("") for key in ("formula", "assumption")},
         }
     )
