@@ -112,6 +112,30 @@ def _rate(rows: pd.DataFrame, label: str, towards: str = "") -> str:
     return f"{_range(rows['mean'])} per {rows['per'].iloc[0]}{towards}{said}."
 
 
+def zero_gradients(tables: Mapping[str, pd.DataFrame], predicted: pd.DataFrame) -> list[str]:
+    """Say in which networks a gradient at initialisation is zero by design, and what theory predicts there.
+
+    `tables` is `Evidence.gradients`, and `predicted` is `analysis.theory.theory`. Empty if there are none."""
+    rows = [table[table["by_design"] & (table["step"] == 0)] for table in tables.values()]
+    networks = list(dict.fromkeys(network for each in rows for network in each["network"]))
+    if not networks:
+        return []
+    lines = [
+        f"At initialisation, the gradient of some layers of {listed(networks)} is exactly 0 by design: a "
+        "later factor starts at zero, as at the end of a zero-initialised branch, or a branch is dropped. No "
+        "gradient has vanished there."
+    ]
+    known = predicted[(predicted["kind"] == "shortcut") & predicted["network"].isin(networks)]
+    if len(known):
+        named = listed(list(dict.fromkeys(known["network"])))
+        lines.append(
+            f"In theory, the blocks of {named} begin as their shortcut. From block to block of a stage, the "
+            f"squared norm of the gradient is multiplied by {_range(known['predicted'])} towards the input "
+            f"({known['source'].iloc[0]})."
+        )
+    return lines
+
+
 def responses(summary: pd.DataFrame) -> str:
     """Write a sentence on the deepest depth of each network; empty if there are no responses.
 

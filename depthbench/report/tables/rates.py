@@ -39,7 +39,8 @@ def rates_table(rates: pd.DataFrame) -> Table:
         "rate is above 1, and vanish if it is below 1. The measured rate comes from a straight line fitted "
         "to the logarithms of the norms in a stage. The table shows its geometric mean over n seeds."
         f"{interval_note(rates['n'])} Residual networks with batch normalisation and identity shortcuts are "
-        f"omitted, because their norm follows a power of the depth and has no rate.{_sources(rates)}"
+        "omitted, because their norm follows a power of the depth and has no rate. Stages in which a norm is "
+        f"0, as in branches that start at zero, are omitted too.{_sources(rates)}"
     )
     return Table(note, rates, without_empty_columns(shown))
 
