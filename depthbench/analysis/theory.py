@@ -160,7 +160,7 @@ def _law(options: Mapping[str, Any]) -> Law | None:
         source = f"{TAT}; {source}" if variance == 1 else TAT
         return Law("layer", variance, f"{variance}", source, "tailored leaky ReLU", mixes_pixels)
     if activation == "tanh" and not mixes_pixels:
-        return Law("slope_limit", 1, "at most 1", source, "tanh of small responses", mixes_pixels)
+        return Law("slope_limit", 1, "at most 1", source, "tanh", mixes_pixels)
     return None
 
 

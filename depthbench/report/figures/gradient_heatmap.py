@@ -27,7 +27,7 @@ NO_VALUE = "#c9c9c9"
 NOT_PROBED = "not probed"
 MARKED = {  # column of `by_layer` with the count of values without a colour -> name, hatch
     "zeros": ("exactly zero in a seed", "/////"),
-    "by_design": (BY_DESIGN, "\\\\"),
+    "by_design": (BY_DESIGN, "\\\\\\"),
     "infinite": ("infinite in a seed", "+++++"),
     "nans": ("not a number in a seed", "xxxxx"),
     "unmeasured": ("not measured in a seed", "....."),
