@@ -2,6 +2,12 @@
 
 import os
 import re
+from collections.abc import Sequence
+
+
+def listed(parts: Sequence[str]) -> str:
+    """Write `a`, `a and b` or `a, b and c`."""
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
 
 
 def readable(text: str) -> str:

@@ -5,6 +5,8 @@ The rule takes the simplest model with a mean error within one standard error of
 Learning, sec. 7.10). It uses validation errors, because the test error of a model that was chosen by its test
 error is biased."""
 
+from collections.abc import Collection
+
 import numpy as np
 import pandas as pd
 
@@ -34,6 +36,8 @@ def choose(runs: pd.DataFrame) -> pd.DataFrame:
     - COSTS, means over the seeds; means of measured costs omit diverged runs, which ended early;
     - front_COST, whether the row is Pareto-optimal: no other row is at least as good in cost and error, and
       better in one of them (measured costs within NOISE count as equal);
+    - seeds_on_front_COST, the number of seeds, of n, whose errors alone make the row Pareto-optimal among the
+      rows that have the seed, at the same mean costs;
     - chosen_of_network, whether this is the shallowest depth of its network within one standard error of that
       network's best depth;
     - chosen, whether the row has the fewest multiply-adds of all rows within one standard error of the best.
@@ -56,8 +60,15 @@ def choose(runs: pd.DataFrame) -> pd.DataFrame:
         rows.append(row | {cost: pd.to_numeric(of[cost]).mean() for cost, of in measured.items()})
     columns = ["network", "depth", "error", "n", "done", "mean", "se", "min", "max", *COSTS]
     table = pd.DataFrame(rows, columns=columns)
+    by_seed = finished.groupby(["network", "depth", "seed"])["value"].mean().unstack()  # as the rows of table
     for cost in COSTS:
-        table[f"front_{cost}"] = _front(table[cost], table["mean"], NOISE if cost in MEASURED_WITH else 0)
+        noise = NOISE if cost in MEASURED_WITH else 0
+        table[f"front_{cost}"] = _front(table[cost], table["mean"], noise)
+        fronts = [
+            _front(table[cost].where(errors.notna().to_numpy()), errors, noise)
+            for _, errors in by_seed.items()
+        ]
+        table[f"seeds_on_front_{cost}"] = np.sum(fronts, axis=0, dtype=int)
     eligible = considered(table)
     eligible = eligible[eligible["error"] == "val_error"]
     if not eligible.empty and best(eligible)["mean"] > near_chance(runs):
@@ -85,6 +96,13 @@ def runner_up(table: pd.DataFrame) -> pd.Series | None:
 def best(table: pd.DataFrame) -> pd.Series:
     """Return the first row of `choose` with the lowest mean error."""
     return table.iloc[int(table["mean"].argmin())]
+
+
+def ranked_costs(table: pd.DataFrame, incomparable: Collection[str] = ()) -> list[str]:
+    """Return the costs that all rows of `choose` have, except for those that are `incomparable`."""
+    partly = partly_recorded(table)
+    recorded = [cost for cost in COSTS if table[cost].notna().any()]
+    return [cost for cost in recorded if cost not in partly and cost not in incomparable]
 
 
 def incomparable_costs(runs: pd.DataFrame) -> dict[str, list[str]]:

@@ -4,6 +4,8 @@ Nothing here imports torch or pandas: a shell waits for the answer."""
 
 from collections.abc import Mapping
 
+import typer
+
 from depthbench.cli.lists import LISTS, describe_list
 from depthbench.training.precisions import PRECISIONS
 
@@ -67,11 +69,16 @@ def kinds(incomplete: str) -> list[str]:
     return _starting(tuple(KINDS), incomplete)
 
 
-def sections(incomplete: str) -> list[str]:
-    """Complete a section of a study file."""
-    from depthbench.study.keys import sections
+def parts(ctx: typer.Context, incomplete: str) -> list[str] | list[tuple[str, str]]:
+    """Complete the second word of `depthbench list`: a network, or a section of a study file."""
+    what = ctx.params.get("what")
+    if what == "networks":
+        return _matching(describe_list("networks"), incomplete)
+    if what == "settings":
+        from depthbench.study.keys import sections
 
-    return _starting(tuple(sections()), incomplete)
+        return _starting(tuple(sections()), incomplete)
+    return []
 
 
 def _matching(names: Mapping[str, str], incomplete: str) -> list[tuple[str, str]]:

@@ -6,6 +6,7 @@ from depthbench.data import DATASETS
 from depthbench.errors import BadInput, nearest
 from depthbench.paths import expand
 from depthbench.study.file import merge, parse_setting
+from depthbench.study.grid import AUTO
 from depthbench.study.model import DEFAULT_STUDY
 
 MOST_SEEDS = 10_000
@@ -36,6 +37,16 @@ def parse_list(flag: str, text: str | None, kind: type) -> list | None:
         if value not in values:
             values.append(value)
     return values
+
+
+def parse_depths(text: str | None) -> list[int] | str | None:
+    """Parse a list of numbers, or AUTO. Raises BadInput, also for AUTO among numbers."""
+    parts = [part.strip() for part in (text or "").split(",")]
+    if text is None or AUTO not in parts:
+        return parse_list("--depths", text, int)
+    if len(parts) > 1:
+        raise BadInput(f"--depths {text}: auto chooses all depths; write --depths {AUTO}, or numbers only")
+    return AUTO
 
 
 def parse_seeds(text: str | None) -> list[int] | None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from depthbench.errors import BadInput, nearest
 from depthbench.networks.family import Family
 from depthbench.plugins.installed import add_installed
-from depthbench.registry import Entry
+from depthbench.registry import Entry, look_up
 
 LISTS = (
     "networks",
@@ -35,10 +35,13 @@ EXTENSIBLE = {
 def describe_list(what: str, part: str | None = None, *, imports: bool = False) -> dict[str, str]:
     """Return name -> description of the entries of one of LISTS. Raises BadInput for others.
 
-    part: a section or key of a study file; only its settings are returned. imports: whether to import the
-    entries of installed packages to describe them. If that fails, the description of an entry says why."""
-    if part is not None and what != "settings":
-        raise BadInput(f"list {what} {part}: only `list settings` takes a second word; leave it out")
+    part: a section or key of a study file, of which only the settings are returned, or a network, which is
+    described in detail. imports: whether to import the entries of installed packages to describe them. If
+    that fails, the description of an entry says why."""
+    if part is not None and what not in ("settings", "networks"):
+        raise BadInput(
+            f"list {what} {part}: only `list settings` and `list networks` take a second word; leave it out"
+        )
     if what == "settings":
         from depthbench.study.keys import describe_keys
 
@@ -56,7 +59,30 @@ def describe_list(what: str, part: str | None = None, *, imports: bool = False) 
         from depthbench.execution.backends import BACKENDS
 
         return {name: entry.about for name, entry in BACKENDS.items()}
+    if part is not None:
+        return _describe_network(part)
     return {name: _describe(what, entry, imports=imports) for name, entry in _entries(what).items()}
+
+
+def _describe_network(name: str) -> dict[str, str]:
+    """Return heading -> text of all that is known of a network. Raises BadInput for an unknown name."""
+    family = look_up(_entries("networks"), "network", name)
+    assert isinstance(family, Family)
+    shallowest = family.depths.depth(1)
+    assert shallowest is not None
+    known = {**family.defaults(shallowest), **family.own.defaults}
+    taken = sorted(family.own.known if family.takes is None else family.takes)
+    options = ", ".join(f"{key} = {known[key]}" if key in known else key for key in taken)
+    described = {
+        "network": f"{name}: {family.about or 'not described'}",
+        "depths": str(family.depths),
+        "depth counts": family.depth_counts,
+        "twin": family.twin or "",
+        "matched with": family.matched,
+        "options": options and f"{options} (defaults at {shallowest} layers)",
+        "origin": family.origin or "built in",
+    }
+    return {heading: text for heading, text in described.items() if text}
 
 
 def origins(what: str) -> dict[str, str]:

@@ -66,7 +66,13 @@ class GridOptions:
             autocompletion=completion.studies,
         ),
     ] = None
-    depths: Annotated[str | None, _study("Numbers of weighted layers, e.g. 20,56,110.")] = None
+    depths: Annotated[
+        str | None,
+        _study(
+            "Numbers of weighted layers, e.g. 20,56,110, or auto: up to three depths of each network, with "
+            "about as many multiply-adds as those of the other networks."
+        ),
+    ] = None
     networks: Annotated[
         str | None,
         _study("Network families, e.g. plain,resnet.", autocompletion=completion.networks),
@@ -148,7 +154,7 @@ class StudyOptions:
             self.settings or [],
             grid={
                 "network": flags.parse_list("--networks", networks, str),
-                "depth": flags.parse_list("--depths", depths, int),
+                "depth": flags.parse_depths(depths),
                 "seed": flags.parse_seeds(self.seeds),
             },
             data={"image_size": self.image_size, "skip_bad_images": self.skip_bad_images or None},

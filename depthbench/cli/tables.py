@@ -110,27 +110,43 @@ def summary_table(rows: list[dict[str, Any]], title: str) -> Table:
 
 
 def plan_table(cost: "PlanCost") -> Table:
-    """Return a table with a line per network and depth of what a plan costs."""
+    """Return a table with a line per network and depth of what a plan costs.
+
+    Depths that were chosen for their cost are in the order of their cost."""
     smallest, largest = cost.batch_sizes[0], cost.batch_sizes[-1]
     batch = f"{smallest}" if smallest == largest else f"{smallest} to {largest}"
     title = f"{_cell(cost.study)}: {cost.steps} steps at batch {batch}, on {cost.device}"
     table = Table(title=title, title_justify="left")
-    for heading in ("network", "depth", "parameters", "multiply-adds", "memory", "time of a run", "runs"):
-        table.add_column(heading, justify="left" if heading == "network" else "right")
-    for row in cost.rows:
+    headings = (
+        "network",
+        "depth",
+        "chosen for",
+        "parameters",
+        "multiply-adds",
+        "memory",
+        "time of a run",
+        "runs",
+    )
+    for heading in headings:
+        table.add_column(heading, justify="left" if heading in ("network", "chosen for") else "right")
+    is_chosen = any(row.reason for row in cost.rows)
+    for row in sorted(cost.rows, key=lambda row: row.multiply_adds if is_chosen else 0):
         memory = in_bytes(row.memory_bytes) + ("*" if row.recompute else "")
         seconds = "" if row.seconds is None else duration(row.seconds)
         table.add_row(
             _cell(row.network),
             str(row.depth),
+            row.reason,
             f"{row.parameters:,}",
             in_count(row.multiply_adds),
             memory,
             f"~{seconds}" if _is_extrapolated(row) else seconds,
             f"{row.runs}" + (f" ({row.done} done)" if row.done else ""),
         )
-    if not any(table.columns[5].cells):
-        table.columns.pop(5)
+    for heading in ("chosen for", "time of a run"):
+        place = [column.header for column in table.columns].index(heading)
+        if not any(table.columns[place].cells):
+            table.columns.pop(place)
     return table
 
 

@@ -18,6 +18,7 @@ from depthbench.execution.checks import (
 )
 from depthbench.execution.cost.images import ImageFootprint, measure_footprint
 from depthbench.execution.cost.order import by_cost
+from depthbench.execution.depths import DepthChoice, choose_depths
 from depthbench.execution.plugin_checks import check_plugins
 from depthbench.execution.settings import Execution
 from depthbench.execution.shards import shard_of
@@ -60,6 +61,8 @@ class Plan:
     """Whether fewer lanes are used where they measure faster."""
     recompute: frozenset[str] = frozenset()
     """Ids of the runs that compute their activations twice."""
+    depth_choice: DepthChoice | None = None
+    """The depths that were chosen, if the study left them open."""
 
     @property
     def backend(self) -> BackendEntry:
@@ -100,7 +103,8 @@ def make_plan(
     store.fetch()
     images, image_notes = _read_images(study, execution.data_dir, decoding, executes)
     check_images(study, images.shape)
-    image_notes = (*image_notes, *check_plugins(study, images))
+    study, choice = choose_depths(study, images)
+    image_notes = (*image_notes, *(choice.notes if choice else ()), *check_plugins(study, images))
     data_hash = images.content_hash()
     resolved = _resolve_study(study, images)
     joined = store.with_stored_evaluation(resolved, study.evaluate)
@@ -139,6 +143,7 @@ def make_plan(
         lanes=jobs if shared.takes_turns else 1,
         measures_lanes=shared.takes_turns and execution.jobs is None,
         recompute=frozenset(run.run_id for run in runs if (run.network, run.depth) in shared.fit.recomputed),
+        depth_choice=choice,
     )
 
 

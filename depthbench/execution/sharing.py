@@ -112,6 +112,6 @@ def _draws(study: Study, network: str) -> bool:
     family, chosen = study.family(network), study.options_of(network).model_dump()
     return any(
         draws_random_numbers(family.settle(depth, chosen))
-        for grid in (study.grid, *study.also)
+        for grid in study.all_grids
         for depth in (grid.depth if network in grid.network else ())
     )

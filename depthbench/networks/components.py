@@ -129,7 +129,7 @@ def delta_orthogonal_(layer: Weighted) -> None:
     """Fill a weight (O, I, ...) with zeros and, at the centre of its kernel, an orthogonal matrix (O, I).
 
     With stride 1 and O >= I, such a convolution keeps the L2 norm of its input exactly, also at the borders
-    (Xiao et al. 2018, arXiv:1806.05393, sec. 3). The groups of a grouped convolution have a matrix each.
+    (Xiao et al. 2018, arXiv:1806.05393). The groups of a grouped convolution have a matrix each.
     A linear map is orthogonal."""
     layer.weight.zero_()
     for group in layer.weight.chunk(getattr(layer, "groups", 1)):

@@ -1,5 +1,5 @@
 """Residual networks without normalisation, by initialisation (Fixup; Zhang, Dauphin & Ma 2019,
-arXiv:1901.09321, sec. 3).
+arXiv:1901.09321).
 
 Shapes: B batch, C channels, H W pixels."""
 
@@ -28,7 +28,7 @@ class Bias(nn.Module):
 
 class FixupBlock(Block):
     """Two 3x3 convolutions with a bias before each convolution and each activation, and a learned factor of
-    the branch, initially 1 (Fig. 1, right)."""
+    the branch, initially 1."""
 
     def __init__(self, convolutions: Sequence[nn.Conv2d], activation: Nonlinearity):
         super().__init__(convolutions, "none", activation, is_first=False)

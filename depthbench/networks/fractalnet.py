@@ -1,4 +1,4 @@
-"""Fractal networks: ultra-deep networks without shortcuts (Larsson et al. 2017, arXiv:1605.07648, sec. 2).
+"""Fractal networks: ultra-deep networks without shortcuts (Larsson et al. 2017, arXiv:1605.07648).
 
 Shapes: B batch, C channels, H W pixels."""
 
@@ -19,11 +19,11 @@ from depthbench.networks.layers import Layer
 from depthbench.networks.options import BuiltOptions, complete
 from depthbench.networks.stages import generator_untouched
 
-WIDTHS = (1, 2, 4, 8, 8)  # of each block, relative to the first (sec. 4: 64, 128, 256, 512, 512)
+WIDTHS = (1, 2, 4, 8, 8)  # of each block, relative to the first (64, 128, 256, 512, 512 in the paper)
 
 
 class ColumnChoice(nn.Module):
-    """The draw of one step for the whole network: whether all joins use one column, and which (sec. 3).
+    """The draw of one step for the whole network: whether all joins use one column, and which.
 
     `weights` (columns,) is 1 for the chosen column and 0 for the others, or 0 for all if each join drops
     inputs on its own. None in evaluation, and without drop-path."""
@@ -40,6 +40,14 @@ class ColumnChoice(nn.Module):
             is_global = torch.rand((), device=device) < 0.5
             column = torch.rand(self.columns, device=device).argmax()
             self.weights = (torch.arange(self.columns, device=device) == column) * is_global
+
+    def restore(self, statistics: Sequence[Tensor], before: Sequence[Tensor]) -> None:
+        """Give running statistics their values from `before` the step if all joins use one column in it."""
+        if self.weights is None:
+            return
+        is_global = self.weights.any()
+        for now, earlier in zip(statistics, before, strict=True):
+            now.data.copy_(torch.where(is_global, earlier, now))  # autograd need not know of it
 
     def of_join(self, first: int, device: torch.device) -> Tensor | None:
         """Return the weights (inputs,) of a join of the columns from `first` on; None to weigh all equally.
@@ -60,7 +68,7 @@ class ColumnChoice(nn.Module):
 class FractalBlock(nn.Module):
     """f_C(x) and 2x2 max pooling: (B, C_in, H, W) -> (B, C_out, H/2, W/2).
 
-    f_1(x) = layer(x), and f_{C+1}(x) = join(f_C(f_C(x)), layer(x)) (eq. 1), where the join is the mean. As a
+    f_1(x) = layer(x), and f_{C+1}(x) = join(f_C(f_C(x)), layer(x)), where the join is the mean. As a
     grid, column c = 0, ..., C - 1 has 2^c layers, each as long as 2^(C - 1 - c) layers of the last column.
     Where layers of several columns end at one row, they are joined, and the join is the input of the next
     layers of these columns."""
@@ -109,9 +117,12 @@ class FractalNet(nn.Module):
     2x2 max pooling, the mean over the pixels that are left (one of 32x32) and a linear classifier.
 
     Depth 5 * 2^(C - 1) counts the convolutions of the deepest column. With drop-path, a training step either
-    uses one column everywhere or lets each join drop inputs (sec. 3). The paper's dropout between blocks is
-    not included. Raises BadInput for a depth that is not 5, 10, 20, ..., 160 and for an unknown value, and
-    TypeError for an option that fractal networks do not take."""
+    uses one column everywhere or lets each join drop inputs. The paper's dropout between blocks is not
+    included. Steps of one column do not change the running statistics of batch normalisation, because
+    evaluation uses all columns, whose mean varies less than one of them.
+
+    Raises BadInput for a depth that is not 5, 10, 20, ..., 160 and for an unknown value, and TypeError for an
+    option that fractal networks do not take."""
 
     def __init__(self, depth: int, in_channels: int = 3, num_classes: int = 10, **options: Any):
         super().__init__()
@@ -136,7 +147,11 @@ class FractalNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:  # (B, in_channels, H, W)
         self.choice.draw(x.device)
+        is_drawn = self.choice.weights is not None
+        statistics = [b for b in self.buffers() if b.is_floating_point()] if is_drawn else []
+        before = [each.clone() for each in statistics]
         x = self.run_blocks(self.blocks(), x)  # (B, 8 width, H/32, W/32)
+        self.choice.restore(statistics, before)
         return self.fc(x.mean((2, 3)))
 
     def blocks(self) -> list[FractalBlock]:

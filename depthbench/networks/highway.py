@@ -95,7 +95,7 @@ class Highway(HighwayNet):
     It is a 3x3 convolution and 3 stages of 2n 3x3 convolutions with `width`, 2 and 4 times `width` filters,
     global average pooling and a linear classifier: the shape of the CIFAR networks of He et al. 2015,
     because the paper describes layers and no such network. A layer that changes the shape is plain, and all
-    others are highway layers, whose gates are 3x3 convolutions as well (sec. 2.2).
+    others are highway layers, whose gates are 3x3 convolutions as well (sec. 2.1).
 
     After the same `torch.manual_seed`, the layers have the initial weights of `plain` without norm. The gates
     are drawn last. Raises BadInput for a depth that is not 6n + 2 and for an unknown value, and TypeError for

@@ -18,12 +18,12 @@ from depthbench.networks.layers import ComputedConv2d
 from depthbench.networks.options import BuiltOptions
 from depthbench.networks.shortcuts import ScaledAddition
 
-ALPHA = 0.2  # the scale of every branch (sec. 4)
+ALPHA = 0.2  # the scale of every branch
 SMALLEST = 1e-4  # below it, the variance of a filter's weights times their number counts as this
 
 
 class StandardisedConv2d(ComputedConv2d):
-    """A convolution with scaled weight standardisation (sec. 4.2).
+    """A convolution with scaled weight standardisation.
 
     Each filter is shifted and scaled to mean 0 and variance 1 / fan-in, and multiplied by a learned `gain`,
     initially 1. `weight` (O, I, size, size) is the parameter."""
@@ -39,7 +39,7 @@ class StandardisedConv2d(ComputedConv2d):
 
 
 def unit_gain(activation: Activation) -> float:
-    """Return the factor that makes the variance of an activation of normal numbers 1 (sec. 4.3).
+    """Return the factor that makes the variance of an activation of normal numbers 1.
 
     It is sqrt(2/(1 - 1/pi)) for ReLU."""
     z = torch.linspace(-10, 10, 20_001, dtype=torch.float64)
@@ -52,7 +52,7 @@ def unit_gain(activation: Activation) -> float:
 
 class NormalizerFreeBlock(Block):
     """Activation before each of two 3x3 convolutions. The input of the branch is divided by its expected
-    standard deviation `beta`, and its output is multiplied by ALPHA (sec. 4)."""
+    standard deviation `beta`, and its output is multiplied by ALPHA."""
 
     norm_ends_branch = False
 

@@ -142,12 +142,11 @@ class NetworkOptions(Section):
 
     transform_bias: float | None = None
     """Initial bias of the gates of a highway network. A negative one lets a layer pass on its input at the
-    start of training (Srivastava et al. 2015, arXiv:1505.00387, sec. 2.3). Unset: -2."""
+    start of training (Srivastava et al. 2015, arXiv:1505.00387, sec. 2.2). Unset: -2."""
 
     drop_path: Annotated[float | None, Field(ge=0, lt=1), Draws(0)] = None
     """Probability that a join of a FractalNet drops an input in a training step. In half of the steps, all
-    joins use one column instead. 0 drops nothing (Larsson et al. 2017, arXiv:1605.07648, sec. 3). Unset:
-    0.15."""
+    joins use one column instead. 0 drops nothing (Larsson et al. 2017, arXiv:1605.07648). Unset: 0.15."""
 
     stem: Literal["imagenet", "cifar"] | None = None
     """The beginning of an ImageNet network. imagenet: a 7x7 convolution and 3x3 max pooling, both of stride

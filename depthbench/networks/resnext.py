@@ -1,4 +1,4 @@
-"""Residual networks of grouped bottlenecks (Xie et al. 2017, arXiv:1611.05431, sec. 3.3 and 5.2)."""
+"""Residual networks of grouped bottlenecks (Xie et al. 2017, arXiv:1611.05431, sec. 3.3 and 5.3)."""
 
 from depthbench.networks.cifar import CifarNet
 from depthbench.networks.families.imagenet import BOTTLENECK_DEPTHS

@@ -14,6 +14,7 @@ from depthbench.report.settings import environment
 from depthbench.report.tables import COMPARISON_TABLES
 from depthbench.store.mirror import shown
 from depthbench.store.remote import fetch, folder_of, push
+from depthbench.text import listed
 
 
 def write_comparison(paths: Sequence[str | Path], out: str | Path | None = None) -> Path:
@@ -45,7 +46,7 @@ def write_comparison(paths: Sequence[str | Path], out: str | Path | None = None)
         out,
         parts,
         opening.of_comparison(compared),
-        title=sentences.listed(labels),
+        title=listed(labels),
         subtitle=f"each compared with the first, {labels[0]}",
         sentences={
             "runs": [

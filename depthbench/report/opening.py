@@ -17,6 +17,7 @@ from depthbench.report.sentences import MOST_NAMES
 from depthbench.report.sparkline import sparkline
 from depthbench.report.tables.formatting import p_value, signed
 from depthbench.study.model import Frontier
+from depthbench.text import listed
 
 HEADINGS = {
     "name": "network",
@@ -245,11 +246,11 @@ def _of_networks(networks: Sequence[Answer]) -> str:
             clauses.append(f"{count} {says}")
         elif many:
             names = [found.network + _effect(found, not where) for found in group]
-            clauses.append(f"{sentences.listed(names)} {says}")
+            clauses.append(f"{listed(names)} {says}")
         else:
             clauses.append(f"{group[0].network} {says}{_effect(group[0], not where)}")
         of_all = ""
-    return f"{where}{sentences.listed(clauses)}."
+    return f"{where}{listed(clauses)}."
 
 
 def _of_one(found: Answer) -> str:

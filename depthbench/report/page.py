@@ -18,7 +18,7 @@ from depthbench.paths import expand
 from depthbench.plugins.installed import add_installed
 from depthbench.plugins.neighbours import neighbours_of
 from depthbench.registry import Entry
-from depthbench.report import opening, sentences
+from depthbench.report import choosing, opening, sentences
 from depthbench.report.drawing import FigureOnPage, draw_figures
 from depthbench.report.entries import ANSWER, CHAPTERS
 from depthbench.report.evidence import Comparison, Evidence
@@ -139,12 +139,13 @@ def _rates(evidence: Evidence) -> list[str]:
 
 
 def _choice(evidence: Evidence) -> list[str]:
-    return sentences.choice(
+    recommended = choosing.choice(
         evidence.choice,
         len(evidence.missing),
-        images=sentences.validation_images(evidence.records, evidence.study["data"]),
+        images=choosing.validation_images(evidence.records, evidence.study["data"]),
         classes=evidence.classes,
     )
+    return [*recommended, *choosing.pareto(evidence.choice, evidence.incomparable_costs)]
 
 
 @dataclass(frozen=True)

@@ -7,15 +7,13 @@ import pandas as pd
 
 from depthbench.analysis import STATUSES
 from depthbench.analysis.chance import NEAR
-from depthbench.analysis.choice import LEAST_SEEDS as LEAST_SEEDS_TO_CHOOSE
-from depthbench.analysis.choice import runner_up
 from depthbench.analysis.classes import weak_classes
 from depthbench.analysis.comparison import is_significant
 from depthbench.analysis.rows import rows_of
 from depthbench.analysis.theory import BOUNDS
 from depthbench.analysis.verdict import LEAST_SEEDS
 from depthbench.report.tables.formatting import signed, significant
-from depthbench.store.record import Record
+from depthbench.text import listed
 
 KEPT = (0.95, 1.05)  # rates of a gradient that neither vanishes nor explodes
 MOST_CLASSES = 5  # that a sentence names
@@ -50,11 +48,6 @@ def how_errors_are_measured(study: Mapping[str, Any]) -> str:
         "Errors are measured in evaluation mode, without augmentation. The train error is measured on "
         f"{train_images(study)}."
     )
-
-
-def listed(parts: Sequence[str]) -> str:
-    """Write `a`, `a and b` or `a, b and c`."""
-    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
 
 
 def trends(measured: pd.DataFrame) -> str:
@@ -183,108 +176,8 @@ def _range(values: pd.Series) -> str:
     return low if low == high else f"{low} to {high}"
 
 
-def choice(
-    table: pd.DataFrame,
-    unfinished: int = 0,
-    *,
-    images: str = "",
-    classes: pd.DataFrame | None = None,
-) -> list[str]:
-    """Recommend a network and depth, overall and for each network, or say what a recommendation needs.
-
-    `table` is `analysis.choice.choose`. Empty if it has fewer than two rows. `unfinished`: runs of the study
-    without final errors. `images`: `validation_images`. `classes`: `analysis.classes.summarise_classes`."""
-    if len(table) < 2:
-        return []
-    if table["error"].iloc[0] != "val_error":
-        return [
-            "No depth is recommended, because the study has no validation set. Choosing a depth by "
-            "its test error would make that error too optimistic. Add `--set data.val_fraction=0.1` and a "
-            "new `--name` to the command to reserve validation images."
-        ]
-    least = LEAST_SEEDS_TO_CHOOSE
-    if (table["n"] < least).all():
-        return [
-            f"No depth is recommended: this needs at least {least} finished seeds of a network and depth, "
-            f"but there are {table['n'].max()} at most. Add `--seeds {least}`."
-        ]
-    if not table["chosen"].any():
-        return [f"No depth is recommended: no network with at least {least} seeds is better than chance."]
-    (row,) = rows_of(table[table["chosen"]])
-    sentences = [*_recommendation(row, runner_up(table), images), *_weak_classes(row, classes)]
-    if (table["n"] < least).any():
-        sentences.insert(0, f"Depths with fewer than {least} seeds are not considered.")
-    if unfinished:
-        runs = f"{unfinished} runs of the study have" if unfinished > 1 else "one run of the study has"
-        sentences.insert(0, f"This may change: {runs} no final errors yet.")
-    if table["network"].nunique() > 1:
-        each = table[table["chosen_of_network"]]
-        depths = ", ".join(f"{n} {depth}" for n, depth in zip(each["network"], each["depth"], strict=True))
-        sentences.append(
-            f"Shallowest depth of each network within one standard error of its best depth: {depths}."
-        )
-    return sentences
-
-
-def validation_images(records: Iterable[Record], data: Mapping[str, Any]) -> str:
-    """Describe the validation images of a study; empty if the results do not tell their number.
-
-    `data` is the [data] table of study.toml, for records of versions that did not count the images."""
-    if counts := {record.val_images for record in records if record.val_images}:
-        return f"{max(counts):,} images"
-    if size := data.get("val_size"):
-        return f"{size:,} images"
-    if fraction := data.get("val_fraction"):
-        return f"{100 * fraction:g} % of the training images"
-    return ""
-
-
-def _recommendation(row: Mapping[str, Any], other: pd.Series | None, images: str) -> list[str]:
-    """Recommend `row` of `choose`. `other` is the runner-up."""
-    millions = f"{row['multiply_adds'] / 1e6:.3g} million multiply-adds per image"
-    on = f" on {images}" if images else ""
-    recommended = (
-        f"Recommended: {row['network']} at depth {row['depth']}, validation error {_error(row)}{on}, "
-        f"{millions} and {row['parameters'] / 1e6:.2g} million parameters."
-    )
-    if other is None:
-        return [recommended]
-    times = other["multiply_adds"] / row["multiply_adds"]
-    cost = f"{times:.2g} times as many" if abs(times - 1) >= 0.05 else "about as many"
-    name = f"{other['network']} at depth {other['depth']}"
-    if other["mean"] < row["mean"]:
-        return [
-            f"{recommended} It has the fewest multiply-adds of all choices within one standard error of the "
-            f"best. The best, and the runner-up, is {name}: {_error(other)}, with {cost} multiply-adds."
-        ]
-    return [
-        f"{recommended} It has the lowest error, and no other choice with fewer multiply-adds is within one "
-        f"standard error of it. The runner-up is {name}: {_error(other)}, with {cost} multiply-adds."
-    ]
-
-
-def _error(row: Mapping[str, Any] | pd.Series) -> str:
-    """Write the mean error of a row of `choose` with its spread over the seeds."""
-    return (
-        f"{row['mean']:.2f} % (standard error {row['se']:.2f}, seeds {row['min']:.2f} to {row['max']:.2f}, "
-        f"n = {row['n']})"
-    )
-
-
-def _weak_classes(row: Mapping[str, Any], classes: pd.DataFrame | None) -> list[str]:
-    """Name the classes that the recommended network rarely recognises; empty if there are none."""
-    if classes is None:
-        return []
-    weak, mean = weak_classes(classes, row["network"], row["depth"])
-    if not weak:
-        return []
-    return [
-        "Caution: on the test images, this network and depth has a recall below half of the mean over the "
-        f"classes ({mean:.2f} %) for {_named_classes(weak)}."
-    ]
-
-
-def _named_classes(recalls: Mapping[str, float]) -> str:
+def named_classes(recalls: Mapping[str, float]) -> str:
+    """Name classes with their recalls, class -> percent, the first MOST_CLASSES of them."""
     named = [f"{name} ({recall:.2f} %)" for name, recall in list(recalls.items())[:MOST_CLASSES]]
     more = f" and {len(recalls) - MOST_CLASSES} more" if len(recalls) > MOST_CLASSES else ""
     return f"{', '.join(named)}{more}"
@@ -301,7 +194,7 @@ def weak_recalls(classes: pd.DataFrame) -> list[str]:
         of_cell = (classes["network"] == network) & (classes["depth"] == depth)
         total = int((of_cell & (classes["metric"] == "recall") & classes["mean"].notna()).sum())
         if weak and mean > 100 / total + NEAR:
-            lines.append(f"{network} at depth {depth} (mean {mean:.2f} %): {_named_classes(weak)}.")
+            lines.append(f"{network} at depth {depth} (mean {mean:.2f} %): {named_classes(weak)}.")
     if not lines:
         return []
     more = [f"{len(lines) - MOST_CELLS} more combinations are in the table."] * (len(lines) > MOST_CELLS)

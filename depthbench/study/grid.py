@@ -1,12 +1,19 @@
 """Grids of runs: expand them, join them, and restrict them."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import product
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, WrapValidator, field_serializer
 
 from depthbench.schema import Count, Section, Seed, each_once
+
+AUTO = "auto"
+
+
+def _unless_auto(value: Any, check: Callable[[Any], list[int]]) -> list[int]:
+    """Return no depths for AUTO, and what `check` returns for anything else."""
+    return [] if value == AUTO else check(value)
 
 
 class Grid(Section):
@@ -14,13 +21,27 @@ class Grid(Section):
 
     network: Annotated[list[str], Field(min_length=1), AfterValidator(each_once)] = ["plain", "resnet"]
     """Networks (`depthbench list networks`) and variants of this study."""
-    depth: Annotated[list[Count], Field(min_length=1), AfterValidator(each_once)] = [20, 32, 44, 56, 110]
-    """Numbers of weighted layers."""
+    depth: Annotated[
+        list[Count], Field(min_length=1), AfterValidator(each_once), WrapValidator(_unless_auto)
+    ] = [20, 32, 44, 56, 110]
+    """Numbers of weighted layers, or "auto": a few depths of similar cost for each network. They are chosen
+    when the images are known, and the list is empty until then."""
     seed: Annotated[list[Seed], Field(min_length=1), AfterValidator(each_once)] = [0, 1, 2]
     """Seeds of the initial weights, the batches and dropout."""
 
+    @property
+    def is_auto(self) -> bool:
+        """Whether the depths are still to be chosen."""
+        return not self.depth
+
+    @field_serializer("depth")
+    def _depth_or_auto(self, depth: list[int]) -> list[int] | str:
+        return depth or AUTO
+
     def cells(self) -> Iterator[tuple[int, str, int]]:
-        """Iterate over (depth, network, seed) of every run."""
+        """Iterate over (depth, network, seed) of every run. Raises ValueError without depths."""
+        if self.is_auto:
+            raise ValueError("grid.depth depends on the images: call execution.depths.choose_depths first")
         return product(self.depth, self.network, self.seed)
 
 
@@ -30,6 +51,11 @@ class Grids(Section):
     grid: Grid = Grid()
     also: list[Grid] = []
     """More grids, for a study whose runs are not every combination of one grid."""
+
+    @property
+    def all_grids(self) -> tuple[Grid, ...]:
+        """The first grid and the others."""
+        return self.grid, *self.also
 
 
 def requested_runs(study: Mapping[str, Any]) -> list[tuple[int, str, int]]:
@@ -61,20 +87,31 @@ def join_grids(grids: Sequence[Grid]) -> list[Grid]:
 def restrict_grids(grids: Grids, requested: Grid) -> Grids:
     """Return the runs of `grids` that `requested` selects. Only the keys that are set in `requested` count.
 
-    Requested seeds replace those of every grid. Requested depths, or requested networks, select from every
-    grid, and those that no grid has are added to the first. If both are requested, the result is one grid
-    with every combination of them."""
+    Requested seeds, and the depth AUTO, replace those of every grid. Requested depths, or requested networks,
+    select from every grid, and those that no grid has are added to the first. If both are requested, the
+    result is one grid with every combination of them."""
     keys = requested.model_dump(exclude_unset=True)
     seeds = {"seed": keys["seed"]} if "seed" in keys else {}
-    first, *others = (grid.model_dump() | seeds for grid in (grids.grid, *grids.also))
+    first, *others = (grid.model_dump() | seeds for grid in grids.all_grids)
     axes = [axis for axis in ("network", "depth") if axis in keys]
     if len(axes) == 2:
         first, others = first | keys, []
     elif axes:
         (axis,) = axes
-        elsewhere = {value for grid in others for value in grid[axis]} - set(first[axis])
-        first[axis] = [value for value in keys[axis] if value not in elsewhere]
-        for grid in others:
-            grid[axis] = [value for value in keys[axis] if value in grid[axis]]
-        first, *others = (grid for grid in (first, *others) if grid[axis])
+        for grid in (first, *others):  # AUTO stands for any depths
+            if AUTO in (grid[axis], keys[axis]):
+                grid[axis] = keys[axis]
+        if keys[axis] != AUTO:
+            first, *others = _selected((first, *others), axis, keys[axis])
     return Grids(grid=Grid(**first), also=[Grid(**grid) for grid in others])
+
+
+def _selected(grids: Sequence[dict[str, Any]], axis: str, wanted: Sequence[Any]) -> list[dict[str, Any]]:
+    """Return the tables of `grids` with the `wanted` values of `axis` only, and omit empty ones.
+
+    Values that no grid has are added to the first."""
+    first, *others = grids
+    elsewhere = {value for grid in others for value in grid[axis]} - set(first[axis])
+    first = first | {axis: [value for value in wanted if value not in elsewhere]}
+    others = [grid | {axis: [value for value in wanted if value in grid[axis]]} for grid in others]
+    return [grid for grid in (first, *others) if grid[axis]]

@@ -236,7 +236,7 @@ class Study(Grids, Shared):
         if self.options.own:
             families = [self.family(name) for name in self.networks()]
             _check_known(self.options, {name for family in families for name in family.own.known})
-        for grid in (self.grid, *self.also):
+        for grid in self.all_grids:
             for name in grid.network:
                 family = self.checked(name)
                 for depth in grid.depth:
@@ -372,10 +372,10 @@ class Study(Grids, Shared):
 
     def networks(self) -> list[str]:
         """Return the networks of all grids."""
-        return list(dict.fromkeys(network for _, network, _ in self._cells()))
+        return list(dict.fromkeys(network for grid in self.all_grids for network in grid.network))
 
     def _cells(self) -> Iterator[tuple[int, str, int]]:
-        return (cell for grid in (self.grid, *self.also) for cell in grid.cells())
+        return (cell for grid in self.all_grids for cell in grid.cells())
 
     def _plugin_of(self, network: str) -> str:
         """Return the SHA-256 of the plug-in files that a run of `network` uses, or "" if it uses none."""

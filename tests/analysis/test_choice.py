@@ -87,6 +87,16 @@ def test_no_row_is_better_than_one_on_the_front():
     assert not table["front_peak_memory"].any()  # not measured
 
 
+def test_seeds_that_alone_put_a_row_on_the_front_are_counted():
+    """By seed: 5 < 6; 5 = 5, so that the cheaper one alone is optimal; 5 > 4. Seed 3 has only one row."""
+    table = choose(runs_of({("a", 1): [6, 5, 5, 7], ("a", 2): [5, 5, 4]}))
+    assert table["front_parameters"].tolist() == [True, True]
+    assert table["seeds_on_front_parameters"].tolist() == [4, 2]
+    assert table["seeds_on_front_peak_memory"].tolist() == [0, 0]  # not measured
+    none = choose(runs_of({("a", 1): [6]}, status="interrupted"))
+    assert none["seeds_on_front_parameters"].empty
+
+
 def test_measured_costs_within_the_noise_are_equal():
     runs = runs_of({("a", 1): [5, 5], ("a", 2): [4, 4], ("a", 3): [4, 4]})
     table = choose(runs.assign(peak_memory=runs["depth"].map({1: 1000.0, 2: 1049.0, 3: 1e4})))

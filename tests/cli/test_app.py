@@ -182,6 +182,7 @@ def test_a_folder_of_studies_has_an_index_and_its_reports_stay(copied):
         ["--help"],
         ["run", "--help"],
         ["list", "networks"],
+        ["list", "networks", "densenet_bc"],
         ["list", "studies"],
         ["list", "data"],
         ["list", "probes"],

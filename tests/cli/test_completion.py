@@ -33,6 +33,9 @@ def complete(monkeypatch, words):
         ("depthbench bench --precision f", ["fp32"]),
         ("depthbench report --style s", ["slides"]),
         ("depthbench list st", ["studies"]),
+        ("depthbench list networks densenet_", ["densenet_bc", "densenet_imagenet"]),
+        ("depthbench list settings pro", ["probe"]),
+        ("depthbench list data pro", []),
         ("depthbench run ./no", []),  # the shell then completes files
     ],
 )

@@ -3,6 +3,7 @@ import pytest
 from depthbench.cli.flags import (
     choose_study,
     overrides,
+    parse_depths,
     parse_jobs,
     parse_list,
     parse_pairs,
@@ -174,3 +175,15 @@ def test_parameters_are_pairs():
     for text in ("time", "=1"):
         with pytest.raises(BadInput, match=f"--slurm {text} is not of the form KEY=VALUE"):
             parse_pairs("--slurm", [text])
+
+
+def test_depths_are_numbers_or_auto():
+    assert parse_depths(None) is None
+    assert parse_depths("20,56") == [20, 56]
+    assert parse_depths(" auto ") == "auto"
+
+
+@pytest.mark.parametrize("text", ["auto,20", "20, auto", "auto,"])
+def test_auto_among_other_depths_is_refused_in_one_line(text):
+    with pytest.raises(BadInput, match=f"^--depths {text}: auto chooses all depths; write --depths auto, or"):
+        parse_depths(text)

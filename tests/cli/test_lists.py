@@ -52,5 +52,35 @@ def test_settings_can_be_restricted_to_a_section():
         "probe.every",
         "probe.each_use",
     ]
-    with pytest.raises(BadInput, match="list data probe: only `list settings` takes a second word"):
+    with pytest.raises(BadInput, match="list data probe: only `list settings` and `list networks` take a"):
         describe_list("data", "probe")
+
+
+def test_a_network_is_described_with_its_twin_or_what_it_is_matched_with():
+    described = describe_list("networks", "wide_resnet")
+    family = NETWORKS["wide_resnet"]
+    assert described["matched with"] == family.matched
+    assert described["depth counts"] == family.depth_counts
+    assert described["depths"] == "6n+4"
+    assert "widen = 10, width = 16" in described["options"]
+    assert "twin" not in described
+    assert describe_list("networks", "plain")["twin"] == "resnet"
+    with pytest.raises(BadInput, match="no network is called 'densnet'; did you mean 'densenet'"):
+        describe_list("networks", "densnet")
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_network_is_described_with_the_default_of_each_option(name):
+    """At the shallowest depth."""
+    described = describe_list("networks", name)
+    assert ("twin" in described) != ("matched with" in described)
+    options = described["options"].partition(" (")[0].split(", ")
+    assert [option.partition(" = ")[0] for option in options] == sorted(NETWORKS[name].takes)
+    assert all(option.partition(" = ")[2] not in ("", "None") for option in options)
+
+
+def test_the_options_of_a_plug_ins_network_are_listed(monkeypatch):
+    def build(depth, in_channels, num_classes, *, alpha: float = 0.5): ...
+
+    monkeypatch.setitem(NETWORKS, "mine", Family(build))
+    assert describe_list("networks", "mine")["options"] == "alpha = 0.5 (defaults at 1 layers)"

@@ -115,3 +115,13 @@ def test_a_network_that_trains_at_no_depth():
     message = "plain: train error below 20 % at no tested depth"
     assert frontier_lines([row], 20) == [f"{message} (1 seed)."]
     assert frontier_lines([row | {"n": 2}], 20) == [f"{message} (2 seeds)."]
+
+
+def test_depths_that_were_chosen_for_their_cost_are_in_its_order_and_say_why():
+    rows = (replace(ROW, network="a", multiply_adds=2000), replace(ROW, network="b", reason="about 1.0 k"))
+    shown = lines(plan_table(plan_cost(rows=rows)))
+    places = {name: next(i for i, line in enumerate(shown) if line.startswith(f"{name} ")) for name in "ab"}
+    assert places["b"] < places["a"]
+    assert "chosen for" in "".join(shown)
+    assert "about 1.0 k" in shown[places["b"]]
+    assert "chosen for" not in "".join(lines(plan_table(plan_cost(rows=rows[:1]))))

@@ -67,8 +67,9 @@ def complete(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def unfinished(tmp_path_factory):
-    """Evidence with a diverged, a failed, an interrupted and a missing run."""
-    return made_up(tmp_path_factory.mktemp("unfinished"), ENDINGS)
+    """Evidence with a diverged, a failed, an interrupted and a missing run, and a network without a twin."""
+    networks = ("plain", "resnet", "se_resnet")
+    return made_up(tmp_path_factory.mktemp("unfinished"), ENDINGS, networks=networks)
 
 
 @pytest.fixture(scope="session")

@@ -275,7 +275,7 @@ def test_a_study_whose_runs_all_diverged_is_still_about_degradation(tmp_path, fi
 def test_an_unfinished_study_says_that_the_recommendation_may_change(tmp_path, figures, monkeypatch):
     figures()
     monkeypatch.setattr(
-        "depthbench.report.sentences.choice", lambda table, unfinished, **more: [f"{unfinished} left"]
+        "depthbench.report.choosing.choice", lambda table, unfinished, **more: [f"{unfinished} left"]
     )
     endings = {("plain", 20, 2): ("interrupted", 40), ("resnet", 20, 2): None}
     page = write_report(store_study(tmp_path / "made-up", study_of(), endings)).read_text()

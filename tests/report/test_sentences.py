@@ -1,11 +1,9 @@
 import pandas as pd
 import pytest
 
-from depthbench.analysis.choice import choose
 from depthbench.analysis.missing import missing_runs
 from depthbench.analysis.theory import measured_rates
 from depthbench.report import sentences
-from depthbench.store.record import Record
 from tests.report.conftest import study_of
 
 
@@ -118,68 +116,6 @@ def test_equal_errors_are_a_copy_unless_all_are_the_same_number():
     assert sentences.copies(differences_of(90.0, 90.0), "a") == []  # all at chance
     assert sentences.copies(differences_of(5.0, 7.0), "a", ["b"]) == []
     assert sentences.copies(differences_of(5.0, 7.0).assign(differences=[{0: 0.0}, {0: 0.1}]), "a") == []
-
-
-def test_the_recommendation_gives_its_evidence(validated):
-    runs = validated.runs
-    assert sentences.choice(choose(runs), images="144 images") == [
-        "Recommended: resnet at depth 20, validation error 5.20 % (standard error 0.23, seeds 4.80 to 5.60, "
-        "n = 3) on 144 images, 0.2 million multiply-adds per image and 0.02 million parameters. It has the "
-        "lowest error, and no other choice with fewer multiply-adds is within one standard error of it. The "
-        "runner-up is resnet at depth 14: 5.80 % (standard error 0.23, seeds 5.40 to 6.20, n = 3), with 0.7 "
-        "times as many multiply-adds.",
-        "Shallowest depth of each network within one standard error of its best depth: plain 8, resnet 20.",
-    ]
-    near = runs.assign(val_error=runs["val_error"].where(runs["depth"] > 8, 5.3))
-    assert sentences.choice(choose(near))[0] == (
-        "Recommended: plain at depth 8, validation error 5.30 % (standard error 0.00, seeds 5.30 to 5.30, "
-        "n = 3), 0.08 million multiply-adds per image and 0.008 million parameters. It has the fewest "
-        "multiply-adds of all choices within one standard error of the best. The best, and the runner-up, is "
-        "resnet at depth 20: 5.20 % (standard error 0.23, seeds 4.80 to 5.60, n = 3), with 2.5 times as many "
-        "multiply-adds."
-    )
-    some = near[(near["seed"] < 2) | (near["depth"] != 8) | (near["network"] != "resnet")]
-    assert sentences.choice(choose(some))[0] == "Depths with fewer than 3 seeds are not considered."
-    caution, same, _ = sentences.choice(choose(near), unfinished=2)
-    assert caution == "This may change: 2 runs of the study have no final errors yet."
-    assert same.startswith("Recommended: plain at depth 8")
-
-
-def test_the_recommendation_names_classes_that_are_rarely_recognised(validated):
-    recalls = {"cat": 0.0, "dog": 90.0, "owl": 30.0, "fox": 84.0}
-    classes = pd.DataFrame(recalls.items(), columns=["class", "mean"])
-    classes = classes.assign(network="resnet", depth=20, metric="recall")
-    table = choose(validated.runs)
-    assert sentences.choice(table, classes=classes)[1] == (
-        "Caution: on the test images, this network and depth has a recall below half of the mean over the "
-        "classes (51.00 %) for cat (0.00 %)."
-    )
-    many = pd.concat([classes, *(classes.iloc[:1].assign(**{"class": f"bird {i}"}) for i in range(5))])
-    assert sentences.choice(table, classes=many)[1].endswith(" (0.00 %) and 1 more.")
-    assert len(sentences.choice(table, classes=classes.assign(depth=14))) == 2
-
-
-def test_the_validation_images_are_counted_or_known_from_the_study():
-    (run,) = study_of(networks=("plain",), depths=(8,), seeds=(0,)).runs()
-    old, new = Record.of(run), Record.of(run, val_images=1440)
-    assert sentences.validation_images([old, new], {"val_fraction": 0.1}) == "1,440 images"
-    assert sentences.validation_images([old], {"val_size": 5000}) == "5,000 images"
-    assert sentences.validation_images([old], {"val_fraction": 0.1}) == "10 % of the training images"
-    assert sentences.validation_images([old], {}) == ""
-
-
-def test_without_a_recommendation_the_sentence_names_what_it_needs(results, validated):
-    (sentence,) = sentences.choice(choose(results.runs))
-    assert "--set data.val_fraction=0.1" in sentence
-    (sentence,) = sentences.choice(choose(validated.runs.query("seed < 2")))
-    assert sentence == (
-        "No depth is recommended: this needs at least 3 finished seeds of a network and depth, but there are "
-        "2 at most. Add `--seeds 3`."
-    )
-
-
-def test_one_depth_has_no_recommendation(validated):
-    assert sentences.choice(choose(validated.runs.query("network == 'plain' and depth == 8"))) == []
 
 
 def test_differences_are_counted_without_zeros():

@@ -23,6 +23,8 @@ seed = [7]
         ({"depth": [164]}, [("resnet_bottleneck", (164,), (7,))]),
         ({"depth": [110]}, [("resnet preresnet", (110,), (0, 1, 2)), ("resnet_bottleneck", (110,), (7,))]),
         ({"depth": [8, 164]}, [("resnet preresnet", (8,), (0, 1, 2)), ("resnet_bottleneck", (164,), (7,))]),
+        ({"depth": "auto"}, [("resnet preresnet", (), (0, 1, 2)), ("resnet_bottleneck", (), (7,))]),
+        ({"network": ["plain"], "depth": "auto"}, [("plain", (), (0, 1, 2))]),
         ({"network": ["plain"]}, [("plain", (20, 110), (0, 1, 2))]),
         (
             {"network": ["plain", "resnet_bottleneck"], "seed": [5]},
@@ -45,6 +47,37 @@ def test_a_grid_applies_to_all_grids_of_a_study(requested, runs, tmp_path):
     study = load_study(file, grid=requested)
     grids = [(" ".join(g.network), tuple(g.depth), tuple(g.seed)) for g in (study.grid, *study.also)]
     assert grids == runs
+
+
+def test_depths_can_replace_those_that_are_still_to_be_chosen(tmp_path):
+    file = tmp_path / "several.toml"
+    file.write_text(SEVERAL.replace("[20, 110]", '"auto"'), encoding="utf-8")
+    assert [grid.depth for grid in load_study(file).all_grids] == [[], [110, 164]]
+    study = load_study(file, grid={"depth": [20, 164]})
+    assert [grid.depth for grid in study.all_grids] == [[20, 164], [164]]
+    study = load_study(file, grid={"network": ["resnet"]})
+    assert [(grid.network, grid.depth) for grid in study.all_grids] == [(["resnet"], [])]
+
+
+def test_depths_to_be_chosen_are_stored_as_auto_and_have_no_runs_yet():
+    study = load_study("quick", grid={"depth": "auto"})
+    assert study.networks() == ["plain", "resnet"]
+    assert 'depth = "auto"' in study.to_toml()
+    with pytest.raises(ValueError, match="depends on the images"):
+        list(study.runs())
+
+
+@pytest.mark.parametrize(
+    ("depth", "message"),
+    [
+        ([], "should have at least 1 value"),
+        ("automatic", "should be a list in square brackets"),
+        (["auto"], "should be a whole number"),
+    ],
+)
+def test_depths_are_a_list_of_numbers_or_auto(depth, message):
+    with pytest.raises(BadInput, match=message):
+        load_study("quick", grid={"depth": depth})
 
 
 def test_a_grid_can_be_a_table_or_a_grid_and_also_can_be_replaced(tmp_path):

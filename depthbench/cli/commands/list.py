@@ -26,10 +26,11 @@ def list_(
     part: Annotated[
         str | None,
         typer.Argument(
-            help="A section of a study file or a key, of which `list settings` shows the settings.",
-            metavar="[SECTION]",
+            help="After `settings`: show only this section of a study file, or this key. After `networks`: "
+            "describe this network in detail.",
+            metavar="[NAME]",
             show_default=False,
-            autocompletion=completion.sections,
+            autocompletion=completion.parts,
         ),
     ] = None,
     plugin: Annotated[list[Path] | None, plugin_option()] = None,
@@ -42,6 +43,8 @@ def list_(
 
     Examples:
 
+      depthbench list networks densenet_bc
+
       depthbench list networks --plugin my_block.py
 
       depthbench list settings options --plugin my_block.py
@@ -52,7 +55,7 @@ def list_(
 
     load_plugins(expand(file) for file in plugin or [])
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-    known = origins(what)
+    known = origins(what) if part is None else {}
     for name, description in describe_list(what, part, imports=True).items():
         origin = [escape(known[name])] if name in known else []
         table.add_row(f"[bold]{escape(name)}[/bold]", escape(description), *origin)

@@ -4,10 +4,10 @@ from typing import Annotated
 
 from depthbench.cli.long_table import LongTable
 from depthbench.cli.options import ExecutionOptions, GridOptions, StudyOptions, expand_options, option
-from depthbench.cli.planning import plan_study
+from depthbench.cli.planning import estimate_cost, plan_study
 from depthbench.cli.tables import plan_lines, plan_table
 from depthbench.cli.terminal import interruptible, make_console, out
-from depthbench.console import counting, say
+from depthbench.console import say
 
 
 @expand_options
@@ -48,7 +48,6 @@ def plan(
 
       depthbench plan vanishing-gradients --pilot results/vanishing-gradients
     """
-    from depthbench.execution.cost.estimate import estimate
     from depthbench.report.undecided import pilot_lines
 
     console = make_console(stderr=as_json)
@@ -56,8 +55,7 @@ def plan(
     with interruptible("interrupted (--no-calibrate skips the timing)"):
         study = changes.load(grid.study, networks=grid.networks, depths=grid.depths)
         planned = plan_study(console, study, how.settings(), executes=False)
-        with counting(console, "counting parameters and memory", "timing a few steps") as progress:
-            cost = estimate(planned, calibrate, progress)
+        cost = estimate_cost(console, planned, calibrate)
     if as_json:
         print(cost.to_json())
     else:

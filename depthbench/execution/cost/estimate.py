@@ -40,6 +40,8 @@ class CostRow:
     """Seconds of one run, without decoding images. None if unknown."""
     measured: bool
     """Whether this network was measured at this depth. If not, `seconds` is extrapolated."""
+    reason: str = ""
+    """Why this depth was chosen, if the study left it open."""
 
 
 @dataclass(frozen=True)
@@ -127,6 +129,7 @@ def _row(plan: Plan, runs: list[Run], done: int, times: Calibration) -> CostRow:
         recompute=recompute,
         seconds=_seconds(run, plan, times.of_network(run.network)),
         measured=(run.network, run.depth) in times.seconds,
+        reason=plan.depth_choice.reasons.get((run.network, run.depth), "") if plan.depth_choice else "",
     )
 
 

@@ -112,6 +112,7 @@ def _count(
     import torch
 
     from depthbench.networks.cost import count
+    from depthbench.networks.lazy import initialise_lazily, is_lazy
 
     family = look_up(NETWORKS, "network", network)
     threads = torch.get_num_threads()
@@ -120,6 +121,8 @@ def _count(
         with torch.random.fork_rng(devices=[]):
             channels = family.in_channels(shape)
             built = family(depth=depth, in_channels=channels, num_classes=classes, **json.loads(options))
+            if is_lazy(built):
+                initialise_lazily(built, shape)
             return count(built, (2, *shape))
     finally:
         torch.set_num_threads(threads)

@@ -9,12 +9,12 @@ FRACTAL_OPTIONS = Architecture(
     frozenset({"width", "norm", "init", "activation", "drop_path"}),
     {"width": 64, "drop_path": 0.15, "order": "original"},
 )
-FRACTAL_BLOCKS = 5  # Larsson et al. 2017, sec. 4: 20 layers have 3 columns, 40 layers 4 columns
+FRACTAL_BLOCKS = 5  # Larsson et al. 2017: 20 layers have 3 columns, 40 layers 4 columns
 FRACTAL_DEPTHS = DepthList(tuple(FRACTAL_BLOCKS * 2**columns for columns in range(6)))
 
 FRACTALNET = describe(
     "fractalnet:FractalNet",
-    "fractal CIFAR network without shortcuts (Larsson et al. 2017, sec. 4)",
+    "fractal CIFAR network without shortcuts (Larsson et al. 2017)",
     FRACTAL_OPTIONS,
     FRACTAL_DEPTHS,
     matched="its deepest column, which alone is a plain network of the same depth. The other columns have "

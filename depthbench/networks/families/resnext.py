@@ -29,7 +29,7 @@ RESNEXT_IMAGENET_OPTIONS = Architecture(
 
 RESNEXT = describe(
     "resnext:ResNeXt",
-    "residual CIFAR network, grouped bottlenecks (Xie et al. 2017, sec. 5.2)",
+    "residual CIFAR network, grouped bottlenecks (Xie et al. 2017, sec. 5.3)",
     RESNEXT_OPTIONS,
     NINE_N_PLUS_2,
     options={"residual": True, "bottleneck": True},

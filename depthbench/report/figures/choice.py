@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from depthbench.analysis.choice import COSTS, ERRORS, partly_recorded
+from depthbench.analysis.choice import ERRORS, partly_recorded, ranked_costs
 from depthbench.analysis.rows import rows_of
 from depthbench.report.entries import ReportFigure
 from depthbench.report.evidence import Evidence
@@ -53,7 +53,7 @@ def draw(evidence: Evidence) -> Figure | None:
     """Draw the mean final error (percent) of each network and depth, ± one standard error, against cost."""
     table = evidence.choice
     omitted = _omitted(table, evidence)
-    costs = [cost for cost in COSTS if table[cost].notna().any() and cost not in omitted]
+    costs = ranked_costs(table, omitted)
     if not evidence.is_trained or len(table) < 2 or not costs:
         return None
     notes = [f"{COST_AXES[cost].title} is not drawn: {reason}" for cost, reason in omitted.items()]

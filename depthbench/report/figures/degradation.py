@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
+from matplotlib.ticker import FixedLocator, NullFormatter, ScalarFormatter
 
 from depthbench.analysis import FINISHED
 from depthbench.analysis.intervals import MIN_SEEDS
@@ -27,6 +27,7 @@ PANELS = {
 TEXTS = {"train_error_eval": "train error", "test_error": "test error"}
 MOST_LINES = 6  # networks in one panel; more cannot be told apart
 MANY_SEEDS = 10  # at one depth
+LINE_HEIGHT = 1.2  # of a tick label, relative to its size
 CONTEXT: palette.Look = {"color": palette.BACKGROUND, "linewidth": 0.8, "zorder": 1}
 TWIN: palette.Look = {"color": palette.GREY, "linewidth": 0.8, "dashes": (2, 1.5), "zorder": 1.5}
 ENDINGS = {
@@ -188,7 +189,9 @@ def _alike(runs: pd.DataFrame) -> list[list[dict[str, Any]]]:
 
 
 def depth_axis(axes: Axes, depths: list[int]) -> None:
-    """Set a tick at each depth. The axis is logarithmic if depths differ more than tenfold."""
+    """Set a tick at each depth, without a label if it would cover that of the depth before.
+
+    The axis is logarithmic if depths differ more than tenfold."""
     first, last = depths[0], depths[-1]
     if last > 10 * first:
         axes.set_xscale("log")
@@ -196,21 +199,29 @@ def depth_axis(axes: Axes, depths: list[int]) -> None:
     else:
         margin = 0.1 * (last - first) or 1
         axes.set_xlim(first - margin, last + margin)
-    axes.xaxis.set_major_locator(FixedLocator(depths))
-    axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(ScalarFormatter())
-    _rotate_if_crowded(axes, depths)
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    labelled = _label_depths(axes, depths)
+    axes.xaxis.set_major_locator(FixedLocator(labelled))
+    axes.xaxis.set_minor_locator(FixedLocator(sorted(set(depths) - set(labelled))))
 
 
-def _rotate_if_crowded(axes: Axes, depths: list[int]) -> None:
-    """Rotate tick labels that would overlap."""
+def _label_depths(axes: Axes, depths: list[int]) -> list[int]:
+    """Return the depths whose tick labels do not overlap. Rotates the labels if that makes space for more."""
     scale = np.log if axes.get_xscale() == "log" else np.asarray
-    positions = scale(np.array(depths, float))
     width = 0.8 * 72 * layout.column_width(axes)  # points, approximately
-    gaps = np.diff(positions) / np.ptp(scale(np.array(axes.get_xlim()))) * width
-    texts = [text.CHARACTER * canvas.RC["xtick.labelsize"] * (len(str(depth)) + 1) for depth in depths]
-    if any(gap < (a + b) / 2 for gap, a, b in zip(gaps, texts, texts[1:], strict=False)):
-        axes.tick_params(axis="x", labelrotation=90)
+    places = scale(np.array(depths, float)) / np.ptp(scale(np.array(axes.get_xlim()))) * width
+    size = canvas.RC["xtick.labelsize"]
+    texts = [text.CHARACTER * size * (len(str(depth)) + 1) for depth in depths]
+    if all(gap >= (a + b) / 2 for gap, a, b in zip(np.diff(places), texts, texts[1:], strict=False)):
+        return depths
+    axes.tick_params(axis="x", labelrotation=90)
+    labelled, end = [], -np.inf
+    for depth, place in zip(depths, places, strict=True):
+        if place >= end:
+            labelled.append(depth)
+            end = place + LINE_HEIGHT * size
+    return labelled
 
 
 def error_axis(axes: Axes, summary: pd.DataFrame) -> None:

@@ -23,26 +23,30 @@ EXPECTED: palette.Look = {"color": palette.GREY, "marker": "D", "markersize": 6,
 
 
 def draw(evidence: Evidence) -> Figure | None:
-    """Draw one row per network: the frontier of each seed, their median, and the depth expected by theory."""
+    """Draw one row per network: the frontier of each seed, their median, and the depth expected by theory.
+
+    The network with the shallowest median is at the top."""
     search, runs = evidence.search, evidence.runs
     if search is None:
         return None
     below, frontiers, summary = search
+    summary = summary.sort_values(["median", "low", "high"], kind="stable")
     networks = list(summary["network"])
-    looks = palette.network_looks(networks)
+    colours = palette.network_looks(layout.networks_of(runs))  # as in other figures
     title = f"Deepest depth with a train error below {below:g} % ({text.seed_count(summary['n'])})"
     figure, panels = layout.grid(1, 1, LEGEND + 0.4 * len(networks), title)
     axes = panels[0, 0]
-    for row, (network, look) in enumerate(looks.items()):
+    for row, network in enumerate(networks):
+        colour = colours[network]["color"]
         seeds = frontiers[frontiers["network"] == network].sort_values("trains", na_position="last")
         heights = [row + 0.22 * _spread(index, len(seeds)) for index in range(len(seeds))]
         with tags.tagged(axes, network=network):
             for y, seed in zip(heights, rows_of(seeds), strict=True):
-                _draw_seed(axes, y, seed, look["color"])
+                _draw_seed(axes, y, seed, colour)
             median = summary.loc[summary["network"] == network, "median"].iloc[0]
             if median:
                 span = [row - 0.32, row + 0.32]
-                (bar,) = axes.plot([median] * 2, span, color=look["color"], linewidth=2.5)
+                (bar,) = axes.plot([median] * 2, span, color=colour, linewidth=2.5)
                 name = f"{network}, median of {text.seed_count([len(seeds)])}"
                 tags.describe(bar, tags.Series(name, "", TRAINS, ys=[median] * 2))
     axes.set_yticks(range(len(networks)), networks)
@@ -142,10 +146,11 @@ FIGURE = ReportFigure(
     title="Deepest trainable depth",
     chapter=ANSWER,
     caption=(
-        "Deepest depth at which each network trains. Each thin line is one seed. It leads from the deepest "
-        "depth that trains to the next tested depth, which does not. The limit lies between the two. The "
-        "thick bar is the median over seeds, or the lower of the two middle values if their number is even. "
-        "The hollow diamond is the depth predicted by the theory of wide networks at initialisation. Trained "
-        "networks can exceed it. A prediction beyond the axis is drawn at its edge, with its value."
+        "Deepest depth at which each network trains, from the shallowest median to the deepest. Each thin "
+        "line is one seed. It leads from the deepest depth that trains to the next tested depth, which does "
+        "not. The limit lies between the two. The thick bar is the median over seeds, or the lower of the "
+        "two middle values if their number is even. The hollow diamond is the depth predicted by the theory "
+        "of wide networks at initialisation. Trained networks can exceed it. A prediction beyond the axis is "
+        "drawn at its edge, with its value."
     ),
 )

@@ -4,19 +4,14 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from depthbench.analysis.choice import ERRORS, LEAST_SEEDS, partly_recorded
+from depthbench.analysis.choice import ERRORS, LEAST_SEEDS, partly_recorded, ranked_costs
 from depthbench.analysis.rows import rows_of
+from depthbench.report.choosing import COSTS
 from depthbench.report.entries import ReportTable, Table
 from depthbench.report.evidence import Evidence
 from depthbench.report.sentences import measured_differently
 from depthbench.report.tables.formatting import number, without_empty_columns
 
-COSTS = {
-    "parameters": "parameters",
-    "multiply_adds": "multiply-adds",
-    "seconds": "time",
-    "peak_memory": "peak memory",
-}
 RECOMMENDED = {"chosen": "overall", "chosen_of_network": "for its network"}
 
 
@@ -48,9 +43,9 @@ def choice_table(
             "peak memory (MB)": [number(x, 1e6, 0) for x in choice["peak_memory"]],
             "lowest error for its cost in": [
                 ", ".join(
-                    name
-                    for cost, name in COSTS.items()
-                    if row[f"front_{cost}"] and cost not in incomparable and cost not in partly
+                    f"{COSTS[cost]} ({row[f'seeds_on_front_{cost}']})"
+                    for cost in ranked_costs(choice, incomparable)
+                    if row[f"front_{cost}"]
                 )
                 for row in rows
             ],
@@ -61,7 +56,8 @@ def choice_table(
     )
     note = (
         "A row has the lowest error for its cost if no row of equal or lower cost has a lower error (times "
-        "and memory within 5 % count as equal). Time and memory are means over the finished seeds that did "
+        "and memory within 5 % count as equal). In brackets is the number of seeds, of n, whose errors alone "
+        "say the same. Time and memory are means over the finished seeds that did "
         "not diverge. Other work on the machine makes the time longer."
     )
     if choice["chosen"].any():

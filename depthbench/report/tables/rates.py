@@ -5,13 +5,13 @@ import pandas as pd
 from depthbench.analysis.theory import BOUNDS
 from depthbench.report.entries import ReportTable, Table
 from depthbench.report.evidence import Evidence
-from depthbench.report.sentences import listed
 from depthbench.report.tables.formatting import (
     interval,
     interval_note,
     number,
     without_empty_columns,
 )
+from depthbench.text import listed
 
 
 def build(evidence: Evidence) -> Table | None:

@@ -1,6 +1,7 @@
 from dataclasses import replace
 
 import pytest
+from torch import nn
 
 from depthbench.execution.cost.images import ImageFootprint
 from depthbench.execution.cost.run_memory import (
@@ -14,6 +15,7 @@ from depthbench.execution.cost.run_memory import (
     run_memory,
 )
 from depthbench.networks import NETWORKS, Family
+from depthbench.networks.options import NetworkOptions
 
 LARGE = ImageFootprint(shape=(3, 32, 32), classes=10, held=0, evaluated=100)
 
@@ -91,3 +93,14 @@ def test_processes_share_libraries_but_not_their_images(runs):
     assert common_memory(images, "cpu", False) == SHARED
     without = run_memory(runs(8)[0], LARGE, "cpu", recompute=False)
     assert run_memory(runs(8)[0], images, "cpu", recompute=False) == without + 5 + 7
+
+
+def test_a_network_that_gets_its_shapes_from_the_first_batch_is_counted(tiny, monkeypatch):
+    def build(depth, in_channels, num_classes):
+        return nn.Sequential(nn.Flatten(), nn.LazyLinear(5), nn.LazyLinear(num_classes))
+
+    run, *_ = tiny(grid={"network": ["resnet"], "depth": [8]}).runs()
+    monkeypatch.setitem(NETWORKS, "lazy", Family(build))
+    run = run.model_copy(update={"network": "lazy", "options": NetworkOptions()})
+    counts = count_run(run, LARGE)
+    assert (counts.multiply_adds, counts.parameters) == (5 * 3072 + 50, 5 * 3072 + 5 + 50 + 10)

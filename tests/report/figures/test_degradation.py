@@ -58,3 +58,13 @@ def test_tick_labels_that_would_overlap_are_rotated(depths, turned, tmp_path):
     path = store_study(tmp_path / "close", study_of(depths=depths, seeds=(0,)))
     axes = panel(draw("degradation", load_results(path)), "test error")
     assert {label.get_rotation() for label in axes.get_xticklabels()} == {90.0 if turned else 0.0}
+
+
+def test_a_tick_whose_label_would_cover_that_of_the_depth_before_has_none(tmp_path):
+    path = store_study(tmp_path / "closer", study_of(depths=(110, 116, 122, 998), seeds=(0,)))
+    figure = draw("degradation", load_results(path))
+    axes = panel(figure, "test error")
+    assert axes.get_xticks().tolist() == [110, 998]
+    assert axes.get_xticks(minor=True).tolist() == [116, 122]
+    figure.draw_without_rendering()
+    assert [label.get_text() for label in axes.get_xticklabels(minor=True)] == ["", ""]

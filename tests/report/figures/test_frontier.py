@@ -1,8 +1,11 @@
+import itertools
+
+import pandas as pd
 import pytest
 
 from depthbench.store.results import load_results
 from tests.report.conftest import store_study, study_of
-from tests.report.looking import draw, note
+from tests.report.looking import draw, legend, note
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +66,35 @@ def test_an_expected_depth_beyond_the_axis_is_written_at_its_edge(searched):
     assert mark.get_xdata()[0] == axes.get_xlim()[1]
     (text,) = axes.texts
     assert int(text.get_text().replace(",", "")) > 1000
+
+
+def test_rows_are_sorted_by_the_median_and_have_the_colours_of_other_figures(searched):
+    """Networks whose shallowest depths differ are not in alphabetical order in the other figures."""
+    runs = searched.runs.replace({"network": {"plain": "zigzag"}})
+    runs = runs[(runs["network"] == "zigzag") | (runs["depth"] > 8)]
+    assert list(runs["network"].unique()) == ["zigzag", "resnet"]
+    results = searched._replace(runs=runs)
+    axes = draw("frontier", results).axes[0]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["zigzag", "resnet"]
+    bars = [line.get_color() for line in axes.lines if line.get_linewidth() == 2.5]
+    legend_of_errors = legend(draw("degradation", results))
+    assert bars == [legend_of_errors[name].get_color() for name in ("zigzag", "resnet")]
+
+
+def test_twelve_networks_are_legible(searched):
+    copies = [
+        searched.runs.assign(network=searched.runs["network"] + f"-{k:02}-of-the-networks") for k in range(6)
+    ]
+    figure = draw("frontier", searched._replace(runs=pd.concat(copies, ignore_index=True)))
+    (axes,) = figure.axes
+    figure.draw_without_rendering()
+    names = [label.get_window_extent() for label in axes.get_yticklabels()]
+    assert len(names) == 12
+    assert not any(a.overlaps(b) for a, b in itertools.combinations(names, 2))
+    assert all(figure.bbox.x0 <= name.x0 for name in names)
+    (key,) = figure.legends
+    assert key.get_window_extent().y1 < axes.xaxis.label.get_window_extent().y0
+    assert key.get_window_extent().y0 >= 0
 
 
 def test_errors_of_a_search_are_not_joined_over_other_seeds(searched, results):
