@@ -1,9 +1,20 @@
 """Errors that a user can fix, in one line: what is wrong, and what is allowed."""
 
 import difflib
+import errno
+import os
 from collections.abc import Iterable, Mapping
 
 from depthbench.text import readable, single_line
+
+_PERMIT = "change its permissions, or use another folder"
+_MORE_SPACE = "free some space and rerun this command"
+WHAT_TO_DO = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), _MORE_SPACE),
+    **dict.fromkeys((errno.EACCES, errno.EPERM), _PERMIT),
+    errno.EROFS: "use another folder",
+}
+"""What a user can do about an error of the operating system, by its number."""
 
 
 class BadInput(ValueError):
@@ -44,6 +55,15 @@ def one_line(error: BaseException) -> str:
     line = " ".join(readable(str(error)).split())
     name = type(error).__name__
     return line if isinstance(error, BadInput) else f"{name}: {line}" if line else name
+
+
+def of_system(error: OSError) -> str:
+    """Return an error of the operating system in one line: the path, what is wrong, and what to do."""
+    if error.strerror is None or error.filename is None:
+        return str(error)
+    line = f"{readable(os.fsdecode(error.filename))}: {error.strerror}"
+    advice = WHAT_TO_DO.get(error.errno or 0)
+    return f"{line}; {advice}" if advice else line
 
 
 def nearest(word: str, known: Iterable[str], kind: str) -> str:

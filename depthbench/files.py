@@ -1,9 +1,11 @@
 """Files that are never half written, and TOML files."""
 
 import contextlib
+import errno
 import os
 import re
 import socket
+import stat
 import tempfile
 import time
 import tomllib
@@ -15,18 +17,37 @@ from typing import Any
 import psutil
 
 DAY = 24 * 60 * 60  # seconds
+PART = ".part"  # the end of the names of temporary files
 
 
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
     """Yield a temporary path to write to. On success it replaces `path`, and on an error it is removed.
 
-    A kill at any moment leaves either the old file or the complete new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    prefix = f".{path.name}.{socket.gethostname()}-{os.getpid()}."  # see remove_partial_files
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=prefix, suffix=".part")
-    os.close(handle)
-    temporary = Path(name)
+    A kill at any moment leaves either the old file or the complete new one. An OSError names `path`."""
+    with _naming(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        prefix = f".{path.name}.{socket.gethostname()}-{os.getpid()}."  # see remove_partial_files
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=prefix, suffix=PART)
+        os.close(handle)
+        with _replacing(path, Path(name)) as temporary:
+            yield temporary
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Make an OSError name `path` instead of a temporary file next to it or nothing, as for a full disk."""
+    try:
+        yield
+    except OSError as error:
+        of_write = error.filename is None and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO)
+        if of_write or str(error.filename).endswith(PART):
+            error.filename, error.filename2 = str(path), None
+        raise
+
+
+@contextmanager
+def _replacing(path: Path, temporary: Path) -> Iterator[Path]:
     try:
         yield temporary
         with temporary.open("rb") as file:
@@ -50,6 +71,20 @@ def remove_partial_files(folder: Path) -> None:
         with contextlib.suppress(OSError):  # its process may have renamed it just now
             if is_dead or time.time() - file.stat().st_mtime > DAY:
                 file.unlink()
+
+
+def read_regular(path: Path) -> bytes:
+    """Return the content of a file of results, which anyone may have made.
+
+    Raises OSError for what is not a regular file: a pipe would wait forever, and a device may have no end."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "Not a regular file", str(path))
+        with open(descriptor, "rb", closefd=False) as file:
+            return file.read()
+    finally:
+        os.close(descriptor)
 
 
 def write_text(path: Path, text: str) -> None:

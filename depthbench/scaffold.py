@@ -3,7 +3,6 @@
 import importlib.util
 import keyword
 import re
-import shlex
 import sys
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from depthbench.plugins.installed import add_installed
 from depthbench.plugins.lists import LISTS
 from depthbench.study.file import bundled_studies
 from depthbench.study.model import file_name
+from depthbench.text import shell
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def write_new(kind: str, name: str, folder: str | Path = ".") -> Written:
             raise BadInput(f"new {kind} {name}: {path} exists; use another name or --output DIR")
     if module in sys.stdlib_module_names or importlib.util.find_spec(module) is not None:
         raise BadInput(f"new {kind} {name}: Python has a module {module!r} already; use another name")
-    shown = {key: shlex.quote(str(path)) for key, path in (("file", file), ("test", test))}
+    shown = {key: shell(path) for key, path in (("file", file), ("test", test))}
     templates = Environment(
         loader=PackageLoader("depthbench", "templates"),
         undefined=StrictUndefined,

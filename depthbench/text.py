@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 from collections.abc import Sequence
 
 
@@ -31,6 +32,11 @@ def printable(text: str) -> str:
 def single_line(text: str) -> str:
     """Return `printable` text with a space for each line break."""
     return printable(" ".join(text.splitlines()))
+
+
+def shell(*words: object) -> str:
+    """Return a command, or a part of one, that can be pasted into a shell. Words are quoted if necessary."""
+    return shlex.join(map(str, words))
 
 
 def _is_name(name: str) -> bool:

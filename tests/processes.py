@@ -3,7 +3,6 @@
 import contextlib
 import multiprocessing
 import os
-import runpy
 import signal
 import subprocess
 import sys
@@ -12,7 +11,7 @@ from multiprocessing.connection import Connection
 
 import psutil
 
-from depthbench.execution import process
+from depthbench.execution import child, process
 
 PRELOADED = ["torch._dynamo", "sklearn.model_selection", "pyarrow.parquet", "depthbench.training.loop"]
 """Modules that take a process of depthbench about 5 s of processor time to import."""
@@ -45,8 +44,9 @@ class Forked:
     context = SERVER
 
     def __init__(self, command, *, pass_fds, process_group, env, stdin):
-        module = command[command.index("-m") + 1]
-        assert (pass_fds, command[-1]) == ([int(command[-1])], str(pass_fds[0]))
+        started, module, descriptor, parent = command[command.index("-m") + 1 :]
+        assert started == process.CHILD
+        assert (pass_fds, parent) == ([int(descriptor)], str(os.getpid()))
         assert (process_group, stdin) == (0, subprocess.DEVNULL)
         remote = Connection(os.dup(pass_fds[0]))
         self._process = self.context.Process(target=self._run, args=(module, remote, dict(env)))
@@ -133,6 +133,5 @@ def _run(module, remote, environment):
     os.environ.update(environment)
     descriptor = os.dup(remote.fileno())
     remote.close()
-    sys.argv = [module, str(descriptor)]
-    sys.modules.pop(module, None)  # `python -m` has not imported it either
-    runpy.run_module(module, run_name="__main__")
+    sys.argv = [process.CHILD, module, str(descriptor), str(os.getppid())]
+    child.main()

@@ -1,10 +1,11 @@
+import errno
 import multiprocessing
 import os
 import socket
 
 import pytest
 
-from depthbench.files import NotToml, atomic, read_toml, remove_partial_files, write_text
+from depthbench.files import NotToml, atomic, read_regular, read_toml, remove_partial_files, write_text
 
 
 def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -20,6 +21,22 @@ def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path):
         fail_half_way()
     assert path.read_text() == "old"
     assert os.listdir(tmp_path) == ["a.txt"]
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "full"), OSError(errno.EROFS, "x", "/a/.b.part")])
+def test_an_error_of_the_disk_names_the_file(tmp_path, error):
+    path = tmp_path / "a.txt"
+    with pytest.raises(OSError, match=path.name) as raised, atomic(path):
+        raise error
+    assert raised.value.filename == str(path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_error_of_the_network_keeps_its_message(tmp_path):
+    error = ConnectionResetError(errno.ECONNRESET, "reset")
+    with pytest.raises(ConnectionResetError) as raised, atomic(tmp_path / "a.txt"):
+        raise error
+    assert raised.value.filename is None
 
 
 def test_a_file_appears_complete_with_the_usual_permissions(tmp_path):
@@ -74,3 +91,13 @@ def test_files_of_dead_processes_are_removed_and_no_others(tmp_path):
             file.touch()
         remove_partial_files(tmp_path)
         assert (mine.exists(), left.exists(), elsewhere.exists()) == (True, False, True)
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: os.symlink("/dev/zero", path)])
+def test_only_regular_files_are_read(tmp_path, make):
+    """A pipe without a writer and a device without an end would never return."""
+    make(tmp_path / "a")
+    with pytest.raises(OSError, match="Not a regular file"):
+        read_regular(tmp_path / "a")
+    (tmp_path / "b").write_bytes(b"content")
+    assert read_regular(tmp_path / "b") == b"content"

@@ -3,13 +3,11 @@
 bench/messages.py lists what it receives and answers. It ends with its parent or when the parent closes the
 pipe."""
 
-import contextlib
 from multiprocessing.connection import Connection
 
 import torch
 
 from depthbench.bench.messages import Ready, Request, Setup
-from depthbench.execution.process import connect_to_parent
 from depthbench.registry import Entry
 
 OURS = "depthbench.bench.ours:Ours"
@@ -23,7 +21,7 @@ CONTENDERS = {  # made from (case, device), and from lanes if there are several
 }
 
 
-def serve(connection: Connection) -> None:
+def main(connection: Connection) -> None:
     """Answer requests until the parent ends, which raises EOFError."""
     setup: Setup = connection.recv()
     device = torch.device(setup.device)
@@ -36,8 +34,3 @@ def serve(connection: Connection) -> None:
         request: Request = connection.recv()
         torch.set_num_threads(request.threads)
         connection.send(contender.measure(request.mode, request.steps))
-
-
-if __name__ == "__main__":
-    with contextlib.suppress(EOFError, BrokenPipeError):
-        serve(connect_to_parent())

@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ import pandas as pd
 from depthbench.bench import BenchFailed
 from depthbench.bench.ratios import spread
 from depthbench.files import atomic, write_text
+from depthbench.machine.parent import end_with_parent
 from depthbench.report.tables.writing import markdown
 from depthbench.store.results import load_results
 from depthbench.store.study_store import StudyStore
@@ -125,6 +127,7 @@ def _time(engine: Engine, study: tuple[str, ...], folder: Path, repeat: int) -> 
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
+            preexec_fn=partial(end_with_parent, 0.0, os.getpid()),
         )
         for command in engine.commands
     ]

@@ -5,7 +5,6 @@ Exit codes: 0 all runs are done, 1 a run failed or diverged unexpectedly, 2 bad 
 import contextlib
 import io
 import re
-import shlex
 import sys
 from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated
@@ -26,9 +25,9 @@ from depthbench.cli.commands.show import show
 from depthbench.cli.options import option
 from depthbench.cli.terminal import err
 from depthbench.console import say
-from depthbench.errors import BadInput, RunsFailed, StudyStopped, any_of
+from depthbench.errors import BadInput, RunsFailed, StudyStopped, any_of, of_system
 from depthbench.machine.launch import Launch, read_launch
-from depthbench.text import single_line
+from depthbench.text import shell, single_line
 
 if TYPE_CHECKING:
     from typer._click.exceptions import UsageError  # typer brings its own copy of click
@@ -100,7 +99,7 @@ def _flag_of_setting(error: UsageError) -> str | None:
     if not found:
         return None
     _, _, value = _with_value(re.match("(.*)", flag)).partition(" ")  # type: ignore[arg-type]
-    shown = shlex.quote(value) if value and not value.startswith("--") else "VALUE"
+    shown = shell(value) if value and not value.startswith("--") else "VALUE"
     return f"{flag} is a setting, not a flag: use {any_of([f'--set {key}={shown}' for key in found])}"
 
 
@@ -161,7 +160,8 @@ def main() -> None:
         say(err, f"depthbench: {error}", "red")
         sys.exit(1 if isinstance(error, RunsFailed) else 2)
     except (OSError, StudyStopped) as error:  # e.g. a full disk, or a process that died
-        say(err, f"depthbench: {single_line(str(error))}", "red")
+        problem = of_system(error) if isinstance(error, OSError) else str(error)
+        say(err, f"depthbench: {single_line(problem)}", "red")
         sys.exit(1)
     except KeyboardInterrupt:
         say(err, "interrupted")

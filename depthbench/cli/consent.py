@@ -1,6 +1,5 @@
 """Consent to execute the plug-ins that a study file names, because the file can come from anyone."""
 
-import shlex
 import sys
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from depthbench.console import say
 from depthbench.errors import BadInput
 from depthbench.plugins.neighbours import neighbours_of
 from depthbench.store.mirror import shown
+from depthbench.text import shell
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,8 @@ class Consent:
             return
         these = "these files" if neighbours else "that file"
         raise BadInput(
-            f"{name} wants to execute {plugin}{also}: read {these} first, then add --plugin "
-            f"{shlex.quote(str(plugin))} or --trust-plugins"
+            f"{name} wants to execute {plugin}{also}: read {these} first, then add "
+            f"{shell('--plugin', plugin)} or --trust-plugins"
         )
 
 

@@ -16,6 +16,7 @@ from depthbench.store.mirror import shown
 from depthbench.store.record import FINISHED, Record
 from depthbench.store.results import read_runs
 from depthbench.study.model import Study
+from depthbench.text import shell
 from depthbench.training.settings import Recipe
 
 MAIN_KEYS = (
@@ -122,7 +123,8 @@ def _other_shards(plan: Plan) -> str:
     runs = (
         f"{left} of the study's {len(study)} runs are left" if left else "all runs of the study have finished"
     )
-    return f"none, because this is a shard ({runs}; `depthbench report {plan.store.location}` draws it)"
+    command = shell("depthbench", "report", plan.store.location)
+    return f"none, because this is a shard ({runs}; `{command}` draws it)"
 
 
 def _failures(plan: Plan, rows: list[dict[str, Any]], ended: Mapping[str, Record]) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ from depthbench.console import say, saying
 from depthbench.errors import Interrupted
 from depthbench.store.mirror import shown, url_of
 from depthbench.store.remote import REPORT
+from depthbench.text import shell
 
 RESUME = "interrupted: rerun this command to resume"
 
@@ -41,7 +42,7 @@ def interruptible(message: str) -> Iterator[None]:
 
 def no_report(path: Path) -> str:
     """Say what stands for the report of `path` if none was drawn. An earlier one may be outdated."""
-    command = f"`depthbench report {shown(path)}`"
+    command = f"`{shell('depthbench', 'report', shown(path))}`"
     if (path / REPORT).is_dir():
         return f"an earlier one ({command} draws it again)"
     return f"none ({command} draws it)"
@@ -55,7 +56,8 @@ def page_line(page: Path) -> str:
 def draw_report(console: Console, path: Path, style: str = "page") -> Path:
     """Write the report of `path` while the console shows that. Ctrl-C prints how to draw it again."""
     name = shown(path)
-    interrupted = f"interrupted: the report of {name} is incomplete (`depthbench report {name}` draws it)"
+    command = shell("depthbench", "report", name)
+    interrupted = f"interrupted: the report of {name} is incomplete (`{command}` draws it)"
     with interruptible(interrupted), saying(console, f"drawing the report of {name}"):
         from depthbench.report import write_report  # takes a moment, which the console shows too
 

@@ -24,6 +24,7 @@ from depthbench.data.files import Crops, Files
 from depthbench.data.mapped import Mapped
 from depthbench.data.tensors import as_tensor
 from depthbench.errors import BadInput
+from depthbench.machine.parent import end_with_parent
 
 MAX_COPYING_WORKERS = 4  # decoding takes more work than copying and gets more processes
 MAX_THREAD_WAIT = 1.0  # seconds to wait for a thread that talks to a process, which may have died
@@ -115,7 +116,7 @@ class Streamed:
         it when a whole job receives SIGTERM.
 
         A spawned process imports the module that Python was started with. A run executes in `python -m
-        depthbench.execution.worker`, which is small and starts nothing when it is imported. A user's script
+        depthbench.execution.child`, which is small and starts nothing when it is imported. A user's script
         is never imported and needs no `if __name__ == "__main__"`."""
         return DataLoader(
             _Reader(self.x),
@@ -172,8 +173,7 @@ def _leave_to_parent(worker: int) -> None:
     """Let the parent process decide when a worker process ends.
 
     Ctrl-C and a job's SIGTERM reach every process, but the parent may still need batches, so workers ignore
-    them. A worker ends when the parent asks it to, or with the parent. It watches its parent itself: torch
-    would watch the wrong process if the parent died early.
+    them. A worker ends when the parent asks it to, or with the parent.
 
     A worker ends at once, without Python's cleanup, as a forked one does. During the cleanup, a thread that
     shares a batch would abort the process, and DataLoader would raise an error. The drawback is that a worker
@@ -181,14 +181,10 @@ def _leave_to_parent(worker: int) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     atexit.register(os._exit, 0)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
     parent = multiprocessing.parent_process()
     assert parent is not None  # this runs in a worker process
-    parent.join()
-    os._exit(0)
+    assert parent.pid is not None
+    end_with_parent(0.0, parent.pid)
 
 
 _STREAMS: weakref.WeakSet[Streamed] = weakref.WeakSet()

@@ -51,6 +51,15 @@ def check_settings(study: Study, execution: Execution, device: str) -> None:
         raise BadInput(f"--jobs {execution.jobs}: use auto or a whole number of at least 1")
 
 
+def check_measurable(execution: Execution) -> None:
+    """Check that runs would train on this machine. The cost of others cannot be measured here."""
+    if backend_of(execution.backend).is_elsewhere:
+        raise BadInput(
+            f"--on {execution.backend}: `depthbench plan` measures this machine only; run it without --on on "
+            "a machine like those of the cluster"
+        )
+
+
 def _check_together(study: Study, execution: Execution) -> None:
     """Check that the settings suit the number of processes that torchrun started. Raises BadInput."""
     launch = read_launch()

@@ -1,5 +1,6 @@
 """The search for the frontier, the deepest depth at which a network still trains."""
 
+import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from depthbench.store.study_store import StudyStore
 from depthbench.study.file import build
 from depthbench.study.grid import Grid
 from depthbench.study.model import Frontier, Study, file_name
+from depthbench.text import shell
 
 Planner = Callable[[Study, Execution], Plan]
 
@@ -86,8 +88,10 @@ def find_frontier(
     path = store.path
     ended: dict[str, Record] = {}
     try:
-        for plan in search(study, path, lambda study: planner(study, execution)):
-            ended = execute(plan, display)
+        with contextlib.ExitStack() as connection:
+            for plan in search(study, path, lambda study: planner(study, execution)):
+                connection.enter_context(plan.backend.connected(plan))  # one for all rounds
+                ended = execute(plan, display)
     except RunsFailed as error:
         failed = {name: record for name, record in ended.items() if record.status == "failed"}
         reasons = {name: record.reason or "the reason is not known" for name, record in failed.items()}
@@ -103,7 +107,7 @@ def _failures(path: Path, ended: Mapping[str, Record]) -> str:
         if record.status == "failed":
             trace = path / "runs" / run_id / "error.txt"
             return f"{run_id} ({record.reason})" + (f"; see {shown(trace)}" if trace.exists() else "")
-    return f"see `depthbench show {shown(path)}`"
+    return f"see `{shell('depthbench', 'show', shown(path))}`"
 
 
 def search(study: Study, path: Path, planner: Callable[[Study], Plan]) -> Iterator[Plan]:

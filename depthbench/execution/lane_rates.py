@@ -5,11 +5,11 @@ It receives a LaneTask and answers {number of lanes: images per second}."""
 import contextlib
 import time
 from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING
 
 from depthbench.execution.cost.images import ImageFootprint
 from depthbench.execution.cost.pace import random_images
-from depthbench.execution.process import connect_to_parent
 from depthbench.study.model import Run
 from depthbench.training.mode import TrainingMode
 
@@ -74,7 +74,6 @@ def _rate(trainers: "list[Trainer]", device: "torch.device") -> float:
     return images / (time.perf_counter() - began)
 
 
-if __name__ == "__main__":
-    with contextlib.suppress(EOFError, OSError):  # the parent has ended
-        connection = connect_to_parent()
-        connection.send(measure_rates(connection.recv()))
+def main(connection: Connection) -> None:
+    """Answer the parent's LaneTask."""
+    connection.send(measure_rates(connection.recv()))

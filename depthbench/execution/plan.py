@@ -13,6 +13,7 @@ from depthbench.execution.checks import (
     check_builders,
     check_images,
     check_importable,
+    check_measurable,
     check_settings,
     check_writable,
 )
@@ -91,10 +92,12 @@ def make_plan(
 
     Reads the images, after downloading or decoding them if necessary, but writes nothing to the results
     directory. Raises BadInput for anything that cannot be used. If `executes` is false, the plan is only
-    costed, and stored results that the study cannot join count as absent."""
+    costed, which a cluster cannot be, and stored results that the study cannot join count as absent."""
     device = choose_device(execution)
     check_settings(study, execution, device)
-    if executes and backend_of(execution.backend).is_ours:
+    if not executes:
+        check_measurable(execution)
+    elif backend_of(execution.backend).is_ours:
         check_importable(study)
     check_builders(study)
     store = StudyStore(execution.results / study.name)

@@ -7,14 +7,12 @@ import contextlib
 import os
 import signal
 import sys
-from multiprocessing.connection import Connection, Pipe
+from multiprocessing.connection import Pipe
 from multiprocessing.reduction import send_handle
 from subprocess import DEVNULL, Popen, TimeoutExpired
 from typing import Any
 
 import psutil
-
-from depthbench.machine.parent import end_with_parent
 
 # Settings of glibc. Keep freed memory: by default each large activation goes back to the system, which clears
 # and maps it again at the next step. Use large pages: with small ones the processor looks up an address for
@@ -34,8 +32,8 @@ LARGE_PAGES = KEEP_MEMORY | {"THP_MEM_ALLOC_ENABLE": "1"}
 # action.
 TRACKER = "from multiprocessing.resource_tracker import main"
 NO_WARNING = "ignore::UserWarning:multiprocessing.resource_tracker"
+CHILD = "depthbench.execution.child"
 END_TIMEOUT = 30.0  # seconds
-SAVING_SECONDS = 4.0  # seconds that a process has for saving its runs after its parent has died
 
 
 def worker_environment(recomputes: bool) -> dict[str, str]:
@@ -44,14 +42,14 @@ def worker_environment(recomputes: bool) -> dict[str, str]:
 
 
 class Process:
-    """A process that runs `python -m MODULE FD`, where FD is its end of the pipe, with `threads` threads."""
+    """A process that calls `MODULE.main` with its end of the pipe, and computes with `threads` threads."""
 
     def __init__(self, module: str, threads: int, environment: dict[str, str] = KEEP_MEMORY):
         self.connection, remote = Pipe()
         thread_limits = {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
         warnings = {"PYTHONWARNINGS": ",".join(filter(None, (os.environ.get("PYTHONWARNINGS"), NO_WARNING)))}
         self._popen = Popen(
-            [sys.executable, "-P", "-m", module, str(remote.fileno())],
+            [sys.executable, "-P", "-m", CHILD, module, str(remote.fileno()), str(os.getpid())],
             pass_fds=[remote.fileno()],
             process_group=0,  # Ctrl-C in a terminal reaches only the parent, which decides
             env=os.environ | thread_limits | warnings | environment,
@@ -112,9 +110,3 @@ class Process:
     def exited_normally(self) -> bool:
         """Whether the process ended by itself and without an error. Valid only once it has ended."""
         return self._popen.returncode == 0
-
-
-def connect_to_parent() -> Connection:
-    """Return the connection to the parent, and end this process when the parent dies."""
-    end_with_parent(SAVING_SECONDS)
-    return Connection(int(sys.argv[1]))

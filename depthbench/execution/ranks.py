@@ -22,7 +22,7 @@ from depthbench.execution.settings import Execution
 from depthbench.machine.device import resolve_device
 from depthbench.machine.environment import cores_each
 from depthbench.machine.launch import Launch, read_launch
-from depthbench.machine.parent import end_with_parent
+from depthbench.machine.parent import SAVING_SECONDS, end_with_parent
 from depthbench.plugins.loading import load_plugins
 from depthbench.store.run_store import RunStore
 from depthbench.study.model import Run, Study
@@ -37,7 +37,6 @@ PATIENCE = timedelta(days=7)  # until rank 0 has planned a study or drawn a repo
 MINUTE = timedelta(minutes=1)
 MEETING = timedelta(seconds=10)  # that processes have at least to find each other
 SHORTEST_TIMEOUT = timedelta(minutes=30)  # of a message while a run trains, unless --stall-timeout is set
-SAVING_SECONDS = 30.0  # to end after a signal; torchrun gives its processes the same time
 
 _connected = False  # whether this process belongs to torch's default group, with every other one in it
 _team: "Processes | None" = None  # the newest one
@@ -63,12 +62,12 @@ def is_connected() -> bool:
 @contextlib.contextmanager
 def connected(launch: Launch) -> Iterator[None]:
     """Connect the processes that torchrun started. At the end, rank 0 dismisses the others."""
+    end_with_parent(SAVING_SECONDS, os.getppid())
     # Without this, torch warns in every process about a plug-in's network that uses all its parameters.
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # read when torch is imported
     import torch.distributed as dist
 
     global _connected
-    end_with_parent(SAVING_SECONDS)
     dist.init_process_group("gloo", timeout=PATIENCE)
     _connected = True
     try:

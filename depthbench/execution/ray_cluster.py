@@ -7,6 +7,7 @@ import shutil
 import socket
 import sys
 import tempfile
+from collections.abc import Iterator
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -26,9 +27,6 @@ PROBE_SECONDS = 120.0  # for the answer of a node, whose first worker process ma
 CONNECT_SECONDS = 5.0  # Ray itself waits for minutes, and then ends the process
 SAME_VERSIONS = ("python", "torch", "torchvision", "numpy")  # with others, results differ in the last digits
 
-_connected: list[contextlib.ExitStack] = []
-"""What must be closed to leave the cluster. Empty if the caller had connected before."""
-
 
 def import_ray() -> Any:
     """Return the module ray. Raises BadInput if it is not installed."""
@@ -41,39 +39,54 @@ def import_ray() -> Any:
     return ray
 
 
-def connect(plan: Plan) -> bool:
-    """Connect to the cluster of --address or RAY_ADDRESS, or start one of this machine.
+_own: list[str] = []
+"""The folder of the cluster that this process has started and is connected to."""
 
-    Returns whether this process started it. If the caller has connected to a cluster, that one is used."""
+
+@contextlib.contextmanager
+def connected(execution: Execution) -> Iterator[None]:
+    """Connect to the cluster of --address or RAY_ADDRESS, or start one of this machine. Leave it at the end.
+
+    If this process is connected to a cluster already, that one is used. Raises BadInput if this fails."""
     ray = import_ray()
+    if ray.is_initialized():
+        yield
+        return
+    with contextlib.ExitStack() as stack:
+        _connect(ray, address_of(execution), stack)
+        yield
+
+
+def is_own() -> bool:
+    """Return whether this process has started the connected cluster, so that it does not grow."""
+    return bool(_own)
+
+
+def _connect(ray: Any, address: str | None, stack: contextlib.ExitStack) -> None:
+    """Connect to the cluster at `address`, or start one if it is None. Closing `stack` undoes that."""
     from ray._private import worker
 
-    if ray.is_initialized():
-        return False
     with contextlib.suppress(AttributeError):  # Ray would print to stdout that a process has died
         worker.print_to_stdstream = lambda *args, **keywords: None
-    address = address_of(plan.execution)
     package = Path(depthbench.__file__).parent
     settings: dict[str, Any] = {
         "runtime_env": {"py_modules": [str(package)], "excludes": ["__pycache__"]},
         "log_to_driver": False,
         "logging_level": "CRITICAL",
     }
-    stack = contextlib.ExitStack()
     if address is None:
         folder = temporary_folder("ray")
         stack.enter_context(contextlib.closing(_Janitor(folder)))
+        _own.append(folder)
+        stack.callback(_own.clear)
         settings |= {"address": "local", "include_dashboard": False, "_temp_dir": folder}
     else:
         settings["address"] = address
     try:
         ray.init(**settings)
     except (OSError, RuntimeError, ValueError) as error:
-        stack.close()
         raise BadInput(f"Ray cannot connect to {address or 'a new cluster'}: {one_line(error)}") from None
     stack.callback(ray.shutdown)
-    _connected.append(stack)
-    return address is None
 
 
 class _Janitor:
@@ -86,12 +99,6 @@ class _Janitor:
         assert self._process.stdin is not None
         self._process.stdin.close()
         self._process.wait()
-
-
-def disconnect() -> None:
-    """Leave the cluster, and end it if `connect` has started it."""
-    while _connected:
-        _connected.pop().close()
 
 
 def address_of(execution: Execution) -> str | None:
@@ -148,7 +155,19 @@ def slots_of(resources: dict[str, float], plan: Plan) -> int:
     return slots
 
 
-def check_nodes(plan: Plan, nodes: list[dict[str, Any]]) -> None:
+def slots(plan: Plan) -> int:
+    """Return how many runs the nodes of the connected cluster train at once."""
+    return sum(slots_of(node["Resources"], plan) for node in nodes())
+
+
+def nodes() -> list[dict[str, Any]]:
+    """Return what Ray knows of each node of the connected cluster."""
+    import ray
+
+    return [node for node in ray.nodes() if node["Alive"]]
+
+
+def check_nodes(plan: Plan) -> None:
     """Raise BadInput if a node lacks what runs need. The node of this process has it."""
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -156,7 +175,7 @@ def check_nodes(plan: Plan, nodes: list[dict[str, Any]]) -> None:
     here = ray.get_runtime_context().get_node_id()
     probe = ray.remote(problem_of_node)
     answers = {}
-    for node in nodes:
+    for node in nodes():
         if node["NodeID"] != here:
             strategy = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
             of_node = probe.options(num_cpus=0, max_retries=0, scheduling_strategy=strategy)

@@ -34,7 +34,8 @@ def execute(plan: Plan, display: Display | None = None) -> dict[str, Record]:
     if backend.is_ours and str(plan.store.location).startswith("memory:"):
         raise BadInput(f"{plan.store.location}: other processes cannot write there; use another --results")
     shared = plan.execution.shard is not None
-    with plan.store.opened(plan.study, plan.data_hash, plan.execution.fresh, shared=shared), display:
+    opened = plan.store.opened(plan.study, plan.data_hash, plan.execution.fresh, shared=shared)
+    with backend.connected(plan), opened, display:
         plan, busy = _busy_last(plan)
         if backend.prepare is not None:
             plan = Entry(backend.prepare)(plan, display)

@@ -10,6 +10,7 @@ import signal
 from collections import deque
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
+from multiprocessing.connection import Connection
 from multiprocessing.reduction import recv_handle
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,7 +20,6 @@ from depthbench.errors import BadInput, one_line
 from depthbench.events import Event, RunEnded
 from depthbench.execution.ends import forget_failure, store_failure
 from depthbench.execution.messages import StartRun, Stop, WorkerSetup
-from depthbench.execution.process import connect_to_parent
 from depthbench.plugins.loading import load_plugins
 from depthbench.store.record import Record
 from depthbench.store.run_store import LOCK_SECONDS, RunIsBusy, RunStore
@@ -191,16 +191,10 @@ def reason_of(error: Exception | SystemExit, directory: Path) -> str:
     return one_line(error)
 
 
-def main() -> None:
+def main(connection: Connection) -> None:
     """Serve the parent of this process."""
     # SIGTERM goes to all processes of a job. The parent receives it too, and decides.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    with contextlib.suppress(EOFError):  # the parent is gone
-        connection = connect_to_parent()
-        setup, shared = connection.recv(), connection.recv()
-        file = recv_handle(connection)
-        Worker(connection, setup, lambda: shared.load(file)).serve()
-
-
-if __name__ == "__main__":
-    main()
+    setup, shared = connection.recv(), connection.recv()
+    file = recv_handle(connection)
+    Worker(connection, setup, lambda: shared.load(file)).serve()

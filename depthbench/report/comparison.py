@@ -1,6 +1,5 @@
 """The report of a comparison: several studies in one page."""
 
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from depthbench.report.settings import environment
 from depthbench.report.tables import COMPARISON_TABLES
 from depthbench.store.mirror import shown
 from depthbench.store.remote import fetch, folder_of, push
-from depthbench.text import listed
+from depthbench.text import listed, shell
 
 
 def write_comparison(paths: Sequence[str | Path], out: str | Path | None = None) -> Path:
@@ -57,8 +56,10 @@ def write_comparison(paths: Sequence[str | Path], out: str | Path | None = None)
         depths=sorted(runs["depth"].unique()),
         environments={label: environment(study.records) for label, study in evidence.items()},
         files={},
-        command=" ".join(["depthbench compare", *(shlex.quote(relative_path(path)) for path in folders)])
-        + (f" --out {shlex.quote(relative_path(chosen))}" if chosen else ""),
+        command=shell(
+            *("depthbench", "compare", *map(relative_path, folders)),
+            *(("--out", relative_path(chosen)) if chosen else ()),
+        ),
     )
     push(out)
     return page

@@ -2,6 +2,7 @@
 
 import gc
 import multiprocessing
+import os
 import signal
 import sys
 import warnings
@@ -56,7 +57,7 @@ def in_copies(calls: Iterable[Callable[[], Any]], most: int) -> list[Any]:
             if len(running) == most:
                 collect()
             receiver, sender = context.Pipe(duplex=False)
-            process = context.Process(target=_call, args=(call, sender), daemon=True)
+            process = context.Process(target=_call, args=(call, sender, os.getpid()), daemon=True)
             with warnings.catch_warnings():  # Python 3.12 warns of threads, but a copy needs none of them
                 warnings.simplefilter("ignore", DeprecationWarning)
                 process.start()
@@ -71,9 +72,9 @@ def in_copies(calls: Iterable[Callable[[], Any]], most: int) -> list[Any]:
     return [results[index] for index in sorted(results)]
 
 
-def _call(call: Callable[[], Any], sender: Connection) -> None:
+def _call(call: Callable[[], Any], sender: Connection, parent: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the original, which ends its copies
-    end_with_parent(grace=0.0)
+    end_with_parent(0.0, parent)
     gc.freeze()  # a garbage collection would copy the memory that is shared with the original
     try:
         result: Result = (True, call())

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from depthbench.errors import one_line
+from depthbench.files import remove_partial_files
 from depthbench.machine.environment import usable_cores
 from depthbench.registry import Entry
 from depthbench.report import svg
@@ -62,6 +63,8 @@ def draw_figures(
         reason = " ".join(str(error).split())
         print(f"depthbench: drawing in one process, because {reason}", file=sys.stderr)
         return [call() for call in calls]
+    finally:
+        remove_partial_files(folder)  # of processes that were killed, because they or another one failed
 
 
 def _draw_in_processes(

@@ -1,6 +1,5 @@
 """An index of the studies and comparisons in a folder: one page with a card for each."""
 
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -21,6 +20,7 @@ from depthbench.report.opening import Row
 from depthbench.report.page import relative_path, template
 from depthbench.store.mirror import shown
 from depthbench.store.remote import push_page
+from depthbench.text import shell
 
 COMPARISONS = "comparisons"
 """The folder next to the studies that holds comparisons."""
@@ -97,7 +97,7 @@ def _study_card(path: Path, folder: Path) -> Card:
         summary=first.summary[0] if first.summary else "",
         figure=_figure(report, folder, FIGURES),
         about=" · ".join(about),
-        command=f"depthbench report {shlex.quote(relative_path(path))}",
+        command=shell("depthbench", "report", relative_path(path)),
     )
 
 

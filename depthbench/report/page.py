@@ -1,7 +1,6 @@
 """The report of one study: figures, tables and one HTML page that opens offline."""
 
 import re
-import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -34,7 +33,7 @@ from depthbench.store.plugin_copies import copies_of, read_copies
 from depthbench.store.record import Record
 from depthbench.store.remote import fetch, folder_of, push
 from depthbench.study.grid import grids_of
-from depthbench.text import printable
+from depthbench.text import printable, shell
 
 
 def write_report(
@@ -245,18 +244,19 @@ def _command(path: Path, study: Mapping[str, Any]) -> str:
     if "watched" in study:
         return ""
     parent = relative_path(path.resolve().parent)
-    results = "" if parent == "results" else f" --results {shlex.quote(parent)}"
-    file = shlex.quote(relative_path(path / "study.toml"))
-    results += "".join(f" --plugin {shlex.quote(plugin)}" for plugin in _plugins(path, study))
+    results = [] if parent == "results" else ["--results", parent]
+    file = relative_path(path / "study.toml")
+    results += [word for plugin in _plugins(path, study) for word in ("--plugin", plugin)]
     if "frontier" in study:
         grids = grids_of(study)
         networks, seeds = (
             ",".join(map(str, dict.fromkeys(value for grid in grids for value in getattr(grid, key))))
             for key in ("network", "seed")
         )
-        networks, name = shlex.quote(networks), shlex.quote(study.get("name") or path.resolve().name)
-        return f"depthbench frontier {networks} --seeds {seeds}, --study {file} --name {name}{results}"
-    return f"depthbench run {file}{results}"
+        name = study.get("name") or path.resolve().name
+        searched = (networks, "--seeds", f"{seeds},", "--study", file, "--name", name)
+        return shell("depthbench", "frontier", *searched, *results)
+    return shell("depthbench", "run", file, *results)
 
 
 def _plugins(path: Path, study: Mapping[str, Any]) -> list[str]:

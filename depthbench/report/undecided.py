@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from depthbench.files import write_text
+from depthbench.files import read_regular, write_text
 from depthbench.store.record import FINISHED
 from depthbench.store.remote import fetch
 from depthbench.store.results import Rows, read_runs
@@ -38,7 +38,7 @@ def undecided(path: Path, rows: Rows) -> Undecided:
     `rows` is `store.results.read_runs` of `path`. Raises BadInput if it holds no results."""
     key = _key(rows, StudyStore(path).table())
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
-        kept = json.loads((path / UNDECIDED).read_text(encoding="utf-8"))
+        kept = json.loads(read_regular(path / UNDECIDED))
         if kept["key"] == key:
             return Undecided([str(line) for line in kept["lines"]], kept["seeds"])
     from depthbench.report.evidence import Evidence

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from depthbench.files import write_text
+from depthbench.files import read_regular, write_text
 from depthbench.store import record
 from depthbench.store.study_store import INDEX, StudyStore
 from depthbench.study.model import FORMAT
@@ -58,7 +58,7 @@ def _state(file: str) -> list[int] | None:
 def _read(file: Path) -> dict[str, dict[str, Any]]:
     """Return the entries of an index. Empty if it is missing, damaged, or of another version."""
     try:
-        digest, _, text = file.read_text(encoding="utf-8").partition("\n")
+        digest, _, text = read_regular(file).decode().partition("\n")
     except (OSError, ValueError):
         return {}
     with contextlib.suppress(ValueError, RecursionError):

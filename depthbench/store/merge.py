@@ -49,7 +49,7 @@ def merge_results(sources: Sequence[str | Path], into: str | Path, *, notify: No
 
     Raises BadInput before anything is written if the directories do not belong together, if two of them have
     different results of the same run, or if another process writes to one of them."""
-    target = StudyStore(into)
+    target = StudyStore(into, "--into DIR")
     target.fetch()
     stores = [target] if target.study_file.exists() else []
     for source in map(StudyStore, sources):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import filelock
 
-from depthbench.files import atomic, write_text
+from depthbench.files import atomic, read_regular, write_text
 from depthbench.paths import URL
 from depthbench.store.lease import LeaseIsHeld
 from depthbench.store.mirror import shown, url_of
@@ -109,7 +109,7 @@ class RunStore:
 
         Raises BadInput for a record of another results format, which can differ in any key."""
         try:
-            text = self.record_file.read_text(encoding="utf-8")
+            text = read_regular(self.record_file).decode()
             values = json.loads(text)
             if "\\ud" in text.lower():  # half of a character, which cannot be written anywhere
                 json.dumps(values, ensure_ascii=False).encode()
@@ -161,7 +161,7 @@ class RunStore:
         from pyarrow import BufferReader
         from pyarrow.parquet import ParquetFile
 
-        content = (self.path / f"{name}.parquet").read_bytes()
+        content = read_regular(self.path / f"{name}.parquet")
         if expected is not None and hashlib.sha256(content).hexdigest() != expected.sha256:
             raise ValueError(f"{name}.parquet is not the file that was written")
         table = ParquetFile(BufferReader(content)).read(use_threads=False)

@@ -36,7 +36,7 @@ from depthbench.study.file import build, check_format, read_study
 from depthbench.study.grid import grids_of, join_grids
 from depthbench.study.model import Frontier, Study, Variant, Verdict
 from depthbench.study.stored import StoredStudy
-from depthbench.text import single_line
+from depthbench.text import shell, single_line
 from depthbench.training.settings import Evaluate
 
 CHOSEN_BY_DATA = ("every", "train_size", "log_every")  # keys of [evaluate] that Study.resolve fills in
@@ -50,15 +50,19 @@ JOIN_SECONDS = 60.0
 def _check_loaded(study_file: Path, plugin: Path) -> None:
     """Raise BadInput unless this process has loaded `plugin`, because a stored study can come from anyone."""
     if loaded(plugin) is None:
-        raise BadInput(f"{study_file}: its plug-in {plugin} is not loaded; load it with --plugin {plugin}")
+        advice = f"load it with {shell('--plugin', plugin)}"
+        raise BadInput(f"{study_file}: its plug-in {plugin} is not loaded; {advice}")
 
 
 class StudyStore:
     """The directory of one study.
 
-    For a URL it is a mirror. `fetch` brings it up to date, and everything that is stored is pushed."""
+    For a URL it is a mirror. `fetch` brings it up to date, and everything that is stored is pushed.
 
-    def __init__(self, path: str | Path):
+    flags: those that name another directory, for messages."""
+
+    def __init__(self, path: str | Path, flags: str = "--results or --name"):
+        self.flags = flags
         self.remote = remote_of(path)
         self.path = expand(path) if self.remote is None else self.remote.mirror
         self.study_file = self.path / "study.toml"
@@ -269,7 +273,7 @@ class StudyStore:
     def holds_a_study(self) -> bool:
         """Return whether a study is stored here. Raises BadInput if anything else is."""
         if self.path.exists() and not self.path.is_dir():
-            raise BadInput(f"{self.location} is a file, not a directory: use another --results or --name")
+            raise BadInput(f"{self.location} is a file, not a directory: use another {self.flags}")
         if self.study_file.exists():
             return True
         if self.remote is not None:
@@ -278,7 +282,7 @@ class StudyStore:
             names = {path.name for path in self.path.iterdir()} if self.path.is_dir() else set()
         names -= {LOCK, INDEX, UNDECIDED}
         if any(not name.endswith(".part") for name in names):  # study.toml being written
-            raise BadInput(f"{self.location} holds other files but no study: use another --results or --name")
+            raise BadInput(f"{self.location} holds other files but no study: use another {self.flags}")
         return False
 
     def _check_settings(self, study: Study, data_hash: str) -> None:
@@ -304,12 +308,12 @@ class StudyStore:
             self._acquire(seconds)
         except filelock.Timeout:
             raise BadInput(
-                f"{self.location}: another depthbench is writing to it; wait until it ends, or add --name "
-                "NAME"
+                f"{self.location}: another depthbench is writing to it; wait until it ends, or use another "
+                f"{self.flags}"
             ) from None
         except OSError as error:
             raise BadInput(
-                f"{self.location} cannot be written ({error.strerror}): use another --results DIR"
+                f"{self.location} cannot be written ({error.strerror}): use another {self.flags}"
             ) from None
         try:
             with self._locked_remotely(seconds):
@@ -330,8 +334,8 @@ class StudyStore:
                 held.enter_context(self.remote.locked("", seconds, self._say_that_it_waits))
             except LeaseIsHeld as error:
                 raise BadInput(
-                    f"{self.location}: a depthbench on {error} is writing to it; wait until it ends, or add "
-                    "--name NAME"
+                    f"{self.location}: a depthbench on {error} is writing to it; wait until it ends, or use "
+                    f"another {self.flags}"
                 ) from None
             self.fetch()
             yield

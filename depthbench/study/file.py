@@ -3,7 +3,6 @@
 import contextlib
 import json
 import re
-import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -24,6 +23,7 @@ from depthbench.store.plugin_copies import FOLDER, copies_of
 from depthbench.store.remote import fetch_file
 from depthbench.study.grid import Grids, restrict_grids
 from depthbench.study.model import FORMAT, Study, Variant
+from depthbench.text import shell
 
 
 def load_study(study: str | Path | None = None, **overrides: Any) -> Study:
@@ -97,7 +97,7 @@ class _Consent:
             if any(self._replaces(other, plugin, file) for other in self.named):
                 continue
             if not plugin.is_file() and (copies := copies_of(file, plugin)):
-                named = " or ".join(f"--plugin {shlex.quote(str(copy))}" for copy in copies)
+                named = " or ".join(shell("--plugin", copy) for copy in copies)
                 raise BadInput(
                     f"{shown(file)}: its plug-in {plugin} does not exist; add {named}, which these results "
                     "were made with, or --plugin with its new path"

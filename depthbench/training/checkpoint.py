@@ -67,6 +67,8 @@ def _read(file: Path) -> State:
     """Return the state in a file. Files of older versions have no digest.
 
     Raises Unusable if the file is damaged or is not a checkpoint."""
+    if not file.is_file():
+        raise Unusable("is not a file")
     try:
         size = file.stat().st_size - DIGEST_BYTES
         with file.open("rb") as opened:

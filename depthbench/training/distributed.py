@@ -15,6 +15,7 @@ import psutil
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed import distributed_c10d
 from torch.nn.parallel import DistributedDataParallel
 
 from depthbench.training.batch_norm import check, normalise_globally
@@ -50,10 +51,13 @@ class Processes(Team):
         return group
 
     def close(self) -> None:
-        """Close the connections on a CPU. NCCL's are kept, because a message of it may wait forever."""
+        """Close the connections, also while messages are on their way.
+
+        Destroying a group of NCCL would wait for a message that may never be answered. If the group were
+        kept, NCCL would end this process once that message has timed out."""
         for group in dict.fromkeys((self._gradients, self._tensors, self._host, self._ends)):
-            if dist.get_backend(group) == "gloo":
-                dist.destroy_process_group(group)
+            is_nccl = dist.get_backend(group) == "nccl"
+            (distributed_c10d._abort_process_group if is_nccl else dist.destroy_process_group)(group)
 
     def any(self, flag: bool) -> bool:
         flags = torch.tensor([flag], dtype=torch.uint8)

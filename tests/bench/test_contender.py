@@ -32,7 +32,7 @@ def test_requests_are_answered_until_the_parent_closes_the_pipe(monkeypatch, lan
 
     def serve():
         with pytest.raises(EOFError):
-            contender.serve(child)
+            contender.main(child)
         ended.append(True)
 
     thread = Thread(target=serve)

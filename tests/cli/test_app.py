@@ -1,6 +1,7 @@
 """The command line: one small study end to end, and a table of bad input."""
 
 import builtins
+import errno
 import json
 import re
 import shutil
@@ -17,6 +18,7 @@ from depthbench.__main__ import main as script
 from depthbench.cli.app import app, main
 from depthbench.errors import BadInput
 from depthbench.report import FIGURES
+from depthbench.store.study_store import StudyStore
 from depthbench.study.model import FORMAT
 from tests.conftest import SMALL
 
@@ -510,3 +512,16 @@ def test_a_folder_of_images_end_to_end(tmp_path):
     assert "left out 1 unreadable image: train/day/broken.png" in printed
     rows = json.loads(invoke("show", tmp_path / "results" / "sky", "--json")[1])
     assert [row["status"] for row in rows] == ["done", "done"]
+
+
+def test_an_error_of_the_system_is_one_line(monkeypatch, capsys, tmp_path):
+    def fail(store):
+        raise PermissionError(errno.EACCES, "Permission denied", str(store.study_file))
+
+    monkeypatch.setattr(StudyStore, "table", fail)
+    monkeypatch.setattr(sys, "argv", ["depthbench", "report", str(tmp_path)])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 1
+    file, advice = tmp_path / "study.toml", "change its permissions, or use another folder"
+    assert capsys.readouterr().err.split() == f"depthbench: {file}: Permission denied; {advice}".split()

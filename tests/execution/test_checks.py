@@ -128,3 +128,11 @@ def test_a_loaded_plug_in_must_be_named_by_the_study(tiny, failing_networks):
     with pytest.raises(BadInput, match=r"network 'small': .* add plugins=\['.*failing_networks.py'\]"):
         check_importable(tiny(grid={"network": ["small"]}))
     check_importable(tiny(grid={"network": ["small"]}, plugins=[failing_networks]))
+
+
+@pytest.mark.parametrize("backend", ["ray", "slurm"])
+def test_a_plan_of_other_machines_is_executed_but_not_costed(tiny, tmp_path, backend):
+    execution = Execution(tmp_path, backend=backend, slurm=(("cluster", "local"),) * (backend == "slurm"))
+    with pytest.raises(BadInput, match=f"--on {backend}: `depthbench plan` measures this machine only"):
+        make_plan(tiny(), execution, executes=False)
+    assert make_plan(tiny(), execution).todo

@@ -1,8 +1,12 @@
+import contextlib
+import dataclasses
+
 import pytest
 
 from depthbench.analysis.frontier import frontiers
 from depthbench.errors import BadInput, RunsFailed
 from depthbench.events import RunEnded
+from depthbench.execution.backends import BACKENDS
 from depthbench.execution.frontier import find_frontier, search
 from depthbench.execution.plan import make_plan
 from depthbench.execution.run import execute
@@ -59,6 +63,23 @@ def test_a_search_trains_its_runs_and_stores_its_bound(tiny, tmp_path, here):
     assert find(study, tmp_path)[0] == [[]]  # nothing is trained again
     with pytest.raises(BadInput, match=r"recipe\.lr"):  # results of another recipe are not used
         find(tiny(frontier={"below": 100.0, "deepest": 19}, recipe={"lr": 0.5}), tmp_path)
+
+
+def test_a_search_is_connected_to_one_cluster_for_all_its_rounds(tiny, tmp_path, here, monkeypatch):
+    calls = []
+
+    @contextlib.contextmanager
+    def connect(plan):
+        calls.append([run.depth for run in plan.todo])
+        yield
+        calls.append("left")
+
+    monkeypatch.setitem(BACKENDS, "local", dataclasses.replace(BACKENDS["local"], connect=connect))
+    execution = Execution(tmp_path, device="cpu", jobs=1, backend="local")
+    for _ in range(2):  # the second search has nothing to train
+        find_frontier(tiny(), networks="plain", execution=execution, below=100.0, deepest=14)
+    # The second round and each `execute` use the connection of the first round, which is left last.
+    assert calls == [[8], [8], "left", [14], [14], "left", "left", "left"]
 
 
 def test_find_frontier_stores_its_runs_in_a_study_of_their_own(tiny, tmp_path, here):

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import signal
 import socket
 from dataclasses import replace
 from pathlib import Path
@@ -33,15 +34,16 @@ def network_of(event):
 
 
 class Recorder(Silent):
-    """A display that keeps what happened, and is interrupted at a step."""
+    """A display that keeps what happened, and sends SIGTERM to a rank at a step."""
 
-    def __init__(self, stop_at=None):
-        self.events, self.stop_at = [], stop_at
+    def __init__(self, stop_at=None, rank=0):
+        self.events, self.stop_at, self.rank = [], stop_at, rank
 
     def show(self, event):
         self.events.append(event)
         if isinstance(event, RowLogged) and event.step == self.stop_at:
-            os.kill(os.getpid(), 15)
+            _, process = ranks._team._peers[self.rank]
+            os.kill(process, signal.SIGTERM)
 
     def names(self):
         kinds = (RunStarted, RunEnded, Stopping)
@@ -108,6 +110,11 @@ def lead(folder):
     found["other code"] = attempt(study_of(name="code"), folder, Recorder())
     PROBES["weight_norm"] = norm
     found["groups"] = dist.get_world_size(), len(dist.distributed_c10d._world.pg_map)
+    found["interrupted elsewhere"] = attempt(
+        study_of(name="elsewhere", recipe={"steps": 40}, evaluate={"every": 40, "log_every": 1}),
+        folder,
+        Recorder(stop_at=10, rank=1),
+    )  # the last one, because rank 1 stops all runs from now on
     return found
 
 
@@ -174,6 +181,17 @@ def test_a_signal_saves_the_run_on_every_rank_and_it_resumes(executed):
     assert [event[0] for event in events] == ["RunStarted", "Stopping", "RunEnded"]
     assert events[-1][2] == "interrupted"
     assert [event[2] for event in found["resumed"][0] if event[0] == "RunEnded"] == ["done", "done"]
+
+
+def test_a_signal_to_another_rank_stops_the_study(executed):
+    folder, found, _ = executed
+    events, error = found["interrupted elsewhere"]
+    assert error.startswith("Interrupted")
+    assert [event[0] for event in events] == ["RunStarted", "Stopping", "RunEnded"]
+    assert events[-1][2] == "interrupted"
+    runs = load_results(folder / "results" / "elsewhere").runs  # the second run did not start
+    assert runs["status"].tolist() == ["interrupted"]
+    assert 10 <= runs["step"].item() < 40
 
 
 def test_bad_input_leaves_the_other_ranks_waiting_for_the_next_plan(executed):

@@ -2,6 +2,7 @@
 
 import errno
 import signal
+import sys
 from dataclasses import replace
 from multiprocessing import Pipe
 from types import SimpleNamespace
@@ -11,7 +12,7 @@ import pytest
 import torch
 
 from depthbench.events import RunEnded
-from depthbench.execution import worker
+from depthbench.execution import child, worker
 from depthbench.execution.messages import StartRun, Stop, WorkerSetup
 from depthbench.execution.worker import Worker
 from depthbench.files import write_text
@@ -286,9 +287,11 @@ def test_a_process_without_a_parent_ends_quietly_and_leaves_sigterm_to_it(monkey
     before = signal.getsignal(signal.SIGTERM)
     connection, remote = Pipe()
     connection.close()
-    monkeypatch.setattr(worker, "connect_to_parent", lambda: remote)
+    monkeypatch.setattr(child, "end_with_parent", lambda grace, parent: None)
+    monkeypatch.setattr(child, "Connection", lambda descriptor: remote)
+    monkeypatch.setattr(sys, "argv", ["child", "depthbench.execution.worker", "0", "0"])
     try:
-        worker.main()
+        child.main()
         assert signal.getsignal(signal.SIGTERM) == signal.SIG_IGN
     finally:
         signal.signal(signal.SIGTERM, before)

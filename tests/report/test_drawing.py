@@ -1,4 +1,7 @@
+import errno
 import multiprocessing
+import socket
+import subprocess
 import time
 
 import pytest
@@ -41,3 +44,20 @@ def test_figures_are_drawn_here_if_a_process_is_killed(results, tmp_path, monkey
     assert capsys.readouterr().err == (
         "depthbench: drawing in one process, because a process was killed (exit code -9)\n"
     )
+
+
+def test_a_full_disk_leaves_no_temporary_file_of_a_killed_process(results, tmp_path, monkeypatch):
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    part = tmp_path / f".curves.png.{socket.gethostname()}-{dead.pid}.abc.part"
+
+    def fail(calls, most):
+        part.touch()  # of a copy that is killed when another one raises
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(drawing, "MANY_FIGURES", 1)
+    monkeypatch.setattr(drawing, "can_copy", lambda: True)
+    monkeypatch.setattr(drawing, "in_copies", fail)
+    with pytest.raises(OSError, match="No space left"):
+        drawing.draw_figures({"reach": FIGURES["reach"]}, evidence_of(results), networks=2, folder=tmp_path)
+    assert list(tmp_path.iterdir()) == []

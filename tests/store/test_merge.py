@@ -217,3 +217,9 @@ def test_links_are_not_followed(store_of, tmp_path):
     os.symlink("/etc/hostname", run_store.path / "error.txt")
     merge_results([a.path], tmp_path / "b")
     assert not list((tmp_path / "b").rglob("error.txt"))
+
+
+def test_a_target_that_cannot_be_used_is_refused_with_the_flag_that_names_it(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(BadInput, match="file is a file, not a directory: use another --into DIR"):
+        merge_results([tmp_path / "a"], tmp_path / "file")

@@ -1,4 +1,5 @@
 import json
+import os
 
 import pandas as pd
 import pytest
@@ -34,6 +35,15 @@ def test_a_run_of_another_format_is_refused(stored, changes, version):
         read_runs(store.path)
     with pytest.raises(BadInput, match=f"run.json has results format {version}"):
         store.check(study, "hash")
+
+
+@pytest.mark.parametrize("name", ["history.parquet", "run.json"])
+def test_a_pipe_in_place_of_a_file_is_not_waited_for(stored, name):
+    store, _ = stored
+    (run_store,) = store.run_stores()
+    (run_store.path / name).unlink()
+    os.mkfifo(run_store.path / name)
+    assert not run_store.is_finished()
 
 
 @pytest.mark.parametrize("name", ["history.parquet", "layers.parquet", "predictions.parquet", "run.json"])

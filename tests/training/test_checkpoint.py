@@ -81,9 +81,10 @@ def test_a_damaged_digest_hides_no_damage(path, cut):
     assert note == "checkpoint.pt is damaged: resuming from step 1"
 
 
-def test_a_directory_in_place_of_a_checkpoint_is_skipped(path):
+@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo])
+def test_a_directory_or_pipe_in_place_of_a_checkpoint_is_skipped(path, make):
     path.unlink()
-    path.mkdir()
+    make(path)
     assert restored(path)[0]["step"] == 1
     checkpoint.save(path, {"run_id": "a", "step": 3, "weights": WEIGHTS})
     assert restored(path)[0]["step"] == 3

@@ -18,7 +18,7 @@ from depthbench.probes.recorder import Recorder
 from depthbench.seeds import derived
 from depthbench.store.run_store import RunStore
 from depthbench.study.file import load_study
-from depthbench.training import evaluate
+from depthbench.training import distributed, evaluate
 from depthbench.training.team import PeerLost
 from tests.conftest import TINY
 from tests.data.photographs import write_photographs
@@ -324,3 +324,19 @@ def test_messages_between_the_ranks(trained_by):
         assert is_channels_last
         assert values["broadcast"] == {"from": 0}
         assert values["other error"] is None
+
+
+def test_a_team_that_is_closed_aborts_groups_of_nccl_and_destroys_others(monkeypatch):
+    ended = []
+    for module, name in (
+        (distributed.distributed_c10d, "_abort_process_group"),
+        (distributed.dist, "destroy_process_group"),
+    ):
+        monkeypatch.setattr(module, name, lambda group, name=name: ended.append((name, group)))
+    monkeypatch.setattr(distributed.dist, "get_backend", lambda group: group.split()[0])
+    team = object.__new__(distributed.Processes)
+    team._gradients = team._tensors = "nccl tensors"
+    team._host, team._ends = "gloo host", "gloo ends"
+    team.close()
+    destroyed = [("destroy_process_group", group) for group in ("gloo host", "gloo ends")]
+    assert ended == [("_abort_process_group", "nccl tensors"), *destroyed]

@@ -50,6 +50,7 @@ def run(
     from depthbench.cli.outcome import finish, planned_rows, recipe_line
     from depthbench.execution.run import execute
     from depthbench.tensorboard import FOLDER, TensorBoardDisplay, check_installed, write_run
+    from depthbench.text import shell
 
     if tensorboard:
         check_installed()
@@ -66,5 +67,5 @@ def run(
     if tensorboard:
         for stored in plan.finished:  # the display has written those of the other runs
             write_run(plan.store.run(stored.run_id))
-        say(console, f"event files: tensorboard --logdir {plan.store.path / FOLDER}")
+        say(console, f"event files: {shell('tensorboard', '--logdir', plan.store.path / FOLDER)}")
     finish(plan, console, ended, as_json=output.as_json, draws=not output.no_report)

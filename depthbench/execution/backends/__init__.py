@@ -19,6 +19,7 @@ BACKENDS = {
         "depthbench.execution.backends.ray:execute",
         "tasks of a Ray cluster",
         check="depthbench.execution.backends.ray:check",
+        connect="depthbench.execution.backends.ray:connected",
         prepare="depthbench.execution.backends.ray:prepare",
         is_elsewhere=True,
     ),

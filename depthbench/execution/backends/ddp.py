@@ -42,11 +42,12 @@ def execute(plan: Plan, display: Display) -> None:
     signals: list[int] = []
     with _without_sigterm(), collect_signals(signals):
         try:
-            _Leader(plan, display, signals).train()
+            leader = _Leader(plan, display, signals)
+            leader.train()
         except (PeerLost, StudyStopped) as error:
             ranks.disconnect()
             raise StudyStopped(f"{error}; {RERUN}") from error
-    if signals:
+    if leader.is_stopping:
         raise Interrupted
 
 
@@ -90,12 +91,15 @@ class _Leader:
         self.team.broadcast(None)
 
     def _should_stop(self) -> bool:
-        """Return whether a signal arrived or torchrun has died."""
-        should_stop = bool(self.signals) or os.getppid() != self.parent
-        if should_stop and not self.is_stopping:
+        """Return whether a signal arrived, here or in another process, or torchrun has died."""
+        if self.signals or os.getppid() != self.parent:
+            self._stop()
+        return self.is_stopping
+
+    def _stop(self) -> None:
+        if not self.is_stopping:
             self.is_stopping = True
             self.display.show(Stopping())
-        return should_stop
 
     def _train(self, run: Run) -> None:
         store = self.plan.store.run(run.run_id)
@@ -135,6 +139,8 @@ class _Leader:
             raise
         except (Exception, SystemExit) as error:
             failure, record = error, _store_failure(run, store, error)
+        if record.status == "interrupted":  # by a signal, which another process may have received
+            self._stop()
         self.display.show(RunEnded(run, record))
         has_failed = self.team.meet(has_failed=failure is not None)
         if has_failed is None:

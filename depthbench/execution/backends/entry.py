@@ -1,5 +1,7 @@
 """An entry of BACKENDS."""
 
+import contextlib
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +16,11 @@ class BackendEntry(Entry):
     """`"module:function"` or a function of the settings (`Execution`) that raises BadInput if the backend
     cannot be used with them. It is called before anything is written. None: nothing to check."""
 
+    connect: Any = field(default=None, kw_only=True)
+    """`"module:function"` or a function of a plan that returns a context manager, in which the backend is
+    connected to its cluster. It is entered before anything is written, and raises BadInput if the cluster
+    cannot train the plan. Entered again inside of itself, it uses the same connection. None: no cluster."""
+
     prepare: Any = field(default=None, kw_only=True)
     """`"module:function"` or a function `(plan, display) -> plan` that completes the plan before the first
     run, e.g. with the number of runs at once. None: the plan is complete."""
@@ -25,3 +32,10 @@ class BackendEntry(Entry):
     is_together: bool = field(default=False, kw_only=True)
     """Whether all processes that torchrun started train each run together. A plan then gives each its share
     of the machine."""
+
+    def connected(self, plan: Any) -> AbstractContextManager[None]:
+        """Return a context in which the cluster is connected that trains what is left of `plan`."""
+        if self.connect is None or not plan.todo:
+            return contextlib.nullcontext()
+        context: AbstractContextManager[None] = Entry(self.connect)(plan)
+        return context

@@ -6,6 +6,7 @@ its node dies. The run then resumes from its last checkpoint."""
 import contextlib
 import time
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,13 +25,14 @@ from depthbench.execution.ray_cluster import (
     address_of,
     check_address,
     check_nodes,
-    connect,
-    disconnect,
     gpus_of,
     import_ray,
+    is_own,
+    nodes,
     on_every_node,
-    slots_of,
+    slots,
 )
+from depthbench.execution.ray_cluster import connected as connected_to
 from depthbench.execution.ray_task import Job, Mailbox, train_one
 from depthbench.execution.settings import Execution
 from depthbench.execution.stalls import StallWatch
@@ -48,52 +50,45 @@ def check(execution: Execution) -> None:
         check_address(address, "RAY_ADDRESS=" if execution.address is None else "--address ")
 
 
-def prepare(plan: Plan, display: Display) -> Plan:
-    """Connect to the cluster, and return the plan with the number of runs that it trains at once.
+@contextlib.contextmanager
+def connected(plan: Plan) -> Iterator[None]:
+    """Be connected to the cluster. Raises BadInput if that fails, or if it can never train the plan."""
+    with connected_to(plan.execution):
+        if is_own() and not slots(plan):
+            raise BadInput(
+                f"{_wanted(plan)}, but this machine has fewer; use smaller numbers, or --address of a cluster"
+            )
+        yield
 
-    Raises BadInput if that fails, or if its nodes lack something that runs need."""
+
+def _wanted(plan: Plan) -> str:
+    gpus = f" and {gpus_of(plan):g} GPUs (--gpus-per-run)" if gpus_of(plan) else ""
+    return f"each run needs {plan.threads} cores (--cpus-per-run){gpus}"
+
+
+def prepare(plan: Plan, display: Display) -> Plan:
+    """Return the plan with the number of runs that the connected cluster trains at once.
+
+    Raises BadInput if its nodes lack something that runs need."""
     if not plan.todo:
         return plan
-    is_ours = connect(plan)
-    try:
-        return _with_capacity(plan, display, is_ours=is_ours)
-    except BaseException:
-        disconnect()
-        raise
-
-
-def _with_capacity(plan: Plan, display: Display, *, is_ours: bool) -> Plan:
-    """Return the plan with the number of runs that the cluster trains at once.
-
-    is_ours: whether this process started the cluster, so that it will not grow."""
-    import ray
-
-    nodes = [node for node in ray.nodes() if node["Alive"]]
-    slots = sum(slots_of(node["Resources"], plan) for node in nodes)
-    if not slots:
-        gpus = f" and {gpus_of(plan):g} GPUs (--gpus-per-run)" if gpus_of(plan) else ""
-        wanted = f"each run needs {plan.threads} cores (--cpus-per-run){gpus}"
-        if is_ours:
-            raise BadInput(
-                f"{wanted}, but this machine has fewer; use smaller numbers, or --address of a cluster"
-            )
-        display.show(Note(f"{wanted}, but no node of the cluster has as many now; runs wait until one has"))
-    check_nodes(plan, nodes)
-    jobs = max(1, min(plan.jobs, slots, len(plan.todo)))
-    display.show(Note(f"Ray: {len(nodes)} node{'s'[: len(nodes) > 1]}, {jobs} run{'s'[: jobs > 1]} at once"))
+    at_once, count = slots(plan), len(nodes())
+    if not at_once:
+        waits = "no node of the cluster has as many now; runs wait until one has"
+        display.show(Note(f"{_wanted(plan)}, but {waits}"))
+    check_nodes(plan)
+    jobs = max(1, min(plan.jobs, at_once, len(plan.todo)))
+    display.show(Note(f"Ray: {count} node{'s'[: count > 1]}, {jobs} run{'s'[: jobs > 1]} at once"))
     return replace(plan, jobs=jobs)
 
 
 def execute(plan: Plan, display: Display) -> None:
-    """Train `plan.todo` as tasks of the cluster that `prepare` connected to. See backend.Backend."""
+    """Train `plan.todo` as tasks of the connected cluster. See backend.Backend."""
     if not plan.todo:
         return
     signals: list[int] = []
-    try:
-        with collect_signals(signals):
-            _StudyInProgress(plan, display, signals).finish()
-    finally:
-        disconnect()
+    with collect_signals(signals):
+        _StudyInProgress(plan, display, signals).finish()
     if signals:
         raise Interrupted
 

@@ -2,18 +2,16 @@
 
 It receives a TrialSetup, answers Ready, and then receives Trials. It answers each with a Pace or Failed."""
 
-import contextlib
 from multiprocessing.connection import Connection
 
 from depthbench.errors import one_line
 from depthbench.execution.cost.pace import measure
 from depthbench.execution.messages import Failed, Ready, Trial, TrialSetup
-from depthbench.execution.process import connect_to_parent
 from depthbench.plugins.loading import load_plugins
 from depthbench.training.pace import Pace
 
 
-def serve(connection: Connection) -> None:
+def main(connection: Connection) -> None:
     """Measure the runs that the parent sends, until it ends."""
     setup: TrialSetup = connection.recv()
     load_plugins(setup.plugins)
@@ -32,8 +30,3 @@ def serve(connection: Connection) -> None:
         except Exception as error:
             answer = Failed(one_line(error))
         connection.send(answer)
-
-
-if __name__ == "__main__":
-    with contextlib.suppress(EOFError, OSError):  # the parent has ended
-        serve(connect_to_parent())

@@ -1,6 +1,7 @@
 """Tests of the Ray backend alone. contracts/test_backends.py has the contract of every backend."""
 
 import dataclasses
+import io
 import time
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from depthbench import load_results
 from depthbench.errors import BadInput
 from depthbench.events import Alive, Note, RowLogged, RunEnded, RunStarted, Silent
+from depthbench.execution import ray_cluster as ray_cluster_module
 from depthbench.execution.backends import ray as ray_backend
 from depthbench.execution.backends.ray import _in_memory
 from depthbench.execution.plan import Plan, make_plan
@@ -114,17 +116,62 @@ class NodeKiller(Recorded):
         (self.folder.parent / "removed").touch()
 
 
-def test_a_cluster_that_cannot_be_used_is_left(tiny, tmp_path, monkeypatch):
-    def refuse(plan, display, *, is_ours):
-        raise BadInput("a node has no disk")
+class FakeCluster:
+    """The calls of Ray that connect to a cluster of one node with one core."""
 
-    left = []
-    monkeypatch.setattr(ray_backend, "connect", lambda plan: False)
-    monkeypatch.setattr(ray_backend, "_with_capacity", refuse)
-    monkeypatch.setattr(ray_backend, "disconnect", lambda: left.append(True))
-    with pytest.raises(BadInput, match="no disk"):
-        ray_backend.prepare(make_plan(tiny(), Execution(tmp_path)), Silent())
-    assert left == [True]
+    def __init__(self, monkeypatch, error=None):
+        self.calls, self.error, self.connected = [], error, False
+        monkeypatch.setattr(ray, "init", self.init)
+        monkeypatch.setattr(ray, "shutdown", self.shutdown)
+        monkeypatch.setattr(ray, "is_initialized", lambda: self.connected)
+        monkeypatch.setattr(ray, "nodes", lambda: [{"Alive": True, "Resources": {"CPU": 1.0}}])
+        monkeypatch.setattr(ray_cluster_module, "_Janitor", lambda folder: io.StringIO())
+
+    def init(self, **settings):
+        self.calls.append(settings["address"])
+        if self.error:
+            raise self.error
+        self.connected = True
+
+    def shutdown(self):
+        self.calls.append("left")
+        self.connected = False
+
+
+def test_a_cluster_that_cannot_be_found_is_refused_before_anything_is_written(tiny, tmp_path, monkeypatch):
+    FakeCluster(monkeypatch, ConnectionError("Could not find any running Ray instance."))
+    plan = make_plan(tiny(), Execution(tmp_path, backend="ray", address="auto"))
+    with pytest.raises(BadInput, match="Ray cannot connect to auto: ConnectionError: Could not find"):
+        execute(plan)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_machine_with_too_few_cores_is_refused_before_anything_is_written(tiny, tmp_path, monkeypatch):
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    cluster = FakeCluster(monkeypatch)
+    with pytest.raises(
+        BadInput, match=r"each run needs 2 cores \(--cpus-per-run\), but this machine has fewer"
+    ):
+        execute(make_plan(tiny(), Execution(tmp_path, backend="ray", cpus_per_run=2)))
+    assert list(tmp_path.iterdir()) == []
+    assert cluster.calls == ["local", "left"]
+
+
+def test_a_connection_within_another_is_the_same_one(tiny, tmp_path, monkeypatch):
+    cluster = FakeCluster(monkeypatch)
+    plan = make_plan(tiny(), Execution(tmp_path, backend="ray", address="auto"))
+    with plan.backend.connected(plan):
+        with plan.backend.connected(plan):
+            pass
+        assert cluster.calls == ["auto"]
+    assert cluster.calls == ["auto", "left"]
+
+
+def test_a_finished_study_needs_no_cluster(tiny, tmp_path, monkeypatch):
+    cluster = FakeCluster(monkeypatch)
+    plan = make_plan(tiny(), Execution(tmp_path, backend="ray", address="auto"))
+    execute(dataclasses.replace(plan, todo=()))
+    assert cluster.calls == []
 
 
 def test_other_nodes_receive_the_images_of_a_file_as_an_array(tiny, tmp_path):

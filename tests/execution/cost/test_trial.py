@@ -20,7 +20,7 @@ def answers_to(*messages):
 
     def serve():
         with contextlib.suppress(EOFError):  # the parent has ended
-            trial.serve(remote)
+            trial.main(remote)
 
     thread = threading.Thread(target=serve, daemon=True)
     thread.start()
