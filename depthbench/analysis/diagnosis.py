@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from depthbench.analysis.chance import NEAR, near_chance
-from depthbench.analysis.layers import CLASSIFIER, was_not_measured
+from depthbench.analysis.layers import CLASSIFIER, START, was_not_measured
 from depthbench.analysis.protocol import settled_options
 from depthbench.analysis.rows import rows_of
 from depthbench.analysis.verdict import EVALUATIONS, LAST_PART
@@ -20,7 +20,6 @@ from depthbench.networks.options import DRAWS, draws_random_numbers
 LEAST_STEPS = 50  # a shorter run measures gradients; it is not expected to leave chance
 LATE = 0.5  # a run leaves chance late if it is still at chance after this fraction of its steps
 FAR = 10.0  # percentage points between evaluation mode and training mode
-START = 10  # updates within which a zero-initialised branch receives its first gradient
 SMALL, LARGE = 1e-3, 1e3  # gradient of the first hidden layer relative to the last one
 ERRORS = ["step", "train_error", "train_error_eval"]  # columns of `Results.history`
 GRADIENTS = ("grad_norm_preact", "grad_norm_weight")

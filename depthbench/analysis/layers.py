@@ -13,6 +13,7 @@ from depthbench.probes.columns import NOT_MEASURED, SELECTED_BY, USE
 
 CLASSIFIER = "fc"  # the stage of the classifier
 KEYS = ["network", "depth", "step", "layer"]
+START = 10  # updates within which a zero-initialised branch receives its first gradient
 KINDS = ["zeros", "infinite", "nans", "unmeasured"]
 """Columns of `by_layer`: the counts of values that a log axis cannot show."""
 
@@ -124,23 +125,40 @@ def zero_classifiers(runs: pd.DataFrame) -> set[str]:
     return set(families.loc[families["family"].isin(known), "network"])
 
 
+def with_zeros_by_design(
+    table: pd.DataFrame, layers: pd.DataFrame, column: str, runs: pd.DataFrame
+) -> pd.DataFrame:
+    """Return `table`, of `by_layer` for a gradient `column`, with the column by_design (True or False).
+
+    It is True where the gradient is zero by design (see `zeros_by_design`). `layers` and `runs` are those of
+    `Results`."""
+    zeros = zeros_by_design(layers, column, zero_classifiers(runs))
+    merged = table.merge(zeros, how="left", on=KEYS)
+    return merged.assign(by_design=merged["by_design"].eq(True))
+
+
 def zeros_by_design(
     layers: pd.DataFrame, column: str, zero_classifiers: Collection[str] = ()
 ) -> pd.DataFrame:
-    """Return the layers whose gradient `column` is zero at step 0 by design, as in zero-initialised branches.
+    """Return the layers and steps whose gradient `column` is zero at the start by design.
 
-    It is exactly 0 in every seed, although a layer nearer to the input has a gradient, which must have passed
-    around this one, or the network is one of `zero_classifiers`. If later steps were probed, the layer has a
-    gradient at one of them. Columns: the four keys of `by_layer`; by_design, True."""
-    measured = layers.loc[layers[column].notna(), [*KEYS, column]]
-    start = measured[measured["step"] == 0].groupby(KEYS)[column].max().reset_index()
-    nearer = start.groupby(["network", "depth"])[column].cummax()  # up to this layer, from the input on
-    start = start[(start[column] == 0) & ((nearer > 0) | start["network"].isin(zero_classifiers))]
-    later = measured[measured["step"] > 0]
+    Such are the layers of zero-initialised branches. From step 0 to a step of at most START, the gradient is
+    exactly 0 in every seed. At step 0 a layer nearer to the input has a gradient, which must have passed
+    around this one, or the network is one of `zero_classifiers`. The gradient arrives at the next probed
+    step, if a step after START was probed. Columns: the four keys of `by_layer`; by_design, True."""
     keys = ["network", "depth", "layer"]
-    arrives = later.groupby(keys)[column].max().rename("later").reset_index()
-    start = start.merge(arrives, on=keys, how="left")
-    return start.loc[start["later"].isna() | (start["later"] > 0), KEYS].assign(by_design=True)
+    measured = layers.loc[layers[column].notna(), [*KEYS, column]]
+    largest = measured.groupby(KEYS)[column].max().rename("value").reset_index()  # sorted
+    start = largest[largest["step"] == 0]
+    nearer = start.groupby(["network", "depth"])["value"].cummax()  # up to this layer, from the input on
+    passes = (start["value"] == 0) & ((nearer > 0) | start["network"].isin(zero_classifiers))
+    rows = largest.merge(start.loc[passes, keys], on=keys)
+    rows["before"] = rows.groupby(keys)["value"].cummax()
+    ends = rows.groupby(keys).agg(last=("step", "max"), arrives=("value", "max")).reset_index()
+    zeros = rows.loc[rows["before"] == 0, KEYS].merge(ends, on=keys)
+    last_zero = zeros.groupby(keys)["step"].transform("max")
+    is_soon = (last_zero <= START) & ((zeros["arrives"] > 0) | (zeros["last"] <= START))
+    return zeros.loc[is_soon, KEYS].assign(by_design=True)
 
 
 def fewer_seeds(table: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
@@ -192,9 +210,14 @@ def thinned(line: pd.DataFrame, most: int) -> pd.DataFrame:
     size = 2 * math.ceil(len(line) / most / 2)
     logs = line.copy()
     logs[values] = line[values].where(line[values] > 0).apply(np.log)
+    if "by_design" in line:  # merged layers are if all zeros among them are
+        logs["by_design"] = line["by_design"] | (line["zeros"] == 0)
+        how["by_design"] = "min"
     rows = logs.groupby((line["layer"] - 1) // size).agg(how).reset_index(drop=True)
     rows[values] = rows[values].apply(np.exp)
     rows["mean"] = _masked(rows)
+    if "by_design" in line:
+        rows["by_design"] &= rows["zeros"] > 0
     return rows
 
 

@@ -16,7 +16,7 @@ from depthbench.analysis.protocol import settled_options
 from depthbench.analysis.rows import rows_of
 from depthbench.networks import NETWORKS
 from depthbench.networks.family import Family, Structure
-from depthbench.networks.options import draws_random_numbers
+from depthbench.networks.options import draws_random_numbers, initial_scale
 
 COLUMN = "grad_norm_preact"
 KEYS = ["network", "depth", "stage"]
@@ -24,12 +24,18 @@ PREDICTED = ["kind", "per", "layers", "predicted", "formula", "source", "assumpt
 TRAINABLE = 6  # depth scales
 MIN_FITTED = 3  # layers or blocks of a stage that a rate is fitted to
 
-HE = "He et al. 2015, arXiv:1502.01852, eq. 14"
+HE = "He et al. 2015, arXiv:1502.01852, eq. 14 and 15"
 GLOROT = "Glorot & Bengio 2010, eq. 16, halved by a ReLU"
+XIAO = "Xiao et al. 2018, arXiv:1806.05393"
+TAT = "Zhang et al. 2022, arXiv:2203.08120"
 YANG = "Yang et al. 2019, arXiv:1902.08129"
-LAYER_RATES = {"he": (1.0, "1", HE), "xavier": (1 / 2, "1/2", GLOROT)}  # init -> rate of one ReLU layer
 DE_SMITH = "De & Smith 2020, arXiv:2002.10444"
-WIDE = "wide layers, ReLU, no normalisation"
+REZERO = "Bachlechner et al. 2020, arXiv:2003.04887"
+VARIANCES = {"he": (2, HE), "xavier": (1, GLOROT), "delta_orthogonal": (1, XIAO)}  # init -> n Var(W)
+SLOPES = {"relu": (0.0, "ReLU"), "leaky_relu": (0.01, "leaky ReLU")}  # activation -> slope below 0
+BOUNDS = ("batch_norm_limit", "slope_limit")  # kinds whose rate is an upper bound
+WITHOUT_NONLINEARITY = ("full_pre", "act_only_pre", "act_before_addition")  # between two additions
+NEGLIGIBLE = 1e-5  # scale of a branch; a norm amplifies it at most by 1/sqrt(eps), about 300
 
 
 class Prediction(NamedTuple):
@@ -68,14 +74,16 @@ def predict(run: Mapping[str, Any], stage: str) -> Prediction | None:
     if structure is None or stage not in structure.halvings:
         return None
     family, options = NETWORKS[run["family"]], settled_options(run)
-    draws = draws_random_numbers(options)
-    if options["activation"] != "relu" or options["gate"] != "none" or draws:
+    scale = _initial_scale(run, structure, options) if family.is_residual else 1.0
+    if scale <= NEGLIGIBLE:
+        return _shortcut(structure, options, scale)
+    if options["gate"] != "none" or options["reduction"] is not None or draws_random_numbers(options):
         return None
     if options["order"] not in ("original", "full_pre"):
         return None  # other orders are not a chain of map, norm and activation
-    if family.is_residual and options["learned_scale"] != "none":
-        return None
-    return (_residual if family.is_residual else _plain)(run, structure, stage, options)
+    if family.is_residual:
+        return _residual(run, structure, stage, options | {"branch_scale": scale})
+    return _plain(run, structure, stage, options)
 
 
 def depth_scale(run: Mapping[str, Any]) -> float:
@@ -108,22 +116,61 @@ def _plain(
 ) -> Prediction | None:
     if not structure.has_one_width:
         return None
-    if options["norm"] == "batch" and options["init"] in ("he", "xavier"):
-        return _batch_norm(run["recipe.batch_size"], structure)
-    leak = _leak(run, structure, stage)
-    if options["norm"] != "none" or leak is None or options["init"] not in LAYER_RATES:
+    if (options["norm"], options["activation"]) == ("batch", "relu") and options["init"] in ("he", "xavier"):
+        return _batch_norm(run["recipe.batch_size"], _leak(run, structure, stage))
+    law = _law(options)
+    leak = _leak(run, structure, stage, law)
+    if law is None or leak is None:
         return None
-    rate, formula, source = LAYER_RATES[options["init"]]
-    factor, assumption = _leak_in_words(leak)
-    return Prediction(options["init"], "layer", 1, rate * leak.rate, formula + factor, source, assumption)
+    factor, assumption = _leak_in_words(leak, law)
+    rate, formula = law.rate * leak.rate, law.formula + factor
+    return Prediction(law.kind, "layer", 1, rate, formula, law.source, assumption)
 
 
-def _batch_norm(batch: int, structure: Structure) -> Prediction | None:
-    if structure.is_fully_connected:
+class Law(NamedTuple):
+    """The rate of a layer that keeps its width, without normalisation and away from borders.
+
+    With weights of the variance v/n, where n is the fan-in, the rate is v E[f'(z)^2] for an activation f and
+    a symmetric z. For a leaky ReLU of slope a, E[f'(z)^2] = (1 + a^2)/2 for every z (He et al. 2015, eq. 15),
+    and TAT scales it to 1. An orthogonal matrix has v = 1. Its rate with tanh is at most 1, because f' is,
+    and tends to 1 as the responses become small (Xiao et al. 2018)."""
+
+    kind: str
+    rate: float
+    formula: str
+    source: str
+    activation: str
+    mixes_pixels: bool = True
+    """Whether a map of its input mixes neighbouring pixels, of which there are fewer at a border."""
+
+
+def _law(options: Mapping[str, Any]) -> Law | None:
+    """Return the law of the layers of a network; None if there is none."""
+    init, activation = options["init"], options["activation"]
+    if options["norm"] != "none" or init not in VARIANCES:
+        return None
+    variance, source = VARIANCES[init]
+    mixes_pixels = init != "delta_orthogonal"
+    if activation in SLOPES and not options["tat_eta"]:
+        slope, name = SLOPES[activation]
+        rate = variance * (1 + slope**2) / 2
+        formula = "1/2" if rate == 1 / 2 else f"{rate:g}"
+        return Law(init if mixes_pixels else "layer", rate, formula, source, name, mixes_pixels)
+    if options["tat_eta"]:
+        source = f"{TAT}; {source}" if variance == 1 else TAT
+        return Law("layer", variance, f"{variance}", source, "tailored leaky ReLU", mixes_pixels)
+    if activation == "tanh" and not mixes_pixels:
+        return Law("slope_limit", 1, "at most 1", source, "tanh", mixes_pixels)
+    return None
+
+
+def _batch_norm(batch: int, leak: "Leak | None") -> Prediction | None:
+    """Return the prediction for batch normalisation. On a map of one pixel, a convolution is a linear map."""
+    if leak is not None and leak.size in (None, (1, 1)):
         if batch <= 3:
             return None
         formula = f"[(B - 1 + J')/(1 - J) - 1]/(B - 3), B = {batch}"
-        assumption = "wide layers, ReLU, batch normalisation"
+        assumption = "wide layers, ReLU, batch normalisation" + ", map 1x1" * (leak.size is not None)
         return Prediction("batch_norm", "layer", 1, batch_norm_rate(batch), formula, YANG, assumption)
     assumption = (
         "upper bound: derived for fully connected layers, but neighbouring pixels of an image are similar"
@@ -142,29 +189,60 @@ def batch_norm_rate(batch: int) -> float:
     return ((batch - 1 + slope) / (1 - j) - 1) / (batch - 3)
 
 
+def _initial_scale(run: Mapping[str, Any], structure: Structure, options: Mapping[str, Any]) -> float:
+    """Return the factor of each branch at initialisation, learned or constant."""
+    if structure.zero_branches:
+        return 0.0
+    if options["learned_scale"] == "none":
+        return options["branch_scale"]
+    blocks = (run["depth"] - structure.other_layers) // structure.layers_per_block
+    return options["branch_scale"] * initial_scale(options["learned_scale"], blocks)
+
+
+def _shortcut(structure: Structure, options: Mapping[str, Any], scale: float) -> Prediction | None:
+    """Return the prediction for blocks that begin as their shortcut, y = s x, because the branch starts at 0.
+
+    The Jacobian of such a block is s times the identity, whatever is in the branch. So the gradient at the
+    stream is s times that of the block after it (Bachlechner et al. 2020). A ReLU after the addition
+    changes nothing, because x is the output of a ReLU itself. In branches of a factor of exactly 0, there is
+    no gradient to compare this with. The rates of stages with a small factor are measured there."""
+    keeps = options["order"] in WITHOUT_NONLINEARITY
+    keeps |= (options["order"], options["activation"], scale) == ("original", "relu", 0)
+    is_changed = options["gate"] != "none" or options["shortcut_dropout"] > 0 or options["shortcut"] == "C"
+    is_drawn = scale > 0 and draws_random_numbers(options)
+    if not keeps or is_changed or is_drawn or options["shortcut_scale"] == 0:
+        return None
+    rate = options["shortcut_scale"] ** 2
+    how = "zero" if scale == 0 else f"multiplied by {scale:g}"
+    assumption = f"the output of each branch is {how} at initialisation"
+    return Prediction("shortcut", "block", structure.layers_per_block, rate, f"{rate:g}", REZERO, assumption)
+
+
 def _residual(
     run: Mapping[str, Any], structure: Structure, stage: str, options: Mapping[str, Any]
 ) -> Prediction | None:
     shortcut, branch = options["shortcut_scale"], options["branch_scale"]
-    if options["shortcut"] == "C":
-        return None  # every shortcut is a projection
+    if options["shortcut"] == "C" or not structure.has_one_width:
+        return None  # every shortcut is a projection, or stages of bottlenecks begin with a jump
     if options["norm"] == "batch":
-        if (shortcut, branch) != (1, 1):
-            return None
+        projects = options["shortcut"] == "B" and options["order"] == "original"
+        if (shortcut, branch, options["activation"]) != (1, 1, "relu") or projects:
+            return None  # the norm of a projection sets the variance back
         assumption = "order of growth only: the branch is scaled down by the square root of the depth"
         formula = "norm as 1/l, l = 1 at the input"
         return Prediction("power", "", 0, math.nan, formula, DE_SMITH, assumption)
-    leak = _leak(run, structure, stage)
-    is_a_sum = options["order"] == "full_pre" and structure.has_one_width
-    if not is_a_sum or options["norm"] != "none" or options["init"] not in LAYER_RATES or leak is None:
+    law = _law(options)
+    leak = _leak(run, structure, stage, law)
+    if options["order"] != "full_pre" or law is None or law.kind in BOUNDS or leak is None:
         return None
     layers = structure.layers_per_block
-    layer, layer_formula, source = LAYER_RATES[options["init"]]
-    rate = shortcut**2 + branch**2 * (layer * leak.rate) ** layers
-    factor, assumption = _leak_in_words(leak, layers)
-    of_layers = "" if layer == 1 else f" * ({layer_formula})^{layers}"
+    rate = shortcut**2 + branch**2 * (law.rate * leak.rate) ** layers
+    factor, assumption = _leak_in_words(leak, law, layers)
+    if not structure.is_fully_connected:
+        assumption += "; the first blocks of a stage add more, because the stream begins activated"
+    of_layers = "" if law.rate == 1 else f" * ({law.formula})^{layers}"
     formula = f"{shortcut**2:g} + {branch**2:g}{of_layers}{factor}"
-    source = "variances of shortcut and branch add; " + source
+    source = "variances of shortcut and branch add; " + law.source
     return Prediction("residual", "block", layers, rate, formula, source, assumption)
 
 
@@ -175,14 +253,20 @@ class Leak(NamedTuple):
     size: tuple[int, int] | None  # of the map (H, W); None for a fully connected layer, which loses nothing
 
 
-def _leak(run: Mapping[str, Any], structure: Structure, stage: str) -> Leak | None:
+NO_LEAK = Leak(1.0, None)
+
+
+def _leak(run: Mapping[str, Any], structure: Structure, stage: str, law: Law | None = None) -> Leak | None:
     """Return the leak of a stage; None if the size of the map was not recorded."""
-    if structure.is_fully_connected:
-        return Leak(1.0, None)
+    if structure.is_fully_connected or (law is not None and not law.mixes_pixels):
+        return NO_LEAK
     shape = run.get("data.shape")
     if not isinstance(shape, tuple):
         return None
-    height, width = (-(-pixels // 2 ** structure.halvings[stage]) for pixels in shape[1:])
+    factor = 2 ** structure.halvings[stage]
+    height, width = (
+        max(pixels // factor, 1) if structure.pools else -(-pixels // factor) for pixels in shape[1:]
+    )
     return Leak(_kept(height) * _kept(width), (height, width))
 
 
@@ -191,13 +275,14 @@ def _kept(pixels: int) -> float:
     return (1 + 2 * math.cos(math.pi / (pixels + 1))) / 3
 
 
-def _leak_in_words(leak: Leak, layers: int = 1) -> tuple[str, str]:
+def _leak_in_words(leak: Leak, law: Law, layers: int = 1) -> tuple[str, str]:
     """Return the factor of the leak in the formula of `layers` layers, and the assumption."""
+    wide = f"wide layers, {law.activation}, no normalisation"
     if leak.size is None:
-        return "", WIDE
+        return "", wide
     power = "" if layers == 1 else f"^{layers}"
     size = "x".join(map(str, leak.size))
-    return f" * leak{power}", f"{WIDE}; leak = ((1 + 2 cos(pi/(H + 1)))/3)^2 of zero padding, map {size}"
+    return f" * leak{power}", f"{wide}; leak = ((1 + 2 cos(pi/(H + 1)))/3)^2 of zero padding, map {size}"
 
 
 def measured_rates(runs: pd.DataFrame, layers: pd.DataFrame) -> pd.DataFrame:

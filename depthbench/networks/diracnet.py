@@ -11,31 +11,28 @@ from depthbench.networks.blocks import BasicBlock, Block, drop_input
 from depthbench.networks.cifar import CifarNet
 from depthbench.networks.components import make_nonlinearity
 from depthbench.networks.families.diracnet import DIRACNET_OPTIONS
+from depthbench.networks.layers import ComputedConv2d
 from depthbench.networks.options import BuiltOptions
 
 A, B = 1.0, 0.1  # the initial factors of the identity and of the weight
 
 
-class DiracConv2d(nn.Conv2d):
+class DiracConv2d(ComputedConv2d):
     """A convolution with the weight diag(a) I + diag(b) W / |W|.
 
     |W| is the L2 norm of each filter. I maps channel i to channel i, for the channels that both sides have.
-    `weight` (O, I, 3, 3) is the parameter W, and `combined` returns the weight in use."""
+    `weight` (O, I, 3, 3) is the parameter W."""
 
     identity: Tensor
 
     def __init__(self, c_in: int, c_out: int, stride: int = 1, *, bias: bool = False):
-        super().__init__(c_in, c_out, 3, stride, padding=1, bias=bias)
+        super().__init__(c_in, c_out, 3, stride, bias=bias)
         self.register_buffer("identity", nn.init.dirac_(torch.empty_like(self.weight)), persistent=False)
         self.a = nn.Parameter(torch.full((c_out, 1, 1, 1), A))
         self.b = nn.Parameter(torch.full((c_out, 1, 1, 1), B))
 
-    def combined(self) -> Tensor:
-        """Return the weight in use, (O, I, 3, 3)."""
+    def computed(self) -> Tensor:
         return self.a * self.identity + self.b * F.normalize(self.weight.flatten(1)).view_as(self.weight)
-
-    def forward(self, x: Tensor) -> Tensor:  # (B, I, H, W)
-        return self._conv_forward(x, self.combined(), self.bias)  # (B, O, H/stride, W/stride)
 
 
 class DiracNet(CifarNet):

@@ -81,6 +81,15 @@ class Structure:
     has_one_width: bool = True
     """Whether all layers of a stage are equally wide, which bottlenecks are not."""
 
+    other_layers: int = 2
+    """The layers outside of the blocks, as the depth counts them."""
+
+    pools: bool = False
+    """Whether pooling halves the maps, which rounds down, and not a stride, which rounds up."""
+
+    zero_branches: bool = False
+    """Whether the last layer of each residual branch begins at zero."""
+
 
 @dataclass(frozen=True)
 class Protocol:

@@ -21,6 +21,24 @@ NORMS = (
 )
 
 
+class ComputedConv2d(nn.Conv2d):
+    """A convolution that multiplies with a weight computed from its parameter `weight` and from others.
+
+    (B, I, H, W) -> (B, O, H/stride, W/stride). Probes measure the weight in use. A subclass overrides
+    `computed`."""
+
+    def __init__(self, c_in: int, c_out: int, size: int, stride: int = 1, *, bias: bool = True):
+        super().__init__(c_in, c_out, size, stride, padding=size // 2, bias=bias)
+        self.in_use = nn.Identity()  # its output is the weight in use
+
+    def computed(self) -> Tensor:
+        """Return the weight in use, (O, I, size, size)."""
+        raise NotImplementedError
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self._conv_forward(x, self.in_use(self.computed()), self.bias)
+
+
 class Layer(NamedTuple):
     """One weighted layer."""
 
@@ -41,7 +59,7 @@ class Layer(NamedTuple):
         if isinstance(self.weighted, nn.MultiheadAttention):
             packed = projection(self.weighted, self.projection)
             return None if packed is None else packed.weight
-        return leaf_weight(self.weighted)
+        return None if isinstance(self.weighted, ComputedConv2d) else leaf_weight(self.weighted)
 
     @property
     def weight_parameters(self) -> list[nn.Parameter]:
@@ -65,6 +83,8 @@ def current_weight(layer: Layer) -> Tensor:
     weight, module = layer.weight, layer.weighted
     if weight is not None:
         return weight.detach()
+    if isinstance(module, ComputedConv2d):
+        return module.computed().detach()
     if is_parametrized(module, "weight"):
         computing = cast("nn.ModuleDict", module.parametrizations)["weight"]
         modes = [(each, each.training) for each in computing.modules()]
@@ -82,7 +102,9 @@ def current_weight(layer: Layer) -> Tensor:
 
 
 def weight_parameters(module: nn.Module) -> list[nn.Parameter]:
-    """Return the parameters that the weight of a layer consists of or is computed from."""
+    """Return the parameters that the weight of a layer consists of or is computed from.
+
+    Of a ComputedConv2d, it is the parameter `weight` alone, without the factors of its filters."""
     weight = leaf_weight(module)
     if weight is not None:
         return [weight]

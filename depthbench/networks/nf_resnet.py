@@ -14,6 +14,7 @@ from depthbench.networks.blocks import Block, branch_end, drop_input
 from depthbench.networks.cifar import CifarNet
 from depthbench.networks.components import Activation, Nonlinearity, make_nonlinearity
 from depthbench.networks.families.nf_resnet import NF_RESNET_OPTIONS
+from depthbench.networks.layers import ComputedConv2d
 from depthbench.networks.options import BuiltOptions
 from depthbench.networks.shortcuts import ScaledAddition
 
@@ -21,24 +22,20 @@ ALPHA = 0.2  # the scale of every branch
 SMALLEST = 1e-4  # below it, the variance of a filter's weights times their number counts as this
 
 
-class StandardisedConv2d(nn.Conv2d):
+class StandardisedConv2d(ComputedConv2d):
     """A convolution with scaled weight standardisation.
 
     Each filter is shifted and scaled to mean 0 and variance 1 / fan-in, and multiplied by a learned `gain`,
-    initially 1. `weight` (O, I, H, W) is the parameter, and `standardised` returns the weight in use."""
+    initially 1. `weight` (O, I, size, size) is the parameter."""
 
     def __init__(self, c_in: int, c_out: int, size: int, stride: int = 1):
-        super().__init__(c_in, c_out, size, stride, padding=size // 2)
+        super().__init__(c_in, c_out, size, stride)
         self.gain = nn.Parameter(torch.ones(c_out, 1, 1, 1))
 
-    def standardised(self) -> Tensor:
-        """Return the weight in use, (O, I, H, W)."""
+    def computed(self) -> Tensor:
         variance, mean = torch.var_mean(self.weight, (1, 2, 3), correction=0, keepdim=True)
         fan_in = self.weight[0].numel()
         return (self.weight - mean) * (self.gain * (variance * fan_in).clamp(min=SMALLEST).rsqrt())
-
-    def forward(self, x: Tensor) -> Tensor:  # (B, I, H, W)
-        return self._conv_forward(x, self.standardised(), self.bias)  # (B, O, H/stride, W/stride)
 
 
 def unit_gain(activation: Activation) -> float:

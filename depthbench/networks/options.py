@@ -263,6 +263,16 @@ def complete(
     )
 
 
+def initial_scale(kind: str, blocks: int) -> float:
+    """Return the learned factor of each branch at the start of training, in a network of `blocks` blocks.
+
+    kind: a value of `learned_scale`. One number begins at 0 (Bachlechner et al. 2020, arXiv:2003.04887; De &
+    Smith 2020, arXiv:2002.10444), one per channel at a small value (Touvron et al. 2021, arXiv:2103.17239,
+    sec. 2)."""
+    of_channels = 0.1 if blocks <= 18 else 1e-5 if blocks <= 24 else 1e-6
+    return {"none": 1.0, "scalar": 0.0, "channels": of_channels}[kind]
+
+
 def survival_of(options: BuiltOptions, index: int, blocks: int) -> float:
     """Return the probability that block `index` of `blocks`, counted from 0, keeps its branch.
 

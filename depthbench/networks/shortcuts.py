@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from depthbench.networks.components import Gating, Scale, make_norm
+from depthbench.networks.options import initial_scale
 
 
 class PadShortcut(nn.Module):
@@ -190,12 +191,9 @@ class BranchScale(Scale):
     """The learned factor of a residual branch. The network sets its initial value."""
 
     def set_initial(self, blocks: int) -> None:
-        """Set the value at the start of training, in a network of `blocks` residual blocks.
-
-        One number begins at 0 (Bachlechner et al. 2020, arXiv:2003.04887; De & Smith 2020, arXiv:2002.10444),
-        one per channel at a small value (Touvron et al. 2021, arXiv:2103.17239, sec. 2)."""
-        of_channels = 0.1 if blocks <= 18 else 1e-5 if blocks <= 24 else 1e-6
-        nn.init.constant_(self.scale, of_channels if self.scale.dim() else 0.0)
+        """Set the value at the start of training, in a network of `blocks` residual blocks."""
+        kind = "channels" if self.scale.dim() else "scalar"
+        nn.init.constant_(self.scale, initial_scale(kind, blocks))
 
 
 def make_scale(kind: str, *shape: int) -> BranchScale:

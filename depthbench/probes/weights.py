@@ -6,7 +6,7 @@ from typing import Any, cast
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
-from depthbench.networks.layers import Layer
+from depthbench.networks.layers import ComputedConv2d, Layer
 
 Hook = Callable[[nn.Module, tuple[Any, ...], Any], None]
 
@@ -56,5 +56,7 @@ class StepWeights:
         if is_parametrized(layer, "weight"):
             computing = cast("nn.ModuleDict", layer.parametrizations)["weight"]
             add(computing, lambda module, inputs, output: follow(output))
+        elif isinstance(layer, ComputedConv2d):
+            add(layer.in_use, lambda module, inputs, output: follow(output))
         else:  # a hook of the older weight_norm or spectral_norm has computed it
             add(layer, lambda module, inputs, output: follow(cast("Tensor", module.weight)))

@@ -18,14 +18,14 @@ from depthbench.analysis.choice import choose, incomparable_costs
 from depthbench.analysis.classes import class_metrics, summarise_classes
 from depthbench.analysis.comparison import UNKNOWN, cautions, differences, differing, join_studies, studies_of
 from depthbench.analysis.frontier import Search, searched
-from depthbench.analysis.layers import by_layer, of_weighted_layers, summarise_responses
+from depthbench.analysis.layers import by_layer, of_weighted_layers, summarise_responses, with_zeros_by_design
 from depthbench.analysis.logged import history_with_batch_errors, with_batch_errors
 from depthbench.analysis.matching import match_twins
 from depthbench.analysis.missing import missing_runs
 from depthbench.analysis.reference import reproduction
 from depthbench.analysis.robustness import summarise_robustness
 from depthbench.analysis.summary import ERRORS, summarise
-from depthbench.analysis.theory import measured_rates
+from depthbench.analysis.theory import measured_rates, theory
 from depthbench.analysis.unmeasured import not_measured
 from depthbench.analysis.verdict import Verdicts, judge
 from depthbench.data.settings import Data
@@ -210,10 +210,19 @@ class Evidence(_OnlyFields):
         return measured_rates(self.runs, self.layers)
 
     @cached_property
+    def predicted(self) -> pd.DataFrame:
+        """Predictions for the gradient at initialisation (`analysis.theory.theory`)."""
+        return theory(self.runs, self.layers[self.layers["step"] == 0])
+
+    @cached_property
     def gradients(self) -> dict[str, pd.DataFrame]:
-        """Gradient norms by layer over the seeds (`analysis.layers.by_layer`), for each probe with values."""
-        measured = [name for name in GRADIENTS if name in self.layers and self.layers[name].notna().any()]
-        return {name: by_layer(self.layers, name) for name in measured}
+        """Gradient norms by layer over the seeds (`analysis.layers.by_layer` with by_design), for each probe
+        with values."""
+        layers = self.layers
+        measured = [name for name in GRADIENTS if name in layers and layers[name].notna().any()]
+        return {
+            name: with_zeros_by_design(by_layer(layers, name), layers, name, self.runs) for name in measured
+        }
 
     @cached_property
     def responses(self) -> pd.DataFrame:

@@ -87,6 +87,7 @@ def write_page(path: Path, out: Path, style: str = "page") -> Path:
         title=evidence.study["name"],
         subtitle=f"{evidence.study['data']['name']} · {sentences.statuses(runs, evidence.missing)}",
         sentences={
+            "gradients": sentences.zero_gradients(evidence.gradients, evidence.predicted),
             "layers": list(filter(None, [sentences.responses(evidence.responses)])),
             "published": _rates(evidence),
             "classes": sentences.weak_recalls(evidence.classes),

@@ -10,6 +10,7 @@ from depthbench.analysis.chance import NEAR
 from depthbench.analysis.classes import weak_classes
 from depthbench.analysis.comparison import is_significant
 from depthbench.analysis.rows import rows_of
+from depthbench.analysis.theory import BOUNDS
 from depthbench.analysis.verdict import LEAST_SEEDS
 from depthbench.report.tables.formatting import signed, significant
 from depthbench.text import listed
@@ -96,11 +97,36 @@ def rates(measured: pd.DataFrame) -> list[str]:
 def _rate(rows: pd.DataFrame, label: str, towards: str = "") -> str:
     """Write the rates of one network, and in brackets its `label`, if any, and the rates of theory."""
     predicted = rows["predicted"].dropna()
-    is_bound = (rows["kind"] == "batch_norm_limit").any()
-    theory = "theory of wide, fully connected layers: at most" if is_bound else "theory:"
+    kinds = set(rows["kind"])
+    theory = "theory of wide, fully connected layers:" if "batch_norm_limit" in kinds else "theory:"
+    theory += " at most" if kinds & set(BOUNDS) else ""
     notes = [label] * bool(label) + [f"{theory} {_range(predicted)}"] * bool(len(predicted))
     said = f" ({'; '.join(notes)})" if notes else ""
     return f"{_range(rows['mean'])} per {rows['per'].iloc[0]}{towards}{said}."
+
+
+def zero_gradients(tables: Mapping[str, pd.DataFrame], predicted: pd.DataFrame) -> list[str]:
+    """Say in which networks a gradient at initialisation is zero by design, and what theory predicts there.
+
+    `tables` is `Evidence.gradients`, and `predicted` is `analysis.theory.theory`. Empty if there are none."""
+    rows = [table[table["by_design"] & (table["step"] == 0)] for table in tables.values()]
+    networks = list(dict.fromkeys(network for each in rows for network in each["network"]))
+    if not networks:
+        return []
+    lines = [
+        f"At initialisation, the gradient of some layers of {listed(networks)} is exactly 0 by design: a "
+        "later factor starts at zero, as at the end of a zero-initialised branch, or a branch is dropped. No "
+        "gradient has vanished there."
+    ]
+    known = predicted[(predicted["kind"] == "shortcut") & predicted["network"].isin(networks)]
+    if len(known):
+        named = listed(list(dict.fromkeys(known["network"])))
+        lines.append(
+            f"In theory, the blocks of {named} begin as their shortcut. From block to block of a stage, the "
+            f"squared norm of the gradient is multiplied by {_range(known['predicted'])} towards the input "
+            f"({known['source'].iloc[0]})."
+        )
+    return lines
 
 
 def responses(summary: pd.DataFrame) -> str:

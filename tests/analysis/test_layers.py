@@ -4,6 +4,7 @@ import pytest
 
 from depthbench.analysis.layers import (
     KINDS,
+    START,
     by_layer,
     chosen_steps,
     fewer_seeds,
@@ -12,6 +13,7 @@ from depthbench.analysis.layers import (
     summarise_responses,
     thinned,
     was_not_measured,
+    with_zeros_by_design,
     zero_classifiers,
     zeros_by_design,
 )
@@ -120,7 +122,7 @@ def test_zeros_below_a_classifier_that_begins_at_zero_are_by_design():
     start = probed([0.0, 0.0, 0.0, 1.0])
     assert zeros_by_design(start, "probe").empty
     assert zeros_by_design(start, "probe", {"plain"})["layer"].tolist() == [1, 2, 3]
-    never = pd.concat([start, probed([0.0, 1.0, 1.0, 1.0], step=9)])
+    never = pd.concat([start, probed([0.0, 1.0, 1.0, 1.0], step=START + 1)])
     assert zeros_by_design(never, "probe", {"plain"})["layer"].tolist() == [2, 3]
 
 
@@ -149,11 +151,39 @@ def test_fewer_seeds_lists_depths_that_lack_probed_runs():
         (([1.0, 0.0, 2.0], [1.0, 0.0, 2.0]), None, [2]),
         (([1.0, 0.0, 2.0], [1.0, 0.3, 2.0]), ([1.0, 0.1, 2.0], [1.0, 0.1, 2.0]), []),  # in one seed alone
         (([1.0, 0.0, 2.0], [1.0, 0.0, 2.0]), ([1.0, 0.0, 2.0], [1.0, 0.0, 2.0]), []),  # a dead branch
+        (([1.0, 0.0, 2.0], [1.0, np.nan, 2.0]), ([1.0, 0.1, 2.0], [1.0, 0.1, 2.0]), [2]),
         (([0.0, 0.0, 2.0], [0.0, 0.0, 2.0]), ([1.0, 0.1, 2.0], [1.0, 0.1, 2.0]), []),  # vanished
     ],
 )
 def test_a_zero_is_by_design_if_the_gradient_passes_around_it_and_arrives_later(start, later, expected):
-    frames = [probed(*start)] + ([probed(*later, step=1)] if later else [])
+    frames = [probed(*start)] + ([probed(*later, step=START + 1)] if later else [])
     table = zeros_by_design(pd.concat(frames), "probe")
     assert table["layer"].tolist() == expected
     assert table["by_design"].all()
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({0: 0.0, 1: 0.0, 2: 0.1}, [0, 1]),  # the first layer of a branch of fixup
+        ({0: 0.0, 1: 0.0}, [0, 1]),  # too early to tell
+        ({0: 0.0, 1: 0.0, START + 1: 0.0}, []),
+        ({0: 0.0, START + 1: 0.0, START + 2: 0.1}, []),
+        ({0: 0.0, 1: 0.1, 2: 0.0, 3: 0.1}, [0]),
+        ({0: 0.1, 1: 0.0, 2: 0.1}, []),
+        ({1: 0.0, 2: 0.1}, []),
+    ],
+)
+def test_zeros_by_design_end_within_the_first_steps(values, expected):
+    frame = pd.concat([probed([1.0, value, 2.0], step=step) for step, value in values.items()])
+    zeros = zeros_by_design(frame, "probe")
+    assert zeros[["layer", "step"]].to_numpy().tolist() == [[2, step] for step in expected]
+
+
+def test_merged_layers_are_zero_by_design_if_all_zeros_among_them_are():
+    layers = pd.concat([probed([0.0, 0.0, 1.0, 0.0, 1.0, 1.0]), probed([1.0] * 6, step=1)])
+    runs = pd.DataFrame({"network": ["plain"], "family": ["plain"], "depth": 20})
+    table = with_zeros_by_design(by_layer(layers, "probe"), layers, "probe", runs)
+    assert table["by_design"].tolist() == [False, False, False, True, False, False] + [False] * 6
+    merged = thinned(table[table["step"] == 0], 3)
+    assert merged["by_design"].tolist() == [False, True, False]

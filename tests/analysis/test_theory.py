@@ -21,6 +21,7 @@ from depthbench.store.results import load_results
 from depthbench.store.study_store import StudyStore
 from tests.report.conftest import store_study, study_of
 
+TANH = {"init": "delta_orthogonal", "activation": "tanh"}
 LEAKS = {32: 0.994, 16: 0.977, 8: 0.921}  # map side in pixels -> leak of zero padding
 BATCH_NORM = {8: 1.788, 16: 1.590, 32: 1.522, 64: 1.493, 128: 1.480, 256: 1.473}
 
@@ -65,6 +66,8 @@ def test_the_depth_scale_is_where_the_squared_gradient_has_changed_e_fold():
     assert depth_scale(a_run("plain", norm="none", init="xavier")) == pytest.approx(1 / leaks, rel=1e-3)
     scaled = a_run("resnet_mlp", norm="none", branch_scale=0.5)  # 5/4 a block of two layers
     assert depth_scale(scaled) == pytest.approx(2 / math.log(1.25))
+    for unlimited in (a_run("rezero"), a_run("fixup"), a_run("plain", norm="none", **TANH)):
+        assert depth_scale(unlimited) == math.inf
     for unknown in (a_run("resnet"), a_run(activation="tanh"), a_run("mine")):
         assert math.isnan(depth_scale(unknown))
 
@@ -124,7 +127,7 @@ def test_only_the_branch_leaks_in_both_of_its_layers():
     assert prediction.predicted == pytest.approx(0.25 + 0.921**2, abs=2e-3)
 
 
-@pytest.mark.parametrize("family", ["resnet", "preresnet", "resnet_bottleneck", "resnet_mlp"])
+@pytest.mark.parametrize("family", ["resnet", "preresnet", "resnet_mlp", "wide_resnet"])
 def test_residual_with_batch_norm_has_a_power_and_no_rate(family):
     prediction = predict(a_run(family), "1")
     assert prediction.kind == "power"
@@ -151,7 +154,17 @@ def test_residual_with_batch_norm_has_a_power_and_no_rate(family):
         (a_run("resnet", gate="exclusive"), "1"),
         (a_run("resnet", order="norm_after_addition"), "1"),
         (a_run("resnet", shortcut="C"), "1"),
+        (a_run("resnet", shortcut="B"), "1"),
+        (a_run("resnet", activation="tanh"), "1"),
         (a_run("resnet", shortcut_scale=0.5), "1"),
+        (a_run("resnet_bottleneck"), "1"),
+        (a_run("resnext"), "1"),
+        (a_run("se_resnet"), "1"),
+        (a_run("diracnet", norm="none"), "1"),
+        (a_run("repvgg"), "1"),
+        (a_run("preplain", norm="none", activation="tanh"), "1"),
+        (a_run("preresnet", norm="none", **TANH), "1"),
+        (a_run("plain", init="delta_orthogonal"), "1"),  # with batch normalisation
         (a_run("resnet", survival=0.5), "1"),
         (a_run("plain"), "conv1"),
         (a_run(), "fc"),
@@ -254,10 +267,51 @@ def test_lines_are_those_of_initialisation():
     assert theory_lines(by_layer(layers, COLUMN), runs, layers).empty
 
 
-@pytest.mark.parametrize("options", [{"learned_scale": "scalar"}, {"learned_scale": "channels"}])
-def test_no_rate_is_predicted_for_branches_with_a_learned_scale(options):
-    assert predict(a_run("resnet_mlp", norm="none", **options), "1") is None
-    assert predict(a_run("plain_mlp", norm="none", **options), "1") is not None  # it has no effect there
+@pytest.mark.parametrize(
+    ("depth", "options"),
+    [
+        (8, {"learned_scale": "scalar", "order": "norm_after_addition"}),
+        (8, {"learned_scale": "scalar", "activation": "tanh"}),  # a second tanh changes the stream
+        (8, {"learned_scale": "scalar", "gate": "shortcut_only"}),
+        (8, {"learned_scale": "scalar", "shortcut_dropout": 0.5}),
+        (8, {"learned_scale": "scalar", "shortcut": "C"}),
+        (8, {"learned_scale": "scalar", "shortcut_scale": 0.0}),
+        (8, {"learned_scale": "channels"}),  # 0.1 of a branch with a norm, which amplifies what is small
+        (62, {"learned_scale": "channels"}),  # zeros of the stream become active
+        (62, {"learned_scale": "channels", "order": "full_pre", "survival": 0.5}),
+    ],
+)
+def test_no_rate_is_predicted_for_blocks_that_do_not_begin_as_their_shortcut(depth, options):
+    assert predict(a_run("resnet", depth=depth, **options), "1") is None
+
+
+@pytest.mark.parametrize(("shortcut", "rate"), [(1.0, 1), (0.5, 0.25)])
+def test_the_rate_of_blocks_that_begin_as_their_shortcut_is_the_square_of_its_scale(shortcut, rate):
+    for network, depth in (("rezero", 8), ("layerscale", 62)):
+        prediction = predict(a_run(network, depth=depth, shortcut_scale=shortcut), "1")
+        assert (prediction.kind, prediction.predicted, prediction.per) == ("shortcut", rate, "block")
+
+
+def test_small_branches_without_norm_add_the_square_of_their_scale():
+    learned = {"norm": "none", "learned_scale": "channels"}
+    assert predict(a_run("resnet_mlp", **learned), "1").predicted == pytest.approx(1.01)
+    assert predict(a_run("plain_mlp", **learned), "1").predicted == 1  # it has no effect there
+
+
+@pytest.mark.parametrize(
+    ("network", "depth", "sizes"),
+    [("vgg", 16, ["15x12", "7x6", "3x3", "1x1", "1x1"]), ("plain", 20, ["15x12", "8x6", "4x3"])],
+)
+def test_pooling_rounds_the_size_of_a_map_down_and_a_stride_up(network, depth, sizes):
+    run = a_run(network, norm="none", depth=depth, shape=(3, 15, 12))
+    predictions = [predict(run, str(stage)) for stage in range(1, len(sizes) + 1)]
+    assert [prediction.assumption.split("map ")[1] for prediction in predictions] == sizes
+
+
+def test_batch_norm_of_one_pixel_is_that_of_a_linear_map():
+    rates = [predict(a_run("plain", batch=16, shape=(1, 4, 4)), stage).kind for stage in "123"]
+    assert rates == ["batch_norm_limit", "batch_norm_limit", "batch_norm"]
+    assert predict(a_run("plain", batch=3, shape=(1, 4, 4)), "3") is None
 
 
 def test_the_stored_default_of_an_option_that_a_family_lacks_has_no_effect():

@@ -197,10 +197,10 @@ def test_recomputed_activations_change_no_bit_and_fused_kernels_little(name):
 def test_the_stages_of_a_structure_are_those_of_the_network(name):
     structure = NETWORKS[name].structure
     if structure is not None:
-        stages = {layer.stage for layer in weighted_layers(build(name))} - {"input", "conv1", "fc"}
+        stages = {layer.stage for layer in weighted_layers(build(name))} - {"input", "conv1", "dense", "fc"}
         assert stages == set(structure.halvings)
         network = build(name)
-        per_block = (shallowest(name) - 2) / len(network.blocks())
+        per_block = (shallowest(name) - structure.other_layers) / len(network.blocks())
         assert structure.layers_per_block == per_block
 
 

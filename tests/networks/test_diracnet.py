@@ -25,12 +25,12 @@ def test_it_is_the_identity_at_a_one_and_b_zero():
 
 def test_filters_of_the_weight_have_norm_b_whatever_the_weight():
     conv = layer(0, 0.1)
-    norms = conv.combined().flatten(1).norm(dim=1)
+    norms = conv.computed().flatten(1).norm(dim=1)
     torch.testing.assert_close(norms, torch.full((4,), 0.1, dtype=torch.float64))
-    before = conv.combined()
+    before = conv.computed()
     with torch.no_grad():
         conv.weight.mul_(7)
-    torch.testing.assert_close(conv.combined(), before)
+    torch.testing.assert_close(conv.computed(), before)
 
 
 def test_the_factors_begin_at_one_and_a_tenth_and_have_gradients():

@@ -15,7 +15,7 @@ def test_standardised_filters_have_mean_zero_and_variance_one_over_fan_in():
     layer = StandardisedConv2d(5, 7, 3).double()
     with torch.no_grad():
         layer.weight.mul_(3).add_(2)
-    weight = layer.standardised().flatten(1)
+    weight = layer.computed().flatten(1)
     torch.testing.assert_close(weight.mean(1), torch.zeros(7, dtype=torch.float64), rtol=0, atol=1e-12)
     torch.testing.assert_close(weight.var(1, correction=0), torch.full((7,), 1 / 45, dtype=torch.float64))
 

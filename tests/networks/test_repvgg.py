@@ -1,11 +1,14 @@
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from depthbench.networks import NETWORKS
 from depthbench.networks.cost import count_multiply_adds, count_parameters
 from depthbench.networks.layers import weighted_layers
 from depthbench.networks.repvgg import fold
+from depthbench.probes import PROBES
+from depthbench.probes.recorder import Recorder
 
 
 def trained_a_little(depth=14, **options):
@@ -58,3 +61,33 @@ def test_3x3_weights_are_those_of_the_plain_network():
     plain = NETWORKS["plain"](14, 3, 5)
     for own, other in zip(weighted_layers(network)[:-1], weighted_layers(plain)[:-1], strict=True):
         assert torch.equal(own.weighted.weight, other.weighted.weight)
+
+
+@pytest.mark.parametrize("is_folded", [False, True])
+def test_probes_measure_the_3x3_convolution_before_and_after_folding(is_folded):
+    """Before, z is the output of the 3x3 convolution alone; after, it is the sum of all branches."""
+    network = trained_a_little(8)
+    network = fold(network) if is_folded else network.train()
+    x, y = torch.randn(4, 3, 8, 8, dtype=torch.float64), torch.arange(4)
+    names = ("grad_norm_weight", "grad_norm_preact", "weight_norm", "response_std")
+    recorder = Recorder(network, {name: PROBES[name].load() for name in names})
+    with recorder:
+        F.cross_entropy(network(x), y).backward()
+        measured = recorder.values()
+    preactivations, responses, h = [], [], x
+    for layer in [network.stem, *network.blocks()]:
+        z = F.conv2d(h, layer.conv.weight, layer.conv.bias, layer.conv.stride, 1)
+        preactivations.append(z)
+        responses.append(z if is_folded else layer.norm(z))
+        total = responses[-1]
+        if not is_folded:
+            total = total + layer.pointwise_norm(layer.pointwise(h))
+            total = total + (layer.identity_norm(h) if layer.identity_norm else 0)
+        h = total.relu()
+    loss = F.cross_entropy(network.fc(h.mean((2, 3))), y)
+    weights = [layer.weighted.weight for layer in weighted_layers(network)[:-1]]
+    gradients = torch.autograd.grad(loss, weights + preactivations)
+    of_weights, of_preactivations = gradients[: len(weights)], gradients[len(weights) :]
+    for row, values in enumerate(zip(of_weights, of_preactivations, weights, responses, strict=True)):
+        expected = [value.norm() for value in values[:3]] + [values[3].std(correction=0)]
+        torch.testing.assert_close(measured[row], torch.stack(expected).detach(), rtol=1e-9, atol=1e-12)

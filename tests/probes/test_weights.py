@@ -4,10 +4,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.nn.grad import conv2d_weight
 from torch.nn.utils import parametrizations
 
+from depthbench.networks.layers import ComputedConv2d, current_weight, weighted_layers
 from depthbench.probes.recorder import Recorder
-from tests.probes.recording import ALL, labelled, recorded
+from tests.probes.recording import ALL, build, labelled, recorded
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")
@@ -46,6 +48,36 @@ def test_the_effective_weight_and_its_gradient_are_measured(parametrize, times, 
     z.square().sum().backward()
     assert values["weight_norm"] == pytest.approx(effective.detach().double().norm().item(), rel=1e-6)
     assert values["grad_norm_weight"] == pytest.approx(effective.grad.double().norm().item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("at_once", [False, True])
+@pytest.mark.parametrize("name", ["diracnet", "nf_resnet"])
+def test_the_weight_in_use_of_a_layer_that_computes_it_is_measured(name, at_once):
+    """Its gradient is the correlation of the input with the gradient of the output."""
+    network = build(name)
+    ends = {}
+
+    def keep(conv, inputs, z):
+        z.retain_grad()
+        ends[conv] = inputs[0].detach(), z
+
+    layers = [layer for layer in weighted_layers(network) if isinstance(layer.weighted, ComputedConv2d)]
+    assert len(layers) == {"diracnet": 6, "nf_resnet": 7}[name]
+    for layer in layers:
+        layer.weighted.register_forward_hook(keep)
+    recorder = Recorder(network, ALL, at_once)
+    with recorder:
+        F.cross_entropy(network(torch.randn(4, 3, 8, 8)), torch.arange(4)).backward()
+        rows = zip(recorder.rows, recorder.values().tolist(), strict=True)
+        values = {row.name: dict(zip(ALL, value, strict=True)) for row, value in rows}
+    for layer in layers:
+        x, z = ends[layer.weighted]
+        weight = layer.weighted.computed()
+        gradient = conv2d_weight(x, weight.shape, z.grad, layer.weighted.stride, 1)
+        expected = {"weight_norm": weight.norm().item(), "grad_norm_weight": gradient.norm().item()}
+        measured = {key: values[layer.name][key] for key in expected}
+        assert measured == pytest.approx(expected, rel=1e-5)
+        assert torch.equal(current_weight(layer), weight)
 
 
 def test_probing_does_not_change_a_parametrized_network():

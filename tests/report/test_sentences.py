@@ -53,6 +53,30 @@ def test_the_sentence_on_a_gradient_covers_all_stages(low, high, does):
     assert f"the gradient {does} at initialisation" in sentence
 
 
+def test_zeros_by_design_are_named_and_what_theory_predicts_there():
+    rows = [("rezero", 0, True), ("rezero", 1, False), ("resnet", 1, True), ("survival", 0, True)]
+    table = pd.DataFrame(rows, columns=["network", "step", "by_design"])
+    predicted = pd.DataFrame(
+        [("rezero", "shortcut", 1.0, "Paper"), ("layerscale", "shortcut", 1.0, "Paper")],
+        columns=["network", "kind", "predicted", "source"],
+    )
+    zero, theory = sentences.zero_gradients({"grad_norm_preact": table}, predicted)
+    assert zero.startswith(
+        "At initialisation, the gradient of some layers of rezero and survival is exactly 0"
+    )
+    assert theory.startswith("In theory, the blocks of rezero begin as their shortcut.")
+    assert theory.endswith("is multiplied by 1.00 towards the input (Paper).")
+    assert len(sentences.zero_gradients({"grad_norm_preact": table}, predicted[1:])) == 1
+    assert sentences.zero_gradients({"grad_norm_preact": table[1:3]}, predicted) == []
+    assert sentences.zero_gradients({}, predicted) == []
+
+
+def test_a_bound_is_not_an_expected_rate():
+    row = {"network": "a", "depth": 8, "n": 3, "mean": 0.98, "per": "layer", "predicted": 1}
+    (line,) = sentences.rates(pd.DataFrame([row | {"kind": "slope_limit"}]))
+    assert line.endswith("0.98 per layer towards the input (n = 3; theory: at most 1.00).")
+
+
 def test_what_networks_have_in_common_is_said_once():
     columns = ["network", "depth", "n", "mean", "per", "predicted", "kind"]
     rows = [

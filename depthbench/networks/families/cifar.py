@@ -1,6 +1,7 @@
 """CIFAR networks: 3x3 convolutions on 3 stages of maps (He et al. 2015, sec. 4.2), and their relatives."""
 
 from dataclasses import replace
+from typing import Any
 
 from depthbench.networks.families.common import NINE_N_PLUS_2, OPTIONS, SIX_N_PLUS_2, describe
 from depthbench.networks.family import DepthRule, Family, MemoryBound, Protocol, Structure
@@ -55,6 +56,12 @@ def cifar_depths(*, bottleneck: bool) -> DepthRule:
     return NINE_N_PLUS_2 if bottleneck else SIX_N_PLUS_2
 
 
+def cifar_structure(*, bottleneck: bool = False, **known: Any) -> Structure:
+    """Return the structure of a network with the stages of a CIFAR network. known: further fields."""
+    layers, halvings = 3 if bottleneck else 2, {"1": 0, "2": 1, "3": 2}
+    return Structure(halvings, layers_per_block=layers, has_one_width=not bottleneck, **known)
+
+
 def _twins(
     names: tuple[str, str], form: str, *, bottleneck: bool = False, order: str = "original"
 ) -> tuple[Family, Family]:
@@ -67,9 +74,7 @@ def _twins(
         cifar_depths(bottleneck=bottleneck),
         options={"residual": False, "bottleneck": bottleneck, "order": order},
         twin=names[1],
-        structure=Structure(
-            {"1": 0, "2": 1, "3": 2}, layers_per_block=3 if bottleneck else 2, has_one_width=not bottleneck
-        ),
+        structure=cifar_structure(bottleneck=bottleneck),
         protocols={"he2015-cifar": HE2015_CIFAR, "he2016-cifar": HE2016_CIFAR},
         memory=BOUND if is_bounded else None,
     )
@@ -99,6 +104,7 @@ SKIPINIT = describe(
     options={"residual": True, "order": "full_pre", "norm": "none", "learned_scale": "scalar"},
     matched="preplain and preresnet with norm = none have the same initial weights; it adds one number to "
     "each branch",
+    structure=cifar_structure(),
 )
 REZERO = describe(
     "cifar:CifarNet",
@@ -107,6 +113,7 @@ REZERO = describe(
     SIX_N_PLUS_2,
     options={"residual": True, "order": "act_before_addition", "learned_scale": "scalar"},
     matched="plain and resnet have the same initial weights; it adds one number to each branch",
+    structure=cifar_structure(),
 )
 LAYERSCALE = describe(
     "cifar:CifarNet",
@@ -116,4 +123,5 @@ LAYERSCALE = describe(
     options={"residual": True, "order": "full_pre", "learned_scale": "channels"},
     matched="preplain and preresnet have the same initial weights; it adds one number to each channel of a "
     "branch",
+    structure=cifar_structure(),
 )

@@ -1,5 +1,6 @@
 """Residual networks that Fixup initialises (Zhang et al. 2019)."""
 
+from depthbench.networks.families.cifar import cifar_structure
 from depthbench.networks.families.common import SIX_N_PLUS_2, WITHOUT_NORM, describe
 from depthbench.networks.options import Architecture
 
@@ -14,4 +15,5 @@ FIXUP = describe(
     matched="plain with norm = none has the same initial weights, except those that Fixup scales or sets to "
     "zero; it has a bias for each channel, fixup one for each layer",
     zero_classifier=True,
+    structure=cifar_structure(zero_branches=True),
 )

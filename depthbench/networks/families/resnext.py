@@ -1,6 +1,6 @@
 """Residual networks of grouped bottlenecks for CIFAR and ImageNet (Xie et al. 2017)."""
 
-from depthbench.networks.families.cifar import CIFAR_OPTIONS
+from depthbench.networks.families.cifar import CIFAR_OPTIONS, cifar_structure
 from depthbench.networks.families.common import NINE_N_PLUS_2, describe
 from depthbench.networks.families.imagenet import (
     BOTTLENECK_DEPTHS,
@@ -35,6 +35,7 @@ RESNEXT = describe(
     options={"residual": True, "bottleneck": True},
     matched="resnet_bottleneck has the same shape. No width of it has exactly as many parameters, because "
     "the 3x3 convolutions here have groups",
+    structure=cifar_structure(bottleneck=True),
 )
 RESNEXT_IMAGENET = describe(
     "resnext:ResNeXtImageNet",

@@ -1,6 +1,6 @@
 """Residual networks with squeeze-and-excitation (Hu et al. 2018)."""
 
-from depthbench.networks.families.cifar import CIFAR_OPTIONS
+from depthbench.networks.families.cifar import CIFAR_OPTIONS, cifar_structure
 from depthbench.networks.families.common import SIX_N_PLUS_2, describe
 from depthbench.networks.options import Architecture
 
@@ -17,4 +17,5 @@ SE_RESNET = describe(
     SIX_N_PLUS_2,
     options={"residual": True},
     matched="resnet, which has the same layers and initial weights without the gates",
+    structure=cifar_structure(),
 )

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from depthbench.networks.families.common import OPTIONS, describe
-from depthbench.networks.family import DepthRule
+from depthbench.networks.family import DepthRule, Structure
 from depthbench.networks.options import Architecture
 
 TUTORIAL_OPTIONS = Architecture(
@@ -21,6 +21,7 @@ TUTORIAL_CNN = describe(
     options={"residual": False},
     twin="tutorial_cnn_residual",
     fuses=False,
+    structure=Structure({"1": 0, "2": 1, "3": 2}, layers_per_block=2, other_layers=3, pools=True),
 )
 TUTORIAL_CNN_RESIDUAL = replace(
     TUTORIAL_CNN,

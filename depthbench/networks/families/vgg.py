@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from depthbench.networks.families.common import describe
-from depthbench.networks.family import DepthList
+from depthbench.networks.family import DepthList, Structure
 from depthbench.networks.options import Architecture
 
 VGG_OPTIONS = Architecture(
@@ -20,6 +20,7 @@ VGG_CONVOLUTIONS = {  # depth -> convolutions of each stage (Simonyan & Zisserma
     19: (2, 2, 4, 4, 4),
 }
 VGG_DEPTHS = DepthList(tuple(VGG_CONVOLUTIONS), goes_on=True)
+STRUCTURE = Structure({str(s + 1): s for s in range(5)}, layers_per_block=1, other_layers=3, pools=True)
 
 
 def vgg_convolutions(depth: int) -> tuple[int, ...]:
@@ -45,6 +46,7 @@ VGG = describe(
     matched="nothing: plain halves the map with strides and not by pooling, and has other widths. Compare "
     "errors at equal parameters or multiply-adds",
     depth_counts="the paper's three fully connected layers, in place of which there is one classifier",
+    structure=STRUCTURE,
 )
 VGG_IMAGENET = describe(
     "vgg:ImageNetVgg",
@@ -55,4 +57,5 @@ VGG_IMAGENET = describe(
     matched="nothing: most of its parameters are in the fully connected layers, which later networks lack. "
     "Compare errors at equal parameters or multiply-adds",
     smallest_side=32,
+    structure=STRUCTURE,
 )

@@ -1,6 +1,6 @@
 """Wide residual networks for CIFAR and ImageNet (Zagoruyko & Komodakis 2016)."""
 
-from depthbench.networks.families.cifar import CIFAR_OPTIONS
+from depthbench.networks.families.cifar import CIFAR_OPTIONS, cifar_structure
 from depthbench.networks.families.common import SIX_N_PLUS_4, describe
 from depthbench.networks.families.imagenet import (
     BOTTLENECK_DEPTHS,
@@ -29,6 +29,7 @@ WIDE_RESNET = describe(
     matched="preresnet of 2 layers less and k times the width has the same blocks. Its first convolution is "
     "k times as wide, and its shortcuts have no projections, which the depth of wide_resnet counts",
     depth_counts="convolutions with three projections, without the classifier",
+    structure=cifar_structure(other_layers=4),
 )
 WIDE_RESNET_IMAGENET = describe(
     "wide_resnet:WideImageNetResNet",

@@ -1,5 +1,6 @@
 """Gradient norms of all studies from input to output, one panel per network and depth."""
 
+from collections.abc import Sequence
 from functools import partial
 from itertools import product
 
@@ -7,10 +8,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from depthbench.analysis.layers import by_layer, of_weighted_layers, thinned
+from depthbench.analysis.layers import by_layer, of_weighted_layers, thinned, with_zeros_by_design
 from depthbench.analysis.rows import rows_of
 from depthbench.report.entries import ReportFigure
-from depthbench.report.evidence import Comparison
+from depthbench.report.evidence import Comparison, Evidence
 from depthbench.report.figures.gradient_by_layer import (
     MOST_LAYERS,
     QUANTITIES,
@@ -43,9 +44,11 @@ def draw(compared: Comparison, column: str) -> Figure | None:
     for study, width in zip(reversed(studies), palette.nested_widths(studies).values(), strict=True):
         study_lines[study]["linewidth"] = width
     steps_of = list(looks)
-    shown = layers[layers["step"].isin(looks)]
     table = pd.concat(
-        [by_layer(shown[shown["study"] == study], column).assign(study=study) for study in studies]
+        _of_study(compared.studies[study], layers[layers["study"] == study], column, steps_of).assign(
+            study=study
+        )
+        for study in studies
     )
     if len(studies) > palette.MOST_STUDIES:
         return _draw_each_study(table[table["step"] == steps[-1]], column, steps[-1])
@@ -91,6 +94,12 @@ def draw(compared: Comparison, column: str) -> Figure | None:
     note = "\n".join(filter(None, notes)) or None
     legends.legend_below(figure, handles + edge_handles(table), 4, note=note)
     return figure
+
+
+def _of_study(evidence: Evidence, layers: pd.DataFrame, column: str, steps: Sequence[int]) -> pd.DataFrame:
+    """Return `by_layer` of the gradient `column` at `steps`, with by_design. `layers`: those of the study."""
+    table = by_layer(layers[layers["step"].isin(steps)], column)
+    return with_zeros_by_design(table, layers, column, evidence.runs)
 
 
 def _draw_each_study(table: pd.DataFrame, column: str, step: int) -> Figure:

@@ -5,6 +5,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from depthbench.analysis.first_steps import first_steps
+from depthbench.analysis.layers import with_zeros_by_design
 from depthbench.report.entries import ReportFigure
 from depthbench.report.evidence import Evidence
 from depthbench.report.figures.gradient_by_layer import draw_line, edge_handles, seeds_note
@@ -21,7 +22,8 @@ def draw(evidence: Evidence) -> Figure | None:
     if any(column not in layers or not layers[column].notna().any() for column in ROWS):
         return None
     tables = {column: first_steps(layers, column) for column in ROWS}
-    table = tables["grad_norm_preact"]
+    gradient = "grad_norm_preact"
+    tables[gradient] = table = with_zeros_by_design(tables[gradient], layers, gradient, evidence.runs)
     steps = sorted(table["step"].unique())
     if len(steps) < 2:  # nothing has changed yet
         return None

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from depthbench.analysis.layers import chosen_steps, fewer_seeds, thinned, zero_classifiers, zeros_by_design
+from depthbench.analysis.layers import chosen_steps, fewer_seeds, thinned
 from depthbench.analysis.rows import rows_of
 from depthbench.analysis.theory import COLUMN as PREDICTED_COLUMN
 from depthbench.analysis.theory import theory_lines
@@ -34,8 +34,12 @@ THEORY: dict[
     "batch_norm": ("theory: BN, rate set by the batch size", (6, 1.5, 1.5, 1.5)),
     "batch_norm_limit": ("theory: BN, rate at most π/(π-1)", (9, 2)),
     "residual": ("theory: residual, rate set by scales and init", (3, 1, 1, 1, 1, 1)),
+    "layer": ("theory: rate set by init and activation", (2, 1)),
+    "slope_limit": ("theory: orthogonal with tanh, rate at most 1", (9, 2, 1.5, 2)),
+    "shortcut": ("theory: blocks begin as their shortcut", (6, 2, 2, 2)),
     "power": ("theory: residual with BN, norm of order 1/l", (1, 3)),
 }
+BY_DESIGN = "zero by design, as a later factor starts at zero or a branch is dropped"
 MOST_LAYERS = 300  # of a line; with more, the two layers of each block would blur into a band
 MOST_NETWORKS = 6  # with more, twins are far apart on the page: each is repeated behind the other
 # in ink on a casing of paper, as ink alone is lost on the line of a deep network
@@ -51,9 +55,7 @@ def draw(evidence: Evidence, column: str) -> Figure | None:
     networks = layout.networks_of(layers)
     steps = chosen_steps(layers, canvas.most_rows(len(networks)))
     table = evidence.gradients[column]
-    table = table[table["step"].isin(steps)].merge(
-        zeros_by_design(layers, column, zero_classifiers(runs)), how="left"
-    )
+    table = table[table["step"].isin(steps)]
     has_theory = column == PREDICTED_COLUMN and canvas.most_rows(len(networks)) > 1
     predicted = theory_lines(table if has_theory else table.iloc[:0], runs, layers)
     colours = palette.chosen_depth_colours(sorted(runs["depth"].unique()))
@@ -284,13 +286,12 @@ class Edge(NamedTuple):
 
 
 def edges(table: pd.DataFrame) -> list[Edge]:
-    """Return the edge marks of rows of `by_layer`, with a column `by_design` if it is known."""
+    """Return the edge marks of rows of `by_layer`, which have a column `by_design` if they are gradients."""
     zero = table["zeros"] > 0
     design = zero & table.get("by_design", pd.Series(False, table.index)).eq(True)
-    by_design = "zero by design, as a later factor starts at zero or a branch is dropped"
     return [
         Edge(table[zero & ~design], "zeros", 0.0, "v", "exactly zero in a seed"),
-        Edge(table[design], "zeros", 0.0, "v", by_design, is_hollow=True),
+        Edge(table[design], "zeros", 0.0, "v", BY_DESIGN, is_hollow=True),
         Edge(table[table["infinite"] > 0], "infinite", 1.0, "^", "infinite in a seed"),
         Edge(table[table["nans"] > 0], "nans", 1.0, "x", "not a number in a seed"),
         Edge(table[table["unmeasured"] > 0], "unmeasured", 0.0, "o", "not measured in a seed", True),

@@ -15,10 +15,10 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
-from depthbench.analysis.layers import thinned, zero_classifiers, zeros_by_design
+from depthbench.analysis.layers import thinned
 from depthbench.report.entries import ReportFigure
 from depthbench.report.evidence import Evidence
-from depthbench.report.figures.gradient_by_layer import QUANTITIES, thinned_note
+from depthbench.report.figures.gradient_by_layer import BY_DESIGN, QUANTITIES, thinned_note
 from depthbench.report.style import canvas, layout, legends, palette, tags, text
 from depthbench.report.style.norms import NormScale
 
@@ -27,6 +27,7 @@ NO_VALUE = "#c9c9c9"
 NOT_PROBED = "not probed"
 MARKED = {  # column of `by_layer` with the count of values without a colour -> name, hatch
     "zeros": ("exactly zero in a seed", "/////"),
+    "by_design": (BY_DESIGN, "\\\\\\"),
     "infinite": ("infinite in a seed", "+++++"),
     "nans": ("not a number in a seed", "xxxxx"),
     "unmeasured": ("not measured in a seed", "....."),
@@ -84,10 +85,6 @@ def draw(evidence: Evidence, column: str) -> Figure | None:
     bar.set_label(f"{unit},\ngeometric mean of {seeds}")
     cells = len(steps) * sum(counts.values())
     notes = []
-    if len(zeros_by_design(layers, column, zero_classifiers(evidence.runs))):
-        notes.append(
-            "A zero at step 0 is by design, as a later factor starts at zero or a branch is dropped."
-        )
     if len(parts) > shown.sum():
         kinds = "deepest depth" if len(places) == 1 else "shallowest and the deepest depth"
         why = ". The page shows all." if canvas.is_slide() and len(parts) <= MOST_PANELS else _too_many(parts)
@@ -106,7 +103,7 @@ def marked_handles(table: pd.DataFrame) -> list[Patch]:
     return [
         Patch(label=label, hatch=hatch, **HATCHED)
         for column, (label, hatch) in MARKED.items()
-        if table[column].any()
+        if (table[column].any() if column != "zeros" else (table["zeros"] * ~table["by_design"]).any())
     ]
 
 
@@ -156,7 +153,7 @@ def _describe(axes: Axes, part: pd.DataFrame, steps: list[int], *, name: str, un
     rows, columns = [f"{layer:g}" for layer in cells.index], [f", step {step}" for step in steps]
     kinds = _kinds(part, steps).to_numpy().ravel()
     values = [
-        MARKED[kind][0] if kind and value != 0 else value
+        MARKED[kind][0] if kind and (value != 0 or kind == "by_design") else value
         for kind, value in zip(kinds, cells.to_numpy().ravel().tolist(), strict=True)
     ]
     tags.describe(mesh, tags.Series(name, "layer", unit, ys=values, rows=rows, columns=columns))

@@ -2,6 +2,7 @@
 
 import pandas as pd
 
+from depthbench.analysis.theory import BOUNDS
 from depthbench.report.entries import ReportTable, Table
 from depthbench.report.evidence import Evidence
 from depthbench.report.tables.formatting import (
@@ -28,9 +29,7 @@ def rates_table(rates: pd.DataFrame) -> Table:
             "n": rates["n"],
             "predicted": [number(x, 1, 3) for x in rates["predicted"]],
             # a bound is not an expected value
-            "difference (%)": [
-                number(x, 1, 1) for x in rates["difference"].mask(rates["kind"] == "batch_norm_limit")
-            ],
+            "difference (%)": [number(x, 1, 1) for x in rates["difference"].mask(rates["kind"].isin(BOUNDS))],
             **{key: rates[key].astype(object).fillna("") for key in ("formula", "assumption")},
         }
     )
@@ -40,7 +39,8 @@ def rates_table(rates: pd.DataFrame) -> Table:
         "rate is above 1, and vanish if it is below 1. The measured rate comes from a straight line fitted "
         "to the logarithms of the norms in a stage. The table shows its geometric mean over n seeds."
         f"{interval_note(rates['n'])} Residual networks with batch normalisation and identity shortcuts are "
-        f"omitted, because their norm follows a power of the depth and has no rate.{_sources(rates)}"
+        "omitted, because their norm follows a power of the depth and has no rate. Stages in which a norm is "
+        f"0, as in branches that start at zero, are omitted too.{_sources(rates)}"
     )
     return Table(note, rates, without_empty_columns(shown))
 

@@ -1,5 +1,6 @@
 from depthbench.report.evidence import Comparison
 from depthbench.report.figures import COMPARISON_FIGURES
+from depthbench.report.figures.gradient_by_layer import BY_DESIGN
 from depthbench.report.style import points
 from tests.report.conftest import evidence_of
 from tests.report.looking import legend, panels
@@ -31,6 +32,17 @@ def test_there_is_a_panel_for_each_network_and_depth_and_no_empty_one(results):
         "resnet, depth 8",
     ]
     assert all(len(axes.lines) == 4 for axes in panels(figure))
+
+
+def test_zeros_by_design_are_told_from_others(results):
+    """They are known from the later steps, of which the figure shows the last one alone."""
+    layers = results.layers.copy()
+    at = (layers["layer"] == 3) & layers["step"].isin([0, 1])
+    layers.loc[at, "grad_norm_preact"] = 0.0
+    evidence = evidence_of(results._replace(layers=layers))
+    labels = legend(FIGURE.load().draw(Comparison({"a": evidence, "b": evidence_of(results)})))
+    assert BY_DESIGN in labels
+    assert "exactly zero in a seed" not in labels
 
 
 def test_more_than_six_lines_are_split_by_step(results):

@@ -1,5 +1,6 @@
 import pytest
 
+from depthbench.report.figures.gradient_by_layer import BY_DESIGN
 from depthbench.report.style import points
 from tests.report.looking import draw as draw_figure
 from tests.report.looking import legend, note, panels
@@ -48,6 +49,15 @@ def test_values_that_a_log_axis_cannot_show_are_marked(results):
     layers.loc[at, "grad_norm_preact"] = 0.0
     figure = draw(results._replace(layers=layers))
     assert "exactly zero in a seed" in legend(figure)
+
+
+def test_zeros_by_design_are_told_from_others(results):
+    layers = results.layers.copy()
+    at = (layers["layer"] == 19) & (layers["depth"] == 20) & layers["step"].isin([0, 1])
+    layers.loc[at, "grad_norm_preact"] = 0.0
+    labels = legend(draw(results._replace(layers=layers)))
+    assert BY_DESIGN in labels
+    assert "exactly zero in a seed" not in labels
 
 
 @pytest.mark.parametrize("steps", [[0], [199], []])

@@ -70,10 +70,14 @@ def test_without_a_measurement_at_initialisation_there_is_no_theory(results):
 
 
 def test_every_kind_of_theory_fits_on_the_paper(tmp_path):
+    orthogonal = {"norm": "none", "init": "delta_orthogonal"}
     kinds = {
         "he": {"of": "plain_mlp", "options": {"norm": "none"}},
         "xavier": {"of": "plain_mlp", "options": {"norm": "none", "init": "xavier"}},
         "residual": {"of": "resnet_mlp", "options": {"norm": "none"}},
+        "layer": {"of": "plain_mlp", "options": orthogonal},
+        "slope_limit": {"of": "plain_mlp", "options": orthogonal | {"activation": "tanh"}},
+        "shortcut": {"of": "resnet_mlp", "options": {"learned_scale": "scalar"}},
     }
     networks = (*kinds, "plain_mlp", "plain", "resnet")
     study = study_of(networks=networks, depths=(8, 14), seeds=(0,), variants=kinds)
@@ -86,7 +90,15 @@ def test_every_kind_of_theory_fits_on_the_paper(tmp_path):
     assert {label for label, _ in THEORY.values()} <= set(legend(figure))
     assert stays_on_paper(figure)
     sources = note(figure).replace("\n", " ")
-    for source in ("1502.01852", "Glorot & Bengio 2010", "1902.08129", "2002.10444", "variances of shortcut"):
+    for source in (
+        "1502.01852",
+        "Glorot & Bengio 2010",
+        "1902.08129",
+        "2002.10444",
+        "variances of shortcut",
+        "1806.05393",
+        "2003.04887",
+    ):
         assert sources.count(source) == 1, source
 
 

@@ -5,6 +5,8 @@ import pandas as pd
 import pytest
 from matplotlib.colors import to_hex
 
+from depthbench.report.figures import gradient_heatmap
+from depthbench.report.figures.gradient_by_layer import BY_DESIGN
 from depthbench.report.style import canvas, points
 from tests.report.looking import described_points, draw, legend, note, panel, panels
 
@@ -82,15 +84,23 @@ def test_a_zero_is_described_as_zero(results):
     assert described_points(points.collect(figure)[0])[0][2:] == ["1, step 0", 0]
 
 
-def test_zeros_by_design_are_named(results):
+@pytest.mark.parametrize("layers_per_cell", [1, 2])
+def test_zeros_by_design_are_told_from_others(results, monkeypatch, layers_per_cell):
+    """Layer 3 of resnet has no gradient at the first two steps, layer 6 of plain has none at the last one."""
+    monkeypatch.setattr(gradient_heatmap, "MOST_LAYERS", 20 // layers_per_cell)
     layers = results.layers.copy()
-    at = (layers["layer"] == 3) & (layers["network"] == "resnet") & (layers["step"] == 0)
-    layers.loc[at, "grad_norm_preact"] = 0.0
-    text = note(draw("heatmap_preact", results._replace(layers=layers)))
-    assert (
-        "A zero at step 0 is by design, as a later factor starts at zero or a branch is dropped."
-        in text.replace("\n", " ")
-    )
+    starts = (layers["layer"] == 3) & (layers["network"] == "resnet") & layers["step"].isin([0, 1])
+    layers.loc[starts, "grad_norm_preact"] = 0.0
+    figure = draw("heatmap_preact", results._replace(layers=layers))
+    assert BY_DESIGN in legend(figure)
+    assert "exactly zero in a seed" not in legend(figure)
+    figure.draw_without_rendering()
+    cells = [point for series in points.collect(figure) for point in described_points(series)]
+    assert sum(cell[3] == BY_DESIGN for cell in cells) == 2 * 3  # steps and depths
+    ends = (layers["layer"] == 6) & (layers["network"] == "plain") & (layers["step"] == layers["step"].max())
+    layers.loc[ends, "grad_norm_preact"] = 0.0
+    labels = legend(draw("heatmap_preact", results._replace(layers=layers)))
+    assert {BY_DESIGN, "exactly zero in a seed"} <= set(labels)
 
 
 def test_a_slide_shows_the_ends_of_few_networks_and_the_deepest_of_many(results):
