@@ -1,5 +1,6 @@
 """Paths, URLs and names as users write them."""
 
+import errno
 import os
 import re
 import unicodedata
@@ -16,8 +17,8 @@ RESERVED = r"(?i)(con|prn|aux|nul|com\d|lpt\d) *(\..*)?"  # devices on Windows
 def expand(path: str | Path) -> Path:
     """Return `path` with `~` and `~user` replaced by home directories.
 
-    Raises BadInput for an unknown user, for a character that no file name can have, and for a name that
-    cannot be stored because it is not UTF-8."""
+    Raises BadInput for an unknown user, for a character that no file name can have, for a name that cannot be
+    stored because it is not UTF-8, and for one that is too long."""
     if "\0" in str(path):
         raise BadInput(f"path {str(path)!r}: contains a NUL character; remove it")
     try:
@@ -30,6 +31,11 @@ def expand(path: str | Path) -> Path:
     for whole in (str(path), os.path.abspath(expanded)):  # the working directory counts as well
         if not is_text(whole):
             raise BadInput(f"path {readable(whole)}: its bytes are not UTF-8; rename the file or folder")
+    try:
+        os.lstat(expanded)
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise BadInput(f"path {str(path)[:40]}...: is too long for the file system") from None
     return expanded
 
 

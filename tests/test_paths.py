@@ -18,6 +18,7 @@ def test_a_home_directory_is_expanded(monkeypatch, tmp_path):
         ("~nosuchuser/x", "there is no user nosuchuser; write ./~nosuchuser for a file"),
         ("caf\udce9", "path caf\ufffd: its bytes are not UTF-8; rename the file or folder"),
         ("a\0b", r"path 'a\x00b': contains a NUL character; remove it"),
+        ("a" * 5000, f"path {'a' * 40}...: is too long for the file system"),
     ],
 )
 def test_a_path_that_no_file_can_have_is_refused(path, message):

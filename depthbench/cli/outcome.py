@@ -152,6 +152,8 @@ def _failure_line(plan: Plan, failures: list[dict[str, Any]], total: int) -> str
     where = f"; see {shown(trace)}" if trace.exists() else ""
     runs = f"{len(failures)} of {total} runs"
     statuses = {row["status"] for row in failures}
+    if statuses == {"not stored"}:
+        where = "; rerun this command to train them"
     if len(statuses) == 1:
         return f"{runs} {statuses.pop()}: {first_names([row['run_id'] for row in failures])}{reason}{where}"
     names = first_names([f"{row['run_id']} {row['status']}" for row in failures])

@@ -33,9 +33,11 @@ def store_failure(store: RunStore, record: Record, error: BaseException) -> None
     """Store `record`, which says that a run failed, and the traceback. Nothing is stored if the disk is full.
 
     A run that is finished, but could not be pushed to its URL, stays finished. The next command pushes it."""
-    with contextlib.suppress(OSError):
-        text = readable("".join(traceback.format_exception(error)))
+    text = readable("".join(traceback.format_exception(error)))
+    try:
         (store.path / ERRORS).write_text(text, encoding="utf-8")
+    except OSError:
+        forget_failure(store)  # nobody is sent to an empty file
     is_finished = False
     with contextlib.suppress(BadInput):  # a record of another format
         is_finished = store.is_finished()

@@ -246,6 +246,8 @@ def _sort_runs(runs: Iterable[Run], store: StudyStore) -> _Stored:
             continue
         todo.append(run)
         record = run_store.read()
-        if record is not None and record.is_finished:
-            notes.append(f"{run.run_id}: its tables cannot be read, so it is trained again")
+        if record is None and run_store.record_file.exists():
+            notes.append(f"{run.run_id}: run.json is damaged, so it is trained again")
+        elif record is not None and record.is_finished:
+            notes.append(f"{run.run_id}: its tables are damaged, so it is trained again")
     return _Stored(tuple(finished), by_cost(todo), tuple(notes))

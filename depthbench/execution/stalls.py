@@ -8,7 +8,7 @@ from depthbench.events import Alive, Event
 
 SHORTEST_STALL = 300.0  # seconds without progress that are allowed by default, however short the steps
 STALLED_STEPS = 10  # a run has stalled after this many times its longest step without progress
-SECONDS_TO_STOP = 8.0  # seconds that a run always has for a step and saving, after Ctrl-C
+SECONDS_TO_STOP = 6.0  # seconds that a run always has for a step and saving, after Ctrl-C
 
 
 @dataclass

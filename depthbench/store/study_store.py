@@ -45,6 +45,8 @@ INDEX, UNDECIDED = ".index.json", ".undecided.json"  # files next to study.toml
 MERGING = ".merging"  # a folder for copies of runs (store/merge.py)
 JOIN_SECONDS = 60.0
 """Seconds to wait for others that join a shared directory. Each takes milliseconds."""
+SILENT_SECONDS = 2.0
+"""Seconds to wait for them before saying so."""
 
 
 def _check_loaded(study_file: Path, plugin: Path) -> None:
@@ -350,8 +352,15 @@ class StudyStore:
 
     def _acquire(self, seconds: float = 0.0) -> None:
         """Lock the directory. Raises filelock.Timeout if another process keeps it locked for `seconds`."""
-        lock = filelock.FileLock(self.path / LOCK, timeout=seconds)
-        lock.acquire()
+        lock = filelock.FileLock(self.path / LOCK, timeout=min(seconds, SILENT_SECONDS))
+        try:
+            lock.acquire()
+        except filelock.Timeout:
+            if seconds <= SILENT_SECONDS:
+                raise
+            line = f"{self.location}: waiting up to {seconds:.0f} s for another depthbench that writes to it"
+            print(f"depthbench: {single_line(line)}", file=sys.stderr)
+            lock.acquire(timeout=seconds)
         self._locks.append(lock)
         self._locked_inode = self._lock_inode()
 

@@ -485,7 +485,7 @@ def test_a_truncated_table_makes_that_run_again(copied):
     run = ["run", "--depths", "8,14", "--seeds", "1", "--steps", "10", "--name", "small", *SMALL]
     code, printed, _ = invoke(*run, "--results", copied.parent)
     assert code == 0
-    assert "its tables cannot be read, so it is trained again" in printed
+    assert "its tables are damaged, so it is trained again" in printed
     assert "[1/1] plain-8 seed 0 done" in printed
     assert file.read_bytes() == whole
 

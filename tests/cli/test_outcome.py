@@ -106,7 +106,8 @@ def test_the_first_failure_is_explained(plan, console, capsys, drawn):
 def test_a_run_that_was_never_stored_has_failed(plan, console, capsys, drawn):
     made = plan()
     store(made, ["done"])
-    assert failure_line(made, console, capsys) == f"1 of 2 runs not stored: {made.todo[1].run_id}"
+    line = f"1 of 2 runs not stored: {made.todo[1].run_id}; rerun this command to train them"
+    assert failure_line(made, console, capsys) == line
 
 
 def test_a_failure_that_could_not_be_stored_is_reported(plan, console, capsys, drawn):

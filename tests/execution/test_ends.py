@@ -1,6 +1,8 @@
+import errno
 import shutil
+from pathlib import Path
 
-from depthbench.execution.ends import store_end
+from depthbench.execution.ends import ERRORS, store_end, store_failure
 from depthbench.store.run_store import RunStore
 
 
@@ -26,3 +28,19 @@ def test_an_end_that_cannot_be_stored_is_reported(tiny, tmp_path):
     (tmp_path / "file").touch()
     event = store_end(RunStore(tmp_path / "file" / run.run_id), run, "failed", "its process was killed")
     assert (event.status, event.reason) == ("failed", "its process was killed")
+
+
+def test_a_traceback_that_does_not_fit_on_the_disk_leaves_no_file(tiny, tmp_path, monkeypatch):
+    (run,) = tiny(grid={"network": ["plain"]}).runs()
+    store = RunStore(tmp_path / run.run_id)
+    store.path.mkdir()
+    record = store_end(store, run, "interrupted").record
+
+    def fill(file, text, encoding):
+        file.touch()
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_text", fill)
+        store_failure(store, record, RuntimeError("wrong shape"))
+    assert not (store.path / ERRORS).exists()

@@ -87,3 +87,16 @@ def test_a_plan_has_the_training_mode_of_each_run(tiny, tmp_path):
 def test_a_plan_takes_keywords_only(tiny, tmp_path):
     with pytest.raises(TypeError, match="positional"):
         Plan(tiny())
+
+
+def test_a_damaged_record_is_named_and_its_run_is_trained_again(tiny, tmp_path):
+    study = tiny(grid={"network": ["plain"]})
+    plan = make_plan(study, Execution(tmp_path, device="cpu"))
+    (run,) = plan.todo
+    with plan.store.opened(study, plan.data_hash):
+        store = plan.store.run(run.run_id)
+        store.path.mkdir(parents=True)
+        store.record_file.write_text("null")
+    again = make_plan(study, Execution(tmp_path, device="cpu"))
+    assert again.todo == (run,)
+    assert f"{run.run_id}: run.json is damaged, so it is trained again" in again.notes

@@ -263,8 +263,9 @@ def test_a_level_to_reach_joins_a_margin_set_earlier(stored, tiny):
     assert store.study().verdict.model_dump() == {"margin": 2.0, "reach": 5.0}
 
 
-def test_a_shared_directory_is_locked_only_while_a_study_joins(stored, tiny, monkeypatch):
+def test_a_shared_directory_is_locked_only_while_a_study_joins(stored, tiny, monkeypatch, capsys):
     monkeypatch.setattr(study_store, "JOIN_SECONDS", 0.1)
+    monkeypatch.setattr(study_store, "SILENT_SECONDS", 0.05)
     store, study = stored
     first, second, alone = (StudyStore(store.path) for _ in range(3))
     with (
@@ -284,6 +285,7 @@ def test_a_shared_directory_is_locked_only_while_a_study_joins(stored, tiny, mon
         first.opened(study, "hash", shared=True),
     ):
         pytest.fail("it must not open")
+    assert f"{store.path}: waiting up to 0 s for another depthbench that writes" in capsys.readouterr().err
 
 
 def test_a_study_that_another_process_writes_for_the_first_time_is_no_foreign_directory(tiny, tmp_path):
