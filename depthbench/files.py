@@ -36,7 +36,7 @@ def atomic(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def _naming(path: Path) -> Iterator[None]:
-    """Make an OSError name `path` instead of a temporary file next to it or nothing, as for a full disk."""
+    """Make an OSError name `path`, also if it names a temporary file or, as for a full disk, no file."""
     try:
         yield
     except OSError as error:
@@ -74,9 +74,9 @@ def remove_partial_files(folder: Path) -> None:
 
 
 def read_regular(path: Path) -> bytes:
-    """Return the content of a file of results, which anyone may have made.
+    """Return the content of a results file, which may come from anyone.
 
-    Raises OSError for what is not a regular file: a pipe would wait forever, and a device may have no end."""
+    Raises OSError for anything but a regular file: a pipe can block forever, and a device may have no end."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):

@@ -19,7 +19,7 @@ STRICT = ConfigDict(strict=True, allow_inf_nan=False)
 NONE = "none"
 """The value of a study file that stands for None, which TOML lacks."""
 SPELLS_NONE = BeforeValidator(lambda value: None if value == NONE else value)
-"""A mark on a type whose values include None, which is spelled NONE."""
+"""Marks a type whose values include None, which is spelled NONE."""
 REQUIRED = inspect.Parameter.empty
 """The default of an option that must be set."""
 
@@ -191,6 +191,6 @@ def _explain(error: ValidationError, key: str) -> str:
 
 
 def _position(errors: Sequence[ErrorDetails]) -> str:
-    """Return where in a list the first value is that is wrong, in words. "" if it is in no list."""
+    """Return in words the position of the first wrong value in a list. "" if it is in no list."""
     places = [place for place in errors[0]["loc"] if isinstance(place, int)]
     return f" at position {places[0] + 1}" if places else ""

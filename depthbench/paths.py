@@ -99,9 +99,9 @@ def problem_of_name(name: str) -> str | None:
 
 
 def confusable(name: str, known: Iterable[str]) -> str | None:
-    """Return the known name that is another one than `name` but the same file on many disks, or None.
+    """Return a known name that differs from `name` but means the same file on many disks, or None.
 
-    These disks do not tell upper from lower case, or the two ways of writing an accented letter."""
+    These disks do not distinguish upper from lower case, or the two ways of encoding an accented letter."""
     folded = _folded(name)
     return next((other for other in known if other != name and _folded(other) == folded), None)
 

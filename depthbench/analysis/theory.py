@@ -204,8 +204,9 @@ def _shortcut(structure: Structure, options: Mapping[str, Any], scale: float) ->
 
     The Jacobian of such a block is s times the identity, whatever is in the branch. So the gradient at the
     stream is s times that of the block after it (Bachlechner et al. 2020). A ReLU after the addition
-    changes nothing, because x is the output of a ReLU itself. In branches of a factor of exactly 0, there is
-    no gradient to compare this with. The rates of stages with a small factor are measured there."""
+    changes nothing, because x is the output of a ReLU itself. If the factor is exactly
+    0, some gradients in the branches are 0, so there is no measured rate to compare with. If it is small,
+    there is one."""
     keeps = options["order"] in WITHOUT_NONLINEARITY
     keeps |= (options["order"], options["activation"], scale) == ("original", "relu", 0)
     is_changed = options["gate"] != "none" or options["shortcut_dropout"] > 0 or options["shortcut"] == "C"

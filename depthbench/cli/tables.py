@@ -110,9 +110,9 @@ def summary_table(rows: list[dict[str, Any]], title: str) -> Table:
 
 
 def plan_table(cost: "PlanCost") -> Table:
-    """Return a table with a line per network and depth of what a plan costs.
+    """Return a table of what a plan costs, with a line per network and depth.
 
-    Depths that were chosen for their cost are in the order of their cost."""
+    If the depths were chosen for their cost, the lines are sorted by cost."""
     smallest, largest = cost.batch_sizes[0], cost.batch_sizes[-1]
     batch = f"{smallest}" if smallest == largest else f"{smallest} to {largest}"
     title = f"{_cell(cost.study)}: {cost.steps} steps at batch {batch}, on {cost.device}"

@@ -22,9 +22,9 @@ from depthbench.study.model import Run, Study
 from depthbench.text import listed
 
 SHALLOWEST, DEEPEST = 8, 200  # layers, where a paper lists none; the smallest CIFAR ResNet has 8
-LEVELS = 3  # costs, for each of which every network gets a depth
+LEVELS = 3  # number of costs; every network gets a depth for each, if it has one
 FACTORS = (4, 2)  # each cost is this many times the one before
-MOST_RISE = 32  # of the first cost over the lowest cost of any network; else a costly one would raise all
+MOST_RISE = 32  # limit of first cost / lowest cost; otherwise one costly network would raise all costs
 SIMILAR = math.sqrt(2)  # costs that differ by less than this factor are similar
 
 
@@ -45,8 +45,8 @@ class Ladder:
     def nearest(self, cost: float) -> int:
         """Return the depth with the nearest cost, as a ratio.
 
-        Few networks are counted, and none of far higher cost, because a count builds a network: the position
-        in the list is doubled until the cost is reached, and then interpolated, as costs are about linear."""
+        Each count builds a network. To need few counts, and none of far higher cost, the position in the list
+        is doubled until the cost is reached. Then it is interpolated, because costs are about linear."""
         low, high = -1, 0  # positions: the cost of `low` is below `cost`, and that of `high` is not
         while high < len(self.depths) and self.cost_of(self.depths[high]) < cost:
             low, high = high, min(2 * high + 1, max(high + 1, len(self.depths) - 1))
@@ -124,7 +124,7 @@ def depths_to_choose_from(rule: DepthRule | DepthList) -> list[int]:
 
 
 def _counting(run: Run, footprint: ImageFootprint) -> Callable[[int], int]:
-    """Return the function that counts the multiply-adds of the network of `run` at another depth.
+    """Return a function that counts the multiply-adds of the network of `run` at another depth.
 
     It raises BadInput if the network is that of a plug-in and fails there."""
 
@@ -148,11 +148,11 @@ def _choose(ladders: Sequence[Ladder], image: str) -> DepthChoice:
     depths: dict[str, tuple[int, ...]] = {}
     reasons: dict[Cell, str] = {}
     lowest = [
-        f"{ladder.network} (depth {ladder.depths[0]})" for ladder in ladders if ladder.lowest == costs[0]
+        f"{ladder.network} at depth {ladder.depths[0]}" for ladder in ladders if ladder.lowest == costs[0]
     ]
     notes = [
         f"auto: depths of about {listed(words)} multiply-adds per image of {image}; the first is the "
-        f"lowest of {listed(lowest)}"
+        f"cost of {listed(lowest)}"
     ]
     for ladder in ladders:
         chosen = ladder.similar(costs)
@@ -170,8 +170,8 @@ def _choose(ladders: Sequence[Ladder], image: str) -> DepthChoice:
 def choose_costs(ladders: Sequence[Ladder]) -> tuple[float, ...]:
     """Return LEVELS costs for which the networks have as many depths of similar cost as possible.
 
-    The first is the lowest cost of one of the networks that have several depths. Of equally good choices, the
-    one with the lowest first cost is taken, and then the one with the largest of FACTORS."""
+    The first is the lowest cost of one of the networks that have several depths. Among equally good
+    choices, the lowest first cost wins, then the largest of FACTORS."""
     ordered = sorted(ladders, key=lambda ladder: ladder.lowest)
     several = [ladder.lowest for ladder in ordered if len(ladder.depths) > 1] or [ordered[0].lowest]
     firsts = [first for first in several if first <= MOST_RISE * several[0]]
@@ -200,8 +200,8 @@ def _closest(ladder: Ladder, costs: Sequence[float]) -> tuple[int, float]:
 def _note(ladder: Ladder, costs: Sequence[float], missing: Sequence[str]) -> str:
     """Say that a network has no depth for the `missing` of `costs`."""
     if len(missing) < len(costs):
-        depths = f"{ladder.depths[0]} to {ladder.depths[-1]}"
-        return f"{ladder.network} has no depth of about {listed(missing)}, from {depths} layers"
+        depths = f"{ladder.depths[0]} and {ladder.depths[-1]}"
+        return f"{ladder.network} has no depth of about {listed(missing)} between {depths} layers"
     depth, cost = _closest(ladder, costs)
     own = ladder.cost_of(depth)
     places = {ladder.depths[-1]: "deepest", ladder.depths[0]: "shallowest"}

@@ -92,7 +92,7 @@ def make_plan(
 
     Reads the images, after downloading or decoding them if necessary, but writes nothing to the results
     directory. Raises BadInput for anything that cannot be used. If `executes` is false, the plan is only
-    costed, which a cluster cannot be, and stored results that the study cannot join count as absent."""
+    costed. Then a cluster is refused, and stored results that the study cannot join count as absent."""
     device = choose_device(execution)
     check_settings(study, execution, device)
     if not executes:

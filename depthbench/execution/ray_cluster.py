@@ -45,9 +45,10 @@ _own: list[str] = []
 
 @contextlib.contextmanager
 def connected(execution: Execution) -> Iterator[None]:
-    """Connect to the cluster of --address or RAY_ADDRESS, or start one of this machine. Leave it at the end.
+    """Connect to the cluster of --address or RAY_ADDRESS, or start one on this machine.
 
-    If this process is connected to a cluster already, that one is used. Raises BadInput if this fails."""
+    Disconnects at the end. If this process is connected to a cluster already, that one is used. Raises
+    BadInput if this fails."""
     ray = import_ray()
     if ray.is_initialized():
         yield
@@ -161,7 +162,7 @@ def slots(plan: Plan) -> int:
 
 
 def nodes() -> list[dict[str, Any]]:
-    """Return what Ray knows of each node of the connected cluster."""
+    """Return what Ray knows about each live node of the connected cluster."""
     import ray
 
     return [node for node in ray.nodes() if node["Alive"]]

@@ -12,7 +12,7 @@ import warnings
 from itertools import pairwise
 
 POLL_SECONDS = 0.5
-SAVING_SECONDS = 4.0  # that a process has for saving its runs after its parent has died
+SAVING_SECONDS = 4.0  # time for a process to save its runs after its parent has died
 PR_SET_PDEATHSIG = 1  # <sys/prctl.h>
 
 
@@ -29,7 +29,7 @@ def end_with_parent(grace: float, parent: int) -> None:
     leads = os.getpgrp() == os.getpid()
     if sys.platform == "linux" and not grace and not leads:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:  # it died before
+        if os.getppid() != parent:  # the parent died earlier
             os.kill(os.getpid(), signal.SIGKILL)
         return
     if os.getppid() != parent:
@@ -90,6 +90,6 @@ def _watch(parent: int, grace: float) -> None:
 
 
 def _kill(process: int, leads: bool) -> None:
-    """Kill a process or, if it leads a group, the group. It can have ended."""
+    """Kill a process or, if it leads a group, the group. Does nothing if it has ended."""
     with contextlib.suppress(ProcessLookupError):
         (os.killpg if leads else os.kill)(process, signal.SIGKILL)

@@ -271,7 +271,7 @@ def check_depths(subject: Subject, depths: list[int]) -> None:
 
 
 def _differs(subject: Subject, depth: int, key: tuple[Any, ...]) -> bool:
-    """Return whether the network of a depth exists and is another one than that of `key`."""
+    """Return whether the network of a depth exists and differs from that of `key`."""
     try:
         return _identity(subject, depth) != key
     except BadInput:
@@ -279,7 +279,7 @@ def _differs(subject: Subject, depth: int, key: tuple[Any, ...]) -> bool:
 
 
 def _identity(subject: Subject, depth: int) -> tuple[Any, ...]:
-    """Return what tells the networks of two depths apart."""
+    """Return what distinguishes the networks of two depths."""
     network = subject.build(depth)
     shapes = tuple((name, tuple(p.shape)) for name, p in network.named_parameters())
     with naming(subject, depth):

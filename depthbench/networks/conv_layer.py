@@ -1,4 +1,4 @@
-"""A convolution, norm and activation, of which networks without residual blocks consist."""
+"""The convolution, norm and activation that networks without residual blocks repeat."""
 
 from torch import Tensor, nn
 
@@ -22,5 +22,5 @@ class ConvLayer(nn.Module):
         return self.respond(self.norm, self.activation, self.conv(x))
 
     def as_layer(self, name: str, stage: str) -> Layer:
-        """Return the weighted layer. name: that of this module in its network."""
+        """Return the weighted layer. name: the name of this module in its network."""
         return Layer(f"{name}.conv", stage, self.conv, response_of(self.conv, self.norm))

@@ -85,7 +85,7 @@ class Structure:
     """The layers outside of the blocks, as the depth counts them."""
 
     pools: bool = False
-    """Whether pooling halves the maps, which rounds down, and not a stride, which rounds up."""
+    """Whether the maps are halved by pooling, which rounds down, instead of by a stride, which rounds up."""
 
     zero_branches: bool = False
     """Whether the last layer of each residual branch begins at zero."""

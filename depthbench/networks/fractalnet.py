@@ -42,12 +42,12 @@ class ColumnChoice(nn.Module):
             self.weights = (torch.arange(self.columns, device=device) == column) * is_global
 
     def restore(self, statistics: Sequence[Tensor], before: Sequence[Tensor]) -> None:
-        """Give running statistics their values from `before` the step if all joins use one column in it."""
+        """Reset running statistics to their values `before` the step if all its joins use one column."""
         if self.weights is None:
             return
         is_global = self.weights.any()
         for now, earlier in zip(statistics, before, strict=True):
-            now.data.copy_(torch.where(is_global, earlier, now))  # autograd need not know of it
+            now.data.copy_(torch.where(is_global, earlier, now))  # hidden from autograd
 
     def of_join(self, first: int, device: torch.device) -> Tensor | None:
         """Return the weights (inputs,) of a join of the columns from `first` on; None to weigh all equally.

@@ -22,7 +22,7 @@ NORMS = (
 
 
 class ComputedConv2d(nn.Conv2d):
-    """A convolution that multiplies with a weight computed from its parameter `weight` and from others.
+    """A convolution whose weight is computed from its parameter `weight` and from other parameters.
 
     (B, I, H, W) -> (B, O, H/stride, W/stride). Probes measure the weight in use. A subclass overrides
     `computed`."""
@@ -104,7 +104,7 @@ def current_weight(layer: Layer) -> Tensor:
 def weight_parameters(module: nn.Module) -> list[nn.Parameter]:
     """Return the parameters that the weight of a layer consists of or is computed from.
 
-    Of a ComputedConv2d, it is the parameter `weight` alone, without the factors of its filters."""
+    For a ComputedConv2d, this is the parameter `weight` alone, without the factors of its filters."""
     weight = leaf_weight(module)
     if weight is not None:
         return [weight]

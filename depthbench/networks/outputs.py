@@ -10,7 +10,7 @@ def logits_of(output: Any) -> Tensor:
     """Return the logits (B, num_classes) in the output of a network.
 
     They are the output itself, its entry or attribute `logits`, or the first of several outputs in a tuple,
-    list or dict, as networks with auxiliary heads have them. Raises TypeError for any other output."""
+    list or dict, as in networks with auxiliary heads. Raises TypeError for any other output."""
     if isinstance(output, Tensor):
         return output
     logits = output.get("logits") if isinstance(output, Mapping) else getattr(output, "logits", None)

@@ -54,9 +54,9 @@ class StepHooks:
         self._responses = probes_of(uses.probes, "response")
         self._outputs: dict[int, _Output] = {}  # by the address of the storage
         self.transformed: set[nn.Module] = set()
-        """Modules that were called in a transformation."""
+        """Modules that were called in a transformation of torch.func."""
         self.handles: list[RemovableHandle] = []
-        """What removes the hooks of the step. Empty outside a step."""
+        """The handles that remove the hooks of the step. Empty outside a step."""
 
     @property
     def counts_calls(self) -> bool:

@@ -1,4 +1,4 @@
-"""The order in which a network uses its layers. It numbers layers that the network does not name itself."""
+"""The order of use, which numbers the layers of a network without `weighted_layers()`."""
 
 from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING
@@ -17,13 +17,13 @@ class OrderOfUse:
     """The order in which forward passes first use `layers`.
 
     A layer that a pass uses for the first time, e.g. after stochastic depth skipped it, comes right after the
-    layer that this pass used before it. Layers that were never used come last, as they are registered."""
+    layer that this pass used before it. Layers that were never used come last, as registered."""
 
     def __init__(self, layers: Sequence[Layer]):
         self._layers = list(layers)
         self._known: list[int] = []  # indices into layers
-        self._pass: dict[int, None] = {}  # those of the current step, in the order of their first calls
-        self._gradients: dict[int, None] = {}  # and in the order in which their weights get gradients
+        self._pass: dict[int, None] = {}  # indices used in the current step, in the order of first calls
+        self._gradients: dict[int, None] = {}  # the same, in the order in which weights get gradients
 
     @property
     def order(self) -> list[int]:
@@ -31,7 +31,7 @@ class OrderOfUse:
         return [*self._known, *sorted(set(range(len(self._layers))) - set(self._known))]
 
     def numbered(self) -> tuple[list[Layer], list[int]]:
-        """Return all layers as they are registered, with their stages, and the number of each, from 1."""
+        """Return all layers, in the order of registration, with stages, and their numbers, from 1."""
         layers, numbers = list(self._layers), [0] * len(self._layers)
         order = self.order
         in_order = staged([layers[index] for index in order])
@@ -40,7 +40,7 @@ class OrderOfUse:
         return layers, numbers
 
     def hooks(self, is_repeated: Callable[[], bool]) -> list[RemovableHandle]:
-        """Add hooks that follow the calls and the gradients of the layers in a step. Forget the step before.
+        """Add hooks that follow the calls and gradients of layers in a step. Forget the previous step.
 
         is_repeated: whether a call repeats an earlier one, to compute activations again."""
         self._pass, self._gradients = {}, {}
@@ -65,10 +65,10 @@ class OrderOfUse:
         return handles
 
     def end_pass(self) -> bool:
-        """Take over the order of a step after its backward pass. Return whether anything new is known.
+        """Learn the order of a step after its backward pass. Return whether the known order changed.
 
-        A weight that was used without a call of its layer has the place that the backward pass shows: it gets
-        its gradient just after the layer that follows."""
+        The backward pass shows the place of a weight that was used without a call of its layer: the weight
+        gets its gradient just after the layer that follows it."""
         before = list(self._known)
         called = list(self._pass)
         parameters = {id(p) for index in called for p in self._layers[index].weight_parameters}

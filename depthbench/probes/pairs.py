@@ -11,7 +11,7 @@ from depthbench.probes.uses import Key
 
 
 class Pairs:
-    """The first tensors of the pairs, which are kept from step to step, and the values of one step."""
+    """The first tensor of each pair, kept from step to step, and the values of one step."""
 
     def __init__(self, probes: Mapping[str, Probe]):
         self._of_gradients = probes_of(probes, "weight_gradients")
@@ -34,7 +34,7 @@ class Pairs:
         self._earlier = None
 
     def earlier(self) -> dict[str, Tensor]:
-        """Return the gradients of the step before, by layer. Later steps cannot get them.
+        """Return the gradients of the previous step, by layer. Later steps cannot get them.
 
         They are taken when they are needed, so a step that is interrupted earlier can be repeated."""
         if self._earlier is None:
@@ -44,7 +44,7 @@ class Pairs:
     def compare(self, weights: Mapping[int, Tensor], names: Sequence[str]) -> None:
         """Measure the pairs of gradients, and keep the weights for the probes of the update.
 
-        weights: layer -> its weight, with a gradient. names: those of all layers."""
+        weights: layer -> its weight, with a gradient. names: the names of all layers."""
         for name, probe in self._of_gradients.items():
             for index, weight in weights.items():
                 before = self.earlier().get(names[index])

@@ -91,5 +91,5 @@ class Probe:
 
 
 def probes_of(probes: Mapping[str, Probe], target: Target) -> dict[str, Probe]:
-    """Return those of `probes` that measure a target."""
+    """Return the `probes` that measure `target`."""
     return {name: probe for name, probe in probes.items() if probe.of == target}

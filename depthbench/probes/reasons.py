@@ -26,7 +26,7 @@ def reasons_of_layers(
     measured: Collection[Key],
     reason: Callable[[int], str],
 ) -> dict[str, str]:
-    """Return name of a layer -> why one of `probes`, which are of layers, was not measured.
+    """Return layer name -> why one of `probes` was not measured in this layer.
 
     reason: a function of the number of the layer, for reasons other than EARLIER."""
     reasons = {}
@@ -40,7 +40,7 @@ def reasons_of_layers(
 def reasons_of_selected(
     selected: Mapping[int, Selected], measured: Collection[Key], transformed: Collection[nn.Module]
 ) -> dict[str, str]:
-    """Return name of a module or parameter -> why a probe that selects it did not measure it.
+    """Return name of module or parameter -> why a probe that selects it did not measure it.
 
     transformed: the modules that were called in a transformation."""
     reasons = {}

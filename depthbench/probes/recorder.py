@@ -70,7 +70,7 @@ class Recorder:
     If each of `ranks` processes has a part of the batch, `gather` returns the whole tensor of parts (B, ...),
     and probes measure that. The backward pass must start from `ranks` times this part's share of the loss,
     whose mean over the processes is the loss, and weights must have averaged gradients. `whole` replaces this
-    rule: it returns the dL/dz to measure from that of this process."""
+    rule: it maps the dL/dz of this process to the one to measure."""
 
     def __init__(
         self,
@@ -90,8 +90,8 @@ class Recorder:
         self.rows = rows_of(self.layers, others, each_use)
         """The meaning of the rows of `values`: layers, their single uses, selected modules and parameters.
 
-        A probed step shows the order in which a network uses layers that it does not name itself. Their rows
-        then get other numbers and stages."""
+        If the network has no `weighted_layers()`, a probed step shows the order of its layers. The rows then
+        get other numbers and stages."""
         self.selected = dict(enumerate(others, len(self.rows) - len(others)))
         """Row -> the module or parameter that probes select."""
         self._order = None if hasattr(network, "weighted_layers") else OrderOfUse(self.layers)
@@ -171,7 +171,7 @@ class Recorder:
         return values
 
     def layer_order(self) -> list[str]:
-        """Return the names of the layers in their order of use as far as it is known, for a checkpoint."""
+        """Return the names of the layers in the order of use, as far as known, for a checkpoint."""
         return [] if self._order is None else self._order.state()
 
     def restore_layer_order(self, names: Sequence[str]) -> None:

@@ -66,7 +66,7 @@ def rows_of(
 ) -> list[Row]:
     """Return a row for each layer, `uses` rows of single uses of each, and a row for each of `others`.
 
-    numbers: those of the layers, from 1, if they are in another order than depth."""
+    numbers: the numbers of the layers, from 1. None: `layers` are sorted by depth."""
     numbers = range(1, len(layers) + 1) if numbers is None else numbers
     rows = [Row(number, layer.name, layer.stage) for number, layer in zip(numbers, layers, strict=True)]
     rows += [

@@ -12,7 +12,7 @@ from torch import Tensor
 from depthbench.probes.probe import OF_WEIGHTS, Probe
 
 Key: TypeAlias = tuple[int, str]
-"""The number of a row, and a probe."""
+"""The index of a row, and a probe."""
 
 
 @dataclass
@@ -67,7 +67,7 @@ class StepUses:
         self.calls: Counter[int] = Counter()
         """Row of a layer -> its calls in the forward pass, if a probe measures dL/dz or responses."""
         self.closed: set[int] = set()
-        """Rows that are not measured any more in this step."""
+        """Rows that are no longer measured in this step."""
         self.first = 0
         """The number of the first use in this step. Earlier ones are not measured."""
         self._numbers = count()
@@ -155,7 +155,7 @@ class StepUses:
     def values_of_each(
         self, processes: Sequence[Mapping[Key, Uses]], layers: int, each_use: int
     ) -> dict[Key, Tensor]:
-        """Return the values of the first uses of each layer, which have rows of their own after the layers.
+        """Return the values of the first uses of each layer, which have their own rows after the layers.
 
         The n-th uses in all processes are one use of the whole batch."""
         measured = {}

@@ -1,4 +1,4 @@
-"""Which network and depth a study recommends, and which cost least for their error, in sentences."""
+"""Sentences on the recommended network and depth, and on the lowest errors for their cost."""
 
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
@@ -79,7 +79,7 @@ def pareto(table: pd.DataFrame, incomparable: Collection[str] = ()) -> list[str]
     error = ERRORS[table["error"].iloc[0]]
     first = (
         f"Lowest {error} for their multiply-adds: {listed([*shown, *more])}. Brackets give multiply-adds per "
-        "image, the mean error with its standard error, and the seeds whose errors alone say the same."
+        "image, the mean error with its standard error, and in how many seeds the same holds."
     )
     others = [
         f"Lowest for their {COSTS[cost]}: {_names(table[table[f'front_{cost}']].sort_values(cost), front)}."

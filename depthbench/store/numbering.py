@@ -12,14 +12,14 @@ from depthbench.probes.columns import SELECTED_BY, USE
 if TYPE_CHECKING:
     import pandas as pd
 
-GIVEN = ["layer", "stage"]  # columns of a layer that the order decides
+GIVEN = ["layer", "stage"]  # columns that depend on the order of layers
 
 
 def numbered_alike(layers: "pd.DataFrame", rows: Sequence[Mapping[str, Any]]) -> "pd.DataFrame":
     """Return `Results.layers` with one number and stage for each layer of a network and depth.
 
-    If runs with the same layers differ, those of the run with the highest seed hold, because seeds are mostly
-    added later. Networks of depthbench are left as they are. `rows` are those of `read_runs`."""
+    If runs with the same layers differ, the numbers of the highest seed are used, because higher seeds are
+    mostly trained later. Networks of depthbench are left as they are. `rows` are those of `read_runs`."""
     own = [row["run_id"] for row in rows if not _is_ours(row)]
     candidates = layers[layers["run_id"].isin(own)] if own and len(layers) else layers.iloc[:0]
     if candidates.empty:

@@ -34,15 +34,15 @@ def conflicts(stored: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
 
 
 def check_names(networks: Iterable[str], stored: Iterable[str], location: object) -> None:
-    """Raise BadInput if a network cannot join stored runs, because files of another one would be its own.
+    """Raise BadInput if the runs of a network would have the same file names as stored runs of another.
 
-    That is so on disks that do not tell upper from lower case."""
+    Many disks do not distinguish upper from lower case."""
     stored = list(stored)
     for name in networks:
         if name not in stored and (other := confusable(name, stored)) is not None:
             raise BadInput(
-                f"{location} holds runs of {other}, whose file names are those of {name} on many disks: use "
-                "another name for the network"
+                f"{location} holds runs of {other}, which has the same file names as {name} on many disks: "
+                "use another name for the network"
             )
 
 

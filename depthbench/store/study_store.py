@@ -61,7 +61,7 @@ class StudyStore:
 
     For a URL it is a mirror. `fetch` brings it up to date, and everything that is stored is pushed.
 
-    flags: those that name another directory, for messages."""
+    flags: the flags that choose another directory, for messages."""
 
     def __init__(self, path: str | Path, flags: str = "--results or --name"):
         self.flags = flags

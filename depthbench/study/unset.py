@@ -1,4 +1,4 @@
-"""The value "unset" of a study file and of --set, which gives a key its default back."""
+"""The value "unset" of a study file and of --set, which resets a key to its default."""
 
 from collections.abc import Collection, Mapping
 from typing import Any, TypeGuard
@@ -6,7 +6,7 @@ from typing import Any, TypeGuard
 from depthbench.schema import Section
 
 UNSET = "unset"
-KEPT = ("name", "plugins")  # keys outside of sections that have no default to go back to
+KEPT = ("name", "plugins")  # keys outside of sections without a default
 
 
 def is_unset(value: Any) -> TypeGuard[str]:
@@ -20,7 +20,7 @@ def without_unset(
     """Return the tables of a study without the keys whose value is "unset".
 
     Unknown keys are kept, so that the study reports them. study: declares the keys outside of sections.
-    tables: the known keys of each section, with those of a table in a section below `section.key`."""
+    tables: the known keys of each section; a table within a section has the key `section.key`."""
     kept = {}
     for key, value in values.items():
         if is_unset(value) and key in study.model_fields and key not in KEPT:

@@ -51,7 +51,7 @@ class Processes(Team):
         return group
 
     def close(self) -> None:
-        """Close the connections, also while messages are on their way.
+        """Close the connections, even while messages are in transit.
 
         Destroying a group of NCCL would wait for a message that may never be answered. If the group were
         kept, NCCL would end this process once that message has timed out."""

@@ -78,7 +78,7 @@ class Records:
         self._pending.append(_Pending(row, numbers, read))
 
     def number(self, rows: Sequence[Row]) -> None:
-        """Let `rows`, which are the same ones with other numbers and stages, hold for all steps."""
+        """Replace the numbers and stages of the rows, for all steps. `rows` are otherwise the same."""
         self._rows_probed = list(rows)
 
     def add_probed(self, step: int, values: Tensor, is_measured: np.ndarray | None = None) -> None:

@@ -51,7 +51,7 @@ class LossScale:
         return wide / self.value.to(gradient.device)
 
     def whole(self, gradient: Tensor) -> Tensor:
-        """Return dL/dz of the mean loss over the processes from that of the scaled loss of this one."""
+        """Return dL/dz of the mean loss over processes, given dL/dz of the scaled loss of this process."""
         unscaled = self.unscaled(gradient)
         return unscaled if self._ranks == 1 else unscaled / self._ranks
 
@@ -94,7 +94,7 @@ class LoopRecorder(Recorder):
         self._task = -1  # the backward pass that will measure at its end
 
     def numbered_as(self, layers: "pd.DataFrame") -> list[Row]:
-        """Return the rows, numbered from now on as in a stored table of this run."""
+        """Number the rows as in a stored table of this run, and return them."""
         self.restore_layer_order(stored_order(layers, self.probes))
         return self.rows
 

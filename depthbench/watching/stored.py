@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 
 class StoredRun:
-    """The record and the rows of a run. In a process that does not open it, nothing is stored.
+    """The record and the rows of a run. Only a process that opens the run stores it.
 
-    numbered_as: returns the rows of the run, numbered as in a stored layers.parquet of it. ranks: the
+    numbered_as: returns the rows of the run, numbered as in its stored layers.parquet. ranks: the
     processes that train together. started: when the run began, by time.perf_counter."""
 
     def __init__(

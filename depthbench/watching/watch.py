@@ -78,8 +78,8 @@ def watch(
     - depth: depth of the network. Default: its number of weighted layers. The four projections of a module of
       attention count once.
     - seed: distinguishes runs of the same network and depth.
-    - steps: planned number of updates, if known. The last step is then probed as well. A run that makes more
-      says so, and its record has the number that it made.
+    - steps: planned number of updates, if known. The last step is then probed as well. If the run makes more,
+      a message says so, and the record has the actual number.
     - probes: names from `depthbench list probes`. Default: the four that `depthbench run` measures, too.
     - probe_steps: steps to probe. Default: 0, 1, 2, 5, 10, 20, 50, ...
     - every: also probe every N steps.

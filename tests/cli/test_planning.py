@@ -13,7 +13,7 @@ from depthbench.study.file import load_study
 
 @pytest.fixture
 def announce(tmp_path, monkeypatch):
-    """Return a function that prints a plan and returns the text, and whether steps were timed."""
+    """Return a function that prints a plan and returns its text and whether steps were timed."""
 
     def run(depth, backend="local", done=0, **console):
         timed = []

@@ -52,7 +52,7 @@ def test_the_nearest_depth_is_found_without_counting_far_more_expensive_ones():
 
 
 def test_the_nearest_cost_is_the_one_with_the_smallest_ratio():
-    """55 is 1.375 times 40 and 80 is 1.45 times 55, although it is nearer as a difference to neither."""
+    """57 is nearer to 80 as a ratio (1.40 against 1.43) but nearer to 40 as a difference."""
     assert ladder("any", [4, 8]).nearest(55) == 4
     assert ladder("any", [4, 8]).nearest(57) == 8
     assert ladder("any", [4, 8]).similar([55, 300]) == {4: 55}
@@ -112,9 +112,9 @@ def test_networks_get_depths_of_similar_cost_at_the_size_of_the_images(choose, d
     lowest, missing = notes
     assert lowest == (
         "depths of about 13.0 M, 26.0 M and 52.1 M multiply-adds per image of 1x8x8; the first is "
-        "the lowest of vgg (depth 11)"
+        "the cost of vgg at depth 11"
     )
-    assert missing == "resnet has no depth of about 52.1 M, from 8 to 200 layers"
+    assert missing == "resnet has no depth of about 52.1 M between 8 and 200 layers"
     assert choose("resnet", "densenet_bc", "vgg")[0] == study
 
 

@@ -106,7 +106,7 @@ def test_a_process_whose_parent_is_dead_before_it_watches_dies_at_once(leads, gr
     sender.close()
     wait_for_death(receiver.recv())
     with pytest.raises(EOFError):
-        receiver.recv()  # it has not come further
+        receiver.recv()  # it died before it sent more
 
 
 def guarded(started):

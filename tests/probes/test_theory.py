@@ -97,7 +97,7 @@ def test_a_delta_orthogonal_convolution_has_no_leak(options, rate):
 
 
 def test_orthogonal_weights_and_tanh_never_enlarge_a_gradient_and_come_near_to_keeping_it():
-    """The later a stage, the smaller the responses, and the nearer to 1 the slope of tanh."""
+    """Later stages have smaller responses, where the slope of tanh is closer to 1."""
     measured = at_initialisation("plain", 38, 8, norm="none", init="delta_orthogonal", activation="tanh")
     rates = [rate_of(*measured, stage=stage) for stage in "123"]
     assert [(row["kind"], row["predicted"]) for row in rates] == [("slope_limit", 1)] * 3
@@ -176,12 +176,12 @@ ZERO_BRANCHES = [
 
 @pytest.mark.parametrize(("network", "options"), ZERO_BRANCHES)
 def test_the_gradient_is_equal_in_front_of_all_blocks_that_begin_as_their_shortcut(network, options):
-    """Those of one stage; a block that changes the shape is the first of its stage."""
+    """The first block of each stage is left out, because it changes the shape."""
     family, depth = NETWORKS[network], {6: 26, 9: 29, 2: 10}[NETWORKS[network].depths.step]
     depth += family.depths.offset - 2
     torch.manual_seed(0)
     built = family(depth, family.in_channels(IMAGES), width=4, **options)
-    torch.nn.init.normal_(built.fc.weight)  # that of fixup begins at 0
+    torch.nn.init.normal_(built.fc.weight)  # the classifier of fixup begins at 0
     inputs = []
 
     def keep(block, arguments):
@@ -206,7 +206,7 @@ def test_the_gradient_is_equal_in_front_of_all_blocks_that_begin_as_their_shortc
     ("depth", "options", "kind"), [(62, {}, "shortcut"), (38, {"norm": "none"}, "residual")]
 )
 def test_small_scales_of_branches_keep_the_gradient(depth, options, kind):
-    """They are 1e-6 at depth 62 and 0.1 at depth 38, whose rate is at most 1.01."""
+    """Scales are 1e-6 at depth 62 and 0.1 at depth 38, so rates are at most 1.01."""
     measured = at_initialisation("layerscale", depth, 8, seeds=4, **options)
     for stage in "123":
         row = rate_of(*measured, stage=stage)

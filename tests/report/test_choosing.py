@@ -82,7 +82,7 @@ def test_pareto_optimal_networks_are_named_with_their_uncertainty():
     assert first == (
         "Lowest validation error for their multiply-adds: wide 4 (8.0 k, 7.17 ± 2.59 %, 3 of 3 seeds) and "
         "plain 20 (40.0 k, 6.00 ± 1.53 %, 1 of 3 seeds). Brackets give multiply-adds per image, the mean "
-        "error with its standard error, and the seeds whose errors alone say the same."
+        "error with its standard error, and in how many seeds the same holds."
     )
     assert others == "Lowest for their parameters: the same. Lowest for their time: the same."
     runs["parameters"] = runs["parameters"].where(runs["network"] == "plain", 1e6)

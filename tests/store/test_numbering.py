@@ -70,6 +70,6 @@ def test_runs_that_agree_or_have_other_layers_are_left_as_they_are(tmp_path, stu
 
 
 def test_networks_of_depthbench_are_not_looked_at():
-    layers = pd.DataFrame({"run_id": ["r"]})  # without the columns that a look would need
+    layers = pd.DataFrame({"run_id": ["r"]})  # without the columns that would be read
     assert numbered_alike(layers, [{"run_id": "r", "family": "plain"}]) is layers
     assert numbered_alike(pd.DataFrame(), [{"run_id": "r", "family": "mine"}]).empty

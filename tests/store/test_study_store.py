@@ -86,7 +86,7 @@ def test_a_network_whose_files_another_one_would_replace_cannot_join(stored, tin
     )
     with store.opened(first, "hash"):
         write_run(store, next(first.runs()))
-    with pytest.raises(BadInput, match="holds runs of bare, whose file names are those of Bare on many"):
+    with pytest.raises(BadInput, match="holds runs of bare, which has the same file names as Bare on many"):
         store.check(other, "hash")
 
 

@@ -1,4 +1,4 @@
-"""Runs that `depthbench.watch` stores: equal to depthbench's own, and true about how they ended."""
+"""Runs that `depthbench.watch` stores equal depthbench's own, and record how they ended."""
 
 import json
 import math
@@ -428,7 +428,7 @@ def test_a_model_that_is_nested_too_deeply_is_refused_in_one_line(path):
 def test_networks_whose_names_differ_only_in_case_cannot_share_a_directory(path):
     network = build()
     depthbench.watch(network, path, name="my-net").close()
-    with pytest.raises(BadInput, match=r"holds runs of my-net, whose file names are those of My-Net on many"):
+    with pytest.raises(BadInput, match="holds runs of my-net, which has the same file names as My-Net on"):
         depthbench.watch(network, path, name="My-Net")
 
 

@@ -40,7 +40,7 @@ def list_(
     If plug-ins or installed packages can extend the list, it also shows
     where each entry comes from: built in, a package, or a file. The options
     of a plug-in's networks are listed with the settings. The value `unset`
-    (`--set lr=unset`) gives a setting its default back.
+    (`--set lr=unset`) resets a setting to its default.
 
     Examples:
 

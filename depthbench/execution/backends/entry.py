@@ -19,7 +19,7 @@ class BackendEntry(Entry):
     connect: Any = field(default=None, kw_only=True)
     """`"module:function"` or a function of a plan that returns a context manager, in which the backend is
     connected to its cluster. It is entered before anything is written, and raises BadInput if the cluster
-    cannot train the plan. Entered again inside of itself, it uses the same connection. None: no cluster."""
+    cannot train the plan. Nested contexts share one connection. None: no cluster."""
 
     prepare: Any = field(default=None, kw_only=True)
     """`"module:function"` or a function `(plan, display) -> plan` that completes the plan before the first
@@ -34,7 +34,7 @@ class BackendEntry(Entry):
     of the machine."""
 
     def connected(self, plan: Any) -> AbstractContextManager[None]:
-        """Return a context in which the cluster is connected that trains what is left of `plan`."""
+        """Return a context with a connection to the cluster that trains the rest of `plan`."""
         if self.connect is None or not plan.todo:
             return contextlib.nullcontext()
         context: AbstractContextManager[None] = Entry(self.connect)(plan)

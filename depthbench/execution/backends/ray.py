@@ -52,7 +52,7 @@ def check(execution: Execution) -> None:
 
 @contextlib.contextmanager
 def connected(plan: Plan) -> Iterator[None]:
-    """Be connected to the cluster. Raises BadInput if that fails, or if it can never train the plan."""
+    """Connect to the cluster. Raises BadInput if that fails, or if it can never train the plan."""
     with connected_to(plan.execution):
         if is_own() and not slots(plan):
             raise BadInput(

@@ -65,7 +65,7 @@ def cifar_structure(*, bottleneck: bool = False, **known: Any) -> Structure:
 def _twins(
     names: tuple[str, str], form: str, *, bottleneck: bool = False, order: str = "original"
 ) -> tuple[Family, Family]:
-    """Describe a plain and a residual network. names: theirs in NETWORKS. form: that of their blocks."""
+    """Describe a plain and a residual network. names: their keys in NETWORKS. form: the form of blocks."""
     is_bounded = not bottleneck and order == "original"
     plain = describe(
         "cifar:CifarNet",

@@ -1,4 +1,4 @@
-"""What descriptions of several architectures share."""
+"""Options, depth rules and a function that several descriptions share."""
 
 from typing import Any
 

@@ -17,7 +17,7 @@ FRACTALNET = describe(
     "fractal CIFAR network without shortcuts (Larsson et al. 2017)",
     FRACTAL_OPTIONS,
     FRACTAL_DEPTHS,
-    matched="its deepest column, which alone is a plain network of the same depth. The other columns have "
-    "about as many parameters again",
+    matched="its deepest column, which alone is a plain network of the same depth. The other columns "
+    "together have about as many parameters as this one",
     depth_counts="convolutions of the deepest column, without the classifier",
 )

@@ -26,8 +26,8 @@ WIDE_RESNET = describe(
     WIDE_OPTIONS,
     SIX_N_PLUS_4,
     options={"residual": True},
-    matched="preresnet of 2 layers less and k times the width has the same blocks. Its first convolution is "
-    "k times as wide, and its shortcuts have no projections, which the depth of wide_resnet counts",
+    matched="preresnet with 2 layers fewer and k times the width has the same blocks. Its first convolution "
+    "is k times as wide, and its shortcuts have no projections, which the depth of wide_resnet counts",
     depth_counts="convolutions with three projections, without the classifier",
     structure=cifar_structure(other_layers=4),
 )

@@ -39,7 +39,7 @@ THEORY: dict[
     "shortcut": ("theory: blocks begin as their shortcut", (6, 2, 2, 2)),
     "power": ("theory: residual with BN, norm of order 1/l", (1, 3)),
 }
-BY_DESIGN = "zero by design, as a later factor starts at zero or a branch is dropped"
+BY_DESIGN = "zero by design, because a later factor starts at zero or a branch is dropped"
 MOST_LAYERS = 300  # of a line; with more, the two layers of each block would blur into a band
 MOST_NETWORKS = 6  # with more, twins are far apart on the page: each is repeated behind the other
 # in ink on a casing of paper, as ink alone is lost on the line of a deep network
@@ -286,7 +286,7 @@ class Edge(NamedTuple):
 
 
 def edges(table: pd.DataFrame) -> list[Edge]:
-    """Return the edge marks of rows of `by_layer`, which have a column `by_design` if they are gradients."""
+    """Return the edge marks of rows of `by_layer`, which have a column `by_design` if they hold gradients."""
     zero = table["zeros"] > 0
     design = zero & table.get("by_design", pd.Series(False, table.index)).eq(True)
     return [

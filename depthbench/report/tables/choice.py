@@ -56,8 +56,8 @@ def choice_table(
     )
     note = (
         "A row has the lowest error for its cost if no row of equal or lower cost has a lower error (times "
-        "and memory within 5 % count as equal). In brackets is the number of seeds, of n, whose errors alone "
-        "say the same. Time and memory are means over the finished seeds that did "
+        "and memory within 5 % count as equal). In brackets is the number of seeds, of n, in which the "
+        "same holds. Time and memory are means over the finished seeds that did "
         "not diverge. Other work on the machine makes the time longer."
     )
     if choice["chosen"].any():

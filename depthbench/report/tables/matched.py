@@ -1,4 +1,4 @@
-"""What networks without a twin are matched with, and what cannot be matched."""
+"""The closest network of each network without a twin, and what differs."""
 
 from depthbench.networks import NETWORKS
 from depthbench.report.entries import ReportTable, Table

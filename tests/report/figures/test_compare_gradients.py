@@ -34,8 +34,8 @@ def test_there_is_a_panel_for_each_network_and_depth_and_no_empty_one(results):
     assert all(len(axes.lines) == 4 for axes in panels(figure))
 
 
-def test_zeros_by_design_are_told_from_others(results):
-    """They are known from the later steps, of which the figure shows the last one alone."""
+def test_zeros_by_design_are_distinguished_from_others(results):
+    """Later steps identify them, although the figure shows only the last step."""
     layers = results.layers.copy()
     at = (layers["layer"] == 3) & layers["step"].isin([0, 1])
     layers.loc[at, "grad_norm_preact"] = 0.0

@@ -229,7 +229,7 @@ def branches_start_at_zero(layers, column):
 def test_zeros_by_design_are_labelled_at_the_edge(results):
     layers = branches_start_at_zero(results.layers, "grad_norm_weight")
     figure = draw("gradient_weight", results._replace(layers=layers))
-    label = "zero by design, as a later factor starts at zero or a branch is dropped"
+    label = "zero by design, because a later factor starts at zero or a branch is dropped"
     assert label in legend(figure)
     assert "exactly zero in a seed" not in legend(figure)
     figure.draw_without_rendering()
