@@ -32,7 +32,10 @@ class Ending:
     def hooks(self, network: nn.Module) -> list[RemovableHandle]:
         """Add hooks that follow the forward passes of a step. Forget the previous step."""
         self.found = []
-        return [network.register_forward_pre_hook(self._begin), network.register_forward_hook(self._end)]
+        return [
+            network.register_forward_pre_hook(self._begin),
+            network.register_forward_hook(self._end, always_call=True),
+        ]
 
     def note(self, index: int, output: Any) -> None:
         """Note the output of a layer."""

@@ -123,6 +123,14 @@ def test_an_auxiliary_head_that_is_called_last_is_not_the_classifier(returned, l
     assert restored.rows == recorder.rows
 
 
+def test_a_forward_pass_that_fails_keeps_no_graph():
+    network = Auxiliary(lambda main, auxiliary: 1 / 0, nn.Linear(4, 3))
+    recorder = Recorder(network, ALL)
+    with pytest.raises(ZeroDivisionError), recorder:
+        network(torch.randn(2, 4))
+    assert not recorder._order._ending._outputs
+
+
 def test_the_later_one_of_two_heads_whose_sum_is_the_logits_is_the_classifier():
     network = Auxiliary(lambda main, auxiliary: main + auxiliary, nn.Linear(4, 3))
     assert classifier(probed(network)) == ["auxiliary"]

@@ -232,6 +232,29 @@ class HeadFirst(nn.Module):
         return self.head(self.second(self.first(x.flatten(1))))
 
 
+class Auxiliary(HeadFirst):
+    """Calls an auxiliary head after the head that gives the logits."""
+
+    def __init__(self, depth, in_channels, num_classes, width):
+        super().__init__(depth, in_channels, num_classes, width)
+        self.auxiliary = nn.Linear(num_classes, 2)
+
+    def forward(self, x):
+        logits = super().forward(x)
+        return logits, self.auxiliary(logits)
+
+
+def test_a_resumed_run_keeps_its_classifier_after_its_last_probed_step(tiny, digits, monkeypatch):
+    monkeypatch.setitem(NETWORKS, "auxiliary", Family(Auxiliary))
+    study = tiny(grid={"network": ["auxiliary"], "depth": [4]}, probe={"steps": [0]})
+    trainer, again = (Trainer(next(study.runs()), digits, CPU) for _ in range(2))
+    trainer.advance()
+    again.restore(copy.deepcopy(trainer.state()))
+    for layers in (trainer.records.layers(), again.records.layers()):
+        assert layers["name"].tolist() == ["first", "second", "head", "auxiliary"]
+        assert layers["stage"].tolist() == ["1", "1", "fc", "1"]
+
+
 @pytest.mark.parametrize("is_older", [False, True])
 def test_layers_are_numbered_in_the_order_of_their_use(tiny, digits, monkeypatch, is_older):
     """The head is not early on the layer axis, and every row of a resumed run has the same numbering."""

@@ -310,6 +310,30 @@ def test_layers_are_numbered_in_the_order_of_their_use(path, steps):
         assert rows["stage"].tolist() == ["1", "1", "fc"]
 
 
+class Auxiliary(Shared):
+    """Calls an auxiliary head after the head that gives the logits."""
+
+    def __init__(self):
+        super().__init__()
+        self.unused, self.auxiliary = nn.Linear(4, 4), nn.Linear(3, 2)
+
+    def forward(self, x):
+        logits = super().forward(x)
+        return logits + 0 * self.auxiliary(logits.detach()).sum().detach()
+
+
+@pytest.mark.parametrize("steps", [None, [0]])
+def test_the_head_that_gives_the_logits_stays_the_classifier_of_a_continued_run(path, steps):
+    network = Auxiliary()
+    run = train_until(KeyboardInterrupt(), path, network, 2, probe_steps=steps).run
+    train_until(None, path, network, 2, probe_steps=steps, steps_made=2)
+    layers = StudyStore(path).run(run.run_id).frame("layers")
+    for _, rows in layers.groupby("step"):
+        assert rows.loc[rows["stage"] == "fc", "name"].tolist() == ["head"]
+        assert rows["name"].tolist()[-1] == "unused"
+    assert record_of(path, "done").layer_order == "use"
+
+
 def test_a_run_cannot_be_continued_with_other_layers_or_damaged_tables(path):
     network = build()
     watch = train_until(KeyboardInterrupt(), path, network, 3)
