@@ -402,6 +402,7 @@ class Trainer:
             "learning_rate": self.learning_rate.state(),
             "probes": self.recorder.state(),
             "layer_order": self.recorder.layer_order(),
+            "last_layer": self.recorder.last_layer(),
         }
         if self.device.type == "cuda":
             state["cuda_rng"] = torch.cuda.get_rng_state(self.device)
@@ -424,7 +425,7 @@ class Trainer:
             self.eager_step.sums.copy_(state["sums"])
             self.records.restore(state["records"], self.device)
             self.recorder.restore(state["probes"])
-            self.recorder.restore_layer_order(state["layer_order"])
+            self.recorder.restore_layer_order(state["layer_order"], state["last_layer"])
             self.records.number(self.recorder.rows)
         self.batches.restore(state["batches"])
         self.batches_hash = state["batches_hash"]
