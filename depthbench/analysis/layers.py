@@ -6,6 +6,7 @@ from collections.abc import Collection
 import numpy as np
 import pandas as pd
 
+from depthbench.analysis.dropping import dropped
 from depthbench.analysis.intervals import NO_BOUNDS
 from depthbench.analysis.summary import over_seeds
 from depthbench.networks import NETWORKS
@@ -130,11 +131,32 @@ def with_zeros_by_design(
 ) -> pd.DataFrame:
     """Return `table`, of `by_layer` for a gradient `column`, with the column by_design (True or False).
 
-    It is True where the gradient is zero by design (see `zeros_by_design`). `layers` and `runs` are those of
-    `Results`."""
+    It is True where the gradient is zero by design: at the start (see `zeros_by_design`), or because every
+    seed probed dropped the layer in this step (see `dropping`). Seeds that dropped a layer which others kept
+    are left out of mean and zeros. `layers` and `runs` are those of `Results`."""
     zeros = zeros_by_design(layers, column, zero_classifiers(runs))
+    is_dropped = dropped(layers, column, runs)
+    if is_dropped.any():
+        table, all_dropped = _without(table, layers, column, is_dropped)
+        zeros = pd.concat([zeros, all_dropped]).drop_duplicates(KEYS)
     merged = table.merge(zeros, how="left", on=KEYS)
-    return merged.assign(by_design=merged["by_design"].eq(True))
+    return merged.assign(by_design=merged["by_design"].eq(True) & (merged["zeros"] > 0))
+
+
+def _without(
+    table: pd.DataFrame, layers: pd.DataFrame, column: str, is_dropped: pd.Series
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return `table` with mean and zeros of the rows of `layers` that are not dropped, and the places where
+    all are: the four keys of `by_layer`, and by_design, True. There, `table` stays as it is."""
+    places = layers.loc[is_dropped, KEYS].drop_duplicates()
+    kept = by_layer(layers[~is_dropped].merge(places, on=KEYS), column)[[*KEYS, "mean", "zeros"]]
+    others = table[KEYS].merge(kept, how="left", on=KEYS)
+    has_others = others["zeros"].notna().to_numpy()
+    table = table.reset_index(drop=True)
+    table["mean"] = table["mean"].mask(has_others, others["mean"])
+    table["zeros"] = table["zeros"].mask(has_others, others["zeros"]).astype(int)
+    places = places.merge(kept, how="left", on=KEYS)
+    return table, places.loc[places["zeros"].isna(), KEYS].assign(by_design=True)
 
 
 def zeros_by_design(
