@@ -231,3 +231,14 @@ def test_tables_of_some_steps_and_in_any_order_are_marked_alike():
     table = by_layer(layers, "probe").iloc[::-1].query("step == 2")
     marked = with_zeros_by_design(table, layers, "probe", runs)
     assert marked["mean"].tolist() == pytest.approx([2, 4, 1])
+
+
+def test_layers_that_all_seeds_dropped_are_left_out_of_merged_means():
+    layers = probed([1.0, 0.0, 0.0, 0.0, 4.0, 9.0])
+    runs = pd.DataFrame([run_of(0, network="plain")])
+    table = with_zeros_by_design(by_layer(layers, "probe"), layers, "probe", runs)
+    assert table["dropped"].tolist() == [False, True, True, True, False, False]
+    merged = thinned(table, 3)
+    assert merged["mean"].tolist() == pytest.approx([1, 0, 6])
+    assert merged["by_design"].tolist() == [False, True, False]
+    assert merged["layer"].tolist() == [1.5, 3.5, 5.5]  # as at other steps
