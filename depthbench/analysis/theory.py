@@ -90,8 +90,10 @@ def depth_scale(run: Mapping[str, Any]) -> float:
     """Return the number of layers over which theory expects the squared gradient to change by a factor of e.
 
     `run` is a row of `Results.runs`. The number is 1/|ln rate| at initialisation, where the rate is the
-    geometric mean over stages. It is infinite at rate 1, and NaN if a stage has no prediction. Mean-field
-    theory expects a network to train up to about TRAINABLE such scales (Schoenholz et al. 2017,
+    geometric mean over stages. It is infinite at rate 1, and NaN if a stage has no prediction, or only the
+    bound that its gradient does not grow. If the rate is bounded above 1 (convolutions with batch
+    normalisation), the bound stands for it, and the number is the smallest possible one. Mean-field theory
+    expects a network to train up to about TRAINABLE such scales (Schoenholz et al. 2017,
     arXiv:1611.01232, sec. 5)."""
     structure = _structure(run)
     if structure is None:
@@ -99,7 +101,7 @@ def depth_scale(run: Mapping[str, Any]) -> float:
     logs = []
     for stage in structure.halvings:
         prediction = predict(run, stage)
-        if prediction is None:
+        if prediction is None or (prediction.kind in BOUNDS and prediction.predicted <= 1):
             return math.nan
         logs.append(math.log(prediction.predicted) / (prediction.layers or 1))
     change = abs(sum(logs)) / len(logs)

@@ -64,8 +64,7 @@ class Ladder:
 
     def similar(self, costs: Sequence[float]) -> dict[int, float]:
         """Return the depths of similar cost to one of `costs`: depth -> this cost."""
-        nearest = {self.nearest(cost): cost for cost in costs}
-        return {depth: cost for depth, cost in nearest.items() if self.ratio(depth, cost) < SIMILAR}
+        return {depth: cost for cost in costs if self.ratio(depth := self.nearest(cost), cost) < SIMILAR}
 
 
 @dataclass(frozen=True)
@@ -200,8 +199,10 @@ def _closest(ladder: Ladder, costs: Sequence[float]) -> tuple[int, float]:
 def _note(ladder: Ladder, costs: Sequence[float], missing: Sequence[str]) -> str:
     """Say that a network has no depth for the `missing` of `costs`."""
     if len(missing) < len(costs):
-        depths = f"{ladder.depths[0]} and {ladder.depths[-1]}"
-        return f"{ladder.network} has no depth of about {listed(missing)} between {depths} layers"
+        none = f"{ladder.network} has no depth of about {listed(missing)}"
+        if len(ladder.depths) == 1:
+            return f"{none}: its only depth is {ladder.depths[0]}"
+        return f"{none} between {ladder.depths[0]} and {ladder.depths[-1]} layers"
     depth, cost = _closest(ladder, costs)
     own = ladder.cost_of(depth)
     places = {ladder.depths[-1]: "deepest", ladder.depths[0]: "shallowest"}

@@ -50,16 +50,17 @@ class DepthList:
     goes_on: bool = False
 
     def __str__(self) -> str:
-        return ", ".join(map(str, self.depths)) + " or more" * self.goes_on
+        return ", ".join(map(str, self.depths)) + " and every depth above" * self.goes_on
 
     def n(self, depth: int) -> int:
-        """Return the position of a depth in the list, from 1. Raises BadInput with the valid depths."""
+        """Return the position of a depth in the list, from 1. Raises BadInput with the nearest depths."""
         if depth in self.depths:
             return self.depths.index(depth) + 1
         if self.goes_on and depth > self.depths[-1]:
             return len(self.depths) + depth - self.depths[-1]
-        valid = f"{self}" if self.goes_on else any_of(map(str, self.depths))
-        raise BadInput(f"depth {depth} does not exist; use {valid}")
+        below = [each for each in self.depths if each < depth][-1:]
+        above = [each for each in self.depths if each > depth][:1]
+        raise BadInput(f"depth {depth} does not exist; use {any_of(map(str, below + above))}")
 
     def depth(self, n: int) -> int | None:
         """Return the n-th depth, from 1, or None beyond the last."""

@@ -21,7 +21,7 @@ from depthbench.schema import Section, each_once, explain
 from depthbench.store.mirror import shown
 from depthbench.store.plugin_copies import FOLDER, copies_of
 from depthbench.store.remote import fetch_file
-from depthbench.study.grid import Grids, restrict_grids
+from depthbench.study.grid import Grid, Grids, restrict_grids
 from depthbench.study.model import FORMAT, Frontier, Study, Variant
 from depthbench.study.unset import is_unset, without_unset
 from depthbench.text import shell
@@ -68,12 +68,13 @@ def read_study(
     overrides = _resolve_data_path(overrides, Path.cwd())
     if "extends" in overrides:
         raise BadInput("extends: only a study file can extend another; name the other study instead")
+    reset = _reset_keys(overrides)
     if values.get("also") and "grid" in overrides and "also" not in overrides:
         values, overrides = _restrict(values, overrides, source)
     load_plugins(plugins)
     merged = without_unset(merge(values, overrides), Study, _known_keys())
     merged["plugins"] = each_once(plugins)
-    built = build(Study, _for_search(merged, searched) if searched else merged, source)
+    built = _build_with_defaults(_for_search(merged, searched) if searched else merged, source, reset)
     if study is None and "name" not in overrides:
         name = re.sub(r"[^A-Za-z0-9._-]+", "-", built.data.name).strip("._-")
         built = built.model_copy(update={"name": name or "folder"})
@@ -203,10 +204,33 @@ def _extended(base: Mapping, values: Mapping) -> dict:
 
 def _restrict(values: Mapping, overrides: Mapping, source: str) -> tuple[dict, dict]:
     """Apply the grid of `overrides` to all grids of `values`, and return both with the result."""
-    requested = build(Grids, {"grid": overrides["grid"]}, source).grid
-    stored = build(Grids, {key: values[key] for key in ("grid", "also") if key in values}, source)
-    result = restrict_grids(stored, requested).model_dump()
+    requested, stored = (
+        build(Grids, without_unset(tables, Study, _known_keys()), source)
+        for tables in ({"grid": overrides["grid"]}, {k: values[k] for k in ("grid", "also") if k in values})
+    )
+    result = restrict_grids(stored, requested.grid, _reset_keys(overrides)).model_dump()
     return {**values, "also": result["also"]}, {**overrides, "grid": result["grid"]}
+
+
+def _reset_keys(overrides: Mapping) -> list[str]:
+    """Return the keys of the grid that `overrides` reset to their defaults."""
+    grid = overrides.get("grid", {})
+    if is_unset(grid):
+        return list(Grid.model_fields)
+    return [key for key in Grid.model_fields if isinstance(grid, Mapping) and is_unset(grid.get(key))]
+
+
+def _build_with_defaults(values: Mapping, source: str, reset: Sequence[str]) -> Study:
+    """Return the study. Raises BadInput that names the defaults of the `reset` keys of the grid."""
+    try:
+        return build(Study, values, source)
+    except BadInput as error:
+        own = [
+            f"grid.{key} is unset, which means {json.dumps(value)}"
+            for key, value in Grid().model_dump().items()
+            if key in reset
+        ]
+        raise BadInput("; ".join([str(error), *own])) from None
 
 
 def _resolve_data_path(values: Mapping, folder: Path) -> dict:

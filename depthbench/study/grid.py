@@ -1,6 +1,6 @@
 """Grids of runs: expand them, join them, and restrict them."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from itertools import product
 from typing import Annotated, Any
 
@@ -84,13 +84,14 @@ def join_grids(grids: Sequence[Grid]) -> list[Grid]:
     return kept
 
 
-def restrict_grids(grids: Grids, requested: Grid) -> Grids:
+def restrict_grids(grids: Grids, requested: Grid, reset: Collection[str] = ()) -> Grids:
     """Return the runs of `grids` that `requested` selects. Only the keys that are set in `requested` count.
 
     Requested seeds, and the depth AUTO, replace those of every grid. Requested depths, or requested networks,
     select from every grid, and those that no grid has are added to the first. If both are requested, the
-    result is one grid with every combination of them."""
-    keys = requested.model_dump(exclude_unset=True)
+    result is one grid with every combination of them. reset: keys whose defaults replace the values of every
+    grid."""
+    keys = requested.model_dump(exclude_unset=True) | Grid().model_dump(include=set(reset))
     seeds = {"seed": keys["seed"]} if "seed" in keys else {}
     first, *others = (grid.model_dump() | seeds for grid in grids.all_grids)
     axes = [axis for axis in ("network", "depth") if axis in keys]
@@ -99,9 +100,9 @@ def restrict_grids(grids: Grids, requested: Grid) -> Grids:
     elif axes:
         (axis,) = axes
         for grid in (first, *others):  # AUTO stands for any depths
-            if AUTO in (grid[axis], keys[axis]):
+            if axis in reset or AUTO in (grid[axis], keys[axis]):
                 grid[axis] = keys[axis]
-        if keys[axis] != AUTO:
+        if axis not in reset and keys[axis] != AUTO:
             first, *others = _selected((first, *others), axis, keys[axis])
     return Grids(grid=Grid(**first), also=[Grid(**grid) for grid in others])
 

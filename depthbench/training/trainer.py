@@ -21,6 +21,7 @@ from depthbench.networks import NETWORKS
 from depthbench.networks.checkpointing import recompute_activations
 from depthbench.networks.cost import count_multiply_adds
 from depthbench.networks.eager import was_compiled
+from depthbench.networks.fractalnet import ColumnChoice
 from depthbench.networks.fusing import fuse
 from depthbench.networks.layers import outside_of_layers
 from depthbench.probes import DEFAULT, PROBES
@@ -141,6 +142,9 @@ class Trainer:
         self.initial_weights = hash_weights(network)
         if self.run.recipe.sync_batch_norm:
             network = self.team.synchronise(network)
+        for module in network.modules():
+            if isinstance(module, ColumnChoice):
+                module.agree = self.team.first
         torch.manual_seed(derived(self.run.seed, "dropout"))
         if self.mode.recompute:
             recompute_activations(network, (self.run.recipe.batch_size, *images.shape))

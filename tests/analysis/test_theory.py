@@ -66,10 +66,17 @@ def test_the_depth_scale_is_where_the_squared_gradient_has_changed_e_fold():
     assert depth_scale(a_run("plain", norm="none", init="xavier")) == pytest.approx(1 / leaks, rel=1e-3)
     scaled = a_run("resnet_mlp", norm="none", branch_scale=0.5)  # 5/4 a block of two layers
     assert depth_scale(scaled) == pytest.approx(2 / math.log(1.25))
-    for unlimited in (a_run("rezero"), a_run("fixup"), a_run("plain", norm="none", **TANH)):
+    for unlimited in (a_run("rezero"), a_run("fixup")):
         assert depth_scale(unlimited) == math.inf
     for unknown in (a_run("resnet"), a_run(activation="tanh"), a_run("mine")):
         assert math.isnan(depth_scale(unknown))
+
+
+def test_a_rate_of_at_most_1_gives_no_depth_scale():
+    """The squared gradient may then stay as it is or vanish at any rate."""
+    run = a_run("plain", norm="none", depth=38, **TANH)
+    assert predict(run, "1").kind == "slope_limit"
+    assert math.isnan(depth_scale(run))
 
 
 def test_a_chain_without_norm_keeps_or_halves_the_squared_norm():

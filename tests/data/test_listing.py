@@ -94,8 +94,14 @@ def test_two_folders_of_a_split_are_ambiguous(root, first, second, others, split
 
 
 def test_splits_without_training_images_are_named(root):
-    write(root, "val/cat/1.png", "Test/cat/1.png", "other/notes.txt")
+    write(root, "val/cat/1.png", "Test/cat/1.png")
     with pytest.raises(BadInput, match="pets has Test/, val/ but no train/: add the training images"):
+        list_images(root)
+
+
+def test_a_class_that_is_named_like_a_split_is_no_split_beside_other_classes(root):
+    write(root, "valid/a/1.png", "invalid/b/1.png")
+    with pytest.raises(BadInput, match="move them into the folder of their class"):
         list_images(root)
 
 

@@ -58,6 +58,12 @@ def test_the_nearest_cost_is_the_one_with_the_smallest_ratio():
     assert ladder("any", [4, 8]).similar([55, 300]) == {4: 55}
 
 
+def test_a_depth_stays_similar_to_a_cost_if_it_is_also_the_nearest_to_others():
+    assert ladder("one", [10]).similar([100, 200, 400]) == {10: 100}
+    assert ladder("one", [10]).similar([25, 50, 100]) == {10: 100}
+    assert ladder("two", [10, 20]).similar([100, 200, 400]) == {10: 100, 20: 200}
+
+
 def test_costs_begin_where_all_networks_have_depths_and_differ_as_much_as_possible():
     cheap, costly = ladder("cheap", range(1, 201)), ladder("costly", range(10, 201))
     assert choose_costs([cheap]) == (10, 40, 160)
@@ -146,6 +152,13 @@ def test_networks_without_a_depth_of_similar_cost_get_the_nearest_and_are_named(
     assert "its only depth, 22, has" in about["googlenet"]
     assert set(about) == {"wide_resnet", "googlenet"}
     assert choice.depths["resnet"] == (8, 26, 86)
+
+
+def test_a_network_with_one_depth_that_has_one_of_the_costs_is_named_with_it(choose):
+    _, choice, notes = choose("googlenet")
+    assert choice.depths["googlenet"] == (22,)
+    assert notes[0].startswith("depths of about 97.5 M, 390.0 M and 1.6 G multiply-adds")
+    assert notes[1:] == ["googlenet has no depth of about 390.0 M and 1.6 G: its only depth is 22"]
 
 
 def test_options_and_variants_change_the_costs(choose):

@@ -64,11 +64,28 @@ def test_a_list_accepts_exactly_its_depths():
 
 def test_a_list_that_goes_on_accepts_every_depth_after_its_last():
     depths = DepthList((11, 13, 16), goes_on=True)
-    assert str(depths) == "11, 13, 16 or more"
+    assert str(depths) == "11, 13, 16 and every depth above"
     assert [depths.depth(n) for n in (1, 3, 4, 40)] == [11, 16, 17, 53]
     assert [depths.n(depth) for depth in (11, 16, 17, 53)] == [1, 3, 4, 40]
-    with pytest.raises(BadInput, match="depth 12 does not exist; use 11, 13, 16 or more"):
-        depths.n(12)
+
+
+@pytest.mark.parametrize(
+    ("name", "depth", "nearest"),
+    [
+        ("densenet_imagenet", 150, "121 or 161"),
+        ("densenet_imagenet", 1, "121"),
+        ("densenet_imagenet", 300, "264"),
+        ("vgg", 12, "11 or 13"),
+        ("vgg", 18, "16 or 19"),
+        ("vgg", 2, "11"),
+        ("fractalnet", 320, "160"),
+        ("googlenet", 20, "22"),
+    ],
+)
+def test_a_depth_that_is_not_in_a_list_is_refused_with_the_nearest_ones(name, depth, nearest):
+    with pytest.raises(BadInput) as error:
+        NETWORKS[name].depths.n(depth)
+    assert str(error.value) == f"depth {depth} does not exist; use {nearest}"
 
 
 @pytest.mark.parametrize(

@@ -75,10 +75,10 @@ def test_deeper_networks_repeat_convolutions_in_each_stage():
         assert (len(small.weighted_layers()), len(large.weighted_layers())) == (depth - 2, depth)
 
 
-@pytest.mark.parametrize("depth", [10, 12, 18])
-def test_other_depths_are_refused_with_those_that_exist(depth):
+@pytest.mark.parametrize(("depth", "nearest"), [(10, "11"), (12, "11 or 13"), (18, "16 or 19")])
+def test_other_depths_are_refused_with_the_nearest_ones(depth, nearest):
     for name in ("vgg", "vgg_imagenet"):
-        with pytest.raises(BadInput, match=f"depth {depth} does not exist; use 11, 13, 16, 19 or more"):
+        with pytest.raises(BadInput, match=f"depth {depth} does not exist; use {nearest}$"):
             NETWORKS[name](depth=depth)
 
 

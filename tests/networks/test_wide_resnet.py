@@ -68,5 +68,5 @@ def test_multiply_adds_for_imagenet_are_those_of_torchvision():
 def test_a_bottleneck_is_wide_inside_only():
     block = NETWORKS["wide_resnet_imagenet"](depth=50, width=4, widen=3).stages[1][1]
     assert [conv.out_channels for conv in block.convolutions] == [24, 24, 32]
-    with pytest.raises(BadInput, match="depth 34 does not exist; use 50 or 101"):
+    with pytest.raises(BadInput, match="depth 34 does not exist; use 50"):
         NETWORKS["wide_resnet_imagenet"](depth=34)

@@ -49,6 +49,50 @@ def test_a_grid_applies_to_all_grids_of_a_study(requested, runs, tmp_path):
     assert grids == runs
 
 
+DEFAULT = Grid()
+
+
+@pytest.mark.parametrize(
+    ("grid", "runs"),
+    [
+        ({"seed": "unset"}, [("resnet preresnet", [20, 110], [0, 1, 2]), ("plain", [110, 200], [0, 1, 2])]),
+        ({"depth": "unset"}, [("resnet preresnet", DEFAULT.depth, [7]), ("plain", DEFAULT.depth, [8])]),
+        ({"network": "unset"}, [("plain resnet", [20, 110], [7]), ("plain resnet", [110, 200], [8])]),
+        ({"depth": "unset", "network": ["vgg"]}, [("vgg", DEFAULT.depth, [7])]),
+        ({"network": "unset", "depth": [8]}, [("plain resnet", [8], [7])]),
+        ({"seed": "unset", "depth": [200]}, [("plain", [200], [0, 1, 2])]),
+        ("unset", [("plain resnet", DEFAULT.depth, DEFAULT.seed)]),
+    ],
+)
+def test_a_key_that_is_unset_has_its_default_in_every_grid(grid, runs, tmp_path):
+    file = tmp_path / "several.toml"
+    first = 'network = ["resnet", "preresnet"]\ndepth = [20, 110]\nseed = [7]'
+    other = 'network = ["plain"]\ndepth = [110, 200]\nseed = [8]'
+    file.write_text(f"[grid]\n{first}\n[[also]]\n{other}\n", encoding="utf-8")
+    study = load_study(file, grid=grid)
+    assert [(" ".join(each.network), each.depth, each.seed) for each in study.all_grids] == runs
+
+
+def test_a_default_that_does_not_suit_the_networks_is_named(tmp_path):
+    file = tmp_path / "several.toml"
+    file.write_text(SEVERAL, encoding="utf-8")
+    with pytest.raises(
+        BadInput, match=r"use 29 or 38; grid.depth is unset, which means \[20, 32, 44, 56, 110\]"
+    ):
+        load_study(file, grid={"depth": "unset"})
+    with pytest.raises(BadInput, match=r"unknown key 'grid.dpth'"):
+        load_study(file, grid={"dpth": "unset"})
+
+
+def test_a_file_can_leave_a_key_of_its_first_grid_unset(tmp_path):
+    file = tmp_path / "several.toml"
+    file.write_text(SEVERAL.replace("[20, 110]", '"unset"'), encoding="utf-8")
+    assert [grid.depth for grid in load_study(file, grid={"seed": [5]}).all_grids] == [
+        DEFAULT.depth,
+        [110, 164],
+    ]
+
+
 def test_depths_can_replace_those_that_are_still_to_be_chosen(tmp_path):
     file = tmp_path / "several.toml"
     file.write_text(SEVERAL.replace("[20, 110]", '"auto"'), encoding="utf-8")
