@@ -155,7 +155,7 @@ def _split_folders(root: Path) -> dict[str, Path]:
     """Return the folder of each split in `root`, in the order of SPELLINGS.
 
     A folder "train" that has images but no folders is a class, unless another split is there too. It may be
-    a class of vehicles."""
+    a class of vehicles. So is a folder of test or validation images beside folders that are no splits."""
     named: dict[str, list[Path]] = {name: [] for name in SPELLINGS}
     for entry in _entries(root):
         for name, spellings in SPELLINGS.items():

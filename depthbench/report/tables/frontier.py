@@ -38,8 +38,8 @@ def frontier_table(search: Search) -> Table:
         "data are ignored. A seed without a depth that trains counts as 0. For an even number of seeds, the "
         f"median is the lower of the two middle values. The depth expected by theory is {TRAINABLE} times "
         "the mean-field depth scale at initialisation, and empty if theory predicts no rate. With "
-        "convolutions and batch normalisation, theory bounds the rate from above, and the expected depth from "
-        "below."
+        "convolutions and batch normalisation, theory bounds the rate from above, and the expected depth "
+        "from below."
     )
     return Table(note, search.frontiers.merge(summary, on="network"), shown.astype(str))
 
