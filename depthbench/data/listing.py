@@ -165,9 +165,9 @@ def _split_folders(root: Path) -> dict[str, Path]:
     if set(found) == {"train"} and all(map(_is_class, found["train"])):
         return {}
     if "train" not in found:
-        folders = [entry for entry in _entries(root) if entry.is_dir()]
-        are_splits = len(folders) == sum(map(len, found.values()))  # `valid` beside `invalid` is not
-        children = [child for folder in folders for child in _entries(folder.path)]
+        present = [entry for entry in _entries(root) if entry.is_dir()]
+        are_splits = len(present) == sum(map(len, found.values()))  # `valid` beside `invalid` is not
+        children = [child for folder in present for child in _entries(folder.path)]
         if found and are_splits and not any(_is_image(child.name) for child in children):
             names = ", ".join(f"{folder.name}/" for own in found.values() for folder in own)
             raise BadInput(

@@ -183,7 +183,7 @@ class Family(Entry):
 
             return as_eager(built)
         takes = self.takes if self.takes is not None else self.unset.keys()
-        depth = args[0] if args else arguments.get("depth")
+        depth: Any = args[0] if args else arguments.get("depth")  # a missing one is the builder's error
         own = {key: value for key, value in self._of_paper(depth).items() if key in takes}
         fixed = self.fixed
         given = {
