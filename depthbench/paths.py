@@ -3,8 +3,6 @@
 import errno
 import os
 import re
-import unicodedata
-from collections.abc import Iterable
 from pathlib import Path
 
 from depthbench.errors import BadInput
@@ -96,18 +94,6 @@ def problem_of_name(name: str) -> str | None:
     if len(name.encode()) > LONGEST_NAME:
         return f"is longer than {LONGEST_NAME} bytes"
     return None
-
-
-def confusable(name: str, known: Iterable[str]) -> str | None:
-    """Return a known name that differs from `name` but means the same file on many disks, or None.
-
-    These disks do not distinguish upper from lower case, or the two ways of encoding an accented letter."""
-    folded = _folded(name)
-    return next((other for other in known if other != name and _folded(other) == folded), None)
-
-
-def _folded(name: str) -> str:
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
 def is_text(name: str) -> bool:

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from depthbench.errors import BadInput
-from depthbench.paths import LONGEST_NAME, URL, confusable, expand, locate, problem_of_name
+from depthbench.paths import LONGEST_NAME, URL, expand, locate, problem_of_name
 
 
 def test_a_home_directory_is_expanded(monkeypatch, tmp_path):
@@ -107,18 +107,3 @@ def test_a_url_that_names_no_directory_is_refused(url, message):
         locate(url)
     assert message in str(error.value)
     assert "secret" not in str(error.value)
-
-
-@pytest.mark.parametrize(
-    ("name", "known", "other"),
-    [
-        ("PLAIN", ["resnet", "plain"], "plain"),
-        ("plain", ["plain"], None),
-        ("plain", ["plain", "Plain"], "Plain"),
-        ("caf\u00e9", ["cafe\u0301"], "cafe\u0301"),
-        ("STRASSE", ["stra\u00dfe"], "stra\u00dfe"),
-        ("plain2", ["plain"], None),
-    ],
-)
-def test_names_that_many_disks_take_for_one_file_are_found(name, known, other):
-    assert confusable(name, known) == other

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from depthbench.analysis.chance import NEAR, near_chance
+from depthbench.analysis.dropping import drops
 from depthbench.analysis.layers import CLASSIFIER, START, was_not_measured
 from depthbench.analysis.protocol import settled_options
 from depthbench.analysis.rows import rows_of
@@ -212,14 +213,9 @@ def _may_be_dropped(arriving: np.ndarray, run: Mapping[str, Any]) -> np.ndarray:
 
     arriving: (layers, steps), whether a layer has a gradient in a step. A gradient of a layer nearer to the
     input has passed around a dropped branch. A column of a fractal network is dropped as a whole."""
-    family = NETWORKS.get(run.get("family", ""))
-    if family is None or not family.is_ours:
-        return np.array(False)
-    options = settled_options(run)
-    if options["drop_path"]:
-        return np.array(True)
-    if options["survival"] == 1:
-        return np.array(False)
+    kind = drops(run)
+    if kind != "branches":
+        return np.array(kind == "columns")
     nearer = np.maximum.accumulate(arriving, axis=0)[:-1]
     return np.concatenate([np.zeros_like(arriving[:1]), nearer])
 

@@ -6,6 +6,7 @@ from collections.abc import Collection
 import numpy as np
 import pandas as pd
 
+from depthbench.analysis.dropping import dropped
 from depthbench.analysis.intervals import NO_BOUNDS
 from depthbench.analysis.summary import over_seeds
 from depthbench.networks import NETWORKS
@@ -128,13 +129,34 @@ def zero_classifiers(runs: pd.DataFrame) -> set[str]:
 def with_zeros_by_design(
     table: pd.DataFrame, layers: pd.DataFrame, column: str, runs: pd.DataFrame
 ) -> pd.DataFrame:
-    """Return `table`, of `by_layer` for a gradient `column`, with the column by_design (True or False).
+    """Return `table`, of `by_layer` for a gradient `column`, with the columns dropped and by_design (bool).
 
-    It is True where the gradient is zero by design (see `zeros_by_design`). `layers` and `runs` are those of
-    `Results`."""
+    dropped: every seed probed dropped the layer in this step (see `dropping`). by_design: the gradient is
+    zero by design, because of that or at the start (see `zeros_by_design`). Seeds that dropped a layer which
+    others kept are left out of mean and zeros. `layers` and `runs` are those of `Results`."""
     zeros = zeros_by_design(layers, column, zero_classifiers(runs))
+    table = _without(table, layers, column, dropped(layers, column, runs))
     merged = table.merge(zeros, how="left", on=KEYS)
-    return merged.assign(by_design=merged["by_design"].eq(True))
+    at_start = merged["by_design"].eq(True) & (merged["zeros"] > 0)
+    return merged.assign(by_design=at_start | merged["dropped"])
+
+
+def _without(table: pd.DataFrame, layers: pd.DataFrame, column: str, is_dropped: pd.Series) -> pd.DataFrame:
+    """Return `table` with mean and zeros of the rows of `layers` that are not dropped, and column dropped.
+
+    Where all rows are dropped, mean and zeros stay as they are."""
+    if not is_dropped.any():
+        return table.assign(dropped=False)
+    places = layers.loc[is_dropped, KEYS].drop_duplicates()
+    kept = by_layer(layers[~is_dropped].merge(places, on=KEYS), column)[[*KEYS, "mean", "zeros"]]
+    others = table[KEYS].merge(places.merge(kept, how="left", on=KEYS), how="left", on=KEYS, indicator=True)
+    has_others = others["zeros"].notna()
+    table = table.reset_index(drop=True)
+    return table.assign(
+        mean=table["mean"].mask(has_others, others["mean"]),
+        zeros=table["zeros"].mask(has_others, others["zeros"]).astype(int),
+        dropped=(others["_merge"] == "both") & ~has_others,
+    )
 
 
 def zeros_by_design(
@@ -200,7 +222,8 @@ def thinned(line: pd.DataFrame, most: int) -> pd.DataFrame:
     """Reduce the rows of `by_layer` for one network, depth and step to about `most` or fewer.
 
     Neighbouring layers are merged into their geometric mean, an even number at a time, because the two layers
-    of a block may differ more than two blocks do."""
+    of a block may differ more than two blocks do. Layers that all seeds dropped are left out of the mean,
+    unless all of the neighbours are dropped."""
     if len(line) <= most:
         return line
     values = ["mean", "low", "high"]
@@ -213,7 +236,11 @@ def thinned(line: pd.DataFrame, most: int) -> pd.DataFrame:
     if "by_design" in line:  # merged layers are if all zeros among them are
         logs["by_design"] = line["by_design"] | (line["zeros"] == 0)
         how["by_design"] = "min"
-    rows = logs.groupby((line["layer"] - 1) // size).agg(how).reset_index(drop=True)
+    merges = (line["layer"] - 1) // size
+    places = logs.groupby(merges)[["layer", "position"]].mean()
+    if "dropped" in line:
+        logs = logs[~line["dropped"] | line.groupby(merges)["dropped"].transform("all")]
+    rows = logs.groupby(merges).agg(how).assign(**places).reset_index(drop=True)
     rows[values] = rows[values].apply(np.exp)
     rows["mean"] = _masked(rows)
     if "by_design" in line:

@@ -2,7 +2,7 @@
 
 Shapes: B batch, C channels, H W pixels."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import torch
@@ -22,16 +22,24 @@ from depthbench.networks.stages import generator_untouched
 WIDTHS = (1, 2, 4, 8, 8)  # of each block, relative to the first (64, 128, 256, 512, 512 in the paper)
 
 
+def as_drawn(weights: Tensor) -> Tensor:
+    """Return the weights of a process that trains alone."""
+    return weights
+
+
 class ColumnChoice(nn.Module):
     """The draw of one step for the whole network: whether all joins use one column, and which.
 
     `weights` (columns,) is 1 for the chosen column and 0 for the others, or 0 for all if each join drops
-    inputs on its own. None in evaluation, and without drop-path."""
+    inputs on its own. None in evaluation, and without drop-path. `agree` maps the weights that this process
+    drew to those that count. Several processes that train together must all take those of one of them,
+    because the running statistics change in all of them or in none."""
 
     def __init__(self, columns: int, drop_path: float):
         super().__init__()
         self.columns, self.drop_path = columns, drop_path
         self.weights: Tensor | None = None
+        self.agree: Callable[[Tensor], Tensor] = as_drawn
 
     def draw(self, device: torch.device) -> None:
         """Draw for one training step, without waiting for the device."""
@@ -39,7 +47,7 @@ class ColumnChoice(nn.Module):
         if self.training and self.drop_path > 0:
             is_global = torch.rand((), device=device) < 0.5
             column = torch.rand(self.columns, device=device).argmax()
-            self.weights = (torch.arange(self.columns, device=device) == column) * is_global
+            self.weights = self.agree((torch.arange(self.columns, device=device) == column) * is_global)
 
     def restore(self, statistics: Sequence[Tensor], before: Sequence[Tensor]) -> None:
         """Reset running statistics to their values `before` the step if all its joins use one column."""

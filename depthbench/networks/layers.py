@@ -158,7 +158,7 @@ def weighted_layers(network: nn.Module) -> list[Layer]:
     shortcuts, as the paper does. Without the method, the layers are all convolutions and linear maps in the
     order of registration, among them the four projections of nn.MultiheadAttention. If the last of several
     layers is a linear map and not such a projection, it is the classifier. Stored rows number such layers in
-    the order of their first use (see probes/order.py).
+    the order of their first use, which also shows the classifier (see probes/order.py).
 
     Raises ValueError if there is no such layer."""
     own: Callable[[], list[Layer]] | None = getattr(network, "weighted_layers", None)
@@ -167,18 +167,21 @@ def weighted_layers(network: nn.Module) -> list[Layer]:
     layers = registered_layers(network)
     if not layers:
         raise ValueError(f"{type(network).__name__} has no convolution and no linear layer to measure")
-    return staged(layers)
+    return staged(layers, len(layers) - 1 if len(layers) > 1 else None)
 
 
-def staged(layers: Sequence[Layer]) -> list[Layer]:
-    """Return layers that the network does not name itself, in this order, with their stages."""
+def staged(layers: Sequence[Layer], last: int | None) -> list[Layer]:
+    """Return layers that the network does not name itself, in this order, with their stages.
+
+    last: the index of the layer that ends the network. If it is a linear map, it is the classifier. None: no
+    layer is the classifier."""
     found = [layer._replace(stage="1") for layer in layers]
     outputs = [
         layer.weighted.out_proj for layer in layers if isinstance(layer.weighted, nn.MultiheadAttention)
     ]
-    last = layers[-1].weighted
-    if len(layers) > 1 and isinstance(last, nn.Linear) and not any(last is output for output in outputs):
-        found[-1] = found[-1]._replace(stage="fc")
+    module = None if last is None else layers[last].weighted
+    if last is not None and isinstance(module, nn.Linear) and not any(module is each for each in outputs):
+        found[last] = found[last]._replace(stage="fc")
     return found
 
 

@@ -94,7 +94,7 @@ class Recorder:
         get other numbers and stages."""
         self.selected = dict(enumerate(others, len(self.rows) - len(others)))
         """Row -> the module or parameter that probes select."""
-        self._order = None if hasattr(network, "weighted_layers") else OrderOfUse(self.layers)
+        self._order = None if hasattr(network, "weighted_layers") else OrderOfUse(self.layers, network)
         self.at_once = {
             name: probe.measure_all
             for name, probe in self.probes.items()
@@ -170,14 +170,23 @@ class Recorder:
             values[index, columns[name]] = one_number(name, value)
         return values
 
+    @property
+    def numbered_by(self) -> str:
+        """How layers are numbered: as "named" by the network, or in the order of "use"."""
+        return "named" if self._order is None else "use"
+
     def layer_order(self) -> list[str]:
         """Return the names of the layers in the order of use, as far as known, for a checkpoint."""
         return [] if self._order is None else self._order.state()
 
-    def restore_layer_order(self, names: Sequence[str]) -> None:
-        """Go back to a `layer_order`."""
+    def last_layer(self) -> str:
+        """Return the name of the layer that ends the network, if a step showed it, for a checkpoint."""
+        return "" if self._order is None else self._order.end
+
+    def restore_layer_order(self, names: Sequence[str], last: str = "") -> None:
+        """Go back to a `layer_order` and `last_layer`."""
         if self._order is not None:
-            self._order.restore(names)
+            self._order.restore(names, last)
             self._number_rows()
 
     def _number_rows(self) -> None:

@@ -1,13 +1,13 @@
 """Number the layers of a network alike in all its runs.
 
 Older versions numbered the layers of some plug-ins' networks in the order of registration. This version
-numbers them in the order of use."""
+numbers them in the order of use, as far as the probed steps of a run show it."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from depthbench.networks import NETWORKS
-from depthbench.probes.columns import SELECTED_BY, USE
+from depthbench.probes.columns import RESERVED, SELECTED_BY, USE
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,25 +18,44 @@ GIVEN = ["layer", "stage"]  # columns that depend on the order of layers
 def numbered_alike(layers: "pd.DataFrame", rows: Sequence[Mapping[str, Any]]) -> "pd.DataFrame":
     """Return `Results.layers` with one number and stage for each layer of a network and depth.
 
-    If runs with the same layers differ, the numbers of the highest seed are used, because higher seeds are
-    mostly trained later. Networks of depthbench are left as they are. `rows` are those of `read_runs`."""
-    own = [row["run_id"] for row in rows if not _is_ours(row)]
+    If runs with the same layers differ, those of the run that measured most layers are used, because only
+    layers that were used show their order. Among equal runs, one whose record says how it numbers layers
+    comes first, and then the highest seed. Networks of depthbench are left as they are. `rows` are those of
+    `read_runs`."""
+    own = {row["run_id"]: row.get("layer_order") is not None for row in rows if not _is_ours(row)}
     candidates = layers[layers["run_id"].isin(own)] if own and len(layers) else layers.iloc[:0]
     if candidates.empty:
         return layers
+    candidates = candidates[_is_whole_layer(candidates)]
     first = candidates[candidates["step"] == candidates.groupby("run_id")["step"].transform("min")]
+    measured = _measured_layers(candidates)
+    by_evidence = sorted(
+        first[["run_id", "seed"]].drop_duplicates().itertuples(index=False, name=None),
+        key=lambda run: (measured[run[0]], own[run[0]], run[1]),
+        reverse=True,
+    )
+    tables = dict(list(first.groupby("run_id")))
+    references: dict[Any, pd.DataFrame] = {}  # network, depth and layers -> their numbers and stages
     changes: dict[Any, pd.DataFrame] = {}
-    for _, network in first[_is_whole_layer(first)].sort_values("seed").groupby(["network", "depth"]):
-        runs = {run: part.set_index("name")[GIVEN] for run, part in network.groupby("run_id", sort=False)}
-        last = list(runs.values())[-1]
-        for run, given in runs.items():
-            if set(given.index) == set(last.index) and not given.equals(last.loc[given.index]):
-                changes[run] = last.loc[given.index].set_index(given["layer"])
+    for run, _ in by_evidence:
+        given = tables[run].set_index("name")[GIVEN]
+        key = (*tables[run][["network", "depth"]].iloc[0], frozenset(given.index))
+        reference = references.setdefault(key, given).loc[given.index]
+        if not given.equals(reference):
+            changes[run] = reference.set_index(given["layer"])
     return _renumbered(layers, changes) if changes else layers
 
 
 def _is_ours(row: Mapping[str, Any]) -> bool:
     return row["family"] in NETWORKS and NETWORKS[row["family"]].is_ours
+
+
+def _measured_layers(layers: "pd.DataFrame") -> "pd.Series":
+    """Return how many layers have a value in some step: run_id -> number.
+
+    Older versions did not tell what is not measured from NaN, so NaN is no value here."""
+    has_value = layers[[column for column in layers if column not in RESERVED]].notna().any(axis=1)
+    return layers["name"].where(has_value).groupby(layers["run_id"]).nunique()
 
 
 def _is_whole_layer(layers: "pd.DataFrame") -> "pd.Series":

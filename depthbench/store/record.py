@@ -198,6 +198,9 @@ class Record(Part):
     multiply_adds: Whole | None = None
     """Per image, in the forward pass."""
     weighted_layers: int | None = None
+    layer_order: str | None = None
+    """How layers are numbered: as "named" by the network, or in the order of "use". None: by an older
+    version, which knew less of their use."""
     skipped_images: int | None = None
     hashes: Hashes = Hashes()
     environment: Environment = Environment()

@@ -40,6 +40,7 @@ RUN_COLUMNS = (  # columns of `Results.runs` from a record; the columns of `fina
     "steps",
     "step",
     "num_classes",
+    "layer_order",
 )
 EXECUTION_COLUMNS = {  # column -> part of a record, and its key
     "seconds": ("timing", "seconds"),

@@ -1,11 +1,9 @@
 """The settings that all runs of one results directory share."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from depthbench.data.settings import NOT_IN_RUN_ID
-from depthbench.errors import BadInput
-from depthbench.paths import confusable
 from depthbench.study.model import Shared
 
 
@@ -31,19 +29,6 @@ def conflicts(stored: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     For example "recipe.lr was 0.1 and is now 0.5". Depths, seeds, networks and variants may differ, but
     not variants of one name."""
     return [f"{key} was {there} and is now {here}" for key, there, here in differences(stored, new)]
-
-
-def check_names(networks: Iterable[str], stored: Iterable[str], location: object) -> None:
-    """Raise BadInput if the runs of a network would have the same file names as stored runs of another.
-
-    Many disks do not distinguish upper from lower case."""
-    stored = list(stored)
-    for name in networks:
-        if name not in stored and (other := confusable(name, stored)) is not None:
-            raise BadInput(
-                f"{location} holds runs of {other}, which has the same file names as {name} on many disks: "
-                "use another name for the network"
-            )
 
 
 def differences(stored: Mapping[str, Any], new: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:

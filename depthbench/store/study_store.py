@@ -31,7 +31,7 @@ from depthbench.store.plugin_copies import write_copies
 from depthbench.store.record import Record
 from depthbench.store.remote import remote_of
 from depthbench.store.run_store import LOCK, LOCK_SECONDS, RunIsBusy, RunStore
-from depthbench.store.settings import check_names, conflicts
+from depthbench.store.settings import conflicts
 from depthbench.study.file import build, check_format, read_study
 from depthbench.study.grid import grids_of, join_grids
 from depthbench.study.model import Frontier, Study, Variant, Verdict
@@ -144,7 +144,6 @@ class StudyStore:
         never used, not even with `fresh`."""
         if self.holds_a_study() and not fresh:
             self._check_settings(study, data_hash)
-            check_names(study.networks(), {record.network for record in self.records()}, self.location)
             self.check_code(study)
 
     def with_stored_evaluation(self, study: Study, requested: Evaluate) -> Study:

@@ -2,7 +2,7 @@
 
 from depthbench.errors import BadInput
 from depthbench.files import remove_partial_files
-from depthbench.store.settings import check_names, conflicts
+from depthbench.store.settings import conflicts
 from depthbench.store.study_store import JOIN_SECONDS, StudyStore
 from depthbench.study.file import build
 from depthbench.study.grid import grids_of, join_grids
@@ -36,7 +36,6 @@ def _joined(store: StudyStore, new: WatchedStudy) -> WatchedStudy:
             f"{store.location} holds runs with other settings ({', '.join(different[:3])}): use the same "
             "settings or another directory"
         )
-    check_names(new.watched, stored["watched"], store.location)
     watched = {
         name: build(WatchedNetwork, facts, str(store.study_file)) for name, facts in stored["watched"].items()
     }

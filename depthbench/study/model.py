@@ -25,7 +25,7 @@ from depthbench.errors import BadInput, nearest
 from depthbench.networks import NETWORKS, Family
 from depthbench.networks.families.cifar import HE2015_CIFAR_STEPS
 from depthbench.networks.options import NetworkOptions
-from depthbench.paths import confusable, problem_of_name
+from depthbench.paths import problem_of_name
 from depthbench.probes import PROBES
 from depthbench.probes.settings import Probe
 from depthbench.registry import Entry, look_up
@@ -244,11 +244,6 @@ class Study(Grids, Shared):
         for name in self.variants:
             if name in NETWORKS:
                 raise ValueError(f"variants.{name}: a bundled network has this name; use another one")
-        for name in (networks := self.networks()):
-            if (other := confusable(name, networks)) is not None:
-                raise ValueError(
-                    f"the networks {name} and {other} have the same file names on many disks; use other names"
-                )
         if self.options.own:
             families = [self.family(name) for name in self.networks()]
             _check_known(self.options, {name for family in families for name in family.own.known})

@@ -74,6 +74,12 @@ class Processes(Team):
     def stack(self, tensor: Tensor) -> Tensor:
         return torch.stack(self._all(tensor, self._tensors))
 
+    def first(self, tensor: Tensor) -> Tensor:
+        sent = tensor.clone(memory_format=torch.contiguous_format)
+        with self._named():
+            dist.broadcast(sent, src=0, group=self._tensors)
+        return sent
+
     def gather(self, tensor: Tensor) -> Tensor:
         if tensor.dim() == 4 and tensor.is_contiguous(memory_format=torch.channels_last):
             return self._gather(tensor.movedim(1, -1)).movedim(-1, 1)  # keeps the order of the memory

@@ -393,6 +393,7 @@ def _first_record(trainer: Trainer, images: Images, data_hash: str) -> Record:
         parameters=count_parameters(trainer.network),
         multiply_adds=trainer.count_multiply_adds(images.shape),
         weighted_layers=depth_of(trainer.recorder.layers),
+        layer_order=trainer.recorder.numbered_by,
         skipped_images=len(images.skipped),
         hashes=Hashes(initial_weights=trainer.initial_weights, data=data_hash),
     )

@@ -16,5 +16,5 @@ def upgraded(state: dict[str, Any]) -> dict[str, Any]:
         measured = [] if values is None else [torch.ones(step.shape, dtype=torch.bool) for step in values]
         state = {**state, "records": {**records, "measured": measured}}
     # older versions did not measure memory, used one process per run, had no probes of two steps, and
-    # numbered layers in the order of registration
-    return {"peak_memory": None, "processes": 1, "probes": {}, "layer_order": [], **state}
+    # numbered layers in the order of registration and took the last for the classifier
+    return {"peak_memory": None, "processes": 1, "probes": {}, "layer_order": [], "last_layer": "", **state}

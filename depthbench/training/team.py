@@ -65,6 +65,10 @@ class Team:
         Their lengths may differ. From the parts of a batch, the result is the whole batch."""
         return tensor
 
+    def first(self, tensor: Tensor) -> Tensor:
+        """Return the tensor of rank 0. Those of the others have its shape. Does not wait for a GPU."""
+        return tensor
+
     def broadcast(self, value: T) -> T:
         """Return the `value` of rank 0, which can be pickled."""
         return value

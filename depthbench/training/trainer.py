@@ -21,6 +21,7 @@ from depthbench.networks import NETWORKS
 from depthbench.networks.checkpointing import recompute_activations
 from depthbench.networks.cost import count_multiply_adds
 from depthbench.networks.eager import was_compiled
+from depthbench.networks.fractalnet import ColumnChoice
 from depthbench.networks.fusing import fuse
 from depthbench.networks.layers import outside_of_layers
 from depthbench.probes import DEFAULT, PROBES
@@ -141,6 +142,9 @@ class Trainer:
         self.initial_weights = hash_weights(network)
         if self.run.recipe.sync_batch_norm:
             network = self.team.synchronise(network)
+        for module in network.modules():
+            if isinstance(module, ColumnChoice):
+                module.agree = self.team.first
         torch.manual_seed(derived(self.run.seed, "dropout"))
         if self.mode.recompute:
             recompute_activations(network, (self.run.recipe.batch_size, *images.shape))
@@ -402,6 +406,7 @@ class Trainer:
             "learning_rate": self.learning_rate.state(),
             "probes": self.recorder.state(),
             "layer_order": self.recorder.layer_order(),
+            "last_layer": self.recorder.last_layer(),
         }
         if self.device.type == "cuda":
             state["cuda_rng"] = torch.cuda.get_rng_state(self.device)
@@ -424,7 +429,7 @@ class Trainer:
             self.eager_step.sums.copy_(state["sums"])
             self.records.restore(state["records"], self.device)
             self.recorder.restore(state["probes"])
-            self.recorder.restore_layer_order(state["layer_order"])
+            self.recorder.restore_layer_order(state["layer_order"], state["last_layer"])
             self.records.number(self.recorder.rows)
         self.batches.restore(state["batches"])
         self.batches_hash = state["batches_hash"]

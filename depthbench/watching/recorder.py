@@ -15,7 +15,7 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 from depthbench.errors import BadInput
 from depthbench.networks.layers import Layer
 from depthbench.probes.hooks import first_tensor
-from depthbench.probes.order import OrderOfUse, stored_order
+from depthbench.probes.order import OrderOfUse, stored_end, stored_order
 from depthbench.probes.probe import Probe
 from depthbench.probes.reasons import FROZEN
 from depthbench.probes.recorder import Recorder
@@ -82,7 +82,7 @@ class LoopRecorder(Recorder):
             row: replace(each, name=_without_wrappers(each.name)) for row, each in self.selected.items()
         }
         self.rows = rows_of(self.layers, [*self.selected.values()], each_use)
-        self._order = None if self._order is None else OrderOfUse(self.layers)
+        self._order = None if self._order is None else OrderOfUse(self.layers, subject.network)
         self.subject = subject
         self._may_be_compiled = True  # the loop may compile it
         self._used_up: set[int] = set()  # layers whose gradient was cleared within the backward pass
@@ -95,7 +95,7 @@ class LoopRecorder(Recorder):
 
     def numbered_as(self, layers: "pd.DataFrame") -> list[Row]:
         """Number the rows as in a stored table of this run, and return them."""
-        self.restore_layer_order(stored_order(layers, self.probes))
+        self.restore_layer_order(stored_order(layers, self.probes), stored_end(layers))
         return self.rows
 
     @contextmanager

@@ -191,6 +191,7 @@ class Watch:
             "chance_error": run.chance_error,
             "parameters": count_parameters(subject.network),
             "weighted_layers": depth_of(self._recorder.layers),
+            "layer_order": self._recorder.numbered_by,
             "hashes": Hashes() if steps_made else Hashes(initial_weights=initial_weights),
             "environment": Environment(**describe_environment(device, torch.get_num_threads())),
         }

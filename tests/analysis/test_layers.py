@@ -182,8 +182,63 @@ def test_zeros_by_design_end_within_the_first_steps(values, expected):
 
 def test_merged_layers_are_zero_by_design_if_all_zeros_among_them_are():
     layers = pd.concat([probed([0.0, 0.0, 1.0, 0.0, 1.0, 1.0]), probed([1.0] * 6, step=1)])
-    runs = pd.DataFrame({"network": ["plain"], "family": ["plain"], "depth": 20})
+    runs = pd.DataFrame({"run_id": ["r0"], "network": ["plain"], "family": ["plain"], "depth": 20})
     table = with_zeros_by_design(by_layer(layers, "probe"), layers, "probe", runs)
     assert table["by_design"].tolist() == [False, False, False, True, False, False] + [False] * 6
     merged = thinned(table[table["step"] == 0], 3)
     assert merged["by_design"].tolist() == [False, True, False]
+
+
+def run_of(seed, **options):
+    values = {"family": "resnet", "options.survival": 0.5} | options
+    return {"run_id": f"r{seed}", "network": "resnet", "depth": 20, **values}
+
+
+@pytest.mark.parametrize(
+    ("values", "options", "expected"),
+    [
+        (([1.0, 0.0, 2.0], [1.0, 4.0, 2.0]), {}, (4, 0, False)),  # the seed that kept it
+        (([1.0, 0.0, 2.0], [1.0, 4.0, 2.0], [1.0, 9.0, 2.0]), {}, (6, 0, False)),
+        (([1.0, 0.0, 2.0], [1.0, 0.0, 2.0]), {}, (0, 2, True)),
+        (([1.0, 0.0, 2.0], [1.0, np.nan, 2.0]), {}, (np.nan, 0, False)),
+        (([1.0, 0.0, 2.0], [0.0, 0.0, 2.0]), {}, (0, 1, False)),  # nothing passes around it in one seed
+        (([0.0, 0.0, 2.0], [1.0, 4.0, 2.0]), {"family": "fractalnet"}, (4, 0, False)),
+        (([1.0, 0.0, 2.0], [1.0, 4.0, 2.0]), {"options.survival": 1.0}, (0, 1, False)),
+        (([1.0, 0.0, 2.0], [1.0, 4.0, 2.0]), {"options.survival": np.nan}, (0, 1, False)),
+        (([1.0, 0.0, 2.0], [1.0, 4.0, 2.0]), {"family": "plain"}, (0, 1, False)),  # without branches
+        (([1.0, 0.0, 2.0], [1.0, 4.0, 2.0]), {"family": "a plug-in"}, (0, 1, False)),
+    ],
+)
+def test_seeds_that_dropped_a_layer_are_left_out_of_its_mean(values, options, expected):
+    layers = pd.concat([probed(*values, step=7, network="resnet"), probed([0.0, 0.0, 1.0], step=7)])
+    layers.loc[layers["network"] == "plain", "run_id"] = "other"
+    runs = pd.DataFrame([run_of(seed, **options) for seed in range(len(values))])
+    runs = pd.concat([runs, pd.DataFrame([run_of(0, run_id="other", network="plain", family="plain")])])
+    layers.index = np.zeros(len(layers), int)  # as after pd.concat
+    before = by_layer(layers, "probe")
+    table = with_zeros_by_design(before, layers, "probe", runs)
+    row = table[(table["network"] == "resnet") & (table["layer"] == 2)].iloc[0]
+    found = row["mean"], row["zeros"], row["by_design"]
+    assert found == pytest.approx(expected, nan_ok=True)
+    assert row["n"] == len(values)
+    others = table["layer"] != 2 if "family" not in options else table["network"] == "plain"
+    pd.testing.assert_frame_equal(table.loc[others, before.columns], before[others])
+
+
+def test_tables_of_some_steps_and_in_any_order_are_marked_alike():
+    layers = pd.concat([probed([1.0, 0.0, 2.0], [1.0, 4.0, 2.0], step=step) for step in (1, 2)])
+    runs = pd.DataFrame([run_of(seed, network="plain") for seed in range(2)])
+    table = by_layer(layers, "probe").iloc[::-1].query("step == 2")
+    marked = with_zeros_by_design(table, layers, "probe", runs)
+    assert marked["mean"].tolist() == pytest.approx([2, 4, 1])
+
+
+def test_layers_that_all_seeds_dropped_are_left_out_of_merged_means():
+    layers = probed([1.0, 0.0, 0.0, 0.0, 4.0, 9.0])
+    runs = pd.DataFrame([run_of(0, network="plain")])
+    table = with_zeros_by_design(by_layer(layers, "probe"), layers, "probe", runs)
+    assert table["dropped"].tolist() == [False, True, True, True, False, False]
+    merged = thinned(table, 3)
+    assert merged["mean"].tolist() == pytest.approx([1, 0, 6])
+    assert merged["by_design"].tolist() == [False, True, False]
+    assert merged["layer"].tolist() == [1.5, 3.5, 5.5]  # as at other steps

@@ -77,6 +77,16 @@ def test_half_of_the_steps_use_one_column_and_the_others_drop_inputs_of_joins():
     assert [kept.count(n) / len(kept) for n in (1, 2, 3)] == pytest.approx(expected, abs=0.065)
 
 
+def test_the_weights_agreed_on_are_used_by_all_joins():
+    """Processes that train together take those of rank 0, whatever they drew themselves."""
+    choice, cpu, drawn = ColumnChoice(3, 0.4), torch.device("cpu"), []
+    choice.agree = lambda weights: drawn.append(weights) or torch.tensor([False, True, False])
+    for _ in range(8):
+        choice.draw(cpu)
+        assert choice.of_join(0, cpu).tolist() == [0, 1, 0]
+    assert len({tuple(weights.tolist()) for weights in drawn}) > 1
+
+
 @pytest.mark.parametrize("recomputes", [False, True])
 def test_steps_of_one_column_do_not_change_the_statistics_of_evaluation(recomputes):
     """Evaluation uses all columns, whose mean varies less than one column. Its statistics do not fit."""

@@ -56,17 +56,76 @@ def numbers(recorder):
 def test_layers_are_numbered_by_their_first_use(probes):
     recorder = probed(HeadFirst(), probes)
     assert numbers(recorder) == ["first", "second", "functional", "head", "unused"]
-    stages = {row.name: row.stage for row in recorder.rows}
-    assert stages["unused"] == "fc"  # the last linear map of all
+    assert classifier(recorder) == ["head"]  # not the last of all
     assert sorted(row.layer for row in recorder.rows) == [1, 2, 3, 4, 5]
 
 
-def test_the_classifier_is_the_last_layer_that_is_used():
+def classifier(recorder):
+    return [row.name for row in recorder.rows if row.stage == "fc"]
+
+
+@pytest.mark.parametrize("unused", [None, nn.Linear(4, 4), nn.Conv2d(1, 1, 1)])
+def test_an_unused_layer_does_not_change_the_classifier(unused):
     network = HeadFirst()
-    del network.unused
-    recorder = probed(network)
-    assert {row.name for row in recorder.rows if row.stage == "fc"} == {"head"}
-    assert recorder.rows[0].name == "head"  # values keep their rows, whatever the numbers
+    network.unused = unused
+    recorder = Recorder(network, ALL)
+    assert classifier(recorder) == ["first"]  # no step has shown the order yet
+    probed(network, recorder=recorder)
+    assert classifier(recorder) == ["head"]
+    names = [row.name for row in recorder.rows if row.name != "unused"]
+    assert names[0] == "head"  # values keep their rows, whatever the numbers
+
+
+def test_without_a_pass_of_the_whole_network_the_classifier_is_the_last_layer_used():
+    network = HeadFirst()
+    with Recorder(network, ALL) as recorder:
+        network.head(network.second(torch.randn(2, 4))).sum().backward()
+        recorder.values()
+    assert classifier(recorder) == ["head"]
+
+
+class Auxiliary(nn.Module):
+    """Calls an auxiliary head after its own. Returns both outputs as `returned` does."""
+
+    def __init__(self, returned, auxiliary):
+        super().__init__()
+        self.body, self.main, self.auxiliary = nn.Linear(4, 4), nn.Linear(4, 3), auxiliary
+        self.returned = returned
+
+    def forward(self, x):
+        x = F.relu_(self.body(x))
+        main = self.main(F.dropout(x, 0.1)) / 2
+        return self.returned(main, self.auxiliary(x[:, None] if self.auxiliary.weight.dim() > 2 else x))
+
+
+@pytest.mark.parametrize("auxiliary", [nn.Linear(4, 3), nn.Conv1d(1, 1, 1)])
+@pytest.mark.parametrize(
+    ("returned", "loss"),
+    [
+        (lambda main, auxiliary: (main, auxiliary), lambda output: output[0].sum() + output[1].sum()),
+        (
+            lambda main, auxiliary: {"auxiliary": auxiliary, "logits": main},
+            lambda output: output["logits"].sum() + output["auxiliary"].sum(),
+        ),
+        (lambda main, auxiliary: main, lambda output: output.sum()),
+    ],
+)
+def test_an_auxiliary_head_that_is_called_last_is_not_the_classifier(returned, loss, auxiliary):
+    network = Auxiliary(returned, auxiliary)
+    recorder = Recorder(network, ALL)
+    with recorder:
+        loss(network(torch.randn(2, 4))).backward()
+        recorder.values()
+    assert numbers(recorder) == ["body", "main", "auxiliary"]
+    assert classifier(recorder) == ["main"]
+    restored = Recorder(network, ALL)
+    restored.restore_layer_order(recorder.layer_order(), recorder.last_layer())
+    assert restored.rows == recorder.rows
+
+
+def test_the_later_one_of_two_heads_whose_sum_is_the_logits_is_the_classifier():
+    network = Auxiliary(lambda main, auxiliary: main + auxiliary, nn.Linear(4, 3))
+    assert classifier(probed(network)) == ["auxiliary"]
 
 
 def test_rows_of_single_uses_have_the_number_of_their_layer():
@@ -100,7 +159,7 @@ def test_a_classifier_that_is_used_without_a_call_is_the_last():
 
     recorder = probed(Cosine())
     assert numbers(recorder) == ["a", "b", "head"]
-    assert {row.name for row in recorder.rows if row.stage == "fc"} == {"head"}
+    assert classifier(recorder) == ["head"]
 
 
 def test_a_network_that_names_its_layers_keeps_their_order():

@@ -28,7 +28,8 @@ def store_of(tmp_path, study, tables):
         for run, layers in zip(study.runs(), tables, strict=True):
             write_run(store, run).write_frame("layers", layers)
             record = store.run(run.run_id).read()
-            store.run(run.run_id).write(record.changed(tables={}))
+            order = layers.attrs.get("layer_order")
+            store.run(run.run_id).write(record.changed(tables={}, layer_order=order))
     return store
 
 
@@ -60,6 +61,46 @@ def test_rows_of_single_uses_follow_their_layer_and_selected_modules_stay(tmp_pa
     layers = load_results(tmp_path).layers
     assert layers["name"].tolist() == ["a", "b", "head", "a[0]", "gate"] * 4
     assert layers["layer"].tolist() == [1, 2, 3, 1, 1] * 4
+
+
+def new(frame):
+    """Mark a table as one of this version."""
+    frame.attrs["layer_order"] = "use"
+    return frame
+
+
+def skipping(numbers, name):
+    """Return the first probed step of a run that did not use a layer."""
+    frame = table(numbers)
+    return new(frame[frame["step"] == 0].assign(x=lambda rows: rows["x"].where(rows["name"] != name)))
+
+
+@pytest.mark.parametrize(
+    "tables",
+    [
+        [
+            table(REGISTERED),
+            new(table(USED)),
+            skipping({"a": (1, "1"), "head": (2, "fc"), "b": (3, "1")}, "b"),
+        ],
+        [table(REGISTERED), new(table(USED)), table(REGISTERED)],
+        [skipping(REGISTERED, "b"), table(USED), table(REGISTERED).assign(x=float("nan"))],
+        [new(table(USED)), table({**USED, "a": (1, "fc"), "head": (3, "1")}), table(REGISTERED)],
+    ],
+    ids=["interrupted", "older version", "nothing measured", "other classifier"],
+)
+def test_the_run_that_shows_most_of_the_order_numbers_the_others(tmp_path, tiny, monkeypatch, tables):
+    monkeypatch.setitem(NETWORKS, "mine", Family(dict))
+    store_of(tmp_path, tiny(grid={"network": ["mine"], "depth": [3], "seed": [0, 1, 2]}, options={}), tables)
+    layers = load_results(tmp_path).layers
+    for name, (number, stage) in USED.items():
+        rows = layers[layers["name"] == name]
+        assert (set(rows["layer"]), set(rows["stage"])) == ({number}, {stage})
+    values = layers[["seed", "step", "name", "x"]].sort_values(["seed", "step", "name"], ignore_index=True)
+    stored = pd.concat([frame.assign(seed=seed) for seed, frame in enumerate(tables)])[values.columns]
+    pd.testing.assert_frame_equal(
+        values.astype(object), stored.sort_values(["seed", "step", "name"], ignore_index=True).astype(object)
+    )
 
 
 @pytest.mark.parametrize("other", [REGISTERED, {"a": (1, "1"), "c": (2, "1")}])

@@ -79,17 +79,6 @@ def test_an_edited_plugin_is_named_with_what_the_study_uses_of_it(
         store.check(study, "hash")
 
 
-def test_a_network_whose_files_another_one_would_replace_cannot_join(stored, tiny):
-    store, _ = stored
-    first, other = (
-        tiny(variants={name: {"of": "plain"}}, grid={"network": [name]}) for name in ("bare", "Bare")
-    )
-    with store.opened(first, "hash"):
-        write_run(store, next(first.runs()))
-    with pytest.raises(BadInput, match="holds runs of bare, which has the same file names as Bare on many"):
-        store.check(other, "hash")
-
-
 BARE = {"of": "plain", "options": {"norm": "none"}, "recipe": {"batch_size": 8}}
 
 

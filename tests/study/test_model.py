@@ -240,15 +240,6 @@ def test_a_variant_may_not_take_the_name_of_a_network():
         with_variants(resnet={"of": "plain"})
 
 
-@pytest.mark.parametrize("names", [["resnet", "ResNet"], ["bare", "Bare"]])
-def test_two_networks_of_a_study_may_not_differ_only_in_case(names):
-    variants = {name: {"of": "plain"} for name in names if name not in NETWORKS}
-    with pytest.raises(BadInput, match=r"the networks (resnet and ResNet|bare and Bare) have the same file"):
-        load_study(None, variants=variants, grid={"network": names})
-    for name in names:
-        load_study(None, variants=variants, grid={"network": [name]})
-
-
 def test_a_stored_variant_has_only_the_keys_that_it_sets(tmp_path):
     study = with_variants()
     (tmp_path / "s.toml").write_text(study.to_toml())

@@ -19,7 +19,9 @@ from depthbench.seeds import derived
 from depthbench.store.run_store import RunStore
 from depthbench.study.file import load_study
 from depthbench.training import distributed, evaluate
+from depthbench.training.mode import TrainingMode
 from depthbench.training.team import PeerLost
+from depthbench.training.trainer import Trainer
 from tests.conftest import TINY
 from tests.data.photographs import write_photographs
 from tests.teams import InFloat64, results_of, start_pair, train_run
@@ -114,8 +116,25 @@ def train_pairs(team, folder):
     records["dropout"] = train_run(dropout, images, own / "dropout", team=team)
     records["dropout seed"] = torch.initial_seed()
     records["files"] = train_files(folder / "photographs", own / "files", team=team)
+    records["fractal"] = train_fractal(team, images)
     records["uses"] = values_of_uses(team.gather, team.rank, team.size)
     return records, send_all(team)
+
+
+def train_fractal(team, images, steps=8):
+    """Train a fractal network with drop-path. Return its buffers before each step and at the end."""
+    study = load_study(
+        None, **TINY | {"grid": {"network": ["fractalnet"], "depth": [10]}, "options": {"width": 2}}
+    )
+    run = next(study.resolve(1437, flips=False).runs())
+    trainer = Trainer(run, images, TrainingMode(), team=team)
+    statistics = []
+    for _ in range(steps):
+        statistics.append([buffer.clone() for buffer in trainer.network.buffers()])
+        trainer.advance()
+    statistics.append(list(trainer.network.buffers()))
+    trainer.close()
+    return statistics
 
 
 def send_all(team):
@@ -129,6 +148,7 @@ def send_all(team):
         "rank": (team.rank, team.size, team.writes, team.is_alone),
         "any": [team.any(team.rank == rank) for rank in (0, 1, 2)],
         "sum": team.sum(torch.tensor([1.0, team.rank])),
+        "first": team.first(torch.tensor([team.rank == 0])),
         "gather": team.gather(rows),
         "maps": (whole, whole.is_contiguous(memory_format=torch.channels_last)),
         "broadcast": team.broadcast({"from": team.rank}),
@@ -311,12 +331,27 @@ def test_each_rank_drops_other_numbers(trained_by):
     assert second["dropout seed"] == derived(0, "dropout", 1, 7)  # of the last step
 
 
+def test_all_ranks_use_one_column_in_the_same_steps(trained_by):
+    """Otherwise only some of them would undo their running statistics of a step, which would differ then."""
+    _, ((first, _), (second, _)) = trained_by
+    is_changed = []
+    for step, (ours, theirs) in enumerate(zip(first["fractal"], second["fractal"], strict=True)):
+        for a, b in zip(ours, theirs, strict=True):
+            assert torch.equal(a, b), step
+        if step:
+            before = first["fractal"][step - 1]
+            floats = [(a, b) for a, b in zip(before, ours, strict=True) if a.is_floating_point()]
+            is_changed.append(not all(torch.equal(a, b) for a, b in floats))
+    assert set(is_changed) == {True, False}
+
+
 def test_messages_between_the_ranks(trained_by):
     _, results = trained_by
     for rank, (_, values) in enumerate(results):
         assert values["rank"] == (rank, 2, rank == 0, False)
         assert values["any"] == [True, True, False]
         assert values["sum"].tolist() == [2.0, 1.0]
+        assert values["first"].tolist() == [True]
         rows = torch.cat([torch.arange(4.0).reshape(-1, 4), torch.arange(8.0).reshape(-1, 4)])
         assert torch.equal(values["gather"], rows)
         maps, is_channels_last = values["maps"]

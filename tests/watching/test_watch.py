@@ -425,13 +425,6 @@ def test_a_model_that_is_nested_too_deeply_is_refused_in_one_line(path):
         depthbench.watch(network, path)
 
 
-def test_networks_whose_names_differ_only_in_case_cannot_share_a_directory(path):
-    network = build()
-    depthbench.watch(network, path, name="my-net").close()
-    with pytest.raises(BadInput, match="holds runs of my-net, which has the same file names as My-Net on"):
-        depthbench.watch(network, path, name="My-Net")
-
-
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -40,6 +40,7 @@ THEORY: dict[
     "power": ("theory: residual with BN, norm of order 1/l", (1, 3)),
 }
 BY_DESIGN = "zero by design, because a later factor starts at zero or a branch is dropped"
+DROPPED = "A seed that drops a branch in a step is left out of the mean of its layers."
 MOST_LAYERS = 300  # of a line; with more, the two layers of each block would blur into a band
 MOST_NETWORKS = 6  # with more, twins are far apart on the page: each is repeated behind the other
 # in ink on a casing of paper, as ink alone is lost on the line of a deep network
@@ -315,7 +316,7 @@ PREACTIVATIONS = ReportFigure(
         "Norm of the gradient of the loss with respect to each layer's output before normalisation, from "
         "input to output. A line that rises towards the input is an exploding gradient, and one that falls "
         "towards the input is a vanishing one. Thin dashed lines at step 0 are predictions of theory for "
-        "initialisation, named in the legend."
+        f"initialisation, named in the legend. {DROPPED}"
     ),
     choice="pre-activations",
     needs="the probe `grad_norm_preact`",
@@ -329,7 +330,7 @@ WEIGHTS = ReportFigure(
     caption=(
         "Norm of the gradient of the loss with respect to each layer's weights, from input to output. It can "
         "be equal in all layers while the gradient of the pre-activations vanishes, because larger "
-        "activations compensate for it."
+        f"activations compensate for it. {DROPPED}"
     ),
     choice="weights",
     needs="the probe `grad_norm_weight`",
