@@ -155,7 +155,7 @@ def _split_folders(root: Path) -> dict[str, Path]:
     """Return the folder of each split in `root`, in the order of SPELLINGS.
 
     A folder "train" that has images but no folders is a class, unless another split is there too. It may be
-    a class of vehicles."""
+    a class of vehicles. So is a folder of test or validation images beside folders that are no splits."""
     named: dict[str, list[Path]] = {name: [] for name in SPELLINGS}
     for entry in _entries(root):
         for name, spellings in SPELLINGS.items():
@@ -165,9 +165,9 @@ def _split_folders(root: Path) -> dict[str, Path]:
     if set(found) == {"train"} and all(map(_is_class, found["train"])):
         return {}
     if "train" not in found:
-        folders = [entry for entry in _entries(root) if entry.is_dir()]
-        are_splits = len(folders) == sum(map(len, found.values()))  # `valid` beside `invalid` is not
-        children = [child for folder in folders for child in _entries(folder.path)]
+        present = [entry for entry in _entries(root) if entry.is_dir()]
+        are_splits = len(present) == sum(map(len, found.values()))  # `valid` beside `invalid` is not
+        children = [child for folder in present for child in _entries(folder.path)]
         if found and are_splits and not any(_is_image(child.name) for child in children):
             names = ", ".join(f"{folder.name}/" for own in found.values() for folder in own)
             raise BadInput(

@@ -190,8 +190,7 @@ class ImageNetDenseNet(ConcatenatingNet):
 
     It is a stem of 2 k channels (see imagenet.ImageNetNet), 4 dense blocks with bottlenecks and compression,
     a norm and an activation, global average pooling and a linear classifier (Table 1). The networks of depth
-    121, 169 and 201 are torchvision's, except for the initial weights, and so is the one of depth 161 with
-    `growth` = 48.
+    121, 161, 169 and 201 are torchvision's, except for the initial weights.
 
     Raises BadInput for a depth that is not in DENSENET_BLOCKS and for an unknown value, and TypeError for an
     option that these networks do not take."""
@@ -206,7 +205,8 @@ class ImageNetDenseNet(ConcatenatingNet):
         **options: Any,
     ):
         DENSENET_DEPTHS.n(depth)
-        built = complete(DENSENET_IMAGENET_OPTIONS, options, residual=False, bottleneck=bottleneck)
+        architecture = DENSENET_IMAGENET_OPTIONS
+        built = complete(architecture, options, residual=False, bottleneck=bottleneck, depth=depth)
         assert built.growth is not None  # the architecture has a value
         with generator_untouched():
             conv1 = first_convolution(in_channels, 2 * built.growth, built)

@@ -144,6 +144,9 @@ class Family(Entry):
     unset: Mapping[str, Any] = field(default_factory=dict, kw_only=True)
     """The paper's values of options whose default depends on the family."""
 
+    unset_at: Mapping[int, Mapping[str, Any]] = field(default_factory=dict, kw_only=True)
+    """Depth -> the paper's values that differ from `unset` at this depth only."""
+
     smallest_side: int = field(default=1, kw_only=True)
     """Side of the smallest images that the builder's network takes, in pixels. Smaller ones leave nothing
     after its stem or pooling."""
@@ -180,7 +183,8 @@ class Family(Entry):
 
             return as_eager(built)
         takes = self.takes if self.takes is not None else self.unset.keys()
-        own = {key: value for key, value in self.unset.items() if key in takes}
+        depth: Any = args[0] if args else arguments.get("depth")  # a missing one is the builder's error
+        own = {key: value for key, value in self._of_paper(depth).items() if key in takes}
         fixed = self.fixed
         given = {
             key: value for key, value in arguments.items() if value is not None and fixed.get(key) != value
@@ -248,7 +252,11 @@ class Family(Entry):
     def defaults(self, depth: int) -> dict[str, Any]:
         """Return every option as the paper has it at `depth`. An option that the family lacks is neutral."""
         fixed = {key: value for key, value in self.options.items() if key in NEEDS}
-        return {**defaults(has_bottlenecks=self.has_bottlenecks(depth)), **self.unset, **fixed}
+        return {**defaults(has_bottlenecks=self.has_bottlenecks(depth)), **self._of_paper(depth), **fixed}
+
+    def _of_paper(self, depth: int) -> dict[str, Any]:
+        """Return the paper's values at a depth of options whose default depends on the family."""
+        return {**self.unset, **self.unset_at.get(depth, {})}
 
     def settle(self, depth: int, chosen: Mapping[str, Any]) -> dict[str, Any]:
         """Return all options of the network at `depth`, given the `chosen` ones (None: unset).

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, Self, get_args, get_origin
 
 from pydantic import AfterValidator, ConfigDict, Field
@@ -127,7 +127,7 @@ class NetworkOptions(Section):
 
     growth: Count | None = None
     """Channels that each layer of a DenseNet adds, k in Huang et al. 2017 (arXiv:1608.06993). Unset: 12, or
-    32 for ImageNet networks."""
+    for ImageNet networks 32, and 48 at depth 161."""
 
     learned_scale: Annotated[LearnedScale | None, Needs("residual")] = None
     """A learned factor of each branch. scalar: one number, initially 0 (ReZero, arXiv:2003.04887; SkipInit,
@@ -193,6 +193,9 @@ class Architecture:
     values: Mapping[str, Any]
     """The paper's values of options whose default depends on the architecture."""
 
+    values_at: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
+    """Depth -> the paper's values that differ from `values` at this depth only."""
+
 
 def _need_of(name: str) -> str | None:
     marks = NetworkOptions.model_fields[name].metadata
@@ -252,7 +255,8 @@ def complete(
         raise TypeError(f"a network of architecture {architecture.name!r} takes no option {unknown[0]!r}")
     given = {key: value for key, value in chosen.items() if value is not None}
     check_choices(given)
-    values = {**defaults(has_bottlenecks=bottleneck), **architecture.values, **given}
+    of_paper = {**architecture.values, **architecture.values_at.get(depth, {})}
+    values = {**defaults(has_bottlenecks=bottleneck), **of_paper, **given}
     if values["tat_eta"] and values["activation"] != "leaky_relu":
         raise BadInput(
             f"tat_eta = {values['tat_eta']:g} sets the slope of leaky_relu, but activation is "

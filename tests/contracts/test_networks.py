@@ -144,7 +144,8 @@ def test_twins_name_each_other_and_differ_in_residual_connections_only(name):
     assert twin.twin == name
     assert family.options["residual"] is not twin.options["residual"]
     assert family.is_residual == (not twin.is_residual)
-    for fact in ("target", "depths", "takes", "flattens", "fuses", "unset", "bottlenecks_from", "structure"):
+    facts = ("target", "depths", "takes", "flattens", "fuses", "unset", "unset_at", "bottlenecks_from")
+    for fact in (*facts, "structure"):
         assert getattr(family, fact) == getattr(twin, fact)
     plain, residual = (dict(build(key).named_parameters()) for key in (name, family.twin))
     shared = set(plain) & set(residual)

@@ -6,7 +6,7 @@ from torch import nn
 
 from depthbench.networks import NETWORKS
 from depthbench.networks.cost import count_multiply_adds, count_parameters
-from depthbench.networks.densenet import DenseLayer
+from depthbench.networks.densenet import DenseLayer, ImageNetDenseNet
 from tests.networks.torchvision_networks import assert_equal_to_torchvisions
 
 
@@ -90,7 +90,7 @@ def test_gradients_reach_every_parameter_and_dropout_follows_convolutions():
 
 @pytest.mark.parametrize(
     ("options", "parameters"),
-    [({"depth": 121}, 7_978_856), ({"depth": 161, "growth": 48}, 28_681_000)],
+    [({"depth": 121}, 7_978_856), ({"depth": 161}, 28_681_000)],
 )
 def test_for_imagenet_it_is_torchvisions(options, parameters):
     reference = getattr(torchvision.models, f"densenet{options['depth']}")
@@ -99,9 +99,21 @@ def test_for_imagenet_it_is_torchvisions(options, parameters):
     )
 
 
-@pytest.mark.parametrize("depth", [121, 169, 201])
+def test_a_chosen_growth_replaces_that_of_the_depth():
+    """The network of depth 161 has 48 in torchvision, and 28,681,000 parameters."""
+    family = NETWORKS["densenet_imagenet"]
+    assert [family.defaults(depth)["growth"] for depth in (121, 161, 169)] == [32, 48, 32]
+    assert family.settle(161, {"growth": 32}) == family.defaults(161) | {"growth": 32}
+    with torch.device("meta"):
+        built = [family(depth=161), family(161), ImageNetDenseNet(161), family(depth=161, growth=None)]
+        assert {count_parameters(network) for network in built} == {28_681_000}
+        assert count_parameters(family(depth=161, growth=48)) == 28_681_000
+        assert count_parameters(family(depth=161, growth=32)) < 14_000_000
+
+
+@pytest.mark.parametrize("depth", [121, 161, 169, 201])
 def test_multiply_adds_for_imagenet_are_those_of_torchvision(depth):
-    """The paper shows them in a figure only. torchvision states 2.834, 3.36 and 4.291 billion."""
+    """The paper shows them in a figure only. torchvision states 2.834, 7.728, 3.36 and 4.291 billion."""
     weights = getattr(torchvision.models, f"DenseNet{depth}_Weights").IMAGENET1K_V1
     with torch.device("meta"):
         network = NETWORKS["densenet_imagenet"](depth=depth)

@@ -40,5 +40,6 @@ def describe(
         depths=depths,
         takes=architecture.takes,
         unset=architecture.values,
+        unset_at=architecture.values_at,
         **known,
     )

@@ -16,6 +16,7 @@ DENSENET_IMAGENET_OPTIONS = Architecture(
     "densenet_imagenet",
     DENSENET_OPTIONS.takes | {"stem"},
     {"growth": 32, "order": "full_pre", "stem": "imagenet"},
+    values_at={161: {"growth": 48}},  # as in the first versions of the paper, and in torchvision
 )
 
 THREE_N_PLUS_4 = DepthRule(3, 4)
