@@ -26,14 +26,21 @@ def plan_study(console: Console, study: "Study", execution: "Execution", *, exec
         return make_plan(study, execution, executes=executes, decoding=decoding)
 
 
-def announced_plan(console: Console, study: "Study", execution: "Execution") -> "Plan":
-    """Return the plan of `study`, after printing what will happen."""
+def announced_plan(
+    console: Console, study: "Study", execution: "Execution", said: set[str] | None = None
+) -> "Plan":
+    """Return the plan of `study`, after printing what will happen.
+
+    said: the lines that were printed for earlier plans. They are not repeated, and new ones are added."""
     from depthbench.cli.outcome import announcement
     from depthbench.cli.tables import plan_lines, plan_table
 
     plan = plan_study(console, study, execution, executes=True)
+    said = set() if said is None else said
     for line in announcement(plan):
-        say(console, line)
+        if line not in said:
+            say(console, line)
+            said.add(line)
     if plan.depth_choice is not None and not console.quiet:
         # A study that is resumed need not wait for times, and other machines have other times.
         measures = not (plan.finished or plan.backend.is_elsewhere or plan.backend.is_together)

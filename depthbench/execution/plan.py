@@ -27,6 +27,7 @@ from depthbench.execution.sharing import choose_device, share
 from depthbench.paths import expand
 from depthbench.store.study_store import StudyStore
 from depthbench.study.model import Run, Study
+from depthbench.study.without_effect import notes_on_options
 from depthbench.training.mode import TrainingMode
 
 Decoding = Callable[[int, int], None]
@@ -107,7 +108,8 @@ def make_plan(
     images, image_notes = _read_images(study, execution.data_dir, decoding, executes)
     check_images(study, images.shape)
     study, choice = choose_depths(study, images)
-    image_notes = (*image_notes, *(choice.notes if choice else ()), *check_plugins(study, images))
+    chosen = choice.notes if choice else ()
+    image_notes = (*image_notes, *chosen, *notes_on_options(study), *check_plugins(study, images))
     data_hash = images.content_hash()
     resolved = _resolve_study(study, images)
     joined = store.with_stored_evaluation(resolved, study.evaluate)

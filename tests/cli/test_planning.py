@@ -68,3 +68,16 @@ def test_a_study_that_is_resumed_does_not_wait_for_times(announce):
     printed, is_timed = announce("auto", done=1)
     assert not is_timed
     assert "1 (1 done)" in printed
+
+
+def test_lines_of_earlier_rounds_of_a_search_are_not_repeated(tmp_path):
+    study = load_study(
+        "quick", grid={"network": ["plain"], "depth": [8], "seed": [0]}, options={"survival": 0.5}
+    )
+    out = Console(file=io.StringIO(), width=120)
+    said = {"options.survival = 0.5 has no effect: plain has no shortcuts"}
+    announced_plan(out, study, Execution(tmp_path, device="cpu", jobs=1), said)
+    printed = out.file.getvalue()
+    assert "quick: 1 run of 180 steps on digits" in printed
+    assert "has no effect" not in printed
+    assert len(said) == 3

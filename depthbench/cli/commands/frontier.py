@@ -77,6 +77,7 @@ def frontier(
 
     console = make_console(quiet=output.quiet, stderr=output.as_json)
     names = parse_list("NETWORKS", networks, str)
+    said: set[str] = set()  # in the plans of earlier rounds
     with interruptible(RESUME):
         found = find_frontier(
             changes.load(study, searched=names or ()),
@@ -86,7 +87,7 @@ def frontier(
             deepest=deepest,
             execution=how.settings(),
             display=choose_display(console, output.quiet),
-            planner=lambda study, execution: announced_plan(console, study, execution),
+            planner=lambda study, execution: announced_plan(console, study, execution, said),
         )
     page = None if output.no_report else draw_report(console, found.path)
     if output.as_json:
