@@ -8,7 +8,7 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any, Self
 
 import tomli_w
@@ -120,10 +120,15 @@ class Shared(Section):
         return _resolved("evaluate.log_every", self.evaluate.log_every)
 
 
-def _check_known(options: NetworkOptions, own: Collection[str]) -> None:
-    """Raise ValueError if `options` has a key that is neither ours nor one of `own`."""
-    for name in sorted(options.own.keys() - set(own)):
-        known = nearest(name, {*NetworkOptions.model_fields, *own}, "keys of options")
+def _check_known(options: NetworkOptions, families: Iterable[Family]) -> None:
+    """Raise ValueError if `options` has a key that is neither ours nor one of a builder of `families`."""
+    if not options.own:
+        return
+    families = list(families)
+    own = {name for family in families for name in family.own.known}
+    for name in sorted(options.own.keys() - own):
+        taken = (NetworkOptions.model_fields if family.takes is None else family.takes for family in families)
+        known = nearest(name, own.union(*taken), "keys of options")
         raise ValueError(f"unknown key 'options.{name}'; {known}")
 
 
@@ -142,7 +147,7 @@ class Variant(Section):
     @model_validator(mode="after")
     def _check(self) -> Self:
         family = look_up(NETWORKS, "network", self.of)
-        _check_known(self.options, family.own.known if self.options.own else ())
+        _check_known(self.options, [family])
         for key in ("steps", "epochs"):
             if key in self.recipe.model_fields_set:
                 raise ValueError(f"recipe.{key} must be the same for all runs: set it in [recipe] instead")
@@ -244,9 +249,7 @@ class Study(Grids, Shared):
         for name in self.variants:
             if name in NETWORKS:
                 raise ValueError(f"variants.{name}: a bundled network has this name; use another one")
-        if self.options.own:
-            families = [self.family(name) for name in self.networks()]
-            _check_known(self.options, {name for family in families for name in family.own.known})
+        _check_known(self.options, (self.family(name) for name in self.networks()))
         for grid in self.all_grids:
             for name in grid.network:
                 family = self.checked(name)
