@@ -21,7 +21,17 @@ from depthbench.training.optimizers import OPTIMIZERS, Optimizer
 
 OF_RECIPE = ("momentum", "nesterov")
 """Parameters of an optimiser that are keys of a recipe."""
-OF_STEPS = ("params", "lr", "weight_decay", "fused", "capturable", "foreach", "maximize", "differentiable")
+OF_STEPS = (
+    "params",
+    "lr",
+    "weight_decay",
+    "hidden_weights",
+    "fused",
+    "capturable",
+    "foreach",
+    "maximize",
+    "differentiable",
+)
 """Parameters of an optimiser that are not settings."""
 STATE_TENSORS = 2
 """Tensors per parameter in the state of an optimiser that does not state it. Adam has 2."""

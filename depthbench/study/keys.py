@@ -96,14 +96,18 @@ def _keys_of(name: str, table: type[Section]) -> Iterator[Key]:
 
 
 def _keys_of_optimizers() -> Iterator[Key]:
-    of: dict[tuple[str, str, str], list[str]] = {}
+    """Yield the settings of optimisers. If the default differs between optimisers, all of them are shown."""
+    of: dict[tuple[str, str, str], dict[str, list[str]]] = {}
     for name, entry in OPTIMIZERS.items():
         for key, (kind, default) in entry.settings.items():
-            described = (key, _in_words(kind), json.dumps(default))
-            of.setdefault(described, []).append(name)
-    for (key, kind, default), names in of.items():
-        meaning = f"A setting of {any_of(names)}, as in torch.optim."
-        yield Key(f"recipe.optimizer_settings.{key}", kind, default, meaning)
+            described = (key, _in_words(kind), entry.meanings.get(key, ""))
+            of.setdefault(described, {}).setdefault(json.dumps(default), []).append(name)
+    for (key, kind, meaning), defaults in of.items():
+        whose = f"A setting of {any_of(name for names in defaults.values() for name in names)}"
+        whole = f"{whose}: {meaning}" if meaning else f"{whose}, as in torch.optim."
+        first, *others = defaults.items()
+        default = first[0] + "".join(f", or {value} for {any_of(names)}" for value, names in others)
+        yield Key(f"recipe.optimizer_settings.{key}", kind, default, whole)
 
 
 def _keys_of_plugins(imports: bool) -> Iterator[Key]:

@@ -14,7 +14,7 @@ from depthbench.data.files import sides
 from depthbench.data.images import Images
 from depthbench.data.placement import PlacedImages
 from depthbench.networks import Family
-from depthbench.networks.layers import all_weights
+from depthbench.networks.layers import all_weights, weighted_layers
 from depthbench.networks.lazy import initialise_lazily, is_lazy
 from depthbench.registry import look_up
 from depthbench.study.model import Run
@@ -71,11 +71,20 @@ def make_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
         keywords["fused"] = True
     if "capturable" in accepted:
         keywords["capturable"] = device.type == "cuda"
+    if "hidden_weights" in accepted:
+        keywords["hidden_weights"] = hidden_weights(network)
     optimizer = entry(groups, lr, **keywords)
     optimizer._warned_capturable_if_run_uncaptured = True  # the steps before a capture are eager
     if isinstance(optimizer, torch.optim.SGD):
         start_momentum_later(optimizer)
     return optimizer
+
+
+def hidden_weights(network: nn.Module) -> list[nn.Parameter]:
+    """Return the weights of all layers but the first and the last, shortcut projections included."""
+    layers = weighted_layers(network)
+    ends = {id(p) for layer in (layers[0], layers[-1]) for p in layer.weight_parameters}
+    return [weight for weight in all_weights(network) if id(weight) not in ends]
 
 
 def start_momentum_later(optimizer: torch.optim.SGD) -> None:

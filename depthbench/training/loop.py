@@ -166,6 +166,8 @@ class _Progress:
             self._emit_note(self.trainer.placement)
         if self.trainer.is_uncompiled:
             self._emit_note(UNCOMPILED)
+        if self.trainer.optimizer_note is not None:
+            self._emit_note(self.trainer.optimizer_note)
         environment = Environment(**describe_environment(self.trainer.device, torch.get_num_threads()))
         self.record = self.record.changed(environment=environment)
         if resumed.is_resumed and self.trainer.team.writes:

@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, create_model
 
@@ -14,6 +14,7 @@ from depthbench.schema import NotNegative, Positive, Section, explain
 
 Decay = Annotated[float, Field(ge=0, lt=1)]
 Betas = Annotated[list[Decay], Field(min_length=2, max_length=2)]
+Triple = Annotated[list[float], Field(min_length=3, max_length=3)]
 
 
 @dataclass(frozen=True)
@@ -21,8 +22,8 @@ class Optimizer(Entry):
     """An optimiser class with the interface of `torch.optim`.
 
     It is called with parameter groups (which hold the weight decay), the learning rate and its settings. It
-    also gets `fused` and `capturable` if it takes them. `capturable` is needed on CUDA unless steps are
-    eager."""
+    also gets `fused`, `capturable` and `hidden_weights` if it takes them. `capturable` is needed on CUDA
+    unless steps are eager. `hidden_weights` are the weights of all layers but the first and the last."""
 
     settings: Mapping[str, tuple[Any, Any]] = field(default_factory=dict)
     """Key of `recipe.optimizer_settings` -> its type and default."""
@@ -30,8 +31,10 @@ class Optimizer(Entry):
     """Keys of the recipe that it takes under the same name."""
     state_tensors: int = 0
     """Number of tensors that it keeps for each parameter, of the parameter's shape."""
-    extra_state: str = ""
-    """The setting or recipe key that adds one such tensor unless it is zero."""
+    extra_state: str | tuple[str, ...] = ()
+    """The settings or recipe keys each of which adds one such tensor unless it is zero."""
+    meanings: Mapping[str, str] = field(default_factory=dict)
+    """Key of `settings` -> its meaning. Without one, it means what it does in torch.optim."""
 
     @cached_property
     def ignored(self) -> tuple[str, ...]:
@@ -80,8 +83,9 @@ class Optimizer(Entry):
 
     def state_count(self, recipe: Any) -> int:
         """Return the number of state tensors for each parameter."""
-        has_extra = self.extra_state and self.keywords(recipe)[self.extra_state]
-        return self.state_tensors + bool(has_extra)
+        extras = (self.extra_state,) if isinstance(self.extra_state, str) else self.extra_state
+        keywords = self.keywords(recipe)
+        return self.state_tensors + sum(bool(keywords[key]) for key in extras if key)
 
 
 _ADAM = {"betas": (Betas, [0.9, 0.999]), "eps": (Positive, 1e-8), "amsgrad": (bool, False)}
@@ -107,5 +111,33 @@ OPTIMIZERS: dict[str, Optimizer] = {
         settings=_ADAM,
         state_tensors=2,
         extra_state="amsgrad",
+    ),
+    "rmsprop": Optimizer(
+        "torch.optim:RMSprop",
+        "RMSprop with momentum; weight_decay is an L2 penalty (Tieleman and Hinton 2012)",
+        settings={"alpha": (Decay, 0.99), "eps": (Positive, 1e-8), "centered": (bool, False)},
+        recipe_keys=("momentum",),
+        state_tensors=1,
+        extra_state=("momentum", "centered"),
+    ),
+    "muon": Optimizer(
+        "depthbench.training.muon:Muon",
+        "Muon for weights of hidden layers, AdamW for all else; decoupled weight decay (Jordan et al. 2024)",
+        settings={
+            "ns_coefficients": (Triple, [3.4445, -4.775, 2.0315]),
+            "ns_steps": (Annotated[int, Field(ge=1, lt=100)], 5),
+            "eps": (Positive, 1e-7),
+            "adjust_lr_fn": (Literal["original", "match_rms_adamw"], "match_rms_adamw"),
+            "adamw_betas": (Betas, [0.9, 0.999]),
+            "adamw_eps": (Positive, 1e-8),
+            "adamw_lr": (Positive, 1.0),
+        },
+        recipe_keys=("momentum", "nesterov"),
+        state_tensors=2,  # of AdamW; Muon keeps one
+        meanings={
+            "adamw_betas": "betas of AdamW, which updates what Muon does not.",
+            "adamw_eps": "eps of AdamW, which updates what Muon does not.",
+            "adamw_lr": "the learning rate of AdamW, which updates what Muon does not, as a factor of lr.",
+        },
     ),
 }

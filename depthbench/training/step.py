@@ -50,12 +50,15 @@ class Step:
         return self.update(batch, probed, keeps)
 
     def set_rate(self, lr: float) -> None:
-        """Set the rate of the next update. On a GPU it is a tensor, which a captured step reads."""
+        """Set the rate of the next update. On a GPU it is a tensor, which a captured step reads.
+
+        A parameter group can have a factor of the rate, `lr_scale`."""
         for group in self.optimizer.param_groups:
+            own = lr * group.get("lr_scale", 1.0)
             if isinstance(group["lr"], Tensor):
-                group["lr"].fill_(lr)
+                group["lr"].fill_(own)
             else:
-                group["lr"] = lr
+                group["lr"] = own
 
     def update(self, batch: Batch, probed: bool, keeps: bool = False) -> Tensor | None:
         """Make the part of an update that can be captured.

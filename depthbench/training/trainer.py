@@ -203,6 +203,11 @@ class Trainer:
         return f"not measured or not in full: {'; '.join(listed)}"
 
     @property
+    def optimizer_note(self) -> str | None:
+        """What the optimiser leaves to another one. None if it updates all parameters."""
+        return getattr(self.eager_step.optimizer, "note", None)
+
+    @property
     def step_note(self) -> str | None:
         """The reason why steps are not made in the requested mode; None if they are."""
         return self.make_step.note if isinstance(self.make_step, CapturedStep) else None

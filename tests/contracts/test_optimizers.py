@@ -79,18 +79,20 @@ def test_its_state_is_restored_bit_for_bit(tiny, digits, name):
 
 @every_optimizer
 def test_it_counts_its_state_tensors(tiny, digits, name):
-    extra = OPTIMIZERS[name].extra_state
+    extras = OPTIMIZERS[name].extra_state
     choices = [{}]
-    if extra in OPTIMIZERS[name].recipe_keys:
-        choices += [{extra: 0.0}]
-    elif extra:
-        choices += [{"optimizer_settings": {extra: True}}]
+    for extra in (extras,) if isinstance(extras, str) else extras:
+        is_key = extra in OPTIMIZERS[name].recipe_keys
+        choices += [{extra: 0.0} if is_key else {"optimizer_settings": {extra: True}}]
     for recipe in choices:
         trainer = advanced(trainer_of(tiny, digits, name, **recipe), 1)
+        kept = []
         for parameter, state in trainer.eager_step.optimizer.state.items():
-            tensors = [value for value in state.values() if torch.is_tensor(value)]
-            kept = [value for value in tensors if value.shape == parameter.shape]
-            assert len(kept) == OPTIMIZERS[name].state_count(trainer.run.recipe)
+            tensors = [value for value in state.values() if torch.is_tensor(value) and value.dim()]
+            kept.append(sum(value.numel() == parameter.numel() for value in tensors))
+        most = OPTIMIZERS[name].state_count(trainer.run.recipe)
+        assert max(kept, default=0) == most
+        assert name == "muon" or min(kept, default=0) == most  # which leaves some to AdamW
 
 
 @every_optimizer
@@ -98,8 +100,9 @@ def test_the_fused_kernel_equals_the_plain_one(tiny, digits, name):
     fused, plain = (trainer_of(tiny, digits, name) for _ in range(2))
     for group in plain.eager_step.optimizer.param_groups:
         group |= {"foreach": False, "fused": False}
+    tolerance = 1e-3 if name == "muon" else 1e-5  # Muon computes its update in bfloat16
     for one, other in zip(weights(advanced(fused, 8)), weights(advanced(plain, 8)), strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=tolerance)
 
 
 @every_optimizer

@@ -27,7 +27,7 @@ def test_the_type_the_allowed_values_and_the_default_come_from_the_declaration()
     assert keys["recipe.schedule"] == ('"constant", "cosine", "plateau" or "step"', '"step"')
     assert keys["recipe.class_weights"] == ('"balanced"', "unset")
     assert keys["recipe.milestones"] == ("list of: number above 0", "[0.5, 0.75]")
-    assert keys["recipe.optimizer_settings.eps"] == ("number above 0", "1e-08")
+    assert keys["recipe.optimizer_settings.eps"] == ("number above 0", "1e-08, or 1e-07 for muon")
     assert keys["frontier.deepest"] == ("whole number at least 1", "1000")
 
 

@@ -42,11 +42,14 @@ def test_an_optimiser_without_settings_or_state():
     assert plain.state_count(Recipe()) == 0
 
 
-@pytest.mark.parametrize(("name", "expected"), [("adam", 1 - 0.1), ("adamw", 1 - 0.1 * 0.5)])
-def test_weight_decay_is_a_penalty_in_adam_and_decoupled_in_adamw(name, expected):
-    """Without a gradient of the loss, Adam normalises the penalty to a step of the size of the rate."""
+@pytest.mark.parametrize(
+    ("name", "expected"), [("adam", 1 - 0.1), ("adamw", 1 - 0.1 * 0.5), ("rmsprop", 1 - 0.1 / 0.1)]
+)
+def test_weight_decay_is_a_penalty_in_adam_and_rmsprop_and_decoupled_in_adamw(name, expected):
+    """Without a gradient of the loss, Adam normalises the penalty to a step of the size of the rate, and
+    RMSprop divides it by the root of 1 % of its square."""
     weight = torch.nn.Parameter(torch.ones(1))
     weight.grad = torch.zeros(1)
     group = {"params": [weight], "weight_decay": 0.5}
     OPTIMIZERS[name]([group], 0.1, **OPTIMIZERS[name].keywords(Recipe(optimizer=name))).step()
-    assert weight.item() == pytest.approx(expected)
+    assert weight.item() == pytest.approx(expected, abs=1e-6)
