@@ -2,7 +2,12 @@
 
 import numpy as np
 
-PURPOSES = ("order", "augmentation", "dropout")  # add new ones at the end: the index is part of the seed
+PURPOSES = (
+    "order",
+    "augmentation",
+    "dropout",
+    "coordinates",
+)  # add new ones at the end: the index is part of the seed
 
 
 def derived(seed: int, purpose: str, *parts: int) -> int:

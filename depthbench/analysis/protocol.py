@@ -92,6 +92,7 @@ def _in_effect(recipe: Mapping[str, Any], depth: int) -> dict[str, Any]:
         "hold_until_train_error": recipe.get("warmup") != "hold" or recipe.get("hold_steps") is not None,
         "hold_steps": recipe.get("warmup") != "hold",
         "hold_from_depth": True,
+        "depth_rules": True,  # the network of no paper here has scaled branches
         "milestones": recipe.get("schedule") != "step",
         "plateau_patience": recipe.get("schedule") != "plateau",
         "pad": recipe.get("augmentation") == "scale",

@@ -15,6 +15,7 @@ from depthbench.analysis.intervals import NO_BOUNDS, mean_interval
 from depthbench.analysis.protocol import settled_options
 from depthbench.analysis.rows import rows_of
 from depthbench.networks import NETWORKS
+from depthbench.networks.depth_scaling import DepthScaling
 from depthbench.networks.family import Family, Structure
 from depthbench.networks.options import draws_random_numbers, initial_scale
 
@@ -195,10 +196,10 @@ def _initial_scale(run: Mapping[str, Any], structure: Structure, options: Mappin
     """Return the factor of each branch at initialisation, learned or constant."""
     if structure.zero_branches:
         return 0.0
-    if options["learned_scale"] == "none":
-        return options["branch_scale"]
     blocks = (run["depth"] - structure.other_layers) // structure.layers_per_block
-    return options["branch_scale"] * initial_scale(options["learned_scale"], blocks)
+    scale = options["branch_scale"]
+    scale *= DepthScaling(options["depth_alpha"], blocks, options["base_blocks"]).branch
+    return scale * initial_scale(options["learned_scale"], blocks)
 
 
 def _shortcut(structure: Structure, options: Mapping[str, Any], scale: float) -> Prediction | None:
@@ -334,6 +335,7 @@ def _follows_a_power(run: Mapping[str, Any]) -> bool:
         "norm": ("batch",),
         "shortcut_scale": (1,),
         "branch_scale": (1,),
+        "depth_alpha": (0,),
         "learned_scale": ("none",),
         "gate": ("none",),
         "shortcut_dropout": (0,),

@@ -81,6 +81,17 @@ class Block(nn.Module):
         """Return the norms between the convolutions."""
         return self.norms[:-1]
 
+    def outside_branch(self) -> list[nn.Module]:
+        """Return the modules of the block that are not in its residual branch."""
+        return [module for name, module in self.named_children() if name in ("shortcut", "gate")]
+
+    def branch_parameters(self) -> list[nn.Parameter]:
+        """Return the parameters of the residual branch. A plain block has none."""
+        if isinstance(self.add, Addition):
+            outside = {id(p) for module in self.outside_branch() for p in module.parameters()}
+            return [p for p in self.parameters() if id(p) not in outside]
+        return []
+
     def convolve(self, y: Tensor) -> Tensor:
         """Apply all convolutions, with norm and activation between them."""
         *inner, last = self.convolutions
@@ -129,6 +140,9 @@ class NormAfterAddition(Block):
     """Normalisation after the addition (He et al. 2016, Fig. 4b)."""
 
     norm_ends_branch = False
+
+    def outside_branch(self) -> list[nn.Module]:
+        return [*super().outside_branch(), self.norms[-1]]
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.convolve(x)

@@ -40,7 +40,9 @@ class CifarNet(StagedNet):
         **options: Any,
     ):
         n = (self.depths or cifar_depths(bottleneck=bottleneck)).n(depth)
-        built = complete(self.architecture, options, residual=residual, bottleneck=bottleneck, depth=depth)
+        built = complete(
+            self.architecture, options, residual=residual, bottleneck=bottleneck, depth=depth, blocks=3 * n
+        )
         width = built.width * (built.widen or 1)
         with generator_untouched():
             conv1 = self.first_convolution(in_channels, built)

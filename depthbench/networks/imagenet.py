@@ -45,10 +45,18 @@ class ImageNetNet(StagedNet):
     ):
         self.depths.n(depth)
         bottleneck = depth >= IMAGENET_BOTTLENECKS_FROM
-        built = complete(self.architecture, options, residual=residual, bottleneck=bottleneck, depth=depth)
+        blocks = IMAGENET_BLOCKS[depth]
+        built = complete(
+            self.architecture,
+            options,
+            residual=residual,
+            bottleneck=bottleneck,
+            depth=depth,
+            blocks=sum(blocks),
+        )
         with generator_untouched():
             conv1 = first_convolution(in_channels, built.width, built)
-            super().__init__(conv1, IMAGENET_BLOCKS[depth], num_classes, built)
+            super().__init__(conv1, blocks, num_classes, built)
         self.pools = has_pooling(built)
         self.initialise(built.init)
 

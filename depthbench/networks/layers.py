@@ -212,3 +212,9 @@ def all_weights(network: nn.Module) -> list[nn.Parameter]:
     if hasattr(network, "weighted_layers"):
         layers += weighted_layers(network)
     return list({id(p): p for layer in layers for p in layer.weight_parameters}.values())
+
+
+def named_blocks(network: nn.Module) -> list[nn.Module]:
+    """Return the blocks that `network` names with a method `blocks`, input side first. Empty without one."""
+    own: Callable[[], list[nn.Module]] | None = getattr(network, "blocks", None)
+    return [] if own is None else own()

@@ -35,6 +35,10 @@ class PlainBlock(nn.Module):
         self.dropout = options.dropout > 0  # whether the block draws random numbers (see checkpointing.py)
         drop_input(self.linear2, options.dropout)
 
+    def branch_parameters(self) -> list[nn.Parameter]:
+        """Return the parameters of the residual branch."""
+        return []
+
     def forward(self, x: Tensor) -> Tensor:  # (B, F)
         y = self.linear1(self.activation(self.norm1(x)))
         return self.linear2(self.activation(self.norm2(y)))  # (B, F)
@@ -52,6 +56,9 @@ class ResidualBlock(PlainBlock):
         if survival < 1:
             self.branch_end.append(StochasticDepth(survival))
         self.dropout = options.dropout > 0 or survival < 1
+
+    def branch_parameters(self) -> list[nn.Parameter]:
+        return list(self.parameters())
 
     def forward(self, x: Tensor) -> Tensor:  # (B, F)
         return x + self.branch_scale * self.branch_end(super().forward(x))  # (B, F)
@@ -82,9 +89,9 @@ class Mlp(nn.Module):
         **options: Any,
     ):
         super().__init__()
-        built = complete(MLP_OPTIONS, options, residual=residual, depth=depth)
-        width, norm = built.width, built.norm
         n = TWO_N_PLUS_2.n(depth)
+        built = complete(MLP_OPTIONS, options, residual=residual, depth=depth, blocks=n)
+        width, norm = built.width, built.norm
         block = ResidualBlock if residual else PlainBlock
         survivals = [survival_of(built, index, n) for index in range(n)]
         self.residual = residual

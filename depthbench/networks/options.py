@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self, get_args, get_origin
 from pydantic import AfterValidator, ConfigDict, Field
 
 from depthbench.errors import BadInput, any_of
+from depthbench.networks.depth_scaling import DepthScaling
 from depthbench.schema import Count, NotNegative, Section
 
 
@@ -153,6 +154,15 @@ class NetworkOptions(Section):
     2, which leave 8x8 of 32x32 pixels. cifar: a 3x3 convolution of stride 1 without pooling. Unset:
     imagenet."""
 
+    depth_alpha: Annotated[float, Field(ge=0, le=1), Needs("residual")] = 0.0
+    """Scale each branch by (L / base_blocks)^-depth_alpha in a network of L residual blocks. 0: no scale.
+    0.5: depth-muP (Yang et al. 2023, arXiv:2310.02244). 1: CompleteP (Dey et al. 2025, arXiv:2505.01618).
+    recipe.depth_rules sets the learning rates that belong to it."""
+
+    base_blocks: Annotated[Count, Needs("depth_alpha")] = 1
+    """The number of residual blocks at which depth_alpha changes nothing. Choose that of the network whose
+    recipe is known to be good, e.g. 9 for resnet-20."""
+
     @property
     def own(self) -> dict[str, Any]:
         """The options of a plug-in's builder."""
@@ -245,10 +255,12 @@ def complete(
     residual: bool,
     bottleneck: bool = False,
     depth: int = 1,
+    blocks: int = 1,
 ) -> BuiltOptions:
     """Return the options of a network: the `chosen` ones, and the paper's values of unset ones (None).
 
-    depth: weighted layers, each of which but the classifier is followed by a nonlinearity.
+    depth: weighted layers, each of which but the classifier is followed by a nonlinearity. blocks: residual
+    blocks. The branch scale of the result includes that of depth_alpha.
 
     Raises TypeError for an option that the architecture does not take, BadInput for an unknown value."""
     if unknown := sorted(set(chosen) - architecture.takes):
@@ -262,6 +274,7 @@ def complete(
             f"tat_eta = {values['tat_eta']:g} sets the slope of leaky_relu, but activation is "
             f"{values['activation']}; set options.activation=leaky_relu"
         )
+    values["branch_scale"] *= DepthScaling(values["depth_alpha"], blocks, values["base_blocks"]).branch
     return BuiltOptions.model_construct(
         residual=residual, bottleneck=bottleneck, nonlinear_layers=depth - 1, **values
     )

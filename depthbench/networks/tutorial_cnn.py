@@ -58,7 +58,7 @@ class TutorialCnn(nn.Module):
     ):
         super().__init__()
         n = SIX_N_PLUS_3.n(depth)
-        built = complete(TUTORIAL_OPTIONS, options, residual=residual, depth=depth)
+        built = complete(TUTORIAL_OPTIONS, options, residual=residual, depth=depth, blocks=STAGES * n)
         with generator_untouched():
             self.stages = nn.ModuleList()
             c_in = in_channels

@@ -38,6 +38,7 @@ from depthbench.store.results import (
     Rows,
     join_predictions,
     join_results,
+    load_coordinates,
     load_robustness,
     read_runs,
 )
@@ -136,6 +137,11 @@ class Evidence(_OnlyFields):
     def corrupted_errors(self) -> pd.DataFrame:
         """Test errors on corrupted images (`store.results.load_robustness`)."""
         return self._load(load_robustness)
+
+    @cached_property
+    def coordinates(self) -> pd.DataFrame:
+        """Activations in the first steps (`store.results.load_coordinates`)."""
+        return self._load(load_coordinates)
 
     def _load(self, load: Callable[[Path, pd.DataFrame], pd.DataFrame]) -> pd.DataFrame:
         """Load a table of all runs. A copy prints no messages, because the original prints them."""

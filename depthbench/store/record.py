@@ -14,6 +14,7 @@ from depthbench.study.watched import WatchedNetwork, WatchedRun
 
 Status = Literal["done", "diverged", "failed", "interrupted"]
 FINISHED: tuple[Status, ...] = ("done", "diverged")  # the statuses of runs that are never trained again
+Whole = Annotated[int, Field(ge=0, lt=2**63)]
 REQUIRED_TABLES = ("history", "layers")  # the tables that every finished run has
 
 
@@ -98,6 +99,21 @@ class HowExecuted(Part):
     None: everything was measured."""
 
 
+class ScaledBranches(Part):
+    """The scale of residual branches with the depth (options.depth_alpha), and the factors of settings of the
+    recipe for the parameters in them (training/depth_rules.py)."""
+
+    alpha: float | None = None
+    blocks: Whole | None = None
+    base_blocks: Whole | None = None
+    branch: float | None = None
+    """The factor of each branch."""
+    lr: float | None = None
+    weight_decay: float | None = None
+    eps: float | None = None
+    l1: float | None = None
+
+
 class Timing(Part):
     """Durations in seconds, throughput and memory."""
 
@@ -170,9 +186,6 @@ def _is_one_of(value: Any, kinds: tuple[type, ...]) -> bool:
     return type(value) in kinds
 
 
-Whole = Annotated[int, Field(ge=0, lt=2**63)]
-
-
 class Record(Part):
     """The content of run.json. Its keys have the order of these fields."""
 
@@ -202,6 +215,8 @@ class Record(Part):
     """How layers are numbered: as "named" by the network, or in the order of "use". None: by an older
     version, which knew less of their use."""
     skipped_images: int | None = None
+    scaled_branches: ScaledBranches | None = None
+    """None: the branches are not scaled with the depth."""
     hashes: Hashes = Hashes()
     environment: Environment = Environment()
     earlier_environments: tuple[Environment, ...] = ()

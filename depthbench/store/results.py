@@ -240,6 +240,15 @@ def load_robustness(path: str | Path, runs: "pd.DataFrame | None" = None) -> "pd
     return _join_tables(path, _finished(path, runs), "robustness").infer_objects()
 
 
+def load_coordinates(path: str | Path, runs: "pd.DataFrame | None" = None) -> "pd.DataFrame":
+    """Return one row per step, block and finished run that was measured with probe.coordinates.
+
+    Columns: run_id, network, depth, seed, and those of `training.coordinates.Coordinates.table`. `runs`,
+    broken tables and BadInput: as in `load_predictions`."""
+    path = fetch(path)
+    return _join_tables(path, _finished(path, runs), "coordinates").infer_objects()
+
+
 def _finished(path: str | Path, runs: "pd.DataFrame | None") -> list[dict[str, Any]]:
     if runs is None:
         return [row for row in read_runs(path) if row["status"] in FINISHED]

@@ -13,11 +13,14 @@ from depthbench.data.colour import Colour
 from depthbench.data.files import sides
 from depthbench.data.images import Images
 from depthbench.data.placement import PlacedImages
+from depthbench.errors import BadInput
 from depthbench.networks import Family
-from depthbench.networks.layers import all_weights, weighted_layers
+from depthbench.networks.depth_scaling import DepthScaling
+from depthbench.networks.layers import all_weights, named_blocks, weighted_layers
 from depthbench.networks.lazy import initialise_lazily, is_lazy
 from depthbench.registry import look_up
 from depthbench.study.model import Run
+from depthbench.training.depth_rules import BranchFactors, branch_factors
 from depthbench.training.optimizers import OPTIMIZERS
 from depthbench.training.settings import Recipe
 from depthbench.training.team import Team
@@ -47,10 +50,51 @@ def hash_weights(network: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def make_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+def depth_scaling(family: Family, run: Run, network: nn.Module) -> DepthScaling | None:
+    """Return the scale of the residual branches of `network`; None if options.depth_alpha is 0 or unused.
+
+    Raises BadInput if the network does not name its blocks."""
+    options = family.settle(run.depth, run.options.model_dump())
+    if not options["depth_alpha"]:
+        return None
+    blocks = named_blocks(network)
+    if not blocks:
+        raise BadInput("options.depth_alpha: the network has no method blocks() that returns its blocks")
+    return DepthScaling(options["depth_alpha"], len(blocks), options["base_blocks"])
+
+
+def branch_parameters(network: nn.Module) -> list[nn.Parameter]:
+    """Return the parameters in the residual branches of `network`, whose blocks name them.
+
+    Raises BadInput if a block does not name them."""
+    found: list[nn.Parameter] = []
+    for block in named_blocks(network):
+        if not hasattr(block, "branch_parameters"):
+            raise BadInput(
+                f"options.depth_alpha: {type(block).__name__} does not say which parameters are in its "
+                'residual branch; add a method branch_parameters(), or set recipe.depth_rules = "none"'
+            )
+        found += block.branch_parameters()  # type: ignore[operator]
+    return found
+
+
+def factors_in_branches(scaling: DepthScaling | None, recipe: Recipe) -> BranchFactors | None:
+    """Return the factors of settings for parameters in residual branches; None if they have no own settings.
+
+    Raises BadInput if they are not known for the optimiser."""
+    if scaling is None or recipe.depth_rules == "none":
+        return None
+    return branch_factors(scaling, look_up(OPTIMIZERS, "optimizer", recipe.optimizer), recipe.optimizer)
+
+
+def make_optimizer(
+    network: nn.Module, recipe: Recipe, factors: BranchFactors | None = None
+) -> torch.optim.Optimizer:
     """Return the optimiser of `recipe` over all parameters. Weight decay is on all or on weights only.
 
-    A weight that several layers share is one parameter, which a step updates once.
+    A weight that several layers share is one parameter, which a step updates once. With `factors`, the
+    parameters in residual branches are groups of their own. Raises BadInput if the network does not name
+    them.
 
     It is fused if its class supports that, so that a few kernels update all parameters. On CUDA it can be
     captured, and it reads the learning rate from the device's memory."""
@@ -61,11 +105,16 @@ def make_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
         {"params": weights, "weight_decay": recipe.weight_decay},
         {"params": others, "weight_decay": recipe.weight_decay if recipe.decay_norm else 0.0},
     ]
-    groups = [group for group in groups if group["params"]]
-    device = groups[0]["params"][0].device
-    lr = torch.tensor(recipe.lr, device=device) if device.type == "cuda" else recipe.lr
     entry = look_up(OPTIMIZERS, "optimizer", recipe.optimizer)
     keywords: dict[str, Any] = entry.keywords(recipe)
+    if factors is not None:
+        groups = _with_branches(groups, branch_parameters(network), factors, keywords.get("eps"))
+    groups = [group for group in groups if group["params"]]
+    device = groups[0]["params"][0].device
+    lr: float | Tensor = recipe.lr
+    if device.type == "cuda":
+        lr = torch.tensor(recipe.lr, device=device)
+        groups = [{"lr": lr.clone(), **group} for group in groups]  # the rates of groups can differ
     accepted = inspect.signature(entry.load()).parameters
     if "fused" in accepted:
         keywords["fused"] = True
@@ -78,6 +127,31 @@ def make_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     if isinstance(optimizer, torch.optim.SGD):
         start_momentum_later(optimizer)
     return optimizer
+
+
+def _with_branches(
+    groups: list[dict[str, Any]],
+    in_branches: list[nn.Parameter],
+    factors: BranchFactors,
+    eps: float | None,
+) -> list[dict[str, Any]]:
+    """Return parameter groups in which parameters of residual branches are groups with their own settings.
+
+    eps: epsilon of the optimiser; None if it has none."""
+    ids = {id(parameter) for parameter in in_branches}
+    outside = [{**group, "params": [p for p in group["params"] if id(p) not in ids]} for group in groups]
+    inside = [
+        {
+            "params": [p for p in group["params"] if id(p) in ids],
+            "weight_decay": group["weight_decay"] * factors.weight_decay,
+            "lr_scale": factors.lr,
+            "l1_scale": factors.l1,
+        }
+        for group in groups
+    ]
+    if eps is not None:
+        inside = [{**group, "eps": eps * factors.eps} for group in inside]
+    return [*outside, *inside]
 
 
 def hidden_weights(network: nn.Module) -> list[nn.Parameter]:

@@ -14,7 +14,16 @@ from depthbench.machine.environment import describe_environment
 from depthbench.networks.cost import count_parameters
 from depthbench.networks.eager import NOTE as UNCOMPILED
 from depthbench.networks.layers import depth_of
-from depthbench.store.record import Environment, Final, Hashes, HowExecuted, Record, Status, Timing
+from depthbench.store.record import (
+    Environment,
+    Final,
+    Hashes,
+    HowExecuted,
+    Record,
+    ScaledBranches,
+    Status,
+    Timing,
+)
 from depthbench.store.run_store import RunStore
 from depthbench.study.model import Run
 from depthbench.training import checkpoint
@@ -166,8 +175,8 @@ class _Progress:
             self._emit_note(self.trainer.placement)
         if self.trainer.is_uncompiled:
             self._emit_note(UNCOMPILED)
-        if self.trainer.optimizer_note is not None:
-            self._emit_note(self.trainer.optimizer_note)
+        for note in self.trainer.optimizer_notes:
+            self._emit_note(note)
         environment = Environment(**describe_environment(self.trainer.device, torch.get_num_threads()))
         self.record = self.record.changed(environment=environment)
         if resumed.is_resumed and self.trainer.team.writes:
@@ -346,6 +355,8 @@ class _Progress:
     def _store_results(self) -> None:
         """Write the tables, and run.json last."""
         self.store.write_rows(self.trainer.records.rows, self.trainer.records.layers())
+        if self.trainer.coordinates is not None:
+            self.store.write_frame("coordinates", self.trainer.coordinates.table())
         self._write_record()
 
     def _write_record(self) -> None:
@@ -384,7 +395,7 @@ class _Progress:
 
 def _first_record(trainer: Trainer, images: Images, data_hash: str) -> Record:
     """Return the record of a run before its first step."""
-    return Record.of(
+    record = Record.of(
         trainer.run,
         steps=trainer.run.steps,
         num_classes=len(images.classes),
@@ -399,6 +410,8 @@ def _first_record(trainer: Trainer, images: Images, data_hash: str) -> Record:
         skipped_images=len(images.skipped),
         hashes=Hashes(initial_weights=trainer.initial_weights, data=data_hash),
     )
+    scaled = trainer.scaled_branches
+    return record if scaled is None else record.changed(scaled_branches=ScaledBranches(**scaled))
 
 
 def _earlier_environments(store: RunStore, now: Environment) -> tuple[Environment, ...]:

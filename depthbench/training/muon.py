@@ -113,11 +113,11 @@ class Muon(torch.optim.Optimizer):
 def _make_part(group: dict[str, Any], *, is_muon: bool) -> torch.optim.Optimizer:
     """Return the optimiser of one parameter group."""
     kind: Any = torch.optim.Muon if is_muon else torch.optim.AdamW
-    settings = {key: value for key, value in group.items() if key not in ("params", "lr_scale")}
-    own = (
-        [nn.Parameter(as_matrix(p.detach(), like=p)) for p in group["params"]] if is_muon else group["params"]
-    )
-    return kind(own, **settings)
+    ours = ("params", "lr_scale", "l1_scale")
+    settings = {key: value for key, value in group.items() if key not in ours}
+    if is_muon:
+        return kind([nn.Parameter(as_matrix(p.detach(), like=p)) for p in group["params"]], **settings)
+    return kind(group["params"], **settings)
 
 
 def is_matrix(weight: Tensor) -> bool:

@@ -15,6 +15,13 @@ def upgraded(state: dict[str, Any]) -> dict[str, Any]:
         values = records["probed_values"]
         measured = [] if values is None else [torch.ones(step.shape, dtype=torch.bool) for step in values]
         state = {**state, "records": {**records, "measured": measured}}
-    # older versions did not measure memory, used one process per run, had no probes of two steps, and
-    # numbered layers in the order of registration and took the last for the classifier
-    return {"peak_memory": None, "processes": 1, "probes": {}, "layer_order": [], "last_layer": "", **state}
+    # older versions did not measure memory or coordinates, used one process per run, had no probes of two
+    # steps, and numbered layers in the order of registration and took the last for the classifier
+    absent: dict[str, Any] = {
+        "peak_memory": None,
+        "processes": 1,
+        "probes": {},
+        "layer_order": [],
+        "last_layer": "",
+    }
+    return {**absent, "coordinates": None, **state}

@@ -33,6 +33,10 @@ class Optimizer(Entry):
     """Number of tensors that it keeps for each parameter, of the parameter's shape."""
     extra_state: str | tuple[str, ...] = ()
     """The settings or recipe keys each of which adds one such tensor unless it is zero."""
+    is_scale_free: bool | None = None
+    """Whether the size of an update does not depend on the size of the gradient. None: unknown."""
+    decouples_decay: bool = False
+    """Whether the weight decay is decoupled, and not a penalty that is added to the gradient."""
     meanings: Mapping[str, str] = field(default_factory=dict)
     """Key of `settings` -> its meaning. Without one, it means what it does in torch.optim."""
 
@@ -97,6 +101,7 @@ OPTIMIZERS: dict[str, Optimizer] = {
         settings={"dampening": (NotNegative, 0.0)},
         recipe_keys=("momentum", "nesterov"),
         extra_state="momentum",
+        is_scale_free=False,
     ),
     "adam": Optimizer(
         "torch.optim:Adam",
@@ -104,6 +109,7 @@ OPTIMIZERS: dict[str, Optimizer] = {
         settings=_ADAM,
         state_tensors=2,
         extra_state="amsgrad",
+        is_scale_free=True,
     ),
     "adamw": Optimizer(
         "torch.optim:AdamW",
@@ -111,6 +117,8 @@ OPTIMIZERS: dict[str, Optimizer] = {
         settings=_ADAM,
         state_tensors=2,
         extra_state="amsgrad",
+        is_scale_free=True,
+        decouples_decay=True,
     ),
     "rmsprop": Optimizer(
         "torch.optim:RMSprop",
@@ -119,6 +127,7 @@ OPTIMIZERS: dict[str, Optimizer] = {
         recipe_keys=("momentum",),
         state_tensors=1,
         extra_state=("momentum", "centered"),
+        is_scale_free=True,
     ),
     "muon": Optimizer(
         "depthbench.training.muon:Muon",
@@ -134,6 +143,8 @@ OPTIMIZERS: dict[str, Optimizer] = {
         },
         recipe_keys=("momentum", "nesterov"),
         state_tensors=2,  # of AdamW; Muon keeps one
+        is_scale_free=True,
+        decouples_decay=True,
         meanings={
             "adamw_betas": "betas of AdamW, which updates what Muon does not.",
             "adamw_eps": "eps of AdamW, which updates what Muon does not.",

@@ -49,6 +49,10 @@ class Recipe(Section):
     """L2 coefficient on every parameter, norms and biases included as in the paper (see decay_norm)."""
     decay_norm: bool = True
     """Whether parameters that are not weights of layers decay too."""
+    depth_rules: Literal["auto", "none"] = "auto"
+    """The learning rate, weight decay and epsilon of the parameters in residual branches. auto: if
+    options.depth_alpha scales the branches, these settings are scaled with it (training/depth_rules.py).
+    none: those of all other parameters."""
     l1: NotNegative = 0.0
     """L1 coefficient on every parameter."""
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0

@@ -100,9 +100,11 @@ class Step:
 
     def _descend(self) -> None:
         if self.recipe.l1:
-            for parameter in self.parameters:
-                if parameter.grad is not None:
-                    parameter.grad.add_(parameter.detach().sign(), alpha=self.recipe.l1)
+            for group in self.optimizer.param_groups:
+                l1 = self.recipe.l1 * group.get("l1_scale", 1.0)
+                for parameter in group["params"]:
+                    if parameter.grad is not None:
+                        parameter.grad.add_(parameter.detach().sign(), alpha=l1)
         if self.recipe.clip_norm is not None:
             torch.nn.utils.clip_grad_norm_(self.parameters, self.recipe.clip_norm)
         self.optimizer.step()

@@ -5,7 +5,7 @@ import math
 import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +14,7 @@ import torch
 from depthbench.data.batches import Scaling
 from depthbench.data.colour import Colour
 from depthbench.data.images import Images, split
-from depthbench.data.placement import place_images
+from depthbench.data.placement import PlacedImages, place_images
 from depthbench.data.statistics import sample_for_statistics
 from depthbench.machine.precision import set_precision
 from depthbench.networks import NETWORKS
@@ -33,6 +33,8 @@ from depthbench.study.model import Run
 from depthbench.text import readable
 from depthbench.training.building import (
     build_network,
+    depth_scaling,
+    factors_in_branches,
     hash_weights,
     make_batches,
     make_class_weights,
@@ -40,6 +42,8 @@ from depthbench.training.building import (
     restore_optimizer,
 )
 from depthbench.training.captured import CapturedStep
+from depthbench.training.coordinates import IMAGES, Coordinates
+from depthbench.training.depth_rules import BranchFactors
 from depthbench.training.evaluate import percent_wrong, predict
 from depthbench.training.final_evaluations.evaluation import Notify, ShouldStop, TrainedNetwork
 from depthbench.training.final_evaluations.runner import FinalEvaluations
@@ -96,11 +100,13 @@ class Trainer:
                 gather=team.gather,
                 ranks=team.size,
             )
-            optimizer = make_optimizer(self.network, run.recipe)
+            family = look_up(NETWORKS, "network", run.family)
+            self.depth_scaling = depth_scaling(family, run, self.network)
+            self.branch_factors = factors_in_branches(self.depth_scaling, run.recipe)
+            optimizer = make_optimizer(self.network, run.recipe, self.branch_factors)
             weights = make_class_weights(run.recipe, images.train_y, self.classes)
-            is_ours = look_up(NETWORKS, "network", run.family).is_ours
             self.eager_step = Step(
-                team.wrap(self.network, skips_parameters=not is_ours),
+                team.wrap(self.network, skips_parameters=not family.is_ours),
                 optimizer,
                 run.recipe,
                 recorder=self.recorder,
@@ -109,6 +115,7 @@ class Trainer:
                 class_weights=None if weights is None else weights.to(device),
                 team=team,
             )
+            self.coordinates = self._make_coordinates(placed)
         self.is_uncompiled = was_compiled(self.network)
         self.step_mode = mode.step_mode
         if mode.step_mode == "auto":
@@ -149,6 +156,28 @@ class Trainer:
         if self.mode.recompute:
             recompute_activations(network, (self.run.recipe.batch_size, *images.shape))
         return network
+
+    def _make_coordinates(self, placed: PlacedImages) -> Coordinates | None:
+        """Return the coordinate check on the first training images in a random order, the same for all runs
+        of a study; None if the study does not request it."""
+        steps = self.run.probe.coordinates
+        if not steps:
+            return None
+        order = np.random.default_rng(self.run.data.split_seed).permutation(self.train_size)
+        x, _ = placed.train_set(np.sort(order[:IMAGES]))
+        pixels = next(iter(x.split(IMAGES))).to(self.device)
+        return Coordinates(
+            self.network,
+            self.scaling(pixels).contiguous(memory_format=torch.channels_last),
+            steps,
+            seed=derived(self.run.seed, "coordinates"),
+            precision=self.run.recipe.precision,
+        )
+
+    def _measure_coordinates(self) -> None:
+        if self.coordinates is not None:
+            with self._on_stream():
+                self.coordinates.measure(self.step)
 
     def _evaluated_part(self, images: Images) -> np.ndarray | None:
         """Return the indices of the training images to evaluate on; None for all."""
@@ -203,9 +232,29 @@ class Trainer:
         return f"not measured or not in full: {'; '.join(listed)}"
 
     @property
-    def optimizer_note(self) -> str | None:
-        """What the optimiser leaves to another one. None if it updates all parameters."""
-        return getattr(self.eager_step.optimizer, "note", None)
+    def optimizer_notes(self) -> list[str]:
+        """What the optimiser leaves to another one, and its settings in scaled residual branches."""
+        scaling, factors = self.depth_scaling, self.branch_factors
+        note: str | None = getattr(self.eager_step.optimizer, "note", None)
+        notes = [] if note is None else [note]
+        if scaling is not None:
+            settings = "that of the recipe"
+            if factors is not None:
+                settings = f"x {factors.lr:.4g}, weight decay x {factors.weight_decay:.4g}"
+                settings += f", epsilon x {factors.eps:.4g}"
+            notes.append(
+                f"the branches of {scaling.blocks} residual blocks are multiplied by {scaling.branch:.4g} "
+                f"(base: {scaling.base_blocks} blocks); learning rate in them: {settings}"
+            )
+        return notes
+
+    @property
+    def scaled_branches(self) -> dict[str, Any] | None:
+        """The scale of the residual branches and of the settings in them, for run.json."""
+        if self.depth_scaling is None:
+            return None
+        factors = BranchFactors() if self.branch_factors is None else self.branch_factors
+        return asdict(self.depth_scaling) | {"branch": self.depth_scaling.branch} | asdict(factors)
 
     @property
     def step_note(self) -> str | None:
@@ -216,6 +265,7 @@ class Trainer:
         """Make one update, and measure the probes if the study requests them at this step.
 
         If it raises because another process of the team is gone, `undo_step` goes back."""
+        self._measure_coordinates()  # if that was not done after the last step
         if not self.team.is_alone and self.team.writes:
             self._before_step = _BeforeStep.of(self)
         if (
@@ -233,6 +283,7 @@ class Trainer:
         self.step += 1
         self.batches_hash = self.batches.hash
         self._before_step = None
+        self._measure_coordinates()
 
     @property
     def _keeps(self) -> bool:
@@ -412,6 +463,7 @@ class Trainer:
             "probes": self.recorder.state(),
             "layer_order": self.recorder.layer_order(),
             "last_layer": self.recorder.last_layer(),
+            "coordinates": None if self.coordinates is None else self.coordinates.state(),
         }
         if self.device.type == "cuda":
             state["cuda_rng"] = torch.cuda.get_rng_state(self.device)
@@ -436,6 +488,8 @@ class Trainer:
             self.recorder.restore(state["probes"])
             self.recorder.restore_layer_order(state["layer_order"], state["last_layer"])
             self.records.number(self.recorder.rows)
+            if self.coordinates is not None and state["coordinates"] is not None:
+                self.coordinates.restore(state["coordinates"])
         self.batches.restore(state["batches"])
         self.batches_hash = state["batches_hash"]
         self.learning_rate.restore(state["learning_rate"])

@@ -27,6 +27,7 @@ def made_up(folder, endings=None, **grid) -> Evidence:
         study,
         predictions=predictions(done),
         corrupted_errors=corrupted(done),
+        coordinates=coordinates(done),
         not_measured=not_measured([("resnet", 8, 0, {"layer2": "frozen"})]),
     )
 
@@ -46,6 +47,18 @@ def corrupted(runs: pd.DataFrame) -> pd.DataFrame:
         run | {"corruption": "noisy", "strength": strength, "test_error": 5.0 + strength}
         for run in runs[["run_id", "network", "depth", "seed"]].to_dict("records")
         for strength in (0.0, 8.0)
+    )
+
+
+def coordinates(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return two blocks and logits whose change grows with the depth."""
+    return pd.DataFrame(
+        run
+        | {"step": step, "part": part, "block": block, "blocks": run["depth"]}
+        | {"size": 2.0 + run["seed"], "change": step * 0.01 * run["depth"] * (1 + 0.1 * run["seed"])}
+        for run in runs[["run_id", "network", "depth", "seed"]].to_dict("records")
+        for step in (0, 1, 2)
+        for part, block in (("block", 1), ("block", run["depth"]), ("logits", run["depth"]))
     )
 
 

@@ -76,7 +76,9 @@ def test_has_a_title_units_and_legible_text(drawn, name):
     texts = [text for text in figure.findobj(lambda a: hasattr(a, "get_fontsize")) if text.get_text()]
     assert min(text.get_fontsize() for text in texts) >= 7
     labels = " ".join(axes.get_xlabel() + axes.get_ylabel() for axes in figure.axes)
-    units = r"\(%\)|\(1 = input\)|layer / depth|updates made|percentage points|weighted layers"
+    units = (
+        r"\(%\)|\(1 = input\)|layer / depth|block / all blocks|updates made|percentage points|weighted layers"
+    )
     assert re.search(units, labels)
 
 
@@ -168,7 +170,7 @@ def test_all_panels_of_an_error_or_norm_share_one_scale(drawn, name):
     if name.startswith("heatmap"):
         norms = [axes.collections[0].norm for axes in shown]
         assert len({(norm.vmin, norm.vmax) for norm in norms}) == 1
-    elif name == "first_steps":  # one row per quantity
+    elif name in ("first_steps", "coordinates"):  # one row per quantity
         for row in (shown[:2], shown[2:]):
             assert len({axes.get_ylim() for axes in row}) == 1
     else:

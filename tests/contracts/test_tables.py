@@ -13,7 +13,12 @@ from depthbench.report.tables.writing import write_table
 
 EVERY = {("study", name): entry for name, entry in TABLES.items()}
 EVERY |= {("comparison", name): entry for name, entry in COMPARISON_TABLES.items()}
-SUMMARISED = {"frontier", "classes", "robustness"}  # several rows of the CSV are one row for people
+SUMMARISED = {
+    "frontier",
+    "classes",
+    "robustness",
+    "coordinates",
+}  # several rows of the CSV are one row for people
 SILENT = {"diagnosis", "matched", "rates", "unmeasured"}  # these do not apply to a study without such rows
 STUDIES = ("complete", "unfinished", "single", "empty")
 each_table = pytest.mark.parametrize("key", EVERY, ids="-".join)

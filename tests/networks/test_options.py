@@ -60,6 +60,8 @@ def test_options_are_in_the_order_of_the_stored_columns():
         "transform_bias",
         "drop_path",
         "stem",
+        "depth_alpha",
+        "base_blocks",
     ]
 
 

@@ -83,6 +83,8 @@ CHANGED = {
         "drop_path": 0.3,
         "learned_scale": "scalar",
         "tat_eta": 0.9,
+        "depth_alpha": 0.5,
+        "base_blocks": 3,
     },
     "recipe": {
         "steps": 10,
@@ -95,6 +97,7 @@ CHANGED = {
         "nesterov": True,
         "weight_decay": 0.0,
         "decay_norm": False,
+        "depth_rules": "none",
         "l1": 0.1,
         "label_smoothing": 0.1,
         "class_weights": "balanced",
@@ -118,7 +121,7 @@ CHANGED = {
         "scale": [224, 224],
         "colour": True,
     },
-    "probe": {"names": ["weight_norm"], "steps": [0], "every": 5, "each_use": 2},
+    "probe": {"names": ["weight_norm"], "steps": [0], "every": 5, "each_use": 2, "coordinates": 3},
     "evaluate": {"every": 5, "train_size": 100, "log_every": 5, "ten_crop": True, "robustness": ["noisy"]},
 }
 READ = {"data": {"path": "photos", "image_size": 16, "decode": "as_read"}}

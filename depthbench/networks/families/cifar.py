@@ -43,6 +43,8 @@ BOUND = MemoryBound(
             "activation",
             "dropout",
             "branch_scale",
+            "depth_alpha",
+            "base_blocks",
             "gate_bias",
             "bottleneck_stride",
         }

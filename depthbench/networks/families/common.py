@@ -14,6 +14,8 @@ OPTIONS = frozenset(
         "tat_eta",
         "dropout",
         "branch_scale",
+        "depth_alpha",
+        "base_blocks",
         "learned_scale",
         "survival",
         "survival_rule",

@@ -17,6 +17,7 @@ FIGURES: dict[str, Entry] = {
     "heatmap_preact": Entry("depthbench.report.figures.gradient_heatmap:PREACTIVATIONS"),
     "heatmap_weight": Entry("depthbench.report.figures.gradient_heatmap:WEIGHTS"),
     "response_std": Entry("depthbench.report.figures.response_std:FIGURE"),
+    "coordinates": Entry("depthbench.report.figures.coordinates:FIGURE"),
 }
 
 COMPARISON_FIGURES: dict[str, Entry] = {

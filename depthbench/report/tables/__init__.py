@@ -17,6 +17,7 @@ TABLES: dict[str, Entry] = {
     "robustness": Entry("depthbench.report.tables.robustness:TABLE"),
     "rates": Entry("depthbench.report.tables.rates:TABLE"),
     "responses": Entry("depthbench.report.tables.responses:TABLE"),
+    "coordinates": Entry("depthbench.report.tables.coordinates:TABLE"),
     "unmeasured": Entry("depthbench.report.tables.unmeasured:TABLE"),
     "reproduction": Entry("depthbench.report.tables.reproduction:TABLE"),
 }
