@@ -7,6 +7,9 @@ interval excludes 0 and the slope is at least the margin. Otherwise, with fewer 
 an activation is not finite or does not change at all, the verdict is `inconclusive`. A slope of MARGIN means
 that a network of 16 times as many blocks has twice as large activations.
 
+With alpha = 1, the branches add less to the stream at step 0 the deeper the network, as L^-1/2. The size then
+shrinks towards that of the stream's input, and its slope is between -1/2 and 0 until it is reached.
+
 Simulated as in tests/analysis/test_coordinates.py, for 3, 9 and 27 blocks and noise of 10 % in each size: a
 slope of 0 is called flat in 84 % of studies with 3 seeds and in 99.9 % with 5, and otherwise inconclusive; a
 slope of 0.5 grows in 99.9 % or more; a slope at the margin is called flat in 2.6 % or less."""

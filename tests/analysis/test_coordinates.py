@@ -2,7 +2,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from depthbench.analysis.coordinates import MARGIN, by_position, judge_coordinates, verdict
+from depthbench.analysis.coordinates import (
+    MARGIN,
+    by_position,
+    judge_coordinates,
+    slope_interval,
+    verdict,
+)
 
 BLOCKS = (3, 9, 27)
 
@@ -64,36 +70,24 @@ def test_few_seeds_a_zero_and_one_depth_have_no_verdict():
 
 
 @pytest.mark.parametrize(
-    ("slope", "name", "least", "most"),
+    ("seeds", "slope", "name", "least", "most"),
     [
-        (0.0, "flat", 0.8, 1),
-        (0.5, "grows", 0.95, 1),
-        (MARGIN, "flat", 0, 0.025 + 0.015),
-        (0.0, "grows", 0, 0.01),
+        (3, 0.0, "flat", 0.82, 0.87),
+        (5, 0.0, "flat", 0.99, 1),
+        (3, 0.5, "grows", 0.99, 1),
+        (3, MARGIN, "flat", 0, 0.035),
+        (3, 0.0, "grows", 0, 0.005),
     ],
 )
-def test_the_verdict_is_as_reliable_as_stated(slope, name, least, most):
-    """Over 1,000 simulated studies of 3 seeds whose activations have noise of 10 %."""
+def test_the_verdict_is_as_reliable_as_stated(seeds, slope, name, least, most):
+    """Over 4,000 simulated studies whose activations have noise of 10 %."""
     random = np.random.default_rng(0)
     logs = np.log(BLOCKS)
     found = 0
-    for _ in range(1000):
-        values = slope * logs + 0.1 * random.standard_normal((3, len(BLOCKS)))
-        table = pd.DataFrame(
-            {
-                "network": "net",
-                "depth": np.tile(BLOCKS, 3),
-                "seed": np.repeat(range(3), len(BLOCKS)),
-                "blocks": np.tile(BLOCKS, 3),
-                "part": "block",
-                "block": np.tile(BLOCKS, 3),
-                "step": 1,
-                "size": 1.0,
-                "change": np.exp(values.ravel()),
-            }
-        )
-        found += judge_coordinates(table)["verdict"].iloc[0] == name
-    assert least <= found / 1000 <= most
+    for _ in range(4000):
+        values = slope * logs + 0.1 * random.standard_normal((seeds, len(BLOCKS)))
+        found += verdict(*slope_interval(np.polyfit(logs, values.T, 1)[0])) == name
+    assert least <= found / 4000 <= most
 
 
 def test_blocks_of_networks_of_any_depth_are_compared_at_the_same_position():

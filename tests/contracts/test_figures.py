@@ -195,7 +195,7 @@ def test_a_probe_that_was_not_selected_shows_nothing(complete, name):
     assert EVERY[name].load().draw(compared if name in COMPARISON_FIGURES else evidence) is None
 
 
-@pytest.mark.parametrize("name", sorted(set(FIGURES) - {"confusion", "robustness"}))
+@pytest.mark.parametrize("name", sorted(set(FIGURES) - {"confusion", "robustness", "coordinates"}))
 def test_networks_at_different_depths_leave_empty_panels_and_no_error(complete, name):
     """plain has one depth and resnet another, so the grid has holes."""
     keep = [

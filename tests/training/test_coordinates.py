@@ -139,11 +139,12 @@ def slopes_of(optimizer, alpha, *, rules="auto", lr, steps=2, seeds=(0, 1, 2)):
         ("adam", 0.5, "auto", 1e-3, 0, 0),
         ("adam", 0.5, "none", 1e-3, 0, 0.5),
         ("sgd", 0.5, "auto", 0.05, 0, 0),
-        ("sgd", 1.0, "auto", 0.05, 0, 0),  # CompleteP states no rule for SGD; this is ours
-        ("sgd", 1.0, "none", 0.05, 0, -1),
+        ("sgd", 1.0, "auto", 0.05, -0.2, 0),  # CompleteP states no rule for SGD; this is ours
+        ("sgd", 1.0, "none", 0.05, -0.2, -1),
     ],
 )
 def test_the_rules_make_size_and_change_independent_of_the_depth(optimizer, alpha, rules, lr, size, change):
+    """At alpha = 1, the sum of the branches at step 0 falls as L^-1/2, and the size to that of the input."""
     slopes = slopes_of(optimizer, alpha, rules=rules, lr=lr)
     assert slopes["size"][0] == pytest.approx(size, abs=0.2)
     assert slopes["change"][0] == pytest.approx(change, abs=0.2)

@@ -23,9 +23,7 @@ def draw(evidence: Evidence) -> Figure | None:
     seeds = text.seed_count(table["n"])
     last = int(table["step"].max())
     updates = f"{last:,} update{'s'[: last > 1]}"
-    title = (
-        f"Activations before training, and their change after {updates} (geometric mean and range of {seeds})"
-    )
+    title = f"Activations, and their change after {updates} (geometric mean and range of {seeds})"
     figure, panels = layout.grid(len(ROWS), len(networks), 1.8, title, sharey="row")
     for row, (quantity, label) in zip(panels, ROWS.items(), strict=True):
         for axes, network in zip(row, networks, strict=True):
