@@ -157,7 +157,8 @@ class NetworkOptions(Section):
     depth_alpha: Annotated[float, Field(ge=0, le=1), Needs("residual")] = 0.0
     """Scale each branch by (L / base_blocks)^-depth_alpha in a network of L residual blocks. 0: no scale.
     0.5: depth-muP (Yang et al. 2023, arXiv:2310.02244). 1: CompleteP (Dey et al. 2025, arXiv:2505.01618).
-    recipe.depth_rules sets the learning rates that belong to it."""
+    recipe.depth_rules sets the learning rates that belong to it. With batch normalisation, also set shortcut
+    to B: padded channels (A) carry scaled branches only, which the norm scales up again."""
 
     base_blocks: Annotated[Count, Needs("depth_alpha")] = 1
     """The number of residual blocks at which depth_alpha changes nothing. Choose that of the network whose

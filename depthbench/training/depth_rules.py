@@ -14,6 +14,10 @@ stream moves by m^(1-alpha) dW in a step. For this to be of order 1, dW must be 
 - Weight decay keeps its proportion to dW. Decoupled, it is multiplied by the rate, as dW is: its factor is 1
   (CompleteP, Table 1). As an L2 penalty it is added to the gradient, as is L1: their factor is m^-alpha.
 
+The gradient of the stream is of order 1 only if no norm amplifies what the scaled branches add. Batch
+normalisation does, after a shortcut that pads channels with zeros (option A): these channels carry the sum of
+scaled branches alone, and the norm divides by its standard deviation. Projections (option B) avoid this.
+
 The rules hold for all parameters of a branch, norms and biases included. Parameters outside of branches (the
 first layer, projections of shortcuts, the last norm, the classifier) have the settings of the recipe. No
 torch here."""
