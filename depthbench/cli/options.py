@@ -77,6 +77,15 @@ class GridOptions:
         str | None,
         _study("Network families, e.g. plain,resnet.", autocompletion=completion.networks),
     ] = None
+    sweep: Annotated[
+        list[str] | None,
+        _study(
+            "Train every network with each of several values of a key of the recipe or the options, e.g. "
+            "--sweep lr=0.01,0.03,0.1.",
+            "--sweep",
+            metavar="KEY=VALUES",
+        ),
+    ] = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,6 +148,7 @@ class StudyOptions:
         *,
         networks: str | None = None,
         depths: str | None = None,
+        sweep: Sequence[str] | None = None,
         searched: Sequence[str] = (),
     ) -> "Study":
         """Return the study that the options describe. Raises BadInput. searched: see `read_study`."""
@@ -152,6 +162,7 @@ class StudyOptions:
         load_plugins(plugins)
         overrides = flags.overrides(
             self.settings or [],
+            sweep=flags.parse_sweep(list(sweep or [])),
             grid={
                 "network": flags.parse_list("--networks", networks, str),
                 "depth": flags.parse_depths(depths),
