@@ -90,6 +90,32 @@ def _cells(
     )
 
 
+@dataclass(frozen=True)
+class Swept:
+    """A sweep and its analyses."""
+
+    sweep: Sweep
+    optima: pd.DataFrame
+    movements: pd.DataFrame
+    verdicts: pd.DataFrame
+    """`degradation_at_best`."""
+    is_validated: bool
+    """Whether validation errors choose the best values, and not the judged errors."""
+
+
+def analyse(
+    errors: pd.DataFrame, validation: pd.DataFrame | None, study: Mapping[str, Any], margin: float
+) -> list[Swept]:
+    """Return the analysis of each sweep of a study. Arguments as for `sweeps` and `degradation_at_best`."""
+    choosing = {} if validation is None else {sweep.key: sweep for sweep in sweeps(validation, study)}
+    found = []
+    for sweep in sweeps(errors, study):
+        best, other = optima(sweep), choosing.get(sweep.key)
+        verdicts = degradation_at_best(sweep, margin, other)
+        found.append(Swept(sweep, best, movements(sweep, best), verdicts, other is not None))
+    return found
+
+
 def optima(sweep: Sweep) -> pd.DataFrame:
     """Return a row for each network and depth: the value with the lowest mean error, and how sure it is.
 
