@@ -154,7 +154,8 @@ def _failures(plan: Plan, rows: list[dict[str, Any]], ended: Mapping[str, Record
 
 def _failure_line(plan: Plan, failures: list[dict[str, Any]], total: int) -> str:
     first = failures[0]
-    reason = f" ({first['reason']})" if first.get("reason") else ""
+    whose = "" if len({row.get("reason") for row in failures}) == 1 else f"{first['run_id']}: "
+    reason = f" ({whose}{first['reason']})" if first.get("reason") else ""
     trace = plan.store.path / "runs" / first["run_id"] / "error.txt"
     where = f"; see {shown(trace)}" if trace.exists() else ""
     runs = f"{len(failures)} of {total} runs"
