@@ -102,6 +102,19 @@ class StepUses:
             uses.summaries[use] = summary if probe.summarise else one_number(name, summary)
             uses.sizes[use] = tensor.numel()
 
+    def measure_inputs(
+        self, index: int, probes: Mapping[str, Probe], inputs: Sequence[Any], use: int
+    ) -> None:
+        """Measure the inputs of one use of a module. The inputs of several uses can only be combined."""
+        if index in self.closed or use < self.first:
+            return
+        for name, probe in probes.items():
+            uses = self.by_key.setdefault((index, name), Uses())
+            uses.is_lost = uses.is_lost or (probe.combine is None and bool(uses.summaries))
+            summary = (probe.summarise or probe.measure)(*inputs)
+            uses.summaries[use] = summary if probe.summarise else one_number(name, summary)
+            uses.sizes[use] = next(x.numel() for x in inputs if isinstance(x, Tensor))
+
     def measure_again(self, index: int, probes: Mapping[str, Probe], tensor: Tensor) -> None:
         """Measure a weight or parameter, in place of an earlier measurement. A closed row keeps its own."""
         if index in self.closed:
