@@ -139,7 +139,9 @@ class Mlp(SubLayer):
         super().__init__(options, index, blocks)
         hidden = max(1, round(options.width * options.mlp_ratio))
         self.linear1 = nn.Linear(options.width, hidden)
-        self.activation = make_nonlinearity(options).in_place
+        # The output of a linear map of (B, T, E) is a view. A change in place would separate it from its
+        # hooks, by which probes measure its gradient.
+        self.activation = make_nonlinearity(options).out_of_place
         self.linear2 = nn.Linear(hidden, options.width)
         drop_input(self.linear2, options.dropout)
 

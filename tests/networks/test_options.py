@@ -60,6 +60,11 @@ def test_options_are_in_the_order_of_the_stored_columns():
         "transform_bias",
         "drop_path",
         "stem",
+        "placement",
+        "token_norm",
+        "heads",
+        "patch",
+        "mlp_ratio",
     ]
 
 
