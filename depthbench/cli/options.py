@@ -69,8 +69,8 @@ class GridOptions:
     depths: Annotated[
         str | None,
         _study(
-            "Numbers of weighted layers, e.g. 20,56,110, or auto: up to three depths of each network, so "
-            "that all networks have similar numbers of multiply-adds."
+            "Numbers of weighted layers (transformers: of blocks), e.g. 20,56,110, or auto: up to three "
+            "depths of each network, so that all networks have similar numbers of multiply-adds."
         ),
     ] = None
     networks: Annotated[
