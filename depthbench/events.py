@@ -30,6 +30,13 @@ class RunStarted:
 
 
 @dataclass(frozen=True)
+class RunWaiting:
+    """A run that had started waits until it can start again, because its process or node died."""
+
+    run: Run
+
+
+@dataclass(frozen=True)
 class RowLogged:
     """A run in progress logged a row of its history."""
 
@@ -109,7 +116,18 @@ class Stopping:
     """The user or the system asked the study to stop. Each run in progress now saves its state."""
 
 
-Event = StudyStarted | RunStarted | RowLogged | Progressed | Alive | Activity | Note | RunEnded | Stopping
+Event = (
+    StudyStarted
+    | RunStarted
+    | RunWaiting
+    | RowLogged
+    | Progressed
+    | Alive
+    | Activity
+    | Note
+    | RunEnded
+    | Stopping
+)
 
 
 class Display(Protocol):

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import itertools
 import os
 import re
 import socket
@@ -17,6 +18,7 @@ from typing import Any
 import psutil
 
 DAY = 24 * 60 * 60  # seconds
+MOST_NESTED = 50  # levels of tables and arrays in a TOML file
 PART = ".part"  # the end of the names of temporary files
 
 
@@ -53,11 +55,27 @@ def _replacing(path: Path, temporary: Path) -> Iterator[Path]:
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         temporary.chmod(0o666 & ~_umask())  # mkstemp creates files that only the owner can read
-        if path.is_dir():  # not ours; only an empty one is removed
-            path.rmdir()
+        if path.is_dir() and not path.is_symlink():
+            _move_aside(path)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def make_folder(path: Path) -> None:
+    """Create a folder and its parents. A file in its place is moved aside."""
+    if os.path.lexists(path) and not path.is_dir():
+        _move_aside(path)
+    path.mkdir(parents=True, exist_ok=True)
+
+
+def _move_aside(path: Path) -> None:
+    """Give what is in the place of a file or folder of ours another name. An empty folder is removed."""
+    with contextlib.suppress(OSError):
+        path.rmdir()
+        return
+    names = (path.with_name(f"{path.name}.moved-{number}") for number in itertools.count(1))
+    path.rename(next(name for name in names if not os.path.lexists(name)))
 
 
 def remove_partial_files(folder: Path) -> None:
@@ -110,11 +128,25 @@ def read_toml(path: Path) -> dict[str, Any]:
 def parse_toml(text: str) -> dict[str, Any]:
     """Return the content of TOML text. Raises NotToml."""
     try:
-        return tomllib.loads(text)
+        content = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise NotToml(str(error)) from None
+    except ValueError:  # of int
+        raise NotToml("a number has too many digits") from None
     except RecursionError:
-        raise NotToml("its arrays or tables are nested too deeply") from None
+        content = None
+    if content is None or _is_deep(content):
+        raise NotToml("its arrays or tables are nested too deeply")
+    return content
+
+
+def _is_deep(content: dict[str, Any]) -> bool:
+    """Return whether tables and arrays are nested in more than MOST_NESTED levels. Does not recurse."""
+    level: list[Any] = [content]
+    for _ in range(MOST_NESTED):
+        inner = [each.values() if isinstance(each, dict) else each for each in level]
+        level = [value for values in inner for value in values if isinstance(value, dict | list)]
+    return bool(level)
 
 
 class NotToml(ValueError):

@@ -5,7 +5,15 @@ import socket
 
 import pytest
 
-from depthbench.files import NotToml, atomic, read_regular, read_toml, remove_partial_files, write_text
+from depthbench.files import (
+    NotToml,
+    atomic,
+    make_folder,
+    read_regular,
+    read_toml,
+    remove_partial_files,
+    write_text,
+)
 
 
 def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -50,14 +58,23 @@ def test_a_file_appears_complete_with_the_usual_permissions(tmp_path):
     assert path.stat().st_mode == plain.stat().st_mode
 
 
-def test_an_empty_directory_in_place_of_a_file_is_replaced_and_a_full_one_is_kept(tmp_path):
+def test_an_empty_directory_in_place_of_a_file_is_replaced_and_a_full_one_is_moved_aside(tmp_path):
     (tmp_path / "empty").mkdir()
     write_text(tmp_path / "empty", "text")
     assert (tmp_path / "empty").read_text() == "text"
-    write_text(tmp_path / "full" / "file", "kept")
-    with pytest.raises(OSError, match="not empty"):
+    for number in (1, 2):
+        write_text(tmp_path / "full" / "file", "kept")
         write_text(tmp_path / "full", "text")
-    assert (tmp_path / "full" / "file").read_text() == "kept"
+        assert (tmp_path / "full").read_text() == "text"
+        assert (tmp_path / f"full.moved-{number}" / "file").read_text() == "kept"
+        (tmp_path / "full").unlink()
+
+
+@pytest.mark.parametrize("make", [lambda path: path.write_text("kept"), lambda path: path.symlink_to("x")])
+def test_a_file_or_a_broken_link_in_place_of_a_folder_is_moved_aside(tmp_path, make):
+    make(tmp_path / "folder")
+    make_folder(tmp_path / "folder")
+    assert (tmp_path / "folder").is_dir()
 
 
 def test_a_byte_order_mark_is_skipped(tmp_path):
@@ -71,6 +88,9 @@ def test_a_byte_order_mark_is_skipped(tmp_path):
         (b"name = ", "Invalid value"),
         (b'name = "\xff"', "can't decode byte 0xff"),
         (b"x = " + 5000 * b"[" + 5000 * b"]", "nested too deeply"),
+        (b"[" + 5000 * b"a." + b"a]", "nested too deeply"),
+        (b"[x]\ny = {" + b"a = {" * 60 + b"}" * 61, "nested too deeply"),
+        (b"steps = " + 5000 * b"9", "too many digits"),
     ],
 )
 def test_what_is_not_toml_is_refused_with_the_reason(tmp_path, content, reason):

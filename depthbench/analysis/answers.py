@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from depthbench.analysis.intervals import POINTS, mean_interval
 from depthbench.analysis.power import seeds_to_decide
@@ -15,6 +16,7 @@ from depthbench.analysis.verdict import LEAST_SEEDS, LEVEL, Verdicts, decide, wi
 
 FEW_SEEDS = 5  # with fewer, the trend test decides, because it does not assume normal errors
 T_TEST, TREND_TEST, SIGN_FLIP_TEST = "paired t test", "Page's trend test", "sign-flip test"
+BEST_VALUE_TEST = "paired t tests at every value of a sweep"
 AT_CHANCE = "at chance"
 
 
@@ -47,7 +49,7 @@ class Answer:
     """The one-sided 95 % upper bound of the effect, on which the verdict `absent` rests."""
     p: float = np.nan
     test: str = ""
-    """The test that decides: T_TEST, TREND_TEST or SIGN_FLIP_TEST."""
+    """The test that decides: T_TEST, TREND_TEST, SIGN_FLIP_TEST or BEST_VALUE_TEST."""
     diverged: int = 0
     """Number of diverged runs compared."""
     is_removed: bool | None = None
@@ -83,6 +85,19 @@ def answer(judged: Verdicts, untrained: Collection[str] = ()) -> list[Answer]:
         elif found := _answer(rows_of(rows), trends, judged.margin):
             below[residual].append(_of_twins(found, networks[plain], networks[residual]))
     return [each for network, found in networks.items() for each in (found, *below[network])]
+
+
+def answer_at_best(verdicts: pd.DataFrame, margin: float) -> list[Answer]:
+    """Return the answer for each network of a sweep, at the best value of each depth.
+
+    verdicts: `sweep.degradation_at_best`. margin: percentage points."""
+    found = []
+    for _, rows in verdicts.groupby("network", sort=False):
+        pairs = rows_of(rows)
+        if each := _answer([pair | {"diverged": 0} for pair in pairs], {}, margin):
+            row = widest(pairs)
+            found.append(replace(each, test=BEST_VALUE_TEST, diverged=row["diverged"] if row else 0))
+    return found
 
 
 def _answer(

@@ -143,7 +143,7 @@ def trends(errors: pd.DataFrame, margin: float) -> pd.DataFrame:
             continue
         rises = (table.iloc[:, -1] - table.iloc[:, 0]).to_numpy(float)
         p = _page(table.to_numpy(float))
-        rise, upper = _mean(rises), _upper(rises)
+        rise, upper = _mean(rises), upper_bound(rises)
         tested = subject.errors["seed"].isin(table.index) & subject.errors["depth"].isin(table.columns)
         rows.append(
             {
@@ -230,8 +230,8 @@ def _judged(subject: _Subject, margin: float) -> list[dict[str, Any]]:
                 **{"shallow": shallow, "deep": deep, "n": len(seeds)},
                 "differences": dict(zip(seeds, values.tolist(), strict=True)),
                 "mean": _mean(values),
-                "upper": _upper(values),
-                "p": _paired_t(values),
+                "upper": upper_bound(values),
+                "p": paired_t(values),
                 "p_sign_flip": _sign_flip(values),
                 "diverged": sum(at[depth][seed][1] for depth in (shallow, deep) for seed in seeds),
             }
@@ -273,7 +273,7 @@ def _mean(values: np.ndarray) -> float:
     return float(values.mean()) if len(values) else np.nan
 
 
-def _upper(values: np.ndarray) -> float:
+def upper_bound(values: np.ndarray) -> float:
     """Return the one-sided 95 % upper bound of the mean; the mean itself if all values are equal."""
     if len(values) < 2:
         return np.nan
@@ -281,7 +281,7 @@ def _upper(values: np.ndarray) -> float:
     return float(values.mean() + stdtrit(len(values) - 1, 1 - LEVEL) * sem)
 
 
-def _paired_t(values: np.ndarray) -> float:
+def paired_t(values: np.ndarray) -> float:
     """Return p of the one-sided test that the mean is above zero; NaN below LEAST_SEEDS."""
     if len(values) < LEAST_SEEDS:
         return np.nan

@@ -20,6 +20,7 @@ from depthbench.events import (
     RowLogged,
     RunEnded,
     RunStarted,
+    RunWaiting,
     Silent,
     Stopping,
     StudyStarted,
@@ -83,7 +84,7 @@ class _Clock:
         """The finished part of each run, as steps times depth."""
 
     def start(self, run: Run) -> None:
-        """Record that a process starts a run, perhaps again after another process failed."""
+        """Record that a process starts a run, or that the run waits to start again after its process died."""
         self.waiting[run.run_id] = run
         self.progress.pop(run.run_id, None)
         self.alive.pop(run.run_id, None)
@@ -157,6 +158,9 @@ class Lines(Silent):
             case RunStarted(run):
                 self.clock.start(run)
                 self.current[run.run_id] = f"{_name(run)} starting"
+            case RunWaiting(run):
+                self.clock.start(run)
+                self.current[run.run_id] = f"{_name(run)} waiting for a free node"
             case RowLogged(run):
                 self.rows[run.run_id] = event
             case Alive():
@@ -239,6 +243,8 @@ class Bars(Lines):
                     parts += [f"{row.images_per_second:.0f} img/s"]
                 detail = " ".join([*parts, duration(event.seconds_left)])
                 self.bars.update(self.tasks[run.run_id], completed=event.step, detail=detail)
+            case RunWaiting(run):
+                self.bars.update(self.tasks[run.run_id], detail="waiting for a free node")
             case Activity(run, text):
                 self.bars.update(self.tasks[run.run_id], detail=text)
             case RunEnded(run):

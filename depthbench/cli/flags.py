@@ -5,7 +5,7 @@ from typing import Any
 from depthbench.data import DATASETS
 from depthbench.errors import BadInput, nearest
 from depthbench.paths import expand
-from depthbench.study.file import merge, parse_setting
+from depthbench.study.file import merge, parse_setting, parse_value
 from depthbench.study.grid import AUTO
 from depthbench.study.model import DEFAULT_STUDY
 
@@ -92,6 +92,24 @@ def parse_pairs(flag: str, texts: list[str]) -> tuple[tuple[str, str], ...]:
             raise BadInput(f"{flag} {text} is not of the form KEY=VALUE: write e.g. {flag} partition=gpu")
         pairs.append((key, value))
     return tuple(pairs)
+
+
+def parse_sweep(texts: list[str]) -> dict[str, list[Any]]:
+    """Parse `["lr=0.01,0.1", "norm=batch,none"]` as {"lr": [0.01, 0.1], "norm": ["batch", "none"]}.
+
+    Brackets around the values, and quotes around words, can be left out. Raises BadInput."""
+    found: dict[str, list[Any]] = {}
+    for text in texts:
+        key, equals, values = (part.strip() for part in text.partition("="))
+        parts = [part.strip() for part in values.removeprefix("[").removesuffix("]").split(",")]
+        if not key or not equals or "" in parts:
+            raise BadInput(
+                f"--sweep {text} is not of the form KEY=VALUE,VALUE: write e.g. --sweep lr=0.01,0.1"
+            )
+        if key in found:
+            raise BadInput(f"--sweep {text}: {key} is swept twice; list all values once")
+        found[key] = list(map(parse_value, parts))
+    return found
 
 
 def overrides(settings: list[str], **sections: dict[str, Any]) -> dict[str, Any]:

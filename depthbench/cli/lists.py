@@ -73,13 +73,15 @@ def _describe_network(name: str) -> dict[str, str]:
     known = {**family.defaults(shallowest), **family.own.defaults}
     taken = sorted(family.own.known if family.takes is None else family.takes)
     options = ", ".join(f"{key} = {known[key]}" if key in known else key for key in taken)
+    unit = family.depth_unit.removeprefix("weighted ")
+    unit = unit.removesuffix("s") if shallowest == 1 else unit
     described = {
         "network": f"{name}: {family.about or 'not described'}",
         "depths": str(family.depths),
         "depth counts": family.depth_counts,
         "twin": family.twin or "",
         "matched with": family.matched,
-        "options": options and f"{options} (defaults at {shallowest} layers)",
+        "options": options and f"{options} (defaults at {shallowest} {unit})",
         "origin": family.origin or "built in",
     }
     return {heading: text for heading, text in described.items() if text}

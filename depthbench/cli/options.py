@@ -69,13 +69,22 @@ class GridOptions:
     depths: Annotated[
         str | None,
         _study(
-            "Numbers of weighted layers, e.g. 20,56,110, or auto: up to three depths of each network, so "
-            "that all networks have similar numbers of multiply-adds."
+            "Numbers of weighted layers (transformers: of blocks), e.g. 20,56,110, or auto: up to three "
+            "depths of each network, so that all networks have similar numbers of multiply-adds."
         ),
     ] = None
     networks: Annotated[
         str | None,
         _study("Network families, e.g. plain,resnet.", autocompletion=completion.networks),
+    ] = None
+    sweep: Annotated[
+        list[str] | None,
+        _study(
+            "Train every network with each of several values of a key of the recipe or the options, e.g. "
+            "--sweep lr=0.01,0.03,0.1.",
+            "--sweep",
+            metavar="KEY=VALUES",
+        ),
     ] = None
 
 
@@ -139,6 +148,7 @@ class StudyOptions:
         *,
         networks: str | None = None,
         depths: str | None = None,
+        sweep: Sequence[str] | None = None,
         searched: Sequence[str] = (),
     ) -> "Study":
         """Return the study that the options describe. Raises BadInput. searched: see `read_study`."""
@@ -152,6 +162,7 @@ class StudyOptions:
         load_plugins(plugins)
         overrides = flags.overrides(
             self.settings or [],
+            sweep=flags.parse_sweep(list(sweep or [])),
             grid={
                 "network": flags.parse_list("--networks", networks, str),
                 "depth": flags.parse_depths(depths),

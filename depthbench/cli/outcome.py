@@ -48,19 +48,26 @@ def announcement(plan: Plan) -> list[str]:
 def recipe_line(study: Study) -> str:
     """Describe the recipe of a resolved study in one line: its main keys, and others that are not defaults.
 
-    Then follow, for each network with its own recipe or batch size, the keys that it changes, and for each
-    network of a plug-in, its options."""
+    Then follow, for each network with its own recipe or batch size, the keys that it changes, for each
+    network of a plug-in, its options, and the values of a sweep."""
     recipe = study.recipe.model_dump()
     defaults, apart = Recipe().model_dump(), ("steps", "epochs", "batch_size")
     shown = {key: recipe[key] for key in MAIN_KEYS}
     shown |= {key: value for key, value in recipe.items() if value != defaults[key] and key not in apart}
     line = f"recipe: {study.steps} steps of {recipe['batch_size']} images, {_pairs(shown)}"
+    swept: dict[str, list[Any]] = {}
     for network in study.networks():
         own = study.recipe_of(network).model_dump()
+        values = study.swept_values(network)
+        for full, value in values.items():
+            swept.setdefault(full, []).append(value)
+            own.pop(full.removeprefix("recipe."), None)
         if changed := {key: value for key, value in own.items() if value != recipe[key]}:
             line += f"; {network}: {_pairs(changed)}"
         if own_options := study.family(network).own.defaults | study.options_of(network).own:
             line += f"; options of {network}: {_pairs(own_options)}"
+    for full, each in swept.items():
+        line += f"; swept: {full} = {', '.join(map(str, dict.fromkeys(each)))}"
     return line
 
 
@@ -147,7 +154,8 @@ def _failures(plan: Plan, rows: list[dict[str, Any]], ended: Mapping[str, Record
 
 def _failure_line(plan: Plan, failures: list[dict[str, Any]], total: int) -> str:
     first = failures[0]
-    reason = f" ({first['reason']})" if first.get("reason") else ""
+    whose = "" if len({row.get("reason") for row in failures}) == 1 else f"{first['run_id']}: "
+    reason = f" ({whose}{first['reason']})" if first.get("reason") else ""
     trace = plan.store.path / "runs" / first["run_id"] / "error.txt"
     where = f"; see {shown(trace)}" if trace.exists() else ""
     runs = f"{len(failures)} of {total} runs"

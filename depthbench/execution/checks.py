@@ -109,7 +109,7 @@ def check_builders(study: Study) -> None:
 
 
 def check_images(study: Study, shape: tuple[int, int, int]) -> None:
-    """Check that the images (C, H, W) are large enough for each network."""
+    """Check that the images (C, H, W) suit each network: their size, and the options of the network."""
     side = min(shape[1:])
     for name in study.networks():
         smallest = study.family(name).smallest_side
@@ -118,6 +118,17 @@ def check_images(study: Study, shape: tuple[int, int, int]) -> None:
                 f"network {name!r}: its stem and pooling leave nothing of images of {shape[1]}x{shape[2]} "
                 f"pixels; use images of at least {smallest}x{smallest}, or a network for small images"
             )
+        if problem := _problem_of(study, name, shape):
+            raise BadInput(f"network {name!r}: {problem}")
+
+
+def _problem_of(study: Study, network: str, shape: tuple[int, int, int]) -> str:
+    """Return why the options of a network and images (C, H, W) do not suit each other, or an empty text."""
+    family = study.family(network)
+    shallowest = family.depths.depth(1)
+    if family.problem_of is None or shallowest is None:
+        return ""
+    return family.problem_of(family.settle(shallowest, study.options_of(network).model_dump()), shape)
 
 
 def check_importable(study: Study) -> None:

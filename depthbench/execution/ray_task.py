@@ -1,4 +1,7 @@
-"""A task of the Ray backend: the training of one run in a process of the cluster."""
+"""A task of the Ray backend: the training of one run in a process of the cluster.
+
+A task gets its run when it starts, not when it is submitted. A run whose node died can so start before those
+that have not begun, whatever the order in which Ray starts tasks."""
 
 import contextlib
 import os
@@ -7,7 +10,7 @@ import signal
 import socket
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -17,26 +20,49 @@ from depthbench.data.images import Images
 from depthbench.data.load import load_images
 from depthbench.data.settings import Data
 from depthbench.errors import BadInput
-from depthbench.events import Alive, Event, RunEnded, RunStarted
+from depthbench.events import Alive, Event, RunEnded
 from depthbench.execution.messages import StartRun, Stop, WorkerSetup
 from depthbench.execution.ray_cluster import temporary_folder
 from depthbench.execution.worker import Worker
 from depthbench.plugins.loading import Plugin
+from depthbench.study.model import Run
 
 POLL_SECONDS = 0.5  # between two checks of a task whether it should stop
 
 
-class Mailbox:
-    """An actor that passes events from tasks to the submitting process, and asks tasks to stop."""
+@dataclass(frozen=True)
+class Taken:
+    """A task took a run, which it now trains."""
 
-    def __init__(self) -> None:
-        self._events: list[Event] = []
+    task: int
+    """The number that the submitting process gave to the task."""
+    run: Run
+
+
+class Mailbox:
+    """An actor that gives runs to tasks, passes on their events, and asks them to stop."""
+
+    def __init__(self, starts: Iterable[StartRun]) -> None:
+        self._waiting = deque(starts)
+        self._events: list[Event | Taken] = []
         self._should_stop = False
+
+    def put_back(self, start: StartRun) -> None:
+        """Give this run to a task before all others that wait."""
+        self._waiting.appendleft(start)
+
+    def take_run(self, task: int) -> StartRun | None:
+        """Return the run that a task trains, or None if no run waits or all should stop."""
+        if self._should_stop or not self._waiting:
+            return None
+        start = self._waiting.popleft()
+        self._events.append(Taken(task, start.run))
+        return start
 
     def put(self, event: Event) -> None:
         self._events.append(event)
 
-    def take(self) -> list[Event]:
+    def take(self) -> list[Event | Taken]:
         """Return the events that have arrived since the last call."""
         events, self._events = self._events, []
         return events
@@ -107,16 +133,19 @@ class Line:
         self.has_ended.set()
 
 
-def train_one(job: Job, images: Images | None, start: StartRun, mailbox: Any) -> None:
-    """Train one run in this process, and send its events to the mailbox.
+def train_one(job: Job, images: Images | None, task: int, mailbox: Any) -> None:
+    """Train the next run of the mailbox in this process, if one waits, and send its events to the mailbox.
 
-    images: None if they stay in files, which this node then reads."""
+    images: None if they stay in files, which this node then reads. task: the number of this task."""
     global _has_failed
     if _has_failed:
-        os._exit(1)  # Ray starts the task again in another process
+        os._exit(1)  # before it takes a run; another task then starts in another process
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C can reach this process too, but the parent decides
+    # ray.get would lend the cores of this task to another one while it waits
+    start: StartRun | None = mailbox.take_run.remote(task).future().result()
+    if start is None:
+        return
     line = Line(start, mailbox)
-    line.send(RunStarted(start.run))
 
     def read() -> Images:
         if images is not None:

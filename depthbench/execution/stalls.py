@@ -8,7 +8,9 @@ from depthbench.events import Alive, Event
 
 SHORTEST_STALL = 300.0  # seconds without progress that are allowed by default, however short the steps
 STALLED_STEPS = 10  # a run has stalled after this many times its longest step without progress
-SECONDS_TO_STOP = 6.0  # seconds that a run always has for a step and saving, after Ctrl-C
+SECONDS_TO_STOP = 6.0  # seconds that a run has for a step and saving, after Ctrl-C
+SILENT = 10.0  # a run has probably stalled after this many seconds, and STALLED_STEPS steps, without progress
+SECONDS_IF_SILENT = 3.0  # seconds that such a run has to stop
 
 
 @dataclass
@@ -87,6 +89,9 @@ class StallWatch:
     def _allowed(self, seen: LastSeen) -> float:
         """Return the seconds without progress that a run is allowed."""
         if self.stopped_at is not None:
+            silent = self.stopped_at - seen.at
+            if silent > max(SILENT, STALLED_STEPS * seen.longest_step):
+                return SECONDS_IF_SILENT
             return max(SECONDS_TO_STOP, 2 * seen.longest_step)
         if self.timeout is not None:
             return 60 * self.timeout

@@ -12,6 +12,7 @@ from depthbench.events import (
     RowLogged,
     RunEnded,
     RunStarted,
+    RunWaiting,
     Stopping,
     StudyStarted,
 )
@@ -71,6 +72,8 @@ class WatchAdapter:
                 self._call("started", run)
             case RowLogged(run):
                 self._call("progress", run, {key: getattr(event, key) for key in ROW})
+            case RunWaiting(run):
+                self._call("progress", run, {"doing": "waiting for a free node"})
             case Activity(run, text):
                 self._call("progress", run, {"doing": text})
             case Note(text, None):

@@ -28,6 +28,7 @@ from depthbench.networks.families.nf_resnet import NF_RESNET
 from depthbench.networks.families.repvgg import REPVGG
 from depthbench.networks.families.resnext import RESNEXT, RESNEXT_IMAGENET
 from depthbench.networks.families.se_resnet import SE_RESNET
+from depthbench.networks.families.transformer import PLAIN_TRANSFORMER, TRANSFORMER
 from depthbench.networks.families.tutorial_cnn import TUTORIAL_CNN, TUTORIAL_CNN_RESIDUAL
 from depthbench.networks.families.vgg import VGG, VGG_IMAGENET
 from depthbench.networks.families.wide_resnet import WIDE_RESNET, WIDE_RESNET_IMAGENET
@@ -72,4 +73,6 @@ NETWORKS: dict[str, Family] = {
     "nf_resnet": NF_RESNET,
     "diracnet": DIRACNET,
     "repvgg": REPVGG,
+    "plain_transformer": PLAIN_TRANSFORMER,
+    "transformer": TRANSFORMER,
 }

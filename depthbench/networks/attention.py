@@ -1,7 +1,9 @@
-"""The projections of nn.MultiheadAttention as layers. It calls no module for them."""
+"""Attention as a module that can be measured, and the projections of nn.MultiheadAttention as layers, for
+which it calls no module."""
 
 from typing import NamedTuple
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 PROJECTIONS = ("q_proj", "k_proj", "v_proj")
@@ -46,3 +48,13 @@ def projected(attention: nn.MultiheadAttention, name: str, x: Tensor) -> Tensor:
     biases = attention.in_proj_bias
     bias = None if biases is None else biases[first : first + attention.embed_dim]
     return nn.functional.linear(x, found.parameter[found.rows], bias)
+
+
+class ScaledDotProduct(nn.Module):
+    """softmax(Q K^T / sqrt(E)) V of queries, keys and values (B, heads, T, E) (Vaswani et al. 2017, eq. 1).
+
+    With `is_causal`, position t attends to the positions up to t only. The probe `attention_entropy` and the
+    count of multiply-adds look for this module."""
+
+    def forward(self, query: Tensor, key: Tensor, value: Tensor, is_causal: bool) -> Tensor:
+        return F.scaled_dot_product_attention(query, key, value, is_causal=is_causal)

@@ -11,8 +11,9 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
+from depthbench.networks.attention import ScaledDotProduct
 from depthbench.networks.layers import Weighted
-from depthbench.networks.products import products_of
+from depthbench.networks.products import attention_products, products_of
 
 # The memory of training beyond the live tensors, measured on a CPU as growth of the resident memory (CIFAR
 # networks of 20 to 1202 layers, ImageNet networks of 18 to 50, batches of 16 to 256). oneDNN copies tensors
@@ -76,7 +77,8 @@ def in_evaluation_mode(network: nn.Module) -> Iterator[None]:
 def is_built_in(network: nn.Module) -> bool:
     """Return whether depthbench defines `network`.
 
-    Such a network has no products outside of its layers, and the same ones in both modes."""
+    Such a network has no products outside of its layers and of its ScaledDotProducts, and the same ones in
+    both modes."""
     return type(network).__module__.startswith("depthbench.")
 
 
@@ -89,7 +91,8 @@ class Sum:
 
 @contextmanager
 def products_of_layers(network: nn.Module) -> Iterator[Sum]:
-    """Count the multiply-adds of the layers of the types `Weighted` in this context, by their outputs.
+    """Count the multiply-adds of the layers of the types `Weighted` in this context, by their outputs, and
+    those of ScaledDotProducts, by their inputs.
 
     This spares the import of torch._dynamo, for which `products_of` takes two seconds."""
     counted = Sum()
@@ -97,9 +100,15 @@ def products_of_layers(network: nn.Module) -> Iterator[Sum]:
     def note(layer: Weighted, inputs: tuple[Any, ...], output: Tensor) -> None:
         counted.total += output.numel() * layer.weight[0].numel()  # a number is a product with one row
 
-    handles = [
-        module.register_forward_hook(note) for module in network.modules() if isinstance(module, Weighted)
-    ]
+    def note_attention(module: ScaledDotProduct, inputs: tuple[Any, ...], output: Tensor) -> None:
+        counted.total += attention_products(inputs)
+
+    handles = []
+    for module in network.modules():
+        if isinstance(module, Weighted):
+            handles.append(module.register_forward_hook(note))
+        elif isinstance(module, ScaledDotProduct):
+            handles.append(module.register_forward_hook(note_attention))
     try:
         yield counted
     finally:

@@ -147,9 +147,18 @@ class Family(Entry):
     unset_at: Mapping[int, Mapping[str, Any]] = field(default_factory=dict, kw_only=True)
     """Depth -> the paper's values that differ from `unset` at this depth only."""
 
+    depth_unit: str = field(default="weighted layers", kw_only=True)
+    """What the depth counts, as a plural noun for headings and axes."""
+
     smallest_side: int = field(default=1, kw_only=True)
     """Side of the smallest images that the builder's network takes, in pixels. Smaller ones leave nothing
     after its stem or pooling."""
+
+    problem_of: Callable[[Mapping[str, Any], tuple[int, int, int]], str] | None = field(
+        default=None, kw_only=True
+    )
+    """A function of all options and of the shape (C, H, W) of the images. It says in words why they do not
+    suit each other. An empty text means that they do."""
 
     bottlenecks_from: int | None = field(default=None, kw_only=True)
     """The depth from which the builder makes bottlenecks. None: `options` decides for all depths."""

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, ConfigDict, Field
 
 from depthbench.errors import BadInput, any_of
 from depthbench.networks.depth_scaling import DepthScaling
-from depthbench.schema import Count, NotNegative, Section
+from depthbench.schema import Count, NotNegative, Positive, Section
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,8 @@ class Draws:
 Shortcut = Literal["A", "B", "C"]
 LearnedScale = Literal["none", "scalar", "channels"]
 INITS = ("he", "xavier", "orthogonal", "delta_orthogonal")
+Placement = Literal["pre", "post", "deepnorm", "lns"]
+TokenNorm = Literal["layer", "rms", "none"]
 Order = Literal["original", "norm_after_addition", "act_before_addition", "act_only_pre", "full_pre"]
 
 
@@ -50,7 +52,8 @@ class NetworkOptions(Section):
 
     width: Count | None = None
     """Filters of the first stage. Each further stage has twice as many. Units per layer of a fully connected
-    network. Unset: 16 for CIFAR networks, 64 for ImageNet networks, 256 units."""
+    network, and numbers per token of a transformer. Unset: 16 for CIFAR networks, 64 for ImageNet networks
+    and transformers, 256 units."""
 
     shortcut: Annotated[Shortcut | None, Needs("residual")] = None
     """Shortcuts where the shape changes: A pads with zeros, B projects. C projects everywhere (He et al.
@@ -73,7 +76,8 @@ class NetworkOptions(Section):
     dropout: Annotated[float, Field(ge=0, lt=1), Draws(0)] = 0.0
     """Probability of dropping an activation between the layers of a block. In VGG networks and GoogLeNet,
     which have no such blocks: one that enters the classifier or, in vgg_imagenet, the last two of the fully
-    connected layers."""
+    connected layers. In transformers: a number of an embedded token, of the hidden layer of an MLP, or of the
+    output of attention or MLP."""
 
     order: Order | None = None
     """Position of normalisation and activation in a block (He et al. 2016, arXiv:1603.05027, Table 2).
@@ -154,6 +158,27 @@ class NetworkOptions(Section):
     2, which leave 8x8 of 32x32 pixels. cifar: a 3x3 convolution of stride 1 without pooling. Unset:
     imagenet."""
 
+    placement: Placement | None = None
+    """Position of normalisation in a transformer, for attention or MLP F. pre: x + F(LN(x)) (Xiong et al.
+    2020, arXiv:2002.04745). post: LN(x + F(x)) (Vaswani et al. 2017, arXiv:1706.03762). deepnorm: LN(a x +
+    F(x)), and smaller initial weights in F (Wang et al. 2022, arXiv:2203.00555, with init = xavier). lns: pre
+    with LN(x) divided by the square root of the number of the block (Sun et al. 2025, arXiv:2502.05795). A
+    plain transformer has the same without the shortcut x. Unset: pre."""
+
+    token_norm: TokenNorm | None = None
+    """Normalisation of each token in a transformer, LN in `placement`: layer (Ba et al. 2016,
+    arXiv:1607.06450), rms (Zhang & Sennrich 2019, arXiv:1910.07467) or none. Unset: layer."""
+
+    heads: Count | None = None
+    """Heads of attention in a transformer, a divisor of its width. Unset: 4."""
+
+    patch: Count | None = None
+    """Side of the patches of a transformer for images, in pixels, a divisor of both sides of the images. The
+    cost grows fast as patches become smaller. Usual are 4 for 32x32 pixels and 16 for 224x224. Unset: 2."""
+
+    mlp_ratio: Positive | None = None
+    """Hidden units of the MLP in each block of a transformer, as a multiple of its width. Unset: 4."""
+
     depth_alpha: Annotated[float, Field(ge=0, le=1), Needs("residual")] = 0.0
     """Scale each branch by (L / base_blocks)^-depth_alpha in a network of L residual blocks. 0: no scale.
     0.5: depth-muP (Yang et al. 2023, arXiv:2310.02244). 1: CompleteP (Dey et al. 2025, arXiv:2505.01618).
@@ -186,6 +211,11 @@ class BuiltOptions(NetworkOptions):
     bottleneck: bool
     nonlinear_layers: int
     """How many nonlinearities follow each other from the input to the classifier."""
+    placement: Placement  # this and the options below: of transformers only
+    token_norm: TokenNorm
+    heads: int
+    patch: int
+    mlp_ratio: float
 
     @property
     def has_bias(self) -> bool:

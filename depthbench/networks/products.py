@@ -43,8 +43,10 @@ def _convolution_over_time(arguments: Sequence[Any], result: Tensor) -> int:
     return result.numel() * arguments[1][..., 0].numel()  # weight: (time, in, out)
 
 
-def _attention(arguments: Sequence[Any], result: Any) -> int:
-    """Queries (..., L, E), keys (..., S, E) and values (..., S, V): Q K^T and its product with V."""
+def attention_products(arguments: Sequence[Any], result: Any = None) -> int:
+    """Return the multiply-adds of Q K^T and of its product with V, also where a causal mask makes them 0.
+
+    The arguments begin with queries (..., L, E), keys (..., S, E) and values (..., S, V)."""
     query, key, value = arguments[:3]
     return query[..., 0].numel() * key.shape[-2] * (query.shape[-1] + value.shape[-1])
 
@@ -78,7 +80,7 @@ FORMULAS: dict[str, Formula] = {
     "_trilinear": _bilinear,
     **dict.fromkeys(("mkldnn_rnn_layer", "_cudnn_rnn", "miopen_rnn"), _recurrent),
     **{
-        f"_scaled_dot_product_{kernel}": _attention
+        f"_scaled_dot_product_{kernel}": attention_products
         for kernel in (
             "flash_attention",
             "flash_attention_for_cpu",

@@ -31,6 +31,16 @@ PROBES: dict[str, Entry] = {
     "scale": Entry(
         "depthbench.probes.scale:PROBE", "mean absolute value of each learned scale of a residual branch"
     ),
+    "branch_share": Entry(
+        "depthbench.probes.branch_share:PROBE",
+        "standard deviation of what a branch (attention or MLP) adds, relative to that of what its shortcut "
+        "carries",
+    ),
+    "attention_entropy": Entry(
+        "depthbench.probes.attention_entropy:PROBE",
+        "entropy of attention in nats, mean over heads, queries and images. Its maximum is log T, where all "
+        "T tokens get the same attention",
+    ),
 }
 
 DEFAULT = ("grad_norm_weight", "grad_norm_preact", "weight_norm", "response_std")

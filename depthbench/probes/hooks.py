@@ -77,8 +77,10 @@ class StepHooks:
                 hook = self._attention_hook(indices)
                 self.handles.append(attention.register_forward_hook(hook, with_kwargs=True))
         for index, each in self._selected.items():
-            if each.parameter is None:
-                self.add(each.module, self._output_hook(index, each.probes))
+            if each.parameter is None and (of_output := probes_of(each.probes, "output")):
+                self.add(each.module, self._output_hook(index, of_output))
+            if each.parameter is None and (of_inputs := probes_of(each.probes, "inputs")):
+                self.add(each.module, self._inputs_hook(index, of_inputs))
         if self._responses and any(layer.response is None for layer in self._layers):
             for norm in self._norms:
                 self.add(norm, self._norm_hook())
@@ -192,6 +194,15 @@ class StepHooks:
             tensor = first_tensor(output)
             if tensor is not None and not in_backward_pass():
                 self._uses.measure(index, probes, self._gather(tensor.detach()), self._uses.next_number())
+
+        return measure
+
+    def _inputs_hook(self, index: int, probes: Mapping[str, Probe]) -> Hook:
+        @torch.no_grad()
+        def measure(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+            if not in_backward_pass():
+                whole = [self._gather(x.detach()) if isinstance(x, Tensor) else x for x in inputs]
+                self._uses.measure_inputs(index, probes, whole, self._uses.next_number())
 
         return measure
 

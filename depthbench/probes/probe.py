@@ -9,7 +9,14 @@ from torch import Tensor, nn
 
 Where: TypeAlias = str | type[nn.Module] | tuple[type[nn.Module], ...] | Callable[[str, nn.Module], bool]
 Target: TypeAlias = Literal[
-    "weight", "preactivation_gradient", "response", "weight_update", "weight_gradients", "output", "parameter"
+    "weight",
+    "preactivation_gradient",
+    "response",
+    "weight_update",
+    "weight_gradients",
+    "output",
+    "inputs",
+    "parameter",
 ]
 OF_LAYERS: tuple[Target, ...] = (
     "weight",
@@ -19,6 +26,9 @@ OF_LAYERS: tuple[Target, ...] = (
     "weight_gradients",
 )
 """What a probe can measure in each weighted layer. The other targets need `where`."""
+
+OF_MODULES: tuple[Target, ...] = ("output", "inputs")
+"""What a probe can measure in a module that `where` selects."""
 
 OF_WEIGHTS: tuple[Target, ...] = ("weight", "weight_update", "weight_gradients")
 """What a probe can measure in the weight of a layer."""
@@ -47,6 +57,7 @@ class Probe:
 
     In each module or parameter that `where` selects:
     - "output": the output (B, ...) of a module in the forward pass, or the first tensor of a tuple
+    - "inputs": the positional inputs of a module in the forward pass, for `measure(*inputs)`
     - "parameter": a parameter after the backward pass, with its `.grad`
 
     `where` is a class of modules, a tuple of classes, a name pattern, or a function of name and module.
@@ -55,13 +66,15 @@ class Probe:
 
     `measure_all` is optional. It does the same for the tensors of all layers at once and returns (layers,).
     On a GPU it is called at the end of the step, because starting a kernel for each layer costs more than
-    the kernel itself. On a CPU each tensor is measured while it is in the caches.
+    the kernel itself. On a CPU each tensor is measured while it is in the caches. A probe of "inputs" has
+    none.
 
     A step may use a layer several times. The tensors of its uses are then joined along the batch and measured
     as one. If their shapes differ in another dimension, all are flattened first. The optional `combine` saves
     the memory that keeping them takes: it makes this number from the summaries (uses, ...) and the numbers of
     elements of the tensors. A summary is what `measure` returns for one use, or the optional `summarise`, a
-    vector (k,) whose first number is that of `measure`.
+    vector (k,) whose first number is that of `measure`. The inputs of several uses are never joined: without
+    `combine`, a probe of "inputs" has no value for them. The number of elements is that of the first input.
 
     Raises ValueError if `where` is missing for an output or a parameter, or given for another tensor.
     """
@@ -70,16 +83,18 @@ class Probe:
     measure: Callable[..., Tensor]
     measure_all: Callable[[Sequence[Tensor]], Tensor] | None = None
     combine: Callable[[Tensor, Sequence[int]], Tensor] | None = None
-    summarise: Callable[[Tensor], Tensor] | None = None
+    summarise: Callable[..., Tensor] | None = None
     where: Where | None = None
 
     def __post_init__(self) -> None:
-        known = (*OF_LAYERS, "output", "parameter")
+        known = (*OF_LAYERS, *OF_MODULES, "parameter")
         if self.of not in known:
             raise ValueError(f"a probe is of {self.of!r}; it can be of {', '.join(known)}")
         if (self.where is None) != (self.of in OF_LAYERS):
             problem = "needs" if self.where is None else "takes no"
             raise ValueError(f"a probe of {self.of!r} {problem} `where`, which selects modules or parameters")
+        if self.of == "inputs" and self.measure_all is not None:
+            raise ValueError("a probe of 'inputs' takes no `measure_all`")
 
     def selects(self, name: str, module: nn.Module) -> bool:
         """Return whether `where` selects a module, or the parameter `name` of `module`."""

@@ -18,9 +18,14 @@ NARROW = 1e-3  # relative to the mean; rounding the mean would change a smaller 
 def std(x: Tensor) -> Tensor:
     """Return the standard deviation of all of x, exact to the last digit of float32."""
     x = x.detach()
+    return _std_about(x, _mean(x))
+
+
+def _std_about(x: Tensor, mean_of_x: Tensor) -> Tensor:
+    """Return the standard deviation of x, given its mean."""
     if is_long(x):
         x = x.float()
-        mean = _mean(x).item()
+        mean = mean_of_x.item()
         variance = l2(x).item() ** 2 / x.numel() - mean**2
         if variance > mean**2:  # a smaller variance has lost digits in the subtraction
             return torch.tensor(math.sqrt(variance), dtype=torch.float64)
@@ -33,8 +38,9 @@ def std(x: Tensor) -> Tensor:
 def std_and_mean(x: Tensor) -> Tensor:
     """Return the standard deviation and the mean of all of x, (2,)."""
     x = x.detach()
-    deviation = std(x)
-    return torch.stack([deviation, _mean(x).to(deviation.dtype)])
+    mean = _mean(x)
+    deviation = _std_about(x, mean)
+    return torch.stack([deviation, mean.to(deviation.dtype)])
 
 
 def _mean(x: Tensor) -> Tensor:

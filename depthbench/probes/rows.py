@@ -7,7 +7,7 @@ from typing import NamedTuple
 from torch import nn
 
 from depthbench.networks.layers import Layer
-from depthbench.probes.probe import Probe
+from depthbench.probes.probe import OF_MODULES, Probe
 
 
 class Row(NamedTuple):
@@ -40,8 +40,8 @@ def selected(network: nn.Module, probes: Mapping[str, Probe]) -> list[Selected]:
     The parameters of a module follow the module. A shared parameter appears once, under its first name."""
     found = []
     for name, module, parameter in _everything(network):
-        of = "output" if parameter is None else "parameter"
-        own = {key: p for key, p in probes.items() if p.of == of and p.selects(name, module)}
+        targets = OF_MODULES if parameter is None else ("parameter",)
+        own = {key: p for key, p in probes.items() if p.of in targets and p.selects(name, module)}
         if own:
             found.append(Selected(name, module, parameter, own))
     return found

@@ -71,6 +71,7 @@ class StepUses:
         self.first = 0
         """The number of the first use in this step. Earlier ones are not measured."""
         self._numbers = count()
+        self._may_release = False  # whether a response is kept since the last release
 
     def clear(self) -> None:
         """Forget the step."""
@@ -93,6 +94,7 @@ class StepUses:
             if name in self.at_once or is_joined:
                 # the nonlinearity that follows may change a response in place
                 uses.tensors[use] = tensor.clone() if is_forward else tensor
+                self._may_release = self._may_release or is_forward
             if name in self.at_once:
                 continue
             if probe.combine is None and uses.summaries.keys() - {use}:  # all are measured as one
@@ -101,6 +103,19 @@ class StepUses:
             summary = (probe.summarise or probe.measure)(tensor)
             uses.summaries[use] = summary if probe.summarise else one_number(name, summary)
             uses.sizes[use] = tensor.numel()
+
+    def measure_inputs(
+        self, index: int, probes: Mapping[str, Probe], inputs: Sequence[Any], use: int
+    ) -> None:
+        """Measure the inputs of one use of a module. The inputs of several uses can only be combined."""
+        if index in self.closed or use < self.first:
+            return
+        for name, probe in probes.items():
+            uses = self.by_key.setdefault((index, name), Uses())
+            uses.is_lost = uses.is_lost or (probe.combine is None and bool(uses.summaries))
+            summary = (probe.summarise or probe.measure)(*inputs)
+            uses.summaries[use] = summary if probe.summarise else one_number(name, summary)
+            uses.sizes[use] = next(x.numel() for x in inputs if isinstance(x, Tensor))
 
     def measure_again(self, index: int, probes: Mapping[str, Probe], tensor: Tensor) -> None:
         """Measure a weight or parameter, in place of an earlier measurement. A closed row keeps its own."""
@@ -129,6 +144,9 @@ class StepUses:
 
     def release_single_uses(self) -> None:
         """Drop the responses that need not be joined. The forward pass has ended."""
+        if not self._may_release:  # each of many gradients calls this
+            return
+        self._may_release = False
         for (_, name), uses in self.by_key.items():
             is_forward = self.probes[name].of in ("response", "output")
             if is_forward and name not in self.at_once and len(uses.tensors) == 1:

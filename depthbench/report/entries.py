@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 ANSWER = "answer"
 """The chapter that the page opens with."""
 CHAPTERS = {
+    "sweep": "Is it the depth or the setting?",
     "training": "Training",
     "gradients": "Gradients",
     "layers": "Layers",

@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from depthbench.analysis import FINISHED
-from depthbench.analysis.answers import Answer, answer
+from depthbench.analysis.answers import Answer, answer, answer_at_best
 from depthbench.analysis.chance import at_chance
 from depthbench.analysis.choice import choose, incomparable_costs
 from depthbench.analysis.classes import class_metrics, summarise_classes
@@ -25,9 +25,10 @@ from depthbench.analysis.missing import missing_runs
 from depthbench.analysis.reference import reproduction
 from depthbench.analysis.robustness import summarise_robustness
 from depthbench.analysis.summary import ERRORS, summarise
+from depthbench.analysis.sweep import Swept, analyse
 from depthbench.analysis.theory import measured_rates, theory
 from depthbench.analysis.unmeasured import not_measured
-from depthbench.analysis.verdict import Verdicts, judge
+from depthbench.analysis.verdict import Verdicts, judge, last_errors
 from depthbench.data.settings import Data
 from depthbench.probes import PROBES
 from depthbench.report import sentences
@@ -166,6 +167,18 @@ class Evidence(_OnlyFields):
         return {error: judge(self.runs, self.history, error, margin) for error in ERRORS}
 
     @cached_property
+    def sweeps(self) -> list[Swept]:
+        """The sweeps of the study. Empty if it has none with two finished values."""
+        if not any(variant.get("swept") for variant in self.study.get("variants", {}).values()):
+            return []
+        errors, validation = (
+            last_errors(self.runs, self.history, name) if name in self.history else None
+            for name in ("train_error_eval", "val_error")
+        )
+        margin = self.verdicts["train_error_eval"].margin
+        return [] if errors is None else analyse(errors, validation, self.study, margin)
+
+    @cached_property
     def untrained(self) -> list[str]:
         """The networks at chance at every depth."""
         return at_chance(self.summary, self.runs)
@@ -174,6 +187,13 @@ class Evidence(_OnlyFields):
     def answers(self) -> list[Answer]:
         """The answer on the train error for each network and each pair of twins."""
         return answer(self.verdicts["train_error_eval"], self.untrained)
+
+    @cached_property
+    def leading_answers(self) -> list[Answer]:
+        """The answers that the report opens with: those at the best values, if the study has a sweep."""
+        margin = self.verdicts["train_error_eval"].margin
+        at_best = [each for swept in self.sweeps for each in answer_at_best(swept.verdicts, margin)]
+        return at_best or self.answers
 
     @cached_property
     def is_trained(self) -> bool:

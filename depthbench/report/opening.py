@@ -11,7 +11,8 @@ from depthbench.analysis.frontier import count_open
 from depthbench.analysis.power import MOST_SEEDS, POWER
 from depthbench.analysis.rows import rows_of
 from depthbench.analysis.verdict import LEAST_SEEDS, LEVEL, budget
-from depthbench.report import sentences
+from depthbench.report import sentences, sweeping
+from depthbench.report.entries import CHAPTERS
 from depthbench.report.evidence import Comparison, Evidence
 from depthbench.report.sentences import MOST_NAMES
 from depthbench.report.sparkline import sparkline
@@ -89,7 +90,9 @@ def of_study(evidence: Evidence) -> Opening:
             points=lines if is_short else [],
             chapter="gradients",
         )
-    is_search, answers = "frontier" in evidence.study, evidence.answers
+    is_search, answers = "frontier" in evidence.study, evidence.leading_answers
+    if evidence.sweeps:
+        return _of_sweeps(evidence)
     question = "How deep do these networks train?"
     if not is_search:
         change = any(found.residual for found in answers)
@@ -102,6 +105,21 @@ def of_study(evidence: Evidence) -> Opening:
         summary=[] if is_search else summary_sentences(answers, evidence.runs),
         points=_frontier(evidence) if is_search else [],
         notes=_notes(evidence) if answers else [],
+    )
+
+
+def _of_sweeps(evidence: Evidence) -> Opening:
+    keys = listed([sweeping.name_of_key(swept.sweep.key) for swept in evidence.sweeps])
+    errors = pd.concat([swept.optima for swept in evidence.sweeps])
+    return Opening(
+        question=f"Do deeper networks train worse, even with the best {keys} of each depth?",
+        rows=[
+            _row(found, errors.rename(columns={"error": "train_error_eval_mean"}), ())
+            for found in evidence.leading_answers
+        ],
+        summary=[line for swept in evidence.sweeps for line in sweeping.conclusions(swept, evidence.answers)],
+        notes=_notes(evidence),
+        chapter="sweep",
     )
 
 
@@ -302,7 +320,7 @@ def _n_and_p(found: Answer) -> str:
 
 
 def _notes(evidence: Evidence) -> list[str]:
-    answers = evidence.answers
+    answers = evidence.leading_answers
     margin = evidence.verdicts["train_error_eval"].margin
     points = f"{margin:g} percentage point{'s' * (margin != 1)}"
     significant = f"p is at most {LEVEL:g} and the difference is at least {points}"
@@ -312,6 +330,7 @@ def _notes(evidence: Evidence) -> list[str]:
     notes = [
         "The rise is the train error at the deepest depth minus that at the shallowest one, seed by seed, "
         "and n is the number of seeds."
+        + (" Each depth has its best value of the swept setting." if evidence.sweeps else "")
         + (
             " For a pair of twins it is the rise of the plain network minus that of the residual one."
             if has_twins
@@ -338,10 +357,11 @@ def _notes(evidence: Evidence) -> list[str]:
     if any(0 < found.n < LEAST_SEEDS for found in answers):
         notes.append(f"A verdict and a p need {LEAST_SEEDS} seeds.")
     if tests:
+        chapter = CHAPTERS["sweep" if evidence.sweeps else "training"]
         names = " or ".join(f"{'the ' if test[0].islower() else ''}{test}" for test in tests)
         notes.append(
-            f"Each p is one-sided and from {names}. The tables of verdicts in the chapter Training say which "
-            "test decides when, and what is corrected."
+            f"Each p is one-sided and from {names}. The tables of verdicts in the chapter `{chapter}` say "
+            "which test decides when, and what is corrected."
         )
     if any(found.low is not None and found.low == found.low for found in answers):
         notes.append(

@@ -17,7 +17,7 @@ from depthbench.paths import expand
 from depthbench.plugins.installed import add_installed
 from depthbench.plugins.neighbours import neighbours_of
 from depthbench.registry import Entry
-from depthbench.report import choosing, opening, sentences
+from depthbench.report import choosing, opening, sentences, sweeping
 from depthbench.report.drawing import FigureOnPage, draw_figures
 from depthbench.report.entries import ANSWER, CHAPTERS
 from depthbench.report.evidence import Comparison, Evidence
@@ -87,6 +87,7 @@ def write_page(path: Path, out: Path, style: str = "page") -> Path:
         title=evidence.study["name"],
         subtitle=f"{evidence.study['data']['name']} · {sentences.statuses(runs, evidence.missing)}",
         sentences={
+            "sweep": [line for swept in evidence.sweeps for line in sweeping.details(swept)],
             "gradients": sentences.zero_gradients(evidence.gradients, evidence.predicted),
             "layers": list(filter(None, [sentences.responses(evidence.responses)])),
             "published": _rates(evidence),

@@ -52,7 +52,9 @@ def keep_undecided(evidence: "Evidence") -> Undecided:
     from depthbench.report.tables.formatting import signed
 
     is_judged = evidence.runs["status"].isin(FINISHED).any() if len(evidence.runs) else False
-    open_ones = [each for each in evidence.answers if each.verdict == "inconclusive"] if is_judged else []
+    open_ones = (
+        [each for each in evidence.leading_answers if each.verdict == "inconclusive"] if is_judged else []
+    )
     lines = [
         f"{name_of(found)}, depth {found.shallow} to {found.deep}: inconclusive ({signed(found.effect)} "
         f"points, {spread(found)}, n = {found.n}); {needed(found)}"

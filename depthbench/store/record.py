@@ -6,15 +6,25 @@ from functools import cache
 from types import UnionType
 from typing import Annotated, Any, Literal, Self, Union, get_args, get_origin
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from depthbench.schema import Section
 from depthbench.study.model import FORMAT, Run, Shared
 from depthbench.study.watched import WatchedNetwork, WatchedRun
 
+Whole = Annotated[int, Field(ge=0, lt=2**63)]
+
+
+def _check_amount(value: float) -> float:
+    if abs(value) > 1e15:  # damage, which no axis of a figure can show
+        raise ValueError("should be at most 1e15")
+    return value
+
+
+Amount = Annotated[float, AfterValidator(_check_amount)]
+
 Status = Literal["done", "diverged", "failed", "interrupted"]
 FINISHED: tuple[Status, ...] = ("done", "diverged")  # the statuses of runs that are never trained again
-Whole = Annotated[int, Field(ge=0, lt=2**63)]
 REQUIRED_TABLES = ("history", "layers")  # the tables that every finished run has
 
 
@@ -59,7 +69,7 @@ class Environment(Part):
     numpy: str | None = None
     platform: str | None = None
     device: str | None = None
-    threads: int | None = None
+    threads: Whole | None = None
     commit: str | None = None
 
 
@@ -68,14 +78,21 @@ class Final(Part):
 
     The numbers of the final evaluations follow as further keys (training/final_evaluations)."""
 
-    train_error: float | None = None
-    train_error_eval: float | None = None
-    test_error: float | None = None
-    val_error: float | None = None
-    best_test_error: float | None = None
-    best_step: int | None = None
-    val_selected_test_error: float | None = None
-    val_selected_step: int | None = None
+    train_error: Amount | None = None
+    train_error_eval: Amount | None = None
+    test_error: Amount | None = None
+    val_error: Amount | None = None
+    best_test_error: Amount | None = None
+    best_step: Whole | None = None
+    val_selected_test_error: Amount | None = None
+    val_selected_step: Whole | None = None
+
+    @model_validator(mode="after")
+    def _check_evaluations(self) -> Self:
+        for value in (self.model_extra or {}).values():
+            if isinstance(value, int | float):
+                _check_amount(value)
+        return self
 
 
 class HowExecuted(Part):
@@ -88,7 +105,7 @@ class HowExecuted(Part):
     """Number, size and location of the images."""
     loop: str | None = None
     """"watch": depthbench.watch recorded the run in a user's training loop. None: depthbench trained it."""
-    processes: int | None = None
+    processes: Whole | None = None
     """The processes that trained the run together, if there were several (torchrun)."""
     sync_batch_norm: bool | None = None
     """Whether they normalised over whole batches. None for one process."""
@@ -103,25 +120,25 @@ class ScaledBranches(Part):
     """The scale of residual branches with the depth (options.depth_alpha), and the factors of settings of the
     recipe for the parameters in them (training/depth_rules.py)."""
 
-    alpha: float | None = None
+    alpha: Amount | None = None
     blocks: Whole | None = None
     base_blocks: Whole | None = None
-    branch: float | None = None
+    branch: Amount | None = None
     """The factor of each branch."""
-    lr: float | None = None
-    weight_decay: float | None = None
-    eps: float | None = None
-    l1: float | None = None
+    lr: Amount | None = None
+    weight_decay: Amount | None = None
+    eps: Amount | None = None
+    l1: Amount | None = None
 
 
 class Timing(Part):
     """Durations in seconds, throughput and memory."""
 
-    seconds: float | None = None
-    evaluating_seconds: float | None = None
-    images_per_second: float | None = None
+    seconds: Amount | None = None
+    evaluating_seconds: Amount | None = None
+    images_per_second: Amount | None = None
     """During training, evaluation excluded."""
-    peak_memory: int | None = None
+    peak_memory: Whole | None = None
     """Bytes."""
     peak_memory_of: str | None = None
     """process or device."""
@@ -203,18 +220,18 @@ class Record(Part):
     classes: tuple[str, ...] | None = None
     image_shape: tuple[int, ...] | None = None
     """(C, H, W)."""
-    val_images: int | None = None
+    val_images: Whole | None = None
     """Number of validation images."""
-    chance_error: float | None = None
+    chance_error: Amount | None = None
     """Percent."""
     parameters: Whole | None = None
     multiply_adds: Whole | None = None
     """Per image, in the forward pass."""
-    weighted_layers: int | None = None
+    weighted_layers: Whole | None = None
     layer_order: str | None = None
     """How layers are numbered: as "named" by the network, or in the order of "use". None: by an older
     version, which knew less of their use."""
-    skipped_images: int | None = None
+    skipped_images: Whole | None = None
     scaled_branches: ScaledBranches | None = None
     """None: the branches are not scaled with the depth."""
     hashes: Hashes = Hashes()

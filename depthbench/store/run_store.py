@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import filelock
 
-from depthbench.files import atomic, read_regular, write_text
+from depthbench.files import atomic, make_folder, read_regular, write_text
 from depthbench.paths import URL
 from depthbench.store.lease import LeaseIsHeld
 from depthbench.store.mirror import shown, url_of
@@ -76,7 +76,7 @@ class RunStore:
     @contextlib.contextmanager
     def _locked_here(self, timeout: float = 0.0) -> Iterator[None]:
         """Hold the directory, which can be a mirror."""
-        self.path.mkdir(parents=True, exist_ok=True)
+        make_folder(self.path)
         lock = filelock.FileLock(self.path / LOCK)
         try:
             lock.acquire(timeout)

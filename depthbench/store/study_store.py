@@ -43,6 +43,7 @@ from depthbench.training.settings import Evaluate
 CHOSEN_BY_DATA = ("every", "train_size", "log_every")  # keys of [evaluate] that Study.resolve fills in
 DISCARDED_BY_FRESH = ("runs", "report", "report-slides", "slurm", "tensorboard", plugin_copies.FOLDER)
 INDEX, UNDECIDED = ".index.json", ".undecided.json"  # files next to study.toml
+OURS = {LOCK, INDEX, UNDECIDED}
 MERGING = ".merging"  # a folder for copies of runs (store/merge.py)
 JOIN_SECONDS = 60.0
 """Seconds to wait for others that join a shared directory. Each takes milliseconds."""
@@ -142,10 +143,23 @@ class StudyStore:
 
         More depths, seeds, networks and variants can join stored runs of the same data and recipe. Runs of
         other data or another recipe can only replace them (`fresh`). A directory that holds no study is
-        never used, not even with `fresh`."""
-        if self.holds_a_study() and not fresh:
+        never used, not even with `fresh`. But runs of `study` may remain in it after study.toml was
+        deleted."""
+        if not self._holds_only_runs_of(study, data_hash) and self.holds_a_study() and not fresh:
             self._check_settings(study, data_hash)
             self.check_code(study)
+
+    def _holds_only_runs_of(self, study: Study, data_hash: str) -> bool:
+        """Return whether the directory has no study.toml and only runs of `study` on the same images.
+
+        So it remains if it is deleted while runs are saved."""
+        if self.study_file.exists() or self.remote is not None or not self.path.is_dir():
+            return False
+        if {path.name for path in self.path.iterdir()} - {"runs", *OURS}:
+            return False
+        runs = {run.run_id for run in study.runs()}
+        hashes = {record.hashes.data for record in self.records()}
+        return runs.issuperset(self.run_names()) and hashes <= {data_hash}
 
     def with_stored_evaluation(self, study: Study, requested: Evaluate) -> Study:
         """Return `study` with the stored settings of evaluations where `requested` leaves them unset.
@@ -189,7 +203,7 @@ class StudyStore:
         if shared:
             self._remove_partial_files()  # of dead processes only
             with self.locked(JOIN_SECONDS):
-                if self.holds_a_study():
+                if not self._holds_only_runs_of(study, data_hash) and self.holds_a_study():
                     self._check_settings(study, data_hash)
                 self._add(study, data_hash)
             self._push_unfinished_saves()
@@ -286,7 +300,7 @@ class StudyStore:
             names = self.remote.names()
         else:
             names = {path.name for path in self.path.iterdir()} if self.path.is_dir() else set()
-        names -= {LOCK, INDEX, UNDECIDED}
+        names -= OURS
         if any(not name.endswith(".part") for name in names):  # study.toml being written
             raise BadInput(f"{self.location} holds other files but no study: use another {self.flags}")
         return False

@@ -23,6 +23,8 @@ from depthbench.store.plugin_copies import FOLDER, copies_of
 from depthbench.store.remote import fetch_file
 from depthbench.study.grid import Grid, Grids, restrict_grids
 from depthbench.study.model import FORMAT, Frontier, Study, Variant
+from depthbench.study.sweep import SECTIONS as SWEPT
+from depthbench.study.sweep import expand_sweep, values_of_sweep
 from depthbench.study.unset import is_unset, without_unset
 from depthbench.text import shell
 from depthbench.training.optimizers import OPTIMIZERS
@@ -72,8 +74,10 @@ def read_study(
     if values.get("also") and "grid" in overrides and "also" not in overrides:
         values, overrides = _restrict(values, overrides, source)
     load_plugins(plugins)
+    values, overrides = (_with_full_keys(tables, source) for tables in (values, overrides))
     merged = without_unset(merge(values, overrides), Study, _known_keys())
     merged["plugins"] = each_once(plugins)
+    merged = _swept(merged, source, searched)
     built = _build_with_defaults(_for_search(merged, searched) if searched else merged, source, reset)
     if study is None and "name" not in overrides:
         name = re.sub(r"[^A-Za-z0-9._-]+", "-", built.data.name).strip("._-")
@@ -200,6 +204,48 @@ def _extended(base: Mapping, values: Mapping) -> dict:
         base["data"] = {key: value for key, value in base["data"].items() if key not in others}
     plugins = each_once([*base.get("plugins", []), *values["plugins"]])
     return {**merge(base, values), "plugins": plugins}
+
+
+def _with_full_keys(values: Mapping, source: str) -> dict:
+    """Return `values` with the keys and lists of its sweep checked, so that a flag can replace a list."""
+    table = values.get("sweep", {})
+    if not table or is_unset(table):
+        return dict(values)
+    try:
+        sweep = values_of_sweep(table, lambda key: full_key(key, f"sweep.{key}", SWEPT))
+        for full, points in sweep.items():
+            _check_points(full, points)
+    except BadInput as error:
+        raise BadInput(f"{source}: {error}") from None
+    return {**values, "sweep": sweep}
+
+
+def _swept(values: dict, source: str, searched: Sequence[str]) -> dict:
+    """Return the tables of a study with the variants of its sweep, if it has one."""
+    sweep = values.pop("sweep", {})
+    if not sweep:
+        return values
+    if searched:
+        raise BadInput(f"{source}: a search takes no sweep: remove [sweep], or use `depthbench run`")
+    build(Grids, {key: values[key] for key in ("grid", "also") if key in values}, source)
+    try:
+        return expand_sweep(values, sweep)
+    except BadInput as error:
+        raise BadInput(f"{source}: {error}") from None
+
+
+def _check_points(full: str, points: Sequence[Any]) -> None:
+    """Raise BadInput for a swept value that its key does not take."""
+    section, _, key = full.partition(".")
+    for value in points:
+        nested: Any = value
+        for part in reversed(key.split(".")):
+            nested = {part: nested}
+        try:
+            tables_of_study()[section](**nested)
+        except ValidationError as error:
+            if error.errors()[0]["loc"]:  # else it depends on other keys, and the study reports it
+                build(tables_of_study()[section], nested, "sweep")
 
 
 def _restrict(values: Mapping, overrides: Mapping, source: str) -> tuple[dict, dict]:
@@ -384,22 +430,36 @@ def parse_setting(setting: str) -> dict[str, Any]:
     key, equals, text = (part.strip() for part in setting.partition("="))
     if not equals or not key:
         raise BadInput(f"--set {setting} is not of the form KEY=VALUE: write e.g. --set lr=0.05")
-    try:
-        value = parse_toml(f"value = {text}")["value"]
-    except NotToml:
-        value = text
-    tables, homes = tables_of_study(), homes_of(key)
-    is_known = key.partition(".")[0] in Study.model_fields
-    if not is_known and (homes or "." not in key):  # loading the study reports other unknown keys
-        if len(homes) != 1:
-            if homes:
-                problem = f"several sections have a key {key!r}: write {any_of(f'{h}.{key}' for h in homes)}"
-            else:
-                every = {field for table in tables.values() for field in table.model_fields}
-                every |= own_options().keys()
-                problem = f"unknown key {key!r}; {nearest(key, every, 'keys')}"
-            raise BadInput(f"--set {setting}: {problem}")
-        key = f"{homes[0]}.{key}"
-    for part in reversed(key.split(".")):
+    value = parse_value(text)
+    for part in reversed(full_key(key, f"--set {setting}").split(".")):
         value = {part: value}
     return value
+
+
+def parse_value(text: str) -> Any:
+    """Parse a value as TOML. A value that is not valid TOML is text."""
+    try:
+        return parse_toml(f"value = {text}")["value"]
+    except NotToml:
+        return text
+
+
+def full_key(key: str, place: str, sections: Sequence[str] = ()) -> str:
+    """Return `recipe.lr` of `lr`: a key with its section, if only one section has the key.
+
+    Keys with a section are returned as they are, also unknown ones. sections: the sections to look in.
+    Default: all. Raises BadInput, which begins with `place`, for an unknown or ambiguous key."""
+    tables = {name: each for name, each in tables_of_study().items() if name in sections or not sections}
+    homes = [home for home in homes_of(key) if home in tables]
+    is_known = key.partition(".")[0] in Study.model_fields
+    if is_known or not (homes or "." not in key):  # loading the study reports unknown keys of sections
+        return key
+    if len(homes) == 1:
+        return f"{homes[0]}.{key}"
+    if homes:
+        problem = f"several sections have a key {key!r}: write {any_of(f'{h}.{key}' for h in homes)}"
+    else:
+        every = {field for table in tables.values() for field in table.model_fields}
+        every |= own_options().keys()
+        problem = f"unknown key {key!r}; {nearest(key, every, 'keys')}"
+    raise BadInput(f"{place}: {problem}")

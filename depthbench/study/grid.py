@@ -24,8 +24,8 @@ class Grid(Section):
     depth: Annotated[
         list[Count], Field(min_length=1), AfterValidator(each_once), WrapValidator(_unless_auto)
     ] = [20, 32, 44, 56, 110]
-    """Numbers of weighted layers, or "auto": a few depths of similar cost for each network. They are chosen
-    when the images are known, and the list is empty until then."""
+    """Numbers of weighted layers (transformers: of blocks), or "auto": a few depths of similar cost for each
+    network. They are chosen when the images are known, and the list is empty until then."""
     seed: Annotated[list[Seed], Field(min_length=1), AfterValidator(each_once)] = [0, 1, 2]
     """Seeds of the initial weights, the batches and dropout."""
 

@@ -14,8 +14,11 @@ from typing import Annotated, Any, Self
 import tomli_w
 from pydantic import (
     AfterValidator,
+    Field,
+    SerializerFunctionWrapHandler,
     ValidationError,
     field_serializer,
+    model_serializer,
     model_validator,
 )
 
@@ -40,13 +43,20 @@ MOST_EVALUATIONS = 20  # of a run, by default
 FEWEST_EVALUATED = 2000  # training images of an evaluation, by default
 
 
-def file_name(value: str) -> str:
-    """Return the name of a study or a variant. Raises ValueError with the end of a message about it."""
-    if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", value):
+def file_name(value: str, others: str = "") -> str:
+    """Return the name of a study. Raises ValueError with the end of a message about it.
+
+    others: characters that it may contain besides letters, digits, '.', '_' and '-'."""
+    if re.fullmatch(rf"[A-Za-z0-9][A-Za-z0-9._{others}-]{{0,99}}", value):
         if (problem := problem_of_name(value)) is not None:
             raise ValueError(f"{problem}; use another name")
         return value
     raise ValueError("should be 1 to 100 letters, digits, '.', '_' and '-', the first a letter or digit")
+
+
+def variant_name(value: str) -> str:
+    """Return the name of a variant, which may contain "=" (`study.sweep.name_at`). Raises ValueError."""
+    return file_name(value, others="=")
 
 
 class Frontier(Section):
@@ -132,6 +142,15 @@ def _check_known(options: NetworkOptions, families: Iterable[Family]) -> None:
         raise ValueError(f"unknown key 'options.{name}'; {known}")
 
 
+class Swept(Section):
+    """What a variant of a sweep was made of."""
+
+    network: str
+    """A network or another variant."""
+    values: dict[str, bool | int | float | str]
+    """Key with its section -> value, e.g. {"recipe.lr": 0.1}."""
+
+
 class Variant(Section):
     """A network that a study defines: one of NETWORKS with other options or another recipe."""
 
@@ -139,6 +158,12 @@ class Variant(Section):
     options: NetworkOptions = NetworkOptions()
     recipe: Recipe = Recipe()
     """Keys that are set replace those of the study. All runs of a study have the same number of steps."""
+    swept: Swept | None = None
+    """For a variant that a sweep made. `[sweep]` sets it."""
+
+    @model_serializer(mode="wrap")
+    def _without_unset(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {key: value for key, value in dump(self).items() if value is not None}
 
     @field_serializer("options", "recipe")
     def _set_keys(self, section: Section) -> dict[str, Any]:
@@ -232,8 +257,11 @@ class Study(Grids, Shared):
 
     name: Annotated[str, AfterValidator(file_name)] = DEFAULT_STUDY
     """The name of the results directory. Unset in a file: the name of the file."""
-    variants: dict[Annotated[str, AfterValidator(file_name)], Variant] = {}
+    variants: dict[Annotated[str, AfterValidator(variant_name)], Variant] = {}
     """Networks that the grid can name in addition to NETWORKS."""
+    sweep: Annotated[dict[str, list[Any]], Field(exclude=True)] = {}
+    """Keys of the recipe or the options, each with a list of values, e.g. lr = [0.01, 0.1]. Each network of
+    the grids is trained with every combination of the values, as the variants NETWORK-KEY=VALUE."""
     frontier: Frontier | None = None
     """The search that chose the grid, if any."""
     verdict: Verdict = Verdict()
@@ -323,6 +351,11 @@ class Study(Grids, Shared):
         Values that its optimiser does not take are 0. Raises BadInput for those that were set."""
         recipe: Recipe = self._section_of(network, "recipe")
         return recipe.without_ignored(network)
+
+    def swept_values(self, network: str) -> dict[str, Any]:
+        """Return the values of a network that a sweep made, by key, e.g. {"recipe.lr": 0.1}."""
+        variant = self.variants.get(network)
+        return {} if variant is None or variant.swept is None else variant.swept.values
 
     def _section_of(self, network: str, section: str) -> Any:
         shared = getattr(self, section)

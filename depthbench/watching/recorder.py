@@ -16,7 +16,7 @@ from depthbench.errors import BadInput
 from depthbench.networks.layers import Layer
 from depthbench.probes.hooks import first_tensor
 from depthbench.probes.order import OrderOfUse, stored_end, stored_order
-from depthbench.probes.probe import Probe
+from depthbench.probes.probe import OF_MODULES, Probe
 from depthbench.probes.reasons import FROZEN
 from depthbench.probes.recorder import Recorder
 from depthbench.probes.rows import Row, Selected, rows_of
@@ -27,7 +27,7 @@ from depthbench.watching.wrappers import Subject, is_sharded, whole
 if TYPE_CHECKING:
     import pandas as pd
 
-OF_BATCHES = ("preactivation_gradient", "response", "output")
+OF_BATCHES = ("preactivation_gradient", "response", *OF_MODULES)
 """Targets of which each process has a part. Weights are the same in all processes."""
 
 NO_BACKWARD = "no backward pass in the step"

@@ -4,13 +4,13 @@ import pytest
 from scipy import stats
 
 from depthbench.analysis.verdict import (
-    _paired_t,
     _sign_flip,
     budget,
     default_margin,
     degradation,
     holm,
     last_errors,
+    paired_t,
     removals,
     trends,
     widest,
@@ -304,4 +304,4 @@ def test_p_values_equal_those_of_scipy(n):
         rng=0,
     )
     assert _sign_flip(values) == exact.pvalue
-    assert _paired_t(values) == pytest.approx(stats.ttest_1samp(values, 0, alternative="greater").pvalue)
+    assert paired_t(values) == pytest.approx(stats.ttest_1samp(values, 0, alternative="greater").pvalue)

@@ -6,7 +6,17 @@ from rich.console import Console
 
 from depthbench.cli import display
 from depthbench.cli.display import Bars, Lines, outcome
-from depthbench.events import Activity, Alive, Note, Progressed, RowLogged, RunEnded, RunStarted, StudyStarted
+from depthbench.events import (
+    Activity,
+    Alive,
+    Note,
+    Progressed,
+    RowLogged,
+    RunEnded,
+    RunStarted,
+    RunWaiting,
+    StudyStarted,
+)
 from depthbench.store.record import Final, Record, Timing
 
 FINAL = Final(train_error_eval=12.345, test_error=20.0)
@@ -104,6 +114,20 @@ def test_lines_report_each_end_and_regular_progress(runs, console, monkeypatch):
     ]
 
 
+def test_a_run_that_waits_for_a_free_node_does_not_count_as_one_without_progress(runs, console, monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(display.time, "monotonic", lambda: now[0])
+    lines = Lines(console)
+    lines.show(StudyStarted(runs, jobs=1, lanes=1, threads=1))
+    lines.show(RunStarted(runs[0]))
+    lines.show(Alive(runs[0], 3, longest_step=1.0))
+    lines.show(RunWaiting(runs[0]))
+    now[0] += 1000
+    lines.tick()
+    printed = console.file.getvalue().splitlines()
+    assert printed == ["[0/2] plain-8 seed 0 waiting for a free node; time left not known yet"]
+
+
 @pytest.fixture
 def clock_of(tiny, monkeypatch):
     """Return a function that makes a clock at 0 s for runs of depths 20 and 8, and the runs of plain."""
@@ -178,6 +202,8 @@ def test_bars_show_each_run_in_progress(runs):
         assert shown == {"all runs": (48, 192), "plain-8 s0": (6, 12), "resnet-8 s0": (0, 12)}
         bars.show(Activity(first, "10 crops of the test images"))
         assert bars.bars.tasks[1].fields["detail"] == "10 crops of the test images"
+        bars.show(RunWaiting(first))
+        assert bars.bars.tasks[1].fields["detail"] == "waiting for a free node"
         bars.show(ended(first))
         assert len(bars.bars.tasks) == 2
     assert "plain-8 seed 0 done" in console.file.getvalue()

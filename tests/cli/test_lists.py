@@ -83,4 +83,4 @@ def test_the_options_of_a_plug_ins_network_are_listed(monkeypatch):
     def build(depth, in_channels, num_classes, *, alpha: float = 0.5): ...
 
     monkeypatch.setitem(NETWORKS, "mine", Family(build))
-    assert describe_list("networks", "mine")["options"] == "alpha = 0.5 (defaults at 1 layers)"
+    assert describe_list("networks", "mine")["options"] == "alpha = 0.5 (defaults at 1 layer)"

@@ -1,5 +1,7 @@
 """Contract of every entry of PROBES."""
 
+import inspect
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -79,6 +81,12 @@ def tensors(moment):
     return [(value.grad if moment == "preactivation_gradient" else value,) for value in values]
 
 
+def arguments(probe):
+    """Return the number of tensors that a probe needs."""
+    parameters = inspect.signature(probe.measure).parameters.values()
+    return sum(parameter.default is parameter.empty for parameter in parameters)
+
+
 def test_every_probe_has_a_description():
     assert all(entry.about for entry in PROBES.values())
 
@@ -108,11 +116,11 @@ def test_a_value_is_one_float64_and_its_tensor_stays_as_it_was(name, dtype):
     torch.manual_seed(2)
     for shape in [(3, 5), (4, 6, 40, 40)]:  # short, and long enough for the fast sums of a CPU
         tensor = torch.randn(shape).to(dtype).requires_grad_(probe.of == "weight")
+        tensors = [tensor] + [torch.randn(shape).to(dtype) for _ in range(arguments(probe) - 1)]
         if probe.of == "weight":
             tensor.grad = torch.randn(shape).to(dtype)
         before = tensor.detach().clone()
-        is_pair = probe.of in ("weight_update", "weight_gradients")
-        value = probe.measure(tensor, tensor + 1) if is_pair else probe.measure(tensor)
+        value = probe.measure(*tensors)
         assert (value.dtype, value.shape) == (torch.float64, ())
         assert tensor.dtype == dtype
         assert torch.equal(tensor.detach(), before)

@@ -22,6 +22,20 @@ def test_an_unknown_step_mode_is_refused(tiny, tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"patch": 3}, "network 'transformer': images of 8x8 pixels cannot be cut into patches of 3x3; set "),
+        ({"patch": 16}, "network 'transformer': .* into patches of 16x16; set options.patch to 8"),
+        ({"heads": 5}, "network 'transformer': heads = 5 does not divide width = 64; use 4 or 8 heads"),
+    ],
+)
+def test_options_that_do_not_suit_the_images_are_refused(tiny, tmp_path, options, message):
+    study = tiny(grid={"network": ["transformer"], "depth": [1]}, options=options | {"width": 64})
+    with pytest.raises(BadInput, match=message):
+        make_plan(study, Execution(tmp_path, device="cpu"))
+
+
+@pytest.mark.parametrize(
     ("network", "depth", "smallest"), [("vgg_imagenet", 16, 32), ("googlenet_imagenet", 22, 15)]
 )
 def test_images_that_are_too_small_for_a_network_are_refused(tiny, tmp_path, network, depth, smallest):

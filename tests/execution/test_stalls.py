@@ -43,11 +43,26 @@ def test_after_ctrl_c_a_run_has_time_to_save(clock, runs, longest_step, allowed)
     watch = StallWatch()
     watch.start(runs[0].run_id)
     watch.see(Alive(runs[0], 3, longest_step))
-    clock(50)
+    clock(9)
     watch.stop()
-    clock(50 + allowed)
+    clock(9 + allowed)
     assert watch.stalled() == []
-    clock(51 + allowed)
+    clock(10 + allowed)
+    assert stalled_ids(watch) == [runs[0].run_id]
+
+
+@pytest.mark.parametrize(("silent", "longest_step", "allowed"), [(30, 0.5, 3), (30, 4.0, 8), (9, 0.5, 6)])
+def test_a_run_that_was_silent_before_it_was_asked_to_stop_has_less_time(
+    clock, runs, silent, longest_step, allowed
+):
+    watch = StallWatch()
+    watch.start(runs[0].run_id)
+    watch.see(Alive(runs[0], 3, longest_step))
+    clock(silent)
+    watch.stop()
+    clock(silent + allowed)
+    assert watch.stalled() == []
+    clock(silent + allowed + 1)
     assert stalled_ids(watch) == [runs[0].run_id]
 
 

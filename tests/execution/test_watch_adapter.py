@@ -1,7 +1,16 @@
 import pytest
 
 from depthbench import run_study
-from depthbench.events import Activity, Note, RowLogged, RunEnded, RunStarted, Stopping, StudyStarted
+from depthbench.events import (
+    Activity,
+    Note,
+    RowLogged,
+    RunEnded,
+    RunStarted,
+    RunWaiting,
+    Stopping,
+    StudyStarted,
+)
 from depthbench.execution.plan import make_plan
 from depthbench.execution.settings import Execution
 from depthbench.execution.watch_adapter import WatchAdapter
@@ -65,6 +74,7 @@ def test_each_event_is_the_call_that_a_watch_expects(tiny, tmp_path):
         display.show(Note("resuming", run))
         display.show(Activity(run, "evaluating at step 6"))
         display.show(RowLogged(run, **row))
+        display.show(RunWaiting(run))
         display.show(Stopping())
         display.show(RunEnded(run, Record.of(run).changed(status="failed", reason="boom", step=4)))
         display.tick()
@@ -76,6 +86,7 @@ def test_each_event_is_the_call_that_a_watch_expects(tiny, tmp_path):
         ("progress", run, {"note": "resuming"}),
         ("progress", run, {"doing": "evaluating at step 6"}),
         ("progress", run, row),
+        ("progress", run, {"doing": "waiting for a free node"}),
         ("stopping",),
     ]
     assert ended[:4] == ("ended", run, "failed", "boom")

@@ -23,7 +23,7 @@ def test_the_factor_is_a_power_of_the_blocks_relative_to_the_base(alpha, factor)
 @pytest.mark.parametrize("name", SCALED)
 def test_a_scaled_network_is_the_one_with_that_branch_scale(name):
     """And at the base depth, it is the standard network."""
-    depth = NETWORKS[name].depths.depth(1)
+    depth = NETWORKS[name].depths.depth(2 if name == "transformer" else 1)
     small = {} if "imagenet" in name else {"width": 4}
     plain = build(name, depth, **small)
     blocks = len(plain.blocks())
@@ -58,3 +58,16 @@ def test_a_block_names_the_parameters_of_its_branch(name, options, outside):
     names = [name.split(".") for name, p in network.named_parameters() if id(p) not in inside]
     blocks = ("stages", "hidden")
     assert {parts[3] if parts[0] in blocks else parts[0] for parts in names} == outside
+
+
+@pytest.mark.parametrize("placement", ["pre", "lns", "post", "deepnorm"])
+def test_a_branch_of_a_transformer_has_the_norm_before_it_but_not_the_norm_after_the_addition(placement):
+    network = build("transformer", 2, width=4, placement=placement, learned_scale="channels")
+    outside = ("norm.weight", "norm.bias") if placement in ("post", "deepnorm") else ()
+    for block in network.blocks():
+        inside = {id(p) for p in block.branch_parameters()}
+        names = {name for name, p in block.named_parameters() if id(p) not in inside}
+        assert names == {f"{part}.{name}" for part in ("attention", "mlp") for name in outside}
+    assert not any(
+        block.branch_parameters() for block in build("plain_transformer", 2, depth_alpha=1.0).blocks()
+    )

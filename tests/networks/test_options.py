@@ -60,6 +60,11 @@ def test_options_are_in_the_order_of_the_stored_columns():
         "transform_bias",
         "drop_path",
         "stem",
+        "placement",
+        "token_norm",
+        "heads",
+        "patch",
+        "mlp_ratio",
         "depth_alpha",
         "base_blocks",
     ]
@@ -91,7 +96,8 @@ RULES = {"bottleneck_stride", "survival_rule", "learned_scale", "stem"}
 def test_choices_are_the_values_that_a_study_may_name():
     assert CHOICES["shortcut"] == ("A", "B", "C")
     assert CHOICES["bottleneck_stride"] == ("1x1", "3x3")
-    assert set(CHOICES) == {"shortcut", "norm", "activation", "order", "gate", *RULES}
+    of_transformers = {"placement", "token_norm"}
+    assert set(CHOICES) == {"shortcut", "norm", "activation", "order", "gate", *RULES, *of_transformers}
     check_choices({"shortcut": "C", "width": 7, "anything": None})
     with pytest.raises(BadInput, match="gate = 'open': should be none, exclusive or shortcut_only"):
         check_choices({"gate": "open"})

@@ -9,6 +9,8 @@ from depthbench.probes.probe import Probe
     [
         ({"of": "output"}, "a probe of 'output' needs `where`"),
         ({"of": "weight", "where": "a.*"}, "a probe of 'weight' takes no `where`"),
+        ({"of": "inputs"}, "a probe of 'inputs' needs `where`"),
+        ({"of": "inputs", "where": "a.*", "measure_all": torch.max}, "takes no `measure_all`"),
         ({"of": "gradient"}, "a probe is of 'gradient'; it can be of weight, "),
     ],
 )

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from depthbench import load_study
 from depthbench.report.evidence import Comparison, Evidence, with_columns
 from depthbench.store.record import Record
 from depthbench.store.results import Results, load_results
@@ -45,9 +46,14 @@ def study_of(networks=("plain", "resnet"), depths=(8, 14, 20), seeds=(0, 1, 2), 
 
 
 def final_errors(run: Run) -> tuple[float, float]:
-    """Return train and test error (percent): per layer, plain gets 0.5 worse and resnet 0.1 better."""
-    slope = 0.5 if run.network == "plain" else -0.1
+    """Return train and test error (percent): per layer, plain gets 0.5 worse and resnet 0.1 better.
+
+    In a sweep, the best learning rate of plain networks is 0.8 / depth, and that of residual ones 0.1."""
+    slope = 0.5 if run.family == "plain" else -0.1
     train = 2 + slope * (run.depth - 8) + 0.4 * run.seed
+    if "-lr=" in run.network:
+        best = 0.8 / run.depth if run.family == "plain" else 0.1
+        train += 15 * math.log10(run.recipe.lr / best) ** 2 + 0.3 * run.seed
     return train, train + 3
 
 
@@ -139,6 +145,17 @@ def store_study(path, study: Study, endings: dict | None = None):
 def whole(tmp_path_factory):
     """Results in which every run is done."""
     return store_study(tmp_path_factory.mktemp("whole") / "made-up", study_of())
+
+
+@pytest.fixture(scope="session")
+def swept(tmp_path_factory):
+    """Results of a sweep over the learning rate. The runs of plain networks at the highest one diverged."""
+    grids = {"network": ["plain", "resnet"], "depth": [8, 14, 20], "seed": [0, 1, 2]}
+    recipe = {"steps": STEPS, "flip": False}
+    rates = [0.01, 0.03, 0.1, 0.3, 1.0]
+    study = load_study("quick", name="made-up", grid=grids, recipe=recipe, sweep={"lr": rates})
+    endings = {("plain-lr=1", depth, seed): ("diverged", 60) for depth in (14, 20) for seed in range(3)}
+    return store_study(tmp_path_factory.mktemp("swept") / "made-up", study, endings)
 
 
 @pytest.fixture(scope="session")

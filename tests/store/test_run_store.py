@@ -92,6 +92,9 @@ def test_a_table_that_was_changed_is_not_a_finished_run(stored, damage, capsys):
         {"run": {"data": []}},
         {"final": None},
         {"depth": 10**30},
+        {"timing": {"seconds": 1e308}},
+        {"timing": {"peak_memory": 10**300}},
+        {"final": {"test_error_top5": 10**20}},
         {"seed": -1},
         {"run_id": "plain-8-s1-000000"},  # copied from another run
     ],

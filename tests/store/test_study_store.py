@@ -151,6 +151,22 @@ def test_an_incompatible_version_is_refused_for_reading_and_writing(stored):
             action()
 
 
+def test_runs_without_a_study_file_are_used_again_only_by_their_own_study(tiny, tmp_path):
+    """A directory that is deleted while a killed command saves its runs remains like this."""
+    study = tiny()
+    store = StudyStore(tmp_path / "tiny")
+    with store.opened(study, "hash"):
+        run_store = write_run(store, next(study.runs()))
+        run_store.write(run_store.read().changed(hashes={"data": "hash"}))
+    store.study_file.unlink()
+    for other, data_hash in ((study, "other images"), (tiny(recipe={"lr": 0.5}), "hash")):
+        with pytest.raises(BadInput, match="holds other files but no study"):
+            store.check(other, data_hash)
+    with store.opened(study, "hash"):
+        assert len(store.records()) == 1
+    assert store.study_file.exists()
+
+
 def test_a_directory_that_is_not_a_study_is_refused(tiny, tmp_path):
     (tmp_path / "thesis.txt").write_text("years of work")
     store = StudyStore(tmp_path)

@@ -61,7 +61,7 @@ from depthbench.study.model import FORMAT
         ("[grid]\nseed = [-1]", "grid.seed[0] = -1: should be at least 0"),
         ('[grid]\nnetwork = ["resnets"]', "no network is called 'resnets'; did you mean 'resnet'?"),
         ('may_diverge = ["plian"]', "may_diverge: no network is called 'plian'; did you mean 'plain'?"),
-        ('[probe]\nnames = ["gradient"]', 'probe.names[0] = "gradient": should be gate_mean, '),
+        ('[probe]\nnames = ["gradient"]', 'probe.names[0] = "gradient": should be attention_entropy, '),
         (
             '[recipe]\nschedule = "cosin"\noptimizer = "foo"\nwarmup = "lineal"\nlr = -1',
             'has 4 errors: (1) recipe.optimizer = "foo": should be adam, adamw, muon, rmsprop or sgd; '

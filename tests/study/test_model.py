@@ -83,6 +83,11 @@ CHANGED = {
         "drop_path": 0.3,
         "learned_scale": "scalar",
         "tat_eta": 0.9,
+        "placement": "post",
+        "token_norm": "rms",
+        "heads": 2,
+        "patch": 4,
+        "mlp_ratio": 2.0,
         "depth_alpha": 0.5,
         "base_blocks": 3,
     },
@@ -140,6 +145,10 @@ NEEDS = {  # what else must be set before a key is accepted
     "drop_path": {"grid": {"network": ["fractalnet"], "depth": [40]}},
     "growth": {"grid": {"network": ["densenet"], "depth": [40]}},
     "stem": {"grid": {"network": ["resnet_imagenet"], "depth": [18]}},
+    **{
+        key: {"grid": {"network": ["transformer"]}}
+        for key in ("placement", "token_norm", "heads", "patch", "mlp_ratio")
+    },
 }
 
 

@@ -53,7 +53,7 @@ def plan(
     console = make_console(stderr=as_json)
     seeds = pilot_lines(pilot) if pilot else []  # a wrong path fails before the work
     with interruptible("interrupted (--no-calibrate skips the timing)"):
-        study = changes.load(grid.study, networks=grid.networks, depths=grid.depths)
+        study = changes.load(grid.study, networks=grid.networks, depths=grid.depths, sweep=grid.sweep)
         planned = plan_study(console, study, how.settings(), executes=False)
         cost = estimate_cost(console, planned, calibrate)
     if as_json:

@@ -55,7 +55,7 @@ def run(
     if tensorboard:
         check_installed()
     console = make_console(quiet=output.quiet, stderr=output.as_json)
-    study = changes.load(grid.study, networks=grid.networks, depths=grid.depths)
+    study = changes.load(grid.study, networks=grid.networks, depths=grid.depths, sweep=grid.sweep)
     plan = announced_plan(console, study, how.settings(fresh=fresh))
     if dry_run:
         say(console, recipe_line(plan.study))

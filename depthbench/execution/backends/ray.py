@@ -1,13 +1,14 @@
 """The Ray backend: each run is a task of a Ray cluster (Moritz et al. 2018, arXiv:1712.05889).
 
-Ray chooses the node of a run, keeps the images once on each node, and starts a run again on another node if
-its node dies. The run then resumes from its last checkpoint."""
+Ray chooses the node of a run and keeps the images once on each node. If the process or node of a run dies,
+its task fails, and another task resumes the run from its last checkpoint. Ray itself repeats no task, because
+it does not say whether such a task runs or waits for a free node."""
 
 import contextlib
 import time
-from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import count
 from typing import Any
 
 from depthbench.data.files import Files
@@ -15,7 +16,7 @@ from depthbench.data.images import Images
 from depthbench.data.load import default_data_dir
 from depthbench.data.mapped import Mapped
 from depthbench.errors import BadInput, Interrupted, one_line
-from depthbench.events import Display, Event, Note, RunEnded, RunStarted, Stopping
+from depthbench.events import Display, Event, Note, RunEnded, RunStarted, RunWaiting, Stopping
 from depthbench.execution.backends.local import TICK, collect_signals
 from depthbench.execution.ends import store_end
 from depthbench.execution.messages import StartRun, WorkerSetup
@@ -33,7 +34,7 @@ from depthbench.execution.ray_cluster import (
     slots,
 )
 from depthbench.execution.ray_cluster import connected as connected_to
-from depthbench.execution.ray_task import Job, Mailbox, train_one
+from depthbench.execution.ray_task import Job, Mailbox, Taken, train_one
 from depthbench.execution.settings import Execution
 from depthbench.execution.stalls import StallWatch
 from depthbench.plugins.loading import loaded
@@ -72,13 +73,13 @@ def prepare(plan: Plan, display: Display) -> Plan:
     Raises BadInput if its nodes lack something that runs need."""
     if not plan.todo:
         return plan
-    at_once, count = slots(plan), len(nodes())
+    at_once, of_cluster = slots(plan), len(nodes())
     if not at_once:
         waits = "no node of the cluster has as many now; runs wait until one has"
         display.show(Note(f"{_wanted(plan)}, but {waits}"))
     check_nodes(plan)
     jobs = max(1, min(plan.jobs, at_once, len(plan.todo)))
-    display.show(Note(f"Ray: {count} node{'s'[: count > 1]}, {jobs} run{'s'[: jobs > 1]} at once"))
+    display.show(Note(f"Ray: {of_cluster} node{'s'[: of_cluster > 1]}, {jobs} run{'s'[: jobs > 1]} at once"))
     return replace(plan, jobs=jobs)
 
 
@@ -111,15 +112,22 @@ class _Deaths:
 
 
 class _StudyInProgress:
-    """A study in progress: the tasks that were submitted, and the runs that wait."""
+    """A study in progress: the tasks that were submitted, and the runs that they train.
+
+    Every run that has not ended has a task, or as many as --jobs says have one. Which run a task trains is
+    only known once it starts."""
 
     def __init__(self, plan: Plan, display: Display, signals: list[int]):
         import ray
 
         self.ray, self.plan, self.display, self.signals = ray, plan, display, signals
-        self.waiting = deque(plan.todo)
-        self.tasks: dict[Any, Run] = {}
-        """Task -> its run, until the task has ended."""
+        self.tasks: dict[Any, int] = {}
+        """Task -> its number, until the task has ended."""
+        self.numbers = count()
+        self.training: dict[int, Run] = {}
+        """The number of a task -> the run that it trains, from its start until the task has ended."""
+        self.interrupted: dict[str, Run] = {}
+        """The runs that wait to start again after a death, by run id."""
         self.deaths: dict[str, _Deaths] = {}
         """The deaths of each run that has started, by run id."""
         self.ended: set[str] = set()
@@ -128,23 +136,24 @@ class _StudyInProgress:
         here = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(
             ray.get_runtime_context().get_node_id(), soft=False
         )
-        self.mailbox: Any = ray.remote(Mailbox).options(num_cpus=0, scheduling_strategy=here).remote()
+        actor = ray.remote(Mailbox).options(num_cpus=0, scheduling_strategy=here)
+        self.mailbox: Any = actor.remote([self._start_of(run) for run in plan.todo])
         self.images = ray.put(None if _stays_in_files(plan.data) else _in_memory(plan.data))
         self.job = ray.put(_job_of(plan))
         threads = {name: str(plan.threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
         self.task = ray.remote(train_one).options(
             num_cpus=plan.threads,
             num_gpus=gpus_of(plan),
-            max_retries=-1,  # _start limits them
+            max_retries=0,  # _wait_again lets a run start again
             runtime_env={"env_vars": KEEP_MEMORY | threads},
         )
 
     def finish(self) -> None:
         """Train until nothing is left, or all runs have stopped after a signal."""
         try:
-            while self.tasks or (self.waiting and not self.signals):
+            self._submit()
+            while self.tasks:
                 self._handle_signals()
-                self._submit()
                 waited_since = time.monotonic()
                 ended, _ = self.ray.wait(list(self.tasks), num_returns=len(self.tasks), timeout=TICK)
                 self.watch.forgive(max(0.0, time.monotonic() - waited_since - TICK))
@@ -156,6 +165,9 @@ class _StudyInProgress:
                 self.display.tick()
                 if len(self.signals) > 1:
                     break
+                self._submit()
+            for run in list(self.interrupted.values()):
+                self._store_end(run, "interrupted")
         finally:
             for task in self.tasks:
                 self._cancel(task, force=True)
@@ -168,58 +180,71 @@ class _StudyInProgress:
         self.is_stopping = True
         self.display.show(Stopping())
         self.watch.stop()
-        self.waiting.clear()
         self.mailbox.stop.remote()
-        for task, run in self.tasks.items():
-            if run.run_id not in self.deaths:
+        for task, number in self.tasks.items():
+            if number not in self.training:
                 self._cancel(task)
 
     def _submit(self) -> None:
         """Submit tasks: as many as --jobs says, or all, so that a cluster can grow with the demand."""
-        most = self.plan.execution.jobs or len(self.plan.todo)
-        while self.waiting and len(self.tasks) < most:
-            run = self.waiting.popleft()
-            directory = on_every_node(self.plan.store.run(run.run_id).location)
-            start = StartRun(run, directory, self.plan.mode_of(run))
-            self.tasks[self.task.remote(self.job, self.images, start, self.mailbox)] = run
+        if self.signals:
+            return
+        left = len(self.plan.todo) - len(self.ended)
+        while len(self.tasks) < min(left, self.plan.execution.jobs or left):
+            number = next(self.numbers)
+            self.tasks[self.task.remote(self.job, self.images, number, self.mailbox)] = number
 
-    def _see(self, event: Event) -> None:
+    def _start_of(self, run: Run) -> StartRun:
+        return StartRun(run, on_every_node(self.plan.store.run(run.run_id).location), self.plan.mode_of(run))
+
+    def _see(self, event: Event | Taken) -> None:
         """Handle an event of a task."""
         run: Run = getattr(event, "run")  # noqa: B009 - every event of a task has one
         if run.run_id in self.ended:
             return  # from a process that was given up
+        if isinstance(event, Taken):
+            self._start(event)
+            return
         self.watch.see(event)
-        if isinstance(event, RunStarted):
-            self._start(run)
-        elif isinstance(event, RunEnded):
+        if isinstance(event, RunEnded):
             self._end(event)
         else:
             deaths = self.deaths[run.run_id]
             deaths.step = getattr(event, "step", deaths.step)
             self.display.show(event)
 
-    def _start(self, run: Run) -> None:
-        """Handle the start of a run. After too many deaths without progress, the run has failed."""
-        has_died = run.run_id in self.deaths
-        deaths = self.deaths.setdefault(run.run_id, _Deaths())
+    def _start(self, taken: Taken) -> None:
+        """Handle the start of a run."""
+        run = taken.run
+        if taken.task not in self.tasks.values():  # it died before the run arrived
+            self.mailbox.put_back.remote(self._start_of(run))
+            return
+        self.training[taken.task] = run
+        self.interrupted.pop(run.run_id, None)
+        self.deaths.setdefault(run.run_id, _Deaths())
         self.watch.start(run.run_id)
         self.display.show(RunStarted(run))
-        if not has_died:
-            return
-        deaths.count()
-        if deaths.at_furthest < DEATHS:
-            self.display.show(Note("its process or node died; the run starts again", run))
-        else:
-            times = f"{DEATHS} time{'s'[: DEATHS > 1]}"
-            self._give_up(run, f"its process or node died {times} at step {deaths.furthest}")
 
-    def _give_up(self, run: Run, reason: str) -> None:
-        task = next(task for task, its_run in self.tasks.items() if its_run == run)
-        self._cancel(task, force=True)
-        self._store_end(run, "failed", reason)
+    def _wait_again(self, run: Run, died: str) -> None:
+        """Let a run start again before those that have not begun, after its process or node died.
+
+        After too many deaths without progress, the run has failed."""
+        deaths = self.deaths[run.run_id]
+        deaths.count()
+        if deaths.at_furthest >= DEATHS:
+            times = f"{DEATHS} time{'s'[: DEATHS > 1]}"
+            self._store_end(run, "failed", f"its process or node died {times} at step {deaths.furthest}")
+            return
+        self.watch.end(run.run_id)  # waiting is no stall
+        self.interrupted[run.run_id] = run
+        self.mailbox.put_back.remote(self._start_of(run))
+        waits = "the run waits for a free node and resumes from its last checkpoint, if it has one"
+        self.display.show(Note(f"its {died} died; {waits}", run))
+        self.display.show(RunWaiting(run))
 
     def _end(self, event: RunEnded) -> None:
         self.ended.add(event.run.run_id)
+        self.interrupted.pop(event.run.run_id, None)
         self.watch.end(event.run.run_id)
         self.display.show(event)
 
@@ -229,24 +254,35 @@ class _StudyInProgress:
 
     def _end_task(self, task: Any) -> None:
         """Handle the end of a task. If its run has not ended, its process has died."""
-        run = self.tasks.pop(task)
-        if run.run_id in self.ended:
+        number = self.tasks.pop(task)
+        run = self.training.pop(number, None)
+        if run is not None and run.run_id in self.ended:
             return
         try:
             self.ray.get(task)
-        except self.ray.exceptions.TaskCancelledError:
-            if run.run_id in self.deaths:
-                self._store_end(run, "interrupted")
         except self.ray.exceptions.RayError as error:
-            if self.is_stopping:
+            died = _what_died(error)
+            is_cancelled = isinstance(error, self.ray.exceptions.TaskCancelledError)
+            if run is None and not (died or is_cancelled or self.is_stopping):
+                run = self._run_of_failed_task(number)
+            if run is None:
+                return
+            if is_cancelled or self.is_stopping:
                 self._store_end(run, "interrupted")
+            elif died:
+                self._wait_again(run, died)
             else:
                 self._store_end(run, "failed", one_line(getattr(error, "cause", None) or error))
 
+    def _run_of_failed_task(self, number: int) -> Run | None:
+        """Return the next run, for which a task has failed before it could take one, or None."""
+        start: StartRun | None = self.ray.get(self.mailbox.take_run.remote(number))
+        return None if start is None else start.run
+
     def _end_stalled_runs(self) -> None:
         for stall in self.watch.stalled():
-            task, run = next((task, run) for task, run in self.tasks.items() if run.run_id == stall.run_id)
-            self._cancel(task, force=True)
+            number, run = next(item for item in self.training.items() if item[1].run_id == stall.run_id)
+            self._cancel(next(task for task in self.tasks if self.tasks[task] == number), force=True)
             if self.is_stopping:
                 self._store_end(run, "interrupted")
             else:
@@ -255,6 +291,15 @@ class _StudyInProgress:
     def _cancel(self, task: Any, force: bool = False) -> None:
         with contextlib.suppress(Exception):  # it has ended by itself
             self.ray.cancel(task, force=force)
+
+
+def _what_died(error: Exception) -> str | None:
+    """Return whether the node or only the process of a task died, or None if the task failed otherwise."""
+    from ray.exceptions import LocalRayletDiedError, NodeDiedError, OutOfMemoryError, WorkerCrashedError
+
+    if isinstance(error, NodeDiedError | LocalRayletDiedError):
+        return "node"
+    return "process" if isinstance(error, WorkerCrashedError | OutOfMemoryError) else None
 
 
 def _stays_in_files(images: Images) -> bool:

@@ -4,7 +4,9 @@ from depthbench.registry import Entry
 
 FIGURES: dict[str, Entry] = {
     "frontier": Entry("depthbench.report.figures.frontier:FIGURE"),
+    "sweep": Entry("depthbench.report.figures.sweep:FIGURE"),
     "degradation": Entry("depthbench.report.figures.degradation:FIGURE"),
+    "sweep_movement": Entry("depthbench.report.figures.sweep:MOVEMENT"),
     "curves": Entry("depthbench.report.figures.curves:FIGURE"),
     "reach": Entry("depthbench.report.figures.reach:FIGURE"),
     "paper_errors": Entry("depthbench.report.figures.paper_errors:FIGURE"),

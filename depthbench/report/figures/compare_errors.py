@@ -18,7 +18,7 @@ from depthbench.report.figures.degradation import (
     error_axis,
     statistics,
 )
-from depthbench.report.style import layout, legends, palette
+from depthbench.report.style import layout, legends, palette, text
 
 
 def draw(compared: Comparison) -> Figure | None:
@@ -49,7 +49,7 @@ def draw(compared: Comparison) -> Figure | None:
         row[0].set_ylabel("error (%)")
         error_axis(row[0], all_studies[all_studies["network"] == network])
     for axes in panels[-1]:
-        axes.set_xlabel("depth (weighted layers)")
+        axes.set_xlabel(text.depth_label(runs["family"]))
     handles = legends.network_handles(looks)
     legends.legend_below(figure, handles + legends.status_handles(runs, ENDINGS), 3)
     return figure

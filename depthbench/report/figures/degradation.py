@@ -61,7 +61,7 @@ def draw(evidence: Evidence) -> Figure | None:
         for network, look in looks.items():
             draw_network(axes, evidence, network, column=column, look=look)
         axes.set_title(title)
-        axes.set_xlabel("depth (weighted layers)")
+        axes.set_xlabel(text.depth_label(runs["family"]))
     panels[0, 0].set_ylabel("error (%)")
     error_axis(panels[0, 0], summary)
     legends.legend_below(figure, legends.network_handles(looks) + legends.status_handles(runs, ENDINGS), 3)

@@ -57,7 +57,7 @@ def draw(evidence: Evidence) -> Figure | None:
         _draw_expected(axes, row, each["network"], each["expected"])
         for row, each in enumerate(rows_of(summary))
     ]
-    axes.set_xlabel("depth (weighted layers)")
+    axes.set_xlabel(text.depth_label(runs["family"]))
     handles = []
     if summary["median"].any():
         handles.append(Line2D([], [], color=palette.GREY, linewidth=2.5, label="median"))

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from depthbench.errors import any_of
+from depthbench.networks import NETWORKS, Family
 from depthbench.report.style.canvas import RC
 
 CHARACTER = 0.58  # approximate width of a character, relative to the font size
@@ -38,6 +40,13 @@ def seed_count(counts: Iterable[int]) -> str:
     if len(distinct) > 1:
         return f"{distinct[0]} to {distinct[-1]} seeds"
     return "1 seed" if distinct == [1] else f"{distinct[0]} seeds"
+
+
+def depth_label(families: Iterable[str]) -> str:
+    """Return the label of an axis of depths of these families of NETWORKS, with what their depth counts."""
+    known = (NETWORKS.get(family) for family in families)
+    units = sorted({Family.depth_unit if family is None else family.depth_unit for family in known})
+    return f"depth ({any_of(reversed(units)) if units else Family.depth_unit})"
 
 
 def mean_of(n: int) -> str:

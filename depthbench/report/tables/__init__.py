@@ -6,6 +6,8 @@ TABLES: dict[str, Entry] = {
     "summary": Entry("depthbench.report.tables.summary:TABLE"),
     "verdicts_train": Entry("depthbench.report.tables.verdicts:TRAIN"),
     "verdicts_test": Entry("depthbench.report.tables.verdicts:TEST"),
+    "sweep_verdicts": Entry("depthbench.report.tables.sweep:VERDICTS"),
+    "sweep_optima": Entry("depthbench.report.tables.sweep:OPTIMA"),
     "matched": Entry("depthbench.report.tables.matched:TABLE"),
     "diagnosis": Entry("depthbench.report.tables.diagnosis:TABLE"),
     "reach": Entry("depthbench.report.tables.reach:TABLE"),

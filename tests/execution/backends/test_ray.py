@@ -2,18 +2,22 @@
 
 import dataclasses
 import io
+import itertools
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from depthbench import load_results
 from depthbench.errors import BadInput
-from depthbench.events import Alive, Note, RowLogged, RunEnded, RunStarted, Silent
+from depthbench.events import Alive, Note, RunEnded, RunStarted, RunWaiting, Silent
 from depthbench.execution import ray_cluster as ray_cluster_module
+from depthbench.execution import stalls
 from depthbench.execution.backends import ray as ray_backend
 from depthbench.execution.backends.ray import _in_memory
 from depthbench.execution.plan import Plan, make_plan
+from depthbench.execution.ray_task import Mailbox
 from depthbench.execution.run import execute
 from depthbench.execution.settings import Execution
 from tests.conftest import plugins_forgotten
@@ -47,7 +51,7 @@ NETWORKS = {{"held": Held}}
 
 
 @pytest.mark.slow
-def test_a_run_whose_node_dies_resumes_on_another_one_and_equals_a_local_run(
+def test_a_run_whose_node_dies_waits_and_resumes_on_another_one_and_equals_a_local_run(
     tiny, tmp_path, ray_cluster, trained, monkeypatch
 ):
     plugin = tmp_path / "held.py"
@@ -56,7 +60,7 @@ def test_a_run_whose_node_dies_resumes_on_another_one_and_equals_a_local_run(
         study = tiny(
             recipe={"steps": 400},
             evaluate={"every": 200, "log_every": 10},
-            grid={"network": ["held"], "depth": [2]},
+            grid={"network": ["held"], "depth": [2], "seed": [0, 1]},
             options={"width": None},
             plugins=[str(plugin)],
         )
@@ -68,16 +72,28 @@ def test_a_run_whose_node_dies_resumes_on_another_one_and_equals_a_local_run(
         plan = make_plan(study, execution)
         display = NodeKiller(ray_cluster, plan.store.path)
         execute(plan, display)
-        assert load_results(plan.store.path).runs.status.tolist() == ["done"]
-        notes = [note.text for note in display.of(Note)]
-        assert notes[0] == "Ray: 2 nodes, 1 run at once"
-        assert "its process or node died; the run starts again" in notes
-        assert len(display.of(RunStarted)) == 2
-        assert display.of(RowLogged)[-1].first_step > 0  # from a checkpoint
-        (run,) = study.runs()
-        _, alone = trained(run, folder="alone")
+        assert load_results(plan.store.path).runs.status.tolist() == ["done"] * 2
+        first = plan.todo[0]
+        assert display.of(Note)[0].text == "Ray: 2 nodes, 1 run at once"
+        of_first = [note.text for note in display.of(Note) if note.run == first]
+        assert of_first[0] == (
+            "its node died; the run waits for a free node and resumes from its last checkpoint, if it has one"
+        )
+        assert of_first[1].startswith("resuming from step ")
+        assert len(of_first) == 2
+        kinds = (RunStarted, RunWaiting, RunEnded)
+        events = [event for event in display.events if isinstance(event, kinds)]
+        assert [(type(event), event.run.seed) for event in events] == [
+            (RunStarted, 0),
+            (RunStarted, 1),
+            (RunWaiting, 0),
+            (RunEnded, 1),  # it occupied the only node that was left
+            (RunStarted, 0),
+            (RunEnded, 0),
+        ]
+        _, alone = trained(first, folder="alone")
         for name in ("history", "layers", "predictions"):
-            assert alone.frame(name).equals(plan.store.run(run.run_id).frame(name))
+            assert alone.frame(name).equals(plan.store.run(first.run_id).frame(name))
 
 
 class Recorded(Silent):
@@ -94,7 +110,7 @@ class Recorded(Silent):
 
 
 class NodeKiller(Recorded):
-    """A display that replaces the node that trains when a checkpoint is stored."""
+    """A display that removes the node of the first run when another node trains the second one."""
 
     def __init__(self, cluster, folder):
         super().__init__()
@@ -102,18 +118,24 @@ class NodeKiller(Recorded):
 
     def show(self, event):
         super().show(event)
-        if isinstance(event, RunStarted) and len(self.of(RunStarted)) == 1:
-            self.replace_node()
+        if isinstance(event, RunStarted):
+            match len(self.of(RunStarted)):
+                case 1:
+                    _, self.node = self.cluster.list_all_nodes()
+                    self.cluster.add_node(num_cpus=1, object_store_memory=100 << 20)
+                case 2:
+                    self.remove_node()
 
-    def replace_node(self):
+    def remove_node(self):
         began = time.monotonic()
         while not any(self.folder.glob("runs/*/checkpoint.pt")):
             assert time.monotonic() - began < 120
             time.sleep(0.01)
-        _, node = self.cluster.list_all_nodes()
-        self.cluster.add_node(num_cpus=1, object_store_memory=100 << 20)
-        self.cluster.remove_node(node, allow_graceful=False)
-        (self.folder.parent / "removed").touch()
+        self.cluster.remove_node(self.node, allow_graceful=False)
+
+    def tick(self):
+        if self.of(RunWaiting):  # only now, so that the second run cannot end before
+            (self.folder.parent / "removed").touch()
 
 
 class FakeCluster:
@@ -185,57 +207,166 @@ def test_other_nodes_receive_the_images_of_a_file_as_an_array(tiny, tmp_path):
 
 
 class FakeRay:
-    """The calls of Ray that a study in progress makes to give up a task."""
+    """The calls of Ray that a study in progress makes while tasks start and end."""
+
+    exceptions = ray.exceptions
 
     def __init__(self):
         self.cancelled = []
+        self.errors = {}
 
     def cancel(self, task, force):
         self.cancelled.append((task, force))
 
+    def get(self, answer):
+        if isinstance(answer, str) and answer in self.errors:
+            raise self.errors[answer]
+        return answer
+
+
+class FakeActor:
+    """An object whose methods are called as those of an actor."""
+
+    def __init__(self, actor):
+        self.actor = actor
+
+    def __getattr__(self, name):
+        return SimpleNamespace(remote=getattr(self.actor, name))
+
+
+class FakeStudy(ray_backend._StudyInProgress):
+    """A study in progress without a cluster. Its tasks do what the test says."""
+
+    def __init__(self, plan):
+        self.ray, self.plan, self.display = FakeRay(), plan, Recorded()
+        self.signals, self.is_stopping, self.job, self.images = [], False, None, None
+        self.tasks, self.numbers, self.training, self.interrupted = {}, itertools.count(), {}, {}
+        self.deaths, self.ended = {}, set()
+        self.watch = ray_backend.StallWatch(plan.execution.stall_timeout)
+        self.mailbox = FakeActor(Mailbox([self._start_of(run) for run in plan.todo]))
+        self.task = SimpleNamespace(remote=lambda job, images, number, mailbox: f"task {number}")
+        self._submit()
+
+    def begin(self, task):
+        """Let a task take a run, and return the run."""
+        self.mailbox.actor.take_run(self.tasks[task])
+        (taken,) = self.mailbox.actor.take()
+        self._see(taken)
+        return taken.run
+
+    def fail(self, task, error):
+        """Let a task end with an error."""
+        self.ray.errors[task] = error
+        self._end_task(task)
+        self._submit()
+
 
 @pytest.fixture
-def in_progress(tiny, tmp_path, monkeypatch):
-    """A study whose two runs are tasks, without a cluster."""
-    plan = make_plan(tiny(), Execution(tmp_path, backend="ray"))
-    study = object.__new__(ray_backend._StudyInProgress)
-    study.ray, study.plan, study.display, study.is_stopping = FakeRay(), plan, Recorded(), False
-    study.tasks = {"a": plan.todo[0], "b": plan.todo[1]}
-    study.deaths, study.ended, study.watch = {}, set(), ray_backend.StallWatch()
-    study.display.show = study.display.events.append
-    return study
+def clock(monkeypatch):
+    """A clock that stands still for the detection of stalls. Set its time with `clock(seconds)`."""
+    now = [0.0]
+    monkeypatch.setattr(stalls, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    return lambda seconds: now.__setitem__(0, seconds)
 
 
-def test_a_run_that_dies_again_and_again_fails(in_progress):
-    run, other = in_progress.plan.todo
-    for _ in range(ray_backend.DEATHS):
-        in_progress._see(RunStarted(run))
-        in_progress._see(Alive(run, 7, 0.1))
-    assert in_progress.display.of(RunEnded) == []
-    in_progress._see(RunStarted(run))
-    in_progress._see(RunStarted(other))
-    (ended,) = in_progress.display.of(RunEnded)
+NODE_DIED = ray.exceptions.NodeDiedError("the node died")
+
+
+@pytest.fixture
+def study(tiny, tmp_path):
+    """A study whose two runs have not begun."""
+    return FakeStudy(make_plan(tiny(), Execution(tmp_path, backend="ray", stall_timeout=1.0)))
+
+
+def test_a_run_that_dies_again_and_again_fails(study):
+    run, other = study.plan.todo
+    for task in ("task 0", "task 2", "task 3"):
+        assert study.display.of(RunEnded) == []
+        assert study.begin(task) == run
+        study._see(Alive(run, 7, 0.1))
+        study.fail(task, ray.exceptions.WorkerCrashedError())
+    (ended,) = study.display.of(RunEnded)
     assert (ended.run, ended.status) == (run, "failed")
     assert ended.reason == "its process or node died 3 times at step 7"
-    assert in_progress.ray.cancelled == [("a", True)]
-    assert in_progress.plan.store.run(run.run_id).read().status == "failed"
-    in_progress._see(Alive(run, 8, 0.1))  # a late event is ignored
-    assert len(in_progress.display.of(Alive)) == 3
+    assert study.plan.store.run(run.run_id).read().status == "failed"
+    study._see(Alive(run, 8, 0.1))  # a late event is ignored
+    assert len(study.display.of(Alive)) == 3
+    assert study.begin("task 1") == other
+    assert list(study.tasks) == ["task 1"]
 
 
-def test_a_run_that_gets_further_each_time_goes_on(in_progress):
-    run, _ = in_progress.plan.todo
+def test_a_run_that_gets_further_each_time_goes_on(study):
+    run, _ = study.plan.todo
     for step in range(1, 20):
-        in_progress._see(RunStarted(run))
-        in_progress._see(Alive(run, step, 0.1))
-    assert in_progress.display.of(RunEnded) == []
+        task = list(study.tasks)[-1]
+        assert study.begin(task) == run
+        study._see(Alive(run, step, 0.1))
+        study.fail(task, NODE_DIED)
+    assert study.display.of(RunEnded) == []
 
 
-def test_a_run_that_stalls_on_a_node_fails(in_progress, monkeypatch):
-    run, _ = in_progress.plan.todo
-    in_progress._see(RunStarted(run))
-    in_progress.watch.seen[run.run_id].at -= 1000
-    in_progress._end_stalled_runs()
-    (ended,) = in_progress.display.of(RunEnded)
-    assert (ended.status, ended.reason) == ("failed", "no progress since step 0 for 16.7 minutes")
-    assert in_progress.ray.cancelled == [("a", True)]
+def test_a_run_that_stalls_on_a_node_fails(study, clock):
+    run = study.begin("task 0")
+    clock(90)
+    study._end_stalled_runs()
+    (ended,) = study.display.of(RunEnded)
+    assert (ended.status, ended.reason) == ("failed", "no progress since step 0 for 1.5 minutes")
+    assert study.ray.cancelled == [("task 0", True)]
+    study.fail("task 0", ray.exceptions.WorkerCrashedError())
+    assert study.display.of(RunWaiting) == []
+    assert study.plan.store.run(run.run_id).read().status == "failed"
+
+
+@pytest.mark.parametrize("step", [None, 5])
+def test_a_run_whose_node_died_is_no_stall_until_it_runs_again(study, clock, step):
+    run, other = study.begin("task 0"), study.begin("task 1")
+    if step is not None:
+        study._see(Alive(run, step, 0.1))
+    study.fail("task 0", NODE_DIED)
+    assert [event.run for event in study.display.of(RunWaiting)] == [run]
+    assert len(study.display.of(Note)) == 1
+    clock(10_000)
+    study._see(Alive(run, 6, 0.1))  # a late event of the dead process
+    study._see(Alive(other, 5000, 0.1))
+    clock(10_050)
+    study._end_stalled_runs()
+    assert study.display.of(RunEnded) == []
+    assert study.begin("task 2") == run
+    clock(10_111)
+    study._see(Alive(other, 6000, 0.1))
+    study._end_stalled_runs()
+    (ended,) = study.display.of(RunEnded)
+    assert (ended.run, ended.reason) == (run, "no progress since step 0 for 1.0 minutes")
+
+
+def test_a_run_that_no_process_received_is_not_lost(study):
+    run, _ = study.plan.todo
+    study.mailbox.actor.take_run(study.tasks["task 0"])
+    study.fail("task 0", NODE_DIED)
+    for event in study.mailbox.actor.take():
+        study._see(event)
+    assert study.display.events == []
+    assert study.begin("task 1") == run
+
+
+def test_the_next_run_fails_if_a_task_cannot_start(study):
+    run, other = study.plan.todo
+    study.fail("task 1", ray.exceptions.RuntimeEnvSetupError("no space left"))
+    for event in study.mailbox.actor.take():
+        study._see(event)
+    (ended,) = study.display.of(RunEnded)
+    assert (ended.run, ended.status) == (run, "failed")
+    assert "no space left" in ended.reason
+    assert study.display.of(RunStarted) == []
+    assert study.begin("task 0") == other
+
+
+def test_a_run_that_waits_after_a_death_is_interrupted_by_ctrl_c(study):
+    run = study.begin("task 0")
+    study.fail("task 0", NODE_DIED)
+    study.signals.append(2)
+    study.tasks.clear()
+    study.ray.kill = lambda actor: None
+    study.finish()
+    (ended,) = study.display.of(RunEnded)
+    assert (ended.run, ended.status) == (run, "interrupted")

@@ -19,3 +19,16 @@ def test_long_texts_are_broken_where_the_canvas_ends():
 
 def test_powers_of_ten_are_text():
     assert [text.power_of_ten(x) for x in (1, 1e-3, 1e12)] == ["10⁰", "10⁻³", "10¹²"]
+
+
+@pytest.mark.parametrize(
+    ("families", "label"),
+    [
+        (["plain", "a plug-in's"], "depth (weighted layers)"),
+        (["transformer", "plain_transformer"], "depth (blocks)"),
+        (["transformer", "resnet"], "depth (weighted layers or blocks)"),
+        ([], "depth (weighted layers)"),
+    ],
+)
+def test_the_axis_of_depths_says_what_they_count(families, label):
+    assert text.depth_label(families) == label

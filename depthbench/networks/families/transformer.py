@@ -1,0 +1,98 @@
+"""Transformers on patches of images (Vaswani et al. 2017; Dosovitskiy et al. 2021)."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from depthbench.errors import any_of
+from depthbench.networks.families.common import describe
+from depthbench.networks.family import DepthRule
+from depthbench.networks.options import Architecture
+
+TRANSFORMER_OPTIONS = Architecture(
+    "transformer",
+    frozenset(
+        {
+            "width",
+            "placement",
+            "token_norm",
+            "heads",
+            "patch",
+            "mlp_ratio",
+            "init",
+            "activation",
+            "dropout",
+            "branch_scale",
+            "depth_alpha",
+            "base_blocks",
+            "learned_scale",
+            "survival",
+            "survival_rule",
+        }
+    ),
+    {
+        "width": 64,
+        "norm": "layer",
+        "placement": "pre",
+        "token_norm": "layer",
+        "heads": 4,
+        "patch": 2,
+        "mlp_ratio": 4.0,
+    },
+)
+
+
+def problem_of_heads(width: int, heads: int) -> str:
+    """Return why attention cannot have this number of heads, or an empty text."""
+    if width % heads == 0:
+        return ""
+    return f"heads = {heads} does not divide width = {width}; use {_nearest_divisors(width, heads)} heads"
+
+
+def problem_of_patches(height: int, columns: int, patch: int) -> str:
+    """Return why images of height x columns pixels have no patches of this side, or an empty text."""
+    if height % patch == 0 and columns % patch == 0:
+        return ""
+    sides = _nearest_divisors(math.gcd(height, columns), patch)
+    return (
+        f"images of {height}x{columns} pixels cannot be cut into patches of {patch}x{patch}; "
+        f"set options.patch to {sides}"
+    )
+
+
+def _nearest_divisors(number: int, value: int) -> str:
+    """Return the divisors of `number` just below and above `value`, in words."""
+    divisors = [each for each in range(1, number + 1) if number % each == 0]
+    below = [each for each in divisors if each < value][-1:]
+    above = [each for each in divisors if each > value][:1]
+    return any_of(map(str, below + above))
+
+
+def problem_of(options: Mapping[str, Any], shape: tuple[int, int, int]) -> str:
+    """Return why a transformer with these options cannot train on images (C, H, W), or an empty text."""
+    return problem_of_heads(options["width"], options["heads"]) or problem_of_patches(
+        *shape[1:], options["patch"]
+    )
+
+
+TRANSFORMER = describe(
+    "transformer:ImageTransformer",
+    "residual transformer on patches of images; its depth counts blocks (Dosovitskiy et al. 2021)",
+    TRANSFORMER_OPTIONS,
+    DepthRule(),
+    options={"residual": True},
+    twin="plain_transformer",
+    fuses=False,
+    depth_unit="blocks",
+    depth_counts="blocks, as usual for transformers. Each block is attention (linear maps for queries, keys, "
+    "values and output) and an MLP of two linear maps",
+    problem_of=problem_of,
+)
+PLAIN_TRANSFORMER = replace(
+    TRANSFORMER,
+    about="plain transformer on patches of images, without shortcuts; its depth counts blocks "
+    "(Dosovitskiy et al. 2021)",
+    options={"residual": False},
+    twin="transformer",
+)
