@@ -1,8 +1,10 @@
 """Made-up studies that give every entry of a report something to show."""
 
+import numpy as np
 import pandas as pd
 import pytest
 
+from depthbench.analysis.sweep import Sweep, Swept, degradation_at_best, movements, optima
 from depthbench.analysis.unmeasured import not_measured
 from depthbench.report.evidence import Comparison, Evidence, with_columns
 from depthbench.store.results import Results, load_results
@@ -28,6 +30,7 @@ def made_up(folder, endings=None, **grid) -> Evidence:
         predictions=predictions(done),
         corrupted_errors=corrupted(done),
         coordinates=coordinates(done),
+        sweeps=sweeps(done),
         not_measured=not_measured([("resnet", 8, 0, {"layer2": "frozen"})]),
     )
 
@@ -62,13 +65,26 @@ def coordinates(runs: pd.DataFrame) -> pd.DataFrame:
     )
 
 
+def sweeps(runs: pd.DataFrame) -> list[Swept]:
+    """Return a sweep of learning rates whose best value is lower the deeper the network."""
+    cells = pd.concat(
+        runs.assign(network=runs["family"], variant=runs["family"], value=rate).assign(
+            error=runs["seed"] + 10 * np.log(rate * runs["depth"]) ** 2
+        )
+        for rate in (0.01, 0.03, 0.1, 0.3)
+    )
+    sweep = Sweep("recipe.lr", cells.sort_values(["network", "depth", "seed"], kind="stable"))
+    best = optima(sweep)
+    return [Swept(sweep, best, movements(sweep, best), degradation_at_best(sweep, 1.0, None), False)]
+
+
 def without_data(evidence: Evidence) -> Evidence:
     """Return the same study, with every run interrupted before its first step."""
     runs = evidence.runs.assign(status="interrupted", train_error_eval=None, test_error=None, val_error=None)
     empty = Results(runs, evidence.history.iloc[:0], evidence.layers.iloc[:0])
     study = study_of(frontier={"below": 6.0})
     return evidence_of(
-        with_columns(empty), study, predictions=pd.DataFrame(), corrupted_errors=pd.DataFrame()
+        with_columns(empty), study, predictions=pd.DataFrame(), corrupted_errors=pd.DataFrame(), sweeps=[]
     )
 
 

@@ -20,6 +20,7 @@ from tests.report.looking import described_points, legend, line_colours, panels,
 
 EVERY = {**FIGURES, **COMPARISON_FIGURES}
 PER_PROBE = [name for name in EVERY if re.search("gradient|heatmap|first_steps|response_std", name)]
+OTHER_EVIDENCE = {"confusion", "robustness", "coordinates", "sweep", "sweep_movement"}  # than `Results`
 PER_DEPTH = ("curves", "gradient_preact", "gradient_weight", "response_std")
 each_figure = pytest.mark.parametrize("name", EVERY)
 
@@ -163,7 +164,9 @@ def test_the_same_results_give_the_same_file(evidence_by_name, name, tmp_path):
     assert files[0] == files[1]
 
 
-@pytest.mark.parametrize("name", sorted(set(FIGURES) - {"frontier", "confusion", "robustness"}))
+@pytest.mark.parametrize(
+    "name", sorted(set(FIGURES) - {"frontier", "confusion", "robustness", "sweep_movement"})
+)
 def test_all_panels_of_an_error_or_norm_share_one_scale(drawn, name):
     shown = panels(drawn(name, "complete"))
     assert len(shown) >= 2
@@ -195,7 +198,7 @@ def test_a_probe_that_was_not_selected_shows_nothing(complete, name):
     assert EVERY[name].load().draw(compared if name in COMPARISON_FIGURES else evidence) is None
 
 
-@pytest.mark.parametrize("name", sorted(set(FIGURES) - {"confusion", "robustness", "coordinates"}))
+@pytest.mark.parametrize("name", sorted(set(FIGURES) - OTHER_EVIDENCE))
 def test_networks_at_different_depths_leave_empty_panels_and_no_error(complete, name):
     """plain has one depth and resnet another, so the grid has holes."""
     keep = [

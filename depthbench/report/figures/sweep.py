@@ -128,7 +128,7 @@ def draw_movement(evidence: Evidence) -> Figure | None:
     for axes, swept in zip(shown, moving, strict=True):
         for network, rows in swept.optima.groupby("network", sort=False):
             _draw_movement(axes, str(network), rows.sort_values("depth"), looks[str(network)])
-        _set_axes(axes, swept)
+        _set_axes(axes, swept, text.depth_label(evidence.runs["family"]))
     handles = [*legends.network_handles(looks), Line2D([], [], label="end of the sweep", **END)]
     legends.legend_below(figure, handles)
     return figure
@@ -145,11 +145,11 @@ def _draw_movement(axes: Axes, network: str, rows: pd.DataFrame, look: palette.L
     tags.describe(line, tags.Series(name, "depth", "best value"))
 
 
-def _set_axes(axes: Axes, swept: Swept) -> None:
+def _set_axes(axes: Axes, swept: Swept, depth_label: str) -> None:
     first, *_, last = swept.sweep.values
     for end in (first, last):
         axes.axhline(end, **END)
-    axes.set(xscale="log", yscale="log", xlabel="depth", ylabel=f"best {name_of_key(swept.sweep.key)}")
+    axes.set(xscale="log", yscale="log", xlabel=depth_label, ylabel=f"best {name_of_key(swept.sweep.key)}")
     axes.set_ylim(first / 1.3, last * 1.3)
     depths = sorted(swept.optima["depth"].unique())
     axes.set_xlim(depths[0] / 1.15, depths[-1] * 1.15)
