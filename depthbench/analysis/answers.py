@@ -90,10 +90,11 @@ def answer(judged: Verdicts, untrained: Collection[str] = ()) -> list[Answer]:
 def answer_at_best(verdicts: pd.DataFrame, margin: float) -> list[Answer]:
     """Return the answer for each network of a sweep, at the best value of each depth.
 
-    verdicts: `sweep.degradation_at_best`. margin: percentage points."""
+    A network with one seed has none, because the best value for a seed is chosen by other seeds. verdicts:
+    `sweep.degradation_at_best`. margin: percentage points."""
     found = []
     for _, rows in verdicts.groupby("network", sort=False):
-        pairs = rows_of(rows)
+        pairs = rows_of(rows[rows["n"] > 1])
         if each := _answer([pair | {"diverged": 0} for pair in pairs], {}, margin):
             row = widest(pairs)
             found.append(replace(each, test=BEST_VALUE_TEST, diverged=row["diverged"] if row else 0))

@@ -334,8 +334,6 @@ def _follows_a_power(run: Mapping[str, Any]) -> bool:
     required = {
         "norm": ("batch",),
         "shortcut_scale": (1,),
-        "branch_scale": (1,),
-        "depth_alpha": (0,),
         "learned_scale": ("none",),
         "gate": ("none",),
         "shortcut_dropout": (0,),
@@ -344,7 +342,11 @@ def _follows_a_power(run: Mapping[str, Any]) -> bool:
         "order": ("original", "full_pre"),
     }
     options = settled_options(run)
-    return all(options[key] in values for key, values in required.items())
+    if family.structure is None:
+        scale = options["branch_scale"]
+    else:
+        scale = _initial_scale(run, family.structure, options)
+    return scale == 1 and all(options[key] in values for key, values in required.items())
 
 
 def _slope(norms: np.ndarray, layers: int) -> float:

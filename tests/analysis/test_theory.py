@@ -239,6 +239,8 @@ def test_only_initialisation_counts_and_short_stages_and_powers_have_no_rate():
     assert measured_rates(*stored(a_run(norm="none"), 1, step=5)).empty
     assert measured_rates(*stored(a_run(norm="none", depth=4), 1)).empty
     assert measured_rates(*stored(a_run("resnet_mlp"), 1)).empty
+    assert measured_rates(*stored(a_run("resnet_mlp", depth_alpha=1.0, base_blocks=3), 1)).empty  # scale 1
+    assert len(measured_rates(*stored(a_run("resnet_mlp", depth_alpha=1.0, base_blocks=1, depth=12), 1))) == 1
     runs, layers = stored(a_run(norm="none"), 1)
     assert measured_rates(runs, layers.drop(columns=COLUMN)).empty
 

@@ -1,11 +1,13 @@
 import pandas as pd
 import pytest
 
+from depthbench import load_study
 from depthbench.analysis.answers import Answer
 from depthbench.analysis.sweep import analyse
-from depthbench.report import opening
+from depthbench.report import opening, write_report
 from depthbench.report.evidence import Evidence
 from depthbench.report.sweeping import conclusions, details, swept_value
+from tests.report.conftest import store_study
 
 
 def analysed(errors, key="recipe.lr"):
@@ -87,3 +89,11 @@ def test_values_are_written_with_three_digits_at_most():
     assert [swept_value(value) for value in (0.0123456, 1.0, True, "batch", float("nan"))] == [
         *("0.0123", "1", "true", "batch", "")
     ]
+
+
+def test_a_sweep_with_one_seed_has_a_page_without_an_answer_at_the_best_values(tmp_path):
+    grids = {"network": ["plain"], "depth": [8, 14], "seed": [0]}
+    study = load_study("quick", name="one", grid=grids, recipe={"steps": 200}, sweep={"lr": [0.01, 0.1, 1.0]})
+    page = write_report(store_study(tmp_path / "one", study)).read_text(encoding="utf-8")
+    assert "plain: no verdict at the best learning rate of each depth" in page
+    assert "because it needs 3 seeds" in page
