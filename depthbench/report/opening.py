@@ -131,7 +131,9 @@ def of_comparison(compared: Comparison) -> Opening:
         compared.differences, baseline, compared.other_images, compared.unknown_images
     )
     if not lines:
-        lines = ["No difference can be tested: no finished runs share network, depth and seed."]
+        lines = [
+            "No difference can be tested: no finished runs with a known error share network, depth and seed."
+        ]
     return Opening(
         question=f"How do the errors of {' and '.join(others)} differ from those of {baseline}?",
         points=lines,
@@ -229,7 +231,7 @@ def summary_sentences(answers: Sequence[Answer], runs: pd.DataFrame) -> list[str
 
 
 def _no_verdict(runs: pd.DataFrame) -> str:
-    """Say what a study lacks for a verdict. Only a loop of the user's own leaves finished runs without errors."""
+    """Say what a study lacks for a verdict. Finished runs without errors come from `depthbench.watch`."""
     finished = runs[runs["status"].isin(FINISHED)]
     if finished.empty or finished["train_error_eval"].notna().any():
         return "No verdict is possible: it needs two depths with finished runs of the same seed."
@@ -239,8 +241,8 @@ def _no_verdict(runs: pd.DataFrame) -> str:
             "`classes=` to `depthbench.watch`."
         )
     return (
-        "No verdict is possible: no finished run has a train error. Log `train_error_eval=` or `train_error=` "
-        "in percent."
+        "No verdict is possible: no finished run has a train error. Log `train_error_eval=` or "
+        "`train_error=` in percent."
     )
 
 
