@@ -294,7 +294,8 @@ class Watch:
         Names: loss, train_error (of the batches), train_error_eval, test_error and val_error (in evaluation
         mode), lr and epoch. Errors are in percent. A row of the history has the mean loss and train error
         since the row before, and the last value of the others. Tensors stay on their device until rows are
-        fetched.
+        fetched. If several processes train together, the history has what the first process logs, e.g. the
+        loss of its part of the batch. Average a value over the processes before you log it, if you need that.
 
         Raises BadInput for an unknown name, for an error outside 0 to 100, before the first step, and after
         `close`. The value of a tensor on a GPU is checked when its row is fetched: `step` or `close` raises
