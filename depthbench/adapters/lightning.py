@@ -9,7 +9,13 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 from torch.optim import Optimizer
 
+from depthbench.adapters.metrics import Metrics
 from depthbench.adapters.steps import Steps
+from depthbench.watching.log import COLUMNS
+
+OF_BATCHES = ("train_error",)
+"""Columns whose metrics are read after each update. The others are read after each validation."""
+OF_VALIDATION = tuple(column for column in COLUMNS if column not in OF_BATCHES)
 
 
 class DepthbenchCallback(Callback):
@@ -19,14 +25,15 @@ class DepthbenchCallback(Callback):
     >>> Trainer(callbacks=[callback]).fit(module, loader)
 
     metrics: column of the history (see `Watch.log`) -> the name under which the module logs it. Errors are in
-    percent. options: those of `depthbench.watch`.
+    percent. A line on stderr names those that the module has not logged by the end of the first validation
+    (`train_error`: of training). options: those of `depthbench.watch`.
 
     The loss is what `training_step` returns. A step is one update, even if it accumulates several batches.
-    Raises BadInput as `depthbench.watch` does."""
+    Raises BadInput for an unknown column, and as `depthbench.watch` does."""
 
     def __init__(self, path: str | Path, metrics: Mapping[str, str] | None = None, **options: Any):
         self.steps = Steps(path, **options)
-        self.metrics = dict(metrics or {})
+        self.metrics = Metrics(metrics)
         self._updates = 0
         self._losses: list[Tensor] = []  # of the batches of this step
         self._rate: float | None = None  # of this step; schedulers change that of the optimiser after it
@@ -64,22 +71,16 @@ class DepthbenchCallback(Callback):
         self._losses.clear()
         if self._rate is not None:
             values["lr"] = self._rate
-        self.steps.log(**values, **self._logged(trainer, {"train_error"}))
+        self.steps.log(**values, **self.metrics.values_of(trainer.callback_metrics, OF_BATCHES))
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not trainer.sanity_checking:
-            self.steps.log(**self._logged(trainer, self.metrics.keys() - {"train_error"}))
-
-    def _logged(self, trainer: Trainer, columns: Any) -> dict[str, Any]:
-        known = trainer.callback_metrics
-        return {
-            column: known[name]
-            for column, name in self.metrics.items()
-            if column in columns and name in known
-        }
+            self.steps.log(**self.metrics.values_of(trainer.callback_metrics, OF_VALIDATION))
+            self.steps.say(self.metrics.missing(OF_VALIDATION))
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         self.steps.fail(exception)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.steps.say(self.metrics.missing())
         self.steps.end()

@@ -1,11 +1,14 @@
 """A step that begins and ends in different callbacks. The callbacks for all packages use it."""
 
+import sys
+from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
+from depthbench.text import printable
 from depthbench.watching.watch import Watch, watch
 
 
@@ -38,6 +41,12 @@ class Steps:
         """Log values if a step was made."""
         if self.watch is not None and self.watch.steps_made and values:
             self.watch.log(**values)
+
+    def say(self, lines: Iterable[str]) -> None:
+        """Print lines on stderr, in the process that stores the run."""
+        for line in lines:
+            if self.watch is not None and self.watch.subject.writes:
+                print(printable(f"watch: {line}"), file=sys.stderr)
 
     def end(self) -> None:
         """Store the run as done."""

@@ -9,6 +9,7 @@ import torch.distributed as dist
 from torch import nn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from depthbench.adapters.metrics import Metrics
 from depthbench.adapters.steps import Steps
 
 LOGGED = {"loss": "loss", "learning_rate": "lr", "epoch": "epoch"}
@@ -25,14 +26,14 @@ class DepthbenchCallback(TrainerCallback):
     The `with` block stores the run as failed if training raises. A Trainer does not notify its callbacks.
 
     metrics: column of the history (see `Watch.log`) -> name of an evaluation metric. Errors are in percent.
-    options: those of `depthbench.watch`.
+    A line on stderr names those that the first evaluation lacks. options: those of `depthbench.watch`.
 
-    Loss and learning rate are those that the Trainer logs every `logging_steps` updates. Raises BadInput as
-    `depthbench.watch` does."""
+    Loss and learning rate are those that the Trainer logs every `logging_steps` updates. Raises BadInput for
+    an unknown column, and as `depthbench.watch` does."""
 
     def __init__(self, path: str | Path, metrics: Mapping[str, str] | None = None, **options: Any):
         self.steps = Steps(path, **options)
-        self.metrics = dict(metrics or {})
+        self.metrics = Metrics(metrics)
 
     def __enter__(self) -> Self:
         return self
@@ -86,9 +87,11 @@ class DepthbenchCallback(TrainerCallback):
         metrics: Mapping[str, float],
         **others: Any,
     ) -> None:
-        self.steps.log(**{column: metrics[name] for column, name in self.metrics.items() if name in metrics})
+        self.steps.log(**self.metrics.values_of(metrics))
+        self.steps.say(self.metrics.missing())
 
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **others: Any
     ) -> None:
+        self.steps.say(self.metrics.missing())
         self.steps.end()

@@ -121,7 +121,7 @@ class StepHooks:
             if not in_backward_pass():
                 self._uses.calls[index] += 1
             if output.requires_grad:  # false for a frozen layer
-                output.register_hook(self._gradient_hook(index))
+                _register_hook(module, output, self._gradient_hook(index))
 
         return follow
 
@@ -236,6 +236,19 @@ class StepHooks:
             self._uses.measure(found.index, self._responses, self._gather(output.detach()), found.use)
 
         return measure
+
+
+def _register_hook(layer: nn.Module, output: Tensor, hook: Callable[[Tensor], None]) -> None:
+    """Call `hook` with the gradient of an output of a layer, also if the output is then changed in place.
+
+    A linear map of more than two dimensions returns a view. An operation in place replaces the history of a
+    view, and with it its hooks, but not that of the tensor that it views."""
+    base = output._base if isinstance(layer, nn.Linear) else None
+    if base is None or base.grad_fn is None or base.numel() != output.numel():
+        output.register_hook(hook)
+    else:
+        shape = output.shape
+        base.register_hook(lambda gradient: hook(gradient.reshape(shape)))
 
 
 def first_tensor(output: Any) -> Tensor | None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from depthbench.analysis import FINISHED
 from depthbench.analysis.answers import AT_CHANCE, Answer
 from depthbench.analysis.chance import NEAR
 from depthbench.analysis.frontier import count_open
@@ -130,7 +131,9 @@ def of_comparison(compared: Comparison) -> Opening:
         compared.differences, baseline, compared.other_images, compared.unknown_images
     )
     if not lines:
-        lines = ["No difference can be tested: no finished runs share network, depth and seed."]
+        lines = [
+            "No difference can be tested: no finished runs with a known error share network, depth and seed."
+        ]
     return Opening(
         question=f"How do the errors of {' and '.join(others)} differ from those of {baseline}?",
         points=lines,
@@ -222,9 +225,25 @@ def summary_sentences(answers: Sequence[Answer], runs: pd.DataFrame) -> list[str
     """Summarise the answers of a study in one sentence on its networks and one on its pairs of twins."""
     networks = [found for found in answers if not found.residual]
     if not networks:
-        return ["No verdict is possible: it needs two depths with finished runs of the same seed."]
+        return [_no_verdict(runs)]
     twins = [found for found in answers if found.residual and found.verdict != AT_CHANCE]
     return [f"{_after(runs)}, {_of_networks(networks)}", *([_of_twins(twins)] if twins else [])]
+
+
+def _no_verdict(runs: pd.DataFrame) -> str:
+    """Say what a study lacks for a verdict. Finished runs without errors come from `depthbench.watch`."""
+    finished = runs[runs["status"].isin(FINISHED)]
+    if finished.empty or finished["train_error_eval"].notna().any():
+        return "No verdict is possible: it needs two depths with finished runs of the same seed."
+    if (finished["status"] == "diverged").all():
+        return (
+            "No verdict is possible: all finished runs diverged, and their chance error is unknown. Pass "
+            "`classes=` to `depthbench.watch`."
+        )
+    return (
+        "No verdict is possible: no finished run has a train error. Log `train_error_eval=` or "
+        "`train_error=` in percent."
+    )
 
 
 def _after(runs: pd.DataFrame) -> str:

@@ -74,7 +74,8 @@ def write_page(path: Path, out: Path, style: str = "page") -> Path:
     evidence = Evidence.load(path)
     runs = evidence.runs
     if runs.empty or not (len(evidence.history) or runs["status"].isin(FINISHED).any()):
-        raise BadInput(f"{shown(path)}: no run has any data yet; run the study first")
+        first = "make a step in the loop" if "watched" in evidence.study else "run the study first"
+        raise BadInput(f"{shown(path)}: no run has any data yet; {first}")
     evidence.prepare()
     add_installed()  # packages can have figures and tables
     figures = FIGURES | figures_of_probes(evidence)

@@ -14,8 +14,10 @@ from pydantic import BaseModel, ValidationError
 from depthbench.errors import BadInput, any_of, nearest
 from depthbench.files import NotToml, parse_toml, read_toml
 from depthbench.networks import NETWORKS
+from depthbench.networks.family import Family
 from depthbench.parameters import Parameter
 from depthbench.paths import URL, expand, locate
+from depthbench.plugins.lists import describe
 from depthbench.plugins.loading import Plugin, load_plugins
 from depthbench.schema import Section, each_once, explain
 from depthbench.store.mirror import shown
@@ -56,6 +58,7 @@ def read_study(
     `check_consent` is called with the study file and the full path of a plug-in. It raises BadInput if the
     file may not execute that plug-in. The plug-ins of `overrides` need no consent. searched: networks of a
     search, each at its shallowest depth. They replace the grids."""
+    _check_networks()
     values: dict[str, Any] = {}
     plugins: list[str] = []
     source = "study"
@@ -420,6 +423,18 @@ def own_options(*, imports: bool = False) -> dict[str, dict[str, Parameter]]:
         for name, parameter in family.own.known.items() if family.source else ():
             found.setdefault(name, {})[network] = parameter
     return found
+
+
+def _check_networks() -> None:
+    """Raise BadInput if a notebook or script has put something else than a description into NETWORKS."""
+    entries: Mapping[str, Any] = NETWORKS
+    for name, entry in entries.items():
+        if not isinstance(entry, Family):
+            raise BadInput(
+                f"NETWORKS[{name!r}] is {describe(entry)}, which the processes that train cannot import; put "
+                f"it into a Python file with NETWORKS = {{{name!r}: ...}}, and add "
+                'plugins=["my_file.py"] to load_study'
+            )
 
 
 def parse_setting(setting: str) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Measure a user's training loop and store it as a run: `depthbench.watch`."""
 
 import contextlib
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -156,8 +157,8 @@ def layers_of(network: nn.Module) -> list[Layer]:
 class Watch:
     """A run in a user's training loop. `watch` makes it.
 
-    If an exception leaves its `with` block, the run is stored as failed, with the reason, or as interrupted
-    if a user stopped it."""
+    If an exception leaves its `with` block or its last step, the run is stored as failed, with the reason, or
+    as interrupted if a user stopped it."""
 
     def __init__(
         self,
@@ -183,6 +184,8 @@ class Watch:
         self._log = Log(self._records, device, log_every)
         self._fetch_seconds = 0.0 if device.type == "cpu" else FETCH_SECONDS
         self._is_open, self._is_in_step = True, False
+        self._raised: BaseException | None = None  # by the last step
+        self._outer = sys.exception()  # handled around this loop, e.g. where it is a second attempt
         self._saved, self._save_seconds = time.perf_counter(), 0.0
         initial_weights = hash_weights(subject.network)  # all processes must call this
         facts = {
@@ -255,11 +258,13 @@ class Watch:
                 if self._recorder.result is not None:
                     self._add_probed(index)
         except BaseException as error:
+            self._raised = error
             if self._is_open:
                 self._stored.save(_status_after(error), self.steps_made, error)
             raise
         finally:
             self._is_in_step = False
+        self._raised = None  # the loop went on after an exception that it caught
         self.steps_made += 1
         if self.steps_made - 1 == self.run.steps:
             self._stored.say(
@@ -289,7 +294,8 @@ class Watch:
         Names: loss, train_error (of the batches), train_error_eval, test_error and val_error (in evaluation
         mode), lr and epoch. Errors are in percent. A row of the history has the mean loss and train error
         since the row before, and the last value of the others. Tensors stay on their device until rows are
-        fetched.
+        fetched. If several processes train together, the history has what the first process logs, e.g. the
+        loss of its part of the batch. Average a value over the processes before you log it, if you need that.
 
         Raises BadInput for an unknown name, for an error outside 0 to 100, before the first step, and after
         `close`. The value of a tensor on a GPU is checked when its row is fetched: `step` or `close` raises
@@ -311,9 +317,16 @@ class Watch:
     def close(self) -> None:
         """Store the run as done, or as diverged if a loss was infinite or not a number.
 
-        Without any step, it is stored as interrupted. Does nothing if called again. Raises OSError if the
-        results cannot be written, and BadInput for an impossible value (see `log`)."""
+        Without any step, it is stored as interrupted. If the last step raised, or `close` is called while an
+        exception is handled (in `finally` or `except`), it is stored as failed with that reason, or as
+        interrupted if a user stopped it. Does nothing if called again. Raises OSError if the results cannot
+        be written, and BadInput for an impossible value (see `log`)."""
         if not self._is_open:
+            return
+        handled = sys.exception()
+        error = self._raised if handled in (None, self._outer) else handled
+        if error is not None:
+            self._end(_status_after(error), error)
             return
         try:
             self._fetch(ends=True)

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import depthbench
+from depthbench.errors import BadInput
 from depthbench.probes import PROBES
 from depthbench.store.results import load_results
 
@@ -47,7 +48,10 @@ def train_by_hand(path, accumulated=1, clip=None):
     return load_results(path)
 
 
-def fit(path, error=None, decay=1.0, log_every=None, **options):
+METRICS = {"train_error": "err", "val_error": "val_err"}
+
+
+def fit(path, error=None, decay=1.0, log_every=None, metrics=METRICS, **options):
     from lightning.pytorch import LightningModule, Trainer
     from torch.utils.data import DataLoader
 
@@ -74,7 +78,6 @@ def fit(path, error=None, decay=1.0, log_every=None, **options):
             scheduler = torch.optim.lr_scheduler.ExponentialLR(optimizer, decay)
             return [optimizer], [{"scheduler": scheduler, "interval": "step"}]
 
-    metrics = {"train_error": "err", "val_error": "val_err"}
     callback = DepthbenchCallback(path, metrics, log_every=log_every, **OPTIONS)
     silent = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
     trainer = Trainer(
@@ -121,6 +124,19 @@ def test_the_history_has_the_loss_of_each_update(tmp_path):
 def test_the_history_has_the_rate_of_each_update(tmp_path, accumulated, rates):
     results = fit(tmp_path / "fit", decay=0.5, log_every=1, accumulate_grad_batches=accumulated)
     assert results.history["lr"].dropna().tolist() == pytest.approx(rates)
+
+
+def test_metrics_that_the_module_does_not_log_are_named_once(tmp_path, capsys):
+    fit(tmp_path / "fit", metrics={"train_error": "er", "val_error": "val_er"})
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("watch:")]
+    assert lines == [
+        f"watch: metrics={{{column!r}: {name!r}}}: no {name!r} has been logged so far; "
+        "logged: 'err', 'val_err'"
+        for column, name in (("val_error", "val_er"), ("train_error", "er"))
+    ]
+    with pytest.raises(BadInput, match=r"did you mean 'val_error'\?"):
+        fit(tmp_path / "other", metrics={"val_err": "val_err"})
+    assert not (tmp_path / "other").exists()
 
 
 def test_a_fit_that_raises_fails_with_its_reason(tmp_path):

@@ -51,7 +51,7 @@ def train_by_hand(path, accumulated):
     return load_results(path)
 
 
-def train(path, accumulated=1, error=None, schedule="constant"):
+def train(path, accumulated=1, error=None, schedule="constant", metric="eval_err"):
     from torch.utils.data import SequentialSampler
     from transformers import Trainer, TrainingArguments
 
@@ -82,7 +82,7 @@ def train(path, accumulated=1, error=None, schedule="constant"):
         disable_tqdm=True,
         use_cpu=True,
     )
-    callback = DepthbenchCallback(path / "results", {"val_error": "eval_err"}, **OPTIONS)
+    callback = DepthbenchCallback(path / "results", {"val_error": metric}, **OPTIONS)
     trainer = InOrder(
         Model(),
         arguments,
@@ -112,6 +112,13 @@ def test_a_run_has_the_values_of_a_loop_by_hand(tmp_path, accumulated):
 def test_the_history_has_the_rate_of_each_update(tmp_path):
     history = train(tmp_path, schedule="linear").history
     assert history["lr"].dropna().tolist() == pytest.approx([0.025])  # the rate of the last update, not 0
+
+
+def test_metrics_that_the_evaluation_lacks_are_named_once(tmp_path, capsys):
+    train(tmp_path, metric="err")
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("watch:")]
+    assert line.startswith("watch: metrics={'val_error': 'err'}: no 'err' has been logged so far; logged: ")
+    assert "'eval_err', 'eval_loss'" in line
 
 
 def test_a_run_that_raises_fails_with_its_reason(tmp_path):

@@ -1,10 +1,14 @@
+import math
 import re
 import subprocess
 import sys
 from html.parser import HTMLParser
 
 import pytest
+import torch
+from torch import nn
 
+import depthbench
 from depthbench.errors import BadInput
 from depthbench.registry import Entry
 from depthbench.report import FIGURES, write_report
@@ -220,7 +224,29 @@ def test_a_study_that_only_began_has_a_report(tmp_path, figures):
     html = write_report(path).read_text()
     assert "2 runs: 1 interrupted, 1 not started" in html
     assert "No verdict is possible: it needs two depths with finished runs of the same seed." in html
-    assert "Nothing to show: this needs a finished run and a network that trains better than chance." in html
+    needs = "a finished run with a train or test error, and a network that trains better than chance"
+    assert f"Nothing to show: this needs {needs}." in html
+
+
+@pytest.mark.parametrize(
+    ("logged", "says"),
+    [
+        ({"loss": 1.0}, "no finished run has a train error. Log <code>train_error_eval=</code>"),
+        ({"loss": 1.0, "val_error": 50.0}, "no finished run has a train error"),
+        ({"loss": math.nan}, "their chance error is unknown. Pass <code>classes=</code>"),
+    ],
+)
+def test_watched_runs_without_errors_have_a_page_that_says_so(tmp_path, figures, logged, says):
+    figures("degradation", "curves", "choice")
+    for depth in (1, 2):
+        network = nn.Sequential(*(nn.Linear(2, 2) for _ in range(depth)))
+        with depthbench.watch(network, tmp_path / "mine", name="net") as watch:
+            with watch.step():
+                network(torch.ones(1, 2)).sum().backward()
+            watch.log(**logged)
+    html = write_report(tmp_path / "mine").read_text()
+    assert f"No verdict is possible: {'all finished runs diverged, and ' * ('chance' in says)}{says}" in html
+    assert "Nothing to show: this needs a finished run with a train or test error" in html
 
 
 def test_a_search_shows_the_frontier_first(tmp_path, figures):

@@ -4,6 +4,8 @@ from hypothesis import settings as few
 from hypothesis import strategies as st
 
 from depthbench.errors import BadInput
+from depthbench.networks import NETWORKS
+from depthbench.registry import Entry
 from depthbench.study.file import load_study, merge, parse_setting, read_study
 from depthbench.study.model import FORMAT
 
@@ -303,3 +305,15 @@ def test_a_study_that_cannot_be_extended(tmp_path, text, message):
     with pytest.raises(BadInput, match=message) as error:
         load_study(tmp_path / "c.toml")
     assert "\n" not in str(error.value)
+
+
+class Mine:
+    """A network that a script defines."""
+
+
+@pytest.mark.parametrize(("value", "described"), [(Mine, ""), (Entry(Mine), "an entry for ")])
+def test_a_network_that_a_script_puts_into_the_list_is_refused_in_one_line(monkeypatch, value, described):
+    monkeypatch.setitem(NETWORKS, "mine", value)
+    message = rf"^NETWORKS\['mine'\] is {described}the class Mine, .* add plugins=\[.*\] to load_study$"
+    with pytest.raises(BadInput, match=message):
+        load_study("quick")

@@ -120,6 +120,21 @@ def test_layers_used_twice_with_operations_in_place(net, batches, watching):
     assert gaps == {}
 
 
+@pytest.mark.parametrize("bias", [True, False])
+def test_linear_maps_of_sequences_followed_by_an_operation_in_place(batches, watching, bias):
+    net = nn.Sequential(nn.Linear(5, 5, bias=bias), nn.ReLU(inplace=True), nn.Linear(5, 3, bias=bias))
+    x = batches[0][0].reshape(2, 3, 5)
+    z = net[0](x)
+    z.retain_grad()
+    net[2](F.relu(z)).square().mean().backward()
+    watch = watching(net, probes=["grad_norm_preact", "response_std"])
+    with watch.step():
+        net(x).square().mean().backward()
+    table, gaps = measured(watch)
+    assert table.loc[(0, "0"), "grad_norm_preact"] == pytest.approx(z.grad.norm().item())
+    assert gaps == {}
+
+
 def test_gradients_that_are_accumulated(net, batches, watching):
     expected = by_hand(net, batches, 1 / 4)
     optimizer = torch.optim.SGD(net.parameters(), 0.1)

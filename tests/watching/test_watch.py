@@ -4,7 +4,7 @@ import json
 import math
 import os
 import signal
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from copy import deepcopy
 
 import pandas as pd
@@ -187,7 +187,49 @@ def test_an_exception_fails_the_run_with_its_reason(path, as_context):
     assert "in loop" in (StudyStore(path).run(record.run_id).path / "error.txt").read_text()
     assert not any(module._forward_hooks for module in network.modules())
     watch.close()
-    assert record_of(path).status == ("failed" if as_context else "done")
+    assert record_of(path, "failed").reason == "RuntimeError: out of luck"
+
+
+def fails_in_a_step(watch, network, error):
+    make_steps(watch, network, 2)
+    with watch.step():
+        raise error
+
+
+def fails_between_steps(watch, network, error):
+    make_steps(watch, network, 2)
+    raise error
+
+
+@pytest.mark.parametrize("loop", [fails_in_a_step, fails_between_steps])
+@pytest.mark.parametrize(
+    ("error", "status"), [(RuntimeError("out of luck"), "failed"), (KeyboardInterrupt(), "interrupted")]
+)
+def test_a_loop_that_closes_in_finally_has_the_status_of_its_exception(path, loop, error, status):
+    network = build()
+    watch = depthbench.watch(network, path, name="my-net")
+    with pytest.raises(type(error)), closing(watch):  # closes in `finally`
+        loop(watch, network, error)
+    assert type(error).__name__ in record_of(path, status).reason
+    with pytest.raises(BadInput, match=r"after close"), watch.step():
+        pass
+
+
+@pytest.mark.parametrize("as_context", [False, True])
+def test_a_loop_that_goes_on_after_an_exception_is_done(path, as_context):
+    network = build()
+    try:
+        raise OSError  # this loop is a second attempt
+    except OSError:
+        watch = depthbench.watch(network, path, name="my-net")
+        with watch if as_context else nullcontext():
+            with pytest.raises(ValueError, match="bad batch"):
+                fails_in_a_step(watch, network, ValueError("bad batch"))
+            make_steps(watch, network, 2)
+            if not as_context:
+                watch.close()
+    record = record_of(path, "done")
+    assert (record.step, record.reason) == (4, None)
 
 
 def test_a_user_who_stops_the_loop_interrupts_the_run(path):

@@ -175,7 +175,8 @@ def _log_axis(axes: Axes, which: str, values: pd.Series, errors: pd.Series | Non
     low, high = (above.min(), above.max()) if len(above) else (1.0, 1.0)
     if errors is not None:
         high = max(high, (values + errors).max())
-        low = max((above - errors).min(), low / 2) if errors.notna().any() else low
+        lowest = (above - errors).min()  # NaN if no value above 0 has a standard error
+        low = max(lowest, low / 2) if np.isfinite(lowest) else low
     middle, spread = np.sqrt(low * high), max(high / low, LEAST_RANGE)
     reach = spread ** (0.5 + MARGIN)
     bottom, top = middle / reach, middle * reach

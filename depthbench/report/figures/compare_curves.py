@@ -122,5 +122,5 @@ FIGURE = ReportFigure(
         "own. Where lines coincide, the studies train alike. All panels share one scale. "
         "Values from the first fifth of training may lie outside it."
     ),
-    needs="a run with at least one evaluation",
+    needs="a run with a test error during training",
 )

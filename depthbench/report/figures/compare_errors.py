@@ -3,7 +3,6 @@
 import pandas as pd
 from matplotlib.figure import Figure
 
-from depthbench.analysis import FINISHED
 from depthbench.analysis.summary import ERRORS
 from depthbench.report.entries import ReportFigure
 from depthbench.report.evidence import Comparison
@@ -16,6 +15,7 @@ from depthbench.report.figures.degradation import (
     draw_mean,
     draw_seeds,
     error_axis,
+    has_errors,
     statistics,
 )
 from depthbench.report.style import layout, legends, palette, text
@@ -24,7 +24,7 @@ from depthbench.report.style import layout, legends, palette, text
 def draw(compared: Comparison) -> Figure | None:
     """Draw the final train and test error (percent) of each study: every seed and the mean."""
     runs = compared.joined.runs
-    if not runs["status"].isin(FINISHED).any():
+    if not has_errors(runs):
         return None
     summaries, networks = compared.summaries, layout.networks_of(runs)
     all_studies = pd.concat(summaries.values())
@@ -97,5 +97,5 @@ FIGURE = ReportFigure(
         "means. From 5 seeds on, a bar is the 95 % interval of the mean. Where lines coincide, the studies "
         "have the same errors."
     ),
-    needs="a finished run",
+    needs="a finished run with a train or test error",
 )

@@ -154,5 +154,5 @@ FIGURE = ReportFigure(
         "shallower one, it trains worse. All panels share one scale. Values from the first fifth of training "
         "may lie outside it."
     ),
-    needs="a run with at least one evaluation",
+    needs="a run with a test error during training",
 )

@@ -42,7 +42,7 @@ def draw(evidence: Evidence) -> Figure | None:
 
     Many networks get a panel each, and many networks with one depth each get a row each."""
     runs, summary = evidence.runs, evidence.summary
-    if not (evidence.is_trained and runs["status"].isin(FINISHED).any()):
+    if not (evidence.is_trained and has_errors(runs)):
         return None
     networks = layout.networks_of(runs)
     counts = summary.loc[summary["n"] > 0, "n"]
@@ -66,6 +66,12 @@ def draw(evidence: Evidence) -> Figure | None:
     error_axis(panels[0, 0], summary)
     legends.legend_below(figure, legends.network_handles(looks) + legends.status_handles(runs, ENDINGS), 3)
     return figure
+
+
+def has_errors(runs: pd.DataFrame) -> bool:
+    """Return whether a finished run has one of the errors in PANELS. A watched loop may log none of them."""
+    finished = runs.loc[runs["status"].isin(FINISHED), [*PANELS]]
+    return bool(np.isfinite(finished.to_numpy(float)).any())
 
 
 def panels_of(evidence: Evidence) -> dict[str, str]:
@@ -225,9 +231,9 @@ def _label_depths(axes: Axes, depths: list[int]) -> list[int]:
 
 
 def error_axis(axes: Axes, summary: pd.DataFrame) -> None:
-    """Scale from 0 to the highest seed or interval."""
-    ends = summary[[f"{column}_{key}" for column in PANELS for key in ("high", "max")]]
-    top = 1.06 * np.clip(ends.max().max(), 1, 100)
+    """Scale from 0 to the highest seed or interval, or to 100 % if there is none."""
+    ends = summary[[f"{column}_{key}" for column in PANELS for key in ("high", "max")]].to_numpy(float)
+    top = 1.06 * np.clip(np.max(ends, where=np.isfinite(ends), initial=0) or 100, 1, 100)
     axes.set_ylim(-0.02 * top, top)  # show all of a point at 0
 
 
@@ -241,5 +247,5 @@ FIGURE = ReportFigure(
         "From 5 seeds on, a bar is the 95 % interval of the mean. A train error that rises with depth is "
         "degradation. Overfitting would raise only the test error."
     ),
-    needs="a finished run and a network that trains better than chance",
+    needs="a finished run with a train or test error, and a network that trains better than chance",
 )

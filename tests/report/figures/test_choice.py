@@ -84,6 +84,13 @@ def test_an_error_of_zero_is_at_the_lower_edge(validated):
     assert "An error of 0 % is drawn at the lower edge" in note(figure)
 
 
+@pytest.mark.parametrize("shallow", [0.0, 5.0])
+def test_errors_of_zero_alone_or_beside_one_without_a_standard_error_are_drawn(validated, shallow):
+    runs = validated.runs[(validated.runs["depth"] > 8) | (validated.runs["seed"] == 0)]
+    runs = runs.assign(val_error=shallow * (runs["depth"] == 8))
+    assert "An error of 0 % is drawn" in note(draw("choice", validated._replace(runs=runs)))
+
+
 def test_of_many_points_only_the_best_are_labelled(validated):
     parts = [
         frame.assign(network=frame["network"] + name, run_id=frame["run_id"] + name)

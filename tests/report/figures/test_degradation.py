@@ -68,3 +68,13 @@ def test_a_tick_whose_label_would_cover_that_of_the_depth_before_has_none(tmp_pa
     assert axes.get_xticks(minor=True).tolist() == [116, 122]
     figure.draw_without_rendering()
     assert [label.get_text() for label in axes.get_xticklabels(minor=True)] == ["", ""]
+
+
+@pytest.mark.parametrize("known", [(), ("train_error_eval",), ("test_error",)])
+def test_errors_that_no_run_has_leave_their_panel_or_the_figure_empty(results, known):
+    missing = {error: None for error in ("train_error_eval", "test_error") if error not in known}
+    figure = draw("degradation", results._replace(runs=results.runs.assign(**missing)))
+    assert (figure is not None) == bool(known)
+    if figure is not None:
+        low, high = figure.axes[0].get_ylim()
+        assert low < 0 < high < 107
