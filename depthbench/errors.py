@@ -27,6 +27,12 @@ class BadInput(ValueError):
         super().__init__(single_line(message))
 
 
+class BadNetwork(BadInput):
+    """A network that cannot be trained. The message says what is wrong with "it".
+
+    Code that knows the name of the network puts that first."""
+
+
 class RunsFailed(BadInput):
     """Runs failed, so a study or a search has no complete result. Everything else is stored.
 

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from depthbench.errors import BadInput, one_line
+from depthbench.errors import BadInput, BadNetwork, one_line
 from depthbench.networks.cost import count_multiply_adds
 from depthbench.networks.family import DepthRule, Family
 from depthbench.networks.layers import depth_of, weighted_layers
@@ -80,6 +80,8 @@ def naming(subject: Subject, depth: int) -> Iterator[None]:
     """Raise BadInput, which names the network, if its code raises an exception in this context."""
     try:
         yield
+    except BadNetwork as error:
+        raise subject.problem(depth, str(error)) from None
     except (BadInput, RecursionError):
         raise
     except (Exception, SystemExit) as error:
