@@ -3,6 +3,7 @@
 import difflib
 import errno
 import os
+import traceback
 from collections.abc import Iterable, Mapping
 
 from depthbench.text import readable, single_line
@@ -17,6 +18,10 @@ WHAT_TO_DO = {
 """What a user can do about an error of the operating system, by its number."""
 
 
+PLUGIN_PREFIX = "depthbench_plugin_"
+"""Of the names of the modules of plug-ins (plugins/neighbours.py)."""
+
+
 class BadInput(ValueError):
     """Input that cannot be used. The message names the input and what is allowed instead.
 
@@ -25,6 +30,12 @@ class BadInput(ValueError):
 
     def __init__(self, message: str):
         super().__init__(single_line(message))
+
+
+class BadNetwork(BadInput):
+    """A network that cannot be trained. The message says what is wrong with "it".
+
+    Code that knows the name of the network puts that first."""
 
 
 class RunsFailed(BadInput):
@@ -51,10 +62,26 @@ class StudyStopped(Exception):
 def one_line(error: BaseException) -> str:
     """Return the message of `error` in one line, with the name of its class unless it is a BadInput.
 
-    Bytes in it that are not UTF-8, as in a file name, are replaced by U+FFFD."""
+    If code of a plug-in raised it, the file and the line are added. Bytes that are not UTF-8, as in a file
+    name, are replaced by U+FFFD."""
     line = " ".join(readable(str(error)).split())
+    if isinstance(error, BadInput):
+        return line
+    place = _place_in_plugin(error)
     name = type(error).__name__
-    return line if isinstance(error, BadInput) else f"{name}: {line}" if line else name
+    return f"{name}: {line}{place}" if line else f"{name}{place}"
+
+
+def _place_in_plugin(error: BaseException) -> str:
+    """Return the innermost line of a plug-in that led to an error, e.g. " (my_block.py, line 12)".
+
+    It is empty for errors of other code. A SyntaxError has its place in its message."""
+    if isinstance(error, SyntaxError):
+        return ""
+    for frame, line in reversed(list(traceback.walk_tb(error.__traceback__))):
+        if str(frame.f_globals.get("__name__")).startswith(PLUGIN_PREFIX):
+            return f" ({readable(os.path.basename(frame.f_code.co_filename))}, line {line})"
+    return ""
 
 
 def of_system(error: OSError) -> str:

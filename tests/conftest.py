@@ -23,10 +23,10 @@ from typer.testing import CliRunner
 from depthbench.cli.app import app
 from depthbench.data.images import with_validation
 from depthbench.data.load import load_images
+from depthbench.errors import PLUGIN_PREFIX
 from depthbench.plugins import installed, loading, neighbours
 from depthbench.plugins.lists import LISTS
 from depthbench.plugins.loading import load_plugin
-from depthbench.plugins.neighbours import PREFIX
 from depthbench.store.run_store import RunStore
 from depthbench.study.file import load_study
 from depthbench.training.loop import finish, train
@@ -153,7 +153,7 @@ def plugins_forgotten():
         loading._loaded.clear()
         loading._loaded.update(loaded)
         for name in set(sys.modules) - modules:
-            if name.startswith(PREFIX):
+            if name.startswith(PLUGIN_PREFIX):
                 del sys.modules[name]
                 neighbours._digests.pop(name, None)
 

@@ -3,6 +3,7 @@
 Exit codes: 0 all runs are done, 1 a run failed or diverged unexpectedly, 2 bad input, 130 interrupted."""
 
 import contextlib
+import difflib
 import io
 import re
 import sys
@@ -93,14 +94,22 @@ def _flag_of_setting(error: UsageError) -> str | None:
     takes_settings = error.ctx is not None and any("--set" in p.opts for p in error.ctx.command.params)
     if not (takes_settings and type(error).__name__ == "NoSuchOption"):
         return None
-    from depthbench.study.keys import settings_named
+    from depthbench.study.keys import describe_keys, settings_named
 
-    found = settings_named(flag)
+    found, is_setting = settings_named(flag), True
     if not found:
-        return None
+        known = [name for p in error.ctx.command.params for name in p.opts] if error.ctx else []
+        settings = [f"--{key.name.rpartition('.')[2].replace('_', '-')}" for key in describe_keys()]
+        (nearest, *_) = difflib.get_close_matches(flag, [*known, *settings], n=1) or [""]
+        if not nearest or nearest in known:
+            return None
+        found, is_setting = settings_named(nearest), False
     _, _, value = _with_value(re.match("(.*)", flag)).partition(" ")  # type: ignore[arg-type]
     shown = shell(value) if value and not value.startswith("--") else "VALUE"
-    return f"{flag} is a setting, not a flag: use {any_of([f'--set {key}={shown}' for key in found])}"
+    uses = any_of([f"--set {key}={shown}" for key in found])
+    if is_setting:
+        return f"{flag} is a setting, not a flag: use {uses}"
+    return f"no such flag {flag}; did you mean {uses}?"
 
 
 def _usage_problem(error: UsageError) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from itertools import count, product, takewhile
 
 from depthbench.data.images import Images
-from depthbench.errors import BadInput, one_line
+from depthbench.errors import BadInput, BadNetwork, one_line
 from depthbench.execution.cost.images import ImageFootprint
 from depthbench.execution.cost.run_memory import Cell, count_run
 from depthbench.execution.plugin_checks import check_plugins
@@ -130,6 +130,8 @@ def _counting(run: Run, footprint: ImageFootprint) -> Callable[[int], int]:
     def cost_of(depth: int) -> int:
         try:
             return count_run(run.model_copy(update={"depth": depth}), footprint).multiply_adds
+        except BadNetwork as error:
+            raise BadInput(f"network {run.network!r} at depth {depth}: {error}") from None
         except Exception as error:
             if look_up(NETWORKS, "network", run.family).is_ours:
                 raise

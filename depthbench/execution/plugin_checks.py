@@ -2,7 +2,8 @@
 
 Without them, nothing here imports torch."""
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -40,7 +41,13 @@ def check_plugins(study: Study, images: Images) -> list[str]:
         notes += _notes_on_optimizer(study, name)
         if family.is_ours:
             continue
-        from depthbench.networks.check import Subject, check_depths, check_network, notes_on_seeds
+        from depthbench.networks.check import (
+            Subject,
+            check_depths,
+            check_network,
+            depths_to_compare,
+            notes_on_seeds,
+        )
 
         options = study.options_of(name).model_dump(exclude_defaults=True)
         subject = Subject(family, name, images.shape, len(images.classes), options)
@@ -51,11 +58,12 @@ def check_plugins(study: Study, images: Images) -> list[str]:
         notes += _notes_on_defaults(study, name) if new else []
         for depth in new:
             notes += check_network(subject, depth)
-        if study.frontier is not None and len(depths) == 1:  # the search tries another depth next
-            deeper = family.depths.depth(family.depths.n(depths[0]) + 1)
-            depths = depths if deeper is None else [*depths, deeper]
-        if new and len(depths) > 1:
-            check_depths(subject, depths)
+        others: list[int] = []
+        if study.frontier is not None:  # the search tries other depths next
+            following = family.depths.depth(family.depths.n(depths[-1]) + 1)
+            others = [*depths_to_compare(family.depths, study.frontier.deepest), *filter(None, [following])]
+        if new and len(depths) + len(others) > 1:
+            check_depths(subject, depths, others)
         if new and len(seeds) > 1:
             notes += notes_on_seeds(subject, depths[0])
         _checked.update((*key, depth) for depth in new)
@@ -90,9 +98,14 @@ class CheckedNetwork:
 
     name: str
     depths: tuple[int, ...]
-    problem: str | None
-    """Why it cannot be trained, in one line. None if it can."""
+    problems: tuple[str, ...] = ()
+    """Why it cannot be trained, a line each. Empty if it can."""
     notes: tuple[str, ...] = ()
+
+    @property
+    def problem(self) -> str | None:
+        """The first problem, or None if there is none."""
+        return self.problems[0] if self.problems else None
 
 
 def check_plugin(
@@ -106,7 +119,7 @@ def check_plugin(
 
     networks: names in the file; default: all. depths: to build; default: the first two of each family. Raises
     BadInput for a file that cannot be loaded, and for unknown names."""
-    from depthbench.networks.check import Subject
+    from depthbench.networks.check import Subject, depths_to_compare
 
     load_plugin(file)
     plugin = loaded(expand(file).resolve())
@@ -120,7 +133,8 @@ def check_plugin(
     for name in names:
         family = look_up(NETWORKS, "network", name)
         subject = Subject(family, name, images.shape, len(images.classes))
-        checked.append(_check_all(subject, tuple(depths or _usual_depths(family))))
+        others = () if depths else depths_to_compare(family.depths)
+        checked.append(_check_all(subject, tuple(depths or _usual_depths(family)), others))
     return checked
 
 
@@ -130,20 +144,35 @@ def _usual_depths(family: Family) -> list[int]:
     return [depth for n in (1, 2) if (depth := family.depths.depth(n)) is not None]
 
 
-def _check_all(subject: "Subject", depths: tuple[int, ...]) -> CheckedNetwork:
-    from depthbench.networks.check import check_depths, check_network, notes_on_seeds
+def _check_all(subject: "Subject", depths: tuple[int, ...], others: Sequence[int]) -> CheckedNetwork:
+    """Check a network at some depths. others: depths that are built to compare them, if they exist."""
+    from depthbench.networks.check import check_depths, examine, notes_on_seeds
 
+    problems: dict[str, str] = {}  # by its text without the depth
     notes: list[str] = []
-    try:
-        for depth in depths:
+
+    @contextlib.contextmanager
+    def caught() -> Iterator[None]:
+        try:
+            yield
+        except BadInput as error:
+            add(error)
+        except (Exception, SystemExit) as error:  # the results of the other networks are still of use
+            add(f"network {subject.name!r}: {one_line(error)}")
+
+    def add(problem: object) -> None:
+        problems.setdefault(str(problem).partition(": ")[2], str(problem))
+
+    for depth in depths:
+        with caught():
             subject.family.depths.n(depth)
-            notes += check_network(subject, depth)
-        if len(depths) > 1:
-            check_depths(subject, list(depths))
+            found, noted = examine(subject, depth)
+            notes += noted
+            for problem in found:
+                add(problem)
+    if len(depths) + len(others) > 1:
+        with caught():  # a depth with a problem is compared if possible
+            check_depths(subject, () if problems else depths, (*depths, *others))
+    with caught():
         notes += notes_on_seeds(subject, depths[0])
-    except BadInput as error:
-        return CheckedNetwork(subject.name, depths, str(error), tuple(dict.fromkeys(notes)))
-    except (Exception, SystemExit) as error:  # the results of the other networks are still of use
-        problem = f"network {subject.name!r}: {one_line(error)}"
-        return CheckedNetwork(subject.name, depths, problem, tuple(dict.fromkeys(notes)))
-    return CheckedNetwork(subject.name, depths, None, tuple(dict.fromkeys(notes)))
+    return CheckedNetwork(subject.name, depths, tuple(problems.values()), tuple(dict.fromkeys(notes)))

@@ -3,23 +3,29 @@
 The built-in families pass these checks in their tests. A plug-in's network is checked before each study."""
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from itertools import pairwise
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from depthbench.errors import BadInput, one_line
+from depthbench.errors import BadInput, BadNetwork, one_line
 from depthbench.networks.cost import count_multiply_adds
-from depthbench.networks.family import DepthRule, Family
+from depthbench.networks.family import DepthList, DepthRule, Family
 from depthbench.networks.layers import depth_of, weighted_layers
 from depthbench.networks.lazy import initialise_lazily, is_lazy
 from depthbench.networks.outputs import describe_output, describe_place, describe_shape, logits_of
+from depthbench.text import listed
 
 BATCH = 4  # images; batch normalisation needs more than one
-OTHER_BATCHES = {"training mode": (2,), "evaluation mode": (2, 3)}
+COMPARED = (*range(1, 10), 16, 17)
+"""Positions of a family's depths (`DepthRule.n`) at which networks are compared: where a search begins. The
+last ones show a limit of the depth."""
+TRAINING, EVALUATION = "training mode", "evaluation mode"
+OTHER_BATCHES = {TRAINING: (2,), EVALUATION: (2, 3)}
 """Numbers of images in other batches. Costs are counted on two images in training mode. In an evaluation, the
 last batch has fewer images than the others."""
 
@@ -47,6 +53,8 @@ class Subject:
                 network = self.family(
                     depth=depth, in_channels=channels, num_classes=self.classes, **self.options
                 )
+            except BadNetwork as error:
+                raise self.problem(depth, str(error)) from None
             except BadInput:
                 raise
             except RecursionError:
@@ -80,6 +88,8 @@ def naming(subject: Subject, depth: int) -> Iterator[None]:
     """Raise BadInput, which names the network, if its code raises an exception in this context."""
     try:
         yield
+    except BadNetwork as error:
+        raise subject.problem(depth, str(error)) from None
     except (BadInput, RecursionError):
         raise
     except (Exception, SystemExit) as error:
@@ -89,39 +99,96 @@ def naming(subject: Subject, depth: int) -> Iterator[None]:
 def check_network(subject: Subject, depth: int) -> list[str]:
     """Check the network of a depth. Returns notes for the user.
 
-    Raises BadInput, which names the network, the layer and what to do, if the network cannot be trained."""
+    Raises BadInput, which names the network, the layer and what to do, if the network cannot be trained. If
+    it has several problems, this is the first."""
+    problems, notes = examine(subject, depth)
+    if problems:
+        raise problems[0]
+    return notes
+
+
+def examine(subject: Subject, depth: int) -> tuple[list[BadInput], list[str]]:
+    """Return the problems of the network of a depth, and notes for the user.
+
+    A problem ends the checks that depend on it. The others follow."""
     try:
-        with naming(subject, depth):
-            return _check(subject, depth)
+        return _examine(subject, depth)
     except RecursionError:
         deepest = _deepest_that_runs(subject, depth)
         advice = f"use a depth of at most {deepest}" if deepest else "call the layers in a loop"
-        raise subject.problem(depth, f"its modules are nested too deeply for Python; {advice}") from None
+        problem = f"its modules are nested too deeply for Python; {advice}"
+        return [subject.problem(depth, problem)], []
 
 
-def _check(subject: Subject, depth: int) -> list[str]:
-    network = subject.build(depth)
-    _check_parameters(network, lambda text: subject.problem(depth, text))
-    notes = []
+def _without_mode(problem: BadInput) -> str:
+    return str(problem).replace(TRAINING, EVALUATION)
+
+
+class _Problems(list[BadInput]):
+    """The problems of one network."""
+
+    def __init__(self, subject: Subject, depth: int):
+        super().__init__()
+        self.subject, self.depth = subject, depth
+
+    @contextlib.contextmanager
+    def caught(self) -> Iterator[None]:
+        """Add a problem that code in this context raises. One that both modes have is added once."""
+        try:
+            with naming(self.subject, self.depth):
+                yield
+        except BadInput as problem:
+            if _without_mode(problem) not in map(_without_mode, self):
+                self.append(problem)
+
+
+def _examine(subject: Subject, depth: int) -> tuple[list[BadInput], list[str]]:
+    problems = _Problems(subject, depth)
+    notes: list[str] = []
+    with problems.caught():
+        network = subject.build(depth)
+    if problems:
+        return problems, notes
+    with problems.caught():
+        _check_parameters(network, lambda text: subject.problem(depth, text))
+    is_trainable = not problems
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         x = torch.rand(BATCH, *subject.shape).contiguous(memory_format=torch.channels_last)
         y = torch.arange(BATCH) % subject.classes
-        output = _forward(subject, depth, network.train(), x)
-        logits = _checked_logits(subject, depth, output, "training mode")
-        _check_gradients(subject, depth, network, loss=F.cross_entropy(logits.float(), y))
-        _check_other_batches(subject, depth, network, x)
-        with torch.no_grad():
-            evaluated = _forward(subject, depth, network.eval(), x)
-        _checked_logits(subject, depth, evaluated, "evaluation mode")
-        _check_other_batches(subject, depth, network, x)
-    if not isinstance(output, Tensor):
-        kind = describe_output(output)
-        notes.append(f"{subject.name} returns {kind}; the loss is that of {describe_place(output)}")
-    if not (logits.isfinite().all() and logits_of(evaluated).isfinite().all()):
+        ran, outputs, logits = [], {}, []
+        for mode in (TRAINING, EVALUATION):
+            with problems.caught(), torch.set_grad_enabled(mode == TRAINING):
+                network.train(mode == TRAINING)  # its result is not used, because a network may return none
+                only = " only" if mode == EVALUATION and TRAINING in ran else ""
+                output = _forward(subject, depth, network, x, mode=mode + only)
+                ran.append(mode)
+                logits.append(_checked_logits(subject, depth, output, mode))
+                outputs[mode] = output
+                if mode == TRAINING and is_trainable:
+                    loss = F.cross_entropy(logits[-1].float(), y)
+                    with problems.caught():
+                        _check_gradients(subject, depth, network, loss=loss)
+                _check_other_batches(subject, depth, network, x, mode=mode)
+    notes += _notes_on_outputs(subject, outputs)
+    if not all(each.isfinite().all() for each in logits):
         notes.append(f"{subject.name} of depth {depth}: its logits are not finite at initialisation")
-    notes += _notes_on_layers(subject, depth, network)
-    return notes
+    with problems.caught():
+        notes += _notes_on_layers(subject, depth, network)
+    return problems, notes
+
+
+def _notes_on_outputs(subject: Subject, outputs: Mapping[str, Any]) -> list[str]:
+    """Return notes on the part of an output that is used: one if it is the same in both modes."""
+    used = {
+        mode: f"{subject.name} returns {describe_output(output)}; its logits are {describe_place(output)}, "
+        "and its other parts are ignored"
+        for mode, output in outputs.items()
+        if not isinstance(output, Tensor)
+    }
+    if len(set(used.values())) == 1 and len(used) == len(outputs):
+        return [next(iter(used.values()))]
+    return [f"in {mode}, {text}" for mode, text in used.items()]
 
 
 def _check_parameters(network: nn.Module, problem: Callable[[str], BadInput]) -> None:
@@ -135,7 +202,7 @@ def _check_parameters(network: nn.Module, problem: Callable[[str], BadInput]) ->
             raise problem(f"its parameter {name} is complex; store real and imaginary parts as real numbers")
 
 
-def _forward(subject: Subject, depth: int, network: nn.Module, x: Tensor) -> Any:
+def _forward(subject: Subject, depth: int, network: nn.Module, x: Tensor, *, mode: str) -> Any:
     with _entered_layers(network) as entered:
         try:
             return network(x)
@@ -145,7 +212,8 @@ def _forward(subject: Subject, depth: int, network: nn.Module, x: Tensor) -> Any
             where = f"layer {entered[-1]!r}" if entered else "its forward pass"
             images = "x".join(map(str, x.shape))
             raise subject.problem(
-                depth, f"{where} raised {one_line(error)} for images {images}; fix its plug-in"
+                depth,
+                f"in {mode}, {where} raised {one_line(error)} for images {images}; fix its plug-in",
             ) from error
 
 
@@ -175,19 +243,18 @@ def _deepest_that_runs(subject: Subject, depth: int) -> int | None:
         try:
             if candidate is None:
                 return None
-            _check(subject, candidate)
+            problems, _ = _examine(subject, candidate)
         except RecursionError:
             fails = middle
-        except BadInput:
-            return None
         else:
+            if problems:
+                return None
             passes = middle
     return rule.depth(passes) if passes else None
 
 
-def _check_other_batches(subject: Subject, depth: int, network: nn.Module, x: Tensor) -> None:
+def _check_other_batches(subject: Subject, depth: int, network: nn.Module, x: Tensor, *, mode: str) -> None:
     """Raise BadInput if `network`, which accepts the images `x`, does not accept fewer of them."""
-    mode = "training mode" if network.training else "evaluation mode"
     for images in OTHER_BATCHES[mode]:
         try:
             with torch.no_grad():
@@ -248,42 +315,87 @@ def _notes_on_layers(subject: Subject, depth: int, network: nn.Module) -> list[s
     except ValueError as error:
         raise subject.problem(depth, f"{error}; give it a method weighted_layers()") from None
     if layers != depth and not subject.family.depth_counts:
-        count = f"{layers} weighted layer{'s'[: layers > 1]}"
-        return [f"{subject.name} of depth {depth} has {count}"]
+        return [f"{subject.name} of depth {depth} has {_in_layers(layers)}"]
     return []
 
 
-def check_depths(subject: Subject, depths: list[int]) -> None:
-    """Raise BadInput if two depths are one and the same network, so that depth has no effect."""
-    seen: dict[tuple[Any, ...], int] = {}
-    for depth in depths:
-        key = _identity(subject, depth)
-        if key in seen:
-            same = f"it is the same network as at depth {seen[key]}"
-            if subject.family.depths == DepthRule() and _differs(subject, depth + 1, key):
-                raise subject.problem(
-                    depth,
-                    f"{same}, but not as at depth {depth + 1}; declare which depths exist, e.g. {depth} or "
-                    f"more with Family(builder, depths=DepthRule(1, {depth - 1}))",
-                )
-            raise subject.problem(depth, f"{same}, so its depth has no effect; let its builder use `depth`")
-        seen[key] = depth
+def _in_layers(count: int) -> str:
+    return f"{count} weighted layer{'s'[: count > 1]}"
 
 
-def _differs(subject: Subject, depth: int, key: tuple[Any, ...]) -> bool:
-    """Return whether the network of a depth exists and differs from that of `key`."""
-    try:
-        return _identity(subject, depth) != key
-    except BadInput:
-        return False
+def depths_to_compare(rule: DepthRule | DepthList, deepest: int | None = None) -> list[int]:
+    """Return depths of a family, up to the `deepest`, that show whether the depth has an effect."""
+    depths = filter(None, map(rule.depth, COMPARED))
+    return [depth for depth in depths if deepest is None or depth <= deepest]
 
 
-def _identity(subject: Subject, depth: int) -> tuple[Any, ...]:
-    """Return what distinguishes the networks of two depths."""
+def check_depths(subject: Subject, depths: Iterable[int], others: Iterable[int] = ()) -> None:
+    """Raise BadInput if several depths are one and the same network.
+
+    others: further depths to compare, unless the network does not exist there."""
+    wanted = set(depths)
+    seen: dict[int, _Identity] = {}
+    for depth in sorted(wanted.union(others)):
+        try:
+            seen[depth] = _identity(subject, depth)
+        except (BadInput, RecursionError):
+            if depth in wanted:
+                raise
+    groups: dict[_Identity, list[int]] = {}
+    for depth, identity in seen.items():
+        groups.setdefault(identity, []).append(depth)
+    same = [(listed(list(map(str, group))), key.size) for key, group in groups.items() if len(group) > 1]
+    if not same:
+        return
+    found = f"depths {same[0][0]} give the same network: {same[0][1]}"
+    if len(same) > 1:
+        found += f"; so do depths {same[1][0]}: {same[1][1]}"
+    if len(groups) == 1:
+        advice = "let its builder use `depth`"
+    else:
+        rule = _rule_of(list(groups.values())) if subject.family.depths == DepthRule() else None
+        depths_of_rule = "..." if rule is None else f"DepthRule({rule.step}, {rule.offset})"
+        advice = (
+            "let its builder use every depth, or declare those that exist with "
+            f"Family(builder, depths={depths_of_rule})"
+        )
+    raise BadInput(f"network {subject.name!r}: {found}; {advice}")
+
+
+class _Identity(NamedTuple):
+    """What distinguishes the networks of two depths."""
+
+    shapes: tuple[tuple[str, tuple[int, ...]], ...]
+    multiply_adds: int
+    size: str
+    """The number of layers in words."""
+
+
+def _identity(subject: Subject, depth: int) -> _Identity:
     network = subject.build(depth)
     shapes = tuple((name, tuple(p.shape)) for name, p in network.named_parameters())
     with naming(subject, depth):
-        return shapes, count_multiply_adds(network, subject.shape)
+        try:
+            size = _in_layers(depth_of(weighted_layers(network)))
+        except ValueError:  # it has none
+            size = f"{len(shapes)} parameters"
+        return _Identity(shapes, count_multiply_adds(network, subject.shape), size)
+
+
+def _rule_of(groups: Sequence[Sequence[int]]) -> DepthRule | None:
+    """Return a rule of depths of which no two give the same network. None: no simple rule describes them.
+
+    groups: the depths that give the same network, the shallowest group first."""
+    first, *others = groups
+    if all(len(group) == 1 for group in others) and [first[-1] + 1] in others:
+        return DepthRule(1, first[-1] - 1)
+    starts = [depth for depth, *_ in others if any(depth - 1 in group for group in groups)]
+    steps = {deeper - depth for depth, deeper in pairwise(starts)}
+    if not steps:
+        return None
+    rule = DepthRule(min(steps), starts[0] - min(steps))
+    kept = [sum(depth in map(rule.depth, range(1, depth + 1)) for depth in group) for group in groups]
+    return rule if max(kept) == 1 and sum(kept) > 1 else None
 
 
 def notes_on_seeds(subject: Subject, depth: int) -> list[str]:

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from depthbench.errors import BadInput, any_of
+from depthbench.errors import BadInput, BadNetwork, any_of
+from depthbench.machine.torch_settings import torch_settings_kept
 from depthbench.networks.options import NEEDS, NetworkOptions, defaults
 from depthbench.parameters import Parameters, parameters_of
 from depthbench.registry import Entry
@@ -181,11 +182,14 @@ class Family(Entry):
         A built-in builder completes the options with the defaults of its paper. A plug-in's builder gets only
         those given, and what it builds is not compiled.
 
-        Raises BadInput for a depth or a value that does not exist."""
+        Raises BadInput for a depth or a value that does not exist, and BadNetwork for a plug-in's builder
+        that changes torch's settings (machine/torch_settings.py), which are restored."""
         if not self.is_ours:
             if arguments.keys() - {*ARGUMENTS, *NEEDS}:
                 arguments = self.own.arguments(arguments)
-            built = super().__call__(*args, **arguments)
+            self.load()  # its import is no part of the call
+            with torch_settings_kept("its builder", BadNetwork):
+                built = super().__call__(*args, **arguments)
             if "torch._dynamo" not in sys.modules:
                 return built
             from depthbench.networks.eager import as_eager

@@ -16,9 +16,15 @@ def logits_of(output: Any) -> Tensor:
     logits = output.get("logits") if isinstance(output, Mapping) else getattr(output, "logits", None)
     if logits is None and isinstance(output, tuple | list | Mapping) and output:
         logits = next(iter(output.values() if isinstance(output, Mapping) else output))
-    if not isinstance(logits, Tensor):
-        raise TypeError(f"returns {describe_output(output)}, in which no logits can be found")
-    return logits
+    if isinstance(logits, Tensor):
+        return logits
+    found = f"returns {describe_output(output)}"
+    if logits is None:
+        raise TypeError(f"{found}, in which no logits can be found")
+    raise TypeError(
+        f"{found}, where {describe_place(output)} should be a tensor of logits but is "
+        f"{describe_output(logits)}"
+    )
 
 
 def describe_output(output: Any) -> str:
@@ -40,7 +46,7 @@ def describe_place(output: Any) -> str:
     if isinstance(output, Mapping):
         return "`logits`" if output.get("logits") is not None else f"`{next(iter(output))}`"
     if isinstance(output, tuple | list) and getattr(output, "logits", None) is None:
-        return "the first of them"
+        return "its first element"
     return "`logits`"
 
 

@@ -17,6 +17,7 @@ from importlib.metadata import EntryPoint, distributions, entry_points
 from pathlib import Path
 
 from depthbench.errors import BadInput, one_line
+from depthbench.machine.torch_settings import torch_settings_kept
 from depthbench.plugins.lists import LISTS, Extensible
 from depthbench.registry import Entry
 from depthbench.text import single_line
@@ -85,7 +86,10 @@ def _finder(known: Extensible, point: EntryPoint) -> Callable[[], Entry]:
     def find() -> Entry:
         where = f"{known.noun} {point.name!r} of {_origin(point)}"
         try:
-            value = point.load()
+            with torch_settings_kept(where):
+                value = point.load()
+        except BadInput:
+            raise
         except Exception as error:
             raise BadInput(
                 f"{where} cannot be imported from {point.value}: {one_line(error)}; repair or remove it"

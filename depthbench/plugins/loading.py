@@ -1,12 +1,15 @@
 """Load plug-ins: a user's files of networks, data sets, probes, optimisers, figures and tables."""
 
+import contextlib
 import hashlib
-from collections.abc import Iterable, Mapping
+import sys
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from depthbench.errors import BadInput, any_of, one_line
+from depthbench.machine.torch_settings import torch_settings_kept
 from depthbench.paths import expand
 from depthbench.plugins.installed import add_installed
 from depthbench.plugins.lists import LISTS, describe
@@ -68,7 +71,8 @@ def load_plugin(path: str | Path) -> None:
     the files next to it. Loading the same content twice is harmless.
 
     Raises BadInput if the file cannot be imported, uses a name that exists, defines a dict of the wrong form,
-    or has changed since it was loaded. Then nothing is added."""
+    changes torch's settings for the whole process (machine/torch_settings.py), or has changed since it was
+    loaded. Then nothing is added."""
     path = expand(path).resolve()
     plugin = _read(path)
     add_installed()  # to detect names that packages use
@@ -107,7 +111,8 @@ def _execute(plugin: Plugin) -> dict[str, dict[str, Entry]]:
     """Execute a plug-in and return the entries that it defines, by list. Raises BadInput."""
     path = plugin.path
     try:
-        names = vars(load_module(path, plugin.files))
+        with torch_settings_kept("it"), _random_state_kept():
+            names = vars(load_module(path, plugin.files))
     except (Exception, SystemExit) as error:
         raise BadInput(f"--plugin {path}: {public(one_line(error), path)}") from error
     defined = {
@@ -123,6 +128,17 @@ def _execute(plugin: Plugin) -> dict[str, dict[str, Entry]]:
             raise BadInput(f"--plugin {path}: {key} is {kind}; make it a dict, name -> {LISTS[key].noun}")
         _check_names(path, key, values)
     return {key: _entries(plugin, key, values) for key, values in defined.items()}
+
+
+@contextlib.contextmanager
+def _random_state_kept() -> Iterator[None]:
+    """Restore torch's random state, so that a plug-in that seeds it affects nothing else."""
+    torch: Any = sys.modules.get("torch")
+    if torch is None:
+        yield
+    else:
+        with torch.random.fork_rng(devices=[]):
+            yield
 
 
 def _check_names(path: Path, key: str, values: dict[Any, Any]) -> None:

@@ -18,9 +18,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from depthbench.errors import BadInput
+from depthbench.errors import PLUGIN_PREFIX, BadInput
 
-PREFIX = "depthbench_plugin_"  # of the modules of plug-ins
 NEVER = sys.stdlib_module_names | {"depthbench"}
 """Names that a neighbour cannot have."""
 
@@ -78,7 +77,7 @@ def forgetting_on_error() -> Iterator[None]:
     try:
         yield
     except BaseException:
-        for name in [name for name in sys.modules if name.startswith(PREFIX) and name not in modules]:
+        for name in [name for name in sys.modules if name.startswith(PLUGIN_PREFIX) and name not in modules]:
             del sys.modules[name]
             package, _, attribute = name.rpartition(".")
             if package in sys.modules:
@@ -133,7 +132,7 @@ def _module_name(file: Path) -> str:
 
 def _key(folder: Path) -> str:
     """Return the name of the private package of a folder, and create the package if needed."""
-    key = f"{PREFIX}{sha256(str(folder).encode()).hexdigest()[:12]}"
+    key = f"{PLUGIN_PREFIX}{sha256(str(folder).encode()).hexdigest()[:12]}"
     _folders[key] = folder
     if key not in sys.modules:
         package = ModuleType(key)

@@ -8,6 +8,7 @@ import textwrap
 import types
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from enum import Enum
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
@@ -177,7 +178,9 @@ def _in_words(annotation: Any) -> str:
     if origin is Annotated:
         return _with_bounds(arguments[0], arguments[1:])
     if origin is Literal:
-        return any_of(json.dumps(value) for value in arguments)
+        return any_of(json.dumps(getattr(value, "value", value)) for value in arguments)
+    if isinstance(annotation, type) and issubclass(annotation, Enum):
+        return any_of(json.dumps(member.value, default=str) for member in annotation)
     if origin in (Union, types.UnionType):
         return any_of(_in_words(each) for each in arguments if each is not type(None))
     if origin in (list, tuple) and len({*arguments} - {...}) == 1:

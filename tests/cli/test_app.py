@@ -394,6 +394,10 @@ def test_a_path_that_is_not_utf8_is_refused_before_anything_is_written(trained_s
     ("arguments", "complaint"),
     [
         (["list"], "depthbench: Missing argument 'what'; see `depthbench list --help`"),
+        (
+            ["run", "--momentun", "0.9"],
+            "depthbench: no such flag --momentun; did you mean --set momentum=0.9? See `depthbench",
+        ),
         (["run", "--lr", "0.1"], "depthbench: --lr is a setting, not a flag: use --set lr=0.1; see"),
         (
             ["run", "--weight-decay=0"],

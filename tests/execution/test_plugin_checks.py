@@ -10,7 +10,7 @@ from depthbench.execution.settings import Execution
 from depthbench.networks import NETWORKS, Family
 from depthbench.plugins.loading import load_plugin
 from tests.conftest import plugins_forgotten
-from tests.networks.test_check import after, fixed, seeded, stack
+from tests.networks.test_check import TUPLE, after, fixed, seeded, stack
 
 
 @pytest.fixture(autouse=True)
@@ -40,7 +40,7 @@ def test_a_network_that_cannot_be_trained_is_refused_before_anything_is_written(
 
 
 def test_notes_of_a_network_are_given_once(plan):
-    note = "mine returns a tuple; the loss is that of the first of them"
+    note = f"mine returns {TUPLE}"
     assert note in plan(after(lambda y, training: (y, y))).notes
     assert note not in plan(after(lambda y, training: (y, y))).notes
 
@@ -73,7 +73,9 @@ def test_the_seeds_are_compared_if_there_are_several(plan):
 
 @pytest.mark.parametrize("study", [{"grid": {"depth": [3, 8]}}, {"frontier": {"deepest": 8}}])
 def test_a_depth_without_effect_is_refused_in_studies_and_searches(plan, study):
-    with pytest.raises(BadInput, match="its depth has no effect"):
+    with pytest.raises(
+        BadInput, match="give the same network: 8 weighted layers; let its builder use `depth`"
+    ):
         plan(fixed, **study)
     plugin_checks._checked.clear()
     plan(fixed)  # one depth: a network that exists at one depth only
@@ -81,7 +83,7 @@ def test_a_depth_without_effect_is_refused_in_studies_and_searches(plan, study):
 
 def test_depths_that_are_one_network_among_others_should_be_declared(plan):
     """A search starts at depth 1, where many builders have the network of depth 2."""
-    message = r"same network as at depth 1, but not as at depth 3; declare .*DepthRule\(1, 1\)\)"
+    message = r"depths 1 and 2 give the same network: 2 weighted layers; .*DepthRule\(1, 1\)\)"
     with pytest.raises(BadInput, match=message):
         plan(
             lambda depth, **others: stack(max(depth, 2), **others),
@@ -97,12 +99,53 @@ def test_a_problem_that_no_check_names_does_not_hide_other_networks(tmp_path, mo
     def broken(subject, depth):
         if subject.name == "bad":
             sys.exit("two\nlines")
-        return []
+        return [], []
 
-    monkeypatch.setattr("depthbench.networks.check.check_network", broken)
+    monkeypatch.setattr("depthbench.networks.check.examine", broken)
     with plugins_forgotten():
         bad, good = check_plugin(file, networks=["bad", "good"], depths=[3])
     assert (bad.problem, good.problem) == ("network 'bad': SystemExit: two lines", None)
+
+
+SEVERAL = """
+from torch import nn
+
+def bad(depth, in_channels, num_classes):
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 5))
+
+class Raises(nn.Module):
+    def __init__(self, depth, in_channels, num_classes):
+        super().__init__()
+        hidden = (nn.Linear(64, 64) for _ in range(depth - 1))
+        self.layers = nn.Sequential(*hidden, nn.Linear(64, num_classes))
+
+    def forward(self, x):
+        if not self.training:
+            self.fail()
+        return self.layers(x.flatten(1))
+
+    def fail(self):
+        raise KeyError("scale")
+
+NETWORKS = {"bad": bad, "raises": Raises}
+"""
+
+
+def test_all_problems_of_all_networks_are_found_with_their_place(tmp_path):
+    file = tmp_path / "my_networks.py"
+    file.write_text(SEVERAL)
+    with plugins_forgotten():
+        bad, raises = check_plugin(file)
+    shape, depth = bad.problems
+    assert shape == bad.problem
+    assert "network 'bad' at depth 4: in training mode, it returns 4x5 numbers" in shape
+    assert depth.startswith(
+        "network 'bad': depths 1, 2, 3, 4, 5, 6, 7, 8, 9, 16 and 17 give the same network"
+    )
+    assert raises.problems == (
+        "network 'raises' at depth 4: in evaluation mode only, its forward pass raised KeyError: 'scale' "
+        "(my_networks.py, line 19) for images 4x1x8x8; fix its plug-in",
+    )
 
 
 MINE = """

@@ -11,7 +11,14 @@ from torch import nn
 
 from depthbench.errors import BadInput
 from depthbench.networks import NETWORKS, Family
-from depthbench.networks.check import Subject, check_depths, check_network, notes_on_seeds
+from depthbench.networks.check import (
+    Subject,
+    check_depths,
+    check_network,
+    depths_to_compare,
+    examine,
+    notes_on_seeds,
+)
 from depthbench.networks.cost import count_multiply_adds
 from depthbench.networks.family import DepthRule
 
@@ -89,6 +96,24 @@ def exits(depth, in_channels, num_classes):
     sys.exit(0)
 
 
+class Unused(nn.Sequential):
+    """A network that calls its first layer only."""
+
+    def forward(self, x):
+        return self[0](x)
+
+
+def fails_in_evaluation(y, training):
+    if not training:
+        raise ValueError("not trained yet")
+    return y
+
+
+def doubles(depth, in_channels, num_classes):
+    torch.set_default_dtype(torch.float64)
+    return stack(depth, in_channels, num_classes)
+
+
 class BadCode(nn.Sequential):
     """A network whose list of layers cannot be read."""
 
@@ -112,6 +137,8 @@ class BadBackward(torch.autograd.Function):
 PROBLEMS = {
     "its builder raised ValueError: no such width in two lines; fix its plug-in": raises,
     "its builder raised SystemExit: 0; fix": exits,
+    "its builder changes torch's default dtype from float32 to float64 .*; set it back": doubles,
+    "no batch reaches its lazy layer 1, which": lambda **sizes: Unused(nn.Flatten(), nn.LazyLinear(9)),
     "its forward pass raised SystemExit: 0 for images": after(lambda y, t: sys.exit(0)),
     "its code raised KeyError: 'layer4'; fix its plug-in": BadCode,
     "its builder calls itself too often": endless,
@@ -129,6 +156,7 @@ PROBLEMS = {
     "in evaluation mode, it returns 4x1 numbers": after(
         lambda y, training: y if training else y.argmax(1, keepdim=True)
     ),
+    "in evaluation mode only, its forward pass raised ValueError: not trained": after(fails_in_evaluation),
     "in training mode, it returns one number for 4 images": after(lambda y, training: y.sum()),
     "it accepts a batch of 4 images, but raised RuntimeError: shape .* for a batch of 2; let it accept any": (
         after(lambda y, training: y.view(4, 10))
@@ -137,7 +165,9 @@ PROBLEMS = {
         after(lambda y, training: y[: len(y) // 2 * 2] if len(y) != 3 else y[:1])
     ),
     "it returns an empty dict, in which no logits": after(lambda y, training: {}),
-    "it returns a dict with the keys out, in which no logits": after(lambda y, training: {"out": [y]}),
+    "it returns a dict with the keys out, where `out` should be a tensor of logits but is a list": after(
+        lambda y, training: {"out": [y]}
+    ),
     "its builder returned the class Linear; return": lambda depth, in_channels, num_classes: nn.Linear,
     "its logits are torch.int64": after(lambda y, training: y.long()),
     "its backward pass raised ArithmeticError: no derivative": after(lambda y, t: BadBackward.apply(y)),
@@ -153,18 +183,35 @@ def test_what_cannot_be_trained_is_named_in_one_line(problem, builder):
     assert "\n" not in str(error.value)
 
 
+TUPLE = "a tuple; its logits are its first element, and its other parts are ignored"
+
+
+class TrainReturnsNothing(nn.Sequential):
+    """Overrides `train` without `return self`."""
+
+    def __init__(self, depth, in_channels, num_classes):
+        super().__init__(*stack(depth, in_channels, num_classes))
+
+    def train(self, mode=True):
+        super().train(mode)
+
+
 @pytest.mark.parametrize(
     ("builder", "notes"),
     [
         (stack, []),
-        (after(lambda y, t: (y, y)), ["mine returns a tuple; the loss is that of the first of them"]),
+        (TrainReturnsNothing, []),
+        (after(lambda y, t: (y, y)), [f"mine returns {TUPLE}"]),
         (
             after(lambda y, t: {"aux": y, "logits": y}),
-            ["mine returns a dict with the keys aux, logits; the loss is that of `logits`"],
+            [
+                "mine returns a dict with the keys aux, logits; its logits are `logits`, and its other "
+                "parts are ignored"
+            ],
         ),
         (
             after(lambda y, t: (y, y) if t else y),
-            ["mine returns a tuple; the loss is that of the first of them"],
+            [f"in training mode, mine returns {TUPLE}"],
         ),
         (
             after(lambda y, t: y / 0 if t else y),
@@ -236,11 +283,74 @@ class Repeated(nn.Module):
         return self.head(x)
 
 
-def test_a_depth_without_effect_is_refused():
-    with pytest.raises(BadInput, match="'mine' at depth 2: it is the same network as at depth 1"):
-        check_depths(subject(fixed), [1, 2, 4])
+def at(change):
+    """Return a builder that makes the network of another depth."""
+    return lambda depth, in_channels, num_classes: stack(change(depth), in_channels, num_classes)
+
+
+SAME = {
+    "depths 1 and 2 give the same network: 2 weighted layers; let its builder use every depth, or declare "
+    "those that exist with Family(builder, depths=DepthRule(1, 1))": lambda depth: max(depth - 2, 0) + 2,
+    "depths 8, 9, 16 and 17 give the same network: 8 weighted layers; let its builder use every depth, or "
+    "declare those that exist with Family(builder, depths=...)": lambda depth: min(depth, 8),
+    "depths 1, 2, 3, 4, 5, 6, 7 and 8 give the same network: 8 weighted layers; let its builder use every "
+    "depth, or declare those that exist with Family(builder, depths=DepthRule(1, 7))": lambda depth: max(
+        depth, 8
+    ),
+    "depths 1, 2 and 3 give the same network: 1 weighted layer; so do depths 4, 5, 6 and 7: 5 weighted "
+    "layers; let its builder use every depth, or declare those that exist with Family(builder, "
+    "depths=DepthRule(4, 0))": lambda depth: depth // 4 * 4 + 1,
+    "depths 2 and 3 give the same network: 3 weighted layers; so do depths 4 and 5: 5 weighted layers; let "
+    "its builder use every depth, or declare those that exist with Family(builder, depths=DepthRule(2, 0))": (
+        lambda depth: depth // 2 * 2 + 1
+    ),
+    "depths 1, 2, 3, 4, 5, 6, 7, 8, 9, 16 and 17 give the same network: 8 weighted layers; let its builder "
+    "use `depth`": lambda depth: 8,
+}
+
+
+@pytest.mark.parametrize(("message", "change"), SAME.items())
+def test_depths_that_give_the_same_network_are_named(message, change):
+    mine = subject(at(change))
+    with pytest.raises(BadInput) as error:
+        check_depths(mine, [4], depths_to_compare(mine.family.depths))
+    assert str(error.value) == f"network 'mine': {message}"
+
+
+def test_depths_that_differ_pass():
     check_depths(subject(stack), [1, 2, 4])
     check_depths(subject(Repeated), [2, 3])  # the same parameters, but more multiply-adds
+    rule = DepthRule(4, 0)
+    check_depths(subject(at(lambda depth: depth // 4), depths=rule), [4], depths_to_compare(rule))
+    assert depths_to_compare(rule, deepest=12) == [4, 8, 12]
+
+
+def test_a_depth_that_is_only_compared_need_not_exist():
+    def build(depth, in_channels, num_classes):
+        assert depth > 2
+        return stack(depth, in_channels, num_classes)
+
+    check_depths(subject(build), [3], [1, 2, 4])
+    with pytest.raises(BadInput, match="AssertionError"):
+        check_depths(subject(build), [2], [4])
+
+
+def test_independent_problems_are_all_found():
+    class Bad(After):
+        def __init__(self, depth, in_channels, num_classes):
+            super().__init__(None, depth, num_classes)
+            self.phase = nn.Parameter(torch.zeros(3, dtype=torch.complex64))
+
+        def forward(self, x):
+            return self.network(x).view(4, 2, 5) if self.training else self.network(x[:, :, :2])
+
+    problems, _ = examine(subject(Bad), 3)
+    parameter, shape, evaluation = map(str, problems)
+    assert "its parameter phase is complex" in parameter
+    assert "in training mode, it returns 4x2x5 numbers" in shape
+    assert "in evaluation mode only, layer 'network.1' raised RuntimeError" in evaluation
+    problems, _ = examine(subject(WrongShape), 3)
+    assert len(problems) == 1  # the same one in both modes
 
 
 def test_a_network_that_fails_for_one_image_is_counted_with_two():

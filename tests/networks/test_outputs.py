@@ -38,6 +38,11 @@ def test_the_logits_are_found(output):
         ((), "returns a tuple, in which no logits"),
         (None, "returns a NoneType"),
         ([None, LOGITS], "returns a list"),
+        (
+            {"logits": {"a": LOGITS}},
+            "returns a dict with the keys logits, where `logits` should be a tensor of logits but is a dict "
+            "with the keys a",
+        ),
     ],
 )
 def test_other_outputs_are_described(output, message):
@@ -49,8 +54,8 @@ def test_other_outputs_are_described(output, message):
     ("output", "kind", "place"),
     [
         (Named(OTHER, LOGITS), "a Named with the fields aux, logits", "`logits`"),
-        (Named(LOGITS, None), "a Named with the fields aux, logits", "the first of them"),
-        ((LOGITS, OTHER), "a tuple", "the first of them"),
+        (Named(LOGITS, None), "a Named with the fields aux, logits", "its first element"),
+        ((LOGITS, OTHER), "a tuple", "its first element"),
         ({"logits": LOGITS}, "a dict with the keys logits", "`logits`"),
         ({"out": LOGITS, "aux": OTHER}, "a dict with the keys out, aux", "`out`"),
         (SimpleNamespace(logits=LOGITS), "a SimpleNamespace", "`logits`"),

@@ -382,3 +382,17 @@ def test_a_search_takes_options_of_its_networks_alone(scaled):
         read_study("quick", overrides, searched=["scaledd"])
     (run,) = read_study("quick", {"grid": {"seed": [0]}}, searched=["resnet_imagenet"]).grid.cells()
     assert run == (18, "resnet_imagenet", 0)
+
+
+def test_a_plugin_that_changes_settings_of_torch_is_refused(plugin):
+    path = plugin("import torch\ntorch.set_default_dtype(torch.float64)\nNETWORKS = {}\n")
+    with pytest.raises(BadInput, match=r"mine.py: it changes torch's default dtype from float32 to float64"):
+        load_plugin(path)
+    assert torch.get_default_dtype() == torch.float32
+
+
+def test_a_plugin_that_seeds_torch_and_sets_threads_changes_nothing_else(plugin):
+    before = torch.random.get_rng_state(), torch.get_num_threads()
+    load_plugin(plugin("import torch\ntorch.manual_seed(3)\ntorch.set_num_threads(7)\nNETWORKS = {}\n"))
+    assert torch.equal(torch.random.get_rng_state(), before[0])
+    assert torch.get_num_threads() == before[1]

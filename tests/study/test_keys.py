@@ -1,8 +1,11 @@
 import json
+from enum import Enum
+from typing import Literal
 
 import pytest
 
 from depthbench.errors import BadInput
+from depthbench.networks import NETWORKS, Family
 from depthbench.study.file import load_study, tables_of_study
 from depthbench.study.keys import describe_keys, sections, settings_named
 from depthbench.study.model import Study
@@ -61,3 +64,27 @@ def test_a_section_or_a_key_can_be_chosen():
 )
 def test_options_called_like_settings(option, keys):
     assert settings_named(option) == keys
+
+
+class Mode(Enum):
+    FIRST = "a"
+    SECOND = "b"
+
+
+def test_the_values_of_an_option_of_a_plug_in_are_named(monkeypatch):
+    def build(
+        depth,
+        in_channels,
+        num_classes,
+        *,
+        mode: Mode = Mode.FIRST,
+        kind: Literal["x", "y"] = "x",
+        maybe: Mode | None = None,
+    ):
+        pass
+
+    monkeypatch.setitem(NETWORKS, "mine", Family(build, source="plug-in"))
+    kinds = {key.name: key.kind for key in describe_keys("options")}
+    assert kinds["options.mode"] == '"a" or "b"'
+    assert kinds["options.kind"] == '"x" or "y"'
+    assert kinds["options.maybe"] == '"a" or "b" or "none"'

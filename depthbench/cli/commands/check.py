@@ -31,9 +31,10 @@ def check(
     Each network is built at two depths, and makes a forward pass, a
     backward pass and an evaluation on a few random images. The command
     names what cannot be trained: the shape of the output, parameters that
-    no gradient reaches, a depth without effect, seeds that change nothing.
-    `run`, `plan` and `frontier` check the networks of a study in the same
-    way. FILE is executed.
+    no gradient reaches, depths that give the same network (with --depths,
+    among these only), seeds that change nothing. `run`, `plan` and
+    `frontier` check the networks of a study in the same way. FILE is
+    executed.
 
     Examples:
 
@@ -50,11 +51,11 @@ def check(
         )
     for result in checked:
         at = f"depth{'s'[: len(result.depths) > 1]} {', '.join(map(str, result.depths))}"
-        if result.problem is None:
+        if not result.problems:
             say(out, f"{result.name}: passes at {at}")
-        else:
-            say(out, result.problem, "red")
+        for problem in result.problems:
+            say(out, problem, "red")
         for note in result.notes:
             say(out, f"  {note}")
-    if failed := [result.name for result in checked if result.problem is not None]:
+    if failed := [result.name for result in checked if result.problems]:
         raise BadInput(f"{len(failed)} of {len(checked)} networks have a problem: {', '.join(failed)}")

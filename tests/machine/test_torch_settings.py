@@ -1,0 +1,49 @@
+import pytest
+import torch
+
+from depthbench.errors import BadInput
+from depthbench.machine.torch_settings import SETTINGS, torch_settings_kept
+
+CHANGES = {
+    "default dtype from float32 to float64 for the whole process (torch.set_default_dtype)": (
+        lambda: torch.set_default_dtype(torch.float64)
+    ),
+    "default device from cpu to meta": lambda: torch.set_default_device("meta"),
+    "grad mode from True to False": lambda: torch.set_grad_enabled(False),
+    "deterministic mode from 0 to 1": lambda: torch.use_deterministic_algorithms(True, warn_only=True),
+    "flag cudnn.deterministic from False to True": (
+        lambda: setattr(torch.backends.cudnn, "deterministic", True)
+    ),
+    "flag cudnn.benchmark from False to True": lambda: setattr(torch.backends.cudnn, "benchmark", True),
+}
+
+
+def change_and_fail(change):
+    change()
+    raise ZeroDivisionError
+
+
+@pytest.mark.parametrize(("message", "change"), CHANGES.items())
+def test_a_changed_setting_is_restored_and_named(message, change):
+    before = {name: setting.read(torch) for name, setting in SETTINGS.items()}
+    with pytest.raises(BadInput) as error, torch_settings_kept("its builder"):
+        change()
+    assert str(error.value).startswith(f"its builder changes torch's {message}")
+    assert {name: setting.read(torch) for name, setting in SETTINGS.items()} == before
+    with pytest.raises(ZeroDivisionError), torch_settings_kept("its builder"):
+        change_and_fail(change)
+    assert {name: setting.read(torch) for name, setting in SETTINGS.items()} == before
+
+
+def test_every_setting_has_the_value_with_which_torch_starts():
+    assert {name: each.initial for name, each in SETTINGS.items()} == {
+        name: each.read(torch) for name, each in SETTINGS.items()
+    }
+    assert len(CHANGES) == len(SETTINGS)
+
+
+def test_the_number_of_threads_is_restored_without_an_error():
+    threads = torch.get_num_threads()
+    with torch_settings_kept("it"):
+        torch.set_num_threads(threads + 1)
+    assert torch.get_num_threads() == threads
