@@ -19,6 +19,8 @@ class Setting(NamedTuple):
     """A function of the module torch."""
     write: Callable[[Any, Any], Any]
     """A function of the module torch and a value."""
+    is_refused: bool = True
+    """Whether code that changes it is refused. Otherwise the setting is only restored."""
 
 
 def _flag_of_cudnn(name: str) -> Setting:
@@ -27,6 +29,7 @@ def _flag_of_cudnn(name: str) -> Setting:
         False,
         lambda torch: getattr(torch.backends.cudnn, name),
         lambda torch, value: setattr(torch.backends.cudnn, name, value),
+        is_refused=False,
     )
 
 
@@ -54,6 +57,7 @@ SETTINGS = {
         0,
         lambda torch: torch.get_deterministic_debug_mode(),
         lambda torch, value: torch.set_deterministic_debug_mode(value),
+        is_refused=False,
     ),
     "flag cudnn.deterministic": _flag_of_cudnn("deterministic"),
     "flag cudnn.benchmark": _flag_of_cudnn("benchmark"),
@@ -64,9 +68,10 @@ SETTINGS = {
 def torch_settings_kept(who: str, error: type[BadInput] = BadInput) -> Iterator[None]:
     """Restore torch's settings at the end of this context.
 
-    Raises `error` if code in it has changed one of SETTINGS, which would change what other networks compute.
-    who: the code, in words. The number of threads is restored without an error. If the context imports torch,
-    its settings are compared with those that torch starts with."""
+    Raises `error` if code in it has changed one of SETTINGS on which its networks may rely. Other settings,
+    which scripts often change for speed or equal results, and the number of threads are only restored. who:
+    the code, in words. If the context imports torch, its settings are compared with those that torch starts
+    with."""
     torch: Any = sys.modules.get("torch")
     before = {name: each.read(torch) if torch else each.initial for name, each in SETTINGS.items()}
     threads = torch.get_num_threads() if torch else None
@@ -77,7 +82,8 @@ def torch_settings_kept(who: str, error: type[BadInput] = BadInput) -> Iterator[
         torch = sys.modules.get("torch")
         for name, setting in SETTINGS.items() if torch else ():
             if (now := setting.read(torch)) != before[name]:
-                changed[name] = now
+                if setting.is_refused:
+                    changed[name] = now
                 setting.write(torch, before[name])
         if threads is not None and torch.get_num_threads() != threads:
             torch.set_num_threads(threads)

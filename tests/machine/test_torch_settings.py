@@ -10,12 +10,16 @@ CHANGES = {
     ),
     "default device from cpu to meta": lambda: torch.set_default_device("meta"),
     "grad mode from True to False": lambda: torch.set_grad_enabled(False),
-    "deterministic mode from 0 to 1": lambda: torch.use_deterministic_algorithms(True, warn_only=True),
-    "flag cudnn.deterministic from False to True": (
-        lambda: setattr(torch.backends.cudnn, "deterministic", True)
-    ),
-    "flag cudnn.benchmark from False to True": lambda: setattr(torch.backends.cudnn, "benchmark", True),
 }
+RESTORED = (
+    lambda: torch.use_deterministic_algorithms(True, warn_only=True),
+    lambda: setattr(torch.backends.cudnn, "deterministic", True),
+    lambda: setattr(torch.backends.cudnn, "benchmark", True),
+)
+
+
+def current():
+    return {name: setting.read(torch) for name, setting in SETTINGS.items()}
 
 
 def change_and_fail(change):
@@ -25,21 +29,28 @@ def change_and_fail(change):
 
 @pytest.mark.parametrize(("message", "change"), CHANGES.items())
 def test_a_changed_setting_is_restored_and_named(message, change):
-    before = {name: setting.read(torch) for name, setting in SETTINGS.items()}
+    before = current()
     with pytest.raises(BadInput) as error, torch_settings_kept("its builder"):
         change()
     assert str(error.value).startswith(f"its builder changes torch's {message}")
-    assert {name: setting.read(torch) for name, setting in SETTINGS.items()} == before
+    assert current() == before
     with pytest.raises(ZeroDivisionError), torch_settings_kept("its builder"):
         change_and_fail(change)
-    assert {name: setting.read(torch) for name, setting in SETTINGS.items()} == before
+    assert current() == before
 
 
 def test_every_setting_has_the_value_with_which_torch_starts():
-    assert {name: each.initial for name, each in SETTINGS.items()} == {
-        name: each.read(torch) for name, each in SETTINGS.items()
-    }
-    assert len(CHANGES) == len(SETTINGS)
+    assert {name: each.initial for name, each in SETTINGS.items()} == current()
+    assert len(CHANGES) + len(RESTORED) == len(SETTINGS)
+
+
+@pytest.mark.parametrize("change", RESTORED)
+def test_a_setting_that_scripts_often_change_is_only_restored(change):
+    before = current()
+    with torch_settings_kept("its builder"):
+        change()
+        assert current() != before
+    assert current() == before
 
 
 def test_the_number_of_threads_is_restored_without_an_error():
