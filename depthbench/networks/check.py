@@ -17,6 +17,7 @@ from depthbench.networks.cost import count_multiply_adds
 from depthbench.networks.family import DepthList, DepthRule, Family
 from depthbench.networks.layers import depth_of, weighted_layers
 from depthbench.networks.lazy import initialise_lazily, is_lazy
+from depthbench.networks.memory_format import channels_last
 from depthbench.networks.outputs import describe_output, describe_place, describe_shape, logits_of
 from depthbench.text import listed
 
@@ -76,7 +77,7 @@ class Subject:
             if is_lazy(network):
                 with naming(self, depth):
                     initialise_lazily(network, self.shape)
-        return network
+        return channels_last(network)
 
     def problem(self, depth: int, text: str) -> BadInput:
         """Return the error that names the network and what is wrong with it."""

@@ -21,10 +21,10 @@ class Probe(Section):
     each_use: Count | None = None
     """If a step uses a layer several times, also store its first N uses, in rows `name[0]`, ... The row of
     the layer covers all uses."""
-
-    coordinates: Annotated[int, Field(ge=0)] = 0
+    coordinates: Count | None = None
     """Coordinate check: measure the size of the activations on a fixed batch before training and after each
-    of the first N steps. The report judges whether size and change depend on the depth. 0: not measured."""
+    of the first N steps. The report judges whether size and change depend on the depth. Unset: not
+    measured."""
 
     def is_due(self, step: int, last: int | None = None) -> bool:
         """Return whether layers are measured at `step`. last: the run's last step, or None if unknown."""

@@ -24,6 +24,7 @@ from depthbench.networks.eager import was_compiled
 from depthbench.networks.fractalnet import ColumnChoice
 from depthbench.networks.fusing import fuse
 from depthbench.networks.layers import outside_of_layers
+from depthbench.networks.memory_format import channels_last
 from depthbench.probes import DEFAULT, PROBES
 from depthbench.probes.reasons import UNREACHED
 from depthbench.probes.recorder import Recorder
@@ -145,7 +146,7 @@ class Trainer:
     def _make_network(self, images: Images) -> torch.nn.Module:
         family = look_up(NETWORKS, "network", self.run.family)
         network = build_network(family, self.run, images)
-        network = network.to(memory_format=torch.channels_last).to(self.device)
+        network = channels_last(network).to(self.device)
         self.initial_weights = hash_weights(network)
         if self.run.recipe.sync_batch_norm:
             network = self.team.synchronise(network)
@@ -161,7 +162,7 @@ class Trainer:
         """Return the coordinate check on the first training images in a random order, the same for all runs
         of a study; None if the study does not request it."""
         steps = self.run.probe.coordinates
-        if not steps:
+        if steps is None:
             return None
         order = np.random.default_rng(self.run.data.split_seed).permutation(self.train_size)
         x, _ = placed.train_set(np.sort(order[:IMAGES]))

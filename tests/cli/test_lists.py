@@ -51,6 +51,7 @@ def test_settings_can_be_restricted_to_a_section():
         "probe.steps",
         "probe.every",
         "probe.each_use",
+        "probe.coordinates",
     ]
     with pytest.raises(BadInput, match="list data probe: only `list settings` and `list networks` take a"):
         describe_list("data", "probe")
