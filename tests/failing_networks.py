@@ -40,6 +40,11 @@ class Raises(Fails):
         raise RuntimeError("wrong shape")
 
 
+LINE = Raises.fail.__code__.co_firstlineno + 1
+WHERE = f"(failing_networks.py, line {LINE})"
+"""Where Raises fails, as a message says it."""
+
+
 class Dies(Fails):
     def fail(self):
         os.kill(os.getpid(), signal.SIGKILL)

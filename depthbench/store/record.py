@@ -1,6 +1,7 @@
 """The typed record of one run: what run.json holds."""
 
 import json
+import math
 from collections.abc import Mapping
 from functools import cache
 from types import UnionType
@@ -22,6 +23,7 @@ def _check_amount(value: float) -> float:
 
 
 Amount = Annotated[float, AfterValidator(_check_amount)]
+Measured = Annotated[Amount, Field(allow_inf_nan=False)]
 
 Status = Literal["done", "diverged", "failed", "interrupted"]
 FINISHED: tuple[Status, ...] = ("done", "diverged")  # the statuses of runs that are never trained again
@@ -134,9 +136,9 @@ class ScaledBranches(Part):
 class Timing(Part):
     """Durations in seconds, throughput and memory."""
 
-    seconds: Amount | None = None
-    evaluating_seconds: Amount | None = None
-    images_per_second: Amount | None = None
+    seconds: Measured | None = None
+    evaluating_seconds: Measured | None = None
+    images_per_second: Measured | None = None
     """During training, evaluation excluded."""
     peak_memory: Whole | None = None
     """Bytes."""
@@ -147,7 +149,7 @@ class Timing(Part):
 class Table(Part):
     """What a record says about the file of a table."""
 
-    rows: int
+    rows: Whole
     sha256: str
     """SHA-256 of the file."""
 
@@ -184,7 +186,9 @@ def _setting_types() -> Mapping[str, Mapping[str, tuple[type, ...]]]:
 def _check_settings(run: dict[str, Any]) -> dict[str, Any]:
     """Raise ValueError if a setting of a run has the wrong type. Keys and choices may be unknown.
 
-    The analyses depend on the types."""
+    The analyses depend on the types. Also raises ValueError for numbers that no setting can have."""
+    if is_absurd(run):
+        raise ValueError("a number is not finite, or too large")
     for name, types in _setting_types().items():
         section = run.get(name, {}) if name else run
         if not isinstance(section, dict):
@@ -203,6 +207,15 @@ def _is_one_of(value: Any, kinds: tuple[type, ...]) -> bool:
     return type(value) in kinds
 
 
+def is_absurd(value: Any) -> bool:
+    """Return whether a JSON value is or has a number that no setting can have, which only damage explains."""
+    if isinstance(value, dict | list):
+        return any(map(is_absurd, value.values() if isinstance(value, dict) else value))
+    if isinstance(value, float):
+        return not math.isfinite(value)
+    return isinstance(value, int) and abs(value) >= 2**63
+
+
 class Record(Part):
     """The content of run.json. Its keys have the order of these fields."""
 
@@ -218,7 +231,7 @@ class Record(Part):
     """Updates that the recipe requests."""
     num_classes: Whole | None = None
     classes: tuple[str, ...] | None = None
-    image_shape: tuple[int, ...] | None = None
+    image_shape: tuple[Whole, ...] | None = None
     """(C, H, W)."""
     val_images: Whole | None = None
     """Number of validation images."""

@@ -155,7 +155,7 @@ class StudyStore:
         So it remains if it is deleted while runs are saved."""
         if self.study_file.exists() or self.remote is not None or not self.path.is_dir():
             return False
-        if {path.name for path in self.path.iterdir()} - {"runs", *OURS}:
+        if {path.name for path in self.path.iterdir()} - {*DISCARDED_BY_FRESH, *OURS}:
             return False
         runs = {run.run_id for run in study.runs()}
         hashes = {record.hashes.data for record in self.records()}

@@ -21,6 +21,7 @@ from depthbench.report import FIGURES
 from depthbench.store.study_store import StudyStore
 from depthbench.study.model import FORMAT
 from tests.conftest import SMALL
+from tests.failing_networks import WHERE
 
 
 def depthbench(*arguments, **options):
@@ -158,7 +159,7 @@ def test_failures_are_reported_even_with_quiet(tmp_path, failing_networks):
     code, printed, errors = invoke(*run, "--plugin", failing_networks, "--results", tmp_path)
     assert (code, printed) == (1, "")
     assert errors.startswith("1 of 1 runs failed: raises-1-s0")
-    assert f" (RuntimeError: wrong shape); see {tmp_path}/quick/runs/raises" in errors
+    assert f" (RuntimeError: wrong shape {WHERE}); see {tmp_path}/quick/runs/raises" in errors
 
 
 def test_report_can_be_drawn_again(copied):

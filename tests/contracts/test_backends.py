@@ -13,6 +13,7 @@ from depthbench.execution.backends import BACKENDS
 from depthbench.execution.plan import make_plan
 from depthbench.execution.run import execute
 from depthbench.execution.settings import Execution
+from tests.failing_networks import WHERE
 
 SETTINGS = {"slurm": {"slurm": (("cluster", "local"),)}}
 """Settings with which a backend can be tested on one machine."""
@@ -114,10 +115,10 @@ def test_a_failed_run_stops_no_other_and_is_recorded(backend, tiny, tmp_path, fa
     execute(plan, display)
     runs = load_results(plan.store.path).runs.set_index("network")
     assert runs.status.to_dict() == {"dies": "failed", "raises": "failed", "small": "done"}
-    assert runs.reason["raises"] == "RuntimeError: wrong shape"
+    assert runs.reason["raises"] == f"RuntimeError: wrong shape {WHERE}"
     assert re.search(r"process.* (killed|died)", runs.reason["dies"])
     shown = {event.run.network: (event.status, event.reason) for event in display.of(RunEnded)}
-    assert shown["raises"] == ("failed", "RuntimeError: wrong shape")
+    assert shown["raises"] == ("failed", f"RuntimeError: wrong shape {WHERE}")
     assert shown["dies"][0] == "failed"
 
     again = plan_of(study, tmp_path, backend)

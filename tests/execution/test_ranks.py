@@ -24,6 +24,7 @@ from depthbench.store.results import load_results
 from depthbench.study.file import load_study
 from depthbench.training import checkpoint
 from tests.conftest import TINY
+from tests.failing_networks import WHERE
 from tests.teams import results_of, start_pair
 
 FAILING = Path(__file__).parents[1] / "failing_networks.py"
@@ -157,7 +158,7 @@ def test_a_run_that_fails_on_every_rank_stops_no_other(executed):
         ("small", "done"),
     ]
     runs = load_results(folder / "results" / "failing").runs.set_index("network")
-    assert runs["reason"]["raises"] == "RuntimeError: wrong shape"
+    assert runs["reason"]["raises"] == f"RuntimeError: wrong shape {WHERE}"
     (trace,) = (folder / "results" / "failing" / "runs").glob("raises-*/error.txt")
     assert "wrong shape" in trace.read_text()
 

@@ -1,4 +1,5 @@
 import json
+import math
 import os
 
 import pandas as pd
@@ -93,6 +94,13 @@ def test_a_table_that_was_changed_is_not_a_finished_run(stored, damage, capsys):
         {"final": None},
         {"depth": 10**30},
         {"timing": {"seconds": 1e308}},
+        {"timing": {"seconds": math.nan}},
+        {"run": {"recipe": {"lr": 10**400}}},
+        {"run": {"recipe": {"lr": math.nan}}},
+        {"run": {"recipe": {"optimizer_settings": {"eps": 10**400}}}},
+        {"run": {"options": {"dropout": 10**309}}},
+        {"image_shape": [10**400, 8, 8]},
+        {"format": 10**400},
         {"timing": {"peak_memory": 10**300}},
         {"final": {"test_error_top5": 10**20}},
         {"seed": -1},

@@ -159,6 +159,7 @@ def test_runs_without_a_study_file_are_used_again_only_by_their_own_study(tiny, 
         run_store = write_run(store, next(study.runs()))
         run_store.write(run_store.read().changed(hashes={"data": "hash"}))
     store.study_file.unlink()
+    (store.path / "plugins" / ("0" * 8)).mkdir(parents=True)
     for other, data_hash in ((study, "other images"), (tiny(recipe={"lr": 0.5}), "hash")):
         with pytest.raises(BadInput, match="holds other files but no study"):
             store.check(other, data_hash)
