@@ -160,7 +160,7 @@ class Lines(Silent):
                 self.current[run.run_id] = f"{_name(run)} starting"
             case RunWaiting(run):
                 self.clock.start(run)
-                self.current[run.run_id] = f"{_name(run)} waiting for a free node"
+                self.current[run.run_id] = f"{_name(run)} waiting to start again"
             case RowLogged(run):
                 self.rows[run.run_id] = event
             case Alive():
@@ -244,7 +244,7 @@ class Bars(Lines):
                 detail = " ".join([*parts, duration(event.seconds_left)])
                 self.bars.update(self.tasks[run.run_id], completed=event.step, detail=detail)
             case RunWaiting(run):
-                self.bars.update(self.tasks[run.run_id], detail="waiting for a free node")
+                self.bars.update(self.tasks[run.run_id], detail="waiting to start again")
             case Activity(run, text):
                 self.bars.update(self.tasks[run.run_id], detail=text)
             case RunEnded(run):

@@ -73,7 +73,7 @@ class WatchAdapter:
             case RowLogged(run):
                 self._call("progress", run, {key: getattr(event, key) for key in ROW})
             case RunWaiting(run):
-                self._call("progress", run, {"doing": "waiting for a free node"})
+                self._call("progress", run, {"doing": "waiting to start again"})
             case Activity(run, text):
                 self._call("progress", run, {"doing": text})
             case Note(text, None):

@@ -125,7 +125,7 @@ def test_a_run_that_waits_for_a_free_node_does_not_count_as_one_without_progress
     now[0] += 1000
     lines.tick()
     printed = console.file.getvalue().splitlines()
-    assert printed == ["[0/2] plain-8 seed 0 waiting for a free node; time left not known yet"]
+    assert printed == ["[0/2] plain-8 seed 0 waiting to start again; time left not known yet"]
 
 
 @pytest.fixture
@@ -203,7 +203,7 @@ def test_bars_show_each_run_in_progress(runs):
         bars.show(Activity(first, "10 crops of the test images"))
         assert bars.bars.tasks[1].fields["detail"] == "10 crops of the test images"
         bars.show(RunWaiting(first))
-        assert bars.bars.tasks[1].fields["detail"] == "waiting for a free node"
+        assert bars.bars.tasks[1].fields["detail"] == "waiting to start again"
         bars.show(ended(first))
         assert len(bars.bars.tasks) == 2
     assert "plain-8 seed 0 done" in console.file.getvalue()

@@ -86,7 +86,7 @@ def test_each_event_is_the_call_that_a_watch_expects(tiny, tmp_path):
         ("progress", run, {"note": "resuming"}),
         ("progress", run, {"doing": "evaluating at step 6"}),
         ("progress", run, row),
-        ("progress", run, {"doing": "waiting for a free node"}),
+        ("progress", run, {"doing": "waiting to start again"}),
         ("stopping",),
     ]
     assert ended[:4] == ("ended", run, "failed", "boom")

@@ -183,7 +183,7 @@ class _StudyInProgress:
         self.mailbox.stop.remote()
         for task, number in self.tasks.items():
             if number not in self.training:
-                self._cancel(task)
+                self._cancel(task, force=True)  # its process may still be starting, and has nothing to save
 
     def _submit(self) -> None:
         """Submit tasks: as many as --jobs says, or all, so that a cluster can grow with the demand."""
@@ -238,7 +238,7 @@ class _StudyInProgress:
         self.watch.end(run.run_id)  # waiting is no stall
         self.interrupted[run.run_id] = run
         self.mailbox.put_back.remote(self._start_of(run))
-        waits = "the run waits for a free node and resumes from its last checkpoint, if it has one"
+        waits = "the run resumes from its last checkpoint, if it has one, when a node is free"
         self.display.show(Note(f"its {died} died; {waits}", run))
         self.display.show(RunWaiting(run))
 

@@ -77,7 +77,7 @@ def test_a_run_whose_node_dies_waits_and_resumes_on_another_one_and_equals_a_loc
         assert display.of(Note)[0].text == "Ray: 2 nodes, 1 run at once"
         of_first = [note.text for note in display.of(Note) if note.run == first]
         assert of_first[0] == (
-            "its node died; the run waits for a free node and resumes from its last checkpoint, if it has one"
+            "its node died; the run resumes from its last checkpoint, if it has one, when a node is free"
         )
         assert of_first[1].startswith("resuming from step ")
         assert len(of_first) == 2
@@ -359,6 +359,15 @@ def test_the_next_run_fails_if_a_task_cannot_start(study):
     assert "no space left" in ended.reason
     assert study.display.of(RunStarted) == []
     assert study.begin("task 0") == other
+
+
+def test_ctrl_c_does_not_wait_for_a_process_that_has_taken_no_run(study):
+    """Such a process can take a minute to start. One that trains saves its run first."""
+    study.mailbox.actor.stop = lambda: None
+    study.begin("task 0")
+    study.signals.append(2)
+    study._handle_signals()
+    assert study.ray.cancelled == [("task 1", True)]
 
 
 def test_a_run_that_waits_after_a_death_is_interrupted_by_ctrl_c(study):
