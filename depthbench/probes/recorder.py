@@ -23,6 +23,7 @@ from depthbench.probes.probe import OF_WEIGHTS, Probe, probes_of
 from depthbench.probes.reasons import (
     FROZEN,
     FUNCTIONAL,
+    NOT_IN_GRAD,
     SEVERAL,
     TRANSFORMED,
     UNREACHED,
@@ -323,7 +324,10 @@ class Recorder:
         if self._hooks.counts_calls and not self._uses.calls[index]:
             is_evaluated = self.layers[index].weighted in self._hooks.without_gradients
             return FUNCTIONAL if has_gradient else WITHOUT_GRADIENTS if is_evaluated else UNUSED
-        return SEVERAL if has_gradient else UNREACHED
+        if has_gradient:
+            return SEVERAL
+        gradients = probes_of(self.probes, "preactivation_gradient")
+        return NOT_IN_GRAD if any((index, name) in self._uses.by_key for name in gradients) else UNREACHED
 
     def _weights(self) -> dict[int, Tensor]:
         """Return the weights that the layers multiply with, each with its gradient."""

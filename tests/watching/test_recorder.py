@@ -13,7 +13,7 @@ from torch.utils.checkpoint import checkpoint
 import depthbench
 from depthbench.probes import DEFAULT, PROBES
 from depthbench.probes.probe import Probe
-from depthbench.probes.reasons import WITHOUT_GRADIENTS
+from depthbench.probes.reasons import FROZEN, NOT_IN_GRAD, WITHOUT_GRADIENTS
 from depthbench.registry import Entry
 from depthbench.store.results import load_results
 from depthbench.store.study_store import StudyStore
@@ -432,6 +432,17 @@ def test_a_layer_that_is_used_only_without_gradients_is_named(net, batches, watc
             hidden = net.b(net.a(batches[0][0]))
         net.head(hidden).sum().backward()
     assert measured(watch)[1] == {"a": WITHOUT_GRADIENTS, "b": WITHOUT_GRADIENTS}
+
+
+def test_gradients_that_are_not_in_grad_are_named(net, batches, watching):
+    net.a.requires_grad_(False)
+    watch = watching(net, probes=DEFAULT)
+    with watch.step():
+        loss = F.cross_entropy(net(batches[0][0]), batches[0][1])
+        torch.autograd.grad(loss, [net.b.weight, net.head.weight])
+    table, gaps = measured(watch)
+    assert gaps == {"a": FROZEN, "b": NOT_IN_GRAD, "head": NOT_IN_GRAD}
+    assert table["grad_norm_weight"].isna().all()
 
 
 def test_parametrized_weights(batches, watching):
