@@ -144,6 +144,11 @@ def parameters_of(target: Callable[..., Any], fixed: Mapping[str, Any], given: C
     return Parameters(known)
 
 
+def takes_any(target: Callable[..., Any]) -> bool:
+    """Return whether a function or class takes parameters of any name, as `**options`."""
+    return any(parameter.kind == parameter.VAR_KEYWORD for parameter in _signature(target).values())
+
+
 def _signature(target: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
     for evaluates in (True, False):
         try:

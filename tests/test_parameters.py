@@ -9,7 +9,7 @@ import pytest
 from pydantic import Field
 
 from depthbench.errors import BadInput
-from depthbench.parameters import REQUIRED, parameters_of
+from depthbench.parameters import REQUIRED, parameters_of, takes_any
 
 if TYPE_CHECKING:
     from nowhere import Unknown
@@ -51,6 +51,11 @@ class Builder:
 @pytest.fixture
 def options():
     return parameters_of(Builder, {"repeats": 3}, given=("depth",))
+
+
+def test_only_a_function_with_keywords_takes_any_parameter():
+    assert takes_any(lambda depth, **options: None)
+    assert not takes_any(lambda depth, *sizes, width=1: None)
 
 
 def test_keyword_parameters_that_a_study_file_can_hold_are_options(options):

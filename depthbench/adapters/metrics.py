@@ -6,15 +6,24 @@ from typing import Any
 from depthbench.errors import BadInput, nearest
 from depthbench.watching.log import COLUMNS
 
+ADVICE = (
+    "pass a dict from columns of the history to the names under which the loop logs them, e.g. "
+    'metrics={"val_error": "val_err"}'
+)
+
 
 class Metrics:
     """What a loop logs for the history. names: column of the history -> name under which the loop logs it.
 
-    Raises BadInput for an unknown column."""
+    Raises BadInput for an unknown column, and for anything other than names."""
 
     def __init__(self, names: Mapping[str, str] | None):
+        if names is not None and not isinstance(names, Mapping):
+            raise BadInput(f"DepthbenchCallback: metrics={names!r}: {ADVICE}")
         self.names = dict(names or {})
-        for column in self.names:
+        for column, name in self.names.items():
+            if not isinstance(column, str) or not isinstance(name, str):
+                raise BadInput(f"DepthbenchCallback: metrics={{{column!r}: {name!r}}}: {ADVICE}")
             if column not in COLUMNS:
                 raise BadInput(
                     f"DepthbenchCallback: metrics={{{column!r}: ...}}: {nearest(column, COLUMNS, 'columns')}"

@@ -79,9 +79,9 @@ def _cell(text: object) -> str:
 
 
 def _steps(row: dict[str, Any]) -> str:
-    """Return the number of steps of a run, as `made/planned` if it ended early."""
+    """Return the number of steps of a run, as `made/planned` if it ended early. A loop may have no plan."""
     made, steps = row.get("step"), row.get("steps")
-    return f"{made}/{steps}" if made is not None and steps and made < steps else str(steps or "")
+    return f"{made}/{steps}" if made is not None and steps and made < steps else str(steps or made or "")
 
 
 def summary_table(rows: list[dict[str, Any]], title: str) -> Table:

@@ -18,7 +18,13 @@ from depthbench.networks.family import DepthList, DepthRule, Family
 from depthbench.networks.layers import depth_of, weighted_layers
 from depthbench.networks.lazy import initialise_lazily, is_lazy
 from depthbench.networks.memory_format import channels_last
-from depthbench.networks.outputs import describe_output, describe_place, describe_shape, logits_of
+from depthbench.networks.outputs import (
+    describe_output,
+    describe_place,
+    describe_shape,
+    has_other_parts,
+    logits_of,
+)
 from depthbench.text import listed
 
 BATCH = 4  # images; batch normalisation needs more than one
@@ -182,8 +188,8 @@ def _examine(subject: Subject, depth: int) -> tuple[list[BadInput], list[str]]:
 def _notes_on_outputs(subject: Subject, outputs: Mapping[str, Any]) -> list[str]:
     """Return notes on the part of an output that is used: one if it is the same in both modes."""
     used = {
-        mode: f"{subject.name} returns {describe_output(output)}; its logits are {describe_place(output)}, "
-        "and its other parts are ignored"
+        mode: f"{subject.name} returns {describe_output(output)}; its logits are {describe_place(output)}"
+        + (", and its other parts are ignored" if has_other_parts(output) else "")
         for mode, output in outputs.items()
         if not isinstance(output, Tensor)
     }

@@ -2,7 +2,7 @@
 
 import math
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 from depthbench.errors import BadInput, BadNetwork, any_of
 from depthbench.machine.torch_settings import torch_settings_kept
 from depthbench.networks.options import NEEDS, NetworkOptions, defaults
-from depthbench.parameters import Parameters, parameters_of
+from depthbench.parameters import Parameters, parameters_of, takes_any
 from depthbench.registry import Entry
 
 ARGUMENTS = ("depth", "in_channels", "num_classes")
@@ -239,7 +239,13 @@ class Family(Entry):
         name: that of the network. Raises BadInput for options that it does not have, and for wrong values."""
         if not values:
             return {}
-        return self.own.checked(values, name, NEEDS if self.takes is None else self.takes)
+        return self.own.checked(values, name, self._others() if self.takes is None else self.takes)
+
+    def _others(self) -> Collection[str]:
+        """Return the options of NetworkOptions that the builder takes, as its signature says."""
+        if self.is_ours or takes_any(builder := self.load()):
+            return NEEDS
+        return NEEDS.keys() & parameters_of(builder, self.options, given=ARGUMENTS).known.keys()
 
     @cached_property
     def fixed(self) -> Mapping[str, Any]:

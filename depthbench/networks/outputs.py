@@ -50,6 +50,11 @@ def describe_place(output: Any) -> str:
     return "`logits`"
 
 
+def has_other_parts(output: Any) -> bool:
+    """Return whether an output has parts besides the logits. An object whose parts are unknown may have."""
+    return not isinstance(output, tuple | list | Mapping) or len(output) > 1
+
+
 def describe_shape(shape: Sequence[int]) -> str:
     """Return how many numbers a tensor of a shape has, e.g. "4x10 numbers"."""
     return f"{'x'.join(map(str, shape))} numbers" if len(shape) else "one number"

@@ -13,6 +13,7 @@ from torch.utils.weak import TensorWeakRef
 from depthbench.networks.attention import projected
 from depthbench.networks.layers import Layer
 from depthbench.probes.attention import follow_projections
+from depthbench.probes.grad_mode import GradMode
 from depthbench.probes.probe import OF_WEIGHTS, Probe, probes_of
 from depthbench.probes.rows import Selected
 from depthbench.probes.uses import StepUses
@@ -35,8 +36,9 @@ class _Output:
 class StepHooks:
     """The hooks on layers and on `selected` modules (row -> module or parameter), which fill `uses`.
 
-    norms: the modules that may follow a layer as its norm. If processes have parts of the batch, `gather`
-    returns the whole tensor of parts (B, ...), and `whole` the dL/dz of the whole batch."""
+    norms: the modules that may follow a layer as its norm. Calls in a pass without gradients, as
+    `grad_mode` says, are not uses. If processes have parts of the batch, `gather` returns the whole tensor of
+    parts (B, ...), and `whole` the dL/dz of the whole batch."""
 
     def __init__(
         self,
@@ -45,16 +47,20 @@ class StepHooks:
         uses: StepUses,
         *,
         norms: Sequence[nn.Module],
+        grad_mode: GradMode,
         gather: Callable[[Tensor], Tensor],
         whole: Callable[[Tensor], Tensor],
     ):
         self._layers, self._selected, self._norms = layers, selected, norms
+        self._grad_mode = grad_mode
         self._uses, self._gather, self._whole = uses, gather, whole
         self._gradients = probes_of(uses.probes, "preactivation_gradient")
         self._responses = probes_of(uses.probes, "response")
         self._outputs: dict[int, _Output] = {}  # by the address of the storage
         self.transformed: set[nn.Module] = set()
         """Modules that were called in a transformation of torch.func."""
+        self.without_gradients: set[nn.Module] = set()
+        """Modules that were called in a pass without gradients, e.g. an evaluation."""
         self.handles: list[RemovableHandle] = []
         """The handles that remove the hooks of the step. Empty outside a step."""
 
@@ -86,11 +92,13 @@ class StepHooks:
                 self.add(norm, self._norm_hook())
 
     def add(self, module: nn.Module, hook: Hook) -> None:
-        """Add a forward hook, which is not called in a transformation of torch.func."""
+        """Add a forward hook, which is not called in a transformation of torch.func or without gradients."""
 
         def untransformed(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
             if is_transformed(first_tensor(output)):
                 self.transformed.add(module)
+            elif not self._grad_mode.is_enabled():
+                self.without_gradients.add(module)
             else:
                 hook(module, inputs, output)
 
@@ -106,6 +114,7 @@ class StepHooks:
         """Forget the step."""
         self._outputs.clear()
         self.transformed.clear()
+        self.without_gradients.clear()
 
     def lacks_uses(self, index: int, probe: str) -> bool:
         """Return whether a probe lacks uses of a row, because they were in a transformation."""
@@ -170,6 +179,9 @@ class StepHooks:
             z = first_tensor(output)
             if is_transformed(z):
                 self.transformed.update({attention, attention.out_proj})
+                return
+            if not self._grad_mode.is_enabled():
+                self.without_gradients.update({attention, attention.out_proj})
                 return
             given = dict(zip(("query", "key", "value"), args, strict=False)) | kwargs
             inputs = [given[name] for name in ("query", "key", "value")]

@@ -49,7 +49,7 @@ class OrderOfUse:
     def hooks(self, is_repeated: Callable[[], bool]) -> list[RemovableHandle]:
         """Add hooks that follow the calls and gradients of layers in a step. Forget the previous step.
 
-        is_repeated: whether a call repeats an earlier one, to compute activations again."""
+        is_repeated: whether a call does not count, e.g. because it computes activations again."""
         self._pass, self._gradients = {}, {}
         indices: dict[nn.Module, list[int]] = {}
         for index, layer in enumerate(self._layers):

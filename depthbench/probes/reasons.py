@@ -11,9 +11,11 @@ from depthbench.probes.uses import Key
 
 FROZEN = "frozen"
 UNUSED = "not used in the step"
+WITHOUT_GRADIENTS = "used in the step only without gradients, e.g. in torch.no_grad()"
 FUNCTIONAL = "its weight is used without a call of the layer"
 TRANSFORMED = "called in a transformation of torch.func, e.g. vmap"
 UNREACHED = "no gradient reaches it"
+NOT_IN_GRAD = "its gradient is not in .grad"
 EARLIER = "no gradient reached it in the step before"
 SEVERAL = "several forward or backward passes in one step"
 NOTHING = "selects no module and no parameter"

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from depthbench.machine.precision import widest_float
 from depthbench.networks.cost import is_built_in
 from depthbench.networks.layers import NORMS, current_weight, weighted_layers
+from depthbench.probes.grad_mode import GradMode
 from depthbench.probes.hooks import StepHooks, in_backward_pass
 from depthbench.probes.order import OrderOfUse
 from depthbench.probes.pairs import Pairs
@@ -22,10 +23,12 @@ from depthbench.probes.probe import OF_WEIGHTS, Probe, probes_of
 from depthbench.probes.reasons import (
     FROZEN,
     FUNCTIONAL,
+    NOT_IN_GRAD,
     SEVERAL,
     TRANSFORMED,
     UNREACHED,
     UNUSED,
+    WITHOUT_GRADIENTS,
     reasons_of_layers,
     reasons_of_probes,
     reasons_of_selected,
@@ -62,7 +65,8 @@ class Recorder:
     keeps the tensors of the probes that can measure all layers together until `values` is called. This is
     faster on a GPU, but needs memory for these tensors.
 
-    A value covers every use of a layer in the step (see Probe). A forward pass that a backward pass
+    A value covers every use of a layer in the step (see Probe). A pass without gradients, such as an
+    evaluation or a target in `torch.no_grad()`, is not a use. A forward pass that a backward pass
     repeats to save memory is not another use. Tensors of single uses are kept at most until the backward pass
     begins. Those that a probe can `combine` are not kept. `each_use=N` adds rows for the first N uses of each
     layer.
@@ -103,11 +107,13 @@ class Recorder:
         self._may_be_compiled = not is_built_in(network)
         self._device = next(network.parameters()).device
         self._uses = StepUses(self.probes, self.at_once)
+        self._network, self._grad_mode = network, GradMode()
         self._hooks = StepHooks(
             self.layers,
             self.selected,
             self._uses,
             norms=[module for module in network.modules() if isinstance(module, NORMS)],
+            grad_mode=self._grad_mode,
             gather=gather,
             whole=whole or partial(_whole, gather=gather, ranks=ranks),
         )
@@ -209,13 +215,18 @@ class Recorder:
         self._force_eager()
         self._follow_weights()
         self._hooks.attach()
-        self._hooks.handles += [] if self._order is None else self._order.hooks(in_backward_pass)
+        self._hooks.handles += [] if self._order is None else self._order.hooks(self._is_no_use)
+        self._hooks.handles += self._grad_mode.hooks(self._network) if self._hooks.handles else []
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
     ) -> None:
         self._leave()
+
+    def _is_no_use(self) -> bool:
+        """Return whether the present call of a layer is not a use of it in the step."""
+        return in_backward_pass() or not self._grad_mode.is_enabled()
 
     def _leave(self) -> None:
         self._hooks.remove()
@@ -311,8 +322,12 @@ class Recorder:
             return TRANSFORMED
         has_gradient = index in self._with_gradient
         if self._hooks.counts_calls and not self._uses.calls[index]:
-            return FUNCTIONAL if has_gradient else UNUSED
-        return SEVERAL if has_gradient else UNREACHED
+            is_evaluated = self.layers[index].weighted in self._hooks.without_gradients
+            return FUNCTIONAL if has_gradient else WITHOUT_GRADIENTS if is_evaluated else UNUSED
+        if has_gradient:
+            return SEVERAL
+        gradients = probes_of(self.probes, "preactivation_gradient")
+        return NOT_IN_GRAD if any((index, name) in self._uses.by_key for name in gradients) else UNREACHED
 
     def _weights(self) -> dict[int, Tensor]:
         """Return the weights that the layers multiply with, each with its gradient."""

@@ -99,15 +99,16 @@ class Records:
         known = len(self.rows)
         for each in pending:
             row, read = each.row, each.read(list(islice(numbers, len(each.numbers))))
-            row |= read
             self.rows.append(row)
-            if not math.isfinite(read.get("loss", 0.0)):
-                row |= dict.fromkeys(ERROR_COLUMNS.values(), math.nan)
-                self.has_diverged = True
-                self._drop_after(row["step"])
-                break
-            if not math.isnan(row["test_error"]):
+            if math.isfinite(read.get("loss", 0.0)):
+                row |= read
                 self.tracker.see(row)
+                continue
+            # an evaluation used weights that are not finite; the errors that a loop logged are kept
+            row |= {**dict.fromkeys(ERROR_COLUMNS.values(), math.nan), **read}
+            self.has_diverged = True
+            self._drop_after(row["step"])
+            break
         return self.rows[known:]
 
     def _drop_after(self, step: int) -> None:
@@ -178,8 +179,7 @@ class Records:
         rows = cast("list[dict[str, Any]]", tables["history"].to_dict("records"))
         self.rows = [row for row in rows if row["step"] <= step]
         for row in self.rows:
-            if not math.isnan(row["test_error"]):
-                self.tracker.see(row)
+            self.tracker.see(row)
         layers = tables["layers"]
         layers = layers[layers["step"] < step]
         missing: dict[str, Any] = {SELECTED_BY: "", USE: -1, NOT_MEASURED: ""}

@@ -98,8 +98,8 @@ def watch(
 
     Gradients are those of the update: averaged over the processes, divided by the scale of a GradScaler, and
     before clipping. dL/dz and responses cover every use of a layer in the step, also in several backward
-    passes (root sum of squares). Compiled models run uncompiled in probed steps. run.json lists layers
-    without a value, with the reason.
+    passes (root sum of squares). Passes in `torch.no_grad()`, e.g. an evaluation, are not uses. Compiled
+    models run uncompiled in probed steps. run.json lists layers without a value, with the reason.
 
     Raises BadInput for an unknown name or impossible value, a model whose layers cannot be measured, a
     directory with other results or settings, a run that is finished or has rows without `overwrite`, and a

@@ -30,3 +30,14 @@ def test_an_unknown_column_is_refused():
     )
     with pytest.raises(BadInput, match=message):
         Metrics({"val_err": "val_error"})
+
+
+@pytest.mark.parametrize(
+    ("names", "shown"),
+    [(["val_err"], "['val_err']"), ("val_err", "'val_err'"), ({"val_error": 3}, "{'val_error': 3}")],
+)
+def test_metrics_that_are_no_names_are_refused(names, shown):
+    with pytest.raises(BadInput) as error:
+        Metrics(names)
+    assert str(error.value).startswith(f"DepthbenchCallback: metrics={shown}: pass a dict from columns")
+    assert "\n" not in str(error.value)

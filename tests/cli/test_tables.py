@@ -51,6 +51,12 @@ def test_a_watched_loop_that_logged_only_the_error_of_its_batches_has_that_error
     assert "50.00" in shown[4]
 
 
+def test_a_watched_loop_without_a_plan_shows_the_steps_that_it_made():
+    row = run("mine", 8, 0, "diverged") | {"step": 7, "steps": None}
+    (cells,) = (line for line in lines(runs_table([row], "mine")) if "diverged" in line)
+    assert [cell.strip() for cell in cells.split("│")][4] == "7"
+
+
 def test_runs_that_failed_for_one_reason_share_a_line():
     rows = [
         run("plain", depth, 0, "failed") | {"run_id": f"p{depth}", "reason": "boom"} for depth in range(7)

@@ -209,6 +209,7 @@ class TrainReturnsNothing(nn.Sequential):
                 "parts are ignored"
             ],
         ),
+        (after(lambda y, t: {"out": y}), ["mine returns a dict with the keys out; its logits are `out`"]),
         (
             after(lambda y, t: (y, y) if t else y),
             [f"in training mode, mine returns {TUPLE}"],

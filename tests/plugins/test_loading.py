@@ -300,6 +300,21 @@ def test_a_network_without_the_option_refuses_it_by_name(scaled):
         load_study(None, **study, grid={"network": ["scaled", "plain"], "depth": [8]})
 
 
+BARE = """
+class Bare(nn.Sequential):
+    def __init__(self, depth, in_channels, num_classes, *, width=8):
+        super().__init__(nn.Flatten(), nn.Linear(64 * in_channels, num_classes))
+
+NETWORKS["bare"] = Bare
+"""
+
+
+def test_only_the_options_that_a_builder_takes_are_listed(plugin):
+    study = {"plugins": [str(plugin(SCALED + BARE))], "options": {"alpha0": 1}}
+    with pytest.raises(BadInput, match=r"options.alpha0: bare has no such option; options of bare: width$"):
+        load_study(None, **study, grid={"network": ["scaled", "bare"], "depth": [8]})
+
+
 def test_a_family_may_restrict_the_options_of_its_builder(plugin):
     entry = "NETWORKS = {'scaled': Family(Scaled, takes=frozenset({'alpha0'}), options={'sizes': (9,)})}\n"
     path = str(plugin(f"{SCALED}\nfrom depthbench.plugins import Family\n{entry}"))

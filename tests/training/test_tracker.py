@@ -47,6 +47,27 @@ def test_a_diverged_run_ends_at_chance_and_keeps_its_best():
     assert final["val_error"] is None
 
 
+def test_validation_selects_a_step_without_a_test_error_too():
+    tracker = Tracker()
+    for each in (row(1, math.nan, 20.0), row(2, math.nan), row(3, math.nan, 10.0), row(4, math.nan, 15.0)):
+        tracker.see(each)
+    final = tracker.final([], None)
+    assert (final["val_selected_test_error"], final["val_selected_step"]) == (None, 3)
+    assert (final["best_test_error"], final["best_step"]) == (None, None)
+    for each in (row(5, 30.0, 12.0), row(6, math.nan, 5.0)):
+        tracker.see(each)
+    assert tracker.selected == (30.0, 5)
+
+
+def test_a_diverged_run_has_no_error_that_its_evaluations_did_not_measure():
+    history = [row(1, math.nan, 5.8) | {"train_error_eval": math.nan}]
+    tracker = Tracker()
+    tracker.see(history[0])
+    final = tracker.final(history, 90.0)
+    assert (final["train_error"], final["val_error"]) == (90.0, 90.0)
+    assert (final["train_error_eval"], final["test_error"]) == (None, None)
+
+
 def test_a_restored_tracker_continues():
     tracker, other = Tracker(), Tracker()
     tracker.see(row(1, 30.0, 20.0))

@@ -13,6 +13,7 @@ from torch.utils.checkpoint import checkpoint
 import depthbench
 from depthbench.probes import DEFAULT, PROBES
 from depthbench.probes.probe import Probe
+from depthbench.probes.reasons import FROZEN, NOT_IN_GRAD, WITHOUT_GRADIENTS
 from depthbench.registry import Entry
 from depthbench.store.results import load_results
 from depthbench.store.study_store import StudyStore
@@ -381,11 +382,67 @@ def test_a_backward_pass_outside_of_the_step_changes_nothing(net, batches, watch
 def test_activations_that_are_computed_again(net, batches, watching, reentrant):
     expected = by_hand(net, batches[:1])
     x, y = batches[0]
-    watch = watching(net, probes=["grad_norm_weight", "grad_norm_preact"])
+    watch = watching(net, probes=["grad_norm_weight", "grad_norm_preact", "response_std"])
     with watch.step():
         given = x.clone().requires_grad_(reentrant)
         F.cross_entropy(checkpoint(net, given, use_reentrant=reentrant), y).backward()
-    check(measured(watch)[0], 0, expected)
+    table = measured(watch)[0]
+    check(table, 0, expected)
+    assert table["response_std"].notna().all()
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_only_passes_with_gradients_count(net, batches, watching, mode):
+    (x, y), (other, _) = batches[:2]
+    net.head.requires_grad_(False)
+    watch = watching(net, probes=["grad_norm_preact", "response_std"], each_use=3)
+    for has_evaluation in (False, True):
+        net.zero_grad()
+        with watch.step():
+            if has_evaluation:
+                with mode():
+                    net(other)
+                    net.a(other)
+            F.cross_entropy(net(x), y).backward()
+    table, gaps = measured(watch)
+    assert table.loc[1].equals(table.loc[0])
+    assert "b[1]" in table.loc[1].index
+    assert "b[2]" not in table.loc[1].index
+    assert table["response_std"].notna().all()  # the frozen head included
+    assert set(gaps) <= {"head"}
+
+
+def test_a_network_may_disable_gradients_for_some_of_its_layers(net, batches, watching):
+    def forward(x):
+        with torch.no_grad():
+            hidden = F.relu(net.a(x))
+        return net.head(F.relu(net.b(hidden)))
+
+    net.forward = forward
+    watch = watching(net, probes=["response_std"])
+    with watch.step():
+        F.cross_entropy(net(batches[0][0]), batches[0][1]).backward()
+    assert measured(watch)[0]["response_std"].notna().all()
+
+
+def test_a_layer_that_is_used_only_without_gradients_is_named(net, batches, watching):
+    watch = watching(net, probes=["response_std"])
+    with watch.step():
+        with torch.no_grad():
+            hidden = net.b(net.a(batches[0][0]))
+        net.head(hidden).sum().backward()
+    assert measured(watch)[1] == {"a": WITHOUT_GRADIENTS, "b": WITHOUT_GRADIENTS}
+
+
+def test_gradients_that_are_not_in_grad_are_named(net, batches, watching):
+    net.a.requires_grad_(False)
+    watch = watching(net, probes=DEFAULT)
+    with watch.step():
+        loss = F.cross_entropy(net(batches[0][0]), batches[0][1])
+        torch.autograd.grad(loss, [net.b.weight, net.head.weight])
+    table, gaps = measured(watch)
+    assert gaps == {"a": FROZEN, "b": NOT_IN_GRAD, "head": NOT_IN_GRAD}
+    assert table["grad_norm_weight"].isna().all()
 
 
 def test_parametrized_weights(batches, watching):

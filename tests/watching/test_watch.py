@@ -409,6 +409,22 @@ def test_a_loss_that_is_not_a_number_diverges_the_run(path):
     assert len(runs) == 1
 
 
+def test_a_diverged_run_without_test_errors_has_its_validation_error_at_chance(path):
+    network = build()
+    watch = depthbench.watch(network, path, name="my-net", classes=10, log_every=1)
+    losses = [1.0, 0.5, math.nan]
+    make_steps(
+        watch, network, 3, loss=lambda step: torch.tensor(losses[step]), train_error=10.0, val_error=5.8
+    )
+    watch.close()
+    final = record_of(path, "diverged").final
+    assert (final.train_error, final.val_error) == (90.0, 90.0)
+    assert (final.test_error, final.train_error_eval, final.val_selected_step) == (None, None, 1)
+    history = load_results(path).history
+    assert history["train_error"].tolist() == [10.0] * 3
+    assert history["val_error"].tolist() == [5.8] * 3  # as the loop logged it
+
+
 def test_without_chance_error_a_diverged_run_has_no_error(path):
     network = build()
     with depthbench.watch(network, path, name="my-net", log_every=1) as watch:
