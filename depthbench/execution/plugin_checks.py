@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pydantic import ValidationError
+
 from depthbench.data import DATASETS
 from depthbench.data.images import Images
 from depthbench.data.load import default_data_dir, load_images
@@ -15,9 +17,11 @@ from depthbench.data.settings import Data
 from depthbench.errors import BadInput, one_line
 from depthbench.networks import NETWORKS, Family
 from depthbench.networks.family import DepthRule
+from depthbench.networks.options import NetworkOptions
 from depthbench.paths import expand
 from depthbench.plugins.loading import load_plugin, loaded
 from depthbench.registry import look_up
+from depthbench.schema import explain
 from depthbench.study.model import Study
 from depthbench.training.optimizers import OPTIMIZERS
 
@@ -55,7 +59,7 @@ def check_plugins(study: Study, images: Images) -> list[str]:
         seeds = {run.seed for run in study.runs() if run.network == name}
         key = (family.source, name, images.shape, len(images.classes), str(options))
         new = [depth for depth in depths if (*key, depth) not in _checked]
-        notes += _notes_on_defaults(study, name) if new else []
+        notes += [*_notes_on_names(name, family), *_notes_on_defaults(study, name)] if new else []
         for depth in new:
             notes += check_network(subject, depth)
         others: list[int] = []
@@ -90,6 +94,22 @@ def _notes_on_defaults(study: Study, name: str) -> list[str]:
         for option, default in study.family(name).other_defaults.items()
         if option in was_set and option not in options.model_dump(exclude_defaults=True)
     ]
+
+
+def _notes_on_names(name: str, family: Family) -> list[str]:
+    """Return notes on parameters of a builder that have the name of a built-in option but other values."""
+    notes = []
+    for option, default in family.defaults_of_shared.items():
+        try:
+            if default is not None:  # unset
+                NetworkOptions.model_validate({option: default})
+        except ValidationError as error:
+            meant = explain(error.errors()[0], option)
+            notes.append(
+                f"{name} has {option} = {default!r}, but {option} is the name of a built-in option, which "
+                f"{meant}; rename the parameter, so that its own values can be set"
+            )
+    return notes
 
 
 @dataclass(frozen=True)
@@ -149,7 +169,7 @@ def _check_all(subject: "Subject", depths: tuple[int, ...], others: Sequence[int
     from depthbench.networks.check import check_depths, examine, notes_on_seeds
 
     problems: dict[str, str] = {}  # by its text without the depth
-    notes: list[str] = []
+    notes = _notes_on_names(subject.name, subject.family)
 
     @contextlib.contextmanager
     def caught() -> Iterator[None]:

@@ -223,15 +223,21 @@ class Family(Entry):
         """The defaults of a plug-in's builder for options of NetworkOptions, where they are not ours.
 
         Our defaults are not passed on, so that the builder has its own."""
-        if self.is_ours:
-            return {}
         ours = NetworkOptions().model_dump()
-        theirs = parameters_of(self.load(), self.options, given=ARGUMENTS).defaults
         return {
             name: default
-            for name, default in theirs.items()
-            if ours.get(name) is not None and ours[name] != default
+            for name, default in self.defaults_of_shared.items()
+            if ours[name] is not None and ours[name] != default
         }
+
+    @cached_property
+    def defaults_of_shared(self) -> dict[str, Any]:
+        """The defaults of a plug-in's builder for its parameters that have the name of a built-in option."""
+        if self.is_ours:
+            return {}
+        defaults = parameters_of(self.load(), self.options, given=ARGUMENTS).defaults
+        shared = NetworkOptions.model_fields.keys() & defaults.keys()
+        return {name: default for name, default in defaults.items() if name in shared}
 
     def check_own(self, values: Mapping[str, Any], name: str) -> dict[str, Any]:
         """Return those of `values`, options of the builder, that differ from their defaults.

@@ -55,6 +55,17 @@ def test_a_default_of_ours_that_a_builder_does_not_get_is_noted(plan):
     assert note.startswith("mine has norm = 'none': options.norm = 'batch' is the default of depthbench")
 
 
+def test_a_parameter_with_the_name_of_another_option_is_noted(plan):
+    def build(depth, in_channels, num_classes, order="zigzag", gate=None, width=8):
+        return stack(depth, in_channels, num_classes)
+
+    (note,) = plan(build).notes
+    assert note.startswith(
+        "mine has order = 'zigzag', but order is the name of a built-in option, which should be '"
+    )
+    assert note.endswith("; rename the parameter, so that its own values can be set")
+
+
 @pytest.mark.parametrize(("options", "is_noted"), [({}, False), ({"norm": "batch"}, True)])
 def test_only_options_that_a_variant_sets_are_noted(plan, options, is_noted):
     def build(depth, in_channels, num_classes, norm="none"):
