@@ -24,8 +24,8 @@ def end_with_parent(grace: float, parent: int) -> None:
     process must outlive it.
 
     On Linux, the kernel kills a process that has no grace and leads no group. A guard, which is another
-    process, kills the others. Neither needs this process to respond. Elsewhere, a thread of this process does
-    it, which has to wait for calls that hold Python's interpreter lock."""
+    process, kills the others. Neither needs this process to respond. Elsewhere, and if the guard is killed, a
+    thread of this process does it, which has to wait for calls that hold Python's interpreter lock."""
     leads = os.getpgrp() == os.getpid()
     if sys.platform == "linux" and not grace and not leads:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -34,9 +34,10 @@ def end_with_parent(grace: float, parent: int) -> None:
         return
     if os.getppid() != parent:
         _kill(os.getpid(), leads)
-    if not _start_guard(parent, grace, leads=leads):
-        watch = threading.Thread(target=_watch, args=(parent, grace), name="parent watcher", daemon=True)
-        watch.start()
+    if _start_guard(parent, grace, leads=leads):
+        grace += POLL_SECONDS  # the thread acts only if the guard was killed
+    watch = threading.Thread(target=_watch, args=(parent, grace), name="parent watcher", daemon=True)
+    watch.start()
 
 
 def _start_guard(parent: int, grace: float, *, leads: bool) -> bool:

@@ -187,7 +187,7 @@ def _check_settings(run: dict[str, Any]) -> dict[str, Any]:
     """Raise ValueError if a setting of a run has the wrong type. Keys and choices may be unknown.
 
     The analyses depend on the types. Also raises ValueError for numbers that no setting can have."""
-    if is_absurd(run):
+    if _is_absurd(run):
         raise ValueError("a number is not finite, or too large")
     for name, types in _setting_types().items():
         section = run.get(name, {}) if name else run
@@ -207,10 +207,15 @@ def _is_one_of(value: Any, kinds: tuple[type, ...]) -> bool:
     return type(value) in kinds
 
 
-def is_absurd(value: Any) -> bool:
+def is_damaged_format(version: Any) -> bool:
+    """Return whether the results format in a run.json is a number that no version of depthbench can have."""
+    return isinstance(version, int | float) and not 0 <= version < 1e6
+
+
+def _is_absurd(value: Any) -> bool:
     """Return whether a JSON value is or has a number that no setting can have, which only damage explains."""
     if isinstance(value, dict | list):
-        return any(map(is_absurd, value.values() if isinstance(value, dict) else value))
+        return any(map(_is_absurd, value.values() if isinstance(value, dict) else value))
     if isinstance(value, float):
         return not math.isfinite(value)
     return isinstance(value, int) and abs(value) >= 2**63

@@ -14,7 +14,7 @@ from depthbench.files import atomic, make_folder, read_regular, write_text
 from depthbench.paths import URL
 from depthbench.store.lease import LeaseIsHeld
 from depthbench.store.mirror import shown, url_of
-from depthbench.store.record import REQUIRED_TABLES, Record, Table, is_absurd
+from depthbench.store.record import REQUIRED_TABLES, Record, Table, is_damaged_format
 from depthbench.store.remote import Remote
 from depthbench.study.file import check_format
 
@@ -116,7 +116,7 @@ class RunStore:
         except (OSError, ValueError, RecursionError):  # RecursionError: thousands of nested brackets
             return None
         if isinstance(values, dict) and "status" in values:
-            if is_absurd(values.get("format")):
+            if is_damaged_format(values.get("format")):
                 return None
             file = self.record_file if self.remote is None else shown(self.record_file)
             check_format(values.get("format"), file)

@@ -85,6 +85,17 @@ def test_without_pidfds_a_thread_watches(monkeypatch):
     wait_for_death(pid, child)
 
 
+def test_a_process_whose_guard_is_killed_still_dies_after_its_parent():
+    process, pid, child = start(sleep, grace=GRACE, leads=True)
+    guard = min(guards_of(pid))  # it was started before the child
+    os.kill(guard, signal.SIGKILL)
+    time.sleep(0.2)
+    assert is_alive(pid)
+    process.kill()
+    process.join()
+    wait_for_death(pid, child)
+
+
 def outlive(started, settings):
     """Die before the new process watches this one."""
     FORK.Process(target=late, args=(started, os.getpid()), kwargs=settings).start()

@@ -101,6 +101,7 @@ def test_a_table_that_was_changed_is_not_a_finished_run(stored, damage, capsys):
         {"run": {"options": {"dropout": 10**309}}},
         {"image_shape": [10**400, 8, 8]},
         {"format": 10**400},
+        {"format": 1e308},
         {"timing": {"peak_memory": 10**300}},
         {"final": {"test_error_top5": 10**20}},
         {"seed": -1},
