@@ -242,8 +242,13 @@ def _train_runs(setup: Setup, images: Images, device: str, *, signals: list[int]
             failure = error
         has_failed = team.meet(has_failed=failure is not None)
         if has_failed is None:
-            raise _FailedAlone(
-                f"{run.run_id}: {one_line(failure)}" if failure else "the other ranks do not answer"
-            )
+            raise _FailedAlone(_why_alone(run, failure))
         if has_failed:
             team = connect_team(device, setup.execution, after_failure=True)
+
+
+def _why_alone(run: Run, failure: BaseException | None) -> str:
+    """Return why this rank cannot go on with the others, in words."""
+    if failure is None or (isinstance(failure, RuntimeError) and _is_of_a_message(failure)):
+        return f"{run.run_id}: another rank does not answer, or was killed; rerun the command to resume"
+    return f"{run.run_id}: {one_line(failure)}"

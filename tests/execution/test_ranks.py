@@ -210,6 +210,14 @@ def test_a_rank_with_other_code_than_rank_0_trains_nothing(executed):
     )
 
 
+def test_a_rank_whose_message_was_lost_says_so_in_words(tiny):
+    run = next(tiny().runs())
+    lost = RuntimeError("[/torch/third_party/gloo/gloo/transport/tcp/pair.cc:561] Connection closed by peer")
+    says = f"{run.run_id}: another rank does not answer, or was killed; rerun the command to resume"
+    assert ranks._why_alone(run, lost) == ranks._why_alone(run, None) == says
+    assert ranks._why_alone(run, ValueError("wrong shape")) == f"{run.run_id}: ValueError: wrong shape"
+
+
 @pytest.mark.parametrize(
     ("minutes", "seconds"), [(None, 1800), (5.0, 300), (1e-9, 10), (1e12, 604_800), (float("inf"), 604_800)]
 )
