@@ -217,14 +217,15 @@ def _pair(errors: Mapping[int, pd.DataFrame], choosing: Mapping[int, pd.DataFram
     shallow, deep = sorted(errors)
     seeds = sorted(set.intersection(*(set(table.index) for table in (*errors.values(), *choosing.values()))))
     values = {depth: [value for value in errors[depth] if value in choosing[depth]] for depth in errors}
-    tables = [errors[depth].loc[seeds, values[depth]].to_numpy(float) for depth in (shallow, deep)]
-    chosen = [choose(choosing[depth].loc[seeds, values[depth]].to_numpy(float)) for depth in (shallow, deep)]
+    tables = [errors[depth].reindex(seeds, columns=values[depth]) for depth in (shallow, deep)]
+    chosen = [choosing[depth].reindex(seeds, columns=values[depth]) for depth in (shallow, deep)]
     row: dict[str, Any] = {"shallow": shallow, "deep": deep, "n": len(seeds)}
     for name, depth in (("best_shallow", shallow), ("best_deep", deep)):
-        row[name] = _middle_of_lowest(choosing[depth].loc[:, values[depth]].mean())
+        row[name] = _middle_of_lowest(choosing[depth].reindex(columns=values[depth]).mean())
     if len(seeds) < 2:  # no other seed can choose
         return row | {"differences": {}, "mean": np.nan, "upper": np.nan, "p": np.nan}
-    differences, upper, p = compare(*tables, *chosen)
+    errors_of = [table.to_numpy(float) for table in tables]
+    differences, upper, p = compare(*errors_of, *(choose(table.to_numpy(float)) for table in chosen))
     row |= {"differences": dict(zip(seeds, differences.tolist(), strict=True))}
     return row | {"mean": float(differences.mean()), "upper": upper, "p": p}
 
@@ -263,9 +264,10 @@ def _tables(sweep: Sweep) -> Iterator[tuple[Any, Any, pd.DataFrame, dict[Any, in
         table = cells.pivot(index="seed", columns="value", values="error").dropna(axis="columns")
         if table.empty:
             continue
-        counts = cells[cells["status"] == "diverged"]["value"].value_counts()
-        diverged = {value: int(counts[value]) for value in sorted(counts.index, key=order.__getitem__)}
-        yield network, depth, table[sorted(table, key=order.__getitem__)], diverged
+        counts = cells[cells["status"] == "diverged"]["value"].value_counts().to_dict()
+        diverged = {value: counts[value] for value in sorted(counts, key=order.__getitem__)}
+        # by label: pandas takes a list of true and false in brackets for a choice of rows
+        yield network, depth, table.reindex(columns=sorted(table, key=order.__getitem__)), diverged
 
 
 def _middle_of_lowest(means: pd.Series) -> Any:

@@ -189,3 +189,17 @@ def test_a_rise_of_two_standard_deviations_is_found():
         shallow, deep = mean + random.normal(0, 2, (5, 4)), mean + 4 + random.normal(0, 2, (5, 4))
         found += compare(shallow, deep, choose(shallow), choose(deep))[2] <= 0.05
     assert found > 0.7 * 500
+
+
+@pytest.mark.parametrize("values", [(True, False), (False, True)])
+def test_a_sweep_over_true_and_false_is_analysed_like_any_other(values):
+    """pandas takes a list of them in brackets for a choice of rows."""
+    good, bad = values
+    at_depth = {good: [1.0, 2.0], bad: [11.0, 14.0]}
+    sweep = Sweep("recipe.nesterov", cells({8: at_depth, 20: {good: [4.0, 5.0], bad: [1.0, 1.0]}}))
+    found = optima(sweep).set_index("depth")
+    assert found["best"].to_dict() == {8: good, 20: bad}
+    assert found["error"].to_dict() == {8: 1.5, 20: 1.0}
+    assert found["n"].to_dict() == {8: 2, 20: 2}
+    (row,) = degradation_at_best(sweep, 1.0).to_dict("records")
+    assert (row["best_shallow"], row["best_deep"], row["differences"]) == (good, bad, {0: 0.0, 1: -1.0})
