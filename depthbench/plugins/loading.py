@@ -93,7 +93,8 @@ def _read(path: Path) -> Plugin:
     if not path.is_file():
         if path in _loaded:  # it was deleted
             return _loaded[path]
-        raise BadInput(f"--plugin {path}: no such file; give the path of a Python file")
+        what = "is a folder" if path.is_dir() else "no such file"
+        raise BadInput(f"--plugin {path}: {what}; give the path of a Python file")
     if path.suffix != ".py":
         raise BadInput(f"--plugin {path}: not a Python file; its name must end in .py")
     try:

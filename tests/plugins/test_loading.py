@@ -137,6 +137,7 @@ def test_a_plugin_that_cannot_be_used_adds_nothing(plugin, text, message):
     ("name", "message"),
     [
         ("nosuch.py", "no such file"),
+        ("..", "is a folder; give the path of a Python file"),
         ("mine.txt", "not a Python file"),
         ("caf\udce9.py", "caf\ufffd.py: its bytes are not UTF-8; rename the file"),
     ],

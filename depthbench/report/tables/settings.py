@@ -8,11 +8,17 @@ COMMIT = r"\b([0-9a-f]{12})[0-9a-f]{28}\b"  # twelve digits identify it, and the
 
 def build(compared: Comparison) -> Table:
     settings = compared.settings
+    nothing = "No setting differs between the studies."
+    if settings.empty and any("watched" in each.study for each in compared.studies.values()):
+        nothing = (
+            "No stated setting differs between the studies. Of a training loop that depthbench.watch "
+            "measured, only the settings that it stated are known."
+        )
     return Table(
         "Settings, environment and execution that differ between the studies.",
         settings,
         settings.astype(str).replace(COMMIT, r"\1", regex=True),
-        nothing="No setting differs between the studies.",
+        nothing=nothing,
     )
 
 

@@ -1,5 +1,7 @@
 from types import SimpleNamespace
 
+import pandas as pd
+
 from depthbench.report.evidence import Comparison
 from depthbench.report.tables.settings import TABLE
 
@@ -15,6 +17,15 @@ def test_equal_studies_have_nothing_to_list(compared):
     table = TABLE.build(Comparison({"one": study, "two": study}))
     assert table.shown.empty
     assert table.nothing == "No setting differs between the studies."
+
+
+def test_studies_of_unknown_settings_are_not_called_equal():
+    watched = SimpleNamespace(study={"watched": {}})
+    compared = SimpleNamespace(settings=pd.DataFrame(), studies={"one": watched, "two": watched})
+    assert TABLE.build(compared).nothing == (
+        "No stated setting differs between the studies. Of a training loop that depthbench.watch measured, "
+        "only the settings that it stated are known."
+    )
 
 
 def test_a_commit_is_shortened_only_where_it_is_shown(compared):
