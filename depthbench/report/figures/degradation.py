@@ -233,7 +233,8 @@ def _label_depths(axes: Axes, depths: list[int]) -> list[int]:
 def error_axis(axes: Axes, summary: pd.DataFrame) -> None:
     """Scale from 0 to the highest seed or interval, or to 100 % if there is none."""
     ends = summary[[f"{column}_{key}" for column in PANELS for key in ("high", "max")]].to_numpy(float)
-    top = 1.06 * np.clip(np.max(ends, where=np.isfinite(ends), initial=0) or 100, 1, 100)
+    known = ends[np.isfinite(ends)]
+    top = 1.06 * np.clip(known.max() if known.size else 100, 1, 100)
     axes.set_ylim(-0.02 * top, top)  # show all of a point at 0
 
 

@@ -1,6 +1,8 @@
+import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 
-from depthbench.report.figures.degradation import MANY_SEEDS
+from depthbench.report.figures.degradation import MANY_SEEDS, PANELS, error_axis
 from depthbench.report.style import tags
 from depthbench.store.results import load_results
 from tests.report.conftest import CHANCE, store_study, study_of
@@ -78,3 +80,11 @@ def test_errors_that_no_run_has_leave_their_panel_or_the_figure_empty(results, k
     if figure is not None:
         low, high = figure.axes[0].get_ylim()
         assert low < 0 < high < 107
+
+
+@pytest.mark.parametrize(("error", "top"), [(0.0, 1.06), (float("nan"), 106.0), (float("inf"), 106.0)])
+def test_the_axis_is_scaled_to_known_errors_and_to_all_without_one(error, top):
+    ends = {f"{column}_{key}": [error] for column in PANELS for key in ("high", "max")}
+    axes = Figure().subplots()
+    error_axis(axes, pd.DataFrame(ends))
+    assert axes.get_ylim()[1] == pytest.approx(top)
