@@ -2,14 +2,18 @@
 
 from typing import Any
 
-from depthbench.data import DATASETS
+from depthbench.data import DATASETS, SequenceEntry
+from depthbench.data.kinds import is_text
+from depthbench.data.settings import FOR_SEQUENCES
 from depthbench.errors import BadInput, nearest
 from depthbench.paths import expand
-from depthbench.study.file import merge, parse_setting, parse_value
+from depthbench.study.file import merge, name_after, parse_setting, parse_value
 from depthbench.study.grid import AUTO
 from depthbench.study.model import DEFAULT_STUDY
 
 MOST_SEEDS = 10_000
+STUDY_OF_TEXT = "quick-text"
+"""The study to start from if --data names text and no study is given."""
 EXAMPLES = {
     "--depths": "--depths 20,56,110",
     "--networks": "--networks plain,resnet",
@@ -128,18 +132,28 @@ def choose_study(
     if data is not None:
         if data in DATASETS:
             table = {"name": data, "path": None}
-            if "image_size" not in overrides.get("data", {}):
-                table["image_size"] = None  # the study's size is meant for its own folder
         elif (folder := expand(data)).is_dir():
             table = {"name": folder.resolve().name or "folder", "path": str(folder)}
+        elif folder.is_file() and is_text(folder):
+            table = {"name": folder.stem, "path": str(folder)}
         elif "/" in data or "\\" in data:
             raise BadInput(f"--data {data}: no such folder; name one, or a data set (`depthbench list data`)")
         else:
             known = nearest(data, DATASETS, "data sets")
             raise BadInput(f"--data {data}: no such data set or folder; {known}")
+        # what a study says of its own data does not apply to others
+        of_others = ("kind", *FOR_SEQUENCES, *(["image_size"] if "path" in table and not table["path"] else []))
+        table |= {key: None for key in of_others if key not in overrides.get("data", {})}
         overrides = merge(overrides, {"data": table})
     if name is not None:
         overrides = {**overrides, "name": name}
     if study is None and data in (None, "digits"):
         study = DEFAULT_STUDY
+    elif study is None and data is not None and _is_of_sequences(data):
+        study = STUDY_OF_TEXT
+        overrides = {"name": name_after(overrides["data"]["name"]), **overrides}
     return study, overrides
+
+
+def _is_of_sequences(data: str) -> bool:
+    return isinstance(DATASETS[data], SequenceEntry) if data in DATASETS else is_text(expand(data))

@@ -1,6 +1,19 @@
-"""DATASETS: every data set, at a glance. Each entry loads `Images` (images.py), given a data directory."""
+"""DATASETS: every data set, at a glance. Each entry loads `Images` (images.py), given a data directory.
+
+Those of `Sequences` (sequences.py) are also given the section `[data]` of the study."""
+
+from dataclasses import dataclass, field
 
 from depthbench.registry import Entry
+
+
+@dataclass(frozen=True)
+class SequenceEntry(Entry):
+    """A data set of sequences."""
+
+    takes: frozenset[str] = field(default=frozenset(), kw_only=True)
+    """The keys of `[data]` for sequences that it uses (settings.FOR_SEQUENCES)."""
+
 
 VISION = "depthbench.data.vision:load"
 
@@ -15,5 +28,15 @@ DATASETS: dict[str, Entry] = {
     "mnist": Entry(VISION, "70,000 handwritten digits, 28x28, grey", {"name": "mnist"}),
     "fashion_mnist": Entry(
         VISION, "70,000 pictures of clothes, 28x28, grey, 10 classes", {"name": "fashion_mnist"}
+    ),
+    "pydoc": SequenceEntry(
+        "depthbench.data.pydoc:load",
+        "Python's own documentation, about 750,000 characters: predict the next one; no download",
+        takes=frozenset({"length", "tokens"}),
+    ),
+    "hops": SequenceEntry(
+        "depthbench.data.hops:load",
+        "pointer chasing: follow arrows between symbols, data.hops times; generated, no download",
+        takes=frozenset({"hops", "symbols"}),
     ),
 }

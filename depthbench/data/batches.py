@@ -3,7 +3,7 @@
 Shapes: B batch, C channels, H W pixels."""
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,6 +16,9 @@ from depthbench.data.draws import Drawn, Draws
 from depthbench.data.mapped import Mapped
 from depthbench.data.source import Request, Resident, Streamed
 from depthbench.data.statistics import in_chunks
+from depthbench.networks.task import Task
+
+CHANNELS = 64  # of a usual network at full resolution: logits take more memory if they are more
 
 
 class Scaling:
@@ -51,6 +54,38 @@ class Scaling:
         return (x.float() - self.mean) * self.scale  # (B, C, H, W) float32
 
 
+    def arrange(self, x: Tensor) -> Tensor:
+        """Return images (B, C, H, W) in the order in memory in which networks read them."""
+        return x.contiguous(memory_format=torch.channels_last)
+
+    def size(self, x_shape: Sequence[int]) -> int:
+        """Return the number of pixels of an image, which limits how many are evaluated at once."""
+        return int(x_shape[-2] * x_shape[-1])
+
+
+class Tokens:
+    """Tokens as networks read them, for sequences what `Scaling` is for images."""
+
+    def __init__(self, task: Task):
+        self.task = task
+
+    def __call__(self, x: Tensor) -> Tensor:  # (B, T) of any type
+        return x.long()
+
+    def arrange(self, x: Tensor) -> Tensor:
+        """Return x itself."""
+        return x
+
+    def size(self, x_shape: Sequence[int]) -> int:
+        """Return how many pixels of an image take about as much memory in an evaluation as a sequence."""
+        logits = self.task.classes // CHANNELS if self.task.is_next else 0
+        return int(x_shape[-1]) * max(1, logits)
+
+
+Inputs = Scaling | Tokens
+"""Makes inputs of a network from what a data set holds."""
+
+
 class Batch(NamedTuple):
     """The random choices for a batch, and its pixels if they are streamed.
 
@@ -75,7 +110,7 @@ class Batches:
     def __init__(
         self,
         source: Resident | Streamed,
-        scaling: Scaling,
+        scaling: Inputs,
         *,
         batch_size: int,
         seed: int,
@@ -123,7 +158,8 @@ class Batches:
         return Batch(_to(device, numbers), pixels, None if colour is None else _to(device, colour))
 
     def images(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Return x (B, C, H, W) float32 channels_last and y (B,) int64 of `batch`.
+        """Return x and y of `batch`: images (B, C, H, W) float32 channels_last and their classes (B,) int64,
+        or tokens (B, T) int64 and their classes (B,) or next tokens (B, T), int64.
 
         Runs on the device alone and needs no value on the host, so that a CUDA graph can contain it."""
         index, top, left, mirrored = batch.numbers
@@ -133,12 +169,13 @@ class Batches:
             pixels = self.source.x[index]
         x = self.scaling(pixels)  # before padding, so that the padding has the mean colour
         if self.colour is not None and batch.colour is not None:
+            assert isinstance(self.scaling, Scaling)
             x = x + self.colour(batch.colour) * self.scaling.scale
         if self.pad:
             x = self._crop(x, top, left, mirrored.bool())
         elif self.flip:
             x = torch.where(mirrored.bool()[:, None, None, None], x.flip(3), x)
-        return x.contiguous(memory_format=torch.channels_last), self.source.y[index]
+        return self.scaling.arrange(x), self.source.y[index].long()
 
     def _crop(self, x: Tensor, top: Tensor, left: Tensor, mirrored: Tensor) -> Tensor:
         """Pad x (B, C, H, W), crop each image to H x W at `top` and `left`, and mirror it if `mirrored`."""

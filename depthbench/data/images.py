@@ -1,21 +1,24 @@
 """A labelled data set, in memory or in files, and its splits."""
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 import numpy as np
 
 from depthbench.data.files import Files
+from depthbench.data.labelled import Labelled
 from depthbench.data.mapped import Mapped
 from depthbench.data.settings import Data
 from depthbench.errors import BadInput
+from depthbench.networks.task import Task
 
 HostPixels = np.ndarray | Mapped | Files
 """Images (N, C, H, W) uint8 as a data set holds them."""
 
+L = TypeVar("L", bound=Labelled)
+
 MOST_NAMES = 3  # of classes, in a message
-HASH_CHUNK = 4096  # images read at once to hash them
 
 
 def chance_error(classes: int, guesses: int = 1) -> float:
@@ -24,7 +27,7 @@ def chance_error(classes: int, guesses: int = 1) -> float:
 
 
 @dataclass(frozen=True, eq=False)  # compared by identity, so that it can be a key
-class Images:
+class Images(Labelled):
     """Labelled images. N images, C channels, H x W pixels."""
 
     name: str
@@ -40,36 +43,21 @@ class Images:
     notes: tuple[str, ...] = ()  # messages for the user before training starts
     white: int = 255  # the highest value that a pixel may have
 
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """The shape (C, H, W) of an image."""
-        _, channels, height, width = self.train_x.shape
-        return channels, height, width
+    noun = "images"
 
     @property
-    def pixels(self) -> list[HostPixels]:
-        """The pixels of the training, test and, if there are any, validation images."""
-        return [x for x in (self.train_x, self.test_x, self.val_x) if x is not None]
+    def task(self) -> Task:
+        """What a network for these images reads and predicts."""
+        return Task(tuple(self.train_x.shape[1:]), len(self.classes))
 
     @property
     def chance_error(self) -> float:
         """The error (percent) of guessing a class."""
         return chance_error(len(self.classes))
 
-    def content_hash(self) -> str:
-        """Return the sha256 of every pixel and label and of their split.
-
-        For images that stay in files, it covers the names and sizes of all files and the bytes of some."""
-        digest = hashlib.sha256()
-        for array in (self.train_x, self.train_y, self.val_x, self.val_y, self.test_x, self.test_y):
-            if array is not None:
-                digest.update(f"{array.dtype}{array.shape}".encode())
-                if isinstance(array, Files):
-                    digest.update(array.content_hash())
-                    continue
-                for start in range(0, len(array), HASH_CHUNK):
-                    digest.update(np.ascontiguousarray(array[start : start + HASH_CHUNK]).data)
-        return digest.hexdigest()
+    def draw(self, size: float | int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+        """Draw `size` of the training images at random, each class in proportion (see `split`)."""
+        return split(self.train_y, size, seed, self.classes)
 
 
 def problem_of_images(images: Images) -> str | None:
@@ -99,13 +87,13 @@ def problem_of_images(images: Images) -> str | None:
     return None
 
 
-def choose(x: HostPixels, indices: np.ndarray) -> HostPixels:
-    """Return the images of `x` at `indices`. Images in memory are copied. Images in files are not read."""
+def choose(x: Any, indices: np.ndarray) -> Any:
+    """Return the inputs of `x` at `indices`. Those in memory are copied. Images in files are not read."""
     return x[indices] if isinstance(x, np.ndarray) else x.choose(indices)
 
 
 def split(
-    y: np.ndarray, size: float | int, seed: int, classes: Sequence[str] = ()
+    y: np.ndarray, size: float | int, seed: int, classes: Sequence[str] = (), *, noun: str = "images"
 ) -> tuple[np.ndarray, np.ndarray]:
     """Split off `size` (a fraction or a number) of the labels `y` at random. Returns indices (kept, taken).
 
@@ -118,22 +106,23 @@ def split(
         kept, taken = train_test_split(np.arange(len(y)), test_size=size, random_state=seed, stratify=y)
     except ValueError:
         labels, counts = np.unique(y, return_counts=True)
-        problem = f"cannot split {size} off {len(y)} images"
+        problem = f"cannot split {size} off {len(y)} {noun}"
         if len(classes) and (single := [classes[label] for label in labels[counts == 1]]):
             names = ", ".join(map(repr, single[:MOST_NAMES])) + ", ..." * (len(single) > MOST_NAMES)
             who = f"class {names} has" if len(single) == 1 else f"{len(single)} classes ({names}) have"
             raise BadInput(
-                f"{problem}: {who} a single image, and each class needs at least 2; add images or remove it"
+                f"{problem}: {who} a single {noun.removesuffix('s')}, and each class needs at least 2; add {noun} "
+                "or remove it"
             ) from None
         raise BadInput(
-            f"{problem}: each part needs at least as many images as there are classes ({len(labels)}), and "
-            "each class needs at least 2"
+            f"{problem}: each part needs at least as many {noun} as there are classes ({len(labels)}), "
+            "and each class needs at least 2"
         ) from None
     return np.sort(kept), np.sort(taken)
 
 
-def with_validation(images: Images, data: Data) -> Images:
-    """Return `images` with a validation set taken out of the training set, if `data` requests one.
+def with_validation(images: L, data: Data) -> L:
+    """Return the data set with a validation set taken out of the training set, if `data` requests one.
 
     Raises BadInput if that is impossible, or if `images` already has a validation set."""
     key = "val_fraction" if data.val_size is None else "val_size"
@@ -145,13 +134,13 @@ def with_validation(images: Images, data: Data) -> Images:
             f"data.{key} = {size}: {images.name} already has a validation set (val/): remove {key}"
         )
     try:
-        kept, taken = split(images.train_y, size, data.split_seed, images.classes)
+        kept, taken = images.hold_out(size, data.split_seed)
     except BadInput as error:
         raise BadInput(f"data.{key} = {size}: {error}") from None
-    return replace(
-        images,
-        train_x=choose(images.train_x, kept),
-        train_y=images.train_y[kept],
-        val_x=choose(images.train_x, taken),
-        val_y=images.train_y[taken],
-    )
+    parts = {
+        "train_x": choose(images.train_x, kept),
+        "train_y": images.train_y[kept],
+        "val_x": choose(images.train_x, taken),
+        "val_y": images.train_y[taken],
+    }
+    return replace(images, **parts)  # type: ignore[type-var]  # both kinds are dataclasses

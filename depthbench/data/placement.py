@@ -1,4 +1,4 @@
-"""Place images on the device if they fit; otherwise keep them on the host and stream them.
+"""Place images or sequences on the device if they fit; otherwise keep them on the host and stream them.
 
 The choice is automatic (residency.py) and recorded. It is made once for all runs of a process."""
 
@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from depthbench.data.files import Files
-from depthbench.data.images import HostPixels, Images
+from depthbench.data.images import HostPixels
+from depthbench.data.labelled import Labelled
 from depthbench.data.mapped import Mapped
 from depthbench.data.residency import should_stream
 from depthbench.data.source import Resident, Stored, Streamed, stream_workers
@@ -23,9 +24,9 @@ COPY_CHUNK = 4096  # images of a file that are copied to the device at once
 
 @dataclass(frozen=True, eq=False)
 class PlacedImages:
-    """Images, placed for training and evaluation.
+    """Images or sequences, placed for training and evaluation.
 
-    Pixels are on the device, or on the host if they are streamed. Labels are always on the device."""
+    Pixels or tokens are on the device, or on the host if they are streamed. Labels are always on the device."""
 
     train: tuple[Stored, Tensor]
     sets: dict[str, tuple[Stored, Tensor]]
@@ -50,7 +51,7 @@ class PlacedImages:
         return chosen(x, indices), chosen(y, indices)
 
 
-def place_images(images: Images, device: torch.device, is_streamed: bool | None = None) -> PlacedImages:
+def place_images(images: Labelled, device: torch.device, is_streamed: bool | None = None) -> PlacedImages:
     """Place `images` for `device`: on it, or streamed to it. Without `is_streamed`, free memory decides.
 
     The same images are placed only once. The result lives as long as `images`."""
@@ -63,12 +64,12 @@ def place_images(images: Images, device: torch.device, is_streamed: bool | None 
     return placed[key]
 
 
-_PLACED: weakref.WeakKeyDictionary[Images, dict[tuple[torch.device, bool | None], PlacedImages]] = (
+_PLACED: weakref.WeakKeyDictionary[Labelled, dict[tuple[torch.device, bool | None], PlacedImages]] = (
     weakref.WeakKeyDictionary()
 )
 
 
-def _place(images: Images, device: torch.device, is_streamed: bool) -> PlacedImages:
+def _place(images: Labelled, device: torch.device, is_streamed: bool) -> PlacedImages:
     arrays = {"train": (images.train_x, images.train_y), "test": (images.test_x, images.test_y)}
     if images.val_x is not None and images.val_y is not None:
         arrays["val"] = (images.val_x, images.val_y)
@@ -80,8 +81,8 @@ def _place(images: Images, device: torch.device, is_streamed: bool) -> PlacedIma
     if is_streamed:
         workers = stream_workers(images.train_x)
         where = f"streamed by {workers} worker process{'es' if workers > 1 else ''}"
-    count, size = sum(len(x) for x in images.pixels), sum(x.nbytes for x in images.pixels)
-    return PlacedImages(sets.pop("train"), sets, is_streamed, f"{count:,} images ({in_bytes(size)}) {where}")
+    count, size = sum(len(x) for x in images.inputs), sum(x.nbytes for x in images.inputs)
+    return PlacedImages(sets.pop("train"), sets, is_streamed, f"{count:,} {images.noun} ({in_bytes(size)}) {where}")
 
 
 def _on_device(x: HostPixels, device: torch.device) -> Tensor:

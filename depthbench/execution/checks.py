@@ -9,6 +9,8 @@ from depthbench.errors import BadInput, any_of
 from depthbench.execution.backends import backend_of
 from depthbench.execution.settings import Execution
 from depthbench.machine.launch import read_launch
+from depthbench.networks import NETWORKS
+from depthbench.networks.task import IMAGES, TOKENS, Task
 from depthbench.paths import URL
 from depthbench.plugins.loading import loaded
 from depthbench.probes import PROBES
@@ -108,12 +110,19 @@ def check_builders(study: Study) -> None:
             ) from None
 
 
-def check_images(study: Study, shape: tuple[int, int, int]) -> None:
-    """Check that the images (C, H, W) suit each network: their size, and the options of the network."""
-    side = min(shape[1:])
+def check_data(study: Study, task: Task) -> None:
+    """Check that the data suit each network: their kind, their size, and the options of the network."""
+    shape = task.shape
     for name in study.networks():
-        smallest = study.family(name).smallest_side
-        if side < smallest:
+        family, smallest = study.family(name), study.family(name).smallest_side
+        if task.reads not in family.reads:
+            kind = "text" if task.reads == TOKENS else "images"
+            fitting = [other for other, each in NETWORKS.items() if each.is_ours and task.reads in each.reads]
+            raise BadInput(
+                f"network {name!r} does not read {kind}, and {study.data.name} is {kind}; "
+                f"use {any_of(fitting if task.reads == TOKENS else fitting[:2])}"
+            )
+        if task.reads == IMAGES and min(shape[1:]) < smallest:
             raise BadInput(
                 f"network {name!r}: its stem and pooling leave nothing of images of {shape[1]}x{shape[2]} "
                 f"pixels; use images of at least {smallest}x{smallest}, or a network for small images"
@@ -122,8 +131,8 @@ def check_images(study: Study, shape: tuple[int, int, int]) -> None:
             raise BadInput(f"network {name!r}: {problem}")
 
 
-def _problem_of(study: Study, network: str, shape: tuple[int, int, int]) -> str:
-    """Return why the options of a network and images (C, H, W) do not suit each other, or an empty text."""
+def _problem_of(study: Study, network: str, shape: tuple[int, ...]) -> str:
+    """Return why the options of a network and its inputs do not suit each other, or an empty text."""
     family = study.family(network)
     shallowest = family.depths.depth(1)
     if family.problem_of is None or shallowest is None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import count, product, takewhile
 
-from depthbench.data.images import Images
+from depthbench.data.labelled import Labelled
 from depthbench.errors import BadInput, BadNetwork, one_line
 from depthbench.execution.cost.images import ImageFootprint
 from depthbench.execution.cost.run_memory import Cell, count_run
@@ -79,7 +79,7 @@ class DepthChoice:
     """The costs, and the networks that have no depth of such a cost, a line each."""
 
 
-def choose_depths(study: Study, images: Images) -> tuple[Study, DepthChoice | None]:
+def choose_depths(study: Study, images: Labelled) -> tuple[Study, DepthChoice | None]:
     """Return `study` with depths in place of "auto" in its grids, and what was chosen (None without "auto").
 
     Raises BadInput if a network of a plug-in cannot be built at a depth that is considered."""
@@ -90,7 +90,7 @@ def choose_depths(study: Study, images: Images) -> tuple[Study, DepthChoice | No
     first, *others = [Grid(network=[name], depth=each[:1], seed=[0]) for name, each in depths.items()]
     shallowest = study.model_copy(update={"grid": first, "also": others})
     checked = check_plugins(shallowest, images)
-    footprint = ImageFootprint(images.shape, len(images.classes), held=0, evaluated=0)
+    footprint = ImageFootprint.of_task(images.task, held=0, evaluated=0)
     ladders = [
         Ladder(run.network, depths[run.network], _counting(run, footprint)) for run in shallowest.runs()
     ]

@@ -9,7 +9,7 @@ from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING
 
 from depthbench.execution.cost.images import ImageFootprint
-from depthbench.execution.cost.pace import random_images
+from depthbench.execution.cost.pace import random_data
 from depthbench.study.model import Run
 from depthbench.training.mode import TrainingMode
 
@@ -44,7 +44,7 @@ def measure_rates(task: LaneTask) -> dict[int, float]:
     mode = replace(task.mode, is_streamed=None)  # the noise is in memory, wherever the study's images are
     run = task.run.model_copy(update={"probe": task.run.probe.model_copy(update={"names": []})})
     run = run.model_copy(update={"evaluate": run.evaluate.model_copy(update={"train_size": None})})
-    images = random_images(task.footprint, max(1024, run.recipe.batch_size))
+    images = random_data(task.footprint, max(1024, run.recipe.batch_size))
     trainers: list[Trainer] = []
     rates = {}
     with contextlib.ExitStack() as open_trainers:

@@ -4,14 +4,15 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from depthbench.data.images import Images, split, with_validation
+from depthbench.data.images import with_validation
+from depthbench.data.labelled import Labelled
 from depthbench.data.load import default_data_dir, load_images
 from depthbench.errors import BadInput
 from depthbench.execution.backends import backend_of
 from depthbench.execution.backends.entry import BackendEntry
 from depthbench.execution.checks import (
     check_builders,
-    check_images,
+    check_data,
     check_importable,
     check_measurable,
     check_settings,
@@ -43,7 +44,7 @@ class Plan:
     execution: Execution
     """As chosen. The values that it leaves open are decided below."""
     store: StudyStore
-    data: Images
+    data: Labelled
     data_hash: str
     footprint: ImageFootprint
     finished: tuple[Run, ...]
@@ -106,7 +107,7 @@ def make_plan(
         check_writable(store.location)
     store.fetch()
     images, image_notes = _read_images(study, execution.data_dir, decoding, executes)
-    check_images(study, images.shape)
+    check_data(study, images.task)
     study, choice = choose_depths(study, images)
     chosen = choice.notes if choice else ()
     image_notes = (*image_notes, *chosen, *notes_on_options(study), *check_plugins(study, images))
@@ -154,7 +155,7 @@ def make_plan(
 
 def _read_images(
     study: Study, data_dir: Path | None, decoding: Decoding, executes: bool
-) -> tuple[Images, tuple[str, ...]]:
+) -> tuple[Labelled, tuple[str, ...]]:
     """Return the images of `study`, and notes.
 
     A plan that is only costed uses a stand-in for a published data set that is not downloaded."""
@@ -171,7 +172,7 @@ def _read_images(
     return images, (f"{study.data.name} is not downloaded, so the plan uses its published number of images",)
 
 
-def _resolve_study(study: Study, images: Images) -> Study:
+def _resolve_study(study: Study, images: Labelled) -> Study:
     """Return `study` with the settings filled in that depend on its images.
 
     Raises BadInput if the images do not allow them."""
@@ -182,7 +183,7 @@ def _resolve_study(study: Study, images: Images) -> Study:
     batch_size, train_size = max(recipe.batch_size for recipe in recipes), len(images.train_y)
     if batch_size > train_size:
         raise BadInput(
-            f"recipe.batch_size = {batch_size}: the training set has only {train_size} images; "
+            f"recipe.batch_size = {batch_size}: the training set has only {train_size} {images.noun}; "
             f"use a --batch-size of at most {train_size}"
         )
     if images.val_y is None and any(recipe.patience is not None for recipe in recipes):
@@ -190,7 +191,7 @@ def _resolve_study(study: Study, images: Images) -> Study:
     return resolved
 
 
-def _limit_evaluation(study: Study, images: Images, *, is_chosen: bool) -> Study:
+def _limit_evaluation(study: Study, images: Labelled, *, is_chosen: bool) -> Study:
     """Return the resolved `study`, evaluated on all training images if a part cannot be drawn by class.
 
     Raises BadInput instead if the user chose the size of that part (`is_chosen`)."""
@@ -198,7 +199,7 @@ def _limit_evaluation(study: Study, images: Images, *, is_chosen: bool) -> Study
     if size is None:
         return study
     try:
-        split(images.train_y, size, study.data.split_seed, images.classes)
+        images.draw(size, study.data.split_seed)
     except BadInput as error:
         if is_chosen:
             raise BadInput(f"evaluate.train_size = {size}: {error}") from None

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from depthbench.data import DATASETS
-from depthbench.data.images import Images
+from depthbench.data.labelled import Labelled
 from depthbench.data.load import default_data_dir, load_images
 from depthbench.data.settings import Data
 from depthbench.errors import BadInput, one_line
 from depthbench.networks import NETWORKS, Family
 from depthbench.networks.family import DepthRule
 from depthbench.networks.options import NetworkOptions
+from depthbench.networks.task import IMAGES
 from depthbench.paths import expand
 from depthbench.plugins.loading import load_plugin, loaded
 from depthbench.registry import look_up
@@ -34,7 +35,7 @@ _checked: set[tuple[object, ...]] = set()
 """What was checked in this process. A search plans each round, and must not repeat its notes."""
 
 
-def check_plugins(study: Study, images: Images) -> list[str]:
+def check_plugins(study: Study, images: Labelled) -> list[str]:
     """Check each network that a plug-in builds, at each depth. Returns notes for the user.
 
     The notes also name optimisers of plug-ins that take no weight decay. Raises BadInput for a network that
@@ -149,6 +150,8 @@ def check_plugin(
         raise BadInput(f"{file}: defines no networks; add a dict NETWORKS, name -> builder")
     look_up(DATASETS, "data set", data_set)
     images = load_images(Data(name=data_set), default_data_dir())
+    if images.task.reads != IMAGES:
+        raise BadInput(f"--data {data_set}: networks of plug-ins read images; use another data set")
     checked = []
     for name in names:
         family = look_up(NETWORKS, "network", name)

@@ -14,7 +14,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from depthbench.data.images import Images
+from depthbench.data.labelled import Labelled
 from depthbench.data.load import default_data_dir, load_images
 from depthbench.errors import BadInput, one_line
 from depthbench.execution.backends.local import collect_signals
@@ -199,7 +199,7 @@ def _device_of(setup: Setup, launch: Launch) -> str:
     return "cpu" if setup.device == "cpu" else f"cuda:{launch.local_rank}"
 
 
-def _prepare(setup: Setup) -> Images:
+def _prepare(setup: Setup) -> Labelled:
     """Load the plug-ins and the images of a setup. Raises BadInput if this machine cannot train."""
     load_plugins(setup.study.plugins)
     for run in setup.runs:
@@ -211,7 +211,7 @@ def _prepare(setup: Setup) -> Images:
     return images
 
 
-def _train_runs(setup: Setup, images: Images, device: str, *, signals: list[int]) -> None:
+def _train_runs(setup: Setup, images: Labelled, device: str, *, signals: list[int]) -> None:
     import torch
 
     from depthbench.training.loop import finish, train

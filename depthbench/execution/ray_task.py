@@ -16,7 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from depthbench.data.images import Images
+from depthbench.data.labelled import Labelled
 from depthbench.data.load import load_images
 from depthbench.data.settings import Data
 from depthbench.errors import BadInput
@@ -133,7 +133,7 @@ class Line:
         self.has_ended.set()
 
 
-def train_one(job: Job, images: Images | None, task: int, mailbox: Any) -> None:
+def train_one(job: Job, images: Labelled | None, task: int, mailbox: Any) -> None:
     """Train the next run of the mailbox in this process, if one waits, and send its events to the mailbox.
 
     images: None if they stay in files, which this node then reads. task: the number of this task."""
@@ -147,7 +147,7 @@ def train_one(job: Job, images: Images | None, task: int, mailbox: Any) -> None:
         return
     line = Line(start, mailbox)
 
-    def read() -> Images:
+    def read() -> Labelled:
         if images is not None:
             return images
         line.is_reading = True
@@ -182,7 +182,7 @@ def plugin_files(plugins: tuple[Plugin, ...]) -> Iterator[tuple[str, ...]]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _images_here(job: Job) -> Images:
+def _images_here(job: Job) -> Labelled:
     """Return the images as this node reads them. Raises BadInput if they differ from those of the plan."""
     images = load_images(job.data, job.data_dir)
     if images.content_hash() != job.setup.data_hash:

@@ -15,7 +15,7 @@ from multiprocessing.reduction import recv_handle
 from pathlib import Path
 from typing import Any, Protocol
 
-from depthbench.data.images import Images
+from depthbench.data.labelled import Labelled
 from depthbench.errors import BadInput, one_line
 from depthbench.events import Event, RunEnded
 from depthbench.execution.ends import forget_failure, store_failure
@@ -83,11 +83,11 @@ class Worker:
 
     After the first failure all runs end, because the failure can have damaged the process."""
 
-    def __init__(self, connection: Parent, setup: WorkerSetup, load_images: Callable[[], Images]):
+    def __init__(self, connection: Parent, setup: WorkerSetup, load_images: Callable[[], Labelled]):
         self.connection, self.setup, self.load_images = connection, setup, load_images
         self.inbox = Inbox(connection)
         self.turns: list[Turn] = []
-        self.images: Images | None = None
+        self.images: Labelled | None = None
 
     def serve(self) -> None:
         """Take turns with all runs, step by step, until there is nothing left to do."""
@@ -123,12 +123,12 @@ class Worker:
             except (Exception, SystemExit) as error:
                 self._fail(start, store, error)
 
-    def _load_images(self) -> Images:
+    def _load_images(self) -> Labelled:
         """Load the plug-ins and the images."""
         load_plugins(self.setup.plugins)
         return self.load_images()
 
-    def _train(self, start: StartRun, store: RunStore, images: Images) -> Generator[None, None, Record]:
+    def _train(self, start: StartRun, store: RunStore, images: Labelled) -> Generator[None, None, Record]:
         import torch
 
         from depthbench.training.loop import train

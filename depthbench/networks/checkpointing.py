@@ -18,12 +18,12 @@ from depthbench.errors import BadInput
 from depthbench.networks.cost import Blocked, count
 
 
-def recompute_activations(network: nn.Module, batch_shape: tuple[int, int, int, int]) -> int:
+def recompute_activations(network: nn.Module, batch_shape: tuple[int, ...]) -> int:
     """Make `network` compute activations again in the backward pass. Return the number of blocks per segment.
 
     In training, `network` then keeps only the input of every segment and computes the activations in between
     again, which costs one more forward pass per step. The number of blocks is chosen for the lowest peak
-    memory on batches (B, C, H, W). The choice makes one forward pass of one image, which changes
+    memory on batches of this shape. The choice makes one forward pass of one input, which changes
     neither the network nor the random numbers. Raises BadInput if the network has no `blocks()`."""
     if not isinstance(network, Blocked):
         raise BadInput(

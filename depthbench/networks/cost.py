@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from depthbench.networks.attention import ScaledDotProduct
 from depthbench.networks.layers import Weighted
 from depthbench.networks.products import attention_products, products_of
+from depthbench.networks.task import blank
 
 # The memory of training beyond the live tensors, measured on a CPU as growth of the resident memory (CIFAR
 # networks of 20 to 1202 layers, ImageNet networks of 18 to 50, batches of 16 to 256). oneDNN copies tensors
@@ -44,21 +45,21 @@ def count_parameters(network: nn.Module) -> int:
 
 
 @torch.no_grad()
-def count_multiply_adds(network: nn.Module, image_shape: tuple[int, int, int]) -> int:
-    """Return the multiply-adds of one image (C, H, W), as the papers count (see products.py).
+def count_multiply_adds(network: nn.Module, shape: tuple[int, ...]) -> int:
+    """Return the multiply-adds of one image (C, H, W) or sequence (T,), as the papers count (see products.py).
 
     Makes one forward pass in evaluation mode, and restores the mode of every module. A network that fails
-    for one image gets two."""
+    for one input gets two."""
     device = next(network.parameters()).device
     counting = products_of_layers if is_built_in(network) else products_of
     with in_evaluation_mode(network):
         try:
             with counting(network) as counted:
-                network(torch.zeros(1, *image_shape, device=device))
+                network(blank((1, *shape), device))
             return counted.total
         except Exception:
             with counting(network) as counted:
-                network(torch.zeros(2, *image_shape, device=device))
+                network(blank((2, *shape), device))
             return counted.total // 2
 
 
@@ -164,10 +165,11 @@ class Counts:
         return round(batch * held * number_bytes / 4) + copies * self.parameter_bytes
 
 
-def count(network: nn.Module, batch_shape: tuple[int, int, int, int]) -> Counts:
-    """Count the needs of `network` in one forward pass of a batch (B, C, H, W), in its current mode.
+def count(network: nn.Module, batch_shape: tuple[int, ...]) -> Counts:
+    """Count the needs of `network` in one forward pass of images (B, C, H, W) or tokens (B, T).
 
-    In training mode the pass updates running statistics, draws the masks of dropout, and needs two images.
+    The mode of the network stays. In training mode the pass updates running statistics, draws the masks of
+    dropout, and needs two inputs.
     Multiply-adds are those of `count_multiply_adds`."""
     parameters = list(network.parameters())
     own = {tensor.untyped_storage()._cdata for tensor in (*parameters, *network.buffers())}
@@ -203,7 +205,7 @@ def count(network: nn.Module, batch_shape: tuple[int, int, int, int]) -> Counts:
             products_of_layers(network) as counted,
             torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
         ):
-            network(torch.zeros(batch_shape, device=parameters[0].device))
+            network(blank(batch_shape, parameters[0].device))
     finally:
         for handle in handles:
             handle.remove()

@@ -10,6 +10,7 @@ from typing import Any
 from depthbench.errors import BadInput, BadNetwork, any_of
 from depthbench.machine.torch_settings import torch_settings_kept
 from depthbench.networks.options import NEEDS, NetworkOptions, defaults
+from depthbench.networks.task import IMAGES, TOKENS, Task
 from depthbench.parameters import Parameters, parameters_of, takes_any
 from depthbench.registry import Entry
 
@@ -135,6 +136,10 @@ class Family(Entry):
     """The options that the builder takes. None: fields of NetworkOptions are not checked, and a plug-in's
     builder takes all `own` options."""
 
+    reads: frozenset[str] = field(default=frozenset({IMAGES}), kw_only=True)
+    """The kinds of input that the builder's networks can read: IMAGES, TOKENS or both. For tokens, `in_channels`
+    is the size of the vocabulary, and the builder is also given `is_next` (see task.Task)."""
+
     flattens: bool = False
     """Whether the builder expects flattened images, where each pixel of each channel is a channel."""
 
@@ -155,11 +160,9 @@ class Family(Entry):
     """Side of the smallest images that the builder's network takes, in pixels. Smaller ones leave nothing
     after its stem or pooling."""
 
-    problem_of: Callable[[Mapping[str, Any], tuple[int, int, int]], str] | None = field(
-        default=None, kw_only=True
-    )
-    """A function of all options and of the shape (C, H, W) of the images. It says in words why they do not
-    suit each other. An empty text means that they do."""
+    problem_of: Callable[[Mapping[str, Any], tuple[int, ...]], str] | None = field(default=None, kw_only=True)
+    """A function of all options and of the shape of the inputs, (C, H, W) of images or (T,) of sequences. It
+    says in words why they do not suit each other. An empty text means that they do."""
 
     bottlenecks_from: int | None = field(default=None, kw_only=True)
     """The depth from which the builder makes bottlenecks. None: `options` decides for all depths."""
@@ -264,9 +267,15 @@ class Family(Entry):
         """Whether the network has residual connections. None: unknown, as for most plug-ins."""
         return self.options.get("residual")
 
-    def in_channels(self, shape: tuple[int, int, int]) -> int:
+    def in_channels(self, shape: tuple[int, ...]) -> int:
         """Return the builder's `in_channels` for images (C, H, W)."""
         return math.prod(shape) if self.flattens else shape[0]
+
+    def arguments(self, task: Task) -> dict[str, Any]:
+        """Return what the builder is given besides the depth and the options, for a task that it can read."""
+        if task.reads == TOKENS:
+            return {"in_channels": task.vocabulary, "num_classes": task.classes, "is_next": task.is_next}
+        return {"in_channels": self.in_channels(task.shape), "num_classes": task.classes}
 
     def has_bottlenecks(self, depth: int) -> bool:
         """Return whether the blocks at `depth` are bottlenecks."""

@@ -15,7 +15,7 @@ def is_lazy(network: nn.Module) -> bool:
     return any(map(has_no_shape, itertools.chain(network.parameters(), network.buffers())))
 
 
-def initialise_lazily(network: nn.Module, shape: tuple[int, int, int]) -> None:
+def initialise_lazily(network: nn.Module, shape: tuple[int, ...]) -> None:
     """Give every parameter its shape, by a forward pass of two images of `shape` (C, H, W).
 
     The pass is one in evaluation mode. If layers are called in training mode only, a second pass in that mode

@@ -11,6 +11,8 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
+from depthbench.data.kinds import is_text
+from depthbench.data.settings import FOR_SEQUENCES
 from depthbench.errors import BadInput, any_of, nearest
 from depthbench.files import NotToml, parse_toml, read_toml
 from depthbench.networks import NETWORKS
@@ -83,9 +85,13 @@ def read_study(
     merged = _swept(merged, source, searched)
     built = _build_with_defaults(_for_search(merged, searched) if searched else merged, source, reset)
     if study is None and "name" not in overrides:
-        name = re.sub(r"[^A-Za-z0-9._-]+", "-", built.data.name).strip("._-")
-        built = built.model_copy(update={"name": name or "folder"})
+        built = built.model_copy(update={"name": name_after(built.data.name)})
     return built
+
+
+def name_after(data: str) -> str:
+    """Return the name of a study on `data` that has no name of its own."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", data).strip("._-") or "folder"
 
 
 @dataclass(frozen=True)
@@ -203,7 +209,7 @@ def _extended(base: Mapping, values: Mapping) -> dict:
         base.pop("also", None)
     own = values.get("data", {})
     if isinstance(own, Mapping) and {"name", "path"} & own.keys() and isinstance(base.get("data"), Mapping):
-        others = ("name", "path", "image_size")
+        others = ("name", "path", "image_size", "kind", *FOR_SEQUENCES)
         base["data"] = {key: value for key, value in base["data"].items() if key not in others}
     plugins = each_once([*base.get("plugins", []), *values["plugins"]])
     return {**merge(base, values), "plugins": plugins}
@@ -283,11 +289,13 @@ def _build_with_defaults(values: Mapping, source: str, reset: Sequence[str]) -> 
 
 
 def _resolve_data_path(values: Mapping, folder: Path) -> dict:
-    """Return `values` with the full path of its data. Relative paths start from `folder`."""
+    """Return `values` with the full path and the kind of its data. Relative paths start from `folder`."""
     data = values.get("data")
     if not isinstance(data, Mapping) or not isinstance(data.get("path"), str) or is_unset(data["path"]):
         return dict(values)
-    return {**values, "data": {**data, "path": str((folder / expand(data["path"])).resolve())}}
+    path = (folder / expand(data["path"])).resolve()
+    kind = {"kind": "text"} if data.get("kind") is None and is_text(path) else {}
+    return {**values, "data": {**data, "path": str(path), **kind}}
 
 
 def _plugin_paths(values: Mapping, folder: Path) -> list[str]:

@@ -309,7 +309,11 @@ class Study(Grids, Shared):
         return family
 
     def _check_views(self, recipe: Recipe) -> None:
-        """Raise BadInput if training or evaluation needs whole images, but only decoded crops are kept."""
+        """Raise BadInput if training or evaluation needs images, or whole images, that the data do not have."""
+        if self.data.is_sequences and self.evaluate.robustness:
+            raise BadInput(
+                f"evaluate.robustness corrupts images, and {self.data.name} has none: remove evaluate.robustness"
+            )
         for is_set, key in (
             (recipe.augmentation == "scale", 'recipe.augmentation = "scale"'),
             (self.evaluate.ten_crop, "evaluate.ten_crop = true"),
@@ -350,7 +354,13 @@ class Study(Grids, Shared):
 
         Values that its optimiser does not take are 0. Raises BadInput for those that were set."""
         recipe: Recipe = self._section_of(network, "recipe")
-        return recipe.without_ignored(network)
+        return self._for_data(recipe.without_ignored(network))
+
+    def _for_data(self, recipe: Recipe) -> Recipe:
+        """Return the recipe, without augmentation if the data are sequences.
+
+        Raises BadInput for augmentation of images that is on by no default."""
+        return recipe.without_augmentation(self.data.name) if self.data.is_sequences else recipe
 
     def swept_values(self, network: str) -> dict[str, Any]:
         """Return the values of a network that a sweep made, by key, e.g. {"recipe.lr": 0.1}."""
@@ -375,7 +385,7 @@ class Study(Grids, Shared):
         training images to evaluate on. Values that are set are kept. train_size: number of training images.
         other_size: number of test and validation images. flips: whether a mirrored image keeps its class.
         Raises BadInput for a probed step or a warm-up beyond the end of a run."""
-        recipe = self.recipe.model_dump()
+        recipe = self._for_data(self.recipe).model_dump()
         if recipe["epochs"] is not None:
             recipe["steps"] = max(1, round(recipe["epochs"] * train_size / recipe["batch_size"]))
             recipe["epochs"] = None

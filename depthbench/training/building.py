@@ -8,11 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from depthbench.data.batches import Batches, Scaling
+from depthbench.data.batches import Batches, Inputs, Scaling, Tokens
 from depthbench.data.colour import Colour
 from depthbench.data.files import sides
-from depthbench.data.images import Images
+from depthbench.data.labelled import Labelled
 from depthbench.data.placement import PlacedImages
+from depthbench.data.statistics import sample_for_statistics
 from depthbench.errors import BadInput
 from depthbench.networks import Family
 from depthbench.networks.depth_scaling import DepthScaling
@@ -26,16 +27,15 @@ from depthbench.training.settings import Recipe
 from depthbench.training.team import Team
 
 
-def build_network(family: Family, run: Run, images: Images) -> nn.Module:
+def build_network(family: Family, run: Run, data: Labelled) -> nn.Module:
     """Return the network of `run`, untrained, with the weights of its seed.
 
     A builder receives only options that differ from their defaults, so a plug-in need not know the others."""
     torch.manual_seed(run.seed)
     chosen = run.options.model_dump(exclude_defaults=True)
-    channels = family.in_channels(images.shape)
-    network = family(depth=run.depth, in_channels=channels, num_classes=len(images.classes), **chosen)
+    network = family(depth=run.depth, **family.arguments(data.task), **chosen)
     if is_lazy(network):
-        initialise_lazily(network, images.shape)
+        initialise_lazily(network, data.shape)
     return network
 
 
@@ -195,12 +195,12 @@ def start_momentum_later(optimizer: torch.optim.SGD) -> None:
 def make_class_weights(recipe: Recipe, labels: np.ndarray, classes: int) -> Tensor | None:
     """Return the weight of each class in the loss, (classes,) float32, or None if all count alike.
 
-    labels: (N,), those of the training images, over which the mean weight is 1. A class without training
-    images gets 0."""
+    labels: those of the training set, over which the mean weight is 1. A class without training labels gets
+    0."""
     if recipe.class_weights is None:
         return None
-    counts = np.bincount(labels, minlength=classes)
-    weights = np.divide(len(labels), counts * (counts > 0).sum(), out=np.zeros(classes), where=counts > 0)
+    counts = np.bincount(labels.ravel(), minlength=classes)
+    weights = np.divide(labels.size, counts * (counts > 0).sum(), out=np.zeros(classes), where=counts > 0)
     return torch.tensor(weights, dtype=torch.float32)
 
 
@@ -214,8 +214,17 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -
         group.update(settings)
 
 
+def make_inputs(run: Run, data: Labelled, device: torch.device) -> tuple[Inputs, Colour | None]:
+    """Return what makes inputs of the network from the data, and colour augmentation if the run has it."""
+    if run.data.is_sequences:
+        return Tokens(data.task), None
+    pixels = sample_for_statistics(data.train_x, run.data.split_seed)
+    scaling = Scaling(pixels, run.data.normalisation, device)
+    return scaling, Colour(pixels, device) if run.recipe.colour else None
+
+
 def make_batches(
-    run: Run, placed: PlacedImages, scaling: Scaling, *, colour: Colour | None, team: Team
+    run: Run, placed: PlacedImages, scaling: Inputs, *, colour: Colour | None, team: Team
 ) -> Batches:
     """Return the stream of training batches of `run`, or of this rank's part of each batch."""
     recipe, source = run.recipe, placed.train_source()

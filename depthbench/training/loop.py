@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import torch
 
-from depthbench.data.images import Images
+from depthbench.data.labelled import Labelled
 from depthbench.events import Activity, Alive, Event, Note, Progressed, RowLogged
 from depthbench.machine.environment import describe_environment
 from depthbench.networks.cost import count_parameters
@@ -39,7 +39,7 @@ Steps = Generator[None, None, Record]
 
 def train(
     run: Run,
-    images: Images,
+    images: Labelled,
     store: RunStore,
     mode: TrainingMode,
     *,
@@ -87,7 +87,7 @@ class _Resumed:
     """What the user should know of the state."""
 
 
-def _resume(run: Run, images: Images, store: RunStore, *, mode: TrainingMode, team: Team) -> _Resumed:
+def _resume(run: Run, images: Labelled, store: RunStore, *, mode: TrainingMode, team: Team) -> _Resumed:
     """Return a trainer in the newest stored state that is undamaged and fits the run.
 
     Rank 0 of a team reads the states and sends each that it tries to the others."""
@@ -393,7 +393,7 @@ class _Progress:
         self.emit(Activity(self.trainer.run, text))
 
 
-def _first_record(trainer: Trainer, images: Images, data_hash: str) -> Record:
+def _first_record(trainer: Trainer, images: Labelled, data_hash: str) -> Record:
     """Return the record of a run before its first step."""
     record = Record.of(
         trainer.run,

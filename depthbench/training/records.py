@@ -27,6 +27,9 @@ ERROR_COLUMNS = {"train": "train_error_eval", "test": "test_error", "val": "val_
 """Set of images -> the column of its error (percent) in evaluation mode."""
 
 
+LOSS_COLUMNS = {"train": "train_loss_eval", "test": "test_loss", "val": "val_loss"}
+"""Set -> the column of its mean loss (nats per token) in evaluation mode. Only next-token runs have them."""
+
 Reader = Callable[[list[float]], Mapping[str, float]]
 
 
@@ -105,7 +108,8 @@ class Records:
                 self.tracker.see(row)
                 continue
             # an evaluation used weights that are not finite; the errors that a loop logged are kept
-            row |= {**dict.fromkeys(ERROR_COLUMNS.values(), math.nan), **read}
+            evaluated = (*ERROR_COLUMNS.values(), *LOSS_COLUMNS.values())
+            row |= {**{column: math.nan for column in evaluated if column in row}, **read}
             self.has_diverged = True
             self._drop_after(row["step"])
             break

@@ -129,6 +129,19 @@ class Recipe(Section):
             )
         return self
 
+    def without_augmentation(self, data: str) -> "Recipe":
+        """Return the recipe with no shifted and no mirrored inputs. data: the name of the sequences.
+
+        Raises BadInput for augmentation that is off by default and was set."""
+        for is_set, key in (
+            (bool(self.flip), "flip = true"),
+            (self.colour, "colour = true"),
+            (self.augmentation == "scale", 'augmentation = "scale"'),
+        ):
+            if is_set:
+                raise BadInput(f"recipe.{key} changes images, and {data} has none: remove it")
+        return self.model_copy(update={"pad": 0, "flip": False})
+
     def without_ignored(self, network: str) -> "Recipe":
         """Return the recipe with 0 or false in place of defaults that a plug-in's optimiser does not take.
 

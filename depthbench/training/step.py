@@ -18,7 +18,8 @@ from depthbench.training.team import ALONE, Team
 class Step:
     """The updates of `network`, batch by batch, and sums of losses and errors, all on the device.
 
-    `images` turns a batch into x (B, C, H, W) and y (B,). The recipe's precision applies to the forward pass.
+    `images` turns a batch into x and y: images (B, C, H, W) and classes (B,), or tokens (B, T) and classes (B,)
+    or next tokens (B, T). The recipe's precision applies to the forward pass.
     bf16 uses autocast, and its gradients need no scaling. Each rank of `team` has a part of the images,
     and the backward pass of `network` averages gradients over the ranks. Everything that is sent is sent
     before the parameters change. class_weights: (classes,) float32 on the device, or None."""
@@ -40,7 +41,7 @@ class Step:
         self.class_weights = class_weights
         self.team, self.weight = team, team.weight(recipe.batch_size)
         self.parameters = list(network.parameters())
-        self.sums = torch.zeros(3, dtype=widest_float(device), device=device)  # loss, wrong answers, images
+        self.sums = torch.zeros(3, dtype=widest_float(device), device=device)  # loss, wrong answers, answers
 
     def __call__(self, batch: Batch, lr: float, probed: bool, keeps: bool = False) -> Tensor | None:
         """Make one update at rate `lr`. Return the values of the probes (rows, probes) if `probed`.
@@ -80,7 +81,8 @@ class Step:
         bf16 = self.recipe.precision == "bf16"
         # no cache of casts: each weight is cast once in a pass anyway, and a cache would outlive the capture
         with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16, cache_enabled=False):
-            logits = logits_of(self.network(x))  # (B, num_classes)
+            logits = logits_of(self.network(x))  # (B, num_classes), or (B, T, num_classes) for next tokens
+        logits, y = logits.flatten(0, -2), y.flatten()  # each token is an answer of its own
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
         weights = None if self.class_weights is None else self.class_weights.to(logits.dtype)
         loss = F.cross_entropy(logits, y, weight=weights, label_smoothing=self.recipe.label_smoothing)
@@ -92,11 +94,11 @@ class Step:
         with torch.no_grad():
             wrong = (logits.argmax(1) != y).sum()
             dtype = self.sums.dtype
-            images = torch.full((), len(y), dtype=dtype, device=y.device)
-            total = loss.detach().to(dtype) * images
+            answers = torch.full((), len(y), dtype=dtype, device=y.device)
+            total = loss.detach().to(dtype) * answers
             if weights is not None:
-                total *= share / self.weight  # the weighted mean of the whole batch counts for each image
-            self.sums += self.team.sum(torch.stack([total, wrong.to(dtype), images]))
+                total *= share / self.weight  # the weighted mean of the whole batch counts for each
+            self.sums += self.team.sum(torch.stack([total, wrong.to(dtype), answers]))
 
     def _descend(self) -> None:
         if self.recipe.l1:
@@ -110,15 +112,16 @@ class Step:
         self.optimizer.step()
 
     def take_sums(self) -> Tensor:
-        """Return sums over the images since the last call, (3,) on the device. `means` reads them.
+        """Return sums over the answers since the last call, (3,) on the device. `means` reads them.
 
-        They are the sum of losses, the number of wrong answers and the number of images."""
+        They are the sum of losses, the number of wrong answers and the number of answers: one for each image
+        or sequence, or for each token that is predicted."""
         sums = self.sums.clone()
         self.sums.zero_()
         return sums
 
 
 def means(sums: list[float]) -> tuple[float, float]:
-    """Return the mean loss and train error (percent) of the sums of `take_sums`. NaN without images."""
-    loss, wrong, images = sums
-    return (loss / images, 100 * wrong / images) if images else (float("nan"), float("nan"))
+    """Return the mean loss and train error (percent) of the sums of `take_sums`. NaN without answers."""
+    loss, wrong, answers = sums
+    return (loss / answers, 100 * wrong / answers) if answers else (float("nan"), float("nan"))

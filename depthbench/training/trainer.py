@@ -11,11 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from depthbench.data.batches import Scaling
-from depthbench.data.colour import Colour
-from depthbench.data.images import Images, split
+from depthbench.data.labelled import Labelled
 from depthbench.data.placement import PlacedImages, place_images
-from depthbench.data.statistics import sample_for_statistics
 from depthbench.machine.precision import set_precision
 from depthbench.networks import NETWORKS
 from depthbench.networks.checkpointing import recompute_activations
@@ -39,20 +36,21 @@ from depthbench.training.building import (
     hash_weights,
     make_batches,
     make_class_weights,
+    make_inputs,
     make_optimizer,
     restore_optimizer,
 )
 from depthbench.training.captured import CapturedStep
 from depthbench.training.coordinates import IMAGES, Coordinates
 from depthbench.training.depth_rules import BranchFactors
-from depthbench.training.evaluate import percent_wrong, predict
+from depthbench.training.evaluate import Evaluated, evaluate, percent_wrong
 from depthbench.training.final_evaluations.evaluation import Notify, ShouldStop, TrainedNetwork
 from depthbench.training.final_evaluations.runner import FinalEvaluations
 from depthbench.training.learning_rate import LearningRate
 from depthbench.training.mode import TrainingMode
 from depthbench.training.older_states import upgraded
 from depthbench.training.peak_memory import PeakMemory
-from depthbench.training.records import ERROR_COLUMNS, Records
+from depthbench.training.records import ERROR_COLUMNS, LOSS_COLUMNS, Records
 from depthbench.training.step import Step
 from depthbench.training.team import ALONE, Team
 
@@ -71,7 +69,7 @@ class Trainer:
     nothing to the others. Raises BadInput if a step cannot be compiled, activations cannot be recomputed or
     batch normalisation cannot be synchronised."""
 
-    def __init__(self, run: Run, images: Images, mode: TrainingMode, *, team: Team = ALONE):
+    def __init__(self, run: Run, images: Labelled, mode: TrainingMode, *, team: Team = ALONE):
         device = torch.device(mode.device)
         self.peak_memory = PeakMemory(device)  # before this run allocates anything
         self.run, self.mode, self.device, self.team = run, mode, device, team
@@ -86,9 +84,7 @@ class Trainer:
             self.network = self._make_network(images)
             if mode.step_mode == "compiled":
                 fuse(self.network)
-            pixels = sample_for_statistics(images.train_x, run.data.split_seed)
-            self.scaling = Scaling(pixels, run.data.normalisation, device)
-            colour = Colour(pixels, device) if run.recipe.colour else None
+            self.scaling, colour = make_inputs(run, images, device)
             self.batches = make_batches(run, placed, self.scaling, colour=colour, team=team)
             self.sets = {**placed.sets, "train": placed.train_set(self._evaluated_part(images))}
             probes = {name: look_up(PROBES, "probe", name).load() for name in run.probe.names}
@@ -134,6 +130,7 @@ class Trainer:
         self.records = Records(self.recorder.rows, run.probe.names)
         self.unmeasured = dict.fromkeys(outside_of_layers(self.network), NO_LAYER)
         """What probes do not measure, and why: layers, and parameters outside of them."""
+        self.evaluated_columns = [*ERROR_COLUMNS.values(), *(LOSS_COLUMNS.values() if images.task.is_next else ())]
         self.learning_rate = LearningRate(run.recipe, run.depth)
         self.final_evaluations = FinalEvaluations(run, self.classes)
         self.predicted: torch.Tensor | None = None  # (N,) class of each test image in the last evaluation
@@ -143,7 +140,7 @@ class Trainer:
         self.fetch_seconds = FETCH_SECONDS if device.type == "cuda" and team.is_alone else 0.0
         self._before_step: _BeforeStep | None = None
 
-    def _make_network(self, images: Images) -> torch.nn.Module:
+    def _make_network(self, images: Labelled) -> torch.nn.Module:
         family = look_up(NETWORKS, "network", self.run.family)
         network = build_network(family, self.run, images)
         network = channels_last(network).to(self.device)
@@ -169,7 +166,7 @@ class Trainer:
         pixels = next(iter(x.split(IMAGES))).to(self.device)
         return Coordinates(
             self.network,
-            self.scaling(pixels).contiguous(memory_format=torch.channels_last),
+            self.scaling.arrange(self.scaling(pixels)),
             steps,
             seed=derived(self.run.seed, "coordinates"),
             precision=self.run.recipe.precision,
@@ -180,17 +177,17 @@ class Trainer:
             with self._on_stream():
                 self.coordinates.measure(self.step)
 
-    def _evaluated_part(self, images: Images) -> np.ndarray | None:
+    def _evaluated_part(self, images: Labelled) -> np.ndarray | None:
         """Return the indices of the training images to evaluate on; None for all."""
         size = self.run.evaluate.train_size
         if size is None or size >= len(images.train_y):
             return None
-        return split(images.train_y, size, self.run.data.split_seed)[1]
+        return images.draw(size, self.run.data.split_seed)[1]
 
-    def count_multiply_adds(self, image_shape: tuple[int, int, int]) -> int:
-        """Return the multiply-adds of the forward pass of one image."""
+    def count_multiply_adds(self, shape: tuple[int, ...]) -> int:
+        """Return the multiply-adds of the forward pass of one image or sequence."""
         with self._on_stream():  # the pass must not read weights that another stream still writes
-            return count_multiply_adds(self.network, image_shape)
+            return count_multiply_adds(self.network, shape)
 
     def _on_stream(self) -> AbstractContextManager:
         """Return a context that sends work to this run's own stream on a GPU, which other runs may share."""
@@ -330,7 +327,7 @@ class Trainer:
 
         Rows wait on the device for an evaluation, a warm-up that needs them, or `fetch_seconds`. Returns
         None and changes nothing if `should_stop` interrupted the evaluation."""
-        errors = dict.fromkeys(ERROR_COLUMNS.values(), math.nan)
+        errors = dict.fromkeys(self.evaluated_columns, math.nan)
         if self.evaluation_is_due:
             evaluated = self._evaluate(should_stop)
             if evaluated is None:
@@ -360,22 +357,27 @@ class Trainer:
         self._wait_for_steps()  # otherwise the time of queued steps would count as evaluation
         began = time.perf_counter()
         with self._on_stream():
-            predicted = self._predict(list(self.sets), should_stop)
-            if predicted is None:
+            evaluated = self._evaluate_sets(list(self.sets), should_stop)
+            if evaluated is None:
                 errors = None
             else:
-                self.predicted = predicted["test"]
+                self.predicted = evaluated["test"].predicted
                 errors = {
-                    ERROR_COLUMNS[name]: percent_wrong(predicted[name], y)
+                    ERROR_COLUMNS[name]: percent_wrong(evaluated[name].predicted, y)
                     for name, (_, y) in self.sets.items()
+                }
+                errors |= {
+                    LOSS_COLUMNS[name]: each.losses.mean().item()
+                    for name, each in evaluated.items()
+                    if each.losses is not None
                 }
         self.evaluating += time.perf_counter() - began
         return errors
 
-    def _predict(self, names: list[str], should_stop: ShouldStop) -> dict[str, torch.Tensor] | None:
+    def _evaluate_sets(self, names: list[str], should_stop: ShouldStop) -> dict[str, Evaluated] | None:
         self.team.share_buffers(self.network)
         sets = {name: self.sets[name] for name in names}
-        return predict(
+        return evaluate(
             self.network,
             sets,
             self.scaling,
@@ -400,10 +402,10 @@ class Trainer:
 
     def _trained_network(self, should_stop: ShouldStop) -> TrainedNetwork | None:
         if self.predicted is None:  # a checkpoint does not hold the predictions of the last evaluation
-            predicted = self._predict(["test"], should_stop)
-            if predicted is None:
+            evaluated = self._evaluate_sets(["test"], should_stop)
+            if evaluated is None:
                 return None
-            self.predicted = predicted["test"]
+            self.predicted = evaluated["test"].predicted
         x, y = self.sets["test"]
         return TrainedNetwork(
             run=self.run,

@@ -12,7 +12,7 @@ from itertools import count
 from typing import Any
 
 from depthbench.data.files import Files
-from depthbench.data.images import Images
+from depthbench.data.labelled import Labelled
 from depthbench.data.load import default_data_dir
 from depthbench.data.mapped import Mapped
 from depthbench.errors import BadInput, Interrupted, one_line
@@ -302,12 +302,12 @@ def _what_died(error: Exception) -> str | None:
     return "process" if isinstance(error, WorkerCrashedError | OutOfMemoryError) else None
 
 
-def _stays_in_files(images: Images) -> bool:
+def _stays_in_files(images: Labelled) -> bool:
     """Return whether runs read images from files while they train."""
-    return any(isinstance(x, Files) for x in images.pixels)
+    return any(isinstance(x, Files) for x in images.inputs)
 
 
-def _in_memory(images: Images) -> Images:
+def _in_memory(images: Labelled) -> Labelled:
     """Return `images` with every memory-mapped file as an array, because other nodes do not have the file."""
 
     def array(x: Any) -> Any:

@@ -3,13 +3,17 @@
 import contextlib
 import time
 from collections.abc import Callable
+from math import prod
 from statistics import median
 from typing import Any
 
 import numpy as np
 
 from depthbench.data.images import Images
+from depthbench.data.labelled import Labelled
+from depthbench.data.sequences import Sequences, smallest_type
 from depthbench.execution.cost.images import ImageFootprint
+from depthbench.networks.task import Task
 from depthbench.study.model import Run
 from depthbench.training.mode import TrainingMode
 from depthbench.training.pace import Pace
@@ -20,13 +24,22 @@ MOST_STEPS = 200
 PROBED = 3  # the step that is probed; earlier steps warm up
 
 
-def random_images(images: ImageFootprint, count: int) -> Images:
-    """Return `count` training images and as many test images of noise, like `images`."""
+def random_data(images: ImageFootprint, count: int) -> Labelled:
+    """Return `count` training inputs and as many test inputs of noise, like `images`."""
     rng = np.random.default_rng(0)
+    if images.vocabulary:
+        return _random_sequences(images.task, count, rng)
     x = rng.integers(0, 256, (2, count, *images.shape), dtype=np.uint8)
     y = np.arange(count) % images.classes
     classes = tuple(map(str, range(images.classes)))
     return Images("noise", x[0], y, x[1], y, classes, flips=False)
+
+
+def _random_sequences(task: Task, count: int, rng: np.random.Generator) -> Sequences:
+    x = rng.integers(0, task.vocabulary, (2, count, *task.shape), dtype=smallest_type(task.vocabulary))
+    y = x if task.is_next else np.broadcast_to(np.arange(count) % task.classes, (2, count)).copy()
+    vocabulary, classes = (tuple(map(str, range(size))) for size in (task.vocabulary, task.classes))
+    return Sequences("noise", x[0], y[0], x[1], y[1], vocabulary, classes)
 
 
 def measure(run: Run, images: ImageFootprint, mode: TrainingMode, lanes: int = 1) -> Pace:
@@ -35,6 +48,7 @@ def measure(run: Run, images: ImageFootprint, mode: TrainingMode, lanes: int = 1
     With several lanes, as many runs like it take turns. The result is the time of each among the others."""
     import torch
 
+    from depthbench.data.batches import Tokens
     from depthbench.machine.device import wait_for
     from depthbench.training.evaluate import batch_size, predict
     from depthbench.training.trainer import Trainer
@@ -47,8 +61,9 @@ def measure(run: Run, images: ImageFootprint, mode: TrainingMode, lanes: int = 1
         wait_for(device)
         return time.perf_counter() - began
 
-    size = batch_size(device, images.shape[1:])
-    noise = random_images(images, max(size, run.recipe.batch_size))
+    pixels = Tokens(images.task).size(images.shape) if images.vocabulary else prod(images.shape[1:])
+    size = batch_size(device, pixels)
+    noise = random_data(images, max(size, run.recipe.batch_size))
     # On CUDA the first probed step after plain ones is eager and the next is captured. Later ones replay it.
     probed_steps = [PROBED] if device.type == "cpu" else [PROBED, PROBED + 2, PROBED + 4]
     last = probed_steps[-1]

@@ -7,10 +7,11 @@ import json
 from collections.abc import Sequence
 from functools import cache
 from math import prod
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from depthbench.execution.cost.images import ImageFootprint
 from depthbench.networks import NETWORKS
+from depthbench.networks.task import Task
 from depthbench.registry import look_up
 from depthbench.study.model import Run
 from depthbench.training.optimizers import OPTIMIZERS
@@ -30,6 +31,7 @@ BATCHES_AHEAD = 2  # that each reader has ready
 Cell = tuple[str, int]
 """(network, depth). Runs that differ only in their seed need the same memory."""
 
+ImageShape = tuple[int, int, int]
 Bytes = TypeVar("Bytes", int, float)
 
 
@@ -97,16 +99,13 @@ def count_run(run: Run, images: ImageFootprint) -> "Counts":
         run.depth,
         plugin=run.plugin,
         options=options,
-        shape=images.shape,
-        classes=images.classes,
+        task=images.task,
     )
 
 
 @cache
-def _count(
-    network: str, depth: int, *, plugin: str, options: str, shape: tuple[int, int, int], classes: int
-) -> "Counts":
-    """Count on two images, because normalisation over a batch needs two.
+def _count(network: str, depth: int, *, plugin: str, options: str, task: Task) -> "Counts":
+    """Count on two inputs, because normalisation over a batch needs two.
 
     `plugin` distinguishes networks of the same name in the cache."""
     import torch
@@ -119,11 +118,10 @@ def _count(
     torch.set_num_threads(1)  # for so little work a second thread would only wait for the first
     try:
         with torch.random.fork_rng(devices=[]):
-            channels = family.in_channels(shape)
-            built = family(depth=depth, in_channels=channels, num_classes=classes, **json.loads(options))
+            built = family(depth=depth, **family.arguments(task), **json.loads(options))
             if is_lazy(built):
-                initialise_lazily(built, shape)
-            return count(built, (2, *shape))
+                initialise_lazily(built, task.shape)
+            return count(built, (2, *task.shape))
     finally:
         torch.set_num_threads(threads)
 
@@ -138,4 +136,4 @@ def _bound_on_training(run: Run, images: ImageFootprint) -> float:
     if family.memory is None or not family.memory.covers.issuperset(changed):
         return float("inf")
     width = family.settle(run.depth, changed)["width"]
-    return family.memory.bytes(run.depth, width, run.recipe.batch_size, images.shape)
+    return family.memory.bytes(run.depth, width, run.recipe.batch_size, cast("ImageShape", images.shape))

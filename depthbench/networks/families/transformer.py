@@ -1,4 +1,4 @@
-"""Transformers on patches of images (Vaswani et al. 2017; Dosovitskiy et al. 2021)."""
+"""Transformers on text and on patches of images (Vaswani et al. 2017; Dosovitskiy et al. 2021)."""
 
 import math
 from collections.abc import Mapping
@@ -9,6 +9,7 @@ from depthbench.errors import any_of
 from depthbench.networks.families.common import describe
 from depthbench.networks.family import DepthRule
 from depthbench.networks.options import Architecture
+from depthbench.networks.task import IMAGES, TOKENS
 
 TRANSFORMER_OPTIONS = Architecture(
     "transformer",
@@ -69,16 +70,20 @@ def _nearest_divisors(number: int, value: int) -> str:
     return any_of(map(str, below + above))
 
 
-def problem_of(options: Mapping[str, Any], shape: tuple[int, int, int]) -> str:
-    """Return why a transformer with these options cannot train on images (C, H, W), or an empty text."""
-    return problem_of_heads(options["width"], options["heads"]) or problem_of_patches(
-        *shape[1:], options["patch"]
-    )
+def problem_of(options: Mapping[str, Any], shape: tuple[int, ...]) -> str:
+    """Return why a transformer with these options cannot train on inputs of this shape, or an empty text.
+
+    shape: (C, H, W) of images, or (T,) of sequences."""
+    problem = problem_of_heads(options["width"], options["heads"])
+    patch, default = options["patch"], TRANSFORMER_OPTIONS.values["patch"]
+    if problem or len(shape) == 3:
+        return problem or problem_of_patches(*shape[1:], patch)
+    return "" if patch == default else f"options.patch = {patch} cuts images, and text has none: leave it out"
 
 
 TRANSFORMER = describe(
-    "transformer:ImageTransformer",
-    "residual transformer on patches of images; its depth counts blocks (Dosovitskiy et al. 2021)",
+    "transformer:make_transformer",
+    "residual transformer on text or patches of images; its depth counts blocks (Vaswani et al. 2017)",
     TRANSFORMER_OPTIONS,
     DepthRule(),
     options={"residual": True},
@@ -87,12 +92,13 @@ TRANSFORMER = describe(
     depth_unit="blocks",
     depth_counts="blocks, as usual for transformers. Each block is attention (linear maps for queries, keys, "
     "values and output) and an MLP of two linear maps",
+    reads=frozenset({IMAGES, TOKENS}),
     problem_of=problem_of,
 )
 PLAIN_TRANSFORMER = replace(
     TRANSFORMER,
-    about="plain transformer on patches of images, without shortcuts; its depth counts blocks "
-    "(Dosovitskiy et al. 2021)",
+    about="plain transformer on text or patches of images, without shortcuts; its depth counts blocks "
+    "(Vaswani et al. 2017)",
     options={"residual": False},
     twin="transformer",
 )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
-from depthbench.data.batches import Scaling
+from depthbench.data.batches import Inputs
 from depthbench.data.pixels import Pixels
 from depthbench.study.model import Run
 from depthbench.training.team import ALONE, Team
@@ -28,12 +28,12 @@ class TrainedNetwork:
 
     run: Run
     network: nn.Module
-    x: Pixels  # (N, C, H, W) uint8, on the device or on the host
-    y: Tensor  # (N,) labels, on the device
-    predicted: Tensor  # (N,) the class that the network predicts for each image, on the device
+    x: Pixels  # images (N, C, H, W) uint8 or tokens (N, T), on the device or on the host
+    y: Tensor  # (N,) labels or (N, T) next tokens, on the device
+    predicted: Tensor  # as y: what the network predicts, on the device
     classes: int
     white: int  # the largest value of a pixel
-    scaling: Scaling
+    scaling: Inputs
     team: Team = ALONE
     """The processes that evaluate the network. All make every final evaluation, and can share the images."""
 

@@ -13,7 +13,11 @@ from depthbench.training.final_evaluations.evaluation import (
 
 
 def tabulate(trained: TrainedNetwork, should_stop: ShouldStop, notify: Notify) -> Outcome:
-    """Return one row per test image, in the order of the data set: `label` and `predicted`, class indices."""
+    """Return one row per test input, in the order of the data set: `label` and `predicted`, class indices.
+
+    Next tokens are too many to store, and have no table."""
+    if trained.y.dim() == 2:
+        return Outcome()
     columns = {"label": trained.y.cpu().numpy(), "predicted": trained.predicted.cpu().numpy()}
     return Outcome(table=pd.DataFrame(columns, dtype=np.min_scalar_type(trained.classes - 1)))
 

@@ -48,7 +48,7 @@ def evaluate(trained: TrainedNetwork, should_stop: ShouldStop, notify: Notify) -
 def _count_wrong(trained: TrainedNetwork, x: Files, should_stop: ShouldStop) -> dict[str, Tensor] | None:
     """Return the number of wrong answers for each error, on the device."""
     device = trained.y.device
-    size = max(1, batch_size(device, x.shape[2:]) // CROPS)
+    size = max(1, batch_size(device, trained.scaling.size(x.shape)) // CROPS)
     top_5 = ("test_error_top5", "test_error_top5_10crop") if trained.classes > TOP else ()
     none = torch.zeros((), dtype=torch.int64, device=device)
     wrong = dict.fromkeys(("test_error_10crop", *top_5), none)
@@ -59,8 +59,7 @@ def _count_wrong(trained: TrainedNetwork, x: Files, should_stop: ShouldStop) -> 
             return None
         if crops is None or labels is None:
             continue
-        images = trained.scaling(crops.to(device).flatten(0, 1))
-        images = images.contiguous(memory_format=torch.channels_last)
+        images = trained.scaling.arrange(trained.scaling(crops.to(device).flatten(0, 1)))
         with torch.autocast(device.type, torch.bfloat16, enabled=trained.precision == "bf16"):
             logits = logits_of(trained.network(images))  # (CROPS * B, classes)
         scores = logits.float().softmax(1).unflatten(0, (-1, CROPS))  # (B, CROPS, classes)

@@ -69,7 +69,7 @@ def test_the_footprint_agrees_with_the_placement(digits, in_file, step, val_size
     images = with_validation(images, Data(name="digits", val_size=val_size))
     footprint, placed = measure_footprint(images, None, "cpu"), place_images(images, torch.device("cpu"))
     there = [x for x, _ in (placed.train, *placed.sets.values())]
-    given = images.pixels
+    given = images.inputs
     sources = [getattr(x, "file", x) for x in given]
     copied = [not np.shares_memory(x.numpy(), source) for x, source in zip(there, sources, strict=True)]
     assert footprint.are_streamed == placed.is_streamed

@@ -1,7 +1,7 @@
 import pytest
 
 from depthbench.execution.cost import pace
-from depthbench.execution.cost.pace import measure, random_images
+from depthbench.execution.cost.pace import measure, random_data
 from depthbench.execution.plan import make_plan
 from depthbench.execution.settings import Execution
 from depthbench.training.mode import TrainingMode
@@ -24,7 +24,7 @@ def test_every_part_of_a_real_run_is_measured(tiny, tmp_path, recompute, lanes):
 
 
 def test_images_of_noise(tiny, tmp_path):
-    images = random_images(make_plan(tiny(), Execution(tmp_path, device="cpu")).footprint, 50)
+    images = random_data(make_plan(tiny(), Execution(tmp_path, device="cpu")).footprint, 50)
     assert images.shape == (1, 8, 8)
     assert images.train_x.shape == images.test_x.shape == (50, 1, 8, 8)
     assert set(images.train_y) == set(range(10))

@@ -1,0 +1,58 @@
+"""What a network is built for: the shape of its inputs and of its outputs. Nothing here imports torch.
+
+Shapes: B batch, C channels, H W pixels, T tokens."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+IMAGES, TOKENS = "images", "tokens"
+"""The kinds of input that a network can read."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """The inputs that a network reads, and what it predicts of them."""
+
+    shape: tuple[int, ...]
+    """(C, H, W) of an image, or (T,) of a sequence of tokens."""
+    classes: int
+    vocabulary: int = 0
+    """Number of different tokens. 0 for images."""
+    is_next: bool = False
+    """Whether the classes are the next token at each position, (B, T, classes), and not those of the whole
+    sequence, (B, classes)."""
+
+    @property
+    def reads(self) -> str:
+        """IMAGES or TOKENS."""
+        return TOKENS if self.vocabulary else IMAGES
+
+    @property
+    def numbers(self) -> int:
+        """The numbers in one input."""
+        return prod(self.shape)
+
+    @property
+    def noun(self) -> str:
+        """What the inputs are called, as a plural."""
+        return "sequences" if self.vocabulary else "images"
+
+    @property
+    def in_words(self) -> str:
+        """The inputs in a few words, e.g. `images of 3x32x32`."""
+        size = "x".join(map(str, self.shape))
+        return f"sequences of {size} tokens" if self.vocabulary else f"images of {size}"
+
+
+def blank(batch_shape: Sequence[int], device: "torch.device | None" = None) -> "Tensor":
+    """Return a batch of zeros: images (B, C, H, W) float32 or, for two dimensions, tokens (B, T) int64."""
+    import torch
+
+    dtype = torch.int64 if len(batch_shape) == 2 else torch.float32
+    return torch.zeros(tuple(batch_shape), dtype=dtype, device=device)
