@@ -1,5 +1,7 @@
 """The error of networks that have learned nothing."""
 
+import math
+
 import pandas as pd
 
 from depthbench.analysis.verdict import LEAST_SEEDS
@@ -10,7 +12,10 @@ NEAR = 5.0  # percentage points below chance; a smaller distance may be luck
 def near_chance(runs: pd.DataFrame) -> float:
     """Return the error (percent) above which a network of `Results.runs` has learned nothing.
 
-    This is chance error minus NEAR; NaN if the number of classes is not recorded."""
+    This is chance error minus NEAR; NaN if neither it nor the number of classes is recorded."""
+    recorded = pd.to_numeric(runs["chance_error"]).max() if "chance_error" in runs else math.nan
+    if math.isfinite(recorded):
+        return recorded - NEAR
     return 100 * (1 - 1 / pd.to_numeric(runs["num_classes"]).max()) - NEAR
 
 

@@ -44,6 +44,11 @@ class Labelled:
         return self.task.shape
 
     @property
+    def predicts(self) -> str | None:
+        """What is predicted instead of a class of each input, e.g. `next characters`. None: the class."""
+        return None
+
+    @property
     def inputs(self) -> list[Any]:
         """The training, test and, if there are any, validation inputs."""
         return [x for x in (self.train_x, self.test_x, self.val_x) if x is not None]

@@ -49,6 +49,11 @@ class Sequences(Labelled):
         return Task(shape, len(self.classes), vocabulary=len(self.vocabulary), is_next=self.is_next)
 
     @property
+    def predicts(self) -> str | None:
+        """What is predicted instead of a class of each sequence, e.g. `next characters`. None: the class."""
+        return f"next {self.unit}" if self.is_next else None
+
+    @property
     def chance_error(self) -> float:
         """The error (percent) of an answer that does not look at the sequence.
 

@@ -23,6 +23,15 @@ PAPER_CROP_SIDE = 224
 """Side, in pixels, of the crops for which He et al. 2015 (sec. 3.4) state their scales."""
 
 
+HOPS = 1
+"""The value of data.hops, unless it is set."""
+
+
+def symbols_for(hops: int) -> int:
+    """Return the value of data.symbols, unless it is set."""
+    return max(8, 2 * hops)
+
+
 class Data(Section):
     """The images or the text to use, their split, and the scaling of pixels."""
 
@@ -41,10 +50,11 @@ class Data(Section):
     length: Annotated[int, Field(ge=2, le=65536)] | None = None
     """Tokens of each sequence of text. Unset: 128 to predict the next token, 256 to predict classes, where
     longer texts are cut off and shorter ones are filled up."""
-    hops: Annotated[int, Field(ge=1, le=1024)] | None = None
+    hops: Annotated[int, Field(ge=1, le=256)] | None = None
     """Number of arrows to follow in the data set `hops`. Unset: 1."""
-    symbols: Annotated[int, Field(ge=2, le=4096)] | None = None
-    """Number of symbols in the data set `hops`, at least one more than hops. Unset: 8."""
+    symbols: Annotated[int, Field(ge=2, le=512)] | None = None
+    """Number of symbols in the data set `hops`, at least twice the hops. Unset: twice the hops, and at least
+    8."""
     image_size: Annotated[int, Field(ge=2, le=1024)] | None = None
     """Resize and crop the images of a folder to a square of this side, in pixels."""
     decode: Literal["once", "as_read"] = "once"
@@ -121,5 +131,6 @@ class Data(Section):
             raise ValueError('decode = "as_read" is only for folders of images: leave it out')
         if takes is not None and self.image_size is not None:
             raise ValueError("image_size is only for folders of images: leave it out")
-        if self.name == "hops" and self.path is None and (self.symbols or 8) <= (self.hops or 1):
-            raise ValueError(f"{self.hops} hops need at least {(self.hops or 1) + 1} symbols: set symbols")
+        fewest = 2 * (self.hops or HOPS)
+        if self.symbols is not None and self.symbols < fewest:
+            raise ValueError(f"hops = {self.hops or HOPS} needs at least {fewest} symbols: set symbols = {fewest}")

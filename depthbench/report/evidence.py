@@ -20,6 +20,7 @@ from depthbench.analysis.comparison import UNKNOWN, cautions, differences, diffe
 from depthbench.analysis.frontier import Search, searched
 from depthbench.analysis.layers import by_layer, of_weighted_layers, summarise_responses, with_zeros_by_design
 from depthbench.analysis.logged import history_with_batch_errors, with_batch_errors
+from depthbench.analysis.losses import final_losses
 from depthbench.analysis.matching import match_twins
 from depthbench.analysis.missing import missing_runs
 from depthbench.analysis.reference import reproduction
@@ -154,6 +155,17 @@ class Evidence(_OnlyFields):
     @cached_property
     def summary(self) -> pd.DataFrame:
         return summarise(self.runs)
+
+    @property
+    def predicts(self) -> list[str]:
+        """What the runs predict, if it is the next token, e.g. `next characters`."""
+        known = self.runs["predicts"] if "predicts" in self.runs else ()
+        return sorted({each for each in known if isinstance(each, str)})
+
+    @cached_property
+    def losses(self) -> pd.DataFrame:
+        """Final losses of next-token prediction (`analysis.losses.final_losses`). Empty for other runs."""
+        return final_losses(self.runs)
 
     @cached_property
     def missing(self) -> pd.DataFrame:

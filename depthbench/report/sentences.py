@@ -12,6 +12,7 @@ from depthbench.analysis.comparison import is_significant
 from depthbench.analysis.rows import rows_of
 from depthbench.analysis.theory import BOUNDS
 from depthbench.analysis.verdict import LEAST_SEEDS
+from depthbench.errors import any_of
 from depthbench.report.tables.formatting import signed, significant
 from depthbench.text import listed
 
@@ -31,22 +32,23 @@ def statuses(runs: pd.DataFrame, missing: pd.DataFrame) -> str:
     return f"{total} run{'s'[: total != 1]}: {', '.join(by_status)}"
 
 
-def train_images(study: Mapping[str, Any]) -> str:
+def train_images(study: Mapping[str, Any], noun: str = "images") -> str:
     """Describe the images on which `study` (study.toml) measures the train error in evaluation mode."""
     size = study.get("evaluate", {}).get("train_size")
-    return f"{size:,} of the training images" if size else "all training images"
+    return f"{size:,} of the training {noun}" if size else f"all training {noun}"
 
 
-def how_errors_are_measured(study: Mapping[str, Any]) -> str:
-    """Say how the runs of `study` (study.toml) measured their errors."""
+def how_errors_are_measured(study: Mapping[str, Any], predicts: Collection[str] = ()) -> str:
+    """Say how the runs of `study` (study.toml) measured their errors. predicts: see `Evidence.predicts`."""
     if "watched" in study:
         return (
             "Errors are those that the training loop logged. The train error is the one in evaluation mode "
             "or, if the loop logged none, that of the batches it trained on."
         )
+    what = f"An error is the percentage of {any_of(predicts)} that are predicted wrongly. " if predicts else ""
     return (
-        "Errors are measured in evaluation mode, without augmentation. The train error is measured on "
-        f"{train_images(study)}."
+        f"{what}Errors are measured in evaluation mode, without augmentation. The train error is measured on "
+        f"{train_images(study, 'sequences' if predicts else 'images')}."
     )
 
 

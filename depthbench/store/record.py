@@ -88,6 +88,10 @@ class Final(Part):
     best_step: Whole | None = None
     val_selected_test_error: Amount | None = None
     val_selected_step: Whole | None = None
+    train_loss_eval: Amount | None = None
+    """In nats per token, in evaluation mode. Only runs that predict the next token have losses."""
+    test_loss: Amount | None = None
+    val_loss: Amount | None = None
 
     @model_validator(mode="after")
     def _check_evaluations(self) -> Self:
@@ -237,14 +241,16 @@ class Record(Part):
     num_classes: Whole | None = None
     classes: tuple[str, ...] | None = None
     image_shape: tuple[Whole, ...] | None = None
-    """(C, H, W)."""
+    """(C, H, W) of images, (T,) of sequences."""
     val_images: Whole | None = None
     """Number of validation images."""
     chance_error: Amount | None = None
     """Percent."""
+    predicts: str | None = None
+    """`next characters` or `next bytes`, of which errors are percentages. None: a class of each input."""
     parameters: Whole | None = None
     multiply_adds: Whole | None = None
-    """Per image, in the forward pass."""
+    """Per image or sequence, in the forward pass."""
     weighted_layers: Whole | None = None
     layer_order: str | None = None
     """How layers are numbered: as "named" by the network, or in the order of "use". None: by an older

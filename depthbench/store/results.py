@@ -40,6 +40,8 @@ RUN_COLUMNS = (  # columns of `Results.runs` from a record; the columns of `fina
     "steps",
     "step",
     "num_classes",
+    "chance_error",
+    "predicts",
     "layer_order",
 )
 EXECUTION_COLUMNS = {  # column -> part of a record, and its key
@@ -177,7 +179,8 @@ class Results(NamedTuple):
     are unknown (None). frontier.below is the bound of a search, in percent."""
     history: "pd.DataFrame"
     """One row per logged step: run_id, network, depth, seed, step, epoch, lr, loss, train_error, and, at
-    evaluations, train_error_eval, test_error and val_error."""
+    evaluations, train_error_eval, test_error and val_error. Runs that predict the next token also have
+    train_loss_eval, test_loss and val_loss, in nats per token."""
     layers: "pd.DataFrame"
     """One row per probed step and layer: run_id, network, depth, seed, step, layer (1 = input side), name,
     stage, and one column per probe. `probes.columns` describes the further columns that some tables have:

@@ -399,7 +399,7 @@ def _first_record(trainer: Trainer, images: Labelled, data_hash: str) -> Record:
         trainer.run,
         steps=trainer.run.steps,
         num_classes=len(images.classes),
-        classes=tuple(images.classes),
+        classes=tuple(images.classes) if images.predicts is None else None,
         image_shape=tuple(images.shape),
         val_images=0 if images.val_y is None else len(images.val_y),
         chance_error=images.chance_error,
@@ -410,6 +410,8 @@ def _first_record(trainer: Trainer, images: Labelled, data_hash: str) -> Record:
         skipped_images=len(images.skipped),
         hashes=Hashes(initial_weights=trainer.initial_weights, data=data_hash),
     )
+    if images.predicts is not None:
+        record = record.changed(predicts=images.predicts)
     scaled = trainer.scaled_branches
     return record if scaled is None else record.changed(scaled_branches=ScaledBranches(**scaled))
 

@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 EVALUATED = ("train_error_eval", "test_error", "val_error")
+LOSSES = ("train_loss_eval", "test_loss", "val_loss")  # of runs that predict the next token
 
 
 class Tracker:
@@ -42,7 +43,7 @@ class Tracker:
         """Return the final errors for run.json. The last errors of a diverged run are `chance_error`.
 
         These are its train error and the errors that its evaluations have measured. If it diverged before the
-        first evaluation, these are the errors on the training and the test set."""
+        first evaluation, these are the errors on the training and the test set. It has no losses."""
         final: dict[str, Any] = {}
         for name in ("train_error", *EVALUATED):
             seen = [row[name] for row in history if math.isfinite(row[name])]
@@ -51,6 +52,10 @@ class Tracker:
             evaluated = [name for name in EVALUATED if final[name] is not None]
             for name in ("train_error", *(evaluated or EVALUATED[:2])):
                 final[name] = chance_error
+        for name in LOSSES:
+            known = [row[name] for row in history if math.isfinite(row.get(name, math.nan))]
+            if known and chance_error is None:
+                final[name] = known[-1]
         final["best_test_error"], final["best_step"] = self.best or (None, None)
         final["val_selected_test_error"], final["val_selected_step"] = self.selected or (None, None)
         return final

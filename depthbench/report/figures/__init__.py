@@ -6,6 +6,7 @@ FIGURES: dict[str, Entry] = {
     "frontier": Entry("depthbench.report.figures.frontier:FIGURE"),
     "sweep": Entry("depthbench.report.figures.sweep:FIGURE"),
     "degradation": Entry("depthbench.report.figures.degradation:FIGURE"),
+    "losses": Entry("depthbench.report.figures.losses:FIGURE"),
     "sweep_movement": Entry("depthbench.report.figures.sweep:MOVEMENT"),
     "curves": Entry("depthbench.report.figures.curves:FIGURE"),
     "reach": Entry("depthbench.report.figures.reach:FIGURE"),

@@ -51,7 +51,7 @@ def draw(evidence: Evidence) -> Figure | None:
                 own = history[history["run_id"] == run["run_id"]]
                 draw_ending(axes, run, own, colour=colours[run["depth"]], network=network)
         layout.set_panel_title(axes, network)
-    layout.label_outer(panels, networks, x="step (updates made)", y="error (%)")
+    layout.label_outer(panels, networks, x="step (updates made)", y=text.error_label(evidence.predicts))
     panels[0, 0].set_ylim(0, top(history, runs, curves))
     ticks.step_axis(panels[0, 0], history["step"].max())
 

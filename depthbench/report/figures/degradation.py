@@ -62,7 +62,7 @@ def draw(evidence: Evidence) -> Figure | None:
             draw_network(axes, evidence, network, column=column, look=look)
         axes.set_title(title)
         axes.set_xlabel(text.depth_label(runs["family"]))
-    panels[0, 0].set_ylabel("error (%)")
+    panels[0, 0].set_ylabel(text.error_label(evidence.predicts))
     error_axis(panels[0, 0], summary)
     legends.legend_below(figure, legends.network_handles(looks) + legends.status_handles(runs, ENDINGS), 3)
     return figure
@@ -102,7 +102,7 @@ def _draw_each_network(evidence: Evidence, heading: str) -> Figure:
         depth_axis(axes, sorted(runs["depth"].unique()))
         layout.set_panel_title(axes, network)
         tags.tag(axes, network=network)
-    layout.label_outer(panels, networks, x="depth", y="error (%)")
+    layout.label_outer(panels, networks, x="depth", y=text.error_label(evidence.predicts))
     error_axis(panels[0, 0], summary)
     handles = [Line2D([], [], label="its twin", **TWIN)] if twins else []
     handles += [Line2D([], [], label="the other networks", **CONTEXT), *legends.status_handles(runs, ENDINGS)]

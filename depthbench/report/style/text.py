@@ -2,7 +2,7 @@
 
 import re
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import numpy as np
 
@@ -47,6 +47,11 @@ def depth_label(families: Iterable[str]) -> str:
     known = (NETWORKS.get(family) for family in families)
     units = sorted({Family.depth_unit if family is None else family.depth_unit for family in known})
     return f"depth ({any_of(reversed(units)) if units else Family.depth_unit})"
+
+
+def error_label(predicts: Collection[str]) -> str:
+    """Return the label of an axis of errors. predicts: `evidence.Evidence.predicts`."""
+    return f"error (% of {any_of(predicts)})" if predicts else "error (%)"
 
 
 def mean_of(n: int) -> str:

@@ -4,6 +4,7 @@ from depthbench.registry import Entry
 
 TABLES: dict[str, Entry] = {
     "summary": Entry("depthbench.report.tables.summary:TABLE"),
+    "losses": Entry("depthbench.report.tables.losses:TABLE"),
     "verdicts_train": Entry("depthbench.report.tables.verdicts:TRAIN"),
     "verdicts_test": Entry("depthbench.report.tables.verdicts:TEST"),
     "sweep_verdicts": Entry("depthbench.report.tables.sweep:VERDICTS"),

@@ -20,7 +20,7 @@ STATISTICS = {"mean": ("mean",), "95 % interval": ("low", "high"), "range": ("mi
 
 
 def build(evidence: Evidence) -> Table:
-    return summary_table(evidence.summary, how_errors_are_measured(evidence.study))
+    return summary_table(evidence.summary, how_errors_are_measured(evidence.study, evidence.predicts))
 
 
 def build_comparison(compared: Comparison) -> Table:
