@@ -142,7 +142,11 @@ def choose_study(
             known = nearest(data, DATASETS, "data sets")
             raise BadInput(f"--data {data}: no such data set or folder; {known}")
         # what a study says of its own data does not apply to others
-        of_others = ("kind", *FOR_SEQUENCES, *(["image_size"] if "path" in table and not table["path"] else []))
+        of_others = (
+            "kind",
+            *FOR_SEQUENCES,
+            *(["image_size"] if "path" in table and not table["path"] else []),
+        )
         table |= {key: None for key in of_others if key not in overrides.get("data", {})}
         overrides = merge(overrides, {"data": table})
     if name is not None:

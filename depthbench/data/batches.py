@@ -53,7 +53,6 @@ class Scaling:
     def __call__(self, x: Tensor) -> Tensor:  # (B, C, H, W) uint8
         return (x.float() - self.mean) * self.scale  # (B, C, H, W) float32
 
-
     def arrange(self, x: Tensor) -> Tensor:
         """Return images (B, C, H, W) in the order in memory in which networks read them."""
         return x.contiguous(memory_format=torch.channels_last)

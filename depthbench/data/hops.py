@@ -1,7 +1,7 @@
 """Pointer chasing: follow arrows `a -> b` from a start, k times. The depth that it needs is known.
 
-With attention, k hops need a depth that grows like log k (Sanford et al. 2024, arXiv:2402.09268). n symbols, N
-sequences."""
+With attention, k hops need a depth that grows like log k (Sanford et al. 2024, arXiv:2402.09268). n is the
+number of symbols."""
 
 from pathlib import Path
 

@@ -111,8 +111,8 @@ def split(
             names = ", ".join(map(repr, single[:MOST_NAMES])) + ", ..." * (len(single) > MOST_NAMES)
             who = f"class {names} has" if len(single) == 1 else f"{len(single)} classes ({names}) have"
             raise BadInput(
-                f"{problem}: {who} a single {noun.removesuffix('s')}, and each class needs at least 2; add {noun} "
-                "or remove it"
+                f"{problem}: {who} a single {noun.removesuffix('s')}, and each class needs at least 2; add "
+                f"{noun} or remove it"
             ) from None
         raise BadInput(
             f"{problem}: each part needs at least as many {noun} as there are classes ({len(labels)}), "

@@ -26,7 +26,8 @@ COPY_CHUNK = 4096  # images of a file that are copied to the device at once
 class PlacedImages:
     """Images or sequences, placed for training and evaluation.
 
-    Pixels or tokens are on the device, or on the host if they are streamed. Labels are always on the device."""
+    Pixels or tokens are on the device, or on the host if they are streamed. Labels are always on the
+    device."""
 
     train: tuple[Stored, Tensor]
     sets: dict[str, tuple[Stored, Tensor]]
@@ -82,7 +83,9 @@ def _place(images: Labelled, device: torch.device, is_streamed: bool) -> PlacedI
         workers = stream_workers(images.train_x)
         where = f"streamed by {workers} worker process{'es' if workers > 1 else ''}"
     count, size = sum(len(x) for x in images.inputs), sum(x.nbytes for x in images.inputs)
-    return PlacedImages(sets.pop("train"), sets, is_streamed, f"{count:,} {images.noun} ({in_bytes(size)}) {where}")
+    return PlacedImages(
+        sets.pop("train"), sets, is_streamed, f"{count:,} {images.noun} ({in_bytes(size)}) {where}"
+    )
 
 
 def _on_device(x: HostPixels, device: torch.device) -> Tensor:

@@ -43,8 +43,8 @@ class Data(Section):
     """What `path` contains. Unset: text if it is a .txt, .md, .csv or .tsv file, or a folder that has such
     files and no images."""
     task: Literal["classes", "next"] | None = None
-    """What to predict of text files. classes: the class of each text. next: the next token. Unset: classes for
-    a table of labels and texts and for a folder with a folder for each class, next for other text."""
+    """What to predict of text files. classes: the class of each text. next: the next token. Unset: classes
+    for a table of labels and texts and for a folder with a folder for each class, next for other text."""
     tokens: Literal["characters", "bytes"] | None = None
     """The tokens of text. Unset: characters."""
     length: Annotated[int, Field(ge=2, le=65536)] | None = None
@@ -133,4 +133,6 @@ class Data(Section):
             raise ValueError("image_size is only for folders of images: leave it out")
         fewest = 2 * (self.hops or HOPS)
         if self.symbols is not None and self.symbols < fewest:
-            raise ValueError(f"hops = {self.hops or HOPS} needs at least {fewest} symbols: set symbols = {fewest}")
+            raise ValueError(
+                f"hops = {self.hops or HOPS} needs at least {fewest} symbols: set symbols = {fewest}"
+            )

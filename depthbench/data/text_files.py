@@ -31,7 +31,7 @@ LABEL_HEADINGS = ("label", "labels", "class", "class index", "category", "target
 def load(data: Data) -> Sequences:
     """Return the text below `data.path`, split.
 
-    Raises BadInput if it is missing, empty, not UTF-8 or too short, and if there are classes, but only one."""
+    Raises BadInput if it is missing, empty, not UTF-8 or too short, and if there is only one class."""
     assert data.path is not None
     path = expand(data.path)
     if not path.exists():
@@ -170,7 +170,7 @@ def _in_order(label: str) -> tuple[int, str]:
 
 
 def _names_of(labels: list[str], folder: Path) -> tuple[str, ...]:
-    """Return the names of classes: those of classes.txt, if the labels number its lines from 1, as in AG News."""
+    """Return the names of classes: the lines of classes.txt, if the labels number them, as in AG News."""
     file = folder / "classes.txt"
     if file.is_file() and labels == [str(number) for number in range(1, len(labels) + 1)]:
         names = tuple(line.strip() for line in _read(file).splitlines() if line.strip())
@@ -184,7 +184,9 @@ def _texts_in(path: Path, where: str) -> list[Path]:
         return [path]
     files = [file for file in files_below(path) if file.suffix.lower() in TEXTS]
     if not files:
-        raise BadInput(f"{where} contains no text files ({', '.join(TEXTS)}): add some, or name another folder")
+        raise BadInput(
+            f"{where} contains no text files ({', '.join(TEXTS)}): add some, or name another folder"
+        )
     return files
 
 

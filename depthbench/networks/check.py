@@ -43,7 +43,7 @@ class Subject:
 
     family: Family
     name: str
-    shape: tuple[int, int, int]
+    shape: tuple[int, ...]
     """Of an image, (C, H, W)."""
     classes: int
     options: Mapping[str, Any] = field(default_factory=dict)

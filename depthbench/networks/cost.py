@@ -46,7 +46,7 @@ def count_parameters(network: nn.Module) -> int:
 
 @torch.no_grad()
 def count_multiply_adds(network: nn.Module, shape: tuple[int, ...]) -> int:
-    """Return the multiply-adds of one image (C, H, W) or sequence (T,), as the papers count (see products.py).
+    """Return the multiply-adds of one image (C, H, W) or sequence (T,), as papers count (see products.py).
 
     Makes one forward pass in evaluation mode, and restores the mode of every module. A network that fails
     for one input gets two."""

@@ -137,8 +137,8 @@ class Family(Entry):
     builder takes all `own` options."""
 
     reads: frozenset[str] = field(default=frozenset({IMAGES}), kw_only=True)
-    """The kinds of input that the builder's networks can read: IMAGES, TOKENS or both. For tokens, `in_channels`
-    is the size of the vocabulary, and the builder is also given `is_next` (see task.Task)."""
+    """The kinds of input that the builder's networks can read: IMAGES, TOKENS or both. For tokens,
+    `in_channels` is the size of the vocabulary, and the builder is also given `is_next` (see task.Task)."""
 
     flattens: bool = False
     """Whether the builder expects flattened images, where each pixel of each channel is a channel."""

@@ -159,8 +159,7 @@ class Evidence(_OnlyFields):
     @property
     def predicts(self) -> list[str]:
         """What the runs predict, if it is the next token, e.g. `next characters`."""
-        known = self.runs["predicts"] if "predicts" in self.runs else ()
-        return sorted({each for each in known if isinstance(each, str)})
+        return sorted({each for each in self.runs.get("predicts", ()) if isinstance(each, str)})
 
     @cached_property
     def losses(self) -> pd.DataFrame:

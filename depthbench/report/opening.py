@@ -355,7 +355,8 @@ def _notes(evidence: Evidence) -> list[str]:
             if has_twins
             else ""
         ),
-        f"{sentences.how_errors_are_measured(evidence.study, evidence.predicts)} The train error is the mean of the last "
+        f"{sentences.how_errors_are_measured(evidence.study, evidence.predicts)} The train error is the "
+        "mean of the last "
         "evaluations: at most five, and only from the last quarter of training. The figure and the table of "
         "errors show the last evaluation alone, which can differ. A diverged run counts at chance error.",
         "The small drawing shows the mean train error of the last evaluation from 0 to 100 % at each depth"

@@ -45,7 +45,9 @@ def how_errors_are_measured(study: Mapping[str, Any], predicts: Collection[str] 
             "Errors are those that the training loop logged. The train error is the one in evaluation mode "
             "or, if the loop logged none, that of the batches it trained on."
         )
-    what = f"An error is the percentage of {any_of(predicts)} that are predicted wrongly. " if predicts else ""
+    what = (
+        f"An error is the percentage of {any_of(predicts)} that are predicted wrongly. " if predicts else ""
+    )
     return (
         f"{what}Errors are measured in evaluation mode, without augmentation. The train error is measured on "
         f"{train_images(study, 'sequences' if predicts else 'images')}."

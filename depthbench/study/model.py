@@ -309,11 +309,9 @@ class Study(Grids, Shared):
         return family
 
     def _check_views(self, recipe: Recipe) -> None:
-        """Raise BadInput if training or evaluation needs images, or whole images, that the data do not have."""
+        """Raise BadInput if training or evaluation needs images, or whole ones, that the data do not have."""
         if self.data.is_sequences and self.evaluate.robustness:
-            raise BadInput(
-                f"evaluate.robustness corrupts images, and {self.data.name} has none: remove evaluate.robustness"
-            )
+            raise BadInput(f"evaluate.robustness corrupts images, and {self.data.name} has none: remove it")
         for is_set, key in (
             (recipe.augmentation == "scale", 'recipe.augmentation = "scale"'),
             (self.evaluate.ten_crop, "evaluate.ten_crop = true"),

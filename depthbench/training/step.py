@@ -18,10 +18,10 @@ from depthbench.training.team import ALONE, Team
 class Step:
     """The updates of `network`, batch by batch, and sums of losses and errors, all on the device.
 
-    `images` turns a batch into x and y: images (B, C, H, W) and classes (B,), or tokens (B, T) and classes (B,)
-    or next tokens (B, T). The recipe's precision applies to the forward pass.
-    bf16 uses autocast, and its gradients need no scaling. Each rank of `team` has a part of the images,
-    and the backward pass of `network` averages gradients over the ranks. Everything that is sent is sent
+    `images` turns a batch into x and y: images (B, C, H, W) and classes (B,), or tokens (B, T) and classes
+    (B,) or next tokens (B, T). The recipe's precision applies to the forward pass. bf16 uses autocast, and
+    its gradients need no scaling. Each rank of `team` has a part of the images, and the backward pass of
+    `network` averages gradients over the ranks. Everything that is sent is sent
     before the parameters change. class_weights: (classes,) float32 on the device, or None."""
 
     def __init__(

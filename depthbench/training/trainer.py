@@ -130,7 +130,10 @@ class Trainer:
         self.records = Records(self.recorder.rows, run.probe.names)
         self.unmeasured = dict.fromkeys(outside_of_layers(self.network), NO_LAYER)
         """What probes do not measure, and why: layers, and parameters outside of them."""
-        self.evaluated_columns = [*ERROR_COLUMNS.values(), *(LOSS_COLUMNS.values() if images.task.is_next else ())]
+        self.evaluated_columns = [
+            *ERROR_COLUMNS.values(),
+            *(LOSS_COLUMNS.values() if images.task.is_next else ()),
+        ]
         self.learning_rate = LearningRate(run.recipe, run.depth)
         self.final_evaluations = FinalEvaluations(run, self.classes)
         self.predicted: torch.Tensor | None = None  # (N,) class of each test image in the last evaluation

@@ -7,13 +7,20 @@ from urllib.error import URLError
 import numpy as np
 import pytest
 
-from depthbench.data import DATASETS
-from depthbench.data.images import Images, with_validation
+from depthbench.data import DATASETS, SequenceEntry
+from depthbench.data.images import with_validation
+from depthbench.data.labelled import Labelled
 from depthbench.data.settings import Data
 from depthbench.data.vision import FLIPS, PUBLISHED, stand_in
 from tests.data import vision_files
 
 every_data_set = pytest.mark.parametrize("name", DATASETS)
+of_images = pytest.mark.parametrize(
+    "name", [n for n, e in DATASETS.items() if not isinstance(e, SequenceEntry)]
+)
+of_sequences = pytest.mark.parametrize(
+    "name", [n for n, e in DATASETS.items() if isinstance(e, SequenceEntry)]
+)
 
 
 @pytest.fixture
@@ -25,16 +32,22 @@ def load(tmp_path, monkeypatch):
 
     monkeypatch.setattr(urllib.request, "urlopen", refuse)
 
-    def load(name: str) -> Images:
+    def load(name: str) -> Labelled:
         if name in PUBLISHED and not (tmp_path / name).exists():
             vision_files.write(name, tmp_path, monkeypatch)
-        return DATASETS[name](tmp_path)
+        entry = DATASETS[name]
+        return entry(tmp_path, Data(name=name)) if isinstance(entry, SequenceEntry) else entry(tmp_path)
 
     return load
 
 
 def test_every_published_set_is_listed():
-    assert set(PUBLISHED) == set(FLIPS) == set(vision_files.WRITERS) == set(DATASETS) - {"digits"}
+    assert (
+        set(PUBLISHED)
+        == set(FLIPS)
+        == set(vision_files.WRITERS)
+        == set(DATASETS) - {"digits", "pydoc", "hops"}
+    )
 
 
 @every_data_set
@@ -43,7 +56,7 @@ def test_it_documents_itself(name):
     assert "\n" not in DATASETS[name].about
 
 
-@every_data_set
+@of_images
 def test_pixels_and_labels_have_the_promised_types_and_shapes(name, load):
     images = load(name)
     assert images.name == name
@@ -82,7 +95,24 @@ def test_its_stand_in_has_the_published_size_and_the_same_form(name, load):
     assert (len(black.train_x), len(black.test_x)) == (len(black.train_y), len(black.test_y)) == (train, test)
 
 
-@every_data_set
+@of_sequences
+def test_tokens_and_labels_have_the_promised_types_and_shapes(name, load):
+    sequences = load(name)
+    assert sequences.name == name
+    (length,), vocabulary = sequences.shape, len(sequences.vocabulary)
+    assert len(set(sequences.vocabulary)) == vocabulary
+    for x, y in ((sequences.train_x, sequences.train_y), (sequences.test_x, sequences.test_y)):
+        assert x.shape == (len(y), length)
+        assert x.dtype == (np.uint8 if vocabulary <= 256 else np.int32)
+        assert x.min() >= 0
+        assert x.max() < vocabulary
+        assert y.shape == (x.shape if sequences.is_next else (len(x),))
+        assert y.min() >= 0
+        assert y.max() < len(sequences.classes)
+    assert 0 < sequences.chance_error < 100
+
+
+@of_images
 def test_a_validation_set_is_reproducible_stratified_and_disjoint(name, load):
     images = stand_in(name) if name in PUBLISHED else load(name)
     pixel = np.zeros((len(images.train_y), 1, 1, 1), np.uint8)  # small, because the split only reads labels

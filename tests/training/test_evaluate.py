@@ -96,10 +96,10 @@ def test_images_in_a_file_are_read_batch_by_batch(monkeypatch, tmp_path):
 
 def test_fewer_large_images_are_evaluated_at_once():
     cpu = torch.device("cpu")
-    assert evaluate.batch_size(cpu, (8, 8)) == evaluate.batch_size(cpu, (32, 32)) == 256
-    assert evaluate.batch_size(cpu, (64, 64)) == 64
-    assert evaluate.batch_size(torch.device("cuda"), (224, 224)) == 41
-    assert evaluate.batch_size(cpu, (4096, 4096)) == 1
+    assert evaluate.batch_size(cpu, 8 * 8) == evaluate.batch_size(cpu, 32 * 32) == 256
+    assert evaluate.batch_size(cpu, 64 * 64) == 64
+    assert evaluate.batch_size(torch.device("cuda"), 224 * 224) == 41
+    assert evaluate.batch_size(cpu, 4096 * 4096) == 1
 
 
 class Remembers(nn.Module):

@@ -313,7 +313,7 @@ def _in_memory(images: Labelled) -> Labelled:
     def array(x: Any) -> Any:
         return x[:] if isinstance(x, Mapped) else x
 
-    return replace(
+    return replace(  # type: ignore[type-var]  # both kinds are dataclasses
         images, train_x=array(images.train_x), test_x=array(images.test_x), val_x=array(images.val_x)
     )
 

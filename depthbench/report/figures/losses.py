@@ -53,16 +53,16 @@ def _draw_network(
                 alpha=0.75,
                 linestyle="",
             )
-            seeds = group["seed"].tolist()
-            tags.describe(drawn, tags.Series(f"{network}, depth {depth}", "seed", f"{name} loss", "bits", xs=seeds))
+            shown, seeds = f"{network}, depth {depth}", group["seed"].tolist()
+            tags.describe(drawn, tags.Series(shown, "seed", f"{name} loss", "bits", xs=seeds))
 
 
 FIGURE = ReportFigure(
     draw,
     title="Losses",
     caption=(
-        "Mean cross entropy of the next token at the last evaluation, in evaluation mode, against depth. Each "
-        "point is one seed, and the line connects the means. Lower is better. A train loss that rises with "
+        "Mean cross entropy of the next token against depth, at the last evaluation, in evaluation mode. "
+        "Each point is one seed, and the line connects the means. Lower is better. A train loss that rises with "
         "depth is degradation. Diverged runs have no loss and are left out."
     ),
 )

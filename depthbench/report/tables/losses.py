@@ -28,8 +28,8 @@ def build(evidence: Evidence) -> Table | None:
         }
     )
     note = (
-        f"Mean cross entropy of the next {unit} over n seeds, at the last evaluation, in evaluation mode. A nat "
-        "is 1.443 bits, and lower is better. Diverged runs have no loss and are left out."
+        f"Mean cross entropy of the next {unit} over n seeds, at the last evaluation, in evaluation mode. "
+        "A nat is 1.443 bits, and lower is better. Diverged runs have no loss and are left out."
         f"{interval_note(losses['n'])}"
     )
     return Table(note, losses, without_empty_columns(shown))
