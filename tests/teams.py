@@ -64,6 +64,8 @@ def _run_apart(check, folder, rank, *arguments):
 def build_in_float64(family, run, images):
     """Build a network that computes in float64."""
     network = build_network(family, run, images).double()
+    if run.data.is_sequences:
+        return network  # tokens stay whole numbers
     network.register_forward_pre_hook(lambda module, inputs: (inputs[0].double(),))
     return network
 

@@ -13,6 +13,7 @@ import torch
 
 from depthbench.data.images import choose, with_validation
 from depthbench.data.load import load_images
+from depthbench.data.sequences import Sequences, windows
 from depthbench.probes import DEFAULT, PROBES
 from depthbench.probes.recorder import Recorder
 from depthbench.seeds import derived
@@ -75,6 +76,30 @@ def run_of_files(root):
     return list(study.model_copy(update={"evaluate": evaluate, "probe": study.probe}).runs())[1]
 
 
+def run_of_text():
+    """Return a run that predicts the next token, and sequences for it."""
+    tokens = np.random.default_rng(0).integers(0, 5, 401).astype(np.uint8)
+    x, y = windows(tokens, 8)
+    names = tuple("abcde")
+    study = {key: dict(value) if isinstance(value, dict) else value for key, value in TINY.items()}
+    study |= {
+        "data": {"name": "pydoc", "length": 8},
+        "options": {"width": 8, "heads": 2},
+        "grid": {"network": ["transformer"], "depth": [2], "seed": [0]},
+        "evaluate": {"every": 4, "log_every": 1},
+        "probe": {"every": 1},
+    }
+    study["recipe"] |= {"batch_size": BATCH, "steps": 4, "optimizer": "adamw", "lr": 0.01}
+    run = next(load_study(None, **study).resolve(40, flips=False).runs())
+    return run, Sequences("text", x[:40], y[:40], x[40:], y[40:], names, names)
+
+
+def train_text(folder, **options):
+    with pytest.MonkeyPatch.context() as patch, InFloat64():
+        patch.setitem(evaluate.BATCH, "cpu", 3)
+        return train_run(*run_of_text(), folder, **options)
+
+
 def train_files(root, folder, **options):
     """Train the run of files, reading them in this process, because starting others takes seconds."""
     with pytest.MonkeyPatch.context() as patch, InFloat64():
@@ -116,6 +141,7 @@ def train_pairs(team, folder):
     records["dropout"] = train_run(dropout, images, own / "dropout", team=team)
     records["dropout seed"] = torch.initial_seed()
     records["files"] = train_files(folder / "photographs", own / "files", team=team)
+    records["text"] = train_text(own / "text", team=team)
     records["fractal"] = train_fractal(team, images)
     records["uses"] = values_of_uses(team.gather, team.rank, team.size)
     return records, send_all(team)
@@ -196,6 +222,7 @@ def trained_by(tmp_path_factory):
         for run in runs():
             train_run(run, images, folder / "one" / "float32")
         train_files(root, folder / "one" / "files")
+        train_text(folder / "one" / "text")
         results = results_of(pair, folder)
         for process in killed:
             process.join(60)
@@ -261,6 +288,18 @@ def test_two_processes_agree_with_one_in_float32_within_rounding(trained_by, ind
     two = tables_of(folder / "of-rank-0" / "float32", run)
     assert largest_difference(two["history"], one["history"], ["loss"]) < FLOAT32
     assert largest_difference(two["layers"], one["layers"], list(DEFAULT)) < FLOAT32
+
+
+def test_two_processes_agree_with_one_on_text(trained_by):
+    folder, _ = trained_by
+    run, _ = run_of_text()
+    one, two = (RunStore(folder / who / "text" / run.run_id) for who in ("one", "of-rank-0"))
+    history, layers = ([store.frame(name) for store in (two, one)] for name in ("history", "layers"))
+    losses = [*LOSS, "train_loss_eval", "test_loss"]
+    assert history[0]["batch_hash"].tolist() == history[1]["batch_hash"].tolist()
+    assert largest_difference(*history, losses) < 1e-9
+    assert largest_difference(*layers, list(DEFAULT)) < 1e-9
+    pd.testing.assert_frame_equal(history[0][ERRORS], history[1][ERRORS])
 
 
 def test_only_rank_0_writes_and_both_return_the_same_record(trained_by):
