@@ -3,7 +3,7 @@ arXiv:1606.01781).
 
 Shapes: B batch, T tokens, C channels."""
 
-from typing import Any, cast
+from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -14,6 +14,7 @@ from depthbench.networks.families.vdcnn import VDCNN_OPTIONS, vdcnn_blocks
 from depthbench.networks.layers import Layer
 from depthbench.networks.options import BuiltOptions, complete
 from depthbench.networks.shortcuts import times
+from depthbench.networks.stages import blocks_of
 
 FILTERS = (1, 2, 4, 8)  # of each stage, in multiples of the width
 EMBEDDING = 4  # the width divided by the numbers per token, 16 in the paper
@@ -137,13 +138,13 @@ class Vdcnn(nn.Module):
 
     def blocks(self) -> list[TextBlock | Halved]:
         """Return the blocks, input side first."""
-        return [block for stage in self.stages for block in stage]  # type: ignore[attr-defined]
+        return [block for stage in blocks_of(self.stages) for block in stage]
 
     def weighted_layers(self) -> list[Layer]:
         """Return the convolutions and linear maps, input side first."""
         layers = [Layer("conv1", "conv1", self.conv1, self.conv1)]
-        for s, stage in enumerate(self.stages):
-            for k, each in enumerate(cast("nn.Sequential", stage)):
+        for s, stage in enumerate(blocks_of(self.stages)):
+            for k, each in enumerate(stage):
                 block = each.block if isinstance(each, Halved) else each
                 name = f"stages.{s}.{k}" + ".block" * isinstance(each, Halved)
                 layers.append(Layer(f"{name}.conv1", str(s + 1), block.conv1, block.norm1))
