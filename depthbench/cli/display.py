@@ -171,7 +171,7 @@ class Lines(Silent):
                 if (row := self.rows.get(run.run_id)) is not None:
                     self.current[run.run_id] += (
                         f", loss {row.loss:.3f}, train error {row.train_error:.1f} %, "
-                        f"{row.images_per_second:.0f} images/s"
+                        f"{row.images_per_second:.0f} {run.data.noun}/s"
                     )
             case Activity(run, text):
                 self.current[run.run_id] = f"{_name(run)} {text}"
@@ -240,7 +240,7 @@ class Bars(Lines):
                 parts = [f"{event.step}/{run.steps}"]  # short enough for a terminal of 80 columns
                 if (row := self.rows.get(run.run_id)) is not None:
                     parts += [f"loss {row.loss:.2f} error {row.train_error:.1f} %"]
-                    parts += [f"{row.images_per_second:.0f} img/s"]
+                    parts += [f"{row.images_per_second:.0f} {'seq' if run.data.is_sequences else 'img'}/s"]
                 detail = " ".join([*parts, duration(event.seconds_left)])
                 self.bars.update(self.tasks[run.run_id], completed=event.step, detail=detail)
             case RunWaiting(run):

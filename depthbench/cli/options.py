@@ -100,8 +100,9 @@ class StudyOptions:
     data: Annotated[
         str | None,
         _study(
-            "A data set (`depthbench list data`) or a folder of images. The folder contains train/ and test/ "
-            "(or val/), each with one folder per class. A folder that contains only class folders is split.",
+            "A data set (`depthbench list data`), a folder of images, or text: a file, a folder, or a .csv "
+            "of labels and texts. A folder contains train/ and test/ (or val/), each with one folder per "
+            "class. A folder that contains only class folders is split.",
             autocompletion=completion.data_sets,
         ),
     ] = None

@@ -54,7 +54,7 @@ def recipe_line(study: Study) -> str:
     defaults, apart = Recipe().model_dump(), ("steps", "epochs", "batch_size")
     shown = {key: recipe[key] for key in MAIN_KEYS}
     shown |= {key: value for key, value in recipe.items() if value != defaults[key] and key not in apart}
-    line = f"recipe: {study.steps} steps of {recipe['batch_size']} images, {_pairs(shown)}"
+    line = f"recipe: {study.steps} steps of {recipe['batch_size']} {study.data.noun}, {_pairs(shown)}"
     swept: dict[str, list[Any]] = {}
     for network in study.networks():
         own = study.recipe_of(network).model_dump()

@@ -53,6 +53,11 @@ class Scaling:
     def __call__(self, x: Tensor) -> Tensor:  # (B, C, H, W) uint8
         return (x.float() - self.mean) * self.scale  # (B, C, H, W) float32
 
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        """What a user of the network needs to make its inputs: `mean` and `scale`."""
+        return {"mean": self.mean, "scale": self.scale}
+
     def arrange(self, x: Tensor) -> Tensor:
         """Return images (B, C, H, W) in the order in memory in which networks read them."""
         return x.contiguous(memory_format=torch.channels_last)
@@ -70,6 +75,11 @@ class Tokens:
 
     def __call__(self, x: Tensor) -> Tensor:  # (B, T) of any type
         return x.long()
+
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        """Nothing, because tokens are read as they are."""
+        return {}
 
     def arrange(self, x: Tensor) -> Tensor:
         """Return x itself."""

@@ -44,6 +44,7 @@ class Images(Labelled):
     white: int = 255  # the highest value that a pixel may have
 
     noun = "images"
+    vocabulary = ()
 
     @property
     def task(self) -> Task:

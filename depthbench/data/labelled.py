@@ -25,6 +25,8 @@ class Labelled:
     val_x: Any
     val_y: np.ndarray | None
     classes: tuple[str, ...]
+    vocabulary: tuple[str, ...]
+    """What each token stands for. Empty for images."""
     flips: bool
     skipped: tuple[str, ...]
     notes: tuple[str, ...]

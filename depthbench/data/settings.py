@@ -112,6 +112,11 @@ class Data(Section):
         return self._takes is not None
 
     @property
+    def noun(self) -> str:
+        """What the inputs are called, as a plural."""
+        return "sequences" if self.is_sequences else "images"
+
+    @property
     def _takes(self) -> frozenset[str] | None:
         """The keys of FOR_SEQUENCES that the data take. None: the data are images."""
         if self.path is not None:

@@ -94,7 +94,9 @@ def choose_depths(study: Study, images: Labelled) -> tuple[Study, DepthChoice | 
     ladders = [
         Ladder(run.network, depths[run.network], _counting(run, footprint)) for run in shallowest.runs()
     ]
-    choice = _choose(ladders, "x".join(map(str, images.shape)))
+    size = "x".join(map(str, images.shape))
+    one = f"image of {size}" if len(images.shape) == 3 else f"sequence of {size} tokens"
+    choice = _choose(ladders, one)
     choice = replace(choice, notes=(*choice.notes, *checked))
     grids = [each for grid in study.all_grids for each in _with_depths(grid, choice.depths)]
     return study.model_copy(update={"grid": grids[0], "also": grids[1:]}), choice
@@ -152,7 +154,7 @@ def _choose(ladders: Sequence[Ladder], image: str) -> DepthChoice:
         f"{ladder.network} at depth {ladder.depths[0]}" for ladder in ladders if ladder.lowest == costs[0]
     ]
     notes = [
-        f"auto: depths of about {listed(words)} multiply-adds per image of {image}; the first is the "
+        f"auto: depths of about {listed(words)} multiply-adds per {image}; the first is the "
         f"cost of {listed(lowest)}"
     ]
     for ladder in ladders:

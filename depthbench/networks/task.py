@@ -4,7 +4,6 @@ Shapes: B batch, C channels, H W pixels, T tokens."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import prod
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -32,22 +31,6 @@ class Task:
     def reads(self) -> str:
         """IMAGES or TOKENS."""
         return TOKENS if self.vocabulary else IMAGES
-
-    @property
-    def numbers(self) -> int:
-        """The numbers in one input."""
-        return prod(self.shape)
-
-    @property
-    def noun(self) -> str:
-        """What the inputs are called, as a plural."""
-        return "sequences" if self.vocabulary else "images"
-
-    @property
-    def in_words(self) -> str:
-        """The inputs in a few words, e.g. `images of 3x32x32`."""
-        size = "x".join(map(str, self.shape))
-        return f"sequences of {size} tokens" if self.vocabulary else f"images of {size}"
 
 
 def blank(batch_shape: Sequence[int], device: "torch.device | None" = None) -> "Tensor":

@@ -434,7 +434,7 @@ def _first_record(trainer: Trainer, images: Labelled, data_hash: str) -> Record:
         trainer.run,
         steps=trainer.run.steps,
         num_classes=len(images.classes),
-        classes=tuple(images.classes) if images.predicts is None else None,
+        classes=tuple(images.classes),
         image_shape=tuple(images.shape),
         val_images=0 if images.val_y is None else len(images.val_y),
         chance_error=images.chance_error,

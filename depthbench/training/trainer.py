@@ -77,6 +77,7 @@ class Trainer:
         self.stream = torch.cuda.Stream(device) if device.type == "cuda" else None
         set_precision(run.recipe.precision)
         self.train_size, self.classes, self.white = len(images.train_y), len(images.classes), images.white
+        self.vocabulary = images.vocabulary
         placed = place_images(images, device, mode.is_streamed)
         self.placement, self.is_streamed = placed.note, placed.is_streamed
         if self.stream is not None:
@@ -479,8 +480,8 @@ class Trainer:
     def weights(self, facts: dict[str, Any]) -> Weights:
         """Return what a file of weights holds, with `facts` about the run."""
         self._wait_for_steps()
-        inputs = {"mean": self.scaling.mean, "scale": self.scaling.scale}
-        return Weights(self.network.state_dict(), inputs, {"step": self.step, **facts})
+        step = {"step": self.step} | ({"vocabulary": self.vocabulary} if self.vocabulary else {})
+        return Weights(self.network.state_dict(), self.scaling.tensors, {**step, **facts})
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go back to `state`, bit for bit. On a CPU this includes the number of threads.

@@ -30,7 +30,8 @@ class Weights(NamedTuple):
     """mean and scale, (C, H, W), (C, 1, 1) or (1, 1, 1): the network reads (pixels - mean) * scale. Empty if
     it does not read images."""
     facts: dict[str, Any]
-    """run_id, step, classes, image_shape, and run, the settings of the run."""
+    """run_id, step, classes, image_shape, and run, the settings of the run. For a network that reads tokens,
+    vocabulary says what each token stands for."""
 
 
 def save_weights(path: Path, weights: Weights) -> str:

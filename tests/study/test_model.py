@@ -48,6 +48,12 @@ def test_a_key_set_to_its_default_does_not_change_the_run_id():
 
 CHANGED = {
     "data": {
+        "kind": "images",
+        "task": "next",
+        "tokens": "bytes",
+        "length": 9,
+        "hops": 2,
+        "symbols": 9,
         "name": "mnist",
         "image_size": 32,
         "test_fraction": 0.3,
@@ -132,6 +138,12 @@ CHANGED = {
 READ = {"data": {"path": "photos", "image_size": 16, "decode": "as_read"}}
 RESNEXT = {"grid": {"network": ["resnext"], "depth": [29]}}
 NEEDS = {  # what else must be set before a key is accepted
+    "kind": {"data": {"path": "photos"}},
+    "task": {"data": {"path": "photos", "kind": "text"}},
+    "tokens": {"data": {"name": "pydoc"}},
+    "length": {"data": {"name": "pydoc"}},
+    "hops": {"data": {"name": "hops"}},
+    "symbols": {"data": {"name": "hops"}},
     "image_size": {"data": {"path": "photos"}},
     "decode": {"data": {"path": "photos", "image_size": 16}},
     "augmentation": READ,
