@@ -10,7 +10,7 @@ from depthbench.execution.backends import backend_of
 from depthbench.execution.settings import Execution
 from depthbench.machine.launch import read_launch
 from depthbench.networks import NETWORKS
-from depthbench.networks.task import IMAGES, TOKENS, Task
+from depthbench.networks.task import IMAGES, NEXT_TOKENS, TOKENS, Task
 from depthbench.paths import URL
 from depthbench.plugins.loading import loaded
 from depthbench.probes import PROBES
@@ -21,6 +21,8 @@ from depthbench.training.mode import STEP_MODES
 from depthbench.training.optimizers import OPTIMIZERS
 from depthbench.training.settings import check_parts
 
+NEEDED = {IMAGES: "read images", TOKENS: "classify text", NEXT_TOKENS: "predict the next token of text"}
+"""Kind of task -> what a network must be able to do."""
 CLUSTER_SETTINGS = ("address", "cpus_per_run", "gpus_per_run")
 
 
@@ -116,11 +118,10 @@ def check_data(study: Study, task: Task) -> None:
     for name in study.networks():
         family, smallest = study.family(name), study.family(name).smallest_side
         if task.reads not in family.reads:
-            kind = "text" if task.reads == TOKENS else "images"
             fitting = [other for other, each in NETWORKS.items() if each.is_ours and task.reads in each.reads]
             raise BadInput(
-                f"network {name!r} does not read {kind}, and {study.data.name} is {kind}; "
-                f"use {any_of(fitting if task.reads == TOKENS else fitting[:2])}"
+                f"network {name!r} cannot {NEEDED[task.reads]}, which {study.data.name} needs; "
+                f"use {any_of(fitting if task.vocabulary else fitting[:2])}"
             )
         if task.reads == IMAGES and min(shape[1:]) < smallest:
             raise BadInput(

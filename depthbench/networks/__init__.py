@@ -30,6 +30,7 @@ from depthbench.networks.families.resnext import RESNEXT, RESNEXT_IMAGENET
 from depthbench.networks.families.se_resnet import SE_RESNET
 from depthbench.networks.families.transformer import PLAIN_TRANSFORMER, TRANSFORMER
 from depthbench.networks.families.tutorial_cnn import TUTORIAL_CNN, TUTORIAL_CNN_RESIDUAL
+from depthbench.networks.families.vdcnn import PLAIN_VDCNN, VDCNN
 from depthbench.networks.families.vgg import VGG, VGG_IMAGENET
 from depthbench.networks.families.wide_resnet import WIDE_RESNET, WIDE_RESNET_IMAGENET
 from depthbench.networks.family import DepthList, DepthRule, Family
@@ -75,4 +76,6 @@ NETWORKS: dict[str, Family] = {
     "repvgg": REPVGG,
     "plain_transformer": PLAIN_TRANSFORMER,
     "transformer": TRANSFORMER,
+    "plain_vdcnn": PLAIN_VDCNN,
+    "vdcnn": VDCNN,
 }

@@ -10,7 +10,7 @@ from typing import Any
 from depthbench.errors import BadInput, BadNetwork, any_of
 from depthbench.machine.torch_settings import torch_settings_kept
 from depthbench.networks.options import NEEDS, NetworkOptions, defaults
-from depthbench.networks.task import IMAGES, TOKENS, Task
+from depthbench.networks.task import IMAGES, NEXT_TOKENS, Task
 from depthbench.parameters import Parameters, parameters_of, takes_any
 from depthbench.registry import Entry
 
@@ -137,8 +137,8 @@ class Family(Entry):
     builder takes all `own` options."""
 
     reads: frozenset[str] = field(default=frozenset({IMAGES}), kw_only=True)
-    """The kinds of input that the builder's networks can read: IMAGES, TOKENS or both. For tokens,
-    `in_channels` is the size of the vocabulary, and the builder is also given `is_next` (see task.Task)."""
+    """The kinds of task that the builder's networks can have (task.py). For tokens, `in_channels` is the size
+    of the vocabulary. A builder that reads NEXT_TOKENS is also given `is_next` for tokens."""
 
     flattens: bool = False
     """Whether the builder expects flattened images, where each pixel of each channel is a channel."""
@@ -273,8 +273,9 @@ class Family(Entry):
 
     def arguments(self, task: Task) -> dict[str, Any]:
         """Return what the builder is given besides the depth and the options, for a task that it can read."""
-        if task.reads == TOKENS:
-            return {"in_channels": task.vocabulary, "num_classes": task.classes, "is_next": task.is_next}
+        if task.vocabulary:
+            is_next = {"is_next": task.is_next} if NEXT_TOKENS in self.reads else {}
+            return {"in_channels": task.vocabulary, "num_classes": task.classes, **is_next}
         return {"in_channels": self.in_channels(task.shape), "num_classes": task.classes}
 
     def has_bottlenecks(self, depth: int) -> bool:

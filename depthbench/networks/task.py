@@ -10,8 +10,9 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-IMAGES, TOKENS = "images", "tokens"
-"""The kinds of input that a network can read."""
+IMAGES, TOKENS, NEXT_TOKENS = "images", "tokens", "next tokens"
+"""The kinds of task that a network can have: a class of images, a class of tokens, and the next token at each
+position."""
 
 
 @dataclass(frozen=True)
@@ -29,8 +30,10 @@ class Task:
 
     @property
     def reads(self) -> str:
-        """IMAGES or TOKENS."""
-        return TOKENS if self.vocabulary else IMAGES
+        """IMAGES, TOKENS or NEXT_TOKENS."""
+        if not self.vocabulary:
+            return IMAGES
+        return NEXT_TOKENS if self.is_next else TOKENS
 
 
 def blank(batch_shape: Sequence[int], device: "torch.device | None" = None) -> "Tensor":

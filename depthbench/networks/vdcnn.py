@@ -105,7 +105,9 @@ class Vdcnn(nn.Module):
     Raises BadInput for another depth than 9, 17, 29 and 49 and for an unknown value, and TypeError for an
     option that these networks do not take."""
 
-    def __init__(self, depth: int, in_channels: int, num_classes: int, *, residual: bool, **options: Any):
+    def __init__(
+        self, depth: int, in_channels: int, num_classes: int = 10, *, residual: bool, **options: Any
+    ):
         super().__init__()
         counts = vdcnn_blocks(depth)
         built = complete(VDCNN_OPTIONS, options, residual=residual, depth=depth, blocks=sum(counts))

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from depthbench.analysis.losses import final_losses
 from depthbench.analysis.sweep import Sweep, Swept, degradation_at_best, movements, optima
 from depthbench.analysis.unmeasured import not_measured
 from depthbench.report.evidence import Comparison, Evidence, with_columns
@@ -32,6 +33,7 @@ def made_up(folder, endings=None, **grid) -> Evidence:
         blocks=blocks(done),
         coordinates=coordinates(done),
         sweeps=sweeps(done),
+        losses=losses(done),
         not_measured=not_measured([("resnet", 8, 0, {"layer2": "frozen"})]),
     )
 
@@ -52,6 +54,13 @@ def corrupted(runs: pd.DataFrame) -> pd.DataFrame:
         for run in runs[["run_id", "network", "depth", "seed"]].to_dict("records")
         for strength in (0.0, 8.0)
     )
+
+
+def losses(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return losses that fall with the depth."""
+    loss = 3 - runs["depth"] / 20 + runs["seed"] / 10
+    made = {"predicts": "next characters", "train_loss_eval": loss, "test_loss": loss + 0.1}
+    return final_losses(runs.assign(**made))
 
 
 def coordinates(runs: pd.DataFrame) -> pd.DataFrame:

@@ -24,6 +24,7 @@ OTHER_EVIDENCE = {  # than `Results` of plain and residual networks
     "confusion",
     "robustness",
     "coordinates",
+    "losses",
     "sub_layers",
     "sweep",
     "sweep_movement",

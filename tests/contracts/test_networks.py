@@ -17,11 +17,13 @@ from depthbench.networks.checkpointing import recompute_activations
 from depthbench.networks.fusing import fuse
 from depthbench.networks.layers import weighted_layers
 from depthbench.networks.options import CHOICES, INITS, NetworkOptions
+from depthbench.networks.task import IMAGES
 from depthbench.registry import Entry
 from depthbench.study.model import Recipe
 
 BUILT_FROM = ("depth", "in_channels", "num_classes")
 SIDE = 8  # of the images, in pixels, where a network takes such small ones
+LENGTH, VOCABULARY = 16, 7  # of sequences
 
 
 def shallowest(name):
@@ -29,15 +31,28 @@ def shallowest(name):
 
 
 def shape(name):
+    """Return the shape of an image, or of a sequence for networks that read no images."""
     side = max(SIDE, NETWORKS[name].smallest_side)
-    return 3, side, side
+    return (3, side, side) if IMAGES in NETWORKS[name].reads else (LENGTH,)
+
+
+def inputs(name, count):
+    """Return a batch of `count` images or sequences."""
+    if IMAGES in NETWORKS[name].reads:
+        return torch.randn(count, *shape(name))
+    return torch.randint(VOCABULARY, (count, LENGTH))
+
+
+def channels(name):
+    """Return `in_channels` for these inputs."""
+    is_of_images = IMAGES in NETWORKS[name].reads
+    return NETWORKS[name].in_channels(shape(name)) if is_of_images else VOCABULARY
 
 
 def build(name, **options):
     family = NETWORKS[name]
     torch.manual_seed(0)
-    channels = family.in_channels(shape(name))
-    return family(depth=shallowest(name), in_channels=channels, num_classes=3, **small(name) | options)
+    return family(depth=shallowest(name), in_channels=channels(name), num_classes=3, **small(name) | options)
 
 
 def small(name):
@@ -92,7 +107,7 @@ def test_the_builder_takes_the_options_of_its_family(name):
 def test_a_builder_alone_completes_its_options(name):
     """A plug-in calls the builder itself, or lists it as an entry or family of its own."""
     family, target = NETWORKS[name], NETWORKS[name].target
-    arguments = {"depth": shallowest(name), "in_channels": family.in_channels(shape(name)), "num_classes": 3}
+    arguments = {"depth": shallowest(name), "in_channels": channels(name), "num_classes": 3}
     sizes = small(name) if name.endswith("_imagenet") else {}  # the full size takes long
     fixed = {**family.options, **sizes}
     torch.manual_seed(0)
@@ -103,14 +118,14 @@ def test_a_builder_alone_completes_its_options(name):
         assert list(state) == list(expected)
         assert all(torch.equal(state[key], expected[key]) for key in state)
     network = family.load()(*arguments.values(), **fixed)
-    assert network(torch.randn(2, *shape(name))).shape == (2, 3)
+    assert network(inputs(name, 2)).shape == (2, 3)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_network_can_be_pickled(name, tmp_path):
     network = build(name, **{"dropout": 0.1} if "dropout" in NETWORKS[name].takes else {}).eval()
     torch.save(network, tmp_path / "network.pt")
-    x = torch.randn(2, *shape(name))
+    x = inputs(name, 2)
     assert torch.equal(torch.load(tmp_path / "network.pt", weights_only=False)(x), network(x))
 
 
@@ -118,7 +133,7 @@ def test_a_network_can_be_pickled(name, tmp_path):
 def test_every_value_of_every_option_builds(name):
     for options in choices_of(name):
         network = build(name, **options)
-        assert network(torch.randn(2, *shape(name))).shape == (2, 3), options
+        assert network(inputs(name, 2)).shape == (2, 3), options
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -129,7 +144,7 @@ def test_an_unset_option_is_the_default_at_the_depth(name):
     bare, explicit = build(name), build(name, **defaults | small(name))
     for a, b in zip(bare.state_dict().values(), explicit.state_dict().values(), strict=True):
         assert torch.equal(a, b)
-    x = torch.randn(2, *shape(name))
+    x = inputs(name, 2)
     assert torch.equal(bare.eval()(x), explicit.eval()(x))
     assert torch.equal(bare(x), build(name, shortcut=None).eval()(x) if "shortcut" in defaults else bare(x))
 
@@ -176,7 +191,7 @@ def test_recomputed_activations_change_no_bit_and_fused_kernels_little(name):
     """Also with random numbers, which the second pass must draw again."""
     draws = {"dropout": 0.3, "survival": 0.6, "drop_path": 0.3}
     drawn = {key: value for key, value in draws.items() if key in NETWORKS[name].takes}
-    x, y = torch.randn(6, *shape(name)), torch.arange(6) % 3
+    x, y = inputs(name, 6), torch.arange(6) % 3
 
     def step(change):
         network = build(name, **drawn)

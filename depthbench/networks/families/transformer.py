@@ -9,7 +9,7 @@ from depthbench.errors import any_of
 from depthbench.networks.families.common import describe
 from depthbench.networks.family import DepthRule
 from depthbench.networks.options import Architecture
-from depthbench.networks.task import IMAGES, TOKENS
+from depthbench.networks.task import IMAGES, NEXT_TOKENS, TOKENS
 
 TRANSFORMER_OPTIONS = Architecture(
     "transformer",
@@ -92,7 +92,7 @@ TRANSFORMER = describe(
     depth_unit="blocks",
     depth_counts="blocks, as usual for transformers. Each block is attention (linear maps for queries, keys, "
     "values and output) and an MLP of two linear maps",
-    reads=frozenset({IMAGES, TOKENS}),
+    reads=frozenset({IMAGES, TOKENS, NEXT_TOKENS}),
     problem_of=problem_of,
 )
 PLAIN_TRANSFORMER = replace(

@@ -1,7 +1,13 @@
 """Very deep convolutional networks for text, with and without shortcuts (Conneau et al. 2017)."""
 
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from depthbench.networks.families.common import describe
 from depthbench.networks.family import DepthList
 from depthbench.networks.options import Architecture
+from depthbench.networks.task import TOKENS
 
 VDCNN_OPTIONS = Architecture(
     "vdcnn",
@@ -31,3 +37,28 @@ def problem_of_length(length: int) -> str:
     return (
         f"sequences of {length} tokens vanish when they are halved three times; set data.length to 8 or more"
     )
+
+
+def problem_of(options: Mapping[str, Any], shape: tuple[int, ...]) -> str:
+    """Return why a network with these options cannot train on sequences (T,), or an empty text."""
+    return problem_of_length(shape[0])
+
+
+VDCNN = describe(
+    "vdcnn:Vdcnn",
+    "residual convolutional network that classifies text (Conneau et al. 2017)",
+    VDCNN_OPTIONS,
+    VDCNN_DEPTHS,
+    options={"residual": True},
+    twin="plain_vdcnn",
+    fuses=False,
+    depth_counts="the convolutions, as in the paper. Three fully connected layers follow them",
+    problem_of=problem_of,
+    reads=frozenset({TOKENS}),
+)
+PLAIN_VDCNN = replace(
+    VDCNN,
+    about="plain convolutional network that classifies text, without shortcuts (Conneau et al. 2017)",
+    options={"residual": False},
+    twin="vdcnn",
+)
