@@ -24,6 +24,7 @@ def made_up(folder, endings=None, **grid) -> Evidence:
     """Return evidence of a search with predictions and errors on corrupted images."""
     study = study_of(frontier={"below": 6.0}, **grid)
     results = load_results(store_study(folder / "made-up", study, endings))
+    results = results._replace(runs=with_losses(results.runs))
     done = results.runs[results.runs["status"] == "done"]
     return evidence_of(
         results,
@@ -33,7 +34,7 @@ def made_up(folder, endings=None, **grid) -> Evidence:
         blocks=blocks(done),
         coordinates=coordinates(done),
         sweeps=sweeps(done),
-        losses=losses(done),
+        losses=final_losses(done.assign(predicts="next characters")),
         not_measured=not_measured([("resnet", 8, 0, {"layer2": "frozen"})]),
     )
 
@@ -56,11 +57,10 @@ def corrupted(runs: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def losses(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return losses that fall with the depth."""
+def with_losses(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return runs with losses that fall with the depth."""
     loss = 3 - runs["depth"] / 20 + runs["seed"] / 10
-    made = {"predicts": "next characters", "train_loss_eval": loss, "test_loss": loss + 0.1}
-    return final_losses(runs.assign(**made))
+    return runs.assign(train_loss_eval=loss, test_loss=loss + 0.1)
 
 
 def coordinates(runs: pd.DataFrame) -> pd.DataFrame:
