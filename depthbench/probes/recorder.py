@@ -255,24 +255,31 @@ class Recorder:
         """Return the values (rows, probes), on the device, in the order of `rows` and `probes`.
 
         The values of a layer that took no part in the step are NaN. `is_measured` distinguishes them from
-        measured NaN. A frozen layer has only its response. Call this inside the context, after the backward
-        pass. Raises ValueError if a probe returns something other than one number."""
+        measured NaN. A frozen layer has only its response, and what probes of its weight measure without a
+        gradient. Call this inside the context, after the backward pass. Raises ValueError if a probe returns
+        something other than one number."""
         self.measure_weights()
         return self.collected()
 
     def measure_weights(self) -> None:
         """Measure weights and parameters as they are now. Replaces an earlier measurement in this step."""
-        weights = probes_of(self.probes, "weight")
         for index, layer in enumerate(self.layers):
             if any(parameter.grad is not None for parameter in layer.weight_parameters):
                 self._with_gradient.add(index)
         trained = {index: weight for index, weight in self._weights().items() if weight.grad is not None}
-        for index, weight in trained.items() if weights else ():
-            self._uses.measure_again(index, weights, weight)
+        of_weights = probes_of(self.probes, "weight")
+        without_gradient = {name: probe for name, probe in of_weights.items() if not probe.needs_gradient}
+        for index in range(len(self.layers)) if of_weights else ():
+            if index in trained:
+                self._uses.measure_again(index, of_weights, trained[index])
+            elif without_gradient and (weight := self._untrained(index)) is not None:
+                self._uses.measure_again(index, without_gradient, weight)
         for index, each in self.selected.items():
             parameter = None if each.parameter is None else self._differentiated(index, each.parameter)
-            if parameter is not None and parameter.grad is not None:
-                self._uses.measure_again(index, each.probes, parameter)
+            if parameter is not None:
+                has_gradient = parameter.grad is not None
+                probes = {k: p for k, p in each.probes.items() if has_gradient or not p.needs_gradient}
+                self._uses.measure_again(index, probes, parameter)
         self._pairs.compare(trained, [layer.name for layer in self.layers])
 
     def collected(self) -> Tensor:
@@ -332,6 +339,11 @@ class Recorder:
     def _weights(self) -> dict[int, Tensor]:
         """Return the weights that the layers multiply with, each with its gradient."""
         return self._step_weights.all()
+
+    def _untrained(self, index: int) -> Tensor | None:
+        """Return the weight of a layer without a gradient. None: it is no longer that of this step."""
+        computed = self._step_weights.computed.get(index)  # which a parametrisation may draw at random
+        return self._current_weight(index) if computed is None else computed
 
     def _current_weight(self, index: int) -> Tensor:
         return current_weight(self.layers[index])
