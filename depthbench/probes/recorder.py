@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from depthbench.machine.precision import widest_float
 from depthbench.networks.cost import is_built_in
 from depthbench.networks.layers import NORMS, current_weight, weighted_layers
+from depthbench.probes.functional import FunctionalUses
 from depthbench.probes.grad_mode import GradMode
 from depthbench.probes.hooks import StepHooks, in_backward_pass
 from depthbench.probes.order import OrderOfUse
@@ -24,6 +25,7 @@ from depthbench.probes.reasons import (
     FROZEN,
     FUNCTIONAL,
     NOT_IN_GRAD,
+    PARTLY,
     SEVERAL,
     TRANSFORMED,
     UNREACHED,
@@ -117,6 +119,7 @@ class Recorder:
             gather=gather,
             whole=whole or partial(_whole, gather=gather, ranks=ranks),
         )
+        self._functional = FunctionalUses(self.layers, network) if self._must_find_functional_uses else None
         self._step_weights = StepWeights(self.layers, partial(_mean, gather=gather, ranks=ranks))
         self._pairs = Pairs(self.probes)
         self._with_gradient: set[int] = set()  # the layers with a gradient when weights were measured
@@ -125,6 +128,11 @@ class Recorder:
         """Which of the last `values` were measured."""
         self.reasons: dict[str, str] = {}
         """Layer, module or parameter -> why values were not measured in the last step."""
+
+    @property
+    def _must_find_functional_uses(self) -> bool:
+        """Whether the network may use weights without calls of layers, and a probe measures these calls."""
+        return self._may_be_compiled and self._hooks.counts_calls
 
     @property
     def compares_gradients(self) -> bool:
@@ -216,6 +224,7 @@ class Recorder:
         self._follow_weights()
         self._hooks.attach()
         self._hooks.handles += [] if self._order is None else self._order.hooks(self._is_no_use)
+        self._hooks.handles += [] if self._functional is None else self._functional.hooks()
         self._hooks.handles += self._grad_mode.hooks(self._network) if self._hooks.handles else []
         return self
 
@@ -239,6 +248,8 @@ class Recorder:
         self._step_weights.clear()
         self._uses.clear()
         self._hooks.clear()
+        if self._functional is not None:
+            self._functional.clear()
 
     def _force_eager(self) -> None:
         """Run functions that a user's network compiles uncompiled."""
@@ -314,7 +325,9 @@ class Recorder:
             for name, probe in self.probes.items()
             if probe.where is None and (has_earlier or probe.of != "weight_gradients")
         }
+        partly = () if self._functional is None else sorted(self._functional.found)
         return {
+            **{self.layers[index].name: PARTLY for index in partly if self._uses.calls[index]},
             **reasons_of_layers(self.layers, of_layers, measured, self._reason),
             **reasons_of_selected(self.selected, measured, self._hooks.transformed),
             **reasons_of_probes(self.probes, self.selected),

@@ -8,7 +8,7 @@ from torch import nn
 
 from depthbench.probes import PROBES
 from depthbench.probes.probe import Probe
-from depthbench.probes.reasons import EARLIER, FROZEN, FUNCTIONAL, UNREACHED, UNUSED
+from depthbench.probes.reasons import EARLIER, FROZEN, FUNCTIONAL, PARTLY, UNREACHED, UNUSED
 from depthbench.probes.recorder import Recorder
 from tests.probes.recording import ALL, Repeated, labelled
 
@@ -42,6 +42,34 @@ def test_what_is_not_measured_has_a_reason(names):
         "unused": UNUSED,
     }
     assert (values.isnan().numpy() == ~recorder.is_measured).all()
+
+
+class Both(nn.Module):
+    """Uses the weights of layers by calls, by themselves, or both."""
+
+    def __init__(self):
+        super().__init__()
+        names = ("called", "both", "twice", "functional", "normed")
+        for name in names:
+            setattr(self, name, nn.Linear(4, 4))
+        torch.nn.utils.parametrizations.weight_norm(self.normed)
+
+    def forward(self, x):
+        x = self.normed(self.twice(self.twice(self.both(self.called(x)))))
+        return F.linear(x @ self.both.weight.T, self.functional.weight)
+
+
+@pytest.mark.parametrize("names", [list(ALL), ["response_std"], ["grad_norm_weight"]])
+def test_a_weight_that_is_also_used_without_a_call_is_measured_in_part(names):
+    network = Both()
+    recorder = Recorder(network, {name: ALL[name] for name in names})
+    for _ in range(2):
+        with recorder:
+            network(torch.randn(2, 4)).sum().backward()
+            recorder.values()
+    counts_calls = names != ["grad_norm_weight"]
+    assert recorder.reasons == ({"both": PARTLY, "functional": FUNCTIONAL} if counts_calls else {})
+    assert recorder.is_measured[[layer.name for layer in recorder.layers].index("both")].all()
 
 
 @pytest.mark.parametrize("at_once", [False, True])
