@@ -158,8 +158,8 @@ def without_dropped(
 ) -> pd.DataFrame:
     """Return `table`, of `by_layer`, with mean and zeros of the layers that are not dropped (see `dropping`).
 
-    The added column dropped (bool) says where every seed probed dropped the layer. Mean and zeros stay as they
-    are there. `layers` and `runs` are those of `Results`."""
+    The added column dropped (bool) says where every seed probed dropped the layer. Mean and zeros stay as
+    they are there. `layers` and `runs` are those of `Results`."""
     is_dropped = dropped(layers, column, runs)
     if not is_dropped.any():
         return table.assign(dropped=False)

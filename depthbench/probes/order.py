@@ -110,7 +110,7 @@ class OrderOfUse:
 
 
 def stored_order(layers: "pd.DataFrame", probes: Collection[str]) -> list[str]:
-    """Return the names of the layers that were used in a stored layers.parquet, in the order of their numbers.
+    """Return the names of the layers that a stored layers.parquet shows as used, sorted by their numbers.
 
     probes: the names of the probes of the run that measure only layers that are used. Without any, the table
     does not show which layers were used, and all are returned."""
