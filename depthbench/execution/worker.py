@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from depthbench.data.images import Images
-from depthbench.errors import BadInput, one_line
+from depthbench.errors import BadInput, of_system, one_line
 from depthbench.events import Event, RunEnded
 from depthbench.execution.ends import forget_failure, store_failure
 from depthbench.execution.messages import StartRun, Stop, WorkerSetup
@@ -106,6 +106,7 @@ class Worker:
         with contextlib.ExitStack() as lock:
             try:
                 lock.enter_context(store.locked(LOCK_SECONDS))
+                store.check_readable()
                 if store.is_finished():  # by another process, since the plan was made
                     record = store.read()
                     assert record is not None
@@ -188,7 +189,7 @@ def reason_of(error: Exception | SystemExit, directory: Path) -> str:
         with contextlib.suppress(OSError):
             if shutil.disk_usage(directory).free < FULL:
                 return f"no space left for {directory}"
-    return one_line(error)
+    return of_system(error) if isinstance(error, PermissionError) else one_line(error)
 
 
 def main(connection: Connection) -> None:
