@@ -68,10 +68,10 @@ class Recorder:
     faster on a GPU, but needs memory for these tensors.
 
     A value covers every use of a layer in the step (see Probe). A pass without gradients, such as an
-    evaluation or a target in `torch.no_grad()`, is not a use. A forward pass that a backward pass
-    repeats to save memory is not another use. Tensors of single uses are kept at most until the backward pass
-    begins. Those that a probe can `combine` are not kept. `each_use=N` adds rows for the first N uses of each
-    layer.
+    evaluation or a target in `torch.no_grad()`, is not a use, unless the network itself uses a layer only
+    without gradients. A forward pass that a backward pass repeats to save memory is not another use. Tensors
+    of single uses are kept at most until the backward pass begins. Those that a probe can `combine` are not
+    kept. `each_use=N` adds rows for the first N uses of each layer.
 
     If each of `ranks` processes has a part of the batch, `gather` returns the whole tensor of parts (B, ...),
     and probes measure that. The backward pass must start from `ranks` times this part's share of the loss,
@@ -300,6 +300,7 @@ class Recorder:
         for (index, name), uses in self._uses.by_key.items():
             if self._hooks.lacks_uses(index, name):
                 uses.is_lost = uses.is_inseparable = True
+        self._uses.drop_targets()
         processes = self._uses_by_process()
         measured = {
             **self._pairs.values,

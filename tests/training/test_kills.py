@@ -1,0 +1,83 @@
+"""A kill in the middle of a save. It leaves what is on the disk at that moment."""
+
+import os
+from pathlib import Path
+
+import pandas as pd
+
+from depthbench.events import Note
+from depthbench.files import PART, remove_partial_files
+from depthbench.store.run_store import RunStore
+from depthbench.training.mode import TrainingMode
+
+OFTEN = TrainingMode(checkpoint_seconds=0)  # saves after each step
+MOMENTS = ((os, "close"), (os, "fsync"), (os, "replace"), (Path, "chmod"), (Path, "replace"))
+"""The functions that a save calls: after it created a file, wrote it, and before it puts it in its place."""
+
+
+def noting(function, note):
+    def call(*arguments, **keywords):
+        note()
+        result = function(*arguments, **keywords)
+        note()
+        return result
+
+    return call
+
+
+def watched(folder, patch):
+    """Return a list that gets the files of a directory at each moment of each save, in order."""
+    states = []
+
+    def note():
+        files = {file.name: file.read_bytes() for file in folder.glob("*") if file.name != ".lock"}
+        if files not in states:
+            states.append(files)
+
+    for owner, name in MOMENTS:
+        patch.setattr(owner, name, noting(getattr(owner, name), note))
+    return states
+
+
+def results_of(record):
+    return record.status, record.step, record.final, record.hashes, record.parameters
+
+
+def test_a_kill_at_any_moment_of_a_save_changes_no_result(tiny, trained, tmp_path, monkeypatch):
+    study = tiny(grid={"network": ["plain"]}, recipe={"steps": 2}, evaluate={"every": 2, "log_every": 1})
+    run = next(study.runs())
+    with monkeypatch.context() as patch:
+        states = watched(tmp_path / "whole" / run.run_id, patch)
+        whole, store = trained(run, folder="whole", mode=OFTEN)
+    written = {name for state in states for name in state if not name.endswith(PART)}
+    assert written >= {
+        "checkpoint.pt",
+        "checkpoint.before.pt",
+        "history.parquet",
+        "layers.parquet",
+        "run.json",
+    }
+    for name in ("checkpoint.pt", "history.parquet", "layers.parquet", "predictions.parquet", "run.json"):
+        parts = [state for state in states if any(part.startswith(f".{name}.") for part in state)]
+        assert {bool(state[part]) for state in parts for part in state if part.endswith(PART)} == {
+            True,
+            False,
+        }
+    print(len(states))
+    for number, state in enumerate(states):
+        folder = tmp_path / f"killed-{number}" / run.run_id
+        folder.mkdir(parents=True)
+        for name, content in state.items():
+            (folder / name).write_bytes(content)
+        notes = []
+        after = RunStore(folder)
+        if not after.is_finished():  # else it is not trained again
+            trained(run, folder=f"killed-{number}", mode=OFTEN, emit=notes.append)
+        assert results_of(after.read()) == results_of(whole)
+        for name in ("history", "layers", "predictions"):
+            pd.testing.assert_frame_equal(after.frame(name), store.frame(name), check_exact=True)
+        assert after.is_finished()
+        assert not any("damaged" in note.text for note in notes if isinstance(note, Note))
+        remove_partial_files(folder)
+        left = {file.name for file in folder.iterdir() if not file.name.endswith(PART)}
+        assert left - {".lock"} == {"history.parquet", "layers.parquet", "predictions.parquet", "run.json"}
