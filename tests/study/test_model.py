@@ -18,6 +18,7 @@ from depthbench.study.model import (
     Study,
 )
 from depthbench.training.optimizers import OPTIMIZERS
+from tests.conftest import plugins_forgotten
 
 
 def run(**sections):
