@@ -66,10 +66,12 @@ def _busy_last(plan: Plan) -> tuple[Plan, tuple[Run, ...]]:
     free: list[Run] = []
     busy: list[Run] = []
     names = plan.store.busy_runs([run.run_id for run in plan.todo])
+    held = waiting = {name for name in names if plan.store.run(name).is_locked_here()}
     deadline = time.monotonic() + ORPHAN_SECONDS
-    while names and time.monotonic() < deadline:
+    while waiting and time.monotonic() < deadline:
         time.sleep(ORPHAN_SECONDS / 20)
-        names = plan.store.busy_runs(names)
+        waiting = {name for name in waiting if plan.store.run(name).is_locked_here()}
+    names -= held - waiting
     for run in plan.todo:
         (busy if run.run_id in names else free).append(run)
     return dataclasses.replace(plan, todo=(*free, *busy)), tuple(busy)
