@@ -1,6 +1,7 @@
 """A kill in the middle of a save. It leaves what is on the disk at that moment."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -48,12 +49,14 @@ def results_of(record):
     return record.status, record.step, record.final, record.hashes, record.parameters
 
 
-def test_a_kill_at_any_moment_of_a_save_changes_no_result(tiny, trained, tmp_path, monkeypatch):
+def test_a_kill_at_any_moment_of_a_save_changes_no_result(tiny, trained, digits, tmp_path, monkeypatch):
     study = tiny(grid={"network": ["plain"]}, recipe={"steps": 2}, evaluate={"every": 2, "log_every": 1})
     run = next(study.runs())
+    few = {name: getattr(digits, name)[:32] for name in ("train_x", "train_y", "test_x", "test_y")}
+    images = replace(digits, **few)
     with monkeypatch.context() as patch:
         states = watched(tmp_path / "whole" / run.run_id, patch)
-        whole, store = trained(run, folder="whole", mode=OFTEN)
+        whole, store = trained(run, images, folder="whole", mode=OFTEN)
     interrupted = {frozenset(name for name in state if not name.endswith(PART)) for state in states}
     assert {"checkpoint.before.pt", "history.parquet", "layers.parquet", "run.json"} in interrupted
     names = {name.split(".")[1] for state in states for name in state if name.endswith(PART)}
@@ -66,7 +69,7 @@ def test_a_kill_at_any_moment_of_a_save_changes_no_result(tiny, trained, tmp_pat
         notes = []
         after = RunStore(folder)
         if not after.is_finished():  # else it is not trained again
-            trained(run, folder=f"killed-{number}", mode=OFTEN, emit=notes.append)
+            trained(run, images, folder=f"killed-{number}", mode=OFTEN, emit=notes.append)
         assert results_of(after.read()) == results_of(whole)
         for name in ("history", "layers", "predictions"):
             pd.testing.assert_frame_equal(after.frame(name), store.frame(name), check_exact=True)
