@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 from depthbench.data.images import Images
 from depthbench.errors import BadInput, of_system, one_line
-from depthbench.events import Event, Note, RunEnded
+from depthbench.events import Alive, Event, Note, RunEnded
 from depthbench.execution.ends import forget_failure, store_failure
 from depthbench.execution.messages import StartRun, Stop, WorkerSetup
 from depthbench.execution.retraining import store_to_train, store_weights
@@ -106,6 +106,7 @@ class Worker:
                 return
 
     def _begin(self, start: StartRun) -> None:
+        self._send(Alive(start.run, 0, 0.0))  # this process has started
         store = RunStore.at(start.directory)
         with contextlib.ExitStack() as lock:
             try:

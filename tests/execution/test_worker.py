@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import torch
 
-from depthbench.events import RunEnded
+from depthbench.events import Alive, RunEnded
 from depthbench.execution import child, worker
 from depthbench.execution.messages import StartRun, Stop, WorkerSetup
 from depthbench.execution.worker import Worker
@@ -61,8 +61,9 @@ class Parent:
         records = []
         while self.connection.poll():
             event = self.connection.recv()
-            assert isinstance(event, RunEnded)
-            records.append(event.record)
+            if not isinstance(event, Alive):  # says that the process has started
+                assert isinstance(event, RunEnded)
+                records.append(event.record)
         return records
 
 
