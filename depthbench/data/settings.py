@@ -13,6 +13,8 @@ from depthbench.schema import Count, Fraction, Section
 NOT_IN_RUN_ID = ("path", "skip_bad_images")
 """Keys of `[data]` that do not affect a run's id. The hash of the images identifies the images."""
 
+Normalisation = Literal["channel", "pixel", "none"]
+
 PAPER_CROP_SIDE = 224
 """Side, in pixels, of the crops for which He et al. 2015 (sec. 3.4) state their scales."""
 
@@ -39,7 +41,7 @@ class Data(Section):
     """Number of training images to use for validation instead, stratified by class."""
     split_seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     """Seed of every split and of the training images that are evaluated."""
-    normalisation: Literal["channel", "pixel", "none"] = "channel"
+    normalisation: Normalisation = "channel"
     """channel: subtract the mean of each channel and divide by its standard deviation; pixel: subtract the
     mean of each pixel (He et al. 2015); none: divide by the highest value, to the range 0 to 1."""
     skip_bad_images: bool = False

@@ -107,6 +107,7 @@ CHANGED = {
         "label_smoothing": 0.1,
         "class_weights": "balanced",
         "clip_norm": 1.0,
+        "norm_momentum": 0.2,
         "sync_batch_norm": False,
         "schedule": "cosine",
         "milestones": [0.5],
