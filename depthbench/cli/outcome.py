@@ -32,7 +32,9 @@ def announcement(plan: Plan) -> list[str]:
     """Return the lines that announce a plan."""
     total, left = len(plan.todo) + len(plan.finished), len(plan.todo)
     shortest, longest = plan.study.lengths()
-    steps = f"{shortest} step{'s'[: longest > 1]}" if shortest == longest else f"{shortest} to {longest} steps"
+    steps = (
+        f"{shortest} step{'s'[: longest > 1]}" if shortest == longest else f"{shortest} to {longest} steps"
+    )
     runs = f"{plan.study.name}: {total} run{'s'[: total > 1]} of {steps} on {plan.study.data.name}"
     how = how_many(min(plan.jobs, left), plan.threads)
     if plan.backend.is_elsewhere and plan.execution.jobs is None:  # the cluster decides

@@ -191,8 +191,8 @@ class Variant(Section):
         for key in ("steps", "epochs"):
             if key in self.recipe.model_fields_set:
                 raise ValueError(
-                    f"recipe.{key} must be the same for all runs: set it in [recipe], or set budget, a multiple "
-                    "of it"
+                    f"recipe.{key} must be the same for all runs: set it in [recipe], or set budget, a "
+                    "multiple of it"
                 )
         return self
 

@@ -7,6 +7,7 @@ FIGURES: dict[str, Entry] = {
     "sweep": Entry("depthbench.report.figures.sweep:FIGURE"),
     "degradation": Entry("depthbench.report.figures.degradation:FIGURE"),
     "sweep_movement": Entry("depthbench.report.figures.sweep:MOVEMENT"),
+    "deviations": Entry("depthbench.report.figures.deviations:FIGURE"),
     "curves": Entry("depthbench.report.figures.curves:FIGURE"),
     "reach": Entry("depthbench.report.figures.reach:FIGURE"),
     "paper_errors": Entry("depthbench.report.figures.paper_errors:FIGURE"),
