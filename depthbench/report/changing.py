@@ -91,11 +91,11 @@ def _occurs(name: str, with_it: Mapping[str, Any], without: Mapping[str, Any]) -
     networks = f"{sum(totals)} plain network{'s'[: sum(totals) != 1]} with a verdict"
     if not all(totals):
         among = "all" if totals[0] else "none"
-        return f"{name} occurs in {among} of the {networks}, of which {with_it['present'] + without['present']} degrade."
-    return (
-        f"{name} occurs in {totals[0]} of the {networks}: {with_it['present']} of these {totals[0]} degrade, and "
-        f"{without['present']} of the {totals[1]} without it."
-    )
+        count = with_it["present"] + without["present"]
+        return f"{name} occurs in {among} of the {networks}, of which {count} degrade."
+    degrade = f"{with_it['present']} of these {totals[0]} degrade"
+    degrade_without = f"{without['present']} of the {totals[1]} without it"
+    return f"{name} occurs in {totals[0]} of the {networks}: {degrade}, and {degrade_without}."
 
 
 def _follows(with_it: Mapping[str, Any], without: Mapping[str, Any]) -> list[str]:

@@ -24,23 +24,26 @@ def expand_sweep(study: Mapping[str, Any], sweep: Values) -> dict[str, Any]:
     study: the tables without [sweep]. sweep: `values_of_sweep`. A network of the grids that an earlier sweep
     made stands for the network that it was made of."""
     variants = dict(study.get("variants", {}))
-    own = list(variants)
     grids = [
         {"network": Grid().network} | dict(grid) for grid in (study.get("grid", {}), *study.get("also", []))
     ]
-    for grid in grids:
+    networks = [each_once([_swept_network(variants, name) for name in grid["network"]]) for grid in grids]
+    for grid, swept in zip(grids, networks, strict=True):
         names = []
-        for network in each_once([_swept_network(variants, name) for name in grid["network"]]):
+        for network in swept:
             for values in product(*sweep.values()):
                 point = dict(zip(sweep, values, strict=True))
                 names.append(name := name_at(network, point))
                 variant = _variant(variants.get(network), network, point)
-                if variants.setdefault(name, variant) != variant:
+                baseline = variant.pop("baseline", None)
+                known = variants.setdefault(name, variant)
+                if {key: known[key] for key in known if key != "baseline"} != variant:
                     raise BadInput(
                         f"sweep: the variant {name} exists already with other values; use another value"
                     )
+                if any(baseline in others for others in networks):  # its runs have these values, too
+                    known["baseline"] = name_at(baseline, point)
         grid["network"] = names
-    _set_baselines({name: each for name, each in variants.items() if name not in own}, variants)
     return {**study, "variants": variants, "grid": grids[0], "also": grids[1:]}
 
 
@@ -91,16 +94,6 @@ def _flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     for key, value in table.items():
         flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
     return flat
-
-
-def _set_baselines(made: Mapping[str, dict[str, Any]], variants: Mapping[str, Any]) -> None:
-    """Let variants of a sweep deviate from the variant of their baseline with the same values, if there is
-    one."""
-    for variant in made.values():
-        if "baseline" in variant:
-            name = name_at(variant.pop("baseline"), variant["swept"]["values"])
-            if name in variants:
-                variant["baseline"] = name
 
 
 def _swept_network(variants: Mapping[str, Any], name: Any) -> Any:

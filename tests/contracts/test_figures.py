@@ -20,7 +20,8 @@ from tests.report.looking import described_points, legend, line_colours, panels,
 
 EVERY = {**FIGURES, **COMPARISON_FIGURES}
 PER_PROBE = [name for name in EVERY if re.search("gradient|heatmap|first_steps|response_std", name)]
-OTHER_EVIDENCE = {"confusion", "robustness", "coordinates", "sweep", "sweep_movement"}  # than `Results`
+# that need more than `Results`
+OTHER_EVIDENCE = {"confusion", "robustness", "coordinates", "sweep", "sweep_movement", "deviations"}
 PER_DEPTH = ("curves", "gradient_preact", "gradient_weight", "response_std")
 each_figure = pytest.mark.parametrize("name", EVERY)
 

@@ -19,7 +19,14 @@ SUMMARISED = {
     "robustness",
     "coordinates",
 }  # several rows of the CSV are one row for people
-SILENT = {"diagnosis", "matched", "rates", "unmeasured"}  # these do not apply to a study without such rows
+SILENT = {
+    "diagnosis",
+    "matched",
+    "rates",
+    "unmeasured",
+    "deviations",
+    "causes",
+}  # these do not apply to a study without such rows
 STUDIES = ("complete", "unfinished", "single", "empty")
 each_table = pytest.mark.parametrize("key", EVERY, ids="-".join)
 
