@@ -47,13 +47,10 @@ def symptoms(runs: pd.DataFrame, layers: pd.DataFrame) -> pd.DataFrame:
     explosion, the largest relative gradient of the first layer in the early phase; growth, the largest factor
     by which a layer's weights grow in it; least, the smallest relative gradient at any step; explodes, grows
     and vanishes, whether these are beyond the bounds. What was not probed is NaN or None."""
-    known = runs.set_index("run_id")
-    steps = pd.to_numeric(known["steps"], errors="coerce")
-    early = np.maximum(EARLY * steps, START)
+    steps = pd.to_numeric(runs["steps"], errors="coerce").to_numpy(float)
+    early = dict(zip(runs["run_id"], np.maximum(EARLY * steps, START).tolist(), strict=True))
     hidden = layers[layers["stage"] != CLASSIFIER]
-    table = pd.DataFrame(index=pd.Index(list(dict.fromkeys(hidden["run_id"])), name="run_id"))
-    values = {"explosion": pd.Series(dtype=float), "growth": pd.Series(dtype=float)}
-    values["least"] = values["explosion"]
+    values = {name: pd.Series(dtype=float) for name in SYMPTOMS}
     if GRADIENTS[0] in layers:
         ratios = relative_gradients(layers)
         is_early = ratios["step"] <= ratios["run_id"].map(early)
@@ -61,8 +58,9 @@ def symptoms(runs: pd.DataFrame, layers: pd.DataFrame) -> pd.DataFrame:
         values["least"] = ratios.groupby("run_id")["ratio"].min()
     if "weight_norm" in layers:
         values["growth"] = _growth(hidden[hidden["step"] <= hidden["run_id"].map(early)])
-    table = table.assign(**{name: table.index.map(each) for name, each in values.items()})
-    table = table.astype(float).reset_index()
+    table = pd.DataFrame({"run_id": list(dict.fromkeys(hidden["run_id"]))})
+    for name, each in values.items():
+        table[name] = table["run_id"].map(each.to_dict()).astype(float)
     beyond = {
         "explodes": table["explosion"] > EXPLODED,
         "grows": table["growth"] > GROWN,
@@ -122,7 +120,12 @@ def causes(
             continue
         cells = errors[errors["network"] == network]
         ends = _ends(found[network], cells)
-        row = {"network": network, "baseline": of.get(network, ""), "residual": residual[network], **ends}
+        row: dict[str, Any] = {
+            "network": network,
+            "baseline": of.get(network, ""),
+            "residual": residual[network],
+            **ends,
+        }
         of_deep = runs[(runs["network"] == network) & (runs["depth"] == ends["deep"])]
         row |= _over_seeds(per_run[per_run["run_id"].isin(of_deep["run_id"])] if len(per_run) else per_run)
         is_end = cells["depth"].isin((ends["shallow"], ends["deep"]))
