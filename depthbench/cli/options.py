@@ -221,6 +221,15 @@ class ExecutionOptions:
             "counts. Default: ten times its longest step so far, but at least 5 minutes."
         ),
     ] = None
+    keep_weights: Annotated[
+        str | None,
+        _execution(
+            "Weights that each run keeps in weights.safetensors: none, last, best (by validation error or, "
+            "without a validation set, test error) or every:N updates. Finished runs that lack them are "
+            "trained again. Default: last, for runs that are trained anyway.",
+            metavar="WHICH",
+        ),
+    ] = None
     data_dir: Annotated[
         Path | None,
         _execution("Folder for downloaded and decoded images. Default: the user's cache."),
@@ -275,6 +284,7 @@ class ExecutionOptions:
             step_mode=cast("StepMode", self.step),  # the plan checks it
             recompute=self.recompute,
             stall_timeout=self.stall_timeout,
+            keep_weights=self.keep_weights,
             data_dir=self.data_dir,
             fresh=fresh,
             shard=parse_shard(self.shard),

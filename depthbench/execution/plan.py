@@ -79,6 +79,8 @@ class Plan:
             recompute=run.run_id in self.recompute,
             is_streamed=None if self.backend.is_elsewhere else self.footprint.are_streamed,
             keep_checkpoint=self.study.keep_checkpoints,
+            keep_weights=self.execution.kept_weights,
+            needs_weights=self.execution.needs_weights,
         )
 
 
@@ -119,7 +121,7 @@ def make_plan(
     if execution.fresh or problem is not None:
         study, stored = resolved, _Stored((), by_cost(_runs_of_shard(resolved, execution)), ())
     else:
-        study, stored = joined, _sort_runs(_runs_of_shard(joined, execution), store)
+        study, stored = joined, _sort_runs(_runs_of_shard(joined, execution), store, execution)
     if problem is not None:
         image_notes = (*image_notes, f"stored results are ignored: {problem}")
     here = "cpu" if backend_of(execution.backend).is_elsewhere else device
@@ -236,15 +238,20 @@ def _shard_notes(study: Study, execution: Execution, runs: int) -> tuple[str, ..
     return (f"shard {index} of {count}: {runs} of the study's {sum(1 for _ in study.runs())} runs",)
 
 
-def _sort_runs(runs: Iterable[Run], store: StudyStore) -> _Stored:
+def _sort_runs(runs: Iterable[Run], store: StudyStore, execution: Execution) -> _Stored:
     """Separate finished runs from those to train."""
+    without_weights = 0
     notes: list[str] = []
     finished: list[Run] = []
     todo: list[Run] = []
     for run in runs:
         run_store = store.run(run.run_id)
         if run_store.is_finished():
-            finished.append(run)
+            if execution.needs_weights and run_store.lacks_weights(execution.kept_weights):
+                without_weights += 1
+                todo.append(run)
+            else:
+                finished.append(run)
             continue
         todo.append(run)
         record = run_store.read()
@@ -252,4 +259,10 @@ def _sort_runs(runs: Iterable[Run], store: StudyStore) -> _Stored:
             notes.append(f"{run.run_id}: run.json is damaged, so it is trained again")
         elif record is not None and record.is_finished:
             notes.append(f"{run.run_id}: its tables are damaged, so it is trained again")
+    if without_weights:
+        runs_are = "finished run lacks" if without_weights == 1 else "finished runs lack"
+        notes.append(
+            f"{without_weights} {runs_are} the weights that --keep-weights {execution.keep_weights} asks "
+            "for: trained again, while the stored results stay"
+        )
     return _Stored(tuple(finished), by_cost(todo), tuple(notes))

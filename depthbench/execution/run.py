@@ -98,6 +98,7 @@ def run_study(
     recompute: bool | None = None,
     step: StepMode = "auto",
     data_dir: str | Path | None = None,
+    keep_weights: str | None = None,
     fresh: bool = False,
     decoding: Decoding = lambda done, total: None,
     watch: object | None = None,
@@ -107,16 +108,18 @@ def run_study(
 ) -> Path:
     """Train every unfinished run of `study`, and return its results directory.
 
-    results: the parent directory or its URL, in which the study has a directory of its name. For a URL, the
-    returned path is a mirror on this machine. device: auto, cpu, cuda, cuda:N or mps. jobs: number of runs at
-    once, each in its own process or taking turns on a GPU; chosen for the machine and its memory if not
-    given. recompute: compute activations twice instead of keeping them; if not given, where memory requires
-    it. step: auto, eager, captured or compiled (training/mode.py). data_dir: where downloads and decoded
-    images are kept. fresh: discard the study's stored results. decoding: called with (done, total) while an
-    image folder is read. display: shows the progress (depthbench/events.py); lines of text by default in a
-    notebook, and nothing elsewhere. watch: the older form of a display, with methods for some kinds of events
-    (depthbench/progress.py). execution: all settings as one object, instead of single ones. raises: whether
-    runs that fail raise RunsFailed at the end.
+    results: the parent directory or its URL, in which the study has a directory of its name. For a URL,
+    the returned path is a mirror on this machine. device: auto, cpu, cuda, cuda:N or mps. jobs: number of
+    runs at once, each in its own process or taking turns on a GPU; chosen for the machine and its memory
+    if not given. recompute: compute activations twice instead of keeping them; if not given, where memory
+    requires it. step: auto, eager, captured or compiled (training/mode.py). data_dir: where downloads and
+    decoded images are kept. keep_weights: the weights that each run keeps, none, last, best or every:N
+    (training/keeping.py); finished runs that lack them are trained again. fresh: discard the study's
+    stored results. decoding: called with (done, total) while an image folder is read. display: shows the
+    progress (depthbench/events.py); lines of text by default in a notebook, and nothing elsewhere. watch:
+    the older form of a display, with methods for some kinds of events (depthbench/progress.py).
+    execution: all settings as one object, instead of single ones. raises: whether runs that fail raise
+    RunsFailed at the end.
 
     Raises BadInput before anything is written, also for arguments that contradict each other and for
     networks that other processes cannot import, such as classes of a notebook. Raises errors.Interrupted
@@ -132,6 +135,7 @@ def run_study(
         recompute=recompute,
         step_mode=step,
         data_dir=data_dir,
+        keep_weights=keep_weights,
         fresh=fresh,
     )
     plan = make_plan(study, chosen, decoding=decoding)

@@ -6,6 +6,7 @@ from typing import Any, Self
 
 from depthbench.errors import BadInput
 from depthbench.paths import URL, expand, locate
+from depthbench.training.keeping import KEEP_LAST, KeepWeights
 from depthbench.training.mode import StepMode
 
 
@@ -30,6 +31,9 @@ class Execution:
     stall_timeout: float | None = None
     """Minutes without a step or a batch of an evaluation after which a run is stopped as failed. None: ten
     times the longest step of the run so far, and at least 5 minutes."""
+    keep_weights: str | None = None
+    """The weights that a run keeps: none, last, best or every:N (training/keeping.py). Finished runs that
+    lack them are trained again. None: the last ones, without training a run again."""
     fresh: bool = False
     """Whether to discard the study's stored results."""
     shard: tuple[int, int] | None = None
@@ -54,6 +58,8 @@ class Execution:
             raise BadInput(f"{self.gpus_per_run:g} GPUs per run: use a number of at least 0, such as 0.25")
         if self.stall_timeout is not None and not self.stall_timeout > 0:
             raise BadInput(f"stall timeout of {self.stall_timeout:g} minutes: use a number above 0")
+        if self.keep_weights is not None:
+            KeepWeights.parse(self.keep_weights)
         self._check_shard()
         object.__setattr__(self, "results", locate(self.results))
         if self.data_dir is not None:
@@ -73,6 +79,16 @@ class Execution:
                 f"shard {index}/{count} with fresh: another shard may be training in the same directory; "
                 "leave out --fresh, or delete the directory before you start the shards"
             )
+
+    @property
+    def kept_weights(self) -> KeepWeights:
+        """The weights that a run keeps."""
+        return KEEP_LAST if self.keep_weights is None else KeepWeights.parse(self.keep_weights)
+
+    @property
+    def needs_weights(self) -> bool:
+        """Whether finished runs that lack these weights are trained again."""
+        return self.keep_weights not in (None, "none")
 
     @classmethod
     def of(cls, execution: Self | None, **settings: Any) -> Self:

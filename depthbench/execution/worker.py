@@ -17,12 +17,14 @@ from typing import Any, Protocol
 
 from depthbench.data.images import Images
 from depthbench.errors import BadInput, one_line
-from depthbench.events import Event, RunEnded
+from depthbench.events import Event, Note, RunEnded
 from depthbench.execution.ends import forget_failure, store_failure
 from depthbench.execution.messages import StartRun, Stop, WorkerSetup
+from depthbench.execution.retraining import store_to_train, store_weights
 from depthbench.plugins.loading import load_plugins
 from depthbench.store.record import Record
 from depthbench.store.run_store import LOCK_SECONDS, RunIsBusy, RunStore
+from depthbench.study.model import Run
 
 FULL = 1 << 16  # bytes: a disk with less free space is full
 
@@ -73,6 +75,8 @@ class Turn:
 
     start: StartRun
     store: RunStore
+    trained: RunStore
+    """Where it is trained: in `store`, or elsewhere to get the weights of a finished run."""
     steps: Generator[None, None, Record]
     lock: contextlib.ExitStack
     """Holds the run until it has ended."""
@@ -106,7 +110,8 @@ class Worker:
         with contextlib.ExitStack() as lock:
             try:
                 lock.enter_context(store.locked(LOCK_SECONDS))
-                if store.is_finished():  # by another process, since the plan was made
+                where = store_to_train(store, start.mode)
+                if where is None:  # finished by another process, since the plan was made
                     record = store.read()
                     assert record is not None
                     self._send(RunEnded(start.run, record))
@@ -114,8 +119,8 @@ class Worker:
                 if self.images is None:
                     self.images = self._load_images()
                 start.run.check_code()
-                steps = self._train(start, store, self.images)
-                self.turns.append(Turn(start, store, steps, lock.pop_all()))
+                steps = self._train(start, where, self.images)
+                self.turns.append(Turn(start, store, where, steps, lock.pop_all()))
             except RunIsBusy as error:
                 record = store.read() or Record.of(start.run)
                 reason = f"{error}; rerun when it has ended"
@@ -150,13 +155,21 @@ class Worker:
             next(turn.steps)
         except StopIteration as end:
             forget_failure(turn.store)
-            self._send(RunEnded(turn.start.run, end.value))
+            try:
+                record = store_weights(turn.store, turn.trained, end.value, self._note(turn.start.run))
+            except OSError as error:
+                self._fail(turn.start, turn.store, error)
+            else:
+                self._send(RunEnded(turn.start.run, record))
         except (Exception, SystemExit) as error:
             self._fail(turn.start, turn.store, error)
         else:
             return True
         turn.lock.close()
         return False
+
+    def _note(self, run: Run) -> Callable[[str], None]:
+        return lambda text: self._send(Note(text, run))
 
     def _fail(self, start: StartRun, store: RunStore, error: Exception | SystemExit) -> None:
         """Report and store why a run failed, and stop the others.

@@ -72,7 +72,7 @@ class SubLayer(nn.Module):
     """Attention or MLP F with its norm LN and its shortcut: (B, T, E) -> (B, T, E).
 
     The placements pre and lns compute x + F(LN(x)), where lns divides LN(x) by the square root of `index`,
-    the number of the block from 1 (Sun et al. 2025, arXiv:2502.05795, eq. 5). post and deepnorm compute
+    the number of the block from 1 (Sun et al. 2025, arXiv:2502.05795, sec. 4). post and deepnorm compute
     LN(x + F(x)), where deepnorm scales x. A plain network has no x in the sum."""
 
     scaled_down: ClassVar[tuple[str, ...]] = ()

@@ -26,6 +26,7 @@ from depthbench.analysis.matching import match_twins
 from depthbench.analysis.missing import missing_runs
 from depthbench.analysis.reference import reproduction
 from depthbench.analysis.robustness import summarise_robustness
+from depthbench.analysis.sub_layers import of_blocks
 from depthbench.analysis.summary import ERRORS, summarise
 from depthbench.analysis.sweep import Swept, analyse
 from depthbench.analysis.theory import measured_rates, theory
@@ -106,6 +107,11 @@ class Evidence(_OnlyFields):
     def layers(self) -> pd.DataFrame:
         """The rows of weighted layers."""
         return of_weighted_layers(self.results.layers)
+
+    @cached_property
+    def blocks(self) -> pd.DataFrame:
+        """The rows of the blocks of transformers, selected modules included."""
+        return of_blocks(self.results.layers, self.runs)
 
     @cached_property
     def about_probes(self) -> dict[str, str]:

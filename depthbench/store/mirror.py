@@ -23,6 +23,8 @@ from depthbench.store.files_at import FilesAt, Fingerprint
 ADDRESS = ".url"  # the file in the root of a mirror that names what it mirrors
 STATE = ".remote.json"
 CHECKPOINT, EARLIER_CHECKPOINT = "checkpoint.pt", "checkpoint.before.pt"
+AGAIN = "again"
+"""The folder in which a finished run is trained again, until its weights are complete."""
 RECORD, PAGE = "run.json", "index.html"
 COMMITS = (RECORD, PAGE)  # files that complete a save: they are written after all others of their folder
 ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "STORAGE_EMULATOR_HOST")

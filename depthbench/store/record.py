@@ -154,6 +154,15 @@ class Table(Part):
     """SHA-256 of the file."""
 
 
+class WeightsFile(Part):
+    """What a record says about a file of weights."""
+
+    step: Whole
+    """Updates after which the network had these weights."""
+    sha256: str
+    """SHA-256 of the file."""
+
+
 def _types_of(annotation: Any) -> tuple[type, ...]:
     """Return the types that the values of a field have in JSON. A choice of words has the type str."""
     origin, inner = get_origin(annotation), get_args(annotation)
@@ -263,6 +272,8 @@ class Record(Part):
     timing: Timing = Timing()
     tables: dict[str, Table] = {}
     """The tables of the run by name. Empty for runs of older versions."""
+    weights: dict[str, WeightsFile] = {}
+    """The kept weights by the name of their file. Empty for runs that keep none, or of older versions."""
     reason: str | None = None
     """The reason for a failure."""
 

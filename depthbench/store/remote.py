@@ -11,7 +11,7 @@ import contextlib
 import os
 import shutil
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 
 import filelock
@@ -21,6 +21,7 @@ from depthbench.paths import URL, locate
 from depthbench.store.files_at import FilesAt, Fingerprint
 from depthbench.store.lease import Lease, held
 from depthbench.store.mirror import (
+    AGAIN,
     CHECKPOINT,
     EARLIER_CHECKPOINT,
     PAGE,
@@ -30,6 +31,7 @@ from depthbench.store.mirror import (
     mirror_of,
     url_of,
 )
+from depthbench.training.keeping import SUFFIX
 
 LOCK, STUDY = ".lock", "study.toml"
 PLUGINS = "plugins"  # a folder (store/plugin_copies.py)
@@ -62,7 +64,7 @@ class Remote:
         return set(self.files.list(is_deep=False))
 
     def pull_study(self) -> None:
-        """Bring the mirror up to date, without checkpoints and reports, but with copies of plug-ins.
+        """Bring the mirror up to date, without checkpoints, weights and reports, but with copies of plug-ins.
 
         Runs that a process of this machine is writing are left as they are."""
         listed = self.files.list()
@@ -77,7 +79,7 @@ class Remote:
         behind = [
             run_id
             for run_id, versions in runs.items()
-            if self._run(run_id).is_behind(versions, ignoring=CHECKPOINTS)
+            if self._run(run_id).is_behind(versions, ignoring=_of_training(versions))
         ]
         if not behind:
             return
@@ -103,7 +105,9 @@ class Remote:
                     folder = self._run(run_id)
                     if not folder.is_ahead(versions[run_id]):
                         free.append(folder)
-                        downloads |= folder.downloads(versions[run_id], ignoring=CHECKPOINTS)
+                        downloads |= folder.downloads(
+                            versions[run_id], ignoring=_of_training(versions[run_id])
+                        )
             for name in downloads.keys() & records.keys():
                 downloads.pop(name).write_bytes(records[name])
             self.files.download(downloads)
@@ -301,6 +305,11 @@ def _by_run(versions: Versions) -> dict[str, dict[str, Fingerprint]]:
         if len(parts) == 3 and parts[0] == "runs":
             runs[parts[1]][parts[2]] = version
     return dict(runs)
+
+
+def _of_training(names: Iterable[str]) -> set[str]:
+    """Return the files of a run that only training it, or its weights, need: they can be large."""
+    return {name for name in names if name in CHECKPOINTS or name.endswith(SUFFIX) or name.startswith(AGAIN)}
 
 
 def _visible_files(folder: Path) -> list[str]:

@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import json
+import shutil
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,10 +14,11 @@ import filelock
 from depthbench.files import atomic, make_folder, read_regular, write_text
 from depthbench.paths import URL
 from depthbench.store.lease import LeaseIsHeld
-from depthbench.store.mirror import shown, url_of
+from depthbench.store.mirror import AGAIN, shown, url_of
 from depthbench.store.record import REQUIRED_TABLES, Record, Table, is_damaged_format
 from depthbench.store.remote import Remote
 from depthbench.study.file import check_format
+from depthbench.training.keeping import KeepWeights
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -174,6 +176,39 @@ class RunStore:
     def frame(self, name: str) -> "pd.DataFrame":
         """Return the table in NAME.parquet for pandas. See `table`."""
         return self.table(name).to_pandas().infer_objects()
+
+    def lacks_weights(self, keep: KeepWeights) -> bool:
+        """Return whether a finished run lacks weights that `keep` names. Diverged runs have none to keep."""
+        record = self.read()
+        if record is None or record.status != "done":
+            return False
+        names = keep.files(record.step or 0)
+        is_mirror = self.remote is not None  # which has no copies of these files
+        return any(
+            name not in record.weights or not (is_mirror or (self.path / name).is_file()) for name in names
+        )
+
+    def again(self) -> "RunStore":
+        """Return the store in which a finished run is trained again for its weights."""
+        return RunStore(self.path / AGAIN / self.path.name)
+
+    def adopt_weights(self) -> bool:
+        """Take the weights over from the run that was trained `again`. Return whether its results are equal.
+
+        If they are not, as on another processor, they replace the results here, which must belong to the
+        weights."""
+        again = self.again()
+        before, trained = self.read(), again.read()
+        assert before is not None
+        assert trained is not None
+        is_equal = before.final == trained.final and before.hashes == trained.hashes
+        replaced = [] if is_equal else list(again.path.glob("*.parquet"))
+        for file in [*(again.path / name for name in trained.weights), *replaced]:
+            file.replace(self.path / file.name)
+        kept = {**before.weights, **trained.weights} if is_equal else trained.weights
+        self.write((before if is_equal else trained).changed(weights=kept))
+        shutil.rmtree(self.path / AGAIN, ignore_errors=True)
+        return is_equal
 
     def is_finished(self) -> bool:
         """Return whether the run is a result and all its files are as they were written."""

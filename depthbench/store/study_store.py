@@ -7,6 +7,7 @@
                                   predictions.parquet  one row per test image, if the run is done
                                   robustness.parquet   one row per corruption and strength, if requested
                                   coordinates.parquet  one row per step and block, if requested
+                                  weights.safetensors  the weights of a run that is done (training/keeping.py)
     results/<study>/plugins/                       copies of the plug-ins that produced the runs
 
 A record says `interrupted` from the start of a run until its end, so that a kill leaves a true record."""

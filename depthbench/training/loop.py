@@ -23,14 +23,17 @@ from depthbench.store.record import (
     ScaledBranches,
     Status,
     Timing,
+    WeightsFile,
 )
 from depthbench.store.run_store import RunStore
 from depthbench.study.model import Run
 from depthbench.training import checkpoint
+from depthbench.training.keeping import WEIGHTS, file_at
 from depthbench.training.mode import TrainingMode
 from depthbench.training.pace import Meter, step_on_slow_cpu
 from depthbench.training.team import ALONE, Team
 from depthbench.training.trainer import Trainer
+from depthbench.training.weights import save_weights
 
 PROGRESS_SECONDS = 1.0
 
@@ -64,11 +67,11 @@ def train(
     resumed = _resume(run, images, store, mode=mode, team=team)
     with contextlib.closing(resumed.trainer):
         record = _first_record(resumed.trainer, images, data_hash)
-        progress = _Progress(resumed.trainer, store, record, emit, should_stop, mode.checkpoint_seconds)
+        progress = _Progress(resumed.trainer, store, record, emit, should_stop, mode)
         progress.start(resumed)
         try:
             status = yield from progress.train()
-            return progress.end(status, mode.keep_checkpoint)
+            return progress.end(status)
         except RuntimeError as error:
             loss = team.loss_of(error)
             if loss is None:
@@ -150,7 +153,7 @@ class _Progress:
     record: Record
     emit: Callable[[Event], None]
     should_stop: Callable[[], bool]
-    checkpoint_seconds: float
+    mode: TrainingMode
     first_step: int = field(init=False)
     """The step that this process started from."""
     _started: float = field(init=False)
@@ -181,7 +184,8 @@ class _Progress:
         self.record = self.record.changed(environment=environment)
         if resumed.is_resumed and self.trainer.team.writes:
             earlier = _earlier_environments(self.store, environment)
-            self.record = self.record.changed(earlier_environments=earlier)
+            kept = _earlier_weights(self.store, self.trainer.step)
+            self.record = self.record.changed(earlier_environments=earlier, weights=kept)
         self._write_record()
         self.first_step = self.trainer.step
         self._began = time.perf_counter()
@@ -204,6 +208,8 @@ class _Progress:
                 self._report_step_mode()
                 if not self._has_reported_probes:
                     self._report_probes()
+                if self.mode.keep_weights.is_due(self.trainer.step):
+                    self._keep_weights(file_at(self.trainer.step))
                 if time.perf_counter() - self._progressed > PROGRESS_SECONDS:
                     self._emit_progress()
                 if self._save_is_due:
@@ -218,10 +224,10 @@ class _Progress:
         """Whether it is time for a checkpoint. Saving sends nothing, so the other ranks need not know.
 
         Pushing checkpoints to a URL takes at most a tenth of the time."""
-        interval = max(self.checkpoint_seconds, 9 * self.store.push_seconds)
+        interval = max(self.mode.checkpoint_seconds, 9 * self.store.push_seconds)
         return self.trainer.team.writes and time.perf_counter() - self._saved > interval
 
-    def end(self, status: Status, keep_checkpoint: bool) -> Record:
+    def end(self, status: Status) -> Record:
         """Run the final evaluations, store the run with its status, and return its record."""
         if status == "done":
             if not self.trainer.evaluate_finally(self._should_stop, self._emit_activity):
@@ -234,7 +240,9 @@ class _Progress:
         if self.record.is_finished:
             for name, table in self.trainer.final_tables(is_diverged=status == "diverged").items():
                 self.store.write_frame(name, table)
-        if status == "interrupted" or keep_checkpoint:
+        if status == "done":
+            self._keep_last_weights()
+        if status == "interrupted" or self.mode.keep_checkpoint:
             self._save_state()
         else:
             self._store_results()
@@ -263,6 +271,8 @@ class _Progress:
         if not rows:
             return None
         newest = rows[-1]
+        if self.mode.keep_weights.which == "best" and self.trainer.records.tracker.is_best(newest["step"]):
+            self._keep_weights(WEIGHTS)
         event = RowLogged(
             run=self.trainer.run,
             step=newest["step"],
@@ -352,6 +362,31 @@ class _Progress:
         self._meter.longest_step = max(self._meter.longest_step, time.perf_counter() - began)
         self._emit_alive()
 
+    def _keep_last_weights(self) -> None:
+        """Keep the weights of a run that is done, unless those of its best evaluation are kept."""
+        keep = self.mode.keep_weights.which
+        if keep in ("last", "every") or (keep == "best" and WEIGHTS not in self.record.weights):
+            self._keep_weights(WEIGHTS)
+
+    def _keep_weights(self, name: str) -> None:
+        """Write the weights of this step to a file, which the next record names."""
+        if not self.trainer.team.writes:
+            return
+        record = self.record
+        facts = {
+            "run_id": record.run_id,
+            "run": record.run,
+            "classes": record.classes,
+            "image_shape": record.image_shape,
+        }
+        try:
+            digest = save_weights(self.store.path / name, self.trainer.weights(facts))
+        except ValueError as error:
+            self._emit_note(f"the weights of step {self.trainer.step} are not kept: {error}")
+            return
+        kept = {**record.weights, name: WeightsFile(step=self.trainer.step, sha256=digest)}
+        self.record = record.changed(weights=kept)
+
     def _store_results(self) -> None:
         """Write the tables, and run.json last."""
         self.store.write_rows(self.trainer.records.rows, self.trainer.records.layers())
@@ -412,6 +447,13 @@ def _first_record(trainer: Trainer, images: Images, data_hash: str) -> Record:
     )
     scaled = trainer.scaled_branches
     return record if scaled is None else record.changed(scaled_branches=ScaledBranches(**scaled))
+
+
+def _earlier_weights(store: RunStore, step: int) -> dict[str, WeightsFile]:
+    """Return the files of weights that a run kept up to `step`, from which it is resumed."""
+    before = store.read()
+    kept = {} if before is None else before.weights
+    return {name: file for name, file in kept.items() if file.step <= step}
 
 
 def _earlier_environments(store: RunStore, now: Environment) -> tuple[Environment, ...]:

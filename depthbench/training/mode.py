@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from depthbench.training.keeping import KEEP_LAST, KeepWeights
+
 StepMode = Literal["auto", "eager", "captured", "compiled"]
 STEP_MODES: tuple[StepMode, ...] = get_args(StepMode)
 
@@ -22,5 +24,9 @@ class TrainingMode:
     """Whether worker processes read the images ahead. None: only if the images do not fit on the device."""
     keep_checkpoint: bool = False
     """Whether the last state of a finished run is kept."""
+    keep_weights: KeepWeights = KEEP_LAST
+    """Which weights the run keeps."""
+    needs_weights: bool = False
+    """Whether a finished run that lacks these weights is trained again to get them."""
     checkpoint_seconds: float = 30.0
     """Seconds between two states that a run in progress saves."""

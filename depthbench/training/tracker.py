@@ -38,6 +38,13 @@ class Tracker:
         else:
             self.evaluations_without_progress += 1
 
+    def is_best(self, step: int) -> bool:
+        """Return whether the evaluation after `step` updates is the best so far.
+
+        It is judged by the validation error or, without a validation set, by the test error."""
+        best = self.best if self.selected is None else self.selected
+        return best is not None and best[1] == step
+
     def final(self, history: list[dict[str, Any]], chance_error: float | None) -> dict[str, Any]:
         """Return the final errors for run.json. The last errors of a diverged run are `chance_error`.
 

@@ -56,6 +56,7 @@ from depthbench.training.peak_memory import PeakMemory
 from depthbench.training.records import ERROR_COLUMNS, Records
 from depthbench.training.step import Step
 from depthbench.training.team import ALONE, Team
+from depthbench.training.weights import Weights
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -472,6 +473,12 @@ class Trainer:
         if self.device.type == "cuda":
             state["cuda_rng"] = torch.cuda.get_rng_state(self.device)
         return state
+
+    def weights(self, facts: dict[str, Any]) -> Weights:
+        """Return what a file of weights holds, with `facts` about the run."""
+        self._wait_for_steps()
+        inputs = {"mean": self.scaling.mean, "scale": self.scaling.scale}
+        return Weights(self.network.state_dict(), inputs, {"step": self.step, **facts})
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go back to `state`, bit for bit. On a CPU this includes the number of threads.

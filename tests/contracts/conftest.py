@@ -29,6 +29,7 @@ def made_up(folder, endings=None, **grid) -> Evidence:
         study,
         predictions=predictions(done),
         corrupted_errors=corrupted(done),
+        blocks=blocks(done),
         coordinates=coordinates(done),
         sweeps=sweeps(done),
         deviations=deviations(done),
@@ -64,6 +65,19 @@ def coordinates(runs: pd.DataFrame) -> pd.DataFrame:
         for run in runs[["run_id", "network", "depth", "seed"]].to_dict("records")
         for step in (0, 1, 2)
         for part, block in (("block", 1), ("block", run["depth"]), ("logits", run["depth"]))
+    )
+
+
+def blocks(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return the first and the last block of each run, as if all networks were transformers."""
+    return pd.DataFrame(
+        run
+        | {"step": step, "block": block, "sub_layer": kind, "part": part, "branch_share": 0.5}
+        | {"grad_norm_weight": (1 + run["seed"]) / run["depth"], "response_std": 1.0 + step}
+        for run in runs[["run_id", "network", "depth", "seed"]].to_dict("records")
+        for step in (0, 199)
+        for block in (1, run["depth"])
+        for kind, part in (("attention", "output"), ("mlp", "linear2"))
     )
 
 

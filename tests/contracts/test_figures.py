@@ -20,8 +20,15 @@ from tests.report.looking import described_points, legend, line_colours, panels,
 
 EVERY = {**FIGURES, **COMPARISON_FIGURES}
 PER_PROBE = [name for name in EVERY if re.search("gradient|heatmap|first_steps|response_std", name)]
-# that need more than `Results`
-OTHER_EVIDENCE = {"confusion", "robustness", "coordinates", "sweep", "sweep_movement", "deviations"}
+OTHER_EVIDENCE = {  # than `Results` of plain and residual networks
+    "confusion",
+    "robustness",
+    "coordinates",
+    "deviations",
+    "sub_layers",
+    "sweep",
+    "sweep_movement",
+}
 PER_DEPTH = ("curves", "gradient_preact", "gradient_weight", "response_std")
 each_figure = pytest.mark.parametrize("name", EVERY)
 

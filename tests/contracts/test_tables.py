@@ -19,14 +19,8 @@ SUMMARISED = {
     "robustness",
     "coordinates",
 }  # several rows of the CSV are one row for people
-SILENT = {
-    "diagnosis",
-    "matched",
-    "rates",
-    "unmeasured",
-    "deviations",
-    "causes",
-}  # these do not apply to a study without such rows
+# These do not apply to a study without such rows.
+SILENT = {"causes", "deviations", "diagnosis", "last_block", "matched", "rates", "unmeasured"}
 STUDIES = ("complete", "unfinished", "single", "empty")
 each_table = pytest.mark.parametrize("key", EVERY, ids="-".join)
 

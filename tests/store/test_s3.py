@@ -150,8 +150,8 @@ def test_a_run_is_resumed_on_another_machine_and_equals_an_uninterrupted_one(
 
 def test_nothing_but_results_is_left_in_the_bucket(server, completed):
     (first, second) = (f"tiny/runs/{run.run_id}" for run in tiny().runs())
-    tables = ("history.parquet", "layers.parquet", "predictions.parquet", "run.json")
-    expected = {f"{folder}/{name}" for folder in (first, second) for name in tables}
+    stored = ("history.parquet", "layers.parquet", "predictions.parquet", "weights.safetensors", "run.json")
+    expected = {f"{folder}/{name}" for folder in (first, second) for name in stored}
     assert {name for name in names(server) if "report" not in name} == {*expected, "tiny/study.toml"}
 
 

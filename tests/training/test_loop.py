@@ -15,9 +15,11 @@ from depthbench.networks import NETWORKS
 from depthbench.store.run_store import RunStore
 from depthbench.training import trainer
 from depthbench.training.evaluate import predict
+from depthbench.training.keeping import WEIGHTS, KeepWeights, file_at
 from depthbench.training.loop import finish, train
 from depthbench.training.mode import TrainingMode
 from depthbench.training.trainer import Trainer
+from depthbench.training.weights import read_weights
 
 KEEPING = TrainingMode(keep_checkpoint=True)
 
@@ -358,3 +360,65 @@ def test_a_cuda_run_resumes_and_matches_its_twin(tiny, digits, tmp_path):
         assert other.loss.tolist() == pytest.approx(one.loss.tolist(), rel=1e-3)
         hashes.append(record.hashes)
     assert hashes[0] == hashes[1]
+
+
+def kept(text):
+    return TrainingMode(keep_weights=KeepWeights.parse(text))
+
+
+def weights_of(store, name=WEIGHTS):
+    return read_weights(store.path / name, store.read().weights[name].sha256)
+
+
+def test_a_finished_run_keeps_its_last_weights_and_what_images_are_scaled_by(tiny, trained, digits):
+    run = next(tiny().runs())
+    record, store = trained(run)
+    weights = weights_of(store)
+    assert record.weights[WEIGHTS].step == 12
+    assert weights.facts["run_id"] == run.run_id
+    assert weights.facts["classes"] == list("0123456789")
+    network = NETWORKS["plain"](depth=8, in_channels=1, num_classes=10, width=run.options.width)
+    network.load_state_dict(weights.network)
+    pixels = torch.from_numpy(digits.test_x)
+    images = (pixels - weights.inputs["mean"]) * weights.inputs["scale"]
+    with torch.no_grad():
+        wrong = network.eval()(images).argmax(1) != torch.from_numpy(digits.test_y)
+    assert 100 * wrong.double().mean().item() == pytest.approx(record.final.test_error, abs=1e-9)
+
+
+def test_the_best_weights_are_those_of_the_best_evaluation(tiny, trained):
+    study = tiny(evaluate={"every": 2}, recipe={"lr": 0.3})
+    record, store = trained(next(study.runs()), mode=kept("best"))
+    assert record.final.best_step < 12  # otherwise they would be the last ones
+    assert record.weights[WEIGHTS].step == record.final.best_step
+    every, other = trained(next(study.runs()), folder="every", mode=kept("every:2"))
+    assert every.final == record.final
+    best = weights_of(other, file_at(record.final.best_step))
+    for name, tensor in weights_of(store).network.items():
+        assert torch.equal(tensor, best.network[name])
+
+
+def test_weights_after_every_n_updates_are_kept_across_an_interruption(tiny, trained):
+    run = next(tiny().runs())
+    mode = kept("every:3")
+    whole, at_once = trained(run, mode=mode)
+    assert {name: file.step for name, file in whole.weights.items()} == {
+        **{file_at(step): step for step in (3, 6, 9, 12)},
+        WEIGHTS: 12,
+    }
+    interrupted, _ = trained(run, folder="parts", mode=mode, should_stop=stop_after(8))
+    assert interrupted.status == "interrupted"
+    record, resumed = trained(run, folder="parts", mode=mode)
+    assert record.weights == whole.weights
+    for name in whole.weights:
+        assert (resumed.path / name).read_bytes() == (at_once.path / name).read_bytes()
+
+
+@pytest.mark.parametrize("keep", ["none", "last"])
+def test_no_weights_are_kept_of_a_run_that_diverged_or_on_request(tiny, trained, keep):
+    study = tiny(recipe={"lr": 1e20} if keep == "last" else {})
+    record, store = trained(next(study.runs()), mode=kept(keep))
+    assert record.status == ("diverged" if keep == "last" else "done")
+    assert not record.weights
+    assert not list(store.path.glob("*.safetensors"))
+    assert not store.lacks_weights(KeepWeights.parse(keep))

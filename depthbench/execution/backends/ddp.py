@@ -12,16 +12,18 @@ from collections.abc import Generator, Iterator
 import torch
 
 from depthbench.errors import BadInput, Interrupted, StudyStopped
-from depthbench.events import Display, RunEnded, RunStarted, Stopping
+from depthbench.events import Display, Note, RunEnded, RunStarted, Stopping
 from depthbench.execution import ranks
 from depthbench.execution.backends.local import collect_signals
 from depthbench.execution.ends import forget_failure, store_failure
 from depthbench.execution.plan import Plan
+from depthbench.execution.retraining import store_to_train, store_weights
 from depthbench.execution.worker import reason_of
 from depthbench.store.record import Record
 from depthbench.store.run_store import LOCK_SECONDS, RunIsBusy, RunStore
 from depthbench.study.model import Run
 from depthbench.training.loop import train
+from depthbench.training.mode import TrainingMode
 from depthbench.training.team import PeerLost
 
 TICK = 0.5  # seconds between two updates of the display
@@ -110,20 +112,21 @@ class _Leader:
                 record = Record.of(run).changed(status="failed", reason=reason_of(error, store.path))
                 self.display.show(RunEnded(run, record))
                 return
-            if store.is_finished():  # by another process, since the plan was made
+            mode = self.plan.mode_of(run)
+            where = store_to_train(store, mode)
+            if where is None:  # finished by another process, since the plan was made
                 record = store.read() or Record.of(run)
                 self.display.show(RunEnded(run, record))
                 return
-            self._train_together(run, store)
+            self._train_together(run, store, where, mode)
 
-    def _train_together(self, run: Run, store: RunStore) -> None:
-        mode = self.plan.mode_of(run)
+    def _train_together(self, run: Run, store: RunStore, where: RunStore, mode: TrainingMode) -> None:
         self.team.broadcast((run, mode))
         torch.set_num_threads(self.plan.threads)  # a resumed run can have changed it
         steps = train(
             run,
             self.plan.data,
-            store,
+            where,
             mode,
             data_hash=self.plan.data_hash,
             emit=self.display.show,
@@ -133,6 +136,7 @@ class _Leader:
         failure: BaseException | None = None
         try:
             record = self._finish(steps)
+            record = store_weights(store, where, record, lambda text: self.display.show(Note(text, run)))
             forget_failure(store)
         except PeerLost:
             self.display.show(RunEnded(run, store.read() or Record.of(run)))

@@ -20,6 +20,7 @@ FIGURES: dict[str, Entry] = {
     "heatmap_preact": Entry("depthbench.report.figures.gradient_heatmap:PREACTIVATIONS"),
     "heatmap_weight": Entry("depthbench.report.figures.gradient_heatmap:WEIGHTS"),
     "response_std": Entry("depthbench.report.figures.response_std:FIGURE"),
+    "sub_layers": Entry("depthbench.report.figures.sub_layers:FIGURE"),
     "coordinates": Entry("depthbench.report.figures.coordinates:FIGURE"),
 }
 

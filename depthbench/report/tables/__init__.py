@@ -20,6 +20,7 @@ TABLES: dict[str, Entry] = {
     "classes": Entry("depthbench.report.tables.classes:TABLE"),
     "robustness": Entry("depthbench.report.tables.robustness:TABLE"),
     "rates": Entry("depthbench.report.tables.rates:TABLE"),
+    "last_block": Entry("depthbench.report.tables.last_block:TABLE"),
     "responses": Entry("depthbench.report.tables.responses:TABLE"),
     "coordinates": Entry("depthbench.report.tables.coordinates:TABLE"),
     "unmeasured": Entry("depthbench.report.tables.unmeasured:TABLE"),

@@ -1,0 +1,34 @@
+"""Finished runs that are trained again, because their weights were asked for and not kept.
+
+They are trained in a folder of their own, so that the stored results stay until the weights are complete."""
+
+from collections.abc import Callable
+
+from depthbench.store.record import Record
+from depthbench.store.run_store import RunStore
+from depthbench.training.mode import TrainingMode
+
+OTHER_RESULTS = "trained again for its weights with other results, which replace the stored ones"
+
+
+def store_to_train(store: RunStore, mode: TrainingMode) -> RunStore | None:
+    """Return where a run is trained: in its own store or, if it is finished and lacks weights, in another.
+
+    None if it is not to be trained."""
+    if not store.is_finished():
+        return store
+    is_lacking = mode.needs_weights and store.lacks_weights(mode.keep_weights)
+    return store.again() if is_lacking else None
+
+
+def store_weights(
+    store: RunStore, trained: RunStore, record: Record, notify: Callable[[str], None]
+) -> Record:
+    """Store the weights of a run that ended with `record` in `trained`, and return its record in `store`.
+
+    If the run was trained in `store`, they are there already."""
+    if trained is store or record.status != "done":
+        return record
+    if not store.adopt_weights():
+        notify(OTHER_RESULTS)
+    return store.read() or record
