@@ -134,6 +134,8 @@ OPTIMIZERS: dict[str, Optimizer] = {
         "SGD with momentum; the gradient of each parameter is divided by its norm (Yu et al. 2017)",
         recipe_keys=("momentum", "nesterov"),
         extra_state="momentum",
+        is_scale_free=True,
+        decouples_decay=True,  # it is added after the normalisation, so the rate alone multiplies it
     ),
     "muon": Optimizer(
         "depthbench.training.muon:Muon",
