@@ -67,12 +67,12 @@ def one_line(error: BaseException) -> str:
     line = " ".join(readable(str(error)).split())
     if isinstance(error, BadInput):
         return line
-    place = _place_in_plugin(error)
+    place = place_in_plugin(error)
     name = type(error).__name__
     return f"{name}: {line}{place}" if line else f"{name}{place}"
 
 
-def _place_in_plugin(error: BaseException) -> str:
+def place_in_plugin(error: BaseException) -> str:
     """Return the innermost line of a plug-in that led to an error, e.g. " (my_block.py, line 12)".
 
     It is empty for errors of other code. A SyntaxError has its place in its message."""

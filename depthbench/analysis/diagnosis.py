@@ -17,6 +17,7 @@ from depthbench.analysis.rows import rows_of
 from depthbench.analysis.verdict import EVALUATIONS, LAST_PART
 from depthbench.networks import NETWORKS
 from depthbench.networks.options import DRAWS, draws_random_numbers
+from depthbench.probes.columns import NOT_MEASURED
 
 LEAST_STEPS = 50  # a shorter run measures gradients; it is not expected to leave chance
 LATE = 0.5  # a run leaves chance late if it is still at chance after this fraction of its steps
@@ -237,10 +238,11 @@ def _table(rows: pd.DataFrame, values: pd.Series) -> np.ndarray:
 def _is_unused(rows: pd.DataFrame) -> np.ndarray:
     """Return (layers, steps): whether a layer took no part in a step, so that its gradient is NaN.
 
-    Its weight is not measured either then."""
+    Rows of older versions do not list what was not measured. In them, the weight of such a layer is NaN."""
     if "weight_norm" not in rows:
         return np.array(False)
-    return np.isnan(_by_step(rows, "weight_norm"))
+    is_listed = rows[NOT_MEASURED].notna() if NOT_MEASURED in rows else pd.Series(False, rows.index)
+    return np.isnan(_by_step(rows, "weight_norm")) & (_table(rows, is_listed) != 1)
 
 
 def _zero_at_start(

@@ -15,7 +15,7 @@ from depthbench.probes.columns import NOT_MEASURED, SELECTED_BY, USE
 CLASSIFIER = "fc"  # the stage of the classifier
 KEYS = ["network", "depth", "step", "layer"]
 START = 10  # updates within which a zero-initialised branch receives its first gradient
-KINDS = ["zeros", "infinite", "nans", "unmeasured"]
+KINDS = ["zeros", "infinite", "minus_infinite", "nans", "unmeasured"]
 """Columns of `by_layer`: the counts of values that a log axis cannot show."""
 
 
@@ -29,8 +29,8 @@ def by_layer(layers: pd.DataFrame, column: str, *, is_log: bool = True) -> pd.Da
       measured;
     - low and high, the lowest and highest finite value (only positive values, if `is_log`);
     - n, the number of seeds probed;
-    - zeros (if `is_log`), infinite, nans and unmeasured, the numbers of seeds whose value is exactly 0,
-      infinite, measured but not a number, and not measured.
+    - zeros (if `is_log`), infinite, minus_infinite, nans and unmeasured, the numbers of seeds whose value is
+      exactly 0, infinite, minus infinity, measured but not a number, and not measured.
     """
     codes, networks = pd.factorize(layers["network"], sort=True)
     columns = [*KEYS, column, *({NOT_MEASURED} & set(layers))]
@@ -50,7 +50,8 @@ def _of_network(layers: pd.DataFrame, column: str, is_log: bool) -> pd.DataFrame
         value=np.log(values.where(usable)) if is_log else values.where(usable),
         n=1,
         zeros=(values == 0) & is_log,
-        infinite=np.isinf(values),
+        infinite=np.isposinf(values),
+        minus_infinite=np.isneginf(values),
         nans=values.isna() & ~unmeasured,
         unmeasured=unmeasured,
     )
@@ -66,7 +67,7 @@ def _of_network(layers: pd.DataFrame, column: str, is_log: bool) -> pd.DataFrame
 def _masked(table: pd.DataFrame, is_log: bool = True) -> pd.Series:
     """Return the column `mean` of `by_layer`, with its exceptions for 0, infinite and not a number."""
     means = table["mean"].mask(table["zeros"] > 0, 0.0) if is_log else table["mean"]
-    return means.mask(table["infinite"] + table["nans"] > 0)
+    return means.mask(table[["infinite", "minus_infinite", "nans"]].sum(axis=1) > 0)
 
 
 def was_not_measured(layers: pd.DataFrame, column: str) -> pd.Series:
@@ -80,6 +81,17 @@ def was_not_measured(layers: pd.DataFrame, column: str) -> pd.Series:
         [column in names.split(",") for names in lists] + [False]
     )  # the last one is for code -1, a missing list
     return pd.Series(has_column[codes] & layers[column].isna().to_numpy(), layers.index)
+
+
+def with_values(layers: pd.DataFrame, column: str) -> pd.DataFrame:
+    """Return the rows of `Results.layers` with a value of the probe `column`.
+
+    If the probe gave no number at all, these are the rows in which it was measured: none of its values is a
+    number."""
+    if column not in layers:
+        return layers.iloc[:0]
+    is_number = layers[column].notna()
+    return layers[is_number if is_number.any() else ~was_not_measured(layers, column)]
 
 
 def of_weighted_layers(layers: pd.DataFrame) -> pd.DataFrame:
@@ -135,20 +147,25 @@ def with_zeros_by_design(
     zero by design, because of that or at the start (see `zeros_by_design`). Seeds that dropped a layer which
     others kept are left out of mean and zeros. `layers` and `runs` are those of `Results`."""
     zeros = zeros_by_design(layers, column, zero_classifiers(runs))
-    table = _without(table, layers, column, dropped(layers, column, runs))
+    table = without_dropped(table, layers, column, runs)
     merged = table.merge(zeros, how="left", on=KEYS)
     at_start = merged["by_design"].eq(True) & (merged["zeros"] > 0)
     return merged.assign(by_design=at_start | merged["dropped"])
 
 
-def _without(table: pd.DataFrame, layers: pd.DataFrame, column: str, is_dropped: pd.Series) -> pd.DataFrame:
-    """Return `table` with mean and zeros of the rows of `layers` that are not dropped, and column dropped.
+def without_dropped(
+    table: pd.DataFrame, layers: pd.DataFrame, column: str, runs: pd.DataFrame, *, is_log: bool = True
+) -> pd.DataFrame:
+    """Return `table`, of `by_layer`, with mean and zeros of the layers that are not dropped (see `dropping`).
 
-    Where all rows are dropped, mean and zeros stay as they are."""
+    The added column dropped (bool) says where every seed probed dropped the layer. Mean and zeros stay as
+    they are there. `layers` and `runs` are those of `Results`."""
+    is_dropped = dropped(layers, column, runs)
     if not is_dropped.any():
         return table.assign(dropped=False)
     places = layers.loc[is_dropped, KEYS].drop_duplicates()
-    kept = by_layer(layers[~is_dropped].merge(places, on=KEYS), column)[[*KEYS, "mean", "zeros"]]
+    kept = by_layer(layers[~is_dropped].merge(places, on=KEYS), column, is_log=is_log)
+    kept = kept[[*KEYS, "mean", "zeros"]]
     others = table[KEYS].merge(places.merge(kept, how="left", on=KEYS), how="left", on=KEYS, indicator=True)
     has_others = others["zeros"].notna()
     table = table.reset_index(drop=True)

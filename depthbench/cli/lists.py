@@ -38,6 +38,8 @@ def describe_list(what: str, part: str | None = None, *, imports: bool = False) 
     part: a section or key of a study file, of which only the settings are returned, or a network, which is
     described in detail. imports: whether to import the entries of installed packages to describe them. If
     that fails, the description of an entry says why."""
+    if what not in LISTS:
+        raise BadInput(f"list {what}: no such list; {nearest(what, LISTS, 'lists')}")
     if part is not None and what not in ("settings", "networks"):
         raise BadInput(
             f"list {what} {part}: only `list settings` and `list networks` take a second word; leave it out"

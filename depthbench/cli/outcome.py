@@ -1,6 +1,7 @@
 """Output of `depthbench run` before and after training."""
 
 import json
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -163,7 +164,7 @@ def _failure_line(plan: Plan, failures: list[dict[str, Any]], total: int) -> str
     whose = "" if len({row.get("reason") for row in failures}) == 1 else f"{first['run_id']}: "
     reason = f" ({whose}{first['reason']})" if first.get("reason") else ""
     trace = plan.store.path / "runs" / first["run_id"] / "error.txt"
-    where = f"; see {shown(trace)}" if trace.exists() else ""
+    where = f"; see {shown(trace)}" if os.path.exists(trace) else ""
     runs = f"{len(failures)} of {total} runs"
     statuses = {row["status"] for row in failures}
     if statuses == {"not stored"}:

@@ -32,7 +32,10 @@ def store_end(store: RunStore, run: Run, status: Status, reason: str | None = No
 def store_failure(store: RunStore, record: Record, error: BaseException) -> None:
     """Store `record`, which says that a run failed, and the traceback. Nothing is stored if the disk is full.
 
-    A run that is finished, but could not be pushed to its URL, stays finished. The next command pushes it."""
+    A run that is finished, but could not be pushed to its URL, stays finished. The next command pushes it. A
+    run with files that cannot be read stays as it is."""
+    if store.unreadable_file() is not None:
+        return
     text = readable("".join(traceback.format_exception(error)))
     try:
         (store.path / ERRORS).write_text(text, encoding="utf-8")

@@ -1,6 +1,7 @@
 """The search for the frontier, the deepest depth at which a network still trains."""
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,7 +107,7 @@ def _failures(path: Path, ended: Mapping[str, Record]) -> str:
     for run_id, record in ended.items():
         if record.status == "failed":
             trace = path / "runs" / run_id / "error.txt"
-            return f"{run_id} ({record.reason})" + (f"; see {shown(trace)}" if trace.exists() else "")
+            return f"{run_id} ({record.reason})" + (f"; see {shown(trace)}" if os.path.exists(trace) else "")
     return f"see `{shell('depthbench', 'show', shown(path))}`"
 
 

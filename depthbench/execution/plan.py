@@ -1,5 +1,6 @@
 """The plan of a study: which runs to train, where and how, checked before anything is written."""
 
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -255,7 +256,9 @@ def _sort_runs(runs: Iterable[Run], store: StudyStore, execution: Execution) -> 
             continue
         todo.append(run)
         record = run_store.read()
-        if record is None and run_store.record_file.exists():
+        if run_store.unreadable_file() is not None:
+            continue  # training it fails with the reason
+        if record is None and os.path.exists(run_store.record_file):
             notes.append(f"{run.run_id}: run.json is damaged, so it is trained again")
         elif record is not None and record.is_finished:
             notes.append(f"{run.run_id}: its tables are damaged, so it is trained again")

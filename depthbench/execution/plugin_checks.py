@@ -54,7 +54,8 @@ def check_plugins(study: Study, images: Images) -> list[str]:
         )
 
         options = study.options_of(name).model_dump(exclude_defaults=True)
-        subject = Subject(family, name, images.shape, len(images.classes), options)
+        are_files = study.data.path is not None
+        subject = Subject(family, name, images.shape, len(images.classes), options, are_files)
         depths = sorted({run.depth for run in study.runs() if run.network == name})
         seeds = {run.seed for run in study.runs() if run.network == name}
         key = (family.source, name, images.shape, len(images.classes), str(options))

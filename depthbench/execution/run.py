@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -12,11 +13,14 @@ from depthbench.execution.plan import Decoding, Plan, make_plan
 from depthbench.execution.settings import Execution
 from depthbench.execution.watch_adapter import WatchAdapter
 from depthbench.registry import Entry
+from depthbench.store.mirror import shown
 from depthbench.store.record import Record
 from depthbench.store.study_store import StudyStore
 from depthbench.study.model import Run, Study
 from depthbench.training.mode import StepMode
 
+ORPHAN_SECONDS = 5.0
+"""Seconds to wait for runs that another process holds, before the others begin."""
 MOST_NAMES = 5  # of runs and of reasons in a message
 NOTEBOOK_COLUMNS = 120
 
@@ -40,6 +44,10 @@ def execute(plan: Plan, display: Display | None = None) -> dict[str, Record]:
         if backend.prepare is not None:
             plan = Entry(backend.prepare)(plan, display)
         display.show(StudyStarted(plan.todo, jobs=plan.jobs, lanes=plan.lanes, threads=plan.threads))
+        for file in plan.store.misplaced_files():
+            if file.name in {run.run_id for run in plan.todo}:
+                text = f"{shown(file)} is a file in the place of a run's directory; it is moved aside"
+                display.show(Note(text))
         if busy:
             display.show(Note(_busy_line(busy)))
         backend(plan, display)
@@ -53,10 +61,17 @@ def execute(plan: Plan, display: Display | None = None) -> dict[str, Record]:
 def _busy_last(plan: Plan) -> tuple[Plan, tuple[Run, ...]]:
     """Move the runs that other processes are training to the end of the plan. Return the plan and these runs.
 
-    They may have finished when the plan reaches them."""
+    They may have finished when the plan reaches them. A process whose parent was killed may still be saving
+    such a run, so they get a few seconds to become free."""
     free: list[Run] = []
     busy: list[Run] = []
     names = plan.store.busy_runs([run.run_id for run in plan.todo])
+    held = waiting = {name for name in names if plan.store.run(name).is_locked_here()}
+    deadline = time.monotonic() + ORPHAN_SECONDS
+    while waiting and time.monotonic() < deadline:
+        time.sleep(ORPHAN_SECONDS / 20)
+        waiting = {name for name in waiting if plan.store.run(name).is_locked_here()}
+    names -= held - waiting
     for run in plan.todo:
         (busy if run.run_id in names else free).append(run)
     return dataclasses.replace(plan, todo=(*free, *busy)), tuple(busy)

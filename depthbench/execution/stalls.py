@@ -19,6 +19,8 @@ class LastSeen:
 
     at: float
     step: int = 0
+    has_begun: bool = False
+    """Whether its process has reported anything."""
     longest_step: float = 0.0
 
 
@@ -29,10 +31,13 @@ class Stall:
     run_id: str
     seconds: float
     step: int
+    has_begun: bool = True
 
     @property
     def reason(self) -> str:
         """Why the run is stopped, in words."""
+        if not self.has_begun:
+            return f"its process did not start within {self.seconds / 60:.1f} minutes"
         return f"no progress since step {self.step} for {self.seconds / 60:.1f} minutes"
 
 
@@ -66,7 +71,7 @@ class StallWatch:
         if run is None or run.run_id not in self.seen:
             return
         seen = self.seen[run.run_id]
-        seen.at = time.monotonic()
+        seen.at, seen.has_begun = time.monotonic(), True
         seen.step = getattr(event, "step", seen.step)
         if isinstance(event, Alive):
             seen.longest_step = event.longest_step
@@ -81,7 +86,8 @@ class StallWatch:
         now = time.monotonic()
         stopped_at = -math.inf if self.stopped_at is None else self.stopped_at
         stalls = [
-            Stall(run_id, now - max(seen.at, stopped_at), seen.step) for run_id, seen in self.seen.items()
+            Stall(run_id, now - max(seen.at, stopped_at), seen.step, seen.has_begun)
+            for run_id, seen in self.seen.items()
         ]
         stalls = [stall for stall in stalls if stall.seconds > self._allowed(self.seen[stall.run_id])]
         return sorted(stalls, key=lambda stall: -stall.seconds)

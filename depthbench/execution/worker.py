@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from depthbench.data.images import Images
-from depthbench.errors import BadInput, one_line
-from depthbench.events import Event, Note, RunEnded
+from depthbench.errors import BadInput, of_system, one_line
+from depthbench.events import Alive, Event, Note, RunEnded
 from depthbench.execution.ends import forget_failure, store_failure
 from depthbench.execution.messages import StartRun, Stop, WorkerSetup
 from depthbench.execution.retraining import store_to_train, store_weights
@@ -106,10 +106,12 @@ class Worker:
                 return
 
     def _begin(self, start: StartRun) -> None:
+        self._send(Alive(start.run, 0, 0.0))  # this process has started
         store = RunStore.at(start.directory)
         with contextlib.ExitStack() as lock:
             try:
                 lock.enter_context(store.locked(LOCK_SECONDS))
+                store.check_readable()
                 where = store_to_train(store, start.mode)
                 if where is None:  # finished by another process, since the plan was made
                     record = store.read()
@@ -201,7 +203,7 @@ def reason_of(error: Exception | SystemExit, directory: Path) -> str:
         with contextlib.suppress(OSError):
             if shutil.disk_usage(directory).free < FULL:
                 return f"no space left for {directory}"
-    return one_line(error)
+    return of_system(error) if isinstance(error, PermissionError) else one_line(error)
 
 
 def main(connection: Connection) -> None:

@@ -3,6 +3,8 @@
 The built-in families pass these checks in their tests. A plug-in's network is checked before each study."""
 
 import contextlib
+import inspect
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -12,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from depthbench.errors import BadInput, BadNetwork, one_line
+from depthbench.errors import BadInput, BadNetwork, one_line, place_in_plugin
 from depthbench.networks.cost import count_multiply_adds
 from depthbench.networks.family import DepthList, DepthRule, Family
 from depthbench.networks.layers import depth_of, weighted_layers
@@ -31,7 +33,11 @@ BATCH = 4  # images; batch normalisation needs more than one
 COMPARED = (*range(1, 10), 16, 17)
 """Positions of a family's depths (`DepthRule.n`) at which networks are compared: where a search begins. The
 last ones show a limit of the depth."""
+SIDES = (28, 32, 64, 96, 128, 224, 256, 299, 384)
+"""Sides in pixels of the images that networks are usually made for."""
 TRAINING, EVALUATION = "training mode", "evaluation mode"
+SUM_OF_ONE = 1e-2
+"""By how much a sum of probabilities may differ from 1. In bfloat16 it is off by some thousandths."""
 OTHER_BATCHES = {TRAINING: (2,), EVALUATION: (2, 3)}
 """Numbers of images in other batches. Costs are counted on two images in training mode. In an evaluation, the
 last batch has fewer images than the others."""
@@ -48,6 +54,8 @@ class Subject:
     classes: int
     options: Mapping[str, Any] = field(default_factory=dict)
     """The options that a study sets."""
+    are_files: bool = False
+    """Whether the images come from a folder, so that `--image-size` can change their size."""
 
     def build(self, depth: int, seed: int = 0) -> nn.Module:
         """Return the network of a depth and seed. Raises BadInput if its builder fails.
@@ -85,6 +93,19 @@ class Subject:
                     initialise_lazily(network, self.shape)
         return channels_last(network)
 
+    def explain(self, error: BaseException) -> str:
+        """Return an exception that the network raised in one line, with a place in the user's files.
+
+        If no code of the user took part, e.g. in the forward pass of a network of torchvision, the place is
+        that of the builder."""
+        line = one_line(error)
+        if place_in_plugin(error):
+            return line
+        code = getattr(inspect.unwrap(self.family.load()), "__code__", None)
+        if code is None or not self.family.source:  # e.g. a class
+            return line
+        return f"{line} (its builder is in {os.path.basename(code.co_filename)}, line {code.co_firstlineno})"
+
     def problem(self, depth: int, text: str) -> BadInput:
         """Return the error that names the network and what is wrong with it."""
         return BadInput(f"network {self.name!r} at depth {depth}: {text}")
@@ -100,7 +121,7 @@ def naming(subject: Subject, depth: int) -> Iterator[None]:
     except (BadInput, RecursionError):
         raise
     except (Exception, SystemExit) as error:
-        raise subject.problem(depth, f"its code raised {one_line(error)}; fix its plug-in") from error
+        raise subject.problem(depth, f"its code raised {subject.explain(error)}; fix its plug-in") from error
 
 
 def check_network(subject: Subject, depth: int) -> list[str]:
@@ -178,11 +199,23 @@ def _examine(subject: Subject, depth: int) -> tuple[list[BadInput], list[str]]:
                         _check_gradients(subject, depth, network, loss=loss)
                 _check_other_batches(subject, depth, network, x, mode=mode)
     notes += _notes_on_outputs(subject, outputs)
+    if any(map(_are_probabilities, logits)):
+        notes.append(
+            f"{subject.name} returns probabilities: each row is in 0 to 1 and sums to 1, as after a softmax; "
+            "return logits, because the loss applies the softmax itself"
+        )
     if not all(each.isfinite().all() for each in logits):
         notes.append(f"{subject.name} of depth {depth}: its logits are not finite at initialisation")
     with problems.caught():
         notes += _notes_on_layers(subject, depth, network)
     return problems, notes
+
+
+def _are_probabilities(logits: Tensor) -> bool:
+    """Return whether each row of an output (B, classes) holds probabilities. One class proves nothing."""
+    rows = logits.detach().double()
+    is_in_range = bool((rows >= 0).all() and (rows <= 1).all())
+    return logits.shape[1] > 1 and is_in_range and bool(((rows.sum(1) - 1).abs() < SUM_OF_ONE).all())
 
 
 def _notes_on_outputs(subject: Subject, outputs: Mapping[str, Any]) -> list[str]:
@@ -218,10 +251,34 @@ def _forward(subject: Subject, depth: int, network: nn.Module, x: Tensor, *, mod
         except (Exception, SystemExit) as error:
             where = f"layer {entered[-1]!r}" if entered else "its forward pass"
             images = "x".join(map(str, x.shape))
+            side = _side_that_runs(subject, network)
             raise subject.problem(
                 depth,
-                f"in {mode}, {where} raised {one_line(error)} for images {images}; fix its plug-in",
+                f"in {mode}, {where} raised {subject.explain(error)} for images {images}; "
+                f"{'fix its plug-in' if side is None else _other_size(subject, side)}",
             ) from error
+
+
+@torch.no_grad()
+def _side_that_runs(subject: Subject, network: nn.Module) -> int | None:
+    """Return the side in pixels of images for which the forward pass of a network succeeds.
+
+    Returns None if it fails for all of SIDES. Larger images than those of `subject` are tried first."""
+    channels, *own = subject.shape
+    for side in sorted(set(SIDES) - set(own), key=lambda side: (side < max(own), side)):
+        with contextlib.suppress(Exception, SystemExit):
+            logits = logits_of(network(torch.rand(2, channels, side, side)))
+            if tuple(logits.shape) == (2, subject.classes):
+                return side
+    return None
+
+
+def _other_size(subject: Subject, side: int) -> str:
+    """Return what to do if a network runs on images of another size, `side`."""
+    runs = f"it runs on images of {side}x{side} pixels"
+    if subject.are_files:
+        return f"{runs}: add --image-size {side}, or fix its plug-in"
+    return f"{runs}: use a folder of images with --image-size {side}, or fix its plug-in"
 
 
 @contextlib.contextmanager
@@ -308,7 +365,7 @@ def _check_gradients(subject: Subject, depth: int, network: nn.Module, *, loss: 
             loss.backward()
         except (Exception, SystemExit) as error:
             raise subject.problem(
-                depth, f"its backward pass raised {one_line(error)}; fix its plug-in"
+                depth, f"its backward pass raised {subject.explain(error)}; fix its plug-in"
             ) from error
     if all(parameter.grad is None for parameter in network.parameters()):
         raise subject.problem(

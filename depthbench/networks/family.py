@@ -245,10 +245,13 @@ class Family(Entry):
         name: that of the network. Raises BadInput for options that it does not have, and for wrong values."""
         if not values:
             return {}
-        return self.own.checked(values, name, self._others() if self.takes is None else self.takes)
+        return self.own.checked(values, name, self.taken)
 
-    def _others(self) -> Collection[str]:
-        """Return the options of NetworkOptions that the builder takes, as its signature says."""
+    @property
+    def taken(self) -> Collection[str]:
+        """The options of NetworkOptions that the builder takes: `takes`, or what its signature says."""
+        if self.takes is not None:
+            return self.takes
         if self.is_ours or takes_any(builder := self.load()):
             return NEEDS
         return NEEDS.keys() & parameters_of(builder, self.options, given=ARGUMENTS).known.keys()

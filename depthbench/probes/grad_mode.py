@@ -13,7 +13,8 @@ class GradMode:
     """Whether gradients are enabled for a call of a layer.
 
     Within a call of the network, the mode in which that call began counts, so that a network may disable
-    gradients for some of its layers. Elsewhere, the mode of the layer's own call counts."""
+    gradients for some of its layers. Elsewhere, the mode of the layer's own call counts. If the network calls
+    a layer both with and without gradients, e.g. for a target, `StepUses` leaves out the latter."""
 
     def __init__(self) -> None:
         self._calls: list[bool] = []  # of the network, the innermost last
@@ -22,7 +23,7 @@ class GradMode:
         """Add hooks that follow the calls of the network in a step. Forget the previous step."""
         self._calls.clear()
         return [
-            network.register_forward_pre_hook(lambda *_: self._calls.append(_is_enabled())),
+            network.register_forward_pre_hook(lambda *_: self._calls.append(is_enabled())),
             network.register_forward_hook(
                 lambda *_: self._calls and self._calls.pop() and None, always_call=True
             ),
@@ -30,10 +31,11 @@ class GradMode:
 
     def is_enabled(self) -> bool:
         """Return whether the present call of a layer is part of a pass with gradients."""
-        return self._calls[0] if self._calls else _is_enabled()
+        return self._calls[0] if self._calls else is_enabled()
 
 
-def _is_enabled() -> bool:
+def is_enabled() -> bool:
+    """Return whether a backward pass can follow the operations that run now."""
     return torch.is_grad_enabled() or _is_in_function()
 
 

@@ -110,14 +110,15 @@ class OrderOfUse:
 
 
 def stored_order(layers: "pd.DataFrame", probes: Collection[str]) -> list[str]:
-    """Return the names of the layers with a value in a stored layers.parquet, in the order of their numbers.
+    """Return the names of the layers that a stored layers.parquet shows as used, sorted by their numbers.
 
-    probes: the names of all probes of the run."""
+    probes: the names of the probes of the run that measure only layers that are used. Without any, the table
+    does not show which layers were used, and all are returned."""
     for column in (SELECTED_BY, USE):
         if column in layers:
             layers = layers[layers[column].isna() | (layers[column] == "")]
-    if NOT_MEASURED in layers:
-        layers = layers[[set(probes) > set(names.split(",")) or not names for names in layers[NOT_MEASURED]]]
+    if NOT_MEASURED in layers and probes:
+        layers = layers[[not set(probes) <= set(names.split(",")) for names in layers[NOT_MEASURED]]]
     return list(layers.sort_values("layer")["name"].unique())
 
 

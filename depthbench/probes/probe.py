@@ -64,6 +64,10 @@ class Probe:
     Names are those of `network.named_modules()` or `network.named_parameters()`. For a parameter, the module
     is the one that holds it, and the name is that of the parameter.
 
+    A weight or parameter without a gradient is not measured, because `measure` may read its `.grad`. With
+    `needs_gradient=False` it is measured in every probed step, also if it is frozen or took no part in the
+    step.
+
     `measure_all` is optional. It does the same for the tensors of all layers at once and returns (layers,).
     On a GPU it is called at the end of the step, because starting a kernel for each layer costs more than
     the kernel itself. On a CPU each tensor is measured while it is in the caches. A probe of "inputs" has
@@ -76,7 +80,8 @@ class Probe:
     vector (k,) whose first number is that of `measure`. The inputs of several uses are never joined: without
     `combine`, a probe of "inputs" has no value for them. The number of elements is that of the first input.
 
-    Raises ValueError if `where` is missing for an output or a parameter, or given for another tensor.
+    Raises ValueError if `where` is missing for an output or a parameter, or given for another tensor, or if
+    `needs_gradient` is false for another tensor than a weight or a parameter.
     """
 
     of: Target
@@ -85,6 +90,7 @@ class Probe:
     combine: Callable[[Tensor, Sequence[int]], Tensor] | None = None
     summarise: Callable[..., Tensor] | None = None
     where: Where | None = None
+    needs_gradient: bool = True
 
     def __post_init__(self) -> None:
         known = (*OF_LAYERS, *OF_MODULES, "parameter")
@@ -95,6 +101,8 @@ class Probe:
             raise ValueError(f"a probe of {self.of!r} {problem} `where`, which selects modules or parameters")
         if self.of == "inputs" and self.measure_all is not None:
             raise ValueError("a probe of 'inputs' takes no `measure_all`")
+        if not (self.needs_gradient or self.of in ("weight", "parameter")):
+            raise ValueError(f"a probe of {self.of!r} takes no `needs_gradient`")
 
     def selects(self, name: str, module: nn.Module) -> bool:
         """Return whether `where` selects a module, or the parameter `name` of `module`."""

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from depthbench.machine.precision import widest_float
 from depthbench.networks.cost import is_built_in
 from depthbench.networks.layers import NORMS, current_weight, weighted_layers
+from depthbench.probes.functional import FunctionalUses
 from depthbench.probes.grad_mode import GradMode
 from depthbench.probes.hooks import StepHooks, in_backward_pass
 from depthbench.probes.order import OrderOfUse
@@ -24,6 +25,7 @@ from depthbench.probes.reasons import (
     FROZEN,
     FUNCTIONAL,
     NOT_IN_GRAD,
+    PARTLY,
     SEVERAL,
     TRANSFORMED,
     UNREACHED,
@@ -66,10 +68,10 @@ class Recorder:
     faster on a GPU, but needs memory for these tensors.
 
     A value covers every use of a layer in the step (see Probe). A pass without gradients, such as an
-    evaluation or a target in `torch.no_grad()`, is not a use. A forward pass that a backward pass
-    repeats to save memory is not another use. Tensors of single uses are kept at most until the backward pass
-    begins. Those that a probe can `combine` are not kept. `each_use=N` adds rows for the first N uses of each
-    layer.
+    evaluation or a target in `torch.no_grad()`, is not a use, unless the network itself uses a layer only
+    without gradients. A forward pass that a backward pass repeats to save memory is not another use. Tensors
+    of single uses are kept at most until the backward pass begins. Those that a probe can `combine` are not
+    kept. `each_use=N` adds rows for the first N uses of each layer.
 
     If each of `ranks` processes has a part of the batch, `gather` returns the whole tensor of parts (B, ...),
     and probes measure that. The backward pass must start from `ranks` times this part's share of the loss,
@@ -117,6 +119,7 @@ class Recorder:
             gather=gather,
             whole=whole or partial(_whole, gather=gather, ranks=ranks),
         )
+        self._functional = FunctionalUses(self.layers, network) if self._must_find_functional_uses else None
         self._step_weights = StepWeights(self.layers, partial(_mean, gather=gather, ranks=ranks))
         self._pairs = Pairs(self.probes)
         self._with_gradient: set[int] = set()  # the layers with a gradient when weights were measured
@@ -125,6 +128,11 @@ class Recorder:
         """Which of the last `values` were measured."""
         self.reasons: dict[str, str] = {}
         """Layer, module or parameter -> why values were not measured in the last step."""
+
+    @property
+    def _must_find_functional_uses(self) -> bool:
+        """Whether the network may use weights without calls of layers, and a probe measures these calls."""
+        return self._may_be_compiled and self._hooks.counts_calls
 
     @property
     def compares_gradients(self) -> bool:
@@ -216,6 +224,7 @@ class Recorder:
         self._follow_weights()
         self._hooks.attach()
         self._hooks.handles += [] if self._order is None else self._order.hooks(self._is_no_use)
+        self._hooks.handles += [] if self._functional is None else self._functional.hooks()
         self._hooks.handles += self._grad_mode.hooks(self._network) if self._hooks.handles else []
         return self
 
@@ -239,6 +248,8 @@ class Recorder:
         self._step_weights.clear()
         self._uses.clear()
         self._hooks.clear()
+        if self._functional is not None:
+            self._functional.clear()
 
     def _force_eager(self) -> None:
         """Run functions that a user's network compiles uncompiled."""
@@ -255,24 +266,31 @@ class Recorder:
         """Return the values (rows, probes), on the device, in the order of `rows` and `probes`.
 
         The values of a layer that took no part in the step are NaN. `is_measured` distinguishes them from
-        measured NaN. A frozen layer has only its response. Call this inside the context, after the backward
-        pass. Raises ValueError if a probe returns something other than one number."""
+        measured NaN. A frozen layer has only its response, and what probes of its weight measure without a
+        gradient. Call this inside the context, after the backward pass. Raises ValueError if a probe returns
+        something other than one number."""
         self.measure_weights()
         return self.collected()
 
     def measure_weights(self) -> None:
         """Measure weights and parameters as they are now. Replaces an earlier measurement in this step."""
-        weights = probes_of(self.probes, "weight")
         for index, layer in enumerate(self.layers):
             if any(parameter.grad is not None for parameter in layer.weight_parameters):
                 self._with_gradient.add(index)
         trained = {index: weight for index, weight in self._weights().items() if weight.grad is not None}
-        for index, weight in trained.items() if weights else ():
-            self._uses.measure_again(index, weights, weight)
+        of_weights = probes_of(self.probes, "weight")
+        without_gradient = {name: probe for name, probe in of_weights.items() if not probe.needs_gradient}
+        for index in range(len(self.layers)) if of_weights else ():
+            if index in trained:
+                self._uses.measure_again(index, of_weights, trained[index])
+            elif without_gradient and (weight := self._untrained(index)) is not None:
+                self._uses.measure_again(index, without_gradient, weight)
         for index, each in self.selected.items():
             parameter = None if each.parameter is None else self._differentiated(index, each.parameter)
-            if parameter is not None and parameter.grad is not None:
-                self._uses.measure_again(index, each.probes, parameter)
+            if parameter is not None:
+                has_gradient = parameter.grad is not None
+                probes = {k: p for k, p in each.probes.items() if has_gradient or not p.needs_gradient}
+                self._uses.measure_again(index, probes, parameter)
         self._pairs.compare(trained, [layer.name for layer in self.layers])
 
     def collected(self) -> Tensor:
@@ -282,6 +300,7 @@ class Recorder:
         for (index, name), uses in self._uses.by_key.items():
             if self._hooks.lacks_uses(index, name):
                 uses.is_lost = uses.is_inseparable = True
+        self._uses.drop_targets()
         processes = self._uses_by_process()
         measured = {
             **self._pairs.values,
@@ -307,7 +326,9 @@ class Recorder:
             for name, probe in self.probes.items()
             if probe.where is None and (has_earlier or probe.of != "weight_gradients")
         }
+        partly = () if self._functional is None else sorted(self._functional.found)
         return {
+            **{self.layers[index].name: PARTLY for index in partly if self._uses.calls[index]},
             **reasons_of_layers(self.layers, of_layers, measured, self._reason),
             **reasons_of_selected(self.selected, measured, self._hooks.transformed),
             **reasons_of_probes(self.probes, self.selected),
@@ -332,6 +353,11 @@ class Recorder:
     def _weights(self) -> dict[int, Tensor]:
         """Return the weights that the layers multiply with, each with its gradient."""
         return self._step_weights.all()
+
+    def _untrained(self, index: int) -> Tensor | None:
+        """Return the weight of a layer without a gradient. None: it is no longer that of this step."""
+        computed = self._step_weights.computed.get(index)  # which a parametrisation may draw at random
+        return self._current_weight(index) if computed is None else computed
 
     def _current_weight(self, index: int) -> Tensor:
         return current_weight(self.layers[index])

@@ -15,4 +15,4 @@ def mean_size(scale: Tensor) -> Tensor:
     return scale.detach().abs().sum(dtype=widest_float(scale.device)) / scale.numel()
 
 
-PROBE = Probe("parameter", mean_size, where=Scale)
+PROBE = Probe("parameter", mean_size, where=Scale, needs_gradient=False)

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
+from depthbench.probes.grad_mode import is_enabled
 from depthbench.probes.probe import OF_WEIGHTS, Probe
 
 Key: TypeAlias = tuple[int, str]
@@ -70,18 +71,32 @@ class StepUses:
         """Rows that are no longer measured in this step."""
         self.first = 0
         """The number of the first use in this step. Earlier ones are not measured."""
+        self._without_gradients: set[int] = set()  # the numbers of uses with gradients disabled
         self._numbers = count()
         self._may_release = False  # whether a response is kept since the last release
 
     def clear(self) -> None:
         """Forget the step."""
         self.by_key.clear()
+        self._without_gradients.clear()
         self.calls.clear()
         self.closed.clear()
 
     def next_number(self) -> int:
         """Return the number of a new use."""
-        return next(self._numbers)
+        number = next(self._numbers)
+        if not is_enabled():
+            self._without_gradients.add(number)
+        return number
+
+    def drop_targets(self) -> None:
+        """Drop the uses without gradients of layers and modules that were also used with gradients."""
+        for uses in self.by_key.values() if self._without_gradients else ():
+            numbers = {*uses.summaries, *uses.tensors}
+            if numbers - self._without_gradients:
+                for number in numbers & self._without_gradients:
+                    for kept in (uses.summaries, uses.sizes, uses.tensors):
+                        kept.pop(number, None)
 
     def measure(self, index: int, probes: Mapping[str, Probe], tensor: Tensor, use: int) -> None:
         """Measure a tensor of one use of a layer, in place of an earlier tensor of that use."""

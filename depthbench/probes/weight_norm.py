@@ -6,5 +6,8 @@ from depthbench.probes.gradient_norm import l2, l2_of_each
 from depthbench.probes.probe import Probe
 
 PROBE = Probe(
-    "weight", lambda weight: l2(weight.detach()), lambda weights: l2_of_each([w.detach() for w in weights])
+    "weight",
+    lambda weight: l2(weight.detach()),
+    lambda weights: l2_of_each([w.detach() for w in weights]),
+    needs_gradient=False,
 )

@@ -20,7 +20,13 @@ from depthbench.analysis.classes import class_metrics, summarise_classes
 from depthbench.analysis.comparison import UNKNOWN, cautions, differences, differing, join_studies, studies_of
 from depthbench.analysis.deviations import baselines, deviations
 from depthbench.analysis.frontier import Search, searched
-from depthbench.analysis.layers import by_layer, of_weighted_layers, summarise_responses, with_zeros_by_design
+from depthbench.analysis.layers import (
+    by_layer,
+    of_weighted_layers,
+    summarise_responses,
+    with_values,
+    with_zeros_by_design,
+)
 from depthbench.analysis.logged import history_with_batch_errors, with_batch_errors
 from depthbench.analysis.matching import match_twins
 from depthbench.analysis.missing import missing_runs
@@ -264,9 +270,9 @@ class Evidence(_OnlyFields):
     @cached_property
     def gradients(self) -> dict[str, pd.DataFrame]:
         """Gradient norms by layer over the seeds (`analysis.layers.by_layer` with by_design), for each probe
-        with values."""
+        with values. They may all be not a number."""
         layers = self.layers
-        measured = [name for name in GRADIENTS if name in layers and layers[name].notna().any()]
+        measured = [name for name in GRADIENTS if len(with_values(layers, name))]
         return {
             name: with_zeros_by_design(by_layer(layers, name), layers, name, self.runs) for name in measured
         }

@@ -1,6 +1,6 @@
 """Stored runs -> DataFrames."""
 
-import re
+import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
@@ -18,7 +18,7 @@ from depthbench.store.mirror import shown
 from depthbench.store.numbering import numbered_alike
 from depthbench.store.record import FINISHED, REQUIRED_TABLES, Final, Table
 from depthbench.store.remote import fetch
-from depthbench.store.study_store import StudyStore
+from depthbench.store.study_store import RUN_NAME, StudyStore
 from depthbench.study.model import NetworkOptions, Recipe
 from depthbench.text import printable
 from depthbench.training.final_evaluations import number_names
@@ -71,6 +71,9 @@ def read_runs(path: str | Path) -> list[dict[str, Any]]:
     search = store.table().get("frontier", {})
     final_names = (*Final.model_fields, *number_names())
     rows = []
+    for file in store.misplaced_files():
+        line = f"depthbench: {shown(file)}: a file in the place of a run's directory; move it away"
+        print(printable(line), file=sys.stderr)
     for name, record in read_records(store).items():
         if record is None:
             if store.run(name).is_locked_here():  # its process has not stored it yet
@@ -104,7 +107,7 @@ def _is_finished(row: Mapping[str, Any] | None) -> bool:
 
 def _row_of_name(name: str) -> dict[str, Any] | None:
     """Return the row of a run without a record, or None if `name` is not a run id."""
-    match = re.fullmatch(r"(.+)-(\d+)-s(\d+)-[0-9a-f]+", name)
+    match = RUN_NAME.fullmatch(name)
     if match is None:
         return None
     record: dict[str, Any] = {
@@ -159,7 +162,7 @@ def missing_tables(path: str | Path, rows: Rows) -> list[str]:
         for row in rows
         if row["status"] in FINISHED
         for name in REQUIRED_TABLES
-        if not (store.run(row["run_id"]).path / f"{name}.parquet").is_file()
+        if not os.path.isfile(store.run(row["run_id"]).path / f"{name}.parquet")
     ]
 
 
@@ -274,7 +277,10 @@ def _join_tables(path: str | Path, rows: Rows, name: str) -> "pd.DataFrame":
                 if is_missing and not (name in REQUIRED_TABLES and row["status"] in FINISHED):
                     continue  # not started, failed before the first step, or not a run with this table
                 problem = "is missing" if is_missing else "is damaged"
-                line = f"depthbench: {row['run_id']}: {name}.parquet {problem}; rerun its study"
+                advice = "rerun its study"
+                if isinstance(error, PermissionError):
+                    problem, advice = "cannot be read", "change its permissions"
+                line = f"depthbench: {row['run_id']}: {name}.parquet {problem}; {advice}"
                 print(printable(line), file=sys.stderr)
                 continue
             owners.append({key: row[key] for key in KEYS} | {"rows": len(table)})

@@ -1,8 +1,10 @@
 """The directory of one run."""
 
 import contextlib
+import errno
 import hashlib
 import json
+import os
 import shutil
 import time
 from collections.abc import Iterator, Sequence
@@ -96,7 +98,7 @@ class RunStore:
 
     def is_locked_here(self) -> bool:
         """Return whether a process of this machine, or one that shares the directory, holds the run."""
-        if not (self.path / LOCK).exists():
+        if not os.path.exists(self.path / LOCK):  # also if the directory cannot be entered
             return False
         try:
             with self._locked_here():
@@ -176,6 +178,18 @@ class RunStore:
     def frame(self, name: str) -> "pd.DataFrame":
         """Return the table in NAME.parquet for pandas. See `table`."""
         return self.table(name).to_pandas().infer_objects()
+
+    def unreadable_file(self) -> Path | None:
+        """Return a file of the run that its permissions do not allow to read, or None if there is none.
+
+        Such a run may be finished, so it must not be trained again."""
+        files = (self.record_file, self.checkpoint, *self.path.glob("*.parquet"))
+        return next((file for file in files if os.path.exists(file) and not os.access(file, os.R_OK)), None)
+
+    def check_readable(self) -> None:
+        """Raise PermissionError if there is an `unreadable_file`."""
+        if (file := self.unreadable_file()) is not None:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(file))
 
     def lacks_weights(self, keep: KeepWeights) -> bool:
         """Return whether a finished run lacks weights that `keep` names. Diverged runs have none to keep."""

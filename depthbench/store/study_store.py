@@ -14,6 +14,7 @@ A record says `interrupted` from the start of a run until its end, so that a kil
 
 import contextlib
 import os
+import re
 import shutil
 import sys
 from collections.abc import Collection, Iterator
@@ -44,6 +45,8 @@ from depthbench.training.settings import Evaluate
 CHOSEN_BY_DATA = ("every", "train_size", "log_every")  # keys of [evaluate] that Study.resolve fills in
 DISCARDED_BY_FRESH = ("runs", "report", "report-slides", "slurm", "tensorboard", plugin_copies.FOLDER)
 INDEX, UNDECIDED = ".index.json", ".undecided.json"  # files next to study.toml
+RUN_NAME = re.compile(r"(.+)-(\d+)-s(\d+)-[0-9a-f]+")
+"""The name of the directory of a run, its run id: network, depth, seed and a digest."""
 OURS = {LOCK, INDEX, UNDECIDED}
 MERGING = ".merging"  # a folder for copies of runs (store/merge.py)
 JOIN_SECONDS = 60.0
@@ -101,8 +104,19 @@ class StudyStore:
         try:
             with os.scandir(self.path / "runs") as entries:
                 return sorted(entry.name for entry in entries if entry.is_dir())
-        except OSError:  # no run has started
+        except (FileNotFoundError, NotADirectoryError):  # no run has started
             return []
+
+    def misplaced_files(self) -> list[Path]:
+        """Return the files that are in the place of the directory of a run, sorted."""
+        try:
+            with os.scandir(self.path / "runs") as entries:
+                found = [
+                    entry.path for entry in entries if RUN_NAME.fullmatch(entry.name) and entry.is_file()
+                ]
+        except OSError:
+            return []
+        return sorted(map(Path, found))
 
     def run_stores(self) -> list[RunStore]:
         """Return the directories of all stored runs, sorted by name."""

@@ -137,8 +137,7 @@ def _check_known(options: NetworkOptions, families: Iterable[Family]) -> None:
     families = list(families)
     own = {name for family in families for name in family.own.known}
     for name in sorted(options.own.keys() - own):
-        taken = (NetworkOptions.model_fields if family.takes is None else family.takes for family in families)
-        known = nearest(name, own.union(*taken), "keys of options")
+        known = nearest(name, own.union(*(family.taken for family in families)), "keys of options")
         raise ValueError(f"unknown key 'options.{name}'; {known}")
 
 

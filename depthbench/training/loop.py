@@ -129,6 +129,8 @@ def _resume(run: Run, images: Images, store: RunStore, *, mode: TrainingMode, te
         raise
     if note is None and resumed.is_resumed:
         note = f"resuming from step {resumed.trainer.step}"
+    elif note is None and team.writes and store.record_file.exists():
+        note = "starting again from step 0: the earlier attempt stored no checkpoint"
     if torch.get_num_threads() != threads:
         note = f"{note}, with {torch.get_num_threads()} threads as before, not {threads}"
     resumed.note = note

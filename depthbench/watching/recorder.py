@@ -95,7 +95,8 @@ class LoopRecorder(Recorder):
 
     def numbered_as(self, layers: "pd.DataFrame") -> list[Row]:
         """Number the rows as in a stored table of this run, and return them."""
-        self.restore_layer_order(stored_order(layers, self.probes), stored_end(layers))
+        of_used = [name for name, probe in self.probes.items() if probe.needs_gradient]
+        self.restore_layer_order(stored_order(layers, of_used), stored_end(layers))
         return self.rows
 
     @contextmanager
@@ -221,7 +222,13 @@ class LoopRecorder(Recorder):
         return {index: self._current(index, weights[index]) for index in weights if index not in closed}
 
     def _differentiated(self, index: int, parameter: Tensor) -> Tensor | None:
-        return self._current(index, parameter)
+        return whole(parameter) if parameter.grad is None else self._current(index, parameter)
+
+    def _untrained(self, index: int) -> Tensor | None:
+        if index in self._uses.closed or index in self._used_up:  # it may be updated already
+            return None
+        weight = super()._untrained(index)
+        return None if weight is None else whole(weight)
 
     def _current(self, index: int, weight: Tensor) -> Tensor:
         must_average = index in self._step_weights.computed and self.subject.group is not None

@@ -269,6 +269,14 @@ def test_a_layer_that_takes_no_part_in_a_step_is_no_fault():
     assert findings(layers=layers_of(run_of(), **both(skipped), weight_norm=skipped)) == {}
 
 
+def test_a_measured_gradient_that_is_not_a_number_is_a_fault_although_the_weight_is_not_one_either():
+    skipped = {(2, 50): math.nan}
+    layers = layers_of(run_of(), **both(skipped), weight_norm=skipped).assign(not_measured="")
+    assert "nan_gradient" in findings(layers=layers)
+    layers.loc[layers["weight_norm"].isna(), "not_measured"] = "grad_norm_preact,grad_norm_weight"
+    assert findings(layers=layers) == {}
+
+
 def test_dead_inputs_are_named_instead_of_the_zeros_that_follow():
     dead = [(layer, step) for layer in (1, 2, 3) for step in (50, 99)]
     weight = dict.fromkeys([*dead, (4, 50), (4, 99)], 0.0)

@@ -50,11 +50,13 @@ def test_position_runs_from_input_to_output():
 
 def test_a_zero_makes_the_geometric_mean_zero_and_is_counted():
     row = by_layer(probed([0.0], [4.0]), "probe").iloc[0]
-    assert (row["mean"], *row[KINDS], row["n"]) == (0, 1, 0, 0, 0, 2)
+    assert (row["mean"], *row[KINDS], row["n"]) == (0, 1, 0, 0, 0, 0, 2)
     assert (row["low"], row["high"]) == (pytest.approx(4), pytest.approx(4))
 
 
-@pytest.mark.parametrize(("value", "kind"), [(np.inf, "infinite"), (-np.inf, "infinite"), (np.nan, "nans")])
+@pytest.mark.parametrize(
+    ("value", "kind"), [(np.inf, "infinite"), (-np.inf, "minus_infinite"), (np.nan, "nans")]
+)
 @pytest.mark.parametrize("is_log", [True, False])
 def test_a_lost_value_leaves_no_mean_and_is_counted(value, kind, is_log):
     row = by_layer(probed([value], [4.0]), "probe", is_log=is_log).iloc[0]

@@ -36,6 +36,11 @@ def test_a_network_of_a_plug_in_need_not_be_described(monkeypatch):
     assert describe_list("networks")["mine"] == "depths any"
 
 
+def test_an_unknown_list_with_a_second_word_is_refused_with_the_nearest_one():
+    with pytest.raises(BadInput, match=r"list setings: no such list; did you mean 'settings'\?"):
+        describe_list("setings", "recipe")
+
+
 def test_an_unknown_list_is_refused_with_the_known_ones():
     with pytest.raises(
         BadInput, match=r"list colours: no such list; .*networks, optimizers, probes, settings"

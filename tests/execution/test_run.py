@@ -10,12 +10,14 @@ import pytest
 from depthbench import run_study
 from depthbench.errors import BadInput, Interrupted, RunsFailed
 from depthbench.events import Note, RunEnded, Silent, StudyStarted
+from depthbench.execution import run as module
 from depthbench.execution.backends import BACKENDS
 from depthbench.execution.backends.entry import BackendEntry
 from depthbench.execution.plan import make_plan
 from depthbench.execution.run import execute, is_notebook
 from depthbench.execution.settings import Execution
 from depthbench.store.record import Record
+from depthbench.store.run_store import RunStore
 from depthbench.store.study_store import StudyStore
 
 
@@ -141,7 +143,8 @@ def test_a_backend_completes_its_plan_before_the_first_run(plan, backend):
     assert (seen, display.calls[1].jobs, display.calls[1].lanes) == ([4], 4, 4)
 
 
-def test_runs_that_another_process_trains_come_last_and_are_named(plan, backend):
+def test_runs_that_another_process_trains_come_last_and_are_named(plan, backend, monkeypatch):
+    monkeypatch.setattr(module, "ORPHAN_SECONDS", 0.1)
     seen = []
     backend(lambda plan, display: seen.extend(run.run_id for run in plan.todo))
     first, second = (run.run_id for run in plan.todo)
@@ -152,6 +155,34 @@ def test_runs_that_another_process_trains_come_last_and_are_named(plan, backend)
         execute(plan, display)
     assert seen == [second, first]
     line = f"another process is training 1 of these runs: {first}"
+    assert [event.text for event in display.calls if isinstance(event, Note)] == [line]
+
+
+def test_a_run_that_an_orphan_gives_up_soon_is_not_busy(plan, backend, monkeypatch):
+    seen = []
+    backend(lambda plan, display: seen.extend(run.run_id for run in plan.todo))
+    names = [run.run_id for run in plan.todo]
+    answers = [True, True, True, False]  # of the first run
+    monkeypatch.setattr(module, "ORPHAN_SECONDS", 2.0)
+    is_locked = lambda store: store.path.name == names[0] and answers.pop(0)  # noqa: E731
+    monkeypatch.setattr(RunStore, "is_locked_here", is_locked)
+    display = Log()
+    execute(plan, display)
+    assert (seen, answers) == (names, [])
+    assert not any(isinstance(event, Note) for event in display.calls)
+
+
+def test_a_file_in_the_place_of_a_run_is_named(plan, backend):
+    backend(lambda plan, display: None)
+    with plan.store.opened(plan.study, plan.data_hash):
+        pass
+    runs = plan.store.path / "runs"
+    runs.mkdir(exist_ok=True)
+    (runs / "notes.txt").write_text("mine")
+    (file := runs / plan.todo[0].run_id).write_text("mine")
+    display = Log()
+    execute(plan, display)
+    line = f"{file} is a file in the place of a run's directory; it is moved aside"
     assert [event.text for event in display.calls if isinstance(event, Note)] == [line]
 
 

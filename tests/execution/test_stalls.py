@@ -38,6 +38,14 @@ def test_how_long_a_run_may_make_no_progress(clock, runs, timeout, longest_step,
     assert watch.stalled() == []
 
 
+def test_a_process_that_has_not_reported_anything_did_not_start(clock, runs):
+    watch = StallWatch(0.5)
+    watch.start(runs[0].run_id)
+    clock(36)
+    (stall,) = watch.stalled()
+    assert stall.reason == "its process did not start within 0.6 minutes"
+
+
 @pytest.mark.parametrize(("longest_step", "allowed"), [(2.0, 6), (100.0, 200)])
 def test_after_ctrl_c_a_run_has_time_to_save(clock, runs, longest_step, allowed):
     watch = StallWatch()

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import torch
 
-from depthbench.events import RunEnded
+from depthbench.events import Alive, RunEnded
 from depthbench.execution import child, worker
 from depthbench.execution.messages import StartRun, Stop, WorkerSetup
 from depthbench.execution.worker import Worker
@@ -61,8 +61,9 @@ class Parent:
         records = []
         while self.connection.poll():
             event = self.connection.recv()
-            assert isinstance(event, RunEnded)
-            records.append(event.record)
+            if not isinstance(event, Alive):  # says that the process has started
+                assert isinstance(event, RunEnded)
+                records.append(event.record)
         return records
 
 
@@ -295,3 +296,30 @@ def test_a_process_without_a_parent_ends_quietly_and_leaves_sigterm_to_it(monkey
         assert signal.getsignal(signal.SIGTERM) == signal.SIG_IGN
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def test_a_run_with_an_unreadable_file_fails_with_its_name_and_is_kept(parent, monkeypatch):
+    locked, free = parent.start(steps(1)), parent.runs[1]
+    store = parent.store(locked)
+    store.write(Record.of(locked).changed(status="done"))
+    before = store.record_file.read_bytes()
+    monkeypatch.setattr("os.access", lambda file, mode: file != store.record_file)
+    assert store.unreadable_file() == store.record_file
+    (failed,) = parent.ended()
+    advice = "Permission denied; change its permissions, or use another folder"
+    assert (failed.status, failed.reason) == ("failed", f"{store.record_file}: {advice}")
+    assert store.record_file.read_bytes() == before
+    assert not (store.path / "error.txt").exists()
+    assert parent.store(free).unreadable_file() is None
+
+
+def test_a_run_in_a_folder_that_cannot_be_entered_fails_with_its_name(parent, monkeypatch):
+    run = parent.start(steps(1))
+    file = str(parent.store(run).path / ".lock")
+
+    def refuse(store, timeout):
+        raise PermissionError(errno.EACCES, "Permission denied", file)
+
+    monkeypatch.setattr(RunStore, "locked", refuse)
+    (failed,) = parent.ended()
+    assert failed.reason == f"{file}: Permission denied; change its permissions, or use another folder"

@@ -407,3 +407,41 @@ def test_every_built_in_family_passes(name):
 def test_the_depth_that_works_is_one_of_the_family():
     with pytest.raises(BadInput, match=r"use a depth of at most \d+0$"):
         check_network(subject(nested, depths=DepthRule(10, 0)), 1000)
+
+
+@pytest.mark.parametrize(
+    ("are_files", "advice"),
+    [
+        (True, "it runs on images of 64x64 pixels: add --image-size 64, or fix its plug-in"),
+        (False, "it runs on images of 64x64 pixels: use a folder of images with --image-size 64, "),
+    ],
+)
+def test_a_network_for_larger_images_names_their_size(are_files, advice):
+    def pooled(depth, in_channels, num_classes):
+        return nn.Sequential(nn.MaxPool2d(32), nn.Flatten(), nn.Linear(4, num_classes))
+
+    family = Family(pooled, "a network", source="its hash")
+    with pytest.raises(BadInput, match="Output size is too small") as caught:
+        check_network(Subject(family, "mine", SHAPE, CLASSES, are_files=are_files), 2)
+    assert advice in str(caught.value)
+    line = pooled.__code__.co_firstlineno
+    assert f"(its builder is in {__name__.rpartition('.')[2]}.py, line {line})" in str(caught.value)
+
+
+def test_a_network_that_runs_on_no_size_is_to_be_fixed():
+    def broken(depth, in_channels, num_classes):
+        return nn.Sequential(nn.Flatten(), nn.Linear(63, num_classes))
+
+    with pytest.raises(BadInput, match="fix its plug-in") as caught:
+        check_network(subject(broken), 2)
+    assert "--image-size" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("end", "is_noted"), [(nn.Softmax(1), True), (nn.LogSoftmax(1), False)])
+def test_probabilities_instead_of_logits_are_noted_once(end, is_noted):
+    def ends(depth, in_channels, num_classes):
+        return stack(depth, in_channels, num_classes, end)
+
+    notes = [note for depth in (2, 3) for note in check_network(subject(ends), depth)]
+    assert len(set(notes)) == is_noted
+    assert all("mine returns probabilities" in note and "return logits" in note for note in notes)

@@ -220,4 +220,6 @@ def test_the_order_of_a_stored_table_has_only_layers_that_were_measured():
         }
     )
     assert stored_order(table, ["x", "y"]) == ["a", "b"]
+    assert stored_order(table, ["x"]) == ["a"]
+    assert stored_order(table, []) == ["a", "b", "unused"]
     assert stored_order(table[["step", "layer", "name"]].iloc[:2], ["x", "y"]) == ["a", "b"]

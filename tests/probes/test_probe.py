@@ -11,6 +11,7 @@ from depthbench.probes.probe import Probe
         ({"of": "weight", "where": "a.*"}, "a probe of 'weight' takes no `where`"),
         ({"of": "inputs"}, "a probe of 'inputs' needs `where`"),
         ({"of": "inputs", "where": "a.*", "measure_all": torch.max}, "takes no `measure_all`"),
+        ({"of": "response", "needs_gradient": False}, "of 'response' takes no `needs_gradient`"),
         ({"of": "gradient"}, "a probe is of 'gradient'; it can be of weight, "),
     ],
 )

@@ -1,3 +1,4 @@
+import errno
 import json
 import math
 
@@ -5,6 +6,7 @@ import pandas as pd
 import pytest
 
 from depthbench.errors import BadInput
+from depthbench.store import run_store
 from depthbench.store.record import Record
 from depthbench.store.results import load_predictions, load_results, missing_tables, read_runs, running
 from depthbench.store.study_store import StudyStore
@@ -150,3 +152,35 @@ def test_a_run_in_progress_without_a_record_has_a_row(stored, tiny, capsys):
         "status": "running",
     }
     assert capsys.readouterr().err == ""
+
+
+def test_a_file_in_the_place_of_a_run_is_named(stored, capsys):
+    store, _ = stored
+    (file := store.path / "runs" / "plain-8-s7-0123abc").write_text("mine")
+    (store.path / "runs" / "notes.txt").write_text("mine")
+    assert len(read_runs(store.path)) == 1
+    assert capsys.readouterr().err == (
+        f"depthbench: {file}: a file in the place of a run's directory; move it away\n"
+    )
+
+
+def test_a_run_that_must_not_be_read_is_named_and_the_others_are_shown(stored, tiny, monkeypatch, capsys):
+    store, _ = stored
+    other = next(tiny(grid={"depth": [14]}).runs())
+    write_run(store, other)
+    whole, secret = read_runs(store.path), ["history.parquet"]
+
+    def read(file, function=run_store.read_regular):
+        if other.run_id in str(file) and file.name in secret:
+            raise PermissionError(errno.EACCES, "Permission denied", str(file))
+        return function(file)
+
+    monkeypatch.setattr(run_store, "read_regular", read)
+    assert len(load_results(store.path).history["run_id"].unique()) == 1
+    line = f"{other.run_id}: history.parquet cannot be read; change its permissions"
+    assert line in capsys.readouterr().err
+    secret.append("run.json")
+    (store.path / ".index.json").unlink(missing_ok=True)
+    (row,) = read_runs(store.path)
+    assert row in whole
+    assert f"{other.run_id}: run.json cannot be read; skipping the run" in capsys.readouterr().err

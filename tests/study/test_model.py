@@ -18,6 +18,7 @@ from depthbench.study.model import (
     Study,
 )
 from depthbench.training.optimizers import OPTIMIZERS
+from tests.conftest import plugins_forgotten
 
 
 def run(**sections):
@@ -643,3 +644,13 @@ def test_one_value_of_an_option_suits_networks_that_have_it_or_take_it():
     assert len(list(load_study(None, grid=grid, options={"norm": "none"}).runs())) == 2 * 3
     with pytest.raises(BadInput, match=r"options.norm: highway has no such option; options of highway: "):
         load_study(None, grid=grid, options={"norm": "group"})
+
+
+def test_an_unknown_option_is_refused_with_those_of_the_network(tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "def build(depth, in_channels, num_classes, *, width: int = 4, gain: float = 1.0): ...\n"
+        'NETWORKS = {"mine": build}\n'
+    )
+    with plugins_forgotten(), pytest.raises(BadInput, match=r"'options.foo'; keys of options: gain, width$"):
+        load_study(None, grid={"network": ["mine"]}, options={"foo": 1}, plugins=[str(file)])

@@ -173,6 +173,16 @@ def test_stopping_twice_and_saving_often_changes_nothing(tiny, trained):
     assert_same_tables(store, parts)
 
 
+def test_a_run_that_was_killed_before_its_first_checkpoint_says_so(tiny, trained):
+    run = next(tiny(recipe={"steps": 1}, evaluate={"every": 1}).runs())
+    _, store = trained(run)
+    store.write(store.read().changed(status="interrupted"))
+    events = []
+    trained(run, emit=events.append)
+    notes = [event.text for event in events if isinstance(event, Note)]
+    assert notes == ["starting again from step 0: the earlier attempt stored no checkpoint"]
+
+
 def truncate(file):
     file.write_bytes(file.read_bytes()[:1000])
 

@@ -108,6 +108,7 @@ class _Leader:
         with contextlib.ExitStack() as lock:
             try:
                 lock.enter_context(store.locked(LOCK_SECONDS))
+                store.check_readable()
             except (OSError, RunIsBusy) as error:
                 record = Record.of(run).changed(status="failed", reason=reason_of(error, store.path))
                 self.display.show(RunEnded(run, record))

@@ -8,7 +8,13 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from depthbench.analysis.layers import by_layer, of_weighted_layers, thinned, with_zeros_by_design
+from depthbench.analysis.layers import (
+    by_layer,
+    of_weighted_layers,
+    thinned,
+    with_values,
+    with_zeros_by_design,
+)
 from depthbench.analysis.rows import rows_of
 from depthbench.report.entries import ReportFigure
 from depthbench.report.evidence import Comparison, Evidence
@@ -30,10 +36,13 @@ MOST_LINES = 6  # of studies and steps in one panel; with more, each step has it
 def draw(compared: Comparison, column: str) -> Figure | None:
     """Draw `column` against the layer position, at the first and the last step that all studies probed."""
     layers = of_weighted_layers(compared.joined.layers)
-    if column not in layers or not layers[column].notna().any():
-        return None
-    probed = [set(part["step"]) for _, part in layers[layers[column].notna()].groupby("study")]
-    steps = sorted(set.intersection(*probed))
+    parts = [
+        with_values(layers[layers["study"] == label], column)
+        for label, evidence in compared.studies.items()
+        if column in evidence.results.layers
+    ]
+    probed = [set(part["step"]) for part in parts if len(part)]
+    steps = sorted(set.intersection(*probed)) if probed else []
     if not steps:
         return None
     looks: dict[int, palette.Look] = {steps[0]: {"dashes": (2, 1.5)}} | {steps[-1]: {}}

@@ -5,7 +5,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from depthbench.analysis.first_steps import first_steps
-from depthbench.analysis.layers import with_zeros_by_design
+from depthbench.analysis.layers import with_values, with_zeros_by_design
 from depthbench.report.entries import ReportFigure
 from depthbench.report.evidence import Evidence
 from depthbench.report.figures.gradient_by_layer import draw_line, edge_handles, seeds_note
@@ -19,7 +19,7 @@ NAMES = {"first": "layer 2", "middle": "middle layer", "last": "last layer befor
 def draw(evidence: Evidence) -> Figure | None:
     """Draw the pre-activation gradient and the weight norm of three layers of the deepest networks."""
     layers = evidence.layers
-    if any(column not in layers or not layers[column].notna().any() for column in ROWS):
+    if not all(len(with_values(layers, column)) for column in ROWS):
         return None
     tables = {column: first_steps(layers, column) for column in ROWS}
     gradient = "grad_norm_preact"

@@ -294,6 +294,7 @@ def edges(table: pd.DataFrame) -> list[Edge]:
         Edge(table[zero & ~design], "zeros", 0.0, "v", "exactly zero in a seed"),
         Edge(table[design], "zeros", 0.0, "v", BY_DESIGN, is_hollow=True),
         Edge(table[table["infinite"] > 0], "infinite", 1.0, "^", "infinite in a seed"),
+        Edge(table[table["minus_infinite"] > 0], "minus_infinite", 0.0, "s", "minus infinity in a seed"),
         Edge(table[table["nans"] > 0], "nans", 1.0, "x", "not a number in a seed"),
         Edge(table[table["unmeasured"] > 0], "unmeasured", 0.0, "o", "not measured in a seed", True),
     ]

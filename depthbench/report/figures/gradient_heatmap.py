@@ -18,7 +18,7 @@ from matplotlib.patches import Patch, Rectangle
 from depthbench.analysis.layers import thinned
 from depthbench.report.entries import ReportFigure
 from depthbench.report.evidence import Evidence
-from depthbench.report.figures.gradient_by_layer import BY_DESIGN, QUANTITIES, thinned_note
+from depthbench.report.figures.gradient_by_layer import BY_DESIGN, DROPPED, QUANTITIES, thinned_note
 from depthbench.report.style import canvas, layout, legends, palette, tags, text
 from depthbench.report.style.norms import NormScale
 
@@ -202,10 +202,10 @@ PREACTIVATIONS = ReportFigure(
     caption=(
         "Norm of the gradient of the loss with respect to each layer's output before normalisation. Each "
         "row of cells is a layer, and each column is a probed step. All panels share one colour scale. "
-        "A dark corner at the top right means that the early layers have lost their gradient."
+        f"A dark corner at the top right means that the early layers have lost their gradient. {DROPPED}"
     ),
     choice="pre-activations",
-    needs="the probe `grad_norm_preact`",
+    needs="positive values of the probe `grad_norm_preact`",
 )
 
 WEIGHTS = ReportFigure(
@@ -215,8 +215,8 @@ WEIGHTS = ReportFigure(
     caption=(
         "Norm of the gradient of the loss with respect to each layer's weights. Each row of cells is a "
         "layer, and each column is a probed step. All panels share one colour scale. A dark corner at the "
-        "top right means that the weights of the early layers receive almost no gradient."
+        f"top right means that the weights of the early layers receive almost no gradient. {DROPPED}"
     ),
     choice="weights",
-    needs="the probe `grad_norm_weight`",
+    needs="positive values of the probe `grad_norm_weight`",
 )

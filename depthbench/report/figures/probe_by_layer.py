@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from depthbench.analysis.layers import by_layer, chosen_steps, of_probe
+from depthbench.analysis.dropping import dropped
+from depthbench.analysis.layers import by_layer, chosen_steps, of_probe, with_values, without_dropped
 from depthbench.errors import BadInput
 from depthbench.probes.columns import RESERVED, SELECTED_BY
 from depthbench.registry import Entry
@@ -15,6 +16,7 @@ from depthbench.report.entries import ReportFigure
 from depthbench.report.evidence import Evidence
 from depthbench.report.figures import FIGURES
 from depthbench.report.figures.gradient_by_layer import (
+    DROPPED,
     background_handles,
     draw_depths,
     edge_handles,
@@ -71,13 +73,18 @@ def draw(evidence: Evidence, column: str) -> Figure | None:
     if column not in layers or not pd.api.types.is_numeric_dtype(layers[column]):
         return None
     layers = of_probe(layers, column)
-    known = layers[layers[column].notna()]
+    known = with_values(layers, column)
     if known.empty:
         return None
     is_log = spans_decades(known[column])
     networks = layout.networks_of(layers)
     steps = chosen_steps(known, canvas.most_rows(len(networks)))
     table = by_layer(layers[layers["step"].isin(steps)], column, is_log=is_log)
+    is_of_layers = SELECTED_BY not in layers or not layers[SELECTED_BY].fillna("").any()
+    has_dropped = is_of_layers and bool(dropped(layers, column, runs).any())
+    if has_dropped:
+        table = without_dropped(table, layers, column, runs, is_log=is_log)
+        table["by_design"] = table["dropped"]
     mean = "geometric mean" if is_log else "mean"
     colours = palette.chosen_depth_colours(sorted(runs["depth"].unique()))
     heading = f"{column} by layer ({mean} and range of {text.seed_count(table['n'])})"
@@ -85,7 +92,6 @@ def draw(evidence: Evidence, column: str) -> Figure | None:
     scale = NormScale(pd.concat([table["low"], table["high"]])) if is_log else None
     if scale:
         scale.apply(panels.flat)
-    is_of_layers = SELECTED_BY not in layers or not layers[SELECTED_BY].fillna("").any()
     word = "layer" if is_of_layers else "place"
     for row, step in zip(panels, steps, strict=True):
         at_step = table[table["step"] == step]
@@ -97,6 +103,9 @@ def draw(evidence: Evidence, column: str) -> Figure | None:
             )
             layout.set_panel_title(axes, f"{network}, step {step:,}")
         layout.label_left(row, column)
+    has_numbers = bool(np.isfinite(known[column].astype(float)).any())
+    if not has_numbers:
+        panels[0, 0].set_yticks([])  # shared by all panels
     panels[0, 0].set_xlim(-0.04, 1.04)
     panels[0, 0].set_xticks([0, 0.25, 0.5, 0.75, 1], ["input", "¼", "½", "¾", "output"])
     layout.label_bottom(panels[-1], "layer / depth" if is_of_layers else "place / depth")
@@ -110,6 +119,8 @@ def draw(evidence: Evidence, column: str) -> Figure | None:
         steps_note(steps, layers, ""),
         thinned_note(table),
         scale.note() if scale else None,
+        DROPPED if has_dropped else None,
+        None if has_numbers else "No value is a finite number.",
     )
     legends.legend_below(figure, handles, note="\n".join(filter(None, notes)) or None)
     return figure

@@ -1,9 +1,10 @@
 """Standard deviation of the layer responses, in layer order and sorted (He et al. 2015, Figure 7)."""
 
 import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
 
-from depthbench.analysis.layers import CLASSIFIER, KEYS, by_layer, last_step, sorted_layers
+from depthbench.analysis.layers import CLASSIFIER, KEYS, by_layer, last_step, sorted_layers, with_values
 from depthbench.probes.columns import NOT_MEASURED
 from depthbench.report.entries import ReportFigure
 from depthbench.report.evidence import Evidence
@@ -27,7 +28,8 @@ def draw(evidence: Evidence) -> Figure | None:
         return None
     columns = ["run_id", *KEYS, COLUMN, *({NOT_MEASURED} & set(layers))]
     layers = layers.loc[layers["stage"] != CLASSIFIER, columns]
-    layers = last_step(layers, layers[COLUMN].notna())
+    is_known = layers.index.isin(with_values(layers, COLUMN).index)
+    layers = last_step(layers, pd.Series(is_known, layers.index))
     if layers.empty:
         return None
     orders = {

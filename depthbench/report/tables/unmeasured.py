@@ -28,8 +28,9 @@ def unmeasured_table(table: pd.DataFrame) -> Table:
         names=[" ".join(names) for names in table["names"]],
     )
     note = (
-        "Layers, modules and parameters for which a probe has no value at some probed step, with the reason. "
-        "Figures mark these values differently from zero, infinite and not a number."
+        "Layers, modules and parameters for which a probe has no value, or one of only some uses, at some "
+        "probed step, with the reason. Figures mark missing values differently from zero, infinite and not a "
+        "number."
     )
     return Table(note, raw, shown.astype(str))
 

@@ -310,7 +310,7 @@ def test_a_run_that_stalls_on_a_node_fails(study, clock):
     clock(90)
     study._end_stalled_runs()
     (ended,) = study.display.of(RunEnded)
-    assert (ended.status, ended.reason) == ("failed", "no progress since step 0 for 1.5 minutes")
+    assert (ended.status, ended.reason) == ("failed", "its process did not start within 1.5 minutes")
     assert study.ray.cancelled == [("task 0", True)]
     study.fail("task 0", ray.exceptions.WorkerCrashedError())
     assert study.display.of(RunWaiting) == []
@@ -336,7 +336,7 @@ def test_a_run_whose_node_died_is_no_stall_until_it_runs_again(study, clock, ste
     study._see(Alive(other, 6000, 0.1))
     study._end_stalled_runs()
     (ended,) = study.display.of(RunEnded)
-    assert (ended.run, ended.reason) == (run, "no progress since step 0 for 1.0 minutes")
+    assert (ended.run, ended.reason) == (run, "its process did not start within 1.0 minutes")
 
 
 def test_a_run_that_no_process_received_is_not_lost(study):

@@ -68,13 +68,19 @@ def test_each_kind_of_value_is_marked_on_a_linear_axis_too(results):
     first = (layers["step"] == 0) & (layers["network"] == "plain")
     values = layers["layer"] - 4.0
     values = values.mask(first & (layers["layer"] == 2), np.inf).mask(first & (layers["layer"] == 5), np.nan)
+    values = values.mask(first & (layers["layer"] == 3), -np.inf)
     lists = pd.Series("", layers.index).mask(layers["layer"] == 7, "mine")
     evidence = evidence_of(
         results._replace(layers=layers.assign(mine=values.mask(layers["layer"] == 7), not_measured=lists))
     )
     figure = figure_of("mine", "").draw(evidence)
     found = {label for label in legend(figure) if label.endswith("in a seed")}
-    assert found == {"infinite in a seed", "not a number in a seed", "not measured in a seed"}
+    assert found == {
+        "infinite in a seed",
+        "minus infinity in a seed",
+        "not a number in a seed",
+        "not measured in a seed",
+    }
 
 
 def test_modules_that_a_probe_selects_are_placed_by_themselves(results):
@@ -90,8 +96,37 @@ def test_modules_that_a_probe_selects_are_placed_by_themselves(results):
 
 
 def test_without_values_there_is_nothing_to_show(results):
-    assert drawn(results, np.nan) is None
+    assert drawn(with_unmeasured(results, "mine"), np.nan) is None
     assert drawn(results, "text") is None
+
+
+def note_of(figure):
+    return figure.legends[0].get_title().get_text().replace("\n", " ")
+
+
+def with_unmeasured(results, *columns):
+    return results._replace(layers=results.layers.assign(not_measured=",".join(columns)))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("style", ["page", "slides"])
+def test_a_probe_without_any_number_is_drawn_and_says_so(results, value, style):
+    figure = drawn(results, value, style)
+    assert stays_on_paper(figure)
+    assert "No value is a finite number." in note_of(figure)
+    word = "infinite" if value == np.inf else "not a number"
+    assert f"{word} in a seed" in legend(figure)
+
+
+def test_a_seed_that_drops_a_branch_is_left_out_of_the_mean(results):
+    layers = results.layers
+    is_dropped = (layers["network"] == "resnet") & (layers["layer"] == 4) & (layers["seed"] == 0)
+    runs = results.runs.assign(**{"options.survival": 0.5})
+    figure = drawn(results._replace(runs=runs), (layers["layer"] + 1.0).mask(is_dropped, 0.0))
+    axes = next(axes for axes in panels(figure) if axes.get_title().startswith("resnet"))
+    line = next(line for line in axes.lines if len(line.get_xdata()) == 8)
+    assert line.get_ydata().tolist() == pytest.approx([2.0, 3, 4, 5, 6, 7, 8, 9])
+    assert "drops a branch" in note_of(figure)
 
 
 @pytest.mark.parametrize(
