@@ -7,8 +7,8 @@ it is present, it is not sufficient. A symptom that occurs with degradation may 
 Symptoms of a run, in its hidden layers:
 - the early gradient explodes: the norm of dL/dz of the first layer is more than EXPLODED times that of the
   last one at a probed step of the early phase;
-- weights grow: the norm of a layer's weights is more than GROWN times the initial one at a probed step of the
-  early phase;
+- weights grow: the norm of a layer's weights is more than GROWN times the initial one at any probed step,
+  because at low rates they grow later;
 - the gradient vanishes: the norm of dL/dz of the first layer is less than VANISHED times that of the last one
   at any probed step.
 The early phase is the first tenth (EARLY) of the steps, and at least START steps."""
@@ -45,7 +45,7 @@ def symptoms(runs: pd.DataFrame, layers: pd.DataFrame) -> pd.DataFrame:
 
     The arguments are tables of `Results`; layers has the rows of weighted layers. Columns: run_id;
     explosion, the largest relative gradient of the first layer in the early phase; growth, the largest factor
-    by which a layer's weights grow in it; least, the smallest relative gradient at any step; explodes, grows
+    by which a layer's weights grow; least, the smallest relative gradient at any step; explodes, grows
     and vanishes, whether these are beyond the bounds. What was not probed is NaN or None."""
     steps = pd.to_numeric(runs["steps"], errors="coerce").to_numpy(float)
     early = dict(zip(runs["run_id"], np.maximum(EARLY * steps, START).tolist(), strict=True))
@@ -57,7 +57,7 @@ def symptoms(runs: pd.DataFrame, layers: pd.DataFrame) -> pd.DataFrame:
         values["explosion"] = ratios[is_early].groupby("run_id")["ratio"].max()
         values["least"] = ratios.groupby("run_id")["ratio"].min()
     if "weight_norm" in layers:
-        values["growth"] = _growth(hidden[hidden["step"] <= hidden["run_id"].map(early)])
+        values["growth"] = _growth(hidden)
     table = pd.DataFrame({"run_id": list(dict.fromkeys(hidden["run_id"]))})
     for name, each in values.items():
         table[name] = table["run_id"].map(each.to_dict()).astype(float)
