@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -15,6 +16,7 @@ from depthbench.execution.watch_adapter import WatchAdapter
 from depthbench.registry import Entry
 from depthbench.store.mirror import shown
 from depthbench.store.record import Record
+from depthbench.store.run_store import RunIsBusy
 from depthbench.store.study_store import StudyStore
 from depthbench.study.model import Run, Study
 from depthbench.training.mode import StepMode
@@ -40,6 +42,7 @@ def execute(plan: Plan, display: Display | None = None) -> dict[str, Record]:
     shared = plan.execution.shard is not None
     opened = plan.store.opened(plan.study, plan.data_hash, plan.execution.fresh, shared=shared)
     with backend.connected(plan), opened, display:
+        _remove_checkpoints(plan)
         plan, busy = _busy_last(plan)
         if backend.prepare is not None:
             plan = Entry(backend.prepare)(plan, display)
@@ -56,6 +59,15 @@ def execute(plan: Plan, display: Display | None = None) -> dict[str, Record]:
         except OSError as error:
             display.show(Note(str(error)))
     return observer.ended
+
+
+def _remove_checkpoints(plan: Plan) -> None:
+    """Delete checkpoints that a kill at the very end of a run left."""
+    for run in plan.finished:
+        store = plan.store.run(run.run_id)
+        if os.path.exists(store.checkpoint):
+            with contextlib.suppress(OSError, RunIsBusy):
+                store.remove_left_checkpoint()
 
 
 def _busy_last(plan: Plan) -> tuple[Plan, tuple[Run, ...]]:

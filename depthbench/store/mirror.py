@@ -22,7 +22,7 @@ from depthbench.store.files_at import FilesAt, Fingerprint
 
 ADDRESS = ".url"  # the file in the root of a mirror that names what it mirrors
 STATE = ".remote.json"
-CHECKPOINT, EARLIER_CHECKPOINT = "checkpoint.pt", "checkpoint.before.pt"
+CHECKPOINTS = CHECKPOINT, EARLIER_CHECKPOINT = "checkpoint.pt", "checkpoint.before.pt"
 AGAIN = "again"
 """The folder in which a finished run is trained again, until its weights are complete."""
 RECORD, PAGE = "run.json", "index.html"

@@ -274,6 +274,9 @@ class Record(Part):
     """The tables of the run by name. Empty for runs of older versions."""
     weights: dict[str, WeightsFile] = {}
     """The kept weights by the name of their file. Empty for runs that keep none, or of older versions."""
+    keeps_checkpoint: bool | None = None
+    """Whether the last state of the finished run is kept, as the study asked. None: not finished, or by an
+    older version."""
     reason: str | None = None
     """The reason for a failure."""
 

@@ -22,8 +22,7 @@ from depthbench.store.files_at import FilesAt, Fingerprint
 from depthbench.store.lease import Lease, held
 from depthbench.store.mirror import (
     AGAIN,
-    CHECKPOINT,
-    EARLIER_CHECKPOINT,
+    CHECKPOINTS,
     PAGE,
     RECORD,
     Folder,
@@ -36,7 +35,6 @@ from depthbench.training.keeping import SUFFIX
 LOCK, STUDY = ".lock", "study.toml"
 PLUGINS = "plugins"  # a folder (store/plugin_copies.py)
 REPORT, COMPARISONS = "report", "comparisons"  # folders
-CHECKPOINTS = frozenset((CHECKPOINT, EARLIER_CHECKPOINT))
 BATCH = 100  # runs that are pulled at once
 
 

@@ -16,7 +16,7 @@ import filelock
 from depthbench.files import atomic, make_folder, read_regular, write_text
 from depthbench.paths import URL
 from depthbench.store.lease import LeaseIsHeld
-from depthbench.store.mirror import AGAIN, shown, url_of
+from depthbench.store.mirror import AGAIN, CHECKPOINTS, shown, url_of
 from depthbench.store.record import REQUIRED_TABLES, Record, Table, is_damaged_format
 from depthbench.store.remote import Remote
 from depthbench.study.file import check_format
@@ -190,6 +190,17 @@ class RunStore:
         """Raise PermissionError if there is an `unreadable_file`."""
         if (file := self.unreadable_file()) is not None:
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(file))
+
+    def remove_left_checkpoint(self) -> None:
+        """Delete the checkpoints of a finished run that was killed before it did so itself.
+
+        Raises RunIsBusy if another process writes the run."""
+        with self.locked():
+            record = self.read()
+            if record is not None and record.is_finished and record.keeps_checkpoint is False:
+                for name in CHECKPOINTS:
+                    (self.path / name).unlink(missing_ok=True)
+                self.push()
 
     def lacks_weights(self, keep: KeepWeights) -> bool:
         """Return whether a finished run lacks weights that `keep` names. Diverged runs have none to keep."""

@@ -242,6 +242,7 @@ class _Progress:
         if self.record.is_finished:
             for name, table in self.trainer.final_tables(is_diverged=status == "diverged").items():
                 self.store.write_frame(name, table)
+            self.record = self.record.changed(keeps_checkpoint=self.mode.keep_checkpoint)
         if status == "done":
             self._keep_last_weights()
         if status == "interrupted" or self.mode.keep_checkpoint:

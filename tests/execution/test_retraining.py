@@ -7,6 +7,7 @@ import pytest
 
 from depthbench.execution.plan import make_plan
 from depthbench.execution.retraining import OTHER_RESULTS, store_to_train, store_weights
+from depthbench.execution.run import execute
 from depthbench.execution.settings import Execution
 from depthbench.store.study_store import StudyStore
 from depthbench.training.keeping import WEIGHTS, KeepWeights
@@ -93,3 +94,16 @@ def test_the_plan_counts_and_names_the_runs_that_lack_weights(tiny, tmp_path, di
     assert any("1 finished run lacks the weights that --keep-weights last" in note for note in plan.notes)
     assert plan.mode_of(first).needs_weights
     assert make_plan(study, dataclasses.replace(execution, keep_weights="none")).todo == ()
+
+
+def test_the_next_command_removes_only_checkpoints_that_were_not_asked_for(tiny, tmp_path, digits):
+    study = tiny(grid={"network": ["plain"], "seed": [0, 1]})
+    store = StudyStore(tmp_path / study.name)
+    stores = []
+    with store.opened(study, digits.content_hash()):
+        for run, mode in zip(study.runs(), (TrainingMode(), TrainingMode(keep_checkpoint=True)), strict=True):
+            stores.append(store.run(run.run_id))
+            finish(train(run, digits, stores[-1], mode, data_hash=digits.content_hash()))
+    stores[0].checkpoint.write_bytes(stores[1].checkpoint.read_bytes())  # as after a kill at the very end
+    execute(make_plan(study, Execution(tmp_path, device="cpu", jobs=1)))
+    assert [each.checkpoint.exists() for each in stores] == [False, True]

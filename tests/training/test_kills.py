@@ -74,4 +74,6 @@ def test_a_kill_at_any_moment_of_a_save_changes_no_result(tiny, trained, digits,
         for name in ("history", "layers", "predictions"):
             pd.testing.assert_frame_equal(after.frame(name), store.frame(name), check_exact=True)
         assert after.is_finished()
+        after.remove_left_checkpoint()  # as the next command does
+        assert not list(folder.glob("checkpoint*"))
         assert not any("damaged" in note.text for note in notes if isinstance(note, Note))
