@@ -250,11 +250,6 @@ def _errors(runs: pd.DataFrame, history: pd.DataFrame, column: str) -> pd.DataFr
 def _difference(pairs: pd.DataFrame) -> dict[str, Any]:
     """Return the statistics of the differences between paired runs."""
     d = (pairs["error_other"] - pairs["error_first"]).to_numpy(float)
-    mean, p = float(d.mean()), np.nan
-    low, high = mean_interval(d, POINTS)
-    if len(d) >= LEAST_SEEDS:
-        spread = np.ptp(d) > ROUNDING  # otherwise t is infinite, or undefined if nothing differs
-        p = _two_sided_t(d) if spread else float(abs(mean) <= ROUNDING)
     return {
         "first_network": pairs["own_network_first"].iloc[0],
         "own_network": pairs["own_network_other"].iloc[0],
@@ -262,11 +257,23 @@ def _difference(pairs: pd.DataFrame) -> dict[str, Any]:
         "first": float(pairs["error_first"].mean()),
         "other": float(pairs["error_other"].mean()),
         "differences": dict(zip(pairs["seed"], d.tolist(), strict=True)),
-        **{"mean": mean, "low": low, "high": high, "p": p},
+        **difference(d),
         "diverged": int((pairs[["status_first", "status_other"]] == "diverged").to_numpy().sum()),
         "same_weights": _same(pairs, "initial_weights_hash"),
         "same_batches": _same(pairs, "batches_hash", "data_hash"),  # the same indices into the same images
     }
+
+
+def difference(d: np.ndarray) -> dict[str, float]:
+    """Return the mean of differences d (n,), in percentage points, its 95 % interval and its p.
+
+    The keys are mean, low, high and p, of the two-sided paired t test, which is NaN below 3 seeds."""
+    mean, p = float(d.mean()), np.nan
+    low, high = mean_interval(d, POINTS)
+    if len(d) >= LEAST_SEEDS:
+        spread = np.ptp(d) > ROUNDING  # otherwise t is infinite, or undefined if nothing differs
+        p = _two_sided_t(d) if spread else float(abs(mean) <= ROUNDING)
+    return {"mean": mean, "low": low, "high": high, "p": p}
 
 
 def _two_sided_t(d: np.ndarray) -> float:

@@ -298,16 +298,25 @@ def _of_responses(layers: pd.DataFrame) -> Iterator[tuple[str, list[_Found]]]:
         yield str(run_id), [_Found("constant_response", numbers, (rows["name"].iloc[0],))]
 
 
+def relative_gradients(layers: pd.DataFrame) -> pd.DataFrame:
+    """Return the gradient of the first hidden layer relative to that of the last one, by run and step.
+
+    layers: those of `Results`, with GRADIENTS[0]. Columns: run_id, step, ratio. Steps at which the last
+    hidden layer has no gradient are left out, and so are networks with one hidden layer."""
+    hidden = layers[layers["stage"] != CLASSIFIER].sort_values(["run_id", "step", "layer"])
+    ends = hidden.groupby(["run_id", "step"])[GRADIENTS[0]].agg(["first", "last", "size"]).reset_index()
+    ends = ends[(ends["size"] > 1) & (ends["last"] > 0)]
+    return ends.assign(ratio=ends["first"] / ends["last"])[["run_id", "step", "ratio"]]
+
+
 def _gradient_ratios(layers: pd.DataFrame, run_ids: Sequence[str]) -> dict[str, dict[str, float]]:
     """Return run id -> ratio_start and ratio_end, each if it is positive and finite (see `diagnose`)."""
     column = GRADIENTS[0]
     if column not in layers or not len(run_ids):
         return {}
-    hidden = layers[(layers["stage"] != CLASSIFIER) & layers["run_id"].isin(run_ids)]
-    table = hidden.sort_values(["run_id", "step", "layer"]).groupby(["run_id", "step"])[column]
-    ends = table.agg(["first", "last", "size"]).reset_index()
-    ends = ends[(ends["size"] > 1) & (ends["first"] > 0) & (ends["last"] > 0)]
-    ends["ratio"] = ends["first"] / ends["last"]
+    hidden = layers[layers["run_id"].isin(run_ids)]
+    ends = relative_gradients(hidden)
+    ends = ends[ends["ratio"] > 0]
     span = hidden.groupby("run_id")["step"].agg(["min", "max"])
     ratios: dict[str, dict[str, float]] = {run_id: {} for run_id in run_ids}
     for key, end in (("ratio_start", "min"), ("ratio_end", "max")):

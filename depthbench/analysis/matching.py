@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from depthbench.analysis.rows import rows_of
-from depthbench.analysis.twins import are_twins
+from depthbench.analysis.twins import are_twins, shared_settings
 from depthbench.networks import NETWORKS
 
 
@@ -18,7 +18,7 @@ def match_twins(runs: pd.DataFrame, history: pd.DataFrame) -> pd.DataFrame:
     recorded for both); batches_compared, the number of updates over which the batches were compared: all
     updates, or those up to the last one that both logged."""
     rows = []
-    settings = [column for column in map(str, runs) if column.startswith(("options.", "recipe."))]
+    settings = shared_settings(runs)
     stored = rows_of(runs)
     alike: dict[tuple[str, ...], list[dict[str, Any]]] = {}  # by family and what twins have in common
     matches = [tuple(repr(run[key]) for key in ("depth", "seed", *settings)) for run in stored]

@@ -3,7 +3,7 @@
 A network is a row of `Results.runs`, as a dict. depthbench knows the twins of its own families. For a network
 that `depthbench.watch` recorded, the caller states its twin."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pandas as pd
@@ -12,6 +12,15 @@ from depthbench.networks import NETWORKS
 
 STATED = ("watched.residual", "watched.twin")
 """Columns that hold what the caller of `watch` states. Results without such runs may lack them."""
+
+
+SETTINGS = ("options.", "recipe.", "data.normalisation")
+"""The beginnings of the columns of settings that twins share. All networks of a study share the others."""
+
+
+def shared_settings(columns: Iterable[Any]) -> list[str]:
+    """Return those of `columns` that hold settings which twins share."""
+    return [column for column in map(str, columns) if column.startswith(SETTINGS)]
 
 
 def are_twins(plain: Mapping[str, Any], residual: Mapping[str, Any]) -> bool:

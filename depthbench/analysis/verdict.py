@@ -21,7 +21,7 @@ from scipy.special import stdtr, stdtrit
 
 from depthbench.analysis import FINISHED
 from depthbench.analysis.rows import rows_of
-from depthbench.analysis.twins import STATED, are_twins
+from depthbench.analysis.twins import STATED, are_twins, shared_settings
 from depthbench.networks.families.cifar import HE2015_CIFAR_STEPS
 
 LEVEL = 0.05
@@ -85,7 +85,7 @@ def last_errors(runs: pd.DataFrame, history: pd.DataFrame, column: str) -> pd.Da
     final = pd.to_numeric(finished[column], errors="coerce")  # at chance for a diverged run
     ends = finished["run_id"].map(means).fillna(final)  # also for an unreadable history
     finished["error"] = ends.where(finished["status"] == "done", final)
-    settings = [key for key in map(str, finished) if key.startswith(("options.", "recipe."))]
+    settings = shared_settings(finished)
     settings += [column for column in STATED if column in finished]
     return finished.dropna(subset=["error"])[
         ["network", "family", "depth", "seed", "status", *settings, "error"]
@@ -175,7 +175,7 @@ def widest(pairs: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
 
 def twins(errors: pd.DataFrame) -> list[tuple[str, str]]:
     """List (plain, residual) networks of twin families with the same options and recipe."""
-    settings = [key for key in map(str, errors) if key.startswith(("options.", "recipe."))]
+    settings = shared_settings(errors)
     stated = [column for column in STATED if column in errors]
     networks = rows_of(errors.drop_duplicates("network")[["network", "family", *stated, *settings]])
     return [

@@ -32,7 +32,10 @@ MAIN_KEYS = (
 def announcement(plan: Plan) -> list[str]:
     """Return the lines that announce a plan."""
     total, left = len(plan.todo) + len(plan.finished), len(plan.todo)
-    steps = f"{plan.study.steps} step{'s'[: plan.study.steps > 1]}"
+    shortest, longest = plan.study.lengths()
+    steps = (
+        f"{shortest} step{'s'[: longest > 1]}" if shortest == longest else f"{shortest} to {longest} steps"
+    )
     runs = f"{plan.study.name}: {total} run{'s'[: total > 1]} of {steps} on {plan.study.data.name}"
     how = how_many(min(plan.jobs, left), plan.threads)
     if plan.backend.is_elsewhere and plan.execution.jobs is None:  # the cluster decides
@@ -59,11 +62,14 @@ def recipe_line(study: Study) -> str:
     swept: dict[str, list[Any]] = {}
     for network in study.networks():
         own = study.recipe_of(network).model_dump()
+        normalisation = study.data_of(network).normalisation
+        if normalisation != study.data.normalisation:
+            own["normalisation"] = normalisation
         values = study.swept_values(network)
         for full, value in values.items():
             swept.setdefault(full, []).append(value)
             own.pop(full.removeprefix("recipe."), None)
-        if changed := {key: value for key, value in own.items() if value != recipe[key]}:
+        if changed := {key: value for key, value in own.items() if value != recipe.get(key)}:
             line += f"; {network}: {_pairs(changed)}"
         if own_options := study.family(network).own.defaults | study.options_of(network).own:
             line += f"; options of {network}: {_pairs(own_options)}"

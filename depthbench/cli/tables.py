@@ -115,7 +115,8 @@ def plan_table(cost: "PlanCost") -> Table:
     If the depths were chosen for their cost, the lines are sorted by cost."""
     smallest, largest = cost.batch_sizes[0], cost.batch_sizes[-1]
     batch = f"{smallest}" if smallest == largest else f"{smallest} to {largest}"
-    title = f"{_cell(cost.study)}: {cost.steps} steps at batch {batch}, on {cost.device}"
+    steps = f"{cost.steps}" if cost.most_steps is None else f"{cost.steps} to {cost.most_steps}"
+    title = f"{_cell(cost.study)}: {steps} steps at batch {batch}, on {cost.device}"
     table = Table(title=title, title_justify="left")
     headings = (
         "network",

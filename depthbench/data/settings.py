@@ -19,6 +19,8 @@ FOR_SEQUENCES = ("task", "tokens", "length", "hops", "symbols")
 OF_TEXT_FILES = frozenset({"task", "tokens", "length"})
 """Those that text files take."""
 
+Normalisation = Literal["channel", "pixel", "none"]
+
 PAPER_CROP_SIDE = 224
 """Side, in pixels, of the crops for which He et al. 2015 (sec. 3.4) state their scales."""
 
@@ -72,7 +74,7 @@ class Data(Section):
     """Number of training images or sequences to use for validation instead, chosen like val_fraction."""
     split_seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     """Seed of every split, of the training images that are evaluated, and of generated data."""
-    normalisation: Literal["channel", "pixel", "none"] = "channel"
+    normalisation: Normalisation = "channel"
     """channel: subtract the mean of each channel and divide by its standard deviation; pixel: subtract the
     mean of each pixel (He et al. 2015); none: divide by the highest value, to the range 0 to 1."""
     skip_bad_images: bool = False

@@ -8,6 +8,7 @@ ANSWER = "answer"
 """The chapter that the page opens with."""
 CHAPTERS = {
     "sweep": "Is it the depth or the setting?",
+    "changes": "What does each change do?",
     "training": "Training",
     "gradients": "Gradients",
     "layers": "Layers",

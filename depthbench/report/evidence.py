@@ -13,10 +13,12 @@ import pandas as pd
 
 from depthbench.analysis import FINISHED
 from depthbench.analysis.answers import Answer, answer, answer_at_best
+from depthbench.analysis.causes import causes
 from depthbench.analysis.chance import at_chance
 from depthbench.analysis.choice import choose, incomparable_costs
 from depthbench.analysis.classes import class_metrics, summarise_classes
 from depthbench.analysis.comparison import UNKNOWN, cautions, differences, differing, join_studies, studies_of
+from depthbench.analysis.deviations import baselines, deviations
 from depthbench.analysis.frontier import Search, searched
 from depthbench.analysis.layers import (
     by_layer,
@@ -200,6 +202,19 @@ class Evidence(_OnlyFields):
         )
         margin = self.verdicts["train_error_eval"].margin
         return [] if errors is None else analyse(errors, validation, self.study, margin)
+
+    @cached_property
+    def deviations(self) -> pd.DataFrame:
+        """The errors of variants minus those of their baselines (`analysis.deviations.deviations`)."""
+        return deviations(self.runs, self.history, self.study)
+
+    @cached_property
+    def causes(self) -> pd.DataFrame:
+        """Symptoms and outcome of each intervention (`analysis.causes.causes`). Empty without variants."""
+        if not baselines(self.study) or "train_error_eval" not in self.history:
+            return pd.DataFrame()
+        errors = last_errors(self.runs, self.history, "train_error_eval")
+        return causes(self.runs, self.layers, errors, answers=self.answers, study=self.study)
 
     @cached_property
     def untrained(self) -> list[str]:

@@ -11,13 +11,14 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup, escape
 
 from depthbench.analysis import FINISHED
+from depthbench.analysis.causes import tally
 from depthbench.errors import BadInput, any_of
 from depthbench.files import remove_partial_files, write_text
 from depthbench.paths import expand
 from depthbench.plugins.installed import add_installed
 from depthbench.plugins.neighbours import neighbours_of
 from depthbench.registry import Entry
-from depthbench.report import choosing, opening, sentences, sweeping
+from depthbench.report import changing, choosing, opening, sentences, sweeping
 from depthbench.report.drawing import FigureOnPage, draw_figures
 from depthbench.report.entries import ANSWER, CHAPTERS
 from depthbench.report.evidence import Comparison, Evidence
@@ -89,6 +90,7 @@ def write_page(path: Path, out: Path, style: str = "page") -> Path:
         subtitle=f"{evidence.study['data']['name']} · {sentences.statuses(runs, evidence.missing)}",
         sentences={
             "sweep": [line for swept in evidence.sweeps for line in sweeping.details(swept)],
+            "changes": _changes(evidence),
             "gradients": sentences.zero_gradients(evidence.gradients, evidence.predicted),
             "layers": list(filter(None, [sentences.responses(evidence.responses)])),
             "published": _rates(evidence),
@@ -137,6 +139,13 @@ def _rates(evidence: Evidence) -> list[str]:
     """Return the sentences on the rates of gradients, unless the page opens with them."""
     lines = sentences.rates(evidence.rates)
     return lines if evidence.is_trained or lines[0] not in opening.of_study(evidence).summary else []
+
+
+def _changes(evidence: Evidence) -> list[str]:
+    """Return the sentences on what each change of a baseline does."""
+    known = tally(evidence.causes) if len(evidence.causes) else None
+    lines = [] if known is None else changing.explanations(known)
+    return [*lines, *changing.costs(evidence.deviations)]
 
 
 def _choice(evidence: Evidence) -> list[str]:

@@ -27,7 +27,7 @@ def conflicts(stored: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """Return the differences that keep the runs of two study.toml tables from sharing a directory.
 
     For example "recipe.lr was 0.1 and is now 0.5". Depths, seeds, networks and variants may differ, but
-    not variants of one name."""
+    not variants of one name, except in their baselines, which change no run."""
     return [f"{key} was {there} and is now {here}" for key, there, here in differences(stored, new)]
 
 
@@ -36,7 +36,9 @@ def differences(stored: Mapping[str, Any], new: Mapping[str, Any]) -> list[tuple
     there, here = shared_settings(stored), shared_settings(new)
     for table in ("variants", "watched"):
         for name in set(new.get(table, {})) & set(stored.get(table, {})):
-            there[f"{table}.{name}"], here[f"{table}.{name}"] = stored[table][name], new[table][name]
+            for settings, of_study in ((there, stored), (here, new)):
+                own = of_study[table][name]
+                settings[f"{table}.{name}"] = {key: own[key] for key in own if key != "baseline"}
     if ("watched" in stored) != ("watched" in new):
         there_by, here_by = ("watch" if "watched" in table else "run" for table in (stored, new))
         return [("recorded by", there_by, here_by)]

@@ -23,7 +23,7 @@ from pydantic import (
 )
 
 from depthbench.data import DATASETS
-from depthbench.data.settings import NOT_IN_RUN_ID, Data
+from depthbench.data.settings import NOT_IN_RUN_ID, Data, Normalisation
 from depthbench.errors import BadInput, nearest
 from depthbench.networks import NETWORKS, Family
 from depthbench.networks.families.cifar import HE2015_CIFAR_STEPS
@@ -150,21 +150,36 @@ class Swept(Section):
     """Key with its section -> value, e.g. {"recipe.lr": 0.1}."""
 
 
+class VariantData(Section):
+    """The keys of `[data]` in which a variant can differ from its study: those that change no image."""
+
+    normalisation: Normalisation = "channel"
+
+
 class Variant(Section):
     """A network that a study defines: one of NETWORKS with other options or another recipe."""
 
     of: str
     options: NetworkOptions = NetworkOptions()
     recipe: Recipe = Recipe()
-    """Keys that are set replace those of the study. All runs of a study have the same number of steps."""
+    """Keys that are set replace those of the study. `budget` sets the number of steps."""
+    data: VariantData = VariantData()
+    """As for the recipe."""
+    budget: Positive | None = None
+    """The length of a run as a multiple of the study's. Fractions of all steps, such as milestones below 1,
+    scale with it. Unset: 1."""
+    baseline: str | None = None
+    """The network from which this one deviates in one thing. The report shows by how much the errors
+    differ."""
     swept: Swept | None = None
     """For a variant that a sweep made. `[sweep]` sets it."""
 
     @model_serializer(mode="wrap")
     def _without_unset(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return {key: value for key, value in dump(self).items() if value is not None}
+        values = {key: value for key, value in dump(self).items() if value is not None}
+        return values if values["data"] else {key: values[key] for key in values if key != "data"}
 
-    @field_serializer("options", "recipe")
+    @field_serializer("options", "recipe", "data")
     def _set_keys(self, section: Section) -> dict[str, Any]:
         return section.model_dump(mode="json", exclude_unset=True)
 
@@ -174,7 +189,10 @@ class Variant(Section):
         _check_known(self.options, [family])
         for key in ("steps", "epochs"):
             if key in self.recipe.model_fields_set:
-                raise ValueError(f"recipe.{key} must be the same for all runs: set it in [recipe] instead")
+                raise ValueError(
+                    f"recipe.{key} must be the same for all runs: set it in [recipe], or set budget, a "
+                    "multiple of it"
+                )
         return self
 
 
@@ -285,11 +303,16 @@ class Study(Grids, Shared):
                         family.depths.n(depth)
                     except BadInput as error:
                         raise BadInput(f"{name}: {error}") from None
-        for name in self.may_diverge:
+        baselines = {
+            f"variants.{name}.baseline": variant.baseline
+            for name, variant in self.variants.items()
+            if variant.baseline is not None
+        }
+        for place, name in (*(("may_diverge", name) for name in self.may_diverge), *baselines.items()):
             try:
                 self.family(name)
             except BadInput as error:
-                raise BadInput(f"may_diverge: {error}") from None
+                raise BadInput(f"{place}: {error}") from None
         return self
 
     def checked(self, network: str) -> Family:
@@ -351,6 +374,9 @@ class Study(Grids, Shared):
 
         Values that its optimiser does not take are 0. Raises BadInput for those that were set."""
         recipe: Recipe = self._section_of(network, "recipe")
+        variant = self.variants.get(network)
+        if variant is not None and variant.budget is not None:
+            recipe = recipe.extended(variant.budget)
         return self._for_data(recipe.without_ignored(network))
 
     def _for_data(self, recipe: Recipe) -> Recipe:
@@ -358,6 +384,17 @@ class Study(Grids, Shared):
 
         Raises BadInput for augmentation of images that is on by no default."""
         return recipe.without_augmentation(self.data.name) if self.data.is_sequences else recipe
+
+    def lengths(self) -> tuple[int, int]:
+        """Return the fewest and the most steps of a run. The networks of a study can have budgets."""
+        steps = [_resolved("recipe.steps", self.recipe_of(network).steps) for network in self.networks()]
+        return min(steps), max(steps)
+
+    def data_of(self, network: str) -> Data:
+        """Return the images of a network in the grid, and the scaling of their pixels."""
+        variant = self.variants.get(network)
+        own = {} if variant is None else variant.data.model_dump(exclude_unset=True)
+        return self.data.model_copy(update=own)
 
     def swept_values(self, network: str) -> dict[str, Any]:
         """Return the values of a network that a sweep made, by key, e.g. {"recipe.lr": 0.1}."""
@@ -388,25 +425,29 @@ class Study(Grids, Shared):
             recipe["epochs"] = None
         steps = recipe["steps"] = recipe["steps"] or HE2015_CIFAR_STEPS
         recipe["flip"] = flips if recipe["flip"] is None else recipe["flip"]
-        late = [step for step in self.probe.steps or [] if step >= steps]
-        if late:
-            raise BadInput(
-                f"probe.steps contains {late[0]}, but the steps of a run are 0 to {steps - 1}: remove it"
-            )
         evaluate = self.evaluate.model_dump()
         _choose_evaluations(evaluate, recipe, train_size, other_size)
         if evaluate["log_every"] is None:
             evaluate["log_every"] = min(max(10, steps // 500), steps)
         changed = {"recipe": Recipe(**recipe), "evaluate": Evaluate(**evaluate), "options": self._options()}
         resolved = self.model_copy(update=changed)
-        for network in self.networks():
-            own = resolved.recipe_of(network)
-            if own.warmup == "linear" and own.warmup_steps > steps:
-                raise BadInput(
-                    f"recipe.warmup_steps = {own.warmup_steps:g} is longer than a run of {steps} steps: use "
-                    "fewer, or a fraction below 1"
-                )
+        for recipe_of_network in map(resolved.recipe_of, self.networks()):
+            resolved._check_length(recipe_of_network)
         return resolved
+
+    def _check_length(self, recipe: Recipe) -> None:
+        """Raise BadInput if a run of `recipe` ends before a probed step or before its warm-up does."""
+        steps = _resolved("recipe.steps", recipe.steps)
+        late = [step for step in self.probe.steps or [] if step >= steps]
+        if late:
+            raise BadInput(
+                f"probe.steps contains {late[0]}, but the steps of a run are 0 to {steps - 1}: remove it"
+            )
+        if recipe.warmup == "linear" and recipe.warmup_steps > steps:
+            raise BadInput(
+                f"recipe.warmup_steps = {recipe.warmup_steps:g} is longer than a run of {steps} steps: use "
+                "fewer, or a fraction below 1"
+            )
 
     def runs(self) -> Iterator[Run]:
         """Iterate over the runs, grid by grid, sorted as the grid lists depths, networks and seeds."""
@@ -418,6 +459,7 @@ class Study(Grids, Shared):
         """Return what all runs of a network share."""
         variant = self.variants.get(network)
         return {name: getattr(self, name) for name in Shared.model_fields} | {
+            "data": self.data_of(network),
             "options": self.options_of(network),
             "recipe": self.recipe_of(network),
             "of": variant.of if variant is not None else None,

@@ -27,17 +27,22 @@ def expand_sweep(study: Mapping[str, Any], sweep: Values) -> dict[str, Any]:
     grids = [
         {"network": Grid().network} | dict(grid) for grid in (study.get("grid", {}), *study.get("also", []))
     ]
-    for grid in grids:
+    networks = [each_once([_swept_network(variants, name) for name in grid["network"]]) for grid in grids]
+    for grid, swept in zip(grids, networks, strict=True):
         names = []
-        for network in each_once([_swept_network(variants, name) for name in grid["network"]]):
+        for network in swept:
             for values in product(*sweep.values()):
                 point = dict(zip(sweep, values, strict=True))
                 names.append(name := name_at(network, point))
                 variant = _variant(variants.get(network), network, point)
-                if variants.setdefault(name, variant) != variant:
+                baseline = variant.pop("baseline", None)
+                known = variants.setdefault(name, variant)
+                if {key: known[key] for key in known if key != "baseline"} != variant:
                     raise BadInput(
                         f"sweep: the variant {name} exists already with other values; use another value"
                     )
+                if any(baseline in others for others in networks):  # its runs have these values, too
+                    known["baseline"] = name_at(baseline, point)
         grid["network"] = names
     return {**study, "variants": variants, "grid": grids[0], "also": grids[1:]}
 

@@ -34,6 +34,13 @@ def check(network: nn.Module) -> None:
             )
 
 
+def set_momentum(network: nn.Module, momentum: float) -> None:
+    """Set the weight of a batch in the running statistics of every batch normalisation of `network`."""
+    for module in network.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.momentum = momentum
+
+
 class GlobalBatchNorm(nn.modules.batchnorm._BatchNorm):
     """Batch normalisation of x (B, C, ...), where each rank of `team` has a part of the batch.
 

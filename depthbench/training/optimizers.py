@@ -129,6 +129,14 @@ OPTIMIZERS: dict[str, Optimizer] = {
         extra_state=("momentum", "centered"),
         is_scale_free=True,
     ),
+    "normalised_sgd": Optimizer(
+        "depthbench.training.normalised_sgd:NormalisedSGD",
+        "SGD with momentum; the gradient of each parameter is divided by its norm (Yu et al. 2017)",
+        recipe_keys=("momentum", "nesterov"),
+        extra_state="momentum",
+        is_scale_free=True,
+        decouples_decay=True,  # it is added after the normalisation, so the rate alone multiplies it
+    ),
     "muon": Optimizer(
         "depthbench.training.muon:Muon",
         "Muon for weights of hidden layers, AdamW for all else; decoupled weight decay (Jordan et al. 2024)",

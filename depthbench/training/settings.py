@@ -103,6 +103,9 @@ class Recipe(Section):
     precision: Precision = "fp32"
     """Precision of the forward and backward pass. fp32: 32-bit floats. tf32: with TF32 in matrix products.
     bf16: with autocast to bfloat16."""
+    norm_momentum: Annotated[float, Field(gt=0, le=1)] | None = None
+    """Momentum of batch normalisation: the weight of a batch in the running statistics, which evaluations
+    use. Unset: that of the network, 0.1 for bundled ones."""
     sync_batch_norm: bool = True
     """Batch normalisation over the whole batch when several processes train one run (torchrun). Without it,
     each process normalises over its part of the batch, which changes the results."""
@@ -141,6 +144,12 @@ class Recipe(Section):
             if is_set:
                 raise BadInput(f"recipe.{key} changes images, and {data} has none: remove it")
         return self.model_copy(update={"pad": 0, "flip": False})
+
+    def extended(self, budget: float) -> "Recipe":
+        """Return the recipe with `budget` times its steps or epochs."""
+        steps = None if self.steps is None else max(1, round(budget * self.steps))
+        epochs = None if self.epochs is None else budget * self.epochs
+        return self.model_copy(update={"steps": steps, "epochs": epochs})
 
     def without_ignored(self, network: str) -> "Recipe":
         """Return the recipe with 0 or false in place of defaults that a plug-in's optimiser does not take.

@@ -29,6 +29,7 @@ from depthbench.registry import look_up
 from depthbench.seeds import derived
 from depthbench.study.model import Run
 from depthbench.text import readable
+from depthbench.training.batch_norm import set_momentum
 from depthbench.training.building import (
     build_network,
     depth_scaling,
@@ -150,6 +151,8 @@ class Trainer:
         network = build_network(family, self.run, images)
         network = channels_last(network).to(self.device)
         self.initial_weights = hash_weights(network)
+        if self.run.recipe.norm_momentum is not None:
+            set_momentum(network, self.run.recipe.norm_momentum)
         if self.run.recipe.sync_batch_norm:
             network = self.team.synchronise(network)
         for module in network.modules():

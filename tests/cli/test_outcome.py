@@ -166,6 +166,15 @@ def test_the_recipe_is_one_line_with_what_differs_from_the_defaults(tiny):
     )
 
 
+def test_networks_with_another_budget_or_normalisation_are_announced(tiny, tmp_path):
+    variants = {"long": {"of": "plain", "budget": 3, "data": {"normalisation": "none"}}}
+    study = tiny(variants=variants, grid={"network": ["plain", "long"]})
+    assert recipe_line(study).endswith("flip=false; long: steps=36, normalisation=none")
+    made = make_plan(study, Execution(str(tmp_path / "results"), device="cpu"))
+    assert announcement(made)[0].startswith("tiny: 2 runs of 12 to 36 steps on digits")
+    assert {row["network"]: row["steps"] for row in planned_rows(made)} == {"plain": 12, "long": 36}
+
+
 def test_a_shard_names_the_command_that_draws_the_report_of_a_url(tiny, console):
     made = make_plan(tiny(), Execution("memory://of-shards", device="cpu", shard=(1, 2)))
     store(made, ["done"])

@@ -35,6 +35,8 @@ def made_up(folder, endings=None, **grid) -> Evidence:
         coordinates=coordinates(done),
         sweeps=sweeps(done),
         losses=final_losses(done.assign(predicts="next characters")),
+        deviations=deviations(done),
+        causes=causes(done),
         not_measured=not_measured([("resnet", 8, 0, {"layer2": "frozen"})]),
     )
 
@@ -99,6 +101,38 @@ def sweeps(runs: pd.DataFrame) -> list[Swept]:
     sweep = Sweep("recipe.lr", cells.sort_values(["network", "depth", "seed"], kind="stable"))
     best = optima(sweep)
     return [Swept(sweep, best, movements(sweep, best), degradation_at_best(sweep, 1.0, None), False)]
+
+
+def deviations(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return each network as a variant of `base`, with a difference of one point per seed."""
+    rows = []
+    for error in ("train error", "test error"):
+        for (network, depth), group in runs.groupby(["network", "depth"], sort=False):
+            d = dict.fromkeys(group["seed"], 1.0) | {0: -0.5}
+            row = {"error": error, "network": network, "baseline": "base", "depth": depth, "n": len(d)}
+            row |= {"first": 3.0, "other": 4.0, "differences": d, "mean": float(np.mean(list(d.values())))}
+            row |= dict.fromkeys(("low", "high", "p", "p_holm"), np.nan)
+            rows.append(row | {"diverged": int(depth == 20)})
+    return pd.DataFrame(rows)
+
+
+def causes(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return each network as a baseline in which the gradient explodes in some seeds and weights are not
+    probed."""
+    rows = []
+    for network, group in runs.groupby("network", sort=False):
+        row = {"network": network, "baseline": "", "residual": network != "plain"}
+        row |= {"shallow": group["depth"].min(), "deep": group["depth"].max(), "n": 1}
+        for name, mean, fraction in (
+            ("explosion", 300.0, 0.5),
+            ("growth", np.nan, np.nan),
+            ("least", 0.0, 1),
+        ):
+            row |= {name: mean, f"{name}_low": mean, f"{name}_high": mean}
+            row |= {{"explosion": "explodes", "growth": "grows", "least": "vanishes"}[name]: fraction}
+        row |= {"error_shallow": 1.0, "error_deep": 2.0, "diverged": 0, "twin": "", "error_twin": np.nan}
+        rows.append(row | {"verdict": "inconclusive", "effect": 1.0, "p": np.nan})
+    return pd.DataFrame(rows)
 
 
 def without_data(evidence: Evidence) -> Evidence:

@@ -25,6 +25,7 @@ OTHER_EVIDENCE = {  # than `Results` of plain and residual networks
     "robustness",
     "coordinates",
     "losses",
+    "deviations",
     "sub_layers",
     "sweep",
     "sweep_movement",

@@ -98,6 +98,14 @@ def test_variants_join_and_stay(stored, tiny):
         pass
 
 
+def test_a_baseline_can_be_added_to_a_stored_variant(stored, tiny):
+    store, _ = stored
+    for variant in (BARE, BARE | {"baseline": "plain"}):
+        with store.opened(tiny(variants={"bare": variant}, grid={"network": ["bare"]}), "hash"):
+            pass
+    assert store.study().variants["bare"].baseline == "plain"
+
+
 @pytest.mark.parametrize(
     ("changes", "data_hash", "message"),
     [

@@ -66,7 +66,8 @@ from depthbench.study.model import FORMAT
         ('[probe]\nnames = ["gradient"]', 'probe.names[0] = "gradient": should be attention_entropy, '),
         (
             '[recipe]\nschedule = "cosin"\noptimizer = "foo"\nwarmup = "lineal"\nlr = -1',
-            'has 4 errors: (1) recipe.optimizer = "foo": should be adam, adamw, muon, rmsprop or sgd; '
+            'has 4 errors: (1) recipe.optimizer = "foo": should be adam, adamw, muon, normalised_sgd, '
+            "rmsprop or sgd; "
             "(2) recipe.lr = -1: should be above 0; "
             '(3) recipe.schedule = "cosin": should be constant, cosine, plateau or step; '
             '(4) recipe.warmup = "lineal": should be hold, linear or none',

@@ -114,6 +114,7 @@ CHANGED = {
         "label_smoothing": 0.1,
         "class_weights": "balanced",
         "clip_norm": 1.0,
+        "norm_momentum": 0.2,
         "sync_batch_norm": False,
         "schedule": "cosine",
         "milestones": [0.5],
@@ -235,6 +236,12 @@ def test_a_variant_may_set_a_key_back_to_its_default():
         ({"of": "plain", "options": {"nrom": 1}}, "did you mean 'norm'?"),
         ({"of": "plain", "options": {"norm": "n"}}, "variants.bare.options.norm = \"n\": should be 'batch'"),
         ({"of": "plain", "recipe": {"steps": 5}}, "recipe.steps must be the same for all runs"),
+        ({"of": "plain", "budget": 0}, "variants.bare.budget = 0: should be above 0"),
+        ({"of": "plain", "data": {"name": "cifar10"}}, "unknown key 'variants.bare.data.name'"),
+        (
+            {"of": "plain", "data": {"normalisation": "image"}},
+            "variants.bare.data.normalisation = \"image\": should be 'channel'",
+        ),
         (
             {"of": "plain", "recipe": {"nesterov": True, "momentum": 0.0}},
             "nesterov = true needs momentum above 0",
@@ -248,6 +255,64 @@ def test_an_impossible_variant_is_refused(variant, message):
         with_variants(bare=variant)
     assert message in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_a_variant_may_scale_pixels_in_another_way():
+    study = with_variants(bare={"of": "plain", "data": {"normalisation": "pixel"}})
+    bare, plain = study.runs()
+    assert (bare.data.normalisation, plain.data.normalisation) == ("pixel", "channel")
+    assert bare.data.name == plain.data.name
+    same = with_variants(bare={"of": "plain", "data": {"normalisation": "channel"}})
+    assert next(same.runs()).run_id == next(with_variants(bare={"of": "plain"}).runs()).run_id
+
+
+def test_a_budget_is_a_multiple_of_the_steps_of_the_study():
+    study = with_variants(bare={"of": "plain", "budget": 2.5, "recipe": {"milestones": [0.5, 0.75]}})
+    study = study.model_copy(update={"recipe": Recipe(steps=10)})
+    bare, plain = study.resolve(1000, flips=False).runs()
+    assert (bare.steps, plain.steps) == (25, 10)
+    assert (bare.evaluate_every, bare.log_every) == (plain.evaluate_every, plain.log_every)
+    assert study.lengths() == (10, 25)
+    assert bare.is_probed(24)
+    assert not bare.is_probed(9)
+    assert plain.is_probed(9)
+
+
+def test_a_budget_of_epochs_is_that_of_the_steps():
+    study = load_study(
+        None,
+        recipe={"epochs": 2, "batch_size": 50},
+        variants={"long": {"of": "plain", "budget": 3}},
+        grid={"network": ["plain", "long"], "depth": [8], "seed": [0]},
+    )
+    assert [run.steps for run in study.resolve(1000, flips=False).runs()] == [40, 120]
+
+
+def test_a_budget_of_one_changes_no_run():
+    with_budget, without = (with_variants(bare={"of": "plain"} | more) for more in ({"budget": 1}, {}))
+    one, other = (next(study.resolve(1000, flips=False).runs()) for study in (with_budget, without))
+    assert one.run_id == other.run_id
+
+
+def test_a_budget_too_short_for_a_probed_step_or_a_warm_up_is_refused():
+    grid = {"network": ["plain", "short"], "depth": [8], "seed": [0]}
+    variants = {"short": {"of": "plain", "budget": 0.5}}
+    probed = load_study(None, recipe={"steps": 10}, probe={"steps": [7]}, variants=variants, grid=grid)
+    with pytest.raises(BadInput, match=r"probe\.steps contains 7, but the steps of a run are 0 to 4"):
+        probed.resolve(1000, flips=False)
+    recipe = {"steps": 10, "warmup": "linear", "warmup_steps": 8}
+    warmed = load_study(None, recipe=recipe, variants=variants, grid=grid)
+    with pytest.raises(BadInput, match=r"warmup_steps = 8 is longer than a run of 5 steps"):
+        warmed.resolve(1000, flips=False)
+
+
+def test_a_baseline_must_be_a_network_and_changes_no_run():
+    with pytest.raises(
+        BadInput, match=r"variants\.bare\.baseline: no network is called 'plane'; did you mean"
+    ):
+        with_variants(bare={"of": "plain", "baseline": "plane"})
+    with_baseline, without = (with_variants(bare={"of": "plain"} | m) for m in ({"baseline": "calm"}, {}))
+    assert [run.run_id for run in with_baseline.runs()] == [run.run_id for run in without.runs()]
 
 
 def test_a_variant_that_conflicts_with_the_study_is_named():

@@ -100,6 +100,22 @@ def test_values_with_the_same_name_are_refused():
         load_study("quick", variants=variants, sweep={"lr": [0.1]}, grid=ONE_DEPTH)
 
 
+def test_swept_variants_deviate_from_the_baseline_with_the_same_values():
+    variants = {"bare": {"of": "plain", "baseline": "plain", "options": {"norm": "none"}}}
+    grid = ONE_DEPTH | {"network": ["bare", "plain"]}
+    study = load_study("quick", variants=variants, sweep={"lr": [0.1, 0.2]}, grid=grid)
+    baselines = {name: variant.baseline for name, variant in study.variants.items()}
+    assert baselines == {
+        "bare": "plain",
+        "bare-lr=0.1": "plain-lr=0.1",
+        "bare-lr=0.2": "plain-lr=0.2",
+        "plain-lr=0.1": None,
+        "plain-lr=0.2": None,
+    }
+    alone = load_study("quick", variants=variants, sweep={"lr": [0.1]}, grid=grid | {"network": ["bare"]})
+    assert alone.variants["bare-lr=0.1"].baseline is None
+
+
 def test_names_hold_every_digit_that_tells_values_apart():
     names = [name_at("n", {"recipe.lr": value}) for value in (0.1, 1e-05, 1e20, 0.123456789, 3, True)]
     assert names == ["n-lr=0.1", "n-lr=1e-05", "n-lr=1e20", "n-lr=0.123456789", "n-lr=3", "n-lr=true"]

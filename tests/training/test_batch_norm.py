@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from depthbench.errors import BadInput
-from depthbench.training.batch_norm import GlobalBatchNorm, check, normalise_globally
+from depthbench.training.batch_norm import GlobalBatchNorm, check, normalise_globally, set_momentum
 from depthbench.training.team import Team
 
 SHAPES = {nn.BatchNorm1d: (9, 3), nn.BatchNorm2d: (9, 3, 4, 5), nn.BatchNorm3d: (9, 3, 2, 2, 2)}
@@ -27,6 +27,14 @@ class Threads(Team):
 
     def sum(self, tensor):
         return self.stack(tensor).sum(0)
+
+
+def test_the_momentum_of_every_batch_normalisation_is_set():
+    network = nn.Sequential(nn.BatchNorm2d(3), nn.Sequential(nn.GroupNorm(1, 3), nn.BatchNorm2d(3)))
+    set_momentum(network, 0.5)
+    assert [network[0].momentum, network[1][1].momentum] == [0.5, 0.5]
+    network.train()(x := torch.randn(4, 3, 2, 2))
+    torch.testing.assert_close(network[0].running_mean, 0.5 * x.mean((0, 2, 3)))
 
 
 def in_threads(size, function):

@@ -23,6 +23,7 @@ from depthbench.training.trainer import Trainer
         ("adamw", 0.5, 0.5, 1, 0.5),  # depth-muP (Adam): rate / sqrt(L)
         ("adamw", 1.0, 1, 1, 0.25),  # CompleteP, Table 1
         ("muon", 1.0, 1, 1, 0.25),
+        ("normalised_sgd", 0.5, 0.5, 1, 0.5),
         ("rmsprop", 1.0, 1, 0.25, 0.25),
     ],
 )

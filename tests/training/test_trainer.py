@@ -57,6 +57,17 @@ def test_a_divergence_that_is_fetched_late_ends_the_run_at_its_step(tiny, digits
     assert late.records.layers().equals(at_once.records.layers())
 
 
+def test_the_momentum_of_batch_normalisation_changes_the_evaluation_and_not_the_training(tiny, digits):
+    trainers = []
+    for recipe in ({}, {"norm_momentum": 0.1}, {"norm_momentum": 1.0}):
+        study = tiny(recipe={"steps": 4} | recipe, evaluate={"every": 4})
+        trainers.append(train_to_the_end(next(study.runs()), digits, 0.0)[0])
+    default, same, other = (trainer.network.state_dict() for trainer in trainers)
+    for name, values in default.items():
+        assert torch.equal(values, same[name])
+        assert torch.equal(values, other[name]) == ("running" not in name), name
+
+
 def test_the_execution_of_steps_is_recorded(tiny, digits):
     trainer = Trainer(next(tiny().runs()), digits, CPU)
     assert trainer.execution == {

@@ -64,6 +64,8 @@ class PlanCost:
     """When images are decoded, as in the study's [data]."""
     notes: tuple[str, ...]
     rows: tuple[CostRow, ...]
+    most_steps: int | None = None
+    """Steps of the longest run, if the networks of the study have budgets."""
 
     def to_json(self) -> str:
         """Return the cost as JSON, field by field."""
@@ -89,12 +91,13 @@ def estimate(plan: Plan, measures: bool = True, progress: Progress = lambda done
     todo = [rows[run.network, run.depth] for run in plan.todo]
     largest = sorted((row.memory_bytes for row in todo), reverse=True)[: plan.jobs]
     common = plan.footprint.in_file + common_memory(plan.footprint, plan.device, plan.lanes > 1)
+    shortest, longest = plan.study.lengths()
     return PlanCost(
         study=plan.study.name,
         device=plan.device,
         jobs=plan.jobs,
         threads=plan.threads,
-        steps=plan.study.steps,
+        steps=shortest,
         batch_sizes=tuple(sorted({run.recipe.batch_size for run in (*plan.finished, *plan.todo)})),
         runs=len(plan.finished) + len(plan.todo),
         done=len(plan.finished),
@@ -103,6 +106,7 @@ def estimate(plan: Plan, measures: bool = True, progress: Progress = lambda done
         decode=plan.study.data.decode,
         notes=tuple(notes),
         rows=tuple(rows.values()),
+        most_steps=longest if longest != shortest else None,
     )
 
 

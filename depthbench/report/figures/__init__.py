@@ -8,6 +8,7 @@ FIGURES: dict[str, Entry] = {
     "degradation": Entry("depthbench.report.figures.degradation:FIGURE"),
     "losses": Entry("depthbench.report.figures.losses:FIGURE"),
     "sweep_movement": Entry("depthbench.report.figures.sweep:MOVEMENT"),
+    "deviations": Entry("depthbench.report.figures.deviations:FIGURE"),
     "curves": Entry("depthbench.report.figures.curves:FIGURE"),
     "reach": Entry("depthbench.report.figures.reach:FIGURE"),
     "paper_errors": Entry("depthbench.report.figures.paper_errors:FIGURE"),

@@ -9,6 +9,8 @@ TABLES: dict[str, Entry] = {
     "verdicts_test": Entry("depthbench.report.tables.verdicts:TEST"),
     "sweep_verdicts": Entry("depthbench.report.tables.sweep:VERDICTS"),
     "sweep_optima": Entry("depthbench.report.tables.sweep:OPTIMA"),
+    "causes": Entry("depthbench.report.tables.causes:TABLE"),
+    "deviations": Entry("depthbench.report.tables.deviations:TABLE"),
     "matched": Entry("depthbench.report.tables.matched:TABLE"),
     "diagnosis": Entry("depthbench.report.tables.diagnosis:TABLE"),
     "reach": Entry("depthbench.report.tables.reach:TABLE"),
