@@ -185,6 +185,11 @@ def check_nodes(plan: Plan) -> None:
     for address, answer in answers.items():
         try:
             problem = ray.get(answer, timeout=PROBE_SECONDS)
+        except ray.exceptions.GetTimeoutError:
+            raise BadInput(
+                f"node {address} of the cluster did not answer within {PROBE_SECONDS:g} seconds: it may be "
+                "busy or gone; try again, or remove it from the cluster"
+            ) from None
         except ray.exceptions.RayError as error:
             problem = f"cannot run depthbench ({one_line(error)})"
         if problem is not None:

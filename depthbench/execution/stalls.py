@@ -37,8 +37,13 @@ class Stall:
     def reason(self) -> str:
         """Why the run is stopped, in words."""
         if not self.has_begun:
-            return f"its process did not start within {self.seconds / 60:.1f} minutes"
-        return f"no progress since step {self.step} for {self.seconds / 60:.1f} minutes"
+            return f"its process did not start within {in_minutes(self.seconds)}"
+        return f"no progress since step {self.step} for {in_minutes(self.seconds)}"
+
+
+def in_minutes(seconds: float) -> str:
+    """Return a duration in words, e.g. `7.5 minutes`, and in seconds if it is short."""
+    return f"{seconds:.3g} seconds" if seconds < 60 else f"{seconds / 60:.1f} minutes"
 
 
 class StallWatch:

@@ -5,7 +5,6 @@ events. After Stop, or when the parent dies, it saves the state of every run and
 
 import contextlib
 import errno
-import shutil
 import signal
 from collections import deque
 from collections.abc import Callable, Generator
@@ -25,8 +24,6 @@ from depthbench.plugins.loading import load_plugins
 from depthbench.store.record import Record
 from depthbench.store.run_store import LOCK_SECONDS, RunIsBusy, RunStore
 from depthbench.study.model import Run
-
-FULL = 1 << 16  # bytes: a disk with less free space is full
 
 
 class Parent(Protocol):
@@ -196,13 +193,9 @@ class Worker:
 
 
 def reason_of(error: Exception | SystemExit, directory: Path) -> str:
-    """Return why a run failed, in one line. torch reports a full disk as a failed write."""
+    """Return why a run failed, in one line."""
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"no space left for {error.filename or directory}"
-    if isinstance(error, RuntimeError) and "PytorchStreamWriter" in str(error):
-        with contextlib.suppress(OSError):
-            if shutil.disk_usage(directory).free < FULL:
-                return f"no space left for {directory}"
     return of_system(error) if isinstance(error, PermissionError) else one_line(error)
 
 

@@ -3,8 +3,10 @@
 Two states are kept, the newest and the one before it, so that a broken file costs some steps and not the
 run. A file holds what torch.save writes, and then a line with its SHA-256. torch.load can read it."""
 
+import errno
 import hashlib
 import os
+import shutil
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +24,7 @@ DIGEST_BYTES = len(DIGEST % bytes(64))
 HAS_DIGEST = "has_digest"
 """A state with this key must have a digest at the end of its file."""
 CHUNK = 1 << 24  # bytes hashed at once
+FULL = 1 << 16  # bytes: a disk with less free space is full
 
 
 class Unusable(Exception):
@@ -31,7 +34,12 @@ class Unusable(Exception):
 def save(path: Path, state: State) -> None:
     """Write `state` to `path`, and keep the previous state as the backup."""
     with atomic(path) as temporary:
-        torch.save(state | {HAS_DIGEST: True}, temporary)
+        try:
+            torch.save(state | {HAS_DIGEST: True}, temporary)
+        except RuntimeError as error:  # torch reports no reason if it cannot write
+            if shutil.disk_usage(temporary.parent).free < FULL:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
+            raise
         digest = _hash(temporary, temporary.stat().st_size)
         with temporary.open("ab") as file:
             file.write(DIGEST % digest.encode())

@@ -27,6 +27,7 @@ class Log:
     """Logged values, which become rows of `records`.
 
     A row is made every `every` steps, and at each evaluation, i.e. when a column of ERROR_COLUMNS is logged.
+    It has everything that was logged at its step, however often, and is made at a later step or by `flush`.
     every: steps between rows. None: 10, or a five-hundredth of the steps so far if that is more."""
 
     def __init__(self, records: Records, device: torch.device, every: int | None = None):
@@ -34,18 +35,30 @@ class Log:
         self.problem: BadInput | None = None
         """A value that turned out to be impossible when its row was fetched."""
         self._values: dict[str, list[Value]] = {}
+        self._step = 0
+        """The step at which the last of these values was logged."""
+        self._is_evaluation = False
+        """Whether one of these values is that of an evaluation."""
 
     def add(self, step: int, values: Mapping[str, Any]) -> None:
         """Log values after `step` updates. Raises BadInput for an unknown name or an impossible value."""
-        for name, value in values.items():
-            checked = _checked(name, value)
+        checked = check(values)
+        if step != self._step:
+            self.flush()
+        for name, value in checked.items():
             if name in MEANS:
-                self._values.setdefault(name, []).append(checked)
+                self._values.setdefault(name, []).append(value)
             else:
-                self._values[name] = [checked]
-        is_evaluation = any(name in values for name in ERROR_COLUMNS.values())
-        if is_evaluation or step - self.records.last_step >= (self.every or max(10, step // 500)):
-            self.end_row(step)
+                self._values[name] = [value]
+        errors = (checked[name] for name in ERROR_COLUMNS.values() if name in checked)
+        self._is_evaluation |= any(isinstance(error, Tensor) or not math.isnan(error) for error in errors)
+        self._step = step
+
+    def flush(self) -> None:
+        """Make the row of the step at which values were logged last, if it is due."""
+        every = self.every or max(10, self._step // 500)
+        if self._values and (self._is_evaluation or self._step - self.records.last_step >= every):
+            self.end_row(self._step)
 
     def end_row(self, step: int) -> None:
         """Make a row from the values logged since the last one. Does not wait for a device."""
@@ -59,6 +72,7 @@ class Log:
             if tensors:
                 waiting[name] = (self._sum(tensors) + sum(on_host)) / len(values)
         self._values.clear()
+        self._is_evaluation = False
         none = torch.zeros(0, dtype=widest_float(self.device), device=self.device)
         numbers = torch.stack(list(waiting.values())) if waiting else none
         self.records.add(row, numbers, lambda fetched: known | self._read(step, waiting, fetched))
@@ -81,6 +95,11 @@ class Log:
         return torch.stack(list(tensors)).to(self.device, dtype).sum()
 
 
+def check(values: Mapping[str, Any]) -> dict[str, Value]:
+    """Return numbers, and copies of tensors with one number. Raises BadInput for anything else."""
+    return {name: _checked(name, value) for name, value in values.items()}
+
+
 def _checked(name: str, value: Any) -> Value:
     """Return a number, or a copy of a tensor with one number. Raises BadInput for anything else."""
     if name not in COLUMNS:
@@ -101,6 +120,8 @@ def _checked(name: str, value: Any) -> Value:
         number = float(value)
     except OverflowError:  # of an integer
         raise BadInput(f"watch: log({name}=...): is larger than any float") from None
+    if name in ("epoch", "lr") and number < 0:
+        raise BadInput(f"watch: log({name}={number:g}): should be at least 0")
     if _is_no_percentage(name, number):
         raise BadInput(f"watch: log({name}={number:g}): should be in percent, 0 to 100")
     return number

@@ -26,7 +26,7 @@ from depthbench.study.watched import UNKNOWN_DATA, WatchedRun
 from depthbench.training.building import hash_weights
 from depthbench.training.records import Records
 from depthbench.training.trainer import FETCH_SECONDS, NO_LAYER
-from depthbench.watching.log import Log
+from depthbench.watching.log import Log, check
 from depthbench.watching.recorder import LoopRecorder
 from depthbench.watching.stored import StoredRun
 from depthbench.watching.wrappers import Subject, subject_of
@@ -184,6 +184,7 @@ class Watch:
         self._log = Log(self._records, device, log_every)
         self._fetch_seconds = 0.0 if device.type == "cpu" else FETCH_SECONDS
         self._is_open, self._is_in_step = True, False
+        self._has_told_divergence = False
         self._raised: BaseException | None = None  # by the last step
         self._outer = sys.exception()  # handled around this loop, e.g. where it is a second attempt
         self._saved, self._save_seconds = time.perf_counter(), 0.0
@@ -247,6 +248,7 @@ class Watch:
         if self._is_in_step:
             raise BadInput("watch: step() is called within a step; end that one first")
         self._is_in_step = True
+        self._log.flush()
         index = self.steps_made
         try:
             if not self._must_measure(index):
@@ -291,11 +293,13 @@ class Watch:
     def log(self, **values: Any) -> None:
         """Log numbers or tensors with one number, after a step.
 
-        Names: loss, train_error (of the batches), train_error_eval, test_error and val_error (in evaluation
-        mode), lr and epoch. Errors are in percent. A row of the history has the mean loss and train error
-        since the row before, and the last value of the others. Tensors stay on their device until rows are
-        fetched. If several processes train together, the history has what the first process logs, e.g. the
-        loss of its part of the batch. Average a value over the processes before you log it, if you need that.
+        Names: loss, train_error (of the batches), train_error_eval, test_error and val_error (in
+        evaluation mode), lr and epoch. Errors are in percent. A row of the history has the mean loss
+        and train error since the row before, and the last value of the others. `log` can be called
+        several times after a step. After a row with a loss that is not finite, nothing more is
+        stored. Tensors stay on their device until rows are fetched. If several processes train
+        together, the history has what the first process logs, e.g. the loss of its part of the batch.
+        Average a value over the processes before you log it, if you need that.
 
         Raises BadInput for an unknown name, for an error outside 0 to 100, before the first step, and after
         `close`. The value of a tensor on a GPU is checked when its row is fetched: `step` or `close` raises
@@ -305,6 +309,11 @@ class Watch:
             raise BadInput("watch: log() is called before the first step; call it after one")
         if not self.has_diverged:
             self._log.add(self.steps_made, values)
+            return
+        check(values)
+        if not self._has_told_divergence:
+            self._has_told_divergence = True
+            self._stored.say(f"{self.run.run_id} has diverged: what is logged from now on is not stored")
 
     @property
     def has_diverged(self) -> bool:
@@ -367,8 +376,10 @@ class Watch:
 
         Raises BadInput, once, if a logged value turns out to be impossible."""
         records = self._records
-        if ends and self.steps_made and not self.has_diverged and records.last_step < self.steps_made:
-            self._log.end_row(self.steps_made)
+        if ends and self.steps_made and not self.has_diverged:
+            self._log.flush()
+            if records.last_step < self.steps_made:
+                self._log.end_row(self.steps_made)
         records.fetch()
         problem, self._log.problem = self._log.problem, None
         if problem is not None:

@@ -2,7 +2,7 @@ import pytest
 
 from depthbench.events import Alive
 from depthbench.execution import stalls
-from depthbench.execution.stalls import StallWatch
+from depthbench.execution.stalls import StallWatch, in_minutes
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def test_how_long_a_run_may_make_no_progress(clock, runs, timeout, longest_step,
     assert watch.stalled() == []
     clock(allowed + 6)
     (stall,) = watch.stalled()
-    assert stall.reason == f"no progress since step 3 for {(allowed + 6) / 60:.1f} minutes"
+    assert stall.reason == f"no progress since step 3 for {in_minutes(allowed + 6)}"
     watch.end(run.run_id)
     assert watch.stalled() == []
 
@@ -43,7 +43,8 @@ def test_a_process_that_has_not_reported_anything_did_not_start(clock, runs):
     watch.start(runs[0].run_id)
     clock(36)
     (stall,) = watch.stalled()
-    assert stall.reason == "its process did not start within 0.6 minutes"
+    assert stall.reason == "its process did not start within 36 seconds"
+    assert in_minutes(90) == "1.5 minutes"
 
 
 @pytest.mark.parametrize(("longest_step", "allowed"), [(2.0, 6), (100.0, 200)])

@@ -1,7 +1,9 @@
+import errno
 import hashlib
 import io
 import os
 import random
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -170,3 +172,18 @@ def test_a_kill_while_a_state_is_flushed_leaves_the_backup_of_a_damaged_one(tmp_
     restored = []
     checkpoint.restore(file, "r", restored.append)
     assert [state["step"] for state in restored] == [1]
+
+
+@pytest.mark.parametrize("free", [100, 10**9])
+def test_a_full_disk_is_named_though_torch_does_not(tmp_path, monkeypatch, free):
+    def fail(state, file):
+        raise RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 165312 vs 165208")
+
+    monkeypatch.setattr(torch, "save", fail)
+    monkeypatch.setattr(checkpoint.shutil, "disk_usage", lambda path: SimpleNamespace(free=free))
+    path = tmp_path / "checkpoint.pt"
+    with pytest.raises(OSError if free == 100 else RuntimeError) as raised:
+        checkpoint.save(path, {"step": 1})
+    if free == 100:
+        assert (raised.value.errno, raised.value.filename) == (errno.ENOSPC, str(path))
+    assert not list(tmp_path.iterdir())

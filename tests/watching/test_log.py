@@ -17,6 +17,7 @@ def log():
 def test_a_row_has_the_mean_of_losses_and_the_last_of_other_values(log):
     for step in range(1, 7):
         log.add(step, {"loss": torch.tensor(float(step)), "train_error": 10.0 * step, "lr": 1 / step})
+    log.flush()
     rows = log.records.fetch()
     assert [(row["step"], row["loss"], row["train_error"], row["lr"]) for row in rows] == [
         (3, 2.0, 20.0, 1 / 3),
@@ -29,6 +30,7 @@ def test_a_row_has_the_mean_of_losses_and_the_last_of_other_values(log):
 def test_an_evaluation_ends_a_row(log):
     log.add(1, {"loss": 1.0})
     log.add(1, {"test_error": torch.tensor([50.0])})
+    log.flush()
     (row,) = log.records.fetch()
     assert (row["step"], row["loss"], row["test_error"]) == (1, 1.0, 50.0)
 
@@ -45,6 +47,7 @@ def test_tensors_are_copied_and_nothing_waits_for_them(log):
 
 def test_a_value_that_is_missing_is_no_divergence(log):
     log.add(3, {"train_error": 50.0})
+    log.flush()
     assert math.isnan(log.records.fetch()[0]["loss"])
     assert not log.records.has_diverged
 
@@ -54,6 +57,7 @@ def test_the_default_interval_grows_with_the_run():
     log = Log(records, torch.device("cpu"))
     for step in range(1, 10_001):
         log.add(step, {"loss": 0.0})
+    log.flush()
     steps = [row["step"] for row in records.fetch()]
     assert steps[:3] == [10, 20, 30]
     assert steps[-1] - steps[-2] == 19
@@ -89,6 +93,7 @@ def test_impossible_values_are_refused(log, values, message):
 @pytest.mark.parametrize("value", [2, 2.0, np.float16(2), np.int64(2), np.array([2.0]), torch.tensor([[2]])])
 def test_single_numbers_of_every_kind_are_logged(log, value):
     log.add(3, {"loss": value})
+    log.flush()
     assert log.records.fetch()[0]["loss"] == 2
 
 
@@ -97,6 +102,7 @@ def test_values_on_a_device_are_checked_when_they_are_fetched(log, monkeypatch):
     monkeypatch.setattr("depthbench.watching.log._checked", lambda name, value: value)  # as for a GPU
     log.add(1, {"loss": torch.tensor(2.0), "test_error": on_device})
     log.add(2, {"test_error": torch.tensor(100.0001)})  # a mean that was rounded
+    log.flush()
     rows = log.records.fetch()
     assert math.isnan(rows[0]["test_error"])
     assert (rows[0]["loss"], rows[1]["test_error"]) == (2, pytest.approx(100))
@@ -116,4 +122,19 @@ def test_logging_does_not_wait_for_the_device():
 def test_tensors_and_numbers_can_be_mixed(log):
     for step, value in enumerate((1.0, torch.tensor(2.0), torch.tensor(3, dtype=torch.int64)), 1):
         log.add(step, {"loss": value})
+    log.flush()
     assert log.records.fetch()[0]["loss"] == 2
+
+
+def test_a_row_has_all_that_was_logged_at_its_step_in_any_number_of_calls(log):
+    for step in range(1, 7):
+        log.add(step, {"loss": float(step)})
+        log.add(step, {"train_error": 10.0 * step})
+        log.add(step, {"loss": float(step) + 2})
+        log.add(step, {})
+    log.flush()
+    rows = log.records.fetch()
+    assert [(row["step"], row["loss"], row["train_error"]) for row in rows] == [
+        (3, 3.0, 20.0),
+        (6, 6.0, 50.0),
+    ]
