@@ -9,12 +9,16 @@ from depthbench.store.run_store import RunStore
 from depthbench.training.mode import TrainingMode
 
 OTHER_RESULTS = "trained again for its weights with other results, which replace the stored ones"
+DIVERGED = "trained again for its weights, it diverged; the stored results stay, without weights"
 
 
 def store_to_train(store: RunStore, mode: TrainingMode) -> RunStore | None:
     """Return where a run is trained: in its own store or, if it is finished and lacks weights, in another.
 
-    None if it is not to be trained."""
+    None if it is not to be trained. If its weights were trained before, but not stored yet, they are now."""
+    trained = store.again().read()
+    if trained is not None and trained.status == "done" and store.again().is_finished():
+        store.adopt_weights()
     if not store.is_finished():
         return store
     is_lacking = mode.needs_weights and store.lacks_weights(mode.keep_weights)
@@ -27,8 +31,14 @@ def store_weights(
     """Store the weights of a run that ended with `record` in `trained`, and return its record in `store`.
 
     If the run was trained in `store`, they are there already."""
-    if trained is store or record.status != "done":
+    if trained is store or not record.is_finished:
         return record
-    if not store.adopt_weights():
+    if record.status == "diverged":
+        notify(DIVERGED)
+        before = store.read()
+        if before is not None:
+            store.write(before.changed(no_weights=DIVERGED))
+        store.forget_again()
+    elif not store.adopt_weights():
         notify(OTHER_RESULTS)
     return store.read() or record

@@ -26,7 +26,10 @@ from depthbench.study.model import file_name
 from depthbench.text import single_line
 
 MOST_DIFFERENCES = 3  # in a message
-HOW_IT_RAN = ("environment", "earlier_environments", "execution", "timing", "tables", "reason")
+HOW_IT_RAN = (
+    *("environment", "earlier_environments", "execution", "timing", "tables", "reason"),
+    *("weights", "no_weights", "keeps_checkpoint"),
+)
 """Keys of a record that may differ between two copies of the same result."""
 
 Notify = Callable[[str], None]
@@ -43,9 +46,9 @@ def merge_results(sources: Sequence[str | Path], into: str | Path, *, notify: No
     and may be one of `sources`. Settings that concern all runs alike, such as the margin of the verdict, come
     from `into` if it exists and else from the first source. The sources are not changed.
 
-    A run that several directories have is copied once. A finished copy is preferred to an unfinished one.
-    Of unfinished copies, the one with the most steps is copied. Damaged runs are skipped. notify: called with
-    a line about each of them.
+    A run that several directories have is copied once. A finished copy is preferred to an unfinished one,
+    and one with weights to one without. Of unfinished copies, the one with the most steps is copied.
+    Damaged runs are skipped. notify: called with a line about each of them.
 
     Raises BadInput before anything is written if the directories do not belong together, if two of them have
     different results of the same run, or if another process writes to one of them."""
@@ -190,8 +193,14 @@ def _choose_copy(copies: Sequence[RunStore], notify: Notify) -> RunStore | None:
                 f"({different} differ): delete one of them"
             )
     if finished:
-        return finished[0]
+        return max(finished, key=_kept_weights)
     return max(unfinished, key=lambda copy: copy[:2])[2] if unfinished else None
+
+
+def _kept_weights(copy: RunStore) -> int:
+    """Return how many files of weights a copy has."""
+    record = copy.read()
+    return 0 if record is None else sum((copy.path / name).is_file() for name in record.weights)
 
 
 def _difference(first: RunStore, second: RunStore) -> str | None:

@@ -93,6 +93,11 @@ class Final(Part):
     test_loss: Amount | None = None
     val_loss: Amount | None = None
 
+    @property
+    def chosen_step(self) -> int | None:
+        """The step of the best evaluation, on the validation set or, without one, on the test set."""
+        return self.best_step if self.val_selected_step is None else self.val_selected_step
+
     @model_validator(mode="after")
     def _check_evaluations(self) -> Self:
         for value in (self.model_extra or {}).values():
@@ -280,6 +285,8 @@ class Record(Part):
     """The tables of the run by name. Empty for runs of older versions."""
     weights: dict[str, WeightsFile] = {}
     """The kept weights by the name of their file. Empty for runs that keep none, or of older versions."""
+    no_weights: str | None = None
+    """Why the run cannot keep weights that were asked for. None: it can, or nobody asked."""
     keeps_checkpoint: bool | None = None
     """Whether the last state of the finished run is kept, as the study asked. None: not finished, or by an
     older version."""

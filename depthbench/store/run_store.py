@@ -20,7 +20,7 @@ from depthbench.store.mirror import AGAIN, CHECKPOINTS, shown, url_of
 from depthbench.store.record import REQUIRED_TABLES, Record, Table, is_damaged_format
 from depthbench.store.remote import Remote
 from depthbench.study.file import check_format
-from depthbench.training.keeping import KeepWeights
+from depthbench.training.keeping import SUFFIX, KeepWeights
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -203,14 +203,18 @@ class RunStore:
                 self.push()
 
     def lacks_weights(self, keep: KeepWeights) -> bool:
-        """Return whether a finished run lacks weights that `keep` names. Diverged runs have none to keep."""
+        """Return whether a finished run lacks weights that `keep` names, and could have them.
+
+        Diverged runs have none to keep."""
         record = self.read()
-        if record is None or record.status != "done":
+        if record is None or record.status != "done" or record.no_weights is not None:
             return False
-        names = keep.files(record.step or 0)
         is_mirror = self.remote is not None  # which has no copies of these files
         return any(
-            name not in record.weights or not (is_mirror or (self.path / name).is_file()) for name in names
+            name not in record.weights
+            or (step is not None and record.weights[name].step != step)
+            or not (is_mirror or (self.path / name).is_file())
+            for name, step in keep.files(record.step or 0, record.final.chosen_step).items()
         )
 
     def again(self) -> "RunStore":
@@ -218,22 +222,36 @@ class RunStore:
         return RunStore(self.path / AGAIN / self.path.name)
 
     def adopt_weights(self) -> bool:
-        """Take the weights over from the run that was trained `again`. Return whether its results are equal.
+        """Take over the weights of the run that was trained `again`. Return whether its results are equal.
 
         If they are not, as on another processor, they replace the results here, which must belong to the
-        weights."""
+        weights. After a kill or an error, this can be called again: the copies here are complete before
+        those of `again` are deleted."""
         again = self.again()
         before, trained = self.read(), again.read()
-        assert before is not None
         assert trained is not None
-        is_equal = before.final == trained.final and before.hashes == trained.hashes
+        is_equal = before is not None and (before.final, before.hashes) == (trained.final, trained.hashes)
+        kept = trained.weights
+        if before is not None and is_equal:
+            kept = {**before.weights, **trained.weights}
+            record = before.changed(weights=kept, no_weights=trained.no_weights)
+        else:
+            record = trained
         replaced = [] if is_equal else list(again.path.glob("*.parquet"))
         for file in [*(again.path / name for name in trained.weights), *replaced]:
-            file.replace(self.path / file.name)
-        kept = {**before.weights, **trained.weights} if is_equal else trained.weights
-        self.write((before if is_equal else trained).changed(weights=kept))
-        shutil.rmtree(self.path / AGAIN, ignore_errors=True)
+            with atomic(self.path / file.name) as temporary:
+                shutil.copyfile(file, temporary)
+        write_text(self.record_file, record.to_json())
+        for file in self.path.glob(f"*{SUFFIX}"):
+            if file.name not in kept:  # of results that were replaced
+                file.unlink()
+        self.forget_again()
         return is_equal
+
+    def forget_again(self) -> None:
+        """Delete the run that was trained `again`."""
+        shutil.rmtree(self.path / AGAIN, ignore_errors=True)
+        self.push()
 
     def is_finished(self) -> bool:
         """Return whether the run is a result and all its files are as they were written."""

@@ -38,12 +38,15 @@ class KeepWeights:
         """Return whether weights are kept after `step` updates, whatever their error."""
         return self.every is not None and step > 0 and step % self.every == 0
 
-    def files(self, steps: int) -> tuple[str, ...]:
-        """Return the names of the files of a run that has ended after `steps` updates."""
+    def files(self, steps: int, best: int | None = None) -> dict[str, int | None]:
+        """Return the files of a run that has ended after `steps` updates: name -> step of the weights.
+
+        best: the step of its best evaluation. None: unknown, and so is the step of the best weights."""
         if self.which == "none":
-            return ()
+            return {}
         due = range(self.every, steps + 1, self.every) if self.every else ()
-        return (*map(file_at, due), WEIGHTS)
+        files: dict[str, int | None] = {file_at(step): step for step in due}
+        return files | {WEIGHTS: best if self.which == "best" else steps}
 
 
 KEEP_LAST = KeepWeights()

@@ -368,7 +368,15 @@ class _Progress:
     def _keep_last_weights(self) -> None:
         """Keep the weights of a run that is done, unless those of its best evaluation are kept."""
         keep = self.mode.keep_weights.which
-        if keep in ("last", "every") or (keep == "best" and WEIGHTS not in self.record.weights):
+        kept = self.record.weights.get(WEIGHTS)
+        best = Final(**self.trainer.final(None)).chosen_step if keep == "best" else None
+        if best is not None and best != self.trainer.step:
+            if kept is not None and kept.step != best:  # it was interrupted under another setting
+                others = {name: file for name, file in self.record.weights.items() if name != WEIGHTS}
+                self.record = self.record.changed(weights=others)
+                (self.store.path / WEIGHTS).unlink(missing_ok=True)
+                self._emit_note(f"the weights of the best step, {best}, were not kept at that step")
+        elif keep != "none":
             self._keep_weights(WEIGHTS)
 
     def _keep_weights(self, name: str) -> None:
@@ -386,6 +394,7 @@ class _Progress:
             digest = save_weights(self.store.path / name, self.trainer.weights(facts))
         except ValueError as error:
             self._emit_note(f"the weights of step {self.trainer.step} are not kept: {error}")
+            self.record = record.changed(no_weights=str(error))
             return
         kept = {**record.weights, name: WeightsFile(step=self.trainer.step, sha256=digest)}
         self.record = record.changed(weights=kept)

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from depthbench.execution.plan import make_plan
-from depthbench.execution.retraining import OTHER_RESULTS, store_to_train, store_weights
+from depthbench.execution.retraining import DIVERGED, OTHER_RESULTS, store_to_train, store_weights
 from depthbench.execution.run import execute
 from depthbench.execution.settings import Execution
 from depthbench.store.study_store import StudyStore
@@ -107,3 +107,56 @@ def test_the_next_command_removes_only_checkpoints_that_were_not_asked_for(tiny,
     stores[0].checkpoint.write_bytes(stores[1].checkpoint.read_bytes())  # as after a kill at the very end
     execute(make_plan(study, Execution(tmp_path, device="cpu", jobs=1)))
     assert [each.checkpoint.exists() for each in stores] == [False, True]
+
+
+def test_the_best_weights_are_not_the_last_ones(tiny, trained, digits):
+    study = tiny(evaluate={"every": 2}, recipe={"lr": 0.3})
+    run = next(study.runs())
+    record, store = trained(run)
+    best = TrainingMode(keep_weights=KeepWeights.parse("best"), needs_weights=True)
+    assert record.final.best_step < 12  # otherwise they would be the last ones
+    where = store_to_train(store, best)
+    record = finish(train(run, digits, where, best, data_hash="hash"))
+    after = store_weights(store, where, record, pytest.fail)
+    assert after.weights[WEIGHTS].step == after.final.best_step
+    assert store_to_train(store, best) is None
+    assert store_to_train(store, NEEDED) is not None  # now it lacks the last ones
+
+
+def test_an_error_while_weights_are_taken_over_loses_nothing(without_weights, digits, monkeypatch):
+    run, before, store = without_weights
+    store.write(before.changed(final=before.final.changed(test_error=1.25)))  # so that tables are replaced
+    where, record = train_again(run, store, digits)
+
+    def fail(path, text):
+        raise OSError("No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("depthbench.store.run_store.write_text", fail)
+        with pytest.raises(OSError, match="No space"):
+            store_weights(store, where, record, pytest.fail)
+    assert store_to_train(store, NEEDED) is None  # the next command takes over what is complete
+    assert store.read().final == before.final
+    assert store.is_finished()
+    assert not where.path.parent.exists()
+
+
+def test_a_run_that_diverges_when_it_is_trained_again_keeps_its_results(without_weights, digits):
+    _, before, store = without_weights
+    where = store_to_train(store, NEEDED)
+    told = []
+    after = store_weights(store, where, before.changed(status="diverged"), told.append)
+    assert told == [DIVERGED]
+    assert after.changed(no_weights=None).final == before.final
+    assert after.status == "done"
+    assert store_to_train(store, NEEDED) is None  # not for ever
+
+
+def test_weights_that_no_file_can_hold_are_asked_for_once(tiny, trained, monkeypatch):
+    def refuse(*arguments):
+        raise ValueError("complex numbers")
+
+    monkeypatch.setattr("depthbench.training.loop.save_weights", refuse)
+    record, store = trained(next(tiny().runs()))
+    assert (record.status, record.no_weights) == ("done", "complex numbers")
+    assert store_to_train(store, NEEDED) is None

@@ -16,8 +16,12 @@ def test_anything_else_is_refused_with_the_choices(text):
 
 
 def test_the_files_of_a_run_are_known_from_its_steps():
-    assert KeepWeights.parse("none").files(12) == ()
-    assert KeepWeights.parse("best").files(12) == (WEIGHTS,)
+    assert KeepWeights.parse("none").files(12) == {}
+    assert KeepWeights.parse("best").files(12, 8) == {WEIGHTS: 8}
     kept = KeepWeights.parse("every:5")
-    assert kept.files(12) == ("weights-step-000005.safetensors", "weights-step-000010.safetensors", WEIGHTS)
+    assert kept.files(12, 8) == {
+        "weights-step-000005.safetensors": 5,
+        "weights-step-000010.safetensors": 10,
+        WEIGHTS: 12,
+    }
     assert [step for step in range(13) if kept.is_due(step)] == [5, 10]
