@@ -1,6 +1,6 @@
-"""Finished runs that are trained again, because their weights were asked for and not kept.
+"""Train finished runs again to get weights that they did not keep.
 
-They are trained in a folder of their own, so that the stored results stay until the weights are complete."""
+Each is trained in a separate folder, so that the stored results stay until the weights are complete."""
 
 from collections.abc import Callable
 
@@ -8,13 +8,13 @@ from depthbench.store.record import Record
 from depthbench.store.run_store import RunStore
 from depthbench.training.mode import TrainingMode
 
-OTHER_RESULTS = "trained again for its weights with other results, which replace the stored ones"
+OTHER_RESULTS = "training it again for its weights gave other results, which replace the stored ones"
 
 
 def store_to_train(store: RunStore, mode: TrainingMode) -> RunStore | None:
     """Return where a run is trained: in its own store or, if it is finished and lacks weights, in another.
 
-    None if it is not to be trained."""
+    Returns None if there is nothing to train."""
     if not store.is_finished():
         return store
     is_lacking = mode.needs_weights and store.lacks_weights(mode.keep_weights)
@@ -26,7 +26,8 @@ def store_weights(
 ) -> Record:
     """Store the weights of a run that ended with `record` in `trained`, and return its record in `store`.
 
-    If the run was trained in `store`, they are there already."""
+    If the run was trained in `store`, they are there already. Calls `notify` if other results
+    replace the stored ones."""
     if trained is store or record.status != "done":
         return record
     if not store.adopt_weights():

@@ -180,7 +180,7 @@ class RunStore:
         return self.table(name).to_pandas().infer_objects()
 
     def unreadable_file(self) -> Path | None:
-        """Return a file of the run that its permissions do not allow to read, or None if there is none.
+        """Return a file of the run whose permissions forbid reading it, or None if there is none.
 
         Such a run may be finished, so it must not be trained again."""
         files = (self.record_file, self.checkpoint, *self.path.glob("*.parquet"))
@@ -220,8 +220,8 @@ class RunStore:
     def adopt_weights(self) -> bool:
         """Take the weights over from the run that was trained `again`. Return whether its results are equal.
 
-        If they are not, as on another processor, they replace the results here, which must belong to the
-        weights."""
+        If they are not, e.g. on another processor, they replace the results here, because results must belong
+        to the weights."""
         again = self.again()
         before, trained = self.read(), again.read()
         assert before is not None

@@ -35,11 +35,11 @@ class KeepWeights:
         return self.which if self.every is None else f"every:{self.every}"
 
     def is_due(self, step: int) -> bool:
-        """Return whether weights are kept after `step` updates, whatever their error."""
+        """Return whether `every:N` keeps the weights after `step` updates."""
         return self.every is not None and step > 0 and step % self.every == 0
 
     def files(self, steps: int) -> tuple[str, ...]:
-        """Return the names of the files of a run that has ended after `steps` updates."""
+        """Return the names of the files of a run that ended after `steps` updates."""
         if self.which == "none":
             return ()
         due = range(self.every, steps + 1, self.every) if self.every else ()
