@@ -103,8 +103,8 @@ FIGURE = ReportFigure(
     caption=(
         "Probes of the deepest network of each kind, block by block: the norm of the gradient of the weights "
         "(root of the sum of squares over the maps of a sub-layer), the standard deviation of what the "
-        "branch adds, its ratio to that of the stream on the shortcut, and the entropy of the attention. Bands "
-        "are the range over seeds. A branch with a small ratio hardly changes the stream. If the entropy is "
-        "the logarithm of the number of tokens, all tokens get equal attention."
+        "branch adds, its ratio to that of the stream on the shortcut, and the entropy of the attention. "
+        "Bands are the range over seeds. A branch with a small ratio hardly changes the stream. If the "
+        "entropy is the logarithm of the number of tokens, all tokens get equal attention."
     ),
 )
