@@ -7,8 +7,8 @@ it is present, it is not sufficient. A symptom that occurs with degradation may 
 Symptoms of a run, in its hidden layers:
 - the early gradient explodes: the norm of dL/dz of the first layer is more than EXPLODED times that of the
   last one at a probed step of the early phase;
-- weights grow: the norm of a layer's weights is more than GROWN times the initial one at any probed step,
-  because at low rates they grow later;
+- weights grow: the norm of a layer's weights is more than GROWN times the initial one at any probed step (at
+  low learning rates, weights grow after the early phase);
 - the gradient vanishes: the norm of dL/dz of the first layer is less than VANISHED times that of the last one
   at any probed step.
 The early phase is the first tenth (EARLY) of the steps, and at least START steps."""
@@ -28,16 +28,16 @@ from depthbench.analysis.twins import is_residual
 from depthbench.analysis.verdict import twins
 
 EXPLODED = 100.0
-"""In the quick study, residual networks of 20 to 110 layers start at 4 to 20, and plain ones at 8 (20
-layers), 2e3 (56) and 3e6 (110)."""
+"""In the quick study, this ratio of gradients starts at 4 to 20 in residual networks of 20 to 110 layers. In
+plain ones it starts at 8 (20 layers), 2e3 (56) and 3e6 (110)."""
 VANISHED = 1 / EXPLODED
 GROWN = 2.0
-"""Batch normalisation divides the gradient by the norm of the weights, so that twice the norm halves it. In
+"""Batch normalisation divides the gradient by the norm of the weights, so twice the norm halves it. In
 the quick study, no layer of a network that trains grows by more than a factor of 1.3."""
 EARLY = 0.1
 
 SYMPTOMS = {"explosion": "explodes", "growth": "grows", "least": "vanishes"}
-"""The value of a symptom -> the symptom."""
+"""Column of the value that is judged -> column of whether a run has the symptom."""
 
 
 def symptoms(runs: pd.DataFrame, layers: pd.DataFrame) -> pd.DataFrame:
@@ -93,9 +93,9 @@ def causes(
 ) -> pd.DataFrame:
     """Return a row for each intervention: its symptoms at the deepest depth, its errors and the verdict.
 
-    An intervention is a variant with a baseline, or a baseline, with a verdict: it has two depths. runs and
-    layers: those of `symptoms`. errors: `verdict.last_errors` of the train error. answers: those of the
-    study. Columns:
+    An intervention is a variant with a baseline, or a baseline itself. It has a row if it has a verdict,
+    which needs two depths. runs and layers: those of `symptoms`. errors: `verdict.last_errors` of the train
+    error. answers: those of the study. Columns:
     - network; baseline, or empty; residual, whether it has residual connections (None: unknown);
     - shallow, deep: the depths that the verdict compares; n, the number of seeds that have both;
     - explosion, growth and least: their geometric mean over the seeds at the deeper depth, and NAME_low to
@@ -180,8 +180,8 @@ def tally(table: pd.DataFrame) -> pd.DataFrame:
     table: `causes`. An intervention has a symptom if every seed has it, and lacks it if no seed does; others
     are left out, and so are networks at chance at every depth, which cannot degrade. Columns: symptom, of
     SYMPTOMS or `any`; has, whether the interventions have it; total, present and absent, their number, and
-    how many have each verdict; names, of the interventions against which the symptom does not explain the
-    outcome: those that have it and do not degrade, or lack it and degrade."""
+    how many have each verdict; names, the interventions whose outcome the symptom does not explain: those
+    that have it and do not degrade, or lack it and degrade."""
     judged = table[(table["residual"] == False) & (table["verdict"] != AT_CHANCE)]  # noqa: E712 - may be None
     flags = judged[list(SYMPTOMS.values())].astype(float)
     flags["any"] = flags.max(axis=1).where(flags.notna().all(axis=1))

@@ -13,7 +13,7 @@ from depthbench.analysis.rows import rows_of
 from depthbench.analysis.summary import ERRORS
 from depthbench.analysis.verdict import holm, last_errors
 
-SECTIONS = ("options", "recipe", "data")  # whose keys a variant can set
+SECTIONS = ("options", "recipe", "data")  # of a study, with keys that a variant can set
 
 
 def baselines(study: Mapping[str, Any]) -> dict[str, str]:
@@ -42,7 +42,7 @@ def changes(study: Mapping[str, Any], network: str, baseline: str) -> dict[str, 
 
 
 def _settings(study: Mapping[str, Any], network: str) -> dict[str, Any]:
-    """Return the settings that a network has of its own, by dotted key."""
+    """Return the own settings of a network, by dotted key."""
     variant = study.get("variants", {}).get(network, {})
     return {
         "of": variant.get("of", network),

@@ -238,7 +238,8 @@ def _table(rows: pd.DataFrame, values: pd.Series) -> np.ndarray:
 def _is_unused(rows: pd.DataFrame) -> np.ndarray:
     """Return (layers, steps): whether a layer took no part in a step, so that its gradient is NaN.
 
-    Rows of older versions do not list what was not measured. In them, the weight of such a layer is NaN."""
+    Only rows of older versions need this. Their weight norm is NaN for such a layer, and they do not list it
+    as not measured."""
     if "weight_norm" not in rows:
         return np.array(False)
     is_listed = rows[NOT_MEASURED].notna() if NOT_MEASURED in rows else pd.Series(False, rows.index)

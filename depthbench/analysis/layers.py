@@ -30,7 +30,7 @@ def by_layer(layers: pd.DataFrame, column: str, *, is_log: bool = True) -> pd.Da
     - low and high, the lowest and highest finite value (only positive values, if `is_log`);
     - n, the number of seeds probed;
     - zeros (if `is_log`), infinite, minus_infinite, nans and unmeasured, the numbers of seeds whose value is
-      exactly 0, infinite, minus infinity, measured but not a number, and not measured.
+      exactly 0, infinity, minus infinity, measured but not a number, and not measured.
     """
     codes, networks = pd.factorize(layers["network"], sort=True)
     columns = [*KEYS, column, *({NOT_MEASURED} & set(layers))]
@@ -86,8 +86,7 @@ def was_not_measured(layers: pd.DataFrame, column: str) -> pd.Series:
 def with_values(layers: pd.DataFrame, column: str) -> pd.DataFrame:
     """Return the rows of `Results.layers` with a value of the probe `column`.
 
-    If the probe gave no number at all, these are the rows in which it was measured: none of its values is a
-    number."""
+    If all values of the probe are NaN, these are the rows in which it was measured."""
     if column not in layers:
         return layers.iloc[:0]
     is_number = layers[column].notna()
@@ -158,8 +157,8 @@ def without_dropped(
 ) -> pd.DataFrame:
     """Return `table`, of `by_layer`, with mean and zeros of the layers that are not dropped (see `dropping`).
 
-    The added column dropped (bool) says where every seed probed dropped the layer. Mean and zeros stay as
-    they are there. `layers` and `runs` are those of `Results`."""
+    The added column dropped (bool) says where every probed seed dropped the layer. In these rows, mean and
+    zeros stay as they are. `layers` and `runs` are those of `Results`."""
     is_dropped = dropped(layers, column, runs)
     if not is_dropped.any():
         return table.assign(dropped=False)

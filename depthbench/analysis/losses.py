@@ -31,5 +31,5 @@ def final_losses(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def bits(nats: pd.Series) -> pd.Series:
-    """Return nats in bits."""
+    """Convert nats to bits."""
     return nats / np.log(2)

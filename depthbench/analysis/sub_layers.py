@@ -2,8 +2,8 @@
 
 Xiong et al. 2020 (arXiv:2002.04745, theorem 1) bound the gradient of the last MLP's output map at
 initialisation for L blocks: with pre-LN it is of order 1/sqrt(L), and with post-LN it does not depend on L.
-The reason (lemma 2) is that with pre-LN the variance of the stream grows in proportion to the block, and the
-last norm divides by its square root."""
+The reason (lemma 2) is that with pre-LN the variance of the stream grows in proportion to the number of
+blocks, and the last norm divides by the square root of this variance."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -18,7 +18,7 @@ from depthbench.networks import NETWORKS
 from depthbench.networks.options import draws_random_numbers, initial_scale
 
 BLOCK = r"(?:^|\.)blocks\.(?P<block>\d+)\.(?P<sub_layer>[^.]+)(?:\.(?P<part>.+))?$"
-"""The name of a module in a block: its number, counted from 0, its sub-layer, and its name there."""
+"""Matches the name of a module in a block: the number of the block from 0, the sub-layer, and the rest."""
 
 QUANTITIES = ("grad_norm_weight", "response_std", "branch_share", "attention_entropy")
 GRADIENT = "grad_norm_weight"
@@ -51,8 +51,8 @@ def by_sub_layer(layers: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     """Return each of QUANTITIES by block and sub-layer, over seeds: COLUMNS.
 
     `layers` are the rows of `of_blocks`. The gradient of a sub-layer is the root of the sum of squares over
-    its maps, and its response is that of its last map, which the branch adds. The mean is geometric for both,
-    and arithmetic for share and entropy. low and high are the range over seeds. Values that are not
+    its linear maps, and its response is that of its last map, which the branch adds. The mean is geometric
+    for both, and arithmetic for share and entropy. low and high are the range over seeds. Values that are not
     finite, or not positive where the mean is geometric, are left out."""
     keys = ["network", "depth", "step", "block", "sub_layer"]
     tables = []

@@ -15,11 +15,11 @@ STATED = ("watched.residual", "watched.twin")
 
 
 SETTINGS = ("options.", "recipe.", "data.normalisation")
-"""The beginnings of the columns of settings that twins share. All networks of a study share the others."""
+"""Prefixes of the columns of settings that twins share. All networks of a study share its other settings."""
 
 
 def shared_settings(columns: Iterable[Any]) -> list[str]:
-    """Return those of `columns` that hold settings which twins share."""
+    """Return the columns that hold settings which twins share."""
     return [column for column in map(str, columns) if column.startswith(SETTINGS)]
 
 

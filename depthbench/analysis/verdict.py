@@ -174,7 +174,7 @@ def widest(pairs: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
 
 
 def twins(errors: pd.DataFrame) -> list[tuple[str, str]]:
-    """List (plain, residual) networks of twin families with the same options and recipe."""
+    """List (plain, residual) networks of twin families with the same options, recipe and normalisation."""
     settings = shared_settings(errors)
     stated = [column for column in STATED if column in errors]
     networks = rows_of(errors.drop_duplicates("network")[["network", "family", *stated, *settings]])

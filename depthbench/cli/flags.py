@@ -137,10 +137,13 @@ def choose_study(
         elif folder.is_file() and is_text(folder):
             table = {"name": folder.stem, "path": str(folder)}
         elif "/" in data or "\\" in data:
-            raise BadInput(f"--data {data}: no such folder; name one, or a data set (`depthbench list data`)")
+            raise BadInput(
+                f"--data {data}: no such folder or text file; name one, or a data set "
+                "(`depthbench list data`)"
+            )
         else:
             known = nearest(data, DATASETS, "data sets")
-            raise BadInput(f"--data {data}: no such data set or folder; {known}")
+            raise BadInput(f"--data {data}: no such data set, folder or text file; {known}")
         # what a study says of its own data does not apply to others
         of_others = (
             "kind",

@@ -101,8 +101,8 @@ class StudyOptions:
         str | None,
         _study(
             "A data set (`depthbench list data`), a folder of images, or text: a file, a folder, or a .csv "
-            "of labels and texts. A folder contains train/ and test/ (or val/), each with one folder per "
-            "class. A folder that contains only class folders is split.",
+            "of labels and texts. A folder of images contains train/ and test/ (or val/), each with one "
+            "folder per class. A folder that contains only class folders is split.",
             autocompletion=completion.data_sets,
         ),
     ] = None

@@ -1,6 +1,6 @@
-"""DATASETS: every data set, at a glance. Each entry loads `Images` (images.py), given a data directory.
+"""DATASETS: every data set, at a glance. An entry loads `Images` (images.py), given a data directory.
 
-Those of `Sequences` (sequences.py) are also given the section `[data]` of the study."""
+A `SequenceEntry` loads `Sequences` (sequences.py), and is also given the section `[data]` of the study."""
 
 from dataclasses import dataclass, field
 
@@ -31,7 +31,7 @@ DATASETS: dict[str, Entry] = {
     ),
     "pydoc": SequenceEntry(
         "depthbench.data.pydoc:load",
-        "Python's own documentation, about 750,000 characters: predict the next one; no download",
+        "Python's own documentation, about 500,000 characters: predict the next one; no download",
         takes=frozenset({"length", "tokens"}),
     ),
     "hops": SequenceEntry(

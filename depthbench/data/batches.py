@@ -18,7 +18,7 @@ from depthbench.data.source import Request, Resident, Streamed
 from depthbench.data.statistics import in_chunks
 from depthbench.networks.task import Task
 
-CHANNELS = 64  # of a usual network at full resolution: logits take more memory if they are more
+CHANNELS = 64  # of a usual network at full resolution; logits of more classes take more memory
 
 
 class Scaling:
@@ -55,7 +55,7 @@ class Scaling:
 
     @property
     def tensors(self) -> dict[str, Tensor]:
-        """What a user of the network needs to make its inputs: `mean` and `scale`."""
+        """The tensors that make inputs from pixels: `mean` and `scale`."""
         return {"mean": self.mean, "scale": self.scale}
 
     def arrange(self, x: Tensor) -> Tensor:
@@ -68,7 +68,7 @@ class Scaling:
 
 
 class Tokens:
-    """Tokens as networks read them, for sequences what `Scaling` is for images."""
+    """Makes inputs of a network from tokens, as `Scaling` does from pixels."""
 
     def __init__(self, task: Task):
         self.task = task
@@ -78,7 +78,7 @@ class Tokens:
 
     @property
     def tensors(self) -> dict[str, Tensor]:
-        """Nothing, because tokens are read as they are."""
+        """Empty, because networks read tokens as they are."""
         return {}
 
     def arrange(self, x: Tensor) -> Tensor:
@@ -86,13 +86,13 @@ class Tokens:
         return x
 
     def size(self, x_shape: Sequence[int]) -> int:
-        """Return how many pixels of an image take about as much memory in an evaluation as a sequence."""
+        """Return the number of pixels whose evaluation takes about as much memory as that of a sequence."""
         logits = self.task.classes // CHANNELS if self.task.is_next else 0
         return int(x_shape[-1]) * max(1, logits)
 
 
 Inputs = Scaling | Tokens
-"""Makes inputs of a network from what a data set holds."""
+"""What makes inputs of a network from the stored pixels or tokens."""
 
 
 class Batch(NamedTuple):

@@ -1,6 +1,6 @@
-"""Pointer chasing: follow arrows `a -> b` from a start, k times. The depth that it needs is known.
+"""Pointer chasing: follow k arrows `a -> b` from a start. How the depth that this needs grows is known.
 
-With attention, k hops need a depth that grows like log k (Sanford et al. 2024, arXiv:2402.09268). n is the
+Transformers need a depth that grows like log k for k hops (Sanford et al. 2024, arXiv:2402.09268). n is the
 number of symbols."""
 
 from pathlib import Path
@@ -17,10 +17,11 @@ def load(data_dir: Path, data: Data) -> Sequences:
     """Return sequences drawn with data.split_seed. The class of a sequence is where its hops end.
 
     A sequence lists the arrows of all symbols in random order, a token each, and then the start. The token of
-    `a -> b` is n a + b, and that of the start a is n^2 + a. The arrows are a permutation, the symbols before
-    the last hop are all different, and every symbol is equally likely to be the answer, the start too. An
-    answer that does not look at the arrows is therefore right with a probability of exactly 1/n. With at
-    least 2 k symbols, the way back along the arrows is no shorter (`Data` requires this)."""
+    `a -> b` is n a + b, and that of the start a is n^2 + a. The arrows are a permutation, and the symbols
+    before the last hop are all different. Every symbol, also the start, is equally likely to be the answer.
+    A guess that does not look at the arrows is therefore right with a probability of exactly 1/n. With at
+    least 2 k symbols, which `Data` requires, following the arrows backwards to the answer takes at least k
+    hops, except if the answer is the start."""
     hops = data.hops or HOPS
     symbols = data.symbols or symbols_for(hops)
     rng = np.random.default_rng(data.split_seed)
@@ -33,7 +34,7 @@ def load(data_dir: Path, data: Data) -> Sequences:
 
 def draw(rng: np.random.Generator, count: int, *, hops: int, symbols: int) -> tuple[np.ndarray, np.ndarray]:
     """Return sequences x (count, symbols + 1) and their answers y (count,) int64."""
-    path = rng.permuted(np.tile(np.arange(symbols), (count, 1)), axis=1)  # path[0] is the start
+    path = rng.permuted(np.tile(np.arange(symbols), (count, 1)), axis=1)  # path[:, 0] are the starts
     following = np.roll(path, -1, axis=1)  # one cycle through all symbols
     returns = rng.random(count) < 1 / symbols  # the last hop ends at the start: two cycles
     following[returns, hops - 1] = path[returns, 0]

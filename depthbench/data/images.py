@@ -1,4 +1,4 @@
-"""A labelled data set, in memory or in files, and its splits."""
+"""Labelled images, in memory or in files, and splits of a data set."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -125,7 +125,7 @@ def split(
 def with_validation(images: L, data: Data) -> L:
     """Return the data set with a validation set taken out of the training set, if `data` requests one.
 
-    Raises BadInput if that is impossible, or if `images` already has a validation set."""
+    Raises BadInput if that is impossible, or if the data set already has a validation set."""
     key = "val_fraction" if data.val_size is None else "val_size"
     size = getattr(data, key)
     if size is None:

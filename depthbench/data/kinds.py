@@ -10,13 +10,13 @@ from depthbench.data.listing import SUFFIXES
 TEXTS = (".txt", ".text", ".md", ".rst")
 TABLES = {".csv": ",", ".tsv": "\t"}
 """Suffix of a table of labels and texts -> what separates its columns."""
-MOST_FILES = 200  # that are looked at
+MOST_FILES = 200  # of a folder, whose names are looked at
 
 
 def is_text(path: Path) -> bool:
     """Return whether `path` is a file that is no image, or a folder with text files and no images.
 
-    Of a folder, only the first files count. Errors of the file system mean no."""
+    Only the first MOST_FILES files of a folder count. Returns False if the path cannot be read."""
     try:
         if path.is_file():
             return path.suffix.lower() not in SUFFIXES

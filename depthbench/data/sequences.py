@@ -57,8 +57,8 @@ class Sequences(Labelled):
     def chance_error(self) -> float:
         """The error (percent) of an answer that does not look at the sequence.
 
-        For classes, it guesses one. For next tokens, it is always the most common token of the training set,
-        and the error is that on the test set."""
+        For classes, this is a guess. For next tokens, it is always the most common token of the training set,
+        and the error is measured on the test set."""
         if not self.is_next:
             return chance_error(len(self.classes))
         most_common = np.bincount(self.train_y.ravel()).argmax()
@@ -70,7 +70,7 @@ class Sequences(Labelled):
         return hashlib.sha256(f"{super().content_hash()}{names}".encode()).hexdigest()
 
     def draw(self, size: float | int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-        """Draw `size` of the training sequences at random: with classes, each in proportion.
+        """Draw `size` of the training sequences at random, and each class in proportion if there are classes.
 
         Returns indices (others, drawn)."""
         if not self.is_next:
@@ -99,14 +99,14 @@ class Sequences(Labelled):
 
 
 def smallest_type(vocabulary: int) -> np.dtype:
-    """Return the type of tokens below `vocabulary` that takes least memory and that torch can index."""
+    """Return the smallest type for tokens below `vocabulary` that torch can index."""
     return np.dtype(np.uint8 if vocabulary <= 256 else np.int32)
 
 
 def windows(tokens: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
-    """Cut tokens (L,) into windows that do not overlap, and their next tokens: x and y, (N, length) each.
+    """Cut tokens (L,) into windows that do not overlap. Returns them and their next tokens, (N, length) each.
 
-    N = (L - 1) // length. What is left at the end is not used."""
+    N = (L - 1) // length. The rest at the end is not used."""
     count = (len(tokens) - 1) // length
     x, y = (tokens[first : first + count * length].reshape(count, length) for first in (0, 1))
     return x, np.ascontiguousarray(y)

@@ -12,7 +12,7 @@ from depthbench.registry import look_up
 from depthbench.schema import Count, Fraction, Section
 
 NOT_IN_RUN_ID = ("path", "skip_bad_images")
-"""Keys of `[data]` that do not affect a run's id. The hash of the images identifies the images."""
+"""Keys of `[data]` that do not affect a run's id. The hash of the data identifies them."""
 
 FOR_SEQUENCES = ("task", "tokens", "length", "hops", "symbols")
 """Keys of `[data]` that data sets of sequences can take."""
@@ -42,8 +42,8 @@ class Data(Section):
     path: str | None = None
     """A folder of images, or a file or folder of text. With it, `name` only labels the results."""
     kind: Literal["images", "text"] | None = None
-    """What `path` contains. Unset: text if it is a .txt, .md, .csv or .tsv file, or a folder that has such
-    files and no images."""
+    """What `path` contains. Unset: text if it is a file that is not an image, or a folder that has text files
+    (.txt, .md, .csv, ...) and no images."""
     task: Literal["classes", "next"] | None = None
     """What to predict of text files. classes: the class of each text. next: the next token. Unset: classes
     for a table of labels and texts and for a folder with a folder for each class, next for other text."""
@@ -55,8 +55,8 @@ class Data(Section):
     hops: Annotated[int, Field(ge=1, le=256)] | None = None
     """Number of arrows to follow in the data set `hops`. Unset: 1."""
     symbols: Annotated[int, Field(ge=2, le=512)] | None = None
-    """Number of symbols in the data set `hops`, at least twice the hops. Unset: twice the hops, and at least
-    8."""
+    """Number of symbols in the data set `hops`, at least twice the hops. Unset: twice the hops, but at
+    least 8."""
     image_size: Annotated[int, Field(ge=2, le=1024)] | None = None
     """Resize and crop the images of a folder to a square of this side, in pixels."""
     decode: Literal["once", "as_read"] = "once"
@@ -94,7 +94,7 @@ class Data(Section):
         if self.path is None:
             look_up(DATASETS, "data set", self.name)
         if self.path is None and self.kind is not None:
-            raise ValueError(f"kind is only for paths, and {self.name} is none: leave it out")
+            raise ValueError(f"kind is only for paths, and {self.name} is a data set: leave it out")
         self._check_sequences()
         if self.decode == "as_read" and self.path is None:
             raise ValueError('decode = "as_read" needs a folder of images: name one with --data')

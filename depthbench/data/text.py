@@ -1,4 +1,4 @@
-"""Text as tokens: characters or bytes, in windows for next-token prediction or a sequence per text.
+"""Text as tokens: characters or bytes, as windows for next-token prediction or as one sequence per text.
 
 Text comes from files (text_files.py) or from Python's documentation (pydoc.py)."""
 
@@ -41,8 +41,8 @@ class Alphabet:
 def next_tokens(data: Data, parts: Mapping[str, str], where: str, notes: tuple[str, ...] = ()) -> Sequences:
     """Return windows of texts for next-token prediction.
 
-    parts: "train" with "test", "val" or both, or "all" for one text, whose end becomes the test set. where:
-    names the text in a message. Raises BadInput if a part is too short."""
+    parts: "train" and "test", with or without "val", or "all" for one text, the end of which becomes the test
+    set. where: the name of the text in messages. Raises BadInput if a part is too short."""
     unit, length = data.tokens or "characters", data.length or NEXT_LENGTH
     alphabet = Alphabet(parts.values(), unit)
     tokens = {name: alphabet.encode(text) for name, text in parts.items()}

@@ -25,7 +25,7 @@ from depthbench.paths import expand
 from depthbench.text import readable
 
 LABEL_HEADINGS = ("label", "labels", "class", "class index", "category", "target", "y")
-"""The first heading of a table whose first row has headings, in any case."""
+"""First cells, in lower case, that mark the first row of a table as headings."""
 
 
 def load(data: Data) -> Sequences:
@@ -44,7 +44,7 @@ def load(data: Data) -> Sequences:
     if tables:
         return _load_tables(data, parts, where)
     has_classes = all(map(_has_class_folders, parts.values()))
-    if data.task is None:  # a file beside the folders of classes has no class
+    if data.task is None:  # a file next to the folders of classes has no class
         has_classes = has_classes and not any(map(_files_in, parts.values()))
     if data.task == "classes" and not has_classes:
         raise BadInput(
@@ -153,8 +153,8 @@ def _rows_of(file: Path) -> Iterator[tuple[str, str]]:
             is_first = False
             if not label or not text.strip():
                 raise BadInput(
-                    f"{shown}, line {lines.line_num}: has no {'text' if label else 'label'}; each row is a "
-                    "label and then its text"
+                    f"{shown}, line {lines.line_num} has no {'text' if label else 'label'}: write a label "
+                    "and then its text in each row"
                 )
             is_empty = False
             yield label, text
@@ -200,7 +200,9 @@ def _read(file: Path) -> str:
             "iconv"
         ) from None
     except OSError as error:
-        raise BadInput(f"{readable(str(file))} cannot be read ({error.strerror}): check its rights") from None
+        raise BadInput(
+            f"{readable(str(file))} cannot be read ({error.strerror}): check its permissions"
+        ) from None
 
 
 def _files_in(folder: Path, kinds: Collection[str] = TEXTS) -> list[Path]:

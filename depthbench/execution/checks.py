@@ -21,7 +21,7 @@ from depthbench.training.mode import STEP_MODES
 from depthbench.training.optimizers import OPTIMIZERS
 from depthbench.training.settings import check_parts
 
-NEEDED = {IMAGES: "read images", TOKENS: "classify text", NEXT_TOKENS: "predict the next token of text"}
+NEEDED = {IMAGES: "read images", TOKENS: "classify sequences", NEXT_TOKENS: "predict the next token"}
 """Kind of task -> what a network must be able to do."""
 CLUSTER_SETTINGS = ("address", "cpus_per_run", "gpus_per_run")
 

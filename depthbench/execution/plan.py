@@ -266,7 +266,7 @@ def _sort_runs(runs: Iterable[Run], store: StudyStore, execution: Execution) -> 
     if without_weights:
         runs_are = "finished run lacks" if without_weights == 1 else "finished runs lack"
         notes.append(
-            f"{without_weights} {runs_are} the weights that --keep-weights {execution.keep_weights} asks "
-            "for: trained again, while the stored results stay"
+            f"{without_weights} {runs_are} the weights of --keep-weights {execution.keep_weights}: training "
+            "again, and the stored results stay until the weights are complete"
         )
     return _Stored(tuple(finished), by_cost(todo), tuple(notes))

@@ -1,6 +1,6 @@
-"""Finished runs that are trained again, because their weights were asked for and not kept.
+"""Train finished runs again to get weights that they did not keep.
 
-They are trained in a folder of their own, so that the stored results stay until the weights are complete."""
+Each is trained in a separate folder, so that the stored results stay until the weights are complete."""
 
 from collections.abc import Callable
 
@@ -8,8 +8,8 @@ from depthbench.store.record import Record
 from depthbench.store.run_store import RunStore
 from depthbench.training.mode import TrainingMode
 
-OTHER_RESULTS = "trained again for its weights with other results, which replace the stored ones"
-DIVERGED = "trained again for its weights, it diverged; the stored results stay, without weights"
+OTHER_RESULTS = "training it again for its weights gave other results, which replace the stored ones"
+DIVERGED = "it diverged when it was trained again for its weights; the stored results stay, without weights"
 
 
 def store_to_train(store: RunStore, mode: TrainingMode) -> RunStore | None:
@@ -30,7 +30,8 @@ def store_weights(
 ) -> Record:
     """Store the weights of a run that ended with `record` in `trained`, and return its record in `store`.
 
-    If the run was trained in `store`, they are there already."""
+    If the run was trained in `store`, they are there already. Calls `notify` if the results are not those
+    stored before."""
     if trained is store or not record.is_finished:
         return record
     if record.status == "diverged":

@@ -22,7 +22,7 @@ from depthbench.study.model import Run, Study
 from depthbench.training.mode import StepMode
 
 ORPHAN_SECONDS = 5.0
-"""Seconds to wait for runs that another process holds, before the others begin."""
+"""Seconds to wait for runs that another process of this machine holds, before any run begins."""
 MOST_NAMES = 5  # of runs and of reasons in a message
 NOTEBOOK_COLUMNS = 120
 
@@ -62,7 +62,7 @@ def execute(plan: Plan, display: Display | None = None) -> dict[str, Record]:
 
 
 def _remove_checkpoints(plan: Plan) -> None:
-    """Delete checkpoints that a kill at the very end of a run left."""
+    """Delete the checkpoints of finished runs that were killed before they did so themselves."""
     for run in plan.finished:
         store = plan.store.run(run.run_id)
         if os.path.exists(store.checkpoint):

@@ -73,7 +73,7 @@ class Turn:
     start: StartRun
     store: RunStore
     trained: RunStore
-    """Where it is trained: in `store`, or elsewhere to get the weights of a finished run."""
+    """Where it is trained: `store`, or another store to get the weights of a finished run."""
     steps: Generator[None, None, Record]
     lock: contextlib.ExitStack
     """Holds the run until it has ended."""

@@ -37,7 +37,7 @@ SIDES = (28, 32, 64, 96, 128, 224, 256, 299, 384)
 """Sides in pixels of the images that networks are usually made for."""
 TRAINING, EVALUATION = "training mode", "evaluation mode"
 SUM_OF_ONE = 1e-2
-"""By how much a sum of probabilities may differ from 1. In bfloat16 it is off by some thousandths."""
+"""By how much a sum of probabilities may differ from 1. In bfloat16 it is off by a few thousandths."""
 OTHER_BATCHES = {TRAINING: (2,), EVALUATION: (2, 3)}
 """Numbers of images in other batches. Costs are counted on two images in training mode. In an evaluation, the
 last batch has fewer images than the others."""
@@ -102,7 +102,7 @@ class Subject:
         if place_in_plugin(error):
             return line
         code = getattr(inspect.unwrap(self.family.load()), "__code__", None)
-        if code is None or not self.family.source:  # e.g. a class
+        if code is None or not self.family.source:  # e.g. the builder is a class
             return line
         return f"{line} (its builder is in {os.path.basename(code.co_filename)}, line {code.co_firstlineno})"
 

@@ -168,8 +168,7 @@ class Counts:
 def count(network: nn.Module, batch_shape: tuple[int, ...]) -> Counts:
     """Count the needs of `network` in one forward pass of images (B, C, H, W) or tokens (B, T).
 
-    The mode of the network stays. In training mode the pass updates running statistics, draws the masks of
-    dropout, and needs two inputs.
+    In training mode, the pass updates running statistics, draws the masks of dropout, and needs two inputs.
     Multiply-adds are those of `count_multiply_adds`."""
     parameters = list(network.parameters())
     own = {tensor.untyped_storage()._cdata for tensor in (*parameters, *network.buffers())}

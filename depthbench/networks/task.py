@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 IMAGES, TOKENS, NEXT_TOKENS = "images", "tokens", "next tokens"
-"""The kinds of task that a network can have: a class of images, a class of tokens, and the next token at each
-position."""
+"""The kinds of task that a network can have: predict the class of an image, the class of a sequence of
+tokens, or the next token at each position."""
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,8 @@ class Task:
     vocabulary: int = 0
     """Number of different tokens. 0 for images."""
     is_next: bool = False
-    """Whether the classes are the next token at each position, (B, T, classes), and not those of the whole
-    sequence, (B, classes)."""
+    """Whether the network predicts the next token at each position, with logits (B, T, classes), and not a
+    class of the whole input, with logits (B, classes)."""
 
     @property
     def reads(self) -> str:

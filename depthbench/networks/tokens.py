@@ -14,9 +14,9 @@ class TokenEmbedding(nn.Module):
 
     Each token has `width` learned numbers, initially normal with a standard deviation of 1, to which the
     sines and cosines of its position are added (Vaswani et al. 2017, arXiv:1706.03762, sec. 3.5). Positions
-    are not learned, so that no parameter depends on the length. Each number is dropped in training at the
-    probability `dropout`. A look-up is no product, so the embedding counts no multiply-adds, and it is none
-    of the layers that probes measure."""
+    are not learned, so that no parameter depends on the length. In training, each number is dropped with the
+    probability `dropout`. A look-up is not a product, so the embedding counts no multiply-adds, and probes do
+    not measure it."""
 
     def __init__(self, vocabulary: int, width: int, *, dropout: float = 0.0):
         super().__init__()

@@ -21,8 +21,8 @@ from depthbench.networks.tokens import TokenEmbedding
 
 
 class Transformer(nn.Module):
-    """What transformers for images and for text share: `depth` blocks (encoder.Encoder) between a front end
-    that makes tokens (B, T, E) and a linear classifier.
+    """The part that transformers for images and for text share: `depth` blocks (encoder.Encoder) between a
+    front end, which makes tokens (B, T, E), and a linear classifier.
 
     `options` are those of NetworkOptions that transformers take. An unset one has its default. A plain
     network ignores the options of branches. After the same `torch.manual_seed`, the plain and the residual
@@ -88,7 +88,7 @@ class TextTransformer(Transformer):
     If `is_next`, each token sees itself and those before it, and the logits (B, T, num_classes) predict the
     token that follows it. Otherwise all tokens see each other, and the logits (B, num_classes) are those of
     their mean, as for images. Tokens that fill up short sequences count like all others. The embedding
-    (tokens.TokenEmbedding) is none of the weighted layers, because it multiplies nothing."""
+    (tokens.TokenEmbedding) is not a weighted layer, because it multiplies nothing."""
 
     def __init__(
         self, depth: int, in_channels: int, num_classes: int, *, is_next: bool, residual: bool, **options: Any

@@ -18,7 +18,7 @@ from depthbench.networks.stages import blocks_of
 
 FILTERS = (1, 2, 4, 8)  # of each stage, in multiples of the width
 EMBEDDING = 4  # the width divided by the numbers per token, 16 in the paper
-KEPT = 8  # the largest values of each channel that reach the classifier
+KEPT = 8  # number of the largest values of each channel that reach the classifier
 HIDDEN = 32  # units of a hidden fully connected layer, in multiples of the width
 
 
@@ -44,7 +44,7 @@ class TextBlock(nn.Module):
     """Two convolutions of three tokens with norm and activation: (B, C_in, T) -> (B, C, T).
 
     A residual block adds its input before the last activation, with zero channels where it is narrower. This
-    shortcut has no parameters, so plain and residual blocks have the same."""
+    shortcut has no parameters, so plain and residual blocks have the same parameters."""
 
     dropout = False  # it draws no random numbers (see checkpointing.py)
 
@@ -76,7 +76,7 @@ class TextBlock(nn.Module):
 
 
 class Halved(nn.Module):
-    """A block whose input is halved first, by the maximum over three tokens with stride 2."""
+    """A block that first halves the length of its input, by max pooling over three tokens with stride 2."""
 
     dropout = False
 
@@ -95,12 +95,12 @@ class Halved(nn.Module):
 class Vdcnn(nn.Module):
     """A convolutional network that classifies text: tokens (B, T) -> logits (B, num_classes).
 
-    `in_channels` is the size of the vocabulary. An embedding of `width` / 4 numbers per token, a convolution
-    of three tokens, 4 stages of blocks with 1, 2, 4 and 8 times `width` filters, each halved before the next,
-    the 8 largest values of each channel, and three fully connected layers (Conneau et al. 2017, Figure 1).
-    The depth counts the convolutions, as in the paper. Where the paper projects a shortcut, this network
-    fills it with zeros, so that after the same `torch.manual_seed` the plain and the residual network of one
-    depth have the same weights.
+    `in_channels` is the size of the vocabulary. The network has an embedding of `width` / 4 numbers per
+    token, a convolution of three tokens, 4 stages of blocks with 1, 2, 4 and 8 times `width` filters, and
+    three fully connected layers on the 8 largest values of each channel (Conneau et al. 2017, Figure 1). The
+    length is halved before each stage except the first. The depth counts the convolutions, as in the paper.
+    Where the paper projects a shortcut, this network fills it with zeros, so that after the same
+    `torch.manual_seed` the plain and the residual network of one depth have the same weights.
 
     Raises BadInput for another depth than 9, 17, 29 and 49 and for an unknown value, and TypeError for an
     option that these networks do not take."""

@@ -13,7 +13,7 @@ from depthbench.probes.hooks import first_tensor, in_backward_pass, is_transform
 
 
 class FunctionalUses:
-    """The layers whose weight is used outside of their calls, in the graph behind the logits of a step.
+    """Finds layers whose weight is used outside of their calls, in the graph behind the logits of a step.
 
     The graph does not show the operations that a backward pass computes again to save memory."""
 
@@ -25,9 +25,9 @@ class FunctionalUses:
             for index, layer in enumerate(layers)
             for parameter in layer.weight_parameters
         }
-        self._inside: set[Node] = set()  # nodes of calls of layers. They keep the graph in memory
+        self._inside: set[Node] = set()  # nodes in calls of layers; they keep the graph in memory
         self.found: set[int] = set()
-        """The indices of these layers in the last step."""
+        """The indices of the layers found in the last step."""
 
     def hooks(self) -> list[RemovableHandle]:
         """Add hooks that follow the forward passes of a step."""
@@ -48,7 +48,7 @@ class FunctionalUses:
     def _end(self, network: nn.Module, inputs: object, output: Any) -> None:
         try:
             end = None if in_backward_pass() else _node_of(logits_of(output))
-        except TypeError:  # the loop of a user has to know what the network returns
+        except TypeError:  # only the user's loop knows which part of the output is the logits
             end = None
         for node in () if end is None else _nodes(end):
             if node not in self._inside:

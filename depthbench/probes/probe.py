@@ -65,7 +65,7 @@ class Probe:
     is the one that holds it, and the name is that of the parameter.
 
     A weight or parameter without a gradient is not measured, because `measure` may read its `.grad`. With
-    `needs_gradient=False` it is measured in every probed step, also if it is frozen or took no part in the
+    `needs_gradient=False` it is measured in every probed step, also if it is frozen or was not used in the
     step.
 
     `measure_all` is optional. It does the same for the tensors of all layers at once and returns (layers,).
@@ -81,7 +81,7 @@ class Probe:
     `combine`, a probe of "inputs" has no value for them. The number of elements is that of the first input.
 
     Raises ValueError if `where` is missing for an output or a parameter, or given for another tensor, or if
-    `needs_gradient` is false for another tensor than a weight or a parameter.
+    `needs_gradient` is false for a tensor other than a weight or a parameter.
     """
 
     of: Target

@@ -355,7 +355,7 @@ class Recorder:
         return self._step_weights.all()
 
     def _untrained(self, index: int) -> Tensor | None:
-        """Return the weight of a layer without a gradient. None: it is no longer that of this step."""
+        """Return the weight of a layer without a gradient, or None if it is no longer that of this step."""
         computed = self._step_weights.computed.get(index)  # which a parametrisation may draw at random
         return self._current_weight(index) if computed is None else computed
 

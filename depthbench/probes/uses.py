@@ -90,7 +90,7 @@ class StepUses:
         return number
 
     def drop_targets(self) -> None:
-        """Drop the uses without gradients of layers and modules that were also used with gradients."""
+        """Drop the uses without gradients, e.g. for a target, of what was also used with gradients."""
         for uses in self.by_key.values() if self._without_gradients else ():
             numbers = {*uses.summaries, *uses.tensors}
             if numbers - self._without_gradients:

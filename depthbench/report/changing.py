@@ -1,4 +1,4 @@
-"""Sentences on interventions: what each change of a network costs, and what does not cause degradation."""
+"""Sentences on interventions: what each change costs, and which symptoms do not explain degradation."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -63,7 +63,7 @@ def costs(table: pd.DataFrame) -> list[str]:
         more = len(changed) - len(named)
         named += [f"{more} more"] * (more > 0)
         are = "is" if len(changed) == 1 else "are"
-        most = ", most of all" if more > 0 else ""
+        most = ", the largest first" if more > 0 else ""
         lines.append(
             f"{start}{len(changed)} of {total} {are} shown to alter the test error{most}: {listed(named)}."
         )

@@ -117,7 +117,7 @@ class Evidence(_OnlyFields):
 
     @cached_property
     def blocks(self) -> pd.DataFrame:
-        """The rows of the blocks of transformers, selected modules included."""
+        """The rows of layers and selected modules in blocks of transformers."""
         return of_blocks(self.results.layers, self.runs)
 
     @cached_property
@@ -172,7 +172,7 @@ class Evidence(_OnlyFields):
 
     @property
     def predicts(self) -> list[str]:
-        """What the runs predict, if it is the next token, e.g. `next characters`."""
+        """What the runs predict, e.g. `next characters`. Empty if they predict classes."""
         return sorted({each for each in self.runs.get("predicts", ()) if isinstance(each, str)})
 
     @cached_property
@@ -281,7 +281,7 @@ class Evidence(_OnlyFields):
     @cached_property
     def gradients(self) -> dict[str, pd.DataFrame]:
         """Gradient norms by layer over the seeds (`analysis.layers.by_layer` with by_design), for each probe
-        with values. They may all be not a number."""
+        with values, which may all be NaN."""
         layers = self.layers
         measured = [name for name in GRADIENTS if len(with_values(layers, name))]
         return {

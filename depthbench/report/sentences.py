@@ -33,7 +33,9 @@ def statuses(runs: pd.DataFrame, missing: pd.DataFrame) -> str:
 
 
 def train_images(study: Mapping[str, Any], noun: str = "images") -> str:
-    """Describe the images on which `study` (study.toml) measures the train error in evaluation mode."""
+    """Describe the inputs on which `study` (study.toml) measures the train error in evaluation mode.
+
+    noun: what they are called, as a plural."""
     size = study.get("evaluate", {}).get("train_size")
     return f"{size:,} of the training {noun}" if size else f"all training {noun}"
 

@@ -261,7 +261,7 @@ class Record(Part):
     chance_error: Amount | None = None
     """Percent."""
     predicts: str | None = None
-    """`next characters` or `next bytes`, of which errors are percentages. None: a class of each input."""
+    """What errors are percentages of: `next characters` or `next bytes`. None: the classes of inputs."""
     parameters: Whole | None = None
     multiply_adds: Whole | None = None
     """Per image or sequence, in the forward pass."""
@@ -288,7 +288,7 @@ class Record(Part):
     no_weights: str | None = None
     """Why the run cannot keep weights that were asked for. None: it can, or nobody asked."""
     keeps_checkpoint: bool | None = None
-    """Whether the last state of the finished run is kept, as the study asked. None: not finished, or by an
+    """Whether the study asked to keep the last state of the run. None: the run is not finished, or of an
     older version."""
     reason: str | None = None
     """The reason for a failure."""

@@ -306,7 +306,7 @@ def _by_run(versions: Versions) -> dict[str, dict[str, Fingerprint]]:
 
 
 def _of_training(names: Iterable[str]) -> set[str]:
-    """Return the files of a run that only training it, or its weights, need: they can be large."""
+    """Return the files of a run that hold its weights or that only training needs. They can be large."""
     return {name for name in names if name in CHECKPOINTS or name.endswith(SUFFIX) or name.startswith(AGAIN)}
 
 

@@ -180,7 +180,7 @@ class RunStore:
         return self.table(name).to_pandas().infer_objects()
 
     def unreadable_file(self) -> Path | None:
-        """Return a file of the run that its permissions do not allow to read, or None if there is none.
+        """Return a file of the run whose permissions forbid reading it, or None if there is none.
 
         Such a run may be finished, so it must not be trained again."""
         files = (self.record_file, self.checkpoint, *self.path.glob("*.parquet"))

@@ -108,7 +108,7 @@ class StudyStore:
             return []
 
     def misplaced_files(self) -> list[Path]:
-        """Return the files that are in the place of the directory of a run, sorted."""
+        """Return the files with the name of a run, where a directory should be, sorted."""
         try:
             with os.scandir(self.path / "runs") as entries:
                 found = [

@@ -151,26 +151,25 @@ class Swept(Section):
 
 
 class VariantData(Section):
-    """The keys of `[data]` in which a variant can differ from its study: those that change no image."""
+    """The keys of `[data]` in which a variant can differ from its study. They change no image."""
 
     normalisation: Normalisation = "channel"
 
 
 class Variant(Section):
-    """A network that a study defines: one of NETWORKS with other options or another recipe."""
+    """A network that a study defines: one of NETWORKS with other options, recipe, normalisation or length."""
 
     of: str
     options: NetworkOptions = NetworkOptions()
     recipe: Recipe = Recipe()
     """Keys that are set replace those of the study. `budget` sets the number of steps."""
     data: VariantData = VariantData()
-    """As for the recipe."""
+    """Keys that are set replace those of the study."""
     budget: Positive | None = None
     """The length of a run as a multiple of the study's. Fractions of all steps, such as milestones below 1,
     scale with it. Unset: 1."""
     baseline: str | None = None
-    """The network from which this one deviates in one thing. The report shows by how much the errors
-    differ."""
+    """The network with which the report compares this one. It should differ in one respect."""
     swept: Swept | None = None
     """For a variant that a sweep made. `[sweep]` sets it."""
 
@@ -331,7 +330,7 @@ class Study(Grids, Shared):
         return family
 
     def _check_views(self, recipe: Recipe) -> None:
-        """Raise BadInput if training or evaluation needs images, or whole ones, that the data do not have."""
+        """Raise BadInput if training or evaluation needs images, or whole images, and the data have none."""
         if self.data.is_sequences and self.evaluate.robustness:
             raise BadInput(f"evaluate.robustness corrupts images, and {self.data.name} has none: remove it")
         for is_set, key in (
@@ -382,16 +381,16 @@ class Study(Grids, Shared):
     def _for_data(self, recipe: Recipe) -> Recipe:
         """Return the recipe, without augmentation if the data are sequences.
 
-        Raises BadInput for augmentation of images that is on by no default."""
+        Raises BadInput for augmentation that is off by default and was set."""
         return recipe.without_augmentation(self.data.name) if self.data.is_sequences else recipe
 
     def lengths(self) -> tuple[int, int]:
-        """Return the fewest and the most steps of a run. The networks of a study can have budgets."""
+        """Return the fewest and the most steps of a run, which differ if networks have budgets."""
         steps = [_resolved("recipe.steps", self.recipe_of(network).steps) for network in self.networks()]
         return min(steps), max(steps)
 
     def data_of(self, network: str) -> Data:
-        """Return the images of a network in the grid, and the scaling of their pixels."""
+        """Return the section `[data]` for a network in the grid."""
         variant = self.variants.get(network)
         own = {} if variant is None else variant.data.model_dump(exclude_unset=True)
         return self.data.model_copy(update=own)

@@ -35,7 +35,7 @@ def check(network: nn.Module) -> None:
 
 
 def set_momentum(network: nn.Module, momentum: float) -> None:
-    """Set the weight of a batch in the running statistics of every batch normalisation of `network`."""
+    """Set the weight of a batch in the running statistics of all batch normalisation in `network`."""
     for module in network.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             module.momentum = momentum

@@ -22,9 +22,9 @@ BATCH = {"cpu": 256, "cuda": 2048, "mps": 256}
 
 
 def batch_size(device: torch.device, pixels: int) -> int:
-    """Return the number of images of so many pixels in a batch. Larger images make smaller batches.
+    """Return the number of inputs in a batch of an evaluation. Larger inputs make smaller batches.
 
-    pixels: of sequences, what their `Tokens.size` says."""
+    pixels: the size of an input, from `Scaling.size` or `Tokens.size`."""
     most = BATCH[device.type]
     return max(1, min(most, most * 32 * 32 // pixels))
 
@@ -64,7 +64,7 @@ class Dealt:
 
 
 class Evaluated(NamedTuple):
-    """What a network answers for one set, in evaluation mode. N inputs, T tokens."""
+    """The predictions and losses of a network on one set, in evaluation mode. N inputs, T tokens."""
 
     predicted: Tensor  # (N,) int64 the class of each input, or (N, T) the next tokens
     losses: Tensor | None  # (N,) float64, the mean cross entropy (nats) of each input's next tokens
@@ -80,7 +80,7 @@ def evaluate(
     should_stop: Callable[[], bool] = lambda: False,
     team: Team = ALONE,
 ) -> dict[str, Evaluated] | None:
-    """Return what `network` predicts in evaluation mode for each set, by name, and losses for next tokens.
+    """Return the predictions of `network` in evaluation mode for each set, by name, with next-token losses.
 
     A set is (x, y): images (N, C, H, W) uint8 and labels (N,), or tokens (N, T) and labels (N,) or (N, T). y
     and the result are on the network's device. x may be on the host, and is then moved batch by batch.
@@ -135,7 +135,7 @@ def predict(
 
 
 def percent_wrong(predicted: Tensor, y: Tensor) -> float:
-    """Return the percentage of predictions that differ from the labels y, of inputs or of all their tokens.
+    """Return the percentage of predictions that differ from the labels y, (N,) or (N, T).
 
     Waits for the device."""
     return 100 * (predicted != y).sum().item() / y.numel()

@@ -35,7 +35,7 @@ class KeepWeights:
         return self.which if self.every is None else f"every:{self.every}"
 
     def is_due(self, step: int) -> bool:
-        """Return whether weights are kept after `step` updates, whatever their error."""
+        """Return whether `every:N` keeps the weights after `step` updates."""
         return self.every is not None and step > 0 and step % self.every == 0
 
     def files(self, steps: int, best: int | None = None) -> dict[str, int | None]:

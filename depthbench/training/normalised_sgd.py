@@ -12,9 +12,9 @@ class NormalisedSGD(torch.optim.SGD):
 
     An update has the same size however large or small the gradient is: without momentum and weight decay, its
     norm is the learning rate. A layer whose gradient explodes or vanishes learns at the same rate as any
-    other. Yu et al. normalise the gradient of each layer; here each tensor is normalised, so that a gain of a
-    norm does not depend on the weights that follow it. The weight decay is added after that, and a gradient
-    of zero stays zero."""
+    other. Yu et al. normalise the gradient of each layer. Here each parameter is normalised alone, so that
+    its update does not depend on the gradients of others. The weight decay is added after that, and a
+    gradient of zero stays zero."""
 
     def __init__(
         self,

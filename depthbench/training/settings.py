@@ -105,7 +105,7 @@ class Recipe(Section):
     bf16: with autocast to bfloat16."""
     norm_momentum: Annotated[float, Field(gt=0, le=1)] | None = None
     """Momentum of batch normalisation: the weight of a batch in the running statistics, which evaluations
-    use. Unset: that of the network, 0.1 for bundled ones."""
+    use. Unset: that of the network, 0.1 for built-in ones."""
     sync_batch_norm: bool = True
     """Batch normalisation over the whole batch when several processes train one run (torchrun). Without it,
     each process normalises over its part of the batch, which changes the results."""

@@ -20,9 +20,9 @@ class Step:
 
     `images` turns a batch into x and y: images (B, C, H, W) and classes (B,), or tokens (B, T) and classes
     (B,) or next tokens (B, T). The recipe's precision applies to the forward pass. bf16 uses autocast, and
-    its gradients need no scaling. Each rank of `team` has a part of the images, and the backward pass of
-    `network` averages gradients over the ranks. Everything that is sent is sent
-    before the parameters change. class_weights: (classes,) float32 on the device, or None."""
+    its gradients need no scaling. Each rank of `team` has a part of each batch, and the backward pass of
+    `network` averages gradients over the ranks. Everything that is sent is sent before the parameters change.
+    class_weights: (classes,) float32 on the device, or None."""
 
     def __init__(
         self,
@@ -97,7 +97,7 @@ class Step:
             answers = torch.full((), len(y), dtype=dtype, device=y.device)
             total = loss.detach().to(dtype) * answers
             if weights is not None:
-                total *= share / self.weight  # the weighted mean of the whole batch counts for each
+                total *= share / self.weight  # the weighted mean of the whole batch counts for each answer
             self.sums += self.team.sum(torch.stack([total, wrong.to(dtype), answers]))
 
     def _descend(self) -> None:

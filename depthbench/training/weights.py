@@ -1,7 +1,7 @@
-"""The weights of a network in a file (safetensors), with all that is needed to use them.
+"""The weights of a network in a file (safetensors), with what is needed to use them.
 
 The file holds the tensors of the network's state by name, and those by which images are scaled. Its metadata
-say which network it is. Reading it executes nothing."""
+say which network it is. Reading it executes no code."""
 
 import hashlib
 import json
@@ -18,7 +18,7 @@ from depthbench.files import atomic
 FORMAT = 1
 METADATA = "depthbench"
 INPUT = "depthbench.input."
-"""The start of the names of tensors that are not of the network."""
+"""Prefix of the names of tensors that scale images."""
 
 
 class Weights(NamedTuple):
@@ -37,8 +37,8 @@ class Weights(NamedTuple):
 def save_weights(path: Path, weights: Weights) -> str:
     """Write a file of weights, and return its SHA-256.
 
-    A tensor that has several names is stored once for each. What the state holds besides tensors is left out.
-    Raises ValueError for a tensor that such files cannot hold."""
+    A tensor with several names is stored once for each. Values of the state that are not tensors are left
+    out. Raises ValueError for a tensor that such files cannot hold."""
     named = {**weights.network, **{f"{INPUT}{name}": tensor for name, tensor in weights.inputs.items()}}
     tensors = {
         name: tensor.detach().cpu().contiguous().clone()
@@ -60,16 +60,16 @@ def read_weights(path: Path, sha256: str | None = None) -> Weights:
     Raises BadInput if it is missing, damaged, of another version, or not the file with this SHA-256."""
     try:
         if sha256 is not None and hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
-            raise BadInput(f"{path}: is not the file that the run wrote; train the run again")
+            raise BadInput(f"{path} is not the file that the run wrote: train the run again")
         with safe_open(path, "pt") as file:
             facts = json.loads((file.metadata() or {})[METADATA])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
     except OSError as error:
-        raise BadInput(f"{path}: cannot be read ({error.strerror or error})") from None
+        raise BadInput(f"{path} cannot be read ({error.strerror or error})") from None
     except (KeyError, ValueError, SafetensorError) as error:
         reason = "depthbench did not write it" if isinstance(error, KeyError) else error
-        raise BadInput(f"{path}: is no file of weights ({reason})") from None
+        raise BadInput(f"{path} is not a file of weights ({reason})") from None
     if facts.get("format") != FORMAT:
-        raise BadInput(f"{path}: has the format {facts.get('format')}, and this version reads {FORMAT}")
+        raise BadInput(f"{path} has the format {facts.get('format')}, and this version reads {FORMAT}")
     inputs = {name.removeprefix(INPUT): tensors.pop(name) for name in [*tensors] if name.startswith(INPUT)}
     return Weights(tensors, inputs, facts)

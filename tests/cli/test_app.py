@@ -343,7 +343,7 @@ def folders(tmp_path):
         ("--precision fp8", "recipe.precision"),
         ("--precision tf32 --device cpu", "tf32 needs a CUDA device"),
         ("--jobs 0", "--jobs 0: use auto or a whole number"),
-        ("--data nosuch", "no such data set or folder"),
+        ("--data nosuch", "no such data set, folder or text file"),
         ("--data ./nosuch", "no such folder"),
         ("--data {}/empty", "contains no images"),
         ("--data {}/one", "has only one class ('cat'): add a second class"),

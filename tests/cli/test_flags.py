@@ -140,8 +140,8 @@ def test_a_given_name_is_the_name_of_the_study():
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        ("nosuch", "--data nosuch: no such data set or folder; data sets: cifar10, "),
-        ("cifar", "--data cifar: no such data set or folder; did you mean 'cifar10'?"),
+        ("nosuch", "--data nosuch: no such data set, folder or text file; data sets: cifar10, "),
+        ("cifar", "--data cifar: no such data set, folder or text file; did you mean 'cifar10'?"),
         ("./nosuch", "--data ./nosuch: no such folder"),
     ],
 )

@@ -32,7 +32,7 @@ def test_a_tensor_with_two_names_is_stored_for_each_and_extra_state_is_left_out(
 def test_a_damaged_file_is_one_line(tmp_path, content):
     file = tmp_path / "weights.safetensors"
     file.write_bytes(content)
-    with pytest.raises(BadInput, match="is no file of weights"):
+    with pytest.raises(BadInput, match="is not a file of weights"):
         read_weights(file)
 
 

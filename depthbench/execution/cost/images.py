@@ -40,14 +40,14 @@ class ImageFootprint:
 
     @classmethod
     def of_task(cls, task: Task, **sizes: Any) -> Self:
-        """Return the footprint of inputs of a task. sizes: the other fields."""
+        """Return the footprint of the inputs of a task. sizes: the other fields."""
         return cls(task.shape, task.classes, vocabulary=task.vocabulary, is_next=task.is_next, **sizes)
 
 
 def measure_footprint(images: Labelled, train_size: int | None, device: str) -> ImageFootprint:
     """Return the footprint of `images`, placed as data/placement.py will place them.
 
-    train_size: number of training images in each evaluation, None for all."""
+    train_size: number of training inputs in each evaluation, None for all."""
     pixels = images.inputs
     available_train = len(images.train_y)
     evaluated_train = min(train_size or available_train, available_train)

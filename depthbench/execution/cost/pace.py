@@ -25,7 +25,7 @@ PROBED = 3  # the step that is probed; earlier steps warm up
 
 
 def random_data(images: ImageFootprint, count: int) -> Labelled:
-    """Return `count` training inputs and as many test inputs of noise, like `images`."""
+    """Return noise: `count` training inputs and as many test inputs, of the shape and task of `images`."""
     rng = np.random.default_rng(0)
     if images.vocabulary:
         return _random_sequences(images.task, count, rng)

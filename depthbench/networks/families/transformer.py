@@ -78,7 +78,7 @@ def problem_of(options: Mapping[str, Any], shape: tuple[int, ...]) -> str:
     patch, default = options["patch"], TRANSFORMER_OPTIONS.values["patch"]
     if problem or len(shape) == 3:
         return problem or problem_of_patches(shape[1], shape[2], patch)
-    return "" if patch == default else f"options.patch = {patch} cuts images, and text has none: leave it out"
+    return "" if patch == default else f"options.patch = {patch} is only for images: leave it out"
 
 
 TRANSFORMER = describe(

@@ -16,7 +16,7 @@ from depthbench.report.style import layout, legends, palette, tags, text
 
 ROW = 0.17  # in: per variant and depth
 MIN_RANGE = 0.125  # percentage points, so that rounding errors look like zero
-SPREAD = 0.2  # of a row, on each side of its middle, over which depths are spread
+SPREAD = 0.2  # part of a row, on each side of its middle, over which depths are spread
 SEPARATOR: palette.Look = {"color": palette.BACKGROUND, "linewidth": 0.8}
 
 

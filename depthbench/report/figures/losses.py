@@ -61,8 +61,8 @@ FIGURE = ReportFigure(
     draw,
     title="Losses",
     caption=(
-        "Mean cross entropy of the next token against depth, at the last evaluation. "
-        "Each point is one seed, and the line connects the means. Lower is better. A train loss that rises "
-        "with depth is degradation. Diverged runs have no loss and are left out."
+        "Mean cross entropy of the next token against depth, at the last evaluation. Each point is one seed, "
+        "and the line connects the means. Lower is better. A train loss that rises with depth is a sign of "
+        "degradation. Diverged runs have no loss and are left out."
     ),
 )

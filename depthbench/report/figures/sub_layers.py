@@ -22,7 +22,7 @@ WHEN: dict[bool, palette.Look] = {
     True: {"dashes": (2, 1.5), "linewidth": 1.0},
     False: {"dashes": (None, None), "linewidth": palette.THIN},
 }
-"""Whether a line shows the state before training -> its look."""
+"""Whether a line shows step 0 -> its look."""
 
 
 def draw(evidence: Evidence) -> Figure | None:
@@ -101,10 +101,10 @@ FIGURE = ReportFigure(
     title="Blocks and sub-layers of transformers",
     chapter="layers",
     caption=(
-        "The deepest network of each kind, block by block. Norm of the gradient of the weights (root of the "
-        "sum of squares over the maps of a sub-layer), standard deviation of what the branch adds, the same "
-        "relative to the stream that the shortcut carries, and entropy of the attention. If the entropy is "
-        "the logarithm of the number of tokens, all tokens get equal attention. A branch with a small share "
-        "hardly changes the stream. Bands are the range over seeds."
+        "Probes of the deepest network of each kind, block by block: the norm of the gradient of the weights "
+        "(root of the sum of squares over the maps of a sub-layer), the standard deviation of what the "
+        "branch adds, its ratio to that of the stream on the shortcut, and the entropy of the attention. "
+        "Bands are the range over seeds. A branch with a small ratio hardly changes the stream. If the "
+        "entropy is the logarithm of the number of tokens, all tokens get equal attention."
     ),
 )

@@ -1,4 +1,4 @@
-"""Interventions against symptoms and outcome: what does and does not go with degradation."""
+"""Interventions, their symptoms and their outcome: what does and does not occur with degradation."""
 
 import math
 from collections.abc import Mapping
@@ -59,7 +59,7 @@ def build(evidence: Evidence) -> Table | None:
     margin = evidence.verdicts["train_error_eval"].margin
     note = (
         "Each row is a baseline or one change of it, at two depths. The symptoms are those of the deeper "
-        "network. In brackets is the geometric mean over seeds of the number that is judged. Early gradient "
+        "network. The number in brackets is the geometric mean over seeds of what is judged. Early gradient "
         f"explodes: within the first {100 * EARLY:g} % of the steps (at least {START} steps), the norm of "
         f"dL/dz of the first layer exceeds {EXPLODED:g} times that of the last hidden one. Weights grow: at "
         f"some probed step, the norm of a layer's weights exceeds {GROWN:g} times the initial one. Gradient "
@@ -68,7 +68,7 @@ def build(evidence: Evidence) -> Table | None:
         f"of the deeper network against the shallower one with the same change (margin {margin:g}, at least "
         f"{LEAST_SEEDS} seeds), as in the table of verdicts. p is not corrected over the interventions. If "
         "degradation is present where a symptom is absent, that symptom is not necessary for it. If they "
-        "occur together, that does not show which causes which."
+        "occur together, this does not show that one causes the other."
     )
     return Table(note, table.assign(change=texts), without_empty_columns(shown))
 

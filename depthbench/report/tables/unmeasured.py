@@ -28,7 +28,7 @@ def unmeasured_table(table: pd.DataFrame) -> Table:
         names=[" ".join(names) for names in table["names"]],
     )
     note = (
-        "Layers, modules and parameters for which a probe has no value, or one of only some uses, at some "
+        "Layers, modules and parameters for which a probe has no value, or a value of only some uses, at a "
         "probed step, with the reason. Figures mark missing values differently from zero, infinite and not a "
         "number."
     )
