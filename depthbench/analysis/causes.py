@@ -46,7 +46,8 @@ def symptoms(runs: pd.DataFrame, layers: pd.DataFrame) -> pd.DataFrame:
     The arguments are tables of `Results`; layers has the rows of weighted layers. Columns: run_id;
     explosion, the largest relative gradient of the first layer in the early phase; growth, the largest factor
     by which a layer's weights grow; least, the smallest relative gradient at any step; explodes, grows
-    and vanishes, whether these are beyond the bounds. What was not probed is NaN or None."""
+    and vanishes, whether these are beyond the bounds; any, whether one of them is. What was not probed is NaN
+    or None, and so is `any` if it depends on that."""
     steps = pd.to_numeric(runs["steps"], errors="coerce").to_numpy(float)
     early = dict(zip(runs["run_id"], np.maximum(EARLY * steps, START).tolist(), strict=True))
     hidden = layers[layers["stage"] != CLASSIFIER]
@@ -66,12 +67,14 @@ def symptoms(runs: pd.DataFrame, layers: pd.DataFrame) -> pd.DataFrame:
         "grows": table["growth"] > GROWN,
         "vanishes": table["least"] < VANISHED,
     }
-    return table.assign(
-        **{
-            symptom: beyond[symptom].astype(object).mask(table[value].isna(), None)
-            for value, symptom in SYMPTOMS.items()
-        }
-    )
+    known = {
+        symptom: beyond[symptom].astype(object).mask(table[value].isna(), None)
+        for value, symptom in SYMPTOMS.items()
+    }
+    table = table.assign(**known)
+    flags = table[list(known)]
+    is_any = (flags == True).any(axis=1)  # noqa: E712 - may be None
+    return table.assign(any=is_any.astype(object).mask(~is_any & flags.isna().any(axis=1), None))
 
 
 def _growth(hidden: pd.DataFrame) -> pd.Series:
@@ -99,8 +102,8 @@ def causes(
     - network; baseline, or empty; residual, whether it has residual connections (None: unknown);
     - shallow, deep: the depths that the verdict compares; n, the number of seeds that have both;
     - explosion, growth and least: their geometric mean over the seeds at the deeper depth, and NAME_low to
-      NAME_high, their range; explodes, grows and vanishes: the fraction of these seeds with the symptom (all
-      NaN if not probed);
+      NAME_high, their range; explodes, grows and vanishes: the fraction of these seeds with the symptom, and
+      any: with one of them (all NaN if not probed);
     - error_shallow and error_deep, the mean errors (percent); diverged, the number of diverged runs;
     - twin, the residual twin with the same settings, or empty; error_twin, its mean error at the deeper
       depth;
@@ -128,6 +131,7 @@ def causes(
         }
         of_deep = runs[(runs["network"] == network) & (runs["depth"] == ends["deep"])]
         row |= _over_seeds(per_run[per_run["run_id"].isin(of_deep["run_id"])] if len(per_run) else per_run)
+        cells = cells[cells["seed"].isin(_common_seeds(cells, ends["shallow"], ends["deep"]))]
         is_end = cells["depth"].isin((ends["shallow"], ends["deep"]))
         row |= {
             "error_shallow": _mean(cells, ends["shallow"]),
@@ -139,7 +143,7 @@ def causes(
         answer = found[network]
         rows.append(row | {"verdict": answer.verdict, "effect": answer.effect, "p": answer.p})
     values = [f"{name}{end}" for name in SYMPTOMS for end in ("", "_low", "_high")]
-    columns = ["network", "baseline", "residual", "shallow", "deep", "n", *values, *SYMPTOMS.values()]
+    columns = ["network", "baseline", "residual", "shallow", "deep", "n", *values, *SYMPTOMS.values(), "any"]
     columns += ["error_shallow", "error_deep", "diverged", "twin", "error_twin", "verdict", "effect", "p"]
     return pd.DataFrame(rows, columns=columns)
 
@@ -149,8 +153,13 @@ def _ends(answer: Answer, cells: pd.DataFrame) -> dict[str, int]:
     if answer.verdict != AT_CHANCE:
         return {"shallow": answer.shallow, "deep": answer.deep, "n": answer.n}
     shallow, deep = int(cells["depth"].min()), int(cells["depth"].max())
-    seeds = [set(cells.loc[cells["depth"] == depth, "seed"]) for depth in (shallow, deep)]
-    return {"shallow": shallow, "deep": deep, "n": len(seeds[0] & seeds[1])}
+    return {"shallow": shallow, "deep": deep, "n": len(_common_seeds(cells, shallow, deep))}
+
+
+def _common_seeds(cells: pd.DataFrame, shallow: int, deep: int) -> set[int]:
+    """Return the seeds that both depths have."""
+    first, second = (set(cells.loc[cells["depth"] == depth, "seed"]) for depth in (shallow, deep))
+    return first & second
 
 
 def _mean(cells: pd.DataFrame, depth: int) -> float:
@@ -171,6 +180,8 @@ def _over_seeds(per_run: pd.DataFrame) -> dict[str, float]:
             mean = float(np.exp(np.log(values).mean()))
         row |= {name: mean, f"{name}_low": float(values.min()), f"{name}_high": float(values.max())}
         row[symptom] = float(known[symptom].astype(bool).mean())
+    flags = per_run["any"].dropna().to_numpy(bool) if len(per_run) else np.array([])
+    row["any"] = float(flags.mean()) if len(flags) else np.nan
     return row
 
 
@@ -184,7 +195,7 @@ def tally(table: pd.DataFrame) -> pd.DataFrame:
     that have it and do not degrade, or lack it and degrade."""
     judged = table[(table["residual"] == False) & (table["verdict"] != AT_CHANCE)]  # noqa: E712 - may be None
     flags = judged[list(SYMPTOMS.values())].astype(float)
-    flags["any"] = flags.max(axis=1).where(flags.notna().all(axis=1))
+    flags["any"] = judged["any"].astype(float)
     rows = []
     for symptom in flags:
         for has in (True, False):

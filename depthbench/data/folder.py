@@ -45,6 +45,8 @@ def load(data: Data, data_dir: Path, report: Report = lambda done, total: None) 
     detected here."""
     assert data.path is not None
     root = expand(data.path)
+    if root.is_file():
+        raise BadInput(f'data folder {root} is a file: name a folder of images, or set data.kind = "text"')
     if not root.is_dir():
         raise BadInput(f"data folder {root} does not exist: name another with --data")
     listing = list_images(root)

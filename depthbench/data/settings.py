@@ -136,6 +136,8 @@ class Data(Section):
                 raise ValueError(f"{key} is only for {any_of(others)}, not for {whose}: leave it out")
         if takes is not None and self.decode == "as_read":
             raise ValueError('decode = "as_read" is only for folders of images: leave it out')
+        if takes is not None and self.normalisation != "channel":
+            raise ValueError(f'normalisation = "{self.normalisation}" is only for images: leave it out')
         if takes is not None and self.image_size is not None:
             raise ValueError("image_size is only for folders of images: leave it out")
         fewest = 2 * (self.hops or HOPS)

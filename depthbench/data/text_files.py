@@ -150,6 +150,8 @@ def _rows_of(file: Path) -> Iterator[tuple[str, str]]:
             if is_first and label.lower() in LABEL_HEADINGS:
                 is_first = False
                 continue
+            if is_first and any(cell.strip().lower() in LABEL_HEADINGS for cell in row[1:]):
+                raise BadInput(f"{shown}: its heading names a label behind the text; put the label first")
             is_first = False
             if not label or not text.strip():
                 raise BadInput(

@@ -302,6 +302,11 @@ class Study(Grids, Shared):
                         family.depths.n(depth)
                     except BadInput as error:
                         raise BadInput(f"{name}: {error}") from None
+        for name, variant in self.variants.items():
+            if variant.baseline == name:
+                raise BadInput(f"variants.{name}.baseline is the variant itself: name another network")
+            if self.data.is_sequences and variant.data.model_fields_set:
+                raise BadInput(f"variants.{name}.data: normalisation is only for images: leave it out")
         baselines = {
             f"variants.{name}.baseline": variant.baseline
             for name, variant in self.variants.items()

@@ -154,17 +154,17 @@ def test_a_network_without_a_verdict_is_left_out_and_one_at_chance_stays():
 
 
 def test_the_tally_counts_plain_networks_with_and_without_each_symptom():
-    rows = [  # network, residual, explodes, grows, vanishes, verdict
-        ("a", False, 1, 1, 0, "present"),
-        ("b", False, 1, 0, 0, "absent"),
-        ("c", False, 0, 0, 0, "present"),
-        ("d", False, 0.5, 0, 0, "present"),
-        ("e", False, 1, 1, 1, AT_CHANCE),
-        ("f", True, 0, 0, 0, "present"),
-        ("g", False, 0, 0, 0, "inconclusive"),
-        ("h", None, 0, 0, 0, "present"),
+    rows = [  # network, residual, explodes, grows, vanishes, any, verdict
+        ("a", False, 1, 1, 0, 1, "present"),
+        ("b", False, 1, 0, 0, 1, "absent"),
+        ("c", False, 0, 0, 0, 0, "present"),
+        ("d", False, 0.5, 0, 0, 0.5, "present"),
+        ("e", False, 1, 1, 1, 1, AT_CHANCE),
+        ("f", True, 0, 0, 0, 0, "present"),
+        ("g", False, 0, 0, 0, 0, "inconclusive"),
+        ("h", None, 0, 0, 0, 0, "present"),
     ]
-    columns = ["network", "residual", "explodes", "grows", "vanishes", "verdict"]
+    columns = ["network", "residual", "explodes", "grows", "vanishes", "any", "verdict"]
     counted = tally(pd.DataFrame(rows, columns=columns)).set_index(["symptom", "has"])
     counts = {key: tuple(counted.loc[key, ["total", "present", "absent"]]) for key in counted.index}
     assert counts == {
@@ -183,8 +183,34 @@ def test_the_tally_counts_plain_networks_with_and_without_each_symptom():
 
 def test_the_tally_knows_nothing_about_a_symptom_that_was_not_probed():
     table = pd.DataFrame(
-        [("a", False, 1.0, float("nan"), 0.0, "present")],
-        columns=["network", "residual", "explodes", "grows", "vanishes", "verdict"],
+        [("a", False, 1.0, float("nan"), 0.0, 1.0, "present")],
+        columns=["network", "residual", "explodes", "grows", "vanishes", "any", "verdict"],
     )
     totals = tally(table).groupby("symptom")["total"].sum()
-    assert totals.to_dict() == {"explodes": 1, "grows": 0, "vanishes": 1, "any": 0}
+    assert totals.to_dict() == {"explodes": 1, "grows": 0, "vanishes": 1, "any": 1}
+
+
+@pytest.mark.parametrize(
+    ("ratios", "weights", "expected"),
+    [((200.0, 1.0), False, True), ((1.0, 1.0), False, None), ((1.0, 1.0), True, False)],
+)
+def test_any_symptom_is_known_if_one_is_certain_or_all_are_probed(ratios, weights, expected):
+    layers = pd.DataFrame(
+        [
+            {
+                "run_id": "a",
+                "network": "plain",
+                "depth": 8,
+                "seed": 0,
+                "step": 0,
+                "layer": layer,
+                "stage": "1",
+            }
+            | {"grad_norm_preact": ratio}
+            | ({"weight_norm": 1.0} if weights else {})
+            for layer, ratio in enumerate(ratios, 1)
+        ]
+    )
+    runs = pd.DataFrame([{"run_id": "a", "network": "plain", "depth": 8, "seed": 0, "steps": 100}])
+    (row,) = symptoms(runs, layers).to_dict("records")
+    assert row["any"] is expected

@@ -130,7 +130,14 @@ def causes(runs: pd.DataFrame) -> pd.DataFrame:
         ):
             row |= {name: mean, f"{name}_low": mean, f"{name}_high": mean}
             row |= {{"explosion": "explodes", "growth": "grows", "least": "vanishes"}[name]: fraction}
-        row |= {"error_shallow": 1.0, "error_deep": 2.0, "diverged": 0, "twin": "", "error_twin": np.nan}
+        row |= {
+            "any": 1.0,
+            "error_shallow": 1.0,
+            "error_deep": 2.0,
+            "diverged": 0,
+            "twin": "",
+            "error_twin": np.nan,
+        }
         rows.append(row | {"verdict": "inconclusive", "effect": 1.0, "p": np.nan})
     return pd.DataFrame(rows)
 

@@ -35,7 +35,8 @@ def problem_of_length(length: int) -> str:
     if length >= 2**3:
         return ""
     return (
-        f"sequences of {length} tokens vanish when they are halved three times; set data.length to 8 or more"
+        f"the network halves sequences three times, so that {length} tokens are too few; use 8 or more "
+        "(data.length, or data.symbols of hops)"
     )
 
 
