@@ -18,7 +18,9 @@ ELSEWHERE = {  # tests of several modules together
     "test_imports.py",
     "test_mirror.py",
     "test_trust.py",
+    "training/test_kills.py",
     "training/test_loop_of_files.py",
+    "training/test_text.py",
 }
 
 

@@ -23,7 +23,7 @@ def complete(monkeypatch, words):
     ("words", "expected"),
     [
         ("depthbench fro", ["frontier"]),
-        ("depthbench run qui", ["quick"]),
+        ("depthbench run qui", ["quick-text", "quick"]),
         ("depthbench run --networks plain,resnet_m", ["plain,resnet_mlp"]),
         ("depthbench run --netw", ["--networks"]),
         ("depthbench frontier preresnet", ["preresnet", "preresnet_bottleneck"]),

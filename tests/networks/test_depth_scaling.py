@@ -3,6 +3,7 @@ import torch
 
 from depthbench.networks import NETWORKS
 from depthbench.networks.depth_scaling import DepthScaling
+from depthbench.networks.task import IMAGES
 
 SCALED = [
     name for name, family in NETWORKS.items() if "depth_alpha" in (family.takes or ()) and family.is_residual
@@ -11,7 +12,14 @@ SCALED = [
 
 def build(name, depth, **options):
     torch.manual_seed(0)
-    return NETWORKS[name](depth, 3 if not NETWORKS[name].flattens else 192, 10, **options)
+    family = NETWORKS[name]
+    return family(depth, 192 if family.flattens or IMAGES not in family.reads else 3, 10, **options)
+
+
+def inputs(name):
+    if IMAGES not in NETWORKS[name].reads:
+        return torch.randint(192, (2, 32))
+    return torch.randn(2, 192, 1, 1) if NETWORKS[name].flattens else torch.randn(2, 3, 32, 32)
 
 
 @pytest.mark.parametrize(("alpha", "factor"), [(0.0, 1.0), (0.5, 0.5), (1.0, 0.25)])
@@ -27,7 +35,7 @@ def test_a_scaled_network_is_the_one_with_that_branch_scale(name):
     small = {} if "imagenet" in name else {"width": 4}
     plain = build(name, depth, **small)
     blocks = len(plain.blocks())
-    x = torch.randn(2, 192, 1, 1) if NETWORKS[name].flattens else torch.randn(2, 3, 32, 32)
+    x = inputs(name)
     scaled = build(name, depth, depth_alpha=1.0, base_blocks=1, **small)
     expected = build(name, depth, branch_scale=1 / blocks, **small)
     at_base = build(name, depth, depth_alpha=1.0, base_blocks=blocks, **small)

@@ -14,7 +14,7 @@ from depthbench.events import Activity, Alive, Note, RowLogged
 from depthbench.networks import NETWORKS
 from depthbench.store.run_store import RunStore
 from depthbench.training import trainer
-from depthbench.training.evaluate import predict
+from depthbench.training.evaluate import evaluate
 from depthbench.training.keeping import WEIGHTS, KeepWeights, file_at
 from depthbench.training.loop import finish, train
 from depthbench.training.mode import TrainingMode
@@ -293,7 +293,7 @@ def test_a_run_resumed_where_a_row_is_due_has_a_rate(tiny, trained):
 def test_predictions_of_the_test_images_are_stored_in_their_order(tiny, trained, digits, monkeypatch):
     passes = []
     monkeypatch.setattr(
-        trainer, "predict", lambda *given, **how: passes.append(given) or predict(*given, **how)
+        trainer, "evaluate", lambda *given, **how: passes.append(given) or evaluate(*given, **how)
     )
     record, store = trained(next(tiny().runs()))
     assert len(passes) == 2  # only the evaluations after steps 6 and 12

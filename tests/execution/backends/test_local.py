@@ -152,7 +152,7 @@ def test_a_study_can_run_in_a_thread_other_than_the_main_thread(tiny, tmp_path):
     thread.start()
     thread.join()
     files = sorted(file.stem for file in paths[0].glob("runs/*/[!.]*"))
-    assert files == ["history", "layers", "predictions", "run"]
+    assert files == ["history", "layers", "predictions", "run", "weights"]
 
 
 def reads_images(process):
