@@ -5,6 +5,7 @@ The built-in families pass these checks in their tests. A plug-in's network is c
 import contextlib
 import inspect
 import os
+import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -141,11 +142,27 @@ def examine(subject: Subject, depth: int) -> tuple[list[BadInput], list[str]]:
     A problem ends the checks that depend on it. The others follow."""
     try:
         return _examine(subject, depth)
-    except RecursionError:
+    except RecursionError as error:
         deepest = _deepest_that_runs(subject, depth)
+        endless = None if deepest else _calls_itself(error)
         advice = f"use a depth of at most {deepest}" if deepest else "call the layers in a loop"
         problem = f"its modules are nested too deeply for Python; {advice}"
+        if endless is not None:
+            problem = f"the method forward of {endless} calls itself without end; call its layers instead"
         return [subject.problem(depth, problem)], []
+
+
+def _calls_itself(error: RecursionError) -> str | None:
+    """Return the class of the module whose forward pass calls itself. None: the modules are nested."""
+    running = set()
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        code = frame.f_code
+        module = frame.f_locals.get(code.co_varnames[0]) if code.co_argcount else None
+        if code.co_name == "forward" and isinstance(module, nn.Module):
+            if (code, id(module)) in running:
+                return type(module).__name__
+            running.add((code, id(module)))
+    return None
 
 
 def _without_mode(problem: BadInput) -> str:

@@ -10,6 +10,7 @@ from torch.utils.hooks import RemovableHandle
 from depthbench.networks.layers import Layer
 from depthbench.networks.outputs import logits_of
 from depthbench.probes.hooks import first_tensor, in_backward_pass, is_transformed
+from depthbench.probes.own_module import after_forward, before_forward
 
 
 class Ending:
@@ -33,8 +34,8 @@ class Ending:
         """Add hooks that follow the forward passes of a step. Forget the previous step."""
         self.found = []
         return [
-            network.register_forward_pre_hook(self._begin),
-            network.register_forward_hook(self._end, always_call=True),
+            before_forward(network, self._begin),
+            after_forward(network, self._end, always_call=True),
         ]
 
     def note(self, index: int, output: Any) -> None:

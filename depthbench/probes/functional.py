@@ -10,6 +10,7 @@ from torch.utils.hooks import RemovableHandle
 from depthbench.networks.layers import Layer
 from depthbench.networks.outputs import logits_of
 from depthbench.probes.hooks import first_tensor, in_backward_pass, is_transformed
+from depthbench.probes.own_module import after_forward
 
 
 class FunctionalUses:
@@ -31,8 +32,8 @@ class FunctionalUses:
 
     def hooks(self) -> list[RemovableHandle]:
         """Add hooks that follow the forward passes of a step."""
-        handles = [module.register_forward_hook(self._note) for module in self._modules]
-        return [*handles, self._network.register_forward_hook(self._end, always_call=True)]
+        handles = [after_forward(module, self._note) for module in self._modules]
+        return [*handles, after_forward(self._network, self._end, always_call=True)]
 
     def clear(self) -> None:
         """Forget the step."""

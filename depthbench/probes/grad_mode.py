@@ -8,6 +8,8 @@ from torch import nn
 from torch.autograd.function import BackwardCFunction
 from torch.utils.hooks import RemovableHandle
 
+from depthbench.probes.own_module import after_forward, before_forward
+
 
 class GradMode:
     """Whether gradients are enabled for a call of a layer.
@@ -23,10 +25,8 @@ class GradMode:
         """Add hooks that follow the calls of the network in a step. Forget the previous step."""
         self._calls.clear()
         return [
-            network.register_forward_pre_hook(lambda *_: self._calls.append(is_enabled())),
-            network.register_forward_hook(
-                lambda *_: self._calls and self._calls.pop() and None, always_call=True
-            ),
+            before_forward(network, lambda *_: self._calls.append(is_enabled())),
+            after_forward(network, lambda *_: self._calls and self._calls.pop(), always_call=True),
         ]
 
     def is_enabled(self) -> bool:

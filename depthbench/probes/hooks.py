@@ -14,6 +14,7 @@ from depthbench.networks.attention import projected
 from depthbench.networks.layers import Layer
 from depthbench.probes.attention import follow_projections
 from depthbench.probes.grad_mode import GradMode
+from depthbench.probes.own_module import after_forward
 from depthbench.probes.probe import OF_WEIGHTS, Probe, probes_of
 from depthbench.probes.rows import Selected
 from depthbench.probes.uses import StepUses
@@ -81,7 +82,7 @@ class StepHooks:
         for attention, indices in self._attentions.items():
             if self.counts_calls:
                 hook = self._attention_hook(indices)
-                self.handles.append(attention.register_forward_hook(hook, with_kwargs=True))
+                self.handles.append(after_forward(attention, hook, with_kwargs=True))
         for index, each in self._selected.items():
             if each.parameter is None and (of_output := probes_of(each.probes, "output")):
                 self.add(each.module, self._output_hook(index, of_output))
@@ -102,7 +103,7 @@ class StepHooks:
             else:
                 hook(module, inputs, output)
 
-        self.handles.append(module.register_forward_hook(untransformed))
+        self.handles.append(after_forward(module, untransformed))
 
     def remove(self) -> None:
         """Remove all hooks."""

@@ -11,6 +11,7 @@ from torch.utils.hooks import RemovableHandle
 from depthbench.networks.layers import Layer, staged
 from depthbench.probes.columns import NOT_MEASURED, SELECTED_BY, USE
 from depthbench.probes.ending import Ending
+from depthbench.probes.own_module import after_forward
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -63,7 +64,7 @@ class OrderOfUse:
                 self._pass.update(dict.fromkeys(indices[module]))
                 self._ending.note(indices[module][-1], output)
 
-        handles = [module.register_forward_hook(follow) for module in indices]
+        handles = [after_forward(module, follow) for module in indices]
         handles += self._ending.hooks(self._network)
         for index, layer in enumerate(self._layers):
             handles += [

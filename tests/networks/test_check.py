@@ -267,6 +267,24 @@ def test_a_network_that_nests_too_deeply_is_refused_with_a_depth_that_works():
     assert check_network(subject(nested), deepest) == []
 
 
+class CallsItself(nn.Module):
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x):
+        return self.forward(self.inner(x))
+
+
+def calling_itself(depth, in_channels, num_classes):
+    return nn.Sequential(nn.Flatten(), CallsItself(nn.Linear(64, 64)), nn.Linear(64, num_classes))
+
+
+def test_a_forward_method_that_calls_itself_is_named():
+    with pytest.raises(BadInput, match="the method forward of CallsItself calls itself without end"):
+        check_network(subject(calling_itself), 3)
+
+
 def fixed(depth, in_channels, num_classes):
     return stack(8, in_channels, num_classes)
 
