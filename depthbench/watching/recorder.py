@@ -4,7 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
+from weakref import WeakSet
 
 import torch
 import torch.distributed as dist
@@ -13,7 +14,7 @@ from torch.autograd import Variable
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from depthbench.errors import BadInput
-from depthbench.networks.layers import Layer
+from depthbench.networks.layers import Layer, Weighted
 from depthbench.probes.hooks import first_tensor
 from depthbench.probes.order import OrderOfUse, stored_end, stored_order
 from depthbench.probes.probe import OF_MODULES, Probe
@@ -32,6 +33,8 @@ OF_BATCHES = ("preactivation_gradient", "response", *OF_MODULES)
 
 NO_BACKWARD = "no backward pass in the step"
 NOT_UPDATED = "no optimiser updates it in the step"
+REPLACED = "no longer in the model"
+ADDED = "added to the model after the watch began"
 USED_UP = "its gradient is used up within the backward pass"
 
 
@@ -84,6 +87,7 @@ class LoopRecorder(Recorder):
         self.rows = rows_of(self.layers, [*self.selected.values()], each_use)
         self._order = None if self._order is None else OrderOfUse(self.layers, subject.network)
         self.subject = subject
+        self._modules = WeakSet(subject.network.modules())
         self._may_be_compiled = True  # the loop may compile it
         self._used_up: set[int] = set()  # layers whose gradient was cleared within the backward pass
         self._passes = 0  # backward passes in this step
@@ -115,7 +119,26 @@ class LoopRecorder(Recorder):
             if self._keeps:
                 self._pairs.kept.keep(self._following)
             if probed:
-                self.result = self._with_updates(self.collected())
+                self.result = self._without_replaced(self._with_updates(self.collected()))
+
+    def _without_replaced(self, values: Tensor) -> Tensor:
+        """Return `values` (rows, probes) without layers that are no longer in the model. Names added ones."""
+        modules = dict(self.subject.network.named_modules())
+        present = set(modules.values())
+        for index, layer in enumerate(self.layers):
+            if layer.weighted not in present:
+                self.reasons[layer.name] = REPLACED
+                self.is_measured[index] = False
+                values[index] = torch.nan
+        added = [
+            name
+            for name, module in modules.items()
+            if isinstance(module, get_args(Weighted)) and module not in self._modules
+        ]
+        for name in map(_without_wrappers, added):
+            if self.reasons.get(name) != REPLACED:
+                self.reasons[name] = ADDED
+        return values
 
     def _with_updates(self, values: Tensor) -> Tensor:
         """Measure the updates of layers that an optimiser has updated in the step."""

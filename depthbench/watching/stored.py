@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
 
 import torch
 
@@ -22,6 +23,9 @@ from depthbench.training.records import Records
 
 if TYPE_CHECKING:
     import pandas as pd
+
+_OPEN: "WeakValueDictionary[Path, StoredRun]" = WeakValueDictionary()
+"""The runs that this process writes, by directory."""
 
 
 class StoredRun:
@@ -57,6 +61,12 @@ class StoredRun:
         study = StudyStore(path)
         join(study, self.run)
         store = study.run(self.run.run_id)
+        place = store.path.resolve()
+        if place in _OPEN:
+            raise BadInput(
+                f"watch: {self.run.run_id} is open in another watch of this process; close() that one, or "
+                "use another seed= or name="
+            )
         try:
             self._lock.enter_context(store.locked(LOCK_SECONDS))
         except RunIsBusy as error:
@@ -71,9 +81,12 @@ class StoredRun:
         forget_failure(store)
         store.write(self.record)
         self.store = store
+        _OPEN[place] = self
 
     def unlock(self) -> None:
         """Let other processes write the run."""
+        if self.store is not None:
+            _OPEN.pop(self.store.path.resolve(), None)
         self._lock.close()
 
     def _continues(self, store: RunStore, steps_made: int, overwrite: bool, device: torch.device) -> bool:

@@ -163,6 +163,7 @@ def test_a_finished_run_is_replaced_only_if_asked_for(path):
 def test_a_run_in_progress_is_refused(path, monkeypatch):
     monkeypatch.setattr("depthbench.watching.stored.LOCK_SECONDS", 0.1)
     watch = depthbench.watch(build(), path, name="my-net")
+    monkeypatch.setattr("depthbench.watching.stored._OPEN", {})  # as in another process
     with pytest.raises(BadInput, match=r"another process is writing to it; use another seed= or name="):
         depthbench.watch(build(), path, name="my-net")
     watch.close()
@@ -600,3 +601,28 @@ def test_no_hook_exists_in_other_steps(path):
             hooks.append(sum(len(module._forward_hooks) for module in network.modules()))
     watch.close()
     assert hooks[0] == hooks[2] == 0 < hooks[1]
+
+
+def test_a_replaced_layer_has_no_values_and_an_added_one_is_named(path):
+    network = build()
+    with depthbench.watch(network, path, name="net", every=1, log_every=1) as watch:
+        make_steps(watch, network, 1)
+        network[0] = nn.Linear(network[0].in_features, network[0].out_features)
+        network.append(nn.Linear(3, 3))
+        make_steps(watch, network, 1)
+    layers = depthbench.load_results(path).layers.set_index(["step", "name"])
+    probes = ["weight_norm", "grad_norm_weight", "response_std"]
+    assert layers.loc[(0, "0"), probes].notna().all()
+    assert layers.loc[(1, "0"), probes].isna().all()
+    unmeasured = record_of(path).execution.not_measured
+    assert unmeasured["0"] == "no longer in the model"
+    assert unmeasured[str(len(network) - 1)] == "added to the model after the watch began"
+
+
+def test_two_watches_of_one_run_in_a_process_are_told_apart_from_two_processes(path):
+    network = build()
+    first = depthbench.watch(network, path, name="net")
+    with pytest.raises(BadInput, match=r"is open in another watch of this process; close\(\) that one"):
+        depthbench.watch(network, path, name="net")
+    first.close()
+    depthbench.watch(network, path, name="net", overwrite=True).close()
