@@ -61,8 +61,8 @@ def make_nonlinearity(options: BuiltOptions) -> Nonlinearity:
     return Nonlinearity(ACTIVATIONS[options.activation], OUT_OF_PLACE[options.activation])
 
 
-def make_norm(name: str, channels: int) -> nn.Module:
-    """Return a normalisation of (B, C, H, W).
+def make_norm(name: str, channels: int, batch: type[nn.Module] = nn.BatchNorm2d) -> nn.Module:
+    """Return a normalisation of (B, C, H, W), or of (B, C, T) if `batch` is nn.BatchNorm1d.
 
     batch: each channel over the batch (Ioffe & Szegedy 2015, arXiv:1502.03167). none: the identity. group:
     groups of 8 channels of each image, or all channels if 8 does not divide them (Wu & He 2018,
@@ -71,7 +71,7 @@ def make_norm(name: str, channels: int) -> nn.Module:
         return nn.GroupNorm(channels // 8 if channels % 8 == 0 else 1, channels)
     if name == "layer":
         return nn.GroupNorm(1, channels)
-    return {"batch": nn.BatchNorm2d, "none": nn.Identity}[name](channels)
+    return {"batch": batch, "none": nn.Identity}[name](channels)
 
 
 def halve(x: Tensor) -> Tensor:

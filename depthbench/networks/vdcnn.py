@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from depthbench.networks.checkpointing import in_turn
-from depthbench.networks.components import Nonlinearity, initialise, make_nonlinearity
+from depthbench.networks.components import Nonlinearity, initialise, make_nonlinearity, make_norm
 from depthbench.networks.families.vdcnn import VDCNN_OPTIONS, vdcnn_blocks
 from depthbench.networks.layers import Layer
 from depthbench.networks.options import BuiltOptions, complete
@@ -20,15 +20,6 @@ FILTERS = (1, 2, 4, 8)  # of each stage, in multiples of the width
 EMBEDDING = 4  # the width divided by the numbers per token, 16 in the paper
 KEPT = 8  # number of the largest values of each channel that reach the classifier
 HIDDEN = 32  # units of a hidden fully connected layer, in multiples of the width
-
-
-def make_norm_1d(name: str, channels: int) -> nn.Module:
-    """Return a normalisation of (B, C, T), as `components.make_norm` does for images."""
-    if name == "group":
-        return nn.GroupNorm(channels // 8 if channels % 8 == 0 else 1, channels)
-    if name == "layer":
-        return nn.GroupNorm(1, channels)
-    return {"batch": nn.BatchNorm1d, "none": nn.Identity}[name](channels)
 
 
 def largest(x: Tensor, count: int) -> Tensor:
@@ -52,9 +43,9 @@ class TextBlock(nn.Module):
         super().__init__()
         bias = options.norm == "none"
         self.conv1 = nn.Conv1d(c_in, width, 3, padding=1, bias=bias)
-        self.norm1 = make_norm_1d(options.norm, width)
+        self.norm1 = make_norm(options.norm, width, nn.BatchNorm1d)
         self.conv2 = nn.Conv1d(width, width, 3, padding=1, bias=bias)
-        self.norm2 = make_norm_1d(options.norm, width)
+        self.norm2 = make_norm(options.norm, width, nn.BatchNorm1d)
         self.activation = activation
         self.residual, self.branch_scale = options.residual, options.branch_scale
         self.added = width - c_in
